@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Small readers of /proc and /sys text files, all of them relative to a root directory.
+
+Everything takes ``root`` so that a captured tree of another host can be read as if it were this one. A file that is
+missing or unreadable is ``None``, never an exception: what a host does not tell is not known.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Iterable
+
+MIB = 1024 * 1024
+
+
+def under(root: str, path: str) -> str:
+    """The absolute ``path`` of a host, seen from the directory ``root`` that holds its tree."""
+    return os.path.join(root, path.lstrip("/")) if root != "/" else path
+
+
+def read_text(root: str, path: str) -> str | None:
+    """The stripped text of a file, or None when it cannot be read."""
+    try:
+        with open(under(root, path), encoding="utf-8", errors="replace") as stream:
+            return stream.read().strip()
+    except OSError:
+        return None
+
+
+def read_int(root: str, path: str) -> int | None:
+    """The single integer that a file holds; None when it is missing, or holds something else (``max``)."""
+    return to_int(read_text(root, path))
+
+
+def to_int(text: str | None) -> int | None:
+    """A decimal integer, or None."""
+    try:
+        return int(text) if text is not None else None
+    except ValueError:
+        return None
+
+
+def read_pairs(root: str, path: str) -> dict[str, int]:
+    """A flat keyed file (``memory.stat``, ``cpu.stat``): one ``key value`` a line. {} when it is missing."""
+    pairs: dict[str, int] = {}
+    for line in (read_text(root, path) or "").splitlines():
+        key, _, value = line.partition(" ")
+        number = to_int(value.strip())
+        if number is not None:
+            pairs[key] = number
+    return pairs
+
+
+def read_status(root: str, pid: str) -> dict[str, str]:
+    """/proc/PID/status as {field: text}; {} when it cannot be read."""
+    fields: dict[str, str] = {}
+    for line in (read_text(root, f"/proc/{pid}/status") or "").splitlines():
+        key, separator, value = line.partition(":")
+        if separator:
+            fields[key.strip()] = value.strip()
+    return fields
+
+
+def read_meminfo(root: str) -> dict[str, float]:
+    """/proc/meminfo in MiB: {"MemTotal": 24104.7, ...}."""
+    fields: dict[str, float] = {}
+    for line in (read_text(root, "/proc/meminfo") or "").splitlines():
+        key, separator, value = line.partition(":")
+        parts = value.split()
+        if separator and len(parts) == 2 and parts[1] == "kB" and to_int(parts[0]) is not None:
+            fields[key.strip()] = int(parts[0]) / 1024.0
+    return fields
+
+
+def parse_cpu_list(text: str | None) -> frozenset[int]:
+    """A CPU list as the kernel (``0-3,8``) or systemd (``0-3 8``) prints it. Empty for None, "" and nonsense."""
+    cpus: set[int] = set()
+    for part in (text or "").replace(",", " ").split():
+        first, dash, last = part.partition("-")
+        low, high = to_int(first), to_int(last.partition(":")[0]) if dash else to_int(first)
+        if low is None or high is None:
+            return frozenset()
+        cpus.update(range(low, high + 1))
+    return frozenset(cpus)
+
+
+def format_cpu_list(cpus: Iterable[int]) -> str:
+    """The shortest kernel-style list of the CPUs: {0, 1, 2, 8} -> ``0-2,8``."""
+    runs: list[tuple[int, int]] = []
+    for cpu in sorted(set(cpus)):
+        if runs and cpu == runs[-1][1] + 1:
+            runs[-1] = (runs[-1][0], cpu)
+        else:
+            runs.append((cpu, cpu))
+    return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in runs)
+
+
+def parse_os_release(text: str | None) -> dict[str, str]:
+    """os-release(5): {"ID": "debian", "VERSION_ID": "12", ...}, quotes removed."""
+    fields: dict[str, str] = {}
+    for line in (text or "").splitlines():
+        key, separator, value = line.strip().partition("=")
+        if separator and not key.startswith("#"):
+            fields[key] = value.strip().strip("\"'")
+    return fields
+
+
+def process_cpu_seconds(pids: Iterable[int], root: str = "/", ticks: int | None = None) -> float:
+    """User and system CPU seconds of the processes and of their waited-for children, summed; those gone count nothing.
+
+    Fields 14 to 17 of /proc/PID/stat (proc(5)), in clock ticks. For a unit whose cgroup has no CPU accounting of its
+    own (cgroup v1 gives a unit only those controllers that its settings use).
+    """
+    per_second = ticks if ticks is not None else os.sysconf("SC_CLK_TCK")
+    total = 0
+    for pid in pids:
+        text = read_text(root, f"/proc/{pid}/stat")
+        if text is None:
+            continue
+        fields = text.rpartition(")")[2].split()  # the command name may hold spaces and parentheses
+        total += sum(int(field) for field in fields[11:15])
+    return total / per_second
