@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""The kinds of work a request can do: burn CPU, wait, hold memory, or block the whole process."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import sys
+import time
+from typing import Callable, cast
+
+MIB = 1024 * 1024
+_PAGE = 4096
+_BLOCK = b"headcount" * 64
+
+
+def burn(milliseconds: float) -> float:
+    """Use `milliseconds` of this thread's CPU time, whatever the speed of the machine; return what was used.
+
+    The clock is `time.thread_time`: time in which another thread or process has the core does not count.
+    """
+    start = time.thread_time()
+    end = start + milliseconds / 1000.0
+    while time.thread_time() < end:
+        hashlib.sha256(_BLOCK).digest()
+    return (time.thread_time() - start) * 1000.0
+
+
+def wait(milliseconds: float) -> None:
+    """Wait without using CPU. Under gevent or eventlet other requests are served meanwhile."""
+    time.sleep(milliseconds / 1000.0)
+
+
+def hold(nbytes: int) -> bytearray:
+    """Memory of `nbytes` bytes of which every page was written, so that it is resident and not only reserved."""
+    block = bytearray(nbytes)
+    for offset in range(0, nbytes, _PAGE):
+        block[offset] = 1
+    return block
+
+
+def block(milliseconds: float) -> None:
+    """Wait as a library does that knows nothing of gevent or eventlet: the hub stands still meanwhile."""
+    original_sleep()(milliseconds / 1000.0)
+
+
+def freeze(seconds: float) -> None:
+    """Stop the whole process, threads included: a sleep in C that keeps Python's interpreter lock."""
+    ctypes.PyDLL(None).usleep(int(seconds * 1e6))
+
+
+def original_sleep() -> Callable[[float], None]:
+    """`time.sleep` as it was before a worker class replaced it."""
+    if "gevent.monkey" in sys.modules:
+        from gevent.monkey import get_original  # noqa: PLC0415
+
+        return cast("Callable[[float], None]", get_original("time", "sleep"))
+    if "eventlet.patcher" in sys.modules:
+        from eventlet.patcher import original  # noqa: PLC0415
+
+        return cast("Callable[[float], None]", original("time").sleep)
+    return time.sleep
