@@ -217,24 +217,35 @@ def chain(controller: str, slice_: str, trees: Layout, root: str = "/") -> list[
 def memory_limits(group: Group, root: str = "/") -> Iterator[tuple[str, int | None, str]]:
     """(name, bytes or None for unlimited, file) of each memory limit that a group has.
 
-    The true root of version 2 has neither file and yields nothing. Version 1 also gives hierarchical_memory_limit: the
-    least limit of all ancestors, those outside of a container's namespace included.
+    The true root of version 2 has neither file and yields nothing.
     """
     if group.version == 1:
         source = group.file("memory.limit_in_bytes")
         value = read_int(root, source)
         if value is not None:
             yield "memory limit", (None if value >= V1_UNLIMITED else value), source
-        source = group.file("memory.stat")
-        value = read_pairs(root, source).get("hierarchical_memory_limit")
-        if value is not None and value < V1_UNLIMITED:
-            yield "hierarchical memory limit", value, source
         return
     for name in ("memory.max", "memory.high"):
         source = group.file(name)
         text = read_text(root, source)
         if text:
             yield name, (None if text == "max" else int(text)), source
+
+
+def hidden_memory_limit(group: Group, root: str = "/") -> tuple[int, str] | None:
+    """(bytes, file) of a limit above what can be seen, lower than the group's own; None when there is none.
+
+    Version 1 tells it as hierarchical_memory_limit: the least limit of all ancestors, those outside of a container's
+    namespace included. Version 2 has nothing of the kind.
+    """
+    if group.version != 1:
+        return None
+    source = group.file("memory.stat")
+    value = read_pairs(root, source).get("hierarchical_memory_limit")
+    own = read_int(root, group.file("memory.limit_in_bytes"))
+    if value is None or value >= V1_UNLIMITED or (own is not None and own <= value):
+        return None
+    return value, source
 
 
 def swap_limit(group: Group, root: str = "/") -> tuple[int, str] | None:
@@ -283,9 +294,7 @@ def cpuset(group: Group, root: str = "/") -> tuple[frozenset[int], str] | None:
 
 def memory_available(group: Group, root: str = "/") -> int | None:
     """Bytes that the tightest limit of a group leaves: the limit, less what is used and cannot be dropped at once."""
-    limits = [
-        value for name, value, _ in memory_limits(group, root) if value is not None and "hierarchical" not in name
-    ]
+    limits = [value for _, value, _ in memory_limits(group, root) if value is not None]
     used = read_int(root, group.file("memory.usage_in_bytes" if group.version == 1 else "memory.current"))
     if not limits or used is None:
         return None
