@@ -372,13 +372,13 @@ def _cores(root: str, slice_: str, trees: _cgroups.Layout, slices: Mapping[str, 
         found = re.findall(r"^processor\s*:\s*(\d+)", read_text(root, online_file) or "", re.MULTILINE)
         online = frozenset(int(number) for number in found) or frozenset({0})
     add_set("online CPUs", online, online_file)
-    allowed = parse_cpu_list(read_status(root, "1").get("Cpus_allowed_list"))
-    if allowed:
-        add_set("affinity of PID 1", allowed, "/proc/1/status")
     for group in _cgroups.chain("cpuset", slice_, trees, root):
         found_set = _cgroups.cpuset(group, root)
         if found_set:
             add_set(f"cpuset of cgroup {group.path}", found_set[0], found_set[1])
+    allowed = parse_cpu_list(read_status(root, "1").get("Cpus_allowed_list"))
+    if allowed:
+        add_set("affinity of PID 1", allowed, "/proc/1/status")
     enforced = trees.version_of("cpuset") == 2
     for name, settings in slices.items():
         cpus = parse_cpu_list(settings.get("AllowedCPUs"))
