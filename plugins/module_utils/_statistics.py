@@ -9,7 +9,7 @@ fractions that stay stable for samples of 100,000 and more; the unit tests hold 
 from __future__ import annotations
 
 import math
-from typing import Iterable, List, Sequence, Tuple
+from collections.abc import Iterable, Sequence
 
 _TINY = 1e-300
 _EPS = 1e-15
@@ -97,11 +97,12 @@ def binomial_ppf(probability: float, n: int, p: float) -> int:
     return high
 
 
-def quantile_ranks(n: int, q: float, alpha: float) -> Tuple[int, int]:
+def quantile_ranks(n: int, q: float, alpha: float) -> tuple[int, int]:
     """Ranks (1-based) of the order statistics that bound the q-quantile of any distribution from n independent draws.
 
     lower = ppf(alpha/2), upper = ppf(1 - alpha/2) + 1 of Binomial(n, q): each side errs with probability
-    at most alpha/2 (David and Nagaraja, Order Statistics, 7.1). lower = 0 and upper = n + 1 mean that n is too small for that bound.
+    at most alpha/2 (David and Nagaraja, Order Statistics, 7.1).
+    lower = 0 and upper = n + 1 mean that n is too small for that bound.
     """
     return binomial_ppf(alpha / 2.0, n, q), binomial_ppf(1.0 - alpha / 2.0, n, q) + 1
 
@@ -111,7 +112,7 @@ def quantile_rank(n: int, q: float) -> int:
     return max(1, math.ceil(round(q * n, 9)))
 
 
-def clopper_pearson(failures: int, n: int, alpha: float) -> Tuple[float, float]:
+def clopper_pearson(failures: int, n: int, alpha: float) -> tuple[float, float]:
     """Exact two-sided confidence interval of level 1 - alpha for a share (Clopper and Pearson, Biometrika 1934)."""
     if not 0 <= failures <= n or n <= 0:
         raise ValueError(f"clopper_pearson: {failures} failures of {n} is no share")
@@ -178,7 +179,7 @@ def _tail(log_first: float, ratios: Iterable[float]) -> float:
     return min(1.0, math.exp(min(0.0, log_first + math.log(total))))
 
 
-def holm(p_values: Sequence[float], alpha: float) -> List[bool]:
+def holm(p_values: Sequence[float], alpha: float) -> list[bool]:
     """Which hypotheses Holm's step-down procedure rejects at family-wise level alpha (Holm, Scand. J. Stat. 1979)."""
     rejected = [False] * len(p_values)
     for place, index in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
