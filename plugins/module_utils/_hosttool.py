@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""`headcount` on a host: status, plan, history and rollback, with nothing but what is on the host."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import json
+import os
+import secrets
+import socket
+import sys
+from typing import Any
+
+from . import _generations as generations
+from . import _ledger as ledger
+from ._files import make_directory, write_file
+from ._instances import StepFailed
+from ._lock import Busy, Run
+from ._paths import TOOL, Layout, installed_apps
+from ._state import app_state
+from ._steps import AppOnHost
+
+OK, FAILED, USAGE, BUSY = 0, 1, 2, 3
+
+_LAUNCHER = """\
+#!/bin/sh
+# {what} Written by Headcount.
+exec {python} -I -c 'import sys; sys.path.insert(0, "{tool}"); from headcount._hosttool import main; sys.exit(main())' \
+    {arguments}"$@"
+"""
+
+
+def this_run() -> Run:
+    """A run that a person starts on the host itself."""
+    user = os.environ.get("SUDO_USER") or getpass.getuser()
+    return Run(secrets.token_hex(4), user, f"{socket.gethostname()} (on the host)", ledger.now_text())
+
+
+def install(sources: dict[str, str], root: str = "/", python: str = sys.executable) -> bool:
+    """Put the host tool on this host: {module name: source} of this package. True when anything changed."""
+    package = os.path.join(root, TOOL, "headcount")
+    make_directory(package)
+    changed = False
+    for name, text in sorted({**sources, "__init__": ""}.items()):
+        path = os.path.join(package, f"{name}.py")
+        if _read(path) != text:
+            write_file(path, text)
+            changed = True
+    directory = os.path.join(root, "usr/local/sbin")
+    make_directory(directory)
+    tool = "/" + TOOL
+    for command, arguments, what in (
+        ("headcount", "", "What Headcount knows of this host's apps."),
+        ("headcount-rollback", "rollback ", "Goes back to an earlier generation."),
+    ):
+        text = _LAUNCHER.format(what=what, tool=tool, python=python, arguments=arguments)
+        path = os.path.join(directory, command)
+        if _read(path) != text:
+            write_file(path, text, 0o755)
+            changed = True
+    return changed
+
+
+def _read(path: str) -> str | None:
+    try:
+        with open(path, encoding="utf-8") as stream:
+            return stream.read()
+    except OSError:
+        return None
+
+
+def own_sources() -> dict[str, str]:
+    """Sources of this package's loaded modules, wherever Python loaded them from (a zip archive, too)."""
+    package = __package__ or ""
+    found = {}
+    for name, module in sorted(sys.modules.items()):
+        if name.startswith(package + ".") and "." not in name[len(package) + 1 :]:
+            loader = getattr(getattr(module, "__spec__", None), "loader", None)
+            source = loader.get_source(name) if hasattr(loader, "get_source") else None
+            if source is not None:
+                found[name[len(package) + 1 :]] = source
+    return found
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = argparse.ArgumentParser(prog="headcount", description="What Headcount knows of this host's apps.")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    status = commands.add_parser("status", help="what is live, whether it is intact and healthy")
+    status.add_argument("app", nargs="?", help="one app only")
+    status.add_argument("--json", action="store_true", help="machine-readable")
+    plan = commands.add_parser("plan", help="the live plan of an app, with the reason for each number")
+    plan.add_argument("app")
+    plan.add_argument("--json", action="store_true", help="machine-readable")
+    history = commands.add_parser("history", help="the ledger, newest first")
+    history.add_argument("app", nargs="?", help="one app only")
+    history.add_argument("-n", type=int, default=20, metavar="COUNT", help="how many events (default 20)")
+    history.add_argument("--json", action="store_true", help="machine-readable: one event a line")
+    rollback = commands.add_parser(
+        "rollback",
+        help="go back to an earlier generation: no network, no controller, no build",
+        description="Goes back to generation N, or to the good one before the live. A target that does not come up "
+        "healthy is not kept. Exit status: 0 done, 1 not done (what was live is live), 3 another run holds the app.",
+    )
+    rollback.add_argument("app")
+    rollback.add_argument("generation", nargs="?", type=int, metavar="N")
+    return top
+
+
+def main(arguments: list[str] | None = None, root: str = "/") -> int:
+    """Run the command; returns its exit status."""
+    options = parser().parse_args(arguments)
+    apps = installed_apps(root)
+    wanted = getattr(options, "app", None)
+    if wanted is not None and wanted not in apps:
+        print(
+            f"headcount: there is no app {wanted!r} on this host; there are: {', '.join(apps) or 'none'}",
+            file=sys.stderr,
+        )
+        return USAGE
+    if not os.access(Layout("x", root).state.rpartition("/")[0], os.R_OK | os.X_OK) or (
+        root == "/" and os.geteuid() != 0
+    ):
+        print("headcount: its state is readable by root only; use sudo", file=sys.stderr)
+        return USAGE
+    chosen = [wanted] if wanted else apps
+    return {"status": _status, "plan": _plan, "history": _history, "rollback": _rollback}[options.command](
+        options, chosen, root
+    )
+
+
+def _status(options: argparse.Namespace, apps: list[str], root: str) -> int:
+    states = {app: app_state({"name": app}, root) for app in apps}
+    if options.json:
+        print(json.dumps(states, indent=2, sort_keys=True))
+    else:
+        for app, state in states.items():
+            live = state["live"]
+            if live is None:
+                print(f"{app}: nothing is live")
+                continue
+            print(f"{app}: generation {live['generation']} (release {live['release']}) on {live['listen']}")
+            print(f"  {'healthy' if state['healthy'] else 'NOT HEALTHY'}: {state['health_detail']}")
+            for problem in state["problems"] + state["leftovers"]:
+                print(f"  ! {problem}")
+    sound = all(state["healthy"] and state["intact"] and not state["leftovers"] for state in states.values())
+    return OK if sound else FAILED
+
+
+def _plan(options: argparse.Namespace, apps: list[str], root: str) -> int:
+    layout = Layout(apps[0], root)
+    live = generations.live(layout)
+    if live is None:
+        print(f"headcount: nothing of {apps[0]} is live", file=sys.stderr)
+        return FAILED
+    plan = generations.record(layout, live)["plan"]
+    if options.json:
+        print(json.dumps(plan, indent=2, sort_keys=True))
+        return OK
+    print(f"{apps[0]}, generation {live}")
+    for key, entry in plan["settings"].items():
+        print(f"  {key} = {entry['value']}  [{entry['origin']}] {entry['reason']}")
+    return OK
+
+
+def _history(options: argparse.Namespace, apps: list[str], root: str) -> int:
+    entries: list[dict[str, Any]] = []
+    for app in apps:
+        entries += [{"app": app, **entry} for entry in ledger.read(Layout(app, root).ledger)]
+    entries.sort(key=lambda entry: str(entry["time"]), reverse=True)
+    for entry in entries[: options.n]:
+        print(json.dumps(entry) if options.json else describe(entry))
+    return OK
+
+
+def describe(entry: dict[str, Any]) -> str:
+    """A ledger entry as one line for people."""
+    arrow = f" {entry.get('from') or '-'} -> {entry.get('to')}" if entry.get("to") is not None else ""
+    about = f" generation {entry['generation']}" if entry.get("generation") is not None and not arrow else ""
+    detail = entry.get("cause") or entry.get("evidence") or "; ".join(map(str, entry.get("did", [])))
+    who = f"{entry.get('user')}@{entry.get('controller')}"
+    return f"{entry['time']}  {entry.get('app', '')}  {entry['event']}{arrow}{about}  by {who}" + (
+        f": {detail}" if detail else ""
+    )
+
+
+def _rollback(options: argparse.Namespace, apps: list[str], root: str) -> int:
+    try:
+        done = AppOnHost(apps[0], this_run(), root).rollback(options.generation)
+    except Busy as error:
+        print(f"headcount: {error}", file=sys.stderr)
+        return BUSY
+    except StepFailed as error:
+        print(f"headcount: {error.cause}", file=sys.stderr)
+        return FAILED
+    print(f"{apps[0]}: generation {done['to']} is live again (it was {done['from']})")
+    return OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

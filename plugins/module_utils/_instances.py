@@ -1,0 +1,290 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Running instances of an app: start one and see it answer, switch the public socket from one to another, stop one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from dataclasses import dataclass, field
+from typing import Any, Callable
+
+from . import _generations as generations
+from ._files import make_directory, write_file
+from ._http import get, local_address, unhealthy
+from ._paths import Layout
+from ._systemd import Systemd, SystemdError, first_cause
+
+POLL_SECONDS = 0.1
+
+
+class StepFailed(Exception):
+    """A step of a rollout did not succeed. `cause` is one sentence for people; `phase` names the step."""
+
+    def __init__(self, phase: str, cause: str, evidence: dict[str, Any] | None = None) -> None:
+        super().__init__(cause)
+        self.phase = phase
+        self.cause = cause
+        self.evidence = evidence or {}
+
+
+@dataclass
+class Instances:
+    """The instances of one app on this host."""
+
+    layout: Layout
+    systemd: Systemd = field(default_factory=Systemd)
+    clock: Callable[[], float] = time.time
+    monotonic: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+
+    def candidate_running(self) -> list[str]:
+        """Candidate units in memory that are not stopped."""
+        return self._running(f"{self.layout.app}-trial@*")
+
+    def running(self) -> dict[int, str]:
+        """Instances that run or are starting, by generation, with their service unit."""
+        found = {}
+        for unit in self._running(f"{self.layout.app}@*.service"):
+            number = unit[len(self.layout.app) + 1 : -len(".service")]
+            if number.isdigit():
+                found[int(number)] = unit
+        return found
+
+    def _running(self, pattern: str) -> list[str]:
+        units = self.systemd.loaded(pattern)
+        return [unit for unit, state in self.systemd.states(*units).items() if not state.gone]
+
+    def start_candidate(self, number: int, health: dict[str, Any], arguments: str | None = None) -> float:
+        """Start generation `number` beside the live one, without users; returns the seconds until it answered.
+
+        `arguments` are given to Gunicorn through GUNICORN_CMD_ARGS, for a candidate that differs from its plan.
+        """
+        service, socket = self.layout.trial_service_unit(number), self.layout.trial_socket_unit(number)
+        drop_in = self.layout.runtime_drop_in(service)
+        shutil.rmtree(drop_in, ignore_errors=True)
+        if arguments:
+            make_directory(drop_in)
+            write_file(
+                os.path.join(drop_in, "arguments.conf"), f'[Service]\nEnvironment="GUNICORN_CMD_ARGS={arguments}"\n'
+            )
+        self.systemd.reload()
+        self.systemd.reset_failed(service, socket)
+        begin = self.clock()
+        self.systemd.start(socket)
+        self.systemd.begin_start(service)
+        return self.wait_ready(service, self.layout.trial_socket(number), health, begin)
+
+    def stop_candidate(self, number: int) -> None:
+        """Stop the candidate at once (it has no users to drain) and forget that it may have failed."""
+        service, socket = self.layout.trial_service_unit(number), self.layout.trial_socket_unit(number)
+        self.systemd.kill(service)
+        self.systemd.stop(socket, service)
+        self.systemd.reset_failed(service, socket)
+        drop_in = self.layout.runtime_drop_in(service)
+        if os.path.isdir(drop_in):
+            shutil.rmtree(drop_in, ignore_errors=True)
+            self.systemd.reload()
+
+    def wait_ready(self, service: str, socket_path: str, health: dict[str, Any], begin: float) -> float:
+        """Wait until the instance answers its health check; returns the seconds since `begin` (epoch seconds).
+
+        Readiness is an HTTP answer: systemd's READY=1 is sent before the workers have imported the app.
+        """
+        limit = float(health["boot_seconds"])
+        deadline = self.monotonic() + limit
+        last = f"GET {health['path']} got no answer"
+        while True:
+            state = self.systemd.state(service)
+            if (state.gone and state.active == "failed") or state.restarts or state.load == "not-found":
+                raise StepFailed("start", self.why_dead(service, begin))
+            if state.running:
+                answer = get(socket_path, health["path"], float(health["timeout_seconds"]))
+                reason = unhealthy(answer, health)
+                if reason is None:
+                    return self.clock() - begin
+                last = reason
+            elif state.active == "inactive" and self.clock() - begin > 2.0:
+                raise StepFailed("start", self.why_dead(service, begin))
+            if self.monotonic() >= deadline:
+                cause = first_cause(self.systemd.journal(service, begin))
+                raise StepFailed(
+                    "start",
+                    f"never became ready: after {limit:.0f} s {last}" + (f"; its log says: {cause}" if cause else ""),
+                )
+            self.sleep(POLL_SECONDS)
+
+    def why_dead(self, service: str, begin: float) -> str:
+        """One sentence on why `service` is not running any more."""
+        state = self.systemd.state(service)
+        lines = self.systemd.journal(service, begin)
+        cause = first_cause(lines)
+        if state.result == "oom-kill":
+            return "the kernel's OOM killer ended it: it needs more memory than its plan allows"
+        words = {"exit-code": f"exited with status {state.exit_status}", "signal": "was killed by a signal"}
+        how = words.get(state.result, f"ended ({state.result or state.active})")
+        return f"died while starting: {cause or how}"
+
+    def join(self, number: int, health: dict[str, Any]) -> float:
+        """Start generation `number` on the public socket beside what already serves it; seconds until it answered."""
+        service, socket = self.layout.service_unit(number), self.layout.socket_unit(number)
+        self.systemd.reset_failed(service, socket)
+        begin = self.clock()
+        self.systemd.start(socket)
+        self.systemd.begin_start(service)
+        return self.wait_ready(service, self.layout.private_socket(number), health, begin)
+
+    def leave(self, number: int, wait: bool = True) -> None:
+        """Take generation `number` off the public socket: it finishes the requests it has, then ends."""
+        units = (self.layout.service_unit(number), self.layout.socket_unit(number))
+        if wait:
+            # The service first: its private socket must not vanish under requests in flight.
+            self.systemd.stop(units[0], timeout_seconds=3600.0)
+            self.systemd.stop(units[1])
+        else:
+            self.systemd.begin_stop(*units)
+        self.systemd.reset_failed(*units)
+
+    def verify(self, number: int, app: dict[str, Any], seconds: float) -> dict[str, Any]:
+        """Watch generation `number` on the real socket for `seconds`; StepFailed on the first thing that is wrong.
+
+        Asks its health through its private socket and the first load path through the public one, several times a
+        second, and watches that its master process stays the same and that the kernel kills nothing of it.
+        """
+        service = self.layout.service_unit(number)
+        health = app["health"]
+        first = self.systemd.state(service)
+        begin = self.clock()
+        deadline = self.monotonic() + seconds
+        public, path = local_address(app["listen"]), app["load"]["paths"][0]
+        asked = 0
+        while True:
+            state = self.systemd.state(service)
+            if not state.running or state.main_pid != first.main_pid or state.restarts > first.restarts:
+                raise StepFailed(
+                    "verify", self.why_dead(service, begin).replace("while starting", "after it took traffic")
+                )
+            private = get(self.layout.private_socket(number), health["path"], float(health["timeout_seconds"]))
+            reason = unhealthy(private, health)
+            if reason is not None:
+                raise StepFailed("verify", f"stopped being healthy after it took traffic: {reason}")
+            if path["method"] == "GET":
+                answer = get(public, path["path"], float(health["timeout_seconds"]))
+                if answer.status == 0 or answer.status >= 500:
+                    what = f"answered {answer.status}" if answer.status else f"got no answer: {answer.error}"
+                    raise StepFailed("verify", f"GET {path['path']} on {app['listen']} {what}")
+            asked += 1
+            if self.monotonic() >= deadline:
+                return {"checks": asked, "seconds": round(self.clock() - begin, 1)}
+            self.sleep(0.25)
+
+    def same_address(self, one: int, other: int) -> bool:
+        """Whether two generations listen on the same public address."""
+        return self._address(one) == self._address(other)
+
+    def _address(self, number: int) -> list[str]:
+        path = os.path.join(self.layout.generation(number), self.layout.public_socket_unit)
+        try:
+            with open(path, encoding="utf-8") as stream:
+                return [line.strip() for line in stream if line.startswith(("ListenStream=", "SocketMode="))]
+        except OSError:
+            return []
+
+    def switch(self, old: int | None, new: int, app: dict[str, Any], verify_seconds: float) -> dict[str, Any]:
+        """Give the public socket to generation `new`; `old` has it now (None: nothing does).
+
+        Both hold the socket while `new` is verified; only then is `new` made live, by one rename, and only then does
+        `old` drain. Whatever goes wrong, `old` is live and serving when StepFailed is raised, or, with no `old`,
+        nothing is left running.
+        """
+        try:
+            if old is not None and self.same_address(old, new):
+                return self._switch_shared(old, new, app, verify_seconds)
+            return self._switch_address(old, new, app, verify_seconds)
+        except (StepFailed, SystemdError, OSError) as error:
+            self.restore(old, new)
+            if isinstance(error, StepFailed):
+                raise
+            raise StepFailed("promote", str(error)) from error
+
+    def _switch_shared(self, old: int, new: int, app: dict[str, Any], verify_seconds: float) -> dict[str, Any]:
+        boot = self.join(new, app["health"])
+        seen = self.verify(new, app, verify_seconds)
+        generations.activate(self.layout, new)
+        generations.link_public(self.layout)
+        self.systemd.reload()
+        self.leave(old)
+        self.verify(new, app, 0.0)
+        return {**seen, "boot_seconds": round(boot, 2)}
+
+    def _switch_address(self, old: int | None, new: int, app: dict[str, Any], verify_seconds: float) -> dict[str, Any]:
+        """The first deployment, and the rare one whose `listen` changed: the public socket itself is new.
+
+        The old instance keeps the sockets it inherited, so it goes on serving the old address until the end.
+        """
+        generations.activate(self.layout, new)
+        generations.link_public(self.layout)
+        self.systemd.reload()
+        public = self.layout.public_socket_unit
+        self.systemd.stop(public)
+        self.systemd.reset_failed(public, self.layout.service_unit(new))
+        try:
+            # Starting the socket starts the generation that it wants.
+            self.systemd.start(public)
+        except SystemdError as error:
+            if old is None or not self._port_is_ours(old, new):
+                raise StepFailed("promote", self._why_not_listening(app, error)) from error
+            self.leave(old)
+            self.systemd.start(public)
+        boot = self.join(new, app["health"])
+        seen = self.verify(new, app, verify_seconds)
+        if old is not None:
+            self.leave(old)
+            self.verify(new, app, 0.0)
+        return {**seen, "boot_seconds": round(boot, 2)}
+
+    def _port_is_ours(self, old: int, new: int) -> bool:
+        """Whether both addresses have the same port, so that the old instance itself is what is in the way."""
+        ports = [[line.rpartition(":")[2] for line in self._address(number)][:1] for number in (old, new)]
+        return ports[0] == ports[1]
+
+    def _why_not_listening(self, app: dict[str, Any], error: Exception) -> str:
+        lines = self.systemd.journal(self.layout.public_socket_unit, self.clock() - 30)
+        taken = any("Address already in use" in line for line in lines)
+        if taken:
+            return f"listen address {app['listen']} is taken by another process; free it, or declare another `listen`"
+        return f"cannot listen on {app['listen']}: {first_cause(lines) or error}"
+
+    def restore(self, old: int | None, new: int | None) -> None:
+        """Make `old` live and serving again and take `new` down; with no `old`, leave nothing running."""
+        if old is None:
+            self.take_down()
+            return
+        generations.activate(self.layout, old)
+        generations.link_public(self.layout)
+        self.systemd.reload()
+        public, service = self.layout.public_socket_unit, self.layout.service_unit(old)
+        readdressed = new is not None and not self.same_address(old, new)
+        if readdressed:
+            # The old address's socket can only be opened again while no service holds the unit.
+            if new is not None:
+                self.leave(new)
+            self.systemd.stop(public, service)
+        self.systemd.reset_failed(public, service)
+        self.systemd.start(public, self.layout.socket_unit(old), service)
+        if new is not None and not readdressed:
+            self.leave(new)
+
+    def take_down(self) -> None:
+        """Stop everything of the app and unlink what would start it at boot. Files stay for diagnosis."""
+        units = [
+            *self._running(f"{self.layout.app}@*"),
+            *self.candidate_running(),
+            self.layout.public_socket_unit,
+        ]
+        self.systemd.stop(*units)
+        generations.unlink_public(self.layout)
+        generations.deactivate(self.layout)
+        self.systemd.reload()
+        self.systemd.reset_failed(*units)

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""The host's append-only history of an app: one JSON object a line, oldest first.
+
+A line is written with one write(2) on a descriptor opened for appending and is fsynced before the call returns.
+A power cut can leave at most one torn last line; readers pass over it, and the next append closes it with a
+newline first, so that no later line is lost to it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import datetime, timezone
+from typing import Any, Callable
+
+from ._files import fsync_directory
+
+EVENTS = (
+    "staged",
+    "promoted",
+    "failed",
+    "rolled_back",
+    "rollback_failed",
+    "reverted",
+    "healed",
+    "pruned",
+    "hardware_changed",
+    "removed",
+)
+
+
+def now_text(clock: Callable[[], float] | None = None) -> str:
+    """The time in UTC as ISO 8601 with milliseconds."""
+    moment = datetime.now(timezone.utc) if clock is None else datetime.fromtimestamp(clock(), timezone.utc)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def append(path: str, event: str, /, **fields: Any) -> dict[str, Any]:
+    """Append one event and return it as written.
+
+    `event` is one of EVENTS; anything else raises ValueError, so that readers can rely on the list.
+    """
+    if event not in EVENTS:
+        raise ValueError(f"ledger event {event!r} is not one of {', '.join(EVENTS)}")
+    entry = {"time": now_text(), "event": event, **{key: value for key, value in fields.items() if value is not None}}
+    line = json.dumps(entry, sort_keys=False, separators=(",", ":"), default=str).encode() + b"\n"
+    created = not os.path.exists(path)
+    handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        size = os.fstat(handle).st_size
+        if size and os.pread(handle, 1, size - 1) != b"\n":
+            line = b"\n" + line
+        os.write(handle, line)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    if created:
+        fsync_directory(os.path.dirname(path))
+    return entry
+
+
+def read(path: str, last: int | None = None) -> list[dict[str, Any]]:
+    """The events in `path`, oldest first; at most the `last` newest. Torn lines are passed over."""
+    entries: list[dict[str, Any]] = []
+    try:
+        with open(path, encoding="utf-8", errors="replace") as stream:
+            for line in stream:
+                try:
+                    entry = json.loads(line)
+                except ValueError:
+                    continue
+                if isinstance(entry, dict):
+                    entries.append(entry)
+    except FileNotFoundError:
+        return []
+    return entries if last is None else entries[-last:]
+
+
+def highest_generation(entries: list[dict[str, Any]]) -> int:
+    """The highest generation number that the ledger ever named; numbers are never used twice."""
+    numbers = [entry.get(key) for entry in entries for key in ("generation", "to", "from")]
+    return max([number for number in numbers if isinstance(number, int)], default=0)

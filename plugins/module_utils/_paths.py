@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Where everything of an app lives on a host. One place, so that no other file spells a path."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+HOME = "opt/headcount"
+STATE = "var/lib/headcount"
+RUNTIME = "run/headcount"
+UNITS = "etc/systemd/system"
+RUNTIME_UNITS = "run/systemd/system"
+TOOL = "usr/local/lib/headcount"
+LOCAL_FACT = "etc/ansible/facts.d/headcount.fact"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The paths of one app below `root` ("/" on a host, a temporary directory in tests)."""
+
+    app: str
+    root: str = "/"
+
+    def _at(self, *parts: str) -> str:
+        return os.path.join(self.root, *parts)
+
+    @property
+    def home(self) -> str:
+        """Releases and generations: immutable once finished."""
+        return self._at(HOME, self.app)
+
+    @property
+    def releases(self) -> str:
+        return os.path.join(self.home, "releases")
+
+    def release(self, release_id: str) -> str:
+        return os.path.join(self.releases, release_id)
+
+    @property
+    def generations(self) -> str:
+        return os.path.join(self.home, "generations")
+
+    def generation(self, number: int) -> str:
+        return os.path.join(self.generations, str(number))
+
+    @property
+    def live(self) -> str:
+        """The symbolic link whose rename is the one step that makes a generation live."""
+        return os.path.join(self.home, "live")
+
+    @property
+    def state(self) -> str:
+        """Root-only state: ledger, lock, lease, environment files."""
+        return self._at(STATE, self.app)
+
+    @property
+    def ledger(self) -> str:
+        return os.path.join(self.state, "ledger.jsonl")
+
+    @property
+    def lock(self) -> str:
+        return os.path.join(self.state, "lock")
+
+    @property
+    def lease(self) -> str:
+        return os.path.join(self.state, "lease.json")
+
+    def environment(self, number: int) -> str:
+        """Root-only file with the environment and the secrets of generation `number`."""
+        return os.path.join(self.state, f"{number}.env")
+
+    @property
+    def runtime(self) -> str:
+        return self._at(RUNTIME, self.app)
+
+    def private_socket(self, number: int) -> str:
+        """Unix socket that reaches exactly generation `number` while it runs."""
+        return os.path.join(self.runtime, f"{number}.sock")
+
+    def trial_socket(self, number: int) -> str:
+        return os.path.join(self.runtime, f"trial-{number}.sock")
+
+    @property
+    def units(self) -> str:
+        return self._at(UNITS)
+
+    def unit(self, name: str) -> str:
+        return os.path.join(self.units, name)
+
+    @property
+    def boot_link(self) -> str:
+        """Starts the public socket, and through its Wants= the live generation, at boot."""
+        return os.path.join(self.units, "sockets.target.wants", self.public_socket_unit)
+
+    def runtime_drop_in(self, unit: str) -> str:
+        return self._at(RUNTIME_UNITS, f"{unit}.d")
+
+    @property
+    def public_socket_unit(self) -> str:
+        return f"{self.app}.socket"
+
+    def service_unit(self, number: int) -> str:
+        return f"{self.app}@{number}.service"
+
+    def socket_unit(self, number: int) -> str:
+        return f"{self.app}@{number}.socket"
+
+    def trial_service_unit(self, number: int) -> str:
+        return f"{self.app}-trial@{number}.service"
+
+    def trial_socket_unit(self, number: int) -> str:
+        return f"{self.app}-trial@{number}.socket"
+
+    def instance_units(self, number: int) -> list[str]:
+        """Units with files of their own below /etc/systemd/system for generation `number`."""
+        return [
+            self.service_unit(number),
+            self.socket_unit(number),
+            self.trial_service_unit(number),
+            self.trial_socket_unit(number),
+        ]
+
+    @property
+    def local_fact(self) -> str:
+        return self._at(LOCAL_FACT)
+
+    @property
+    def user(self) -> str:
+        """The system user that the app runs as unless the inventory names another."""
+        return f"hc-{self.app}"
+
+
+def installed_apps(root: str = "/") -> list[str]:
+    """Names of the apps that have anything of Headcount's on this host, sorted."""
+    found: set[str] = set()
+    for base in (os.path.join(root, HOME), os.path.join(root, STATE)):
+        try:
+            with os.scandir(base) as entries:
+                found.update(entry.name for entry in entries if entry.is_dir() and entry.name != "wheels")
+        except FileNotFoundError:
+            continue
+    return sorted(found)
+
+
+def present_wheels(root: str = "/") -> list[str]:
+    """SHA-256 of the wheels that are kept on this host, sorted."""
+    try:
+        with os.scandir(os.path.join(root, STATE, "wheels")) as entries:
+            return sorted(entry.name for entry in entries if len(entry.name) == 64)
+    except FileNotFoundError:
+        return []

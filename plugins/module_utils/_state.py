@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""What is on this host of each app: read only, one call, for the probe, for drift and for people."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from typing import Any
+
+from . import _generations as generations
+from . import _ledger as ledger
+from ._http import get, local_address, unhealthy
+from ._instances import Instances
+from ._lock import AppLock, boot_id, stale_reason
+from ._paths import Layout
+from ._releases import verify
+from ._systemd import Systemd
+
+
+def app_state(app: dict[str, Any], root: str = "/", systemd: Systemd | None = None) -> dict[str, Any]:
+    """State of one app. `app` needs `name`; `listen` is looked at when nothing of the app is live yet.
+
+    Returns {live: {generation, release, digest, source_id, settings, ...} or None, intact, problems, healthy,
+    health_detail, leftovers, lease, generations, measured, port_taken}.
+    """
+    layout = Layout(app["name"], root)
+    systemd = systemd or Systemd()
+    number = generations.live(layout)
+    known = [generations.describe(layout, one) for one in generations.numbers(layout)]
+    state: dict[str, Any] = {
+        "live": None,
+        "intact": False,
+        "problems": [],
+        "healthy": False,
+        "health_detail": "nothing is deployed",
+        "leftovers": [],
+        "lease": _lease(layout),
+        "generations": [one.to_dict() for one in known],
+        "measured": None,
+        "port_taken": None,
+        "last_failure": _last_failure(layout),
+    }
+    if os.path.isdir(layout.home):
+        state["leftovers"] = _leftovers(layout, systemd, number, known)
+    if number is None:
+        state["port_taken"] = _port_taken(app.get("listen"))
+        return state
+    record = generations.record(layout, number)
+    problems = generations.problems(layout, number) + generations.public_problems(layout)
+    problems += verify(os.path.join(layout.home, "releases", str(record.get("release"))))
+    healthy, detail = _health(layout, systemd, number, record)
+    state.update(
+        live={
+            "generation": number,
+            "release": record.get("release"),
+            "digest": record.get("digest"),
+            "source_id": record.get("source_id"),
+            "created": record.get("created"),
+            "facts": (record.get("planning") or {}).get("facts"),
+            "plan": record.get("plan"),
+            "listen": (record.get("app") or {}).get("listen"),
+        },
+        intact=not problems,
+        problems=problems,
+        healthy=healthy,
+        health_detail=detail,
+        measured=record.get("measured"),
+    )
+    return state
+
+
+def _health(layout: Layout, systemd: Systemd, number: int, record: dict[str, Any]) -> tuple[bool, str]:
+    states = systemd.states(layout.public_socket_unit, layout.service_unit(number))
+    for unit, state in states.items():
+        if not state.running:
+            return False, f"{unit} is {state.active or 'unknown'}"
+    health = (record.get("app") or {}).get("health")
+    if not health:
+        return False, f"generation {number} has no record"
+    answer = get(layout.private_socket(number), health["path"], float(health["timeout_seconds"]))
+    reason = unhealthy(answer, health)
+    return reason is None, reason or f"GET {health['path']} answered {answer.status} in {answer.elapsed_ms:.0f} ms"
+
+
+def _leftovers(layout: Layout, systemd: Systemd, number: int | None, known: list[generations.Generation]) -> list[str]:
+    """What a broken run left: candidates, instances that are not live, unfinished generations."""
+    instances = Instances(layout, systemd)
+    found = [f"{unit} runs" for unit in instances.candidate_running()]
+    found += [f"{unit} runs, but is not live" for one, unit in instances.running().items() if one != number]
+    found += [f"generation {one.number} is unfinished" for one in known if one.status == "unfinished"]
+    return found
+
+
+def _lease(layout: Layout) -> dict[str, Any] | None:
+    lock = AppLock(layout)
+    lease = lock.lease()
+    if lease is None:
+        return None
+    return {**lease, "stale": stale_reason(lease, boot_id(layout.root), lock.clock())}
+
+
+def _last_failure(layout: Layout) -> dict[str, Any] | None:
+    for entry in reversed(ledger.read(layout.ledger, last=50)):
+        if entry["event"] == "failed":
+            return entry
+        if entry["event"] in ("promoted", "rolled_back"):
+            return None
+    return None
+
+
+def _port_taken(listen: str | None) -> str | None:
+    """Why a first deployment could not listen on `listen`; None when the address is free or is a unix path."""
+    if not listen or listen.startswith("unix:"):
+        return None
+    address = local_address(listen)
+    host = listen.rpartition(":")[0].strip("[]") or "0.0.0.0"
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with contextlib.closing(socket.socket(family, socket.SOCK_STREAM)) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, int(address[1])))
+        except OSError as error:
+            return f"listen address {listen} cannot be taken: {error.strerror}"
+    return None

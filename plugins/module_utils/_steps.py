@@ -1,0 +1,435 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""The steps of an app's way through a host: heal, stage, weigh, trial, promote, abandon, rollback.
+
+Each step holds the app's lock, leaves the host serving one whole generation whatever happens to it, and is safe to be
+killed at any instruction: what it leaves behind is recognised and put right by heal(), which every rollout begins with.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import tarfile
+import time
+from dataclasses import dataclass, field
+from typing import Any, Callable, Iterator
+
+from . import _generations as generations
+from . import _ledger as ledger
+from ._files import make_directory, read_json, remove_file, write_bytes, write_file, write_json
+from ._instances import Instances, StepFailed
+from ._lock import AppLock, Run
+from ._paths import Layout
+from ._releases import ReleaseError, install, remove
+from ._systemd import Systemd, SystemdError
+from ._units import environment_file, render
+from ._users import UserError, ensure_user
+
+
+@dataclass
+class AppOnHost:
+    """One app on this host, as one run works on it."""
+
+    name: str
+    run: Run
+    root: str = "/"
+    systemd: Systemd = field(default_factory=Systemd)
+    clock: Callable[[], float] = time.time
+    gone: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        self.layout = Layout(self.name, self.root)
+        self.lock = AppLock(self.layout, self.clock)
+        self.instances = Instances(self.layout, self.systemd, self.clock)
+
+    def log(self, event: str, **fields: Any) -> dict[str, Any]:
+        """Append an event of this run to the ledger."""
+        return ledger.append(
+            self.layout.ledger, event, run=self.run.id, user=self.run.user, controller=self.run.controller, **fields
+        )
+
+    @contextlib.contextmanager
+    def step(self, phase: str, number: int | None = None) -> Iterator[None]:
+        """Hold the lock for a step; whatever breaks becomes a StepFailed after generation `number` is abandoned."""
+        with self.lock.step(self.run, phase, self.gone) as taken_over:
+            if taken_over:
+                self.log("healed", did=[taken_over])
+            try:
+                yield
+            except (StepFailed, SystemdError, ReleaseError, UserError, OSError) as error:
+                failure = error if isinstance(error, StepFailed) else StepFailed(phase, sentence(error))
+                self._abandon(number, failure)
+                raise failure from error
+
+    # -- heal ---------------------------------------------------------------------------------------------------------
+
+    def heal(self) -> list[str]:
+        """Put right what a killed run left: one whole generation serves afterwards. Returns what was done."""
+        did: list[str] = []
+        for unit in self.instances.candidate_running():
+            self.systemd.kill(unit) if unit.endswith(".service") else None
+            self.systemd.stop(unit)
+            did.append(f"stopped the candidate {unit} that a broken run left")
+        did += self._heal_live()
+        for number in generations.numbers(self.layout):
+            if not generations.finished(self.layout, number) and number != generations.live(self.layout):
+                generations.remove(self.layout, number)
+                did.append(f"removed generation {number}, which was never finished")
+        if did:
+            self.systemd.reload()
+            self.log("healed", did=did, generation=generations.live(self.layout))
+        return did
+
+    def _heal_live(self) -> list[str]:
+        number = generations.live(self.layout)
+        running = self.instances.running()
+        public = self.layout.public_socket_unit
+        if number is None:
+            if running or self.systemd.state(public).load not in ("not-found", ""):
+                self.instances.take_down()
+                return ["took down a first deployment that never became live"]
+            return []
+        did = []
+        if generations.link_public(self.layout):
+            self.systemd.reload()
+            did.append("linked the public socket to the live generation")
+        generations.link_units(self.layout, number)
+        states = self.systemd.states(public, self.layout.service_unit(number))
+        if not states[public].running or not states[self.layout.service_unit(number)].running:
+            self.instances.restore(number, None)
+            did.append(f"started the live generation {number}")
+        for other in sorted(set(running) - {number}):
+            self.instances.leave(other)
+            did.append(f"stopped generation {other}, which is not live")
+        return did
+
+    # -- stage --------------------------------------------------------------------------------------------------------
+
+    def stage(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Lay down release and generation beside the live one; the generation stays unfinished until it is weighed.
+
+        `request`: app (normalised, without secrets), secrets, plan, planning (inputs of the plan, for finishing it
+        here), digest, source_id, release {id, lock_text}, wheels_dir, python.
+        Returns {generation, release, built, healed}.
+        """
+        app, release = request["app"], request["release"]
+        with self.step("stage"):
+            self._check_home()
+            healed = self.heal()
+            built = not os.path.isdir(self.layout.release(release["id"]))
+            ensure_user(app["user"] or self.layout.user)
+            install(
+                self.name, release["id"], release["lock_text"], request["wheels_dir"], request["python"], root=self.root
+            )
+            known = ledger.highest_generation(ledger.read(self.layout.ledger))
+            number = max([known, *generations.numbers(self.layout)]) + 1
+        with self.step("stage", number):
+            generations.begin(self.layout, number, release["id"])
+            write_file(
+                self.layout.environment(number), environment_file(app["environment"], request["secrets"]), mode=0o600
+            )
+            record = {
+                "number": number,
+                "created": ledger.now_text(self.clock),
+                "release": release["id"],
+                "app": {**app, "environment": {}, "secrets": {}},
+                "plan": request["plan"],
+                "planning": request["planning"],
+                "digest": request["digest"],
+                "source_id": request["source_id"],
+                "run": self.run.to_dict(),
+            }
+            self._lay_down(number, record)
+            generations.link_units(self.layout, number)
+            self.systemd.reload()
+            self.log("staged", generation=number, release=release["id"])
+        return {"generation": number, "release": release["id"], "built": built, "healed": healed}
+
+    def _check_home(self) -> None:
+        """systemd reads the units of the live generation at boot, before other file systems are mounted."""
+        make_directory(self.layout.home)
+        home, units = os.stat(self.layout.home).st_dev, os.stat(os.path.dirname(self.layout.units)).st_dev
+        if home != units:
+            raise StepFailed(
+                "stage",
+                f"{self.layout.home} is on another file system than /etc: systemd would not find the app's units at "
+                "boot; keep /opt/headcount on the root file system",
+            )
+
+    def _lay_down(self, number: int, record: dict[str, Any]) -> None:
+        files = render(record["app"], record["plan"], number, self.layout)
+        generations.write(self.layout, number, files, record)
+
+    def finish(self, number: int, plan: dict[str, Any], measured: dict[str, Any] | None) -> None:
+        """Rewrite generation `number` with its final plan and finish it."""
+        record = {**generations.record(self.layout, number), "plan": plan, "measured": measured}
+        self._lay_down(number, record)
+        generations.finish(self.layout, number)
+        self.systemd.reload()
+
+    def record(self, number: int) -> dict[str, Any]:
+        """generation.json of `number`; StepFailed when it is not there."""
+        record = generations.record(self.layout, number)
+        if not record:
+            raise StepFailed("stage", f"generation {number} of {self.name} is not on this host")
+        return record
+
+    # -- promote ------------------------------------------------------------------------------------------------------
+
+    def promote(self, number: int, verdict: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Give the public socket to generation `number`, which must be finished, and verify it there.
+
+        Returns {from, to, verified, pruned}. StepFailed when it does not hold: the generation before serves.
+        """
+        with self.step("promote", number):
+            record = self.record(number)
+            old = generations.live(self.layout)
+            wrong = generations.problems(self.layout, number)
+            if wrong:
+                raise StepFailed("promote", f"generation {number} is not what was tried: {wrong[0]}")
+            seen = self.instances.switch(old, number, record["app"], float(record["app"]["verify_seconds"]))
+            generations.set_outcome(self.layout, number, "good")
+            before = generations.record(self.layout, old) if old is not None else {}
+            self.log(
+                "promoted",
+                **{"from": old, "to": number},
+                release=record["release"],
+                plan_changes=plan_changes(before.get("plan"), record["plan"]),
+                verdict=(verdict or {}).get("outcome"),
+                evidence=(verdict or {}).get("cause"),
+                verified=seen,
+            )
+            self.write_local_fact()
+            pruned = self.prune(old)
+            self.lock.release(self.run)
+        return {"from": old, "to": number, "verified": seen, "pruned": pruned}
+
+    def prune(self, predecessor: int | None) -> list[int]:
+        """Remove generations and releases that are kept for nothing."""
+        live = generations.live(self.layout)
+        keep = int(self.record(live)["app"]["retain"]["good"]) if live is not None else 1
+        known = [generations.describe(self.layout, number) for number in generations.numbers(self.layout)]
+        gone = generations.to_prune(known, live, predecessor, keep)
+        for number in gone:
+            generations.remove(self.layout, number)
+        for release_id in generations.unused_releases(self.layout):
+            remove(self.name, release_id, root=self.root)
+        if gone:
+            self.systemd.reload()
+            self.log("pruned", generations=gone)
+        return gone
+
+    def write_local_fact(self) -> None:
+        """Show what is live to `ansible -m setup` (ansible_local.headcount)."""
+        live = generations.live(self.layout)
+        facts = read_json(self.layout.local_fact) or {}
+        if live is None:
+            facts.pop(self.name, None)
+        else:
+            record = generations.record(self.layout, live)
+            facts[self.name] = {
+                "generation": live,
+                "release": record.get("release"),
+                "listen": record["app"]["listen"],
+                "settings": {key: entry["value"] for key, entry in record["plan"]["settings"].items()},
+            }
+        make_directory(os.path.dirname(self.layout.local_fact))
+        write_json(self.layout.local_fact, facts)
+
+    # -- abandon ------------------------------------------------------------------------------------------------------
+
+    def abandon(self, number: int | None, phase: str, cause: str) -> dict[str, Any]:
+        """End a rollout that failed outside of a step: the candidate is stopped, the live generation stays."""
+        with self.lock.step(self.run, "abandon", self.gone):
+            self._abandon(number, StepFailed(phase, cause))
+        return {"live": generations.live(self.layout)}
+
+    def _abandon(self, number: int | None, failure: StepFailed) -> None:
+        """Stop candidate `number`, keep it as the bad one for diagnosis, and write down why."""
+        live = generations.live(self.layout)
+        release = None
+        if number is not None and number != live and number in generations.numbers(self.layout):
+            with contextlib.suppress(SystemdError):
+                self.instances.stop_candidate(number)
+            release = generations.record(self.layout, number).get("release")
+            with contextlib.suppress(OSError):
+                self._keep_for_diagnosis(number, failure.cause)
+            with contextlib.suppress(OSError):
+                self._drop_older_bad(number)
+        with contextlib.suppress(OSError):
+            self.log(
+                "failed", **{"from": live}, generation=number, release=release, phase=failure.phase, cause=failure.cause
+            )
+        with contextlib.suppress(OSError):
+            self.lock.release(self.run)
+
+    def _keep_for_diagnosis(self, number: int, cause: str) -> None:
+        if not generations.record(self.layout, number):
+            generations.remove(self.layout, number)
+            return
+        if not generations.finished(self.layout, number):
+            generations.finish(self.layout, number)
+        generations.set_outcome(self.layout, number, "bad", cause)
+
+    def _drop_older_bad(self, newest_bad: int) -> None:
+        for number in generations.numbers(self.layout):
+            if number < newest_bad and generations.describe(self.layout, number).status == "bad":
+                generations.remove(self.layout, number)
+        for release_id in generations.unused_releases(self.layout):
+            remove(self.name, release_id, root=self.root)
+
+    # -- rollback -----------------------------------------------------------------------------------------------------
+
+    def rollback_target(self, wanted: int | None) -> int:
+        """The generation to go back to; StepFailed, with the list of what there is, when it cannot be."""
+        live = generations.live(self.layout)
+        known = [generations.describe(self.layout, number) for number in generations.numbers(self.layout)]
+        good = [generation.number for generation in known if generation.status == "good" and generation.number != live]
+        there = (
+            ", ".join(f"{item.number} ({'live' if item.number == live else item.status})" for item in known) or "none"
+        )
+        if live is None:
+            raise StepFailed("rollback", f"{self.name} has no live generation on this host; there are: {there}")
+        if wanted is None:
+            wanted = predecessor(ledger.read(self.layout.ledger), live, good)
+            if wanted is None:
+                raise StepFailed("rollback", f"{self.name} has no good generation before {live}; there are: {there}")
+        if wanted == live:
+            raise StepFailed("rollback", f"generation {wanted} of {self.name} is live already; there are: {there}")
+        if wanted not in good:
+            raise StepFailed(
+                "rollback", f"generation {wanted} of {self.name} cannot be gone back to; there are: {there}"
+            )
+        return wanted
+
+    def rollback(self, wanted: int | None = None, event: str = "rolled_back") -> dict[str, Any]:
+        """Go back to generation `wanted` (default: the good one before the live). Needs nothing but this host.
+
+        A target that does not come up healthy is not kept: what is live stays live.
+        """
+        with self.lock.step(self.run, "rollback", self.gone):
+            target = self.rollback_target(wanted)
+            old = generations.live(self.layout)
+            try:
+                healed = self.heal()
+                record = self.record(target)
+                wrong = generations.problems(self.layout, target)
+                if wrong:
+                    raise StepFailed("rollback", f"generation {target} is not intact: {wrong[0]}")
+                seen = self.instances.switch(old, target, record["app"], float(record["app"]["verify_seconds"]))
+            except (StepFailed, SystemdError, OSError) as error:
+                cause = error.cause if isinstance(error, StepFailed) else sentence(error)
+                self.log("rollback_failed", **{"from": old, "to": target}, cause=cause)
+                self.lock.release(self.run)
+                raise StepFailed("rollback", f"generation {target} was not kept, {old} stays live: {cause}") from error
+            self.log(event, **{"from": old, "to": target}, release=record["release"], verified=seen)
+            self.write_local_fact()
+            self.lock.release(self.run)
+        return {"from": old, "to": target, "verified": seen, "healed": healed}
+
+    # -- remove -------------------------------------------------------------------------------------------------------
+
+    def remove(self) -> None:
+        """Take the app off this host: instances, units, releases, generations. The ledger stays."""
+        with self.lock.step(self.run, "remove", self.gone):
+            self.instances.take_down()
+            for number in generations.numbers(self.layout):
+                generations.remove(self.layout, number)
+            shutil.rmtree(self.layout.home, ignore_errors=True)
+            self.systemd.reload()
+            self.write_local_fact()
+            self.log("removed")
+            self.lock.release(self.run)
+
+
+def sentence(error: BaseException) -> str:
+    """An exception in words for people."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    return str(error) or type(error).__name__
+
+
+def predecessor(entries: list[dict[str, Any]], live: int, good: list[int]) -> int | None:
+    """The good generation that was live before `live`, by the ledger; else the highest good number below it."""
+    for entry in reversed(entries):
+        if entry.get("event") in ("promoted", "rolled_back", "reverted") and entry.get("to") == live:
+            before = entry.get("from")
+            if before in good:
+                return int(before)
+            break
+    below = [number for number in good if number < live]
+    return max(below or good, default=None)
+
+
+def plan_changes(before: dict[str, Any] | None, after: dict[str, Any]) -> dict[str, list[Any]]:
+    """{setting: [old value, new value]} for the settings that differ."""
+    old = (before or {}).get("settings", {})
+    changes = {}
+    for key, entry in after["settings"].items():
+        was = old.get(key, {}).get("value")
+        if was != entry["value"]:
+            changes[key] = [was, entry["value"]]
+    return changes
+
+
+def file_differences(layout: Layout, app: dict[str, Any], plan: dict[str, Any]) -> list[dict[str, str]]:
+    """The files of the live generation against those that a new one would have, in the form of Ansible's diff."""
+    live = generations.live(layout)
+    number = max([*generations.numbers(layout), ledger.highest_generation(ledger.read(layout.ledger))], default=0) + 1
+    after = render(app, plan, number, layout)
+    before = {} if live is None else render_live(layout, live)
+    differences = []
+    for name, text in after.items():
+        old_name = name.replace(f"@{number}.", f"@{live}.")
+        differences.append(
+            {
+                "before_header": f"generation {live}: {old_name}" if live is not None else "nothing deployed",
+                "after_header": f"generation {number}: {name}",
+                "before": before.get(old_name, ""),
+                "after": text,
+            }
+        )
+    return [entry for entry in differences if entry["before"] != entry["after"]]
+
+
+def render_live(layout: Layout, live: int) -> dict[str, str]:
+    """The files of the live generation as they are on disk, by name."""
+    files = {}
+    path = layout.generation(live)
+    for name in os.listdir(path):
+        if name.endswith((".socket", ".service", ".py")):
+            with open(os.path.join(path, name), encoding="utf-8", errors="replace") as stream:
+                files[name] = stream.read()
+    return files
+
+
+def unpack_wheels(archive: str, wheels_dir: str) -> list[str]:
+    """Keep the wheels of the tar `archive` (members SHA256/NAME.whl) in `wheels_dir`; the archive is removed.
+
+    Each wheel is checked against the digest in its member name; one that does not match raises StepFailed.
+    """
+    kept = []
+    make_directory(wheels_dir)
+    try:
+        with tarfile.open(archive) as tar:
+            for member in tar:
+                digest, _, filename = member.name.partition("/")
+                if not member.isfile() or len(digest) != 64 or not filename or "/" in filename:
+                    raise StepFailed("stage", f"the archive of wheels has an unexpected member {member.name!r}")
+                source = tar.extractfile(member)
+                if source is None:
+                    continue
+                body = source.read()
+                if hashlib.sha256(body).hexdigest() != digest:
+                    raise StepFailed("stage", f"wheel {filename} was damaged on its way to the host")
+                make_directory(os.path.join(wheels_dir, digest))
+                write_bytes(os.path.join(wheels_dir, digest, filename), body)
+                kept.append(digest)
+    except (tarfile.TarError, OSError) as error:
+        raise StepFailed("stage", f"the wheels could not be kept: {sentence(error)}") from error
+    finally:
+        remove_file(archive)
+    return kept

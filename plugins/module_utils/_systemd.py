@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""systemctl and journalctl, wired thinly: typed answers, bounded in time, replaceable in tests."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from dataclasses import dataclass
+from typing import Callable, Sequence
+
+Runner = Callable[[Sequence[str], float], "Completed"]
+
+
+@dataclass(frozen=True)
+class Completed:
+    """What a command left: its exit status and text."""
+
+    status: int
+    out: str
+    err: str
+
+
+class SystemdError(Exception):
+    """systemctl refused; the message holds its words."""
+
+
+def run(command: Sequence[str], timeout_seconds: float) -> Completed:
+    """Run `command` without a shell; a command that outlasts `timeout_seconds` counts as status 124."""
+    try:
+        done = subprocess.run(
+            list(command), capture_output=True, text=True, errors="replace", timeout=timeout_seconds, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return Completed(124, "", f"{command[0]} did not answer within {timeout_seconds:.0f} s")
+    except OSError as error:
+        return Completed(127, "", str(error))
+    return Completed(done.returncode, done.stdout, done.stderr)
+
+
+@dataclass(frozen=True)
+class UnitState:
+    """What systemd says of a unit; times and counts as systemd reports them."""
+
+    load: str
+    active: str
+    sub: str
+    result: str
+    main_pid: int
+    exit_status: int
+    restarts: int
+    control_group: str
+    invocation: str
+    fragment: str
+
+    @property
+    def running(self) -> bool:
+        return self.active in ("active", "reloading")
+
+    @property
+    def gone(self) -> bool:
+        """Neither running nor on its way up or down."""
+        return self.active in ("inactive", "failed")
+
+
+_PROPERTIES = (
+    "Id",
+    "LoadState",
+    "ActiveState",
+    "SubState",
+    "Result",
+    "MainPID",
+    "ExecMainStatus",
+    "NRestarts",
+    "ControlGroup",
+    "InvocationID",
+    "FragmentPath",
+)
+
+
+def parse_show(text: str) -> dict[str, UnitState]:
+    """Parse `systemctl show --property=Id,...` of several units into states by unit name."""
+    states: dict[str, UnitState] = {}
+    for block in text.strip().split("\n\n"):
+        values = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+        if "Id" not in values:
+            continue
+        states[values["Id"]] = UnitState(
+            load=values.get("LoadState", ""),
+            active=values.get("ActiveState", ""),
+            sub=values.get("SubState", ""),
+            result=values.get("Result", ""),
+            main_pid=_number(values.get("MainPID")),
+            exit_status=_number(values.get("ExecMainStatus")),
+            restarts=_number(values.get("NRestarts")),
+            control_group=values.get("ControlGroup", ""),
+            invocation=values.get("InvocationID", ""),
+            fragment=values.get("FragmentPath", ""),
+        )
+    return states
+
+
+def _number(text: str | None) -> int:
+    return int(text) if text and text.lstrip("-").isdigit() else 0
+
+
+@dataclass
+class Systemd:
+    """The host's service manager."""
+
+    runner: Runner = run
+
+    def _systemctl(self, *words: str, timeout_seconds: float = 30.0) -> Completed:
+        return self.runner(["systemctl", "--no-pager", "--no-ask-password", *words], timeout_seconds)
+
+    def _must(self, *words: str, timeout_seconds: float = 30.0) -> None:
+        done = self._systemctl(*words, timeout_seconds=timeout_seconds)
+        if done.status:
+            detail = (done.err or done.out).strip().splitlines()
+            raise SystemdError(
+                f"systemctl {' '.join(words)} failed: {detail[0] if detail else f'status {done.status}'}"
+            )
+
+    def reload(self) -> None:
+        """Make systemd read its unit files again."""
+        self._must("daemon-reload", timeout_seconds=60.0)
+
+    def start(self, *units: str, timeout_seconds: float = 60.0) -> None:
+        """Start units; returns when their start jobs are done. SystemdError when one fails."""
+        self._must("start", *units, timeout_seconds=timeout_seconds)
+
+    def begin_start(self, *units: str) -> None:
+        """Queue the start of units and return at once: whether they come up is seen by asking them."""
+        self._must("start", "--no-block", *units)
+
+    def stop(self, *units: str, timeout_seconds: float = 120.0) -> None:
+        """Stop units and wait until they have stopped (a draining instance takes its graceful timeout)."""
+        if units:
+            self._must("stop", *units, timeout_seconds=timeout_seconds)
+
+    def begin_stop(self, *units: str) -> None:
+        if units:
+            self._must("stop", "--no-block", *units)
+
+    def kill(self, unit: str) -> None:
+        """SIGKILL to every process of the unit."""
+        self._systemctl("kill", "--signal=KILL", unit)
+
+    def reset_failed(self, *units: str) -> None:
+        """Forget failures, so that start limits do not hinder the next start. Units never seen are no error."""
+        if units:
+            self._systemctl("reset-failed", *units)
+
+    def states(self, *units: str) -> dict[str, UnitState]:
+        """State of each unit; a unit that systemd does not know has load state 'not-found'."""
+        if not units:
+            return {}
+        done = self._systemctl("show", f"--property={','.join(_PROPERTIES)}", "--", *units)
+        states = parse_show(done.out)
+        absent = UnitState("not-found", "inactive", "dead", "", 0, 0, 0, "", "", "")
+        return {unit: states.get(unit, absent) for unit in units}
+
+    def state(self, unit: str) -> UnitState:
+        return self.states(unit)[unit]
+
+    def loaded(self, pattern: str) -> list[str]:
+        """Names of the units in memory that match the glob `pattern`, whatever their state."""
+        done = self._systemctl("list-units", "--all", "--plain", "--no-legend", "--full", pattern)
+        return [line.split()[0] for line in done.out.splitlines() if line.split()]
+
+    def journal(self, unit: str, since_epoch: float, lines: int = 200) -> list[str]:
+        """The last lines that `unit` logged since `since_epoch` (seconds); empty when there is no journal to ask."""
+        done = self.runner(
+            [
+                "journalctl",
+                "--no-pager",
+                "-q",
+                "-o",
+                "cat",
+                "-u",
+                unit,
+                f"--since=@{int(since_epoch)}",
+                "-n",
+                str(lines),
+            ],
+            20.0,
+        )
+        return done.out.splitlines() if done.status == 0 else []
+
+
+_EXCEPTION = re.compile(
+    r"^(?:[A-Za-z_][\w.]*\.)?([A-Z]\w*(?:Error|Exception|Exit|Interrupt|Warning|NotFound))\b(?::.*)?$"
+)
+_NOISE = re.compile(r"Warning\b")
+
+
+def first_cause(lines: Sequence[str]) -> str | None:
+    """The line of a log that says why a process died, or None when none does.
+
+    A traceback's last line names the exception. Where several follow one another the first is the cause; Gunicorn's own
+    "Worker failed to boot" only repeats that something was wrong before.
+    """
+    in_traceback = False
+    for line in lines:
+        text = line.strip()
+        if text.startswith("Traceback (most recent call last)"):
+            in_traceback = True
+        elif in_traceback and not line.startswith((" ", "\t")) and _EXCEPTION.match(text) and not _NOISE.search(text):
+            return text[:500]
+    for line in lines:
+        text = line.strip()
+        if (
+            re.search(r"\b(Error|error|ERROR|FATAL|failed|denied|No such file|not found|Killed)\b", text)
+            and "Shutting" not in text
+        ):
+            return text[:500]
+    return None

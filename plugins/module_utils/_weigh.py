@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Weigh a candidate that runs with one worker: memory per worker and per slot, CPU time against wall time per request.
+
+A weigh takes a few seconds: requests one after another tell the time that one request takes when nothing else is
+asked; then as many at once as one worker may have tell what a slot costs in memory. The requests come from this
+process, whose own CPU time is not counted: only the candidate's processes are.
+"""
+
+from __future__ import annotations
+
+import glob
+import http.client
+import statistics
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any, Callable, Sequence
+
+from ._cgroups import unit_cpu_seconds, unit_pids
+from ._http import Connection
+from ._memory import process_memory
+
+WARM_SECONDS = 1.0
+SOLO_SECONDS = 2.0
+CROWD_SECONDS = 2.5
+LEAST_REQUESTS = 5
+CROWD_LIMIT = 64
+
+
+class NotMeasured(Exception):
+    """The candidate could not be weighed; the message says why in one sentence."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a phase of requests came to: wall milliseconds of each good answer, failures, and its length in seconds."""
+
+    wall_ms: list[float]
+    failures: int
+    seconds: float
+    example: str = ""
+
+
+def ask(
+    address: str,
+    paths: Sequence[dict[str, Any]],
+    seconds: float,
+    at_once: int,
+    least: int,
+    timeout_seconds: float,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> Asked:
+    """Ask `address` (a unix socket) for `seconds`, with `at_once` requests in flight, at least `least` from each asker.
+
+    Paths are taken by weight, in a fixed order. Bounded: no asker goes on for more than `seconds` + `timeout_seconds`.
+    """
+    order = weighted_order(paths)
+    begin = monotonic()
+    results: list[list[float]] = [[] for _ in range(at_once)]
+    failures = [0] * at_once
+    examples: list[str] = []
+
+    def work(slot: int) -> None:
+        turn = slot
+        while monotonic() - begin < seconds or (turn - slot) // at_once < least:
+            if monotonic() - begin > seconds + timeout_seconds:
+                return
+            wall, error = _one(address, order[turn % len(order)], timeout_seconds)
+            turn += at_once
+            if error:
+                failures[slot] += 1
+                if not examples:
+                    examples.append(error)
+            else:
+                results[slot].append(wall)
+
+    threads = [threading.Thread(target=work, args=(slot,), daemon=True) for slot in range(at_once)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    wall_ms = [value for slot in results for value in slot]
+    return Asked(wall_ms, sum(failures), monotonic() - begin, examples[0] if examples else "")
+
+
+def weighted_order(paths: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Paths in a repeating order of at most 100 that follows their weights."""
+    least = min(float(path["weight"]) for path in paths)
+    counts = [max(1, round(float(path["weight"]) / least)) for path in paths]
+    scale = max(1.0, sum(counts) / 100)
+    return [path for path, count in zip(paths, counts) for _ in range(max(1, round(count / scale)))]
+
+
+def _one(address: str, path: dict[str, Any], timeout_seconds: float) -> tuple[float, str]:
+    body = path.get("body")
+    begin = time.monotonic()
+    connection = Connection(address, timeout_seconds)
+    try:
+        headers = {"Host": "localhost", "User-Agent": "headcount", "Connection": "close", **path.get("headers", {})}
+        connection.request(path["method"], path["path"], body=body.encode() if body else None, headers=headers)
+        response = connection.getresponse()
+        response.read()
+        if response.status >= 400:
+            return 0.0, f"{path['method']} {path['path']} answered {response.status}"
+        return (time.monotonic() - begin) * 1000, ""
+    except (OSError, http.client.HTTPException) as error:
+        return 0.0, f"{path['method']} {path['path']} got no answer: {error or type(error).__name__}"
+    finally:
+        connection.close()
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Reads the candidate's processes: its cgroup (ControlGroup= of systemd) and its main process."""
+
+    control_group: str
+    main_pid: int
+    root: str = "/"
+
+    def cpu_seconds(self) -> float:
+        """CPU seconds used so far: the cgroup's account, or the scheduler's of the living processes."""
+        counted = unit_cpu_seconds(self.control_group, self.root)
+        return counted if counted is not None else scheduled_seconds(self.pids(), self.root)
+
+    def pids(self) -> list[int]:
+        return unit_pids(self.control_group, self.root)
+
+    def memory(self) -> dict[int, Any]:
+        """Memory of each process, by pid."""
+        return {pid: memory for pid in self.pids() for memory in [process_memory(pid)] if memory is not None}
+
+
+def scheduled_seconds(pids: Sequence[int], root: str = "/") -> float:
+    """Seconds on a CPU of all living threads of `pids`, from /proc/PID/task/TID/schedstat (nanoseconds)."""
+    total = 0
+    for pid in pids:
+        for path in glob.glob(f"{root.rstrip('/')}/proc/{pid}/task/*/schedstat"):
+            try:
+                with open(path, encoding="ascii") as stream:
+                    total += int(stream.read().split()[0])
+            except (OSError, ValueError, IndexError):
+                continue
+    return total / 1e9
+
+
+def weigh(
+    unit: Unit, address: str, paths: Sequence[dict[str, Any]], slots: int, timeout_seconds: float = 10.0
+) -> dict[str, Any]:
+    """Weigh the running candidate `unit`, which answers on the unix socket `address`.
+
+    `slots` is how many requests its one worker may have in flight. Returns a dict: worker_pss_mib (warm, idle),
+    worker_loaded_mib (USS, the most seen under load), master_mib (PSS), slot_mib, cpu_ms, wall_ms, wait_ratio
+    (waiting over CPU), requests, seconds. Raises NotMeasured when too few requests are answered.
+    """
+    begin = time.monotonic()
+    warm = ask(address, paths, WARM_SECONDS, 1, LEAST_REQUESTS, timeout_seconds)
+    if not warm.wall_ms:
+        raise NotMeasured(f"no request of the load was answered while it was weighed: {warm.example}")
+    idle = unit.memory()
+    workers = [pid for pid in idle if pid != unit.main_pid]
+    if not workers:
+        raise NotMeasured("the candidate has no worker process to weigh")
+    cpu_before = unit.cpu_seconds()
+    solo = ask(address, paths, SOLO_SECONDS, 1, LEAST_REQUESTS, timeout_seconds)
+    cpu_solo = unit.cpu_seconds() - cpu_before
+    if len(solo.wall_ms) < LEAST_REQUESTS:
+        raise NotMeasured(
+            f"only {len(solo.wall_ms)} requests were answered while it was weighed"
+            + (f"; {solo.failures} failed: {solo.example}" if solo.failures else "")
+        )
+    crowd_size = max(1, min(slots, CROWD_LIMIT))
+    loaded, crowd = _crowd(unit, address, paths, crowd_size, timeout_seconds)
+    cpu_ms = 1000 * cpu_solo / (len(solo.wall_ms) + solo.failures)
+    wall_ms = statistics.fmean(solo.wall_ms)
+    idle_worker = sum(idle[pid].uss_mib for pid in workers)
+    peak_worker = max(loaded, idle_worker)
+    wait_ms = max(0.0, wall_ms - cpu_ms)
+    return {
+        "worker_pss_mib": round(sum(idle[pid].pss_mib for pid in workers), 2),
+        "worker_loaded_mib": round(peak_worker, 2),
+        "master_mib": round(idle[unit.main_pid].pss_mib if unit.main_pid in idle else 0.0, 2),
+        "slot_mib": round(max(0.0, peak_worker - idle_worker) / crowd_size, 4),
+        "cpu_ms": round(cpu_ms, 3),
+        "wall_ms": round(wall_ms, 3),
+        "wait_ratio": round(wait_ms / max(cpu_ms, 0.01), 3),
+        "requests": len(solo.wall_ms) + len(crowd.wall_ms),
+        "failures": solo.failures + crowd.failures,
+        "seconds": round(time.monotonic() - begin, 2),
+    }
+
+
+def _crowd(
+    unit: Unit, address: str, paths: Sequence[dict[str, Any]], size: int, timeout_seconds: float
+) -> tuple[float, Asked]:
+    """The most memory (USS, MiB) that the workers had while `size` requests were in flight."""
+    peaks = [0.0]
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.is_set():
+            seen = unit.memory()
+            peaks.append(sum(memory.uss_mib for pid, memory in seen.items() if pid != unit.main_pid))
+            done.wait(0.2)
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        crowd = ask(address, paths, CROWD_SECONDS, size, 1, timeout_seconds)
+    finally:
+        done.set()
+        watcher.join()
+    return max(peaks), crowd

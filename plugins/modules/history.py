@@ -1,0 +1,77 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Read the ledgers of a host."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: history
+short_description: Reads the append-only history of the apps of a host
+version_added: 0.1.0
+author:
+  - Headcount contributors
+description:
+  - Returns the events of the ledgers, newest first.
+attributes:
+  check_mode:
+    support: full
+    description: It changes nothing.
+  diff_mode:
+    support: none
+    description: It changes nothing.
+options:
+  names:
+    description: Names of the apps; all that are on the host when empty.
+    type: list
+    elements: str
+    default: []
+  last:
+    description: How many events of each app, at most.
+    type: int
+    default: 20
+requirements:
+  - Python 3.9 or later and systemd on the host
+"""
+
+EXAMPLES = r"""
+- name: Read the history
+  headcount.gunicorn.history:
+    names: [shop]
+"""
+
+RETURN = r"""
+entries:
+  description: Events with time, event, app, who, from and to which generation, verdict and cause; newest first.
+  type: list
+  elements: dict
+  returned: success
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils import _ledger
+from ..module_utils._paths import Layout, installed_apps
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "names": {"type": "list", "elements": "str", "default": []},
+            "last": {"type": "int", "default": 20},
+        },
+        supports_check_mode=True,
+    )
+    entries = [
+        {"app": name, **entry}
+        for name in module.params["names"] or installed_apps()
+        for entry in _ledger.read(Layout(name).ledger, module.params["last"])
+    ]
+    module.exit_json(changed=False, entries=sorted(entries, key=lambda entry: entry["time"], reverse=True))
+
+
+if __name__ == "__main__":
+    main()

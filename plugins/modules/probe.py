@@ -1,0 +1,95 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Probe a host: what it is, and what of each app is on it."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: probe
+short_description: Reads what a host is and what of each app is on it
+version_added: 0.1.0
+author:
+  - Headcount contributors
+description:
+  - One read-only call for all apps of a host - its cores and RAM as a service really gets them, the live generation
+    of each app, whether its files are intact, whether it is healthy, what broken runs left, and who holds its lock.
+attributes:
+  check_mode:
+    support: full
+    description: It changes nothing.
+  diff_mode:
+    support: none
+    description: It changes nothing.
+options:
+  apps:
+    description: The apps of the host, each at least with C(name); C(listen) is looked at before a first deployment.
+    type: list
+    elements: dict
+    required: true
+  slice:
+    description: The systemd slice that the apps run in; its limits count.
+    type: str
+    default: system.slice
+requirements:
+  - Python 3.9 or later and systemd on the host
+"""
+
+EXAMPLES = r"""
+- name: Probe the host
+  headcount.gunicorn.probe:
+    apps:
+      - name: shop
+        listen: "0.0.0.0:8000"
+"""
+
+RETURN = r"""
+facts:
+  description: Host facts; cores and memory with the limit that set them.
+  type: dict
+  returned: success
+apps:
+  description: State of each app by name.
+  type: dict
+  returned: success
+installed:
+  description: Names of all apps that Headcount has on this host, declared or not.
+  type: list
+  elements: str
+  returned: success
+wheels:
+  description: SHA-256 of the wheels that are on the host.
+  type: list
+  elements: str
+  returned: success
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils import _hostfacts
+from ..module_utils._paths import installed_apps, present_wheels
+from ..module_utils._state import app_state
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "apps": {"type": "list", "elements": "dict", "required": True},
+            "slice": {"type": "str", "default": "system.slice"},
+        },
+        supports_check_mode=True,
+    )
+    module.exit_json(
+        changed=False,
+        facts=_hostfacts.read(slice_=module.params["slice"]).to_dict(),
+        apps={app["name"]: app_state(app) for app in module.params["apps"]},
+        installed=installed_apps(),
+        wheels=present_wheels(),
+    )
+
+
+if __name__ == "__main__":
+    main()

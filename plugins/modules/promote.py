@@ -1,0 +1,136 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Give the public socket to a generation."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: promote
+short_description: Gives the socket of an app to a tried generation and verifies it there
+version_added: 0.1.0
+author:
+  - Headcount contributors
+description:
+  - The generation joins the live one on the shared socket and is watched there; then one rename makes it live, and
+    the old one drains. No request is lost.
+  - When it does not hold, the generation before is live and serving when the module fails; after a failed first
+    deployment nothing is left running.
+attributes:
+  check_mode:
+    support: none
+    description: It starts processes and cannot predict what they do; it is skipped in check mode.
+  diff_mode:
+    support: none
+    description: It changes what runs, not text.
+options:
+  name:
+    description: Name of the app.
+    type: str
+    required: true
+  generation:
+    description: Number of the generation, as M(headcount.gunicorn.stage) returned it.
+    type: int
+    required: true
+  verdict:
+    description: The verdict of M(headcount.gunicorn.trial), for the ledger.
+    type: dict
+    default: {}
+  run:
+    description: Which run of Headcount this step belongs to; it is written into the lease and the ledger.
+    type: dict
+    required: true
+    options:
+      id:
+        description: Identifier of the run.
+        type: str
+        required: true
+      user:
+        description: Who started it.
+        type: str
+        required: true
+      controller:
+        description: Where it was started.
+        type: str
+        required: true
+      started:
+        description: When it was started, in UTC (ISO 8601).
+        type: str
+        required: true
+  gone:
+    description: Ids of runs whose controller process is known to have ended; a lease of theirs is stale.
+    type: list
+    elements: str
+    default: []
+requirements:
+  - Python 3.9 or later and systemd on the host
+"""
+
+EXAMPLES = r"""
+- name: Promote the candidate
+  headcount.gunicorn.promote:
+    name: shop
+    generation: 7
+    verdict: "{{ tried.verdict }}"
+    run: "{{ headcount_run }}"
+"""
+
+RETURN = r"""
+from:
+  description: Number of the generation that was live before; null on a first deployment.
+  type: int
+  returned: success
+to:
+  description: Number of the generation that is live now.
+  type: int
+  returned: success
+verified:
+  description: How long and how often it was watched on the real socket.
+  type: dict
+  returned: success
+pruned:
+  description: Numbers of the generations that were removed.
+  type: list
+  elements: int
+  returned: success
+phase:
+  description: Which step failed.
+  type: str
+  returned: failure
+cause:
+  description: Why, in one sentence.
+  type: str
+  returned: failure
+busy:
+  description: Another run holds the app; I(msg) names it.
+  type: bool
+  returned: when the lock was refused
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._wiring import RUN_OPTIONS, app_on_host, finish
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            "generation": {"type": "int", "required": True},
+            "verdict": {"type": "dict", "default": {}},
+            **RUN_OPTIONS,
+        },
+        supports_check_mode=True,
+    )
+    name = module.params["name"]
+    if module.check_mode:
+        module.exit_json(changed=False, skipped=True, msg="not done in check mode")
+    app = app_on_host(module, name)
+    finish(module, name, lambda: app.promote(module.params["generation"], module.params["verdict"]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Take an app off a host."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: remove
+short_description: Removes an app from a host
+version_added: 0.1.0
+author:
+  - Headcount contributors
+description:
+  - Stops the app and removes its units, releases and generations. The ledger stays.
+attributes:
+  check_mode:
+    support: full
+    description: Tells whether anything would be removed.
+  diff_mode:
+    support: none
+    description: It changes what runs, not text.
+options:
+  name:
+    description: Name of the app.
+    type: str
+    required: true
+  run:
+    description: Which run of Headcount this step belongs to; it is written into the lease and the ledger.
+    type: dict
+    required: true
+    options:
+      id:
+        description: Identifier of the run.
+        type: str
+        required: true
+      user:
+        description: Who started it.
+        type: str
+        required: true
+      controller:
+        description: Where it was started.
+        type: str
+        required: true
+      started:
+        description: When it was started, in UTC (ISO 8601).
+        type: str
+        required: true
+  gone:
+    description: Ids of runs whose controller process is known to have ended; a lease of theirs is stale.
+    type: list
+    elements: str
+    default: []
+requirements:
+  - Python 3.9 or later and systemd on the host
+"""
+
+EXAMPLES = r"""
+- name: Remove the app
+  headcount.gunicorn.remove:
+    name: shop
+    run: "{{ headcount_run }}"
+"""
+
+RETURN = r"""
+removed:
+  description: Whether anything of the app was there.
+  type: bool
+  returned: success
+phase:
+  description: Which step failed.
+  type: str
+  returned: failure
+cause:
+  description: Why, in one sentence.
+  type: str
+  returned: failure
+busy:
+  description: Another run holds the app; I(msg) names it.
+  type: bool
+  returned: when the lock was refused
+"""
+
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._paths import Layout
+from ..module_utils._wiring import RUN_OPTIONS, app_on_host, finish
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            **RUN_OPTIONS,
+        },
+        supports_check_mode=True,
+    )
+    name = module.params["name"]
+    present = os.path.exists(Layout(name).home)
+    if module.check_mode or not present:
+        module.exit_json(changed=present, removed=present)
+    app = app_on_host(module, name)
+    finish(module, name, app.remove)
+
+
+if __name__ == "__main__":
+    main()

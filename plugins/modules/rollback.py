@@ -1,0 +1,117 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Go back to an earlier generation."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: rollback
+short_description: Goes back to an earlier generation of an app
+version_added: 0.1.0
+author:
+  - Headcount contributors
+description:
+  - Needs nothing but what is on the host: no network and no build.
+  - A target that does not come up healthy is not kept. Asking for what is not there fails with the list of what is.
+attributes:
+  check_mode:
+    support: full
+    description: Tells which generation it would go back to, or why it could not.
+  diff_mode:
+    support: none
+    description: It changes what runs, not text.
+options:
+  name:
+    description: Name of the app.
+    type: str
+    required: true
+  to:
+    description: Number of the generation to go back to. The default is the good one before the live.
+    type: int
+  run:
+    description: Which run of Headcount this step belongs to; it is written into the lease and the ledger.
+    type: dict
+    required: true
+    options:
+      id:
+        description: Identifier of the run.
+        type: str
+        required: true
+      user:
+        description: Who started it.
+        type: str
+        required: true
+      controller:
+        description: Where it was started.
+        type: str
+        required: true
+      started:
+        description: When it was started, in UTC (ISO 8601).
+        type: str
+        required: true
+  gone:
+    description: Ids of runs whose controller process is known to have ended; a lease of theirs is stale.
+    type: list
+    elements: str
+    default: []
+requirements:
+  - Python 3.9 or later and systemd on the host
+"""
+
+EXAMPLES = r"""
+- name: Go back
+  headcount.gunicorn.rollback:
+    name: shop
+    run: "{{ headcount_run }}"
+"""
+
+RETURN = r"""
+from:
+  description: Number of the generation that was live before.
+  type: int
+  returned: success
+to:
+  description: Number of the generation that is live now.
+  type: int
+  returned: success
+phase:
+  description: Which step failed.
+  type: str
+  returned: failure
+cause:
+  description: Why, in one sentence.
+  type: str
+  returned: failure
+busy:
+  description: Another run holds the app; I(msg) names it.
+  type: bool
+  returned: when the lock was refused
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._wiring import RUN_OPTIONS, app_on_host, finish
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            "to": {"type": "int"},
+            **RUN_OPTIONS,
+        },
+        supports_check_mode=True,
+    )
+    name = module.params["name"]
+    app = app_on_host(module, name)
+    if module.check_mode:
+        finish(module, name, lambda: {"to": app.rollback_target(module.params["to"])})
+    finish(module, name, lambda: app.rollback(module.params["to"]))
+
+
+if __name__ == "__main__":
+    main()

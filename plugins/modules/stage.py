@@ -1,0 +1,190 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Lay down a release and a generation."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: stage
+short_description: Lays down a release and a generation beside the live one
+version_added: 0.1.0
+author:
+  - Headcount contributors
+description:
+  - Unpacks the wheels that were sent, builds the release from them without a network, makes the app's user, and
+    lays down the generation, marked unfinished.
+  - The action plugin of the same name gathers the wheels on the controller and sends those that the host lacks.
+  - Before that, what a broken run left is put right.
+attributes:
+  check_mode:
+    support: full
+    description: Returns the difference between the files of the live generation and those that would be laid down.
+  diff_mode:
+    support: full
+    description: Shows the files of the generation against the live one. Secrets are in none of them.
+options:
+  name:
+    description: Name of the app.
+    type: str
+    required: true
+  app:
+    description: The app, normalised, without its secrets.
+    type: dict
+    required: true
+  secrets:
+    description: The secret environment variables of the app. They reach no log, diff, ledger or process list.
+    type: dict
+    default: {}
+  plan:
+    description: The plan of M(headcount.gunicorn.plan).
+    type: dict
+    required: true
+  planning:
+    description: The inputs of the plan, from which the host finishes it after the weigh.
+    type: dict
+    required: true
+  digest:
+    description: Digest of all inputs. The same digest means that there is nothing to do.
+    type: str
+    required: true
+  source_id:
+    description: Identity of the app's source.
+    type: str
+    required: true
+  release:
+    description: The release, as C(id) and C(lock_text) (requirements with hashes). Not needed in check mode.
+    type: dict
+    default: {}
+  wheels_archive:
+    description: A tar archive on the host with wheels to keep; it is removed when it has been read.
+    type: path
+  wheels_dir:
+    description: Where the host keeps wheels.
+    type: path
+    default: /var/lib/headcount/wheels
+  python:
+    description: The Python interpreter that releases are built for.
+    type: path
+    default: /usr/bin/python3
+  run:
+    description: Which run of Headcount this step belongs to; it is written into the lease and the ledger.
+    type: dict
+    required: true
+    options:
+      id:
+        description: Identifier of the run.
+        type: str
+        required: true
+      user:
+        description: Who started it.
+        type: str
+        required: true
+      controller:
+        description: Where it was started.
+        type: str
+        required: true
+      started:
+        description: When it was started, in UTC (ISO 8601).
+        type: str
+        required: true
+  gone:
+    description: Ids of runs whose controller process is known to have ended; a lease of theirs is stale.
+    type: list
+    elements: str
+    default: []
+requirements:
+  - Python 3.9 or later and systemd on the host
+"""
+
+EXAMPLES = r"""
+- name: Stage the app
+  headcount.gunicorn.stage:
+    name: shop
+    app: "{{ headcount_app }}"
+    plan: "{{ planned.plan }}"
+    planning: "{{ planned.planning }}"
+    digest: "{{ planned.digest }}"
+    source_id: "{{ planned.source_id }}"
+    run: "{{ headcount_run }}"
+"""
+
+RETURN = r"""
+generation:
+  description: Number of the new generation.
+  type: int
+  returned: success, but not in check mode
+release:
+  description: Identifier of the release.
+  type: str
+  returned: success, but not in check mode
+built:
+  description: Whether the release was built now; it is kept and used again.
+  type: bool
+  returned: success, but not in check mode
+healed:
+  description: What was put right first.
+  type: list
+  elements: str
+  returned: success, but not in check mode
+phase:
+  description: Which step failed.
+  type: str
+  returned: failure
+cause:
+  description: Why, in one sentence.
+  type: str
+  returned: failure
+busy:
+  description: Another run holds the app; I(msg) names it.
+  type: bool
+  returned: when the lock was refused
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils import _hosttool
+from ..module_utils._steps import file_differences, unpack_wheels
+from ..module_utils._wiring import RUN_OPTIONS, app_on_host, finish
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            "app": {"type": "dict", "required": True},
+            "secrets": {"type": "dict", "default": {}, "no_log": True},
+            "plan": {"type": "dict", "required": True},
+            "planning": {"type": "dict", "required": True},
+            "digest": {"type": "str", "required": True},
+            "source_id": {"type": "str", "required": True},
+            "release": {"type": "dict", "default": {}},
+            "wheels_archive": {"type": "path"},
+            "wheels_dir": {"type": "path", "default": "/var/lib/headcount/wheels"},
+            "python": {"type": "path", "default": "/usr/bin/python3"},
+            **RUN_OPTIONS,
+        },
+        supports_check_mode=True,
+    )
+    name = module.params["name"]
+    app = app_on_host(module, name)
+    differences = file_differences(app.layout, module.params["app"], module.params["plan"])
+    if module.check_mode:
+        module.exit_json(changed=True, diff=differences)
+
+    def stage() -> dict[str, Any]:
+        _hosttool.install(_hosttool.own_sources())
+        if module.params["wheels_archive"]:
+            unpack_wheels(module.params["wheels_archive"], module.params["wheels_dir"])
+        return {**app.stage(module.params), "diff": differences}
+
+    finish(module, name, stage)
+
+
+if __name__ == "__main__":
+    main()

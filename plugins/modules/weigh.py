@@ -1,0 +1,129 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Weigh a candidate: what its guesses really are."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: weigh
+short_description: Measures a candidate with one worker and finishes its plan
+version_added: 0.1.0
+author:
+  - Headcount contributors
+description:
+  - Starts the generation with one worker on a private socket for a few seconds and measures memory per worker and
+    slot (PSS, USS), and CPU time against wall time per request.
+  - Finishes the plan with what was measured, rewrites the generation's files with it, and finishes the generation.
+attributes:
+  check_mode:
+    support: none
+    description: It starts processes and cannot predict what they do; it is skipped in check mode.
+  diff_mode:
+    support: none
+    description: It changes what runs, not text.
+options:
+  name:
+    description: Name of the app.
+    type: str
+    required: true
+  generation:
+    description: Number of the generation, as M(headcount.gunicorn.stage) returned it.
+    type: int
+    required: true
+  run:
+    description: Which run of Headcount this step belongs to; it is written into the lease and the ledger.
+    type: dict
+    required: true
+    options:
+      id:
+        description: Identifier of the run.
+        type: str
+        required: true
+      user:
+        description: Who started it.
+        type: str
+        required: true
+      controller:
+        description: Where it was started.
+        type: str
+        required: true
+      started:
+        description: When it was started, in UTC (ISO 8601).
+        type: str
+        required: true
+  gone:
+    description: Ids of runs whose controller process is known to have ended; a lease of theirs is stale.
+    type: list
+    elements: str
+    default: []
+requirements:
+  - Python 3.9 or later and systemd on the host
+"""
+
+EXAMPLES = r"""
+- name: Weigh the candidate
+  headcount.gunicorn.weigh:
+    name: shop
+    generation: 7
+    run: "{{ headcount_run }}"
+"""
+
+RETURN = r"""
+measured:
+  description: What was measured, with units in the names.
+  type: dict
+  returned: success
+plan:
+  description: The finished plan.
+  type: dict
+  returned: success
+mismatch:
+  description: The sentence that tells a contradicted profile, with both figures.
+  type: str
+  returned: when the app contradicts its declared profile
+warnings_told:
+  description: What the plan warns of.
+  type: list
+  elements: str
+  returned: success
+phase:
+  description: Which step failed.
+  type: str
+  returned: failure
+cause:
+  description: Why, in one sentence.
+  type: str
+  returned: failure
+busy:
+  description: Another run holds the app; I(msg) names it.
+  type: bool
+  returned: when the lock was refused
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._wiring import RUN_OPTIONS, app_on_host, finish
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            "generation": {"type": "int", "required": True},
+            **RUN_OPTIONS,
+        },
+        supports_check_mode=True,
+    )
+    name = module.params["name"]
+    if module.check_mode:
+        module.exit_json(changed=False, skipped=True, msg="not done in check mode")
+    app = app_on_host(module, name)
+    finish(module, name, lambda: app.weigh(module.params["generation"]))
+
+
+if __name__ == "__main__":
+    main()
