@@ -222,7 +222,7 @@ def plan_lanes(paths: Sequence[PathLoad], rate: float, seconds: float, max_reque
         # paths start apart from each other, lanes of one path evenly within its period
         first = period / 1000.0 / count * index / len(paths)
         for lane in range(count):
-            planned = max(1, round(seconds * 1000.0 / period))
+            planned = max(1, round(share * seconds / count))
             lanes.append(Lane(index, planned, period, first + period / 1000.0 * lane / count))
     if not lanes:
         raise LoadError(f"load.rate {rate:g} for load.seconds {seconds:g} is less than one request: raise one of them")

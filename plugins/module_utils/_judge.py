@@ -224,8 +224,13 @@ def finite(value: float | None, digits: int = 6) -> float | None:
 def number(value: float) -> str:
     """A measured number as a person reads it: three significant digits."""
     if not math.isfinite(value):
-        return "no answer"
+        return "unanswered"
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def milliseconds(value: float) -> str:
+    """A latency as a person reads it; "unanswered" for an infinite one."""
+    return f"{number(value)} ms" if math.isfinite(value) else "unanswered"
 
 
 def needed_requests(limits: Mapping[str, Any], policy: Policy = Policy()) -> tuple[int, str]:
@@ -539,8 +544,9 @@ def _quantile_check(name: str, q: float, samples: Samples, limit: float, policy:
             f"{name} has no value because more than {100 * (1 - q):.3g} % of requests failed, limit {number(limit)} ms"
         )
     if low is not None and low > limit:
-        above = f"above {number(low)}" if math.isfinite(low) else "no answer"
-        return Check(name, FAIL, value, limit, (low, high), f"{said}: with {policy.confidence} confidence {above}")
+        if math.isfinite(low):
+            said = f"{said}: with {policy.confidence} confidence above {number(low)}"
+        return Check(name, FAIL, value, limit, (low, high), said)
     if high is not None and high <= limit:
         return Check(
             name, PASS, value, limit, (low, high), f"{said}: with {policy.confidence} confidence at most {number(high)}"
@@ -590,7 +596,7 @@ def _relative_checks(candidate: Samples, baseline: Samples, policy: Policy) -> l
         outcome = FAIL if significant and grew else PASS
         ratio = value / usual if usual > 0 else (1.0 if value == usual else math.inf)
         change = f"{100 * (ratio - 1):+.0f} %" if math.isfinite(ratio) else "unbounded"
-        sentence = f"{name} is {number(value)} ms against {number(usual)} ms of the live generation ({change})"
+        sentence = f"{name} is {milliseconds(value)} against {milliseconds(usual)} of the live generation ({change})"
         if outcome == FAIL:
             sentence += (
                 f": {above} of {m} requests took longer than {policy.margin:.3g} times its {name}, "
@@ -632,8 +638,8 @@ def _stall_check(candidate: Samples, baseline: Samples | None, stall_ms: float, 
                 return Check("stall", PASS, gap, least, (None, None), shared)
         return Check("stall", FAIL, gap, least, (None, None), sentence)
     if usable and baseline is not None:
-        slow = sum(latency >= stall_ms for latency in candidate.latency_ms)
-        usual = sum(latency >= stall_ms for latency in baseline.latency_ms)
+        slow = sum(stall_ms <= latency < math.inf for latency in candidate.latency_ms)
+        usual = sum(stall_ms <= latency < math.inf for latency in baseline.latency_ms)
         total = len(candidate.latency_ms) + len(baseline.latency_ms)
         p = st.hypergeometric_sf(slow, slow + usual, total, len(candidate.latency_ms))
         if p < policy.level:
