@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Thin access to podman."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import Any
+
+from .console import ScriptError
+
+#: crun refuses the hybrid cgroup layout that Debian machines may have; runc takes all of them.
+PODMAN = ("podman", "--runtime", "runc")
+
+
+def podman(
+    *arguments: str, check: bool = True, stdin: bytes | None = None, timeout: float = 120
+) -> subprocess.CompletedProcess[str]:
+    """Runs podman and captures its output; raises ScriptError with podman's own words when it fails and `check` is set."""
+    try:
+        done = subprocess.run(
+            [*PODMAN, *arguments],
+            input=stdin if stdin is not None else b"",
+            capture_output=True,
+            timeout=timeout,
+            check=False,
+        )
+    except FileNotFoundError:
+        raise ScriptError("podman is not installed: scripts/lab up installs it on Debian, as root") from None
+    except subprocess.TimeoutExpired:
+        raise ScriptError(f"podman {' '.join(arguments[:2])} did not end within {timeout:g} s") from None
+    result = subprocess.CompletedProcess(
+        done.args, done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
+    )
+    if check and result.returncode:
+        words = " ".join(arguments[:3])
+        raise ScriptError(f"podman {words} … failed: {(result.stderr or result.stdout).strip()}")
+    return result
+
+
+def podman_json(*arguments: str) -> Any:
+    """What podman prints as JSON (None when it prints nothing)."""
+    text = podman(*arguments).stdout.strip()
+    return json.loads(text) if text else None
