@@ -1,0 +1,653 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Releases on a host: an app's code and virtual environment, built once from shipped wheels, then never changed.
+
+A release lies at /opt/headcount/APP/releases/ID and is built there, because a virtual environment cannot be moved.
+It counts when release.json is there and `.unfinished` is not: the marker is made first and removed last, after
+everything else has reached the disk. What a killed run leaves is removed by the next `install`.
+
+Reaching the disk is asked for with one syncfs(2) for the file system of the release, because an fsync for each of
+some thousand files costs a journal commit for each; a kernel since 5.8 reports through it what could not be written.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import json
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+import zipfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Sequence, Set, Tuple
+
+UNFINISHED = ".unfinished"
+RELEASE = "release.json"
+MANIFEST = "manifest.json"
+WHEELS = "/var/lib/headcount/wheels"
+MIB = 1024 * 1024
+_SCHEMA = 1
+_RESERVE_MIB = 64
+_INSTALL_SECONDS = 900.0
+_BUILD_SECONDS = 1800.0
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_PIN = re.compile(r"([a-z0-9][a-z0-9._-]*)==(\S+) --hash=sha256:([0-9a-f]{64})")
+_HEADER = re.compile(r"# Headcount lock 1: Python (3\.\d+) on (\S+)")
+_TOOL = re.compile(r"# installed with (.+)")
+
+
+class ReleaseError(Exception):
+    """A release could not be built, or is not what it should be. The message says why and what to do."""
+
+
+class DiskFull(ReleaseError):
+    """There is too little room for a release."""
+
+
+@dataclass(frozen=True)
+class Pin:
+    """One distribution in one file: canonical name, version and the sha256 of its wheel."""
+
+    name: str
+    version: str
+    sha256: str
+
+    def line(self) -> str:
+        """The pin as a line of a requirements file."""
+        return f"{self.name}=={self.version} --hash=sha256:{self.sha256}"
+
+
+@dataclass(frozen=True)
+class Lock:
+    """What a release is made of: `python` "3.13", `machine` "x86_64", the pip that installs it, and every wheel."""
+
+    python: str
+    machine: str
+    pip: Pin
+    pins: Tuple[Pin, ...]
+
+
+@dataclass(frozen=True)
+class ReleaseInfo:
+    """A finished release. `size_mib` on disk; `built_at` in UTC; `changed` when this call built it."""
+
+    id: str
+    app: str
+    path: str
+    python: str
+    python_version: str
+    lock_sha256: str
+    distributions: Mapping[str, str]
+    size_mib: float
+    built_at: str
+    built_in_seconds: float
+    changed: bool = field(default=False, compare=False)
+
+    def to_dict(self) -> Dict[str, Any]:
+        """Plain data, as release.json holds it."""
+        data = asdict(self)
+        del data["changed"]
+        return {"schema": _SCHEMA, **data}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> ReleaseInfo:
+        """From `to_dict`."""
+        return cls(**{name: data[name] for name in cls.__dataclass_fields__ if name != "changed"})
+
+
+def render_lock(lock: Lock) -> str:
+    """The lock as a requirements file that pip reads, with a header for what pip has no word for."""
+    pins = sorted(lock.pins, key=lambda pin: pin.name)
+    head = [f"# Headcount lock 1: Python {lock.python} on {lock.machine}", f"# installed with {lock.pip.line()}"]
+    return "\n".join([*head, *(pin.line() for pin in pins)]) + "\n"
+
+
+def parse_lock(text: str) -> Lock:
+    """A lock from `render_lock`. Raises ReleaseError, which names the line."""
+    lines = text.splitlines()
+    header = _HEADER.fullmatch(lines[0]) if lines else None
+    tool = _TOOL.fullmatch(lines[1]) if len(lines) > 1 else None
+    if not header or not tool:
+        raise ReleaseError("the lock of the release does not begin with its Python and its pip: gather it again")
+    pins = [_parse_pin(line, number) for number, line in enumerate(lines[2:], 3)]
+    return Lock(header[1], header[2], _parse_pin(tool[1], 2), tuple(pins))
+
+
+def _parse_pin(line: str, number: int) -> Pin:
+    found = _PIN.fullmatch(line)
+    if not found:
+        raise ReleaseError(f"line {number} of the release's lock is not name==version --hash=sha256:...: {line!r}")
+    return Pin(found[1], found[2], found[3])
+
+
+def release_id(lock_text: str) -> str:
+    """The name of the release of a lock: 16 hex digits over the platform and the wheels, not the installing pip."""
+    lock = parse_lock(lock_text)
+    lines = [f"{lock.python} {lock.machine}", *sorted(pin.line() for pin in lock.pins)]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def release_path(app: str, release: str, root: str = "/") -> Path:
+    """Where a release of an app lies."""
+    if not re.fullmatch(r"[0-9a-f]{16}", release):
+        raise ReleaseError(f"release {release!r} is not an id of 16 hex digits")
+    return Path(root) / "opt/headcount" / app / "releases" / release
+
+
+def installed(app: str, root: str = "/") -> List[str]:
+    """The finished releases of an app, by id."""
+    folder = Path(root) / "opt/headcount" / app / "releases"
+    try:
+        names = sorted(os.listdir(folder))
+    except FileNotFoundError:
+        return []
+    return [name for name in names if is_finished(folder / name)]
+
+
+def unfinished(app: str, root: str = "/") -> List[str]:
+    """What killed runs left among the releases of an app."""
+    folder = Path(root) / "opt/headcount" / app / "releases"
+    try:
+        names = sorted(os.listdir(folder))
+    except FileNotFoundError:
+        return []
+    return [name for name in names if not is_finished(folder / name)]
+
+
+def is_finished(path: Path) -> bool:
+    """Whether a release counts."""
+    return (path / RELEASE).is_file() and not os.path.lexists(path / UNFINISHED)
+
+
+def read(path: Path) -> ReleaseInfo:
+    """The description of a finished release. Raises ReleaseError."""
+    try:
+        return ReleaseInfo.from_dict(json.loads((path / RELEASE).read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ReleaseError(f"{path / RELEASE} cannot be read: {error}") from None
+
+
+def present(wheels_dir: str = WHEELS) -> Set[str]:
+    """The sha256 of every file in a host's store of wheels. A file there was checked when it came."""
+    try:
+        names = os.listdir(wheels_dir)
+    except FileNotFoundError:
+        return set()
+    return {name for name in names if _SHA256.fullmatch(name) and os.listdir(Path(wheels_dir) / name)}
+
+
+def unpack(archive: str, wheels_dir: str = WHEELS) -> List[str]:
+    """Take the files of a tar from the controller into the store; returns their sha256. Raises ReleaseError.
+
+    Each is checked against the digest that it is named by and then renamed into place.
+    """
+    store = Path(wheels_dir)
+    store.mkdir(parents=True, exist_ok=True, mode=0o755)
+    taken: List[str] = []
+    try:
+        with tarfile.open(archive, "r:*") as tar:
+            members = [member for member in tar.getmembers() if member.isfile()]
+            need = sum(member.size for member in members) // MIB + 1
+            _need_room(store, need, len(members) * 2, "the wheels")
+            for member in members:
+                digest, _, name = member.name.partition("/")
+                if not _SHA256.fullmatch(digest) or not name or "/" in name or name.startswith("."):
+                    raise ReleaseError(f"{member.name!r} in the shipped wheels is not SHA256/NAME: ship them again")
+                stream = tar.extractfile(member)
+                if stream is None:
+                    raise ReleaseError(f"{member.name!r} in the shipped wheels cannot be read: ship them again")
+                _take(stream.read(), digest, name, store)
+                taken.append(digest)
+    except tarfile.TarError as error:
+        raise ReleaseError(f"the shipped wheels are not a whole archive ({error}): ship them again") from None
+    except OSError as error:
+        raise _disk_error(error, store, "taking the wheels") from None
+    return taken
+
+
+def _take(data: bytes, digest: str, name: str, store: Path) -> None:
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise ReleaseError(f"wheel {name} came damaged (its sha256 is not {digest}): ship it again")
+    folder = store / digest
+    folder.mkdir(exist_ok=True, mode=0o755)
+    temporary = store / f".{os.getpid()}.{digest[:16]}"
+    try:
+        with temporary.open("wb") as out:
+            out.write(data)
+            out.flush()
+            os.fsync(out.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, folder / name)
+    finally:
+        if temporary.exists():
+            temporary.unlink()
+
+
+def prune_wheels(keep: Set[str], wheels_dir: str = WHEELS) -> List[str]:
+    """Remove every file of the store whose sha256 is not in `keep`; returns what was removed."""
+    removed = sorted(present(wheels_dir) - keep)
+    for digest in removed:
+        shutil.rmtree(Path(wheels_dir) / digest)
+    return removed
+
+
+def install(
+    app: str,
+    release: str,
+    lock_text: str,
+    *,
+    wheels_dir: str = WHEELS,
+    python: str = "/usr/bin/python3",
+    root: str = "/",
+) -> ReleaseInfo:
+    """Build a release from wheels that are on the host, unless it is there already. Raises ReleaseError.
+
+    The room on the disk is checked first; whatever breaks, no half release stays.
+    """
+    path = release_path(app, release, root)
+    if is_finished(path):
+        return read(path)
+    lock = parse_lock(lock_text)
+    if release_id(lock_text) != release:
+        raise ReleaseError(f"release {release} and its lock ({release_id(lock_text)}) do not belong together")
+    version = _check_python(python, lock)
+    files = {pin.sha256: _find(pin, Path(wheels_dir)) for pin in (*lock.pins, lock.pip)}
+    if os.path.lexists(path):
+        remove(path)
+    need_mib, need_files = room_for([files[pin.sha256] for pin in lock.pins])
+    _need_room(path, need_mib, need_files, f"release {release} of {app}")
+    started = time.monotonic()
+    try:
+        _make_folders(path, Path(root))
+        (path / UNFINISHED).write_text(f"{os.getpid()}\n", encoding="utf-8")
+        _fsync(path)
+        _build(path, lock, lock_text, files, python)
+        found = distributions(path)
+        wrong = sorted(pin.name for pin in lock.pins if found.get(pin.name) != pin.version)
+        if wrong:
+            raise ReleaseError(f"release {release} of {app}: not as locked after the install: {', '.join(wrong)}")
+        _protect(path)
+        entries = scan(path)
+        info = ReleaseInfo(
+            id=release, app=app, path=str(path), python=python, python_version=version,
+            lock_sha256=hashlib.sha256(lock_text.encode()).hexdigest(), distributions=found, size_mib=_size_mib(path),
+            built_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            built_in_seconds=round(time.monotonic() - started, 2), changed=True,
+        )  # fmt: skip
+        _write(path / MANIFEST, {"schema": _SCHEMA, "entries": entries})
+        _write(path / RELEASE, info.to_dict())
+        sync_tree(path)
+        (path / UNFINISHED).unlink()
+        _fsync(path)
+        _fsync(path.parent)
+    except OSError as error:
+        _remove_quietly(path)
+        raise _disk_error(error, path.parent, f"building release {release} of {app}") from None
+    except BaseException:
+        _remove_quietly(path)
+        raise
+    return info
+
+
+def _build(path: Path, lock: Lock, lock_text: str, files: Mapping[str, Path], python: str) -> None:
+    """Virtual environment, wheels, bytecode."""
+    work = path / ".work"
+    work.mkdir()
+    links = work / "links"
+    links.mkdir()
+    for pin in lock.pins:
+        (links / files[pin.sha256].name).symlink_to(files[pin.sha256])
+    (path / "requirements.lock").write_text(lock_text, encoding="utf-8")
+    _run([python, "-I", "-m", "venv", "--without-pip", str(path / "venv")], work, "making the virtual environment")
+    inside = str(path / "venv/bin/python")
+    command = [inside, "-I", f"{files[lock.pip.sha256]}/pip", "install", "--no-index", "--require-hashes", "--no-deps"]
+    command += ["--no-compile", "--no-cache-dir", "--disable-pip-version-check", "--no-input", "--quiet"]
+    command += ["--no-warn-script-location", "--find-links", str(links), "-r", str(path / "requirements.lock")]
+    _run(command, work, "installing the wheels")
+    # A file that cannot be compiled (a template, an old syntax) is not an error, as it is none for pip.
+    _run([inside, "-I", "-m", "compileall", "-q", str(path / "venv/lib")], work, "compiling", check=False)
+    shutil.rmtree(work)
+
+
+def build_wheel_on_host(
+    sdist: str,
+    build_wheels: Sequence[str],
+    pip_wheel: str,
+    out_dir: str,
+    python: str = "/usr/bin/python3",
+) -> str:
+    """Build an sdist into a wheel on this host, without a network; returns the wheel's path. Raises ReleaseError.
+
+    `build_wheels` are the files that its build needs. A compiler and Python's headers come from the distribution.
+    """
+    name = Path(sdist).name
+    out = Path(out_dir)
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out, prefix=".build-") as temporary:
+        work = Path(temporary)
+        links = work / "links"
+        links.mkdir()
+        for wheel in build_wheels:
+            (links / Path(wheel).name).symlink_to(Path(wheel).absolute())
+        _run([python, "-I", "-m", "venv", "--without-pip", str(work / "venv")], work, "making a build environment")
+        command = [
+            str(work / "venv/bin/python"),
+            f"{Path(pip_wheel).absolute()}/pip",
+            "wheel",
+            "--no-index",
+            "--no-deps",
+        ]
+        command += ["--no-cache-dir", "--disable-pip-version-check", "--no-input", "--quiet"]
+        command += ["--find-links", str(links), "--wheel-dir", str(work / "wheel"), str(Path(sdist).absolute())]
+        try:
+            _run(command, work, f"building {name}", seconds=_BUILD_SECONDS)
+        except ReleaseError as error:
+            hint = ""
+            if re.search(r"gcc|cc1|compiler|Python\.h|linker", str(error)):
+                hint = "; install a compiler and Python's headers (Debian: gcc and python3-dev), or give a wheel"
+            raise ReleaseError(f"{error}{hint}") from None
+        built = sorted((work / "wheel").glob("*.whl"))
+        if len(built) != 1:
+            raise ReleaseError(f"building {name} made {len(built)} wheels instead of one")
+        target = out / built[0].name
+        os.replace(built[0], target)
+    return str(target)
+
+
+def room_for(wheels: Iterable[Path]) -> Tuple[int, int]:
+    """(MiB, files) that wheels will take when unpacked and compiled (bytecode is as large again), with a reserve."""
+    size = count = 0
+    for path in wheels:
+        try:
+            with zipfile.ZipFile(path) as archive:
+                for item in archive.infolist():
+                    blocks = -(-item.file_size // 4096) * 4096
+                    twice = 2 if item.filename.endswith(".py") else 1
+                    size += twice * blocks
+                    count += twice
+        except (zipfile.BadZipFile, OSError) as error:
+            raise ReleaseError(
+                f"wheel {path.name} is broken on this host ({error}): remove {path} and run again"
+            ) from None
+    return size // MIB + 1 + _RESERVE_MIB, count + 200
+
+
+def _need_room(path: Path, need_mib: int, need_files: int, what: str) -> None:
+    """Raise DiskFull when the file system of `path` (or of the folder it will be in) has too little left."""
+    folder = path
+    while not folder.exists():
+        folder = folder.parent
+    left = os.statvfs(folder)
+    free_mib = left.f_bavail * left.f_frsize // MIB
+    if free_mib < need_mib:
+        raise DiskFull(f"{what} needs {need_mib} MiB at {folder}, where {free_mib} MiB are free: free some room there")
+    if left.f_files and left.f_favail < need_files:
+        raise DiskFull(
+            f"{what} needs {need_files} files at {folder}, where {left.f_favail} can be made: remove files there"
+        )
+
+
+def _disk_error(error: OSError, folder: Path, what: str) -> ReleaseError:
+    kind = DiskFull if error.errno in (28, 122) else ReleaseError
+    return kind(f"{what} failed at {error.filename or folder}: {error.strerror or error}")
+
+
+def _check_python(python: str, lock: Lock) -> str:
+    """The full version of the host's Python. Raises ReleaseError when the lock is for another one."""
+    code = "import platform;print(platform.python_version(), platform.machine())"
+    try:
+        done = subprocess.run([python, "-I", "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ReleaseError(f"{python} does not run on this host: {error}") from None
+    words = done.stdout.split()
+    if done.returncode or len(words) != 2:
+        raise ReleaseError(f"{python} does not run on this host: {_tail(done.stderr)}")
+    minor = ".".join(words[0].split(".")[:2])
+    if (minor, words[1]) != (lock.python, lock.machine):
+        raise ReleaseError(
+            f"the release was gathered for Python {lock.python} on {lock.machine}, "
+            f"and {python} of this host is Python {minor} on {words[1]}: probe the host again"
+        )
+    return words[0]
+
+
+def _find(pin: Pin, store: Path) -> Path:
+    """The file of a pin in the store, its content checked."""
+    folder = store / pin.sha256
+    names = sorted(os.listdir(folder)) if folder.is_dir() else []
+    if not names:
+        raise ReleaseError(f"the wheel of {pin.name} {pin.version} is not on this host ({folder}): ship it")
+    path = folder / names[0]
+    if _file_sha256(path) != pin.sha256:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise ReleaseError(f"wheel {path.name} was damaged on this host and is removed: run again to ship it anew")
+    return path
+
+
+def _run(command: Sequence[str], work: Path, what: str, check: bool = True, seconds: float = _INSTALL_SECONDS) -> None:
+    environ = {
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "LC_ALL": "C.UTF-8",
+        "HOME": str(work),
+        "TMPDIR": str(work),
+        "PIP_CONFIG_FILE": os.devnull,
+        "SOURCE_DATE_EPOCH": "315532800",
+    }
+    try:
+        done = subprocess.run(
+            command, cwd=work, env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
+            timeout=seconds, check=False, umask=0o022,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise ReleaseError(f"{what} did not finish within {seconds:g} s") from None
+    if check and done.returncode:
+        text = f"{done.stdout}\n{done.stderr}"
+        if "No space left on device" in text or "Disk quota exceeded" in text:
+            raise DiskFull(f"{what} failed: no space left on the device of {work.parent}")
+        raise ReleaseError(f"{what} failed: {_tail(text)}")
+
+
+def _tail(text: str) -> str:
+    lines = [
+        line.strip() for line in text.splitlines() if line.strip() and not line.startswith(("WARNING", "[notice]"))
+    ]
+    errors = [line for line in lines if re.match(r"error|fatal", line, re.IGNORECASE) or ": error" in line]
+    return " | ".join((errors or lines)[-4:])[:800] or "it said nothing"
+
+
+def _make_folders(path: Path, root: Path) -> None:
+    top = root / "opt/headcount"
+    for folder in (top, path.parent.parent, path.parent, path):
+        folder.mkdir(parents=True, exist_ok=True)
+        os.chmod(folder, 0o755)
+
+
+def _protect(path: Path) -> None:
+    """Owned by root, readable for all, writable for the owner only."""
+    root_user = os.geteuid() == 0
+    for name, mode in _walk(path):
+        full = path / name
+        if root_user:
+            os.lchown(full, 0, 0)
+        if stat.S_ISDIR(mode):
+            os.chmod(full, 0o755)
+        elif stat.S_ISREG(mode):
+            os.chmod(full, 0o755 if mode & stat.S_IXUSR else 0o644)
+
+
+def _walk(path: Path, bytecode: bool = True) -> Iterator[Tuple[str, int]]:
+    """(name within `path`, mode) of everything below it; folders before what they hold."""
+    stack = [""]
+    while stack:
+        prefix = stack.pop()
+        with os.scandir(path / prefix) as entries:
+            for entry in entries:
+                if entry.name == "__pycache__" and not bytecode:
+                    continue
+                name = f"{prefix}{entry.name}"
+                mode = entry.stat(follow_symlinks=False).st_mode
+                yield name, mode
+                if stat.S_ISDIR(mode):
+                    stack.append(f"{name}/")
+
+
+def scan(path: Path) -> Dict[str, List[Any]]:
+    """What a release holds, for its manifest: name -> what it must be.
+
+    ["d", mode], ["l", target] or ["f", mode, size, sha256, mtime_ns, ctime_ns, inode]. The last three are only there
+    so that `verify` need not read an untouched file. Bytecode and the release's own files are left out.
+    """
+    found: Dict[str, List[Any]] = {}
+    for name, mode in _walk(path, bytecode=False):
+        full = path / name
+        if name in (UNFINISHED, RELEASE, MANIFEST):
+            continue
+        if stat.S_ISLNK(mode):
+            found[name] = ["l", os.readlink(full)]
+        elif stat.S_ISDIR(mode):
+            found[name] = ["d", stat.S_IMODE(mode)]
+        else:
+            status = os.lstat(full)
+            quick = [status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+            found[name] = ["f", stat.S_IMODE(mode), status.st_size, _file_sha256(full), *quick]
+    return dict(sorted(found.items()))
+
+
+def verify(path: Path, full: bool = False) -> List[str]:
+    """What is wrong with a finished release; nothing when it is as it was built.
+
+    A file whose size, times and inode are those of the manifest is taken as unchanged (its ctime cannot be set back);
+    any other is read and compared by sha256, so a restored copy is right too. `full` reads every file.
+    """
+    if os.path.lexists(path / UNFINISHED):
+        return [f"{path} is unfinished"]
+    try:
+        expected = json.loads((path / MANIFEST).read_text(encoding="utf-8"))["entries"]
+        read(path)
+    except (OSError, ValueError, KeyError, ReleaseError) as error:
+        return [f"{path} has no readable {MANIFEST} or {RELEASE}: {error}"]
+    problems: List[str] = []
+    seen: Set[str] = set()
+    for name, mode in _walk(path, bytecode=False):
+        if name in (RELEASE, MANIFEST):
+            continue
+        seen.add(name)
+        entry = expected.get(name)
+        if entry is None:
+            problems.append(f"{name} was added")
+            continue
+        problem = _compare(path / name, mode, entry, full)
+        if problem:
+            problems.append(f"{name} {problem}")
+    problems += [f"{name} is missing" for name in expected if name not in seen]
+    return sorted(problems)
+
+
+def _compare(path: Path, mode: int, entry: Sequence[Any], full: bool) -> str | None:
+    """What is wrong with one entry of a release, or None."""
+    if stat.S_ISLNK(mode):
+        return None if entry[0] == "l" and os.readlink(path) == entry[1] else "was changed"
+    if stat.S_ISDIR(mode):
+        if entry[0] != "d":
+            return "was changed"
+        return (
+            None if stat.S_IMODE(mode) == entry[1] else f"has mode {stat.S_IMODE(mode):04o} instead of {entry[1]:04o}"
+        )
+    if entry[0] != "f" or not stat.S_ISREG(mode):
+        return "was changed"
+    status = os.lstat(path)
+    if [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino] != [entry[2], *entry[4:7]] or full:
+        if status.st_size != entry[2] or _file_sha256(path) != entry[3]:
+            return "was changed"
+        if stat.S_IMODE(mode) != entry[1]:
+            return f"has mode {stat.S_IMODE(mode):04o} instead of {entry[1]:04o}"
+    return None
+
+
+def distributions(path: Path) -> Dict[str, str]:
+    """Canonical name -> version of every distribution in a release, read from its dist-info."""
+    found: Dict[str, str] = {}
+    for metadata in sorted(path.glob("venv/lib/python3*/site-packages/*.dist-info/METADATA")):
+        name = version = ""
+        with metadata.open(encoding="utf-8", errors="replace") as stream:
+            for line in stream:
+                if not line.strip():
+                    break
+                key, _, value = line.partition(":")
+                if key.lower() == "name":
+                    name = re.sub(r"[-_.]+", "-", value.strip()).lower()
+                elif key.lower() == "version":
+                    version = value.strip()
+        if name:
+            found[name] = version
+    return found
+
+
+def remove(path: Path) -> None:
+    """Remove a release; killed half-way, it no longer counts."""
+    if path.is_symlink() or not path.is_dir():
+        path.unlink()
+        return
+    (path / UNFINISHED).touch()
+    _fsync(path)
+    (path / RELEASE).unlink(missing_ok=True)
+    shutil.rmtree(path)
+    _fsync(path.parent)
+
+
+def sync_tree(path: Path) -> None:
+    """Wait until everything written to the file system of `path` is on the disk. Raises OSError when it is not."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        libc = ctypes.CDLL(None, use_errno=True)
+        if not hasattr(libc, "syncfs"):
+            os.sync()
+        elif libc.syncfs(descriptor):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), str(path))
+    finally:
+        os.close(descriptor)
+
+
+def _remove_quietly(path: Path) -> None:
+    try:
+        if os.path.lexists(path):
+            remove(path)
+    except OSError as error:
+        print(f"headcount: {path} could not be removed and stays unfinished: {error}", file=sys.stderr)
+
+
+def _write(path: Path, data: Mapping[str, Any]) -> None:
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.write_text(json.dumps(data, sort_keys=True, separators=(",", ":")) + "\n", encoding="utf-8")
+    os.chmod(temporary, 0o644)
+    os.replace(temporary, path)
+
+
+def _fsync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _file_sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        for block in iter(lambda: stream.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _size_mib(path: Path) -> float:
+    total = sum(os.lstat(path / name).st_blocks * 512 for name, _ in _walk(path))
+    return round(total / MIB, 1)

@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Running uv, pip and git for the wheelhouse: in bounded time, and with errors that a person can act on."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Iterator, Mapping, NamedTuple, Sequence
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.version import Version
+
+EPOCH = 315532800  # 1980-01-01, the earliest time that a zip file can hold
+_LOCK_SECONDS = 1800.0
+_NETWORK = re.compile(
+    r"dns error|client error \(Connect\)|error sending request|Failed to fetch|Temporary failure in name resolution|"
+    r"Name or service not known|Failed to establish a new connection|Max retries exceeded|Connection refused|"
+    r"Connection timed out|ReadTimeout|ConnectTimeout|Could not resolve host|Network is unreachable|"
+    r"unable to access|Connection reset by peer",
+)
+
+
+class WheelhouseError(Exception):
+    """Wheels could not be gathered. The message says why and what to do."""
+
+
+class BadSource(WheelhouseError):
+    """The source is not there, or is not something that wheels can be made of."""
+
+
+class BadLock(WheelhouseError):
+    """A requirements lock cannot be used."""
+
+
+class ResolutionConflict(WheelhouseError):
+    """The requirements cannot be met together. `cause` is one plain sentence, `detail` what the resolver said."""
+
+    def __init__(self, message: str, cause: str, detail: str) -> None:
+        super().__init__(message)
+        self.cause = cause
+        self.detail = detail
+
+
+class NetworkUnreachable(WheelhouseError):
+    """The package index or the repository could not be reached."""
+
+
+class WheelMissing(WheelhouseError):
+    """Neither a wheel for the platform nor a source was found."""
+
+
+class BuildFailed(WheelhouseError):
+    """A source could not be built into a wheel."""
+
+
+class ToolMissing(WheelhouseError):
+    """uv, pip or git is not on the controller."""
+
+
+class Done(NamedTuple):
+    """How a program ended. `text` is both streams, without credentials."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+    @property
+    def text(self) -> str:
+        return redact(f"{self.stdout}\n{self.stderr}".strip())
+
+
+def run(
+    argv: Sequence[str | Path],
+    seconds: float,
+    cwd: Path | None = None,
+    extra_env: Mapping[str, str] | None = None,
+    text_in: str | None = None,
+) -> Done:
+    """Run a program for at most `seconds`. Raises WheelhouseError when that is too short, ToolMissing without it."""
+    words = [str(word) for word in argv]
+    environ = {**os.environ, "SOURCE_DATE_EPOCH": str(EPOCH), "PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8"}
+    for name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "UV_PYTHON"):
+        environ.pop(name, None)
+    environ.update({"PIP_NO_INPUT": "1", "NO_COLOR": "1", **(extra_env or {})})
+    try:
+        done = subprocess.run(
+            words, cwd=cwd, env=environ, input=text_in, capture_output=True, text=True, timeout=seconds, check=False,
+            errors="replace",
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise WheelhouseError(
+            f"{Path(words[0]).name} {redact(' '.join(words[1:4]))}: not finished within {seconds:g} s on the controller"
+        ) from None
+    except FileNotFoundError:
+        raise ToolMissing(f"{words[0]} is not on the controller: install it") from None
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+def redact(text: str) -> str:
+    """`text` without the user names and passwords of its URLs."""
+    return re.sub(r"://[^/@\s]+@", "://***@", text)
+
+
+def uv() -> list[str]:
+    """The uv of this controller: beside the running Python first, else on PATH."""
+    beside = Path(sys.executable).parent / "uv"
+    if os.access(beside, os.X_OK):
+        return [str(beside)]
+    found = shutil.which("uv")
+    if found:
+        return [found]
+    raise ToolMissing(f"uv is not on the controller: install it with `{sys.executable} -m pip install uv`")
+
+
+def pip() -> list[str]:
+    """A pip of this controller: the running Python's, else one that uv brings."""
+    if run([sys.executable, "-m", "pip", "--version"], 60).status == 0:
+        return [sys.executable, "-m", "pip"]
+    return [*uv(), "tool", "run", "--no-python-downloads", "--python", sys.executable, "pip"]
+
+
+def is_network(text: str) -> bool:
+    """Whether the output of uv, pip or git says that the network was in the way."""
+    return bool(_NETWORK.search(text))
+
+
+def raise_for_network(what: str, text: str) -> None:
+    """Raise NetworkUnreachable when `text` says so."""
+    if is_network(text):
+        lines = [line.strip(" ×╰─▶") for line in redact(text).splitlines() if is_network(line)]
+        raise NetworkUnreachable(
+            f"{what}: the network was not reachable from the controller ({lines[-1].removeprefix('cause: ')}); "
+            "check its connection and the index settings of uv and pip"
+        )
+
+
+def resolution_error(what: str, text: str, python: str) -> WheelhouseError:
+    """The error for what uv said when it could not resolve."""
+    raise_for_network(what, text)
+    if "No solution found" in text:
+        cause = conflict_cause(text, python)
+        return ResolutionConflict(f"{what}: {cause}", cause, redact(text))
+    lines = [line.strip() for line in redact(text).splitlines() if line.strip() and not line.startswith("warning:")]
+    return WheelhouseError(f"{what}: {' '.join(lines)[:800] or 'uv failed and said nothing'}")
+
+
+def conflict_cause(text: str, python: str) -> str:
+    """uv's explanation of a conflict as one sentence: the two demands that contradict each other, where found.
+
+    `python` is the version that was asked for. Falls back to uv's own words on one line.
+    """
+    body = " ".join(re.sub(r"\{[^}]*\}", "", text.split("No solution found", 1)[-1]).split())
+    body = body.split(" hint:")[0]
+    found = re.search(r"does not satisfy Python(\S+) and (\S+) depends on Python", body)
+    if found:
+        return f"{found[2]} needs Python{found[1]}, but the host has Python {python}"
+    found = re.search(r"(\S+) was not found in the package registry", body)
+    if found:
+        return f"{found[1]} was not found in the package index"
+    found = re.search(r"there is no version of ([^,\s]+)", body)
+    if found:
+        return f"there is no version of {found[1]}"
+    required = [item for m in re.finditer(r"you require (.+?), we can", body) for item in m[1].split(" and ")]
+    asked = {_name(item): item for item in required}
+    found_demands = re.finditer(r"(\S+) depends on (\S+?)[,.]?(?=\s|$)", body)
+    demands = [(asked.get(_name(m[1]), m[1]), m[2]) for m in found_demands] + [("", item) for item in required]
+    pair = None
+    for index, (owner, demand) in enumerate(demands):
+        for other_owner, other in demands[:index]:
+            if owner != other_owner or not owner:
+                pair = (other_owner, other, owner, demand) if _disjoint(other, demand) else pair
+    if pair:
+        owner, demand, other_owner, other = pair
+        if not owner and not other_owner:
+            return f"both {demand} and {other} are required"
+        if not owner:
+            owner, demand, other_owner, other = other_owner, other, owner, demand
+        tail = f"{other_owner} needs {other}" if other_owner else f"{other} is required"
+        return f"{owner} needs {demand}, but {tail}"
+    found = re.search(r"cause: (.*)|[╰─▶]+ (.*)", body)
+    words = (found[1] or found[2]) if found else body
+    return words.rstrip(".")
+
+
+def _name(requirement: str) -> str:
+    return re.split(r"[^A-Za-z0-9._-]", requirement.strip())[0].lower()
+
+
+def _disjoint(left: str, right: str) -> bool:
+    """Whether two requirements of one distribution can never be met together (only >=, >, <, <=, == are understood)."""
+    parts = [re.fullmatch(r"([A-Za-z0-9._-]+?)(?:\[[^\]]*\])?([<>=!~].*)", item) for item in (left, right)]
+    if not parts[0] or not parts[1] or parts[0][1].lower() != parts[1][1].lower():
+        return False
+    lows: list[Version] = []
+    highs: list[tuple[Version, bool]] = []
+    try:
+        for part in parts:
+            for spec in SpecifierSet(part[2]):  # type: ignore[index]
+                version = Version(spec.version.removesuffix(".*"))
+                if spec.operator in (">=", ">", "==", "~="):
+                    lows.append(version)
+                if spec.operator in ("<", "<=", "=="):
+                    highs.append((version, spec.operator == "<"))
+    except (InvalidSpecifier, ValueError):
+        return False
+    if not lows or not highs:
+        return False
+    high, strict = min(highs, key=lambda item: (item[0], not item[1]))
+    return max(lows) > high or (strict and max(lows) == high)
+
+
+@contextmanager
+def file_lock(path: Path, seconds: float = _LOCK_SECONDS) -> Iterator[float]:
+    """Hold an exclusive lock on `path`, made when absent; yields the seconds that were waited for it.
+
+    The kernel gives the lock back when its holder ends, however it ends.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    start = time.monotonic()
+    with path.open("a", encoding="utf-8") as stream:
+        while True:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if time.monotonic() - start > seconds:
+                    raise WheelhouseError(
+                        f"{path} was held by another process for {seconds:g} s: is one stuck?"
+                    ) from None
+                time.sleep(0.05)
+        yield time.monotonic() - start
