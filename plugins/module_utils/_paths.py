@@ -142,12 +142,3 @@ def installed_apps(root: str = "/") -> list[str]:
         except FileNotFoundError:
             continue
     return sorted(found)
-
-
-def present_wheels(root: str = "/") -> list[str]:
-    """SHA-256 of the wheels that are kept on this host, sorted."""
-    try:
-        with os.scandir(os.path.join(root, STATE, "wheels")) as entries:
-            return sorted(entry.name for entry in entries if len(entry.name) == 64)
-    except FileNotFoundError:
-        return []

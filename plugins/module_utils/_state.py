@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+from pathlib import Path
 from typing import Any
 
 from . import _generations as generations
@@ -49,7 +50,7 @@ def app_state(app: dict[str, Any], root: str = "/", systemd: Systemd | None = No
         return state
     record = generations.record(layout, number)
     problems = generations.problems(layout, number) + generations.public_problems(layout)
-    problems += verify(os.path.join(layout.home, "releases", str(record.get("release"))))
+    problems += verify(Path(layout.release(str(record.get("release")))))
     healthy, detail = _health(layout, systemd, number, record)
     state.update(
         live={

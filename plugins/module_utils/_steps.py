@@ -9,24 +9,31 @@ killed at any instruction: what it leaves behind is recognised and put right by 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import shutil
-import tarfile
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Callable, Iterator
 
 from . import _generations as generations
 from . import _ledger as ledger
-from ._files import make_directory, read_json, remove_file, write_bytes, write_file, write_json
+from ._asynccompat import blocking_reasons
+from ._files import make_directory, read_json, write_file, write_json
+from ._h2load import LoadError
+from ._http import get, unhealthy
 from ._instances import Instances, StepFailed
+from ._judge import decide
 from ._lock import AppLock, Run
 from ._paths import Layout
-from ._releases import ReleaseError, install, remove
+from ._planner import Mismatch, PlanError, plan_host, profile_mismatch
+from ._plantypes import Measured
+from ._releases import ReleaseError, distributions, install, remove
 from ._systemd import Systemd, SystemdError
+from ._trial import Arm, missing_tool, try_candidate
 from ._units import environment_file, render
 from ._users import UserError, ensure_user
+from ._weigh import NotMeasured, Unit, weigh
 
 
 @dataclass
@@ -59,7 +66,7 @@ class AppOnHost:
                 self.log("healed", did=[taken_over])
             try:
                 yield
-            except (StepFailed, SystemdError, ReleaseError, UserError, OSError) as error:
+            except (StepFailed, SystemdError, ReleaseError, UserError, PlanError, OSError) as error:
                 failure = error if isinstance(error, StepFailed) else StepFailed(phase, sentence(error))
                 self._abandon(number, failure)
                 raise failure from error
@@ -111,9 +118,8 @@ class AppOnHost:
     def stage(self, request: dict[str, Any]) -> dict[str, Any]:
         """Lay down release and generation beside the live one; the generation stays unfinished until it is weighed.
 
-        `request`: app (normalised, without secrets), secrets, plan, planning (inputs of the plan, for finishing it
-        here), digest, source_id, release {id, lock_text}, wheels_dir, python.
-        Returns {generation, release, built, healed}.
+        `request`: app (normalised, without secrets), secrets, planning (the arguments of plan_host), digest,
+        source_id, release {id, lock_text}, wheels_dir, python. Returns {generation, release, built, healed}.
         """
         app, release = request["app"], request["release"]
         with self.step("stage"):
@@ -122,8 +128,15 @@ class AppOnHost:
             built = not os.path.isdir(self.layout.release(release["id"]))
             ensure_user(app["user"] or self.layout.user)
             install(
-                self.name, release["id"], release["lock_text"], request["wheels_dir"], request["python"], root=self.root
+                self.name,
+                release["id"],
+                release["lock_text"],
+                wheels_dir=request["wheels_dir"],
+                python=request["python"],
+                root=self.root,
             )
+            planning = with_release(request["planning"], self.name, self.layout.release(release["id"]), app)
+            plan, _ = replan(planning, self.name)
             known = ledger.highest_generation(ledger.read(self.layout.ledger))
             number = max([known, *generations.numbers(self.layout)]) + 1
         with self.step("stage", number):
@@ -136,8 +149,8 @@ class AppOnHost:
                 "created": ledger.now_text(self.clock),
                 "release": release["id"],
                 "app": {**app, "environment": {}, "secrets": {}},
-                "plan": request["plan"],
-                "planning": request["planning"],
+                "plan": plan,
+                "planning": planning,
                 "digest": request["digest"],
                 "source_id": request["source_id"],
                 "run": self.run.to_dict(),
@@ -163,9 +176,8 @@ class AppOnHost:
         files = render(record["app"], record["plan"], number, self.layout)
         generations.write(self.layout, number, files, record)
 
-    def finish(self, number: int, plan: dict[str, Any], measured: dict[str, Any] | None) -> None:
-        """Rewrite generation `number` with its final plan and finish it."""
-        record = {**generations.record(self.layout, number), "plan": plan, "measured": measured}
+    def finish(self, number: int, record: dict[str, Any]) -> None:
+        """Rewrite generation `number` with its final record and finish it."""
         self._lay_down(number, record)
         generations.finish(self.layout, number)
         self.systemd.reload()
@@ -176,6 +188,94 @@ class AppOnHost:
         if not record:
             raise StepFailed("stage", f"generation {number} of {self.name} is not on this host")
         return record
+
+    # -- weigh --------------------------------------------------------------------------------------------------------
+
+    def weigh(self, number: int) -> dict[str, Any]:
+        """Measure generation `number` with one worker, finish its plan with that, and finish the generation.
+
+        Returns {measured, plan, mismatch, warnings_told}. A profile that the app contradicts fails here when the app
+        says so (`profile_mismatch: fail`); the sentence has both figures.
+        """
+        with self.step("weigh", number):
+            record = self.record(number)
+            app, planned = record["app"], record["plan"]
+            slots = max(1, int(planned["slots"]) // max(1, int(planned["settings"]["workers"]["value"])))
+            try:
+                boot = self.instances.start_candidate(number, app["health"], "--workers 1")
+                state = self.systemd.state(self.layout.trial_service_unit(number))
+                unit = Unit(state.control_group, state.main_pid)
+                measured = weigh(unit, self.layout.trial_socket(number), app["load"]["paths"], slots)
+            except NotMeasured as error:
+                raise StepFailed("weigh", str(error)) from error
+            finally:
+                self.instances.stop_candidate(number)
+            measured["boot_seconds"] = round(boot, 2)
+            planning = with_measured(record["planning"], self.name, measured)
+            planning = with_release(planning, self.name, self.layout.release(record["release"]), app)
+            plan, mismatch = replan(planning, self.name)
+            if mismatch is not None and mismatch.severity == "fail":
+                raise StepFailed("weigh", mismatch.sentence)
+            self.finish(number, {**record, "planning": planning, "plan": plan, "measured": measured})
+        return {
+            "measured": measured,
+            "plan": plan,
+            "mismatch": mismatch.sentence if mismatch else None,
+            "warnings_told": plan["warnings"],
+        }
+
+    # -- trial --------------------------------------------------------------------------------------------------------
+
+    def trial(self, number: int) -> dict[str, Any]:
+        """Load the candidate beside the live generation and judge it. Returns {verdict, evidence} when it may go live.
+
+        StepFailed, with the verdict's cause, when it may not; the candidate is stopped either way.
+        """
+        with self.step("trial", number):
+            lacking = missing_tool()
+            if lacking:
+                raise StepFailed("trial", lacking)
+            record = self.record(number)
+            app, plan = record["app"], record["plan"]
+            live = generations.live(self.layout)
+            begin = self.clock()
+            baseline = self._arm(live, trial=False, begin=begin) if live is not None and self._answers(live) else None
+            try:
+                boot = self.instances.start_candidate(number, app["health"])
+                verdict, evidence = try_candidate(
+                    app,
+                    plan,
+                    self._arm(number, trial=True, begin=begin),
+                    baseline,
+                    record.get("measured"),
+                    float(record["planning"]["facts"]["cores"]["effective"]),
+                )
+            except LoadError as error:
+                raise StepFailed("trial", str(error)) from error
+            finally:
+                self.instances.stop_candidate(number)
+            evidence.update(boot_seconds=round(boot, 2), against=live if baseline is not None else None)
+            write_json(os.path.join(self.layout.generation(number), generations.EVIDENCE), evidence)
+            if decide(verdict, app["on_inconclusive"]) != "promote":
+                words = "" if verdict.outcome == "fail" else "inconclusive, so what is live stays: "
+                raise StepFailed("trial", f"{words}{verdict.cause}", evidence)
+        return {"verdict": verdict.to_dict(), "evidence": evidence}
+
+    def _answers(self, number: int) -> bool:
+        """Whether generation `number` can be a baseline: it runs and its private socket answers."""
+        health = self.record(number)["app"]["health"]
+        answer = get(self.layout.private_socket(number), health["path"], float(health["timeout_seconds"]))
+        return unhealthy(answer, health) is None
+
+    def _arm(self, number: int, trial: bool, begin: float) -> Arm:
+        unit = self.layout.trial_service_unit(number) if trial else self.layout.service_unit(number)
+        plan = self.record(number)["plan"]
+        return Arm(
+            socket=self.layout.trial_socket(number) if trial else self.layout.private_socket(number),
+            state=lambda: self.systemd.state(unit),
+            journal=lambda: self.systemd.journal(unit, begin, lines=2000),
+            memory_max_mib=float(plan["settings"]["memory_max_mib"]["value"]),
+        )
 
     # -- promote ------------------------------------------------------------------------------------------------------
 
@@ -216,7 +316,7 @@ class AppOnHost:
         for number in gone:
             generations.remove(self.layout, number)
         for release_id in generations.unused_releases(self.layout):
-            remove(self.name, release_id, root=self.root)
+            remove(Path(self.layout.release(release_id)))
         if gone:
             self.systemd.reload()
             self.log("pruned", generations=gone)
@@ -279,7 +379,7 @@ class AppOnHost:
             if number < newest_bad and generations.describe(self.layout, number).status == "bad":
                 generations.remove(self.layout, number)
         for release_id in generations.unused_releases(self.layout):
-            remove(self.name, release_id, root=self.root)
+            remove(Path(self.layout.release(release_id)))
 
     # -- rollback -----------------------------------------------------------------------------------------------------
 
@@ -406,30 +506,25 @@ def render_live(layout: Layout, live: int) -> dict[str, str]:
     return files
 
 
-def unpack_wheels(archive: str, wheels_dir: str) -> list[str]:
-    """Keep the wheels of the tar `archive` (members SHA256/NAME.whl) in `wheels_dir`; the archive is removed.
+def with_measured(planning: dict[str, Any], name: str, measured: dict[str, Any]) -> dict[str, Any]:
+    """The inputs of the plan with the measurements of app `name` in them."""
+    return {**planning, "measured": {**planning.get("measured", {}), name: measured}}
 
-    Each wheel is checked against the digest in its member name; one that does not match raises StepFailed.
-    """
-    kept = []
-    make_directory(wheels_dir)
-    try:
-        with tarfile.open(archive) as tar:
-            for member in tar:
-                digest, _, filename = member.name.partition("/")
-                if not member.isfile() or len(digest) != 64 or not filename or "/" in filename:
-                    raise StepFailed("stage", f"the archive of wheels has an unexpected member {member.name!r}")
-                source = tar.extractfile(member)
-                if source is None:
-                    continue
-                body = source.read()
-                if hashlib.sha256(body).hexdigest() != digest:
-                    raise StepFailed("stage", f"wheel {filename} was damaged on its way to the host")
-                make_directory(os.path.join(wheels_dir, digest))
-                write_bytes(os.path.join(wheels_dir, digest, filename), body)
-                kept.append(digest)
-    except (tarfile.TarError, OSError) as error:
-        raise StepFailed("stage", f"the wheels could not be kept: {sentence(error)}") from error
-    finally:
-        remove_file(archive)
-    return kept
+
+def with_release(planning: dict[str, Any], name: str, release: str, app: dict[str, Any]) -> dict[str, Any]:
+    """The inputs of the plan with what the built release says of the worker classes: blocked, or not installed."""
+    installed = distributions(Path(release))
+    verdicts = dict(blocking_reasons(installed, app["async_libraries"]))
+    for worker_class in ("gevent", "eventlet"):
+        if worker_class not in installed:
+            verdicts.setdefault(worker_class, f"the release was built without {worker_class}")
+    return {**planning, "async_verdicts": {**planning.get("async_verdicts", {}), name: verdicts}}
+
+
+def replan(planning: dict[str, Any], name: str) -> tuple[dict[str, Any], Mismatch | None]:
+    """The plan of app `name` from its inputs, and whether the app contradicts its declared profile."""
+    plan = plan_host(**planning)[name]
+    app = next(app for app in planning["apps"] if app["name"] == name)
+    measured = planning.get("measured", {}).get(name)
+    mismatch = profile_mismatch(app, Measured.from_dict(measured) if measured else None, app["profile_mismatch"])
+    return plan.to_dict(), mismatch

@@ -19,7 +19,7 @@ from typing import Any, Callable, Sequence
 
 from ._cgroups import unit_cpu_seconds, unit_pids
 from ._http import Connection
-from ._memory import process_memory
+from ._memory import read_process
 
 WARM_SECONDS = 1.0
 SOLO_SECONDS = 2.0
@@ -128,7 +128,7 @@ class Unit:
 
     def memory(self) -> dict[int, Any]:
         """Memory of each process, by pid."""
-        return {pid: memory for pid in self.pids() for memory in [process_memory(pid)] if memory is not None}
+        return {pid: memory for pid in self.pids() for memory in [read_process(pid)] if memory is not None}
 
 
 def scheduled_seconds(pids: Sequence[int], root: str = "/") -> float:

@@ -69,7 +69,8 @@ wheels:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils import _hostfacts
-from ..module_utils._paths import installed_apps, present_wheels
+from ..module_utils._paths import installed_apps
+from ..module_utils._releases import present
 from ..module_utils._state import app_state
 
 
@@ -87,7 +88,7 @@ def main() -> None:
         facts=_hostfacts.read(slice_=module.params["slice"]).to_dict(),
         apps={app["name"]: app_state(app) for app in module.params["apps"]},
         installed=installed_apps(),
-        wheels=present_wheels(),
+        wheels=sorted(present()),
     )
 
 

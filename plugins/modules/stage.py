@@ -148,7 +148,8 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils import _hosttool
-from ..module_utils._steps import file_differences, unpack_wheels
+from ..module_utils._releases import unpack
+from ..module_utils._steps import file_differences
 from ..module_utils._wiring import RUN_OPTIONS, app_on_host, finish
 
 
@@ -180,7 +181,7 @@ def main() -> None:
     def stage() -> dict[str, Any]:
         _hosttool.install(_hosttool.own_sources())
         if module.params["wheels_archive"]:
-            unpack_wheels(module.params["wheels_archive"], module.params["wheels_dir"])
+            unpack(module.params["wheels_archive"], module.params["wheels_dir"])
         return {**app.stage(module.params), "diff": differences}
 
     finish(module, name, stage)
