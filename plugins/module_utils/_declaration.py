@@ -573,13 +573,11 @@ def _at_override(problem: Problem, origins: Mapping[int, tuple[str, Any]]) -> Pr
     if len(parts) < 3 or parts[0] != _APPS or not isinstance(parts[1], int) or parts[1] not in origins:
         return problem
     name, value = origins[parts[1]]
-    inner: object = value
+    inner: Any = value
     for part in parts[2:]:
-        if (isinstance(inner, Mapping) and part in inner) or (
-            isinstance(inner, (list, tuple)) and isinstance(part, int) and part < len(inner)
-        ):
+        try:
             inner = inner[part]
-        else:
+        except (KeyError, IndexError, TypeError):
             return problem
     return Problem(problem.host, (_OVERRIDES, name, *parts[2:]), problem.what, problem.allowed, problem.fix)
 

@@ -58,8 +58,9 @@ _SANITY_BOUND: Final = 100_000
 
 
 class Invalid(ValueError):
-    """A value is refused. ``str()`` is the reason ("no port"), ``fix`` a better value where one is known, ``advice`` what
-    to do where it is not to write another value.
+    """A value is refused. ``str()`` is the reason ("no port"), ``fix`` a better value where one is known.
+
+    ``advice`` says what to do where that is not to write another value.
     """
 
     def __init__(self, reason: str = "", fix: object = None, advice: str = "") -> None:
