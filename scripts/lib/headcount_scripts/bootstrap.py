@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
-"""Makes a bare Debian machine ready: distribution packages that are missing, and a .venv from the hash-locked requirements.
+"""Makes a bare Debian machine ready: missing distribution packages, and a .venv from the hash-locked requirements.
 
 Both are looked at first and cost nothing when they are complete. The environment variable HEADCOUNT_VENV names another
 folder for the virtual environment.

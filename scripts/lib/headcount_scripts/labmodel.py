@@ -196,7 +196,7 @@ def pick_address(subnet: str, taken: Iterable[str]) -> str:
 
 
 def mac(address: str) -> str:
-    """The network card's address that goes with an IPv4 address: a host keeps it over a power cut, as a real one does."""
+    """The network card's address that goes with an IPv4 address: as on a real host, it outlives a power cut."""
     return ":".join(["02", "00", *(f"{int(part):02x}" for part in address.split("."))])
 
 

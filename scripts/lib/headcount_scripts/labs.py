@@ -86,7 +86,9 @@ def load(name: str, *, required: bool = True) -> Lab:
     file = folder(name) / "lab.json"
     if not file.exists():
         if required:
-            raise ScriptError(f"there is no lab {name!r} in this checkout: bring it up with scripts/lab --name {name} up")
+            raise ScriptError(
+                f"there is no lab {name!r} in this checkout: bring it up with scripts/lab --name {name} up"
+            )
         return Lab(name, "")
     return Lab.from_json(file.read_text(encoding="utf-8"))
 
@@ -241,7 +243,9 @@ def _resize(lab: Lab, host: Host) -> None:
     podman("update", *_limits(host), name)
     if labmodel.quota_us(host.cores) < 0:  # podman can set a quota, but not take it away
         files = "/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "/sys/fs/cgroup/cpu.max"
-        script = f"if [ -f {files[0]} ]; then echo -1 >{files[0]}; elif [ -f {files[1]} ]; then echo max >{files[1]}; fi"
+        script = (
+            f"if [ -f {files[0]} ]; then echo -1 >{files[0]}; elif [ -f {files[1]} ]; then echo max >{files[1]}; fi"
+        )
         podman("exec", name, "sh", "-c", script)
     # /dev/shm is half of the memory, as on a real machine.
     podman("exec", name, "mount", "-o", f"remount,size={host.memory_mib // 2}m", "/dev/shm", check=False)
@@ -291,8 +295,8 @@ def _wait_ready(lab: Lab, host: Host) -> None:
         time.sleep(0.2)
     else:
         raise ScriptError(
-            f"{host.name} was not ready within {BOOT_SECONDS:g} s (systemd: {state or 'no answer'}; ssh: {said or '-'}); "
-            f"see scripts/lab --name {lab.name} logs {host.name}"
+            f"{host.name} was not ready within {BOOT_SECONDS:g} s (systemd: {state or 'no answer'}; ssh: {said or '-'});"
+            f" see scripts/lab --name {lab.name} logs {host.name}"
         )
     if state == "degraded":
         failed = podman("exec", name, "systemctl", "--failed", "--plain", "--no-legend", check=False).stdout.split("\n")
@@ -337,20 +341,20 @@ def _design(lab: Lab, specs: Sequence[HostSpec], built: dict[str, str]) -> list[
 def up(
     name: str, specs: Sequence[HostSpec] | None, inventory: Path | None, *, internet: bool | None = None
 ) -> tuple[Lab, bool]:
-    """Makes the lab what `specs` say (None: as it is, or the default hosts). Returns it, and whether anything changed."""
+    """Makes the lab what `specs` say (None: as it is, or the default hosts). Returns it and whether anything changed."""
     with _lock(name):
         return _up(name, specs, inventory, internet)
 
 
-def _up(
-    name: str, specs: Sequence[HostSpec] | None, inventory: Path | None, internet: bool | None
-) -> tuple[Lab, bool]:
+def _up(name: str, specs: Sequence[HostSpec] | None, inventory: Path | None, internet: bool | None) -> tuple[Lab, bool]:
     lab = load(name, required=False)
     was = lab.to_json()
     if specs is None:
         specs = [host.spec for host in lab.hosts] or labmodel.parse_hosts(labmodel.DEFAULT_HOSTS)
     if internet is not None and lab.hosts and internet != lab.internet:
-        raise ScriptError(f"the lab {name!r} is there with another --no-internet: scripts/lab --name {name} down first", 2)
+        raise ScriptError(
+            f"the lab {name!r} is there with another --no-internet: scripts/lab --name {name} down first", 2
+        )
     if internet is not None:
         lab.internet = internet
     if inventory is not None:
@@ -362,7 +366,9 @@ def _up(
     states = _states(name)
     fresh = {spec.suite for spec in specs if spec.name not in before or before[spec.name].suite != spec.suite}
     gone = {
-        host.image: host.suite for host in before.values() if states.get(container(name, host.name)) in (None, "created")
+        host.image: host.suite
+        for host in before.values()
+        if states.get(container(name, host.name)) in (None, "created")
     }
     lost = {suite for image, suite in gone.items() if podman("image", "exists", image, check=False).returncode}
     built = images.ensure(fresh | lost)
@@ -393,7 +399,9 @@ def _up(
     new = [host for host in lab.hosts if state(host) in (None, "created") or replaced(host)]
     stopped = [host for host in lab.hosts if host not in new and state(host) != "running"]
     resized = [
-        host for host in lab.hosts if host not in new and host not in stopped and before.get(host.name) not in (None, host)
+        host
+        for host in lab.hosts
+        if host not in new and host not in stopped and before.get(host.name) not in (None, host)
     ]
     if new or stopped:
         with step(f"starting {', '.join(host.name for host in [*new, *stopped])}"):

@@ -17,7 +17,7 @@ PODMAN = ("podman", "--runtime", "runc")
 def podman(
     *arguments: str, check: bool = True, stdin: bytes | None = None, timeout: float = 120
 ) -> subprocess.CompletedProcess[str]:
-    """Runs podman and captures its output; raises ScriptError with podman's own words when it fails and `check` is set."""
+    """Runs podman and captures its output; with `check`, a failure raises ScriptError with podman's own words."""
     try:
         done = subprocess.run(
             [*PODMAN, *arguments],

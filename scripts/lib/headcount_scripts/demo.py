@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""scripts/demo: two hosts in a lab on this machine, the sample app rolled out to them, and what came of it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from . import bootstrap, images, labmodel, labs, paths
+from .console import ScriptError, colour, say
+from .labmodel import DEFAULT_LAB
+
+REPORT = paths.WORK / "report.json"
+EPILOG = """\
+The first call installs what is missing, builds the lab's images and takes a few minutes; later ones take seconds and
+change nothing. ^C is safe: call it again. Arguments after -- go to ansible-playbook, like: scripts/demo -- --check
+
+exit codes: 0 every app answers, 1 something failed, 2 wrong use; when the rollout fails, ansible-playbook's own."""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="scripts/demo", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--down", action="store_true", help="remove the lab, its images and the demo's files")
+    parser.add_argument("arguments", nargs="*", metavar="ARGUMENT", help=argparse.SUPPRESS)
+    return parser
+
+
+def _down() -> int:
+    removed = labs.down(DEFAULT_LAB)
+    if shutil.which("podman"):
+        removed += images.remove()
+    if REPORT.exists():
+        REPORT.unlink()
+        removed.append(paths.shown(REPORT))
+    say(f"removed: {', '.join(removed)}" if removed else "there is no demo; nothing to remove")
+    return 0
+
+
+def urls(report: Any) -> list[tuple[str, str]]:
+    """(host, URL) of each app in a report that has a URL, in order; see `apps` in the report that site.yml writes."""
+    rows = report.get("apps", []) if isinstance(report, dict) else []
+    return [(str(row.get("host", "?")), str(row["url"])) for row in rows if isinstance(row, dict) and row.get("url")]
+
+
+def _answers(found: Sequence[tuple[str, str]]) -> bool:
+    """Asks each URL once and prints what it answered. Returns whether all of them answered below 400."""
+    # Straight to the lab's own addresses, whatever proxy this machine uses.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    well = True
+    for host, url in found:
+        try:
+            with opener.open(url, timeout=10) as response:
+                said, fine = f"{response.status}", response.status < 400
+        except urllib.error.HTTPError as error:
+            said, fine = f"{error.code}", False
+        except OSError as error:
+            said, fine = f"no answer: {getattr(error, 'reason', error)}", False
+        well = well and fine
+        print(f"{host}: {url} {colour(said, 'green' if fine else 'red')}")
+    return well
+
+
+def _play(arguments: Sequence[str]) -> int:
+    """Runs site.yml on the lab with its output as it comes. ^C reaches it first, and it cleans up."""
+    command = ["ansible-playbook", "-i", str(paths.ROOT / "inventories" / "lab"), "site.yml", *arguments]
+    environment = {**os.environ, "ANSIBLE_CONFIG": str(paths.ROOT / "ansible.cfg")}
+    with subprocess.Popen(command, cwd=paths.ROOT, env=environment, stdin=subprocess.DEVNULL) as child:
+        while True:
+            try:
+                return child.wait()
+            except KeyboardInterrupt:
+                child.send_signal(signal.SIGINT)
+
+
+def _deploy(arguments: Sequence[str]) -> int:
+    """What happens in the virtual environment: lab, rollout, report, answers."""
+    started = time.monotonic()
+    bootstrap.ensure_packages(bootstrap.LAB_PACKAGES)
+    lab, changed = labs.up(DEFAULT_LAB, None, None)
+    sizes = ", ".join(
+        f"{host.name} ({labmodel.shown_cores(host.cores)} cores, {host.memory_mib} MiB, {host.suite})"
+        for host in lab.hosts
+    )
+    say(f"{'ok' if changed else 'as it was:'} lab: {sizes}")
+    if not (paths.ROOT / "site.yml").exists():
+        raise ScriptError("site.yml is missing: this checkout is not complete")
+    code = _play(arguments)
+    report = paths.ROOT / "scripts" / "report"
+    if REPORT.exists() and report.exists():
+        subprocess.run([str(report)], cwd=paths.ROOT, stdin=subprocess.DEVNULL, check=False)
+    if code:
+        say(f"{colour('!!', 'red', sys.stderr)} the rollout failed (exit code {code}); its first cause stands above")
+        return code
+    well = True
+    if REPORT.exists():
+        well = _answers(urls(json.loads(REPORT.read_text(encoding="utf-8"))))
+    say(f"{'ok' if well else '!!'} {time.monotonic() - started:.0f} s · remove it all with scripts/demo --down")
+    return 0 if well else 1
+
+
+def main(arguments: list[str]) -> int:
+    """Runs scripts/demo with its arguments; returns the exit code."""
+    if arguments[:1] == ["--deploy"]:  # the second half, in the virtual environment
+        return _deploy(arguments[1:])
+    own, rest = arguments, []
+    if "--" in arguments:
+        split = arguments.index("--")
+        own, rest = arguments[:split], arguments[split + 1 :]
+    options = _parser().parse_args(own)
+    if options.arguments:
+        raise ScriptError(f"{options.arguments[0]!r}: arguments of ansible-playbook come after --", 2)
+    if os.geteuid() != 0:
+        raise ScriptError("the lab's hosts are privileged containers: call this as root")
+    if options.down:
+        return _down()
+    python = bootstrap.ensure("controller")
+    os.environ["PATH"] = f"{python.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    run = Path(__file__).resolve().parents[1] / "run.py"
+    os.execv(python, [str(python), str(run), "demo", "--deploy", *rest])
