@@ -130,7 +130,7 @@ def normalise_host_vars(variables: Mapping[str, object], host: str) -> tuple[dic
             continue
         meant = did_you_mean(name, _VARIABLES)
         fix = f"did you mean {meant}?" if meant else "remove it, or rename it if it is a variable of your own"
-        context.add((name,), "is not known", "the variables in docs/variables.md", fix)
+        context.add((name,), "is not known", "a variable that docs/variables.md names", fix)
     values: dict[str, Any] = {}
     for item in VARIABLES:
         if item.name not in (_APPS, _OVERRIDES):

@@ -311,9 +311,9 @@ APP_FIELDS: Final[tuple[Field, ...]] = (
             Field(
                 "path",
                 "str",
-                "A folder on the controller with a pyproject.toml. A relative path is looked for beside the"
-                " inventory, beside the playbook"
-                " and in the working directory, in this order, unless `headcount_base_dir` says where.",
+                "A folder on the controller with a pyproject.toml. A relative path is looked for beside the inventory,"
+                " beside the playbook, in the folder above the playbook and in the working directory, in this order,"
+                " unless `headcount_base_dir` says where.",
                 example="app",
                 check=_plain,
             ),
@@ -352,10 +352,9 @@ APP_FIELDS: Final[tuple[Field, ...]] = (
             Field(
                 "lock",
                 "str",
-                "A requirements file with the hash of every distribution (`--generate-hashes`); found as `path` is,"
-                " or inside the source.",
+                "A requirements file with the hash of every distribution (`--generate-hashes`); found as `path` is.",
                 example="app/requirements.lock",
-                default_help="resolved for each platform and locked by the controller",
+                default_help="the one in the folder of the source, else made by the controller for each platform",
                 check=_plain,
             ),
             Field(
@@ -904,6 +903,15 @@ VARIABLES: Final[tuple[Field, ...]] = (
         example="/srv/deploy",
         default_help="looked for beside the inventory, beside the playbook and in the working directory",
         allowed="the absolute path of a folder on the controller",
+        check=_plain,
+    ),
+    Field(
+        "headcount_work_dir",
+        "str",
+        "The folder on the controller for the notes of runs and the gathered wheels.",
+        example="/var/lib/deploy/headcount",
+        default_help=".headcount in the working directory",
+        allowed="the path of a folder on the controller",
         check=_plain,
     ),
     Field(

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Checks what is declared for all hosts of the play, on the controller, before any host is touched.
+
+The documentation is in plugins/modules/preflight.py.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+
+from ..module_utils._declaration import fleet_counts, fleet_problems, render_problems, warnings_for
+from ..plugin_utils._declared import declarations
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """One call for the whole play; reads variables and the controller's files only."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _supports_check_mode = True
+    _VALID_ARGS: frozenset[str] = frozenset()
+
+    def run(self, tmp: None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """The fleet's counts, or every problem of every host in one message."""
+        variables = task_vars or {}
+        result: dict[str, Any] = super().run(tmp, variables)
+        hosts = [str(host) for host in variables["ansible_play_hosts_all"]]
+        declared = declarations(hosts, variables, self._templar)
+        problems = [problem for host in declared for problem in host.problems]
+        problems += fleet_problems(declared, [str(host) for host in variables["groups"]["all"]])
+        result["changed"] = False
+        if problems:
+            result.update(failed=True, msg=render_problems(problems))
+            return result
+        fleet = fleet_counts(declared)
+        warnings = {warning: None for host in declared for app in host.apps for warning in warnings_for(app)}
+        result.update(
+            msg=_summary(len(hosts), fleet),
+            fleet=fleet,
+            hosts={host.host: [app["name"] for app in host.apps] for host in declared},
+        )
+        if warnings:
+            result["warnings"] = [*result.get("warnings", []), *warnings]
+        return result
+
+
+def _summary(hosts: int, fleet: dict[str, int]) -> str:
+    counts = ", ".join(f"{name} on {count}" for name, count in fleet.items())
+    return f"what is declared for {hosts} host{'' if hosts == 1 else 's'} is sound: {counts}"
