@@ -197,8 +197,8 @@ def parse_summary(text: str) -> Summary | None:
 def plan_lanes(paths: Sequence[PathLoad], rate: float, seconds: float, max_requests: int = MAX_REQUESTS) -> list[Lane]:
     """The processes that make `rate` requests per second for `seconds`, shared out by weight.
 
-    h2load's period is a whole number of milliseconds: a path whose rate does not fit within 1 % (or needs a period
-    under 4 ms) is shared by up to eight processes a fraction of a period apart. Achieved lanes tell the true rate.
+    h2load's period is a whole number of milliseconds: a path whose rate does not fit within 2 % (or needs a period
+    under 4 ms) is shared by up to eight processes a fraction of a period apart. The lanes tell the true rate.
     """
     if not paths:
         raise LoadError("load.paths is empty: name at least one path")
@@ -236,7 +236,7 @@ def _fit(rate: float) -> tuple[int, int]:
         error = abs(count * 1000.0 / period / rate - 1.0) + (1.0 if period < _LEAST_PERIOD_MS else 0.0)
         if error < best[0] - 1e-9:
             best = (error, count, period)
-        if error <= 0.01:
+        if error <= 0.02:
             break
     return best[1], best[2]
 

@@ -120,7 +120,9 @@ class Policy:
 
     alpha: the chance of a wrong fail that a single check may have; comparisons: by how many hosts (or other verdicts of
     the same question) it is divided (Bonferroni); margin and floor_ms: a relative slowdown counts only above both;
-    stall_ms: a standstill of this length is a fault (None: not looked for); min_requests: fewer are no measurement.
+    suspicion: a slowdown that is not proven, but would be chance less often than this, is inconclusive (the retry looks
+    again, for twice as long); stall_ms: a standstill of this length is a fault (None: not looked for); min_requests:
+    fewer are no measurement; min_rate_share: nor is a rate below this share of the planned one;
     memory_margin: a PSS above this many times the live one's fails (None: it is only said).
     """
 
@@ -128,6 +130,7 @@ class Policy:
     comparisons: int = 1
     margin: float = 1.2
     floor_ms: float = 5.0
+    suspicion: float = 0.2
     relative: tuple[str, ...] = ("p50", "p95")
     min_requests: int = 100
     min_rate_share: float = 0.95
@@ -429,7 +432,9 @@ def standstill(samples: Samples) -> tuple[float, float, int]:
         if math.isfinite(latency)
     )
     longest = (0.0, 0.0, 0)
-    for previous, end in zip([0.0, *ends], [*ends, due[-1] if due else 0.0]):
+    usual = min(samples.latency_ms, default=0.0) / 1000.0  # the first answer may take as long as any
+    starts = [usual if math.isfinite(usual) else 0.0, *ends]
+    for previous, end in zip(starts, [*ends, due[-1] if due else 0.0]):
         first = bisect_right(due, previous)
         waiting = bisect_left(due, end) - first
         if waiting > 0 and (end - due[first]) * 1000.0 > longest[0]:
@@ -593,7 +598,9 @@ def _relative_checks(candidate: Samples, baseline: Samples, policy: Policy) -> l
     checks = []
     for (name, q, rank, usual, value, above, p), significant in zip(found, rejected):
         grew = value - usual > policy.floor_ms
-        outcome = FAIL if significant and grew else PASS
+        outcome = PASS
+        if grew:
+            outcome = FAIL if significant else INCONCLUSIVE if p < policy.suspicion else PASS
         ratio = value / usual if usual > 0 else (1.0 if value == usual else math.inf)
         change = f"{100 * (ratio - 1):+.0f} %" if math.isfinite(ratio) else "unbounded"
         sentence = f"{name} is {milliseconds(value)} against {milliseconds(usual)} of the live generation ({change})"
@@ -602,6 +609,8 @@ def _relative_checks(candidate: Samples, baseline: Samples, policy: Policy) -> l
                 f": {above} of {m} requests took longer than {policy.margin:.3g} times its {name}, "
                 f"where {m * (1 - q):.0f} are usual (p = {p:.2g})"
             )
+        elif outcome == INCONCLUSIVE:
+            sentence += f": more than {policy.margin:.3g} times, but it may be chance (p = {p:.2g})"
         elif significant:
             sentence += f": less than {policy.floor_ms:.3g} ms more, which does not count"
         low = _ratio_bound(new, usual, n, rank, policy.level / len(found))
