@@ -39,7 +39,7 @@ ASSUMED_SLOT_MIB: Final = 0.25
 objects."""
 
 BARE_SLOT_MIB: Final = 0.04
-"""The least a request in flight takes: a thread of gthread that waits" " in a bare Flask app, measured over 200 of them."""
+"""The least a request in flight takes: a thread of gthread that waits in a bare Flask app."""
 
 ASSUMED_CPU_MS: Final = 5.0
 """CPU time of a request that nobody has declared or measured: only for latency and rate estimates, never for a limit

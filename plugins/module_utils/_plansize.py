@@ -38,6 +38,9 @@ BUSY_FACTOR: Final = 2.0
 THREADS_MAX: Final = 256
 """Threads in a worker: one interpreter lock serves them all."""
 
+PROCESSES_MAX: Final = 1024
+"""Sync workers on a host, whatever they wait for."""
+
 NOFILE_BASE: Final = 256
 """Descriptors of a worker beside its requests: listeners, pipes, logs, imported files, pools."""
 
@@ -205,8 +208,8 @@ def ceiling_for(app: Mapping[str, Any], inputs: Inputs, memory: Memory, hosts: i
             f" planned with: {share(inputs.allotment.usable_share)}"
             f" of {memory.maximum} MiB = {inputs.allotment.budget_reason}",
             f"at most {number(max(0.0, memory.usable - memory.master.value - memory.slot.value))} MiB for a worker",
-            "give the host more memory, give this app a larger share, or set headroom aside with"
-            " headroom for one generation only (headcount_rollout_headroom: false)",
+            "give the host more memory or this app a larger share, or do without room for two generations side by side"
+            " (headcount_rollout_headroom: false)",
         )
     database = app.get("database") or {}
     per_slot = float(database.get("connections_per_slot", 1.0) or 0.0)
@@ -282,8 +285,14 @@ def _want(inputs: Inputs, worker_class: str) -> _Want:
         in_flight = Limit(
             "concurrency", max(least_two, flight), f"a request in flight each: {inputs.concurrency.source}"
         )
-        workers = (Limit("cores", by_cores, words), in_flight)
-        most = min(by_cores, int(in_flight.value))
+        workers = (
+            Limit("cores", by_cores, words),
+            in_flight,
+            Limit(
+                "processes", PROCESSES_MAX, "more processes than this only switch: threads or greenlets hold requests"
+            ),
+        )
+        most = min(by_cores, int(in_flight.value), PROCESSES_MAX)
         return _Want(workers, (Limit("workers", most, "a sync worker serves one request at a time"),), most)
     busy = max(least_two, math.ceil(1.5 * flight / (1 + inputs.least_ratio) - 1e-9))
     workers = (
