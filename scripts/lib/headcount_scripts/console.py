@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
-"""Output and child processes: progress goes to standard error, results to standard output, colours to terminals only."""
+"""Output and child processes: progress to standard error, results to standard output, colours to terminals only."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from . import bootstrap, images, labmodel, labs, paths
 from .console import ScriptError, colour, say
@@ -127,7 +127,11 @@ def main(arguments: list[str]) -> int:
         raise ScriptError("the lab's hosts are privileged containers: call this as root")
     if options.down:
         return _down()
-    python = bootstrap.ensure("controller")
+    return _enter(bootstrap.ensure("controller"), rest)
+
+
+def _enter(python: Path, arguments: Sequence[str]) -> NoReturn:
+    """Goes on with `_deploy` in the virtual environment."""
     os.environ["PATH"] = f"{python.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     run = Path(__file__).resolve().parents[1] / "run.py"
-    os.execv(python, [str(python), str(run), "demo", "--deploy", *rest])
+    os.execv(python, [str(python), str(run), "demo", "--deploy", *arguments])

@@ -295,8 +295,8 @@ def _wait_ready(lab: Lab, host: Host) -> None:
         time.sleep(0.2)
     else:
         raise ScriptError(
-            f"{host.name} was not ready within {BOOT_SECONDS:g} s (systemd: {state or 'no answer'}; ssh: {said or '-'});"
-            f" see scripts/lab --name {lab.name} logs {host.name}"
+            f"{host.name} was not ready within {BOOT_SECONDS:g} s (systemd: {state or 'no answer'}; ssh: {said or '-'})"
+            f"; see scripts/lab --name {lab.name} logs {host.name}"
         )
     if state == "degraded":
         failed = podman("exec", name, "systemctl", "--failed", "--plain", "--no-legend", check=False).stdout.split("\n")
@@ -341,7 +341,7 @@ def _design(lab: Lab, specs: Sequence[HostSpec], built: dict[str, str]) -> list[
 def up(
     name: str, specs: Sequence[HostSpec] | None, inventory: Path | None, *, internet: bool | None = None
 ) -> tuple[Lab, bool]:
-    """Makes the lab what `specs` say (None: as it is, or the default hosts). Returns it and whether anything changed."""
+    """Makes the lab what `specs` say (None: as it is, or the default hosts). Returns it, and whether it changed."""
     with _lock(name):
         return _up(name, specs, inventory, internet)
 
