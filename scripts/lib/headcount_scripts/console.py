@@ -109,13 +109,20 @@ def run_logged(
 def locked(path: Path, waiting_for: str) -> Iterator[None]:
     """Holds an exclusive lock on the file `path`; says so when another process has it, and waits."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            say(f".. waiting for another process: {waiting_for}")
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+    while True:
+        with path.open("w", encoding="utf-8") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                say(f".. waiting for another process: {waiting_for}")
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            try:  # who had it may have removed the file: then this lock keeps nobody out
+                same = os.path.samestat(os.fstat(handle.fileno()), path.stat())
+            except FileNotFoundError:
+                same = False
+            if same:
+                yield
+                return
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:

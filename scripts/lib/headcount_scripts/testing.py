@@ -29,6 +29,8 @@ LOGS = paths.WORK / "test"
 #: A scenario that takes longer than this hangs; all of them together are to stay below 25 minutes.
 SCENARIO_SECONDS = 900.0
 CHECK_SECONDS = 300.0
+#: Logs are for reading as text, by machines too.
+PLAIN = {"COLUMNS": "160", "PY_COLORS": "0", "ANSIBLE_FORCE_COLOR": "0", "NO_COLOR": "1"}
 EPILOG = """\
 examples:
   scripts/test                       everything
@@ -59,7 +61,8 @@ class Counts:
     @property
     def words(self) -> str:
         """ "1 failed, 20 passed, 2 skipped", in pytest's order; "no tests ran" for nothing."""
-        named = [(self.failed, "failed"), (self.passed, "passed"), (self.skipped, "skipped"), (self.errors, "errors")]
+        errors = "error" if self.errors == 1 else "errors"
+        named = [(self.failed, "failed"), (self.passed, "passed"), (self.skipped, "skipped"), (self.errors, errors)]
         return ", ".join(f"{count} {name}" for count, name in named if count) or "no tests ran"
 
 
@@ -173,10 +176,6 @@ def scenario_check(name: str, keep: bool) -> Check:
         junit=junit,
         environment={
             "PYTEST_ADDOPTS": f"--junitxml={junit / 'testinfra.xml'}",
-            "COLUMNS": "160",
-            "PY_COLORS": "0",
-            "ANSIBLE_FORCE_COLOR": "0",
-            "NO_COLOR": "1",
         },
         seconds=SCENARIO_SECONDS,
     )
@@ -213,7 +212,7 @@ def run(check: Check) -> Result:
         child = subprocess.Popen(
             check.command,
             cwd=paths.ROOT,
-            env={**os.environ, **check.environment},
+            env={**os.environ, **PLAIN, **check.environment},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

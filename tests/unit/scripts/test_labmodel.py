@@ -128,6 +128,7 @@ def test_unknown_host_is_told_with_those_there_are() -> None:
 
 
 def test_inventory() -> None:
+    ssh = '-o UserKnownHostsFile="/a b/known" -o IdentitiesOnly=yes -o ConnectTimeout=10'
     text = labmodel.inventory(_lab(), "/a b/key", "/a b/known", "/run/x/%%h")
     assert yaml.safe_load(text) == {
         "lab": {
@@ -137,7 +138,7 @@ def test_inventory() -> None:
                 "ansible_user": "ansible",
                 "ansible_become": True,
                 "ansible_ssh_private_key_file": "/a b/key",
-                "ansible_ssh_common_args": '-o UserKnownHostsFile="/a b/known" -o IdentitiesOnly=yes -o ConnectTimeout=10',
+                "ansible_ssh_common_args": ssh,
                 "ansible_control_path": "/run/x/%%h",
             },
         },
