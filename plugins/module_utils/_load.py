@@ -108,6 +108,7 @@ def run_trial_load(
     warmup_max_seconds: float = 30.0,
     swap: bool = False,
     factor: float = 1.0,
+    on_warm: Callable[[], None] | None = None,
     runner: h2.Runner = h2.run_processes,
     program: str = "h2load",
 ) -> TrialLoad:
@@ -115,7 +116,9 @@ def run_trial_load(
 
     load: the normalised app's `load` ({paths, rate, seconds, warmup_requests}); workers: of the larger arm; factor:
     how many times load.seconds to run (a retry runs twice as long). The arm that begins is the candidate, with `swap`
-    the baseline. Raises LoadError where the load cannot be run as declared; a load that ran badly is told in
+    the baseline. on_warm is called between the
+    warm-up and the load (MemorySampler.mark_warm). Raises LoadError where the load cannot be run as declared; a load
+    that ran badly is told in
     `Samples.complete`.
     """
     paths = [h2.PathLoad.from_dict(entry) for entry in load["paths"]]
@@ -134,6 +137,8 @@ def run_trial_load(
             paths, arms, wanted=wanted, rate=warm_rate, most=warmup_max_seconds, directory=directory,
             timeout_s=timeout_seconds, runner=runner, program=program,
         )  # fmt: skip
+        if on_warm is not None:
+            on_warm()
         half = min(lane.period_ms for lane in lanes) / 2000.0
         launches: list[h2.Launch] = []
         for place, name in enumerate(order):

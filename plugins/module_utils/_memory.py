@@ -36,6 +36,7 @@ class ProcessMemory:
     pss_mib: float
     uss_mib: float
     hwm_mib: float
+    parent: int = 0
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,8 @@ def read_process(pid: int, proc: str = "/proc") -> ProcessMemory | None:
     """Memory of a process, from smaps_rollup (Linux 4.14) or smaps; None when it is gone or may not be read."""
     root = Path(proc) / str(pid)
     try:
-        started = int((root / "stat").read_text().rpartition(")")[2].split()[19])
+        stat = (root / "stat").read_text().rpartition(")")[2].split()
+        started, parent = int(stat[19]), int(stat[1])
         status = parse_rollup((root / "status").read_text())
         rollup = root / "smaps_rollup"
         fields = parse_rollup((rollup if rollup.exists() else root / "smaps").read_text())
@@ -97,6 +99,7 @@ def read_process(pid: int, proc: str = "/proc") -> ProcessMemory | None:
         + fields.get("Private_Dirty", 0.0)
         + fields.get("Private_Hugetlb", 0.0),
         hwm_mib=status.get("VmHWM", fields.get("Rss", 0.0)),
+        parent=parent,
     )
 
 
@@ -124,7 +127,9 @@ class MemorySampler:
     pids_fn: process ids of the instance, the master first (an empty list when it is gone). cgroup_reader: a mapping
     with peak_mib, source, oom_kills, limit_mib, cpu_seconds, each optional; called before and after, for counts are
     told as differences. journal_fn: the instance's journal lines of the window, called once at the end.
-    A worker that disappears is a restart, unless the journal says that it was recycled on purpose.
+    A worker (a child of the master) that disappears is a restart, unless the journal says that it was recycled on
+    purpose.
+    `mark_warm` is called when the warm-up is over; without it the level after the warm-up is not known.
     """
 
     pids_fn: Callable[[], Sequence[int]]
@@ -165,7 +170,6 @@ class MemorySampler:
         if not all(reset):
             self._note("high-water marks could not be set back: spikes may be older than the window")
         self.sample()
-        self._settled_pss = self._peak_pss or None
         self._thread = threading.Thread(target=self._loop, name="headcount-memory", daemon=True)
         self._thread.start()
 
@@ -185,8 +189,14 @@ class MemorySampler:
 
     def sample(self) -> None:
         """One sample of every process."""
-        found = [memory for pid in self.pids_fn() if (memory := self.reader(pid)) is not None]
-        present = {(memory.pid, memory.started) for memory in found}
+        pids = list(self.pids_fn())
+        found = [memory for pid in pids if (memory := self.reader(pid)) is not None]
+        # only the master and its children: a program that a request starts may come and go
+        present = {
+            (memory.pid, memory.started) for memory in found if memory.pid == pids[0] or memory.parent == pids[0]
+        }
+        unread = set(pids) - {memory.pid for memory in found}
+        present |= {key for key in self._present if key[0] in unread}
         self._gone |= self._present - present
         self._present = present
         for memory in found:
@@ -199,6 +209,11 @@ class MemorySampler:
         self._peak_pss = max(self._peak_pss, sum(memory.pss_mib for memory in found))
         self._peak_uss = max(self._peak_uss, sum(memory.uss_mib for memory in found))
         self._samples += 1
+
+    def mark_warm(self) -> None:
+        """Notes the present PSS of all processes as the level after the warm-up."""
+        found = [memory.pss_mib for pid in self.pids_fn() if (memory := self.reader(pid)) is not None]
+        self._settled_pss = round(sum(found), 3) if found else None
 
     def evidence(self) -> MemoryEvidence:
         """What the window showed. The peak is the cgroup's where it tells one, else the sum of PSS with spikes."""

@@ -45,7 +45,11 @@ def targets(launches: Sequence[h2.Launch]) -> list[str]:
 
 def test_both_arms_run_at_once_half_a_period_apart() -> None:
     runner = Pretender()
-    found = ld.run_trial_load(NEW, OLD, LOAD, workers=3, runner=runner)
+    warm_after: list[int] = []
+    found = ld.run_trial_load(
+        NEW, OLD, LOAD, workers=3, runner=runner, on_warm=lambda: warm_after.append(len(runner.calls))
+    )
+    assert warm_after == [1]
     warm, measured = runner.calls
     assert targets(warm) == targets(measured) == ["/run/new.sock", "/run/old.sock"]
     assert [launch.delay_s for launch in measured] == [0.0, 0.01]

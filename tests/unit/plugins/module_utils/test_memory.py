@@ -44,7 +44,7 @@ def test_a_process_is_read_from_its_rollup(tmp_path: Path) -> None:
     found = mem.read_process(7, str(tmp_path))
     assert found is not None
     assert (found.rss_mib, found.pss_mib, found.uss_mib, found.hwm_mib) == (20.0, 10.0, 8.0, 30.0)
-    assert found.started == 20
+    assert (found.started, found.parent) == (20, 1)
 
 
 def test_older_kernels_have_only_smaps(tmp_path: Path) -> None:
@@ -117,10 +117,11 @@ class Instance:
         if pid not in self.now:
             return None
         started, pss = self.now[pid]
-        return mem.ProcessMemory(pid, started, pss + 5, pss, pss - 2, pss + 5)
+        return mem.ProcessMemory(pid, started, pss + 5, pss, pss - 2, pss + 5, 1 if pid < 50 else 2)
 
     def run(self, sampler: mem.MemorySampler) -> mem.MemoryEvidence:
         sampler.start()
+        sampler.mark_warm()
         for moment in self.moments[1:]:
             self.now = moment
             sampler.sample()
@@ -130,13 +131,9 @@ class Instance:
 
 def sampler(instance: Instance, **more: Any) -> mem.MemorySampler:
     ticks = iter(range(100))
+    given: dict[str, Any] = {"reader": instance.read, **more}
     return mem.MemorySampler(
-        instance.pids,
-        reader=instance.read,
-        resetter=lambda _: True,
-        interval_s=1e6,
-        clock=lambda: float(next(ticks)),
-        **more,
+        instance.pids, resetter=lambda _: True, interval_s=1e6, clock=lambda: float(next(ticks)), **given
     )
 
 
@@ -176,6 +173,7 @@ def test_no_process_is_no_peak() -> None:
         ([CALM[0], {1: (10, 20.0), 3: (99, 20.0)}], ["Autorestarting worker after current request."], 0, 1),
         ([CALM[0], CALM[1]], ["Worker (pid:9) was sent SIGKILL! Perhaps out of memory?"], 1, 0),
         ([CALM[0], {}], [], 2, 0),
+        ([{**CALM[0], 77: (50, 9.0)}, CALM[0]], [], 0, 0),  # a program that a worker had started
     ],
 )
 def test_lost_workers(
@@ -184,6 +182,13 @@ def test_lost_workers(
     instance = Instance(moments)
     found = instance.run(sampler(instance, journal_fn=lambda: journal))
     assert (found.restarts, found.recycled) == (restarts, recycled)
+
+
+def test_a_process_that_could_not_be_read_for_once_is_not_lost() -> None:
+    instance = Instance(CALM)
+    blind = iter([False, False, False, False, True, True])
+    found = instance.run(sampler(instance, reader=lambda pid: None if next(blind, False) else instance.read(pid)))
+    assert found.restarts == 0
 
 
 @pytest.mark.parametrize(
