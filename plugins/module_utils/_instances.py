@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any, Callable
 
 from . import _generations as generations
+from ._cgroups import unit_memory
 from ._files import make_directory, write_file
 from ._http import get, local_address, unhealthy
 from ._paths import Layout
-from ._systemd import Systemd, SystemdError, first_cause
+from ._systemd import Systemd, SystemdError, UnitState, first_cause
 
 POLL_SECONDS = 0.1
 
@@ -99,6 +100,7 @@ class Instances:
             state = self.systemd.state(service)
             if (state.gone and state.active == "failed") or state.restarts or state.load == "not-found":
                 raise StepFailed("start", self.why_dead(service, begin))
+            self._fail_if_killed(state)
             if state.running:
                 answer = get(socket_path, health["path"], float(health["timeout_seconds"]))
                 reason = unhealthy(answer, health)
@@ -114,6 +116,17 @@ class Instances:
                     f"never became ready: after {limit:.0f} s {last}" + (f"; its log says: {cause}" if cause else ""),
                 )
             self.sleep(POLL_SECONDS)
+
+    def _fail_if_killed(self, state: UnitState) -> None:
+        """Gunicorn starts a worker that was killed again and again: the kernel's count tells what its log cannot."""
+        counted = unit_memory(state.control_group, self.layout.root) if state.control_group else None
+        if counted is not None and counted.oom_kills:
+            limit = f" of {counted.max_mib:.0f} MiB" if counted.max_mib else ""
+            raise StepFailed(
+                "start",
+                f"the kernel's OOM killer ended {counted.oom_kills} of its processes while it started: it needs more "
+                f"memory than its plan's limit{limit}",
+            )
 
     def why_dead(self, service: str, begin: float) -> str:
         """One sentence on why `service` is not running any more."""
@@ -169,6 +182,7 @@ class Instances:
             reason = unhealthy(private, health)
             if reason is not None:
                 raise StepFailed("verify", f"stopped being healthy after it took traffic: {reason}")
+            self._fail_if_killed(state)
             if path["method"] == "GET":
                 answer = get(public, path["path"], float(health["timeout_seconds"]))
                 if answer.status == 0 or answer.status >= 500:

@@ -115,6 +115,15 @@ class AppLock:
         finally:
             os.close(handle)
 
+    @contextlib.contextmanager
+    def alone(self, run: Run, name: str, gone: frozenset[str] = frozenset()) -> Iterator[str | None]:
+        """A run's only or last step: as step(), and no lease stays behind, however it ends."""
+        with self.step(run, name, gone) as taken_over:
+            try:
+                yield taken_over
+            finally:
+                self.release(run)
+
     def release(self, run: Run) -> None:
         """End the lease of `run`; a lease of another run is left alone."""
         lease = self.lease()

@@ -343,7 +343,7 @@ class AppOnHost:
 
     def abandon(self, number: int | None, phase: str, cause: str) -> dict[str, Any]:
         """End a rollout that failed outside of a step: the candidate is stopped, the live generation stays."""
-        with self.lock.step(self.run, "abandon", self.gone):
+        with self.lock.alone(self.run, "abandon", self.gone):
             self._abandon(number, StepFailed(phase, cause))
         return {"live": generations.live(self.layout)}
 
@@ -410,7 +410,7 @@ class AppOnHost:
 
         A target that does not come up healthy is not kept: what is live stays live.
         """
-        with self.lock.step(self.run, "rollback", self.gone):
+        with self.lock.alone(self.run, "rollback", self.gone):
             target = self.rollback_target(wanted)
             old = generations.live(self.layout)
             try:
@@ -423,18 +423,16 @@ class AppOnHost:
             except (StepFailed, SystemdError, OSError) as error:
                 cause = error.cause if isinstance(error, StepFailed) else sentence(error)
                 self.log("rollback_failed", **{"from": old, "to": target}, cause=cause)
-                self.lock.release(self.run)
                 raise StepFailed("rollback", f"generation {target} was not kept, {old} stays live: {cause}") from error
             self.log(event, **{"from": old, "to": target}, release=record["release"], verified=seen)
             self.write_local_fact()
-            self.lock.release(self.run)
         return {"from": old, "to": target, "verified": seen, "healed": healed}
 
     # -- remove -------------------------------------------------------------------------------------------------------
 
     def remove(self) -> None:
         """Take the app off this host: instances, units, releases, generations. The ledger stays."""
-        with self.lock.step(self.run, "remove", self.gone):
+        with self.lock.alone(self.run, "remove", self.gone):
             self.instances.take_down()
             for number in generations.numbers(self.layout):
                 generations.remove(self.layout, number)
@@ -442,7 +440,6 @@ class AppOnHost:
             self.systemd.reload()
             self.write_local_fact()
             self.log("removed")
-            self.lock.release(self.run)
 
 
 def sentence(error: BaseException) -> str:

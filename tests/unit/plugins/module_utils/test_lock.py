@@ -125,3 +125,9 @@ def test_a_step_that_breaks_keeps_the_lease_for_its_own_run(host: Path) -> None:
     lease = lock(host).lease()
     assert lease is not None
     assert lease["run"]["id"] == "a1"
+
+
+def test_a_run_of_one_step_leaves_no_lease_even_when_it_fails(host: Path) -> None:
+    with pytest.raises(RuntimeError), lock(host).alone(ANNA, "rollback"):
+        raise RuntimeError
+    assert lock(host).lease() is None
