@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import math
+import resource
 import sys
 from pathlib import Path
 from typing import Any
@@ -206,10 +207,10 @@ def test_lanes_reach_the_rate(rate: float, seconds: float, weights: list[float])
 
 def test_the_command_over_tcp() -> None:
     lane = h2.Lane(0, 1500, 20, 0.0)
-    argv = h2.build_command(PATHS[0], lane, h2.Target("127.0.0.1:8000"), log_file="/tmp/l")
+    argv = h2.build_command(PATHS[0], lane, h2.Target("127.0.0.1:8000"), log_file="l")
     assert argv == [
         *("h2load", "--h1", "-n", "1500", "-c", "1500", "-r", "1", "--rate-period=20ms", "-N", "10s", "-T", "10s"),
-        *("--log-file=/tmp/l", "http://127.0.0.1:8000/"),
+        *("--log-file=l", "http://127.0.0.1:8000/"),
     ]
 
 
@@ -280,9 +281,9 @@ def test_open_files_are_needed_for_what_can_hang_at_once() -> None:
 
 
 def test_open_files_beyond_the_hard_limit_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(h2.resource, "getrlimit", lambda _: (256, 1024))
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (256, 1024))
     changed: list[Any] = []
-    monkeypatch.setattr(h2.resource, "setrlimit", lambda _, limits: changed.append(limits))
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limits: changed.append(limits))
     assert h2.raise_nofile(100) == ""
     assert h2.raise_nofile(1000) == ""
     assert changed == [(1000, 1024)]
