@@ -448,10 +448,10 @@ def _run(command: Sequence[str], work: Path, what: str, check: bool = True, seco
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise ReleaseError(f"{what} did not finish within {seconds:g} s") from None
+    text = f"{done.stdout}\n{done.stderr}"
+    if done.returncode and ("No space left on device" in text or "Disk quota exceeded" in text):
+        raise DiskFull(f"{what} failed: no space left on the device of {work.parent}")
     if check and done.returncode:
-        text = f"{done.stdout}\n{done.stderr}"
-        if "No space left on device" in text or "Disk quota exceeded" in text:
-            raise DiskFull(f"{what} failed: no space left on the device of {work.parent}")
         raise ReleaseError(f"{what} failed: {_tail(text)}")
 
 

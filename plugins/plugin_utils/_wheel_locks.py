@@ -127,6 +127,8 @@ def read_compiled(text: str) -> tuple[dict[str, Pinned], dict[str, set[str]]]:
         if name and "--hash=" in line:
             hashes = tuple(digest for kind, digest in _HASH.findall(line) if kind == "sha256")
             pins[name] = Pinned(name, pins[name].version, pins[name].hashes + hashes)
+        if raw.startswith("#"):
+            name = ""
         if name and line.startswith("#"):
             words = line.lstrip("# ").strip()
             if words.startswith("via"):

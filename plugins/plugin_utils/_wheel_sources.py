@@ -28,6 +28,7 @@ from ._wheel_tools import (
     BadSource,
     BuildFailed,
     WheelhouseError,
+    essence,
     file_lock,
     raise_for_network,
     redact,
@@ -102,11 +103,12 @@ def lock_path(source: Source, base_dir: Path, folder: Path | None = None) -> Pat
 def project_folder(source: Source, root: Path) -> Path:
     """The folder that holds the project, under `root`. Raises BadSource when nothing there can be built."""
     folder = root / source.subdirectory if source.subdirectory else root
+    shown = (source.subdirectory or "its top folder") if source.kind == "git" else str(folder)
     if not folder.is_dir():
-        raise BadSource(f"{source.describe()}: there is no folder {folder}")
+        raise BadSource(f"{source.describe()}: there is no folder {shown}")
     if not any((folder / name).is_file() for name in ("pyproject.toml", "setup.py")):
         raise BadSource(
-            f"{source.describe()}: neither pyproject.toml nor setup.py in {folder}; "
+            f"{source.describe()}: neither pyproject.toml nor setup.py in {shown}; "
             "make the app an installable package, or name the folder that holds one with `subdirectory`"
         )
     return folder
@@ -234,7 +236,7 @@ def remote_commit(source: Source) -> str:
     done = run(["git", "ls-remote", "--", source.value, ref, f"{ref}^{{}}"], 120, extra_env=_git_env())
     if done.status:
         raise_for_network(source.describe(), done.text)
-        raise BadSource(f"{source.describe()}: the repository cannot be read: {_last_line(done.text)}")
+        raise BadSource(f"{source.describe()}: the repository cannot be read: {essence(done.text, 1)}")
     found = (line.partition("\t") for line in done.stdout.splitlines())
     rows = {name: commit for commit, tab, name in found if tab}
     for name in (f"refs/tags/{ref}^{{}}", f"refs/tags/{ref}", f"refs/heads/{ref}", f"{ref}^{{}}", ref):
@@ -264,7 +266,7 @@ def checkout(source: Source, commit: str, cache_dir: Path, target: Path) -> None
             )
             if done.status:
                 raise_for_network(source.describe(), done.text)
-                raise BadSource(f"{source.describe()}: there is no commit {commit}: {_last_line(done.text)}")
+                raise BadSource(f"{source.describe()}: there is no commit {commit}: {essence(done.text, 1)}")
         _git(["clone", "--quiet", "--no-checkout", "--shared", "--", mirror, target], source)
         _git(["-C", target, "-c", "advice.detachedHead=false", "checkout", "--quiet", commit], source)
     if (target / ".gitmodules").exists():
@@ -283,12 +285,7 @@ def _git(words: list[str | Path], source: Source) -> None:
     done = run(["git", *words], _GIT_SECONDS, extra_env=_git_env())
     if done.status:
         raise_for_network(source.describe(), done.text)
-        raise BadSource(f"{source.describe()}: git {words[0]} failed: {_last_line(done.text)}")
-
-
-def _last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "no output"
+        raise BadSource(f"{source.describe()}: git {words[0]} failed: {essence(done.text, 1)}")
 
 
 def copy_project(folder: Path, target: Path) -> None:
@@ -335,8 +332,7 @@ def _build(options: list[str], project: Path, out_dir: Path, what: str) -> None:
     done = run(words, _BUILD_SECONDS, cwd=out_dir)
     if done.status:
         raise_for_network(what, done.text)
-        lines = [line.strip(" ×╰─▶") for line in done.text.splitlines() if line.strip(" ×╰─▶")]
-        raise BuildFailed(f"{what}: the wheel could not be built: {' | '.join(lines[-6:])[:900]}")
+        raise BuildFailed(f"{what}: it could not be built: {essence(done.text)}")
 
 
 def normalise_wheel(path: Path, target: Path) -> None:
@@ -364,6 +360,21 @@ def normalise_wheel(path: Path, target: Path) -> None:
         csv.writer(text, lineterminator="\n").writerows([*rows, (record, "", "")])
         _add(out, record, text.getvalue().encode(), executable=False)
     os.replace(temporary, target)
+
+
+def stand_in(wheel: Path, out_dir: Path) -> Path:
+    """A wheel to resolve with instead of `wheel`: itself when pure, else its metadata in one for any platform."""
+    name, version, pure = check_wheel(wheel, wheel.name)
+    if pure:
+        return wheel
+    target = out_dir / f"{name.replace('-', '_')}-{version}-py3-none-any.whl"
+    info = f"{name.replace('-', '_')}-{version}.dist-info"
+    with zipfile.ZipFile(wheel) as archive, zipfile.ZipFile(target, "w") as out:
+        metadata = next(item for item in archive.namelist() if item.endswith(".dist-info/METADATA"))
+        _add(out, f"{info}/METADATA", archive.read(metadata), executable=False)
+        _add(out, f"{info}/WHEEL", b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n", executable=False)
+        _add(out, f"{info}/RECORD", b"", executable=False)
+    return target
 
 
 def _add(out: zipfile.ZipFile, name: str, data: bytes, executable: bool) -> None:
@@ -400,5 +411,6 @@ __all__ = [
     "requirement",
     "resolve",
     "source_identity",
+    "stand_in",
     "wheel_file",
 ]

@@ -127,6 +127,19 @@ def pip() -> list[str]:
     return [*uv(), "tool", "run", "--no-python-downloads", "--python", sys.executable, "pip"]
 
 
+def essence(text: str, most: int = 4) -> str:
+    """The lines of a failed program's output that tell why, on one line."""
+    lines = [line.strip(" ×╰─▶|") for line in redact(text).splitlines()]
+    lines = list(dict.fromkeys(line for line in lines if line))
+    telling = [
+        line
+        for line in lines
+        if re.match(r"(fatal|error|[\w.]*(Error|Exception))\b[^:]*:", line, re.IGNORECASE) or ": error:" in line
+    ]
+    telling = [line for line in telling if "subprocess-exited-with-error" not in line] or lines
+    return " | ".join(telling[-most:])[:800] or "it said nothing"
+
+
 def is_network(text: str) -> bool:
     """Whether the output of uv, pip or git says that the network was in the way."""
     return bool(_NETWORK.search(text))
@@ -160,6 +173,9 @@ def conflict_cause(text: str, python: str) -> str:
     body = " ".join(re.sub(r"\{[^}]*\}", "", text.split("No solution found", 1)[-1]).split())
     body = body.split(" hint:")[0]
     found = re.search(r"does not satisfy Python(\S+) and (\S+) depends on Python", body)
+    if found:
+        return f"{found[2]} needs Python{found[1]}, but the host has Python {python}"
+    found = re.search(r"does not satisfy Python(\S+) and you require ([^,]+),", body)
     if found:
         return f"{found[2]} needs Python{found[1]}, but the host has Python {python}"
     found = re.search(r"(\S+) was not found in the package registry", body)

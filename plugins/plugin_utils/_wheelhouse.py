@@ -47,6 +47,7 @@ from ._wheel_tools import (
     ToolMissing,
     WheelhouseError,
     WheelMissing,
+    essence,
     file_lock,
     pip,
     raise_for_network,
@@ -362,7 +363,8 @@ class _Gathering:
             folder = sources.project_folder(source, self._work / "checkout")
         lock = sources.lock_path(source, self.base, folder)
         if lock:  # it may lie in the checkout, which does not stay
-            lock = Path(shutil.copy(lock, self._work / "app.lock"))
+            (self._work / "lock").mkdir()
+            lock = Path(shutil.copy(lock, self._work / "lock" / lock.name))
         build_id = _digest("app", source_id)
         with file_lock(self.cache / "built" / f"{build_id}.lock"):
             known = _built_of_app(self.cache, build_id, self.platform)
@@ -400,7 +402,8 @@ class _Gathering:
             locked = tuple(pin for pin in locked if not (local and pin.name == app))
             if wanted and app not in {pin.name for pin in locked}:
                 raise BadLock(f"{label}: {app} itself is not in the lock; make the lock from {str(wanted[0])!r}")
-        lines = [f"{item.name} @ file://{quote(str(Path(item.path).absolute()))}" for item in local]
+        paths = [sources.stand_in(Path(item.path), self._work) for item in local]
+        lines = [f"{item.name} @ file://{quote(str(path.absolute()))}" for item, path in zip(local, paths)]
         lines += [str(item) for item in wanted]
         lines += [f"{pin.name}=={pin.version}" for pin in locked]
         text = self._compile(what, [*lines, *self.extra], [item.name for item in local])
@@ -439,8 +442,7 @@ class _Gathering:
             found = re.search(r"No matching distribution found for ([A-Za-z0-9._-]+)", done)
             name = str(canonicalize_name(found[1])) if found else ""
             if name not in left:
-                raise_for_network("gathering wheels", done)
-                raise WheelhouseError(f"gathering wheels: pip failed: {_pip_error(done)}")
+                raise _pip_error(done)
             without.append(left.pop(name))
         wheels = [_store(self.cache, path) for path in sorted(out.glob("*.whl"))]
         absent = sorted(set(left) - {wheel.name for wheel in wheels})
@@ -472,15 +474,20 @@ class _Gathering:
                 return known
         out = self._work / f"source-{pin.name}"
         out.mkdir()
-        said = self._pip_download([pin], out, binary=False)
+        said = self._pip_download([pin], out, binary=False) or ""
         files = [path for path in out.iterdir() if path.is_file()]
-        if said is not None or not files:
-            raise_for_network(what, said or "")
-            if said and "No matching distribution" not in said:
-                raise BuildFailed(f"{what}: no wheel for {self._where()}, and its source failed: {_pip_error(said)}")
-            raise WheelMissing(
-                f"{what}: neither a wheel for {self._where()} nor a source; "
-                "allow another version of it, or use a Python that it has wheels for"
+        if not files:
+            raise_for_network(what, said)
+            if "DO NOT MATCH THE HASHES" in said:
+                raise _pip_error(said)
+            if "No matching distribution" in said:
+                raise WheelMissing(
+                    f"{what}: neither a wheel for {self._where()} nor a source; "
+                    "allow another version of it, or use a Python that it has wheels for"
+                )
+            raise BuildFailed(
+                f"{what}: there is no wheel for {self._where()}, and its source cannot be prepared on the controller "
+                f"({essence(said)}); build a wheel of it and put it where pip finds it, or depend on something else"
             )
         sdist = _store(self.cache, files[0])
         try:
@@ -535,12 +542,16 @@ def _accept(path: Path, platform: Platform, what: str) -> None:
         )
 
 
-def _pip_error(text: str) -> str:
-    if "DO NOT MATCH THE HASHES" in text:
-        found = re.search(r"DO NOT MATCH THE HASHES.*?\n\s+(\S+)", text, re.DOTALL)
-        return f"{found[1] if found else 'a file'} is not the file that the lock names (its hash differs)"
-    lines = [line.strip() for line in text.splitlines() if line.strip().lower().startswith(("error", "× "))]
-    return " | ".join(lines or text.splitlines()[-3:])[:600]
+def _pip_error(said: str) -> WheelhouseError:
+    """The error for what pip said when it could not bring the files of a lock."""
+    raise_for_network("gathering wheels", said)
+    if "DO NOT MATCH THE HASHES" in said:
+        found = re.search(r"DO NOT MATCH THE HASHES.*?\n\s+(\S+)", said, re.DOTALL)
+        return BadLock(
+            f"{found[1] if found else 'a file'} is not the file that the lock names: its hash differs; "
+            "make the lock again, or find out who changed the file"
+        )
+    return WheelhouseError(f"gathering wheels: pip failed: {essence(said)}")
 
 
 def _store(cache: Path, path: Path) -> Wheel:
