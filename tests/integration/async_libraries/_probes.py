@@ -10,6 +10,7 @@ that only the wait is measured. Every wait ends by itself after a few seconds.
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -187,6 +188,35 @@ def confluent_kafka_poll(port: int) -> Wait:
     return lambda: consumer.poll(WAIT_SECONDS)
 
 
+def in_thread_pool(call: Wait) -> Wait:
+    """The remedy for what cannot be made cooperative: the hub's own pool of native threads."""
+    if "eventlet" in sys.modules:
+        execute = module("eventlet.tpool").execute
+        return lambda: execute(call)
+    pool = module("gevent").get_hub().threadpool
+    return lambda: pool.apply(call)
+
+
+def confluent_kafka_pool(port: int) -> Wait:
+    return in_thread_pool(confluent_kafka(port))
+
+
+def kafka_python(port: int) -> Wait:
+    Producer = module("kafka").KafkaProducer
+
+    return lambda: Producer(bootstrap_servers=f"127.0.0.1:{port}", bootstrap_timeout_ms=WAIT_SECONDS * 1000)
+
+
+def python_tds(port: int) -> Wait:
+    driver = module("pytds")
+
+    return lambda: driver.connect("127.0.0.1", "d", "u", "p", port=port, login_timeout=WAIT_SECONDS)
+
+
+def pymssql_pool(port: int) -> Wait:
+    return in_thread_pool(pymssql(port))
+
+
 def pymssql(port: int) -> Wait:
     driver = module("pymssql")
 
@@ -216,6 +246,15 @@ def pyzmq_green(port: int) -> Wait:
 
     socket = zmq.Context().socket(zmq.SUB)
     socket.setsockopt(zmq.RCVTIMEO, WAIT_SECONDS * 1000)
+    socket.connect(f"tcp://127.0.0.1:{port}")
+    wait: Wait = socket.recv
+    return wait
+
+
+def pyzmq_eventlet(port: int) -> Wait:
+    zmq = module("eventlet.green.zmq")
+
+    socket = zmq.Context().socket(zmq.SUB)
     socket.connect(f"tcp://127.0.0.1:{port}")
     wait: Wait = socket.recv
     return wait
@@ -294,10 +333,15 @@ PROBES = {
     "grpcio+init_gevent": Probe(("grpcio",), {"gevent": COOPERATES}, grpcio_green),
     "confluent-kafka flush": Probe(("confluent-kafka",), both(BLOCKS), confluent_kafka),
     "confluent-kafka poll": Probe(("confluent-kafka",), both(BLOCKS), confluent_kafka_poll),
+    "confluent-kafka flush+thread pool": Probe(("confluent-kafka",), both(COOPERATES), confluent_kafka_pool),
+    "kafka-python": Probe(("kafka-python",), both(COOPERATES), kafka_python),
+    "python-tds": Probe(("python-tds",), both(COOPERATES), python_tds),
+    "pymssql+thread pool": Probe(("pymssql",), both(COOPERATES), pymssql_pool),
     "pymssql": Probe(("pymssql",), both(BLOCKS), pymssql),
     "oracledb": Probe(("oracledb",), both(COOPERATES), oracledb_thin),
     "pyzmq": Probe(("pyzmq",), both(BLOCKS), pyzmq),
     "pyzmq+zmq.green": Probe(("pyzmq",), {"gevent": COOPERATES}, pyzmq_green),
+    "pyzmq+eventlet.green.zmq": Probe(("pyzmq",), {"eventlet": COOPERATES}, pyzmq_eventlet),
     "pika": Probe(("pika",), both(COOPERATES), pika),
     "ldap3": Probe(("ldap3",), both(COOPERATES), ldap3),
     "sqlite3": Probe((), both(BLOCKS), sqlite3, peer=False, note="the wait for another connection's lock"),
