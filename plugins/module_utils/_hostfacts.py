@@ -199,11 +199,13 @@ class HostFacts:
     def stable(self) -> dict[str, Any]:
         """What a plan may depend on, for a digest.
 
-        Left out is what changes by itself (free memory and disk, boot, kernel release) and by which way a value became
+        Left out are tools, what changes by itself (free memory and disk, boot, kernel release), and by which way a value became
         known: the first service of a slice makes its cgroup appear beside systemd's setting of the same limit.
         """
         plain = self.to_dict()
         for name in ("boot_id", "kernel", "disk_free_mib", "notes", "nofile_limited_by", "nofile_considered"):
+            del plain[name]
+        for name in ("psutil", "h2load", "h2load_version"):  # tools, which no plan depends on
             del plain[name]
         for part, volatile in (("cores", ("cpus",)), ("memory", ("available_mib", "total_mib"))):
             for name in ("limited_by", "considered", *volatile):
@@ -237,6 +239,7 @@ def declared(
     """The facts of a host that somebody states instead of one that was read: for planning without a host."""
     logical = max(1, int(-(-cores // 1)))
     source = "declared"
+    cores = float(cores)
     return HostFacts(
         slice="system.slice",
         cores=Cores(
