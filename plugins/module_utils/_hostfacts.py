@@ -199,7 +199,7 @@ class HostFacts:
     def stable(self) -> dict[str, Any]:
         """What a plan may depend on, for a digest.
 
-        Left out are tools, what changes by itself (free memory and disk, boot, kernel release), and by which way a value became
+        Left out are tools, what changes by itself (free memory and disk, boot, kernel release), and how a value became
         known: the first service of a slice makes its cgroup appear beside systemd's setting of the same limit.
         """
         plain = self.to_dict()
