@@ -93,7 +93,9 @@ def try_candidate(
 
     def attempt(swap: bool, factor: float) -> Attempt:
         sampler = MemorySampler(candidate.pids, candidate.cgroup, journal_fn=candidate.journal)
-        beside = MemorySampler(baseline.pids, baseline.cgroup) if baseline is not None else None
+        beside = (
+            MemorySampler(baseline.pids, baseline.cgroup, journal_fn=baseline.journal) if baseline is not None else None
+        )
         with sampler:
             if beside is not None:
                 beside.start()
@@ -106,6 +108,7 @@ def try_candidate(
                     capacity_rps=capacity(plan, measured, cores),
                     swap=swap,
                     factor=factor,
+                    on_warm=sampler.mark_warm,
                 )
             finally:
                 if beside is not None:
