@@ -803,7 +803,7 @@ APP_FIELDS: Final[tuple[Field, ...]] = (
             fields=(
                 Field("blocks", "bool", "Whether it blocks the event loop.", REQUIRED, True),
                 Field(
-                    "remedy", "str", "What to do about it.", "", "acme-client 3 has a cooperative mode", check=_plain
+                    "remedy", "scalar", "What to do about it.", "", "acme-client 3 has a cooperative mode", check=_plain
                 ),
             ),
         ),
@@ -901,7 +901,7 @@ VARIABLES: Final[tuple[Field, ...]] = (
         "str",
         "The folder on the controller that relative paths of sources and locks start from.",
         example="/srv/deploy",
-        default_help="looked for beside the inventory, beside the playbook and in the working directory",
+        default_help="looked for in the places that `source.path` names",
         allowed="the absolute path of a folder on the controller",
         check=_plain,
     ),
@@ -1025,14 +1025,14 @@ VARIABLES: Final[tuple[Field, ...]] = (
     Field(
         "headcount_drain_tasks",
         "str",
-        "A task file on the controller that takes the host out of its load balancer, run before the host is touched.",
+        "A task file on the controller that takes the host out of its load balancer before it is changed.",
         example="tasks/drain.yml",
         check=_plain,
     ),
     Field(
         "headcount_undrain_tasks",
         "str",
-        "A task file on the controller that puts the host back.",
+        "A task file on the controller that puts the host back into its load balancer.",
         example="tasks/undrain.yml",
         check=_plain,
     ),

@@ -37,14 +37,17 @@ def declarations(hosts: Iterable[str], task_vars: Mapping[str, Any], templar: An
     """What is declared for each of ``hosts``, with the problems of templating and of the controller's files among its
     problems.
 
-    Variables of the play (``vars``, role defaults) count for every host; where they and the inventory have the same
-    variable the one that Ansible lets win for the current host wins for all.
+    Variables of the play itself (``vars``, role defaults) count for every host. Where the play and the inventory both
+    set a variable for the current host, and the play wins there, it wins for all; where only the play sets it for the
+    current host, it may be a role's default, and a host's own value goes before it.
     """
     hostvars = task_vars["hostvars"]
     current = _raw(hostvars, str(task_vars["inventory_hostname"]))
-    play = {name: value for name, value in task_vars.items() if _is_input(name) and not _same(name, value, current)}
+    inputs = {name: value for name, value in task_vars.items() if _is_input(name)}
+    below = {name: value for name, value in inputs.items() if name not in current}
+    above = {name: value for name, value in inputs.items() if name in current and not _same(value, current[name])}
     magic = {name: task_vars[name] for name in _MAGIC if name in task_vars}
-    return [_declaration(host, {**magic, **_raw(hostvars, host), **play}, templar) for host in hosts]
+    return [_declaration(host, {**magic, **below, **_raw(hostvars, host), **above}, templar) for host in hosts]
 
 
 def declaration(task_vars: Mapping[str, Any], templar: Any) -> Declaration:
@@ -90,9 +93,10 @@ def file_problems(host: Declaration, folders: Sequence[str]) -> list[Problem]:
     problems: list[Problem] = []
     where = ", ".join(folders)
 
-    def missing(parts: tuple[str | int, ...], value: str, allowed: str) -> None:
-        what = f"is {value!r}, which is in none of {where}" if not os.path.isabs(value) else f"is {value!r}"
-        fix = "correct the path, or set headcount_base_dir"
+    def missing(parts: tuple[str | int, ...], value: str, allowed: str, absolute: bool = False) -> None:
+        known = absolute or os.path.isabs(value)
+        what = f"is {value!r}, which is {'not there' if known else f'in none of {where}'}"
+        fix = "correct the path" if absolute else "correct the path, or set headcount_base_dir"
         problems.append(Problem(host.host, parts, what, allowed, fix))
 
     for index, app in enumerate(host.apps):
@@ -101,11 +105,11 @@ def file_problems(host: Declaration, folders: Sequence[str]) -> list[Problem]:
         value = source["value"]
         if source["kind"] == "path":
             found = locate(value, folders)
-            root = os.path.join(found, source["subdirectory"] or "") if found else ""
+            root = os.path.normpath(os.path.join(found, source["subdirectory"] or "")) if found else ""
             if not found or not os.path.isdir(found):
                 missing((*here, "path"), value, "a folder on the controller")
             elif not os.path.isdir(root):
-                missing((*here, "subdirectory"), source["subdirectory"], f"a folder below {found}")
+                missing((*here, "subdirectory"), source["subdirectory"], f"a folder below {found}", absolute=True)
             elif not any(os.path.isfile(os.path.join(root, name)) for name in _PROJECT_FILES):
                 allowed = "a project that can be installed: a folder with pyproject.toml or setup.py"
                 fix = "add a pyproject.toml, or name the folder that has one with subdirectory"
@@ -159,11 +163,9 @@ def _raw(hostvars: Any, host: str) -> dict[str, Any]:
     return dict(hostvars.raw_get(host))
 
 
-def _same(name: str, value: object, current: Mapping[str, Any]) -> bool:
-    if name not in current:
-        return False
+def _same(value: object, other: object) -> bool:
     try:
-        return value is current[name] or bool(value == current[name])
+        return value is other or bool(value == other)
     except (AnsibleError, ValueError):  # a vaulted value that cannot be decrypted says so when it is templated
         return True
 
