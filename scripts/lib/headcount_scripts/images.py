@@ -15,7 +15,7 @@ from pathlib import Path
 
 from . import aptsources, paths
 from .console import ScriptError, locked, run_logged, step
-from .podman import podman
+from .podman import exists, podman
 
 REPOSITORY = "localhost/headcount-lab"
 RECIPE = Path(__file__).parent / "image"
@@ -77,10 +77,10 @@ def _build(suite: str, image: str) -> None:
 
 def _ensure(suite: str) -> str:
     image = name(suite)
-    if podman("image", "exists", image, check=False).returncode == 0:
+    if exists("image", image):
         return image
     with locked(paths.RUN / f"image-{suite}.lock", f"it builds the image of {suite}"):
-        if podman("image", "exists", image, check=False).returncode:
+        if not exists("image", image):
             with step(f"building the image of Debian {suite}, once"):
                 _build(suite, image)
     return image

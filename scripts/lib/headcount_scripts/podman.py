@@ -39,6 +39,14 @@ def podman(
     return result
 
 
+def exists(kind: str, name: str) -> bool:
+    """Whether podman has an object of a kind ("image", "network") by that name."""
+    done = podman(kind, "exists", name, check=False)
+    if done.returncode not in (0, 1):
+        raise ScriptError(f"podman {kind} exists {name} failed: {done.stderr.strip()}")
+    return done.returncode == 0
+
+
 def podman_json(*arguments: str) -> Any:
     """What podman prints as JSON (None when it prints nothing)."""
     text = podman(*arguments).stdout.strip()
