@@ -26,7 +26,7 @@ from pathlib import Path
 from . import images, labmodel, paths
 from .console import ScriptError, locked, say, step
 from .labmodel import Host, HostSpec, Lab
-from .podman import podman, podman_json
+from .podman import exists, podman, podman_json
 
 LAB_LABEL = "headcount.lab"
 CHECKOUT_LABEL = "headcount.checkout"
@@ -427,7 +427,7 @@ def down(name: str, checkout: Path = paths.ROOT) -> list[str]:
             if names:
                 podman("rm", "--force", "--time", "0", *names)
             removed += names
-            if podman("network", "exists", ident, check=False).returncode == 0:
+            if exists("network", ident):
                 podman("network", "rm", "--force", ident)
                 removed.append(f"network {ident}")
     home = checkout / ".headcount" / "lab" / name
