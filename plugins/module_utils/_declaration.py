@@ -200,14 +200,14 @@ def fleet_problems(declarations: Sequence[Declaration], inventory_hosts: Iterabl
                     )
                 )
     canary = first.variables.get("headcount_canary")
-    if canary is not None and canary not in play:
-        meant = did_you_mean(canary, play)
+    if canary is not None and canary not in known:
+        meant = did_you_mean(canary, known)
         problems.append(
             Problem(
                 first.host,
                 ("headcount_canary",),
                 f"is {canary!r}",
-                "the name of a host of the play",
+                "the name of a host of the inventory",
                 f"headcount_canary: {meant or play[0]}",
             )
         )

@@ -967,10 +967,10 @@ VARIABLES: Final[tuple[Field, ...]] = (
     Field(
         "headcount_canary",
         "str",
-        "The host that goes first.",
+        "The host that goes first, where it is in the play.",
         example="web1",
         default_help="the first host of each hardware class",
-        allowed="the name of a host of the play",
+        allowed="the name of a host of the inventory",
         check=_host_name,
         same_for_all=True,
     ),
