@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Mapping, Sequence, Union
 
 from ._declaration_table import PROFILE_WAIT_RATIO, profile_of
-from ._plantypes import MEASURED_REQUESTS_MIN, Host, Measured, Number, PlanError, Policy, number, share
+from ._plantypes import MEASURED_REQUESTS_MIN, Host, Measured, Number, PlanError, Policy, number, share, up
 
 RESERVE_SHARE: Final = 0.10
 RESERVE_FLOOR_MIB: Final = 64
@@ -44,6 +44,10 @@ BARE_SLOT_MIB: Final = 0.04
 ASSUMED_CPU_MS: Final = 5.0
 """CPU time of a request that nobody has declared or measured: only for latency and rate estimates, never for a limit
 of memory."""
+
+RATIO_MAX: Final = 1e6
+CPU_MS_MIN: Final = 0.001
+"""No request takes less CPU than a microsecond, nor waits a million times as long as it computes."""
 
 ASSUMED_CONCURRENCY_PER_CORE: Final = 64
 ASSUMED_CONCURRENCY_MIN: Final = 128
@@ -116,10 +120,10 @@ def _declared_ratio(app: Mapping[str, Any]) -> tuple[Number, bool]:
     cpu_ms, wait_ms = app.get("cpu_ms"), app.get("wait_ms")
     if cpu_ms and wait_ms is not None:
         words = f"declared: {number(wait_ms)} ms of waiting on {number(cpu_ms)} ms of CPU"
-        return Number(float(wait_ms) / float(cpu_ms), "declared", words), False
+        return Number(min(RATIO_MAX, float(wait_ms) / float(cpu_ms)), "declared", words), False
     profile, ratio = app.get("profile"), app.get("wait_ratio")
     if ratio is not None and (profile is None or float(ratio) != PROFILE_WAIT_RATIO[profile]):
-        return Number(float(ratio), "declared", f"declared: wait_ratio {number(float(ratio))}"), False
+        return Number(min(RATIO_MAX, float(ratio)), "declared", f"declared: wait_ratio {number(float(ratio))}"), False
     if profile is not None:
         value = PROFILE_WAIT_RATIO[profile]
         return Number(value, "assumed", f"assumed for the declared profile {profile}"), True
@@ -291,7 +295,7 @@ def gather(
     ratio = said
     least, most = said.value, said.value
     if use_times and measured is not None and measured.wait_ratio is not None:
-        seen = measured.wait_ratio
+        seen = min(RATIO_MAX, measured.wait_ratio)
         ratio = Number(seen, "measured", f"measured: {measured.requests} requests, wait ratio {number(seen)}")
         least = most = seen
     elif from_profile:
@@ -323,20 +327,20 @@ def gather(
 
 def _times(app: Mapping[str, Any], ratio: Number, measured: Measured | None) -> tuple[Number, Number, bool]:
     if measured is not None and measured.cpu_ms and measured.wall_ms is not None:
-        wall = max(measured.wall_ms, measured.cpu_ms)
+        wall = max(measured.wall_ms, measured.cpu_ms, CPU_MS_MIN)
         return (
-            Number(measured.cpu_ms, "measured", "measured: CPU time of a request"),
+            Number(max(CPU_MS_MIN, measured.cpu_ms), "measured", "measured: CPU time of a request"),
             Number(wall, "measured", "measured: wall time of a request"),
             True,
         )
     cpu_ms, wait_ms = app.get("cpu_ms"), app.get("wait_ms")
     if cpu_ms:
-        cpu = Number(float(cpu_ms), "declared", "declared: cpu_ms")
+        cpu = Number(max(CPU_MS_MIN, float(cpu_ms)), "declared", "declared: cpu_ms")
         waits = float(wait_ms) if wait_ms is not None else cpu.value * ratio.value
         origin = "declared" if ratio.origin == "declared" else ratio.origin
         return cpu, Number(cpu.value + waits, origin, f"cpu_ms x (1 + wait ratio {number(ratio.value)})"), True
-    if wait_ms and ratio.value > 0:
-        value = float(wait_ms) / ratio.value
+    if wait_ms and ratio.value >= 0.001:
+        value = max(CPU_MS_MIN, float(wait_ms) / ratio.value)
         cpu = Number(value, ratio.origin, f"wait_ms / wait ratio {number(ratio.value)}")
         return cpu, Number(value + float(wait_ms), ratio.origin, "wait_ms + wait_ms / wait ratio"), True
     value = ASSUMED_CPU_MS if ratio.value < 9.0 else 1.0
@@ -356,7 +360,7 @@ def _concurrency(app: Mapping[str, Any], allotment: Allotment, wall: Number) -> 
         return little if little is not None and little.value > given.value else given
     if little is not None:
         return little
-    value = max(ASSUMED_CONCURRENCY_MIN, ASSUMED_CONCURRENCY_PER_CORE * math.ceil(allotment.cores - 0.1))
+    value = max(ASSUMED_CONCURRENCY_MIN, ASSUMED_CONCURRENCY_PER_CORE * up(allotment.cores - 0.1))
     words = f"assumed: {value} requests in flight, as neither concurrency nor rate is declared"
     return Number(float(value), "assumed", words)
 

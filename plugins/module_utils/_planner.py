@@ -37,7 +37,7 @@ from ._plansize import (
     size,
 )
 from ._plantext import explain, render_table
-from ._plantypes import Host, Limit, Measured, Number, Plan, PlanError, Policy, Setting, number, share
+from ._plantypes import Host, Limit, Measured, Number, Plan, PlanError, Policy, Setting, number, share, up
 
 __all__ = [
     "BAND",
@@ -75,6 +75,7 @@ and the oldest without CVE-2024-1135 and CVE-2024-6827. eventlet 0.40.3 is the l
 NOFILE_MIN: Final = 4096
 BACKLOG_MIN: Final = 1024
 TIMEOUT_MIN_SECONDS: Final = 30
+TIMEOUT_MAX_SECONDS: Final = 86_400
 MAX_REQUESTS_DEFAULT: Final = 50_000
 MAX_REQUESTS_HOURS: Final = 6
 MAX_REQUESTS_RANGE: Final = (10_000, 1_000_000)
@@ -420,7 +421,7 @@ def _sized(draft: _Draft) -> list[Setting]:
         shape.workers_limits,
     )
     slot_won = next((limit for limit in shape.slots_limits if limit.name == shape.slots_winner), shape.slots_limits[0])
-    words = f"{shape.slots_winner}: {slot_won.reason}; {shape.slots} over {shape.workers} workers"
+    words = f"{shape.slots_winner}: {slot_won.reason}"
     origin = origins.get(shape.slots_winner, "derived")
     slots = {"winner": shape.slots_winner, "reason": words, "origin": origin, "limits": shape.slots_limits}
     one = {"winner": "class", "origin": "derived", "limits": ()}
@@ -499,7 +500,7 @@ def _keepalive(draft: _Draft) -> Setting:
 
 
 def _backlog(draft: _Draft) -> Setting:
-    host, flight = draft.inputs.host, math.ceil(draft.inputs.concurrency.value)
+    host, flight = draft.inputs.host, up(draft.inputs.concurrency.value)
     wanted = max(BACKLOG_MIN, 4 * flight)
     limits = (
         Limit(
@@ -527,7 +528,7 @@ def _timeouts(draft: _Draft) -> list[Setting]:
     slowest_ms = 10.0 * inputs.wall_ms.value
     p99 = (draft.app.get("limits") or {}).get("p99_ms")
     slowest = max(slowest_ms, 2.0 * float(p99)) if p99 else slowest_ms
-    seconds = max(TIMEOUT_MIN_SECONDS, math.ceil(slowest / 10_000.0) * 10)
+    seconds = min(TIMEOUT_MAX_SECONDS, max(TIMEOUT_MIN_SECONDS, up(slowest / 10_000.0) * 10))
     words = f"ten times a request's {number(inputs.wall_ms.value)} ms ({inputs.wall_ms.origin})"
     if p99:
         words += f", twice limits.p99_ms {number(float(p99))}"
@@ -535,13 +536,13 @@ def _timeouts(draft: _Draft) -> list[Setting]:
         Limit(
             "least", TIMEOUT_MIN_SECONDS, "Gunicorn's default; a paused host or a slow import must not look like a hang"
         ),
-        Limit("slowest request", math.ceil(slowest / 1000.0), f"{words}, in steps of 10 s"),
+        Limit("slowest request", up(slowest / 1000.0), f"{words}, in steps of 10 s"),
     )
     winner = "least" if seconds == TIMEOUT_MIN_SECONDS else "slowest request"
     origin = "derived" if winner == "least" else inputs.wall_ms.origin
     beat = "the longest a request may take" if draft.choice.name == "sync" else "a heartbeat, not a limit of requests"
     forced = _override(draft.app, "timeout")
-    base = seconds if forced is None else max(1, math.ceil(float(forced)))
+    base = seconds if forced is None else max(1, up(float(forced)))
     return [
         _simple(
             "timeout",
@@ -575,7 +576,7 @@ def _recycling(draft: _Draft) -> list[Setting]:
         if inputs.rate is not None:
             each = inputs.rate / workers * 3600 * MAX_REQUESTS_HOURS
             low, high = MAX_REQUESTS_RANGE
-            value = int(min(high, max(low, math.ceil(each / 1000.0) * 1000)))
+            value = int(min(high, max(low, up(each / 1000.0) * 1000)))
             winner, origin = "rate", "declared"
             reason = (
                 f"a worker lives about {MAX_REQUESTS_HOURS} hours at {number(inputs.rate)}/s over {workers} workers"
@@ -655,7 +656,7 @@ def _memory_settings(draft: _Draft, memory_max: int) -> list[Setting]:
         f"{number(memory.master.value)} master + {shape.workers} x {number(memory.base.value)} ({memory.base.origin})"
         f" + {shape.slots} x {number(memory.slot.value)} ({memory.slot.origin})"
     )
-    expected = Limit("expected", math.ceil(total), f"what the plan counts on: {sum_words} MiB")
+    expected = Limit("expected", up(total), f"what the plan counts on: {sum_words} MiB")
     budget = Limit("budget", math.floor(allotment.budget_mib), allotment.budget_reason)
     high_words = f"{share(MEMORY_HIGH_SHARE)} of MemoryMax: throttles and reclaims before anything is killed"
     return [
@@ -729,7 +730,7 @@ def _warnings(draft: _Draft, settings: Mapping[str, Setting]) -> tuple[str, ...]
         if limited not in ("waiting",):
             result.append(
                 f"{name}: {shape.slots} requests can be in flight, fewer than the"
-                f" {number(math.ceil(flight.value))} planned"
+                f" {number(up(flight.value))} planned"
                 f" for ({flight.source}); what limits it: {limited}. The rest waits in the backlog"
             )
     if inputs.rate is not None and inputs.times_known:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Mapping
 
 from ._planinputs import ASSUMED_MASTER_MIB, ASSUMED_WORKER_MIB, BARE_SLOT_MIB, BARE_WORKER_MIB, Inputs, wait_share
-from ._plantypes import Limit, Number, PlanError, number, share
+from ._plantypes import COUNTLESS, Limit, Number, PlanError, down, fitting, number, share, up
 
 ASYNC: Final = ("gevent", "eventlet")
 CPU_RATIO: Final = 0.2
@@ -105,14 +105,13 @@ class Ceiling:
         """The most slots that this many workers may have together; negative when the workers alone do not fit."""
         memory = self.memory
         left = memory.usable - memory.master.value - workers * memory.base.value
-        most = math.floor(left / memory.slot.value + 1e-9) if memory.slot.value > 0 else (10**9 if left >= 0 else -1)
-        most = min(most, workers * self.nofile_slots)
+        most = min(fitting(left + 1e-9, memory.slot.value), workers * self.nofile_slots)
         return most if self.database_slots is None else min(most, self.database_slots)
 
 
 def whole_cores(cores: float) -> int:
     """Workers that a number of cores can keep busy: rounded up, but for less than a tenth of a core."""
-    return max(1, math.ceil(cores - CORE_TOLERANCE))
+    return max(1, up(cores - CORE_TOLERANCE))
 
 
 def choose_class(
@@ -213,7 +212,7 @@ def ceiling_for(app: Mapping[str, Any], inputs: Inputs, memory: Memory, hosts: i
         )
     database = app.get("database") or {}
     per_slot = float(database.get("connections_per_slot", 1.0) or 0.0)
-    descriptors = 2 + max(1, math.ceil(per_slot))
+    descriptors = 2 + max(1, up(per_slot))
     nofile_slots = (nofile_max - NOFILE_BASE) // descriptors
     if nofile_slots < 1:
         raise PlanError(
@@ -228,13 +227,13 @@ def ceiling_for(app: Mapping[str, Any], inputs: Inputs, memory: Memory, hosts: i
     most = database.get("max_connections")
     if most is not None and per_slot > 0:
         reserved, generations = int(database.get("reserved") or 0), inputs.allotment.generations
-        slots = math.floor(max(0, int(most) - reserved) / (hosts * generations * per_slot) + 1e-9)
+        slots = fitting(max(0, int(most) - reserved), hosts * generations * per_slot)
         reason = (
             f"({most} connections - {reserved} reserved) / {hosts} host{'s' if hosts != 1 else ''}"
             f" / {generations} generation{'s' if generations != 1 else ''} / {number(per_slot)} per request"
         )
         if slots < 1:
-            need = math.ceil(hosts * generations * per_slot) + reserved
+            need = up(hosts * generations * per_slot) + reserved
             raise PlanError(
                 inputs.app,
                 "database.max_connections",
@@ -266,26 +265,26 @@ class _Want:
 
 def _want(inputs: Inputs, worker_class: str) -> _Want:
     cores, reason = inputs.allotment.cores, inputs.allotment.cores_reason
-    flight = max(1, math.ceil(inputs.concurrency.value - 1e-9))
+    flight = max(1, up(inputs.concurrency.value))
     whole = whole_cores(cores)
     least_two = 2 if whole > 1 else 1
     if worker_class == "sync":
         ratio = inputs.most_ratio
         if inputs.wait_ratio.value < CPU_RATIO:
             known = 0.0 if inputs.wait_ratio.origin == "assumed" else inputs.wait_ratio.value
-            by_cores = max(whole, math.floor(cores * (1 + known) + 0.5))
+            by_cores = max(whole, down(cores * (1 + known) + 0.5))
             words = f"one for each core, as they compute: {reason}"
             if by_cores > whole:
                 words = f"cores x (1 + wait ratio {number(known)}), rounded: {reason}"
         elif math.isinf(ratio):
-            by_cores, words = 10**6, "each request waits in a worker of its own"
+            by_cores, words = COUNTLESS, "each request waits in a worker of its own"
         else:
-            by_cores = max(whole, math.ceil(cores * (1 + ratio) * SYNC_WAIT_HEADROOM))
+            by_cores = max(whole, up(cores * (1 + ratio) * SYNC_WAIT_HEADROOM))
             words = f"cores x (1 + wait ratio {number(ratio)}) x {number(SYNC_WAIT_HEADROOM)}: {reason}"
         in_flight = Limit(
             "concurrency", max(least_two, flight), f"a request in flight each: {inputs.concurrency.source}"
         )
-        workers = (
+        workers: tuple[Limit, ...] = (
             Limit("cores", by_cores, words),
             in_flight,
             Limit(
@@ -294,7 +293,7 @@ def _want(inputs: Inputs, worker_class: str) -> _Want:
         )
         most = min(by_cores, int(in_flight.value), PROCESSES_MAX)
         return _Want(workers, (Limit("workers", most, "a sync worker serves one request at a time"),), most)
-    busy = max(least_two, math.ceil(1.5 * flight / (1 + inputs.least_ratio) - 1e-9))
+    busy = max(least_two, up(1.5 * flight / (1 + inputs.least_ratio)))
     workers = (
         Limit("cores", whole, f"one event loop or interpreter per core: {reason}"),
         Limit(
@@ -304,24 +303,24 @@ def _want(inputs: Inputs, worker_class: str) -> _Want:
         ),
     )
     most = min(whole, busy)
-    keep_busy = 10**9
+    keep_busy = COUNTLESS
     if not math.isinf(inputs.most_ratio):
-        keep_busy = max(2 * most, math.ceil(cores * (1 + inputs.most_ratio) * BUSY_FACTOR))
+        keep_busy = max(2 * most, up(cores * (1 + inputs.most_ratio) * BUSY_FACTOR))
     if worker_class in ASYNC:
-        comfortable = max(math.ceil(ASYNC_HEADROOM * flight), ASYNC_SLOTS_MIN * most)
+        comfortable = max(up(ASYNC_HEADROOM * flight), ASYNC_SLOTS_MIN * most)
         words = (
             f"{number(ASYNC_HEADROOM)} x {flight} in flight, at least"
             f" {ASYNC_SLOTS_MIN} per worker: {inputs.concurrency.source}"
         )
         return _Want(workers, (Limit("concurrency", comfortable, words),), min(flight, keep_busy))
-    comfortable = max(math.ceil(GTHREAD_HEADROOM * flight), 2 * most)
+    comfortable = max(up(GTHREAD_HEADROOM * flight), 2 * most)
     target = [
         Limit(
             "concurrency", comfortable, f"{number(GTHREAD_HEADROOM)} x {flight} in flight: {inputs.concurrency.source}"
         ),
         Limit("threads", THREADS_MAX * most, f"at most {THREADS_MAX} threads share one interpreter"),
     ]
-    if keep_busy < 10**9:
+    if keep_busy < COUNTLESS:
         words = f"{number(BUSY_FACTOR)} x cores x (1 + wait ratio {number(inputs.most_ratio)}) keeps every core busy"
         target.append(Limit("waiting", keep_busy, words))
     return _Want(workers, tuple(target), min(flight, keep_busy, THREADS_MAX * most))
@@ -336,8 +335,9 @@ def size(
 ) -> Shape:
     """Workers and slots within the ceiling. Raises PlanError when what is fixed by the user does not fit.
 
-    With more of any resource there are never fewer slots: among the numbers of workers the one with the most slots
-    wins, up to the slots that keep up with the load, and of these the one with the most workers.
+    Where memory is short, slots go before workers only as far as they keep these workers busy: two workers with six
+    slots each serve more than one with fourteen. Workers are added as long as that costs no slot below this, so that
+    more of any resource never gives fewer slots.
     """
     want = _want(inputs, worker_class)
     step = 1 if worker_class == "sync" else fixed_per_worker
@@ -346,7 +346,9 @@ def size(
     best = (0, 0)
     for workers in candidates:
         room = ceiling.slots(workers) // workers
-        per_worker = step if step is not None else min(room, math.ceil(max(want.need, best[0] * best[1]) / workers))
+        busy = up(workers * (1 + inputs.wait_ratio.value) * BUSY_FACTOR) if workers < most else want.need
+        wanted = max(min(want.need, busy), best[0] * best[1])
+        per_worker = step if step is not None else min(room, up(wanted / workers))
         if 1 <= per_worker <= room and workers * per_worker >= best[0] * best[1]:
             best = (workers, per_worker)
     workers, per_worker = best
@@ -356,7 +358,7 @@ def size(
         )
     room = ceiling.slots(workers) // workers
     if step is None and (workers == most or fixed_workers is not None):
-        per_worker = max(per_worker, min(room, math.ceil(want.target_slots / workers)))
+        per_worker = max(per_worker, min(room, up(want.target_slots / workers)))
     return _explained(want, ceiling, worker_class, Shape(workers, per_worker, "", (), "", ()), fixed_workers, step)
 
 
@@ -364,7 +366,7 @@ def _candidates(most: int, ceiling: Ceiling) -> list[int]:
     """1..most, as far as they fit at all: no loop over a million workers that memory rules out."""
     memory = ceiling.memory
     left = memory.usable - memory.master.value
-    by_memory = math.floor(left / memory.base.value + 1e-9) if memory.base.value > 0 else most
+    by_memory = fitting(left, memory.base.value)
     by_database = most if ceiling.database_slots is None else ceiling.database_slots
     return list(range(1, max(1, min(most, by_memory, by_database)) + 1))
 
@@ -387,7 +389,7 @@ def holds(ceiling: Ceiling, shape: Shape, tolerance: float) -> bool:
 def _memory_workers(ceiling: Ceiling, per_worker: int) -> int:
     memory = ceiling.memory
     each = memory.base.value + per_worker * memory.slot.value
-    return math.floor((memory.usable - memory.master.value) / each + 1e-9) if each > 0 else 10**6
+    return fitting(memory.usable - memory.master.value, each)
 
 
 def _does_not_fit(
@@ -397,7 +399,7 @@ def _does_not_fit(
     name = {"gthread": "threads", "sync": "workers"}.get(worker_class, "worker_connections")
     variable, value = ("workers", workers) if fixed_workers is not None else (name, per_worker)
     slots = workers * per_worker
-    problems, allowed = [], 10**9
+    problems, allowed = [], COUNTLESS
     if memory.total(workers, slots) > memory.usable + 1e-9:
         problems.append(
             f"{workers} x {number(memory.base.value)} MiB for workers, {slots} x"
@@ -406,7 +408,7 @@ def _does_not_fit(
             f" {number(memory.usable)} MiB that may be planned with ({inputs.allotment.budget_reason})"
         )
         left = memory.usable - memory.master.value - memory.base.value
-        by_slots = math.floor(left / memory.slot.value) if memory.slot.value > 0 else 10**9
+        by_slots = fitting(left, memory.slot.value)
         allowed = min(allowed, _memory_workers(ceiling, per_worker) if variable == "workers" else by_slots)
     if ceiling.database_slots is not None and slots > ceiling.database_slots:
         problems.append(f"the database allows {ceiling.database_slots} requests on a host: {ceiling.database_reason}")
@@ -435,7 +437,7 @@ def _explained(
 ) -> Shape:
     """The same shape with all limits named and the winners found."""
     memory, per_worker = ceiling.memory, shape.per_worker
-    need_each = max(1, min(per_worker, math.ceil(want.need / shape.workers)))
+    need_each = max(1, min(per_worker, up(want.need / shape.workers)))
     by_memory = max(shape.workers, _memory_workers(ceiling, need_each))
     words = (
         f"{number(memory.usable)} MiB - {number(memory.master.value)} MiB"
@@ -453,11 +455,7 @@ def _explained(
     ):
         winner = "database"
     room = {
-        "memory": math.floor(
-            (memory.usable - memory.master.value - shape.workers * memory.base.value) / memory.slot.value + 1e-9
-        )
-        if memory.slot.value > 0
-        else 10**9,
+        "memory": fitting(memory.usable - memory.master.value - shape.workers * memory.base.value, memory.slot.value),
         "open files": shape.workers * ceiling.nofile_slots,
     }
     reasons = {
@@ -467,12 +465,20 @@ def _explained(
     }
     if ceiling.database_slots is not None:
         room["database"], reasons["database"] = ceiling.database_slots, ceiling.database_reason
-    slots_limits = [*want.target, *(Limit(name, value, reasons[name]) for name, value in room.items())]
+    over = f"; over {shape.workers} workers" if shape.workers > 1 else ""
+    slots_limits = [
+        *(Limit(item.name, up(float(item.value) / shape.workers), item.reason + over) for item in want.target),
+        *(Limit(name, value // shape.workers, reasons[name] + over) for name, value in room.items()),
+    ]
     least = min(slots_limits, key=lambda limit: float(limit.value))
     slots_winner = least.name
-    if shape.workers < want.most_workers and shape.slots < int(least.value):
+    if shape.workers < want.most_workers and shape.per_worker < int(least.value):
         slots_limits.append(
-            Limit("need", want.need, "slots that keep up with the load; memory goes to more workers first")
+            Limit(
+                "need",
+                shape.per_worker,
+                "slots that keep up with the load; the rest of the memory is too little for a worker",
+            )
         )
         slots_winner = "need"
     if fixed_workers is not None:
@@ -480,5 +486,5 @@ def _explained(
         workers_limits.insert(0, Limit("override", fixed_workers, "settings.workers"))
     if step is not None and worker_class != "sync":
         slots_winner = "override"
-        slots_limits.insert(0, Limit("override", step * shape.workers, "settings"))
+        slots_limits.insert(0, Limit("override", step, "settings"))
     return Shape(shape.workers, per_worker, winner, tuple(workers_limits), slots_winner, tuple(slots_limits))

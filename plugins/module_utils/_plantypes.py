@@ -24,9 +24,13 @@ MEASURED_REQUESTS_MIN: Final = 20
 cent only."""
 
 
+COUNTLESS: Final = 10**9
+"""A count that limits nothing: more than any host has."""
+
+
 def number(value: float) -> str:
     """A number for people: no trailing zeros, three significant digits below 10."""
-    if math.isinf(value):
+    if value >= COUNTLESS:
         return "unlimited"
     if float(value).is_integer():
         return str(int(value))
@@ -36,6 +40,23 @@ def number(value: float) -> str:
 def share(part: float) -> str:
     """A share 0..1 as a whole percentage."""
     return f"{part * 100:.0f} %"
+
+
+def down(value: float) -> int:
+    """The whole number below, give or take rounding; at most COUNTLESS."""
+    return COUNTLESS if value >= COUNTLESS else math.floor(value + 1e-9)
+
+
+def up(value: float) -> int:
+    """The whole number above, give or take rounding; at most COUNTLESS."""
+    return COUNTLESS if value >= COUNTLESS else math.ceil(value - 1e-9)
+
+
+def fitting(room: float, each: float) -> int:
+    """How many of a size fit in a room: COUNTLESS of no size, and a negative number when there is no room at all."""
+    if room < 0:
+        return -1
+    return down(room / each) if each > 0 else COUNTLESS
 
 
 class PlanError(Exception):
