@@ -370,7 +370,7 @@ def _up(name: str, specs: Sequence[HostSpec] | None, inventory: Path | None, int
         for host in before.values()
         if states.get(container(name, host.name)) in (None, "created")
     }
-    lost = {suite for image, suite in gone.items() if podman("image", "exists", image, check=False).returncode}
+    lost = {suite for image, suite in gone.items() if not exists("image", image)}
     built = images.ensure(fresh | lost)
     if not lab.subnet or not states:
         _make_network(lab)
