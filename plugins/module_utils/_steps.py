@@ -18,7 +18,7 @@ from typing import Any, Callable, Iterator
 
 from . import _generations as generations
 from . import _ledger as ledger
-from ._asynccompat import blocking_reasons
+from ._asynccompat import verdicts
 from ._files import make_directory, read_json, write_file, write_json
 from ._h2load import LoadError
 from ._http import get, unhealthy
@@ -511,11 +511,12 @@ def with_measured(planning: dict[str, Any], name: str, measured: dict[str, Any])
 def with_release(planning: dict[str, Any], name: str, release: str, app: dict[str, Any]) -> dict[str, Any]:
     """The inputs of the plan with what the built release says of the worker classes: blocked, or not installed."""
     installed = distributions(Path(release))
-    verdicts = dict(blocking_reasons(installed, app["async_libraries"]))
+    free_threaded = bool(planning["facts"]["python"].get("free_threaded"))
+    found = dict(verdicts(installed, app["async_libraries"], free_threaded=free_threaded))
     for worker_class in ("gevent", "eventlet"):
         if worker_class not in installed:
-            verdicts.setdefault(worker_class, f"the release was built without {worker_class}")
-    return {**planning, "async_verdicts": {**planning.get("async_verdicts", {}), name: verdicts}}
+            found.setdefault(worker_class, f"the release was built without {worker_class}")
+    return {**planning, "async_verdicts": {**planning.get("async_verdicts", {}), name: found}}
 
 
 def replan(planning: dict[str, Any], name: str) -> tuple[dict[str, Any], Mismatch | None]:

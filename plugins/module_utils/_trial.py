@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass, replace
 from typing import Any, Callable
 
-from ._asynccompat import parse_blocking_reports
+from ._asynccompat import parse_reports
 from ._cgroups import unit_memory, unit_pids
 from ._h2load import Target
 from ._histogram import Histogram, digest
@@ -16,6 +16,7 @@ from ._judge import Policy, Samples, Verdict, judge
 from ._load import Attempt, TrialLoad, run_trial_load, with_retry
 from ._memory import MemoryEvidence, MemorySampler
 from ._systemd import UnitState
+from ._units import MAX_BLOCKING_SECONDS
 from ._weigh import Unit
 
 CROWDED_SHARE = 0.8
@@ -119,12 +120,12 @@ def try_candidate(
         return Attempt(load, memory, verdict, beside_memory)
 
     verdict, attempts = with_retry(attempt)
-    blocked = parse_blocking_reports("\n".join(candidate.journal()))
+    package = app["entry_point"].partition(":")[0].partition(".")[0]
+    blocked = parse_reports("\n".join(candidate.journal()), MAX_BLOCKING_SECONDS, (package,))
     if blocked:
-        worst = max(blocked, key=lambda report: report.seconds)
-        notes.append(f"the gevent hub was blocked {len(blocked)} times; {worst.sentence}")
+        notes += [line.text() for line in blocked]
         if verdict.outcome != "pass":
-            verdict = replace(verdict, cause=f"{verdict.cause}; {worst.sentence}")
+            verdict = replace(verdict, cause=f"{verdict.cause}; {blocked[0].text()}")
     last = attempts[-1]
     return verdict, evidence(verdict, last, notes)
 

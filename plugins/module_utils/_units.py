@@ -6,10 +6,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from ._asynccompat import monitor_environment
 from ._paths import Layout
 
 STOP_SLACK_SECONDS = 10
 """systemd waits this much longer than Gunicorn's graceful_timeout before it kills: a drain is never cut short."""
+
+MAX_BLOCKING_SECONDS = 0.25
+"""How long a candidate's gevent hub may be blocked before its monitor writes down the line that blocks it."""
 
 HARDENING = """\
 NoNewPrivileges=yes
@@ -176,7 +180,7 @@ def service(app: dict[str, Any], plan: dict[str, Any], number: int, layout: Layo
     environment = dict(ENVIRONMENT)
     if trial and _setting(plan, "worker_class") == "gevent":
         # The monitor names the line that blocks the hub; it costs a thread, so only the candidate has it.
-        environment.update({"GEVENT_MONITOR_THREAD_ENABLE": "1", "GEVENT_MAX_BLOCKING_TIME": "0.25"})
+        environment.update(monitor_environment(MAX_BLOCKING_SECONDS))
     lines = [
         f"# {name}, generation {number}{' (candidate on trial)' if trial else ''}. Written by Headcount.",
         "[Unit]",
