@@ -91,10 +91,7 @@ def _deploy(arguments: Sequence[str]) -> int:
     started = time.monotonic()
     bootstrap.ensure_packages(bootstrap.LAB_PACKAGES)
     lab, changed = labs.up(DEFAULT_LAB, None, None)
-    sizes = ", ".join(
-        f"{host.name} ({labmodel.shown_cores(host.cores)} cores, {host.memory_mib} MiB, {host.suite})"
-        for host in lab.hosts
-    )
+    sizes = ", ".join(f"{host.name} ({labmodel.shown_size(host)}, {host.suite})" for host in lab.hosts)
     say(f"{'ok' if changed else 'as it was:'} lab: {sizes}")
     if not (paths.ROOT / "site.yml").exists():
         raise ScriptError("site.yml is missing: this checkout is not complete")

@@ -132,7 +132,7 @@ def _resize(options: argparse.Namespace) -> int:
         labmodel.parse_cores(options.cores) if options.cores else None,
         labmodel.parse_memory(options.memory) if options.memory else None,
     )
-    say(f"{host.name}: {labmodel.shown_cores(host.cores)} cores, {host.memory_mib} MiB")
+    say(f"{host.name}: {labmodel.shown_size(host)}")
     return 0
 
 

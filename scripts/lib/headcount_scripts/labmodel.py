@@ -210,6 +210,11 @@ def shown_cores(cores: float) -> str:
     return f"{cores:g}"
 
 
+def shown_size(host: Host) -> str:
+    """ "1 core, 512 MiB"."""
+    return f"{shown_cores(host.cores)} {'core' if host.cores == 1 else 'cores'}, {host.memory_mib} MiB"
+
+
 def inventory(lab: Lab, key: str, known_hosts: str, control_path: str) -> str:
     """The Ansible inventory (YAML) of a lab: group `lab`, and one group for each Debian release in it.
 
