@@ -20,6 +20,7 @@ from typing import Any, Final
 from ._declaration_fields import Context, Field, Part, Problem, did_you_mean, inline, kind_of, parse, parse_fields, walk
 from ._declaration_table import (
     APP_FIELDS,
+    COMMAND_VARIABLES,
     INTERNAL_PREFIXES,
     PROFILE_RANGE,
     PROFILE_WAIT_RATIO,
@@ -52,6 +53,7 @@ REDACTED: Final = "(secret)"
 _APPS: Final = "headcount_apps"
 _OVERRIDES: Final = "headcount_app_overrides"
 _VARIABLES: Final = {item.name: item for item in VARIABLES}
+_KNOWN: Final = {**_VARIABLES, **{item.name: item for item in COMMAND_VARIABLES}}
 _KEYS: Final = {item.name: item for item in APP_FIELDS}
 _SOURCE_KEYS: Final = {item.name: item for item in _KEYS["source"].fields}
 _SOURCE_KINDS: Final = ("path", "wheel", "pip", "git")
@@ -126,15 +128,17 @@ def normalise_host_vars(variables: Mapping[str, object], host: str) -> tuple[dic
     """
     context = Context(host)
     for name in sorted(variables):
-        if not name.startswith(PREFIX) or name in _VARIABLES or name.startswith(INTERNAL_PREFIXES):
+        if not name.startswith(PREFIX) or name in _KNOWN or name.startswith(INTERNAL_PREFIXES):
             continue
-        meant = did_you_mean(name, _VARIABLES)
+        meant = did_you_mean(name, _KNOWN)
         fix = f"did you mean {meant}?" if meant else "remove it, or rename it if it is a variable of your own"
         context.add((name,), "is not known", "a variable that docs/variables.md names", fix)
     values: dict[str, Any] = {}
     for item in VARIABLES:
         if item.name not in (_APPS, _OVERRIDES):
             values[item.name] = parse(item, variables.get(item.name), (item.name,), context)
+    for item in COMMAND_VARIABLES:
+        parse(item, variables.get(item.name), (item.name,), context)
     base_dir = values["headcount_base_dir"]
     if base_dir is not None and not base_dir.startswith("/"):
         context.add(

@@ -1038,5 +1038,104 @@ VARIABLES: Final[tuple[Field, ...]] = (
     ),
 )
 
+COMMAND_VARIABLES: Final[tuple[Field, ...]] = (
+    Field(
+        "headcount_hosts",
+        "str",
+        "The hosts that a playbook is for, as a pattern of Ansible.",
+        example="web_small",
+        default_help="all",
+        check=_plain,
+    ),
+    Field(
+        "headcount_app",
+        "str",
+        "The app that a playbook is about.",
+        example="shop",
+        default_help="all apps in history.yml, required in rollback.yml and remove.yml",
+        allowed="the name of an app",
+        check=_app_name,
+    ),
+    Field(
+        "headcount_to",
+        "int",
+        "The generation that rollback.yml goes back to.",
+        minimum=1,
+        maximum=1_000_000_000,
+        example=7,
+        default_help="the good one before the live one",
+    ),
+    Field(
+        "headcount_last",
+        "int",
+        "How many events history.yml prints.",
+        minimum=1,
+        maximum=1_000_000,
+        example=50,
+        default_help="20",
+    ),
+    Field(
+        "headcount_report_path",
+        "str",
+        "Where the report of a run is written, as JSON.",
+        example="report.json",
+        default_help="`report.json` in `headcount_work_dir`",
+        check=_plain,
+    ),
+)
+"""What is said on the command line (`-e`), for one call of a playbook. No role has a default for these."""
+
+ROLE_VARIABLES: Final[dict[str, tuple[Field, ...]]] = {
+    "history": (
+        Field(
+            "history_apps",
+            "list",
+            "Names of the apps; an empty list means all.",
+            [],
+            ["shop"],
+            items=Field("", "str", "A name.", REQUIRED, "shop", allowed="the name of an app", check=_app_name),
+        ),
+        Field("history_last", "int", "How many events are printed.", 20, 50, minimum=1, maximum=1_000_000),
+    ),
+    "plan": (
+        Field(
+            "plan_mode",
+            "str",
+            "For a rollout, a re-tune (only what the hosts themselves did counts), or to be told only.",
+            "rollout",
+            "retune",
+            choices=("rollout", "retune", "plan", "drift"),
+        ),
+    ),
+    "remove": (
+        Field("remove_app", "str", "Name of the app.", REQUIRED, "shop", allowed="the name of an app", check=_app_name),
+    ),
+    "report": (
+        Field(
+            "report_path",
+            "str",
+            "Where the JSON goes.",
+            example="report.json",
+            default_help="`report.json` in `headcount_work_dir`",
+            check=_plain,
+        ),
+    ),
+    "rollback": (
+        Field(
+            "rollback_app", "str", "Name of the app.", REQUIRED, "shop", allowed="the name of an app", check=_app_name
+        ),
+        Field(
+            "rollback_to",
+            "int",
+            "Number of the generation.",
+            minimum=1,
+            maximum=1_000_000_000,
+            example=7,
+            default_help="the good one before the live one",
+        ),
+    ),
+}
+"""Parameters of single roles, which their callers set; by the role's name, which they begin with."""
+
 INTERNAL_PREFIXES: Final = ("headcount__", "headcount_lab_")
 """Variables that are no inputs: what the roles themselves set, and what a lab's inventory says about the lab."""

@@ -10,7 +10,12 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration_table import APP_FIELDS, VARIABLES
+from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration_table import (
+    APP_FIELDS,
+    COMMAND_VARIABLES,
+    ROLE_VARIABLES,
+    VARIABLES,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts/lib"))
@@ -62,7 +67,11 @@ class TestEveryRole:
         }
 
     def test_has_only_variables_of_the_table(self, role: Path) -> None:
-        assert set(options(role)) <= {item.name for item in VARIABLES}
+        own = ROLE_VARIABLES.get(role.name, ())
+        assert set(options(role)) <= {item.name for item in (*VARIABLES, *own)}
+        assert all(item.name.startswith(f"{role.name}_") for item in own)
+        tasks = "".join(path.read_text(encoding="utf-8") for path in (role / "tasks").glob("*.yml"))
+        assert [item.name for item in own if item.name not in tasks] == []
 
 
 def test_what_is_generated_is_up_to_date(capsys: pytest.CaptureFixture[str]) -> None:
@@ -73,7 +82,7 @@ def test_the_page_names_every_variable_and_key() -> None:
     page = (ROOT / "docs/variables.md").read_text(encoding="utf-8")
     assert [
         item.name
-        for item in (*VARIABLES, *APP_FIELDS)
+        for item in (*VARIABLES, *COMMAND_VARIABLES, *APP_FIELDS)
         if f"`{item.name}`" not in page and f"### {item.name}" not in page
     ] == []
 

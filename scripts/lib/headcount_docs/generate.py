@@ -17,9 +17,11 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration_fi
 )
 from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration_table import (
     APP_FIELDS,
+    COMMAND_VARIABLES,
     INTERNAL_PREFIXES,
     PROFILE_RANGE,
     PROFILE_WAIT_RATIO,
+    ROLE_VARIABLES,
     VARIABLES,
 )
 
@@ -59,7 +61,7 @@ def generated(root: Path) -> dict[Path, str]:
 
 
 def variables_of(role: Path) -> list[Field]:
-    """The variables of the table that the files of a role mention, in the table's order.
+    """The variables of the table that the files of a role mention, in the table's order, and the role's own parameters.
 
     GenerateError for a name that the table does not have.
     """
@@ -70,14 +72,14 @@ def variables_of(role: Path) -> list[Field]:
         for name in _MENTION.findall(path.read_text(encoding="utf-8")):
             if not name.startswith(INTERNAL_PREFIXES):
                 mentioned.setdefault(name, path)
-    unknown = sorted(set(mentioned) - {item.name for item in VARIABLES})
+    unknown = sorted(set(mentioned) - {item.name for item in (*VARIABLES, *COMMAND_VARIABLES)})
     if unknown:
         name = unknown[0]
         raise GenerateError(
             f"{mentioned[name]} mentions {name}, which {TABLE} does not have: add it there, or begin the name with"
             f" {INTERNAL_PREFIXES[0]} when the role sets it itself"
         )
-    return [item for item in VARIABLES if item.name in mentioned]
+    return [item for item in VARIABLES if item.name in mentioned] + list(ROLE_VARIABLES.get(role.name, ()))
 
 
 def short_description(role: Path) -> str:
@@ -173,6 +175,12 @@ def variables_page() -> str:
         "    concurrency: 50",
         "```",
         "",
+        "## On the command line",
+        "",
+        "For one call of a playbook: `ansible-playbook playbooks/rollback.yml -e headcount_app=shop`.",
+        "",
+        *_table(COMMAND_VARIABLES, "variable"),
+        "",
         "## Of an app",
         "",
         "The keys of each element of `headcount_apps`.",
@@ -188,6 +196,14 @@ def variables_page() -> str:
         if item.required:
             lines += ["Required.", ""]
         lines += [*_table(list(_rows(item)), "key"), ""]
+    lines += [
+        "## Of single roles",
+        "",
+        "Parameters of roles that are called by themselves; the playbooks set them.",
+        "",
+        *_table([item for fields in ROLE_VARIABLES.values() for item in fields], "parameter"),
+        "",
+    ]
     return "\n".join(lines)
 
 

@@ -607,7 +607,7 @@ def test_merging_leaves_the_inventory_as_it_was() -> None:
 
 def test_variables_of_a_host_are_completed() -> None:
     values, problems = declaration.normalise_host_vars(
-        {"headcount_retain": "5", "other": 1, "headcount__run": {}}, "web1"
+        {"headcount_retain": "5", "other": 1, "headcount__run": {}, "headcount_hosts": "web_small:!web1"}, "web1"
     )
     assert problems == []
     assert values["headcount_retain"] == 5
@@ -641,6 +641,11 @@ def test_variables_of_a_host_are_completed() -> None:
             "deploy",
             "headcount_base_dir is 'deploy': allowed is the absolute path of a folder on the controller; fix:"
             ' headcount_base_dir: "{{ inventory_dir }}/deploy"',
+        ),
+        (
+            "headcount_to",
+            "last",
+            "headcount_to is 'last': allowed is a whole number of 1 or more; fix: headcount_to: 7",
         ),
         (
             "headcount_python",
