@@ -51,9 +51,13 @@ def _down() -> int:
 
 
 def urls(report: Any) -> list[tuple[str, str]]:
-    """(host, URL) of each app in a report that has a URL, in order; see `apps` in the report that site.yml writes."""
-    rows = report.get("apps", []) if isinstance(report, dict) else []
-    return [(str(row.get("host", "?")), str(row["url"])) for row in rows if isinstance(row, dict) and row.get("url")]
+    """(host, URL) of each row of the rollout's report whose app is live and listens on TCP, in order."""
+    rows = report.get("rows", []) if isinstance(report, dict) else []
+    return [
+        (str(row["host"]), str(row["url"]))
+        for row in rows
+        if row.get("generation") is not None and str(row.get("url")).startswith("http")
+    ]
 
 
 def _answers(found: Sequence[tuple[str, str]]) -> bool:

@@ -89,7 +89,13 @@ def test_guard_turns_errors_into_exit_codes(capsys: pytest.CaptureFixture[str]) 
     ]
 
 
-def test_urls_of_a_report() -> None:
-    report = {"apps": [{"host": "small", "url": "http://10.0.0.1:8000/"}, {"host": "large", "url": None}]}
-    assert demo.urls(report) == [("small", "http://10.0.0.1:8000/")]
+def test_urls_of_a_report_are_those_of_live_apps() -> None:
+    url = "http://10.0.0.1:8000/"
+    rows = [
+        {"host": "small", "app": "shop", "generation": 3, "url": url},
+        {"host": "large", "app": "shop", "generation": None, "url": url},
+        {"host": "large", "app": "inner", "generation": 1, "url": "unix:/run/inner.sock"},
+        {"host": "third", "app": None, "status": "unreachable"},
+    ]
+    assert demo.urls({"rows": rows}) == [("small", url)]
     assert demo.urls([]) == []
