@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Begins a run of Headcount on the controller. The documentation is in plugins/modules/begin_run.py."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+from ..plugin_utils import _runs
+from ..plugin_utils._stepaction import templated
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """One call for a playbook that changes hosts without a plan."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _supports_check_mode = True
+    _VALID_ARGS: frozenset[str] = frozenset()
+
+    def run(self, tmp: None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """The run, where its notes are, and which runs are gone."""
+        variables = task_vars or {}
+        result: dict[str, Any] = super().run(tmp, variables)
+        work = _runs.work_dir(templated(self._templar, variables, "headcount_work_dir"))
+        try:
+            notes = _runs.begin(work, user=_runs.platform_user(variables))
+        except _runs.RunError as error:
+            raise AnsibleActionFail(f"begin_run: {error}") from error
+        gone = [run for run in _runs.gone(work) if run != notes.id]
+        result.update(changed=False, run=notes.run().to_dict(), notes=str(notes.path), gone=gone)
+        return result

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Decides on the controller whether a batch may begin. The documentation is in plugins/modules/gate.py."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+from ..plugin_utils._runs import RunError
+from ..plugin_utils._say import say
+from ..plugin_utils._stepaction import FLEET, this_run
+from ..plugin_utils._verdicts import gate
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """One call for a batch; hosts are not connected to."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _supports_check_mode = True
+    _VALID_ARGS: frozenset[str] = frozenset()
+
+    def run(self, tmp: None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """`stop`, why, and which batch this is; waits between two batches when the inventory says so."""
+        variables = task_vars or {}
+        result: dict[str, Any] = super().run(tmp, variables)
+        _, _, notes = this_run(variables, "gate")
+        fleet = variables[FLEET]
+        settings = fleet["settings"]
+        try:
+            outcomes = notes.outcomes()
+        except RunError as error:
+            raise AnsibleActionFail(f"gate: {error}") from error
+        found = gate(
+            [str(host) for host in fleet["order"]],
+            [int(size) for size in fleet["batches"]],
+            [str(host) for host in variables["ansible_play_batch"]],
+            outcomes,
+            [str(host) for host in fleet["failed"]],
+            int(settings["max_failed"]),
+        )
+        stop = found.stop and not self._task.check_mode
+        say(found.why)
+        wait = float(settings["wait_seconds"])
+        if found.batch > 1 and wait and not stop and not self._task.check_mode:
+            say(f"waiting {wait:.0f} s before batch {found.batch} (headcount_rollout_wait_seconds)")
+            time.sleep(wait)
+        result.update(changed=False, stop=stop, msg=found.why, batch=found.batch, batches=found.batches)
+        return result

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Plans every host of the play on the controller, gathers the wheels that will be needed, and says who goes when.
+
+The documentation is in plugins/modules/plan.py.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+from ..plugin_utils import _runs
+from ..plugin_utils._fleetplan import FleetPlanner
+from ..plugin_utils._plantable import fleet_text
+from ..plugin_utils._say import say
+from ..plugin_utils._stepaction import templated
+from ..plugin_utils._wheel_tools import WheelhouseError
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """One call for the whole play; hosts are not connected to."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _supports_check_mode = True
+    _supports_diff = False
+    _VALID_ARGS = frozenset({"mode"})
+
+    def run(self, tmp: None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """The run, the batches, and what is to be done on each host, in short; the plans are in the run's notes."""
+        variables = task_vars or {}
+        result: dict[str, Any] = super().run(tmp, variables)
+        mode = str(self._task.args.get("mode", "rollout"))
+        if mode not in ("rollout", "retune", "plan", "drift"):
+            raise AnsibleActionFail(f"plan: mode is {mode!r}; allowed: rollout, retune, plan, drift")
+        check = bool(self._task.check_mode) or mode in ("plan", "drift")
+        try:
+            notes = _runs.begin(
+                _runs.work_dir(templated(self._templar, variables, "headcount_work_dir")),
+                user=_runs.platform_user(variables),
+            )
+            planner = FleetPlanner(variables, self._templar, notes, mode=mode, check=check, say=say)
+            fleet = planner.plan()
+        except (_runs.RunError, WheelhouseError) as error:
+            raise AnsibleActionFail(f"plan: {error}") from error
+        if mode != "drift":
+            say(fleet_text(fleet.hosts, whole=check, mode=mode))
+            if fleet.stopped:
+                say(fleet.stopped)
+        result.update(changed=False, **fleet.to_result())
+        return result

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Probes a host for the apps that it declares. The documentation is in plugins/modules/probe.py."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+
+from ..plugin_utils._declared import declaration
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """Asks for the apps of the inventory, unless the task names others. One remote call; nothing secret is sent."""
+
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+    _VALID_ARGS = frozenset({"apps", "slice"})
+
+    def run(self, tmp: None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """The module's result."""
+        variables = task_vars or {}
+        result: dict[str, Any] = super().run(tmp, variables)
+        arguments = dict(self._task.args)
+        if "apps" not in arguments:
+            apps = declaration(variables, self._templar).apps
+            arguments["apps"] = [{key: app[key] for key in ("name", "listen", "slice")} for app in apps]
+            arguments.setdefault("slice", apps[0]["slice"] if apps else "system.slice")
+        result.update(
+            self._execute_module(module_name="headcount.gunicorn.probe", module_args=arguments, task_vars=variables)
+        )
+        result.pop("invocation", None)
+        return result

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Prints and keeps the evidence of a run, on the controller. The documentation is in plugins/modules/report.py."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+from ..plugin_utils import _report, _runs
+from ..plugin_utils._declared import plain
+from ..plugin_utils._hostplan import HostPlan
+from ..plugin_utils._say import say
+from ..plugin_utils._stepaction import FLEET, templated, this_run
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """One call for the whole run; hosts are not connected to."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _supports_check_mode = True
+    _VALID_ARGS = frozenset({"path"})
+
+    def run(self, tmp: None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """`failed_hosts` with their first causes, and where the report is."""
+        variables = task_vars or {}
+        result: dict[str, Any] = super().run(tmp, variables)
+        run, _, notes = this_run(variables, "report")
+        fleet = plain(variables[FLEET])
+        check = bool(self._task.check_mode)
+        path = Path(
+            str(
+                self._task.args.get("path")
+                or _runs.work_dir(templated(self._templar, variables, "headcount_work_dir")) / "report.json"
+            )
+        ).expanduser()
+        try:
+            hosts = [HostPlan.from_dict(notes.plan(str(host))) for host in fleet["apps"]]
+            report = _report.build(hosts, notes.outcomes(), str(fleet["mode"]), check, fleet.get("stopped"))
+            data = {
+                "run": run,
+                "ended": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                "mode": fleet["mode"],
+                "check_mode": check,
+                "summary": report.summary,
+                "first_cause": report.first_cause,
+                "failed": report.failed,
+                "batches": fleet["batches"],
+                "order": fleet["order"],
+                "rows": report.rows,
+            }
+            _runs.write_json(path, data, 0o644)
+            notes.end()
+        except (_runs.RunError, OSError) as error:
+            raise AnsibleActionFail(f"report: {error}") from error
+        say("\n" + _report.text(report) + "\n")
+        result.update(
+            changed=False,
+            msg=report.summary,
+            path=str(path),
+            first_cause=report.first_cause,
+            failed_hosts=report.failed,
+        )
+        return result

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Sends the wheels that the host lacks, and stages the app there. The documentation is in plugins/modules/stage.py."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+
+from ..module_utils._declaration import digest
+from ..plugin_utils._declared import declaration, plain
+from ..plugin_utils._hostplan import AppPlan, HostPlan
+from ..plugin_utils._runs import Notes
+from ..plugin_utils._stepaction import StepAction
+from ..plugin_utils._wheelhouse import WheelSet, missing, pack
+
+
+class ActionModule(StepAction):
+    """The step stage: plan and wheels are those of the run's notes, the app and its secrets those of the inventory."""
+
+    TRANSFERS_FILES = True
+    phase = "stage"
+    module = "headcount.gunicorn.stage"
+    in_check_mode = True
+
+    def on_host(
+        self, name: str, run: dict[str, str], gone: list[str], notes: Notes, variables: dict[str, Any]
+    ) -> dict[str, Any]:
+        """One copy of what the host lacks, and one module call."""
+        declared = declaration(variables, self._templar)
+        app = next((item for item in declared.apps if item["name"] == name), None)
+        if app is None or declared.problems:
+            raise AnsibleActionFail(f"{name}: stage: what is declared changed since the preflight")
+        planned = HostPlan.from_dict(notes.plan(declared.host)).apps[name]
+        arguments: dict[str, Any] = {
+            "name": name,
+            "app": {**app, "secrets": {}},
+            "secrets": app["secrets"],
+            "plan": planned.plan,
+            "planning": planned.planning,
+            "digest": planned.digest,
+            "source_id": planned.source_id,
+            "python": declared.variables["headcount_python"],
+            "run": run,
+            "gone": gone,
+        }
+        if not self._task.check_mode:
+            arguments.update(self._wheels(planned, notes, variables))
+        return self.module_result(arguments, variables)
+
+    def _wheels(self, planned: AppPlan, notes: Notes, variables: dict[str, Any]) -> dict[str, Any]:
+        """The release, and the archive of what the host lacks of it, sent to the host."""
+        found = WheelSet.from_dict(notes.wheels(str(planned.release)))
+        release = {"release": {"id": found.id, "lock_text": found.lock_text}}
+        probe = plain(variables.get("headcount__probe")) or {}
+        lacking = missing(found, set(probe.get("wheels") or []))
+        if not lacking:
+            return release
+        key = digest([item.sha256 for item in lacking])[:16]
+        archive = notes.path / "wheels" / f"{key}.tar"
+        if not archive.exists():
+            pack(lacking, archive)
+        return {**release, "wheels_archive": self._send(archive)}
+
+    def _send(self, archive: Path) -> str:
+        """Copy a file to the host's temporary directory; Ansible removes that when the task is done."""
+        if self._connection._shell.tmpdir is None:
+            self._make_tmp_path()
+        remote: str = self._connection._shell.join_path(self._connection._shell.tmpdir, os.path.basename(archive))
+        self._transfer_file(str(archive), remote)
+        return remote

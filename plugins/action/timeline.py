@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Prints the ledgers of the play's hosts as one history. The documentation is in plugins/modules/timeline.py."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+
+from ..plugin_utils import _timeline
+from ..plugin_utils._declared import plain
+from ..plugin_utils._hostplan import last_line
+from ..plugin_utils._say import say
+
+HISTORY = "headcount__history"
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """One call for the whole play; hosts are not connected to."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _supports_check_mode = True
+    _VALID_ARGS = frozenset({"last"})
+
+    def run(self, tmp: None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """The events, newest first, and the hosts that did not answer."""
+        variables = task_vars or {}
+        result: dict[str, Any] = super().run(tmp, variables)
+        ledgers, silent = {}, {}
+        for host in variables["ansible_play_hosts_all"]:
+            read = plain(variables["hostvars"].raw_get(host).get(HISTORY)) or {}
+            if "entries" in read:
+                ledgers[str(host)] = read["entries"]
+            else:
+                silent[str(host)] = f"its ledger could not be read: {last_line(read.get('msg')) or 'no answer'}"
+        entries = _timeline.merge(ledgers, int(self._task.args.get("last", 20)))
+        say(_timeline.text(entries, silent))
+        result.update(changed=False, entries=entries, silent=silent)
+        return result

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Decides on the controller who goes back after a rollout that stopped. Documentation: plugins/modules/way_back.py."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+from ..plugin_utils._runs import RunError
+from ..plugin_utils._say import say
+from ..plugin_utils._stepaction import FLEET, this_run
+from ..plugin_utils._verdicts import way_back
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """One call for the whole rollout; hosts are not connected to."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _supports_check_mode = True
+    _VALID_ARGS: frozenset[str] = frozenset()
+
+    def run(self, tmp: None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Whether anybody goes back (`needed`), whether a person is to be asked, and which apps of which hosts."""
+        variables = task_vars or {}
+        result: dict[str, Any] = super().run(tmp, variables)
+        _, _, notes = this_run(variables, "way_back")
+        fleet = variables[FLEET]
+        settings = fleet["settings"]
+        try:
+            outcomes = notes.outcomes()
+        except RunError as error:
+            raise AnsibleActionFail(f"way_back: {error}") from error
+        ordered = {host: outcomes[host] for host in fleet["order"] if host in outcomes}
+        back = way_back(
+            ordered, [str(host) for host in fleet["failed"]], int(settings["max_failed"]), str(settings["on_failure"])
+        )
+        for line in [back.why, *back.kept]:
+            say(line)
+        result.update(changed=False, **asdict(back))
+        return result

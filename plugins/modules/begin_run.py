@@ -1,0 +1,49 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Documentation of the begin_run action, which runs on the controller (plugins/action/begin_run.py)."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: begin_run
+short_description: Begins a run of Headcount for a playbook that does not plan
+version_added: 0.1.0
+author:
+  - Headcount contributors
+description:
+  - Every step on a host belongs to a run, which is written into the lease and the ledger.
+    M(headcount.gunicorn.plan) begins one by itself; playbooks that go back or remove begin theirs with this.
+  - Runs on the controller, once for the whole play.
+attributes:
+  check_mode:
+    support: full
+    description: It changes nothing.
+  diff_mode:
+    support: none
+    description: It changes nothing on hosts.
+"""
+
+EXAMPLES = r"""
+- name: Begin the run
+  headcount.gunicorn.begin_run:
+  run_once: true
+  register: headcount__fleet
+"""
+
+RETURN = r"""
+run:
+  description: The run - id, user, controller, started.
+  type: dict
+  returned: success
+notes:
+  description: Directory on the controller with what came of it.
+  type: str
+  returned: success
+gone:
+  description: Ids of runs whose controller process is known to have ended.
+  type: list
+  elements: str
+  returned: success
+"""

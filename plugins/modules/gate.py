@@ -1,0 +1,49 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Documentation of the gate action, which runs on the controller (plugins/action/gate.py)."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: gate
+short_description: Decides whether a batch of a rollout may begin
+version_added: 0.1.0
+author:
+  - Headcount contributors
+description:
+  - Counts the hosts that failed so far; more than C(headcount_rollout_max_failed) stop the rollout. Waits
+    C(headcount_rollout_wait_seconds) between two batches.
+  - Runs on the controller, once for the batch; hosts are not connected to. Needs the result of
+    M(headcount.gunicorn.plan) as C(headcount__fleet).
+attributes:
+  check_mode:
+    support: full
+    description: It changes nothing.
+  diff_mode:
+    support: none
+    description: It changes nothing on hosts.
+"""
+
+EXAMPLES = r"""
+- name: Begin the batch
+  headcount.gunicorn.gate:
+  run_once: true
+  register: headcount__gate
+"""
+
+RETURN = r"""
+stop:
+  description: Whether the batch must not begin. Always false in check mode.
+  type: bool
+  returned: success
+batch:
+  description: Which batch this is, from 1.
+  type: int
+  returned: success
+batches:
+  description: How many batches there are.
+  type: int
+  returned: success
+"""

@@ -1,0 +1,120 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Put right what a broken run left."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: heal
+short_description: Puts right what a run that was cut short left on a host
+version_added: 0.1.0
+author:
+  - Headcount contributors
+description:
+  - Stops candidates and instances that are not live, removes unfinished generations, and starts the live generation
+    where it does not run. The live generation then has to answer its health check.
+attributes:
+  check_mode:
+    support: none
+    description: It starts processes and cannot predict what they do; it is skipped in check mode.
+  diff_mode:
+    support: none
+    description: It changes what runs, not text.
+options:
+  name:
+    description: Name of the app.
+    type: str
+    required: true
+  run:
+    description: Which run of Headcount this step belongs to; it is written into the lease and the ledger.
+    type: dict
+    required: true
+    options:
+      id:
+        description: Identifier of the run.
+        type: str
+        required: true
+      user:
+        description: Who started it.
+        type: str
+        required: true
+      controller:
+        description: Where it was started.
+        type: str
+        required: true
+      started:
+        description: When it was started, in UTC (ISO 8601).
+        type: str
+        required: true
+  gone:
+    description: Ids of runs whose controller process is known to have ended; a lease of theirs is stale.
+    type: list
+    elements: str
+    default: []
+requirements:
+  - Python 3.9 or later and systemd on the host
+"""
+
+EXAMPLES = r"""
+- name: Heal the app
+  headcount.gunicorn.heal:
+    name: shop
+    run: "{{ headcount_run }}"
+"""
+
+RETURN = r"""
+healed:
+  description: What was done.
+  type: list
+  elements: str
+  returned: success
+phase:
+  description: Which step failed.
+  type: str
+  returned: failure
+cause:
+  description: Why, in one sentence.
+  type: str
+  returned: failure
+busy:
+  description: Another run holds the app; I(msg) names it.
+  type: bool
+  returned: when the lock was refused
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._instances import StepFailed
+from ..module_utils._state import app_state
+from ..module_utils._wiring import RUN_OPTIONS, app_on_host, finish
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={"name": {"type": "str", "required": True}, **RUN_OPTIONS}, supports_check_mode=True
+    )
+    name = module.params["name"]
+    if module.check_mode:
+        module.exit_json(changed=False, skipped=True, msg="not done in check mode")
+    app = app_on_host(module, name)
+
+    def heal() -> dict[str, Any]:
+        with app.step("heal"):
+            did = app.heal()
+            state = app_state({"name": name})
+            if state["live"] is not None and not state["healthy"]:
+                raise StepFailed("heal", f"the live generation is not healthy: {state['health_detail']}")
+        app.lock.release(app.run)
+        return {"healed": did}
+
+    finish(module, name, heal)
+
+
+if __name__ == "__main__":
+    main()

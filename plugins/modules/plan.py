@@ -1,0 +1,104 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Documentation of the plan action, which runs on the controller (plugins/action/plan.py)."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: plan
+short_description: Plans every host of the play and says who goes when
+version_added: 0.1.0
+author:
+  - Headcount contributors
+description:
+  - Decides for each app of each probed host whether there is anything to do, and plans what is to be deployed
+    - every setting with its reason, current against recommended.
+  - Identifies each source once, and gathers the wheels of each platform once, so that what cannot be had is
+    known before any host is touched. Not in check mode.
+  - Begins the run - its notes are below C(headcount_work_dir), and the tasks that follow belong to it.
+  - Runs on the controller, once for the whole play; hosts are not connected to. Needs the results of
+    M(headcount.gunicorn.probe) as C(headcount__probe).
+attributes:
+  check_mode:
+    support: full
+    description: It changes nothing.
+  diff_mode:
+    support: none
+    description: It changes nothing on hosts.
+options:
+  mode:
+    description:
+      - C(rollout) finds everything that is not as declared; C(retune) finds hosts whose hardware, limits or
+        measurements no longer match their plan, and leaves what was declared anew for a rollout.
+      - C(plan) and C(drift) only tell; C(drift) fails when there is any.
+    type: str
+    choices: [rollout, retune, plan, drift]
+    default: rollout
+"""
+
+EXAMPLES = r"""
+- name: Plan the fleet
+  headcount.gunicorn.plan:
+  run_once: true
+  register: headcount__fleet
+"""
+
+RETURN = r"""
+run:
+  description: The run that was begun - id, user, controller, started.
+  type: dict
+  returned: success
+notes:
+  description: Directory on the controller with the plans of all hosts and what came of them.
+  type: str
+  returned: success
+gone:
+  description: Ids of runs whose controller process is known to have ended.
+  type: list
+  elements: str
+  returned: success
+order:
+  description: Hosts that are to be changed, the canaries first.
+  type: list
+  elements: str
+  returned: success
+batches:
+  description: Sizes of the batches of C(order).
+  type: list
+  elements: int
+  returned: success
+apps:
+  description: For each host of the play its apps that are to be changed, with deploy or heal.
+  type: dict
+  returned: success
+failed:
+  description: Hosts that cannot be rolled out, with the cause.
+  type: dict
+  returned: success
+unreachable:
+  description: Hosts that could not be reached, with the cause.
+  type: dict
+  returned: success
+drifted:
+  description: Hosts that differ from what was declared or from what they were tuned for, with every difference.
+  type: dict
+  returned: success
+stopped:
+  description: Why no host is touched although some should be.
+  type: str
+  returned: success
+settings:
+  description: How the rollout is to go - max_failed, wait_seconds, on_failure.
+  type: dict
+  returned: success
+packages:
+  description: For each host to be changed, the packages of its distribution that are missing.
+  type: dict
+  returned: success
+mode:
+  description: What was asked for.
+  type: str
+  returned: success
+"""

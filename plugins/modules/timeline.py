@@ -1,0 +1,49 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Documentation of the timeline action, which runs on the controller (plugins/action/timeline.py)."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: timeline
+short_description: Prints the ledgers of the hosts of a play as one history
+version_added: 0.1.0
+author:
+  - Headcount contributors
+description:
+  - Merges what M(headcount.gunicorn.history) read on each host, registered as C(headcount__history), newest first.
+  - Runs on the controller, once for the whole play; hosts are not connected to.
+attributes:
+  check_mode:
+    support: full
+    description: It changes nothing.
+  diff_mode:
+    support: none
+    description: It changes nothing.
+options:
+  last:
+    description: How many events, at most.
+    type: int
+    default: 20
+"""
+
+EXAMPLES = r"""
+- name: Print the history
+  headcount.gunicorn.timeline:
+    last: 50
+  run_once: true
+"""
+
+RETURN = r"""
+entries:
+  description: Events of all hosts, newest first, each with its host.
+  type: list
+  elements: dict
+  returned: success
+silent:
+  description: Hosts whose ledger could not be read, with the cause.
+  type: dict
+  returned: success
+"""

@@ -1,0 +1,59 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Documentation of the way_back action, which runs on the controller (plugins/action/way_back.py)."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: way_back
+short_description: Decides who goes back after a rollout that stopped
+version_added: 0.1.0
+author:
+  - Headcount contributors
+description:
+  - When more hosts failed than C(headcount_rollout_max_failed) allows, the hosts that were promoted go back
+    to exactly the generation that was live before, or stay, or you are asked, as C(headcount_on_failure)
+    says.
+  - Runs on the controller, once for the whole rollout; hosts are not connected to. Needs the result of
+    M(headcount.gunicorn.plan) as C(headcount__fleet).
+attributes:
+  check_mode:
+    support: full
+    description: It changes nothing.
+  diff_mode:
+    support: none
+    description: It changes nothing on hosts.
+"""
+
+EXAMPLES = r"""
+- name: Decide about the way back
+  headcount.gunicorn.way_back:
+  run_once: true
+  register: headcount__way_back
+"""
+
+RETURN = r"""
+needed:
+  description: Whether any host goes back.
+  type: bool
+  returned: success
+ask:
+  description: Whether a person is to be asked first.
+  type: bool
+  returned: success
+hosts:
+  description: Apps that go back, for each host.
+  type: dict
+  returned: success
+kept:
+  description: What stays, and why.
+  type: list
+  elements: str
+  returned: success
+why:
+  description: The sentence that says why and who.
+  type: str
+  returned: success
+"""

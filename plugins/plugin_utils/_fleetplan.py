@@ -1,0 +1,286 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Plans the hosts of a play: reads what Ansible knows, asks for sources and wheels, keeps the plans in the notes."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import Any, Callable, Mapping
+
+from ..module_utils._declaration import (
+    Declaration,
+    fleet_counts,
+    secrets_digest,
+)
+from ..module_utils._planner import plan_host
+from ..module_utils._plantypes import PlanError, Policy
+from . import _planning as planning
+from ._declared import base_dirs, declarations, plain
+from ._gathering import Gathering, Wanted, source_key, verdicts
+from ._hostplan import FAILED, UNREACHABLE, AppPlan, Circumstances, HostPlan, plan_for, without_probe
+from ._runs import Notes, gone
+from ._text import listed, plural
+from ._wheel_tools import WheelhouseError
+from ._wheelhouse import Platform
+
+PROBE = "headcount__probe"
+
+
+@dataclass
+class FleetPlan:
+    """The plan of a run. `stopped` says why no host is touched, although some should be."""
+
+    notes: Notes
+    gone: list[str]
+    hosts: list[HostPlan]
+    order: list[str] = field(default_factory=list)
+    batches: list[int] = field(default_factory=list)
+    stopped: str | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    mode: str = "rollout"
+
+    def to_result(self) -> dict[str, Any]:
+        """What later plays need to know, and no more: it becomes a variable of every host."""
+        return {
+            "run": self.notes.run().to_dict(),
+            "notes": str(self.notes.path),
+            "gone": self.gone,
+            "order": self.order,
+            "batches": self.batches,
+            "stopped": self.stopped,
+            "apps": {host.host: {name: host.apps[name].action for name in host.pending} for host in self.hosts},
+            "unreachable": {host.host: host.cause for host in self.hosts if host.status == UNREACHABLE},
+            "failed": {host.host: host.cause for host in self.hosts if host.status == FAILED},
+            "drifted": {host.host: host_drift(host) for host in self.hosts if host_drift(host)},
+            "packages": {host.host: missing_packages(host.facts) for host in self.hosts if host.pending},
+            "settings": self.settings,
+            "mode": self.mode,
+        }
+
+
+def missing_packages(facts: Mapping[str, Any]) -> list[str]:
+    """Packages of the host's distribution that a rollout needs and that are not there."""
+    debian = (facts.get("os") or {}).get("id") in ("debian", "ubuntu", "raspbian", "linuxmint")
+    needed = {"h2load": "nghttp2-client" if debian else "nghttp2", "psutil": "python3-psutil"}
+    return [package for fact, package in needed.items() if not facts.get(fact)]
+
+
+def host_drift(host: HostPlan) -> list[str]:
+    """How a host differs from what it should be, in words."""
+    if host.cause is not None and host.status == UNREACHABLE:
+        return [host.cause]
+    found = [host.cause] if host.status == FAILED and host.cause else []
+    found += [f"{name}: {item}" for name, app in host.apps.items() for item in app.drift]
+    found += [f"{name}: on the host, but not declared" for name in host.undeclared]
+    return found
+
+
+class FleetPlanner:
+    """Puts the plan of a fleet together."""
+
+    def __init__(
+        self,
+        variables: Mapping[str, Any],
+        templar: Any,
+        notes: Notes,
+        mode: str,
+        check: bool,
+        say: Callable[[str], None],
+    ) -> None:
+        self.variables = variables
+        self.templar = templar
+        self.notes = notes
+        self.mode = mode
+        self.check = check
+        work = notes.path.parent.parent
+        self.gone = [run for run in gone(work) if run != notes.id]
+        self.gathering = Gathering(work / "wheelhouse", say)
+        self._secrets: dict[str, str] = {}
+        self._noted: set[str] = set()
+
+    def plan(self) -> FleetPlan:
+        """Plan all hosts of the play, gather what they will need, and put them in order."""
+        names = [str(host) for host in self.variables["ansible_play_hosts_all"]]
+        declared = {item.host: item for item in declarations(names, self.variables, self.templar)}
+        circumstances = Circumstances(fleet_counts(declared.values()), self.gone, self.mode == "retune")
+        hostvars = self.variables["hostvars"]
+        hosts = []
+        for name in names:
+            raw = hostvars.raw_get(name)
+            hosts.append(self._host(declared[name], raw, circumstances))
+        if not self.check:
+            self._gather([host for host in hosts if host.pending], declared, circumstances)
+        fleet = self._schedule(hosts, declared)
+        for host in hosts:
+            self.notes.write_plan(host.host, host.to_dict())
+        return fleet
+
+    # -- one host -----------------------------------------------------------------------------------------------------
+
+    def _host(
+        self,
+        declared: Declaration,
+        variables: Mapping[str, Any],
+        circumstances: Circumstances,
+        installed: Mapping[str, Mapping[str, str]] | None = None,
+    ) -> HostPlan:
+        """`installed`: what the release of each app will hold, once that is known."""
+        address = self._address(declared.host, variables)
+        probe = plain(variables.get(PROBE))
+        missing = without_probe(declared.host, probe, address)
+        if missing is not None:
+            return missing
+        folders = base_dirs(variables_for_paths(self.variables, variables), declared.variables["headcount_base_dir"])
+        try:
+            located = {app["name"]: self.gathering.locate(app, folders) for app in declared.apps}
+            ids = {name: self.gathering.identity(source) for name, source in located.items()}
+            platform = Platform.from_facts(probe["facts"])
+        except WheelhouseError as error:
+            host = HostPlan(declared.host, address=address)
+            host.fail(f"source: {error}")
+            return host
+        ruled_out = {}
+        for app in declared.apps:
+            name = app["name"]
+            known = (installed or {}).get(name) or self.gathering.locked(located[name], platform)
+            ruled_out[name] = verdicts(app, known)
+        policy = Policy(
+            rollout_headroom=declared.variables["headcount_rollout_headroom"],
+            reserve_memory_mib=declared.variables["headcount_reserve_memory_mib"],
+        )
+        return plan_for(
+            declared.host,
+            declared.apps,
+            probe,
+            ids,
+            {app["name"]: self._secrets_digest(app) for app in declared.apps},
+            circumstances,
+            policy,
+            ruled_out,
+            plan_host,
+            address,
+        )
+
+    def _address(self, host: str, variables: Mapping[str, Any]) -> str:
+        """Where the host is reached: ansible_host, which may be a template of the host's other variables."""
+        raw = variables.get("ansible_host")
+        if isinstance(raw, str) and "{{" in raw:
+            raw = self.templar.copy_with_new_env(available_variables=variables).template(raw)
+        return str(plain(raw) or host)
+
+    def _secrets_digest(self, app: Mapping[str, Any]) -> str:
+        """The digest of an app's secrets; it is slow on purpose, and mostly the same on all hosts."""
+        if not app["secrets"]:
+            return ""
+        key = repr((app["name"], sorted(app["secrets"].items())))
+        if key not in self._secrets:
+            self._secrets[key] = secrets_digest(app)
+        return self._secrets[key]
+
+    # -- wheels -------------------------------------------------------------------------------------------------------
+
+    def _wanted(self, host: HostPlan, app: AppPlan, declared: Declaration) -> Wanted:
+        folders = base_dirs(
+            variables_for_paths(self.variables, self.variables["hostvars"].raw_get(host.host)),
+            declared.variables["headcount_base_dir"],
+        )
+        source = next(item for item in declared.apps if item["name"] == app.name)
+        packages = (app.plan or {})["settings"]["gunicorn_packages"]["value"]
+        return Wanted(
+            source_key(self.gathering.locate(source, folders)), Platform.from_facts(host.facts), tuple(packages)
+        )
+
+    def _gather(self, hosts: list[HostPlan], declared: Mapping[str, Declaration], circumstances: Circumstances) -> None:
+        """Gather the wheels of all hosts that are to change; a host whose wheels cannot be had is failed.
+
+        What a release holds can rule out the class that was planned: then the host is planned again, once.
+        """
+        left = list(hosts)
+        for attempt in (1, 2):
+            wanted = {
+                (host.host, name): self._wanted(host, host.apps[name], declared[host.host])
+                for host in left
+                for name in host.pending
+                if host.apps[name].action == planning.DEPLOY
+            }
+            self.gathering.gather([(name, item) for (_, name), item in wanted.items()])
+            again = []
+            for host in left:
+                installed = self._take(
+                    host, {name: item for (owner, name), item in wanted.items() if owner == host.host}
+                )
+                if attempt == 1 and host.status == "ok" and installed:
+                    raw = self.variables["hostvars"].raw_get(host.host)
+                    better = self._host(declared[host.host], raw, circumstances, installed)
+                    if _classes(better) != _classes(host):
+                        host.apps, host.status, host.cause = better.apps, better.status, better.cause
+                        again.append(host)
+            left = again
+            if not left:
+                return
+
+    def _take(self, host: HostPlan, wanted: Mapping[str, Wanted]) -> dict[str, dict[str, str]]:
+        """Note which wheels the host will need; returns what its releases will hold."""
+        installed = {}
+        for name, item in wanted.items():
+            try:
+                found = self.gathering.wheels(item)
+            except WheelhouseError as error:
+                host.fail(f"{name}: wheels: {error}")
+                continue
+            if found.needs_host_build:
+                what = listed([build.sdist.name for build in found.needs_host_build])
+                host.fail(f"{name}: wheels: {what}: only the source exists for {item}, and it cannot be built here")
+                continue
+            if found.id not in self._noted:
+                self.notes.write_wheels(found.id, found.to_dict())
+                self._noted.add(found.id)
+            host.apps[name].release = found.id
+            installed[name] = found.distributions
+        return installed
+
+    # -- order --------------------------------------------------------------------------------------------------------
+
+    def _schedule(self, hosts: list[HostPlan], declared: Mapping[str, Declaration]) -> FleetPlan:
+        first = next(iter(declared.values()))
+        settings: dict[str, Any] = {
+            "max_failed": int(first.variables["headcount_rollout_max_failed"]),
+            "wait_seconds": float(first.variables["headcount_rollout_wait_seconds"]),
+            "on_failure": str(first.variables["headcount_on_failure"]),
+        }
+        fleet = FleetPlan(self.notes, self.gone, hosts, settings=settings, mode=self.mode)
+        pending = [host.host for host in hosts if host.pending]
+        failed = [host for host in hosts if host.status == FAILED]
+        if pending and len(failed) > settings["max_failed"] and not self.check:
+            names = listed([host.host for host in failed])
+            fleet.stopped = (
+                f"no host is touched: {plural(len(failed), 'host')} cannot be rolled out ({names}), "
+                f"headcount_rollout_max_failed allows {settings['max_failed']}"
+            )
+            return fleet
+        if self.mode in ("rollout", "retune") and pending:
+            ready = planning.schedule(
+                pending,
+                {host.host: host.hardware for host in hosts},
+                first.variables["headcount_canary"],
+                first.variables["headcount_rollout_batches"],
+            )
+            fleet.order, fleet.batches = ready.order, ready.sizes
+        return fleet
+
+
+def variables_for_paths(play: Mapping[str, Any], host: Mapping[str, Any]) -> dict[str, Any]:
+    """Where relative paths of a host may start: beside its inventory and beside the playbook."""
+    return {"inventory_dir": plain(host.get("inventory_dir")), "playbook_dir": play.get("playbook_dir") or os.getcwd()}
+
+
+def _classes(host: HostPlan) -> dict[str, Any]:
+    """What of a plan decides which wheels are needed."""
+    return {
+        name: app.plan["settings"]["gunicorn_packages"]["value"] if app.plan else None
+        for name, app in host.apps.items()
+    }
+
+
+__all__ = ["FleetPlan", "FleetPlanner", "PlanError", "host_drift"]

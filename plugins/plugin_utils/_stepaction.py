@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""What the action plugins of the steps share: one module call on the host, noted in the run, causes in plain words."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any, Mapping
+
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
+from ansible.plugins.action import ActionBase
+
+from ._declared import plain
+from ._hostplan import last_line
+from ._runs import Notes, Progress, RunError
+
+FLEET = "headcount__fleet"
+"""The variable in which a play keeps the result of the plan (or of begin_run): run, notes and runs that are gone."""
+
+
+def this_run(variables: Mapping[str, Any], task: str) -> tuple[dict[str, str], list[str], Notes]:
+    """The run that a task belongs to, the runs that are gone, and the run's notes."""
+    fleet = plain(variables.get(FLEET))
+    if not fleet or "run" not in fleet:
+        raise AnsibleActionFail(
+            f"{task}: no run was begun in this playbook; "
+            f"let the role plan (or the action begin_run, registered as {FLEET}) go first"
+        )
+    return dict(fleet["run"]), [str(item) for item in fleet["gone"]], Notes(Path(str(fleet["notes"])))
+
+
+def templated(templar: Any, variables: Mapping[str, Any], name: str) -> Any:
+    """The value of a variable as a task would see it; None when it is not set."""
+    return plain(templar.template(variables[name])) if name in variables else None
+
+
+class StepAction(ActionBase):  # type: ignore[misc]
+    """A step on one host: runs the module of the same name there and notes what came of it.
+
+    A host that cannot be reached any more is a failed step, not an unreachable host: the play's rescue decides what
+    that means for the rollout, and the notes tell it apart.
+    """
+
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+    _supports_diff = True
+
+    phase = ""
+    module = ""
+    in_check_mode = False
+
+    def run(self, tmp: None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """The module's result; on failure with `phase` and `cause` in words for people."""
+        variables = task_vars or {}
+        result: dict[str, Any] = super().run(tmp, variables)
+        name = self._task.args.get("name")
+        if not name:
+            raise AnsibleActionFail(f"{self.phase}: the name of the app is missing")
+        if self._task.check_mode and not self.in_check_mode:
+            result.update(skipped=True, changed=False, msg="not done in check mode")
+            return result
+        run, gone, notes = this_run(variables, self.phase)
+        host = str(variables["inventory_hostname"])
+        begin = time.monotonic()
+        try:
+            result.update(self.on_host(str(name), run, gone, notes, variables))
+        except AnsibleConnectionFailure as error:
+            cause = f"the connection to the host was lost: {last_line(getattr(error, 'message', error))}"
+            result.update(failed=True, lost=True, cause=cause, phase=self.phase)
+        except RunError as error:
+            result.update(failed=True, cause=str(error), phase=self.phase)
+        if result.get("failed"):
+            result.update(in_words(str(name), self.phase, result))
+        if not self._task.check_mode:
+            progress = Progress.start(host, str(name), notes.outcome(host, str(name)))
+            notes.write_outcome(host, str(name), progress.step(self.phase, result, time.monotonic() - begin).data)
+        return self.shown(result)
+
+    def on_host(
+        self, name: str, run: dict[str, str], gone: list[str], notes: Notes, variables: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Run the module on the host."""
+        arguments = {key: value for key, value in self._task.args.items() if value is not None}
+        return self.module_result({**arguments, "run": run, "gone": gone}, variables)
+
+    def module_result(self, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+        """The module's result without what was handed in."""
+        result: dict[str, Any] = self._execute_module(
+            module_name=self.module, module_args=arguments, task_vars=variables
+        )
+        result.pop("invocation", None)
+        return result
+
+    def shown(self, result: dict[str, Any]) -> dict[str, Any]:
+        """What the task returns; the notes keep everything."""
+        return result
+
+
+def in_words(name: str, phase: str, result: Mapping[str, Any]) -> dict[str, Any]:
+    """`phase`, `cause` and `msg` of a failed step: the module's own, or what can be told of one that gave no answer."""
+    if result.get("cause"):
+        where = str(result.get("phase") or phase)
+        # A module that can say why has put the host right itself, unless the error is Headcount's own.
+        right = not result.get("lost") and where != "internal"
+        return {
+            "phase": where,
+            "cause": result["cause"],
+            "msg": f"{name}: {where}: {result['cause']}",
+            "put_right": right,
+        }
+    said = last_line(result.get("module_stderr")) or last_line(result.get("module_stdout"))
+    code = result.get("rc")
+    if said or "module_stdout" in result:
+        cause = f"the step ended without an answer (exit status {code}): {said or 'it was killed'}"
+    else:
+        cause = last_line(result.get("msg")) or "no reason was given"
+    return {"phase": phase, "cause": cause, "msg": f"{name}: {phase}: {cause}"}
