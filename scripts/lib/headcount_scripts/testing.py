@@ -157,7 +157,7 @@ def checks(cpus: int) -> list[Check]:
         Check("mypy: collection", (python, "-m", "mypy", "plugins")),
         Check(
             "mypy: scripts",
-            (python, "-m", "mypy", "--python-version", "3.11", "-p", "headcount_scripts"),
+            (python, "-m", "mypy", "--python-version", "3.11", "-p", "headcount_scripts", "-p", "headcount_bench"),
             environment={"MYPYPATH": str(paths.ROOT / "scripts" / "lib")},
         ),
         Check("ruff check", ("ruff", "check", ".")),
