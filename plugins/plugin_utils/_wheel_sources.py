@@ -7,6 +7,7 @@ from __future__ import annotations
 import base64
 import csv
 import hashlib
+import importlib
 import io
 import os
 import re
@@ -386,10 +387,12 @@ def _add(out: zipfile.ZipFile, name: str, data: bytes, executable: bool) -> None
 
 def build_requirements(project: Path) -> tuple[str, ...]:
     """What a project says it needs to be built (PEP 518); setuptools when it says nothing."""
-    text = (project / "pyproject.toml").read_text(encoding="utf-8") if (project / "pyproject.toml").is_file() else ""
-    table = re.search(r"(?ms)^\[build-system\]\s*$(.*?)(?=^\[|\Z)", text)
-    listed = re.search(r"(?ms)^requires\s*=\s*\[(.*?)\]\s*$", table[1]) if table else None
-    found = [a or b for a, b in re.findall(r'"([^"]+)"|\'([^\']+)\'', listed[1])] if listed else []
+    try:
+        tomllib = importlib.import_module("tomllib")  # Python 3.11
+        text = (project / "pyproject.toml").read_text(encoding="utf-8")
+        found = [str(item) for item in tomllib.loads(text).get("build-system", {}).get("requires", [])]
+    except (ImportError, OSError, ValueError, AttributeError):
+        found = []
     names = {canonicalize_name(re.split(r"[^A-Za-z0-9._-]", item.strip())[0]) for item in found}
     return tuple(found) + tuple(name for name in ("setuptools", "wheel") if name not in names)
 

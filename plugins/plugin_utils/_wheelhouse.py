@@ -317,15 +317,15 @@ class _Gathering:
         wanted = [app] if isinstance(app, Requirement) else []
         local = [] if isinstance(app, Requirement) else [app]
         name = str(canonicalize_name(app.name))
-        pins = self._resolve(what, name, wanted, local, lock)
-        found, missing_wheels = self._download(pins)
-        build_list = list(builds)
-        for pin in missing_wheels:
-            result = self._from_source(pin)
-            if isinstance(result, Wheel):
-                found.append(result)
-            else:
-                build_list.append(result)
+        found, unbuilt = self._all(self._resolve(what, name, wanted, local, lock))
+        if unbuilt:
+            # The newest version is not always one that has a wheel for an older Python.
+            try:
+                with_wheels = [build.sdist.name for build in unbuilt]
+                found, unbuilt = self._all(self._resolve(what, name, wanted, local, lock, with_wheels))
+            except ResolutionConflict:
+                pass
+        build_list = [*builds, *unbuilt]
         if not builds:
             found += local
         tool = self._tool("pip")
@@ -344,6 +344,13 @@ class _Gathering:
         return WheelSet(
             release, source_id, name, version, self.platform, lock_text, wheels, tool, tuple(build_list)
         )  # fmt: skip
+
+    def _all(self, pins: Sequence[Pinned]) -> tuple[list[Wheel], list[HostBuild]]:
+        """The wheels of `pins`, and what only a host can build."""
+        found, without = self._download(pins)
+        made = [self._from_source(pin) for pin in without]
+        wheels = [item for item in made if isinstance(item, Wheel)]
+        return found + wheels, [item for item in made if isinstance(item, HostBuild)]
 
     def _app(
         self, source_id: str, commit: str | None
@@ -392,9 +399,18 @@ class _Gathering:
         return HostBuild(stored, self._gather_tools(sources.build_requirements(project)))
 
     def _resolve(
-        self, what: str, app: str, wanted: list[Requirement], local: list[Wheel], lock: Path | None
+        self,
+        what: str,
+        app: str,
+        wanted: list[Requirement],
+        local: list[Wheel],
+        lock: Path | None,
+        with_wheels: Sequence[str] = (),
     ) -> tuple[Pinned, ...]:
-        """Pins of everything but local wheels, with the hashes of the lock where there is one."""
+        """Pins of everything but local wheels, with the hashes of the lock where there is one.
+
+        Of the distributions in `with_wheels` only versions that have wheels are taken.
+        """
         locked: tuple[Pinned, ...] = ()
         label = str(self.source.lock or (f"{lock.name} of {what}" if lock else ""))
         if lock:
@@ -406,7 +422,9 @@ class _Gathering:
         lines = [f"{item.name} @ file://{quote(str(path.absolute()))}" for item, path in zip(local, paths)]
         lines += [str(item) for item in wanted]
         lines += [f"{pin.name}=={pin.version}" for pin in locked]
-        text = self._compile(what, [*lines, *self.extra], [item.name for item in local])
+        options = [word for item in local for word in ("--no-emit-package", item.name)]
+        options += [word for item in with_wheels for word in ("--only-binary", item)]
+        text = self._compile(what, [*lines, *self.extra], options)
         pins, via = read_compiled(text)
         if lock:
             extra = [str(canonicalize_name(Requirement(item).name)) for item in self.extra]
@@ -415,16 +433,14 @@ class _Gathering:
             pins.update({pin.name: pin for pin in locked})
         return tuple(pins[name] for name in sorted(pins))
 
-    def _compile(self, what: str, lines: Sequence[str], leave_out: Sequence[str] = ()) -> str:
+    def _compile(self, what: str, lines: Sequence[str], options: Sequence[str] = ()) -> str:
         inputs = self._work / f"inputs-{len(list(self._work.glob('inputs-*')))}.in"
         inputs.write_text("\n".join(lines) + "\n", encoding="utf-8")
         words: list[str | Path] = [*uv(), "pip", "compile", inputs, "--generate-hashes", "--no-header", "--quiet"]
         words += ["--python", sys.executable, "--no-python-downloads", "--annotation-style", "split"]
         words += ["--no-emit-index-url", "--no-emit-find-links"]
         words += ["--python-version", self.platform.python, "--python-platform", self.platform.uv_platform()]
-        for name in leave_out:
-            words += ["--no-emit-package", name]
-        done = run(words, _COMPILE_SECONDS, cwd=self._work)
+        done = run([*words, *options], _COMPILE_SECONDS, cwd=self._work)
         if done.status:
             raise resolution_error(what, done.stderr, self.platform.python)
         return done.stdout
@@ -472,8 +488,7 @@ class _Gathering:
             known = _built(self.cache, digest, None) or _built(self.cache, digest, self.platform)
             if known:
                 return known
-        out = self._work / f"source-{pin.name}"
-        out.mkdir()
+        out = Path(tempfile.mkdtemp(prefix="source-", dir=self._work))
         said = self._pip_download([pin], out, binary=False) or ""
         files = [path for path in out.iterdir() if path.is_file()]
         if not files:

@@ -209,6 +209,31 @@ def test_a_source_that_is_not_pure_is_left_to_a_host(
     assert gather(tmp_path, "native==1.0", TRIXIE).needs_host_build  # each platform builds its own
 
 
+def test_an_older_version_that_has_a_wheel_is_taken_before_a_host_builds(
+    tmp_path: Path, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for filename in ("setuptools-84.0-py3-none-any.whl", "wheel-0.48-py3-none-any.whl"):
+        index.wheel(filename)
+    index.sdist("native-2.0.tar.gz")
+    monkeypatch.setattr(
+        sources, "build_wheel", lambda _, out, __: make_wheel(out, "native-2.0-cp311-cp311-linux_x86_64.whl")
+    )
+    compile_, asked = index._compile, []
+
+    def compile_with_older(words: list[str], cwd: Path) -> Done:
+        if "--only-binary" in words:
+            asked.append(words[words.index("--only-binary") + 1])
+            index.sdists.clear()
+            index.wheel("native-1.0-cp311-cp311-manylinux2014_x86_64.whl")
+        return compile_(words, cwd)
+
+    monkeypatch.setattr(index, "_compile", compile_with_older)
+    found = gather(tmp_path, "native")
+    assert asked == ["native"]
+    assert found.needs_host_build == ()
+    assert found.distributions["native"] == "1.0"
+
+
 def test_neither_wheel_nor_source(tmp_path: Path, index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
     index.wheel("other-1.0-py3-none-any.whl")
     download = index._download
