@@ -13,8 +13,8 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ..plugin_utils import _runs
-from ..plugin_utils._fleetplan import FleetPlanner
-from ..plugin_utils._plantable import fleet_text
+from ..plugin_utils._fleetplan import FleetPlan, FleetPlanner
+from ..plugin_utils._plantable import drift_items, drift_text, fleet_text
 from ..plugin_utils._say import say
 from ..plugin_utils._stepaction import templated
 from ..plugin_utils._wheel_tools import WheelhouseError
@@ -46,9 +46,31 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             fleet = planner.plan()
         except (_runs.RunError, WheelhouseError) as error:
             raise AnsibleActionFail(f"plan: {error}") from error
-        if mode != "drift":
+        result["changed"] = False
+        if mode == "drift":
+            result.update(self._tell_drift(fleet))
+        else:
             say(fleet_text(fleet.hosts, whole=check, mode=mode))
-            if fleet.stopped:
-                say(fleet.stopped)
-        result.update(changed=False, **fleet.to_result())
+            say(fleet.stopped or "")
+            result.update(fleet.to_result())
+        if mode in ("plan", "drift"):
+            notes.end()
         return result
+
+    def _tell_drift(self, fleet: FleetPlan) -> dict[str, Any]:
+        """Print the drift and keep it as JSON; any drift is a failure, for the exit code."""
+        say(drift_text(fleet.hosts))
+        path = fleet.notes.path.parent.parent / "drift.json"
+        rows = [
+            {"host": host.host, "app": app or None, "kind": kind, "difference": difference}
+            for host in fleet.hosts
+            for app, kind, difference in drift_items(host)
+        ]
+        run = fleet.notes.run().to_dict()
+        _runs.write_json(path, {"run": run, "hosts": [host.host for host in fleet.hosts], "drift": rows}, 0o644)
+        if not rows:
+            return {"path": str(path)}
+        first = rows[0]
+        where = ": ".join(str(first[key]) for key in ("host", "app", "kind") if first[key])
+        more = f" (and {len(rows) - 1} more)" if len(rows) > 1 else ""
+        return {"path": str(path), "failed": True, "msg": f"drift: {where}: {first['difference']}{more}"}

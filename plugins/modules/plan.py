@@ -49,56 +49,56 @@ RETURN = r"""
 run:
   description: The run that was begun - id, user, controller, started.
   type: dict
-  returned: success
+  returned: success, but not with C(mode=drift)
 notes:
   description: Directory on the controller with the plans of all hosts and what came of them.
   type: str
-  returned: success
+  returned: success, but not with C(mode=drift)
 gone:
   description: Ids of runs whose controller process is known to have ended.
   type: list
   elements: str
-  returned: success
+  returned: success, but not with C(mode=drift)
 order:
   description: Hosts that are to be changed, the canaries first.
   type: list
   elements: str
-  returned: success
+  returned: success, but not with C(mode=drift)
 batches:
   description: Sizes of the batches of C(order).
   type: list
   elements: int
-  returned: success
+  returned: success, but not with C(mode=drift)
 apps:
   description: For each host of the play its apps that are to be changed, with deploy or heal.
   type: dict
-  returned: success
+  returned: success, but not with C(mode=drift)
 failed:
   description: Hosts that cannot be rolled out, with the cause.
   type: dict
-  returned: success
+  returned: success, but not with C(mode=drift)
 unreachable:
   description: Hosts that could not be reached, with the cause.
   type: dict
-  returned: success
-drifted:
-  description: Hosts that differ from what was declared or from what they were tuned for, with every difference.
-  type: dict
-  returned: success
+  returned: success, but not with C(mode=drift)
+path:
+  description: Where the drift was written as JSON.
+  type: str
+  returned: with C(mode=drift)
 stopped:
   description: Why no host is touched although some should be.
   type: str
-  returned: success
+  returned: success, but not with C(mode=drift)
 settings:
   description: How the rollout is to go - max_failed, wait_seconds, on_failure.
   type: dict
-  returned: success
+  returned: success, but not with C(mode=drift)
 packages:
   description: For each host to be changed, the packages of its distribution that are missing.
   type: dict
-  returned: success
+  returned: success, but not with C(mode=drift)
 mode:
   description: What was asked for.
   type: str
-  returned: success
+  returned: success, but not with C(mode=drift)
 """

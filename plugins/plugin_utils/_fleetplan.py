@@ -14,7 +14,7 @@ from ..module_utils._declaration import (
     secrets_digest,
 )
 from ..module_utils._planner import plan_host
-from ..module_utils._plantypes import PlanError, Policy
+from ..module_utils._plantypes import Policy
 from . import _planning as planning
 from ._declared import base_dirs, declarations, plain
 from ._gathering import Gathering, Wanted, source_key, verdicts
@@ -52,7 +52,6 @@ class FleetPlan:
             "apps": {host.host: {name: host.apps[name].action for name in host.pending} for host in self.hosts},
             "unreachable": {host.host: host.cause for host in self.hosts if host.status == UNREACHABLE},
             "failed": {host.host: host.cause for host in self.hosts if host.status == FAILED},
-            "drifted": {host.host: host_drift(host) for host in self.hosts if host_drift(host)},
             "packages": {host.host: missing_packages(host.facts) for host in self.hosts if host.pending},
             "settings": self.settings,
             "mode": self.mode,
@@ -64,16 +63,6 @@ def missing_packages(facts: Mapping[str, Any]) -> list[str]:
     debian = (facts.get("os") or {}).get("id") in ("debian", "ubuntu", "raspbian", "linuxmint")
     needed = {"h2load": "nghttp2-client" if debian else "nghttp2", "psutil": "python3-psutil"}
     return [package for fact, package in needed.items() if not facts.get(fact)]
-
-
-def host_drift(host: HostPlan) -> list[str]:
-    """How a host differs from what it should be, in words."""
-    if host.cause is not None and host.status == UNREACHABLE:
-        return [host.cause]
-    found = [host.cause] if host.status == FAILED and host.cause else []
-    found += [f"{name}: {item}" for name, app in host.apps.items() for item in app.drift]
-    found += [f"{name}: on the host, but not declared" for name in host.undeclared]
-    return found
 
 
 class FleetPlanner:
@@ -283,4 +272,4 @@ def _classes(host: HostPlan) -> dict[str, Any]:
     }
 
 
-__all__ = ["FleetPlan", "FleetPlanner", "PlanError", "host_drift"]
+__all__ = ["FleetPlan", "FleetPlanner"]

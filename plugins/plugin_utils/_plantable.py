@@ -6,11 +6,12 @@ from __future__ import annotations
 
 from typing import Any, Iterable, Mapping, Sequence
 
+from ..module_utils._planner import SETTINGS
 from ..module_utils._plantext import render_table
 from ..module_utils._plantypes import Plan
-from ._hostplan import OK, AppPlan, HostPlan
+from ._hostplan import FAILED, OK, UNREACHABLE, AppPlan, HostPlan
 from ._planning import DEPLOY, HEAL, NOTHING, REFUSE, values
-from ._text import listed, plural
+from ._text import listed, plural, table
 
 _VERBS = {DEPLOY: "to be deployed", HEAL: "to be healed", REFUSE: "refused", NOTHING: "nothing to do"}
 
@@ -54,9 +55,50 @@ def host_text(host: HostPlan, whole: bool) -> str:
     for app in host.apps.values():
         lines.append(f"  {app_line(app)}")
         if app.plan is not None and (whole or app.action == DEPLOY):
-            current = app.live.get("plan") if app.live else None
-            lines += [f"    {line}" for line in render_table(Plan.from_dict(app.plan), current)[1:]]
+            lines += [f"    {line}" for line in plan_lines(app, whole)]
     return "\n".join(lines)
+
+
+def plan_lines(app: AppPlan, whole: bool) -> list[str]:
+    """The plan of an app: every setting, or, where something is live, those that change and why."""
+    plan = in_order(app.plan or {"settings": {}})
+    current = app.live.get("plan") if app.live else None
+    if current and not whole:
+        settings = {name: entry for name, entry in plan["settings"].items() if name in app.changes}
+        if not settings:
+            return ["every setting stays as it is", *[f"warning: {warning}" for warning in plan["warnings"]]]
+        plan = {**plan, "settings": settings}
+    return render_table(Plan.from_dict(plan), current)[1:]
+
+
+def in_order(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """A plan with its settings in the planner's order, which a plan read from JSON may have lost."""
+    settings = plan["settings"]
+    names = [name for name in SETTINGS if name in settings]
+    return {**plan, "settings": {name: settings[name] for name in [*names, *(set(settings) - set(names))]}}
+
+
+def drift_text(hosts: Sequence[HostPlan]) -> str:
+    """What differs on which host, and one sentence about all."""
+    rows = [(host.host, app, kind, detail) for host in hosts for app, kind, detail in drift_items(host)]
+    drifted = len({row[0] for row in rows})
+    said = f"{plural(len(hosts), 'host')}: {drifted} drifted" if drifted else f"{plural(len(hosts), 'host')}: no drift"
+    return "\n".join([table(("host", "app", "what", "difference"), rows), said] if rows else [said])
+
+
+def drift_items(host: HostPlan) -> list[tuple[str, str, str]]:
+    """(app, kind, difference) of everything that is not as it should be on a host."""
+    if host.status == UNREACHABLE:
+        return [("", "unreachable", host.cause or "")]
+    found = []
+    for app in host.apps.values():
+        for item in app.drift:
+            kind, colon, detail = item.partition(": ")
+            found.append((app.name, kind, detail) if colon else (app.name, "live", item))
+    if host.status == FAILED and not found:
+        found.append(("", "failed", host.cause or ""))
+    found += [(name, "undeclared", "on the host, but not declared") for name in host.undeclared]
+    return found
 
 
 def _causes(host: HostPlan) -> Iterable[str]:

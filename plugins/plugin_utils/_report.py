@@ -69,7 +69,7 @@ def _host_rows(host: HostPlan, outcomes: Mapping[str, Mapping[str, Any]], check:
 
 def _app_row(host: HostPlan, app: AppPlan, outcome: Mapping[str, Any], check: bool) -> dict[str, Any]:
     live = app.live or {}
-    went_live = outcome.get("outcome") == "promoted"
+    went_live = outcome.get("to") is not None
     status = _status(host, app, outcome, check)
     plan = outcome.get("plan") or app.plan if went_live or app.live is None else live.get("plan")
     trial = _trial(outcome) if outcome.get("verdict") or outcome.get("evidence") else live.get("trial") or {}

@@ -35,6 +35,9 @@ def templated(templar: Any, variables: Mapping[str, Any], name: str) -> Any:
     return plain(templar.template(variables[name])) if name in variables else None
 
 
+_KEPT_IN_NOTES = ("plan", "planning", "evidence", "measured", "verdict")
+
+
 class StepAction(ActionBase):  # type: ignore[misc]
     """A step on one host: runs the module of the same name there and notes what came of it.
 
@@ -93,8 +96,12 @@ class StepAction(ActionBase):  # type: ignore[misc]
         return result
 
     def shown(self, result: dict[str, Any]) -> dict[str, Any]:
-        """What the task returns; the notes keep everything."""
-        return result
+        """What the task returns: no plans and no samples. The notes keep everything."""
+        shown = {key: value for key, value in result.items() if key not in _KEPT_IN_NOTES}
+        verdict = result.get("verdict")
+        if verdict:
+            shown["verdict"] = {key: verdict.get(key) for key in ("outcome", "cause")}
+        return shown
 
 
 def in_words(name: str, phase: str, result: Mapping[str, Any]) -> dict[str, Any]:
