@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Iterator, Mapping, NamedTuple, Sequence
 
@@ -120,11 +121,12 @@ def uv() -> list[str]:
     raise ToolMissing(f"uv is not on the controller: install it with `{sys.executable} -m pip install uv`")
 
 
-def pip() -> list[str]:
+@lru_cache(maxsize=1)
+def pip() -> tuple[str, ...]:
     """A pip of this controller: the running Python's, else one that uv brings."""
     if run([sys.executable, "-m", "pip", "--version"], 60).status == 0:
-        return [sys.executable, "-m", "pip"]
-    return [*uv(), "tool", "run", "--no-python-downloads", "--python", sys.executable, "pip"]
+        return (sys.executable, "-m", "pip")
+    return (*uv(), "tool", "run", "--no-python-downloads", "--python", sys.executable, "pip")
 
 
 def essence(text: str, most: int = 4) -> str:

@@ -24,6 +24,7 @@ import shutil
 import sys
 import tarfile
 import tempfile
+import threading
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Iterable, Mapping, Sequence
@@ -243,12 +244,15 @@ def gather(
     """The wheels of `source` and `extra_requirements` (the server) for `platform`.
 
     Relative paths of the source begin at `base_dir`. Inputs that were resolved before are answered from `cache_dir`
-    without any network, unless `refresh`; callers that ask for the same at the same time wait for the first.
+    without any network, unless `refresh`; whoever asks for the same at the same time waits for the first.
     Raises ResolutionConflict when the requirements exclude each other, and other kinds of WheelhouseError.
     """
-    return _Gathering(Source.of(source), platform, tuple(extra_requirements), Path(cache_dir), Path(base_dir)).run(
-        refresh
-    )
+    parsed, cache = Source.of(source), Path(cache_dir)
+    try:
+        return _Gathering(parsed, platform, tuple(extra_requirements), cache, Path(base_dir)).run(refresh)
+    except OSError as error:
+        where = error.filename or cache
+        raise WheelhouseError(f"{parsed.describe()}: {where} on the controller: {error.strerror or error}") from None
 
 
 def keep_built(cache_dir: str | Path, platform: Platform, sdist_sha256: str, wheel: str | Path) -> Wheel:
@@ -270,7 +274,7 @@ def pack(wheels: Iterable[Wheel], path: str | Path) -> Path:
     """Write files as one tar, members SHA256/NAME; the same files give the same bytes. Returns `path`."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
+    temporary = _temporary(target)
     with tarfile.open(temporary, "w", format=tarfile.PAX_FORMAT) as archive:
         for item in sorted({wheel.sha256: wheel for wheel in wheels}.values(), key=lambda wheel: wheel.sha256):
             member = tarfile.TarInfo(f"{item.sha256}/{item.filename}")
@@ -575,7 +579,7 @@ def _store(cache: Path, path: Path) -> Wheel:
     target = cache / "wheels" / digest / path.name
     if not target.exists() or target.stat().st_size != path.stat().st_size:
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{os.getpid()}.{path.name}")
+        temporary = _temporary(target)
         shutil.copyfile(path, temporary)
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())
@@ -633,9 +637,14 @@ def _write_json(path: Path, data: Mapping[str, Any]) -> None:
 
 def _write_text(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    temporary = _temporary(path)
     temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, path)
+
+
+def _temporary(path: Path) -> Path:
+    """A name beside `path` to write to before renaming; no other process and no other thread has it."""
+    return path.with_name(f".{os.getpid()}-{threading.get_ident()}.{path.name}")
 
 
 def _mtime(path: Path) -> int:

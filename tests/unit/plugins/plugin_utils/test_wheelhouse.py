@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 import tarfile
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Sequence
 
@@ -95,7 +96,7 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Index:
     made.wheel("flask-3.1.3-py3-none-any.whl")
     monkeypatch.setattr(wheelhouse, "run", made.run)
     monkeypatch.setattr(wheelhouse, "uv", lambda: ["uv"])
-    monkeypatch.setattr(wheelhouse, "pip", lambda: ["pip"])
+    monkeypatch.setattr(wheelhouse, "pip", lambda: ("pip",))
     return made
 
 
@@ -133,6 +134,22 @@ def test_what_was_gathered_is_not_asked_for_again(tmp_path: Path, index: Index) 
     assert len(index.calls) == asked
     assert gather(tmp_path, refresh=True) == first
     assert len(index.calls) > asked
+
+
+def test_a_cache_that_cannot_be_written(tmp_path: Path, index: Index) -> None:
+    (tmp_path / "cache").write_text("in the way", encoding="utf-8")
+    with pytest.raises(WheelhouseError) as caught:
+        gather(tmp_path)
+    assert str(caught.value) == f"source pip 'flask==3.1.3': {tmp_path}/cache/sets on the controller: Not a directory"
+
+
+def test_threads_share_one_cache(tmp_path: Path, index: Index) -> None:
+    platforms = [BOOKWORM, TRIXIE] * 8
+    with ThreadPoolExecutor(len(platforms)) as pool:
+        found = list(pool.map(lambda platform: gather(tmp_path, platform=platform), platforms))
+    assert len({item.id for item in found}) == 2
+    assert len([call for call in index.calls if "compile" in call]) == 4  # app and pip, for two platforms
+    assert not [path for path in (tmp_path / "cache").rglob(".*") if path.is_file()]
 
 
 def test_a_damaged_cache_is_gathered_again(tmp_path: Path, index: Index) -> None:
