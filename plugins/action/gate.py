@@ -40,7 +40,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             [int(size) for size in fleet["batches"]],
             [str(host) for host in variables["ansible_play_batch"]],
             outcomes,
-            [str(host) for host in fleet["failed"]],
+            [str(host) for host in fleet["failed_hosts"]],
             int(settings["max_failed"]),
         )
         stop = found.stop and not self._task.check_mode

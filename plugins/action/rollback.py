@@ -4,12 +4,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from ..plugin_utils._runs import Notes
+from ..plugin_utils._say import say
 from ..plugin_utils._stepaction import StepAction
 
 
 class ActionModule(StepAction):
-    """The step rollback."""
+    """The step rollback; it says what is live, because no report follows."""
 
     phase = "rollback"
     module = "headcount.gunicorn.rollback"
     in_check_mode = True
+
+    def on_host(
+        self, name: str, run: dict[str, str], gone: list[str], notes: Notes, variables: dict[str, Any]
+    ) -> dict[str, Any]:
+        """One module call."""
+        result = super().on_host(name, run, gone, notes, variables)
+        if not result.get("failed"):
+            verb = "would be" if self._task.check_mode else "is"
+            before = f" (it was {result['from']})" if result.get("from") is not None else ""
+            say(f"{variables['inventory_hostname']}: {name}: generation {result.get('to')} {verb} live again{before}")
+        return result

@@ -37,7 +37,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             raise AnsibleActionFail(f"way_back: {error}") from error
         ordered = {host: outcomes[host] for host in fleet["order"] if host in outcomes}
         back = way_back(
-            ordered, [str(host) for host in fleet["failed"]], int(settings["max_failed"]), str(settings["on_failure"])
+            ordered,
+            [str(host) for host in fleet["failed_hosts"]],
+            int(settings["max_failed"]),
+            str(settings["on_failure"]),
         )
         for line in [back.why, *back.kept]:
             say(line)

@@ -73,11 +73,11 @@ apps:
   description: For each host of the play its apps that are to be changed, with deploy or heal.
   type: dict
   returned: success, but not with C(mode=drift)
-failed:
+failed_hosts:
   description: Hosts that cannot be rolled out, with the cause.
   type: dict
   returned: success, but not with C(mode=drift)
-unreachable:
+unreachable_hosts:
   description: Hosts that could not be reached, with the cause.
   type: dict
   returned: success, but not with C(mode=drift)

@@ -8,6 +8,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Timer
 from typing import Any, Callable, Iterable, Mapping
 
 from ..module_utils import _asynccompat
@@ -16,6 +17,9 @@ from . import _wheel_sources as sources
 from ._declared import located_source
 from ._wheel_tools import WheelhouseError
 from ._wheelhouse import Platform, WheelSet, gather, source_identity
+
+SILENT_SECONDS = 1.0
+"""What takes longer is told."""
 
 AT_ONCE = 4
 """Platforms that are resolved at the same time: pip and uv wait for the network most of the time."""
@@ -77,10 +81,15 @@ class Gathering:
             except WheelhouseError as error:
                 return error
 
-        for item, name in todo.items():
-            self.say(f"{name}: gathering wheels for {item}")
-        with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
-            self._sets.update(zip(todo, pool.map(one, todo)))
+        words = [f"{name}: gathering wheels for {item}" for item, name in todo.items()]
+        # What was gathered before is there at once: nothing is worth saying.
+        timer = Timer(SILENT_SECONDS, lambda: self.say("\n".join(words)))
+        timer.start()
+        try:
+            with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+                self._sets.update(zip(todo, pool.map(one, todo)))
+        finally:
+            timer.cancel()
 
     def wheels(self, wanted: Wanted) -> WheelSet:
         """What was gathered. Raises the WheelhouseError that it ended with."""

@@ -102,7 +102,7 @@ def without_probe(host: str, probe: Mapping[str, Any] | None, address: str = "")
     if not probe:
         return HostPlan(host, FAILED, "was not probed", address)
     if probe.get("unreachable"):
-        return HostPlan(host, UNREACHABLE, f"could not be reached: {first_line(probe.get('msg'))}", address)
+        return HostPlan(host, UNREACHABLE, f"could not be reached: {connection_words(probe.get('msg'))}", address)
     if probe.get("failed") or "facts" not in probe:
         detail = first_line(probe.get("module_stderr")) or first_line(probe.get("msg")) or "no answer"
         if str(probe.get("msg", "")).startswith("MODULE FAILURE"):
@@ -270,6 +270,14 @@ def drift_of(state: Mapping[str, Any], changed: Sequence[str], hardware: Sequenc
 
 def _value(value: Any) -> str:
     return "-" if value is None else " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def connection_words(text: Any) -> str:
+    """Why a host could not be reached, without the words that Ansible puts around what ssh said."""
+    said = " ".join(str(text or "no answer").split())
+    for prefix in ("Task failed: ", "Failed to connect to the host via ssh: "):
+        said = said[len(prefix) :] if said.startswith(prefix) else said
+    return (said.partition("can be reached over ssh: ")[2] or said).rstrip(".")
 
 
 def first_line(text: Any) -> str:

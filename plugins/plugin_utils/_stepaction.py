@@ -12,7 +12,7 @@ from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
 from ._declared import plain
-from ._hostplan import last_line
+from ._hostplan import connection_words, last_line
 from ._runs import Notes, Progress, RunError
 
 FLEET = "headcount__fleet"
@@ -35,7 +35,7 @@ def templated(templar: Any, variables: Mapping[str, Any], name: str) -> Any:
     return plain(templar.template(variables[name])) if name in variables else None
 
 
-_KEPT_IN_NOTES = ("plan", "planning", "evidence", "measured", "verdict")
+_KEPT_IN_NOTES = ("plan", "planning", "evidence", "measured", "verdict", "put_right")
 
 
 class StepAction(ActionBase):  # type: ignore[misc]
@@ -69,7 +69,7 @@ class StepAction(ActionBase):  # type: ignore[misc]
         try:
             result.update(self.on_host(str(name), run, gone, notes, variables))
         except AnsibleConnectionFailure as error:
-            cause = f"the connection to the host was lost: {last_line(getattr(error, 'message', error))}"
+            cause = f"the connection to the host was lost: {connection_words(getattr(error, 'message', error))}"
             result.update(failed=True, lost=True, cause=cause, phase=self.phase)
         except RunError as error:
             result.update(failed=True, cause=str(error), phase=self.phase)
