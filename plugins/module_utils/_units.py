@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from ._asynccompat import monitor_environment
@@ -101,7 +102,11 @@ def gunicorn_conf(app: dict[str, Any], plan: dict[str, Any], number: int) -> str
         if entry is None or entry["value"] is None:
             continue
         reason = " ".join(str(entry.get("reason", "")).split())
-        lines += ["", f"# {reason}" if reason else f"# {entry.get('winner', '')}", f"{key} = {entry['value']!r}"]
+        lines += [
+            "",
+            f"# {reason}" if reason else f"# {entry.get('winner', '')}",
+            f"{key} = {_literal(entry['value'])}",
+        ]
     lines += [
         "",
         "# Heartbeats in memory: a slow disk must not look like a hung worker.",
@@ -118,6 +123,11 @@ def gunicorn_conf(app: dict[str, Any], plan: dict[str, Any], number: int) -> str
             "",
         ]
     return "\n".join(lines)
+
+
+def _literal(value: Any) -> str:
+    """A value as Gunicorn takes it: its numbers are whole, so seconds declared as 2.5 become 3."""
+    return repr(math.ceil(value)) if isinstance(value, float) else repr(value)
 
 
 def _has_control_socket(plan: dict[str, Any]) -> bool:

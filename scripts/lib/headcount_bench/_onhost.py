@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Runs inside a lab host: steps of the collection's own engine, which can be struck at a precise place.
+
+Reads one JSON object from standard input: {app, run, gone, ops: [[name, arguments], ...], at: place or null} and prints
+one JSON line for each op. A place is {target: "_module.name" or "_module.Class.name", when: before|after|around,
+match: a pattern on the arguments, nth, then: ...}; `then` is one of kill (SIGKILL to this very process), hold (says so
+and waits, for a power cut), shell (a command), errno (raises OSError) or clock (this process's wall clock jumps by so
+many seconds). The product has no code for this: the functions are wrapped in this process alone.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from typing import Any, Callable
+
+HOME = "/var/lib/headcount-bench"
+
+
+def say(value: Any) -> None:
+    """One line of JSON for the bench."""
+    print(json.dumps(value, default=str), flush=True)
+
+
+def strike(then: dict[str, Any]) -> None:
+    """Do what the place asks for."""
+    if "shell" in then:
+        subprocess.run(["sh", "-c", then["shell"]], check=False, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+    if "clock" in then:
+        real, jump = time.time, float(then["clock"])
+        time.time = lambda: real() + jump
+        for module in list(sys.modules.values()):
+            if str(getattr(module, "__name__", "")).startswith("headcount."):
+                for name, value in list(vars(module).items()):
+                    if value is real:
+                        setattr(module, name, time.time)
+    if "errno" in then:
+        raise OSError(int(then["errno"]), os.strerror(int(then["errno"])), "struck by the bench")
+    if then.get("hold"):
+        say({"held": True})
+        while True:
+            signal.pause()
+    if then.get("kill"):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def wrap(at: dict[str, Any]) -> None:
+    """Wrap the function that the place names."""
+    module_name, *names = at["target"].split(".")
+    owner: Any = importlib.import_module(f"headcount.{module_name}")
+    for name in names[:-1]:
+        owner = getattr(owner, name)
+    original: Callable[..., Any] = getattr(owner, names[-1])
+    counter = [0]
+
+    @functools.wraps(original)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        hit = re.search(at.get("match", ""), " ".join(map(str, (*args, *kwargs.values())))) is not None
+        counter[0] += hit
+        now = hit and counter[0] == at.get("nth", 1)
+        if now and at.get("when", "before") == "before":
+            strike(at["then"])
+        result = original(*args, **kwargs)
+        if now and at.get("when") == "after":
+            strike(at["then"])
+        return result
+
+    setattr(owner, names[-1], wrapped)
+
+
+def main() -> int:
+    """Run the ops in order; the first that fails ends the list."""
+    request = json.load(sys.stdin)
+    sys.path.insert(0, HOME)
+    steps = importlib.import_module("headcount._steps")
+    instances = importlib.import_module("headcount._instances")
+    lock = importlib.import_module("headcount._lock")
+    hosttool = importlib.import_module("headcount._hosttool")
+    releases = importlib.import_module("headcount._releases")
+    if request.get("at"):
+        wrap(request["at"])
+    app = steps.AppOnHost(request["app"], lock.Run.from_dict(request["run"]), gone=frozenset(request.get("gone", [])))
+    number = request.get("number")
+    for name, arguments in request["ops"]:
+        begin = time.monotonic()
+        try:
+            if name == "stage":
+                hosttool.install(hosttool.own_sources())
+                if arguments.get("archive") and os.path.exists(arguments["archive"]):
+                    releases.unpack(arguments["archive"])
+                result = app.stage(arguments)
+                number = result["generation"]
+            elif name == "finish":
+                with app.step("weigh", number):
+                    app.finish(number, app.record(number))
+                result = {}
+            elif name == "heal":
+                with app.lock.alone(app.run, "heal", app.gone):
+                    result = {"healed": app.heal()}
+            elif name == "rollback":
+                result = app.rollback(arguments.get("to"))
+            elif name == "remove":
+                app.remove()
+                result = {}
+            else:
+                result = getattr(app, name)(number)
+        except instances.StepFailed as error:
+            say({"op": name, "failed": f"{error.phase}: {error.cause}", "phase": error.phase, "number": number})
+            return 1
+        except lock.Busy as error:
+            say({"op": name, "failed": str(error), "phase": "lock", "busy": True, "number": number})
+            return 1
+        except Exception as error:  # an error of the engine itself: the bench must see it whole
+            say({"op": name, "failed": f"unexpected {type(error).__name__}: {error}", "phase": "internal",
+                 "traceback": traceback.format_exc(), "number": number})  # fmt: skip
+            return 2
+        keep = {key: value for key, value in result.items() if key not in ("evidence", "plan")}
+        say({"op": name, "number": number, "seconds": round(time.monotonic() - begin, 2), **keep})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Requests lost in promotes and reverts, per worker class: new and kept connections, long requests, slow clients."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from headcount_scripts.console import ScriptError
+
+from . import _engine
+from ._common import Bench, Cell, Lab, Report, markdown_table
+
+MINUTES = 60.0
+QUICK_MINUTES = 12.0
+CLASSES = ("sync", "gthread", "gevent", "eventlet")
+HOSTS = {"bookworm": "sa:1:1500m:bookworm", "trixie": "sb:1:1500m:trixie"}
+APP = "shop"
+UNIX = "/run/shop.sock"
+NEW_EVERY = 3
+"""Of so many switches one is the promote of a generation that was never live; the others go back and forth."""
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "sync": {"workers": 10},
+    "gthread": {"threads": 32, "worker_connections": 96, "keepalive": 5},
+    "gevent": {"keepalive": 5},
+    "eventlet": {"keepalive": 5},
+}
+"""Keep-alive is on wherever the class can do it, which the planner would not always choose."""
+
+ARMS: tuple[dict[str, Any], ...] = (
+    {"name": "new", "kind": "close", "rate": 200, "paths": ["/wait?ms=5"]},
+    {"name": "kept", "kind": "keep", "rate": 90, "paths": ["/wait?ms=5", "/version"]},
+    {"name": "long", "kind": "close", "rate": 1.5, "paths": ["/wait?ms=3000"]},
+    {"name": "slow", "kind": "trickle", "rate": 0.5, "paths": ["/wait?ms=5"]},
+)
+TOLD = {
+    "new": "a new connection for each request",
+    "kept": "connections that are kept and used again",
+    "long": "requests of 3 s",
+    "slow": "clients that pause for 1.5 s within the request",
+}
+
+
+def cells(quick: bool) -> list[Cell]:
+    """Each class over TCP and over a unix socket, with switches and calm for the same time."""
+    found = []
+    for name in CLASSES:
+        for listen, requests, switches in (("tcp", 50_000, 30), ("unix", 20_000, 10)):
+            if quick:
+                requests, switches = 4_000, 3  # noqa: PLW2901
+            for mode in ("switches", "calm"):
+                inputs = {"version": 2, "class": name, "listen": listen, "requests": requests,
+                          "switches": switches if mode == "switches" else 0}  # fmt: skip
+                found.append(Cell(f"{name}/{listen}/{mode}", inputs))
+    return found
+
+
+def measure(bench: Bench) -> None:
+    """Two hosts of one core each; each takes the next cell."""
+    with bench.lab(list(HOSTS.values())) as lab:
+        bench.run(lambda cell, host: run_cell(lab, host, cell.inputs), lanes=lab.hosts)
+
+
+def run_cell(lab: Lab, host: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Deploys the class, lets the users ask, and switches all the while."""
+    engine = _engine.Engine(lab, host, _engine.wheel_cache())
+    engine.push()
+    engine.steps(APP, "remove")
+    listen = f"unix:{UNIX}" if inputs["listen"] == "unix" else "0.0.0.0:8000"
+    declared = {"worker_class": inputs["class"], "concurrency": 30, "listen": listen, "verify_seconds": 0.5,
+                "settings": SETTINGS[inputs["class"]]}  # fmt: skip
+    for release in ("g1", "g2"):
+        _deploy(engine, declared, release)
+    total_rate = sum(arm["rate"] for arm in ARMS)
+    seconds = inputs["requests"] / total_rate + 3
+    address: Any = UNIX if inputs["listen"] == "unix" else [lab.addresses[host], 8000]
+    switches: list[dict[str, Any]] = []
+    with engine.users(address, ARMS, inside=inputs["listen"] == "unix") as users:
+        begin = time.monotonic()
+        while time.monotonic() - begin < seconds or len(switches) < inputs["switches"]:
+            if not inputs["switches"]:
+                time.sleep(1.0)
+                continue
+            at = time.time()
+            if len(switches) % NEW_EVERY == NEW_EVERY - 1:
+                _deploy(engine, declared, f"g{len(switches) + 3}")
+                kind = "promote"
+            else:
+                done = engine.steps(APP, "rollback")
+                if "failed" in done[-1]:
+                    raise ScriptError(f"the rollback failed: {done[-1]['failed']}")
+                kind = "revert"
+            switches.append({"kind": kind, "at": at, "seconds": round(time.time() - at, 2)})
+            if time.monotonic() - begin > 4 * seconds:
+                raise ScriptError(f"only {len(switches)} switches in {4 * seconds:.0f} s")
+        length = time.monotonic() - begin
+    state = engine.status(APP)
+    return summary(users.rows, length) | {
+        "switches": len(switches),
+        "promotes": sum(one["kind"] == "promote" for one in switches),
+        "switch_seconds": sorted(one["seconds"] for one in switches),
+        "healthy": bool(state.get("healthy") and state.get("intact") and not state.get("leftovers")),
+        "settings": {
+            key: state["live"]["plan"]["settings"][key]["value"] for key in ("workers", "threads", "keepalive")
+        }
+        if state.get("live")
+        else {},
+        "suite": next((suite for suite, spec in HOSTS.items() if spec.startswith(f"{host}:")), ""),
+    }
+
+
+def _deploy(engine: _engine.Engine, declared: Mapping[str, Any], release: str) -> None:
+    app = _engine.shop(APP, **declared, environment={"SHOP_RELEASE": release})
+    done = engine.steps(APP, ("stage", engine.request(app)), "finish", "promote")
+    if "failed" in done[-1]:
+        raise ScriptError(f"the deployment of {release} failed: {done[-1]['failed']}")
+
+
+def summary(rows: Sequence[Sequence[Any]], seconds: float) -> dict[str, Any]:
+    """Counts and latencies of the users' rows (see _client.py)."""
+    bad = _engine.failures(rows)
+    arms = {}
+    for arm in ARMS:
+        own = sorted(float(row[2]) for row in rows if row[0] == arm["name"])
+        if own:
+            arms[arm["name"]] = {
+                "requests": len(own),
+                "failed": sum(row[0] == arm["name"] for row in bad),
+                "p50_ms": own[len(own) // 2],
+                "p99_ms": own[min(len(own) - 1, int(0.99 * len(own)))],
+                "p999_ms": own[min(len(own) - 1, int(0.999 * len(own)))],
+                "longest_ms": own[-1],
+            }
+    return {
+        "requests": len(rows),
+        "failed": len(bad),
+        "reset": sum("Reset" in str(row[4]) for row in bad),
+        "why": dict(Counter(f"{row[3]} {row[4]}" for row in bad).most_common(5)),
+        "examples": [list(row) for row in bad[:10]],
+        "releases": len({row[4] for row in rows if row[3] == 200 and row[4]}),
+        "seconds": round(seconds, 1),
+        "arms": arms,
+    }
+
+
+def pause_ms(value: Mapping[str, Any]) -> float:
+    """The longest latency of the short requests on new and kept connections, from when the request was due."""
+    return max(float(value["arms"][name]["longest_ms"]) for name in ("new", "kept") if name in value["arms"])
+
+
+def report(bench: Bench) -> Report:
+    """A table of the classes, and what was missed."""
+    results = {name: result.value for name, result in bench.results().items()}
+    rows, missed, data = [], [], {}
+    for name in CLASSES:
+        requests = switches = failed = reset = 0
+        pauses, calm = [], []
+        for listen in ("tcp", "unix"):
+            value = results.get(f"{name}/{listen}/switches")
+            still = results.get(f"{name}/{listen}/calm")
+            if value is None:
+                continue
+            data[f"{name}/{listen}"] = {"switches": value, "calm": still}
+            requests += value["requests"]
+            switches += value["switches"]
+            failed += value["failed"]
+            reset += value["reset"]
+            pauses.append(pause_ms(value))
+            middle = value["switch_seconds"][len(value["switch_seconds"]) // 2]
+            calm_text = ""
+            if still is not None:
+                calm.append(pause_ms(still))
+                calm_text = f"{pause_ms(still):.0f} ms ({still['requests']}, {still['failed']} failed)"
+            rows.append([name, listen, value["requests"], f"{value['switches']} ({value['promotes']})", value["failed"],
+                         value["reset"], f"{pause_ms(value):.0f} ms", calm_text,
+                         f"{max(arm['p99_ms'] for key, arm in value['arms'].items() if key in ('new', 'kept')):.0f} ms",
+                         f"{middle:.1f} s"])  # fmt: skip
+            if not value["healthy"]:
+                missed.append(f"{name}/{listen}: the host was not healthy and clean afterwards")
+            if still is not None and still["failed"]:
+                missed.append(f"{name}/{listen}: {still['failed']} requests failed without any switch")
+        if not requests:
+            continue
+        data[name] = {"requests": requests, "switches": switches, "failed": failed, "reset": reset,
+                      "longest_pause_ms": max(pauses), "calm_longest_ms": max(calm, default=None)}  # fmt: skip
+        if failed:
+            missed.append(f"{name}: {failed} of {requests} requests failed in {switches} switches")
+        if not bench.quick and (requests < 50_000 or switches < 30):
+            missed.append(f"{name}: only {requests} requests and {switches} switches of 50,000 and 30")
+    return Report("Requests lost in promotes and reverts", _markdown(rows, missed, results), data, missed=missed)
+
+
+def _markdown(rows: Sequence[Sequence[object]], missed: Sequence[str], results: Mapping[str, Any]) -> str:
+    header = ["class", "listens on", "requests", "switches (promotes)", "failed", "reset", "longest pause",
+              "without switches, same length", "p99", "a switch takes"]  # fmt: skip
+    arms = "\n".join(f"- {arm['rate']:g}/s {TOLD[arm['name']]} (`{'`, `'.join(arm['paths'])}`)" for arm in ARMS)
+    total = sum(value["requests"] for name, value in results.items() if name.endswith("/switches"))
+    lost = sum(value["failed"] for name, value in results.items() if name.endswith("/switches"))
+    done = sum(value["switches"] for name, value in results.items())
+    verdict = "Missed:\n\n" + "\n".join(f"- {one}" for one in missed) if missed else "Every stated figure is reached."
+    return f"""\
+{total} requests through {done} promotes and reverts: **{lost} failed**.
+
+{markdown_table(header, rows, right=range(2, 10))}
+
+{verdict}
+
+One host of one core for each row, Debian 12 or 13; the users are on another core (TCP), or on the host itself (unix
+socket). Every request is due at a time of its own, so that a pause is seen by all that fall into it:
+
+{arms}
+
+A failure is anything but an answer with 2xx or 3xx within 15 s: a refused or reset connection, one that ends before the
+answer, also a kept connection on which a request was sent. Sync workers keep no connections. The longest pause is the
+longest latency of the short requests on new and kept connections, from when a request was due; beside it the same
+figure of a run of the same length without switches, which says what of it is the machine's. Every third switch is the
+promote of a new generation, staged meanwhile; the others go back and forth between good ones
+(`headcount-rollback`). A switch takes as long as the longest request in flight (3 s here) and what verifies the new
+generation (0.5 s here).
+"""
