@@ -11,6 +11,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any, Callable, Mapping, Sequence
 
+from ..module_utils import _hardware as hardware
 from ..module_utils._plantypes import Plan, PlanError, Policy
 from . import _planning as planning
 
@@ -143,7 +144,7 @@ def plan_for(
         name = str(app["name"])
         state = states[name]
         live = state.get("live") or None
-        settled = planning.settle(facts, (live or {}).get("facts"))
+        settled = hardware.settle(facts, (live or {}).get("facts"))
         others = [other for other in apps if other["name"] != name]
         parts = planning.digest_parts(
             app,
@@ -155,11 +156,11 @@ def plan_for(
             asdict(policy),
             PLANNER,
         )
-        changed = planning.changed_parts(planning.split_parts((live or {}).get("digest")), parts)
+        changed = planning.changed_parts(hardware.split_parts((live or {}).get("digest")), parts)
         planned = AppPlan(
             name,
             planning.NOTHING,
-            digest=planning.join_parts(parts),
+            digest=hardware.join_parts(parts),
             source_id=source_ids.get(name, ""),
             live=compact_live(state),
             listen=str(app["listen"]),

@@ -11,13 +11,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Final, Iterable, Mapping, Sequence
 
-from ..module_utils._declaration import digest, public_digest
-
-MEMORY_BAND: Final = 0.05
-"""Memory that differs by less than this share is the same: kernels take a little more or less at each boot."""
-
-CORES_BAND: Final = 0.05
-"""Cores that differ by less than this are the same: quotas are rounded."""
+from ..module_utils._declaration import public_digest
+from ..module_utils._hardware import fact_parts, number, part_digest
 
 NOTHING: Final = "none"
 DEPLOY: Final = "deploy"
@@ -26,45 +21,6 @@ REFUSE: Final = "refuse"
 
 _HARDWARE_PARTS: Final = ("cores", "memory", "platform", "limits", "neighbours", "fleet", "policy", "planner")
 _DECLARED_PARTS: Final = ("declared", "secrets", "source")
-
-
-@dataclass(frozen=True)
-class Settled:
-    """Facts to plan with, and in words what has changed since the live generation was planned."""
-
-    facts: dict[str, Any]
-    changes: list[str] = field(default_factory=list)
-
-
-def settle(found: Mapping[str, Any], stored: Mapping[str, Any] | None) -> Settled:
-    """The facts to plan with: those of the live generation (`stored`) where the host differs from them by noise only.
-
-    Otherwise a host whose memory is 3 MiB less after each boot would be planned anew each time. The stored ones stay
-    the yardstick, so that a slow creep is seen once it is out of the band.
-    """
-    facts = dict(found)
-    if not stored:
-        return Settled(facts)
-    changes = []
-    was, now = float(stored["cores"]["effective"]), float(found["cores"]["effective"])
-    if abs(was - now) <= CORES_BAND:
-        facts["cores"] = stored["cores"]
-    else:
-        changes.append(f"cores {number(was)} -> {number(now)} ({found['cores'].get('limited_by', 'host')})")
-    was, now = float(stored["memory"]["effective_mib"]), float(found["memory"]["effective_mib"])
-    if abs(was - now) <= MEMORY_BAND * was:
-        facts["memory"] = {**found["memory"], **stored["memory"]}
-    else:
-        limited_by = found["memory"].get("limited_by", "host")
-        changes.append(f"memory {number(was)} -> {number(now)} MiB ({limited_by})")
-    for label, one in (("Python", ("python", "version")), ("C library", ("platform", "libc"))):
-        before, after = stored.get(one[0], {}).get(one[1]), found[one[0]].get(one[1])
-        if before != after:
-            changes.append(f"{label} {before} -> {after}")
-    for label, key in (("open files allowed", "nofile_max"), ("net.core.somaxconn", "somaxconn")):
-        if stored.get(key) != found.get(key):
-            changes.append(f"{label} {stored.get(key)} -> {found.get(key)}")
-    return Settled(facts, changes)
 
 
 def digest_parts(
@@ -87,27 +43,12 @@ def digest_parts(
         "declared": public_digest(app, "source"),
         "secrets": secrets,
         "source": source_id,
-        "cores": [facts["cores"].get(key) for key in ("effective", "physical", "logical")],
-        "memory": facts["memory"]["effective_mib"],
-        "platform": [facts["python"]["version"], facts["platform"]["machine"], facts["platform"]["libc"]],
-        "limits": [facts.get("nofile_max"), facts.get("somaxconn")],
         "neighbours": {other["name"]: other["share"] for other in others},
         "fleet": hosts if shared else None,
         "policy": dict(policy),
         "planner": planner,
     }
-    return {name: digest(value)[:16] for name, value in parts.items()}
-
-
-def join_parts(parts: Mapping[str, str]) -> str:
-    """The digest of a generation: all parts in one word, so that a later run can say which of them changed."""
-    return ",".join(f"{name}:{parts[name]}" for name in sorted(parts))
-
-
-def split_parts(joined: str | None) -> dict[str, str]:
-    """The inverse of join_parts(); empty for anything else."""
-    pairs = [part.split(":", 1) for part in (joined or "").split(",")]
-    return {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
+    return {**{name: part_digest(value) for name, value in parts.items()}, **fact_parts(facts)}
 
 
 _PART_WORDS: Final = {
@@ -292,11 +233,3 @@ def host_facts_line(facts: Mapping[str, Any]) -> str:
         f"{str(system.get('id', 'linux')).capitalize()} {system.get('version_id', '')}".rstrip()
         + f", Python {facts['python']['version']}"
     )
-
-
-def number(value: Any) -> str:
-    """A number without needless digits."""
-    figure = float(value)
-    if math.isinf(figure):
-        return "unlimited"
-    return str(int(figure)) if figure.is_integer() else f"{figure:.2f}".rstrip("0").rstrip(".")

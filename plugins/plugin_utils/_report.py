@@ -10,8 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Iterable, Mapping, Sequence
 
+from ..module_utils._hardware import number
 from ._hostplan import FAILED, OK, UNREACHABLE, AppPlan, HostPlan
-from ._planning import NOTHING, number, values
+from ._planning import NOTHING, values
 from ._plantable import size_words
 from ._text import listed, plural, table
 
