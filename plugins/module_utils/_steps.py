@@ -137,29 +137,36 @@ class AppOnHost:
             )
             planning = with_release(request["planning"], self.name, self.layout.release(release["id"]), app)
             plan, _ = replan(planning, self.name)
-            known = ledger.highest_generation(ledger.read(self.layout.ledger))
-            number = max([known, *generations.numbers(self.layout)]) + 1
+            number = self.next_number()
+        record = {
+            "release": release["id"],
+            "app": {**app, "environment": {}, "secrets": {}},
+            "plan": plan,
+            "planning": planning,
+            "digest": request["digest"],
+            "source_id": request["source_id"],
+        }
+        self.lay_down(number, record, environment_file(app["environment"], request["secrets"]))
+        return {"generation": number, "release": release["id"], "built": built, "healed": healed}
+
+    def next_number(self) -> int:
+        """The number of the next generation; none is ever used twice."""
+        known = ledger.highest_generation(ledger.read(self.layout.ledger))
+        return max([known, *generations.numbers(self.layout)]) + 1
+
+    def lay_down(self, number: int, record: dict[str, Any], environment: str) -> None:
+        """A step: lay down generation `number` beside the live one, unfinished; `environment` is its root-only file.
+
+        `record`: release, app (without environment and secrets), plan, planning, digest, source_id.
+        """
         with self.step("stage", number):
-            generations.begin(self.layout, number, release["id"])
-            write_file(
-                self.layout.environment(number), environment_file(app["environment"], request["secrets"]), mode=0o600
-            )
-            record = {
-                "number": number,
-                "created": ledger.now_text(self.clock),
-                "release": release["id"],
-                "app": {**app, "environment": {}, "secrets": {}},
-                "plan": plan,
-                "planning": planning,
-                "digest": request["digest"],
-                "source_id": request["source_id"],
-                "run": self.run.to_dict(),
-            }
-            self._lay_down(number, record)
+            generations.begin(self.layout, number, record["release"])
+            write_file(self.layout.environment(number), environment, mode=0o600)
+            made = {"number": number, "created": ledger.now_text(self.clock), "run": self.run.to_dict()}
+            self._lay_down(number, {**record, **made})
             generations.link_units(self.layout, number)
             self.systemd.reload()
-            self.log("staged", generation=number, release=release["id"])
-        return {"generation": number, "release": release["id"], "built": built, "healed": healed}
+            self.log("staged", generation=number, release=record["release"])
 
     def _check_home(self) -> None:
         """systemd reads the units of the live generation at boot, before other file systems are mounted."""
