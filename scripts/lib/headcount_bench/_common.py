@@ -180,7 +180,7 @@ class Lab:
                     entry = tarfile.TarInfo(name.lstrip("/"))
                     entry.size, entry.mode, entry.mtime = len(content), mode, int(time.time())
                     tar.addfile(entry, io.BytesIO(content))
-        podman("cp", "--archive=false", "-", f"{self.container(host)}:/", stdin=buffer.getvalue())
+        podman("exec", "-i", self.container(host), "tar", "-C", "/", "-xf", "-", stdin=buffer.getvalue())
 
 
 def _plain(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:

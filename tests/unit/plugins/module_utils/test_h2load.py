@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import resource
 import sys
 from pathlib import Path
@@ -315,6 +316,22 @@ def test_processes_run_side_by_side_and_are_read(tmp_path: Path) -> None:
     assert (good.code, good.stdout, good.log, good.timed_out) == (3, "said\n", "row", False)
     assert good.cpu_seconds > 0
     assert absent.error == "no-such-program-here: No such file or directory"
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_the_generator_goes_before_others_where_that_is_allowed(
+    allowed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def setpriority(which: int, who: int, value: int) -> None:
+        asked.append(value)
+        if not allowed:
+            raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "setpriority", setpriority)
+    (ended,) = h2.run_processes([launch(tmp_path, "a", "print('ran')")])
+    assert (ended.code, ended.stdout, asked) == (0, "ran\n", [-10])
 
 
 def test_a_process_that_overruns_is_killed_with_its_group(tmp_path: Path) -> None:
