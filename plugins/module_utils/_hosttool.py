@@ -6,16 +6,18 @@ from __future__ import annotations
 
 import argparse
 import getpass
+import hashlib
 import json
 import os
 import secrets
+import shutil
 import socket
 import sys
 from typing import Any
 
 from . import _generations as generations
 from . import _ledger as ledger
-from ._files import make_directory, write_file
+from ._files import make_directory, replace_link, write_file
 from ._instances import StepFailed
 from ._lock import Busy, Run
 from ._paths import TOOL, Layout, installed_apps
@@ -39,18 +41,28 @@ def this_run() -> Run:
 
 
 def install(sources: dict[str, str], root: str = "/", python: str = sys.executable) -> bool:
-    """Put the host tool on this host: {module name: source} of this package. True when anything changed."""
-    package = os.path.join(root, TOOL, "headcount")
+    """Put the host tool on this host: {module name: source} of this package. True when anything changed.
+
+    Each version has a folder of its own, named by its content, and one rename of `current` moves to it: killed at any
+    instruction, the host has one whole tool. The version before stays, for a command that is running.
+    """
+    top = os.path.join(root, TOOL)
+    files = {**sources, "__init__": ""}
+    version = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()[:16]
+    package = os.path.join(top, version, "headcount")
     make_directory(package)
-    changed = False
-    for name, text in sorted({**sources, "__init__": ""}.items()):
+    for name, text in sorted(files.items()):
         path = os.path.join(package, f"{name}.py")
         if _read(path) != text:
             write_file(path, text)
-            changed = True
+    before = _target(os.path.join(top, "current"))
+    changed = replace_link(os.path.join(top, "current"), version)
+    for name in os.listdir(top):
+        if changed and name not in (version, before, "current"):
+            shutil.rmtree(os.path.join(top, name), ignore_errors=True)
     directory = os.path.join(root, "usr/local/sbin")
     make_directory(directory)
-    tool = "/" + TOOL
+    tool = f"/{TOOL}/current"
     for command, arguments, what in (
         ("headcount", "", "What Headcount knows of this host's apps."),
         ("headcount-rollback", "rollback ", "Goes back to an earlier generation."),
@@ -61,6 +73,13 @@ def install(sources: dict[str, str], root: str = "/", python: str = sys.executab
             write_file(path, text, 0o755)
             changed = True
     return changed
+
+
+def _target(link: str) -> str | None:
+    try:
+        return os.readlink(link)
+    except OSError:
+        return None
 
 
 def _read(path: str) -> str | None:
@@ -77,10 +96,11 @@ def own_sources() -> dict[str, str]:
     found = {}
     for name, module in sorted(sys.modules.items()):
         if name.startswith(package + ".") and "." not in name[len(package) + 1 :]:
-            loader = getattr(getattr(module, "__spec__", None), "loader", None)
+            loader: Any = getattr(getattr(module, "__spec__", None), "loader", None)
             source = loader.get_source(name) if hasattr(loader, "get_source") else None
             if source is not None:
                 found[name[len(package) + 1 :]] = source
+    found.pop("_wiring", None)  # it is about Ansible, which the host need not have
     return found
 
 

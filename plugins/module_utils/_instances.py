@@ -89,12 +89,14 @@ class Instances:
             self.systemd.reload()
 
     def wait_ready(self, service: str, socket_path: str, health: dict[str, Any], begin: float) -> float:
-        """Wait until the instance answers its health check; returns the seconds since `begin` (epoch seconds).
+        """Wait until the instance answers its health check; returns how many seconds that took.
 
-        Readiness is an HTTP answer: systemd's READY=1 is sent before the workers have imported the app.
+        `begin` (epoch seconds) is where its log begins. Readiness is an HTTP answer: systemd's READY=1 is sent before
+        the workers have imported the app. Time is taken from the monotonic clock: the host's may jump.
         """
         limit = float(health["boot_seconds"])
-        deadline = self.monotonic() + limit
+        started = self.monotonic()
+        deadline = started + limit
         last = f"GET {health['path']} got no answer"
         while True:
             state = self.systemd.state(service)
@@ -105,9 +107,9 @@ class Instances:
                 answer = get(socket_path, health["path"], float(health["timeout_seconds"]))
                 reason = unhealthy(answer, health)
                 if reason is None:
-                    return self.clock() - begin
+                    return self.monotonic() - started
                 last = reason
-            elif state.active == "inactive" and self.clock() - begin > 2.0:
+            elif state.active == "inactive" and self.monotonic() - started > 2.0:
                 raise StepFailed("start", self.why_dead(service, begin))
             if self.monotonic() >= deadline:
                 cause = first_cause(self.systemd.journal(service, begin))
@@ -169,7 +171,8 @@ class Instances:
         health = app["health"]
         first = self.systemd.state(service)
         begin = self.clock()
-        deadline = self.monotonic() + seconds
+        started = self.monotonic()
+        deadline = started + seconds
         public, path = local_address(app["listen"]), app["load"]["paths"][0]
         asked = 0
         while True:
@@ -190,7 +193,7 @@ class Instances:
                     raise StepFailed("verify", f"GET {path['path']} on {app['listen']} {what}")
             asked += 1
             if self.monotonic() >= deadline:
-                return {"checks": asked, "seconds": round(self.clock() - begin, 1)}
+                return {"checks": asked, "seconds": round(self.monotonic() - started, 1)}
             self.sleep(0.25)
 
     def same_address(self, one: int, other: int) -> bool:
@@ -217,10 +220,14 @@ class Instances:
                 return self._switch_shared(old, new, app, verify_seconds)
             return self._switch_address(old, new, app, verify_seconds)
         except (StepFailed, SystemdError, OSError) as error:
-            self.restore(old, new)
-            if isinstance(error, StepFailed):
-                raise
-            raise StepFailed("promote", str(error)) from error
+            failure = error if isinstance(error, StepFailed) else StepFailed("promote", str(error))
+            try:
+                self.restore(old, new)
+            except (StepFailed, SystemdError, OSError) as second:
+                failure = StepFailed(
+                    failure.phase, f"{failure.cause}; and the way back failed: {second}", failure.evidence
+                )
+            raise failure from error
 
     def _switch_shared(self, old: int, new: int, app: dict[str, Any], verify_seconds: float) -> dict[str, Any]:
         boot = self.join(new, app["health"])

@@ -3,12 +3,16 @@
 """The host's append-only history of an app: one JSON object a line, oldest first.
 
 A line is written with one write(2) on a descriptor opened for appending and is fsynced before the call returns.
+Beside the ledger lies a reserve of some KiB, which is given back to a full disk so that the event that tells of it
+can still be written.
 A power cut can leave at most one torn last line; readers pass over it, and the next append closes it with a
 newline first, so that no later line is lost to it.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 from datetime import datetime, timezone
@@ -30,6 +34,9 @@ EVENTS = (
 )
 
 
+RESERVE_BYTES = 64 * 1024
+
+
 def now_text(clock: Callable[[], float] | None = None) -> str:
     """The time in UTC as ISO 8601 with milliseconds."""
     moment = datetime.now(timezone.utc) if clock is None else datetime.fromtimestamp(clock(), timezone.utc)
@@ -46,18 +53,49 @@ def append(path: str, event: str, /, **fields: Any) -> dict[str, Any]:
     entry = {"time": now_text(), "event": event, **{key: value for key, value in fields.items() if value is not None}}
     line = json.dumps(entry, sort_keys=False, separators=(",", ":"), default=str).encode() + b"\n"
     created = not os.path.exists(path)
+    try:
+        _write(path, line)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not os.path.exists(_reserve(path)):
+            raise
+        os.unlink(_reserve(path))
+        _write(path, line)
+    else:
+        _keep_reserve(path)
+    if created:
+        fsync_directory(os.path.dirname(path))
+    return entry
+
+
+def _write(path: str, line: bytes) -> None:
     handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         size = os.fstat(handle).st_size
         if size and os.pread(handle, 1, size - 1) != b"\n":
             line = b"\n" + line
-        os.write(handle, line)
+        if os.write(handle, line) != len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
         os.fsync(handle)
     finally:
         os.close(handle)
-    if created:
-        fsync_directory(os.path.dirname(path))
-    return entry
+
+
+def _reserve(path: str) -> str:
+    return f"{path}.reserve"
+
+
+def _keep_reserve(path: str) -> None:
+    """Make the reserve when it is not there and the disk has room for it."""
+    if os.path.exists(_reserve(path)):
+        return
+    with contextlib.suppress(OSError):
+        handle = os.open(_reserve(path), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.posix_fallocate(handle, 0, RESERVE_BYTES)
+        except OSError:
+            os.unlink(_reserve(path))
+        finally:
+            os.close(handle)
 
 
 def read(path: str, last: int | None = None) -> list[dict[str, Any]]:
@@ -75,6 +113,17 @@ def read(path: str, last: int | None = None) -> list[dict[str, Any]]:
     except FileNotFoundError:
         return []
     return entries if last is None else entries[-last:]
+
+
+def last_live(entries: list[dict[str, Any]]) -> int | None:
+    """The generation that was made live last, by the ledger; None when none was, or the app was removed since."""
+    for entry in reversed(entries):
+        if entry.get("event") in ("promoted", "rolled_back", "reverted"):
+            number = entry.get("to")
+            return number if isinstance(number, int) else None
+        if entry.get("event") == "removed":
+            return None
+    return None
 
 
 def highest_generation(entries: list[dict[str, Any]]) -> int:

@@ -91,6 +91,12 @@ def _leftovers(layout: Layout, systemd: Systemd, number: int | None, known: list
     found = [f"{unit} runs" for unit in instances.candidate_running()]
     found += [f"{unit} runs, but is not live" for one, unit in instances.running().items() if one != number]
     found += [f"generation {one.number} is unfinished" for one in known if one.status == "unfinished"]
+    recorded = number is None or (
+        ledger.last_live(ledger.read(layout.ledger)) == number
+        and all(one.status == "good" for one in known if one.number == number)
+    )
+    if not recorded:
+        found.append(f"generation {number} is live, but the run that made it live could not write that down")
     return found
 
 
@@ -103,10 +109,11 @@ def _lease(layout: Layout) -> dict[str, Any] | None:
 
 
 def _last_failure(layout: Layout) -> dict[str, Any] | None:
+    entry: dict[str, Any]
     for entry in reversed(ledger.read(layout.ledger, last=50)):
-        if entry["event"] == "failed":
+        if entry.get("event") == "failed":
             return entry
-        if entry["event"] in ("promoted", "rolled_back"):
+        if entry.get("event") in ("promoted", "rolled_back"):
             return None
     return None
 

@@ -35,6 +35,9 @@ from ._units import environment_file, render
 from ._users import UserError, ensure_user
 from ._weigh import NotMeasured, Unit, weigh
 
+PROMOTE_MIB = 4
+"""Free room (MiB) that a promote wants to see before it begins."""
+
 
 @dataclass
 class AppOnHost:
@@ -106,12 +109,44 @@ class AppOnHost:
         generations.link_units(self.layout, number)
         states = self.systemd.states(public, self.layout.service_unit(number))
         if not states[public].running or not states[self.layout.service_unit(number)].running:
-            self.instances.restore(number, None)
-            did.append(f"started the live generation {number}")
+            did.append(self._start_live(number))
         for other in sorted(set(running) - {number}):
             self.instances.leave(other)
             did.append(f"stopped generation {other}, which is not live")
+        did += self._complete_promote(number)
         return did
+
+    def _start_live(self, number: int) -> str:
+        """Start the live generation and wait for it. One that does not come up must not hinder the next deployment."""
+        health = (generations.record(self.layout, number).get("app") or {}).get("health")
+        begin = self.clock()
+        try:
+            self.instances.restore(number, None)
+            if health:
+                service = self.layout.service_unit(number)
+                self.instances.wait_ready(service, self.layout.private_socket(number), health, begin)
+        except (StepFailed, SystemdError) as error:
+            return f"tried to start the live generation {number}, which does not come up: {error}"
+        return f"started the live generation {number}"
+
+    def _complete_promote(self, number: int) -> list[str]:
+        """Write down what a run could not that ended (killed, disk full) after it had made `number` live."""
+        status = generations.describe(self.layout, number).status
+        before = ledger.last_live(ledger.read(self.layout.ledger))
+        if (status == "good" and before == number) or not generations.record(self.layout, number):
+            return []
+        if not self._answers(number):
+            return []
+        if before != number:
+            self.log(
+                "rolled_back" if status == "good" else "promoted",
+                **{"from": before, "to": number},
+                release=self.record(number)["release"],
+                completed="the run that made it live ended before it could write that down",
+            )
+        generations.set_outcome(self.layout, number, "good")
+        self.write_local_fact()
+        return [f"wrote down that generation {number} was made live"]
 
     # -- stage --------------------------------------------------------------------------------------------------------
 
@@ -297,22 +332,43 @@ class AppOnHost:
             wrong = generations.problems(self.layout, number)
             if wrong:
                 raise StepFailed("promote", f"generation {number} is not what was tried: {wrong[0]}")
-            seen = self.instances.switch(old, number, record["app"], float(record["app"]["verify_seconds"]))
-            generations.set_outcome(self.layout, number, "good")
+            self._check_room()
             before = generations.record(self.layout, old) if old is not None else {}
-            self.log(
-                "promoted",
-                **{"from": old, "to": number},
-                release=record["release"],
-                plan_changes=plan_changes(before.get("plan"), record["plan"]),
-                verdict=(verdict or {}).get("outcome"),
-                evidence=(verdict or {}).get("cause"),
-                verified=seen,
-            )
-            self.write_local_fact()
-            pruned = self.prune(old)
-            self.lock.release(self.run)
-        return {"from": old, "to": number, "verified": seen, "pruned": pruned}
+            seen = self.instances.switch(old, number, record["app"], float(record["app"]["verify_seconds"]))
+            # It is live and verified: what goes wrong from here on is told, and is made up for by the next heal.
+            pruned: list[int] = []
+            untold: list[str] = []
+            try:
+                self.log(
+                    "promoted",
+                    **{"from": old, "to": number},
+                    release=record["release"],
+                    plan_changes=plan_changes(before.get("plan"), record["plan"]),
+                    verdict=(verdict or {}).get("outcome"),
+                    evidence=(verdict or {}).get("cause"),
+                    verified=seen,
+                )
+                generations.set_outcome(self.layout, number, "good")
+                self.write_local_fact()
+                pruned = self.prune(old)
+            except (OSError, SystemdError) as error:
+                untold.append(
+                    f"generation {number} is live, but not all of it could be written down: {sentence(error)}"
+                )
+            with contextlib.suppress(OSError):
+                self.lock.release(self.run)
+        return {"from": old, "to": number, "verified": seen, "pruned": pruned, "untold": untold}
+
+    def _check_room(self) -> None:
+        """A promote writes little, but what it writes is what the next boot goes by: no start on a full disk."""
+        for path in (self.layout.home, self.layout.state):
+            left = os.statvfs(path)
+            free_mib = left.f_bavail * left.f_frsize / 2**20
+            if free_mib < PROMOTE_MIB:
+                raise StepFailed(
+                    "promote",
+                    f"{free_mib:.1f} MiB are free at {path}, and {PROMOTE_MIB} MiB are needed: free some room there",
+                )
 
     def prune(self, predecessor: int | None) -> list[int]:
         """Remove generations and releases that are kept for nothing."""
@@ -431,14 +487,16 @@ class AppOnHost:
                 cause = error.cause if isinstance(error, StepFailed) else sentence(error)
                 self.log("rollback_failed", **{"from": old, "to": target}, cause=cause)
                 raise StepFailed("rollback", f"generation {target} was not kept, {old} stays live: {cause}") from error
-            self.log(event, **{"from": old, "to": target}, release=record["release"], verified=seen)
-            self.write_local_fact()
+            with contextlib.suppress(OSError):
+                # It serves; what cannot be written down on a full disk is made up for by the next heal.
+                self.log(event, **{"from": old, "to": target}, release=record["release"], verified=seen)
+                self.write_local_fact()
         return {"from": old, "to": target, "verified": seen, "healed": healed}
 
     # -- remove -------------------------------------------------------------------------------------------------------
 
-    def remove(self) -> None:
-        """Take the app off this host: instances, units, releases, generations. The ledger stays."""
+    def remove(self) -> dict[str, Any]:
+        """Take the app off this host: instances, units, releases, generations. The ledger stays. {removed: True}."""
         with self.lock.alone(self.run, "remove", self.gone):
             self.instances.take_down()
             for number in generations.numbers(self.layout):
@@ -447,6 +505,7 @@ class AppOnHost:
             self.systemd.reload()
             self.write_local_fact()
             self.log("removed")
+        return {"removed": True}
 
 
 def sentence(error: BaseException) -> str:
