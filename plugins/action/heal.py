@@ -4,11 +4,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from ..plugin_utils._declared import declaration
+from ..plugin_utils._runs import Notes
 from ..plugin_utils._stepaction import StepAction
 
 
 class ActionModule(StepAction):
-    """The step heal."""
+    """The step heal; what the host is to do at boot is that of the inventory."""
 
     phase = "heal"
     module = "headcount.gunicorn.heal"
+
+    def on_host(
+        self, name: str, run: dict[str, str], gone: list[str], notes: Notes, variables: dict[str, Any]
+    ) -> dict[str, Any]:
+        """One module call."""
+        wanted = declaration(variables, self._templar).variables.get("headcount_retune_at_boot")
+        return self.module_result({"name": name, "run": run, "gone": gone, "retune_at_boot": wanted}, variables)

@@ -44,6 +44,7 @@ class ActionModule(StepAction):
             "digest": planned.digest,
             "source_id": planned.source_id,
             "python": declared.variables["headcount_python"],
+            "retune_at_boot": declared.variables["headcount_retune_at_boot"],
             "run": run,
             "gone": gone,
         }

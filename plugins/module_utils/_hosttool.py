@@ -13,14 +13,16 @@ import secrets
 import shutil
 import socket
 import sys
-from typing import Any
+from typing import Any, Callable
 
+from . import _boot
 from . import _generations as generations
 from . import _ledger as ledger
 from ._files import make_directory, replace_link, write_file
 from ._instances import StepFailed
 from ._lock import Busy, Run
 from ._paths import TOOL, Layout, installed_apps
+from ._retune import retune
 from ._state import app_state
 from ._steps import AppOnHost
 
@@ -126,6 +128,15 @@ def parser() -> argparse.ArgumentParser:
     )
     rollback.add_argument("app")
     rollback.add_argument("generation", nargs="?", type=int, metavar="N")
+    again = commands.add_parser(
+        "retune",
+        help="plan the app for what this host is now, and roll that out here: no network, no controller, no build",
+        description="Plans the live release for what this host is now. A plan that differs from the live one goes the "
+        "way of every rollout: weigh, trial, verdict, promote or keep. Exit status: 0 done or nothing to do, 1 not "
+        "done (what was live is live), 3 another run holds the app.",
+    )
+    again.add_argument("app")
+    commands.add_parser("boot", help="what this host does after each boot: notice that its hardware changed")
     return top
 
 
@@ -146,9 +157,15 @@ def main(arguments: list[str] | None = None, root: str = "/") -> int:
         print("headcount: its state is readable by root only; use sudo", file=sys.stderr)
         return USAGE
     chosen = [wanted] if wanted else apps
-    return {"status": _status, "plan": _plan, "history": _history, "rollback": _rollback}[options.command](
-        options, chosen, root
-    )
+    run = {
+        "status": _status,
+        "plan": _plan,
+        "history": _history,
+        "rollback": _rollback,
+        "retune": _retune,
+        "boot": _at_boot,
+    }[options.command]
+    return run(options, chosen, root)
 
 
 def _status(options: argparse.Namespace, apps: list[str], root: str) -> int:
@@ -199,7 +216,8 @@ def describe(entry: dict[str, Any]) -> str:
     """A ledger entry as one line for people."""
     arrow = f" {entry.get('from') or '-'} -> {entry.get('to')}" if entry.get("to") is not None else ""
     about = f" generation {entry['generation']}" if entry.get("generation") is not None and not arrow else ""
-    detail = entry.get("cause") or entry.get("evidence") or "; ".join(map(str, entry.get("did", [])))
+    listed = entry.get("did") or entry.get("changes") or []
+    detail = entry.get("cause") or entry.get("evidence") or "; ".join(map(str, listed))
     who = f"{entry.get('user')}@{entry.get('controller')}"
     return f"{entry['time']}  {entry.get('app', '')}  {entry['event']}{arrow}{about}  by {who}" + (
         f": {detail}" if detail else ""
@@ -207,15 +225,32 @@ def describe(entry: dict[str, Any]) -> str:
 
 
 def _rollback(options: argparse.Namespace, apps: list[str], root: str) -> int:
+    app = AppOnHost(apps[0], this_run(), root)
+    return _step(
+        lambda: app.rollback(options.generation),
+        lambda done: f"{apps[0]}: generation {done['to']} is live again (it was {done['from']})",
+    )
+
+
+def _retune(options: argparse.Namespace, apps: list[str], root: str) -> int:
+    app = AppOnHost(apps[0], this_run(), root)
+    return _step(lambda: retune(app), lambda done: _boot.tuned_words(apps[0], done))
+
+
+def _at_boot(options: argparse.Namespace, apps: list[str], root: str) -> int:
+    return OK if _boot.check(root) else FAILED
+
+
+def _step(step: Callable[[], dict[str, Any]], words: Callable[[dict[str, Any]], str]) -> int:
+    """Run a step and say what came of it."""
     try:
-        done = AppOnHost(apps[0], this_run(), root).rollback(options.generation)
+        print(words(step()))
     except Busy as error:
         print(f"headcount: {error}", file=sys.stderr)
         return BUSY
     except StepFailed as error:
         print(f"headcount: {error.cause}", file=sys.stderr)
         return FAILED
-    print(f"{apps[0]}: generation {done['to']} is live again (it was {done['from']})")
     return OK
 
 

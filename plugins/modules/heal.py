@@ -28,6 +28,9 @@ options:
     description: Name of the app.
     type: str
     required: true
+  retune_at_boot:
+    description: Whether the host tunes the app again by itself when it boots with other hardware; left alone without.
+    type: bool
   run:
     description: Which run of Headcount this step belongs to; it is written into the lease and the ledger.
     type: dict
@@ -89,6 +92,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils import _settings
 from ..module_utils._instances import StepFailed
 from ..module_utils._state import app_state
 from ..module_utils._wiring import RUN_OPTIONS, app_on_host, finish
@@ -97,7 +101,12 @@ from ..module_utils._wiring import RUN_OPTIONS, app_on_host, finish
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
-        argument_spec={"name": {"type": "str", "required": True}, **RUN_OPTIONS}, supports_check_mode=True
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            "retune_at_boot": {"type": "bool"},
+            **RUN_OPTIONS,
+        },
+        supports_check_mode=True,
     )
     name = module.params["name"]
     if module.check_mode:
@@ -107,6 +116,9 @@ def main() -> None:
     def heal() -> dict[str, Any]:
         with app.step("heal"):
             did = app.heal()
+            wanted = module.params["retune_at_boot"]
+            if wanted is not None and _settings.write(app.layout, {"retune_at_boot": wanted}):
+                did.append(f"at boot with other hardware: {'tunes itself again' if wanted else 'only tells'}")
             state = app_state({"name": name})
             if state["live"] is not None and not state["healthy"]:
                 raise StepFailed("heal", f"the live generation is not healthy: {state['health_detail']}")

@@ -69,8 +69,9 @@ wheels:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils import _hostfacts
-from ..module_utils._paths import installed_apps
+from ..module_utils._paths import Layout, installed_apps
 from ..module_utils._releases import present
+from ..module_utils._settings import retune_at_boot
 from ..module_utils._state import app_state
 
 
@@ -86,7 +87,10 @@ def main() -> None:
     module.exit_json(
         changed=False,
         facts=_hostfacts.read(slice_=module.params["slice"]).to_dict(),
-        apps={app["name"]: app_state(app) for app in module.params["apps"]},
+        apps={
+            app["name"]: {**app_state(app), "retune_at_boot": retune_at_boot(Layout(app["name"]))}
+            for app in module.params["apps"]
+        },
         installed=installed_apps(),
         wheels=sorted(present()),
     )

@@ -65,6 +65,10 @@ options:
     description: Where the host keeps wheels.
     type: path
     default: /var/lib/headcount/wheels
+  retune_at_boot:
+    description: Whether the host tunes the app again by itself when it boots with other hardware.
+    type: bool
+    default: false
   python:
     description: The Python interpreter that releases are built for.
     type: path
@@ -147,7 +151,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils import _hosttool
+from ..module_utils import _boot, _hosttool, _settings
 from ..module_utils._releases import unpack
 from ..module_utils._steps import file_differences
 from ..module_utils._wiring import RUN_OPTIONS, app_on_host, finish
@@ -167,6 +171,7 @@ def main() -> None:
             "release": {"type": "dict", "default": {}},
             "wheels_archive": {"type": "path"},
             "wheels_dir": {"type": "path", "default": "/var/lib/headcount/wheels"},
+            "retune_at_boot": {"type": "bool", "default": False},
             "python": {"type": "path", "default": "/usr/bin/python3"},
             **RUN_OPTIONS,
         },
@@ -180,6 +185,8 @@ def main() -> None:
 
     def stage() -> dict[str, Any]:
         _hosttool.install(_hosttool.own_sources())
+        _boot.install()
+        _settings.write(app.layout, {"retune_at_boot": module.params["retune_at_boot"]})
         if module.params["wheels_archive"]:
             unpack(module.params["wheels_archive"], module.params["wheels_dir"])
         return {**app.stage(module.params), "diff": differences}

@@ -149,6 +149,7 @@ class FleetPlanner:
             ruled_out,
             plan_host,
             address,
+            declared.variables["headcount_retune_at_boot"],
         )
 
     def _address(self, host: str, variables: Mapping[str, Any]) -> str:

@@ -123,11 +123,13 @@ def plan_for(
     verdicts: Mapping[str, Mapping[str, str]],
     plan_host: PlanHost,
     address: str = "",
+    retune_at_boot: bool | None = None,
 ) -> HostPlan:
     """Plan a host that was probed.
 
     `apps`: normalised; `source_ids`, `secrets` (digests) and `verdicts` (which worker classes the libraries rule
-    out) by app name. A plan that cannot be makes the host failed, with the planner's words.
+    out) by app name; `retune_at_boot`: what the host is to do at boot (None: not looked at). A plan that cannot be
+    makes the host failed, with the planner's words.
     """
     facts = dict(probe["facts"])
     result = HostPlan(
@@ -180,7 +182,13 @@ def plan_for(
         if live is not None:
             planned.changes = planning.changes_between(live.get("plan"), planned.plan or {})
         decision = planning.decide(
-            state, changed, settled.changes, planned.changes, circumstances.gone, circumstances.retune
+            state,
+            changed,
+            settled.changes,
+            planned.changes,
+            circumstances.gone,
+            circumstances.retune,
+            _unset(state, retune_at_boot),
         )
         planned.action, planned.reasons, planned.notes = decision.action, decision.reasons, decision.notes
         if decision.action == planning.DEPLOY and not planned.planning:
@@ -189,6 +197,13 @@ def plan_for(
             result.fail(f"{name}: {decision.reasons[0]}")
         planned.drift = drift_of(state, changed, settled.changes, planned)
     return result
+
+
+def _unset(state: Mapping[str, Any], retune_at_boot: bool | None) -> str | None:
+    """What a host that was deployed before does not know yet."""
+    if retune_at_boot is None or bool(state.get("retune_at_boot")) == retune_at_boot:
+        return None
+    return f"headcount_retune_at_boot is {'true' if retune_at_boot else 'false'} now"
 
 
 @dataclass

@@ -104,12 +104,14 @@ def decide(
     plan_changes: Mapping[str, Sequence[Any]],
     gone: Iterable[str] = (),
     retune: bool = False,
+    settings: str | None = None,
 ) -> Decision:
     """What to do about an app.
 
     `state`: of the app, by the probe. `changed`: names of the parts of the digest that differ from the live
     generation's. `hardware_changes`: words for what the host's hardware did. `plan_changes`: {setting: [live, new]}.
-    `retune`: only what the host itself did counts, not what was declared anew.
+    `retune`: only what the host itself did counts, not what was declared anew. `settings`: what the host is to know
+    beside its generations and does not know yet, in words.
     """
     busy = busy_with(state, gone)
     if busy is not None:
@@ -142,6 +144,8 @@ def decide(
         return Decision(HEAL, [f"not healthy: {state.get('health_detail')}"], notes)
     if state.get("leftovers"):
         return Decision(HEAL, [f"left by a run that was cut short: {_first(state['leftovers'])}"], notes)
+    if settings and not retune:
+        return Decision(HEAL, [settings], notes)
     return Decision(NOTHING, notes=notes)
 
 

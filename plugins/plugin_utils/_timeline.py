@@ -50,8 +50,9 @@ def _detail(entry: Mapping[str, Any]) -> str:
     if cause:
         return f"{entry['phase']}: {cause}" if entry.get("phase") else str(cause)
     parts = []
-    if entry.get("did"):
-        parts.append("; ".join(str(item) for item in entry["did"]))
+    for key in ("did", "changes"):
+        if entry.get(key):
+            parts.append("; ".join(str(item) for item in entry[key]))
     if entry.get("verdict"):
         parts.append(str(entry["verdict"]))
     changes = entry.get("plan_changes") or {}
