@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""The part of scripts/bench judge that runs on a lab host: pairs of instances, loaded and judged as a trial does it.
+
+Reads a job (JSON) from standard input and writes what came of it to standard output. A job has several pairs, which run
+side by side. Instances are transient units of systemd with their own cgroup; load, memory and verdict are the
+collection's own modules, which lie beside this file as the package `headcount_units`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from typing import Any, Callable, Iterator
+
+HOME = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HOME)
+
+from headcount_units import _http  # type: ignore[import-not-found]  # noqa: E402
+from headcount_units._h2load import Target  # type: ignore[import-not-found]  # noqa: E402
+from headcount_units._judge import Policy, judge  # type: ignore[import-not-found]  # noqa: E402
+from headcount_units._load import Attempt, run_trial_load, with_retry  # type: ignore[import-not-found]  # noqa: E402
+from headcount_units._memory import MemorySampler  # type: ignore[import-not-found]  # noqa: E402
+from headcount_units._systemd import Systemd  # type: ignore[import-not-found]  # noqa: E402
+from headcount_units._trial import Arm  # type: ignore[import-not-found]  # noqa: E402
+
+RUN = "/run/headcount-bench"
+BURNER = """
+import random, time
+while True:
+    end = time.monotonic() + random.uniform(0.2, 2.0)
+    while time.monotonic() < end:
+        pass
+    time.sleep(random.uniform(0.2, 1.5))
+"""
+
+
+class Instance:
+    """One instance of Gunicorn as a transient unit."""
+
+    def __init__(self, name: str, settings: dict[str, Any], environment: dict[str, str]) -> None:
+        self.name, self.settings, self.environment = name, settings, environment
+        self.unit = f"bench-{name}.service"
+        self.socket = f"{RUN}/{name}.sock"
+        self.systemd = Systemd()
+        self.begin = time.time()
+
+    def start(self) -> None:
+        """Starts it and waits until it answers."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.socket)
+        variables = {"PYTHONPATH": f"{HOME}/site:{HOME}/app:{HOME}", **self.environment}
+        command = ["systemd-run", "--quiet", "--collect", f"--unit={self.unit}", "--property=Type=notify"]
+        command += [f"--property=MemoryMax={self.settings['memory_max_mib']}M", "--property=LimitNOFILE=4096"]
+        command += [f"--setenv={name}={value}" for name, value in variables.items()]
+        command += ["/usr/bin/python3", "-m", "gunicorn", "--no-control-socket", "--worker-tmp-dir", "/dev/shm"]
+        command += ["--bind", f"unix:{self.socket}", "--worker-class", self.settings["worker_class"]]
+        command += ["--workers", str(self.settings["workers"]), "--threads", str(self.settings["threads"])]
+        command += ["headcount_bench_release:create_app()"]
+        subprocess.run(command, check=True, capture_output=True, timeout=60)
+        deadline = time.monotonic() + 30
+        while True:
+            with contextlib.suppress(OSError):
+                if getattr(_http.get(self.socket, "/healthz", 3.0), "status", 0) == 200:
+                    return
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{self.name} never answered: {self.systemd.journal(self.unit, self.begin)[-5:]}")
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        """Ends it at once."""
+        self.send(signal.SIGCONT)
+        subprocess.run(["systemctl", "kill", "--signal=KILL", self.unit], check=False, capture_output=True, timeout=30)
+        subprocess.run(["systemctl", "stop", self.unit], check=False, capture_output=True, timeout=30)
+
+    def arm(self) -> Any:
+        """What the trial reads it through."""
+        return Arm(
+            socket=self.socket,
+            state=lambda: self.systemd.state(self.unit),
+            journal=lambda: self.systemd.journal(self.unit, self.begin, lines=2000),
+            memory_max_mib=float(self.settings["memory_max_mib"]),
+        )
+
+    def send(self, number: int, workers: int | None = None) -> None:
+        """A signal to every process, or to that many workers."""
+        pids = self.arm().pids()
+        for pid in pids if workers is None else pids[1 : 1 + workers]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+
+def disturb(kind: str, instance: Instance) -> None:
+    """What happens to the candidate in the first seconds of the load."""
+    if kind in ("stall", "stall-one"):
+        workers = None if kind == "stall" else 1
+        time.sleep(random.uniform(3.0, 7.0))
+        instance.send(signal.SIGSTOP, workers)
+        time.sleep(1.0)
+        instance.send(signal.SIGCONT, workers)
+    elif kind == "kill":
+        time.sleep(random.uniform(3.0, 7.0))
+        instance.send(signal.SIGKILL, 1)
+    elif kind == "hang":
+        time.sleep(1.0)
+        instance.send(signal.SIGSTOP)
+
+
+def run_pair(number: int, pair: dict[str, Any], job: dict[str, Any], together: Callable[[], None]) -> dict[str, Any]:
+    """Both instances, the load (and the retry: always, or when the verdict asks for it), and all samples."""
+    settings = job["settings"]
+    load = {"paths": job["paths"], "rate": job["rate"], "seconds": job["seconds"], "warmup_requests": None}
+    usual = dict(job["environment"])
+    live = Instance(f"live{number}", settings, usual)
+    candidate = Instance(f"candidate{number}", settings, {**usual, **pair["environment"]})
+    kind = pair.get("disturb", "")
+    takes: list[dict[str, Any]] = []
+
+    def attempt(swap: bool, factor: float) -> Any:
+        arm, beside_arm = candidate.arm(), live.arm()
+        sampler = MemorySampler(arm.pids, arm.cgroup, journal_fn=arm.journal)
+        beside = MemorySampler(beside_arm.pids, beside_arm.cgroup, journal_fn=beside_arm.journal)
+        address = f"unix:{RUN}/nobody.sock" if kind == "refused" else f"unix:{candidate.socket}"
+
+        def warm() -> None:
+            sampler.mark_warm()
+            beside.mark_warm()
+            if not takes and kind:
+                threading.Thread(target=disturb, args=(kind, candidate), daemon=True).start()
+
+        if not takes:
+            together()
+        begin = time.time()
+        with sampler, beside:
+            run = run_trial_load(
+                Target(address), Target(f"unix:{live.socket}"), load, workers=settings["workers"], swap=swap,
+                factor=factor, on_warm=warm, timeout_seconds=5.0,
+            )  # fmt: skip
+        memory, its_memory = sampler.evidence(), beside.evidence()
+        verdict = judge(run.candidate, run.baseline, {"error_rate": 0.01}, memory, Policy(), baseline_memory=its_memory)
+        takes.append(
+            {
+                "swap": swap, "factor": factor, "at": begin, "seconds": time.time() - begin,
+                "candidate": run.candidate.to_dict(), "live": run.baseline.to_dict(), "load": run.to_dict(),
+                "memory": memory.to_dict(), "live_memory": its_memory.to_dict(),
+                "outcome": verdict.outcome, "cause": verdict.cause,
+            }
+        )  # fmt: skip
+        return Attempt(run, memory, verdict, its_memory)
+
+    try:
+        live.start()
+        candidate.start()
+        if job["retry"] == "always":
+            attempt(False, 1.0)
+            attempt(True, 2.0)
+            return {**pair, "takes": takes}
+        verdict, attempts = with_retry(attempt)
+        final = {"outcome": verdict.outcome, "cause": verdict.cause, "attempts": len(attempts)}
+        return {**pair, "takes": takes, "verdict": final}
+    finally:
+        candidate.stop()
+        live.stop()
+
+
+@contextlib.contextmanager
+def noise(processes: int) -> Iterator[None]:
+    """A neighbour on the same CPU that burns it in bursts."""
+    units = [f"bench-noise{number}.service" for number in range(processes)]
+    try:
+        for unit in units:
+            subprocess.run(
+                ["systemd-run", "--quiet", "--collect", f"--unit={unit}", "/usr/bin/python3", "-c", BURNER],
+                check=True, capture_output=True, timeout=30,
+            )  # fmt: skip
+        yield
+    finally:
+        for unit in units:
+            subprocess.run(["systemctl", "kill", "-s", "KILL", unit], check=False, capture_output=True, timeout=30)
+
+
+def cpu_used(cpu: int) -> tuple[float, float, float]:
+    """(seconds, busy seconds of one CPU of the machine, CPU seconds of this host) so far."""
+    busy = 0.0
+    with open("/proc/stat", encoding="ascii") as stream:
+        for line in stream:
+            if line.startswith(f"cpu{cpu} "):
+                ticks = [int(word) for word in line.split()[1:]]
+                busy = (sum(ticks[:8]) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")
+    own = 0.0
+    for path, scale in (("/sys/fs/cgroup/cpuacct/cpuacct.usage", 1e9), ("/sys/fs/cgroup/cpu.stat", 1e6)):
+        with contextlib.suppress(OSError), open(path, encoding="ascii") as stream:
+            own = float(stream.read().split()[-1 if scale == 1e9 else 1]) / scale
+            break
+    return time.monotonic(), busy, own
+
+
+def main() -> int:
+    """Runs the job of standard input."""
+    job = json.load(sys.stdin)
+    os.makedirs(RUN, exist_ok=True)
+    for unit in Systemd().loaded("bench-*.service"):  # what a run that was killed left
+        subprocess.run(["systemctl", "kill", "-s", "KILL", unit], check=False, capture_output=True, timeout=30)
+        subprocess.run(["systemctl", "stop", unit], check=False, capture_output=True, timeout=30)
+    gate = threading.Barrier(len(job["pairs"]))
+    found: list[Any] = [None] * len(job["pairs"])
+    errors: list[str] = []
+
+    def together() -> None:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            gate.wait(timeout=60)
+
+    def work(number: int, pair: dict[str, Any]) -> None:
+        try:
+            found[number] = run_pair(number, pair, job, together)
+        except Exception as error:
+            gate.abort()
+            errors.append(f"pair {number}: {type(error).__name__}: {error}")
+
+    threads = [threading.Thread(target=work, args=item) for item in enumerate(job["pairs"])]
+    before = cpu_used(job["cpu"])
+    with noise(job["noise"]):
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    after = cpu_used(job["cpu"])
+    if errors:
+        print("; ".join(errors), file=sys.stderr)
+        return 1
+    span, busy, own = (late - early for late, early in zip(after, before))
+    shares = {"own": own / span, "others": max(0.0, busy - own) / span}
+    json.dump({"pairs": found, "cpu": {name: round(value, 4) for name, value in shares.items()}}, sys.stdout)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,535 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""The report of scripts/bench judge: every recorded run judged again, counted, and told."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from headcount_scripts import paths
+
+from . import _judge_rules as rules
+from ._common import Bench, Cell, Report, markdown_table, percent
+
+OURS = "ours"
+#: Above this share of the host's CPU taken by other work of the machine, a run without a neighbour of ours is not calm.
+DISTURBED = 0.2
+WINDOWS = (10, 20, 30)
+UP = ("all+20%", "all+30%", "all+50%", "all+100%", "tail+30%", "tail+50%")
+ERRORS = ("errors 0.5%", "errors 1%", "errors 2%", "errors 5%")
+BROKEN = ("kill", "hang", "refused")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One pair, judged: by its whole run (seconds 30) or by a part of it."""
+
+    cell: str
+    variant: str
+    profile: str
+    noise: int
+    rate: int
+    seconds: int
+    others: float
+    first: str
+    final: str | None
+    check: str
+    cause: str
+    p95_ratio: float
+    p95_live: float
+    core_share: float
+    pss_ratio: float | None = None
+    growth_said: bool = False
+    growth_fails: bool = False
+    peers: Mapping[str, bool] = field(default_factory=dict)
+
+    @property
+    def caught(self) -> bool | None:
+        """Whether it was kept from being promoted; None when the retry that it needed was not recorded."""
+        return None if self.final is None else self.final != "pass"
+
+
+def k6_limits(raw: Callable[[str], Any], cells: Sequence[Cell]) -> dict[str, float]:
+    """For each profile, 1.2 times the live p95 of its first calm run: a threshold as one would write it down before."""
+    limits: dict[str, float] = {}
+    for cell in cells:
+        profile = cell.inputs["profile"]
+        if profile in limits or not cell.name.startswith("same/calm/"):
+            continue
+        data = raw(cell.name)
+        if data:
+            take = rules.Take.from_dict(data["pairs"][0]["takes"][0])
+            limits[profile] = 1.2 * rules.quantile(take.live.latency_ms, 0.95)
+    return limits
+
+
+def judge_cell(name: str, inputs: Mapping[str, Any], data: Mapping[str, Any], k6_limit: float) -> list[Judged]:
+    """All verdicts that a group's runs give: the whole run, and the parts of it that stand for shorter ones."""
+    found = []
+    for pair in data["pairs"]:
+        takes = [rules.Take.from_dict(take) for take in pair["takes"]]
+        first, retry = takes[0], takes[1] if len(takes) > 1 else None
+        spans: list[tuple[int, rules.Take, rules.Take | None]] = [(30, first, retry)]
+        if inputs["retry"] == "always" and retry is not None:
+            spans.append((20, first.cut(0, 20), retry.cut(0, 40)))
+            # what happens once, happens in the first ten seconds
+            parts = (0,) if pair["disturb"] else (0, 1, 2)
+            spans += [(10, first.cut(10 * part, 10), retry.cut(20 * part, 20)) for part in parts]
+        for seconds, one, two in spans:
+            outcome = rules.outcome_of(one, two)
+            verdict = rules.verdict_of(one)
+            old = first.live_memory.pss_mib
+            strict = rules.verdict_of(one, rules.STRICT_MEMORY)
+            found.append(
+                Judged(
+                    cell=name, variant=pair["variant"], profile=inputs["profile"], noise=inputs["noise"],
+                    rate=inputs["rate"], seconds=seconds, others=data["cpu"]["others"], first=outcome.first,
+                    final=outcome.final, check=outcome.check, cause=outcome.cause,
+                    p95_ratio=_ratio(one), p95_live=rules.quantile(one.live.latency_ms, 0.95),
+                    core_share=first.core_share,
+                    pss_ratio=first.memory.pss_mib / old if first.memory.pss_mib and old else None,
+                    growth_said=any(text.startswith("memory grew") for text in verdict.warnings),
+                    growth_fails=any(
+                        check.name == "memory_growth" and check.outcome == "fail" for check in strict.checks
+                    ),
+                    peers=rules.peers_of(one, k6_limit),
+                )
+            )  # fmt: skip
+    return found
+
+
+def _ratio(take: rules.Take) -> float:
+    usual = rules.quantile(take.live.latency_ms, 0.95)
+    return min(1000.0, rules.quantile(take.candidate.latency_ms, 0.95) / usual) if usual < 1e9 else 1.0
+
+
+def _sources() -> str:
+    """A digest of the code that decides, so that what was judged by another is judged again."""
+    digest = hashlib.sha256()
+    for name in ("_judge.py", "_statistics.py", "_load.py"):
+        digest.update((paths.ROOT / "plugins" / "module_utils" / name).read_bytes())
+    for file in (Path(rules.__file__), Path(__file__)):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _work(arguments: tuple[str, Mapping[str, Any], str, float]) -> list[dict[str, Any]]:
+    name, inputs, path, limit = arguments
+    import gzip  # noqa: PLC0415
+
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        data = json.load(file)
+    return [asdict(judged) for judged in judge_cell(name, inputs, data, limit)]
+
+
+def judge_all(bench: Bench) -> list[Judged]:
+    """Every recorded group, judged by the present code; remembered by that code's digest."""
+    measured = bench.results()
+    cells = [cell for cell in bench.cells if cell.name in measured]
+    by_name = {cell.name: cell for cell in cells}
+    limits = k6_limits(lambda name: bench.load_raw(by_name[name]), cells)
+    memo = bench.folder / f"judged-{_sources()}.json"
+    known: dict[str, list[dict[str, Any]]] = {}
+    if memo.exists():
+        known = json.loads(memo.read_text(encoding="utf-8"))
+    todo = [cell for cell in cells if f"{cell.key} {limits.get(cell.inputs['profile'], 0.0):.3f}" not in known]
+    jobs = [
+        (cell.name, dict(cell.inputs), str(bench.folder / "raw" / f"{cell.key}.json.gz"),
+         limits.get(cell.inputs["profile"], 0.0))
+        for cell in todo
+    ]  # fmt: skip
+    with ProcessPoolExecutor(max_workers=min(2, len(os.sched_getaffinity(0)))) as pool:
+        for cell, judged in zip(todo, pool.map(_work, jobs), strict=True):
+            known[f"{cell.key} {limits.get(cell.inputs['profile'], 0.0):.3f}"] = judged
+    for old in bench.folder.glob("judged-*.json"):
+        old.unlink()
+    memo.write_text(json.dumps(known), encoding="utf-8")
+    return [
+        Judged(**entry)
+        for cell in cells
+        for entry in known[f"{cell.key} {limits.get(cell.inputs['profile'], 0.0):.3f}"]
+    ]
+
+
+# --- counting ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How many of how many, with 95 % Clopper-Pearson bounds."""
+
+    count: int
+    total: int
+
+    @property
+    def share(self) -> float:
+        """0..1; 0 of nothing is 0."""
+        return self.count / self.total if self.total else 0.0
+
+    def told(self) -> str:
+        """As a table has it: "3 of 120 (2.5 %; 0.5 to 7.1 %)"."""
+        if not self.total:
+            return "not measured"
+        low, high = rules.share_bounds(self.count, self.total)
+        return f"{self.count} of {self.total} ({percent(self.share)}; {percent(low)} to {percent(high)})"
+
+    def short(self) -> str:
+        """ "2.5 %", or a dash for nothing."""
+        return percent(self.share) if self.total else "–"
+
+
+def tally(entries: Iterable[Judged], rule: str = OURS) -> Tally:
+    """How many a rule stopped. Ours counts the verdict after the retry; the others know no retry."""
+    if rule == OURS:
+        decided = [entry.caught for entry in entries if entry.caught is not None]
+        return Tally(sum(decided), len(decided))
+    seen = [bool(entry.peers[rule]) for entry in entries if rule in entry.peers]
+    return Tally(sum(seen), len(seen))
+
+
+def first_tally(entries: Iterable[Judged]) -> Tally:
+    """How many the first run alone would have stopped."""
+    seen = [entry.first != "pass" for entry in entries]
+    return Tally(sum(seen), len(seen))
+
+
+def false_alarm_groups(judged: Sequence[Judged]) -> dict[str, list[Judged]]:
+    """The runs of a release against itself, by condition."""
+    same = [entry for entry in judged if entry.variant == "same" and entry.seconds == 30]
+    calm = [entry for entry in same if not entry.noise]
+    groups = {
+        "calm": [entry for entry in calm if entry.others <= DISTURBED],
+        "disturbed": [entry for entry in calm if entry.others > DISTURBED],
+        "noisy": [entry for entry in same if entry.noise],
+    }
+    return {
+        f"{name}, {profile}": [entry for entry in found if entry.profile == profile]
+        for name, found in groups.items()
+        for profile in ("io", "cpu")
+    } | groups
+
+
+def semi_synthetic(bench: Bench, factors: Sequence[float]) -> dict[str, dict[str, Tally]]:
+    """Latencies of recorded calm runs of a release against itself, multiplied: what the judge makes of them.
+
+    The retry is made of two further recordings one after the other. "all": every latency; "tail": those above the live
+    arm's 90th percentile.
+    """
+    takes: list[rules.Take] = []
+    for cell in bench.cells:
+        data = bench.load_raw(cell) if cell.name.startswith("same/calm/io/") else None
+        if data and data["cpu"]["others"] <= DISTURBED:
+            takes += [rules.Take.from_dict(pair["takes"][0]) for pair in data["pairs"]]
+    takes = [take for take in takes if take.candidate.complete and take.live.complete]
+    found: dict[str, dict[str, Tally]] = {}
+    if len(takes) < 6:
+        return found
+    for kind in ("all", "tail"):
+        found[kind] = {}
+        for factor in factors:
+            caught = 0
+            for place, take in enumerate(takes):
+                one, two = (takes[(place + step) % len(takes)] for step in (3, 6))
+                retry = rules.Take(
+                    rules.joined(one.candidate, two.candidate), rules.joined(one.live, two.live), one.memory,
+                    one.live_memory, one.core_share, one.rate,
+                )  # fmt: skip
+                above = 0.0 if kind == "all" else rules.quantile(take.live.latency_ms, 0.9)
+                above_retry = 0.0 if kind == "all" else rules.quantile(retry.live.latency_ms, 0.9)
+                outcome = rules.outcome_of(_slow(take, factor, above), _slow(retry, factor, above_retry))
+                caught += bool(outcome.caught)
+            found[kind][f"+{round(100 * (factor - 1))}%"] = Tally(caught, len(takes))
+    return found
+
+
+def _slow(take: rules.Take, factor: float, above: float) -> rules.Take:
+    return rules.Take(
+        rules.slowed(take.candidate, factor, above), take.live, take.memory, take.live_memory, take.core_share,
+        take.rate,
+    )  # fmt: skip
+
+
+# --- telling ----------------------------------------------------------------------------------------------------------
+
+
+def _rules_header() -> list[str]:
+    return ["ours", *rules.PEERS.values()]
+
+
+def _false_alarms(groups: Mapping[str, Sequence[Judged]]) -> str:
+    rows = []
+    for name in ("calm, io", "calm, cpu", "calm", "noisy, io", "noisy, cpu", "noisy", "disturbed"):
+        entries = groups[name]
+        cells = [name if "," in name else f"**{name}**", str(len(entries))]
+        cells += [tally(entries).told(), first_tally(entries).short()]
+        rows.append([*cells, *(tally(entries, rule).short() for rule in rules.PEERS)])
+    header = ["host, profile", "verdicts", "false alarms after the retry (95 % bounds)", "first run alone"]
+    return markdown_table(header + list(rules.PEERS.values()), rows, right=range(1, 8))
+
+
+def _alarms(groups: Mapping[str, Sequence[Judged]]) -> str:
+    lines = []
+    for name in ("calm", "noisy", "disturbed"):
+        for entry in groups[name]:
+            if entry.caught:
+                lines.append(f"- {name}, {entry.profile} ({entry.cell}): {entry.final}: {entry.cause}")
+    unknown = [entry for name in ("calm", "noisy", "disturbed") for entry in groups[name] if entry.caught is None]
+    if unknown:
+        lines.append(f"- {len(unknown)} first runs ask for a retry that was not recorded; they are not counted above.")
+    return "\n".join(lines) or "There were none."
+
+
+def _of(judged: Sequence[Judged], variant: str, rate: int, seconds: int) -> list[Judged]:
+    wanted = (variant, rate, seconds)
+    return [entry for entry in judged if (entry.variant, entry.rate, entry.seconds) == wanted]
+
+
+def _power(judged: Sequence[Judged], variants: Sequence[str]) -> str:
+    rows = []
+    for variant in variants:
+        for rate in (50, 100):
+            whole = _of(judged, variant, rate, 30)
+            if not whole:
+                continue
+            row = [variant, str(rate), f"{100 * (statistics.median(entry.p95_ratio for entry in whole) - 1):+.0f} %"]
+            for seconds in WINDOWS:
+                found = tally(_of(judged, variant, rate, seconds))
+                row.append(f"{found.count} of {found.total}")
+            row.append(first_tally(whole).short())
+            rows.append([*row, *(tally(whole, rule).short() for rule in rules.PEERS)])
+    header = [
+        "release",
+        "rate",
+        "p95, median",
+        *(f"caught, {seconds} s" for seconds in WINDOWS),
+        "first run alone, 30 s",
+    ]
+    return markdown_table(header + [f"{name}, 30 s" for name in rules.PEERS.values()], rows, right=range(1, 11))
+
+
+def _memory(judged: Sequence[Judged]) -> str:
+    rows = []
+    for variant in ("same", "memory+20%", "memory+50%"):
+        found = [entry for entry in judged if entry.variant == variant and entry.seconds == 30 and entry.pss_ratio]
+        if found:
+            ratio = statistics.median(entry.pss_ratio or 0.0 for entry in found)
+            said = Tally(sum(entry.growth_said for entry in found), len(found))
+            fails = Tally(sum(entry.growth_fails for entry in found), len(found))
+            rows.append([variant, f"{100 * (ratio - 1):+.1f} %", said.told(), fails.told(), tally(found).told()])
+    header = ["release", "PSS, median", "said as a warning", "fails with memory_margin 1.15", "stopped by default"]
+    return markdown_table(header, rows, right=range(1, 5))
+
+
+def _targets(
+    judged: Sequence[Judged], groups: Mapping[str, Sequence[Judged]], cost: float
+) -> list[tuple[str, str, str, bool | None]]:
+    """(what is asked for, figure, what was measured, reached; None when it was not measured)."""
+    found: list[tuple[str, str, str, bool | None]] = []
+
+    def add(name: str, figure: str, measured: Tally, reached: bool) -> None:
+        found.append((name, figure, measured.told(), reached if measured.total else None))
+
+    for name, most in (("calm", 0.01), ("noisy", 0.03)):
+        alarms = tally(groups[name])
+        add(f"false alarms, {name}", f"at most {percent(most)}", alarms, alarms.share <= most)
+    for variant, least in (("all+30%", 0.9), ("tail+30%", 0.9), ("all+50%", 0.98), ("tail+50%", 0.98)):
+        caught = tally(_of(judged, variant, 50, 30))
+        add(f"{variant} caught, 50/s, 30 s", f"at least {percent(least)}", caught, caught.share >= least)
+    errors = tally(entry for entry in judged if entry.variant == "errors 5%" and entry.seconds == 30)
+    add("errors 5 %, limit 1 %, caught", "always", errors, errors.count == errors.total)
+    stalls = tally(entry for entry in judged if entry.variant == "stall" and entry.seconds == 30)
+    add("a stall of 1 s seen", "always", stalls, stalls.count == stalls.total)
+    broken = tally(entry for entry in judged if entry.variant in BROKEN and entry.seconds == 30)
+    add("a hang, a refused port, a killed worker stopped", "always", broken, broken.count == broken.total)
+    found.append(("the generator, 100 requests a second", "at most 3 % of one core", percent(cost, 2), cost <= 0.03))
+    return found
+
+
+def cost_per_100(judged: Sequence[Judged]) -> dict[str, float]:
+    """The generator's share of one core at 100 requests a second in all (50 to each arm), median by profile."""
+    shares: dict[str, list[float]] = {}
+    for entry in judged:
+        if entry.seconds == 30 and entry.rate == 50:
+            shares.setdefault(entry.profile, []).append(entry.core_share)
+    return {profile: statistics.median(values) for profile, values in shares.items()}
+
+
+def make(bench: Bench) -> Report:
+    """The report of what is measured."""
+    judged = judge_all(bench)
+    groups = false_alarm_groups(judged)
+    whole = [entry for entry in judged if entry.seconds == 30]
+    cost = cost_per_100(judged)
+    synthetic = semi_synthetic(bench, (1.2, 1.3, 1.5))
+    targets = _targets(judged, groups, max(cost.values(), default=0.0))
+    others = [entry.others for entry in whole]
+    words = {True: "yes", False: "**no**", None: "not measured"}
+    disturbed = len(groups["disturbed"])
+    parts = [
+        "How often the verdict of [docs/verdict.md](../verdict.md) is wrong, on hosts of one core (systemd in "
+        "containers, each pinned to a CPU). Each verdict is a real run: two instances as units of systemd, "
+        "warmed up and loaded at once for 30 s by the collection's own code; where the verdict asks for its retry, "
+        "arms swapped, 60 s. All samples were judged again by the present code.",
+        markdown_table(
+            ["figure", "asked for", "measured (95 % bounds)", "reached"],
+            [[name, figure, told, words[reached]] for name, figure, told, reached in targets],
+        ),
+        "## False alarms: a release against itself",
+        f"{len(groups['calm']) + len(groups['noisy']) + disturbed} verdicts, 50 requests a second to each arm. "
+        "`io`: gthread 2x8, `/wait` of a lognormal time (median 40 ms, sigma 0.4), two or three pairs on a host "
+        "at once. "
+        "`cpu`: sync, 2 workers, `/cpu` of 1 and 4 ms (3:1), one pair. Noisy: two processes on the same "
+        "core burn it in bursts of 0.2 to 2 s with pauses of 0.2 to 1.5 s. The machine was shared with other work, "
+        f"which took {percent(statistics.median(others))} (median) of the hosts' CPUs, at most {percent(max(others))}. "
+        f"Runs without a neighbour of ours in which it took more than {percent(DISTURBED)} are told apart as "
+        "*disturbed*. The hosts have ten times the CPU weight of other containers.",
+        _false_alarms(groups),
+        "The other rules judge the same first runs: they know no retry.\n\n" + _alarms(groups),
+        "## What is caught",
+        "Profile `io`, no neighbour of ours. `all`: every wait is longer; `tail`: only the longest tenth. `caught`: "
+        "not promoted after the retry. 10 and 20 s are parts of the same runs (three of 10 s in each), with the retry "
+        "twice as long; 10 s at 50 a second are too few requests for the limit of 1 % on errors, so that there every "
+        "first run is inconclusive.",
+        _power(judged, [*UP, *ERRORS, "stall", "stall-one"]),
+        "Errors are at random, limit 1 %: 0.5 % is below the limit, 1 % is at it. `stall`: the whole instance is "
+        "stopped for 1 s once, in the first run only; `stall-one`: one of its two workers.",
+    ]
+    if synthetic:
+        total = next(iter(synthetic["all"].values())).total
+        parts += [
+            f"**Semi-synthetic**: the latencies of {total} calm runs of `io` against itself, multiplied afterwards "
+            "(`tail`: those above the live p90), the retry made of two other runs. No release was that slow; it only "
+            "adds numbers to the table above.",
+            markdown_table(
+                ["", *synthetic["all"]],
+                [[kind, *(found.told() for found in row.values())] for kind, row in synthetic.items()],
+            ),
+        ]
+    parts += ["### Memory", _memory(judged), "### Broken releases", _broken(whole)]
+    parts += [
+        "## What it costs",
+        "The generator's CPU time (both arms, 100 requests a second in all), median share of one core: "
+        + ", ".join(f"`{profile}` {percent(share, 2)}" for profile, share in sorted(cost.items()))
+        + ". Not in it: the sampler of memory, which reads /proc twice a second.",
+        "## The other rules",
+        "- *p95 ratio*: candidate's over live's, point estimates, above 1.2.\n"
+        "- *Mann-Whitney*: one-sided, candidate slower, p < 0.01.\n"
+        "- *Kayenta*: lower 98 % bound of the Hodges-Lehmann shift above 0.25 of its estimate (the classifier and "
+        "settings of its Netflix judge), on single latencies. Kayenta itself compares series of a metric.\n"
+        "- *k6-style*: p95 below 1.2 times the live p95 of the profile's first calm run, and fewer than 1 % failed.",
+        _not_measured(bench, judged),
+    ]
+    data = {
+        "targets": [
+            {"name": name, "asked": figure, "measured": told, "reached": reached}
+            for name, figure, told, reached in targets
+        ],
+        "false_alarms": {
+            name: {
+                "verdicts": len(entries),
+                "ours": asdict(tally(entries)),
+                "first_run": asdict(first_tally(entries)),
+                **{rule: asdict(tally(entries, rule)) for rule in rules.PEERS},
+            }
+            for name, entries in groups.items()
+        },
+        "power": {
+            f"{variant}, {rate}/s, {seconds} s": {
+                "ours": asdict(tally(found)),
+                "first_run": asdict(first_tally(found)),
+                **{rule: asdict(tally(found, rule)) for rule in rules.PEERS},
+            }
+            for variant in dict.fromkeys(entry.variant for entry in judged if entry.variant != "same")
+            for rate in (50, 100)
+            for seconds in WINDOWS
+            if (found := _of(judged, variant, rate, seconds))
+        },
+        "semi_synthetic": {
+            kind: {up: asdict(found) for up, found in row.items()} for kind, row in synthetic.items()
+        },
+        "generator_core_share_at_100_per_second": cost,
+        "verdicts": [
+            {
+                "cell": entry.cell, "variant": entry.variant, "rate": entry.rate, "seconds": entry.seconds,
+                "first": entry.first, "final": entry.final, "check": entry.check, "others": entry.others,
+                "p95_ratio": round(entry.p95_ratio, 4), "peers": [rule for rule, hit in entry.peers.items() if hit],
+            }
+            for entry in judged
+        ],
+    }  # fmt: skip
+    missed = [f"{name}: {told}, asked for {figure}" for name, figure, told, reached in targets if reached is False]
+    return Report(
+        "How often the verdict is wrong",
+        "\n\n".join(parts),
+        data,
+        plot=lambda figure: _draw(figure, groups, judged),
+        plot_size=(10.0, 4.2),
+        missed=missed,
+    )
+
+
+def _broken(whole: Sequence[Judged]) -> str:
+    rows = []
+    for variant in BROKEN:
+        found = [entry for entry in whole if entry.variant == variant]
+        if found:
+            rows.append([variant, tally(found).told(), found[0].cause])
+    return markdown_table(["what happens", "stopped", "for example"], rows, right=[1])
+
+
+def _not_measured(bench: Bench, judged: Sequence[Judged]) -> str:
+    left = len(bench.cells) - len(bench.results())
+    lines = ["## What this does not show", ""]
+    if left:
+        lines.append(f"- {left} of {len(bench.cells)} planned groups of runs were not measured.")
+    fewest = min((len(_of(judged, variant, 50, 30)) for variant in UP), default=0)
+    lines += [
+        f"- Some releases were tried only {fewest} times at 50 a second: the bounds of such a figure are wide."
+        if fewest
+        else "- Not every release was tried.",
+        "- One machine, one kernel, hosts of one core that are containers; real networks, proxies and databases are "
+        "not in it.",
+        "- Parts of one run (10 and 20 s) are not independent of each other.",
+        "- The sample app's waits are independent of each other; an app whose slow requests come in bunches is harder.",
+    ]
+    return "\n".join(lines)
+
+
+_COLOURS = ("#1b6ca8", "#c9963f", "#7a9e5c", "#a85a5a", "#8a7aa8")
+
+
+def _draw(figure: Any, groups: Mapping[str, Sequence[Judged]], judged: Sequence[Judged]) -> None:
+    left, right = figure.subplots(1, 2)
+    names = [OURS, *rules.PEERS]
+    labels = _rules_header()
+    conditions = [name for name in ("calm", "noisy", "disturbed") if groups[name]]
+    height = 0.8 / max(1, len(conditions))
+    for row, condition in enumerate(conditions):
+        shares = [100 * tally(groups[condition], name).share for name in names]
+        places = [len(names) - 1 - place + 0.4 - height * (row + 0.5) for place in range(len(names))]
+        label = f"{condition} ({len(groups[condition])} verdicts)"
+        bars = left.barh(places, shares, height=height, color=_COLOURS[row], label=label)
+        left.bar_label(bars, fmt="%.1f", padding=2, fontsize=7)
+    left.set_yticks(range(len(names) - 1, -1, -1), labels)
+    left.set_xlabel("false alarms, % of verdicts")
+    left.set_title("A release against itself")
+    left.legend(loc="lower right", fontsize=7)
+    right.set_title("Slower releases caught, 50/s and 30 s")
+    right.set_xlabel("all requests slower by, %")
+    right.set_ylabel("caught, %")
+    for place, (name, label) in enumerate(zip(names, labels, strict=True)):
+        steps = [0, 20, 30, 50, 100]
+        shares = [100 * tally(groups["calm"], name).share]
+        shares += [100 * tally(_of(judged, f"all+{step}%", 50, 30), name).share for step in steps[1:]]
+        style = {"linewidth": 2.5} if name == OURS else {"linewidth": 1.2, "linestyle": "--"}
+        right.plot(steps, shares, marker="o", markersize=3, color=_COLOURS[place], label=label, **style)
+    right.set_ylim(-3, 103)
+    right.legend(fontsize=7)

@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""How often the verdict is wrong: false alarms, what it catches, what it costs, and other rules on the same samples.
+
+On real hosts of one core, a release runs beside itself (false alarms, on a calm host and beside a neighbour that burns
+CPU in bursts) and beside releases that are slower, fail, stall or need more memory. Load, memory and verdict are the
+collection's own modules, run on the host as a trial runs them. All samples are kept, and the report judges them again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from headcount_scripts import paths
+from headcount_scripts.console import ScriptError, step
+from headcount_scripts.podman import podman
+
+from . import _judge_report
+from ._common import Bench, Cell, Lab, Report
+
+MINUTES = 80.0
+QUICK_MINUTES = 9.0
+VERSION = 1
+HOME = "/opt/headcount-bench"
+#: Ten times the usual weight, so that other containers of the machine disturb the measurement less.
+CPU_SHARES = 10_240
+
+#: What an app of a profile is: its load, its settings for one core, and how many pairs a host carries at once.
+PROFILES: Mapping[str, Mapping[str, Any]] = {
+    "io": {
+        "paths": [{"path": "/wait?ms=40"}],
+        "environment": {"BENCH_SPREAD": "0.4"},
+        "settings": {"worker_class": "gthread", "workers": 2, "threads": 8, "memory_max_mib": 160},
+    },
+    "cpu": {
+        "paths": [{"path": "/cpu?ms=1", "weight": 3}, {"path": "/cpu?ms=4", "weight": 1}],
+        "environment": {},
+        "settings": {"worker_class": "sync", "workers": 2, "threads": 1, "memory_max_mib": 160},
+    },
+}
+
+#: The candidates, by name: the environment that makes them worse, or what is done to them under load.
+VARIANTS: Mapping[str, Mapping[str, Any]] = {
+    "same": {"environment": {}},
+    **{f"all+{percent}%": {"environment": {"BENCH_SCALE": str(1 + percent / 100)}} for percent in (20, 30, 50, 100)},
+    **{f"tail+{percent}%": {"environment": {"BENCH_TAIL": str(1 + percent / 100)}} for percent in (30, 50)},
+    **{f"errors {percent}%": {"environment": {"BENCH_ERRORS": str(percent / 100)}} for percent in (0.5, 1, 2, 5)},
+    **{f"memory+{percent}%": {"environment": {"BENCH_GROW_MIB": ""}, "grow": percent} for percent in (20, 50)},
+    "stall": {"environment": {}, "disturb": "stall"},
+    "stall-one": {"environment": {}, "disturb": "stall-one"},
+    "kill": {"environment": {}, "disturb": "kill"},
+    "hang": {"environment": {}, "disturb": "hang"},
+    "refused": {"environment": {}, "disturb": "refused"},
+}
+#: PSS in MiB of a whole instance of profile io, measured, of which `memory+N%` adds N percent.
+USUAL_PSS_MIB = 47.4
+
+
+def _cell(kind: str, place: int, profile: str, noise: int, rate: int, variants: Sequence[str], retry: str) -> Cell:
+    inputs = {
+        "version": VERSION, "profile": profile, "noise": noise, "rate": rate, "seconds": 30, "variants": list(variants),
+        "retry": retry, "repeat": place,
+    }  # fmt: skip
+    return Cell(f"{kind}/{place}", inputs)
+
+
+#: (name, profile, noisy processes, rate, candidates side by side, retry, how many groups; of them in --quick)
+Plan = tuple[str, str, int, int, tuple[str, ...], str, int, int]
+GROUPS: Sequence[Plan] = (
+    ("same/calm/io", "io", 0, 50, ("same",) * 3, "needed", 36, 3),
+    ("same/calm/cpu", "cpu", 0, 50, ("same",), "needed", 60, 4),
+    ("same/noisy/io", "io", 2, 50, ("same",) * 2, "needed", 45, 3),
+    ("same/noisy/cpu", "cpu", 2, 50, ("same",), "needed", 60, 4),
+    ("worse/50/a", "io", 0, 50, ("all+20%", "all+30%", "all+50%"), "always", 8, 1),
+    ("worse/50/b", "io", 0, 50, ("all+100%", "tail+30%", "tail+50%"), "always", 8, 1),
+    ("worse/50/c", "io", 0, 50, ("errors 0.5%", "errors 1%", "errors 2%"), "always", 8, 1),
+    ("worse/50/d", "io", 0, 50, ("errors 5%", "stall", "stall-one"), "always", 8, 1),
+    ("worse/100/a", "io", 0, 100, ("all+20%", "all+30%"), "always", 3, 0),
+    ("worse/100/b", "io", 0, 100, ("all+50%", "all+100%"), "always", 3, 0),
+    ("worse/100/c", "io", 0, 100, ("tail+30%", "tail+50%"), "always", 3, 0),
+    ("worse/100/d", "io", 0, 100, ("errors 0.5%", "errors 1%"), "always", 3, 0),
+    ("worse/100/e", "io", 0, 100, ("errors 2%", "errors 5%"), "always", 3, 0),
+    ("worse/100/f", "io", 0, 100, ("stall", "stall-one"), "always", 3, 0),
+    ("broken/a", "io", 0, 50, ("memory+20%", "memory+50%", "kill"), "needed", 5, 1),
+    ("broken/b", "io", 0, 50, ("hang", "refused"), "needed", 5, 1),
+)
+
+
+def cells(quick: bool) -> list[Cell]:
+    """All groups of pairs, the kinds mixed, so that a run that ends early has some of each."""
+    placed = []
+    for order, (name, profile, noise, rate, variants, retry, full, few) in enumerate(GROUPS):
+        count = few if quick else full
+        placed += [
+            ((place + 0.5) / count, order, _cell(name, place, profile, noise, rate, variants, retry))
+            for place in range(count)
+        ]
+    return [cell for _, _, cell in sorted(placed, key=lambda item: item[:2])]
+
+
+def job_of(inputs: Mapping[str, Any], cpu: int) -> dict[str, Any]:
+    """What a host is told to do for a cell."""
+    profile = PROFILES[inputs["profile"]]
+    pairs = []
+    for name in inputs["variants"]:
+        variant = VARIANTS[name]
+        environment = dict(variant["environment"])
+        if "grow" in variant:
+            grown = USUAL_PSS_MIB * variant["grow"] / 100 / profile["settings"]["workers"]
+            environment["BENCH_GROW_MIB"] = f"{grown:.1f}"
+        pairs.append({"variant": name, "environment": environment, "disturb": variant.get("disturb", "")})
+    return {
+        **{key: profile[key] for key in ("paths", "environment", "settings")},
+        **{key: inputs[key] for key in ("rate", "seconds", "retry", "noise")},
+        "pairs": pairs,
+        "cpu": cpu,
+    }
+
+
+def add_arguments(parser: Any) -> None:
+    """Arguments of this benchmark alone."""
+    parser.add_argument("--hosts", type=int, default=3, metavar="N", help="hosts of one core, side by side (default 3)")
+
+
+def measure(bench: Bench) -> None:
+    """Brings the hosts up and measures group after group on each."""
+    names = [f"h{number}" for number in range(1, min(bench.options.hosts, len(os.sched_getaffinity(0))) + 1)]
+    with bench.lab([f"{name}:1:1g:bookworm" for name in names]) as lab:
+        with step(f"installing the sample app on {', '.join(names)}"):
+            site = _site(bench.folder.parent if bench.quick else bench.folder)
+            for name in names:
+                podman("update", "--cpu-shares", str(CPU_SHARES), lab.container(name))
+                _install(lab, name, site)
+
+        def work(cell: Cell, host: str) -> Any:
+            job = json.dumps(job_of(cell.inputs, lab.cpus[host][0]))
+            before = os.getloadavg()[0]
+            out = lab.run(host, ["/usr/bin/python3", f"{HOME}/bench_host.py"], stdin=job, timeout=300)
+            found = json.loads(out)
+            bench.save_raw(cell, found)
+            return {"cpu": found["cpu"], "load_average": round(before, 2), "pairs": len(found["pairs"])}
+
+        bench.run(work, lanes=names)
+
+
+def _site(folder: Path) -> Path:
+    """The sample app's requirements and Gunicorn, for the hosts' Python (Debian 12: 3.11)."""
+    site = folder / "site"
+    if not (site / "gunicorn").is_dir():
+        shutil.rmtree(site, ignore_errors=True)
+        uv = Path(sys.executable).parent / "uv"
+        common = [str(uv), "pip", "install", "--quiet", "--target", str(site), "--only-binary", ":all:"]
+        common += ["--python-version", "3.11", "--python-platform", "x86_64-manylinux_2_36"]
+        pins = (paths.ROOT / "requirements" / "test.txt").read_text(encoding="utf-8").splitlines()
+        wanted = [line.split()[0] for line in pins if line.startswith(("gunicorn==", "packaging=="))]
+        for words in (["--require-hashes", "-r", str(paths.ROOT / "app/requirements.lock")], ["--no-deps", *wanted]):
+            done = subprocess.run([*common, *words], capture_output=True, text=True, check=False, timeout=300)
+            if done.returncode:
+                raise ScriptError(f"the sample app's requirements could not be installed: {done.stderr.strip()[-500:]}")
+    return site
+
+
+def _install(lab: Lab, host: str, site: Path) -> None:
+    here = Path(__file__).resolve().parent
+    lab.put(
+        host,
+        {
+            f"{HOME}/site": site,
+            f"{HOME}/app/shop": paths.ROOT / "app" / "src" / "shop",
+            f"{HOME}/headcount_units": paths.ROOT / "plugins" / "module_utils",
+            f"{HOME}/bench_host.py": here / "_judge_host.py",
+            f"{HOME}/headcount_bench_release.py": here / "_judge_release.py",
+        },
+    )
+    lab.run(host, ["/usr/bin/python3", "-m", "compileall", "-q", HOME], check=False)
+
+
+def report(bench: Bench) -> Report:
+    """Judges all samples that there are, again."""
+    return _judge_report.make(bench)
