@@ -23,6 +23,8 @@ _WORST = {PASS: 0, INCONCLUSIVE: 1, FAIL: 2}
 QUANTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
 HARD_CHECKS = ("oom_kills", "restarts", "error_rate", "memory_peak")
 DEFAULT_ERROR_RATE = 0.01
+RETRY_FACTOR = 2.0
+"""How many times longer the retry of a trial runs."""
 
 
 @dataclass(frozen=True)
@@ -241,7 +243,7 @@ def needed_requests(limits: Mapping[str, Any], policy: Policy = Policy()) -> tup
 
     A quantile q needs n with 1 - q**n >= 1 - alpha/2; an error rate e needs (1 - e)**n <= alpha/2 when nothing fails.
     """
-    needs = [(policy.min_requests, "the least number of requests for any verdict")]
+    needs = [(policy.min_requests, "a verdict of any kind")]
     half = policy.level / 2.0
     for name, q in QUANTILES.items():
         if limits.get(f"{name}_ms") is not None:
@@ -250,6 +252,40 @@ def needed_requests(limits: Mapping[str, Any], policy: Policy = Policy()) -> tup
     if 0.0 < rate < 1.0:
         needs.append((math.ceil(math.log(half) / math.log1p(-rate)), f"the limit of {100 * rate:.3g} % on errors"))
     return max(needs)
+
+
+@dataclass(frozen=True)
+class Shortfall:
+    """Fewer requests than the limits take. `hopeless`: not even the retry, twice as long, can pass."""
+
+    planned: int
+    needed: int
+    hopeless: bool
+    sentence: str
+
+
+def load_shortfall(load: Mapping[str, Any], limits: Mapping[str, Any], policy: Policy = Policy()) -> Shortfall | None:
+    """Whether load.rate times load.seconds is too little for the limits, known before anything runs.
+
+    load, limits: those of the normalised app. None where it is enough, or where the rate is derived on the host.
+    """
+    rate, seconds = load.get("rate"), load.get("seconds")
+    if rate is None or seconds is None:
+        return None
+    planned = math.floor(float(rate) * float(seconds) + 1e-9)
+    needed, reason = needed_requests(limits, policy)
+    if planned >= needed:
+        return None
+    hopeless = RETRY_FACTOR * planned < needed
+    then = "no verdict can pass" if hopeless else "every first run is inconclusive and takes its retry, twice as long"
+    return Shortfall(
+        planned,
+        needed,
+        hopeless,
+        f"load.rate {float(rate):g} for load.seconds {float(seconds):g} are {planned} requests, and {reason} takes at "
+        f"least {needed}: {then}. Set load.seconds to {math.ceil(needed / float(rate))} or more, or load.rate to "
+        f"{math.ceil(needed / float(seconds))} or more",
+    )
 
 
 def error_limit(limits: Mapping[str, Any]) -> float:
@@ -281,7 +317,7 @@ def judge(
         return _conclude(checks, warnings, facts, None)
     measured = _measurement_check(candidate, policy)
     errors = _error_check(candidate, error_limit(limits), policy, measured.outcome == PASS)
-    checks += [errors, measured]
+    checks += [errors, measured] if errors.outcome == FAIL else [measured, errors]
     facts["candidate"] = summary(candidate)
     if baseline is not None:
         facts["baseline"] = summary(baseline)

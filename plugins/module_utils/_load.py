@@ -13,11 +13,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from . import _h2load as h2
-from ._judge import Samples, Verdict, combine, needs_retry
+from ._judge import RETRY_FACTOR, Samples, Verdict, combine, needs_retry
 from ._memory import MemoryEvidence
 
 WARMUP_PER_WORKER = 100
-RETRY_FACTOR = 2.0
 
 
 @dataclass(frozen=True)

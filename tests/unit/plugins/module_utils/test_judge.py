@@ -438,3 +438,43 @@ def test_many_hosts_are_judged_more_strictly() -> None:
     few, many = j.Policy(), j.Policy(comparisons=50)
     assert many.level == pytest.approx(few.level / 50)
     assert (few.confidence, many.confidence) == ("99 %", "99.98 %")
+
+
+@pytest.mark.parametrize(
+    ("rate", "seconds", "limits", "expected"),
+    [
+        (50.0, 30.0, {}, None),
+        (None, 30.0, {"error_rate": 0.0001}, None),
+        (52.8, 10.0, {}, None),
+        (
+            50.0,
+            10.0,
+            {},
+            "load.rate 50 for load.seconds 10 are 500 requests, and the limit of 1 % on errors takes at least 528: "
+            "every first run is inconclusive and takes its retry, twice as long. Set load.seconds to 11 or more, or "
+            "load.rate to 53 or more",
+        ),
+        (
+            5.0,
+            30.0,
+            {"error_rate": 0.05, "p99_ms": 400.0},
+            "load.rate 5 for load.seconds 30 are 150 requests, and the limit on p99 takes at least 528: no verdict can "
+            "pass. Set load.seconds to 106 or more, or load.rate to 18 or more",
+        ),
+        (
+            2.0,
+            30.0,
+            {"error_rate": 0.2},
+            "load.rate 2 for load.seconds 30 are 60 requests, and a verdict of any kind takes at "
+            "least 100: every first run is inconclusive and takes its retry, twice as long. Set load.seconds to 50 or "
+            "more, or load.rate to 4 or more",
+        ),
+    ],
+)
+def test_a_load_that_is_too_little_is_known_before(
+    rate: float | None, seconds: float, limits: dict[str, Any], expected: str | None
+) -> None:
+    found = j.load_shortfall({"rate": rate, "seconds": seconds}, limits)
+    assert (found.sentence if found else None) == expected
+    if found:
+        assert found.hopeless is ("no verdict" in found.sentence)
