@@ -18,7 +18,7 @@ from types import ModuleType
 from headcount_scripts import paths
 from headcount_scripts.console import ScriptError, locked, say
 
-from . import _common
+from . import _common, _turns
 
 PACKAGE = Path(__file__).resolve().parent
 EPILOG = """\
@@ -117,7 +117,8 @@ def make(name: str, module: ModuleType, options: argparse.Namespace) -> _common.
     minutes = options.minutes or (
         getattr(module, "QUICK_MINUTES", 10.0) if options.quick else getattr(module, "MINUTES", 60.0)
     )
-    return _common.Bench(name, module.cells(options.quick), options, folder, minutes)
+    turns_lock = _turns.LOCK if getattr(module, "TIMED", True) else None
+    return _common.Bench(name, module.cells(options.quick), options, folder, minutes, turns_lock=turns_lock)
 
 
 def _measure(bench: _common.Bench, module: ModuleType) -> None:

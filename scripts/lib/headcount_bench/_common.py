@@ -29,6 +29,8 @@ from headcount_scripts.labmodel import Lab as LabModel
 from headcount_scripts.labmodel import parse_hosts
 from headcount_scripts.podman import PODMAN, podman
 
+from ._turns import Turns
+
 FAILURES_IN_A_ROW = 3
 
 
@@ -152,6 +154,10 @@ class Lab:
         """The name of a host's container."""
         return labs.container(self.name, host)
 
+    def ident(self, host: str) -> str:
+        """The full id of a host's container."""
+        return podman("inspect", "--format", "{{.Id}}", self.container(host)).stdout.strip()
+
     def run(
         self, host: str, command: Sequence[str], *, stdin: str = "", timeout: float = 120.0, check: bool = True
     ) -> str:
@@ -201,6 +207,7 @@ class Bench:
     folder: Path
     minutes: float
     clock: Callable[[], float] = time.monotonic
+    turns_lock: Path | None = None
     failures: dict[str, str] = field(default_factory=dict)
     out_of_time: bool = False
     _began: float = 0.0
@@ -238,6 +245,7 @@ class Bench:
         stop = threading.Event()
         row: dict[str, int] = {}
         fatal: list[BaseException] = []
+        turns = Turns(self.name, self.turns_lock or self.folder / "turns.lock")
 
         def lane_loop(lane: str) -> None:
             while not stop.is_set():
@@ -250,7 +258,8 @@ class Bench:
                     return
                 begin = time.time()
                 try:
-                    value = work(cell, lane)
+                    with turns.mine():
+                        value = work(cell, lane)
                 except Exception as error:  # whatever it was: told, kept for the cell, and the next one is tried
                     said = str(error) or type(error).__name__
                     self.failures[cell.name] = said
@@ -282,6 +291,7 @@ class Bench:
             stop.set()
             raise
         finally:
+            turns.close()
             progress.close()
         if fatal:
             raise fatal[0]

@@ -14,6 +14,7 @@ from headcount_scripts.console import ScriptError
 from . import _engine
 from ._common import Bench, Cell, Lab, Report, markdown_table
 
+TIMED = False
 MINUTES = 60.0
 QUICK_MINUTES = 12.0
 CLASSES = ("sync", "gthread", "gevent", "eventlet")
