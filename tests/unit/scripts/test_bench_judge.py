@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ansible_collections.headcount.gunicorn.plugins.module_utils._judge import MemoryEvidence, Samples
 from headcount_bench import _judge_release, _judge_report, judge
 from headcount_bench import _judge_rules as rules
 from headcount_bench._common import Bench, Cell, markdown_table
@@ -19,9 +20,9 @@ from headcount_bench._judge_report import Judged, Tally
 RNG = np.random.default_rng(7)
 
 
-def samples(latency: Any, rate: float = 50.0) -> rules.Samples:
+def samples(latency: Any, rate: float = 50.0) -> Samples:
     values = [float(value) for value in latency]
-    return rules.Samples(
+    return Samples(
         start_s=[place / rate for place in range(len(values))],
         latency_ms=values,
         status=[200 if math.isfinite(value) else 500 for value in values],
@@ -34,7 +35,7 @@ def samples(latency: Any, rate: float = 50.0) -> rules.Samples:
 
 
 def take(candidate: Any, live: Any) -> rules.Take:
-    memory = rules.MemoryEvidence(50.0, "test", pss_mib=50.0)
+    memory = MemoryEvidence(50.0, "test", pss_mib=50.0)
     return rules.Take(samples(candidate), samples(live), memory, memory, 0.012, 50.0)
 
 
@@ -164,7 +165,7 @@ def test_the_report_of_recorded_runs(tmp_path: Path) -> None:
     bench = Bench("judge", [same, slow], options, tmp_path, 1.0)
 
     def recorded(seconds: int, scale: float) -> dict[str, Any]:
-        memory = rules.MemoryEvidence(50.0, "test", pss_mib=50.0).to_dict()
+        memory = MemoryEvidence(50.0, "test", pss_mib=50.0).to_dict()
         return {
             "candidate": samples(draw(50 * seconds, scale)).to_dict(), "live": samples(draw(50 * seconds)).to_dict(),
             "memory": memory, "live_memory": memory, "load": {"cost_core_share": 0.012, "rate": 50.0},
