@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import http.client
 import socket
 import time
@@ -44,6 +46,32 @@ def local_address(listen: str) -> str | tuple[str, int]:
     host, _, port = listen.rpartition(":")
     host = host.strip("[]")
     return {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1", "*": "127.0.0.1"}.get(host, host), int(port)
+
+
+def address_taken(listen: str | None) -> str | None:
+    """Why nothing new could listen on `listen` of this host: another process does. None when it is free."""
+    if not listen:
+        return None
+    address = local_address(listen)
+    if isinstance(address, str):
+        with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as probe:
+            probe.settimeout(1.0)
+            try:
+                probe.connect(address)
+            except OSError:
+                return None  # systemd replaces a socket file that nobody listens on
+        return f"listen address {listen} is taken by another process"
+    host = listen.rpartition(":")[0].strip("[]") or "0.0.0.0"
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with contextlib.closing(socket.socket(family, socket.SOCK_STREAM)) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, int(address[1])))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return f"listen address {listen} is taken by another process"
+            return f"listen address {listen} cannot be taken: {error.strerror}"
+    return None
 
 
 def get(address: str | tuple[str, int], path: str, timeout_seconds: float, host: str = "localhost") -> Answer:

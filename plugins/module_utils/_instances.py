@@ -13,7 +13,7 @@ from typing import Any, Callable
 from . import _generations as generations
 from ._cgroups import unit_memory
 from ._files import make_directory, write_file
-from ._http import get, local_address, unhealthy
+from ._http import address_taken, get, local_address, unhealthy
 from ._paths import Layout
 from ._systemd import Systemd, SystemdError, UnitState, first_cause
 
@@ -28,6 +28,10 @@ class StepFailed(Exception):
         self.phase = phase
         self.cause = cause
         self.evidence = evidence or {}
+
+
+class Untouched(StepFailed):
+    """A step that was refused before it changed anything."""
 
 
 @dataclass
@@ -219,6 +223,8 @@ class Instances:
             if old is not None and self.same_address(old, new):
                 return self._switch_shared(old, new, app, verify_seconds)
             return self._switch_address(old, new, app, verify_seconds)
+        except Untouched:
+            raise
         except (StepFailed, SystemdError, OSError) as error:
             failure = error if isinstance(error, StepFailed) else StepFailed("promote", str(error))
             try:
@@ -244,6 +250,11 @@ class Instances:
 
         The old instance keeps the sockets it inherited, so it goes on serving the old address until the end.
         """
+        if old is None or not self._port_is_ours(old, new):
+            # Looked at before anything is touched: the old address would have to close for a moment on the way back.
+            taken = address_taken(app["listen"])
+            if taken:
+                raise Untouched("promote", f"{taken}; free it, or declare another `listen`")
         generations.activate(self.layout, new)
         generations.link_public(self.layout)
         self.systemd.reload()

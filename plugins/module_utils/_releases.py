@@ -253,7 +253,9 @@ def install(
     The room on the disk is checked first; whatever breaks, no half release stays.
     """
     path = release_path(app, release, root)
-    if is_finished(path):
+    if is_finished(path) and _manifest(path) is not None:
+        if verify(path):
+            repair(app, release, lock_text, wheels_dir=wheels_dir, python=python, root=root)
         return read(path)
     lock = parse_lock(lock_text)
     if release_id(lock_text) != release:
@@ -295,6 +297,101 @@ def install(
         _remove_quietly(path)
         raise
     return info
+
+
+def repair(
+    app: str,
+    release: str,
+    lock_text: str,
+    *,
+    wheels_dir: str = WHEELS,
+    python: str = "/usr/bin/python3",
+    root: str = "/",
+) -> List[str]:
+    """Make a finished release again what it was when it was built; returns what was put right. Raises ReleaseError.
+
+    The live generation may run from it, so it is never away: what was changed is taken, file by file, from a second
+    build beside it, and renamed into place.
+    """
+    path = release_path(app, release, root)
+    expected = _manifest(path)
+    wrong = verify(path)
+    if not wrong or expected is None:
+        return []
+    lock = parse_lock(lock_text)
+    _check_python(python, lock)
+    files = {pin.sha256: _find(pin, Path(wheels_dir)) for pin in (*lock.pins, lock.pip)}
+    # Names of the same length, so that paths within files differ by the name alone.
+    beside = path.with_name(hashlib.sha256(f"repair of {release}".encode()).hexdigest()[: len(release)])
+    _remove_quietly(beside)
+    need_mib, need_files = room_for([files[pin.sha256] for pin in lock.pins])
+    _need_room(path, need_mib, need_files, f"the repair of release {release} of {app}")
+    try:
+        _make_folders(beside, Path(root))
+        (beside / UNFINISHED).write_text(f"{os.getpid()}\n", encoding="utf-8")
+        _build(beside, lock, lock_text, files, python)
+        _protect(beside)
+        for name, _ in sorted(_walk(path, bytecode=False), reverse=True):
+            if name not in expected and name not in (UNFINISHED, RELEASE, MANIFEST):
+                _remove_entry(path / name)
+        for name, entry in expected.items():
+            _put_right(path, beside, name, entry)
+        sync_tree(path)
+    except OSError as error:
+        raise _disk_error(error, path.parent, f"repairing release {release} of {app}") from None
+    finally:
+        _remove_quietly(beside)
+    left = verify(path)
+    if left:
+        raise ReleaseError(
+            f"release {release} of {app} was changed by hand and could not be repaired: {left[0]}; change the app or a "
+            "requirement, so that it becomes another release"
+        )
+    return wrong
+
+
+def _put_right(path: Path, beside: Path, name: str, entry: Sequence[Any]) -> None:
+    """One entry of a release as its manifest has it, from the build `beside`."""
+    target = path / name
+    try:
+        mode = os.lstat(target).st_mode
+        if _compare(target, mode, entry, False) is None:
+            return
+    except FileNotFoundError:
+        mode = 0
+    if entry[0] == "d":
+        if mode and not stat.S_ISDIR(mode):
+            target.unlink()
+        target.mkdir(exist_ok=True)
+        os.chmod(target, entry[1])
+        return
+    if mode and stat.S_ISDIR(mode):
+        shutil.rmtree(target)
+    temporary = target.with_name(f".{target.name}.repair")
+    temporary.unlink(missing_ok=True)
+    if entry[0] == "l":
+        os.symlink(entry[1], temporary)
+    else:
+        content = (beside / name).read_bytes().replace(beside.name.encode(), path.name.encode())
+        temporary.write_bytes(content)
+        os.chmod(temporary, entry[1])
+    os.replace(temporary, target)
+
+
+def _remove_entry(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _manifest(path: Path) -> Dict[str, List[Any]] | None:
+    """The entries of a release's manifest; None when they cannot be read."""
+    try:
+        entries: Dict[str, List[Any]] = json.loads((path / MANIFEST).read_text(encoding="utf-8"))["entries"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return entries
 
 
 def _build(path: Path, lock: Lock, lock_text: str, files: Mapping[str, Path], python: str) -> None:

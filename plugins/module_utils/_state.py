@@ -4,15 +4,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import socket
 from pathlib import Path
 from typing import Any
 
 from . import _generations as generations
 from . import _ledger as ledger
-from ._http import get, local_address, unhealthy
+from ._http import address_taken, get, unhealthy
 from ._instances import Instances
 from ._lock import AppLock, boot_id, stale_reason
 from ._paths import Layout
@@ -46,7 +44,7 @@ def app_state(app: dict[str, Any], root: str = "/", systemd: Systemd | None = No
     if os.path.isdir(layout.home):
         state["leftovers"] = _leftovers(layout, systemd, number, known)
     if number is None:
-        state["port_taken"] = _port_taken(app.get("listen"))
+        state["port_taken"] = address_taken(app.get("listen"))
         return state
     record = generations.record(layout, number)
     problems = generations.problems(layout, number) + generations.public_problems(layout)
@@ -115,20 +113,4 @@ def _last_failure(layout: Layout) -> dict[str, Any] | None:
             return entry
         if entry.get("event") in ("promoted", "rolled_back"):
             return None
-    return None
-
-
-def _port_taken(listen: str | None) -> str | None:
-    """Why a first deployment could not listen on `listen`; None when the address is free or is a unix path."""
-    if not listen or listen.startswith("unix:"):
-        return None
-    address = local_address(listen)
-    host = listen.rpartition(":")[0].strip("[]") or "0.0.0.0"
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with contextlib.closing(socket.socket(family, socket.SOCK_STREAM)) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, int(address[1])))
-        except OSError as error:
-            return f"listen address {listen} cannot be taken: {error.strerror}"
     return None

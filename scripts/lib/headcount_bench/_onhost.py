@@ -3,10 +3,11 @@
 """Runs inside a lab host: steps of the collection's own engine, which can be struck at a precise place.
 
 Reads one JSON object from standard input: {app, run, gone, ops: [[name, arguments], ...], at: place or null} and prints
-one JSON line for each op. A place is {target: "_module.name" or "_module.Class.name", when: before|after|around,
-match: a pattern on the arguments, nth, then: ...}; `then` is one of kill (SIGKILL to this very process), hold (says so
-and waits, for a power cut), shell (a command), errno (raises OSError) or clock (this process's wall clock jumps by so
-many seconds). The product has no code for this: the functions are wrapped in this process alone.
+one JSON line for each op. A place is {target: "_module.name" or "_module.Class.name", when: before|after, match: a
+pattern on the arguments, nth, then: ...}; `then` has one or more of kill (SIGKILL to this very process), hold (says so
+and waits, for a power cut), later (both only so many seconds later), shell (a command), errno (raises OSError), clock
+(this process's wall clock jumps by so many seconds). The product has no code for this: the functions are wrapped in
+this process alone.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import traceback
 from typing import Any, Callable
@@ -31,26 +33,36 @@ def say(value: Any) -> None:
     print(json.dumps(value, default=str), flush=True)
 
 
+def jump(seconds: float) -> None:
+    """Let the wall clock of this process jump."""
+    real = time.time
+    time.time = lambda: real() + seconds
+    for module in list(sys.modules.values()):
+        if str(getattr(module, "__name__", "")).startswith("headcount."):
+            for name, value in list(vars(module).items()):
+                if value is real:
+                    setattr(module, name, time.time)
+
+
 def strike(then: dict[str, Any]) -> None:
     """Do what the place asks for."""
     if "shell" in then:
         subprocess.run(["sh", "-c", then["shell"]], check=False, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
     if "clock" in then:
-        real, jump = time.time, float(then["clock"])
-        time.time = lambda: real() + jump
-        for module in list(sys.modules.values()):
-            if str(getattr(module, "__name__", "")).startswith("headcount."):
-                for name, value in list(vars(module).items()):
-                    if value is real:
-                        setattr(module, name, time.time)
+        jump(float(then["clock"]))
     if "errno" in then:
         raise OSError(int(then["errno"]), os.strerror(int(then["errno"])), "struck by the bench")
-    if then.get("hold"):
+    if then.get("hold") and then.get("later"):
+        threading.Timer(float(then["later"]), say, ({"held": True},)).start()
+    elif then.get("hold"):
         say({"held": True})
         while True:
             signal.pause()
     if then.get("kill"):
-        os.kill(os.getpid(), signal.SIGKILL)
+        if then.get("later"):
+            threading.Timer(float(then["later"]), os.kill, (os.getpid(), signal.SIGKILL)).start()
+        else:
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def wrap(at: dict[str, Any]) -> None:

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""The catalogue of faults: each injected on a live host under load, its outcome checked by behaviour."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from . import _engine, _fault_rows
+from ._common import Bench, Cell, Lab, Report, markdown_table
+from ._fault_rows import Row
+from ._scene import Scene, described, lost, variants_folder
+
+TIMED = False
+MINUTES = 40.0
+QUICK_MINUTES = 15.0
+HOSTS = ["fa:1:1500m:bookworm", "fb:1:1500m:trixie"]
+VERSION = 1
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Where to run instead of in a lab of its own."""
+    parser.add_argument("--lab", metavar="NAME", help="use this lab, which is up already, and leave it")
+
+
+def cells(quick: bool) -> list[Cell]:
+    """A cell for each row."""
+    rows = [row for row in _fault_rows.ROWS if row.quick or not quick]
+    return [Cell(row.name, {"version": VERSION, "row": row.name, "fault": row.fault}) for row in rows]
+
+
+def measure(bench: Bench) -> None:
+    """Two hosts of one core each; each takes the next row."""
+    shutil.rmtree(variants_folder(), ignore_errors=True)
+    rows = {row.name: row for row in _fault_rows.ROWS}
+    scenes: dict[str, Scene] = {}
+
+    def work(lab: Lab, cell: Cell, host: str) -> dict[str, Any]:
+        if host not in scenes:
+            engine = _engine.Engine(lab, host, _engine.wheel_cache())
+            engine.push()
+            scenes[host] = Scene(lab, host, engine)
+        return run_row(scenes[host], rows[cell.name])
+
+    if bench.options.lab:
+        lab = _lab(bench.options.lab)
+        bench.run(lambda cell, host: work(lab, cell, host), lanes=lab.hosts)
+        return
+    with bench.lab(HOSTS) as lab:
+        bench.run(lambda cell, host: work(lab, cell, host), lanes=lab.hosts)
+
+
+def _lab(name: str) -> Lab:
+    from headcount_scripts import labs  # noqa: PLC0415
+
+    return Lab(labs.load(name))
+
+
+def run_row(scene: Scene, row: Row) -> dict[str, Any]:
+    """One row on one host: what came of it, as plain data."""
+    scene.prepare()
+    before, since = scene.live(), len(scene.engine.ledger("shop"))
+    begin = time.monotonic()
+    with scene.users() as users:
+        row.work(scene)
+    seen = scene.seen
+    caused, other = lost(users.rows, users.began, seen.window)
+    seen.must(not other, f"{len(other)} requests were not served: {other[:3]}")
+    events = scene.events(since)
+    return {
+        "fault": row.fault,
+        "promise": row.promise,
+        "kept": not seen.broken,
+        "broken": seen.broken,
+        "told": seen.told,
+        "requests": len(users.rows),
+        "lost_by_fault": len(caused),
+        "lost_otherwise": len(other),
+        "outage_seconds": round(seen.window[1] - seen.window[0], 1) if seen.window else 0.0,
+        "live": [before, scene.live()],
+        "answered": sorted({row[4] for row in users.rows if row[3] == 200 and row[4]}),
+        "ledger": described(events),
+        "seconds": round(time.monotonic() - begin, 1),
+    }
+
+
+def report(bench: Bench) -> Report:
+    """The catalogue as a table."""
+    values: Mapping[str, Any] = {name: result.value for name, result in bench.results().items()}
+    missed = [f"{name}: {'; '.join(value['broken'])}" for name, value in values.items() if not value["kept"]]
+    groups: dict[str, list[list[object]]] = {}
+    for name, value in values.items():
+        loss = str(value["lost_otherwise"])
+        if value["lost_by_fault"]:
+            loss += f" (and {value['lost_by_fault']} in {value['outage_seconds']:.0f} s without power or process)"
+        told = "; ".join(value["told"] + value["ledger"][:3])
+        kept = "as promised" if value["kept"] else "**broken**: " + "; ".join(value["broken"])
+        live = f"{value['live'][0]} → {value['live'][1]}"
+        groups.setdefault(name.partition("/")[0], []).append(
+            [name.partition("/")[2], value["fault"], value["promise"], kept, value["requests"], loss, live, told[:420]]
+        )
+    header = ["row", "fault", "promise", "outcome", "requests", "lost", "live", "what it said, and the ledger"]
+    tables = "\n\n".join(
+        f"## {_fault_rows.GROUPS.get(group, group)}\n\n{markdown_table(header, rows, right=(4,))}"
+        for group, rows in groups.items()
+    )
+    kept = sum(value["kept"] for value in values.values())
+    requests = sum(value["requests"] for value in values.values())
+    otherwise = sum(value["lost_otherwise"] for value in values.values())
+    seconds = sum(result.seconds for result in bench.results().values())
+    text = f"""\
+{len(values)} of {len(bench.cells)} rows were run, {kept} ended as promised. Users asked {requests} times meanwhile
+(new and kept connections, requests of 2 s, clients that pause within a request); {otherwise} of their requests were not
+served without the fault itself having caused it. All rows together took {seconds / 60:.0f} minutes of a host's time;
+they run on two hosts of one core (Debian 12 and 13) at once.
+
+Every row begins with two good generations on the host, the newer one live. Places within a step are reached by wrapping
+a function in the process that runs the step; the product has no code for that. A process is killed with SIGKILL; a
+power cut is SIGKILL to every process of the host at once. A container that loses its power keeps what the kernel holds
+in its page cache: that the order of writes and the fsyncs suffice on a disk that loses them is not shown by this.
+
+{tables}
+"""
+    return Report("The catalogue of faults", text, dict(values), missed=missed)
