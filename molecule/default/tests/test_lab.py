@@ -20,6 +20,7 @@ def name(host: Any) -> str:
 
 def test_systemd_is_pid_1_and_has_no_failed_unit(host: Any) -> None:
     assert host.check_output("cat /proc/1/comm") == "systemd"
+    assert host.check_output("systemctl list-units --state=failed --plain --no-legend") == ""
     assert host.check_output("systemctl is-system-running") == "running"
 
 

@@ -28,6 +28,8 @@ from .console import ScriptError, colour, say
 LOGS = paths.WORK / "test"
 #: A scenario that takes longer than this hangs; all of them together are to stay below 25 minutes.
 SCENARIO_SECONDS = 900.0
+#: They wait more than they compute: for systemd, for the seconds that a load takes.
+SCENARIOS_AT_ONCE = 2
 CHECK_SECONDS = 300.0
 #: Logs are for reading as text, by machines too.
 PLAIN = {"COLUMNS": "160", "PY_COLORS": "0", "ANSIBLE_FORCE_COLOR": "0", "NO_COLOR": "1"}
@@ -170,9 +172,13 @@ def checks(cpus: int) -> list[Check]:
 def scenario_check(name: str, keep: bool) -> Check:
     """A Molecule scenario as a check; testinfra's tests are counted too."""
     junit = LOGS / f"junit-{name}"
+    command: tuple[str, ...] = ("molecule", "test", "--scenario-name", name)
+    if keep:  # what an earlier run left goes first: `--destroy never` would take it for this run's
+        once = f"molecule destroy --scenario-name {name} && molecule test --scenario-name {name} --destroy never"
+        command = ("sh", "-c", once)
     return Check(
         f"molecule: {name}",
-        ("molecule", "test", "--scenario-name", name, *(["--destroy", "never"] if keep else [])),
+        command,
         junit=junit,
         environment={
             "PYTEST_ADDOPTS": f"--junitxml={junit / 'testinfra.xml'}",
@@ -245,10 +251,11 @@ def _report(result: Result, lines: int) -> None:
     say(console.tail(result.log, lines))
 
 
-def _run_side_by_side(wanted: Sequence[Check], cpus: int) -> list[Result]:
+def _side_by_side(wanted: Sequence[Check], at_once: int, lines: int) -> list[Result]:
+    """Runs checks, some at once; `lines` of the log of one that fails are shown."""
     say(f".. {', '.join(check.name for check in wanted)}")
     results: dict[str, Result] = {}
-    with ThreadPoolExecutor(max_workers=max(2, cpus)) as pool:
+    with ThreadPoolExecutor(max_workers=at_once) as pool:
         pending: set[Future[Result]] = {pool.submit(run, check) for check in wanted}
         try:
             while pending:
@@ -256,7 +263,7 @@ def _run_side_by_side(wanted: Sequence[Check], cpus: int) -> list[Result]:
                 for future in done:
                     result = future.result()
                     results[result.name] = result
-                    _report(result, 60)
+                    _report(result, lines)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             with _children_lock:
@@ -268,26 +275,15 @@ def _run_side_by_side(wanted: Sequence[Check], cpus: int) -> list[Result]:
 
 
 def _run_scenarios(names: Sequence[str], keep: bool) -> list[Result]:
-    results = []
     started = time.monotonic()
     images.ensure(set(labmodel.SUITES))
     say(f"ok the lab's images ({time.monotonic() - started:.1f} s)")
-    for name in names:
-        say(f".. molecule: {name} (log: {paths.shown(LOGS / f'molecule-{name}.log')})")
-        try:
-            result = run(scenario_check(name, keep))
-        except BaseException:
-            with _children_lock:
-                left = list(_children)
-            for child in left:
-                _stop(child)
-            labs.down(f"molecule-{name}")
-            raise
+    try:
+        return _side_by_side([scenario_check(name, keep) for name in names], SCENARIOS_AT_ONCE, 120)
+    finally:
         if not keep:
-            labs.down(f"molecule-{name}")
-        _report(result, 120)
-        results.append(result)
-    return results
+            for name in names:
+                labs.down(f"molecule-{name}")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -320,7 +316,7 @@ def main(arguments: list[str]) -> int:
         bootstrap.ensure_packages(bootstrap.LAB_PACKAGES)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
-    results = [] if options.scenario else _run_side_by_side(checks(cpus), cpus)
+    results = [] if options.scenario else _side_by_side(checks(cpus), max(2, cpus), 60)
     results += _run_scenarios(chosen, options.keep) if chosen else []
     total = sum((result.counts for result in results), Counts())
     passed = all(result.passed for result in results)

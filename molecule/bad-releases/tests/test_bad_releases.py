@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""A release that is not fit to serve never does, and what served before goes on with the very same processes."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from headcount_scenarios import Machine, Play, Scenario
+
+SECRET = hashlib.sha256(b"not-to-be-seen").hexdigest()
+
+
+@dataclass(frozen=True)
+class Bad:
+    """A fault of the sample app, and what the cause has to say (a pattern)."""
+
+    name: str
+    fault: str
+    cause: str
+    overrides: dict[str, Any] | None = None
+
+    @property
+    def shop(self) -> dict[str, Any]:
+        """What is declared differently."""
+        return {"environment": {"SHOP_RELEASE": self.name, "SHOP_FAULTS": self.fault}, **(self.overrides or {})}
+
+
+BAD = [
+    Bad("slow", "slow:500", r"p95 .*(limit|slower|live)"),
+    Bad("answers_500", "errors:0.5", r"(failed|error|500)"),
+    Bad("eats_memory", "leak:2m", r"(memory|OOM|MiB)"),
+    Bad(
+        "dies_at_import",
+        "crash_import",
+        r"died while starting: .*SHOP_FAULTS=crash_import: this release cannot be imported",
+    ),
+    Bad("never_ready", "never_ready", r"503", {"health": {"path": "/healthz", "boot_seconds": 5}}),
+]
+
+
+def roll_out(scenario: Scenario, host: str, shop: dict[str, Any], *arguments: str) -> Play:
+    return scenario.play("site.yml", *arguments, headcount_hosts=host, headcount_app_overrides={"shop": shop})
+
+
+@pytest.fixture
+def served(scenario: Scenario) -> Machine:
+    return scenario.machines["served"]
+
+
+@pytest.fixture(autouse=True)
+def always_one_instance(served: Machine) -> Iterator[None]:
+    """Whatever a test did: exactly the live generation runs, and it answers."""
+    yield
+    assert served.running() == [f"shop@{served.live()}.service"]
+    assert served.get("/").status == 200
+
+
+@pytest.mark.parametrize("bad", BAD, ids=[bad.name for bad in BAD])
+def test_a_bad_release_is_taken_back(scenario: Scenario, served: Machine, bad: Bad) -> None:
+    live, master, workers, told = served.live(), served.master(), served.workers(), len(served.ledger())
+    play = roll_out(scenario, "served", bad.shop, "-vvv" if bad.name == "slow" else "-v")
+    # The play says why.
+    assert play.code == 2
+    cause = scenario.report()["failed"]["served"]
+    assert re.search(bad.cause, cause), cause
+    assert " ".join(cause.split()) in play.words
+    assert "Traceback" not in cause
+    # The same processes serve.
+    assert (served.live(), served.master(), served.workers()) == (live, master, workers)
+    assert served.get("/version").json["release"] == "first"
+    assert served.running() == [f"shop@{live}.service"]
+    # The ledger says so.
+    events = served.ledger()[told:]
+    assert events[-1]["event"] == "failed" or [event["event"] for event in events][-2:] == ["failed", "pruned"]
+    failed = next(event for event in events if event["event"] == "failed")
+    assert failed["cause"] in cause
+    assert failed["run"]
+    assert failed["user"]
+    assert SECRET not in play.text
+
+
+def test_after_all_of_them_the_host_is_as_declared(scenario: Scenario, served: Machine) -> None:
+    play = scenario.play("site.yml", headcount_hosts="served")
+    assert play.code == 0
+    assert play.changed == 0
+    assert served.status()["leftovers"] == []
+
+
+def test_a_first_deployment_that_fails_leaves_nothing_running(scenario: Scenario) -> None:
+    bare = scenario.machines["bare"]
+    play = roll_out(scenario, "bare", BAD[3].shop)
+    assert play.code == 2
+    assert re.search(BAD[3].cause, scenario.report()["failed"]["bare"])
+    assert bare.running() == []
+    assert bare.get("/").status == 0
+    assert bare.code("test -e /opt/headcount/shop/live") != 0
+    assert bare.code("test -e /etc/systemd/system/sockets.target.wants/shop.socket") != 0
+    assert "failed" in [event["event"] for event in bare.ledger()]
+
+
+def test_then_a_good_one_goes_live_there(scenario: Scenario) -> None:
+    bare = scenario.machines["bare"]
+    play = scenario.play("site.yml", headcount_hosts="bare")
+    assert play.code == 0
+    assert bare.get("/version").json["release"] == "first"
+    assert bare.running() == [f"shop@{bare.live()}.service"]
+
+
+class TestRollback:
+    """playbooks/rollback.yml, after a second good release."""
+
+    def test_a_second_good_release(self, scenario: Scenario, served: Machine) -> None:
+        master = served.master()
+        play = roll_out(scenario, "served", {"environment": {"SHOP_RELEASE": "second"}})
+        assert play.code == 0
+        assert served.get("/version").json["release"] == "second"
+        assert served.master() != master
+
+    def test_a_generation_that_is_not_there(self, scenario: Scenario, served: Machine) -> None:
+        live, master = served.live(), served.master()
+        play = scenario.play("playbooks/rollback.yml", headcount_hosts="served", headcount_app="shop", headcount_to=99)
+        assert play.code == 2
+        assert "99" in play.words
+        # It lists those that are.
+        assert re.search(rf"\b1\b.*\b{live}\b|\b{live}\b.*\b1\b", play.words.partition("99")[2])
+        assert (served.live(), served.master()) == (live, master)
+
+    def test_an_app_that_is_not_there(self, scenario: Scenario) -> None:
+        play = scenario.play("playbooks/rollback.yml", headcount_hosts="served", headcount_app="shoe")
+        assert play.code == 2
+        assert "shop" in play.words.partition("shoe")[2]
+
+    def test_back_by_hand(self, scenario: Scenario, served: Machine) -> None:
+        before = served.live()
+        play = scenario.play("playbooks/rollback.yml", headcount_hosts="served", headcount_app="shop")
+        assert play.code == 0
+        assert served.live() == 1
+        assert served.get("/version").json["release"] == "first"
+        event = next(event for event in reversed(served.ledger()) if event["event"] == "rolled_back")
+        assert (event["from"], event["to"]) == (before, 1)
+
+    def test_again_says_what_to_do(self, scenario: Scenario, served: Machine) -> None:
+        live = served.live()
+        play = scenario.play(
+            "playbooks/rollback.yml", headcount_hosts="served", headcount_app="shop", headcount_to=live
+        )
+        assert served.live() == live
+        assert play.changed == 0
+
+    def test_the_history_tells_all_of_it(self, scenario: Scenario) -> None:
+        play = scenario.play("playbooks/history.yml", headcount_hosts="served", headcount_app="shop")
+        assert play.code == 0
+        for bad in BAD:
+            assert bad.fault.partition(":")[0] in play.text or "failed" in play.text
+        assert "rolled" in play.text

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""sync, gthread, gevent and eventlet each serve, with the Gunicorn that has them, side by side on a host."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from headcount_scenarios import Machine, Scenario
+
+
+@dataclass(frozen=True)
+class Case:
+    """An app of the scenario, and the class that it was declared with."""
+
+    host: str
+    app: str
+    worker_class: str
+    listen: str
+
+
+CASES = [
+    Case("old", "sync", "sync", "unix:/run/sync-app.sock"),
+    Case("old", "eventlet", "eventlet", "0.0.0.0:8002"),
+    Case("new", "gthread", "gthread", "0.0.0.0:8001"),
+    Case("new", "httpbin", "gevent", "0.0.0.0:8003"),
+]
+SHOPS = [case for case in CASES if case.app != "httpbin"]
+
+
+def named(cases: list[Case]) -> Any:
+    return pytest.mark.parametrize("case", cases, ids=[case.worker_class for case in cases])
+
+
+def ask(machine: Machine, case: Case, path: str) -> str:
+    """What a GET answers with 200; a Unix socket is asked on the host."""
+    if case.listen.startswith("unix:"):
+        return machine.out(f"curl --silent --fail --unix-socket {case.listen[5:]} http://localhost{path}")
+    answer = machine.get(path, int(case.listen.rsplit(":", 1)[1]))
+    assert answer.status == 200, answer
+    return answer.body
+
+
+@named(CASES)
+def test_is_live_on_its_socket(scenario: Scenario, case: Case) -> None:
+    machine = scenario.machines[case.host]
+    status = machine.status(case.app)
+    assert status["live"]["generation"] == 1
+    assert (status["intact"], status["healthy"]) == (True, True), status
+    assert machine.running(case.app) == [f"{case.app}@1.service"]
+    assert ask(machine, case, "/status/200" if case.app == "httpbin" else "/healthz") is not None
+
+
+@named(CASES)
+def test_has_its_class_and_slots(scenario: Scenario, case: Case) -> None:
+    machine = scenario.machines[case.host]
+    settings = machine.settings(case.app)
+    assert settings["worker_class"] == case.worker_class
+    assert len(machine.workers(case.app)) == settings["workers"] >= 1
+    assert (settings["threads"] > 1) == (case.worker_class == "gthread")
+    config = machine.out(f"cat /opt/headcount/{case.app}/live/gunicorn.conf.py")
+    assert f"worker_class = '{case.worker_class}'" in config
+
+
+@named(SHOPS)
+def test_the_worker_itself_says_its_class(scenario: Scenario, case: Case) -> None:
+    told = json.loads(ask(scenario.machines[case.host], case, "/whoami"))
+    assert case.worker_class in told["worker_class"].lower()
+    assert told["pid"] in scenario.machines[case.host].workers(case.app)
+
+
+@named(CASES)
+def test_has_the_gunicorn_that_has_the_class(scenario: Scenario, case: Case) -> None:
+    python = f"/opt/headcount/{case.app}/live/release/venv/bin/python"
+    said = scenario.machines[case.host].out(f"{python} -c 'import gunicorn; print(gunicorn.__version__)'")
+    assert (int(said.split(".")[0]) >= 26) == (case.worker_class != "eventlet"), said
+
+
+@named(CASES)
+def test_was_tried_before_it_went_live(scenario: Scenario, case: Case) -> None:
+    events = scenario.machines[case.host].ledger(case.app)
+    assert [(event["event"], event.get("verdict")) for event in events] == [("staged", None), ("promoted", "pass")]
+
+
+@pytest.mark.parametrize("name", ["old", "new"])
+def test_apps_share_the_host(scenario: Scenario, name: str) -> None:
+    machine = scenario.machines[name]
+    apps = [case.app for case in CASES if case.host == name]
+    both = sum(machine.settings(app)["memory_max_mib"] for app in apps)
+    # Two generations of each stand side by side in a rollout.
+    assert 2 * both <= 768
+    for app in apps:
+        assert machine.memory_limit(machine.master(app)) == machine.settings(app)["memory_max_mib"] * 2**20
+
+
+def test_the_fleet_is_as_declared(scenario: Scenario) -> None:
+    play = scenario.play("site.yml")
+    assert play.code == 0
+    assert play.changed == 0
