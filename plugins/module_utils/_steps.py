@@ -25,7 +25,7 @@ from ._http import get, unhealthy
 from ._instances import Instances, StepFailed
 from ._judge import decide
 from ._lock import AppLock, Run
-from ._paths import Layout
+from ._paths import Layout, installed_apps
 from ._planner import Mismatch, PlanError, plan_host, profile_mismatch
 from ._plantypes import Measured
 from ._releases import ReleaseError, distributions, install, remove
@@ -448,6 +448,11 @@ class AppOnHost:
 
     def rollback_target(self, wanted: int | None) -> int:
         """The generation to go back to; StepFailed, with the list of what there is, when it cannot be."""
+        apps = installed_apps(self.root)
+        if self.name not in apps:
+            raise StepFailed(
+                "rollback", f"there is no app {self.name!r} on this host; there are: {', '.join(apps) or 'none'}"
+            )
         live = generations.live(self.layout)
         known = [generations.describe(self.layout, number) for number in generations.numbers(self.layout)]
         good = [generation.number for generation in known if generation.status == "good" and generation.number != live]
@@ -473,6 +478,7 @@ class AppOnHost:
 
         A target that does not come up healthy is not kept: what is live stays live.
         """
+        self.rollback_target(wanted)  # before the lock, which would make a folder for an app that is not there
         with self.lock.alone(self.run, "rollback", self.gone):
             target = self.rollback_target(wanted)
             old = generations.live(self.layout)

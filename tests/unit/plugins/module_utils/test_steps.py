@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils import _steps as steps
+from ansible_collections.headcount.gunicorn.plugins.module_utils._instances import StepFailed
+from ansible_collections.headcount.gunicorn.plugins.module_utils._lock import Run
 
 
 def entry(event: str, before: int | None, after: int) -> dict[str, Any]:
@@ -39,3 +42,13 @@ def test_plan_changes_name_old_and_new() -> None:
 def test_errors_are_told_in_words() -> None:
     assert steps.sentence(OSError(28, "No space left on device", "/opt/x")) == "No space left on device: /opt/x"
     assert steps.sentence(ValueError()) == "ValueError"
+
+
+def test_a_rollback_of_an_app_that_is_not_there_lists_the_apps_and_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "var/lib/headcount/shop").mkdir(parents=True)
+    (tmp_path / "var/lib/headcount/wheels").mkdir()
+    shoe = steps.AppOnHost("shoe", Run("a1", "anna", "control1", "2026-11-22T10:00:00Z"), str(tmp_path))
+    with pytest.raises(StepFailed) as failed:
+        shoe.rollback(3)
+    assert failed.value.cause == "there is no app 'shoe' on this host; there are: shop"
+    assert sorted(path.name for path in tmp_path.rglob("sho*")) == ["shop"]
