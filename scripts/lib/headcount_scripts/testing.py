@@ -146,13 +146,19 @@ def shell_files(root: Path = paths.ROOT) -> list[str]:
 def checks(cpus: int) -> list[Check]:
     """The linters and the unit tests, the slow ones first."""
     python = sys.executable
-    junit = LOGS / "junit-unit"
+    junit, integration = LOGS / "junit-unit", LOGS / "junit-preflight"
     ansible = {"ANSIBLE_COLLECTIONS_PATH": str(paths.ROOT / ".collections")}
     return [
         Check(
             "unit tests",
             (python, "-m", "pytest", "tests/unit", "-n", str(cpus), f"--junitxml={junit / 'unit.xml'}"),
             junit=junit,
+            own=False,
+        ),
+        Check(
+            "preflight of the playbooks",
+            (python, "-m", "pytest", "tests/integration/preflight", f"--junitxml={integration / 'preflight.xml'}"),
+            junit=integration,
             own=False,
         ),
         Check("ansible-lint", ("ansible-lint", "--offline", "--profile", "production"), environment=ansible),

@@ -42,7 +42,9 @@ def lock(host: Path, clock: Clock | None = None) -> AppLock:
 def test_a_second_step_of_another_process_names_the_holder(host: Path) -> None:
     with (
         lock(host).step(ANNA, "trial"),
-        pytest.raises(Busy, match=r"being changed on this host by process \d+ run a1 of anna on control1 \(trial\) since"),
+        pytest.raises(
+            Busy, match=r"being changed on this host by process \d+ run a1 of anna on control1 \(trial\) since"
+        ),
         lock(host).step(BERT, "stage"),
     ):
         pass
@@ -54,7 +56,8 @@ def test_between_two_steps_the_lease_keeps_others_out(host: Path) -> None:
     with (
         pytest.raises(
             Busy,
-            match=r"held on this host by run a1 of anna on control1 since 2026-11-22T10:00:00.000Z \(last step: stage\)",
+            match=r"held on this host by run a1 of anna on control1 since 2026-11-22T10:00:00.000Z "
+            r"\(last step: stage\)",
         ),
         lock(host).step(BERT, "stage"),
     ):
@@ -84,7 +87,8 @@ def test_a_stale_lease_is_taken_over_and_said(host: Path) -> None:
     clock.now += LEASE_SECONDS + 5
     with lock(host, clock).step(BERT, "stage") as taken_over:
         assert (
-            taken_over == "took over from run a1 of anna on control1, started 2026-11-22T10:00:00.000Z: it expired 5 s ago"
+            taken_over
+            == "took over from run a1 of anna on control1, started 2026-11-22T10:00:00.000Z: it expired 5 s ago"
         )
 
 

@@ -111,7 +111,10 @@ app.errors.ConfigError: no database is configured
         (CHAINED, "KeyError: 'DATABASE_URL'"),
         ("all is well\n", None),
         ("", None),
-        ("/usr/bin/env: 'gunicorn': No such file or directory\n", "/usr/bin/env: 'gunicorn': No such file or directory"),
+        (
+            "/usr/bin/env: 'gunicorn': No such file or directory\n",
+            "/usr/bin/env: 'gunicorn': No such file or directory",
+        ),
     ],
 )
 def test_the_first_cause_of_a_death(log: str, cause: str | None) -> None:
