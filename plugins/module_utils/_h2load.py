@@ -25,6 +25,9 @@ from typing import Any, Protocol
 from ._judge import Samples
 
 LAG_FLOOR_S = 0.005
+PAUSE_S = 0.25
+MOST_PAUSED = 0.25
+"""Above this share of a run in which the generator stood still, it is no measurement."""
 GRACE_S = 5.0
 MAX_REQUESTS = 200_000
 GENERATOR_NICE = -10
@@ -321,15 +324,30 @@ def align(
         nearest = max(slots[-1] + 1 if slots else 0, round((start - base) / period_s))
         slots.append(min(nearest, planned - len(starts_s) + place))
     residuals = [start - slot * period_s for start, slot in zip(starts_s, slots)]
-    envelope = residuals[:]
-    for place in range(len(envelope) - 2, -1, -1):
-        envelope[place] = min(envelope[place], envelope[place + 1])
+    envelope = _envelope(residuals)
     lags, before = [], envelope[0]
     for residual, floor in zip(residuals, envelope):
         step = floor - before
         lags.append(residual - floor + (step if step > LAG_FLOOR_S else 0.0))
         before = floor
     return slots, lags, envelope[0], envelope[-1] - envelope[0]
+
+
+def _envelope(residuals: Sequence[float]) -> list[float]:
+    """The lower envelope: for each row the least residual from there on."""
+    lowest = list(residuals)
+    for place in range(len(lowest) - 2, -1, -1):
+        lowest[place] = min(lowest[place], lowest[place + 1])
+    return lowest
+
+
+def paused_seconds(starts_s: Sequence[float], slots: Sequence[int], period_s: float) -> float:
+    """Seconds in which the generator's clock stood still: the steps of its drift that are longer than PAUSE_S.
+
+    A machine that stops for a moment (a virtual machine that is moved, a frozen cgroup) stops the generator too.
+    """
+    envelope = _envelope([start - slot * period_s for start, slot in zip(starts_s, slots)])
+    return sum(later - early for early, later in zip(envelope, envelope[1:]) if later - early > PAUSE_S)
 
 
 @dataclass(frozen=True)
@@ -346,7 +364,7 @@ def account(runs: Sequence[LaneRun], min_rate_share: float = 0.95) -> Samples:
     entries: list[tuple[float, float, int, int]] = []
     reasons: list[str] = []
     notes: list[str] = []
-    lag = drift = 0.0
+    lag = drift = paused = span = 0.0
     achieved = 0.0
     for run in runs:
         lane, end = run.lane, run.finished
@@ -370,12 +388,19 @@ def account(runs: Sequence[LaneRun], min_rate_share: float = 0.95) -> Samples:
         entries += [
             (begin + slot * period, math.inf, 0, lane.path) for slot in range(lane.planned) if slot not in taken
         ]
-        achieved += lane.planned / (lane.planned * period + lane_drift)
+        lane_paused = paused_seconds([row.start_us / 1e6 for row in rows], slots, period)
+        paused = max(paused, lane_paused)
+        achieved += lane.planned / (lane.planned * period + lane_drift - lane_paused)
+        span = max(span, lane.planned * period)
         if "could not connect" in end.stderr:
             notes.append(f"h2load could not connect {end.stderr.count('could not connect')} times")
     entries.sort(key=lambda entry: entry[0])
     planned = sum(run.lane.planned for run in runs)
     wanted = lanes_rate([run.lane for run in runs])
+    if paused > 0.0:
+        notes.append(f"the generator stood still for {1000 * paused:.0f} ms, as a machine that stops does")
+    if not reasons and paused > MOST_PAUSED * span:
+        reasons.append(f"the generator stood still for {paused:.1f} of {span + paused:.1f} s")
     if not reasons and achieved < min_rate_share * wanted:
         reasons.append(
             f"the generator fell {1000 * drift:.0f} ms behind its clock and reached {achieved:.3g} of {wanted:.3g} "

@@ -140,6 +140,38 @@ def test_a_generator_that_fell_behind_is_no_measurement() -> None:
     assert sum(latency > 100 for latency in samples.latency_ms) == 1
 
 
+@pytest.mark.parametrize(
+    ("pauses_ms", "rate", "why", "note"),
+    [
+        ({300: 2000}, 100.0, "", "the generator stood still for 2000 ms, as a machine that stops does"),
+        ({300: 700, 600: 900}, 100.0, "", "the generator stood still for 1600 ms, as a machine that stops does"),
+        ({100: 3000}, 100.0, "the generator stood still for 3.0 of 13.0 s", "the generator stood still for 3000 ms"),
+        # many small ones are no pause, but a generator that is too slow
+        (
+            dict.fromkeys(range(100, 1000, 100), 100),
+            91.7,
+            "the generator fell 900 ms behind its clock and reached 91.7 of 100 requests a second",
+            None,
+        ),
+    ],
+)
+def test_a_generator_that_stood_still(pauses_ms: dict[int, int], rate: float, why: str, note: str | None) -> None:
+    clock, rows = 1_000_000, []
+    for index in range(1000):
+        clock += 1000 * pauses_ms.get(index, 0)
+        rows.append(f"{clock}\t200\t500\n")
+        clock += 10_000
+    summary = (
+        "requests: 1000 total, 1000 started, 1000 done, 1000 succeeded, 0 failed, 0 errored, 0 timeout\n"
+        "status codes: 1000 2xx, 0 3xx, 0 4xx, 0 5xx\n"
+    )
+    end = h2.Finished(0, summary, "", "".join(rows), 0.1, 1.0)
+    samples = h2.account([h2.LaneRun(h2.Lane(0, 1000, 10, 0.0), end)])
+    assert (samples.complete, samples.why) == (not why, why)
+    assert samples.achieved_rate == pytest.approx(rate, abs=0.1)
+    assert [text.startswith(note) for text in samples.notes] == [True] if note else list(samples.notes) == []
+
+
 def test_more_columns_and_a_cut_last_line_are_read() -> None:
     rows, bad = h2.parse_log("1\t200\t7\textra\n2\t-1\t9\n3\t20")
     assert rows == [h2.Row(1, 200, 7), h2.Row(2, -1, 9)]
