@@ -12,6 +12,7 @@ import io
 import json
 import os
 import platform
+import shutil
 import sys
 import tarfile
 import zipfile
@@ -213,6 +214,36 @@ def test_every_edit_is_found(host: Host) -> None:
             "venv/bin/python was changed",
         ]
     )
+
+
+def test_an_edited_release_is_repaired_file_by_file(host: Host) -> None:
+    host.install()
+    package = next(host.path.glob("venv/lib/*/site-packages/small_shop"))
+    (package / "page.html").write_text("<q>\n", encoding="utf-8")
+    (package / "__init__.py").unlink()
+    (package / "extra.py").write_text("", encoding="utf-8")
+    script = host.path / "venv/bin/activate"
+    before = script.read_bytes()
+    script.write_bytes(before + b"# edited\n")
+    untouched = (host.path / "venv/pyvenv.cfg").stat().st_ino
+    assert len(releases.verify(host.path)) == 4
+    host.install()
+    assert releases.verify(host.path) == releases.verify(host.path, full=True) == []
+    assert (package / "page.html").read_text(encoding="utf-8") == "<p>\n"
+    assert script.read_bytes() == before
+    assert not (package / "extra.py").exists()
+    assert (host.path / "venv/pyvenv.cfg").stat().st_ino == untouched
+    assert os.listdir(host.path.parent) == [host.id]
+
+
+def test_a_release_that_cannot_be_repaired_says_so(host: Host) -> None:
+    host.install()
+    page = next(host.path.glob("venv/lib/*/site-packages/small_shop/page.html"))
+    page.write_text("<q>\n", encoding="utf-8")
+    shutil.rmtree(host.store / releases.parse_lock(host.lock_text).pins[0].sha256)
+    with pytest.raises(releases.ReleaseError, match="is not on this host"):
+        host.install()
+    assert os.listdir(host.path.parent) == [host.id]
 
 
 def test_a_release_without_its_description_does_not_count(host: Host) -> None:

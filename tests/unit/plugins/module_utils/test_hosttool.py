@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""The host's own tool: put there whole, complete, and plain in what it says."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ansible_collections.headcount.gunicorn.plugins.module_utils import _hosttool as tool
+from ansible_collections.headcount.gunicorn.plugins.module_utils import _ledger as ledger
+from ansible_collections.headcount.gunicorn.plugins.module_utils._paths import Layout
+
+
+def test_the_sources_are_all_that_the_tool_imports(tmp_path: Path) -> None:
+    """A Python that knows nothing but the installed package runs the tool."""
+    tool.install(tool.own_sources(), root=str(tmp_path))
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path / 'usr/local/lib/headcount/current')!r}); "
+        "from headcount._hosttool import parser; print(parser().prog)"
+    )
+    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("headcount\n", "")
+
+
+def test_a_version_replaces_another_with_one_rename(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    top = tmp_path / "usr/local/lib/headcount"
+    assert tool.install({"_hosttool": "A = 1"}, root)
+    first = os.readlink(top / "current")
+    assert not tool.install({"_hosttool": "A = 1"}, root)
+    assert tool.install({"_hosttool": "A = 2"}, root)
+    second = os.readlink(top / "current")
+    assert sorted(os.listdir(top)) == sorted(["current", first, second])
+    assert tool.install({"_hosttool": "A = 3"}, root)
+    assert first not in os.listdir(top)
+    assert (top / "current/headcount/_hosttool.py").read_text(encoding="utf-8") == "A = 3"
+    launcher = (tmp_path / "usr/local/sbin/headcount-rollback").read_text(encoding="utf-8")
+    assert "/usr/local/lib/headcount/current" in launcher
+    assert 'rollback "$@"' in launcher
+    assert os.access(tmp_path / "usr/local/sbin/headcount", os.X_OK)
+
+
+def test_an_app_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    layout = Layout("shop", str(tmp_path))
+    os.makedirs(layout.state)
+    assert tool.main(["status", "blog"], root=str(tmp_path)) == tool.USAGE
+    assert "there is no app 'blog' on this host; there are: shop" in capsys.readouterr().err
+
+
+def test_the_history_is_newest_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    layout = Layout("shop", str(tmp_path))
+    os.makedirs(layout.state)
+    who = {"user": "ada", "controller": "desk"}
+    ledger.append(layout.ledger, "promoted", **{"from": None, "to": 1}, **who)
+    ledger.append(layout.ledger, "failed", generation=2, cause="p95 is 330 ms", **who)
+    assert tool.main(["history", "shop"], root=str(tmp_path)) == tool.OK
+    lines = capsys.readouterr().out.splitlines()
+    assert "failed generation 2  by ada@desk: p95 is 330 ms" in lines[0]
+    assert "promoted - -> 1  by ada@desk" in lines[1]
+    assert tool.main(["history", "shop", "--json", "-n", "1"], root=str(tmp_path)) == tool.OK
+    assert json.loads(capsys.readouterr().out)["generation"] == 2
+
+
+def test_nothing_is_live(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.makedirs(Layout("shop", str(tmp_path)).state)
+    assert tool.main(["plan", "shop"], root=str(tmp_path)) == tool.FAILED
+    assert tool.main(["status", "shop"], root=str(tmp_path)) == tool.FAILED
+    assert "shop: nothing is live" in capsys.readouterr().out

@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Switching, going back and taking down, against a service manager of the test's own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.headcount.gunicorn.plugins.module_utils import _generations as generations
+from ansible_collections.headcount.gunicorn.plugins.module_utils import _instances
+from ansible_collections.headcount.gunicorn.plugins.module_utils._http import Answer
+from ansible_collections.headcount.gunicorn.plugins.module_utils._instances import Instances, StepFailed, Untouched
+from ansible_collections.headcount.gunicorn.plugins.module_utils._paths import Layout
+from ansible_collections.headcount.gunicorn.plugins.module_utils._systemd import Completed, Systemd
+
+APP: dict[str, Any] = {
+    "listen": "127.0.0.1:8000",
+    "health": {"path": "/healthz", "status": [200], "contains": None, "timeout_seconds": 1, "boot_seconds": 3},
+    "load": {"paths": [{"path": "/", "method": "GET"}]},
+}
+
+
+@dataclass
+class FakeSystemd:
+    """Units that start and stop at once. `broken` units fail when they are started; `said` holds what was asked."""
+
+    active: set[str] = field(default_factory=set)
+    broken: set[str] = field(default_factory=set)
+    said: list[str] = field(default_factory=list)
+    sockets: bool = True
+
+    def __call__(self, command: Sequence[str], timeout_seconds: float) -> Completed:
+        words = [word for word in command[1:] if not word.startswith("--no-") and word != "--"]
+        if command[0] != "systemctl":
+            return Completed(0, "", "")
+        verb, units = words[0], [word for word in words[1:] if not word.startswith("-")]
+        if verb in ("start", "stop"):
+            self.said.append(f"{verb} {' '.join(units)}")
+        elif verb == "daemon-reload":
+            self.said.append("reload")
+        if verb == "start":
+            bad = self.broken & set(units)
+            self.active |= set(units) - self.broken
+            if bad and "--no-block" not in command:
+                return Completed(1, "", f"Job for {sorted(bad)[0]} failed.")
+        if verb == "stop":
+            self.active -= set(units)
+        if verb == "show":
+            return Completed(0, "\n\n".join(self._show(unit) for unit in units), "")
+        if verb == "list-units":
+            return Completed(0, "\n".join(f"{unit} loaded active running" for unit in sorted(self.active)), "")
+        return Completed(0, "", "")
+
+    def _show(self, unit: str) -> str:
+        active = "active" if unit in self.active else "failed" if unit in self.broken else "inactive"
+        pid = 7 if active == "active" else 0
+        return f"Id={unit}\nLoadState=loaded\nActiveState={active}\nMainPID={pid}\nResult=exit-code"
+
+
+@dataclass
+class Host:
+    """A host with generations 1 and 2, of which 1 is live and runs."""
+
+    root: Path
+    systemd: FakeSystemd = field(default_factory=FakeSystemd)
+    sick: set[str] = field(default_factory=set)
+    time: float = 1000.0
+
+    def __post_init__(self) -> None:
+        self.layout = Layout("shop", str(self.root))
+        (self.root / "etc/systemd/system").mkdir(parents=True)
+        for number in (1, 2):
+            generations.begin(self.layout, number, "0" * 16)
+            self.listen(number, "127.0.0.1:8000")
+            generations.finish(self.layout, number)
+        generations.activate(self.layout, 1)
+        generations.link_public(self.layout)
+        self.systemd.active = {"shop.socket", "shop@1.service", "shop@1.socket"}
+        self.instances = Instances(
+            self.layout, Systemd(self.systemd), clock=lambda: self.time, monotonic=lambda: self.time, sleep=self._sleep
+        )
+
+    def _sleep(self, seconds: float) -> None:
+        self.time += max(seconds, 0.05)
+
+    def listen(self, number: int, address: str) -> None:
+        path = Path(self.layout.generation(number)) / "shop.socket"
+        path.write_text(f"[Socket]\nListenStream={address}\n", encoding="utf-8")
+
+    def get(self, address: Any, path: str, timeout: float) -> Answer:
+        self.time += 0.01
+        name = os.path.basename(address) if isinstance(address, str) else "public"
+        return Answer(0, b"", 1.0, "timed out") if name in self.sick else Answer(200, b"ok", 1.0)
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
+    made = Host(tmp_path)
+    monkeypatch.setattr(_instances, "get", made.get)
+    monkeypatch.setattr(_instances, "address_taken", lambda listen: None)
+    return made
+
+
+def test_both_hold_the_socket_before_the_old_one_is_stopped(host: Host) -> None:
+    seen = host.instances.switch(1, 2, APP, 1.0)
+    assert generations.live(host.layout) == 2
+    assert host.systemd.said == [
+        "start shop@2.socket",
+        "start shop@2.service",
+        "reload",
+        "stop shop@1.service",
+        "stop shop@1.socket",
+    ]
+    assert host.systemd.active == {"shop.socket", "shop@2.service", "shop@2.socket"}
+    assert seen["checks"] > 2
+
+
+def test_one_that_does_not_start_changes_nothing_of_the_old(host: Host) -> None:
+    host.systemd.broken = {"shop@2.service"}
+    with pytest.raises(StepFailed, match="died while starting"):
+        host.instances.switch(1, 2, APP, 1.0)
+    assert generations.live(host.layout) == 1
+    assert "stop shop@1.service" not in host.systemd.said
+    assert host.systemd.active == {"shop.socket", "shop@1.service", "shop@1.socket"}
+
+
+@pytest.mark.parametrize("sick", ["2.sock", "public"])
+def test_one_that_is_sick_on_the_real_socket_is_taken_off_it(host: Host, sick: str) -> None:
+    host.sick = {sick}
+    with pytest.raises(StepFailed):
+        host.instances.switch(1, 2, APP, 1.0)
+    assert generations.live(host.layout) == 1
+    assert "stop shop@1.service" not in host.systemd.said
+    assert "shop@2.service" not in host.systemd.active
+
+
+def test_a_failed_rename_goes_back(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(layout: Layout, number: int) -> None:
+        if number == 2:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(generations, "activate", full)
+    with pytest.raises(StepFailed, match="No space left"):
+        host.instances.switch(1, 2, APP, 0.0)
+    assert "stop shop@1.service" not in host.systemd.said
+    assert "shop@2.service" not in host.systemd.active
+
+
+def test_the_first_cause_is_told_when_the_way_back_fails_too(host: Host) -> None:
+    host.sick = {"2.sock"}
+    host.systemd.broken = {"shop.socket"}
+    with pytest.raises(StepFailed, match=r"never became ready.*and the way back failed: systemctl start"):
+        host.instances.switch(1, 2, APP, 0.0)
+
+
+def test_a_first_deployment_that_fails_leaves_nothing_running(host: Host) -> None:
+    host.systemd.active = set()
+    generations.deactivate(host.layout)
+    host.sick = {"2.sock"}
+    with pytest.raises(StepFailed):
+        host.instances.switch(None, 2, APP, 0.0)
+    assert host.systemd.active == set()
+    assert generations.live(host.layout) is None
+    assert not os.path.lexists(host.layout.boot_link)
+
+
+def test_a_taken_address_is_refused_before_anything_is_touched(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.listen(2, "127.0.0.1:9000")
+    monkeypatch.setattr(_instances, "address_taken", lambda listen: f"listen address {listen} is taken")
+    with pytest.raises(Untouched, match="is taken; free it, or declare another `listen`"):
+        host.instances.switch(1, 2, APP, 0.0)
+    assert host.systemd.said == []
+    assert generations.live(host.layout) == 1
+
+
+def test_a_new_address_keeps_the_old_instance_until_the_new_one_is_verified(host: Host) -> None:
+    host.listen(2, "127.0.0.1:9000")
+    host.instances.switch(1, 2, APP, 0.0)
+    said = host.systemd.said
+    assert said.index("start shop@2.service") < said.index("stop shop@1.service")
+    assert "shop.socket" in host.systemd.active
+    assert generations.live(host.layout) == 2
+
+
+def test_take_down_leaves_nothing_for_the_next_boot(host: Host) -> None:
+    host.instances.take_down()
+    assert host.systemd.active == set()
+    assert generations.live(host.layout) is None
+    assert not os.path.lexists(host.layout.unit("shop.socket"))
