@@ -16,7 +16,7 @@ from ..module_utils._declaration import (
 from ..module_utils._planner import plan_host
 from ..module_utils._plantypes import Policy
 from . import _planning as planning
-from ._declared import base_dirs, declarations, plain
+from ._declared import base_dirs, declarations, locate, plain
 from ._gathering import Gathering, Wanted, source_key, verdicts
 from ._hostplan import FAILED, UNREACHABLE, AppPlan, Circumstances, HostPlan, plan_for, without_probe
 from ._runs import Notes, gone
@@ -39,6 +39,7 @@ class FleetPlan:
     stopped: str | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     mode: str = "rollout"
+    hooks: dict[str, dict[str, str | None]] = field(default_factory=dict)
 
     def to_result(self) -> dict[str, Any]:
         """What later plays need to know, and no more: it becomes a variable of every host."""
@@ -53,6 +54,7 @@ class FleetPlan:
             "unreachable_hosts": {host.host: host.cause for host in self.hosts if host.status == UNREACHABLE},
             "failed_hosts": {host.host: host.cause for host in self.hosts if host.status == FAILED},
             "packages": {host.host: missing_packages(host.facts) for host in self.hosts if host.pending},
+            "hooks": {host.host: self.hooks.get(host.host, {}) for host in self.hosts if host.pending},
             "settings": self.settings,
             "mode": self.mode,
         }
@@ -257,7 +259,15 @@ class FleetPlanner:
                 first.variables["headcount_rollout_batches"],
             )
             fleet.order, fleet.batches = ready.order, ready.sizes
+            fleet.hooks = {name: self._hooks(declared[name]) for name in pending}
         return fleet
+
+    def _hooks(self, declared: Declaration) -> dict[str, str | None]:
+        """Where the controller has the host's own task files: {drain: path, undrain: path}, None where none is said."""
+        raw = self.variables["hostvars"].raw_get(declared.host)
+        folders = base_dirs(variables_for_paths(self.variables, raw), declared.variables["headcount_base_dir"])
+        said = {hook: declared.variables[f"headcount_{hook}_tasks"] for hook in ("drain", "undrain")}
+        return {hook: locate(str(path), folders) if path else None for hook, path in said.items()}
 
 
 def variables_for_paths(play: Mapping[str, Any], host: Mapping[str, Any]) -> dict[str, Any]:

@@ -116,10 +116,20 @@ def in_words(name: str, phase: str, result: Mapping[str, Any]) -> dict[str, Any]
             "msg": f"{name}: {where}: {result['cause']}",
             "put_right": right,
         }
+    result = _item_of_loop(result)
     said = last_line(result.get("module_stderr")) or last_line(result.get("module_stdout"))
     code = result.get("rc")
     if said or "module_stdout" in result:
         cause = f"the step ended without an answer (exit status {code}): {said or 'it was killed'}"
     else:
-        cause = last_line(result.get("msg")) or "no reason was given"
+        # A command of the user's own task file tells why on its standard error; Ansible only that it failed.
+        own = last_line(result.get("stderr")) if result.get("msg") == "non-zero return code" else ""
+        cause = own or last_line(result.get("msg")) or "no reason was given"
     return {"phase": phase, "cause": cause, "msg": f"{name}: {phase}: {cause}"}
+
+
+def _item_of_loop(result: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The first failed item of a loop's result; the result itself where there was no loop."""
+    items = result.get("results")
+    failed = [item for item in items if isinstance(item, Mapping) and item.get("failed")] if items else []
+    return failed[0] if failed else result
