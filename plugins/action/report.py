@@ -58,7 +58,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             notes.end()
         except (_runs.RunError, OSError) as error:
             raise AnsibleActionFail(f"report: {error}") from error
-        say("\n" + _report.text(report) + "\n")
+        say("\n" + _report.text(report.rows, report.summary) + "\n")
         result.update(
             changed=False,
             msg=report.summary,

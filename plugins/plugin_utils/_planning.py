@@ -168,11 +168,11 @@ def changes_between(live: Mapping[str, Any] | None, planned: Mapping[str, Any]) 
 def hardware_class(facts: Mapping[str, Any]) -> str:
     """Hosts with the same words are alike for a rollout: the first of each class is a canary.
 
-    Memory is rounded to an eighth of its power of two, so that what the kernel keeps for itself makes no class.
+    Memory is rounded up to an eighth of its power of two, so that what the kernel keeps for itself makes no class.
     """
     memory = float(facts["memory"]["effective_mib"])
     grain = 2 ** max(0, math.floor(math.log2(memory)) - 3) if memory >= 1 else 1
-    rounded = round(memory / grain) * grain
+    rounded = math.ceil(memory / grain) * grain
     size = f"{number(rounded / 1024)} GiB" if rounded >= 1024 else f"{number(rounded)} MiB"
     cores = number(round(float(facts["cores"]["effective"]), 1))
     word = "core" if cores == "1" else "cores"

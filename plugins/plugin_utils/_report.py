@@ -154,11 +154,12 @@ def url(listen: str, address: str) -> str:
     return f"http://{shown}:{port}/"
 
 
-def text(report: Report) -> str:
-    """The report as a table, with every failure in words below it."""
-    lines = [table(HEADER, [cells(row) for row in report.rows], _RIGHT)]
-    lines.append("Latencies, errors and memory: measured in the trial / limit.")
-    for row in report.rows:
+def text(rows: Sequence[Mapping[str, Any]], summary: str) -> str:
+    """The rows of a report as a table, with every failure in words below it."""
+    lines = [table(HEADER, [cells(row) for row in rows], _RIGHT)]
+    if any(row.get("requests") is not None for row in rows):
+        lines.append("Latencies, errors and memory: measured in the trial / limit.")
+    for row in rows:
         if row.get("cause"):
             where = f"{row['host']}: {row['app']}" if row.get("app") else row["host"]
             phase = f"{row['phase']}: " if row.get("phase") else ""
@@ -167,7 +168,7 @@ def text(report: Report) -> str:
             lines.append(f"{row['host']}: {row['app']}: the way back failed: {row['revert_cause']}")
         if row.get("mismatch"):
             lines.append(f"{row['host']}: {row['mismatch']}")
-    lines.append(report.summary)
+    lines.append(summary)
     return "\n".join(dict.fromkeys(lines))
 
 

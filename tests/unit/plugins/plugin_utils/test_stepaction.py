@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""What a step's action makes of a module's answer, or of none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible.errors import AnsibleActionFail
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils import _stepaction as stepaction
+
+
+@pytest.mark.parametrize(
+    ("result", "phase", "cause", "put_right"),
+    [
+        ({"phase": "trial", "cause": "p95 is 312 ms", "msg": "x"}, "trial", "p95 is 312 ms", True),
+        ({"phase": "internal", "cause": "unexpected KeyError: 'a'"}, "internal", "unexpected KeyError: 'a'", False),
+        (
+            {"cause": "the connection to the host was lost", "lost": True},
+            "stage",
+            "the connection to the host was lost",
+            False,
+        ),
+        (
+            {"module_stdout": "", "module_stderr": "Killed\r\n", "rc": 137, "msg": "MODULE FAILURE"},
+            "stage",
+            "the step ended without an answer (exit status 137): Killed",
+            None,
+        ),
+        (
+            {"module_stdout": "", "module_stderr": "", "rc": 137, "msg": "MODULE FAILURE"},
+            "stage",
+            "the step ended without an answer (exit status 137): it was killed",
+            None,
+        ),
+        ({"msg": "Unsupported parameters: x.\n"}, "stage", "Unsupported parameters: x", None),
+        ({}, "stage", "no reason was given", None),
+    ],
+)
+def test_a_failed_step_in_words(result: dict[str, Any], phase: str, cause: str, put_right: bool | None) -> None:
+    found = stepaction.in_words("shop", "stage", result)
+    assert (found["phase"], found["cause"], found.get("put_right")) == (phase, cause, put_right)
+    assert found["msg"] == f"shop: {phase}: {cause}"
+
+
+def test_a_step_outside_of_a_run_says_what_is_missing() -> None:
+    with pytest.raises(AnsibleActionFail) as error:
+        stepaction.this_run({}, "trial")
+    assert "trial: no run was begun in this playbook" in str(error.value)
+
+
+def test_the_run_of_a_task() -> None:
+    run = {"id": "r1", "user": "ada", "controller": "laptop", "started": "now"}
+    fleet = {"run": run, "gone": ["r0"], "notes": "/srv/runs/r1"}
+    found, gone, notes = stepaction.this_run({stepaction.FLEET: fleet}, "trial")
+    assert (found, gone, notes.id) == (run, ["r0"], "r1")
