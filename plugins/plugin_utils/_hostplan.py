@@ -293,7 +293,8 @@ def connection_words(text: Any) -> str:
     said = " ".join(str(text or "no answer").split())
     for prefix in ("Task failed: ", "Failed to connect to the host via ssh: "):
         said = said[len(prefix) :] if said.startswith(prefix) else said
-    return (said.partition("can be reached over ssh: ")[2] or said).rstrip(".")
+    before, told, after = said.partition("can be reached over ssh:")
+    return ((after.strip() or "it does not answer") if told else before).rstrip(".")
 
 
 def first_line(text: Any) -> str:

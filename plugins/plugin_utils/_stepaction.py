@@ -123,9 +123,19 @@ def in_words(name: str, phase: str, result: Mapping[str, Any]) -> dict[str, Any]
         cause = f"the step ended without an answer (exit status {code}): {said or 'it was killed'}"
     else:
         # A command of the user's own task file tells why on its standard error; Ansible only that it failed.
-        own = last_line(result.get("stderr")) if result.get("msg") == "non-zero return code" else ""
+        own = _own_words(result) if result.get("msg") == "non-zero return code" else ""
         cause = own or last_line(result.get("msg")) or "no reason was given"
     return {"phase": phase, "cause": cause, "msg": f"{name}: {phase}: {cause}"}
+
+
+def _own_words(result: Mapping[str, Any]) -> str:
+    """The last line that a command wrote; with a terminal between, ssh's own goodbye is on its standard error."""
+    for stream in ("stderr", "stdout"):
+        lines = [line for line in str(result.get(stream) or "").splitlines() if "Shared connection to" not in line]
+        found = last_line("\n".join(lines))
+        if found:
+            return found
+    return ""
 
 
 def _item_of_loop(result: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -122,6 +122,15 @@ class TestWithoutProbe:
                 "unreachable",
                 "could not be reached: Permission denied (publickey)",
             ),
+            (
+                {
+                    "unreachable": True,
+                    "msg": 'Data could not be sent to remote host "192.0.2.7". '
+                    "Make sure this host can be reached over ssh: ",
+                },
+                "unreachable",
+                "could not be reached: it does not answer",
+            ),
             ({"failed": True, "msg": "no such slice"}, "failed", "the probe failed: no such slice"),
             (
                 {
