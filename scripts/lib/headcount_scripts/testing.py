@@ -30,7 +30,7 @@ LOGS = paths.WORK / "test"
 SCENARIO_SECONDS = 900.0
 #: They wait more than they compute: for systemd, for the seconds that a load takes.
 SCENARIOS_AT_ONCE = 2
-CHECK_SECONDS = 300.0
+CHECK_SECONDS = 600.0
 #: Logs are for reading as text, by machines too.
 PLAIN = {"COLUMNS": "160", "PY_COLORS": "0", "ANSIBLE_FORCE_COLOR": "0", "NO_COLOR": "1"}
 EPILOG = """\
