@@ -31,10 +31,10 @@ MINUTES = 80.0
 QUICK_MINUTES = 9.0
 #: Takes no turns: both arms suffer from what else the machine does, and what it took is told beside each figure.
 TIMED = False
-VERSION = 3
+VERSION = 4
 HOME = "/opt/headcount-bench"
-#: Twenty times the weight of a process of this machine, so that its other work disturbs the measurement less.
-CPU_SHARES = 20_480
+#: 128 times the weight of a process of this machine, so that its other work disturbs the measurement less.
+CPU_SHARES = 131_072
 CPU_GROUPS = Path("/sys/fs/cgroup/cpu")
 
 #: What an app of a profile is: its load, its settings for one core, and how many pairs a host carries at once.
@@ -136,15 +136,18 @@ def add_arguments(parser: Any) -> None:
 
 def measure(bench: Bench) -> None:
     """Brings the hosts up and measures group after group on each."""
-    names = [f"h{number}" for number in range(1, min(bench.options.hosts, len(os.sched_getaffinity(0))) + 1)]
+    machine = sorted(os.sched_getaffinity(0), reverse=True)
+    cpus = {f"h{number}": cpu for number, cpu in enumerate(machine[: bench.options.hosts], 1)}  # each its own
+    names = list(cpus)
     with bench.lab([f"{name}:1:1g:bookworm" for name in names]) as lab:
         with step(f"installing the sample app on {', '.join(names)}"):
             site = _site(bench.folder.parent if bench.quick else bench.folder)
             for name in names:
+                podman("update", "--cpuset-cpus", str(cpus[name]), lab.container(name))
                 _install(lab, name, site)
 
         def work(cell: Cell, host: str) -> Any:
-            job = json.dumps(job_of(cell.inputs, lab.cpus[host][0]))
+            job = json.dumps(job_of(cell.inputs, cpus[host]))
             before = os.getloadavg()[0]
             # as a unit: what podman starts itself is not in the host's own group (see _Apart)
             command = ["systemd-run", "--quiet", "--pipe", "--wait", "--collect"]

@@ -122,7 +122,7 @@ def test_k6_stops_at_its_share_of_failures() -> None:
 def _judged(**changes: Any) -> Judged:
     plain: dict[str, Any] = {
         "cell": "c", "variant": "same", "profile": "io", "noise": 0, "rate": 50, "seconds": 30, "others": 0.05,
-        "first": "pass", "final": "pass", "check": "", "cause": "", "p95_ratio": 1.0, "p95_live": 80.0,
+        "drift_ms": 3.0, "first": "pass", "final": "pass", "check": "", "cause": "", "p95_ratio": 1.0, "p95_live": 80.0,
         "core_share": 0.012, "peers": {"ratio": False},
     }  # fmt: skip
     return Judged(**{**plain, **changes})
@@ -139,7 +139,7 @@ def test_counting() -> None:
 
 
 def test_conditions_are_told_apart() -> None:
-    entries = [_judged(), _judged(others=0.5), _judged(noise=2, others=0.5, profile="cpu"), _judged(seconds=10)]
+    entries = [_judged(), _judged(drift_ms=900.0), _judged(noise=2, drift_ms=900.0, profile="cpu"), _judged(seconds=10)]
     groups = _judge_report.false_alarm_groups(entries)
     assert {name: len(found) for name, found in groups.items() if found} == {
         "calm": 1, "calm, io": 1, "disturbed": 1, "disturbed, io": 1, "noisy": 1, "noisy, cpu": 1,

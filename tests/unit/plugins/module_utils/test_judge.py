@@ -478,3 +478,15 @@ def test_a_load_that_is_too_little_is_known_before(
     assert (found.sentence if found else None) == expected
     if found:
         assert found.hopeless is ("no verdict" in found.sentence)
+
+
+def test_failures_that_the_live_generation_has_too_are_looked_at_again() -> None:
+    sick = run([20.0] * 1500, failures=900)
+    alone = j.judge(sick, run([20.0] * 1500), {"error_rate": 0.01}, CALM)
+    both = j.judge(sick, sick, {"error_rate": 0.01}, CALM)
+    assert (alone.outcome, alone.hard, j.needs_retry(alone)) == ("fail", True, False)
+    assert (both.outcome, both.hard, j.needs_retry(both)) == ("fail", False, True)
+    # the retry excuses nothing: when it fails as well, it is a fail
+    assert j.combine(both, both).outcome == "fail"
+    dead = j.MemoryEvidence(peak_mib=100.0, source="x", oom_kills=0, restarts=1, limit_mib=200.0)
+    assert j.judge(sick, sick, {"error_rate": 0.01}, dead).hard
