@@ -48,6 +48,10 @@ class Instances:
         """Candidate units in memory that are not stopped."""
         return self._running(f"{self.layout.app}-trial@*")
 
+    def forget_candidates(self) -> None:
+        """Candidates that ended badly are failed units until systemd forgets them, also when their files are gone."""
+        self.systemd.reset_failed(*self.systemd.loaded(f"{self.layout.app}-trial@*"))
+
     def running(self) -> dict[int, str]:
         """Instances that run or are starting, by generation, with their service unit."""
         found = {}

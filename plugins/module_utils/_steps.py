@@ -83,6 +83,7 @@ class AppOnHost:
             self.systemd.kill(unit) if unit.endswith(".service") else None
             self.systemd.stop(unit)
             did.append(f"stopped the candidate {unit} that a broken run left")
+        self.instances.forget_candidates()
         did += self._heal_live()
         for number in generations.numbers(self.layout):
             if not generations.finished(self.layout, number) and number != generations.live(self.layout):

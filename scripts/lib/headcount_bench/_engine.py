@@ -49,8 +49,8 @@ def shop(name: str = "shop", **changes: Any) -> dict[str, Any]:
         "profile": "io",
         "concurrency": 20,
         "health": {"path": "/healthz", "contains": "ok", "boot_seconds": 20, "timeout_seconds": 5},
-        "load": {"paths": ["/wait?ms=20"], "rate": 40, "seconds": 8},
-        "limits": {"p95_ms": 250, "error_rate": 0.005, "memory_percent": 80},
+        "load": {"paths": ["/wait?ms=20"], "rate": 60, "seconds": 6},
+        "limits": {"p95_ms": 250, "error_rate": 0.02, "memory_percent": 80},
         "verify_seconds": 2,
         **changes,
     }
