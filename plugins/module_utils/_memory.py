@@ -23,6 +23,8 @@ from ._judge import MemoryEvidence
 __all__ = ["LogCounts", "MemoryEvidence", "MemorySampler", "ProcessMemory", "count_restarts", "read_process"]
 
 _KIB = 1024.0
+LOOK_AGAIN_EVERY = 4
+"""Every how many samples the list of processes is asked for anew."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,7 @@ class MemorySampler:
     _seen: dict[tuple[int, int], _Seen] = field(default_factory=dict)
     _gone: set[tuple[int, int]] = field(default_factory=set)
     _present: set[tuple[int, int]] = field(default_factory=set)
+    _pids: list[int] = field(default_factory=list)
     _notes: list[str] = field(default_factory=list)
     _before: Mapping[str, Any] = field(default_factory=dict)
     _after: Mapping[str, Any] = field(default_factory=dict)
@@ -187,9 +190,10 @@ class MemorySampler:
             except OSError as problem:
                 self._note(f"the journal could not be read: {problem}")
 
-    def sample(self) -> None:
-        """One sample of every process."""
-        pids = list(self.pids_fn())
+    def sample(self, look_again: bool = True) -> None:
+        """One sample of every process; look_again: ask for the processes anew (which may cost a systemctl)."""
+        pids = list(self.pids_fn()) if look_again or not self._pids else self._pids
+        self._pids = pids
         found = [memory for pid in pids if (memory := self.reader(pid)) is not None]
         # only the master and its children: a program that a request starts may come and go
         present = {
@@ -267,9 +271,11 @@ class MemorySampler:
             self._notes.append(text)
 
     def _loop(self) -> None:
+        turn = 0
         while not self._stop.wait(self.interval_s):
+            turn += 1
             with contextlib.suppress(OSError):
-                self.sample()
+                self.sample(turn % LOOK_AGAIN_EVERY == 0)
 
 
 def _worker(seen: _Seen, gone: bool) -> dict[str, Any]:

@@ -159,6 +159,25 @@ def test_without_a_cgroup_the_peak_is_told_as_that_of_the_processes() -> None:
     assert found.oom_kills is None
 
 
+def test_processes_are_not_asked_for_at_every_sample() -> None:
+    asked = []
+    instance = Instance(CALM)
+
+    def pids() -> list[int]:
+        asked.append(len(asked))
+        return instance.pids()
+
+    watch = mem.MemorySampler(pids, reader=instance.read, resetter=lambda _: True, interval_s=1e6)
+    watch.start()
+    before = len(asked)
+    instance.now = {1: (10, 20.0), 3: (99, 70.0)}  # worker 2 died, 3 came in its place
+    watch.sample(look_again=False)
+    assert len(asked) == before
+    watch.stop()
+    found = watch.evidence()
+    assert (found.restarts, found.pss_mib) == (1, 90.0)
+
+
 def test_no_process_is_no_peak() -> None:
     instance = Instance([{}])
     found = instance.run(sampler(instance))
