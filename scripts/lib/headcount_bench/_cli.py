@@ -100,7 +100,8 @@ def main(arguments: list[str]) -> int:
         return 0
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if not options.report:
-        with locked(bench.folder / "lock", f"it runs scripts/bench {bench.name}"):
+        # one at a time, --quick or not: they share a lab
+        with locked(paths.WORK / "bench" / bench.name / "lock", f"it runs scripts/bench {bench.name}"):
             _measure(bench, module)
     return _report(bench, module)
 

@@ -160,7 +160,7 @@ def test_without_a_cgroup_the_peak_is_told_as_that_of_the_processes() -> None:
 
 
 def test_processes_are_not_asked_for_at_every_sample() -> None:
-    asked = []
+    asked: list[int] = []
     instance = Instance(CALM)
 
     def pids() -> list[int]:
