@@ -19,26 +19,26 @@ TIMED = False  # what counts is what is lost; beside the longest pause stands th
 MINUTES = 60.0
 QUICK_MINUTES = 12.0
 CLASSES = ("sync", "gthread", "gevent", "eventlet")
-HOSTS = {"bookworm": "sa:1:1500m:bookworm", "trixie": "sb:1:1500m:trixie"}
+HOSTS = [f"s{number}:1:1200m:{suite}" for number, suite in enumerate(("bookworm", "trixie") * 4, 1)]
 APP = "shop"
 UNIX = "/run/shop.sock"
 NEW_EVERY = 3
 """Of so many switches one is the promote of a generation that was never live; the others go back and forth."""
 
 SETTINGS: dict[str, dict[str, Any]] = {
-    "sync": {"workers": 10, "preload_app": True},
+    "sync": {"workers": 6, "preload_app": True},
     "gthread": {"threads": 32, "worker_connections": 96, "keepalive": 5},
     "gevent": {"keepalive": 5},
     "eventlet": {"keepalive": 5},
 }
 """Keep-alive is on wherever the class can do it, which the planner would not always choose; on one core, the sync
-workers are forked from a preloaded app, so that ten of them booting do not take the core from the users."""
+workers are forked from a preloaded app, so that six of them booting do not take the core from the users."""
 
 ARMS: tuple[dict[str, Any], ...] = (
-    {"name": "new", "kind": "close", "rate": 140, "paths": ["/wait?ms=5"]},
-    {"name": "kept", "kind": "keep", "rate": 80, "paths": ["/wait?ms=5", "/version"]},
-    {"name": "long", "kind": "close", "rate": 1, "paths": ["/wait?ms=3000"]},
-    {"name": "slow", "kind": "trickle", "rate": 0.5, "paths": ["/wait?ms=5"]},
+    {"name": "new", "kind": "close", "rate": 28, "paths": ["/wait?ms=5"]},
+    {"name": "kept", "kind": "keep", "rate": 16, "paths": ["/wait?ms=5", "/version"]},
+    {"name": "long", "kind": "close", "rate": 0.4, "paths": ["/wait?ms=3000"]},
+    {"name": "slow", "kind": "trickle", "rate": 0.3, "paths": ["/wait?ms=5"]},
 )
 TOLD = {
     "new": "a new connection for each request",
@@ -51,19 +51,19 @@ TOLD = {
 def cells(quick: bool) -> list[Cell]:
     """Each class over TCP and over a unix socket with switches, and over TCP for the same time without."""
     found = []
-    sizes = {"tcp": (4_000, 3), "unix": (4_000, 3)} if quick else {"tcp": (50_000, 30), "unix": (20_000, 10)}
-    for mode, listen in (("switches", "tcp"), ("switches", "unix"), ("calm", "tcp")):
+    sizes = {"tcp": (1_500, 3), "unix": (1_500, 3)} if quick else {"tcp": (50_000, 30), "unix": (10_000, 10)}
+    for mode, listen in (("switches", "tcp"), ("calm", "tcp"), ("switches", "unix")):
         requests, switches = sizes[listen]
         for name in CLASSES:
-            inputs = {"version": 3, "class": name, "listen": listen, "requests": requests,
+            inputs = {"version": 4, "class": name, "listen": listen, "requests": requests,
                       "switches": switches if mode == "switches" else 0}  # fmt: skip
             found.append(Cell(f"{name}/{listen}/{mode}", inputs))
     return found
 
 
 def measure(bench: Bench) -> None:
-    """Two hosts of one core each; each takes the next cell."""
-    with bench.lab(list(HOSTS.values())) as lab:
+    """Eight hosts of one core each: the runs with switches and those without go on side by side."""
+    with bench.lab(HOSTS) as lab:
         bench.run(lambda cell, host: run_cell(lab, host, cell.inputs), lanes=lab.hosts)
 
 
@@ -83,11 +83,12 @@ def run_cell(lab: Lab, host: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
     seconds = inputs["requests"] / total_rate + 3
     address: Any = UNIX if inputs["listen"] == "unix" else [lab.addresses[host], 8000]
     switches: list[dict[str, Any]] = []
+    every = seconds / (inputs["switches"] + 1) if inputs["switches"] else 0.0
     with engine.users(address, ARMS, inside=inputs["listen"] == "unix", timeout=30.0) as users:
         begin = time.monotonic()
         while time.monotonic() - begin < seconds or len(switches) < inputs["switches"]:
-            if not inputs["switches"]:
-                time.sleep(1.0)
+            if not inputs["switches"] or time.monotonic() - begin < every * len(switches):
+                time.sleep(0.2)
                 continue
             at = time.time()
             if len(switches) % NEW_EVERY == NEW_EVERY - 1:
@@ -110,7 +111,7 @@ def run_cell(lab: Lab, host: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
         }
         if state.get("live")
         else {},
-        "suite": next((suite for suite, spec in HOSTS.items() if spec.startswith(f"{host}:")), ""),
+        "suite": next((spec.rpartition(":")[2] for spec in HOSTS if spec.startswith(f"{host}:")), ""),
     }
 
 
@@ -211,8 +212,9 @@ def _markdown(rows: Sequence[Sequence[object]], missed: Sequence[str], results: 
 
 {verdict}
 
-One host of one core for each row, Debian 12 or 13; the users are on another core (TCP), or on the host itself (unix
-socket). Every request is due at a time of its own, so that a pause is seen by all that fall into it:
+One host of one core for each row, Debian 12 or 13; the users are elsewhere (TCP), or on the host itself (unix socket).
+The runs with and without switches went on at the same time, on a machine that others used too. Every request is due
+at a time of its own, so that a pause is seen by all that fall into it:
 
 {arms}
 
