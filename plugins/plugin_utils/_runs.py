@@ -211,8 +211,8 @@ def current_user() -> str:
 
 
 def platform_user(variables: Mapping[str, Any]) -> str | None:
-    """Who started the run, as an automation platform knows it; None elsewhere."""
-    for name in ("awx_user_name", "tower_user_name"):
+    """Who started the run, as an automation platform or the role pull says it; None elsewhere."""
+    for name in ("awx_user_name", "tower_user_name", "headcount__user"):
         if variables.get(name):
             return str(variables[name])
     return None

@@ -70,7 +70,8 @@ class TestEveryRole:
         own = ROLE_VARIABLES.get(role.name, ())
         assert set(options(role)) <= {item.name for item in (*VARIABLES, *own)}
         assert all(item.name.startswith(f"{role.name}_") for item in own)
-        tasks = "".join(path.read_text(encoding="utf-8") for path in (role / "tasks").glob("*.yml"))
+        read = [*(role / "tasks").glob("*.yml"), *(role / "templates").glob("*.j2")]
+        tasks = "".join(path.read_text(encoding="utf-8") for path in read)
         assert [item.name for item in own if item.name not in tasks] == []
 
 
