@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import re
+
 from headcount_scenarios import Scenario
 
 
@@ -17,3 +19,15 @@ def test_check_finds_nothing_to_do(scenario: Scenario) -> None:
     for name, machine in machines.items():
         assert machine.tree().splitlines() == before[name].splitlines()
         assert machine.master() == masters[name]
+
+
+def test_check_shows_current_against_recommended(scenario: Scenario) -> None:
+    machines = scenario.machines
+    before = {name: machine.tree() for name, machine in machines.items()}
+    overrides = {"shop": {"settings": {"timeout": 47}}}
+    play = scenario.play("site.yml", "--check", "--diff", headcount_app_overrides=overrides)
+    assert play.code == 0
+    assert len(re.findall(r"^ +setting +current +recommended +why$", play.text, re.MULTILINE)) == 2
+    assert len(re.findall(r"^ +\* +timeout \(seconds\) +30 +47 .*\[override\]$", play.text, re.MULTILINE)) == 2
+    for name, machine in machines.items():
+        assert machine.tree().splitlines() == before[name].splitlines()

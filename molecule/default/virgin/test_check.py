@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 
 import pytest
 from headcount_scenarios import Play, Scenario
@@ -25,10 +26,19 @@ def test_ends_well(checked: tuple[dict[str, str], Play, dict[str, str]]) -> None
     assert set(play.recap) == {"small", "large"}
 
 
+def test_says_what_would_be_done(checked: tuple[dict[str, str], Play, dict[str, str]]) -> None:
+    _, play, _ = checked
+    assert "2 hosts: 2 to be changed" in play.text
+    assert play.text.count("shop: nothing is live: to be deployed") == 2
+
+
 @pytest.mark.parametrize("setting", ["worker_class", "workers", "worker_connections", "memory_max_mib", "limit_nofile"])
 def test_prints_the_plan_with_its_reasons(checked: tuple[dict[str, str], Play, dict[str, str]], setting: str) -> None:
+    # The two hosts differ: each has its table. A row is setting, value, reason, and where its numbers are from.
     _, play, _ = checked
-    assert setting in play.text
+    rows = re.findall(rf"^ +{setting}(?: \(MiB\))? +(\S+) +(\S.*) \[(\w+)\]$", play.text, re.MULTILINE)
+    assert len(rows) == 2
+    assert {origin for _, _, origin in rows} <= {"declared", "derived", "assumed", "override"}
 
 
 @pytest.mark.parametrize("name", ["small", "large"])
