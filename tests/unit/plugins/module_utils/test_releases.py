@@ -120,7 +120,9 @@ class Host:
         self.root = str(folder / "root")
         self.store = folder / "root/var/lib/headcount/wheels"
         (folder / "made").mkdir()
-        bundled = sorted(Path(ensurepip.__file__).parent.glob("_bundled/pip-*.whl"))
+        # Debian's Python has its bundled wheels in a folder of their own.
+        folders = (Path(ensurepip.__file__).parent / "_bundled", Path("/usr/share/python-wheels"))
+        bundled = sorted(wheel for folder in folders for wheel in folder.glob("pip-*.whl"))
         if not bundled:
             pytest.skip("this Python does not bring a pip wheel")
         wheel = _small_wheel(folder / "made")
