@@ -24,4 +24,6 @@ class ActionModule(StepAction):
         before = outcome.get("from")
         if outcome.get("outcome") != "promoted" or before is None:
             raise RunError(f"{name} was not promoted over another generation in run {notes.id}; nothing to revert")
-        return self.module_result({"name": name, "to": before, "run": run, "gone": gone}, variables)
+        return self.module_result(
+            {"name": name, "to": before, "event": "reverted", "run": run, "gone": gone}, variables
+        )

@@ -10,6 +10,7 @@ from typing import Any
 
 from . import _generations as generations
 from . import _ledger as ledger
+from ._files import read_json
 from ._http import address_taken, get, unhealthy
 from ._instances import Instances
 from ._lock import AppLock, boot_id, stale_reason
@@ -60,6 +61,7 @@ def app_state(app: dict[str, Any], root: str = "/", systemd: Systemd | None = No
             "facts": (record.get("planning") or {}).get("facts"),
             "plan": record.get("plan"),
             "listen": (record.get("app") or {}).get("listen"),
+            "trial": _trial(layout, number),
         },
         intact=not problems,
         problems=problems,
@@ -68,6 +70,19 @@ def app_state(app: dict[str, Any], root: str = "/", systemd: Systemd | None = No
         measured=record.get("measured"),
     )
     return state
+
+
+def _trial(layout: Layout, number: int) -> dict[str, Any] | None:
+    """What the generation's own trial measured, as far as a report shows it; None where it had none."""
+    evidence = read_json(os.path.join(layout.generation(number), generations.EVIDENCE))
+    if not isinstance(evidence, dict):
+        return None
+    memory = evidence.get("memory") or {}
+    return {
+        "verdict": evidence.get("verdict"),
+        "memory": {key: memory.get(key) for key in ("peak_mib", "limit_mib", "source")},
+        "candidate": {"histogram": (evidence.get("candidate") or {}).get("histogram")},
+    }
 
 
 def _health(layout: Layout, systemd: Systemd, number: int, record: dict[str, Any]) -> tuple[bool, str]:

@@ -27,7 +27,7 @@ from ._judge import decide
 from ._lock import AppLock, Run
 from ._paths import Layout, installed_apps
 from ._planner import Mismatch, PlanError, plan_host, profile_mismatch
-from ._plantypes import Measured
+from ._plantypes import Measured, Policy
 from ._releases import ReleaseError, distributions, install, remove
 from ._systemd import Systemd, SystemdError
 from ._trial import Arm, missing_tool, try_candidate
@@ -523,15 +523,17 @@ def sentence(error: BaseException) -> str:
 
 
 def predecessor(entries: list[dict[str, Any]], live: int, good: list[int]) -> int | None:
-    """The good generation that was live before `live`, by the ledger; else the highest good number below it."""
+    """The good generation that `live` took over from when it was promoted; else the highest good number below it.
+
+    A way back is no promotion: after 3 went back to 2, one more rollback goes to what was before 2, not to 3 again.
+    """
     for entry in reversed(entries):
-        if entry.get("event") in ("promoted", "rolled_back", "reverted") and entry.get("to") == live:
+        if entry.get("event") == "promoted" and entry.get("to") == live:
             before = entry.get("from")
             if before in good:
                 return int(before)
             break
-    below = [number for number in good if number < live]
-    return max(below or good, default=None)
+    return max((number for number in good if number < live), default=None)
 
 
 def plan_changes(before: dict[str, Any] | None, after: dict[str, Any]) -> dict[str, list[Any]]:
@@ -594,7 +596,8 @@ def with_release(planning: dict[str, Any], name: str, release: str, app: dict[st
 
 def replan(planning: dict[str, Any], name: str) -> tuple[dict[str, Any], Mismatch | None]:
     """The plan of app `name` from its inputs, and whether the app contradicts its declared profile."""
-    plan = plan_host(**planning)[name]
+    policy = planning.get("policy")
+    plan = plan_host(**{**planning, "policy": Policy(**policy) if policy else None})[name]
     app = next(app for app in planning["apps"] if app["name"] == name)
     measured = planning.get("measured", {}).get(name)
     mismatch = profile_mismatch(app, Measured.from_dict(measured) if measured else None, app["profile_mismatch"])

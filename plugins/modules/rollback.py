@@ -31,6 +31,11 @@ options:
   to:
     description: Number of the generation to go back to. The default is the good one before the live.
     type: int
+  event:
+    description: What the ledger calls it - a person's rollback, or the way back of a fleet whose rollout stopped.
+    type: str
+    choices: [rolled_back, reverted]
+    default: rolled_back
   run:
     description: Which run of Headcount this step belongs to; it is written into the lease and the ledger.
     type: dict
@@ -102,6 +107,7 @@ def main() -> None:
         argument_spec={
             "name": {"type": "str", "required": True},
             "to": {"type": "int"},
+            "event": {"type": "str", "choices": ["rolled_back", "reverted"], "default": "rolled_back"},
             **RUN_OPTIONS,
         },
         supports_check_mode=True,
@@ -110,7 +116,7 @@ def main() -> None:
     app = app_on_host(module, name)
     if module.check_mode:
         finish(module, name, lambda: {"to": app.rollback_target(module.params["to"])})
-    finish(module, name, lambda: app.rollback(module.params["to"]))
+    finish(module, name, lambda: app.rollback(module.params["to"], module.params["event"]))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,8 @@ def entry(event: str, before: int | None, after: int) -> dict[str, Any]:
     ("entries", "live", "good", "target"),
     [
         ([entry("promoted", 1, 2)], 2, [1], 1),
-        ([entry("promoted", 1, 2), entry("promoted", 2, 3), entry("rolled_back", 3, 2)], 2, [1, 3], 3),
+        ([entry("promoted", 1, 2), entry("promoted", 2, 3), entry("rolled_back", 3, 2)], 2, [1, 3], 1),
+        ([entry("promoted", None, 2), entry("promoted", 2, 3), entry("reverted", 3, 2)], 2, [3], None),
         ([entry("promoted", 1, 4)], 4, [2, 3], 3),
         ([], 4, [], None),
         ([entry("promoted", None, 1)], 1, [], None),
