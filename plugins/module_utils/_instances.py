@@ -106,9 +106,13 @@ class Instances:
         started = self.monotonic()
         deadline = started + limit
         last = f"GET {health['path']} got no answer"
+        invocation = ""
         while True:
             state = self.systemd.state(service)
-            if (state.gone and state.active == "failed") or state.restarts or state.load == "not-found":
+            # A request that waits in its socket starts it again: then only the invocation tells that it had died.
+            again = invocation and state.invocation not in ("", invocation)
+            invocation = invocation or state.invocation
+            if (state.gone and state.active == "failed") or state.restarts or again or state.load == "not-found":
                 raise StepFailed("start", self.why_dead(service, begin))
             self._fail_if_killed(state)
             if state.running:

@@ -210,7 +210,11 @@ def first_cause(lines: Sequence[str]) -> str | None:
     for line in lines:
         text = line.strip()
         if (
-            re.search(r"\b(Error|error|ERROR|FATAL|failed|denied|No such file|not found|Killed)\b", text)
+            re.search(
+                r"\b(Error|error|ERROR|FATAL|failed|denied|No such file|not found|Killed)\b"
+                r"|^Failed to (find|parse|import)",
+                text,
+            )
             and "Shutting" not in text
         ):
             return text[:500]

@@ -110,9 +110,11 @@ def dies_in_verify(scene: Scene) -> None:
 
 
 def recycled(scene: Scene) -> None:
-    """A candidate whose workers are recycled by setting passes its trial."""
+    """A candidate whose workers are recycled by setting; a busy machine may still make its latencies fail."""
     done = scene.whole(settings={"max_requests": 60, "max_requests_jitter": 0}, worker_class="sync")
-    scene.seen.must("failed" not in done[-1], f"it was refused: {done[-1].get('failed')}")
+    said = str(done[-1].get("failed", "promoted"))
+    scene.seen.told.append(said[:200])
+    scene.seen.must(not re.search("died|restarted|workers", said), f"it was refused for its workers: {said}")
     scene.clean()
 
 
@@ -262,7 +264,7 @@ RELEASES = [
     Row(
         "release/recycled-workers",
         "workers are replaced after 60 requests, by setting",
-        "not taken for dead workers: promoted",
+        "not taken for dead workers",
         recycled,
     ),
 ]

@@ -192,3 +192,18 @@ def test_take_down_leaves_nothing_for_the_next_boot(host: Host) -> None:
     assert host.systemd.active == set()
     assert generations.live(host.layout) is None
     assert not os.path.lexists(host.layout.unit("shop.socket"))
+
+
+def test_one_that_its_own_socket_started_again_has_died(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Socket activation starts a dead candidate anew with every request that waits: systemd counts no restart."""
+    host.sick = {"2.sock"}
+    show, asked = host.systemd._show, iter(["a", "a", "b"])
+    monkeypatch.setattr(
+        host.systemd,
+        "_show",
+        lambda unit: show(unit) + (f"\nInvocationID={next(asked, 'b')}" if unit == "shop@2.service" else ""),
+    )
+    begin = host.time
+    with pytest.raises(StepFailed, match="died while starting"):
+        host.instances.switch(1, 2, APP, 0.0)
+    assert host.time - begin < 1.0
