@@ -259,7 +259,7 @@ def _report(result: Result, lines: int) -> None:
 
 def _side_by_side(wanted: Sequence[Check], at_once: int, lines: int) -> list[Result]:
     """Runs checks, some at once; `lines` of the log of one that fails are shown."""
-    say(f".. {', '.join(check.name for check in wanted)}")
+    say(f".. {', '.join(check.name for check in wanted)} (logs: {paths.shown(LOGS)})")
     results: dict[str, Result] = {}
     with ThreadPoolExecutor(max_workers=at_once) as pool:
         pending: set[Future[Result]] = {pool.submit(run, check) for check in wanted}
