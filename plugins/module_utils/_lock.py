@@ -95,9 +95,16 @@ class AppLock:
 
     @contextlib.contextmanager
     def step(
-        self, run: Run, name: str, gone: frozenset[str] = frozenset(), wait_seconds: float = 0.0
+        self,
+        run: Run,
+        name: str,
+        gone: frozenset[str] = frozenset(),
+        wait_seconds: float = 0.0,
+        lease: bool = True,
     ) -> Iterator[str | None]:
         """Hold the app for one step of `run`; yields why an older lease was taken over, or None.
+
+        `lease`: whether the run keeps the app until its next step.
 
         Raises Busy, naming the holder and since when, when another run holds the app.
         """
@@ -106,19 +113,23 @@ class AppLock:
         try:
             self._acquire(handle, wait_seconds)
             taken_over = self._check_lease(run, gone)
-            self._write_lease(run, name)
+            if lease:
+                self._renew_lease(run, name)
+            elif taken_over:
+                remove_file(self.layout.lease)
             os.ftruncate(handle, 0)
-            os.pwrite(handle, f"{os.getpid()} {run} ({name}) since {now_text()}\n".encode(), 0)
+            with contextlib.suppress(OSError):
+                os.pwrite(handle, f"{os.getpid()} {run} ({name}) since {now_text()}\n".encode(), 0)
             yield taken_over
-            if self.lease() is not None:
-                self._write_lease(run, name)
+            if lease and self.lease() is not None:
+                self._renew_lease(run, name)
         finally:
             os.close(handle)
 
     @contextlib.contextmanager
     def alone(self, run: Run, name: str, gone: frozenset[str] = frozenset()) -> Iterator[str | None]:
-        """A run's only or last step: as step(), and no lease stays behind, however it ends."""
-        with self.step(run, name, gone) as taken_over:
+        """A run's only or last step: as step(), and no lease stays behind, however it ends. Works on a full disk."""
+        with self.step(run, name, gone, lease=False) as taken_over:
             try:
                 yield taken_over
             finally:
@@ -162,6 +173,14 @@ class AppLock:
                 f"or at most {left:.0f} s for its lease to expire"
             )
         return f"took over from {holder}, started {holder.started}: {reason}"
+
+    def _renew_lease(self, run: Run, step: str) -> None:
+        """Write the lease. On a full disk the one that this run has already is good enough."""
+        try:
+            self._write_lease(run, step)
+        except OSError:
+            if ((self.lease() or {}).get("run") or {}).get("id") != run.id:
+                raise
 
     def _write_lease(self, run: Run, step: str) -> None:
         write_json(

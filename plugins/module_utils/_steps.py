@@ -64,15 +64,19 @@ class AppOnHost:
     @contextlib.contextmanager
     def step(self, phase: str, number: int | None = None) -> Iterator[None]:
         """Hold the lock for a step; whatever breaks becomes a StepFailed after generation `number` is abandoned."""
-        with self.lock.step(self.run, phase, self.gone) as taken_over:
-            if taken_over:
-                self.log("healed", did=[taken_over])
-            try:
-                yield
-            except (StepFailed, SystemdError, ReleaseError, UserError, PlanError, OSError) as error:
-                failure = error if isinstance(error, StepFailed) else StepFailed(phase, sentence(error))
-                self._abandon(number, failure)
-                raise failure from error
+        try:
+            with self.lock.step(self.run, phase, self.gone) as taken_over:
+                if taken_over:
+                    self.log("healed", did=[taken_over])
+                try:
+                    yield
+                except (StepFailed, SystemdError, ReleaseError, UserError, PlanError, OSError) as error:
+                    failure = error if isinstance(error, StepFailed) else StepFailed(phase, sentence(error))
+                    self._abandon(number, failure)
+                    raise failure from error
+        except OSError as error:
+            # The lock itself: its directory cannot be written.
+            raise StepFailed(phase, sentence(error)) from error
 
     # -- heal ---------------------------------------------------------------------------------------------------------
 

@@ -356,8 +356,8 @@ def disk_fills_promoting(scene: Scene) -> None:
         number = done[-1].get("number")
         scene.seen.must("failed" not in done[-1], f"the promote failed: {done[-1].get('failed')}")
         scene.seen.must(scene.live() == number, f"live is {scene.live()}, not {number}")
-        last = scene.engine.ledger(APP)[-1]
-        scene.seen.must(last.get("to") == number, f"the ledger's last word is {last.get('event')} {last.get('to')}")
+        told = [entry for entry in scene.engine.ledger(APP) if entry["event"] == "promoted"][-1:]
+        scene.seen.must(told and told[0].get("to") == number, f"the ledger does not have the promote: {told}")
     next_run(scene)
 
 
@@ -714,6 +714,20 @@ def rollback_offline(scene: Scene) -> None:
     scene.clean()
 
 
+def rollback_full_disk(scene: Scene) -> None:
+    """The disk is full when a person wants to go back."""
+    before = scene.live()
+    with scene.small_disk(STATE, 6):
+        scene.sh(f"head -c 1G /dev/zero > {STATE}/filler")
+        said = scene.sh(f"headcount-rollback {APP} 2>&1; echo code $?")
+        scene.seen.told.append(said.strip()[:200])
+        scene.seen.must("code 0" in said, f"it said {said}")
+        last = scene.engine.ledger(APP)[-1]
+        scene.seen.must(last["event"] == "rolled_back", f"the ledger's last word is {last['event']}")
+    scene.seen.must(scene.live() != before, "nothing changed")
+    scene.clean()
+
+
 def pruned(scene: Scene) -> None:
     """Six deployments with retain.good = 2: the live one, its predecessor, two good ones, the last bad one stay."""
     scene.whole("crash_import")
@@ -802,6 +816,12 @@ HAND = [
         "the host goes back by itself",
         rollback_offline,
         quick=True,
+    ),
+    Row(
+        "hand/rollback-on-a-full-disk",
+        "the disk is full when somebody goes back",
+        "it goes back, and the ledger has it",
+        rollback_full_disk,
     ),
     Row("hand/prune", "four more deployments with retain.good = 2", "only what is promised is kept", pruned),
     Row(

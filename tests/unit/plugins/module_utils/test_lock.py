@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.headcount.gunicorn.plugins.module_utils import _lock
 from ansible_collections.headcount.gunicorn.plugins.module_utils._lock import (
     LEASE_SECONDS,
     AppLock,
@@ -135,3 +136,22 @@ def test_a_run_of_one_step_leaves_no_lease_even_when_it_fails(host: Path) -> Non
     with pytest.raises(RuntimeError), lock(host).alone(ANNA, "rollback"):
         raise RuntimeError
     assert lock(host).lease() is None
+
+
+def test_a_full_disk_stops_no_run_that_has_its_lease(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = AppLock(Layout("shop", str(tmp_path)))
+    run, other = Run("a", "ada", "desk", "t0"), Run("b", "bob", "desk", "t1")
+    with lock.step(run, "stage"):
+        pass
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(_lock, "write_json", full)
+    with lock.step(run, "promote"):
+        pass
+    with lock.alone(other, "rollback", frozenset({"a"})) as taken_over:
+        assert taken_over is not None
+    assert lock.lease() is None
+    with pytest.raises(OSError, match="No space"), lock.step(other, "stage"):
+        pass
