@@ -1153,6 +1153,14 @@ ROLE_VARIABLES: Final[dict[str, tuple[Field, ...]]] = {
             items=Field("", "str", "A requirement.", REQUIRED, "uv", check=_plain),
         ),
         Field(
+            "pull_pip_options",
+            "str",
+            "More options of pip for that.",
+            "",
+            "--index-url https://pypi.example.com/simple",
+            check=_plain,
+        ),
+        Field(
             "pull_options",
             "list",
             "More options of ansible-pull.",
