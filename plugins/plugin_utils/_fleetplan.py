@@ -94,7 +94,7 @@ class FleetPlanner:
         """Plan all hosts of the play, gather what they will need, and put them in order."""
         names = [str(host) for host in self.variables["ansible_play_hosts_all"]]
         declared = {item.host: item for item in declarations(names, self.variables, self.templar)}
-        circumstances = Circumstances(fleet_counts(declared.values()), self.gone, self.mode == "retune")
+        circumstances = Circumstances(self._fleet(declared), self.gone, self.mode == "retune")
         hostvars = self.variables["hostvars"]
         hosts = []
         for name in names:
@@ -106,6 +106,16 @@ class FleetPlanner:
         for host in hosts:
             self.notes.write_plan(host.host, host.to_dict())
         return fleet
+
+    def _fleet(self, declared: Mapping[str, Declaration]) -> dict[str, int]:
+        """How many hosts run each app. Hosts outside of the play (--limit, a host that pulls) share a database too."""
+        found = list(declared.values())
+        if any(app["database"]["max_connections"] is not None for host in found for app in host.apps):
+            hostvars = self.variables["hostvars"]
+            everyone = [str(host) for host in self.variables["groups"]["all"]]
+            others = [host for host in everyone if host not in declared and "headcount_apps" in hostvars.raw_get(host)]
+            found += declarations(others, self.variables, self.templar)
+        return fleet_counts(found)
 
     # -- one host -----------------------------------------------------------------------------------------------------
 
