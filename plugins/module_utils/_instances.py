@@ -312,9 +312,16 @@ class Instances:
                 self.leave(new)
             self.systemd.stop(public, service)
         self.systemd.reset_failed(public, service)
+        if not readdressed and not self.systemd.state(public).running and self._holders():
+            # The socket is gone and its holders still serve it. It cannot be opened again while they do: the one short
+            # gap that there is, because without the socket neither a switch nor a boot would find the app.
+            self.systemd.stop(*self._holders())
         self.systemd.start(public, self.layout.socket_unit(old), service)
         if new is not None and not readdressed:
             self.leave(new)
+
+    def _holders(self) -> list[str]:
+        return list(self.running().values())
 
     def take_down(self) -> None:
         """Stop everything of the app and unlink what would start it at boot. Files stay for diagnosis."""

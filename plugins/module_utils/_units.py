@@ -153,6 +153,7 @@ def public_socket(app: dict[str, Any], plan: dict[str, Any], number: int, layout
         f"ListenStream={address}\n"
         f"Backlog={_setting(plan, 'backlog')}\n"
         f"{unix}"
+        "TriggerLimitIntervalSec=0\n"
         f"Service={service}\n"
         "\n"
         "[Install]\n"
@@ -198,8 +199,9 @@ def service(app: dict[str, Any], plan: dict[str, Any], number: int, layout: Layo
         f"Requires={own}",
         f"After=network.target {sockets}",
         f"RequiresMountsFor={layout.home}",
-        "StartLimitIntervalSec=60",
-        "StartLimitBurst=5",
+        # The real one never gives up: a start limit that is hit would take the public socket down with it, also that
+        # of the generation beside it.
+        *(["StartLimitIntervalSec=60", "StartLimitBurst=5"] if trial else ["StartLimitIntervalSec=0"]),
         "",
         "[Service]",
         "Type=notify",
@@ -217,7 +219,7 @@ def service(app: dict[str, Any], plan: dict[str, Any], number: int, layout: Layo
         "KillMode=mixed",
         f"TimeoutStartSec={boot + 30:.0f}",
         f"TimeoutStopSec={graceful + STOP_SLACK_SECONDS}",
-        *(["Restart=no"] if trial else ["Restart=always", "RestartSec=500ms"]),
+        *(["Restart=no"] if trial else ["Restart=always", "RestartSec=1"]),
         "OOMPolicy=continue",
         f"LimitNOFILE={_setting(plan, 'limit_nofile')}",
         "TasksMax=" + str(_tasks_max(plan)),

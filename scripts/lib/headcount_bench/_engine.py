@@ -28,6 +28,7 @@ from ._common import Lab
 
 HERE = Path(__file__).resolve().parent
 ONHOST = "/var/lib/headcount-bench"
+HOST_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _GATHER = threading.Lock()
 
 
@@ -64,10 +65,23 @@ class Engine:
     host: str
     cache: Path
     facts: dict[str, Any] = field(default_factory=dict)
+    init: int = 0
 
     def sh(self, command: str, *, check: bool = False, timeout: float = 120.0) -> str:
-        """A shell command as root in the host."""
-        return self.lab.run(self.host, ["sh", "-c", command], check=check, timeout=timeout)
+        """A shell command as root in the host, within its namespaces: many times cheaper than podman exec."""
+        words = ["nsenter", "-t", str(self._init()), "-m", "-u", "-i", "-n", "-p", "-C", "--", "env", "-i", HOST_PATH]
+        done = subprocess.run([*words, "HOME=/root", "sh", "-c", command], stdin=subprocess.DEVNULL, timeout=timeout,
+                              capture_output=True, text=True, errors="replace", check=False)  # fmt: skip
+        if check and done.returncode:
+            raise ScriptError(f"{self.host}: {command[:120]} ended with code {done.returncode}: {done.stderr[-800:]}")
+        return done.stdout
+
+    def _init(self) -> int:
+        """The process id, on this machine, of the host's PID 1; it changes with each power cycle."""
+        if not self.init or not Path(f"/proc/{self.init}/root").exists():
+            container = self.lab.container(self.host)
+            self.init = int(podman("inspect", "--format", "{{.State.Pid}}", container).stdout)
+        return self.init
 
     def push(self) -> None:
         """Put the engine on the host, and read the host's facts."""

@@ -111,7 +111,7 @@ def dies_in_verify(scene: Scene) -> None:
 
 def recycled(scene: Scene) -> None:
     """A candidate whose workers are recycled by setting; a busy machine may still make its latencies fail."""
-    done = scene.whole(settings={"max_requests": 60, "max_requests_jitter": 0}, worker_class="sync")
+    done = scene.whole(settings={"workers": 4, "max_requests": 150, "max_requests_jitter": 0}, worker_class="sync")
     said = str(done[-1].get("failed", "promoted"))
     scene.seen.told.append(said[:200])
     scene.seen.must(not re.search("died|restarted|workers", said), f"it was refused for its workers: {said}")
@@ -263,7 +263,7 @@ RELEASES = [
     ),
     Row(
         "release/recycled-workers",
-        "workers are replaced after 60 requests, by setting",
+        "workers are replaced after 150 requests, by setting",
         "not taken for dead workers",
         recycled,
     ),
@@ -654,8 +654,20 @@ def edited(path: str, command: str = "echo '# edited' >> {path}") -> Callable[[S
     return work
 
 
+def socket_stopped(scene: Scene) -> None:
+    """The public socket's unit is stopped; its instance goes on serving what it inherited."""
+    scene.sh(f"systemctl stop {APP}.socket")
+    state = scene.engine.status(APP)
+    scene.seen.told.append(str(state.get("health_detail")))
+    scene.seen.must(state.get("healthy") is False, "it was not seen")
+    begin = time.time()
+    next_run(scene)
+    scene.seen.window = [begin, time.time()]
+
+
 def rollback_to_edited(scene: Scene) -> None:
     """The target of a rollback was edited: it is not gone back to."""
+    next_run(scene)
     before = scene.live()
     target = max(
         one["number"]
@@ -673,6 +685,8 @@ def rollback_to_edited(scene: Scene) -> None:
 
 def rollback_sick(scene: Scene) -> None:
     """The target of a rollback does not come up: it is not kept, and nothing flaps."""
+    next_run(scene)
+    next_run(scene)
     before = scene.live()
     target = max(
         one["number"]
@@ -702,6 +716,8 @@ def rollback_nowhere(scene: Scene) -> None:
 
 def rollback_offline(scene: Scene) -> None:
     """No network, no wheels, no controller: the host goes back by itself."""
+    next_run(scene)  # so that the generation before the live one is as it was laid down
+    next_run(scene)
     before = scene.live()
     said = scene.sh(
         f"mv /var/lib/headcount/wheels /root/wheels; unshare --net headcount status {APP} > /dev/null; "
@@ -716,6 +732,8 @@ def rollback_offline(scene: Scene) -> None:
 
 def rollback_full_disk(scene: Scene) -> None:
     """The disk is full when a person wants to go back."""
+    next_run(scene)
+    next_run(scene)
     before = scene.live()
     with scene.small_disk(STATE, 6):
         scene.sh(f"head -c 1G /dev/zero > {STATE}/filler")
@@ -777,6 +795,12 @@ HAND = [
         "the link of the public socket's unit is removed",
         "seen as drift; put back by the next run",
         edited(f"/etc/systemd/system/{APP}.socket", "rm {path}"),
+    ),
+    Row(
+        "hand/public-socket-stopped",
+        "the public socket's unit is stopped",
+        "the instance serves on; the next run opens the socket again, with a gap",
+        socket_stopped,
     ),
     Row(
         "hand/release-edited",

@@ -106,6 +106,8 @@ class Scene:
     def prepare(self) -> None:
         """Two good generations, the newer one live, nothing left over; anything else is made so from scratch."""
         self.seen = Observed()
+        # What a row that was broken off may have left.
+        self.sh("umount -l /opt/headcount; test -e /usr/bin/h2load.away && mv /usr/bin/h2load.away /usr/bin/h2load")
         for _ in range(2):
             state = self.engine.status(APP)
             good = [one for one in state.get("generations", []) if one["status"] == "good"]
@@ -178,7 +180,9 @@ class Scene:
 
     def power(self, action: str = "cycle") -> None:
         """The host loses its power, and has it again."""
+        self.engine.init = 0
         labs.power(self.lab.name, self.host, action)
+        self.engine.init = 0
 
     def wait_served(self, seconds: float = 60.0) -> float | None:
         """Seconds until the app answers; None when it does not within `seconds`."""
