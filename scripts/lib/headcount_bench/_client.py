@@ -9,7 +9,8 @@ included. Prints one JSON line: {began, rows: [[arm, start in seconds since `beg
 request that failed has the status 0 and says why in its tag.
 
 close: a connection for each request. keep: connections are used again and again, the longest idle first; a connection
-that the server closes while it is idle is a failure here when a request was already sent on it. trickle: half of the
+that the server closes while it is idle is a failure here when a request was already sent on it; at most `connections`
+(8) are kept. trickle: half of the
 request, a pause, the rest.
 """
 
@@ -101,7 +102,7 @@ class Arm:
             status = int(lines[0].split()[1])
             headers = dict(line.split(": ", 1) for line in lines[1:] if ": " in line)
             body = await reader.readexactly(int(headers["content-length"]))
-            if keep and headers.get("connection") != "close":
+            if keep and headers.get("connection") != "close" and len(self.idle) < self.spec.get("connections", 8):
                 self.idle.append((reader, writer))
                 good = True
             return status, tag_of(body)

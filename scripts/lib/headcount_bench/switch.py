@@ -55,7 +55,7 @@ def cells(quick: bool) -> list[Cell]:
     for mode, listen in (("switches", "tcp"), ("calm", "tcp"), ("switches", "unix")):
         requests, switches = sizes[listen]
         for name in CLASSES:
-            inputs = {"version": 4, "class": name, "listen": listen, "requests": requests,
+            inputs = {"version": 5, "class": name, "listen": listen, "requests": requests,
                       "switches": switches if mode == "switches" else 0}  # fmt: skip
             found.append(Cell(f"{name}/{listen}/{mode}", inputs))
     return found
@@ -73,7 +73,7 @@ def run_cell(lab: Lab, host: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
     engine.push()
     engine.steps(APP, "remove")
     listen = f"unix:{UNIX}" if inputs["listen"] == "unix" else "0.0.0.0:8000"
-    declared = {"worker_class": inputs["class"], "concurrency": 30, "listen": listen, "verify_seconds": 0.5,
+    declared = {"worker_class": inputs["class"], "concurrency": 60, "listen": listen, "verify_seconds": 0.5,
                 "settings": SETTINGS[inputs["class"]]}  # fmt: skip
     for release in ("g1", "g2"):
         why = _deploy(engine, declared, release)
