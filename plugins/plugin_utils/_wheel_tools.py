@@ -90,7 +90,9 @@ def run(
     environ = {**os.environ, "SOURCE_DATE_EPOCH": str(EPOCH), "PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8"}
     for name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "UV_PYTHON"):
         environ.pop(name, None)
-    environ.update({"PIP_NO_INPUT": "1", "NO_COLOR": "1", **(extra_env or {})})
+    # uv brings certificates of its own: let it trust those that this machine trusts.
+    trust = {name: environ.get(name, "1") for name in ("UV_NATIVE_TLS", "UV_SYSTEM_CERTS")}
+    environ.update({"PIP_NO_INPUT": "1", "NO_COLOR": "1", **trust, **(extra_env or {})})
     try:
         done = subprocess.run(
             words, cwd=cwd, env=environ, input=text_in, capture_output=True, text=True, timeout=seconds, check=False,

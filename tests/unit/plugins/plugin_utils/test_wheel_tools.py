@@ -177,3 +177,13 @@ def test_a_lock_that_is_never_given_back_is_reported(tmp_path: Path) -> None:
     lock = tmp_path / "l"
     with tools.file_lock(lock), pytest.raises(tools.WheelhouseError, match="was held by another process for 0 s"):
         tools.file_lock(lock, seconds=0).__enter__()
+
+
+@pytest.mark.parametrize(("mine", "seen"), [({}, "1 1"), ({"UV_SYSTEM_CERTS": "0"}, "1 0")])
+def test_uv_trusts_what_the_machine_trusts(monkeypatch: pytest.MonkeyPatch, mine: dict[str, str], seen: str) -> None:
+    for name in ("UV_NATIVE_TLS", "UV_SYSTEM_CERTS"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in mine.items():
+        monkeypatch.setenv(name, value)
+    done = tools.run(["sh", "-c", 'echo "$UV_NATIVE_TLS $UV_SYSTEM_CERTS"'], 10.0)
+    assert done.stdout.strip() == seen
