@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import glob
 import http.client
+import os
 import statistics
 import threading
 import time
@@ -123,6 +124,10 @@ class Unit:
         counted = unit_cpu_seconds(self.control_group, self.root)
         return counted if counted is not None else scheduled_seconds(self.pids(), self.root)
 
+    def queued_seconds(self) -> float:
+        """Seconds that its threads were ready to run, but others had the CPU."""
+        return queued_seconds(self.pids(), self.root)
+
     def pids(self) -> list[int]:
         return unit_pids(self.control_group, self.root)
 
@@ -133,12 +138,21 @@ class Unit:
 
 def scheduled_seconds(pids: Sequence[int], root: str = "/") -> float:
     """Seconds on a CPU of all living threads of `pids`, from /proc/PID/task/TID/schedstat (nanoseconds)."""
+    return _schedstat(pids, 0, root)
+
+
+def queued_seconds(pids: Sequence[int], root: str = "/") -> float:
+    """Seconds that all living threads of `pids` were ready to run but not on a CPU, from the same file."""
+    return _schedstat(pids, 1, root)
+
+
+def _schedstat(pids: Sequence[int], field: int, root: str) -> float:
     total = 0
     for pid in pids:
         for path in glob.glob(f"{root.rstrip('/')}/proc/{pid}/task/*/schedstat"):
             try:
                 with open(path, encoding="ascii") as stream:
-                    total += int(stream.read().split()[0])
+                    total += int(stream.read().split()[field])
             except (OSError, ValueError, IndexError):
                 continue
     return total / 1e9
@@ -150,8 +164,9 @@ def weigh(
     """Weigh the running candidate `unit`, which answers on the unix socket `address`.
 
     `slots` is how many requests its one worker may have in flight. Returns a dict: worker_pss_mib (warm, idle),
-    worker_loaded_mib (USS, the most seen under load), master_mib (PSS), slot_mib, cpu_ms, wall_ms, wait_ratio
-    (waiting over CPU), requests, seconds. Raises NotMeasured when too few requests are answered.
+    worker_loaded_mib (USS, the most seen under load), master_mib (PSS), slot_mib, cpu_ms, wall_ms (without lost_ms),
+    wait_ratio (waiting over CPU), lost_ms (what a request took longer because the CPU served others, or the asker
+    itself), requests, seconds. Raises NotMeasured when too few requests are answered.
     """
     begin = time.monotonic()
     warm = ask(address, paths, WARM_SECONDS, 1, LEAST_REQUESTS, timeout_seconds)
@@ -161,9 +176,9 @@ def weigh(
     workers = [pid for pid in idle if pid != unit.main_pid]
     if not workers:
         raise NotMeasured("the candidate has no worker process to weigh")
-    cpu_before = unit.cpu_seconds()
+    cpu_before, lost_before = unit.cpu_seconds(), _lost_seconds(unit)
     solo = ask(address, paths, SOLO_SECONDS, 1, LEAST_REQUESTS, timeout_seconds)
-    cpu_solo = unit.cpu_seconds() - cpu_before
+    cpu_solo, lost = unit.cpu_seconds() - cpu_before, _lost_seconds(unit) - lost_before
     if len(solo.wall_ms) < LEAST_REQUESTS:
         raise NotMeasured(
             f"only {len(solo.wall_ms)} requests were answered while it was weighed"
@@ -171,23 +186,34 @@ def weigh(
         )
     crowd_size = max(1, min(slots, CROWD_LIMIT))
     loaded, crowd = _crowd(unit, address, paths, crowd_size, timeout_seconds)
-    cpu_ms = 1000 * cpu_solo / (len(solo.wall_ms) + solo.failures)
+    asked = len(solo.wall_ms) + solo.failures
+    cpu_ms, lost_ms = 1000 * cpu_solo / asked, max(0.0, 1000 * lost / asked)
     wall_ms = statistics.fmean(solo.wall_ms)
     idle_worker = sum(idle[pid].uss_mib for pid in workers)
     peak_worker = max(loaded, idle_worker)
-    wait_ms = max(0.0, wall_ms - cpu_ms)
+    wait_ms = max(0.0, wall_ms - cpu_ms - lost_ms)
     return {
         "worker_pss_mib": round(sum(idle[pid].pss_mib for pid in workers), 2),
         "worker_loaded_mib": round(peak_worker, 2),
         "master_mib": round(idle[unit.main_pid].pss_mib if unit.main_pid in idle else 0.0, 2),
         "slot_mib": round(max(0.0, peak_worker - idle_worker) / crowd_size, 4),
         "cpu_ms": round(cpu_ms, 3),
-        "wall_ms": round(wall_ms, 3),
+        "wall_ms": round(cpu_ms + wait_ms, 3),
+        "lost_ms": round(lost_ms, 3),
         "wait_ratio": round(wait_ms / max(cpu_ms, 0.01), 3),
         "requests": len(solo.wall_ms) + len(crowd.wall_ms),
         "failures": solo.failures + crowd.failures,
         "seconds": round(time.monotonic() - begin, 2),
     }
+
+
+def _lost_seconds(unit: Unit) -> float:
+    """What is no waiting of the app: its time in the queue of a busy CPU, and the asker's own time on and for a CPU.
+
+    A host that is weighed serves its users meanwhile: without this a request that only computes seems to wait.
+    """
+    own = [os.getpid()]
+    return unit.queued_seconds() + scheduled_seconds(own) + queued_seconds(own)
 
 
 def _crowd(
