@@ -102,6 +102,8 @@ def main(arguments: list[str]) -> int:
     if not options.report:
         # one at a time, --quick or not: they share a lab
         with locked(paths.WORK / "bench" / bench.name / "lock", f"it runs scripts/bench {bench.name}"):
+            if hasattr(module, "prepare"):
+                module.prepare(bench)
             _measure(bench, module)
     return _report(bench, module)
 

@@ -21,10 +21,14 @@ LEAST_WORKER_MIB: Final = 10.0
 """A worker that takes less does not exist: what exceeds the memory even so is not tried."""
 
 LIMIT_FACTOR: Final = 2.0
+NEAR_SHARE: Final = 0.75
 BOUND_SHARE: Final = 0.6
 """A shape that could not serve this share of what was served already is not tried."""
 
 CONNECTIONS: Final = (32, 128, 8)
+
+DISTURBED: Final = 0.05
+"""A cell proves nothing when others used more than this share of the server's CPUs during a contender's runs."""
 
 DECLARED: Final = "headcount, declared"
 WEIGHED: Final = "headcount, weighed"
@@ -341,6 +345,14 @@ def shortfalls(summary: Mapping[str, Any], weigh_seconds: float, stated: Stated 
     if weigh_seconds > stated.weigh_seconds:
         found.append(f"the weigh took {weigh_seconds:.1f} s")
     return found
+
+
+def foreign(final: Sequence[Mapping[str, Any]]) -> float:
+    """The share of the server's CPUs that others used while it was loaded: the middle of a contender's runs, the most
+    of all contenders that are compared (those that are far behind may leave a CPU to others)."""
+    most = max(median(entry["runs"], "goodput") for entry in final)
+    near = [entry for entry in final if median(entry["runs"], "goodput") >= NEAR_SHARE * most]
+    return round(max(median(entry["runs"], "foreign") for entry in near), 3)
 
 
 def noise(summary: Mapping[str, Any]) -> tuple[float, float]:

@@ -44,9 +44,11 @@ def report(cells: Sequence[Cell], results: Mapping[str, Result]) -> Report:
                 "value": value,
                 "summary": summary,
                 "noise": grid.noise(summary),
+                "foreign": grid.foreign(value["final"]),
                 "short": grid.shortfalls(summary, float(value["weigh"]["seconds"])),
             }
-    stated = [name for name, entry in found.items() if entry["host"].cores == STATED_CORES]
+    calm = [name for name, entry in found.items() if entry["foreign"] <= grid.DISTURBED]
+    stated = [name for name in calm if found[name]["host"].cores == STATED_CORES]
     return Report(
         title="The plan against the best that can be found",
         markdown=_markdown(found, stated, len(cells)),
@@ -75,7 +77,7 @@ def _data(found: Mapping[str, Mapping[str, Any]], stated: Sequence[str]) -> dict
                 "coarse": entry["value"]["coarse"],
                 "second": entry["value"]["second"],
                 "same_again": {"goodput": entry["noise"][0], "p95": entry["noise"][1]},
-                "foreign": max(float(run["foreign"]) for row in entry["value"]["final"] for run in row["runs"]),
+                "foreign": entry["foreign"],
                 "short": entry["short"],
             }
             for name, entry in found.items()
@@ -98,10 +100,14 @@ def _markdown(found: Mapping[str, Mapping[str, Any]], stated: Sequence[str], of:
     weighs = [float(entry["value"]["weigh"]["seconds"]) for entry in found.values()]
     whole = [float(entry["value"]["weigh"]["all_seconds"]) for entry in found.values()]
     reached = sum(not found[name]["short"] for name in stated)
+    disturbed = sum(entry["foreign"] > grid.DISTURBED for entry in found.values())
     parts = [
-        f"{len(found)} of {of} cells are measured. On {STATED_CORES} cores, {reached} of {len(stated)} cells reach "
-        f"every stated figure: after weighing at least {grid.STATED.weighed} of the best goodput, with a p95 of at "
-        f"most {grid.STATED.p95} of that configuration's; at least {grid.STATED.declared} from the declaration; never "
+        f"{len(found)} of {of} cells are measured. In {disturbed} of them other work of the machine took more than "
+        f"{100 * grid.DISTURBED:.0f} % of the server's CPUs: these prove nothing, and are marked with their share "
+        "(`scripts/bench plan --disturbed` measures them anew).",
+        f"On {STATED_CORES} cores, {reached} of {len(stated)} undisturbed cells reach every stated figure: after "
+        f"weighing at least {grid.STATED.weighed} of the best goodput, with a p95 of at most {grid.STATED.p95} of that "
+        f"configuration's; at least {grid.STATED.declared} from the declaration; never "
         "less than 2n+1 sync, never more memory than the budget. "
         f"A weigh took {min(weighs):.1f} to {max(weighs):.1f} s, {max(whole):.1f} s at most with the start and the "
         f"stop of its worker (stated: at most {grid.STATED.weigh_seconds:g} s).",
@@ -138,12 +144,15 @@ HOW: Final = """\
   below 0.6 of the best after two rounds is not run again.
 - Memory: anonymous PSS of all processes and the pages of files once, under load. The memory of a host is not enforced
   here: what takes more than the budget (half of what the host has for apps, for two generations) is marked.
+- Same again: the weighed plan on a second server. Others: the share of the server's CPUs that went to other work during
+  the final, of the contender with the most.
 - Latencies are wrk's, which counts beside a slow answer the requests that a steady client would have sent meanwhile."""
 
 
 def _short_list(found: Mapping[str, Mapping[str, Any]], stated: Sequence[str]) -> str:
     lines = []
-    for name in [*stated, *(name for name in found if name not in stated)]:
+    calm = [name for name in found if name not in stated and found[name]["foreign"] <= grid.DISTURBED]
+    for name in [*stated, *calm]:
         for sentence in found[name]["short"]:
             lines.append(f"- `{name}`: {sentence}.")
         remarks = [text for pattern, text in REMARKS.items() if fnmatch.fnmatch(name, pattern)]
@@ -157,7 +166,7 @@ def _table(entries: Mapping[str, Mapping[str, Any]]) -> str:
         *("workload, connections", "limit ms", "best found", "goodput/s", "p95 ms", "MiB"),
         *("declared", "ratio", "weighed", "ratio", "p95", "MiB"),
         *(f"{rule} (MiB)" if rule == "2n+1" else rule for rule in grid.RULES),
-        "same again",
+        *("same again", "others"),
     )
     rows = []
     for name, entry in entries.items():
@@ -175,9 +184,10 @@ def _table(entries: Mapping[str, Mapping[str, Any]]) -> str:
                     for rule in grid.RULES
                 ),
                 f"{entry['noise'][0]:.2f}",
+                f"{100 * entry['foreign']:.0f} %" + (" (disturbed)" if entry["foreign"] > grid.DISTURBED else ""),
             )
         )
-    return markdown_table(header, rows, right=(1, 3, 4, 5, 7, 9, 10, 11, 12, 13, 14, 15, 16))
+    return markdown_table(header, rows, right=(1, 3, 4, 5, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17))
 
 
 def _draw(figure: Any, found: Mapping[str, Mapping[str, Any]]) -> None:
@@ -200,4 +210,6 @@ def _draw(figure: Any, found: Mapping[str, Mapping[str, Any]]) -> None:
     for axes in (goodput, latency):
         axes.grid(axis="both", color="#eee")
         axes.set_axisbelow(True)
+    for label, name in zip(goodput.get_yticklabels(), names, strict=True):
+        label.set_color("#aaa" if found[name]["foreign"] > grid.DISTURBED else "black")
     figure.legend(loc="outside upper center", ncols=6, fontsize=8)

@@ -9,6 +9,7 @@ The server has CPUs of its own on this machine (taskset), wrk has others; wrk ke
 
 from __future__ import annotations
 
+import json
 import os
 import statistics
 import time
@@ -176,7 +177,7 @@ class Pool:
 
     def clear(self) -> None:
         """Stops all of them."""
-        for server in self._servers.values():
+        for server in list(self._servers.values()):
             server.stop()
         self._servers.clear()
 
@@ -223,6 +224,21 @@ def measure(bench: Bench) -> None:
                 return
     finally:
         _serving.stop_all()
+
+
+def prepare(bench: Bench) -> None:
+    """With --disturbed: forget them first."""
+    if bench.options.disturbed:
+        forget_disturbed(bench)
+
+
+def forget_disturbed(bench: Bench) -> None:
+    """Throws away the finals that other work of the machine disturbed; what was searched is kept."""
+    kept = [result for result in bench.store.read().values() if grid.foreign(result.value["final"]) <= grid.DISTURBED]
+    lines = [json.dumps(vars(result), sort_keys=True) + "\n" for result in kept]
+    new = bench.store.path.with_suffix(".new")
+    new.write_text("".join(lines), encoding="utf-8")
+    new.replace(bench.store.path)
 
 
 def work(bench: Bench, cell: Cell, pool: Pool) -> dict[str, Any]:
@@ -351,6 +367,7 @@ def _tag(contender: grid.Contender) -> str:
 def add_arguments(parser: Any) -> None:
     """Which CPUs, and how many servers at the same time."""
     parser.add_argument("--cpus", metavar="LIST", help="CPUs to use: the last for servers, the others for wrk")
+    parser.add_argument("--disturbed", action="store_true", help="measure anew what other work disturbed")
     parser.add_argument("--lanes", type=int, default=1, metavar="N", help="cells measured at the same time (1)")
 
 

@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+import argparse
+from pathlib import Path
 from typing import Any
 
 import pytest
 from headcount_bench import _plan_grid as grid
 from headcount_bench import _plan_report, plan
-from headcount_bench._common import Cell, Result
+from headcount_bench._common import Bench, Cell, Result
 
 TWO, SMALL = grid.HOSTS["2c"], grid.HOSTS["2c-512m"]
 
@@ -160,6 +162,22 @@ def test_the_declared_plans_are_planned_from_profile_and_concurrency() -> None:
     assert chosen.value("worker_class") == "gevent"
     assert chosen.inputs["concurrency"]["value"] == 32
     assert "worker_class = 'gevent'" in plan.configuration(grid.Config.from_settings(chosen.values()))
+
+
+def test_what_others_took_of_the_cpus_counts_where_it_could_decide() -> None:
+    behind = [{**_run(60, 900), "foreign": 0.5}]
+    assert grid.foreign(_final(others=behind)) == 0.01
+    disturbed = [{**_run(970, 50), "foreign": share} for share in (0.02, 0.3, 0.2)]
+    assert grid.foreign(_final(ours=disturbed)) == 0.2
+
+
+def test_disturbed_finals_are_forgotten(tmp_path: Path) -> None:
+    bench = Bench("plan", [], argparse.Namespace(quick=False, only=[], disturbed=True), tmp_path, 1.0)
+    loud = _final(ours=[{**_run(970, 50), "foreign": 0.2}])
+    for key, final in (("calm", _final()), ("loud", loud)):
+        bench.store.add({"cell": key, "key": key, "value": {"final": final}, "at": 0.0, "seconds": 1.0, "lane": ""})
+    plan.prepare(bench)
+    assert list(bench.store.read()) == ["calm"]
 
 
 def test_the_report_names_what_falls_short_and_counts_cells() -> None:
