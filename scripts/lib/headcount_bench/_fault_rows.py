@@ -991,7 +991,7 @@ PLACES = [
         SHORT,
         {"target": "_generations.shutil.rmtree", "match": r"generations/\d+"},
         new=True,
-        changes=(("retain", {"good": 1}),),
+        changes=(("retain", {"good": 2}),),
     ),
     Place(
         "rollback-before-rename",
@@ -1016,7 +1016,8 @@ def _ops(scene: Scene, place: Place) -> list[Any]:
     if place.variant:
         changes["source"] = scene.variant()
     if place.name == "prune":
-        # One generation more than is kept, so that there is something to remove.
+        # More generations than are kept, so that there is something to remove.
+        scene.deploy()
         scene.deploy()
     request = scene.request(place.faults, **changes)
     return [("stage", request), *place.ops[1:]]
@@ -1189,12 +1190,16 @@ def by_playbook(scene: Scene) -> dict[str, Any]:
     )
 
 
+def at_work(scene: Scene) -> str:
+    """What the lock file says of the process that holds it; empty when that has ended. The lock itself is let be."""
+    return scene.sh(f"read pid rest < {STATE}/lock && kill -0 $pid 2>/dev/null && echo $rest")
+
+
 def wait_step(scene: Scene, step: str, process: subprocess.Popen[str], seconds: float = 120.0) -> bool:
     """Wait until the host is within `step`, by the word of its lock file, which a process holds."""
     begin = time.monotonic()
     while time.monotonic() - begin < seconds and process.poll() is None:
-        text = scene.sh(f"flock -n {STATE}/lock true || cat {STATE}/lock")
-        if f"({step})" in text:
+        if f"({step})" in at_work(scene):
             return True
         time.sleep(0.1)
     return False
@@ -1218,7 +1223,7 @@ def kill_tree(process: subprocess.Popen[str]) -> None:
 def settled(scene: Scene, seconds: float = 90.0) -> None:
     """Wait until no module works on the host any more."""
     begin = time.monotonic()
-    while time.monotonic() - begin < seconds and "busy" in scene.sh(f"flock -n {STATE}/lock true || echo busy"):
+    while time.monotonic() - begin < seconds and at_work(scene):
         time.sleep(0.3)
 
 

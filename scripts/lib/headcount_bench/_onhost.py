@@ -33,6 +33,12 @@ def say(value: Any) -> None:
     print(json.dumps(value, default=str), flush=True)
 
 
+def freeze() -> None:
+    """Say so, and stand still: what this process had begun goes on without it."""
+    say({"held": True})
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
 def jump(seconds: float) -> None:
     """Let the wall clock of this process jump."""
     real = time.time
@@ -53,7 +59,7 @@ def strike(then: dict[str, Any]) -> None:
     if "errno" in then:
         raise OSError(int(then["errno"]), os.strerror(int(then["errno"])), "struck by the bench")
     if then.get("hold") and then.get("later"):
-        threading.Timer(float(then["later"]), say, ({"held": True},)).start()
+        threading.Timer(float(then["later"]), freeze).start()
     elif then.get("hold"):
         say({"held": True})
         while True:
