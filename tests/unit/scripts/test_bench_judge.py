@@ -180,8 +180,23 @@ def test_the_report_of_recorded_runs(tmp_path: Path) -> None:
     assert report.missed == []
     assert report.data["power"]["all+50%, 50/s, 10 s"]["ours"] == {"count": 3, "total": 3}
     assert report.data["false_alarms"]["calm"]["ours"] == {"count": 0, "total": 1}
-    row = "| all+50% caught, 50/s, 30 s | at least 98 % | 1 of 1 (100 %; 2.5 % to 100 %) | yes |"
+    row = "| all+50% caught, 50/s, 30 s | at least 98 % | 1 of 1 (100 %; 2.5 % to 100 %) | yes, not proven |"
     assert row in report.markdown
     assert markdown_table(["a"], [["b"]]) not in report.markdown
     assert list(tmp_path.glob("judged-*.json"))
     assert _judge_report.make(bench).data == report.data
+
+
+@pytest.mark.parametrize(
+    ("figure", "told", "expected"),
+    [
+        ("at most 1 %", "0 of 86 (0 %; 0 % to 4.2 %)", False),
+        ("at most 1 %", "0 of 400 (0 %; 0 % to 0.9 %)", True),
+        ("at least 90 %", "47 of 47 (100 %; 92.5 % to 100 %)", True),
+        ("at least 98 %", "47 of 47 (100 %; 92.5 % to 100 %)", False),
+        ("always", "47 of 47 (100 %; 92.5 % to 100 %)", False),
+        ("at most 3 % of one core", "1.20 %", True),
+    ],
+)
+def test_what_so_many_runs_can_show(figure: str, told: str, expected: bool) -> None:
+    assert _judge_report._proven(figure, told) is expected
