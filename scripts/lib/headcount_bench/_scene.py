@@ -92,7 +92,7 @@ class Scene:
     def gone(self) -> list[str]:
         """The run that the lease names: its controller is this bench, which knows that it has ended."""
         text = self.sh(f"cat /var/lib/headcount/{APP}/lease.json 2>/dev/null")
-        found = re.search(r'"id": "(\w+)"', text)
+        found = re.search(r'"id": "([\w-]+)"', text)
         return [found[1]] if found else []
 
     def variant(self) -> dict[str, str]:
@@ -109,6 +109,8 @@ class Scene:
         self.seen = Observed()
         # What a row that was broken off may have left.
         self.sh("umount -l /opt/headcount; test -e /usr/bin/h2load.away && mv /usr/bin/h2load.away /usr/bin/h2load")
+        if self.gone():
+            self.engine.steps(APP, "heal", gone=self.gone())
         for _ in range(2):
             state = self.engine.status(APP)
             good = [one for one in state.get("generations", []) if one["status"] == "good"]
