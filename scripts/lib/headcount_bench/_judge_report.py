@@ -550,7 +550,7 @@ def _draw(figure: Any, groups: Mapping[str, Sequence[Judged]], judged: Sequence[
     left.set_yticks(range(len(names) - 1, -1, -1), labels)
     left.set_xlabel("false alarms, % of verdicts")
     left.set_title("A release against itself")
-    left.legend(loc="lower right", fontsize=7)
+    left.legend(loc="upper right", fontsize=7)
     right.set_title("Slower releases caught, 50/s and 30 s")
     right.set_xlabel("all requests slower by, %")
     right.set_ylabel("caught, %")
