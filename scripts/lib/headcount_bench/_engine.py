@@ -24,7 +24,7 @@ from headcount_scripts import paths
 from headcount_scripts.console import ScriptError
 from headcount_scripts.podman import podman
 
-from ._common import Lab
+from ._common import Bench, Lab
 
 HERE = Path(__file__).resolve().parent
 ONHOST = "/var/lib/headcount-bench"
@@ -314,6 +314,12 @@ class Users:
 def failures(rows: Sequence[Sequence[Any]]) -> list[Sequence[Any]]:
     """The rows without a good answer."""
     return [row for row in rows if not 200 <= int(row[3]) < 400]
+
+
+def notes_of(bench: Bench) -> str:
+    """What whoever ran it has to say of this run: notes.md in the benchmark's folder, as a section; else nothing."""
+    path = bench.folder / "notes.md"
+    return f"\n## About this run\n\n{path.read_text(encoding='utf-8').strip()}\n" if path.exists() else ""
 
 
 def wheel_cache() -> Path:

@@ -12,6 +12,7 @@ from typing import Any
 
 from . import _engine, _fault_rows
 from ._common import Bench, Cell, Lab, Report, markdown_table
+from ._engine import notes_of
 from ._fault_rows import Row
 from ._scene import Scene, described, lost, variants_folder
 
@@ -113,11 +114,14 @@ def report(bench: Bench) -> Report:
     requests = sum(value["requests"] for value in values.values())
     otherwise = sum(value["lost_otherwise"] for value in values.values())
     seconds = sum(result.seconds for result in bench.results().values())
+    hosts = len({result.lane for result in bench.results().values()})
+    notes = notes_of(bench)
     text = f"""\
 {len(values)} of {len(bench.cells)} rows were run, {kept} ended as promised. Users asked {requests} times meanwhile
 (new and kept connections, requests of 2 s, clients that pause within a request); {otherwise} of their requests were not
-served without the fault itself having caused it. All rows together took {seconds / 60:.0f} minutes of a host's time;
-they run on two hosts of one core (Debian 12 and 13) at once.
+served without the fault itself having caused it. All rows together took {seconds / 60:.0f} minutes of a host's time, on
+{hosts} hosts of one core each (Debian 12 and 13) side by side.
+{notes}
 
 Every row begins with two good generations on the host, the newer one live. Places within a step are reached by wrapping
 a function in the process that runs the step; the product has no code for that. A process is killed with SIGKILL; a

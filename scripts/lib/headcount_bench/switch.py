@@ -13,6 +13,7 @@ from headcount_scripts.console import ScriptError
 
 from . import _engine
 from ._common import Bench, Cell, Lab, Report, markdown_table
+from ._engine import notes_of
 
 TIMED = False
 TIMED = False  # what counts is what is lost; beside the longest pause stands that of a run without switches
@@ -26,19 +27,19 @@ NEW_EVERY = 3
 """Of so many switches one is the promote of a generation that was never live; the others go back and forth."""
 
 SETTINGS: dict[str, dict[str, Any]] = {
-    "sync": {"workers": 6, "preload_app": True},
+    "sync": {"workers": 8, "preload_app": True},
     "gthread": {"threads": 32, "worker_connections": 96, "keepalive": 5},
     "gevent": {"keepalive": 5},
     "eventlet": {"keepalive": 5},
 }
 """Keep-alive is on wherever the class can do it, which the planner would not always choose; on one core, the sync
-workers are forked from a preloaded app, so that six of them booting do not take the core from the users."""
+workers are forked from a preloaded app, so that eight of them booting do not take the core from the users."""
 
 ARMS: tuple[dict[str, Any], ...] = (
-    {"name": "new", "kind": "close", "rate": 28, "paths": ["/wait?ms=5"]},
-    {"name": "kept", "kind": "keep", "rate": 16, "paths": ["/wait?ms=5", "/version"]},
-    {"name": "long", "kind": "close", "rate": 0.4, "paths": ["/wait?ms=3000"]},
-    {"name": "slow", "kind": "trickle", "rate": 0.3, "paths": ["/wait?ms=5"]},
+    {"name": "new", "kind": "close", "rate": 56, "paths": ["/wait?ms=5"]},
+    {"name": "kept", "kind": "keep", "rate": 32, "paths": ["/wait?ms=5", "/version"]},
+    {"name": "long", "kind": "close", "rate": 0.8, "paths": ["/wait?ms=3000"]},
+    {"name": "slow", "kind": "trickle", "rate": 0.4, "paths": ["/wait?ms=5"]},
 )
 TOLD = {
     "new": "a new connection for each request",
@@ -55,7 +56,7 @@ def cells(quick: bool) -> list[Cell]:
     for mode, listen in (("switches", "tcp"), ("calm", "tcp"), ("switches", "unix")):
         requests, switches = sizes[listen]
         for name in CLASSES:
-            inputs = {"version": 5, "class": name, "listen": listen, "requests": requests,
+            inputs = {"version": 6, "class": name, "listen": listen, "requests": requests,
                       "switches": switches if mode == "switches" else 0}  # fmt: skip
             found.append(Cell(f"{name}/{listen}/{mode}", inputs))
     return found
@@ -194,7 +195,8 @@ def report(bench: Bench) -> Report:
             missed.append(f"{name}: {failed} of {requests} requests failed in {switches} switches")
         if not bench.quick and (requests < 50_000 or switches < 30):
             missed.append(f"{name}: only {requests} requests and {switches} switches of 50,000 and 30")
-    return Report("Requests lost in promotes and reverts", _markdown(rows, missed, results), data, missed=missed)
+    text = _markdown(rows, missed, results) + notes_of(bench)
+    return Report("Requests lost in promotes and reverts", text, data, missed=missed)
 
 
 def _markdown(rows: Sequence[Sequence[object]], missed: Sequence[str], results: Mapping[str, Any]) -> str:
