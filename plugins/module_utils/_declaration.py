@@ -28,6 +28,7 @@ from ._declaration_table import (
     profile_of,
     split_listen,
 )
+from ._judge import load_shortfall
 
 __all__ = [
     "PROFILE_WAIT_RATIO",
@@ -190,19 +191,6 @@ def fleet_problems(declarations: Sequence[Declaration], inventory_hosts: Iterabl
                         "set it in group_vars/all.yml",
                     )
                 )
-        for index, app in enumerate(declaration.apps):
-            origin = app["load"]["from"]
-            if origin not in ("host", "controller") and origin not in known:
-                meant = did_you_mean(origin, known)
-                problems.append(
-                    Problem(
-                        declaration.host,
-                        (_APPS, index, "load", "from"),
-                        f"is {origin!r}",
-                        "host, controller or the name of a host of the inventory",
-                        f"did you mean {meant}?" if meant else "from: host",
-                    )
-                )
     canary = first.variables.get("headcount_canary")
     if canary is not None and canary not in known:
         meant = did_you_mean(canary, known)
@@ -237,12 +225,15 @@ def warnings_for(app: Mapping[str, Any]) -> list[str]:
             found.append(
                 f"{app['name']}: environment.{name} looks like a secret; secrets.{name} keeps it out of all output"
             )
+    short = load_shortfall(app["load"], app["limits"])
+    if short is not None:
+        found.append(f"{app['name']}: {short.sentence}")
     for path in app["load"]["paths"]:
         for name in path["headers"]:
             if _SECRET_HEADERS.search(name):
                 found.append(
-                    f"{app['name']}: load.paths: the header {name} can be read in the process list of the load host"
-                    f" while the trial lasts"
+                    f"{app['name']}: load.paths: the header {name} can be read in the host's process list"
+                    " while the trial lasts"
                 )
     if app["worker_class"] == "eventlet":
         found.append(

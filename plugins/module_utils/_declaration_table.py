@@ -608,16 +608,6 @@ APP_FIELDS: Final[tuple[Field, ...]] = (
                 example=500,
                 default_help="100 for each worker",
             ),
-            Field(
-                "from",
-                "str",
-                "Where the load comes from: `host` (the app's own), `controller`, or the inventory name of a load"
-                " host.",
-                "host",
-                "controller",
-                allowed="host, controller or the name of a host of the inventory",
-                check=_host_name,
-            ),
         ),
     ),
     Field(

@@ -76,7 +76,6 @@ def test_a_minimal_app_is_completed_by_its_defaults() -> None:
             "rate": None,
             "seconds": 30.0,
             "warmup_requests": None,
-            "from": "host",
         },
         "limits": {"p50_ms": None, "p95_ms": None, "p99_ms": None, "error_rate": 0.01, "memory_percent": 80.0},
         "share": {"weight": 1.0, "cores": None, "memory_mib": None},
@@ -682,17 +681,19 @@ def test_variables_of_the_rollout_are_the_same_for_all_hosts() -> None:
 
 
 def test_hosts_that_are_named_exist() -> None:
-    named = declaration.normalise_host(
-        {"headcount_apps": [app(load={"from": "load1"})], "headcount_canary": "web7"}, "web1"
-    )
-    found = [problem.text for problem in declaration.fleet_problems([named], ["web1", "loads1"])]
+    named = declaration.normalise_host({"headcount_apps": [app()], "headcount_canary": "web7"}, "web1")
+    found = [problem.text for problem in declaration.fleet_problems([named], ["web1"])]
     assert found == [
-        "headcount_apps[0].load.from is 'load1': allowed is host, controller or the name of a host of the inventory;"
-        " fix: did"
-        " you mean loads1?",
         "headcount_canary is 'web7': allowed is the name of a host of the inventory; fix: headcount_canary: web1",
     ]
-    assert declaration.fleet_problems([named], ["web1", "web7", "load1"]) == []
+    assert declaration.fleet_problems([named], ["web1", "web7"]) == []
+
+
+def test_a_load_that_is_too_little_for_its_limits_is_told() -> None:
+    (short,) = declaration.normalise_apps([app(load={"rate": 10, "seconds": 10}, limits={"error_rate": 0.01})], "web1")[
+        0
+    ]
+    assert any("load.rate 10 for load.seconds 10 are 100 requests" in text for text in declaration.warnings_for(short))
 
 
 def test_the_message_tells_hosts_with_the_same_problem_together() -> None:
@@ -764,8 +765,7 @@ def test_a_redacted_app_shows_names_only() -> None:
     assert declaration.warnings_for(full) == [
         "shop: environment.API_TOKEN looks like a secret; secrets.API_TOKEN keeps it out of all output",
         "shop: environment.URL looks like a secret; secrets.URL keeps it out of all output",
-        "shop: load.paths: the header Authorization can be read in the process list of the load host while the trial"
-        " lasts",
+        "shop: load.paths: the header Authorization can be read in the host's process list while the trial lasts",
     ]
 
 
