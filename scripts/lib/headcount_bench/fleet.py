@@ -39,7 +39,7 @@ BAD = "h6"
 def cells(quick: bool) -> list[Cell]:
     """First rollout, costs by hosts and by names, and a rollout that fails on one host."""
     repeats, few = (2, 1) if quick else (5, 3)
-    counts, names = ((8,), (10, 50, 200)) if quick else ((1, 2, 4, 8), (10, 50, 100, 200))
+    counts, names = ((8,), (10, 50, 100, 200)) if quick else ((1, 2, 4, 8), (10, 50, 100, 200))
     hosts = HOSTS[:8]
     found = [Cell("first rollout", {"kind": "rollout", "hosts": len(hosts), "build": 1, "bad": None, "version": 1})]
     found += [Cell(f"hosts/{count}", {"kind": "cost", "hosts": count, "names": count, "repeats": repeats, "version": 1})
@@ -315,7 +315,7 @@ def misses(rows: Sequence[Mapping[str, Any]], rollouts: Mapping[str, Any]) -> li
                 found.append(
                     f"{kind} of {where} takes {row[f'{kind}_ratio']} times a ping, at most {limit:g} were said"
                 )
-        most = max(row[f"{kind}_memory_mib"] for kind in KINDS)
+        most = max(row[f"{kind}_memory_mib"] for kind in KINDS[1:])
         if row["names"] <= 200 and most > MEMORY_LIMIT_MIB:
             found.append(f"the controller needs {most:.0f} MiB for {where}, at most {MEMORY_LIMIT_MIB:.0f} were said")
     for name, value in rollouts.items():
