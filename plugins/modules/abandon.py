@@ -15,6 +15,8 @@ author:
   - Headcount contributors
 description:
   - Stops the candidate, keeps its files for diagnosis, writes the cause into the ledger, and gives up the lock.
+extends_documentation_fragment:
+  - headcount.gunicorn.run
 attributes:
   check_mode:
     support: none
@@ -39,32 +41,6 @@ options:
     description: Why, in one sentence.
     type: str
     required: true
-  run:
-    description: Which run of Headcount this step belongs to; it is written into the lease and the ledger.
-    type: dict
-    required: true
-    options:
-      id:
-        description: Identifier of the run.
-        type: str
-        required: true
-      user:
-        description: Who started it.
-        type: str
-        required: true
-      controller:
-        description: Where it was started.
-        type: str
-        required: true
-      started:
-        description: When it was started, in UTC (ISO 8601).
-        type: str
-        required: true
-  gone:
-    description: Ids of runs whose controller process is known to have ended; a lease of theirs is stale.
-    type: list
-    elements: str
-    default: []
 requirements:
   - Python 3.9 or later and systemd on the host
 """

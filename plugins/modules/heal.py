@@ -16,6 +16,8 @@ author:
 description:
   - Stops candidates and instances that are not live, removes unfinished generations, and starts the live generation
     where it does not run. The live generation then has to answer its health check.
+extends_documentation_fragment:
+  - headcount.gunicorn.run
 attributes:
   check_mode:
     support: none
@@ -31,32 +33,6 @@ options:
   retune_at_boot:
     description: Whether the host tunes the app again by itself when it boots with other hardware; left alone without.
     type: bool
-  run:
-    description: Which run of Headcount this step belongs to; it is written into the lease and the ledger.
-    type: dict
-    required: true
-    options:
-      id:
-        description: Identifier of the run.
-        type: str
-        required: true
-      user:
-        description: Who started it.
-        type: str
-        required: true
-      controller:
-        description: Where it was started.
-        type: str
-        required: true
-      started:
-        description: When it was started, in UTC (ISO 8601).
-        type: str
-        required: true
-  gone:
-    description: Ids of runs whose controller process is known to have ended; a lease of theirs is stale.
-    type: list
-    elements: str
-    default: []
 requirements:
   - Python 3.9 or later and systemd on the host
 """

@@ -18,6 +18,8 @@ description:
     the old one drains. No request is lost.
   - When it does not hold, the generation before is live and serving when the module fails; after a failed first
     deployment nothing is left running.
+extends_documentation_fragment:
+  - headcount.gunicorn.run
 attributes:
   check_mode:
     support: none
@@ -38,32 +40,6 @@ options:
     description: The verdict of M(headcount.gunicorn.trial), for the ledger.
     type: dict
     default: {}
-  run:
-    description: Which run of Headcount this step belongs to; it is written into the lease and the ledger.
-    type: dict
-    required: true
-    options:
-      id:
-        description: Identifier of the run.
-        type: str
-        required: true
-      user:
-        description: Who started it.
-        type: str
-        required: true
-      controller:
-        description: Where it was started.
-        type: str
-        required: true
-      started:
-        description: When it was started, in UTC (ISO 8601).
-        type: str
-        required: true
-  gone:
-    description: Ids of runs whose controller process is known to have ended; a lease of theirs is stale.
-    type: list
-    elements: str
-    default: []
 requirements:
   - Python 3.9 or later and systemd on the host
 """

@@ -16,6 +16,8 @@ author:
 description:
   - Needs nothing but what is on the host: no network and no build.
   - A target that does not come up healthy is not kept. Asking for what is not there fails with the list of what is.
+extends_documentation_fragment:
+  - headcount.gunicorn.run
 attributes:
   check_mode:
     support: full
@@ -36,32 +38,6 @@ options:
     type: str
     choices: [rolled_back, reverted]
     default: rolled_back
-  run:
-    description: Which run of Headcount this step belongs to; it is written into the lease and the ledger.
-    type: dict
-    required: true
-    options:
-      id:
-        description: Identifier of the run.
-        type: str
-        required: true
-      user:
-        description: Who started it.
-        type: str
-        required: true
-      controller:
-        description: Where it was started.
-        type: str
-        required: true
-      started:
-        description: When it was started, in UTC (ISO 8601).
-        type: str
-        required: true
-  gone:
-    description: Ids of runs whose controller process is known to have ended; a lease of theirs is stale.
-    type: list
-    elements: str
-    default: []
 requirements:
   - Python 3.9 or later and systemd on the host
 """

@@ -18,6 +18,8 @@ description:
     lays down the generation, marked unfinished.
   - The action plugin of the same name gathers the wheels on the controller and sends those that the host lacks.
   - Before that, what a broken run left is put right.
+extends_documentation_fragment:
+  - headcount.gunicorn.run
 attributes:
   check_mode:
     support: full
@@ -73,32 +75,6 @@ options:
     description: The Python interpreter that releases are built for.
     type: path
     default: /usr/bin/python3
-  run:
-    description: Which run of Headcount this step belongs to; it is written into the lease and the ledger.
-    type: dict
-    required: true
-    options:
-      id:
-        description: Identifier of the run.
-        type: str
-        required: true
-      user:
-        description: Who started it.
-        type: str
-        required: true
-      controller:
-        description: Where it was started.
-        type: str
-        required: true
-      started:
-        description: When it was started, in UTC (ISO 8601).
-        type: str
-        required: true
-  gone:
-    description: Ids of runs whose controller process is known to have ended; a lease of theirs is stale.
-    type: list
-    elements: str
-    default: []
 requirements:
   - Python 3.9 or later and systemd on the host
 """

@@ -19,6 +19,8 @@ description:
   - Succeeds only when the verdict is pass (or inconclusive where the app says that this may be promoted). Otherwise
     the candidate is stopped and kept as the bad one, the ledger says why, and the module fails with the first
     cause.
+extends_documentation_fragment:
+  - headcount.gunicorn.run
 attributes:
   check_mode:
     support: none
@@ -35,32 +37,6 @@ options:
     description: Number of the generation, as M(headcount.gunicorn.stage) returned it.
     type: int
     required: true
-  run:
-    description: Which run of Headcount this step belongs to; it is written into the lease and the ledger.
-    type: dict
-    required: true
-    options:
-      id:
-        description: Identifier of the run.
-        type: str
-        required: true
-      user:
-        description: Who started it.
-        type: str
-        required: true
-      controller:
-        description: Where it was started.
-        type: str
-        required: true
-      started:
-        description: When it was started, in UTC (ISO 8601).
-        type: str
-        required: true
-  gone:
-    description: Ids of runs whose controller process is known to have ended; a lease of theirs is stale.
-    type: list
-    elements: str
-    default: []
 requirements:
   - Python 3.9 or later and systemd on the host
 """

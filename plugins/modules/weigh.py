@@ -17,6 +17,8 @@ description:
   - Starts the generation with one worker on a private socket for a few seconds and measures memory per worker and
     slot (PSS, USS), and CPU time against wall time per request.
   - Finishes the plan with what was measured, rewrites the generation's files with it, and finishes the generation.
+extends_documentation_fragment:
+  - headcount.gunicorn.run
 attributes:
   check_mode:
     support: none
@@ -33,32 +35,6 @@ options:
     description: Number of the generation, as M(headcount.gunicorn.stage) returned it.
     type: int
     required: true
-  run:
-    description: Which run of Headcount this step belongs to; it is written into the lease and the ledger.
-    type: dict
-    required: true
-    options:
-      id:
-        description: Identifier of the run.
-        type: str
-        required: true
-      user:
-        description: Who started it.
-        type: str
-        required: true
-      controller:
-        description: Where it was started.
-        type: str
-        required: true
-      started:
-        description: When it was started, in UTC (ISO 8601).
-        type: str
-        required: true
-  gone:
-    description: Ids of runs whose controller process is known to have ended; a lease of theirs is stale.
-    type: list
-    elements: str
-    default: []
 requirements:
   - Python 3.9 or later and systemd on the host
 """
