@@ -12,9 +12,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from .console import ScriptError
+
 DEFAULT_KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
-#: What is used when this machine is not a Debian, or has no source of its own release.
-DEFAULT_MIRROR = "http://deb.debian.org/debian"
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def codename(etc: Path = Path("/etc")) -> str | None:
 def lines_for(suite: str, own: str | None, sources: Iterable[Source]) -> list[str]:
     """One-line sources of the release `suite` on the mirrors of `sources`, which name the release `own`.
 
-    Of the own release's suites the base, -updates and -security are taken over; without any, the default mirror.
+    Of the own release's suites the base, -updates and -security are taken over. ScriptError without any.
     """
     lines: list[str] = []
     for source in sources:
@@ -110,5 +110,8 @@ def lines_for(suite: str, own: str | None, sources: Iterable[Source]) -> list[st
             if line not in lines:
                 lines.append(line)
     if not any(f" {suite} main" in line for line in lines):
-        lines = [f"deb [signed-by={DEFAULT_KEYRING}] {DEFAULT_MIRROR} {suite} main"]
+        raise ScriptError(
+            f"the apt sources of this machine name no mirror with {own or 'a Debian release'} main, from which the lab's"
+            f" {suite} hosts could be built: add one to /etc/apt/sources.list"
+        )
     return lines

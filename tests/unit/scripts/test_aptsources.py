@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from headcount_scripts import aptsources
 from headcount_scripts.aptsources import DEFAULT_KEYRING, Source
+from headcount_scripts.console import ScriptError
 
 DEB822 = """\
 # The distribution
@@ -86,8 +87,8 @@ def test_lines_for_another_release_on_the_same_mirror() -> None:
     ],
 )
 def test_lines_for_without_a_debian_mirror(own: str | None, sources: list[Source]) -> None:
-    default = f"deb [signed-by={DEFAULT_KEYRING}] {aptsources.DEFAULT_MIRROR} bookworm main"
-    assert aptsources.lines_for("bookworm", own, sources) == [default]
+    with pytest.raises(ScriptError, match=r"name no mirror with .* main, .* add one to /etc/apt/sources\.list"):
+        aptsources.lines_for("bookworm", own, sources)
 
 
 def test_read_takes_both_formats_and_nothing_else(tmp_path: Path) -> None:
