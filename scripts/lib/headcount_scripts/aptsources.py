@@ -111,7 +111,7 @@ def lines_for(suite: str, own: str | None, sources: Iterable[Source]) -> list[st
                 lines.append(line)
     if not any(f" {suite} main" in line for line in lines):
         raise ScriptError(
-            f"the apt sources of this machine name no mirror with {own or 'a Debian release'} main, from which the lab's"
-            f" {suite} hosts could be built: add one to /etc/apt/sources.list"
+            f"the apt sources of this machine name no mirror with {own or 'a Debian release'} main, from which"
+            f" the lab's {suite} hosts could be built: add one to /etc/apt/sources.list"
         )
     return lines
