@@ -504,12 +504,16 @@ def combine(first: Verdict, second: Verdict | None) -> Verdict:
 
 
 def decide(verdict: Verdict, on_inconclusive: str = "revert") -> str:
-    """What follows: "promote" or "revert". An inconclusive verdict keeps the live generation unless told to promote."""
+    """What follows: "promote" or "revert". An inconclusive verdict keeps the live generation unless told to promote.
+
+    What was not measured is never promoted, whatever was told: `on_inconclusive` is about measurements too wide to tell.
+    """
     if on_inconclusive not in ("revert", "promote"):
         raise ValueError(f"on_inconclusive is {on_inconclusive!r}; allowed are revert and promote")
-    if verdict.outcome == PASS or (verdict.outcome == INCONCLUSIVE and on_inconclusive == "promote"):
+    if verdict.outcome == PASS:
         return "promote"
-    return "revert"
+    measured = all(check.outcome == PASS for check in verdict.checks if check.name == "measurement")
+    return "promote" if verdict.outcome == INCONCLUSIVE and measured and on_inconclusive == "promote" else "revert"
 
 
 def _conclude(

@@ -490,3 +490,9 @@ def test_failures_that_the_live_generation_has_too_are_looked_at_again() -> None
     assert j.combine(both, both).outcome == "fail"
     dead = j.MemoryEvidence(peak_mib=100.0, source="x", oom_kills=0, restarts=1, limit_mib=200.0)
     assert j.judge(sick, sick, {"error_rate": 0.01}, dead).hard
+
+
+def test_what_was_not_measured_is_never_promoted() -> None:
+    check = j.Check("measurement", "inconclusive", 200, None, (None, None), "not a measurement: too few rows")
+    verdict = j.Verdict("inconclusive", "not a measurement: too few rows", (check,))
+    assert j.decide(verdict, "promote") == "revert"
