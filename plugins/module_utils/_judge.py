@@ -506,7 +506,7 @@ def combine(first: Verdict, second: Verdict | None) -> Verdict:
 def decide(verdict: Verdict, on_inconclusive: str = "revert") -> str:
     """What follows: "promote" or "revert". An inconclusive verdict keeps the live generation unless told to promote.
 
-    What was not measured is never promoted, whatever was told: `on_inconclusive` is about measurements too wide to tell.
+    What was not measured is never promoted: `on_inconclusive` is about measurements that are too wide to tell.
     """
     if on_inconclusive not in ("revert", "promote"):
         raise ValueError(f"on_inconclusive is {on_inconclusive!r}; allowed are revert and promote")
