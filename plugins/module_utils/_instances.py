@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any, Callable
 
 from . import _generations as generations
-from ._cgroups import unit_memory
+from ._cgroups import unit_memory, unit_pids
 from ._files import make_directory, write_file
 from ._http import address_taken, get, local_address, unhealthy
+from ._memory import count_restarts
 from ._paths import Layout
+from ._procfs import children
 from ._systemd import Systemd, SystemdError, UnitState, first_cause
 
 POLL_SECONDS = 0.1
@@ -47,6 +49,18 @@ class Instances:
     def candidate_running(self) -> list[str]:
         """Candidate units in memory that are not stopped."""
         return self._running(f"{self.layout.app}-trial@*")
+
+    def put_away(self, *units: str) -> None:
+        """Stop candidates at once. Sockets stop first: a request that waits in one would start its service again, and
+        that would cancel the stop of the service."""
+        sockets = [unit for unit in units if unit.endswith(".socket")]
+        services = [unit for unit in units if unit not in sockets]
+        for service in services:
+            self.systemd.kill(service)  # its socket's stop waits for it, and it has no users to drain
+        self.systemd.stop(*sockets)
+        for service in services:
+            self.systemd.kill(service)
+        self.systemd.stop(*services)
 
     def forget_candidates(self) -> None:
         """Candidates that ended badly are failed units until systemd forgets them, also when their files are gone."""
@@ -88,8 +102,7 @@ class Instances:
     def stop_candidate(self, number: int) -> None:
         """Stop the candidate at once (it has no users to drain) and forget that it may have failed."""
         service, socket = self.layout.trial_service_unit(number), self.layout.trial_socket_unit(number)
-        self.systemd.kill(service)
-        self.systemd.stop(socket, service)
+        self.put_away(socket, service)
         self.systemd.reset_failed(service, socket)
         drop_in = self.layout.runtime_drop_in(service)
         if os.path.isdir(drop_in):
@@ -177,7 +190,8 @@ class Instances:
         """Watch generation `number` on the real socket for `seconds`; StepFailed on the first thing that is wrong.
 
         Asks its health through its private socket and the first load path through the public one, several times a
-        second, and watches that its master process stays the same and that the kernel kills nothing of it.
+        second, and watches that its master process stays the same, that none of its workers dies, and that the kernel
+        kills nothing of it.
         """
         service = self.layout.service_unit(number)
         health = app["health"]
@@ -186,7 +200,7 @@ class Instances:
         started = self.monotonic()
         deadline = started + seconds
         public, path = local_address(app["listen"]), app["load"]["paths"][0]
-        asked = 0
+        asked, workers, lost, suspicious = 0, self._workers(first), 0, False
         while True:
             state = self.systemd.state(service)
             if not state.running or state.main_pid != first.main_pid or state.restarts > first.restarts:
@@ -198,15 +212,41 @@ class Instances:
             if reason is not None:
                 raise StepFailed("verify", f"stopped being healthy after it took traffic: {reason}")
             self._fail_if_killed(state)
+            now = self._workers(state)
+            lost, workers = lost + len(workers - now), now
+            suspicious = self._fail_if_workers_died(service, begin, lost, suspicious)
             if path["method"] == "GET":
                 answer = get(public, path["path"], float(health["timeout_seconds"]))
                 if answer.status == 0 or answer.status >= 500:
                     what = f"answered {answer.status}" if answer.status else f"got no answer: {answer.error}"
                     raise StepFailed("verify", f"GET {path['path']} on {app['listen']} {what}")
             asked += 1
-            if self.monotonic() >= deadline:
+            if self.monotonic() >= deadline and not suspicious:
                 return {"checks": asked, "seconds": round(self.monotonic() - started, 1)}
             self.sleep(0.25)
+
+    def _workers(self, state: UnitState) -> frozenset[tuple[int, int]]:
+        """Worker processes of an instance, each with its start time: Gunicorn replaces one that dies at once."""
+        pids = unit_pids(state.control_group, self.layout.root) if state.control_group else []
+        return children(state.main_pid, pids, self.layout.root)
+
+    def _fail_if_workers_died(self, service: str, begin: float, lost: int, seen_before: bool) -> bool:
+        """Whether workers are lost that its log does not call recycled; StepFailed when it is so twice in a row.
+
+        Twice: what the log says of a worker may come later than its end.
+        """
+        if not lost:
+            return False
+        lines = self.systemd.journal(service, begin)
+        counts = count_restarts(lines)
+        died = max(counts.died, lost - counts.recycled)
+        if died <= 0:
+            return False
+        if seen_before:
+            cause = first_cause(lines)
+            number = "one of its workers" if died == 1 else f"{died} of its workers"
+            raise StepFailed("verify", f"{number} died after it took traffic" + (f": {cause}" if cause else ""))
+        return True
 
     def same_address(self, one: int, other: int) -> bool:
         """Whether two generations listen on the same public address."""

@@ -366,12 +366,13 @@ def _concurrency(app: Mapping[str, Any], allotment: Allotment, wall: Number) -> 
 
 
 def _worker(memory: Mapping[str, Any], measured: Measured | None) -> Number | None:
-    """Memory of a worker without the request it is serving, so that the slots' memory is not counted twice."""
+    """Memory of a worker without the requests it is serving, so that the slots' memory is not counted twice."""
     if measured is not None and (measured.worker_loaded_mib or measured.worker_pss_mib):
         idle = measured.worker_pss_mib or 0.0
         loaded = measured.worker_loaded_mib or 0.0
-        base = max(idle, loaded - (measured.slot_mib or 0.0))
-        words = f"measured: {number(loaded)} MiB under load, {number(idle)} MiB idle"
+        base = max(idle, loaded - measured.crowd * (measured.slot_mib or 0.0))
+        flight = f" of {measured.crowd} requests" if measured.crowd > 1 else ""
+        words = f"measured: {number(loaded)} MiB under load{flight}, {number(idle)} MiB idle"
         return Number(base, "measured", words)
     if memory.get("worker_mib"):
         return Number(float(memory["worker_mib"]), "declared", "declared: memory.worker_mib")

@@ -215,15 +215,17 @@ class Plan:
 class Measured:
     """What weighing one worker of the candidate gave. None is: not measured.
 
-    ``worker_pss_mib``: the worker warm and idle, with its part of shared pages. ``worker_loaded_mib``: USS under load.
-    ``master_mib``: PSS of the master. ``slot_mib``: growth per request in flight. ``cpu_ms`` and ``wall_ms``: of one
-    request. ``wait_ratio``: (wall - CPU) / CPU. ``requests`` and ``seconds``: how much was measured.
+    ``worker_pss_mib``: the worker warm and idle, with its part of shared pages. ``worker_loaded_mib``: USS under load
+    of ``crowd`` requests in flight. ``master_mib``: PSS of the master. ``slot_mib``: growth per request in flight.
+    ``cpu_ms`` and ``wall_ms``: of one request. ``wait_ratio``: (wall - CPU) / CPU. ``requests`` and ``seconds``: how
+    much was measured.
     """
 
     worker_pss_mib: float | None = None
     worker_loaded_mib: float | None = None
     master_mib: float | None = None
     slot_mib: float | None = None
+    crowd: int = 1
     cpu_ms: float | None = None
     wall_ms: float | None = None
     wait_ratio: float | None = None
@@ -249,6 +251,7 @@ class Measured:
             worker_loaded_mib=positive("worker_loaded_mib"),
             master_mib=positive("master_mib"),
             slot_mib=positive("slot_mib"),
+            crowd=max(1, int(positive("crowd") or 1)),
             cpu_ms=cpu_ms,
             wall_ms=wall_ms,
             wait_ratio=ratio,
@@ -263,6 +266,7 @@ class Measured:
             "worker_loaded_mib": self.worker_loaded_mib,
             "master_mib": self.master_mib,
             "slot_mib": self.slot_mib,
+            "crowd": self.crowd,
             "cpu_ms": self.cpu_ms,
             "wall_ms": self.wall_ms,
             "wait_ratio": self.wait_ratio,
@@ -289,6 +293,7 @@ class Measured:
             worker_loaded_mib=times(self.worker_loaded_mib, memory),
             master_mib=times(self.master_mib, memory),
             slot_mib=times(self.slot_mib, memory),
+            crowd=self.crowd,
             cpu_ms=self.cpu_ms,
             wall_ms=wall,
             wait_ratio=times(self.wait_ratio, waiting),

@@ -106,6 +106,17 @@ def parse_os_release(text: str | None) -> dict[str, str]:
     return fields
 
 
+def children(parent: int, pids: Iterable[int], root: str = "/") -> frozenset[tuple[int, int]]:
+    """Those of `pids` whose parent is `parent`, each with its start time (clock ticks since the boot): a number that is
+    given to another process is another child. Fields 4 and 22 of /proc/PID/stat (proc(5))."""
+    found = set()
+    for pid in pids:
+        fields = (read_text(root, f"/proc/{pid}/stat") or "").rpartition(")")[2].split()
+        if len(fields) > 19 and to_int(fields[1]) == parent:
+            found.add((pid, to_int(fields[19]) or 0))
+    return frozenset(found)
+
+
 def process_cpu_seconds(pids: Iterable[int], root: str = "/", ticks: int | None = None) -> float:
     """User and system CPU seconds of the processes and of their waited-for children, summed; those gone count nothing.
 

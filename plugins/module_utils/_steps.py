@@ -83,10 +83,9 @@ class AppOnHost:
     def heal(self) -> list[str]:
         """Put right what a killed run left: one whole generation serves afterwards. Returns what was done."""
         did: list[str] = []
-        for unit in self.instances.candidate_running():
-            self.systemd.kill(unit) if unit.endswith(".service") else None
-            self.systemd.stop(unit)
-            did.append(f"stopped the candidate {unit} that a broken run left")
+        candidates = self.instances.candidate_running()
+        self.instances.put_away(*candidates)
+        did += [f"stopped the candidate {unit} that a broken run left" for unit in candidates]
         self.instances.forget_candidates()
         did += self._heal_live()
         for number in generations.numbers(self.layout):
@@ -252,7 +251,13 @@ class AppOnHost:
                 boot = self.instances.start_candidate(number, app["health"], "--workers 1")
                 state = self.systemd.state(self.layout.trial_service_unit(number))
                 unit = Unit(state.control_group, state.main_pid)
-                measured = weigh(unit, self.layout.trial_socket(number), app["load"]["paths"], slots)
+                measured = weigh(
+                    unit,
+                    self.layout.trial_socket(number),
+                    app["load"]["paths"],
+                    slots,
+                    memory_max_mib=float(planned["settings"]["memory_max_mib"]["value"]),
+                )
             except NotMeasured as error:
                 raise StepFailed("weigh", str(error)) from error
             finally:

@@ -13,7 +13,7 @@ from ._paths import Layout
 STOP_SLACK_SECONDS = 10
 """systemd waits this much longer than Gunicorn's graceful_timeout before it kills: a drain is never cut short."""
 
-MAX_BLOCKING_SECONDS = 0.25
+MAX_BLOCKING_SECONDS = 0.1
 """How long a candidate's gevent hub may be blocked before its monitor writes down the line that blocks it."""
 
 HARDENING = """\

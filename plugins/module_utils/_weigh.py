@@ -3,14 +3,16 @@
 """Weigh a candidate that runs with one worker: memory per worker and per slot, CPU time against wall time per request.
 
 A weigh takes a few seconds: requests one after another tell the time that one request takes when nothing else is
-asked; then as many at once as one worker may have tell what a slot costs in memory. The requests come from this
-process, whose own CPU time is not counted: only the candidate's processes are.
+asked; then a crowd of requests, which grows to as many as one worker may have in flight, tells what a slot costs in
+memory. The crowd stops growing where its next size would not fit in the memory, so that a weigh does not kill what it
+weighs. The requests come from this process, whose own CPU time is not counted: only the candidate's processes are.
 """
 
 from __future__ import annotations
 
 import glob
 import http.client
+import math
 import os
 import statistics
 import threading
@@ -24,9 +26,15 @@ from ._memory import read_process
 
 WARM_SECONDS = 1.0
 SOLO_SECONDS = 2.0
-CROWD_SECONDS = 2.5
+GROW_SECONDS = 0.5
+CROWD_SECONDS = 1.5
 LEAST_REQUESTS = 5
+CROWD_FIRST = 2
+CROWD_FACTOR = 4
 CROWD_LIMIT = 64
+WATCH_SECONDS = 0.1
+FILLED_SHARE = 0.85
+"""The crowd does not grow to where it would fill more than this share of MemoryMax."""
 
 
 class NotMeasured(Exception):
@@ -159,14 +167,20 @@ def _schedstat(pids: Sequence[int], field: int, root: str) -> float:
 
 
 def weigh(
-    unit: Unit, address: str, paths: Sequence[dict[str, Any]], slots: int, timeout_seconds: float = 10.0
+    unit: Unit,
+    address: str,
+    paths: Sequence[dict[str, Any]],
+    slots: int,
+    timeout_seconds: float = 10.0,
+    memory_max_mib: float | None = None,
 ) -> dict[str, Any]:
     """Weigh the running candidate `unit`, which answers on the unix socket `address`.
 
-    `slots` is how many requests its one worker may have in flight. Returns a dict: worker_pss_mib (warm, idle),
-    worker_loaded_mib (USS, the most seen under load), master_mib (PSS), slot_mib, cpu_ms, wall_ms (without lost_ms),
-    wait_ratio (waiting over CPU), lost_ms (what a request took longer because the CPU served others, or the asker
-    itself), requests, seconds. Raises NotMeasured when too few requests are answered.
+    `slots` is how many requests its one worker may have in flight, `memory_max_mib` what all its processes together may
+    take (None: no bound). Returns a dict: worker_pss_mib (warm, idle), worker_loaded_mib (USS, the most seen under
+    load), crowd (requests in flight under that load), slot_mib (growth for each of them), master_mib (PSS), cpu_ms,
+    wall_ms (without lost_ms), wait_ratio (waiting over CPU), lost_ms (what a request took longer because the CPU served
+    others, or the asker itself), requests, failures, seconds. Raises NotMeasured when too few requests are answered.
     """
     begin = time.monotonic()
     warm = ask(address, paths, WARM_SECONDS, 1, LEAST_REQUESTS, timeout_seconds)
@@ -184,24 +198,25 @@ def weigh(
             f"only {len(solo.wall_ms)} requests were answered while it was weighed"
             + (f"; {solo.failures} failed: {solo.example}" if solo.failures else "")
         )
-    crowd_size = max(1, min(slots, CROWD_LIMIT))
-    loaded, crowd = _crowd(unit, address, paths, crowd_size, timeout_seconds)
+    idle_worker = sum(idle[pid].uss_mib for pid in workers)
+    master = idle[unit.main_pid].pss_mib if unit.main_pid in idle else 0.0
+    room = math.inf if memory_max_mib is None else FILLED_SHARE * memory_max_mib - master
+    crowd = _crowd(unit, address, paths, min(slots, CROWD_LIMIT), idle_worker, room, timeout_seconds)
     asked = len(solo.wall_ms) + solo.failures
     cpu_ms, lost_ms = 1000 * cpu_solo / asked, max(0.0, 1000 * lost / asked)
     wall_ms = statistics.fmean(solo.wall_ms)
-    idle_worker = sum(idle[pid].uss_mib for pid in workers)
-    peak_worker = max(loaded, idle_worker)
     wait_ms = max(0.0, wall_ms - cpu_ms - lost_ms)
     return {
         "worker_pss_mib": round(sum(idle[pid].pss_mib for pid in workers), 2),
-        "worker_loaded_mib": round(peak_worker, 2),
-        "master_mib": round(idle[unit.main_pid].pss_mib if unit.main_pid in idle else 0.0, 2),
-        "slot_mib": round(max(0.0, peak_worker - idle_worker) / crowd_size, 4),
+        "worker_loaded_mib": round(crowd.peak_mib, 2),
+        "crowd": crowd.size,
+        "slot_mib": round((crowd.peak_mib - idle_worker) / crowd.size, 4),
+        "master_mib": round(master, 2),
         "cpu_ms": round(cpu_ms, 3),
         "wall_ms": round(cpu_ms + wait_ms, 3),
         "lost_ms": round(lost_ms, 3),
         "wait_ratio": round(wait_ms / max(cpu_ms, 0.01), 3),
-        "requests": len(solo.wall_ms) + len(crowd.wall_ms),
+        "requests": len(solo.wall_ms) + crowd.answered,
         "failures": solo.failures + crowd.failures,
         "seconds": round(time.monotonic() - begin, 2),
     }
@@ -216,10 +231,55 @@ def _lost_seconds(unit: Unit) -> float:
     return unit.queued_seconds() + scheduled_seconds(own) + queued_seconds(own)
 
 
+@dataclass(frozen=True)
+class Crowd:
+    """What the growing crowd came to: its last size, the most memory (USS, MiB) that the workers had, and requests."""
+
+    size: int
+    peak_mib: float
+    answered: int
+    failures: int
+
+
+def next_crowd(size: int, most: int, idle_mib: float, peak_mib: float, room_mib: float) -> int | None:
+    """The size of the crowd after `size` requests at once; None when it is to grow no more.
+
+    `idle_mib` and `peak_mib`: memory of the workers without load and with `size` in flight; `room_mib`: what they may
+    take. Memory is taken to grow by as much with each request as it did so far.
+    """
+    slot = max(0.0, peak_mib - idle_mib) / size
+    fits = most if slot == 0 else int(min(most, (room_mib - idle_mib) / slot))
+    larger = min(size * CROWD_FACTOR, most, fits)
+    return larger if larger > size else None
+
+
 def _crowd(
-    unit: Unit, address: str, paths: Sequence[dict[str, Any]], size: int, timeout_seconds: float
+    unit: Unit,
+    address: str,
+    paths: Sequence[dict[str, Any]],
+    most: int,
+    idle_mib: float,
+    room_mib: float,
+    timeout_seconds: float,
+) -> Crowd:
+    """Requests at once, from a few to `most` or to as many as `room_mib` holds; the last crowd stays longest."""
+    peak, answered, failures = idle_mib, 0, 0
+    size: int | None = max(1, min(most, CROWD_FIRST))
+    last = 1
+    while size is not None:
+        last = size
+        seconds = CROWD_SECONDS if size >= most else GROW_SECONDS
+        seen, asked = _watched(unit, address, paths, size, seconds, timeout_seconds)
+        peak = max(peak, seen)
+        answered, failures = answered + len(asked.wall_ms), failures + asked.failures
+        size = next_crowd(size, most, idle_mib, peak, room_mib)
+    return Crowd(last, peak, answered, failures)
+
+
+def _watched(
+    unit: Unit, address: str, paths: Sequence[dict[str, Any]], size: int, seconds: float, timeout_seconds: float
 ) -> tuple[float, Asked]:
-    """The most memory (USS, MiB) that the workers had while `size` requests were in flight."""
+    """The most memory (USS, MiB) that the workers had while `size` requests were in flight, and the requests."""
     peaks = [0.0]
     done = threading.Event()
 
@@ -227,13 +287,13 @@ def _crowd(
         while not done.is_set():
             seen = unit.memory()
             peaks.append(sum(memory.uss_mib for pid, memory in seen.items() if pid != unit.main_pid))
-            done.wait(0.2)
+            done.wait(WATCH_SECONDS)
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     try:
-        crowd = ask(address, paths, CROWD_SECONDS, size, 1, timeout_seconds)
+        asked = ask(address, paths, seconds, size, 1, timeout_seconds)
     finally:
         done.set()
         watcher.join()
-    return max(peaks), crowd
+    return max(peaks), asked

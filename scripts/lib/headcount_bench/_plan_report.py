@@ -107,8 +107,8 @@ def _markdown(found: Mapping[str, Mapping[str, Any]], stated: Sequence[str], of:
         "(`scripts/bench plan --disturbed` measures them anew).",
         f"On {STATED_CORES} cores, {reached} of {len(stated)} undisturbed cells reach every stated figure: after "
         f"weighing at least {grid.STATED.weighed} of the best goodput, with a p95 of at most {grid.STATED.p95} of that "
-        f"configuration's; at least {grid.STATED.declared} from the declaration; never "
-        "less than 2n+1 sync, never more memory than the budget. "
+        f"configuration's; at least {grid.STATED.declared} from the declaration; never less than 2n+1 sync (beyond the "
+        f"{100 * (1 - grid.STATED.alike):.0f} % by which identical servers differ), never more memory than the budget. "
         f"A weigh took {min(weighs):.1f} to {max(weighs):.1f} s, {max(whole):.1f} s at most with the start and the "
         f"stop of its worker (stated: at most {grid.STATED.weigh_seconds:g} s).",
         "Noise: the weighed plan runs twice in each final, on two servers. Their goodput differed by "

@@ -207,3 +207,65 @@ def test_one_that_its_own_socket_started_again_has_died(host: Host, monkeypatch:
     with pytest.raises(StepFailed, match="died while starting"):
         host.instances.switch(1, 2, APP, 0.0)
     assert host.time - begin < 1.0
+
+
+def test_sockets_of_candidates_stop_before_their_services(host: Host) -> None:
+    """A request that waits in the socket starts the service again, which cancels a stop of the service alone."""
+    host.instances.put_away("shop-trial@2.service", "shop-trial@2.socket")
+    assert host.systemd.said == ["stop shop-trial@2.socket", "stop shop-trial@2.service"]
+
+
+@dataclass
+class Workers:
+    """Worker processes of generation 2: each look at them finds the next entry (the last one for ever)."""
+
+    root: Path
+    looks: list[list[tuple[int, int]]]
+    log: list[str] = field(default_factory=list)
+
+    def pids(self, control_group: str, root: str) -> list[int]:
+        now = self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
+        for pid, started in now:
+            folder = self.root / "proc" / str(pid)
+            folder.mkdir(parents=True, exist_ok=True)
+            fields = ["S", "7", *["0"] * 17, str(started)]
+            (folder / "stat").write_text(f"{pid} (gunicorn) {' '.join(fields)}\n", encoding="ascii")
+        return [pid for pid, _ in now]
+
+
+@pytest.mark.parametrize(
+    ("looks", "log", "cause"),
+    [
+        ([[(8, 100)]], [], None),
+        ([[(8, 100)], [(9, 200)]], [], "one of its workers died after it took traffic"),
+        ([[(8, 100)], [(8, 300)]], [], "one of its workers died after it took traffic"),  # the number is given again
+        (
+            [[(8, 100), (9, 100)], [(10, 200), (11, 200)]],
+            ["[7] [ERROR] Worker (pid:8) exited with code 3"],
+            "2 of its workers died after it took traffic",
+        ),
+        ([[(8, 100)], [(9, 200)]], ["[8] [INFO] Autorestarting worker after current request."], None),
+        ([[(8, 100)], [(8, 100), (9, 110)]], [], None),  # one that is still being started
+    ],
+)
+def test_a_worker_that_dies_on_the_real_socket_is_noticed(
+    host: Host,
+    monkeypatch: pytest.MonkeyPatch,
+    looks: list[list[tuple[int, int]]],
+    log: list[str],
+    cause: str | None,
+) -> None:
+    """Gunicorn replaces a worker within milliseconds: no request need fail while one is looking."""
+    monkeypatch.setattr(_instances, "unit_pids", Workers(host.root, looks).pids)
+    show = host.systemd._show
+    monkeypatch.setattr(host.systemd, "_show", lambda unit: show(unit) + "\nControlGroup=/system.slice/x")
+    monkeypatch.setattr(Systemd, "journal", lambda *_: log)
+    if cause is None:
+        host.instances.switch(1, 2, APP, 1.0)
+        assert generations.live(host.layout) == 2
+        return
+    with pytest.raises(StepFailed, match=cause) as failure:
+        host.instances.switch(1, 2, APP, 1.0)
+    assert failure.value.phase == "verify"
+    assert generations.live(host.layout) == 1
+    assert "shop@2.service" not in host.systemd.active

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -52,3 +53,64 @@ def test_a_busy_cpu_is_no_waiting(monkeypatch: pytest.MonkeyPatch, wall_ms: floa
     found = _weigh.weigh(unit, "/socket", [], 1)  # type: ignore[arg-type]
     assert {name: found[name] for name in expected} == expected
     assert (found["cpu_ms"], found["lost_ms"]) == (5.0, 10.0)
+
+
+@pytest.mark.parametrize(
+    ("size", "most", "peak_mib", "room_mib", "expected"),
+    [
+        (2, 64, 30.0, 100.0, 8),  # requests that hold nothing: four times as many
+        (8, 20, 30.0, 100.0, 20),  # at most the worker's slots
+        (20, 20, 30.0, 100.0, None),
+        (2, 64, 46.0, 100.0, 8),  # 8 MiB each: eight take 64 of the 70 that are left
+        (8, 64, 94.0, 100.0, None),  # and a ninth does not fit
+        (2, 64, 46.0, 80.0, 6),
+        (2, 64, 200.0, 100.0, None),
+    ],
+)
+def test_the_crowd_grows_to_what_fits(
+    size: int, most: int, peak_mib: float, room_mib: float, expected: int | None
+) -> None:
+    assert _weigh.next_crowd(size, most, 30.0, peak_mib, room_mib) == expected
+
+
+class _Server:
+    """A candidate of 30 MiB, whose requests hold 8 MiB each."""
+
+    main_pid = 1
+
+    def __init__(self) -> None:
+        self.in_flight = 0
+        self.most = 0
+        self.seen = threading.Event()
+
+    def memory(self) -> dict[int, Any]:
+        self.seen.set()
+        process = type("Memory", (), {})
+        master, worker = process(), process()
+        master.uss_mib = master.pss_mib = 10.0
+        worker.uss_mib = worker.pss_mib = 30.0 + 8.0 * self.in_flight
+        return {1: master, 2: worker}
+
+    def cpu_seconds(self) -> float:
+        return 0.0
+
+    def queued_seconds(self) -> float:
+        return 0.0
+
+    def ask(self, _address: str, _paths: Any, _seconds: float, at_once: int, *_: Any) -> _weigh.Asked:
+        self.most = max(self.most, at_once)
+        self.in_flight = at_once if at_once > 1 else 0
+        self.seen.clear()
+        if at_once > 1:  # a crowd is watched
+            assert self.seen.wait(10.0)
+            self.seen.clear()
+            assert self.seen.wait(10.0)
+        return _weigh.Asked([30.0] * 20, 0, 2.0)
+
+
+def test_a_weigh_stays_within_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = _Server()
+    monkeypatch.setattr(_weigh, "ask", server.ask)
+    found = _weigh.weigh(server, "/socket", [], 64, memory_max_mib=224.0)  # type: ignore[arg-type]
+    assert found["crowd"] == server.most == 18  # 0.85 x 224 - 10 - 30 = 150.4 MiB hold 18 requests
+    assert (found["slot_mib"], found["worker_loaded_mib"], found["worker_pss_mib"]) == (8.0, 174.0, 30.0)
