@@ -17,7 +17,7 @@ from ._files import make_directory, read_json, replace_link, write_file, write_j
 from ._instances import StepFailed
 from ._ledger import now_text
 from ._lock import Busy, Run
-from ._paths import UNITS, Layout
+from ._paths import HOME, UNITS, Layout
 from ._retune import ReadFacts, Standing, apps_here, note_hardware, read_facts, retune, standing
 from ._settings import retune_at_boot
 from ._steps import AppOnHost
@@ -57,6 +57,25 @@ def install(root: str = "/", systemd: Systemd | None = None) -> bool:
     if changed:
         (systemd or Systemd()).reload()
     return changed
+
+
+def uninstall_if_idle(root: str = "/", systemd: Systemd | None = None) -> bool:
+    """Take the unit off a host that has no app any more. True when it was there."""
+    found = False
+    try:
+        if any(entry.is_dir() for entry in os.scandir(os.path.join(root, HOME))):
+            return found
+    except FileNotFoundError:
+        pass
+    for path in (f"{UNITS}/multi-user.target.wants/{UNIT}", f"{UNITS}/{UNIT}"):
+        try:
+            os.unlink(os.path.join(root, path))
+            found = True
+        except FileNotFoundError:
+            continue
+    if found:
+        (systemd or Systemd()).reload()
+    return found
 
 
 def _text(path: str) -> str | None:

@@ -14,7 +14,8 @@ version_added: 0.1.0
 author:
   - Headcount contributors
 description:
-  - Stops the app and removes its units, releases and generations. The ledger stays.
+  - Stops the app and removes its units, releases and generations. The ledger stays. With the last app the unit goes
+    that looks at the host after a boot.
 extends_documentation_fragment:
   - headcount.gunicorn.run
 attributes:
@@ -60,9 +61,11 @@ busy:
 """
 
 import os
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils._boot import uninstall_if_idle
 from ..module_utils._paths import Layout
 from ..module_utils._wiring import RUN_OPTIONS, app_on_host, finish
 
@@ -81,7 +84,13 @@ def main() -> None:
     if module.check_mode or not present:
         module.exit_json(changed=present, removed=present)
     app = app_on_host(module, name)
-    finish(module, name, app.remove)
+
+    def work() -> dict[str, Any]:
+        removed = app.remove()
+        uninstall_if_idle()
+        return removed
+
+    finish(module, name, work)
 
 
 if __name__ == "__main__":

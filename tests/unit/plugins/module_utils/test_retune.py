@@ -200,3 +200,19 @@ def test_the_unit_is_installed_once_and_starts_at_boot(tmp_path: Path) -> None:
     assert [command[-1] for command in asked] == ["daemon-reload"]
     link = tmp_path / "etc/systemd/system/multi-user.target.wants/headcount-boot.service"
     assert os.readlink(link) == "/etc/systemd/system/headcount-boot.service"
+
+
+def test_the_unit_goes_with_the_last_app(tmp_path: Path) -> None:
+    systemd = Systemd(lambda command, timeout: Completed(0, "", ""))
+    (tmp_path / "etc/systemd/system").mkdir(parents=True)
+    boot.install(str(tmp_path), systemd)
+    unit = tmp_path / "etc/systemd/system" / boot.UNIT
+    home = tmp_path / "opt/headcount/shop"
+    home.mkdir(parents=True)
+    assert not boot.uninstall_if_idle(str(tmp_path), systemd)
+    assert unit.exists()
+    home.rmdir()
+    assert boot.uninstall_if_idle(str(tmp_path), systemd)
+    assert not unit.exists()
+    assert not list((tmp_path / "etc/systemd/system/multi-user.target.wants").iterdir())
+    assert not boot.uninstall_if_idle(str(tmp_path), systemd)
