@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any, Callable
 
 from . import _generations as generations
-from ._cgroups import unit_memory, unit_pids
 from ._files import make_directory, write_file
 from ._http import address_taken, get, local_address, unhealthy
 from ._memory import count_restarts
 from ._paths import Layout
 from ._procfs import children
 from ._systemd import Systemd, SystemdError, UnitState, first_cause
+from ._unitgroups import unit_memory, unit_pids
 
 POLL_SECONDS = 0.1
 
