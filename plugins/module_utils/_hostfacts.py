@@ -18,7 +18,6 @@ import posixpath
 import re
 import subprocess
 import sys
-import sysconfig
 import warnings
 from dataclasses import asdict, dataclass, field
 from shutil import which
@@ -585,7 +584,7 @@ def _interpreter() -> Python:
         executable=str(getattr(sys, "_base_executable", "") or sys.executable) if inside else sys.executable,
         implementation=platform.python_implementation(),
         full=platform.python_version(),
-        free_threaded=bool(sysconfig.get_config_var("Py_GIL_DISABLED")),
+        free_threaded="t" in sys.abiflags,  # sysconfig says so too, and loads its whole table for it
     )
 
 

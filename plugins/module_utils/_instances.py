@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any, Callable
 
 from . import _generations as generations
-from ._cgroups import unit_memory, unit_pids
 from ._files import make_directory, write_file
 from ._http import address_taken, get, local_address, unhealthy
 from ._memory import count_restarts
 from ._paths import Layout
 from ._procfs import children
 from ._systemd import Systemd, SystemdError, UnitState, first_cause
+from ._unitgroups import unit_memory, unit_pids
 
 POLL_SECONDS = 0.1
 
@@ -48,7 +48,7 @@ class Instances:
 
     def candidate_running(self) -> list[str]:
         """Candidate units in memory that are not stopped."""
-        return self._running(f"{self.layout.app}-trial@*")
+        return self.layout.candidates(self._running(self.layout.candidate_glob))
 
     def put_away(self, *units: str) -> None:
         """Stop candidates at once. Sockets stop first: a request that waits in one would start its service again, and
@@ -64,20 +64,14 @@ class Instances:
 
     def forget_candidates(self) -> None:
         """Candidates that ended badly are failed units until systemd forgets them, also when their files are gone."""
-        self.systemd.reset_failed(*self.systemd.loaded(f"{self.layout.app}-trial@*"))
+        self.systemd.reset_failed(*self.systemd.loaded(self.layout.candidate_glob))
 
     def running(self) -> dict[int, str]:
         """Instances that run or are starting, by generation, with their service unit."""
-        found = {}
-        for unit in self._running(f"{self.layout.app}@*.service"):
-            number = unit[len(self.layout.app) + 1 : -len(".service")]
-            if number.isdigit():
-                found[int(number)] = unit
-        return found
+        return self.layout.instances(self._running(self.layout.instance_glob))
 
     def _running(self, pattern: str) -> list[str]:
-        units = self.systemd.loaded(pattern)
-        return [unit for unit, state in self.systemd.states(*units).items() if not state.gone]
+        return [unit for unit, state in self.systemd.matching(pattern).items() if not state.gone]
 
     def start_candidate(self, number: int, health: dict[str, Any], arguments: str | None = None) -> float:
         """Start generation `number` beside the live one, without users; returns the seconds until it answered.

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import Iterable
 
 HOME = "opt/headcount"
 STATE = "var/lib/headcount"
@@ -112,6 +113,26 @@ class Layout:
 
     def trial_socket_unit(self, number: int) -> str:
         return f"{self.app}-trial@{number}.socket"
+
+    @property
+    def candidate_glob(self) -> str:
+        """What systemd matches with the names of candidates' units."""
+        return f"{self.app}-trial@*"
+
+    @property
+    def instance_glob(self) -> str:
+        """What systemd matches with the names of instances' services."""
+        return f"{self.app}@*.service"
+
+    def candidates(self, units: Iterable[str]) -> list[str]:
+        """Those of `units` that belong to candidates, sorted."""
+        return sorted(unit for unit in units if unit.startswith(f"{self.app}-trial@"))
+
+    def instances(self, units: Iterable[str]) -> dict[int, str]:
+        """{generation: unit} of those of `units` that are services of instances, ascending."""
+        start, end = f"{self.app}@", ".service"
+        found = {unit[len(start) : -len(end)]: unit for unit in units if unit.startswith(start) and unit.endswith(end)}
+        return {int(number): found[number] for number in sorted(filter(str.isdigit, found), key=int)}
 
     def instance_units(self, number: int) -> list[str]:
         """Units with files of their own below /etc/systemd/system for generation `number`."""

@@ -25,27 +25,35 @@ import tarfile
 import tempfile
 import time
 import zipfile
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, Mapping, Sequence, Set, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, Sequence, Set, Tuple
 
-UNFINISHED = ".unfinished"
-RELEASE = "release.json"
-MANIFEST = "manifest.json"
-WHEELS = "/var/lib/headcount/wheels"
+from ._files import sha256
+from ._releasefiles import (
+    MANIFEST,
+    RELEASE,
+    SCHEMA,
+    SHA256,
+    UNFINISHED,
+    WHEELS,
+    ReleaseError,
+    ReleaseInfo,
+    compare,
+    present,
+    read,
+    scan,
+    verify,
+    walk,
+)
+
 MIB = 1024 * 1024
-_SCHEMA = 1
 _RESERVE_MIB = 64
 _INSTALL_SECONDS = 900.0
 _BUILD_SECONDS = 1800.0
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 _PIN = re.compile(r"([a-z0-9][a-z0-9._-]*)==(\S+) --hash=sha256:([0-9a-f]{64})")
 _HEADER = re.compile(r"# Headcount lock 1: Python (3\.\d+) on (\S+)")
 _TOOL = re.compile(r"# installed with (.+)")
-
-
-class ReleaseError(Exception):
-    """A release could not be built, or is not what it should be. The message says why and what to do."""
 
 
 class DiskFull(ReleaseError):
@@ -73,34 +81,6 @@ class Lock:
     machine: str
     pip: Pin
     pins: Tuple[Pin, ...]
-
-
-@dataclass(frozen=True)
-class ReleaseInfo:
-    """A finished release. `size_mib` on disk; `built_at` in UTC; `changed` when this call built it."""
-
-    id: str
-    app: str
-    path: str
-    python: str
-    python_version: str
-    lock_sha256: str
-    distributions: Mapping[str, str]
-    size_mib: float
-    built_at: str
-    built_in_seconds: float
-    changed: bool = field(default=False, compare=False)
-
-    def to_dict(self) -> Dict[str, Any]:
-        """Plain data, as release.json holds it."""
-        data = asdict(self)
-        del data["changed"]
-        return {"schema": _SCHEMA, **data}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> ReleaseInfo:
-        """From `to_dict`."""
-        return cls(**{name: data[name] for name in cls.__dataclass_fields__ if name != "changed"})
 
 
 def render_lock(lock: Lock) -> str:
@@ -167,23 +147,6 @@ def is_finished(path: Path) -> bool:
     return (path / RELEASE).is_file() and not os.path.lexists(path / UNFINISHED)
 
 
-def read(path: Path) -> ReleaseInfo:
-    """The description of a finished release. Raises ReleaseError."""
-    try:
-        return ReleaseInfo.from_dict(json.loads((path / RELEASE).read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ReleaseError(f"{path / RELEASE} cannot be read: {error}") from None
-
-
-def present(wheels_dir: str = WHEELS) -> Set[str]:
-    """The sha256 of every file in a host's store of wheels. A file there was checked when it came."""
-    try:
-        names = os.listdir(wheels_dir)
-    except FileNotFoundError:
-        return set()
-    return {name for name in names if _SHA256.fullmatch(name) and os.listdir(Path(wheels_dir) / name)}
-
-
 def unpack(archive: str, wheels_dir: str = WHEELS) -> List[str]:
     """Take the files of a tar from the controller into the store; returns their sha256. Raises ReleaseError.
 
@@ -199,7 +162,7 @@ def unpack(archive: str, wheels_dir: str = WHEELS) -> List[str]:
             _need_room(store, need, len(members) * 2, "the wheels")
             for member in members:
                 digest, _, name = member.name.partition("/")
-                if not _SHA256.fullmatch(digest) or not name or "/" in name or name.startswith("."):
+                if not SHA256.fullmatch(digest) or not name or "/" in name or name.startswith("."):
                     raise ReleaseError(f"{member.name!r} in the shipped wheels is not SHA256/NAME: ship them again")
                 stream = tar.extractfile(member)
                 if stream is None:
@@ -284,7 +247,7 @@ def install(
             built_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             built_in_seconds=round(time.monotonic() - started, 2), changed=True,
         )  # fmt: skip
-        _write(path / MANIFEST, {"schema": _SCHEMA, "entries": entries})
+        _write(path / MANIFEST, {"schema": SCHEMA, "entries": entries})
         _write(path / RELEASE, info.to_dict())
         sync_tree(path)
         (path / UNFINISHED).unlink()
@@ -331,7 +294,7 @@ def repair(
         (beside / UNFINISHED).write_text(f"{os.getpid()}\n", encoding="utf-8")
         _build(beside, lock, lock_text, files, python)
         _protect(beside)
-        for name, _ in sorted(_walk(path, bytecode=False), reverse=True):
+        for name, _ in sorted(walk(path, bytecode=False), reverse=True):
             if name not in expected and name not in (UNFINISHED, RELEASE, MANIFEST):
                 _remove_entry(path / name)
         for name, entry in expected.items():
@@ -354,9 +317,10 @@ def _put_right(path: Path, beside: Path, name: str, entry: Sequence[Any]) -> Non
     """One entry of a release as its manifest has it, from the build `beside`."""
     target = path / name
     try:
-        mode = os.lstat(target).st_mode
-        if _compare(target, mode, entry, False) is None:
+        status = os.lstat(target)
+        if compare(str(target), status, entry) is None:
             return
+        mode = status.st_mode
     except FileNotFoundError:
         mode = 0
     if entry[0] == "d":
@@ -523,7 +487,7 @@ def _find(pin: Pin, store: Path) -> Path:
     if not names:
         raise ReleaseError(f"the wheel of {pin.name} {pin.version} is not on this host ({folder}): ship it")
     path = folder / names[0]
-    if _file_sha256(path) != pin.sha256:
+    if sha256(str(path)) != pin.sha256:
         shutil.rmtree(folder, ignore_errors=True)
         raise ReleaseError(f"wheel {path.name} was damaged on this host and is removed: run again to ship it anew")
     return path
@@ -570,103 +534,14 @@ def _make_folders(path: Path, root: Path) -> None:
 def _protect(path: Path) -> None:
     """Owned by root, readable for all, writable for the owner only."""
     root_user = os.geteuid() == 0
-    for name, mode in _walk(path):
-        full = path / name
+    for name, status in walk(path):
+        full, mode = path / name, status.st_mode
         if root_user:
             os.lchown(full, 0, 0)
         if stat.S_ISDIR(mode):
             os.chmod(full, 0o755)
         elif stat.S_ISREG(mode):
             os.chmod(full, 0o755 if mode & stat.S_IXUSR else 0o644)
-
-
-def _walk(path: Path, bytecode: bool = True) -> Iterator[Tuple[str, int]]:
-    """(name within `path`, mode) of everything below it; folders before what they hold."""
-    stack = [""]
-    while stack:
-        prefix = stack.pop()
-        with os.scandir(path / prefix) as entries:
-            for entry in entries:
-                if entry.name == "__pycache__" and not bytecode:
-                    continue
-                name = f"{prefix}{entry.name}"
-                mode = entry.stat(follow_symlinks=False).st_mode
-                yield name, mode
-                if stat.S_ISDIR(mode):
-                    stack.append(f"{name}/")
-
-
-def scan(path: Path) -> Dict[str, List[Any]]:
-    """What a release holds, for its manifest: name -> what it must be.
-
-    ["d", mode], ["l", target] or ["f", mode, size, sha256, mtime_ns, ctime_ns, inode]. The last three are only there
-    so that `verify` need not read an untouched file. Bytecode and the release's own files are left out.
-    """
-    found: Dict[str, List[Any]] = {}
-    for name, mode in _walk(path, bytecode=False):
-        full = path / name
-        if name in (UNFINISHED, RELEASE, MANIFEST):
-            continue
-        if stat.S_ISLNK(mode):
-            found[name] = ["l", os.readlink(full)]
-        elif stat.S_ISDIR(mode):
-            found[name] = ["d", stat.S_IMODE(mode)]
-        else:
-            status = os.lstat(full)
-            quick = [status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
-            found[name] = ["f", stat.S_IMODE(mode), status.st_size, _file_sha256(full), *quick]
-    return dict(sorted(found.items()))
-
-
-def verify(path: Path, full: bool = False) -> List[str]:
-    """What is wrong with a finished release; nothing when it is as it was built.
-
-    A file whose size, times and inode are those of the manifest is taken as unchanged (its ctime cannot be set back);
-    any other is read and compared by sha256, so a restored copy is right too. `full` reads every file.
-    """
-    if os.path.lexists(path / UNFINISHED):
-        return [f"{path} is unfinished"]
-    try:
-        expected = json.loads((path / MANIFEST).read_text(encoding="utf-8"))["entries"]
-        read(path)
-    except (OSError, ValueError, KeyError, ReleaseError) as error:
-        return [f"{path} has no readable {MANIFEST} or {RELEASE}: {error}"]
-    problems: List[str] = []
-    seen: Set[str] = set()
-    for name, mode in _walk(path, bytecode=False):
-        if name in (RELEASE, MANIFEST):
-            continue
-        seen.add(name)
-        entry = expected.get(name)
-        if entry is None:
-            problems.append(f"{name} was added")
-            continue
-        problem = _compare(path / name, mode, entry, full)
-        if problem:
-            problems.append(f"{name} {problem}")
-    problems += [f"{name} is missing" for name in expected if name not in seen]
-    return sorted(problems)
-
-
-def _compare(path: Path, mode: int, entry: Sequence[Any], full: bool) -> str | None:
-    """What is wrong with one entry of a release, or None."""
-    if stat.S_ISLNK(mode):
-        return None if entry[0] == "l" and os.readlink(path) == entry[1] else "was changed"
-    if stat.S_ISDIR(mode):
-        if entry[0] != "d":
-            return "was changed"
-        return (
-            None if stat.S_IMODE(mode) == entry[1] else f"has mode {stat.S_IMODE(mode):04o} instead of {entry[1]:04o}"
-        )
-    if entry[0] != "f" or not stat.S_ISREG(mode):
-        return "was changed"
-    status = os.lstat(path)
-    if [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino] != [entry[2], *entry[4:7]] or full:
-        if status.st_size != entry[2] or _file_sha256(path) != entry[3]:
-            return "was changed"
-        if stat.S_IMODE(mode) != entry[1]:
-            return f"has mode {stat.S_IMODE(mode):04o} instead of {entry[1]:04o}"
-    return None
 
 
 def distributions(path: Path) -> Dict[str, str]:
@@ -737,14 +612,6 @@ def _fsync(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _file_sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        for block in iter(lambda: stream.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def _size_mib(path: Path) -> float:
-    total = sum(os.lstat(path / name).st_blocks * 512 for name, _ in _walk(path))
+    total = sum(status.st_blocks * 512 for _, status in walk(path))
     return round(total / MIB, 1)

@@ -12,11 +12,10 @@ from . import _generations as generations
 from . import _ledger as ledger
 from ._files import read_json
 from ._http import address_taken, get, unhealthy
-from ._instances import Instances
 from ._lock import AppLock, boot_id, stale_reason
 from ._paths import Layout
-from ._releases import verify
-from ._systemd import Systemd
+from ._releasefiles import verify
+from ._systemd import ABSENT, Systemd, UnitState
 
 
 def app_state(app: dict[str, Any], root: str = "/", systemd: Systemd | None = None) -> dict[str, Any]:
@@ -42,15 +41,17 @@ def app_state(app: dict[str, Any], root: str = "/", systemd: Systemd | None = No
         "port_taken": None,
         "last_failure": _last_failure(layout),
     }
+    units: dict[str, UnitState] = {}
     if os.path.isdir(layout.home):
-        state["leftovers"] = _leftovers(layout, systemd, number, known)
+        units = systemd.matching(*_units(layout, number))
+        state["leftovers"] = _leftovers(layout, units, number, known)
     if number is None:
         state["port_taken"] = address_taken(app.get("listen"))
         return state
     record = generations.record(layout, number)
     problems = generations.problems(layout, number) + generations.public_problems(layout)
     problems += verify(Path(layout.release(str(record.get("release")))))
-    healthy, detail = _health(layout, systemd, number, record)
+    healthy, detail = _health(layout, units, number, record)
     state.update(
         live={
             "generation": number,
@@ -85,9 +86,15 @@ def _trial(layout: Layout, number: int) -> dict[str, Any] | None:
     }
 
 
-def _health(layout: Layout, systemd: Systemd, number: int, record: dict[str, Any]) -> tuple[bool, str]:
-    states = systemd.states(layout.public_socket_unit, layout.service_unit(number))
-    for unit, state in states.items():
+def _units(layout: Layout, number: int | None) -> list[str]:
+    """What systemd is asked for: everything that may run of the app, and what must."""
+    must = [] if number is None else [layout.public_socket_unit, layout.service_unit(number)]
+    return [*must, layout.instance_glob, layout.candidate_glob]
+
+
+def _health(layout: Layout, units: dict[str, UnitState], number: int, record: dict[str, Any]) -> tuple[bool, str]:
+    for unit in (layout.public_socket_unit, layout.service_unit(number)):
+        state = units.get(unit, ABSENT)
         if not state.running:
             return False, f"{unit} is {state.active or 'unknown'}"
     health = (record.get("app") or {}).get("health")
@@ -98,11 +105,13 @@ def _health(layout: Layout, systemd: Systemd, number: int, record: dict[str, Any
     return reason is None, reason or f"GET {health['path']} answered {answer.status} in {answer.elapsed_ms:.0f} ms"
 
 
-def _leftovers(layout: Layout, systemd: Systemd, number: int | None, known: list[generations.Generation]) -> list[str]:
+def _leftovers(
+    layout: Layout, units: dict[str, UnitState], number: int | None, known: list[generations.Generation]
+) -> list[str]:
     """What a broken run left: candidates, instances that are not live, unfinished generations."""
-    instances = Instances(layout, systemd)
-    found = [f"{unit} runs" for unit in instances.candidate_running()]
-    found += [f"{unit} runs, but is not live" for one, unit in instances.running().items() if one != number]
+    up = [unit for unit, state in units.items() if not state.gone]
+    found = [f"{unit} runs" for unit in layout.candidates(up)]
+    found += [f"{unit} runs, but is not live" for one, unit in layout.instances(up).items() if one != number]
     found += [f"generation {one.number} is unfinished" for one in known if one.status == "unfinished"]
     recorded = number is None or (
         ledger.last_live(ledger.read(layout.ledger)) == number

@@ -28,7 +28,8 @@ from ._lock import AppLock, Run
 from ._paths import Layout, installed_apps
 from ._planner import Mismatch, PlanError, plan_host, profile_mismatch
 from ._plantypes import Measured, Policy
-from ._releases import ReleaseError, distributions, install, remove
+from ._releasefiles import ReleaseError
+from ._releases import distributions, install, remove
 from ._systemd import Systemd, SystemdError
 from ._trial import Arm, missing_tool, try_candidate
 from ._units import environment_file, render

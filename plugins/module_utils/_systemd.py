@@ -63,6 +63,9 @@ class UnitState:
         return self.active in ("inactive", "failed")
 
 
+ABSENT = UnitState("not-found", "inactive", "dead", "", 0, 0, 0, "", "", "")
+"""A unit that systemd does not know."""
+
 _PROPERTIES = (
     "Id",
     "LoadState",
@@ -155,10 +158,16 @@ class Systemd:
         """State of each unit; a unit that systemd does not know has load state 'not-found'."""
         if not units:
             return {}
-        done = self._systemctl("show", f"--property={','.join(_PROPERTIES)}", "--", *units)
-        states = parse_show(done.out)
-        absent = UnitState("not-found", "inactive", "dead", "", 0, 0, 0, "", "", "")
-        return {unit: states.get(unit, absent) for unit in units}
+        states = self.matching(*units)
+        return {unit: states.get(unit, ABSENT) for unit in units}
+
+    def matching(self, *patterns: str) -> dict[str, UnitState]:
+        """State of the units of these names and of those in memory that these globs match, in one call.
+
+        Units that are inactive may be missing from what a glob finds.
+        """
+        done = self._systemctl("show", f"--property={','.join(_PROPERTIES)}", "--", *patterns)
+        return parse_show(done.out)
 
     def state(self, unit: str) -> UnitState:
         return self.states(unit)[unit]

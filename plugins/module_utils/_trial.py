@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from typing import Any, Callable
 
 from ._asynccompat import parse_reports
-from ._cgroups import unit_memory, unit_pids
 from ._h2load import Target
 from ._histogram import Histogram, digest
 from ._judge import Policy, Samples, Verdict, judge
 from ._load import Attempt, TrialLoad, run_trial_load, with_retry
 from ._memory import MemoryEvidence, MemorySampler
 from ._systemd import UnitState
+from ._unitgroups import unit_memory, unit_pids
 from ._units import MAX_BLOCKING_SECONDS
 from ._weigh import Unit
 

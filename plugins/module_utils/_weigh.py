@@ -20,9 +20,9 @@ import time
 from dataclasses import dataclass
 from typing import Any, Callable, Sequence
 
-from ._cgroups import unit_cpu_seconds, unit_pids
 from ._http import Connection
 from ._memory import read_process
+from ._unitgroups import unit_cpu_seconds, unit_pids
 
 WARM_SECONDS = 1.0
 SOLO_SECONDS = 2.0

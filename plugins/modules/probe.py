@@ -70,7 +70,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils import _hostfacts
 from ..module_utils._paths import Layout, installed_apps
-from ..module_utils._releases import present
+from ..module_utils._releasefiles import present
 from ..module_utils._settings import retune_at_boot
 from ..module_utils._state import app_state
 

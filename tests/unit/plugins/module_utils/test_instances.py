@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -51,7 +52,8 @@ class FakeSystemd:
         if verb == "stop":
             self.active -= set(units)
         if verb == "show":
-            return Completed(0, "\n\n".join(self._show(unit) for unit in units), "")
+            named = [one for unit in units for one in (fnmatch.filter(self.active, unit) if "*" in unit else [unit])]
+            return Completed(0, "\n\n".join(self._show(unit) for unit in named), "")
         if verb == "list-units":
             return Completed(0, "\n".join(f"{unit} loaded active running" for unit in sorted(self.active)), "")
         return Completed(0, "", "")

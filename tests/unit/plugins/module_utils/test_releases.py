@@ -20,6 +20,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from ansible_collections.headcount.gunicorn.plugins.module_utils import _releasefiles as releasefiles
 from ansible_collections.headcount.gunicorn.plugins.module_utils import _releases as releases
 
 A, B, C = "a" * 64, "b" * 64, "c" * 64
@@ -59,14 +60,14 @@ def test_the_id_is_of_the_content_and_the_platform() -> None:
     ],
 )
 def test_bad_locks(text: str, message: str) -> None:
-    with pytest.raises(releases.ReleaseError) as caught:
+    with pytest.raises(releasefiles.ReleaseError) as caught:
         releases.parse_lock(text)
     assert str(caught.value) == message
 
 
 @pytest.mark.parametrize("name", ["../../etc", "", "ABCDEF0123456789", "0123"])
 def test_only_ids_name_releases(name: str) -> None:
-    with pytest.raises(releases.ReleaseError, match="is not an id of 16 hex digits"):
+    with pytest.raises(releasefiles.ReleaseError, match="is not an id of 16 hex digits"):
         releases.release_path("shop", name)
 
 
@@ -82,13 +83,13 @@ def archive(path: Path, members: dict[str, bytes]) -> str:
 def test_the_store_takes_what_is_what_it_says(tmp_path: Path) -> None:
     digest = hashlib.sha256(b"wheel").hexdigest()
     store = str(tmp_path / "store")
-    assert releases.present(store) == set()
+    assert releasefiles.present(store) == set()
     assert releases.unpack(archive(tmp_path / "a.tar", {f"{digest}/x.whl": b"wheel"}), store) == [digest]
-    assert releases.present(store) == {digest}
+    assert releasefiles.present(store) == {digest}
     assert (tmp_path / "store" / digest / "x.whl").read_bytes() == b"wheel"
     assert releases.prune_wheels({digest}, store) == []
     assert releases.prune_wheels(set(), store) == [digest]
-    assert releases.present(store) == set()
+    assert releasefiles.present(store) == set()
 
 
 @pytest.mark.parametrize(
@@ -100,16 +101,16 @@ def test_the_store_takes_what_is_what_it_says(tmp_path: Path) -> None:
     ],
 )
 def test_the_store_refuses(tmp_path: Path, name: str, message: str) -> None:
-    with pytest.raises(releases.ReleaseError) as caught:
+    with pytest.raises(releasefiles.ReleaseError) as caught:
         releases.unpack(archive(tmp_path / "a.tar", {name: b"wheel"}), str(tmp_path / "store"))
     assert str(caught.value) == message
-    assert releases.present(str(tmp_path / "store")) == set()
+    assert releasefiles.present(str(tmp_path / "store")) == set()
 
 
 def test_an_archive_that_was_cut(tmp_path: Path) -> None:
     path = Path(archive(tmp_path / "a.tar", {f"{A}/x.whl": b"wheel" * 1000}))
     path.write_bytes(path.read_bytes()[:700])
-    with pytest.raises(releases.ReleaseError, match="the shipped wheels are not a whole archive"):
+    with pytest.raises(releasefiles.ReleaseError, match="the shipped wheels are not a whole archive"):
         releases.unpack(str(path), str(tmp_path / "store"))
 
 
@@ -139,7 +140,7 @@ class Host:
         (self.store / digest / path.name).write_bytes(path.read_bytes())
         return digest
 
-    def install(self, python: str = sys.executable) -> releases.ReleaseInfo:
+    def install(self, python: str = sys.executable) -> releasefiles.ReleaseInfo:
         return releases.install(
             "shop", self.id, self.lock_text, wheels_dir=str(self.store), python=python, root=self.root
         )
@@ -177,11 +178,11 @@ def test_a_release_is_built_checked_and_removed(host: Host) -> None:
     assert info.changed
     assert info.distributions == {"small-shop": "1.0"}
     assert info.python_version == platform.python_version()
-    assert releases.read(host.path) == info
+    assert releasefiles.read(host.path) == info
     assert not host.install().changed
     assert releases.installed("shop", host.root) == [host.id]
     assert releases.unfinished("shop", host.root) == []
-    assert releases.verify(host.path) == releases.verify(host.path, full=True) == []
+    assert releasefiles.verify(host.path) == releasefiles.verify(host.path, full=True) == []
     package = next(host.path.glob("venv/lib/*/site-packages/small_shop"))
     assert list(package.glob("__pycache__/*.pyc"))
     for item in host.path.rglob("*"):
@@ -200,15 +201,15 @@ def test_every_edit_is_found(host: Host) -> None:
     before = (package / "page.html").stat()
     (package / "page.html").write_text("<q>\n", encoding="utf-8")
     os.utime(package / "page.html", ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert releases.verify(host.path) == [f"{inside}/page.html was changed"]
+    assert releasefiles.verify(host.path) == [f"{inside}/page.html was changed"]
     (package / "page.html").write_text("<p>\n", encoding="utf-8")
-    assert releases.verify(host.path) == []  # the content counts, not the times
+    assert releasefiles.verify(host.path) == []  # the content counts, not the times
     (package / "extra.py").write_text("", encoding="utf-8")
     (package / "__init__.py").unlink()
     (package / "page.html").chmod(0o666)
     (host.path / "venv/bin/python").unlink()
     (host.path / "venv/bin/python").symlink_to("/bin/false")
-    assert releases.verify(host.path) == sorted(
+    assert releasefiles.verify(host.path) == sorted(
         [
             f"{inside}/__init__.py is missing",
             f"{inside}/extra.py was added",
@@ -228,9 +229,9 @@ def test_an_edited_release_is_repaired_file_by_file(host: Host) -> None:
     before = script.read_bytes()
     script.write_bytes(before + b"# edited\n")
     untouched = (host.path / "venv/pyvenv.cfg").stat().st_ino
-    assert len(releases.verify(host.path)) == 4
+    assert len(releasefiles.verify(host.path)) == 4
     host.install()
-    assert releases.verify(host.path) == releases.verify(host.path, full=True) == []
+    assert releasefiles.verify(host.path) == releasefiles.verify(host.path, full=True) == []
     assert (package / "page.html").read_text(encoding="utf-8") == "<p>\n"
     assert script.read_bytes() == before
     assert not (package / "extra.py").exists()
@@ -243,22 +244,22 @@ def test_a_release_that_cannot_be_repaired_says_so(host: Host) -> None:
     page = next(host.path.glob("venv/lib/*/site-packages/small_shop/page.html"))
     page.write_text("<q>\n", encoding="utf-8")
     shutil.rmtree(host.store / releases.parse_lock(host.lock_text).pins[0].sha256)
-    with pytest.raises(releases.ReleaseError, match="is not on this host"):
+    with pytest.raises(releasefiles.ReleaseError, match="is not on this host"):
         host.install()
     assert os.listdir(host.path.parent) == [host.id]
 
 
 def test_a_release_without_its_description_does_not_count(host: Host) -> None:
     host.install()
-    (host.path / releases.RELEASE).unlink()
+    (host.path / releasefiles.RELEASE).unlink()
     assert releases.installed("shop", host.root) == []
     assert releases.unfinished("shop", host.root) == [host.id]
-    assert "has no readable manifest.json or release.json" in releases.verify(host.path)[0]
+    assert "has no readable manifest.json or release.json" in releasefiles.verify(host.path)[0]
     assert host.install().changed
-    (host.path / releases.UNFINISHED).touch()
-    assert releases.verify(host.path) == [f"{host.path} is unfinished"]
+    (host.path / releasefiles.UNFINISHED).touch()
+    assert releasefiles.verify(host.path) == [f"{host.path} is unfinished"]
     assert host.install().changed
-    assert releases.verify(host.path) == []
+    assert releasefiles.verify(host.path) == []
 
 
 @pytest.mark.parametrize("step", ["_build", "_protect", "scan", "sync_tree"])
@@ -277,11 +278,11 @@ def test_what_breaks_half_way_leaves_nothing(host: Host, monkeypatch: pytest.Mon
 
 def test_killed_half_way_the_next_one_heals(host: Host) -> None:
     host.path.mkdir(parents=True)
-    (host.path / releases.UNFINISHED).touch()
+    (host.path / releasefiles.UNFINISHED).touch()
     (host.path / "venv/lib").mkdir(parents=True)
     assert releases.unfinished("shop", host.root) == [host.id]
     assert host.install().changed
-    assert releases.verify(host.path) == []
+    assert releasefiles.verify(host.path) == []
 
 
 def test_too_little_room(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -302,18 +303,20 @@ def test_too_little_room(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_refusals_before_anything_is_written(host: Host) -> None:
-    with pytest.raises(releases.ReleaseError, match=r"^/no/python does not run on this host: "):
+    with pytest.raises(releasefiles.ReleaseError, match=r"^/no/python does not run on this host: "):
         host.install("/no/python")
     other = host.lock_text.replace(f"Python {MINOR}", "Python 3.99")
-    with pytest.raises(releases.ReleaseError) as caught:
+    with pytest.raises(releasefiles.ReleaseError) as caught:
         releases.install("shop", releases.release_id(other), other, python=sys.executable, root=host.root)
     assert str(caught.value) == (
         f"the release was gathered for Python 3.99 on {platform.machine()}, and {sys.executable} of this host is "
         f"Python {MINOR} on {platform.machine()}: probe the host again"
     )
-    with pytest.raises(releases.ReleaseError, match=r"and its lock .* do not belong together"):
+    with pytest.raises(releasefiles.ReleaseError, match=r"and its lock .* do not belong together"):
         releases.install("shop", "0" * 16, host.lock_text, python=sys.executable, root=host.root)
-    with pytest.raises(releases.ReleaseError, match=r"^the wheel of small-shop 1\.0 is not on this host .*: ship it$"):
+    with pytest.raises(
+        releasefiles.ReleaseError, match=r"^the wheel of small-shop 1\.0 is not on this host .*: ship it$"
+    ):
         releases.install("shop", host.id, host.lock_text, wheels_dir="/none", python=sys.executable, root=host.root)
     assert not host.path.parent.exists()
 
@@ -322,15 +325,15 @@ def test_a_wheel_that_was_damaged_in_the_store(host: Host) -> None:
     pin = releases.parse_lock(host.lock_text).pins[0]
     path = next((host.store / pin.sha256).iterdir())
     path.write_bytes(b"damaged")
-    with pytest.raises(releases.ReleaseError) as caught:
+    with pytest.raises(releasefiles.ReleaseError) as caught:
         host.install()
     assert str(caught.value) == f"wheel {path.name} was damaged on this host and is removed: run again to ship it anew"
-    assert pin.sha256 not in releases.present(str(host.store))
+    assert pin.sha256 not in releasefiles.present(str(host.store))
 
 
 def test_a_failed_program_says_why(tmp_path: Path) -> None:
     code = "import sys; sys.exit('noise\\nERROR: no such thing')"
-    with pytest.raises(releases.ReleaseError, match=r"^x failed: ERROR: no such thing$"):
+    with pytest.raises(releasefiles.ReleaseError, match=r"^x failed: ERROR: no such thing$"):
         releases._run([sys.executable, "-c", code], tmp_path, "x")
     code = "import sys; sys.exit('OSError: [Errno 28] No space left on device')"
     with pytest.raises(releases.DiskFull, match=r"^x failed: no space left on the device of "):
@@ -339,10 +342,10 @@ def test_a_failed_program_says_why(tmp_path: Path) -> None:
 
 def test_the_descriptions_are_plain_json(host: Host) -> None:
     info = host.install()
-    data = json.loads((host.path / releases.RELEASE).read_text(encoding="utf-8"))
+    data = json.loads((host.path / releasefiles.RELEASE).read_text(encoding="utf-8"))
     assert data == info.to_dict()
     assert data["schema"] == 1
-    manifest = json.loads((host.path / releases.MANIFEST).read_text(encoding="utf-8"))["entries"]
+    manifest = json.loads((host.path / releasefiles.MANIFEST).read_text(encoding="utf-8"))["entries"]
     assert manifest["venv"] == ["d", 0o755]
     assert manifest["requirements.lock"][0] == "f"
     assert not [name for name in manifest if "__pycache__" in name]

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import os
 import socket
 from collections.abc import Sequence
@@ -30,13 +31,12 @@ class Units:
 
     def __init__(self, *active: str) -> None:
         self.active = active
+        self.calls = 0
 
     def __call__(self, command: Sequence[str], timeout_seconds: float) -> Completed:
-        if "list-units" in command:
-            middle = command[-1].split("*")
-            found = [unit for unit in self.active if unit.startswith(middle[0]) and unit.endswith(middle[-1])]
-            return Completed(0, "\n".join(found), "")
-        units = command[list(command).index("--") + 1 :] if "--" in command else []
+        self.calls += 1
+        names = command[list(command).index("--") + 1 :] if "--" in command else []
+        units = [unit for name in names for unit in (fnmatch.filter(self.active, name) if "*" in name else [name])]
         text = "\n\n".join(
             f"Id={unit}\nActiveState={'active' if unit in self.active else 'inactive'}" for unit in units
         )
@@ -78,6 +78,12 @@ def test_what_runs_and_must_not(layout: Layout) -> None:
     generations.remove(layout, 2)
     found = state(layout, "shop.socket", "shop@1.service", "shop@2.service", "shop-trial@3.service")
     assert found["leftovers"] == ["shop-trial@3.service runs", "shop@2.service runs, but is not live"]
+
+
+def test_systemd_is_asked_once_for_everything(layout: Layout) -> None:
+    units = Units("shop.socket", "shop@1.service")
+    _state.app_state({"name": "shop"}, layout.root, Systemd(units))
+    assert units.calls == 1
 
 
 def test_a_rename_that_nobody_wrote_down(layout: Layout) -> None:

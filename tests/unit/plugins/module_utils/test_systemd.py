@@ -69,6 +69,13 @@ def test_a_unit_that_is_not_known_is_absent() -> None:
     assert state.gone
 
 
+def test_names_and_globs_are_asked_for_in_one_call() -> None:
+    recorder = Recorder(Completed(0, SHOW, ""))
+    states = Systemd(recorder).matching("shop.socket", "shop@*.service")
+    assert sorted(states) == ["shop@1.service", "shop@2.service"]
+    assert [command[-3:] for command in recorder.commands] == [["--", "shop.socket", "shop@*.service"]]
+
+
 def test_nothing_to_stop_asks_nobody() -> None:
     recorder = Recorder(Completed(0, "", ""))
     Systemd(recorder).stop()

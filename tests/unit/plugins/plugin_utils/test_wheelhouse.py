@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Sequence
 
 import pytest
-from ansible_collections.headcount.gunicorn.plugins.module_utils import _releases
+from ansible_collections.headcount.gunicorn.plugins.module_utils import _releasefiles, _releases
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils import _wheel_sources as sources
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils import _wheelhouse as wheelhouse
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheel_tools import Done, WheelhouseError
@@ -307,7 +307,7 @@ def test_only_what_a_host_lacks_is_packed(tmp_path: Path, index: Index) -> None:
     two = wheelhouse.pack(reversed(found.files), tmp_path / "two.tar")
     assert one.read_bytes() == two.read_bytes()
     assert sorted(_releases.unpack(str(one), str(tmp_path / "host"))) == sorted(item.sha256 for item in found.files)
-    assert wheelhouse.missing(found, _releases.present(str(tmp_path / "host"))) == ()
+    assert wheelhouse.missing(found, _releasefiles.present(str(tmp_path / "host"))) == ()
 
 
 @pytest.mark.parametrize(
