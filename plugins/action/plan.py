@@ -10,13 +10,15 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 
 from ..plugin_utils import _runs
+from ..plugin_utils._builds import asked_text
 from ..plugin_utils._fleetplan import FleetPlan, FleetPlanner
 from ..plugin_utils._plantable import drift_items, drift_text, fleet_text
 from ..plugin_utils._say import say
-from ..plugin_utils._stepaction import templated
+from ..plugin_utils._stepaction import templated, this_run
 from ..plugin_utils._wheel_tools import WheelhouseError
 
 
@@ -27,7 +29,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     _requires_connection = False
     _supports_check_mode = True
     _supports_diff = False
-    _VALID_ARGS = frozenset({"mode"})
+    _VALID_ARGS = frozenset({"mode", "again"})
 
     def run(self, tmp: None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """The run, the batches, and what is to be done on each host, in short; the plans are in the run's notes."""
@@ -38,10 +40,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             raise AnsibleActionFail(f"plan: mode is {mode!r}; allowed: rollout, retune, plan, drift")
         check = bool(self._task.check_mode) or mode in ("plan", "drift")
         try:
-            notes = _runs.begin(
-                _runs.work_dir(templated(self._templar, variables, "headcount_work_dir")),
-                user=_runs.platform_user(variables),
-            )
+            notes = self._notes(variables)
             planner = FleetPlanner(variables, self._templar, notes, mode=mode, check=check, say=say)
             fleet = planner.plan()
         except (_runs.RunError, WheelhouseError) as error:
@@ -50,12 +49,20 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if mode == "drift":
             result.update(self._tell_drift(fleet))
         else:
-            say(fleet_text(fleet.hosts, whole=check, mode=mode))
-            say(fleet.stopped or "")
+            # A plan that waits for builds is made again with them, and told then.
+            say(asked_text(fleet.builds) if fleet.builds else fleet_text(fleet.hosts, whole=check, mode=mode))
+            say("" if fleet.builds else fleet.stopped or "")
             result.update(fleet.to_result())
         if mode in ("plan", "drift"):
             notes.end()
         return result
+
+    def _notes(self, variables: dict[str, Any]) -> _runs.Notes:
+        """Those of a new run; of the same run when a plan is made again."""
+        if boolean(self._task.args.get("again", False)):
+            return this_run(variables, "plan")[2]
+        work = _runs.work_dir(templated(self._templar, variables, "headcount_work_dir"))
+        return _runs.begin(work, user=_runs.platform_user(variables))
 
     def _tell_drift(self, fleet: FleetPlan) -> dict[str, Any]:
         """Print the drift and keep it as JSON; any drift is a failure, for the exit code."""

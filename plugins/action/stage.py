@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
@@ -14,7 +12,7 @@ from ..module_utils._declaration import digest
 from ..plugin_utils._declared import declaration, plain
 from ..plugin_utils._hostplan import AppPlan, HostPlan
 from ..plugin_utils._runs import Notes
-from ..plugin_utils._stepaction import StepAction
+from ..plugin_utils._stepaction import StepAction, send
 from ..plugin_utils._wheelhouse import WheelSet, missing, pack
 
 
@@ -64,12 +62,4 @@ class ActionModule(StepAction):
         archive = notes.path / "wheels" / f"{key}.tar"
         if not archive.exists():
             pack(lacking, archive)
-        return {**release, "wheels_archive": self._send(archive)}
-
-    def _send(self, archive: Path) -> str:
-        """Copy a file to the host's temporary directory; Ansible removes that when the task is done."""
-        if self._connection._shell.tmpdir is None:
-            self._make_tmp_path()
-        remote: str = self._connection._shell.join_path(self._connection._shell.tmpdir, os.path.basename(archive))
-        self._transfer_file(str(archive), remote)
-        return remote
+        return {**release, "wheels_archive": send(self, archive)}

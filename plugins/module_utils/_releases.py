@@ -22,7 +22,6 @@ import stat
 import subprocess
 import sys
 import tarfile
-import tempfile
 import time
 import zipfile
 from dataclasses import dataclass
@@ -50,7 +49,6 @@ from ._releasefiles import (
 MIB = 1024 * 1024
 _RESERVE_MIB = 64
 _INSTALL_SECONDS = 900.0
-_BUILD_SECONDS = 1800.0
 _PIN = re.compile(r"([a-z0-9][a-z0-9._-]*)==(\S+) --hash=sha256:([0-9a-f]{64})")
 _HEADER = re.compile(r"# Headcount lock 1: Python (3\.\d+) on (\S+)")
 _TOOL = re.compile(r"# installed with (.+)")
@@ -376,51 +374,6 @@ def _build(path: Path, lock: Lock, lock_text: str, files: Mapping[str, Path], py
     # A file that cannot be compiled (a template, an old syntax) is not an error, as it is none for pip.
     _run([inside, "-I", "-m", "compileall", "-q", str(path / "venv/lib")], work, "compiling", check=False)
     shutil.rmtree(work)
-
-
-def build_wheel_on_host(
-    sdist: str,
-    build_wheels: Sequence[str],
-    pip_wheel: str,
-    out_dir: str,
-    python: str = "/usr/bin/python3",
-) -> str:
-    """Build an sdist into a wheel on this host, without a network; returns the wheel's path. Raises ReleaseError.
-
-    `build_wheels` are the files that its build needs. A compiler and Python's headers come from the distribution.
-    """
-    name = Path(sdist).name
-    out = Path(out_dir)
-    out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out, prefix=".build-") as temporary:
-        work = Path(temporary)
-        links = work / "links"
-        links.mkdir()
-        for wheel in build_wheels:
-            (links / Path(wheel).name).symlink_to(Path(wheel).absolute())
-        _run([python, "-I", "-m", "venv", "--without-pip", str(work / "venv")], work, "making a build environment")
-        command = [
-            str(work / "venv/bin/python"),
-            f"{Path(pip_wheel).absolute()}/pip",
-            "wheel",
-            "--no-index",
-            "--no-deps",
-        ]
-        command += ["--no-cache-dir", "--disable-pip-version-check", "--no-input", "--quiet"]
-        command += ["--find-links", str(links), "--wheel-dir", str(work / "wheel"), str(Path(sdist).absolute())]
-        try:
-            _run(command, work, f"building {name}", seconds=_BUILD_SECONDS)
-        except ReleaseError as error:
-            hint = ""
-            if re.search(r"gcc|cc1|compiler|Python\.h|linker", str(error)):
-                hint = "; install a compiler and Python's headers (Debian: gcc and python3-dev), or give a wheel"
-            raise ReleaseError(f"{error}{hint}") from None
-        built = sorted((work / "wheel").glob("*.whl"))
-        if len(built) != 1:
-            raise ReleaseError(f"building {name} made {len(built)} wheels instead of one")
-        target = out / built[0].name
-        os.replace(built[0], target)
-    return str(target)
 
 
 def room_for(wheels: Iterable[Path]) -> Tuple[int, int]:

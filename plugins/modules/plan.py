@@ -16,7 +16,9 @@ description:
   - Decides for each app of each probed host whether there is anything to do, and plans what is to be deployed
     - every setting with its reason, current against recommended.
   - Identifies each source once, and gathers the wheels of each platform once, so that what cannot be had is
-    known before any host is touched. Not in check mode.
+    known before any host is touched.
+  - What exists only as source, and cannot be built on the controller, is asked of one host of each platform
+    (M(headcount.gunicorn.build)); the plan is then made once more, with O(again).
   - Begins the run - its notes are below C(headcount_work_dir), and the tasks that follow belong to it.
   - Runs on the controller, once for the whole play; hosts are not connected to. Needs the results of
     M(headcount.gunicorn.probe) as C(headcount__probe).
@@ -36,6 +38,10 @@ options:
     type: str
     choices: [rollout, retune, plan, drift]
     default: rollout
+  again:
+    description: Whether to plan once more in the same run, after wheels were built.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -68,6 +74,10 @@ batches:
   description: Sizes of the batches of C(order).
   type: list
   elements: int
+  returned: success, but not with C(mode=drift)
+builds:
+  description: For each host that has to build wheels from source, their names and versions; the plan is not whole.
+  type: dict
   returned: success, but not with C(mode=drift)
 apps:
   description: For each host of the play its apps that are to be changed, with deploy or heal.

@@ -64,11 +64,16 @@ wheels:
   type: list
   elements: str
   returned: success
+compiler:
+  description: Path of the host's C compiler; none where there is none. A host with one is asked first to build wheels.
+  type: str
+  returned: success
 """
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils import _hostfacts
+from ..module_utils._buildjob import compiler_path
 from ..module_utils._paths import Layout, installed_apps
 from ..module_utils._releasefiles import present
 from ..module_utils._settings import retune_at_boot
@@ -93,6 +98,7 @@ def main() -> None:
         },
         installed=installed_apps(),
         wheels=sorted(present()),
+        compiler=compiler_path(),
     )
 
 

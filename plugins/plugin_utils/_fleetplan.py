@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import Any, Callable, Mapping
+from typing import Any, Callable, Iterable, Mapping
 
 from ..module_utils._declaration import (
     Declaration,
@@ -15,21 +15,25 @@ from ..module_utils._declaration import (
 )
 from ..module_utils._planner import plan_host
 from ..module_utils._plantypes import Policy
+from . import _builds as builds
 from . import _planning as planning
 from ._declared import base_dirs, declarations, locate, plain
 from ._gathering import Gathering, Wanted, source_key, verdicts
-from ._hostplan import FAILED, UNREACHABLE, AppPlan, Circumstances, HostPlan, plan_for, without_probe
+from ._hostplan import FAILED, OK, UNREACHABLE, AppPlan, Circumstances, HostPlan, plan_for, without_probe
 from ._runs import Notes, gone
 from ._text import listed, plural
-from ._wheel_tools import WheelhouseError
-from ._wheelhouse import Platform
+from ._wheel_tools import NetworkUnreachable, ToolMissing, WheelhouseError
+from ._wheelhouse import Platform, WheelSet
 
 PROBE = "headcount__probe"
 
 
 @dataclass
 class FleetPlan:
-    """The plan of a run. `stopped` says why no host is touched, although some should be."""
+    """The plan of a run. `stopped` says why no host is touched, although some should be.
+
+    `builds`: what which host has to build from source, before the plan can be made again and be whole.
+    """
 
     notes: Notes
     gone: list[str]
@@ -40,6 +44,7 @@ class FleetPlan:
     settings: dict[str, Any] = field(default_factory=dict)
     mode: str = "rollout"
     hooks: dict[str, dict[str, str | None]] = field(default_factory=dict)
+    builds: dict[str, list[builds.Request]] = field(default_factory=dict)
 
     def to_result(self) -> dict[str, Any]:
         """What later plays need to know, and no more: it becomes a variable of every host."""
@@ -50,6 +55,7 @@ class FleetPlan:
             "order": self.order,
             "batches": self.batches,
             "stopped": self.stopped,
+            "builds": {host: [request.what for request in wanted] for host, wanted in self.builds.items()},
             "apps": {host.host: {name: host.apps[name].action for name in host.pending} for host in self.hosts},
             "unreachable_hosts": {host.host: host.cause for host in self.hosts if host.status == UNREACHABLE},
             "failed_hosts": {host.host: host.cause for host in self.hosts if host.status == FAILED},
@@ -88,6 +94,8 @@ class FleetPlanner:
         self.gone = [run for run in gone(work) if run != notes.id]
         self.gathering = Gathering(work / "wheelhouse", say)
         self._secrets: dict[str, str] = {}
+        self._unbuilt = builds.Pending()
+        self._attempts = builds.attempts(notes)
         self._noted: set[str] = set()
 
     def plan(self) -> FleetPlan:
@@ -100,9 +108,13 @@ class FleetPlanner:
         for name in names:
             raw = hostvars.raw_get(name)
             hosts.append(self._host(declared[name], raw, circumstances))
-        if not self.check:
+        found: dict[str, list[builds.Request]] = {}
+        # A check says what its rollout would find; the modes that only tell do not wait for an index.
+        if not self.check or self.mode in ("rollout", "retune"):
             self._gather([host for host in hosts if host.pending], declared, circumstances)
+            found = self._builds(hosts, declared)
         fleet = self._schedule(hosts, declared)
+        fleet.builds = found
         for host in hosts:
             self.notes.write_plan(host.host, host.to_dict())
         return fleet
@@ -206,6 +218,7 @@ class FleetPlanner:
                 for name in host.pending
                 if host.apps[name].action == planning.DEPLOY
             }
+            self._recall(wanted.values())
             self.gathering.gather([(name, item) for (_, name), item in wanted.items()])
             again = []
             for host in left:
@@ -228,12 +241,18 @@ class FleetPlanner:
         for name, item in wanted.items():
             try:
                 found = self.gathering.wheels(item)
+            except (NetworkUnreachable, ToolMissing) as error:
+                if self.check:
+                    host.apps[name].notes.append(f"its wheels were not looked at: {error}")
+                else:
+                    host.fail(f"{name}: wheels: {error}")
+                continue
             except WheelhouseError as error:
                 host.fail(f"{name}: wheels: {error}")
                 continue
             if found.needs_host_build:
-                what = listed([build.sdist.name for build in found.needs_host_build])
-                host.fail(f"{name}: wheels: {what}: only the source exists for {item}, and it cannot be built here")
+                self._unbuilt.add(host.host, name, builds.requests_of(found))
+                self.notes.write_unbuilt(item.key, found.to_dict())
                 continue
             if found.id not in self._noted:
                 self.notes.write_wheels(found.id, found.to_dict())
@@ -241,6 +260,47 @@ class FleetPlanner:
             host.apps[name].release = found.id
             installed[name] = found.distributions
         return installed
+
+    def _recall(self, wanted: Iterable[Wanted]) -> None:
+        """What this run could not build is not gathered again, which would try to build it here again."""
+        for item in wanted:
+            data = self.notes.unbuilt(item.key) if self._attempts else None
+            found = WheelSet.from_dict(data) if data else None
+            tried = [self._attempts.get(request.key, []) for request in builds.requests_of(found)] if found else []
+            if found and not all(any(item.state == builds.BUILT for item in past) for past in tried):
+                self.gathering.put(item, found)
+
+    def _builds(self, hosts: list[HostPlan], declared: Mapping[str, Declaration]) -> dict[str, list[builds.Request]]:
+        """Which host builds what; an app that waits for what nobody can build fails its host."""
+        if not self._unbuilt.requests:
+            return {}
+        plans = {host.host: host for host in hosts}
+        candidates = [
+            builds.Candidate(name, Platform.from_facts(plan.facts).key, self._compiler(name))
+            for name, plan in plans.items()
+            if plan.status == OK
+        ]
+        canary = next(iter(declared.values())).variables["headcount_canary"]
+        found: dict[str, list[builds.Request]] = {}
+        for key, request in self._unbuilt.requests.items():
+            waiting = [(plans[host], app) for host, app in self._unbuilt.waiting[key] if plans[host].status == OK]
+            if not waiting:
+                continue
+            decided = builds.decide(request, self._attempts.get(key, ()), candidates, canary)
+            if decided.host is not None and not self.check:
+                found.setdefault(decided.host, []).append(request)
+            for plan, app in waiting:
+                if decided.host is None:
+                    plan.fail(f"{app}: wheels: {decided.cause}")
+                elif self.check:
+                    plan.apps[app].notes.append(f"{request.what} would be built on {decided.host}")
+        for host, requests in found.items():
+            builds.ask(self.notes, host, requests)
+        return found
+
+    def _compiler(self, host: str) -> str | None:
+        """What the probe found on a host to build with."""
+        return (plain(self.variables["hostvars"].raw_get(host).get(PROBE)) or {}).get("compiler")
 
     # -- order --------------------------------------------------------------------------------------------------------
 

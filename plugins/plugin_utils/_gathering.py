@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -35,6 +36,11 @@ class Wanted:
 
     def __str__(self) -> str:
         return f"Python {self.platform.minor} on {self.platform.machine} ({self.platform.libc})"
+
+    @property
+    def key(self) -> str:
+        """The same in one short word."""
+        return hashlib.sha256(repr(self).encode()).hexdigest()[:32]
 
 
 def source_key(source: Mapping[str, Any]) -> str:
@@ -90,6 +96,10 @@ class Gathering:
                 self._sets.update(zip(todo, pool.map(one, todo)))
         finally:
             timer.cancel()
+
+    def put(self, wanted: Wanted, found: WheelSet) -> None:
+        """Take as gathered what this run gathered before."""
+        self._sets[wanted] = found
 
     def wheels(self, wanted: Wanted) -> WheelSet:
         """What was gathered. Raises the WheelhouseError that it ended with."""

@@ -9,6 +9,8 @@ Secrets are never written here.
     run.json                  the run, and the process that it is
     plan/HOST.json            the planned apps of a host
     wheels/RELEASE.json       the files that a release is made of
+    unbuilt/KEY.json          a set of wheels of which some exist only as source
+    builds/HOST.json          what a host was asked to build, and what came of it
     outcome/HOST/APP.json     what came of an app on a host, step by step
 """
 
@@ -134,6 +136,28 @@ class Notes:
     def wheels(self, release: str) -> dict[str, Any]:
         """Which files a release is made of. RunError when it was not gathered in this run."""
         return self._read(self.path / "wheels" / f"{_file(release)}.json")
+
+    def write_unbuilt(self, key: str, wheels: Mapping[str, Any]) -> None:
+        """Keep a set of wheels of which some have to be built first."""
+        write_json(self.path / "unbuilt" / f"{_file(key)}.json", wheels)
+
+    def unbuilt(self, key: str) -> dict[str, Any] | None:
+        """The set that was kept; None when there is none."""
+        path = self.path / "unbuilt" / f"{_file(key)}.json"
+        return self._read(path) if path.exists() else None
+
+    def builds(self, host: str) -> dict[str, dict[str, Any]]:
+        """What a host was asked to build, and what came of it; empty when nothing was."""
+        path = self.path / "builds" / f"{_file(host)}.json"
+        return self._read(path) if path.exists() else {}
+
+    def write_builds(self, host: str, builds: Mapping[str, Any]) -> None:
+        """Keep what a host was asked to build."""
+        write_json(self.path / "builds" / f"{_file(host)}.json", builds)
+
+    def all_builds(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """{host: what it was asked to build}."""
+        return {unquote(path.stem): self._read(path) for path in sorted((self.path / "builds").glob("*.json"))}
 
     def outcome(self, host: str, app: str) -> dict[str, Any]:
         """What came of an app on a host so far; empty before its first step."""

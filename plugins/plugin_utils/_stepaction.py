@@ -35,6 +35,16 @@ def templated(templar: Any, variables: Mapping[str, Any], name: str) -> Any:
     return plain(templar.template(variables[name])) if name in variables else None
 
 
+def send(action: ActionBase, archive: Path) -> str:
+    """Copy a file to the host's temporary directory; Ansible removes that when the task is done."""
+    shell = action._connection._shell
+    if shell.tmpdir is None:
+        action._make_tmp_path()
+    remote: str = shell.join_path(shell.tmpdir, archive.name)
+    action._transfer_file(str(archive), remote)
+    return remote
+
+
 _KEPT_IN_NOTES = ("plan", "planning", "evidence", "measured", "verdict", "put_right")
 
 

@@ -10,7 +10,8 @@ The cache (`cache_dir`), all of it written by renaming finished files into place
 
     wheels/SHA256/NAME.whl   every file, by content
     sets/KEY.json            what a resolution came to; sets/KEY.lock is held while it is made
-    built/KEY.json           which wheel a source was built into
+    built/KEY.json           which wheel a source was built into, and by whom when it was a host
+    built/KEY.sdist.json     the source of an app that only a host can build
     git/KEY                  mirrors of repositories
 """
 
@@ -176,6 +177,11 @@ class HostBuild:
         """Plain data."""
         return {"sdist": self.sdist.to_dict(), "build_wheels": [wheel.to_dict() for wheel in self.build_wheels]}
 
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> HostBuild:
+        """From `to_dict`."""
+        return cls(Wheel(**data["sdist"]), tuple(Wheel(**wheel) for wheel in data["build_wheels"]))
+
 
 @dataclass(frozen=True)
 class WheelSet:
@@ -197,9 +203,8 @@ class WheelSet:
 
     @property
     def files(self) -> tuple[Wheel, ...]:
-        """Every file that a host needs, installer and sdists to build included, each once."""
-        builds = [item for build in self.needs_host_build for item in (build.sdist, *build.build_wheels)]
-        return tuple({item.sha256: item for item in (*self.wheels, self.pip, *builds)}.values())
+        """Every file that a host needs, the installer included, each once."""
+        return tuple({item.sha256: item for item in (*self.wheels, self.pip)}.values())
 
     @property
     def distributions(self) -> dict[str, str]:
@@ -219,10 +224,7 @@ class WheelSet:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> WheelSet:
         """From `to_dict`."""
-        builds = tuple(
-            HostBuild(Wheel(**item["sdist"]), tuple(Wheel(**wheel) for wheel in item["build_wheels"]))
-            for item in data["needs_host_build"]
-        )
+        builds = tuple(HostBuild.from_dict(item) for item in data["needs_host_build"])
         return cls(
             **{name: data[name] for name in ("id", "source_id", "app", "app_version", "lock_text")},
             platform=Platform(**data["platform"]),
@@ -255,13 +257,23 @@ def gather(
         raise WheelhouseError(f"{parsed.describe()}: {where} on the controller: {error.strerror or error}") from None
 
 
-def keep_built(cache_dir: str | Path, platform: Platform, sdist_sha256: str, wheel: str | Path) -> Wheel:
-    """Keep a wheel that a host of `platform` built from an sdist; the next `gather` uses it."""
+def keep_built(
+    cache_dir: str | Path, platform: Platform, sdist: Wheel, wheel: str | Path, origin: Mapping[str, Any]
+) -> Wheel:
+    """Keep a wheel that a host of `platform` built from `sdist`; the next `gather` uses it.
+
+    `origin` is kept with it: who made it, when, with what. A pure wheel counts for every platform. Raises
+    WheelhouseError when the wheel is not whole, is not for the platform or is of something else.
+    """
     path, cache = Path(wheel), Path(cache_dir)
-    _, _, pure = sources.check_wheel(path, "wheel built on a host")
-    _accept(path, platform, "wheel built on a host")
+    what = f"wheel built on {origin.get('host', 'a host')}"
+    name, version, pure = sources.check_wheel(path, what)
+    if (name, version) != (sdist.name, sdist.version):
+        raise BuildFailed(f"{what}: {path.name} is not what {sdist.filename} holds ({sdist.name} {sdist.version})")
+    _accept(path, platform, what)
     kept = _store(cache, path)
-    _write_json(_built_path(cache, sdist_sha256, None if pure else platform), kept.to_dict())
+    record = {**kept.to_dict(), "origin": {**origin, "platform": platform.key, "sdist": sdist.filename}}
+    _write_json(_built_path(cache, sdist.sha256, None if pure else platform), record)
     return kept
 
 
@@ -394,12 +406,13 @@ class _Gathering:
         return known, lock, ()
 
     def _app_on_host(self, project: Path, build_id: str) -> HostBuild:
-        out = self._work / "sdist"
-        out.mkdir()
-        sdist = sources.build_sdist(project, out, self.source.describe())
-        stored = _store(self.cache, sdist)
-        # What a host builds is kept under its sdist: lead the app's identity there.
-        _write_text(self.cache / "built" / f"{build_id}.sdist", stored.sha256 + "\n")
+        # What a host builds is kept under its sdist, whose bytes may differ each time: it is made once.
+        stored = _built(self.cache, f"{build_id}.sdist", None)
+        if stored is None:
+            out = self._work / "sdist"
+            out.mkdir()
+            stored = _store(self.cache, sources.build_sdist(project, out, self.source.describe()))
+            _write_json(_built_path(self.cache, f"{build_id}.sdist", None), stored.to_dict())
         return HostBuild(stored, self._gather_tools(sources.build_requirements(project)))
 
     def _resolve(
@@ -481,7 +494,8 @@ class _Gathering:
             for tag in self.platform.tags():
                 words += ["--platform", tag]
         else:
-            words += ["--no-binary", ":all:"]
+            # Not of its build requirements: those come as wheels.
+            words += ["--no-binary", ",".join(pin.name for pin in pins)]
         done = run(words, _DOWNLOAD_SECONDS, cwd=self._work)
         return done.text if done.status else None
 
@@ -600,6 +614,7 @@ def _built(cache: Path, key: str, platform: Platform | None) -> Wheel | None:
     """The wheel that a source was built into before, when it is still whole."""
     try:
         data = json.loads(_built_path(cache, key, platform).read_text(encoding="utf-8"))
+        data.pop("origin", None)
         wheel = Wheel(**data)
     except (OSError, ValueError, TypeError):
         return None
@@ -608,11 +623,10 @@ def _built(cache: Path, key: str, platform: Platform | None) -> Wheel | None:
 
 def _built_of_app(cache: Path, build_id: str, platform: Platform) -> Wheel | None:
     """The wheel of an app built before: here, or by a host from the sdist that `build_id` leads to."""
-    try:
-        sdist = (cache / "built" / f"{build_id}.sdist").read_text(encoding="utf-8").strip()
-    except OSError:
-        sdist = ""
-    return _built(cache, build_id, None) or (_built(cache, sdist, platform) if sdist else None)
+    sdist = _built(cache, f"{build_id}.sdist", None)
+    return _built(cache, build_id, None) or (
+        _built(cache, sdist.sha256, None) or _built(cache, sdist.sha256, platform) if sdist else None
+    )
 
 
 def _read_set(path: Path) -> WheelSet | None:
@@ -632,13 +646,9 @@ def _whole(wheels: Iterable[Wheel]) -> bool:
 
 
 def _write_json(path: Path, data: Mapping[str, Any]) -> None:
-    _write_text(path, json.dumps(data, indent=1, sort_keys=True) + "\n")
-
-
-def _write_text(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary(path)
-    temporary.write_text(text, encoding="utf-8")
+    temporary.write_text(json.dumps(data, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     os.replace(temporary, path)
 
 

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Has a host build what exists only as source, and keeps the wheels.
+
+The documentation is in plugins/modules/build.py.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Mapping
+
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
+from ansible.plugins.action import ActionBase
+
+from ..module_utils._declaration import digest
+from ..module_utils._hostbuild import BUILD_SECONDS
+from ..plugin_utils import _builds as builds
+from ..plugin_utils._declared import declaration, plain
+from ..plugin_utils._hostplan import connection_words
+from ..plugin_utils._runs import Notes, RunError
+from ..plugin_utils._say import say
+from ..plugin_utils._stepaction import in_words, send, this_run
+from ..plugin_utils._wheel_tools import WheelhouseError
+from ..plugin_utils._wheelhouse import keep_built, pack
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """One copy, one module call. Whatever becomes of a build is noted, for the plan that follows."""
+
+    TRANSFERS_FILES = True
+    _supports_check_mode = True
+    _supports_diff = False
+    _VALID_ARGS = frozenset({"seconds"})
+
+    def run(self, tmp: None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """What was built, and what could not be."""
+        variables = task_vars or {}
+        result: dict[str, Any] = super().run(tmp, variables)
+        if self._task.check_mode:
+            result.update(skipped=True, changed=False, msg="not done in check mode")
+            return result
+        notes = this_run(variables, "build")[2]
+        host = str(variables["inventory_hostname"])
+        try:
+            requests = builds.asked(notes, host)
+            answers = self._answers(host, requests, notes, variables)
+            result["built"], result["failed_builds"] = [], {}
+            for request, answer in zip(requests, answers):
+                cause = answer["lost"] if "lost" in answer else self._keep(host, request, answer, notes, variables)
+                if cause:
+                    state = builds.LOST if "lost" in answer else builds.FAILED
+                    builds.note(notes, host, request.key, state, cause, log=answer.get("log", ""))
+                    result["failed_builds"][request.what] = cause
+                else:
+                    result["built"].append(request.what)
+        except RunError as error:
+            raise AnsibleActionFail(f"build: {error}") from error
+        result["changed"] = bool(result["built"])
+        return result
+
+    def _answers(
+        self, host: str, requests: list[builds.Request], notes: Notes, variables: dict[str, Any]
+    ) -> list[dict[str, Any]]:
+        """The host's answer to each request; all the same, with `lost`, when it gave none."""
+        files = [item for request in requests for item in request.files]
+        archive = notes.path / "builds" / f"{digest(sorted({item.sha256 for item in files}))[:16]}.tar"
+        pack(files, archive)
+        seconds = float(self._task.args.get("seconds") or BUILD_SECONDS)
+        try:
+            result = self._execute_module(
+                module_name="headcount.gunicorn.build",
+                module_args={
+                    "archive": send(self, archive),
+                    "builds": [request.for_host() for request in requests],
+                    "python": declaration(variables, self._templar).variables["headcount_python"],
+                    "seconds": seconds,
+                },
+                task_vars=variables,
+            )
+        except AnsibleConnectionFailure as error:
+            said = connection_words(getattr(error, "message", error))
+            return [{"lost": f"the connection to {host} was lost: {said}"}] * len(requests)
+        finally:
+            archive.unlink(missing_ok=True)
+        if result.get("failed") or "answers" not in result:
+            return [{"lost": in_words("", "build", result)["cause"]}] * len(requests)
+        return [{**answer, "limit": seconds} for answer in result["answers"]]
+
+    def _keep(
+        self, host: str, request: builds.Request, answer: Mapping[str, Any], notes: Notes, variables: dict[str, Any]
+    ) -> str:
+        """Keep the wheel of an answer, or return why there is none."""
+        if not answer["filename"]:
+            system = (plain(variables.get("headcount__probe")) or {}).get("facts", {}).get("os", {}).get("id", "")
+            return builds.failure(request, host, answer["result"], answer["log"], answer["limit"], str(system))
+        origin = {
+            "host": host,
+            "run": notes.id,
+            "compiler": answer["compiler"] or None,
+            "seconds": answer["seconds"],
+            "built_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        }
+        cache = notes.path.parent.parent / "wheelhouse"
+        scratch = cache / "tmp"
+        scratch.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=scratch) as folder:
+            wheel = Path(folder) / Path(str(answer["filename"])).name
+            try:
+                wheel.write_bytes(base64.b64decode(answer["content"], validate=True))
+                kept = keep_built(cache, request.platform, request.build.sdist, wheel, origin)
+            except (WheelhouseError, OSError, binascii.Error) as error:
+                return str(error)
+            if kept.sha256 != answer["sha256"]:
+                return f"{wheel.name} came damaged from {host}: run again"
+        builds.note(notes, host, request.key, builds.BUILT, origin=origin)
+        say(f"{host}: built {kept.filename} in {answer['seconds']:g} s; it is kept for {request.where}")
+        return ""
