@@ -225,7 +225,7 @@ def remedy(result: str, log: str, host: str, system: str) -> str:
     """What a person can do about a build that failed."""
     last = "or put a wheel of it where pip finds it, or allow a version that has one"
     if result == "timeout":
-        return f"build it on a faster machine and put the wheel where pip finds it, {last.partition(', or ')[2]}"
+        return f"build it on a faster machine, {last}"
     if result == "oom-kill":
         return f"give {host} more memory, {last}"
     for pattern, words, packages in _HINTS:

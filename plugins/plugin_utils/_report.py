@@ -161,7 +161,9 @@ def text(rows: Sequence[Mapping[str, Any]], summary: str) -> str:
         lines.append("Latencies, errors and memory: measured in the trial / limit.")
     for row in rows:
         if row.get("cause"):
-            where = f"{row['host']}: {row['app']}" if row.get("app") else row["host"]
+            # What failed a host before it was touched names the app itself.
+            named = not row.get("app") or row["cause"].startswith(f"{row['app']}: ")
+            where = row["host"] if named else f"{row['host']}: {row['app']}"
             phase = f"{row['phase']}: " if row.get("phase") else ""
             lines.append(f"{where}: {phase}{row['cause']}")
         if row.get("revert_cause"):

@@ -11,6 +11,7 @@ The cache (`cache_dir`), all of it written by renaming finished files into place
     wheels/SHA256/NAME.whl   every file, by content
     sets/KEY.json            what a resolution came to; sets/KEY.lock is held while it is made
     built/KEY.json           which wheel a source was built into, and by whom when it was a host
+    built/SHA256.impure      a source whose wheel is not pure: it is not tried here again
     built/KEY.sdist.json     the source of an app that only a host can build
     git/KEY                  mirrors of repositories
 """
@@ -523,14 +524,18 @@ class _Gathering:
                 f"({essence(said)}); build a wheel of it and put it where pip finds it, or depend on something else"
             )
         sdist = _store(self.cache, files[0])
+        impure = self.cache / "built" / f"{sdist.sha256}.impure"
         try:
-            wheel = sources.build_wheel(Path(sdist.path), out, what)
+            wheel = None if impure.exists() else sources.build_wheel(Path(sdist.path), out, what)
         except BuildFailed:
             wheel = None  # a compiler or headers are missing here; the host may have them
         if wheel and sources.check_wheel(wheel, what)[2]:
             kept = _store(self.cache, wheel)
             _write_json(_built_path(self.cache, sdist.sha256, None), kept.to_dict())
             return kept
+        if wheel:
+            impure.parent.mkdir(parents=True, exist_ok=True)
+            impure.touch()
         return HostBuild(sdist, self._gather_tools(_requires_of(files[0], self._work)))
 
     def _gather_tools(self, requirements: Sequence[str]) -> tuple[Wheel, ...]:

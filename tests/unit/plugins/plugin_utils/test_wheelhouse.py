@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tarfile
 import zipfile
@@ -210,20 +211,37 @@ def test_a_source_that_is_not_pure_is_left_to_a_host(
     (build,) = found.needs_host_build
     assert build.sdist.filename == "native-1.0.tar.gz"
     assert [item.name for item in build.build_wheels] == ["setuptools", "wheel"]
-    assert {"native-1.0.tar.gz", "setuptools-84.0-py3-none-any.whl"} <= {item.filename for item in found.files}
+    assert "native-1.0.tar.gz" not in {item.filename for item in found.files}
 
     made = make_wheel(tmp_path / "host", "native-1.0-cp311-cp311-linux_x86_64.whl")
+    origin = {"host": "web1", "compiler": "cc 12"}
     with pytest.raises(wheelhouse.WheelMissing) as caught:
-        wheelhouse.keep_built(tmp_path / "cache", TRIXIE, build.sdist.sha256, made)
+        wheelhouse.keep_built(tmp_path / "cache", TRIXIE, build.sdist, made, origin)
     assert str(caught.value) == (
-        "wheel built on a host: native-1.0-cp311-cp311-linux_x86_64.whl is not for Python 3.13 on x86_64 with glibc "
+        "wheel built on web1: native-1.0-cp311-cp311-linux_x86_64.whl is not for Python 3.13 on x86_64 with glibc "
         "2.41; build it for that platform, or give a source that can be built"
     )
-    wheelhouse.keep_built(tmp_path / "cache", BOOKWORM, build.sdist.sha256, made)
+    other = make_wheel(tmp_path / "host", "native-2.0-cp311-cp311-linux_x86_64.whl")
+    with pytest.raises(wheelhouse.BuildFailed) as refused:
+        wheelhouse.keep_built(tmp_path / "cache", BOOKWORM, build.sdist, other, origin)
+    assert str(refused.value) == (
+        "wheel built on web1: native-2.0-cp311-cp311-linux_x86_64.whl is not what native-1.0.tar.gz holds (native 1.0)"
+    )
+    wheelhouse.keep_built(tmp_path / "cache", BOOKWORM, build.sdist, made, origin)
+    (kept,) = (tmp_path / "cache/built").glob("*.json")
+    assert json.loads(kept.read_text(encoding="utf-8"))["origin"] == {
+        **origin,
+        "platform": "cp311-x86_64-glibc2.36",
+        "sdist": "native-1.0.tar.gz",
+    }
     whole = gather(tmp_path, "native==1.0")
     assert whole.needs_host_build == ()
     assert whole.distributions["native"] == "1.0"
+    monkeypatch.setattr(sources, "build_wheel", lambda *_: pytest.fail("it is known here that this is not pure"))
     assert gather(tmp_path, "native==1.0", TRIXIE).needs_host_build  # each platform builds its own
+    pure = make_wheel(tmp_path / "host", "native-1.0-py3-none-any.whl")
+    wheelhouse.keep_built(tmp_path / "cache", BOOKWORM, build.sdist, pure, origin)
+    assert gather(tmp_path, "native==1.0", TRIXIE).needs_host_build == ()  # but a pure one counts for all
 
 
 def test_an_older_version_that_has_a_wheel_is_taken_before_a_host_builds(
