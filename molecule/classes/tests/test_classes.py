@@ -27,12 +27,14 @@ CASES = [
     Case("old", "eventlet", "eventlet", "0.0.0.0:8002"),
     Case("new", "gthread", "gthread", "0.0.0.0:8001"),
     Case("new", "httpbin", "gevent", "0.0.0.0:8003"),
+    Case("new", "native", "sync", "0.0.0.0:8004"),
 ]
-SHOPS = [case for case in CASES if case.app != "httpbin"]
+SHOPS = [case for case in CASES if case.app not in ("httpbin", "native")]
+HEALTH = {"httpbin": "/status/200", "native": "/built"}
 
 
 def named(cases: list[Case]) -> Any:
-    return pytest.mark.parametrize("case", cases, ids=[case.worker_class for case in cases])
+    return pytest.mark.parametrize("case", cases, ids=[case.app for case in cases])
 
 
 def ask(machine: Machine, case: Case, path: str) -> str:
@@ -51,7 +53,7 @@ def test_is_live_on_its_socket(scenario: Scenario, case: Case) -> None:
     assert status["live"]["generation"] == 1
     assert (status["intact"], status["healthy"]) == (True, True), status
     assert machine.running(case.app) == [f"{case.app}@1.service"]
-    assert ask(machine, case, "/status/200" if case.app == "httpbin" else "/healthz") is not None
+    assert ask(machine, case, HEALTH.get(case.app, "/healthz")) is not None
 
 
 @named(CASES)
@@ -96,7 +98,16 @@ def test_apps_share_the_host(scenario: Scenario, name: str) -> None:
         assert machine.memory_limit(machine.master(app)) == machine.settings(app)["memory_max_mib"] * 2**20
 
 
+def test_what_is_no_pure_python_was_built_on_a_host_of_its_platform(scenario: Scenario) -> None:
+    machine = scenario.machines["new"]
+    built = machine.get("/built", 8004).json
+    assert (built["host"], built["python"], built["online"]) == (machine.out("hostname"), "cp313", False)
+    assert built["uid"] not in (0, int(machine.out("id -u hc-native")))
+    assert machine.out("find /var/tmp /tmp -name 'headcount-build-*'") == ""
+
+
 def test_the_fleet_is_as_declared(scenario: Scenario) -> None:
     play = scenario.play("site.yml")
     assert play.code == 0
     assert play.changed == 0
+    assert "builds native" not in play.text
