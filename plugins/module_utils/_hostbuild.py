@@ -27,7 +27,8 @@ MAX_WHEEL_BYTES = 128 * 1024 * 1024
 
 _SLACK_SECONDS = 60.0
 _SANDBOX = (
-    "DynamicUser=yes",  # and with it PrivateTmp, ProtectSystem=strict, NoNewPrivileges, RemoveIPC
+    "DynamicUser=yes",  # and with it ProtectSystem=strict, NoNewPrivileges, RemoveIPC
+    "PrivateTmp=yes",  # on the disk: what DynamicUser alone gives is memory since systemd 257
     "PrivateNetwork=yes",
     "PrivateDevices=yes",
     "ProtectHome=yes",

@@ -52,7 +52,7 @@ requirements:
 """
 
 EXAMPLES = r"""
-- name: Build what exists only as source
+- name: Build what exists only as source, on the hosts that the plan named
   headcount.gunicorn.build:
   when: headcount__fleet.builds[inventory_hostname] is defined
 """

@@ -113,8 +113,10 @@ class FleetPlanner:
         if not self.check or self.mode in ("rollout", "retune"):
             self._gather([host for host in hosts if host.pending], declared, circumstances)
             found = self._builds(hosts, declared)
-        fleet = self._schedule(hosts, declared)
-        fleet.builds = found
+        # With builds to come, who goes when is not known yet.
+        fleet = FleetPlan(self.notes, self.gone, hosts, mode=self.mode, builds=found)
+        if not found:
+            fleet = self._schedule(hosts, declared)
         for host in hosts:
             self.notes.write_plan(host.host, host.to_dict())
         return fleet
