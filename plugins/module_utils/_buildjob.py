@@ -141,14 +141,9 @@ def run(words: Sequence[str], work: Path) -> tuple[str, int]:
     return log.decode("utf-8", errors="replace"), process.returncode
 
 
-def compiler_path() -> str | None:
-    """Where a C compiler is, if there is one."""
-    return shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-
-
 def compiler() -> str:
     """The first line that the C compiler says of itself; empty without one."""
-    found = compiler_path()
+    found = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if not found:
         return ""
     try:

@@ -70,10 +70,11 @@ compiler:
   returned: success
 """
 
+from shutil import which
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils import _hostfacts
-from ..module_utils._buildjob import compiler_path
 from ..module_utils._paths import Layout, installed_apps
 from ..module_utils._releasefiles import present
 from ..module_utils._settings import retune_at_boot
@@ -98,7 +99,7 @@ def main() -> None:
         },
         installed=installed_apps(),
         wheels=sorted(present()),
-        compiler=compiler_path(),
+        compiler=which("cc") or which("gcc") or which("clang"),
     )
 
 
