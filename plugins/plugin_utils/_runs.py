@@ -135,6 +135,14 @@ class Notes:
         """Which files a release is made of. RunError when it was not gathered in this run."""
         return self._read(self.path / "wheels" / f"{_file(release)}.json")
 
+    def write_load(self, host: str, app: str, load: Mapping[str, Any]) -> None:
+        """Keep the load that a trial wants from elsewhere (`request`), and what came of it (`made`)."""
+        write_json(self.path / "load" / _file(host) / f"{_file(app)}.json", load)
+
+    def load(self, host: str, app: str) -> dict[str, Any]:
+        """The load that was kept. RunError when the trial wants none."""
+        return self._read(self.path / "load" / _file(host) / f"{_file(app)}.json")
+
     def outcome(self, host: str, app: str) -> dict[str, Any]:
         """What came of an app on a host so far; empty before its first step."""
         path = self._outcome(host, app)
