@@ -50,10 +50,10 @@ def local_address(listen: str) -> str | tuple[str, int]:
     return {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1", "*": "127.0.0.1"}.get(host, host), int(port)
 
 
-def address_taken(listen: str | None, root: str = "/") -> str | None:
+def address_taken(listen: str | None) -> str | None:
     """Why nothing new could listen on `listen` of this host: another process does. None when it is free.
 
-    Who listens on a port is named where /proc below `root` tells it.
+    Who listens on a port is named where /proc tells it.
     """
     if not listen:
         return None
@@ -74,7 +74,7 @@ def address_taken(listen: str | None, root: str = "/") -> str | None:
             probe.bind((host, int(address[1])))
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
-                holders = port_holders(int(address[1]), root)
+                holders = port_holders(int(address[1]))
                 words = f": {', '.join(holders[:3])}" if holders else ""
                 return f"listen address {listen} is taken by another process{words}"
             return f"listen address {listen} cannot be taken: {error.strerror}"

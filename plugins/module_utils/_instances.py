@@ -99,7 +99,7 @@ class Instances:
         if arguments:
             self._drop_in(service, "arguments.conf", f'[Service]\nEnvironment="GUNICORN_CMD_ARGS={arguments}"\n')
         if listen:
-            taken = address_taken(listen, self.layout.root)
+            taken = address_taken(listen)
             if taken:
                 raise StepFailed("trial", f"{taken}; the candidate needs it while it is tried: {FREE_PORT}")
             self._drop_in(socket, "listen.conf", f"[Socket]\nListenStream={listen}\n")
@@ -146,7 +146,10 @@ class Instances:
         )
         files = [self.layout.sampler_request, self.layout.sampler_result]
         self.systemd.run_transient(
-            self.layout.sampler_unit, [python, "-I", "-c", code, *files], ["Type=exec", limit, "TimeoutStopSec=30"]
+            self.layout.sampler_unit,
+            [python, "-I", "-c", code, *files],
+            # mixed: a systemctl that it has just asked must not be ended with it, or its last look finds nothing
+            ["Type=exec", "KillMode=mixed", "TimeoutStopSec=30", limit],
         )
 
     def end_sampling(self) -> dict[str, Any]:

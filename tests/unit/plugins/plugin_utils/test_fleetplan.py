@@ -11,6 +11,7 @@ import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration import Declaration
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils import _fleetplan as fleetplan
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils import _runs as runs
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._hostplan import AppPlan, HostPlan
 
 
 class Hostvars(dict[str, dict[str, Any]]):
@@ -43,3 +44,25 @@ def test_a_limited_play_leaves_connections_to_the_hosts_outside(
     planner = fleetplan.FleetPlanner(variables, None, runs.begin(tmp_path), "rollout", True, print)
     assert planner._fleet({"a": declaration("a", connections)}) == {"shop": hosts}
     assert asked == ([["b", "c"]] if connections else [])
+
+
+class TestLoadHosts:
+    """Where the load of the coming trials is made, other than on the apps' own hosts."""
+
+    def test_by_name_with_the_most_files_of_what_will_be_tried(self) -> None:
+        paths = [{"path": "/"}]
+
+        def one(name: str, source: str | None, rate: float) -> dict[str, Any]:
+            load: dict[str, Any] = {"paths": paths, "rate": rate, "seconds": 30.0}
+            return {"name": name, "load": load if source is None else {**load, "from": source}}
+
+        declared = [one("a", "lg1", 10), one("b", "lg1", 50), one("c", None, 50), one("d", "controller", 1)]
+        declared += [one("e", "lg2", 50), one("f", "lg3", 50)]
+        declared[-1]["load"]["paths"] = []
+        actions = dict.fromkeys("abcdf", "deploy") | {"e": "none"}
+        host = HostPlan("web1", apps={name: AppPlan(name, action) for name, action in actions.items()})
+        assert fleetplan.load_hosts([host], {"web1": Declaration("web1", declared, {}, [])}) == [
+            {"name": "controller", "files": 43},
+            {"name": "lg1", "files": 533},
+            {"name": "lg3", "files": 0},
+        ]
