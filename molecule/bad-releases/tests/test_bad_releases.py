@@ -165,7 +165,7 @@ class TestRollback:
 
 
 class TestLoadFromElsewhere:
-    """The load comes from the other host, over the network: the same verdicts, and a port that is open for them only."""
+    """The load comes from the other host, over the network; the verdicts are the same, and nothing is left."""
 
     HERE: ClassVar[dict[str, Any]] = {"load": {"from": "bare", "seconds": 3}}
 
