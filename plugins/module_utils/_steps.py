@@ -522,6 +522,7 @@ class AppOnHost:
         """Take the app off this host: instances, units, releases, generations. The ledger stays. {removed: True}."""
         with self.lock.alone(self.run, "remove", self.gone):
             self.instances.take_down()
+            self.instances.forget_candidates()
             for number in generations.numbers(self.layout):
                 generations.remove(self.layout, number)
             shutil.rmtree(self.layout.home, ignore_errors=True)
