@@ -8,6 +8,7 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 
+from ..module_utils._origin import trial_listen
 from ..plugin_utils._declared import declaration
 
 
@@ -25,10 +26,17 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         arguments = dict(self._task.args)
         if "apps" not in arguments:
             apps = declaration(variables, self._templar).apps
-            arguments["apps"] = [{key: app[key] for key in ("name", "listen", "slice")} for app in apps]
+            arguments["apps"] = [_asked(app) for app in apps]
             arguments.setdefault("slice", apps[0]["slice"] if apps else "system.slice")
         result.update(
             self._execute_module(module_name="headcount.gunicorn.probe", module_args=arguments, task_vars=variables)
         )
         result.pop("invocation", None)
         return result
+
+
+def _asked(app: dict[str, Any]) -> dict[str, Any]:
+    """What the host is told of an app that is to be looked at."""
+    candidate = trial_listen(app)
+    asked = {key: app[key] for key in ("name", "listen", "slice")}
+    return {**asked, "trial_listen": candidate} if candidate else asked

@@ -4,11 +4,35 @@
 
 from __future__ import annotations
 
-from ..plugin_utils._stepaction import StepAction
+import json
+from typing import Any
+
+from ..plugin_utils._runs import Notes
+from ..plugin_utils._stepaction import StepAction, templated
 
 
 class ActionModule(StepAction):
-    """The step trial."""
+    """The step trial: one call, or, where the load comes from elsewhere, one before it and one after it.
+
+    What is to be loaded, and what came of it, goes through the notes of the run: it is large, and none of a task's
+    output.
+    """
 
     phase = "trial"
     module = "headcount.gunicorn.trial"
+
+    def on_host(
+        self, name: str, run: dict[str, str], gone: list[str], notes: Notes, variables: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Run the module on the host."""
+        host = str(variables["inventory_hostname"])
+        arguments = {key: value for key, value in self._task.args.items() if value is not None}
+        if arguments.pop("loaded", False):
+            arguments["loaded"] = json.dumps(notes.load(host, name)["made"])
+        arguments["address"] = str(templated(self._templar, variables, "ansible_host") or host)
+        result = self.module_result({**arguments, "run": run, "gone": gone}, variables)
+        request = result.pop("load", None)
+        if request is not None:
+            notes.write_load(host, name, {"request": request})
+            result["load"] = {key: request[key] for key in ("from", "candidate", "baseline", "factor")}
+        return result

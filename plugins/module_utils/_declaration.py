@@ -29,6 +29,7 @@ from ._declaration_table import (
     split_listen,
 )
 from ._judge import load_shortfall
+from ._origin import CONTROLLER, HOST, elsewhere, is_tcp, origin, reachable, trial_listen
 
 __all__ = [
     "PROFILE_WAIT_RATIO",
@@ -64,6 +65,7 @@ _SECRET_HEADERS: Final = re.compile(r"(?i)authorization|cookie|token|secret|api-
 _URL_PASSWORD: Final = re.compile(r"://[^/@\s:]*:[^/@\s]+@")
 _PBKDF2_ROUNDS: Final = 50_000
 _SHOWN_HOSTS: Final = 3
+_SHOWN_ORIGINS: Final = 10
 
 # Where a key belongs that was written beside the app's own: p95_ms -> limits.p95_ms.
 _ELSEWHERE: Final[dict[str, str]] = {}
@@ -203,7 +205,35 @@ def fleet_problems(declarations: Sequence[Declaration], inventory_hosts: Iterabl
                 f"headcount_canary: {meant or play[0]}",
             )
         )
+    for declaration in declarations:
+        for index, app in enumerate(declaration.apps):
+            problem = _unknown_origin(declaration.host, index, app, known)
+            if problem is not None:
+                problems.append(problem)
     return problems
+
+
+def _unknown_origin(host: str, index: int, app: Mapping[str, Any], known: set[str]) -> Problem | None:
+    """Why the load of an app cannot come from where it is declared to; None when it can."""
+    name = origin(app)
+    if name in (HOST, CONTROLLER) or (name in known and name != host):
+        return None
+    others = sorted(known - {host})
+    shown = ", ".join(others[:_SHOWN_ORIGINS])
+    more = len(others) - _SHOWN_ORIGINS
+    allowed = f"{HOST}, {CONTROLLER}" + (f", or another host of the inventory: {shown}" if others else "")
+    if name == host:
+        what, fix = f"is {name!r}, the app's own host", f"from: {HOST}"
+    else:
+        what = f"is {name!r}, which is no host of the inventory"
+        fix = f"from: {did_you_mean(name, [HOST, CONTROLLER, *others]) or HOST}"
+    return Problem(
+        host,
+        (_APPS, index, "load", "from"),
+        what,
+        f"{allowed} and {more} more" if more > 0 else allowed,
+        fix,
+    )
 
 
 def render_problems(problems: Sequence[Problem]) -> str:
@@ -422,6 +452,33 @@ def _check_load(app: dict[str, Any], parts: tuple[Part, ...], context: Context) 
             )
 
 
+def _check_origin(app: dict[str, Any], parts: tuple[Part, ...], context: Context) -> None:
+    """A load from elsewhere needs an address that is reached from there, and a port of its own for the candidate."""
+    listen, load = app["listen"], app["load"]
+    if not elsewhere(app):
+        return
+    if not reachable(listen):
+        why = "a loopback" if is_tcp(listen) else "a unix socket"
+        port = listen.rpartition(":")[2] if is_tcp(listen) else "8000"
+        context.add(
+            (*parts, "load", "from"),
+            f"is {load['from']!r} and listen is {listen!r}, {why} that only the host itself reaches",
+            "host, for an app that listens on a loopback or on a unix socket",
+            f'from: host, or listen: "0.0.0.0:{port}"',
+        )
+        return
+    public = split_listen(listen)[1]
+    here = (*parts, "load", "port")
+    if "port" not in load:
+        load["port"] = public + 1
+        if public == 65535:
+            allowed = "with a load from elsewhere, a port that is free on the host"
+            context.add(here, "is missing, and the port of listen + 1 is none", allowed, "port: 65534")
+    elif load["port"] == public:
+        what = f"is {public}, the port of listen, which the live generation has"
+        context.add(here, what, "a port that is free on the host", f"port: {public + 1 if public < 65535 else 65534}")
+
+
 def _check_database(app: dict[str, Any], parts: tuple[Part, ...], context: Context) -> None:
     database = app["database"]
     most, reserved = database["max_connections"], database["reserved"]
@@ -439,6 +496,7 @@ _APP_CHECKS: Final[tuple[tuple[tuple[str, ...], _Check], ...]] = (
     (("settings", "worker_class"), _check_settings),
     (("environment", "secrets"), _check_secrets),
     (("load",), _check_load),
+    (("load", "listen"), _check_origin),
     (("database",), _check_database),
 )
 
@@ -469,6 +527,15 @@ def _check_together(apps: Sequence[tuple[int, dict[str, Any]]], context: Context
                 what = f"is {user!r}, the user of {_APPS}[{users[user]}] too, which could then read its secrets"
                 context.add((*here, "user"), what, "a user of its own for each app", "leave user out")
             users.setdefault(user, index)
+    for index, app in apps:
+        candidate = trial_listen(app)
+        if candidate is None:
+            continue
+        holders = [at for at, address in taken if at != index and _overlap(candidate, address)]
+        if holders:
+            what = f"is {app['load']['port']}, where {_APPS}[{holders[0]}] ({_name_at(apps, holders[0])}) listens"
+            free = _free(candidate, taken).rpartition(":")[2]
+            context.add((_APPS, index, "load", "port"), what, "a port that no app of the host has", f"port: {free}")
     shares = sum(app["share"]["cores"] or 0 for _, app in apps)
     if shares > 4096:
         context.add((_APPS,), f"share out {inline(shares)} cores", "at most 4096 cores in all", "lower share.cores")

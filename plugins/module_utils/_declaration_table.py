@@ -195,6 +195,15 @@ def _listen_unix(text: str) -> str:
     return text
 
 
+def _ip(text: str) -> str:
+    bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    if not _is_ip(bare, 4) and not _is_ip(bare, 6):
+        raise Invalid()
+    if ipaddress.ip_address(bare).is_unspecified:
+        raise Invalid("it stands for all addresses")
+    return bare
+
+
 def _is_ip(text: str, version: int) -> bool:
     try:
         if version == 4:
@@ -599,6 +608,37 @@ APP_FIELDS: Final[tuple[Field, ...]] = (
                 default_help="a share of the capacity that was weighed",
             ),
             Field("seconds", "number", "How long.", 30.0, 30, "seconds", minimum=1, maximum=3600),
+            Field(
+                "from",
+                "str",
+                "Where the load comes from; from another machine it needs a `listen` that is reached from there.",
+                ABSENT,
+                "loadgen1",
+                default_help="host",
+                allowed="host, controller, or the name of another host of the inventory",
+                check=_host_name,
+            ),
+            Field(
+                "port",
+                "int",
+                "With a load from elsewhere: the port at which the candidate listens while it is tried, and no longer.",
+                ABSENT,
+                8001,
+                default_help="the port of `listen` + 1",
+                minimum=1,
+                maximum=65535,
+                allowed="a port from 1 to 65535",
+            ),
+            Field(
+                "address",
+                "str",
+                "With a load from elsewhere: the address of the app's host, as the load host reaches it.",
+                ABSENT,
+                "10.0.0.11",
+                default_help="the address of `listen` where it names one, else ansible_host",
+                allowed="an IP address of the app's host",
+                check=_ip,
+            ),
             Field(
                 "warmup_requests",
                 "int",

@@ -15,7 +15,10 @@ import socket
 import sys
 from typing import Any, Callable
 
-from . import _boot
+from . import (
+    _boot,
+    _sampler,  # noqa: F401 - a unit of the host runs it, so that it has to be among own_sources()
+)
 from . import _generations as generations
 from . import _ledger as ledger
 from ._files import make_directory, replace_link, write_file

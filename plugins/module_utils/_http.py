@@ -12,6 +12,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from ._procfs import port_holders
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -49,7 +51,10 @@ def local_address(listen: str) -> str | tuple[str, int]:
 
 
 def address_taken(listen: str | None) -> str | None:
-    """Why nothing new could listen on `listen` of this host: another process does. None when it is free."""
+    """Why nothing new could listen on `listen` of this host: another process does. None when it is free.
+
+    Who listens on a port is named where /proc tells it.
+    """
     if not listen:
         return None
     address = local_address(listen)
@@ -69,7 +74,9 @@ def address_taken(listen: str | None) -> str | None:
             probe.bind((host, int(address[1])))
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
-                return f"listen address {listen} is taken by another process"
+                holders = port_holders(int(address[1]))
+                words = f": {', '.join(holders[:3])}" if holders else ""
+                return f"listen address {listen} is taken by another process{words}"
             return f"listen address {listen} cannot be taken: {error.strerror}"
     return None
 

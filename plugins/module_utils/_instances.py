@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 import time
@@ -11,15 +12,16 @@ from dataclasses import dataclass, field
 from typing import Any, Callable
 
 from . import _generations as generations
-from ._files import make_directory, write_file
+from ._files import make_directory, read_json, remove_file, write_file, write_json
 from ._http import address_taken, get, local_address, unhealthy
 from ._memory import count_restarts
-from ._paths import Layout
+from ._paths import TOOL, Layout
 from ._procfs import children
 from ._systemd import Systemd, SystemdError, UnitState, first_cause
 from ._unitgroups import unit_memory, unit_pids
 
 POLL_SECONDS = 0.1
+FREE_PORT = "free it, or declare another `load.port`"
 
 
 class StepFailed(Exception):
@@ -63,7 +65,16 @@ class Instances:
         self.systemd.stop(*services)
 
     def forget_candidates(self) -> None:
-        """Candidates that ended badly are failed units until systemd forgets them, also when their files are gone."""
+        """Candidates that ended badly are failed units until systemd forgets them, also when their files are gone.
+
+        What opened a port for one of them (its drop-in) and what watched it go with it.
+        """
+        self.end_watch()
+        drop_ins = glob.glob(self.layout.runtime_drop_in(self.layout.candidate_glob))
+        for path in drop_ins:
+            shutil.rmtree(path, ignore_errors=True)
+        if drop_ins:
+            self.systemd.reload()
         self.systemd.reset_failed(*self.systemd.loaded(self.layout.candidate_glob))
 
     def running(self) -> dict[int, str]:
@@ -73,19 +84,25 @@ class Instances:
     def _running(self, pattern: str) -> list[str]:
         return [unit for unit, state in self.systemd.matching(pattern).items() if not state.gone]
 
-    def start_candidate(self, number: int, health: dict[str, Any], arguments: str | None = None) -> float:
+    def start_candidate(
+        self, number: int, health: dict[str, Any], arguments: str | None = None, listen: str | None = None
+    ) -> float:
         """Start generation `number` beside the live one, without users; returns the seconds until it answered.
 
         `arguments` are given to Gunicorn through GUNICORN_CMD_ARGS, for a candidate that differs from its plan.
+        `listen` ("address:port") is opened beside its private socket until stop_candidate(); StepFailed, naming who
+        is in the way, when it is taken.
         """
         service, socket = self.layout.trial_service_unit(number), self.layout.trial_socket_unit(number)
-        drop_in = self.layout.runtime_drop_in(service)
-        shutil.rmtree(drop_in, ignore_errors=True)
+        for unit in (service, socket):
+            shutil.rmtree(self.layout.runtime_drop_in(unit), ignore_errors=True)
         if arguments:
-            make_directory(drop_in)
-            write_file(
-                os.path.join(drop_in, "arguments.conf"), f'[Service]\nEnvironment="GUNICORN_CMD_ARGS={arguments}"\n'
-            )
+            self._drop_in(service, "arguments.conf", f'[Service]\nEnvironment="GUNICORN_CMD_ARGS={arguments}"\n')
+        if listen:
+            taken = address_taken(listen)
+            if taken:
+                raise StepFailed("trial", f"{taken}; the candidate needs it while it is tried: {FREE_PORT}")
+            self._drop_in(socket, "listen.conf", f"[Socket]\nListenStream={listen}\n")
         self.systemd.reload()
         self.systemd.reset_failed(service, socket)
         begin = self.clock()
@@ -98,10 +115,61 @@ class Instances:
         service, socket = self.layout.trial_service_unit(number), self.layout.trial_socket_unit(number)
         self.put_away(socket, service)
         self.systemd.reset_failed(service, socket)
-        drop_in = self.layout.runtime_drop_in(service)
-        if os.path.isdir(drop_in):
-            shutil.rmtree(drop_in, ignore_errors=True)
+        self.end_watch()
+        drop_ins = [path for path in map(self.layout.runtime_drop_in, (service, socket)) if os.path.isdir(path)]
+        for path in drop_ins:
+            shutil.rmtree(path, ignore_errors=True)
+        if drop_ins:
             self.systemd.reload()
+
+    def _drop_in(self, unit: str, name: str, text: str) -> None:
+        directory = self.layout.runtime_drop_in(unit)
+        make_directory(directory)
+        write_file(os.path.join(directory, name), text)
+
+    def begin_watch(self, number: int, request: dict[str, Any], python: str, seconds: float) -> None:
+        """Sample memory until end_sampling(), and end candidate `number` after `seconds` whatever happens to the run.
+
+        `request` is the sampler's (_sampler.main). Both are systemd's: they outlive the module that begins them.
+        """
+        self._stop_watch()
+        write_json(self.layout.sampler_request, request, 0o600)
+        remove_file(self.layout.sampler_result)
+        limit = f"RuntimeMaxSec={seconds:.0f}"
+        stop = ["systemctl", "stop", self.layout.trial_socket_unit(number), self.layout.trial_service_unit(number)]
+        self.systemd.run_transient(
+            self.layout.deadline_unit.replace(".timer", ".service"), stop, [], f"--on-active={seconds:.0f}"
+        )
+        code = (
+            f'import sys; sys.path.insert(0, "/{TOOL}/current"); '
+            "from headcount._sampler import main; sys.exit(main(sys.argv[1], sys.argv[2]))"
+        )
+        files = [self.layout.sampler_request, self.layout.sampler_result]
+        self.systemd.run_transient(
+            self.layout.sampler_unit,
+            [python, "-I", "-c", code, *files],
+            # mixed: a systemctl that it has just asked must not be ended with it, or its last look finds nothing
+            ["Type=exec", "KillMode=mixed", "TimeoutStopSec=30", limit],
+        )
+
+    def end_sampling(self) -> dict[str, Any]:
+        """End the sampler and return what it found; empty when it found nothing."""
+        self._stop_watch()
+        found = read_json(self.layout.sampler_result)
+        return found if isinstance(found, dict) else {}
+
+    def end_watch(self) -> None:
+        """End what watched a candidate that was loaded from elsewhere, and forget it. Where there is none: nothing."""
+        files = (self.layout.sampler_request, self.layout.sampler_result, self.layout.trial_state)
+        if not any(map(os.path.exists, files)):
+            return
+        self._stop_watch()
+        for path in files:
+            remove_file(path)
+
+    def _stop_watch(self) -> None:
+        for unit in (self.layout.deadline_unit, self.layout.sampler_unit):
+            self.systemd.stop(*self._running(unit))
 
     def wait_ready(self, service: str, socket_path: str, health: dict[str, Any], begin: float) -> float:
         """Wait until the instance answers its health check; returns how many seconds that took.

@@ -5,11 +5,14 @@ apart."""
 
 from __future__ import annotations
 
+import base64
+import json
 import math
 import shutil
 import tempfile
+import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from . import _h2load as h2
@@ -17,6 +20,8 @@ from ._judge import RETRY_FACTOR, Samples, Verdict, combine, needs_retry
 from ._memory import MemoryEvidence
 
 WARMUP_PER_WORKER = 100
+MOST_DERIVED = 200.0
+"""Requests a second of one arm that are never exceeded where no rate is declared."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,33 @@ class TrialLoad:
     warmup: Mapping[str, Any] = field(default_factory=dict)
     notes: Sequence[str] = ()
 
+    def pack(self) -> str:
+        """Everything, the samples too, as short text that goes from one machine to another; the inverse of unpack()."""
+        arms = {"candidate": self.candidate, "baseline": self.baseline}
+        plain = {
+            **{name: getattr(self, name) for name in ("cost_cpu_seconds", "cost_core_share", "swapped")},
+            **{name: arm.to_dict() if arm is not None else None for name, arm in arms.items()},
+            "rate": asdict(self.rate),
+            "warmup": dict(self.warmup),
+            "notes": list(self.notes),
+        }
+        text = json.dumps(plain, separators=(",", ":"), allow_nan=False)
+        return base64.b64encode(zlib.compress(text.encode(), 6)).decode()
+
+    @classmethod
+    def unpack(cls, text: str) -> TrialLoad:
+        """From pack(). ValueError when it is something else."""
+        try:
+            plain = json.loads(zlib.decompress(base64.b64decode(text, validate=True)))
+            arms = {name: plain.pop(name) for name in ("candidate", "baseline")}
+            return cls(
+                candidate=Samples.from_dict(arms["candidate"]),
+                baseline=Samples.from_dict(arms["baseline"]) if arms["baseline"] is not None else None,
+                **{**plain, "rate": DerivedRate(**plain["rate"])},
+            )
+        except (zlib.error, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"not what came of a load: {error}") from error
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data for the evidence, without the samples themselves."""
         return {
@@ -56,7 +88,7 @@ class TrialLoad:
 
 
 def derive_rate(
-    capacity_rps: float, *, arms: int = 2, utilisation: float = 0.5, least: float = 1.0, most: float = 200.0
+    capacity_rps: float, *, arms: int = 2, utilisation: float = 0.5, least: float = 1.0, most: float = MOST_DERIVED
 ) -> DerivedRate:
     """The rate of one arm where none is declared: `utilisation` of the weighed capacity, shared by the arms.
 
@@ -88,6 +120,22 @@ def choose_rate(load: Mapping[str, Any], capacity_rps: float | None, arms: int) 
     if capacity_rps is None:
         raise h2.LoadError("no load.rate is declared and no capacity was weighed: declare load.rate")
     return derive_rate(capacity_rps, arms=arms)
+
+
+def files_needed(load: Mapping[str, Any], timeout_seconds: float = 10.0) -> int:
+    """Open files that the busiest h2load process of a trial may need, its retry included.
+
+    Where no rate is declared, it is counted with the most that is ever derived.
+    """
+    rate = MOST_DERIVED if load.get("rate") is None else float(load["rate"])
+    paths = [h2.PathLoad.from_dict(entry) for entry in load["paths"]]
+    lanes = h2.plan_lanes(paths, rate, min(float(load["seconds"]) * RETRY_FACTOR, h2.MAX_REQUESTS / rate))
+    return h2.nofile_needed(lanes, timeout_seconds)
+
+
+def longest_seconds(load: Mapping[str, Any], timeout_seconds: float = 10.0, warmup_max_seconds: float = 30.0) -> float:
+    """Seconds that one run of the load can take at most, warm-up and time-outs included; the retry is the longest."""
+    return warmup_max_seconds + float(load["seconds"]) * RETRY_FACTOR + 2 * (timeout_seconds + h2.GRACE_S)
 
 
 def warmup_requests(load: Mapping[str, Any], workers: int) -> int:

@@ -76,7 +76,7 @@ def stale_reason(lease: dict[str, Any], this_boot: str, now: float, gone: frozen
     expires = float(lease.get("expires", 0.0))
     if now > expires:
         return f"it expired {now - expires:.0f} s ago"
-    if expires - now > 2 * LEASE_SECONDS:
+    if expires - now > 2 * max(LEASE_SECONDS, float(lease.get("seconds") or 0.0)):
         return "it lies in the future: the host's clock went back"
     return None
 
@@ -87,6 +87,8 @@ class AppLock:
 
     layout: Layout
     clock: Callable[[], float] = time.time
+    seconds: float = LEASE_SECONDS
+    """How long the lease lasts that is written next; longer where something of the run goes on between two steps."""
 
     def lease(self) -> dict[str, Any] | None:
         """The lease as written, stale or not; None when no run is between its steps."""
@@ -189,7 +191,8 @@ class AppLock:
                 "run": run.to_dict(),
                 "step": step,
                 "boot": boot_id(self.layout.root),
-                "expires": self.clock() + LEASE_SECONDS,
+                "seconds": self.seconds,
+                "expires": self.clock() + self.seconds,
             },
             0o600,
         )

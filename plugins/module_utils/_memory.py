@@ -216,8 +216,12 @@ class MemorySampler:
 
     def mark_warm(self) -> None:
         """Notes the present PSS of all processes as the level after the warm-up."""
+        self._settled_pss = self.level()
+
+    def level(self) -> float | None:
+        """The present PSS of all processes in MiB; None when none can be read."""
         found = [memory.pss_mib for pid in self.pids_fn() if (memory := self.reader(pid)) is not None]
-        self._settled_pss = round(sum(found), 3) if found else None
+        return round(sum(found), 3) if found else None
 
     def evidence(self) -> MemoryEvidence:
         """What the window showed. The peak is the cgroup's where it tells one, else the sum of PSS with spikes."""

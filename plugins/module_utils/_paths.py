@@ -84,6 +84,31 @@ class Layout:
         return os.path.join(self.runtime, f"trial-{number}.sock")
 
     @property
+    def trial_state(self) -> str:
+        """What a trial keeps between its steps while its load comes from another machine; root only."""
+        return os.path.join(self.runtime, "trial.json")
+
+    @property
+    def sampler_request(self) -> str:
+        """What the sampler of such a trial is to look at."""
+        return os.path.join(self.runtime, "sampler.json")
+
+    @property
+    def sampler_result(self) -> str:
+        """What it found."""
+        return os.path.join(self.runtime, "sampled.json")
+
+    @property
+    def sampler_unit(self) -> str:
+        """Reads the memory of candidate and live generation while the load of a trial comes from elsewhere."""
+        return f"headcount-sampler-{self.app}.service"
+
+    @property
+    def deadline_unit(self) -> str:
+        """Stops the candidate of such a trial, should nobody come back for it."""
+        return f"headcount-deadline-{self.app}.timer"
+
+    @property
     def units(self) -> str:
         return self._at(UNITS)
 

@@ -8,6 +8,7 @@ missing or unreadable is ``None``, never an exception: what a host does not tell
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import Iterable
 
@@ -132,3 +133,33 @@ def process_cpu_seconds(pids: Iterable[int], root: str = "/", ticks: int | None 
         fields = text.rpartition(")")[2].split()  # the command name may hold spaces and parentheses
         total += sum(int(field) for field in fields[11:15])
     return total / per_second
+
+
+def port_holders(port: int, root: str = "/") -> list[str]:
+    """Who listens on a TCP port of this host, as "name (pid N)", sorted by process id; empty where nobody can tell.
+
+    systemd holds the sockets of all its units: it is named only where no other process has the socket.
+    """
+    sockets: set[str] = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for line in (read_text(root, table) or "").splitlines()[1:]:
+            fields = line.split()
+            if len(fields) > 9 and fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port:
+                sockets.add(f"socket:[{fields[9]}]")
+    found: dict[int, str] = {}
+    proc = under(root, "/proc")
+    for pid in [name for name in os.listdir(proc) if name.isdigit()] if sockets else []:
+        folder = os.path.join(proc, pid, "fd")
+        with contextlib.suppress(OSError):
+            if any(_link(os.path.join(folder, name)) in sockets for name in os.listdir(folder)):
+                name = read_text(root, f"/proc/{pid}/comm") or "a process"
+                found[int(pid)] = f"{name} (pid {pid})"
+    others = [words for pid, words in sorted(found.items()) if pid != 1]
+    return others or list(found.values())
+
+
+def _link(path: str) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:
+        return ""

@@ -19,10 +19,11 @@ from ._systemd import ABSENT, Systemd, UnitState
 
 
 def app_state(app: dict[str, Any], root: str = "/", systemd: Systemd | None = None) -> dict[str, Any]:
-    """State of one app. `app` needs `name`; `listen` is looked at when nothing of the app is live yet.
+    """State of one app. `app` needs `name`; `listen` is looked at when nothing of the app is live yet, `trial_listen`
+    (where its candidate will listen beside its private socket) unless a candidate runs.
 
     Returns {live: {generation, release, digest, source_id, settings, ...} or None, intact, problems, healthy,
-    health_detail, leftovers, lease, generations, measured, port_taken}.
+    health_detail, leftovers, lease, generations, measured, port_taken, trial_port_taken}.
     """
     layout = Layout(app["name"], root)
     systemd = systemd or Systemd()
@@ -39,12 +40,16 @@ def app_state(app: dict[str, Any], root: str = "/", systemd: Systemd | None = No
         "generations": [one.to_dict() for one in known],
         "measured": None,
         "port_taken": None,
+        "trial_port_taken": None,
         "last_failure": _last_failure(layout),
     }
     units: dict[str, UnitState] = {}
     if os.path.isdir(layout.home):
         units = systemd.matching(*_units(layout, number))
         state["leftovers"] = _leftovers(layout, units, number, known)
+    candidate = app.get("trial_listen")
+    if candidate and all(units[unit].gone for unit in layout.candidates(units)):
+        state["trial_port_taken"] = address_taken(candidate)
     if number is None:
         state["port_taken"] = address_taken(app.get("listen"))
         return state

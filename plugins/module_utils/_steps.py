@@ -23,15 +23,16 @@ from ._files import make_directory, read_json, write_file, write_json
 from ._h2load import LoadError
 from ._http import get, unhealthy
 from ._instances import Instances, StepFailed
-from ._judge import decide
+from ._judge import Verdict, decide
 from ._lock import AppLock, Run
+from ._origin import elsewhere, origin
 from ._paths import Layout, installed_apps
 from ._planner import Mismatch, PlanError, plan_host, profile_mismatch
 from ._plantypes import Measured, Policy
 from ._releasefiles import ReleaseError
 from ._releases import distributions, install, remove
 from ._systemd import Systemd, SystemdError
-from ._trial import Arm, missing_tool, try_candidate
+from ._trial import Arm, arm, missing_tool, try_candidate
 from ._units import environment_file, render
 from ._users import UserError, ensure_user
 from ._weigh import NotMeasured, Unit, weigh
@@ -140,7 +141,7 @@ class AppOnHost:
         before = ledger.last_live(ledger.read(self.layout.ledger))
         if (status == "good" and before == number) or not generations.record(self.layout, number):
             return []
-        if not self._answers(number):
+        if not self.answers(number):
             return []
         if before != number:
             self.log(
@@ -292,7 +293,7 @@ class AppOnHost:
             app, plan = record["app"], record["plan"]
             live = generations.live(self.layout)
             begin = self.clock()
-            baseline = self._arm(live, trial=False, begin=begin) if live is not None and self._answers(live) else None
+            baseline = self._arm(live, trial=False, begin=begin) if live is not None and self.answers(live) else None
             try:
                 boot = self.instances.start_candidate(number, app["health"])
                 verdict, evidence = try_candidate(
@@ -307,14 +308,20 @@ class AppOnHost:
                 raise StepFailed("trial", str(error)) from error
             finally:
                 self.instances.stop_candidate(number)
+            if elsewhere(app):
+                evidence["notes"].append(f"load.from is {origin(app)}, which this host cannot ask by itself")
             evidence.update(boot_seconds=round(boot, 2), against=live if baseline is not None else None)
-            write_json(os.path.join(self.layout.generation(number), generations.EVIDENCE), evidence)
-            if decide(verdict, app["on_inconclusive"]) != "promote":
-                words = "" if verdict.outcome == "fail" else "inconclusive, so what is live stays: "
-                raise StepFailed("trial", f"{words}{verdict.cause}", evidence)
+            return self.ruled(number, app, verdict, evidence)
+
+    def ruled(self, number: int, app: dict[str, Any], verdict: Verdict, evidence: dict[str, Any]) -> dict[str, Any]:
+        """Keep the evidence of generation `number`. {verdict, evidence} when it may go live, else StepFailed."""
+        write_json(os.path.join(self.layout.generation(number), generations.EVIDENCE), evidence)
+        if decide(verdict, app["on_inconclusive"]) != "promote":
+            words = "" if verdict.outcome == "fail" else "inconclusive, so what is live stays: "
+            raise StepFailed("trial", f"{words}{verdict.cause}", evidence)
         return {"verdict": verdict.to_dict(), "evidence": evidence}
 
-    def _answers(self, number: int) -> bool:
+    def answers(self, number: int) -> bool:
         """Whether generation `number` can be a baseline: it runs and its private socket answers."""
         health = self.record(number)["app"]["health"]
         answer = get(self.layout.private_socket(number), health["path"], float(health["timeout_seconds"]))
@@ -322,13 +329,12 @@ class AppOnHost:
 
     def _arm(self, number: int, trial: bool, begin: float) -> Arm:
         unit = self.layout.trial_service_unit(number) if trial else self.layout.service_unit(number)
-        plan = self.record(number)["plan"]
-        return Arm(
-            socket=self.layout.trial_socket(number) if trial else self.layout.private_socket(number),
-            state=lambda: self.systemd.state(unit),
-            journal=lambda: self.systemd.journal(unit, begin, lines=2000),
-            memory_max_mib=float(plan["settings"]["memory_max_mib"]["value"]),
-        )
+        socket = self.layout.trial_socket(number) if trial else self.layout.private_socket(number)
+        return arm(self.systemd, unit, socket, self.memory_max(number), begin)
+
+    def memory_max(self, number: int) -> float:
+        """MemoryMax of generation `number` in MiB."""
+        return float(self.record(number)["plan"]["settings"]["memory_max_mib"]["value"])
 
     # -- promote ------------------------------------------------------------------------------------------------------
 
@@ -516,6 +522,7 @@ class AppOnHost:
         """Take the app off this host: instances, units, releases, generations. The ledger stays. {removed: True}."""
         with self.lock.alone(self.run, "remove", self.gone):
             self.instances.take_down()
+            self.instances.forget_candidates()
             for number in generations.numbers(self.layout):
                 generations.remove(self.layout, number)
             shutil.rmtree(self.layout.home, ignore_errors=True)

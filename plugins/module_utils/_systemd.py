@@ -136,6 +136,18 @@ class Systemd:
         """Queue the start of units and return at once: whether they come up is seen by asking them."""
         self._must("start", "--no-block", *units)
 
+    def run_transient(self, unit: str, command: Sequence[str], properties: Sequence[str], *options: str) -> None:
+        """Start `command` as a unit without files (systemd-run); it is forgotten as soon as it has ended.
+
+        `properties`: "RuntimeMaxSec=60" and the like; `options`: others of systemd-run. SystemdError when refused.
+        """
+        settings = [f"--property={setting}" for setting in properties]
+        words = ["systemd-run", "--quiet", "--collect", "--no-ask-password", f"--unit={unit}", *settings, *options]
+        done = self.runner([*words, "--", *command], 30.0)
+        if done.status:
+            said = (done.err or done.out).strip().splitlines()
+            raise SystemdError(f"systemd-run --unit={unit} failed: {said[0] if said else f'status {done.status}'}")
+
     def stop(self, *units: str, timeout_seconds: float = 120.0) -> None:
         """Stop units and wait until they have stopped (a draining instance takes its graceful timeout)."""
         if units:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import dataclass, replace
 from typing import Any, Callable
 
@@ -14,10 +15,13 @@ from ._histogram import Histogram, digest
 from ._judge import Policy, Samples, Verdict, judge
 from ._load import Attempt, TrialLoad, run_trial_load, with_retry
 from ._memory import MemoryEvidence, MemorySampler
-from ._systemd import UnitState
+from ._origin import HOST
+from ._systemd import Systemd, UnitState
 from ._unitgroups import unit_memory, unit_pids
 from ._units import MAX_BLOCKING_SECONDS
 from ._weigh import Unit
+
+INSTALLS = ", or let Headcount do it with headcount_install_packages: true"
 
 CROWDED_SHARE = 0.8
 """Above this share of the host's cores, loading both generations would measure their fight for the CPU."""
@@ -90,7 +94,6 @@ def try_candidate(
     if why_alone is not None:
         notes.append(why_alone)
         baseline = None
-    policy = Policy(comparisons=comparisons, on_inconclusive=app["on_inconclusive"])
 
     def attempt(swap: bool, factor: float) -> Attempt:
         sampler = MemorySampler(candidate.pids, candidate.cgroup, journal_fn=candidate.journal)
@@ -114,27 +117,47 @@ def try_candidate(
             finally:
                 if beside is not None:
                     beside.stop()
-        memory = sampler.evidence()
-        beside_memory = beside.evidence() if beside is not None else None
-        verdict = judge(load.candidate, load.baseline, app["limits"], memory, policy, baseline_memory=beside_memory)
-        return Attempt(load, memory, verdict, beside_memory)
+        return judged(app, load, sampler.evidence(), beside.evidence() if beside is not None else None, comparisons)
 
     verdict, attempts = with_retry(attempt)
+    return conclude(app, verdict, attempts[-1], candidate.journal(), notes)
+
+
+def judged(
+    app: dict[str, Any],
+    load: TrialLoad,
+    memory: MemoryEvidence | None,
+    beside: MemoryEvidence | None,
+    comparisons: int = 1,
+) -> Attempt:
+    """One run of the load with its verdict. `memory` is the candidate's, `beside` the live generation's."""
+    policy = Policy(comparisons=comparisons, on_inconclusive=app["on_inconclusive"])
+    verdict = judge(load.candidate, load.baseline, app["limits"], memory, policy, baseline_memory=beside)
+    return Attempt(load, memory, verdict, beside)
+
+
+def conclude(
+    app: dict[str, Any], verdict: Verdict, last: Attempt, journal: list[str], notes: list[str], source: str = HOST
+) -> tuple[Verdict, dict[str, Any]]:
+    """The verdict with the code that blocked the hub named in its cause, and the evidence.
+
+    `journal`: what the candidate logged; `source`: where the load came from, as `load.from` says it.
+    """
+    notes = list(notes)
     package = app["entry_point"].partition(":")[0].partition(".")[0]
-    blocked = parse_reports("\n".join(candidate.journal()), MAX_BLOCKING_SECONDS, (package,))
+    blocked = parse_reports("\n".join(journal), MAX_BLOCKING_SECONDS, (package,))
     if blocked:
         notes += [line.text() for line in blocked]
         if verdict.outcome != "pass":
             verdict = replace(verdict, cause=f"{verdict.cause}; {blocked[0].text()}")
-    last = attempts[-1]
-    return verdict, evidence(verdict, last, notes)
+    return verdict, evidence(verdict, last, notes, source)
 
 
-def evidence(verdict: Verdict, last: Attempt, notes: list[str]) -> dict[str, Any]:
+def evidence(verdict: Verdict, last: Attempt, notes: list[str], source: str = HOST) -> dict[str, Any]:
     """What is kept of a trial: the verdict, how the load was run, memory, and a compact histogram of each arm."""
     return {
         "verdict": verdict.to_dict(),
-        "load": last.load.to_dict(),
+        "load": {"from": source, **last.load.to_dict()},
         "memory": last.memory.to_dict() if last.memory else None,
         "live_memory": last.baseline_memory.to_dict() if last.baseline_memory else None,
         "candidate": arm_evidence(last.load.candidate),
@@ -165,13 +188,22 @@ def arm_evidence(samples: Samples) -> dict[str, Any]:
     }
 
 
-def missing_tool(search: str | None = None) -> str | None:
-    """Why a trial cannot be run on this host, with the fix; None when it can."""
-    path = search if search is not None else os.environ.get("PATH", "/usr/bin:/bin")
-    for directory in path.split(os.pathsep):
-        if os.access(os.path.join(directory, "h2load"), os.X_OK):
-            return None
+def missing_tool(search: str | None = None, where: str = "this host", fix: str = INSTALLS) -> str | None:
+    """Why no load can be made here, with the fix; None when it can. `where` names this machine."""
+    if shutil.which("h2load", path=search if search is not None else os.environ.get("PATH", "/usr/bin:/bin")):
+        return None
     return (
-        "h2load is not on this host, so that no trial can be run: install the package nghttp2-client (Debian, Ubuntu) "
-        "or nghttp2 (Fedora, RHEL), or let Headcount do it with headcount_install_packages: true"
+        f"h2load is not on {where}, so that no trial can be run: install the package nghttp2-client (Debian, Ubuntu) "
+        f"or nghttp2 (Fedora, RHEL){fix}"
+    )
+
+
+def arm(systemd: Systemd, unit: str, socket: str, memory_max_mib: float, begin: float, root: str = "/") -> Arm:
+    """The arm of a unit that runs on this host; `begin` (epoch seconds) is where its log of the trial begins."""
+    return Arm(
+        socket=socket,
+        state=lambda: systemd.state(unit),
+        journal=lambda: systemd.journal(unit, begin, lines=2000),
+        memory_max_mib=memory_max_mib,
+        root=root,
     )

@@ -16,6 +16,8 @@ author:
 description:
   - Starts the finished generation on a private socket, without user traffic, and loads it and the live generation
     at the same time.
+  - Where C(load.from) of the app names another machine, one call begins the trial (the candidate gets a TCP port) and
+    returns which load it wants; M(headcount.gunicorn.load) makes it there; one more call, with O(loaded), judges.
   - Succeeds only when the verdict is pass (or inconclusive where the app says that this may be promoted). Otherwise
     the candidate is stopped and kept as the bad one, the ledger says why, and the module fails with the first
     cause.
@@ -37,6 +39,13 @@ options:
     description: Number of the generation, as M(headcount.gunicorn.stage) returned it.
     type: int
     required: true
+  address:
+    description: Where the host is reached by a load from elsewhere. The action fills it in, with C(ansible_host).
+    type: str
+    default: ""
+  loaded:
+    description: What came of the load that was made elsewhere. In a task, V(true); the action fills in the rest.
+    type: str
 requirements:
   - Python 3.9 or later and systemd on the host
 """
@@ -50,6 +59,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+load:
+  description: The load that is to be made elsewhere now, before this module is called once more. No verdict yet.
+  type: dict
+  returned: when C(load.from) of the app names another machine
 verdict:
   description: Outcome, cause and every check with value, limit, bounds and sentence.
   type: dict
@@ -74,6 +87,7 @@ busy:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils._trialaway import try_from
 from ..module_utils._wiring import RUN_OPTIONS, app_on_host, finish
 
 
@@ -83,6 +97,8 @@ def main() -> None:
         argument_spec={
             "name": {"type": "str", "required": True},
             "generation": {"type": "int", "required": True},
+            "address": {"type": "str", "default": ""},
+            "loaded": {"type": "str", "no_log": True},
             **RUN_OPTIONS,
         },
         supports_check_mode=True,
@@ -91,7 +107,8 @@ def main() -> None:
     if module.check_mode:
         module.exit_json(changed=False, skipped=True, msg="not done in check mode")
     app = app_on_host(module, name)
-    finish(module, name, lambda: app.trial(module.params["generation"]))
+    number, address, loaded = (module.params[key] for key in ("generation", "address", "loaded"))
+    finish(module, name, lambda: try_from(app, number, address, loaded))
 
 
 if __name__ == "__main__":

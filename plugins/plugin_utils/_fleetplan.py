@@ -6,13 +6,17 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import Any, Callable, Iterable, Mapping
+from typing import Any, Callable, Iterable, Mapping, Sequence
 
 from ..module_utils._declaration import (
     Declaration,
     fleet_counts,
     secrets_digest,
 )
+from ..module_utils._h2load import LoadError
+from ..module_utils._load import files_needed
+from ..module_utils._loadhost import h2load_package
+from ..module_utils._origin import elsewhere, origin
 from ..module_utils._planner import plan_host
 from ..module_utils._plantypes import Policy
 from . import _builds as builds
@@ -45,6 +49,7 @@ class FleetPlan:
     mode: str = "rollout"
     hooks: dict[str, dict[str, str | None]] = field(default_factory=dict)
     builds: dict[str, list[builds.Request]] = field(default_factory=dict)
+    load_hosts: list[dict[str, Any]] = field(default_factory=list)
 
     def to_result(self) -> dict[str, Any]:
         """What later plays need to know, and no more: it becomes a variable of every host."""
@@ -61,6 +66,7 @@ class FleetPlan:
             "failed_hosts": {host.host: host.cause for host in self.hosts if host.status == FAILED},
             "packages": {host.host: missing_packages(host.facts) for host in self.hosts if host.pending},
             "hooks": {host.host: self.hooks.get(host.host, {}) for host in self.hosts if host.pending},
+            "load_hosts": self.load_hosts,
             "settings": self.settings,
             "mode": self.mode,
         }
@@ -68,9 +74,29 @@ class FleetPlan:
 
 def missing_packages(facts: Mapping[str, Any]) -> list[str]:
     """Packages of the host's distribution that a rollout needs and that are not there."""
-    debian = (facts.get("os") or {}).get("id") in ("debian", "ubuntu", "raspbian", "linuxmint")
-    needed = {"h2load": "nghttp2-client" if debian else "nghttp2", "psutil": "python3-psutil"}
+    package = h2load_package(str((facts.get("os") or {}).get("id") or ""))
+    needed = {"h2load": package, "psutil": "python3-psutil"}
     return [package for fact, package in needed.items() if not facts.get(fact)]
+
+
+def load_hosts(hosts: Sequence[HostPlan], declared: Mapping[str, Declaration]) -> list[dict[str, Any]]:
+    """Where the load of the coming trials is made, other than on the apps' own hosts: [{name, files}], by name.
+
+    `files`: open files that one process of the load may need there. A load that cannot be as declared counts for none
+    here; its trial says why.
+    """
+    found: dict[str, int] = {}
+    for host in hosts:
+        for app in declared[host.host].apps:
+            planned = host.apps.get(app["name"])
+            if planned is None or planned.action != planning.DEPLOY or not elsewhere(app):
+                continue
+            try:
+                files = files_needed(app["load"])
+            except LoadError:
+                files = 0
+            found[origin(app)] = max(files, found.get(origin(app), 0))
+    return [{"name": name, "files": files} for name, files in sorted(found.items())]
 
 
 class FleetPlanner:
@@ -331,6 +357,7 @@ class FleetPlanner:
                 first.variables["headcount_rollout_batches"],
             )
             fleet.order, fleet.batches = ready.order, ready.sizes
+            fleet.load_hosts = load_hosts([host for host in hosts if host.pending], declared)
             fleet.hooks = {name: self._hooks(declared[name]) for name in pending}
         return fleet
 

@@ -190,6 +190,7 @@ def plan_for(
             circumstances.retune,
             _unset(state, retune_at_boot),
         )
+        decision = planning.with_free_port(decision, state)
         planned.action, planned.reasons, planned.notes = decision.action, decision.reasons, decision.notes
         if decision.action == planning.DEPLOY and not planned.planning:
             planned.planning, planned.plan = inputs.plan(name, settled.facts)

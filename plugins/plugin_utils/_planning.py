@@ -13,6 +13,7 @@ from typing import Any, Final, Iterable, Mapping, Sequence
 
 from ..module_utils._declaration import public_digest
 from ..module_utils._hardware import fact_parts, number, part_digest
+from ..module_utils._instances import FREE_PORT
 
 NOTHING: Final = "none"
 DEPLOY: Final = "deploy"
@@ -147,6 +148,14 @@ def decide(
     if settings and not retune:
         return Decision(HEAL, [settings], notes)
     return Decision(NOTHING, notes=notes)
+
+
+def with_free_port(decision: Decision, state: Mapping[str, Any]) -> Decision:
+    """The decision, unless a deployment would find the port taken at which its candidate is loaded from elsewhere."""
+    taken = state.get("trial_port_taken")
+    if decision.action != DEPLOY or not taken:
+        return decision
+    return Decision(REFUSE, [f"{taken}; the candidate needs it while it is tried: {FREE_PORT}"], decision.notes)
 
 
 def _first(items: Sequence[str]) -> str:

@@ -159,6 +159,14 @@ class Notes:
         """{host: what it was asked to build}."""
         return {unquote(path.stem): self._read(path) for path in sorted((self.path / "builds").glob("*.json"))}
 
+    def write_load(self, host: str, app: str, load: Mapping[str, Any]) -> None:
+        """Keep the load that a trial wants from elsewhere (`request`), and what came of it (`made`)."""
+        write_json(self.path / "load" / _file(host) / f"{_file(app)}.json", load)
+
+    def load(self, host: str, app: str) -> dict[str, Any]:
+        """The load that was kept. RunError when the trial wants none."""
+        return self._read(self.path / "load" / _file(host) / f"{_file(app)}.json")
+
     def outcome(self, host: str, app: str) -> dict[str, Any]:
         """What came of an app on a host so far; empty before its first step."""
         path = self._outcome(host, app)

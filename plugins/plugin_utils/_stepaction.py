@@ -62,6 +62,8 @@ class StepAction(ActionBase):  # type: ignore[misc]
     phase = ""
     module = ""
     in_check_mode = False
+    puts_right = True
+    """Whether a module that says why it failed has put the host right itself."""
 
     def run(self, tmp: None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """The module's result; on failure with `phase` and `cause` in words for people."""
@@ -85,6 +87,7 @@ class StepAction(ActionBase):  # type: ignore[misc]
             result.update(failed=True, cause=str(error), phase=self.phase)
         if result.get("failed"):
             result.update(in_words(str(name), self.phase, result))
+            result["put_right"] = bool(result.get("put_right")) and self.puts_right
         if not self._task.check_mode:
             progress = Progress.start(host, str(name), notes.outcome(host, str(name)))
             notes.write_outcome(host, str(name), progress.step(self.phase, result, time.monotonic() - begin).data)

@@ -5,10 +5,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from headcount_scenarios import Machine, Play, Scenario
@@ -161,3 +162,59 @@ class TestRollback:
         assert len(causes) == len(BAD)
         for words in [*causes, "rolled back", "promoted"]:
             assert " ".join(words.split()) in play.words
+
+
+class TestLoadFromElsewhere:
+    """The load comes from the other host, over the network; the verdicts are the same, and nothing is left."""
+
+    HERE: ClassVar[dict[str, Any]] = {"load": {"from": "bare", "seconds": 3}}
+
+    @staticmethod
+    def open_ports(served: Machine) -> set[int]:
+        lines = served.out("cat /proc/net/tcp /proc/net/tcp6").splitlines()
+        listening = [line.split() for line in lines if " 0A " in line]
+        return {int(fields[1].rpartition(":")[2], 16) for fields in listening}
+
+    def test_without_h2load_there_nothing_is_changed(self, scenario: Scenario, served: Machine) -> None:
+        bare, tree = scenario.machines["bare"], served.tree()
+        bare.out("mv /usr/bin/h2load /usr/bin/h2load.away")
+        try:
+            play = scenario.play(
+                "site.yml",
+                headcount_hosts="served",
+                headcount_app_overrides={"shop": {**self.HERE, "environment": {"SHOP_RELEASE": "third"}}},
+                headcount_install_packages=False,
+            )
+        finally:
+            bare.out("mv /usr/bin/h2load.away /usr/bin/h2load")
+        assert play.code == 2
+        assert "h2load is not on load host bare" in play.words
+        assert "install the package nghttp2-client" in play.words
+        assert served.tree() == tree
+
+    def test_a_good_one_goes_live(self, scenario: Scenario, served: Machine) -> None:
+        play = roll_out(scenario, "served", {**self.HERE, "environment": {"SHOP_RELEASE": "third"}})
+        assert play.code == 0, play.text
+        assert served.get("/version").json["release"] == "third"
+        evidence = json.loads(served.out(f"cat /opt/headcount/shop/generations/{served.live()}/evidence.json"))
+        assert evidence["load"]["from"] == "bare"
+        assert evidence["candidate"]["failures"] == 0
+        assert evidence["live"]["planned"] == evidence["candidate"]["planned"]
+        assert evidence["memory"]["pss_mib"] > 0
+        self.nothing_left(served)
+
+    def test_a_slow_one_is_put_away(self, scenario: Scenario, served: Machine) -> None:
+        live, master = served.live(), served.master()
+        slow = {"environment": {"SHOP_RELEASE": "slow", "SHOP_FAULTS": "slow:500"}}
+        play = roll_out(scenario, "served", {**self.HERE, **slow})
+        assert play.code == 2
+        assert re.search(r"p95 .*(limit|slower|live)", scenario.report()["failed"]["served"])
+        assert (served.live(), served.master()) == (live, master)
+        assert served.get("/version").json["release"] == "third"
+        self.nothing_left(served)
+
+    def nothing_left(self, served: Machine) -> None:
+        assert self.open_ports(served) == {22, 8000}
+        assert served.out("ls /run/headcount/shop").split() == [f"{served.live()}.sock"]
+        left = served.out("systemctl list-units --all --plain --no-legend 'headcount-sampler*' 'headcount-deadline*'")
+        assert left.strip() == ""

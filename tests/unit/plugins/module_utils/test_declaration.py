@@ -689,6 +689,117 @@ def test_hosts_that_are_named_exist() -> None:
     assert declaration.fleet_problems([named], ["web1", "web7"]) == []
 
 
+class TestLoadFrom:
+    """Where the load comes from, and what that needs."""
+
+    def test_the_host_itself_needs_nothing_and_changes_no_digest(self) -> None:
+        load = normalised(load={"rate": 50})["load"]
+        assert {"from", "port", "address"} & set(load) == set()
+
+    @pytest.mark.parametrize("source", ["controller", "lg1"])
+    def test_the_candidate_gets_the_port_after_that_of_listen(self, source: str) -> None:
+        load = normalised(listen="0.0.0.0:8000", load={"from": source})["load"]
+        assert (load["from"], load["port"]) == (source, 8001)
+
+    def test_a_port_and_an_address_of_its_own(self) -> None:
+        load = normalised(load={"from": "lg1", "port": "9000", "address": "[2001:db8::7]"})["load"]
+        assert (load["port"], load["address"]) == (9000, "2001:db8::7")
+
+    def test_apps_may_share_the_port_because_one_is_tried_after_the_other(self) -> None:
+        load = {"from": "lg1", "port": 9000}
+        shoe = app(name="shoe", listen="0.0.0.0:8001", load=load)
+        assert refusals(app(listen="0.0.0.0:8000", load=load), shoe) == []
+
+    @pytest.mark.parametrize(
+        ("listen", "load", "refusal"),
+        [
+            (
+                "unix:/run/shop.sock",
+                {"from": "lg1"},
+                "headcount_apps[0].load.from is 'lg1' and listen is 'unix:/run/shop.sock', a unix socket that only the"
+                " host itself reaches: allowed is host, for an app that listens on a loopback or on a unix socket; fix:"
+                ' from: host, or listen: "0.0.0.0:8000"',
+            ),
+            (
+                "127.0.0.1:8080",
+                {"from": "controller"},
+                "headcount_apps[0].load.from is 'controller' and listen is '127.0.0.1:8080', a loopback that only the"
+                " host itself reaches: allowed is host, for an app that listens on a loopback or on a unix socket; fix:"
+                ' from: host, or listen: "0.0.0.0:8080"',
+            ),
+            (
+                "0.0.0.0:8000",
+                {"from": "lg1", "port": 8000},
+                "headcount_apps[0].load.port is 8000, the port of listen, which the live generation has: allowed is a"
+                " port that is free on the host; fix: port: 8001",
+            ),
+            (
+                "0.0.0.0:65535",
+                {"from": "lg1"},
+                "headcount_apps[0].load.port is missing, and the port of listen + 1 is none: allowed is with a load"
+                " from elsewhere, a port that is free on the host; fix: port: 65534",
+            ),
+            (
+                "0.0.0.0:8000",
+                {"from": "lg1", "port": 70000},
+                "headcount_apps[0].load.port is 70000 (more than 65535): allowed is a port from 1 to 65535; fix:"
+                " port: 8001",
+            ),
+            (
+                "0.0.0.0:8000",
+                {"from": "lg1", "address": "web1.example"},
+                "headcount_apps[0].load.address is 'web1.example': allowed is an IP address of the app's host; fix:"
+                ' address: "10.0.0.11"',
+            ),
+            (
+                "0.0.0.0:8000",
+                {"from": "lg1", "address": "0.0.0.0"},
+                "headcount_apps[0].load.address is '0.0.0.0' (it stands for all addresses): allowed is an IP address of"
+                ' the app\'s host; fix: address: "10.0.0.11"',
+            ),
+        ],
+    )
+    def test_what_is_refused(self, listen: str, load: dict[str, Any], refusal: str) -> None:
+        assert refusals(app(listen=listen, load=load)) == [refusal]
+
+    def test_a_port_where_another_app_listens(self) -> None:
+        shoe = app(name="shoe", listen="10.0.0.5:8001")
+        found = refusals(app(listen="0.0.0.0:8000", load={"from": "lg1"}), shoe)
+        assert found == [
+            "headcount_apps[0].load.port is 8001, where headcount_apps[1] (shoe) listens: allowed is a port that no app"
+            " of the host has; fix: port: 8002"
+        ]
+
+    @pytest.mark.parametrize(
+        ("source", "refusal"),
+        [
+            ("controller", None),
+            ("host", None),
+            ("lg1", None),
+            (
+                "lg2",
+                "headcount_apps[0].load.from is 'lg2', which is no host of the inventory: allowed is host, controller,"
+                " or another host of the inventory: db1, lg1; fix: from: lg1",
+            ),
+            (
+                "web1",
+                "headcount_apps[0].load.from is 'web1', the app's own host: allowed is host, controller, or another"
+                " host of the inventory: db1, lg1; fix: from: host",
+            ),
+        ],
+    )
+    def test_hosts_that_are_named_exist(self, source: str, refusal: str | None) -> None:
+        declared = declaration.normalise_host({"headcount_apps": [app(load={"from": source})]}, "web1")
+        found = [problem.text for problem in declaration.fleet_problems([declared], ["web1", "lg1", "db1"])]
+        assert found == ([refusal] if refusal else [])
+
+    def test_a_large_inventory_is_not_listed_whole(self) -> None:
+        declared = declaration.normalise_host({"headcount_apps": [app(load={"from": "lg"})]}, "web1")
+        names = [f"h{number:02}" for number in range(40)]
+        (found,) = declaration.fleet_problems([declared], names)
+        assert "h08, h09 and 30 more; fix: from: host" in found.text
+
+
 def test_a_load_that_is_too_little_for_its_limits_is_told() -> None:
     (short,) = declaration.normalise_apps([app(load={"rate": 10, "seconds": 10}, limits={"error_rate": 0.01})], "web1")[
         0

@@ -271,3 +271,86 @@ def test_a_worker_that_dies_on_the_real_socket_is_noticed(
     assert failure.value.phase == "verify"
     assert generations.live(host.layout) == 1
     assert "shop@2.service" not in host.systemd.active
+
+
+class TestLoadedFromElsewhere:
+    """A candidate with a port of its own, and what watches it."""
+
+    def begin(self, host: Host) -> None:
+        os.makedirs(host.layout.runtime)  # its private socket does that on a host
+        host.instances.start_candidate(2, APP["health"], listen="0.0.0.0:8001")
+        host.instances.begin_watch(2, {"arms": {}}, "/usr/bin/python3", 960.0)
+        host.systemd.active |= {host.layout.sampler_unit, host.layout.deadline_unit}
+
+    def test_its_port_is_in_a_drop_in_that_no_boot_outlives(self, host: Host) -> None:
+        self.begin(host)
+        path = Path(host.layout.runtime_drop_in("shop-trial@2.socket")) / "listen.conf"
+        assert path.read_text(encoding="utf-8") == "[Socket]\nListenStream=0.0.0.0:8001\n"
+        assert str(path).startswith(str(host.root / "run"))
+
+    def test_who_is_in_the_way_is_said_before_anything_is_started(
+        self, host: Host, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        taken = "listen address 0.0.0.0:8001 is taken by another process: nginx (pid 812)"
+        monkeypatch.setattr(_instances, "address_taken", lambda listen: taken)
+        with pytest.raises(StepFailed) as failed:
+            host.instances.start_candidate(2, APP["health"], listen="0.0.0.0:8001")
+        assert failed.value.cause == (
+            f"{taken}; the candidate needs it while it is tried: free it, or declare another `load.port`"
+        )
+        assert host.systemd.said == []
+
+    def test_what_watches_it_ends_by_itself(self, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+        asked: list[list[str]] = []
+
+        def runner(command: Sequence[str], timeout_seconds: float) -> Completed:
+            asked.append(list(command))
+            return host.systemd(command, timeout_seconds)
+
+        monkeypatch.setattr(host.instances, "systemd", Systemd(runner))
+        self.begin(host)
+        deadline, sampler = [command for command in asked if command[0] == "systemd-run"]
+        assert deadline[4:] == [
+            "--unit=headcount-deadline-shop.service",
+            "--on-active=960",
+            "--",
+            "systemctl",
+            "stop",
+            "shop-trial@2.socket",
+            "shop-trial@2.service",
+        ]
+        assert "--unit=headcount-sampler-shop.service" in sampler
+        assert "--property=RuntimeMaxSec=960" in sampler
+        assert "--property=KillMode=mixed" in sampler
+        assert sampler[-2:] == [host.layout.sampler_request, host.layout.sampler_result]
+
+    def test_a_refusal_of_systemd_is_told(self, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+        refused = Systemd(lambda command, timeout: Completed(1, "", "Failed to start transient unit: no\n"))
+        with pytest.raises(_instances.SystemdError) as failed:
+            refused.run_transient("x.service", ["true"], [])
+        assert str(failed.value) == "systemd-run --unit=x.service failed: Failed to start transient unit: no"
+
+    @pytest.mark.parametrize("how", ["stop", "heal"])
+    def test_nothing_of_it_is_left(self, host: Host, how: str) -> None:
+        self.begin(host)
+        Path(host.layout.trial_state).write_text("{}", encoding="utf-8")
+        if how == "stop":
+            host.instances.stop_candidate(2)
+        else:
+            host.instances.forget_candidates()
+        assert not os.path.exists(host.layout.runtime_drop_in("shop-trial@2.socket"))
+        assert host.systemd.active.isdisjoint({host.layout.sampler_unit, host.layout.deadline_unit})
+        assert sorted(os.listdir(host.layout.runtime)) == []
+        assert host.systemd.said[-1] == "reload"
+
+    def test_a_candidate_without_a_port_costs_nothing_more(self, host: Host) -> None:
+        host.instances.start_candidate(2, APP["health"])
+        host.systemd.said.clear()
+        host.instances.stop_candidate(2)
+        assert host.systemd.said == ["stop shop-trial@2.socket", "stop shop-trial@2.service"]
+
+    def test_what_was_sampled(self, host: Host) -> None:
+        self.begin(host)
+        assert host.instances.end_sampling() == {}
+        Path(host.layout.sampler_result).write_text('{"levels": []}', encoding="utf-8")
+        assert host.instances.end_sampling() == {"levels": []}

@@ -116,6 +116,7 @@ def test_a_dead_controller_loses_its_lease_at_once(host: Path) -> None:
         ({"boot": "x", "expires": 2000.0, "run": {"id": "a"}}, None),
         ({"boot": "x", "expires": 900.0, "run": {"id": "a"}}, "it expired 100 s ago"),
         ({"boot": "y", "expires": 2000.0}, "the host was booted since"),
+        ({"boot": "x", "expires": 1000.0 + 3 * LEASE_SECONDS, "seconds": 3 * LEASE_SECONDS, "run": {"id": "a"}}, None),
         ({"boot": "x", "expires": 1000.0 + 3 * LEASE_SECONDS}, "it lies in the future: the host's clock went back"),
         ({}, "the host was booted since"),
     ],

@@ -155,3 +155,25 @@ def test_a_check_without_a_network_still_shows_the_plan(tmp_path: Path, check: b
         assert (host.status, host.apps["shop"].notes) == ("ok", notes)
     else:
         assert (host.status, host.cause) == ("failed", "shop: wheels: the network was not reachable")
+
+
+class TestLoadHosts:
+    """Where the load of the coming trials is made, other than on the apps' own hosts."""
+
+    def test_by_name_with_the_most_files_of_what_will_be_tried(self) -> None:
+        paths = [{"path": "/"}]
+
+        def one(name: str, source: str | None, rate: float) -> dict[str, Any]:
+            load: dict[str, Any] = {"paths": paths, "rate": rate, "seconds": 30.0}
+            return {"name": name, "load": load if source is None else {**load, "from": source}}
+
+        declared = [one("a", "lg1", 10), one("b", "lg1", 50), one("c", None, 50), one("d", "controller", 1)]
+        declared += [one("e", "lg2", 50), one("f", "lg3", 50)]
+        declared[-1]["load"]["paths"] = []
+        actions = dict.fromkeys("abcdf", "deploy") | {"e": "none"}
+        host = HostPlan("web1", apps={name: AppPlan(name, action) for name, action in actions.items()})
+        assert fleetplan.load_hosts([host], {"web1": Declaration("web1", declared, {}, [])}) == [
+            {"name": "controller", "files": 43},
+            {"name": "lg1", "files": 533},
+            {"name": "lg3", "files": 0},
+        ]

@@ -207,6 +207,29 @@ class TestDecide:
         assert (found.action, found.reasons or found.notes) == (action, words)
 
 
+@pytest.mark.parametrize(
+    ("action", "taken", "expected"),
+    [
+        (planning.DEPLOY, None, (planning.DEPLOY, ["first"])),
+        (planning.HEAL, "0.0.0.0:8001 is taken", (planning.HEAL, ["first"])),
+        (
+            planning.DEPLOY,
+            "0.0.0.0:8001 is taken",
+            (
+                planning.REFUSE,
+                [
+                    "0.0.0.0:8001 is taken; the candidate needs it while it is tried: free it, or declare another "
+                    "`load.port`"
+                ],
+            ),
+        ),
+    ],
+)
+def test_a_candidate_whose_port_is_taken(action: str, taken: str | None, expected: tuple[str, list[str]]) -> None:
+    found = planning.with_free_port(planning.Decision(action, ["first"]), state(trial_port_taken=taken))
+    assert (found.action, found.reasons) == expected
+
+
 def test_changes_between_plans() -> None:
     live = {"settings": {"workers": {"value": 2}, "timeout": {"value": 30}}}
     planned = {"settings": {"workers": {"value": 1}, "timeout": {"value": 30}, "threads": {"value": 4}}}

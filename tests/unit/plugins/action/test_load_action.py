@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""The actions load and trial: what goes between the host and the load host, and whose load failed and why."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from ansible.errors import AnsibleConnectionFailure
+from ansible_collections.headcount.gunicorn.plugins.action import load as load_action
+from ansible_collections.headcount.gunicorn.plugins.action import trial as trial_action
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._runs import Notes
+
+REQUEST = {"from": "lg1", "candidate": "10.0.0.5:8001", "baseline": None, "factor": 1.0, "load": {"paths": ["body"]}}
+VARIABLES = {"inventory_hostname": "web1"}
+
+
+@pytest.fixture
+def notes(tmp_path: Any) -> Notes:
+    """The notes of a run in which the trial of shop on web1 wants a load."""
+    found = Notes(tmp_path)
+    found.write_load("web1", "shop", {"request": REQUEST})
+    return found
+
+
+def made(kind: Any, answer: dict[str, Any] | Exception, asked: list[dict[str, Any]]) -> Any:
+    """An action whose module answers so; the arguments of the module go into `asked`."""
+
+    def module_result(arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+        asked.append(arguments)
+        if isinstance(answer, Exception):
+            raise answer
+        return dict(answer)
+
+    action = object.__new__(kind)
+    action.module_result = module_result
+    return action
+
+
+class TestLoad:
+    """On the load host."""
+
+    def test_samples_go_into_the_notes_and_not_into_the_output(self, notes: Notes) -> None:
+        asked: list[dict[str, Any]] = []
+        answer = {"changed": False, "load": "packed", "since_warm_seconds": 31.0}
+        action = made(load_action.ActionModule, answer, asked)
+        assert action.on_host("shop", {}, [], notes, VARIABLES) == {"changed": False}
+        assert json.loads(asked[0]["request"]) == REQUEST
+        assert notes.load("web1", "shop")["made"] == {"load": "packed", "since_warm_seconds": 31.0}
+
+    @pytest.mark.parametrize(
+        ("answer", "cause"),
+        [
+            ({"failed": True, "cause": "h2load is not there"}, "h2load is not there"),
+            (
+                {"failed": True, "module_stdout": "", "module_stderr": "Killed", "rc": 137},
+                "the step ended without an answer (exit status 137): Killed",
+            ),
+            (AnsibleConnectionFailure("Connection timed out"), "it was lost: Connection timed out"),
+        ],
+    )
+    def test_whose_load_failed_and_why(self, notes: Notes, answer: Any, cause: str) -> None:
+        found = made(load_action.ActionModule, answer, []).on_host("shop", {}, [], notes, VARIABLES)
+        assert found["failed"]
+        assert (found["phase"], found["cause"]) == ("trial", f"the load from load host lg1 failed: {cause}")
+        # The app's host was not lost, and nobody has put its candidate away yet.
+        assert not found.get("lost")
+        assert not load_action.ActionModule.puts_right
+        assert trial_action.ActionModule.puts_right
+
+
+class TestTrial:
+    """On the app's host, before and after."""
+
+    def trial(self, arguments: dict[str, Any], answer: dict[str, Any], asked: list[dict[str, Any]]) -> Any:
+        action = made(trial_action.ActionModule, answer, asked)
+        action._task = type("Task", (), {"args": {"name": "shop", "generation": 2, **arguments}})()
+        action._templar = type("Templar", (), {"template": lambda _, value: value})()
+        return action
+
+    def test_the_wanted_load_is_kept_and_shown_in_short(self, notes: Notes) -> None:
+        asked: list[dict[str, Any]] = []
+        action = self.trial({}, {"changed": True, "load": REQUEST}, asked)
+        found = action.on_host("shop", {"id": "r1"}, [], notes, {**VARIABLES, "ansible_host": "10.0.0.5"})
+        assert asked[0] == {"name": "shop", "generation": 2, "address": "10.0.0.5", "run": {"id": "r1"}, "gone": []}
+        assert found["load"] == {"from": "lg1", "candidate": "10.0.0.5:8001", "baseline": None, "factor": 1.0}
+        assert notes.load("web1", "shop") == {"request": REQUEST}
+
+    def test_what_came_of_it_is_handed_over(self, notes: Notes) -> None:
+        notes.write_load("web1", "shop", {"request": REQUEST, "made": {"load": "packed", "since_warm_seconds": 1.0}})
+        asked: list[dict[str, Any]] = []
+        verdict = {"verdict": {"outcome": "pass"}}
+        assert self.trial({"loaded": True}, verdict, asked).on_host("shop", {}, [], notes, VARIABLES) == verdict
+        assert json.loads(asked[0]["loaded"]) == {"load": "packed", "since_warm_seconds": 1.0}
+        assert asked[0]["address"] == "web1"
