@@ -11,10 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from headcount_bench import _cli, _common
+from headcount_bench import _cli, _common, _turns
 from headcount_bench._common import Bench, Cell, Report, Store
 from headcount_scripts import paths
 from headcount_scripts.console import ScriptError
+
+
+@pytest.fixture(autouse=True)
+def own_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A benchmark that measures on this machine meanwhile is none of these tests' business."""
+    monkeypatch.setattr(_turns, "LOCK", tmp_path / "turns")
 
 
 def _options(**changes: Any) -> argparse.Namespace:
