@@ -33,6 +33,11 @@ CROWD_FIRST = 2
 CROWD_FACTOR = 4
 CROWD_LIMIT = 64
 WATCH_SECONDS = 0.1
+LEAK_REQUESTS = 1000
+LEAK_MIB = 8.0
+"""A worker leaks when it keeps memory with every request so that MemoryMax would be full after fewer requests than
+this, and grew by more than this while it was asked the same things one after another."""
+
 FILLED_SHARE = 0.85
 """The crowd does not grow to where it would fill more than this share of MemoryMax."""
 
@@ -178,9 +183,10 @@ def weigh(
 
     `slots` is how many requests its one worker may have in flight, `memory_max_mib` what all its processes together may
     take (None: no bound). Returns a dict: worker_pss_mib (warm, idle), worker_loaded_mib (USS, the most seen under
-    load), crowd (requests in flight under that load), slot_mib (growth for each of them), master_mib (PSS), cpu_ms,
-    wall_ms (without lost_ms), wait_ratio (waiting over CPU), lost_ms (what a request took longer because the CPU served
-    others, or the asker itself), requests, failures, seconds. Raises NotMeasured when too few requests are answered.
+    load), crowd (requests in flight under that load), slot_mib (growth for each of them), kept_mib (growth for each
+    request that has ended), master_mib (PSS), cpu_ms, wall_ms (without lost_ms), wait_ratio (waiting over CPU), lost_ms
+    (what a request took longer because the CPU served others, or the asker itself), requests, failures, seconds. Raises
+    NotMeasured when too few requests are answered, or the worker leaks memory so fast that no plan holds.
     """
     begin = time.monotonic()
     warm = ask(address, paths, WARM_SECONDS, 1, LEAST_REQUESTS, timeout_seconds)
@@ -199,11 +205,15 @@ def weigh(
             + (f"; {solo.failures} failed: {solo.example}" if solo.failures else "")
         )
     idle_worker = sum(idle[pid].uss_mib for pid in workers)
+    rest = sum(memory.uss_mib for pid, memory in unit.memory().items() if pid in workers)
+    answered = len(solo.wall_ms) + solo.failures
+    leak = leaking(idle_worker, rest, answered, memory_max_mib)
+    if leak:
+        raise NotMeasured(leak)
     master = idle[unit.main_pid].pss_mib if unit.main_pid in idle else 0.0
     room = math.inf if memory_max_mib is None else FILLED_SHARE * memory_max_mib - master
     crowd = _crowd(unit, address, paths, min(slots, CROWD_LIMIT), idle_worker, room, timeout_seconds)
-    asked = len(solo.wall_ms) + solo.failures
-    cpu_ms, lost_ms = 1000 * cpu_solo / asked, max(0.0, 1000 * lost / asked)
+    cpu_ms, lost_ms = 1000 * cpu_solo / answered, max(0.0, 1000 * lost / answered)
     wall_ms = statistics.fmean(solo.wall_ms)
     wait_ms = max(0.0, wall_ms - cpu_ms - lost_ms)
     return {
@@ -211,6 +221,7 @@ def weigh(
         "worker_loaded_mib": round(crowd.peak_mib, 2),
         "crowd": crowd.size,
         "slot_mib": round((crowd.peak_mib - idle_worker) / crowd.size, 4),
+        "kept_mib": round(max(0.0, rest - idle_worker) / answered, 4),
         "master_mib": round(master, 2),
         "cpu_ms": round(cpu_ms, 3),
         "wall_ms": round(cpu_ms + wait_ms, 3),
@@ -220,6 +231,23 @@ def weigh(
         "failures": solo.failures + crowd.failures,
         "seconds": round(time.monotonic() - begin, 2),
     }
+
+
+def leaking(before_mib: float, after_mib: float, requests: int, memory_max_mib: float | None) -> str | None:
+    """What is wrong with a worker that took `before_mib` at rest, and `after_mib` at rest after so many requests, one
+    after another; None where it does not leak, or not so fast that seconds of it tell."""
+    grown = after_mib - before_mib
+    if memory_max_mib is None or requests <= 0 or grown < LEAK_MIB:
+        return None
+    kept = grown / requests
+    full = int(max(0.0, memory_max_mib - before_mib) / kept)
+    if full >= LEAK_REQUESTS:
+        return None
+    return (
+        f"it leaks memory: {requests} requests, one after another, took its worker from {before_mib:.0f} to "
+        f"{after_mib:.0f} MiB, so that each keeps {kept:.2g} MiB; its MemoryMax of {memory_max_mib:.0f} MiB would be "
+        f"full after {full} requests"
+    )
 
 
 def _lost_seconds(unit: Unit) -> float:

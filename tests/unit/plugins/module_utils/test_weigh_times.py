@@ -114,3 +114,25 @@ def test_a_weigh_stays_within_the_memory(monkeypatch: pytest.MonkeyPatch) -> Non
     found = _weigh.weigh(server, "/socket", [], 64, memory_max_mib=224.0)  # type: ignore[arg-type]
     assert found["crowd"] == server.most == 18  # 0.85 x 224 - 10 - 30 = 150.4 MiB hold 18 requests
     assert (found["slot_mib"], found["worker_loaded_mib"], found["worker_pss_mib"]) == (8.0, 174.0, 30.0)
+
+
+@pytest.mark.parametrize(
+    ("after_mib", "requests", "memory_max_mib", "said"),
+    [
+        (
+            121.0,
+            91,
+            675.0,
+            "it leaks memory: 91 requests, one after another, took its worker from 30 to 121 MiB, so that each keeps "
+            "1 MiB; its MemoryMax of 675 MiB would be full after 645 requests",
+        ),
+        (121.0, 91, None, None),  # nothing to fill
+        (121.0, 91, 2000.0, None),  # not within a thousand requests
+        (37.0, 5, 50.0, None),  # allocators round up
+        (25.0, 91, 675.0, None),
+    ],
+)
+def test_a_leak_that_fills_the_memory_at_once_is_told(
+    after_mib: float, requests: int, memory_max_mib: float | None, said: str | None
+) -> None:
+    assert _weigh.leaking(30.0, after_mib, requests, memory_max_mib) == said
