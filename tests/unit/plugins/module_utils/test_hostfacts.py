@@ -49,6 +49,9 @@ def test_every_tree_says_where_it_is_from() -> None:
         "debian13-container-hybrid",
         "debian13-slice-active",
         "debian13-slice-inactive",
+        "debian13-v2-slices-active",
+        "debian13-v2-slices-inactive",
+        "debian13-vm-v2",
         "vm-without-systemd-hybrid",
     ]
     assert set(origins.values()) == {"captured", "constructed"}
@@ -62,6 +65,9 @@ CORES = [
     ("debian13-container-host-cgroupns", 0.5, "CPU quota of cgroup /", 4, 4, 4, "0-3"),
     ("debian13-slice-active", 0.75, "CPU quota of cgroup /web.slice/web-shop.slice", 3, 3, 4, "0-2"),
     ("debian13-slice-inactive", 0.75, "CPUQuota of web-shop.slice", 3, 3, 4, "0-2"),
+    ("debian13-v2-slices-active", 1.0, "cpuset of cgroup /app.slice/app-shop.slice", 1, 1, 4, "1"),
+    ("debian13-v2-slices-inactive", 1.0, "AllowedCPUs of app-shop.slice", 1, 1, 4, "1"),
+    ("debian13-vm-v2", 4.0, "online CPUs", 2, 4, 4, "0-3"),
     ("vm-without-systemd-hybrid", 4.0, "online CPUs", 4, 4, 4, "0-3"),
     ("v1-bare-metal-hyperthreads", 8.0, "online CPUs", 4, 8, 8, "0-7"),
     ("v1-container-hidden-limit", 1.25, "CPU quota of cgroup /", 2, 2, 8, "2,5"),
@@ -89,6 +95,9 @@ MEMORY = [
     ("debian13-container-host-cgroupns", 256, "memory limit of cgroup /", 24104, 0, 248),
     ("debian13-slice-active", 300, "memory limit of cgroup /web.slice", 24104, 0, 295),
     ("debian13-slice-inactive", 300, "MemoryMax of web.slice", 24104, 0, 300),
+    ("debian13-v2-slices-active", 400, "memory.max of cgroup /app.slice/app-shop.slice", 966, 0, 334),
+    ("debian13-v2-slices-inactive", 400, "MemoryMax of app-shop.slice", 966, 0, 400),
+    ("debian13-vm-v2", 966, "MemTotal", 966, 0, 798),
     ("vm-without-systemd-hybrid", 24104, "MemTotal", 24104, 0, None),
     ("v1-bare-metal-hyperthreads", 16384, "MemTotal", 16384, 0, 12288),
     (
@@ -136,6 +145,7 @@ def test_every_limit_names_its_source_and_facts_survive_json(tree: str, tmp_path
         ("debian13-container-host-cgroupns", 1, "legacy", 1),
         ("v1-bare-metal-hyperthreads", 1, "legacy", 1),
         ("v2-container", 2, "unified", 2),
+        ("debian13-vm-v2", 2, "unified", 2),
     ],
 )
 def test_cgroup_version(tree: str, version: int | str, mode: str, memory: int, tmp_path: Path) -> None:
@@ -170,6 +180,26 @@ def test_what_a_digest_sees_is_the_same_before_and_after_the_slice_starts(tmp_pa
     assert before == after
     assert before["cores"] == {"effective": 0.75, "physical": 3, "logical": 3, "host_logical": 4, "smt": False}
     assert before["memory"] == {"effective_mib": 300, "swap_mib": 0}
+
+
+@pytest.mark.parametrize("tree", ["debian13-v2-slices-active", "debian13-v2-slices-inactive"])
+def test_a_fractional_quota_and_a_throttle_of_a_captured_slice_under_version_2(tree: str, tmp_path: Path) -> None:
+    document = DOCUMENTS[tree]
+    answers = {
+        "systemctl show --property=Id,MemoryMax,MemoryHigh,CPUQuotaPerSecUSec,AllowedCPUs -- -.slice app.slice": "\n".join(
+            next(iter(text for line, text in document["commands"].items() if "app-shop" in line)).split("\n\n")[:2]
+        )
+    }
+    facts = hostfacts.read(lay_out(document, tmp_path), "app.slice", lambda command: answers.get(" ".join(command)))
+    assert facts.cores.effective == 1.5
+    assert facts.memory.effective_mib == 500
+
+
+def test_a_slice_looks_the_same_to_a_digest_before_and_after_it_starts_under_version_2(tmp_path: Path) -> None:
+    before = facts_of("debian13-v2-slices-inactive", tmp_path / "before").stable()
+    assert before == facts_of("debian13-v2-slices-active", tmp_path / "after").stable()
+    assert before["cores"] == {"effective": 1.0, "physical": 1, "logical": 1, "host_logical": 4, "smt": False}
+    assert before["memory"] == {"effective_mib": 400, "swap_mib": 0}
 
 
 def test_nofile_is_bounded_by_pid_1_when_it_may_not_raise_its_limit(tmp_path: Path) -> None:
