@@ -45,10 +45,18 @@ def test_every_tree_says_where_it_is_from() -> None:
     origins = {name: document["origin"] for name, document in DOCUMENTS.items()}
     assert sorted(name for name, origin in origins.items() if origin == "captured") == [
         "debian12-container-hybrid",
+        "debian12-v2-container",
+        "debian12-v2-slices-active",
+        "debian12-v2-slices-inactive",
+        "debian12-vm-v2",
         "debian13-container-host-cgroupns",
         "debian13-container-hybrid",
         "debian13-slice-active",
         "debian13-slice-inactive",
+        "debian13-v2-container",
+        "debian13-v2-slices-active",
+        "debian13-v2-slices-inactive",
+        "debian13-vm-v2",
         "vm-without-systemd-hybrid",
     ]
     assert set(origins.values()) == {"captured", "constructed"}
@@ -62,6 +70,14 @@ CORES = [
     ("debian13-container-host-cgroupns", 0.5, "CPU quota of cgroup /", 4, 4, 4, "0-3"),
     ("debian13-slice-active", 0.75, "CPU quota of cgroup /web.slice/web-shop.slice", 3, 3, 4, "0-2"),
     ("debian13-slice-inactive", 0.75, "CPUQuota of web-shop.slice", 3, 3, 4, "0-2"),
+    ("debian12-v2-container", 0.5, "CPU quota of cgroup /", 2, 2, 2, "0-1"),
+    ("debian12-v2-slices-active", 1.0, "cpuset of cgroup /app.slice/app-shop.slice", 1, 1, 2, "1"),
+    ("debian12-v2-slices-inactive", 1.0, "AllowedCPUs of app-shop.slice", 1, 1, 2, "1"),
+    ("debian12-vm-v2", 2.0, "online CPUs", 2, 2, 2, "0-1"),
+    ("debian13-v2-container", 0.5, "CPU quota of cgroup /", 2, 2, 2, "0-1"),
+    ("debian13-v2-slices-active", 1.0, "cpuset of cgroup /app.slice/app-shop.slice", 1, 1, 4, "1"),
+    ("debian13-v2-slices-inactive", 1.0, "AllowedCPUs of app-shop.slice", 1, 1, 4, "1"),
+    ("debian13-vm-v2", 4.0, "online CPUs", 2, 4, 4, "0-3"),
     ("vm-without-systemd-hybrid", 4.0, "online CPUs", 4, 4, 4, "0-3"),
     ("v1-bare-metal-hyperthreads", 8.0, "online CPUs", 4, 8, 8, "0-7"),
     ("v1-container-hidden-limit", 1.25, "CPU quota of cgroup /", 2, 2, 8, "2,5"),
@@ -89,6 +105,14 @@ MEMORY = [
     ("debian13-container-host-cgroupns", 256, "memory limit of cgroup /", 24104, 0, 248),
     ("debian13-slice-active", 300, "memory limit of cgroup /web.slice", 24104, 0, 295),
     ("debian13-slice-inactive", 300, "MemoryMax of web.slice", 24104, 0, 300),
+    ("debian12-v2-container", 256, "memory.max of cgroup /", 973, 0, 249),
+    ("debian12-v2-slices-active", 400, "memory.max of cgroup /app.slice/app-shop.slice", 973, 0, None),
+    ("debian12-v2-slices-inactive", 400, "MemoryMax of app-shop.slice", 973, 0, 400),
+    ("debian12-vm-v2", 973, "MemTotal", 973, 0, 731),
+    ("debian13-v2-container", 256, "memory.max of cgroup /", 967, 0, 243),
+    ("debian13-v2-slices-active", 400, "memory.max of cgroup /app.slice/app-shop.slice", 966, 0, 334),
+    ("debian13-v2-slices-inactive", 400, "MemoryMax of app-shop.slice", 966, 0, 400),
+    ("debian13-vm-v2", 966, "MemTotal", 966, 0, 798),
     ("vm-without-systemd-hybrid", 24104, "MemTotal", 24104, 0, None),
     ("v1-bare-metal-hyperthreads", 16384, "MemTotal", 16384, 0, 12288),
     (
@@ -136,6 +160,8 @@ def test_every_limit_names_its_source_and_facts_survive_json(tree: str, tmp_path
         ("debian13-container-host-cgroupns", 1, "legacy", 1),
         ("v1-bare-metal-hyperthreads", 1, "legacy", 1),
         ("v2-container", 2, "unified", 2),
+        ("debian12-vm-v2", 2, "unified", 2),
+        ("debian13-vm-v2", 2, "unified", 2),
     ],
 )
 def test_cgroup_version(tree: str, version: int | str, mode: str, memory: int, tmp_path: Path) -> None:
@@ -170,6 +196,44 @@ def test_what_a_digest_sees_is_the_same_before_and_after_the_slice_starts(tmp_pa
     assert before == after
     assert before["cores"] == {"effective": 0.75, "physical": 3, "logical": 3, "host_logical": 4, "smt": False}
     assert before["memory"] == {"effective_mib": 300, "swap_mib": 0}
+
+
+@pytest.mark.parametrize("tree", [f"debian{n}-v2-slices-{state}" for n in (12, 13) for state in ("active", "inactive")])
+def test_a_fractional_quota_and_a_throttle_of_a_captured_slice_under_version_2(tree: str, tmp_path: Path) -> None:
+    document = DOCUMENTS[tree]
+    blocks = next(text for line, text in document["commands"].items() if "app-shop" in line).split("\n\n")
+
+    def answer(command: Sequence[str]) -> str | None:
+        return "\n\n".join(blocks[:2]) if command[-1] == "app.slice" else None
+
+    facts = hostfacts.read(lay_out(document, tmp_path), "app.slice", answer)
+    assert facts.cores.effective == 1.5
+    assert facts.memory.effective_mib == 500
+
+
+@pytest.mark.parametrize(("system", "systemd", "nofile"), [("debian12", 252, 1048576), ("debian13", 257, 1073741816)])
+def test_the_rest_of_a_captured_machine_under_version_2(system: str, systemd: int, nofile: int, tmp_path: Path) -> None:
+    facts = facts_of(f"{system}-vm-v2", tmp_path)
+    assert facts.cgroup == hostfacts.Cgroup(2, "unified", 2, 2, 2)
+    assert (facts.systemd, facts.nofile_max, facts.nofile_limited_by) == (systemd, nofile, "fs.nr_open")
+    assert (facts.somaxconn, facts.notes) == (4096, ())
+
+
+def test_a_captured_container_without_systemd_under_version_2_says_what_is_not_known(tmp_path: Path) -> None:
+    facts = facts_of("debian13-v2-container", tmp_path)
+    assert facts.cgroup == hostfacts.Cgroup(2, "unified", 2, 2, 0)  # its unit was not given the cpuset controller
+    assert len(facts.notes) == 1
+    assert facts.notes[0].startswith("systemctl gave no answer")
+
+
+@pytest.mark.parametrize(("system", "online"), [("debian12", 2), ("debian13", 4)])
+def test_a_slice_looks_the_same_to_a_digest_before_and_after_it_starts_under_version_2(
+    system: str, online: int, tmp_path: Path
+) -> None:
+    before = facts_of(f"{system}-v2-slices-inactive", tmp_path / "before").stable()
+    assert before == facts_of(f"{system}-v2-slices-active", tmp_path / "after").stable()
+    assert before["cores"] == {"effective": 1.0, "physical": 1, "logical": 1, "host_logical": online, "smt": False}
+    assert before["memory"] == {"effective_mib": 400, "swap_mib": 0}
 
 
 def test_nofile_is_bounded_by_pid_1_when_it_may_not_raise_its_limit(tmp_path: Path) -> None:

@@ -63,6 +63,54 @@ def test_memory_of_a_unit_under_version_2(unit: int | str, tmp_path: Path) -> No
     }
 
 
+def unit_of(name: str) -> tuple[int, str]:
+    unit = json.loads((HOSTS / f"{name}.json").read_text(encoding="utf-8"))["unit"]
+    return unit["pid"], unit["control_group"]
+
+
+CAPTURED_UNITS = [
+    # tree, MiB now, peak, anonymous, inactive page cache, CPU seconds, processes
+    ("debian12-v2-slices-active", 64.96875, 104.95703125, 64.671875, 0.0, 0.629978, [797, 801]),
+    ("debian13-v2-slices-active", 65.40625, 104.99609375, 65.0625, 0.01171875, 1.421932, [619, 621]),
+]
+
+
+@pytest.mark.parametrize("by_path", [False, True])
+@pytest.mark.parametrize("row", CAPTURED_UNITS, ids=lambda row: row[0])
+def test_figures_of_a_captured_unit_under_version_2(
+    row: tuple[str, float, float, float, float, float, list[int]], by_path: bool, tmp_path: Path
+) -> None:
+    name, current, peak, anonymous, inactive, seconds, pids = row
+    root = tree(name, tmp_path)
+    unit = unit_of(name)[int(by_path)]
+    memory = unitgroups.unit_memory(unit, root)
+    assert memory is not None
+    assert memory.to_dict() == {
+        "cgroup": "/app.slice/app-shop.slice/capture.service",
+        "version": 2,
+        "current_mib": current,
+        "peak_mib": peak,
+        "peak_source": "cgroup v2 memory.peak",
+        "high_mib": 180.0,
+        "max_mib": 200.0,
+        "anon_mib": anonymous,
+        "inactive_file_mib": inactive,
+        "oom_kills": 0,
+        "under_oom": None,
+    }
+    assert unitgroups.unit_cpu_seconds(unit, root) == seconds
+    assert unitgroups.unit_pids(unit, root) == pids
+
+
+def test_a_captured_unit_without_limits_under_version_2(tmp_path: Path) -> None:
+    root = tree("debian13-vm-v2", tmp_path)
+    memory = unitgroups.unit_memory(unit_of("debian13-vm-v2")[0], root)
+    assert memory is not None
+    assert (memory.cgroup, memory.high_mib, memory.max_mib) == ("/system.slice/ssh.service", None, None)
+    assert (memory.current_mib, memory.peak_mib, memory.oom_kills) == (10.53515625, 12.8671875, 0)
+    assert unitgroups.unit_cpu_seconds("/system.slice/ssh.service", root) == 36.120104
+
+
 def test_no_peak_before_linux_5_19(tmp_path: Path) -> None:
     root = tree("v2-slices-nested", tmp_path)
     (tmp_path / "sys/fs/cgroup/app.slice/app-shop.slice/shop@3.service/memory.peak").unlink()
