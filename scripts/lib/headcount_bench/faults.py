@@ -16,7 +16,6 @@ from ._engine import notes_of
 from ._fault_rows import Row
 from ._scene import Scene, described, lost, variants_folder
 
-TIMED = False
 TIMED = False  # nothing here is a matter of milliseconds
 MINUTES = 40.0
 QUICK_MINUTES = 15.0
@@ -126,7 +125,8 @@ served without the fault itself having caused it. All rows together took {second
 Every row begins with two good generations on the host, the newer one live. Places within a step are reached by wrapping
 a function in the process that runs the step; the product has no code for that. A process is killed with SIGKILL; a
 power cut is SIGKILL to every process of the host at once. A container that loses its power keeps what the kernel holds
-in its page cache: that the order of writes and the fsyncs suffice on a disk that loses them is not shown by this.
+in its page cache: what power cuts of a virtual machine showed, which loses that, is in
+[architecture.md](../architecture.md#what-was-shown-on-cgroup-v2-and-a-real-disk).
 
 {tables}
 """
