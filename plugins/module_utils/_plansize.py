@@ -35,6 +35,12 @@ lock. gevent: a greenlet costs next to nothing, and accepts spread unevenly."""
 BUSY_FACTOR: Final = 2.0
 """Slots that keep all cores busy: cores x (1 + W/C), times two as waiting times vary. More only hold requests."""
 
+HEAVY_SLOT_MIB: Final = 1.0
+HEAVY_FACTOR: Final = 2.5
+HEAVY_SLOTS_MIN: Final = 8
+"""A request that holds this much is let in no earlier than a core can get to it, with at least so many in a worker: of
+8 MiB each, 64 in flight served 7 % more than 256, with a p95 a third lower, and 32 a fifth less, on two cores."""
+
 THREADS_MAX: Final = 256
 """Threads in a worker: one interpreter lock serves them all."""
 
@@ -312,7 +318,12 @@ def _want(inputs: Inputs, worker_class: str) -> _Want:
             f"{number(ASYNC_HEADROOM)} x {flight} in flight, at least"
             f" {ASYNC_SLOTS_MIN} per worker: {inputs.concurrency.source}"
         )
-        return _Want(workers, (Limit("concurrency", comfortable, words),), min(flight, keep_busy))
+        targets = [Limit("concurrency", comfortable, words)]
+        if inputs.slot_mib.value >= HEAVY_SLOT_MIB and not math.isinf(inputs.most_ratio):
+            enough = max(up(cores * (1 + inputs.most_ratio) * HEAVY_FACTOR), HEAVY_SLOTS_MIN * most)
+            held = f"no more than that, as a request holds {number(inputs.slot_mib.value)} MiB"
+            targets.append(Limit("waiting", enough, f"{_busy_words(inputs, HEAVY_FACTOR)}; {held}"))
+        return _Want(workers, tuple(targets), min(flight, keep_busy))
     comfortable = max(up(GTHREAD_HEADROOM * flight), 2 * most)
     target = [
         Limit(
@@ -321,9 +332,12 @@ def _want(inputs: Inputs, worker_class: str) -> _Want:
         Limit("threads", THREADS_MAX * most, f"at most {THREADS_MAX} threads share one interpreter"),
     ]
     if keep_busy < COUNTLESS:
-        words = f"{number(BUSY_FACTOR)} x cores x (1 + wait ratio {number(inputs.most_ratio)}) keeps every core busy"
-        target.append(Limit("waiting", keep_busy, words))
+        target.append(Limit("waiting", keep_busy, _busy_words(inputs, BUSY_FACTOR)))
     return _Want(workers, tuple(target), min(flight, keep_busy, THREADS_MAX * most))
+
+
+def _busy_words(inputs: Inputs, factor: float) -> str:
+    return f"{number(factor)} x cores x (1 + wait ratio {number(inputs.most_ratio)}) keeps every core busy"
 
 
 def size(

@@ -81,7 +81,7 @@ def _planned_alike(host: str, workload: str, connections: int) -> dict[str, Any]
 
 
 def app_of(workload: grid.Workload, connections: int) -> dict[str, Any]:
-    """The declaration: profile and concurrency, and no times or memory."""
+    """The declaration: profile and concurrency; no times, and memory only of what holds much of it."""
     apps, problems = _declaration.normalise_apps(
         [
             {
@@ -93,6 +93,7 @@ def app_of(workload: grid.Workload, connections: int) -> dict[str, Any]:
                 "concurrency": connections,
                 "health": {"path": _serving.HEALTH},
                 "load": {"paths": [{"path": workload.path}]},
+                **({"memory": {"slot_mib": workload.slot_mib}} if workload.slot_mib else {}),
                 "buffering_proxy": True,
             }
         ],

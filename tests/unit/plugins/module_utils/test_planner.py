@@ -275,16 +275,27 @@ def test_recycling_follows_the_rate_and_spares_a_single_worker() -> None:
     assert (found.value("max_requests"), found.value("max_requests_jitter")) == (216_000, 43_200)
 
 
+def test_requests_that_hold_memory_are_let_in_as_the_cores_get_to_them() -> None:
+    app = shop(profile="io", concurrency=128)
+    assert shape(plan(facts(2, 8192), app, weighed(2.0, 32.0))) == ("gevent", 2, 1, 128)
+    found = plan(facts(2, 8192), app, weighed(2.0, 32.0, slot_mib=8.0))
+    assert shape(found) == ("gevent", 2, 1, 40)  # 2.5 x 2 x (1 + 15) / 2
+    setting = found.settings["worker_connections"]
+    assert setting.winner == "waiting"
+    said = "2.5 x cores x (1 + wait ratio 15) keeps every core busy; no more than that, as a request holds 8 MiB"
+    assert [limit.name for limit in setting.limits if said in limit.reason] == ["waiting"]
+
+
 # --- the dead band ----------------------------------------------------------------------------------------------------
 
 
 def heavy(**more: Any) -> dict[str, Any]:
-    return shop(profile="mixed", concurrency=128, **more)
+    return shop(profile="io", concurrency=128, **more)
 
 
 def test_noise_keeps_the_previous_slots() -> None:
-    first = plan(facts(2, 1024), heavy(), weighed(10.0, 20.0, slot_mib=4.0))
-    noisy = weighed(10.0, 20.0, slot_mib=4.3, worker_pss_mib=41.5)
+    first = plan(facts(2, 1024), heavy(), weighed(2.0, 200.0, slot_mib=4.0))
+    noisy = weighed(2.0, 200.0, slot_mib=4.3, worker_pss_mib=41.5)
     fresh = plan(facts(2, 1024), heavy(), noisy)
     kept = plan(facts(2, 1024), heavy(), noisy, previous={"shop": first.values()})
     assert fresh.value("worker_connections") != first.value("worker_connections")
@@ -298,8 +309,8 @@ def test_noise_keeps_the_previous_slots() -> None:
 
 
 def test_a_real_change_is_no_noise() -> None:
-    first = plan(facts(2, 1024), heavy(), weighed(10.0, 20.0, slot_mib=4.0))
-    twice = weighed(10.0, 20.0, slot_mib=8.0)
+    first = plan(facts(2, 1024), heavy(), weighed(2.0, 200.0, slot_mib=4.0))
+    twice = weighed(2.0, 200.0, slot_mib=8.0)
     later = plan(facts(2, 1024), heavy(), twice, previous={"shop": first.values()})
     assert later.values() == plan(facts(2, 1024), heavy(), twice).values()
     assert later.kept == ()
@@ -317,9 +328,9 @@ def test_the_class_does_not_flip_at_its_border() -> None:
 
 
 def test_other_hardware_is_no_noise() -> None:
-    first = plan(facts(2, 1024), heavy(), weighed(10.0, 20.0))
+    first = plan(facts(2, 1024), heavy(), weighed(2.0, 40.0))
     assert first.value("workers") == 2
-    later = plan(facts(3, 1024), heavy(), weighed(10.0, 20.0), previous={"shop": first.values()})
+    later = plan(facts(3, 1024), heavy(), weighed(2.0, 40.0), previous={"shop": first.values()})
     assert later.value("workers") == 3
 
 
