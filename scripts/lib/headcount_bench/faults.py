@@ -81,6 +81,8 @@ def run_row(scene: Scene, row: Row) -> dict[str, Any]:
         "requests": len(users.rows),
         "lost_by_fault": len(caused),
         "lost_otherwise": len(other),
+        "lost_requests": other[:50],
+        "began": users.began,
         "outage_seconds": round(seen.window[1] - seen.window[0], 1) if seen.window else 0.0,
         "live": [before, scene.live()],
         "answered": sorted({row[4] for row in users.rows if row[3] == 200 and row[4]}),
