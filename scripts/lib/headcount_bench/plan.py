@@ -321,6 +321,8 @@ def _search(pool: Pool, host: grid.Host, workload: grid.Workload, inputs: Mappin
         pool.ready(batch)
         for config in batch:
             results[config] = pool.run(config, workload.path, connections, seconds, limit)
+        if workload.slot_mib:  # all of them together would hold the machine's memory
+            pool.clear()
     order = sorted(results, key=lambda config: -float(results[config]["goodput"]))
     again = [config for config in order if results[config]["memory_mib"] <= budget][: int(inputs["again"])]
     longer = grid.seconds_of(host, workload, connections, budget, 2, 3.0)
