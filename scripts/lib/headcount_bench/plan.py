@@ -68,6 +68,7 @@ def cells(quick: bool) -> list[Cell]:
                 "again": again,
                 "leaders": leaders,
                 "planner": _planned_alike(host, workload, connections),
+                **_declared_memory(grid.WORKLOADS[workload]),
             },
         )
         for host, workload, connections in grid.grid(quick)
@@ -78,6 +79,11 @@ def _planned_alike(host: str, workload: str, connections: int) -> dict[str, Any]
     """The declared plan's shape: a planner that plans a cell otherwise has it measured anew."""
     chosen = declared_plan(grid.HOSTS[host], grid.WORKLOADS[workload], connections)
     return grid.Config.from_settings(chosen.values()).settings()
+
+
+def _declared_memory(workload: grid.Workload) -> dict[str, Any]:
+    """Of a workload that holds much memory, what somebody who knows that it does would declare."""
+    return {"memory": {"slot_mib": workload.slot_mib}} if workload.slot_mib else {}
 
 
 def app_of(workload: grid.Workload, connections: int) -> dict[str, Any]:
@@ -93,7 +99,7 @@ def app_of(workload: grid.Workload, connections: int) -> dict[str, Any]:
                 "concurrency": connections,
                 "health": {"path": _serving.HEALTH},
                 "load": {"paths": [{"path": workload.path}]},
-                **({"memory": {"slot_mib": workload.slot_mib}} if workload.slot_mib else {}),
+                **_declared_memory(workload),
                 "buffering_proxy": True,
             }
         ],
