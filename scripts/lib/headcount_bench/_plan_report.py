@@ -136,7 +136,8 @@ HOW: Final = """\
   connections and with as many as the load has. Not tried: what its slots, its processes' CPU or its memory keep below
   0.6 of the best. eventlet is not searched: Gunicorn 27 has no such worker.
 - Names: `gthread 2x16 ka0` is 2 workers of 16 threads without keep-alive, `c1000` its worker_connections.
-- Declared: profile and concurrency only, and of the memory workload what a request holds. Weighed: the same, finished with what the weigh measured.
+- Declared: profile and concurrency only, and of the memory workload what a request holds. Weighed: the same, finished
+  with what the weigh measured.
 - 2n+1: sync, Gunicorn's documentation. heroku: min(2n+1, RAM / 256 MiB) sync. debops: n+1 sync. cloud run: gthread
   1 x 8. All with Gunicorn's defaults for the rest.
 - wrk (one thread, closed loop) runs on other CPUs than the server, which is pinned. All servers of a final run at the
