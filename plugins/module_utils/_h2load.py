@@ -33,6 +33,7 @@ MAX_REQUESTS = 200_000
 GENERATOR_NICE = -10
 """The generator's clock must not wait for the CPU; it takes about 1 % of a core at 100 requests a second."""
 _LEAST_PERIOD_MS = 4
+_MOST_LANES = 16
 _TOKEN = re.compile(r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
 _VERSION = re.compile(r"nghttp2/(\d+)\.(\d+)(?:\.(\d+))?")
 
@@ -203,7 +204,7 @@ def plan_lanes(paths: Sequence[PathLoad], rate: float, seconds: float, max_reque
     """The processes that make `rate` requests per second for `seconds`, shared out by weight.
 
     h2load's period is a whole number of milliseconds: a path whose rate does not fit within 2 % (or needs a period
-    under 4 ms) is shared by up to eight processes a fraction of a period apart. The lanes tell the true rate.
+    under 4 ms) is shared by up to sixteen processes a fraction of a period apart. The lanes tell the true rate.
     """
     if not paths:
         raise LoadError("load.paths is empty: name at least one path")
@@ -236,7 +237,7 @@ def plan_lanes(paths: Sequence[PathLoad], rate: float, seconds: float, max_reque
 
 def _fit(rate: float) -> tuple[int, int]:
     best = (math.inf, 1, 1)
-    for count in range(1, 9):
+    for count in range(1, _MOST_LANES + 1):
         period = max(1, round(1000.0 * count / rate))
         error = abs(count * 1000.0 / period / rate - 1.0) + (1.0 if period < _LEAST_PERIOD_MS else 0.0)
         if error < best[0] - 1e-9:

@@ -312,8 +312,6 @@ class Stated:
     declared: float = 0.90
     p95: float = 1.10
     weigh_seconds: float = 10.0
-    alike: float = 0.98
-    """Goodput of identical servers differs by as much: less than this share of 2n+1's is below it."""
 
 
 STATED: Final = Stated()
@@ -340,7 +338,7 @@ def shortfalls(summary: Mapping[str, Any], weigh_seconds: float, stated: Stated 
             f" {declared['goodput']:.0f}/s, {best['config']} {best['goodput']:.0f}/s)"
         )
     for name, row in ((WEIGHED, weighed), (DECLARED, declared)):
-        if row["goodput"] < stated.alike * rule["goodput"] and row is not rule:
+        if row["goodput"] < rule["goodput"] and row is not rule:
             found.append(f"{name} below 2n+1 sync ({row['goodput']:.1f}/s, {rule['goodput']:.1f}/s)")
         if row["over_memory"]:
             found.append(f"{name} took {row['memory_mib']:.0f} MiB, more than the budget")
