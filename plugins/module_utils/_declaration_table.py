@@ -792,6 +792,16 @@ APP_FIELDS: Final[tuple[Field, ...]] = (
             ),
             Field("limit_nofile", "int", "Open files.", ABSENT, 65_536, minimum=64, maximum=1_073_741_816),
             Field(
+                "malloc_trim_threshold_mib",
+                "int",
+                "Freed memory that a worker keeps for its next requests; 0 leaves that to glibc.",
+                ABSENT,
+                64,
+                "MiB",
+                minimum=0,
+                maximum=1_048_576,
+            ),
+            Field(
                 "memory_high_mib", "int", "MemoryHigh of the unit.", ABSENT, 900, "MiB", minimum=16, maximum=16_777_216
             ),
             Field(

@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Mapping, Sequence
 
 from ._planinputs import MEMORY_HIGH_SHARE, Inputs
-from ._plansize import ASYNC, NOFILE_BASE, Ceiling, Choice, Shape
+from ._plansize import ASYNC, HEAVY_SLOT_MIB, NOFILE_BASE, Ceiling, Choice, Shape
 from ._plantypes import Limit, PlanError, Setting, number, share, up
+from ._units import GUNICORN_SETTINGS
 
 GUNICORN: Final = "27.0.1"
 GUNICORN_EVENTLET: Final = ">=25.3,<26"
@@ -32,19 +33,14 @@ MAX_REQUESTS_HOURS: Final = 6
 MAX_REQUESTS_RANGE: Final = (10_000, 1_000_000)
 JITTER_SHARE: Final = 0.2
 
+KEPT_SLOTS: Final = 8
+"""Requests' worth of freed memory that a worker keeps: with 6 of 8 MiB pages were still given back and faulted in
+again (103 a request, 500 with glibc's own threshold), with 8 they were not (23)."""
+
 SETTINGS: Final = (
-    "worker_class",
-    "workers",
-    "threads",
-    "worker_connections",
-    "preload_app",
-    "backlog",
-    "keepalive",
-    "timeout",
-    "graceful_timeout",
-    "max_requests",
-    "max_requests_jitter",
+    *GUNICORN_SETTINGS,
     "limit_nofile",
+    "malloc_trim_threshold_mib",
     "memory_high_mib",
     "memory_max_mib",
     "gunicorn_version",
@@ -82,6 +78,7 @@ def all_settings(draft: Draft, memory_max: int) -> dict[str, Setting]:
         *_timeouts(draft),
         *_recycling(draft),
         _nofile(draft),
+        _malloc(draft),
         *_memory_settings(draft, memory_max),
         *_gunicorn(draft),
     ):
@@ -135,25 +132,25 @@ def _sized(draft: Draft) -> list[Setting]:
     slot_won = next((limit for limit in shape.slots_limits if limit.name == shape.slots_winner), shape.slots_limits[0])
     words = f"{shape.slots_winner}: {slot_won.reason}"
     origin = origins.get(shape.slots_winner, "derived")
-    slots = {"winner": shape.slots_winner, "reason": words, "origin": origin, "limits": shape.slots_limits}
-    one = {"winner": "class", "origin": "derived", "limits": ()}
-    threads, connections = 1, 1
+
+    def sized(name: str, unit: str) -> Setting:
+        return Setting(name, shape.per_worker, unit, shape.slots_winner, words, origin, shape.slots_limits)
+
     if choice.name == "gthread":
-        threads = connections = shape.per_worker
-        first = Setting("threads", threads, "threads", **slots)  # type: ignore[arg-type]
+        first = sized("threads", "threads")
         why = (
             "as many as threads: a busy worker leaves new connections in the shared queue, where an idle one finds them"
         )
-        second = Setting("worker_connections", connections, "connections", reason=why, **one)  # type: ignore[arg-type]
+        second = _simple("worker_connections", shape.per_worker, "connections", "class", why, "derived")
     elif choice.name in ASYNC:
         why = f"a {choice.name} worker has one thread; its connections are greenlets"
-        first = Setting("threads", threads, "threads", reason=why, **one)  # type: ignore[arg-type]
-        second = Setting("worker_connections", shape.per_worker, "connections", **slots)  # type: ignore[arg-type]
+        first = _simple("threads", 1, "threads", "class", why, "derived")
+        second = sized("worker_connections", "connections")
     else:
         why = "a sync worker serves one request at a time; more threads would make it gthread"
-        first = Setting("threads", threads, "threads", reason=why, **one)  # type: ignore[arg-type]
+        first = _simple("threads", 1, "threads", "class", why, "derived")
         why = "a sync worker holds one connection, and Gunicorn does not read the setting"
-        second = Setting("worker_connections", connections, "connections", reason=why, **one)  # type: ignore[arg-type]
+        second = _simple("worker_connections", 1, "connections", "class", why, "derived")
     kind = Setting("worker_class", choice.name, "", choice.winner, choice.reason, choice.origin, choice.limits)
     return [kind, workers, first, second]
 
@@ -348,6 +345,23 @@ def _nofile(draft: Draft) -> Setting:
     winner = "connections" if need >= NOFILE_MIN else "least" if value == NOFILE_MIN else "host"
     won = next(limit for limit in limits if limit.name == winner)
     return _simple("limit_nofile", value, "open files", winner, won.reason, "derived", limits)
+
+
+def _malloc(draft: Draft) -> Setting:
+    """Freed memory that a worker keeps for the next requests. The plan counts it already, as that of its slots."""
+    slot, shape = draft.ceiling.memory.slot, draft.shape
+    own = Limit("glibc", 0, "glibc decides: it gives back what is free at the end of the heap, and maps it anew")
+    slots = min(KEPT_SLOTS, shape.per_worker)
+    kept = up(slots * slot.value)
+    words = f"{slots} requests of {number(slot.value)} MiB ({slot.origin})"
+    requests = Limit("requests", kept, f"{words} find their memory mapped; above that it goes back to the system")
+    if draft.choice.name not in ASYNC:
+        why = f"a {draft.choice.name} worker's requests find their memory mapped without that"
+        return _simple("malloc_trim_threshold_mib", 0, "MiB", "class", why, "derived", (own,))
+    if slot.value < HEAVY_SLOT_MIB:
+        why = f"a request takes {number(slot.value)} MiB, less than {number(HEAVY_SLOT_MIB)}: nothing to gain"
+        return _simple("malloc_trim_threshold_mib", 0, "MiB", "glibc", why, slot.origin, (own, requests))
+    return _simple("malloc_trim_threshold_mib", kept, "MiB", "requests", requests.reason, slot.origin, (own, requests))
 
 
 def _memory_settings(draft: Draft, memory_max: int) -> list[Setting]:

@@ -58,7 +58,7 @@ ENVIRONMENT = {
     "PYTHONFAULTHANDLER": "1",
 }
 
-_GUNICORN_KEYS = (
+GUNICORN_SETTINGS = (
     "worker_class",
     "workers",
     "threads",
@@ -71,6 +71,10 @@ _GUNICORN_KEYS = (
     "max_requests",
     "max_requests_jitter",
 )
+"""The settings of a plan that gunicorn.conf.py takes, under Gunicorn's own names."""
+
+MMAP_THRESHOLD_MIB = 32
+"""The most that glibc takes (mallopt(3), DEFAULT_MMAP_THRESHOLD_MAX): larger blocks are mapped each on its own."""
 
 
 def _setting(plan: dict[str, Any], name: str) -> Any:
@@ -97,7 +101,7 @@ def gunicorn_conf(app: dict[str, Any], plan: dict[str, Any], number: int) -> str
             "",
         ]
     lines += [f"wsgi_app = {app['entry_point']!r}", f"proc_name = {name!r}"]
-    for key in _GUNICORN_KEYS:
+    for key in GUNICORN_SETTINGS:
         entry = plan["settings"].get(key)
         if entry is None or entry["value"] is None:
             continue
@@ -192,6 +196,7 @@ def service(app: dict[str, Any], plan: dict[str, Any], number: int, layout: Layo
     if trial and _setting(plan, "worker_class") == "gevent":
         # The monitor names the line that blocks the hub; it costs a thread, so only the candidate has it.
         environment.update(monitor_environment(MAX_BLOCKING_SECONDS))
+    environment.update(malloc_environment(plan))
     lines = [
         f"# {name}, generation {number}{' (candidate on trial)' if trial else ''}. Written by Headcount.",
         "[Unit]",
@@ -237,6 +242,20 @@ def service(app: dict[str, Any], plan: dict[str, Any], number: int, layout: Layo
 def _tasks_max(plan: dict[str, Any]) -> int:
     """Processes and threads that the plan needs, four times over: a fork bomb ends here, an app's own pools fit."""
     return 64 + 4 * int(_setting(plan, "workers")) * (int(_setting(plan, "threads") or 1) + 16)
+
+
+def malloc_environment(plan: dict[str, Any]) -> dict[str, str]:
+    """What has glibc keep as much freed memory as the plan says (mallopt(3)); {} where it decides by itself.
+
+    A threshold that is set ends glibc's own adjustment of both, so the other one is set to where that leads.
+    """
+    kept = plan["settings"].get("malloc_trim_threshold_mib", {}).get("value")
+    if not kept:
+        return {}
+    return {
+        "MALLOC_MMAP_THRESHOLD_": str(MMAP_THRESHOLD_MIB * 2**20),
+        "MALLOC_TRIM_THRESHOLD_": str(int(kept) * 2**20),
+    }
 
 
 def environment_file(environment: dict[str, str], secrets: dict[str, str]) -> str:

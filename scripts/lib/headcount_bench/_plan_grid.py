@@ -104,13 +104,17 @@ QUICK: Final = (
 
 @dataclass(frozen=True)
 class Config:
-    """What the search varies. `connections` is worker_connections; of a sync worker it says nothing."""
+    """What the search varies. `connections` is worker_connections; of a sync worker it says nothing.
+
+    `malloc_trim_mib` is malloc_trim_threshold_mib of a plan; the search leaves it to glibc (0).
+    """
 
     worker_class: str
     workers: int
     threads: int = 1
     connections: int = GUNICORN_CONNECTIONS
     keepalive: int = GUNICORN_KEEPALIVE
+    malloc_trim_mib: int = 0
 
     @property
     def name(self) -> str:
@@ -121,7 +125,8 @@ class Config:
             text = f"gthread {self.workers}x{self.threads}"
             full = self.connections > self.threads
             return f"{text} ka{self.keepalive}" + (f" c{self.connections}" if full else "")
-        return f"{self.worker_class} {self.workers} ka{self.keepalive} c{self.connections}"
+        kept = f" m{self.malloc_trim_mib}" if self.malloc_trim_mib else ""
+        return f"{self.worker_class} {self.workers} ka{self.keepalive} c{self.connections}{kept}"
 
     @property
     def slots(self) -> int:
@@ -137,6 +142,7 @@ class Config:
             "threads": self.threads,
             "worker_connections": self.connections,
             "keepalive": self.keepalive,
+            "malloc_trim_threshold_mib": self.malloc_trim_mib,
         }
 
     @classmethod
@@ -151,6 +157,7 @@ class Config:
             int(values["threads"]),
             int(values["worker_connections"]),
             int(values["keepalive"]),
+            int(values["malloc_trim_threshold_mib"]),
         )
 
 

@@ -152,7 +152,8 @@ HOW: Final = """\
 - Searched: sync, gthread and gevent; workers; threads; with keep-alive of 2 s and without; gevent with many
   connections and with as many as the load has. Not tried: what its slots, its processes' CPU or its memory keep below
   0.6 of the best. eventlet is not searched: Gunicorn 27 has no such worker.
-- Names: `gthread 2x16 ka0` is 2 workers of 16 threads without keep-alive, `c1000` its worker_connections.
+- Names: `gthread 2x16 ka0` is 2 workers of 16 threads without keep-alive, `c1000` its worker_connections, `m64` 64 MiB
+  of freed memory that a worker keeps (malloc_trim_threshold_mib, which the search leaves to glibc).
 - Declared: profile and concurrency only, and of the memory workload what a request holds. Weighed: the same, finished
   with what the weigh measured.
 - 2n+1: sync, Gunicorn's documentation. heroku: min(2n+1, RAM / 256 MiB) sync. debops: n+1 sync. cloud run: gthread

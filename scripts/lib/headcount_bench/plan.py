@@ -49,6 +49,7 @@ FOREIGN_SHARE: Final = 0.08
 BEHIND_SHARE: Final = 0.6
 """What is behind this share of the best after two runs of the final is not run again."""
 
+TCP: Final = "127.0.0.1:{port}"
 SPREAD_SECONDS: Final = 0.2
 POOL_PROCESSES: Final = 350
 
@@ -124,11 +125,20 @@ def declared_plan(host: grid.Host, workload: grid.Workload, connections: int) ->
     return plan_of(host, workload, connections, None)
 
 
-def configuration(config: grid.Config) -> str:
-    """gunicorn.conf.py, by the same function that writes it on a host."""
+def rendered(config: grid.Config) -> tuple[str, dict[str, str]]:
+    """gunicorn.conf.py and the environment, by the same functions that write them on a host."""
     values = {**config.settings(), "preload_app": False, "backlog": 2048, "gunicorn_version": f"=={_planner.GUNICORN}"}
     plan = {"settings": {name: {"value": value, "reason": "the benchmark"} for name, value in values.items()}}
-    return _units.gunicorn_conf({"name": "shop", "entry_point": _serving.ENTRY}, plan, 0)
+    text = _units.gunicorn_conf({"name": "shop", "entry_point": _serving.ENTRY}, plan, 0)
+    return text, _units.malloc_environment(plan)
+
+
+def started(config: grid.Config, addresses: Sequence[str], cpus: Sequence[int]) -> _serving.Server:
+    """A server on `cpus` that listens on `addresses`."""
+    text, environment = rendered(config)
+    command = [str(_serving.venv("main") / "bin" / "gunicorn"), "--config", "{folder}/gunicorn.conf.py"]
+    command += [word for address in addresses for word in ("--bind", address)]
+    return _serving.start(command, cpus, {"gunicorn.conf.py": text}, environment)
 
 
 class Pool:
@@ -136,7 +146,6 @@ class Pool:
 
     def __init__(self, cpus: Sequence[int], load_cpus: Sequence[int]) -> None:
         self.cpus, self.load_cpus = tuple(cpus), tuple(load_cpus)
-        self.gunicorn = str(_serving.venv("main") / "bin" / "gunicorn")
         self._servers: dict[tuple[grid.Config, str], _serving.Server] = {}
 
     def ready(self, configs: Iterable[grid.Config], tag: str = "") -> None:
@@ -144,9 +153,7 @@ class Pool:
         new = [config for config in configs if (config, tag) not in self._servers]
         for config in new:
             self._make_room(config)
-            command = [self.gunicorn, "--config", "{folder}/gunicorn.conf.py", "--bind", "127.0.0.1:{port}"]
-            files = {"gunicorn.conf.py": configuration(config)}
-            self._servers[config, tag] = _serving.start(command, self.cpus, files, {})
+            self._servers[config, tag] = started(config, [TCP], self.cpus)
         for config in new:
             self._servers[config, tag].settle(config.workers + 1, 120.0)
 
@@ -195,13 +202,9 @@ class Pool:
 def weigh(plan: _planner.Plan, app: Mapping[str, Any], cpus: Sequence[int]) -> dict[str, Any]:
     """The weigh as it is done on a host: one worker of the declared plan, the same functions; with all its seconds."""
     config = replace(grid.Config.from_settings(plan.values()), workers=1)
-    command = [
-        str(_serving.venv("main") / "bin" / "gunicorn"),
-        *("--config", "{folder}/gunicorn.conf.py", "--bind", "127.0.0.1:{port}", "--bind", "unix:{socket}"),
-    ]
     slots = max(1, plan.slots // int(plan.value("workers")))
     began = time.monotonic()
-    server = _serving.start(command, cpus, {"gunicorn.conf.py": configuration(config)}, {})
+    server = started(config, [TCP, "unix:{socket}"], cpus)
     try:
         server.settle(2)
         measured = _weigh.weigh(

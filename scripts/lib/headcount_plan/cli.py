@@ -159,7 +159,7 @@ def _override(name: str, text: str, parse: argparse.ArgumentParser) -> Any:
     except ValueError:
         value = math.nan
     seconds = name in ("keepalive", "timeout", "graceful_timeout")
-    least = 0 if name in ("keepalive", "max_requests", "max_requests_jitter") else 1
+    least = 0 if name in ("keepalive", "max_requests", "max_requests_jitter", "malloc_trim_threshold_mib") else 1
     if not math.isfinite(value) or value < least or (not seconds and not value.is_integer()):
         parse.error(f"--set {name}={text}: a {'number' if seconds else 'whole number'} from {least} is needed")
     return int(value) if value.is_integer() else value

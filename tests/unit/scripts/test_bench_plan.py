@@ -161,7 +161,15 @@ def test_the_declared_plans_are_planned_from_profile_and_concurrency() -> None:
     chosen = plan.declared_plan(TWO, grid.WORKLOADS["io50"], 32)
     assert chosen.value("worker_class") == "gevent"
     assert chosen.inputs["concurrency"]["value"] == 32
-    assert "worker_class = 'gevent'" in plan.configuration(grid.Config.from_settings(chosen.values()))
+    text, environment = plan.rendered(grid.Config.from_settings(chosen.values()))
+    assert "worker_class = 'gevent'" in text
+    assert environment == {}
+
+
+def test_a_server_of_requests_that_hold_memory_keeps_it_as_on_a_host() -> None:
+    chosen = grid.Config.from_settings(plan.declared_plan(TWO, grid.WORKLOADS["memory"], 32).values())
+    assert chosen.name.endswith(" m64")
+    assert plan.rendered(chosen)[1]["MALLOC_TRIM_THRESHOLD_"] == str(64 * 2**20)
 
 
 def test_what_others_took_of_the_cpus_counts_where_it_could_decide() -> None:

@@ -433,8 +433,8 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
         {"settings": {"worker": 3}},
         "headcount_apps[0].settings.worker is not known: allowed is workers, threads, worker_connections,"
         " preload_app, backlog,"
-        " keepalive, timeout, graceful_timeout, max_requests, max_requests_jitter, limit_nofile, memory_high_mib,"
-        " memory_max_mib; fix: did you mean workers?",
+        " keepalive, timeout, graceful_timeout, max_requests, max_requests_jitter, limit_nofile,"
+        " malloc_trim_threshold_mib, memory_high_mib, memory_max_mib; fix: did you mean workers?",
     ),
     (
         {"user": "root"},

@@ -286,6 +286,26 @@ def test_requests_that_hold_memory_are_let_in_as_the_cores_get_to_them() -> None
     assert [limit.name for limit in setting.limits if said in limit.reason] == ["waiting"]
 
 
+@pytest.mark.parametrize(
+    ("slot_mib", "worker_class", "memory", "kept", "winner"),
+    [
+        (8.0, "auto", 8192, 64, "requests"),
+        (2.5, "auto", 8192, 20, "requests"),
+        (8.0, "auto", 320, 48, "requests"),  # no more than its six slots
+        (0.9, "auto", 8192, 0, "glibc"),
+        (8.0, "gthread", 8192, 0, "class"),
+        (8.0, "sync", 8192, 0, "class"),
+    ],
+)
+def test_a_worker_keeps_the_memory_of_its_requests(
+    slot_mib: float, worker_class: str, memory: int, kept: int, winner: str
+) -> None:
+    app = shop(profile="io", concurrency=128, worker_class=worker_class)
+    setting = plan(facts(2, memory), app, weighed(2.0, 32.0, slot_mib=slot_mib)).settings["malloc_trim_threshold_mib"]
+    assert (setting.value, setting.winner) == (kept, winner)
+    assert winner in {limit.name for limit in setting.limits} | {"class"}
+
+
 # --- the dead band ----------------------------------------------------------------------------------------------------
 
 
@@ -300,7 +320,7 @@ def test_noise_keeps_the_previous_slots() -> None:
     kept = plan(facts(2, 1024), heavy(), noisy, previous={"shop": first.values()})
     assert fresh.value("worker_connections") != first.value("worker_connections")
     assert kept.value("worker_connections") == first.value("worker_connections")
-    assert kept.kept == ("worker_connections",)
+    assert kept.kept == ("worker_connections", "malloc_trim_threshold_mib")
     setting = kept.settings["worker_connections"]
     assert setting.winner == "dead band"
     assert setting.reason.startswith(
@@ -436,7 +456,8 @@ NO_SETTING = (
     "shop: settings.worker_class is sync: that is no setting that can be overridden. Allowed: workers, threads,"
     " worker_connections, preload_app, backlog, keepalive, timeout,"
     " graceful_timeout, max_requests, max_requests_jitter,"
-    " limit_nofile, memory_high_mib, memory_max_mib. Fix: remove settings.worker_class; set worker_class on the app."
+    " limit_nofile, malloc_trim_threshold_mib, memory_high_mib, memory_max_mib. Fix: remove settings.worker_class;"
+    " set worker_class on the app."
 )
 NOFILE = (
     "shop: settings.limit_nofile is 600000: the host allows 524288 open"

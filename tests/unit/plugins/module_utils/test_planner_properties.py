@@ -44,6 +44,7 @@ def declared_apps(draw: st.DrawFn, name: str = "shop") -> dict[str, Any]:
             "timeout": st.integers(1, 600),
             "memory_max_mib": st.integers(16, 4096),
             "limit_nofile": st.integers(64, 100_000),
+            "malloc_trim_threshold_mib": st.integers(0, 4096),
             "keepalive": st.integers(0, 75),
             "max_requests": st.integers(0, 10**6),
         },
@@ -123,6 +124,9 @@ def check(found: _planner.Plan, facts: Any, app: Any, hosts: int, generations: i
         used = hosts * generations * found.slots * per_slot
         assert used <= most - app["database"]["reserved"] or per_slot == 0
     connections = found.value("worker_connections") if kind != "sync" else 1
+    kept = found.value("malloc_trim_threshold_mib")
+    held = each * inputs["slot_mib"]["value"] * (1 + _planner.BAND)
+    assert kept <= math.ceil(held) or "malloc_trim_threshold_mib" in app["settings"]
     assert found.value("limit_nofile") <= facts["nofile_max"]
     assert found.value("limit_nofile") >= 2 * connections + 64
     assert 1 <= found.value("backlog") <= max(facts["somaxconn"], 1) or "backlog" in app["settings"]

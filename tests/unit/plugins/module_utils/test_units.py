@@ -74,6 +74,15 @@ def test_a_reason_of_several_lines_stays_a_comment() -> None:
     assert "os" not in executed(units.gunicorn_conf(app(), odd, 7))
 
 
+@pytest.mark.parametrize("trial", [True, False])
+def test_freed_memory_is_kept_as_planned_by_candidate_and_generation_alike(trial: bool) -> None:
+    text = units.service({**app()}, plan(malloc_trim_threshold_mib=64), 7, LAYOUT, trial)
+    (line,) = [line for line in text.splitlines() if "MALLOC" in line]
+    assert {"MALLOC_MMAP_THRESHOLD_=33554432", "MALLOC_TRIM_THRESHOLD_=67108864"} <= set(line.split("=", 1)[1].split())
+    for older in (plan(), plan(malloc_trim_threshold_mib=0)):
+        assert "MALLOC" not in units.service(app(), older, 7, LAYOUT, trial)
+
+
 @pytest.mark.parametrize(
     ("version", "known"), [("==27.0.1", True), (">=25.3,<26", True), ("==25.0.3", False), ("==23.0.0", False)]
 )
