@@ -81,6 +81,16 @@ def test_has_the_gunicorn_that_has_the_class(scenario: Scenario, case: Case) -> 
     assert (int(said.split(".")[0]) >= 26) == (case.worker_class != "eventlet"), said
 
 
+def test_a_worker_keeps_the_memory_that_its_requests_were_weighed_with(scenario: Scenario) -> None:
+    machine = scenario.machines["old"]
+    planned = machine.settings("eventlet")["malloc_trim_threshold_mib"]
+    assert planned >= min(8, machine.settings("eventlet")["worker_connections"])
+    for pid in [machine.master("eventlet"), *machine.workers("eventlet")]:
+        environment = machine.out(f"tr '\\0' '\\n' < /proc/{pid}/environ").splitlines()
+        assert f"MALLOC_TRIM_THRESHOLD_={planned * 2**20}" in environment
+    assert machine.settings("sync")["malloc_trim_threshold_mib"] == 0
+
+
 @named(CASES)
 def test_was_tried_before_it_went_live(scenario: Scenario, case: Case) -> None:
     events = scenario.machines[case.host].ledger(case.app)

@@ -32,6 +32,7 @@ DISTURBED: Final = 0.05
 
 DECLARED: Final = "headcount, declared"
 WEIGHED: Final = "headcount, weighed"
+KNOWING: Final = "headcount, declared with the worker's memory"
 TWIN: Final = "the same again"
 RULES: Final = ("2n+1", "heroku", "debops", "cloud run")
 

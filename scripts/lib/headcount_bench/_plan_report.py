@@ -155,7 +155,8 @@ HOW: Final = """\
 - Names: `gthread 2x16 ka0` is 2 workers of 16 threads without keep-alive, `c1000` its worker_connections, `m64` 64 MiB
   of freed memory that a worker keeps (malloc_trim_threshold_mib, which the search leaves to glibc).
 - Declared: profile and concurrency only, and of the memory workload what a request holds. Weighed: the same, finished
-  with what the weigh measured.
+  with what the weigh measured. Where a request holds memory, a plan that was told the worker's memory too runs beside
+  them; it is in the JSON.
 - 2n+1: sync, Gunicorn's documentation. heroku: min(2n+1, RAM / 256 MiB) sync. debops: n+1 sync. cloud run: gthread
   1 x 8. All with Gunicorn's defaults for the rest.
 - wrk (one thread, closed loop) runs on other CPUs than the server, which is pinned. All servers of a final run at the

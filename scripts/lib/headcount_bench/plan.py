@@ -10,6 +10,7 @@ The server has CPUs of its own on this machine (taskset), wrk has others; wrk ke
 from __future__ import annotations
 
 import json
+import math
 import os
 import statistics
 import time
@@ -87,8 +88,14 @@ def _declared_memory(workload: grid.Workload) -> dict[str, Any]:
     return {"memory": {"slot_mib": workload.slot_mib}} if workload.slot_mib else {}
 
 
-def app_of(workload: grid.Workload, connections: int) -> dict[str, Any]:
-    """The declaration: profile and concurrency; no times, and memory only of what holds much of it."""
+def app_of(workload: grid.Workload, connections: int, worker_mib: float | None = None) -> dict[str, Any]:
+    """The declaration: profile and concurrency; no times, and memory only of what holds much of it.
+
+    With `worker_mib` as somebody declares it who knows that, too.
+    """
+    memory = _declared_memory(workload)
+    if worker_mib is not None:
+        memory = {"memory": {**memory.get("memory", {}), "worker_mib": worker_mib}}
     apps, problems = _declaration.normalise_apps(
         [
             {
@@ -100,7 +107,7 @@ def app_of(workload: grid.Workload, connections: int) -> dict[str, Any]:
                 "concurrency": connections,
                 "health": {"path": _serving.HEALTH},
                 "load": {"paths": [{"path": workload.path}]},
-                **_declared_memory(workload),
+                **memory,
                 "buffering_proxy": True,
             }
         ],
@@ -111,18 +118,15 @@ def app_of(workload: grid.Workload, connections: int) -> dict[str, Any]:
     return dict(apps[0])
 
 
-def plan_of(
-    host: grid.Host, workload: grid.Workload, connections: int, measured: Mapping[str, Any] | None
-) -> _planner.Plan:
+def plan_of(host: grid.Host, app: Mapping[str, Any], measured: Mapping[str, Any] | None) -> _planner.Plan:
     """Headcount's plan, from the declaration or finished with a weigh."""
     facts = _hostfacts.declared(host.cores, host.memory_mib).to_dict()
-    planned = _planner.plan_host(facts, [app_of(workload, connections)], measured={"shop": measured})
-    return planned["shop"]
+    return _planner.plan_host(facts, [app], measured={"shop": measured})["shop"]
 
 
 def declared_plan(host: grid.Host, workload: grid.Workload, connections: int) -> _planner.Plan:
     """Headcount's plan from the declaration alone."""
-    return plan_of(host, workload, connections, None)
+    return plan_of(host, app_of(workload, connections), None)
 
 
 def rendered(config: grid.Config) -> tuple[str, dict[str, str]]:
@@ -276,7 +280,7 @@ def _work(bench: Bench, cell: Cell, workload: grid.Workload, pool: Pool) -> dict
     host, connections = grid.Host(**cell.inputs["host"]), int(cell.inputs["connections"])
     app, declared = app_of(workload, connections), declared_plan(host, workload, connections)
     weighed = weigh(declared, app, pool.cpus)
-    finished = plan_of(host, workload, connections, weighed)
+    finished = plan_of(host, app, weighed)
     budget = float(finished.value("memory_max_mib"))
     limit = grid.limit_ms(host, workload, connections, budget)
     final_seconds = grid.seconds_of(host, workload, connections, budget, FINAL_SECONDS, 3.0)
@@ -285,6 +289,9 @@ def _work(bench: Bench, cell: Cell, workload: grid.Workload, pool: Pool) -> dict
         grid.DECLARED: grid.Config.from_settings(declared.values()),
         grid.WEIGHED: grid.Config.from_settings(finished.values()),
     }
+    if workload.slot_mib:
+        knowing = plan_of(host, app_of(workload, connections, math.ceil(weighed["worker_pss_mib"])), None)
+        named[grid.KNOWING] = grid.Config.from_settings(knowing.values())
     search = Cell(
         cell.name,
         {"version": SEARCH_VERSION, "host": vars(host), "workload": vars(workload), "connections": connections,
