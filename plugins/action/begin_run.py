@@ -13,7 +13,7 @@ from ..plugin_utils import _runs
 from ..plugin_utils._stepaction import templated
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
+class ActionModule(ActionBase):
     """One call for a playbook that changes hosts without a plan."""
 
     TRANSFERS_FILES = False

@@ -16,7 +16,7 @@ from ..plugin_utils._stepaction import FLEET, this_run
 from ..plugin_utils._verdicts import gate
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
+class ActionModule(ActionBase):
     """One call for a batch; hosts are not connected to."""
 
     TRANSFERS_FILES = False

@@ -22,7 +22,7 @@ from ..plugin_utils._stepaction import templated, this_run
 from ..plugin_utils._wheel_tools import WheelhouseError
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
+class ActionModule(ActionBase):
     """One call for the whole play; hosts are not connected to."""
 
     TRANSFERS_FILES = False

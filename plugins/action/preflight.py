@@ -15,7 +15,7 @@ from ..module_utils._declaration import fleet_counts, fleet_problems, render_pro
 from ..plugin_utils._declared import declarations
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
+class ActionModule(ActionBase):
     """One call for the whole play; reads variables and the controller's files only."""
 
     TRANSFERS_FILES = False

@@ -18,7 +18,7 @@ from ..plugin_utils._say import say
 from ..plugin_utils._stepaction import FLEET, templated, this_run
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
+class ActionModule(ActionBase):
     """One call for the whole run; hosts are not connected to."""
 
     TRANSFERS_FILES = False

@@ -16,7 +16,7 @@ from ..plugin_utils._say import say
 HISTORY = "headcount__history"
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
+class ActionModule(ActionBase):
     """One call for the whole play; hosts are not connected to."""
 
     TRANSFERS_FILES = False

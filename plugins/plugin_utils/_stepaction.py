@@ -48,7 +48,7 @@ def send(action: ActionBase, archive: Path) -> str:
 _KEPT_IN_NOTES = ("plan", "planning", "evidence", "measured", "verdict", "put_right")
 
 
-class StepAction(ActionBase):  # type: ignore[misc]
+class StepAction(ActionBase):
     """A step on one host: runs the module of the same name there and notes what came of it.
 
     A host that cannot be reached any more is a failed step, not an unreachable host: the play's rescue decides what

@@ -23,13 +23,13 @@ from typing import Any, Callable, Iterator
 HOME = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HOME)
 
-from headcount_units import _http  # type: ignore[import-not-found]  # noqa: E402
-from headcount_units._h2load import Target  # type: ignore[import-not-found]  # noqa: E402
-from headcount_units._judge import Policy, judge  # type: ignore[import-not-found]  # noqa: E402
-from headcount_units._load import Attempt, run_trial_load, with_retry  # type: ignore[import-not-found]  # noqa: E402
-from headcount_units._memory import MemorySampler  # type: ignore[import-not-found]  # noqa: E402
-from headcount_units._systemd import Systemd  # type: ignore[import-not-found]  # noqa: E402
-from headcount_units._trial import Arm  # type: ignore[import-not-found]  # noqa: E402
+from headcount_units import _http  # noqa: E402
+from headcount_units._h2load import Target  # noqa: E402
+from headcount_units._judge import Policy, judge  # noqa: E402
+from headcount_units._load import Attempt, run_trial_load, with_retry  # noqa: E402
+from headcount_units._memory import MemorySampler  # noqa: E402
+from headcount_units._systemd import Systemd  # noqa: E402
+from headcount_units._trial import Arm  # noqa: E402
 
 RUN = "/run/headcount-bench"
 BURNER = """

@@ -38,7 +38,7 @@ import time  # noqa: E402
 from importlib import metadata  # noqa: E402
 from typing import Any  # noqa: E402
 
-from _probes import PROBES, Unavailable  # type: ignore[import-not-found]  # noqa: E402
+from _probes import PROBES, Unavailable  # noqa: E402
 
 LOOK_SECONDS = 2.0
 PERIOD_SECONDS = 0.02

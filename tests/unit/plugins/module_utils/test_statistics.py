@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils import _statistics as st
 from hypothesis import given, settings
 from hypothesis import strategies as some
-from scipy import stats  # type: ignore[import-untyped,unused-ignore]
+from scipy import stats
 
 COUNTS = some.integers(1, 100_000)
 
