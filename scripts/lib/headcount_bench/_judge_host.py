@@ -20,17 +20,17 @@ import threading
 import time
 from typing import Any, Callable, Iterator
 
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from headcount_units import _http
+from headcount_units._h2load import Target
+from headcount_units._judge import Policy, judge
+from headcount_units._load import Attempt, run_trial_load, with_retry
+from headcount_units._memory import MemorySampler
+from headcount_units._systemd import Systemd
+from headcount_units._trial import Arm
+
 HOME = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, HOME)
-
-from headcount_units import _http  # noqa: E402
-from headcount_units._h2load import Target  # noqa: E402
-from headcount_units._judge import Policy, judge  # noqa: E402
-from headcount_units._load import Attempt, run_trial_load, with_retry  # noqa: E402
-from headcount_units._memory import MemorySampler  # noqa: E402
-from headcount_units._systemd import Systemd  # noqa: E402
-from headcount_units._trial import Arm  # noqa: E402
-
 RUN = "/run/headcount-bench"
 BURNER = """
 import random, time
