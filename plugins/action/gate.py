@@ -48,6 +48,6 @@ class ActionModule(ActionBase):
         wait = float(settings["wait_seconds"])
         if found.batch > 1 and wait and not stop and not self._task.check_mode:
             say(f"waiting {wait:.0f} s before batch {found.batch} (headcount_rollout_wait_seconds)")
-            time.sleep(wait)
+            time.sleep(wait)  # what the inventory asks for between two batches
         result.update(changed=False, stop=stop, msg=found.why, batch=found.batch, batches=found.batches)
         return result

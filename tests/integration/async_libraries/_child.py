@@ -93,8 +93,8 @@ except Unavailable as unavailable:
     print(json.dumps({"unavailable": str(unavailable)}), flush=True)
     os._exit(0)
 spawn(beat)
-time.sleep(5 * PERIOD_SECONDS)
+time.sleep(5 * PERIOD_SECONDS)  # some beats first, so that the wait meets a hub that turns
 start_thread(look, ())
 spawn(wait, call)
 while True:
-    time.sleep(3600)
+    time.sleep(3600)  # the hub turns until look() ends the process
