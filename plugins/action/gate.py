@@ -8,21 +8,15 @@ import time
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
 
 from ..plugin_utils._runs import RunError
 from ..plugin_utils._say import say
-from ..plugin_utils._stepaction import FLEET, this_run
+from ..plugin_utils._stepaction import FLEET, ControllerAction, this_run
 from ..plugin_utils._verdicts import gate
 
 
-class ActionModule(ActionBase):
+class ActionModule(ControllerAction):
     """One call for a batch; hosts are not connected to."""
-
-    TRANSFERS_FILES = False
-    _requires_connection = False
-    _supports_check_mode = True
-    _VALID_ARGS: frozenset[str] = frozenset()
 
     def run(self, tmp: None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """`stop`, why, and which batch this is; waits between two batches when the inventory says so."""
