@@ -29,7 +29,7 @@ from ..plugin_utils._wheel_tools import WheelhouseError
 from ..plugin_utils._wheelhouse import keep_built, pack
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
+class ActionModule(ActionBase):
     """One copy, one module call. Whatever becomes of a build is noted, for the plan that follows."""
 
     TRANSFERS_FILES = True

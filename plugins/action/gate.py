@@ -8,21 +8,15 @@ import time
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
 
 from ..plugin_utils._runs import RunError
 from ..plugin_utils._say import say
-from ..plugin_utils._stepaction import FLEET, this_run
+from ..plugin_utils._stepaction import FLEET, ControllerAction, this_run
 from ..plugin_utils._verdicts import gate
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
+class ActionModule(ControllerAction):
     """One call for a batch; hosts are not connected to."""
-
-    TRANSFERS_FILES = False
-    _requires_connection = False
-    _supports_check_mode = True
-    _VALID_ARGS: frozenset[str] = frozenset()
 
     def run(self, tmp: None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """`stop`, why, and which batch this is; waits between two batches when the inventory says so."""
@@ -48,6 +42,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         wait = float(settings["wait_seconds"])
         if found.batch > 1 and wait and not stop and not self._task.check_mode:
             say(f"waiting {wait:.0f} s before batch {found.batch} (headcount_rollout_wait_seconds)")
-            time.sleep(wait)
+            time.sleep(wait)  # what the inventory asks for between two batches
         result.update(changed=False, stop=stop, msg=found.why, batch=found.batch, batches=found.batches)
         return result

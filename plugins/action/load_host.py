@@ -16,7 +16,7 @@ from ..module_utils._origin import words
 from ..plugin_utils._hostplan import connection_words
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
+class ActionModule(ActionBase):
     """One read-only call on the machine that the task is delegated to.
 
     Ansible would take a load host that it cannot reach for an unreachable host of the play, and carry on without that.

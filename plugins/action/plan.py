@@ -11,23 +11,19 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.parsing.convert_bool import boolean
-from ansible.plugins.action import ActionBase
 
 from ..plugin_utils import _runs
 from ..plugin_utils._builds import asked_text
 from ..plugin_utils._fleetplan import FleetPlan, FleetPlanner
 from ..plugin_utils._plantable import drift_items, drift_text, fleet_text
 from ..plugin_utils._say import say
-from ..plugin_utils._stepaction import templated, this_run
+from ..plugin_utils._stepaction import ControllerAction, templated, this_run
 from ..plugin_utils._wheel_tools import WheelhouseError
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
+class ActionModule(ControllerAction):
     """One call for the whole play; hosts are not connected to."""
 
-    TRANSFERS_FILES = False
-    _requires_connection = False
-    _supports_check_mode = True
     _supports_diff = False
     _VALID_ARGS = frozenset({"mode", "again"})
 

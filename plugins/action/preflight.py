@@ -9,19 +9,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible.plugins.action import ActionBase
-
 from ..module_utils._declaration import fleet_counts, fleet_problems, render_problems, warnings_for
 from ..plugin_utils._declared import declarations
+from ..plugin_utils._stepaction import ControllerAction
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
+class ActionModule(ControllerAction):
     """One call for the whole play; reads variables and the controller's files only."""
-
-    TRANSFERS_FILES = False
-    _requires_connection = False
-    _supports_check_mode = True
-    _VALID_ARGS: frozenset[str] = frozenset()
 
     def run(self, tmp: None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """The fleet's counts, or every problem of every host in one message."""

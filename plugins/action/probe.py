@@ -12,7 +12,7 @@ from ..module_utils._origin import trial_listen
 from ..plugin_utils._declared import declaration
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
+class ActionModule(ActionBase):
     """Asks for the apps of the inventory, unless the task names others. One remote call; nothing secret is sent."""
 
     TRANSFERS_FILES = False

@@ -9,21 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
 
 from ..plugin_utils import _report, _runs
 from ..plugin_utils._declared import plain
 from ..plugin_utils._hostplan import HostPlan
 from ..plugin_utils._say import say
-from ..plugin_utils._stepaction import FLEET, templated, this_run
+from ..plugin_utils._stepaction import FLEET, ControllerAction, templated, this_run
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
+class ActionModule(ControllerAction):
     """One call for the whole run; hosts are not connected to."""
 
-    TRANSFERS_FILES = False
-    _requires_connection = False
-    _supports_check_mode = True
     _VALID_ARGS = frozenset({"path"})
 
     def run(self, tmp: None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -6,22 +6,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible.plugins.action import ActionBase
-
 from ..plugin_utils import _timeline
 from ..plugin_utils._declared import plain
 from ..plugin_utils._hostplan import last_line
 from ..plugin_utils._say import say
+from ..plugin_utils._stepaction import ControllerAction
 
 HISTORY = "headcount__history"
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
+class ActionModule(ControllerAction):
     """One call for the whole play; hosts are not connected to."""
 
-    TRANSFERS_FILES = False
-    _requires_connection = False
-    _supports_check_mode = True
     _VALID_ARGS = frozenset({"last"})
 
     def run(self, tmp: None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -8,21 +8,15 @@ from dataclasses import asdict
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
 
 from ..plugin_utils._runs import RunError
 from ..plugin_utils._say import say
-from ..plugin_utils._stepaction import FLEET, this_run
+from ..plugin_utils._stepaction import FLEET, ControllerAction, this_run
 from ..plugin_utils._verdicts import way_back
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
+class ActionModule(ControllerAction):
     """One call for the whole rollout; hosts are not connected to."""
-
-    TRANSFERS_FILES = False
-    _requires_connection = False
-    _supports_check_mode = True
-    _VALID_ARGS: frozenset[str] = frozenset()
 
     def run(self, tmp: None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Whether anybody goes back (`needed`), whether a person is to be asked, and which apps of which hosts."""

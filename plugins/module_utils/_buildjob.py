@@ -117,17 +117,21 @@ def build(files: Mapping[str, Path], job: Job, work: Path) -> tuple[str, Path | 
     return log, wheels[0]
 
 
-def run(words: Sequence[str], work: Path) -> tuple[str, int]:
-    """The end of what a program said, on both streams, and its status."""
-    environ = {
+def environment(work: Path) -> Dict[str, str]:
+    """What a program that builds or installs gets to see: nothing of the caller's, and a folder that goes with it."""
+    return {
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "LC_ALL": "C.UTF-8",
         "HOME": str(work),
         "TMPDIR": str(work),
         "PIP_CONFIG_FILE": os.devnull,
         "SOURCE_DATE_EPOCH": "315532800",
-        "PYTHONHASHSEED": "0",
     }
+
+
+def run(words: Sequence[str], work: Path) -> tuple[str, int]:
+    """The end of what a program said, on both streams, and its status."""
+    environ = {**environment(work), "PYTHONHASHSEED": "0"}
     log = b""
     with subprocess.Popen(
         words, cwd=work, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT

@@ -497,7 +497,7 @@ def _totals(root: str) -> tuple[float, float, float, str]:
     """(MiB of RAM, of those available, of swap, the source): psutil's on this machine, the file's in a tree."""
     if root == "/":
         try:
-            import psutil  # noqa: PLC0415  (a distribution package that a host may lack)
+            import psutil  # noqa: PLC0415 - a distribution package that a host may lack
 
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # swap counters that a container does not show
@@ -604,7 +604,7 @@ def _libc(ask: Runner) -> str:
 
 def _psutil_version() -> str | None:
     try:
-        import psutil  # noqa: PLC0415
+        import psutil  # noqa: PLC0415 - a distribution package that a host may lack
     except ImportError:
         return None
     return str(psutil.__version__)

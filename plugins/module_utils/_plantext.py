@@ -43,13 +43,13 @@ def render_table(plan: Plan, current: Mapping[str, Any] | None = None) -> list[s
     A line that changes something begins with ``*``. Warnings and the origin of the numbers follow.
     """
     now = _current(current)
-    rows = [("", "setting", "current", "recommended", "why")]
+    rows: list[tuple[str, ...]] = [("", "setting", "current", "recommended", "why")]
     for name, setting in plan.settings.items():
         have, want = _shown(now.get(name)), _shown(setting.value)
         changed = "*" if now and have != want else " "
         rows.append((changed, _with_unit(setting), have, want, f"{setting.reason} [{setting.origin}]"))
     if not now:
-        rows = [(mark, name, want, why) for mark, name, _, want, why in rows]  # type: ignore[misc]
+        rows = [(mark, name, want, why) for mark, name, _, want, why in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
     lines = [f"{plan.app}: {plan.slots} requests in flight, {plan.budget_mib} MiB for a generation"]
     for row in rows:

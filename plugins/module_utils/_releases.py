@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, Iterable, List, Mapping, Sequence, Set, Tuple
 
+from ._buildjob import environment
 from ._files import sha256
 from ._releasefiles import (
     MANIFEST,
@@ -447,18 +448,10 @@ def _find(pin: Pin, store: Path) -> Path:
 
 
 def _run(command: Sequence[str], work: Path, what: str, check: bool = True, seconds: float = _INSTALL_SECONDS) -> None:
-    environ = {
-        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        "LC_ALL": "C.UTF-8",
-        "HOME": str(work),
-        "TMPDIR": str(work),
-        "PIP_CONFIG_FILE": os.devnull,
-        "SOURCE_DATE_EPOCH": "315532800",
-    }
     try:
         done = subprocess.run(
-            command, cwd=work, env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
-            timeout=seconds, check=False, umask=0o022,
+            command, cwd=work, env=environment(work), stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            errors="replace", timeout=seconds, check=False, umask=0o022,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise ReleaseError(f"{what} did not finish within {seconds:g} s") from None

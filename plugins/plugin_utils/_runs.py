@@ -30,6 +30,8 @@ from pathlib import Path
 from typing import Any, Callable, Iterable, Mapping
 from urllib.parse import quote, unquote
 
+from ..module_utils._lock import Run
+
 WORK_DIR = ".headcount"
 KEEP_RUNS = 30
 """Notes of this many runs are kept; older ones go when a new run begins."""
@@ -37,20 +39,6 @@ KEEP_RUNS = 30
 
 class RunError(Exception):
     """The notes of a run cannot be written or read; the message says where and why."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run: `id`, who started it, on which machine, when (ISO 8601, UTC)."""
-
-    id: str
-    user: str
-    controller: str
-    started: str
-
-    def to_dict(self) -> dict[str, str]:
-        """As the modules on the hosts take it."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)

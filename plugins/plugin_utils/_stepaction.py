@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
-"""What the action plugins of the steps share: one module call on the host, noted in the run, causes in plain words."""
+"""What the action plugins share: those that stay on the controller, and the steps.
+
+A step is one module call on the host, noted in the run, with causes in plain words.
+"""
 
 from __future__ import annotations
 
@@ -45,10 +48,19 @@ def send(action: ActionBase, archive: Path) -> str:
     return remote
 
 
+class ControllerAction(ActionBase):
+    """An action that is called once for a whole play or batch, on the controller; hosts are not connected to."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _supports_check_mode = True
+    _VALID_ARGS: frozenset[str] = frozenset()
+
+
 _KEPT_IN_NOTES = ("plan", "planning", "evidence", "measured", "verdict", "put_right")
 
 
-class StepAction(ActionBase):  # type: ignore[misc]
+class StepAction(ActionBase):
     """A step on one host: runs the module of the same name there and notes what came of it.
 
     A host that cannot be reached any more is a failed step, not an unreachable host: the play's rescue decides what

@@ -216,14 +216,14 @@ def _name(requirement: str) -> str:
 
 def _disjoint(left: str, right: str) -> bool:
     """Whether two requirements of one distribution can never be met together (only >=, >, <, <=, == are understood)."""
-    parts = [re.fullmatch(r"([A-Za-z0-9._-]+?)(?:\[[^\]]*\])?([<>=!~].*)", item) for item in (left, right)]
-    if not parts[0] or not parts[1] or parts[0][1].lower() != parts[1][1].lower():
+    one, other = (re.fullmatch(r"([A-Za-z0-9._-]+?)(?:\[[^\]]*\])?([<>=!~].*)", item) for item in (left, right))
+    if not one or not other or one[1].lower() != other[1].lower():
         return False
     lows: list[Version] = []
     highs: list[tuple[Version, bool]] = []
     try:
-        for part in parts:
-            for spec in SpecifierSet(part[2]):  # type: ignore[index]
+        for part in (one, other):
+            for spec in SpecifierSet(part[2]):
                 version = Version(spec.version.removesuffix(".*"))
                 if spec.operator in (">=", ">", "==", "~="):
                     lows.append(version)

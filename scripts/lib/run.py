@@ -12,13 +12,11 @@ import importlib
 import os
 import sys
 
-from headcount_scripts import console
+from headcount_scripts import bootstrap, console
 
 
 def _run(arguments: list[str]) -> int:
     if arguments[:1] == ["--venv"]:
-        from headcount_scripts import bootstrap  # noqa: PLC0415
-
         python = bootstrap.ensure(arguments[1])
         os.environ["PATH"] = f"{python.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
         os.execv(python, [str(python), __file__, *arguments[2:]])

@@ -17,11 +17,10 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration_ta
     VARIABLES,
 )
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "scripts/lib"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts/lib"))
 
-from headcount_docs import __main__ as command  # noqa: E402 - needs the path above
-from headcount_docs import generate, yamltext  # noqa: E402
+from headcount_docs import ROOT, generate, yamltext
+from headcount_docs import __main__ as command
 
 ROLES = sorted(path for path in (ROOT / "roles").iterdir() if (path / "tasks").is_dir())
 SHAPE = ("README.md", "defaults/main.yml", "meta/argument_specs.yml", "meta/main.yml", "tasks/main.yml")

@@ -15,7 +15,7 @@ import sys
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable, Mapping
+from typing import Any, Callable, Mapping
 
 from . import work
 
@@ -78,7 +78,7 @@ class Faults:
 
 def parse(text: str) -> Faults:
     """The faults of a SHOP_FAULTS value. Raises FaultError."""
-    values: dict[str, object] = {}
+    values: dict[str, Any] = {}
     names: list[str] = []
     for item in (part.strip() for part in text.split(",")):
         if not item:
@@ -91,7 +91,7 @@ def parse(text: str) -> Faults:
         except (ValueError, IndexError):
             raise FaultError(f"{VARIABLE}: {item!r} cannot be read; write it as {CATALOGUE[name]}") from None
         names.append(item)
-    return Faults(names=tuple(names), **values)  # type: ignore[arg-type]
+    return Faults(names=tuple(names), **values)
 
 
 def _settings(name: str, arguments: list[str]) -> dict[str, object]:

@@ -26,6 +26,7 @@ from collections import deque
 from typing import Any
 
 TRICKLE_SECONDS = 1.5
+"""How long a slow client leaves its request unfinished."""
 
 
 class Arm:

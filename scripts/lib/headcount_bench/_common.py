@@ -377,11 +377,11 @@ def percent(share: float, digits: int = 1) -> str:
 
 def write_plot(path: Path, draw: Callable[[Any], None], size: tuple[float, float]) -> None:
     """Draws with matplotlib into an SVG that is the same for the same data."""
-    import matplotlib as mpl  # noqa: PLC0415
+    import matplotlib as mpl  # noqa: PLC0415 - slow to import, and only a plot needs it
 
     mpl.use("Agg")
     mpl.rcParams.update({"svg.hashsalt": "headcount", "svg.fonttype": "none", "font.size": 9})
-    from matplotlib.figure import Figure  # noqa: PLC0415
+    from matplotlib.figure import Figure  # noqa: PLC0415 - the same
 
     figure = Figure(figsize=size, layout="constrained")
     draw(figure)

@@ -432,6 +432,7 @@ def live_killed_in_trial(scene: Scene) -> None:
         "weigh",
         "trial",
         "promote",
+        # Three seconds after it began, a trial has load on both.
         at={"target": "_steps.try_candidate", "then": {"shell": f"(sleep 3; {kill}) &"}},
     )
     scene.seen.window = [begin, time.time()]
@@ -1288,7 +1289,7 @@ def network_away(scene: Scene) -> None:
         cut = time.time()
         scene.seen.window = [cut - 0.1, cut + 60.0]
         labs.net(scene.lab.name, scene.host, "cut")
-        time.sleep(8.0)
+        time.sleep(8.0)  # this is the outage
         labs.net(scene.lab.name, scene.host, "restore")
         out = process.communicate(timeout=240)[0]
         # The users outside need their retransmissions after the cable is back.

@@ -20,18 +20,19 @@ import threading
 import time
 from typing import Any, Callable, Iterator
 
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from headcount_units import _http
+from headcount_units._h2load import Target
+from headcount_units._judge import Policy, judge
+from headcount_units._load import Attempt, run_trial_load, with_retry
+from headcount_units._memory import MemorySampler
+from headcount_units._systemd import Systemd
+from headcount_units._trial import Arm
+
 HOME = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, HOME)
-
-from headcount_units import _http  # type: ignore[import-not-found]  # noqa: E402
-from headcount_units._h2load import Target  # type: ignore[import-not-found]  # noqa: E402
-from headcount_units._judge import Policy, judge  # type: ignore[import-not-found]  # noqa: E402
-from headcount_units._load import Attempt, run_trial_load, with_retry  # type: ignore[import-not-found]  # noqa: E402
-from headcount_units._memory import MemorySampler  # type: ignore[import-not-found]  # noqa: E402
-from headcount_units._systemd import Systemd  # type: ignore[import-not-found]  # noqa: E402
-from headcount_units._trial import Arm  # type: ignore[import-not-found]  # noqa: E402
-
 RUN = "/run/headcount-bench"
+#: The pauses are what makes its bursts.
 BURNER = """
 import random, time
 while True:
@@ -101,15 +102,15 @@ def disturb(kind: str, instance: Instance) -> None:
     """What happens to the candidate in the first seconds of the load."""
     if kind in ("stall", "stall-one"):
         workers = None if kind == "stall" else 1
-        time.sleep(random.uniform(3.0, 7.0))
+        time.sleep(random.uniform(3.0, 7.0))  # at any point of the load
         instance.send(signal.SIGSTOP, workers)
-        time.sleep(1.0)
+        time.sleep(1.0)  # this is the stall
         instance.send(signal.SIGCONT, workers)
     elif kind == "kill":
-        time.sleep(random.uniform(3.0, 7.0))
+        time.sleep(random.uniform(3.0, 7.0))  # at any point of the load
         instance.send(signal.SIGKILL, 1)
     elif kind == "hang":
-        time.sleep(1.0)
+        time.sleep(1.0)  # the load has begun
         instance.send(signal.SIGSTOP)
 
 

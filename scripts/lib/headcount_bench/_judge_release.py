@@ -25,8 +25,8 @@ def factor(spread: float, scale: float, tail: float, draw: float) -> float:
 
 def create_app() -> Any:
     """The sample app with this environment's changes."""
-    from flask import abort, request  # noqa: PLC0415
-    from shop import work, wsgi  # type: ignore[import-not-found]  # noqa: PLC0415
+    from flask import abort, request  # noqa: PLC0415 - only the hosts of the lab have it
+    from shop import work, wsgi  # noqa: PLC0415 - the same
 
     spread, scale, tail, errors, grow = (
         float(os.environ.get(f"BENCH_{name}", usual))

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import os
@@ -127,8 +128,6 @@ def _sources() -> str:
 
 def _work(arguments: tuple[str, Mapping[str, Any], str, float]) -> list[dict[str, Any]]:
     name, inputs, path, limit = arguments
-    import gzip  # noqa: PLC0415
-
     with gzip.open(path, "rt", encoding="utf-8") as file:
         data = json.load(file)
     return [asdict(judged) for judged in judge_cell(name, inputs, data, limit)]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from headcount_scripts import paths
 from numpy.typing import NDArray
-from scipy import stats  # type: ignore[import-untyped]
+from scipy import stats
 
 sys.path.insert(0, str(paths.ROOT / ".collections"))
 

@@ -160,9 +160,9 @@ class Scene:
     def users(self) -> Iterator[_engine.Users]:
         """Users ask all the while."""
         with self.engine.users(self.address, ARMS) as users:
-            time.sleep(0.5)
+            time.sleep(0.5)  # so that requests are under way when it begins
             yield users
-            time.sleep(0.5)
+            time.sleep(0.5)  # and some are made after its end
 
     @contextlib.contextmanager
     def small_disk(self, folder: str, spare_mib: int) -> Iterator[None]:

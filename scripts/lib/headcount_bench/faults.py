@@ -10,6 +10,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from headcount_scripts import labs
+
 from . import _engine, _fault_rows
 from ._common import Bench, Cell, Lab, Report, markdown_table
 from ._engine import notes_of
@@ -56,8 +58,6 @@ def measure(bench: Bench) -> None:
 
 
 def _lab(name: str) -> Lab:
-    from headcount_scripts import labs  # noqa: PLC0415
-
     return Lab(labs.load(name))
 
 

@@ -334,14 +334,15 @@ def report(bench: Bench) -> Report:
     by_hosts = [row for row in costs if row["names"] == row["hosts"]]
     by_names = [row for row in costs if row["names"] >= 8]
     parts = [_cost_text("From 1 to 8 hosts", by_hosts), _cost_text("Many names on the same 8 hosts", by_names)]
-    slopes = {}
+    slopes: dict[str, dict[str, Any]] = {}
     for kind in KINDS:
         for key, unit in (("wall", "s"), ("cpu", "s of CPU"), ("memory_mib", "MiB")):
             points = [(float(row["names"]), float(row[f"{kind}_{key}"])) for row in by_names]
             if len(points) > 1:
                 base, rise, fit = slope(points)
-                slopes[f"{kind}_{key}"] = {"base": round(base, 3), "each": round(rise, 5), "r2": round(fit, 3)}
-                slopes[f"{kind}_{key}"]["unit"] = unit  # type: ignore[assignment]
+                slopes[f"{kind}_{key}"] = {
+                    "base": round(base, 3), "each": round(rise, 5), "r2": round(fit, 3), "unit": unit
+                }  # fmt: skip
     if slopes:
         rows = [(name.replace("_", " ", 1), f"{one['base']:g}", f"{one['each']:g}", one["unit"], f"{one['r2']:g}")
                 for name, one in slopes.items()]  # fmt: skip

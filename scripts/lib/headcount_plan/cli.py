@@ -12,10 +12,9 @@ import sys
 from pathlib import Path
 from typing import Any, Callable, Final, Sequence
 
-ROOT: Final = Path(__file__).resolve().parents[3]
-sys.path.insert(0, str(ROOT / ".collections"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / ".collections"))
 
-from ansible_collections.headcount.gunicorn.plugins.module_utils import _hostfacts, _planner  # noqa: E402
+from ansible_collections.headcount.gunicorn.plugins.module_utils import _hostfacts, _planner
 
 OK, USAGE, IMPOSSIBLE = 0, 2, 3
 

@@ -13,6 +13,11 @@ from typing import Any
 from . import paths
 from .console import ScriptError
 
+# The table is the collection's own; no Ansible is needed for it.
+sys.path.insert(0, str(paths.ROOT / ".collections"))
+
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils import _report
+
 EPILOG = "exit codes: 0 every host came to what was asked for, 1 some did not, 2 wrong use or no report"
 
 
@@ -27,10 +32,6 @@ def main(arguments: list[str]) -> int:
         json.dump(data, sys.stdout, indent=1)
         print()
     else:
-        # The table is the collection's own; no Ansible is needed for it.
-        sys.path.insert(0, str(paths.ROOT / ".collections"))
-        from ansible_collections.headcount.gunicorn.plugins.plugin_utils import _report  # noqa: PLC0415
-
         print(_report.text(data["rows"], f"{data['summary']} (run {data['run']['id']} of {data['run']['user']})"))
     return 1 if data["failed"] else 0
 

@@ -8,6 +8,7 @@ A greenlet beats every 20 ms while another waits. A native thread, which no hub 
 prints one JSON line: {"gap_seconds": longest time without a beat, "waiting": the call had not returned, "error": ...}.
 """
 
+# ruff: noqa: E402  (monkey-patching comes before the imports)
 from __future__ import annotations
 
 import sys
@@ -32,13 +33,13 @@ else:
     start_thread = original("_thread").start_new_thread
     real_sleep = original("time").sleep
 
-import json  # noqa: E402  (monkey-patching comes first)
-import os  # noqa: E402
-import time  # noqa: E402
-from importlib import metadata  # noqa: E402
-from typing import Any  # noqa: E402
+import json
+import os
+import time
+from importlib import metadata
+from typing import Any
 
-from _probes import PROBES, Unavailable  # type: ignore[import-not-found]  # noqa: E402
+from _probes import PROBES, Unavailable
 
 LOOK_SECONDS = 2.0
 PERIOD_SECONDS = 0.02
@@ -92,8 +93,8 @@ except Unavailable as unavailable:
     print(json.dumps({"unavailable": str(unavailable)}), flush=True)
     os._exit(0)
 spawn(beat)
-time.sleep(5 * PERIOD_SECONDS)
+time.sleep(5 * PERIOD_SECONDS)  # some beats first, so that the wait meets a hub that turns
 start_thread(look, ())
 spawn(wait, call)
 while True:
-    time.sleep(3600)
+    time.sleep(3600)  # the hub turns until look() ends the process

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Iterator
 
 import pytest
-from _probes import BLOCKS, COOPERATES, PROBES  # type: ignore[import-not-found]
+from _probes import BLOCKS, COOPERATES, PROBES
 
 HERE = Path(__file__).resolve().parent
 HUBS = {"gevent": ("gevent",), "eventlet": ("eventlet",)}

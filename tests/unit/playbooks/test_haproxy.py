@@ -27,7 +27,7 @@ def load() -> ModuleType:
 haproxy = load()
 
 
-class Scripted(haproxy.Balancer):  # type: ignore[misc, name-defined]
+class Scripted(haproxy.Balancer):  # type: ignore[misc, name-defined]  # loaded from its file, unseen by mypy
     """A backend `shop`; `set server` works at once, and every look takes one request off a draining server."""
 
     def __init__(self, states: dict[str, str], busy: int = 0) -> None:

@@ -161,8 +161,7 @@ def test_benchmarks_are_found_by_name(tmp_path: Path) -> None:
 def test_quick_results_are_kept_apart_and_fresh_forgets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paths, "WORK", tmp_path)
     module = types.ModuleType("m")
-    module.cells = lambda quick: CELLS[:1] if quick else CELLS  # type: ignore[attr-defined]
-    module.MINUTES = 7.0  # type: ignore[attr-defined]
+    vars(module).update(cells=lambda quick: CELLS[:1] if quick else CELLS, MINUTES=7.0)
     full = _cli.make("some", module, _options())
     quick = _cli.make("some", module, _options(quick=True))
     assert (len(full.cells), full.minutes, len(quick.cells), quick.minutes) == (3, 7.0, 1, 10.0)

@@ -19,7 +19,7 @@ description: Counts results of tasks by action, and writes them as JSON into the
 """
 
 
-class CallbackModule(CallbackBase):  # type: ignore[misc]
+class CallbackModule(CallbackBase):
     """Counts what was not skipped."""
 
     CALLBACK_VERSION = 2.0

@@ -4,28 +4,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils import _cgroups as cgroups
 from ansible_collections.headcount.gunicorn.plugins.module_utils import _procfs as procfs
-
-HOSTS = Path(__file__).resolve().parents[2] / "fixtures" / "hosts"
-
-
-def tree(name: str, directory: Path) -> str:
-    document = json.loads((HOSTS / f"{name}.json").read_text(encoding="utf-8"))
-    for file, text in document["files"].items():
-        path = directory / file.lstrip("/")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    return str(directory)
-
-
-def active_unit() -> tuple[int, str]:
-    unit = json.loads((HOSTS / "debian13-slice-active.json").read_text(encoding="utf-8"))["unit"]
-    return unit["pid"], unit["control_group"]
+from host_trees import active_unit, tree
 
 
 @pytest.mark.parametrize(

@@ -7,23 +7,14 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Sequence
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils import _hostfacts as hostfacts
 from ansible_collections.headcount.gunicorn.plugins.module_utils import _procfs as procfs
+from host_trees import HOSTS, captured, lay_out
 
-HOSTS = Path(__file__).resolve().parents[2] / "fixtures" / "hosts"
-DOCUMENTS = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(HOSTS.glob("*.json"))}
-
-
-def lay_out(document: dict[str, Any], directory: Path) -> str:
-    """Write a document's files below a directory."""
-    for name, text in document["files"].items():
-        path = directory / name.lstrip("/")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    return str(directory)
+DOCUMENTS = {path.stem: captured(path.stem) for path in sorted(HOSTS.glob("*.json"))}
 
 
 def facts_of(name: str, directory: Path, slice_: str | None = None) -> hostfacts.HostFacts:

@@ -141,10 +141,13 @@ CALM = [{1: (10, 20.0), 2: (11, 30.0)}, {1: (10, 20.0), 2: (11, 44.0)}, {1: (10,
 
 
 def test_a_calm_window() -> None:
-    readings = iter([{"oom_kills": 2, "cpu_seconds": 1.0}, {"oom_kills": 2, "peak_mib": 90.0, "source": "cgroup v2 memory.peak", "limit_mib": 200.0, "cpu_seconds": 4.5}])  # fmt: skip # noqa: E501
+    source = "cgroup v2 memory.peak"
+    before = {"oom_kills": 2, "cpu_seconds": 1.0}
+    after = {"oom_kills": 2, "peak_mib": 90.0, "source": source, "limit_mib": 200.0, "cpu_seconds": 4.5}
+    readings = iter([before, after])
     instance = Instance(CALM)
     found = instance.run(sampler(instance, cgroup_reader=lambda: next(readings)))
-    assert (found.peak_mib, found.source, found.limit_mib) == (90.0, "cgroup v2 memory.peak", 200.0)
+    assert (found.peak_mib, found.source, found.limit_mib) == (90.0, source, 200.0)
     assert (found.pss_mib, found.uss_mib, found.after_warmup_mib) == (64.0, 60.0, 50.0)
     assert (found.oom_kills, found.restarts, found.cpu_seconds, found.seconds) == (0, 0, 3.5, 1.0)
     assert [worker["pss_mib"] for worker in found.workers] == [20.0, 44.0]

@@ -18,6 +18,7 @@ import tarfile
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils import _releasefiles as releasefiles
@@ -39,9 +40,9 @@ def test_a_lock_is_read_back() -> None:
 
 
 def test_the_id_is_of_the_content_and_the_platform() -> None:
-    def identity(**changes: object) -> str:
-        fields = {"python": "3.11", "machine": "x86_64", "pip": LOCK.pip, "pins": LOCK.pins, **changes}
-        return releases.release_id(releases.render_lock(releases.Lock(**fields)))  # type: ignore[arg-type]
+    def identity(**changes: Any) -> str:
+        fields: dict[str, Any] = {"python": "3.11", "machine": "x86_64", "pip": LOCK.pip, "pins": LOCK.pins, **changes}
+        return releases.release_id(releases.render_lock(releases.Lock(**fields)))
 
     assert identity() == identity(pip=releases.Pin("pip", "27.0", B))
     assert len({identity(), identity(python="3.13"), identity(machine="aarch64"), identity(pins=())}) == 4

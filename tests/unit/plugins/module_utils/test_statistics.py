@@ -7,12 +7,13 @@ from __future__ import annotations
 import itertools
 import math
 import random
+from typing import Callable
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils import _statistics as st
 from hypothesis import given, settings
 from hypothesis import strategies as some
-from scipy import stats  # type: ignore[import-untyped,unused-ignore]
+from scipy import stats
 
 COUNTS = some.integers(1, 100_000)
 
@@ -156,6 +157,6 @@ def test_kendall() -> None:
         (lambda: st.beta_ppf(1.5, 1, 1), "beta_ppf: probability 1.5 is not within 0..1"),
     ],
 )
-def test_refusals(call: object, text: str) -> None:
+def test_refusals(call: Callable[[], object], text: str) -> None:
     with pytest.raises(ValueError, match=text.replace("(", r"\(")):
-        call()  # type: ignore[operator]
+        call()

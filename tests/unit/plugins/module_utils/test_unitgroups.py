@@ -4,29 +4,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils import _cgroups as cgroups
 from ansible_collections.headcount.gunicorn.plugins.module_utils import _unitgroups as unitgroups
+from host_trees import active_unit, tree, unit_of
 
-HOSTS = Path(__file__).resolve().parents[2] / "fixtures" / "hosts"
 MIB = 1024 * 1024
-
-
-def tree(name: str, directory: Path) -> str:
-    document = json.loads((HOSTS / f"{name}.json").read_text(encoding="utf-8"))
-    for file, text in document["files"].items():
-        path = directory / file.lstrip("/")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    return str(directory)
-
-
-def active_unit() -> tuple[int, str]:
-    unit = json.loads((HOSTS / "debian13-slice-active.json").read_text(encoding="utf-8"))["unit"]
-    return unit["pid"], unit["control_group"]
 
 
 @pytest.mark.parametrize("by_path", [False, True])
@@ -61,11 +46,6 @@ def test_memory_of_a_unit_under_version_2(unit: int | str, tmp_path: Path) -> No
         "oom_kills": 1,
         "under_oom": None,
     }
-
-
-def unit_of(name: str) -> tuple[int, str]:
-    unit = json.loads((HOSTS / f"{name}.json").read_text(encoding="utf-8"))["unit"]
-    return unit["pid"], unit["control_group"]
 
 
 CAPTURED_UNITS = [

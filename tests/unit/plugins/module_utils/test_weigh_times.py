@@ -45,12 +45,12 @@ class _Unit:
 )
 def test_a_busy_cpu_is_no_waiting(monkeypatch: pytest.MonkeyPatch, wall_ms: float, expected: dict[str, float]) -> None:
     worker = type("Memory", (), {"uss_mib": 16.0, "pss_mib": 18.0})()
-    unit = _Unit()
+    unit: Any = _Unit()
     monkeypatch.setattr(unit, "memory", lambda: {1: worker, 2: worker})
     monkeypatch.setattr(_weigh, "ask", lambda *_: _weigh.Asked([wall_ms] * 20, 0, 2.0))
     monkeypatch.setattr(_weigh, "scheduled_seconds", lambda pids, root="/": 0.0)
     monkeypatch.setattr(_weigh, "queued_seconds", lambda pids, root="/": 0.0)
-    found = _weigh.weigh(unit, "/socket", [], 1)  # type: ignore[arg-type]
+    found = _weigh.weigh(unit, "/socket", [], 1)
     assert {name: found[name] for name in expected} == expected
     assert (found["cpu_ms"], found["lost_ms"]) == (5.0, 10.0)
 
@@ -109,9 +109,9 @@ class _Server:
 
 
 def test_a_weigh_stays_within_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    server = _Server()
+    server: Any = _Server()
     monkeypatch.setattr(_weigh, "ask", server.ask)
-    found = _weigh.weigh(server, "/socket", [], 64, memory_max_mib=224.0)  # type: ignore[arg-type]
+    found = _weigh.weigh(server, "/socket", [], 64, memory_max_mib=224.0)
     assert found["crowd"] == server.most == 18  # 0.85 x 224 - 10 - 30 = 150.4 MiB hold 18 requests
     assert (found["slot_mib"], found["worker_loaded_mib"], found["worker_pss_mib"]) == (8.0, 174.0, 30.0)
 

@@ -15,17 +15,9 @@ from ansible_collections.headcount.gunicorn.plugins.plugin_utils import _hostpla
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils import _planning as planning
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils import _plantable as plantable
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._hostplan import Circumstances, HostPlan
+from test_planning import FACTS
 
 SECRET = "correct-horse-battery-staple"
-FACTS: dict[str, Any] = {
-    "cores": {"effective": 2.0, "limited_by": "cpuset", "physical": 2, "logical": 2},
-    "memory": {"effective_mib": 1024, "limited_by": "MemTotal"},
-    "python": {"version": "3.13"},
-    "platform": {"machine": "x86_64", "libc": "glibc 2.41"},
-    "os": {"id": "debian", "version_id": "13"},
-    "nofile_max": 1048576,
-    "somaxconn": 4096,
-}
 VIRGIN: dict[str, Any] = {
     "live": None,
     "intact": False,

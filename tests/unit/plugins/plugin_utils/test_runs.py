@@ -185,7 +185,8 @@ def test_who_started_it_on_a_platform(variables: dict[str, Any], expected: str |
 def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     runs.write_json(path, {"a": 1})
+    unwritable: Any = {("no", "key"): 1}
     with pytest.raises(TypeError):
-        runs.write_json(path, {("no", "key"): 1})  # type: ignore[dict-item]
+        runs.write_json(path, unwritable)
     assert json.loads(path.read_text()) == {"a": 1}
     assert [item.name for item in tmp_path.iterdir()] == ["a.json"]
