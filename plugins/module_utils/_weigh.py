@@ -18,7 +18,7 @@ import statistics
 import threading
 import time
 from dataclasses import dataclass
-from typing import Any, Callable, Sequence
+from typing import Any, Callable, Protocol, Sequence
 
 from ._http import Connection
 from ._memory import read_process
@@ -124,6 +124,23 @@ def _one(address: str, path: dict[str, Any], timeout_seconds: float) -> tuple[fl
         connection.close()
 
 
+class Weighed(Protocol):
+    """The processes of a server, one of them the main one; figures as `Unit` has them."""
+
+    @property
+    def main_pid(self) -> int:
+        """The process that starts the workers."""
+
+    def cpu_seconds(self) -> float:
+        """CPU seconds used so far."""
+
+    def queued_seconds(self) -> float:
+        """Seconds that threads were ready to run without a CPU."""
+
+    def memory(self) -> dict[int, Any]:
+        """Memory of each process, by pid."""
+
+
 @dataclass(frozen=True)
 class Unit:
     """Reads the candidate's processes: its cgroup (ControlGroup= of systemd) and its main process."""
@@ -172,7 +189,7 @@ def _schedstat(pids: Sequence[int], field: int, root: str) -> float:
 
 
 def weigh(
-    unit: Unit,
+    unit: Weighed,
     address: str,
     paths: Sequence[dict[str, Any]],
     slots: int,
@@ -250,7 +267,7 @@ def leaking(before_mib: float, after_mib: float, requests: int, memory_max_mib: 
     )
 
 
-def _lost_seconds(unit: Unit) -> float:
+def _lost_seconds(unit: Weighed) -> float:
     """What is no waiting of the app: its time in the queue of a busy CPU, and the asker's own time on and for a CPU.
 
     A host that is weighed serves its users meanwhile: without this a request that only computes seems to wait.
@@ -282,7 +299,7 @@ def next_crowd(size: int, most: int, idle_mib: float, peak_mib: float, room_mib:
 
 
 def _crowd(
-    unit: Unit,
+    unit: Weighed,
     address: str,
     paths: Sequence[dict[str, Any]],
     most: int,
@@ -305,7 +322,7 @@ def _crowd(
 
 
 def _watched(
-    unit: Unit, address: str, paths: Sequence[dict[str, Any]], size: int, seconds: float, timeout_seconds: float
+    unit: Weighed, address: str, paths: Sequence[dict[str, Any]], size: int, seconds: float, timeout_seconds: float
 ) -> tuple[float, Asked]:
     """The most memory (USS, MiB) that the workers had while `size` requests were in flight, and the requests."""
     peaks = [0.0]

@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 from headcount_scripts.console import ScriptError
@@ -212,7 +213,7 @@ def weigh(plan: _planner.Plan, app: Mapping[str, Any], cpus: Sequence[int]) -> d
     try:
         server.settle(2)
         measured = _weigh.weigh(
-            _serving.TreeUnit(server),  # type: ignore[arg-type]
+            _serving.TreeUnit(server),
             server.socket,
             app["load"]["paths"],
             slots,
@@ -237,7 +238,7 @@ def measure(bench: Bench) -> None:
             pools = {",".join(map(str, cpus)): Pool(cpus, load_cpus) for cpus in lanes}
             part = replace(bench, cells=subset, minutes=bench.seconds_left() / 60.0)
             try:
-                part.run(lambda cell, lane, pools=pools: work(bench, cell, pools[lane]), lanes=list(pools))  # type: ignore[misc]
+                part.run(partial(_on_lane, bench, pools), lanes=list(pools))
             finally:
                 bench.failures.update(part.failures)
                 bench.out_of_time = bench.out_of_time or part.out_of_time
@@ -262,6 +263,10 @@ def forget_disturbed(bench: Bench) -> None:
     new = bench.store.path.with_suffix(".new")
     new.write_text("".join(lines), encoding="utf-8")
     new.replace(bench.store.path)
+
+
+def _on_lane(bench: Bench, pools: Mapping[str, Pool], cell: Cell, lane: str) -> dict[str, Any]:
+    return work(bench, cell, pools[lane])
 
 
 def work(bench: Bench, cell: Cell, pool: Pool) -> dict[str, Any]:
