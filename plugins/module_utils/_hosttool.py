@@ -25,6 +25,8 @@ from ._files import make_directory, replace_link, write_file
 from ._instances import StepFailed
 from ._lock import Busy, Run
 from ._paths import TOOL, Layout, installed_apps
+from ._plantext import explain
+from ._plantypes import Plan
 from ._retune import retune
 from ._state import app_state
 from ._steps import AppOnHost
@@ -200,8 +202,7 @@ def _plan(options: argparse.Namespace, apps: list[str], root: str) -> int:
         print(json.dumps(plan, indent=2, sort_keys=True))
         return OK
     print(f"{apps[0]}, generation {live}")
-    for key, entry in plan["settings"].items():
-        print(f"  {key} = {entry['value']}  [{entry['origin']}] {entry['reason']}")
+    print("\n".join(explain(Plan.from_dict(plan))))
     return OK
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Any, Final, Mapping
 
+from ._plansettings import SETTINGS
 from ._plantypes import ORIGINS, Plan, Setting, number
 
 _NOTHING: Final = "-"
@@ -37,6 +38,12 @@ def _with_unit(setting: Setting) -> str:
     return f"{setting.name} ({setting.unit})" if setting.unit in ("MiB", "seconds") else setting.name
 
 
+def _in_order(plan: Plan) -> list[Setting]:
+    """The settings in the planner's order, which a plan read from JSON may have lost."""
+    known = [name for name in SETTINGS if name in plan.settings]
+    return [plan.settings[name] for name in [*known, *(name for name in plan.settings if name not in SETTINGS)]]
+
+
 def render_table(plan: Plan, current: Mapping[str, Any] | None = None) -> list[str]:
     """Lines of plain text: setting, current, recommended, reason. ``current`` is bare values, a plan's dict, or None.
 
@@ -44,8 +51,8 @@ def render_table(plan: Plan, current: Mapping[str, Any] | None = None) -> list[s
     """
     now = _current(current)
     rows: list[tuple[str, ...]] = [("", "setting", "current", "recommended", "why")]
-    for name, setting in plan.settings.items():
-        have, want = _shown(now.get(name)), _shown(setting.value)
+    for setting in _in_order(plan):
+        have, want = _shown(now.get(setting.name)), _shown(setting.value)
         changed = "*" if now and have != want else " "
         rows.append((changed, _with_unit(setting), have, want, f"{setting.reason} [{setting.origin}]"))
     if not now:
@@ -74,9 +81,9 @@ def explain(plan: Plan) -> list[str]:
     """Lines of plain text: each setting with its reason, and below it every limit that was considered, the winner
     marked."""
     lines = []
-    for name, setting in plan.settings.items():
+    for setting in _in_order(plan):
         unit = f" {setting.unit}" if setting.unit else ""
-        lines.append(f"{name} = {_shown(setting.value)}{unit} [{setting.origin}]: {setting.reason}")
+        lines.append(f"{setting.name} = {_shown(setting.value)}{unit} [{setting.origin}]: {setting.reason}")
         for limit in setting.limits:
             mark = ">" if limit.name == setting.winner else " "
             lines.append(f"  {mark} {limit.name}: {_shown(limit.value)} ({limit.reason})")

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from typing import Any, Iterable, Mapping, Sequence
 
-from ..module_utils._planner import SETTINGS
 from ..module_utils._plantext import render_table
 from ..module_utils._plantypes import Plan
 from ._hostplan import FAILED, OK, UNREACHABLE, AppPlan, HostPlan
@@ -61,7 +60,7 @@ def host_text(host: HostPlan, whole: bool) -> str:
 
 def plan_lines(app: AppPlan, whole: bool) -> list[str]:
     """The plan of an app: every setting, or, where something is live, those that change and why."""
-    plan = in_order(app.plan or {"settings": {}})
+    plan = app.plan or {"settings": {}}
     current = app.live.get("plan") if app.live else None
     if current and not whole:
         settings = {name: entry for name, entry in plan["settings"].items() if name in app.changes}
@@ -69,13 +68,6 @@ def plan_lines(app: AppPlan, whole: bool) -> list[str]:
             return ["every setting stays as it is", *[f"warning: {warning}" for warning in plan["warnings"]]]
         plan = {**plan, "settings": settings}
     return render_table(Plan.from_dict(plan), current)[1:]
-
-
-def in_order(plan: Mapping[str, Any]) -> dict[str, Any]:
-    """A plan with its settings in the planner's order, which a plan read from JSON may have lost."""
-    settings = plan["settings"]
-    names = [name for name in SETTINGS if name in settings]
-    return {**plan, "settings": {name: settings[name] for name in [*names, *(set(settings) - set(names))]}}
 
 
 def drift_text(hosts: Sequence[HostPlan]) -> str:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from headcount_scenarios import Machine, Scenario
 
 @dataclass(frozen=True)
 class Case:
-    """An app of the scenario, and the class that it was declared with."""
+    """An app of the scenario, and the class that it was declared with, or is to get."""
 
     host: str
     app: str
@@ -28,9 +29,11 @@ CASES = [
     Case("new", "gthread", "gthread", "0.0.0.0:8001"),
     Case("new", "httpbin", "gevent", "0.0.0.0:8003"),
     Case("new", "native", "sync", "0.0.0.0:8004"),
+    Case("new", "postgres", "gthread", "0.0.0.0:8005"),
 ]
-SHOPS = [case for case in CASES if case.app not in ("httpbin", "native")]
-HEALTH = {"httpbin": "/status/200", "native": "/built"}
+HEALTH = {"httpbin": "/status/200", "native": "/built", "postgres": "/rows"}
+SHOPS = [case for case in CASES if case.app not in HEALTH]
+MEMORY_MIB = {"old": 768, "new": 1024}
 
 
 def named(cases: list[Case]) -> Any:
@@ -97,13 +100,48 @@ def test_was_tried_before_it_went_live(scenario: Scenario, case: Case) -> None:
     assert [(event["event"], event.get("verdict")) for event in events] == [("staged", None), ("promoted", "pass")]
 
 
+def warned(machine: Machine, app: str, words: str) -> str:
+    """The one warning of an app's plan that has these words."""
+    lines = machine.out(f"headcount plan {app}").splitlines()
+    (warning,) = [line for line in lines if line.startswith("warning:") and words in line]
+    return warning
+
+
+@pytest.mark.parametrize(
+    ("host", "app", "declared", "found"),
+    [
+        # Its requests wait for 50 ms.
+        ("new", "httpbin", r"profile cpu is declared \(waiting \d+ % of a request", r"waiting (9\d|100) % of its time"),
+        # Its requests compute for 5 ms.
+        ("old", "sync", r"profile io is declared \(waiting \d+ % of a request", r"waiting \d % of its time"),
+    ],
+)
+def test_a_wrong_profile_is_told_with_both_figures(
+    scenario: Scenario, host: str, app: str, declared: str, found: str
+) -> None:
+    warning = warned(scenario.machines[host], app, "is declared")
+    assert re.search(declared, warning), warning
+    assert re.search(found, warning), warning
+    assert "profile_mismatch: use_measured" in warning
+
+
+def test_a_driver_that_blocks_rules_gevent_out_and_says_what_would_help(scenario: Scenario) -> None:
+    said = scenario.machines["new"].out("headcount plan postgres")
+    (warning,) = [
+        line for line in said.splitlines() if line.startswith("warning:") and "gthread and not gevent" in line
+    ]
+    assert re.search(r"psycopg2-binary [\d.]+ blocks", warning), warning
+    assert "add psycogreen" in warning
+    assert "psycopg 3" in warning
+
+
 @pytest.mark.parametrize("name", ["old", "new"])
 def test_apps_share_the_host(scenario: Scenario, name: str) -> None:
     machine = scenario.machines[name]
     apps = [case.app for case in CASES if case.host == name]
     both = sum(machine.settings(app)["memory_max_mib"] for app in apps)
     # Two generations of each stand side by side in a rollout.
-    assert 2 * both <= 768
+    assert 2 * both <= MEMORY_MIB[name]
     for app in apps:
         assert machine.memory_limit(machine.master(app)) == machine.settings(app)["memory_max_mib"] * 2**20
 

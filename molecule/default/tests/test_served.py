@@ -74,6 +74,7 @@ def test_every_number_has_its_reason_on_the_host(machine: Machine) -> None:
     plan = machine.out("headcount plan shop")
     for setting in ("worker_class", "workers", "worker_connections", "memory_max_mib", "timeout", "backlog"):
         assert setting in plan
+    assert any(line.startswith("  > cores: ") for line in plan.splitlines()), "the limit that won is marked"
     lines = machine.out("cat /opt/headcount/shop/live/gunicorn.conf.py").splitlines()
     numbers = [
         index for index, line in enumerate(lines) if line.startswith(("workers", "threads", "timeout", "backlog"))

@@ -185,6 +185,15 @@ def test_every_setting_carries_its_limits_and_a_winner() -> None:
     )
 
 
+def test_a_plan_that_was_written_down_is_told_in_the_same_order() -> None:
+    found = plan(facts(2, 1024), shop(profile="io", concurrency=200))
+    stored = _planner.Plan.from_dict(json.loads(json.dumps(found.to_dict(), sort_keys=True)))
+    rows = len(_planner.SETTINGS) + 2
+    assert _planner.render_table(stored)[:rows] == _planner.render_table(found)[:rows]
+    told = [line.split(" = ")[0] for line in _planner.explain(stored) if " = " in line and not line.startswith(" ")]
+    assert tuple(told[: len(_planner.SETTINGS)]) == _planner.SETTINGS
+
+
 @pytest.mark.parametrize(
     ("memory", "reserve", "budget"),
     [(128, None, 48), (256, None, 96), (512, None, 224), (1024, None, 460), (65536, None, 32256), (1024, 24, 500)],
