@@ -15,7 +15,7 @@ from typing import Any, Callable, Final, Mapping, Sequence
 
 from ._planinputs import Allotment, Mismatch, divide, gather, profile_mismatch, wait_share
 from ._plansettings import EVENTLET, GUNICORN, OVERRIDES, SETTINGS, Draft, all_settings, origin_of, override
-from ._plansize import ASYNC, ceiling_for, choose_class, fits_once, holds, memory_for, size
+from ._plansize import ASYNC, ceiling_for, choose_class, fits_once, holds, memories, size
 from ._plantext import explain, render_table
 from ._plantypes import Host, Limit, Measured, Number, Plan, PlanError, Policy, Setting, number, share, up
 
@@ -178,7 +178,10 @@ def _draft(
     worker_class: str | None,
 ) -> Draft:
     inputs = gather(app, host, allotment, measured)
-    fits = {name: fits_once(memory_for(inputs, name, memory_max)) for name in ("sync", "gthread", "gevent", "eventlet")}
+    fits = {
+        name: any(map(fits_once, memories(inputs, name, memory_max)))
+        for name in ("sync", "gthread", "gevent", "eventlet")
+    }
     choice = choose_class(app, inputs, verdicts, fits)
     if worker_class is not None:
         choice = replace(choice, name=worker_class)
@@ -192,15 +195,24 @@ def _draft(
             f"at most {host.nofile_max}",
             "lower it, or raise fs.nr_open and DefaultLimitNOFILE on the host",
         )
-    memory = memory_for(inputs, choice.name, memory_max)
-    ceiling = ceiling_for(app, inputs, memory, hosts, int(nofile) if nofile is not None else host.nofile_max)
     per_worker = None
     if choice.name == "gthread":
         per_worker = override(app, "threads")
     elif choice.name in ASYNC:
         per_worker = override(app, "worker_connections")
-    shape = size(inputs, choice.name, ceiling, override(app, "workers"), per_worker)
-    return Draft(app, inputs, choice, ceiling, shape)
+    accounts = memories(inputs, choice.name, memory_max)
+    found: list[Draft] = []
+    for memory in [item for item in accounts if fits_once(item)] or accounts[-1:]:
+        try:
+            ceiling = ceiling_for(app, inputs, memory, hosts, int(nofile) if nofile is not None else host.nofile_max)
+            shape = size(inputs, choice.name, ceiling, override(app, "workers"), per_worker)
+        except PlanError:
+            if not found:
+                raise
+            continue
+        found.append(Draft(app, inputs, choice, ceiling, shape))
+    most = max(item.shape.slots for item in found)
+    return next(item for item in found if item.shape.slots == most)
 
 
 def _neighbours(draft: Callable[..., Draft], measured: Measured) -> list[Draft]:

@@ -114,6 +114,7 @@ def _sized(draft: Draft) -> list[Setting]:
         "cores": "derived" if inputs.wait_ratio.value == 0 or choice.name != "sync" else inputs.wait_ratio.origin,
         "concurrency": inputs.concurrency.origin,
         "memory": origin_of(memory.base.origin, memory.slot.origin, memory.master.origin),
+        "guess": "assumed",
         "database": "declared",
         "waiting": inputs.wait_ratio.origin,
         "need": origin_of(inputs.concurrency.origin, inputs.wait_ratio.origin),

@@ -65,14 +65,18 @@ class Choice:
 
 @dataclass(frozen=True)
 class Memory:
-    """MiB of one generation: ``base`` per worker, ``slot`` per request in flight, and what it may use."""
+    """MiB of one generation: ``base`` per worker, ``slot`` per request in flight, and what it may use.
+
+    ``need``: no more slots than that rest on this account, which is the least that a worker may take.
+    """
 
     base: Number
     slot: Number
     master: Number
     usable: float
     maximum: int
-    warning: str | None
+    warning: str | None = None
+    need: int | None = None
 
     def total(self, workers: int, slots: int) -> float:
         """MiB that the plan counts on: master + workers x base + slots x slot."""
@@ -112,6 +116,8 @@ class Ceiling:
         memory = self.memory
         left = memory.usable - memory.master.value - workers * memory.base.value
         most = min(fitting(left + 1e-9, memory.slot.value), workers * self.nofile_slots)
+        if memory.need is not None:
+            most = min(most, memory.need)
         return most if self.database_slots is None else min(most, self.database_slots)
 
 
@@ -168,31 +174,33 @@ def choose_class(
     return Choice("gevent", "waiting", f"it waits: {waits}", ratio.origin, tuple(limits), ())
 
 
-def memory_for(inputs: Inputs, worker_class: str, maximum_mib: int) -> Memory:
-    """What a worker of this class takes. A guess that does not fit once gives way to the least a bare app takes, and
-    says so."""
+def memories(inputs: Inputs, worker_class: str, maximum_mib: int) -> list[Memory]:
+    """What a worker of this class takes: one account where that is declared or measured; else the usual guess first,
+    then those that replace it where it turns away requests that have to be held to keep up."""
     usable = maximum_mib * inputs.allotment.usable_share
     master = inputs.master_mib or Number(
         ASSUMED_MASTER_MIB[worker_class], "assumed", "assumed: master of a bare Flask app"
     )
     slot = inputs.slot_mib
-    warning = None
     if inputs.worker_mib is not None:
-        base = inputs.worker_mib
-    else:
-        base = Number(ASSUMED_WORKER_MIB[worker_class], "assumed", f"assumed for a {worker_class} worker")
-        if master.value + base.value + slot.value > usable:
-            base = Number(BARE_WORKER_MIB[worker_class], "assumed", f"assumed: a bare {worker_class} worker")
-            if slot.origin == "assumed":
-                slot = Number(BARE_SLOT_MIB, "assumed", "assumed: a bare request in flight")
-            warning = (
-                f"{inputs.app}: a worker is assumed to need {number(base.value)}"
-                " MiB, as little as a bare Flask app, because"
-                f" the usual guess of {number(ASSUMED_WORKER_MIB[worker_class])}"
-                f" MiB does not fit in {number(usable)} MiB;"
-                " declare memory.worker_mib, or go by the weigh"
-            )
-    return Memory(base, slot, master, usable, maximum_mib, warning)
+        return [Memory(inputs.worker_mib, slot, master, usable, maximum_mib)]
+    usual = Number(ASSUMED_WORKER_MIB[worker_class], "assumed", f"assumed for a {worker_class} worker")
+    bare = Number(BARE_WORKER_MIB[worker_class], "assumed", f"assumed: a bare {worker_class} worker")
+    need = 1 if worker_class == "sync" else _want(inputs, worker_class).need
+    requests = f"{need} requests in flight do" if need != 1 else "one request does"
+    warning = (
+        f"{inputs.app}: a worker is assumed to need {number(bare.value)} MiB, as little as a bare Flask app, because"
+        f" {requests} not fit in {number(usable)} MiB with the usual guess of {number(usual.value)} MiB;"
+        " declare memory.worker_mib, or go by the weigh"
+    )
+    found = [
+        Memory(usual, slot, master, usable, maximum_mib),
+        Memory(bare, slot, master, usable, maximum_mib, warning, need),
+    ]
+    if slot.origin == "assumed":
+        slot = Number(BARE_SLOT_MIB, "assumed", "assumed: a bare request in flight")
+        found.append(Memory(bare, slot, master, usable, maximum_mib, warning, need))
+    return found
 
 
 def fits_once(memory: Memory) -> bool:
@@ -479,6 +487,9 @@ def _explained(
     }
     if ceiling.database_slots is not None:
         room["database"], reasons["database"] = ceiling.database_slots, ceiling.database_reason
+    if memory.need is not None:
+        room["guess"] = memory.need
+        reasons["guess"] = f"{memory.need} keep up with the load; more would rest on the least that a worker may take"
     over = f"; over {shape.workers} workers" if shape.workers > 1 else ""
     slots_limits = [
         *(Limit(item.name, up(float(item.value) / shape.workers), item.reason + over) for item in want.target),

@@ -142,6 +142,30 @@ def test_nothing_is_expected_of_times_that_nobody_knows() -> None:
     assert found.inputs["cpu_ms"]["origin"] == "assumed"
 
 
+@pytest.mark.parametrize(
+    ("memory", "app", "expected", "worker_mib"),
+    [
+        (256, {"profile": "io", "concurrency": 128}, ("gevent", 2, 1, 64), 23),
+        (448, {"profile": "io", "concurrency": 128}, ("gevent", 2, 1, 83), 56),
+        (512, {"profile": "io", "concurrency": 32, "memory": {"slot_mib": 8.0}}, ("gevent", 1, 1, 19), 23),
+        (512, {"profile": "io", "concurrency": 8, "memory": {"slot_mib": 8.0}}, ("gevent", 2, 1, 4), 56),
+        (300, {"profile": "io", "worker_class": "sync", "concurrency": 32}, ("sync", 1, 1, 1), 48),
+    ],
+)
+def test_a_guess_of_the_memory_turns_no_requests_away(
+    memory: int, app: dict[str, Any], expected: tuple[Any, ...], worker_mib: float
+) -> None:
+    found = plan(facts(2, memory), shop(**app))
+    assert shape(found) == expected
+    assert found.inputs["worker_mib"]["value"] == worker_mib
+    assert any("declare memory.worker_mib" in warning for warning in found.warnings) == (worker_mib == 23)
+
+
+def test_no_more_than_what_keeps_up_rests_on_the_least_that_a_worker_may_take() -> None:
+    setting = plan(facts(2, 256), shop(profile="io", concurrency=128)).settings["worker_connections"]
+    assert (setting.value, setting.winner, setting.origin) == (64, "guess", "assumed")
+
+
 def test_memory_of_requests_bounds_slots_and_keeps_the_cores_busy() -> None:
     app = shop(profile="mixed", concurrency=128, memory={"worker_mib": 60.0, "slot_mib": 20.0})
     found = plan(facts(2, 1024), app)

@@ -166,7 +166,6 @@ def test_a_plan_is_deterministic_and_goes_through_json(facts: Any, app: Any, mea
 @TOUGH
 @given(hosts_facts(), declared_apps(), mostly(weighed), st.floats(1.0, 8.0))
 def test_more_memory_never_gives_fewer_slots(facts: Any, app: Any, measured: Any, factor: float) -> None:
-    app["memory"] = {"worker_mib": app["memory"]["worker_mib"] or 40.0, "slot_mib": app["memory"]["slot_mib"] or 0.5}
     app["worker_class"] = app["worker_class"] if app["worker_class"] != "auto" else "gthread"
     app["settings"].pop("memory_max_mib", None)
     less = plan(facts, app, measured={"shop": measured})
