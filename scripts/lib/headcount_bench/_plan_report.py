@@ -18,19 +18,24 @@ STATED_CORES: Final = 2
 REMARKS: Final[Mapping[str, str]] = {
     "2c*/cpu5/*": (
         "Why: one worker for each core and 2n+1 of them serve what only computes alike, within what identical servers "
-        "differ by (the same again). Tried on 8 GiB, in four interleaved runs: 2, 4, 5 and 6 workers had 370, 371, 370 "
-        "and 369/s."
+        "differ by (the same again). Tried on 8 GiB, in eight interleaved runs on a quiet machine: 2, 3, 4 and 5 "
+        "workers had 370, 369, 368 and 362/s."
+    ),
+    "2c*/io50/128": (
+        "Why: the best keeps its connections, the plan has a new one for each request, which costs 0.1 ms of CPU and a "
+        "turn of the event loop; with 2,400 requests a second that shows in p95 (1.05 of the best's in an earlier run "
+        "of the same cell). Kept connections stick to one worker, which costs more wherever requests compute "
+        "(docs/planner.md). Tried: three and four workers without keep-alive, p95 57 and 58 ms."
     ),
     "2c*/memory/8": (
-        "Why: the plan keeps a second worker on two cores, so that one that dies does not stop the app. Eight requests "
-        "that wait nine tenths of their time do not need it: one gevent worker of 8 slots served 243/s with a p95 of "
-        "34 ms beside the plan's 234/s and 38 ms (512 MiB). Why two are slower was not found out; where requests hold "
-        "no memory they are not. Tried: as many slots as the cores can get to (36) instead of 64, which took the "
-        "goodput from 0.947 to 0.951 and left p95."
+        "Why: the plan keeps a second worker on two cores, so that one that dies does not stop the app; eight requests "
+        "that wait nine tenths of their time do not need it. Tried: as many slots as the cores can get to instead of "
+        "64, which took the goodput from 0.947 to 0.951; and keeping the memory of ended requests "
+        "(malloc_trim_threshold_mib), which took it to 0.97 and p95 from 1.14 to 1.08."
     ),
     "2c-512m/memory/[13]*": (
-        "Why the declaration alone falls short: it says nothing of a worker's memory, so 56 MiB are assumed where 31 "
-        "were weighed, and fewer slots fit. No plan goes live unweighed."
+        "Why the declaration alone falls short: it says nothing of a worker's memory. Tried: the least that a worker "
+        "may take where the usual guess turns requests away. No plan goes live unweighed."
     ),
 }
 """Why a cell falls short and what was tried, by a glob of its name."""
