@@ -33,10 +33,6 @@ REMARKS: Final[Mapping[str, str]] = {
         "64, which took the goodput from 0.947 to 0.951; and keeping the memory of ended requests "
         "(malloc_trim_threshold_mib), which took it to 0.97 and p95 from 1.14 to 1.08."
     ),
-    "2c-512m/memory/[13]*": (
-        "Why the declaration alone falls short: it says nothing of a worker's memory. Tried: the least that a worker "
-        "may take where the usual guess turns requests away. No plan goes live unweighed."
-    ),
 }
 """Why a cell falls short and what was tried, by a glob of its name."""
 
