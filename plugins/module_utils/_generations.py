@@ -149,12 +149,17 @@ def problems(layout: Layout, number: int) -> list[str]:
     for unit in layout.instance_units(number):
         if _link(layout.unit(unit)) != _unit_target(layout, os.path.join(layout.generation(number), unit)):
             found.append(f"{layout.unit(unit)} does not lead to generation {number}")
-        for directory in (f"{layout.unit(unit)}.d", layout.runtime_drop_in(unit)):
+        for directory in drop_ins(layout, unit):
             with contextlib.suppress(OSError):
                 found += [f"{directory}/{name} overrides the unit" for name in sorted(os.listdir(directory))]
     if not os.path.exists(layout.environment(number)):
         found.append(f"{layout.environment(number)} is missing")
     return found
+
+
+def drop_ins(layout: Layout, unit: str) -> tuple[str, str]:
+    """Where drop-ins of a unit lie: a person's, and those that are gone with the next boot."""
+    return f"{layout.unit(unit)}.d", layout.runtime_drop_in(unit)
 
 
 def _link(path: str) -> str | None:
@@ -231,7 +236,8 @@ def remove(layout: Layout, number: int) -> None:
         write_file(os.path.join(path, UNFINISHED), "")
     for unit in layout.instance_units(number):
         remove_file(layout.unit(unit))
-        shutil.rmtree(layout.runtime_drop_in(unit), ignore_errors=True)
+        for directory in drop_ins(layout, unit):
+            shutil.rmtree(directory, ignore_errors=True)
     remove_file(layout.environment(number)) if os.path.isdir(layout.state) else None
     shutil.rmtree(path, ignore_errors=True)
     if os.path.isdir(layout.generations):

@@ -109,9 +109,14 @@ def test_the_public_socket_is_linked_through_live(layout: Layout) -> None:
 
 def test_removal_takes_units_and_environment_along(layout: Layout) -> None:
     lay_down(layout, 1)
+    overrides = generations.drop_ins(layout, "shop@1.service")
+    for directory in overrides:
+        make_directory(directory)
+        write_file(os.path.join(directory, "over.conf"), "[Service]\nNice=5\n")
     generations.remove(layout, 1)
     assert generations.numbers(layout) == []
     assert not os.path.lexists(layout.unit("shop@1.service"))
+    assert not any(map(os.path.exists, overrides))
     assert not os.path.exists(layout.environment(1))
 
 
