@@ -212,6 +212,9 @@ def service(app: dict[str, Any], plan: dict[str, Any], number: int, layout: Layo
         "Type=notify",
         "NotifyAccess=main",
         f"Sockets={sockets}",
+        # Two generations share one open socket. Without this, systemd makes it blocking whenever one of them starts,
+        # also for the other: an event loop would then stand still in accept(), for ever when the new one dies early.
+        "NonBlocking=yes",
         f"User={user}",
         f"Group={user}",
         f"Slice={app['slice']}",

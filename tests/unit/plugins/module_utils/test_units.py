@@ -83,6 +83,11 @@ def test_freed_memory_is_kept_as_planned_by_candidate_and_generation_alike(trial
         assert "MALLOC" not in units.service(app(), older, 7, LAYOUT, trial)
 
 
+@pytest.mark.parametrize("trial", [True, False])
+def test_a_start_does_not_make_the_shared_socket_block(trial: bool) -> None:
+    assert "NonBlocking=yes" in units.service(app(), plan(), 7, LAYOUT, trial).splitlines()
+
+
 @pytest.mark.parametrize(
     ("version", "known"), [("==27.0.1", True), (">=25.3,<26", True), ("==25.0.3", False), ("==23.0.0", False)]
 )
