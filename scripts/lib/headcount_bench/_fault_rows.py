@@ -684,8 +684,12 @@ def rollback_to_edited(scene: Scene) -> None:
     scene.clean()
 
 
-def rollback_sick(scene: Scene) -> None:
-    """The target of a rollback does not come up: it is not kept, and nothing flaps."""
+def rollback_sick(line: str) -> Callable[[Scene], None]:
+    """The target of a rollback does not come up, for this line of its environment: it is not kept, nothing flaps."""
+    return lambda scene: _rollback_sick(scene, line)
+
+
+def _rollback_sick(scene: Scene, line: str) -> None:
     next_run(scene)
     next_run(scene)
     before = scene.live()
@@ -694,7 +698,7 @@ def rollback_sick(scene: Scene) -> None:
         for one in scene.engine.status(APP)["generations"]
         if one["status"] == "good" and one["number"] != before
     )
-    scene.sh(f"cp -p {STATE}/{target}.env /root/env; echo 'SHOP_FAULTS=crash_import' >> {STATE}/{target}.env")
+    scene.sh(f"cp -p {STATE}/{target}.env /root/env; echo '{line}' >> {STATE}/{target}.env")
     said = scene.sh(f"headcount-rollback {APP} {target} 2>&1; echo code $?")
     scene.sh(f"cp -p /root/env {STATE}/{target}.env")
     scene.seen.told.append(said.strip()[:200])
@@ -826,8 +830,14 @@ HAND = [
         "hand/rollback-to-sick",
         "the generation to go back to does not come up",
         "it is not kept; nothing flaps",
-        rollback_sick,
+        rollback_sick("SHOP_FAULTS=crash_import"),
         quick=True,
+    ),
+    Row(
+        "hand/rollback-to-dead",
+        "the Python of the generation to go back to dies at once",
+        "it is not kept; the live one, which has the same socket, serves on",
+        rollback_sick("PYTHONHOME=/nowhere"),
     ),
     Row(
         "hand/rollback-to-nothing",
