@@ -493,17 +493,25 @@ def _whole(mib: float) -> float:
     return float(int(mib))
 
 
+def _psutil() -> Any:
+    """The module, or None: it is a distribution package that a host may lack."""
+    try:
+        import psutil  # noqa: PLC0415 - a host may lack it
+    except ImportError:
+        return None
+    return psutil
+
+
 def _totals(root: str) -> tuple[float, float, float, str]:
     """(MiB of RAM, of those available, of swap, the source): psutil's on this machine, the file's in a tree."""
-    if root == "/":
+    psutil = _psutil() if root == "/" else None
+    if psutil is not None:
         try:
-            import psutil  # noqa: PLC0415 - a distribution package that a host may lack
-
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # swap counters that a container does not show
                 memory, swap = psutil.virtual_memory(), psutil.swap_memory()
             return memory.total / MIB, memory.available / MIB, swap.total / MIB, "psutil (/proc/meminfo)"
-        except (ImportError, OSError, RuntimeError):
+        except (OSError, RuntimeError):
             pass
     info = read_meminfo(root)
     total = info.get("MemTotal", 0.0)
@@ -603,11 +611,8 @@ def _libc(ask: Runner) -> str:
 
 
 def _psutil_version() -> str | None:
-    try:
-        import psutil  # noqa: PLC0415 - a distribution package that a host may lack
-    except ImportError:
-        return None
-    return str(psutil.__version__)
+    psutil = _psutil()
+    return None if psutil is None else str(psutil.__version__)
 
 
 def _shm_mib(root: str) -> int:

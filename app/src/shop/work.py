@@ -53,11 +53,7 @@ def freeze(seconds: float) -> None:
 def original_sleep() -> Callable[[float], None]:
     """`time.sleep` as it was before a worker class replaced it."""
     if "gevent.monkey" in sys.modules:
-        from gevent.monkey import get_original  # noqa: PLC0415 - loaded already when it is at work, else not wanted
-
-        return cast("Callable[[float], None]", get_original("time", "sleep"))
+        return cast("Callable[[float], None]", sys.modules["gevent.monkey"].get_original("time", "sleep"))
     if "eventlet.patcher" in sys.modules:
-        from eventlet.patcher import original  # noqa: PLC0415 - the same
-
-        return cast("Callable[[float], None]", original("time").sleep)
+        return cast("Callable[[float], None]", sys.modules["eventlet.patcher"].original("time").sleep)
     return time.sleep

@@ -126,10 +126,7 @@ def test_a_wrong_profile_is_told_with_both_figures(
 
 
 def test_a_driver_that_blocks_rules_gevent_out_and_says_what_would_help(scenario: Scenario) -> None:
-    said = scenario.machines["new"].out("headcount plan postgres")
-    (warning,) = [
-        line for line in said.splitlines() if line.startswith("warning:") and "gthread and not gevent" in line
-    ]
+    warning = warned(scenario.machines["new"], "postgres", "gthread and not gevent")
     assert re.search(r"psycopg2-binary [\d.]+ blocks", warning), warning
     assert "add psycogreen" in warning
     assert "psycopg 3" in warning

@@ -31,6 +31,7 @@ CORE = (
     "hand/unit-edited",
     "hand/release-edited",
     "hand/rollback-to-sick",
+    "hand/rollback-to-dead",
     "hand/rollback-to-nothing",
     "hand/ledger-torn",
     "host/port-taken",
