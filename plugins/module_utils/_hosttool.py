@@ -185,7 +185,7 @@ def _status(options: argparse.Namespace, apps: list[str], root: str) -> int:
                 continue
             print(f"{app}: generation {live['generation']} (release {live['release']}) on {live['listen']}")
             print(f"  {'healthy' if state['healthy'] else 'NOT HEALTHY'}: {state['health_detail']}")
-            for problem in state["problems"] + state["leftovers"]:
+            for problem in state["problems"] + state["leftovers"] + state["open"]:
                 print(f"  ! {problem}")
     sound = all(state["healthy"] and state["intact"] and not state["leftovers"] for state in states.values())
     return OK if sound else FAILED
@@ -210,6 +210,7 @@ def _history(options: argparse.Namespace, apps: list[str], root: str) -> int:
     entries: list[dict[str, Any]] = []
     for app in apps:
         entries += [{"app": app, **entry} for entry in ledger.read(Layout(app, root).ledger)]
+    entries.reverse()  # two events of one millisecond stay in their order, too
     entries.sort(key=lambda entry: str(entry["time"]), reverse=True)
     for entry in entries[: options.n]:
         print(json.dumps(entry) if options.json else describe(entry))

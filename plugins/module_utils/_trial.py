@@ -14,6 +14,7 @@ from ._asynccompat import parse_reports
 from ._bypath import by_path, names_of, slow_path
 from ._h2load import Target
 from ._histogram import Histogram, digest
+from ._http import answer_seconds
 from ._judge import Policy, Samples, Verdict, judge
 from ._load import Attempt, TrialLoad, run_trial_load, with_retry
 from ._memory import MemoryEvidence, MemorySampler
@@ -112,6 +113,7 @@ def try_candidate(
                     spec,
                     workers=int(plan["settings"]["workers"]["value"]),
                     capacity_rps=capacity(plan, measured, cores),
+                    timeout_seconds=answer_seconds(app),
                     swap=swap,
                     factor=factor,
                     on_warm=sampler.mark_warm,

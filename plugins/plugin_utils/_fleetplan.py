@@ -14,6 +14,7 @@ from ..module_utils._declaration import (
     secrets_digest,
 )
 from ..module_utils._h2load import LoadError
+from ..module_utils._http import answer_seconds
 from ..module_utils._load import files_needed
 from ..module_utils._loadhost import h2load_package
 from ..module_utils._origin import elsewhere, origin
@@ -37,6 +38,7 @@ class FleetPlan:
     """The plan of a run. `stopped` says why no host is touched, although some should be.
 
     `builds`: what which host has to build from source, before the plan can be made again and be whole.
+    `warnings`: what a person should know of the sources.
     """
 
     notes: Notes
@@ -50,6 +52,7 @@ class FleetPlan:
     hooks: dict[str, dict[str, str | None]] = field(default_factory=dict)
     builds: dict[str, list[builds.Request]] = field(default_factory=dict)
     load_hosts: list[dict[str, Any]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def to_result(self) -> dict[str, Any]:
         """What later plays need to know, and no more: it becomes a variable of every host."""
@@ -92,7 +95,7 @@ def load_hosts(hosts: Sequence[HostPlan], declared: Mapping[str, Declaration]) -
             if planned is None or planned.action != planning.DEPLOY or not elsewhere(app):
                 continue
             try:
-                files = files_needed(app["load"])
+                files = files_needed(app["load"], answer_seconds(app))
             except LoadError:
                 files = 0
             found[origin(app)] = max(files, found.get(origin(app), 0))
@@ -143,6 +146,7 @@ class FleetPlanner:
         fleet = FleetPlan(self.notes, self.gone, hosts, mode=self.mode, builds=found)
         if not found:
             fleet = self._schedule(hosts, declared)
+        fleet.warnings = list(self.gathering.notes)
         for host in hosts:
             self.notes.write_plan(host.host, host.to_dict())
         return fleet
