@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils import _hosttool as tool
-from ansible_collections.headcount.gunicorn.plugins.module_utils import _ledger as ledger
-from ansible_collections.headcount.gunicorn.plugins.module_utils._paths import Layout
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import ledger
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.paths import Layout
 
 
 def test_the_sources_are_all_that_the_tool_imports(tmp_path: Path) -> None:
