@@ -14,7 +14,7 @@ from typing import Any, Callable
 from .._facts.unitgroups import unit_memory, unit_pids
 from .._load.memory import count_restarts
 from .._os.files import make_directory, read_json, remove_file, write_file, write_json
-from .._os.http import address_taken, get, local_address, unhealthy
+from .._os.http import address_taken, answer_seconds, get, local_address, unhealthy
 from .._os.paths import TOOL, Layout
 from .._os.procfs import children
 from .._os.systemd import Systemd, SystemdError, UnitState, first_cause
@@ -278,10 +278,12 @@ class Instances:
             lost, workers = lost + len(workers - now), now
             suspicious = self._fail_if_workers_died(service, begin, lost, suspicious)
             if path["method"] == "GET":
-                answer = get(public, path["path"], float(health["timeout_seconds"]))
-                if answer.status == 0 or answer.status >= 500:
-                    what = f"answered {answer.status}" if answer.status else f"got no answer: {answer.error}"
-                    raise StepFailed("verify", f"GET {path['path']} on {app['listen']} {what}")
+                answer = get(public, path["path"], answer_seconds(app))
+                what = answer.failure("GET", f"{path['path']} on {app['listen']}")
+                if not what and answer.status >= 500:
+                    what = f"GET {path['path']} on {app['listen']} answered {answer.status}"
+                if what:
+                    raise StepFailed("verify", what)
             asked += 1
             if self.monotonic() >= deadline and not suspicious:
                 return {"checks": asked, "seconds": round(self.monotonic() - started, 1)}

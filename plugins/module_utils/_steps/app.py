@@ -23,7 +23,7 @@ from .._generation.units import environment_file, render
 from .._load.h2load import LoadError
 from .._load.origin import elsewhere, origin
 from .._os.files import make_directory, read_json, write_file, write_json
-from .._os.http import get, unhealthy
+from .._os.http import answer_seconds, get, unhealthy
 from .._os.paths import Layout, installed_apps
 from .._os.systemd import Systemd, SystemdError
 from .._os.users import UserError, ensure_user
@@ -257,6 +257,7 @@ class AppOnHost:
                     self.layout.trial_socket(number),
                     app["load"]["paths"],
                     slots,
+                    timeout_seconds=answer_seconds(app),
                     memory_max_mib=float(planned["settings"]["memory_max_mib"]["value"]),
                 )
             except NotMeasured as error:

@@ -11,7 +11,7 @@ from typing import Any
 from .._load import h2load as h2
 from .._load.origin import CONTROLLER, words
 from .._load.trialload import run_trial_load
-from .._os.http import Answer, get, unhealthy
+from .._os.http import ANSWER_SECONDS, Answer, get, unhealthy
 from .._os.procfs import parse_os_release, read_text
 from .trial import missing_tool
 
@@ -74,6 +74,7 @@ def make_load(
             request["load"],
             workers=int(request["workers"]),
             capacity_rps=request.get("capacity_rps"),
+            timeout_seconds=float(request.get("answer_seconds", ANSWER_SECONDS)),
             swap=bool(request["swap"]),
             factor=float(request["factor"]),
             on_warm=lambda: warm.append(monotonic()),

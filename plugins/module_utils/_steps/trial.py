@@ -15,6 +15,7 @@ from .._load.h2load import Target
 from .._load.memory import MemoryEvidence, MemorySampler
 from .._load.origin import HOST
 from .._load.trialload import Attempt, TrialLoad, run_trial_load, with_retry
+from .._os.http import answer_seconds
 from .._os.systemd import Systemd, UnitState
 from .._release.asynccompat import parse_reports
 from .._verdict.histogram import Histogram, digest
@@ -110,6 +111,7 @@ def try_candidate(
                     spec,
                     workers=int(plan["settings"]["workers"]["value"]),
                     capacity_rps=capacity(plan, measured, cores),
+                    timeout_seconds=answer_seconds(app),
                     swap=swap,
                     factor=factor,
                     on_warm=sampler.mark_warm,

@@ -12,6 +12,7 @@ from ...module_utils._declaration.normalise import Declaration, fleet_counts, se
 from ...module_utils._load.h2load import LoadError
 from ...module_utils._load.origin import elsewhere, origin
 from ...module_utils._load.trialload import files_needed
+from ...module_utils._os.http import answer_seconds
 from ...module_utils._plan.planner import plan_host
 from ...module_utils._plan.types import Policy
 from ...module_utils._steps.loadhost import h2load_package
@@ -87,7 +88,7 @@ def load_hosts(hosts: Sequence[HostPlan], declared: Mapping[str, Declaration]) -
             if planned is None or planned.action != planning.DEPLOY or not elsewhere(app):
                 continue
             try:
-                files = files_needed(app["load"])
+                files = files_needed(app["load"], answer_seconds(app))
             except LoadError:
                 files = 0
             found[origin(app)] = max(files, found.get(origin(app), 0))
