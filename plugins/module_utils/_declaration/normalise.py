@@ -3,7 +3,7 @@
 """What is declared for a host, checked and normalised.
 
 Pure functions: the inventory's values go in (already templated), normalised apps and all problems come out. The table
-of what can be declared is in ``_declaration_table``; the rules between two keys, two apps and two hosts are here.
+of what can be declared is in ``table``; the rules between two keys, two apps and two hosts are here.
 """
 
 from __future__ import annotations

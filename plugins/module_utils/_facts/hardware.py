@@ -3,7 +3,7 @@
 """Is a host still what its apps were planned for? Pure functions over host facts, with a dead band against noise.
 
 The controller's plan, the host's boot check and the host's own re-tune use the same rules. `facts` have the shape of
-_hostfacts.HostFacts.to_dict().
+hostfacts.HostFacts.to_dict().
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 # Copyright: Headcount contributors
 """What a running unit's control group counted: memory and its peak, CPU seconds, processes.
 
-Sources as in `_cgroups`. Under version 1 every controller has a tree of its own, and systemd makes a unit's directory
+Sources as in `cgroups`. Under version 1 every controller has a tree of its own, and systemd makes a unit's directory
 only in those trees whose controllers the unit's settings use. So a process may stand in ``/system.slice/shop.service``
 for memory and in ``/`` for CPU: a figure of a parent is never given out as the unit's.
 """
@@ -110,7 +110,7 @@ def _mib(value: int | None) -> float | None:
 def unit_cpu_seconds(unit: int | str, root: str = "/") -> float | None:
     """CPU seconds a unit's cgroup has used, dead processes included; None when nothing counts it by itself.
 
-    None is usual under version 1 without CPUAccounting=; use ``_procfs.process_cpu_seconds(unit_pids(...))`` then.
+    None is usual under version 1 without CPUAccounting=; use ``procfs.process_cpu_seconds(unit_pids(...))`` then.
     """
     group = unit_group("cpu", unit, root)
     if group is not None and group.version == 2:

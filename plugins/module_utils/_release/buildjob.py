@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
-"""Builds one source into a wheel, within the sandbox that `_hostbuild` puts around it.
+"""Builds one source into a wheel, within the sandbox that `hostbuild` puts around it.
 
 A program of its own, so that it can be handed to a bare Python as text: nothing of the collection is imported. On
 standard input comes a tar with members SHA256/NAME; on standard output goes one line of JSON (`Answer`), and after it,

@@ -142,7 +142,7 @@ def decide(
 def failure(request: Request, host: str, result: str, log: str, seconds: float, system: str) -> str:
     """Why a build failed, in one sentence: package, platform, host, the compiler's last lines, and what to do.
 
-    `result` and `log` are those of `_hostbuild.Built`, `seconds` the time limit, `system` the host's os-release ID.
+    `result` and `log` are those of `hostbuild.Built`, `seconds` the time limit, `system` the host's os-release ID.
     """
     return (
         f"{request.what} has no wheel for {request.where}, and its build on {host} failed: "

@@ -398,7 +398,7 @@ def running(
 
 @dataclass(frozen=True)
 class TreeUnit:
-    """Stands for a systemd unit in `_weigh.weigh`: the processes of a server of this benchmark."""
+    """Stands for a systemd unit in `weigh.weigh`: the processes of a server of this benchmark."""
 
     server: Server
 
@@ -412,11 +412,11 @@ class TreeUnit:
         return self.server.pids()
 
     def cpu_seconds(self) -> float:
-        """As `_weigh.Unit` counts it without a cgroup of the unit's own."""
+        """As `weigh.Unit` counts it without a cgroup of the unit's own."""
         return float(weigh.scheduled_seconds(self.pids()))
 
     def queued_seconds(self) -> float:
-        """As `_weigh.Unit` counts it."""
+        """As `weigh.Unit` counts it."""
         return float(weigh.queued_seconds(self.pids()))
 
     def memory(self) -> dict[int, ProcessMemory]:
