@@ -13,7 +13,7 @@ from .._os.http import address_taken, get, unhealthy
 from .._os.paths import Layout
 from .._os.systemd import ABSENT, Systemd, UnitState
 from .._release.contents import verify
-from . import generations, ledger
+from . import access, generations, ledger
 from .lock import AppLock, boot_id, stale_reason
 
 
@@ -22,7 +22,8 @@ def app_state(app: dict[str, Any], root: str = "/", systemd: Systemd | None = No
     (where its candidate will listen beside its private socket) unless a candidate runs.
 
     Returns {live: {generation, release, digest, source_id, settings, ...} or None, intact, problems, healthy,
-    health_detail, leftovers, lease, generations, measured, port_taken, trial_port_taken}.
+    health_detail, leftovers, open (what other users of the host can read), lease, generations, measured,
+    port_taken, trial_port_taken}.
     """
     layout = Layout(app["name"], root)
     systemd = systemd or Systemd()
@@ -35,6 +36,7 @@ def app_state(app: dict[str, Any], root: str = "/", systemd: Systemd | None = No
         "healthy": False,
         "health_detail": "nothing is deployed",
         "leftovers": [],
+        "open": [],
         "lease": _lease(layout),
         "generations": [one.to_dict() for one in known],
         "measured": None,
@@ -72,6 +74,7 @@ def app_state(app: dict[str, Any], root: str = "/", systemd: Systemd | None = No
         problems=problems,
         healthy=healthy,
         health_detail=detail,
+        open=access.problems(layout),
         measured=record.get("measured"),
     )
     return state

@@ -13,6 +13,7 @@ UTILS = PLUGINS / "module_utils"
 SENT = {
     "_facts/cgroups",
     "_facts/hostfacts",
+    "_generation/access",
     "_generation/generations",
     "_generation/ledger",
     "_generation/lock",
