@@ -15,6 +15,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration import normalise
+from ansible_collections.headcount.gunicorn.plugins.module_utils._plan import planner
 from headcount_scripts.console import ScriptError
 
 from . import _mix_grid as mix
@@ -22,11 +24,6 @@ from . import _mix_report, _mix_run, _serving
 from . import _plan_grid as grid
 from . import plan as plan_bench
 from ._common import Bench, Cell, Report
-
-from ansible_collections.headcount.gunicorn.plugins.module_utils import (  # isort: skip  (_serving adds its path)
-    _declaration,
-    _planner,
-)
 
 MINUTES = 240.0
 QUICK_MINUTES = 9.5
@@ -67,7 +64,7 @@ def cells(quick: bool) -> list[Cell]:
 def app_of(host: grid.Host, traffic: mix.Traffic, load: float) -> dict[str, Any]:
     """The declaration of somebody who knows the profile, the peak rate and the paths with their weights: no times."""
     rate = mix.rate_of(traffic, host.cores, load)
-    apps, problems = _declaration.normalise_apps(
+    apps, problems = normalise.normalise_apps(
         [
             {
                 "name": "shop",
@@ -88,7 +85,7 @@ def app_of(host: grid.Host, traffic: mix.Traffic, load: float) -> dict[str, Any]
     return dict(apps[0])
 
 
-def declared_plan(host: grid.Host, traffic: mix.Traffic, load: float) -> _planner.Plan:
+def declared_plan(host: grid.Host, traffic: mix.Traffic, load: float) -> planner.Plan:
     """Headcount's plan from the declaration alone."""
     return plan_bench.plan_of(host, app_of(host, traffic, load), None)
 

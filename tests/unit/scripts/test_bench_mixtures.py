@@ -215,8 +215,7 @@ def test_the_generator_counts_from_when_a_request_was_due() -> None:
         server.listener.shutdown(socket.SHUT_RDWR)
         server.listener.close()
     took = [row[2] for row in answer["rows"]]
-    assert took == sorted(took, reverse=True)
-    assert took[0] - took[3] == pytest.approx(0.15, abs=0.05)
+    assert took[0] > took[3] + 0.1, "the first waited longest, though all were answered at once"
 
 
 def test_what_is_refused_was_not_answered() -> None:
