@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
-"""The load of a trial: a warm-up that is thrown away, then candidate and live generation at once, half a period
-apart."""
+"""The load of a trial: a warm-up that is thrown away, then candidate and live generation at once, each asked the same
+at random times, half a run apart."""
 
 from __future__ import annotations
 
@@ -172,8 +172,9 @@ def run_trial_load(
     arms = {"candidate": candidate} if baseline is None else {"candidate": candidate, "baseline": baseline}
     order = list(reversed(arms)) if swap else list(arms)
     rate = choose_rate(load, capacity_rps, len(arms))
-    lanes = h2.plan_lanes(paths, rate.rate, float(load["seconds"]) * factor)
-    problem = h2.raise_nofile(h2.nofile_needed(lanes, timeout_seconds))
+    span = float(load["seconds"]) * factor
+    lanes = arms_lanes(paths, arms, rate.rate, span, swap)
+    problem = h2.raise_nofile(h2.nofile_needed(h2.plan_lanes(paths, rate.rate, span), timeout_seconds))
     if problem:
         raise h2.LoadError(problem)
     directory = tempfile.mkdtemp(prefix="headcount-load-")
@@ -186,36 +187,48 @@ def run_trial_load(
         )  # fmt: skip
         if on_warm is not None:
             on_warm()
-        half = min(lane.period_ms for lane in lanes) / 2000.0
         launches: list[h2.Launch] = []
-        for place, name in enumerate(order):
+        for name in order:
             launches += h2.prepare(
-                paths, lanes, arms[name], directory=directory, label=name, delay_s=place * half,
-                timeout_s=timeout_seconds, program=program,
+                paths, lanes[name], arms[name], directory=directory, label=name, timeout_s=timeout_seconds,
+                program=program,
             )  # fmt: skip
         ended = runner(launches)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-    samples = {
-        name: h2.account(
-            [h2.LaneRun(lane, end) for lane, end in zip(lanes, ended[place * len(lanes) : (place + 1) * len(lanes)])]
-        )
-        for place, name in enumerate(order)
-    }
+    left, samples = list(ended), {}
+    for name in order:
+        mine, left = left[: len(lanes[name])], left[len(lanes[name]) :]
+        samples[name] = h2.account([h2.LaneRun(lane, end) for lane, end in zip(lanes[name], mine)])
     cpu = sum(end.cpu_seconds for end in ended)
-    span = max(lane.planned * lane.period_ms / 1000.0 for lane in lanes)
     notes = [f"{name}: {note}" for name, arm in samples.items() for note in arm.notes]
     notes += [note for note in [warmup.pop("note", "")] if note]
     return TrialLoad(
         candidate=samples["candidate"],
         baseline=samples.get("baseline"),
-        rate=replace(rate, rate=h2.lanes_rate(lanes)),
+        rate=replace(rate, rate=round(h2.lanes_rate(lanes["candidate"]), 6)),
         cost_cpu_seconds=cpu + warm_cpu,
         cost_core_share=cpu / span,
         swapped=swap,
         warmup=warmup,
         notes=notes,
     )
+
+
+def arms_lanes(
+    paths: Sequence[h2.PathLoad], arms: Sequence[str] | Mapping[str, Any], rate: float, seconds: float, swap: bool
+) -> dict[str, list[h2.Lane]]:
+    """The lanes of each arm: requests at random times, for each arm the same ones, half a run apart.
+
+    The bursts of one arm meet ordinary traffic of the other, and neither always goes before the other. With `swap`
+    (the retry) the times are others, and the arms change places.
+    """
+    order = list(reversed(list(arms))) if swap else list(arms)
+    seed = "again" if swap else "first"
+    return {
+        name: h2.plan_arrivals(paths, rate, seconds, seed=seed, turned_s=place * seconds / 2.0)
+        for place, name in enumerate(order)
+    }
 
 
 def _warm_rate(rate: float, capacity_rps: float | None, arms: int, wanted: int, most_seconds: float) -> float:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
-"""The arms of a trial: warm-up, half a period apart, swapped on a retry, with a runner that only pretends."""
+"""The arms of a trial: warm-up, half a run apart, swapped on a retry, with a runner that only pretends."""
 
 from __future__ import annotations
 
@@ -22,7 +22,25 @@ def targets(launches: Sequence[h2.Launch]) -> list[str]:
     return [list(launch.argv)[list(launch.argv).index("-B") + 1][5:] for launch in launches]
 
 
-def test_both_arms_run_at_once_half_a_period_apart() -> None:
+def due(launches: Sequence[h2.Launch], address: str) -> list[float]:
+    """The seconds at which the requests to one address are due."""
+    return sorted(
+        launch.delay_s + index * period_of(launch) / 1000.0
+        for launch, target in zip(launches, targets(launches))
+        for index in range(count_of(launch))
+        if target == address
+    )
+
+
+def count_of(launch: h2.Launch) -> int:
+    return int(launch.argv[list(launch.argv).index("-n") + 1])
+
+
+def period_of(launch: h2.Launch) -> int:
+    return next(int(part[14:-2]) for part in launch.argv if part.startswith("--rate-period="))
+
+
+def test_both_arms_get_the_same_bursts_half_a_run_apart() -> None:
     runner = Pretender()
     warm_after: list[int] = []
     found = ld.run_trial_load(
@@ -30,8 +48,15 @@ def test_both_arms_run_at_once_half_a_period_apart() -> None:
     )
     assert warm_after == [1]
     warm, measured = runner.calls
-    assert targets(warm) == targets(measured) == ["/run/new.sock", "/run/old.sock"]
-    assert [launch.delay_s for launch in measured] == [0.0, 0.01]
+    assert targets(warm) == ["/run/new.sock", "/run/old.sock"]
+    new, old = due(measured, "/run/new.sock"), due(measured, "/run/old.sock")
+    assert len(new) == len(old) == 500
+
+    def counts(seconds: Sequence[float], later: float) -> list[int]:
+        return [sum(place <= (at + later) % 10.0 < place + 1 for at in seconds) for place in range(10)]
+
+    assert max(abs(one - other) for one, other in zip(counts(new, 0.0), counts(old, 5.0))) <= 6
+    assert max(abs(one - other) for one, other in zip(counts(new, 0.0), counts(old, 0.0))) > 6
     assert found.warmup == {
         "requests": 300,
         "rate": 50.0,
@@ -43,15 +68,18 @@ def test_both_arms_run_at_once_half_a_period_apart() -> None:
     assert (found.candidate.planned, found.baseline.planned) == (500, 500)
     assert (max(found.candidate.latency_ms), max(found.baseline.latency_ms)) == (20.0, 10.0)
     assert (found.rate.rate, found.rate.origin) == (50.0, "declared")
-    assert found.cost_core_share == pytest.approx(0.02)
+    assert found.cost_core_share == pytest.approx(0.1 * len(measured) / 10.0)
     assert found.to_dict()["swapped"] is False
 
 
 def test_a_retry_swaps_the_arms_and_runs_longer() -> None:
     runner = Pretender()
     found = ld.run_trial_load(NEW, OLD, LOAD, swap=True, factor=2.0, runner=runner)
-    assert targets(runner.calls[1]) == ["/run/old.sock", "/run/new.sock"]
     assert found.candidate.planned == 1000
+    first = Pretender()
+    ld.run_trial_load(NEW, OLD, LOAD, factor=2.0, runner=first)
+    assert set(targets(runner.calls[1])) == {"/run/old.sock", "/run/new.sock"}
+    assert due(runner.calls[1], "/run/new.sock") != due(first.calls[1], "/run/new.sock"), "other times"
     assert max(found.candidate.latency_ms) == 20.0
     assert found.swapped
 
@@ -60,7 +88,7 @@ def test_without_a_live_generation_there_is_one_arm() -> None:
     runner = Pretender()
     found = ld.run_trial_load(NEW, None, LOAD, runner=runner)
     assert found.baseline is None
-    assert targets(runner.calls[1]) == ["/run/new.sock"]
+    assert set(targets(runner.calls[1])) == {"/run/new.sock"}
 
 
 def test_a_warm_up_is_bounded_and_says_what_it_left_out() -> None:
