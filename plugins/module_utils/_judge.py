@@ -93,7 +93,7 @@ class MemoryEvidence:
 
     `peak_mib` and `source` come from the cgroup where there is one; `limit_mib` is the limit that the peak is
     held against before `memory_percent` (usually MemoryMax). `restarts` are workers lost without having been recycled
-    on purpose.
+    on purpose, `deaths` how they ended, where that is known.
     """
 
     peak_mib: float | None
@@ -109,6 +109,7 @@ class MemoryEvidence:
     uss_mib: float | None = None
     seconds: float = 0.0
     notes: Sequence[str] = ()
+    deaths: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data that JSON can hold."""
@@ -730,7 +731,10 @@ def _memory_checks(memory: MemoryEvidence | None, limits: Mapping[str, Any]) -> 
         checks.append(Check("oom_kills", PASS, 0, 0, none, "no process was killed for memory"))
     if memory.restarts > 0:
         lost = "1 worker" if memory.restarts == 1 else f"{memory.restarts} workers"
-        checks.append(Check("restarts", FAIL, memory.restarts, 0, none, f"{lost} of the candidate died under load"))
+        how = f" ({memory.deaths})" if memory.deaths else ""
+        checks.append(
+            Check("restarts", FAIL, memory.restarts, 0, none, f"{lost} of the candidate died under load{how}")
+        )
     else:
         checks.append(Check("restarts", PASS, 0, 0, none, "no worker died"))
     if percent is not None:

@@ -330,7 +330,8 @@ class AppOnHost:
     def _arm(self, number: int, trial: bool, begin: float) -> Arm:
         unit = self.layout.trial_service_unit(number) if trial else self.layout.service_unit(number)
         socket = self.layout.trial_socket(number) if trial else self.layout.private_socket(number)
-        return arm(self.systemd, unit, socket, self.memory_max(number), begin)
+        files = self.layout.instance_files(number, trial)
+        return arm(self.systemd, unit, socket, self.memory_max(number), begin, files)
 
     def memory_max(self, number: int) -> float:
         """MemoryMax of generation `number` in MiB."""

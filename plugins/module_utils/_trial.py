@@ -20,6 +20,7 @@ from ._systemd import Systemd, UnitState
 from ._unitgroups import unit_memory, unit_pids
 from ._units import MAX_BLOCKING_SECONDS
 from ._weigh import Unit
+from ._workerends import WorkerEnd, read_ends
 
 INSTALLS = ", or let Headcount do it with headcount_install_packages: true"
 
@@ -29,13 +30,22 @@ CROWDED_SHARE = 0.8
 
 @dataclass(frozen=True)
 class Arm:
-    """One generation under load: the unix socket that reaches it, and how its unit is read."""
+    """One generation under load: the unix socket that reaches it, how its unit is read, the directory of its files."""
 
     socket: str
     state: Callable[[], UnitState]
     journal: Callable[[], list[str]]
     memory_max_mib: float
     root: str = "/"
+    files: str = ""
+
+    def sampler(self) -> MemorySampler:
+        """Reads the memory of its processes, and what becomes of its workers, while a load runs."""
+        return MemorySampler(self.pids, self.cgroup, journal_fn=self.journal, ends_fn=self.ends)
+
+    def ends(self) -> list[WorkerEnd] | None:
+        """How its workers ended so far; None where it does not write that down."""
+        return read_ends(self.files) if self.files else None
 
     def pids(self) -> list[int]:
         """Process ids, the master first; empty when it is gone."""
@@ -96,10 +106,8 @@ def try_candidate(
         baseline = None
 
     def attempt(swap: bool, factor: float) -> Attempt:
-        sampler = MemorySampler(candidate.pids, candidate.cgroup, journal_fn=candidate.journal)
-        beside = (
-            MemorySampler(baseline.pids, baseline.cgroup, journal_fn=baseline.journal) if baseline is not None else None
-        )
+        sampler = candidate.sampler()
+        beside = baseline.sampler() if baseline is not None else None
         with sampler:
             if beside is not None:
                 beside.start()
@@ -198,12 +206,16 @@ def missing_tool(search: str | None = None, where: str = "this host", fix: str =
     )
 
 
-def arm(systemd: Systemd, unit: str, socket: str, memory_max_mib: float, begin: float, root: str = "/") -> Arm:
-    """The arm of a unit that runs on this host; `begin` (epoch seconds) is where its log of the trial begins."""
+def arm(
+    systemd: Systemd, unit: str, socket: str, memory_max_mib: float, begin: float, files: str, root: str = "/"
+) -> Arm:
+    """The arm of a unit that runs on this host; `begin` (epoch seconds) is where its log of the trial begins, `files`
+    the directory where it says how its workers ended."""
     return Arm(
         socket=socket,
         state=lambda: systemd.state(unit),
         journal=lambda: systemd.journal(unit, begin, lines=2000),
         memory_max_mib=memory_max_mib,
         root=root,
+        files=files,
     )

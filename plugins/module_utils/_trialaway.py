@@ -102,12 +102,17 @@ def _yardstick(
 def _watch(app: AppOnHost, state: dict[str, Any], declared: dict[str, Any]) -> None:
     """Begin a window of memory samples and note the trial; the lease and the candidate outlast the load."""
     number, live = state["number"], state["live"]
-    arms = {CANDIDATE: (app.layout.trial_service_unit(number), app.memory_max(number))}
+    arms = {CANDIDATE: _watched(app, number, trial=True)}
     if live is not None:
-        arms[LIVE] = (app.layout.service_unit(live), app.memory_max(live))
+        arms[LIVE] = _watched(app, live, trial=False)
     app.lock.seconds = LEASE_SECONDS + longest_seconds(declared["load"])
     write_json(app.layout.trial_state, state, 0o600)
     app.instances.begin_watch(number, sampler.request(arms, state["begin"]), sys.executable, app.lock.seconds)
+
+
+def _watched(app: AppOnHost, number: int, trial: bool) -> tuple[str, float, str]:
+    unit = app.layout.trial_service_unit(number) if trial else app.layout.service_unit(number)
+    return unit, app.memory_max(number), app.layout.instance_files(number, trial)
 
 
 def finish(app: AppOnHost, number: int, loaded: str) -> dict[str, Any]:
