@@ -4,7 +4,7 @@
 
 Each request has its own connection, opened by a clock (`-r 1 --rate-period`), so that a slow server cannot slow the
 load down. A request that was refused, reset, hung, cut short or never answered leaves no row in h2load's log, and
-h2load exits with 0 all the same: failures are the planned requests minus the rows with a 2xx or 3xx status.
+h2load exits with 0 all the same: failures are the planned requests minus the rows with a status that means well.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from ._http import well
 from ._judge import Samples
 
 LAG_FLOOR_S = 0.005
@@ -44,13 +45,15 @@ class LoadError(ValueError):
 
 @dataclass(frozen=True)
 class PathLoad:
-    """One path of the load: its share of the requests is weight over the sum of weights."""
+    """One path of the load: its share of the requests is weight over the sum of weights. `status`: the answers that mean
+    well; empty is every 2xx."""
 
     path: str
     weight: float = 1.0
     method: str = "GET"
     body: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    status: tuple[int, ...] = ()
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> PathLoad:
@@ -61,6 +64,7 @@ class PathLoad:
             method=str(data.get("method") or "GET").upper(),
             body=data.get("body"),
             headers=dict(data.get("headers") or {}),
+            status=tuple(int(status) for status in data.get("status") or ()),
         )
 
 
@@ -82,12 +86,13 @@ class Target:
 @dataclass(frozen=True)
 class Lane:
     """One h2load process: a path, its number of requests, one every `period_ms`, begun `offset_s` after the arm's
-    start."""
+    start. `status`: the answers that mean well."""
 
     path: int
     planned: int
     period_ms: int
     offset_s: float
+    status: tuple[int, ...] = ()
 
     @property
     def rate(self) -> float:
@@ -229,7 +234,7 @@ def plan_lanes(paths: Sequence[PathLoad], rate: float, seconds: float, max_reque
         first = period / 1000.0 / count * index / len(paths)
         for lane in range(count):
             planned = max(1, round(share * seconds / count))
-            lanes.append(Lane(index, planned, period, first + period / 1000.0 * lane / count))
+            lanes.append(Lane(index, planned, period, first + period / 1000.0 * lane / count, path.status))
     if not lanes:
         raise LoadError(f"load.rate {rate:g} for load.seconds {seconds:g} is less than one request: raise one of them")
     return lanes
@@ -383,7 +388,7 @@ def account(runs: Sequence[LaneRun], min_rate_share: float = 0.95) -> Samples:
         for row, late in zip(rows, lags):
             counted = late if late > LAG_FLOOR_S else 0.0
             lag = max(lag, counted)
-            good = 200 <= row.status < 400
+            good = well(row.status, lane.status)
             latency = row.latency_us / 1000.0 + counted * 1000.0 if good else math.inf
             entries.append((row.start_us / 1e6 - late, latency, max(0, row.status), lane.path))
         entries += [

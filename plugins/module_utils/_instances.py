@@ -13,7 +13,7 @@ from typing import Any, Callable
 
 from . import _generations as generations
 from ._files import make_directory, read_json, remove_file, write_file, write_json
-from ._http import address_taken, get, local_address, unhealthy
+from ._http import address_taken, answer_seconds, get, local_address, unhealthy
 from ._memory import count_restarts
 from ._paths import TOOL, Layout
 from ._procfs import children
@@ -280,10 +280,12 @@ class Instances:
             lost, workers = lost | (workers - now), now
             suspicious = self._fail_if_workers_died(number, begin, since, lost, suspicious)
             if path["method"] == "GET":
-                answer = get(public, path["path"], float(health["timeout_seconds"]))
-                if answer.status == 0 or answer.status >= 500:
-                    what = f"answered {answer.status}" if answer.status else f"got no answer: {answer.error}"
-                    raise StepFailed("verify", f"GET {path['path']} on {app['listen']} {what}")
+                answer = get(public, path["path"], answer_seconds(app))
+                what = answer.failure("GET", f"{path['path']} on {app['listen']}")
+                if not what and answer.status >= 500:
+                    what = f"GET {path['path']} on {app['listen']} answered {answer.status}"
+                if what:
+                    raise StepFailed("verify", what)
             asked += 1
             if self.monotonic() >= deadline and not suspicious:
                 return {"checks": asked, "seconds": round(self.monotonic() - started, 1)}

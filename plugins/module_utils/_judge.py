@@ -257,12 +257,16 @@ def needed_requests(limits: Mapping[str, Any], policy: Policy = Policy()) -> tup
 
 @dataclass(frozen=True)
 class Shortfall:
-    """Fewer requests than the limits take. `hopeless`: not even the retry, twice as long, can pass."""
+    """Fewer requests than the limits take. `hopeless`: not even the retry, twice as long, can pass. `reason`: what needs
+    them; `seconds` and `rate`: either would be enough, the other one as declared."""
 
     planned: int
     needed: int
     hopeless: bool
     sentence: str
+    reason: str
+    seconds: int
+    rate: int
 
 
 def load_shortfall(load: Mapping[str, Any], limits: Mapping[str, Any], policy: Policy = Policy()) -> Shortfall | None:
@@ -279,13 +283,16 @@ def load_shortfall(load: Mapping[str, Any], limits: Mapping[str, Any], policy: P
         return None
     hopeless = RETRY_FACTOR * planned < needed
     then = "no verdict can pass" if hopeless else "every first run is inconclusive and takes its retry, twice as long"
+    longer, faster = math.ceil(needed / float(rate)), math.ceil(needed / float(seconds))
     return Shortfall(
         planned,
         needed,
         hopeless,
         f"load.rate {float(rate):g} for load.seconds {float(seconds):g} are {planned} requests, and {reason} takes at "
-        f"least {needed}: {then}. Set load.seconds to {math.ceil(needed / float(rate))} or more, or load.rate to "
-        f"{math.ceil(needed / float(seconds))} or more",
+        f"least {needed}: {then}. Set load.seconds to {longer} or more, or load.rate to {faster} or more",
+        reason,
+        longer,
+        faster,
     )
 
 

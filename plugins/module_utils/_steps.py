@@ -21,7 +21,7 @@ from . import _ledger as ledger
 from ._asynccompat import verdicts
 from ._files import make_directory, read_json, write_file, write_json
 from ._h2load import LoadError
-from ._http import get, unhealthy
+from ._http import answer_seconds, get, unhealthy
 from ._instances import Instances, StepFailed
 from ._judge import Verdict, decide
 from ._lock import AppLock, Run
@@ -258,6 +258,7 @@ class AppOnHost:
                     self.layout.trial_socket(number),
                     app["load"]["paths"],
                     slots,
+                    timeout_seconds=answer_seconds(app),
                     memory_max_mib=float(planned["settings"]["memory_max_mib"]["value"]),
                 )
             except NotMeasured as error:
