@@ -425,9 +425,9 @@ def _check_load_size(app: dict[str, Any], parts: tuple[Part, ...], context: Cont
         return
     context.add(
         (*parts, "load", "seconds"),
-        f"is {inline(app['load']['seconds'])}, at load.rate {inline(app['load']['rate'])} {short.planned} requests, and "
-        f"{2 * short.planned} in the retry, which is twice as long: {short.reason} takes at least {short.needed}, so that"
-        " no trial could pass",
+        f"is {inline(app['load']['seconds'])}, which at load.rate {inline(app['load']['rate'])} makes {short.planned} "
+        f"requests, and {2 * short.planned} in the retry, which is twice as long: {short.reason} takes at least "
+        f"{short.needed}, so that no trial could pass",
         f"load.rate x load.seconds of at least {short.needed}",
         f"seconds: {short.seconds}, or rate: {short.rate}, or a wider limit (limits.*)",
     )

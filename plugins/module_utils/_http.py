@@ -204,9 +204,7 @@ class _Exchange:
 
     def answered(self) -> Answer:
         received = self.stream.received if self.stream is not None else 0
-        return Answer(
-            self.status, bytes(self.body), self.seconds * 1000, received=received, location=self.location
-        )
+        return Answer(self.status, bytes(self.body), self.seconds * 1000, received=received, location=self.location)
 
     def failed(self, error: Exception) -> Answer:
         """What is told of an answer that did not come, or did not come whole."""
@@ -305,12 +303,13 @@ def only_redirects(
         if path.get("status"):
             continue
         for _ in range(3):
-            answer = ask(address, Ask.of_path(path), Bounds(seconds))
+            answer = ask(address, Ask.of_path({"method": "GET", **path}), Bounds(seconds))
             if not redirected(answer):
                 break
         else:
             fix = REDIRECT_FIX % answer.status
-            return f"{path['method']} {path['path']} only redirects ({answer.status} to {answer.location}): {fix}"
+            what = f"{path.get('method', 'GET')} {path['path']} only redirects ({answer.status} to {answer.location})"
+            return f"{what}: {fix}"
     return ""
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from . import _h2load as h2
 from ._http import ANSWER_SECONDS, Answer, get, unhealthy
-from ._load import run_trial_load
+from ._load import Protected, run_trial_load
 from ._origin import CONTROLLER, words
 from ._procfs import parse_os_release, read_text
 from ._trial import missing_tool
@@ -79,6 +79,7 @@ def make_load(
             factor=float(request["factor"]),
             on_warm=lambda: warm.append(monotonic()),
             runner=runner,
+            protected=Protected(targets["baseline"], request.get("limits") or {}) if "baseline" in targets else None,
         )
     except h2.LoadError as error:
         raise NotLoaded(str(error)) from error

@@ -12,7 +12,7 @@ import contextlib
 import os
 import shutil
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
@@ -21,7 +21,7 @@ from . import _ledger as ledger
 from ._asynccompat import verdicts
 from ._files import make_directory, read_json, write_file, write_json
 from ._h2load import LoadError
-from ._http import answer_seconds, get, unhealthy
+from ._http import answer_seconds, get, only_redirects, unhealthy
 from ._instances import Instances, StepFailed
 from ._judge import Verdict, decide
 from ._lock import AppLock, Run
@@ -297,6 +297,7 @@ class AppOnHost:
             baseline = self._arm(live, trial=False, begin=begin) if live is not None and self.answers(live) else None
             try:
                 boot = self.instances.start_candidate(number, app["health"])
+                self.fail_if_redirected(number, app)
                 verdict, evidence = try_candidate(
                     app,
                     plan,
@@ -313,6 +314,12 @@ class AppOnHost:
                 evidence["notes"].append(f"load.from is {origin(app)}, which this host cannot ask by itself")
             evidence.update(boot_seconds=round(boot, 2), against=live if baseline is not None else None)
             return self.ruled(number, app, verdict, evidence)
+
+    def fail_if_redirected(self, number: int, app: dict[str, Any]) -> None:
+        """StepFailed, before any load, when a path of the load only ever redirects: nothing would be measured of it."""
+        wrong = only_redirects(self.layout.trial_socket(number), app["load"]["paths"], answer_seconds(app))
+        if wrong:
+            raise StepFailed("trial", wrong)
 
     def ruled(self, number: int, app: dict[str, Any], verdict: Verdict, evidence: dict[str, Any]) -> dict[str, Any]:
         """Keep the evidence of generation `number`. {verdict, evidence} when it may go live, else StepFailed."""
@@ -332,7 +339,8 @@ class AppOnHost:
         unit = self.layout.trial_service_unit(number) if trial else self.layout.service_unit(number)
         socket = self.layout.trial_socket(number) if trial else self.layout.private_socket(number)
         files = self.layout.instance_files(number, trial)
-        return arm(self.systemd, unit, socket, self.memory_max(number), begin, files)
+        found = arm(self.systemd, unit, socket, self.memory_max(number), begin, files)
+        return found if trial else replace(found, listen=str(self.record(number)["app"]["listen"]))
 
     def memory_max(self, number: int) -> float:
         """MemoryMax of generation `number` in MiB."""

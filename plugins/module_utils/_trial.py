@@ -13,8 +13,9 @@ from ._asynccompat import parse_reports
 from ._h2load import Target
 from ._histogram import Histogram, digest
 from ._http import answer_seconds
-from ._judge import Policy, Samples, Verdict, judge
-from ._load import Attempt, TrialLoad, run_trial_load, with_retry
+from ._judge import Policy, Samples, Verdict, judge, judge_stopped
+from ._livewatch import accept_queue
+from ._load import Attempt, Protected, TrialLoad, run_trial_load, with_retry
 from ._memory import MemoryEvidence, MemorySampler
 from ._origin import HOST
 from ._systemd import Systemd, UnitState
@@ -31,7 +32,8 @@ CROWDED_SHARE = 0.8
 
 @dataclass(frozen=True)
 class Arm:
-    """One generation under load: the unix socket that reaches it, how its unit is read, the directory of its files."""
+    """One generation under load: the unix socket that reaches it, how its unit is read, the directory of its files, and
+    where its users reach it (empty: nowhere)."""
 
     socket: str
     state: Callable[[], UnitState]
@@ -39,6 +41,7 @@ class Arm:
     memory_max_mib: float
     root: str = "/"
     files: str = ""
+    listen: str = ""
 
     def sampler(self) -> MemorySampler:
         """Reads the memory of its processes, and what becomes of its workers, while a load runs."""
@@ -101,6 +104,12 @@ def try_candidate(
     """Load and judge; returns the verdict and the evidence. LoadError when the load cannot be run as declared."""
     spec = app["load"]
     notes: list[str] = []
+    protected = None
+    if baseline is not None:
+        public = baseline.listen
+        protected = Protected(
+            Target(f"unix:{baseline.socket}"), app["limits"], lambda: accept_queue(public) if public else None
+        )
     why_alone = crowded(app, measured, cores) if baseline is not None else None
     if why_alone is not None:
         notes.append(why_alone)
@@ -123,6 +132,7 @@ def try_candidate(
                     swap=swap,
                     factor=factor,
                     on_warm=sampler.mark_warm,
+                    protected=protected,
                 )
             finally:
                 if beside is not None:
@@ -141,6 +151,9 @@ def judged(
     comparisons: int = 1,
 ) -> Attempt:
     """One run of the load with its verdict. `memory` is the candidate's, `beside` the live generation's."""
+    if load.stopped:
+        verdict = judge_stopped(load.stopped, load.candidate, load.baseline, app["limits"], memory)
+        return Attempt(load, memory, verdict, beside)
     policy = Policy(comparisons=comparisons, on_inconclusive=app["on_inconclusive"])
     verdict = judge(load.candidate, load.baseline, app["limits"], memory, policy, baseline_memory=beside)
     return Attempt(load, memory, verdict, beside)

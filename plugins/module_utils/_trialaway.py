@@ -67,6 +67,7 @@ def begin(app: AppOnHost, number: int, address: str) -> dict[str, Any]:
                 "candidate": target(listen, declared["load"], address),
                 "baseline": target(public, declared["load"], address) if public is not None else None,
                 "load": declared["load"],
+                "limits": declared["limits"],
                 "health": declared["health"],
                 "workers": int(plan["settings"]["workers"]["value"]),
                 "capacity_rps": capacity(plan, record.get("measured"), cores),
@@ -77,6 +78,7 @@ def begin(app: AppOnHost, number: int, address: str) -> dict[str, Any]:
         }
         try:
             boot = app.instances.start_candidate(number, declared["health"], listen=listen)
+            app.fail_if_redirected(number, declared)
             state["boot_seconds"] = round(boot, 2)
             _watch(app, state, declared)
         except BaseException:

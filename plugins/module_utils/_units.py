@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ._asynccompat import monitor_environment
+from ._asynccompat import MONITOR_HOOK, monitor_environment
 from ._paths import Layout
 from ._workerends import HOOKS
 
@@ -128,6 +128,8 @@ def gunicorn_conf(app: dict[str, Any], plan: dict[str, Any], number: int) -> str
             "",
         ]
     lines.append(HOOKS)
+    if worker_class == "gevent":
+        lines += ["", MONITOR_HOOK]
     return "\n".join(lines)
 
 
