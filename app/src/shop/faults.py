@@ -8,6 +8,7 @@ that each fault is found by the check that is meant to find it. Counts are per p
 
 from __future__ import annotations
 
+import logging.config
 import os
 import random
 import re
@@ -38,6 +39,9 @@ CATALOGUE: Mapping[str, str] = {
     "hog": "hog:SIZE: create_app() takes memory and keeps it",
     "block": "block:MS (50): every request blocks its worker's event loop",
     "stall": "stall:SECONDS[:REQUESTS]: the whole process stands still once, at that request (20)",
+    "silent": "silent: create_app() configures logging in a way that silences the server's own",
+    "leaves": "leaves:REQUESTS: the process exits with status 0 at that request",
+    "redirects": "redirects: every request is sent to another host",
     "fork_bomb": "fork_bomb:N: create_app() starts N processes (at most 5000) that live for 60 s",
 }
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)(k|m|mib|kib)?", re.IGNORECASE)
@@ -72,6 +76,9 @@ class Faults:
     block_ms: float = 0.0
     stall_seconds: float = 0.0
     stall_at: int = 20
+    silent: bool = False
+    leaves_at: int = 0
+    redirects: bool = False
     fork_bomb: int = 0
     names: tuple[str, ...] = ()
 
@@ -96,7 +103,8 @@ def parse(text: str) -> Faults:
 
 def _settings(name: str, arguments: list[str]) -> dict[str, object]:
     """The fields that one fault sets. ValueError or IndexError when its arguments are wrong."""
-    most = {"slow_after": 2, "stall": 2, "dies_after": 1, "slow": 1, "errors": 1, "leak": 1, "hog": 1, "block": 1}
+    most = {"slow_after": 2, "stall": 2, "dies_after": 1, "slow": 1, "errors": 1, "leak": 1, "hog": 1, "block": 1,
+            "leaves": 1}  # fmt: skip
     if len(arguments) > most.get(name, 1 if name == "fork_bomb" else 0):
         raise ValueError("too many arguments")
     if name == "dies_after":
@@ -121,6 +129,8 @@ def _settings(name: str, arguments: list[str]) -> dict[str, object]:
         if len(arguments) > 1:
             stall["stall_at"] = int(_number(arguments[1], 1, 1e9))
         return stall
+    if name == "leaves":
+        return {"leaves_at": int(_number(arguments[0], 1, 1e9))}
     if name == "fork_bomb":
         return {"fork_bomb": int(_number(arguments[0], 1, 5000))}
     return {name: True}
@@ -181,6 +191,8 @@ class Injector:
         faults = self.faults
         if faults.crash_boot:
             raise InjectedError(f"{VARIABLE}=crash_boot: create_app() of this release raises")
+        if faults.silent:
+            logging.config.dictConfig({"version": 1})
         if faults.hog_bytes:
             self._kept.append(work.hold(faults.hog_bytes))
         if faults.fork_bomb:
@@ -204,6 +216,8 @@ class Injector:
                 self._kept.append(work.hold(faults.leak_bytes))
         if faults.crash_first_request:
             self.die(EXIT_STATUS)
+        if count == faults.leaves_at:
+            self.die(0)
         if faults.stall_seconds and count == faults.stall_at:
             work.freeze(faults.stall_seconds)
         if faults.block_ms:
@@ -213,7 +227,9 @@ class Injector:
             delay += faults.slow_after_ms
         if delay:
             work.wait(delay)
-        return 500 if failed else None
+        if failed:
+            return 500
+        return 302 if faults.redirects else None
 
     def health(self) -> tuple[dict[str, str], int]:
         """Body and status of the health route."""

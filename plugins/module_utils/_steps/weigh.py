@@ -24,7 +24,7 @@ from typing import Any, Callable, Protocol, Sequence
 
 from .._facts.unitgroups import unit_cpu_seconds, unit_pids
 from .._load.memory import read_process
-from .._os.http import Ask, Bounds, request
+from .._os.http import Ask, Bounds, request, unwell
 
 WARM_SECONDS = 1.0
 SOLO_SECONDS = 2.0
@@ -96,11 +96,9 @@ def ask(
             path = order[turn % len(order)]
             answer = request(address, Ask.of_path(path), Bounds(timeout_seconds))
             turn += at_once
-            error = answer.failure(path["method"], path["path"])
+            error = unwell(path, answer)
             if answer.endless:
                 endless.append(error)
-            if not error and answer.status >= 400:
-                error = f"{path['method']} {path['path']} answered {answer.status}"
             if error:
                 failures[slot] += 1
                 examples.append(error)
