@@ -17,7 +17,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-STARTS_PER_SECOND = 4.0
+STARTS_PER_SECOND = 3.0
 MOST_OF_A_TRAIN = 25.0
 """So many trains begin in a second of one arm, on average, or as many as have so many requests each, whatever is more:
 the start of h2load takes 6 ms of CPU, a request 0.2 ms."""

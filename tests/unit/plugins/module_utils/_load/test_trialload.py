@@ -275,3 +275,66 @@ def test_any_load_has_a_gentle_beginning(rate: float, paths: int) -> None:
     found = ld.run_trial_load(NEW, OLD, load, runner=Pretender(), protected=LIVE)
     assert found.stopped == ""
     assert found.candidate.complete
+
+
+def queued(lanes: dict[str, list[h2.Lane]], service_s: Sequence[float], workers: int, cores: int) -> list[j.Samples]:
+    """What identical generations answer: workers that take one request after the other, and share the cores."""
+    due = sorted(
+        (lane.offset_s + number * lane.period_ms / 1000, arm, lane.path)
+        for arm, mine in enumerate(lanes.values())
+        for lane in mine
+        for number in range(lane.planned)
+    )
+    waiting: list[list[tuple[float, int]]] = [[] for _ in lanes]
+    active: list[list[Any]] = []
+    done: list[list[tuple[float, float]]] = [[] for _ in lanes]
+    now, following = 0.0, 0
+    while following < len(due) or active:
+        speed = min(1.0, cores / len(active)) if active else 1.0
+        ends = min((left for left, *_ in active), default=float("inf")) / speed
+        comes = due[following][0] - now if following < len(due) else float("inf")
+        step = min(ends, comes)
+        now += step
+        for each in active:
+            each[0] -= step * speed
+        if comes <= ends:
+            at, arm, path = due[following]
+            following += 1
+            waiting[arm].append((at, path))
+        else:
+            finished = min(active)
+            active.remove(finished)
+            arm, at = finished[1], finished[2]
+            done[arm].append((at, 1000 * (now - at)))
+        if waiting[arm] and sum(each[1] == arm for each in active) < workers:
+            at, path = waiting[arm].pop(0)
+            active.append([service_s[path], arm, at])
+    run_s = next(iter(lanes.values()))[0].run_s
+    found = []
+    for place, rows in enumerate(done):
+        count, rate = len(rows), len(rows) / run_s
+        starts, latencies = [at for at, _ in sorted(rows)], [latency for _, latency in sorted(rows)]
+        found.append(
+            j.Samples(starts, latencies, [200] * count, count, 1 / rate, 0, rate, planned_rate=rate,
+                      turned_s=place * run_s / 2, run_s=run_s)
+        )  # fmt: skip
+    return found
+
+
+@pytest.mark.parametrize("share", [0.25, 0.45])
+def test_identical_generations_of_unlike_requests_are_not_told_apart(
+    share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The judge's tests take latencies for independent, which those of a burst are not: the same bursts in both arms
+    make up for it."""
+    paths, service = [h2.PathLoad("/", 97), h2.PathLoad("/report", 3)], (0.005, 0.3)
+    rate = share / (0.97 * service[0] + 0.03 * service[1])  # of two cores, for each of two arms
+    outcomes = []
+    plan = h2.plan_arrivals
+    for number in range(12):
+        monkeypatch.setattr(h2, "plan_arrivals", lambda *a, seed, n=number, **k: plan(*a, seed=f"{seed}{n}", **k))
+        lanes = ld.arms_lanes(paths, ("candidate", "baseline"), rate, 800 / rate, swap=False)
+        candidate, baseline = queued(lanes, service, workers=2, cores=2)
+        outcomes.append(j.judge(candidate, baseline, {"error_rate": 0.02}).outcome)
+    assert "fail" not in outcomes
+    assert outcomes.count("pass") >= 11
