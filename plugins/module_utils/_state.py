@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from . import _access as access
 from . import _generations as generations
 from . import _ledger as ledger
 from ._files import read_json
@@ -23,7 +24,8 @@ def app_state(app: dict[str, Any], root: str = "/", systemd: Systemd | None = No
     (where its candidate will listen beside its private socket) unless a candidate runs.
 
     Returns {live: {generation, release, digest, source_id, settings, ...} or None, intact, problems, healthy,
-    health_detail, leftovers, lease, generations, measured, port_taken, trial_port_taken}.
+    health_detail, leftovers, open (what other users of the host can read), lease, generations, measured,
+    port_taken, trial_port_taken}.
     """
     layout = Layout(app["name"], root)
     systemd = systemd or Systemd()
@@ -36,6 +38,7 @@ def app_state(app: dict[str, Any], root: str = "/", systemd: Systemd | None = No
         "healthy": False,
         "health_detail": "nothing is deployed",
         "leftovers": [],
+        "open": [],
         "lease": _lease(layout),
         "generations": [one.to_dict() for one in known],
         "measured": None,
@@ -73,6 +76,7 @@ def app_state(app: dict[str, Any], root: str = "/", systemd: Systemd | None = No
         problems=problems,
         healthy=healthy,
         health_detail=detail,
+        open=access.problems(layout),
         measured=record.get("measured"),
     )
     return state
