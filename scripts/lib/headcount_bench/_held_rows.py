@@ -13,8 +13,8 @@ from ._fault_rows import STATE, Row, next_run, refused
 from ._scene import APP, Scene
 
 HELD: dict[str, dict[str, Any]] = {
-    "weigh": {"target": "_steps.weigh", "then": {"hold": True}},
-    "trial": {"target": "_steps.try_candidate", "then": {"hold": True}},
+    "weigh": {"target": "_steps.app.weigh", "then": {"hold": True}},
+    "trial": {"target": "_steps.app.try_candidate", "then": {"hold": True}},
 }
 LONGEST_REFUSAL = 90.0
 """Seconds in which a path that does not end is told: staging and a boot, and two time-outs of a request."""
