@@ -220,7 +220,7 @@ def test_a_step_of_a_run_that_is_gone_is_waited_for_and_told(host: Path, holding
     with waiting.step(BERT, "stage", frozenset({"a1"}), BERTS) as told:
         assert told is not None
         assert re.match(
-            rf"waited \d s for process {process.pid} \(promote of run a1\) to end; took over from run", told
+            rf"waited \d+ s for process {process.pid} \(promote of run a1\) to end; took over from run", told
         )
     assert said == [f"waiting for process {process.pid} (promote of run a1) to end, at most 90 s"]
 
@@ -228,7 +228,7 @@ def test_a_step_of_a_run_that_is_gone_is_waited_for_and_told(host: Path, holding
 def test_a_step_without_a_lease_is_waited_for_whosever_it_is(host: Path, holding: Holding) -> None:
     process = holding("rollback", 0.5, lease=False)
     with lock(host).step(BERT, "stage", hold=BERTS) as told:
-        assert told == f"waited 0 s for process {process.pid} (rollback of run a1) to end" or "waited 1 s" in str(told)
+        assert re.fullmatch(rf"waited \d+ s for process {process.pid} \(rollback of run a1\) to end", str(told))
 
 
 @pytest.mark.parametrize("step", ["stage", "weigh", "trial"])
@@ -309,7 +309,7 @@ def test_who_has_not_signed_is_neither_asked_nor_waited_for_long(
         begin = time.monotonic()
         with pytest.raises(Busy, match="is being changed on this host by process"), lock(host).step(BERT, "stage"):
             pass
-        assert time.monotonic() - begin < 2.0
+        assert time.monotonic() - begin < 8.0
     assert not signals
 
 

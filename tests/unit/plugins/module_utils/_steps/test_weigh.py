@@ -45,7 +45,7 @@ def test_a_path_that_never_ends_ends_the_weigh_with_its_name(address: Any, path:
     begin = time.monotonic()
     with pytest.raises(_weigh.NotMeasured, match=rf"^GET {path} (still sends after|sent more than) .*other load.paths"):
         _weigh.weigh(_Unit(), address, load("/good", path), 8, timeout_seconds=0.5)
-    assert time.monotonic() - begin < 5.0
+    assert time.monotonic() - begin < 15.0
 
 
 @pytest.mark.parametrize("paths", [["/silent"], ["/good", "/silent"], ["/good", "/stalls"]])
@@ -54,7 +54,7 @@ def test_a_path_that_hangs_is_told_with_its_time(address: Any, paths: list[str])
     did = r"(got no answer: timed out after 0\.\d+ s|stopped within its answer)"
     with pytest.raises(_weigh.NotMeasured, match=rf"^GET {paths[-1]} {did}.*other load.paths.*limits.p95_ms"):
         _weigh.weigh(_Unit(), address, load(*paths), 8, timeout_seconds=0.3)
-    assert time.monotonic() - begin < 5.0
+    assert time.monotonic() - begin < 15.0
 
 
 def test_a_path_that_was_silent_once_may_have_been_busy(address: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,7 +83,7 @@ def test_a_crowd_stops_at_the_first_that_never_ends(address: Any) -> None:
     begin = time.monotonic()
     asked = _weigh.ask(address, load("/good", "/events"), 30.0, 16, 1, 0.5)
     assert asked.endless.startswith("GET /events still sends after")
-    assert time.monotonic() - begin < 5.0
+    assert time.monotonic() - begin < 15.0
     assert asked.failures
     assert threading.stack_size() == 0
 
