@@ -70,7 +70,7 @@ def test_a_few_slow_answers_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = iter([_weigh.Asked([12_000.0] * 3, 0, 36.0)] * 9)
     monkeypatch.setattr(_weigh, "ask", lambda *_: next(asked))
     found = _weigh.weigh(_Unit(), "/socket", load("/"), 1, timeout_seconds=80.0)
-    assert found["wall_ms"] == pytest.approx(12_000.0)
+    assert found["wall_ms"] == pytest.approx(12_000.0, abs=500.0)
 
 
 def test_few_answers_that_were_not_slow_are_too_few(monkeypatch: pytest.MonkeyPatch) -> None:
