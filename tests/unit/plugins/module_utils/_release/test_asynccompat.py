@@ -5,7 +5,11 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
+import types
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._release import asynccompat
@@ -272,15 +276,17 @@ def test_the_monitor_is_switched_off_after_some_reports(monkeypatch: pytest.Monk
 
 
 def test_neither_the_monitor_nor_the_server_is_a_cause() -> None:
-    def stack(*files: str) -> tuple[asynccompat.Frame, ...]:
+    def frames(*files: str) -> tuple[asynccompat.Frame, ...]:
         return tuple(asynccompat.Frame(file, 1, "f", "") for file in files)
 
     libraries = "/v/lib/python3.11/site-packages"
     server = [f"{libraries}/gunicorn/workers/ggevent.py", f"{libraries}/gevent/baseserver.py"]
-    assert asynccompat.app_frame(stack(*server), ("shop",)) is None
-    assert asynccompat.app_frame(stack(f"{libraries}/gevent/hub.py", f"{libraries}/gevent/_tracer.py"), ("shop",)) is None
-    named = asynccompat.app_frame(stack(*server, f"{libraries}/shop/views.py"), ("shop",))
+    assert asynccompat.app_frame(frames(*server), ("shop",)) is None
+    assert (
+        asynccompat.app_frame(frames(f"{libraries}/gevent/hub.py", f"{libraries}/gevent/_tracer.py"), ("shop",)) is None
+    )
+    named = asynccompat.app_frame(frames(*server, f"{libraries}/shop/views.py"), ("shop",))
     assert named is not None
     assert named.file.endswith("shop/views.py")
     # the app's own frame, but it is the monitor that writes
-    assert asynccompat.app_frame(stack(f"{libraries}/shop/views.py", f"{libraries}/gevent/util.py"), ("shop",)) is None
+    assert asynccompat.app_frame(frames(f"{libraries}/shop/views.py", f"{libraries}/gevent/util.py"), ("shop",)) is None
