@@ -13,7 +13,6 @@ from threading import Timer
 from typing import Any, Callable, Iterable, Mapping
 
 from ..module_utils import _asynccompat
-from . import _wheel_locks as locks
 from . import _wheel_sources as sources
 from ._declared import located_source
 from ._wheel_tools import WheelhouseError
@@ -124,13 +123,7 @@ class Gathering:
 def _locked(source: Mapping[str, Any], platform: Platform) -> dict[str, str]:
     parsed = sources.Source.of(source)
     try:
-        folder = None
-        if parsed.kind == "path":
-            folder = sources.project_folder(parsed, Path(parsed.value))
-        lock = sources.lock_path(parsed, Path("/"), folder)
-        if lock is None:
-            return {}
-        pins = locks.parse(lock.read_text(encoding="utf-8"), lock.name, platform.markers())
+        pins = sources.pins_of(parsed, platform.markers())
     except (WheelhouseError, OSError):
         return {}
     return {pin.name: pin.version for pin in pins}

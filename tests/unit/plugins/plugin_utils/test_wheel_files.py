@@ -29,7 +29,8 @@ def git(folder: Path, *words: str) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    write(tmp_path / "app", "pyproject.toml", "shop/__init__.py")
+    write(tmp_path / "app", "shop/__init__.py")
+    write(tmp_path / "app", "pyproject.toml", text='[project]\nname = "shop"\nversion = "1"\n')
     return tmp_path / "app"
 
 
