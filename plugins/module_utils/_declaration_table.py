@@ -367,11 +367,11 @@ APP_FIELDS: Final[tuple[Field, ...]] = (
             Field(
                 "lock",
                 "str",
-                "Which file says the versions: a lock (pylock.toml, uv.lock, poetry.lock, Pipfile.lock) or a requirements"
-                " file; found as `path` is. No other one is then read.",
+                "Which file says the versions: a lock (pylock.toml, uv.lock, poetry.lock, Pipfile.lock) or a"
+                " requirements file; found as `path` is. No other one is then read.",
                 example="app/requirements.lock",
-                default_help="those in the folder of the source, which must not contradict each other; what none of them"
-                " says is decided by the controller for each platform",
+                default_help="those in the folder of the source, which must not contradict each other; what none of"
+                " them says is decided by the controller for each platform",
                 check=_plain,
             ),
             Field(

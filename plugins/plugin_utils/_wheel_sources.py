@@ -122,10 +122,18 @@ def folder_digest(folder: Path, names: Sequence[str]) -> str:
     digest = hashlib.sha256()
     for name in names:
         path = folder / name
+        if path.is_dir():
+            digest.update(os.fsencode(name) + b"\0l" + os.fsencode(linked(folder, name)) + b"\0")
+            continue
         executable = b"x" if path.stat().st_mode & stat.S_IXUSR else b"-"
         content = hashlib.sha256(path.read_bytes()).digest()
         digest.update(os.fsencode(name) + b"\0" + executable + content)
     return digest.hexdigest()
+
+
+def linked(folder: Path, name: str) -> str:
+    """Where a link to a folder within a project leads, from the place of the link."""
+    return os.path.relpath((folder / name).resolve(), (folder / name).parent.resolve())
 
 
 def file_digest(path: Path) -> str:
@@ -311,6 +319,9 @@ def copy_project(folder: Path, target: Path, include: Sequence[str] = ()) -> Non
     for name in shipped(folder, include).names:
         path, copy = folder / name, target / name
         copy.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            copy.symlink_to(linked(folder, name))
+            continue
         shutil.copyfile(path, copy)
         copy.chmod(0o755 if path.stat().st_mode & stat.S_IXUSR else 0o644)
     settings = "".join(

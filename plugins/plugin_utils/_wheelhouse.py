@@ -19,8 +19,6 @@ The cache (`cache_dir`), all of it written by renaming finished files into place
 from __future__ import annotations
 
 import os
-import re
-import sys
 import tarfile
 import tempfile
 from dataclasses import dataclass, field
@@ -30,13 +28,14 @@ from urllib.parse import quote
 
 from ansible_collections.headcount.gunicorn.plugins.module_utils import _releases
 from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name, parse_wheel_filename
+from packaging.utils import canonicalize_name
 
 from . import _wheel_cache as cached
 from . import _wheel_indexes as indexes
 from . import _wheel_sources as sources
 from ._text import listed
 from ._wheel_declared import Declared, declared, project_sources
+from ._wheel_fetch import DOWNLOAD_SECONDS, Fetching, accept
 from ._wheel_lockfiles import Direct, direct_of
 from ._wheel_locks import Pinned, outside, read_compiled
 from ._wheel_sources import Source, source_identity
@@ -53,15 +52,11 @@ from ._wheel_tools import (
     file_lock,
     pip,
     raise_for_network,
-    resolution_error,
     run,
-    uv,
 )
 from ._wheel_types import HostBuild, Platform, Wheel, WheelSet
 
 _SCHEMA = 2
-_COMPILE_SECONDS = 300.0
-_DOWNLOAD_SECONDS = 1200.0
 _ROUNDS = 20
 
 
@@ -83,7 +78,7 @@ def gather(
     parsed, cache = Source.of(source), Path(cache_dir)
     try:
         _own(cache)
-        return _Gathering(parsed, platform, tuple(extra_requirements), cache, Path(base_dir)).run(refresh)
+        return _Gathering(platform, cache, parsed, tuple(extra_requirements), Path(base_dir)).run(refresh)
     except OSError as error:
         where = error.filename or cache
         raise WheelhouseError(f"{parsed.describe()}: {where} on the controller: {error.strerror or error}") from None
@@ -110,7 +105,7 @@ def keep_built(
     name, version, pure = sources.check_wheel(path, what)
     if (name, version) != (sdist.name, sdist.version):
         raise BuildFailed(f"{what}: {path.name} is not what {sdist.filename} holds ({sdist.name} {sdist.version})")
-    _accept(path, platform, what)
+    accept(path, platform, what)
     kept = cached.store(cache, path)
     record = {**kept.to_dict(), "origin": {**origin, "platform": platform.key, "sdist": sdist.filename}}
     cached.write_json(cached.built_path(cache, sdist.sha256, None if pure else platform), record)
@@ -138,7 +133,7 @@ def pack(wheels: Iterable[Wheel], path: str | Path) -> Path:
 
 
 @dataclass
-class _Gathering:
+class _Gathering(Fetching):
     """One call of `gather`.
 
     `_told`: what the project declares; `_local`: what was built or fetched beside the index, by name, the app itself
@@ -146,13 +141,9 @@ class _Gathering:
     """
 
     source: Source
-    platform: Platform
     extra: tuple[str, ...]
-    cache: Path
     base: Path
-    _work: Path = field(default=Path(), init=False)
     _told: Declared = field(default_factory=Declared, init=False)
-    _indexes: indexes.Indexes = field(default_factory=indexes.Indexes, init=False)
     _local: dict[str, Wheel] = field(default_factory=dict, init=False)
     _builds: dict[str, HostBuild] = field(default_factory=dict, init=False)
     _extras: dict[str, set[str]] = field(default_factory=dict, init=False)
@@ -172,7 +163,7 @@ class _Gathering:
             scratch = self.cache / "tmp"
             scratch.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=scratch) as work:
-                self._work = Path(work)
+                self.work = Path(work)
                 found = self._gather(source_id, commit)
             if not found.needs_host_build:
                 cached.write_json(record, found.to_dict())
@@ -184,12 +175,12 @@ class _Gathering:
         name = str(canonicalize_name(app.name))
         wanted = [app] if isinstance(app, Requirement) else []
         first = self._resolve(what, name, wanted)
-        found, unbuilt = self._all(first)
+        found, unbuilt = self.files(first)
         if unbuilt:
             found, unbuilt = self._with_wheels(what, name, wanted, first, (found, unbuilt))
         build_list = [*self._builds.values(), *unbuilt]
         found += [wheel for local, wheel in self._local.items() if local not in self._builds]
-        tool = self._tool("pip")
+        tool = self.tool("pip")
         wheels = tuple(sorted(found, key=lambda wheel: wheel.name))
         lock_pins = [_releases.Pin(wheel.name, wheel.version, wheel.sha256) for wheel in wheels]
         lock_text = _releases.render_lock(
@@ -230,7 +221,7 @@ class _Gathering:
         via = self._via
         try:
             second = self._resolve(what, app, wanted, bare, keep)
-            found = self._all(second)
+            found = self.files(second)
         except ResolutionConflict:
             self._via = via
             return had
@@ -241,7 +232,7 @@ class _Gathering:
         ]
         if lowered:
             self._notes[
-                f"{what}: there is no wheel of {listed(bare)} for {self._where()}, so that older versions were taken: "
+                f"{what}: there is no wheel of {listed(bare)} for {self.where()}, so that older versions were taken: "
                 f"{listed(lowered, 12)}; ask for a version in the project to have it built on a host instead"
             ] = None
         return found
@@ -254,20 +245,13 @@ class _Gathering:
         own |= {str(canonicalize_name(Requirement(text).name)) for _, text in self._told.requirements}
         return own - extra - {app}
 
-    def _all(self, pins: Sequence[Pinned]) -> tuple[list[Wheel], list[HostBuild]]:
-        """The wheels of `pins`, and what only a host can build."""
-        found, without = self._download(pins)
-        made = [self._from_source(pin) for pin in without]
-        wheels = [item for item in made if isinstance(item, Wheel)]
-        return found + wheels, [item for item in made if isinstance(item, HostBuild)]
-
     def _app(self, source_id: str, commit: str | None) -> Wheel | Requirement:
         """The app as a wheel or a requirement; notes what is declared beside it, and brings what is no index's."""
         source, what = self.source, self.source.describe()
         app: Wheel | Requirement
         if source.kind in ("pip", "wheel"):
             lock = sources.lock_path(source, self.base)
-            empty = self._work / "none"
+            empty = self.work / "none"
             empty.mkdir()
             self._told = declared(empty, empty, self.platform.markers(), lock) if lock else Declared()
             app = sources.requirement(source) if source.kind == "pip" else self._given(source)
@@ -276,7 +260,7 @@ class _Gathering:
             lock = sources.resolve(source.lock, self.base) if source.lock else None
             self._told = declared(folder, top, self.platform.markers(), lock)
             app = self._project(source, source_id, folder)
-        self._indexes = indexes.asked(project=self._told.indexes)
+        self.indexes = indexes.asked(project=self._told.indexes)
         if isinstance(app, Wheel):
             self._local[app.name] = app
             self._bring_demanded(app, self._told.direct, what)
@@ -286,7 +270,7 @@ class _Gathering:
 
     def _given(self, source: Source) -> Wheel:
         path = sources.wheel_file(source, self.base)
-        _accept(path, self.platform, source.describe())
+        accept(path, self.platform, source.describe())
         return cached.store(self.cache, path)
 
     def _folder(self, source: Source, commit: str | None) -> tuple[Path, Path]:
@@ -294,7 +278,7 @@ class _Gathering:
         if source.kind == "path":
             root = sources.resolve(source.value, self.base)
             return sources.project_folder(source, root), Path(root.anchor)
-        target = Path(tempfile.mkdtemp(prefix="clone-", dir=self._work)) / "checkout"
+        target = Path(tempfile.mkdtemp(prefix="clone-", dir=self.work)) / "checkout"
         sources.checkout(source, commit or "", self.cache, target)
         return sources.project_folder(source, target), target
 
@@ -307,9 +291,9 @@ class _Gathering:
                 return known
             project = folder
             if source.kind == "path":
-                project = sources.copy_beside(folder, Path(tempfile.mkdtemp(prefix="project-", dir=self._work)), source)
-            out = Path(tempfile.mkdtemp(prefix="app-", dir=self._work))
-            made = sources.build_wheel(project, out, source.describe(), self._environment())
+                project = sources.copy_beside(folder, Path(tempfile.mkdtemp(prefix="project-", dir=self.work)), source)
+            out = Path(tempfile.mkdtemp(prefix="app-", dir=self.work))
+            made = sources.build_wheel(project, out, source.describe(), self.environment())
             known = cached.store(self.cache, made)
             if sources.check_wheel(made, source.describe())[2]:
                 cached.write_json(cached.built_path(self.cache, build_id, None), known.to_dict())
@@ -359,9 +343,9 @@ class _Gathering:
             )
         if path.name.endswith(".whl"):
             sources.check_wheel(path, direct.describe())
-            _accept(path, self.platform, direct.describe())
+            accept(path, self.platform, direct.describe())
             return cached.store(self.cache, path)
-        made = self._built(cached.store(self.cache, path), direct.describe())
+        made = self.built(cached.store(self.cache, path), direct.describe())
         if isinstance(made, HostBuild):
             raise BuildFailed(
                 f"{direct.describe()}: it exists only as source and is not pure Python: give a wheel, or a repository"
@@ -369,9 +353,9 @@ class _Gathering:
         return made
 
     def _fetch(self, direct: Direct) -> Path:
-        out = Path(tempfile.mkdtemp(prefix="url-", dir=self._work))
+        out = Path(tempfile.mkdtemp(prefix="url-", dir=self.work))
         words: list[str | Path] = [*pip(), "download", "--no-deps", "--progress-bar", "off", "--dest", out]
-        done = run([*words, direct.value], _DOWNLOAD_SECONDS, cwd=self._work, extra_env=self._environment())
+        done = run([*words, direct.value], DOWNLOAD_SECONDS, cwd=self.work, extra_env=self.environment())
         files = [item for item in out.iterdir() if item.is_file()]
         if not files:
             raise_for_network(direct.describe(), done.text)
@@ -397,10 +381,10 @@ class _Gathering:
         # What a host builds is kept under its sdist, whose bytes may differ each time: it is made once.
         stored = cached.built(self.cache, f"{build_id}.sdist", None)
         if stored is None:
-            out = Path(tempfile.mkdtemp(prefix="sdist-", dir=self._work))
-            stored = cached.store(self.cache, sources.build_sdist(project, out, what, self._environment()))
+            out = Path(tempfile.mkdtemp(prefix="sdist-", dir=self.work))
+            stored = cached.store(self.cache, sources.build_sdist(project, out, what, self.environment()))
             cached.write_json(cached.built_path(self.cache, f"{build_id}.sdist", None), stored.to_dict())
-        return HostBuild(stored, self._gather_tools(sources.build_requirements(project)))
+        return HostBuild(stored, self.tools(sources.build_requirements(project)))
 
     def _resolve(
         self,
@@ -451,7 +435,7 @@ class _Gathering:
     ) -> str:
         """What uv resolves the app, all that is declared beside it, and the server to."""
         told, extra = self._told, _exact(self.extra)
-        paths = {name: sources.stand_in(Path(item.path), self._work) for name, item in self._local.items()}
+        paths = {name: sources.stand_in(Path(item.path), self.work) for name, item in self._local.items()}
         # An override takes the place of what asked for extras, so that it has to name them.
         extras = {name: f"[{','.join(sorted(self._extras[name]))}]" for name in paths if self._extras.get(name)}
         files = {
@@ -474,151 +458,12 @@ class _Gathering:
         limits = [*pins, *told.constraints, *keep]
         overrides = [*(files[name] for name in files if name != app), *told.overrides]
         try:
-            return self._compile(what, [*lines, *self.extra], options, limits, overrides)
+            return self.compile(what, [*lines, *self.extra], options, limits, overrides)
         except ResolutionConflict as error:
             if not pins:
                 raise
             message = f"{error}; {self._label()} says which versions: make it again after a change of what is required"
             raise ResolutionConflict(message, error.cause, error.detail) from None
-
-    def _environment(self) -> dict[str, str]:
-        """The variables by which uv and pip ask the same indexes."""
-        return self._indexes.environment(os.environ)
-
-    def _compile(
-        self,
-        what: str,
-        lines: Sequence[str],
-        options: Sequence[str] = (),
-        limits: Sequence[str] = (),
-        overrides: Sequence[str] = (),
-    ) -> str:
-        number = len(list(self._work.glob("inputs-*")))
-        inputs = self._work / f"inputs-{number}.in"
-        inputs.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        words: list[str | Path] = [*uv(), "pip", "compile", inputs, "--generate-hashes", "--no-header", "--quiet"]
-        words += ["--python", sys.executable, "--no-python-downloads", "--annotation-style", "split"]
-        words += ["--no-emit-index-url", "--no-emit-find-links"]
-        words += ["--python-version", self.platform.python, "--python-platform", self.platform.uv_platform()]
-        for option, texts in (("--constraint", limits), ("--override", overrides)):
-            if texts:
-                path = self._work / f"{option[2:]}-{number}.txt"
-                path.write_text("\n".join(texts) + "\n", encoding="utf-8")
-                words += [option, path]
-        if self._indexes.no_index:
-            words.append("--no-index")  # uv has no variable for it
-        bound = self._indexes.project()
-        if bound is not None:
-            folder = self._work / f"bound-{number}"
-            folder.mkdir()
-            (folder / "pyproject.toml").write_text(bound, encoding="utf-8")
-            words.append(folder / "pyproject.toml")
-        done = run([*words, *options], _COMPILE_SECONDS, cwd=self._work, extra_env=self._environment())
-        if done.status:
-            raise resolution_error(what, done.stderr, self.platform.python, self._indexes.told())
-        return done.stdout
-
-    def _download(self, pins: Sequence[Pinned]) -> tuple[list[Wheel], list[Pinned]]:
-        """Wheels of `pins` for the platform, and the pins of which there is none."""
-        out = self._work / f"wheels-{len(list(self._work.glob('wheels-*')))}"
-        out.mkdir()
-        left = {pin.name: pin for pin in pins}
-        without: list[Pinned] = []
-        while left:
-            done = self._pip_download(list(left.values()), out, binary=True)
-            if done is None:
-                break
-            found = re.search(r"No matching distribution found for ([A-Za-z0-9._-]+)", done)
-            name = str(canonicalize_name(found[1])) if found else ""
-            if name not in left:
-                raise _pip_error(done)
-            without.append(left.pop(name))
-        wheels = [cached.store(self.cache, path) for path in sorted(out.glob("*.whl"))]
-        absent = sorted(set(left) - {wheel.name for wheel in wheels})
-        if absent:
-            raise WheelhouseError(f"gathering wheels: pip brought nothing for {', '.join(absent)}")
-        return wheels, without
-
-    def _pip_download(self, pins: Sequence[Pinned], out: Path, binary: bool) -> str | None:
-        """None, or what pip said when it failed."""
-        listed = self._work / "download.txt"
-        listed.write_text("".join(f"{pin.line()}\n" for pin in pins), encoding="utf-8")
-        words: list[str | Path] = [*pip(), "download", "--no-deps", "--require-hashes", "--progress-bar", "off"]
-        words += ["--disable-pip-version-check", "--retries", "2", "--dest", out, "-r", listed]
-        if binary:
-            words += ["--only-binary", ":all:", "--python-version", self.platform.minor, "--implementation", "cp"]
-            for tag in self.platform.tags():
-                words += ["--platform", tag]
-        else:
-            # Not of its build requirements: those come as wheels.
-            words += ["--no-binary", ",".join(pin.name for pin in pins)]
-        done = run(words, _DOWNLOAD_SECONDS, cwd=self._work, extra_env=self._environment())
-        return done.text if done.status else None
-
-    def _from_source(self, pin: Pinned) -> Wheel | HostBuild:
-        """A distribution that has no wheel for the platform: built here when that gives a pure wheel."""
-        what = f"{pin.name} {pin.version}"
-        for digest in pin.hashes:
-            known = cached.built(self.cache, digest, None) or cached.built(self.cache, digest, self.platform)
-            if known:
-                return known
-        out = Path(tempfile.mkdtemp(prefix="source-", dir=self._work))
-        said = self._pip_download([pin], out, binary=False) or ""
-        files = [path for path in out.iterdir() if path.is_file()]
-        if not files:
-            raise_for_network(what, said)
-            if "DO NOT MATCH THE HASHES" in said:
-                raise _pip_error(said)
-            if "No matching distribution" in said:
-                raise WheelMissing(
-                    f"{what}: neither a wheel for {self._where()} nor a source; "
-                    "allow another version of it, or use a Python that it has wheels for"
-                )
-            raise BuildFailed(
-                f"{what}: there is no wheel for {self._where()}, and its source cannot be prepared on the controller "
-                f"({essence(said)}); build a wheel of it and put it where pip finds it, or depend on something else"
-            )
-        return self._built(cached.store(self.cache, files[0]), what)
-
-    def _built(self, sdist: Wheel, what: str) -> Wheel | HostBuild:
-        """An sdist built here when that gives a pure wheel, else what a host needs to build it."""
-        known = cached.built(self.cache, sdist.sha256, None) or cached.built(self.cache, sdist.sha256, self.platform)
-        if known:
-            return known
-        out = Path(tempfile.mkdtemp(prefix="build-", dir=self._work))
-        impure = self.cache / "built" / f"{sdist.sha256}.impure"
-        try:
-            wheel = None if impure.exists() else sources.build_wheel(Path(sdist.path), out, what, self._environment())
-        except BuildFailed:
-            wheel = None  # a compiler or headers are missing here; the host may have them
-        if wheel and sources.check_wheel(wheel, what)[2]:
-            kept = cached.store(self.cache, wheel)
-            cached.write_json(cached.built_path(self.cache, sdist.sha256, None), kept.to_dict())
-            return kept
-        if wheel:
-            impure.parent.mkdir(parents=True, exist_ok=True)
-            impure.touch()
-        return HostBuild(sdist, self._gather_tools(_requires_of(Path(sdist.path), self._work)))
-
-    def _gather_tools(self, requirements: Sequence[str]) -> tuple[Wheel, ...]:
-        """Wheels of what a build on the host needs."""
-        pins, _, _ = read_compiled(self._compile("build requirements", list(requirements)))
-        wheels, without = self._download(list(pins.values()))
-        if without:
-            raise WheelMissing(
-                f"build requirement {without[0].name} {without[0].version} has no wheel for {self._where()}"
-            )
-        return tuple(wheels)
-
-    def _tool(self, name: str) -> Wheel:
-        pins, _, _ = read_compiled(self._compile(name, [name]))
-        wheels, _ = self._download([pins[name]])
-        if not wheels:
-            raise WheelMissing(f"{name} has no wheel for {self._where()}")
-        return wheels[0]
-
-    def _where(self) -> str:
-        return f"Python {self.platform.minor} on {self.platform.machine} with {self.platform.libc}"
 
 
 def _exact(requirements: Iterable[str]) -> dict[str, str]:
@@ -630,39 +475,6 @@ def _exact(requirements: Iterable[str]) -> dict[str, str]:
             if spec.operator == "==" and "*" not in spec.version:
                 found[str(canonicalize_name(wanted.name))] = spec.version
     return found
-
-
-def _requires_of(sdist: Path, work: Path) -> tuple[str, ...]:
-    """The build requirements that an sdist declares."""
-    target = Path(tempfile.mkdtemp(dir=work))
-    if sdist.name.endswith((".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")):
-        with tarfile.open(sdist) as archive:
-            for member in archive.getmembers():
-                if member.isfile() and re.fullmatch(r"[^/]+/pyproject\.toml", member.name):
-                    stream = archive.extractfile(member)
-                    (target / "pyproject.toml").write_bytes(stream.read() if stream else b"")
-    return sources.build_requirements(target)
-
-
-def _accept(path: Path, platform: Platform, what: str) -> None:
-    """Raise WheelMissing when a wheel is not for the platform."""
-    if not platform.accepts(parse_wheel_filename(path.name)[3]):
-        raise WheelMissing(
-            f"{what}: {path.name} is not for Python {platform.minor} on {platform.machine} with {platform.libc}; "
-            "build it for that platform, or give a source that can be built"
-        )
-
-
-def _pip_error(said: str) -> WheelhouseError:
-    """The error for what pip said when it could not bring the files of a lock."""
-    raise_for_network("gathering wheels", said)
-    if "DO NOT MATCH THE HASHES" in said:
-        found = re.search(r"DO NOT MATCH THE HASHES.*?\n\s+(\S+)", said, re.DOTALL)
-        return BadLock(
-            f"{found[1] if found else 'a file'} is not the file that the lock names: its hash differs; "
-            "make the lock again, or find out who changed the file"
-        )
-    return WheelhouseError(f"gathering wheels: pip failed: {essence(said)}")
 
 
 __all__ = [

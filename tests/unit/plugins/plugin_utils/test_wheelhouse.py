@@ -14,6 +14,7 @@ from typing import Any, Sequence
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils import _releasefiles, _releases
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils import _wheel_fetch as fetch
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils import _wheel_indexes as indexes
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils import _wheel_sources as sources
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils import _wheelhouse as wheelhouse
@@ -96,10 +97,11 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Index:
     made.wheel("pip-26.3-py3-none-any.whl")
     made.wheel("gunicorn-27.0.1-py3-none-any.whl")
     made.wheel("flask-3.1.3-py3-none-any.whl")
-    monkeypatch.setattr(wheelhouse, "run", made.run)
+    for module in (fetch, wheelhouse):
+        monkeypatch.setattr(module, "run", made.run)
     monkeypatch.setattr(indexes, "pip_config", dict)
-    monkeypatch.setattr(wheelhouse, "uv", lambda: ["uv"])
-    monkeypatch.setattr(wheelhouse, "pip", lambda: ("pip",))
+    monkeypatch.setattr(fetch, "uv", lambda: ["uv"])
+    monkeypatch.setattr(fetch, "pip", lambda: ("pip",))
     return made
 
 
