@@ -219,6 +219,9 @@ def conflict_cause(text: str, python: str) -> str:
     found = re.search(r"there is no version of ([^,\s]+)", body)
     if found:
         return f"there is no version of {found[1]}"
+    found = re.search(r"Because (\S+) depends on (\S+) and (\S+), we can conclude", body)
+    if found and _disjoint(found[2], found[3]):
+        return f"{found[1]} needs {found[2]}, but {found[3]} is required"
     required = [item for m in re.finditer(r"you require (.+?), we can", body) for item in m[1].split(" and ")]
     asked = {_name(item): item for item in required}
     found_demands = re.finditer(r"(\S+) depends on (\S+?)[,.]?(?=\s|$)", body)
