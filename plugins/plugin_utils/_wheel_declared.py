@@ -306,7 +306,12 @@ def workspace_root(folder: Path, top: Path) -> Path | None:
     """The root of the uv workspace that a project is a member of, not above `top`; None outside of one."""
     here, limit = folder.resolve(), top.resolve()
     for place in (here, *here.parents):
-        table = _table(_pyproject(place), "tool", "uv").get("workspace")
+        try:
+            table = _table(_pyproject(place), "tool", "uv").get("workspace")
+        except BadSource:
+            if place == here:
+                raise
+            table = None  # what lies above a project may be anything
         if isinstance(table, Mapping) and (place == here or here in _member_folders(place, table)):
             return place
         if place == limit:

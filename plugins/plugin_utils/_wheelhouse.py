@@ -426,6 +426,19 @@ class _Gathering(Fetching):
                 pins[pin.name] = pin
         return tuple(pins[name] for name in sorted(pins))
 
+    def _gives_way(self, what: str, where: str, text: str, extra: Mapping[str, str]) -> bool:
+        """Whether a declared version of the server is another one than the plan's, which is then taken and told."""
+        wanted = Requirement(text)
+        name = str(canonicalize_name(wanted.name))
+        if name not in extra or wanted.specifier.contains(extra[name], prereleases=True):
+            return False
+        if not any(f": {text} gives way" in note for note in self._notes):
+            self._notes[
+                f"{what}: {where}: {text} gives way to {name} {extra[name]}, which the plan needs; "
+                "settings.gunicorn_version decides which Gunicorn it is"
+            ] = None
+        return True
+
     def _label(self) -> str:
         """The lock in messages."""
         return str(self.source.lock or f"{self._told.label} of {self.source.describe()}")
@@ -442,16 +455,13 @@ class _Gathering(Fetching):
             name: f"{name}{extras.get(name, '')} @ file://{quote(str(path.absolute()))}" for name, path in paths.items()
         }
         lines = [*files.values(), *(str(item) for item in wanted)]
-        for where, text in told.requirements:
-            requirement = Requirement(text)
-            name = str(canonicalize_name(requirement.name))
-            if name in extra and not requirement.specifier.contains(extra[name], prereleases=True):
-                self._notes[
-                    f"{what}: {where}: {text} gives way to {name} {extra[name]}, which the plan needs; "
-                    "settings.gunicorn_version decides which Gunicorn it is"
-                ] = None
-            elif name not in files:
-                lines.append(text)
+        lines += [
+            text
+            for where, text in told.requirements
+            if canonicalize_name(Requirement(text).name) not in files and not self._gives_way(what, where, text, extra)
+        ]
+        for pin in told.pins:
+            self._gives_way(what, told.label, pin.requirement(), extra)
         options = [word for name in files for word in ("--no-emit-package", name)]
         options += [word for name in with_wheels for word in ("--only-binary", name)]
         pins = [pin.requirement() for pin in told.pins if pin.name not in files and pin.name not in extra]

@@ -306,6 +306,14 @@ def test_a_changed_member_is_another_source(tmp_path: Path) -> None:
     assert identity() != second
 
 
+def test_what_lies_above_a_project_may_be_anything(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text("<<<<<<< HEAD\n", encoding="utf-8")
+    assert declared.declared(project(tmp_path / "app"), tmp_path, environment()) == declared.Declared()
+    (tmp_path / "app/pyproject.toml").write_text("<<<<<<< HEAD\n", encoding="utf-8")
+    with pytest.raises(BadSource, match=r"app/pyproject\.toml cannot be read"):
+        declared.declared(tmp_path / "app", tmp_path, environment())
+
+
 def test_a_member_that_is_not_there_is_named(tmp_path: Path) -> None:
     shop = workspace(tmp_path / "mono")
     project(shop, '"seven"', "[tool.uv.sources]\nseven = {workspace = true}\n")

@@ -46,8 +46,8 @@ CONFLICTS = {
     ),
     "a dependency against a lock": (
         "Because case==1 depends on flask>=3.1 and flask==3.0.3, we can conclude that case==1 cannot be used.\n"
-        "         And because only case==1 is available and you require case, we can conclude that your requirements are "
-        "unsatisfiable.\n",
+        "         And because only case==1 is available and you require case, we can conclude that your requirements "
+        "are unsatisfiable.\n",
         "case==1 needs flask>=3.1, but flask==3.0.3 is required",
     ),
     "Python too old": (
