@@ -1,0 +1,508 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""The wheels of an app for one platform, gathered on the controller and locked by hash.
+
+An app and its server are resolved together (uv), for the Python and the C library of the hosts that will run them.
+The result is kept under the digest of its inputs: later runs, and other hosts of the platform, read it back. What
+exists only as source is built once: here when the wheel is pure, on a host of the platform when it is not.
+
+The cache (`cache_dir`), all of it written by renaming finished files into place::
+
+    wheels/SHA256/NAME.whl   every file, by content
+    sets/KEY.json            what a resolution came to; sets/KEY.lock is held while it is made
+    built/KEY.json           which wheel a source was built into, and by whom when it was a host
+    built/SHA256.impure      a source whose wheel is not pure: it is not tried here again
+    built/KEY.sdist.json     the source of an app that only a host can build
+    git/KEY                  mirrors of repositories
+"""
+
+from __future__ import annotations
+
+import os
+import tarfile
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Iterable, Mapping, Sequence
+from urllib.parse import quote
+
+from ansible_collections.headcount.gunicorn.plugins.module_utils._release import releases
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from .._words.text import listed
+from . import cache as cached
+from . import indexes, sources
+from .declared import Declared, declared, project_sources
+from .fetch import DOWNLOAD_SECONDS, Fetching, accept
+from .gathered import HostBuild, Platform, Wheel, WheelSet
+from .lockfiles import Direct, direct_of
+from .locks import Pinned, outside, read_compiled
+from .sources import Source, source_identity
+from .tools import (
+    BadLock,
+    BadSource,
+    BuildFailed,
+    NetworkUnreachable,
+    ResolutionConflict,
+    ToolMissing,
+    WheelhouseError,
+    WheelMissing,
+    essence,
+    file_lock,
+    pip,
+    raise_for_network,
+    run,
+)
+
+_SCHEMA = 2
+_ROUNDS = 20
+
+
+def gather(
+    source: Mapping[str, Any] | Source,
+    platform: Platform,
+    extra_requirements: Sequence[str],
+    cache_dir: str | Path,
+    base_dir: str | Path,
+    *,
+    refresh: bool = False,
+) -> WheelSet:
+    """The wheels of `source` and `extra_requirements` (the server) for `platform`.
+
+    Relative paths of the source begin at `base_dir`. Inputs that were resolved before are answered from `cache_dir`
+    without any network, unless `refresh`; whoever asks for the same at the same time waits for the first.
+    Raises ResolutionConflict when the requirements exclude each other, and other kinds of WheelhouseError.
+    """
+    parsed, cache = Source.of(source), Path(cache_dir)
+    try:
+        _own(cache)
+        return _Gathering(platform, cache, parsed, tuple(extra_requirements), Path(base_dir)).run(refresh)
+    except OSError as error:
+        where = error.filename or cache
+        raise WheelhouseError(f"{parsed.describe()}: {where} on the controller: {error.strerror or error}") from None
+
+
+def _own(cache: Path) -> None:
+    """The cache is the user's alone: it holds the code of the apps."""
+    if not os.path.lexists(cache):
+        cache.mkdir(parents=True, mode=0o700)
+    if cache.is_dir() and cache.stat().st_mode & 0o077:
+        cache.chmod(0o700)
+
+
+def keep_built(
+    cache_dir: str | Path, platform: Platform, sdist: Wheel, wheel: str | Path, origin: Mapping[str, Any]
+) -> Wheel:
+    """Keep a wheel that a host of `platform` built from `sdist`; the next `gather` uses it.
+
+    `origin` is kept with it: who made it, when, with what. A pure wheel counts for every platform. Raises
+    WheelhouseError when the wheel is not whole, is not for the platform or is of something else.
+    """
+    path, cache = Path(wheel), Path(cache_dir)
+    what = f"wheel built on {origin.get('host', 'a host')}"
+    name, version, pure = sources.check_wheel(path, what)
+    if (name, version) != (sdist.name, sdist.version):
+        raise BuildFailed(f"{what}: {path.name} is not what {sdist.filename} holds ({sdist.name} {sdist.version})")
+    accept(path, platform, what)
+    kept = cached.store(cache, path)
+    record = {**kept.to_dict(), "origin": {**origin, "platform": platform.key, "sdist": sdist.filename}}
+    cached.write_json(cached.built_path(cache, sdist.sha256, None if pure else platform), record)
+    return kept
+
+
+def missing(wheelset: WheelSet, present: set[str]) -> tuple[Wheel, ...]:
+    """The files of `wheelset` that a host lacks which has those with the sha256 in `present`."""
+    return tuple(item for item in wheelset.files if item.sha256 not in present)
+
+
+def pack(wheels: Iterable[Wheel], path: str | Path) -> Path:
+    """Write files as one tar, members SHA256/NAME; the same files give the same bytes. Returns `path`."""
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = cached.temporary(target)
+    with tarfile.open(temporary, "w", format=tarfile.PAX_FORMAT) as archive:
+        for item in sorted({wheel.sha256: wheel for wheel in wheels}.values(), key=lambda wheel: wheel.sha256):
+            member = tarfile.TarInfo(f"{item.sha256}/{item.filename}")
+            member.size, member.mode = item.size, 0o644
+            with Path(item.path).open("rb") as stream:
+                archive.addfile(member, stream)
+    os.replace(temporary, target)
+    return target
+
+
+@dataclass
+class _Gathering(Fetching):
+    """One call of `gather`.
+
+    `_told`: what the project declares; `_local`: what was built or fetched beside the index, by name, the app itself
+    among it; `_extras` are wanted of that; `_builds`: what of it only a host can build; `_via`: who asked for what.
+    """
+
+    source: Source
+    extra: tuple[str, ...]
+    base: Path
+    _told: Declared = field(default_factory=Declared, init=False)
+    _local: dict[str, Wheel] = field(default_factory=dict, init=False)
+    _builds: dict[str, HostBuild] = field(default_factory=dict, init=False)
+    _extras: dict[str, set[str]] = field(default_factory=dict, init=False)
+    _via: dict[str, set[str]] = field(default_factory=dict, init=False)
+    _notes: dict[str, None] = field(default_factory=dict, init=False)
+
+    def run(self, refresh: bool) -> WheelSet:
+        source_id, commit = sources.identity(self.source, self.base)
+        key = cached.digest(_SCHEMA, source_id, sorted(self.extra), self.platform.python, self.platform.key)
+        record = self.cache / "sets" / f"{key}.json"
+        if not refresh and (known := cached.read_set(record)) is not None:
+            return known
+        before = cached.mtime(record)
+        with file_lock(record.with_suffix(".lock")):
+            if (not refresh or cached.mtime(record) != before) and (known := cached.read_set(record)) is not None:
+                return known
+            scratch = self.cache / "tmp"
+            scratch.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=scratch) as work:
+                self.work = Path(work)
+                found = self._gather(source_id, commit)
+            if not found.needs_host_build:
+                cached.write_json(record, found.to_dict())
+            return found
+
+    def _gather(self, source_id: str, commit: str | None) -> WheelSet:
+        what = self.source.describe()
+        app = self._app(source_id, commit)
+        name = str(canonicalize_name(app.name))
+        wanted = [app] if isinstance(app, Requirement) else []
+        first = self._resolve(what, name, wanted)
+        found, unbuilt = self.files(first)
+        if unbuilt:
+            found, unbuilt = self._with_wheels(what, name, wanted, first, (found, unbuilt))
+        build_list = [*self._builds.values(), *unbuilt]
+        found += [wheel for local, wheel in self._local.items() if local not in self._builds]
+        tool = self.tool("pip")
+        wheels = tuple(sorted(found, key=lambda wheel: wheel.name))
+        lock_pins = [releases.Pin(wheel.name, wheel.version, wheel.sha256) for wheel in wheels]
+        lock_text = releases.render_lock(
+            releases.Lock(
+                self.platform.minor,
+                self.platform.machine,
+                releases.Pin(tool.name, tool.version, tool.sha256),
+                tuple(lock_pins),
+            )
+        )
+        known = (*wheels, *self._local.values())
+        version = next((wheel.version for wheel in known if wheel.name == name), "")
+        release = "" if build_list else releases.release_id(lock_text)
+        return WheelSet(
+            release, source_id, name, version, self.platform, lock_text, wheels, tool, tuple(build_list),
+            tuple(self._notes),
+        )  # fmt: skip
+
+    def _with_wheels(
+        self,
+        what: str,
+        app: str,
+        wanted: list[Requirement],
+        first: Sequence[Pinned],
+        had: tuple[list[Wheel], list[HostBuild]],
+    ) -> tuple[list[Wheel], list[HostBuild]]:
+        """`had` (wheels, and what only a host can build), or better: with older versions that have wheels.
+
+        The newest version is not always one that has a wheel for an older Python. What the project asks for itself is
+        never lowered for that, only what others need; what was lowered is told.
+        """
+        own = self._asked_for(app)
+        bare = [build.sdist.name for build in had[1] if build.sdist.name not in own]
+        if not bare:
+            return had
+        versions = {pin.name: pin.version for pin in first}
+        keep = [f"{name}=={versions[name]}" for name in sorted(own & set(versions))]
+        via = self._via
+        try:
+            second = self._resolve(what, app, wanted, bare, keep)
+            found = self.files(second)
+        except ResolutionConflict:
+            self._via = via
+            return had
+        lowered = [
+            f"{pin.name} {pin.version} instead of {versions[pin.name]}"
+            for pin in second
+            if versions.get(pin.name, pin.version) != pin.version
+        ]
+        if lowered:
+            self._notes[
+                f"{what}: there is no wheel of {listed(bare)} for {self.where()}, so that older versions were taken: "
+                f"{listed(lowered, 12)}; ask for a version in the project to have it built on a host instead"
+            ] = None
+        return found
+
+    def _asked_for(self, app: str) -> set[str]:
+        """What the project itself asks for, in its own words or in a file beside it."""
+        owners = {app, *self._local}
+        extra = {str(canonicalize_name(Requirement(item).name)) for item in self.extra}
+        own = {name for name, who in self._via.items() if who & owners}
+        own |= {str(canonicalize_name(Requirement(text).name)) for _, text in self._told.requirements}
+        return own - extra - {app}
+
+    def _app(self, source_id: str, commit: str | None) -> Wheel | Requirement:
+        """The app as a wheel or a requirement; notes what is declared beside it, and brings what is no index's."""
+        source, what = self.source, self.source.describe()
+        app: Wheel | Requirement
+        if source.kind in ("pip", "wheel"):
+            lock = sources.lock_path(source, self.base)
+            empty = self.work / "none"
+            empty.mkdir()
+            self._told = declared(empty, empty, self.platform.markers(), lock) if lock else Declared()
+            app = sources.requirement(source) if source.kind == "pip" else self._given(source)
+        else:
+            folder, top = self._folder(source, commit)
+            lock = sources.resolve(source.lock, self.base) if source.lock else None
+            self._told = declared(folder, top, self.platform.markers(), lock)
+            app = self._project(source, source_id, folder)
+        self.indexes = indexes.asked(project=self._told.indexes)
+        if isinstance(app, Wheel):
+            self._local[app.name] = app
+            self._bring_demanded(app, self._told.direct, what)
+        for direct in self._told.wanted_direct:
+            self._bring(direct)
+        return app
+
+    def _given(self, source: Source) -> Wheel:
+        path = sources.wheel_file(source, self.base)
+        accept(path, self.platform, source.describe())
+        return cached.store(self.cache, path)
+
+    def _folder(self, source: Source, commit: str | None) -> tuple[Path, Path]:
+        """The folder of a project, and the one that everything of its source is in."""
+        if source.kind == "path":
+            root = sources.resolve(source.value, self.base)
+            return sources.project_folder(source, root), Path(root.anchor)
+        target = Path(tempfile.mkdtemp(prefix="clone-", dir=self.work)) / "checkout"
+        sources.checkout(source, commit or "", self.cache, target)
+        return sources.project_folder(source, target), target
+
+    def _project(self, source: Source, source_id: str, folder: Path) -> Wheel:
+        """The wheel of a project; noted for a host to build when it is not pure."""
+        build_id = cached.digest("app", source_id)
+        with file_lock(self.cache / "built" / f"{build_id}.lock"):
+            known = cached.built_of_app(self.cache, build_id, self.platform)
+            if known is not None:
+                return known
+            project = folder
+            if source.kind == "path":
+                project = sources.copy_beside(folder, Path(tempfile.mkdtemp(prefix="project-", dir=self.work)), source)
+            out = Path(tempfile.mkdtemp(prefix="app-", dir=self.work))
+            made = sources.build_wheel(project, out, source.describe(), self.environment())
+            known = cached.store(self.cache, made)
+            if sources.check_wheel(made, source.describe())[2]:
+                cached.write_json(cached.built_path(self.cache, build_id, None), known.to_dict())
+            else:
+                self._builds[known.name] = self._app_on_host(project, build_id, source.describe())
+        return known
+
+    # -- what is no index's -------------------------------------------------------------------------------------------
+
+    def _bring(self, direct: Direct) -> None:
+        """Build or fetch a distribution that comes from elsewhere than an index, and what it needs of that kind."""
+        self._extras.setdefault(direct.name, set()).update(direct.extras)
+        if direct.name in self._local:
+            return
+        path = Path(direct.value)
+        folder: Path | None = None
+        if direct.kind == "git" or (direct.kind == "path" and path.is_dir()):
+            source = Source(
+                direct.kind, direct.value, direct.revision or None, subdirectory=direct.subdirectory or None
+            )
+            try:
+                source_id, commit = sources.identity(source, Path("/"))
+                folder, top = self._folder(source, commit)
+                wheel = self._project(source, source_id, folder)
+            except ResolutionConflict:
+                raise
+            except WheelhouseError as error:
+                raise type(error)(f"{direct.describe()}: {error}") from None
+        else:
+            wheel = self._archive(direct, path)
+        if direct.name and wheel.name != direct.name:
+            raise BadSource(f"{direct.describe()}: it holds {wheel.name} {wheel.version} instead; correct the name")
+        self._local[wheel.name] = wheel
+        self._extras.setdefault(wheel.name, set()).update(direct.extras)
+        beside = project_sources(folder, top, self.platform.markers()) if folder is not None else {}
+        self._bring_demanded(wheel, {**self._told.direct, **beside}, direct.describe())
+
+    def _archive(self, direct: Direct, path: Path) -> Wheel:
+        """A wheel or an sdist by its path or URL."""
+        if direct.kind == "url":
+            path = self._fetch(direct)
+        elif not path.is_file():
+            raise BadSource(f"{direct.describe()}: there is no such file or folder on the controller")
+        if direct.hashes and sources.file_digest(path) not in direct.hashes:
+            raise BadLock(
+                f"{direct.describe()}: it is not the file that was locked: its hash differs; make the lock again"
+            )
+        if path.name.endswith(".whl"):
+            sources.check_wheel(path, direct.describe())
+            accept(path, self.platform, direct.describe())
+            return cached.store(self.cache, path)
+        made = self.built(cached.store(self.cache, path), direct.describe())
+        if isinstance(made, HostBuild):
+            raise BuildFailed(
+                f"{direct.describe()}: it exists only as source and is not pure Python: give a wheel, or a repository"
+            )
+        return made
+
+    def _fetch(self, direct: Direct) -> Path:
+        out = Path(tempfile.mkdtemp(prefix="url-", dir=self.work))
+        words: list[str | Path] = [*pip(), "download", "--no-deps", "--progress-bar", "off", "--dest", out]
+        done = run([*words, direct.value], DOWNLOAD_SECONDS, cwd=self.work, extra_env=self.environment())
+        files = [item for item in out.iterdir() if item.is_file()]
+        if not files:
+            raise_for_network(direct.describe(), done.text)
+            raise BadSource(f"{direct.describe()}: it cannot be fetched: {essence(done.text, 1)}")
+        return files[0]
+
+    def _bring_demanded(self, wheel: Wheel, known: Mapping[str, Direct], what: str) -> None:
+        """What a wheel asks for that comes from elsewhere than an index."""
+        extras = ["", *self._extras.get(wheel.name, ())]
+        environments = [{**self.platform.markers(), "extra": extra} for extra in extras]
+        for text in sources.requires(Path(wheel.path)):
+            wanted = Requirement(text)
+            name = canonicalize_name(wanted.name)
+            if wanted.marker and not any(wanted.marker.evaluate(environment) for environment in environments):
+                continue
+            self._extras.setdefault(name, set()).update(wanted.extras)
+            if name in known:
+                self._bring(known[name])
+            elif wanted.url:
+                self._bring(direct_of(name, wanted.url, Path("/"), f"{wheel.name} of {what}"))
+
+    def _app_on_host(self, project: Path, build_id: str, what: str) -> HostBuild:
+        # What a host builds is kept under its sdist, whose bytes may differ each time: it is made once.
+        stored = cached.built(self.cache, f"{build_id}.sdist", None)
+        if stored is None:
+            out = Path(tempfile.mkdtemp(prefix="sdist-", dir=self.work))
+            stored = cached.store(self.cache, sources.build_sdist(project, out, what, self.environment()))
+            cached.write_json(cached.built_path(self.cache, f"{build_id}.sdist", None), stored.to_dict())
+        return HostBuild(stored, self.tools(sources.build_requirements(project)))
+
+    def _resolve(
+        self,
+        what: str,
+        app: str,
+        wanted: list[Requirement],
+        with_wheels: Sequence[str] = (),
+        keep: Sequence[str] = (),
+    ) -> tuple[Pinned, ...]:
+        """Pins of everything but local wheels, with the hashes of the lock where there is one.
+
+        Of the distributions in `with_wheels` only versions that have wheels are taken; `keep` holds for all.
+        """
+        told = self._told
+        if wanted and told.complete and app not in {pin.name for pin in told.pins}:
+            raise BadLock(f"{self._label()}: {app} itself is not in the lock; make the lock from {str(wanted[0])!r}")
+        for _ in range(_ROUNDS):
+            pins, via, direct = read_compiled(self._compile_all(what, app, wanted, with_wheels, keep))
+            left = [direct_of(name, url, Path("/"), what) for name, url in direct.items() if name not in self._local]
+            left += [told.direct[name] for name in pins if name in told.direct and name not in self._local]
+            if not left:
+                break
+            for item in left:
+                self._bring(item)
+        else:
+            raise WheelhouseError(f"{what}: what it needs from elsewhere than an index does not come to an end")
+        self._via = via
+        for name in self._local:
+            pins.pop(name, None)
+        if told.complete:
+            extra = [str(canonicalize_name(Requirement(item).name)) for item in self.extra]
+            locked = [*told.pins, *(Pinned(name, "", ()) for name in self._local)]
+            for name, owner in outside(locked, via, app if app in self._local else None, extra).items():
+                raise BadLock(
+                    f"{self._label()}: {name} is needed by {owner} and is not in the lock; make the lock again"
+                )
+        for pin in told.pins:
+            if pin.hashes and pin.name in pins and pins[pin.name].version == pin.version:
+                pins[pin.name] = pin
+        return tuple(pins[name] for name in sorted(pins))
+
+    def _gives_way(self, what: str, where: str, text: str, extra: Mapping[str, str]) -> bool:
+        """Whether a declared version of the server is another one than the plan's, which is then taken and told."""
+        wanted = Requirement(text)
+        name = str(canonicalize_name(wanted.name))
+        if name not in extra or wanted.specifier.contains(extra[name], prereleases=True):
+            return False
+        if not any(f": {text} gives way" in note for note in self._notes):
+            self._notes[
+                f"{what}: {where}: {text} gives way to {name} {extra[name]}, which the plan needs; "
+                "settings.gunicorn_version decides which Gunicorn it is"
+            ] = None
+        return True
+
+    def _label(self) -> str:
+        """The lock in messages."""
+        return str(self.source.lock or f"{self._told.label} of {self.source.describe()}")
+
+    def _compile_all(
+        self, what: str, app: str, wanted: list[Requirement], with_wheels: Sequence[str], keep: Sequence[str]
+    ) -> str:
+        """What uv resolves the app, all that is declared beside it, and the server to."""
+        told, extra = self._told, _exact(self.extra)
+        paths = {name: sources.stand_in(Path(item.path), self.work) for name, item in self._local.items()}
+        # An override takes the place of what asked for extras, so that it has to name them.
+        extras = {name: f"[{','.join(sorted(self._extras[name]))}]" for name in paths if self._extras.get(name)}
+        files = {
+            name: f"{name}{extras.get(name, '')} @ file://{quote(str(path.absolute()))}" for name, path in paths.items()
+        }
+        lines = [*files.values(), *(str(item) for item in wanted)]
+        lines += [
+            text
+            for where, text in told.requirements
+            if canonicalize_name(Requirement(text).name) not in files and not self._gives_way(what, where, text, extra)
+        ]
+        for pin in told.pins:
+            self._gives_way(what, told.label, pin.requirement(), extra)
+        options = [word for name in files for word in ("--no-emit-package", name)]
+        options += [word for name in with_wheels for word in ("--only-binary", name)]
+        pins = [pin.requirement() for pin in told.pins if pin.name not in files and pin.name not in extra]
+        limits = [*pins, *told.constraints, *keep]
+        overrides = [*(files[name] for name in files if name != app), *told.overrides]
+        try:
+            return self.compile(what, [*lines, *self.extra], options, limits, overrides)
+        except ResolutionConflict as error:
+            if not pins:
+                raise
+            message = f"{error}; {self._label()} says which versions: make it again after a change of what is required"
+            raise ResolutionConflict(message, error.cause, error.detail) from None
+
+
+def _exact(requirements: Iterable[str]) -> dict[str, str]:
+    """Names to versions of those requirements that ask for exactly one."""
+    found = {}
+    for text in requirements:
+        wanted = Requirement(text)
+        for spec in wanted.specifier:
+            if spec.operator == "==" and "*" not in spec.version:
+                found[str(canonicalize_name(wanted.name))] = spec.version
+    return found
+
+
+__all__ = [
+    "BadLock",
+    "BadSource",
+    "BuildFailed",
+    "HostBuild",
+    "NetworkUnreachable",
+    "Platform",
+    "ResolutionConflict",
+    "Source",
+    "ToolMissing",
+    "Wheel",
+    "WheelMissing",
+    "WheelSet",
+    "WheelhouseError",
+    "gather",
+    "keep_built",
+    "missing",
+    "pack",
+    "source_identity",
+]

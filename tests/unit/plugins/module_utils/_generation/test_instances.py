@@ -1,0 +1,360 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Switching, going back and taking down, against a service manager of the test's own."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import generations
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import instances as _instances
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.instances import (
+    Instances,
+    StepFailed,
+    Untouched,
+)
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.http import Answer
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.paths import Layout
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import Completed, Systemd
+
+APP: dict[str, Any] = {
+    "listen": "127.0.0.1:8000",
+    "health": {"path": "/healthz", "status": [200], "contains": None, "timeout_seconds": 1, "boot_seconds": 3},
+    "load": {"paths": [{"path": "/", "method": "GET"}]},
+}
+
+
+@dataclass
+class FakeSystemd:
+    """Units that start and stop at once. `broken` units fail when they are started; `said` holds what was asked."""
+
+    active: set[str] = field(default_factory=set)
+    broken: set[str] = field(default_factory=set)
+    said: list[str] = field(default_factory=list)
+    sockets: bool = True
+
+    def __call__(self, command: Sequence[str], timeout_seconds: float) -> Completed:
+        words = [word for word in command[1:] if not word.startswith("--no-") and word != "--"]
+        if command[0] != "systemctl":
+            return Completed(0, "", "")
+        verb, units = words[0], [word for word in words[1:] if not word.startswith("-")]
+        if verb in ("start", "stop"):
+            self.said.append(f"{verb} {' '.join(units)}")
+        elif verb == "daemon-reload":
+            self.said.append("reload")
+        if verb == "start":
+            bad = self.broken & set(units)
+            self.active |= set(units) - self.broken
+            if bad and "--no-block" not in command:
+                return Completed(1, "", f"Job for {sorted(bad)[0]} failed.")
+        if verb == "stop":
+            self.active -= set(units)
+        if verb == "show":
+            named = [one for unit in units for one in (fnmatch.filter(self.active, unit) if "*" in unit else [unit])]
+            return Completed(0, "\n\n".join(self._show(unit) for unit in named), "")
+        if verb == "list-units":
+            return Completed(0, "\n".join(f"{unit} loaded active running" for unit in sorted(self.active)), "")
+        return Completed(0, "", "")
+
+    def _show(self, unit: str) -> str:
+        active = "active" if unit in self.active else "failed" if unit in self.broken else "inactive"
+        pid = 7 if active == "active" else 0
+        return f"Id={unit}\nLoadState=loaded\nActiveState={active}\nMainPID={pid}\nResult=exit-code"
+
+
+@dataclass
+class Host:
+    """A host with generations 1 and 2, of which 1 is live and runs."""
+
+    root: Path
+    systemd: FakeSystemd = field(default_factory=FakeSystemd)
+    sick: set[str] = field(default_factory=set)
+    time: float = 1000.0
+
+    def __post_init__(self) -> None:
+        self.layout = Layout("shop", str(self.root))
+        (self.root / "etc/systemd/system").mkdir(parents=True)
+        for number in (1, 2):
+            generations.begin(self.layout, number, "0" * 16)
+            self.listen(number, "127.0.0.1:8000")
+            generations.finish(self.layout, number)
+        generations.activate(self.layout, 1)
+        generations.link_public(self.layout)
+        self.systemd.active = {"shop.socket", "shop@1.service", "shop@1.socket"}
+        self.instances = Instances(
+            self.layout, Systemd(self.systemd), clock=lambda: self.time, monotonic=lambda: self.time, sleep=self._sleep
+        )
+
+    def _sleep(self, seconds: float) -> None:
+        self.time += max(seconds, 0.05)
+
+    def listen(self, number: int, address: str) -> None:
+        path = Path(self.layout.generation(number)) / "shop.socket"
+        path.write_text(f"[Socket]\nListenStream={address}\n", encoding="utf-8")
+
+    def get(self, address: Any, path: str, timeout: float) -> Answer:
+        self.time += 0.01
+        name = os.path.basename(address) if isinstance(address, str) else "public"
+        return Answer(0, b"", 1.0, "timed out") if name in self.sick else Answer(200, b"ok", 1.0)
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
+    made = Host(tmp_path)
+    monkeypatch.setattr(_instances, "get", made.get)
+    monkeypatch.setattr(_instances, "address_taken", lambda listen: None)
+    return made
+
+
+def test_both_hold_the_socket_before_the_old_one_is_stopped(host: Host) -> None:
+    seen = host.instances.switch(1, 2, APP, 1.0)
+    assert generations.live(host.layout) == 2
+    assert host.systemd.said == [
+        "start shop@2.socket",
+        "start shop@2.service",
+        "reload",
+        "stop shop@1.service",
+        "stop shop@1.socket",
+    ]
+    assert host.systemd.active == {"shop.socket", "shop@2.service", "shop@2.socket"}
+    assert seen["checks"] > 2
+
+
+def test_one_that_does_not_start_changes_nothing_of_the_old(host: Host) -> None:
+    host.systemd.broken = {"shop@2.service"}
+    with pytest.raises(StepFailed, match="died while starting"):
+        host.instances.switch(1, 2, APP, 1.0)
+    assert generations.live(host.layout) == 1
+    assert "stop shop@1.service" not in host.systemd.said
+    assert host.systemd.active == {"shop.socket", "shop@1.service", "shop@1.socket"}
+
+
+@pytest.mark.parametrize("sick", ["2.sock", "public"])
+def test_one_that_is_sick_on_the_real_socket_is_taken_off_it(host: Host, sick: str) -> None:
+    host.sick = {sick}
+    with pytest.raises(StepFailed):
+        host.instances.switch(1, 2, APP, 1.0)
+    assert generations.live(host.layout) == 1
+    assert "stop shop@1.service" not in host.systemd.said
+    assert "shop@2.service" not in host.systemd.active
+
+
+def test_a_failed_rename_goes_back(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(layout: Layout, number: int) -> None:
+        if number == 2:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(generations, "activate", full)
+    with pytest.raises(StepFailed, match="No space left"):
+        host.instances.switch(1, 2, APP, 0.0)
+    assert "stop shop@1.service" not in host.systemd.said
+    assert "shop@2.service" not in host.systemd.active
+
+
+def test_the_first_cause_is_told_when_the_way_back_fails_too(host: Host) -> None:
+    host.sick = {"2.sock"}
+    host.systemd.broken = {"shop.socket"}
+    with pytest.raises(StepFailed, match=r"never became ready.*and the way back failed: systemctl start"):
+        host.instances.switch(1, 2, APP, 0.0)
+
+
+def test_a_first_deployment_that_fails_leaves_nothing_running(host: Host) -> None:
+    host.systemd.active = set()
+    generations.deactivate(host.layout)
+    host.sick = {"2.sock"}
+    with pytest.raises(StepFailed):
+        host.instances.switch(None, 2, APP, 0.0)
+    assert host.systemd.active == set()
+    assert generations.live(host.layout) is None
+    assert not os.path.lexists(host.layout.boot_link)
+
+
+def test_a_taken_address_is_refused_before_anything_is_touched(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.listen(2, "127.0.0.1:9000")
+    monkeypatch.setattr(_instances, "address_taken", lambda listen: f"listen address {listen} is taken")
+    with pytest.raises(Untouched, match="is taken; free it, or declare another `listen`"):
+        host.instances.switch(1, 2, APP, 0.0)
+    assert host.systemd.said == []
+    assert generations.live(host.layout) == 1
+
+
+def test_a_new_address_keeps_the_old_instance_until_the_new_one_is_verified(host: Host) -> None:
+    host.listen(2, "127.0.0.1:9000")
+    host.instances.switch(1, 2, APP, 0.0)
+    said = host.systemd.said
+    assert said.index("start shop@2.service") < said.index("stop shop@1.service")
+    assert "shop.socket" in host.systemd.active
+    assert generations.live(host.layout) == 2
+
+
+def test_take_down_leaves_nothing_for_the_next_boot(host: Host) -> None:
+    host.instances.take_down()
+    assert host.systemd.active == set()
+    assert generations.live(host.layout) is None
+    assert not os.path.lexists(host.layout.unit("shop.socket"))
+
+
+def test_one_that_its_own_socket_started_again_has_died(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Socket activation starts a dead candidate anew with every request that waits: systemd counts no restart."""
+    host.sick = {"2.sock"}
+    show, asked = host.systemd._show, iter(["a", "a", "b"])
+    monkeypatch.setattr(
+        host.systemd,
+        "_show",
+        lambda unit: show(unit) + (f"\nInvocationID={next(asked, 'b')}" if unit == "shop@2.service" else ""),
+    )
+    begin = host.time
+    with pytest.raises(StepFailed, match="died while starting"):
+        host.instances.switch(1, 2, APP, 0.0)
+    assert host.time - begin < 1.0
+
+
+def test_sockets_of_candidates_stop_before_their_services(host: Host) -> None:
+    """A request that waits in the socket starts the service again, which cancels a stop of the service alone."""
+    host.instances.put_away("shop-trial@2.service", "shop-trial@2.socket")
+    assert host.systemd.said == ["stop shop-trial@2.socket", "stop shop-trial@2.service"]
+
+
+@dataclass
+class Workers:
+    """Worker processes of generation 2: each look at them finds the next entry (the last one for ever)."""
+
+    root: Path
+    looks: list[list[tuple[int, int]]]
+    log: list[str] = field(default_factory=list)
+
+    def pids(self, control_group: str, root: str) -> list[int]:
+        now = self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
+        for pid, started in now:
+            folder = self.root / "proc" / str(pid)
+            folder.mkdir(parents=True, exist_ok=True)
+            fields = ["S", "7", *["0"] * 17, str(started)]
+            (folder / "stat").write_text(f"{pid} (gunicorn) {' '.join(fields)}\n", encoding="ascii")
+        return [pid for pid, _ in now]
+
+
+@pytest.mark.parametrize(
+    ("looks", "log", "cause"),
+    [
+        ([[(8, 100)]], [], None),
+        ([[(8, 100)], [(9, 200)]], [], "one of its workers died after it took traffic"),
+        ([[(8, 100)], [(8, 300)]], [], "one of its workers died after it took traffic"),  # the number is given again
+        (
+            [[(8, 100), (9, 100)], [(10, 200), (11, 200)]],
+            ["[7] [ERROR] Worker (pid:8) exited with code 3"],
+            "2 of its workers died after it took traffic",
+        ),
+        ([[(8, 100)], [(9, 200)]], ["[8] [INFO] Autorestarting worker after current request."], None),
+        ([[(8, 100)], [(8, 100), (9, 110)]], [], None),  # one that is still being started
+    ],
+)
+def test_a_worker_that_dies_on_the_real_socket_is_noticed(
+    host: Host,
+    monkeypatch: pytest.MonkeyPatch,
+    looks: list[list[tuple[int, int]]],
+    log: list[str],
+    cause: str | None,
+) -> None:
+    """Gunicorn replaces a worker within milliseconds: no request need fail while one is looking."""
+    monkeypatch.setattr(_instances, "unit_pids", Workers(host.root, looks).pids)
+    show = host.systemd._show
+    monkeypatch.setattr(host.systemd, "_show", lambda unit: show(unit) + "\nControlGroup=/system.slice/x")
+    monkeypatch.setattr(Systemd, "journal", lambda *_: log)
+    if cause is None:
+        host.instances.switch(1, 2, APP, 1.0)
+        assert generations.live(host.layout) == 2
+        return
+    with pytest.raises(StepFailed, match=cause) as failure:
+        host.instances.switch(1, 2, APP, 1.0)
+    assert failure.value.phase == "verify"
+    assert generations.live(host.layout) == 1
+    assert "shop@2.service" not in host.systemd.active
+
+
+class TestLoadedFromElsewhere:
+    """A candidate with a port of its own, and what watches it."""
+
+    def begin(self, host: Host) -> None:
+        os.makedirs(host.layout.runtime)  # its private socket does that on a host
+        host.instances.start_candidate(2, APP["health"], listen="0.0.0.0:8001")
+        host.instances.begin_watch(2, {"arms": {}}, "/usr/bin/python3", 960.0)
+        host.systemd.active |= {host.layout.sampler_unit, host.layout.deadline_unit}
+
+    def test_its_port_is_in_a_drop_in_that_no_boot_outlives(self, host: Host) -> None:
+        self.begin(host)
+        path = Path(host.layout.runtime_drop_in("shop-trial@2.socket")) / "listen.conf"
+        assert path.read_text(encoding="utf-8") == "[Socket]\nListenStream=0.0.0.0:8001\n"
+        assert str(path).startswith(str(host.root / "run"))
+
+    def test_who_is_in_the_way_is_said_before_anything_is_started(
+        self, host: Host, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        taken = "listen address 0.0.0.0:8001 is taken by another process: nginx (pid 812)"
+        monkeypatch.setattr(_instances, "address_taken", lambda listen: taken)
+        with pytest.raises(StepFailed) as failed:
+            host.instances.start_candidate(2, APP["health"], listen="0.0.0.0:8001")
+        assert failed.value.cause == (
+            f"{taken}; the candidate needs it while it is tried: free it, or declare another `load.port`"
+        )
+        assert host.systemd.said == []
+
+    def test_what_watches_it_ends_by_itself(self, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+        asked: list[list[str]] = []
+
+        def runner(command: Sequence[str], timeout_seconds: float) -> Completed:
+            asked.append(list(command))
+            return host.systemd(command, timeout_seconds)
+
+        monkeypatch.setattr(host.instances, "systemd", Systemd(runner))
+        self.begin(host)
+        deadline, sampler = [command for command in asked if command[0] == "systemd-run"]
+        assert deadline[4:] == [
+            "--unit=headcount-deadline-shop.service",
+            "--on-active=960",
+            "--",
+            "systemctl",
+            "stop",
+            "shop-trial@2.socket",
+            "shop-trial@2.service",
+        ]
+        assert "--unit=headcount-sampler-shop.service" in sampler
+        assert "--property=RuntimeMaxSec=960" in sampler
+        assert "--property=KillMode=mixed" in sampler
+        assert sampler[-2:] == [host.layout.sampler_request, host.layout.sampler_result]
+
+    def test_a_refusal_of_systemd_is_told(self, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+        refused = Systemd(lambda command, timeout: Completed(1, "", "Failed to start transient unit: no\n"))
+        with pytest.raises(_instances.SystemdError) as failed:
+            refused.run_transient("x.service", ["true"], [])
+        assert str(failed.value) == "systemd-run --unit=x.service failed: Failed to start transient unit: no"
+
+    @pytest.mark.parametrize("how", ["stop", "heal"])
+    def test_nothing_of_it_is_left(self, host: Host, how: str) -> None:
+        self.begin(host)
+        Path(host.layout.trial_state).write_text("{}", encoding="utf-8")
+        if how == "stop":
+            host.instances.stop_candidate(2)
+        else:
+            host.instances.forget_candidates()
+        assert not os.path.exists(host.layout.runtime_drop_in("shop-trial@2.socket"))
+        assert host.systemd.active.isdisjoint({host.layout.sampler_unit, host.layout.deadline_unit})
+        assert sorted(os.listdir(host.layout.runtime)) == []
+        assert host.systemd.said[-1] == "reload"
+
+    def test_a_candidate_without_a_port_costs_nothing_more(self, host: Host) -> None:
+        host.instances.start_candidate(2, APP["health"])
+        host.systemd.said.clear()
+        host.instances.stop_candidate(2)
+        assert host.systemd.said == ["stop shop-trial@2.socket", "stop shop-trial@2.service"]
+
+    def test_what_was_sampled(self, host: Host) -> None:
+        self.begin(host)
+        assert host.instances.end_sampling() == {}
+        Path(host.layout.sampler_result).write_text('{"levels": []}', encoding="utf-8")
+        assert host.instances.end_sampling() == {"levels": []}
