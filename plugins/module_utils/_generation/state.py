@@ -10,20 +10,22 @@ from typing import Any
 
 from .._os.files import read_json
 from .._os.http import address_taken, get, unhealthy
+from .._os.ownership import owned
 from .._os.paths import Layout
 from .._os.systemd import ABSENT, Systemd, UnitState
 from .._release.contents import verify
 from . import access, generations, ledger
+from .clashes import Host, clashes, drop_in_problems, shared_drop_ins
 from .lock import AppLock, boot_id, stale_reason
 
 
 def app_state(app: dict[str, Any], root: str = "/", systemd: Systemd | None = None) -> dict[str, Any]:
-    """State of one app. `app` needs `name`; `listen` is looked at when nothing of the app is live yet, `trial_listen`
-    (where its candidate will listen beside its private socket) unless a candidate runs.
+    """State of one app. `app` needs `name`; `listen` is looked at unless the app is live there, `trial_listen` (where
+    its candidate will listen beside its private socket) unless a candidate runs, `user` where it is given.
 
     Returns {live: {generation, release, digest, source_id, settings, ...} or None, intact, problems, healthy,
     health_detail, leftovers, open (what other users of the host can read), lease, generations, measured,
-    port_taken, trial_port_taken}.
+    port_taken, trial_port_taken, clashes, drop_ins}.
     """
     layout = Layout(app["name"], root)
     systemd = systemd or Systemd()
@@ -44,9 +46,12 @@ def app_state(app: dict[str, Any], root: str = "/", systemd: Systemd | None = No
         "trial_port_taken": None,
         "last_failure": _last_failure(layout),
     }
-    units: dict[str, UnitState] = {}
+    host = Host.read(root, systemd.runner)
+    everything = systemd.matching(*_units(layout, number))
+    state["clashes"] = clashes(layout, everything, app, host)
+    state["drop_ins"] = sorted(shared_drop_ins(layout, host.files))
+    units = owned(layout, everything)
     if os.path.isdir(layout.home):
-        units = systemd.matching(*_units(layout, number))
         state["leftovers"] = _leftovers(layout, units, number, known)
     candidate = app.get("trial_listen")
     if candidate and all(units[unit].gone for unit in layout.candidates(units)):
@@ -56,8 +61,11 @@ def app_state(app: dict[str, Any], root: str = "/", systemd: Systemd | None = No
         return state
     record = generations.record(layout, number)
     problems = generations.problems(layout, number) + generations.public_problems(layout)
+    problems += drop_in_problems(layout, number, record, host.files)
     problems += verify(Path(layout.release(str(record.get("release")))))
     healthy, detail = _health(layout, units, number, record)
+    if _moves((record.get("app") or {}).get("listen"), app.get("listen")):
+        state["port_taken"] = address_taken(app["listen"])
     state.update(
         live={
             "generation": number,
@@ -80,6 +88,14 @@ def app_state(app: dict[str, Any], root: str = "/", systemd: Systemd | None = No
     return state
 
 
+def _moves(before: str | None, after: str | None) -> bool:
+    """Whether the app is to move to an address at which it is not itself in the way."""
+    if not before or not after or before == after:
+        return False
+    unix = before.startswith("unix:") or after.startswith("unix:")
+    return unix or before.rpartition(":")[2] != after.rpartition(":")[2]
+
+
 def _trial(layout: Layout, number: int) -> dict[str, Any] | None:
     """What the generation's own trial measured, as far as a report shows it; None where it had none."""
     evidence = read_json(os.path.join(layout.generation(number), generations.EVIDENCE))
@@ -95,8 +111,8 @@ def _trial(layout: Layout, number: int) -> dict[str, Any] | None:
 
 def _units(layout: Layout, number: int | None) -> list[str]:
     """What systemd is asked for: everything that may run of the app, and what must."""
-    must = [] if number is None else [layout.public_socket_unit, layout.service_unit(number)]
-    return [*must, layout.instance_glob, layout.candidate_glob]
+    must = [] if number is None else [layout.service_unit(number)]
+    return [layout.public_socket_unit, *must, layout.instance_glob, layout.candidate_glob]
 
 
 def _health(layout: Layout, units: dict[str, UnitState], number: int, record: dict[str, Any]) -> tuple[bool, str]:

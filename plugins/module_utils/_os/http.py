@@ -12,13 +12,15 @@ import contextlib
 import errno
 import http.client
 import io
+import os
 import socket
+import stat
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .procfs import port_holders
+from .procfs import port_holders, socket_holders
 
 BLOCK_BYTES = 64 * 1024
 KEPT_BYTES = 1 << 20
@@ -40,7 +42,8 @@ class Answer:
 
     `elapsed_ms` is wall time from connect to the last byte, `received` the bytes that came, head and body. `cut` says
     what an answer did that had begun, but did not end as it should ("still sends after 10 s ..."); `endless`: it went
-    on until a bound was reached. `location` is where a redirect leads to, at most 200 characters.
+    on until a bound was reached; `timed_out`: nothing, or nothing more, came in time. `location` is where a redirect
+    leads to, at most 200 characters.
     """
 
     status: int
@@ -50,6 +53,7 @@ class Answer:
     received: int = 0
     cut: str = ""
     endless: bool = False
+    timed_out: bool = False
     location: str = ""
 
     def failure(self, method: str, path: str) -> str:
@@ -111,14 +115,16 @@ class _Stream(io.RawIOBase):
         super().__init__()
         self._sock, self._bounds, self._deadline, self._monotonic = sock, bounds, deadline, monotonic
         self.received = 0
-        self.last = deadline - bounds.seconds
+        self.waits_since = deadline
+        """Since when it waits for the next byte: a slow reader is no silent server."""
         self._reader: io.BufferedReader | None = None
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        left = self._deadline - self._monotonic()
+        self.waits_since = self._monotonic()
+        left = self._deadline - self.waits_since
         if left <= 0:
             raise socket.timeout
         if self.received > self._bounds.most_bytes:
@@ -126,8 +132,6 @@ class _Stream(io.RawIOBase):
         self._sock.settimeout(left)
         count = self._sock.recv_into(buffer)
         self.received += count
-        if count:
-            self.last = self._monotonic()
         return count
 
     def makefile(self, *_: Any) -> io.BufferedReader:
@@ -216,7 +220,7 @@ class _Exchange:
             endless = True
             cut = f"sent more than {self._bounds.most_bytes / 2**20:.0f} MiB in {took} and went on"
         elif isinstance(error, socket.timeout) and stream is not None and received:
-            silent = self._monotonic() - stream.last
+            silent = self._monotonic() - stream.waits_since
             endless = silent <= self._bounds.seconds / 2
             if not endless:
                 cut = f"stopped within its answer: {received} bytes came, and none in the last {silent:.3g} s"
@@ -229,7 +233,8 @@ class _Exchange:
             cut = f"ended within its answer: {received} bytes came in {took}{missing}"
         if isinstance(error, socket.timeout):
             words = f"timed out after {took}"
-        return Answer(0, b"", self.seconds * 1000, cut or words, received, cut, endless)
+        timed_out = isinstance(error, socket.timeout) and not endless
+        return Answer(0, b"", self.seconds * 1000, cut or words, received, cut, endless, timed_out)
 
 
 def _words(error: Exception) -> str:
@@ -331,13 +336,8 @@ def address_taken(listen: str | None) -> str | None:
         return None
     address = local_address(listen)
     if isinstance(address, str):
-        with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as probe:
-            probe.settimeout(1.0)
-            try:
-                probe.connect(address)
-            except OSError:
-                return None  # systemd replaces a socket file that nobody listens on
-        return f"listen address {listen} is taken by another process"
+        words = _path_taken(address)
+        return f"listen address {listen} {words}" if words else None
     host = listen.rpartition(":")[0].strip("[]") or "0.0.0.0"
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with contextlib.closing(socket.socket(family, socket.SOCK_STREAM)) as probe:
@@ -351,6 +351,40 @@ def address_taken(listen: str | None) -> str | None:
                 return f"listen address {listen} is taken by another process{words}"
             return f"listen address {listen} cannot be taken: {error.strerror}"
     return None
+
+
+def _path_taken(path: str) -> str | None:
+    """Why no unix socket can be made at `path`, in words; None when it can.
+
+    systemd removes whatever file is in the way of a socket, so that only a socket that nobody listens on may be there.
+    """
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        folder = os.path.dirname(path)
+        while not os.path.lexists(folder):
+            folder = os.path.dirname(folder)
+        return None if os.path.isdir(folder) else f"cannot be taken: {folder} is no folder"
+    except NotADirectoryError:
+        return f"cannot be taken: a folder on the way to it is a file: {path}"
+    except OSError as error:
+        return f"cannot be taken: {error.strerror}"
+    if not stat.S_ISSOCK(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "a link" if stat.S_ISLNK(mode) else "a file"
+        return f"is taken: {path} is {kind} of somebody else's and no socket"
+    holders = socket_holders(path)
+    if holders:
+        # Not asked, because a connection would start what systemd holds the socket for.
+        return f"is taken by another process: {', '.join(holders[:3])}"
+    with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(path)
+        except (ConnectionRefusedError, FileNotFoundError):
+            return None  # systemd replaces a socket file that nobody listens on
+        except OSError:
+            pass  # of another kind (datagrams), or with a full backlog: somebody is there
+    return "is taken by another process"
 
 
 def get(address: str | tuple[str, int], path: str, timeout_seconds: float, host: str = "localhost") -> Answer:

@@ -113,7 +113,10 @@ def parse_show(text: str) -> dict[str, UnitState]:
 
 
 def _deaf(done: Completed) -> bool:
-    return done.status != 0 and _DEAF.search(done.err) is not None
+    """Whether the manager did not hear what it was asked. Where there is none, nobody will ever hear."""
+    if not done.status or "not been booted with systemd" in done.err:
+        return False
+    return _DEAF.search(done.err) is not None
 
 
 def _number(text: str | None) -> int:

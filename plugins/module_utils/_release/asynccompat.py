@@ -294,13 +294,13 @@ def post_worker_init(worker):
     import gevent
     import gevent.events
 
-    monitor, reports = gevent.get_hub().periodic_monitoring_thread, []
+    hub, reports = gevent.get_hub(), []  # whose monitor begins only when the hub first runs
 
     def bound(event):
         if isinstance(event, gevent.events.EventLoopBlocked):
             reports.append(event)
-            if len(reports) >= {BLOCK_REPORTS} and monitor is not None:
-                monitor.kill()
+            if len(reports) >= {BLOCK_REPORTS} and hub.periodic_monitoring_thread is not None:
+                hub.periodic_monitoring_thread.kill()
 
     gevent.events.subscribers.append(bound)
 """

@@ -10,19 +10,19 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
 from .._generation import access, generations, ledger
-from .._generation.instances import Instances, StepFailed
-from .._generation.lock import AppLock, Run
+from .._generation.clashes import Host, clashes, shared_drop_ins
+from .._generation.instances import Instances, StepFailed, Untouched
+from .._generation.lock import AppLock, Hold, Run
 from .._generation.units import environment_file, render
 from .._load.h2load import LoadError
 from .._load.origin import elsewhere, origin
-from .._os.files import make_directory, read_json, write_file, write_json
+from .._os.files import make_directory, read_json, remove_file, write_file, write_json
 from .._os.http import answer_seconds, get, only_redirects, unhealthy
 from .._os.paths import Layout, installed_apps
 from .._os.systemd import Systemd, SystemdError
@@ -34,6 +34,7 @@ from .._release.contents import ReleaseError
 from .._release.releases import distributions, install, remove
 from .._verdict.judge import Verdict, decide
 from .trial import Arm, arm, missing_tool, try_candidate
+from .watchdog import GIVE_UP_SECONDS, Watch, memory_bounded, step_seconds, watched
 from .weigh import NotMeasured, Unit, weigh
 
 PROMOTE_MIB = 4
@@ -50,6 +51,8 @@ class AppOnHost:
     systemd: Systemd = field(default_factory=Systemd)
     clock: Callable[[], float] = time.time
     gone: frozenset[str] = frozenset()
+    say: Callable[[str], None] = lambda _: None
+    """Is told what a person should know at once: for whom a step had to wait, and from whom it took the app over."""
 
     def __post_init__(self) -> None:
         self.layout = Layout(self.name, self.root)
@@ -64,20 +67,53 @@ class AppOnHost:
 
     @contextlib.contextmanager
     def step(self, phase: str, number: int | None = None) -> Iterator[None]:
-        """Hold the lock for a step; whatever breaks becomes a StepFailed after generation `number` is abandoned."""
+        """Hold the lock for a step; whatever breaks becomes a StepFailed after generation `number` is abandoned.
+
+        A step that does not end in time, or is asked to end, breaks too (watchdog).
+        """
+        hold = self._hold(phase, number)
         try:
-            with self.lock.step(self.run, phase, self.gone) as taken_over:
-                if taken_over:
-                    self.log("healed", did=[taken_over])
+            with self.lock.step(self.run, phase, self.gone, hold) as told, self._watched(phase, hold) as watch:
                 try:
+                    self._tell(told)
                     yield
+                    watch.give_up()
                 except (StepFailed, SystemdError, ReleaseError, UserError, PlanError, OSError) as error:
+                    watch.give_up()
                     failure = error if isinstance(error, StepFailed) else StepFailed(phase, sentence(error))
                     self._abandon(number, failure)
                     raise failure from error
         except OSError as error:
             # The lock itself: its directory cannot be written.
             raise StepFailed(phase, sentence(error)) from error
+
+    @contextlib.contextmanager
+    def alone(self, phase: str, number: int | None = None, urgent: bool = False) -> Iterator[None]:
+        """Hold the lock for a run's only or last step, which puts the host right itself. `urgent`: as Hold has it."""
+        hold = self._hold(phase, number, urgent)
+        with self.lock.alone(self.run, phase, self.gone, hold) as told, self._watched(phase, hold):
+            self._tell(told)
+            yield
+
+    def _hold(self, phase: str, number: int | None, urgent: bool = False) -> Hold:
+        live = generations.live(self.layout)
+        new, old = (generations.record(self.layout, one) if one is not None else None for one in (number, live))
+        seconds = step_seconds(phase, new or old, old)
+        self.instances.candidate_seconds = seconds + GIVE_UP_SECONDS
+        return Hold(seconds + GIVE_UP_SECONDS, urgent=urgent)
+
+    def _watched(self, phase: str, hold: Hold) -> contextlib.AbstractContextManager[Watch]:
+        def last_words(cause: str) -> None:
+            self.log("failed", **{"from": generations.live(self.layout)}, phase=phase, cause=cause)
+
+        return watched(phase, hold.seconds - GIVE_UP_SECONDS, last_words)
+
+    def _tell(self, told: str | None) -> None:
+        """Write down, and say, from whom the app was taken over."""
+        if told:
+            self.say(told)
+            with contextlib.suppress(OSError):
+                self.log("healed", did=[told])
 
     # -- heal ---------------------------------------------------------------------------------------------------------
 
@@ -105,7 +141,7 @@ class AppOnHost:
         running = self.instances.running()
         public = self.layout.public_socket_unit
         if number is None:
-            if running or self.systemd.state(public).load not in ("not-found", ""):
+            if running or self.instances.public_loaded():
                 self.instances.take_down()
                 return ["took down a first deployment that never became live"]
             return []
@@ -164,6 +200,7 @@ class AppOnHost:
         source_id, release {id, lock_text}, wheels_dir, python. Returns {generation, release, built, healed}.
         """
         app, release = request["app"], request["release"]
+        self.check_clashes(app)
         with self.step("stage"):
             self._check_home()
             healed = self.heal()
@@ -192,10 +229,25 @@ class AppOnHost:
         self.lay_down(number, record, environment_file(app["environment"], request["secrets"]))
         return {"generation": number, "release": release["id"], "built": built, "healed": healed}
 
+    def check_clashes(self, app: dict[str, Any]) -> None:
+        """Raise Untouched where units, drop-ins, folders or an account of somebody else's are in the app's way.
+
+        The plan has refused what the probe found; this is for what came since, and for a host that was not asked.
+        """
+        units = (self.layout.public_socket_unit, self.layout.instance_glob, self.layout.candidate_glob)
+        found = clashes(self.layout, self.systemd.matching(*units), app, Host.read(self.root, self.systemd.runner))
+        if not found:
+            return
+        failure = Untouched("stage", "; ".join(found))
+        if not os.path.exists(self.layout.ledger):
+            raise failure  # nothing of the app is on this host, and nothing comes to be there
+        with self.step("stage"):
+            raise failure
+
     def next_number(self) -> int:
-        """The number of the next generation; none is ever used twice."""
+        """The number of the next generation; none is ever used twice, and none that a folder of others' has."""
         known = ledger.highest_generation(ledger.read(self.layout.ledger))
-        return max([known, *generations.numbers(self.layout)]) + 1
+        return max([known, *generations.taken_numbers(self.layout)]) + 1
 
     def lay_down(self, number: int, record: dict[str, Any], environment: str) -> None:
         """A step: lay down generation `number` beside the live one, unfinished; `environment` is its root-only file.
@@ -234,8 +286,12 @@ class AppOnHost:
         generations.write(self.layout, number, files, record)
 
     def finish(self, number: int, record: dict[str, Any]) -> None:
-        """Rewrite generation `number` with its final record and finish it."""
-        self._lay_down(number, record)
+        """Rewrite generation `number` with its final record and finish it.
+
+        What the host gives to all services by drop-ins is noted: the generation is tried with that.
+        """
+        host = Host.read(self.root, self.systemd.runner)
+        self._lay_down(number, {**record, "drop_ins": shared_drop_ins(self.layout, host.files)})
         generations.finish(self.layout, number)
         self.systemd.reload()
 
@@ -262,14 +318,15 @@ class AppOnHost:
                 boot = self.instances.start_candidate(number, app["health"], "--workers 1")
                 state = self.systemd.state(self.layout.trial_service_unit(number))
                 unit = Unit(state.control_group, state.main_pid)
-                measured = weigh(
-                    unit,
-                    self.layout.trial_socket(number),
-                    app["load"]["paths"],
-                    slots,
-                    timeout_seconds=answer_seconds(app),
-                    memory_max_mib=float(planned["settings"]["memory_max_mib"]["value"]),
-                )
+                with memory_bounded("weigh"):
+                    measured = weigh(
+                        unit,
+                        self.layout.trial_socket(number),
+                        app["load"]["paths"],
+                        slots,
+                        timeout_seconds=answer_seconds(app),
+                        memory_max_mib=float(planned["settings"]["memory_max_mib"]["value"]),
+                    )
             except NotMeasured as error:
                 raise StepFailed("weigh", str(error)) from error
             finally:
@@ -307,14 +364,15 @@ class AppOnHost:
             try:
                 boot = self.instances.start_candidate(number, app["health"])
                 self.fail_if_redirected(number, app)
-                verdict, evidence = try_candidate(
-                    app,
-                    plan,
-                    self._arm(number, trial=True, begin=begin),
-                    baseline,
-                    record.get("measured"),
-                    float(record["planning"]["facts"]["cores"]["effective"]),
-                )
+                with memory_bounded("trial"):
+                    verdict, evidence = try_candidate(
+                        app,
+                        plan,
+                        self._arm(number, trial=True, begin=begin),
+                        baseline,
+                        record.get("measured"),
+                        float(record["planning"]["facts"]["cores"]["effective"]),
+                    )
             except LoadError as error:
                 raise StepFailed("trial", str(error)) from error
             finally:
@@ -442,7 +500,7 @@ class AppOnHost:
 
     def abandon(self, number: int | None, phase: str, cause: str) -> dict[str, Any]:
         """End a rollout that failed outside of a step: the candidate is stopped, the live generation stays."""
-        with self.lock.alone(self.run, "abandon", self.gone):
+        with self.alone("abandon", number):
             self._abandon(number, StepFailed(phase, cause))
         return {"live": generations.live(self.layout)}
 
@@ -512,12 +570,20 @@ class AppOnHost:
     def rollback(self, wanted: int | None = None, event: str = "rolled_back") -> dict[str, Any]:
         """Go back to generation `wanted` (default: the good one before the live). Needs nothing but this host.
 
-        A target that does not come up healthy is not kept: what is live stays live.
+        A target that does not come up healthy is not kept: what is live stays live. A person's rollback does not wait
+        for a weigh or a trial of another run: it ends it.
         """
-        self.rollback_target(wanted)  # before the lock, which would make a folder for an app that is not there
-        with self.lock.alone(self.run, "rollback", self.gone):
+        # Before the lock, which would make a folder for an app that is not there.
+        number, before = self.rollback_target(wanted), generations.live(self.layout)
+        with self.alone("rollback", number, urgent=event == "rolled_back"):
             target = self.rollback_target(wanted)
             old = generations.live(self.layout)
+            if wanted is None and old != before:
+                raise StepFailed(
+                    "rollback",
+                    f"generation {old} became live while this waited (it was {before}): roll back again if that is "
+                    "what to leave",
+                )
             try:
                 healed = self.heal()
                 record = self.record(target)
@@ -538,17 +604,38 @@ class AppOnHost:
     # -- remove -------------------------------------------------------------------------------------------------------
 
     def remove(self) -> dict[str, Any]:
-        """Take the app off this host: instances, units, releases, generations. The ledger stays. {removed: True}."""
-        with self.lock.alone(self.run, "remove", self.gone):
+        """Take the app off this host: instances, units, releases, generations. The ledger stays.
+
+        Returns {removed: True, left: what of somebody else's is in the app's folder, and stays}. StepFailed where
+        nothing of that name is Headcount's.
+        """
+        if self.name not in installed_apps(self.root):
+            raise Untouched("remove", f"{self.layout.home} is not Headcount's and is not touched")
+        with self.alone("remove"):
             self.instances.take_down()
             self.instances.forget_candidates()
             for number in generations.numbers(self.layout):
                 generations.remove(self.layout, number)
-            shutil.rmtree(self.layout.home, ignore_errors=True)
+            left = self._remove_home()
             self.systemd.reload()
             self.write_local_fact()
-            self.log("removed")
-        return {"removed": True}
+            self.log("removed", left=left or None)
+        return {"removed": True, "left": left}
+
+    def _remove_home(self) -> list[str]:
+        """Remove the app's folder, but for what Headcount did not make: that is returned."""
+        for release_id in generations.unused_releases(self.layout):
+            remove(Path(self.layout.release(release_id)))
+        for folder in (self.layout.generations, self.layout.releases, self.layout.home):
+            names = os.listdir(folder) if os.path.isdir(folder) else []
+            for name in names:
+                if name.startswith((".headcount-", ".live.")):
+                    remove_file(os.path.join(folder, name))
+            with contextlib.suppress(OSError):
+                os.rmdir(folder)
+        if not os.path.isdir(self.layout.home):
+            return []
+        return [os.path.join(self.layout.home, name) for name in sorted(os.listdir(self.layout.home))]
 
 
 def sentence(error: BaseException) -> str:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import math
+import select
 import socket
 import subprocess
 import sys
@@ -206,9 +207,13 @@ def test_the_generator_tells_every_request_whatever_becomes_of_it() -> None:
 
 def test_the_generator_counts_from_when_a_request_was_due() -> None:
     server = _Server()
-    late = threading.Timer(0.4, server.serve)
-    late.daemon = True
-    late.start()
+
+    def late() -> None:
+        select.select([server.listener], (), ())
+        threading.Event().wait(0.4)
+        server.serve()
+
+    threading.Thread(target=late, daemon=True).start()
     try:
         answer = _ask(server.port, ["/0"], [(number * 0.05, 0) for number in range(4)])
     finally:

@@ -14,6 +14,7 @@ SENT = {
     "_facts/cgroups",
     "_facts/hostfacts",
     "_generation/access",
+    "_generation/clashes",
     "_generation/generations",
     "_generation/ledger",
     "_generation/lock",
@@ -21,9 +22,11 @@ SENT = {
     "_generation/state",
     "_os/files",
     "_os/http",
+    "_os/ownership",
     "_os/paths",
     "_os/procfs",
     "_os/systemd",
+    "_os/users",
     "_release/contents",
 }
 

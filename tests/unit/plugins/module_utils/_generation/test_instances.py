@@ -84,6 +84,7 @@ class Host:
             generations.begin(self.layout, number, "0" * 16)
             self.listen(number, "127.0.0.1:8000")
             generations.finish(self.layout, number)
+            generations.link_units(self.layout, number)
         generations.activate(self.layout, 1)
         generations.link_public(self.layout)
         self.systemd.active = {"shop.socket", "shop@1.service", "shop@1.socket"}
