@@ -259,8 +259,10 @@ def to_prune(
 
 
 def unused_releases(layout: Layout) -> list[str]:
-    """Releases that no generation on disk uses."""
+    """Releases that no generation on disk uses, be it by its record or, should that be unreadable, by its link."""
     used = {record(layout, number).get("release") for number in numbers(layout)}
+    for number in numbers(layout):
+        used.add(os.path.basename(_link(os.path.join(layout.generation(number), "release")) or ""))
     try:
         return sorted(name for name in os.listdir(layout.releases) if name not in used)
     except FileNotFoundError:

@@ -10,8 +10,10 @@ from typing import Any
 
 from . import _generations as generations
 from . import _ledger as ledger
+from . import _truth as truth
+from ._answers import look
 from ._files import read_json
-from ._http import address_taken, get, unhealthy
+from ._http import address_taken, get
 from ._lock import AppLock, boot_id, stale_reason
 from ._paths import Layout
 from ._releasefiles import verify
@@ -23,11 +25,14 @@ def app_state(app: dict[str, Any], root: str = "/", systemd: Systemd | None = No
     (where its candidate will listen beside its private socket) unless a candidate runs.
 
     Returns {live: {generation, release, digest, source_id, settings, ...} or None, intact, problems, healthy,
-    health_detail, leftovers, lease, generations, measured, port_taken, trial_port_taken}.
+    health_detail, leftovers, lease, generations, measured, port_taken, trial_port_taken, way_back (in words)}.
     """
     layout = Layout(app["name"], root)
     systemd = systemd or Systemd()
-    number = generations.live(layout)
+    home = os.path.isdir(layout.home)
+    units = systemd.matching(*_units(layout)) if home else {}
+    found = truth.live(layout, layout.instances(_up(units))) if home else None
+    number = found.number if found else None
     known = [generations.describe(layout, one) for one in generations.numbers(layout)]
     state: dict[str, Any] = {
         "live": None,
@@ -42,16 +47,17 @@ def app_state(app: dict[str, Any], root: str = "/", systemd: Systemd | None = No
         "port_taken": None,
         "trial_port_taken": None,
         "last_failure": _last_failure(layout),
+        "way_back": "",
     }
-    units: dict[str, UnitState] = {}
-    if os.path.isdir(layout.home):
-        units = systemd.matching(*_units(layout, number))
-        state["leftovers"] = _leftovers(layout, units, number, known)
+    if home:
+        state["leftovers"] = _leftovers(layout, units, found, known)
     candidate = app.get("trial_listen")
     if candidate and all(units[unit].gone for unit in layout.candidates(units)):
         state["trial_port_taken"] = address_taken(candidate)
     if number is None:
-        state["port_taken"] = address_taken(app.get("listen"))
+        # A first deployment that was cut short holds its port itself; the next one takes that down first.
+        own = layout.public_socket_unit in _up(units) or bool(layout.instances(_up(units)))
+        state["port_taken"] = None if own else address_taken(app.get("listen"))
         return state
     record = generations.record(layout, number)
     problems = generations.problems(layout, number) + generations.public_problems(layout)
@@ -73,6 +79,7 @@ def app_state(app: dict[str, Any], root: str = "/", systemd: Systemd | None = No
         problems=problems,
         healthy=healthy,
         health_detail=detail,
+        way_back="" if healthy else truth.hint(layout, number),
         measured=record.get("measured"),
     )
     return state
@@ -91,33 +98,38 @@ def _trial(layout: Layout, number: int) -> dict[str, Any] | None:
     }
 
 
-def _units(layout: Layout, number: int | None) -> list[str]:
-    """What systemd is asked for: everything that may run of the app, and what must."""
-    must = [] if number is None else [layout.public_socket_unit, layout.service_unit(number)]
-    return [*must, layout.instance_glob, layout.candidate_glob]
+def _units(layout: Layout) -> list[str]:
+    """What systemd is asked for: everything that may run of the app."""
+    return [layout.public_socket_unit, layout.instance_glob, layout.candidate_glob]
+
+
+def _up(units: dict[str, UnitState]) -> list[str]:
+    return [unit for unit, state in units.items() if not state.gone]
 
 
 def _health(layout: Layout, units: dict[str, UnitState], number: int, record: dict[str, Any]) -> tuple[bool, str]:
+    """Whether the live generation serves its users, and what it answers: its health and the GET paths of its load."""
     for unit in (layout.public_socket_unit, layout.service_unit(number)):
         state = units.get(unit, ABSENT)
         if not state.running:
             return False, f"{unit} is {state.active or 'unknown'}"
-    health = (record.get("app") or {}).get("health")
-    if not health:
-        return False, f"generation {number} has no record"
-    answer = get(layout.private_socket(number), health["path"], float(health["timeout_seconds"]))
-    reason = unhealthy(answer, health)
-    return reason is None, reason or f"GET {health['path']} answered {answer.status} in {answer.elapsed_ms:.0f} ms"
+    app = record.get("app")
+    if not app:
+        return False, f"generation {number} has no record that can be read (generation.json)"
+    seen = look(layout.private_socket(number), app, get)
+    return seen.well, seen.detail
 
 
 def _leftovers(
-    layout: Layout, units: dict[str, UnitState], number: int | None, known: list[generations.Generation]
+    layout: Layout, units: dict[str, UnitState], live: truth.Live | None, known: list[generations.Generation]
 ) -> list[str]:
     """What a broken run left: candidates, instances that are not live, unfinished generations."""
-    up = [unit for unit, state in units.items() if not state.gone]
+    up, number = _up(units), live.number if live else None
     found = [f"{unit} runs" for unit in layout.candidates(up)]
     found += [f"{unit} runs, but is not live" for one, unit in layout.instances(up).items() if one != number]
     found += [f"generation {one.number} is unfinished" for one in known if one.status == "unfinished"]
+    if live is not None and live.why:
+        found.append(f"`live` leads nowhere; generation {number} is live ({live.why})")
     recorded = number is None or (
         ledger.last_live(ledger.read(layout.ledger)) == number
         and all(one.status == "good" for one in known if one.number == number)
