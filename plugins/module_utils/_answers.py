@@ -16,11 +16,14 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Callable, Mapping, Sequence
 
-from ._http import Answer, get, local_address, unhealthy
+from ._http import KEPT_BYTES, Answer, Ask, Bounds, answer_seconds, local_address, request, unhealthy
 from ._statistics import binomial_cdf
 
 Address = Any
-"""What _http.get takes: (host, port) or the path of a unix socket."""
+"""(host, port) or the path of a unix socket."""
+
+Request = Callable[[Any, Ask, Bounds], Answer]
+"""As _http.request()."""
 
 LOOKS = 10
 LOOK_SECONDS = 0.25
@@ -67,36 +70,42 @@ class Count:
         """Whether it fails more often than the share `allowed`, beyond chance."""
         return self.failed > 0 and 1.0 - binomial_cdf(self.failed - 1, self.asked, allowed) < SURE
 
-    def words(self, path: str) -> str:
+    def words(self) -> str:
         """What is wrong, in a sentence."""
-        count = f" ({self.failed} of {self.asked} requests)" if self.asked > 1 else ""
-        return f"GET {path} {self.last}{count}"
+        return self.last + (f" ({self.failed} of {self.asked} requests)" if self.asked > 1 else "")
 
 
 @dataclass
 class Asker:
-    """Asks one generation at `address`, again and again; counts add up. `app`: as generation.json has it."""
+    """Asks one generation at `address`, again and again; counts add up. `app`: as generation.json has it.
+
+    No answer is waited for longer than `within` seconds (None: as long as the app is declared to take at most).
+    """
 
     address: Address
     app: Mapping[str, Any]
-    ask: Callable[..., Answer] = get
+    within: float | None = None
+    ask: Request = request
     monotonic: Callable[[], float] = time.monotonic
     counts: dict[int, Count] = field(default_factory=dict)
     elapsed_ms: float = 0.0
 
     def __post_init__(self) -> None:
-        self.timeout = float(self.app["health"]["timeout_seconds"])
+        most = float("inf") if self.within is None else self.within
+        self.timeout = min(most, float(self.app["health"]["timeout_seconds"]))
+        self.path_timeout = min(most, answer_seconds(self.app))
         self.paths = get_paths(self.app)
         limits = self.app.get("limits") or {}
         rate = limits.get("error_rate")
         self.allowed = min(MOST_ERROR_RATE, DEFAULT_ERROR_RATE if rate is None else float(rate))
-        # A path that may take longer than one answer of health is not broken because it has not answered by then.
-        self.patient = max([float(limits[key]) for key in ("p50_ms", "p95_ms", "p99_ms") if limits.get(key)], default=0)
+        # A path that may take longer than it is waited for here is not broken because it has not answered by then.
+        slowest = [float(limits[key]) for key in ("p50_ms", "p95_ms", "p99_ms") if limits.get(key)]
+        self.patient = max(slowest, default=0.0) >= 1000 * self.path_timeout
 
     def health(self) -> tuple[str | None, bool]:
         """(why the health path is not well, whether it did not answer at all)."""
         health = self.app["health"]
-        answer = self.ask(self.address, health["path"], self.timeout)
+        answer = self.ask(self.address, Ask(health["path"]), Bounds(self.timeout, keep_bytes=KEPT_BYTES))
         self.elapsed_ms = answer.elapsed_ms
         return unhealthy(answer, dict(health)), answer.status == 0
 
@@ -120,25 +129,21 @@ class Asker:
                 return
 
     def _once(self, index: int, count: Count) -> None:
-        path = self.paths[index]
-        answer = self.ask(self.address, path["path"], self.timeout, headers=path.get("headers") or {})
+        path = Ask.of_path(self.paths[index])
+        answer = self.ask(self.address, path, Bounds(self.path_timeout))
         count.asked += 1
         if 0 < answer.status < 500:
             return
-        late = answer.status == 0 and answer.elapsed_ms >= 950 * self.timeout
-        if late and self.patient >= 1000 * self.timeout:
+        late = answer.status == 0 and answer.elapsed_ms >= 950 * self.path_timeout
+        if late and self.patient:
             return
         count.failed += 1
         count.silent = late
-        count.last = f"answered {answer.status}" if answer.status else f"got no answer: {answer.error}"
+        count.last = answer.failure("GET", path.path) or f"GET {path.path} answered {answer.status}"
 
     def wrong(self) -> list[str]:
         """A sentence for each path that is broken by what was counted so far."""
-        return [
-            count.words(self.paths[index]["path"])
-            for index, count in sorted(self.counts.items())
-            if count.silent or count.broken(self.allowed)
-        ]
+        return [count.words() for _, count in sorted(self.counts.items()) if count.silent or count.broken(self.allowed)]
 
 
 def get_paths(app: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -149,20 +154,20 @@ def get_paths(app: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 def look(
     address: Address,
     app: Mapping[str, Any],
-    ask: Callable[..., Answer] = get,
+    within: float | None = None,
+    ask: Request = request,
     monotonic: Callable[[], float] = time.monotonic,
-    looks: int = LOOKS,
 ) -> Answers:
     """Ask the generation at `address` for its health and its load paths. Never raises for what a server can do.
 
-    Bounded: one time-out of the health path, then one of the load paths, and AGAIN_SECONDS for each path that fails.
+    `within`: seconds that one answer is waited for at most. Bounded: after one without an answer no more are asked.
     """
-    asker = Asker(address, app, ask, monotonic)
+    asker = Asker(address, app, within, ask, monotonic)
     begin = monotonic()
     reason, silent = asker.health()
     if silent:
         return Answers(SILENT, (str(reason),), str(reason))
-    for _ in range(looks if asker.paths else 0):
+    for _ in range(LOOKS if asker.paths else 0):
         asker.round()
         if asker.wrong() or monotonic() - begin >= LOOK_SECONDS:
             break
@@ -187,12 +192,11 @@ class Meanwhile:
 
     PERIOD_SECONDS = 0.25
 
-    def __init__(self, listen: str | None, app: Mapping[str, Any], ask: Callable[..., Answer] = get) -> None:
+    def __init__(self, listen: str | None, app: Mapping[str, Any], ask: Request = request) -> None:
         self._address = local_address(listen) if listen else None
-        health: Mapping[str, Any] = app["health"]
         paths = get_paths(app)
-        self._path: Mapping[str, Any] = paths[0] if paths else {"path": health["path"]}
-        self._timeout = float(health["timeout_seconds"])
+        self._path = Ask.of_path(paths[0]) if paths else Ask(app["health"]["path"])
+        self._bounds = Bounds(float(app["health"]["timeout_seconds"]))
         self._ask = ask
         self._got: Counter[str] = Counter()
         self._lock = threading.Lock()
@@ -215,7 +219,7 @@ class Meanwhile:
             self._end.wait(self.PERIOD_SECONDS)
 
     def _one(self) -> None:
-        answer = self._ask(self._address, self._path["path"], self._timeout, headers=self._path.get("headers") or {})
+        answer = self._ask(self._address, self._path, self._bounds)
         with self._lock:
             self._got[str(answer.status) if answer.status else "no answer"] += 1
 
@@ -226,7 +230,7 @@ class Meanwhile:
         if not got:
             return {}
         failed = sum(number for what, number in got.items() if what == "no answer" or int(what) >= 500)
-        return {"path": self._path["path"], "asked": sum(got.values()), "failed": failed, "got": got}
+        return {"path": self._path.path, "asked": sum(got.values()), "failed": failed, "got": got}
 
 
 def meanwhile_words(told: Mapping[str, Any]) -> str:

@@ -212,6 +212,7 @@ def _history(options: argparse.Namespace, apps: list[str], root: str) -> int:
     entries: list[dict[str, Any]] = []
     for app in apps:
         entries += [{"app": app, **entry} for entry in ledger.read(Layout(app, root).ledger)]
+    entries.reverse()  # two events of one millisecond stay in their order, too
     entries.sort(key=lambda entry: str(entry["time"]), reverse=True)
     for entry in entries[: options.n]:
         print(json.dumps(entry) if options.json else describe(entry))

@@ -16,7 +16,7 @@ from typing import Any, Callable, Mapping
 from . import _generations as generations
 from ._answers import HEALTH, WELL, Answers, Asker, look
 from ._files import make_directory, read_json, remove_file, write_file, write_json
-from ._http import address_taken, get, local_address, unhealthy
+from ._http import address_taken, get, local_address, request, unhealthy
 from ._memory import count_restarts
 from ._paths import TOOL, Layout
 from ._procfs import children
@@ -41,15 +41,8 @@ class Untouched(StepFailed):
     """A step that was refused before it changed anything."""
 
 
-LOOK_TIMEOUT_SECONDS = 5.0
+LOOK_SECONDS = 5.0
 """A live generation that takes longer to answer hinders no switch: its answer is not waited for any longer."""
-
-
-def patiently(app: Mapping[str, Any]) -> dict[str, Any]:
-    """The app, its health given no more time for an answer than a switch waits for it."""
-    health = app["health"]
-    seconds = min(float(health["timeout_seconds"]), LOOK_TIMEOUT_SECONDS)
-    return {**app, "health": {**health, "timeout_seconds": seconds}}
 
 
 class Looking:
@@ -281,7 +274,7 @@ class Instances:
         declared = app or generations.record(self.layout, number).get("app")
         if not declared:
             return Answers(HEALTH, (), f"generation {number} has no record that can be read")
-        return look(self.layout.private_socket(number), patiently(declared), get, self.monotonic)
+        return look(self.layout.private_socket(number), declared, LOOK_SECONDS, request, self.monotonic)
 
     def verify(
         self, number: int, app: dict[str, Any], seconds: float, public: bool = False, lenient: bool = False
@@ -298,8 +291,8 @@ class Instances:
         begin = self.clock()
         started = self.monotonic()
         deadline = started + seconds
-        own = Asker(self.layout.private_socket(number), app, get, self.monotonic)
-        users = Asker(local_address(app["listen"]), app, get, self.monotonic) if public else None
+        own = Asker(self.layout.private_socket(number), app, None, request, self.monotonic)
+        users = Asker(local_address(app["listen"]), app, None, request, self.monotonic) if public else None
         asked, workers, lost, suspicious = 0, self._workers(first), 0, False
         while True:
             state = self.systemd.state(service)
@@ -439,7 +432,7 @@ class Instances:
             return {**seen, **self.verify(new, app, 0.0, public=True, lenient=lenient)}
         except (StepFailed, SystemdError, OSError) as error:
             self.leave(old)
-            now = look(local_address(app["listen"]), patiently(app), get, self.monotonic)
+            now = look(local_address(app["listen"]), app, LOOK_SECONDS, request, self.monotonic)
             if now.rank >= was.rank:
                 raise
             cause = error.cause if isinstance(error, StepFailed) else str(error)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from . import _h2load as h2
-from ._http import Answer, get, unhealthy
+from ._http import ANSWER_SECONDS, Answer, get, unhealthy
 from ._load import run_trial_load
 from ._origin import CONTROLLER, words
 from ._procfs import parse_os_release, read_text
@@ -74,6 +74,7 @@ def make_load(
             request["load"],
             workers=int(request["workers"]),
             capacity_rps=request.get("capacity_rps"),
+            timeout_seconds=float(request.get("answer_seconds", ANSWER_SECONDS)),
             swap=bool(request["swap"]),
             factor=float(request["factor"]),
             on_warm=lambda: warm.append(monotonic()),

@@ -13,7 +13,7 @@ from . import _ledger as ledger
 from . import _truth as truth
 from ._answers import look
 from ._files import read_json
-from ._http import address_taken, get
+from ._http import address_taken, request
 from ._lock import AppLock, boot_id, stale_reason
 from ._paths import Layout
 from ._releasefiles import verify
@@ -116,7 +116,7 @@ def _health(layout: Layout, units: dict[str, UnitState], number: int, record: di
     app = record.get("app")
     if not app:
         return False, f"generation {number} has no record that can be read (generation.json)"
-    seen = look(layout.private_socket(number), app, get)
+    seen = look(layout.private_socket(number), app, float(app["health"]["timeout_seconds"]), request)
     return seen.well, seen.detail
 
 

@@ -23,6 +23,7 @@ from ._answers import HEALTH, Meanwhile, meanwhile_words, told
 from ._asynccompat import verdicts
 from ._files import make_directory, read_json, write_file, write_json
 from ._h2load import LoadError
+from ._http import answer_seconds
 from ._instances import Instances, StepFailed
 from ._judge import Verdict, decide
 from ._lock import AppLock, Run
@@ -271,6 +272,7 @@ class AppOnHost:
                     self.layout.trial_socket(number),
                     app["load"]["paths"],
                     slots,
+                    timeout_seconds=answer_seconds(app),
                     memory_max_mib=float(planned["settings"]["memory_max_mib"]["value"]),
                 )
             except NotMeasured as error:

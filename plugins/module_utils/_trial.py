@@ -12,6 +12,7 @@ from typing import Any, Callable
 from ._asynccompat import parse_reports
 from ._h2load import Target
 from ._histogram import Histogram, digest
+from ._http import answer_seconds
 from ._judge import Policy, Samples, Verdict, judge
 from ._load import Attempt, TrialLoad, run_trial_load, with_retry
 from ._memory import MemoryEvidence, MemorySampler
@@ -110,6 +111,7 @@ def try_candidate(
                     spec,
                     workers=int(plan["settings"]["workers"]["value"]),
                     capacity_rps=capacity(plan, measured, cores),
+                    timeout_seconds=answer_seconds(app),
                     swap=swap,
                     factor=factor,
                     on_warm=sampler.mark_warm,

@@ -17,6 +17,7 @@ from typing import Any
 from . import _generations as generations
 from . import _sampler as sampler
 from ._files import read_json, write_json
+from ._http import answer_seconds
 from ._instances import StepFailed
 from ._judge import RETRY_FACTOR, MemoryEvidence, combine, needs_retry
 from ._load import Attempt, TrialLoad, longest_seconds
@@ -69,6 +70,7 @@ def begin(app: AppOnHost, number: int, address: str) -> dict[str, Any]:
                 "health": declared["health"],
                 "workers": int(plan["settings"]["workers"]["value"]),
                 "capacity_rps": capacity(plan, record.get("measured"), cores),
+                "answer_seconds": answer_seconds(declared),
                 "swap": False,
                 "factor": 1.0,
             },
@@ -106,7 +108,7 @@ def _watch(app: AppOnHost, state: dict[str, Any], declared: dict[str, Any]) -> N
     arms = {CANDIDATE: (app.layout.trial_service_unit(number), app.memory_max(number))}
     if live is not None:
         arms[LIVE] = (app.layout.service_unit(live), app.memory_max(live))
-    app.lock.seconds = LEASE_SECONDS + longest_seconds(declared["load"])
+    app.lock.seconds = LEASE_SECONDS + longest_seconds(declared["load"], answer_seconds(declared))
     write_json(app.layout.trial_state, state, 0o600)
     app.instances.begin_watch(number, sampler.request(arms, state["begin"]), sys.executable, app.lock.seconds)
 

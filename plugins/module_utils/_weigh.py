@@ -6,12 +6,14 @@ A weigh takes a few seconds: requests one after another tell the time that one r
 asked; then a crowd of requests, which grows to as many as one worker may have in flight, tells what a slot costs in
 memory. The crowd stops growing where its next size would not fit in the memory, so that a weigh does not kill what it
 weighs. The requests come from this process, whose own CPU time is not counted: only the candidate's processes are.
+
+Every request is bounded, and so is every phase: longest_seconds() says how long a weigh can take at most. A path that
+never ends by itself ends the weigh at once, with its name.
 """
 
 from __future__ import annotations
 
 import glob
-import http.client
 import math
 import os
 import statistics
@@ -20,7 +22,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, Callable, Protocol, Sequence
 
-from ._http import Connection
+from ._http import Ask, Bounds, request
 from ._memory import read_process
 from ._unitgroups import unit_cpu_seconds, unit_pids
 
@@ -29,6 +31,11 @@ SOLO_SECONDS = 2.0
 GROW_SECONDS = 0.5
 CROWD_SECONDS = 1.5
 LEAST_REQUESTS = 5
+LEAST_SLOW = 2
+SLOW_SECONDS = 30.0
+"""Where answers take so long that LEAST_REQUESTS of them do not fit into this many seconds, LEAST_SLOW are enough."""
+
+ASKER_STACK_BYTES = 512 * 1024
 CROWD_FIRST = 2
 CROWD_FACTOR = 4
 CROWD_LIMIT = 64
@@ -48,12 +55,16 @@ class NotMeasured(Exception):
 
 @dataclass(frozen=True)
 class Asked:
-    """What a phase of requests came to: wall milliseconds of each good answer, failures, and its length in seconds."""
+    """What a phase of requests came to: wall milliseconds of each good answer, failures, and its length in seconds.
+
+    `example`: what the first failure was; `endless`: what a request did that did not end by itself.
+    """
 
     wall_ms: list[float]
     failures: int
     seconds: float
     example: str = ""
+    endless: str = ""
 
 
 def ask(
@@ -67,35 +78,56 @@ def ask(
 ) -> Asked:
     """Ask `address` (a unix socket) for `seconds`, with `at_once` requests in flight, at least `least` from each asker.
 
-    Paths are taken by weight, in a fixed order. Bounded: no asker goes on for more than `seconds` + `timeout_seconds`.
+    Paths are taken by weight, in a fixed order. Bounded: no request begins later than `seconds` + SLOW_SECONDS, and
+    none takes longer than `timeout_seconds`. All stop at the first request that does not end by itself.
     """
     order = weighted_order(paths)
     begin = monotonic()
     results: list[list[float]] = [[] for _ in range(at_once)]
     failures = [0] * at_once
     examples: list[str] = []
+    endless: list[str] = []
 
     def work(slot: int) -> None:
         turn = slot
         while monotonic() - begin < seconds or (turn - slot) // at_once < least:
-            if monotonic() - begin > seconds + timeout_seconds:
+            if endless or monotonic() - begin > seconds + SLOW_SECONDS:
                 return
-            wall, error = _one(address, order[turn % len(order)], timeout_seconds)
+            path = order[turn % len(order)]
+            answer = request(address, Ask.of_path(path), Bounds(timeout_seconds))
             turn += at_once
+            error = answer.failure(path["method"], path["path"])
+            if answer.endless:
+                endless.append(error)
+            if not error and answer.status >= 400:
+                error = f"{path['method']} {path['path']} answered {answer.status}"
             if error:
                 failures[slot] += 1
-                if not examples:
-                    examples.append(error)
+                examples.append(error)
             else:
-                results[slot].append(wall)
+                results[slot].append(answer.elapsed_ms)
 
-    threads = [threading.Thread(target=work, args=(slot,), daemon=True) for slot in range(at_once)]
-    for thread in threads:
-        thread.start()
+    before = threading.stack_size(ASKER_STACK_BYTES)
+    try:
+        threads = [threading.Thread(target=work, args=(slot,), daemon=True) for slot in range(at_once)]
+        for thread in threads:
+            thread.start()
+    finally:
+        threading.stack_size(before)
     for thread in threads:
         thread.join()
     wall_ms = [value for slot in results for value in slot]
-    return Asked(wall_ms, sum(failures), monotonic() - begin, examples[0] if examples else "")
+    first = [found[0] if found else "" for found in (examples, endless)]
+    return Asked(wall_ms, sum(failures), monotonic() - begin, *first)
+
+
+def longest_seconds(timeout_seconds: float) -> float:
+    """Seconds that a weigh can take at most, of which one request may take `timeout_seconds`."""
+    sizes, size = 1, CROWD_FIRST
+    while size < CROWD_LIMIT:
+        sizes, size = sizes + 1, size * CROWD_FACTOR
+    phases = [WARM_SECONDS, SOLO_SECONDS, *[CROWD_SECONDS] * sizes]
+    return sum(seconds + SLOW_SECONDS + timeout_seconds for seconds in phases)
 
 
 def weighted_order(paths: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -104,24 +136,6 @@ def weighted_order(paths: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     counts = [max(1, round(float(path["weight"]) / least)) for path in paths]
     scale = max(1.0, sum(counts) / 100)
     return [path for path, count in zip(paths, counts) for _ in range(max(1, round(count / scale)))]
-
-
-def _one(address: str, path: dict[str, Any], timeout_seconds: float) -> tuple[float, str]:
-    body = path.get("body")
-    begin = time.monotonic()
-    connection = Connection(address, timeout_seconds)
-    try:
-        headers = {"Host": "localhost", "User-Agent": "headcount", "Connection": "close", **path.get("headers", {})}
-        connection.request(path["method"], path["path"], body=body.encode() if body else None, headers=headers)
-        response = connection.getresponse()
-        response.read()
-        if response.status >= 400:
-            return 0.0, f"{path['method']} {path['path']} answered {response.status}"
-        return (time.monotonic() - begin) * 1000, ""
-    except (OSError, http.client.HTTPException) as error:
-        return 0.0, f"{path['method']} {path['path']} got no answer: {error or type(error).__name__}"
-    finally:
-        connection.close()
 
 
 class Weighed(Protocol):
@@ -199,14 +213,18 @@ def weigh(
     """Weigh the running candidate `unit`, which answers on the unix socket `address`.
 
     `slots` is how many requests its one worker may have in flight, `memory_max_mib` what all its processes together may
-    take (None: no bound). Returns a dict: worker_pss_mib (warm, idle), worker_loaded_mib (USS, the most seen under
-    load), crowd (requests in flight under that load), slot_mib (growth for each of them), kept_mib (growth for each
-    request that has ended), master_mib (PSS), cpu_ms, wall_ms (without lost_ms), wait_ratio (waiting over CPU), lost_ms
-    (what a request took longer because the CPU served others, or the asker itself), requests, failures, seconds. Raises
-    NotMeasured when too few requests are answered, or the worker leaks memory so fast that no plan holds.
+    take (None: no bound), `timeout_seconds` how long one request may take (_http.answer_seconds).
+
+    Returns a dict: worker_pss_mib (warm, idle), worker_loaded_mib (USS, the most seen under load), crowd (requests in
+    flight under that load), slot_mib (growth for each of them), kept_mib (growth for each request that has ended),
+    master_mib (PSS), cpu_ms, wall_ms (without lost_ms), wait_ratio (waiting over CPU), lost_ms (what a request took
+    longer because the CPU served others, or the asker itself), requests, failures, seconds. Raises NotMeasured when too
+    few requests are answered, when one does not end by itself, or when the worker leaks memory so fast that no plan
+    holds.
     """
     begin = time.monotonic()
     warm = ask(address, paths, WARM_SECONDS, 1, LEAST_REQUESTS, timeout_seconds)
+    _fail_if_endless(warm)
     if not warm.wall_ms:
         raise NotMeasured(f"no request of the load was answered while it was weighed: {warm.example}")
     idle = unit.memory()
@@ -216,7 +234,8 @@ def weigh(
     cpu_before, lost_before = unit.cpu_seconds(), _lost_seconds(unit)
     solo = ask(address, paths, SOLO_SECONDS, 1, LEAST_REQUESTS, timeout_seconds)
     cpu_solo, lost = unit.cpu_seconds() - cpu_before, _lost_seconds(unit) - lost_before
-    if len(solo.wall_ms) < LEAST_REQUESTS:
+    _fail_if_endless(solo)
+    if len(solo.wall_ms) < (LEAST_REQUESTS if solo.seconds < SLOW_SECONDS else LEAST_SLOW):
         raise NotMeasured(
             f"only {len(solo.wall_ms)} requests were answered while it was weighed"
             + (f"; {solo.failures} failed: {solo.example}" if solo.failures else "")
@@ -248,6 +267,14 @@ def weigh(
         "failures": solo.failures + crowd.failures,
         "seconds": round(time.monotonic() - begin, 2),
     }
+
+
+def _fail_if_endless(asked: Asked) -> None:
+    if asked.endless:
+        raise NotMeasured(
+            f"{asked.endless}; what never ends can be neither weighed nor tried: declare other load.paths, and leave "
+            "streams, server-sent events and long polls out of them"
+        )
 
 
 def leaking(before_mib: float, after_mib: float, requests: int, memory_max_mib: float | None) -> str | None:
@@ -315,6 +342,7 @@ def _crowd(
         last = size
         seconds = CROWD_SECONDS if size >= most else GROW_SECONDS
         seen, asked = _watched(unit, address, paths, size, seconds, timeout_seconds)
+        _fail_if_endless(asked)
         peak = max(peak, seen)
         answered, failures = answered + len(asked.wall_ms), failures + asked.failures
         size = next_crowd(size, most, idle_mib, peak, room_mib)

@@ -14,6 +14,7 @@ from ..module_utils._declaration import (
     secrets_digest,
 )
 from ..module_utils._h2load import LoadError
+from ..module_utils._http import answer_seconds
 from ..module_utils._load import files_needed
 from ..module_utils._loadhost import h2load_package
 from ..module_utils._origin import elsewhere, origin
@@ -92,7 +93,7 @@ def load_hosts(hosts: Sequence[HostPlan], declared: Mapping[str, Declaration]) -
             if planned is None or planned.action != planning.DEPLOY or not elsewhere(app):
                 continue
             try:
-                files = files_needed(app["load"])
+                files = files_needed(app["load"], answer_seconds(app))
             except LoadError:
                 files = 0
             found[origin(app)] = max(files, found.get(origin(app), 0))
