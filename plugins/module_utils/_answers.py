@@ -141,6 +141,11 @@ class Asker:
         count.silent = late
         count.last = answer.failure("GET", path.path) or f"GET {path.path} answered {answer.status}"
 
+    @property
+    def failed(self) -> int:
+        """Requests for load paths that failed so far."""
+        return sum(count.failed for count in self.counts.values())
+
     def wrong(self) -> list[str]:
         """A sentence for each path that is broken by what was counted so far."""
         return [count.words() for _, count in sorted(self.counts.items()) if count.silent or count.broken(self.allowed)]

@@ -45,6 +45,11 @@ LOOK_SECONDS = 5.0
 """A live generation that takes longer to answer hinders no switch: its answer is not waited for any longer."""
 
 
+BESIDE_ROUNDS = 60
+BESIDE_SECONDS = 2.0
+"""So often and so long the live one is asked before a failure on the socket of both is said to be the new one's."""
+
+
 class Looking:
     """A look at a generation that is under way beside something else."""
 
@@ -277,14 +282,21 @@ class Instances:
         return look(self.layout.private_socket(number), declared, LOOK_SECONDS, request, self.monotonic)
 
     def verify(
-        self, number: int, app: dict[str, Any], seconds: float, public: bool = False, lenient: bool = False
+        self,
+        number: int,
+        app: dict[str, Any],
+        seconds: float,
+        public: bool = False,
+        beside: Callable[[], bool] | None = None,
+        lenient: bool = False,
     ) -> dict[str, Any]:
         """Watch generation `number` with users on it for `seconds`; StepFailed on the first thing that is wrong.
 
         Asks its health and the GET paths of its load several times a second, and watches that its master process stays
         the same, that none of its workers dies, and that the kernel kills nothing of it. Everything is asked through
-        its private socket, so that each answer is its own. `public`: the public socket too, which nobody else may hold
-        then. `lenient`: load paths that fail are returned (`wrong`) instead of refused.
+        its private socket, so that each answer is its own. `public`: the paths are asked on the public socket too;
+        where another generation holds that as well, what fails there is this one's only when `beside()` tells that the
+        other one answers everything. `lenient`: load paths that fail are returned (`wrong`) instead of refused.
         """
         service = self.layout.service_unit(number)
         first = self.systemd.state(service)
@@ -307,23 +319,38 @@ class Instances:
             now = self._workers(state)
             lost, workers = lost + len(workers - now), now
             suspicious = self._fail_if_workers_died(service, begin, lost, suspicious)
-            wrong = self._ask_paths(own, users, app["listen"], lenient)
+            wrong = self._ask_paths(own, users, app["listen"], beside)
+            if wrong and not lenient:
+                raise StepFailed("verify", f"{wrong[0]} after it took traffic")
             asked += 1
             if self.monotonic() >= deadline and not suspicious:
                 seen: dict[str, Any] = {"checks": asked, "seconds": round(self.monotonic() - started, 1)}
                 return {**seen, "wrong": wrong} if wrong else seen
             self.sleep(0.25)
 
-    def _ask_paths(self, own: Asker, users: Asker | None, listen: str, lenient: bool) -> list[str]:
-        """One round of the load paths; what is wrong with them by all rounds so far, or StepFailed for that."""
+    def _ask_paths(self, own: Asker, users: Asker | None, listen: str, beside: Callable[[], bool] | None) -> list[str]:
+        """One round of the load paths; what is wrong with them by all rounds so far."""
         own.round()
         wrong = own.wrong()
-        if users is not None and not wrong:
-            users.round()
-            wrong = [f"{sentence} on {listen}" for sentence in users.wrong()]
-        if wrong and not lenient:
-            raise StepFailed("verify", f"{wrong[0]} after it took traffic")
+        if users is None or wrong:
+            return wrong
+        users.round()
+        wrong = [f"{sentence}, asked on {listen}," for sentence in users.wrong()]
+        if wrong and beside is not None and not beside():
+            users.counts.clear()
+            return []
         return wrong
+
+    def answers_all(self, number: int, app: Mapping[str, Any]) -> bool:
+        """Whether generation `number` answers everything it is asked on its private socket, without one exception."""
+        asker = Asker(self.layout.private_socket(number), app, LOOK_SECONDS, request, self.monotonic)
+        begin = self.monotonic()
+        reason, _ = asker.health()
+        for _ in range(BESIDE_ROUNDS if reason is None else 0):
+            asker.round()
+            if asker.failed or self.monotonic() - begin >= BESIDE_SECONDS:
+                break
+        return reason is None and not asker.failed
 
     def _workers(self, state: UnitState) -> frozenset[tuple[int, int]]:
         """Worker processes of an instance, each with its start time: Gunicorn replaces one that dies at once."""
@@ -409,7 +436,7 @@ class Instances:
         boot = self.join(new, app["health"])
         was = looking.result()
         if was.well:
-            seen = self.verify(new, app, verify_seconds)
+            seen = self.verify(new, app, verify_seconds, public=True, beside=lambda: self.answers_all(old, before))
             self._make_live(new)
             self.leave(old)
             self.verify(new, app, 0.0, public=True)

@@ -69,7 +69,7 @@ def predecessor(entries: Sequence[dict[str, Any]], live_number: int, good: Seque
 def way_back(layout: Layout, live_number: int | None) -> int | None:
     """The generation that a rollback without a number goes to: the good and intact one before the live; None without.
 
-    One that is not intact any more (a file was edited, or is torn) is passed over.
+    One that is not intact any more (a file was edited, or is torn) is passed over, unless none of them is intact.
     """
     if live_number is None:
         return None
@@ -79,12 +79,11 @@ def way_back(layout: Layout, live_number: int | None) -> int | None:
         for number in generations.numbers(layout)
         if number != live_number and generations.describe(layout, number).status == "good"
     ]
-    while good:
-        number = predecessor(entries, live_number, good)
-        if number is None or not generations.problems(layout, number):
-            return number
+    first = number = predecessor(entries, live_number, good)
+    while number is not None and generations.problems(layout, number):
         good.remove(number)
-    return None
+        number = predecessor(entries, live_number, good)
+    return first if number is None else number
 
 
 def hint(layout: Layout, live_number: int | None) -> str:
