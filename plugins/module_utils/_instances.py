@@ -19,7 +19,7 @@ from ._files import make_directory, read_json, remove_file, write_file, write_js
 from ._http import address_taken, get, local_address, request, unhealthy
 from ._memory import count_restarts
 from ._paths import TOOL, Layout
-from ._procfs import children
+from ._procfs import children, listens
 from ._systemd import Systemd, SystemdError, UnitState, first_cause
 from ._unitgroups import unit_memory, unit_pids
 
@@ -431,7 +431,7 @@ class Instances:
     def _switch_shared(
         self, old: int, new: int, app: dict[str, Any], verify_seconds: float, before: Mapping[str, Any], lenient: bool
     ) -> dict[str, Any]:
-        self._open_public(app)
+        self._open_public(app["listen"])
         looking = Looking(lambda: self.look(old, before))
         boot = self.join(new, app["health"])
         was = looking.result()
@@ -470,18 +470,32 @@ class Instances:
         generations.link_public(self.layout)
         self.systemd.reload()
 
-    def _open_public(self, app: dict[str, Any]) -> None:
-        """Open the public socket where it is not open: what joins a closed one would never be asked by users."""
-        public = self.layout.public_socket_unit
-        if self.systemd.state(public).running:
+    def public_open(self, listen: str) -> bool:
+        """Whether the public socket is open, and systemd has it to give: its unit may stay active without. (`listen`
+        may be empty, where no record tells it.)
+
+        So it is after a daemon-reload while its unit file is gone: who inherited the socket serves it to the end, and
+        who is started after that does not get it.
+        """
+        state = self.systemd.state(self.layout.public_socket_unit)
+        return state.running and (not listen or listens(1, listen, self.layout.root) is not False)
+
+    def _open_public(self, listen: str) -> None:
+        """Open the public socket where it is not open: what joins a closed one would never be asked by users.
+
+        It cannot be opened while an instance holds it: the one short gap that there is, because without the socket
+        neither a switch nor a boot would find the app.
+        """
+        if self.public_open(listen):
             return
-        # systemd opens no socket whose holders still run: the one short gap that there is.
-        self.systemd.stop(*self._holders(), timeout_seconds=3600.0)
+        public = self.layout.public_socket_unit
+        self.systemd.stop(*self.running().values(), timeout_seconds=3600.0)
+        self.systemd.stop(public)
         self.systemd.reset_failed(public)
         try:
             self.systemd.start(public)
         except SystemdError as error:
-            raise StepFailed("promote", self._why_not_listening(app, error)) from error
+            raise StepFailed("promote", self._why_not_listening(listen, error)) from error
 
     def _switch_address(self, old: int | None, new: int, app: dict[str, Any], verify_seconds: float) -> dict[str, Any]:
         """The first deployment, and the rare one whose `listen` changed: the public socket itself is new.
@@ -502,7 +516,7 @@ class Instances:
             self.systemd.start(public)
         except SystemdError as error:
             if old is None or not self._port_is_ours(old, new):
-                raise StepFailed("promote", self._why_not_listening(app, error)) from error
+                raise StepFailed("promote", self._why_not_listening(app["listen"], error)) from error
             self.leave(old)
             self.systemd.start(public)
         boot = self.join(new, app["health"])
@@ -518,12 +532,12 @@ class Instances:
         ports = [[line.rpartition(":")[2] for line in self._address(number)][:1] for number in (old, new)]
         return ports[0] == ports[1]
 
-    def _why_not_listening(self, app: dict[str, Any], error: Exception) -> str:
+    def _why_not_listening(self, listen: str, error: Exception) -> str:
         lines = self.systemd.journal(self.layout.public_socket_unit, self.clock() - 30)
         taken = any("Address already in use" in line for line in lines)
         if taken:
-            return f"listen address {app['listen']} is taken by another process; free it, or declare another `listen`"
-        return f"cannot listen on {app['listen']}: {first_cause(lines) or error}"
+            return f"listen address {listen} is taken by another process; free it, or declare another `listen`"
+        return f"cannot listen on {listen}: {first_cause(lines) or error}"
 
     def restore(self, old: int | None, new: int | None) -> None:
         """Make `old` live and serving again and take `new` down; with no `old`, leave nothing running."""
@@ -539,19 +553,14 @@ class Instances:
                 self.leave(new)
             self.systemd.stop(public, service)
         self.systemd.reset_failed(public, service)
-        if not readdressed and not self.systemd.state(public).running and self._holders():
-            # The socket is gone and its holders still serve it. It cannot be opened again while they do: the one short
-            # gap that there is, because without the socket neither a switch nor a boot would find the app.
-            self.systemd.stop(*self._holders(), timeout_seconds=3600.0)
+        if not readdressed:
+            self._open_public(str((generations.record(self.layout, old).get("app") or {}).get("listen") or ""))
         try:
             self.systemd.start(public, self.layout.socket_unit(old), service)
         finally:
             # Also when the old one does not come up, as it did not before: the new one was not good enough.
             if new is not None and not readdressed:
                 self.leave(new)
-
-    def _holders(self) -> list[str]:
-        return list(self.running().values())
 
     def take_down(self) -> None:
         """Stop everything of the app and unlink what would start it at boot. Files stay for diagnosis."""

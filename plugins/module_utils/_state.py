@@ -16,6 +16,7 @@ from ._files import read_json
 from ._http import address_taken, request
 from ._lock import AppLock, boot_id, stale_reason
 from ._paths import Layout
+from ._procfs import listens
 from ._releasefiles import verify
 from ._systemd import ABSENT, Systemd, UnitState
 
@@ -116,6 +117,8 @@ def _health(layout: Layout, units: dict[str, UnitState], number: int, record: di
     app = record.get("app")
     if not app:
         return False, f"generation {number} has no record that can be read (generation.json)"
+    if listens(1, app["listen"], layout.root) is False:
+        return False, f"{layout.public_socket_unit} is active, but systemd does not listen on {app['listen']} any more"
     seen = look(layout.private_socket(number), app, float(app["health"]["timeout_seconds"]), request)
     return seen.well, seen.detail
 

@@ -123,8 +123,8 @@ class AppOnHost:
         generations.link_units(self.layout, number)
         if did:
             self.systemd.reload()
-        states = self.systemd.states(public, service)
-        if start and not (states[public].running and states[service].running):
+        listen = str((generations.record(self.layout, number).get("app") or {}).get("listen") or "")
+        if start and not (self.instances.public_open(listen) and self.systemd.state(service).running):
             did.append(self._start_live(number))
         if self.systemd.state(service).running:
             # Where the live one does not come up, whatever else serves users goes on doing so.
@@ -525,7 +525,7 @@ class AppOnHost:
             wanted = truth.way_back(self.layout, live)
             if wanted is None:
                 raise StepFailed("rollback", f"{self.name} has no good generation before {live}; there are: {there}")
-        if wanted == live:
+        if wanted == live and not found.why:
             raise StepFailed("rollback", f"generation {wanted} of {self.name} is live already; there are: {there}")
         if generations.describe(self.layout, wanted).status != "good":
             raise StepFailed(
@@ -546,6 +546,9 @@ class AppOnHost:
             try:
                 healed = self.heal(start=False)
                 old = generations.live(self.layout)
+                if old == target:  # only the link to it was lost
+                    healed += self.heal()
+                    return {"from": old, "to": target, "verified": {}, "healed": healed, "told": healed}
                 wrong = generations.problems(self.layout, target)
                 if wrong:
                     raise StepFailed("rollback", f"generation {target} is not intact: {wrong[0]}")

@@ -205,8 +205,17 @@ class TestBroken:
     def test_holders_of_a_socket_that_was_stopped_make_way_for_it(self, host: Host) -> None:
         host.systemd.active.remove("shop.socket")
         host.instances.switch(1, 2, APP, 1.0, APP)
-        assert host.systemd.said[:2] == ["stop shop@1.service", "start shop.socket"]
+        assert host.systemd.said[:3] == ["stop shop@1.service", "stop shop.socket", "start shop.socket"]
         assert generations.live(host.layout) == 2
+
+    def test_a_socket_that_systemd_lost_is_opened_again(self, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Its unit file was gone during a daemon-reload: the unit is active still, and has nothing to give."""
+        opened = [False]
+        monkeypatch.setattr(_instances, "listens", lambda pid, listen, root: opened[0])
+        host.systemd.on_stop = lambda: opened.__setitem__(0, "stop shop.socket" in host.systemd.said)
+        host.instances.switch(1, 2, APP, 1.0, APP)
+        assert host.systemd.said[:3] == ["stop shop@1.service", "stop shop.socket", "start shop.socket"]
+        assert host.systemd.active == {"shop.socket", "shop@2.service", "shop@2.socket"}
 
     def test_a_successor_that_is_sick_itself_is_refused(self, host: Host) -> None:
         host.answer("1.sock", "/", 500)

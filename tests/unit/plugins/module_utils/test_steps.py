@@ -135,6 +135,17 @@ class TestBroken:
         assert generations.live(host.layout) == 1
         assert host.systemd.active == {"shop.socket", "shop@1.service", "shop@1.socket"}
 
+    def test_to_the_live_one_itself_without_the_link(self, host: Host) -> None:
+        os.unlink(host.layout.live)
+        host.systemd.active -= {"shop@2.service"}
+        done = host.app.rollback(2)
+        assert (done["from"], done["to"]) == (2, 2)
+        assert done["told"] == done["healed"]
+        assert done["healed"][0].startswith("made generation 2 live again")
+        assert done["healed"][1:] == ["started the live generation 2"]
+        with pytest.raises(StepFailed, match="generation 2 of shop is live already"):
+            host.app.rollback(2)
+
     def test_a_dead_live_one_is_not_started_before_a_rollback(self, host: Host) -> None:
         host.systemd.active -= {"shop@2.service"}
         host.app.rollback()
