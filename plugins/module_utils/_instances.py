@@ -274,12 +274,15 @@ class Instances:
             self.systemd.begin_stop(*units)
         self.systemd.reset_failed(*units)
 
-    def look(self, number: int, app: Mapping[str, Any] | None = None) -> Answers:
-        """What generation `number` answers on its private socket; `app` as its record has it (default: its record)."""
+    def look(self, number: int, app: Mapping[str, Any] | None = None, socket: str | None = None) -> Answers:
+        """What generation `number` answers on its private socket, or as the candidate whose `socket` is given.
+
+        `app`: as its record has it; the default is its record.
+        """
         declared = app or generations.record(self.layout, number).get("app")
         if not declared:
             return Answers(HEALTH, (), f"generation {number} has no record that can be read")
-        return look(self.layout.private_socket(number), declared, LOOK_SECONDS, request, self.monotonic)
+        return look(socket or self.layout.private_socket(number), declared, LOOK_SECONDS, request, self.monotonic)
 
     def verify(
         self,

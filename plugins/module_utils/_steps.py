@@ -553,6 +553,8 @@ class AppOnHost:
                 if wrong:
                     raise StepFailed("rollback", f"generation {target} is not intact: {wrong[0]}")
                 record = self.record(target)
+                if old is not None and self.instances.look(old).well:
+                    self._prove(target, record["app"])
                 seen = self._switch(old, target, record["app"], lenient=True)
             except (StepFailed, SystemdError, OSError) as error:
                 cause = error.cause if isinstance(error, StepFailed) else sentence(error)
@@ -569,6 +571,19 @@ class AppOnHost:
                 )
                 self.write_local_fact()
         return {"from": old, "to": target, "verified": seen, "healed": healed, "told": told(old, seen)}
+
+    def _prove(self, number: int, app: dict[str, Any]) -> None:
+        """Start generation `number` beside a live one that is well, and look at it: users are not to meet a broken one.
+
+        Where the live one is broken there is nothing to spare them, and no time to lose.
+        """
+        try:
+            self.instances.start_candidate(number, app["health"])
+            seen = self.instances.look(number, app, self.layout.trial_socket(number))
+        finally:
+            self.instances.stop_candidate(number)
+        if not seen.well:
+            raise StepFailed("rollback", seen.detail)
 
     # -- remove -------------------------------------------------------------------------------------------------------
 

@@ -29,6 +29,7 @@ GROUPS = {
     "kill": "The module is killed",
     "power": "The host's power is cut",
     "controller": "The controller and the connection",
+    "broken": "The live release has turned broken",
 }
 STATE = f"/var/lib/headcount/{APP}"
 HOME = f"/opt/headcount/{APP}"

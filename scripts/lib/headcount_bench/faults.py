@@ -12,7 +12,7 @@ from typing import Any
 
 from headcount_scripts import labs
 
-from . import _engine, _fault_rows
+from . import _broken_rows, _engine, _fault_rows
 from ._common import Bench, Cell, Lab, Report, markdown_table
 from ._engine import notes_of
 from ._fault_rows import Row
@@ -23,6 +23,7 @@ MINUTES = 40.0
 QUICK_MINUTES = 15.0
 HOSTS = ["fa:1:1500m:bookworm", "fb:1:1500m:trixie"]
 VERSION = 1
+ROWS = [*_fault_rows.ROWS, *_broken_rows.ROWS]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,14 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def cells(quick: bool) -> list[Cell]:
     """A cell for each row."""
-    rows = [row for row in _fault_rows.ROWS if row.quick or not quick]
+    rows = [row for row in ROWS if row.quick or not quick]
     return [Cell(row.name, {"version": VERSION, "row": row.name, "fault": row.fault}) for row in rows]
 
 
 def measure(bench: Bench) -> None:
     """Two hosts of one core each; each takes the next row."""
     shutil.rmtree(variants_folder(), ignore_errors=True)
-    rows = {row.name: row for row in _fault_rows.ROWS}
+    rows = {row.name: row for row in ROWS}
     scenes: dict[str, Scene] = {}
 
     def work(lab: Lab, cell: Cell, host: str) -> dict[str, Any]:
