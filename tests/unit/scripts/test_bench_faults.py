@@ -52,10 +52,10 @@ def test_the_release_that_a_body_names() -> None:
 
 
 def test_rows_have_names_of_their_own_in_known_groups() -> None:
-    names = [row.name for row in _fault_rows.ROWS]
+    names = [row.name for row in faults.ROWS]
     assert len(names) == len(set(names)) > 80
     assert {name.partition("/")[0] for name in names} <= set(_fault_rows.GROUPS)
-    assert 10 < sum(row.quick for row in _fault_rows.ROWS) < 30
+    assert 10 < sum(row.quick for row in faults.ROWS) < 30
 
 
 def test_a_broken_promise_is_missed_in_the_report(tmp_path: Path) -> None:
