@@ -521,6 +521,8 @@ class AppOnHost:
         if found is None:
             raise StepFailed("rollback", f"{self.name} has no live generation on this host; there are: {there}")
         live = found.number
+        if wanted is None and found.why == truth.NEWEST:
+            return live  # what was live is gone from the disk: this is the good one before it
         if wanted is None:
             wanted = truth.way_back(self.layout, live)
             if wanted is None:

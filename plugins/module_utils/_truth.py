@@ -15,6 +15,8 @@ from . import _generations as generations
 from . import _ledger as ledger
 from ._paths import Layout
 
+NEWEST = "the newest good one on disk"
+
 
 @dataclass(frozen=True)
 class Live:
@@ -42,7 +44,7 @@ def live(layout: Layout, running: Iterable[int]) -> Live | None:
         return Live(last, "by the ledger" + (" and what runs" if last in up else ""))
     for number in sorted(up & set(good), reverse=True):
         return Live(number, "by what runs")
-    return Live(good[-1], "the newest good one on disk") if good else None
+    return Live(good[-1], NEWEST) if good else None
 
 
 def listed(layout: Layout, live_number: int | None) -> str:

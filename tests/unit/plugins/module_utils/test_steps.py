@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -83,20 +84,25 @@ class Host:
         for folder in (self.layout.state, self.layout.units, self.layout.runtime):
             os.makedirs(folder)
         for number in (1, 2):
-            generations.begin(self.layout, number, "0" * 16)
-            files = {"shop.socket": "[Socket]\nListenStream=127.0.0.1:8000\n"}
-            generations.write(self.layout, number, files, {"release": "0" * 16, "app": APP, "plan": {"settings": {}}})
-            Path(self.layout.environment(number)).touch()
-            generations.link_units(self.layout, number)
-            generations.finish(self.layout, number)
-            generations.set_outcome(self.layout, number, "good")
-            ledger.append(self.layout.ledger, "promoted", **{"from": number - 1 or None, "to": number})
-        generations.activate(self.layout, 2)
+            self.add(number)
         generations.link_public(self.layout)
         monkeypatch.setattr(_instances, "get", lambda address, path, seconds: self.answer(address, Ask(path), None))
         monkeypatch.setattr(_instances, "request", self.answer)
         monkeypatch.setattr(steps, "Meanwhile", lambda listen, app: Meanwhile(listen, app, self.answer))
         self.app.instances.sleep = lambda seconds: None
+
+    def add(self, number: int) -> None:
+        """Generation `number` is live and runs."""
+        generations.begin(self.layout, number, "0" * 16)
+        files = {"shop.socket": "[Socket]\nListenStream=127.0.0.1:8000\n"}
+        generations.write(self.layout, number, files, {"release": "0" * 16, "app": APP, "plan": {"settings": {}}})
+        Path(self.layout.environment(number)).touch()
+        generations.link_units(self.layout, number)
+        generations.finish(self.layout, number)
+        generations.set_outcome(self.layout, number, "good")
+        ledger.append(self.layout.ledger, "promoted", **{"from": number - 1 or None, "to": number})
+        generations.activate(self.layout, number)
+        self.systemd.active = {"shop.socket", f"shop@{number}.service", f"shop@{number}.socket"}
 
     def answer(self, address: Any, ask: Ask, bounds: Any) -> Answer:
         """200, or what `status` says for (the socket's name, the path)."""
@@ -145,6 +151,14 @@ class TestBroken:
         assert done["healed"][1:] == ["started the live generation 2"]
         with pytest.raises(StepFailed, match="generation 2 of shop is live already"):
             host.app.rollback(2)
+
+    def test_what_is_gone_from_the_disk_is_gone_back_from(self, host: Host) -> None:
+        """It runs still, out of files that were deleted: the way back leads to the good one before it, no further."""
+        host.add(3)
+        shutil.rmtree(host.layout.generation(3))
+        done = host.app.rollback()
+        assert (done["to"], generations.live(host.layout)) == (2, 2)
+        assert host.systemd.active == {"shop.socket", "shop@2.service", "shop@2.socket"}
 
     def test_a_dead_live_one_is_not_started_before_a_rollback(self, host: Host) -> None:
         host.systemd.active -= {"shop@2.service"}
