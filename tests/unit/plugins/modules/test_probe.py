@@ -10,6 +10,7 @@ from pathlib import Path
 PLUGINS = Path(__file__).resolve().parents[4] / "plugins"
 
 SENT = {
+    "_answers",
     "_cgroups",
     "_files",
     "_generations",
@@ -23,6 +24,7 @@ SENT = {
     "_settings",
     "_state",
     "_systemd",
+    "_truth",
 }
 
 
