@@ -42,6 +42,8 @@ class ActionModule(ControllerAction):
         except (_runs.RunError, WheelhouseError) as error:
             raise AnsibleActionFail(f"plan: {error}") from error
         result["changed"] = False
+        if fleet.warnings and not boolean(self._task.args.get("again", False)):
+            result["warnings"] = [*result.get("warnings", []), *fleet.warnings]
         if mode == "drift":
             result.update(self._tell_drift(fleet))
         else:

@@ -350,6 +350,7 @@ def _source(source: Mapping[str, Any] | None) -> dict[str, Any]:
         "version": source.get("version"),
         "lock": source.get("lock"),
         "subdirectory": source.get("subdirectory"),
+        "include": source.get("include") or [],
     }
 
 
@@ -380,6 +381,10 @@ def _check_source(app: dict[str, Any], parts: tuple[Part, ...], context: Context
     if kind not in ("git", "path") and source["subdirectory"] is not None:
         what = f"is {source['subdirectory']!r} beside {kind}"
         context.add((*here, "subdirectory"), what, "a folder inside a source of git or path", "remove it")
+    if kind != "path" and source["include"]:
+        fix = "remove it: a clone has what the repository tracks" if kind == "git" else "remove it"
+        what = f"is {', '.join(source['include'])!r} beside {kind}"
+        context.add((*here, "include"), what, "files inside a source of path", fix)
 
 
 def _check_profile(app: dict[str, Any], parts: tuple[Part, ...], context: Context) -> None:

@@ -99,6 +99,12 @@ def _relative(text: str) -> str:
     return text.rstrip("/")
 
 
+def _include(text: str) -> str:
+    if not _relative(text).strip("/") or "" in text.rstrip("/").split("/"):
+        raise Invalid("it names nothing inside the project")
+    return text.rstrip("/")
+
+
 def _wheel(text: str) -> str:
     if not _WHEEL.fullmatch(_plain(text).rsplit("/", 1)[-1]):
         raise Invalid("not the name of a wheel")
@@ -373,6 +379,23 @@ APP_FIELDS: Final[tuple[Field, ...]] = (
                 example="services/shop",
                 allowed="a relative path inside the source",
                 check=_relative,
+            ),
+            Field(
+                "include",
+                "list",
+                "With path: what is shipped although git ignores it (built assets, compiled translations), or although"
+                " it looks like a secret, data or an environment.",
+                [],
+                ["shop/static/dist/**", "shop/translations/**/*.mo"],
+                items=Field(
+                    "",
+                    "str",
+                    "A file, a folder or a pattern inside the project.",
+                    REQUIRED,
+                    "shop/static/dist/**",
+                    allowed="a relative path inside the project, with *, ** and ? for what may differ",
+                    check=_include,
+                ),
             ),
         ),
     ),

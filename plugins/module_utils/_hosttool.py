@@ -187,7 +187,7 @@ def _status(options: argparse.Namespace, apps: list[str], root: str) -> int:
             print(f"  {'healthy' if state['healthy'] else 'NOT HEALTHY'}: {state['health_detail']}")
             if state["way_back"]:
                 print(f"  {state['way_back']}")
-            for problem in state["problems"] + state["leftovers"]:
+            for problem in state["problems"] + state["leftovers"] + state["open"]:
                 print(f"  ! {problem}")
     sound = all(state["healthy"] and state["intact"] and not state["leftovers"] for state in states.values())
     return OK if sound else FAILED

@@ -177,6 +177,11 @@ class Layout:
         """The system user that the app runs as unless the inventory names another."""
         return f"hc-{self.app}"
 
+    @property
+    def group(self) -> str:
+        """The system group of whoever may read the app's releases: its user, whichever that is."""
+        return f"hc-{self.app}"
+
 
 def installed_apps(root: str = "/") -> list[str]:
     """Names of the apps that have anything of Headcount's on this host, sorted."""

@@ -152,7 +152,9 @@ def unpack(archive: str, wheels_dir: str = WHEELS) -> List[str]:
     Each is checked against the digest that it is named by and then renamed into place.
     """
     store = Path(wheels_dir)
-    store.mkdir(parents=True, exist_ok=True, mode=0o755)
+    store.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+    store.mkdir(exist_ok=True, mode=0o700)
+    os.chmod(store, 0o700)  # wheels are the app's code: root's alone
     taken: List[str] = []
     try:
         with tarfile.open(archive, "r:*") as tar:
@@ -179,14 +181,14 @@ def _take(data: bytes, digest: str, name: str, store: Path) -> None:
     if hashlib.sha256(data).hexdigest() != digest:
         raise ReleaseError(f"wheel {name} came damaged (its sha256 is not {digest}): ship it again")
     folder = store / digest
-    folder.mkdir(exist_ok=True, mode=0o755)
+    folder.mkdir(exist_ok=True, mode=0o700)
     temporary = store / f".{os.getpid()}.{digest[:16]}"
     try:
         with temporary.open("wb") as out:
             out.write(data)
             out.flush()
             os.fsync(out.fileno())
-        os.chmod(temporary, 0o644)
+        os.chmod(temporary, 0o600)
         os.replace(temporary, folder / name)
     finally:
         if temporary.exists():
@@ -471,9 +473,10 @@ def _tail(text: str) -> str:
 
 
 def _make_folders(path: Path, root: Path) -> None:
-    top = root / "opt/headcount"
-    for folder in (top, path.parent.parent, path.parent, path):
-        folder.mkdir(parents=True, exist_ok=True)
+    top, home = root / "opt/headcount", path.parent.parent
+    home.mkdir(parents=True, exist_ok=True, mode=0o750)  # who may go through it is decided in _access
+    for folder in (top, path.parent, path):
+        folder.mkdir(exist_ok=True)
         os.chmod(folder, 0o755)
 
 

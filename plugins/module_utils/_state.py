@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from . import _access as access
 from . import _generations as generations
 from . import _ledger as ledger
 from . import _truth as truth
@@ -26,7 +27,8 @@ def app_state(app: dict[str, Any], root: str = "/", systemd: Systemd | None = No
     (where its candidate will listen beside its private socket) unless a candidate runs.
 
     Returns {live: {generation, release, digest, source_id, settings, ...} or None, intact, problems, healthy,
-    health_detail, leftovers, lease, generations, measured, port_taken, trial_port_taken, way_back (in words)}.
+    health_detail, leftovers, open (what other users of the host can read), lease, generations, measured,
+    port_taken, trial_port_taken, way_back (in words)}.
     """
     layout = Layout(app["name"], root)
     systemd = systemd or Systemd()
@@ -42,6 +44,7 @@ def app_state(app: dict[str, Any], root: str = "/", systemd: Systemd | None = No
         "healthy": False,
         "health_detail": "nothing is deployed",
         "leftovers": [],
+        "open": [],
         "lease": _lease(layout),
         "generations": [one.to_dict() for one in known],
         "measured": None,
@@ -81,6 +84,7 @@ def app_state(app: dict[str, Any], root: str = "/", systemd: Systemd | None = No
         healthy=healthy,
         health_detail=detail,
         way_back="" if healthy else truth.hint(layout, number),
+        open=access.problems(layout),
         measured=record.get("measured"),
     )
     return state

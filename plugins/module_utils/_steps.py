@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
+from . import _access as access
 from . import _generations as generations
 from . import _ledger as ledger
 from . import _truth as truth
@@ -36,7 +37,7 @@ from ._releases import distributions, install, remove
 from ._systemd import Systemd, SystemdError
 from ._trial import Arm, arm, missing_tool, try_candidate
 from ._units import environment_file, render
-from ._users import UserError, ensure_user
+from ._users import UserError, ensure_group, ensure_user
 from ._weigh import NotMeasured, Unit, weigh
 
 PROMOTE_MIB = 4
@@ -95,6 +96,8 @@ class AppOnHost:
         did += [f"stopped the candidate {unit} that a broken run left" for unit in candidates]
         self.instances.forget_candidates()
         did += self._heal_live(start)
+        if generations.live(self.layout) is not None:
+            did += self._close()
         for number in generations.numbers(self.layout):
             if not generations.finished(self.layout, number) and number != generations.live(self.layout):
                 generations.remove(self.layout, number)
@@ -180,6 +183,7 @@ class AppOnHost:
             healed = self.heal()
             built = not os.path.isdir(self.layout.release(release["id"]))
             ensure_user(app["user"] or self.layout.user)
+            self._close()
             install(
                 self.name,
                 release["id"],
@@ -217,13 +221,20 @@ class AppOnHost:
             write_file(self.layout.environment(number), environment, mode=0o600)
             made = {"number": number, "created": ledger.now_text(self.clock), "run": self.run.to_dict()}
             self._lay_down(number, {**record, **made})
+            self._close()
             generations.link_units(self.layout, number)
             self.systemd.reload()
             self.log("staged", generation=number, release=record["release"])
 
+    def _close(self) -> list[str]:
+        """Keep other users of the host away from releases, generations and wheels. Returns what was done."""
+        ensure_group(self.layout.group, self.systemd.runner)
+        return access.close(self.layout)
+
     def _check_home(self) -> None:
         """systemd reads the units of the live generation at boot, before other file systems are mounted."""
-        make_directory(self.layout.home)
+        make_directory(os.path.dirname(self.layout.home))
+        make_directory(self.layout.home, access.CLOSED)
         home, units = os.stat(self.layout.home).st_dev, os.stat(os.path.dirname(self.layout.units)).st_dev
         if home != units:
             raise StepFailed(

@@ -217,6 +217,8 @@ def service(app: dict[str, Any], plan: dict[str, Any], number: int, layout: Layo
         "NonBlocking=yes",
         f"User={user}",
         f"Group={user}",
+        # The app's releases are readable by this group alone.
+        *([] if user == layout.group else [f"SupplementaryGroups={layout.group}"]),
         f"Slice={app['slice']}",
         f"WorkingDirectory={generation}/release",
         f"RuntimeDirectory=headcount-instances/{instance}",

@@ -39,3 +39,17 @@ def ensure_user(name: str, runner: Runner = run) -> bool:
     if done.status:
         raise UserError(f"cannot make the system user {name}: {done.err.strip() or done.out.strip()}")
     return True
+
+
+def ensure_group(name: str, runner: Runner = run) -> bool:
+    """Make the system group `name`. True when it was missing. Raises UserError."""
+    try:
+        grp.getgrnam(name)
+    except KeyError:
+        pass
+    else:
+        return False
+    done = runner(["groupadd", "--system", name], 30.0)
+    if done.status:
+        raise UserError(f"cannot make the system group {name}: {done.err.strip() or done.out.strip()}")
+    return True

@@ -38,6 +38,7 @@ class FleetPlan:
     """The plan of a run. `stopped` says why no host is touched, although some should be.
 
     `builds`: what which host has to build from source, before the plan can be made again and be whole.
+    `warnings`: what a person should know of the sources.
     """
 
     notes: Notes
@@ -51,6 +52,7 @@ class FleetPlan:
     hooks: dict[str, dict[str, str | None]] = field(default_factory=dict)
     builds: dict[str, list[builds.Request]] = field(default_factory=dict)
     load_hosts: list[dict[str, Any]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def to_result(self) -> dict[str, Any]:
         """What later plays need to know, and no more: it becomes a variable of every host."""
@@ -144,6 +146,7 @@ class FleetPlanner:
         fleet = FleetPlan(self.notes, self.gone, hosts, mode=self.mode, builds=found)
         if not found:
             fleet = self._schedule(hosts, declared)
+        fleet.warnings = list(self.gathering.notes)
         for host in hosts:
             self.notes.write_plan(host.host, host.to_dict())
         return fleet

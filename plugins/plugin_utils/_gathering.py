@@ -50,12 +50,16 @@ def source_key(source: Mapping[str, Any]) -> str:
 
 @dataclass
 class Gathering:
-    """Everything that a run has gathered. `say` is told what is being done when it takes a while."""
+    """Everything that a run has gathered. `say` is told what is being done when it takes a while.
+
+    `notes`: what a person should know of the sources, each sentence once, in order.
+    """
 
     cache: Path
     say: Callable[[str], None] = print
     _ids: dict[str, str | WheelhouseError] = field(default_factory=dict)
     _sets: dict[Wanted, WheelSet | WheelhouseError] = field(default_factory=dict)
+    notes: dict[str, None] = field(default_factory=dict)
     _locked: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
 
     def locate(self, app: Mapping[str, Any], folders: list[str]) -> dict[str, Any]:
@@ -68,6 +72,7 @@ class Gathering:
         if key not in self._ids:
             try:
                 self._ids[key] = source_identity(source, "/")
+                self.notes.update(dict.fromkeys(sources.notes_of(source, "/")))
             except WheelhouseError as error:
                 self._ids[key] = error
         found = self._ids[key]

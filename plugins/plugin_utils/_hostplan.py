@@ -279,6 +279,7 @@ def drift_of(state: Mapping[str, Any], changed: Sequence[str], hardware: Sequenc
         f"plan: {name} {_value(before)} -> {_value(after)}" for name, (before, after) in sorted(planned.changes.items())
     ]
     found += [f"files: {problem}" for problem in state.get("problems") or []]
+    found += [f"files: {item}" for item in state.get("open") or []]
     if not state.get("healthy"):
         found.append(f"health: {state.get('health_detail')}")
     found += [f"left over: {item}" for item in state.get("leftovers") or []]

@@ -98,6 +98,9 @@ def busy_with(state: Mapping[str, Any], gone: Iterable[str]) -> str | None:
     )
 
 
+_HEALED: Final = {"leftovers": "left by a run that was cut short", "open": "readable by other users of the host"}
+
+
 def decide(
     state: Mapping[str, Any],
     changed: Sequence[str],
@@ -143,8 +146,9 @@ def decide(
         return Decision(DEPLOY, [f"not intact: {_first(state['problems'])}"], notes)
     if not state.get("healthy"):
         return Decision(HEAL, [f"not healthy: {state.get('health_detail')}"], notes)
-    if state.get("leftovers"):
-        return Decision(HEAL, [f"left by a run that was cut short: {_first(state['leftovers'])}"], notes)
+    wrong = [f"{words}: {_first(state[key])}" for key, words in _HEALED.items() if state.get(key)]
+    if wrong:
+        return Decision(HEAL, wrong[:1], notes)
     if settings and not retune:
         return Decision(HEAL, [settings], notes)
     return Decision(NOTHING, notes=notes)

@@ -18,11 +18,12 @@ import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Iterator, Mapping
+from typing import Any, Mapping, Sequence
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
+from ._wheel_files import shipped
 from ._wheel_locks import automatic
 from ._wheel_tools import (
     BadLock,
@@ -37,11 +38,6 @@ from ._wheel_tools import (
     uv,
 )
 
-IGNORED_ANYWHERE = frozenset(
-    {"__pycache__", ".git", ".hg", ".svn", ".venv", ".tox", ".nox", ".mypy_cache", ".pytest_cache", ".ruff_cache"}
-    | {".hypothesis", ".eggs", ".idea", ".vscode"}
-)
-IGNORED_AT_TOP = frozenset({"build", "dist", "venv", "node_modules"})
 _VCS_VERSION = re.compile(r"setuptools[_-]scm|hatch-vcs|versioningit|dunamai|vcs-versioning|dynamic-versioning|pbr\b")
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _GIT_ENV = {
@@ -57,13 +53,17 @@ _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 
 @dataclass(frozen=True)
 class Source:
-    """A normalised `source` of an app. `value` is a folder, a wheel, a requirement or a repository's URL."""
+    """A normalised `source` of an app. `value` is a folder, a wheel, a requirement or a repository's URL.
+
+    `include`: patterns of what is shipped of a folder although git ignores it.
+    """
 
     kind: str
     value: str
     version: str | None = None
     lock: str | None = None
     subdirectory: str | None = None
+    include: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, data: Mapping[str, Any] | Source) -> Source:
@@ -76,6 +76,7 @@ class Source:
             version=data.get("version"),
             lock=data.get("lock"),
             subdirectory=data.get("subdirectory"),
+            include=tuple(data.get("include") or ()),
         )
         if source.kind not in ("path", "wheel", "pip", "git"):
             raise BadSource(f"source kind {source.kind!r} is not allowed: path, wheel, pip or git")
@@ -115,28 +116,11 @@ def project_folder(source: Source, root: Path) -> Path:
     return folder
 
 
-def walk(folder: Path) -> Iterator[tuple[str, Path]]:
-    """The files of a project that count for what it is, sorted: (path within the folder, path to read)."""
-    return _walk(folder, IGNORED_ANYWHERE | IGNORED_AT_TOP)
-
-
-def _walk(folder: Path, ignored: frozenset[str]) -> Iterator[tuple[str, Path]]:
-    for entry in sorted(os.scandir(folder), key=lambda item: item.name):
-        path = Path(entry.path)
-        if entry.is_dir(follow_symlinks=False):
-            if entry.name not in ignored and not entry.name.endswith((".egg-info", ".dist-info")):
-                yield from ((f"{entry.name}/{name}", inner) for name, inner in _walk(path, IGNORED_ANYWHERE))
-        elif entry.is_symlink() and path.is_dir():
-            if entry.name not in ignored:
-                raise BadSource(f"{path} is a link to a folder: copy the folder, or leave the link out of the project")
-        elif path.is_file() and not entry.name.endswith((".pyc", ".pyo")):
-            yield entry.name, path
-
-
-def folder_digest(folder: Path) -> str:
-    """sha256 over names, executable bits and contents of a project's files."""
+def folder_digest(folder: Path, names: Sequence[str]) -> str:
+    """sha256 over names, executable bits and contents of the files of a project that are shipped."""
     digest = hashlib.sha256()
-    for name, path in walk(folder):
+    for name in names:
+        path = folder / name
         executable = b"x" if path.stat().st_mode & stat.S_IXUSR else b"-"
         content = hashlib.sha256(path.read_bytes()).digest()
         digest.update(os.fsencode(name) + b"\0" + executable + content)
@@ -167,7 +151,7 @@ def identity(source: Source, base_dir: Path) -> tuple[str, str | None]:
     folder: Path | None = None
     if source.kind == "path":
         folder = project_folder(source, resolve(source.value, base_dir))
-        core = folder_digest(folder)
+        core = folder_digest(folder, shipped(folder, source.include, source.describe()).names)
     elif source.kind == "wheel":
         core = file_digest(wheel_file(source, base_dir))
     elif source.kind == "pip":
@@ -289,10 +273,19 @@ def _git(words: list[str | Path], source: Source) -> None:
         raise BadSource(f"{source.describe()}: git {words[0]} failed: {essence(done.text, 1)}")
 
 
-def copy_project(folder: Path, target: Path) -> None:
-    """The files that count of a project, and its history where its version is read from there."""
-    for name, path in walk(folder):
-        copy = target / name
+def notes_of(source: Mapping[str, Any] | Source, base_dir: str | Path) -> tuple[str, ...]:
+    """What a person should know of the files of a source: what is left out, and what is shipped that looks wrong."""
+    parsed = Source.of(source)
+    if parsed.kind != "path":
+        return ()
+    folder = project_folder(parsed, resolve(parsed.value, Path(base_dir)))
+    return shipped(folder, parsed.include, parsed.describe()).notes
+
+
+def copy_project(folder: Path, target: Path, include: Sequence[str] = ()) -> None:
+    """The files of a project that are shipped, and its history where its version is read from there."""
+    for name in shipped(folder, include).names:
+        path, copy = folder / name, target / name
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, copy)
         copy.chmod(0o755 if path.stat().st_mode & stat.S_IXUSR else 0o644)
@@ -330,7 +323,8 @@ def build_sdist(project: Path, out_dir: Path, what: str) -> Path:
 def _build(options: list[str], project: Path, out_dir: Path, what: str) -> None:
     words: list[str | Path] = [*uv(), "build", *options, "--no-python-downloads", "--python", sys.executable]
     words += ["--out-dir", out_dir, project]
-    done = run(words, _BUILD_SECONDS, cwd=out_dir)
+    # A copy without .git must not be taken for a part of the checkout that the cache may lie in.
+    done = run(words, _BUILD_SECONDS, cwd=out_dir, extra_env={"GIT_CEILING_DIRECTORIES": str(project.parent)})
     if done.status:
         raise_for_network(what, done.text)
         raise BuildFailed(f"{what}: it could not be built: {essence(done.text)}")
@@ -410,6 +404,7 @@ __all__ = [
     "identity",
     "lock_path",
     "normalise_wheel",
+    "notes_of",
     "project_folder",
     "requirement",
     "resolve",

@@ -21,6 +21,17 @@ from packaging.version import Version
 
 EPOCH = 315532800  # 1980-01-01, the earliest time that a zip file can hold
 _LOCK_SECONDS = 1800.0
+# What git sets for its hooks: it would lead git in any other folder to the repository of the hook.
+_GIT_PLACES = [
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_PREFIX",
+    "GIT_COMMON_DIR",
+    "GIT_NAMESPACE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+]
 _NETWORK = re.compile(
     r"dns error|client error \(Connect\)|error sending request|Failed to fetch|Temporary failure in name resolution|"
     r"Name or service not known|Failed to establish a new connection|Max retries exceeded|Connection refused|"
@@ -88,7 +99,7 @@ def run(
     """Run a program for at most `seconds`. Raises WheelhouseError when that is too short, ToolMissing without it."""
     words = [str(word) for word in argv]
     environ = {**os.environ, "SOURCE_DATE_EPOCH": str(EPOCH), "PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8"}
-    for name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "UV_PYTHON"):
+    for name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "UV_PYTHON", *_GIT_PLACES):
         environ.pop(name, None)
     # uv brings certificates of its own: let it trust those that this machine trusts.
     trust = {name: environ.get(name, "1") for name in ("UV_NATIVE_TLS", "UV_SYSTEM_CERTS")}

@@ -252,10 +252,19 @@ def gather(
     """
     parsed, cache = Source.of(source), Path(cache_dir)
     try:
+        _own(cache)
         return _Gathering(parsed, platform, tuple(extra_requirements), cache, Path(base_dir)).run(refresh)
     except OSError as error:
         where = error.filename or cache
         raise WheelhouseError(f"{parsed.describe()}: {where} on the controller: {error.strerror or error}") from None
+
+
+def _own(cache: Path) -> None:
+    """The cache is the user's alone: it holds the code of the apps."""
+    if not os.path.lexists(cache):
+        cache.mkdir(parents=True, mode=0o700)
+    if cache.is_dir() and cache.stat().st_mode & 0o077:
+        cache.chmod(0o700)
 
 
 def keep_built(
@@ -396,7 +405,7 @@ class _Gathering:
                 project = folder
                 if source.kind == "path":
                     project = self._work / "project"
-                    sources.copy_project(folder, project)
+                    sources.copy_project(folder, project, source.include)
                 out = self._work / "app"
                 out.mkdir()
                 built = sources.build_wheel(project, out, what)

@@ -70,6 +70,24 @@ def test_the_app_cannot_write_its_own_code(machine: Machine) -> None:
     assert machine.out("find /opt/headcount -not -user root") == ""
 
 
+def test_no_other_user_reads_the_release_or_the_wheels(machine: Machine) -> None:
+    """The app's code may be anything but public: what Python reads, what Gunicorn reads, and the wheels themselves."""
+    release = "/opt/headcount/shop/live/release"
+    files = (
+        f"{release}/requirements.lock /opt/headcount/shop/live/gunicorn.conf.py /var/lib/headcount/shop/ledger.jsonl"
+    )
+    wheel = machine.out("find /var/lib/headcount/wheels -name 'shop-*.whl' | head -1").strip()
+    assert wheel
+    for file in [*files.split(), wheel]:
+        assert machine.infra.run(f"test -f {file}").rc == 0, file
+        assert machine.infra.run(f"runuser -u nobody -- cat {file}").rc != 0, file
+    assert machine.infra.run(f"runuser -u hc-shop -- cat {release}/requirements.lock").rc == 0
+    assert machine.infra.run(f"runuser -u hc-shop -- cat {wheel}").rc != 0
+    folders = "/opt/headcount/shop /var/lib/headcount/shop /var/lib/headcount/wheels"
+    assert machine.out(f"find {folders} -maxdepth 0 -perm /o=rwx") == ""
+    assert machine.out(f"stat -c '%a %U %G' {folders.split(maxsplit=1)[0]}").strip() == "750 root hc-shop"
+
+
 def test_every_number_has_its_reason_on_the_host(machine: Machine) -> None:
     plan = machine.out("headcount plan shop")
     for setting in ("worker_class", "workers", "worker_connections", "memory_max_mib", "timeout", "backlog"):

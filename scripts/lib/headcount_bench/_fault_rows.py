@@ -656,6 +656,27 @@ def edited(path: str, command: str = "echo '# edited' >> {path}") -> Callable[[S
     return work
 
 
+NOBODY_READS = (
+    f"runuser -u nobody -- sh -c 'for f in {HOME}/releases/*/requirements.lock {HOME}/live/gunicorn.conf.py; "
+    "do cat $f; done; find /var/lib/headcount/wheels -type f' 2>/dev/null | head -1"
+)
+
+
+def opened(scene: Scene) -> None:
+    """The folders that keep other users out are opened, as they were before they were closed: seen, and closed."""
+    scene.sh(f"chmod 0755 {HOME} /var/lib/headcount/wheels; chgrp root {HOME}")
+    state = scene.engine.status(APP)
+    scene.seen.told.append("; ".join(state.get("open", []))[:200])
+    scene.seen.must(len(state.get("open", [])) == 2, f"it was not seen: {state.get('open')}")
+    scene.seen.must(state.get("healthy"), "the app is not healthy any more")
+    next_run(scene)
+    scene.seen.must(scene.engine.status(APP).get("open") == [], "it is open still")
+    read = scene.sh(NOBODY_READS)
+    scene.seen.must(not read.strip(), f"another user reads {read[:80]!r}")
+    group = scene.sh(f"stat -c %G {HOME}").strip()
+    scene.seen.must(group == f"hc-{APP}", f"the folder belongs to the group {group}")
+
+
 def socket_stopped(scene: Scene) -> None:
     """The public socket's unit is stopped; its instance goes on serving what it inherited."""
     scene.sh(f"systemctl stop {APP}.socket")
@@ -820,6 +841,13 @@ HAND = [
         "a file of the live release is removed",
         "seen as drift; the next run restores it",
         edited(f"{HOME}/generations/{{live}}/release/venv/lib/python3*/site-packages/flask/views.py", "rm {path}"),
+    ),
+    Row(
+        "hand/opened",
+        "the app's folder and the wheel store are made readable by everyone",
+        "seen as drift; the next run closes them, and the app serves on",
+        opened,
+        quick=True,
     ),
     Row(
         "hand/rollback-to-edited",

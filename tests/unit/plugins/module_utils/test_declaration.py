@@ -57,7 +57,7 @@ def refusals(*apps: Any, **arguments: Any) -> list[str]:
 def test_a_minimal_app_is_completed_by_its_defaults() -> None:
     assert normalised() == {
         "name": "shop",
-        "source": {"kind": "path", "value": "app", "version": None, "lock": None, "subdirectory": None},
+        "source": {"kind": "path", "value": "app", "version": None, "lock": None, "subdirectory": None, "include": []},
         "entry_point": "shop.wsgi:create_app()",
         "listen": "0.0.0.0:8000",
         "profile": None,
@@ -135,6 +135,7 @@ def test_a_section_is_merged_over_its_defaults() -> None:
                     "version": "v1",
                     "lock": None,
                     "subdirectory": "api",
+                    "include": [],
                 }
             },
         ),

@@ -13,6 +13,7 @@ import json
 import os
 import platform
 import shutil
+import stat
 import sys
 import tarfile
 import zipfile
@@ -88,6 +89,10 @@ def test_the_store_takes_what_is_what_it_says(tmp_path: Path) -> None:
     assert releases.unpack(archive(tmp_path / "a.tar", {f"{digest}/x.whl": b"wheel"}), store) == [digest]
     assert releasefiles.present(store) == {digest}
     assert (tmp_path / "store" / digest / "x.whl").read_bytes() == b"wheel"
+    modes = [
+        stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "store", *sorted((tmp_path / "store").rglob("*")))
+    ]
+    assert modes == [0o700, 0o700, 0o600]
     assert releases.prune_wheels({digest}, store) == []
     assert releases.prune_wheels(set(), store) == [digest]
     assert releasefiles.present(store) == set()

@@ -169,3 +169,12 @@ def test_no_secret_is_in_a_rendered_file() -> None:
         "shop-trial@7.socket",
         "shop-trial@7.service",
     }
+
+
+def test_another_user_comes_to_the_release_by_the_apps_own_group() -> None:
+    own = units.service(app(), plan(), 7, LAYOUT, trial=False)
+    assert "User=hc-shop\nGroup=hc-shop\n" in own
+    assert "SupplementaryGroups" not in own
+    for trial in (True, False):
+        other = units.service(app(user="web"), plan(), 7, LAYOUT, trial=trial)
+        assert "User=web\nGroup=web\nSupplementaryGroups=hc-shop\n" in other

@@ -10,6 +10,7 @@ from pathlib import Path
 PLUGINS = Path(__file__).resolve().parents[4] / "plugins"
 
 SENT = {
+    "_access",
     "_answers",
     "_cgroups",
     "_files",

@@ -144,6 +144,14 @@ class TestDecide:
                 "heal",
                 ["left by a run that was cut short: generation 4 is unfinished"],
             ),
+            (
+                state(open=["/opt/headcount/shop has mode 0755 instead of 0750"]),
+                [],
+                [],
+                {},
+                "heal",
+                ["readable by other users of the host: /opt/headcount/shop has mode 0755 instead of 0750"],
+            ),
             (state(lease=LEASE, leftovers=["a candidate runs"]), ["source"], [], {}, "refuse", [HELD]),
             (state(lease={**LEASE, "stale": "it expired"}), [], [], {}, "none", []),
             (
