@@ -89,6 +89,7 @@ class Host:
         monkeypatch.setattr(_instances, "get", lambda address, path, seconds: self.answer(address, Ask(path), None))
         monkeypatch.setattr(_instances, "request", self.answer)
         monkeypatch.setattr(steps, "Meanwhile", lambda listen, app: Meanwhile(listen, app, self.answer))
+        monkeypatch.setattr(self.app, "_close", list)
         self.app.instances.sleep = lambda seconds: None
 
     def add(self, number: int) -> None:
