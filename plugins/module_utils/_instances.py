@@ -297,7 +297,7 @@ class Instances:
 
         Asks its health and the GET paths of its load several times a second, and watches that its master process stays
         the same, that none of its workers dies, and that the kernel kills nothing of it. Everything is asked through
-        its private socket, so that each answer is its own. `public`: the paths are asked on the public socket too;
+        its private socket, so that each answer is its own. `public`: the first path is asked on the public socket too;
         where another generation holds that as well, what fails there is this one's only when `beside()` tells that the
         other one answers everything. `lenient`: load paths that fail are returned (`wrong`) instead of refused.
         """
@@ -308,6 +308,8 @@ class Instances:
         deadline = started + seconds
         own = Asker(self.layout.private_socket(number), app, None, request, self.monotonic)
         users = Asker(local_address(app["listen"]), app, None, request, self.monotonic) if public else None
+        if users is not None:
+            users.paths = users.paths[:1]
         asked, workers, lost, suspicious = 0, self._workers(first), 0, False
         while True:
             state = self.systemd.state(service)
