@@ -9,7 +9,7 @@ from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure
 
-from ..plugin_utils._runs import Progress
+from ..plugin_utils._fleet.runs import Progress
 from ..plugin_utils._stepaction import StepAction, in_words, this_run
 
 

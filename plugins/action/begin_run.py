@@ -8,7 +8,7 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 
-from ..plugin_utils import _runs
+from ..plugin_utils._fleet import runs
 from ..plugin_utils._stepaction import ControllerAction, templated
 
 
@@ -19,11 +19,11 @@ class ActionModule(ControllerAction):
         """The run, where its notes are, and which runs are gone."""
         variables = task_vars or {}
         result: dict[str, Any] = super().run(tmp, variables)
-        work = _runs.work_dir(templated(self._templar, variables, "headcount_work_dir"))
+        work = runs.work_dir(templated(self._templar, variables, "headcount_work_dir"))
         try:
-            notes = _runs.begin(work, user=_runs.platform_user(variables))
-        except _runs.RunError as error:
+            notes = runs.begin(work, user=runs.platform_user(variables))
+        except runs.RunError as error:
             raise AnsibleActionFail(f"begin_run: {error}") from error
-        gone = [run for run in _runs.gone(work) if run != notes.id]
+        gone = [run for run in runs.gone(work) if run != notes.id]
         result.update(changed=False, run=notes.run().to_dict(), notes=str(notes.path), gone=gone)
         return result

@@ -17,16 +17,16 @@ from typing import Any, Mapping
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
-from ..module_utils._declaration import digest
-from ..module_utils._hostbuild import BUILD_SECONDS
-from ..plugin_utils import _builds as builds
-from ..plugin_utils._declared import declaration, plain
-from ..plugin_utils._hostplan import connection_words
-from ..plugin_utils._runs import Notes, RunError
-from ..plugin_utils._say import say
+from ..module_utils._declaration.normalise import digest
+from ..module_utils._release.hostbuild import BUILD_SECONDS
+from ..plugin_utils._fleet import builds
+from ..plugin_utils._fleet.decision import connection_words
+from ..plugin_utils._fleet.declared import declaration, plain
+from ..plugin_utils._fleet.runs import Notes, RunError
 from ..plugin_utils._stepaction import in_words, send, this_run
-from ..plugin_utils._wheel_tools import WheelhouseError
-from ..plugin_utils._wheelhouse import keep_built, pack
+from ..plugin_utils._wheels.tools import WheelhouseError
+from ..plugin_utils._wheels.wheelhouse import keep_built, pack
+from ..plugin_utils._words.say import say
 
 
 class ActionModule(ActionBase):

@@ -9,10 +9,10 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 
-from ..plugin_utils._runs import RunError
-from ..plugin_utils._say import say
+from ..plugin_utils._fleet.runs import RunError
+from ..plugin_utils._fleet.verdicts import gate
 from ..plugin_utils._stepaction import FLEET, ControllerAction, this_run
-from ..plugin_utils._verdicts import gate
+from ..plugin_utils._words.say import say
 
 
 class ActionModule(ControllerAction):

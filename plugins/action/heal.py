@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..plugin_utils._declared import declaration
-from ..plugin_utils._runs import Notes
+from ..plugin_utils._fleet.declared import declaration
+from ..plugin_utils._fleet.runs import Notes
 from ..plugin_utils._stepaction import StepAction
 
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure
 
-from ..module_utils._origin import words
-from ..plugin_utils._hostplan import connection_words
-from ..plugin_utils._runs import Notes
+from ..module_utils._load.origin import words
+from ..plugin_utils._fleet.decision import connection_words
+from ..plugin_utils._fleet.runs import Notes
 from ..plugin_utils._stepaction import StepAction, in_words
 
 

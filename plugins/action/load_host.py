@@ -12,8 +12,8 @@ from typing import Any
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
-from ..module_utils._origin import words
-from ..plugin_utils._hostplan import connection_words
+from ..module_utils._load.origin import words
+from ..plugin_utils._fleet.decision import connection_words
 
 
 class ActionModule(ActionBase):

@@ -12,13 +12,13 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.parsing.convert_bool import boolean
 
-from ..plugin_utils import _runs
-from ..plugin_utils._builds import asked_text
-from ..plugin_utils._fleetplan import FleetPlan, FleetPlanner
-from ..plugin_utils._plantable import drift_items, drift_text, fleet_text
-from ..plugin_utils._say import say
+from ..plugin_utils._fleet import runs
+from ..plugin_utils._fleet.builds import asked_text
+from ..plugin_utils._fleet.schedule import FleetPlan, FleetPlanner
+from ..plugin_utils._output.plantable import drift_items, drift_text, fleet_text
 from ..plugin_utils._stepaction import ControllerAction, templated, this_run
-from ..plugin_utils._wheel_tools import WheelhouseError
+from ..plugin_utils._wheels.tools import WheelhouseError
+from ..plugin_utils._words.say import say
 
 
 class ActionModule(ControllerAction):
@@ -39,7 +39,7 @@ class ActionModule(ControllerAction):
             notes = self._notes(variables)
             planner = FleetPlanner(variables, self._templar, notes, mode=mode, check=check, say=say)
             fleet = planner.plan()
-        except (_runs.RunError, WheelhouseError) as error:
+        except (runs.RunError, WheelhouseError) as error:
             raise AnsibleActionFail(f"plan: {error}") from error
         result["changed"] = False
         if fleet.warnings and not boolean(self._task.args.get("again", False)):
@@ -55,12 +55,12 @@ class ActionModule(ControllerAction):
             notes.end()
         return result
 
-    def _notes(self, variables: dict[str, Any]) -> _runs.Notes:
+    def _notes(self, variables: dict[str, Any]) -> runs.Notes:
         """Those of a new run; of the same run when a plan is made again."""
         if boolean(self._task.args.get("again", False)):
             return this_run(variables, "plan")[2]
-        work = _runs.work_dir(templated(self._templar, variables, "headcount_work_dir"))
-        return _runs.begin(work, user=_runs.platform_user(variables))
+        work = runs.work_dir(templated(self._templar, variables, "headcount_work_dir"))
+        return runs.begin(work, user=runs.platform_user(variables))
 
     def _tell_drift(self, fleet: FleetPlan) -> dict[str, Any]:
         """Print the drift and keep it as JSON; any drift is a failure, for the exit code."""
@@ -72,7 +72,7 @@ class ActionModule(ControllerAction):
             for app, kind, difference in drift_items(host)
         ]
         run = fleet.notes.run().to_dict()
-        _runs.write_json(path, {"run": run, "hosts": [host.host for host in fleet.hosts], "drift": rows}, 0o644)
+        runs.write_json(path, {"run": run, "hosts": [host.host for host in fleet.hosts], "drift": rows}, 0o644)
         if not rows:
             return {"path": str(path)}
         first = rows[0]

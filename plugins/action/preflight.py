@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..module_utils._declaration import fleet_counts, fleet_problems, render_problems, warnings_for
-from ..plugin_utils._declared import declarations
+from ..module_utils._declaration.normalise import fleet_counts, fleet_problems, render_problems, warnings_for
+from ..plugin_utils._fleet.declared import declarations
 from ..plugin_utils._stepaction import ControllerAction
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 
-from ..module_utils._origin import trial_listen
-from ..plugin_utils._declared import declaration
+from ..module_utils._load.origin import trial_listen
+from ..plugin_utils._fleet.declared import declaration
 
 
 class ActionModule(ActionBase):

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..plugin_utils._runs import Notes
-from ..plugin_utils._say import say
+from ..plugin_utils._fleet.runs import Notes
 from ..plugin_utils._stepaction import StepAction
+from ..plugin_utils._words.say import say
 
 
 class ActionModule(StepAction):

@@ -10,11 +10,12 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 
-from ..plugin_utils import _report, _runs
-from ..plugin_utils._declared import plain
-from ..plugin_utils._hostplan import HostPlan
-from ..plugin_utils._say import say
+from ..plugin_utils._fleet import runs
+from ..plugin_utils._fleet.decision import HostPlan
+from ..plugin_utils._fleet.declared import plain
+from ..plugin_utils._output import report as _report
 from ..plugin_utils._stepaction import FLEET, ControllerAction, templated, this_run
+from ..plugin_utils._words.say import say
 
 
 class ActionModule(ControllerAction):
@@ -32,7 +33,7 @@ class ActionModule(ControllerAction):
         path = Path(
             str(
                 self._task.args.get("path")
-                or _runs.work_dir(templated(self._templar, variables, "headcount_work_dir")) / "report.json"
+                or runs.work_dir(templated(self._templar, variables, "headcount_work_dir")) / "report.json"
             )
         ).expanduser()
         try:
@@ -50,9 +51,9 @@ class ActionModule(ControllerAction):
                 "order": fleet["order"],
                 "rows": report.rows,
             }
-            _runs.write_json(path, data, 0o644)
+            runs.write_json(path, data, 0o644)
             notes.end()
-        except (_runs.RunError, OSError) as error:
+        except (runs.RunError, OSError) as error:
             raise AnsibleActionFail(f"report: {error}") from error
         say("\n" + _report.text(report.rows, report.summary) + "\n")
         result.update(

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..plugin_utils._runs import Notes, RunError
+from ..plugin_utils._fleet.runs import Notes, RunError
 from ..plugin_utils._stepaction import StepAction
 
 

@@ -8,12 +8,12 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 
-from ..module_utils._declaration import digest
-from ..plugin_utils._declared import declaration, plain
-from ..plugin_utils._hostplan import AppPlan, HostPlan
-from ..plugin_utils._runs import Notes
+from ..module_utils._declaration.normalise import digest
+from ..plugin_utils._fleet.decision import AppPlan, HostPlan
+from ..plugin_utils._fleet.declared import declaration, plain
+from ..plugin_utils._fleet.runs import Notes
 from ..plugin_utils._stepaction import StepAction, send
-from ..plugin_utils._wheelhouse import WheelSet, missing, pack
+from ..plugin_utils._wheels.wheelhouse import WheelSet, missing, pack
 
 
 class ActionModule(StepAction):

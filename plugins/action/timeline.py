@@ -6,11 +6,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..plugin_utils import _timeline
-from ..plugin_utils._declared import plain
-from ..plugin_utils._hostplan import last_line
-from ..plugin_utils._say import say
+from ..plugin_utils._fleet.decision import last_line
+from ..plugin_utils._fleet.declared import plain
+from ..plugin_utils._output import timeline
 from ..plugin_utils._stepaction import ControllerAction
+from ..plugin_utils._words.say import say
 
 HISTORY = "headcount__history"
 
@@ -31,7 +31,7 @@ class ActionModule(ControllerAction):
                 ledgers[str(host)] = read["entries"]
             else:
                 silent[str(host)] = f"its ledger could not be read: {last_line(read.get('msg')) or 'no answer'}"
-        entries = _timeline.merge(ledgers, int(self._task.args.get("last", 20)))
-        say(_timeline.text(entries, silent))
+        entries = timeline.merge(ledgers, int(self._task.args.get("last", 20)))
+        say(timeline.text(entries, silent))
         result.update(changed=False, entries=entries, silent=silent)
         return result

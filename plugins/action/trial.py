@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ..plugin_utils._runs import Notes
+from ..plugin_utils._fleet.runs import Notes
 from ..plugin_utils._stepaction import StepAction, templated
 
 

@@ -15,23 +15,22 @@ import socket
 import sys
 from typing import Any, Callable
 
-from . import (
-    _boot,
-    _sampler,  # noqa: F401 - a unit of the host runs it, so that it has to be among own_sources()
-)
-from . import _generations as generations
-from . import _ledger as ledger
-from ._files import make_directory, replace_link, write_file
-from ._instances import StepFailed
-from ._lock import Busy, Run
-from ._paths import TOOL, Layout, installed_apps
-from ._plantext import explain
-from ._plantypes import Plan
-from ._retune import retune
-from ._state import app_state
-from ._steps import AppOnHost
+from ._generation import generations, ledger
+from ._generation.instances import StepFailed
+from ._generation.lock import Busy, Run
+from ._generation.state import app_state
+from ._host import boot
+from ._host.retune import retune
+from ._os.files import make_directory, replace_link, write_file
+from ._os.paths import TOOL, Layout, installed_apps
+from ._plan.text import explain
+from ._plan.types import Plan
+from ._steps import sampler
+from ._steps.app import AppOnHost
 
 OK, FAILED, USAGE, BUSY = 0, 1, 2, 3
+RUN_BY_UNITS = (sampler,)
+"""Modules that only a unit of the host runs, so that they are among own_sources()."""
 
 _LAUNCHER = """\
 #!/bin/sh
@@ -48,7 +47,7 @@ def this_run() -> Run:
 
 
 def install(sources: dict[str, str], root: str = "/", python: str = sys.executable) -> bool:
-    """Put the host tool on this host: {module name: source} of this package. True when anything changed.
+    """Put the host tool on this host: {path below this package, without ".py": source}. True when anything changed.
 
     Each version has a folder of its own, named by its content, and one rename of `current` moves to it: killed at any
     instruction, the host has one whole tool. The version before stays, for a command that is running.
@@ -57,9 +56,9 @@ def install(sources: dict[str, str], root: str = "/", python: str = sys.executab
     files = {**sources, "__init__": ""}
     version = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()[:16]
     package = os.path.join(top, version, "headcount")
-    make_directory(package)
     for name, text in sorted(files.items()):
         path = os.path.join(package, f"{name}.py")
+        make_directory(os.path.dirname(path))
         if _read(path) != text:
             write_file(path, text)
     before = _target(os.path.join(top, "current"))
@@ -98,15 +97,16 @@ def _read(path: str) -> str | None:
 
 
 def own_sources() -> dict[str, str]:
-    """Sources of this package's loaded modules, wherever Python loaded them from (a zip archive, too)."""
+    """Sources of this package's loaded modules for install(), from wherever Python loaded them (a zip archive, too)."""
     package = __package__ or ""
     found = {}
     for name, module in sorted(sys.modules.items()):
-        if name.startswith(package + ".") and "." not in name[len(package) + 1 :]:
+        if name.startswith(package + "."):
             loader: Any = getattr(getattr(module, "__spec__", None), "loader", None)
             source = loader.get_source(name) if hasattr(loader, "get_source") else None
             if source is not None:
-                found[name[len(package) + 1 :]] = source
+                path = name[len(package) + 1 :].replace(".", "/")
+                found[f"{path}/__init__" if hasattr(module, "__path__") else path] = source
     found.pop("_wiring", None)  # it is about Ansible, which the host need not have
     return found
 
@@ -243,11 +243,11 @@ def _rollback(options: argparse.Namespace, apps: list[str], root: str) -> int:
 
 def _retune(options: argparse.Namespace, apps: list[str], root: str) -> int:
     app = AppOnHost(apps[0], this_run(), root)
-    return _step(lambda: retune(app), lambda done: _boot.tuned_words(apps[0], done))
+    return _step(lambda: retune(app), lambda done: boot.tuned_words(apps[0], done))
 
 
 def _at_boot(options: argparse.Namespace, apps: list[str], root: str) -> int:
-    return OK if _boot.check(root) else FAILED
+    return OK if boot.check(root) else FAILED
 
 
 def _step(step: Callable[[], dict[str, Any]], words: Callable[[dict[str, Any]], str]) -> int:

@@ -9,9 +9,9 @@ from typing import Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ._instances import StepFailed
-from ._lock import Busy, Run
-from ._steps import AppOnHost
+from ._generation.instances import StepFailed
+from ._generation.lock import Busy, Run
+from ._steps.app import AppOnHost
 
 RUN_OPTIONS: dict[str, Any] = {
     "run": {

@@ -71,7 +71,7 @@ failed_builds:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._hostbuild import BUILD_SECONDS, build
+from ..module_utils._release.hostbuild import BUILD_SECONDS, build
 
 
 def main() -> None:

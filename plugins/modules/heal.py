@@ -69,9 +69,9 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils import _settings
-from ..module_utils._instances import StepFailed
-from ..module_utils._state import app_state
+from ..module_utils._generation import settings
+from ..module_utils._generation.instances import StepFailed
+from ..module_utils._generation.state import app_state
 from ..module_utils._wiring import RUN_OPTIONS, app_on_host, finish
 
 
@@ -94,7 +94,7 @@ def main() -> None:
         with app.step("heal"):
             did = app.heal()
             wanted = module.params["retune_at_boot"]
-            if wanted is not None and _settings.write(app.layout, {"retune_at_boot": wanted}):
+            if wanted is not None and settings.write(app.layout, {"retune_at_boot": wanted}):
                 did.append(f"at boot with other hardware: {'tunes itself again' if wanted else 'only tells'}")
             state = app_state({"name": name})
             if state["live"] is not None and not state["healthy"]:

@@ -52,8 +52,8 @@ entries:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils import _ledger
-from ..module_utils._paths import Layout, installed_apps
+from ..module_utils._generation import ledger
+from ..module_utils._os.paths import Layout, installed_apps
 
 
 def main() -> None:
@@ -68,7 +68,7 @@ def main() -> None:
     entries = [
         {"app": name, **entry}
         for name in module.params["names"] or installed_apps()
-        for entry in _ledger.read(Layout(name).ledger, module.params["last"])
+        for entry in ledger.read(Layout(name).ledger, module.params["last"])
     ]
     module.exit_json(changed=False, entries=sorted(entries, key=lambda entry: entry["time"], reverse=True))
 

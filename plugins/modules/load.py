@@ -56,7 +56,7 @@ import json
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._loadhost import NotLoaded, make_load
+from ..module_utils._steps.loadhost import NotLoaded, make_load
 
 
 def main() -> None:

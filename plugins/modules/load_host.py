@@ -62,7 +62,7 @@ packages:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._loadhost import NotLoaded, lacking_packages
+from ..module_utils._steps.loadhost import NotLoaded, lacking_packages
 
 
 def main() -> None:

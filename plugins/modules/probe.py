@@ -74,11 +74,11 @@ from shutil import which
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils import _hostfacts
-from ..module_utils._paths import Layout, installed_apps
-from ..module_utils._releasefiles import present
-from ..module_utils._settings import retune_at_boot
-from ..module_utils._state import app_state
+from ..module_utils._facts import hostfacts
+from ..module_utils._generation.settings import retune_at_boot
+from ..module_utils._generation.state import app_state
+from ..module_utils._os.paths import Layout, installed_apps
+from ..module_utils._release.contents import present
 
 
 def main() -> None:
@@ -92,7 +92,7 @@ def main() -> None:
     )
     module.exit_json(
         changed=False,
-        facts=_hostfacts.read(slice_=module.params["slice"]).to_dict(),
+        facts=hostfacts.read(slice_=module.params["slice"]).to_dict(),
         apps={
             app["name"]: {**app_state(app), "retune_at_boot": retune_at_boot(Layout(app["name"]))}
             for app in module.params["apps"]

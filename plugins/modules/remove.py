@@ -65,8 +65,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._boot import uninstall_if_idle
-from ..module_utils._paths import Layout
+from ..module_utils._host.boot import uninstall_if_idle
+from ..module_utils._os.paths import Layout
 from ..module_utils._wiring import RUN_OPTIONS, app_on_host, finish
 
 

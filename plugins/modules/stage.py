@@ -127,9 +127,11 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils import _boot, _hosttool, _settings
-from ..module_utils._releases import unpack
-from ..module_utils._steps import file_differences
+from ..module_utils import _hosttool
+from ..module_utils._generation import settings
+from ..module_utils._host import boot
+from ..module_utils._release.releases import unpack
+from ..module_utils._steps.app import file_differences
 from ..module_utils._wiring import RUN_OPTIONS, app_on_host, finish
 
 
@@ -161,8 +163,8 @@ def main() -> None:
 
     def stage() -> dict[str, Any]:
         _hosttool.install(_hosttool.own_sources())
-        _boot.install()
-        _settings.write(app.layout, {"retune_at_boot": module.params["retune_at_boot"]})
+        boot.install()
+        settings.write(app.layout, {"retune_at_boot": module.params["retune_at_boot"]})
         if module.params["wheels_archive"]:
             unpack(module.params["wheels_archive"], module.params["wheels_dir"])
         return {**app.stage(module.params), "diff": differences}

@@ -87,7 +87,7 @@ busy:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._trialaway import try_from
+from ..module_utils._steps.trialaway import try_from
 from ..module_utils._wiring import RUN_OPTIONS, app_on_host, finish
 
 

@@ -14,9 +14,9 @@ from typing import Any, Mapping
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
-from ._declared import plain
-from ._hostplan import connection_words, last_line
-from ._runs import Notes, Progress, RunError
+from ._fleet.decision import connection_words, last_line
+from ._fleet.declared import plain
+from ._fleet.runs import Notes, Progress, RunError
 
 FLEET = "headcount__fleet"
 """The variable in which a play keeps the result of the plan (or of begin_run): run, notes and runs that are gone."""

@@ -12,8 +12,8 @@ from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 from ansible.vars.manager import VariableManager
-from ansible_collections.headcount.gunicorn.plugins.module_utils import _declaration as declaration
-from ansible_collections.headcount.gunicorn.plugins.plugin_utils import _declared
+from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration import normalise as declaration
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet import declared as _declared
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "inventories/production-example"
 HOSTS = ["web1", "web2", "web3", "web4"]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration_table import (
+from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.table import (
     APP_FIELDS,
     COMMAND_VARIABLES,
     ROLE_VARIABLES,
@@ -129,7 +129,7 @@ def test_a_role_that_mentions_an_unknown_variable_cannot_be_generated(tmp_path: 
     with pytest.raises(generate.GenerateError) as refused:
         generate.variables_of(role)
     assert str(refused.value) == (
-        f"{role}/tasks/main.yml mentions headcount_retian, which plugins/module_utils/_declaration_table.py does not"
+        f"{role}/tasks/main.yml mentions headcount_retian, which plugins/module_utils/_declaration/table.py does not"
         f" have:"
         " add it there, or begin the name with headcount__ when the role sets it itself"
     )

@@ -33,7 +33,7 @@ _GATHER = threading.Lock()
 
 
 def collection(name: str) -> Any:
-    """A module of the collection in this checkout: "module_utils._planner"."""
+    """A module of the collection in this checkout: "module_utils._plan.planner"."""
     folder = str(paths.ROOT / ".collections")
     if folder not in sys.path:
         sys.path.insert(0, folder)
@@ -87,7 +87,9 @@ class Engine:
         """Put the engine on the host, and read the host's facts."""
         sources = paths.ROOT / "plugins" / "module_utils"
         files: dict[str, bytes | Path] = {
-            f"{ONHOST}/headcount/{file.name}": file for file in sources.glob("_*.py") if file.name != "_wiring.py"
+            f"{ONHOST}/headcount/{file.relative_to(sources)}": file
+            for file in sources.rglob("*.py")
+            if file.name != "_wiring.py"
         }
         files[f"{ONHOST}/headcount/__init__.py"] = b""
         for name in ("_onhost.py", "_client.py"):
@@ -95,15 +97,18 @@ class Engine:
         self.sh(f"rm -rf {ONHOST}/headcount; mkdir -p {ONHOST}/headcount")
         self.lab.put(self.host, files)
         code = (
-            f"import sys, json; sys.path.insert(0, {ONHOST!r}); from headcount import _hostfacts; "
-            "print(json.dumps(_hostfacts.read().to_dict()))"
+            f"import sys, json; sys.path.insert(0, {ONHOST!r}); from headcount._facts import hostfacts; "
+            "print(json.dumps(hostfacts.read().to_dict()))"
         )
         self.facts = json.loads(self.lab.run(self.host, ["/usr/bin/python3", "-c", code]))
 
     def request(self, app: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments of `stage` for a declared app; its wheels are on the host afterwards."""
-        declaration, planner = collection("module_utils._declaration"), collection("module_utils._planner")
-        wheelhouse = collection("plugin_utils._wheelhouse")
+        declaration, planner = (
+            collection("module_utils._declaration.normalise"),
+            collection("module_utils._plan.planner"),
+        )
+        wheelhouse = collection("plugin_utils._wheels.wheelhouse")
         normal, problems = declaration.normalise_apps([dict(app)], self.host)
         if problems:
             raise ScriptError("; ".join(map(str, problems)))

@@ -322,7 +322,7 @@ def disk_fills_staging(scene: Scene) -> None:
             ("stage", request),
             "finish",
             "promote",
-            at={"target": "_releases._run", "match": "installing", "then": {"shell": fill}},
+            at={"target": "_release.releases._run", "match": "installing", "then": {"shell": fill}},
         )
         refused(scene, done, "space", "stage", bad_kept=False)
     scene.seen.must(scene.live() == before, f"live is {scene.live()}, not {before}")
@@ -352,7 +352,7 @@ def disk_fills_promoting(scene: Scene) -> None:
             ("stage", scene.request()),
             "finish",
             "promote",
-            at={"target": "_generations.activate", "when": "after", "then": {"shell": fill}},
+            at={"target": "_generation.generations.activate", "when": "after", "then": {"shell": fill}},
         )
         number = done[-1].get("number")
         scene.seen.must("failed" not in done[-1], f"the promote failed: {done[-1].get('failed')}")
@@ -383,7 +383,7 @@ def read_only_promoting(scene: Scene) -> None:
         ("stage", scene.request()),
         "finish",
         "promote",
-        at={"target": "_generations.activate", "then": {"shell": mount}},
+        at={"target": "_generation.generations.activate", "then": {"shell": mount}},
     )
     try:
         refused(scene, done, "read-only", "promote", bad_kept=False)
@@ -400,7 +400,11 @@ def spoiled_wheel(command: str, why: str) -> Callable[[Scene], None]:
         before = scene.live()
         request = scene.request(source=scene.variant())
         done = scene.engine.steps(
-            APP, ("stage", request), "finish", "promote", at={"target": "_steps.install", "then": {"shell": command}}
+            APP,
+            ("stage", request),
+            "finish",
+            "promote",
+            at={"target": "_steps.app.install", "then": {"shell": command}},
         )
         refused(scene, done, why, "stage", bad_kept=False)
         again = scene.engine.steps(APP, ("stage", request), "finish", "promote", gone=scene.gone())
@@ -413,7 +417,7 @@ def spoiled_wheel(command: str, why: str) -> Callable[[Scene], None]:
 
 def wrong_python(scene: Scene) -> None:
     """A release that was gathered for another Python."""
-    wheelhouse = _engine.collection("module_utils._releases")
+    wheelhouse = _engine.collection("module_utils._release.releases")
     request = scene.request()
     lock = wheelhouse.parse_lock(request["release"]["lock_text"])
     other = wheelhouse.render_lock(wheelhouse.Lock("3.10", lock.machine, lock.pip, lock.pins))
@@ -434,7 +438,7 @@ def live_killed_in_trial(scene: Scene) -> None:
         "trial",
         "promote",
         # Three seconds after it began, a trial has load on both.
-        at={"target": "_steps.try_candidate", "then": {"shell": f"(sleep 3; {kill}) &"}},
+        at={"target": "_steps.app.try_candidate", "then": {"shell": f"(sleep 3; {kill}) &"}},
     )
     scene.seen.window = [begin, time.time()]
     back = scene.wait_served()
@@ -468,7 +472,7 @@ def clock_jump(seconds: float) -> Callable[[Scene], None]:
             ("stage", scene.request()),
             "finish",
             "promote",
-            at={"target": "_instances.Instances.wait_ready", "then": {"clock": seconds}},
+            at={"target": "_generation.instances.Instances.wait_ready", "then": {"clock": seconds}},
         )
         scene.seen.must("failed" not in done[-1], f"the promote failed: {done[-1].get('failed')}")
         scene.seen.must(float(done[-1].get("seconds", 99)) < 30, "the promote took its time by the wrong clock")
@@ -482,7 +486,7 @@ def lease_in_future(scene: Scene) -> None:
     """A run ended without a word when the host's clock was a day ahead."""
     boot = scene.sh(
         "python3 -c \"import sys; sys.path.insert(0, '/usr/local/lib/headcount/current'); "
-        'from headcount._lock import boot_id; print(boot_id())"'
+        'from headcount._generation.lock import boot_id; print(boot_id())"'
     ).strip()
     run = {"id": "feedbeef", "user": "eve", "controller": "c", "started": "x"}
     lease = json.dumps({"run": run, "step": "trial", "boot": boot, "expires": time.time() + 86400})
@@ -919,7 +923,7 @@ PLACES = [
         "stage-release-building",
         "while the wheels are installed",
         SHORT,
-        {"target": "_releases._run", "match": "installing"},
+        {"target": "_release.releases._run", "match": "installing"},
         variant=True,
         quick=True,
     ),
@@ -927,80 +931,95 @@ PLACES = [
         "stage-release-finishing",
         "before the release is finished",
         SHORT,
-        {"target": "_releases.sync_tree"},
+        {"target": "_release.releases.sync_tree"},
         variant=True,
     ),
     Place(
         "stage-generation-begun",
         "when the generation's directory was made",
         SHORT,
-        {"target": "_generations.begin", "when": "after"},
+        {"target": "_generation.generations.begin", "when": "after"},
     ),
     Place(
-        "stage-files-laid", "when its files were laid down", SHORT, {"target": "_generations.write", "when": "after"}
+        "stage-files-laid",
+        "when its files were laid down",
+        SHORT,
+        {"target": "_generation.generations.write", "when": "after"},
     ),
     Place(
         "stage-units-linked",
         "when its units were linked",
         SHORT,
-        {"target": "_generations.link_units", "when": "after", "nth": 2},
+        {"target": "_generation.generations.link_units", "when": "after", "nth": 2},
     ),
     Place(
-        "weigh-booting", "while the candidate boots for the weigh", WHOLE, {"target": "_instances.Instances.wait_ready"}
+        "weigh-booting",
+        "while the candidate boots for the weigh",
+        WHOLE,
+        {"target": "_generation.instances.Instances.wait_ready"},
     ),
     Place(
-        "weigh-under-way", "while the candidate is weighed", WHOLE, {"target": "_steps.weigh", "then": {"later": 2.0}}
+        "weigh-under-way",
+        "while the candidate is weighed",
+        WHOLE,
+        {"target": "_steps.app.weigh", "then": {"later": 2.0}},
     ),
     Place(
         "weigh-finishing",
         "between the manifest and the end of the marker",
         WHOLE,
-        {"target": "_generations.remove_file", "match": "unfinished"},
+        {"target": "_generation.generations.remove_file", "match": "unfinished"},
     ),
     Place(
         "trial-booting",
         "while the candidate boots for the trial",
         WHOLE,
-        {"target": "_instances.Instances.wait_ready", "nth": 2},
+        {"target": "_generation.instances.Instances.wait_ready", "nth": 2},
     ),
     Place(
         "trial-under-load",
         "while both are under load",
         WHOLE,
-        {"target": "_steps.try_candidate", "then": {"later": 3.0}},
+        {"target": "_steps.app.try_candidate", "then": {"later": 3.0}},
         quick=True,
     ),
     Place(
         "trial-judged",
         "when the evidence was written",
         WHOLE,
-        {"target": "_steps.write_json", "match": "evidence", "when": "after"},
+        {"target": "_steps.app.write_json", "match": "evidence", "when": "after"},
     ),
     Place(
         "abandon",
         "while a refused candidate is put away",
         WHOLE,
-        {"target": "_steps.AppOnHost._abandon"},
+        {"target": "_steps.app.AppOnHost._abandon"},
         faults="crash_import",
     ),
     Place(
         "promote-joining",
         "while the new one boots on the public socket",
         SHORT,
-        {"target": "_instances.Instances.wait_ready", "match": r"shop@\d+\.service"},
+        {"target": "_generation.instances.Instances.wait_ready", "match": r"shop@\d+\.service"},
     ),
     Place(
         "promote-verifying",
         "while both serve and the new one is verified",
         SHORT,
-        {"target": "_instances.Instances.verify", "then": {"later": 1.0}},
+        {"target": "_generation.instances.Instances.verify", "then": {"later": 1.0}},
     ),
-    Place("promote-before-rename", "right before the rename", SHORT, {"target": "_generations.activate"}, quick=True),
+    Place(
+        "promote-before-rename",
+        "right before the rename",
+        SHORT,
+        {"target": "_generation.generations.activate"},
+        quick=True,
+    ),
     Place(
         "promote-after-rename",
         "right after the rename",
         SHORT,
-        {"target": "_generations.activate", "when": "after"},
+        {"target": "_generation.generations.activate", "when": "after"},
         new=True,
         quick=True,
     ),
@@ -1008,28 +1027,28 @@ PLACES = [
         "promote-draining",
         "while the old one drains",
         SHORT,
-        {"target": "_instances.Instances.leave", "then": {"later": 0.3}},
+        {"target": "_generation.instances.Instances.leave", "then": {"later": 0.3}},
         new=True,
     ),
     Place(
         "promote-drained",
         "when the old one has ended",
         SHORT,
-        {"target": "_instances.Instances.leave", "when": "after"},
+        {"target": "_generation.instances.Instances.leave", "when": "after"},
         new=True,
     ),
     Place(
         "promote-logged",
         "when the ledger was written",
         SHORT,
-        {"target": "_steps.AppOnHost.log", "match": "promoted", "when": "after"},
+        {"target": "_steps.app.AppOnHost.log", "match": "promoted", "when": "after"},
         new=True,
     ),
     Place(
         "prune",
         "while an old generation is removed",
         SHORT,
-        {"target": "_generations.shutil.rmtree", "match": r"generations/\d+"},
+        {"target": "_generation.generations.shutil.rmtree", "match": r"generations/\d+"},
         new=True,
         changes=(("retain", {"good": 2}),),
     ),
@@ -1037,13 +1056,13 @@ PLACES = [
         "rollback-before-rename",
         "right before the rename of a rollback",
         ("rollback",),
-        {"target": "_generations.activate"},
+        {"target": "_generation.generations.activate"},
     ),
     Place(
         "rollback-after-rename",
         "right after the rename of a rollback",
         ("rollback",),
-        {"target": "_generations.activate", "when": "after"},
+        {"target": "_generation.generations.activate", "when": "after"},
         new=True,
     ),
 ]
@@ -1175,7 +1194,7 @@ def two_controllers(scene: Scene) -> None:
         "weigh",
         "trial",
         run=first,
-        at={"target": "_steps.try_candidate", "then": {"hold": True}},
+        at={"target": "_steps.app.try_candidate", "then": {"hold": True}},
     ) as process:
         scene.seen.must(process.wait_held(60.0), f"the trial was not reached: {process.lines}")
         during = scene.engine.steps(APP, ("stage", scene.request()), "finish", "promote")[-1]

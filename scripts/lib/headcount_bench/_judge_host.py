@@ -22,13 +22,13 @@ from typing import Any, Callable, Iterator
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from headcount_units import _http
-from headcount_units._h2load import Target
-from headcount_units._judge import Policy, judge
-from headcount_units._load import Attempt, run_trial_load, with_retry
-from headcount_units._memory import MemorySampler
-from headcount_units._systemd import Systemd
-from headcount_units._trial import Arm
+from headcount_units._load.h2load import Target
+from headcount_units._load.memory import MemorySampler
+from headcount_units._load.trialload import Attempt, run_trial_load, with_retry
+from headcount_units._os import http
+from headcount_units._os.systemd import Systemd
+from headcount_units._steps.trial import Arm
+from headcount_units._verdict.judge import Policy, judge
 
 HOME = os.path.dirname(os.path.abspath(__file__))
 RUN = "/run/headcount-bench"
@@ -69,7 +69,7 @@ class Instance:
         deadline = time.monotonic() + 30
         while True:
             with contextlib.suppress(OSError):
-                if getattr(_http.get(self.socket, "/healthz", 3.0), "status", 0) == 200:
+                if getattr(http.get(self.socket, "/healthz", 3.0), "status", 0) == 200:
                     return
             if time.monotonic() > deadline:
                 raise RuntimeError(f"{self.name} never answered: {self.systemd.journal(self.unit, self.begin)[-5:]}")

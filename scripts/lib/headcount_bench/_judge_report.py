@@ -119,7 +119,7 @@ def _ratio(take: rules.Take) -> float:
 def _sources() -> str:
     """A digest of the code that decides, so that what was judged by another is judged again."""
     digest = hashlib.sha256()
-    for name in ("_judge.py", "_statistics.py", "_load.py"):
+    for name in ("_verdict/judge.py", "_verdict/statistics.py", "_load/trialload.py"):
         digest.update((paths.ROOT / "plugins" / "module_utils" / name).read_bytes())
     for file in (Path(rules.__file__), Path(__file__)):
         digest.update(file.read_bytes())

@@ -17,8 +17,8 @@ from scipy import stats
 
 sys.path.insert(0, str(paths.ROOT / ".collections"))
 
-from ansible_collections.headcount.gunicorn.plugins.module_utils import _judge, _statistics
-from ansible_collections.headcount.gunicorn.plugins.module_utils._judge import (
+from ansible_collections.headcount.gunicorn.plugins.module_utils._verdict import judge, statistics
+from ansible_collections.headcount.gunicorn.plugins.module_utils._verdict.judge import (
     MemoryEvidence,
     Policy,
     Samples,
@@ -111,7 +111,7 @@ def slowed(samples: Samples, factor: float, above_ms: float = 0.0) -> Samples:
 
 def verdict_of(take: Take, policy: Policy = USUAL) -> Verdict:
     """Our verdict on one run."""
-    return _judge.judge(take.candidate, take.live, LIMITS, take.memory, policy, baseline_memory=take.live_memory)
+    return judge.judge(take.candidate, take.live, LIMITS, take.memory, policy, baseline_memory=take.live_memory)
 
 
 @dataclass(frozen=True)
@@ -126,18 +126,18 @@ class Outcome:
     @property
     def caught(self) -> bool | None:
         """Whether the release was kept from being promoted."""
-        return None if self.final is None else self.final != _judge.PASS
+        return None if self.final is None else self.final != judge.PASS
 
 
 def outcome_of(first: Take, retry: Take | None, policy: Policy = USUAL) -> Outcome:
     """Our verdict on a trial: the first run, and the retry where the first asks for one."""
     found = verdict_of(first, policy)
     final: Verdict | None = found
-    if _judge.needs_retry(found):
-        final = None if retry is None else _judge.combine(found, verdict_of(retry, policy))
+    if judge.needs_retry(found):
+        final = None if retry is None else judge.combine(found, verdict_of(retry, policy))
     told = final or found
     worst = next((check.name for check in told.checks if check.outcome == told.outcome), "")
-    if told.outcome == _judge.INCONCLUSIVE and told.cause.startswith("seen once"):
+    if told.outcome == judge.INCONCLUSIVE and told.cause.startswith("seen once"):
         worst = "stall"
     return Outcome(found.outcome, None if final is None else final.outcome, worst, told.cause)
 
@@ -150,7 +150,7 @@ def finite(values: Sequence[float]) -> Floats:
 
 def quantile(values: Sequence[float], q: float) -> float:
     """The point estimate of a quantile, as the judge takes it."""
-    return sorted(values)[_statistics.quantile_rank(len(values), q) - 1]
+    return sorted(values)[statistics.quantile_rank(len(values), q) - 1]
 
 
 def hodges_lehmann(new: Floats, old: Floats, level: float) -> tuple[float, float]:
@@ -192,5 +192,5 @@ def peers_of(take: Take, p95_limit_ms: float) -> dict[str, bool]:
 
 def share_bounds(count: int, total: int, level: float = 0.95) -> tuple[float, float]:
     """Clopper-Pearson bounds of a share."""
-    low, high = _statistics.clopper_pearson(count, total, 1.0 - level)
+    low, high = statistics.clopper_pearson(count, total, 1.0 - level)
     return float(low), float(high)

@@ -3,11 +3,11 @@
 """Runs inside a lab host: steps of the collection's own engine, which can be struck at a precise place.
 
 Reads one JSON object from standard input: {app, run, gone, ops: [[name, arguments], ...], at: place or null} and prints
-one JSON line for each op. A place is {target: "_module.name" or "_module.Class.name", when: before|after, match: a
-pattern on the arguments, nth, then: ...}; `then` has one or more of kill (SIGKILL to this very process), hold (says so
-and waits, for a power cut), later (both only so many seconds later), shell (a command), errno (raises OSError), clock
-(this process's wall clock jumps by so many seconds). The product has no code for this: the functions are wrapped in
-this process alone.
+one JSON line for each op. A place is {target: "_package.module.name" or "_package.module.Class.name", when: before or
+after, match: a pattern on the arguments, nth, then: ...}; `then` has one or more of kill (SIGKILL to this process),
+hold (says so and waits, for a power cut), later (both only so many seconds later), shell (a command), errno (raises
+OSError), clock (this process's wall clock jumps by so many seconds). The product has no code for this: the functions
+are wrapped in this process alone.
 """
 
 from __future__ import annotations
@@ -71,13 +71,19 @@ def strike(then: dict[str, Any]) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def wrap(at: dict[str, Any]) -> None:
-    """Wrap the function that the place names."""
-    module_name, *names = at["target"].split(".")
-    owner: Any = importlib.import_module(f"headcount.{module_name}")
+def place_of(target: str, package: str = "headcount") -> tuple[Any, str]:
+    """The module or class that holds the function which a target names, and the function's name there."""
+    folder, module, *names = target.split(".")
+    owner: Any = importlib.import_module(f"{package}.{folder}.{module}")
     for name in names[:-1]:
         owner = getattr(owner, name)
-    original: Callable[..., Any] = getattr(owner, names[-1])
+    return owner, names[-1]
+
+
+def wrap(at: dict[str, Any]) -> None:
+    """Wrap the function that the place names."""
+    owner, name = place_of(at["target"])
+    original: Callable[..., Any] = getattr(owner, name)
     counter = [0]
 
     @functools.wraps(original)
@@ -92,18 +98,18 @@ def wrap(at: dict[str, Any]) -> None:
             strike(at["then"])
         return result
 
-    setattr(owner, names[-1], wrapped)
+    setattr(owner, name, wrapped)
 
 
 def main() -> int:
     """Run the ops in order; the first that fails ends the list."""
     request = json.load(sys.stdin)
     sys.path.insert(0, HOME)
-    steps = importlib.import_module("headcount._steps")
-    instances = importlib.import_module("headcount._instances")
-    lock = importlib.import_module("headcount._lock")
+    steps = importlib.import_module("headcount._steps.app")
+    instances = importlib.import_module("headcount._generation.instances")
+    lock = importlib.import_module("headcount._generation.lock")
     hosttool = importlib.import_module("headcount._hosttool")
-    releases = importlib.import_module("headcount._releases")
+    releases = importlib.import_module("headcount._release.releases")
     if request.get("at"):
         wrap(request["at"])
     app = steps.AppOnHost(request["app"], lock.Run.from_dict(request["run"]), gone=frozenset(request.get("gone", [])))

@@ -33,12 +33,13 @@ from headcount_scripts.console import ScriptError, locked, run_logged, step
 
 sys.path.insert(0, str(paths.ROOT / ".collections"))
 
-from ansible_collections.headcount.gunicorn.plugins.module_utils import _http, _procfs, _weigh
-from ansible_collections.headcount.gunicorn.plugins.module_utils._memory import (
+from ansible_collections.headcount.gunicorn.plugins.module_utils._load.memory import (
     ProcessMemory,
     parse_rollup,
     read_process,
 )
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os import http, procfs
+from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import weigh
 
 ENTRY: Final = "shop.wsgi:create_app()"
 HEALTH: Final = "/healthz"
@@ -276,7 +277,7 @@ class Server:
 
     def cpu_seconds(self) -> float:
         """CPU seconds that its living processes have used, and those that they waited for."""
-        return float(_procfs.process_cpu_seconds(self.pids()))
+        return float(procfs.process_cpu_seconds(self.pids()))
 
     def spread(self, cpus: Sequence[int], pids: Sequence[int] | None = None) -> None:
         """Puts its processes on `cpus` in turn, and leaves them free again.
@@ -310,9 +311,9 @@ class Server:
             if self.process.poll() is not None:
                 raise ScriptError(f"a server ended with code {self.process.returncode}: {self.said()}")
             pids = self.pids()
-            now = _procfs.process_cpu_seconds(pids)
+            now = procfs.process_cpu_seconds(pids)
             if len(pids) >= processes and 0 <= now - used < QUIET_CPU_SECONDS:
-                answer = _http.get(("127.0.0.1", self.port), HEALTH, 10.0)
+                answer = http.get(("127.0.0.1", self.port), HEALTH, 10.0)
                 if answer.status == 200:
                     return
                 why = answer.error or f"{HEALTH} answered {answer.status}"
@@ -397,7 +398,7 @@ def running(
 
 @dataclass(frozen=True)
 class TreeUnit:
-    """Stands for a systemd unit in `_weigh.weigh`: the processes of a server of this benchmark."""
+    """Stands for a systemd unit in `weigh.weigh`: the processes of a server of this benchmark."""
 
     server: Server
 
@@ -411,12 +412,12 @@ class TreeUnit:
         return self.server.pids()
 
     def cpu_seconds(self) -> float:
-        """As `_weigh.Unit` counts it without a cgroup of the unit's own."""
-        return float(_weigh.scheduled_seconds(self.pids()))
+        """As `weigh.Unit` counts it without a cgroup of the unit's own."""
+        return float(weigh.scheduled_seconds(self.pids()))
 
     def queued_seconds(self) -> float:
-        """As `_weigh.Unit` counts it."""
-        return float(_weigh.queued_seconds(self.pids()))
+        """As `weigh.Unit` counts it."""
+        return float(weigh.queued_seconds(self.pids()))
 
     def memory(self) -> dict[int, ProcessMemory]:
         """Memory by process."""

@@ -20,19 +20,17 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
+# isort: split - _serving has made the collection importable
+from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration import normalise
+from ansible_collections.headcount.gunicorn.plugins.module_utils._facts import hostfacts
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import units
+from ansible_collections.headcount.gunicorn.plugins.module_utils._plan import planner
+from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import weigh as _weigh
 from headcount_scripts.console import ScriptError
 
 from . import _plan_grid as grid
 from . import _plan_report, _serving
 from ._common import Bench, Cell, Report
-
-from ansible_collections.headcount.gunicorn.plugins.module_utils import (  # isort: skip  (_serving adds its path)
-    _declaration,
-    _hostfacts,
-    _planner,
-    _units,
-    _weigh,
-)
 
 MINUTES = 360.0
 QUICK_MINUTES = 9.5
@@ -97,7 +95,7 @@ def app_of(workload: grid.Workload, connections: int, worker_mib: float | None =
     memory = _declared_memory(workload)
     if worker_mib is not None:
         memory = {"memory": {**memory.get("memory", {}), "worker_mib": worker_mib}}
-    apps, problems = _declaration.normalise_apps(
+    apps, problems = normalise.normalise_apps(
         [
             {
                 "name": "shop",
@@ -119,23 +117,23 @@ def app_of(workload: grid.Workload, connections: int, worker_mib: float | None =
     return dict(apps[0])
 
 
-def plan_of(host: grid.Host, app: Mapping[str, Any], measured: Mapping[str, Any] | None) -> _planner.Plan:
+def plan_of(host: grid.Host, app: Mapping[str, Any], measured: Mapping[str, Any] | None) -> planner.Plan:
     """Headcount's plan, from the declaration or finished with a weigh."""
-    facts = _hostfacts.declared(host.cores, host.memory_mib).to_dict()
-    return _planner.plan_host(facts, [app], measured={"shop": measured})["shop"]
+    facts = hostfacts.declared(host.cores, host.memory_mib).to_dict()
+    return planner.plan_host(facts, [app], measured={"shop": measured})["shop"]
 
 
-def declared_plan(host: grid.Host, workload: grid.Workload, connections: int) -> _planner.Plan:
+def declared_plan(host: grid.Host, workload: grid.Workload, connections: int) -> planner.Plan:
     """Headcount's plan from the declaration alone."""
     return plan_of(host, app_of(workload, connections), None)
 
 
 def rendered(config: grid.Config) -> tuple[str, dict[str, str]]:
     """gunicorn.conf.py and the environment, by the same functions that write them on a host."""
-    values = {**config.settings(), "preload_app": False, "backlog": 2048, "gunicorn_version": f"=={_planner.GUNICORN}"}
+    values = {**config.settings(), "preload_app": False, "backlog": 2048, "gunicorn_version": f"=={planner.GUNICORN}"}
     plan = {"settings": {name: {"value": value, "reason": "the benchmark"} for name, value in values.items()}}
-    text = _units.gunicorn_conf({"name": "shop", "entry_point": _serving.ENTRY}, plan, 0)
-    return text, _units.malloc_environment(plan)
+    text = units.gunicorn_conf({"name": "shop", "entry_point": _serving.ENTRY}, plan, 0)
+    return text, units.malloc_environment(plan)
 
 
 def started(config: grid.Config, addresses: Sequence[str], cpus: Sequence[int]) -> _serving.Server:
@@ -204,7 +202,7 @@ class Pool:
         self._servers.clear()
 
 
-def weigh(plan: _planner.Plan, app: Mapping[str, Any], cpus: Sequence[int]) -> dict[str, Any]:
+def weigh(plan: planner.Plan, app: Mapping[str, Any], cpus: Sequence[int]) -> dict[str, Any]:
     """The weigh as it is done on a host: one worker of the declared plan, the same functions; with all its seconds."""
     config = replace(grid.Config.from_settings(plan.values()), workers=1)
     slots = max(1, plan.slots // int(plan.value("workers")))

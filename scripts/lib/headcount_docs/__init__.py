@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
 """Generates docs/variables.md and each role's argument_specs and defaults from
-plugins/module_utils/_declaration_table.py.
+plugins/module_utils/_declaration/table.py.
 """
 
 from __future__ import annotations

@@ -14,7 +14,8 @@ from typing import Any, Callable, Final, Sequence
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / ".collections"))
 
-from ansible_collections.headcount.gunicorn.plugins.module_utils import _hostfacts, _planner
+from ansible_collections.headcount.gunicorn.plugins.module_utils._facts import hostfacts
+from ansible_collections.headcount.gunicorn.plugins.module_utils._plan import planner
 
 OK, USAGE, IMPOSSIBLE = 0, 2, 3
 
@@ -150,8 +151,8 @@ def _load(path: Path, what: str, parse: argparse.ArgumentParser) -> Any:
 def _override(name: str, text: str, parse: argparse.ArgumentParser) -> Any:
     if text.lower() in ("true", "yes", "false", "no") and name == "preload_app":
         return text.lower() in ("true", "yes")
-    if name not in _planner.OVERRIDES or name == "preload_app":
-        known = ", ".join(_planner.OVERRIDES)
+    if name not in planner.OVERRIDES or name == "preload_app":
+        known = ", ".join(planner.OVERRIDES)
         parse.error(f"--set {name}={text}: allowed are {known} (preload_app with true or false)")
     try:
         value = float(text)
@@ -193,7 +194,7 @@ def _facts(arguments: argparse.Namespace, parse: argparse.ArgumentParser) -> dic
         return facts
     if arguments.cores is None or arguments.memory is None:
         parse.error("--cores and --memory are needed (or --facts): scripts/plan --cores 4 --memory 8G --profile io")
-    return _hostfacts.declared(
+    return hostfacts.declared(
         arguments.cores,
         max(1, math.floor(arguments.memory)),
         nofile_max=arguments.nofile_max,
@@ -202,7 +203,7 @@ def _facts(arguments: argparse.Namespace, parse: argparse.ArgumentParser) -> dic
     ).to_dict()
 
 
-def as_json(plan: _planner.Plan) -> dict[str, Any]:
+def as_json(plan: planner.Plan) -> dict[str, Any]:
     """Bare settings at the top, a reason for each under ``reasons``, and the plan with its limits under ``plan``."""
     return {
         **plan.values(),
@@ -222,16 +223,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     current = None if arguments.current is None else _load(arguments.current, "--current", parse)
     name = arguments.name
     try:
-        plan = _planner.plan_host(
+        plan = planner.plan_host(
             facts,
             [app],
             measured={name: measured},
             fleet={name: arguments.hosts},
             previous={name: current},
             async_verdicts={name: dict(arguments.blocked)},
-            policy=_planner.Policy(not arguments.no_rollout_headroom, arguments.reserve_memory),
+            policy=planner.Policy(not arguments.no_rollout_headroom, arguments.reserve_memory),
         )[name]
-    except _planner.PlanError as error:
+    except planner.PlanError as error:
         if arguments.json:
             print(json.dumps({"error": error.to_dict()}, indent=2))
         print(f"scripts/plan: no plan is possible: {error}", file=sys.stderr)
@@ -243,5 +244,5 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.json:
         print(json.dumps(as_json(plan), indent=2))
     else:
-        print("\n".join(_planner.explain(plan) if arguments.explain else _planner.render_table(plan, current)))
+        print("\n".join(planner.explain(plan) if arguments.explain else planner.render_table(plan, current)))
     return OK

@@ -16,7 +16,7 @@ from .console import ScriptError
 # The table is the collection's own; no Ansible is needed for it.
 sys.path.insert(0, str(paths.ROOT / ".collections"))
 
-from ansible_collections.headcount.gunicorn.plugins.plugin_utils import _report
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._output import report
 
 EPILOG = "exit codes: 0 every host came to what was asked for, 1 some did not, 2 wrong use or no report"
 
@@ -32,7 +32,7 @@ def main(arguments: list[str]) -> int:
         json.dump(data, sys.stdout, indent=1)
         print()
     else:
-        print(_report.text(data["rows"], f"{data['summary']} (run {data['run']['id']} of {data['run']['user']})"))
+        print(report.text(data["rows"], f"{data['summary']} (run {data['run']['id']} of {data['run']['user']})"))
     return 1 if data["failed"] else 0
 
 

@@ -5,10 +5,11 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 from typing import Any
 
-from headcount_bench import _client, _fault_rows, _scene, faults, switch
+from headcount_bench import _client, _fault_rows, _onhost, _scene, faults, switch
 from headcount_bench._common import Bench
 
 ROWS = [
@@ -56,6 +57,16 @@ def test_rows_have_names_of_their_own_in_known_groups() -> None:
     assert len(names) == len(set(names)) > 80
     assert {name.partition("/")[0] for name in names} <= set(_fault_rows.GROUPS)
     assert 10 < sum(row.quick for row in faults.ROWS) < 30
+
+
+def test_every_place_of_a_fault_is_in_the_engine() -> None:
+    """Each target names a function that exists: otherwise only a host would find it missing."""
+    text = Path(_fault_rows.__file__).read_text(encoding="utf-8")
+    targets = set(re.findall(r"""["']target["']: ["']([^"']+)["']""", text))
+    assert len(targets) > 10
+    for target in sorted(targets):
+        owner, name = _onhost.place_of(target, "ansible_collections.headcount.gunicorn.plugins.module_utils")
+        assert callable(getattr(owner, name, None)), target
 
 
 def test_a_broken_promise_is_missed_in_the_report(tmp_path: Path) -> None:

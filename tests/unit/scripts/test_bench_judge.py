@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ansible_collections.headcount.gunicorn.plugins.module_utils._judge import MemoryEvidence, Samples
+from ansible_collections.headcount.gunicorn.plugins.module_utils._verdict.judge import MemoryEvidence, Samples
 from headcount_bench import _judge_release, _judge_report, judge
 from headcount_bench import _judge_rules as rules
 from headcount_bench._common import Bench, Cell, markdown_table

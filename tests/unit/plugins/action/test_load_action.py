@@ -11,7 +11,7 @@ import pytest
 from ansible.errors import AnsibleConnectionFailure
 from ansible_collections.headcount.gunicorn.plugins.action import load as load_action
 from ansible_collections.headcount.gunicorn.plugins.action import trial as trial_action
-from ansible_collections.headcount.gunicorn.plugins.plugin_utils._runs import Notes
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.runs import Notes
 
 REQUEST = {"from": "lg1", "candidate": "10.0.0.5:8001", "baseline": None, "factor": 1.0, "load": {"paths": ["body"]}}
 VARIABLES = {"inventory_hostname": "web1"}

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.headcount.gunicorn.plugins.module_utils import _declaration as declaration
-from ansible_collections.headcount.gunicorn.plugins.plugin_utils import _declared
+from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration import normalise as declaration
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet import declared as _declared
 
 ROOT = Path(__file__).resolve().parents[4]
 SECRET = "correct-horse-battery-staple"

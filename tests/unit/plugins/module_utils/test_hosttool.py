@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils import _hosttool as tool
-from ansible_collections.headcount.gunicorn.plugins.module_utils import _ledger as ledger
-from ansible_collections.headcount.gunicorn.plugins.module_utils._paths import Layout
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import ledger
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.paths import Layout
 
 
 def test_the_sources_are_all_that_the_tool_imports(tmp_path: Path) -> None:
@@ -21,7 +21,7 @@ def test_the_sources_are_all_that_the_tool_imports(tmp_path: Path) -> None:
     tool.install(tool.own_sources(), root=str(tmp_path))
     code = (
         f"import sys; sys.path.insert(0, {str(tmp_path / 'usr/local/lib/headcount/current')!r}); "
-        "from headcount._hosttool import parser; print(parser().prog)"
+        "from headcount._hosttool import parser; from headcount._steps.sampler import main; print(parser().prog)"
     )
     done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("headcount\n", "")

@@ -8,24 +8,25 @@ import ast
 from pathlib import Path
 
 PLUGINS = Path(__file__).resolve().parents[4] / "plugins"
+UTILS = PLUGINS / "module_utils"
 
 SENT = {
-    "_access",
-    "_answers",
-    "_cgroups",
-    "_files",
-    "_generations",
-    "_hostfacts",
-    "_http",
-    "_ledger",
-    "_lock",
-    "_paths",
-    "_procfs",
-    "_releasefiles",
-    "_settings",
-    "_state",
-    "_systemd",
-    "_truth",
+    "_facts/cgroups",
+    "_facts/hostfacts",
+    "_generation/access",
+    "_generation/answers",
+    "_generation/generations",
+    "_generation/ledger",
+    "_generation/lock",
+    "_generation/settings",
+    "_generation/state",
+    "_generation/truth",
+    "_os/files",
+    "_os/http",
+    "_os/paths",
+    "_os/procfs",
+    "_os/systemd",
+    "_release/contents",
 }
 
 
@@ -34,9 +35,10 @@ def imported(path: Path) -> set[str]:
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.level:
-            part = (node.module or "").rpartition(".")[2]
-            found |= {alias.name for alias in node.names} if part in ("", "module_utils") else {part}
-    return {name for name in found if (PLUGINS / "module_utils" / f"{name}.py").exists()}
+            folder = path.parents[node.level - 1].joinpath(*(node.module or "").split("."))
+            found |= {str(one.relative_to(UTILS)) for one in (folder, *(folder / alias.name for alias in node.names))
+                      if one.is_relative_to(UTILS) and one.with_suffix(".py").exists()}  # fmt: skip
+    return found
 
 
 def test_no_more_is_sent_than_a_probe_reads_with() -> None:
@@ -44,5 +46,5 @@ def test_no_more_is_sent_than_a_probe_reads_with() -> None:
     left = imported(PLUGINS / "modules" / "probe.py")
     while left:
         sent |= left
-        left = set().union(*(imported(PLUGINS / "module_utils" / f"{name}.py") for name in left)) - sent
+        left = set().union(*(imported(UTILS / f"{name}.py") for name in left)) - sent
     assert sent == SENT

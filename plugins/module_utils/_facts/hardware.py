@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Is a host still what its apps were planned for? Pure functions over host facts, with a dead band against noise.
+
+The controller's plan, the host's boot check and the host's own re-tune use the same rules. `facts` have the shape of
+hostfacts.HostFacts.to_dict().
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass, field
+from typing import Any, Mapping
+
+MEMORY_BAND = 0.05
+"""Memory that differs by less than this share is the same: kernels take a little more or less at each boot."""
+
+CORES_BAND = 0.05
+"""Cores that differ by less than this are the same: quotas are rounded."""
+
+
+@dataclass(frozen=True)
+class Settled:
+    """Facts to plan with, and in words what has changed since the live generation was planned."""
+
+    facts: dict[str, Any]
+    changes: list[str] = field(default_factory=list)
+
+
+def settle(found: Mapping[str, Any], stored: Mapping[str, Any] | None) -> Settled:
+    """The facts to plan with: those of the live generation (`stored`) where the host differs from them by noise only.
+
+    Otherwise a host whose memory is 3 MiB less after each boot would be planned anew each time. The stored ones stay
+    the yardstick, so that a slow creep is seen once it is out of the band.
+    """
+    facts = dict(found)
+    if not stored:
+        return Settled(facts)
+    changes = []
+    was, now = float(stored["cores"]["effective"]), float(found["cores"]["effective"])
+    if abs(was - now) <= CORES_BAND:
+        facts["cores"] = stored["cores"]
+    else:
+        changes.append(f"cores {number(was)} -> {number(now)} ({found['cores'].get('limited_by', 'host')})")
+    was, now = float(stored["memory"]["effective_mib"]), float(found["memory"]["effective_mib"])
+    if abs(was - now) <= MEMORY_BAND * was:
+        facts["memory"] = {**found["memory"], **stored["memory"]}
+    else:
+        limited_by = found["memory"].get("limited_by", "host")
+        changes.append(f"memory {number(was)} -> {number(now)} MiB ({limited_by})")
+    changes += rebuild_reasons(found, stored)
+    for label, key in (("open files allowed", "nofile_max"), ("net.core.somaxconn", "somaxconn")):
+        if stored.get(key) != found.get(key):
+            changes.append(f"{label} {stored.get(key)} -> {found.get(key)}")
+    return Settled(facts, changes)
+
+
+def rebuild_reasons(found: Mapping[str, Any], stored: Mapping[str, Any]) -> list[str]:
+    """What makes a release that was built for `stored` unfit for `found`, in words: another Python or C library."""
+    reasons = []
+    for label, one in (("Python", ("python", "version")), ("C library", ("platform", "libc"))):
+        before, after = (stored.get(one[0]) or {}).get(one[1]), found[one[0]].get(one[1])
+        if before != after:
+            reasons.append(f"{label} {before} -> {after}")
+    return reasons
+
+
+def fact_parts(facts: Mapping[str, Any]) -> dict[str, str]:
+    """Digests of what the host itself contributes to a plan, by kind: cores, memory, platform, limits."""
+    parts: dict[str, Any] = {
+        "cores": [facts["cores"].get(key) for key in ("effective", "physical", "logical")],
+        "memory": facts["memory"]["effective_mib"],
+        "platform": [facts["python"]["version"], facts["platform"]["machine"], facts["platform"]["libc"]],
+        "limits": [facts.get("nofile_max"), facts.get("somaxconn")],
+    }
+    return {name: part_digest(value) for name, value in parts.items()}
+
+
+def part_digest(value: object) -> str:
+    """16 hex digits of the SHA-256 of a value's canonical JSON: keys sorted, no spaces, no NaN."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()[:16]
+
+
+def join_parts(parts: Mapping[str, str]) -> str:
+    """The digest of a generation: all parts in one word, so that a later run can say which of them changed."""
+    return ",".join(f"{name}:{parts[name]}" for name in sorted(parts))
+
+
+def split_parts(joined: str | None) -> dict[str, str]:
+    """The inverse of join_parts(); empty for anything else."""
+    pairs = [part.split(":", 1) for part in (joined or "").split(",")]
+    return {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
+
+
+def number(value: Any) -> str:
+    """A number without needless digits."""
+    figure = float(value)
+    if math.isinf(figure):
+        return "unlimited"
+    return str(int(figure)) if figure.is_integer() else f"{figure:.2f}".rstrip("0").rstrip(".")

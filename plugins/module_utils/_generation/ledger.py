@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""The host's append-only history of an app: one JSON object a line, oldest first.
+
+A line is written with one write(2) on a descriptor opened for appending and is fsynced before the call returns.
+Beside the ledger lies a reserve of some KiB, which is given back to a full disk so that the event that tells of it
+can still be written.
+A power cut can leave at most one torn last line; readers pass over it, and the next append closes it with a
+newline first, so that no later line is lost to it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+from datetime import datetime, timezone
+from typing import Any, Callable
+
+from .._os.files import fsync_directory
+
+EVENTS = (
+    "staged",
+    "promoted",
+    "failed",
+    "rolled_back",
+    "rollback_failed",
+    "reverted",
+    "healed",
+    "pruned",
+    "hardware_changed",
+    "removed",
+)
+
+
+RESERVE_BYTES = 64 * 1024
+
+
+def now_text(clock: Callable[[], float] | None = None) -> str:
+    """The time in UTC as ISO 8601 with milliseconds."""
+    moment = datetime.now(timezone.utc) if clock is None else datetime.fromtimestamp(clock(), timezone.utc)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def append(path: str, event: str, /, **fields: Any) -> dict[str, Any]:
+    """Append one event and return it as written.
+
+    `event` is one of EVENTS; anything else raises ValueError, so that readers can rely on the list.
+    """
+    if event not in EVENTS:
+        raise ValueError(f"ledger event {event!r} is not one of {', '.join(EVENTS)}")
+    entry = {"time": now_text(), "event": event, **{key: value for key, value in fields.items() if value is not None}}
+    line = json.dumps(entry, sort_keys=False, separators=(",", ":"), default=str).encode() + b"\n"
+    created = not os.path.exists(path)
+    try:
+        _write(path, line)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not os.path.exists(_reserve(path)):
+            raise
+        os.unlink(_reserve(path))
+        _write(path, line)
+    else:
+        _keep_reserve(path)
+    if created:
+        fsync_directory(os.path.dirname(path))
+    return entry
+
+
+def _write(path: str, line: bytes) -> None:
+    handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        size = os.fstat(handle).st_size
+        if size and os.pread(handle, 1, size - 1) != b"\n":
+            line = b"\n" + line
+        if os.write(handle, line) != len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _reserve(path: str) -> str:
+    return f"{path}.reserve"
+
+
+def _keep_reserve(path: str) -> None:
+    """Make the reserve when it is not there and the disk has room for it."""
+    if os.path.exists(_reserve(path)):
+        return
+    with contextlib.suppress(OSError):
+        handle = os.open(_reserve(path), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.posix_fallocate(handle, 0, RESERVE_BYTES)
+        except OSError:
+            os.unlink(_reserve(path))
+        finally:
+            os.close(handle)
+
+
+def read(path: str, last: int | None = None) -> list[dict[str, Any]]:
+    """The events in `path`, oldest first; at most the `last` newest. Torn lines are passed over."""
+    entries: list[dict[str, Any]] = []
+    try:
+        with open(path, encoding="utf-8", errors="replace") as stream:
+            for line in stream:
+                try:
+                    entry = json.loads(line)
+                except ValueError:
+                    continue
+                if isinstance(entry, dict):
+                    entries.append(entry)
+    except FileNotFoundError:
+        return []
+    return entries if last is None else entries[-last:]
+
+
+def last_live(entries: list[dict[str, Any]]) -> int | None:
+    """The generation that was made live last, by the ledger; None when none was, or the app was removed since."""
+    for entry in reversed(entries):
+        if entry.get("event") in ("promoted", "rolled_back", "reverted"):
+            number = entry.get("to")
+            return number if isinstance(number, int) else None
+        if entry.get("event") == "removed":
+            return None
+    return None
+
+
+def highest_generation(entries: list[dict[str, Any]]) -> int:
+    """The highest generation number that the ledger ever named; numbers are never used twice."""
+    numbers = [entry.get(key) for entry in entries for key in ("generation", "to", "from")]
+    return max([number for number in numbers if isinstance(number, int)], default=0)

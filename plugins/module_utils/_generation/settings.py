@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""What a host itself has to know about an app, beside its generations: it holds for whichever of them is live."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from .._os.files import make_directory, read_json, write_json
+from .._os.paths import Layout
+
+
+def _path(layout: Layout) -> str:
+    return os.path.join(layout.state, "settings.json")
+
+
+def retune_at_boot(layout: Layout) -> bool:
+    """Whether the host tunes the app again by itself when it boots with other hardware."""
+    value = read_json(_path(layout))
+    return bool(value.get("retune_at_boot")) if isinstance(value, dict) else False
+
+
+def write(layout: Layout, wanted: dict[str, Any]) -> bool:
+    """Keep settings; True when anything changed."""
+    before = read_json(_path(layout))
+    known = before if isinstance(before, dict) else {}
+    after = {**known, **wanted}
+    if after == before:
+        return False
+    make_directory(layout.state, 0o700)
+    write_json(_path(layout), after, 0o600)
+    return True

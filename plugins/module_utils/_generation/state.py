@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""What is on this host of each app: read only, one call, for the probe, for drift and for people."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from .._os.files import read_json
+from .._os.http import address_taken, request
+from .._os.paths import Layout
+from .._os.procfs import listens
+from .._os.systemd import ABSENT, Systemd, UnitState
+from .._release.contents import verify
+from . import access, generations, ledger, truth
+from .answers import look
+from .lock import AppLock, boot_id, stale_reason
+
+
+def app_state(app: dict[str, Any], root: str = "/", systemd: Systemd | None = None) -> dict[str, Any]:
+    """State of one app. `app` needs `name`; `listen` is looked at when nothing of the app is live yet, `trial_listen`
+    (where its candidate will listen beside its private socket) unless a candidate runs.
+
+    Returns {live: {generation, release, digest, source_id, settings, ...} or None, intact, problems, healthy,
+    health_detail, leftovers, open (what other users of the host can read), lease, generations, measured,
+    port_taken, trial_port_taken, way_back (in words)}.
+    """
+    layout = Layout(app["name"], root)
+    systemd = systemd or Systemd()
+    home = os.path.isdir(layout.home)
+    units = systemd.matching(*_units(layout)) if home else {}
+    found = truth.live(layout, layout.instances(_up(units))) if home else None
+    number = found.number if found else None
+    known = [generations.describe(layout, one) for one in generations.numbers(layout)]
+    state: dict[str, Any] = {
+        "live": None,
+        "intact": False,
+        "problems": [],
+        "healthy": False,
+        "health_detail": "nothing is deployed",
+        "leftovers": [],
+        "open": [],
+        "lease": _lease(layout),
+        "generations": [one.to_dict() for one in known],
+        "measured": None,
+        "port_taken": None,
+        "trial_port_taken": None,
+        "last_failure": _last_failure(layout),
+        "way_back": "",
+    }
+    if home:
+        state["leftovers"] = _leftovers(layout, units, found, known)
+    candidate = app.get("trial_listen")
+    if candidate and all(units[unit].gone for unit in layout.candidates(units)):
+        state["trial_port_taken"] = address_taken(candidate)
+    if number is None:
+        # A first deployment that was cut short holds its port itself; the next one takes that down first.
+        own = layout.public_socket_unit in _up(units) or bool(layout.instances(_up(units)))
+        state["port_taken"] = None if own else address_taken(app.get("listen"))
+        return state
+    record = generations.record(layout, number)
+    problems = generations.problems(layout, number) + generations.public_problems(layout)
+    problems += verify(Path(layout.release(str(record.get("release")))))
+    healthy, detail = _health(layout, units, number, record)
+    state.update(
+        live={
+            "generation": number,
+            "release": record.get("release"),
+            "digest": record.get("digest"),
+            "source_id": record.get("source_id"),
+            "created": record.get("created"),
+            "facts": (record.get("planning") or {}).get("facts"),
+            "plan": record.get("plan"),
+            "listen": (record.get("app") or {}).get("listen"),
+            "trial": _trial(layout, number),
+        },
+        intact=not problems,
+        problems=problems,
+        healthy=healthy,
+        health_detail=detail,
+        way_back="" if healthy else truth.hint(layout, number),
+        open=access.problems(layout),
+        measured=record.get("measured"),
+    )
+    return state
+
+
+def _trial(layout: Layout, number: int) -> dict[str, Any] | None:
+    """What the generation's own trial measured, as far as a report shows it; None where it had none."""
+    evidence = read_json(os.path.join(layout.generation(number), generations.EVIDENCE))
+    if not isinstance(evidence, dict):
+        return None
+    memory = evidence.get("memory") or {}
+    return {
+        "verdict": evidence.get("verdict"),
+        "memory": {key: memory.get(key) for key in ("peak_mib", "limit_mib", "source")},
+        "candidate": {"histogram": (evidence.get("candidate") or {}).get("histogram")},
+    }
+
+
+def _units(layout: Layout) -> list[str]:
+    """What systemd is asked for: everything that may run of the app."""
+    return [layout.public_socket_unit, layout.instance_glob, layout.candidate_glob]
+
+
+def _up(units: dict[str, UnitState]) -> list[str]:
+    return [unit for unit, state in units.items() if not state.gone]
+
+
+def _health(layout: Layout, units: dict[str, UnitState], number: int, record: dict[str, Any]) -> tuple[bool, str]:
+    """Whether the live generation serves its users, and what it answers: its health and the GET paths of its load."""
+    for unit in (layout.public_socket_unit, layout.service_unit(number)):
+        state = units.get(unit, ABSENT)
+        if not state.running:
+            return False, f"{unit} is {state.active or 'unknown'}"
+    app = record.get("app")
+    if not app:
+        return False, f"generation {number} has no record that can be read (generation.json)"
+    if listens(1, app["listen"], layout.root) is False:
+        return False, f"{layout.public_socket_unit} is active, but systemd does not listen on {app['listen']} any more"
+    seen = look(layout.private_socket(number), app, float(app["health"]["timeout_seconds"]), request)
+    return seen.well, seen.detail
+
+
+def _leftovers(
+    layout: Layout, units: dict[str, UnitState], live: truth.Live | None, known: list[generations.Generation]
+) -> list[str]:
+    """What a broken run left: candidates, instances that are not live, unfinished generations."""
+    up, number = _up(units), live.number if live else None
+    found = [f"{unit} runs" for unit in layout.candidates(up)]
+    found += [f"{unit} runs, but is not live" for one, unit in layout.instances(up).items() if one != number]
+    found += [f"generation {one.number} is unfinished" for one in known if one.status == "unfinished"]
+    if live is not None and live.why:
+        found.append(f"`live` leads nowhere; generation {number} is live ({live.why})")
+    recorded = number is None or (
+        ledger.last_live(ledger.read(layout.ledger)) == number
+        and all(one.status == "good" for one in known if one.number == number)
+    )
+    if not recorded:
+        found.append(f"generation {number} is live, but the run that made it live could not write that down")
+    return found
+
+
+def _lease(layout: Layout) -> dict[str, Any] | None:
+    lock = AppLock(layout)
+    lease = lock.lease()
+    if lease is None:
+        return None
+    return {**lease, "stale": stale_reason(lease, boot_id(layout.root), lock.clock())}
+
+
+def _last_failure(layout: Layout) -> dict[str, Any] | None:
+    entry: dict[str, Any]
+    for entry in reversed(ledger.read(layout.ledger, last=50)):
+        if entry.get("event") == "failed":
+            return entry
+        if entry.get("event") in ("promoted", "rolled_back"):
+            return None
+    return None

@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""The files of a generation: Gunicorn's configuration and the systemd units, rendered from a plan. Pure functions."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from .._os.paths import Layout
+from .._release.asynccompat import monitor_environment
+
+STOP_SLACK_SECONDS = 10
+"""systemd waits this much longer than Gunicorn's graceful_timeout before it kills: a drain is never cut short."""
+
+MAX_BLOCKING_SECONDS = 0.1
+"""How long a candidate's gevent hub may be blocked before its monitor writes down the line that blocks it."""
+
+HARDENING = """\
+NoNewPrivileges=yes
+CapabilityBoundingSet=
+AmbientCapabilities=
+PrivateTmp=yes
+PrivateDevices=yes
+PrivateUsers=yes
+ProtectSystem=strict
+ProtectHome=yes
+ProtectProc=invisible
+ProcSubset=pid
+ProtectClock=yes
+ProtectControlGroups=yes
+ProtectHostname=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
+LockPersonality=yes
+RemoveIPC=yes
+KeyringMode=private
+UMask=0077
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+SystemCallFilter=~@privileged @resources
+SystemCallErrorNumber=EPERM
+"""
+"""What `systemd-analyze security` asks for, as far as a WSGI server that talks to databases can go.
+
+Left open on purpose: the network (IPAddressDeny=, PrivateNetwork=: the app needs its peers), MemoryDenyWriteExecute=
+(breaks just-in-time compilers and libffi closures), RootDirectory= (the release uses the host's Python).
+"""
+
+ENVIRONMENT = {
+    "PYTHONUNBUFFERED": "1",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "PYTHONFAULTHANDLER": "1",
+}
+
+GUNICORN_SETTINGS = (
+    "worker_class",
+    "workers",
+    "threads",
+    "worker_connections",
+    "preload_app",
+    "backlog",
+    "keepalive",
+    "timeout",
+    "graceful_timeout",
+    "max_requests",
+    "max_requests_jitter",
+)
+"""The settings of a plan that gunicorn.conf.py takes, under Gunicorn's own names."""
+
+MMAP_THRESHOLD_MIB = 32
+"""The most that glibc takes (mallopt(3), DEFAULT_MMAP_THRESHOLD_MAX): larger blocks are mapped each on its own."""
+
+
+def _setting(plan: dict[str, Any], name: str) -> Any:
+    return plan["settings"][name]["value"]
+
+
+def gunicorn_conf(app: dict[str, Any], plan: dict[str, Any], number: int) -> str:
+    """gunicorn.conf.py: each derived setting with its reason beside it."""
+    name = app["name"]
+    worker_class = _setting(plan, "worker_class")
+    lines = [
+        f"# {name}, generation {number}. Written by Headcount; edits are seen as drift and are not kept.",
+        "# Each number has its reason; `headcount plan " + name + "` prints the limits that were considered.",
+        "",
+    ]
+    if worker_class in ("gevent", "eventlet") and _setting(plan, "preload_app"):
+        module = "gevent.monkey" if worker_class == "gevent" else "eventlet"
+        call = "gevent.monkey.patch_all()" if worker_class == "gevent" else "eventlet.monkey_patch()"
+        lines += [
+            f"import {module}",
+            "",
+            "# Before the app is preloaded: modules imported unpatched would block the hub.",
+            call,
+            "",
+        ]
+    lines += [f"wsgi_app = {app['entry_point']!r}", f"proc_name = {name!r}"]
+    for key in GUNICORN_SETTINGS:
+        entry = plan["settings"].get(key)
+        if entry is None or entry["value"] is None:
+            continue
+        reason = " ".join(str(entry.get("reason", "")).split())
+        lines += [
+            "",
+            f"# {reason}" if reason else f"# {entry.get('winner', '')}",
+            f"{key} = {_literal(entry['value'])}",
+        ]
+    lines += [
+        "",
+        "# Heartbeats in memory: a slow disk must not look like a hung worker.",
+        'worker_tmp_dir = "/dev/shm"',
+        "",
+        "# Errors go to the journal by way of standard error.",
+        'errorlog = "-"',
+        "",
+    ]
+    if _has_control_socket(plan):
+        lines += [
+            "# It has one path per user: the two instances of a rollout would take it from one another.",
+            "control_socket_disable = True",
+            "",
+        ]
+    return "\n".join(lines)
+
+
+def _literal(value: Any) -> str:
+    """A value as Gunicorn takes it: its numbers are whole, so seconds declared as 2.5 become 3."""
+    return repr(math.ceil(value)) if isinstance(value, float) else repr(value)
+
+
+def _has_control_socket(plan: dict[str, Any]) -> bool:
+    """The control socket came with Gunicorn 25.1; older ones refuse its setting."""
+    specifier = str(_setting(plan, "gunicorn_version"))
+    version = specifier.lstrip("=<>~! ").split(",")[0].split(".")
+    return tuple(int(part) for part in version[:2] if part.isdigit()) >= (25, 1)
+
+
+def public_socket(app: dict[str, Any], plan: dict[str, Any], number: int, layout: Layout) -> str:
+    """The socket that users reach. Wants= starts the generation at boot; Service= names what a request wakes."""
+    listen = app["listen"]
+    address = listen[len("unix:") :] if listen.startswith("unix:") else listen
+    unix = "SocketMode=0666\n" if listen.startswith("unix:") else ""
+    service = layout.service_unit(number)
+    return (
+        f"# {app['name']}, generation {number}. Written by Headcount.\n"
+        "[Unit]\n"
+        f"Description={app['name']}: the socket its users reach\n"
+        f"Wants={service}\n"
+        "\n"
+        "[Socket]\n"
+        f"ListenStream={address}\n"
+        f"Backlog={_setting(plan, 'backlog')}\n"
+        f"{unix}"
+        "TriggerLimitIntervalSec=0\n"
+        f"Service={service}\n"
+        "\n"
+        "[Install]\n"
+        "WantedBy=sockets.target\n"
+    )
+
+
+def private_socket(app: dict[str, Any], number: int, path: str, service: str, what: str) -> str:
+    """A unix socket, root only, that reaches exactly one instance."""
+    return (
+        f"# {app['name']}, generation {number}. Written by Headcount.\n"
+        "[Unit]\n"
+        f"Description={app['name']}: reaches {what} {number} alone\n"
+        "\n"
+        "[Socket]\n"
+        f"ListenStream={path}\n"
+        "SocketMode=0600\n"
+        "DirectoryMode=0755\n"
+        "RemoveOnStop=yes\n"
+        f"Service={service}\n"
+    )
+
+
+def service(app: dict[str, Any], plan: dict[str, Any], number: int, layout: Layout, trial: bool) -> str:
+    """The service of generation `number`; `trial` gives the candidate's, which users cannot reach."""
+    name = app["name"]
+    generation = layout.generation(number)
+    user = app["user"] or layout.user
+    graceful = int(_setting(plan, "graceful_timeout"))
+    boot = float(app["health"]["boot_seconds"])
+    own = layout.trial_socket_unit(number) if trial else layout.socket_unit(number)
+    sockets = own if trial else f"{layout.public_socket_unit} {own}"
+    instance = f"{name}-trial-{number}" if trial else f"{name}-{number}"
+    high = plan["settings"].get("memory_high_mib", {}).get("value")
+    environment = dict(ENVIRONMENT)
+    if trial and _setting(plan, "worker_class") == "gevent":
+        # The monitor names the line that blocks the hub; it costs a thread, so only the candidate has it.
+        environment.update(monitor_environment(MAX_BLOCKING_SECONDS))
+    environment.update(malloc_environment(plan))
+    lines = [
+        f"# {name}, generation {number}{' (candidate on trial)' if trial else ''}. Written by Headcount.",
+        "[Unit]",
+        f"Description={name}: Gunicorn, {'candidate' if trial else 'generation'} {number}",
+        f"Requires={own}",
+        f"After=network.target {sockets}",
+        f"RequiresMountsFor={layout.home}",
+        # The real one never gives up: a start limit that is hit would take the public socket down with it, also that
+        # of the generation beside it.
+        *(["StartLimitIntervalSec=60", "StartLimitBurst=5"] if trial else ["StartLimitIntervalSec=0"]),
+        "",
+        "[Service]",
+        "Type=notify",
+        "NotifyAccess=main",
+        f"Sockets={sockets}",
+        # Two generations share one open socket. Without this, systemd makes it blocking whenever one of them starts,
+        # also for the other: an event loop would then stand still in accept(), for ever when the new one dies early.
+        "NonBlocking=yes",
+        f"User={user}",
+        f"Group={user}",
+        # The app's releases are readable by this group alone.
+        *([] if user == layout.group else [f"SupplementaryGroups={layout.group}"]),
+        f"Slice={app['slice']}",
+        f"WorkingDirectory={generation}/release",
+        f"RuntimeDirectory=headcount-instances/{instance}",
+        f"Environment={' '.join(f'{key}={value}' for key, value in sorted(environment.items()))}",
+        f"Environment=HEADCOUNT_GENERATION={number}",
+        f"EnvironmentFile={layout.environment(number)}",
+        f"ExecStart={generation}/release/venv/bin/gunicorn --config {generation}/gunicorn.conf.py",
+        "KillMode=mixed",
+        f"TimeoutStartSec={boot + 30:.0f}",
+        f"TimeoutStopSec={graceful + STOP_SLACK_SECONDS}",
+        *(["Restart=no"] if trial else ["Restart=always", "RestartSec=1"]),
+        "OOMPolicy=continue",
+        f"LimitNOFILE={_setting(plan, 'limit_nofile')}",
+        "TasksMax=" + str(_tasks_max(plan)),
+        "MemoryAccounting=yes",
+        *([f"MemoryHigh={high}M"] if high else []),
+        f"MemoryMax={_setting(plan, 'memory_max_mib')}M",
+        "MemorySwapMax=0",
+        "CPUAccounting=yes",
+        "",
+        HARDENING,
+    ]
+    return "\n".join(lines)
+
+
+def _tasks_max(plan: dict[str, Any]) -> int:
+    """Processes and threads that the plan needs, four times over: a fork bomb ends here, an app's own pools fit."""
+    return 64 + 4 * int(_setting(plan, "workers")) * (int(_setting(plan, "threads") or 1) + 16)
+
+
+def malloc_environment(plan: dict[str, Any]) -> dict[str, str]:
+    """What has glibc keep as much freed memory as the plan says (mallopt(3)); {} where it decides by itself.
+
+    A threshold that is set ends glibc's own adjustment of both, so the other one is set to where that leads.
+    """
+    kept = plan["settings"].get("malloc_trim_threshold_mib", {}).get("value")
+    if not kept:
+        return {}
+    return {
+        "MALLOC_MMAP_THRESHOLD_": str(MMAP_THRESHOLD_MIB * 2**20),
+        "MALLOC_TRIM_THRESHOLD_": str(int(kept) * 2**20),
+    }
+
+
+def environment_file(environment: dict[str, str], secrets: dict[str, str]) -> str:
+    """systemd's EnvironmentFile format, every value in double quotes (systemd.exec(5)); newlines are kept."""
+    lines = []
+    for key, value in sorted({**environment, **secrets}.items()):
+        escaped = "".join("\\" + char if char in '"\\`$' else char for char in value)
+        lines.append(f'{key}="{escaped}"')
+    return "\n".join(lines) + "\n" if lines else "# nothing declared\n"
+
+
+def render(app: dict[str, Any], plan: dict[str, Any], number: int, layout: Layout) -> dict[str, str]:
+    """All files of generation `number` by their names within its directory; no secret is in any of them."""
+    trial, real = layout.trial_service_unit(number), layout.service_unit(number)
+    return {
+        "gunicorn.conf.py": gunicorn_conf(app, plan, number),
+        layout.public_socket_unit: public_socket(app, plan, number, layout),
+        layout.socket_unit(number): private_socket(app, number, layout.private_socket(number), real, "generation"),
+        real: service(app, plan, number, layout, trial=False),
+        layout.trial_socket_unit(number): private_socket(app, number, layout.trial_socket(number), trial, "candidate"),
+        trial: service(app, plan, number, layout, trial=True),
+    }

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""What a host does once after each boot: it notices that its hardware or its limits have changed, and says so.
+
+In the journal (`journalctl -u headcount-boot`), in the ledger (`hardware_changed`) and in the local fact
+(ansible_local.headcount.APP.drift). Where headcount_retune_at_boot is set, it then tunes the app again by itself.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from typing import Any, Callable
+
+from .._generation.instances import StepFailed
+from .._generation.ledger import now_text
+from .._generation.lock import Busy, Run
+from .._generation.settings import retune_at_boot
+from .._os.files import make_directory, read_json, replace_link, write_file, write_json
+from .._os.paths import HOME, UNITS, Layout
+from .._os.systemd import Systemd
+from .._steps.app import AppOnHost
+from .retune import ReadFacts, Standing, apps_here, note_hardware, read_facts, retune, standing
+
+UNIT = "headcount-boot.service"
+
+UNIT_TEXT = """\
+# Written by Headcount.
+[Unit]
+Description=Headcount: is this host still what its apps were tuned for?
+# Last of all: the apps serve, and nothing waits for this.
+After=multi-user.target sockets.target network.target
+ConditionPathIsDirectory=/opt/headcount
+
+[Service]
+Type=oneshot
+ExecStart=/usr/local/sbin/headcount boot
+SyslogIdentifier=headcount
+TimeoutStartSec=3600
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def install(root: str = "/", systemd: Systemd | None = None) -> bool:
+    """Put the unit on this host and let it start at boot. True when anything changed."""
+    path = os.path.join(root, UNITS, UNIT)
+    link = os.path.join(root, UNITS, "multi-user.target.wants", UNIT)
+    changed = False
+    if _text(path) != UNIT_TEXT:
+        write_file(path, UNIT_TEXT)
+        changed = True
+    make_directory(os.path.dirname(link))
+    changed = replace_link(link, f"/{UNITS}/{UNIT}") or changed
+    if changed:
+        (systemd or Systemd()).reload()
+    return changed
+
+
+def uninstall_if_idle(root: str = "/", systemd: Systemd | None = None) -> bool:
+    """Take the unit off a host that has no app any more. True when it was there."""
+    found = False
+    try:
+        if any(entry.is_dir() for entry in os.scandir(os.path.join(root, HOME))):
+            return found
+    except FileNotFoundError:
+        pass
+    for path in (f"{UNITS}/multi-user.target.wants/{UNIT}", f"{UNITS}/{UNIT}"):
+        try:
+            os.unlink(os.path.join(root, path))
+            found = True
+        except FileNotFoundError:
+            continue
+    if found:
+        (systemd or Systemd()).reload()
+    return found
+
+
+def _text(path: str) -> str | None:
+    try:
+        with open(path, encoding="utf-8") as stream:
+            return stream.read()
+    except OSError:
+        return None
+
+
+def boot_run() -> Run:
+    """A run that nobody started: the host itself did."""
+    return Run(f"boot-{secrets.token_hex(4)}", "root", f"{socket.gethostname()} (at boot)", now_text())
+
+
+def check(
+    root: str = "/",
+    say: Callable[[str], None] = print,
+    read: ReadFacts = read_facts,
+    tune: Callable[..., dict[str, Any]] = retune,
+) -> bool:
+    """Look at every app of this host. False when something that was to be done could not be."""
+    run, well = boot_run(), True
+    for name in apps_here(root):
+        app = AppOnHost(name, run, root)
+        try:
+            with app.lock.alone(run, "boot"):
+                stand = standing(app.layout, read)
+                if stand is None:
+                    continue
+                say(words(name, stand))
+                note_hardware(app, stand)
+                write_drift(app.layout, stand.changes)
+            if stand.changes and retune_at_boot(app.layout):
+                say(tuned_words(name, tune(app, read)))
+                write_drift(app.layout, _left(app.layout, read))
+        except Busy as error:
+            say(f"{name}: {error}")
+        except StepFailed as error:
+            well = False
+            say(f"{name}: not re-tuned, what is live stays: {error.phase}: {error.cause}")
+        except OSError as error:
+            well = False
+            say(f"{name}: {error}")
+    return well
+
+
+def _left(layout: Layout, read: ReadFacts) -> list[str]:
+    stand = standing(layout, read)
+    return stand.changes if stand else []
+
+
+def words(name: str, stand: Standing) -> str:
+    """What the journal says of an app's host."""
+    if not stand.changes:
+        return f"{name}: this host is what generation {stand.number} was tuned for"
+    return (
+        f"{name}: this host is not what generation {stand.number} was tuned for: {', '.join(stand.changes)}; "
+        f"playbooks/retune.yml or `headcount retune {name}` tunes it again"
+    )
+
+
+def tuned_words(name: str, done: dict[str, Any]) -> str:
+    """What the journal says of a re-tune."""
+    if done["to"] is None:
+        return f"{name}: the plan of generation {done['from']} holds"
+    changes = ", ".join(f"{key} {before} -> {after}" for key, (before, after) in sorted(done["plan_changes"].items()))
+    return f"{name}: re-tuned: generation {done['to']} is live (it was {done['from']}): {changes}"
+
+
+def write_drift(layout: Layout, changes: list[str]) -> None:
+    """Show the drift, or that there is none any more, in the local fact."""
+    facts = read_json(layout.local_fact)
+    if not isinstance(facts, dict) or not isinstance(facts.get(layout.app), dict):
+        return
+    mine = {key: value for key, value in facts[layout.app].items() if key != "drift"}
+    if changes:
+        mine["drift"] = changes
+    if mine != facts[layout.app]:
+        write_json(layout.local_fact, {**facts, layout.app: mine})

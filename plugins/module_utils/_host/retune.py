@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Tunes an app again on the host itself: the live release with a plan for what the host is now.
+
+It goes the way of every rollout (weigh, trial, verdict, promote or keep), with what is on the host: the inputs of the
+live plan lie in its generation. It needs no controller and no network. What it cannot do is build a release: after a
+change of the host's Python or C library it says so, and leaves the rest to the next rollout.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Callable
+
+from .._facts import hostfacts
+from .._facts.hardware import fact_parts, join_parts, rebuild_reasons, settle, split_parts
+from .._generation import generations
+from .._generation.instances import StepFailed
+from .._generation.ledger import read as read_ledger
+from .._os.paths import Layout, installed_apps
+from .._steps.app import AppOnHost, plan_changes, replan, with_release
+
+ReadFacts = Callable[[str, str], "dict[str, Any]"]
+
+
+def read_facts(root: str, slice_: str) -> dict[str, Any]:
+    """Facts of this host for apps in `slice_`."""
+    return hostfacts.read(root, slice_=slice_).to_dict()
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a host stands to what its live generation `number` was planned for.
+
+    `changes`: what the hardware did, in words; `rebuild`: those of them for which the release would have to be built
+    anew; `facts`: what to plan with now.
+    """
+
+    number: int
+    record: dict[str, Any]
+    facts: dict[str, Any]
+    changes: list[str] = field(default_factory=list)
+    rebuild: list[str] = field(default_factory=list)
+
+
+def standing(layout: Layout, read: ReadFacts = read_facts) -> Standing | None:
+    """Compare the facts that the live generation was planned with to those of now; None when nothing is live."""
+    number = generations.live(layout)
+    if number is None:
+        return None
+    record = generations.record(layout, number)
+    stored = (record.get("planning") or {}).get("facts")
+    if not stored:
+        return None
+    found = read(layout.root, str(record["app"].get("slice") or "system.slice"))
+    settled = settle(found, stored)
+    return Standing(number, record, settled.facts, settled.changes, rebuild_reasons(found, stored))
+
+
+def planning_now(stand: Standing, layouts: dict[str, Layout]) -> dict[str, Any]:
+    """The planner's inputs for what the host is now: facts, and what is live of each app of the plan (`layouts`)."""
+    before = stand.record["planning"]
+    measured, previous = dict(before.get("measured") or {}), dict(before.get("previous") or {})
+    for name, layout in layouts.items():
+        number = generations.live(layout)
+        record = generations.record(layout, number) if number is not None else {}
+        if record.get("measured"):
+            measured[name] = record["measured"]
+        if record.get("plan"):
+            previous[name] = {key: entry["value"] for key, entry in record["plan"]["settings"].items()}
+    return {**before, "facts": stand.facts, "measured": measured, "previous": previous}
+
+
+def digest_now(digest: str, facts: dict[str, Any]) -> str:
+    """A generation's digest with the parts that the host contributes as they are now."""
+    parts = split_parts(digest)
+    return join_parts({**parts, **fact_parts(facts)}) if parts else digest
+
+
+def retune(app: AppOnHost, read: ReadFacts = read_facts) -> dict[str, Any]:
+    """Plan `app` for what the host is now, and roll that out here when it differs from what is live.
+
+    Returns {from, to, changes (of the hardware), plan_changes, verdict}; `to` is None when the plan holds. StepFailed
+    when the candidate was not good enough: what was live is live.
+    """
+    stand = standing(app.layout, read)
+    if stand is None:
+        raise StepFailed("retune", f"nothing of {app.name} is live on this host; a rollout deploys it")
+    if stand.rebuild:
+        raise StepFailed(
+            "retune",
+            f"{', '.join(stand.rebuild)}: the release has to be built again, which only a rollout (site.yml) does",
+        )
+    record = stand.record
+    layouts = {item["name"]: Layout(item["name"], app.root) for item in record["planning"]["apps"]}
+    release = str(record["release"])
+    planning = with_release(planning_now(stand, layouts), app.name, app.layout.release(release), record["app"])
+    plan, _ = replan(planning, app.name)
+    changes = plan_changes(record["plan"], plan)
+    result = {"from": stand.number, "to": None, "changes": stand.changes, "plan_changes": changes, "verdict": None}
+    if not changes:
+        return result
+    with app.step("retune"):
+        app.heal()
+        number = app.next_number()
+        environment = _text(app.layout.environment(stand.number))
+    new = {
+        "release": release,
+        "app": record["app"],
+        "plan": plan,
+        "planning": planning,
+        "digest": digest_now(str(record["digest"]), stand.facts),
+        "source_id": record["source_id"],
+    }
+    app.lay_down(number, new, environment)
+    app.weigh(number)
+    tried = app.trial(number)
+    app.promote(number, tried["verdict"])
+    return {**result, "to": number, "verdict": tried["verdict"]["outcome"]}
+
+
+def _text(path: str) -> str:
+    with open(path, encoding="utf-8") as stream:
+        return stream.read()
+
+
+def told_before(entries: list[dict[str, Any]], number: int, changes: list[str]) -> bool:
+    """Whether the ledger's last word on the hardware is this one already."""
+    for entry in reversed(entries):
+        if entry.get("event") in ("promoted", "rolled_back", "reverted"):
+            return False
+        if entry.get("event") == "hardware_changed":
+            return bool(entry.get("generation") == number and entry.get("changes") == changes)
+    return False
+
+
+def note_hardware(app: AppOnHost, stand: Standing) -> bool:
+    """Write into the ledger that the hardware changed, once for each change. True when it was written."""
+    if not stand.changes or told_before(read_ledger(app.layout.ledger), stand.number, stand.changes):
+        return False
+    app.log("hardware_changed", generation=stand.number, changes=stand.changes)
+    return True
+
+
+def apps_here(root: str) -> list[str]:
+    """Apps with a live generation on this host."""
+    return [name for name in installed_apps(root) if generations.live(Layout(name, root)) is not None]

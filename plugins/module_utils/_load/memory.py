@@ -1,0 +1,293 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Memory of a Gunicorn instance over a load window: cgroup peak, PSS and USS of its processes, spikes, lost workers.
+
+RSS counts shared pages once for every worker, so sums are made of PSS (shared pages divided by their users) and USS
+(pages of one process alone). A spike between two samples is caught by the kernel: writing 5 to /proc/PID/clear_refs
+sets the process's high-water mark back, and VmHWM then tells the highest resident size since.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .._verdict.judge import MemoryEvidence
+
+__all__ = ["LogCounts", "MemoryEvidence", "MemorySampler", "ProcessMemory", "count_restarts", "read_process"]
+
+_KIB = 1024.0
+LOOK_AGAIN_EVERY = 4
+"""Every how many samples the list of processes is asked for anew."""
+
+
+@dataclass(frozen=True)
+class ProcessMemory:
+    """Memory of one process in MiB. `started` (clock ticks since boot) tells a reused process id from the same
+    process."""
+
+    pid: int
+    started: int
+    rss_mib: float
+    pss_mib: float
+    uss_mib: float
+    hwm_mib: float
+    parent: int = 0
+
+
+@dataclass(frozen=True)
+class LogCounts:
+    """What an instance's journal says of its workers: killed or died, recycled on purpose (max_requests), timed out."""
+
+    died: int = 0
+    recycled: int = 0
+    timeouts: int = 0
+    out_of_memory: int = 0
+
+
+_DIED = re.compile(r"Worker \(pid:\d+\) (?:was sent SIG(?!TERM|QUIT|INT)\w+|exited with code (?!0\b)\d+)")
+_RECYCLED = re.compile(r"Autorestarting worker after current request")
+_TIMEOUT = re.compile(r"WORKER TIMEOUT \(pid:\d+\)")
+_OOM = re.compile(
+    r"oom-kill|Out of memory: Killed process|Memory cgroup out of memory|killed by the OOM killer", re.IGNORECASE
+)
+
+
+def count_restarts(lines: Iterable[str]) -> LogCounts:
+    """Counts from an instance's journal lines. Gunicorn's "Perhaps out of memory?" is not taken for one: it is a
+    guess."""
+    died = recycled = timeouts = oom = 0
+    for line in lines:
+        died += bool(_DIED.search(line))
+        recycled += bool(_RECYCLED.search(line))
+        timeouts += bool(_TIMEOUT.search(line))
+        oom += bool(_OOM.search(line))
+    return LogCounts(died, recycled, timeouts, oom)
+
+
+def parse_rollup(text: str) -> dict[str, float]:
+    """Sums by field, in MiB, of a smaps_rollup or smaps file (every field that ends in kB)."""
+    found: dict[str, float] = {}
+    for name, kib in re.findall(r"^(\w+):\s+(\d+) kB", text, re.MULTILINE):
+        found[name] = found.get(name, 0.0) + int(kib) / _KIB
+    return found
+
+
+def read_process(pid: int, proc: str = "/proc") -> ProcessMemory | None:
+    """Memory of a process, from smaps_rollup (Linux 4.14) or smaps; None when it is gone or may not be read."""
+    root = Path(proc) / str(pid)
+    try:
+        stat = (root / "stat").read_text().rpartition(")")[2].split()
+        started, parent = int(stat[19]), int(stat[1])
+        status = parse_rollup((root / "status").read_text())
+        rollup = root / "smaps_rollup"
+        fields = parse_rollup((rollup if rollup.exists() else root / "smaps").read_text())
+    except (OSError, ValueError, IndexError):
+        return None
+    if "Pss" not in fields:
+        return None
+    return ProcessMemory(
+        pid=pid,
+        started=started,
+        rss_mib=fields.get("Rss", 0.0),
+        pss_mib=fields["Pss"],
+        uss_mib=fields.get("Private_Clean", 0.0)
+        + fields.get("Private_Dirty", 0.0)
+        + fields.get("Private_Hugetlb", 0.0),
+        hwm_mib=status.get("VmHWM", fields.get("Rss", 0.0)),
+        parent=parent,
+    )
+
+
+def reset_high_water(pid: int, proc: str = "/proc") -> bool:
+    """Sets a process's VmHWM back to its present size; False when that is not allowed."""
+    try:
+        (Path(proc) / str(pid) / "clear_refs").write_text("5")
+    except OSError:
+        return False
+    return True
+
+
+@dataclass
+class _Seen:
+    first: ProcessMemory
+    last: ProcessMemory
+    peak_pss: float
+    peak_hwm: float
+
+
+@dataclass
+class MemorySampler:
+    """Samples an instance's processes in a thread while a load runs; `with sampler: ...`, then `sampler.evidence()`.
+
+    pids_fn: process ids of the instance, the master first (an empty list when it is gone). cgroup_reader: a mapping
+    with peak_mib, source, oom_kills, limit_mib, cpu_seconds, each optional; called before and after, for counts are
+    told as differences. journal_fn: the instance's journal lines of the window, called once at the end.
+    A worker (a child of the master) that disappears is a restart, unless the journal says that it was recycled on
+    purpose.
+    `mark_warm` is called when the warm-up is over; without it the level after the warm-up is not known.
+    """
+
+    pids_fn: Callable[[], Sequence[int]]
+    cgroup_reader: Callable[[], Mapping[str, Any]] | None = None
+    clock: Callable[[], float] = time.monotonic
+    interval_s: float = 0.5
+    journal_fn: Callable[[], Iterable[str]] | None = None
+    reader: Callable[[int], ProcessMemory | None] = read_process
+    resetter: Callable[[int], bool] = reset_high_water
+    _seen: dict[tuple[int, int], _Seen] = field(default_factory=dict)
+    _gone: set[tuple[int, int]] = field(default_factory=set)
+    _present: set[tuple[int, int]] = field(default_factory=set)
+    _pids: list[int] = field(default_factory=list)
+    _notes: list[str] = field(default_factory=list)
+    _before: Mapping[str, Any] = field(default_factory=dict)
+    _after: Mapping[str, Any] = field(default_factory=dict)
+    _counts: LogCounts = field(default_factory=LogCounts)
+    _peak_pss: float = 0.0
+    _peak_uss: float = 0.0
+    _settled_pss: float | None = None
+    _samples: int = 0
+    _began: float = 0.0
+    _ended: float = 0.0
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+
+    def __enter__(self) -> MemorySampler:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Begins the window: reads the cgroup, sets the high-water marks back and starts sampling."""
+        self._began = self.clock()
+        self._before = self._cgroup()
+        reset = [self.resetter(pid) for pid in self.pids_fn()]
+        if not all(reset):
+            self._note("high-water marks could not be set back: spikes may be older than the window")
+        self.sample()
+        self._thread = threading.Thread(target=self._loop, name="headcount-memory", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the window."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(timeout=10.0)
+        self.sample()
+        self._after = self._cgroup()
+        self._ended = self.clock()
+        if self.journal_fn is not None:
+            try:
+                self._counts = count_restarts(self.journal_fn())
+            except OSError as problem:
+                self._note(f"the journal could not be read: {problem}")
+
+    def sample(self, look_again: bool = True) -> None:
+        """One sample of every process; look_again: ask for the processes anew (which may cost a systemctl)."""
+        pids = list(self.pids_fn()) if look_again or not self._pids else self._pids
+        self._pids = pids
+        found = [memory for pid in pids if (memory := self.reader(pid)) is not None]
+        # only the master and its children: a program that a request starts may come and go
+        present = {
+            (memory.pid, memory.started) for memory in found if memory.pid == pids[0] or memory.parent == pids[0]
+        }
+        unread = set(pids) - {memory.pid for memory in found}
+        present |= {key for key in self._present if key[0] in unread}
+        self._gone |= self._present - present
+        self._present = present
+        for memory in found:
+            seen = self._seen.setdefault(
+                (memory.pid, memory.started), _Seen(memory, memory, memory.pss_mib, memory.hwm_mib)
+            )
+            seen.last = memory
+            seen.peak_pss = max(seen.peak_pss, memory.pss_mib)
+            seen.peak_hwm = max(seen.peak_hwm, memory.hwm_mib)
+        self._peak_pss = max(self._peak_pss, sum(memory.pss_mib for memory in found))
+        self._peak_uss = max(self._peak_uss, sum(memory.uss_mib for memory in found))
+        self._samples += 1
+
+    def mark_warm(self) -> None:
+        """Notes the present PSS of all processes as the level after the warm-up."""
+        self._settled_pss = self.level()
+
+    def level(self) -> float | None:
+        """The present PSS of all processes in MiB; None when none can be read."""
+        found = [memory.pss_mib for pid in self.pids_fn() if (memory := self.reader(pid)) is not None]
+        return round(sum(found), 3) if found else None
+
+    def evidence(self) -> MemoryEvidence:
+        """What the window showed. The peak is the cgroup's where it tells one, else the sum of PSS with spikes."""
+        peak, source = self._after.get("peak_mib"), str(self._after.get("source") or "")
+        if peak is None:
+            # every process's own spike at the same time: an upper bound of what sampling would have found
+            spikes = sum(max(0.0, seen.peak_hwm - seen.last.rss_mib) for seen in self._seen.values())
+            peak = self._peak_pss + spikes if self._seen else None
+            source = "PSS of the processes plus their spikes (VmHWM)" if self._seen else "no process could be read"
+        lost = len(self._gone)
+        restarts = max(self._counts.died, lost - self._counts.recycled, 0)
+        if self._counts.timeouts:
+            self._note(f"{self._counts.timeouts} workers hit gunicorn's timeout")
+        return MemoryEvidence(
+            peak_mib=peak,
+            source=source,
+            pss_mib=round(self._peak_pss, 3) if self._seen else None,
+            uss_mib=round(self._peak_uss, 3) if self._seen else None,
+            after_warmup_mib=self._settled_pss,
+            oom_kills=self._oom_kills(),
+            restarts=restarts,
+            recycled=self._counts.recycled,
+            limit_mib=self._after.get("limit_mib"),
+            cpu_seconds=self._difference("cpu_seconds"),
+            seconds=round(self._ended - self._began, 3),
+            workers=tuple(_worker(seen, key in self._gone) for key, seen in sorted(self._seen.items())),
+            notes=tuple(self._notes),
+        )
+
+    def _oom_kills(self) -> int | None:
+        counted = self._difference("oom_kills")
+        if counted is None:
+            return self._counts.out_of_memory or (0 if self.cgroup_reader is None and self.journal_fn else None)
+        return max(int(counted), self._counts.out_of_memory)
+
+    def _difference(self, name: str) -> float | None:
+        before, after = self._before.get(name), self._after.get(name)
+        return None if after is None else max(0.0, float(after) - float(before or 0.0))
+
+    def _cgroup(self) -> Mapping[str, Any]:
+        if self.cgroup_reader is None:
+            return {}
+        try:
+            return dict(self.cgroup_reader())
+        except OSError as problem:
+            self._note(f"the cgroup could not be read: {problem}")
+            return {}
+
+    def _note(self, text: str) -> None:
+        if text not in self._notes:
+            self._notes.append(text)
+
+    def _loop(self) -> None:
+        turn = 0
+        while not self._stop.wait(self.interval_s):
+            turn += 1
+            with contextlib.suppress(OSError):
+                self.sample(turn % LOOK_AGAIN_EVERY == 0)
+
+
+def _worker(seen: _Seen, gone: bool) -> dict[str, Any]:
+    return {
+        "pid": seen.first.pid,
+        "pss_mib": round(seen.peak_pss, 3),
+        "uss_mib": round(seen.last.uss_mib, 3),
+        "first_uss_mib": round(seen.first.uss_mib, 3),
+        "hwm_mib": round(seen.peak_hwm, 3),
+        "gone": gone,
+    }

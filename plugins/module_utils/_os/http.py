@@ -1,0 +1,316 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""One HTTP request to an address of this host, over TCP or a unix socket, and what it says of an app's health.
+
+A request is bounded as a whole: in time from connect to the last byte, and in bytes. A server that sends two bytes now
+and then for ever, or gigabytes at once, takes neither more of this process' time nor of its memory than that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import http.client
+import io
+import socket
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .procfs import port_holders
+
+BLOCK_BYTES = 64 * 1024
+KEPT_BYTES = 1 << 20
+"""So much of a body is kept where somebody looks into it (`health.contains`); the rest is read and thrown away."""
+
+MOST_BYTES = 256 << 20
+"""What a whole answer may have, head and body, as it comes over the wire: nothing is ever decompressed."""
+
+MOST_INTERIM = 20
+"""So many interim answers (1xx) may go before the answer."""
+
+ANSWER_SECONDS = 10.0
+MOST_ANSWER_SECONDS = 300.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An HTTP answer, or why there was none that could be used (`status` 0, `error`).
+
+    `elapsed_ms` is wall time from connect to the last byte, `received` the bytes that came, head and body. `cut` says
+    what an answer did that had begun, but did not end as it should ("still sends after 10 s ..."); `endless`: it went
+    on until a bound was reached.
+    """
+
+    status: int
+    body: bytes
+    elapsed_ms: float
+    error: str = ""
+    received: int = 0
+    cut: str = ""
+    endless: bool = False
+
+    def failure(self, method: str, path: str) -> str:
+        """What went wrong, as a sentence that names the request; empty when there is a whole answer."""
+        if self.cut:
+            return f"{method} {path} {self.cut}"
+        return "" if self.status else f"{method} {path} got no answer: {self.error}"
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What is asked: one request. `headers` go before those that Headcount sends by itself."""
+
+    path: str
+    method: str = "GET"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: str | None = None
+
+    @classmethod
+    def of_path(cls, path: Mapping[str, Any]) -> Ask:
+        """From one entry of the normalised app's `load.paths`."""
+        return cls(str(path["path"]), str(path["method"]), dict(path.get("headers") or {}), path.get("body"))
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What one request may take: `seconds` from connect to the last byte, and `most_bytes` of answer, of whose body
+    the first `keep_bytes` are kept."""
+
+    seconds: float
+    most_bytes: int = MOST_BYTES
+    keep_bytes: int = 0
+
+
+def answer_seconds(app: Mapping[str, Any]) -> float:
+    """How long one request of the load of a normalised app may take: 10 s, or longer where it declares slow answers.
+
+    Twice its largest latency limit, at most `settings.timeout` where that is declared; without a latency limit
+    `settings.timeout` itself; never more than 300 s.
+    """
+    limits, declared = app.get("limits") or {}, (app.get("settings") or {}).get("timeout")
+    slowest = [float(limits[name]) for name in ("p50_ms", "p95_ms", "p99_ms") if limits.get(name)]
+    timeout = float(declared) if declared else MOST_ANSWER_SECONDS
+    if slowest:
+        timeout = min(timeout, 2 * max(slowest) / 1000.0)
+    elif not declared:
+        timeout = ANSWER_SECONDS
+    return min(MOST_ANSWER_SECONDS, max(ANSWER_SECONDS, timeout))
+
+
+class _TooMuch(Exception):
+    """More bytes came than an answer may have."""
+
+
+class _Stream(io.RawIOBase):
+    """The receiving side of a socket, bounded in time and bytes as a whole."""
+
+    def __init__(self, sock: socket.socket, bounds: Bounds, deadline: float, monotonic: Callable[[], float]) -> None:
+        super().__init__()
+        self._sock, self._bounds, self._deadline, self._monotonic = sock, bounds, deadline, monotonic
+        self.received = 0
+        self.last = deadline - bounds.seconds
+        self._reader: io.BufferedReader | None = None
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        left = self._deadline - self._monotonic()
+        if left <= 0:
+            raise socket.timeout
+        if self.received > self._bounds.most_bytes:
+            raise _TooMuch
+        self._sock.settimeout(left)
+        count = self._sock.recv_into(buffer)
+        self.received += count
+        if count:
+            self.last = self._monotonic()
+        return count
+
+    def makefile(self, *_: Any) -> io.BufferedReader:
+        """What http.client reads from: the same reader every time, for the answer that follows an interim one."""
+        if self._reader is None:
+            self._reader = io.BufferedReader(self, BLOCK_BYTES)
+        return self._reader
+
+
+class Connection(http.client.HTTPConnection):
+    """An HTTP connection to (host, port) or to the path of a unix socket."""
+
+    def __init__(self, address: str | tuple[str, int], timeout_seconds: float) -> None:
+        super().__init__("localhost", timeout=timeout_seconds)
+        self._address = address
+
+    def connect(self) -> None:
+        if isinstance(self._address, str):
+            self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self.sock.settimeout(self.timeout)
+            self.sock.connect(self._address)
+        else:
+            self.sock = socket.create_connection(self._address, self.timeout)
+
+
+class _Exchange:
+    """One request under way, and how far its answer has come."""
+
+    def __init__(
+        self, address: str | tuple[str, int], ask: Ask, bounds: Bounds, monotonic: Callable[[], float]
+    ) -> None:
+        self._address, self._ask, self._bounds, self._monotonic = address, ask, bounds, monotonic
+        self.begin = monotonic()
+        self.stream: _Stream | None = None
+        self.status = 0
+        self.body = bytearray()
+
+    @property
+    def seconds(self) -> float:
+        return self._monotonic() - self.begin
+
+    def run(self) -> None:
+        """Send the request and read the whole answer. Raises what sockets and http.client raise."""
+        connection = Connection(self._address, self._bounds.seconds)
+        with contextlib.closing(connection):
+            connection.connect()
+            connection.sock.settimeout(max(0.001, self._bounds.seconds - self.seconds))
+            body = self._ask.body.encode() if self._ask.body else None
+            connection.request(self._ask.method, self._ask.path, body=body, headers=own_headers(self._ask.headers))
+            deadline = self.begin + self._bounds.seconds
+            self.stream = _Stream(connection.sock, self._bounds, deadline, self._monotonic)
+            self._read(self.stream)
+
+    def _read(self, stream: Any) -> None:
+        earlier = []  # an interim answer that is forgotten would close the reader that it shares
+        response = http.client.HTTPResponse(stream, method=self._ask.method)
+        response.begin()
+        while 100 <= response.status < 200 and response.status != http.HTTPStatus.SWITCHING_PROTOCOLS:
+            earlier.append(response)
+            if len(earlier) > MOST_INTERIM:
+                raise http.client.HTTPException(f"more than {MOST_INTERIM} interim answers ({response.status}) came")
+            response = http.client.HTTPResponse(stream, method=self._ask.method)
+            response.begin()
+        self.status = response.status
+        while True:
+            block = response.read1(BLOCK_BYTES)
+            if not block:
+                break
+            self.body += block[: max(0, self._bounds.keep_bytes - len(self.body))]
+        if response.length:
+            raise http.client.IncompleteRead(b"", response.length)
+
+    def answered(self) -> Answer:
+        received = self.stream.received if self.stream is not None else 0
+        return Answer(self.status, bytes(self.body), self.seconds * 1000, received=received)
+
+    def failed(self, error: Exception) -> Answer:
+        """What is told of an answer that did not come, or did not come whole."""
+        stream, took = self.stream, f"{self.seconds:.3g} s"
+        received = stream.received if stream is not None else 0
+        words, endless = _words(error), False
+        cut = ""
+        if isinstance(error, _TooMuch):
+            endless = True
+            cut = f"sent more than {self._bounds.most_bytes / 2**20:.0f} MiB in {took} and went on"
+        elif isinstance(error, socket.timeout) and stream is not None and received:
+            silent = self._monotonic() - stream.last
+            endless = silent <= self._bounds.seconds / 2
+            if not endless:
+                cut = f"stopped within its answer: {received} bytes came, and none in the last {silent:.3g} s"
+            elif self.status:
+                cut = f"still sends after {took} ({received} bytes so far): it never ends by itself"
+            else:
+                cut = f"still sends the head of its answer after {took} ({received} bytes so far)"
+        elif isinstance(error, http.client.IncompleteRead) and self.status:
+            missing = f", {error.expected} are missing" if error.expected else ""
+            cut = f"ended within its answer: {received} bytes came in {took}{missing}"
+        if isinstance(error, socket.timeout):
+            words = f"timed out after {took}"
+        return Answer(0, b"", self.seconds * 1000, cut or words, received, cut, endless)
+
+
+def _words(error: Exception) -> str:
+    """An error in at most 200 characters: http.client repeats what a server sent."""
+    words = str(error) or type(error).__name__
+    return words if len(words) <= 200 else f"{words[:200]}..."
+
+
+def own_headers(declared: Mapping[str, str]) -> dict[str, str]:
+    """The headers of a request: those declared, and Headcount's own where none of that name (in any case) is."""
+    given = {name.lower() for name in declared}
+    own = {"Host": "localhost", "User-Agent": "headcount", "Connection": "close"}
+    return {**{name: value for name, value in own.items() if name.lower() not in given}, **declared}
+
+
+def request(
+    address: str | tuple[str, int],
+    ask: Ask,
+    bounds: Bounds,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> Answer:
+    """Ask, and read the answer to its end within `bounds`; never raises for what a network or a server can do."""
+    exchange = _Exchange(address, ask, bounds, monotonic)
+    try:
+        exchange.run()
+    except (OSError, http.client.HTTPException, _TooMuch) as error:
+        return exchange.failed(error)
+    return exchange.answered()
+
+
+def local_address(listen: str) -> str | tuple[str, int]:
+    """Where this host reaches what listens on `listen` ("host:port" or "unix:/path"): wildcards become loopback."""
+    if listen.startswith("unix:"):
+        return listen[len("unix:") :]
+    host, _, port = listen.rpartition(":")
+    host = host.strip("[]")
+    return {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1", "*": "127.0.0.1"}.get(host, host), int(port)
+
+
+def address_taken(listen: str | None) -> str | None:
+    """Why nothing new could listen on `listen` of this host: another process does. None when it is free.
+
+    Who listens on a port is named where /proc tells it.
+    """
+    if not listen:
+        return None
+    address = local_address(listen)
+    if isinstance(address, str):
+        with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as probe:
+            probe.settimeout(1.0)
+            try:
+                probe.connect(address)
+            except OSError:
+                return None  # systemd replaces a socket file that nobody listens on
+        return f"listen address {listen} is taken by another process"
+    host = listen.rpartition(":")[0].strip("[]") or "0.0.0.0"
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with contextlib.closing(socket.socket(family, socket.SOCK_STREAM)) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, int(address[1])))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                holders = port_holders(int(address[1]))
+                words = f": {', '.join(holders[:3])}" if holders else ""
+                return f"listen address {listen} is taken by another process{words}"
+            return f"listen address {listen} cannot be taken: {error.strerror}"
+    return None
+
+
+def get(address: str | tuple[str, int], path: str, timeout_seconds: float, host: str = "localhost") -> Answer:
+    """GET `path`, bounded as a whole; never raises for what a network or a server can do."""
+    return request(address, Ask(path, headers={"Host": host}), Bounds(timeout_seconds, keep_bytes=KEPT_BYTES))
+
+
+def unhealthy(answer: Answer, health: dict[str, Any]) -> str | None:
+    """Why `answer` does not satisfy the app's declared `health`, or None when it does."""
+    path = health["path"]
+    if answer.status == 0:
+        return answer.failure("GET", path)
+    if answer.status not in health["status"]:
+        allowed = " or ".join(str(code) for code in health["status"])
+        return f"GET {path} answered {answer.status}, expected {allowed}"
+    wanted = health.get("contains")
+    if wanted and wanted.encode() not in answer.body:
+        return f"GET {path} answered {answer.status}, but its body does not contain {wanted!r}"
+    return None

@@ -1,0 +1,387 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""The numbers that a plan starts from, each with its origin: measured before declared, declared before assumed.
+
+Also the division of a host among its apps, and the comparison of a declared profile with what was weighed.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Final, Mapping, Sequence, Union
+
+from .._declaration.table import PROFILE_WAIT_RATIO, profile_of
+from .types import MEASURED_REQUESTS_MIN, Host, Measured, Number, PlanError, Policy, number, share, up
+
+RESERVE_SHARE: Final = 0.10
+RESERVE_FLOOR_MIB: Final = 64
+RESERVE_SMALL_SHARE: Final = 0.25
+RESERVE_CEILING_MIB: Final = 1024
+"""Left to the system: a tenth, at least 64 MiB (systemd, journal and sshd of a minimal Debian), but of less than 256
+MiB only a quarter, and never more than 1 GiB: the system does not grow with the host."""
+
+MEMORY_HIGH_SHARE: Final = 0.90
+"""MemoryHigh throttles and never kills: it lies below MemoryMax, and the plan's sum below it."""
+
+ASSUMED_WORKER_MIB: Final[Mapping[str, float]] = {"sync": 48.0, "gthread": 50.0, "gevent": 56.0, "eventlet": 56.0}
+"""A loaded worker that nobody has measured: a bare Flask app (next table) and about 30 MiB of its own libraries and
+data."""
+
+BARE_WORKER_MIB: Final[Mapping[str, float]] = {"sync": 17.0, "gthread": 18.0, "gevent": 23.0, "eventlet": 23.0}
+"""The least a worker takes: USS of a bare Flask 3.1 app under Gunicorn 27, Python 3.11, rounded up."""
+
+ASSUMED_MASTER_MIB: Final[Mapping[str, float]] = {"sync": 13.0, "gthread": 14.0, "gevent": 19.0, "eventlet": 19.0}
+"""PSS of the master beside one bare Flask worker; with more workers its part of the shared pages shrinks."""
+
+ASSUMED_SLOT_MIB: Final = 0.25
+"""A request in flight on top of its worker: ten times what a bare one takes (thread 0.04, greenlet 0.015 MiB), for its
+objects."""
+
+BARE_SLOT_MIB: Final = 0.04
+"""The least a request in flight takes: a thread of gthread that waits in a bare Flask app."""
+
+ASSUMED_CPU_MS: Final = 5.0
+"""CPU time of a request that nobody has declared or measured: only for latency and rate estimates, never for a limit
+of memory."""
+
+RATIO_MAX: Final = 1e6
+CPU_MS_MIN: Final = 0.001
+"""No request takes less CPU than a microsecond, nor waits a million times as long as it computes."""
+
+ASSUMED_CONCURRENCY_PER_CORE: Final = 64
+ASSUMED_CONCURRENCY_MIN: Final = 128
+"""Requests in flight that a host is planned for when neither concurrency nor rate is declared."""
+
+WAIT_BOUNDS: Final[Mapping[str, tuple[float, float]]] = {"cpu": (0.0, 0.2), "mixed": (0.2, 9.0), "io": (4.0, math.inf)}
+"""What a bare profile leaves open: the least and the most waiting it is planned for (workers for the least, slots for
+the most)."""
+
+CPU_IS_CONTRADICTED: Final = 0.5
+IO_IS_CONTRADICTED: Final = 2.0
+MIXED_IS_CONTRADICTED: Final = (0.1, 20.0)
+RATIO_IS_CONTRADICTED: Final = 3.0
+"""Where the measured wait ratio contradicts the declaration: half-way out of the profile's range, so that noise does
+not; for a declared ratio a factor of 3 (and a fifth of the request's time)."""
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """A declared profile and a measurement that exclude each other. ``severity``: warn, fail or use_measured."""
+
+    sentence: str
+    severity: str
+    declared_ratio: float
+    measured_ratio: float
+
+
+@dataclass(frozen=True)
+class Allotment:
+    """An app's part of a host: cores, and MiB for one generation, each with the words of how it came about."""
+
+    cores: float
+    cores_reason: str
+    budget_mib: float
+    budget_reason: str
+    usable_share: float
+    generations: int
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """All numbers of one app on one host. ``least_ratio`` and ``most_ratio`` bound the waiting that is planned for."""
+
+    app: str
+    host: Host
+    allotment: Allotment
+    profile: str
+    wait_ratio: Number
+    least_ratio: float
+    most_ratio: float
+    cpu_ms: Number
+    wall_ms: Number
+    times_known: bool
+    concurrency: Number
+    rate: float | None
+    worker_mib: Number | None
+    slot_mib: Number
+    master_mib: Number | None
+    mismatch: Mismatch | None
+    warnings: tuple[str, ...]
+
+
+def wait_share(ratio: float) -> float:
+    """The part of a request's time that it waits: W/C = r gives r / (1 + r)."""
+    return 1.0 if math.isinf(ratio) else ratio / (1.0 + ratio)
+
+
+def _declared_ratio(app: Mapping[str, Any]) -> tuple[Number, bool]:
+    """The wait ratio of the declaration, and whether it is only what a profile's name stands for."""
+    cpu_ms, wait_ms = app.get("cpu_ms"), app.get("wait_ms")
+    if cpu_ms and wait_ms is not None:
+        words = f"declared: {number(wait_ms)} ms of waiting on {number(cpu_ms)} ms of CPU"
+        return Number(min(RATIO_MAX, float(wait_ms) / float(cpu_ms)), "declared", words), False
+    profile, ratio = app.get("profile"), app.get("wait_ratio")
+    if ratio is not None and (profile is None or float(ratio) != PROFILE_WAIT_RATIO[profile]):
+        return Number(min(RATIO_MAX, float(ratio)), "declared", f"declared: wait_ratio {number(float(ratio))}"), False
+    if profile is not None:
+        value = PROFILE_WAIT_RATIO[profile]
+        return Number(value, "assumed", f"assumed for the declared profile {profile}"), True
+    return Number(PROFILE_WAIT_RATIO["mixed"], "assumed", "assumed: no profile is declared, taken as mixed"), True
+
+
+def profile_mismatch(
+    declared: Union[Mapping[str, Any], str], measured: Measured | None, policy: str = "warn"
+) -> Mismatch | None:
+    """Whether the weighed app contradicts what was declared.
+
+    ``declared`` is a normalised app, or only the name of a profile. ``policy`` is warn, fail or use_measured and
+    becomes the severity. None when they agree, when nothing was declared, or when too few requests were measured to
+    say.
+    """
+    app: Mapping[str, Any] = {"name": "app", "profile": declared} if isinstance(declared, str) else declared
+    if measured is None or not measured.times_count or measured.wait_ratio is None:
+        return None
+    said, from_profile = _declared_ratio(app)
+    profile = app.get("profile")
+    seen = measured.wait_ratio
+    if from_profile:
+        if profile is None:
+            return None
+        contradicted = {
+            "cpu": seen > CPU_IS_CONTRADICTED,
+            "io": seen < IO_IS_CONTRADICTED,
+            "mixed": not MIXED_IS_CONTRADICTED[0] <= seen <= MIXED_IS_CONTRADICTED[1],
+        }[str(profile)]
+        words = f"profile {profile} is declared"
+    else:
+        low, high = sorted((seen, said.value))
+        far = high > RATIO_IS_CONTRADICTED * low
+        contradicted = far and wait_share(high) - wait_share(low) > 0.2
+        words = f"{said.source.split(': ', 1)[-1]} is declared"
+    if not contradicted:
+        return None
+    figures = f"waiting {share(wait_share(seen))} of its time (wait ratio {number(seen)})"
+    if measured.cpu_ms is not None and measured.wall_ms is not None:
+        figures = f"{number(measured.cpu_ms)} ms of CPU in {number(measured.wall_ms)} ms, {figures}"
+    what = {
+        "warn": "the plan goes by the declaration; correct it, or set profile_mismatch: use_measured",
+        "fail": "correct the declaration, or set profile_mismatch: use_measured",
+        "use_measured": "the plan goes by the measurement",
+    }[policy]
+    sentence = (
+        f"{app.get('name', 'app')}: {words} (waiting {share(wait_share(said.value))} of a request, wait ratio"
+        f" {number(said.value)}), but {measured.requests} weighed requests took {figures}: that is {profile_of(seen)};"
+        f" {what}"
+    )
+    return Mismatch(sentence, policy, said.value, seen)
+
+
+def reserve_mib(total_mib: float, policy: Policy) -> tuple[float, str]:
+    """MiB that are left to everything that is not declared, and why."""
+    if policy.reserve_memory_mib is not None:
+        return float(policy.reserve_memory_mib), "headcount_reserve_memory_mib"
+    tenth, small = total_mib * RESERVE_SHARE, total_mib * RESERVE_SMALL_SHARE
+    floor = min(float(RESERVE_FLOOR_MIB), small)
+    if tenth >= RESERVE_CEILING_MIB:
+        return float(RESERVE_CEILING_MIB), "at most 1 GiB is kept for the system"
+    if tenth >= floor:
+        return tenth, "a tenth is kept for the system"
+    if floor < RESERVE_FLOOR_MIB:
+        return floor, "a quarter is kept for the system on a host this small"
+    return floor, "64 MiB are kept for the system"
+
+
+def divide(host: Host, apps: Sequence[Mapping[str, Any]], policy: Policy) -> dict[str, Allotment]:
+    """Cores and memory for each app: what an app names for itself first, the rest by weight.
+
+    Two generations of an app stand side by side during a rollout, so one may use half of the app's memory, unless the
+    policy says otherwise. Raises PlanError when the apps ask for more than there is.
+    """
+    reserve, why = reserve_mib(host.memory_mib, policy)
+    memory_left = host.memory_mib - reserve
+    if memory_left <= 0:
+        raise PlanError(
+            "host",
+            "headcount_reserve_memory_mib",
+            number(reserve),
+            f"nothing is left of {host.memory_mib} MiB ({host.memory_limited_by})",
+            f"less than {host.memory_mib} MiB",
+            "lower the reserve, or give the host more memory",
+        )
+    memory = _parts(apps, "memory_mib", memory_left, "MiB")
+    cores = _parts(apps, "cores", host.cores, "cores")
+    generations = 2 if policy.rollout_headroom else 1
+    result = {}
+    for app in apps:
+        name = str(app["name"])
+        mine, how = memory[name]
+        side = (
+            "/ 2 generations side by side"
+            if generations == 2
+            else "for one generation, headcount_rollout_headroom is off"
+        )
+        percent = float((app.get("limits") or {}).get("memory_percent") or 100.0)
+        result[name] = Allotment(
+            cores=cores[name][0],
+            cores_reason=f"{number(host.cores)} effective cores ({host.cores_limited_by}){cores[name][1]}",
+            budget_mib=mine / generations,
+            budget_reason=(
+                f"{host.memory_mib} MiB ({host.memory_limited_by}) - {number(reserve)} MiB ({why}){how} {side}"
+            ),
+            usable_share=min(MEMORY_HIGH_SHARE, percent / 100.0),
+            generations=generations,
+        )
+    return result
+
+
+def _parts(apps: Sequence[Mapping[str, Any]], key: str, total: float, unit: str) -> dict[str, tuple[float, str]]:
+    shares = {str(app["name"]): app.get("share") or {} for app in apps}
+    named = {name: float(section[key]) for name, section in shares.items() if section.get(key) is not None}
+    asked = sum(named.values())
+    others = [name for name in shares if name not in named]
+    if asked > total * (1 + 1e-9) or (others and asked >= total):
+        first = next(iter(named))
+        need = "and something must be left for " + ", ".join(others) if others else "that is more than there is"
+        raise PlanError(
+            first,
+            f"share.{key}",
+            number(named[first]),
+            f"the apps of this host ask for {number(asked)} of {number(total)} {unit}, {need}",
+            f"together {'less than' if others else 'at most'} {number(total)} {unit}",
+            f"lower share.{key}, or use share.weight",
+        )
+    weights = {name: float(shares[name].get("weight") or 1.0) for name in others}
+    whole = sum(weights.values())
+    result = {name: (value, f", of which share.{key} gives {number(value)}") for name, value in named.items()}
+    for name, weight in weights.items():
+        part = weight / whole
+        words = "" if len(apps) == 1 else f", shared: {share(part)} by weight of {number(total - asked)} {unit}"
+        result[name] = ((total - asked) * part, words)
+    return result
+
+
+def gather(
+    app: Mapping[str, Any], host: Host, allotment: Allotment, measured: Measured | None, policy_fails: bool = True
+) -> Inputs:
+    """Chooses each number: a measurement before a declaration before an assumption.
+
+    A measurement that contradicts the declared profile replaces it only with ``profile_mismatch: use_measured``; with
+    fail it raises PlanError.
+    """
+    name = str(app["name"])
+    warnings: list[str] = []
+    said, from_profile = _declared_ratio(app)
+    mismatch = profile_mismatch(app, measured, str(app.get("profile_mismatch") or "warn"))
+    if mismatch is not None and mismatch.severity == "fail" and policy_fails:
+        raise PlanError(
+            name,
+            "profile" if from_profile else "wait_ratio",
+            app.get("profile") if from_profile else number(said.value),
+            mismatch.sentence.split(": ", 1)[-1].rsplit("; ", 1)[0],
+            "a declaration that the app bears out",
+            "correct it, or set profile_mismatch: use_measured",
+        )
+    if mismatch is not None:
+        warnings.append(mismatch.sentence)
+    use_times = measured is not None and measured.times_count
+    if measured is not None and measured.wait_ratio is not None and not use_times:
+        warnings.append(
+            f"{name}: {measured.requests} weighed requests are too few to go by (at least {MEASURED_REQUESTS_MIN}):"
+            " the plan keeps to the declaration"
+        )
+    if mismatch is not None and mismatch.severity == "warn":
+        use_times = False
+    ratio = said
+    least, most = said.value, said.value
+    if use_times and measured is not None and measured.wait_ratio is not None:
+        seen = min(RATIO_MAX, measured.wait_ratio)
+        ratio = Number(seen, "measured", f"measured: {measured.requests} requests, wait ratio {number(seen)}")
+        least = most = seen
+    elif from_profile:
+        least, most = WAIT_BOUNDS[str(app.get("profile") or "mixed")]
+    cpu, wall, known = _times(app, ratio, measured if use_times else None)
+    memory = app.get("memory") or {}
+    return Inputs(
+        app=name,
+        host=host,
+        allotment=allotment,
+        profile=profile_of(ratio.value),
+        wait_ratio=ratio,
+        least_ratio=least,
+        most_ratio=most,
+        cpu_ms=cpu,
+        wall_ms=wall,
+        times_known=known,
+        concurrency=_concurrency(app, allotment, wall),
+        rate=None if app.get("rate") is None else float(app["rate"]),
+        worker_mib=_worker(memory, measured),
+        slot_mib=_slot(memory, measured),
+        master_mib=None
+        if measured is None or not measured.master_mib
+        else Number(measured.master_mib, "measured", "measured: PSS of the master"),
+        mismatch=mismatch,
+        warnings=tuple(warnings),
+    )
+
+
+def _times(app: Mapping[str, Any], ratio: Number, measured: Measured | None) -> tuple[Number, Number, bool]:
+    if measured is not None and measured.cpu_ms and measured.wall_ms is not None:
+        wall = max(measured.wall_ms, measured.cpu_ms, CPU_MS_MIN)
+        return (
+            Number(max(CPU_MS_MIN, measured.cpu_ms), "measured", "measured: CPU time of a request"),
+            Number(wall, "measured", "measured: wall time of a request"),
+            True,
+        )
+    cpu_ms, wait_ms = app.get("cpu_ms"), app.get("wait_ms")
+    if cpu_ms:
+        cpu = Number(max(CPU_MS_MIN, float(cpu_ms)), "declared", "declared: cpu_ms")
+        waits = float(wait_ms) if wait_ms is not None else cpu.value * ratio.value
+        origin = "declared" if ratio.origin == "declared" else ratio.origin
+        return cpu, Number(cpu.value + waits, origin, f"cpu_ms x (1 + wait ratio {number(ratio.value)})"), True
+    if wait_ms and ratio.value >= 0.001:
+        value = max(CPU_MS_MIN, float(wait_ms) / ratio.value)
+        cpu = Number(value, ratio.origin, f"wait_ms / wait ratio {number(ratio.value)}")
+        return cpu, Number(value + float(wait_ms), ratio.origin, "wait_ms + wait_ms / wait ratio"), True
+    value = ASSUMED_CPU_MS if ratio.value < 9.0 else 1.0
+    cpu = Number(value, "assumed", f"assumed: {number(value)} ms of CPU")
+    return cpu, Number(value * (1 + ratio.value), "assumed", "assumed: CPU time x (1 + wait ratio)"), False
+
+
+def _concurrency(app: Mapping[str, Any], allotment: Allotment, wall: Number) -> Number:
+    declared, rate = app.get("concurrency"), app.get("rate")
+    little = None
+    if rate is not None:
+        flight = max(1.0, float(rate) * wall.value / 1000.0)
+        words = f"Little: {number(float(rate))}/s x {number(wall.value)} ms ({wall.origin})"
+        little = Number(flight, wall.origin if wall.origin != "declared" else "declared", words)
+    if declared is not None:
+        given = Number(float(declared), "declared", f"declared: {declared} requests in flight")
+        return little if little is not None and little.value > given.value else given
+    if little is not None:
+        return little
+    value = max(ASSUMED_CONCURRENCY_MIN, ASSUMED_CONCURRENCY_PER_CORE * up(allotment.cores - 0.1))
+    words = f"assumed: {value} requests in flight, as neither concurrency nor rate is declared"
+    return Number(float(value), "assumed", words)
+
+
+def _worker(memory: Mapping[str, Any], measured: Measured | None) -> Number | None:
+    """Memory of a worker without the requests it is serving, so that the slots' memory is not counted twice."""
+    if measured is not None and (measured.worker_loaded_mib or measured.worker_pss_mib):
+        idle = measured.worker_pss_mib or 0.0
+        loaded = measured.worker_loaded_mib or 0.0
+        base = max(idle, loaded - measured.crowd * (measured.slot_mib or 0.0))
+        flight = f" of {measured.crowd} requests" if measured.crowd > 1 else ""
+        words = f"measured: {number(loaded)} MiB under load{flight}, {number(idle)} MiB idle"
+        return Number(base, "measured", words)
+    if memory.get("worker_mib"):
+        return Number(float(memory["worker_mib"]), "declared", "declared: memory.worker_mib")
+    return None
+
+
+def _slot(memory: Mapping[str, Any], measured: Measured | None) -> Number:
+    if measured is not None and measured.slot_mib is not None:
+        return Number(measured.slot_mib, "measured", "measured: growth per request in flight")
+    if memory.get("slot_mib") is not None:
+        return Number(float(memory["slot_mib"]), "declared", "declared: memory.slot_mib")
+    return Number(ASSUMED_SLOT_MIB, "assumed", "assumed per request in flight")

@@ -1,0 +1,515 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""How many workers of which class with how many slots: the part of a plan that limits bind.
+
+A slot is one request in flight: a sync worker, a thread of gthread, a connection of gevent or eventlet. docs/planner.md
+has each formula with its source and what was measured for it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Final, Mapping
+
+from .inputs import ASSUMED_MASTER_MIB, ASSUMED_WORKER_MIB, BARE_SLOT_MIB, BARE_WORKER_MIB, Inputs, wait_share
+from .types import COUNTLESS, Limit, Number, PlanError, down, fitting, number, share, up
+
+ASYNC: Final = ("gevent", "eventlet")
+CPU_RATIO: Final = 0.2
+"""Below this wait ratio sync wins: it is the first value where the calibration had gevent at or above sync in both
+figures."""
+
+CORE_TOLERANCE: Final = 0.1
+"""A tenth of a core is no reason for another worker: 1.1 cores get one, 1.2 get two."""
+
+SYNC_WAIT_HEADROOM: Final = 1.4
+"""Goetz' N x (1 + W/C) for workers that wait, times this: 14 workers beat 10 by 3 to 10 % where the formula says 10."""
+
+GTHREAD_HEADROOM: Final = 1.25
+ASYNC_HEADROOM: Final = 2.0
+ASYNC_SLOTS_MIN: Final = 64
+"""Slots over the concurrency. gthread: a quarter, as more threads than the load needs only fight for the interpreter
+lock. gevent: a greenlet costs next to nothing, and accepts spread unevenly."""
+
+BUSY_FACTOR: Final = 2.0
+"""Slots that keep all cores busy: cores x (1 + W/C), times two as waiting times vary. More only hold requests."""
+
+HEAVY_SLOT_MIB: Final = 1.0
+HEAVY_FACTOR: Final = 2.5
+HEAVY_SLOTS_MIN: Final = 8
+"""A request that holds this much is let in no earlier than a core can get to it, with at least so many in a worker: of
+8 MiB each, 64 in flight served 7 % more than 256, with a p95 a third lower, and 32 a fifth less, on two cores."""
+
+THREADS_MAX: Final = 256
+"""Threads in a worker: one interpreter lock serves them all."""
+
+PROCESSES_MAX: Final = 1024
+"""Sync workers on a host, whatever they wait for."""
+
+NOFILE_BASE: Final = 256
+"""Descriptors of a worker beside its requests: listeners, pipes, logs, imported files, pools."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The worker class and why, with each class that was considered."""
+
+    name: str
+    winner: str
+    reason: str
+    origin: str
+    limits: tuple[Limit, ...]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Memory:
+    """MiB of one generation: ``base`` per worker, ``slot`` per request in flight, and what it may use.
+
+    ``need``: no more slots than that rest on this account, which is the least that a worker may take.
+    """
+
+    base: Number
+    slot: Number
+    master: Number
+    usable: float
+    maximum: int
+    warning: str | None = None
+    need: int | None = None
+
+    def total(self, workers: int, slots: int) -> float:
+        """MiB that the plan counts on: master + workers x base + slots x slot."""
+        return self.master.value + workers * self.base.value + slots * self.slot.value
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Workers and slots per worker, with the limits considered for both and the ones that won."""
+
+    workers: int
+    per_worker: int
+    workers_winner: str
+    workers_limits: tuple[Limit, ...]
+    slots_winner: str
+    slots_limits: tuple[Limit, ...]
+
+    @property
+    def slots(self) -> int:
+        """Requests in flight that all workers together hold."""
+        return self.workers * self.per_worker
+
+
+@dataclass(frozen=True)
+class Ceiling:
+    """What nothing may exceed: memory, the database's connections and the file descriptors of a process."""
+
+    memory: Memory
+    database_slots: int | None
+    database_reason: str
+    nofile_slots: int
+    nofile_max: int
+    descriptors_per_slot: int
+
+    def slots(self, workers: int) -> int:
+        """The most slots that this many workers may have together; negative when the workers alone do not fit."""
+        memory = self.memory
+        left = memory.usable - memory.master.value - workers * memory.base.value
+        most = min(fitting(left + 1e-9, memory.slot.value), workers * self.nofile_slots)
+        if memory.need is not None:
+            most = min(most, memory.need)
+        return most if self.database_slots is None else min(most, self.database_slots)
+
+
+def whole_cores(cores: float) -> int:
+    """Workers that a number of cores can keep busy: rounded up, but for less than a tenth of a core."""
+    return max(1, up(cores - CORE_TOLERANCE))
+
+
+def choose_class(
+    app: Mapping[str, Any], inputs: Inputs, verdicts: Mapping[str, str], fits: Mapping[str, bool]
+) -> Choice:
+    """The worker class. ``verdicts`` has a reason for each class that the release's libraries rule out.
+
+    auto: sync for what computes, else gevent where nothing blocks it, else gthread.
+    """
+    asked = str(app.get("worker_class") or "auto")
+    ratio = inputs.wait_ratio
+    waits = (
+        f"{share(wait_share(ratio.value))} of a request is waiting (wait ratio {number(ratio.value)}, {ratio.origin})"
+    )
+    blocked = {name: reason for name, reason in verdicts.items() if reason}
+    if inputs.host.free_threaded:
+        blocked.setdefault("gevent", "gevent does not support free-threaded Python")
+        blocked.setdefault("eventlet", "eventlet does not support free-threaded Python")
+    computes = ratio.value < CPU_RATIO
+    limits = [
+        Limit("sync", "best" if computes else "poor", f"one request per worker: right where little is waited; {waits}"),
+        Limit(
+            "gevent",
+            "ruled out" if "gevent" in blocked else "poor" if computes else "best",
+            blocked.get("gevent", waits),
+        ),
+        Limit(
+            "gthread", "next best", "threads of one interpreter: any library works, each waiting request holds a thread"
+        ),
+    ]
+    warnings: list[str] = []
+    if asked != "auto":
+        reason = f"worker_class: {asked} is declared"
+        if asked in blocked:
+            warnings.append(f"{inputs.app}: worker_class {asked} is declared, but {blocked[asked]}")
+        return Choice(asked, "declared", reason, "override", tuple(limits), tuple(warnings))
+    if computes:
+        return Choice("sync", "waiting", f"it computes: {waits}", ratio.origin, tuple(limits), ())
+    if "gevent" in blocked:
+        reason = f"gevent would serve it best ({waits}), but {blocked['gevent']}"
+        return Choice("gthread", "async compatibility", reason, "derived", tuple(limits), ())
+    if not fits["gevent"] and fits["gthread"]:
+        reason = (
+            f"gevent would serve it best ({waits}), but one gevent worker does not"
+            " fit in the memory and one gthread worker does"
+        )
+        return Choice("gthread", "memory", reason, "derived", tuple(limits), ())
+    return Choice("gevent", "waiting", f"it waits: {waits}", ratio.origin, tuple(limits), ())
+
+
+def memories(inputs: Inputs, worker_class: str, maximum_mib: int) -> list[Memory]:
+    """What a worker of this class takes: one account where that is declared or measured; else the usual guess first,
+    then those that replace it where it turns away requests that have to be held to keep up."""
+    usable = maximum_mib * inputs.allotment.usable_share
+    master = inputs.master_mib or Number(
+        ASSUMED_MASTER_MIB[worker_class], "assumed", "assumed: master of a bare Flask app"
+    )
+    slot = inputs.slot_mib
+    if inputs.worker_mib is not None:
+        return [Memory(inputs.worker_mib, slot, master, usable, maximum_mib)]
+    usual = Number(ASSUMED_WORKER_MIB[worker_class], "assumed", f"assumed for a {worker_class} worker")
+    bare = Number(BARE_WORKER_MIB[worker_class], "assumed", f"assumed: a bare {worker_class} worker")
+    need = 1 if worker_class == "sync" else _want(inputs, worker_class).need
+    requests = f"{need} requests in flight do" if need != 1 else "one request does"
+    warning = (
+        f"{inputs.app}: a worker is assumed to need {number(bare.value)} MiB, as little as a bare Flask app, because"
+        f" {requests} not fit in {number(usable)} MiB with the usual guess of {number(usual.value)} MiB;"
+        " declare memory.worker_mib, or go by the weigh"
+    )
+    found = [
+        Memory(usual, slot, master, usable, maximum_mib),
+        Memory(bare, slot, master, usable, maximum_mib, warning, need),
+    ]
+    if slot.origin == "assumed":
+        slot = Number(BARE_SLOT_MIB, "assumed", "assumed: a bare request in flight")
+        found.append(Memory(bare, slot, master, usable, maximum_mib, warning, need))
+    return found
+
+
+def fits_once(memory: Memory) -> bool:
+    """Whether one worker with one request fits."""
+    return memory.total(1, 1) <= memory.usable + 1e-9
+
+
+def ceiling_for(app: Mapping[str, Any], inputs: Inputs, memory: Memory, hosts: int, nofile_max: int) -> Ceiling:
+    """The hard limits. Raises PlanError for the one that leaves no room for a single worker with a single request."""
+    if not fits_once(memory):
+        raise PlanError(
+            inputs.app,
+            "memory of a worker",
+            f"{number(memory.base.value)} MiB ({memory.base.source})",
+            f"one worker, one request ({number(memory.slot.value)} MiB) and"
+            f" the master ({number(memory.master.value)} MiB)"
+            f" need {number(memory.total(1, 1))} MiB, and {number(memory.usable)} MiB may be"
+            f" planned with: {share(inputs.allotment.usable_share)}"
+            f" of {memory.maximum} MiB = {inputs.allotment.budget_reason}",
+            f"at most {number(max(0.0, memory.usable - memory.master.value - memory.slot.value))} MiB for a worker",
+            "give the host more memory or this app a larger share, or do without room for two generations side by side"
+            " (headcount_rollout_headroom: false)",
+        )
+    database = app.get("database") or {}
+    per_slot = float(database.get("connections_per_slot", 1.0) or 0.0)
+    descriptors = 2 + max(1, up(per_slot))
+    nofile_slots = (nofile_max - NOFILE_BASE) // descriptors
+    if nofile_slots < 1:
+        raise PlanError(
+            inputs.app,
+            "limit_nofile",
+            nofile_max,
+            f"a worker opens {NOFILE_BASE} files of its own and {descriptors} for each request",
+            f"at least {NOFILE_BASE + descriptors}",
+            "raise the host's limit of open files (fs.nr_open, DefaultLimitNOFILE) or settings.limit_nofile",
+        )
+    slots, reason = None, "no database is declared"
+    most = database.get("max_connections")
+    if most is not None and per_slot > 0:
+        reserved, generations = int(database.get("reserved") or 0), inputs.allotment.generations
+        slots = fitting(max(0, int(most) - reserved), hosts * generations * per_slot)
+        reason = (
+            f"({most} connections - {reserved} reserved) / {hosts} host{'s' if hosts != 1 else ''}"
+            f" / {generations} generation{'s' if generations != 1 else ''} / {number(per_slot)} per request"
+        )
+        if slots < 1:
+            need = up(hosts * generations * per_slot) + reserved
+            raise PlanError(
+                inputs.app,
+                "database.max_connections",
+                most,
+                f"{reason} leaves no connection for a host",
+                f"at least {need}",
+                "raise the database's max_connections, put a pooler in front of it, lower database.reserved,"
+                " or run the app on fewer hosts",
+            )
+    return Ceiling(memory, slots, reason, nofile_slots, nofile_max, descriptors)
+
+
+@dataclass(frozen=True)
+class _Want:
+    """What the load asks for, before any hard limit: ``need`` slots keep up, ``target`` slots are comfortable."""
+
+    workers: tuple[Limit, ...]
+    target: tuple[Limit, ...]
+    need: int
+
+    @property
+    def most_workers(self) -> int:
+        return min(int(limit.value) for limit in self.workers)
+
+    @property
+    def target_slots(self) -> int:
+        return min(int(limit.value) for limit in self.target)
+
+
+def _want(inputs: Inputs, worker_class: str) -> _Want:
+    cores, reason = inputs.allotment.cores, inputs.allotment.cores_reason
+    flight = max(1, up(inputs.concurrency.value))
+    whole = whole_cores(cores)
+    least_two = 2 if whole > 1 else 1
+    if worker_class == "sync":
+        ratio = inputs.most_ratio
+        if inputs.wait_ratio.value < CPU_RATIO:
+            known = 0.0 if inputs.wait_ratio.origin == "assumed" else inputs.wait_ratio.value
+            by_cores = max(whole, down(cores * (1 + known) + 0.5))
+            words = f"one for each core, as they compute: {reason}"
+            if by_cores > whole:
+                words = f"cores x (1 + wait ratio {number(known)}), rounded: {reason}"
+        elif math.isinf(ratio):
+            by_cores, words = COUNTLESS, "each request waits in a worker of its own"
+        else:
+            by_cores = max(whole, up(cores * (1 + ratio) * SYNC_WAIT_HEADROOM))
+            words = f"cores x (1 + wait ratio {number(ratio)}) x {number(SYNC_WAIT_HEADROOM)}: {reason}"
+        in_flight = Limit(
+            "concurrency", max(least_two, flight), f"a request in flight each: {inputs.concurrency.source}"
+        )
+        workers: tuple[Limit, ...] = (
+            Limit("cores", by_cores, words),
+            in_flight,
+            Limit(
+                "processes", PROCESSES_MAX, "more processes than this only switch: threads or greenlets hold requests"
+            ),
+        )
+        most = min(by_cores, int(in_flight.value), PROCESSES_MAX)
+        return _Want(workers, (Limit("workers", most, "a sync worker serves one request at a time"),), most)
+    busy = max(least_two, up(1.5 * flight / (1 + inputs.least_ratio)))
+    workers = (
+        Limit("cores", whole, f"one event loop or interpreter per core: {reason}"),
+        Limit(
+            "concurrency",
+            busy,
+            f"{flight} in flight keep at most {busy} workers computing: {inputs.concurrency.source}",
+        ),
+    )
+    most = min(whole, busy)
+    keep_busy = COUNTLESS
+    if not math.isinf(inputs.most_ratio):
+        keep_busy = max(2 * most, up(cores * (1 + inputs.most_ratio) * BUSY_FACTOR))
+    if worker_class in ASYNC:
+        comfortable = max(up(ASYNC_HEADROOM * flight), ASYNC_SLOTS_MIN * most)
+        words = (
+            f"{number(ASYNC_HEADROOM)} x {flight} in flight, at least"
+            f" {ASYNC_SLOTS_MIN} per worker: {inputs.concurrency.source}"
+        )
+        targets = [Limit("concurrency", comfortable, words)]
+        if inputs.slot_mib.value >= HEAVY_SLOT_MIB and not math.isinf(inputs.most_ratio):
+            enough = max(up(cores * (1 + inputs.most_ratio) * HEAVY_FACTOR), HEAVY_SLOTS_MIN * most)
+            held = f"no more than that, as a request holds {number(inputs.slot_mib.value)} MiB"
+            targets.append(Limit("waiting", enough, f"{_busy_words(inputs, HEAVY_FACTOR)}; {held}"))
+        return _Want(workers, tuple(targets), min(flight, keep_busy))
+    comfortable = max(up(GTHREAD_HEADROOM * flight), 2 * most)
+    target = [
+        Limit(
+            "concurrency", comfortable, f"{number(GTHREAD_HEADROOM)} x {flight} in flight: {inputs.concurrency.source}"
+        ),
+        Limit("threads", THREADS_MAX * most, f"at most {THREADS_MAX} threads share one interpreter"),
+    ]
+    if keep_busy < COUNTLESS:
+        target.append(Limit("waiting", keep_busy, _busy_words(inputs, BUSY_FACTOR)))
+    return _Want(workers, tuple(target), min(flight, keep_busy, THREADS_MAX * most))
+
+
+def _busy_words(inputs: Inputs, factor: float) -> str:
+    return f"{number(factor)} x cores x (1 + wait ratio {number(inputs.most_ratio)}) keeps every core busy"
+
+
+def size(
+    inputs: Inputs,
+    worker_class: str,
+    ceiling: Ceiling,
+    fixed_workers: int | None = None,
+    fixed_per_worker: int | None = None,
+) -> Shape:
+    """Workers and slots within the ceiling. Raises PlanError when what is fixed by the user does not fit.
+
+    Where memory is short, slots go before workers only as far as they keep these workers busy: two workers with six
+    slots each serve more than one with fourteen. Workers are added as long as that costs no slot below this, so that
+    more of any resource never gives fewer slots.
+    """
+    want = _want(inputs, worker_class)
+    step = 1 if worker_class == "sync" else fixed_per_worker
+    most = fixed_workers if fixed_workers is not None else want.most_workers
+    candidates = [most] if fixed_workers is not None else _candidates(most, ceiling)
+    best = (0, 0)
+    for workers in candidates:
+        room = ceiling.slots(workers) // workers
+        busy = up(workers * (1 + inputs.wait_ratio.value) * BUSY_FACTOR) if workers < most else want.need
+        wanted = max(min(want.need, busy), best[0] * best[1])
+        per_worker = step if step is not None else min(room, up(wanted / workers))
+        if 1 <= per_worker <= room and workers * per_worker >= best[0] * best[1]:
+            best = (workers, per_worker)
+    workers, per_worker = best
+    if workers < 1:
+        raise _does_not_fit(
+            inputs, worker_class, ceiling, most if fixed_workers is not None else 1, step or 1, fixed_workers
+        )
+    room = ceiling.slots(workers) // workers
+    if step is None and (workers == most or fixed_workers is not None):
+        per_worker = max(per_worker, min(room, up(want.target_slots / workers)))
+    return _explained(want, ceiling, worker_class, Shape(workers, per_worker, "", (), "", ()), fixed_workers, step)
+
+
+def _candidates(most: int, ceiling: Ceiling) -> list[int]:
+    """1..most, as far as they fit at all: no loop over a million workers that memory rules out."""
+    memory = ceiling.memory
+    left = memory.usable - memory.master.value
+    by_memory = fitting(left, memory.base.value)
+    by_database = most if ceiling.database_slots is None else ceiling.database_slots
+    return list(range(1, max(1, min(most, by_memory, by_database)) + 1))
+
+
+def holds(ceiling: Ceiling, shape: Shape, tolerance: float) -> bool:
+    """Whether a shape stays inside the ceiling, with this much more than the usable memory (but never above
+    MemoryMax)."""
+    memory = ceiling.memory
+    allowed = min(float(memory.maximum), memory.usable * (1 + tolerance))
+    fits_database = ceiling.database_slots is None or shape.slots <= ceiling.database_slots
+    return (
+        shape.workers >= 1
+        and shape.per_worker >= 1
+        and memory.total(shape.workers, shape.slots) <= allowed
+        and fits_database
+        and shape.per_worker <= ceiling.nofile_slots
+    )
+
+
+def _memory_workers(ceiling: Ceiling, per_worker: int) -> int:
+    memory = ceiling.memory
+    each = memory.base.value + per_worker * memory.slot.value
+    return fitting(memory.usable - memory.master.value, each)
+
+
+def _does_not_fit(
+    inputs: Inputs, worker_class: str, ceiling: Ceiling, workers: int, per_worker: int, fixed_workers: int | None
+) -> PlanError:
+    memory = ceiling.memory
+    name = {"gthread": "threads", "sync": "workers"}.get(worker_class, "worker_connections")
+    variable, value = ("workers", workers) if fixed_workers is not None else (name, per_worker)
+    slots = workers * per_worker
+    problems, allowed = [], COUNTLESS
+    if memory.total(workers, slots) > memory.usable + 1e-9:
+        problems.append(
+            f"{workers} x {number(memory.base.value)} MiB for workers, {slots} x"
+            f" {number(memory.slot.value)} MiB for requests and"
+            f" {number(memory.master.value)} MiB for the master are {number(memory.total(workers, slots))} MiB of"
+            f" {number(memory.usable)} MiB that may be planned with ({inputs.allotment.budget_reason})"
+        )
+        left = memory.usable - memory.master.value - memory.base.value
+        by_slots = fitting(left, memory.slot.value)
+        allowed = min(allowed, _memory_workers(ceiling, per_worker) if variable == "workers" else by_slots)
+    if ceiling.database_slots is not None and slots > ceiling.database_slots:
+        problems.append(f"the database allows {ceiling.database_slots} requests on a host: {ceiling.database_reason}")
+        by_database = (
+            ceiling.database_slots // per_worker if variable == "workers" else ceiling.database_slots // workers
+        )
+        allowed = min(allowed, by_database)
+    if per_worker > ceiling.nofile_slots:
+        problems.append(
+            f"{per_worker} requests need {NOFILE_BASE + per_worker * ceiling.descriptors_per_slot} open files of"
+            f" {ceiling.nofile_max}"
+        )
+        allowed = min(allowed, ceiling.nofile_slots)
+    return PlanError(
+        inputs.app,
+        f"settings.{variable}",
+        value,
+        "; ".join(problems) or "it does not fit",
+        f"at most {max(0, allowed)}" if allowed >= 1 else "none with these limits",
+        f"lower settings.{variable} or leave it to the plan",
+    )
+
+
+def _explained(
+    want: _Want, ceiling: Ceiling, worker_class: str, shape: Shape, fixed_workers: int | None, step: int | None
+) -> Shape:
+    """The same shape with all limits named and the winners found."""
+    memory, per_worker = ceiling.memory, shape.per_worker
+    need_each = max(1, min(per_worker, up(want.need / shape.workers)))
+    by_memory = max(shape.workers, _memory_workers(ceiling, need_each))
+    words = (
+        f"{number(memory.usable)} MiB - {number(memory.master.value)} MiB"
+        f" master, {number(memory.base.value)} MiB a worker"
+        f" ({memory.base.origin}), {number(memory.slot.value)} MiB a request ({memory.slot.origin})"
+    )
+    workers_limits = [*want.workers, Limit("memory", by_memory, words)]
+    if ceiling.database_slots is not None:
+        workers_limits.append(Limit("database", max(1, ceiling.database_slots), ceiling.database_reason))
+    smallest = min(workers_limits, key=lambda limit: float(limit.value))
+    winner = smallest.name if int(smallest.value) == shape.workers else "memory"
+    if (
+        ceiling.database_slots is not None
+        and ceiling.database_slots // max(1, need_each) <= shape.workers < want.most_workers
+    ):
+        winner = "database"
+    room = {
+        "memory": fitting(memory.usable - memory.master.value - shape.workers * memory.base.value, memory.slot.value),
+        "open files": shape.workers * ceiling.nofile_slots,
+    }
+    reasons = {
+        "memory": words,
+        "open files": f"({ceiling.nofile_max} - {NOFILE_BASE}) /"
+        f" {ceiling.descriptors_per_slot} per request, per worker",
+    }
+    if ceiling.database_slots is not None:
+        room["database"], reasons["database"] = ceiling.database_slots, ceiling.database_reason
+    if memory.need is not None:
+        room["guess"] = memory.need
+        reasons["guess"] = f"{memory.need} keep up with the load; more would rest on the least that a worker may take"
+    over = f"; over {shape.workers} workers" if shape.workers > 1 else ""
+    slots_limits = [
+        *(Limit(item.name, up(float(item.value) / shape.workers), item.reason + over) for item in want.target),
+        *(Limit(name, value // shape.workers, reasons[name] + over) for name, value in room.items()),
+    ]
+    least = min(slots_limits, key=lambda limit: float(limit.value))
+    slots_winner = least.name
+    if shape.workers < want.most_workers and shape.per_worker < int(least.value):
+        slots_limits.append(
+            Limit(
+                "need",
+                shape.per_worker,
+                "slots that keep up with the load; the rest of the memory is too little for a worker",
+            )
+        )
+        slots_winner = "need"
+    if fixed_workers is not None:
+        winner = "override"
+        workers_limits.insert(0, Limit("override", fixed_workers, "settings.workers"))
+    if step is not None and worker_class != "sync":
+        slots_winner = "override"
+        slots_limits.insert(0, Limit("override", step, "settings"))
+    return Shape(shape.workers, per_worker, winner, tuple(workers_limits), slots_winner, tuple(slots_limits))

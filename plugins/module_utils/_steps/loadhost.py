@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""What the controller or a load host does for a trial: say whether it can make the load, and make it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .._load import h2load as h2
+from .._load.origin import CONTROLLER, words
+from .._load.trialload import run_trial_load
+from .._os.http import ANSWER_SECONDS, Answer, get, unhealthy
+from .._os.procfs import parse_os_release, read_text
+from .trial import missing_tool
+
+DEBIAN_LIKE = ("debian", "ubuntu", "raspbian", "linuxmint")
+
+
+class NotLoaded(Exception):
+    """The load cannot be made from here; the message says why and what to do, in one sentence."""
+
+
+def h2load_package(distribution: str) -> str:
+    """The package of a distribution (ID of os-release) that holds h2load."""
+    return "nghttp2-client" if distribution in DEBIAN_LIKE else "nghttp2"
+
+
+def lacking_packages(name: str, files: int, install: bool, search: str | None = None, root: str = "/") -> list[str]:
+    """Packages that have to be installed here before this machine can make a load. It is `name` (`load.from`).
+
+    files: open files that one process of the load may need. NotLoaded when the machine allows fewer, or when h2load is
+    missing and nobody will install it: `install` is False, or this is the controller, which Headcount leaves as it is.
+    """
+    problem = h2.raise_nofile(files)
+    if problem:
+        raise NotLoaded(f"{words(name)} cannot make the load: {problem}")
+    fix = "" if name == CONTROLLER else ", or let Headcount do it with headcount_install_packages: true"
+    lacking = missing_tool(search, words(name), fix)
+    if lacking is None:
+        return []
+    if not install or name == CONTROLLER:
+        raise NotLoaded(lacking)
+    return [h2load_package(parse_os_release(read_text(root, "etc/os-release")).get("ID", ""))]
+
+
+def make_load(
+    request: Mapping[str, Any],
+    *,
+    search: str | None = None,
+    ask: Callable[..., Answer] = get,
+    runner: h2.Runner = h2.run_processes,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> dict[str, Any]:
+    """Warm both arms up and load them, as `request` says (trialaway.begin).
+
+    Returns {load: TrialLoad.pack(), since_warm_seconds: from the end of the warm-up to now}. NotLoaded when it cannot
+    be: no h2load, too few open files, or an address that does not lead to the app from here.
+    """
+    lacking = missing_tool(search, words(request["from"]), "")
+    if lacking is not None:
+        raise NotLoaded(lacking)
+    arms = {name: request[name] for name in ("candidate", "baseline") if request.get(name)}
+    for name, address in arms.items():
+        _reach(name, address, request, ask)
+    warm: list[float] = []
+    # The same Host as through the private sockets: the app cannot tell where the load comes from.
+    targets = {name: h2.Target(address, "localhost") for name, address in arms.items()}
+    try:
+        load = run_trial_load(
+            targets["candidate"],
+            targets.get("baseline"),
+            request["load"],
+            workers=int(request["workers"]),
+            capacity_rps=request.get("capacity_rps"),
+            timeout_seconds=float(request.get("answer_seconds", ANSWER_SECONDS)),
+            swap=bool(request["swap"]),
+            factor=float(request["factor"]),
+            on_warm=lambda: warm.append(monotonic()),
+            runner=runner,
+        )
+    except h2.LoadError as error:
+        raise NotLoaded(str(error)) from error
+    return {"load": load.pack(), "since_warm_seconds": round(monotonic() - warm[0], 3)}
+
+
+def _reach(name: str, address: str, request: Mapping[str, Any], ask: Callable[..., Answer]) -> None:
+    """NotLoaded when the health check of an arm gets no good answer from here. A load must not hit anything else."""
+    health = request["health"]
+    host, _, port = address.rpartition(":")
+    answer = ask((host.strip("[]"), int(port)), health["path"], float(health["timeout_seconds"]))
+    reason = unhealthy(answer, health)
+    if reason is None:
+        return
+    what = "the candidate" if name == "candidate" else "the live generation"
+    fix = "" if answer.status else f"; let {words(request['from'])} through to that port, or set load.address"
+    raise NotLoaded(f"{what} is not reached at {address}: {reason}{fix}")

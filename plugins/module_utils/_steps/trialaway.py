@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""The host's part of a trial whose load comes from another machine (`load.from`): begin it, finish it.
+
+Between the two the load host makes the load (modules/load.py). Meanwhile the candidate has a TCP port beside its
+private socket, a sampler reads the memory, a timer stops the candidate should nobody come back, and the run's lease
+lasts as long as that timer. Whatever ends the trial ends all of them: finish(), abandon and heal.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import Any
+
+from .._generation import generations
+from .._generation.instances import StepFailed
+from .._generation.lock import LEASE_SECONDS
+from .._load.origin import elsewhere, origin, reachable, target, trial_listen, words
+from .._load.trialload import Attempt, TrialLoad, longest_seconds
+from .._os.files import read_json, write_json
+from .._os.http import answer_seconds
+from .._verdict.judge import RETRY_FACTOR, MemoryEvidence, combine, needs_retry
+from . import sampler
+from .app import AppOnHost
+from .sampler import CANDIDATE, LIVE
+from .trial import capacity, conclude, crowded, judged
+
+
+def try_from(app: AppOnHost, number: int, address: str = "", loaded: str | None = None) -> dict[str, Any]:
+    """What is done on the host for the trial of generation `number`, wherever its load comes from.
+
+    From the host itself: the whole trial. From elsewhere: without `loaded` begin(), with it finish().
+    """
+    declared = generations.record(app.layout, number).get("app") or {}
+    if not elsewhere(declared):
+        return app.trial(number)
+    return begin(app, number, address) if loaded is None else finish(app, number, loaded)
+
+
+def begin(app: AppOnHost, number: int, address: str) -> dict[str, Any]:
+    """Start candidate `number` with a port of its own. Returns {load: what the module load of the load host takes}.
+
+    `address` is where the host is reached, unless the app says so itself (`load.address`).
+    """
+    with app.step("trial", number):
+        record = app.record(number)
+        declared, plan = record["app"], record["plan"]
+        source, listen = origin(declared), trial_listen(declared)
+        if listen is None:
+            raise StepFailed("trial", f"{words(source)} cannot reach {declared['listen']}: load.from needs a TCP port")
+        live = generations.live(app.layout)
+        start = app.clock()
+        cores = float(record["planning"]["facts"]["cores"]["effective"])
+        against, notes = _yardstick(app, live, declared, record.get("measured"), cores)
+        public = app.record(against)["app"]["listen"] if against is not None else None
+        state: dict[str, Any] = {
+            "number": number,
+            "run": app.run.id,
+            "begin": start,
+            "live": against,
+            "notes": notes,
+            "attempts": [],
+            "request": {
+                "from": source,
+                "candidate": target(listen, declared["load"], address),
+                "baseline": target(public, declared["load"], address) if public is not None else None,
+                "load": declared["load"],
+                "health": declared["health"],
+                "workers": int(plan["settings"]["workers"]["value"]),
+                "capacity_rps": capacity(plan, record.get("measured"), cores),
+                "answer_seconds": answer_seconds(declared),
+                "swap": False,
+                "factor": 1.0,
+            },
+        }
+        try:
+            boot = app.instances.start_candidate(number, declared["health"], listen=listen)
+            state["boot_seconds"] = round(boot, 2)
+            _watch(app, state, declared)
+        except BaseException:
+            app.instances.stop_candidate(number)
+            raise
+    return {"load": state["request"]}
+
+
+def _yardstick(
+    app: AppOnHost, live: int | None, declared: dict[str, Any], measured: dict[str, Any] | None, cores: float
+) -> tuple[int | None, list[str]]:
+    """The live generation that is loaded beside the candidate, if any, and why it is not."""
+    broken = app.broken(live)
+    if live is None or broken:
+        return None, [broken] if broken else []
+    why = crowded(declared, measured, cores)
+    listen = str(app.record(live)["app"]["listen"])
+    if why is None and not reachable(listen):
+        why = (
+            f"the live generation was not loaded beside the candidate: {words(origin(declared))} does not reach "
+            f"{listen}, where it listens; judged by the absolute limits alone"
+        )
+    return (live, []) if why is None else (None, [why])
+
+
+def _watch(app: AppOnHost, state: dict[str, Any], declared: dict[str, Any]) -> None:
+    """Begin a window of memory samples and note the trial; the lease and the candidate outlast the load."""
+    number, live = state["number"], state["live"]
+    arms = {CANDIDATE: (app.layout.trial_service_unit(number), app.memory_max(number))}
+    if live is not None:
+        arms[LIVE] = (app.layout.service_unit(live), app.memory_max(live))
+    app.lock.seconds = LEASE_SECONDS + longest_seconds(declared["load"], answer_seconds(declared))
+    write_json(app.layout.trial_state, state, 0o600)
+    app.instances.begin_watch(number, sampler.request(arms, state["begin"]), sys.executable, app.lock.seconds)
+
+
+def finish(app: AppOnHost, number: int, loaded: str) -> dict[str, Any]:
+    """Judge what came of the load (`loaded`: JSON {load: TrialLoad.pack(), since_warm_seconds}).
+
+    Returns {verdict, evidence} when the candidate may go live, and {load} when the load is wanted once more, for which
+    the candidate stays up. StepFailed, with the verdict's cause, when it may not go live.
+    """
+    with app.step("trial", number):
+        stays = False
+        try:
+            state = read_json(app.layout.trial_state) or {}
+            if state.get("number") != number or state.get("run") != app.run.id:
+                raise StepFailed("trial", "the candidate was put away before it was known what came of its load")
+            declared = app.record(number)["app"]
+            state["attempts"].append(_attempt(app, json.loads(loaded)))
+            attempts = [_judged(declared, one) for one in state["attempts"]]
+            if len(attempts) == 1 and needs_retry(attempts[0].verdict):
+                state["request"].update(swap=True, factor=RETRY_FACTOR)
+                _watch(app, state, declared)
+                stays = True
+                return {"load": state["request"]}
+            verdict = attempts[0].verdict if len(attempts) == 1 else combine(*(one.verdict for one in attempts))
+            journal = app.systemd.journal(app.layout.trial_service_unit(number), state["begin"], lines=2000)
+            source = origin(declared)
+            note = f"the load came from {words(source)}: latencies include the network between it and this host"
+            verdict, evidence = conclude(
+                declared, verdict, attempts[-1], journal, [*state["notes"], note], source=source
+            )
+            evidence.update(boot_seconds=state["boot_seconds"], against=state["live"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise StepFailed("trial", f"what came of the load cannot be read: {error}") from error
+        finally:
+            if not stays:
+                app.instances.stop_candidate(number)
+        return app.ruled(number, declared, verdict, evidence)
+
+
+def _attempt(app: AppOnHost, loaded: dict[str, Any]) -> dict[str, Any]:
+    """What came of one run of the load, with the memory that was sampled meanwhile, as plain data."""
+    found = app.instances.end_sampling()
+    warm_at = time.monotonic() - float(loaded["since_warm_seconds"])
+    memory = {name: sampler.evidence(found, name, warm_at) for name in (CANDIDATE, LIVE)}
+    if memory[CANDIDATE] is None:
+        raise StepFailed("trial", "the memory of the candidate was not sampled to the end of the load")
+    return {
+        "load": str(loaded["load"]),
+        "memory": {name: one.to_dict() if one is not None else None for name, one in memory.items()},
+    }
+
+
+def _judged(declared: dict[str, Any], one: dict[str, Any]) -> Attempt:
+    memory = {name: MemoryEvidence(**plain) if plain else None for name, plain in one["memory"].items()}
+    return judged(declared, TrialLoad.unpack(one["load"]), memory[CANDIDATE], memory[LIVE])

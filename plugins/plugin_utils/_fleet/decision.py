@@ -1,0 +1,311 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""The plan of one host: what the probe found and what is declared become a decision and a plan for each app.
+
+Pure: sources, wheels and hosts are looked at elsewhere, and handed in. What comes out holds no secret.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any, Callable, Mapping, Sequence
+
+from ...module_utils._facts import hardware
+from ...module_utils._plan.types import Plan, PlanError, Policy
+from . import planning
+
+PLANNER = "1"
+"""Version of the planner's rules: raise it when the same inputs give another plan, so that hosts are planned anew."""
+
+PlanHost = Callable[..., "dict[str, Plan]"]
+
+OK, FAILED, UNREACHABLE = "ok", "failed", "unreachable"
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What is the same for all hosts of a run.
+
+    `fleet`: how many hosts run each app. `gone`: runs that are known to have ended. `retune`: only what the host
+    itself did counts.
+    """
+
+    fleet: Mapping[str, int]
+    gone: Sequence[str] = ()
+    retune: bool = False
+
+
+@dataclass
+class AppPlan:
+    """What a run does about one app of a host, and why. `planning` holds the arguments of the planner,
+    `release` the id of what was gathered for it."""
+
+    name: str
+    action: str
+    reasons: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    digest: str = ""
+    source_id: str = ""
+    live: dict[str, Any] | None = None
+    plan: dict[str, Any] | None = None
+    planning: dict[str, Any] = field(default_factory=dict)
+    changes: dict[str, list[Any]] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    listen: str = ""
+    profile: str | None = None
+    drift: list[str] = field(default_factory=list)
+    release: str | None = None
+
+    @property
+    def pending(self) -> bool:
+        """Whether the host has to be touched for it."""
+        return self.action in (planning.DEPLOY, planning.HEAL)
+
+
+@dataclass
+class HostPlan:
+    """One host in a run. `status`: ok, failed (it was reached, but cannot be planned for) or unreachable."""
+
+    host: str
+    status: str = OK
+    cause: str | None = None
+    address: str = ""
+    hardware: str = ""
+    line: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)
+    apps: dict[str, AppPlan] = field(default_factory=dict)
+    undeclared: list[str] = field(default_factory=list)
+
+    @property
+    def pending(self) -> list[str]:
+        """Apps that the host has to be touched for, in the order of the declaration."""
+        return [name for name, app in self.apps.items() if app.pending] if self.status == OK else []
+
+    def fail(self, cause: str) -> None:
+        """The host cannot be planned for; the first cause stays."""
+        self.status = FAILED
+        self.cause = self.cause or cause
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for the notes of the run."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> HostPlan:
+        """The inverse of to_dict()."""
+        apps = {name: AppPlan(**app) for name, app in data["apps"].items()}
+        return cls(**{**data, "apps": apps})
+
+
+def without_probe(host: str, probe: Mapping[str, Any] | None, address: str = "") -> HostPlan | None:
+    """The plan of a host whose probe brought nothing: it was not reached, or the probe failed there. Else None."""
+    if not probe:
+        return HostPlan(host, FAILED, "was not probed", address)
+    if probe.get("unreachable"):
+        return HostPlan(host, UNREACHABLE, f"could not be reached: {connection_words(probe.get('msg'))}", address)
+    if probe.get("failed") or "facts" not in probe:
+        detail = first_line(probe.get("module_stderr")) or first_line(probe.get("msg")) or "no answer"
+        if str(probe.get("msg", "")).startswith("MODULE FAILURE"):
+            detail = last_line(probe.get("module_stderr") or probe.get("module_stdout")) or detail
+        return HostPlan(host, FAILED, f"the probe failed: {detail}", address)
+    return None
+
+
+def plan_for(
+    host: str,
+    apps: Sequence[Mapping[str, Any]],
+    probe: Mapping[str, Any],
+    source_ids: Mapping[str, str],
+    secrets: Mapping[str, str],
+    circumstances: Circumstances,
+    policy: Policy,
+    verdicts: Mapping[str, Mapping[str, str]],
+    plan_host: PlanHost,
+    address: str = "",
+    retune_at_boot: bool | None = None,
+) -> HostPlan:
+    """Plan a host that was probed.
+
+    `apps`: normalised; `source_ids`, `secrets` (digests) and `verdicts` (which worker classes the libraries rule
+    out) by app name; `retune_at_boot`: what the host is to do at boot (None: not looked at). A plan that cannot be
+    makes the host failed, with the planner's words.
+    """
+    facts = dict(probe["facts"])
+    result = HostPlan(
+        host,
+        address=address,
+        hardware=planning.hardware_class(facts),
+        line=planning.host_facts_line(facts),
+        facts=facts,
+        undeclared=sorted(set(probe.get("installed") or []) - {str(app["name"]) for app in apps}),
+    )
+    states = {str(app["name"]): dict(probe["apps"].get(app["name"]) or {}) for app in apps}
+    inputs = _Inputs(apps, states, circumstances, policy, verdicts, plan_host)
+    for app in apps:
+        name = str(app["name"])
+        state = states[name]
+        live = state.get("live") or None
+        settled = hardware.settle(facts, (live or {}).get("facts"))
+        others = [other for other in apps if other["name"] != name]
+        parts = planning.digest_parts(
+            app,
+            others,
+            settled.facts,
+            source_ids.get(name, ""),
+            secrets.get(name, ""),
+            int(circumstances.fleet.get(name) or 1),
+            asdict(policy),
+            PLANNER,
+        )
+        changed = planning.changed_parts(hardware.split_parts((live or {}).get("digest")), parts)
+        planned = AppPlan(
+            name,
+            planning.NOTHING,
+            digest=hardware.join_parts(parts),
+            source_id=source_ids.get(name, ""),
+            live=compact_live(state),
+            listen=str(app["listen"]),
+            profile=app.get("profile"),
+            problems=list(state.get("problems") or []),
+        )
+        result.apps[name] = planned
+        try:
+            if live is not None and not changed and not circumstances.retune:
+                planned.plan = live.get("plan")
+            else:
+                planned.planning, planned.plan = inputs.plan(name, settled.facts)
+        except PlanError as error:
+            planned.action, planned.reasons = planning.REFUSE, [str(error)]
+            result.fail(f"{name}: plan: {error}")
+            continue
+        if live is not None:
+            planned.changes = planning.changes_between(live.get("plan"), planned.plan or {})
+        decision = planning.decide(
+            state,
+            changed,
+            settled.changes,
+            planned.changes,
+            circumstances.gone,
+            circumstances.retune,
+            _unset(state, retune_at_boot),
+        )
+        decision = planning.with_free_port(decision, state)
+        planned.action, planned.reasons, planned.notes = decision.action, decision.reasons, decision.notes
+        if decision.action == planning.DEPLOY and not planned.planning:
+            planned.planning, planned.plan = inputs.plan(name, settled.facts)
+        if decision.action == planning.REFUSE:
+            result.fail(f"{name}: {decision.reasons[0]}")
+        planned.drift = drift_of(state, changed, settled.changes, planned)
+    return result
+
+
+def _unset(state: Mapping[str, Any], retune_at_boot: bool | None) -> str | None:
+    """What a host that was deployed before does not know yet."""
+    if retune_at_boot is None or bool(state.get("retune_at_boot")) == retune_at_boot:
+        return None
+    return f"headcount_retune_at_boot is {'true' if retune_at_boot else 'false'} now"
+
+
+@dataclass
+class _Inputs:
+    """Arguments of the planner for one host; a host whose apps were planned from the same facts is planned once."""
+
+    apps: Sequence[Mapping[str, Any]]
+    states: Mapping[str, Mapping[str, Any]]
+    circumstances: Circumstances
+    policy: Policy
+    verdicts: Mapping[str, Mapping[str, str]]
+    plan_host: PlanHost
+    _known: dict[str, dict[str, Plan]] = field(default_factory=dict)
+
+    def plan(self, name: str, facts: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The planner's arguments as plain data, and the plan of `name`. Raises PlanError."""
+        arguments: dict[str, Any] = {
+            "facts": dict(facts),
+            "apps": [without_environment(app) for app in self.apps],
+            "measured": {key: state["measured"] for key, state in self.states.items() if state.get("measured")},
+            "fleet": {key: int(self.circumstances.fleet.get(key) or 1) for key in self.states},
+            "previous": {
+                key: planning.values(state["live"].get("plan"))
+                for key, state in self.states.items()
+                if state.get("live")
+            },
+            "async_verdicts": {key: dict(value) for key, value in self.verdicts.items() if key in self.states},
+        }
+        key = json.dumps(arguments["facts"], sort_keys=True, default=str)
+        if key not in self._known:
+            self._known[key] = self.plan_host(**arguments, policy=self.policy)
+        if self.policy != Policy():
+            arguments["policy"] = asdict(self.policy)
+        return arguments, self._known[key][name].to_dict()
+
+
+def without_environment(app: Mapping[str, Any]) -> dict[str, Any]:
+    """A normalised app without what its processes are told: the planner does not read that, and it may be secret."""
+    return {**app, "environment": {}, "secrets": {}}
+
+
+def compact_live(state: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What the report says of the live generation."""
+    live = state.get("live")
+    if not live:
+        return None
+    kept = ("generation", "release", "source_id", "created", "listen", "plan", "trial")
+    return {
+        **{key: live.get(key) for key in kept},
+        "healthy": bool(state.get("healthy")),
+        "health_detail": state.get("health_detail"),
+        "intact": bool(state.get("intact")),
+        "last_failure": state.get("last_failure"),
+    }
+
+
+def drift_of(state: Mapping[str, Any], changed: Sequence[str], hardware: Sequence[str], planned: AppPlan) -> list[str]:
+    """In words, how the host differs from what was declared and from what it was tuned for; empty when it does not."""
+    live = state.get("live")
+    if not live:
+        return ["nothing is live"]
+    found = [f"hardware: {change}" for change in hardware]
+    words = {"declared": "declaration: not the live one", "secrets": "secrets: not the live ones"}
+    found += [words[name] for name in changed if name in words]
+    if "source" in changed:
+        found.append(f"source: generation {live['generation']} has other code than what is declared")
+    if "neighbours" in changed:
+        found.append("neighbours: the apps that share the host changed")
+    if "policy" in changed or "planner" in changed or "fleet" in changed:
+        found.append("plan: made by other rules")
+    found += [
+        f"plan: {name} {_value(before)} -> {_value(after)}" for name, (before, after) in sorted(planned.changes.items())
+    ]
+    found += [f"files: {problem}" for problem in state.get("problems") or []]
+    found += [f"files: {item}" for item in state.get("open") or []]
+    if not state.get("healthy"):
+        found.append(f"health: {state.get('health_detail')}")
+    found += [f"left over: {item}" for item in state.get("leftovers") or []]
+    return found
+
+
+def _value(value: Any) -> str:
+    return "-" if value is None else " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def connection_words(text: Any) -> str:
+    """Why a host could not be reached, without the words that Ansible puts around what ssh said."""
+    said = " ".join(str(text or "no answer").split())
+    for prefix in ("Task failed: ", "Failed to connect to the host via ssh: "):
+        said = said[len(prefix) :] if said.startswith(prefix) else said
+    before, told, after = said.partition("can be reached over ssh:")
+    return ((after.strip() or "it does not answer") if told else before).rstrip(".")
+
+
+def first_line(text: Any) -> str:
+    """The first line of something that Ansible said, without its trailing punctuation."""
+    lines = [line.strip() for line in str(text or "").splitlines() if line.strip()]
+    return lines[0].rstrip(".") if lines else ""
+
+
+def last_line(text: Any) -> str:
+    """The last line: what a traceback comes down to."""
+    lines = [line.strip() for line in str(text or "").splitlines() if line.strip()]
+    return lines[-1].rstrip(".") if lines else ""

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Sources and wheels of a whole run: each source is identified once, each platform's wheels are gathered once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Timer
+from typing import Any, Callable, Iterable, Mapping
+
+from ...module_utils._release import asynccompat
+from .._wheels import locks, sources
+from .._wheels.tools import WheelhouseError
+from .._wheels.wheelhouse import Platform, WheelSet, gather, source_identity
+from .declared import located_source
+
+SILENT_SECONDS = 1.0
+"""What takes longer is told."""
+
+AT_ONCE = 4
+"""Platforms that are resolved at the same time: pip and uv wait for the network most of the time."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Wheels that a host needs: of which source, for which platform, with which packages of the server."""
+
+    source: str
+    platform: Platform
+    packages: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"Python {self.platform.minor} on {self.platform.machine} ({self.platform.libc})"
+
+    @property
+    def key(self) -> str:
+        """The same in one short word."""
+        return hashlib.sha256(repr(self).encode()).hexdigest()[:32]
+
+
+def source_key(source: Mapping[str, Any]) -> str:
+    """One word for a located source."""
+    return json.dumps(source, sort_keys=True)
+
+
+@dataclass
+class Gathering:
+    """Everything that a run has gathered. `say` is told what is being done when it takes a while.
+
+    `notes`: what a person should know of the sources, each sentence once, in order.
+    """
+
+    cache: Path
+    say: Callable[[str], None] = print
+    _ids: dict[str, str | WheelhouseError] = field(default_factory=dict)
+    _sets: dict[Wanted, WheelSet | WheelhouseError] = field(default_factory=dict)
+    notes: dict[str, None] = field(default_factory=dict)
+    _locked: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
+
+    def locate(self, app: Mapping[str, Any], folders: list[str]) -> dict[str, Any]:
+        """The source of an app with the controller's own paths."""
+        return located_source(app["source"], folders)
+
+    def identity(self, source: Mapping[str, Any]) -> str:
+        """The content of a located source in one word. Raises WheelhouseError."""
+        key = source_key(source)
+        if key not in self._ids:
+            try:
+                self._ids[key] = source_identity(source, "/")
+                self.notes.update(dict.fromkeys(sources.notes_of(source, "/")))
+            except WheelhouseError as error:
+                self._ids[key] = error
+        found = self._ids[key]
+        if isinstance(found, WheelhouseError):
+            raise found
+        return found
+
+    def gather(self, wanted: Iterable[tuple[str, Wanted]]) -> None:
+        """Gather all that is wanted and not there yet, several platforms at once; failures are told by wheels()."""
+        todo = {item: name for name, item in wanted if item not in self._sets}
+        if not todo:
+            return
+
+        def one(item: Wanted) -> WheelSet | WheelhouseError:
+            try:
+                return gather(json.loads(item.source), item.platform, list(item.packages), self.cache, "/")
+            except WheelhouseError as error:
+                return error
+
+        words = [f"{name}: gathering wheels for {item}" for item, name in todo.items()]
+        # What was gathered before is there at once: nothing is worth saying.
+        timer = Timer(SILENT_SECONDS, lambda: self.say("\n".join(words)))
+        timer.start()
+        try:
+            with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+                self._sets.update(zip(todo, pool.map(one, todo)))
+        finally:
+            timer.cancel()
+
+    def put(self, wanted: Wanted, found: WheelSet) -> None:
+        """Take as gathered what this run gathered before."""
+        self._sets[wanted] = found
+
+    def wheels(self, wanted: Wanted) -> WheelSet:
+        """What was gathered. Raises the WheelhouseError that it ended with."""
+        found = self._sets[wanted]
+        if isinstance(found, WheelhouseError):
+            raise found
+        return found
+
+    def locked(self, source: Mapping[str, Any], platform: Platform) -> dict[str, str]:
+        """Name and version of what the source's own lock names for `platform`; empty without a lock, or a bad one."""
+        key = (source_key(source), platform.key)
+        if key not in self._locked:
+            self._locked[key] = _locked(source, platform)
+        return self._locked[key]
+
+
+def _locked(source: Mapping[str, Any], platform: Platform) -> dict[str, str]:
+    parsed = sources.Source.of(source)
+    try:
+        folder = None
+        if parsed.kind == "path":
+            folder = sources.project_folder(parsed, Path(parsed.value))
+        lock = sources.lock_path(parsed, Path("/"), folder)
+        if lock is None:
+            return {}
+        pins = locks.parse(lock.read_text(encoding="utf-8"), lock.name, platform.markers())
+    except (WheelhouseError, OSError):
+        return {}
+    return {pin.name: pin.version for pin in pins}
+
+
+def verdicts(app: Mapping[str, Any], installed: Mapping[str, str]) -> dict[str, str]:
+    """Which worker classes the libraries of a release rule out, and why."""
+    return asynccompat.verdicts(installed, app["async_libraries"]) if installed else {}

@@ -1,0 +1,353 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""One run of Headcount on its controller: who, since when, whether its process still lives, and what came of each host.
+
+A run keeps its notes in files below `WORK/runs/ID/` and not in Ansible variables: a rollout of hundreds of hosts stays
+small in memory, the batches see what the batches before them came to, and a run that was killed can be looked at.
+Secrets are never written here.
+
+    run.json                  the run, and the process that it is
+    plan/HOST.json            the planned apps of a host
+    wheels/RELEASE.json       the files that a release is made of
+    unbuilt/KEY.json          a set of wheels of which some exist only as source
+    builds/HOST.json          what a host was asked to build, and what came of it
+    outcome/HOST/APP.json     what came of an app on a host, step by step
+"""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import json
+import os
+import secrets
+import shutil
+import socket
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Callable, Iterable, Mapping
+from urllib.parse import quote, unquote
+
+from ...module_utils._generation.lock import Run
+
+WORK_DIR = ".headcount"
+KEEP_RUNS = 30
+"""Notes of this many runs are kept; older ones go when a new run begins."""
+
+
+class RunError(Exception):
+    """The notes of a run cannot be written or read; the message says where and why."""
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process of this machine that cannot be mistaken for a later one of the same number.
+
+    `started` is field 22 of /proc/PID/stat (clock ticks since boot), `boot` the kernel's boot id; both are empty where
+    there is no /proc.
+    """
+
+    pid: int
+    started: str
+    boot: str
+
+    @classmethod
+    def of(cls, pid: int, root: str = "/") -> Process:
+        """The process `pid` as it is now."""
+        return cls(pid, _start_ticks(pid, root), _boot(root))
+
+    def alive(self, root: str = "/") -> bool:
+        """Whether this very process still runs. In doubt it does."""
+        if self.boot and self.boot != _boot(root):
+            return False
+        if self.started:
+            return _start_ticks(self.pid, root) == self.started
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        except OSError:
+            return True
+        return True
+
+
+def _start_ticks(pid: int, root: str) -> str:
+    try:
+        text = Path(root, "proc", str(pid), "stat").read_text(encoding="ascii", errors="replace")
+        return text.rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
+
+
+def _boot(root: str) -> str:
+    try:
+        return Path(root, "proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
+def work_dir(declared: Any) -> Path:
+    """Where the controller keeps its notes and wheels: `declared`, or .headcount in the working directory."""
+    return Path(str(declared or WORK_DIR)).expanduser().absolute()
+
+
+@dataclass(frozen=True)
+class Notes:
+    """The notes of one run, in the directory `path`."""
+
+    path: Path
+
+    @property
+    def id(self) -> str:
+        """The run's identifier."""
+        return self.path.name
+
+    def run(self) -> Run:
+        """The run itself."""
+        data = self._read(self.path / "run.json")
+        return Run(*(str(data[key]) for key in ("id", "user", "controller", "started")))
+
+    def write_plan(self, host: str, plan: Mapping[str, Any]) -> None:
+        """Keep the plan of a host."""
+        write_json(self.path / "plan" / f"{_file(host)}.json", plan)
+
+    def plan(self, host: str) -> dict[str, Any]:
+        """The plan of a host. RunError when there is none."""
+        return self._read(self.path / "plan" / f"{_file(host)}.json")
+
+    def write_wheels(self, release: str, wheels: Mapping[str, Any]) -> None:
+        """Keep which files a release is made of; hosts of one platform share it."""
+        write_json(self.path / "wheels" / f"{_file(release)}.json", wheels)
+
+    def wheels(self, release: str) -> dict[str, Any]:
+        """Which files a release is made of. RunError when it was not gathered in this run."""
+        return self._read(self.path / "wheels" / f"{_file(release)}.json")
+
+    def write_unbuilt(self, key: str, wheels: Mapping[str, Any]) -> None:
+        """Keep a set of wheels of which some have to be built first."""
+        write_json(self.path / "unbuilt" / f"{_file(key)}.json", wheels)
+
+    def unbuilt(self, key: str) -> dict[str, Any] | None:
+        """The set that was kept; None when there is none."""
+        path = self.path / "unbuilt" / f"{_file(key)}.json"
+        return self._read(path) if path.exists() else None
+
+    def builds(self, host: str) -> dict[str, dict[str, Any]]:
+        """What a host was asked to build, and what came of it; empty when nothing was."""
+        path = self.path / "builds" / f"{_file(host)}.json"
+        return self._read(path) if path.exists() else {}
+
+    def write_builds(self, host: str, builds: Mapping[str, Any]) -> None:
+        """Keep what a host was asked to build."""
+        write_json(self.path / "builds" / f"{_file(host)}.json", builds)
+
+    def all_builds(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """{host: what it was asked to build}."""
+        return {unquote(path.stem): self._read(path) for path in sorted((self.path / "builds").glob("*.json"))}
+
+    def write_load(self, host: str, app: str, load: Mapping[str, Any]) -> None:
+        """Keep the load that a trial wants from elsewhere (`request`), and what came of it (`made`)."""
+        write_json(self.path / "load" / _file(host) / f"{_file(app)}.json", load)
+
+    def load(self, host: str, app: str) -> dict[str, Any]:
+        """The load that was kept. RunError when the trial wants none."""
+        return self._read(self.path / "load" / _file(host) / f"{_file(app)}.json")
+
+    def outcome(self, host: str, app: str) -> dict[str, Any]:
+        """What came of an app on a host so far; empty before its first step."""
+        path = self._outcome(host, app)
+        return self._read(path) if path.exists() else {}
+
+    def write_outcome(self, host: str, app: str, outcome: Mapping[str, Any]) -> None:
+        """Keep what came of an app on a host."""
+        write_json(self._outcome(host, app), outcome)
+
+    def outcomes(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """{host: {app: outcome}} of everything that was begun in this run."""
+        found: dict[str, dict[str, dict[str, Any]]] = {}
+        for path in sorted((self.path / "outcome").glob("*/*.json")):
+            found.setdefault(unquote(path.parent.name), {})[unquote(path.stem)] = self._read(path)
+        return found
+
+    def end(self, clock: Callable[[], float] = time.time) -> None:
+        """Remember that the run has ended: whatever lease it left is stale."""
+        data = self._read(self.path / "run.json")
+        write_json(self.path / "run.json", {**data, "ended": _text(clock())})
+
+    def _outcome(self, host: str, app: str) -> Path:
+        return self.path / "outcome" / _file(host) / f"{_file(app)}.json"
+
+    def _read(self, path: Path) -> dict[str, Any]:
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunError(f"run {self.id}: {path} cannot be read: {error}") from error
+        if not isinstance(data, dict):
+            raise RunError(f"run {self.id}: {path} does not hold a mapping")
+        return data
+
+
+def _file(name: str) -> str:
+    """A name of the inventory as one file name."""
+    return quote(name, safe="-_.~") if name not in (".", "..") else name.replace(".", "%2E")
+
+
+def begin(
+    work: Path,
+    user: str | None = None,
+    pid: int | None = None,
+    clock: Callable[[], float] = time.time,
+    root: str = "/",
+) -> Notes:
+    """Begin a run of the process `pid` (default: the parent, which is ansible-playbook itself for an action plugin).
+
+    RunError when its notes cannot be written.
+    """
+    now = clock()
+    identity = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now)) + f"-{secrets.token_hex(2)}"
+    run = Run(identity, user or current_user(), socket.gethostname(), _text(now))
+    process = Process.of(os.getppid() if pid is None else pid, root)
+    notes = Notes(work / "runs" / run.id)
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        notes.path.mkdir(parents=True, mode=0o700)
+        write_json(notes.path / "run.json", {**run.to_dict(), "process": asdict(process), "ended": None})
+    except OSError as error:
+        raise RunError(
+            f"{work} cannot be written: {error.strerror}; run from a directory of your own, or set headcount_work_dir"
+        ) from error
+    _forget(work / "runs", run.id)
+    return notes
+
+
+def current_user() -> str:
+    """Who runs this, through sudo too."""
+    try:
+        return os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
+
+
+def platform_user(variables: Mapping[str, Any]) -> str | None:
+    """Who started the run, as an automation platform or the role pull says it; None elsewhere."""
+    for name in ("awx_user_name", "tower_user_name", "headcount__user"):
+        if variables.get(name):
+            return str(variables[name])
+    return None
+
+
+def gone(work: Path, controller: str | None = None, root: str = "/") -> list[str]:
+    """Ids of the runs of this machine that have ended, in whatever way: their leases on hosts are stale."""
+    here = controller or socket.gethostname()
+    found = []
+    for path in sorted((work / "runs").glob("*/run.json")):
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            process = Process(**data["process"])
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        if data.get("ended") or (data.get("controller") == here and not process.alive(root)):
+            found.append(str(data["id"]))
+    return found
+
+
+def _forget(runs: Path, current: str) -> None:
+    """Remove the notes of old runs, never those of a run that lives."""
+    try:
+        names = sorted((path.name for path in runs.iterdir() if path.is_dir()), reverse=True)
+    except OSError:
+        return
+    ended = set(gone(runs.parent))
+    for name in names[KEEP_RUNS:]:
+        if name != current and (name in ended or not (runs / name / "run.json").exists()):
+            shutil.rmtree(runs / name, ignore_errors=True)
+
+
+def write_json(path: Path, data: Mapping[str, Any], mode: int = 0o600) -> None:
+    """Write JSON in one step: readers see the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            json.dump(data, stream, indent=1, default=str)
+            stream.write("\n")
+        os.chmod(temporary, mode)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def _text(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a step did to an app on a host, put together over the steps: the one place where an outcome changes.
+
+    Outcomes: `working` (steps are under way), `promoted`, `healed`, `failed` (what was live is live), `lost` (the
+    host could not be reached any more), `reverted` (promoted, and taken back with the fleet), `revert_failed`.
+    """
+
+    data: dict[str, Any]
+
+    @classmethod
+    def start(cls, host: str, app: str, data: Mapping[str, Any] | None = None) -> Progress:
+        """From what was kept, or from nothing."""
+        empty = {"host": host, "app": app, "outcome": "working", "steps": []}
+        return cls({**empty, **(data or {})})
+
+    def step(self, phase: str, result: Mapping[str, Any], seconds: float) -> Progress:
+        """After the step `phase` with a module's `result`."""
+        failed = bool(result.get("failed"))
+        data = {**self.data, "steps": [*self.data["steps"], _step(phase, result, failed, seconds)]}
+        for key in ("generation", "release", "verdict", "evidence", "measured", "plan", "mismatch"):
+            if result.get(key) is not None:
+                data[key] = result[key]
+        if failed:
+            data.update(_failure(phase, result, self.data))
+        elif phase in _ENDS:
+            data["outcome"] = _ENDS[phase]
+            if phase == "promote":
+                data.update({"from": result.get("from"), "to": result.get("to"), "verified": result.get("verified")})
+            if phase == "revert":
+                data["reverted_to"] = result.get("to")
+        return Progress(data)
+
+
+_ENDS = {"promote": "promoted", "heal": "healed", "revert": "reverted"}
+
+
+def _step(phase: str, result: Mapping[str, Any], failed: bool, seconds: float) -> dict[str, Any]:
+    step: dict[str, Any] = {"phase": phase, "ok": not failed, "seconds": round(seconds, 1)}
+    if failed:
+        step["cause"] = result.get("cause") or result.get("msg")
+    if result.get("healed"):
+        step["healed"] = result["healed"]
+    return step
+
+
+def _failure(phase: str, result: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
+    """The first cause stays; a later failure only adds that the host was lost or the way back failed."""
+    if phase == "revert":
+        return {"outcome": "revert_failed", "revert_cause": result.get("cause") or result.get("msg")}
+    found: dict[str, Any] = {"outcome": "lost" if result.get("lost") else "failed"}
+    if before.get("outcome") in ("failed", "lost"):
+        found["outcome"] = "lost" if "lost" in (before["outcome"], found["outcome"]) else "failed"
+        return found
+    found["phase"] = result.get("phase") or phase
+    found["cause"] = result.get("cause") or result.get("msg") or "no reason was given"
+    found["put_right"] = bool(result.get("put_right"))
+    found["busy"] = bool(result.get("busy"))
+    found["failed_at"] = time.time()
+    return found
+
+
+def hosts_with(outcomes: Mapping[str, Mapping[str, Mapping[str, Any]]], kinds: Iterable[str]) -> list[str]:
+    """Hosts of which an app came to one of `kinds`."""
+    wanted = set(kinds)
+    return [host for host, apps in outcomes.items() if any(app.get("outcome") in wanted for app in apps.values())]

@@ -1,0 +1,384 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Plans the hosts of a play: reads what Ansible knows, asks for sources and wheels, keeps the plans in the notes."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import Any, Callable, Iterable, Mapping, Sequence
+
+from ...module_utils._declaration.normalise import Declaration, fleet_counts, secrets_digest
+from ...module_utils._load.h2load import LoadError
+from ...module_utils._load.origin import elsewhere, origin
+from ...module_utils._load.trialload import files_needed
+from ...module_utils._os.http import answer_seconds
+from ...module_utils._plan.planner import plan_host
+from ...module_utils._plan.types import Policy
+from ...module_utils._steps.loadhost import h2load_package
+from .._wheels.tools import NetworkUnreachable, ToolMissing, WheelhouseError
+from .._wheels.wheelhouse import Platform, WheelSet
+from .._words.text import listed, plural
+from . import builds, planning
+from .decision import FAILED, OK, UNREACHABLE, AppPlan, Circumstances, HostPlan, plan_for, without_probe
+from .declared import base_dirs, declarations, locate, plain
+from .gathering import Gathering, Wanted, source_key, verdicts
+from .runs import Notes, gone
+
+PROBE = "headcount__probe"
+
+
+@dataclass
+class FleetPlan:
+    """The plan of a run. `stopped` says why no host is touched, although some should be.
+
+    `builds`: what which host has to build from source, before the plan can be made again and be whole.
+    `warnings`: what a person should know of the sources.
+    """
+
+    notes: Notes
+    gone: list[str]
+    hosts: list[HostPlan]
+    order: list[str] = field(default_factory=list)
+    batches: list[int] = field(default_factory=list)
+    stopped: str | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    mode: str = "rollout"
+    hooks: dict[str, dict[str, str | None]] = field(default_factory=dict)
+    builds: dict[str, list[builds.Request]] = field(default_factory=dict)
+    load_hosts: list[dict[str, Any]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def to_result(self) -> dict[str, Any]:
+        """What later plays need to know, and no more: it becomes a variable of every host."""
+        return {
+            "run": self.notes.run().to_dict(),
+            "notes": str(self.notes.path),
+            "gone": self.gone,
+            "order": self.order,
+            "batches": self.batches,
+            "stopped": self.stopped,
+            "builds": {host: [request.what for request in wanted] for host, wanted in self.builds.items()},
+            "apps": {host.host: {name: host.apps[name].action for name in host.pending} for host in self.hosts},
+            "unreachable_hosts": {host.host: host.cause for host in self.hosts if host.status == UNREACHABLE},
+            "failed_hosts": {host.host: host.cause for host in self.hosts if host.status == FAILED},
+            "packages": {host.host: missing_packages(host.facts) for host in self.hosts if host.pending},
+            "hooks": {host.host: self.hooks.get(host.host, {}) for host in self.hosts if host.pending},
+            "load_hosts": self.load_hosts,
+            "settings": self.settings,
+            "mode": self.mode,
+        }
+
+
+def missing_packages(facts: Mapping[str, Any]) -> list[str]:
+    """Packages of the host's distribution that a rollout needs and that are not there."""
+    package = h2load_package(str((facts.get("os") or {}).get("id") or ""))
+    needed = {"h2load": package, "psutil": "python3-psutil"}
+    return [package for fact, package in needed.items() if not facts.get(fact)]
+
+
+def load_hosts(hosts: Sequence[HostPlan], declared: Mapping[str, Declaration]) -> list[dict[str, Any]]:
+    """Where the load of the coming trials is made, other than on the apps' own hosts: [{name, files}], by name.
+
+    `files`: open files that one process of the load may need there. A load that cannot be as declared counts for none
+    here; its trial says why.
+    """
+    found: dict[str, int] = {}
+    for host in hosts:
+        for app in declared[host.host].apps:
+            planned = host.apps.get(app["name"])
+            if planned is None or planned.action != planning.DEPLOY or not elsewhere(app):
+                continue
+            try:
+                files = files_needed(app["load"], answer_seconds(app))
+            except LoadError:
+                files = 0
+            found[origin(app)] = max(files, found.get(origin(app), 0))
+    return [{"name": name, "files": files} for name, files in sorted(found.items())]
+
+
+class FleetPlanner:
+    """Puts the plan of a fleet together."""
+
+    def __init__(
+        self,
+        variables: Mapping[str, Any],
+        templar: Any,
+        notes: Notes,
+        mode: str,
+        check: bool,
+        say: Callable[[str], None],
+    ) -> None:
+        self.variables = variables
+        self.templar = templar
+        self.notes = notes
+        self.mode = mode
+        self.check = check
+        work = notes.path.parent.parent
+        self.gone = [run for run in gone(work) if run != notes.id]
+        self.gathering = Gathering(work / "wheelhouse", say)
+        self._secrets: dict[str, str] = {}
+        self._unbuilt = builds.Pending()
+        self._attempts = builds.attempts(notes)
+        self._noted: set[str] = set()
+
+    def plan(self) -> FleetPlan:
+        """Plan all hosts of the play, gather what they will need, and put them in order."""
+        names = [str(host) for host in self.variables["ansible_play_hosts_all"]]
+        declared = {item.host: item for item in declarations(names, self.variables, self.templar)}
+        circumstances = Circumstances(self._fleet(declared), self.gone, self.mode == "retune")
+        hostvars = self.variables["hostvars"]
+        hosts = []
+        for name in names:
+            raw = hostvars.raw_get(name)
+            hosts.append(self._host(declared[name], raw, circumstances))
+        found: dict[str, list[builds.Request]] = {}
+        # A check says what its rollout would find; the modes that only tell do not wait for an index.
+        if not self.check or self.mode in ("rollout", "retune"):
+            self._gather([host for host in hosts if host.pending], declared, circumstances)
+            found = self._builds(hosts, declared)
+        # With builds to come, who goes when is not known yet.
+        fleet = FleetPlan(self.notes, self.gone, hosts, mode=self.mode, builds=found)
+        if not found:
+            fleet = self._schedule(hosts, declared)
+        fleet.warnings = list(self.gathering.notes)
+        for host in hosts:
+            self.notes.write_plan(host.host, host.to_dict())
+        return fleet
+
+    def _fleet(self, declared: Mapping[str, Declaration]) -> dict[str, int]:
+        """How many hosts run each app. Hosts outside of the play (--limit, a host that pulls) share a database too."""
+        found = list(declared.values())
+        if any(app["database"]["max_connections"] is not None for host in found for app in host.apps):
+            hostvars = self.variables["hostvars"]
+            everyone = [str(host) for host in self.variables["groups"]["all"]]
+            others = [host for host in everyone if host not in declared and "headcount_apps" in hostvars.raw_get(host)]
+            found += declarations(others, self.variables, self.templar)
+        return fleet_counts(found)
+
+    # -- one host -----------------------------------------------------------------------------------------------------
+
+    def _host(
+        self,
+        declared: Declaration,
+        variables: Mapping[str, Any],
+        circumstances: Circumstances,
+        installed: Mapping[str, Mapping[str, str]] | None = None,
+    ) -> HostPlan:
+        """`installed`: what the release of each app will hold, once that is known."""
+        address = self._address(declared.host, variables)
+        probe = plain(variables.get(PROBE))
+        missing = without_probe(declared.host, probe, address)
+        if missing is not None:
+            return missing
+        folders = base_dirs(variables_for_paths(self.variables, variables), declared.variables["headcount_base_dir"])
+        try:
+            located = {app["name"]: self.gathering.locate(app, folders) for app in declared.apps}
+            ids = {name: self.gathering.identity(source) for name, source in located.items()}
+            platform = Platform.from_facts(probe["facts"])
+        except WheelhouseError as error:
+            host = HostPlan(declared.host, address=address)
+            host.fail(f"source: {error}")
+            return host
+        ruled_out = {}
+        for app in declared.apps:
+            name = app["name"]
+            known = (installed or {}).get(name) or self.gathering.locked(located[name], platform)
+            ruled_out[name] = verdicts(app, known)
+        policy = Policy(
+            rollout_headroom=declared.variables["headcount_rollout_headroom"],
+            reserve_memory_mib=declared.variables["headcount_reserve_memory_mib"],
+        )
+        return plan_for(
+            declared.host,
+            declared.apps,
+            probe,
+            ids,
+            {app["name"]: self._secrets_digest(app) for app in declared.apps},
+            circumstances,
+            policy,
+            ruled_out,
+            plan_host,
+            address,
+            declared.variables["headcount_retune_at_boot"],
+        )
+
+    def _address(self, host: str, variables: Mapping[str, Any]) -> str:
+        """Where the host is reached: ansible_host, which may be a template of the host's other variables."""
+        raw = variables.get("ansible_host")
+        if isinstance(raw, str) and "{{" in raw:
+            raw = self.templar.copy_with_new_env(available_variables=variables).template(raw)
+        return str(plain(raw) or host)
+
+    def _secrets_digest(self, app: Mapping[str, Any]) -> str:
+        """The digest of an app's secrets; it is slow on purpose, and mostly the same on all hosts."""
+        if not app["secrets"]:
+            return ""
+        key = repr((app["name"], sorted(app["secrets"].items())))
+        if key not in self._secrets:
+            self._secrets[key] = secrets_digest(app)
+        return self._secrets[key]
+
+    # -- wheels -------------------------------------------------------------------------------------------------------
+
+    def _wanted(self, host: HostPlan, app: AppPlan, declared: Declaration) -> Wanted:
+        folders = base_dirs(
+            variables_for_paths(self.variables, self.variables["hostvars"].raw_get(host.host)),
+            declared.variables["headcount_base_dir"],
+        )
+        source = next(item for item in declared.apps if item["name"] == app.name)
+        packages = (app.plan or {})["settings"]["gunicorn_packages"]["value"]
+        return Wanted(
+            source_key(self.gathering.locate(source, folders)), Platform.from_facts(host.facts), tuple(packages)
+        )
+
+    def _gather(self, hosts: list[HostPlan], declared: Mapping[str, Declaration], circumstances: Circumstances) -> None:
+        """Gather the wheels of all hosts that are to change; a host whose wheels cannot be had is failed.
+
+        What a release holds can rule out the class that was planned: then the host is planned again, once.
+        """
+        left = list(hosts)
+        for attempt in (1, 2):
+            wanted = {
+                (host.host, name): self._wanted(host, host.apps[name], declared[host.host])
+                for host in left
+                for name in host.pending
+                if host.apps[name].action == planning.DEPLOY
+            }
+            self._recall(wanted.values())
+            self.gathering.gather([(name, item) for (_, name), item in wanted.items()])
+            again = []
+            for host in left:
+                installed = self._take(
+                    host, {name: item for (owner, name), item in wanted.items() if owner == host.host}
+                )
+                if attempt == 1 and host.status == "ok" and installed:
+                    raw = self.variables["hostvars"].raw_get(host.host)
+                    better = self._host(declared[host.host], raw, circumstances, installed)
+                    if _classes(better) != _classes(host):
+                        host.apps, host.status, host.cause = better.apps, better.status, better.cause
+                        again.append(host)
+            left = again
+            if not left:
+                return
+
+    def _take(self, host: HostPlan, wanted: Mapping[str, Wanted]) -> dict[str, dict[str, str]]:
+        """Note which wheels the host will need; returns what its releases will hold."""
+        installed = {}
+        for name, item in wanted.items():
+            try:
+                found = self.gathering.wheels(item)
+            except (NetworkUnreachable, ToolMissing) as error:
+                if self.check:
+                    host.apps[name].notes.append(f"its wheels were not looked at: {error}")
+                else:
+                    host.fail(f"{name}: wheels: {error}")
+                continue
+            except WheelhouseError as error:
+                host.fail(f"{name}: wheels: {error}")
+                continue
+            if found.needs_host_build:
+                self._unbuilt.add(host.host, name, builds.requests_of(found))
+                self.notes.write_unbuilt(item.key, found.to_dict())
+                continue
+            if found.id not in self._noted:
+                self.notes.write_wheels(found.id, found.to_dict())
+                self._noted.add(found.id)
+            host.apps[name].release = found.id
+            installed[name] = found.distributions
+        return installed
+
+    def _recall(self, wanted: Iterable[Wanted]) -> None:
+        """What this run could not build is not gathered again, which would try to build it here again."""
+        for item in wanted:
+            data = self.notes.unbuilt(item.key) if self._attempts else None
+            found = WheelSet.from_dict(data) if data else None
+            tried = [self._attempts.get(request.key, []) for request in builds.requests_of(found)] if found else []
+            if found and not all(any(item.state == builds.BUILT for item in past) for past in tried):
+                self.gathering.put(item, found)
+
+    def _builds(self, hosts: list[HostPlan], declared: Mapping[str, Declaration]) -> dict[str, list[builds.Request]]:
+        """Which host builds what; an app that waits for what nobody can build fails its host."""
+        if not self._unbuilt.requests:
+            return {}
+        plans = {host.host: host for host in hosts}
+        candidates = [
+            builds.Candidate(name, Platform.from_facts(plan.facts).key, self._compiler(name))
+            for name, plan in plans.items()
+            if plan.status == OK
+        ]
+        canary = next(iter(declared.values())).variables["headcount_canary"]
+        found: dict[str, list[builds.Request]] = {}
+        for key, request in self._unbuilt.requests.items():
+            waiting = [(plans[host], app) for host, app in self._unbuilt.waiting[key] if plans[host].status == OK]
+            if not waiting:
+                continue
+            decided = builds.decide(request, self._attempts.get(key, ()), candidates, canary)
+            if decided.host is not None and not self.check:
+                found.setdefault(decided.host, []).append(request)
+            for plan, app in waiting:
+                if decided.host is None:
+                    plan.fail(f"{app}: wheels: {decided.cause}")
+                elif self.check:
+                    plan.apps[app].notes.append(f"{request.what} would be built on {decided.host}")
+        for host, requests in found.items():
+            builds.ask(self.notes, host, requests)
+        return found
+
+    def _compiler(self, host: str) -> str | None:
+        """What the probe found on a host to build with."""
+        return (plain(self.variables["hostvars"].raw_get(host).get(PROBE)) or {}).get("compiler")
+
+    # -- order --------------------------------------------------------------------------------------------------------
+
+    def _schedule(self, hosts: list[HostPlan], declared: Mapping[str, Declaration]) -> FleetPlan:
+        first = next(iter(declared.values()))
+        settings: dict[str, Any] = {
+            "max_failed": int(first.variables["headcount_rollout_max_failed"]),
+            "wait_seconds": float(first.variables["headcount_rollout_wait_seconds"]),
+            "on_failure": str(first.variables["headcount_on_failure"]),
+        }
+        fleet = FleetPlan(self.notes, self.gone, hosts, settings=settings, mode=self.mode)
+        pending = [host.host for host in hosts if host.pending]
+        failed = [host for host in hosts if host.status == FAILED]
+        if pending and len(failed) > settings["max_failed"] and not self.check:
+            names = listed([host.host for host in failed])
+            fleet.stopped = (
+                f"no host is touched: {plural(len(failed), 'host')} cannot be rolled out ({names}), "
+                f"headcount_rollout_max_failed allows {settings['max_failed']}"
+            )
+            return fleet
+        if self.mode in ("rollout", "retune") and pending:
+            ready = planning.schedule(
+                pending,
+                {host.host: host.hardware for host in hosts},
+                first.variables["headcount_canary"],
+                first.variables["headcount_rollout_batches"],
+            )
+            fleet.order, fleet.batches = ready.order, ready.sizes
+            fleet.load_hosts = load_hosts([host for host in hosts if host.pending], declared)
+            fleet.hooks = {name: self._hooks(declared[name]) for name in pending}
+        return fleet
+
+    def _hooks(self, declared: Declaration) -> dict[str, str | None]:
+        """Where the controller has the host's own task files: {drain: path, undrain: path}, None where none is said."""
+        raw = self.variables["hostvars"].raw_get(declared.host)
+        folders = base_dirs(variables_for_paths(self.variables, raw), declared.variables["headcount_base_dir"])
+        said = {hook: declared.variables[f"headcount_{hook}_tasks"] for hook in ("drain", "undrain")}
+        return {hook: locate(str(path), folders) if path else None for hook, path in said.items()}
+
+
+def variables_for_paths(play: Mapping[str, Any], host: Mapping[str, Any]) -> dict[str, Any]:
+    """Where relative paths of a host may start: beside its inventory and beside the playbook."""
+    return {"inventory_dir": plain(host.get("inventory_dir")), "playbook_dir": play.get("playbook_dir") or os.getcwd()}
+
+
+def _classes(host: HostPlan) -> dict[str, Any]:
+    """What of a plan decides which wheels are needed."""
+    return {
+        name: app.plan["settings"]["gunicorn_packages"]["value"] if app.plan else None
+        for name, app in host.apps.items()
+    }
+
+
+__all__ = ["FleetPlan", "FleetPlanner"]

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""What a rollout came to so far: whether it goes on, and who goes back. Pure functions over the outcomes of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Mapping, Sequence
+
+from .._words.text import listed, plural
+from .runs import hosts_with
+
+Outcomes = Mapping[str, Mapping[str, Mapping[str, Any]]]
+
+BAD = ("failed", "lost")
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Whether a batch may begin. `batch` of `batches`, from 1."""
+
+    stop: bool
+    why: str
+    batch: int
+    batches: int
+
+
+def gate(
+    order: Sequence[str],
+    sizes: Sequence[int],
+    hosts: Sequence[str],
+    outcomes: Outcomes,
+    failed_before: Sequence[str],
+    max_failed: int,
+) -> Gate:
+    """Whether the batch of `hosts` may begin, after what the batches before it came to.
+
+    `failed_before`: hosts that could not be planned for; they count too.
+    """
+    first = min((order.index(host) for host in hosts if host in order), default=0)
+    number, seen = 1, 0
+    for index, size in enumerate(sizes):
+        if first < seen + size:
+            number = index + 1
+            break
+        seen += size
+    failed = [host for host in (*failed_before, *hosts_with(outcomes, BAD)) if host not in hosts]
+    if len(failed) > max_failed:
+        why = (
+            f"batch {number} of {len(sizes)} is not begun: {plural(len(failed), 'host')} failed ({listed(failed)}), "
+            f"headcount_rollout_max_failed allows {max_failed}"
+        )
+        return Gate(True, why, number, len(sizes))
+    return Gate(False, f"batch {number} of {len(sizes)}: {listed(list(hosts))}", number, len(sizes))
+
+
+@dataclass(frozen=True)
+class WayBack:
+    """Who goes back. `hosts`: {host: [app, ...]} in the order in which they go; `kept`: what stays, and why."""
+
+    needed: bool
+    ask: bool = False
+    hosts: dict[str, list[str]] = field(default_factory=dict)
+    kept: list[str] = field(default_factory=list)
+    why: str = ""
+
+
+def way_back(outcomes: Outcomes, failed_before: Sequence[str], max_failed: int, on_failure: str) -> WayBack:
+    """What happens to the hosts that were promoted, once the rollout is over.
+
+    Only a rollout that stopped (more hosts failed than `max_failed`) goes back. A first deployment has nothing to go
+    back to: it stays, because a host is never left without a generation that serves.
+    """
+    failed = list(dict.fromkeys([*failed_before, *hosts_with(outcomes, BAD)]))
+    if len(failed) <= max_failed:
+        return WayBack(False)
+    back: dict[str, list[str]] = {}
+    kept = []
+    for host, apps in outcomes.items():
+        for name, outcome in reversed(list(apps.items())):
+            if outcome.get("outcome") != "promoted":
+                continue
+            if outcome.get("from") is None:
+                kept.append(f"{host}: {name} stays on generation {outcome.get('to')}: its first deployment")
+            else:
+                back.setdefault(host, []).append(name)
+    if not back:
+        return WayBack(False, kept=kept)
+    if on_failure == "keep":
+        stay = [f"{host}: {', '.join(names)} (headcount_on_failure: keep)" for host, names in back.items()]
+        return WayBack(False, kept=[*kept, *stay])
+    go = "goes back" if len(back) == 1 else "go back"
+    why = f"{plural(len(failed), 'host')} failed ({listed(failed)}): "
+    why += f"{plural(len(back), 'host')} {go} ({listed(list(back))})"
+    return WayBack(True, on_failure == "ask", back, kept, why)

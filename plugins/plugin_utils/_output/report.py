@@ -1,0 +1,274 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""The report of a run: one row of evidence for each app of each host, and what went wrong first. Pure functions.
+
+What was not measured in the run or in the live generation's own trial is left empty, never filled in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Iterable, Mapping, Sequence
+
+from ...module_utils._facts.hardware import number
+from .._fleet.decision import FAILED, OK, UNREACHABLE, AppPlan, HostPlan
+from .._fleet.planning import NOTHING, values
+from .._words.text import listed, plural, table
+from .plantable import size_words
+
+Outcomes = Mapping[str, Mapping[str, Mapping[str, Any]]]
+
+HEADER = (
+    "host",
+    "app",
+    "cores",
+    "RAM MiB",
+    "profile",
+    "class",
+    "workers",
+    "p50 ms",
+    "p95 ms",
+    "errors",
+    "peak MiB",
+    "verdict",
+    "live",
+    "URL",
+)
+_RIGHT = (2, 3, 7, 8, 9, 10)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What came of a run. `failed`: {host: first cause}; `first_cause`: the earliest of all, with its host."""
+
+    rows: list[dict[str, Any]]
+    failed: dict[str, str]
+    first_cause: str | None
+    summary: str
+
+
+def build(hosts: Sequence[HostPlan], outcomes: Outcomes, mode: str, check: bool, stopped: str | None) -> Report:
+    """The report of a run over `hosts`, from their plans and what came of them."""
+    rows = [row for host in hosts for row in _host_rows(host, outcomes.get(host.host, {}), check)]
+    failed = _failures(hosts, outcomes)
+    first = _first_cause(hosts, outcomes)
+    if stopped and not failed:
+        failed = {host.host: stopped for host in hosts[:1]}
+    return Report(rows, failed, first or stopped, _summary(rows, hosts, check))
+
+
+def _host_rows(host: HostPlan, outcomes: Mapping[str, Mapping[str, Any]], check: bool) -> Iterable[dict[str, Any]]:
+    base: dict[str, Any] = {"host": host.host, "address": host.address, "hardware": host.hardware or None}
+    if host.facts:
+        base["cores"] = host.facts["cores"]["effective"]
+        base["memory_mib"] = host.facts["memory"]["effective_mib"]
+    if not host.apps:
+        yield {**base, "app": None, "status": host.status, "cause": host.cause}
+    for name, app in host.apps.items():
+        yield {**base, **_app_row(host, app, outcomes.get(name, {}), check)}
+
+
+def _app_row(host: HostPlan, app: AppPlan, outcome: Mapping[str, Any], check: bool) -> dict[str, Any]:
+    live = app.live or {}
+    went_live = outcome.get("to") is not None
+    status = _status(host, app, outcome, check)
+    plan = outcome.get("plan") or app.plan if went_live or app.live is None else live.get("plan")
+    trial = _trial(outcome) if outcome.get("verdict") or outcome.get("evidence") else live.get("trial") or {}
+    row: dict[str, Any] = {
+        "app": app.name,
+        "status": status,
+        "cause": outcome.get("cause") or (host.cause if host.status != OK else None),
+        "phase": outcome.get("phase"),
+        "generation": outcome.get("to") if went_live else live.get("generation"),
+        "from": outcome.get("from"),
+        "release": outcome.get("release") if went_live else live.get("release"),
+        "reasons": app.reasons,
+        "notes": app.notes,
+        "listen": app.listen,
+        "url": url(app.listen, host.address),
+        "settings": values(plan),
+        "profile": ((plan or {}).get("inputs") or {}).get("profile"),
+        "measured": outcome.get("measured"),
+        "mismatch": outcome.get("mismatch"),
+        "plan": plan,
+        "steps": outcome.get("steps", []),
+        **evidence_of(trial),
+    }
+    if status == "reverted":
+        row["generation"] = outcome.get("reverted_to")
+    if outcome.get("revert_cause"):
+        row["revert_cause"] = outcome["revert_cause"]
+    return row
+
+
+def _status(host: HostPlan, app: AppPlan, outcome: Mapping[str, Any], check: bool) -> str:
+    came = outcome.get("outcome")
+    if came and came != "working":
+        return str(came)
+    if came == "working":
+        return "cut short"
+    if host.status != OK:
+        return host.status
+    if app.action == NOTHING:
+        return "unchanged"
+    return f"would {app.action}" if check else "not started"
+
+
+def _trial(outcome: Mapping[str, Any]) -> dict[str, Any]:
+    evidence = dict(outcome.get("evidence") or {})
+    return {**evidence, "verdict": outcome.get("verdict") or evidence.get("verdict")}
+
+
+def evidence_of(trial: Mapping[str, Any]) -> dict[str, Any]:
+    """The numbers of a trial that the report shows, each with its limit; None is what was not measured."""
+    verdict = trial.get("verdict") or {}
+    checks = {check["name"]: check for check in verdict.get("checks", [])}
+    seen = (verdict.get("facts") or {}).get("candidate") or {}
+    memory = trial.get("memory") or {}
+    row: dict[str, Any] = {
+        "verdict": verdict.get("outcome"),
+        "verdict_cause": verdict.get("cause"),
+        "requests": seen.get("planned"),
+        "failures": seen.get("failures"),
+        "error_rate_limit": (checks.get("error_rate") or {}).get("limit"),
+        "peak_mib": memory.get("peak_mib"),
+        "peak_limit_mib": (checks.get("memory_peak") or {}).get("limit") or memory.get("limit_mib"),
+        "memory_source": memory.get("source"),
+        "checks": verdict.get("checks", []),
+        "histogram": (trial.get("candidate") or {}).get("histogram"),
+    }
+    for name in ("p50", "p95", "p99"):
+        row[f"{name}_ms"] = seen.get(f"{name}_ms")
+        row[f"{name}_limit_ms"] = (checks.get(name) or checks.get(f"{name}_ms") or {}).get("limit")
+    return row
+
+
+def url(listen: str, address: str) -> str:
+    """Where a person finds the app: a wildcard address is replaced by the host's own."""
+    if listen.startswith("unix:"):
+        return listen
+    bound, _, port = listen.rpartition(":")
+    shown = address if bound in ("0.0.0.0", "[::]") else bound
+    if ":" in shown and not shown.startswith("["):
+        shown = f"[{shown}]"
+    return f"http://{shown}:{port}/"
+
+
+def text(rows: Sequence[Mapping[str, Any]], summary: str) -> str:
+    """The rows of a report as a table, with every failure in words below it."""
+    lines = [table(HEADER, [cells(row) for row in rows], _RIGHT)]
+    if any(row.get("requests") is not None for row in rows):
+        lines.append("Latencies, errors and memory: measured in the trial / limit.")
+    for row in rows:
+        if row.get("cause"):
+            # What failed a host before it was touched names the app itself.
+            named = not row.get("app") or row["cause"].startswith(f"{row['app']}: ")
+            where = row["host"] if named else f"{row['host']}: {row['app']}"
+            phase = f"{row['phase']}: " if row.get("phase") else ""
+            lines.append(f"{where}: {phase}{row['cause']}")
+        if row.get("revert_cause"):
+            lines.append(f"{row['host']}: {row['app']}: the way back failed: {row['revert_cause']}")
+        if row.get("mismatch"):
+            lines.append(f"{row['host']}: {row['mismatch']}")
+    lines.append(summary)
+    return "\n".join(dict.fromkeys(lines))
+
+
+def cells(row: Mapping[str, Any]) -> list[str]:
+    """One row of the table."""
+    settings = row.get("settings") or {}
+    profile = row.get("profile") or {}
+    errors = ""
+    if row.get("requests") is not None:
+        limit = row.get("error_rate_limit")
+        errors = f"{row['failures']} of {row['requests']}" + (f" / {100 * limit:.3g} %" if limit is not None else "")
+    generation = row.get("generation")
+    return [
+        str(row["host"]),
+        str(row.get("app") or ""),
+        number(row["cores"]) if row.get("cores") is not None else "",
+        number(row["memory_mib"]) if row.get("memory_mib") is not None else "",
+        str(profile.get("value") or ""),
+        str(settings.get("worker_class") or ""),
+        size_words(settings),
+        _against(row.get("p50_ms"), row.get("p50_limit_ms")),
+        _against(row.get("p95_ms"), row.get("p95_limit_ms")),
+        errors,
+        _against(row.get("peak_mib"), row.get("peak_limit_mib")),
+        verdict_words(row),
+        str(generation) if generation is not None else "none" if row.get("app") else "",
+        str(row.get("url") or "") if generation is not None else "",
+    ]
+
+
+def verdict_words(row: Mapping[str, Any]) -> str:
+    """What a person wants to know first."""
+    status = str(row["status"])
+    verdict = row.get("verdict")
+    if status == "promoted":
+        return f"{verdict}, promoted"
+    if status == "unchanged":
+        return f"{verdict}, unchanged" if verdict else "unchanged"
+    if status == "failed" and row.get("phase"):
+        return f"FAILED in {row['phase']}"
+    return {"failed": "FAILED", "lost": "LOST", "revert_failed": "REVERT FAILED"}.get(status, status)
+
+
+def _against(value: Any, limit: Any) -> str:
+    if value is None:
+        return ""
+    shown = f"{float(value):.0f}" if float(value) >= 10 else f"{float(value):.1f}"
+    return shown if limit is None else f"{shown} / {float(limit):.0f}"
+
+
+def _failures(hosts: Sequence[HostPlan], outcomes: Outcomes) -> dict[str, str]:
+    """{host: first cause} of the hosts that did not come to what was asked for."""
+    found = {host.host: str(host.cause) for host in hosts if host.status in (FAILED, UNREACHABLE)}
+    for host, apps in outcomes.items():
+        for name, outcome in apps.items():
+            if outcome.get("outcome") in ("failed", "lost", "working"):
+                cause = outcome.get("cause") or "the run was cut short"
+                found.setdefault(host, f"{name}: {outcome.get('phase') or 'rollout'}: {cause}")
+            elif outcome.get("outcome") == "revert_failed":
+                found.setdefault(host, f"{name}: the way back failed: {outcome.get('revert_cause')}")
+    return found
+
+
+def _first_cause(hosts: Sequence[HostPlan], outcomes: Outcomes) -> str | None:
+    timed = [
+        (float(outcome.get("failed_at") or 0), f"{host}: {name}: {outcome.get('phase')}: {outcome.get('cause')}")
+        for host, apps in outcomes.items()
+        for name, outcome in apps.items()
+        if outcome.get("cause")
+    ]
+    if timed:
+        return min(timed)[1]
+    for status in (FAILED, UNREACHABLE):
+        for host in hosts:
+            if host.status == status:
+                return f"{host.host}: {host.cause}"
+    return None
+
+
+def _summary(rows: Sequence[Mapping[str, Any]], hosts: Sequence[HostPlan], check: bool) -> str:
+    order = (
+        "promoted",
+        "healed",
+        "unchanged",
+        "reverted",
+        "not started",
+        "failed",
+        "lost",
+        "revert_failed",
+        "cut short",
+    )
+    counts: dict[str, int] = {}
+    for row in rows:
+        counts[str(row["status"])] = counts.get(str(row["status"]), 0) + 1
+    names = [*[status for status in order if status in counts], *[status for status in counts if status not in order]]
+    said = ", ".join(f"{counts[name]} {name.replace('_', ' ')}" for name in names)
+    changed = "nothing was changed" if check or not {"promoted", "healed", "reverted"} & set(counts) else ""
+    return f"{plural(len(hosts), 'host')}: {said}" + (f"; {changed}" if changed else "")
+
+
+__all__ = ["HEADER", "Report", "build", "cells", "evidence_of", "listed", "text", "url", "verdict_words"]

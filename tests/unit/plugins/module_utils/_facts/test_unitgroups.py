@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""What a running unit's cgroup says, on captured and constructed trees."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ansible_collections.headcount.gunicorn.plugins.module_utils._facts import cgroups, unitgroups
+from host_trees import active_unit, tree, unit_of
+
+MIB = 1024 * 1024
+
+
+@pytest.mark.parametrize("by_path", [False, True])
+def test_memory_of_a_unit_under_version_1(by_path: bool, tmp_path: Path) -> None:
+    root = tree("debian13-slice-active", tmp_path)
+    memory = unitgroups.unit_memory(active_unit()[int(by_path)], root)
+    assert memory is not None
+    directory = tmp_path / "sys/fs/cgroup/memory/web.slice/web-shop.slice/shop.service"
+    assert memory.current_mib == int((directory / "memory.usage_in_bytes").read_text()) / MIB
+    assert memory.peak_mib == int((directory / "memory.max_usage_in_bytes").read_text()) / MIB
+    assert memory.peak_mib > 4.0
+    assert memory.peak_source == "cgroup v1 memory.max_usage_in_bytes"
+    assert (memory.max_mib, memory.high_mib, memory.oom_kills, memory.under_oom) == (250.0, None, 0, False)
+    assert memory.version == 1
+
+
+@pytest.mark.parametrize("unit", [4242, "/app.slice/app-shop.slice/shop@3.service"])
+def test_memory_of_a_unit_under_version_2(unit: int | str, tmp_path: Path) -> None:
+    root = tree("v2-slices-nested", tmp_path)
+    memory = unitgroups.unit_memory(unit, root)
+    assert memory is not None
+    assert memory.to_dict() == {
+        "cgroup": "/app.slice/app-shop.slice/shop@3.service",
+        "version": 2,
+        "current_mib": 160.0,
+        "peak_mib": 200.0,
+        "peak_source": "cgroup v2 memory.peak",
+        "high_mib": 460.0,
+        "max_mib": 512.0,
+        "anon_mib": 80.0,
+        "inactive_file_mib": 40.0,
+        "oom_kills": 1,
+        "under_oom": None,
+    }
+
+
+CAPTURED_UNITS = [
+    # tree, MiB now, peak, anonymous, inactive page cache, CPU seconds, processes
+    ("debian12-v2-slices-active", 64.96875, 104.95703125, 64.671875, 0.0, 0.629978, [797, 801]),
+    ("debian13-v2-slices-active", 65.40625, 104.99609375, 65.0625, 0.01171875, 1.421932, [619, 621]),
+]
+
+
+@pytest.mark.parametrize("by_path", [False, True])
+@pytest.mark.parametrize("row", CAPTURED_UNITS, ids=lambda row: row[0])
+def test_figures_of_a_captured_unit_under_version_2(
+    row: tuple[str, float, float, float, float, float, list[int]], by_path: bool, tmp_path: Path
+) -> None:
+    name, current, peak, anonymous, inactive, seconds, pids = row
+    root = tree(name, tmp_path)
+    unit = unit_of(name)[int(by_path)]
+    memory = unitgroups.unit_memory(unit, root)
+    assert memory is not None
+    assert memory.to_dict() == {
+        "cgroup": "/app.slice/app-shop.slice/capture.service",
+        "version": 2,
+        "current_mib": current,
+        "peak_mib": peak,
+        "peak_source": "cgroup v2 memory.peak",
+        "high_mib": 180.0,
+        "max_mib": 200.0,
+        "anon_mib": anonymous,
+        "inactive_file_mib": inactive,
+        "oom_kills": 0,
+        "under_oom": None,
+    }
+    assert unitgroups.unit_cpu_seconds(unit, root) == seconds
+    assert unitgroups.unit_pids(unit, root) == pids
+
+
+def test_a_captured_unit_without_limits_under_version_2(tmp_path: Path) -> None:
+    root = tree("debian13-vm-v2", tmp_path)
+    memory = unitgroups.unit_memory(unit_of("debian13-vm-v2")[0], root)
+    assert memory is not None
+    assert (memory.cgroup, memory.high_mib, memory.max_mib) == ("/system.slice/ssh.service", None, None)
+    assert (memory.current_mib, memory.peak_mib, memory.oom_kills) == (10.53515625, 12.8671875, 0)
+    assert unitgroups.unit_cpu_seconds("/system.slice/ssh.service", root) == 36.120104
+
+
+def test_no_peak_before_linux_5_19(tmp_path: Path) -> None:
+    root = tree("v2-slices-nested", tmp_path)
+    (tmp_path / "sys/fs/cgroup/app.slice/app-shop.slice/shop@3.service/memory.peak").unlink()
+    memory = unitgroups.unit_memory(4242, root)
+    assert memory is not None
+    assert (memory.peak_mib, memory.peak_source) == (None, "none")
+
+
+def test_a_parents_figures_are_not_the_units(tmp_path: Path) -> None:
+    root = tree("debian13-slice-active", tmp_path)
+    pid, control_group = active_unit()
+    assert cgroups.memberships(pid, root)["cpuacct"] == "/"
+    assert unitgroups.unit_cpu_seconds(pid, root) is None
+    assert unitgroups.unit_cpu_seconds(control_group, root) is None
+    assert cgroups.memberships(pid, root)["devices"] == "/web.slice"
+    assert unitgroups.unit_group("devices", pid, root) is None
+
+
+def test_cpu_seconds_of_a_unit_under_version_2(tmp_path: Path) -> None:
+    assert unitgroups.unit_cpu_seconds(4242, tree("v2-slices-nested", tmp_path)) == 2.5
+
+
+def test_cpu_seconds_of_a_unit_under_version_1_with_accounting(tmp_path: Path) -> None:
+    root = tree("v1-bare-metal-hyperthreads", tmp_path)
+    paths = "".join(f"{n}:/system.slice/a.service\n" for n in ("4:memory", "2:cpu,cpuacct", "1:name=systemd"))
+    (tmp_path / "proc/77").mkdir()
+    (tmp_path / "proc/77/cgroup").write_text(paths, encoding="utf-8")
+    directory = tmp_path / "sys/fs/cgroup/cpu,cpuacct/system.slice/a.service"
+    directory.mkdir()
+    (directory / "cpuacct.usage").write_text("1500000000\n", encoding="utf-8")
+    assert unitgroups.unit_cpu_seconds(77, root) == 1.5
+    assert unitgroups.unit_memory(77, root) is None  # no such directory in the memory tree
+
+
+def test_processes_of_a_unit_include_those_of_groups_below(tmp_path: Path) -> None:
+    assert unitgroups.unit_pids(4242, tree("v2-slices-nested", tmp_path)) == [4242, 4243, 4244]
+
+
+def test_processes_of_a_captured_unit(tmp_path: Path) -> None:
+    root = tree("debian13-slice-active", tmp_path)
+    pid, control_group = active_unit()
+    pids = unitgroups.unit_pids(pid, root)
+    assert len(pids) == 2
+    assert pids[0] == pid
+    assert unitgroups.unit_pids(control_group, root) == pids
+
+
+@pytest.mark.parametrize("unit", [999999, "/system.slice/gone.service", "", "/"])
+def test_a_unit_that_is_gone_has_nothing(unit: int | str, tmp_path: Path) -> None:
+    root = tree("v2-slices-nested", tmp_path)
+    assert unitgroups.unit_memory(unit, root) is None
+    assert unitgroups.unit_cpu_seconds(unit, root) is None
+    assert unitgroups.unit_pids(unit, root) == []
+    assert unitgroups.reset_peak(unit, root) is False
+    with unitgroups.PeakMeter(unit, root) as meter:
+        assert (meter.reset(), meter.read(), meter.source) == (False, None, "none")
+
+
+def test_the_peak_is_read_and_reset_under_version_1(tmp_path: Path) -> None:
+    root = tree("debian13-slice-active", tmp_path)
+    pid = active_unit()[0]
+    file = tmp_path / "sys/fs/cgroup/memory/web.slice/web-shop.slice/shop.service/memory.max_usage_in_bytes"
+    with unitgroups.PeakMeter(pid, root) as meter:
+        assert meter.read() == int(file.read_text()) / MIB
+        assert meter.reset() is True
+        assert meter.since_reset is True
+    assert file.read_text().startswith("0\n")
+    assert unitgroups.reset_peak(pid, root) is True
+    assert file.read_text() == "0\n"
+
+
+def test_a_shared_reset_does_not_exist_under_version_2(tmp_path: Path) -> None:
+    assert unitgroups.reset_peak(4242, tree("v2-slices-nested", tmp_path)) is False

@@ -1,0 +1,460 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Switching, going back and taking down, against a service manager of the test's own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import generations
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import instances as _instances
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.instances import (
+    Instances,
+    StepFailed,
+    Untouched,
+)
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.http import Answer, Ask, Bounds
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.paths import Layout
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import Completed, Systemd
+from fake_systemd import FakeSystemd
+
+APP: dict[str, Any] = {
+    "listen": "127.0.0.1:8000",
+    "health": {"path": "/healthz", "status": [200], "contains": None, "timeout_seconds": 1, "boot_seconds": 3},
+    "load": {"paths": [{"path": "/", "method": "GET"}]},
+}
+
+
+@dataclass
+class Host:
+    """A host with generations 1 and 2, of which 1 is live and runs."""
+
+    root: Path
+    systemd: FakeSystemd = field(default_factory=FakeSystemd)
+    sick: set[str] = field(default_factory=set)
+    time: float = 1000.0
+    given: dict[tuple[str, str], tuple[Any, str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.layout = Layout("shop", str(self.root))
+        self.systemd.clock = lambda: self.time
+        (self.root / "etc/systemd/system").mkdir(parents=True)
+        for number in (1, 2):
+            generations.begin(self.layout, number, "0" * 16)
+            self.listen(number, "127.0.0.1:8000")
+            generations.finish(self.layout, number)
+        generations.activate(self.layout, 1)
+        generations.link_public(self.layout)
+        self.systemd.active = {"shop.socket", "shop@1.service", "shop@1.socket"}
+        self.instances = Instances(
+            self.layout, Systemd(self.systemd), clock=lambda: self.time, monotonic=lambda: self.time, sleep=self._sleep
+        )
+
+    def _sleep(self, seconds: float) -> None:
+        self.time += max(seconds, 0.05)
+
+    def listen(self, number: int, address: str) -> None:
+        path = Path(self.layout.generation(number)) / "shop.socket"
+        path.write_text(f"[Socket]\nListenStream={address}\n", encoding="utf-8")
+
+    def answer(self, name: str, path: str, status: Any, while_up: str = "") -> None:
+        """What is answered for `path` at the socket `name`, as long as the unit `while_up` is: a status, 0 for a
+        connection that is dropped, None for no answer at all, or what a call returns."""
+        self.given[(name, path)] = (status, while_up)
+
+    @property
+    def joined(self) -> dict[str, float]:
+        return {what.partition(" ")[2]: at for what, at in self.systemd.at if what.startswith("start")}
+
+    @property
+    def left(self) -> dict[str, float]:
+        """When units were first asked to stop."""
+        return {what.partition(" ")[2]: at for what, at in reversed(self.systemd.at) if what.startswith("stop")}
+
+    def get(self, address: Any, path: str, timeout: float) -> Answer:
+        self.time += 0.01
+        name = os.path.basename(address) if isinstance(address, str) else "public"
+        status, while_up = self.given.get((name, path), (200, ""))
+        if not while_up or while_up in self.systemd.active:
+            status = status() if callable(status) else status
+            if status is None:
+                self.time += timeout
+                return Answer(0, b"", 1000 * timeout, f"timed out after {timeout:g} s")
+            if status != 200:
+                return Answer(status, b"", 1.0, "" if status else "Remote end closed connection without response")
+        return Answer(0, b"", 1.0, "timed out") if name in self.sick else Answer(200, b"ok", 1.0)
+
+    def request(self, address: Any, ask: Ask, bounds: Bounds) -> Answer:
+        return self.get(address, ask.path, bounds.seconds)
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
+    made = Host(tmp_path)
+    monkeypatch.setattr(_instances, "get", made.get)
+    monkeypatch.setattr(_instances, "request", made.request)
+    monkeypatch.setattr(_instances, "address_taken", lambda listen: None)
+    return made
+
+
+def test_both_hold_the_socket_before_the_old_one_is_stopped(host: Host) -> None:
+    seen = host.instances.switch(1, 2, APP, 1.0)
+    assert generations.live(host.layout) == 2
+    assert host.systemd.said == [
+        "start shop@2.socket",
+        "start shop@2.service",
+        "reload",
+        "stop shop@1.service",
+        "stop shop@1.socket",
+    ]
+    assert host.systemd.active == {"shop.socket", "shop@2.service", "shop@2.socket"}
+    assert seen["checks"] > 2
+
+
+def test_one_that_does_not_start_changes_nothing_of_the_old(host: Host) -> None:
+    host.systemd.broken = {"shop@2.service"}
+    with pytest.raises(StepFailed, match="died while starting"):
+        host.instances.switch(1, 2, APP, 1.0)
+    assert generations.live(host.layout) == 1
+    assert "stop shop@1.service" not in host.systemd.said
+    assert host.systemd.active == {"shop.socket", "shop@1.service", "shop@1.socket"}
+
+
+@pytest.mark.parametrize("sick", ["2.sock", "public"])
+def test_one_that_is_sick_on_the_real_socket_is_taken_off_it(host: Host, sick: str) -> None:
+    host.sick = {sick}
+    with pytest.raises(StepFailed):
+        host.instances.switch(1, 2, APP, 1.0)
+    assert generations.live(host.layout) == 1
+    assert "stop shop@1.service" not in host.systemd.said
+    assert "shop@2.service" not in host.systemd.active
+
+
+class TestBroken:
+    """The live generation does not serve its users well: it must hinder neither its successor nor the way back."""
+
+    @pytest.mark.parametrize("how", [500, 0, None])
+    def test_a_good_one_goes_live_at_once(self, host: Host, how: int | None) -> None:
+        """Users ask both while both hold the socket: what the old one answers there is not the new one's."""
+        host.answer("1.sock", "/", how)
+        host.answer("public", "/", how, while_up="shop@1.service")
+        seen = host.instances.switch(1, 2, APP, 30.0, APP)
+        assert generations.live(host.layout) == 2
+        assert host.systemd.active == {"shop.socket", "shop@2.service", "shop@2.socket"}
+        assert seen["before"].startswith("GET / ")
+        # It leaves before the new one is watched for so long.
+        assert host.left["shop@1.service"] - host.joined["shop@2.service"] < 12.0
+
+    def test_one_that_hangs_is_waited_for_no_longer_than_one_answer(self, host: Host) -> None:
+        host.answer("1.sock", "/healthz", None)
+        host.instances.switch(1, 2, {**APP, "health": {**APP["health"], "timeout_seconds": 300}}, 0.0, APP)
+        assert host.left["shop@1.service"] - host.joined["shop@2.service"] < 6.0
+
+    def test_one_that_is_down_with_its_socket(self, host: Host) -> None:
+        host.systemd.active = set()
+        host.answer("1.sock", "/healthz", 0)
+        host.instances.switch(1, 2, APP, 1.0, APP)
+        assert generations.live(host.layout) == 2
+        assert {"shop.socket", "shop@2.service", "shop@2.socket"} <= host.systemd.active
+        assert host.systemd.said.index("start shop.socket") < host.systemd.said.index("start shop@2.service")
+
+    def test_holders_of_a_socket_that_was_stopped_make_way_for_it(self, host: Host) -> None:
+        host.systemd.active.remove("shop.socket")
+        host.instances.switch(1, 2, APP, 1.0, APP)
+        assert host.systemd.said[:3] == ["stop shop@1.service", "stop shop.socket", "start shop.socket"]
+        assert generations.live(host.layout) == 2
+
+    def test_a_socket_that_systemd_lost_is_opened_again(self, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Its unit file was gone during a daemon-reload: the unit is active still, and has nothing to give."""
+        opened = [False]
+        monkeypatch.setattr(_instances, "listens", lambda pid, listen, root: opened[0])
+        host.systemd.on_stop = lambda: opened.__setitem__(0, "stop shop.socket" in host.systemd.said)
+        host.instances.switch(1, 2, APP, 1.0, APP)
+        assert host.systemd.said[:3] == ["stop shop@1.service", "stop shop.socket", "start shop.socket"]
+        assert host.systemd.active == {"shop.socket", "shop@2.service", "shop@2.socket"}
+
+    def test_a_successor_that_is_sick_itself_is_refused(self, host: Host) -> None:
+        host.answer("1.sock", "/", 500)
+        host.answer("2.sock", "/", 500)
+        with pytest.raises(StepFailed, match=r"^GET / answered 500 \(2 of 2 requests\) after it took traffic$"):
+            host.instances.switch(1, 2, APP, 1.0, APP)
+        assert generations.live(host.layout) == 1
+        assert "stop shop@1.service" not in host.systemd.said
+        assert "shop@2.service" not in host.systemd.active
+
+    def test_a_way_back_is_lenient_where_the_live_one_is_not_even_healthy(self, host: Host) -> None:
+        host.answer("2.sock", "/", 500)
+        host.answer("public", "/", 500)
+        host.answer("1.sock", "/healthz", 500)
+        seen = host.instances.switch(1, 2, APP, 1.0, APP, lenient=True)
+        assert seen["wrong"] == ["GET / answered 500 (2 of 2 requests)"]
+        assert generations.live(host.layout) == 2
+
+    def test_nobody_goes_back_to_one_that_answers_no_better(self, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Something is wrong with the new one after the old, broken one has left, but it answers its users."""
+        host.answer("1.sock", "/", 500)
+        told = [False, False, True, True]
+        monkeypatch.setattr(Instances, "_fail_if_workers_died", lambda *_: _die() if told and told.pop(0) else False)
+        seen = host.instances.switch(1, 2, APP, 1.0, APP)
+        assert seen["despite"] == "one of its workers died"
+        assert generations.live(host.layout) == 2
+        assert host.systemd.active == {"shop.socket", "shop@2.service", "shop@2.socket"}
+
+    def test_what_answers_no_better_than_a_broken_one_is_not_kept(self, host: Host) -> None:
+        host.answer("1.sock", "/", 500)
+        host.answer("public", "/", 500)
+        with pytest.raises(StepFailed, match=r"answered 500 .* asked on 127\.0\.0\.1:8000, after it took traffic"):
+            host.instances.switch(1, 2, APP, 1.0, APP)
+        assert generations.live(host.layout) == 1
+        assert host.systemd.active == {"shop.socket", "shop@1.service", "shop@1.socket"}
+
+    def test_a_live_one_that_fails_only_at_times_is_not_taken_for_its_successor(self, host: Host) -> None:
+        """It looked well; what then fails on the socket of both is nobody's until the old one has left."""
+        turns = iter([200] * 30)
+        host.answer("1.sock", "/", lambda: next(turns, 500))
+        host.answer("public", "/", 500, while_up="shop@1.service")
+        host.instances.switch(1, 2, APP, 10.0, APP)
+        assert generations.live(host.layout) == 2
+
+    def test_a_dead_one_that_does_not_come_back_leaves_no_sick_one_on_the_socket(self, host: Host) -> None:
+        host.systemd.active = {"shop.socket"}
+        host.systemd.broken = {"shop@1.service"}
+        host.answer("2.sock", "/", 500)
+        with pytest.raises(StepFailed, match=r"answered 500.*the way back failed"):
+            host.instances.switch(1, 2, APP, 1.0, APP)
+        assert generations.live(host.layout) == 1
+        assert "shop@2.service" not in host.systemd.active
+
+    def test_whatever_else_runs_leaves_in_the_end(self, host: Host) -> None:
+        host.systemd.active |= {"shop@7.service", "shop@7.socket"}
+        host.instances.switch(1, 2, APP, 0.0, APP)
+        assert host.systemd.active == {"shop.socket", "shop@2.service", "shop@2.socket"}
+
+    def test_a_live_one_without_its_socket_unit_file_has_the_same_address(self, host: Host) -> None:
+        os.unlink(os.path.join(host.layout.generation(1), "shop.socket"))
+        host.instances.switch(1, 2, APP, 0.0)
+        assert generations.live(host.layout) == 2
+
+
+def _die() -> bool:
+    raise StepFailed("verify", "one of its workers died")
+
+
+def test_a_failed_rename_goes_back(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(layout: Layout, number: int) -> None:
+        if number == 2:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(generations, "activate", full)
+    with pytest.raises(StepFailed, match="No space left"):
+        host.instances.switch(1, 2, APP, 0.0)
+    assert "stop shop@1.service" not in host.systemd.said
+    assert "shop@2.service" not in host.systemd.active
+
+
+def test_the_first_cause_is_told_when_the_way_back_fails_too(host: Host) -> None:
+    host.sick = {"2.sock"}
+    host.systemd.broken = {"shop.socket"}
+    with pytest.raises(StepFailed, match=r"never became ready.*and the way back failed: systemctl start"):
+        host.instances.switch(1, 2, APP, 0.0)
+
+
+def test_a_first_deployment_that_fails_leaves_nothing_running(host: Host) -> None:
+    host.systemd.active = set()
+    generations.deactivate(host.layout)
+    host.sick = {"2.sock"}
+    with pytest.raises(StepFailed):
+        host.instances.switch(None, 2, APP, 0.0)
+    assert host.systemd.active == set()
+    assert generations.live(host.layout) is None
+    assert not os.path.lexists(host.layout.boot_link)
+
+
+def test_a_taken_address_is_refused_before_anything_is_touched(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.listen(2, "127.0.0.1:9000")
+    monkeypatch.setattr(_instances, "address_taken", lambda listen: f"listen address {listen} is taken")
+    with pytest.raises(Untouched, match="is taken; free it, or declare another `listen`"):
+        host.instances.switch(1, 2, APP, 0.0)
+    assert host.systemd.said == []
+    assert generations.live(host.layout) == 1
+
+
+def test_a_new_address_keeps_the_old_instance_until_the_new_one_is_verified(host: Host) -> None:
+    host.listen(2, "127.0.0.1:9000")
+    host.instances.switch(1, 2, APP, 0.0)
+    said = host.systemd.said
+    assert said.index("start shop@2.service") < said.index("stop shop@1.service")
+    assert "shop.socket" in host.systemd.active
+    assert generations.live(host.layout) == 2
+
+
+def test_take_down_leaves_nothing_for_the_next_boot(host: Host) -> None:
+    host.instances.take_down()
+    assert host.systemd.active == set()
+    assert generations.live(host.layout) is None
+    assert not os.path.lexists(host.layout.unit("shop.socket"))
+
+
+def test_one_that_its_own_socket_started_again_has_died(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Socket activation starts a dead candidate anew with every request that waits: systemd counts no restart."""
+    host.sick = {"2.sock"}
+    show, asked = host.systemd._show, iter(["a", "a", "b"])
+    monkeypatch.setattr(
+        host.systemd,
+        "_show",
+        lambda unit: show(unit) + (f"\nInvocationID={next(asked, 'b')}" if unit == "shop@2.service" else ""),
+    )
+    begin = host.time
+    with pytest.raises(StepFailed, match="died while starting"):
+        host.instances.switch(1, 2, APP, 0.0)
+    assert host.time - begin < 1.0
+
+
+def test_sockets_of_candidates_stop_before_their_services(host: Host) -> None:
+    """A request that waits in the socket starts the service again, which cancels a stop of the service alone."""
+    host.instances.put_away("shop-trial@2.service", "shop-trial@2.socket")
+    assert host.systemd.said == ["stop shop-trial@2.socket", "stop shop-trial@2.service"]
+
+
+@dataclass
+class Workers:
+    """Worker processes of generation 2: each look at them finds the next entry (the last one for ever)."""
+
+    root: Path
+    looks: list[list[tuple[int, int]]]
+    log: list[str] = field(default_factory=list)
+
+    def pids(self, control_group: str, root: str) -> list[int]:
+        now = self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
+        for pid, started in now:
+            folder = self.root / "proc" / str(pid)
+            folder.mkdir(parents=True, exist_ok=True)
+            fields = ["S", "7", *["0"] * 17, str(started)]
+            (folder / "stat").write_text(f"{pid} (gunicorn) {' '.join(fields)}\n", encoding="ascii")
+        return [pid for pid, _ in now]
+
+
+@pytest.mark.parametrize(
+    ("looks", "log", "cause"),
+    [
+        ([[(8, 100)]], [], None),
+        ([[(8, 100)], [(9, 200)]], [], "one of its workers died after it took traffic"),
+        ([[(8, 100)], [(8, 300)]], [], "one of its workers died after it took traffic"),  # the number is given again
+        (
+            [[(8, 100), (9, 100)], [(10, 200), (11, 200)]],
+            ["[7] [ERROR] Worker (pid:8) exited with code 3"],
+            "2 of its workers died after it took traffic",
+        ),
+        ([[(8, 100)], [(9, 200)]], ["[8] [INFO] Autorestarting worker after current request."], None),
+        ([[(8, 100)], [(8, 100), (9, 110)]], [], None),  # one that is still being started
+    ],
+)
+def test_a_worker_that_dies_on_the_real_socket_is_noticed(
+    host: Host,
+    monkeypatch: pytest.MonkeyPatch,
+    looks: list[list[tuple[int, int]]],
+    log: list[str],
+    cause: str | None,
+) -> None:
+    """Gunicorn replaces a worker within milliseconds: no request need fail while one is looking."""
+    monkeypatch.setattr(_instances, "unit_pids", Workers(host.root, looks).pids)
+    show = host.systemd._show
+    monkeypatch.setattr(host.systemd, "_show", lambda unit: show(unit) + "\nControlGroup=/system.slice/x")
+    monkeypatch.setattr(Systemd, "journal", lambda *_: log)
+    if cause is None:
+        host.instances.switch(1, 2, APP, 1.0)
+        assert generations.live(host.layout) == 2
+        return
+    with pytest.raises(StepFailed, match=cause) as failure:
+        host.instances.switch(1, 2, APP, 1.0)
+    assert failure.value.phase == "verify"
+    assert generations.live(host.layout) == 1
+    assert "shop@2.service" not in host.systemd.active
+
+
+class TestLoadedFromElsewhere:
+    """A candidate with a port of its own, and what watches it."""
+
+    def begin(self, host: Host) -> None:
+        os.makedirs(host.layout.runtime)  # its private socket does that on a host
+        host.instances.start_candidate(2, APP["health"], listen="0.0.0.0:8001")
+        host.instances.begin_watch(2, {"arms": {}}, "/usr/bin/python3", 960.0)
+        host.systemd.active |= {host.layout.sampler_unit, host.layout.deadline_unit}
+
+    def test_its_port_is_in_a_drop_in_that_no_boot_outlives(self, host: Host) -> None:
+        self.begin(host)
+        path = Path(host.layout.runtime_drop_in("shop-trial@2.socket")) / "listen.conf"
+        assert path.read_text(encoding="utf-8") == "[Socket]\nListenStream=0.0.0.0:8001\n"
+        assert str(path).startswith(str(host.root / "run"))
+
+    def test_who_is_in_the_way_is_said_before_anything_is_started(
+        self, host: Host, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        taken = "listen address 0.0.0.0:8001 is taken by another process: nginx (pid 812)"
+        monkeypatch.setattr(_instances, "address_taken", lambda listen: taken)
+        with pytest.raises(StepFailed) as failed:
+            host.instances.start_candidate(2, APP["health"], listen="0.0.0.0:8001")
+        assert failed.value.cause == (
+            f"{taken}; the candidate needs it while it is tried: free it, or declare another `load.port`"
+        )
+        assert host.systemd.said == []
+
+    def test_what_watches_it_ends_by_itself(self, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+        asked: list[list[str]] = []
+
+        def runner(command: Sequence[str], timeout_seconds: float) -> Completed:
+            asked.append(list(command))
+            return host.systemd(command, timeout_seconds)
+
+        monkeypatch.setattr(host.instances, "systemd", Systemd(runner))
+        self.begin(host)
+        deadline, sampler = [command for command in asked if command[0] == "systemd-run"]
+        assert deadline[4:] == [
+            "--unit=headcount-deadline-shop.service",
+            "--on-active=960",
+            "--",
+            "systemctl",
+            "stop",
+            "shop-trial@2.socket",
+            "shop-trial@2.service",
+        ]
+        assert "--unit=headcount-sampler-shop.service" in sampler
+        assert "--property=RuntimeMaxSec=960" in sampler
+        assert "--property=KillMode=mixed" in sampler
+        assert sampler[-2:] == [host.layout.sampler_request, host.layout.sampler_result]
+
+    def test_a_refusal_of_systemd_is_told(self, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+        refused = Systemd(lambda command, timeout: Completed(1, "", "Failed to start transient unit: no\n"))
+        with pytest.raises(_instances.SystemdError) as failed:
+            refused.run_transient("x.service", ["true"], [])
+        assert str(failed.value) == "systemd-run --unit=x.service failed: Failed to start transient unit: no"
+
+    @pytest.mark.parametrize("how", ["stop", "heal"])
+    def test_nothing_of_it_is_left(self, host: Host, how: str) -> None:
+        self.begin(host)
+        Path(host.layout.trial_state).write_text("{}", encoding="utf-8")
+        if how == "stop":
+            host.instances.stop_candidate(2)
+        else:
+            host.instances.forget_candidates()
+        assert not os.path.exists(host.layout.runtime_drop_in("shop-trial@2.socket"))
+        assert host.systemd.active.isdisjoint({host.layout.sampler_unit, host.layout.deadline_unit})
+        assert sorted(os.listdir(host.layout.runtime)) == []
+        assert host.systemd.said[-1] == "reload"
+
+    def test_a_candidate_without_a_port_costs_nothing_more(self, host: Host) -> None:
+        host.instances.start_candidate(2, APP["health"])
+        host.systemd.said.clear()
+        host.instances.stop_candidate(2)
+        assert host.systemd.said == ["stop shop-trial@2.socket", "stop shop-trial@2.service"]
+
+    def test_what_was_sampled(self, host: Host) -> None:
+        self.begin(host)
+        assert host.instances.end_sampling() == {}
+        Path(host.layout.sampler_result).write_text('{"levels": []}', encoding="utf-8")
+        assert host.instances.end_sampling() == {"levels": []}

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+
+import pytest
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import ledger
+
+
+def test_events_are_appended_and_read_oldest_first(tmp_path: Path) -> None:
+    path = str(tmp_path / "ledger.jsonl")
+    ledger.append(path, "staged", generation=1)
+    ledger.append(path, "promoted", **{"from": None, "to": 1})
+    entries = ledger.read(path)
+    assert [entry["event"] for entry in entries] == ["staged", "promoted"]
+    assert "from" not in entries[1], "what is not there is left out"
+    assert ledger.read(path, last=1) == entries[-1:]
+
+
+def test_only_root_can_read_it(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    ledger.append(str(path), "staged")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_torn_last_line_costs_no_other_event(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    ledger.append(str(path), "staged", generation=1)
+    with path.open("a") as stream:
+        stream.write('{"time": "2026-01-01T00:00:00Z", "event": "prom')
+    ledger.append(str(path), "failed", generation=2)
+    assert [entry["event"] for entry in ledger.read(str(path))] == ["staged", "failed"]
+
+
+def test_an_unknown_event_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="ledger event 'exploded' is not one of staged, promoted"):
+        ledger.append(str(tmp_path / "ledger.jsonl"), "exploded")
+
+
+def test_each_line_is_json_with_time_and_event(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    ledger.append(str(path), "staged", user="deploy")
+    (line,) = path.read_text().splitlines()
+    entry = json.loads(line)
+    assert list(entry)[:2] == ["time", "event"]
+    assert entry["time"].endswith("Z")
+
+
+def test_numbers_are_never_used_twice() -> None:
+    entries = [{"generation": 3}, {"from": 3, "to": 7}, {"to": None}]
+    assert ledger.highest_generation(entries) == 7
+    assert ledger.highest_generation([]) == 0

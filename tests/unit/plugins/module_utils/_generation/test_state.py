@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""The state of an app on a host: what is live, what was left, why it is not as it was."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import os
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import generations, ledger
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import state as _state
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.http import Answer, address_taken
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.paths import Layout
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import Completed, Systemd
+
+RECORD: dict[str, Any] = {
+    "release": "0" * 16,
+    "app": {"listen": "127.0.0.1:8000", "health": {"path": "/healthz", "status": [200], "timeout_seconds": 1}},
+    "digest": "d",
+}
+
+
+class Units:
+    """A service manager in which `active` units run."""
+
+    def __init__(self, *active: str) -> None:
+        self.active = active
+        self.calls = 0
+
+    def __call__(self, command: Sequence[str], timeout_seconds: float) -> Completed:
+        self.calls += 1
+        names = command[list(command).index("--") + 1 :] if "--" in command else []
+        units = [unit for name in names for unit in (fnmatch.filter(self.active, name) if "*" in name else [name])]
+        text = "\n\n".join(
+            f"Id={unit}\nActiveState={'active' if unit in self.active else 'inactive'}" for unit in units
+        )
+        return Completed(0, text, "")
+
+
+@pytest.fixture
+def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
+    made = Layout("shop", str(tmp_path))
+    os.makedirs(made.state)
+    os.makedirs(made.units)
+    for number in (1, 2):
+        generations.begin(made, number, "0" * 16)
+        generations.write(made, number, {"shop.socket": "[Socket]\n"}, {**RECORD, "number": number})
+        Path(made.environment(number)).touch()
+    generations.finish(made, 1)
+    generations.link_units(made, 1)
+    generations.set_outcome(made, 1, "good")
+    generations.activate(made, 1)
+    generations.link_public(made)
+    ledger.append(made.ledger, "promoted", **{"from": None, "to": 1})
+    monkeypatch.setattr(_state, "verify", lambda path: [])
+    monkeypatch.setattr(_state, "request", lambda *_: Answer(200, b"ok", 3.0))
+    return made
+
+
+def state(layout: Layout, *active: str) -> dict[str, Any]:
+    return _state.app_state({"name": "shop"}, layout.root, Systemd(Units(*active)))
+
+
+def test_whole_and_healthy_but_for_what_a_killed_stage_left(layout: Layout) -> None:
+    found = state(layout, "shop.socket", "shop@1.service")
+    assert (found["intact"], found["healthy"], found["problems"]) == (True, True, [])
+    assert found["leftovers"] == ["generation 2 is unfinished"]
+    assert found["live"]["generation"] == 1
+
+
+def test_what_answers_users_with_500_is_not_healthy(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its health path is well; the path of its load is what users ask."""
+    path = Path(layout.generation(1)) / "generation.json"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    record["app"]["load"] = {"paths": [{"path": "/basket", "method": "GET"}]}
+    path.write_text(json.dumps(record), encoding="utf-8")
+    monkeypatch.setattr(_state, "request", lambda _, ask, __: Answer(500 if ask.path == "/basket" else 200, b"ok", 3.0))
+    found = state(layout, "shop.socket", "shop@1.service")
+    assert found["health_detail"] == "GET /basket answered 500 (2 of 2 requests)"
+    assert found["way_back"] == ""  # there is no other good generation
+    generations.finish(layout, 2)
+    generations.set_outcome(layout, 2, "good")
+    generations.link_units(layout, 2)
+    generations.activate(layout, 2)
+    ledger.append(layout.ledger, "promoted", **{"from": 1, "to": 2})
+    monkeypatch.setattr(_state, "request", lambda *_: Answer(500, b"", 3.0))
+    found = state(layout, "shop.socket", "shop@2.service")
+    # Generation 1 was edited above, but it is all there is.
+    assert found["way_back"] == "`headcount-rollback shop` on the host goes back to generation 1"
+
+
+@pytest.mark.parametrize("how", ["deleted", "dangling"])
+def test_a_link_that_leads_nowhere_hides_nothing(layout: Layout, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The port is its own service's: no rollout may be refused for that."""
+    monkeypatch.setattr(_state, "address_taken", lambda listen: f"listen address {listen} is taken by another process")
+    generations.remove(layout, 2)
+    os.unlink(layout.live)
+    if how == "dangling":
+        os.symlink("generations/21", layout.live)
+    found = _state.app_state(
+        {"name": "shop", "listen": "127.0.0.1:8000"}, layout.root, Systemd(Units("shop.socket", "shop@1.service"))
+    )
+    assert found["live"]["generation"] == 1
+    assert (found["intact"], found["healthy"], found["port_taken"]) == (True, True, None)
+    assert found["leftovers"] == ["`live` leads nowhere; generation 1 is live (by the ledger and what runs)"]
+
+
+def test_the_port_of_a_first_deployment_that_was_cut_short_is_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_state, "address_taken", lambda listen: f"listen address {listen} is taken by another process")
+    os.makedirs(Layout("shop", str(tmp_path)).home)
+    asked = {"name": "shop", "listen": "127.0.0.1:8000"}
+    assert _state.app_state(asked, str(tmp_path), Systemd(Units("shop.socket")))["port_taken"] is None
+    assert _state.app_state(asked, str(tmp_path), Systemd(Units()))["port_taken"] is not None
+
+
+def test_a_record_that_is_torn(layout: Layout) -> None:
+    os.truncate(Path(layout.generation(1)) / "generation.json", 0)
+    found = state(layout, "shop.socket", "shop@1.service")
+    assert (found["live"]["generation"], found["intact"], found["healthy"]) == (1, False, False)
+    assert found["health_detail"] == "generation 1 has no record that can be read (generation.json)"
+
+
+def test_what_runs_and_must_not(layout: Layout) -> None:
+    generations.remove(layout, 2)
+    found = state(layout, "shop.socket", "shop@1.service", "shop@2.service", "shop-trial@3.service")
+    assert found["leftovers"] == ["shop-trial@3.service runs", "shop@2.service runs, but is not live"]
+
+
+def test_systemd_is_asked_once_for_everything(layout: Layout) -> None:
+    units = Units("shop.socket", "shop@1.service")
+    _state.app_state({"name": "shop"}, layout.root, Systemd(units))
+    assert units.calls == 1
+
+
+def test_a_rename_that_nobody_wrote_down(layout: Layout) -> None:
+    generations.finish(layout, 2)
+    generations.activate(layout, 2)
+    found = state(layout, "shop.socket", "shop@2.service")
+    assert found["leftovers"] == ["generation 2 is live, but the run that made it live could not write that down"]
+
+
+def test_nothing_runs(layout: Layout) -> None:
+    found = state(layout)
+    assert found["healthy"] is False
+    assert found["health_detail"] == "shop.socket is inactive"
+
+
+def test_nothing_is_deployed(tmp_path: Path) -> None:
+    found = _state.app_state({"name": "shop"}, str(tmp_path), Systemd(Units()))
+    assert (found["live"], found["leftovers"], found["port_taken"]) == (None, [], None)
+
+
+def test_addresses_that_are_taken(tmp_path: Path) -> None:
+    path = str(tmp_path / "s")
+    with socket.socket() as tcp, socket.socket(socket.AF_UNIX) as unix:
+        tcp.bind(("127.0.0.1", 0))
+        tcp.listen()
+        listen = f"127.0.0.1:{tcp.getsockname()[1]}"
+        unix.bind(path)
+        assert address_taken(f"unix:{path}") is None
+        unix.listen()
+        assert address_taken(f"unix:{path}") == f"listen address unix:{path} is taken by another process"
+        # Who it is, where /proc tells it.
+        assert str(address_taken(listen)).startswith(f"listen address {listen} is taken by another process: ")
+        assert str(address_taken(listen)).endswith(f"(pid {os.getpid()})")
+    assert address_taken(listen) is None
+    assert address_taken("192.0.2.1:1") == "listen address 192.0.2.1:1 cannot be taken: Cannot assign requested address"
+    assert address_taken(None) is None

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""The arms of a trial: warm-up, half a period apart, swapped on a retry, with a runner that only pretends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from ansible_collections.headcount.gunicorn.plugins.module_utils._load import h2load as h2
+from ansible_collections.headcount.gunicorn.plugins.module_utils._load import trialload as ld
+from ansible_collections.headcount.gunicorn.plugins.module_utils._verdict import judge as j
+from pretender import Pretender
+
+LOAD: dict[str, Any] = {"paths": [{"path": "/"}], "rate": 50, "seconds": 10, "warmup_requests": None}
+NEW = h2.Target("unix:/run/new.sock", "app.example")
+OLD = h2.Target("unix:/run/old.sock", "app.example")
+
+
+def targets(launches: Sequence[h2.Launch]) -> list[str]:
+    return [list(launch.argv)[list(launch.argv).index("-B") + 1][5:] for launch in launches]
+
+
+def test_both_arms_run_at_once_half_a_period_apart() -> None:
+    runner = Pretender()
+    warm_after: list[int] = []
+    found = ld.run_trial_load(
+        NEW, OLD, LOAD, workers=3, runner=runner, on_warm=lambda: warm_after.append(len(runner.calls))
+    )
+    assert warm_after == [1]
+    warm, measured = runner.calls
+    assert targets(warm) == targets(measured) == ["/run/new.sock", "/run/old.sock"]
+    assert [launch.delay_s for launch in measured] == [0.0, 0.01]
+    assert found.warmup == {
+        "requests": 300,
+        "rate": 50.0,
+        "seconds": 6.0,
+        "candidate_failures": 0,
+        "baseline_failures": 0,
+    }
+    assert found.baseline is not None
+    assert (found.candidate.planned, found.baseline.planned) == (500, 500)
+    assert (max(found.candidate.latency_ms), max(found.baseline.latency_ms)) == (20.0, 10.0)
+    assert (found.rate.rate, found.rate.origin) == (50.0, "declared")
+    assert found.cost_core_share == pytest.approx(0.02)
+    assert found.to_dict()["swapped"] is False
+
+
+def test_a_retry_swaps_the_arms_and_runs_longer() -> None:
+    runner = Pretender()
+    found = ld.run_trial_load(NEW, OLD, LOAD, swap=True, factor=2.0, runner=runner)
+    assert targets(runner.calls[1]) == ["/run/old.sock", "/run/new.sock"]
+    assert found.candidate.planned == 1000
+    assert max(found.candidate.latency_ms) == 20.0
+    assert found.swapped
+
+
+def test_without_a_live_generation_there_is_one_arm() -> None:
+    runner = Pretender()
+    found = ld.run_trial_load(NEW, None, LOAD, runner=runner)
+    assert found.baseline is None
+    assert targets(runner.calls[1]) == ["/run/new.sock"]
+
+
+def test_a_warm_up_is_bounded_and_says_what_it_left_out() -> None:
+    runner = Pretender(500)
+    found = ld.run_trial_load(NEW, None, {**LOAD, "rate": 5}, workers=30, runner=runner, warmup_max_seconds=20)
+    assert found.warmup["requests"] == 400
+    assert found.warmup["candidate_failures"] == 400
+    assert found.notes == ["the warm-up was cut to 400 of 3000 requests: more would have taken longer than 20 s"]
+    assert found.candidate.failures == found.candidate.planned == 50
+
+
+def test_no_warm_up_where_none_is_wanted() -> None:
+    runner = Pretender()
+    found = ld.run_trial_load(NEW, None, {**LOAD, "warmup_requests": 0}, runner=runner)
+    assert len(runner.calls) == 1
+    assert found.notes == ["no warm-up: load.warmup_requests is 0"]
+
+
+@pytest.mark.parametrize(
+    ("capacity", "arms", "rate", "reason"),
+    [
+        (100, 2, 25, "derived, not declared: 50 % of the weighed capacity of 100 a second, shared by 2 arms"),
+        (100, 1, 50, "derived, not declared: 50 % of the weighed capacity of 100 a second"),
+        (
+            5000,
+            2,
+            200,
+            "derived, not declared: 50 % of the weighed capacity of 5e+03 a second, shared by 2 arms, bounded to 200",
+        ),
+        (1, 2, 1, "derived, not declared: 50 % of the weighed capacity of 1 a second, shared by 2 arms, raised to 1"),
+    ],
+)
+def test_a_derived_rate_is_told_as_such(capacity: float, arms: int, rate: float, reason: str) -> None:
+    assert ld.derive_rate(capacity, arms=arms) == ld.DerivedRate(rate, "derived", reason)
+
+
+def test_a_trial_without_a_declared_rate() -> None:
+    found = ld.run_trial_load(NEW, OLD, {**LOAD, "rate": None}, capacity_rps=80, runner=Pretender())
+    assert (found.rate.rate, found.rate.origin) == (20.0, "derived")
+    with pytest.raises(
+        h2.LoadError, match=r"no load\.rate is declared and no capacity was weighed: declare load\.rate"
+    ):
+        ld.run_trial_load(NEW, OLD, {**LOAD, "rate": None}, runner=Pretender())
+    with pytest.raises(h2.LoadError, match=r"the weighed capacity is 0: declare load\.rate"):
+        ld.derive_rate(0)
+
+
+def test_too_many_open_files_are_refused_before_the_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(h2, "raise_nofile", lambda needed: f"{needed} are too many")
+    runner = Pretender()
+    with pytest.raises(h2.LoadError, match="532 are too many"):
+        ld.run_trial_load(NEW, OLD, LOAD, runner=runner)
+    assert not runner.calls
+
+
+def attempt_of(verdict: j.Verdict) -> ld.Attempt:
+    return ld.Attempt(ld.run_trial_load(NEW, None, {**LOAD, "seconds": 1}, runner=Pretender()), None, verdict)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "asked", "outcome"),
+    [
+        (j.Verdict("pass", "good"), None, [(False, 1.0)], "pass"),
+        (j.Verdict("fail", "bad", hard=True), None, [(False, 1.0)], "fail"),
+        (j.Verdict("fail", "slow"), j.Verdict("fail", "slow"), [(False, 1.0), (True, 2.0)], "fail"),
+        (j.Verdict("inconclusive", "wide"), j.Verdict("pass", "good"), [(False, 1.0), (True, 2.0)], "pass"),
+    ],
+)
+def test_the_retry(first: j.Verdict, second: j.Verdict | None, asked: list[tuple[bool, float]], outcome: str) -> None:
+    calls: list[tuple[bool, float]] = []
+
+    def attempt(swap: bool, factor: float) -> ld.Attempt:
+        calls.append((swap, factor))
+        verdict = first if len(calls) == 1 else second
+        assert verdict is not None
+        return attempt_of(verdict)
+
+    verdict, attempts = ld.with_retry(attempt)
+    assert (verdict.outcome, calls, len(attempts)) == (outcome, asked, len(asked))

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import http.server
+import re
+import threading
+import time
+import tracemalloc
+from collections.abc import Iterator
+from typing import Any
+
+import misbehaving
+import pytest
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.http import (
+    Answer,
+    Ask,
+    Bounds,
+    answer_seconds,
+    get,
+    local_address,
+    own_headers,
+    request,
+    unhealthy,
+)
+
+HEALTH: dict[str, Any] = {"path": "/healthz", "status": [200, 204], "contains": None}
+
+
+@pytest.mark.parametrize(
+    ("listen", "address"),
+    [
+        ("0.0.0.0:8000", ("127.0.0.1", 8000)),
+        ("[::]:8000", ("::1", 8000)),
+        ("10.0.0.5:80", ("10.0.0.5", 80)),
+        ("unix:/run/shop.sock", "/run/shop.sock"),
+    ],
+)
+def test_where_the_host_reaches_itself(listen: str, address: Any) -> None:
+    assert local_address(listen) == address
+
+
+@pytest.mark.parametrize(
+    ("answer", "contains", "reason"),
+    [
+        (Answer(200, b"ok", 1.0), None, None),
+        (Answer(204, b"", 1.0), None, None),
+        (Answer(500, b"", 1.0), None, "GET /healthz answered 500, expected 200 or 204"),
+        (Answer(0, b"", 1.0, "timed out"), None, "GET /healthz got no answer: timed out"),
+        (Answer(200, b"no", 1.0), "ok", "GET /healthz answered 200, but its body does not contain 'ok'"),
+        (Answer(200, b"all ok", 1.0), "ok", None),
+    ],
+)
+def test_what_is_unhealthy(answer: Answer, contains: str | None, reason: str | None) -> None:
+    assert unhealthy(answer, {**HEALTH, "contains": contains}) == reason
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200 if self.path == "/healthz" else 404)
+        self.end_headers()
+        self.wfile.write(b"hello")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server.server_port
+    server.shutdown()
+    server.server_close()
+
+
+def test_an_answer_is_told_as_it_is(port: int) -> None:
+    answer = get(("127.0.0.1", port), "/healthz", 2.0)
+    assert (answer.status, answer.body) == (200, b"hello")
+    assert get(("127.0.0.1", port), "/else", 2.0).status == 404
+
+
+def test_nobody_there_is_no_exception(port: int) -> None:
+    assert get("/nonexistent/socket", "/", 0.5).status == 0
+
+
+@pytest.fixture(scope="module")
+def wild() -> Iterator[Any]:
+    with misbehaving.server() as address:
+        yield address
+
+
+@pytest.mark.parametrize("path", ["/good", "/length", "/chunks", "/hints", "/continue"])
+def test_every_whole_answer_is_read_to_its_end(wild: Any, path: str) -> None:
+    answer = request(wild, Ask(path), Bounds(5.0, keep_bytes=3))
+    assert (answer.status, answer.body, answer.failure("GET", path)) == (200, b"hel", "")
+    assert answer.received > 20
+    assert not answer.endless
+
+
+SECONDS = r"0\.[3-9]\d* s"
+
+
+@pytest.mark.parametrize(
+    ("path", "endless", "said"),
+    [
+        ("/events", True, rf"still sends after {SECONDS} \(\d+ bytes so far\): it never ends by itself"),
+        ("/events-chunked", True, rf"still sends after {SECONDS} \(\d+ bytes so far\): it never ends by itself"),
+        ("/flood", True, r"sent more than 4 MiB in [\d.e-]+ s and went on"),
+        ("/flood-chunked", True, r"sent more than 4 MiB in [\d.e-]+ s and went on"),
+        ("/status", True, rf"still sends the head of its answer after {SECONDS} \(\d+ bytes so far\)"),
+        ("/head", True, rf"still sends the head of its answer after {SECONDS} \(\d+ bytes so far\)|more than 100"),
+        ("/head-flood", False, "got no answer: got more than 65536 bytes when reading header line"),
+        ("/interim", True, "sent more than 4 MiB|still sends the head of its answer"),
+        ("/interim-hints", False, r"got no answer: more than 20 interim answers \(103\) came"),
+        ("/trailers", True, "sent more than 4 MiB|still sends after"),
+        ("/short", False, r"ended within its answer: \d+ bytes came in [\d.e-]+ s, 95 are missing"),
+        ("/short-chunks", False, r"ended within its answer: \d+ bytes came"),
+        ("/stalls", False, rf"stopped within its answer: \d+ bytes came, and none in the last {SECONDS}"),
+        ("/silent", False, rf"got no answer: timed out after {SECONDS}"),
+        ("/garbage", False, r"got no answer: .{1,210}$"),
+        ("/nothing", False, "got no answer: Remote end closed connection"),
+    ],
+)
+def test_no_answer_takes_more_than_its_bounds(wild: Any, path: str, endless: bool, said: str) -> None:
+    begin = time.monotonic()
+    tracemalloc.start()
+    answer = request(wild, Ask(path), Bounds(0.4, most_bytes=4 << 20))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert time.monotonic() - begin < 3.0
+    assert peak < 6 << 20  # the server's own block of 1 MiB lies in this process too
+    assert answer.status == 0
+    assert re.search(rf"^GET {path} ({said})", answer.failure("GET", path)), answer.failure("GET", path)
+    if path not in ("/head", "/interim", "/trailers"):
+        assert answer.endless is endless
+
+
+def test_nothing_is_ever_decompressed(wild: Any) -> None:
+    answer = get(wild, "/zipped", 5.0)
+    assert answer.status == 200
+    assert answer.received < 64 * 1024
+
+
+def test_a_health_check_that_never_ends_is_not_healthy(wild: Any) -> None:
+    reason = unhealthy(get(wild, "/events", 0.4), {**HEALTH, "path": "/events"})
+    assert reason is not None
+    assert "still sends after" in reason
+
+
+def test_declared_headers_go_before_its_own_in_any_case() -> None:
+    assert own_headers({"host": "shop.example", "X-A": "1"}) == {
+        "User-Agent": "headcount",
+        "Connection": "close",
+        "host": "shop.example",
+        "X-A": "1",
+    }
+
+
+@pytest.mark.parametrize(
+    ("app", "seconds"),
+    [
+        ({}, 10.0),
+        ({"limits": {"p95_ms": 250}, "settings": {}}, 10.0),
+        ({"limits": {"p95_ms": 40_000}, "settings": {"timeout": 120}}, 80.0),
+        ({"limits": {"p95_ms": 40_000, "p99_ms": 90_000}, "settings": {"timeout": 120}}, 120.0),
+        ({"limits": {"p95_ms": 40_000}}, 80.0),
+        ({"limits": {"p95_ms": 250}, "settings": {"timeout": 120}}, 10.0),
+        ({"limits": {}, "settings": {"timeout": 120}}, 120.0),
+        ({"limits": {"p50_ms": 3_600_000}}, 300.0),
+    ],
+)
+def test_who_declares_slow_answers_is_waited_for(app: dict[str, Any], seconds: float) -> None:
+    assert answer_seconds(app) == seconds

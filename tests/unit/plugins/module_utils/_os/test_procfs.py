@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Who listens on a port, from a tree of /proc."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os import procfs
+
+HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+LINE = (
+    "   0: {address}:{port:04X} 00000000:0000 {state} 00000000:00000000 00:00000000 00000000     0        0 {inode} 1\n"
+)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """nginx (812) and systemd listen on 8001, systemd alone on 8002 (IPv6); a client has a connection from 8003."""
+    net = tmp_path / "proc/net"
+    net.mkdir(parents=True)
+    rows = [("00000000", 8001, "0A", 11), ("0100007F", 8003, "01", 13)]
+    net.joinpath("tcp").write_text(
+        HEAD + "".join(LINE.format(address=one, port=port, state=state, inode=node) for one, port, state, node in rows)
+    )
+    net.joinpath("tcp6").write_text(HEAD + LINE.format(address="0" * 32, port=8002, state="0A", inode=12))
+    for pid, name, nodes in ((1, "systemd", (11, 12)), (812, "nginx", (11,)), (900, "curl", (13,))):
+        folder = tmp_path / "proc" / str(pid) / "fd"
+        folder.mkdir(parents=True)
+        (folder.parent / "comm").write_text(name + "\n")
+        for node in nodes:
+            os.symlink(f"socket:[{node}]", folder / str(node))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("port", "holders"),
+    [(8001, ["nginx (pid 812)"]), (8002, ["systemd (pid 1)"]), (8003, []), (8004, [])],
+)
+def test_who_listens(root: Path, port: int, holders: list[str]) -> None:
+    assert procfs.port_holders(port, str(root)) == holders
+
+
+def test_nobody_can_tell(tmp_path: Path) -> None:
+    (tmp_path / "proc").mkdir()
+    assert procfs.port_holders(80, str(tmp_path)) == []
+
+
+@pytest.mark.parametrize(
+    ("pid", "listen", "holds"),
+    [
+        (1, "0.0.0.0:8001", True),
+        (812, "0.0.0.0:8001", True),
+        (900, "0.0.0.0:8001", False),
+        (1, "[::]:8002", True),
+        (1, "0.0.0.0:8003", False),  # a connection is no listening socket
+        (1, "unix:/run/shop.sock", True),
+        (812, "unix:/run/shop.sock", False),
+        (1, "unix:/run/else.sock", False),
+        (4711, "0.0.0.0:8001", None),
+    ],
+)
+def test_who_has_the_socket_to_give(root: Path, pid: int, listen: str, holds: bool | None) -> None:
+    (root / "proc/net/unix").write_text(
+        "Num       RefCount Protocol Flags    Type St Inode Path\n"
+        "0000: 00000002 00000000 00010000 0001 01 21 /run/shop.sock\n"
+        "0000: 00000003 00000000 00000000 0001 03 22 /run/shop.sock\n"
+        "0000: 00000003 00000000 00000000 0001 03 23\n"
+    )
+    os.symlink("socket:[21]", root / "proc/1/fd/21")
+    os.symlink("socket:[22]", root / "proc/812/fd/22")
+    assert procfs.listens(pid, listen, str(root)) is holds
+
+
+def test_without_tables_nobody_knows_who_listens(tmp_path: Path) -> None:
+    (tmp_path / "proc/1/fd").mkdir(parents=True)
+    assert procfs.listens(1, "0.0.0.0:80", str(tmp_path)) is None

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import (
+    Completed,
+    Systemd,
+    SystemdError,
+    first_cause,
+    parse_show,
+)
+
+# systemctl 252 (Debian 12): show --property=Id,... of a running and of a failed service
+SHOW = """\
+Result=success
+NRestarts=0
+MainPID=253
+ExecMainStatus=0
+ControlGroup=/system.slice/shop@1.service
+Id=shop@1.service
+LoadState=loaded
+ActiveState=active
+FragmentPath=/opt/headcount/shop/generations/1/shop@1.service
+SubState=running
+InvocationID=8d2f
+
+Result=exit-code
+NRestarts=2
+MainPID=0
+ExecMainStatus=3
+ControlGroup=
+Id=shop@2.service
+LoadState=loaded
+ActiveState=failed
+SubState=failed
+"""
+
+
+def test_show_of_several_units_is_parsed() -> None:
+    states = parse_show(SHOW)
+    one, two = states["shop@1.service"], states["shop@2.service"]
+    assert one.running
+    assert one.main_pid == 253
+    assert two.gone
+    assert (two.result, two.exit_status, two.restarts) == ("exit-code", 3, 2)
+
+
+class Recorder:
+    def __init__(self, answer: Completed) -> None:
+        self.answer = answer
+        self.commands: list[list[str]] = []
+
+    def __call__(self, command: Sequence[str], timeout_seconds: float) -> Completed:
+        self.commands.append(list(command))
+        return self.answer
+
+
+def test_a_refusal_is_told_in_systemctls_words() -> None:
+    systemd = Systemd(Recorder(Completed(1, "", "Job for shop.socket failed.\nSee journalctl.\n")))
+    with pytest.raises(SystemdError, match=r"^systemctl start shop.socket failed: Job for shop.socket failed\.$"):
+        systemd.start("shop.socket")
+
+
+def test_a_unit_that_is_not_known_is_absent() -> None:
+    state = Systemd(Recorder(Completed(0, "", ""))).state("none.service")
+    assert state.load == "not-found"
+    assert state.gone
+
+
+def test_names_and_globs_are_asked_for_in_one_call() -> None:
+    recorder = Recorder(Completed(0, SHOW, ""))
+    states = Systemd(recorder).matching("shop.socket", "shop@*.service")
+    assert sorted(states) == ["shop@1.service", "shop@2.service"]
+    assert [command[-3:] for command in recorder.commands] == [["--", "shop.socket", "shop@*.service"]]
+
+
+def test_nothing_to_stop_asks_nobody() -> None:
+    recorder = Recorder(Completed(0, "", ""))
+    Systemd(recorder).stop()
+    assert recorder.commands == []
+
+
+def test_no_journal_is_no_error() -> None:
+    assert Systemd(Recorder(Completed(1, "", "No journal files were found."))).journal("shop@1.service", 0.0) == []
+
+
+IMPORT_ERROR = """\
+[2026-11-22 15:47:07 +0000] [255] [INFO] Booting worker with pid: 255
+[2026-11-22 15:47:07 +0000] [255] [ERROR] Exception in worker process
+Traceback (most recent call last):
+  File "/opt/v/lib/python3.11/site-packages/gunicorn/arbiter.py", line 608, in spawn_worker
+    worker.init_process()
+ModuleNotFoundError: No module named 'shop.wsgi'
+[2026-11-22 15:47:07 +0000] [255] [INFO] Worker exiting (pid: 255)
+[2026-11-22 15:47:07 +0000] [253] [ERROR] Worker (pid:255) exited with code 3
+[2026-11-22 15:47:07 +0000] [253] [ERROR] Shutting down: Master
+[2026-11-22 15:47:07 +0000] [253] [ERROR] Reason: Worker failed to boot.
+"""
+CHAINED = """\
+Traceback (most recent call last):
+  File "a.py", line 1, in <module>
+KeyError: 'DATABASE_URL'
+
+During handling of the above exception, another exception occurred:
+
+Traceback (most recent call last):
+  File "b.py", line 2, in <module>
+app.errors.ConfigError: no database is configured
+"""
+
+
+@pytest.mark.parametrize(
+    ("log", "cause"),
+    [
+        (IMPORT_ERROR, "ModuleNotFoundError: No module named 'shop.wsgi'"),
+        (CHAINED, "KeyError: 'DATABASE_URL'"),
+        ("all is well\n", None),
+        ("", None),
+        (
+            "/usr/bin/env: 'gunicorn': No such file or directory\n",
+            "/usr/bin/env: 'gunicorn': No such file or directory",
+        ),
+    ],
+)
+def test_the_first_cause_of_a_death(log: str, cause: str | None) -> None:
+    assert first_cause(log.splitlines()) == cause

@@ -1,0 +1,616 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""The planner by cases: what is chosen on which host for which app, and the exact words where no plan is possible."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.headcount.gunicorn.plugins.module_utils._plan import planner as _planner
+
+ROOT = Path(__file__).resolve().parents[5]
+
+
+def facts(cores: float = 2, memory: int = 1024, python: str = "3.11", **more: Any) -> dict[str, Any]:
+    return {
+        "cores": {"effective": cores, "limited_by": "cpu.max"},
+        "memory": {"effective_mib": memory, "limited_by": "MemTotal"},
+        "python": {"version": python, "free_threaded": False},
+        "nofile_max": 524288,
+        "somaxconn": 4096,
+        **more,
+    }
+
+
+def shop(**more: Any) -> dict[str, Any]:
+    return {"name": "shop", "worker_class": "auto", "buffering_proxy": True, **more}
+
+
+def plan(host: dict[str, Any], app: dict[str, Any], measured: Any = None, **more: Any) -> _planner.Plan:
+    return _planner.plan_host(host, [app], measured={"shop": measured}, **more)["shop"]
+
+
+def weighed(cpu_ms: float = 2.0, wall_ms: float = 52.0, **more: Any) -> dict[str, Any]:
+    return {
+        "worker_pss_mib": 40.0,
+        "worker_loaded_mib": 44.0,
+        "master_mib": 20.0,
+        "slot_mib": 0.5,
+        "cpu_ms": cpu_ms,
+        "wall_ms": wall_ms,
+        "wait_ratio": (wall_ms - cpu_ms) / cpu_ms,
+        "requests": 200,
+        "seconds": 4.0,
+        **more,
+    }
+
+
+def shape(found: _planner.Plan) -> tuple[Any, ...]:
+    return tuple(found.value(name) for name in ("worker_class", "workers", "threads", "worker_connections"))
+
+
+@pytest.mark.parametrize(
+    ("cores", "memory", "app", "expected"),
+    [
+        # what computes: a sync worker for each core
+        (1, 512, {"profile": "cpu", "concurrency": 8}, ("sync", 1, 1, 1)),
+        (2, 1024, {"profile": "cpu", "concurrency": 128}, ("sync", 2, 1, 1)),
+        (2.5, 1024, {"profile": "cpu", "concurrency": 128}, ("sync", 3, 1, 1)),
+        (0.5, 256, {"profile": "cpu"}, ("sync", 1, 1, 1)),
+        (1.05, 512, {"profile": "cpu"}, ("sync", 1, 1, 1)),
+        (96, 262144, {"profile": "cpu", "concurrency": 400}, ("sync", 96, 1, 1)),
+        (96, 262144, {"profile": "cpu", "concurrency": 8}, ("sync", 8, 1, 1)),
+        # what waits: an event loop for each core, twice the requests in flight
+        (1, 512, {"profile": "io", "concurrency": 200}, ("gevent", 1, 1, 400)),
+        (2, 1024, {"profile": "io", "concurrency": 128}, ("gevent", 2, 1, 128)),
+        (2, 1024, {"profile": "mixed", "concurrency": 8}, ("gevent", 2, 1, 64)),
+        (4, 8192, {"profile": "io", "concurrency": 200}, ("gevent", 4, 1, 100)),
+        (2, 1024, {}, ("gevent", 2, 1, 128)),
+        (96, 262144, {"profile": "io", "concurrency": 8}, ("gevent", 3, 1, 64)),
+        (1, 128, {"profile": "io"}, ("gevent", 1, 1, 30)),
+        # declared times: Little's law on the rate
+        (2, 1024, {"cpu_ms": 2.0, "wait_ms": 98.0, "rate": 500.0}, ("gevent", 2, 1, 64)),
+        (2, 1024, {"cpu_ms": 2.0, "wait_ms": 98.0, "rate": 3000.0}, ("gevent", 2, 1, 300)),
+        # asked for
+        (2, 1024, {"worker_class": "gthread", "profile": "io", "concurrency": 128}, ("gthread", 2, 80, 80)),
+        (2, 1024, {"worker_class": "gthread", "wait_ratio": 1.0, "concurrency": 128}, ("gthread", 2, 4, 4)),
+        (2, 4096, {"worker_class": "sync", "wait_ratio": 4.0, "concurrency": 128}, ("sync", 14, 1, 1)),
+        (2, 1024, {"worker_class": "eventlet", "profile": "io", "concurrency": 32}, ("eventlet", 2, 1, 64)),
+    ],
+)
+def test_class_workers_and_slots(cores: float, memory: int, app: dict[str, Any], expected: tuple[Any, ...]) -> None:
+    assert shape(plan(facts(cores, memory), shop(**app))) == expected
+
+
+def test_a_library_that_blocks_rules_gevent_out_and_the_reason_is_said() -> None:
+    why = "psycopg2 2.9.10 blocks the event loop (psycogreen makes it cooperative)"
+    found = plan(
+        facts(), shop(profile="io", concurrency=100), async_verdicts={"shop": {"gevent": why, "eventlet": None}}
+    )
+    assert shape(found) == ("gthread", 2, 63, 63)
+    assert found.settings["worker_class"].reason == (
+        f"gevent would serve it best (98 % of a request is waiting (wait ratio 50, assumed)), but {why}"
+    )
+    assert found.warnings == (f"shop: gthread and not gevent: {found.settings['worker_class'].reason}",)
+
+
+def test_a_class_that_is_asked_for_stays_and_is_warned_of() -> None:
+    found = plan(
+        facts(),
+        shop(worker_class="gevent", profile="io"),
+        async_verdicts={"shop": {"gevent": "psycopg2 2.9.10 blocks the event loop"}},
+    )
+    assert found.value("worker_class") == "gevent"
+    assert found.settings["worker_class"].origin == "override"
+    assert found.warnings == ("shop: worker_class gevent is declared, but psycopg2 2.9.10 blocks the event loop",)
+
+
+def test_free_threaded_python_gets_no_gevent() -> None:
+    found = plan(facts(python="3.13t"), shop(profile="io"))
+    assert found.value("worker_class") == "gthread"
+    assert "gevent does not support free-threaded Python" in found.settings["worker_class"].reason
+
+
+def test_measurements_replace_guesses_and_are_named_as_measured() -> None:
+    found = plan(facts(2, 1024), shop(profile="io", concurrency=128), weighed())
+    origins = {name: item["origin"] for name, item in found.inputs.items() if isinstance(item, dict)}
+    assert origins["wait_ratio"] == "measured"
+    assert origins["worker_mib"] == "measured"
+    assert origins["slot_mib"] == "measured"
+    assert origins["concurrency"] == "declared"
+    assert found.inputs["worker_mib"]["value"] == 43.5
+    assert found.expected == {
+        "memory_mib": 235.0,
+        "memory_origin": "measured",
+        "requests_per_second": 1000.0,
+        "limited_by": "cores",
+        "latency_ms": 52.0,
+        "times_origin": "measured",
+    }
+
+
+def test_nothing_is_expected_of_times_that_nobody_knows() -> None:
+    found = plan(facts(), shop(profile="io"))
+    assert found.expected["requests_per_second"] is None
+    assert found.expected["times_origin"] is None
+    assert found.inputs["cpu_ms"]["origin"] == "assumed"
+
+
+@pytest.mark.parametrize(
+    ("memory", "app", "expected", "worker_mib"),
+    [
+        (256, {"profile": "io", "concurrency": 128}, ("gevent", 2, 1, 64), 23),
+        (448, {"profile": "io", "concurrency": 128}, ("gevent", 2, 1, 83), 56),
+        (512, {"profile": "io", "concurrency": 32, "memory": {"slot_mib": 8.0}}, ("gevent", 1, 1, 19), 23),
+        (512, {"profile": "io", "concurrency": 8, "memory": {"slot_mib": 8.0}}, ("gevent", 2, 1, 4), 56),
+        (300, {"profile": "io", "worker_class": "sync", "concurrency": 32}, ("sync", 1, 1, 1), 48),
+    ],
+)
+def test_a_guess_of_the_memory_turns_no_requests_away(
+    memory: int, app: dict[str, Any], expected: tuple[Any, ...], worker_mib: float
+) -> None:
+    found = plan(facts(2, memory), shop(**app))
+    assert shape(found) == expected
+    assert found.inputs["worker_mib"]["value"] == worker_mib
+    assert any("declare memory.worker_mib" in warning for warning in found.warnings) == (worker_mib == 23)
+
+
+def test_no_more_than_what_keeps_up_rests_on_the_least_that_a_worker_may_take() -> None:
+    setting = plan(facts(2, 256), shop(profile="io", concurrency=128)).settings["worker_connections"]
+    assert (setting.value, setting.winner, setting.origin) == (64, "guess", "assumed")
+
+
+def test_memory_of_requests_bounds_slots_and_keeps_the_cores_busy() -> None:
+    app = shop(profile="mixed", concurrency=128, memory={"worker_mib": 60.0, "slot_mib": 20.0})
+    found = plan(facts(2, 1024), app)
+    assert shape(found) == ("gevent", 2, 1, 6)
+    assert found.settings["workers"].winner == "cores"
+    assert found.settings["worker_connections"].winner == "memory"
+    assert found.warnings == (
+        "shop: 12 requests can be in flight, fewer than the 128 planned for"
+        " (declared: 128 requests in flight); what limits"
+        " it: memory. The rest waits in the backlog",
+    )
+
+
+def test_the_fleets_database_bounds_slots() -> None:
+    app = shop(
+        profile="io", concurrency=200, database={"max_connections": 100, "connections_per_slot": 1, "reserved": 4}
+    )
+    found = plan(facts(4, 8192), app, fleet={"shop": 4})
+    assert found.slots == 12
+    assert 4 * 2 * found.slots <= 96
+    assert found.settings["worker_connections"].winner == "database"
+    limits = {limit.name: limit for limit in found.settings["worker_connections"].limits}
+    assert limits["database"].value == 3
+    assert (
+        limits["database"].reason
+        == "(100 connections - 4 reserved) / 4 hosts / 2 generations / 1 per request; over 4 workers"
+    )
+
+
+def test_every_setting_carries_its_limits_and_a_winner() -> None:
+    found = plan(facts(2, 1024), shop(profile="io", concurrency=200))
+    data = found.to_dict()
+    assert tuple(data["settings"]) == _planner.SETTINGS
+    for item in data["settings"].values():
+        assert set(item) == {"value", "unit", "winner", "reason", "origin", "limits"}
+    assert [limit["name"] for limit in data["settings"]["workers"]["limits"]] == ["cores", "concurrency", "memory"]
+    assert data["settings"]["workers"]["winner"] == "cores"
+    assert data["budget_mib"] == 460
+    assert data["settings"]["memory_max_mib"]["reason"] == (
+        "1024 MiB (MemTotal) - 102.4 MiB (a tenth is kept for the system) / 2 generations side by side"
+    )
+
+
+def test_a_plan_that_was_written_down_is_told_in_the_same_order() -> None:
+    found = plan(facts(2, 1024), shop(profile="io", concurrency=200))
+    stored = _planner.Plan.from_dict(json.loads(json.dumps(found.to_dict(), sort_keys=True)))
+    rows = len(_planner.SETTINGS) + 2
+    assert _planner.render_table(stored)[:rows] == _planner.render_table(found)[:rows]
+    told = [line.split(" = ")[0] for line in _planner.explain(stored) if " = " in line and not line.startswith(" ")]
+    assert tuple(told[: len(_planner.SETTINGS)]) == _planner.SETTINGS
+
+
+@pytest.mark.parametrize(
+    ("memory", "reserve", "budget"),
+    [(128, None, 48), (256, None, 96), (512, None, 224), (1024, None, 460), (65536, None, 32256), (1024, 24, 500)],
+)
+def test_the_system_keeps_its_part_of_the_memory(memory: int, reserve: Any, budget: int) -> None:
+    policy = _planner.Policy(reserve_memory_mib=reserve)
+    assert plan(facts(1, memory), shop(profile="cpu"), policy=policy).budget_mib == budget
+
+
+def test_without_rollout_headroom_one_generation_has_it_all() -> None:
+    found = plan(facts(1, 512), shop(profile="cpu"), policy=_planner.Policy(rollout_headroom=False))
+    assert found.budget_mib == 448
+    assert found.inputs["rollout_headroom"] is False
+
+
+def test_apps_share_by_weight_after_what_they_name() -> None:
+    apps = [
+        {**shop(profile="cpu"), "name": "a", "share": {"memory_mib": 400}},
+        {**shop(profile="cpu"), "name": "b", "share": {"weight": 3}},
+        {**shop(profile="cpu"), "name": "c", "share": {"weight": 1}},
+    ]
+    plans = _planner.plan_host(facts(5, 4096), apps)
+    assert [plans[name].inputs["cores"]["value"] for name in "abc"] == [1.0, 3.0, 1.0]
+    assert [plans[name].budget_mib for name in "abc"] == [200, 1232, 410]
+
+
+@pytest.mark.parametrize(
+    ("python", "kind", "version", "packages"),
+    [
+        ("3.11", "gevent", "==27.0.1", ["gunicorn[gevent]==27.0.1"]),
+        ("3.13", "sync", "==27.0.1", ["gunicorn==27.0.1"]),
+        ("3.11", "eventlet", ">=25.3,<26", ["gunicorn>=25.3,<26", "eventlet==0.41.3"]),
+        ("3.9", "gthread", "==23.0.0", ["gunicorn==23.0.0"]),
+        ("3.9", "gevent", "==23.0.0", ["gunicorn[gevent]==23.0.0", "gevent>=24.10.1"]),
+        ("3.9", "eventlet", "==23.0.0", ["gunicorn==23.0.0", "eventlet==0.40.3"]),
+    ],
+)
+def test_the_gunicorn_for_the_class_and_the_python(python: str, kind: str, version: str, packages: list[str]) -> None:
+    found = plan(facts(python=python), shop(worker_class=kind, profile="io"))
+    assert found.value("gunicorn_version") == version
+    assert found.value("gunicorn_packages") == packages
+
+
+def test_eventlet_is_warned_of() -> None:
+    found = plan(facts(), shop(worker_class="eventlet", profile="io"))
+    assert found.warnings == (
+        "shop: eventlet 0.41.3 is in bug-fix-only retirement, and Gunicorn"
+        " 26.0 removed its worker: the release is pinned to"
+        " gunicorn>=25.3,<26; move to worker_class: gevent",
+    )
+
+
+def test_slow_clients_are_warned_of_without_a_proxy() -> None:
+    found = plan(facts(), shop(profile="cpu", buffering_proxy=False))
+    assert found.warnings == (
+        "shop: a sync worker waits for slow clients: put a buffering proxy"
+        " in front and set buffering_proxy: true, or set"
+        " worker_class: gevent",
+    )
+
+
+def test_overrides_win_and_say_so() -> None:
+    app = shop(
+        profile="io",
+        concurrency=100,
+        settings={"workers": 3, "worker_connections": 50, "timeout": 90, "keepalive": 2, "max_requests": 0},
+    )
+    found = plan(facts(2, 1024), app)
+    assert shape(found) == ("gevent", 3, 1, 50)
+    assert found.value("timeout") == 90
+    assert found.value("graceful_timeout") == 90
+    assert found.value("max_requests") == 0
+    assert found.value("max_requests_jitter") == 0
+    setting = found.settings["keepalive"]
+    assert (setting.value, setting.winner, setting.origin) == (2, "override", "override")
+    assert setting.reason == "overridden by settings.keepalive; the plan's own: 0"
+
+
+def test_timeouts_follow_slow_requests() -> None:
+    found = plan(facts(), shop(cpu_ms=5.0, wait_ms=9995.0))
+    assert found.value("timeout") == 100
+    assert found.value("graceful_timeout") == 100
+
+
+def test_recycling_follows_the_rate_and_spares_a_single_worker() -> None:
+    assert plan(facts(1, 512), shop(profile="io")).value("max_requests") == 0
+    found = plan(facts(2, 1024), shop(profile="io", rate=20.0))
+    assert (found.value("max_requests"), found.value("max_requests_jitter")) == (216_000, 43_200)
+
+
+def test_requests_that_hold_memory_are_let_in_as_the_cores_get_to_them() -> None:
+    app = shop(profile="io", concurrency=128)
+    assert shape(plan(facts(2, 8192), app, weighed(2.0, 32.0))) == ("gevent", 2, 1, 128)
+    found = plan(facts(2, 8192), app, weighed(2.0, 32.0, slot_mib=8.0))
+    assert shape(found) == ("gevent", 2, 1, 40)  # 2.5 x 2 x (1 + 15) / 2
+    setting = found.settings["worker_connections"]
+    assert setting.winner == "waiting"
+    said = "2.5 x cores x (1 + wait ratio 15) keeps every core busy; no more than that, as a request holds 8 MiB"
+    assert [limit.name for limit in setting.limits if said in limit.reason] == ["waiting"]
+
+
+@pytest.mark.parametrize(
+    ("slot_mib", "worker_class", "memory", "kept", "winner"),
+    [
+        (8.0, "auto", 8192, 64, "requests"),
+        (2.5, "auto", 8192, 20, "requests"),
+        (8.0, "auto", 320, 48, "requests"),  # no more than its six slots
+        (0.9, "auto", 8192, 0, "glibc"),
+        (8.0, "gthread", 8192, 0, "class"),
+        (8.0, "sync", 8192, 0, "class"),
+    ],
+)
+def test_a_worker_keeps_the_memory_of_its_requests(
+    slot_mib: float, worker_class: str, memory: int, kept: int, winner: str
+) -> None:
+    app = shop(profile="io", concurrency=128, worker_class=worker_class)
+    setting = plan(facts(2, memory), app, weighed(2.0, 32.0, slot_mib=slot_mib)).settings["malloc_trim_threshold_mib"]
+    assert (setting.value, setting.winner) == (kept, winner)
+    assert winner in {limit.name for limit in setting.limits} | {"class"}
+
+
+# --- the dead band ----------------------------------------------------------------------------------------------------
+
+
+def heavy(**more: Any) -> dict[str, Any]:
+    return shop(profile="io", concurrency=128, **more)
+
+
+def test_noise_keeps_the_previous_slots() -> None:
+    first = plan(facts(2, 1024), heavy(), weighed(2.0, 200.0, slot_mib=4.0))
+    noisy = weighed(2.0, 200.0, slot_mib=4.3, worker_pss_mib=41.5)
+    fresh = plan(facts(2, 1024), heavy(), noisy)
+    kept = plan(facts(2, 1024), heavy(), noisy, previous={"shop": first.values()})
+    assert fresh.value("worker_connections") != first.value("worker_connections")
+    assert kept.value("worker_connections") == first.value("worker_connections")
+    assert kept.kept == ("worker_connections", "malloc_trim_threshold_mib")
+    setting = kept.settings["worker_connections"]
+    assert setting.winner == "dead band"
+    assert setting.reason.startswith(
+        "kept from the previous plan: the difference is within 15 %, as noise is; memory: "
+    )
+
+
+def test_a_real_change_is_no_noise() -> None:
+    first = plan(facts(2, 1024), heavy(), weighed(2.0, 200.0, slot_mib=4.0))
+    twice = weighed(2.0, 200.0, slot_mib=8.0)
+    later = plan(facts(2, 1024), heavy(), twice, previous={"shop": first.values()})
+    assert later.values() == plan(facts(2, 1024), heavy(), twice).values()
+    assert later.kept == ()
+
+
+def test_the_class_does_not_flip_at_its_border() -> None:
+    app = shop(profile="mixed", concurrency=32, profile_mismatch="use_measured")
+    first = plan(facts(), app, weighed(10.0, 12.1))
+    assert first.value("worker_class") == "gevent"
+    fresh = plan(facts(), app, weighed(10.0, 11.9))
+    assert fresh.value("worker_class") == "sync"
+    kept = plan(facts(), app, weighed(10.0, 11.9), previous={"shop": first.to_dict()})
+    assert kept.value("worker_class") == "gevent"
+    assert "worker_class" in kept.kept
+
+
+def test_other_hardware_is_no_noise() -> None:
+    first = plan(facts(2, 1024), heavy(), weighed(2.0, 40.0))
+    assert first.value("workers") == 2
+    later = plan(facts(3, 1024), heavy(), weighed(2.0, 40.0), previous={"shop": first.values()})
+    assert later.value("workers") == 3
+
+
+def test_a_kernel_that_takes_some_pages_changes_nothing() -> None:
+    first = plan(facts(2, 1020), shop(profile="io", concurrency=64))
+    later = plan(facts(2, 1024), shop(profile="io", concurrency=64), previous={"shop": first.values()})
+    assert later.values() == first.values()
+    assert later.kept == ("memory_high_mib", "memory_max_mib")
+
+
+# --- the declared profile against the measured app --------------------------------------------------------------------
+
+
+def test_cpu_declared_but_waiting() -> None:
+    measured = _planner.Measured.from_dict(weighed(2.1, 52.4))
+    found = _planner.profile_mismatch(shop(profile="cpu"), measured, "warn")
+    assert found is not None
+    assert found.severity == "warn"
+    assert found.sentence == (
+        "shop: profile cpu is declared (waiting 5 % of a request, wait ratio"
+        " 0.05), but 200 weighed requests took 2.1 ms of"
+        " CPU in 52.4 ms, waiting 96 % of its time (wait ratio 24): that is"
+        " io; the plan goes by the declaration; correct it,"
+        " or set profile_mismatch: use_measured"
+    )
+
+
+def test_io_declared_but_computing() -> None:
+    measured = _planner.Measured.from_dict(weighed(20.0, 20.6))
+    found = _planner.profile_mismatch("io", measured, "fail")
+    assert found is not None
+    assert "profile io is declared" in found.sentence
+    assert "that is cpu" in found.sentence
+
+
+@pytest.mark.parametrize(
+    ("declared", "cpu_ms", "wall_ms"),
+    [
+        ({"profile": "cpu"}, 5.0, 6.0),
+        ({"profile": "io"}, 2.0, 10.0),
+        ({"profile": "mixed"}, 10.0, 12.5),
+        ({"profile": "mixed"}, 4.0, 20.0),
+        ({"wait_ratio": 8.0}, 2.0, 14.0),
+        ({}, 1.0, 100.0),
+    ],
+)
+def test_what_agrees_is_not_told(declared: dict[str, Any], cpu_ms: float, wall_ms: float) -> None:
+    assert _planner.profile_mismatch(shop(**declared), _planner.Measured.from_dict(weighed(cpu_ms, wall_ms))) is None
+
+
+def test_warn_keeps_the_declaration_and_use_measured_does_not() -> None:
+    app = shop(profile="cpu", concurrency=64)
+    warned = plan(facts(), app, weighed(2.0, 52.0))
+    assert warned.value("worker_class") == "sync"
+    assert warned.warnings[0].startswith("shop: profile cpu is declared")
+    used = plan(facts(), {**app, "profile_mismatch": "use_measured"}, weighed(2.0, 52.0))
+    assert used.value("worker_class") == "gevent"
+    assert used.warnings[0].endswith("that is io; the plan goes by the measurement")
+
+
+def test_too_few_requests_are_not_gone_by() -> None:
+    found = plan(facts(), shop(profile="cpu"), weighed(2.0, 52.0, requests=5))
+    assert found.value("worker_class") == "sync"
+    assert found.warnings == (
+        "shop: 5 weighed requests are too few to go by (at least 20): the plan keeps to the declaration",
+    )
+
+
+# --- what cannot be planned -------------------------------------------------------------------------------------------
+
+TOO_SMALL = (
+    "shop: memory of a worker is 300 MiB (declared: memory.worker_mib):"
+    " one worker, one request (0.25 MiB) and the master"
+    " (19 MiB) need 319.2 MiB, and 201.6 MiB may be planned with: 90 % of"
+    " 224 MiB = 512 MiB (MemTotal) - 64 MiB (64 MiB are"
+    " kept for the system) / 2 generations side by side. Allowed: at most"
+    " 182.3 MiB for a worker. Fix: give the host more"
+    " memory or this app a larger share, or do without room for two generations side by side"
+    " (headcount_rollout_headroom: false)."
+)
+NO_CONNECTION = (
+    "shop: database.max_connections is 20: (20 connections - 3 reserved) / 10"
+    " hosts / 2 generations / 1 per request leaves no"
+    " connection for a host. Allowed: at least 23. Fix: raise the"
+    " database's max_connections, put a pooler in front of it,"
+    " lower database.reserved, or run the app on fewer hosts."
+)
+TOO_MANY = (
+    "shop: settings.workers is 40: 40 x 56 MiB for workers, 40 x 0.25 MiB for"
+    " requests and 19 MiB for the master are 2269 MiB"
+    " of 201.6 MiB that may be planned with (512 MiB (MemTotal) - 64 MiB (64"
+    " MiB are kept for the system) / 2 generations side"
+    " by side). Allowed: at most 3. Fix: lower settings.workers or leave it to the plan."
+)
+TOO_MUCH = (
+    "shop: settings.memory_max_mib is 300: a generation may use 224 MiB: 512"
+    " MiB (MemTotal) - 64 MiB (64 MiB are kept for the"
+    " system) / 2 generations side by side. Allowed: at most 224. Fix:"
+    " lower settings.memory_max_mib, give the app a larger"
+    " share or the host more memory."
+)
+NO_SETTING = (
+    "shop: settings.worker_class is sync: that is no setting that can be overridden. Allowed: workers, threads,"
+    " worker_connections, preload_app, backlog, keepalive, timeout,"
+    " graceful_timeout, max_requests, max_requests_jitter,"
+    " limit_nofile, malloc_trim_threshold_mib, memory_high_mib, memory_max_mib. Fix: remove settings.worker_class;"
+    " set worker_class on the app."
+)
+NOFILE = (
+    "shop: settings.limit_nofile is 600000: the host allows 524288 open"
+    " files. Allowed: at most 524288. Fix: lower it, or"
+    " raise fs.nr_open and DefaultLimitNOFILE on the host."
+)
+REFUSED = (
+    "shop: profile is cpu: profile cpu is declared (waiting 5 % of a request,"
+    " wait ratio 0.05), but 200 weighed requests took"
+    " 2 ms of CPU in 52 ms, waiting 96 % of its time (wait ratio 25): that"
+    " is io. Allowed: a declaration that the app bears"
+    " out. Fix: correct it, or set profile_mismatch: use_measured."
+)
+
+
+@pytest.mark.parametrize(
+    ("app", "more", "text"),
+    [
+        ({"profile": "io", "memory": {"worker_mib": 300}}, {}, TOO_SMALL),
+        ({"database": {"max_connections": 20, "reserved": 3}}, {"fleet": {"shop": 10}}, NO_CONNECTION),
+        ({"profile": "io", "settings": {"workers": 40}}, {}, TOO_MANY),
+        ({"settings": {"memory_max_mib": 300}}, {}, TOO_MUCH),
+        ({"settings": {"worker_class": "sync"}}, {}, NO_SETTING),
+        ({"settings": {"limit_nofile": 600_000}}, {}, NOFILE),
+        ({"profile": "cpu", "profile_mismatch": "fail"}, {"measured": weighed(2.0, 52.0)}, REFUSED),
+    ],
+)
+def test_impossible_plans_name_variable_value_allowed_and_fix(app: Any, more: Any, text: str) -> None:
+    with pytest.raises(_planner.PlanError) as error:
+        plan(facts(2, 512), shop(**app), **more)
+    assert str(error.value) == text
+    assert error.value.to_dict()["message"] == text
+
+
+def test_apps_cannot_ask_for_more_than_there_is() -> None:
+    apps = [
+        {**shop(), "name": "a", "share": {"memory_mib": 900}},
+        {**shop(), "name": "b", "share": {"memory_mib": 900}},
+    ]
+    with pytest.raises(_planner.PlanError) as error:
+        _planner.plan_host(facts(2, 1024), apps)
+    assert str(error.value) == (
+        "a: share.memory_mib is 900: the apps of this host ask for 1800 of"
+        " 921.6 MiB, that is more than there is. Allowed:"
+        " together at most 921.6 MiB. Fix: lower share.memory_mib, or use share.weight."
+    )
+
+
+# --- words ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_table_sets_current_against_recommended() -> None:
+    found = plan(facts(2, 1024), shop(profile="cpu", concurrency=16))
+    lines = _planner.render_table(found, {"workers": 5, "worker_class": "sync", "threads": 1})
+    assert lines[0] == "shop: 2 requests in flight, 460 MiB for a generation"
+    assert lines[1].split() == ["setting", "current", "recommended", "why"]
+    assert lines[2].split()[:3] == ["worker_class", "sync", "sync"]
+    assert lines[3].split()[:4] == ["*", "workers", "5", "2"]
+    assert lines[3].endswith("cores: one for each core, as they compute: 2 effective cores (cpu.max) [assumed]")
+    assert any(line.startswith("numbers: declared: concurrency 16") for line in lines)
+
+
+def test_the_table_has_no_current_column_when_there_is_none() -> None:
+    lines = _planner.render_table(plan(facts(2, 1024), shop(profile="cpu")))
+    assert lines[1].split() == ["setting", "recommended", "why"]
+    assert not any(line.startswith("*") for line in lines)
+
+
+def test_explain_marks_the_limit_that_won() -> None:
+    lines = _planner.explain(plan(facts(2, 1024), shop(profile="io", concurrency=200)))
+    assert "  > cores: 2 (one event loop or interpreter per core: 2 effective cores (cpu.max))" in lines
+    assert "input concurrency = 200 [declared]: declared: 200 requests in flight" in lines
+
+
+# --- scripts/plan -----------------------------------------------------------------------------------------------------
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG")}
+    return subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / "plan"), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+    )
+
+
+def test_the_command_gives_settings_and_reasons_as_json() -> None:
+    done = command("--cores", "4", "--memory", "8G", "--profile", "io", "--concurrency", "200", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    data = json.loads(done.stdout)
+    assert [data[name] for name in ("worker_class", "workers", "threads", "worker_connections")] == [
+        "gevent",
+        4,
+        1,
+        100,
+    ]
+    assert set(data["reasons"]) == set(_planner.SETTINGS)
+    assert all(data["reasons"].values())
+
+
+def test_the_command_without_a_plan_ends_with_3_and_says_why() -> None:
+    done = command("--cores", "1", "--memory", "64M", "--profile", "io", "--json")
+    assert done.returncode == 3
+    assert json.loads(done.stdout)["error"]["variable"] == "memory of a worker"
+    assert done.stderr.startswith("scripts/plan: no plan is possible: app: memory of a worker is 23 MiB")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--cores", "1"], "--cores and --memory are needed"),
+        (["--cores", "0", "--memory", "1G"], "'0' is not a number above 0"),
+        (["--cores", "1", "--memory", "lots"], "'lots' is not an amount of memory: use MiB, or 512M, 8G, 1.5G"),
+        (["--cores", "1", "--memory", "1G", "--set", "wrkers=2"], "--set wrkers=2: allowed are workers, threads"),
+        (["--cores", "1", "--memory", "1G", "--python", "2.7"], "3.9 or later"),
+    ],
+)
+def test_the_command_says_what_is_wrong_with_its_line(arguments: list[str], words: str) -> None:
+    done = command(*arguments)
+    assert done.returncode == 2
+    assert words in done.stderr

@@ -1,0 +1,357 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Releases: locks, the store of wheels, building, checking and removing; the build is a real one."""
+
+from __future__ import annotations
+
+import base64
+import ensurepip
+import errno
+import hashlib
+import io
+import json
+import os
+import platform
+import shutil
+import stat
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ansible_collections.headcount.gunicorn.plugins.module_utils._release import contents as releasefiles
+from ansible_collections.headcount.gunicorn.plugins.module_utils._release import releases
+
+A, B, C = "a" * 64, "b" * 64, "c" * 64
+MINOR = f"3.{sys.version_info[1]}"
+LOCK = releases.Lock("3.11", "x86_64", releases.Pin("pip", "26.3", C), (releases.Pin("flask", "3.1.3", A),))
+
+
+def test_a_lock_is_read_back() -> None:
+    text = releases.render_lock(LOCK)
+    assert text == (
+        "# Headcount lock 1: Python 3.11 on x86_64\n"
+        f"# installed with pip==26.3 --hash=sha256:{C}\n"
+        f"flask==3.1.3 --hash=sha256:{A}\n"
+    )
+    assert releases.parse_lock(text) == LOCK
+
+
+def test_the_id_is_of_the_content_and_the_platform() -> None:
+    def identity(**changes: Any) -> str:
+        fields: dict[str, Any] = {"python": "3.11", "machine": "x86_64", "pip": LOCK.pip, "pins": LOCK.pins, **changes}
+        return releases.release_id(releases.render_lock(releases.Lock(**fields)))
+
+    assert identity() == identity(pip=releases.Pin("pip", "27.0", B))
+    assert len({identity(), identity(python="3.13"), identity(machine="aarch64"), identity(pins=())}) == 4
+    two = (releases.Pin("flask", "3.1.3", A), releases.Pin("click", "8", B))
+    assert identity(pins=two) == identity(pins=two[::-1])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "the lock of the release does not begin with its Python and its pip: gather it again"),
+        (
+            releases.render_lock(LOCK) + "click>=8\n",
+            "line 4 of the release's lock is not name==version --hash=sha256:...: 'click>=8'",
+        ),
+    ],
+)
+def test_bad_locks(text: str, message: str) -> None:
+    with pytest.raises(releasefiles.ReleaseError) as caught:
+        releases.parse_lock(text)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("name", ["../../etc", "", "ABCDEF0123456789", "0123"])
+def test_only_ids_name_releases(name: str) -> None:
+    with pytest.raises(releasefiles.ReleaseError, match="is not an id of 16 hex digits"):
+        releases.release_path("shop", name)
+
+
+def archive(path: Path, members: dict[str, bytes]) -> str:
+    with tarfile.open(path, "w") as tar:
+        for name, data in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return str(path)
+
+
+def test_the_store_takes_what_is_what_it_says(tmp_path: Path) -> None:
+    digest = hashlib.sha256(b"wheel").hexdigest()
+    store = str(tmp_path / "store")
+    assert releasefiles.present(store) == set()
+    assert releases.unpack(archive(tmp_path / "a.tar", {f"{digest}/x.whl": b"wheel"}), store) == [digest]
+    assert releasefiles.present(store) == {digest}
+    assert (tmp_path / "store" / digest / "x.whl").read_bytes() == b"wheel"
+    modes = [
+        stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "store", *sorted((tmp_path / "store").rglob("*")))
+    ]
+    assert modes == [0o700, 0o700, 0o600]
+    assert releases.prune_wheels({digest}, store) == []
+    assert releases.prune_wheels(set(), store) == [digest]
+    assert releasefiles.present(store) == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (f"{A}/x.whl", f"wheel x.whl came damaged (its sha256 is not {A}): ship it again"),
+        ("../x", "'../x' in the shipped wheels is not SHA256/NAME: ship them again"),
+        (f"{A}/../x", f"'{A}/../x' in the shipped wheels is not SHA256/NAME: ship them again"),
+    ],
+)
+def test_the_store_refuses(tmp_path: Path, name: str, message: str) -> None:
+    with pytest.raises(releasefiles.ReleaseError) as caught:
+        releases.unpack(archive(tmp_path / "a.tar", {name: b"wheel"}), str(tmp_path / "store"))
+    assert str(caught.value) == message
+    assert releasefiles.present(str(tmp_path / "store")) == set()
+
+
+def test_an_archive_that_was_cut(tmp_path: Path) -> None:
+    path = Path(archive(tmp_path / "a.tar", {f"{A}/x.whl": b"wheel" * 1000}))
+    path.write_bytes(path.read_bytes()[:700])
+    with pytest.raises(releasefiles.ReleaseError, match="the shipped wheels are not a whole archive"):
+        releases.unpack(str(path), str(tmp_path / "store"))
+
+
+class Host:
+    """A root with a store of wheels: pip's own and a small one."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root = str(folder / "root")
+        self.store = folder / "root/var/lib/headcount/wheels"
+        (folder / "made").mkdir()
+        # Debian's Python has its bundled wheels in a folder of their own.
+        folders = (Path(ensurepip.__file__).parent / "_bundled", Path("/usr/share/python-wheels"))
+        bundled = sorted(wheel for folder in folders for wheel in folder.glob("pip-*.whl"))
+        if not bundled:
+            pytest.skip("this Python does not bring a pip wheel")
+        wheel = _small_wheel(folder / "made")
+        pip, shop = self._keep(bundled[0]), self._keep(wheel)
+        pins = (releases.Pin("small-shop", "1.0", shop),)
+        tool = releases.Pin("pip", bundled[0].name.split("-")[1], pip)
+        self.lock_text = releases.render_lock(releases.Lock(MINOR, platform.machine(), tool, pins))
+        self.id = releases.release_id(self.lock_text)
+        self.path = releases.release_path("shop", self.id, self.root)
+
+    def _keep(self, path: Path) -> str:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        (self.store / digest).mkdir(parents=True)
+        (self.store / digest / path.name).write_bytes(path.read_bytes())
+        return digest
+
+    def install(self, python: str = sys.executable) -> releasefiles.ReleaseInfo:
+        return releases.install(
+            "shop", self.id, self.lock_text, wheels_dir=str(self.store), python=python, root=self.root
+        )
+
+
+def _small_wheel(folder: Path) -> Path:
+    path = folder / "small_shop-1.0-py3-none-any.whl"
+    files = {
+        "small_shop/__init__.py": "A = 1\n",
+        "small_shop/page.html": "<p>\n",
+        "small_shop-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: Small_Shop\nVersion: 1.0\n\nName: no\n",
+        "small_shop-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    with zipfile.ZipFile(path, "w") as out:
+        record = ""
+        for name, text in files.items():
+            out.writestr(name, text)
+            code = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+            record += f"{name},sha256={code},{len(text)}\n"
+        out.writestr("small_shop-1.0.dist-info/RECORD", record + "small_shop-1.0.dist-info/RECORD,,\n")
+    return path
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    return Host(tmp_path)
+
+
+def test_a_release_is_built_checked_and_removed(host: Host) -> None:
+    os.umask(0o077)  # must not reach the release
+    try:
+        info = host.install()
+    finally:
+        os.umask(0o022)
+    assert info.changed
+    assert info.distributions == {"small-shop": "1.0"}
+    assert info.python_version == platform.python_version()
+    assert releasefiles.read(host.path) == info
+    assert not host.install().changed
+    assert releases.installed("shop", host.root) == [host.id]
+    assert releases.unfinished("shop", host.root) == []
+    assert releasefiles.verify(host.path) == releasefiles.verify(host.path, full=True) == []
+    package = next(host.path.glob("venv/lib/*/site-packages/small_shop"))
+    assert list(package.glob("__pycache__/*.pyc"))
+    for item in host.path.rglob("*"):
+        if not item.is_symlink():
+            assert item.stat().st_mode & 0o022 == 0, item
+            assert item.stat().st_mode & 0o044 == 0o044, item
+    releases.remove(host.path)
+    assert releases.installed("shop", host.root) == []
+    assert not host.path.exists()
+
+
+def test_every_edit_is_found(host: Host) -> None:
+    host.install()
+    package = next(host.path.glob("venv/lib/*/site-packages/small_shop"))
+    inside = str(package.relative_to(host.path))
+    before = (package / "page.html").stat()
+    (package / "page.html").write_text("<q>\n", encoding="utf-8")
+    os.utime(package / "page.html", ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert releasefiles.verify(host.path) == [f"{inside}/page.html was changed"]
+    (package / "page.html").write_text("<p>\n", encoding="utf-8")
+    assert releasefiles.verify(host.path) == []  # the content counts, not the times
+    (package / "extra.py").write_text("", encoding="utf-8")
+    (package / "__init__.py").unlink()
+    (package / "page.html").chmod(0o666)
+    (host.path / "venv/bin/python").unlink()
+    (host.path / "venv/bin/python").symlink_to("/bin/false")
+    assert releasefiles.verify(host.path) == sorted(
+        [
+            f"{inside}/__init__.py is missing",
+            f"{inside}/extra.py was added",
+            f"{inside}/page.html has mode 0666 instead of 0644",
+            "venv/bin/python was changed",
+        ]
+    )
+
+
+def test_an_edited_release_is_repaired_file_by_file(host: Host) -> None:
+    host.install()
+    package = next(host.path.glob("venv/lib/*/site-packages/small_shop"))
+    (package / "page.html").write_text("<q>\n", encoding="utf-8")
+    (package / "__init__.py").unlink()
+    (package / "extra.py").write_text("", encoding="utf-8")
+    script = host.path / "venv/bin/activate"
+    before = script.read_bytes()
+    script.write_bytes(before + b"# edited\n")
+    untouched = (host.path / "venv/pyvenv.cfg").stat().st_ino
+    assert len(releasefiles.verify(host.path)) == 4
+    host.install()
+    assert releasefiles.verify(host.path) == releasefiles.verify(host.path, full=True) == []
+    assert (package / "page.html").read_text(encoding="utf-8") == "<p>\n"
+    assert script.read_bytes() == before
+    assert not (package / "extra.py").exists()
+    assert (host.path / "venv/pyvenv.cfg").stat().st_ino == untouched
+    assert os.listdir(host.path.parent) == [host.id]
+
+
+def test_a_release_that_cannot_be_repaired_says_so(host: Host) -> None:
+    host.install()
+    page = next(host.path.glob("venv/lib/*/site-packages/small_shop/page.html"))
+    page.write_text("<q>\n", encoding="utf-8")
+    shutil.rmtree(host.store / releases.parse_lock(host.lock_text).pins[0].sha256)
+    with pytest.raises(releasefiles.ReleaseError, match="is not on this host"):
+        host.install()
+    assert os.listdir(host.path.parent) == [host.id]
+
+
+def test_a_release_without_its_description_does_not_count(host: Host) -> None:
+    host.install()
+    (host.path / releasefiles.RELEASE).unlink()
+    assert releases.installed("shop", host.root) == []
+    assert releases.unfinished("shop", host.root) == [host.id]
+    assert "has no readable manifest.json or release.json" in releasefiles.verify(host.path)[0]
+    assert host.install().changed
+    (host.path / releasefiles.UNFINISHED).touch()
+    assert releasefiles.verify(host.path) == [f"{host.path} is unfinished"]
+    assert host.install().changed
+    assert releasefiles.verify(host.path) == []
+
+
+@pytest.mark.parametrize("step", ["_build", "_protect", "scan", "sync_tree"])
+def test_what_breaks_half_way_leaves_nothing(host: Host, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "/somewhere")
+
+    monkeypatch.setattr(releases, "_build", lambda *_: None)
+    monkeypatch.setattr(releases, "distributions", lambda _: {"small-shop": "1.0"})
+    monkeypatch.setattr(releases, step, full)
+    with pytest.raises(releases.DiskFull) as caught:
+        host.install()
+    assert str(caught.value) == f"building release {host.id} of shop failed at /somewhere: No space left on device"
+    assert os.listdir(host.path.parent) == []
+
+
+def test_killed_half_way_the_next_one_heals(host: Host) -> None:
+    host.path.mkdir(parents=True)
+    (host.path / releasefiles.UNFINISHED).touch()
+    (host.path / "venv/lib").mkdir(parents=True)
+    assert releases.unfinished("shop", host.root) == [host.id]
+    assert host.install().changed
+    assert releasefiles.verify(host.path) == []
+
+
+def test_too_little_room(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = SimpleNamespace(f_bavail=10 * 256, f_frsize=4096, f_files=100, f_favail=5)
+    monkeypatch.setattr(os, "statvfs", lambda _: left)
+    with pytest.raises(releases.DiskFull) as caught:
+        host.install()
+    top = Path(host.root)
+    assert str(caught.value) == (
+        f"release {host.id} of shop needs 65 MiB at {top}, where 10 MiB are free: free some room there"
+    )
+    left.f_bavail = 10**6
+    with pytest.raises(releases.DiskFull) as caught:
+        host.install()
+    assert str(caught.value) == (
+        f"release {host.id} of shop needs 206 files at {top}, where 5 can be made: remove files there"
+    )
+
+
+def test_refusals_before_anything_is_written(host: Host) -> None:
+    with pytest.raises(releasefiles.ReleaseError, match=r"^/no/python does not run on this host: "):
+        host.install("/no/python")
+    other = host.lock_text.replace(f"Python {MINOR}", "Python 3.99")
+    with pytest.raises(releasefiles.ReleaseError) as caught:
+        releases.install("shop", releases.release_id(other), other, python=sys.executable, root=host.root)
+    assert str(caught.value) == (
+        f"the release was gathered for Python 3.99 on {platform.machine()}, and {sys.executable} of this host is "
+        f"Python {MINOR} on {platform.machine()}: probe the host again"
+    )
+    with pytest.raises(releasefiles.ReleaseError, match=r"and its lock .* do not belong together"):
+        releases.install("shop", "0" * 16, host.lock_text, python=sys.executable, root=host.root)
+    with pytest.raises(
+        releasefiles.ReleaseError, match=r"^the wheel of small-shop 1\.0 is not on this host .*: ship it$"
+    ):
+        releases.install("shop", host.id, host.lock_text, wheels_dir="/none", python=sys.executable, root=host.root)
+    assert not host.path.parent.exists()
+
+
+def test_a_wheel_that_was_damaged_in_the_store(host: Host) -> None:
+    pin = releases.parse_lock(host.lock_text).pins[0]
+    path = next((host.store / pin.sha256).iterdir())
+    path.write_bytes(b"damaged")
+    with pytest.raises(releasefiles.ReleaseError) as caught:
+        host.install()
+    assert str(caught.value) == f"wheel {path.name} was damaged on this host and is removed: run again to ship it anew"
+    assert pin.sha256 not in releasefiles.present(str(host.store))
+
+
+def test_a_failed_program_says_why(tmp_path: Path) -> None:
+    code = "import sys; sys.exit('noise\\nERROR: no such thing')"
+    with pytest.raises(releasefiles.ReleaseError, match=r"^x failed: ERROR: no such thing$"):
+        releases._run([sys.executable, "-c", code], tmp_path, "x")
+    code = "import sys; sys.exit('OSError: [Errno 28] No space left on device')"
+    with pytest.raises(releases.DiskFull, match=r"^x failed: no space left on the device of "):
+        releases._run([sys.executable, "-c", code], tmp_path, "x", check=False)
+
+
+def test_the_descriptions_are_plain_json(host: Host) -> None:
+    info = host.install()
+    data = json.loads((host.path / releasefiles.RELEASE).read_text(encoding="utf-8"))
+    assert data == info.to_dict()
+    assert data["schema"] == 1
+    manifest = json.loads((host.path / releasefiles.MANIFEST).read_text(encoding="utf-8"))["entries"]
+    assert manifest["venv"] == ["d", 0o755]
+    assert manifest["requirements.lock"][0] == "f"
+    assert not [name for name in manifest if "__pycache__" in name]

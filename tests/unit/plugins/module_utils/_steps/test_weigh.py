@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Paths that never end, flood or hang while a candidate is weighed."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import misbehaving
+import pytest
+from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import weigh as _weigh
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> Iterator[Any]:
+    with misbehaving.server(str(tmp_path / "wild.sock")) as where:
+        yield where
+
+
+def load(*paths: str) -> list[dict[str, Any]]:
+    return [{"path": path, "method": "GET", "weight": 1.0, "headers": {}, "body": None} for path in paths]
+
+
+class _Unit:
+    """A candidate of one worker that nothing is read of."""
+
+    main_pid = 1
+
+    def cpu_seconds(self) -> float:
+        return 0.0
+
+    def queued_seconds(self) -> float:
+        return 0.0
+
+    def memory(self) -> dict[int, Any]:
+        return {pid: type("Memory", (), {"uss_mib": 16.0, "pss_mib": 18.0})() for pid in (1, 2)}
+
+
+@pytest.mark.parametrize("path", ["/events", "/events-chunked", "/flood"])
+def test_a_path_that_never_ends_ends_the_weigh_with_its_name(address: Any, path: str) -> None:
+    begin = time.monotonic()
+    with pytest.raises(_weigh.NotMeasured, match=rf"^GET {path} (still sends after|sent more than) .*other load.paths"):
+        _weigh.weigh(_Unit(), address, load("/good", path), 8, timeout_seconds=0.5)
+    assert time.monotonic() - begin < 5.0
+
+
+def test_a_path_that_hangs_is_told_with_its_time(address: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_weigh, "SLOW_SECONDS", 0.5)
+    begin = time.monotonic()
+    with pytest.raises(_weigh.NotMeasured, match=r"GET /silent got no answer: timed out after 0\.\d+ s"):
+        _weigh.weigh(_Unit(), address, load("/silent"), 8, timeout_seconds=0.3)
+    assert time.monotonic() - begin < _weigh.WARM_SECONDS + 0.5 + 0.3 + 2.0
+
+
+def test_a_few_slow_answers_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = iter([_weigh.Asked([12_000.0] * 3, 0, 36.0)] * 9)
+    monkeypatch.setattr(_weigh, "ask", lambda *_: next(asked))
+    found = _weigh.weigh(_Unit(), "/socket", load("/"), 1, timeout_seconds=80.0)
+    assert found["wall_ms"] == pytest.approx(12_000.0)
+
+
+def test_few_answers_that_were_not_slow_are_too_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_weigh, "ask", lambda *_: _weigh.Asked([5.0] * 3, 17, 3.0, "GET / answered 500"))
+    with pytest.raises(_weigh.NotMeasured, match=r"only 3 requests were answered .* 17 failed: GET / answered 500"):
+        _weigh.weigh(_Unit(), "/socket", load("/"), 1)
+
+
+def test_a_crowd_stops_at_the_first_that_never_ends(address: Any) -> None:
+    begin = time.monotonic()
+    asked = _weigh.ask(address, load("/good", "/events"), 30.0, 16, 1, 0.5)
+    assert asked.endless.startswith("GET /events still sends after")
+    assert time.monotonic() - begin < 5.0
+    assert asked.failures
+    assert threading.stack_size() == 0
+
+
+def test_a_weigh_has_a_longest_time() -> None:
+    assert 200 < _weigh.longest_seconds(10.0) < _weigh.longest_seconds(80.0) < 900

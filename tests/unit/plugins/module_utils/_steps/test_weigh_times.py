@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""What a weigh takes for waiting: not the time in which the CPU served others."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import weigh as _weigh
+
+
+def test_schedstat_of_all_threads(tmp_path: Path) -> None:
+    for pid, thread, text in ((7, 7, "2000000000 500000000 9"), (7, 8, "1000000000 250000000 4"), (9, 9, "torn")):
+        folder = tmp_path / "proc" / str(pid) / "task" / str(thread)
+        folder.mkdir(parents=True)
+        (folder / "schedstat").write_text(text, encoding="ascii")
+    assert _weigh.scheduled_seconds([7, 9, 11], str(tmp_path)) == 3.0
+    assert _weigh.queued_seconds([7, 9, 11], str(tmp_path)) == 0.75
+
+
+class _Unit:
+    """A candidate whose 20 requests took 5 ms of CPU each, and stood in the queue of a busy CPU for 10 ms each."""
+
+    main_pid = 1
+
+    def __init__(self) -> None:
+        self.cpu, self.queued = [0.0, 0.1], [0.0, 0.2]
+
+    def cpu_seconds(self) -> float:
+        return self.cpu.pop(0)
+
+    def queued_seconds(self) -> float:
+        return self.queued.pop(0)
+
+    def memory(self) -> dict[int, Any]:
+        return {}
+
+
+@pytest.mark.parametrize(
+    ("wall_ms", "expected"),
+    [(15.0, {"wall_ms": 5.0, "wait_ratio": 0.0}), (35.0, {"wall_ms": 25.0, "wait_ratio": 4.0})],
+)
+def test_a_busy_cpu_is_no_waiting(monkeypatch: pytest.MonkeyPatch, wall_ms: float, expected: dict[str, float]) -> None:
+    worker = type("Memory", (), {"uss_mib": 16.0, "pss_mib": 18.0})()
+    unit: Any = _Unit()
+    monkeypatch.setattr(unit, "memory", lambda: {1: worker, 2: worker})
+    monkeypatch.setattr(_weigh, "ask", lambda *_: _weigh.Asked([wall_ms] * 20, 0, 2.0))
+    monkeypatch.setattr(_weigh, "scheduled_seconds", lambda pids, root="/": 0.0)
+    monkeypatch.setattr(_weigh, "queued_seconds", lambda pids, root="/": 0.0)
+    found = _weigh.weigh(unit, "/socket", [], 1)
+    assert {name: found[name] for name in expected} == expected
+    assert (found["cpu_ms"], found["lost_ms"]) == (5.0, 10.0)
+
+
+@pytest.mark.parametrize(
+    ("size", "most", "peak_mib", "room_mib", "expected"),
+    [
+        (2, 64, 30.0, 100.0, 8),  # requests that hold nothing: four times as many
+        (8, 20, 30.0, 100.0, 20),  # at most the worker's slots
+        (20, 20, 30.0, 100.0, None),
+        (2, 64, 46.0, 100.0, 8),  # 8 MiB each: eight take 64 of the 70 that are left
+        (8, 64, 94.0, 100.0, None),  # and a ninth does not fit
+        (2, 64, 46.0, 80.0, 6),
+        (2, 64, 200.0, 100.0, None),
+    ],
+)
+def test_the_crowd_grows_to_what_fits(
+    size: int, most: int, peak_mib: float, room_mib: float, expected: int | None
+) -> None:
+    assert _weigh.next_crowd(size, most, 30.0, peak_mib, room_mib) == expected
+
+
+class _Server:
+    """A candidate of 30 MiB, whose requests hold 8 MiB each."""
+
+    main_pid = 1
+
+    def __init__(self) -> None:
+        self.in_flight = 0
+        self.most = 0
+        self.seen = threading.Event()
+
+    def memory(self) -> dict[int, Any]:
+        self.seen.set()
+        process = type("Memory", (), {})
+        master, worker = process(), process()
+        master.uss_mib = master.pss_mib = 10.0
+        worker.uss_mib = worker.pss_mib = 30.0 + 8.0 * self.in_flight
+        return {1: master, 2: worker}
+
+    def cpu_seconds(self) -> float:
+        return 0.0
+
+    def queued_seconds(self) -> float:
+        return 0.0
+
+    def ask(self, _address: str, _paths: Any, _seconds: float, at_once: int, *_: Any) -> _weigh.Asked:
+        self.most = max(self.most, at_once)
+        self.in_flight = at_once if at_once > 1 else 0
+        self.seen.clear()
+        if at_once > 1:  # a crowd is watched
+            assert self.seen.wait(10.0)
+            self.seen.clear()
+            assert self.seen.wait(10.0)
+        return _weigh.Asked([30.0] * 20, 0, 2.0)
+
+
+def test_a_weigh_stays_within_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    server: Any = _Server()
+    monkeypatch.setattr(_weigh, "ask", server.ask)
+    found = _weigh.weigh(server, "/socket", [], 64, memory_max_mib=224.0)
+    assert found["crowd"] == server.most == 18  # 0.85 x 224 - 10 - 30 = 150.4 MiB hold 18 requests
+    assert (found["slot_mib"], found["worker_loaded_mib"], found["worker_pss_mib"]) == (8.0, 174.0, 30.0)
+
+
+@pytest.mark.parametrize(
+    ("after_mib", "requests", "memory_max_mib", "said"),
+    [
+        (
+            121.0,
+            91,
+            675.0,
+            "it leaks memory: 91 requests, one after another, took its worker from 30 to 121 MiB, so that each keeps "
+            "1 MiB; its MemoryMax of 675 MiB would be full after 645 requests",
+        ),
+        (121.0, 91, None, None),  # nothing to fill
+        (121.0, 91, 2000.0, None),  # not within a thousand requests
+        (37.0, 5, 50.0, None),  # allocators round up
+        (25.0, 91, 675.0, None),
+    ],
+)
+def test_a_leak_that_fills_the_memory_at_once_is_told(
+    after_mib: float, requests: int, memory_max_mib: float | None, said: str | None
+) -> None:
+    assert _weigh.leaking(30.0, after_mib, requests, memory_max_mib) == said

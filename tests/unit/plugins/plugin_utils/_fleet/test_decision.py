@@ -1,0 +1,301 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""The plan of one host, with the real planner: decisions, reasons, drift, and what is printed of them."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.normalise import normalise_apps
+from ansible_collections.headcount.gunicorn.plugins.module_utils._plan.planner import plan_host
+from ansible_collections.headcount.gunicorn.plugins.module_utils._plan.types import Policy
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet import decision as hostplan
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet import planning
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.decision import Circumstances, HostPlan
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._output import plantable
+from test_planning import FACTS
+
+SECRET = "correct-horse-battery-staple"
+VIRGIN: dict[str, Any] = {
+    "live": None,
+    "intact": False,
+    "problems": [],
+    "healthy": False,
+    "health_detail": "nothing is deployed",
+    "leftovers": [],
+    "lease": None,
+    "measured": None,
+    "port_taken": None,
+}
+
+
+def apps(*more: dict[str, Any], **change: Any) -> list[dict[str, Any]]:
+    first = {
+        "name": "shop",
+        "source": {"path": "app"},
+        "entry_point": "shop:app",
+        "listen": "0.0.0.0:8000",
+        "profile": "io",
+        "environment": {"WHERE": "in-the-cellar"},
+        "secrets": {"KEY": SECRET},
+        **change,
+    }
+    found, problems = normalise_apps([first, *more], "web1")
+    assert not problems
+    return found
+
+
+def plan(
+    states: dict[str, Any] | None = None,
+    facts: dict[str, Any] | None = None,
+    declared: list[dict[str, Any]] | None = None,
+    source: str = "s1",
+    retune: bool = False,
+    installed: tuple[str, ...] = (),
+) -> HostPlan:
+    declared = declared or apps()
+    probe = {"facts": facts or FACTS, "apps": states or {"shop": VIRGIN}, "installed": list(installed)}
+    names = [app["name"] for app in declared]
+    return hostplan.plan_for(
+        "web1",
+        declared,
+        probe,
+        dict.fromkeys(names, source),
+        dict.fromkeys(names, "digest of secrets"),
+        Circumstances(dict.fromkeys(names, 3), [], retune),
+        Policy(),
+        {},
+        plan_host,
+        "192.0.2.7",
+    )
+
+
+def deployed(host: HostPlan | None = None, **change: Any) -> dict[str, Any]:
+    """The states of a host after what `host` planned was promoted."""
+    host = host or plan()
+    states = {}
+    for name, app in host.apps.items():
+        live = {
+            "generation": 1,
+            "release": "abc",
+            "digest": app.digest,
+            "source_id": app.source_id,
+            "facts": app.planning["facts"],
+            "plan": copy.deepcopy(app.plan),
+            "listen": app.listen,
+        }
+        states[name] = {**VIRGIN, "live": live, "intact": True, "healthy": True, "health_detail": "fine", **change}
+    return states
+
+
+SHAPE = plantable.shape_words(planning.values(plan().apps["shop"].plan))
+
+
+class TestWithoutProbe:
+    """Hosts that brought no answer are told apart."""
+
+    @pytest.mark.parametrize(
+        ("probe", "status", "cause"),
+        [
+            (None, "failed", "was not probed"),
+            (
+                {
+                    "unreachable": True,
+                    "msg": "Task failed: Data could not be sent to remote host. Make sure this host can be reached "
+                    "over ssh: ssh: connect to host 192.0.2.7 port 22: Connection timed out\r\n",
+                },
+                "unreachable",
+                "could not be reached: ssh: connect to host 192.0.2.7 port 22: Connection timed out",
+            ),
+            (
+                {"unreachable": True, "msg": "Failed to connect to the host via ssh: Permission denied (publickey)."},
+                "unreachable",
+                "could not be reached: Permission denied (publickey)",
+            ),
+            (
+                {
+                    "unreachable": True,
+                    "msg": 'Data could not be sent to remote host "192.0.2.7". '
+                    "Make sure this host can be reached over ssh: ",
+                },
+                "unreachable",
+                "could not be reached: it does not answer",
+            ),
+            ({"failed": True, "msg": "no such slice"}, "failed", "the probe failed: no such slice"),
+            (
+                {
+                    "failed": True,
+                    "msg": "MODULE FAILURE\nSee stdout/stderr for the exact error",
+                    "module_stderr": "Traceback\n  File x\nModuleNotFoundError: No module named 'x'\n",
+                },
+                "failed",
+                "the probe failed: ModuleNotFoundError: No module named 'x'",
+            ),
+        ],
+    )
+    def test_a_host(self, probe: dict[str, Any] | None, status: str, cause: str) -> None:
+        found = hostplan.without_probe("web1", probe)
+        assert found is not None
+        assert (found.status, found.cause) == (status, cause)
+        assert found.pending == []
+
+    def test_a_probe_that_answered(self) -> None:
+        assert hostplan.without_probe("web1", {"facts": FACTS, "apps": {}}) is None
+
+
+class TestPlan:
+    """What is found on a host becomes what is done about it."""
+
+    def test_a_virgin_host(self) -> None:
+        found = plan()
+        app = found.apps["shop"]
+        assert (app.action, app.reasons, found.pending) == ("deploy", ["first deployment"], ["shop"])
+        assert app.plan is not None
+        assert app.plan["settings"]["worker_class"]["value"] == "gevent"
+        assert app.planning["fleet"] == {"shop": 3}
+
+    def test_no_secret_is_in_it(self) -> None:
+        text = repr(plan().to_dict())
+        assert SECRET not in text
+        assert "in-the-cellar" not in text
+
+    def test_a_converged_host_is_not_planned_again(self) -> None:
+        found = plan(deployed())
+        assert found.pending == []
+        assert found.apps["shop"].planning == {}
+        assert found.apps["shop"].drift == []
+
+    def test_noise_changes_nothing(self) -> None:
+        noisy = {**FACTS, "memory": {"effective_mib": 1001, "limited_by": "MemTotal"}}
+        assert plan(deployed(), facts=noisy).pending == []
+
+    def test_other_code(self) -> None:
+        app = plan(deployed(), source="s2").apps["shop"]
+        assert (app.action, app.reasons) == ("deploy", ["its source changed"])
+        assert app.changes == {}
+        assert app.drift == ["source: generation 1 has other code than what is declared"]
+
+    def test_less_hardware(self) -> None:
+        smaller = {
+            **FACTS,
+            "cores": {**FACTS["cores"], "effective": 1.0},
+            "memory": {"effective_mib": 512, "limited_by": "MemTotal"},
+        }
+        for retune in (False, True):
+            app = plan(deployed(), facts=smaller, retune=retune).apps["shop"]
+            assert (app.action, app.reasons) == (
+                "deploy",
+                ["cores 2 -> 1 (cpuset)", "memory 1024 -> 512 MiB (MemTotal)"],
+            )
+            assert app.changes["workers"] == [2, 1]
+        assert "hardware: cores 2 -> 1 (cpuset)" in app.drift
+        assert "plan: workers 2 -> 1" in app.drift
+
+    def test_a_plan_that_cannot_be(self) -> None:
+        found = plan(facts={**FACTS, "memory": {"effective_mib": 24, "limited_by": "MemTotal"}})
+        assert found.status == "failed"
+        assert found.pending == []
+        assert str(found.cause).startswith("shop: plan: shop: ")
+
+    def test_two_apps_share_the_host(self) -> None:
+        other = {"name": "api", "source": {"path": "api"}, "entry_point": "api:app", "listen": "0.0.0.0:8001"}
+        found = plan({"shop": VIRGIN, "api": VIRGIN}, declared=apps(other))
+        assert found.pending == ["shop", "api"]
+        alone = plan().apps["shop"].plan
+        shared = found.apps["shop"].plan
+        assert alone is not None
+        assert shared is not None
+        assert shared["budget_mib"] < alone["budget_mib"]
+
+    def test_the_next_run_after_both_apps_were_promoted(self) -> None:
+        other = {"name": "api", "source": {"path": "api"}, "entry_point": "api:app", "listen": "0.0.0.0:8001"}
+        first = plan({"shop": VIRGIN, "api": VIRGIN}, declared=apps(other))
+        assert plan(deployed(first), declared=apps(other)).pending == []
+
+    def test_comes_back_from_the_notes(self) -> None:
+        found = plan(deployed(), source="s2")
+        assert HostPlan.from_dict(found.to_dict()) == found
+
+    def test_drift_of_everything_else(self) -> None:
+        states = deployed(
+            problems=["/x was edited"], healthy=False, health_detail="it is dead", leftovers=["a candidate"]
+        )
+        assert plan(states).apps["shop"].drift == [
+            "files: /x was edited",
+            "health: it is dead",
+            "left over: a candidate",
+        ]
+
+    def test_apps_that_are_not_declared(self) -> None:
+        found = plan(deployed(), installed=("shop", "old"))
+        assert plantable.drift_items(found) == [("old", "undeclared", "on the host, but not declared")]
+
+
+class TestText:
+    """What a person reads before anything is done."""
+
+    def test_a_converged_fleet_is_a_line_for_all_that_are_alike(self) -> None:
+        hosts = [plan(deployed()), plan(deployed()), plan(deployed())]
+        for index, host in enumerate(hosts):
+            host.host = f"web{index}"
+        assert plantable.fleet_text(hosts).splitlines() == [
+            "3 hosts: 0 to be changed, 3 as planned",
+            f"web0, web1, web2: shop: generation 1, {SHAPE}: nothing to do",
+        ]
+
+    def test_a_virgin_host_shows_every_setting_with_its_reason(self) -> None:
+        lines = plantable.fleet_text([plan()]).splitlines()
+        assert lines[0] == "1 host: 1 to be changed"
+        assert lines[1] == "web1: 2 cores (cpuset), 1024 MiB (MemTotal), Debian 13, Python 3.13"
+        assert lines[2] == "  shop: nothing is live: to be deployed (first deployment)"
+        assert any(line.split()[:2] == ["workers", "2"] for line in lines)
+
+    def test_new_code_alone_changes_no_setting(self) -> None:
+        lines = plantable.fleet_text([plan(deployed(), source="s2")]).splitlines()
+        assert lines[2:] == [
+            f"  shop: generation 1, {SHAPE}: to be deployed (its source changed)",
+            "    every setting stays as it is",
+        ]
+
+    def test_changed_settings_stand_beside_the_current_ones(self) -> None:
+        smaller = {**FACTS, "cores": {**FACTS["cores"], "effective": 1.0}}
+        lines = plantable.fleet_text([plan(deployed(), facts=smaller)]).splitlines()
+        assert any(line.split()[:4] == ["*", "workers", "2", "1"] for line in lines)
+        assert not any(line.split()[:1] == ["timeout"] for line in lines)
+
+    def test_the_whole_table_on_request(self) -> None:
+        text = plantable.fleet_text([plan(deployed())], whole=True, mode="plan")
+        assert text.startswith("1 host: 0 would change, 1 as planned\n")
+        assert "graceful_timeout (seconds)" in text
+
+    def test_hosts_without_a_plan(self) -> None:
+        away = HostPlan("web2", "unreachable", "could not be reached: no route")
+        lines = plantable.fleet_text([away, plan(facts={**FACTS, "memory": {"effective_mib": 24}})]).splitlines()
+        assert lines[0] == "2 hosts: 0 to be changed, 1 cannot be planned for, 1 unreachable"
+        assert lines[1] == "web2: could not be reached: no route"
+
+    def test_drift_as_a_table(self) -> None:
+        away = HostPlan("web2", "unreachable", "could not be reached: no route")
+        assert plantable.drift_text([plan(deployed(), source="s2"), away]).splitlines() == [
+            "host  app   what         difference",
+            "----  ----  -----------  -------------------------------------------------",
+            "web1  shop  source       generation 1 has other code than what is declared",
+            "web2        unreachable  could not be reached: no route",
+            "2 hosts: 2 drifted",
+        ]
+        assert plantable.drift_text([plan(deployed())]) == "1 host: no drift"
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"worker_class": "sync", "workers": 3, "threads": 1}, "sync 3"),
+        ({"worker_class": "gthread", "workers": 2, "threads": 16}, "gthread 2 x 16"),
+        ({"worker_class": "gevent", "workers": 2, "worker_connections": 100}, "gevent 2 x 100"),
+        ({}, ""),
+    ],
+)
+def test_the_shape_of_a_plan(settings: dict[str, Any], words: str) -> None:
+    assert plantable.shape_words(settings) == words

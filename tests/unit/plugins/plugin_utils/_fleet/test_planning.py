@@ -1,0 +1,321 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Decisions about apps and the order of hosts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.normalise import normalise_apps
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet import planning
+from hypothesis import given
+from hypothesis import strategies as st
+
+FACTS: dict[str, Any] = {
+    "cores": {"effective": 2.0, "limited_by": "cpuset", "physical": 2, "logical": 2},
+    "memory": {"effective_mib": 1024, "limited_by": "MemTotal"},
+    "python": {"version": "3.13"},
+    "platform": {"machine": "x86_64", "libc": "glibc 2.41"},
+    "os": {"id": "debian", "version_id": "13"},
+    "nofile_max": 1048576,
+    "somaxconn": 4096,
+}
+DECLARED = {"name": "shop", "source": {"path": "app"}, "entry_point": "shop:app", "listen": "0.0.0.0:8000"}
+
+
+def app(**more: Any) -> dict[str, Any]:
+    apps, problems = normalise_apps([{**DECLARED, **more}], "web1")
+    assert not problems
+    return apps[0]
+
+
+def parts(**change: Any) -> dict[str, str]:
+    arguments: dict[str, Any] = {
+        "app": app(),
+        "others": [],
+        "facts": FACTS,
+        "source_id": "s1",
+        "secrets": "",
+        "hosts": 1,
+        "policy": {"rollout_headroom": True},
+        "planner": "1",
+    }
+    return planning.digest_parts(**{**arguments, **change})
+
+
+class TestDigestParts:
+    """A change is named by its kind, and what does not count changes nothing."""
+
+    @pytest.mark.parametrize(
+        ("change", "expected"),
+        [
+            ({}, []),
+            ({"app": app(concurrency=5)}, ["declared"]),
+            ({"app": app(source={"path": "elsewhere"})}, []),
+            ({"source_id": "s2"}, ["source"]),
+            ({"secrets": "x"}, ["secrets"]),
+            ({"facts": {**FACTS, "cores": {**FACTS["cores"], "effective": 1.0}}}, ["cores"]),
+            ({"facts": {**FACTS, "memory": {"effective_mib": 512}}}, ["memory"]),
+            ({"facts": {**FACTS, "kernel": "7.0", "boot_id": "b", "disk_free_mib": 3}}, []),
+            ({"facts": {**FACTS, "python": {"version": "3.14"}}}, ["platform"]),
+            ({"facts": {**FACTS, "somaxconn": 128}}, ["limits"]),
+            ({"hosts": 7}, []),
+            ({"others": [app(name="other", listen="0.0.0.0:1")]}, ["neighbours"]),
+            ({"policy": {"rollout_headroom": False}}, ["policy"]),
+            ({"planner": "2"}, ["planner"]),
+        ],
+    )
+    def test_a_change(self, change: dict[str, Any], expected: list[str]) -> None:
+        assert planning.changed_parts(parts(), parts(**change)) == expected
+
+    def test_the_fleet_counts_where_a_database_is_shared(self) -> None:
+        shared = app(database={"max_connections": 100})
+        assert planning.changed_parts(parts(app=shared), parts(app=shared, hosts=7)) == ["fleet"]
+
+    def test_nothing_is_known_of_before(self) -> None:
+        assert set(planning.changed_parts(None, parts())) == set(parts())
+
+
+def state(**change: Any) -> dict[str, Any]:
+    live = {"generation": 3}
+    return {"live": live, "intact": True, "problems": [], "healthy": True, "leftovers": [], "lease": None, **change}
+
+
+LEASE = {
+    "run": {"id": "r1", "user": "ada", "controller": "laptop", "started": "2026-11-22T10:00:00Z"},
+    "step": "trial",
+    "stale": None,
+}
+HELD = "held by run r1 of ada on laptop since 2026-11-22T10:00:00Z (last step: trial); wait for that run to end"
+CORES = ["cores 2 -> 1 (cpuset)"]
+
+
+class TestDecide:
+    """What is done about an app, with the reason as it is printed."""
+
+    @pytest.mark.parametrize(
+        ("now", "changed", "hardware", "changes", "action", "reasons"),
+        [
+            (state(), [], [], {}, "none", []),
+            (state(live=None), ["declared"], [], {}, "deploy", ["first deployment"]),
+            (state(), ["source"], [], {}, "deploy", ["its source changed"]),
+            (state(), ["declared", "secrets"], [], {}, "deploy", ["its declaration changed", "a secret changed"]),
+            (state(), ["cores"], CORES, {"workers": [2, 1]}, "deploy", CORES),
+            (state(), ["cores"], CORES, {}, "none", []),
+            (state(), ["planner"], [], {}, "none", []),
+            (
+                state(),
+                ["planner"],
+                [],
+                {"workers": [2, 1]},
+                "deploy",
+                ["the rules of the planner changed"],
+            ),
+            (
+                state(),
+                ["platform"],
+                ["Python 3.11 -> 3.13"],
+                {},
+                "deploy",
+                ["Python 3.11 -> 3.13"],
+            ),
+            (
+                state(problems=["/x was edited", "/y is missing"]),
+                [],
+                [],
+                {},
+                "deploy",
+                ["not intact: /x was edited (and 1 more)"],
+            ),
+            (
+                state(healthy=False, health_detail="shop.socket is failed"),
+                [],
+                [],
+                {},
+                "heal",
+                ["not healthy: shop.socket is failed"],
+            ),
+            (
+                state(leftovers=["generation 4 is unfinished"]),
+                [],
+                [],
+                {},
+                "heal",
+                ["left by a run that was cut short: generation 4 is unfinished"],
+            ),
+            (
+                state(open=["/opt/headcount/shop has mode 0755 instead of 0750"]),
+                [],
+                [],
+                {},
+                "heal",
+                ["readable by other users of the host: /opt/headcount/shop has mode 0755 instead of 0750"],
+            ),
+            (state(lease=LEASE, leftovers=["a candidate runs"]), ["source"], [], {}, "refuse", [HELD]),
+            (state(lease={**LEASE, "stale": "it expired"}), [], [], {}, "none", []),
+            (
+                state(live=None, port_taken="listen address 0.0.0.0:80 cannot be taken: Address already in use"),
+                [],
+                [],
+                {},
+                "refuse",
+                [
+                    "listen address 0.0.0.0:80 cannot be taken: Address already in use; free it, "
+                    "or declare another `listen`"
+                ],
+            ),
+        ],
+    )
+    def test_in_a_rollout(
+        self,
+        now: dict[str, Any],
+        changed: list[str],
+        hardware: list[str],
+        changes: dict[str, list[Any]],
+        action: str,
+        reasons: list[str],
+    ) -> None:
+        found = planning.decide(now, changed, hardware, changes)
+        assert (found.action, found.reasons) == (action, reasons)
+        assert found.pending is (action in ("deploy", "heal"))
+
+    def test_a_lease_of_a_run_that_is_gone_holds_nobody_up(self) -> None:
+        assert planning.decide(state(lease=LEASE), [], [], {}, gone=["r1"]).action == "none"
+
+    def test_hardware_that_changes_nothing_is_told(self) -> None:
+        assert planning.decide(state(), ["cores"], CORES, {}).notes == ["cores 2 -> 1 (cpuset): the plan holds"]
+
+    @pytest.mark.parametrize(
+        ("now", "changed", "hardware", "changes", "action", "words"),
+        [
+            (state(), ["cores"], CORES, {"workers": [2, 1]}, "deploy", CORES),
+            (state(), [], [], {"workers": [2, 1]}, "deploy", ["what was measured gives another plan"]),
+            (
+                state(),
+                ["source", "cores"],
+                CORES,
+                {"workers": [2, 1]},
+                "none",
+                ["not re-tuned: its source changed since generation 3; site.yml brings both"],
+            ),
+            (state(live=None), ["source"], [], {}, "none", ["nothing is live yet; site.yml deploys it"]),
+        ],
+    )
+    def test_in_a_retune(
+        self,
+        now: dict[str, Any],
+        changed: list[str],
+        hardware: list[str],
+        changes: dict[str, list[Any]],
+        action: str,
+        words: list[str],
+    ) -> None:
+        found = planning.decide(now, changed, hardware, changes, retune=True)
+        assert (found.action, found.reasons or found.notes) == (action, words)
+
+
+@pytest.mark.parametrize(
+    ("action", "taken", "expected"),
+    [
+        (planning.DEPLOY, None, (planning.DEPLOY, ["first"])),
+        (planning.HEAL, "0.0.0.0:8001 is taken", (planning.HEAL, ["first"])),
+        (
+            planning.DEPLOY,
+            "0.0.0.0:8001 is taken",
+            (
+                planning.REFUSE,
+                [
+                    "0.0.0.0:8001 is taken; the candidate needs it while it is tried: free it, or declare another "
+                    "`load.port`"
+                ],
+            ),
+        ),
+    ],
+)
+def test_a_candidate_whose_port_is_taken(action: str, taken: str | None, expected: tuple[str, list[str]]) -> None:
+    found = planning.with_free_port(planning.Decision(action, ["first"]), state(trial_port_taken=taken))
+    assert (found.action, found.reasons) == expected
+
+
+def test_changes_between_plans() -> None:
+    live = {"settings": {"workers": {"value": 2}, "timeout": {"value": 30}}}
+    planned = {"settings": {"workers": {"value": 1}, "timeout": {"value": 30}, "threads": {"value": 4}}}
+    assert planning.changes_between(live, planned) == {"workers": [2, 1], "threads": [None, 4]}
+    assert planning.changes_between(None, planned)["timeout"] == [None, 30]
+
+
+class TestHardwareClass:
+    """Alike for a rollout: what the kernel keeps for itself makes no class."""
+
+    @pytest.mark.parametrize(
+        ("cores", "memory", "expected"),
+        [
+            (1.0, 512, "1 core, 512 MiB, x86_64, Python 3.13"),
+            (2.0, 1024, "2 cores, 1 GiB, x86_64, Python 3.13"),
+            (2.0, 990, "2 cores, 1 GiB, x86_64, Python 3.13"),
+            (0.5, 128, "0.5 cores, 128 MiB, x86_64, Python 3.13"),
+            (96.0, 257_300, "96 cores, 256 GiB, x86_64, Python 3.13"),
+        ],
+    )
+    def test_words(self, cores: float, memory: int, expected: str) -> None:
+        facts = {**FACTS, "cores": {"effective": cores}, "memory": {"effective_mib": memory}}
+        assert planning.hardware_class(facts) == expected
+
+
+DEFAULT = ["1", "10%", "50%", "100%"]
+
+
+def names(count: int) -> list[str]:
+    return [f"web{index}" for index in range(1, count + 1)]
+
+
+class TestSchedule:
+    """Canaries first, then growing batches."""
+
+    @pytest.mark.parametrize(
+        ("count", "batches", "sizes"),
+        [
+            (0, DEFAULT, []),
+            (1, DEFAULT, [1]),
+            (2, DEFAULT, [1, 1]),
+            (4, DEFAULT, [1, 1, 2]),
+            (20, DEFAULT, [1, 2, 10, 7]),
+            (200, DEFAULT, [1, 20, 100, 79]),
+            (10, ["3"], [3, 3, 3, 1]),
+            (10, ["25%"], [3, 3, 3, 1]),
+            (5, [1, "100%"], [1, 4]),
+        ],
+    )
+    def test_one_class(self, count: int, batches: list[str | int], sizes: list[int]) -> None:
+        found = planning.schedule(names(count), {}, None, batches)
+        assert (found.order, found.sizes) == (names(count), sizes)
+
+    def test_the_first_of_each_class_goes_before_any_second(self) -> None:
+        classes = {"web1": "a", "web2": "a", "web3": "b", "web4": "a", "web5": "c"}
+        found = planning.schedule(names(5), classes, None, DEFAULT)
+        assert found.order == ["web1", "web3", "web5", "web2", "web4"]
+        assert found.sizes == [1, 2, 1, 1]
+
+    def test_the_canary_that_was_chosen(self) -> None:
+        found = planning.schedule(names(4), {"web1": "a", "web2": "a", "web3": "b", "web4": "b"}, "web4", ["1", "100%"])
+        assert (found.order, found.sizes) == (["web4", "web1", "web2", "web3"], [1, 1, 2])
+
+    def test_a_canary_that_needs_nothing(self) -> None:
+        assert planning.schedule(["web2", "web3"], {}, "web1", ["1"]).order == ["web2", "web3"]
+
+    @given(
+        st.integers(0, 300),
+        st.lists(st.one_of(st.integers(1, 400), st.integers(1, 100).map("{}%".format)), min_size=1, max_size=5),
+        st.integers(1, 4),
+    )
+    def test_everybody_has_one_turn(self, count: int, batches: list[str | int], kinds: int) -> None:
+        hosts = names(count)
+        found = planning.schedule(hosts, {host: str(index % kinds) for index, host in enumerate(hosts)}, None, batches)
+        assert sorted(found.order) == sorted(hosts)
+        assert sum(found.sizes) == count
+        assert all(size > 0 for size in found.sizes)
+
+
+def test_a_host_in_a_line() -> None:
+    assert planning.host_facts_line(FACTS) == "2 cores (cpuset), 1024 MiB (MemTotal), Debian 13, Python 3.13"

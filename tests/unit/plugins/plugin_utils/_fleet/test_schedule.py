@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""How many hosts share an app's database, and which hosts build what exists only as source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.normalise import Declaration
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet import builds, runs
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet import schedule as fleetplan
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.decision import AppPlan, HostPlan
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.gathering import Wanted
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.tools import NetworkUnreachable
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.wheelhouse import (
+    HostBuild,
+    Platform,
+    Wheel,
+    WheelSet,
+)
+
+
+class Hostvars(dict[str, dict[str, Any]]):
+    """What ansible-core hands to plugins, as far as it is used."""
+
+    def raw_get(self, host: str) -> dict[str, Any]:
+        return self[host]
+
+
+def declaration(host: str, connections: int | None) -> Declaration:
+    app: dict[str, Any] = {"name": "shop", "database": {"max_connections": connections}}
+    return Declaration(host, [app], {}, [])
+
+
+@pytest.mark.parametrize(("connections", "hosts"), [(100, 3), (None, 1)])
+def test_a_limited_play_leaves_connections_to_the_hosts_outside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, connections: int | None, hosts: int
+) -> None:
+    asked: list[list[str]] = []
+
+    def declarations(names: list[str], *_: Any) -> list[Declaration]:
+        asked.append(names)
+        return [declaration(name, connections) for name in names]
+
+    monkeypatch.setattr(fleetplan, "declarations", declarations)
+    hostvars = Hostvars(
+        {"a": {"headcount_apps": []}, "b": {"headcount_apps": []}, "c": {"headcount_apps": []}, "lb": {}}
+    )
+    variables = {"hostvars": hostvars, "groups": {"all": list(hostvars)}}
+    planner = fleetplan.FleetPlanner(variables, None, runs.begin(tmp_path), "rollout", True, print)
+    assert planner._fleet({"a": declaration("a", connections)}) == {"shop": hosts}
+    assert asked == ([["b", "c"]] if connections else [])
+
+
+BOOKWORM = Platform("3.11", "x86_64", "glibc 2.36")
+TRIXIE = Platform("3.13", "x86_64", "glibc 2.41")
+NATIVE = Wheel("native", "1.0", "native-1.0.tar.gz", "a" * 64, 1, "/cache/native-1.0.tar.gz")
+PIP = Wheel("pip", "26.3", "pip-26.3-py3-none-any.whl", "b" * 64, 1, "/cache/pip-26.3-py3-none-any.whl")
+
+
+def wanted(platform: Platform) -> Wanted:
+    return Wanted("{}", platform, ())
+
+
+def unbuilt(platform: Platform) -> WheelSet:
+    return WheelSet("", "path:1", "shop", "1.0", platform, "", (), PIP, (HostBuild(NATIVE, ()),))
+
+
+class Fleet:
+    """Hosts that wait for native 1.0, planned in one run after another."""
+
+    def __init__(self, work: Path, platforms: dict[str, Platform], canary: str | None = None) -> None:
+        self.platforms = platforms
+        self.notes = runs.begin(work)
+        hostvars = Hostvars({name: {"headcount__probe": {"compiler": None}} for name in platforms})
+        self.variables = {"hostvars": hostvars}
+        self.declared = {name: Declaration(name, [], {"headcount_canary": canary}, []) for name in platforms}
+        self.hosts: dict[str, HostPlan] = {}
+
+    def plan(self, check: bool = False) -> dict[str, list[str]]:
+        """Host to what it has to build, as the plan says it."""
+        planner = fleetplan.FleetPlanner(self.variables, None, self.notes, "rollout", check, print)
+        self.hosts = {}
+        for name, platform in self.platforms.items():
+            facts = {
+                "python": {"version": platform.python},
+                "platform": {"machine": platform.machine, "libc": platform.libc},
+            }
+            self.hosts[name] = HostPlan(name, facts=facts, apps={"shop": AppPlan("shop", "deploy")})
+            planner.gathering.put(wanted(platform), unbuilt(platform))
+            planner._take(self.hosts[name], {"shop": wanted(platform)})
+        found = planner._builds(list(self.hosts.values()), self.declared)
+        return {host: [request.what for request in requests] for host, requests in found.items()}
+
+    def end(self, host: str, state: str, cause: str = "") -> None:
+        """What became of the builds of a host."""
+        for request in builds.asked(self.notes, host):
+            builds.note(self.notes, host, request.key, state, cause)
+
+
+def test_one_host_of_each_platform_builds(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path, {"a": BOOKWORM, "b": BOOKWORM, "c": TRIXIE, "d": TRIXIE}, canary="d")
+    assert fleet.plan() == {"a": ["native 1.0"], "d": ["native 1.0"]}
+    assert [host.status for host in fleet.hosts.values()] == ["ok"] * 4
+
+
+def test_a_check_says_where_and_asks_nobody(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path, {"a": BOOKWORM, "b": BOOKWORM})
+    assert fleet.plan(check=True) == {}
+    assert [host.apps["shop"].notes for host in fleet.hosts.values()] == [["native 1.0 would be built on a"]] * 2
+    assert builds.attempts(fleet.notes) == {}
+
+
+def test_a_build_that_failed_fails_the_hosts_of_its_platform(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path, {"a": BOOKWORM, "b": BOOKWORM})
+    fleet.plan()
+    fleet.end("a", builds.FAILED, "no compiler")
+    fleet.platforms["c"] = TRIXIE
+    fleet.variables["hostvars"]["c"] = {}
+    fleet.declared["c"] = fleet.declared["a"]
+    assert fleet.plan() == {"c": ["native 1.0"]}
+    causes = {name: host.cause for name, host in fleet.hosts.items()}
+    assert causes == {"a": "shop: wheels: no compiler", "b": "shop: wheels: no compiler", "c": None}
+
+
+def test_another_host_builds_when_the_first_is_lost_and_then_nobody(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path, {"a": BOOKWORM, "b": BOOKWORM})
+    assert fleet.plan() == {"a": ["native 1.0"]}
+    fleet.end("a", builds.LOST, "the connection to a was lost: timed out")
+    assert fleet.plan() == {"b": ["native 1.0"]}
+    assert fleet.plan() == {}  # b never answered
+    assert fleet.hosts["b"].cause == (
+        "shop: wheels: native 1.0 has no wheel for Python 3.11 on x86_64 (glibc 2.36), and no host built it: "
+        "a: the connection to a was lost: timed out; b: no answer came"
+    )
+
+
+@pytest.mark.parametrize("state", [builds.FAILED, builds.LOST, builds.BUILT])
+def test_what_could_not_be_built_is_not_gathered_again_in_the_run(tmp_path: Path, state: str) -> None:
+    fleet = Fleet(tmp_path, {"a": BOOKWORM})
+    fleet.plan()
+    fleet.end("a", state)
+    planner = fleetplan.FleetPlanner(fleet.variables, None, fleet.notes, "rollout", False, print)
+    planner._recall([wanted(BOOKWORM), wanted(TRIXIE)])
+    assert list(planner.gathering._sets) == ([] if state == builds.BUILT else [wanted(BOOKWORM)])
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_a_check_without_a_network_still_shows_the_plan(tmp_path: Path, check: bool) -> None:
+    fleet = Fleet(tmp_path, {"a": BOOKWORM})
+    planner = fleetplan.FleetPlanner(fleet.variables, None, fleet.notes, "rollout", check, print)
+    planner.gathering._sets[wanted(BOOKWORM)] = NetworkUnreachable("the network was not reachable")
+    host = HostPlan("a", apps={"shop": AppPlan("shop", "deploy")})
+    assert planner._take(host, {"shop": wanted(BOOKWORM)}) == {}
+    if check:
+        notes = ["its wheels were not looked at: the network was not reachable"]
+        assert (host.status, host.apps["shop"].notes) == ("ok", notes)
+    else:
+        assert (host.status, host.cause) == ("failed", "shop: wheels: the network was not reachable")
+
+
+class TestLoadHosts:
+    """Where the load of the coming trials is made, other than on the apps' own hosts."""
+
+    def test_by_name_with_the_most_files_of_what_will_be_tried(self) -> None:
+        paths = [{"path": "/"}]
+
+        def one(name: str, source: str | None, rate: float) -> dict[str, Any]:
+            load: dict[str, Any] = {"paths": paths, "rate": rate, "seconds": 30.0}
+            return {"name": name, "load": load if source is None else {**load, "from": source}}
+
+        declared = [one("a", "lg1", 10), one("b", "lg1", 50), one("c", None, 50), one("d", "controller", 1)]
+        declared += [one("e", "lg2", 50), one("f", "lg3", 50)]
+        declared[-1]["load"]["paths"] = []
+        actions = dict.fromkeys("abcdf", "deploy") | {"e": "none"}
+        host = HostPlan("web1", apps={name: AppPlan(name, action) for name, action in actions.items()})
+        assert fleetplan.load_hosts([host], {"web1": Declaration("web1", declared, {}, [])}) == [
+            {"name": "controller", "files": 43},
+            {"name": "lg1", "files": 533},
+            {"name": "lg3", "files": 0},
+        ]

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Whether a rollout goes on, and who goes back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.verdicts import gate, way_back
+
+ORDER = ["web1", "web2", "web3", "web4"]
+
+
+def came(outcome: str, **more: Any) -> dict[str, dict[str, Any]]:
+    return {"shop": {"outcome": outcome, **more}}
+
+
+class TestGate:
+    """Before a batch."""
+
+    @pytest.mark.parametrize(
+        ("hosts", "outcomes", "before", "allowed", "stop", "why"),
+        [
+            (["web1"], {}, [], 0, False, "batch 1 of 3: web1"),
+            (["web2"], {"web1": came("promoted")}, [], 0, False, "batch 2 of 3: web2"),
+            (
+                ["web2"],
+                {"web1": came("failed")},
+                [],
+                0,
+                True,
+                "batch 2 of 3 is not begun: 1 host failed (web1), headcount_rollout_max_failed allows 0",
+            ),
+            (["web3", "web4"], {"web1": came("failed")}, [], 1, False, "batch 3 of 3: web3, web4"),
+            (
+                ["web3", "web4"],
+                {"web1": came("failed")},
+                ["db1"],
+                1,
+                True,
+                "batch 3 of 3 is not begun: 2 hosts failed (db1, web1), headcount_rollout_max_failed allows 1",
+            ),
+            (
+                ["web2"],
+                {"web1": came("lost")},
+                [],
+                0,
+                True,
+                "batch 2 of 3 is not begun: 1 host failed (web1), headcount_rollout_max_failed allows 0",
+            ),
+        ],
+    )
+    def test_begins_or_not(
+        self, hosts: list[str], outcomes: dict[str, Any], before: list[str], allowed: int, stop: bool, why: str
+    ) -> None:
+        found = gate(ORDER, [1, 1, 2], hosts, outcomes, before, allowed)
+        assert (found.stop, found.why) == (stop, why)
+
+
+PROMOTED = came("promoted", **{"from": 3, "to": 4})
+FIRST = came("promoted", **{"from": None, "to": 1})
+
+
+class TestWayBack:
+    """After the batches."""
+
+    def test_nothing_failed(self) -> None:
+        assert not way_back({"web1": PROMOTED}, [], 0, "revert_all").needed
+
+    def test_fewer_failed_than_are_allowed(self) -> None:
+        assert not way_back({"web1": PROMOTED, "web2": came("failed")}, [], 1, "revert_all").needed
+
+    def test_all_that_were_promoted_go_back(self) -> None:
+        found = way_back({"web1": PROMOTED, "web2": PROMOTED, "web3": came("failed")}, [], 0, "revert_all")
+        assert found.hosts == {"web1": ["shop"], "web2": ["shop"]}
+        assert (found.needed, found.ask) == (True, False)
+        assert found.why == "1 host failed (web3): 2 hosts go back (web1, web2)"
+
+    def test_a_person_is_asked(self) -> None:
+        assert way_back({"web1": PROMOTED, "web2": came("lost")}, [], 0, "ask").ask
+
+    def test_they_stay_where_that_is_wished(self) -> None:
+        found = way_back({"web1": PROMOTED, "web2": came("failed")}, [], 0, "keep")
+        assert not found.needed
+        assert found.kept == ["web1: shop (headcount_on_failure: keep)"]
+
+    def test_a_first_deployment_stays(self) -> None:
+        found = way_back({"web1": FIRST, "web2": came("failed")}, [], 0, "revert_all")
+        assert not found.needed
+        assert found.kept == ["web1: shop stays on generation 1: its first deployment"]
+
+    def test_apps_go_back_in_the_reverse_order(self) -> None:
+        both = {"api": PROMOTED["shop"], "shop": PROMOTED["shop"]}
+        found = way_back({"web1": both, "web2": came("failed")}, [], 0, "revert_all")
+        assert found.hosts == {"web1": ["shop", "api"]}
+
+    def test_the_app_that_was_promoted_before_another_failed_on_the_same_host(self) -> None:
+        mixed = {"api": PROMOTED["shop"], "shop": {"outcome": "failed"}}
+        assert way_back({"web1": mixed}, [], 0, "revert_all").hosts == {"web1": ["api"]}

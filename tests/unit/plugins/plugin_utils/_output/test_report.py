@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""The report: rows of evidence, causes, and the table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.decision import AppPlan, HostPlan
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._output import report
+
+FACTS: dict[str, Any] = {"cores": {"effective": 2.0}, "memory": {"effective_mib": 1024}}
+PLAN: dict[str, Any] = {
+    "settings": {
+        "worker_class": {"value": "gthread"},
+        "workers": {"value": 2},
+        "threads": {"value": 16},
+        "worker_connections": {"value": 16},
+    },
+    "inputs": {"profile": {"value": "io", "origin": "measured", "source": "measured: 100 requests"}},
+}
+VERDICT: dict[str, Any] = {
+    "outcome": "pass",
+    "cause": "all checks passed",
+    "checks": [
+        {"name": "p50", "limit": 100},
+        {"name": "p95", "limit": 250},
+        {"name": "error_rate", "limit": 0.01},
+        {"name": "memory_peak", "limit": 368.0},
+    ],
+    "facts": {"candidate": {"planned": 750, "failures": 3, "p50_ms": 52.25, "p95_ms": 61.0, "p99_ms": None}},
+}
+EVIDENCE: dict[str, Any] = {
+    "memory": {"peak_mib": 88.4, "limit_mib": 460.0, "source": "cgroup v2 memory.peak"},
+    "candidate": {"histogram": "HIST"},
+}
+PROMOTED: dict[str, Any] = {
+    "outcome": "promoted",
+    "from": 3,
+    "to": 4,
+    "release": "new",
+    "verdict": VERDICT,
+    "evidence": EVIDENCE,
+    "plan": PLAN,
+}
+
+
+def host(name: str = "web1", action: str = "deploy", live: int | None = 3, **change: Any) -> HostPlan:
+    known = {"generation": live, "release": "old", "plan": PLAN, "trial": None} if live is not None else None
+    app = AppPlan("shop", action, live=known, plan=PLAN, listen="0.0.0.0:8000")
+    return HostPlan(name, address="192.0.2.7", facts=FACTS, apps={"shop": app}, **change)
+
+
+def build(*hosts: HostPlan, check: bool = False, stopped: str | None = None, **outcomes: Any) -> report.Report:
+    came = {name: {"shop": outcome} for name, outcome in outcomes.items()}
+    return report.build(hosts or (host(),), came, "rollout", check, stopped)
+
+
+class TestRows:
+    """What is said of an app on a host."""
+
+    def test_promoted(self) -> None:
+        (row,) = build(web1=PROMOTED).rows
+        expected = {
+            "status": "promoted",
+            "generation": 4,
+            "from": 3,
+            "release": "new",
+            "url": "http://192.0.2.7:8000/",
+            "verdict": "pass",
+            "requests": 750,
+            "failures": 3,
+            "error_rate_limit": 0.01,
+            "p50_ms": 52.25,
+            "p95_ms": 61.0,
+            "p99_ms": None,
+            "p95_limit_ms": 250,
+            "peak_mib": 88.4,
+            "peak_limit_mib": 368.0,
+            "histogram": "HIST",
+        }
+        assert {key: row[key] for key in expected} == expected
+
+    @pytest.mark.parametrize(
+        ("planned", "outcome", "check", "status", "generation", "words"),
+        [
+            (host(action="none"), None, False, "unchanged", 3, "unchanged"),
+            (host(), None, False, "not started", 3, "not started"),
+            (host(), None, True, "would deploy", 3, "would deploy"),
+            (host(live=None), None, True, "would deploy", None, "would deploy"),
+            (host(), {"outcome": "failed", "phase": "trial", "cause": "slow"}, False, "failed", 3, "FAILED in trial"),
+            (host(), {"outcome": "lost", "phase": "trial", "cause": "gone"}, False, "lost", 3, "LOST"),
+            (host(), {"outcome": "working"}, False, "cut short", 3, "cut short"),
+            (host(), {**PROMOTED, "outcome": "reverted", "reverted_to": 3}, False, "reverted", 3, "reverted"),
+            (
+                host(),
+                {**PROMOTED, "outcome": "revert_failed", "revert_cause": "no"},
+                False,
+                "revert_failed",
+                4,
+                "REVERT FAILED",
+            ),
+            (host(status="failed", cause="no room"), None, False, "failed", 3, "FAILED"),
+        ],
+    )
+    def test_a_status(
+        self,
+        planned: HostPlan,
+        outcome: dict[str, Any] | None,
+        check: bool,
+        status: str,
+        generation: int | None,
+        words: str,
+    ) -> None:
+        came = {"web1": {"shop": outcome}} if outcome else {}
+        (row,) = report.build([planned], came, "rollout", check, None).rows
+        assert (row["status"], row["generation"], report.verdict_words(row)) == (status, generation, words)
+
+    def test_nothing_is_made_up_for_an_app_that_was_not_tried(self) -> None:
+        (row,) = build(host(action="none")).rows
+        names = ("verdict", "p50_ms", "p95_ms", "requests", "failures", "peak_mib")
+        assert {row[name] for name in names} == {None}
+
+    def test_the_live_generation_shows_its_own_trial(self) -> None:
+        planned = host(action="none")
+        live = planned.apps["shop"].live
+        assert live is not None
+        live["trial"] = {"verdict": VERDICT, **EVIDENCE}
+        (row,) = build(planned).rows
+        assert (row["p95_ms"], report.verdict_words(row)) == (61.0, "pass, unchanged")
+
+    def test_a_host_that_was_not_reached(self) -> None:
+        (row,) = build(HostPlan("web2", "unreachable", "could not be reached: no route")).rows
+        assert (row["app"], row["status"], row["cause"]) == (None, "unreachable", "could not be reached: no route")
+
+
+class TestFailures:
+    """Who failed, and what was first."""
+
+    def test_none(self) -> None:
+        found = build(web1=PROMOTED)
+        assert (found.failed, found.first_cause, found.summary) == ({}, None, "1 host: 1 promoted")
+
+    def test_the_earliest_cause_is_the_first(self) -> None:
+        late = {"outcome": "failed", "phase": "trial", "cause": "late", "failed_at": 20.0}
+        early = {"outcome": "failed", "phase": "stage", "cause": "early", "failed_at": 10.0}
+        found = build(host("web1"), host("web2"), web1=late, web2=early)
+        assert found.first_cause == "web2: shop: stage: early"
+        assert found.failed == {"web1": "shop: trial: late", "web2": "shop: stage: early"}
+
+    def test_a_reverted_host_did_not_fail(self) -> None:
+        failed = {"outcome": "failed", "phase": "trial", "cause": "slow"}
+        reverted = {**PROMOTED, "outcome": "reverted", "reverted_to": 3}
+        found = build(host("web1"), host("web2"), web1=reverted, web2=failed)
+        assert list(found.failed) == ["web2"]
+        assert found.summary == "2 hosts: 1 reverted, 1 failed"
+
+    def test_a_way_back_that_failed(self) -> None:
+        found = build(web1={**PROMOTED, "outcome": "revert_failed", "revert_cause": "not intact"})
+        assert found.failed == {"web1": "shop: the way back failed: not intact"}
+
+    def test_a_host_that_is_left_in_the_middle(self) -> None:
+        assert build(web1={"outcome": "working"}).failed == {"web1": "shop: rollout: the run was cut short"}
+
+    def test_unreachable_hosts_are_failures_of_the_run(self) -> None:
+        found = build(HostPlan("web2", "unreachable", "could not be reached: no route"))
+        assert found.failed == {"web2": "could not be reached: no route"}
+        assert found.first_cause == "web2: could not be reached: no route"
+        assert found.summary == "1 host: 1 unreachable; nothing was changed"
+
+
+@pytest.mark.parametrize(
+    ("listen", "address", "expected"),
+    [
+        ("0.0.0.0:8000", "192.0.2.7", "http://192.0.2.7:8000/"),
+        ("[::]:80", "2001:db8::7", "http://[2001:db8::7]:80/"),
+        ("127.0.0.1:8000", "192.0.2.7", "http://127.0.0.1:8000/"),
+        ("unix:/run/shop.sock", "192.0.2.7", "unix:/run/shop.sock"),
+    ],
+)
+def test_where_the_app_is_found(listen: str, address: str, expected: str) -> None:
+    assert report.url(listen, address) == expected
+
+
+def test_the_table() -> None:
+    failed = {"outcome": "failed", "phase": "trial", "cause": "p95 is 312 ms, limit 250", "mismatch": "shop: said io"}
+    found = build(host("web1"), host("web2", live=None), web1=PROMOTED, web2=failed)
+    lines = report.text(found.rows, found.summary).splitlines()
+    assert [" ".join(line.split()) for line in lines] == [
+        "host app cores RAM MiB profile class workers p50 ms p95 ms errors peak MiB verdict live URL",
+        " ".join("-" * width for width in (4, 4, 5, 7, 7, 7, 7, 8, 8, 14, 8, 15, 4, 22)),
+        "web1 shop 2 1024 io gthread 2 x 16 52 / 100 61 / 250 3 of 750 / 1 % 88 / 368 pass, promoted 4"
+        " http://192.0.2.7:8000/",
+        "web2 shop 2 1024 io gthread 2 x 16 FAILED in trial none",
+        "Latencies, errors and memory: measured in the trial / limit.",
+        "web2: shop: trial: p95 is 312 ms, limit 250",
+        "web2: shop: said io",
+        "2 hosts: 1 promoted, 1 failed",
+    ]

@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""What the wheelhouse makes of the words of uv, pip and git. The samples are captured from uv 0.13.9."""
+
+from __future__ import annotations
+
+import multiprocessing
+import sys
+from pathlib import Path
+
+import pytest
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels import tools
+
+HEAD = "error: No solution found when resolving dependencies\n  cause: "
+CONFLICTS = {
+    "gevent against httpbin on Python 3.11": (
+        "Because gevent>=26.9.0 depends on greenlet{platform_python_implementation == 'CPython'}>=3.2.2 and "
+        "httpbin==0.10.2 depends on greenlet{python_full_version < '3.12'}<3.0, we can conclude that gevent>=26.9.0 "
+        "and httpbin==0.10.2 are incompatible.\n         And because you require httpbin==0.10.2 and gevent==26.9.0, "
+        "we can conclude that your requirements are unsatisfiable.\n",
+        "gevent==26.9.0 needs greenlet>=3.2.2, but httpbin==0.10.2 needs greenlet<3.0",
+    ),
+    "the same through gunicorn's extra": (
+        "Because gevent>=24.10.1,<=24.11.1 depends on greenlet{platform_python_implementation == 'CPython'}>=3.1.1 and "
+        "gevent>=25.4.1,<=25.4.2 depends on greenlet{platform_python_implementation == 'CPython'}>=3.2.0, we can "
+        "conclude that gevent>=24.10.1,<=25.4.2, greenlet<3.1.1, greenlet{platform_python_implementation == 'CPython'}"
+        "<3.2.0 are incompatible.\n         And because gevent>=25.5.1 depends on greenlet"
+        "{platform_python_implementation == 'CPython'}>=3.2.2, we can conclude that gevent>=24.10.1, greenlet<3.1.1, "
+        "greenlet{platform_python_implementation == 'CPython'}<3.2.0 are incompatible.\n         And because "
+        "gunicorn[gevent]>=27.0.1 depends on gevent>=24.10.1 and httpbin==0.10.2 depends on greenlet"
+        "{python_full_version < '3.12'}<3.0, we can conclude that httpbin==0.10.2 and gunicorn[gevent]>=27.0.1 are "
+        "incompatible.\n         And because you require httpbin==0.10.2 and gunicorn[gevent]==27.0.1, we can conclude "
+        "that your requirements are unsatisfiable.\n",
+        "gevent>=25.5.1 needs greenlet>=3.2.2, but httpbin==0.10.2 needs greenlet<3.0",
+    ),
+    "two pins": (
+        "Because you require gunicorn==23.0.0 and gunicorn==27.0.1, we can conclude that your requirements are "
+        "unsatisfiable.\n",
+        "both gunicorn==23.0.0 and gunicorn==27.0.1 are required",
+    ),
+    "a dependency against a requirement": (
+        "Because flask>=3.0.0,<=3.0.3 depends on werkzeug>=3.0.0 and flask>=3.1.0 depends on werkzeug>=3.1, we can "
+        "conclude that flask>=3.0.0 depends on werkzeug>=3.0.0.\n         And because you require flask>=3 and "
+        "werkzeug<2, we can conclude that your requirements are unsatisfiable.\n",
+        "flask>=3 needs werkzeug>=3.0.0, but werkzeug<2 is required",
+    ),
+    "Python too old": (
+        "Because the requested Python version (>=3.9) does not satisfy Python>=3.10 and gunicorn==27.0.1 depends on "
+        "Python>=3.10, we can conclude that gunicorn==27.0.1 cannot be used.\n         And because only "
+        "gunicorn<=27.0.1 is available and you require gunicorn==27.0.1, we can conclude that your requirements are "
+        "unsatisfiable.\n\nhint: The `--python-version` value (>=3.9) includes Python versions that are not so.\n",
+        "gunicorn==27.0.1 needs Python>=3.10, but the host has Python 3.9",
+    ),
+    "Python too old for a requirement": (
+        "Because the requested Python version (>=3.9) does not satisfy Python>=3.10 and you require "
+        "gunicorn[gevent]==25.0.0, we can conclude that your requirements are unsatisfiable.\n",
+        "gunicorn[gevent]==25.0.0 needs Python>=3.10, but the host has Python 3.9",
+    ),
+    "no such distribution": (
+        "Because nonexistent was not found in the package registry and you require nonexistent==1, we can conclude "
+        "that your requirements are unsatisfiable.\n",
+        "nonexistent was not found in the package index",
+    ),
+    "no such version": (
+        "Because there is no version of flask==99 and you require flask==99, we can conclude that your requirements "
+        "are unsatisfiable.\n",
+        "there is no version of flask==99",
+    ),
+    "something else": (
+        "Because the moon is full, we can conclude that your requirements are unsatisfiable.\n\nhint: wait\n",
+        "Because the moon is full, we can conclude that your requirements are unsatisfiable",
+    ),
+}
+
+
+@pytest.mark.parametrize(("words", "sentence"), CONFLICTS.values(), ids=CONFLICTS.keys())
+def test_a_conflict_becomes_one_sentence(words: str, sentence: str) -> None:
+    error = tools.resolution_error("source pip 'x'", HEAD + words, "3.9")
+    assert isinstance(error, tools.ResolutionConflict)
+    assert error.cause == sentence
+    assert str(error) == f"source pip 'x': {sentence}"
+
+
+def test_older_uv_draws_a_tree() -> None:
+    text = "  × No solution found when resolving dependencies:\n  ╰─▶ Because it is late, we can conclude nothing.\n"
+    assert tools.conflict_cause(text, "3.11") == "Because it is late, we can conclude nothing"
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "expected"),
+    [
+        ("greenlet>=3.1.1", "greenlet<3.0", True),
+        ("greenlet<3.0", "Greenlet>=3.1.1", True),
+        ("greenlet>=2.0", "greenlet<3.0", False),
+        ("greenlet>=3.0", "greenlet<3.0", True),
+        ("greenlet>=3.0", "greenlet<=3.0", False),
+        ("gunicorn[gevent]==27.0.1", "gunicorn<26", True),
+        ("flask>=3", "werkzeug<2", False),
+        ("flask", "flask<2", False),
+    ],
+)
+def test_disjoint(left: str, right: str, expected: bool) -> None:
+    assert tools._disjoint(left, right) is expected
+
+
+NETWORK = """error: Request failed after 3 retries in 9.1s
+  cause: Failed to fetch: http://me:secret@127.0.0.1:1/simple/flask/
+  cause: error sending request for url (http://127.0.0.1:1/simple/flask/)
+  cause: client error (Connect)
+  cause: tcp connect error
+  cause: Connection refused (os error 111)
+"""
+
+
+def test_an_unreachable_index() -> None:
+    with pytest.raises(tools.NetworkUnreachable) as caught:
+        tools.resolution_error("source path 'app'", NETWORK, "3.11")
+    assert str(caught.value) == (
+        "source path 'app': the network was not reachable from the controller (Connection refused (os error 111)); "
+        "check its connection and the index settings of uv and pip"
+    )
+
+
+def test_any_other_failure_keeps_uvs_words() -> None:
+    text = "warning: noise\nerror: Couldn't parse requirement\n  cause: no such comparison operator\n"
+    error = tools.resolution_error("source pip 'x'", text, "3.11")
+    assert str(error) == "source pip 'x': error: Couldn't parse requirement cause: no such comparison operator"
+
+
+def test_credentials_are_left_out() -> None:
+    assert tools.redact("fatal: https://me:secret@host/x.git gone") == "fatal: https://***@host/x.git gone"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a\nfatal: not a repository\nb", "fatal: not a repository"),
+        (
+            "error: subprocess-exited-with-error\n  × Getting requirements did not run\n  Exception: no pkg-config\n",
+            "Exception: no pkg-config",
+        ),
+        ("", "it said nothing"),
+        ("one\ntwo", "one | two"),
+    ],
+)
+def test_essence(text: str, expected: str) -> None:
+    assert tools.essence(text) == expected
+
+
+def test_a_program_that_is_absent_or_too_slow() -> None:
+    with pytest.raises(tools.ToolMissing, match=r"^headcount-nothing is not on the controller: install it$"):
+        tools.run(["headcount-nothing"], 5)
+    with pytest.raises(tools.WheelhouseError, match=r"not finished within 0\.1 s on the controller$"):
+        tools.run([sys.executable, "-c", "import time; time.sleep(9)"], 0.1)
+
+
+def _count(path: str, lock: str) -> None:
+    for _ in range(50):
+        with tools.file_lock(Path(lock)):
+            value = int(Path(path).read_text(encoding="utf-8"))
+            Path(path).write_text(str(value + 1), encoding="utf-8")
+
+
+def test_the_lock_keeps_processes_apart(tmp_path: Path) -> None:
+    counter = tmp_path / "counter"
+    counter.write_text("0", encoding="utf-8")
+    context = multiprocessing.get_context("fork")
+    workers = [context.Process(target=_count, args=(str(counter), str(tmp_path / "l"))) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert counter.read_text(encoding="utf-8") == "200"
+
+
+def test_a_lock_that_is_never_given_back_is_reported(tmp_path: Path) -> None:
+    lock = tmp_path / "l"
+    with tools.file_lock(lock), pytest.raises(tools.WheelhouseError, match="was held by another process for 0 s"):
+        tools.file_lock(lock, seconds=0).__enter__()
+
+
+@pytest.mark.parametrize(("mine", "seen"), [({}, "1 1"), ({"UV_SYSTEM_CERTS": "0"}, "1 0")])
+def test_uv_trusts_what_the_machine_trusts(monkeypatch: pytest.MonkeyPatch, mine: dict[str, str], seen: str) -> None:
+    for name in ("UV_NATIVE_TLS", "UV_SYSTEM_CERTS"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in mine.items():
+        monkeypatch.setenv(name, value)
+    done = tools.run(["sh", "-c", 'echo "$UV_NATIVE_TLS $UV_SYSTEM_CERTS"'], 10.0)
+    assert done.stdout.strip() == seen

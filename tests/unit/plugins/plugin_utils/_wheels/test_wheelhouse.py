@@ -1,0 +1,394 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Gathering wheels, with an index that is scripted: what is asked of uv and pip, and what is kept of their answers."""
+
+from __future__ import annotations
+
+import json
+import re
+import tarfile
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Sequence
+
+import pytest
+from ansible_collections.headcount.gunicorn.plugins.module_utils._release import contents as _releasefiles
+from ansible_collections.headcount.gunicorn.plugins.module_utils._release import releases as _releases
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels import sources, wheelhouse
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.tools import Done, WheelhouseError
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.wheelhouse import Platform
+from packaging.tags import parse_tag
+
+BOOKWORM = Platform("3.11", "x86_64", "glibc 2.36")
+TRIXIE = Platform("3.13.5", "x86_64", "glibc 2.41")
+
+
+def make_wheel(folder: Path, filename: str, content: str = "A = 1\n") -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    name, version = filename.split("-")[:2]
+    info = f"{name}-{version}.dist-info"
+    with zipfile.ZipFile(folder / filename, "w") as archive:
+        archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\n")
+        archive.writestr(f"{info}/RECORD", "")
+        archive.writestr(f"{name}.py", content)
+    return folder / filename
+
+
+class Index:
+    """Stands for uv and pip. `wheels` can be downloaded, `sdists` only as source."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.calls: list[list[str]] = []
+        self.inputs: list[list[str]] = []
+        self.wheels: dict[str, Path] = {}
+        self.sdists: dict[str, Path] = {}
+        self.refuse = ""
+
+    def wheel(self, filename: str) -> None:
+        self.wheels["==".join(filename.split("-")[:2])] = make_wheel(self.folder, filename)
+
+    def sdist(self, filename: str) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / filename
+        with tarfile.open(path, "w:gz"):
+            pass
+        self.sdists["==".join(filename.removesuffix(".tar.gz").rsplit("-", 1))] = path
+
+    def run(self, argv: Sequence[str | Path], seconds: float, **more: Any) -> Done:
+        words = [str(word) for word in argv]
+        self.calls.append(words)
+        if "compile" in words:
+            return self._compile(words, more["cwd"])
+        return self._download(words)
+
+    def _compile(self, words: list[str], cwd: Path) -> Done:
+        lines = (cwd / words[words.index("compile") + 1]).read_text(encoding="utf-8").split("\n")[:-1]
+        self.inputs.append(lines)
+        if self.refuse:
+            return Done(1, "", self.refuse)
+        files = {**self.sdists, **self.wheels}
+        known = {key.split("==")[0]: key for key in files}
+        names = {re.split(r"[^A-Za-z0-9._-]", line)[0] for line in lines if " @ " not in line}
+        text = "".join(
+            f"{known[name]} \\\n    --hash=sha256:{sources.file_digest(files[known[name]])}\n    # via -r inputs-0.in\n"
+            for name in sorted(names)
+        )
+        return Done(0, text, "")
+
+    def _download(self, words: list[str]) -> Done:
+        out = Path(words[words.index("--dest") + 1])
+        source = self.sdists if "--no-binary" in words else self.wheels
+        wanted = Path(words[words.index("-r") + 1]).read_text(encoding="utf-8").splitlines()
+        for key in (line.split(" ")[0] for line in wanted):
+            if key not in source:
+                return Done(1, "", f"ERROR: No matching distribution found for {key}\n")
+            (out / source[key].name).write_bytes(source[key].read_bytes())
+        return Done(0, "", "")
+
+
+@pytest.fixture
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Index:
+    made = Index(tmp_path / "index")
+    made.wheel("pip-26.3-py3-none-any.whl")
+    made.wheel("gunicorn-27.0.1-py3-none-any.whl")
+    made.wheel("flask-3.1.3-py3-none-any.whl")
+    monkeypatch.setattr(wheelhouse, "run", made.run)
+    monkeypatch.setattr(wheelhouse, "uv", lambda: ["uv"])
+    monkeypatch.setattr(wheelhouse, "pip", lambda: ("pip",))
+    return made
+
+
+def gather(tmp_path: Path, value: str = "flask==3.1.3", platform: Platform = BOOKWORM, **more: Any) -> Any:
+    source = {"kind": "pip", "value": value, "lock": more.pop("lock", None)}
+    return wheelhouse.gather(source, platform, ["gunicorn==27.0.1"], tmp_path / "cache", tmp_path, **more)
+
+
+def test_a_set_is_the_locked_wheels_of_app_and_server(tmp_path: Path, index: Index) -> None:
+    found = gather(tmp_path)
+    assert found.distributions == {"flask": "3.1.3", "gunicorn": "27.0.1"}
+    assert (found.app, found.app_version, found.pip.filename) == ("flask", "3.1.3", "pip-26.3-py3-none-any.whl")
+    lock = _releases.parse_lock(found.lock_text)
+    assert (lock.python, lock.machine, lock.pip.name) == ("3.11", "x86_64", "pip")
+    assert found.id == _releases.release_id(found.lock_text)
+    for item in found.files:
+        assert sources.file_digest(Path(item.path)) == item.sha256 == Path(item.path).parent.name
+    assert index.inputs[0] == ["flask==3.1.3", "gunicorn==27.0.1"]
+    compile_words = index.calls[0]
+    assert compile_words[compile_words.index("--python-platform") + 1] == "x86_64-manylinux_2_36"
+    assert "--generate-hashes" in compile_words
+    download = index.calls[1]
+    assert {"--require-hashes", "--no-deps", "manylinux_2_36_x86_64", "manylinux2014_x86_64"} <= set(download)
+
+
+def test_a_set_survives_as_plain_data(tmp_path: Path, index: Index) -> None:
+    found = gather(tmp_path)
+    assert wheelhouse.WheelSet.from_dict(found.to_dict()) == found
+
+
+def test_what_was_gathered_is_not_asked_for_again(tmp_path: Path, index: Index) -> None:
+    first = gather(tmp_path)
+    asked = len(index.calls)
+    assert gather(tmp_path) == first
+    assert len(index.calls) == asked
+    assert gather(tmp_path, refresh=True) == first
+    assert len(index.calls) > asked
+
+
+def test_a_cache_that_cannot_be_written(tmp_path: Path, index: Index) -> None:
+    (tmp_path / "cache").write_text("in the way", encoding="utf-8")
+    with pytest.raises(WheelhouseError) as caught:
+        gather(tmp_path)
+    assert str(caught.value) == f"source pip 'flask==3.1.3': {tmp_path}/cache/sets on the controller: Not a directory"
+
+
+def test_threads_share_one_cache(tmp_path: Path, index: Index) -> None:
+    platforms = [BOOKWORM, TRIXIE] * 8
+    with ThreadPoolExecutor(len(platforms)) as pool:
+        found = list(pool.map(lambda platform: gather(tmp_path, platform=platform), platforms))
+    assert len({item.id for item in found}) == 2
+    assert len([call for call in index.calls if "compile" in call]) == 4  # app and pip, for two platforms
+    assert not [path for path in (tmp_path / "cache").rglob(".*") if path.is_file()]
+
+
+def test_a_damaged_cache_is_gathered_again(tmp_path: Path, index: Index) -> None:
+    first = gather(tmp_path)
+    Path(first.wheels[0].path).write_text("damaged", encoding="utf-8")
+    asked = len(index.calls)
+    assert gather(tmp_path) == first
+    assert len(index.calls) > asked
+    assert sources.file_digest(Path(first.wheels[0].path)) == first.wheels[0].sha256
+
+
+def test_another_python_is_another_release(tmp_path: Path, index: Index) -> None:
+    one, two = gather(tmp_path), gather(tmp_path, platform=TRIXIE)
+    assert one.id != two.id
+    assert one.wheels == two.wheels
+
+
+def test_a_conflict_names_its_cause(tmp_path: Path, index: Index) -> None:
+    index.refuse = (
+        "error: No solution found when resolving dependencies\n  cause: Because a==1 depends on g>=3 and b==2 depends "
+        "on g<3, we can conclude that your requirements are unsatisfiable.\n"
+    )
+    with pytest.raises(wheelhouse.ResolutionConflict) as caught:
+        gather(tmp_path)
+    assert caught.value.cause == "a==1 needs g>=3, but b==2 needs g<3"
+    assert not list((tmp_path / "cache/sets").glob("*.json"))
+
+
+def test_a_source_is_built_here_once_when_it_is_pure(
+    tmp_path: Path, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index.sdist("flasgger-0.9.7.1.tar.gz")
+    built: list[str] = []
+
+    def build(project: Path, out_dir: Path, what: str) -> Path:
+        built.append(what)
+        return make_wheel(out_dir, "flasgger-0.9.7.1-py3-none-any.whl")
+
+    monkeypatch.setattr(sources, "build_wheel", build)
+    for platform in (BOOKWORM, TRIXIE):
+        found = gather(tmp_path, "flasgger==0.9.7.1", platform)
+        assert found.distributions["flasgger"] == "0.9.7.1"
+        assert found.needs_host_build == ()
+    assert built == ["flasgger 0.9.7.1"]
+
+
+def test_a_source_that_is_not_pure_is_left_to_a_host(
+    tmp_path: Path, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for filename in ("setuptools-84.0-py3-none-any.whl", "wheel-0.48-py3-none-any.whl"):
+        index.wheel(filename)
+    index.sdist("native-1.0.tar.gz")
+    monkeypatch.setattr(
+        sources, "build_wheel", lambda _, out, __: make_wheel(out, "native-1.0-cp311-cp311-linux_x86_64.whl")
+    )
+    found = gather(tmp_path, "native==1.0")
+    assert found.id == ""
+    (build,) = found.needs_host_build
+    assert build.sdist.filename == "native-1.0.tar.gz"
+    assert [item.name for item in build.build_wheels] == ["setuptools", "wheel"]
+    assert "native-1.0.tar.gz" not in {item.filename for item in found.files}
+
+    made = make_wheel(tmp_path / "host", "native-1.0-cp311-cp311-linux_x86_64.whl")
+    origin = {"host": "web1", "compiler": "cc 12"}
+    with pytest.raises(wheelhouse.WheelMissing) as caught:
+        wheelhouse.keep_built(tmp_path / "cache", TRIXIE, build.sdist, made, origin)
+    assert str(caught.value) == (
+        "wheel built on web1: native-1.0-cp311-cp311-linux_x86_64.whl is not for Python 3.13 on x86_64 with glibc "
+        "2.41; build it for that platform, or give a source that can be built"
+    )
+    other = make_wheel(tmp_path / "host", "native-2.0-cp311-cp311-linux_x86_64.whl")
+    with pytest.raises(wheelhouse.BuildFailed) as refused:
+        wheelhouse.keep_built(tmp_path / "cache", BOOKWORM, build.sdist, other, origin)
+    assert str(refused.value) == (
+        "wheel built on web1: native-2.0-cp311-cp311-linux_x86_64.whl is not what native-1.0.tar.gz holds (native 1.0)"
+    )
+    wheelhouse.keep_built(tmp_path / "cache", BOOKWORM, build.sdist, made, origin)
+    (kept,) = (tmp_path / "cache/built").glob("*.json")
+    assert json.loads(kept.read_text(encoding="utf-8"))["origin"] == {
+        **origin,
+        "platform": "cp311-x86_64-glibc2.36",
+        "sdist": "native-1.0.tar.gz",
+    }
+    whole = gather(tmp_path, "native==1.0")
+    assert whole.needs_host_build == ()
+    assert whole.distributions["native"] == "1.0"
+    monkeypatch.setattr(sources, "build_wheel", lambda *_: pytest.fail("it is known here that this is not pure"))
+    assert gather(tmp_path, "native==1.0", TRIXIE).needs_host_build  # each platform builds its own
+    pure = make_wheel(tmp_path / "host", "native-1.0-py3-none-any.whl")
+    wheelhouse.keep_built(tmp_path / "cache", BOOKWORM, build.sdist, pure, origin)
+    assert gather(tmp_path, "native==1.0", TRIXIE).needs_host_build == ()  # but a pure one counts for all
+
+
+def test_an_older_version_that_has_a_wheel_is_taken_before_a_host_builds(
+    tmp_path: Path, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for filename in ("setuptools-84.0-py3-none-any.whl", "wheel-0.48-py3-none-any.whl"):
+        index.wheel(filename)
+    index.sdist("native-2.0.tar.gz")
+    monkeypatch.setattr(
+        sources, "build_wheel", lambda _, out, __: make_wheel(out, "native-2.0-cp311-cp311-linux_x86_64.whl")
+    )
+    compile_, asked = index._compile, []
+
+    def compile_with_older(words: list[str], cwd: Path) -> Done:
+        if "--only-binary" in words:
+            asked.append(words[words.index("--only-binary") + 1])
+            index.sdists.clear()
+            index.wheel("native-1.0-cp311-cp311-manylinux2014_x86_64.whl")
+        return compile_(words, cwd)
+
+    monkeypatch.setattr(index, "_compile", compile_with_older)
+    found = gather(tmp_path, "native")
+    assert asked == ["native"]
+    assert found.needs_host_build == ()
+    assert found.distributions["native"] == "1.0"
+
+
+def test_neither_wheel_nor_source(tmp_path: Path, index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    index.wheel("other-1.0-py3-none-any.whl")
+    download = index._download
+
+    def without_other(words: list[str]) -> Done:
+        index.wheels.pop("other==1.0", None)
+        return download(words)
+
+    monkeypatch.setattr(index, "_download", without_other)
+    with pytest.raises(wheelhouse.WheelMissing) as caught:
+        gather(tmp_path, "other==1.0")
+    assert str(caught.value) == (
+        "other 1.0: neither a wheel for Python 3.11 on x86_64 with glibc 2.36 nor a source; "
+        "allow another version of it, or use a Python that it has wheels for"
+    )
+
+
+def test_a_file_that_is_not_the_locked_one(tmp_path: Path, index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = (
+        "ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE. ...\n    flask==3.1.3 from file:\n"
+    )
+    monkeypatch.setattr(index, "_download", lambda words: Done(1, "", said))
+    with pytest.raises(
+        wheelhouse.BadLock, match=r"^flask==3\.1\.3 is not the file that the lock names: its hash differs"
+    ):
+        gather(tmp_path)
+
+
+def test_a_lock_decides_versions_and_hashes(tmp_path: Path, index: Index) -> None:
+    digest = sources.file_digest(index.wheels["flask==3.1.3"])
+    (tmp_path / "app.lock").write_text(f"flask==3.1.3 --hash=sha256:{digest}\n", encoding="utf-8")
+    found = gather(tmp_path, "flask", lock="app.lock")
+    assert index.inputs[0] == ["flask", "flask==3.1.3", "gunicorn==27.0.1"]
+    assert found.distributions == {"flask": "3.1.3", "gunicorn": "27.0.1"}
+    (tmp_path / "app.lock").write_text(f"other==1 --hash=sha256:{digest}\n", encoding="utf-8")
+    with pytest.raises(wheelhouse.BadLock) as caught:
+        gather(tmp_path, "flask", lock="app.lock")
+    assert str(caught.value) == "app.lock: flask itself is not in the lock; make the lock from 'flask'"
+
+
+def test_a_wheel_for_another_python(tmp_path: Path, index: Index) -> None:
+    make_wheel(tmp_path, "shop-1.0-cp39-cp39-manylinux2014_x86_64.whl")
+    source = {"kind": "wheel", "value": "shop-1.0-cp39-cp39-manylinux2014_x86_64.whl"}
+    with pytest.raises(wheelhouse.WheelMissing, match=r"is not for Python 3\.11 on x86_64 with glibc 2\.36; build it"):
+        wheelhouse.gather(source, BOOKWORM, [], tmp_path / "cache", tmp_path)
+
+
+def test_only_what_a_host_lacks_is_packed(tmp_path: Path, index: Index) -> None:
+    found = gather(tmp_path)
+    assert {item.filename for item in wheelhouse.missing(found, set())} == {item.filename for item in found.files}
+    lacking = wheelhouse.missing(found, {found.pip.sha256, found.wheels[0].sha256})
+    assert [item.name for item in lacking] == ["gunicorn"]
+    one = wheelhouse.pack(found.files, tmp_path / "one.tar")
+    two = wheelhouse.pack(reversed(found.files), tmp_path / "two.tar")
+    assert one.read_bytes() == two.read_bytes()
+    assert sorted(_releases.unpack(str(one), str(tmp_path / "host"))) == sorted(item.sha256 for item in found.files)
+    assert wheelhouse.missing(found, _releasefiles.present(str(tmp_path / "host"))) == ()
+
+
+@pytest.mark.parametrize(
+    ("platform", "uv_name", "first", "accepts", "refuses"),
+    [
+        (
+            BOOKWORM,
+            "x86_64-manylinux_2_36",
+            "manylinux_2_36_x86_64",
+            "cp311-cp311-manylinux_2_28_x86_64",
+            "cp312-abi3-any",
+        ),
+        (
+            TRIXIE,
+            "x86_64-manylinux_2_40",
+            "manylinux_2_41_x86_64",
+            "cp39-abi3-manylinux1_x86_64",
+            "cp311-cp311-linux_x86_64",
+        ),
+        (
+            Platform("3.9", "aarch64", "glibc 2.31"),
+            "aarch64-manylinux_2_31",
+            "manylinux_2_31_aarch64",
+            "py3-none-any",
+            "cp39-cp39-manylinux_2_34_aarch64",
+        ),
+        (
+            Platform("3.12", "x86_64", "glibc 2.30"),
+            "x86_64-manylinux_2_28",
+            "manylinux_2_30_x86_64",
+            "py3-none-any",
+            "py2-none-any",
+        ),
+        (
+            Platform("3.12", "x86_64", "musl 1.2"),
+            "x86_64-unknown-linux-musl",
+            "musllinux_1_2_x86_64",
+            "cp312-cp312-musllinux_1_1_x86_64",
+            "cp312-cp312-manylinux2014_x86_64",
+        ),
+    ],
+)
+def test_platforms(platform: Platform, uv_name: str, first: str, accepts: str, refuses: str) -> None:
+    assert platform.uv_platform() == uv_name
+    assert platform.tags()[0] == first
+    assert platform.accepts(parse_tag(accepts))
+    assert not platform.accepts(parse_tag(refuses))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("2.7", "x86_64", "glibc 2.36"), "Python '2.7' of the host is not understood: 3.9 or later is needed"),
+        (("3.11", "s390x", "glibc 2.36"), "machine 's390x' of the host is not supported: x86_64 or aarch64"),
+        (("3.11", "x86_64", "?"), "C library '?' of the host is not understood: 'glibc 2.36' or 'musl 1.2'"),
+    ],
+)
+def test_hosts_that_are_not_supported(words: tuple[str, str, str], message: str) -> None:
+    with pytest.raises(WheelhouseError) as caught:
+        Platform(*words)
+    assert str(caught.value) == message
+
+
+def test_a_platform_comes_from_host_facts() -> None:
+    facts = {"python": {"version": "3.11"}, "platform": {"machine": "x86_64", "libc": "glibc 2.36"}}
+    assert Platform.from_facts(facts) == BOOKWORM
