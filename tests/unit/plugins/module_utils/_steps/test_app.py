@@ -23,7 +23,7 @@ RUN = Run("a1", "anna", "control1", "2026-11-22T10:00:00Z")
 APP: dict[str, Any] = {
     "listen": "127.0.0.1:8000",
     "health": {"path": "/healthz", "status": [200], "contains": None, "timeout_seconds": 1, "boot_seconds": 3},
-    "load": {"paths": [{"path": "/", "method": "GET"}]},
+    "load": {"paths": [{"path": "/", "method": "GET"}], "rate": 20, "seconds": 5},
     "verify_seconds": 0.0,
     "limits": {"error_rate": 0.01},
 }
