@@ -180,6 +180,8 @@ def _status(options: argparse.Namespace, apps: list[str], root: str) -> int:
     else:
         for app, state in states.items():
             live = state["live"]
+            for clash in state["clashes"]:
+                print(f"  ! {app}: in its way: {clash}")
             if live is None:
                 print(f"{app}: nothing is live")
                 continue

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import contextlib
-import glob
 import os
 import shutil
 import threading
@@ -17,6 +16,7 @@ from .._facts.unitgroups import unit_memory, unit_pids
 from .._load.memory import count_restarts
 from .._os.files import make_directory, read_json, remove_file, write_file, write_json
 from .._os.http import address_taken, get, local_address, request, unhealthy
+from .._os.ownership import owned, owns
 from .._os.paths import TOOL, Layout
 from .._os.procfs import children, listens
 from .._os.systemd import Systemd, SystemdError, UnitState, first_cause
@@ -98,19 +98,36 @@ class Instances:
         What opened a port for one of them (its drop-in) and what watched it go with it.
         """
         self.end_watch()
-        drop_ins = glob.glob(self.layout.runtime_drop_in(self.layout.candidate_glob))
-        for path in drop_ins:
+        candidates = [
+            unit
+            for number in generations.numbers(self.layout)
+            for unit in (self.layout.trial_service_unit(number), self.layout.trial_socket_unit(number))
+        ]
+        self._remove_drop_ins(*candidates)
+        loaded = self.systemd.matching(self.layout.candidate_glob)
+        self.systemd.reset_failed(*owned(self.layout, loaded), *(set(candidates) & set(loaded)))
+
+    def _remove_drop_ins(self, *units: str) -> None:
+        """Take away what opened a port for candidates, or gave them arguments of their own."""
+        found = [path for path in map(self.layout.runtime_drop_in, units) if os.path.isdir(path)]
+        for path in found:
             shutil.rmtree(path, ignore_errors=True)
-        if drop_ins:
+        if found:
             self.systemd.reload()
-        self.systemd.reset_failed(*self.systemd.loaded(self.layout.candidate_glob))
 
     def running(self) -> dict[int, str]:
         """Instances that run or are starting, by generation, with their service unit."""
         return self.layout.instances(self._running(self.layout.instance_glob))
 
     def _running(self, pattern: str) -> list[str]:
-        return [unit for unit, state in self.systemd.matching(pattern).items() if not state.gone]
+        """The app's own units of this pattern that are not stopped; those of others that are called alike are not."""
+        states = self.systemd.matching(pattern)
+        return [unit for unit, state in states.items() if not state.gone and owns(self.layout, unit, state)]
+
+    def public_loaded(self) -> bool:
+        """Whether the app's own public socket is known to systemd; a unit of others with its name does not count."""
+        state = self.systemd.state(self.layout.public_socket_unit)
+        return state.load not in ("not-found", "") and owns(self.layout, self.layout.public_socket_unit, state)
 
     def start_candidate(
         self, number: int, health: dict[str, Any], arguments: str | None = None, listen: str | None = None
@@ -144,14 +161,12 @@ class Instances:
     def stop_candidate(self, number: int) -> None:
         """Stop the candidate at once (it has no users to drain) and forget that it may have failed."""
         service, socket = self.layout.trial_service_unit(number), self.layout.trial_socket_unit(number)
-        self.put_away(socket, service)
-        self.systemd.reset_failed(service, socket)
+        states = self.systemd.states(socket, service)
+        own = owned(self.layout, states)
+        self.put_away(*own)
+        self.systemd.reset_failed(*own)
         self.end_watch()
-        drop_ins = [path for path in map(self.layout.runtime_drop_in, (service, socket)) if os.path.isdir(path)]
-        for path in drop_ins:
-            shutil.rmtree(path, ignore_errors=True)
-        if drop_ins:
-            self.systemd.reload()
+        self._remove_drop_ins(*own)
 
     def _drop_in(self, unit: str, name: str, text: str) -> None:
         directory = self.layout.runtime_drop_in(unit)
@@ -199,8 +214,9 @@ class Instances:
             remove_file(path)
 
     def _stop_watch(self) -> None:
-        for unit in (self.layout.deadline_unit, self.layout.sampler_unit):
-            self.systemd.stop(*self._running(unit))
+        states = self.systemd.states(self.layout.deadline_unit, self.layout.sampler_unit)
+        for unit in (unit for unit, state in states.items() if not state.gone):
+            self.systemd.stop(unit)
 
     def wait_ready(self, service: str, socket_path: str, health: dict[str, Any], begin: float) -> float:
         """Wait until the instance answers its health check; returns how many seconds that took.
@@ -573,11 +589,14 @@ class Instances:
                 self.leave(new)
 
     def take_down(self) -> None:
-        """Stop everything of the app and unlink what would start it at boot. Files stay for diagnosis."""
+        """Stop everything of the app and unlink what would start it at boot. Files stay for diagnosis.
+
+        Units of others that are called alike run on.
+        """
         units = [
-            *self._running(f"{self.layout.app}@*"),
+            *self._running(self.layout.instance_glob),
             *self.candidate_running(),
-            self.layout.public_socket_unit,
+            *self._running(self.layout.public_socket_unit),
         ]
         self.systemd.stop(*units)
         generations.unlink_public(self.layout)

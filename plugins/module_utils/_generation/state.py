@@ -10,27 +10,31 @@ from typing import Any
 
 from .._os.files import read_json
 from .._os.http import address_taken, request
+from .._os.ownership import owned
 from .._os.paths import Layout
 from .._os.procfs import listens
 from .._os.systemd import ABSENT, Systemd, UnitState
 from .._release.contents import verify
 from . import access, generations, ledger, truth
 from .answers import look
+from .clashes import Host, clashes, drop_in_problems, shared_drop_ins
 from .lock import AppLock, boot_id, stale_reason
 
 
 def app_state(app: dict[str, Any], root: str = "/", systemd: Systemd | None = None) -> dict[str, Any]:
-    """State of one app. `app` needs `name`; `listen` is looked at when nothing of the app is live yet, `trial_listen`
-    (where its candidate will listen beside its private socket) unless a candidate runs.
+    """State of one app. `app` needs `name`; `listen` is looked at unless the app is live there, `trial_listen` (where
+    its candidate will listen beside its private socket) unless a candidate runs, `user` where it is given.
 
     Returns {live: {generation, release, digest, source_id, settings, ...} or None, intact, problems, healthy,
     health_detail, leftovers, open (what other users of the host can read), lease, generations, measured,
-    port_taken, trial_port_taken, way_back (in words)}.
+    port_taken, trial_port_taken, clashes, drop_ins, way_back (in words)}.
     """
     layout = Layout(app["name"], root)
     systemd = systemd or Systemd()
     home = os.path.isdir(layout.home)
-    units = systemd.matching(*_units(layout)) if home else {}
+    host = Host.read(root, systemd.runner)
+    everything = systemd.matching(*_units(layout))
+    units = owned(layout, everything)
     found = truth.live(layout, layout.instances(_up(units))) if home else None
     number = found.number if found else None
     known = [generations.describe(layout, one) for one in generations.numbers(layout)]
@@ -50,6 +54,8 @@ def app_state(app: dict[str, Any], root: str = "/", systemd: Systemd | None = No
         "last_failure": _last_failure(layout),
         "way_back": "",
     }
+    state["clashes"] = clashes(layout, everything, app, host)
+    state["drop_ins"] = sorted(shared_drop_ins(layout, host.files))
     if home:
         state["leftovers"] = _leftovers(layout, units, found, known)
     candidate = app.get("trial_listen")
@@ -62,8 +68,11 @@ def app_state(app: dict[str, Any], root: str = "/", systemd: Systemd | None = No
         return state
     record = generations.record(layout, number)
     problems = generations.problems(layout, number) + generations.public_problems(layout)
+    problems += drop_in_problems(layout, number, record, host.files)
     problems += verify(Path(layout.release(str(record.get("release")))))
     healthy, detail = _health(layout, units, number, record)
+    if _moves((record.get("app") or {}).get("listen"), app.get("listen")):
+        state["port_taken"] = address_taken(app["listen"])
     state.update(
         live={
             "generation": number,
@@ -85,6 +94,14 @@ def app_state(app: dict[str, Any], root: str = "/", systemd: Systemd | None = No
         measured=record.get("measured"),
     )
     return state
+
+
+def _moves(before: str | None, after: str | None) -> bool:
+    """Whether the app is to move to an address at which it is not itself in the way."""
+    if not before or not after or before == after:
+        return False
+    unix = before.startswith("unix:") or after.startswith("unix:")
+    return unix or before.rpartition(":")[2] != after.rpartition(":")[2]
 
 
 def _trial(layout: Layout, number: int) -> dict[str, Any] | None:

@@ -144,7 +144,22 @@ def port_holders(port: int, root: str = "/") -> list[str]:
 
     systemd holds the sockets of all its units: it is named only where no other process has the socket.
     """
-    sockets = _listening(port, root)
+    return _holders(_listening(port, root), root)
+
+
+def socket_holders(path: str, root: str = "/") -> list[str]:
+    """Who listens on the unix socket at `path`, as port_holders() tells it.
+
+    Fields 4, 5 and 8 of /proc/net/unix: flags (with __SO_ACCEPTCON where somebody listens), type (1: stream), path. A
+    socket of another type has no listener: whoever has bound it has it.
+    """
+    rows = [line.split() for line in (read_text(root, "/proc/net/unix") or "").splitlines()[1:]]
+    bound = [fields for fields in rows if len(fields) > 7 and fields[7] == path]
+    found = {f"socket:[{fields[6]}]" for fields in bound if int(fields[3], 16) & LISTENS or fields[4] != "0001"}
+    return _holders(found, root)
+
+
+def _holders(sockets: set[str], root: str) -> list[str]:
     found: dict[int, str] = {}
     proc = under(root, "/proc")
     for pid in [name for name in os.listdir(proc) if name.isdigit()] if sockets else []:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,12 +17,13 @@ from typing import Any, Callable, Iterator
 
 from .._generation import access, generations, ledger, truth
 from .._generation.answers import HEALTH, Meanwhile, meanwhile_words, told
-from .._generation.instances import Instances, StepFailed
+from .._generation.clashes import Host, clashes, shared_drop_ins
+from .._generation.instances import Instances, StepFailed, Untouched
 from .._generation.lock import AppLock, Hold, Run
 from .._generation.units import environment_file, render
 from .._load.h2load import LoadError
 from .._load.origin import elsewhere, origin
-from .._os.files import make_directory, read_json, write_file, write_json
+from .._os.files import make_directory, read_json, remove_file, write_file, write_json
 from .._os.http import answer_seconds
 from .._os.paths import Layout, installed_apps
 from .._os.systemd import Systemd, SystemdError
@@ -142,10 +142,9 @@ class AppOnHost:
 
     def _heal_live(self, start: bool) -> list[str]:
         running = self.instances.running()
-        public = self.layout.public_socket_unit
         found = truth.live(self.layout, running)
         if found is None:
-            if running or self.systemd.state(public).load not in ("not-found", ""):
+            if running or self.instances.public_loaded():
                 self.instances.take_down()
                 return ["took down a first deployment that never became live"]
             return []
@@ -211,6 +210,7 @@ class AppOnHost:
         source_id, release {id, lock_text}, wheels_dir, python. Returns {generation, release, built, healed}.
         """
         app, release = request["app"], request["release"]
+        self.check_clashes(app)
         with self.step("stage"):
             self._check_home()
             healed = self.heal()
@@ -239,10 +239,25 @@ class AppOnHost:
         self.lay_down(number, record, environment_file(app["environment"], request["secrets"]))
         return {"generation": number, "release": release["id"], "built": built, "healed": healed}
 
+    def check_clashes(self, app: dict[str, Any]) -> None:
+        """Raise Untouched where units, drop-ins, folders or an account of somebody else's are in the app's way.
+
+        The plan has refused what the probe found; this is for what came since, and for a host that was not asked.
+        """
+        units = (self.layout.public_socket_unit, self.layout.instance_glob, self.layout.candidate_glob)
+        found = clashes(self.layout, self.systemd.matching(*units), app, Host.read(self.root, self.systemd.runner))
+        if not found:
+            return
+        failure = Untouched("stage", "; ".join(found))
+        if not os.path.exists(self.layout.ledger):
+            raise failure  # nothing of the app is on this host, and nothing comes to be there
+        with self.step("stage"):
+            raise failure
+
     def next_number(self) -> int:
-        """The number of the next generation; none is ever used twice."""
+        """The number of the next generation; none is ever used twice, and none that a folder of others' has."""
         known = ledger.highest_generation(ledger.read(self.layout.ledger))
-        return max([known, *generations.numbers(self.layout)]) + 1
+        return max([known, *generations.taken_numbers(self.layout)]) + 1
 
     def lay_down(self, number: int, record: dict[str, Any], environment: str) -> None:
         """A step: lay down generation `number` beside the live one, unfinished; `environment` is its root-only file.
@@ -281,8 +296,12 @@ class AppOnHost:
         generations.write(self.layout, number, files, record)
 
     def finish(self, number: int, record: dict[str, Any]) -> None:
-        """Rewrite generation `number` with its final record and finish it."""
-        self._lay_down(number, record)
+        """Rewrite generation `number` with its final record and finish it.
+
+        What the host gives to all services by drop-ins is noted: the generation is tried with that.
+        """
+        host = Host.read(self.root, self.systemd.runner)
+        self._lay_down(number, {**record, "drop_ins": shared_drop_ins(self.layout, host.files)})
         generations.finish(self.layout, number)
         self.systemd.reload()
 
@@ -644,17 +663,38 @@ class AppOnHost:
     # -- remove -------------------------------------------------------------------------------------------------------
 
     def remove(self) -> dict[str, Any]:
-        """Take the app off this host: instances, units, releases, generations. The ledger stays. {removed: True}."""
+        """Take the app off this host: instances, units, releases, generations. The ledger stays.
+
+        Returns {removed: True, left: what of somebody else's is in the app's folder, and stays}. StepFailed where
+        nothing of that name is Headcount's.
+        """
+        if self.name not in installed_apps(self.root):
+            raise Untouched("remove", f"{self.layout.home} is not Headcount's and is not touched")
         with self.alone("remove"):
             self.instances.take_down()
             self.instances.forget_candidates()
             for number in generations.numbers(self.layout):
                 generations.remove(self.layout, number)
-            shutil.rmtree(self.layout.home, ignore_errors=True)
+            left = self._remove_home()
             self.systemd.reload()
             self.write_local_fact()
-            self.log("removed")
-        return {"removed": True}
+            self.log("removed", left=left or None)
+        return {"removed": True, "left": left}
+
+    def _remove_home(self) -> list[str]:
+        """Remove the app's folder, but for what Headcount did not make: that is returned."""
+        for release_id in generations.unused_releases(self.layout):
+            remove(Path(self.layout.release(release_id)))
+        for folder in (self.layout.generations, self.layout.releases, self.layout.home):
+            names = os.listdir(folder) if os.path.isdir(folder) else []
+            for name in names:
+                if name.startswith((".headcount-", ".live.")):
+                    remove_file(os.path.join(folder, name))
+            with contextlib.suppress(OSError):
+                os.rmdir(folder)
+        if not os.path.isdir(self.layout.home):
+            return []
+        return [os.path.join(self.layout.home, name) for name in sorted(os.listdir(self.layout.home))]
 
 
 def sentence(error: BaseException) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 
 from headcount_scripts import labs, paths
 
-from . import _engine
+from . import _engine, _foreign
 from ._scene import APP, ARMS, Scene
 
 GROUPS = {
@@ -30,6 +30,7 @@ GROUPS = {
     "power": "The host's power is cut",
     "controller": "The controller and the connection",
     "held": "Steps that do not end, and who ends them",
+    "foreign": "What somebody else has on the host",
     "broken": "The live release has turned broken",
 }
 STATE = f"/var/lib/headcount/{APP}"
@@ -1211,7 +1212,7 @@ def two_controllers(scene: Scene) -> None:
     next_run(scene)
 
 
-def playbook(scene: Scene, declared: Mapping[str, Any]) -> subprocess.Popen[str]:
+def playbook(scene: Scene, declared: Mapping[str, Any], *options: str) -> subprocess.Popen[str]:
     """Start the collection's own site.yml for the scene's host, as a person would."""
     folder = paths.WORK / "bench" / "faults" / f"controller-{scene.host}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -1228,6 +1229,7 @@ def playbook(scene: Scene, declared: Mapping[str, Any]) -> subprocess.Popen[str]
         f"@{variables}",
         "-e",
         f"headcount_work_dir={folder / 'work'}",
+        *options,
     ]
     return subprocess.Popen(
         command,
@@ -1418,4 +1420,31 @@ CONTROLLERS = [
     ),
 ]
 
-ROWS: list[Row] = [*RELEASES, *HOSTS, *HAND, *KILLS, *POWERS, *CONTROLLERS]
+
+# -- what somebody else has on the host -------------------------------------------------------------------------------
+
+
+def refused_play(scene: Scene, declared: Mapping[str, Any]) -> str:
+    """What site.yml says of an app that cannot come to the host, with --check and without: the same."""
+    said = []
+    for options in (["--check"], []):
+        process = playbook(scene, declared, *options)
+        said.append(process.communicate(timeout=120)[0])
+        scene.seen.must(process.returncode != 0, f"the rollout {' '.join(options)} was not refused: {said[-1][-300:]}")
+    causes = [re.findall(r"(?m)^\S+: " + declared["name"] + ": .*$", text) for text in said]
+    scene.seen.must(causes[0] == causes[1], f"--check said {causes[0]}, the rollout {causes[1]}")
+    return said[-1]
+
+
+FOREIGN = [
+    Row(
+        f"foreign/{name}",
+        words,
+        "refused by the plan, --check and stage, which name it; theirs runs on in the same process, byte by byte",
+        _foreign.work(shape, refused_play),
+        name == "socket-file",
+    )
+    for name, (words, shape) in _foreign.SHAPES.items()
+]
+
+ROWS: list[Row] = [*RELEASES, *HOSTS, *HAND, *KILLS, *POWERS, *CONTROLLERS, *FOREIGN]

@@ -15,6 +15,7 @@ SENT = {
     "_facts/hostfacts",
     "_generation/access",
     "_generation/answers",
+    "_generation/clashes",
     "_generation/generations",
     "_generation/ledger",
     "_generation/lock",
@@ -23,9 +24,11 @@ SENT = {
     "_generation/truth",
     "_os/files",
     "_os/http",
+    "_os/ownership",
     "_os/paths",
     "_os/procfs",
     "_os/systemd",
+    "_os/users",
     "_release/contents",
 }
 
