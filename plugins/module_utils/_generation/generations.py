@@ -297,8 +297,13 @@ def to_prune(
 
 
 def unused_releases(layout: Layout) -> list[str]:
-    """Releases that no generation on disk uses. What is no release of Headcount's is not among them."""
+    """Releases that no generation on disk uses, be it by its record or, should that be unreadable, by its link.
+
+    What is no release of Headcount's is not among them.
+    """
     used = {record(layout, number).get("release") for number in numbers(layout)}
+    for number in numbers(layout):
+        used.add(os.path.basename(_link(os.path.join(layout.generation(number), "release")) or ""))
     try:
         names = sorted(set(os.listdir(layout.releases)) - used)
     except FileNotFoundError:

@@ -135,18 +135,16 @@ def process_cpu_seconds(pids: Iterable[int], root: str = "/", ticks: int | None 
     return total / per_second
 
 
+LISTENS = 0x10000
+"""__SO_ACCEPTCON of the flags in /proc/net/unix."""
+
+
 def port_holders(port: int, root: str = "/") -> list[str]:
     """Who listens on a TCP port of this host, as "name (pid N)", sorted by process id; empty where nobody can tell.
 
     systemd holds the sockets of all its units: it is named only where no other process has the socket.
     """
-    sockets: set[str] = set()
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        for line in (read_text(root, table) or "").splitlines()[1:]:
-            fields = line.split()
-            if len(fields) > 9 and fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port:
-                sockets.add(f"socket:[{fields[9]}]")
-    return _holders(sockets, root)
+    return _holders(_listening(port, root), root)
 
 
 def socket_holders(path: str, root: str = "/") -> list[str]:
@@ -157,7 +155,7 @@ def socket_holders(path: str, root: str = "/") -> list[str]:
     """
     rows = [line.split() for line in (read_text(root, "/proc/net/unix") or "").splitlines()[1:]]
     bound = [fields for fields in rows if len(fields) > 7 and fields[7] == path]
-    found = {f"socket:[{fields[6]}]" for fields in bound if int(fields[3], 16) & 0x10000 or fields[4] != "0001"}
+    found = {f"socket:[{fields[6]}]" for fields in bound if int(fields[3], 16) & LISTENS or fields[4] != "0001"}
     return _holders(found, root)
 
 
@@ -172,6 +170,41 @@ def _holders(sockets: set[str], root: str) -> list[str]:
                 found[int(pid)] = f"{name} (pid {pid})"
     others = [words for pid, words in sorted(found.items()) if pid != 1]
     return others or list(found.values())
+
+
+def _listening(port: int, root: str) -> set[str]:
+    """The sockets that listen on a TCP port, as links below /proc/PID/fd name them."""
+    found: set[str] = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for line in (read_text(root, table) or "").splitlines()[1:]:
+            fields = line.split()
+            if len(fields) > 9 and fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port:
+                found.add(f"socket:[{fields[9]}]")
+    return found
+
+
+def _listening_unix(path: str, root: str) -> set[str]:
+    found: set[str] = set()
+    for line in (read_text(root, "/proc/net/unix") or "").splitlines()[1:]:
+        fields = line.split(None, 7)
+        if len(fields) > 7 and fields[7] == path and int(fields[3], 16) & LISTENS:
+            found.add(f"socket:[{fields[6]}]")
+    return found
+
+
+def listens(pid: int, listen: str, root: str = "/") -> bool | None:
+    """Whether process `pid` has a socket that listens on `listen` ("host:port" or "unix:/path"); None: who knows."""
+    unix = listen.startswith("unix:")
+    table = "/proc/net/unix" if unix else "/proc/net/tcp"
+    folder = under(root, f"/proc/{pid}/fd")
+    try:
+        links = {_link(os.path.join(folder, name)) for name in os.listdir(folder)}
+    except OSError:
+        return None
+    if read_text(root, table) is None:
+        return None
+    wanted = _listening_unix(listen[5:], root) if unix else _listening(int(listen.rpartition(":")[2]), root)
+    return bool(links & wanted)
 
 
 def _link(path: str) -> str:

@@ -31,6 +31,7 @@ GROUPS = {
     "controller": "The controller and the connection",
     "held": "Steps that do not end, and who ends them",
     "foreign": "What somebody else has on the host",
+    "broken": "The live release has turned broken",
 }
 STATE = f"/var/lib/headcount/{APP}"
 HOME = f"/opt/headcount/{APP}"
@@ -146,14 +147,12 @@ RELEASES = [
         "its logging silences Gunicorn's, and its workers are replaced after 150 requests",
         "not taken for dead workers",
         recycled_in_silence,
-        quick=True,
     ),
     Row(
         "release/leaves-with-status-0",
         "a worker leaves with status 0 at its 250th request, and no log says so",
         KEPT,
         candidate("silent,leaves:250", "died.*exited at once with status 0", "weigh|trial", **LOAD_20S),
-        quick=True,
     ),
     Row(
         "release/only-redirects",

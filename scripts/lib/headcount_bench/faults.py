@@ -12,7 +12,7 @@ from typing import Any
 
 from headcount_scripts import labs
 
-from . import _engine, _fault_rows, _held_rows
+from . import _broken_rows, _engine, _fault_rows, _held_rows
 from ._common import Bench, Cell, Lab, Report, markdown_table
 from ._engine import notes_of
 from ._fault_rows import Row
@@ -23,7 +23,7 @@ MINUTES = 40.0
 QUICK_MINUTES = 15.0
 HOSTS = ["fa:1:1500m:bookworm", "fb:1:1500m:trixie"]
 VERSION = 1
-ROWS = [*_fault_rows.ROWS, *_held_rows.ROWS]
+ROWS = [*_fault_rows.ROWS, *_held_rows.ROWS, *_broken_rows.ROWS]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

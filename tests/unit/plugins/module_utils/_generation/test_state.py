@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import fnmatch
+import json
 import os
 import socket
 from collections.abc import Sequence
@@ -58,7 +59,7 @@ def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
     generations.link_public(made)
     ledger.append(made.ledger, "promoted", **{"from": None, "to": 1})
     monkeypatch.setattr(_state, "verify", lambda path: [])
-    monkeypatch.setattr(_state, "get", lambda *_: Answer(200, b"ok", 3.0))
+    monkeypatch.setattr(_state, "request", lambda *_: Answer(200, b"ok", 3.0))
     return made
 
 
@@ -71,6 +72,61 @@ def test_whole_and_healthy_but_for_what_a_killed_stage_left(layout: Layout) -> N
     assert (found["intact"], found["healthy"], found["problems"]) == (True, True, [])
     assert found["leftovers"] == ["generation 2 is unfinished"]
     assert found["live"]["generation"] == 1
+
+
+def test_what_answers_users_with_500_is_not_healthy(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its health path is well; the path of its load is what users ask."""
+    path = Path(layout.generation(1)) / "generation.json"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    record["app"]["load"] = {"paths": [{"path": "/basket", "method": "GET"}]}
+    path.write_text(json.dumps(record), encoding="utf-8")
+    monkeypatch.setattr(_state, "request", lambda _, ask, __: Answer(500 if ask.path == "/basket" else 200, b"ok", 3.0))
+    found = state(layout, "shop.socket", "shop@1.service")
+    assert found["health_detail"] == "GET /basket answered 500 (2 of 2 requests)"
+    assert found["way_back"] == ""  # there is no other good generation
+    generations.finish(layout, 2)
+    generations.set_outcome(layout, 2, "good")
+    generations.link_units(layout, 2)
+    generations.activate(layout, 2)
+    ledger.append(layout.ledger, "promoted", **{"from": 1, "to": 2})
+    monkeypatch.setattr(_state, "request", lambda *_: Answer(500, b"", 3.0))
+    found = state(layout, "shop.socket", "shop@2.service")
+    # Generation 1 was edited above, but it is all there is.
+    assert found["way_back"] == "`headcount-rollback shop` on the host goes back to generation 1"
+
+
+@pytest.mark.parametrize("how", ["deleted", "dangling"])
+def test_a_link_that_leads_nowhere_hides_nothing(layout: Layout, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The port is its own service's: no rollout may be refused for that."""
+    monkeypatch.setattr(_state, "address_taken", lambda listen: f"listen address {listen} is taken by another process")
+    generations.remove(layout, 2)
+    os.unlink(layout.live)
+    if how == "dangling":
+        os.symlink("generations/21", layout.live)
+    found = _state.app_state(
+        {"name": "shop", "listen": "127.0.0.1:8000"}, layout.root, Systemd(Units("shop.socket", "shop@1.service"))
+    )
+    assert found["live"]["generation"] == 1
+    assert (found["intact"], found["healthy"], found["port_taken"]) == (True, True, None)
+    assert found["leftovers"] == ["`live` leads nowhere; generation 1 is live (by the ledger and what runs)"]
+
+
+def test_the_port_of_a_first_deployment_that_was_cut_short_is_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_state, "address_taken", lambda listen: f"listen address {listen} is taken by another process")
+    os.makedirs(Layout("shop", str(tmp_path)).home)
+    generations.link_public(Layout("shop", str(tmp_path)))
+    asked = {"name": "shop", "listen": "127.0.0.1:8000"}
+    assert _state.app_state(asked, str(tmp_path), Systemd(Units("shop.socket")))["port_taken"] is None
+    assert _state.app_state(asked, str(tmp_path), Systemd(Units()))["port_taken"] is not None
+
+
+def test_a_record_that_is_torn(layout: Layout) -> None:
+    os.truncate(Path(layout.generation(1)) / "generation.json", 0)
+    found = state(layout, "shop.socket", "shop@1.service")
+    assert (found["live"]["generation"], found["intact"], found["healthy"]) == (1, False, False)
+    assert found["health_detail"] == "generation 1 has no record that can be read (generation.json)"
 
 
 def test_what_runs_and_must_not(layout: Layout) -> None:
