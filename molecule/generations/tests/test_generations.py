@@ -15,7 +15,7 @@ from headcount_scenarios import ROOT, Machine, Scenario
 
 sys.path.insert(0, str(ROOT / "scripts" / "lib"))
 
-from headcount_bench import _engine, _fault_rows
+from headcount_bench import _engine, _faults
 from headcount_bench._common import Lab
 from headcount_bench._scene import ARMS, Scene
 from headcount_bench.faults import run_row
@@ -37,7 +37,7 @@ CORE = (
     "host/port-taken",
     "controller/two-at-once",
 )
-ROWS = {row.name: row for row in _fault_rows.ROWS}
+ROWS = {row.name: row for row in _faults.ROWS}
 
 
 @pytest.fixture(scope="session")

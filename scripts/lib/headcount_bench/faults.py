@@ -12,10 +12,10 @@ from typing import Any
 
 from headcount_scripts import labs
 
-from . import _engine, _fault_rows
+from . import _engine
 from ._common import Bench, Cell, Lab, Report, markdown_table
 from ._engine import notes_of
-from ._fault_rows import Row
+from ._faults import GROUPS, ROWS, Row
 from ._scene import Scene, described, lost, variants_folder
 
 TIMED = False  # nothing here is a matter of milliseconds
@@ -32,14 +32,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def cells(quick: bool) -> list[Cell]:
     """A cell for each row."""
-    rows = [row for row in _fault_rows.ROWS if row.quick or not quick]
+    rows = [row for row in ROWS if row.quick or not quick]
     return [Cell(row.name, {"version": VERSION, "row": row.name, "fault": row.fault}) for row in rows]
 
 
 def measure(bench: Bench) -> None:
     """Two hosts of one core each; each takes the next row."""
     shutil.rmtree(variants_folder(), ignore_errors=True)
-    rows = {row.name: row for row in _fault_rows.ROWS}
+    rows = {row.name: row for row in ROWS}
     scenes: dict[str, Scene] = {}
 
     def work(lab: Lab, cell: Cell, host: str) -> dict[str, Any]:
@@ -108,8 +108,7 @@ def report(bench: Bench) -> Report:
         )
     header = ["row", "fault", "promise", "outcome", "requests", "lost", "live", "what it said, and the ledger"]
     tables = "\n\n".join(
-        f"## {_fault_rows.GROUPS.get(group, group)}\n\n{markdown_table(header, rows, right=(4,))}"
-        for group, rows in groups.items()
+        f"## {GROUPS.get(group, group)}\n\n{markdown_table(header, rows, right=(4,))}" for group, rows in groups.items()
     )
     kept = sum(value["kept"] for value in values.values())
     requests = sum(value["requests"] for value in values.values())
