@@ -195,22 +195,6 @@ class HostFacts:
         values["notes"] = tuple(values.get("notes", ()))
         return cls(**values)
 
-    def stable(self) -> dict[str, Any]:
-        """What a plan may depend on, for a digest.
-
-        Left out are tools, what changes by itself (free memory and disk, boot, kernel release), and how a value became
-        known: the first service of a slice makes its cgroup appear beside systemd's setting of the same limit.
-        """
-        plain = self.to_dict()
-        for name in ("boot_id", "kernel", "disk_free_mib", "notes", "nofile_limited_by", "nofile_considered"):
-            del plain[name]
-        for name in ("psutil", "h2load", "h2load_version"):  # tools, which no plan depends on
-            del plain[name]
-        for part, volatile in (("cores", ("cpus",)), ("memory", ("available_mib", "total_mib"))):
-            for name in ("limited_by", "considered", *volatile):
-                del plain[part][name]
-        return plain
-
 
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
