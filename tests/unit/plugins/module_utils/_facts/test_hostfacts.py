@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Sequence
 
 import pytest
-from ansible_collections.headcount.gunicorn.plugins.module_utils._facts import hostfacts
+from ansible_collections.headcount.gunicorn.plugins.module_utils._facts import given, hostfacts
 from ansible_collections.headcount.gunicorn.plugins.module_utils._facts.hardware import fact_parts
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os import procfs
 from host_trees import HOSTS, captured, lay_out
@@ -25,7 +25,9 @@ def facts_of(name: str, directory: Path, slice_: str | None = None) -> hostfacts
         text: str | None = document["commands"].get(" ".join(command))
         return text
 
-    local = hostfacts.Local.from_dict(document["local"])
+    found = document["local"]
+    python, platform = hostfacts.Python(**found["python"]), hostfacts.Platform(**found["platform"])
+    local = hostfacts.Local(**{**found, "python": python, "platform": platform})
     return hostfacts.read(lay_out(document, directory), slice_ or document["slice"], answer, local)
 
 
@@ -142,7 +144,7 @@ def test_every_limit_names_its_source_and_facts_survive_json(tree: str, tmp_path
     facts = facts_of(tree, tmp_path)
     for item in facts.cores.considered + facts.memory.considered + facts.nofile_considered:
         assert item.source == "systemctl show" or item.source in DOCUMENTS[tree]["files"], item
-    assert hostfacts.HostFacts.from_dict(json.loads(json.dumps(facts.to_dict()))) == facts
+    assert given.from_dict(json.loads(json.dumps(facts.to_dict()))) == facts
 
 
 @pytest.mark.parametrize(
@@ -289,9 +291,9 @@ def test_timespans_of_systemctl(text: str, seconds: float | None) -> None:
 
 
 def test_declared_facts_have_the_shape_of_read_ones() -> None:
-    facts = hostfacts.declared(1.5, 512)
+    facts = given.declared(1.5, 512)
     assert (facts.cores.effective, facts.cores.logical, facts.memory.effective_mib) == (1.5, 2, 512)
-    assert hostfacts.HostFacts.from_dict(facts.to_dict()) == facts
+    assert given.from_dict(facts.to_dict()) == facts
 
 
 def test_this_machine_agrees_with_psutil_and_the_kernel() -> None:
