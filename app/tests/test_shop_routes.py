@@ -56,6 +56,17 @@ def test_memory_is_resident(client: FlaskClient, monkeypatch: pytest.MonkeyPatch
     assert slept == [2.0]
 
 
+def test_stream_sends_piece_by_piece(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    clock = iter([0.0, 0.0, 0.4, 1.2])
+    monkeypatch.setattr(time, "sleep", slept.append)
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock, 9.0))
+    answer = client.get("/stream?bytes=3&every_ms=400&seconds=1")
+    assert answer.data == b"\n" * 3 * len(slept)
+    assert slept
+    assert set(slept) == {0.4}
+
+
 def test_whoami(client: FlaskClient) -> None:
     client.get("/")
     answer = client.get("/whoami").get_json()

@@ -229,8 +229,19 @@ def describe(entry: dict[str, Any]) -> str:
     )
 
 
+def _app(name: str, root: str) -> AppOnHost:
+    """The app, for a person who sees at once what a step has to wait for."""
+
+    def say(words: str) -> None:
+        print(f"headcount: {words}", file=sys.stderr, flush=True)
+
+    app = AppOnHost(name, this_run(), root, say=say)
+    app.lock.say = say
+    return app
+
+
 def _rollback(options: argparse.Namespace, apps: list[str], root: str) -> int:
-    app = AppOnHost(apps[0], this_run(), root)
+    app = _app(apps[0], root)
     return _step(
         lambda: app.rollback(options.generation),
         lambda done: f"{apps[0]}: generation {done['to']} is live again (it was {done['from']})",
@@ -238,7 +249,7 @@ def _rollback(options: argparse.Namespace, apps: list[str], root: str) -> int:
 
 
 def _retune(options: argparse.Namespace, apps: list[str], root: str) -> int:
-    app = AppOnHost(apps[0], this_run(), root)
+    app = _app(apps[0], root)
     return _step(lambda: retune(app), lambda done: boot.tuned_words(apps[0], done))
 
 

@@ -31,7 +31,12 @@ RUN_OPTIONS: dict[str, Any] = {
 
 def app_on_host(module: AnsibleModule, name: str) -> AppOnHost:
     """The app that this module call works on."""
-    return AppOnHost(name, Run.from_dict(module.params["run"]), gone=frozenset(module.params["gone"]))
+    return AppOnHost(
+        name,
+        Run.from_dict(module.params["run"]),
+        gone=frozenset(module.params["gone"]),
+        say=lambda words: module.warn(f"{name}: {words}"),
+    )
 
 
 def finish(module: AnsibleModule, name: str, step: Callable[[], dict[str, Any]], changed: bool = True) -> None:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
-"""The kinds of work a request can do: burn CPU, wait, hold memory, or block the whole process."""
+"""The kinds of work a request can do: burn CPU, wait, hold memory, send piece by piece, or block the whole process."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import ctypes
 import hashlib
 import sys
 import time
-from typing import Callable, cast
+from typing import Callable, Iterator, cast
 
 MIB = 1024 * 1024
 _PAGE = 4096
@@ -38,6 +38,15 @@ def hold(nbytes: int) -> bytearray:
     for offset in range(0, nbytes, _PAGE):
         block[offset] = 1
     return block
+
+
+def pieces(nbytes: int, every_milliseconds: float, seconds: float) -> Iterator[bytes]:
+    """`nbytes` line ends now and again every so many milliseconds, for `seconds`: a stream, or a flood."""
+    end = time.monotonic() + seconds
+    piece = b"\n" * nbytes
+    while time.monotonic() < end:
+        yield piece
+        wait(every_milliseconds)
 
 
 def block(milliseconds: float) -> None:

@@ -19,6 +19,7 @@ MAX_CPU_MS = 10_000.0
 MAX_WAIT_MS = 60_000.0
 MAX_MIB = 4096.0
 MAX_SECONDS = 60.0
+MAX_STREAM_SECONDS = 3600.0
 HEALTH = "/healthz"
 
 faults.at_import(os.environ)
@@ -80,6 +81,12 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
         block = work.hold(int(mib * work.MIB))
         work.wait(seconds * 1000.0)
         return jsonify(mib=len(block) / work.MIB, seconds=seconds)
+
+    @app.get("/stream")
+    def stream() -> Response:
+        size, every_ms = _number("bytes", 2.0, work.MIB), _number("every_ms", 50.0, MAX_WAIT_MS)
+        seconds = _number("seconds", MAX_STREAM_SECONDS, MAX_STREAM_SECONDS)
+        return Response(work.pieces(int(size), every_ms, seconds), mimetype="text/event-stream")
 
     @app.get("/version")
     def version() -> Response:

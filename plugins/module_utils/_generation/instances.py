@@ -47,6 +47,8 @@ class Instances:
     clock: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
+    candidate_seconds: float = 0.0
+    """systemd ends a candidate after so long, whatever became of the process that started it; 0: never."""
 
     def candidate_running(self) -> list[str]:
         """Candidate units in memory that are not stopped."""
@@ -98,6 +100,9 @@ class Instances:
             shutil.rmtree(self.layout.runtime_drop_in(unit), ignore_errors=True)
         if arguments:
             self._drop_in(service, "arguments.conf", f'[Service]\nEnvironment="GUNICORN_CMD_ARGS={arguments}"\n')
+        if self.candidate_seconds:
+            text = f"[Service]\nRuntimeMaxSec={self.candidate_seconds:.0f}\n"
+            self._drop_in(service, "deadline.conf", text)
         if listen:
             taken = address_taken(listen)
             if taken:

@@ -100,9 +100,9 @@ def check(
     """Look at every app of this host. False when something that was to be done could not be."""
     run, well = boot_run(), True
     for name in apps_here(root):
-        app = AppOnHost(name, run, root)
+        app = AppOnHost(name, run, root, say=say)
         try:
-            with app.lock.alone(run, "boot"):
+            with app.alone("boot"):
                 stand = standing(app.layout, read)
                 if stand is None:
                     continue

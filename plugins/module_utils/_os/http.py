@@ -40,7 +40,7 @@ class Answer:
 
     `elapsed_ms` is wall time from connect to the last byte, `received` the bytes that came, head and body. `cut` says
     what an answer did that had begun, but did not end as it should ("still sends after 10 s ..."); `endless`: it went
-    on until a bound was reached.
+    on until a bound was reached; `timed_out`: nothing, or nothing more, came in time.
     """
 
     status: int
@@ -50,6 +50,7 @@ class Answer:
     received: int = 0
     cut: str = ""
     endless: bool = False
+    timed_out: bool = False
 
     def failure(self, method: str, path: str) -> str:
         """What went wrong, as a sentence that names the request; empty when there is a whole answer."""
@@ -110,14 +111,16 @@ class _Stream(io.RawIOBase):
         super().__init__()
         self._sock, self._bounds, self._deadline, self._monotonic = sock, bounds, deadline, monotonic
         self.received = 0
-        self.last = deadline - bounds.seconds
+        self.waits_since = deadline
+        """Since when it waits for the next byte: a slow reader is no silent server."""
         self._reader: io.BufferedReader | None = None
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        left = self._deadline - self._monotonic()
+        self.waits_since = self._monotonic()
+        left = self._deadline - self.waits_since
         if left <= 0:
             raise socket.timeout
         if self.received > self._bounds.most_bytes:
@@ -125,8 +128,6 @@ class _Stream(io.RawIOBase):
         self._sock.settimeout(left)
         count = self._sock.recv_into(buffer)
         self.received += count
-        if count:
-            self.last = self._monotonic()
         return count
 
     def makefile(self, *_: Any) -> io.BufferedReader:
@@ -213,7 +214,7 @@ class _Exchange:
             endless = True
             cut = f"sent more than {self._bounds.most_bytes / 2**20:.0f} MiB in {took} and went on"
         elif isinstance(error, socket.timeout) and stream is not None and received:
-            silent = self._monotonic() - stream.last
+            silent = self._monotonic() - stream.waits_since
             endless = silent <= self._bounds.seconds / 2
             if not endless:
                 cut = f"stopped within its answer: {received} bytes came, and none in the last {silent:.3g} s"
@@ -226,7 +227,8 @@ class _Exchange:
             cut = f"ended within its answer: {received} bytes came in {took}{missing}"
         if isinstance(error, socket.timeout):
             words = f"timed out after {took}"
-        return Answer(0, b"", self.seconds * 1000, cut or words, received, cut, endless)
+        timed_out = isinstance(error, socket.timeout) and not endless
+        return Answer(0, b"", self.seconds * 1000, cut or words, received, cut, endless, timed_out)
 
 
 def _words(error: Exception) -> str:

@@ -68,6 +68,11 @@ class Layout:
     def lease(self) -> str:
         return os.path.join(self.state, "lease.json")
 
+    @property
+    def ended(self) -> str:
+        """Which runs were ended here by another one, so that they do not go on."""
+        return os.path.join(self.state, "ended.json")
+
     def environment(self, number: int) -> str:
         """Root-only file with the environment and the secrets of generation `number`."""
         return os.path.join(self.state, f"{number}.env")

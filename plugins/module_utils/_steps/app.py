@@ -18,7 +18,7 @@ from typing import Any, Callable, Iterator
 
 from .._generation import access, generations, ledger
 from .._generation.instances import Instances, StepFailed
-from .._generation.lock import AppLock, Run
+from .._generation.lock import AppLock, Hold, Run
 from .._generation.units import environment_file, render
 from .._load.h2load import LoadError
 from .._load.origin import elsewhere, origin
@@ -34,6 +34,7 @@ from .._release.contents import WHEELS, ReleaseError
 from .._release.releases import distributions, install, prune_wheels, remove
 from .._verdict.judge import Verdict, decide
 from .trial import Arm, arm, missing_tool, try_candidate
+from .watchdog import GIVE_UP_SECONDS, Watch, memory_bounded, step_seconds, watched
 from .weigh import NotMeasured, Unit, weigh
 
 PROMOTE_MIB = 4
@@ -50,6 +51,8 @@ class AppOnHost:
     systemd: Systemd = field(default_factory=Systemd)
     clock: Callable[[], float] = time.time
     gone: frozenset[str] = frozenset()
+    say: Callable[[str], None] = lambda _: None
+    """Is told what a person should know at once: for whom a step had to wait, and from whom it took the app over."""
 
     def __post_init__(self) -> None:
         self.layout = Layout(self.name, self.root)
@@ -64,20 +67,53 @@ class AppOnHost:
 
     @contextlib.contextmanager
     def step(self, phase: str, number: int | None = None) -> Iterator[None]:
-        """Hold the lock for a step; whatever breaks becomes a StepFailed after generation `number` is abandoned."""
+        """Hold the lock for a step; whatever breaks becomes a StepFailed after generation `number` is abandoned.
+
+        A step that does not end in time, or is asked to end, breaks too (watchdog).
+        """
+        hold = self._hold(phase, number)
         try:
-            with self.lock.step(self.run, phase, self.gone) as taken_over:
-                if taken_over:
-                    self.log("healed", did=[taken_over])
+            with self.lock.step(self.run, phase, self.gone, hold) as told, self._watched(phase, hold) as watch:
                 try:
+                    self._tell(told)
                     yield
+                    watch.give_up()
                 except (StepFailed, SystemdError, ReleaseError, UserError, PlanError, OSError) as error:
+                    watch.give_up()
                     failure = error if isinstance(error, StepFailed) else StepFailed(phase, sentence(error))
                     self._abandon(number, failure)
                     raise failure from error
         except OSError as error:
             # The lock itself: its directory cannot be written.
             raise StepFailed(phase, sentence(error)) from error
+
+    @contextlib.contextmanager
+    def alone(self, phase: str, number: int | None = None, urgent: bool = False) -> Iterator[None]:
+        """Hold the lock for a run's only or last step, which puts the host right itself. `urgent`: as Hold has it."""
+        hold = self._hold(phase, number, urgent)
+        with self.lock.alone(self.run, phase, self.gone, hold) as told, self._watched(phase, hold):
+            self._tell(told)
+            yield
+
+    def _hold(self, phase: str, number: int | None, urgent: bool = False) -> Hold:
+        live = generations.live(self.layout)
+        new, old = (generations.record(self.layout, one) if one is not None else None for one in (number, live))
+        seconds = step_seconds(phase, new or old, old)
+        self.instances.candidate_seconds = seconds + GIVE_UP_SECONDS
+        return Hold(seconds + GIVE_UP_SECONDS, urgent=urgent)
+
+    def _watched(self, phase: str, hold: Hold) -> contextlib.AbstractContextManager[Watch]:
+        def last_words(cause: str) -> None:
+            self.log("failed", **{"from": generations.live(self.layout)}, phase=phase, cause=cause)
+
+        return watched(phase, hold.seconds - GIVE_UP_SECONDS, last_words)
+
+    def _tell(self, told: str | None) -> None:
+        """Write down, and say, from whom the app was taken over."""
+        if told:
+            self.say(told)
+            with contextlib.suppress(OSError):
+                self.log("healed", did=[told])
 
     # -- heal ---------------------------------------------------------------------------------------------------------
 
@@ -262,14 +298,15 @@ class AppOnHost:
                 boot = self.instances.start_candidate(number, app["health"], "--workers 1")
                 state = self.systemd.state(self.layout.trial_service_unit(number))
                 unit = Unit(state.control_group, state.main_pid)
-                measured = weigh(
-                    unit,
-                    self.layout.trial_socket(number),
-                    app["load"]["paths"],
-                    slots,
-                    timeout_seconds=answer_seconds(app),
-                    memory_max_mib=float(planned["settings"]["memory_max_mib"]["value"]),
-                )
+                with memory_bounded("weigh"):
+                    measured = weigh(
+                        unit,
+                        self.layout.trial_socket(number),
+                        app["load"]["paths"],
+                        slots,
+                        timeout_seconds=answer_seconds(app),
+                        memory_max_mib=float(planned["settings"]["memory_max_mib"]["value"]),
+                    )
             except NotMeasured as error:
                 raise StepFailed("weigh", str(error)) from error
             finally:
@@ -306,14 +343,15 @@ class AppOnHost:
             baseline = self._arm(live, trial=False, begin=begin) if live is not None and self.answers(live) else None
             try:
                 boot = self.instances.start_candidate(number, app["health"])
-                verdict, evidence = try_candidate(
-                    app,
-                    plan,
-                    self._arm(number, trial=True, begin=begin),
-                    baseline,
-                    record.get("measured"),
-                    float(record["planning"]["facts"]["cores"]["effective"]),
-                )
+                with memory_bounded("trial"):
+                    verdict, evidence = try_candidate(
+                        app,
+                        plan,
+                        self._arm(number, trial=True, begin=begin),
+                        baseline,
+                        record.get("measured"),
+                        float(record["planning"]["facts"]["cores"]["effective"]),
+                    )
             except LoadError as error:
                 raise StepFailed("trial", str(error)) from error
             finally:
@@ -434,7 +472,7 @@ class AppOnHost:
 
     def abandon(self, number: int | None, phase: str, cause: str) -> dict[str, Any]:
         """End a rollout that failed outside of a step: the candidate is stopped, the live generation stays."""
-        with self.lock.alone(self.run, "abandon", self.gone):
+        with self.alone("abandon", number):
             self._abandon(number, StepFailed(phase, cause))
         return {"live": generations.live(self.layout)}
 
@@ -504,12 +542,20 @@ class AppOnHost:
     def rollback(self, wanted: int | None = None, event: str = "rolled_back") -> dict[str, Any]:
         """Go back to generation `wanted` (default: the good one before the live). Needs nothing but this host.
 
-        A target that does not come up healthy is not kept: what is live stays live.
+        A target that does not come up healthy is not kept: what is live stays live. A person's rollback does not wait
+        for a weigh or a trial of another run: it ends it.
         """
-        self.rollback_target(wanted)  # before the lock, which would make a folder for an app that is not there
-        with self.lock.alone(self.run, "rollback", self.gone):
+        # Before the lock, which would make a folder for an app that is not there.
+        number, before = self.rollback_target(wanted), generations.live(self.layout)
+        with self.alone("rollback", number, urgent=event == "rolled_back"):
             target = self.rollback_target(wanted)
             old = generations.live(self.layout)
+            if wanted is None and old != before:
+                raise StepFailed(
+                    "rollback",
+                    f"generation {old} became live while this waited (it was {before}): roll back again if that is "
+                    "what to leave",
+                )
             try:
                 healed = self.heal()
                 record = self.record(target)
@@ -531,7 +577,7 @@ class AppOnHost:
 
     def remove(self) -> dict[str, Any]:
         """Take the app off this host: instances, units, releases, generations. The ledger stays. {removed: True}."""
-        with self.lock.alone(self.run, "remove", self.gone):
+        with self.alone("remove"):
             self.instances.take_down()
             self.instances.forget_candidates()
             for number in generations.numbers(self.layout):

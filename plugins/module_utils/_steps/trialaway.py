@@ -75,6 +75,7 @@ def begin(app: AppOnHost, number: int, address: str) -> dict[str, Any]:
                 "factor": 1.0,
             },
         }
+        app.instances.candidate_seconds = 0.0  # it outlives this step: a timer ends it (_watch)
         try:
             boot = app.instances.start_candidate(number, declared["health"], listen=listen)
             state["boot_seconds"] = round(boot, 2)

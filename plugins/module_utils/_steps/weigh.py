@@ -19,6 +19,7 @@ import os
 import statistics
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Callable, Protocol, Sequence
 
@@ -79,7 +80,8 @@ def ask(
     """Ask `address` (a unix socket) for `seconds`, with `at_once` requests in flight, at least `least` from each asker.
 
     Paths are taken by weight, in a fixed order. Bounded: no request begins later than `seconds` + SLOW_SECONDS, and
-    none takes longer than `timeout_seconds`. All stop at the first request that does not end by itself.
+    none takes longer than `timeout_seconds`. All stop at the first request that does not end by itself, and, asked one
+    after another, at a path that was silent twice and never answered.
     """
     order = weighted_order(paths)
     begin = monotonic()
@@ -87,6 +89,8 @@ def ask(
     failures = [0] * at_once
     examples: list[str] = []
     endless: list[str] = []
+    silent: Counter[str] = Counter()
+    answered: set[str] = set()
 
     def work(slot: int) -> None:
         turn = slot
@@ -97,7 +101,9 @@ def ask(
             answer = request(address, Ask.of_path(path), Bounds(timeout_seconds))
             turn += at_once
             error = answer.failure(path["method"], path["path"])
-            if answer.endless:
+            answered.update([path["path"]] if answer.status else [])
+            silent[path["path"]] += answer.timed_out
+            if answer.endless or (at_once == 1 and silent[path["path"]] > 1 and path["path"] not in answered):
                 endless.append(error)
             if not error and answer.status >= 400:
                 error = f"{path['method']} {path['path']} answered {answer.status}"
@@ -213,7 +219,7 @@ def weigh(
     """Weigh the running candidate `unit`, which answers on the unix socket `address`.
 
     `slots` is how many requests its one worker may have in flight, `memory_max_mib` what all its processes together may
-    take (None: no bound), `timeout_seconds` how long one request may take (_http.answer_seconds).
+    take (None: no bound), `timeout_seconds` how long one request may take (http.answer_seconds).
 
     Returns a dict: worker_pss_mib (warm, idle), worker_loaded_mib (USS, the most seen under load), crowd (requests in
     flight under that load), slot_mib (growth for each of them), kept_mib (growth for each request that has ended),
@@ -271,9 +277,14 @@ def weigh(
 
 def _fail_if_endless(asked: Asked) -> None:
     if asked.endless:
+        slow = (
+            ""
+            if "still sends" in asked.endless or "sent more" in asked.endless
+            else ("; if it only is slow, say so with limits.p95_ms or settings.timeout")
+        )
         raise NotMeasured(
             f"{asked.endless}; what never ends can be neither weighed nor tried: declare other load.paths, and leave "
-            "streams, server-sent events and long polls out of them"
+            f"streams, server-sent events and long polls out of them{slow}"
         )
 
 

@@ -128,7 +128,7 @@ def main() -> int:
                     app.finish(number, app.record(number))
                 result = {}
             elif name == "heal":
-                with app.lock.alone(app.run, "heal", app.gone):
+                with app.alone("heal"):
                     result = {"healed": app.heal()}
             elif name == "rollback":
                 result = app.rollback(arguments.get("to"))

@@ -4,11 +4,12 @@
 
 from .controllers import CONTROLLERS
 from .hand import HAND
+from .held import STEPS_HELD
 from .hosts import HOSTS
 from .kills import KILLS, POWERS
 from .releases import RELEASES
 from .row import GROUPS, Row
 
-ROWS: list[Row] = [*RELEASES, *HOSTS, *HAND, *KILLS, *POWERS, *CONTROLLERS]
+ROWS: list[Row] = [*RELEASES, *HOSTS, *HAND, *KILLS, *POWERS, *CONTROLLERS, *STEPS_HELD]
 
 __all__ = ["GROUPS", "ROWS", "Row"]

@@ -18,6 +18,7 @@ GROUPS = {
     "kill": "The module is killed",
     "power": "The host's power is cut",
     "controller": "The controller and the connection",
+    "held": "Steps that do not end, and who ends them",
 }
 STATE = f"/var/lib/headcount/{APP}"
 HOME = f"/opt/headcount/{APP}"

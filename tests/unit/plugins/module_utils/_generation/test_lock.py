@@ -1,6 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +16,8 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.loc
     LEASE_SECONDS,
     AppLock,
     Busy,
+    Hold,
+    Holder,
     Run,
     stale_reason,
 )
@@ -156,3 +164,172 @@ def test_a_full_disk_stops_no_run_that_has_its_lease(tmp_path: Path, monkeypatch
     assert lock.lease() is None
     with pytest.raises(OSError, match="No space"), lock.step(other, "stage"):
         pass
+
+
+# -- waiting for a step, and ending it --------------------------------------------------------------------------------
+
+HOLDING = """
+import os, signal, sys, time
+sys.path[:0] = {paths!r}
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import lock as _lock
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.paths import Layout
+if {deaf}:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+run = _lock.Run({run!r}, "anna", "control1", "t0")
+hold = _lock.Hold({seconds}, lease={lease})
+with _lock.AppLock(Layout("shop", {root!r})).step(run, {step!r}, hold=hold):
+    print("held", flush=True)
+    time.sleep({holds})
+"""
+
+
+@pytest.fixture
+def holding(host: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Another process that holds the app: hold(step, holds=seconds that it does, ...)."""
+    begun: list[subprocess.Popen[str]] = []
+
+    def hold(step: str, holds: float, **changes: Any) -> subprocess.Popen[str]:
+        text = HOLDING.format(
+            **{"run": "a1", "seconds": 30.0, "lease": True, "deaf": False, **changes},
+            paths=[path for path in sys.path if path],
+            root=str(host),
+            step=step,
+            holds=holds,
+        )
+        process = subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE, text=True)
+        begun.append(process)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        return process
+
+    yield hold
+    for process in begun:
+        process.kill()
+        process.communicate()
+
+
+Holding = Callable[..., "subprocess.Popen[str]"]
+BERTS = Hold(10.0)
+
+
+def test_a_step_of_a_run_that_is_gone_is_waited_for_and_told(host: Path, holding: Holding) -> None:
+    process = holding("promote", 0.7)
+    said: list[str] = []
+    waiting = lock(host)
+    waiting.say = said.append
+    with waiting.step(BERT, "stage", frozenset({"a1"}), BERTS) as told:
+        assert told is not None
+        assert re.match(
+            rf"waited \d+ s for process {process.pid} \(promote of run a1\) to end; took over from run", told
+        )
+    assert said == [f"waiting for process {process.pid} (promote of run a1) to end, at most 90 s"]
+
+
+def test_a_step_without_a_lease_is_waited_for_whosever_it_is(host: Path, holding: Holding) -> None:
+    process = holding("rollback", 0.5, lease=False)
+    with lock(host).step(BERT, "stage", hold=BERTS) as told:
+        assert re.fullmatch(rf"waited \d+ s for process {process.pid} \(rollback of run a1\) to end", str(told))
+
+
+@pytest.mark.parametrize("step", ["stage", "weigh", "trial"])
+def test_nobody_waits_for_a_weigh_of_a_run_that_is_gone(host: Path, holding: Holding, step: str) -> None:
+    process = holding(step, 60.0)
+    with lock(host).step(BERT, "stage", frozenset({"a1"}), BERTS) as told:
+        assert f"asked process {process.pid} ({step} of run a1) to end, which it did after" in str(told)
+    assert process.wait(5) == -signal.SIGTERM
+
+
+def test_a_run_ends_its_own_step_whose_connection_broke(host: Path, holding: Holding) -> None:
+    process = holding("trial", 60.0)
+    with lock(host).alone(ANNA, "abandon"):
+        assert process.wait(5) == -signal.SIGTERM
+    with lock(host).step(ANNA, "stage"):
+        pass
+
+
+def test_a_rollback_ends_the_trial_of_another_run_which_does_not_go_on(host: Path, holding: Holding) -> None:
+    process = holding("trial", 60.0)
+    with lock(host).alone(BERT, "rollback", hold=Hold(10.0, urgent=True)) as told:
+        assert f"asked process {process.pid} (trial of run a1) to end" in str(told)
+        assert "took over from run a1" in str(told)
+    with (
+        pytest.raises(Busy, match=r"run a1 was ended on this host by run b2 of bert on control2 at .*: run again"),
+        lock(host).step(ANNA, "promote"),
+    ):
+        pass
+
+
+def test_a_rollback_takes_over_between_two_steps_before_users_are_reached(host: Path) -> None:
+    with lock(host).step(ANNA, "weigh"):
+        pass
+    with lock(host).alone(BERT, "rollback", hold=Hold(urgent=True)) as told:
+        assert str(told).endswith("it was between two steps (last: weigh), and this one does not wait")
+    with pytest.raises(Busy, match="was ended on this host"), lock(host).step(ANNA, "trial"):
+        pass
+
+
+def test_a_rollback_waits_for_a_promote(host: Path, holding: Holding) -> None:
+    process = holding("promote", 0.5)
+    with (
+        pytest.raises(Busy, match=r"held on this host by run a1 .*\(last step: promote\)"),
+        AppLock(Layout("shop", str(host))).alone(BERT, "rollback", hold=Hold(urgent=True)),
+    ):
+        pass
+    assert process.wait(5) == 0
+
+
+def test_a_process_that_does_not_hear_is_killed(host: Path, holding: Holding, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_lock, "STOP_SECONDS", 0.3)
+    process = holding("weigh", 60.0, deaf=True)
+    with lock(host).step(BERT, "stage", frozenset({"a1"}), BERTS) as told:
+        assert f"killed process {process.pid} (weigh of run a1), which did not end within" in str(told)
+    assert process.wait(5) == -signal.SIGKILL
+
+
+def test_a_process_whose_time_is_long_over_is_killed_even_when_it_stands_still(
+    host: Path, holding: Holding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_lock, "OVERDUE_SECONDS", 0.0)
+    process = holding("promote", 60.0, seconds=0.0)
+    process.send_signal(signal.SIGSTOP)
+    with lock(host).step(ANNA, "abandon", hold=BERTS) as told:
+        assert f"killed process {process.pid} (promote of run a1)" in str(told)
+    assert process.wait(5) == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("text", ["", "1 run x (trial) since t\n", '1 run x\n{"pid": 1, "start": "0", "run": "b2"}\n'])
+def test_who_has_not_signed_is_neither_asked_nor_waited_for_long(
+    host: Path, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_lock, "UNSIGNED_SECONDS", 0.2)
+    signals: list[Any] = []
+    monkeypatch.setattr(_lock.os, "kill", lambda *what: signals.append(what))
+    with lock(host).step(ANNA, "trial"):
+        Path(lock(host).layout.lock).write_text(text)
+        begin = time.monotonic()
+        with pytest.raises(Busy, match="is being changed on this host by process"), lock(host).step(BERT, "stage"):
+            pass
+        assert time.monotonic() - begin < 8.0
+    assert not signals
+
+
+@pytest.mark.parametrize(
+    ("changes", "gone", "hold", "seconds"),
+    [
+        ({}, (), Hold(), 0.0),
+        ({}, (), Hold(urgent=True), 45.0),
+        ({}, ("a1",), Hold(), 45.0),
+        ({"step": "promote"}, (), Hold(), 0.0),
+        ({"step": "promote"}, ("a1",), Hold(), 160.0),
+        ({"step": "promote"}, (), Hold(urgent=True), 160.0),
+        ({"step": "promote", "ends": 5000.0}, ("a1",), Hold(), 300.0),
+        ({"step": "rollback", "lease": False}, (), Hold(), 160.0),
+        ({"run": "b2"}, (), Hold(), 45.0),
+        ({"pid": 0}, ("a1",), Hold(urgent=True), 0.0),
+    ],
+)
+def test_how_long_a_step_is_waited_for(
+    changes: dict[str, Any], gone: tuple[str, ...], hold: Hold, seconds: float
+) -> None:
+    plain = {"words": "7", "pid": 7, "start": "1", "run": "a1", "step": "trial", "ends": 1100.0, "lease": True}
+    assert Holder(**{**plain, **changes}).patience(BERT, frozenset(gone), hold, 1000.0) == seconds

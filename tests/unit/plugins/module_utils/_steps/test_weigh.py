@@ -11,6 +11,7 @@ from typing import Any
 
 import misbehaving
 import pytest
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os import http as _http
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import weigh as _weigh
 
 
@@ -43,23 +44,33 @@ class _Unit:
 def test_a_path_that_never_ends_ends_the_weigh_with_its_name(address: Any, path: str) -> None:
     begin = time.monotonic()
     with pytest.raises(_weigh.NotMeasured, match=rf"^GET {path} (still sends after|sent more than) .*other load.paths"):
-        _weigh.weigh(_Unit(), address, load("/good", path), 8, timeout_seconds=0.5)
-    assert time.monotonic() - begin < 5.0
+        _weigh.weigh(_Unit(), address, load("/good", path), 8, timeout_seconds=1.0)
+    assert time.monotonic() - begin < 15.0
 
 
-def test_a_path_that_hangs_is_told_with_its_time(address: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_weigh, "SLOW_SECONDS", 0.5)
+@pytest.mark.parametrize("paths", [["/silent"], ["/good", "/silent"], ["/good", "/stalls"]])
+def test_a_path_that_hangs_is_told_with_its_time(address: Any, paths: list[str]) -> None:
     begin = time.monotonic()
-    with pytest.raises(_weigh.NotMeasured, match=r"GET /silent got no answer: timed out after 0\.\d+ s"):
-        _weigh.weigh(_Unit(), address, load("/silent"), 8, timeout_seconds=0.3)
-    assert time.monotonic() - begin < _weigh.WARM_SECONDS + 0.5 + 0.3 + 2.0
+    did = r"(got no answer: timed out after 0\.\d+ s|stopped within its answer)"
+    with pytest.raises(_weigh.NotMeasured, match=rf"^GET {paths[-1]} {did}.*other load.paths.*limits.p95_ms"):
+        _weigh.weigh(_Unit(), address, load(*paths), 8, timeout_seconds=0.3)
+    assert time.monotonic() - begin < 15.0
+
+
+def test_a_path_that_was_silent_once_may_have_been_busy(address: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter([_http.Answer(0, b"", 300.0, "timed out", timed_out=True)] * 2)
+    real = _http.request
+    monkeypatch.setattr(_weigh, "request", lambda *args: next(answers, None) or real(*args))
+    asked = _weigh.ask(address, load("/good", "/length"), 0.2, 1, 5, 5.0)
+    assert (asked.endless, asked.failures) == ("", 2)
+    assert len(asked.wall_ms) >= 3
 
 
 def test_a_few_slow_answers_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = iter([_weigh.Asked([12_000.0] * 3, 0, 36.0)] * 9)
     monkeypatch.setattr(_weigh, "ask", lambda *_: next(asked))
     found = _weigh.weigh(_Unit(), "/socket", load("/"), 1, timeout_seconds=80.0)
-    assert found["wall_ms"] == pytest.approx(12_000.0)
+    assert found["wall_ms"] == pytest.approx(12_000.0, abs=500.0)
 
 
 def test_few_answers_that_were_not_slow_are_too_few(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,9 +81,9 @@ def test_few_answers_that_were_not_slow_are_too_few(monkeypatch: pytest.MonkeyPa
 
 def test_a_crowd_stops_at_the_first_that_never_ends(address: Any) -> None:
     begin = time.monotonic()
-    asked = _weigh.ask(address, load("/good", "/events"), 30.0, 16, 1, 0.5)
+    asked = _weigh.ask(address, load("/good", "/events"), 30.0, 16, 1, 1.0)
     assert asked.endless.startswith("GET /events still sends after")
-    assert time.monotonic() - begin < 5.0
+    assert time.monotonic() - begin < 15.0
     assert asked.failures
     assert threading.stack_size() == 0
 

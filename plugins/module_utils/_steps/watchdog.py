@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""What ends a step of this process: its time, whoever asks for it, and the memory that it may take.
+
+A step runs in a process that nobody may be waiting for any more: its controller was killed, or its connection is gone.
+So the process itself sees to it that it ends. At the deadline of the step, or when it is asked to (SIGTERM, and SIGHUP
+of a connection that breaks), an exception in the main thread lets the step give up in the orderly way that every
+failure takes: the candidate is stopped, the ledger says why, the lock is given back. Should even that not end within a
+minute, a thread ends the process; the kernel gives the lock back, and the next run heals what is left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from .._generation.instances import StepFailed
+from .._generation.lock import STOPPABLE
+from .._load.trialload import longest_seconds as longest_load
+from .._os.http import answer_seconds
+from .._os.procfs import read_meminfo
+from .weigh import longest_seconds as longest_weigh
+
+SLACK_SECONDS = 120.0
+"""For what is not counted one by one: calls of systemctl on a busy host, links, files."""
+
+GIVE_UP_SECONDS = 60.0
+"""A step that is to end has so long for that; then its process is ended."""
+
+INSTALL_SECONDS = 2700.0
+"""What laying down a release may take: its commands have limits of their own (_releases)."""
+
+EXIT_STATUS = 75
+
+MEASURING_MIB = 512
+LEAST_MEASURING_MIB = 160
+"""What a process may take while it weighs or loads: half of what is free, between these two."""
+
+
+class Ended(StepFailed):
+    """A step that did not end by itself, or that was asked to end."""
+
+
+def _of(record: Mapping[str, Any] | None) -> tuple[float, float, float]:
+    """(seconds to boot, to verify, to drain) of a generation; generous where it has no record."""
+    app = (record or {}).get("app") or {}
+    settings = ((record or {}).get("plan") or {}).get("settings") or {}
+    boot = float((app.get("health") or {}).get("boot_seconds") or 60.0)
+    drain = float((settings.get("graceful_timeout") or {}).get("value") or 60.0)
+    return boot, float(app.get("verify_seconds") or 10.0), drain + 10.0
+
+
+def step_seconds(phase: str, new: Mapping[str, Any] | None, live: Mapping[str, Any] | None) -> float:
+    """How long a step may take at most. `new` and `live`: the records of the generation at work and of the live one."""
+    boots, verifies, drains = zip(_of(new), _of(live))
+    boot, verify, drain = max(boots), max(verifies), max(drains)
+    app = (new or {}).get("app") or {}
+    answer = answer_seconds(app)
+    heal = boot + 2 * drain
+    counted = {
+        "stage": INSTALL_SECONDS + heal,
+        "weigh": boot + longest_weigh(answer),
+        "trial": boot + 2 * (longest_load(app["load"], answer) if app.get("load") else 600.0),
+        "abandon": drain,
+        "remove": 2 * drain,
+    }
+    # Whatever may have to bring an instance up and go back again.
+    switch = heal + 2 * (boot + verify + answer + drain)
+    return SLACK_SECONDS + counted.get(phase, switch)
+
+
+@contextlib.contextmanager
+def watched(phase: str, seconds: float, last_words: Callable[[str], None]) -> Iterator[Watch]:
+    """Let the step `phase` end after `seconds`, or when it is asked to, by raising Ended in the main thread.
+
+    `last_words` writes down why, should the process have to be ended. Outside of a main thread only that is left.
+    """
+    watch = Watch(phase, seconds, last_words)
+    watch.begin()
+    try:
+        yield watch
+    finally:
+        watch.end()
+
+
+class Watch:
+    """Watches one step of this process."""
+
+    def __init__(self, phase: str, seconds: float, last_words: Callable[[str], None]) -> None:
+        self.phase, self.seconds, self._last_words = phase, seconds, last_words
+        self._armed = False
+        self._before: dict[int, Any] = {}
+        self._over = threading.Event()
+
+    def begin(self) -> None:
+        """Set the deadline, and listen to those who ask."""
+        threading.Thread(target=self._end_process, daemon=True).start()
+        if threading.current_thread() is not threading.main_thread():
+            return
+        asked = (signal.SIGTERM, signal.SIGHUP) if self.phase in STOPPABLE else (signal.SIGHUP,)
+        for number in (signal.SIGALRM, *asked):
+            self._before[number] = signal.signal(number, self._heard)
+        self._armed = True
+        signal.setitimer(signal.ITIMER_REAL, self.seconds)
+
+    def give_up(self) -> None:
+        """From now on the step only clears up: nothing interrupts that but the end of the process."""
+        self._armed = False
+
+    def end(self) -> None:
+        """The step is over."""
+        self._armed = False
+        self._over.set()
+        if self._before:
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
+
+    def _heard(self, number: int, _frame: Any) -> None:
+        stops = number == signal.SIGALRM or self.phase in STOPPABLE
+        if not self._armed or not stops:
+            return  # what switches users is not broken off because a connection is gone
+        self._armed = False
+        causes = {
+            signal.SIGALRM: f"it did not end within {self.seconds:.0f} s, the longest that it may take, and was ended",
+            signal.SIGTERM: "another run on this host asked it to end (see the ledger)",
+            signal.SIGHUP: "the connection to the host was lost",
+        }
+        raise Ended(self.phase, causes[signal.Signals(number)])
+
+    def _end_process(self) -> None:
+        if self._over.wait(self.seconds + GIVE_UP_SECONDS):
+            return
+        with contextlib.suppress(Exception):  # whatever is wrong here: the process has to end
+            self._last_words(
+                f"it did not end within {self.seconds:.0f} s, nor within {GIVE_UP_SECONDS:.0f} s after it was told to; "
+                "its process was ended, and the next run heals what it left"
+            )
+        os._exit(EXIT_STATUS)
+
+
+def measuring_mib(available_mib: float | None) -> float:
+    """MiB that a process may take while it measures: half of what is free, within bounds."""
+    half = MEASURING_MIB if available_mib is None else available_mib / 2
+    return min(MEASURING_MIB, max(LEAST_MEASURING_MIB, half))
+
+
+@contextlib.contextmanager
+def memory_bounded(phase: str) -> Iterator[None]:
+    """While it measures, this process and each that it starts (h2load) may have no more than measuring_mib() of data.
+
+    RLIMIT_DATA, because the kernel keeps it with nothing but this process (no control group, no unit), it is handed on
+    to h2load, and counts what is written to, not what is merely mapped. Beside it the kernel's OOM killer is pointed at
+    this process rather than at an app, should the host run out of memory all the same. StepFailed when it is not
+    enough.
+    """
+    limit_mib = measuring_mib(read_meminfo("/").get("MemAvailable"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    wanted = int(limit_mib * 2**20)
+    if soft == resource.RLIM_INFINITY or soft > wanted:
+        resource.setrlimit(resource.RLIMIT_DATA, (wanted, hard))
+    adjusted = _oom_score_adj("500")
+    try:
+        yield
+    except MemoryError as error:
+        raise StepFailed(phase, f"measuring takes more than the {limit_mib:.0f} MiB that it may have here") from error
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+        if adjusted is not None:
+            _oom_score_adj(adjusted)
+
+
+def _oom_score_adj(value: str) -> str | None:
+    """Set how readily the kernel's OOM killer ends this process; what it was before, None where that cannot be set."""
+    try:
+        with open("/proc/self/oom_score_adj", "r+", encoding="ascii") as stream:
+            before = stream.read().strip()
+            stream.seek(0)
+            stream.write(value)
+    except OSError:
+        return None
+    return before
