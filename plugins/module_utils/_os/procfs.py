@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import Iterable
+from typing import Iterable, Iterator
 
 MIB = 1024 * 1024
 
@@ -123,12 +123,7 @@ def port_holders(port: int, root: str = "/") -> list[str]:
 
     systemd holds the sockets of all its units: it is named only where no other process has the socket.
     """
-    sockets: set[str] = set()
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        for line in (read_text(root, table) or "").splitlines()[1:]:
-            fields = line.split()
-            if len(fields) > 9 and fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port:
-                sockets.add(f"socket:[{fields[9]}]")
+    sockets = set(_listening(port, root))
     found: dict[int, str] = {}
     proc = under(root, "/proc")
     for pid in [name for name in os.listdir(proc) if name.isdigit()] if sockets else []:
@@ -139,6 +134,15 @@ def port_holders(port: int, root: str = "/") -> list[str]:
                 found[int(pid)] = f"{name} (pid {pid})"
     others = [words for pid, words in sorted(found.items()) if pid != 1]
     return others or list(found.values())
+
+
+def _listening(port: int, root: str) -> Iterator[str]:
+    """The sockets that listen on a TCP port, as the links of /proc/PID/fd name them."""
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for line in (read_text(root, table) or "").splitlines()[1:]:
+            fields = line.split()
+            if len(fields) > 9 and fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port:
+                yield f"socket:[{fields[9]}]"
 
 
 def _link(path: str) -> str:
