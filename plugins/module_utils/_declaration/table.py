@@ -371,9 +371,11 @@ APP_FIELDS: Final[tuple[Field, ...]] = (
             Field(
                 "lock",
                 "str",
-                "A requirements file with the hash of every distribution (`--generate-hashes`); found as `path` is.",
+                "Which file says the versions: a lock (pylock.toml, uv.lock, poetry.lock, Pipfile.lock) or a"
+                " requirements file; found as `path` is. No other one is then read.",
                 example="app/requirements.lock",
-                default_help="the one in the folder of the source, else made by the controller for each platform",
+                default_help="those in the folder of the source, which must not contradict each other; what none of"
+                " them says is decided by the controller for each platform",
                 check=_plain,
             ),
             Field(

@@ -13,7 +13,7 @@ from threading import Timer
 from typing import Any, Callable, Iterable, Mapping
 
 from ...module_utils._release import asynccompat
-from .._wheels import locks, sources
+from .._wheels import sources
 from .._wheels.tools import WheelhouseError
 from .._wheels.wheelhouse import Platform, WheelSet, gather, source_identity
 from .declared import located_source
@@ -123,13 +123,7 @@ class Gathering:
 def _locked(source: Mapping[str, Any], platform: Platform) -> dict[str, str]:
     parsed = sources.Source.of(source)
     try:
-        folder = None
-        if parsed.kind == "path":
-            folder = sources.project_folder(parsed, Path(parsed.value))
-        lock = sources.lock_path(parsed, Path("/"), folder)
-        if lock is None:
-            return {}
-        pins = locks.parse(lock.read_text(encoding="utf-8"), lock.name, platform.markers())
+        pins = sources.pins_of(parsed, platform.markers())
     except (WheelhouseError, OSError):
         return {}
     return {pin.name: pin.version for pin in pins}

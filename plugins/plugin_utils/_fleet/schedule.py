@@ -277,6 +277,7 @@ class FleetPlanner:
             except WheelhouseError as error:
                 host.fail(f"{name}: wheels: {error}")
                 continue
+            self.gathering.notes.update(dict.fromkeys(found.notes))
             if found.needs_host_build:
                 self._unbuilt.add(host.host, name, builds.requests_of(found))
                 self.notes.write_unbuilt(item.key, found.to_dict())

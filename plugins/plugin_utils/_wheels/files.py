@@ -28,6 +28,7 @@ INFO = (".egg-info", ".dist-info")
 BYTECODE = (".pyc", ".pyo")
 
 _TEMPLATE = re.compile(r"[._-](example|sample|template|tmpl|dist|defaults?|schema|j2|md|rst)$")
+_TEMPLATE_OF = re.compile(r"(example|sample|template|default|dummy|dist)[._-]")
 _SECRETS = [
     ".env",
     ".env.*",
@@ -158,7 +159,7 @@ def looks_secret(name: str, path: Path) -> bool:
     if _SECRET_FOLDERS.intersection(folders):
         return True
     if any(fnmatchcase(base, pattern) for pattern in _SECRETS):
-        return not _TEMPLATE.search(base)
+        return not _TEMPLATE.search(base) and not _TEMPLATE_OF.match(base)
     if any(fnmatchcase(base, pattern) for pattern in _DATA):
         return True
     if base.endswith(_MAY_HOLD_KEYS):
@@ -192,13 +193,16 @@ def _walk(found: _Selection, prefix: str, ignored: frozenset[str]) -> Iterator[s
             yield from _walk(found, f"{name}/", IGNORED_ANYWHERE)
         elif entry.is_symlink() and path.is_dir():
             if entry.name not in ignored:
-                raise _linked_folder(path)
+                yield _link(name, path, found.folder)
         elif path.is_file() and not entry.name.endswith(BYTECODE):
             yield name
 
 
-def _linked_folder(path: Path) -> BadSource:
-    return BadSource(f"{path} is a link to a folder: copy the folder, or leave the link out of the project")
+def _link(name: str, path: Path, folder: Path) -> str:
+    """The name of a link to a folder, which stays a link. Raises BadSource for one that leads out of the project."""
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise BadSource(f"{path} is a link to a folder: copy the folder, or leave the link out of the project")
+    return name
 
 
 # -- git --------------------------------------------------------------------------------------------------------------
@@ -259,7 +263,8 @@ def _from_git(found: _Selection, top: Path) -> None:
         if IGNORED_ANYWHERE.intersection(parts) or any(part.endswith(INFO) for part in parts[:-1]):
             continue
         if path.is_symlink() and path.is_dir():
-            raise _linked_folder(path)
+            found.taken.add(_link(name, path, folder))
+            continue
         if not path.is_file() or name.endswith(BYTECODE):
             continue  # deleted and not committed yet, a socket, or a link that leads nowhere
         if path.is_symlink():

@@ -16,9 +16,8 @@ from .tools import BadLock
 
 AUTOMATIC = ("requirements.lock", "requirements.txt")
 _PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?\s*==\s*([^\s;]+)\s*(?:;\s*(.*))?")
+_ELSEWHERE = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?\s*@\s*(\S+)")
 _HASH = re.compile(r"--hash=([a-z0-9]+):([0-9a-fA-F]+)")
-_INDEX_OPTIONS = ("-i", "--index-url", "--extra-index-url", "--find-links", "-f", "--no-index", "--trusted-host")
-_OTHER_OPTIONS = ("--only-binary", "--no-binary", "--prefer-binary", "--pre", "--require-hashes")
 
 
 @dataclass(frozen=True)
@@ -28,6 +27,10 @@ class Pinned:
     name: str
     version: str
     hashes: tuple[str, ...]
+
+    def requirement(self) -> str:
+        """The pin as a requirement."""
+        return f"{self.name}=={self.version}"
 
     def line(self) -> str:
         """The pin as one line of a requirements file."""
@@ -68,40 +71,12 @@ def logical_lines(text: str) -> list[tuple[int, str]]:
     return result
 
 
-def parse(text: str, label: str, environment: Mapping[str, str]) -> tuple[Pinned, ...]:
-    """The pins of a lock that count in a marker `environment`. Raises BadLock, which names `label` and the line."""
-    pins: dict[str, Pinned] = {}
-    for number, line in logical_lines(text):
-        where = f"{label}, line {number}"
-        if line.startswith("-"):
-            option = re.split(r"[\s=]", line, maxsplit=1)[0]
-            if option in _INDEX_OPTIONS + _OTHER_OPTIONS:
-                continue
-            raise BadLock(f"{where}: {option} is not allowed in a lock: it holds only name==version with hashes")
-        requirement = line.split("--hash=", 1)[0].strip()
-        found = _PIN.fullmatch(requirement)
-        if not found:
-            raise BadLock(
-                f"{where}: {requirement!r} is not pinned: write name==version with hashes "
-                "(`uv pip compile --generate-hashes` makes such a file)"
-            )
-        if not _applies(found[3], environment, where):
-            continue
-        hashes = tuple(sorted(digest.lower() for kind, digest in _HASH.findall(line) if kind == "sha256"))
-        if not hashes:
-            raise BadLock(
-                f"{where}: {requirement!r} has no sha256 hash: make the lock with `uv pip compile --generate-hashes`"
-            )
-        pin = Pinned(canonicalize_name(found[1]), found[2], hashes)
-        known = pins.get(pin.name)
-        if known and known.version != pin.version:
-            raise BadLock(f"{where}: {pin.name} is pinned to {known.version} and to {pin.version} for one platform")
-        pins[pin.name] = pin
-    return tuple(pins[name] for name in sorted(pins))
+def applies(marker: str | None, environment: Mapping[str, str] | None, where: str) -> bool:
+    """Whether a marker is met in an `environment`; none is, and without one (None) every marker.
 
-
-def _applies(marker: str | None, environment: Mapping[str, str], where: str) -> bool:
-    if not marker or not marker.strip():
+    Raises BadLock, which begins with `where`.
+    """
+    if environment is None or not marker or not marker.strip():
         return True
     try:
         return Marker(marker).evaluate({"extra": "", **environment})
@@ -109,13 +84,16 @@ def _applies(marker: str | None, environment: Mapping[str, str], where: str) -> 
         raise BadLock(f"{where}: the marker {marker!r} cannot be read: {str(error).splitlines()[0]}") from None
 
 
-def read_compiled(text: str) -> tuple[dict[str, Pinned], dict[str, set[str]]]:
-    """What `uv pip compile --generate-hashes --annotation-style=split` wrote: pins by name, and who asked for each.
+def read_compiled(text: str) -> tuple[dict[str, Pinned], dict[str, set[str]], dict[str, str]]:
+    """What `uv pip compile --generate-hashes --annotation-style=split` wrote: pins by name, who asked for each, and the
+    URLs of what comes from elsewhere than an index.
 
-    A demand from the input file itself is kept as it is written, beginning with `-r`.
+    A demand from the input file itself is kept as it is written, beginning with `-r`. Raises BadLock for a line that is
+    neither, because what it names would be missing.
     """
     pins: dict[str, Pinned] = {}
     via: dict[str, set[str]] = {}
+    direct: dict[str, str] = {}
     name, listing = "", False
     for raw in text.splitlines():
         line = raw.strip().rstrip("\\").strip()
@@ -124,7 +102,14 @@ def read_compiled(text: str) -> tuple[dict[str, Pinned], dict[str, set[str]]]:
             name, listing = canonicalize_name(found[1]), False
             pins[name] = Pinned(name, found[2], ())
             via[name] = set()
-        if name and "--hash=" in line:
+        elif line and not raw.startswith((" ", "#")):
+            elsewhere = _ELSEWHERE.match(line)
+            if not elsewhere:
+                raise BadLock(f"uv resolved to {line!r}, which is neither a version nor a URL")
+            name, listing = canonicalize_name(elsewhere[1]), False
+            direct[name] = elsewhere[2]
+            via[name] = set()
+        if name in pins and "--hash=" in line:
             hashes = tuple(digest for kind, digest in _HASH.findall(line) if kind == "sha256")
             pins[name] = Pinned(name, pins[name].version, pins[name].hashes + hashes)
         if raw.startswith("#"):
@@ -135,7 +120,7 @@ def read_compiled(text: str) -> tuple[dict[str, Pinned], dict[str, set[str]]]:
                 listing, words = True, words[3:].strip()
             if listing and words:
                 via[name].add(words if words.startswith("-") else canonicalize_name(words.split("[")[0]))
-    return pins, via
+    return pins, via, direct
 
 
 def outside(

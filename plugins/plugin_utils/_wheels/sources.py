@@ -23,8 +23,9 @@ from typing import Any, Mapping, Sequence
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
+from .declared import declared, local_folders, lock_files, read_lock, workspace_root
 from .files import shipped
-from .locks import automatic
+from .locks import Pinned, automatic
 from .tools import (
     BadLock,
     BadSource,
@@ -121,10 +122,18 @@ def folder_digest(folder: Path, names: Sequence[str]) -> str:
     digest = hashlib.sha256()
     for name in names:
         path = folder / name
+        if path.is_dir():
+            digest.update(os.fsencode(name) + b"\0l" + os.fsencode(linked(folder, name)) + b"\0")
+            continue
         executable = b"x" if path.stat().st_mode & stat.S_IXUSR else b"-"
         content = hashlib.sha256(path.read_bytes()).digest()
         digest.update(os.fsencode(name) + b"\0" + executable + content)
     return digest.hexdigest()
+
+
+def linked(folder: Path, name: str) -> str:
+    """Where a link to a folder within a project leads, from the place of the link."""
+    return os.path.relpath((folder / name).resolve(), (folder / name).parent.resolve())
 
 
 def file_digest(path: Path) -> str:
@@ -161,9 +170,23 @@ def identity(source: Source, base_dir: Path) -> tuple[str, str | None]:
         core = f"{commit}/{source.subdirectory or ''}"
     lock = lock_path(source, base_dir, folder)
     text = f"{core}\0{file_digest(lock) if lock else ''}"
+    if source.kind == "path" and folder is not None:
+        text += _beside(folder, source, lock)
     if source.kind == "git":
         return f"git:{commit}" + (f":{hashlib.sha256(text.encode()).hexdigest()[:16]}"), commit
     return f"{source.kind}:{hashlib.sha256(text.encode()).hexdigest()}", None
+
+
+def _beside(folder: Path, source: Source, lock: Path | None) -> str:
+    """What counts for a project and is not in its folder, or was not looked at by itself: its other locks, and the
+    projects that its dependencies are built from. Nothing for a project that has none."""
+    found = []
+    if source.lock is None:
+        root = workspace_root(folder, Path(folder.anchor))
+        found = [file_digest(path) for path in lock_files(folder, root) if path != lock]
+    for place in local_folders(folder.resolve()):
+        found.append(folder_digest(place, shipped(place, (), str(place)).names))
+    return "".join(f"\0{digest}" for digest in found)
 
 
 def requirement(source: Source) -> Requirement:
@@ -282,11 +305,23 @@ def notes_of(source: Mapping[str, Any] | Source, base_dir: str | Path) -> tuple[
     return shipped(folder, parsed.include, parsed.describe()).notes
 
 
+def pins_of(source: Source, environment: Mapping[str, str]) -> tuple[Pinned, ...]:
+    """What the locks of a located source pin for a platform, as far as they are on the controller."""
+    lock = resolve(source.lock, Path("/")) if source.lock else None
+    if source.kind == "path":
+        folder = project_folder(source, Path(source.value))
+        return declared(folder, Path(folder.anchor), environment, lock).pins
+    return read_lock(lock, lock.parent, environment).pins if lock else ()
+
+
 def copy_project(folder: Path, target: Path, include: Sequence[str] = ()) -> None:
     """The files of a project that are shipped, and its history where its version is read from there."""
     for name in shipped(folder, include).names:
         path, copy = folder / name, target / name
         copy.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            copy.symlink_to(linked(folder, name))
+            continue
         shutil.copyfile(path, copy)
         copy.chmod(0o755 if path.stat().st_mode & stat.S_IXUSR else 0o644)
     settings = "".join(
@@ -302,10 +337,38 @@ def copy_project(folder: Path, target: Path, include: Sequence[str] = ()) -> Non
             run(["git", "-C", target, "reset", "--quiet"], 60)
 
 
-def build_wheel(project: Path, out_dir: Path, what: str) -> Path:
-    """Build a folder or an sdist into a wheel with the same bytes for the same content. Raises BuildFailed."""
+def copy_beside(folder: Path, target: Path, source: Source) -> Path:
+    """Copy a project into the new folder `target`, with the folders beside it that its dependencies come from.
+
+    They lie to one another as before, because a build backend looks for them. Returns the copy of the project.
+    """
+    here = folder.resolve()
+    beside = [
+        place for place in local_folders(here) if not place.is_relative_to(here) and not here.is_relative_to(place)
+    ]
+    base = Path(os.path.commonpath([here, *beside]))
+    for place in beside:
+        copy_project(place, target / place.relative_to(base))
+    inside = target / here.relative_to(base) if base != here else target
+    copy_project(here, inside, source.include)
+    return inside
+
+
+def requires(wheel: Path) -> list[str]:
+    """What a wheel's metadata asks for, one requirement each."""
+    with zipfile.ZipFile(wheel) as archive:
+        metadata = next(item for item in archive.namelist() if item.endswith(".dist-info/METADATA"))
+        head = archive.read(metadata).decode("utf-8", errors="replace").replace("\r\n", "\n").partition("\n\n")[0]
+    return [line.partition(":")[2].strip() for line in head.split("\n") if line.lower().startswith("requires-dist:")]
+
+
+def build_wheel(project: Path, out_dir: Path, what: str, environ: Mapping[str, str] | None = None) -> Path:
+    """Build a folder or an sdist into a wheel with the same bytes for the same content. Raises BuildFailed.
+
+    `environ`: variables that say where its build requirements come from.
+    """
     with tempfile.TemporaryDirectory(dir=out_dir) as temporary:
-        _build(["--wheel"], project, Path(temporary), what)
+        _build(["--wheel"], project, Path(temporary), what, environ)
         found = sorted(Path(temporary).glob("*.whl"))
         if len(found) != 1:
             raise BuildFailed(f"{what}: the build made {len(found)} wheels instead of one")
@@ -314,17 +377,20 @@ def build_wheel(project: Path, out_dir: Path, what: str) -> Path:
     return wheel
 
 
-def build_sdist(project: Path, out_dir: Path, what: str) -> Path:
-    """The sdist of a folder, for a host to build from. Raises BuildFailed."""
-    _build(["--sdist"], project, out_dir, what)
+def build_sdist(project: Path, out_dir: Path, what: str, environ: Mapping[str, str] | None = None) -> Path:
+    """The sdist of a folder, for a host to build from; `environ` as for `build_wheel`. Raises BuildFailed."""
+    _build(["--sdist"], project, out_dir, what, environ)
     return sorted(out_dir.glob("*.tar.gz"))[0]
 
 
-def _build(options: list[str], project: Path, out_dir: Path, what: str) -> None:
+def _build(
+    options: list[str], project: Path, out_dir: Path, what: str, environ: Mapping[str, str] | None = None
+) -> None:
     words: list[str | Path] = [*uv(), "build", *options, "--no-python-downloads", "--python", sys.executable]
     words += ["--out-dir", out_dir, project]
     # A copy without .git must not be taken for a part of the checkout that the cache may lie in.
-    done = run(words, _BUILD_SECONDS, cwd=out_dir, extra_env={"GIT_CEILING_DIRECTORIES": str(project.parent)})
+    extra = {**(environ or {}), "GIT_CEILING_DIRECTORIES": str(project.parent)}
+    done = run(words, _BUILD_SECONDS, cwd=out_dir, extra_env=extra)
     if done.status:
         raise_for_network(what, done.text)
         raise BuildFailed(f"{what}: it could not be built: {essence(done.text)}")
@@ -399,14 +465,17 @@ __all__ = [
     "build_wheel",
     "check_wheel",
     "checkout",
+    "copy_beside",
     "copy_project",
     "file_digest",
     "identity",
     "lock_path",
     "normalise_wheel",
     "notes_of",
+    "pins_of",
     "project_folder",
     "requirement",
+    "requires",
     "resolve",
     "source_identity",
     "stand_in",

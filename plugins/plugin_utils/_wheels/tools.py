@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import fcntl
+import importlib
 import os
 import re
 import shutil
@@ -14,7 +15,7 @@ import time
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Iterator, Mapping, NamedTuple, Sequence
+from typing import Any, Iterator, Mapping, NamedTuple, Sequence
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import Version
@@ -142,6 +143,23 @@ def pip() -> tuple[str, ...]:
     return (*uv(), "tool", "run", "--no-python-downloads", "--python", sys.executable, "pip")
 
 
+def toml(path: Path) -> dict[str, Any]:
+    """A TOML file. Raises BadSource when it cannot be read, ToolMissing where this Python has nothing to read it."""
+    for name in ("tomllib", "tomli", "pip._vendor.tomli"):  # Python 3.11, or what pip brings
+        try:
+            loads = importlib.import_module(name).loads
+            break
+        except ImportError:
+            continue
+    else:
+        raise ToolMissing(f"{path} cannot be read: install tomli, or run the controller on Python 3.11 or later")
+    try:
+        found: dict[str, Any] = loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadSource(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
+    return found
+
+
 def essence(text: str, most: int = 4) -> str:
     """The lines of a failed program's output that tell why, on one line."""
     lines = [line.strip(" ×╰─▶|") for line in redact(text).splitlines()]
@@ -170,11 +188,13 @@ def raise_for_network(what: str, text: str) -> None:
         )
 
 
-def resolution_error(what: str, text: str, python: str) -> WheelhouseError:
-    """The error for what uv said when it could not resolve."""
+def resolution_error(what: str, text: str, python: str, asked: str = "") -> WheelhouseError:
+    """The error for what uv said when it could not resolve; `asked` are the indexes and who named them."""
     raise_for_network(what, text)
     if "No solution found" in text:
         cause = conflict_cause(text, python)
+        if asked and ("was not found in" in cause or cause.startswith("there is no version")):
+            cause = f"{cause} (asked: {asked})"
         return ResolutionConflict(f"{what}: {cause}", cause, redact(text))
     lines = [line.strip() for line in redact(text).splitlines() if line.strip() and not line.startswith("warning:")]
     return WheelhouseError(f"{what}: {' '.join(lines)[:800] or 'uv failed and said nothing'}")
@@ -191,6 +211,9 @@ def conflict_cause(text: str, python: str) -> str:
         found = re.search(pattern, body)
         if found:
             return words.format(*found.groups(), python=python)
+    found = re.search(r"Because (\S+) depends on (\S+) and (\S+), we can conclude", body)
+    if found and _disjoint(found[2], found[3]):
+        return f"{found[1]} needs {found[2]}, but {found[3]} is required"
     pair = _contradiction(body)
     if pair:
         return _pair_words(*pair)

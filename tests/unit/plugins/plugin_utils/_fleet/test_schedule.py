@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,23 @@ def test_one_host_of_each_platform_builds(tmp_path: Path) -> None:
     fleet = Fleet(tmp_path, {"a": BOOKWORM, "b": BOOKWORM, "c": TRIXIE, "d": TRIXIE}, canary="d")
     assert fleet.plan() == {"a": ["native 1.0"], "d": ["native 1.0"]}
     assert [host.status for host in fleet.hosts.values()] == ["ok"] * 4
+
+
+def test_what_a_person_should_know_of_a_source_is_told_once(tmp_path: Path) -> None:
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app/pyproject.toml").write_text('[project]\nname = "shop"\nversion = "1"\n', encoding="utf-8")
+    (tmp_path / "app/.env").write_text("TOKEN=x\n", encoding="utf-8")
+    fleet = Fleet(tmp_path / "work", {"a": BOOKWORM, "b": BOOKWORM})
+    planner = fleetplan.FleetPlanner(fleet.variables, None, fleet.notes, "rollout", False, print)
+    source = {"kind": "path", "value": str(tmp_path / "app")}
+    assert planner.gathering.identity(source) == planner.gathering.identity(source)
+    planner.gathering.put(wanted(BOOKWORM), replace(unbuilt(BOOKWORM), notes=("native was lowered",)))
+    for name in ("a", "b"):
+        host = HostPlan(name, facts={}, apps={"shop": AppPlan("shop", "deploy")})
+        planner._take(host, {"shop": wanted(BOOKWORM)})
+    first, second = planner.gathering.notes
+    assert "not shipped, because by its name it is a secret, data or an environment: .env" in first
+    assert second == "native was lowered"
 
 
 def test_a_check_says_where_and_asks_nobody(tmp_path: Path) -> None:

@@ -28,7 +28,8 @@ def git(folder: Path, *words: str) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    write(tmp_path / "app", "pyproject.toml", "shop/__init__.py")
+    write(tmp_path / "app", "shop/__init__.py")
+    write(tmp_path / "app", "pyproject.toml", text='[project]\nname = "shop"\nversion = "1"\n')
     return tmp_path / "app"
 
 
@@ -126,6 +127,14 @@ def test_links_bring_nothing_that_git_would_not_give(checkout: Path, tmp_path: P
     assert "config.py is a link to" in notes(shop)
     assert "which git ignores: it is not shipped" in notes(shop)
     assert "elsewhere.py, which is not in the checkout: it is not shipped" in notes(shop)
+    (checkout / "shop/again").symlink_to("../services")
+    assert "shop/again" in files.shipped(checkout).names
+    sources.copy_project(checkout, tmp_path / "copy")
+    assert (tmp_path / "copy/shop/again/shop/LICENSE").is_file()
+    before = sources.source_identity({"kind": "path", "value": str(checkout)}, "/")
+    (checkout / "shop/again").unlink()
+    (checkout / "shop/again").symlink_to("../services/shop")
+    assert sources.source_identity({"kind": "path", "value": str(checkout)}, "/") != before
     (checkout / "shop/assets").symlink_to(tmp_path)
     with pytest.raises(BadSource, match="shop/assets is a link to a folder"):
         files.shipped(checkout)
@@ -202,6 +211,7 @@ def test_a_plain_folder_lacks_what_never_is_shipped(folder: Path) -> None:
         ("prod.env", True),
         (".ENV.Production", True),
         (".env.dist", False),
+        ("sample.env", False),
         ("env.py", False),
         ("environment.yml", False),
         ("client_secret_42.json", True),

@@ -44,6 +44,12 @@ CONFLICTS = {
         "werkzeug<2, we can conclude that your requirements are unsatisfiable.\n",
         "flask>=3 needs werkzeug>=3.0.0, but werkzeug<2 is required",
     ),
+    "a dependency against a lock": (
+        "Because case==1 depends on flask>=3.1 and flask==3.0.3, we can conclude that case==1 cannot be used.\n"
+        "         And because only case==1 is available and you require case, we can conclude that your requirements "
+        "are unsatisfiable.\n",
+        "case==1 needs flask>=3.1, but flask==3.0.3 is required",
+    ),
     "Python too old": (
         "Because the requested Python version (>=3.9) does not satisfy Python>=3.10 and gunicorn==27.0.1 depends on "
         "Python>=3.10, we can conclude that gunicorn==27.0.1 cannot be used.\n         And because only "

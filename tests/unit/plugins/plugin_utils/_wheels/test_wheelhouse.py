@@ -15,7 +15,7 @@ from typing import Any, Sequence
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._release import contents as _releasefiles
 from ansible_collections.headcount.gunicorn.plugins.module_utils._release import releases as _releases
-from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels import sources, wheelhouse
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels import fetch, indexes, sources, wheelhouse
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.tools import Done, WheelhouseError
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.wheelhouse import Platform
 from packaging.tags import parse_tag
@@ -95,9 +95,11 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Index:
     made.wheel("pip-26.3-py3-none-any.whl")
     made.wheel("gunicorn-27.0.1-py3-none-any.whl")
     made.wheel("flask-3.1.3-py3-none-any.whl")
-    monkeypatch.setattr(wheelhouse, "run", made.run)
-    monkeypatch.setattr(wheelhouse, "uv", lambda: ["uv"])
-    monkeypatch.setattr(wheelhouse, "pip", lambda: ("pip",))
+    for module in (fetch, wheelhouse):
+        monkeypatch.setattr(module, "run", made.run)
+    monkeypatch.setattr(indexes, "pip_config", dict)
+    monkeypatch.setattr(fetch, "uv", lambda: ["uv"])
+    monkeypatch.setattr(fetch, "pip", lambda: ("pip",))
     return made
 
 
@@ -185,7 +187,7 @@ def test_a_source_is_built_here_once_when_it_is_pure(
     index.sdist("flasgger-0.9.7.1.tar.gz")
     built: list[str] = []
 
-    def build(project: Path, out_dir: Path, what: str) -> Path:
+    def build(project: Path, out_dir: Path, what: str, environ: Any) -> Path:
         built.append(what)
         return make_wheel(out_dir, "flasgger-0.9.7.1-py3-none-any.whl")
 
@@ -204,7 +206,7 @@ def test_a_source_that_is_not_pure_is_left_to_a_host(
         index.wheel(filename)
     index.sdist("native-1.0.tar.gz")
     monkeypatch.setattr(
-        sources, "build_wheel", lambda _, out, __: make_wheel(out, "native-1.0-cp311-cp311-linux_x86_64.whl")
+        sources, "build_wheel", lambda _, out, *__: make_wheel(out, "native-1.0-cp311-cp311-linux_x86_64.whl")
     )
     found = gather(tmp_path, "native==1.0")
     assert found.id == ""
@@ -251,7 +253,7 @@ def test_an_older_version_that_has_a_wheel_is_taken_before_a_host_builds(
         index.wheel(filename)
     index.sdist("native-2.0.tar.gz")
     monkeypatch.setattr(
-        sources, "build_wheel", lambda _, out, __: make_wheel(out, "native-2.0-cp311-cp311-linux_x86_64.whl")
+        sources, "build_wheel", lambda _, out, *__: make_wheel(out, "native-2.0-cp311-cp311-linux_x86_64.whl")
     )
     compile_, asked = index._compile, []
 
@@ -392,3 +394,172 @@ def test_hosts_that_are_not_supported(words: tuple[str, str, str], message: str)
 def test_a_platform_comes_from_host_facts() -> None:
     facts = {"python": {"version": "3.11"}, "platform": {"machine": "x86_64", "libc": "glibc 2.36"}}
     assert Platform.from_facts(facts) == BOOKWORM
+
+
+# -- what a project declares ------------------------------------------------------------------------------------------
+
+
+def app_folder(folder: Path, dependencies: str, more: str = "", name: str = "shop") -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    text = f'[project]\nname = "{name}"\nversion = "1.0"\ndependencies = [{dependencies}]\n{more}'
+    (folder / "pyproject.toml").write_text(text, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def built(index: Index, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Builds a project as its pyproject.toml says, without a build backend, which drops where things come from."""
+    made: list[str] = []
+
+    def build(project: Path, out_dir: Path, what: str, environ: Any) -> Path:
+        text = (project / "pyproject.toml").read_text(encoding="utf-8")
+        name = re.findall(r'name = "([^"]+)"', text)[0]
+        needs = re.findall(r'"([^"]+)"', re.findall(r"(?m)^dependencies = \[(.*)\]$", text)[0])
+        made.append(name)
+        path = out_dir / f"{name}-1.0-py3-none-any.whl"
+        head = f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n" + "".join(f"Requires-Dist: {x}\n" for x in needs)
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr(f"{name}-1.0.dist-info/METADATA", head + "\nRequires-Dist: of-the-description\n")
+            archive.writestr(f"{name}-1.0.dist-info/RECORD", "")
+        return path
+
+    monkeypatch.setattr(sources, "build_wheel", build)
+    return made
+
+
+def gather_folder(tmp_path: Path, folder: Path, platform: Platform = BOOKWORM) -> Any:
+    source = {"kind": "path", "value": str(folder)}
+    return wheelhouse.gather(source, platform, ["gunicorn==27.0.1"], tmp_path / "cache", tmp_path)
+
+
+def test_pins_without_hashes_beside_a_project_are_honoured(tmp_path: Path, index: Index, built: list[str]) -> None:
+    folder = app_folder(tmp_path / "app", '"flask>=2"')
+    (folder / "requirements.txt").write_text("flask==3.1.3\n", encoding="utf-8")
+    found = gather_folder(tmp_path, folder)
+    assert index.inputs[0][1:] == ["flask==3.1.3", "gunicorn==27.0.1"]
+    limits = index.calls[0][index.calls[0].index("--constraint") + 1]
+    assert Path(limits).name == "constraint-0.txt"
+    assert found.distributions == {"shop": "1.0", "flask": "3.1.3", "gunicorn": "27.0.1"}
+
+
+def test_the_projects_own_gunicorn_gives_way_and_that_is_told(tmp_path: Path, index: Index, built: list[str]) -> None:
+    folder = app_folder(tmp_path / "app", '"flask>=2"')
+    (folder / "requirements.txt").write_text("flask==3.1.3\ngunicorn==21.2.0\n", encoding="utf-8")
+    found = gather_folder(tmp_path, folder)
+    assert index.inputs[0][1:] == ["flask==3.1.3", "gunicorn==27.0.1"]
+    assert [note.partition("requirements.txt")[1:] for note in found.notes] == [
+        (
+            "requirements.txt",
+            ", line 2: gunicorn==21.2.0 gives way to gunicorn 27.0.1, which the plan needs; settings.gunicorn_version "
+            "decides which Gunicorn it is",
+        )
+    ]
+
+
+def test_a_member_of_the_workspace_is_built_and_not_looked_up(tmp_path: Path, index: Index, built: list[str]) -> None:
+    (tmp_path / "mono").mkdir()
+    (tmp_path / "mono/pyproject.toml").write_text('[tool.uv.workspace]\nmembers = ["*/*"]\n', encoding="utf-8")
+    app_folder(tmp_path / "mono/packages/six", "", name="six")
+    shop = app_folder(
+        tmp_path / "mono/services/shop", '"flask", "six"', "[tool.uv.sources]\nsix = {workspace = true}\n"
+    )
+    index.wheel("six-1.17.0-py3-none-any.whl")  # the public one
+    found = gather_folder(tmp_path, shop)
+    assert found.distributions["six"] == "1.0"
+    assert built == ["shop", "six"]
+    overrides = index.calls[0][index.calls[0].index("--override") + 1]
+    assert Path(overrides).name == "override-0.txt"
+    assert not [line for line in index.inputs[0] if line.startswith("six") and "@ file://" not in line]
+
+
+def test_a_requirement_of_a_repository_is_built_at_its_commit(
+    tmp_path: Path, index: Index, built: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def checkout(source: Any, commit: str, cache: Path, target: Path) -> None:
+        seen.append((source.value, commit))
+        app_folder(target, "", name="shoplib")
+
+    monkeypatch.setattr(sources, "checkout", checkout)
+    commit = "0a" * 20
+    folder = app_folder(tmp_path / "app", '"flask"')
+    compile_ = index._compile
+
+    def compile_with_git(words: list[str], cwd: Path) -> Done:
+        known = "--override" in words and "shoplib" in Path(words[words.index("--override") + 1]).read_text("utf-8")
+        done = compile_(words, cwd)
+        more = "" if known or len(index.inputs) > 2 else f"shoplib @ git+https://h.example/s.git@{commit}\n"
+        return Done(0, more + done.stdout, "")
+
+    monkeypatch.setattr(index, "_compile", compile_with_git)
+    found = gather_folder(tmp_path, folder)
+    assert seen == [("https://h.example/s.git", commit)]
+    assert found.distributions["shoplib"] == "1.0"
+    assert built == ["shop", "shoplib"]
+
+
+def scripted(index: Index, monkeypatch: pytest.MonkeyPatch, direct: bool) -> list[list[str]]:
+    """An index whose newest `native` has no wheel, and whose older one comes with an older `frame`."""
+    for filename in ("setuptools-84.0-py3-none-any.whl", "wheel-0.48-py3-none-any.whl", "frame-3.0-py3-none-any.whl"):
+        index.wheel(filename)
+    index.wheel("frame-1.0-py3-none-any.whl")
+    index.wheel("native-1.0-cp311-cp311-manylinux2014_x86_64.whl")
+    index.sdist("native-2.0.tar.gz")
+    asked: list[list[str]] = []
+    compile_ = index._compile
+
+    def line(key: str, owner: str) -> str:
+        path = {**index.sdists, **index.wheels}[key]
+        return f"{key} \\\n    --hash=sha256:{sources.file_digest(path)}\n    # via {owner}\n"
+
+    def compiled(words: list[str], cwd: Path) -> Done:
+        done = compile_(words, cwd)
+        if not any("shop @" in text for text in index.inputs[-1]):
+            return done
+        bare = [words[at + 1] for at, word in enumerate(words) if word == "--only-binary"]
+        asked.append(bare)
+        limits = Path(words[words.index("--constraint") + 1]).read_text("utf-8") if "--constraint" in words else ""
+        old = bool(bare) and "frame==3.0" not in limits
+        if bare and not old:
+            return Done(1, "", "error: No solution found when resolving dependencies\n  cause: native needs frame<2\n")
+        both = [("frame==1.0", "shop" if direct else "other"), ("native==1.0", "other")]
+        new = [("frame==3.0", "shop" if direct else "other"), ("native==2.0", "other")]
+        return Done(0, "".join(line(*item) for item in (both if old else new)) + line("gunicorn==27.0.1", "x"), "")
+
+    monkeypatch.setattr(index, "_compile", compiled)
+    monkeypatch.setattr(
+        sources, "build_wheel", lambda project, out, what, environ: make_wheel(
+            out, "native-2.0-cp311-cp311-linux_x86_64.whl" if "native" in what else "shop-1.0-py3-none-any.whl"
+        ),
+    )  # fmt: skip
+    return asked
+
+
+def test_what_the_project_asks_for_is_never_lowered_to_get_a_wheel(
+    tmp_path: Path, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = scripted(index, monkeypatch, direct=True)
+    found = gather_folder(tmp_path, app_folder(tmp_path / "app", '"frame"'))
+    assert asked == [[], ["native"]]
+    assert [build.sdist.filename for build in found.needs_host_build] == ["native-2.0.tar.gz"]
+    assert found.distributions["frame"] == "3.0"
+
+
+def test_what_others_need_may_be_lowered_and_is_told(
+    tmp_path: Path, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripted(index, monkeypatch, direct=False)
+    found = gather_folder(tmp_path, app_folder(tmp_path / "app", '"other"'))
+    assert found.needs_host_build == ()
+    assert (found.distributions["frame"], found.distributions["native"]) == ("1.0", "1.0")
+    (note,) = found.notes
+    assert "there is no wheel of native for Python 3.11 on x86_64" in note
+    assert "frame 1.0 instead of 3.0, native 1.0 instead of 2.0" in note
+    assert wheelhouse.WheelSet.from_dict(found.to_dict()).notes == found.notes
+
+
+def test_the_cache_is_its_owners_alone(tmp_path: Path, index: Index) -> None:
+    (tmp_path / "cache").mkdir(mode=0o755)
+    gather(tmp_path)
+    assert (tmp_path / "cache").stat().st_mode & 0o777 == 0o700

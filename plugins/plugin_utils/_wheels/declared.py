@@ -1,0 +1,470 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""What a project declares of its dependencies, beside what is in the wheel that is built from it.
+
+Locks (pylock.toml, uv.lock, poetry.lock, Pipfile.lock, requirements files) become pins and requirements; what comes
+from a folder, a repository or a URL becomes a `Direct`, which is built or fetched and never looked up in an index.
+Where two files contradict each other the project is refused, with both of them named.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Iterator, Mapping
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from . import indexes
+from .lockfiles import LOCKFILES, Direct, Found, direct_of, read_lockfile
+from .locks import AUTOMATIC, Pinned, applies, logical_lines
+from .tools import BadLock, BadSource, toml
+
+_HASH = re.compile(r"\s--hash[= ]([a-z0-9]+):([0-9a-fA-F]+)")
+_ARCHIVES = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".tgz")
+_QUIET = ("--require-hashes", "--prefer-binary", "--only-binary", "--pre", "--use-pep517", "--no-build-isolation")
+_CHOOSE = "or say which one counts with source.lock"
+
+
+@dataclass(frozen=True)
+class Declared:
+    """`requirements` are wanted beside the app, with the place that says so; `pins` hold for what is wanted, with the
+    hashes of the files that are allowed (none: any); with `complete` nothing else may be needed.
+
+    `direct` are distributions by name that come from elsewhere than an index; `wanted_direct` of them are wanted beside
+    the app. `label` names the lock in messages.
+    """
+
+    label: str = ""
+    requirements: tuple[tuple[str, str], ...] = ()
+    pins: tuple[Pinned, ...] = ()
+    complete: bool = False
+    direct: Mapping[str, Direct] = field(default_factory=dict)
+    wanted_direct: tuple[Direct, ...] = ()
+    constraints: tuple[str, ...] = ()
+    overrides: tuple[str, ...] = ()
+    indexes: indexes.Indexes = field(default_factory=indexes.Indexes)
+
+
+def declared(folder: Path, top: Path, environment: Mapping[str, str], chosen: Path | None = None) -> Declared:
+    """What the project in `folder` declares for a platform (`environment`: its markers).
+
+    `top` is the folder that everything of the source is in, `chosen` the lock that source.lock names: then no other is
+    read. Raises BadLock and BadSource.
+    """
+    found = _locked(folder, workspace_root(folder, top), environment, chosen)
+    told = _pyproject(folder)
+    sources = project_sources(folder, top, environment)
+    # What a lock says of where a distribution comes from is more exact: it has the commit.
+    direct = {**sources, **{name: item for name, item in found.direct.items() if item.kind != "path"}}
+    direct.update({name: item for name, item in found.direct.items() if name not in direct})
+    uv = _table(_pyproject(workspace_root(folder, top) or folder), "tool", "uv")
+    known = indexes.joined(found.indexes, _project_indexes(folder, top, told))
+    return replace(
+        found,
+        direct=direct,
+        constraints=tuple(map(str, uv.get("constraint-dependencies", []))),
+        overrides=tuple(map(str, uv.get("override-dependencies", []))),
+        indexes=replace(known, bound={**known.bound, **_bound(folder, top)}),
+    )
+
+
+# -- locks ------------------------------------------------------------------------------------------------------------
+
+
+def lock_files(folder: Path, root: Path | None) -> list[Path]:
+    """The locks and requirements files that a project carries, the most exact first; `root` is its workspace's."""
+    places = [folder / name for name in LOCKFILES]
+    if root is not None and root != folder:
+        places.insert(2, root / "uv.lock")
+    return [path for path in [*places, *(folder / name for name in AUTOMATIC)] if path.is_file()]
+
+
+def _locked(folder: Path, root: Path | None, environment: Mapping[str, str], chosen: Path | None) -> Declared:
+    if chosen is not None:
+        return read_lock(chosen, folder, environment)
+    read = [read_lock(path, folder, environment) for path in lock_files(folder, root)]
+    read = [found for found in read if found.pins or found.requirements or found.wanted_direct or found.complete]
+    if not read:
+        return Declared()
+    for other in read[1:]:
+        _agree(read[0], other)
+    return replace(read[0], indexes=_all_indexes(read))
+
+
+def _all_indexes(read: list[Declared]) -> indexes.Indexes:
+    known = indexes.Indexes()
+    for found in read:
+        known = indexes.joined(known, found.indexes)
+    return known
+
+
+def read_lock(path: Path, folder: Path, environment: Mapping[str, str]) -> Declared:
+    """A lock or a requirements file of the project in `folder`."""
+    if path.name in LOCKFILES or re.fullmatch(r"pylock\.[^.]+\.toml", path.name):
+        return _of_lockfile(path, read_lockfile(path, environment))
+    return requirements_file(path, folder, environment)
+
+
+def _of_lockfile(path: Path, found: Found) -> Declared:
+    wanted = tuple((path.name, pin.requirement()) for pin in found.pins) if found.wanted else ()
+    return Declared(
+        label=path.name,
+        requirements=wanted,
+        pins=found.pins,
+        complete=True,
+        direct={item.name: item for item in found.direct},
+        wanted_direct=found.direct if found.wanted else (),
+        indexes=_pipfile_indexes(path) if path.name == "Pipfile.lock" else indexes.Indexes(),
+    )
+
+
+def _pipfile_indexes(path: Path) -> indexes.Indexes:
+    pipfile = path.parent / "Pipfile"
+    return indexes.of_pipfile(toml(pipfile), "Pipfile", os.environ) if pipfile.is_file() else indexes.Indexes()
+
+
+def _agree(truth: Declared, other: Declared) -> None:
+    """Raise BadLock where what `other` declares is not what `truth` has locked."""
+    pins = {pin.name: pin for pin in truth.pins}
+    for pin in other.pins:
+        mine = pins.get(pin.name)
+        if mine is not None and mine.version != pin.version:
+            raise BadLock(
+                f"{truth.label} has {pin.name} {mine.version} and {other.label} has {pin.name} {pin.version}: two "
+                f"files that contradict each other; make one of them again from the other, remove one, {_CHOOSE}"
+            )
+    if not truth.complete:
+        return
+    for where, text in other.requirements:
+        wanted = Requirement(text)
+        name = canonicalize_name(wanted.name)
+        known = pins.get(name)
+        if known is None and name not in truth.direct:
+            raise BadLock(
+                f"{where}: {text} is not in {truth.label}, which is more exact: lock it there too, remove the line, "
+                f"{_CHOOSE}"
+            )
+        if known is not None and not wanted.specifier.contains(known.version, prereleases=True):
+            raise BadLock(
+                f"{where}: {text} contradicts {truth.label}, which has {name} {known.version}: make the lock again, "
+                f"correct the line, {_CHOOSE}"
+            )
+
+
+# -- requirements files -----------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Reading:
+    """A requirements file and those that it includes, while they are read."""
+
+    folder: Path
+    environment: Mapping[str, str]
+    requirements: list[tuple[str, str]] = field(default_factory=list)
+    pins: dict[str, Pinned] = field(default_factory=dict)
+    constraints: list[str] = field(default_factory=list)
+    direct: list[Direct] = field(default_factory=list)
+    indexes: indexes.Indexes = field(default_factory=indexes.Indexes)
+    seen: set[Path] = field(default_factory=set)
+    unhashed: int = 0
+
+    def read(self, path: Path, constrain: bool = False) -> None:
+        """Take in a file; with `constrain` its lines hold for what is wanted, and want nothing themselves."""
+        if path.resolve() in self.seen:
+            return
+        self.seen.add(path.resolve())
+        label = os.path.relpath(path, self.folder)
+        try:
+            text = path.read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadLock(f"{label} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        for number, raw in logical_lines(text):
+            where = f"{label}, line {number}"
+            line = indexes.expand(raw, os.environ, where)
+            if line.startswith("-"):
+                self._option(path, line, where, constrain)
+            else:
+                self._line(path, line, where, constrain)
+
+    def _option(self, path: Path, line: str, where: str, constrain: bool) -> None:
+        found = re.match(r"(-[a-z](?=\S)|--?[a-z-]+)[=\s]*(.*)", line)
+        option, value = (found[1], found[2].strip()) if found else (line, "")
+        if option in ("-r", "--requirement", "-c", "--constraint"):
+            self.read(path.parent / value, constrain or option in ("-c", "--constraint"))
+        elif option in ("-e", "--editable"):
+            self._line(path, value, where, constrain)
+        elif option in ("-i", "--index-url"):
+            self.indexes = replace(self.indexes, default=indexes.Index(value, where))
+        elif option == "--extra-index-url":
+            self.indexes = replace(self.indexes, extra=(*self.indexes.extra, indexes.Index(value, where)))
+        elif option in ("-f", "--find-links"):
+            link = value if "://" in value else str((path.parent / value).resolve())
+            self.indexes = replace(self.indexes, find_links=(*self.indexes.find_links, link))
+        elif option == "--trusted-host":
+            self.indexes = replace(self.indexes, trusted=(*self.indexes.trusted, value))
+        elif option == "--no-index":
+            self.indexes = replace(self.indexes, no_index=True)
+        elif option not in _QUIET:
+            raise BadLock(f"{where}: {option} is not understood here: remove it, {_CHOOSE}")
+
+    def _line(self, path: Path, line: str, where: str, constrain: bool) -> None:
+        hashes = tuple(sorted(digest.lower() for kind, digest in _HASH.findall(line) if kind == "sha256"))
+        text = re.sub(r"\s--[a-z-]+[= ].*$", "", _HASH.sub("", line)).strip()
+        direct = direct_line(text, path.parent, where)
+        if direct is not None:
+            marker = direct.marker
+            if applies(marker, self.environment, where) and direct.value != str(self.folder.resolve()):
+                self.direct.append(replace(direct, hashes=hashes or direct.hashes))
+            return
+        try:
+            wanted = Requirement(text)
+        except InvalidRequirement as error:
+            raise BadLock(f"{where}: {text!r} is not a requirement: {str(error).splitlines()[0]}") from None
+        if not applies(str(wanted.marker) if wanted.marker else None, self.environment, where):
+            return
+        wanted.marker = None
+        self._take(wanted, hashes, where, constrain)
+
+    def _take(self, wanted: Requirement, hashes: tuple[str, ...], where: str, constrain: bool) -> None:
+        name = canonicalize_name(wanted.name)
+        if constrain:
+            self.constraints.append(str(wanted))
+        else:
+            self.requirements.append((where, str(wanted)))
+        exact = [spec for spec in wanted.specifier if spec.operator in ("==", "===") and "*" not in spec.version]
+        if not exact:
+            self.unhashed += 1
+            return
+        known = self.pins.get(name)
+        if known is not None and known.version != exact[0].version:
+            raise BadLock(f"{where}: {name} is pinned to {known.version} and to {exact[0].version} for one platform")
+        self.unhashed += not hashes
+        self.pins[name] = Pinned(name, exact[0].version, hashes or (known.hashes if known else ()))
+
+
+def requirements_file(path: Path, folder: Path, environment: Mapping[str, str]) -> Declared:
+    """A requirements file of the project in `folder`, with what it includes: pinned, hashed, loose, as each line is."""
+    reading = _Reading(folder, environment)
+    reading.read(path)
+    return Declared(
+        label=os.path.relpath(path, folder) if path.is_relative_to(folder) else path.name,
+        requirements=tuple(reading.requirements),
+        pins=tuple(reading.pins.values()),
+        complete=bool(reading.pins) and not reading.unhashed and not reading.direct,
+        wanted_direct=tuple(reading.direct),
+        direct={item.name: item for item in reading.direct if item.name},
+        constraints=tuple(reading.constraints),
+        indexes=reading.indexes,
+    )
+
+
+def direct_line(text: str, folder: Path, where: str) -> Direct | None:
+    """A line that names a URL, a repository or a path instead of a version; None for any other."""
+    found = re.fullmatch(r"([A-Za-z0-9][A-Za-z0-9._-]*)\s*(\[[^\]]*\])?\s*@\s*(\S+)\s*(?:;\s*(.*))?", text)
+    if found:
+        return replace(direct_of(found[1], found[3], folder, where, found[4] or ""), extras=_extras(found[2] or ""))
+    place, _, marker = (part.strip() for part in text.partition(" ;"))
+    wanted = re.search(r"\[[A-Za-z0-9,._ -]*\]$", place)
+    place = place[: wanted.start()] if wanted else place
+    local = place in (".", "..") or place.startswith(("./", "../", "/", "file:")) or (folder / place).is_dir()
+    if (
+        "://" in place
+        or re.match(r"(git|hg|svn|bzr)\+", place)
+        or (local and re.fullmatch(r"[^=<>~!;]+", place))
+        or place.endswith(_ARCHIVES)
+    ):
+        return replace(direct_of("", place, folder, where, marker), extras=_extras(wanted[0] if wanted else ""))
+    return None
+
+
+def _extras(text: str) -> tuple[str, ...]:
+    return tuple(word for word in re.split(r"[\[\], ]+", text) if word)
+
+
+# -- pyproject.toml ---------------------------------------------------------------------------------------------------
+
+
+def _pyproject(folder: Path) -> dict[str, Any]:
+    path = folder / "pyproject.toml"
+    return toml(path) if path.is_file() else {}
+
+
+def _table(data: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
+    for key in keys:
+        value = data.get(key)
+        if not isinstance(value, Mapping):
+            return {}
+        data = value
+    return data
+
+
+def workspace_root(folder: Path, top: Path) -> Path | None:
+    """The root of the uv workspace that a project is a member of, not above `top`; None outside of one."""
+    here, limit = folder.resolve(), top.resolve()
+    for place in (here, *here.parents):
+        try:
+            table = _table(_pyproject(place), "tool", "uv").get("workspace")
+        except BadSource:
+            if place == here:
+                raise
+            table = None  # what lies above a project may be anything
+        if isinstance(table, Mapping) and (place == here or here in _member_folders(place, table)):
+            return place
+        if place == limit:
+            return None
+    return None
+
+
+def _member_folders(root: Path, table: Mapping[str, Any]) -> set[Path]:
+    found = {path.resolve() for pattern in table.get("members", []) for path in root.glob(str(pattern))}
+    without = {path.resolve() for pattern in table.get("exclude", []) for path in root.glob(str(pattern))}
+    return {path for path in found - without if (path / "pyproject.toml").is_file()}
+
+
+def members(root: Path) -> dict[str, Path]:
+    """The members of the workspace at `root` by canonical name, the root itself among them where it is a project."""
+    table = _table(_pyproject(root), "tool", "uv", "workspace")
+    found: dict[str, Path] = {}
+    for folder in sorted({root, *_member_folders(root, table)}):
+        data = _pyproject(folder)
+        name = _table(data, "project").get("name") or _table(data, "tool", "poetry").get("name")
+        if name:
+            found[canonicalize_name(str(name))] = folder
+    return found
+
+
+def project_sources(folder: Path, top: Path, environment: Mapping[str, str] | None) -> dict[str, Direct]:
+    """Distributions that a project takes from elsewhere than an index: its workspace, [tool.uv.sources], and the paths
+    and repositories of [tool.poetry.dependencies]. `environment`: the platform's markers; None: all count.
+    """
+    root = workspace_root(folder, top)
+    team = members(root) if root else {}
+    found = {name: Direct(name, "path", str(place), "the workspace") for name, place in team.items()}
+    for place in dict.fromkeys([root or folder, folder]):
+        data = _pyproject(place)
+        origin = f"[tool.uv.sources] of {os.path.relpath(place / 'pyproject.toml', top)}"
+        for name, entries in _table(data, "tool", "uv", "sources").items():
+            for entry in entries if isinstance(entries, list) else [entries]:
+                item = _uv_source(canonicalize_name(name), entry, place, team, environment, origin)
+                if item is not None:
+                    found[item.name] = item
+        for item in _poetry_sources(data, place, environment):
+            found[item.name] = item
+    return found
+
+
+def local_folders(folder: Path) -> list[Path]:
+    """The folders that the dependencies of a project are built from, and theirs, whatever the platform."""
+    found: dict[Path, None] = {}
+    left = [folder]
+    while left:
+        here = left.pop()
+        known = project_sources(here, Path(here.anchor), None)
+        names = _static_names(here)
+        for name, item in known.items():
+            place = Path(item.value)
+            counts = item.kind == "path" and (names is None or name in names) and place.is_dir()
+            if counts and place != folder and place not in found:
+                found[place] = None
+                left.append(place)
+    return sorted(found)
+
+
+def _static_names(folder: Path) -> set[str] | None:
+    """The names that a project depends on, by its pyproject.toml; None where that does not say them."""
+    data = _pyproject(folder)
+    project, poetry = _table(data, "project"), _table(data, "tool", "poetry", "dependencies")
+    if not project and not poetry:
+        return None
+    if "dependencies" in project.get("dynamic", []) and not poetry:
+        return None
+    listed = [*project.get("dependencies", []), *(text for many in _optional(project) for text in many)]
+    names = {canonicalize_name(re.split(r"[^A-Za-z0-9._-]", str(text).strip())[0]) for text in listed}
+    return names | {canonicalize_name(str(name)) for name in poetry}
+
+
+def _optional(project: Mapping[str, Any]) -> list[Any]:
+    return list(_table(project, "optional-dependencies").values())
+
+
+def _uv_source(
+    name: str,
+    entry: Mapping[str, Any],
+    folder: Path,
+    team: Mapping[str, Path],
+    environment: Mapping[str, str] | None,
+    origin: str,
+) -> Direct | None:
+    if not applies(str(entry.get("marker") or ""), environment, origin) or "index" in entry:
+        return None
+    if entry.get("workspace"):
+        if name not in team:
+            raise BadSource(
+                f"{origin}: {name} is to come from the workspace, and no member of it has that name: add the member, "
+                "or name where it comes from"
+            )
+        return Direct(name, "path", str(team[name]), origin)
+    return _entry(name, entry, folder, origin)
+
+
+def _entry(name: str, entry: Mapping[str, Any], folder: Path, origin: str) -> Direct | None:
+    """A dependency as uv and poetry write one that comes from a repository, a URL or a path."""
+    if "git" in entry:
+        revision = entry.get("rev") or entry.get("tag") or entry.get("branch")
+        suffix = f"@{revision}" if revision else ""
+        inside = f"#subdirectory={entry['subdirectory']}" if entry.get("subdirectory") else ""
+        return direct_of(name, f"git+{entry['git']}{suffix}{inside}", folder, origin)
+    for key in ("url", "path", "file"):
+        if key in entry:
+            return direct_of(name, str(entry[key]), folder, origin)
+    return None
+
+
+def _poetry_sources(data: Mapping[str, Any], folder: Path, environment: Mapping[str, str] | None) -> Iterator[Direct]:
+    origin = "[tool.poetry.dependencies]"
+    for name, entries in _table(data, "tool", "poetry", "dependencies").items():
+        for entry in entries if isinstance(entries, list) else [entries]:
+            if isinstance(entry, Mapping) and applies(str(entry.get("markers") or ""), environment, origin):
+                item = _entry(canonicalize_name(name), entry, folder, origin)
+                if item is not None:
+                    yield item
+
+
+def _project_indexes(folder: Path, top: Path, data: Mapping[str, Any]) -> indexes.Indexes:
+    root = workspace_root(folder, top) or folder
+    known = indexes.of_poetry(_table(data, "tool", "poetry"), "[tool.poetry.source]")
+    for place in dict.fromkeys([folder, root]):
+        table = _table(_pyproject(place), "tool", "uv")
+        known = indexes.joined(known, indexes.of_uv(table, "[tool.uv] of pyproject.toml", place))
+        if (place / "uv.toml").is_file():
+            known = indexes.joined(known, indexes.of_uv(toml(place / "uv.toml"), "uv.toml", place))
+    return known
+
+
+def _bound(folder: Path, top: Path) -> dict[str, str]:
+    """Packages that [tool.uv.sources] takes from one index by its name."""
+    found: dict[str, str] = {}
+    for place in dict.fromkeys([workspace_root(folder, top) or folder, folder]):
+        for name, entries in _table(_pyproject(place), "tool", "uv", "sources").items():
+            for entry in entries if isinstance(entries, list) else [entries]:
+                if isinstance(entry, Mapping) and "index" in entry:
+                    found[canonicalize_name(name)] = str(entry["index"])
+    return found
+
+
+__all__ = [
+    "Declared",
+    "declared",
+    "direct_line",
+    "local_folders",
+    "lock_files",
+    "members",
+    "project_sources",
+    "read_lock",
+    "requirements_file",
+    "workspace_root",
+]

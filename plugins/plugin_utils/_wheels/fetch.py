@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Asking uv for versions and pip for files, and building here what exists only as source and is pure Python."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import tarfile
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Sequence
+
+from packaging.utils import canonicalize_name, parse_wheel_filename
+
+from . import cache as cached
+from . import sources
+from .gathered import HostBuild, Platform, Wheel
+from .indexes import Indexes
+from .locks import Pinned, read_compiled
+from .tools import (
+    BadLock,
+    BuildFailed,
+    WheelhouseError,
+    WheelMissing,
+    essence,
+    pip,
+    raise_for_network,
+    resolution_error,
+    run,
+    uv,
+)
+
+_COMPILE_SECONDS = 300.0
+DOWNLOAD_SECONDS = 1200.0
+
+
+@dataclass
+class Fetching:
+    """What uv and pip are asked for one platform; `work` is a folder that goes with it."""
+
+    platform: Platform
+    cache: Path
+    work: Path = field(default=Path(), init=False)
+    indexes: Indexes = field(default_factory=Indexes, init=False)
+
+    def environment(self) -> dict[str, str]:
+        """The variables by which uv and pip ask the same indexes."""
+        return self.indexes.environment(os.environ)
+
+    def files(self, pins: Sequence[Pinned]) -> tuple[list[Wheel], list[HostBuild]]:
+        """The wheels of `pins`, and what only a host can build."""
+        found, without = self._download(pins)
+        made = [self.from_source(pin) for pin in without]
+        wheels = [item for item in made if isinstance(item, Wheel)]
+        return found + wheels, [item for item in made if isinstance(item, HostBuild)]
+
+    def compile(
+        self,
+        what: str,
+        lines: Sequence[str],
+        options: Sequence[str] = (),
+        limits: Sequence[str] = (),
+        overrides: Sequence[str] = (),
+    ) -> str:
+        """What uv resolves requirements to, as it writes it. Raises ResolutionConflict and other WheelhouseErrors.
+
+        `limits` hold for what is needed, whoever needs it; `overrides` take the place of what is asked for.
+        """
+        number = len(list(self.work.glob("inputs-*")))
+        inputs = self.work / f"inputs-{number}.in"
+        inputs.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        words: list[str | Path] = [*uv(), "pip", "compile", inputs, "--generate-hashes", "--no-header", "--quiet"]
+        words += ["--python", sys.executable, "--no-python-downloads", "--annotation-style", "split"]
+        words += ["--no-emit-index-url", "--no-emit-find-links"]
+        words += ["--python-version", self.platform.python, "--python-platform", self.platform.uv_platform()]
+        for option, texts in (("--constraint", limits), ("--override", overrides)):
+            if texts:
+                path = self.work / f"{option[2:]}-{number}.txt"
+                path.write_text("\n".join(texts) + "\n", encoding="utf-8")
+                words += [option, path]
+        if self.indexes.no_index:
+            words.append("--no-index")  # uv has no variable for it
+        bound = self.indexes.project()
+        if bound is not None:
+            folder = self.work / f"bound-{number}"
+            folder.mkdir()
+            (folder / "pyproject.toml").write_text(bound, encoding="utf-8")
+            words.append(folder / "pyproject.toml")
+        done = run([*words, *options], _COMPILE_SECONDS, cwd=self.work, extra_env=self.environment())
+        if done.status:
+            raise resolution_error(what, done.stderr, self.platform.python, self.indexes.told())
+        return done.stdout
+
+    def _download(self, pins: Sequence[Pinned]) -> tuple[list[Wheel], list[Pinned]]:
+        """Wheels of `pins` for the platform, and the pins of which there is none."""
+        out = self.work / f"wheels-{len(list(self.work.glob('wheels-*')))}"
+        out.mkdir()
+        left = {pin.name: pin for pin in pins}
+        without: list[Pinned] = []
+        while left:
+            done = self._pip_download(list(left.values()), out, binary=True)
+            if done is None:
+                break
+            found = re.search(r"No matching distribution found for ([A-Za-z0-9._-]+)", done)
+            name = str(canonicalize_name(found[1])) if found else ""
+            if name not in left:
+                raise _pip_error(done)
+            without.append(left.pop(name))
+        wheels = [cached.store(self.cache, path) for path in sorted(out.glob("*.whl"))]
+        absent = sorted(set(left) - {wheel.name for wheel in wheels})
+        if absent:
+            raise WheelhouseError(f"gathering wheels: pip brought nothing for {', '.join(absent)}")
+        return wheels, without
+
+    def _pip_download(self, pins: Sequence[Pinned], out: Path, binary: bool) -> str | None:
+        """None, or what pip said when it failed."""
+        listed = self.work / "download.txt"
+        listed.write_text("".join(f"{pin.line()}\n" for pin in pins), encoding="utf-8")
+        words: list[str | Path] = [*pip(), "download", "--no-deps", "--require-hashes", "--progress-bar", "off"]
+        words += ["--disable-pip-version-check", "--retries", "2", "--dest", out, "-r", listed]
+        if binary:
+            words += ["--only-binary", ":all:", "--python-version", self.platform.minor, "--implementation", "cp"]
+            for tag in self.platform.tags():
+                words += ["--platform", tag]
+        else:
+            # Not of its build requirements: those come as wheels.
+            words += ["--no-binary", ",".join(pin.name for pin in pins)]
+        done = run(words, DOWNLOAD_SECONDS, cwd=self.work, extra_env=self.environment())
+        return done.text if done.status else None
+
+    def from_source(self, pin: Pinned) -> Wheel | HostBuild:
+        """A distribution that has no wheel for the platform: built here when that gives a pure wheel."""
+        what = f"{pin.name} {pin.version}"
+        for digest in pin.hashes:
+            known = cached.built(self.cache, digest, None) or cached.built(self.cache, digest, self.platform)
+            if known:
+                return known
+        out = Path(tempfile.mkdtemp(prefix="source-", dir=self.work))
+        said = self._pip_download([pin], out, binary=False) or ""
+        files = [path for path in out.iterdir() if path.is_file()]
+        if not files:
+            raise_for_network(what, said)
+            if "DO NOT MATCH THE HASHES" in said:
+                raise _pip_error(said)
+            if "No matching distribution" in said:
+                raise WheelMissing(
+                    f"{what}: neither a wheel for {self.where()} nor a source; "
+                    "allow another version of it, or use a Python that it has wheels for"
+                )
+            raise BuildFailed(
+                f"{what}: there is no wheel for {self.where()}, and its source cannot be prepared on the controller "
+                f"({essence(said)}); build a wheel of it and put it where pip finds it, or depend on something else"
+            )
+        return self.built(cached.store(self.cache, files[0]), what)
+
+    def built(self, sdist: Wheel, what: str) -> Wheel | HostBuild:
+        """An sdist built here when that gives a pure wheel, else what a host needs to build it."""
+        known = cached.built(self.cache, sdist.sha256, None) or cached.built(self.cache, sdist.sha256, self.platform)
+        if known:
+            return known
+        out = Path(tempfile.mkdtemp(prefix="build-", dir=self.work))
+        impure = self.cache / "built" / f"{sdist.sha256}.impure"
+        try:
+            wheel = None if impure.exists() else sources.build_wheel(Path(sdist.path), out, what, self.environment())
+        except BuildFailed:
+            wheel = None  # a compiler or headers are missing here; the host may have them
+        if wheel and sources.check_wheel(wheel, what)[2]:
+            kept = cached.store(self.cache, wheel)
+            cached.write_json(cached.built_path(self.cache, sdist.sha256, None), kept.to_dict())
+            return kept
+        if wheel:
+            impure.parent.mkdir(parents=True, exist_ok=True)
+            impure.touch()
+        return HostBuild(sdist, self.tools(_requires_of(Path(sdist.path), self.work)))
+
+    def tools(self, requirements: Sequence[str]) -> tuple[Wheel, ...]:
+        """Wheels of what a build on the host needs."""
+        pins, _, _ = read_compiled(self.compile("build requirements", list(requirements)))
+        wheels, without = self._download(list(pins.values()))
+        if without:
+            raise WheelMissing(
+                f"build requirement {without[0].name} {without[0].version} has no wheel for {self.where()}"
+            )
+        return tuple(wheels)
+
+    def tool(self, name: str) -> Wheel:
+        pins, _, _ = read_compiled(self.compile(name, [name]))
+        wheels, _ = self._download([pins[name]])
+        if not wheels:
+            raise WheelMissing(f"{name} has no wheel for {self.where()}")
+        return wheels[0]
+
+    def where(self) -> str:
+        return f"Python {self.platform.minor} on {self.platform.machine} with {self.platform.libc}"
+
+
+def _requires_of(sdist: Path, work: Path) -> tuple[str, ...]:
+    """The build requirements that an sdist declares."""
+    target = Path(tempfile.mkdtemp(dir=work))
+    if sdist.name.endswith((".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")):
+        with tarfile.open(sdist) as archive:
+            for member in archive.getmembers():
+                if member.isfile() and re.fullmatch(r"[^/]+/pyproject\.toml", member.name):
+                    stream = archive.extractfile(member)
+                    (target / "pyproject.toml").write_bytes(stream.read() if stream else b"")
+    return sources.build_requirements(target)
+
+
+def accept(path: Path, platform: Platform, what: str) -> None:
+    """Raise WheelMissing when a wheel is not for the platform."""
+    if not platform.accepts(parse_wheel_filename(path.name)[3]):
+        raise WheelMissing(
+            f"{what}: {path.name} is not for Python {platform.minor} on {platform.machine} with {platform.libc}; "
+            "build it for that platform, or give a source that can be built"
+        )
+
+
+def _pip_error(said: str) -> WheelhouseError:
+    """The error for what pip said when it could not bring the files of a lock."""
+    raise_for_network("gathering wheels", said)
+    if "DO NOT MATCH THE HASHES" in said:
+        found = re.search(r"DO NOT MATCH THE HASHES.*?\n\s+(\S+)", said, re.DOTALL)
+        return BadLock(
+            f"{found[1] if found else 'a file'} is not the file that the lock names: its hash differs; "
+            "make the lock again, or find out who changed the file"
+        )
+    return WheelhouseError(f"gathering wheels: pip failed: {essence(said)}")
+
+
+__all__ = ["DOWNLOAD_SECONDS", "Fetching", "accept"]

@@ -1,0 +1,384 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""What a project declares of its dependencies: every line is a pin, a requirement, a build, or an error."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels import declared, sources
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.lockfiles import Direct, direct_of
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.locks import Pinned
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.tools import BadLock, BadSource
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.wheelhouse import Platform
+
+A, B, C = ("a" * 64, "b" * 64, "c" * 64)
+LOCK = f"""# made by uv
+--index-url https://index.example/simple
+click==8.1.8 ; python_full_version < '3.10' \\
+    --hash=sha256:{B} \\
+    --hash=sha256:{A}
+click==8.5.1 ; python_full_version >= '3.10' \\
+    --hash=sha256:{C}
+    # via flask
+colorama==0.4.6 ; sys_platform == 'win32' --hash=sha256:{A}
+Zope.Event[test]==6.2 --hash=sha256:{A} --hash=md5:00  # a comment
+"""
+
+
+def environment(python: str = "3.11") -> dict[str, str]:
+    return Platform(python, "x86_64", "glibc 2.36").markers()
+
+
+def project(folder: Path, dependencies: str = "", more: str = "", name: str = "shop") -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    text = f'[project]\nname = "{name}"\nversion = "1"\ndependencies = [{dependencies}]\n{more}'
+    (folder / "pyproject.toml").write_text(text, encoding="utf-8")
+    return folder
+
+
+def read(folder: Path, **files: str) -> declared.Declared:
+    if not (folder / "pyproject.toml").exists():
+        project(folder)
+    for name, text in files.items():
+        (folder / name.replace("__", ".")).write_text(text, encoding="utf-8")
+    return declared.declared(folder, folder, environment())
+
+
+def refusal(folder: Path, **files: str) -> str:
+    with pytest.raises((BadLock, BadSource)) as caught:
+        read(folder, **files)
+    return str(caught.value)
+
+
+# -- requirements files -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("python", "click"), [("3.9", Pinned("click", "8.1.8", (A, B))), ("3.13", Pinned("click", "8.5.1", (C,)))]
+)
+def test_a_whole_lock_holds_only_what_the_platform_needs(tmp_path: Path, python: str, click: Pinned) -> None:
+    (tmp_path / "requirements.txt").write_text(LOCK, encoding="utf-8")
+    found = declared.requirements_file(tmp_path / "requirements.txt", tmp_path, environment(python))
+    assert found.pins == (click, Pinned("zope-event", "6.2", (A,)))
+    assert found.complete
+    assert found.indexes.default is not None
+    assert found.indexes.default.url == "https://index.example/simple"
+
+
+def test_pins_without_hashes_are_pins(tmp_path: Path) -> None:
+    found = read(tmp_path, requirements__txt="Flask==3.0.3\nblinker==1.8.2\nrequests>=2\n")
+    assert found.requirements == (
+        ("requirements.txt, line 1", "Flask==3.0.3"),
+        ("requirements.txt, line 2", "blinker==1.8.2"),
+        ("requirements.txt, line 3", "requests>=2"),
+    )
+    assert {pin.name: (pin.version, pin.hashes) for pin in found.pins} == {
+        "flask": ("3.0.3", ()), "blinker": ("1.8.2", ())
+    }  # fmt: skip
+    assert not found.complete
+
+
+def test_a_lock_with_one_line_without_a_hash_keeps_the_others(tmp_path: Path) -> None:
+    found = read(tmp_path, requirements__txt=f"flask==3.0.3 --hash=sha256:{A}\nblinker==1.8.2\n")
+    assert found.pins == (Pinned("flask", "3.0.3", (A,)), Pinned("blinker", "1.8.2", ()))
+    assert not found.complete
+
+
+def test_files_that_it_includes(tmp_path: Path) -> None:
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more/base.txt").write_text("-c limits.txt\nflask>=3\n-r ../requirements.txt\n", encoding="utf-8")
+    (tmp_path / "more/limits.txt").write_text("werkzeug<3.1\nflask==3.0.3\n", encoding="utf-8")
+    found = read(tmp_path, requirements__txt="-r more/base.txt\n")
+    assert found.requirements == (("more/base.txt, line 2", "flask>=3"),)
+    assert found.constraints == ()
+    both = declared.requirements_file(tmp_path / "requirements.txt", tmp_path, environment())
+    assert both.constraints == ("werkzeug<3.1", "flask==3.0.3")
+    assert "gone.txt cannot be read: No such file" in refusal(tmp_path, requirements__txt="-r gone.txt\n")
+
+
+def test_what_uv_exports_is_a_lock_of_the_project(tmp_path: Path) -> None:
+    found = read(tmp_path, requirements__txt=f"-e .\nflask==3.0.3 \\\n    --hash=sha256:{A}\n    # via shop\n")
+    assert found.complete
+    assert found.wanted_direct == ()
+
+
+@pytest.mark.parametrize(
+    ("line", "direct"),
+    [
+        ("shoplib @ git+https://h.example/shoplib.git@v1", ("shoplib", "git", "https://h.example/shoplib.git", "v1")),
+        ("git+ssh://git@h/a/b.git@feature/x#egg=Shop_Lib", ("shop-lib", "git", "ssh://git@h/a/b.git", "feature/x")),
+        ("-e git+git@h.example:a/b.git#egg=b&subdirectory=sub", ("b", "git", "git@h.example:a/b.git", "")),
+        ("git+file:///tmp/x.git@0a1b#egg=x", ("x", "git", "file:///tmp/x.git", "0a1b")),
+        ("https://h.example/x-1.0-py3-none-any.whl", ("", "url", "https://h.example/x-1.0-py3-none-any.whl", "")),
+        ("./lib/x-1.0-py3-none-any.whl", ("", "path", "{folder}/lib/x-1.0-py3-none-any.whl", "")),
+        ("-e ./packages/six[extra]", ("", "path", "{folder}/packages/six", "")),
+        ("six @ file:///srv/six", ("six", "path", "/srv/six", "")),
+    ],
+)  # fmt: skip
+def test_what_comes_from_elsewhere(tmp_path: Path, line: str, direct: tuple[str, str, str, str]) -> None:
+    (found,) = read(tmp_path, requirements__txt=f"{line}\n").wanted_direct
+    expected = (direct[0], direct[1], direct[2].format(folder=tmp_path.resolve()), direct[3])
+    assert (found.name, found.kind, found.value, found.revision) == expected
+    assert found.subdirectory == ("sub" if "subdirectory" in line else "")
+    assert found.extras == (("extra",) if "[extra]" in line else ())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a==1\na==2\n", "requirements.txt, line 2: a is pinned to 1 and to 2 for one platform"),
+        ("a==1 ; moon == 'full'\n", "requirements.txt, line 1: \"a==1 ; moon == 'full'\" is not a requirement: "),
+        ("flask=3\n", "requirements.txt, line 1: 'flask=3' is not a requirement: "),
+        ("--no-binary :all:\n", "requirements.txt, line 1: --no-binary is not understood here: remove it, or "),
+        ("-i https://${NO_SUCH_TOKEN}@h.example\n", "requirements.txt, line 1: the environment variable NO_SUCH_"),
+        ("x @ git+https://me:pw@h.example/x.git\n", "requirements.txt, line 1: x has a user or a password in its URL"),
+        ("x @ hg+https://h.example/x\n", "requirements.txt, line 1: x comes from hg: only git's repositories are read"),
+    ],
+)  # fmt: skip
+def test_refusals(tmp_path: Path, text: str, message: str) -> None:
+    said = refusal(tmp_path, requirements__txt=text)
+    assert said.startswith(message)
+    assert "me:pw" not in said
+
+
+# -- locks of other tools ---------------------------------------------------------------------------------------------
+
+UV = f"""version = 1
+requires-python = ">=3.9"
+resolution-markers = ["python_full_version >= '3.10'", "python_full_version < '3.10'"]
+[[package]]
+name = "click"
+version = "8.1.8"
+source = {{ registry = "https://pypi.org/simple" }}
+resolution-markers = ["python_full_version < '3.10'"]
+[[package]]
+name = "click"
+version = "8.5.1"
+source = {{ registry = "https://pypi.org/simple" }}
+resolution-markers = ["python_full_version >= '3.10'"]
+sdist = {{ url = "https://h/click.tar.gz", hash = "sha256:{A}" }}
+wheels = [{{ url = "https://h/click.whl", hash = "sha256:{B}" }}]
+[[package]]
+name = "shop"
+version = "1"
+source = {{ editable = "." }}
+[[package]]
+name = "six"
+version = "0.1"
+source = {{ editable = "packages/six" }}
+[[package]]
+name = "zoo"
+version = "2"
+source = {{ git = "https://h.example/zoo.git?subdirectory=py&rev=v2#{"0a" * 20}" }}
+"""
+POETRY = f"""[[package]]
+name = "flask"
+version = "3.0.3"
+optional = false
+python-versions = ">=3.8"
+files = [{{file = "flask.whl", hash = "sha256:{A}"}}, {{file = "flask.tar.gz", hash = "sha256:{B}"}}]
+[[package]]
+name = "importlib-metadata"
+version = "8.0"
+markers = "python_version < '3.10'"
+python-versions = ">=3.8"
+files = []
+[[package]]
+name = "zoo"
+version = "2"
+python-versions = "*"
+[package.source]
+type = "git"
+url = "https://h.example/zoo.git"
+reference = "v2"
+resolved_reference = "{"0a" * 20}"
+"""
+PIPFILE = json.dumps(
+    {
+        "default": {
+            "flask": {"version": "==3.0.3", "hashes": [f"sha256:{A}"]},
+            "shop": {"path": ".", "editable": True},
+            "zoo": {"git": "https://h.example/zoo.git", "ref": "0a" * 20},
+            "colorama": {"version": "==0.4.6", "markers": "sys_platform == 'win32'"},
+        },
+        "develop": {"pytest": {"version": "==8"}},
+    }
+)
+PYLOCK = f"""lock-version = "1.0"
+[[packages]]
+name = "flask"
+version = "3.0.3"
+wheels = [{{url = "https://h/flask.whl", hashes = {{sha256 = "{A}"}}}}]
+[[packages]]
+name = "zoo"
+vcs = {{type = "git", url = "https://h.example/zoo.git", commit-id = "{"0a" * 20}", subdirectory = "py"}}
+[[packages]]
+name = "tomli"
+version = "2"
+marker = "python_version < '3.11'"
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "pin", "wanted"),
+    [
+        ("uv.lock", UV, Pinned("click", "8.5.1", (A, B)), False),
+        ("poetry.lock", POETRY, Pinned("flask", "3.0.3", (A, B)), False),
+        ("Pipfile.lock", PIPFILE, Pinned("flask", "3.0.3", (A,)), True),
+        ("pylock.toml", PYLOCK, Pinned("flask", "3.0.3", (A,)), True),
+    ],
+)
+def test_locks_of_other_tools(tmp_path: Path, name: str, text: str, pin: Pinned, wanted: bool) -> None:
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    found = read(tmp_path)
+    assert (found.label, found.pins, found.complete) == (name, (pin,), True)
+    assert found.requirements == (((name, f"{pin.name}=={pin.version}"),) if wanted else ())
+    zoo = found.direct["zoo"]
+    assert (zoo.kind, zoo.value, zoo.revision) == ("git", "https://h.example/zoo.git", "0a" * 20)
+    assert bool(found.wanted_direct) == wanted
+    assert "shop" not in found.direct
+
+
+def test_a_lock_that_is_no_lock(tmp_path: Path) -> None:
+    assert "uv.lock cannot be read" in refusal(tmp_path, uv__lock="<<<<<<< HEAD\n")
+    assert refusal(tmp_path, uv__lock='[[package]]\nname = "x"\n') == (
+        "uv.lock is not understood (KeyError: 'source'): make it again"
+    )
+
+
+def test_two_locks_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
+    assert refusal(tmp_path, poetry__lock=POETRY, requirements__txt="flask==3.1.0\n") == (
+        "poetry.lock has flask 3.0.3 and requirements.txt has flask 3.1.0: two files that contradict each other; make "
+        "one of them again from the other, remove one, or say which one counts with source.lock"
+    )
+    said = refusal(tmp_path, requirements__txt="flask>=3.1\n")
+    assert said.startswith("requirements.txt, line 1: flask>=3.1 contradicts poetry.lock, which has flask 3.0.3: ")
+    said = refusal(tmp_path, requirements__txt="redis\n")
+    assert said.startswith("requirements.txt, line 1: redis is not in poetry.lock, which is more exact: ")
+    assert read(tmp_path, requirements__txt="flask==3.0.3\nzoo\n").label == "poetry.lock"
+    chosen = declared.declared(tmp_path, tmp_path, environment(), tmp_path / "requirements.txt")
+    assert chosen.label == "requirements.txt"
+
+
+# -- workspaces and sources -------------------------------------------------------------------------------------------
+
+
+def workspace(root: Path) -> Path:
+    root.mkdir()
+    (root / "pyproject.toml").write_text(
+        '[tool.uv.workspace]\nmembers = ["services/*", "packages/*"]\n', encoding="utf-8"
+    )
+    project(root / "packages/six", '"deep"', name="six")
+    project(root / "packages/deep", name="Deep")
+    project(root / "packages/other", name="other")
+    return project(root / "services/shop", '"flask", "six"', "[tool.uv.sources]\nsix = {workspace = true}\n")
+
+
+def test_a_member_of_the_workspace_is_never_looked_up_in_an_index(tmp_path: Path) -> None:
+    shop = workspace(tmp_path / "mono")
+    found = declared.declared(shop, tmp_path, environment())
+    assert {name: item.value for name, item in found.direct.items()} == {
+        "six": str(tmp_path / "mono/packages/six"),
+        "deep": str(tmp_path / "mono/packages/deep"),
+        "other": str(tmp_path / "mono/packages/other"),
+        "shop": str(shop),
+    }
+    assert declared.local_folders(shop) == [tmp_path / "mono/packages/deep", tmp_path / "mono/packages/six"]
+
+
+def test_a_changed_member_is_another_source(tmp_path: Path) -> None:
+    shop = workspace(tmp_path / "mono")
+
+    def identity() -> str:
+        return sources.source_identity({"kind": "path", "value": str(shop)}, "/")
+
+    first = identity()
+    (tmp_path / "mono/packages/other/x.py").write_text("", encoding="utf-8")
+    assert identity() == first
+    (tmp_path / "mono/packages/deep/x.py").write_text("", encoding="utf-8")
+    second = identity()
+    assert second != first
+    (tmp_path / "mono/uv.lock").write_text("version = 1\n", encoding="utf-8")
+    assert identity() != second
+
+
+def test_what_lies_above_a_project_may_be_anything(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text("<<<<<<< HEAD\n", encoding="utf-8")
+    assert declared.declared(project(tmp_path / "app"), tmp_path, environment()) == declared.Declared()
+    (tmp_path / "app/pyproject.toml").write_text("<<<<<<< HEAD\n", encoding="utf-8")
+    with pytest.raises(BadSource, match=r"app/pyproject\.toml cannot be read"):
+        declared.declared(tmp_path / "app", tmp_path, environment())
+
+
+def test_a_member_that_is_not_there_is_named(tmp_path: Path) -> None:
+    shop = workspace(tmp_path / "mono")
+    project(shop, '"seven"', "[tool.uv.sources]\nseven = {workspace = true}\n")
+    with pytest.raises(BadSource, match="seven is to come from the workspace, and no member of it has that name"):
+        declared.declared(shop, tmp_path, environment())
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        ('{git = "https://h/zoo.git", tag = "v2", subdirectory = "py"}', ("git", "https://h/zoo.git", "v2", "py")),
+        ('{path = "../zoo", editable = true}', ("path", "{above}/zoo", "", "")),
+        ('{url = "https://h.example/zoo-2.tar.gz"}', ("url", "https://h.example/zoo-2.tar.gz", "", "")),
+        ('[{url = "https://h/w", marker = "os_name == \'nt\'"}, {path = "../zoo"}]', ("path", "{above}/zoo", "", "")),
+    ],
+)  # fmt: skip
+def test_sources_of_uv(tmp_path: Path, entry: str, expected: tuple[str, str, str, str]) -> None:
+    folder = project(tmp_path / "app", '"zoo"', f"[tool.uv.sources]\nZoo = {entry}\n")
+    zoo = declared.declared(folder, tmp_path, environment()).direct["zoo"]
+    wanted = (expected[0], expected[1].format(above=tmp_path), *expected[2:])
+    assert (zoo.kind, zoo.value, zoo.revision, zoo.subdirectory) == wanted
+
+
+def test_sources_and_indexes_of_poetry(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(
+        '[tool.poetry]\nname = "shop"\nversion = "1"\n[tool.poetry.dependencies]\nflask = "^3"\n'
+        'lib = {path = "../lib", develop = true}\nown = {version = "*", source = "inner"}\n'
+        '[[tool.poetry.source]]\nname = "inner"\nurl = "https://inner.example/simple"\npriority = "explicit"\n',
+        encoding="utf-8",
+    )
+    found = declared.declared(tmp_path, tmp_path, environment())
+    assert found.direct["lib"] == Direct("lib", "path", str(tmp_path.parent / "lib"), "[tool.poetry.dependencies]")
+    assert [(index.name, index.url, index.explicit) for index in found.indexes.extra] == [
+        ("inner", "https://inner.example/simple", True)
+    ]
+    assert found.indexes.bound == {"own": "inner"}
+
+
+def test_limits_and_indexes_of_uv(tmp_path: Path) -> None:
+    more = (
+        '[tool.uv]\nconstraint-dependencies = ["werkzeug<3.1"]\noverride-dependencies = ["blinker==1.8"]\n'
+        '[tool.uv.sources]\nown = {index = "inner"}\n'
+        '[[tool.uv.index]]\nname = "inner"\nurl = "https://inner.example/simple"\nexplicit = true\n'
+        '[[tool.uv.index]]\nname = "flat"\nurl = "wheels"\nformat = "flat"\n'
+        '[[tool.uv.index]]\nname = "mirror"\nurl = "https://mirror.example/simple"\ndefault = true\n'
+    )
+    found = declared.declared(project(tmp_path, '"own"', more), tmp_path, environment())
+    assert (found.constraints, found.overrides) == (("werkzeug<3.1",), ("blinker==1.8",))
+    known = found.indexes
+    assert known.default is not None
+    assert known.default.url == "https://mirror.example/simple"
+    assert (known.bound, known.find_links) == ({"own": "inner"}, (str(tmp_path / "wheels"),))
+    text = known.project() or ""
+    assert '"own" = {index = "inner"}' in text
+    assert 'url = "https://inner.example/simple"\nexplicit = true' in text
+
+
+def test_a_credential_in_a_url_is_refused_without_being_shown(tmp_path: Path) -> None:
+    for url in ("git+https://token@h.example/x.git", "https://me:pw@h.example/x-1.whl"):
+        with pytest.raises(BadSource) as caught:
+            direct_of("x", url, tmp_path, "here")
+        assert "credential helper or ~/.netrc" in str(caught.value)
+        assert "token" not in str(caught.value)
+    assert direct_of("x", "git+ssh://git@h.example/x.git", tmp_path, "here").value == "ssh://git@h.example/x.git"
+
+
+def test_a_project_that_declares_nothing_beside_its_metadata(tmp_path: Path) -> None:
+    nothing = declared.declared(project(tmp_path), tmp_path, environment())
+    assert nothing == declared.Declared()

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""One answer for uv and pip: which indexes are asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels import indexes
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.indexes import Index, Indexes
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.tools import BadSource
+
+CONFIG = """:env:.find-links='/opt/wheels'
+:env:.timeout='180'
+global.cert='/etc/ssl/x.crt'
+global.extra-index-url='file:///srv/one\\nhttps://me:pw@two.example/simple'
+global.index-url='https://mirror.example/simple'
+install.index-url='https://install.example/simple'
+list.index-url='https://no.example'
+"""
+
+
+def environment(settings: dict[str, str], project: Indexes | None = None, **environ: str) -> dict[str, str]:
+    environ = {"HOME": "/nonexistent", **environ}
+    return indexes.gathered(project or Indexes(), environ, settings).environment(environ)
+
+
+def test_what_pip_goes_by_is_told_to_uv() -> None:
+    settings = indexes.read_pip_config(CONFIG)
+    assert settings == {
+        "find-links": "/opt/wheels",
+        "extra-index-url": "file:///srv/one https://me:pw@two.example/simple",
+        "index-url": "https://install.example/simple",
+    }
+    found = environment(settings)
+    assert found["UV_DEFAULT_INDEX"] == found["PIP_INDEX_URL"] == "https://install.example/simple"
+    assert found["UV_INDEX"] == found["PIP_EXTRA_INDEX_URL"] == "file:///srv/one https://me:pw@two.example/simple"
+    assert found["UV_FIND_LINKS"] == found["PIP_FIND_LINKS"] == "/opt/wheels"
+    assert found["UV_INDEX_STRATEGY"] == "unsafe-best-match"  # as pip does it
+    assert "UV_INDEX_STRATEGY" not in environment(settings, UV_INDEX_STRATEGY="first-index")
+
+
+def test_what_uv_goes_by_is_told_to_pip() -> None:
+    found = environment({}, UV_INDEX="inner=https://inner.example/simple", UV_INDEX_INNER_USERNAME="me",
+                        UV_INDEX_INNER_PASSWORD="p/w", UV_DEFAULT_INDEX="https://mirror.example/simple")  # fmt: skip
+    assert found["PIP_EXTRA_INDEX_URL"] == "https://me:p%2Fw@inner.example/simple"
+    assert found["PIP_INDEX_URL"] == "https://mirror.example/simple"
+    assert "UV_INDEX_STRATEGY" not in found
+
+
+def test_uv_toml_of_the_user(tmp_path: Path) -> None:
+    (tmp_path / "uv").mkdir()
+    (tmp_path / "uv/uv.toml").write_text('[[index]]\nurl = "https://inner.example/simple"\n', encoding="utf-8")
+    found = environment({}, XDG_CONFIG_HOME=str(tmp_path))
+    assert found["PIP_EXTRA_INDEX_URL"] == "https://inner.example/simple"
+
+
+def test_who_comes_first() -> None:
+    project = Indexes(
+        default=Index("https://project.example", "project"), extra=(Index("https://extra.example", "project"),)
+    )
+    settings = {"index-url": "https://pip.example", "extra-index-url": "https://more.example https://extra.example"}
+    found = environment(settings, project)
+    assert found["PIP_INDEX_URL"] == "https://project.example"
+    assert found["UV_INDEX"] == "https://extra.example https://more.example"
+    assert "UV_INDEX_STRATEGY" not in found
+    assert (
+        environment(settings, project, UV_DEFAULT_INDEX="https://env.example")["PIP_INDEX_URL"] == "https://env.example"
+    )
+    assert environment({}) == {}
+
+
+def test_an_index_for_some_packages_is_not_asked_for_others() -> None:
+    project = Indexes(
+        extra=(Index("https://inner.example", "project", "inner", explicit=True),), bound={"own": "inner"}
+    )
+    found = environment({}, project)
+    assert "UV_INDEX" not in found
+    assert found["PIP_EXTRA_INDEX_URL"] == "https://inner.example"
+    assert "explicit = true" in (project.project() or "")
+    assert Indexes().project() is None
+
+
+def test_without_an_index() -> None:
+    found = indexes.gathered(Indexes(), {"HOME": "/nonexistent"}, {"no-index": "true", "find-links": "/srv/wheels"})
+    assert found.no_index
+    assert found.environment({})["PIP_NO_INDEX"] == "1"
+    assert found.told() == "/srv/wheels (find-links)"
+
+
+def test_who_was_asked_is_told_without_credentials() -> None:
+    found = indexes.gathered(
+        Indexes(), {"HOME": "/nonexistent"}, {"extra-index-url": "https://me:pw@two.example/simple"}
+    )
+    assert found.told() == "https://***@two.example/simple (pip's settings), https://pypi.org/simple (the default)"
+
+
+def test_variables_in_a_url() -> None:
+    assert indexes.expand("https://${TOKEN}@h", {"TOKEN": "x"}, "l") == "https://x@h"
+    with pytest.raises(BadSource, match="l: the environment variable TOKEN is not set"):
+        indexes.expand("https://${TOKEN}@h", {}, "l")
+
+
+def test_sources_of_a_pipfile() -> None:
+    source = {"source": [{"url": "https://pypi.org/simple", "name": "pypi"}]}
+    assert indexes.of_pipfile(source, "Pipfile", {}) == Indexes()
+    source["source"].append({"url": "https://${HOST}/simple", "name": "inner"})
+    found = indexes.of_pipfile(source, "Pipfile", {"HOST": "inner.example"})
+    assert found.default == Index("https://pypi.org/simple", "Pipfile", "pypi")
+    assert found.extra == (Index("https://inner.example/simple", "Pipfile", "inner"),)
