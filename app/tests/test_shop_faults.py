@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -53,6 +54,7 @@ def app_with(text: str) -> Flask:
         ("hog:400", faults.Faults(hog_bytes=400 * work.MIB, names=("hog:400",))),
         ("block", faults.Faults(block_ms=50.0, names=("block",))),
         ("stall:1.0", faults.Faults(stall_seconds=1.0, names=("stall:1.0",))),
+        ("turns:garbage", faults.Faults(turns="garbage", names=("turns:garbage",))),
         ("stall:0.5:7", faults.Faults(stall_seconds=0.5, stall_at=7, names=("stall:0.5:7",))),
         ("never_ready", faults.Faults(never_ready=True, names=("never_ready",))),
         ("dies_after:5", faults.Faults(dies_after_seconds=5.0, names=("dies_after:5",))),
@@ -232,3 +234,59 @@ def test_dies_after_uses_a_timer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threading, "Timer", Timer)
     create_app({faults.VARIABLE: "dies_after:5"})
     assert started == [(5.0, (faults.EXIT_STATUS,))]
+
+
+@pytest.fixture
+def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file that turns a release broken, not there yet."""
+    monkeypatch.setattr(faults, "BROKEN_FILE", tmp_path / "shop.broken")
+    return tmp_path / "shop.broken"
+
+
+@pytest.mark.parametrize(
+    ("shape", "health", "wait", "index"),
+    [
+        ("errors", 200, [500, 500, 500], 500),
+        ("health", 500, [200, 200, 200], 200),
+        ("path", 200, [500, 500, 500], 200),
+        ("some", 200, [500, 200, 200], 500),  # each third, counted from before it turned
+    ],
+)
+def test_a_release_that_turns_broken(broken: Path, shape: str, health: int, wait: list[int], index: int) -> None:
+    client = app_with(f"turns:{shape}").test_client()
+    assert [client.get(path).status_code for path in ("/healthz", "/wait?ms=0", "/")] == [200, 200, 200]
+    broken.touch()
+    assert client.get("/healthz").status_code == health
+    assert [client.get("/wait?ms=0").status_code for _ in range(3)] == wait
+    assert client.get("/").status_code == index
+
+
+@pytest.mark.parametrize(("shape", "waits"), [("hanging", [faults.HANG_MS]), ("slow", [faults.SLOW_MS])])
+def test_a_release_that_comes_to_hang(
+    broken: Path, monkeypatch: pytest.MonkeyPatch, shape: str, waits: list[float]
+) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr(work, "wait", waited.append)
+    client = app_with(f"turns:{shape}").test_client()
+    client.get("/")
+    assert waited == []
+    broken.touch()
+    client.get("/")
+    assert waited == waits
+
+
+@pytest.mark.parametrize(("shape", "sent"), [("garbage", b"\x00\xffthis is not HTTP\r\n\r\n"), ("dropping", b"")])
+def test_a_release_that_comes_to_answer_no_http(broken: Path, shape: str, sent: bytes) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        broken.touch()
+        app_with(f"turns:{shape}").test_client().get("/healthz", environ_overrides={"gunicorn.socket": theirs})
+        assert ours.recv(100) == sent
+        assert ours.recv(100) == b""
+
+
+def test_a_release_that_does_not_start_any_more(broken: Path) -> None:
+    assert app_with("turns:dead").test_client().get("/").status_code == 200
+    broken.touch()
+    with pytest.raises(faults.InjectedError, match="does not start any more"):
+        app_with("turns:dead")

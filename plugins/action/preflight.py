@@ -9,8 +9,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..module_utils._declaration.normalise import fleet_counts, fleet_problems, render_problems, warnings_for
-from ..plugin_utils._fleet.declared import declarations
+from ..module_utils._declaration.normalise import (
+    Declaration,
+    fleet_counts,
+    fleet_problems,
+    render_problems,
+    warnings_for,
+)
+from ..plugin_utils._fleet.declared import base_dirs, declarations, sources_in_inventory
 from ..plugin_utils._stepaction import ControllerAction
 
 
@@ -31,6 +37,7 @@ class ActionModule(ControllerAction):
             return result
         fleet = fleet_counts(declared)
         warnings = {warning: None for host in declared for app in host.apps for warning in warnings_for(app)}
+        warnings.update(dict.fromkeys(_inventory_warnings(declared, variables)))
         result.update(
             msg=_summary(len(hosts), fleet),
             fleet=fleet,
@@ -39,6 +46,18 @@ class ActionModule(ControllerAction):
         if warnings:
             result["warnings"] = [*result.get("warnings", []), *warnings]
         return result
+
+
+def _inventory_warnings(declared: list[Declaration], variables: dict[str, Any]) -> list[str]:
+    """Sources that lie in a folder which is the inventory."""
+    named = variables.get("ansible_inventory_sources") or []
+    hostvars = variables["hostvars"]
+    found = []
+    for host in declared:
+        own = dict(hostvars.raw_get(host.host))
+        folders = base_dirs({**variables, **own}, host.variables["headcount_base_dir"])
+        found += sources_in_inventory(host.apps, folders, [str(source) for source in named])
+    return found
 
 
 def _summary(hosts: int, fleet: dict[str, int]) -> str:

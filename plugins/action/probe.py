@@ -38,5 +38,5 @@ class ActionModule(ActionBase):
 def _asked(app: dict[str, Any]) -> dict[str, Any]:
     """What the host is told of an app that is to be looked at."""
     candidate = trial_listen(app)
-    asked = {key: app[key] for key in ("name", "listen", "slice")}
+    asked = {key: app[key] for key in ("name", "listen", "slice", "user")}
     return {**asked, "trial_listen": candidate} if candidate else asked

@@ -4,11 +4,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from ..plugin_utils._fleet.runs import Notes
 from ..plugin_utils._stepaction import StepAction
+from ..plugin_utils._words.say import say
 
 
 class ActionModule(StepAction):
-    """The step promote."""
+    """The step promote; what users got when the live generation was broken is said at once."""
 
     phase = "promote"
     module = "headcount.gunicorn.promote"
+
+    def on_host(
+        self, name: str, run: dict[str, str], gone: list[str], notes: Notes, variables: dict[str, Any]
+    ) -> dict[str, Any]:
+        """One module call."""
+        result = super().on_host(name, run, gone, notes, variables)
+        for line in result.get("told") or []:
+            say(f"{variables['inventory_hostname']}: {name}: {line}")
+        return result

@@ -27,4 +27,6 @@ class ActionModule(StepAction):
             verb = "would be" if self._task.check_mode else "is"
             before = f" (it was {result['from']})" if result.get("from") is not None else ""
             say(f"{variables['inventory_hostname']}: {name}: generation {result.get('to')} {verb} live again{before}")
+            for line in result.get("told") or []:
+                say(f"{variables['inventory_hostname']}: {name}: {line}")
         return result

@@ -180,11 +180,15 @@ def _status(options: argparse.Namespace, apps: list[str], root: str) -> int:
     else:
         for app, state in states.items():
             live = state["live"]
+            for clash in state["clashes"]:
+                print(f"  ! {app}: in its way: {clash}")
             if live is None:
                 print(f"{app}: nothing is live")
                 continue
             print(f"{app}: generation {live['generation']} (release {live['release']}) on {live['listen']}")
             print(f"  {'healthy' if state['healthy'] else 'NOT HEALTHY'}: {state['health_detail']}")
+            if state["way_back"]:
+                print(f"  {state['way_back']}")
             for problem in state["problems"] + state["leftovers"] + state["open"]:
                 print(f"  ! {problem}")
     sound = all(state["healthy"] and state["intact"] and not state["leftovers"] for state in states.values())
@@ -221,7 +225,7 @@ def describe(entry: dict[str, Any]) -> str:
     """A ledger entry as one line for people."""
     arrow = f" {entry.get('from') or '-'} -> {entry.get('to')}" if entry.get("to") is not None else ""
     about = f" generation {entry['generation']}" if entry.get("generation") is not None and not arrow else ""
-    listed = entry.get("did") or entry.get("changes") or []
+    listed = entry.get("did") or entry.get("changes") or entry.get("told") or []
     detail = entry.get("cause") or entry.get("evidence") or "; ".join(map(str, listed))
     who = f"{entry.get('user')}@{entry.get('controller')}"
     return f"{entry['time']}  {entry.get('app', '')}  {entry['event']}{arrow}{about}  by {who}" + (
@@ -244,7 +248,9 @@ def _rollback(options: argparse.Namespace, apps: list[str], root: str) -> int:
     app = _app(apps[0], root)
     return _step(
         lambda: app.rollback(options.generation),
-        lambda done: f"{apps[0]}: generation {done['to']} is live again (it was {done['from']})",
+        lambda done: "\n  ".join(
+            [f"{apps[0]}: generation {done['to']} is live again (it was {done['from']})", *done["told"]]
+        ),
     )
 
 

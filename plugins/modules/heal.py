@@ -15,7 +15,8 @@ author:
   - Headcount contributors
 description:
   - Stops candidates and instances that are not live, removes unfinished generations, and starts the live generation
-    where it does not run. The live generation then has to answer its health check.
+    where it does not run. Where the link to the live generation is gone, it is made anew by the ledger and what runs.
+    The live generation then has to answer its health check and the GET paths of its load.
 extends_documentation_fragment:
   - headcount.gunicorn.run
 attributes:
@@ -97,7 +98,8 @@ def main() -> None:
                 did.append(f"at boot with other hardware: {'tunes itself again' if wanted else 'only tells'}")
             state = app_state({"name": name})
             if state["live"] is not None and not state["healthy"]:
-                raise StepFailed("heal", f"the live generation is not healthy: {state['health_detail']}")
+                back = f"; {state['way_back']}, or roll out a release that cures it" if state["way_back"] else ""
+                raise StepFailed("heal", f"the live generation is not healthy: {state['health_detail']}{back}")
         app.lock.release(app.run)
         return {"healed": did}
 

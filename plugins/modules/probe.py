@@ -15,7 +15,8 @@ author:
   - Headcount contributors
 description:
   - One read-only call for all apps of a host - its cores and RAM as a service really gets them, the live generation
-    of each app, whether its files are intact, whether it is healthy, what broken runs left, and who holds its lock.
+    of each app, whether its files are intact, whether it is healthy, what broken runs left, who holds its lock, and
+    what of somebody else's is in its way (units, drop-ins, folders, an account, the address).
 attributes:
   check_mode:
     support: full
@@ -25,7 +26,9 @@ attributes:
     description: It changes nothing.
 options:
   apps:
-    description: The apps of the host, each at least with C(name); C(listen) is looked at before a first deployment.
+    description:
+      - The apps of the host, each at least with C(name). C(listen) is looked at before the app listens there for the
+        first time, the account C(user) (none means the one that is made for the app) where it is given.
     type: list
     elements: dict
     required: true

@@ -15,7 +15,8 @@ author:
   - Headcount contributors
 description:
   - The generation joins the live one on the shared socket and is watched there; then one rename makes it live, and
-    the old one drains. No request is lost.
+    the old one drains. No request is lost. Until the old one has left, it is asked through its own private socket, so
+    that each answer is its own.
   - When it does not hold, the generation before is live and serving when the module fails; after a failed first
     deployment nothing is left running.
 extends_documentation_fragment:
@@ -65,6 +66,11 @@ to:
 verified:
   description: How long and how often it was watched on the real socket.
   type: dict
+  returned: success
+told:
+  description: What a person is to know of it; what users got while it was under way, where requests failed.
+  type: list
+  elements: str
   returned: success
 pruned:
   description: Numbers of the generations that were removed.

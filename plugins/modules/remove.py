@@ -46,6 +46,11 @@ removed:
   description: Whether anything of the app was there.
   type: bool
   returned: success
+left:
+  description: What is in the app's folder and is not Headcount's; it stays.
+  type: list
+  elements: str
+  returned: success, but not in check mode
 phase:
   description: Which step failed.
   type: str
@@ -66,7 +71,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._host.boot import uninstall_if_idle
-from ..module_utils._os.paths import Layout
+from ..module_utils._os.paths import Layout, installed_apps
 from ..module_utils._wiring import RUN_OPTIONS, app_on_host, finish
 
 
@@ -80,7 +85,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     name = module.params["name"]
-    present = os.path.exists(Layout(name).home)
+    present = name in installed_apps() and os.path.exists(Layout(name).home)
     if module.check_mode or not present:
         module.exit_json(changed=present, removed=present)
     app = app_on_host(module, name)

@@ -14,7 +14,8 @@ version_added: 0.1.0
 author:
   - Headcount contributors
 description:
-  - Needs nothing but what is on the host: no network and no build.
+  - Needs nothing but what is on the host: no network and no build, and no live generation that works.
+  - A live generation that is broken leaves as soon as the target answers, and is waited for no longer than it drains.
   - A target that does not come up healthy is not kept. Asking for what is not there fails with the list of what is.
 extends_documentation_fragment:
   - headcount.gunicorn.run
@@ -57,6 +58,11 @@ from:
 to:
   description: Number of the generation that is live now.
   type: int
+  returned: success
+told:
+  description: What a person is to know of it; what users got while it was under way, where requests failed.
+  type: list
+  elements: str
   returned: success
 phase:
   description: Which step failed.

@@ -162,6 +162,7 @@ def main() -> None:
         module.exit_json(changed=True, diff=differences)
 
     def stage() -> dict[str, Any]:
+        app.check_clashes(module.params["app"])
         _hosttool.install(_hosttool.own_sources())
         boot.install()
         settings.write(app.layout, {"retune_at_boot": module.params["retune_at_boot"]})

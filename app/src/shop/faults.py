@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import random
 import re
+import socket
 import sys
 import threading
 from dataclasses import dataclass, field
@@ -38,8 +39,14 @@ CATALOGUE: Mapping[str, str] = {
     "hog": "hog:SIZE: create_app() takes memory and keeps it",
     "block": "block:MS (50): every request blocks its worker's event loop",
     "stall": "stall:SECONDS[:REQUESTS]: the whole process stands still once, at that request (20)",
+    "turns": "turns:SHAPE: from when /etc/shop.broken is there on, it is dead, hanging, slow, errors (500 on all but "
+    "health), garbage, health (500 there alone), path (500 on /wait alone), some (500 on each third) or dropping",
     "fork_bomb": "fork_bomb:N: create_app() starts N processes (at most 5000) that live for 60 s",
 }
+BROKEN_FILE = Path("/etc/shop.broken")
+SHAPES = ("dead", "hanging", "slow", "errors", "garbage", "health", "path", "some", "dropping")
+HANG_MS = 3_600_000.0
+SLOW_MS = 3_000.0
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)(k|m|mib|kib)?", re.IGNORECASE)
 
 
@@ -73,6 +80,7 @@ class Faults:
     stall_seconds: float = 0.0
     stall_at: int = 20
     fork_bomb: int = 0
+    turns: str = ""
     names: tuple[str, ...] = ()
 
 
@@ -96,7 +104,17 @@ def parse(text: str) -> Faults:
 
 def _settings(name: str, arguments: list[str]) -> dict[str, object]:
     """The fields that one fault sets. ValueError or IndexError when its arguments are wrong."""
-    most = {"slow_after": 2, "stall": 2, "dies_after": 1, "slow": 1, "errors": 1, "leak": 1, "hog": 1, "block": 1}
+    most = {
+        "slow_after": 2,
+        "stall": 2,
+        "dies_after": 1,
+        "slow": 1,
+        "errors": 1,
+        "leak": 1,
+        "hog": 1,
+        "block": 1,
+        "turns": 1,
+    }
     if len(arguments) > most.get(name, 1 if name == "fork_bomb" else 0):
         raise ValueError("too many arguments")
     if name == "dies_after":
@@ -121,6 +139,8 @@ def _settings(name: str, arguments: list[str]) -> dict[str, object]:
         if len(arguments) > 1:
             stall["stall_at"] = int(_number(arguments[1], 1, 1e9))
         return stall
+    if name == "turns":
+        return {"turns": SHAPES[SHAPES.index(arguments[0])]}
     if name == "fork_bomb":
         return {"fork_bomb": int(_number(arguments[0], 1, 5000))}
     return {name: True}
@@ -181,6 +201,8 @@ class Injector:
         faults = self.faults
         if faults.crash_boot:
             raise InjectedError(f"{VARIABLE}=crash_boot: create_app() of this release raises")
+        if self.turned("dead"):
+            raise InjectedError(f"{VARIABLE}=turns:dead: this release does not start any more")
         if faults.hog_bytes:
             self._kept.append(work.hold(faults.hog_bytes))
         if faults.fork_bomb:
@@ -189,6 +211,21 @@ class Injector:
             timer = threading.Timer(faults.dies_after_seconds, self.die, (EXIT_STATUS,))
             timer.daemon = True
             timer.start()
+
+    def turned(self, *shapes: str) -> bool:
+        """Whether this release is to turn broken in one of these ways, and its time has come."""
+        return self.faults.turns in shapes and BROKEN_FILE.exists()
+
+    def at_any_request(self, path: str, environ: Mapping[str, Any]) -> int | None:
+        """What a release that turned broken does at every request, health included: a status, or None to go on."""
+        if self.turned("hanging"):
+            work.wait(HANG_MS)
+        if self.turned("garbage", "dropping"):
+            connection = environ["gunicorn.socket"]
+            if self.faults.turns == "garbage":
+                connection.sendall(b"\x00\xffthis is not HTTP\r\n\r\n")
+            connection.shutdown(socket.SHUT_RDWR)
+        return 500 if path == "/wait" and self.turned("path") else None
 
     def at_request(self) -> int | None:
         """What happens at every request that is not for health: an HTTP status to answer with, or None to go on."""
@@ -208,7 +245,8 @@ class Injector:
             work.freeze(faults.stall_seconds)
         if faults.block_ms:
             work.block(faults.block_ms)
-        delay = faults.slow_ms
+        failed = failed or self.turned("errors") or (count % 3 == 0 and self.turned("some"))
+        delay = faults.slow_ms + (SLOW_MS if self.turned("slow") else 0.0)
         if faults.slow_after_ms and count > faults.slow_after_requests:
             delay += faults.slow_after_ms
         if delay:
@@ -219,7 +257,7 @@ class Injector:
         """Body and status of the health route."""
         if self.faults.never_ready:
             return {"status": "starting"}, 503
-        if self.faults.wrong_health:
+        if self.faults.wrong_health or self.turned("health"):
             return {"status": "error"}, 500
         if self.faults.wrong_answer:
             return {"state": "this is not the shop"}, 200

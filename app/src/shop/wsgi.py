@@ -40,9 +40,9 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
 
     @app.before_request
     def inject() -> tuple[Response, int] | None:
-        if request.path == HEALTH:
-            return None
-        status = injector.at_request()
+        status = injector.at_any_request(request.path, request.environ)
+        if status is None and request.path != HEALTH:
+            status = injector.at_request()
         return None if status is None else (jsonify(error="injected by SHOP_FAULTS"), status)
 
     @app.errorhandler(400)

@@ -15,9 +15,10 @@ from headcount_scenarios import ROOT, Machine, Scenario
 
 sys.path.insert(0, str(ROOT / "scripts" / "lib"))
 
-from headcount_bench import _engine, _faults
+from headcount_bench import _engine
 from headcount_bench._common import Lab
 from headcount_bench._scene import ARMS, Scene
+from headcount_bench.faults import ROWS as CATALOGUE
 from headcount_bench.faults import run_row
 from headcount_scripts import labs
 
@@ -36,8 +37,12 @@ CORE = (
     "hand/ledger-torn",
     "host/port-taken",
     "controller/two-at-once",
+    "broken/errors-rollout",
+    "broken/hanging-rollback",
+    "broken/to-errors",
+    "broken/live-deleted-and-reloaded-rollback",
 )
-ROWS = {row.name: row for row in _faults.ROWS}
+ROWS = {row.name: row for row in CATALOGUE}
 
 
 @pytest.fixture(scope="session")

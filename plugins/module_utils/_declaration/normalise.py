@@ -164,8 +164,9 @@ def fleet_counts(declarations: Iterable[Declaration]) -> dict[str, int]:
     """How many hosts declare each app, by the app's name."""
     counts: dict[str, int] = {}
     for declaration in declarations:
-        for app in declaration.apps:
-            counts[app["name"]] = counts.get(app["name"], 0) + 1
+        for name in (app["name"] for app in declaration.apps):
+            if name is not None:
+                counts[name] = counts.get(name, 0) + 1
     return dict(sorted(counts.items()))
 
 
@@ -534,14 +535,18 @@ def _check_names(apps: Sequence[tuple[int, dict[str, Any]]], context: Context) -
 
 
 def _check_users(apps: Sequence[tuple[int, dict[str, Any]]], context: Context) -> None:
-    users: dict[str, int] = {}
     for index, app in apps:
         user = app["user"]
-        if user in users:
-            what = f"is {user!r}, the user of {_APPS}[{users[user]}] too, which could then read its secrets"
-            context.add((_APPS, index, "user"), what, "a user of its own for each app", "leave user out")
-        elif user is not None:
-            users[user] = index
+        for other, before in apps if user is not None else []:
+            if user == _account(before) and other != index and (other < index or before["user"] is None):
+                what = f"is {user!r}, the user of {_APPS}[{other}] too, which could then read its secrets"
+                context.add((_APPS, index, "user"), what, "a user of its own for each app", "leave user out")
+                break
+
+
+def _account(app: Mapping[str, Any]) -> str:
+    """The user that an app runs as: as Layout.user has it, unless another is declared."""
+    return str(app["user"] or f"hc-{app['name']}")
 
 
 def _check_addresses(apps: Sequence[tuple[int, dict[str, Any]]], context: Context) -> list[tuple[int, str]]:
@@ -619,14 +624,15 @@ def _override(raw: Sequence[Any], overrides: object, context: Context) -> tuple[
             (_OVERRIDES,), f"is {kind_of(overrides)}", _VARIABLES[_OVERRIDES].allowed_text, "{shop: {concurrency: 50}}"
         )
         return merged, origins
-    names = {app.get("name"): index for index, app in enumerate(raw) if isinstance(app, Mapping)}
-    known = [name for name in names if isinstance(name, str)]
+    # A name of another type is a problem of its app, and nothing can be overridden by it.
+    declared = {index: app.get("name") for index, app in enumerate(raw) if isinstance(app, Mapping)}
+    names = {name: index for index, name in declared.items() if isinstance(name, str)}
     for key, value in overrides.items():
         name = str(key)
         if name not in names:
-            meant = did_you_mean(name, known)
+            meant = did_you_mean(name, names)
             fix = f"did you mean {meant}?" if meant else "remove it"
-            context.add((_OVERRIDES, name), "is no app of this host", ", ".join(known) or "the name of an app", fix)
+            context.add((_OVERRIDES, name), "is no app of this host", ", ".join(names) or "the name of an app", fix)
         elif not isinstance(value, Mapping):
             if value is not None:
                 context.add(

@@ -33,6 +33,7 @@ in between.
 WORKER_CLASSES: Final = ("sync", "gthread", "gevent", "eventlet")
 
 _APP_NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,22}")
+_WHEEL_STORE: Final = "wheels"
 _MODULE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 _PIN: Final = re.compile(
     r"(?P<name>[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?P<extras>\[[A-Za-z0-9._,\s-]+\])?"
@@ -74,6 +75,8 @@ def profile_of(wait_ratio: float) -> str:
 def _app_name(text: str) -> str:
     if text.endswith("-trial"):
         raise Invalid("the ending -trial is used for candidates", text[: -len("-trial")] or None)
+    if text == _WHEEL_STORE:
+        raise Invalid("the folder of that name holds the wheels of all apps", f"{text}-app")
     if not _APP_NAME.fullmatch(text) or text.endswith("-"):
         better = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-0123456789")[:23].strip("-")
         raise Invalid("", better if better and _APP_NAME.fullmatch(better) else None)
@@ -330,9 +333,10 @@ APP_FIELDS: Final[tuple[Field, ...]] = (
             Field(
                 "path",
                 "str",
-                "A folder on the controller with a pyproject.toml. A relative path is looked for beside the inventory,"
-                " beside the playbook, in the folder above the playbook and in the working directory, in this order,"
-                " unless `headcount_base_dir` says where.",
+                "A folder on the controller with a pyproject.toml. A relative path is looked for in the folder of the"
+                " inventory's file, beside the playbook, in the folder above the playbook and in the working directory,"
+                " in this order, unless `headcount_base_dir` says where. Keep it out of a folder that is the inventory"
+                " as a whole: Ansible would execute the app's executable files.",
                 example="app",
                 check=_plain,
             ),

@@ -20,7 +20,9 @@ from .._os.files import (
     write_file,
     write_json,
 )
+from .._os.ownership import check_free, leads_home
 from .._os.paths import Layout
+from .._release.contents import is_release
 
 UNFINISHED = ".unfinished"
 GENERATION = "generation.json"
@@ -51,12 +53,26 @@ class Generation:
 
 
 def numbers(layout: Layout) -> list[int]:
-    """Numbers of all generations on disk, finished or not, ascending."""
+    """Numbers of all generations on disk, finished or not, ascending. A folder of somebody else's is none."""
+    return [number for number in taken_numbers(layout) if made(layout.generation(number))]
+
+
+def taken_numbers(layout: Layout) -> list[int]:
+    """Numbers that name anything among the generations on disk, ascending."""
     try:
         names = os.listdir(layout.generations)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
     return sorted(int(name) for name in names if name.isdigit())
+
+
+def made(path: str) -> bool:
+    """Whether the folder of a generation was made by Headcount: it holds what begins or ends one, or nothing yet."""
+    try:
+        names = os.listdir(path)
+    except OSError:
+        return False
+    return not names or not {UNFINISHED, GENERATION, MANIFEST}.isdisjoint(names)
 
 
 def finished(layout: Layout, number: int) -> bool:
@@ -175,14 +191,23 @@ def _unit_target(layout: Layout, path: str) -> str:
 
 
 def link_units(layout: Layout, number: int) -> None:
-    """Make the units of generation `number` known by name to systemd (it must be reloaded after)."""
+    """Make the units of generation `number` known by name to systemd (it must be reloaded after).
+
+    Raises Foreign, and links nothing, where a unit file of somebody else's has one of the names.
+    """
     make_directory(layout.units)
+    for unit in layout.instance_units(number):
+        check_free(layout, layout.unit(unit))
     for unit in layout.instance_units(number):
         replace_link(layout.unit(unit), _unit_target(layout, os.path.join(layout.generation(number), unit)))
 
 
 def link_public(layout: Layout) -> bool:
-    """Link the public socket through `live`, and have it started at boot. True when anything changed."""
+    """Link the public socket through `live`, and have it started at boot. True when anything changed.
+
+    Raises Foreign where a unit file of somebody else's has the name.
+    """
+    check_free(layout, layout.unit(layout.public_socket_unit))
     make_directory(os.path.dirname(layout.boot_link))
     through_live = _unit_target(layout, os.path.join(layout.live, layout.public_socket_unit))
     changed = replace_link(layout.unit(layout.public_socket_unit), through_live)
@@ -204,9 +229,13 @@ def public_problems(layout: Layout) -> list[str]:
 
 
 def unlink_public(layout: Layout) -> None:
-    """Take back link_public()."""
-    for path in (layout.boot_link, layout.unit(layout.public_socket_unit)):
-        remove_file(path)
+    """Take back link_public(); what is not the app's own stays."""
+    unit = layout.unit(layout.public_socket_unit)
+    if os.path.lexists(unit) and not leads_home(layout, unit):
+        return
+    if _link(layout.boot_link) == f"../{layout.public_socket_unit}":
+        remove_file(layout.boot_link)
+    remove_file(unit)
 
 
 def activate(layout: Layout, number: int) -> None:
@@ -235,13 +264,22 @@ def remove(layout: Layout, number: int) -> None:
         # The marker comes back first: a removal that is cut short leaves nothing that counts.
         write_file(os.path.join(path, UNFINISHED), "")
     for unit in layout.instance_units(number):
-        remove_file(layout.unit(unit))
-        for directory in drop_ins(layout, unit):
-            shutil.rmtree(directory, ignore_errors=True)
+        if leads_home(layout, layout.unit(unit)):
+            remove_file(layout.unit(unit))
+            for directory in drop_ins(layout, unit):
+                shutil.rmtree(directory, ignore_errors=True)
     remove_file(layout.environment(number)) if os.path.isdir(layout.state) else None
+    _empty(path)
     shutil.rmtree(path, ignore_errors=True)
     if os.path.isdir(layout.generations):
         fsync_directory(layout.generations)
+
+
+def _empty(path: str) -> None:
+    """Remove what a generation holds, but for its marker: it is known as Headcount's until it is gone."""
+    with contextlib.suppress(OSError):
+        for name in sorted(set(os.listdir(path)) - {UNFINISHED}):
+            remove_file(os.path.join(path, name))
 
 
 def to_prune(
@@ -259,9 +297,15 @@ def to_prune(
 
 
 def unused_releases(layout: Layout) -> list[str]:
-    """Releases that no generation on disk uses."""
+    """Releases that no generation on disk uses, be it by its record or, should that be unreadable, by its link.
+
+    What is no release of Headcount's is not among them.
+    """
     used = {record(layout, number).get("release") for number in numbers(layout)}
+    for number in numbers(layout):
+        used.add(os.path.basename(_link(os.path.join(layout.generation(number), "release")) or ""))
     try:
-        return sorted(name for name in os.listdir(layout.releases) if name not in used)
+        names = sorted(set(os.listdir(layout.releases)) - used)
     except FileNotFoundError:
         return []
+    return [name for name in names if is_release(layout.release(name))]

@@ -4,21 +4,24 @@
 
 from __future__ import annotations
 
-import glob
+import contextlib
 import os
 import shutil
+import threading
 import time
 from dataclasses import dataclass, field
-from typing import Any, Callable
+from typing import Any, Callable, Mapping
 
 from .._facts.unitgroups import unit_memory, unit_pids
 from .._load.memory import count_restarts
 from .._os.files import make_directory, read_json, remove_file, write_file, write_json
-from .._os.http import address_taken, answer_seconds, get, local_address, unhealthy
+from .._os.http import address_taken, get, local_address, request, unhealthy
+from .._os.ownership import owned, owns
 from .._os.paths import TOOL, Layout
-from .._os.procfs import children
+from .._os.procfs import children, listens
 from .._os.systemd import Systemd, SystemdError, UnitState, first_cause
 from . import generations
+from .answers import HEALTH, WELL, Answers, Asker, look
 
 POLL_SECONDS = 0.1
 FREE_PORT = "free it, or declare another `load.port`"
@@ -36,6 +39,29 @@ class StepFailed(Exception):
 
 class Untouched(StepFailed):
     """A step that was refused before it changed anything."""
+
+
+LOOK_SECONDS = 5.0
+"""A live generation that takes longer to answer hinders no switch: its answer is not waited for any longer."""
+
+
+BESIDE_ROUNDS = 60
+BESIDE_SECONDS = 2.0
+"""So often and so long the live one is asked before a failure on the socket of both is said to be the new one's."""
+
+
+class Looking:
+    """A look at a generation that is under way beside something else."""
+
+    def __init__(self, work: Callable[[], Answers]) -> None:
+        self._found: list[Answers] = []
+        self._thread = threading.Thread(target=lambda: self._found.append(work()), daemon=True)
+        self._thread.start()
+
+    def result(self) -> Answers:
+        """What it found; waits for its end, which is bounded."""
+        self._thread.join()
+        return self._found[0] if self._found else Answers(HEALTH, (), "it could not be looked at")
 
 
 @dataclass
@@ -72,19 +98,36 @@ class Instances:
         What opened a port for one of them (its drop-in) and what watched it go with it.
         """
         self.end_watch()
-        drop_ins = glob.glob(self.layout.runtime_drop_in(self.layout.candidate_glob))
-        for path in drop_ins:
+        candidates = [
+            unit
+            for number in generations.numbers(self.layout)
+            for unit in (self.layout.trial_service_unit(number), self.layout.trial_socket_unit(number))
+        ]
+        self._remove_drop_ins(*candidates)
+        loaded = self.systemd.matching(self.layout.candidate_glob)
+        self.systemd.reset_failed(*owned(self.layout, loaded), *(set(candidates) & set(loaded)))
+
+    def _remove_drop_ins(self, *units: str) -> None:
+        """Take away what opened a port for candidates, or gave them arguments of their own."""
+        found = [path for path in map(self.layout.runtime_drop_in, units) if os.path.isdir(path)]
+        for path in found:
             shutil.rmtree(path, ignore_errors=True)
-        if drop_ins:
+        if found:
             self.systemd.reload()
-        self.systemd.reset_failed(*self.systemd.loaded(self.layout.candidate_glob))
 
     def running(self) -> dict[int, str]:
         """Instances that run or are starting, by generation, with their service unit."""
         return self.layout.instances(self._running(self.layout.instance_glob))
 
     def _running(self, pattern: str) -> list[str]:
-        return [unit for unit, state in self.systemd.matching(pattern).items() if not state.gone]
+        """The app's own units of this pattern that are not stopped; those of others that are called alike are not."""
+        states = self.systemd.matching(pattern)
+        return [unit for unit, state in states.items() if not state.gone and owns(self.layout, unit, state)]
+
+    def public_loaded(self) -> bool:
+        """Whether the app's own public socket is known to systemd; a unit of others with its name does not count."""
+        state = self.systemd.state(self.layout.public_socket_unit)
+        return state.load not in ("not-found", "") and owns(self.layout, self.layout.public_socket_unit, state)
 
     def start_candidate(
         self, number: int, health: dict[str, Any], arguments: str | None = None, listen: str | None = None
@@ -118,14 +161,12 @@ class Instances:
     def stop_candidate(self, number: int) -> None:
         """Stop the candidate at once (it has no users to drain) and forget that it may have failed."""
         service, socket = self.layout.trial_service_unit(number), self.layout.trial_socket_unit(number)
-        self.put_away(socket, service)
-        self.systemd.reset_failed(service, socket)
+        states = self.systemd.states(socket, service)
+        own = owned(self.layout, states)
+        self.put_away(*own)
+        self.systemd.reset_failed(*own)
         self.end_watch()
-        drop_ins = [path for path in map(self.layout.runtime_drop_in, (service, socket)) if os.path.isdir(path)]
-        for path in drop_ins:
-            shutil.rmtree(path, ignore_errors=True)
-        if drop_ins:
-            self.systemd.reload()
+        self._remove_drop_ins(*own)
 
     def _drop_in(self, unit: str, name: str, text: str) -> None:
         directory = self.layout.runtime_drop_in(unit)
@@ -173,8 +214,9 @@ class Instances:
             remove_file(path)
 
     def _stop_watch(self) -> None:
-        for unit in (self.layout.deadline_unit, self.layout.sampler_unit):
-            self.systemd.stop(*self._running(unit))
+        states = self.systemd.states(self.layout.deadline_unit, self.layout.sampler_unit)
+        for unit in (unit for unit, state in states.items() if not state.gone):
+            self.systemd.stop(unit)
 
     def wait_ready(self, service: str, socket_path: str, health: dict[str, Any], begin: float) -> float:
         """Wait until the instance answers its health check; returns how many seconds that took.
@@ -253,20 +295,42 @@ class Instances:
             self.systemd.begin_stop(*units)
         self.systemd.reset_failed(*units)
 
-    def verify(self, number: int, app: dict[str, Any], seconds: float) -> dict[str, Any]:
-        """Watch generation `number` on the real socket for `seconds`; StepFailed on the first thing that is wrong.
+    def look(self, number: int, app: Mapping[str, Any] | None = None, socket: str | None = None) -> Answers:
+        """What generation `number` answers on its private socket, or as the candidate whose `socket` is given.
 
-        Asks its health through its private socket and the first load path through the public one, several times a
-        second, and watches that its master process stays the same, that none of its workers dies, and that the kernel
-        kills nothing of it.
+        `app`: as its record has it; the default is its record.
+        """
+        declared = app or generations.record(self.layout, number).get("app")
+        if not declared:
+            return Answers(HEALTH, (), f"generation {number} has no record that can be read")
+        return look(socket or self.layout.private_socket(number), declared, LOOK_SECONDS, request, self.monotonic)
+
+    def verify(
+        self,
+        number: int,
+        app: dict[str, Any],
+        seconds: float,
+        public: bool = False,
+        beside: Callable[[], bool] | None = None,
+        lenient: bool = False,
+    ) -> dict[str, Any]:
+        """Watch generation `number` with users on it for `seconds`; StepFailed on the first thing that is wrong.
+
+        Asks its health and the GET paths of its load several times a second, and watches that its master process stays
+        the same, that none of its workers dies, and that the kernel kills nothing of it. Everything is asked through
+        its private socket, so that each answer is its own. `public`: the first path is asked on the public socket too;
+        where another generation holds that as well, what fails there is this one's only when `beside()` tells that the
+        other one answers everything. `lenient`: load paths that fail are returned (`wrong`) instead of refused.
         """
         service = self.layout.service_unit(number)
-        health = app["health"]
         first = self.systemd.state(service)
         begin = self.clock()
         started = self.monotonic()
         deadline = started + seconds
-        public, path = local_address(app["listen"]), app["load"]["paths"][0]
+        own = Asker(self.layout.private_socket(number), app, None, request, self.monotonic)
+        users = Asker(local_address(app["listen"]), app, None, request, self.monotonic) if public else None
+        if users is not None:
+            users.paths = users.paths[:1]
         asked, workers, lost, suspicious = 0, self._workers(first), 0, False
         while True:
             state = self.systemd.state(service)
@@ -274,25 +338,45 @@ class Instances:
                 raise StepFailed(
                     "verify", self.why_dead(service, begin).replace("while starting", "after it took traffic")
                 )
-            private = get(self.layout.private_socket(number), health["path"], float(health["timeout_seconds"]))
-            reason = unhealthy(private, health)
+            reason, _ = own.health()
             if reason is not None:
                 raise StepFailed("verify", f"stopped being healthy after it took traffic: {reason}")
             self._fail_if_killed(state)
             now = self._workers(state)
             lost, workers = lost + len(workers - now), now
             suspicious = self._fail_if_workers_died(service, begin, lost, suspicious)
-            if path["method"] == "GET":
-                answer = get(public, path["path"], answer_seconds(app))
-                what = answer.failure("GET", f"{path['path']} on {app['listen']}")
-                if not what and answer.status >= 500:
-                    what = f"GET {path['path']} on {app['listen']} answered {answer.status}"
-                if what:
-                    raise StepFailed("verify", what)
+            wrong = self._ask_paths(own, users, app["listen"], beside)
+            if wrong and not lenient:
+                raise StepFailed("verify", f"{wrong[0]} after it took traffic")
             asked += 1
             if self.monotonic() >= deadline and not suspicious:
-                return {"checks": asked, "seconds": round(self.monotonic() - started, 1)}
+                seen: dict[str, Any] = {"checks": asked, "seconds": round(self.monotonic() - started, 1)}
+                return {**seen, "wrong": wrong} if wrong else seen
             self.sleep(0.25)
+
+    def _ask_paths(self, own: Asker, users: Asker | None, listen: str, beside: Callable[[], bool] | None) -> list[str]:
+        """One round of the load paths; what is wrong with them by all rounds so far."""
+        own.round()
+        wrong = own.wrong()
+        if users is None or wrong:
+            return wrong
+        users.round()
+        wrong = [f"{sentence}, asked on {listen}," for sentence in users.wrong()]
+        if wrong and beside is not None and not beside():
+            users.counts.clear()
+            return []
+        return wrong
+
+    def answers_all(self, number: int, app: Mapping[str, Any]) -> bool:
+        """Whether generation `number` answers everything it is asked on its private socket, without one exception."""
+        asker = Asker(self.layout.private_socket(number), app, LOOK_SECONDS, request, self.monotonic)
+        begin = self.monotonic()
+        reason, _ = asker.health()
+        for _ in range(BESIDE_ROUNDS if reason is None else 0):
+            asker.round()
+            if asker.failed or self.monotonic() - begin >= BESIDE_SECONDS:
+                break
+        return reason is None and not asker.failed
 
     def _workers(self, state: UnitState) -> frozenset[tuple[int, int]]:
         """Worker processes of an instance, each with its start time: Gunicorn replaces one that dies at once."""
@@ -318,8 +402,9 @@ class Instances:
         return True
 
     def same_address(self, one: int, other: int) -> bool:
-        """Whether two generations listen on the same public address."""
-        return self._address(one) == self._address(other)
+        """Whether two generations listen on the same public address; one whose unit is gone is taken to be no other."""
+        addresses = [self._address(one), self._address(other)]
+        return addresses[0] == addresses[1] or not all(addresses)
 
     def _address(self, number: int) -> list[str]:
         path = os.path.join(self.layout.generation(number), self.layout.public_socket_unit)
@@ -329,17 +414,34 @@ class Instances:
         except OSError:
             return []
 
-    def switch(self, old: int | None, new: int, app: dict[str, Any], verify_seconds: float) -> dict[str, Any]:
+    def switch(
+        self,
+        old: int | None,
+        new: int,
+        app: dict[str, Any],
+        verify_seconds: float,
+        before: Mapping[str, Any] | None = None,
+        lenient: bool = False,
+    ) -> dict[str, Any]:
         """Give the public socket to generation `new`; `old` has it now (None: nothing does).
 
         Both hold the socket while `new` is verified; only then is `new` made live, by one rename, and only then does
         `old` drain. Whatever goes wrong, `old` is live and serving when StepFailed is raised, or, with no `old`,
         nothing is left running.
+
+        An `old` that does not answer its users well (`before`: its app as its record has it) is in nobody's way: it
+        leaves as soon as `new` answers, and is gone back to only where it is no worse than `new` by then. With
+        `lenient` a `new` whose load paths fail is kept where `old` is not even healthy.
         """
         try:
             if old is not None and self.same_address(old, new):
-                return self._switch_shared(old, new, app, verify_seconds)
-            return self._switch_address(old, new, app, verify_seconds)
+                seen = self._switch_shared(old, new, app, verify_seconds, before or app, lenient)
+            else:
+                seen = self._switch_address(old, new, app, verify_seconds)
+            with contextlib.suppress(SystemdError):  # what is left of others is the next heal's to stop
+                for other in sorted(set(self.running()) - {new}):
+                    self.leave(other)
+            return seen
         except Untouched:
             raise
         except (StepFailed, SystemdError, OSError) as error:
@@ -352,15 +454,74 @@ class Instances:
                 )
             raise failure from error
 
-    def _switch_shared(self, old: int, new: int, app: dict[str, Any], verify_seconds: float) -> dict[str, Any]:
+    def _switch_shared(
+        self, old: int, new: int, app: dict[str, Any], verify_seconds: float, before: Mapping[str, Any], lenient: bool
+    ) -> dict[str, Any]:
+        self._open_public(app["listen"])
+        looking = Looking(lambda: self.look(old, before))
         boot = self.join(new, app["health"])
-        seen = self.verify(new, app, verify_seconds)
-        generations.activate(self.layout, new)
+        was = looking.result()
+        if was.well:
+            seen = self.verify(new, app, verify_seconds, public=True, beside=lambda: self.answers_all(old, before))
+            self._make_live(new)
+            self.leave(old)
+            self.verify(new, app, 0.0, public=True)
+        else:
+            # Each second that the old one stays costs users requests: the new one is watched while that one drains.
+            lenient = lenient and was.rank >= HEALTH
+            self.verify(new, app, 0.0, lenient=lenient)
+            self._make_live(new)
+            self.systemd.begin_stop(self.layout.service_unit(old))
+            seen = {**self._verify_alone(old, new, app, verify_seconds, was, lenient), "before": was.detail}
+        return {**seen, "boot_seconds": round(boot, 2)}
+
+    def _verify_alone(
+        self, old: int, new: int, app: dict[str, Any], seconds: float, was: Answers, lenient: bool
+    ) -> dict[str, Any]:
+        """Watch `new` while the broken `old` leaves, and after; StepFailed where `old` would serve no worse."""
+        try:
+            seen = self.verify(new, app, seconds, lenient=lenient)
+            self.leave(old)
+            return {**seen, **self.verify(new, app, 0.0, public=True, lenient=lenient)}
+        except (StepFailed, SystemdError, OSError) as error:
+            self.leave(old)
+            now = look(local_address(app["listen"]), app, LOOK_SECONDS, request, self.monotonic)
+            if now.rank >= was.rank:
+                raise
+            cause = error.cause if isinstance(error, StepFailed) else str(error)
+            return {"despite": cause, **({"wrong": list(now.wrong)} if now.rank > WELL else {})}
+
+    def _make_live(self, number: int) -> None:
+        generations.activate(self.layout, number)
         generations.link_public(self.layout)
         self.systemd.reload()
-        self.leave(old)
-        self.verify(new, app, 0.0)
-        return {**seen, "boot_seconds": round(boot, 2)}
+
+    def public_open(self, listen: str) -> bool:
+        """Whether the public socket is open, and systemd has it to give: its unit may stay active without. (`listen`
+        may be empty, where no record tells it.)
+
+        So it is after a daemon-reload while its unit file is gone: who inherited the socket serves it to the end, and
+        who is started after that does not get it.
+        """
+        state = self.systemd.state(self.layout.public_socket_unit)
+        return state.running and (not listen or listens(1, listen, self.layout.root) is not False)
+
+    def _open_public(self, listen: str) -> None:
+        """Open the public socket where it is not open: what joins a closed one would never be asked by users.
+
+        It cannot be opened while an instance holds it: the one short gap that there is, because without the socket
+        neither a switch nor a boot would find the app.
+        """
+        if self.public_open(listen):
+            return
+        public = self.layout.public_socket_unit
+        self.systemd.stop(*self.running().values(), timeout_seconds=3600.0)
+        self.systemd.stop(public)
+        self.systemd.reset_failed(public)
+        try:
+            self.systemd.start(public)
+        except SystemdError as error:
+            raise StepFailed("promote", self._why_not_listening(listen, error)) from error
 
     def _switch_address(self, old: int | None, new: int, app: dict[str, Any], verify_seconds: float) -> dict[str, Any]:
         """The first deployment, and the rare one whose `listen` changed: the public socket itself is new.
@@ -372,9 +533,7 @@ class Instances:
             taken = address_taken(app["listen"])
             if taken:
                 raise Untouched("promote", f"{taken}; free it, or declare another `listen`")
-        generations.activate(self.layout, new)
-        generations.link_public(self.layout)
-        self.systemd.reload()
+        self._make_live(new)
         public = self.layout.public_socket_unit
         self.systemd.stop(public)
         self.systemd.reset_failed(public, self.layout.service_unit(new))
@@ -383,14 +542,15 @@ class Instances:
             self.systemd.start(public)
         except SystemdError as error:
             if old is None or not self._port_is_ours(old, new):
-                raise StepFailed("promote", self._why_not_listening(app, error)) from error
+                raise StepFailed("promote", self._why_not_listening(app["listen"], error)) from error
             self.leave(old)
             self.systemd.start(public)
         boot = self.join(new, app["health"])
-        seen = self.verify(new, app, verify_seconds)
+        # No other instance ever held this socket, so that it may be asked at once.
+        seen = self.verify(new, app, verify_seconds, public=True)
         if old is not None:
             self.leave(old)
-            self.verify(new, app, 0.0)
+            self.verify(new, app, 0.0, public=True)
         return {**seen, "boot_seconds": round(boot, 2)}
 
     def _port_is_ours(self, old: int, new: int) -> bool:
@@ -398,21 +558,19 @@ class Instances:
         ports = [[line.rpartition(":")[2] for line in self._address(number)][:1] for number in (old, new)]
         return ports[0] == ports[1]
 
-    def _why_not_listening(self, app: dict[str, Any], error: Exception) -> str:
+    def _why_not_listening(self, listen: str, error: Exception) -> str:
         lines = self.systemd.journal(self.layout.public_socket_unit, self.clock() - 30)
         taken = any("Address already in use" in line for line in lines)
         if taken:
-            return f"listen address {app['listen']} is taken by another process; free it, or declare another `listen`"
-        return f"cannot listen on {app['listen']}: {first_cause(lines) or error}"
+            return f"listen address {listen} is taken by another process; free it, or declare another `listen`"
+        return f"cannot listen on {listen}: {first_cause(lines) or error}"
 
     def restore(self, old: int | None, new: int | None) -> None:
         """Make `old` live and serving again and take `new` down; with no `old`, leave nothing running."""
         if old is None:
             self.take_down()
             return
-        generations.activate(self.layout, old)
-        generations.link_public(self.layout)
-        self.systemd.reload()
+        self._make_live(old)
         public, service = self.layout.public_socket_unit, self.layout.service_unit(old)
         readdressed = new is not None and not self.same_address(old, new)
         if readdressed:
@@ -421,23 +579,24 @@ class Instances:
                 self.leave(new)
             self.systemd.stop(public, service)
         self.systemd.reset_failed(public, service)
-        if not readdressed and not self.systemd.state(public).running and self._holders():
-            # The socket is gone and its holders still serve it. It cannot be opened again while they do: the one short
-            # gap that there is, because without the socket neither a switch nor a boot would find the app.
-            self.systemd.stop(*self._holders())
-        self.systemd.start(public, self.layout.socket_unit(old), service)
-        if new is not None and not readdressed:
-            self.leave(new)
-
-    def _holders(self) -> list[str]:
-        return list(self.running().values())
+        if not readdressed:
+            self._open_public(str((generations.record(self.layout, old).get("app") or {}).get("listen") or ""))
+        try:
+            self.systemd.start(public, self.layout.socket_unit(old), service)
+        finally:
+            # Also when the old one does not come up, as it did not before: the new one was not good enough.
+            if new is not None and not readdressed:
+                self.leave(new)
 
     def take_down(self) -> None:
-        """Stop everything of the app and unlink what would start it at boot. Files stay for diagnosis."""
+        """Stop everything of the app and unlink what would start it at boot. Files stay for diagnosis.
+
+        Units of others that are called alike run on.
+        """
         units = [
-            *self._running(f"{self.layout.app}@*"),
+            *self._running(self.layout.instance_glob),
             *self.candidate_running(),
-            self.layout.public_socket_unit,
+            *self._running(self.layout.public_socket_unit),
         ]
         self.systemd.stop(*units)
         generations.unlink_public(self.layout)

@@ -9,25 +9,34 @@ from pathlib import Path
 from typing import Any
 
 from .._os.files import read_json
-from .._os.http import address_taken, get, unhealthy
+from .._os.http import address_taken, request
+from .._os.ownership import owned
 from .._os.paths import Layout
+from .._os.procfs import listens
 from .._os.systemd import ABSENT, Systemd, UnitState
 from .._release.contents import verify
-from . import access, generations, ledger
+from . import access, generations, ledger, truth
+from .answers import look
+from .clashes import Host, clashes, drop_in_problems, shared_drop_ins
 from .lock import AppLock, boot_id, stale_reason
 
 
 def app_state(app: dict[str, Any], root: str = "/", systemd: Systemd | None = None) -> dict[str, Any]:
-    """State of one app. `app` needs `name`; `listen` is looked at when nothing of the app is live yet, `trial_listen`
-    (where its candidate will listen beside its private socket) unless a candidate runs.
+    """State of one app. `app` needs `name`; `listen` is looked at unless the app is live there, `trial_listen` (where
+    its candidate will listen beside its private socket) unless a candidate runs, `user` where it is given.
 
     Returns {live: {generation, release, digest, source_id, settings, ...} or None, intact, problems, healthy,
     health_detail, leftovers, open (what other users of the host can read), lease, generations, measured,
-    port_taken, trial_port_taken}.
+    port_taken, trial_port_taken, clashes, drop_ins, way_back (in words)}.
     """
     layout = Layout(app["name"], root)
     systemd = systemd or Systemd()
-    number = generations.live(layout)
+    home = os.path.isdir(layout.home)
+    host = Host.read(root, systemd.runner)
+    everything = systemd.matching(*_units(layout))
+    units = owned(layout, everything)
+    found = truth.live(layout, layout.instances(_up(units))) if home else None
+    number = found.number if found else None
     known = [generations.describe(layout, one) for one in generations.numbers(layout)]
     state: dict[str, Any] = {
         "live": None,
@@ -43,21 +52,27 @@ def app_state(app: dict[str, Any], root: str = "/", systemd: Systemd | None = No
         "port_taken": None,
         "trial_port_taken": None,
         "last_failure": _last_failure(layout),
+        "way_back": "",
     }
-    units: dict[str, UnitState] = {}
-    if os.path.isdir(layout.home):
-        units = systemd.matching(*_units(layout, number))
-        state["leftovers"] = _leftovers(layout, units, number, known)
+    state["clashes"] = clashes(layout, everything, app, host)
+    state["drop_ins"] = sorted(shared_drop_ins(layout, host.files))
+    if home:
+        state["leftovers"] = _leftovers(layout, units, found, known)
     candidate = app.get("trial_listen")
     if candidate and all(units[unit].gone for unit in layout.candidates(units)):
         state["trial_port_taken"] = address_taken(candidate)
     if number is None:
-        state["port_taken"] = address_taken(app.get("listen"))
+        # A first deployment that was cut short holds its port itself; the next one takes that down first.
+        own = layout.public_socket_unit in _up(units) or bool(layout.instances(_up(units)))
+        state["port_taken"] = None if own else address_taken(app.get("listen"))
         return state
     record = generations.record(layout, number)
     problems = generations.problems(layout, number) + generations.public_problems(layout)
+    problems += drop_in_problems(layout, number, record, host.files)
     problems += verify(Path(layout.release(str(record.get("release")))))
     healthy, detail = _health(layout, units, number, record)
+    if _moves((record.get("app") or {}).get("listen"), app.get("listen")):
+        state["port_taken"] = address_taken(app["listen"])
     state.update(
         live={
             "generation": number,
@@ -74,10 +89,19 @@ def app_state(app: dict[str, Any], root: str = "/", systemd: Systemd | None = No
         problems=problems,
         healthy=healthy,
         health_detail=detail,
+        way_back="" if healthy else truth.hint(layout, number),
         open=access.problems(layout),
         measured=record.get("measured"),
     )
     return state
+
+
+def _moves(before: str | None, after: str | None) -> bool:
+    """Whether the app is to move to an address at which it is not itself in the way."""
+    if not before or not after or before == after:
+        return False
+    unix = before.startswith("unix:") or after.startswith("unix:")
+    return unix or before.rpartition(":")[2] != after.rpartition(":")[2]
 
 
 def _trial(layout: Layout, number: int) -> dict[str, Any] | None:
@@ -93,33 +117,40 @@ def _trial(layout: Layout, number: int) -> dict[str, Any] | None:
     }
 
 
-def _units(layout: Layout, number: int | None) -> list[str]:
-    """What systemd is asked for: everything that may run of the app, and what must."""
-    must = [] if number is None else [layout.public_socket_unit, layout.service_unit(number)]
-    return [*must, layout.instance_glob, layout.candidate_glob]
+def _units(layout: Layout) -> list[str]:
+    """What systemd is asked for: everything that may run of the app."""
+    return [layout.public_socket_unit, layout.instance_glob, layout.candidate_glob]
+
+
+def _up(units: dict[str, UnitState]) -> list[str]:
+    return [unit for unit, state in units.items() if not state.gone]
 
 
 def _health(layout: Layout, units: dict[str, UnitState], number: int, record: dict[str, Any]) -> tuple[bool, str]:
+    """Whether the live generation serves its users, and what it answers: its health and the GET paths of its load."""
     for unit in (layout.public_socket_unit, layout.service_unit(number)):
         state = units.get(unit, ABSENT)
         if not state.running:
             return False, f"{unit} is {state.active or 'unknown'}"
-    health = (record.get("app") or {}).get("health")
-    if not health:
-        return False, f"generation {number} has no record"
-    answer = get(layout.private_socket(number), health["path"], float(health["timeout_seconds"]))
-    reason = unhealthy(answer, health)
-    return reason is None, reason or f"GET {health['path']} answered {answer.status} in {answer.elapsed_ms:.0f} ms"
+    app = record.get("app")
+    if not app:
+        return False, f"generation {number} has no record that can be read (generation.json)"
+    if listens(1, app["listen"], layout.root) is False:
+        return False, f"{layout.public_socket_unit} is active, but systemd does not listen on {app['listen']} any more"
+    seen = look(layout.private_socket(number), app, float(app["health"]["timeout_seconds"]), request)
+    return seen.well, seen.detail
 
 
 def _leftovers(
-    layout: Layout, units: dict[str, UnitState], number: int | None, known: list[generations.Generation]
+    layout: Layout, units: dict[str, UnitState], live: truth.Live | None, known: list[generations.Generation]
 ) -> list[str]:
     """What a broken run left: candidates, instances that are not live, unfinished generations."""
-    up = [unit for unit, state in units.items() if not state.gone]
+    up, number = _up(units), live.number if live else None
     found = [f"{unit} runs" for unit in layout.candidates(up)]
     found += [f"{unit} runs, but is not live" for one, unit in layout.instances(up).items() if one != number]
     found += [f"generation {one.number} is unfinished" for one in known if one.status == "unfinished"]
+    if live is not None and live.why:
+        found.append(f"`live` leads nowhere; generation {number} is live ({live.why})")
     recorded = number is None or (
         ledger.last_live(ledger.read(layout.ledger)) == number
         and all(one.status == "good" for one in known if one.number == number)

@@ -38,7 +38,6 @@ RestrictRealtime=yes
 RestrictSUIDSGID=yes
 RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
 LockPersonality=yes
-RemoveIPC=yes
 KeyringMode=private
 UMask=0077
 SystemCallArchitectures=native
@@ -51,6 +50,9 @@ SystemCallErrorNumber=EPERM
 Left open on purpose: the network (IPAddressDeny=, PrivateNetwork=: the app needs its peers), MemoryDenyWriteExecute=
 (breaks just-in-time compilers and libffi closures), RootDirectory= (the release uses the host's Python).
 """
+
+OWN_ACCOUNT = "RemoveIPC=yes\n"
+"""Only for the account that Headcount makes: where others run as it too, it would take their shared memory away."""
 
 ENVIRONMENT = {
     "PYTHONUNBUFFERED": "1",
@@ -239,7 +241,7 @@ def service(app: dict[str, Any], plan: dict[str, Any], number: int, layout: Layo
         "MemorySwapMax=0",
         "CPUAccounting=yes",
         "",
-        HARDENING,
+        HARDENING + (OWN_ACCOUNT if app["user"] is None else ""),
     ]
     return "\n".join(lines)
 

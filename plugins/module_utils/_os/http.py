@@ -12,13 +12,15 @@ import contextlib
 import errno
 import http.client
 import io
+import os
 import socket
+import stat
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .procfs import port_holders
+from .procfs import port_holders, socket_holders
 
 BLOCK_BYTES = 64 * 1024
 KEPT_BYTES = 1 << 20
@@ -277,13 +279,8 @@ def address_taken(listen: str | None) -> str | None:
         return None
     address = local_address(listen)
     if isinstance(address, str):
-        with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as probe:
-            probe.settimeout(1.0)
-            try:
-                probe.connect(address)
-            except OSError:
-                return None  # systemd replaces a socket file that nobody listens on
-        return f"listen address {listen} is taken by another process"
+        words = _path_taken(address)
+        return f"listen address {listen} {words}" if words else None
     host = listen.rpartition(":")[0].strip("[]") or "0.0.0.0"
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with contextlib.closing(socket.socket(family, socket.SOCK_STREAM)) as probe:
@@ -297,6 +294,40 @@ def address_taken(listen: str | None) -> str | None:
                 return f"listen address {listen} is taken by another process{words}"
             return f"listen address {listen} cannot be taken: {error.strerror}"
     return None
+
+
+def _path_taken(path: str) -> str | None:
+    """Why no unix socket can be made at `path`, in words; None when it can.
+
+    systemd removes whatever file is in the way of a socket, so that only a socket that nobody listens on may be there.
+    """
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        folder = os.path.dirname(path)
+        while not os.path.lexists(folder):
+            folder = os.path.dirname(folder)
+        return None if os.path.isdir(folder) else f"cannot be taken: {folder} is no folder"
+    except NotADirectoryError:
+        return f"cannot be taken: a folder on the way to it is a file: {path}"
+    except OSError as error:
+        return f"cannot be taken: {error.strerror}"
+    if not stat.S_ISSOCK(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "a link" if stat.S_ISLNK(mode) else "a file"
+        return f"is taken: {path} is {kind} of somebody else's and no socket"
+    holders = socket_holders(path)
+    if holders:
+        # Not asked, because a connection would start what systemd holds the socket for.
+        return f"is taken by another process: {', '.join(holders[:3])}"
+    with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(path)
+        except (ConnectionRefusedError, FileNotFoundError):
+            return None  # systemd replaces a socket file that nobody listens on
+        except OSError:
+            pass  # of another kind (datagrams), or with a full backlog: somebody is there
+    return "is taken by another process"
 
 
 def get(address: str | tuple[str, int], path: str, timeout_seconds: float, host: str = "localhost") -> Answer:

@@ -14,6 +14,8 @@ RUNTIME = "run/headcount"
 UNITS = "etc/systemd/system"
 RUNTIME_UNITS = "run/systemd/system"
 TOOL = "usr/local/lib/headcount"
+_HOME_MARKS = frozenset({"generations", "live"})
+_STATE_MARKS = frozenset({"ledger.jsonl", "lock"})
 LOCAL_FACT = "etc/ansible/facts.d/headcount.fact"
 
 
@@ -151,15 +153,15 @@ class Layout:
 
     @property
     def instance_glob(self) -> str:
-        """What systemd matches with the names of instances' services."""
-        return f"{self.app}@*.service"
+        """What systemd matches with the names of instances' services and sockets."""
+        return f"{self.app}@*"
 
     def candidates(self, units: Iterable[str]) -> list[str]:
-        """Those of `units` that belong to candidates, sorted."""
+        """Those of `units` that are called as candidates are, sorted. Whose they are: _ownership."""
         return sorted(unit for unit in units if unit.startswith(f"{self.app}-trial@"))
 
     def instances(self, units: Iterable[str]) -> dict[int, str]:
-        """{generation: unit} of those of `units` that are services of instances, ascending."""
+        """{generation: unit} of those of `units` that are called as services of instances are, ascending."""
         start, end = f"{self.app}@", ".service"
         found = {unit[len(start) : -len(end)]: unit for unit in units if unit.startswith(start) and unit.endswith(end)}
         return {int(number): found[number] for number in sorted(filter(str.isdigit, found), key=int)}
@@ -189,12 +191,19 @@ class Layout:
 
 
 def installed_apps(root: str = "/") -> list[str]:
-    """Names of the apps that have anything of Headcount's on this host, sorted."""
+    """Names of the apps that have anything of Headcount's on this host, sorted.
+
+    A folder of somebody else's among theirs is known by what is in it, and is left out.
+    """
     found: set[str] = set()
-    for base in (os.path.join(root, HOME), os.path.join(root, STATE)):
+    for base, marks in ((HOME, _HOME_MARKS), (STATE, _STATE_MARKS)):
         try:
-            with os.scandir(base) as entries:
-                found.update(entry.name for entry in entries if entry.is_dir() and entry.name != "wheels")
+            with os.scandir(os.path.join(root, base)) as entries:
+                names = [entry.name for entry in entries if entry.is_dir() and entry.name != "wheels"]
         except FileNotFoundError:
             continue
+        for name in names:
+            held = set(os.listdir(os.path.join(root, base, name)))
+            if not held or held & marks:
+                found.add(name)
     return sorted(found)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import Iterable, Iterator
+from typing import Iterable
 
 MIB = 1024 * 1024
 
@@ -118,12 +118,31 @@ def children(parent: int, pids: Iterable[int], root: str = "/") -> frozenset[tup
     return frozenset(found)
 
 
+LISTENS = 0x10000
+"""__SO_ACCEPTCON of the flags in /proc/net/unix."""
+
+
 def port_holders(port: int, root: str = "/") -> list[str]:
     """Who listens on a TCP port of this host, as "name (pid N)", sorted by process id; empty where nobody can tell.
 
     systemd holds the sockets of all its units: it is named only where no other process has the socket.
     """
-    sockets = set(_listening(port, root))
+    return _holders(_listening(port, root), root)
+
+
+def socket_holders(path: str, root: str = "/") -> list[str]:
+    """Who listens on the unix socket at `path`, as port_holders() tells it.
+
+    Fields 4, 5 and 8 of /proc/net/unix: flags (with __SO_ACCEPTCON where somebody listens), type (1: stream), path. A
+    socket of another type has no listener: whoever has bound it has it.
+    """
+    rows = [line.split() for line in (read_text(root, "/proc/net/unix") or "").splitlines()[1:]]
+    bound = [fields for fields in rows if len(fields) > 7 and fields[7] == path]
+    found = {f"socket:[{fields[6]}]" for fields in bound if int(fields[3], 16) & LISTENS or fields[4] != "0001"}
+    return _holders(found, root)
+
+
+def _holders(sockets: set[str], root: str) -> list[str]:
     found: dict[int, str] = {}
     proc = under(root, "/proc")
     for pid in [name for name in os.listdir(proc) if name.isdigit()] if sockets else []:
@@ -136,13 +155,39 @@ def port_holders(port: int, root: str = "/") -> list[str]:
     return others or list(found.values())
 
 
-def _listening(port: int, root: str) -> Iterator[str]:
-    """The sockets that listen on a TCP port, as the links of /proc/PID/fd name them."""
+def _listening(port: int, root: str) -> set[str]:
+    """The sockets that listen on a TCP port, as links below /proc/PID/fd name them."""
+    found: set[str] = set()
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         for line in (read_text(root, table) or "").splitlines()[1:]:
             fields = line.split()
             if len(fields) > 9 and fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port:
-                yield f"socket:[{fields[9]}]"
+                found.add(f"socket:[{fields[9]}]")
+    return found
+
+
+def _listening_unix(path: str, root: str) -> set[str]:
+    found: set[str] = set()
+    for line in (read_text(root, "/proc/net/unix") or "").splitlines()[1:]:
+        fields = line.split(None, 7)
+        if len(fields) > 7 and fields[7] == path and int(fields[3], 16) & LISTENS:
+            found.add(f"socket:[{fields[6]}]")
+    return found
+
+
+def listens(pid: int, listen: str, root: str = "/") -> bool | None:
+    """Whether process `pid` has a socket that listens on `listen` ("host:port" or "unix:/path"); None: who knows."""
+    unix = listen.startswith("unix:")
+    table = "/proc/net/unix" if unix else "/proc/net/tcp"
+    folder = under(root, f"/proc/{pid}/fd")
+    try:
+        links = {_link(os.path.join(folder, name)) for name in os.listdir(folder)}
+    except OSError:
+        return None
+    if read_text(root, table) is None:
+        return None
+    wanted = _listening_unix(listen[5:], root) if unix else _listening(int(listen.rpartition(":")[2]), root)
+    return bool(links & wanted)
 
 
 def _link(path: str) -> str:

@@ -65,6 +65,15 @@ def read(path: Path) -> ReleaseInfo:
         raise ReleaseError(f"{path / RELEASE} cannot be read: {error}") from None
 
 
+def is_release(path: str) -> bool:
+    """Whether the folder `path` was made as a release: it holds what begins or ends one, or nothing yet."""
+    try:
+        names = os.listdir(path)
+    except OSError:
+        return False
+    return not names or not {UNFINISHED, RELEASE, MANIFEST}.isdisjoint(names)
+
+
 def present(wheels_dir: str = WHEELS) -> Set[str]:
     """The sha256 of every file in a host's store of wheels. A file there was checked when it came."""
     try:

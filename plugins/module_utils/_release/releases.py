@@ -525,6 +525,12 @@ def remove(path: Path) -> None:
     (path / UNFINISHED).touch()
     _fsync(path)
     (path / RELEASE).unlink(missing_ok=True)
+    for entry in sorted(path.iterdir()):
+        # The marker goes last: what is left of a removal that was cut short is still known as Headcount's.
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        elif entry.name != UNFINISHED:
+            entry.unlink()
     shutil.rmtree(path)
     _fsync(path.parent)
 

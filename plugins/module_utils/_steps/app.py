@@ -10,20 +10,21 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
-from .._generation import access, generations, ledger
-from .._generation.instances import Instances, StepFailed
+from .._generation import access, generations, ledger, truth
+from .._generation.answers import HEALTH, Meanwhile, meanwhile_words, told
+from .._generation.clashes import Host, clashes, shared_drop_ins
+from .._generation.instances import Instances, StepFailed, Untouched
 from .._generation.lock import AppLock, Hold, Run
 from .._generation.units import environment_file, render
 from .._load.h2load import LoadError
 from .._load.origin import elsewhere, origin
-from .._os.files import make_directory, read_json, write_file, write_json
-from .._os.http import answer_seconds, get, unhealthy
+from .._os.files import make_directory, read_json, remove_file, write_file, write_json
+from .._os.http import answer_seconds
 from .._os.paths import Layout, installed_apps
 from .._os.systemd import Systemd, SystemdError
 from .._os.users import UserError, ensure_group, ensure_user
@@ -117,14 +118,17 @@ class AppOnHost:
 
     # -- heal ---------------------------------------------------------------------------------------------------------
 
-    def heal(self) -> list[str]:
-        """Put right what a killed run left: one whole generation serves afterwards. Returns what was done."""
+    def heal(self, start: bool = True) -> list[str]:
+        """Put right what a killed run left: one whole generation serves afterwards. Returns what was done.
+
+        `start`: start the live generation where it does not run; not before a rollback, which is to wait for nothing.
+        """
         did: list[str] = []
         candidates = self.instances.candidate_running()
         self.instances.put_away(*candidates)
         did += [f"stopped the candidate {unit} that a broken run left" for unit in candidates]
         self.instances.forget_candidates()
-        did += self._heal_live()
+        did += self._heal_live(start)
         if generations.live(self.layout) is not None:
             did += self._close()
         for number in generations.numbers(self.layout):
@@ -136,26 +140,32 @@ class AppOnHost:
             self.log("healed", did=did, generation=generations.live(self.layout))
         return did
 
-    def _heal_live(self) -> list[str]:
-        number = generations.live(self.layout)
+    def _heal_live(self, start: bool) -> list[str]:
         running = self.instances.running()
-        public = self.layout.public_socket_unit
-        if number is None:
-            if running or self.systemd.state(public).load not in ("not-found", ""):
+        found = truth.live(self.layout, running)
+        if found is None:
+            if running or self.instances.public_loaded():
                 self.instances.take_down()
                 return ["took down a first deployment that never became live"]
             return []
-        did = []
+        did, number = [], found.number
+        service = self.layout.service_unit(number)
+        if found.why:
+            generations.activate(self.layout, number)
+            did.append(f"made generation {number} live again ({found.why}): `live` led nowhere")
         if generations.link_public(self.layout):
-            self.systemd.reload()
             did.append("linked the public socket to the live generation")
         generations.link_units(self.layout, number)
-        states = self.systemd.states(public, self.layout.service_unit(number))
-        if not states[public].running or not states[self.layout.service_unit(number)].running:
+        if did:
+            self.systemd.reload()
+        listen = str((generations.record(self.layout, number).get("app") or {}).get("listen") or "")
+        if start and not (self.instances.public_open(listen) and self.systemd.state(service).running):
             did.append(self._start_live(number))
-        for other in sorted(set(running) - {number}):
-            self.instances.leave(other)
-            did.append(f"stopped generation {other}, which is not live")
+        if self.systemd.state(service).running:
+            # Where the live one does not come up, whatever else serves users goes on doing so.
+            for other in sorted(set(running) - {number}):
+                self.instances.leave(other)
+                did.append(f"stopped generation {other}, which is not live")
         did += self._complete_promote(number)
         return did
 
@@ -200,6 +210,7 @@ class AppOnHost:
         source_id, release {id, lock_text}, wheels_dir, python. Returns {generation, release, built, healed}.
         """
         app, release = request["app"], request["release"]
+        self.check_clashes(app)
         with self.step("stage"):
             self._check_home()
             healed = self.heal()
@@ -228,10 +239,25 @@ class AppOnHost:
         self.lay_down(number, record, environment_file(app["environment"], request["secrets"]))
         return {"generation": number, "release": release["id"], "built": built, "healed": healed}
 
+    def check_clashes(self, app: dict[str, Any]) -> None:
+        """Raise Untouched where units, drop-ins, folders or an account of somebody else's are in the app's way.
+
+        The plan has refused what the probe found; this is for what came since, and for a host that was not asked.
+        """
+        units = (self.layout.public_socket_unit, self.layout.instance_glob, self.layout.candidate_glob)
+        found = clashes(self.layout, self.systemd.matching(*units), app, Host.read(self.root, self.systemd.runner))
+        if not found:
+            return
+        failure = Untouched("stage", "; ".join(found))
+        if not os.path.exists(self.layout.ledger):
+            raise failure  # nothing of the app is on this host, and nothing comes to be there
+        with self.step("stage"):
+            raise failure
+
     def next_number(self) -> int:
-        """The number of the next generation; none is ever used twice."""
+        """The number of the next generation; none is ever used twice, and none that a folder of others' has."""
         known = ledger.highest_generation(ledger.read(self.layout.ledger))
-        return max([known, *generations.numbers(self.layout)]) + 1
+        return max([known, *generations.taken_numbers(self.layout)]) + 1
 
     def lay_down(self, number: int, record: dict[str, Any], environment: str) -> None:
         """A step: lay down generation `number` beside the live one, unfinished; `environment` is its root-only file.
@@ -270,8 +296,12 @@ class AppOnHost:
         generations.write(self.layout, number, files, record)
 
     def finish(self, number: int, record: dict[str, Any]) -> None:
-        """Rewrite generation `number` with its final record and finish it."""
-        self._lay_down(number, record)
+        """Rewrite generation `number` with its final record and finish it.
+
+        What the host gives to all services by drop-ins is noted: the generation is tried with that.
+        """
+        host = Host.read(self.root, self.systemd.runner)
+        self._lay_down(number, {**record, "drop_ins": shared_drop_ins(self.layout, host.files)})
         generations.finish(self.layout, number)
         self.systemd.reload()
 
@@ -279,7 +309,9 @@ class AppOnHost:
         """generation.json of `number`; StepFailed when it is not there."""
         record = generations.record(self.layout, number)
         if not record:
-            raise StepFailed("stage", f"generation {number} of {self.name} is not on this host")
+            there = number in generations.numbers(self.layout)
+            what = "has no record that can be read (generation.json)" if there else "is not on this host"
+            raise StepFailed("stage", f"generation {number} of {self.name} {what}")
         return record
 
     # -- weigh --------------------------------------------------------------------------------------------------------
@@ -340,7 +372,8 @@ class AppOnHost:
             app, plan = record["app"], record["plan"]
             live = generations.live(self.layout)
             begin = self.clock()
-            baseline = self._arm(live, trial=False, begin=begin) if live is not None and self.answers(live) else None
+            broken = self.broken(live)
+            baseline = self._arm(live, trial=False, begin=begin) if live is not None and not broken else None
             try:
                 boot = self.instances.start_candidate(number, app["health"])
                 with memory_bounded("trial"):
@@ -356,6 +389,8 @@ class AppOnHost:
                 raise StepFailed("trial", str(error)) from error
             finally:
                 self.instances.stop_candidate(number)
+            if broken:
+                evidence["notes"].append(broken)
             if elsewhere(app):
                 evidence["notes"].append(f"load.from is {origin(app)}, which this host cannot ask by itself")
             evidence.update(boot_seconds=round(boot, 2), against=live if baseline is not None else None)
@@ -370,10 +405,23 @@ class AppOnHost:
         return {"verdict": verdict.to_dict(), "evidence": evidence}
 
     def answers(self, number: int) -> bool:
-        """Whether generation `number` can be a baseline: it runs and its private socket answers."""
-        health = self.record(number)["app"]["health"]
-        answer = get(self.layout.private_socket(number), health["path"], float(health["timeout_seconds"]))
-        return unhealthy(answer, health) is None
+        """Whether generation `number` runs and its private socket answers its health check."""
+        return self.instances.look(number).rank < HEALTH
+
+    def broken(self, live: int | None) -> str:
+        """Why the live generation is no yardstick for a candidate, in a sentence; empty where it is, or there is none.
+
+        One that does not serve its users well is not loaded on top of that, and holds up no rollout.
+        """
+        if live is None:
+            return ""
+        seen = self.instances.look(live)
+        if seen.well:
+            return ""
+        return (
+            f"the live generation {live} was not loaded beside the candidate, because it is broken itself "
+            f"({seen.detail}); judged by the absolute limits alone"
+        )
 
     def _arm(self, number: int, trial: bool, begin: float) -> Arm:
         unit = self.layout.trial_service_unit(number) if trial else self.layout.service_unit(number)
@@ -399,7 +447,7 @@ class AppOnHost:
                 raise StepFailed("promote", f"generation {number} is not what was tried: {wrong[0]}")
             self._check_room()
             before = generations.record(self.layout, old) if old is not None else {}
-            seen = self.instances.switch(old, number, record["app"], float(record["app"]["verify_seconds"]))
+            seen = self._switch(old, number, record["app"])
             # It is live and verified: what goes wrong from here on is told, and is made up for by the next heal.
             pruned: list[int] = []
             untold: list[str] = []
@@ -412,6 +460,7 @@ class AppOnHost:
                     verdict=(verdict or {}).get("outcome"),
                     evidence=(verdict or {}).get("cause"),
                     verified=seen,
+                    told=told(old, seen) or None,
                 )
                 generations.set_outcome(self.layout, number, "good")
                 self.write_local_fact()
@@ -422,7 +471,21 @@ class AppOnHost:
                 )
             with contextlib.suppress(OSError):
                 self.lock.release(self.run)
-        return {"from": old, "to": number, "verified": seen, "pruned": pruned, "untold": untold}
+        return {"from": old, "to": number, "verified": seen, "pruned": pruned, "told": [*told(old, seen), *untold]}
+
+    def _switch(self, old: int | None, new: int, app: dict[str, Any], lenient: bool = False) -> dict[str, Any]:
+        """Instances.switch(), with what users got meanwhile: counted in its result, and in the cause when it failed."""
+        before = generations.record(self.layout, old).get("app") if old is not None else None
+        shared = old is not None and self.instances.same_address(old, new)
+        with Meanwhile(app["listen"] if shared else None, app) as users:
+            try:
+                seen = self.instances.switch(old, new, app, float(app["verify_seconds"]), before, lenient)
+            except StepFailed as failure:
+                words = meanwhile_words(users.told())
+                failure.cause += f"; {words}" if words else ""
+                raise
+        got = users.told()
+        return {**seen, **({"users": got} if got else {})}
 
     def _check_room(self) -> None:
         """A promote writes little, but what it writes is what the next boot goes by: no start on a full disk."""
@@ -455,10 +518,10 @@ class AppOnHost:
         """Show what is live to `ansible -m setup` (ansible_local.headcount)."""
         live = generations.live(self.layout)
         facts = read_json(self.layout.local_fact) or {}
-        if live is None:
+        record = generations.record(self.layout, live) if live is not None else {}
+        if not record:
             facts.pop(self.name, None)
         else:
-            record = generations.record(self.layout, live)
             facts[self.name] = {
                 "generation": live,
                 "release": record.get("release"),
@@ -519,21 +582,20 @@ class AppOnHost:
             raise StepFailed(
                 "rollback", f"there is no app {self.name!r} on this host; there are: {', '.join(apps) or 'none'}"
             )
-        live = generations.live(self.layout)
-        known = [generations.describe(self.layout, number) for number in generations.numbers(self.layout)]
-        good = [generation.number for generation in known if generation.status == "good" and generation.number != live]
-        there = (
-            ", ".join(f"{item.number} ({'live' if item.number == live else item.status})" for item in known) or "none"
-        )
-        if live is None:
+        found = truth.live(self.layout, self.instances.running())
+        there = truth.listed(self.layout, found.number if found else None)
+        if found is None:
             raise StepFailed("rollback", f"{self.name} has no live generation on this host; there are: {there}")
+        live = found.number
+        if wanted is None and found.why == truth.NEWEST:
+            return live  # what was live is gone from the disk: this is the good one before it
         if wanted is None:
-            wanted = predecessor(ledger.read(self.layout.ledger), live, good)
+            wanted = truth.way_back(self.layout, live)
             if wanted is None:
                 raise StepFailed("rollback", f"{self.name} has no good generation before {live}; there are: {there}")
-        if wanted == live:
+        if wanted == live and not found.why:
             raise StepFailed("rollback", f"generation {wanted} of {self.name} is live already; there are: {there}")
-        if wanted not in good:
+        if generations.describe(self.layout, wanted).status != "good":
             raise StepFailed(
                 "rollback", f"generation {wanted} of {self.name} cannot be gone back to; there are: {there}"
             )
@@ -542,8 +604,9 @@ class AppOnHost:
     def rollback(self, wanted: int | None = None, event: str = "rolled_back") -> dict[str, Any]:
         """Go back to generation `wanted` (default: the good one before the live). Needs nothing but this host.
 
-        A target that does not come up healthy is not kept: what is live stays live. A person's rollback does not wait
-        for a weigh or a trial of another run: it ends it.
+        A target that does not come up healthy is not kept: what is live stays live. A live one that is broken is waited
+        for no longer than its drain takes. A person's rollback does not wait for a weigh or a trial of another run: it
+        ends it. Returns {from, to, verified, healed, told (sentences for people)}.
         """
         # Before the lock, which would make a folder for an app that is not there.
         number, before = self.rollback_target(wanted), generations.live(self.layout)
@@ -557,36 +620,82 @@ class AppOnHost:
                     "what to leave",
                 )
             try:
-                healed = self.heal()
-                record = self.record(target)
+                healed = self.heal(start=False)
+                old = generations.live(self.layout)
+                if old == target:  # only the link to it was lost
+                    healed += self.heal()
+                    return {"from": old, "to": target, "verified": {}, "healed": healed, "told": healed}
                 wrong = generations.problems(self.layout, target)
                 if wrong:
                     raise StepFailed("rollback", f"generation {target} is not intact: {wrong[0]}")
-                seen = self.instances.switch(old, target, record["app"], float(record["app"]["verify_seconds"]))
+                record = self.record(target)
+                if old is not None and self.instances.look(old).well:
+                    self._prove(target, record["app"])
+                seen = self._switch(old, target, record["app"], lenient=True)
             except (StepFailed, SystemdError, OSError) as error:
                 cause = error.cause if isinstance(error, StepFailed) else sentence(error)
                 self.log("rollback_failed", **{"from": old, "to": target}, cause=cause)
                 raise StepFailed("rollback", f"generation {target} was not kept, {old} stays live: {cause}") from error
             with contextlib.suppress(OSError):
                 # It serves; what cannot be written down on a full disk is made up for by the next heal.
-                self.log(event, **{"from": old, "to": target}, release=record["release"], verified=seen)
+                self.log(
+                    event,
+                    **{"from": old, "to": target},
+                    release=record["release"],
+                    verified=seen,
+                    told=told(old, seen) or None,
+                )
                 self.write_local_fact()
-        return {"from": old, "to": target, "verified": seen, "healed": healed}
+        return {"from": old, "to": target, "verified": seen, "healed": healed, "told": told(old, seen)}
+
+    def _prove(self, number: int, app: dict[str, Any]) -> None:
+        """Start generation `number` beside a live one that is well, and look at it: users are not to meet a broken one.
+
+        Where the live one is broken there is nothing to spare them, and no time to lose.
+        """
+        try:
+            self.instances.start_candidate(number, app["health"])
+            seen = self.instances.look(number, app, self.layout.trial_socket(number))
+        finally:
+            self.instances.stop_candidate(number)
+        if not seen.well:
+            raise StepFailed("rollback", seen.detail)
 
     # -- remove -------------------------------------------------------------------------------------------------------
 
     def remove(self) -> dict[str, Any]:
-        """Take the app off this host: instances, units, releases, generations. The ledger stays. {removed: True}."""
+        """Take the app off this host: instances, units, releases, generations. The ledger stays.
+
+        Returns {removed: True, left: what of somebody else's is in the app's folder, and stays}. StepFailed where
+        nothing of that name is Headcount's.
+        """
+        if self.name not in installed_apps(self.root):
+            raise Untouched("remove", f"{self.layout.home} is not Headcount's and is not touched")
         with self.alone("remove"):
             self.instances.take_down()
             self.instances.forget_candidates()
             for number in generations.numbers(self.layout):
                 generations.remove(self.layout, number)
-            shutil.rmtree(self.layout.home, ignore_errors=True)
+            left = self._remove_home()
             self.systemd.reload()
             self.write_local_fact()
-            self.log("removed")
-        return {"removed": True}
+            self.log("removed", left=left or None)
+        return {"removed": True, "left": left}
+
+    def _remove_home(self) -> list[str]:
+        """Remove the app's folder, but for what Headcount did not make: that is returned."""
+        for release_id in generations.unused_releases(self.layout):
+            remove(Path(self.layout.release(release_id)))
+        for folder in (self.layout.generations, self.layout.releases, self.layout.home):
+            names = os.listdir(folder) if os.path.isdir(folder) else []
+            for name in names:
+                if name.startswith((".headcount-", ".live.")):
+                    remove_file(os.path.join(folder, name))
+            with contextlib.suppress(OSError):
+                os.rmdir(folder)
+        if not os.path.isdir(self.layout.home):
+            return []
+        return [os.path.join(self.layout.home, name) for name in sorted(os.listdir(self.layout.home))]
 
 
 def sentence(error: BaseException) -> str:
@@ -594,20 +703,6 @@ def sentence(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
     return str(error) or type(error).__name__
-
-
-def predecessor(entries: list[dict[str, Any]], live: int, good: list[int]) -> int | None:
-    """The good generation that `live` took over from when it was promoted; else the highest good number below it.
-
-    A way back is no promotion: after 3 went back to 2, one more rollback goes to what was before 2, not to 3 again.
-    """
-    for entry in reversed(entries):
-        if entry.get("event") == "promoted" and entry.get("to") == live:
-            before = entry.get("from")
-            if before in good:
-                return int(before)
-            break
-    return max((number for number in good if number < live), default=None)
 
 
 def plan_changes(before: dict[str, Any] | None, after: dict[str, Any]) -> dict[str, list[Any]]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Callable
 
@@ -18,6 +19,7 @@ from .._load.trialload import Attempt, TrialLoad, run_trial_load, with_retry
 from .._os.http import answer_seconds
 from .._os.systemd import Systemd, UnitState
 from .._release.asynccompat import parse_reports
+from .._verdict.bypath import by_path, names_of, slow_path
 from .._verdict.histogram import Histogram, digest
 from .._verdict.judge import Policy, Samples, Verdict, judge
 from .weigh import Unit
@@ -141,29 +143,39 @@ def judged(
 def conclude(
     app: dict[str, Any], verdict: Verdict, last: Attempt, journal: list[str], notes: list[str], source: str = HOST
 ) -> tuple[Verdict, dict[str, Any]]:
-    """The verdict with the code that blocked the hub named in its cause, and the evidence.
+    """The verdict with the path that was slow and the code that blocked the hub named in its cause, and the evidence.
 
     `journal`: what the candidate logged; `source`: where the load came from, as `load.from` says it.
     """
     notes = list(notes)
+    names = names_of(app["load"]["paths"])
+    slow = slow_path(verdict, last.load.candidate, last.load.baseline, names)
+    if slow:
+        notes.append(slow)
+        verdict = replace(verdict, cause=f"{verdict.cause}; {slow}")
     package = app["entry_point"].partition(":")[0].partition(".")[0]
     blocked = parse_reports("\n".join(journal), MAX_BLOCKING_SECONDS, (package,))
     if blocked:
         notes += [line.text() for line in blocked]
         if verdict.outcome != "pass":
             verdict = replace(verdict, cause=f"{verdict.cause}; {blocked[0].text()}")
-    return verdict, evidence(verdict, last, notes, source)
+    return verdict, evidence(verdict, last, notes, source, names)
 
 
-def evidence(verdict: Verdict, last: Attempt, notes: list[str], source: str = HOST) -> dict[str, Any]:
-    """What is kept of a trial: the verdict, how the load was run, memory, and a compact histogram of each arm."""
+def evidence(
+    verdict: Verdict, last: Attempt, notes: list[str], source: str = HOST, names: Sequence[str] = ()
+) -> dict[str, Any]:
+    """What is kept of a trial: the verdict, how the load was run, memory, and a compact histogram of each arm.
+
+    `names`: of the load's paths, to tell what each of them took.
+    """
     return {
         "verdict": verdict.to_dict(),
         "load": {"from": source, **last.load.to_dict()},
         "memory": last.memory.to_dict() if last.memory else None,
         "live_memory": last.baseline_memory.to_dict() if last.baseline_memory else None,
-        "candidate": arm_evidence(last.load.candidate),
-        "live": arm_evidence(last.load.baseline) if last.load.baseline else None,
+        "candidate": arm_evidence(last.load.candidate, names),
+        "live": arm_evidence(last.load.baseline, names) if last.load.baseline else None,
         "cpu_ms_per_request": cpu_per_request(last.load, last.memory),
         "notes": [*notes, *last.load.notes],
     }
@@ -177,9 +189,11 @@ def cpu_per_request(load: TrialLoad, memory: MemoryEvidence | None) -> float | N
     return round(1000 * memory.cpu_seconds / requests, 3)
 
 
-def arm_evidence(samples: Samples) -> dict[str, Any]:
-    """An arm's samples in compact form: HdrHistogram (V2, base64, microseconds), counts, and their digest."""
+def arm_evidence(samples: Samples, names: Sequence[str] = ()) -> dict[str, Any]:
+    """An arm's samples in compact form: HdrHistogram (V2, base64, microseconds), counts, their digest, and what each
+    path of `names` took."""
     return {
+        "paths": [told.to_dict() for told in by_path(samples, names)],
         "histogram": Histogram.of_milliseconds(samples.latency_ms).encode(),
         "samples_sha256": digest(samples),
         "planned": samples.planned,

@@ -90,8 +90,9 @@ def _yardstick(
     app: AppOnHost, live: int | None, declared: dict[str, Any], measured: dict[str, Any] | None, cores: float
 ) -> tuple[int | None, list[str]]:
     """The live generation that is loaded beside the candidate, if any, and why it is not."""
-    if live is None or not app.answers(live):
-        return None, []
+    broken = app.broken(live)
+    if live is None or broken:
+        return None, [broken] if broken else []
     why = crowded(declared, measured, cores)
     listen = str(app.record(live)["app"]["listen"])
     if why is None and not reachable(listen):

@@ -69,8 +69,10 @@ def step_seconds(phase: str, new: Mapping[str, Any] | None, live: Mapping[str, A
         "abandon": drain,
         "remove": 2 * drain,
     }
-    # Whatever may have to bring an instance up and go back again.
-    switch = heal + 2 * (boot + verify + answer + drain)
+    # Whatever may have to bring an instance up and go back again; each path of the load is asked.
+    asked = answer * max(1, len((app.get("load") or {}).get("paths") or []))
+    switch = heal + 2 * (boot + verify + asked + drain)
+    counted["rollback"] = switch + boot  # it starts its target without users first
     return SLACK_SECONDS + counted.get(phase, switch)
 
 

@@ -190,7 +190,7 @@ def plan_for(
             circumstances.retune,
             _unset(state, retune_at_boot),
         )
-        decision = planning.with_free_port(decision, state)
+        decision = planning.with_clashes(decision, state)
         planned.action, planned.reasons, planned.notes = decision.action, decision.reasons, decision.notes
         if decision.action == planning.DEPLOY and not planned.planning:
             planned.planning, planned.plan = inputs.plan(name, settled.facts)
@@ -283,6 +283,7 @@ def drift_of(state: Mapping[str, Any], changed: Sequence[str], hardware: Sequenc
     if not state.get("healthy"):
         found.append(f"health: {state.get('health_detail')}")
     found += [f"left over: {item}" for item in state.get("leftovers") or []]
+    found += [f"in its way: {item}" for item in state.get("clashes") or []]
     return found
 
 

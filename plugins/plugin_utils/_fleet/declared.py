@@ -139,6 +139,29 @@ def _project_problems(
         yield Problem(host, (*here, "path"), f"is {value!r} ({root})", allowed, fix)
 
 
+def sources_in_inventory(
+    apps: Iterable[Mapping[str, Any]], folders: Sequence[str], inventories: Iterable[str]
+) -> list[str]:
+    """A warning for each app whose folder lies in a folder that is an inventory (`inventories`: what -i names).
+
+    Ansible reads such a folder whole, before anything of Headcount's runs: it executes every file in it that is
+    executable, and takes the others for inventories.
+    """
+    found = []
+    whole = [os.path.realpath(os.path.expanduser(path)) for path in inventories if "," not in path]
+    for app in apps:
+        path = locate(app["source"]["value"], folders) if app["source"]["kind"] == "path" else None
+        real = os.path.realpath(path) if path else ""
+        for inventory in whole:
+            if real and os.path.isdir(inventory) and os.path.commonpath([real, inventory]) == inventory:
+                found.append(
+                    f"{app['name']}: its source {path} lies in the inventory folder {inventory}: Ansible reads that "
+                    "folder whole, executes the executable files of the app and takes the others for inventories; move "
+                    "the app out of it, or let -i name the inventory's file"
+                )
+    return found
+
+
 def plain(value: Any, omit: object = None) -> Any:
     """A templated value in builtin types: no tagged, unsafe or still encrypted strings, and no omitted keys."""
     if value is None or isinstance(value, (bool, int, float)):

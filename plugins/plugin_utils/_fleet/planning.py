@@ -8,7 +8,7 @@ Nothing here asks a host or reads a file. `facts` and `state` have the shapes of
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Iterable, Mapping, Sequence
 
 from ...module_utils._declaration.normalise import public_digest
@@ -171,12 +171,22 @@ def _upkeep(state: Mapping[str, Any], notes: list[str], settings: str | None) ->
     return Decision(NOTHING, notes=notes)
 
 
-def with_free_port(decision: Decision, state: Mapping[str, Any]) -> Decision:
-    """The decision, unless a deployment would find the port taken at which its candidate is loaded from elsewhere."""
-    taken = state.get("trial_port_taken")
-    if decision.action != DEPLOY or not taken:
-        return decision
-    return Decision(REFUSE, [f"{taken}; the candidate needs it while it is tried: {FREE_PORT}"], decision.notes)
+def with_clashes(decision: Decision, state: Mapping[str, Any]) -> Decision:
+    """The decision, unless a deployment would find something of somebody else's in its way: then it is refused.
+
+    Units, drop-ins, folders, an account; the address it moves to; the port at which its candidate is loaded from
+    elsewhere. What is live is healed all the same, and what is in the way is told.
+    """
+    found = list(state.get("clashes") or [])
+    if decision.action == REFUSE:
+        return replace(decision, reasons=["; ".join([*decision.reasons, *found])])
+    if decision.action != DEPLOY:
+        return replace(decision, notes=[*decision.notes, *(f"in its way: {clash}" for clash in found)])
+    if state.get("port_taken"):
+        found.append(f"{state['port_taken']}; free it, or declare another `listen`")
+    if state.get("trial_port_taken"):
+        found.append(f"{state['trial_port_taken']}; the candidate needs it while it is tried: {FREE_PORT}")
+    return Decision(REFUSE, ["; ".join(found)], decision.notes) if found else decision
 
 
 def _first(items: Sequence[str]) -> str:

@@ -273,7 +273,13 @@ def _summary(rows: Sequence[Mapping[str, Any]], hosts: Sequence[HostPlan], check
         counts[str(row["status"])] = counts.get(str(row["status"]), 0) + 1
     names = [*[status for status in order if status in counts], *[status for status in counts if status not in order]]
     said = ", ".join(f"{counts[name]} {name.replace('_', ' ')}" for name in names)
-    changed = "nothing was changed" if check or not {"promoted", "healed", "reverted"} & set(counts) else ""
+    changed = ""
+    touched = {"promoted", "healed", "reverted", "lost", "revert_failed", "cut short"} & set(counts)
+    if check or not (touched or any(row.get("phase") for row in rows)):
+        changed = "nothing was changed"
+    elif not touched:
+        # A refused generation stays for diagnosis, with its release.
+        changed = "no generation went live"
     return f"{plural(len(hosts), 'host')}: {said}" + (f"; {changed}" if changed else "")
 
 

@@ -131,7 +131,7 @@ def main() -> int:
                 with app.alone("heal"):
                     result = {"healed": app.heal()}
             elif name == "rollback":
-                result = app.rollback(arguments.get("to"))
+                result = app.rollback(arguments.get("to"), arguments.get("event", "rolled_back"))
             elif name == "remove":
                 app.remove()
                 result = {}

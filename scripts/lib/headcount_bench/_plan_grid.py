@@ -107,7 +107,8 @@ QUICK: Final = (
 class Config:
     """What the search varies. `connections` is worker_connections; of a sync worker it says nothing.
 
-    `malloc_trim_mib` is malloc_trim_threshold_mib of a plan; the search leaves it to glibc (0).
+    `malloc_trim_mib` is malloc_trim_threshold_mib of a plan; the search leaves it to glibc (0). `switch_ms` is
+    switch_interval_ms: how long a thread may compute before it hands over to another; 0 leaves Python's own (5).
     """
 
     worker_class: str
@@ -116,6 +117,7 @@ class Config:
     connections: int = GUNICORN_CONNECTIONS
     keepalive: int = GUNICORN_KEEPALIVE
     malloc_trim_mib: int = 0
+    switch_ms: float = 0.0
 
     @property
     def name(self) -> str:
@@ -123,9 +125,9 @@ class Config:
         if self.worker_class == "sync":
             return f"sync {self.workers}"
         if self.worker_class == "gthread":
-            text = f"gthread {self.workers}x{self.threads}"
-            full = self.connections > self.threads
-            return f"{text} ka{self.keepalive}" + (f" c{self.connections}" if full else "")
+            text = f"gthread {self.workers}x{self.threads} ka{self.keepalive}"
+            text += f" c{self.connections}" if self.connections > self.threads else ""
+            return text + (f" si{self.switch_ms:g}" if self.switch_ms else "")
         kept = f" m{self.malloc_trim_mib}" if self.malloc_trim_mib else ""
         return f"{self.worker_class} {self.workers} ka{self.keepalive} c{self.connections}{kept}"
 
@@ -144,6 +146,7 @@ class Config:
             "worker_connections": self.connections,
             "keepalive": self.keepalive,
             "malloc_trim_threshold_mib": self.malloc_trim_mib,
+            **({"switch_interval_ms": self.switch_ms} if self.switch_ms else {}),
         }
 
     @classmethod
@@ -159,6 +162,7 @@ class Config:
             int(values["worker_connections"]),
             int(values["keepalive"]),
             int(values["malloc_trim_threshold_mib"]),
+            float(values.get("switch_interval_ms") or 0.0),
         )
 
 

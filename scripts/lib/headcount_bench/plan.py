@@ -49,6 +49,12 @@ FOREIGN_SHARE: Final = 0.08
 BEHIND_SHARE: Final = 0.6
 """What is behind this share of the best after two runs of the final is not run again."""
 
+SWITCH: Final = """
+def post_worker_init(worker):
+    import sys
+    sys.setswitchinterval({seconds:g})
+"""
+
 TCP: Final = "127.0.0.1:{port}"
 SPREAD_SECONDS: Final = 0.2
 POOL_PROCESSES: Final = 350
@@ -128,17 +134,26 @@ def declared_plan(host: grid.Host, workload: grid.Workload, connections: int) ->
     return plan_of(host, app_of(workload, connections), None)
 
 
-def rendered(config: grid.Config) -> tuple[str, dict[str, str]]:
+def rendered(config: grid.Config, preload: bool = False) -> tuple[str, dict[str, str]]:
     """gunicorn.conf.py and the environment, by the same functions that write them on a host."""
-    values = {**config.settings(), "preload_app": False, "backlog": 2048, "gunicorn_version": f"=={planner.GUNICORN}"}
+    values = {
+        **config.settings(),
+        "preload_app": preload,
+        "backlog": 2048,
+        "gunicorn_version": f"=={planner.GUNICORN}",
+    }
     plan = {"settings": {name: {"value": value, "reason": "the benchmark"} for name, value in values.items()}}
     text = units.gunicorn_conf({"name": "shop", "entry_point": _serving.ENTRY}, plan, 0)
+    if config.switch_ms and "setswitchinterval" not in text:
+        text += SWITCH.format(seconds=config.switch_ms / 1000.0)
     return text, units.malloc_environment(plan)
 
 
-def started(config: grid.Config, addresses: Sequence[str], cpus: Sequence[int]) -> _serving.Server:
+def started(
+    config: grid.Config, addresses: Sequence[str], cpus: Sequence[int], preload: bool = False
+) -> _serving.Server:
     """A server on `cpus` that listens on `addresses`."""
-    text, environment = rendered(config)
+    text, environment = rendered(config, preload)
     command = [str(_serving.venv("main") / "bin" / "gunicorn"), "--config", "{folder}/gunicorn.conf.py"]
     command += [word for address in addresses for word in ("--bind", address)]
     return _serving.start(command, cpus, {"gunicorn.conf.py": text}, environment)

@@ -50,7 +50,7 @@ def two_controllers(scene: Scene) -> None:
     next_run(scene)
 
 
-def playbook(scene: Scene, declared: Mapping[str, Any]) -> subprocess.Popen[str]:
+def playbook(scene: Scene, declared: Mapping[str, Any], *options: str) -> subprocess.Popen[str]:
     """Start the collection's own site.yml for the scene's host, as a person would."""
     folder = paths.WORK / "bench" / "faults" / f"controller-{scene.host}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -67,6 +67,7 @@ def playbook(scene: Scene, declared: Mapping[str, Any]) -> subprocess.Popen[str]
         f"@{variables}",
         "-e",
         f"headcount_work_dir={folder / 'work'}",
+        *options,
     ]
     return subprocess.Popen(
         command,

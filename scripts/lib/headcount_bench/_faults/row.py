@@ -19,6 +19,8 @@ GROUPS = {
     "power": "The host's power is cut",
     "controller": "The controller and the connection",
     "held": "Steps that do not end, and who ends them",
+    "foreign": "What somebody else has on the host",
+    "broken": "The live release has turned broken",
 }
 STATE = f"/var/lib/headcount/{APP}"
 HOME = f"/opt/headcount/{APP}"

@@ -225,3 +225,17 @@ def test_values_become_plain() -> None:
     )
     assert value == {"a": "x", "b": ["y"], "d": [1, None, 2.5, True]}
     assert type(value["a"]) is str
+
+
+def test_a_source_in_an_inventory_that_is_a_folder(tmp_path: Path) -> None:
+    fleet(tmp_path, 1, {"headcount_apps": [{**APP, "source": {"path": "../shop"}}]})
+    assert "lies in the inventory folder" not in run(tmp_path)[1]
+    (tmp_path / "shop").rename(tmp_path / "inventory/shop")
+    variables = {"headcount_apps": [{**APP, "source": {"path": "shop"}}]}
+    code, printed, _ = run(tmp_path, play_vars=variables)
+    assert code == 0
+    words = " ".join(printed.split())
+    assert "shop: its source" in words
+    assert f"lies in the inventory folder {tmp_path}/inventory" in words
+    code, printed, _ = run(tmp_path, "-i", "inventory/hosts.yml", play_vars=variables)
+    assert code == 0

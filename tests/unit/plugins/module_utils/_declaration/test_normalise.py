@@ -965,3 +965,50 @@ def test_whatever_is_declared_is_normalised_or_refused(changes: dict[str, Any]) 
         assert none == []
         assert once_more == [{**result, "source": once_more[0]["source"]}]
         declaration.digest(declaration.redacted(result))
+
+
+WRONG: list[Any] = [
+    None, True, 0, -1, 1.5, float("nan"), float("inf"), 10**40, "", " ", "x", "a" * 400, "\x00", b"x", [], ["a"], [[]],
+    [{}], [None], {}, {"a": 1}, {"a": [1]}, {1: 2}, {None: 1}, {"path": [1]}, {"path": {"a": 1}}, (1, 2),
+    set(), object(),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("key", [item.name for item in declaration.APP_FIELDS])
+def test_a_wrong_type_anywhere_is_a_problem_and_never_an_error(key: str) -> None:
+    """Of an app, of one of two, and where an override meets it."""
+    base = {"name": "shop", "source": {"path": "app"}, "entry_point": "shop:app", "listen": "0.0.0.0:8000"}
+    for value in WRONG:
+        app = {**base, key: value}
+        for apps in ([app], [app, base], [app, app]):
+            for overrides in (None, {"shop": {key: value}}, {"shop": value}, value):
+                variables = {"headcount_apps": apps, "headcount_app_overrides": overrides}
+                found = declaration.normalise_host(variables, "web1")
+                declaration.fleet_counts([found])
+                declaration.fleet_problems([found], ["web1"])
+                declaration.render_problems(found.problems)
+    found = declaration.normalise_host({"headcount_apps": [{**base, key: [object()]}]}, "web1")
+    assert found.problems
+
+
+def test_a_name_of_the_wrong_type_beside_an_override() -> None:
+    apps = [{"name": ["a"], "source": {"path": "app"}, "entry_point": "a:app", "listen": "0.0.0.0:8000"}]
+    found = declaration.normalise_host({"headcount_apps": apps, "headcount_app_overrides": {"shop": {}}}, "web1")
+    assert any("headcount_apps[0].name is a list" in problem.text for problem in found.problems)
+
+
+def test_an_account_of_another_app_is_not_shared() -> None:
+    one = {"name": "shop", "source": {"path": "app"}, "entry_point": "a:app", "listen": "0.0.0.0:8000"}
+    two = {**one, "name": "web", "listen": "0.0.0.0:8001", "user": "hc-shop"}
+    for apps, index, other in (([one, two], 1, 0), ([two, one], 0, 1)):
+        problems = declaration.normalise_apps(apps, "web1")[1]
+        assert [problem.text for problem in problems] == [
+            f"headcount_apps[{index}].user is 'hc-shop', the user of headcount_apps[{other}] too, which could then"
+            " read its secrets: allowed is a user of its own for each app; fix: leave user out"
+        ]
+
+
+def test_the_folder_of_the_wheels_is_no_app() -> None:
+    app = {"name": "wheels", "source": {"path": "app"}, "entry_point": "a:app", "listen": "0.0.0.0:8000"}
+    problems = declaration.normalise_apps([app], "web1")[1]
+    assert "holds the wheels of all apps" in problems[0].text

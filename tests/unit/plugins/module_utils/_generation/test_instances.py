@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,53 +18,16 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.ins
     StepFailed,
     Untouched,
 )
-from ansible_collections.headcount.gunicorn.plugins.module_utils._os.http import Answer
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.http import Answer, Ask, Bounds
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.paths import Layout
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import Completed, Systemd
+from fake_systemd import FakeSystemd
 
 APP: dict[str, Any] = {
     "listen": "127.0.0.1:8000",
     "health": {"path": "/healthz", "status": [200], "contains": None, "timeout_seconds": 1, "boot_seconds": 3},
     "load": {"paths": [{"path": "/", "method": "GET"}]},
 }
-
-
-@dataclass
-class FakeSystemd:
-    """Units that start and stop at once. `broken` units fail when they are started; `said` holds what was asked."""
-
-    active: set[str] = field(default_factory=set)
-    broken: set[str] = field(default_factory=set)
-    said: list[str] = field(default_factory=list)
-    sockets: bool = True
-
-    def __call__(self, command: Sequence[str], timeout_seconds: float) -> Completed:
-        words = [word for word in command[1:] if not word.startswith("--no-") and word != "--"]
-        if command[0] != "systemctl":
-            return Completed(0, "", "")
-        verb, units = words[0], [word for word in words[1:] if not word.startswith("-")]
-        if verb in ("start", "stop"):
-            self.said.append(f"{verb} {' '.join(units)}")
-        elif verb == "daemon-reload":
-            self.said.append("reload")
-        if verb == "start":
-            bad = self.broken & set(units)
-            self.active |= set(units) - self.broken
-            if bad and "--no-block" not in command:
-                return Completed(1, "", f"Job for {sorted(bad)[0]} failed.")
-        if verb == "stop":
-            self.active -= set(units)
-        if verb == "show":
-            named = [one for unit in units for one in (fnmatch.filter(self.active, unit) if "*" in unit else [unit])]
-            return Completed(0, "\n\n".join(self._show(unit) for unit in named), "")
-        if verb == "list-units":
-            return Completed(0, "\n".join(f"{unit} loaded active running" for unit in sorted(self.active)), "")
-        return Completed(0, "", "")
-
-    def _show(self, unit: str) -> str:
-        active = "active" if unit in self.active else "failed" if unit in self.broken else "inactive"
-        pid = 7 if active == "active" else 0
-        return f"Id={unit}\nLoadState=loaded\nActiveState={active}\nMainPID={pid}\nResult=exit-code"
 
 
 @dataclass
@@ -76,14 +38,17 @@ class Host:
     systemd: FakeSystemd = field(default_factory=FakeSystemd)
     sick: set[str] = field(default_factory=set)
     time: float = 1000.0
+    given: dict[tuple[str, str], tuple[Any, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.layout = Layout("shop", str(self.root))
+        self.systemd.clock = lambda: self.time
         (self.root / "etc/systemd/system").mkdir(parents=True)
         for number in (1, 2):
             generations.begin(self.layout, number, "0" * 16)
             self.listen(number, "127.0.0.1:8000")
             generations.finish(self.layout, number)
+            generations.link_units(self.layout, number)
         generations.activate(self.layout, 1)
         generations.link_public(self.layout)
         self.systemd.active = {"shop.socket", "shop@1.service", "shop@1.socket"}
@@ -98,16 +63,42 @@ class Host:
         path = Path(self.layout.generation(number)) / "shop.socket"
         path.write_text(f"[Socket]\nListenStream={address}\n", encoding="utf-8")
 
+    def answer(self, name: str, path: str, status: Any, while_up: str = "") -> None:
+        """What is answered for `path` at the socket `name`, as long as the unit `while_up` is: a status, 0 for a
+        connection that is dropped, None for no answer at all, or what a call returns."""
+        self.given[(name, path)] = (status, while_up)
+
+    @property
+    def joined(self) -> dict[str, float]:
+        return {what.partition(" ")[2]: at for what, at in self.systemd.at if what.startswith("start")}
+
+    @property
+    def left(self) -> dict[str, float]:
+        """When units were first asked to stop."""
+        return {what.partition(" ")[2]: at for what, at in reversed(self.systemd.at) if what.startswith("stop")}
+
     def get(self, address: Any, path: str, timeout: float) -> Answer:
         self.time += 0.01
         name = os.path.basename(address) if isinstance(address, str) else "public"
+        status, while_up = self.given.get((name, path), (200, ""))
+        if not while_up or while_up in self.systemd.active:
+            status = status() if callable(status) else status
+            if status is None:
+                self.time += timeout
+                return Answer(0, b"", 1000 * timeout, f"timed out after {timeout:g} s")
+            if status != 200:
+                return Answer(status, b"", 1.0, "" if status else "Remote end closed connection without response")
         return Answer(0, b"", 1.0, "timed out") if name in self.sick else Answer(200, b"ok", 1.0)
+
+    def request(self, address: Any, ask: Ask, bounds: Bounds) -> Answer:
+        return self.get(address, ask.path, bounds.seconds)
 
 
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     made = Host(tmp_path)
     monkeypatch.setattr(_instances, "get", made.get)
+    monkeypatch.setattr(_instances, "request", made.request)
     monkeypatch.setattr(_instances, "address_taken", lambda listen: None)
     return made
 
@@ -143,6 +134,117 @@ def test_one_that_is_sick_on_the_real_socket_is_taken_off_it(host: Host, sick: s
     assert generations.live(host.layout) == 1
     assert "stop shop@1.service" not in host.systemd.said
     assert "shop@2.service" not in host.systemd.active
+
+
+class TestBroken:
+    """The live generation does not serve its users well: it must hinder neither its successor nor the way back."""
+
+    @pytest.mark.parametrize("how", [500, 0, None])
+    def test_a_good_one_goes_live_at_once(self, host: Host, how: int | None) -> None:
+        """Users ask both while both hold the socket: what the old one answers there is not the new one's."""
+        host.answer("1.sock", "/", how)
+        host.answer("public", "/", how, while_up="shop@1.service")
+        seen = host.instances.switch(1, 2, APP, 30.0, APP)
+        assert generations.live(host.layout) == 2
+        assert host.systemd.active == {"shop.socket", "shop@2.service", "shop@2.socket"}
+        assert seen["before"].startswith("GET / ")
+        # It leaves before the new one is watched for so long.
+        assert host.left["shop@1.service"] - host.joined["shop@2.service"] < 12.0
+
+    def test_one_that_hangs_is_waited_for_no_longer_than_one_answer(self, host: Host) -> None:
+        host.answer("1.sock", "/healthz", None)
+        host.instances.switch(1, 2, {**APP, "health": {**APP["health"], "timeout_seconds": 300}}, 0.0, APP)
+        assert host.left["shop@1.service"] - host.joined["shop@2.service"] < 6.0
+
+    def test_one_that_is_down_with_its_socket(self, host: Host) -> None:
+        host.systemd.active = set()
+        host.answer("1.sock", "/healthz", 0)
+        host.instances.switch(1, 2, APP, 1.0, APP)
+        assert generations.live(host.layout) == 2
+        assert {"shop.socket", "shop@2.service", "shop@2.socket"} <= host.systemd.active
+        assert host.systemd.said.index("start shop.socket") < host.systemd.said.index("start shop@2.service")
+
+    def test_holders_of_a_socket_that_was_stopped_make_way_for_it(self, host: Host) -> None:
+        host.systemd.active.remove("shop.socket")
+        host.instances.switch(1, 2, APP, 1.0, APP)
+        assert host.systemd.said[:3] == ["stop shop@1.service", "stop shop.socket", "start shop.socket"]
+        assert generations.live(host.layout) == 2
+
+    def test_a_socket_that_systemd_lost_is_opened_again(self, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Its unit file was gone during a daemon-reload: the unit is active still, and has nothing to give."""
+        opened = [False]
+        monkeypatch.setattr(_instances, "listens", lambda pid, listen, root: opened[0])
+        host.systemd.on_stop = lambda: opened.__setitem__(0, "stop shop.socket" in host.systemd.said)
+        host.instances.switch(1, 2, APP, 1.0, APP)
+        assert host.systemd.said[:3] == ["stop shop@1.service", "stop shop.socket", "start shop.socket"]
+        assert host.systemd.active == {"shop.socket", "shop@2.service", "shop@2.socket"}
+
+    def test_a_successor_that_is_sick_itself_is_refused(self, host: Host) -> None:
+        host.answer("1.sock", "/", 500)
+        host.answer("2.sock", "/", 500)
+        with pytest.raises(StepFailed, match=r"^GET / answered 500 \(2 of 2 requests\) after it took traffic$"):
+            host.instances.switch(1, 2, APP, 1.0, APP)
+        assert generations.live(host.layout) == 1
+        assert "stop shop@1.service" not in host.systemd.said
+        assert "shop@2.service" not in host.systemd.active
+
+    def test_a_way_back_is_lenient_where_the_live_one_is_not_even_healthy(self, host: Host) -> None:
+        host.answer("2.sock", "/", 500)
+        host.answer("public", "/", 500)
+        host.answer("1.sock", "/healthz", 500)
+        seen = host.instances.switch(1, 2, APP, 1.0, APP, lenient=True)
+        assert seen["wrong"] == ["GET / answered 500 (2 of 2 requests)"]
+        assert generations.live(host.layout) == 2
+
+    def test_nobody_goes_back_to_one_that_answers_no_better(self, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Something is wrong with the new one after the old, broken one has left, but it answers its users."""
+        host.answer("1.sock", "/", 500)
+        told = [False, False, True, True]
+        monkeypatch.setattr(Instances, "_fail_if_workers_died", lambda *_: _die() if told and told.pop(0) else False)
+        seen = host.instances.switch(1, 2, APP, 1.0, APP)
+        assert seen["despite"] == "one of its workers died"
+        assert generations.live(host.layout) == 2
+        assert host.systemd.active == {"shop.socket", "shop@2.service", "shop@2.socket"}
+
+    def test_what_answers_no_better_than_a_broken_one_is_not_kept(self, host: Host) -> None:
+        host.answer("1.sock", "/", 500)
+        host.answer("public", "/", 500)
+        with pytest.raises(StepFailed, match=r"answered 500 .* asked on 127\.0\.0\.1:8000, after it took traffic"):
+            host.instances.switch(1, 2, APP, 1.0, APP)
+        assert generations.live(host.layout) == 1
+        assert host.systemd.active == {"shop.socket", "shop@1.service", "shop@1.socket"}
+
+    def test_a_live_one_that_fails_only_at_times_is_not_taken_for_its_successor(self, host: Host) -> None:
+        """It looked well; what then fails on the socket of both is nobody's until the old one has left."""
+        turns = iter([200] * 30)
+        host.answer("1.sock", "/", lambda: next(turns, 500))
+        host.answer("public", "/", 500, while_up="shop@1.service")
+        host.instances.switch(1, 2, APP, 10.0, APP)
+        assert generations.live(host.layout) == 2
+
+    def test_a_dead_one_that_does_not_come_back_leaves_no_sick_one_on_the_socket(self, host: Host) -> None:
+        host.systemd.active = {"shop.socket"}
+        host.systemd.broken = {"shop@1.service"}
+        host.answer("2.sock", "/", 500)
+        with pytest.raises(StepFailed, match=r"answered 500.*the way back failed"):
+            host.instances.switch(1, 2, APP, 1.0, APP)
+        assert generations.live(host.layout) == 1
+        assert "shop@2.service" not in host.systemd.active
+
+    def test_whatever_else_runs_leaves_in_the_end(self, host: Host) -> None:
+        generations.link_units(host.layout, 7)
+        host.systemd.active |= {"shop@7.service", "shop@7.socket"}
+        host.instances.switch(1, 2, APP, 0.0, APP)
+        assert host.systemd.active == {"shop.socket", "shop@2.service", "shop@2.socket"}
+
+    def test_a_live_one_without_its_socket_unit_file_has_the_same_address(self, host: Host) -> None:
+        os.unlink(os.path.join(host.layout.generation(1), "shop.socket"))
+        host.instances.switch(1, 2, APP, 0.0)
+        assert generations.live(host.layout) == 2
+
+
+def _die() -> bool:
+    raise StepFailed("verify", "one of its workers died")
 
 
 def test_a_failed_rename_goes_back(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import fnmatch
+import json
 import os
 import socket
 from collections.abc import Sequence
@@ -58,7 +59,7 @@ def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
     generations.link_public(made)
     ledger.append(made.ledger, "promoted", **{"from": None, "to": 1})
     monkeypatch.setattr(_state, "verify", lambda path: [])
-    monkeypatch.setattr(_state, "get", lambda *_: Answer(200, b"ok", 3.0))
+    monkeypatch.setattr(_state, "request", lambda *_: Answer(200, b"ok", 3.0))
     return made
 
 
@@ -73,10 +74,66 @@ def test_whole_and_healthy_but_for_what_a_killed_stage_left(layout: Layout) -> N
     assert found["live"]["generation"] == 1
 
 
-def test_what_runs_and_must_not(layout: Layout) -> None:
+def test_what_answers_users_with_500_is_not_healthy(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its health path is well; the path of its load is what users ask."""
+    path = Path(layout.generation(1)) / "generation.json"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    record["app"]["load"] = {"paths": [{"path": "/basket", "method": "GET"}]}
+    path.write_text(json.dumps(record), encoding="utf-8")
+    monkeypatch.setattr(_state, "request", lambda _, ask, __: Answer(500 if ask.path == "/basket" else 200, b"ok", 3.0))
+    found = state(layout, "shop.socket", "shop@1.service")
+    assert found["health_detail"] == "GET /basket answered 500 (2 of 2 requests)"
+    assert found["way_back"] == ""  # there is no other good generation
+    generations.finish(layout, 2)
+    generations.set_outcome(layout, 2, "good")
+    generations.link_units(layout, 2)
+    generations.activate(layout, 2)
+    ledger.append(layout.ledger, "promoted", **{"from": 1, "to": 2})
+    monkeypatch.setattr(_state, "request", lambda *_: Answer(500, b"", 3.0))
+    found = state(layout, "shop.socket", "shop@2.service")
+    # Generation 1 was edited above, but it is all there is.
+    assert found["way_back"] == "`headcount-rollback shop` on the host goes back to generation 1"
+
+
+@pytest.mark.parametrize("how", ["deleted", "dangling"])
+def test_a_link_that_leads_nowhere_hides_nothing(layout: Layout, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The port is its own service's: no rollout may be refused for that."""
+    monkeypatch.setattr(_state, "address_taken", lambda listen: f"listen address {listen} is taken by another process")
     generations.remove(layout, 2)
-    found = state(layout, "shop.socket", "shop@1.service", "shop@2.service", "shop-trial@3.service")
-    assert found["leftovers"] == ["shop-trial@3.service runs", "shop@2.service runs, but is not live"]
+    os.unlink(layout.live)
+    if how == "dangling":
+        os.symlink("generations/21", layout.live)
+    found = _state.app_state(
+        {"name": "shop", "listen": "127.0.0.1:8000"}, layout.root, Systemd(Units("shop.socket", "shop@1.service"))
+    )
+    assert found["live"]["generation"] == 1
+    assert (found["intact"], found["healthy"], found["port_taken"]) == (True, True, None)
+    assert found["leftovers"] == ["`live` leads nowhere; generation 1 is live (by the ledger and what runs)"]
+
+
+def test_the_port_of_a_first_deployment_that_was_cut_short_is_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_state, "address_taken", lambda listen: f"listen address {listen} is taken by another process")
+    os.makedirs(Layout("shop", str(tmp_path)).home)
+    generations.link_public(Layout("shop", str(tmp_path)))
+    asked = {"name": "shop", "listen": "127.0.0.1:8000"}
+    assert _state.app_state(asked, str(tmp_path), Systemd(Units("shop.socket")))["port_taken"] is None
+    assert _state.app_state(asked, str(tmp_path), Systemd(Units()))["port_taken"] is not None
+
+
+def test_a_record_that_is_torn(layout: Layout) -> None:
+    os.truncate(Path(layout.generation(1)) / "generation.json", 0)
+    found = state(layout, "shop.socket", "shop@1.service")
+    assert (found["live"]["generation"], found["intact"], found["healthy"]) == (1, False, False)
+    assert found["health_detail"] == "generation 1 has no record that can be read (generation.json)"
+
+
+def test_what_runs_and_must_not(layout: Layout) -> None:
+    generations.finish(layout, 2)
+    generations.link_units(layout, 2)
+    found = state(layout, "shop.socket", "shop@1.service", "shop@2.service", "shop-trial@2.service")
+    assert found["leftovers"] == ["shop-trial@2.service runs", "shop@2.service runs, but is not live"]
 
 
 def test_systemd_is_asked_once_for_everything(layout: Layout) -> None:
@@ -112,10 +169,54 @@ def test_addresses_that_are_taken(tmp_path: Path) -> None:
         unix.bind(path)
         assert address_taken(f"unix:{path}") is None
         unix.listen()
-        assert address_taken(f"unix:{path}") == f"listen address unix:{path} is taken by another process"
+        assert str(address_taken(f"unix:{path}")).startswith(
+            f"listen address unix:{path} is taken by another process: "
+        )
+        assert str(address_taken(f"unix:{path}")).endswith(f"(pid {os.getpid()})")
         # Who it is, where /proc tells it.
         assert str(address_taken(listen)).startswith(f"listen address {listen} is taken by another process: ")
         assert str(address_taken(listen)).endswith(f"(pid {os.getpid()})")
     assert address_taken(listen) is None
     assert address_taken("192.0.2.1:1") == "listen address 192.0.2.1:1 cannot be taken: Cannot assign requested address"
     assert address_taken(None) is None
+
+
+def test_paths_at_which_no_socket_can_be_made(tmp_path: Path) -> None:
+    """systemd would remove a file there to make the socket."""
+    (tmp_path / "file").write_text("theirs", encoding="utf-8")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("file")
+    for name, kind in (("file", "a file"), ("folder", "a folder"), ("link", "a link")):
+        listen = f"unix:{tmp_path}/{name}"
+        words = f"listen address {listen} is taken: {tmp_path}/{name} is {kind} of somebody else's and no socket"
+        assert address_taken(listen) == words
+    assert "is no folder" in str(address_taken(f"unix:{tmp_path}/link/a/b.sock")) or "is a file" in str(
+        address_taken(f"unix:{tmp_path}/link/a/b.sock")
+    )
+    assert address_taken(f"unix:{tmp_path}/new/folders/b.sock") is None
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as datagrams:
+        datagrams.bind(str(tmp_path / "datagrams"))
+        assert "is taken by another process" in str(address_taken(f"unix:{tmp_path}/datagrams"))
+
+
+def test_who_listens_is_not_asked(tmp_path: Path) -> None:
+    """A connection would start the service that systemd holds the socket for."""
+    with socket.socket(socket.AF_UNIX) as unix:
+        unix.bind(str(tmp_path / "s"))
+        unix.listen()
+        unix.settimeout(0.2)
+        assert address_taken(f"unix:{tmp_path}/s") is not None
+        with pytest.raises(TimeoutError):
+            unix.accept()
+
+
+def test_an_address_that_the_app_moves_to(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_state, "address_taken", lambda listen: f"{listen} is taken")
+
+    def taken(listen: str) -> Any:
+        return _state.app_state({"name": "shop", "listen": listen}, layout.root, Systemd(Units()))["port_taken"]
+
+    assert taken("127.0.0.1:8000") is None
+    assert taken("0.0.0.0:8000") is None  # by itself
+    assert taken("127.0.0.1:8001") == "127.0.0.1:8001 is taken"
+    assert taken("unix:/run/shop.sock") == "unix:/run/shop.sock is taken"

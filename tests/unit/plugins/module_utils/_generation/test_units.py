@@ -178,3 +178,13 @@ def test_another_user_comes_to_the_release_by_the_apps_own_group() -> None:
     for trial in (True, False):
         other = units.service(app(user="web"), plan(), 7, LAYOUT, trial=trial)
         assert "User=web\nGroup=web\nSupplementaryGroups=hc-shop\n" in other
+
+
+@pytest.mark.parametrize("trial", [False, True])
+def test_shared_memory_goes_with_no_account_but_its_own(trial: bool) -> None:
+    """RemoveIPC= takes away what else runs as the account has: a database under it would lose its memory."""
+    own = units.service(app(), plan(), 7, LAYOUT, trial=trial)
+    others = units.service(app(user="postgres"), plan(), 7, LAYOUT, trial=trial)
+    assert "RemoveIPC=yes\n" in own
+    assert "RemoveIPC" not in others
+    assert "KeyringMode=private\n" in others

@@ -46,3 +46,34 @@ def test_who_listens(root: Path, port: int, holders: list[str]) -> None:
 def test_nobody_can_tell(tmp_path: Path) -> None:
     (tmp_path / "proc").mkdir()
     assert procfs.port_holders(80, str(tmp_path)) == []
+
+
+@pytest.mark.parametrize(
+    ("pid", "listen", "holds"),
+    [
+        (1, "0.0.0.0:8001", True),
+        (812, "0.0.0.0:8001", True),
+        (900, "0.0.0.0:8001", False),
+        (1, "[::]:8002", True),
+        (1, "0.0.0.0:8003", False),  # a connection is no listening socket
+        (1, "unix:/run/shop.sock", True),
+        (812, "unix:/run/shop.sock", False),
+        (1, "unix:/run/else.sock", False),
+        (4711, "0.0.0.0:8001", None),
+    ],
+)
+def test_who_has_the_socket_to_give(root: Path, pid: int, listen: str, holds: bool | None) -> None:
+    (root / "proc/net/unix").write_text(
+        "Num       RefCount Protocol Flags    Type St Inode Path\n"
+        "0000: 00000002 00000000 00010000 0001 01 21 /run/shop.sock\n"
+        "0000: 00000003 00000000 00000000 0001 03 22 /run/shop.sock\n"
+        "0000: 00000003 00000000 00000000 0001 03 23\n"
+    )
+    os.symlink("socket:[21]", root / "proc/1/fd/21")
+    os.symlink("socket:[22]", root / "proc/812/fd/22")
+    assert procfs.listens(pid, listen, str(root)) is holds
+
+
+def test_without_tables_nobody_knows_who_listens(tmp_path: Path) -> None:
+    (tmp_path / "proc/1/fd").mkdir(parents=True)
+    assert procfs.listens(1, "0.0.0.0:80", str(tmp_path)) is None

@@ -3,13 +3,30 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import generations, ledger, truth
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import instances as _instances
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.answers import Meanwhile
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.instances import StepFailed
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.lock import Run
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.http import Answer, Ask
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import Systemd
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import app as steps
+from fake_systemd import FakeSystemd
+
+RUN = Run("a1", "anna", "control1", "2026-11-22T10:00:00Z")
+APP: dict[str, Any] = {
+    "listen": "127.0.0.1:8000",
+    "health": {"path": "/healthz", "status": [200], "contains": None, "timeout_seconds": 1, "boot_seconds": 3},
+    "load": {"paths": [{"path": "/", "method": "GET"}], "rate": 20, "seconds": 5},
+    "verify_seconds": 0.0,
+    "limits": {"error_rate": 0.01},
+}
 
 
 def entry(event: str, before: int | None, after: int) -> dict[str, Any]:
@@ -30,7 +47,7 @@ def entry(event: str, before: int | None, after: int) -> dict[str, Any]:
 def test_what_a_rollback_goes_back_to(
     entries: list[dict[str, Any]], live: int, good: list[int], target: int | None
 ) -> None:
-    assert steps.predecessor(entries, live, good) == target
+    assert truth.predecessor(entries, live, good) == target
 
 
 def test_plan_changes_name_old_and_new() -> None:
@@ -53,3 +70,159 @@ def test_a_rollback_of_an_app_that_is_not_there_lists_the_apps_and_leaves_nothin
         shoe.rollback(3)
     assert failed.value.cause == "there is no app 'shoe' on this host; there are: shop"
     assert sorted(path.name for path in tmp_path.rglob("sho*")) == ["shop"]
+
+
+class Host:
+    """Generations 1 and 2 are good and answer, 2 is live; systemd starts and stops at once."""
+
+    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.systemd = FakeSystemd(active={"shop.socket", "shop@2.service", "shop@2.socket"})
+        self.app = steps.AppOnHost("shop", RUN, str(root), Systemd(self.systemd))
+        self.layout, self.status = self.app.layout, dict[tuple[str, str], int]()
+        for folder in (self.layout.state, self.layout.units, self.layout.runtime):
+            os.makedirs(folder)
+        for number in (1, 2):
+            self.add(number)
+        generations.link_public(self.layout)
+        monkeypatch.setattr(_instances, "get", lambda address, path, seconds: self.answer(address, Ask(path), None))
+        monkeypatch.setattr(_instances, "request", self.answer)
+        monkeypatch.setattr(steps, "Meanwhile", lambda listen, app: Meanwhile(listen, app, self.answer))
+        monkeypatch.setattr(self.app, "_close", list)
+        self.app.instances.sleep = lambda seconds: None
+
+    def add(self, number: int) -> None:
+        """Generation `number` is live and runs."""
+        generations.begin(self.layout, number, "0" * 16)
+        files = {"shop.socket": "[Socket]\nListenStream=127.0.0.1:8000\n"}
+        generations.write(self.layout, number, files, {"release": "0" * 16, "app": APP, "plan": {"settings": {}}})
+        Path(self.layout.environment(number)).touch()
+        generations.link_units(self.layout, number)
+        generations.finish(self.layout, number)
+        generations.set_outcome(self.layout, number, "good")
+        ledger.append(self.layout.ledger, "promoted", **{"from": number - 1 or None, "to": number})
+        generations.activate(self.layout, number)
+        self.systemd.active = {"shop.socket", f"shop@{number}.service", f"shop@{number}.socket"}
+
+    def answer(self, address: Any, ask: Ask, bounds: Any) -> Answer:
+        """200, or what `status` says for (the socket's name, the path)."""
+        name = os.path.basename(address) if isinstance(address, str) else "public"
+        return Answer(self.status.get((name, ask.path), 200), b"ok", 1.0)
+
+    def last(self) -> dict[str, Any]:
+        return ledger.read(self.layout.ledger)[-1]
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
+    return Host(tmp_path, monkeypatch)
+
+
+class TestBroken:
+    """What is live does not serve its users, or not everything on the host says any more what is live."""
+
+    def test_a_rollback_says_what_users_got(self, host: Host) -> None:
+        host.status = {("2.sock", "/"): 500, ("public", "/"): 500}
+        host.systemd.on_stop = lambda: host.status.pop(("public", "/"), None)
+        done = host.app.rollback()
+        assert (done["from"], done["to"]) == (2, 1)
+        assert done["told"][0] == "generation 2 was broken, so it left first: GET / answered 500 (2 of 2 requests)"
+        assert host.last()["told"] == done["told"]
+
+    @pytest.mark.parametrize("how", ["deleted", "dangling"])
+    @pytest.mark.parametrize("dead", [False, True])
+    def test_a_rollback_without_the_link(self, host: Host, how: str, dead: bool) -> None:
+        os.unlink(host.layout.live)
+        if how == "dangling":
+            os.symlink("generations/21", host.layout.live)
+        if dead:
+            host.systemd.active -= {"shop@2.service"}
+        assert host.app.rollback()["to"] == 1
+        assert generations.live(host.layout) == 1
+        assert host.systemd.active == {"shop.socket", "shop@1.service", "shop@1.socket"}
+
+    def test_to_the_live_one_itself_without_the_link(self, host: Host) -> None:
+        os.unlink(host.layout.live)
+        host.systemd.active -= {"shop@2.service"}
+        done = host.app.rollback(2)
+        assert (done["from"], done["to"]) == (2, 2)
+        assert done["told"] == done["healed"]
+        assert done["healed"][0].startswith("made generation 2 live again")
+        assert done["healed"][1:] == ["started the live generation 2"]
+        with pytest.raises(StepFailed, match="generation 2 of shop is live already"):
+            host.app.rollback(2)
+
+    def test_what_is_gone_from_the_disk_is_gone_back_from(self, host: Host) -> None:
+        """It runs still, out of files that were deleted: the way back leads to the good one before it, no further."""
+        host.add(3)
+        shutil.rmtree(host.layout.generation(3))
+        done = host.app.rollback()
+        assert (done["to"], generations.live(host.layout)) == (2, 2)
+        assert host.systemd.active == {"shop.socket", "shop@2.service", "shop@2.socket"}
+
+    def test_a_dead_live_one_is_not_started_before_a_rollback(self, host: Host) -> None:
+        host.systemd.active -= {"shop@2.service"}
+        host.app.rollback()
+        assert "start shop@2.service" not in " ".join(host.systemd.said)
+
+    @pytest.mark.parametrize("how", ["deleted", "dangling"])
+    def test_heal_makes_the_link_again(self, host: Host, how: str) -> None:
+        os.unlink(host.layout.live)
+        if how == "dangling":
+            os.symlink("generations/21", host.layout.live)
+        did = host.app.heal()
+        assert did == ["made generation 2 live again (by the ledger and what runs): `live` led nowhere"]
+        assert generations.live(host.layout) == 2
+        assert host.systemd.active == {"shop.socket", "shop@2.service", "shop@2.socket"}
+        assert host.app.heal() == []
+
+    def test_what_serves_goes_on_where_the_live_one_does_not_come_up(self, host: Host) -> None:
+        host.systemd.active = {"shop.socket", "shop@1.service", "shop@1.socket"}
+        host.systemd.broken = {"shop@2.service"}
+        did = host.app.heal()
+        assert did[0].startswith("tried to start the live generation 2, which does not come up")
+        assert "shop@1.service" in host.systemd.active
+
+    def test_a_torn_record_of_the_live_one(self, host: Host) -> None:
+        os.truncate(Path(host.layout.generation(2)) / "generation.json", 0)
+        assert host.app.heal() == []
+        assert "generation 2 was not loaded beside the candidate" in host.app.broken(2)
+        assert "no record that can be read" in host.app.broken(2)
+        host.app.write_local_fact()
+        assert host.app.rollback()["to"] == 1
+
+    def test_a_torn_record_of_the_target_is_told(self, host: Host) -> None:
+        os.truncate(Path(host.layout.generation(1)) / "generation.json", 0)
+        with pytest.raises(StepFailed, match=r"generation 1 is not intact: .*generation\.json was edited"):
+            host.app.rollback()
+        with pytest.raises(StepFailed, match="generation 1 of shop has no record that can be read"):
+            host.app.record(1)
+        with pytest.raises(StepFailed, match="generation 9 of shop is not on this host"):
+            host.app.record(9)
+
+    @pytest.mark.parametrize("status", [200, 500])
+    def test_only_what_serves_its_users_is_a_yardstick(self, host: Host, status: int) -> None:
+        host.status = {("2.sock", "/"): status}
+        words = host.app.broken(2)
+        assert (words == "") == (status == 200)
+        assert status == 200 or words == (
+            "the live generation 2 was not loaded beside the candidate, because it is broken itself (GET / answered "
+            "500 (2 of 2 requests)); judged by the absolute limits alone"
+        )
+        assert host.app.broken(None) == ""
+
+    def test_a_switch_that_fails_says_what_users_got(self, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+        host.status = {("1.sock", "/"): 500, ("2.sock", "/"): 500, ("public", "/"): 500}
+        monkeypatch.setattr(steps, "Meanwhile", Counted)
+        with pytest.raises(StepFailed, match=r"2 stays live: .*; meanwhile 3 of 4 requests for / failed: 3 got 500"):
+            host.app.rollback()
+        assert "meanwhile 3 of 4" in host.last()["cause"]
+
+
+class Counted(Meanwhile):
+    """Users who got three errors in four requests."""
+
+    def __enter__(self) -> Counted:
+        return self
+
+    def told(self) -> dict[str, Any]:
+        return {"path": "/", "asked": 4, "failed": 3, "got": {"200": 1, "500": 3}}

@@ -61,7 +61,7 @@ class Host:
             generations.finish(self.app.layout, number)
         generations.activate(self.app.layout, 1)
         os.makedirs(self.app.layout.runtime)
-        monkeypatch.setattr(self.app, "answers", lambda number: True)
+        monkeypatch.setattr(self.app, "broken", lambda live: "")
         monkeypatch.setattr(Instances, "start_candidate", self.start)
         monkeypatch.setattr(Instances, "stop_candidate", lambda _, number: self.said.append(f"stop {number}"))
         monkeypatch.setattr(Instances, "begin_watch", self.watch)

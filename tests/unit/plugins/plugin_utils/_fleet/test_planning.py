@@ -234,7 +234,7 @@ class TestDecide:
     ],
 )
 def test_a_candidate_whose_port_is_taken(action: str, taken: str | None, expected: tuple[str, list[str]]) -> None:
-    found = planning.with_free_port(planning.Decision(action, ["first"]), state(trial_port_taken=taken))
+    found = planning.with_clashes(planning.Decision(action, ["first"]), state(trial_port_taken=taken))
     assert (found.action, found.reasons) == expected
 
 
@@ -319,3 +319,25 @@ class TestSchedule:
 
 def test_a_host_in_a_line() -> None:
     assert planning.host_facts_line(FACTS) == "2 cores (cpuset), 1024 MiB (MemTotal), Debian 13, Python 3.13"
+
+
+@pytest.mark.parametrize(
+    ("action", "now", "expected"),
+    [
+        (planning.DEPLOY, {"clashes": ["a", "b"]}, (planning.REFUSE, ["a; b"], [])),
+        (
+            planning.DEPLOY,
+            {"clashes": ["a"], "port_taken": "p is taken"},
+            (planning.REFUSE, ["a; p is taken; free it, or declare another `listen`"], []),
+        ),
+        (planning.REFUSE, {"clashes": ["a"]}, (planning.REFUSE, ["first; a"], [])),
+        (planning.HEAL, {"clashes": ["a"]}, (planning.HEAL, ["first"], ["in its way: a"])),
+        (planning.NOTHING, {"clashes": ["a"]}, (planning.NOTHING, ["first"], ["in its way: a"])),
+        (planning.DEPLOY, {}, (planning.DEPLOY, ["first"], [])),
+    ],
+)
+def test_what_is_in_the_way_of_a_deployment(
+    action: str, now: dict[str, Any], expected: tuple[str, list[str], list[str]]
+) -> None:
+    found = planning.with_clashes(planning.Decision(action, ["first"]), state(**now))
+    assert (found.action, found.reasons, found.notes) == expected

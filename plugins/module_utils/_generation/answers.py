@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""What one generation answers: its health path and the GET paths of its load, with their declared headers.
+
+One place for everybody who has to know whether a generation serves its users: status and probe, the baseline of a
+trial, the verification of a switch, and the choice between two generations when one of them is broken. They ask the
+generation's private socket, which no other instance answers; the public socket only while nobody else holds it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from math import comb
+from types import TracebackType
+from typing import Any, Callable, Mapping, Sequence
+
+from .._os.http import KEPT_BYTES, Answer, Ask, Bounds, answer_seconds, local_address, request, unhealthy
+
+Address = Any
+"""(host, port) or the path of a unix socket."""
+
+Request = Callable[[Any, Ask, Bounds], Answer]
+"""As _http.request()."""
+
+LOOKS = 10
+LOOK_SECONDS = 0.25
+"""One look asks each path once, and goes on up to so often while it has not lasted so long: some requests may fail."""
+
+AGAIN = 20
+AGAIN_SECONDS = 2.0
+"""A path that failed is asked up to so often more, within so long, until it is clear how much of it fails."""
+
+SURE = 0.001
+"""A path is broken where its failures would be less likely than this, did it fail as seldom as its limit wants."""
+
+DEFAULT_ERROR_RATE = 0.01
+MOST_ERROR_RATE = 0.5
+"""No limit makes a path well that fails more often than this."""
+
+WELL, PATH, HEALTH, SILENT = range(4)
+"""How bad it is: nothing is wrong; a load path fails; the health path does; there is no answer at all."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What came of asking. `rank`: WELL to SILENT; `wrong`: a sentence for each path that fails; `detail`: in short."""
+
+    rank: int
+    wrong: tuple[str, ...]
+    detail: str
+
+    @property
+    def well(self) -> bool:
+        return self.rank == WELL
+
+
+@dataclass
+class Count:
+    """Requests for one path, those that failed, and what the last failure was."""
+
+    asked: int = 0
+    failed: int = 0
+    last: str = ""
+    silent: bool = False
+
+    def broken(self, allowed: float) -> bool:
+        """Whether it fails more often than the share `allowed`, beyond chance."""
+        # The upper tail of the binomial distribution, in place: every module that this one needs goes out with a probe.
+        fewer = (comb(self.asked, k) * allowed**k * (1 - allowed) ** (self.asked - k) for k in range(self.failed))
+        return self.failed > 0 and 1.0 - sum(fewer) < SURE
+
+    def words(self) -> str:
+        """What is wrong, in a sentence."""
+        return self.last + (f" ({self.failed} of {self.asked} requests)" if self.asked > 1 else "")
+
+
+@dataclass
+class Asker:
+    """Asks one generation at `address`, again and again; counts add up. `app`: as generation.json has it.
+
+    No answer is waited for longer than `within` seconds (None: as long as the app is declared to take at most).
+    """
+
+    address: Address
+    app: Mapping[str, Any]
+    within: float | None = None
+    ask: Request = request
+    monotonic: Callable[[], float] = time.monotonic
+    counts: dict[int, Count] = field(default_factory=dict)
+    elapsed_ms: float = 0.0
+
+    def __post_init__(self) -> None:
+        most = float("inf") if self.within is None else self.within
+        self.timeout = min(most, float(self.app["health"]["timeout_seconds"]))
+        self.path_timeout = min(most, answer_seconds(self.app))
+        self.paths = get_paths(self.app)
+        limits = self.app.get("limits") or {}
+        rate = limits.get("error_rate")
+        self.allowed = min(MOST_ERROR_RATE, DEFAULT_ERROR_RATE if rate is None else float(rate))
+        # A path that may take longer than it is waited for here is not broken because it has not answered by then.
+        slowest = [float(limits[key]) for key in ("p50_ms", "p95_ms", "p99_ms") if limits.get(key)]
+        self.patient = max(slowest, default=0.0) >= 1000 * self.path_timeout
+
+    def health(self) -> tuple[str | None, bool]:
+        """(why the health path is not well, whether it did not answer at all)."""
+        health = self.app["health"]
+        answer = self.ask(self.address, Ask(health["path"]), Bounds(self.timeout, keep_bytes=KEPT_BYTES))
+        self.elapsed_ms = answer.elapsed_ms
+        return unhealthy(answer, dict(health)), answer.status == 0
+
+    def round(self) -> None:
+        """Ask each path once; one that fails more often, until it is clear. After one without an answer: no more."""
+        for index in range(len(self.paths)):
+            count = self.counts.setdefault(index, Count())
+            failures = count.failed
+            self._once(index, count)
+            begin, more = self.monotonic(), 0
+            while (
+                count.failed > failures
+                and not count.silent
+                and more < AGAIN
+                and not count.broken(self.allowed)
+                and self.monotonic() - begin < AGAIN_SECONDS
+            ):
+                self._once(index, count)
+                more += 1
+            if count.silent:
+                return
+
+    def _once(self, index: int, count: Count) -> None:
+        path = Ask.of_path(self.paths[index])
+        answer = self.ask(self.address, path, Bounds(self.path_timeout))
+        count.asked += 1
+        if 0 < answer.status < 500:
+            return
+        late = answer.status == 0 and answer.elapsed_ms >= 950 * self.path_timeout
+        if late and self.patient:
+            return
+        count.failed += 1
+        count.silent = late
+        count.last = answer.failure("GET", path.path) or f"GET {path.path} answered {answer.status}"
+
+    @property
+    def failed(self) -> int:
+        """Requests for load paths that failed so far."""
+        return sum(count.failed for count in self.counts.values())
+
+    def wrong(self) -> list[str]:
+        """A sentence for each path that is broken by what was counted so far."""
+        return [count.words() for _, count in sorted(self.counts.items()) if count.silent or count.broken(self.allowed)]
+
+
+def get_paths(app: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The load paths that can be asked without changing anything."""
+    return [path for path in (app.get("load") or {}).get("paths", []) if path.get("method", "GET") == "GET"]
+
+
+def look(
+    address: Address,
+    app: Mapping[str, Any],
+    within: float | None = None,
+    ask: Request = request,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> Answers:
+    """Ask the generation at `address` for its health and its load paths. Never raises for what a server can do.
+
+    `within`: seconds that one answer is waited for at most. Bounded: after one without an answer no more are asked.
+    """
+    asker = Asker(address, app, within, ask, monotonic)
+    begin = monotonic()
+    reason, silent = asker.health()
+    if silent:
+        return Answers(SILENT, (str(reason),), str(reason))
+    for _ in range(LOOKS if asker.paths else 0):
+        asker.round()
+        if asker.wrong() or monotonic() - begin >= LOOK_SECONDS:
+            break
+    wrong = [reason] if reason is not None else []
+    wrong += asker.wrong()
+    if wrong:
+        return Answers(HEALTH if reason is not None else PATH, tuple(wrong), "; ".join(wrong))
+    paths = "" if not asker.paths else f", {_listed(asker.paths)} without an error"
+    return Answers(WELL, (), f"GET {app['health']['path']} answered in {asker.elapsed_ms:.0f} ms{paths}")
+
+
+def _listed(paths: Sequence[Mapping[str, Any]]) -> str:
+    return f"GET {paths[0]['path']}" if len(paths) == 1 else f"{len(paths)} GET paths of its load"
+
+
+class Meanwhile:
+    """Asks a public socket as a user would, at a steady pace, while something is done, and counts what came back.
+
+    Whichever generation answers: that is what users got. Each request has a thread of its own, so that one without an
+    answer holds up none after it.
+    """
+
+    PERIOD_SECONDS = 0.25
+
+    def __init__(self, listen: str | None, app: Mapping[str, Any], ask: Request = request) -> None:
+        self._address = local_address(listen) if listen else None
+        paths = get_paths(app)
+        self._path = Ask.of_path(paths[0]) if paths else Ask(app["health"]["path"])
+        self._bounds = Bounds(float(app["health"]["timeout_seconds"]))
+        self._ask = ask
+        self._got: Counter[str] = Counter()
+        self._lock = threading.Lock()
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Meanwhile:
+        if self._address is not None:
+            self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end.set()
+
+    def _run(self) -> None:
+        while not self._end.is_set():
+            threading.Thread(target=self._one, daemon=True).start()
+            self._end.wait(self.PERIOD_SECONDS)
+
+    def _one(self) -> None:
+        answer = self._ask(self._address, self._path, self._bounds)
+        with self._lock:
+            self._got[str(answer.status) if answer.status else "no answer"] += 1
+
+    def told(self) -> dict[str, Any]:
+        """{path, asked, failed, got: {status or "no answer": requests}}; empty when nothing came back yet."""
+        with self._lock:
+            got = dict(sorted(self._got.items()))
+        if not got:
+            return {}
+        failed = sum(number for what, number in got.items() if what == "no answer" or int(what) >= 500)
+        return {"path": self._path.path, "asked": sum(got.values()), "failed": failed, "got": got}
+
+
+def meanwhile_words(told: Mapping[str, Any]) -> str:
+    """What users got meanwhile, in a sentence; empty where no request failed."""
+    if not told or not told["failed"]:
+        return ""
+    bad = [
+        f"{number} got no answer" if what == "no answer" else f"{number} got {what}"
+        for what, number in told["got"].items()
+        if what == "no answer" or int(what) >= 500
+    ]
+    return f"meanwhile {told['failed']} of {told['asked']} requests for {told['path']} failed: {', '.join(bad)}"
+
+
+def told(old: int | None, seen: Mapping[str, Any]) -> list[str]:
+    """What a person is to know of a switch away from generation `old`, in sentences; most often nothing.
+
+    `seen`: what Instances.switch() returned, with what users got meanwhile (`users`).
+    """
+    lines = []
+    if seen.get("before"):
+        lines.append(f"generation {old} was broken, so it left first: {seen['before']}")
+    if seen.get("despite"):
+        lines.append(f"not gone back to {old}, which answered no better: {seen['despite']}")
+    lines += [f"what is live now is not well either: {sentence}" for sentence in seen.get("wrong", [])]
+    words = meanwhile_words(seen.get("users") or {})
+    return [*lines, words] if words else lines

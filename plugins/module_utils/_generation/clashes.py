@@ -1,0 +1,312 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""What of somebody else's is in the way of an app on this host: units, drop-ins, folders, an account. Read only.
+
+Each clash is one sentence: what is there, and what to do. The probe finds them, the plan refuses a deployment for
+them, and stage looks once more before it touches anything.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from typing import Any, Iterable
+
+from .._os.files import sha256
+from .._os.ownership import leads_home, owns
+from .._os.paths import UNITS, Layout
+from .._os.procfs import under
+from .._os.systemd import Runner, UnitState, run
+from .._os.users import account_problem
+from .._release.contents import is_release
+from . import generations, ledger
+
+UNIT_PATH = (
+    "etc/systemd/system.control",
+    "run/systemd/system.control",
+    "run/systemd/transient",
+    "run/systemd/generator.early",
+    UNITS,
+    "etc/systemd/system.attached",
+    "run/systemd/system",
+    "run/systemd/system.attached",
+    "run/systemd/generator",
+    "usr/local/lib/systemd/system",
+    "usr/lib/systemd/system",
+    "lib/systemd/system",
+    "run/systemd/generator.late",
+)
+"""Where systemd looks for unit files, the most important first (systemd.unit(5))."""
+
+_PACKAGED = ("/usr/lib/", "/lib/")
+_STATE_FILES = re.compile(r"ledger\.jsonl(\.reserve)?|lock|lease\.json|settings\.json|[0-9]+\.env|\.headcount-.*")
+_SHOWN = 4
+
+
+@dataclass(frozen=True)
+class UnitFiles:
+    """What lies where systemd looks for unit files: {directory, as the host sees it: names}, in its order."""
+
+    names: dict[str, list[str]]
+
+    @classmethod
+    def read(cls, root: str = "/") -> UnitFiles:
+        """List the directories; /lib is left out where it is /usr/lib."""
+        found: dict[str, list[str]] = {}
+        seen: set[str] = set()
+        for directory in UNIT_PATH:
+            path = os.path.join(root, directory)
+            real = os.path.realpath(path)
+            if real in seen:
+                continue
+            seen.add(real)
+            try:
+                found[f"/{directory}"] = sorted(os.listdir(path))
+            except OSError:
+                continue
+        return cls(found)
+
+    def paths(self, pattern: re.Pattern[str]) -> list[str]:
+        """Everything whose name matches the whole `pattern`."""
+        return [f"{at}/{name}" for at, names in self.names.items() for name in names if pattern.fullmatch(name)]
+
+
+@dataclass(frozen=True)
+class Host:
+    """The host as clashes are looked for: its unit files, and who can tell which package a file is from."""
+
+    root: str = "/"
+    files: UnitFiles = field(default_factory=lambda: UnitFiles({}))
+    runner: Runner = run
+
+    @classmethod
+    def read(cls, root: str = "/", runner: Runner = run) -> Host:
+        """This host."""
+        return cls(root, UnitFiles.read(root), runner)
+
+
+def clashes(layout: Layout, states: dict[str, UnitState], app: dict[str, Any], host: Host) -> list[str]:
+    """What is in the way of the app, one sentence each; empty when nothing is.
+
+    `states`: what systemd says of the app's unit names (its public socket, `APP@*`, `APP-trial@*`). `app`: with `user`
+    where its account is to be looked at (None: the one that Headcount makes).
+    """
+    entries = ledger.read(layout.ledger)
+    found = [*_units(layout, states, entries, host), *_drop_ins(layout, entries, host.files)]
+    if not _deployed(entries):
+        found += [words for words in (_home(layout), _state(layout)) if words]
+    if "user" in app:
+        problem = account_problem(app["user"] or layout.user, declared=app["user"] is not None, root=host.root)
+        found += [problem] if problem else []
+    return found
+
+
+def _deployed(entries: list[dict[str, Any]]) -> bool:
+    """Whether the ledger says that the app is on this host."""
+    return bool(entries) and entries[-1].get("event") != "removed"
+
+
+# -- units ------------------------------------------------------------------------------------------------------------
+
+
+def _used_up(layout: Layout, entries: list[dict[str, Any]]) -> int:
+    """The highest number that a generation ever had: units of the numbers up to it are not needed any more."""
+    return max([ledger.highest_generation(entries), *generations.numbers(layout)], default=0)
+
+
+def _needed(layout: Layout, unit: str, used_up: int) -> bool:
+    """Whether the app will need the unit name `unit`: its socket, its instances to come, and their templates."""
+    if unit == layout.public_socket_unit:
+        return True
+    match = re.fullmatch(rf"{re.escape(layout.app)}(-trial)?@([0-9]*)\.(service|socket)", unit)
+    return match is not None and (not match[2] or int(match[2]) > used_up)
+
+
+def _units(layout: Layout, states: dict[str, UnitState], entries: list[dict[str, Any]], host: Host) -> list[str]:
+    used_up = _used_up(layout, entries)
+    pattern = re.compile(rf"{re.escape(layout.app)}(\.socket|(-trial)?@[0-9]*\.(service|socket))")
+    paths = [path for path in host.files.paths(pattern) if _needed(layout, os.path.basename(path), used_up)]
+    paths = [path for path in paths if not leads_home(layout, under(layout.root, path))]
+    foreign = {unit: state for unit, state in states.items() if not state.gone and not owns(layout, unit, state)}
+    packages = _packages([path for path in paths if path.startswith(_PACKAGED)], host.runner)
+    words = [_unit_words(layout, path, foreign, packages.get(path, "")) for path in paths]
+    named = {os.path.basename(path) for path in paths}
+    for unit, state in foreign.items():
+        template = re.sub(r"@.*(\.[a-z]+)$", r"@\1", unit)
+        if unit not in named and template not in named and _needed(layout, unit, used_up):
+            words.append(f"{unit} (runs, {f'from {state.fragment}' if state.fragment else 'and its file is gone'})")
+    if not words:
+        return []
+    return [
+        f"units of somebody else's have the names that {layout.app} needs: {_listed(words)}; "
+        "take them away, or give the app another `name`"
+    ]
+
+
+def _unit_words(layout: Layout, path: str, foreign: dict[str, UnitState], package: str) -> str:
+    """A unit file in words: where it is, what it is, whether it runs, and from which package it came."""
+    unit = os.path.basename(path)
+    told = []
+    file = under(layout.root, path)
+    if os.path.islink(file):
+        target = os.readlink(file)
+        told.append("masked" if target == "/dev/null" else f"a link to {target}")
+    elif path.startswith("/run/systemd/generator"):
+        told.append("made by a generator")
+    elif path.startswith("/run/systemd/transient"):
+        told.append("made by systemd-run")
+    if package:
+        told.append(f"of the package {package}")
+    start, _, end = unit.partition("@.")
+    if end:
+        running = [one for one in sorted(foreign) if one.startswith(f"{start}@") and one.endswith(f".{end}")]
+        told.append("a template")
+        told += [f"{_listed(running)} {'runs' if len(running) == 1 else 'run'}"] if running else []
+    else:
+        told.append(foreign[unit].active if unit in foreign else "not active")
+    return f"{path} ({', '.join(told)})"
+
+
+def _packages(paths: list[str], runner: Runner) -> dict[str, str]:
+    """{path: package} where the host's package manager tells; asked for files that are in the way only."""
+    if not paths:
+        return {}
+    names = {path: [path, path.replace("/usr/lib/", "/lib/", 1)] for path in paths}
+    out = runner(["dpkg-query", "-S", *sorted({name for both in names.values() for name in both})], 10.0).out
+    owners = {}
+    for line in out.splitlines():
+        package, separator, name = line.partition(": ")
+        if separator:
+            owners[name.strip()] = package
+    return {path: next((owners[name] for name in both if name in owners), "") for path, both in names.items()}
+
+
+def _listed(items: list[str]) -> str:
+    more = len(items) - _SHOWN
+    return ", ".join(items[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+# -- drop-ins ---------------------------------------------------------------------------------------------------------
+
+
+def _configurations(layout: Layout, directory: str) -> list[str]:
+    """The files of a drop-in directory that systemd reads, as the host sees them."""
+    try:
+        names = sorted(os.listdir(under(layout.root, directory)))
+    except OSError:
+        return []
+    return [f"{directory}/{name}" for name in names if name.endswith(".conf")]
+
+
+def _drop_ins(layout: Layout, entries: list[dict[str, Any]], files: UnitFiles) -> list[str]:
+    used_up = _used_up(layout, entries)
+    directories = [
+        path
+        for path in files.paths(re.compile(rf"{re.escape(layout.app)}.*\.d"))
+        if _needed(layout, os.path.basename(path)[: -len(".d")], used_up)
+    ]
+    found = [path for directory in directories for path in _configurations(layout, directory)]
+    if not found:
+        return []
+    return [
+        f"drop-ins of somebody else's would change every generation of {layout.app}: {_listed(found)}; take them away, "
+        "and declare what they are for"
+    ]
+
+
+def _shared_directories(app: str) -> set[str]:
+    """Names of the drop-in directories whose files apply to units of other apps too (systemd.unit(5))."""
+    found = {"service.d", "socket.d"}
+    for name in (app, f"{app}-trial"):
+        words = name.split("-")
+        prefixes = ["-".join(words[:count]) for count in range(1, len(words))]
+        found |= {f"{prefix}-.{kind}.d" for prefix in prefixes for kind in ("service", "socket")}
+    return found
+
+
+def shared_drop_ins(layout: Layout, files: UnitFiles) -> dict[str, str]:
+    """{path: sha256} of the drop-ins that the host has for all services, or all whose names begin alike."""
+    wanted = re.compile("|".join(re.escape(name) for name in sorted(_shared_directories(layout.app))))
+    found = {}
+    for directory in files.paths(wanted):
+        for path in _configurations(layout, directory):
+            try:
+                found[path] = sha256(under(layout.root, path))
+            except OSError:
+                continue
+    return found
+
+
+def drop_in_problems(layout: Layout, number: int, record: dict[str, Any], files: UnitFiles) -> list[str]:
+    """How drop-ins change generation `number` that were not there when it was tried.
+
+    Those in /etc/systemd/system and /run/systemd/system that bear its very name are told by generations.problems().
+    """
+    told = {f"/{UNITS}", "/run/systemd/system"}
+    own = [f"{layout.app}@.service.d", f"{layout.app}@.socket.d"]
+    named = [f"{unit}.d" for unit in (layout.public_socket_unit, *layout.instance_units(number))]
+    found = []
+    for at, names in files.names.items():
+        for name in sorted(set(names) & {*own, *named}):
+            if name in own or at not in told:
+                found += [f"{path} overrides the unit" for path in _configurations(layout, f"{at}/{name}")]
+    before = record.get("drop_ins")
+    if not isinstance(before, dict):
+        return found  # laid down before drop-ins were noted
+    after = shared_drop_ins(layout, files)
+    for path in sorted({*before, *after}):
+        if path not in before:
+            found.append(f"{path} was added since generation {number} was tried")
+        elif path not in after:
+            found.append(f"{path} is gone, with which generation {number} was tried")
+        elif before[path] != after[path]:
+            found.append(f"{path} was edited since generation {number} was tried")
+    return found
+
+
+# -- folders ----------------------------------------------------------------------------------------------------------
+
+
+def _names(path: str) -> list[str] | None:
+    """Names in a folder; None where there is none. Raises NotADirectoryError."""
+    try:
+        return sorted(os.listdir(path))
+    except FileNotFoundError:
+        return None
+
+
+def _folder_words(path: str, foreign: Iterable[str]) -> str:
+    held = _listed(sorted(foreign))
+    what = f"it holds {held}" if held else "it is no folder"
+    return f"{path} is not Headcount's ({what}): move it away, or give the app another `name`"
+
+
+def home_is_own(layout: Layout, name: str) -> bool:
+    """Whether `name` in the app's folder is what Headcount makes there."""
+    path = os.path.join(layout.home, name)
+    if name == "live":
+        return os.path.islink(path)
+    proof = {"releases": is_release, "generations": generations.made}.get(name)
+    if proof is None or os.path.islink(path) or not os.path.isdir(path):
+        return name.startswith((".headcount-", ".live."))
+    return all(proof(os.path.join(path, item)) for item in os.listdir(path) if not item.startswith("."))
+
+
+def _home(layout: Layout) -> str | None:
+    try:
+        names = _names(layout.home)
+    except NotADirectoryError:
+        return _folder_words(layout.home, [])
+    foreign = [name for name in names or [] if not home_is_own(layout, name)]
+    return _folder_words(layout.home, foreign) if foreign else None
+
+
+def _state(layout: Layout) -> str | None:
+    try:
+        names = _names(layout.state)
+    except NotADirectoryError:
+        return _folder_words(layout.state, [])
+    foreign = [name for name in names or [] if not _STATE_FILES.fullmatch(name)]
+    proven = {"ledger.jsonl", "lock"} & set(names or [])
+    return _folder_words(layout.state, foreign) if foreign and not proven else None

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Which generation is live, and which one to go back to, when not everything on the host says so any more.
+
+The link `live` says it; where it was deleted or leads nowhere, the ledger, what is on disk and what runs do. Pure
+reading: nothing is changed here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Iterable, Sequence
+
+from .._os.paths import Layout
+from . import generations, ledger
+
+NEWEST = "the newest good one on disk"
+
+
+@dataclass(frozen=True)
+class Live:
+    """The live generation. `why` is empty where the link says so, else in words how it is known."""
+
+    number: int
+    why: str = ""
+
+
+def live(layout: Layout, running: Iterable[int]) -> Live | None:
+    """The live generation; `running` are the generations with an instance that runs. None where nothing ever was live.
+
+    Where the link is gone: what the ledger made live last, if it is whole; where another one runs instead and that one
+    does not, the one that runs; else the newest good one on disk.
+    """
+    number = generations.live(layout)
+    if number is not None:
+        return Live(number)
+    whole = [one for one in generations.numbers(layout) if generations.finished(layout, one)]
+    good = [one for one in whole if generations.describe(layout, one).status == "good"]
+    last = ledger.last_live(ledger.read(layout.ledger))
+    up = set(running)
+    if last in whole and (last in up or not up & set(good)):
+        assert last is not None
+        return Live(last, "by the ledger" + (" and what runs" if last in up else ""))
+    for number in sorted(up & set(good), reverse=True):
+        return Live(number, "by what runs")
+    return Live(good[-1], NEWEST) if good else None
+
+
+def listed(layout: Layout, live_number: int | None) -> str:
+    """The generations on disk with their status, in words."""
+    known = [generations.describe(layout, number) for number in generations.numbers(layout)]
+    words = (f"{item.number} ({'live' if item.number == live_number else item.status})" for item in known)
+    return ", ".join(words) or "none"
+
+
+def predecessor(entries: Sequence[dict[str, Any]], live_number: int, good: Sequence[int]) -> int | None:
+    """The good generation that `live_number` took over from when it was promoted; else the highest good one below it.
+
+    A way back is no promotion: after 3 went back to 2, one more rollback goes to what was before 2, not to 3 again.
+    """
+    for entry in reversed(entries):
+        if entry.get("event") == "promoted" and entry.get("to") == live_number:
+            before = entry.get("from")
+            if before in good:
+                return int(before)
+            break
+    return max((number for number in good if number < live_number), default=None)
+
+
+def way_back(layout: Layout, live_number: int | None) -> int | None:
+    """The generation that a rollback without a number goes to: the good and intact one before the live; None without.
+
+    One that is not intact any more (a file was edited, or is torn) is passed over, unless none of them is intact.
+    """
+    if live_number is None:
+        return None
+    entries = ledger.read(layout.ledger)
+    good = [
+        number
+        for number in generations.numbers(layout)
+        if number != live_number and generations.describe(layout, number).status == "good"
+    ]
+    first = number = predecessor(entries, live_number, good)
+    while number is not None and generations.problems(layout, number):
+        good.remove(number)
+        number = predecessor(entries, live_number, good)
+    return first if number is None else number
+
+
+def hint(layout: Layout, live_number: int | None) -> str:
+    """How a person gets away from a live generation that is broken, in words; empty where there is no way back."""
+    number = way_back(layout, live_number)
+    if number is None:
+        return ""
+    return f"`headcount-rollback {layout.app}` on the host goes back to generation {number}"

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""What each path of a load took, and which one a breached limit on latency is due to: pure functions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from . import statistics as st
+from .judge import PASS, QUANTILES, Check, Samples, Verdict, finite, milliseconds
+
+LEAST = 20
+"""Fewer requests of a path have no 95th percentile of their own: the longest is told instead."""
+
+
+@dataclass(frozen=True)
+class PathTold:
+    """One path of one arm: its requests, how many failed, and percentiles in ms (infinite where they fall on a failed
+    one; that of fewer than LEAST requests is their longest)."""
+
+    name: str
+    requests: int
+    failures: int
+    p50_ms: float
+    p95_ms: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data that JSON can hold."""
+        return {**vars(self), "p50_ms": finite(self.p50_ms, 3), "p95_ms": finite(self.p95_ms, 3)}
+
+    def sentence(self) -> str:
+        """For people: "GET /report: p95 812 ms of 41 requests"."""
+        if math.isinf(self.p95_ms):
+            return f"{self.name}: {self.failures} of {self.requests} requests had no good answer"
+        what = "p95 " if self.requests >= LEAST else "up to "
+        return f"{self.name}: {what}{milliseconds(self.p95_ms)} of {self.requests} requests"
+
+
+def names_of(paths: Sequence[Mapping[str, Any]]) -> list[str]:
+    """How the paths of a normalised app's load are called: "GET /report"."""
+    return [f"{str(entry.get('method') or 'GET').upper()} {entry['path']}" for entry in paths]
+
+
+def by_path(samples: Samples, names: Sequence[str]) -> list[PathTold]:
+    """Each path that was asked, in the order of the load."""
+    found = []
+    for index, name in enumerate(names):
+        mine = sorted(latency for latency, path in zip(samples.latency_ms, samples.path) if path == index)
+        if mine:
+            high = mine[st.quantile_rank(len(mine), 0.95) - 1] if len(mine) >= LEAST else mine[-1]
+            failures = sum(not math.isfinite(latency) for latency in mine)
+            found.append(PathTold(name, len(mine), failures, mine[st.quantile_rank(len(mine), 0.5) - 1], high))
+    return found
+
+
+def slow_path(verdict: Verdict, candidate: Samples, baseline: Samples | None, names: Sequence[str]) -> str:
+    """The path that a breached limit on latency is due to, in a sentence; empty where none was breached, or where only
+    one path was asked.
+
+    Of an absolute limit it is the path with the most requests above it beyond the share that may be; of the comparison
+    with the live generation the one whose requests took the most longer than there.
+    """
+    told = by_path(candidate, names)
+    breached = [check for check in verdict.checks if check.outcome != PASS and _of_latency(check)]
+    if len(told) < 2 or not breached:
+        return ""
+    check = breached[0]
+    if check.name in QUANTILES and check.limit is not None:
+        guilty = _above(candidate, names, check.limit, 1.0 - QUANTILES[check.name])
+        return next((one.sentence() for one in told if one.name == guilty), "")
+    others = {one.name: one for one in by_path(baseline, names)} if baseline is not None else {}
+    slower = [(_longer(one, others.get(one.name), check), one) for one in told]
+    most, one = max(slower, key=lambda pair: pair[0])
+    if not most > 0:
+        return ""
+    other = others.get(one.name)
+    beside = f", {milliseconds(other.p95_ms)} of the live generation's {other.requests}" if other is not None else ""
+    return one.sentence() + beside
+
+
+def _of_latency(check: Check) -> bool:
+    return check.name in QUANTILES or check.name.endswith("_relative") or check.name == "stall"
+
+
+def _above(samples: Samples, names: Sequence[str], limit_ms: float, share: float) -> str:
+    excess: dict[str, float] = {}
+    for latency, path in zip(samples.latency_ms, samples.path):
+        if path < len(names):
+            excess[names[path]] = excess.get(names[path], 0.0) + (latency > limit_ms) - share
+    return max(excess, key=lambda name: excess[name], default="")
+
+
+def _longer(one: PathTold, other: PathTold | None, check: Check) -> float:
+    """How many ms a path takes longer than the live generation's, at the quantile that was breached, over all of its
+    requests; by itself where there is none."""
+    key = "p50_ms" if check.name.startswith("p50") else "p95_ms"
+    value = getattr(one, key)
+    base = getattr(other, key) if other is not None else 0.0
+    if math.isinf(value):
+        return 0.0 if math.isinf(base) else math.inf
+    return 0.0 if math.isinf(base) else (value - base) * one.requests

@@ -1,0 +1,299 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Rows of the fault catalogue in which the live release, good when it was promoted, has turned broken.
+
+Each shape of that meets each way out of it: a release that cures it, the rollback of a person, the heal of the next
+run, and the way back of a fleet. Users' failed requests are counted; from the end of the way out on there may be none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from .._scene import APP, Scene
+from .hand import next_run
+from .row import HOME, Row
+
+FILE = "/etc/shop.broken"
+DRAIN_SECONDS = 6
+WAY_OUT_SECONDS = DRAIN_SECONDS + 24
+"""The drain, systemd's own patience after that, the start of the other one, and looking at both; on a busy machine."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A way to be broken. `says`: what the status says of it; `answered`: whether users get good answers all the same.
+
+    `slowly`: users are only slowed down, which no status calls broken.
+    """
+
+    name: str
+    words: str
+    says: str
+    answered: bool = False
+    slowly: bool = False
+
+
+SHAPES = (
+    Shape("dead", "is killed and does not start any more", "activating|inactive|failed|no answer"),
+    Shape("hanging", "answers nothing any more", "timed out"),
+    Shape("slow", "takes 3 s longer for each request", "answered in", answered=True, slowly=True),
+    Shape("errors", "answers 500 on all but its health", r"GET /wait\S* answered 500"),
+    Shape("garbage", "answers no HTTP", "no answer|BadStatus|HTTP"),
+    Shape("health", "answers 500 on its health", "GET /healthz answered 500", answered=True),
+    Shape("path", "answers 500 on one path of its load", r"GET /wait\S* answered 500"),
+    Shape("some", "answers 500 to each third request", r"GET /wait\S* answered 500 \("),
+    Shape("dropping", "drops every connection", "no answer"),
+)
+
+
+def _deploy_turning(scene: Scene, shape: Shape) -> int | None:
+    """A good generation that turns broken when it is told to is live; its number."""
+    scene.sh(f"rm -f {FILE}")
+    done = scene.deploy(faults=f"turns:{shape.name}", settings={"graceful_timeout": DRAIN_SECONDS})
+    scene.seen.must("failed" not in done[-1], f"the release was not deployed: {done[-1].get('failed')}")
+    return scene.live()
+
+
+@contextlib.contextmanager
+def broken(scene: Scene, shape: Shape) -> Iterator[int | None]:
+    """The live generation turns broken; what users lose until the end of this is the fault's own."""
+    live = _deploy_turning(scene, shape)
+    begin = time.time()
+    scene.seen.window = [begin - 0.1, begin + 240.0]
+    scene.sh(f"touch {FILE}")
+    if shape.name == "dead":
+        scene.sh(f"systemctl kill --signal=KILL {APP}@{live}.service")
+    try:
+        yield live
+        scene.seen.window[1] = time.time()
+        scene.seen.told.append(f"{scene.seen.window[1] - begin:.1f} s broken")
+        time.sleep(1.0)  # users who come after the way out
+    finally:
+        scene.sh(f"rm -f {FILE}")
+
+
+def _told(scene: Scene, shape: Shape, text: str) -> None:
+    """Who was broken, and what users got, was said; where they got good answers all along nothing need be."""
+    scene.seen.told.append(" ".join(text.split())[:260])
+    if not shape.slowly:
+        scene.seen.must("was broken" in text, f"it does not say that the live one was broken: {text}")
+    if not shape.answered:
+        scene.seen.must(re.search(r"meanwhile \d+ of \d+ requests", text), f"it does not say what users got: {text}")
+
+
+def rollout(shape: Shape) -> Callable[[Scene], None]:
+    """A release that cures it goes the whole way, without the broken one as its yardstick."""
+
+    def work(scene: Scene) -> None:
+        with broken(scene, shape) as live:
+            done = scene.whole(
+                load={"paths": ["/wait?ms=20"], "rate": 20, "seconds": 5},
+                limits={"p95_ms": 3000, "error_rate": 0.1, "memory_percent": 90},
+                on_inconclusive="promote",  # a machine too busy to measure is not the point
+            )
+            last = done[-1]
+            scene.seen.must("failed" not in last, f"the cure was refused: {last.get('failed')}")
+        scene.seen.must(scene.answering() == scene.release, f"{scene.answering()} answers, not {scene.release}")
+        text = "; ".join(last.get("told", []))
+        _told(scene, shape, text)
+        notes = scene.sh(f"cat {HOME}/generations/{last.get('number')}/evidence.json")
+        without = f"the live generation {live} was not loaded beside the candidate" in notes
+        scene.seen.must(without is not shape.slowly, f"its yardstick: {notes[-300:]}")
+        scene.clean()
+
+    return work
+
+
+def rollback(shape: Shape) -> Callable[[Scene], None]:
+    """The host's own tool goes back, within the drain of the broken one, and says what users got."""
+
+    def work(scene: Scene) -> None:
+        before, answering = scene.live(), scene.answering()
+        with broken(scene, shape):
+            begin = time.monotonic()
+            text = scene.sh(f"headcount-rollback {APP} 2>&1; echo code $?")
+            seconds = time.monotonic() - begin
+        scene.seen.must("code 0" in text, f"the rollback said {text}")
+        scene.seen.must(seconds < WAY_OUT_SECONDS, f"it took {seconds:.1f} s")
+        _told(scene, shape, text)
+        _back(scene, before, answering)
+
+    return work
+
+
+def _back(scene: Scene, before: int | None, answering: str) -> None:
+    scene.seen.must(scene.live() == before, f"live is {scene.live()}, not {before}")
+    scene.seen.must(scene.answering() == answering, f"{scene.answering()} answers, not {answering}")
+    scene.clean()
+
+
+def reverted(shape: Shape) -> Callable[[Scene], None]:
+    """A rollout of the fleet stops after this host was promoted, which turned broken: it goes back with the others."""
+
+    def work(scene: Scene) -> None:
+        before, answering = scene.live(), scene.answering()
+        with broken(scene, shape):
+            back: dict[str, Any] = {"to": before, "event": "reverted"}
+            done = scene.engine.steps(APP, ("rollback", back))[-1]
+        scene.seen.must("failed" not in done, f"the way back failed: {done.get('failed')}")
+        scene.seen.must(float(done.get("seconds", 0.0)) < WAY_OUT_SECONDS, f"it took {done.get('seconds')} s")
+        _told(scene, shape, "; ".join(done.get("told", [])))
+        last = scene.engine.ledger(APP)[-1]
+        scene.seen.must(last["event"] == "reverted", f"the ledger's last word is {last['event']}")
+        _back(scene, before, answering)
+
+    return work
+
+
+def healed(shape: Shape) -> Callable[[Scene], None]:
+    """Status and heal say what is broken and how to get away from it; heal makes nothing worse, and ends."""
+
+    def work(scene: Scene) -> None:
+        with broken(scene, shape) as live:
+            state, text = scene.engine.status(APP), scene.sh(f"headcount status {APP}")
+            scene.seen.told.append(str(state.get("health_detail"))[:200])
+            scene.seen.must(bool(state.get("healthy")) is shape.slowly, f"the status says {text}")
+            scene.seen.must(re.search(shape.says, str(state.get("health_detail"))), f"the status says {text}")
+            named = f"`headcount-rollback {APP}`" in text
+            scene.seen.must(named is not shape.slowly, f"the status does not name the way back: {text}")
+            done = scene.engine.steps(APP, "heal", gone=scene.gone())[-1]
+            scene.seen.must("failed" not in done, f"heal failed: {done.get('failed')}")
+            scene.seen.must(float(done.get("seconds", 0.0)) < WAY_OUT_SECONDS, f"heal took {done.get('seconds')} s")
+            scene.seen.must(scene.live() == live, f"live is {scene.live()}, not {live}")
+            next_run(scene)
+
+    return work
+
+
+def to_broken(shape: Shape) -> Callable[[Scene], None]:
+    """The way back of a fleet leads to a generation that is broken by now: what is live and well stays, unharmed."""
+
+    def work(scene: Scene) -> None:
+        target = _deploy_turning(scene, shape)
+        next_run(scene)
+        live, answering = scene.live(), scene.answering()
+        scene.sh(f"touch {FILE}")
+        try:
+            done = scene.engine.steps(APP, ("rollback", {"to": target, "event": "reverted"}))[-1]
+            scene.seen.told.append(str(done.get("failed"))[:200])
+            scene.seen.must(
+                f"generation {target} was not kept, {live} stays live" in str(done.get("failed")),
+                f"it was not refused: {done}",
+            )
+            _back(scene, live, answering)
+        finally:
+            scene.sh(f"rm -f {FILE}")
+
+    return work
+
+
+def lost(command: str, words: str) -> Callable[[Scene], None]:
+    """What says which generation is live is spoilt by hand: status tells, and the rollback works as if it were not."""
+
+    def work(scene: Scene) -> None:
+        before, answering = scene.live(), scene.answering()
+        next_run(scene)
+        live = scene.live()
+        begin = time.time()
+        scene.seen.window = [begin - 0.1, begin + 120.0]
+        scene.sh(command.format(live=live))
+        text = scene.sh(f"headcount status {APP}")
+        scene.seen.told.append(" ".join(text.split())[:200])
+        scene.seen.must(re.search(words.format(live=live), text), f"the status says {text}")
+        said = scene.sh(f"headcount-rollback {APP} 2>&1; echo code $?")
+        scene.seen.window[1] = time.time()
+        scene.seen.must("code 0" in said, f"the rollback said {said}")
+        _back(scene, before, answering)
+
+    return work
+
+
+def lost_healed(command: str) -> Callable[[Scene], None]:
+    """The same, and the next run: it finds its own service, and neither refuses it nor deploys anything new."""
+
+    def work(scene: Scene) -> None:
+        live, answering = scene.live(), scene.answering()
+        begin = time.time()
+        scene.seen.window = [begin - 0.1, begin + 120.0]
+        scene.sh(command.format(live=live))
+        taken = scene.engine.status(APP).get("port_taken")
+        scene.seen.must(not taken, f"its own port is said to be taken: {taken}")
+        done = scene.engine.steps(APP, "heal", gone=scene.gone())[-1]
+        scene.seen.window[1] = time.time()
+        scene.seen.must("failed" not in done, f"heal failed: {done.get('failed')}")
+        scene.seen.told.append("; ".join(done.get("healed", [])))
+        _back(scene, live, answering)
+        next_run(scene)
+
+    return work
+
+
+LOST = (
+    ("deleted", f"rm {HOME}/live", "the link `live` is deleted", "`live` leads nowhere; generation {live} is live"),
+    (
+        "deleted-and-reloaded",
+        f"rm {HOME}/live; systemctl daemon-reload",
+        "the link `live` is deleted, and systemd reads its units again: it gives the public socket up",
+        "NOT HEALTHY: shop.socket is active, but systemd does not listen",
+    ),
+    (
+        "dangling",
+        f"ln -sfn generations/999 {HOME}/live",
+        "the link `live` leads to what is not there",
+        "`live` leads nowhere; generation {live} is live",
+    ),
+)
+TORN = f"truncate -s 100 {HOME}/generations/{{live}}/generation.json"
+WAYS: tuple[tuple[str, str, str, Callable[[Shape], Callable[[Scene], None]]], ...] = (
+    ("rollout", "a release that cures it is rolled out", "it goes live; users are well from then on", rollout),
+    ("rollback", "`headcount-rollback`", "done within its drain, and says what users got", rollback),
+    (
+        "heal",
+        "status, heal and the next run",
+        "status and path are named with the way back; the next run works",
+        healed,
+    ),
+    ("revert", "a fleet goes back", "done within its drain, and says what users got", reverted),
+)
+QUICK = frozenset({"broken/errors-rollout", "broken/hanging-rollback", "broken/some-heal", "broken/to-errors"})
+BROKEN = [
+    *(
+        Row(f"broken/{shape.name}-{way}", f"the live release {shape.words}; {words}", promise, made(shape),
+            f"broken/{shape.name}-{way}" in QUICK)
+        for shape in SHAPES
+        for way, words, promise, made in WAYS
+    ),
+    *(
+        Row(
+            f"broken/to-{shape.name}",
+            f"a fleet goes back to a release that by now {shape.words}",
+            "not kept; what is live serves on, and nobody loses a request",
+            to_broken(shape),
+            f"broken/to-{shape.name}" in QUICK,
+        )
+        for shape in SHAPES
+        if not shape.slowly
+    ),
+    *(
+        row
+        for name, command, fault, words in LOST
+        for row in (
+            Row(f"broken/live-{name}-rollback", f"{fault}; `headcount-rollback`", "it goes back",
+                lost(command, words), name == "deleted-and-reloaded"),
+            Row(f"broken/live-{name}-heal", f"{fault}; heal and the next run", "made anew; nothing is refused or lost",
+                lost_healed(command)),
+        )
+    ),
+    Row(
+        "broken/record-torn-rollback",
+        "generation.json of the live generation is truncated; `headcount-rollback`",
+        "it goes back",
+        lost(TORN, r"NOT HEALTHY: generation {live} has no record that can be read"),
+    ),
+]  # fmt: skip

@@ -1,0 +1,339 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""The report of scripts/bench mixtures, from its results: pure, but for the drawing."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from . import _mix_grid as mix
+from . import _plan_grid as grid
+from ._common import Cell, Report, Result, markdown_table
+from ._mix_run import Run, pooled
+
+COLOURS: Final = {
+    grid.WEIGHED: "#1b6ca8",
+    grid.DECLARED: "#7fb2d9",
+    "2n+1": "#d08c3c",
+    "heroku": "#c0504d",
+    "debops": "#8a6d3b",
+    "cloud run": "#7a9a4a",
+}
+
+
+@dataclass(frozen=True)
+class Stated:
+    """The stated figures: the largest p95 slowdown as a multiple of the least found, goodput as a share of the most."""
+
+    weighed: float = 1.25
+    declared: float = 1.5
+    weighed_goodput: float = 0.95
+    declared_goodput: float = 0.90
+
+
+STATED: Final = Stated()
+
+
+@dataclass(frozen=True)
+class Row:
+    """A contender of a cell's final: the figures of all of its runs together, and against the best.
+
+    `slowdown`: the largest p95 slowdown of a kind; `ratio`: to the least found, over the rounds that both ran in;
+    `goodput`: answers within the limit of their kind, a second.
+    """
+
+    config: str
+    roles: tuple[str, ...]
+    kinds: tuple[mix.Told, ...]
+    slowdown: float
+    ratio: float
+    goodput: float
+    goodput_ratio: float
+    memory_mib: float
+    over_memory: bool
+    rounds: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data; what is infinite is null."""
+        figures = ("slowdown", "ratio", "goodput", "goodput_ratio", "memory_mib")
+        return {
+            **{key: getattr(self, key) for key in ("config", "over_memory", "rounds")},
+            **{key: mix.plain_number(getattr(self, key)) for key in figures},
+            "roles": list(self.roles),
+            "kinds": [kind.to_dict() for kind in self.kinds],
+        }
+
+
+@dataclass(frozen=True)
+class Found:
+    """One measured cell."""
+
+    host: grid.Host
+    traffic: mix.Traffic
+    value: Mapping[str, Any]
+    rows: tuple[Row, ...]
+    best: Row
+    noise: float
+    foreign: float
+
+    def role(self, name: str) -> Row:
+        """The row of a role."""
+        return next(row for row in self.rows if name in row.roles)
+
+    @property
+    def short(self) -> list[str]:
+        """What the cell falls short of, a sentence each."""
+        return shortfalls(self)
+
+
+def found_of(cell: Cell, value: Mapping[str, Any]) -> Found:
+    """A cell's result, compared."""
+    walls = value["alone_ms"]
+    runs = {number: [Run.from_dict(run) for run in entry["runs"]] for number, entry in enumerate(value["final"])}
+    entries = dict(enumerate(value["final"]))
+    memory = {number: max(run.memory_mib for run in mine) for number, mine in runs.items()}
+    worst = {number: mix.worst(mix.told(pooled(mine), walls)) for number, mine in runs.items()}
+    good = {number: _goodput(mine, walls) for number, mine in runs.items()}
+    most = max(len(mine) for mine in runs.values())
+    candidates = [
+        number for number, entry in entries.items() if grid.TWIN not in entry["roles"] and len(runs[number]) == most
+    ]
+    inside = [number for number in candidates if memory[number] <= value["budget_mib"]]
+    best = min(inside or candidates, key=lambda number: (worst[number], -good[number], memory[number]))
+    rows = {}
+    for number, entry in entries.items():
+        mine = runs[number]
+        same = runs[best][: len(mine)]
+        base = mix.worst(mix.told(pooled(same), walls))
+        rows[number] = Row(
+            config=entry["config"],
+            roles=tuple(entry["roles"]),
+            kinds=tuple(mix.told(pooled(mine), walls)),
+            slowdown=worst[number],
+            ratio=worst[number] / base if math.isfinite(base) else math.nan,
+            goodput=good[number],
+            goodput_ratio=good[number] / _goodput(same, walls),
+            memory_mib=memory[number],
+            over_memory=memory[number] > value["budget_mib"],
+            rounds=len(mine),
+        )
+    twin = next((row for row in rows.values() if grid.TWIN in row.roles), None)
+    weighed = next(row for row in rows.values() if grid.WEIGHED in row.roles)
+    near = [number for number in rows if len(runs[number]) == most]
+    return Found(
+        host=grid.Host(**cell.inputs["host"]),
+        traffic=mix.traffic_of(cell.inputs["traffic"]),
+        value=value,
+        rows=tuple(rows.values()),
+        best=rows[best],
+        noise=twin.slowdown / weighed.slowdown if twin is not None and math.isfinite(weighed.slowdown) else math.nan,
+        foreign=max(statistics.median(run.foreign for run in runs[number]) for number in near),
+    )
+
+
+def _goodput(runs: Sequence[Run], walls: Sequence[float]) -> float:
+    return mix.within(pooled(runs), walls) / sum(run.seconds for run in runs)
+
+
+def shortfalls(found: Found, stated: Stated = STATED) -> list[str]:
+    """What a cell falls short of, a sentence each; [] when it reaches every stated figure."""
+    weighed, declared, best = found.role(grid.WEIGHED), found.role(grid.DECLARED), found.best
+    short = []
+    for name, row, ratio, goodput in (
+        ("after weighing", weighed, stated.weighed, stated.weighed_goodput),
+        ("declared", declared, stated.declared, stated.declared_goodput),
+    ):
+        if not row.ratio <= ratio:
+            short.append(
+                f"{name} {row.ratio:.2f} times the least slowdown ({row.config} {row.slowdown:.1f}, {best.config}"
+                f" {best.slowdown:.1f})"
+            )
+        if row.goodput_ratio < goodput:
+            short.append(f"{name} {row.goodput_ratio:.2f} of the best's goodput ({row.config}, {best.config})")
+        if row.over_memory:
+            short.append(f"{name} {row.memory_mib:.0f} MiB, more than the budget of {found.value['budget_mib']:.0f}")
+    for rule in grid.RULES:
+        row = found.role(rule)
+        if not row.over_memory and weighed.ratio > row.ratio and row is not weighed:
+            short.append(f"after weighing worse than {rule} ({weighed.slowdown:.1f}, {row.config} {row.slowdown:.1f})")
+    return short
+
+
+def report(cells: Sequence[Cell], results: Mapping[str, Result]) -> Report:
+    """The whole report of what is measured."""
+    found = {cell.name: found_of(cell, results[cell.name].value) for cell in cells if cell.name in results}
+    calm = [name for name, entry in found.items() if entry.foreign <= grid.DISTURBED]
+    return Report(
+        title="The plan on requests that are not alike",
+        markdown=_markdown(found, calm, len(cells)),
+        data=_data(found, calm),
+        plot=lambda figure: _draw(figure, found),
+        plot_size=(11.0, 2.5 + 0.28 * len(found)),
+        missed=[f"{name}: {sentence}" for name in calm for sentence in found[name].short],
+    )
+
+
+def _data(found: Mapping[str, Found], calm: Sequence[str]) -> dict[str, Any]:
+    return {
+        "stated": vars(STATED),
+        "stated_cells": {"measured": len(calm), "reached": sum(not found[name].short for name in calm)},
+        "cells": {
+            name: {
+                **{key: entry.value[key] for key in ("rate", "budget_mib", "alone_ms", "cpu_ms", "weigh", "search")},
+                "traffic": mix.plain(entry.traffic),
+                "cpu_c2": round(entry.traffic.variation(entry.value["cpu_ms"]), 2),
+                "wall_c2": round(entry.traffic.variation(entry.value["alone_ms"]), 2),
+                "best": entry.best.to_dict(),
+                "rows": [row.to_dict() for row in entry.rows],
+                "same_again": mix.plain_number(entry.noise),
+                "foreign": round(entry.foreign, 3),
+                "generator": _generator(entry),
+                "short": entry.short,
+            }
+            for name, entry in found.items()
+        },
+    }
+
+
+def _generator(entry: Found) -> dict[str, float]:
+    """How late the generator was (99th percentile, the worst run), and the most that it took of one core."""
+    runs = [run for final in entry.value["final"] for run in final["runs"]]
+    return {
+        "lag_ms": max(float(run["lag_ms"]) for run in runs),
+        "core_share": max(float(run["load_share"]) for run in runs),
+    }
+
+
+def _markdown(found: Mapping[str, Found], calm: Sequence[str], of: int) -> str:
+    reached = sum(not found[name].short for name in calm)
+    generators = [_generator(entry) for entry in found.values()]
+    noise = [abs(math.log(entry.noise)) for entry in found.values() if math.isfinite(entry.noise) and entry.noise > 0]
+    same = math.exp(statistics.median(noise)) - 1 if noise else math.nan
+    parts = [
+        f"{len(found)} of {of} cells are measured, {len(found) - len(calm)} of them disturbed by other work (more than "
+        f"{100 * grid.DISTURBED:.0f} % of the server's CPUs): these prove nothing. {reached} of {len(calm)} others "
+        f"reach every stated figure: after weighing at most {STATED.weighed} times the least slowdown that was found "
+        f"and at least {STATED.weighed_goodput} of its goodput; from the declaration {STATED.declared} and "
+        f"{STATED.declared_goodput}; in no cell worse than a rule of thumb that fits in the memory; within the memory.",
+        f"The generator sent 99 % of the requests within {max(one['lag_ms'] for one in generators):.2f} ms of their "
+        f"time and took at most {100 * max(one['core_share'] for one in generators):.1f} % of one core. The weighed "
+        f"plan runs twice in each final, on two servers: their slowdowns differed by {100 * same:.0f} % (middle of "
+        "all cells).",
+        _short_list(found, calm),
+    ]
+    for host in dict.fromkeys(entry.host for entry in found.values()):
+        mine = {name: entry for name, entry in found.items() if entry.host == host}
+        parts += [f"## {host.words}", _table(mine), _kinds_table(mine)]
+    parts.append(HOW)
+    return "\n\n".join(part for part in parts if part)
+
+
+HOW: Final = """\
+## How to read it
+
+- Slowdown: the largest, over the kinds of request, of p95 latency divided by what that kind takes alone (one request
+  after the other on one worker). It lets neither a long request starve the short ones nor the reverse. Ratios are to
+  the least found in the same final, over the same arrivals; goodput: answers within ten times what their kind takes
+  alone, a second, as a share of the best's.
+- Load: the share of the cores' CPU that the requests take, Gunicorn and Flask included. C2: the variance of the CPU
+  time (and of the time alone) of a request over the square of its mean.
+- Arrivals: Poisson given their number, or bursts of four on average (geometric, gaps of 10 ms) at random times; every
+  kind has its exact share, in random order. The schedule of a run is fixed before it and the same for every
+  configuration; a latency counts from when the request was due; each has a connection of its own. What is not
+  answered within 8 s has no latency and counts as infinite.
+- Searched: sync from 1 to 16 for each core, gthread of n to 8n processes with 8n and 32n threads in all (`si0.5`: with
+  a switch interval of 0.5 ms instead of Python's 5), gevent from 1 to 2n+1; each first in a short run; the best
+  quarter, the best two of each class and their neighbours in number of threads in a longer one with other arrivals;
+  the best two of both runs together in the final. Not tried: what Little's law or its processes keep from serving the
+  rate at all, and what cannot fit in the memory.
+- The final runs in rounds, there and back again, each with its own arrivals; a figure is that of all rounds together.
+  What has three times the best's slowdown after a round is not run again, and is compared over the rounds that it ran.
+- Declared: the profile, the peak rate, and the paths with their weights; no times. Weighed: the same, finished with
+  what the weigh measured. 2n+1: sync, Gunicorn's documentation. heroku: min(2n+1, RAM / 256 MiB) sync. debops: n+1
+  sync. cloud run: gthread 1 x 8.
+- Memory: anonymous PSS of all processes and the pages of files once, after a run; not enforced, but what takes more
+  than the budget of the plan is marked.
+- Same again: the slowdown of the weighed plan on a second server, to that on the first. Others: the share of the
+  server's CPUs that went to other work."""
+
+
+def _short_list(found: Mapping[str, Found], calm: Sequence[str]) -> str:
+    lines = [f"- `{name}`: {sentence}." for name in calm for sentence in found[name].short]
+    return "\n".join(["## What falls short", "", *lines]) if lines else ""
+
+
+def _multiple(row: Row) -> str:
+    text = f"{row.ratio:.2f}" if math.isfinite(row.ratio) else "lost"
+    return text + (" (memory)" if row.over_memory else "")
+
+
+def _table(entries: Mapping[str, Found]) -> str:
+    header = (
+        *("mixture, load, arrivals", "C2 CPU, alone", "a second", "best found", "slowdown", "goodput/s", "MiB"),
+        *("declared", "times", "weighed", "times", "goodput", "MiB"),
+        *(*grid.RULES, "same again", "others"),
+    )
+    rows = []
+    for name, entry in entries.items():
+        _, traffic, load, arrivals = name.split("/")
+        best, declared, weighed = entry.best, entry.role(grid.DECLARED), entry.role(grid.WEIGHED)
+        c2 = [entry.traffic.variation(entry.value[key]) for key in ("cpu_ms", "alone_ms")]
+        rows.append(
+            (
+                *(f"{traffic}, {load}, {arrivals}", f"{c2[0]:.1f}, {c2[1]:.1f}", f"{entry.value['rate']:g}"),
+                *(best.config, f"{best.slowdown:.1f}", f"{best.goodput:.0f}", f"{best.memory_mib:.0f}"),
+                *(declared.config, _multiple(declared), weighed.config, _multiple(weighed)),
+                *(f"{weighed.goodput_ratio:.2f}", f"{weighed.memory_mib:.0f}"),
+                *(_multiple(entry.role(rule)) for rule in grid.RULES),
+                *(f"{entry.noise:.2f}", f"{100 * entry.foreign:.0f} %"),
+            )
+        )
+    return markdown_table(header, rows, right=(2, 4, 5, 6, 8, *range(10, 19)))
+
+
+def _kinds_table(entries: Mapping[str, Found]) -> str:
+    """The latencies of each kind, of the best and of the weighed plan."""
+    header = ("mixture, load, arrivals", "kind", "alone ms", "best: p50, p95", "weighed: p50, p95", "2n+1: p50, p95")
+    rows = []
+    for name, entry in entries.items():
+        for index, kind in enumerate(entry.traffic.kinds):
+            shown = [row.kinds[index] for row in (entry.best, entry.role(grid.WEIGHED), entry.role("2n+1"))]
+            rows.append(
+                (
+                    ", ".join(name.split("/")[1:]) if index == 0 else "",
+                    f"{kind.name} ({100 * kind.share:g} %)",
+                    f"{entry.value['alone_ms'][index]:.0f}",
+                    *(f"{one.p50_ms:.0f}, {one.p95_ms:.0f}" for one in shown),
+                )
+            )
+    return markdown_table(header, rows, right=(2, 3, 4, 5))
+
+
+def _draw(figure: Any, found: Mapping[str, Found]) -> None:
+    slow, good = figure.subplots(1, 2, sharey=True)
+    names = list(found)[::-1]
+    for role, colour in COLOURS.items():
+        mark, size = ("o" if role.startswith("headcount") else "x"), (30 if role == grid.WEIGHED else 18)
+        ratios = [found[name].role(role).ratio for name in names]
+        slow.scatter(
+            [ratio if math.isfinite(ratio) else 100.0 for ratio in ratios],
+            *(names,), c=colour, marker=mark, s=size, label=role, zorder=3,
+        )  # fmt: skip
+        shares = [found[name].role(role).goodput_ratio for name in names]
+        good.scatter(shares, names, c=colour, marker=mark, s=size, zorder=3)
+    slow.axvline(1.0, color="black", lw=0.8)
+    slow.axvline(STATED.weighed, color="#888", lw=0.8)
+    good.axvline(STATED.weighed_goodput, color="#888", lw=0.8)
+    slow.set_xscale("log")
+    slow.set_xlabel("largest p95 slowdown / least found")
+    good.set_xlabel("goodput / the best's")
+    for axes in (slow, good):
+        axes.grid(axis="both", color="#eee")
+        axes.set_axisbelow(True)
+    for label, name in zip(slow.get_yticklabels(), names, strict=True):
+        label.set_color("#aaa" if found[name].foreign > grid.DISTURBED else "black")
+    figure.legend(loc="outside upper center", ncols=6, fontsize=8)

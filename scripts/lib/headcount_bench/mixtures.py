@@ -1,0 +1,283 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""The planner on requests that are not alike: the largest p95 slowdown of a kind, against a search and the rules.
+
+A grid of hosts, mixtures of requests, loads and arrivals (Poisson, bursts). Open loop: the schedule of arrivals is
+fixed before a run and the same for every configuration. In every cell a short run of each shape, a longer one of the
+best third, and a final of the leaders, Headcount's plans and the rules in turn, there and back again.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration import normalise
+from ansible_collections.headcount.gunicorn.plugins.module_utils._plan import planner
+from headcount_scripts.console import ScriptError
+
+from . import _mix_grid as mix
+from . import _mix_report, _mix_run, _serving
+from . import _plan_grid as grid
+from . import plan as plan_bench
+from ._common import Bench, Cell, Report
+
+MINUTES = 240.0
+QUICK_MINUTES = 9.5
+VERSION: Final = 1
+SEARCH_VERSION: Final = 1
+ROUNDS, QUICK_ROUNDS = 3, 2
+TIMEOUT_SECONDS: Final = 8.0
+LEADERS: Final = 2
+FAR_BEHIND: Final = 3.0
+"""What has so many times the best's slowdown after one round of the final is not run again."""
+
+PRELOAD_MIB: Final = 2048
+"""On hosts with this memory it is no limit: the search may start its servers quickly, with a preloaded app."""
+
+
+def cells(quick: bool) -> list[Cell]:
+    """The grid; a planner that plans a cell otherwise has its final measured anew."""
+    found = []
+    for host, traffic, load, arrivals in mix.QUICK if quick else mix.GRID:
+        inputs = {
+            "host": vars(grid.HOSTS[host]),
+            "traffic": mix.plain(mix.TRAFFIC[traffic]),
+            "load": load,
+            "arrivals": arrivals,
+        }
+        chosen = declared_plan(grid.HOSTS[host], mix.TRAFFIC[traffic], load)
+        config = grid.Config.from_settings(chosen.values()).settings()
+        rounds = QUICK_ROUNDS if quick else ROUNDS
+        found.append(
+            Cell(
+                f"{host}/{traffic}/{load:g}/{arrivals}",
+                {"version": VERSION, **inputs, "rounds": rounds, "planner": config},
+            )
+        )
+    return found
+
+
+def app_of(host: grid.Host, traffic: mix.Traffic, load: float) -> dict[str, Any]:
+    """The declaration of somebody who knows the profile, the peak rate and the paths with their weights: no times."""
+    rate = mix.rate_of(traffic, host.cores, load)
+    apps, problems = normalise.normalise_apps(
+        [
+            {
+                "name": "shop",
+                "source": {"path": "app"},
+                "entry_point": _serving.ENTRY,
+                "listen": "127.0.0.1:8000",
+                "profile": traffic.profile,
+                "rate": rate,
+                "health": {"path": _serving.HEALTH},
+                "load": {"paths": [{"path": kind.path, "weight": 100 * kind.share} for kind in traffic.kinds]},
+                "buffering_proxy": True,
+            }
+        ],
+        "bench",
+    )
+    if problems:
+        raise ScriptError(f"the benchmark's declaration is wrong: {problems[0]}")
+    return dict(apps[0])
+
+
+def declared_plan(host: grid.Host, traffic: mix.Traffic, load: float) -> planner.Plan:
+    """Headcount's plan from the declaration alone."""
+    return plan_bench.plan_of(host, app_of(host, traffic, load), None)
+
+
+def measure(bench: Bench) -> None:
+    """One cell after the other; cells of one core side by side with --lanes."""
+    _serving.venv("main")
+    try:
+        for cores in dict.fromkeys(int(cell.inputs["host"]["cores"]) for cell in bench.missing()):
+            subset = [cell for cell in bench.cells if int(cell.inputs["host"]["cores"]) == cores]
+            lanes = {
+                ",".join(map(str, cpus)): (cpus, load) for cpus, load in _mix_run.lanes(cores, bench.options.lanes)
+            }
+            part = replace(bench, cells=subset, minutes=bench.seconds_left() / 60.0)
+
+            def on_lane(cell: Cell, lane: str, lanes: Mapping[str, Any] = lanes) -> dict[str, Any]:
+                return work(bench, cell, *lanes[lane])
+
+            try:
+                part.run(on_lane, lanes=list(lanes))
+            finally:
+                bench.failures.update(part.failures)
+                bench.out_of_time = bench.out_of_time or part.out_of_time
+            if part.out_of_time:
+                return
+    finally:
+        _serving.stop_all()
+
+
+def work(bench: Bench, cell: Cell, cpus: Sequence[int], load_cpus: Sequence[int]) -> dict[str, Any]:
+    """One cell: the search (kept: a planner that plans otherwise needs a new final only), the weigh, the final."""
+    host = grid.Host(**cell.inputs["host"])
+    task = _Task(host, mix.traffic_of(cell.inputs["traffic"]), float(cell.inputs["load"]),
+                 str(cell.inputs["arrivals"]), tuple(cpus), tuple(load_cpus))  # fmt: skip
+    app, declared = app_of(host, task.traffic, task.load), declared_plan(host, task.traffic, task.load)
+    budget = float(declared.value("memory_max_mib"))
+    kept = {"version": SEARCH_VERSION, "budget": budget}
+    search = Cell(cell.name, {**{key: cell.inputs[key] for key in ("host", "traffic", "load", "arrivals")}, **kept})
+    found = bench.load_raw(search)
+    if found is None:
+        found = task.search(budget)
+        bench.save_raw(search, found)
+    weighed = plan_bench.weigh(declared, app, cpus)
+    finished = plan_bench.plan_of(host, app, weighed)
+    named = {
+        **mix.rules(host),
+        grid.DECLARED: grid.Config.from_settings(declared.values()),
+        grid.WEIGHED: grid.Config.from_settings(finished.values()),
+    }
+    leaders = [grid.Config(**found["configs"][name]) for name in found["order"][:LEADERS]]
+    began = time.monotonic()
+    final = task.final(grid.contenders(leaders, named), found["alone_ms"], int(cell.inputs["rounds"]))
+    return {
+        "rate": task.rate,
+        "budget_mib": budget,
+        "alone_ms": found["alone_ms"],
+        "cpu_ms": found["cpu_ms"],
+        "weigh": weighed,
+        "weighed_warnings": list(finished.warnings),
+        "search": {key: found[key] for key in ("coarse", "second", "not_tried", "seconds", "took")},
+        "final": final,
+        "final_seconds": mix.lengths_of(task.rate).final,
+        "final_took": round(time.monotonic() - began, 1),
+        "cpus": {"server": list(cpus), "load": list(load_cpus)},
+    }
+
+
+class _Task:
+    """The measurements of one cell."""
+
+    def __init__(
+        self, host: grid.Host, traffic: mix.Traffic, load: float, arrivals: str, cpus: tuple[int, ...],
+        load_cpus: tuple[int, ...],
+    ) -> None:  # fmt: skip
+        self.host, self.traffic, self.load, self.arrivals = host, traffic, load, arrivals
+        self.cpus, self.load_cpus = cpus, load_cpus
+        self.rate = mix.rate_of(traffic, host.cores, load)
+
+    def due(self, seconds: float, seed: str) -> mix.Schedule:
+        """The arrivals of one run."""
+        return mix.schedule(self.traffic, self.rate, seconds, self.arrivals, seed)
+
+    def search(self, budget: float) -> dict[str, Any]:
+        """A short run of every shape that is not sure to be too slow or too large; then longer ones of the best."""
+        began = time.monotonic()
+        servers = _mix_run.Servers(self.cpus, preload=self.host.memory_mib >= PRELOAD_MIB)
+        try:
+            alone = _mix_run.alone(servers, self.traffic)
+            walls, used = [one.wall_ms for one in alone], [one.cpu_ms for one in alone]
+            space = mix.search_space(self.host.cores)
+            wall, cpu = self.traffic.mean(walls), self.traffic.mean(used)
+            left = [
+                config
+                for config in space
+                if not mix.saturated(config, self.host.cores, self.rate, cpu, wall)
+                and config.workers * grid.LEAST_WORKER_MIB <= budget
+            ]
+            lengths = mix.lengths_of(self.rate)
+            runs: dict[grid.Config, list[_mix_run.Run]] = {}
+            servers.ready(left)
+            due = self.due(lengths.coarse, "coarse")
+            for config in left:
+                run = self._run(servers, config, due, memory=True)
+                if servers.preload or run.memory_mib <= budget:
+                    runs[config] = [run]
+            coarse = {config.name: self._short(mine, walls) for config, mine in runs.items()}
+            again = mix.second_pass(sorted(runs, key=lambda config: self._key(runs[config], walls)), self.host.cores)
+            servers.keep(again)
+            servers.ready(again)
+            short, due = due, self.due(lengths.longer, "longer")
+            for config in again:
+                if config not in runs:  # a neighbour, which has the short run to make up
+                    runs[config] = [self._run(servers, config, short, memory=True)]
+                runs[config].append(self._run(servers, config, due, memory=True))
+        finally:
+            servers.close()
+        fitting = [config for config in again if servers.preload or runs[config][-1].memory_mib <= budget]
+        order = sorted(fitting, key=lambda config: self._key(runs[config], walls))
+        return {
+            "alone_ms": walls,
+            "cpu_ms": used,
+            "configs": {config.name: vars(config) for config in runs},
+            "order": [config.name for config in order],
+            "coarse": coarse,
+            "second": {config.name: self._short(runs[config], walls) for config in order},
+            "not_tried": len(space) - len(left),
+            "seconds": [lengths.coarse, lengths.longer],
+            "took": round(time.monotonic() - began, 1),
+        }
+
+    def final(self, field: Sequence[grid.Contender], walls: Sequence[float], rounds: int) -> list[dict[str, Any]]:
+        """Every contender in every round with the round's own arrivals, there and back again."""
+        servers = {twin: _mix_run.Servers(self.cpus, preload=False) for twin in (False, True)}
+        runs: dict[grid.Contender, list[_mix_run.Run]] = {contender: [] for contender in field}
+        try:
+            for contender in field:
+                servers[grid.TWIN in contender.roles].ready([contender.config])
+            for number in range(rounds):
+                due = self.due(mix.lengths_of(self.rate).final, f"final {number}")
+                best = min((self._worst(mine, walls) for mine in runs.values() if mine), default=0.0)
+                for contender in field if number % 2 == 0 else reversed(field):
+                    mine = runs[contender]
+                    if mine and self._worst(mine, walls) > FAR_BEHIND * best:
+                        continue
+                    own = servers[grid.TWIN in contender.roles]
+                    mine.append(self._run(own, contender.config, due, memory=number == 0, careful=True))
+        finally:
+            for each in servers.values():
+                each.close()
+        return [
+            {
+                "config": contender.config.name,
+                "settings": contender.config.settings(),
+                "roles": list(contender.roles),
+                "runs": [run.to_dict() for run in runs[contender]],
+            }
+            for contender in field
+        ]
+
+    def _run(
+        self, servers: _mix_run.Servers, config: grid.Config, due: mix.Schedule, memory: bool, careful: bool = False
+    ) -> _mix_run.Run:
+        """One run; a careful one once more when it was disturbed."""
+        run = _mix_run.load(servers, config, self.traffic, due, TIMEOUT_SECONDS, self.load_cpus, memory)
+        if run.sound or not careful:
+            return run
+        again = _mix_run.load(servers, config, self.traffic, due, TIMEOUT_SECONDS, self.load_cpus, memory)
+        return min(run, again, key=lambda one: one.foreign + one.lag_ms / 1000.0)
+
+    def _worst(self, runs: Sequence[_mix_run.Run], walls: Sequence[float]) -> float:
+        return mix.worst(mix.told(_mix_run.pooled(runs), walls))
+
+    def _key(self, runs: Sequence[_mix_run.Run], walls: Sequence[float]) -> tuple[float, float, float]:
+        latencies = _mix_run.pooled(runs)
+        memory = statistics.median(run.memory_mib for run in runs)
+        return mix.worst(mix.told(latencies, walls)), -mix.within(latencies, walls), memory
+
+    def _short(self, runs: Sequence[_mix_run.Run], walls: Sequence[float]) -> dict[str, Any]:
+        latencies = _mix_run.pooled(runs)
+        kinds = mix.told(latencies, walls)
+        return {
+            "slowdown": mix.plain_number(mix.worst(kinds)),
+            "within": round(mix.within(latencies, walls) / sum(map(len, latencies)), 4),
+            "kinds": [kind.to_dict() for kind in kinds],
+        }
+
+
+def add_arguments(parser: Any) -> None:
+    """How many cells of one core at a time."""
+    parser.add_argument("--lanes", type=int, default=1, metavar="N", help="cells of one core measured at a time (1)")
+
+
+def report(bench: Bench) -> Report:
+    """Tables, data and a plot of what is measured."""
+    return _mix_report.report(bench.cells, bench.results())

@@ -1,0 +1,356 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""What is Headcount's own, what is somebody else's and in an app's way, and that the latter is never touched."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import clashes as _clashes
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import generations, ledger
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.instances import StepFailed, Untouched
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.lock import Run
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os import ownership as _ownership
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.paths import Layout, installed_apps
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import (
+    ABSENT,
+    Completed,
+    Systemd,
+    UnitState,
+)
+from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import app as steps
+
+ETC = "etc/systemd/system"
+FIX = "take them away, or give the app another `name`"
+NAMES = "units of somebody else's have the names that shop needs"
+
+
+def running(fragment: str = "", main_pid: int = 0, load: str = "loaded") -> UnitState:
+    return UnitState(load, "active", "running", "success", main_pid, 0, 0, "", "", fragment)
+
+
+def nobody(command: Sequence[str], timeout_seconds: float) -> Completed:
+    return Completed(1, "", "not found")
+
+
+def put(root: Path, path: str, text: str = "theirs\n") -> Path:
+    file = root / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def link(root: Path, path: str, target: str) -> None:
+    (root / path).parent.mkdir(parents=True, exist_ok=True)
+    (root / path).symlink_to(target)
+
+
+def found(root: Path, states: dict[str, UnitState] | None = None, runner: Any = nobody, app: str = "shop") -> list[str]:
+    layout = Layout(app, str(root))
+    return _clashes.clashes(layout, states or {}, {"name": app}, _clashes.Host.read(str(root), runner))
+
+
+def deployed(root: Path, *numbers: int) -> Layout:
+    """An app of which these generations are on disk, the last of them live."""
+    layout = Layout("shop", str(root))
+    os.makedirs(layout.units, exist_ok=True)
+    os.makedirs(layout.state, exist_ok=True)
+    for number in numbers:
+        generations.begin(layout, number, "0" * 16)
+        generations.write(layout, number, {"shop.socket": "[Socket]\n"}, {"number": number})
+        generations.finish(layout, number)
+        generations.link_units(layout, number)
+        Path(layout.environment(number)).touch()
+    generations.activate(layout, numbers[-1])
+    generations.link_public(layout)
+    ledger.append(layout.ledger, "promoted", to=numbers[-1])
+    return layout
+
+
+class TestUnits:
+    @pytest.mark.parametrize(
+        ("path", "what"),
+        [
+            (f"{ETC}/shop.socket", "not active"),
+            (f"{ETC}/shop@1.service", "not active"),
+            (f"{ETC}/shop@8000.socket", "not active"),
+            (f"{ETC}/shop@.service", "a template"),
+            (f"{ETC}/shop-trial@.socket", "a template"),
+            (f"{ETC}/shop-trial@3.service", "not active"),
+            ("run/systemd/transient/shop@7.service", "made by systemd-run, not active"),
+            ("run/systemd/generator/shop.socket", "made by a generator, not active"),
+            ("usr/lib/systemd/system/shop.socket", "not active"),
+            ("usr/local/lib/systemd/system/shop@.service", "a template"),
+            ("etc/systemd/system.control/shop.socket", "not active"),
+        ],
+    )
+    def test_a_file_with_a_name_that_the_app_needs(self, tmp_path: Path, path: str, what: str) -> None:
+        put(tmp_path, path)
+        assert found(tmp_path) == [f"{NAMES}: /{path} ({what}); {FIX}"]
+
+    @pytest.mark.parametrize(
+        "path",
+        [
+            f"{ETC}/shop.service",
+            f"{ETC}/shop@blue.service",
+            f"{ETC}/shop-worker@1.service",
+            f"{ETC}/shoppe.socket",
+            f"{ETC}/shop@1.timer",
+            f"{ETC}/my-shop.socket",
+        ],
+    )
+    def test_a_name_that_the_app_does_not_need(self, tmp_path: Path, path: str) -> None:
+        put(tmp_path, path)
+        assert found(tmp_path, {os.path.basename(path): running(f"/{path}")}) == []
+
+    def test_links_and_masks(self, tmp_path: Path) -> None:
+        link(tmp_path, f"{ETC}/shop.socket", "/dev/null")
+        link(tmp_path, f"{ETC}/shop@.service", "/srv/old/shop@.service")
+        assert found(tmp_path) == [
+            f"{NAMES}: /{ETC}/shop.socket (masked, not active), "
+            f"/{ETC}/shop@.service (a link to /srv/old/shop@.service, a template); {FIX}"
+        ]
+
+    def test_what_runs_from_a_template(self, tmp_path: Path) -> None:
+        put(tmp_path, "usr/lib/systemd/system/user@.service")
+
+        def dpkg(command: Sequence[str], timeout_seconds: float) -> Completed:
+            assert command[:2] == ["dpkg-query", "-S"]
+            return Completed(1, "systemd: /lib/systemd/system/user@.service\n", "no path found")
+
+        states = {
+            "user@1000.service": running("/usr/lib/systemd/system/user@.service", 4),
+            "user@0.service": ABSENT,
+        }
+        assert found(tmp_path, states, dpkg, "user") == [
+            "units of somebody else's have the names that user needs: /usr/lib/systemd/system/user@.service "
+            f"(of the package systemd, a template, user@1000.service runs); {FIX}"
+        ]
+
+    def test_no_package_manager_is_asked_where_nothing_is_packaged(self, tmp_path: Path) -> None:
+        def never(command: Sequence[str], timeout_seconds: float) -> Completed:
+            raise AssertionError(command)
+
+        put(tmp_path, f"{ETC}/shop.socket")
+        assert found(tmp_path, runner=never)
+
+    def test_one_that_runs_without_a_file(self, tmp_path: Path) -> None:
+        states = {"shop@2.service": running(main_pid=7, load="not-found"), "shop@blue.service": running(main_pid=8)}
+        assert found(tmp_path, states) == [f"{NAMES}: shop@2.service (runs, and its file is gone); {FIX}"]
+
+    def test_its_own_are_not_in_its_way(self, tmp_path: Path) -> None:
+        deployed(tmp_path, 1, 2)
+        own = ("shop.socket", "shop@1.service", "shop@2.service", "shop@2.socket")
+        assert found(tmp_path, {unit: running(f"/{ETC}/{unit}") for unit in own}) == []
+
+    def test_numbers_that_are_used_up_are_not_needed_any_more(self, tmp_path: Path) -> None:
+        deployed(tmp_path, 3, 4)
+        put(tmp_path, f"{ETC}/shop@2.service")
+        assert found(tmp_path) == []
+        put(tmp_path, f"{ETC}/shop@5.service")
+        assert found(tmp_path) == [f"{NAMES}: /{ETC}/shop@5.service (not active); {FIX}"]
+
+    def test_a_public_socket_that_was_replaced(self, tmp_path: Path) -> None:
+        layout = deployed(tmp_path, 1)
+        os.unlink(layout.unit("shop.socket"))
+        put(tmp_path, f"{ETC}/shop.socket")
+        assert found(tmp_path) == [f"{NAMES}: /{ETC}/shop.socket (not active); {FIX}"]
+        with pytest.raises(_ownership.Foreign, match=r"shop\.socket is not Headcount's and is not touched"):
+            generations.link_public(layout)
+        generations.unlink_public(layout)
+        assert (tmp_path / ETC / "shop.socket").read_text(encoding="utf-8") == "theirs\n"
+
+
+class TestOwnership:
+    @pytest.mark.parametrize(
+        ("target", "fragment", "own"),
+        [
+            ("/opt/headcount/shop/generations/1/shop@1.service", f"/{ETC}/shop@1.service", True),
+            ("/opt/headcount/shop/generations/1/shop@1.service", "", True),
+            ("/opt/headcount/shop/generations/1/shop@1.service", "/run/systemd/transient/shop@1.service", False),
+            ("/opt/headcount/shop-two/generations/1/shop@1.service", f"/{ETC}/shop@1.service", False),
+            ("/opt/headcount/shop/../../../srv/shop@1.service", f"/{ETC}/shop@1.service", False),
+            ("/srv/shop@1.service", f"/{ETC}/shop@1.service", False),
+            (None, f"/{ETC}/shop@1.service", False),
+            (None, "/usr/lib/systemd/system/shop@.service", False),
+            (None, "/opt/headcount/shop/generations/1/shop@1.service", True),
+        ],
+    )
+    def test_by_where_the_unit_file_leads(self, tmp_path: Path, target: str | None, fragment: str, own: bool) -> None:
+        if target is None:
+            put(tmp_path, f"{ETC}/shop@1.service")
+        else:
+            link(tmp_path, f"{ETC}/shop@1.service", target)
+        assert _ownership.owns(Layout("shop", str(tmp_path)), "shop@1.service", running(fragment)) is own
+
+    @pytest.mark.parametrize(
+        ("folder", "own"),
+        [("/opt/headcount/shop/releases/0123", True), ("/opt/headcount/shop/releases/0123 (deleted)", True),
+         ("/srv/shop", False), ("/opt/headcount/shopper", False)],
+    )  # fmt: skip
+    def test_by_where_its_process_works_when_the_file_is_gone(self, tmp_path: Path, folder: str, own: bool) -> None:
+        link(tmp_path, "proc/7/cwd", folder)
+        state = running(main_pid=7, load="not-found")
+        assert _ownership.owns(Layout("shop", str(tmp_path)), "shop@1.service", state) is own
+
+    def test_a_generation_removed_takes_its_own_units_alone(self, tmp_path: Path) -> None:
+        layout = deployed(tmp_path, 1, 2)
+        os.unlink(layout.unit("shop@1.service"))
+        theirs = put(tmp_path, f"{ETC}/shop@1.service")
+        drop_in = put(tmp_path, f"{ETC}/shop@1.service.d/theirs.conf")
+        generations.remove(layout, 1)
+        assert theirs.exists()
+        assert drop_in.exists()
+        assert sorted(path.name for path in (tmp_path / ETC).glob("shop*@1*")) == [
+            "shop@1.service",
+            "shop@1.service.d",
+        ]
+
+    def test_units_are_linked_where_all_their_names_are_free_or_not_at_all(self, tmp_path: Path) -> None:
+        layout = Layout("shop", str(tmp_path))
+        theirs = put(tmp_path, f"{ETC}/shop-trial@1.socket")
+        with pytest.raises(_ownership.Foreign):
+            generations.link_units(layout, 1)
+        assert [path.name for path in (tmp_path / ETC).iterdir()] == [theirs.name]
+
+
+class TestDropIns:
+    @pytest.mark.parametrize(
+        "directory",
+        [f"{ETC}/shop.socket.d", f"{ETC}/shop@.service.d", "usr/lib/systemd/system/shop-trial@.socket.d"],
+    )
+    def test_for_every_generation(self, tmp_path: Path, directory: str) -> None:
+        put(tmp_path, f"{directory}/x.conf")
+        put(tmp_path, f"{directory}/x.conf.disabled")
+        assert found(tmp_path) == [
+            f"drop-ins of somebody else's would change every generation of shop: /{directory}/x.conf; take them away, "
+            "and declare what they are for"
+        ]
+
+    @pytest.mark.parametrize("directory", [f"{ETC}/shop@.service.d", f"{ETC}/system.control/x"])
+    def test_an_empty_folder_changes_nothing(self, tmp_path: Path, directory: str) -> None:
+        (tmp_path / directory).mkdir(parents=True)
+        assert found(tmp_path) == []
+
+    def test_for_all_services_are_noted_and_compared(self, tmp_path: Path) -> None:
+        layout = deployed(tmp_path, 1)
+        first = put(tmp_path, f"{ETC}/service.d/all.conf")
+        put(tmp_path, "usr/lib/systemd/system/shop-.service.d/prefix.conf")
+        put(tmp_path, f"{ETC}/other-.service.d/others.conf")
+        files = _clashes.UnitFiles.read(str(tmp_path))
+        noted = _clashes.shared_drop_ins(layout, files)
+        assert sorted(noted) == [
+            f"/{ETC}/service.d/all.conf",
+            "/usr/lib/systemd/system/shop-.service.d/prefix.conf",
+        ]
+        assert _clashes.drop_in_problems(layout, 1, {"drop_ins": noted}, files) == []
+        assert _clashes.drop_in_problems(layout, 1, {}, files) == []
+        first.write_text("[Service]\nNice=5\n", encoding="utf-8")
+        put(tmp_path, f"{ETC}/socket.d/new.conf")
+        os.unlink(tmp_path / "usr/lib/systemd/system/shop-.service.d/prefix.conf")
+        files = _clashes.UnitFiles.read(str(tmp_path))
+        assert _clashes.drop_in_problems(layout, 1, {"drop_ins": noted}, files) == [
+            f"/{ETC}/service.d/all.conf was edited since generation 1 was tried",
+            f"/{ETC}/socket.d/new.conf was added since generation 1 was tried",
+            "/usr/lib/systemd/system/shop-.service.d/prefix.conf is gone, with which generation 1 was tried",
+        ]
+
+    @pytest.mark.parametrize(
+        "directory",
+        [
+            f"{ETC}/shop@.service.d",
+            "usr/lib/systemd/system/shop.socket.d",
+            "etc/systemd/system.control/shop@1.service.d",
+        ],
+    )
+    def test_for_what_is_live_are_drift(self, tmp_path: Path, directory: str) -> None:
+        layout = deployed(tmp_path, 1)
+        put(tmp_path, f"{directory}/x.conf")
+        files = _clashes.UnitFiles.read(str(tmp_path))
+        assert _clashes.drop_in_problems(layout, 1, {}, files) == [f"/{directory}/x.conf overrides the unit"]
+
+
+class TestFolders:
+    def test_of_another_tool(self, tmp_path: Path) -> None:
+        put(tmp_path, "opt/headcount/shop/current/app.py")
+        put(tmp_path, "opt/headcount/shop/releases/20260101/app.py")
+        put(tmp_path, "var/lib/headcount/shop/data.db")
+        where = tmp_path / "opt/headcount/shop"
+        state = tmp_path / "var/lib/headcount/shop"
+        assert found(tmp_path) == [
+            f"{where} is not Headcount's (it holds current, releases): move it away, or give the app another `name`",
+            f"{state} is not Headcount's (it holds data.db): move it away, or give the app another `name`",
+        ]
+        assert installed_apps(str(tmp_path)) == []
+
+    def test_that_are_files(self, tmp_path: Path) -> None:
+        put(tmp_path, "opt/headcount/shop")
+        assert found(tmp_path) == [
+            f"{tmp_path}/opt/headcount/shop is not Headcount's (it is no folder): move it away, or give the app "
+            "another `name`"
+        ]
+
+    def test_of_its_own_at_any_point_of_a_run_that_was_killed(self, tmp_path: Path) -> None:
+        layout = Layout("shop", str(tmp_path))
+        put(tmp_path, "var/lib/headcount/shop/settings.json")
+        put(tmp_path, "var/lib/headcount/shop/lock")
+        put(tmp_path, "opt/headcount/shop/releases/0123/.unfinished")
+        (tmp_path / "opt/headcount/shop/generations/2").mkdir(parents=True)
+        put(tmp_path, "opt/headcount/shop/generations/1/generation.json")
+        os.symlink("generations/1", layout.live)
+        assert found(tmp_path) == []
+
+    def test_what_a_removed_app_left_of_somebody_else(self, tmp_path: Path) -> None:
+        layout = deployed(tmp_path, 1)
+        put(tmp_path, "opt/headcount/shop/notes.txt")
+        assert found(tmp_path) == []  # it is in nobody's way
+        run = Run("a1", "anna", "control1", "2026-11-22T10:00:00Z")
+        app = steps.AppOnHost("shop", run, str(tmp_path), Systemd(lambda *_: Completed(0, "", "")))
+        assert app.remove() == {"removed": True, "left": [f"{layout.home}/notes.txt"]}
+        assert os.listdir(layout.home) == ["notes.txt"]
+        assert found(tmp_path) == [
+            f"{layout.home} is not Headcount's (it holds notes.txt): move it away, or give the app another `name`"
+        ]
+
+    def test_generations_and_releases_of_somebody_else_are_not_counted_and_not_removed(self, tmp_path: Path) -> None:
+        layout = deployed(tmp_path, 1)
+        put(tmp_path, "opt/headcount/shop/generations/7/theirs")
+        put(tmp_path, "opt/headcount/shop/releases/theirs/app.py")
+        assert generations.numbers(layout) == [1]
+        assert generations.unused_releases(layout) == []
+        run = Run("a1", "anna", "control1", "2026-11-22T10:00:00Z")
+        assert steps.AppOnHost("shop", run, str(tmp_path)).next_number() == 8
+
+
+class TestSteps:
+    RUN = Run("a1", "anna", "control1", "2026-11-22T10:00:00Z")
+
+    def test_nothing_is_staged_and_nothing_is_written(self, tmp_path: Path) -> None:
+        put(tmp_path, f"{ETC}/shop.socket")
+        app = steps.AppOnHost("shop", self.RUN, str(tmp_path), Systemd(nobody))
+        with pytest.raises(Untouched, match=r"shop\.socket \(not active\)"):
+            app.stage({"app": {"name": "shop", "user": None}, "release": {"id": "0" * 16}})
+        assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()) == [
+            f"{ETC}/shop.socket"
+        ]
+        assert not (tmp_path / "var").exists()
+
+    def test_an_app_that_is_there_has_it_in_its_ledger(self, tmp_path: Path) -> None:
+        layout = deployed(tmp_path, 1)
+        put(tmp_path, f"{ETC}/shop@.service")
+        app = steps.AppOnHost("shop", self.RUN, str(tmp_path), Systemd(nobody))
+        with pytest.raises(Untouched):
+            app.stage({"app": {"name": "shop", "user": None}, "release": {"id": "0" * 16}})
+        assert ledger.read(layout.ledger)[-1]["event"] == "failed"
+        assert "shop@.service" in ledger.read(layout.ledger)[-1]["cause"]
+
+    def test_an_app_that_is_not_headcounts_is_not_removed(self, tmp_path: Path) -> None:
+        put(tmp_path, "opt/headcount/shop/theirs")
+        app = steps.AppOnHost("shop", self.RUN, str(tmp_path), Systemd(nobody))
+        with pytest.raises(StepFailed, match="is not Headcount's and is not touched"):
+            app.remove()
+        assert (tmp_path / "opt/headcount/shop/theirs").exists()

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Which generation is live, and where a rollback goes, when a link, a record or a unit is gone."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import generations, ledger, truth
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.paths import Layout
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    """Generations 1 to 3 are good, 3 is live by link and ledger; 4 was never finished."""
+    made = Layout("shop", str(tmp_path))
+    os.makedirs(made.state)
+    os.makedirs(made.units)
+    for number in (1, 2, 3, 4):
+        generations.begin(made, number, "0" * 16)
+        generations.write(made, number, {"shop.socket": "[Socket]\n"}, {"number": number, "release": "0" * 16})
+        generations.link_units(made, number)
+        Path(made.environment(number)).touch()
+    for number in (1, 2, 3):
+        generations.finish(made, number)
+        generations.set_outcome(made, number, "good")
+        ledger.append(made.ledger, "promoted", **{"from": number - 1 or None, "to": number})
+    generations.activate(made, 3)
+    return made
+
+
+def dangle(layout: Layout) -> None:
+    os.unlink(layout.live)
+    os.symlink("generations/77", layout.live)
+
+
+@pytest.mark.parametrize("running", [[], [2], [3], [2, 3]])
+def test_the_link_says_it(layout: Layout, running: list[int]) -> None:
+    assert truth.live(layout, running) == truth.Live(3)
+
+
+@pytest.mark.parametrize("how", ["deleted", "dangling"])
+@pytest.mark.parametrize(
+    ("running", "number", "why"),
+    [
+        ([3], 3, "by the ledger and what runs"),
+        ([2, 3], 3, "by the ledger and what runs"),
+        ([], 3, "by the ledger"),
+        ([2], 2, "by what runs"),
+        ([4], 3, "by the ledger"),  # a candidate's number that was never finished
+        ([9], 3, "by the ledger"),  # nothing of it is on disk
+    ],
+)
+def test_without_the_link(layout: Layout, how: str, running: list[int], number: int, why: str) -> None:
+    os.unlink(layout.live)
+    if how == "dangling":
+        os.symlink("generations/77", layout.live)
+    assert truth.live(layout, running) == truth.Live(number, why)
+
+
+def test_without_link_and_ledger(layout: Layout) -> None:
+    dangle(layout)
+    os.unlink(layout.ledger)
+    assert truth.live(layout, []) == truth.Live(3, "the newest good one on disk")
+    assert truth.live(layout, [1]) == truth.Live(1, "by what runs")
+
+
+def test_what_the_ledger_names_may_be_gone_from_the_disk(layout: Layout) -> None:
+    generations.deactivate(layout)
+    generations.remove(layout, 3)
+    assert truth.live(layout, [3]) == truth.Live(2, "the newest good one on disk")
+
+
+def test_a_first_deployment_that_never_became_live_is_not_live(tmp_path: Path) -> None:
+    made = Layout("shop", str(tmp_path))
+    os.makedirs(made.state)
+    generations.begin(made, 1, "0" * 16)
+    generations.finish(made, 1)
+    assert truth.live(made, [1]) is None
+    assert truth.way_back(made, None) is None
+
+
+def test_after_a_removal_nothing_is_live(layout: Layout) -> None:
+    generations.deactivate(layout)
+    for number in (1, 2, 3, 4):
+        generations.remove(layout, number)
+    assert truth.live(layout, []) is None
+
+
+def test_the_way_back_passes_over_a_generation_that_is_torn(layout: Layout) -> None:
+    assert truth.way_back(layout, 3) == 2
+    record = Path(layout.generation(2)) / "generation.json"
+    os.truncate(record, 0)
+    assert truth.way_back(layout, 3) == 1
+    assert truth.hint(layout, 3) == "`headcount-rollback shop` on the host goes back to generation 1"
+    os.truncate(Path(layout.generation(1)) / "generation.json", 0)
+    assert truth.way_back(layout, 3) == 2  # whose damage is told to who asks for it
+    assert truth.way_back(layout, 1) is None
+    assert truth.hint(layout, 1) == ""
+
+
+def test_a_release_is_used_whose_generation_lost_its_record(layout: Layout) -> None:
+    for name in ("0" * 16, "1" * 16):
+        os.makedirs(layout.release(name))
+    for number in (1, 2, 3, 4):
+        os.truncate(Path(layout.generation(number)) / "generation.json", 0)
+    assert generations.unused_releases(layout) == ["1" * 16]

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Which accounts an app may run as."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os import users as _users
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.users import Account, in_sudoers, sudoers, unfit
+
+NOLOGIN = "/usr/sbin/nologin"
+
+
+@pytest.mark.parametrize(
+    ("account", "reason"),
+    [
+        (Account("hc-shop", 998, NOLOGIN, ("hc-shop",)), None),
+        (Account("www-data", 33, NOLOGIN, ("www-data",)), None),
+        (Account("jenkins", 110, "/bin/bash", ("jenkins",), password=False), None),
+        (Account("toor", 0, "/bin/bash", ("root",)), "it is root (user id 0)"),
+        (Account("op", 990, NOLOGIN, ("op", "sudo")), "it is in the group sudo"),
+        (Account("op", 990, NOLOGIN, ("op", "docker")), "it is in the group docker"),
+        (Account("anna", 1000, "/bin/bash", ("anna",), password=True), "somebody can log in as it (with a password"),
+        (Account("anna", 1000, "/bin/sh", ("anna",), keys=True), "somebody can log in as it (by SSH key"),
+        (Account("ldap-anna", 20000, "/bin/zsh", ("staff",), password=None), "somebody can log in as it"),
+        (Account("sftp", 1001, "/bin/false", ("sftp",), password=True, keys=True), None),
+    ],
+)
+def test_accounts_that_an_app_may_run_as(account: Account, reason: str | None) -> None:
+    said = unfit(account)
+    assert said is None if reason is None else str(said).startswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("rules", "named"),
+    [
+        ("op ALL=(ALL) NOPASSWD: ALL", True),
+        ("op  web1=(root) /usr/bin/systemctl", True),
+        ("anna, op ALL=(ALL) ALL", True),
+        ("%ops ALL=(ALL) ALL", True),
+        ("#990 ALL=(ALL) ALL", True),
+        ("User_Alias WEB = anna, op\nWEB ALL=(ALL) ALL", True),
+        ("op \\\nALL=(ALL) ALL", True),
+        ("# op ALL=(ALL) ALL", False),
+        ("Defaults:op !requiretty", False),
+        ("operator ALL=(ALL) ALL\nroot ALL=(op) ALL\n@includedir /etc/sudoers.d", False),
+        ("User_Alias WEB = anna, op", False),
+        ("Cmnd_Alias OP = /bin/op", False),
+    ],
+)
+def test_rules_of_sudo(tmp_path: Path, rules: str, named: bool) -> None:
+    (tmp_path / "etc/sudoers.d").mkdir(parents=True)
+    (tmp_path / "etc/sudoers.d/ours").write_text(rules, encoding="utf-8")
+    (tmp_path / "etc/sudoers.d/old.bak").write_text("op ALL=(ALL) ALL", encoding="utf-8")
+    (tmp_path / "etc/sudoers").write_text("root ALL=(ALL:ALL) ALL\n", encoding="utf-8")
+    account = Account("op", 990, NOLOGIN, ("op", "ops"))
+    assert in_sudoers(account, sudoers(str(tmp_path))) is named
+
+
+def test_the_words_name_the_account_and_the_fix(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(_users, "find", lambda name, root: Account(name, 0, "/bin/sh"))
+    assert _users.account_problem("toor", declared=True, root=str(tmp_path)) == (
+        "the account toor is no one for an app: it is root (user id 0); leave `user` out, and one is made for the app, "
+        "or declare one without a login and without rights"
+    )
+    assert str(_users.account_problem("hc-shop", declared=False, root=str(tmp_path))).endswith(
+        "rename that account, or declare another `user`"
+    )
+    monkeypatch.setattr(_users, "find", lambda name, root: None)
+    assert _users.account_problem("hc-shop", declared=False, root=str(tmp_path)) is None
+
+
+def test_what_shadow_says(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    lines = ("anna:$y$j9T$x:1::", "locked:!$y$x:1::", "system:*:1::", "open::1::", "")
+    (tmp_path / "etc/shadow").write_text("\n".join(lines), encoding="utf-8")
+    found = {name: _users._password(name, str(tmp_path)) for name in ("anna", "locked", "system", "open", "ldap")}
+    assert found == {"anna": True, "locked": False, "system": False, "open": True, "ldap": None}

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""What each path took, and which one a breached limit is due to."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+
+import pytest
+from ansible_collections.headcount.gunicorn.plugins.module_utils._verdict import bypath as by
+from ansible_collections.headcount.gunicorn.plugins.module_utils._verdict import judge as j
+
+NAMES = by.names_of([{"path": "/"}, {"path": "/report", "method": "post"}, {"path": "/never"}])
+
+
+def samples(*paths: Sequence[float]) -> j.Samples:
+    """Latencies in ms of each path, which take turns as far as they last."""
+    due = sorted((place / len(mine), index, latency) for index, mine in enumerate(paths)
+                 for place, latency in enumerate(mine))  # fmt: skip
+    latencies = [latency for _, _, latency in due]
+    count = len(due)
+    return j.Samples(
+        start_s=[number * 0.02 for number in range(count)],
+        latency_ms=latencies,
+        status=[200 if math.isfinite(latency) else 0 for latency in latencies],
+        planned=count,
+        period_s=0.02,
+        failures=sum(not math.isfinite(latency) for latency in latencies),
+        achieved_rate=50.0,
+        planned_rate=50.0,
+        path=[index for _, index, _ in due],
+    )
+
+
+def test_each_path_is_told_by_itself() -> None:
+    found = by.by_path(samples([10.0] * 90 + [20.0] * 10, [300.0] * 5 + [math.inf]), NAMES)
+    assert [(one.name, one.requests, one.failures, one.p50_ms, one.p95_ms) for one in found] == [
+        ("GET /", 100, 0, 10.0, 20.0),
+        ("POST /report", 6, 1, 300.0, math.inf),
+    ]
+    assert found[0].sentence() == "GET /: p95 20 ms of 100 requests"
+    assert found[1].sentence() == "POST /report: 1 of 6 requests had no good answer"
+    json.dumps([one.to_dict() for one in found], allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("candidate", "limits", "expected"),
+    [
+        # the slow path is rare: all together the p95 is that of the fast one
+        (([10.0] * 900, [812.0] * 100), {"p95_ms": 250}, "POST /report: p95 812 ms of 100 requests"),
+        (([10.0] * 900, [400.0] * 20 + [812.0] * 80), {"p99_ms": 500}, "POST /report: p95 812 ms of 100 requests"),
+        (([300.0] * 990, [280.0] * 10), {"p95_ms": 250}, "GET /: p95 300 ms of 990 requests"),
+        (([10.0] * 900, [100.0] * 100), {"p95_ms": 250}, ""),
+        (([300.0] * 1000,), {"p95_ms": 250}, ""),
+    ],
+)
+def test_the_path_behind_a_breached_limit_is_named(
+    candidate: Sequence[Sequence[float]], limits: dict[str, float], expected: str
+) -> None:
+    run = samples(*candidate)
+    verdict = j.judge(run, None, limits)
+    assert by.slow_path(verdict, run, None, NAMES) == expected
+    assert (verdict.outcome == j.PASS) is (expected == "" and len(candidate) > 1)
+
+
+def test_the_path_that_became_slower_is_named_not_the_one_that_always_was() -> None:
+    live = samples([10.0] * 600, [900.0] * 300)
+    new = samples([100.0] * 600, [905.0] * 300)
+    verdict = j.judge(new, live, {})
+    assert verdict.outcome == j.FAIL
+    assert by.slow_path(verdict, new, live, NAMES) == (
+        "GET /: p95 100 ms of 600 requests, 10 ms of the live generation's 600"
+    )
+
+
+def test_nothing_is_named_where_nothing_was_measured() -> None:
+    none = samples([], [])
+    verdict = j.judge(none, None, {"p95_ms": 250})
+    assert by.slow_path(verdict, none, None, NAMES) == ""

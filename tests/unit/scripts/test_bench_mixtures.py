@@ -1,0 +1,345 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""scripts/bench mixtures: arrivals, the search, the objective, the generator, and what is said of a cell."""
+
+from __future__ import annotations
+
+import json
+import math
+import select
+import socket
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from headcount_bench import _mix_client, _mix_report, mixtures
+from headcount_bench import _mix_grid as mix
+from headcount_bench import _plan_grid as grid
+from headcount_bench._common import Cell, Result
+from headcount_bench._mix_run import Run, lanes
+
+REPORT = mix.TRAFFIC["report"]
+
+
+def test_the_grid_has_what_is_asked_of_it() -> None:
+    cells = mix.GRID
+    assert len(cells) == len(set(cells)) >= 24
+    assert {grid.HOSTS[host].cores for host, *_ in cells} == {1, 2}
+    assert {load for _, _, load, _ in cells} >= {0.3, 0.6, 0.9}
+    assert {arrivals for *_, arrivals in cells} == {"poisson", "bursts"}
+    assert min(grid.HOSTS[host].memory_mib for host, *_ in cells) <= 256
+    used = [mix.TRAFFIC[name] for _, name, _, _ in cells]
+    assert {len(traffic.kinds) for traffic in used} == {2, 3, 4}
+    c2 = [traffic.variation([kind.cpu_ms + mix.OVERHEAD_MS for kind in traffic.kinds]) for traffic in used]
+    assert min(c2) == pytest.approx(0, abs=1e-9)
+    assert max(c2) > 50
+    assert set(mix.QUICK) <= set(cells)
+
+
+@pytest.mark.parametrize("traffic", mix.TRAFFIC.values(), ids=lambda traffic: traffic.name)
+def test_shares_add_up_and_plain_data_comes_back(traffic: mix.Traffic) -> None:
+    assert sum(kind.share for kind in traffic.kinds) == pytest.approx(1)
+    assert mix.traffic_of(json.loads(json.dumps(mix.plain(traffic)))) == traffic
+
+
+def test_variation_is_the_squared_coefficient_of_variation() -> None:
+    assert REPORT.mean([5, 300]) == pytest.approx(19.75)
+    assert REPORT.variation([5, 300]) == pytest.approx(10.6, abs=0.01)
+    assert REPORT.variation([7, 7]) == pytest.approx(0)
+    assert REPORT.variation([0, 0]) == 0
+
+
+def test_a_load_is_the_share_of_the_cores_that_the_requests_take() -> None:
+    rate = mix.rate_of(REPORT, 2, 0.6)
+    assert rate * (19.75 + mix.OVERHEAD_MS) == pytest.approx(0.6 * 2 * 1000, rel=0.01)
+
+
+@pytest.mark.parametrize("arrivals", ["poisson", "bursts"])
+def test_schedules_repeat_and_have_every_kind_s_share(arrivals: str) -> None:
+    due = mix.schedule(REPORT, 59.0, 20.0, arrivals, "a")
+    assert due == mix.schedule(REPORT, 59.0, 20.0, arrivals, "a")
+    assert due != mix.schedule(REPORT, 59.0, 20.0, arrivals, "b")
+    assert len(due) == 1180
+    assert Counter(kind for _, kind in due) == {0: 1121, 1: 59}
+    assert [at for at, _ in due] == sorted(at for at, _ in due)
+
+
+def _dispersion(arrivals: str, window: float) -> float:
+    total = 0.0
+    for seed in range(20):
+        counts = Counter(int(at / window) for at, _ in mix.schedule(REPORT, 60.0, 30.0, arrivals, str(seed)))
+        numbers = [counts[place] for place in range(int(30.0 / window))]
+        mean = sum(numbers) / len(numbers)
+        total += sum((number - mean) ** 2 for number in numbers) / len(numbers) / mean
+    return total / 20
+
+
+def test_poisson_arrivals_scatter_as_much_as_they_are_and_bursts_more() -> None:
+    assert _dispersion("poisson", 0.1) == pytest.approx(1.0, abs=0.1)
+    # a burst of a geometric number of mean 4 that falls into one window: E[N^2] / E[N] = 7
+    assert 5.0 < _dispersion("bursts", 0.5) < 7.5
+
+
+@pytest.mark.parametrize(("count", "expected"), [(100, [95, 5]), (10, [9, 1]), (2, [1, 1]), (59, [56, 3])])
+def test_every_kind_is_asked_at_least_once(count: int, expected: list[int]) -> None:
+    assert list(Counter(mix.shares(REPORT, count)).values()) == expected
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_the_search_has_all_classes_and_names_tell_them_apart(cores: int) -> None:
+    space = mix.search_space(cores)
+    assert len(space) == len(set(space)) == len({config.name for config in space})
+    sync = [config.workers for config in space if config.worker_class == "sync"]
+    assert {1, cores, 2 * cores + 1, 16 * cores} <= set(sync)
+    assert {config.workers for config in space if config.worker_class == "gevent"} == set(range(1, 2 * cores + 2))
+    threads = [config for config in space if config.worker_class == "gthread"]
+    assert {config.switch_ms for config in threads} == {0.0, 0.5}
+    assert {config.workers for config in threads} == {cores, cores + 1, *(factor * cores for factor in (2, 3, 4, 8))}
+
+
+def test_neighbours_of_a_threaded_shape_are_tried_too() -> None:
+    eight = grid.Config("gthread", 2, 8, 8, 0, switch_ms=0.5)
+    assert [near.name for near in mix.neighbours(eight, 2)] == ["gthread 2x4 ka0 si0.5", "gthread 2x16 ka0 si0.5"]
+    assert [near.threads for near in mix.neighbours(grid.Config("gthread", 2, 64, 64, 0), 2)] == [32]
+    assert mix.neighbours(grid.Config("sync", 2), 2) == []
+    order = mix.search_space(2)
+    again = mix.second_pass(order, 2)
+    assert {config.worker_class for config in again} == {"sync", "gthread", "gevent"}
+    assert again[: math.ceil(len(order) / 4)] == order[: math.ceil(len(order) / 4)]
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (grid.Config("sync", 4), True),  # 80 a second of 50 ms are 4 at a time
+        (grid.Config("sync", 5), False),
+        (grid.Config("gevent", 1, 1, 256, 0), True),  # 80 a second of 15 ms are more than one core
+        (grid.Config("gevent", 2, 1, 256, 0), False),
+        (grid.Config("gthread", 1, 64, 64, 0), True),
+    ],
+)
+def test_what_cannot_serve_the_rate_is_not_tried(config: grid.Config, expected: bool) -> None:
+    assert mix.saturated(config, 2, 80.0, 15.0, 50.0) is expected
+
+
+def test_quantiles_and_the_objective() -> None:
+    assert mix.quantile([1, 2, 3, 4], 0.5) == 2.5
+    assert math.isnan(mix.quantile([], 0.5))
+    assert mix.quantile([1, math.inf], 0.5) == math.inf
+    assert mix.quantile([1, 2, math.inf, math.inf], 0.9) == math.inf
+    kinds = mix.told([[10.0] * 99 + [math.inf], [300.0, 600.0]], [5.0, 300.0])
+    assert (kinds[0].n, kinds[0].p95_ms, kinds[0].slowdown, kinds[0].lost) == (100, 10.0, 2.0, 1)
+    assert mix.worst(kinds) == 2.0
+    assert mix.within([[49.0, 51.0], [2999.0]], [5.0, 300.0]) == 2
+    assert mix.told([[math.inf]], [5.0])[0].to_dict()["p95_ms"] is None
+
+
+class _Server:
+    """Answers each request after what its path says in ms; "/none" never, "/bad" with 500, "/cut" halfway."""
+
+    def __init__(self) -> None:
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.held: list[socket.socket] = []
+
+    def serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.answer, args=(connection,), daemon=True).start()
+
+    def answer(self, connection: socket.socket) -> None:
+        path = connection.recv(4096).split()[1].decode().strip("/")
+        if path == "none":
+            self.held.append(connection)
+            return
+        if path.isdigit():
+            threading.Event().wait(int(path) / 1000)
+        status = b"500 Bad" if path == "bad" else b"200 OK"
+        body = b"ok" if path == "cut" else b"okay"
+        connection.sendall(b"HTTP/1.1 " + status + b"\r\nContent-Length: 4\r\n\r\n" + body)
+        connection.close()
+
+
+@contextmanager
+def _serving() -> Iterator[_Server]:
+    server = _Server()
+    thread = threading.Thread(target=server.serve, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.listener.shutdown(socket.SHUT_RDWR)
+        server.listener.close()
+        thread.join(5)
+
+
+def _ask(server_port: int, heads: list[str], due: list[tuple[float, int]], timeout: float = 1.0) -> dict[str, Any]:
+    spec = {"host": "127.0.0.1", "port": server_port, "heads": heads, "due": due, "timeout": timeout}
+    program = Path(_mix_client.__file__)
+    done = subprocess.run(
+        [sys.executable, program], input=json.dumps(spec) + "\n", capture_output=True, text=True, timeout=30, check=True
+    )
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def test_the_generator_tells_every_request_whatever_becomes_of_it() -> None:
+    with _serving() as server:
+        heads = ["/0", "/200", "/bad", "/none", "/cut"]
+        answer = _ask(server.port, heads, [(0.0, 1), (0.01, 0), (0.02, 2), (0.03, 3), (0.04, 4)])
+    rows = answer["rows"]
+    assert [row[0] for row in rows] == [1, 0, 2, 3, 4]
+    assert 0.2 <= rows[0][2] < 1.0
+    assert rows[1][2] < 0.2, "it did not wait for the slow one"
+    assert [row[3] for row in rows] == [200, 200, 500, 0, 200]
+    assert rows[3][2] is None
+    assert rows[4][2] is not None
+
+
+def test_the_generator_counts_from_when_a_request_was_due() -> None:
+    server = _Server()
+
+    def late() -> None:
+        select.select([server.listener], (), ())
+        threading.Event().wait(0.4)
+        server.serve()
+
+    threading.Thread(target=late, daemon=True).start()
+    try:
+        answer = _ask(server.port, ["/0"], [(number * 0.05, 0) for number in range(4)])
+    finally:
+        server.listener.shutdown(socket.SHUT_RDWR)
+        server.listener.close()
+    took = [row[2] for row in answer["rows"]]
+    assert took[0] > took[3] + 0.1, "the first waited longest, though all were answered at once"
+
+
+def test_what_is_refused_was_not_answered() -> None:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        answer = _ask(bound.getsockname()[1], ["/0"], [(0.0, 0), (0.1, 0)])
+    assert [row[2:] for row in answer["rows"]] == [[None, 0], [None, 0]]
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", True),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nok", False),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n", False),
+        (b"HTTP/1.1 200 OK\r\n\r\nwhatever", False),
+    ],
+)
+def test_an_answer_is_whole_by_its_length(data: bytes, expected: bool) -> None:
+    assert _mix_client.whole(data) is expected
+
+
+def test_cells_are_planned_from_the_profile_and_the_rate() -> None:
+    cells = mixtures.cells(False)
+    assert len({cell.key for cell in cells}) == len(cells) == len(mix.GRID)
+    chosen = mixtures.declared_plan(grid.HOSTS["2c"], mix.TRAFFIC["stalled"], 0.6)
+    assert chosen.value("worker_class") in ("sync", "gthread", "gevent")
+    assert mixtures.app_of(grid.HOSTS["2c"], REPORT, 0.6)["rate"] == pytest.approx(59.0)
+
+
+def test_lanes_have_cpus_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
+    assert lanes(2, 1) == [((0, 1), ())]
+    assert lanes(1, 1) == [((1,), (0,))]
+    assert lanes(1, 2) == [((1,), ()), ((0,), ())]
+
+
+def _run(short: float, long: float, memory: float = 50.0, foreign: float = 0.01) -> dict[str, Any]:
+    latencies = [[short] * 95, [long] * 5]
+    return Run(latencies, 10.0, memory, 20.0, 0.2, 0.02, foreign).to_dict()
+
+
+def _value(**changes: list[dict[str, Any]]) -> dict[str, Any]:
+    entries = {
+        "gthread 6x4": (["search"], [_run(12, 900), _run(12, 900)]),
+        "ours": ([grid.DECLARED, grid.WEIGHED], [_run(13, 900), _run(13, 900)]),
+        "twin": ([grid.TWIN], [_run(13, 990), _run(13, 990)]),
+        "sync 5": (["2n+1", "heroku"], [_run(90, 900)]),
+        "others": (["debops", "cloud run"], [_run(200, 900)]),
+    }
+    final = [
+        {"config": name, "roles": roles, "runs": changes.get(name, runs)} for name, (roles, runs) in entries.items()
+    ]
+    return {
+        "rate": 59.0, "budget_mib": 200.0, "alone_ms": [5.0, 300.0], "cpu_ms": [5.0, 300.0], "weigh": {},
+        "search": {}, "final": final,
+    }  # fmt: skip
+
+
+def _cell() -> Cell:
+    inputs = {"host": vars(grid.HOSTS["2c"]), "traffic": mix.plain(REPORT), "load": 0.6, "arrivals": "poisson"}
+    return Cell("2c/report/0.6/poisson", inputs)
+
+
+def test_a_cell_is_compared_by_its_worst_kind() -> None:
+    found = _mix_report.found_of(_cell(), _value())
+    assert found.best.config == "gthread 6x4"
+    assert found.best.slowdown == pytest.approx(3.0)  # the long ones; the short ones have 2.4
+    assert found.role(grid.WEIGHED).ratio == pytest.approx(1.0)
+    assert found.role("2n+1").ratio == pytest.approx(6.0)
+    assert found.noise == pytest.approx(1.1)
+    assert found.short == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        (
+            {"ours": [_run(25, 900)] * 2},
+            ["after weighing 1.67 times the least slowdown (ours 5.0, gthread 6x4 3.0)"],
+        ),
+        (
+            {"ours": [_run(13, 900, 300)] * 2},
+            [
+                "after weighing 300 MiB, more than the budget of 200",
+                "declared 300 MiB, more than the budget of 200",
+            ],
+        ),
+        (
+            {"ours": [_run(17, 900)] * 2, "sync 5": [_run(13, 900)] * 2},
+            [
+                "after weighing worse than 2n+1 (3.4, sync 5 3.0)",
+                "after weighing worse than heroku (3.4, sync 5 3.0)",
+            ],
+        ),
+        (
+            {"ours": [_run(13, math.inf)] * 2},
+            ["after weighing inf times the least slowdown (ours inf, gthread 6x4 3.0)"],
+        ),
+    ],
+)
+def test_what_falls_short_is_said(changes: Any, expected: list[str]) -> None:
+    said = _mix_report.found_of(_cell(), _value(**changes)).short
+    assert said[: len(expected)] == expected if len(expected) == 1 else all(one in said for one in expected)
+
+
+def test_the_best_fits_in_the_memory() -> None:
+    small = _value(**{"gthread 6x4": [_run(12, 900, 300)] * 2})
+    assert _mix_report.found_of(_cell(), small).best.config == "ours"
+
+
+def test_the_report_is_written_and_disturbed_cells_prove_nothing(tmp_path: Path) -> None:
+    cell = _cell()
+    slow = _value(ours=[_run(25, 900)] * 2)
+    report = _mix_report.report([cell], {cell.name: Result(cell.name, cell.key, slow, 0.0, 1.0)})
+    assert report.missed[0].startswith("2c/report/0.6/poisson: after weighing 1.67 times")
+    assert "| report, 0.6, poisson | 10.6, 10.6 | 59 | gthread 6x4 | 3.0 |" in report.markdown
+    assert "`2c/report/0.6/poisson`" in report.markdown
+    json.dumps(report.data, allow_nan=False)
+    loud = _value(ours=[_run(25, 900, foreign=0.3)] * 2)
+    report = _mix_report.report([cell], {cell.name: Result(cell.name, cell.key, loud, 0.0, 1.0)})
+    assert report.missed == []
