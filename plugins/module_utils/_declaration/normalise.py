@@ -372,7 +372,11 @@ def _check_source(app: dict[str, Any], parts: tuple[Part, ...], context: Context
         fix = f"keep one of {', '.join(kinds)}" if kinds else "source: {path: app}"
         context.add(here, what, "exactly one of path, wheel, pip and git", fix)
         return
-    kind = kinds[0]
+    _check_source_keys(source, kinds[0], here, context)
+
+
+def _check_source_keys(source: dict[str, Any], kind: str, here: tuple[Part, ...], context: Context) -> None:
+    """Keys that the kind of the source asks for, or has no use for."""
     if kind == "git" and source["version"] is None:
         allowed = _SOURCE_KEYS["version"].allowed_text
         context.add((*here, "version"), "is missing", allowed, "version: v1.4.2")
@@ -508,47 +512,75 @@ _APP_CHECKS: Final[tuple[tuple[tuple[str, ...], _Check], ...]] = (
 
 
 def _check_together(apps: Sequence[tuple[int, dict[str, Any]]], context: Context) -> None:
-    names: dict[str, int] = {}
-    taken: list[tuple[int, str]] = []
+    _check_names(apps, context)
+    _check_users(apps, context)
+    taken = _check_addresses(apps, context)
     for index, app in apps:
-        here = (_APPS, index)
-        name, listen, user = app["name"], app["listen"], app["user"]
-        if name is not None:
-            if name in names:
-                what = f"is {name!r}, the name of {_APPS}[{names[name]}] too"
-                context.add((*here, "name"), what, "a name that no other app of the host has", f"name: {name[:20]}-2")
-            names.setdefault(name, index)
-        if listen is not None:
-            for other, address in taken:
-                if _overlap(listen, address):
-                    same = "too" if listen == address else f"at {address}, which takes it as well"
-                    what = f"is {listen!r}, where {_APPS}[{other}] ({_name_at(apps, other)}) listens {same}"
-                    allowed = "an address that no other app of the host has"
-                    context.add((*here, "listen"), what, allowed, f"listen: {inline(_free(listen, taken))}")
-                    break
-            taken.append((index, listen))
-        for other, before in apps if user is not None else []:
-            if user == _account(before) and other != index and (other < index or before["user"] is None):
-                what = f"is {user!r}, the user of {_APPS}[{other}] too, which could then read its secrets"
-                context.add((*here, "user"), what, "a user of its own for each app", "leave user out")
-                break
-    for index, app in apps:
-        candidate = trial_listen(app)
-        if candidate is None:
-            continue
-        holders = [at for at, address in taken if at != index and _overlap(candidate, address)]
-        if holders:
-            what = f"is {app['load']['port']}, where {_APPS}[{holders[0]}] ({_name_at(apps, holders[0])}) listens"
-            free = _free(candidate, taken).rpartition(":")[2]
-            context.add((_APPS, index, "load", "port"), what, "a port that no app of the host has", f"port: {free}")
+        _check_trial_port(index, app, apps, taken, context)
     shares = sum(app["share"]["cores"] or 0 for _, app in apps)
     if shares > 4096:
         context.add((_APPS,), f"share out {inline(shares)} cores", "at most 4096 cores in all", "lower share.cores")
 
 
+def _check_names(apps: Sequence[tuple[int, dict[str, Any]]], context: Context) -> None:
+    names: dict[str, int] = {}
+    for index, app in apps:
+        name = app["name"]
+        if name in names:
+            what = f"is {name!r}, the name of {_APPS}[{names[name]}] too"
+            allowed = "a name that no other app of the host has"
+            context.add((_APPS, index, "name"), what, allowed, f"name: {name[:20]}-2")
+        elif name is not None:
+            names[name] = index
+
+
+def _check_users(apps: Sequence[tuple[int, dict[str, Any]]], context: Context) -> None:
+    for index, app in apps:
+        user = app["user"]
+        for other, before in apps if user is not None else []:
+            if user == _account(before) and other != index and (other < index or before["user"] is None):
+                what = f"is {user!r}, the user of {_APPS}[{other}] too, which could then read its secrets"
+                context.add((_APPS, index, "user"), what, "a user of its own for each app", "leave user out")
+                break
+
+
 def _account(app: Mapping[str, Any]) -> str:
     """The user that an app runs as: as Layout.user has it, unless another is declared."""
     return str(app["user"] or f"hc-{app['name']}")
+
+
+def _check_addresses(apps: Sequence[tuple[int, dict[str, Any]]], context: Context) -> list[tuple[int, str]]:
+    """Returns [(index of an app, where it listens), ...]."""
+    taken: list[tuple[int, str]] = []
+    for index, app in apps:
+        listen = app["listen"]
+        if listen is None:
+            continue
+        other, address = next(((at, there) for at, there in taken if _overlap(listen, there)), (None, ""))
+        if other is not None:
+            same = "too" if listen == address else f"at {address}, which takes it as well"
+            what = f"is {listen!r}, where {_APPS}[{other}] ({_name_at(apps, other)}) listens {same}"
+            allowed = "an address that no other app of the host has"
+            context.add((_APPS, index, "listen"), what, allowed, f"listen: {inline(_free(listen, taken))}")
+        taken.append((index, listen))
+    return taken
+
+
+def _check_trial_port(
+    index: int,
+    app: dict[str, Any],
+    apps: Sequence[tuple[int, dict[str, Any]]],
+    taken: Sequence[tuple[int, str]],
+    context: Context,
+) -> None:
+    candidate = trial_listen(app)
+    if candidate is None:
+        return
+    holders = [at for at, address in taken if at != index and _overlap(candidate, address)]
+    if holders:
+        what = f"is {app['load']['port']}, where {_APPS}[{holders[0]}] ({_name_at(apps, holders[0])}) listens"
+        free = _free(candidate, taken).rpartition(":")[2]
+        context.add((_APPS, index, "load", "port"), what, "a port that no app of the host has", f"port: {free}")
 
 
 def _name_at(apps: Sequence[tuple[int, dict[str, Any]]], index: int) -> str:

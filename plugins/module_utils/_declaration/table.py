@@ -178,17 +178,21 @@ def _listen(text: str) -> str:
         raise Invalid("no port", f"{text.rstrip(':')}:8000" if _is_ip(text.rstrip(":"), 4) else None)
     if not re.fullmatch(r"[0-9]{1,5}", port) or not 1 <= int(port) <= 65535:
         raise Invalid(f"{port!r} is not a port from 1 to 65535")
+    return f"{_listen_address(address, port)}:{int(port)}"
+
+
+def _listen_address(address: str, port: str) -> str:
     if address in ("", "*"):
         raise Invalid("no address", f"0.0.0.0:{port}")
     if address == "localhost":
         raise Invalid("systemd does not look names up", f"127.0.0.1:{port}")
     if address.startswith("[") and address.endswith("]") and _is_ip(address[1:-1], 6):
-        return f"[{ipaddress.IPv6Address(address[1:-1])}]:{int(port)}"
+        return f"[{ipaddress.IPv6Address(address[1:-1])}]"
     if _is_ip(address, 6):
         raise Invalid("an IPv6 address needs brackets", f"[{address}]:{port}")
     if not _is_ip(address, 4):
         raise Invalid(f"{address!r} is not an IP address")
-    return f"{address}:{int(port)}"
+    return address
 
 
 def _listen_unix(text: str) -> str:

@@ -22,7 +22,7 @@ from typing import Any, Final
 
 # isort: split - _serving has made the collection importable
 from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration import normalise
-from ansible_collections.headcount.gunicorn.plugins.module_utils._facts import hostfacts
+from ansible_collections.headcount.gunicorn.plugins.module_utils._facts import given
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import units
 from ansible_collections.headcount.gunicorn.plugins.module_utils._plan import planner
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import weigh as _weigh
@@ -125,7 +125,7 @@ def app_of(workload: grid.Workload, connections: int, worker_mib: float | None =
 
 def plan_of(host: grid.Host, app: Mapping[str, Any], measured: Mapping[str, Any] | None) -> planner.Plan:
     """Headcount's plan, from the declaration or finished with a weigh."""
-    facts = hostfacts.declared(host.cores, host.memory_mib).to_dict()
+    facts = given.declared(host.cores, host.memory_mib).to_dict()
     return planner.plan_host(facts, [app], measured={"shop": measured})["shop"]
 
 

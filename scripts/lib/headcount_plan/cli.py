@@ -14,7 +14,7 @@ from typing import Any, Callable, Final, Sequence
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / ".collections"))
 
-from ansible_collections.headcount.gunicorn.plugins.module_utils._facts import hostfacts
+from ansible_collections.headcount.gunicorn.plugins.module_utils._facts import given
 from ansible_collections.headcount.gunicorn.plugins.module_utils._plan import planner
 
 OK, USAGE, IMPOSSIBLE = 0, 2, 3
@@ -194,7 +194,7 @@ def _facts(arguments: argparse.Namespace, parse: argparse.ArgumentParser) -> dic
         return facts
     if arguments.cores is None or arguments.memory is None:
         parse.error("--cores and --memory are needed (or --facts): scripts/plan --cores 4 --memory 8G --profile io")
-    return hostfacts.declared(
+    return given.declared(
         arguments.cores,
         max(1, math.floor(arguments.memory)),
         nofile_max=arguments.nofile_max,
