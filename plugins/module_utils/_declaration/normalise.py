@@ -20,6 +20,7 @@ from typing import Any, Final
 from .._load.origin import CONTROLLER, HOST, elsewhere, is_tcp, origin, reachable, trial_listen
 from .._verdict.judge import load_shortfall
 from .fields import Context, Field, Part, Problem, did_you_mean, inline, kind_of, parse, parse_fields, walk
+from .mixture import declared_kinds, spread_of
 from .table import (
     APP_FIELDS,
     COMMAND_VARIABLES,
@@ -356,6 +357,10 @@ def _source(source: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def _wait_ratio(app: Mapping[str, Any]) -> float | None:
+    kinds = declared_kinds(app)
+    if kinds:
+        spread = spread_of(kinds)
+        return spread.wait_ms / spread.cpu_ms
     if app["wait_ratio"] is not None:
         return float(app["wait_ratio"])
     if app["cpu_ms"] is not None and app["wait_ms"] is not None:
@@ -462,6 +467,32 @@ def _check_load(app: dict[str, Any], parts: tuple[Part, ...], context: Context) 
             )
 
 
+def _check_path_times(app: dict[str, Any], parts: tuple[Part, ...], context: Context) -> None:
+    """The times of the paths: of all or none, not beside the app's own, and in accord with its mix and profile."""
+    paths = app["load"]["paths"]
+    timed = [path for path in paths if path["cpu_ms"] is not None]
+    for index, path in enumerate(paths):
+        here = (*parts, "load", "paths", index)
+        if path["cpu_ms"] is None and (timed or path["wait_ms"] is not None):
+            beside = "other paths have it" if timed else "the path has wait_ms"
+            context.add((*here, "cpu_ms"), f"is missing, though {beside}", "cpu_ms of all paths or none", "cpu_ms: 5")
+    if not timed or len(timed) < len(paths):
+        return
+    for name in ("cpu_ms", "wait_ms", "wait_ratio"):
+        if app[name] is not None:
+            what = f"is {inline(app[name])} beside the times of load.paths"
+            context.add((*parts, name), what, "either the app's times or those of its paths", f"remove {name}")
+    spread = spread_of(declared_kinds(app))
+    if app["mix"] == "uniform" and spread.mixed:
+        what = f"is uniform, but by load.paths {spread.longest.name} computes {inline(spread.longest.cpu_ms)} ms where"
+        what += f" {spread.fastest.name} takes {inline(spread.fastest.alone_ms)} ms"
+        context.add((*parts, "mix"), what, "mixed, or paths that are alike", "remove mix")
+    ratio, profile = spread.wait_ms / spread.cpu_ms, app["profile"]
+    if profile is not None and not PROFILE_RANGE[profile][0] / 2 <= ratio < PROFILE_RANGE[profile][1] * 2:
+        what = f"is {profile}, but the times of load.paths make a wait ratio of {ratio:.3g}: {profile_of(ratio)}"
+        context.add((*parts, "profile"), what, "a profile that agrees with load.paths", "remove profile")
+
+
 def _check_origin(app: dict[str, Any], parts: tuple[Part, ...], context: Context) -> None:
     """A load from elsewhere needs an address that is reached from there, and a port of its own for the candidate."""
     listen, load = app["listen"], app["load"]
@@ -506,6 +537,7 @@ _APP_CHECKS: Final[tuple[tuple[tuple[str, ...], _Check], ...]] = (
     (("settings", "worker_class"), _check_settings),
     (("environment", "secrets"), _check_secrets),
     (("load",), _check_load),
+    (("load", "mix", "profile", "wait_ratio", "cpu_ms", "wait_ms"), _check_path_times),
     (("load", "listen"), _check_origin),
     (("database",), _check_database),
 )

@@ -448,6 +448,14 @@ APP_FIELDS: Final[tuple[Field, ...]] = (
     Field("cpu_ms", "number", "CPU time of one request.", unit="ms", above=0, maximum=3_600_000, example=2.0),
     Field("wait_ms", "number", "Time that one request waits.", unit="ms", minimum=0, maximum=3_600_000, example=20.0),
     Field(
+        "mix",
+        "str",
+        "Whether requests take about the same CPU time (uniform) or long ones come among short ones (mixed).",
+        choices=("uniform", "mixed"),
+        example="uniform",
+        default_help="taken as mixed until several paths have been weighed and are alike",
+    ),
+    Field(
         "worker_class",
         "str",
         "The kind of Gunicorn worker; auto lets the plan choose.",
@@ -591,6 +599,25 @@ APP_FIELDS: Final[tuple[Field, ...]] = (
                             3,
                             above=0,
                             maximum=1_000_000,
+                        ),
+                        Field(
+                            "cpu_ms",
+                            "number",
+                            "CPU time of a request of this path; of all paths or of none. The weigh replaces it.",
+                            unit="ms",
+                            above=0,
+                            maximum=3_600_000,
+                            example=300.0,
+                        ),
+                        Field(
+                            "wait_ms",
+                            "number",
+                            "Time that a request of this path waits, beside cpu_ms.",
+                            unit="ms",
+                            minimum=0,
+                            maximum=3_600_000,
+                            example=20.0,
+                            default_help="0 where cpu_ms is declared",
                         ),
                         Field(
                             "method",
@@ -833,6 +860,16 @@ APP_FIELDS: Final[tuple[Field, ...]] = (
                 "MiB",
                 minimum=0,
                 maximum=1_048_576,
+            ),
+            Field(
+                "switch_interval_ms",
+                "number",
+                "How soon threads of one gthread worker take turns; 0 leaves that to Python (5 ms).",
+                ABSENT,
+                0.5,
+                "ms",
+                minimum=0,
+                maximum=1000,
             ),
             Field(
                 "memory_high_mib", "int", "MemoryHigh of the unit.", ABSENT, 900, "MiB", minimum=16, maximum=16_777_216
