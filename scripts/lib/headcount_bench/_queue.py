@@ -24,7 +24,7 @@ OVERHEAD_MS: Final = 0.7
 ACCEPT_MS: Final = 0.1
 """Part of the overhead that accepting takes, in a thread of its own under gthread and in the hub under gevent."""
 
-HOPS: Final = 2
+HOPS: Final = 4
 """How often a thread lets the interpreter lock go to read a request, and again to answer it."""
 
 SWITCH_MS: Final = 5.0
@@ -284,6 +284,15 @@ def simulate(
         if arrived >= 100.0 * seconds:
             result[kinds[index].name].append(took)
     return result
+
+
+def replay(
+    queues: Queues, cores: float, kinds: Sequence[Kind], due: Sequence[tuple[float, int]]
+) -> list[tuple[int, float, float]]:
+    """The same for requests that are due at given times (seconds, in order; the place of the kind): for each that was
+    answered its kind, when it came and what it took, in ms, in the order of the answers."""
+    last = due[-1][0] if due else 0.0
+    return _Simulation(queues, cores, kinds).run(((at * 1000.0, kind) for at, kind in due), (last + 1.0) * 1000.0)
 
 
 def quantile(values: Sequence[float], share: float) -> float:
