@@ -12,7 +12,7 @@ module: abandon
 short_description: Ends a failed rollout of an app and leaves the live generation serving
 version_added: 0.1.0
 author:
-  - Headcount contributors
+  - Headcount contributors (!UNKNOWN)
 description:
   - Stops the candidate, keeps its files for diagnosis, writes the cause into the ledger, and gives up the lock.
 extends_documentation_fragment:

@@ -11,7 +11,7 @@ module: begin_run
 short_description: Begins a run of Headcount for a playbook that does not plan
 version_added: 0.1.0
 author:
-  - Headcount contributors
+  - Headcount contributors (!UNKNOWN)
 description:
   - Every step on a host belongs to a run, which is written into the lease and the ledger.
     M(headcount.gunicorn.plan) begins one by itself; playbooks that go back or remove begin theirs with this.

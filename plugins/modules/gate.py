@@ -11,7 +11,7 @@ module: gate
 short_description: Decides whether a batch of a rollout may begin
 version_added: 0.1.0
 author:
-  - Headcount contributors
+  - Headcount contributors (!UNKNOWN)
 description:
   - Counts the hosts that failed so far; more than C(headcount_rollout_max_failed) stop the rollout. Waits
     C(headcount_rollout_wait_seconds) between two batches.

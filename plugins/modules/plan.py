@@ -11,7 +11,7 @@ module: plan
 short_description: Plans every host of the play and says who goes when
 version_added: 0.1.0
 author:
-  - Headcount contributors
+  - Headcount contributors (!UNKNOWN)
 description:
   - Decides for each app of each probed host whether there is anything to do, and plans what is to be deployed
     - every setting with its reason, current against recommended.

@@ -11,7 +11,7 @@ module: preflight
 short_description: Check what is declared for all hosts before any host is touched
 version_added: 0.1.0
 author:
-  - Headcount contributors
+  - Headcount contributors (!UNKNOWN)
 description:
   - Checks every C(headcount_*) variable of every host of the play, unknown ones included, and the sources that the
     declarations name on the controller.

@@ -12,7 +12,7 @@ module: promote
 short_description: Gives the socket of an app to a tried generation and verifies it there
 version_added: 0.1.0
 author:
-  - Headcount contributors
+  - Headcount contributors (!UNKNOWN)
 description:
   - The generation joins the live one on the shared socket and is watched there; then one rename makes it live, and
     the old one drains. No request is lost. Until the old one has left, it is asked through its own private socket, so

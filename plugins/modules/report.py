@@ -11,7 +11,7 @@ module: report
 short_description: Prints and keeps the evidence of a run
 version_added: 0.1.0
 author:
-  - Headcount contributors
+  - Headcount contributors (!UNKNOWN)
 description:
   - One row for each app of each host - cores, RAM, profile, worker class and size, latencies, errors and peak
     memory against their limits, verdict, live generation, URL - as a table and as JSON.

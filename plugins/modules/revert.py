@@ -11,7 +11,7 @@ module: revert
 short_description: Gives the socket of an app back to the generation that was live before this run
 version_added: 0.1.0
 author:
-  - Headcount contributors
+  - Headcount contributors (!UNKNOWN)
 description:
   - Looks up in the notes of the run which generation that was, and goes back to it with
     M(headcount.gunicorn.rollback), as the event C(reverted) in the ledger.

@@ -11,7 +11,7 @@ module: timeline
 short_description: Prints the ledgers of the hosts of a play as one history
 version_added: 0.1.0
 author:
-  - Headcount contributors
+  - Headcount contributors (!UNKNOWN)
 description:
   - Merges what M(headcount.gunicorn.history) read on each host, registered as C(headcount__history), newest first.
   - Runs on the controller, once for the whole play; hosts are not connected to.

@@ -12,7 +12,7 @@ module: trial
 short_description: Loads a candidate beside the live generation and judges it
 version_added: 0.1.0
 author:
-  - Headcount contributors
+  - Headcount contributors (!UNKNOWN)
 description:
   - Starts the finished generation on a private socket, without user traffic, and loads it and the live generation
     at the same time.

@@ -11,7 +11,7 @@ module: way_back
 short_description: Decides who goes back after a rollout that stopped
 version_added: 0.1.0
 author:
-  - Headcount contributors
+  - Headcount contributors (!UNKNOWN)
 description:
   - When more hosts failed than C(headcount_rollout_max_failed) allows, the hosts that were promoted go back
     to exactly the generation that was live before, or stay, or you are asked, as C(headcount_on_failure)

@@ -12,7 +12,7 @@ module: weigh
 short_description: Measures a candidate with one worker and finishes its plan
 version_added: 0.1.0
 author:
-  - Headcount contributors
+  - Headcount contributors (!UNKNOWN)
 description:
   - Starts the generation with one worker on a private socket for a few seconds and measures memory per worker and
     slot (PSS, USS), and CPU time against wall time per request.

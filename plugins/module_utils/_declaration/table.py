@@ -178,17 +178,21 @@ def _listen(text: str) -> str:
         raise Invalid("no port", f"{text.rstrip(':')}:8000" if _is_ip(text.rstrip(":"), 4) else None)
     if not re.fullmatch(r"[0-9]{1,5}", port) or not 1 <= int(port) <= 65535:
         raise Invalid(f"{port!r} is not a port from 1 to 65535")
+    return f"{_listen_address(address, port)}:{int(port)}"
+
+
+def _listen_address(address: str, port: str) -> str:
     if address in ("", "*"):
         raise Invalid("no address", f"0.0.0.0:{port}")
     if address == "localhost":
         raise Invalid("systemd does not look names up", f"127.0.0.1:{port}")
     if address.startswith("[") and address.endswith("]") and _is_ip(address[1:-1], 6):
-        return f"[{ipaddress.IPv6Address(address[1:-1])}]:{int(port)}"
+        return f"[{ipaddress.IPv6Address(address[1:-1])}]"
     if _is_ip(address, 6):
         raise Invalid("an IPv6 address needs brackets", f"[{address}]:{port}")
     if not _is_ip(address, 4):
         raise Invalid(f"{address!r} is not an IP address")
-    return f"{address}:{int(port)}"
+    return address
 
 
 def _listen_unix(text: str) -> str:
@@ -444,6 +448,14 @@ APP_FIELDS: Final[tuple[Field, ...]] = (
     Field("cpu_ms", "number", "CPU time of one request.", unit="ms", above=0, maximum=3_600_000, example=2.0),
     Field("wait_ms", "number", "Time that one request waits.", unit="ms", minimum=0, maximum=3_600_000, example=20.0),
     Field(
+        "mix",
+        "str",
+        "Whether requests take about the same CPU time (uniform) or long ones come among short ones (mixed).",
+        choices=("uniform", "mixed"),
+        example="uniform",
+        default_help="taken as mixed until several paths have been weighed and are alike",
+    ),
+    Field(
         "worker_class",
         "str",
         "The kind of Gunicorn worker; auto lets the plan choose.",
@@ -587,6 +599,25 @@ APP_FIELDS: Final[tuple[Field, ...]] = (
                             3,
                             above=0,
                             maximum=1_000_000,
+                        ),
+                        Field(
+                            "cpu_ms",
+                            "number",
+                            "CPU time of a request of this path; of all paths or of none. The weigh replaces it.",
+                            unit="ms",
+                            above=0,
+                            maximum=3_600_000,
+                            example=300.0,
+                        ),
+                        Field(
+                            "wait_ms",
+                            "number",
+                            "Time that a request of this path waits, beside cpu_ms.",
+                            unit="ms",
+                            minimum=0,
+                            maximum=3_600_000,
+                            example=20.0,
+                            default_help="0 where cpu_ms is declared",
                         ),
                         Field(
                             "method",
@@ -839,6 +870,16 @@ APP_FIELDS: Final[tuple[Field, ...]] = (
                 "MiB",
                 minimum=0,
                 maximum=1_048_576,
+            ),
+            Field(
+                "switch_interval_ms",
+                "number",
+                "How soon threads of one gthread worker take turns; 0 leaves that to Python (5 ms).",
+                ABSENT,
+                0.5,
+                "ms",
+                minimum=0,
+                maximum=1000,
             ),
             Field(
                 "memory_high_mib", "int", "MemoryHigh of the unit.", ABSENT, 900, "MiB", minimum=16, maximum=16_777_216

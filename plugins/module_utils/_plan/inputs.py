@@ -11,7 +11,9 @@ import math
 from dataclasses import dataclass
 from typing import Any, Final, Mapping, Sequence, Union
 
+from .._declaration.mixture import declared_kinds, spread_of
 from .._declaration.table import PROFILE_WAIT_RATIO, profile_of
+from .mix import Mix, mix_of
 from .types import MEASURED_REQUESTS_MIN, Host, Measured, Number, PlanError, Policy, number, share, up
 
 RESERVE_SHARE: Final = 0.10
@@ -103,6 +105,7 @@ class Inputs:
     host: Host
     allotment: Allotment
     profile: str
+    mix: Mix
     wait_ratio: Number
     least_ratio: float
     most_ratio: float
@@ -110,6 +113,7 @@ class Inputs:
     wall_ms: Number
     times_known: bool
     concurrency: Number
+    peak_declared: bool
     rate: float | None
     worker_mib: Number | None
     slot_mib: Number
@@ -123,9 +127,19 @@ def wait_share(ratio: float) -> float:
     return 1.0 if math.isinf(ratio) else ratio / (1.0 + ratio)
 
 
+def _declared_times(app: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    """CPU time and waiting of a request as declared, in ms: the app's own, or the mean of its paths'."""
+    kinds = declared_kinds(app)
+    if kinds:
+        spread = spread_of(kinds)
+        return spread.cpu_ms, spread.wait_ms
+    cpu_ms, wait_ms = app.get("cpu_ms"), app.get("wait_ms")
+    return None if cpu_ms is None else float(cpu_ms), None if wait_ms is None else float(wait_ms)
+
+
 def _declared_ratio(app: Mapping[str, Any]) -> tuple[Number, bool]:
     """The wait ratio of the declaration, and whether it is only what a profile's name stands for."""
-    cpu_ms, wait_ms = app.get("cpu_ms"), app.get("wait_ms")
+    cpu_ms, wait_ms = _declared_times(app)
     if cpu_ms and wait_ms is not None:
         words = f"declared: {number(wait_ms)} ms of waiting on {number(cpu_ms)} ms of CPU"
         return Number(min(RATIO_MAX, float(wait_ms) / float(cpu_ms)), "declared", words), False
@@ -332,12 +346,16 @@ def gather(
     elif from_profile:
         least, most = WAIT_BOUNDS[str(app.get("profile") or "mixed")]
     cpu, wall, known = _times(app, ratio, measured if use_times else None)
+    enough = measured is not None and measured.times_count
+    mix = mix_of(app, measured if enough else None)
+    warnings.extend(mix.warnings)
     memory = app.get("memory") or {}
     return Inputs(
         app=name,
         host=host,
         allotment=allotment,
         profile=profile_of(ratio.value),
+        mix=mix,
         wait_ratio=ratio,
         least_ratio=least,
         most_ratio=most,
@@ -345,6 +363,7 @@ def gather(
         wall_ms=wall,
         times_known=known,
         concurrency=_concurrency(app, allotment, wall),
+        peak_declared=app.get("concurrency") is not None,
         rate=None if app.get("rate") is None else float(app["rate"]),
         worker_mib=_worker(memory, measured),
         slot_mib=_slot(memory, measured),
@@ -364,7 +383,7 @@ def _times(app: Mapping[str, Any], ratio: Number, measured: Measured | None) -> 
             Number(wall, "measured", "measured: wall time of a request"),
             True,
         )
-    cpu_ms, wait_ms = app.get("cpu_ms"), app.get("wait_ms")
+    cpu_ms, wait_ms = _declared_times(app)
     if cpu_ms:
         cpu = Number(max(CPU_MS_MIN, float(cpu_ms)), "declared", "declared: cpu_ms")
         waits = float(wait_ms) if wait_ms is not None else cpu.value * ratio.value

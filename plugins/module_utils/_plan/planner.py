@@ -9,6 +9,7 @@ tried.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 from typing import Any, Callable, Final, Mapping, Sequence
@@ -217,13 +218,13 @@ def _draft(
 
 def _neighbours(draft: Callable[..., Draft], measured: Measured) -> list[Draft]:
     """The plans that measurements within the band would have given."""
+    around = (1 - BAND, 1.0, 1 + BAND)
     result = []
-    for memory in (1 - BAND, 1.0, 1 + BAND):
-        for waiting in (1 - BAND, 1.0, 1 + BAND):
-            try:
-                result.append(draft(measured.scaled(memory, waiting)))
-            except PlanError:
-                continue
+    for memory, waiting, computing in itertools.product(around, around, around):
+        try:
+            result.append(draft(measured.scaled(memory, waiting, computing)))
+        except PlanError:
+            continue
     return result
 
 
@@ -348,6 +349,8 @@ def _warnings(draft: Draft, settings: Mapping[str, Setting]) -> tuple[str, ...]:
 
 def _inputs(draft: Draft, hosts: int) -> dict[str, Any]:
     inputs, memory = draft.inputs, draft.ceiling.memory
+    wait_c2 = inputs.mix.wait_c2()
+    in_line, shared = inputs.mix.delays()
     return {
         "cores": {"value": inputs.allotment.cores, "origin": "derived", "source": inputs.allotment.cores_reason},
         "budget_mib": {
@@ -356,6 +359,11 @@ def _inputs(draft: Draft, hosts: int) -> dict[str, Any]:
             "source": inputs.allotment.budget_reason,
         },
         "profile": {"value": inputs.profile, "origin": inputs.wait_ratio.origin, "source": inputs.wait_ratio.source},
+        "mix": {"value": inputs.mix.word, "origin": inputs.mix.origin, "source": inputs.mix.source},
+        "cpu_c2": inputs.mix.cpu_c2().to_dict(),
+        **({} if wait_c2 is None else {"wait_c2": wait_c2.to_dict()}),
+        "delay_in_line": in_line.to_dict(),
+        "delay_shared": shared.to_dict(),
         "wait_ratio": inputs.wait_ratio.to_dict(),
         "cpu_ms": inputs.cpu_ms.to_dict(),
         "wall_ms": inputs.wall_ms.to_dict(),

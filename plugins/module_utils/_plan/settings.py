@@ -37,10 +37,16 @@ KEPT_SLOTS: Final = 8
 """Requests' worth of freed memory that a worker keeps: with 6 of 8 MiB pages were still given back and faulted in
 again (103 a request, 500 with glibc's own threshold), with 8 they were not (23)."""
 
+SWITCH_INTERVAL_MS: Final = 1.0
+PYTHON_SWITCH_INTERVAL_MS: Final = 5
+"""sys.setswitchinterval(): after so long a thread that computes lets another one of its interpreter compute. Python's
+own 5 ms count anew at each of the eight times that a short request gives the lock away."""
+
 SETTINGS: Final = (
     *GUNICORN_SETTINGS,
     "limit_nofile",
     "malloc_trim_threshold_mib",
+    "switch_interval_ms",
     "memory_high_mib",
     "memory_max_mib",
     "gunicorn_version",
@@ -79,6 +85,7 @@ def all_settings(draft: Draft, memory_max: int) -> dict[str, Setting]:
         *_recycling(draft),
         _nofile(draft),
         _malloc(draft),
+        _switch_interval(draft),
         *_memory_settings(draft, memory_max),
         *_gunicorn(draft),
     ):
@@ -117,6 +124,8 @@ def _sized(draft: Draft) -> list[Setting]:
         "guess": "assumed",
         "database": "declared",
         "waiting": inputs.wait_ratio.origin,
+        "queue": inputs.mix.origin,
+        "threads": "derived",
         "need": origin_of(inputs.concurrency.origin, inputs.wait_ratio.origin),
         "override": "override",
     }
@@ -363,6 +372,23 @@ def _malloc(draft: Draft) -> Setting:
         why = f"a request takes {number(slot.value)} MiB, less than {number(HEAVY_SLOT_MIB)}: nothing to gain"
         return _simple("malloc_trim_threshold_mib", 0, "MiB", "glibc", why, slot.origin, (own, requests))
     return _simple("malloc_trim_threshold_mib", kept, "MiB", "requests", requests.reason, slot.origin, (own, requests))
+
+
+def _switch_interval(draft: Draft) -> Setting:
+    """How soon threads of one interpreter take turns; 0 leaves it to Python."""
+    name, unit = "switch_interval_ms", "ms"
+    own = Limit("python", 0, f"Python's own: {PYTHON_SWITCH_INTERVAL_MS} ms, so that threads switch rarely")
+    short = Limit(
+        "mix", SWITCH_INTERVAL_MS, "threads that compute take turns so often that a short request hardly waits for them"
+    )
+    mix = draft.inputs.mix
+    if draft.choice.name != "gthread":
+        why = f"a {draft.choice.name} worker has one thread that computes"
+        return _simple(name, 0, unit, "class", why, "derived", (own,))
+    if not mix.mixed:
+        why = f"requests are alike, and switching only costs: {mix.source}"
+        return _simple(name, 0, unit, "python", why, mix.origin, (own, short))
+    return _simple(name, SWITCH_INTERVAL_MS, unit, "mix", f"{short.reason}; {mix.source}", mix.origin, (own, short))
 
 
 def _memory_settings(draft: Draft, memory_max: int) -> list[Setting]:

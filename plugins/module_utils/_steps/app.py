@@ -31,8 +31,8 @@ from .._os.users import UserError, ensure_group, ensure_user
 from .._plan.planner import Mismatch, PlanError, plan_host, profile_mismatch
 from .._plan.types import Measured, Policy
 from .._release.asynccompat import verdicts
-from .._release.contents import ReleaseError
-from .._release.releases import distributions, install, remove
+from .._release.contents import WHEELS, ReleaseError
+from .._release.releases import distributions, install, prune_wheels, remove
 from .._verdict.judge import Verdict, decide
 from .trial import Arm, arm, missing_tool, try_candidate
 from .watchdog import GIVE_UP_SECONDS, Watch, memory_bounded, step_seconds, watched
@@ -517,6 +517,7 @@ class AppOnHost:
             generations.remove(self.layout, number)
         for release_id in generations.unused_releases(self.layout):
             remove(Path(self.layout.release(release_id)))
+        prune_wheels(os.path.join(self.layout.root, WHEELS.lstrip("/")), self.layout.root)
         if gone:
             self.systemd.reload()
             self.log("pruned", generations=gone)
