@@ -24,7 +24,7 @@ OVERHEAD_MS: Final = 0.7
 ACCEPT_MS: Final = 0.1
 """Part of the overhead that accepting takes, in a thread of its own under gthread and in the hub under gevent."""
 
-HOPS: Final = 2
+HOPS: Final = 4
 """How often a thread lets the interpreter lock go to read a request, and again to answer it."""
 
 SWITCH_MS: Final = 5.0
@@ -286,6 +286,15 @@ def simulate(
     return result
 
 
+def replay(
+    queues: Queues, cores: float, kinds: Sequence[Kind], due: Sequence[tuple[float, int]]
+) -> list[tuple[int, float, float]]:
+    """The same for requests that are due at given times (seconds, in order; the place of the kind): for each that was
+    answered its kind, when it came and what it took, in ms, in the order of the answers."""
+    last = due[-1][0] if due else 0.0
+    return _Simulation(queues, cores, kinds).run(((at * 1000.0, kind) for at, kind in due), (last + 1.0) * 1000.0)
+
+
 def quantile(values: Sequence[float], share: float) -> float:
     """The least value that this share of them does not exceed; infinite of none."""
     ordered = sorted(values)
@@ -295,3 +304,12 @@ def quantile(values: Sequence[float], share: float) -> float:
 def slowdowns(kinds: Sequence[Kind], times: dict[str, list[float]]) -> dict[str, float]:
     """p95 of each kind's response time, divided by what it takes alone."""
     return {kind.name: quantile(times[kind.name], 0.95) / kind.alone_ms for kind in kinds}
+
+
+def replay(
+    queues: Queues, cores: float, kinds: Sequence[Kind], due: Sequence[tuple[float, int]]
+) -> list[tuple[int, float, float]]:
+    """What comes of requests that are due at given times: (kind, when it came, what it took), in the order of their
+    answers, in ms. `due`: [(second, place among the kinds)], ascending."""
+    arriving = ((at * 1000.0, kind) for at, kind in due)
+    return _Simulation(queues, cores, kinds).run(arriving, (due[-1][0] + 1.0) * 1000.0)

@@ -49,12 +49,6 @@ FOREIGN_SHARE: Final = 0.08
 BEHIND_SHARE: Final = 0.6
 """What is behind this share of the best after two runs of the final is not run again."""
 
-SWITCH: Final = """
-def post_worker_init(worker):
-    import sys
-    sys.setswitchinterval({seconds:g})
-"""
-
 TCP: Final = "127.0.0.1:{port}"
 SPREAD_SECONDS: Final = 0.2
 POOL_PROCESSES: Final = 350
@@ -144,8 +138,6 @@ def rendered(config: grid.Config, preload: bool = False) -> tuple[str, dict[str,
     }
     plan = {"settings": {name: {"value": value, "reason": "the benchmark"} for name, value in values.items()}}
     text = units.gunicorn_conf({"name": "shop", "entry_point": _serving.ENTRY}, plan, 0)
-    if config.switch_ms and "setswitchinterval" not in text:
-        text += SWITCH.format(seconds=config.switch_ms / 1000.0)
     return text, units.malloc_environment(plan)
 
 

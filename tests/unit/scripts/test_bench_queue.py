@@ -91,3 +91,17 @@ def test_arrivals_keep_their_rate_in_bursts_too() -> None:
 def test_nothing_is_lost() -> None:
     times = queue.simulate(queue.Queues.of("gthread", 2, 3), 2, MIXED, 60, 50)
     assert sum(map(len, times.values())) == pytest.approx(0.9 * 60 * 50, rel=0.1)
+
+
+def test_given_times_are_replayed() -> None:
+    due = [(0.0, 1), (0.001, 0), (5.0, 0)]
+    found = queue.replay(queue.Queues.of("sync", 1), 1, MIXED, due)
+    own = queue.OVERHEAD_MS
+    assert [(kind, came, round(took, 3)) for kind, came, took in found] == [
+        (1, 0.0, 300.0 + own),
+        (0, 1.0, 304.0 + 2 * own),
+        (0, 5000.0, 5.0 + own),
+    ]
+    shared = queue.replay(queue.Queues.of("sync", 2), 1, MIXED, due)
+    assert shared[0] == (0, 1.0, pytest.approx(2 * (5.0 + own)))
+    assert queue.replay(queue.Queues.of("sync", 1), 1, MIXED, []) == []
