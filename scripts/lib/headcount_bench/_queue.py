@@ -304,12 +304,3 @@ def quantile(values: Sequence[float], share: float) -> float:
 def slowdowns(kinds: Sequence[Kind], times: dict[str, list[float]]) -> dict[str, float]:
     """p95 of each kind's response time, divided by what it takes alone."""
     return {kind.name: quantile(times[kind.name], 0.95) / kind.alone_ms for kind in kinds}
-
-
-def replay(
-    queues: Queues, cores: float, kinds: Sequence[Kind], due: Sequence[tuple[float, int]]
-) -> list[tuple[int, float, float]]:
-    """What comes of requests that are due at given times: (kind, when it came, what it took), in the order of their
-    answers, in ms. `due`: [(second, place among the kinds)], ascending."""
-    arriving = ((at * 1000.0, kind) for at, kind in due)
-    return _Simulation(queues, cores, kinds).run(arriving, (due[-1][0] + 1.0) * 1000.0)
