@@ -19,18 +19,12 @@ from typing import Any, Final
 
 from .._load.origin import CONTROLLER, HOST, elsewhere, is_tcp, origin, reachable, trial_listen
 from .._verdict.judge import load_shortfall
+from .checks import split_listen
 from .fields import Context, Field, Part, Problem, did_you_mean, inline, kind_of, parse, parse_fields, walk
 from .mixture import declared_kinds, spread_of
-from .table import (
-    APP_FIELDS,
-    COMMAND_VARIABLES,
-    INTERNAL_PREFIXES,
-    PROFILE_RANGE,
-    PROFILE_WAIT_RATIO,
-    VARIABLES,
-    profile_of,
-    split_listen,
-)
+from .profiles import PROFILE_RANGE, PROFILE_WAIT_RATIO, profile_of
+from .roles import INTERNAL_PREFIXES
+from .table import APP_FIELDS, COMMAND_VARIABLES, VARIABLES
 
 __all__ = [
     "PROFILE_WAIT_RATIO",

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Mapping, Sequence, Union
 
 from .._declaration.mixture import declared_kinds, spread_of
-from .._declaration.table import PROFILE_WAIT_RATIO, profile_of
+from .._declaration.profiles import PROFILE_WAIT_RATIO, profile_of
 from .mix import Mix, mix_of
 from .types import MEASURED_REQUESTS_MIN, Host, Measured, Number, PlanError, Policy, number, share, up
 

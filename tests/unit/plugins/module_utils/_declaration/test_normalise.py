@@ -20,11 +20,8 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.fi
     parse,
     walk,
 )
-from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.table import (
-    APP_FIELDS,
-    VARIABLES,
-    profile_of,
-)
+from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.profiles import profile_of
+from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.table import APP_FIELDS, VARIABLES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
