@@ -15,7 +15,7 @@ from typing import Any, Final
 from ansible.errors import AnsibleError
 
 from ...module_utils._declaration.normalise import PREFIX, Declaration, Problem, normalise_host
-from ...module_utils._declaration.table import INTERNAL_PREFIXES
+from ...module_utils._declaration.roles import INTERNAL_PREFIXES
 
 # What a template of a host's variable may use, beside the host's own variables: the same for every host of the play.
 _MAGIC: Final = (
