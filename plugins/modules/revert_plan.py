@@ -1,13 +1,13 @@
 #!/usr/bin/python
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
-"""Documentation of the way_back action, which runs on the controller (plugins/action/way_back.py)."""
+"""Documentation of the revert_plan action, which runs on the controller (plugins/action/revert_plan.py)."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 ---
-module: way_back
+module: revert_plan
 short_description: Decides who goes back after a rollout that stopped
 version_added: 0.1.0
 author:
@@ -29,9 +29,9 @@ attributes:
 
 EXAMPLES = r"""
 - name: Decide about the way back
-  headcount.gunicorn.way_back:
+  headcount.gunicorn.revert_plan:
   run_once: true
-  register: headcount__way_back
+  register: headcount__revert_plan
 """
 
 RETURN = r"""
