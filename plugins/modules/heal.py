@@ -83,11 +83,9 @@ def main() -> None:
             "retune_at_boot": {"type": "bool"},
             **RUN_OPTIONS,
         },
-        supports_check_mode=True,
+        supports_check_mode=False,
     )
     name = module.params["name"]
-    if module.check_mode:
-        module.exit_json(changed=False, skipped=True, msg="not done in check mode")
     app = app_on_host(module, name)
 
     def heal() -> dict[str, Any]:

@@ -66,10 +66,8 @@ def main() -> None:
             "name": {"type": "str", "required": True},
             "request": {"type": "str", "no_log": True},
         },
-        supports_check_mode=True,
+        supports_check_mode=False,
     )
-    if module.check_mode:
-        module.exit_json(changed=False, skipped=True, msg="not done in check mode")
     try:
         done = make_load(json.loads(module.params["request"]))
     except NotLoaded as error:

@@ -105,11 +105,9 @@ def main() -> None:
             "verdict": {"type": "dict", "default": {}},
             **RUN_OPTIONS,
         },
-        supports_check_mode=True,
+        supports_check_mode=False,
     )
     name = module.params["name"]
-    if module.check_mode:
-        module.exit_json(changed=False, skipped=True, msg="not done in check mode")
     app = app_on_host(module, name)
     finish(module, name, lambda: app.promote(module.params["generation"], module.params["verdict"]))
 

@@ -101,11 +101,9 @@ def main() -> None:
             "loaded": {"type": "str", "no_log": True},
             **RUN_OPTIONS,
         },
-        supports_check_mode=True,
+        supports_check_mode=False,
     )
     name = module.params["name"]
-    if module.check_mode:
-        module.exit_json(changed=False, skipped=True, msg="not done in check mode")
     app = app_on_host(module, name)
     number, address, loaded = (module.params[key] for key in ("generation", "address", "loaded"))
     finish(module, name, lambda: try_from(app, number, address, loaded))

@@ -132,7 +132,6 @@ def found_of(cell: Cell, value: Mapping[str, Any]) -> Found:
         )
     twin = next((row for row in rows.values() if grid.TWIN in row.roles), None)
     weighed = next(row for row in rows.values() if grid.WEIGHED in row.roles)
-    near = [number for number in rows if len(runs[number]) == most]
     host, traffic = grid.Host(**cell.inputs["host"]), mix.traffic_of(cell.inputs["traffic"])
     return Found(
         host=host,
@@ -141,7 +140,7 @@ def found_of(cell: Cell, value: Mapping[str, Any]) -> Found:
         rows=tuple(rows.values()),
         best=rows[best],
         noise=twin.slowdown / weighed.slowdown if twin is not None and math.isfinite(weighed.slowdown) else math.nan,
-        foreign=max(statistics.median(run.foreign for run in runs[number]) for number in near),
+        foreign=mix.foreign(value["final"]),
         simulated=sim.beside(host, traffic, value, str(cell.inputs["arrivals"])),
     )
 
@@ -228,7 +227,8 @@ def _markdown(found: Mapping[str, Found], calm: Sequence[str], of: int) -> str:
     same = math.exp(statistics.median(noise)) - 1 if noise else math.nan
     parts = [
         f"{len(found)} of {of} cells are measured, {len(found) - len(calm)} of them disturbed by other work (more than "
-        f"{100 * grid.DISTURBED:.0f} % of the server's CPUs): these prove nothing. {reached} of {len(calm)} others "
+        f"{100 * grid.DISTURBED:.0f} % of the server's CPUs): these prove nothing (`scripts/bench mixtures --disturbed`"
+        f" measures them anew). {reached} of {len(calm)} others "
         f"reach every stated figure: after weighing at most {STATED.weighed} times the least slowdown that was found "
         f"and at least {STATED.weighed_goodput} of its goodput; from the declaration {STATED.declared} and "
         f"{STATED.declared_goodput}; in no cell worse than a rule of thumb that fits in the memory; within the memory.",

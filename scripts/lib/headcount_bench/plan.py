@@ -14,7 +14,7 @@ import math
 import os
 import statistics
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -263,7 +263,12 @@ def prepare(bench: Bench) -> None:
 
 def forget_disturbed(bench: Bench) -> None:
     """Throws away the finals that other work of the machine disturbed; what was searched is kept."""
-    kept = [result for result in bench.store.read().values() if grid.foreign(result.value["final"]) <= grid.DISTURBED]
+    forget(bench, lambda value: grid.foreign(value["final"]) <= grid.DISTURBED)
+
+
+def forget(bench: Bench, keep: Callable[[Mapping[str, Any]], bool]) -> None:
+    """Throws away the results that `keep` does not want."""
+    kept = [result for result in bench.store.read().values() if keep(result.value)]
     lines = [json.dumps(vars(result), sort_keys=True) + "\n" for result in kept]
     new = bench.store.path.with_suffix(".new")
     new.write_text("".join(lines), encoding="utf-8")

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import select
@@ -22,7 +23,7 @@ from headcount_bench import _mix_client, _mix_report, _queue, mixtures
 from headcount_bench import _mix_grid as mix
 from headcount_bench import _mix_simulated as sim
 from headcount_bench import _plan_grid as grid
-from headcount_bench._common import Cell, Result
+from headcount_bench._common import Bench, Cell, Result
 from headcount_bench._mix_run import Run, lanes
 
 REPORT = mix.TRAFFIC["report"]
@@ -373,3 +374,12 @@ def test_threads_are_simulated_with_their_switch_interval() -> None:
     assert sim.queues_of(grid.Config("gthread", 2, 8, 8, 0)) == _queue.Queues(2, 8, 5.0)
     assert sim.queues_of(grid.Config("gthread", 2, 8, 8, 0, switch_ms=0.5)) == _queue.Queues(2, 8, 0.5)
     assert sim.queues_of(grid.Config("gevent", 2, 1, 64, 0)) == _queue.Queues(2, 64, math.inf)
+
+
+def test_disturbed_finals_are_forgotten(tmp_path: Path) -> None:
+    bench = Bench("mixtures", [], argparse.Namespace(quick=False, only=[], disturbed=True), tmp_path, 1.0)
+    loud = _value(ours=[_run(13, 900, foreign=0.3)] * 2)
+    for key, value in (("calm", _value()), ("loud", loud)):
+        bench.store.add({"cell": key, "key": key, "value": value, "at": 0.0, "seconds": 1.0, "lane": ""})
+    mixtures.prepare(bench)
+    assert list(bench.store.read()) == ["calm"]
