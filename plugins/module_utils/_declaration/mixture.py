@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Final, Mapping, Sequence
+from typing import Final, Sequence
+
+from .app import LoadPath
 
 HARMLESS: Final = 0.05
 """First-come-first-served is also right where a request finds no more CPU before it than this share of what the
@@ -117,17 +119,11 @@ def crowding(cores: int, load: float) -> float:
     return queued / (cores * (1 - load))
 
 
-def declared_kinds(app: Mapping[str, Any]) -> list[Kind]:
+def declared_kinds(paths: Sequence[LoadPath]) -> list[Kind]:
     """The kinds that load.paths declares with cpu_ms, all or none of them."""
-    paths = (app.get("load") or {}).get("paths") or []
-    if not paths or any(path.get("cpu_ms") is None for path in paths):
-        return []
-    return [
-        Kind.steady(
-            str(path["path"]),
-            float(path.get("weight") or 1.0),
-            float(path["cpu_ms"]),
-            float(path.get("wait_ms") or 0.0),
-        )
+    kinds = [
+        Kind.steady(path.path, float(path.weight), float(path.cpu_ms), float(path.wait_ms or 0.0))
         for path in paths
+        if path.cpu_ms is not None
     ]
+    return kinds if len(kinds) == len(paths) else []

@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from .._load.origin import CONTROLLER, HOST, is_remote, is_tcp, origin, reachable, trial_listen
 from .._verdict.judge import load_shortfall
+from .app import LoadPath
 from .checks import split_listen
 from .fields import Context, Field, Part, Problem, did_you_mean, inline, kind_of, parse, parse_fields, walk
 from .mixture import declared_kinds, spread_of
@@ -350,8 +351,13 @@ def _source(source: Mapping[str, Any] | None) -> dict[str, Any]:
     }
 
 
+def _paths(app: Mapping[str, Any]) -> list[LoadPath]:
+    """The paths of the load, but for those that are refused."""
+    return [LoadPath.from_dict(path) for path in app["load"]["paths"] if path and path["path"] is not None]
+
+
 def _wait_ratio(app: Mapping[str, Any]) -> float | None:
-    kinds = declared_kinds(app)
+    kinds = declared_kinds(_paths(app))
     if kinds:
         spread = spread_of(kinds)
         return spread.wait_ms / spread.cpu_ms
@@ -476,7 +482,7 @@ def _check_path_times(app: dict[str, Any], parts: tuple[Part, ...], context: Con
         if app[name] is not None:
             what = f"is {inline(app[name])} beside the times of load.paths"
             context.add((*parts, name), what, "either the app's times or those of its paths", f"remove {name}")
-    spread = spread_of(declared_kinds(app))
+    spread = spread_of(declared_kinds(_paths(app)))
     if app["mix"] == "uniform" and spread.mixed:
         what = f"is uniform, but by load.paths {spread.longest.name} computes {inline(spread.longest.cpu_ms)} ms where"
         what += f" {spread.fastest.name} takes {inline(spread.fastest.alone_ms)} ms"

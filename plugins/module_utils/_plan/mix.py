@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Final, Mapping, Sequence
+from typing import Final, Sequence
 
+from .._declaration.app import App
 from .._declaration.mixture import Kind, Spread, crowding, declared_kinds, spread_of
 from .types import Measured, Number, PathTimes, number, share
 
@@ -87,15 +88,15 @@ def _kind(path: PathTimes) -> Kind:
     )
 
 
-def mix_of(app: Mapping[str, Any], measured: Measured | None) -> Mix:
+def mix_of(app: App, measured: Measured | None) -> Mix:
     """Whether the app's requests are alike: a measurement that shows a tail before a declaration, that before the
     assumption that they are not.
 
     One path says nothing about the others: alike is only what is declared (``mix: uniform``), what the declared times
     of the paths make, and what was weighed over several paths.
     """
-    name, said = str(app.get("name", "app")), app.get("mix")
-    seen, told = measured_kinds(measured), declared_kinds(app)
+    name, said = app.name, app.mix
+    seen, told = measured_kinds(measured), declared_kinds(app.load.paths)
     if seen:
         spread = spread_of(seen)
         if spread.mixed:
@@ -120,7 +121,7 @@ def mix_of(app: Mapping[str, Any], measured: Measured | None) -> Mix:
             return Mix("mixed", "assumed", words, None)
         return Mix(word, "declared", f"declared: {_words(spread)} ({_where(told)})", spread)
     if said is not None:
-        return Mix(str(said), "declared", f"declared: mix is {said}", spread_of(told) if told else None)
+        return Mix(said, "declared", f"declared: mix is {said}", spread_of(told) if told else None)
     return Mix("mixed", "assumed", "assumed: not alike, as web traffic is, until several paths are weighed", None)
 
 

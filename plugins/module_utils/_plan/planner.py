@@ -14,6 +14,7 @@ import math
 from dataclasses import replace
 from typing import Any, Callable, Final, Mapping, Sequence
 
+from .._declaration.app import App
 from .inputs import Allotment, Mismatch, divide, gather, profile_mismatch, wait_share
 from .settings import EVENTLET, GUNICORN, OVERRIDES, SETTINGS, Draft, all_settings, origin_of, override
 from .size import ASYNC, ceiling_for, choose_class, fits_once, holds, memories, size
@@ -68,10 +69,11 @@ def plan_host(
     """
     rules = policy or Policy()
     host = Host.from_facts(facts)
-    allotments = divide(host, apps, rules)
+    whole = [App.from_dict(app) for app in apps]
+    allotments = divide(host, whole, rules)
     plans = {}
-    for app in apps:
-        name = str(app["name"])
+    for app in whole:
+        name = app.name
         weighed = (measured or {}).get(name)
         if weighed is not None and not isinstance(weighed, Measured):
             weighed = Measured.from_dict(weighed)
@@ -93,7 +95,7 @@ def _bare(previous: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def _plan(
-    app: Mapping[str, Any],
+    app: App,
     host: Host,
     allotment: Allotment,
     measured: Measured | None,
@@ -121,7 +123,7 @@ def _plan(
         kept += held
     settings = {name: _said_kept(item) if name in kept else item for name, item in settings.items()}
     return Plan(
-        app=str(app["name"]),
+        app=app.name,
         settings={name: settings[name] for name in SETTINGS},
         warnings=_warnings(chosen, settings),
         inputs=_inputs(chosen, hosts),
@@ -132,13 +134,13 @@ def _plan(
     )
 
 
-def _check_overrides(app: Mapping[str, Any]) -> None:
-    for name, value in (app.get("settings") or {}).items():
+def _check_overrides(app: App) -> None:
+    for name, value in app.settings.items():
         if value is None:
             continue
         if name not in OVERRIDES:
             raise PlanError(
-                str(app["name"]),
+                app.name,
                 f"settings.{name}",
                 value,
                 "that is no setting that can be overridden",
@@ -147,14 +149,14 @@ def _check_overrides(app: Mapping[str, Any]) -> None:
             )
 
 
-def _memory_max(app: Mapping[str, Any], allotment: Allotment, previous: Mapping[str, Any]) -> tuple[int, bool]:
+def _memory_max(app: App, allotment: Allotment, previous: Mapping[str, Any]) -> tuple[int, bool]:
     """MiB of MemoryMax, and whether the dead band kept it. An override above the budget raises PlanError."""
     budget = math.floor(allotment.budget_mib)
     forced = override(app, "memory_max_mib")
     if forced is not None:
         if forced > budget:
             raise PlanError(
-                str(app["name"]),
+                app.name,
                 "settings.memory_max_mib",
                 forced,
                 f"a generation may use {budget} MiB: {allotment.budget_reason}",
@@ -169,7 +171,7 @@ def _memory_max(app: Mapping[str, Any], allotment: Allotment, previous: Mapping[
 
 
 def _draft(
-    app: Mapping[str, Any],
+    app: App,
     host: Host,
     allotment: Allotment,
     measured: Measured | None,
@@ -189,7 +191,7 @@ def _draft(
     nofile = override(app, "limit_nofile")
     if nofile is not None and nofile > host.nofile_max:
         raise PlanError(
-            str(app["name"]),
+            app.name,
             "settings.limit_nofile",
             nofile,
             f"the host allows {host.nofile_max} open files",
@@ -313,7 +315,7 @@ def _warnings(draft: Draft, settings: Mapping[str, Setting]) -> tuple[str, ...]:
             " Gunicorn 26.0 removed its worker: the release is"
             f" pinned to gunicorn{settings['gunicorn_version'].value}; move to worker_class: gevent"
         )
-    if kind in ("sync", "gthread") and not app.get("buffering_proxy"):
+    if kind in ("sync", "gthread") and not app.buffering_proxy:
         result.append(
             f"{name}: a {kind} worker waits for slow clients: put a buffering"
             " proxy in front and set buffering_proxy: true,"

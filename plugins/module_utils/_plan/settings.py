@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, Final, Mapping, Sequence
+from typing import Any, Final, Sequence
 
+from .._declaration.app import App
 from .._generation.units import GUNICORN_SETTINGS
 from .inputs import MEMORY_HIGH_SHARE, Inputs
 from .size import ASYNC, HEAVY_SLOT_MIB, NOFILE_BASE, Ceiling, Choice, Shape
@@ -62,15 +63,15 @@ OVERRIDES: Final = tuple(
 class Draft:
     """One app's decisions before they are put into words."""
 
-    app: Mapping[str, Any]
+    app: App
     inputs: Inputs
     choice: Choice
     ceiling: Ceiling
     shape: Shape
 
 
-def override(app: Mapping[str, Any], name: str) -> Any:
-    return (app.get("settings") or {}).get(name)
+def override(app: App, name: str) -> Any:
+    return app.settings.get(name)
 
 
 def all_settings(draft: Draft, memory_max: int) -> dict[str, Setting]:
@@ -90,7 +91,7 @@ def all_settings(draft: Draft, memory_max: int) -> dict[str, Setting]:
         *_gunicorn(draft),
     ):
         result[item.name] = item
-    for name, value in (draft.app.get("settings") or {}).items():
+    for name, value in draft.app.settings.items():
         if value is not None:
             item = result[name]
             own = Limit("override", value, f"settings.{name}")
@@ -245,7 +246,7 @@ def _backlog(draft: Draft) -> Setting:
 def _timeouts(draft: Draft) -> list[Setting]:
     inputs = draft.inputs
     slowest_ms = 10.0 * inputs.wall_ms.value
-    p99 = (draft.app.get("limits") or {}).get("p99_ms")
+    p99 = draft.app.limits.p99_ms
     slowest = max(slowest_ms, 2.0 * float(p99)) if p99 else slowest_ms
     seconds = min(TIMEOUT_MAX_SECONDS, max(TIMEOUT_MIN_SECONDS, up(slowest / 10_000.0) * 10))
     words = f"ten times a request's {number(inputs.wall_ms.value)} ms ({inputs.wall_ms.origin})"

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Final, Mapping
+from typing import Final, Mapping
 
+from .._declaration.app import App
 from .inputs import ASSUMED_MASTER_MIB, ASSUMED_WORKER_MIB, BARE_SLOT_MIB, BARE_WORKER_MIB, Inputs, wait_share
 from .sharing import (
     BUSY_FACTOR,
@@ -115,14 +116,12 @@ class Ceiling:
         return most if self.database_slots is None else min(most, self.database_slots)
 
 
-def choose_class(
-    app: Mapping[str, Any], inputs: Inputs, verdicts: Mapping[str, str], fits: Mapping[str, bool]
-) -> Choice:
+def choose_class(app: App, inputs: Inputs, verdicts: Mapping[str, str], fits: Mapping[str, bool]) -> Choice:
     """The worker class. ``verdicts`` has a reason for each class that the release's libraries rule out.
 
     auto: sync for what computes, else gevent where nothing blocks it, else gthread.
     """
-    asked = str(app.get("worker_class") or "auto")
+    asked = app.worker_class
     ratio = inputs.wait_ratio
     waits = (
         f"{share(wait_share(ratio.value))} of a request is waiting (wait ratio {number(ratio.value)}, {ratio.origin})"
@@ -215,7 +214,7 @@ def fits_once(memory: Memory) -> bool:
     return memory.total(1, 1) <= memory.usable + 1e-9
 
 
-def ceiling_for(app: Mapping[str, Any], inputs: Inputs, memory: Memory, hosts: int, nofile_max: int) -> Ceiling:
+def ceiling_for(app: App, inputs: Inputs, memory: Memory, hosts: int, nofile_max: int) -> Ceiling:
     """The hard limits. Raises PlanError for the one that leaves no room for a single worker with a single request."""
     if not fits_once(memory):
         raise PlanError(
@@ -231,8 +230,7 @@ def ceiling_for(app: Mapping[str, Any], inputs: Inputs, memory: Memory, hosts: i
             "give the host more memory or this app a larger share, or do without room for two generations side by side"
             " (headcount_rollout_headroom: false)",
         )
-    database = app.get("database") or {}
-    per_slot = float(database.get("connections_per_slot", 1.0) or 0.0)
+    per_slot = app.database.connections_per_slot
     descriptors = 2 + max(1, up(per_slot))
     nofile_slots = (nofile_max - NOFILE_BASE) // descriptors
     if nofile_slots < 1:
@@ -245,10 +243,10 @@ def ceiling_for(app: Mapping[str, Any], inputs: Inputs, memory: Memory, hosts: i
             "raise the host's limit of open files (fs.nr_open, DefaultLimitNOFILE) or settings.limit_nofile",
         )
     slots, reason = None, "no database is declared"
-    most = database.get("max_connections")
+    most = app.database.max_connections
     if most is not None and per_slot > 0:
-        reserved, generations = int(database.get("reserved") or 0), inputs.allotment.generations
-        slots = fitting(max(0, int(most) - reserved), hosts * generations * per_slot)
+        reserved, generations = app.database.reserved, inputs.allotment.generations
+        slots = fitting(max(0, most - reserved), hosts * generations * per_slot)
         reason = (
             f"({most} connections - {reserved} reserved) / {hosts} host{'s' if hosts != 1 else ''}"
             f" / {generations} generation{'s' if generations != 1 else ''} / {number(per_slot)} per request"

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
+from .._declaration.app import App
 from .._generation import access, generations, ledger, truth
 from .._generation.answers import HEALTH, Meanwhile, meanwhile_words, told
 from .._generation.clashes import Host, clashes, shared_drop_ins
@@ -767,7 +768,7 @@ def replan(planning: dict[str, Any], name: str) -> tuple[dict[str, Any], Mismatc
     """The plan of app `name` from its inputs, and whether the app contradicts its declared profile."""
     policy = planning.get("policy")
     plan = plan_host(**{**planning, "policy": Policy(**policy) if policy else None})[name]
-    app = next(app for app in planning["apps"] if app["name"] == name)
+    app = next(App.from_dict(app) for app in planning["apps"] if app["name"] == name)
     measured = planning.get("measured", {}).get(name)
-    mismatch = profile_mismatch(app, Measured.from_dict(measured) if measured else None, app["profile_mismatch"])
+    mismatch = profile_mismatch(app, Measured.from_dict(measured) if measured else None, app.profile_mismatch)
     return plan.to_dict(), mismatch

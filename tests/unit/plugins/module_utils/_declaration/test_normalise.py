@@ -1051,3 +1051,11 @@ def test_the_folder_of_the_wheels_is_no_app() -> None:
     app = {"name": "wheels", "source": {"path": "app"}, "entry_point": "a:app", "listen": "0.0.0.0:8000"}
     problems = declaration.normalise_apps([app], "web1")[1]
     assert "holds the wheels of all apps" in problems[0].text
+
+
+def test_a_path_of_the_load_that_is_none_beside_others() -> None:
+    problems = refusals(app(load={"paths": [5, {"weight": 2}, "/"]}))
+    assert [problem.split(" ")[0] for problem in problems] == [
+        "headcount_apps[0].load.paths[0]",
+        "headcount_apps[0].load.paths[1].path",
+    ]

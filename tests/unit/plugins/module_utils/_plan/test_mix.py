@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration import mixture
+from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.app import App
 from ansible_collections.headcount.gunicorn.plugins.module_utils._plan import mix
 from ansible_collections.headcount.gunicorn.plugins.module_utils._plan.types import Measured
 
@@ -98,16 +99,14 @@ def test_which_mixtures_may_stand_in_a_line(kinds: list[tuple[str, float, float,
     ],
 )
 def test_where_the_word_comes_from(app: dict[str, Any], weigh: Measured | None, word: str, origin: str) -> None:
-    found = mix.mix_of(app, weigh)
+    found = mix.mix_of(App.from_dict({"name": "app", **app}), weigh)
     assert (found.word, found.origin) == (word, origin)
     assert found.source.startswith(f"{origin}: ")
     assert found.cpu_c2().value >= 0
 
 
 def test_a_declaration_that_the_weigh_contradicts_is_told() -> None:
-    (warning,) = mix.mix_of(
-        {"name": "shop", "mix": "uniform"}, measured(("/", 95, 5, 0), ("/report", 5, 300, 0))
-    ).warnings
+    (warning,) = mix.mix_of(App(name="shop", mix="uniform"), measured(("/", 95, 5, 0), ("/report", 5, 300, 0))).warnings
     assert warning == (
         "shop: mix: uniform is declared, but the CPU times have a C2 of 10.6: in a line a request finds 114.5 ms of CPU"
         " before it, where / takes 5 ms alone (/ 5 + 0 ms, 95 %; /report 300 + 0 ms, 5 %): the plan goes by the"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.app import App
 from ansible_collections.headcount.gunicorn.plugins.module_utils._plan import planner as _planner
 
 ROOT = Path(__file__).resolve().parents[5]
@@ -29,8 +30,9 @@ def facts(cores: float = 2, memory: int = 1024, python: str = "3.11", **more: An
 
 
 def shop(**more: Any) -> dict[str, Any]:
-    """An app whose requests are alike, unless something else is said of its mix."""
-    return {"name": "shop", "worker_class": "auto", "buffering_proxy": True, "mix": "uniform", **more}
+    """An app whose requests are alike and that may use all its memory, unless something else is said."""
+    limits = {"memory_percent": 100.0, **more.pop("limits", {})}
+    return {"name": "shop", "worker_class": "auto", "buffering_proxy": True, "mix": "uniform", "limits": limits, **more}
 
 
 def plan(host: dict[str, Any], app: dict[str, Any], measured: Any = None, **more: Any) -> _planner.Plan:
@@ -400,7 +402,7 @@ def test_a_kernel_that_takes_some_pages_changes_nothing() -> None:
 
 def test_cpu_declared_but_waiting() -> None:
     measured = _planner.Measured.from_dict(weighed(2.1, 52.4))
-    found = _planner.profile_mismatch(shop(profile="cpu"), measured, "warn")
+    found = _planner.profile_mismatch(App.from_dict(shop(profile="cpu")), measured, "warn")
     assert found is not None
     assert found.severity == "warn"
     assert found.sentence == (
@@ -414,7 +416,7 @@ def test_cpu_declared_but_waiting() -> None:
 
 def test_io_declared_but_computing() -> None:
     measured = _planner.Measured.from_dict(weighed(20.0, 20.6))
-    found = _planner.profile_mismatch("io", measured, "fail")
+    found = _planner.profile_mismatch(App(name="app", profile="io"), measured, "fail")
     assert found is not None
     assert "profile io is declared" in found.sentence
     assert "that is cpu" in found.sentence
@@ -432,7 +434,12 @@ def test_io_declared_but_computing() -> None:
     ],
 )
 def test_what_agrees_is_not_told(declared: dict[str, Any], cpu_ms: float, wall_ms: float) -> None:
-    assert _planner.profile_mismatch(shop(**declared), _planner.Measured.from_dict(weighed(cpu_ms, wall_ms))) is None
+    assert (
+        _planner.profile_mismatch(
+            App.from_dict(shop(**declared)), _planner.Measured.from_dict(weighed(cpu_ms, wall_ms))
+        )
+        is None
+    )
 
 
 def test_warn_keeps_the_declaration_and_use_measured_does_not() -> None:
