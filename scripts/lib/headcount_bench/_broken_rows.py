@@ -26,7 +26,7 @@ WAY_OUT_SECONDS = DRAIN_SECONDS + 24
 
 @dataclass(frozen=True)
 class Shape:
-    """A way to be broken. `says`: what the status says of it; `answered`: whether who asks once the way out has begun may
+    """A way to be broken. `says`: what the status says; `answered`: whether who asks once the way out has begun may
     get good answers all the same. What a dead or a full instance does not accept waits in the socket for the next one.
 
     `slowly`: users are only slowed down, which no status calls broken.
