@@ -14,7 +14,7 @@ options:
     description: Which run of Headcount this step belongs to; it is written into the lease and the ledger.
     type: dict
     required: true
-    options:
+    suboptions:
       id:
         description: Identifier of the run.
         type: str

@@ -12,7 +12,7 @@ module: abandon
 short_description: Ends a failed rollout of an app and leaves the live generation serving
 version_added: 0.1.0
 author:
-  - Headcount contributors
+  - Headcount contributors (!UNKNOWN)
 description:
   - Stops the candidate, keeps its files for diagnosis, writes the cause into the ledger, and gives up the lock.
 extends_documentation_fragment:
@@ -89,11 +89,9 @@ def main() -> None:
             "cause": {"type": "str", "required": True},
             **RUN_OPTIONS,
         },
-        supports_check_mode=True,
+        supports_check_mode=False,
     )
     name = module.params["name"]
-    if module.check_mode:
-        module.exit_json(changed=False, skipped=True, msg="not done in check mode")
     app = app_on_host(module, name)
     finish(
         module, name, lambda: app.abandon(module.params["generation"], module.params["phase"], module.params["cause"])

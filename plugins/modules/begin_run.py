@@ -1,6 +1,7 @@
 #!/usr/bin/python
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Documentation of the begin_run action, which runs on the controller (plugins/action/begin_run.py)."""
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ module: begin_run
 short_description: Begins a run of Headcount for a playbook that does not plan
 version_added: 0.1.0
 author:
-  - Headcount contributors
+  - Headcount contributors (!UNKNOWN)
 description:
   - Every step on a host belongs to a run, which is written into the lease and the ledger.
     M(headcount.gunicorn.plan) begins one by itself; playbooks that go back or remove begin theirs with this.

@@ -12,7 +12,7 @@ module: build
 short_description: Builds wheels of what exists only as source
 version_added: 0.1.0
 author:
-  - Headcount contributors
+  - Headcount contributors (!UNKNOWN)
 description:
   - Builds each source on this host, without a network, as a throw-away user in a sandbox of systemd's, in bounded
     time; nothing of it stays on the host.

@@ -1,6 +1,7 @@
 #!/usr/bin/python
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Documentation of the gate action, which runs on the controller (plugins/action/gate.py)."""
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ module: gate
 short_description: Decides whether a batch of a rollout may begin
 version_added: 0.1.0
 author:
-  - Headcount contributors
+  - Headcount contributors (!UNKNOWN)
 description:
   - Counts the hosts that failed so far; more than C(headcount_rollout_max_failed) stop the rollout. Waits
     C(headcount_rollout_wait_seconds) between two batches.

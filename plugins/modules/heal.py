@@ -12,7 +12,7 @@ module: heal
 short_description: Puts right what a run that was cut short left on a host
 version_added: 0.1.0
 author:
-  - Headcount contributors
+  - Headcount contributors (!UNKNOWN)
 description:
   - Stops candidates and instances that are not live, removes unfinished generations, and starts the live generation
     where it does not run. Where the link to the live generation is gone, it is made anew by the ledger and what runs.
@@ -83,11 +83,9 @@ def main() -> None:
             "retune_at_boot": {"type": "bool"},
             **RUN_OPTIONS,
         },
-        supports_check_mode=True,
+        supports_check_mode=False,
     )
     name = module.params["name"]
-    if module.check_mode:
-        module.exit_json(changed=False, skipped=True, msg="not done in check mode")
     app = app_on_host(module, name)
 
     def heal() -> dict[str, Any]:

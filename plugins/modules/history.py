@@ -12,7 +12,7 @@ module: history
 short_description: Reads the append-only history of the apps of a host
 version_added: 0.1.0
 author:
-  - Headcount contributors
+  - Headcount contributors (!UNKNOWN)
 description:
   - Returns the events of the ledgers, newest first.
 attributes:

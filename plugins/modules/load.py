@@ -12,7 +12,7 @@ module: load
 short_description: Makes the load of a trial from another machine than the app's host
 version_added: 0.1.0
 author:
-  - Headcount contributors
+  - Headcount contributors (!UNKNOWN)
 description:
   - Belongs between two calls of M(headcount.gunicorn.trial) for an app whose C(load.from) is not its host, and is
     delegated to the controller or to the load host. What to load is in the notes of the run.
@@ -66,10 +66,8 @@ def main() -> None:
             "name": {"type": "str", "required": True},
             "request": {"type": "str", "no_log": True},
         },
-        supports_check_mode=True,
+        supports_check_mode=False,
     )
-    if module.check_mode:
-        module.exit_json(changed=False, skipped=True, msg="not done in check mode")
     try:
         done = make_load(json.loads(module.params["request"]))
     except NotLoaded as error:

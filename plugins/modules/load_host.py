@@ -12,7 +12,7 @@ module: load_host
 short_description: Looks whether a machine can make the load of trials
 version_added: 0.1.0
 author:
-  - Headcount contributors
+  - Headcount contributors (!UNKNOWN)
 description:
   - Looks for h2load and for the number of open files that a process may have, on the machine that it is delegated to.
   - Changes nothing. Fails, in words, when the machine cannot make the load and no package would help, or when none may

@@ -1,6 +1,7 @@
 #!/usr/bin/python
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Documentation of the plan action, which runs on the controller (plugins/action/plan.py)."""
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ module: plan
 short_description: Plans every host of the play and says who goes when
 version_added: 0.1.0
 author:
-  - Headcount contributors
+  - Headcount contributors (!UNKNOWN)
 description:
   - Decides for each app of each probed host whether there is anything to do, and plans what is to be deployed
     - every setting with its reason, current against recommended.

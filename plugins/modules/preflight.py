@@ -1,6 +1,7 @@
 #!/usr/bin/python
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Documentation of the preflight action, which runs on the controller (plugins/action/preflight.py)."""
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ module: preflight
 short_description: Check what is declared for all hosts before any host is touched
 version_added: 0.1.0
 author:
-  - Headcount contributors
+  - Headcount contributors (!UNKNOWN)
 description:
   - Checks every C(headcount_*) variable of every host of the play, unknown ones included, and the sources that the
     declarations name on the controller.

@@ -12,7 +12,7 @@ module: probe
 short_description: Reads what a host is and what of each app is on it
 version_added: 0.1.0
 author:
-  - Headcount contributors
+  - Headcount contributors (!UNKNOWN)
 description:
   - One read-only call for all apps of a host - its cores and RAM as a service really gets them, the live generation
     of each app, whether its files are intact, whether it is healthy, what broken runs left, who holds its lock, and

@@ -12,7 +12,7 @@ module: promote
 short_description: Gives the socket of an app to a tried generation and verifies it there
 version_added: 0.1.0
 author:
-  - Headcount contributors
+  - Headcount contributors (!UNKNOWN)
 description:
   - The generation joins the live one on the shared socket and is watched there; then one rename makes it live, and
     the old one drains. No request is lost. Until the old one has left, it is asked through its own private socket, so
@@ -105,11 +105,9 @@ def main() -> None:
             "verdict": {"type": "dict", "default": {}},
             **RUN_OPTIONS,
         },
-        supports_check_mode=True,
+        supports_check_mode=False,
     )
     name = module.params["name"]
-    if module.check_mode:
-        module.exit_json(changed=False, skipped=True, msg="not done in check mode")
     app = app_on_host(module, name)
     finish(module, name, lambda: app.promote(module.params["generation"], module.params["verdict"]))
 

@@ -12,7 +12,7 @@ module: remove
 short_description: Removes an app from a host
 version_added: 0.1.0
 author:
-  - Headcount contributors
+  - Headcount contributors (!UNKNOWN)
 description:
   - Stops the app and removes its units, releases and generations. The ledger stays. With the last app the unit goes
     that looks at the host after a boot.

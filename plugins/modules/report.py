@@ -1,6 +1,7 @@
 #!/usr/bin/python
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Documentation of the report action, which runs on the controller (plugins/action/report.py)."""
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ module: report
 short_description: Prints and keeps the evidence of a run
 version_added: 0.1.0
 author:
-  - Headcount contributors
+  - Headcount contributors (!UNKNOWN)
 description:
   - One row for each app of each host - cores, RAM, profile, worker class and size, latencies, errors and peak
     memory against their limits, verdict, live generation, URL - as a table and as JSON.

@@ -1,6 +1,7 @@
 #!/usr/bin/python
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Documentation of the revert action, which runs on the controller (plugins/action/revert.py)."""
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ module: revert
 short_description: Gives the socket of an app back to the generation that was live before this run
 version_added: 0.1.0
 author:
-  - Headcount contributors
+  - Headcount contributors (!UNKNOWN)
 description:
   - Looks up in the notes of the run which generation that was, and goes back to it with
     M(headcount.gunicorn.rollback), as the event C(reverted) in the ledger.

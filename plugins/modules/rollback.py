@@ -12,9 +12,9 @@ module: rollback
 short_description: Goes back to an earlier generation of an app
 version_added: 0.1.0
 author:
-  - Headcount contributors
+  - Headcount contributors (!UNKNOWN)
 description:
-  - Needs nothing but what is on the host: no network and no build, and no live generation that works.
+  - Needs nothing but what is on the host - no network and no build, and no live generation that works.
   - A live generation that is broken leaves as soon as the target answers, and is waited for no longer than it drains.
   - A target that does not come up healthy is not kept. Asking for what is not there fails with the list of what is.
 extends_documentation_fragment:

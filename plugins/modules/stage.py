@@ -12,7 +12,7 @@ module: stage
 short_description: Lays down a release and a generation beside the live one
 version_added: 0.1.0
 author:
-  - Headcount contributors
+  - Headcount contributors (!UNKNOWN)
 description:
   - Unpacks the wheels that were sent, builds the release from them without a network, makes the app's user, and
     lays down the generation, marked unfinished.

@@ -1,6 +1,7 @@
 #!/usr/bin/python
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Documentation of the timeline action, which runs on the controller (plugins/action/timeline.py)."""
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ module: timeline
 short_description: Prints the ledgers of the hosts of a play as one history
 version_added: 0.1.0
 author:
-  - Headcount contributors
+  - Headcount contributors (!UNKNOWN)
 description:
   - Merges what M(headcount.gunicorn.history) read on each host, registered as C(headcount__history), newest first.
   - Runs on the controller, once for the whole play; hosts are not connected to.

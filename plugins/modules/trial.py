@@ -12,7 +12,7 @@ module: trial
 short_description: Loads a candidate beside the live generation and judges it
 version_added: 0.1.0
 author:
-  - Headcount contributors
+  - Headcount contributors (!UNKNOWN)
 description:
   - Starts the finished generation on a private socket, without user traffic, and loads it and the live generation
     at the same time.
@@ -101,11 +101,9 @@ def main() -> None:
             "loaded": {"type": "str", "no_log": True},
             **RUN_OPTIONS,
         },
-        supports_check_mode=True,
+        supports_check_mode=False,
     )
     name = module.params["name"]
-    if module.check_mode:
-        module.exit_json(changed=False, skipped=True, msg="not done in check mode")
     app = app_on_host(module, name)
     number, address, loaded = (module.params[key] for key in ("generation", "address", "loaded"))
     finish(module, name, lambda: try_from(app, number, address, loaded))

@@ -1,6 +1,7 @@
 #!/usr/bin/python
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Documentation of the way_back action, which runs on the controller (plugins/action/way_back.py)."""
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ module: way_back
 short_description: Decides who goes back after a rollout that stopped
 version_added: 0.1.0
 author:
-  - Headcount contributors
+  - Headcount contributors (!UNKNOWN)
 description:
   - When more hosts failed than C(headcount_rollout_max_failed) allows, the hosts that were promoted go back
     to exactly the generation that was live before, or stay, or you are asked, as C(headcount_on_failure)

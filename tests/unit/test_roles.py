@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.roles import ROLE_VARIABLES
 from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.table import (
     APP_FIELDS,
     COMMAND_VARIABLES,
-    ROLE_VARIABLES,
     VARIABLES,
 )
 

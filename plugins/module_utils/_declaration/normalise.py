@@ -19,17 +19,13 @@ from typing import Any, Final
 
 from .._load.origin import CONTROLLER, HOST, elsewhere, is_tcp, origin, reachable, trial_listen
 from .._verdict.judge import load_shortfall
+from .app import LoadPath
+from .checks import split_listen
 from .fields import Context, Field, Part, Problem, did_you_mean, inline, kind_of, parse, parse_fields, walk
-from .table import (
-    APP_FIELDS,
-    COMMAND_VARIABLES,
-    INTERNAL_PREFIXES,
-    PROFILE_RANGE,
-    PROFILE_WAIT_RATIO,
-    VARIABLES,
-    profile_of,
-    split_listen,
-)
+from .mixture import declared_kinds, spread_of
+from .profiles import PROFILE_RANGE, PROFILE_WAIT_RATIO, profile_of
+from .roles import INTERNAL_PREFIXES
+from .table import APP_FIELDS, COMMAND_VARIABLES, VARIABLES
 
 __all__ = [
     "PROFILE_WAIT_RATIO",
@@ -355,7 +351,16 @@ def _source(source: Mapping[str, Any] | None) -> dict[str, Any]:
     }
 
 
+def _paths(app: Mapping[str, Any]) -> list[LoadPath]:
+    """The paths of the load, but for those that are refused."""
+    return [LoadPath.from_dict(path) for path in app["load"]["paths"] if path and path["path"] is not None]
+
+
 def _wait_ratio(app: Mapping[str, Any]) -> float | None:
+    kinds = declared_kinds(_paths(app))
+    if kinds:
+        spread = spread_of(kinds)
+        return spread.wait_ms / spread.cpu_ms
     if app["wait_ratio"] is not None:
         return float(app["wait_ratio"])
     if app["cpu_ms"] is not None and app["wait_ms"] is not None:
@@ -372,7 +377,11 @@ def _check_source(app: dict[str, Any], parts: tuple[Part, ...], context: Context
         fix = f"keep one of {', '.join(kinds)}" if kinds else "source: {path: app}"
         context.add(here, what, "exactly one of path, wheel, pip and git", fix)
         return
-    kind = kinds[0]
+    _check_source_keys(source, kinds[0], here, context)
+
+
+def _check_source_keys(source: dict[str, Any], kind: str, here: tuple[Part, ...], context: Context) -> None:
+    """Keys that the kind of the source asks for, or has no use for."""
     if kind == "git" and source["version"] is None:
         allowed = _SOURCE_KEYS["version"].allowed_text
         context.add((*here, "version"), "is missing", allowed, "version: v1.4.2")
@@ -458,6 +467,32 @@ def _check_load(app: dict[str, Any], parts: tuple[Part, ...], context: Context) 
             )
 
 
+def _check_path_times(app: dict[str, Any], parts: tuple[Part, ...], context: Context) -> None:
+    """The times of the paths: of all or none, not beside the app's own, and in accord with its mix and profile."""
+    paths = app["load"]["paths"]
+    timed = [path for path in paths if path["cpu_ms"] is not None]
+    for index, path in enumerate(paths):
+        here = (*parts, "load", "paths", index)
+        if path["cpu_ms"] is None and (timed or path["wait_ms"] is not None):
+            beside = "other paths have it" if timed else "the path has wait_ms"
+            context.add((*here, "cpu_ms"), f"is missing, though {beside}", "cpu_ms of all paths or none", "cpu_ms: 5")
+    if not timed or len(timed) < len(paths):
+        return
+    for name in ("cpu_ms", "wait_ms", "wait_ratio"):
+        if app[name] is not None:
+            what = f"is {inline(app[name])} beside the times of load.paths"
+            context.add((*parts, name), what, "either the app's times or those of its paths", f"remove {name}")
+    spread = spread_of(declared_kinds(_paths(app)))
+    if app["mix"] == "uniform" and spread.mixed:
+        what = f"is uniform, but by load.paths {spread.longest.name} computes {inline(spread.longest.cpu_ms)} ms where"
+        what += f" {spread.fastest.name} takes {inline(spread.fastest.alone_ms)} ms"
+        context.add((*parts, "mix"), what, "mixed, or paths that are alike", "remove mix")
+    ratio, profile = spread.wait_ms / spread.cpu_ms, app["profile"]
+    if profile is not None and not PROFILE_RANGE[profile][0] / 2 <= ratio < PROFILE_RANGE[profile][1] * 2:
+        what = f"is {profile}, but the times of load.paths make a wait ratio of {ratio:.3g}: {profile_of(ratio)}"
+        context.add((*parts, "profile"), what, "a profile that agrees with load.paths", "remove profile")
+
+
 def _check_origin(app: dict[str, Any], parts: tuple[Part, ...], context: Context) -> None:
     """A load from elsewhere needs an address that is reached from there, and a port of its own for the candidate."""
     listen, load = app["listen"], app["load"]
@@ -502,53 +537,82 @@ _APP_CHECKS: Final[tuple[tuple[tuple[str, ...], _Check], ...]] = (
     (("settings", "worker_class"), _check_settings),
     (("environment", "secrets"), _check_secrets),
     (("load",), _check_load),
+    (("load", "mix", "profile", "wait_ratio", "cpu_ms", "wait_ms"), _check_path_times),
     (("load", "listen"), _check_origin),
     (("database",), _check_database),
 )
 
 
 def _check_together(apps: Sequence[tuple[int, dict[str, Any]]], context: Context) -> None:
-    names: dict[str, int] = {}
-    taken: list[tuple[int, str]] = []
+    _check_names(apps, context)
+    _check_users(apps, context)
+    taken = _check_addresses(apps, context)
     for index, app in apps:
-        here = (_APPS, index)
-        name, listen, user = app["name"], app["listen"], app["user"]
-        if name is not None:
-            if name in names:
-                what = f"is {name!r}, the name of {_APPS}[{names[name]}] too"
-                context.add((*here, "name"), what, "a name that no other app of the host has", f"name: {name[:20]}-2")
-            names.setdefault(name, index)
-        if listen is not None:
-            for other, address in taken:
-                if _overlap(listen, address):
-                    same = "too" if listen == address else f"at {address}, which takes it as well"
-                    what = f"is {listen!r}, where {_APPS}[{other}] ({_name_at(apps, other)}) listens {same}"
-                    allowed = "an address that no other app of the host has"
-                    context.add((*here, "listen"), what, allowed, f"listen: {inline(_free(listen, taken))}")
-                    break
-            taken.append((index, listen))
-        for other, before in apps if user is not None else []:
-            if user == _account(before) and other != index and (other < index or before["user"] is None):
-                what = f"is {user!r}, the user of {_APPS}[{other}] too, which could then read its secrets"
-                context.add((*here, "user"), what, "a user of its own for each app", "leave user out")
-                break
-    for index, app in apps:
-        candidate = trial_listen(app)
-        if candidate is None:
-            continue
-        holders = [at for at, address in taken if at != index and _overlap(candidate, address)]
-        if holders:
-            what = f"is {app['load']['port']}, where {_APPS}[{holders[0]}] ({_name_at(apps, holders[0])}) listens"
-            free = _free(candidate, taken).rpartition(":")[2]
-            context.add((_APPS, index, "load", "port"), what, "a port that no app of the host has", f"port: {free}")
+        _check_trial_port(index, app, apps, taken, context)
     shares = sum(app["share"]["cores"] or 0 for _, app in apps)
     if shares > 4096:
         context.add((_APPS,), f"share out {inline(shares)} cores", "at most 4096 cores in all", "lower share.cores")
 
 
+def _check_names(apps: Sequence[tuple[int, dict[str, Any]]], context: Context) -> None:
+    names: dict[str, int] = {}
+    for index, app in apps:
+        name = app["name"]
+        if name in names:
+            what = f"is {name!r}, the name of {_APPS}[{names[name]}] too"
+            allowed = "a name that no other app of the host has"
+            context.add((_APPS, index, "name"), what, allowed, f"name: {name[:20]}-2")
+        elif name is not None:
+            names[name] = index
+
+
+def _check_users(apps: Sequence[tuple[int, dict[str, Any]]], context: Context) -> None:
+    for index, app in apps:
+        user = app["user"]
+        for other, before in apps if user is not None else []:
+            if user == _account(before) and other != index and (other < index or before["user"] is None):
+                what = f"is {user!r}, the user of {_APPS}[{other}] too, which could then read its secrets"
+                context.add((_APPS, index, "user"), what, "a user of its own for each app", "leave user out")
+                break
+
+
 def _account(app: Mapping[str, Any]) -> str:
     """The user that an app runs as: as Layout.user has it, unless another is declared."""
     return str(app["user"] or f"hc-{app['name']}")
+
+
+def _check_addresses(apps: Sequence[tuple[int, dict[str, Any]]], context: Context) -> list[tuple[int, str]]:
+    """Returns [(index of an app, where it listens), ...]."""
+    taken: list[tuple[int, str]] = []
+    for index, app in apps:
+        listen = app["listen"]
+        if listen is None:
+            continue
+        other, address = next(((at, there) for at, there in taken if _overlap(listen, there)), (None, ""))
+        if other is not None:
+            same = "too" if listen == address else f"at {address}, which takes it as well"
+            what = f"is {listen!r}, where {_APPS}[{other}] ({_name_at(apps, other)}) listens {same}"
+            allowed = "an address that no other app of the host has"
+            context.add((_APPS, index, "listen"), what, allowed, f"listen: {inline(_free(listen, taken))}")
+        taken.append((index, listen))
+    return taken
+
+
+def _check_trial_port(
+    index: int,
+    app: dict[str, Any],
+    apps: Sequence[tuple[int, dict[str, Any]]],
+    taken: Sequence[tuple[int, str]],
+    context: Context,
+) -> None:
+    candidate = trial_listen(app)
+    if candidate is None:
+        return
+    holders = [at for at, address in taken if at != index and _overlap(candidate, address)]
+    if holders:
+        what = f"is {app['load']['port']}, where {_APPS}[{holders[0]}] ({_name_at(apps, holders[0])}) listens"
+        free = _free(candidate, taken).rpartition(":")[2]
+        context.add((_APPS, index, "load", "port"), what, "a port that no app of the host has", f"port: {free}")
 
 
 def _name_at(apps: Sequence[tuple[int, dict[str, Any]]], index: int) -> str:

@@ -21,7 +21,7 @@ import sys
 import warnings
 from dataclasses import asdict, dataclass, field
 from shutil import which
-from typing import Any, Callable, Mapping, Sequence
+from typing import Any, Callable, Iterator, Mapping, NamedTuple, Sequence
 
 from .._os.procfs import (
     MIB,
@@ -141,12 +141,6 @@ class Local:
     dev_shm_mib: int = 0
     disk_free_mib: int = 0
 
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Local:
-        """The inverse of dataclasses.asdict."""
-        rest = {key: value for key, value in data.items() if key not in ("python", "platform")}
-        return cls(python=Python(**data["python"]), platform=Platform(**data["platform"]), **rest)
-
 
 @dataclass(frozen=True)
 class HostFacts:
@@ -182,35 +176,6 @@ class HostFacts:
         plain: dict[str, Any] = _plain(asdict(self))
         return plain
 
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> HostFacts:
-        """The inverse of ``to_dict``. Raises KeyError or TypeError for something else."""
-        values = dict(data)
-        cores, memory = dict(values["cores"]), dict(values["memory"])
-        cores["considered"], memory["considered"] = _limits(cores["considered"]), _limits(memory["considered"])
-        values["cores"], values["memory"] = Cores(**cores), Memory(**memory)
-        values["cgroup"], values["python"] = Cgroup(**values["cgroup"]), Python(**values["python"])
-        values["platform"], values["os"] = Platform(**values["platform"]), Os(**values["os"])
-        values["nofile_considered"] = _limits(values["nofile_considered"])
-        values["notes"] = tuple(values.get("notes", ()))
-        return cls(**values)
-
-    def stable(self) -> dict[str, Any]:
-        """What a plan may depend on, for a digest.
-
-        Left out are tools, what changes by itself (free memory and disk, boot, kernel release), and how a value became
-        known: the first service of a slice makes its cgroup appear beside systemd's setting of the same limit.
-        """
-        plain = self.to_dict()
-        for name in ("boot_id", "kernel", "disk_free_mib", "notes", "nofile_limited_by", "nofile_considered"):
-            del plain[name]
-        for name in ("psutil", "h2load", "h2load_version"):  # tools, which no plan depends on
-            del plain[name]
-        for part, volatile in (("cores", ("cpus",)), ("memory", ("available_mib", "total_mib"))):
-            for name in ("limited_by", "considered", *volatile):
-                del plain[part][name]
-        return plain
-
 
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
@@ -218,65 +183,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     return value
-
-
-def _limits(items: Sequence[Mapping[str, Any]]) -> tuple[Limit, ...]:
-    return tuple(Limit(**item) for item in items)
-
-
-def declared(
-    cores: float,
-    memory_mib: int,
-    *,
-    physical: int | None = None,
-    nofile_max: int = 524288,
-    somaxconn: int = 4096,
-    dev_shm_mib: int = 64,
-    python: str = "3.11",
-    cgroup: int = 2,
-) -> HostFacts:
-    """The facts of a host that somebody states instead of one that was read: for planning without a host."""
-    logical = max(1, int(-(-cores // 1)))
-    source = "declared"
-    cores = float(cores)
-    return HostFacts(
-        slice="system.slice",
-        cores=Cores(
-            effective=cores,
-            limited_by="declared cores",
-            considered=(Limit("declared cores", cores, source),),
-            physical=physical or logical,
-            logical=logical,
-            host_logical=logical,
-            smt=physical is not None and physical < logical,
-            cpus=format_cpu_list(range(logical)),
-        ),
-        memory=Memory(
-            effective_mib=memory_mib,
-            limited_by="declared memory",
-            considered=(Limit("declared memory", memory_mib, source),),
-            total_mib=memory_mib,
-            swap_mib=0,
-            available_mib=memory_mib,
-        ),
-        cgroup=Cgroup(cgroup, "unified" if cgroup == 2 else "legacy", cgroup, cgroup, cgroup),
-        python=Python(python, "", "CPython"),
-        platform=Platform("x86_64", "", "Linux"),
-        os=Os("", ""),
-        systemd=0,
-        nofile_max=nofile_max,
-        nofile_limited_by=source,
-        nofile_considered=(Limit("declared", nofile_max, source),),
-        somaxconn=somaxconn,
-        dev_shm_mib=dev_shm_mib,
-        boot_id="",
-        kernel="",
-        psutil=None,
-        h2load=None,
-        h2load_version=None,
-        disk_free_mib=0,
-        notes=("the host is declared, nothing was read",),
-    )
 
 
 def run(command: Sequence[str]) -> str | None:
@@ -359,38 +265,10 @@ def _no_command(_: Sequence[str]) -> None:
 
 
 def _cores(root: str, slice_: str, trees: cgroups.Layout, slices: Mapping[str, Mapping[str, str]]) -> Cores:
-    considered: list[Limit] = []
-    sets: list[tuple[str, frozenset[int]]] = []
-
-    def add_set(name: str, cpus: frozenset[int], source: str, counts: bool = True, note: str = "") -> None:
-        considered.append(Limit(name, float(len(cpus)), source, counts, note))
-        if counts:
-            sets.append((name, cpus))
-
-    online_file = "/sys/devices/system/cpu/online"
-    online = parse_cpu_list(read_text(root, online_file))
-    if not online:
-        online_file = "/proc/cpuinfo"
-        found = re.findall(r"^processor\s*:\s*(\d+)", read_text(root, online_file) or "", re.MULTILINE)
-        online = frozenset(int(number) for number in found) or frozenset({0})
-    add_set("online CPUs", online, online_file)
-    for group in cgroups.chain("cpuset", slice_, trees, root):
-        found_set = cgroups.cpuset(group, root)
-        if found_set:
-            add_set(f"cpuset of cgroup {group.path}", found_set[0], found_set[1])
-    allowed = parse_cpu_list(read_status(root, "1").get("Cpus_allowed_list"))
-    if allowed:
-        add_set("affinity of PID 1", allowed, "/proc/1/status")
-    enforced = trees.version_of("cpuset") == 2
-    for name, settings in slices.items():
-        cpus = parse_cpu_list(settings.get("AllowedCPUs"))
-        if cpus:
-            note = "" if enforced else "systemd sets cpusets under cgroup v2 only"
-            add_set(f"AllowedCPUs of {name}", cpus, "systemctl show", enforced, note)
-    usable = frozenset.intersection(*(cpus for _, cpus in sets))
-    if not usable:  # a CPU went offline between two reads
-        usable = min((cpus for _, cpus in sets), key=len)
-    by = next((name for name, cpus in sets if len(cpus) == len(usable)), "the CPUs common to affinity and cpusets")
+    online, source = _online(root)
+    sets = [_CpuSet("online CPUs", online, source), *_cpu_sets(root, slice_, trees, slices)]
+    usable, by = _usable([one for one in sets if one.counts])
+    considered = [Limit(one.name, float(len(one.cpus)), one.source, one.counts, one.note) for one in sets]
     effective = float(len(usable))
     for limit in _quotas(root, slice_, trees, slices):
         considered.append(limit)
@@ -407,6 +285,54 @@ def _cores(root: str, slice_: str, trees: cgroups.Layout, slices: Mapping[str, M
         smt=physical < len(usable),
         cpus=format_cpu_list(usable),
     )
+
+
+class _CpuSet(NamedTuple):
+    """CPUs that something allows. `counts`: whether it holds here."""
+
+    name: str
+    cpus: frozenset[int]
+    source: str
+    counts: bool = True
+    note: str = ""
+
+
+def _online(root: str) -> tuple[frozenset[int], str]:
+    """The CPUs that run, and the file that says so."""
+    file = "/sys/devices/system/cpu/online"
+    online = parse_cpu_list(read_text(root, file))
+    if online:
+        return online, file
+    file = "/proc/cpuinfo"
+    found = re.findall(r"^processor\s*:\s*(\d+)", read_text(root, file) or "", re.MULTILINE)
+    return frozenset(int(number) for number in found) or frozenset({0}), file
+
+
+def _cpu_sets(
+    root: str, slice_: str, trees: cgroups.Layout, slices: Mapping[str, Mapping[str, str]]
+) -> Iterator[_CpuSet]:
+    for group in cgroups.chain("cpuset", slice_, trees, root):
+        found = cgroups.cpuset(group, root)
+        if found:
+            yield _CpuSet(f"cpuset of cgroup {group.path}", *found)
+    allowed = parse_cpu_list(read_status(root, "1").get("Cpus_allowed_list"))
+    if allowed:
+        yield _CpuSet("affinity of PID 1", allowed, "/proc/1/status")
+    enforced = trees.version_of("cpuset") == 2
+    note = "" if enforced else "systemd sets cpusets under cgroup v2 only"
+    for name, settings in slices.items():
+        cpus = parse_cpu_list(settings.get("AllowedCPUs"))
+        if cpus:
+            yield _CpuSet(f"AllowedCPUs of {name}", cpus, "systemctl show", enforced, note)
+
+
+def _usable(sets: Sequence[_CpuSet]) -> tuple[frozenset[int], str]:
+    """The CPUs that all sets allow, and what says so."""
+    usable = frozenset.intersection(*(one.cpus for one in sets))
+    if not usable:  # a CPU went offline between two reads
+        usable = min((one.cpus for one in sets), key=len)
+    alone = (one.name for one in sets if len(one.cpus) == len(usable))
+    return usable, next(alone, "the CPUs common to affinity and cpusets")
 
 
 def _quotas(root: str, slice_: str, trees: cgroups.Layout, slices: Mapping[str, Mapping[str, str]]) -> list[Limit]:
@@ -450,35 +376,18 @@ def parse_timespan(text: str) -> float | None:
 
 def _memory(root: str, slice_: str, trees: cgroups.Layout, slices: Mapping[str, Mapping[str, str]]) -> Memory:
     total, available, swap, source = _totals(root)
-    considered = [Limit("MemTotal", _whole(total), source)]
     groups = cgroups.chain("memory", slice_, trees, root)
     for group in groups:
-        for name, value, path in cgroups.memory_limits(group, root):
-            mib = None if value is None else _whole(value / MIB)
-            considered.append(Limit(f"{name} of cgroup {group.path}", mib, path))
         allowed_swap = cgroups.swap_limit(group, root)
         if allowed_swap:
             swap = min(swap, allowed_swap[0] / MIB)
         left = cgroups.memory_available(group, root)
         if left is not None:
             available = min(available, left / MIB)
-    outside = cgroups.hidden_memory_limit(groups[-1], root) if groups else None
-    if outside:
-        name = "memory limit of an ancestor outside of the cgroup namespace"
-        considered.append(Limit(name, _whole(outside[0] / MIB), outside[1]))
-    throttles = trees.version_of("memory") == 2
-    for name, settings in slices.items():
-        for key in ("MemoryMax", "MemoryHigh"):
-            number = to_int(settings.get(key))
-            if number is None or number >= cgroups.V1_UNLIMITED:
-                continue
-            holds = key == "MemoryMax" or throttles
-            note = "" if holds else "not enforced under cgroup v1"
-            considered.append(Limit(f"{key} of {name}", _whole(number / MIB), "systemctl show", holds, note))
-    least = considered[0]
-    for limit in considered:
-        if limit.counts and limit.value is not None and (least.value is None or limit.value < least.value):
-            least = limit
+    considered = [Limit("MemTotal", _whole(total), source), *_group_limits(root, groups)]
+    considered += _slice_limits(slices, throttles=trees.version_of("memory") == 2)
+    holding = [limit for limit in considered if limit.counts and limit.value is not None]
+    least = min(holding, key=lambda limit: limit.value or 0.0, default=considered[0])
     return Memory(
         effective_mib=int(least.value or 0),
         limited_by=least.name,
@@ -487,6 +396,27 @@ def _memory(root: str, slice_: str, trees: cgroups.Layout, slices: Mapping[str, 
         swap_mib=int(swap),
         available_mib=int(min(available, least.value or 0)),
     )
+
+
+def _group_limits(root: str, groups: Sequence[cgroups.Group]) -> Iterator[Limit]:
+    for group in groups:
+        for name, value, path in cgroups.memory_limits(group, root):
+            yield Limit(f"{name} of cgroup {group.path}", None if value is None else _whole(value / MIB), path)
+    outside = cgroups.hidden_memory_limit(groups[-1], root) if groups else None
+    if outside:
+        name = "memory limit of an ancestor outside of the cgroup namespace"
+        yield Limit(name, _whole(outside[0] / MIB), outside[1])
+
+
+def _slice_limits(slices: Mapping[str, Mapping[str, str]], throttles: bool) -> Iterator[Limit]:
+    """What systemd sets on the slices. `throttles`: MemoryHigh= holds."""
+    for name, settings in slices.items():
+        for key in ("MemoryMax", "MemoryHigh"):
+            number = to_int(settings.get(key))
+            if number is not None and number < cgroups.V1_UNLIMITED:
+                holds = key == "MemoryMax" or throttles
+                note = "" if holds else "not enforced under cgroup v1"
+                yield Limit(f"{key} of {name}", _whole(number / MIB), "systemctl show", holds, note)
 
 
 def _whole(mib: float) -> float:

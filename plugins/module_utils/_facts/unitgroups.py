@@ -110,7 +110,7 @@ def _mib(value: int | None) -> float | None:
 def unit_cpu_seconds(unit: int | str, root: str = "/") -> float | None:
     """CPU seconds a unit's cgroup has used, dead processes included; None when nothing counts it by itself.
 
-    None is usual under version 1 without CPUAccounting=; use ``procfs.process_cpu_seconds(unit_pids(...))`` then.
+    None is usual under version 1 without CPUAccounting=; the processes of ``unit_pids`` are counted then.
     """
     group = unit_group("cpu", unit, root)
     if group is not None and group.version == 2:
@@ -193,16 +193,3 @@ class PeakMeter:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def reset_peak(unit: int | str, root: str = "/") -> bool:
-    """Start a unit's recorded peak anew for every reader: version 1 only; False elsewhere (see ``PeakMeter``)."""
-    group = unit_group("memory", unit, root)
-    if group is None or group.version != 1:
-        return False
-    try:
-        with open(under(root, group.file("memory.max_usage_in_bytes")), "w", encoding="ascii") as stream:
-            stream.write("0\n")
-    except OSError:
-        return False
-    return True

@@ -122,6 +122,18 @@ def gunicorn_conf(app: dict[str, Any], plan: dict[str, Any], number: int) -> str
         'errorlog = "-"',
         "",
     ]
+    switch = plan["settings"].get("switch_interval_ms") or {}
+    if switch.get("value"):
+        reason = " ".join(str(switch.get("reason", "")).split())
+        lines += [
+            f"# {reason}" if reason else "# How soon threads take turns.",
+            "def post_worker_init(worker):",
+            "    import sys",
+            "",
+            f"    sys.setswitchinterval({float(switch['value']) / 1000!r})",
+            "",
+            "",
+        ]
     if _has_control_socket(plan):
         lines += [
             "# It has one path per user: the two instances of a rollout would take it from one another.",

@@ -150,12 +150,6 @@ class Summary:
     seconds: float
 
 
-def parse_version(text: str) -> str | None:
-    """The version in the output of `h2load --version` ("h2load nghttp2/1.52.0" -> "1.52.0"), or None."""
-    match = _VERSION.search(text)
-    return ".".join(part or "0" for part in match.groups()) if match else None
-
-
 def parse_log(text: str) -> tuple[list[Row], int]:
     """Rows of a --log-file, and the number of lines that are none.
 

@@ -118,23 +118,6 @@ def children(parent: int, pids: Iterable[int], root: str = "/") -> frozenset[tup
     return frozenset(found)
 
 
-def process_cpu_seconds(pids: Iterable[int], root: str = "/", ticks: int | None = None) -> float:
-    """User and system CPU seconds of the processes and of their waited-for children, summed; those gone count nothing.
-
-    Fields 14 to 17 of /proc/PID/stat (proc(5)), in clock ticks. For a unit whose cgroup has no CPU accounting of its
-    own (cgroup v1 gives a unit only those controllers that its settings use).
-    """
-    per_second = ticks if ticks is not None else os.sysconf("SC_CLK_TCK")
-    total = 0
-    for pid in pids:
-        text = read_text(root, f"/proc/{pid}/stat")
-        if text is None:
-            continue
-        fields = text.rpartition(")")[2].split()  # the command name may hold spaces and parentheses
-        total += sum(int(field) for field in fields[11:15])
-    return total / per_second
-
-
 LISTENS = 0x10000
 """__SO_ACCEPTCON of the flags in /proc/net/unix."""
 

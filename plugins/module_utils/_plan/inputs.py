@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Final, Mapping, Sequence, Union
+from typing import Final, Mapping, Sequence
 
-from .._declaration.table import PROFILE_WAIT_RATIO, profile_of
+from .._declaration.app import App, MemoryNeed
+from .._declaration.mixture import declared_kinds, spread_of
+from .._declaration.profiles import PROFILE_WAIT_RATIO, profile_of
+from .mix import Mix, mix_of
 from .types import MEASURED_REQUESTS_MIN, Host, Measured, Number, PlanError, Policy, number, share, up
 
 RESERVE_SHARE: Final = 0.10
@@ -95,6 +98,7 @@ class Inputs:
     host: Host
     allotment: Allotment
     profile: str
+    mix: Mix
     wait_ratio: Number
     least_ratio: float
     most_ratio: float
@@ -102,6 +106,7 @@ class Inputs:
     wall_ms: Number
     times_known: bool
     concurrency: Number
+    peak_declared: bool
     rate: float | None
     worker_mib: Number | None
     slot_mib: Number
@@ -115,13 +120,23 @@ def wait_share(ratio: float) -> float:
     return 1.0 if math.isinf(ratio) else ratio / (1.0 + ratio)
 
 
-def _declared_ratio(app: Mapping[str, Any]) -> tuple[Number, bool]:
+def _declared_times(app: App) -> tuple[float | None, float | None]:
+    """CPU time and waiting of a request as declared, in ms: the app's own, or the mean of its paths'."""
+    kinds = declared_kinds(app.load.paths)
+    if kinds:
+        spread = spread_of(kinds)
+        return spread.cpu_ms, spread.wait_ms
+    cpu_ms, wait_ms = app.cpu_ms, app.wait_ms
+    return None if cpu_ms is None else float(cpu_ms), None if wait_ms is None else float(wait_ms)
+
+
+def _declared_ratio(app: App) -> tuple[Number, bool]:
     """The wait ratio of the declaration, and whether it is only what a profile's name stands for."""
-    cpu_ms, wait_ms = app.get("cpu_ms"), app.get("wait_ms")
+    cpu_ms, wait_ms = _declared_times(app)
     if cpu_ms and wait_ms is not None:
         words = f"declared: {number(wait_ms)} ms of waiting on {number(cpu_ms)} ms of CPU"
         return Number(min(RATIO_MAX, float(wait_ms) / float(cpu_ms)), "declared", words), False
-    profile, ratio = app.get("profile"), app.get("wait_ratio")
+    profile, ratio = app.profile, app.wait_ratio
     if ratio is not None and (profile is None or float(ratio) != PROFILE_WAIT_RATIO[profile]):
         return Number(min(RATIO_MAX, float(ratio)), "declared", f"declared: wait_ratio {number(float(ratio))}"), False
     if profile is not None:
@@ -130,20 +145,16 @@ def _declared_ratio(app: Mapping[str, Any]) -> tuple[Number, bool]:
     return Number(PROFILE_WAIT_RATIO["mixed"], "assumed", "assumed: no profile is declared, taken as mixed"), True
 
 
-def profile_mismatch(
-    declared: Union[Mapping[str, Any], str], measured: Measured | None, policy: str = "warn"
-) -> Mismatch | None:
+def profile_mismatch(app: App, measured: Measured | None, policy: str = "warn") -> Mismatch | None:
     """Whether the weighed app contradicts what was declared.
 
-    ``declared`` is a normalised app, or only the name of a profile. ``policy`` is warn, fail or use_measured and
-    becomes the severity. None when they agree, when nothing was declared, or when too few requests were measured to
-    say.
+    ``policy`` is warn, fail or use_measured and becomes the severity. None when they agree, when nothing was declared,
+    or when too few requests were measured to say.
     """
-    app: Mapping[str, Any] = {"name": "app", "profile": declared} if isinstance(declared, str) else declared
     if measured is None or not measured.times_count or measured.wait_ratio is None:
         return None
     said, from_profile = _declared_ratio(app)
-    profile = app.get("profile")
+    profile = app.profile
     seen = measured.wait_ratio
     if from_profile:
         if profile is None:
@@ -170,7 +181,7 @@ def profile_mismatch(
         "use_measured": "the plan goes by the measurement",
     }[policy]
     sentence = (
-        f"{app.get('name', 'app')}: {words} (waiting {share(wait_share(said.value))} of a request, wait ratio"
+        f"{app.name}: {words} (waiting {share(wait_share(said.value))} of a request, wait ratio"
         f" {number(said.value)}), but {measured.requests} weighed requests took {figures}: that is {profile_of(seen)};"
         f" {what}"
     )
@@ -192,7 +203,7 @@ def reserve_mib(total_mib: float, policy: Policy) -> tuple[float, str]:
     return floor, "64 MiB are kept for the system"
 
 
-def divide(host: Host, apps: Sequence[Mapping[str, Any]], policy: Policy) -> dict[str, Allotment]:
+def divide(host: Host, apps: Sequence[App], policy: Policy) -> dict[str, Allotment]:
     """Cores and memory for each app: what an app names for itself first, the rest by weight.
 
     Two generations of an app stand side by side during a rollout, so one may use half of the app's memory, unless the
@@ -214,14 +225,14 @@ def divide(host: Host, apps: Sequence[Mapping[str, Any]], policy: Policy) -> dic
     generations = 2 if policy.rollout_headroom else 1
     result = {}
     for app in apps:
-        name = str(app["name"])
+        name = app.name
         mine, how = memory[name]
         side = (
             "/ 2 generations side by side"
             if generations == 2
             else "for one generation, headcount_rollout_headroom is off"
         )
-        percent = float((app.get("limits") or {}).get("memory_percent") or 100.0)
+        percent = float(app.limits.memory_percent)
         result[name] = Allotment(
             cores=cores[name][0],
             cores_reason=f"{number(host.cores)} effective cores ({host.cores_limited_by}){cores[name][1]}",
@@ -235,11 +246,11 @@ def divide(host: Host, apps: Sequence[Mapping[str, Any]], policy: Policy) -> dic
     return result
 
 
-def _parts(apps: Sequence[Mapping[str, Any]], key: str, total: float, unit: str) -> dict[str, tuple[float, str]]:
-    shares = {str(app["name"]): app.get("share") or {} for app in apps}
-    named = {name: float(section[key]) for name, section in shares.items() if section.get(key) is not None}
+def _parts(apps: Sequence[App], key: str, total: float, unit: str) -> dict[str, tuple[float, str]]:
+    asked_for = {app.name: app.share.cores if key == "cores" else app.share.memory_mib for app in apps}
+    named = {name: float(value) for name, value in asked_for.items() if value is not None}
     asked = sum(named.values())
-    others = [name for name in shares if name not in named]
+    others = [name for name in asked_for if name not in named]
     if asked > total * (1 + 1e-9) or (others and asked >= total):
         first = next(iter(named))
         need = "and something must be left for " + ", ".join(others) if others else "that is more than there is"
@@ -251,7 +262,7 @@ def _parts(apps: Sequence[Mapping[str, Any]], key: str, total: float, unit: str)
             f"together {'less than' if others else 'at most'} {number(total)} {unit}",
             f"lower share.{key}, or use share.weight",
         )
-    weights = {name: float(shares[name].get("weight") or 1.0) for name in others}
+    weights = {app.name: float(app.share.weight) for app in apps if app.name in others}
     whole = sum(weights.values())
     result = {name: (value, f", of which share.{key} gives {number(value)}") for name, value in named.items()}
     for name, weight in weights.items():
@@ -261,23 +272,21 @@ def _parts(apps: Sequence[Mapping[str, Any]], key: str, total: float, unit: str)
     return result
 
 
-def gather(
-    app: Mapping[str, Any], host: Host, allotment: Allotment, measured: Measured | None, policy_fails: bool = True
-) -> Inputs:
+def gather(app: App, host: Host, allotment: Allotment, measured: Measured | None, policy_fails: bool = True) -> Inputs:
     """Chooses each number: a measurement before a declaration before an assumption.
 
     A measurement that contradicts the declared profile replaces it only with ``profile_mismatch: use_measured``; with
     fail it raises PlanError.
     """
-    name = str(app["name"])
+    name = app.name
     warnings: list[str] = []
     said, from_profile = _declared_ratio(app)
-    mismatch = profile_mismatch(app, measured, str(app.get("profile_mismatch") or "warn"))
+    mismatch = profile_mismatch(app, measured, app.profile_mismatch)
     if mismatch is not None and mismatch.severity == "fail" and policy_fails:
         raise PlanError(
             name,
             "profile" if from_profile else "wait_ratio",
-            app.get("profile") if from_profile else number(said.value),
+            app.profile if from_profile else number(said.value),
             mismatch.sentence.split(": ", 1)[-1].rsplit("; ", 1)[0],
             "a declaration that the app bears out",
             "correct it, or set profile_mismatch: use_measured",
@@ -299,14 +308,17 @@ def gather(
         ratio = Number(seen, "measured", f"measured: {measured.requests} requests, wait ratio {number(seen)}")
         least = most = seen
     elif from_profile:
-        least, most = WAIT_BOUNDS[str(app.get("profile") or "mixed")]
+        least, most = WAIT_BOUNDS[app.profile or "mixed"]
     cpu, wall, known = _times(app, ratio, measured if use_times else None)
-    memory = app.get("memory") or {}
+    enough = measured is not None and measured.times_count
+    mix = mix_of(app, measured if enough else None)
+    warnings.extend(mix.warnings)
     return Inputs(
         app=name,
         host=host,
         allotment=allotment,
         profile=profile_of(ratio.value),
+        mix=mix,
         wait_ratio=ratio,
         least_ratio=least,
         most_ratio=most,
@@ -314,9 +326,10 @@ def gather(
         wall_ms=wall,
         times_known=known,
         concurrency=_concurrency(app, allotment, wall),
-        rate=None if app.get("rate") is None else float(app["rate"]),
-        worker_mib=_worker(memory, measured),
-        slot_mib=_slot(memory, measured),
+        peak_declared=app.concurrency is not None,
+        rate=None if app.rate is None else float(app.rate),
+        worker_mib=_worker(app.memory, measured),
+        slot_mib=_slot(app.memory, measured),
         master_mib=None
         if measured is None or not measured.master_mib
         else Number(measured.master_mib, "measured", "measured: PSS of the master"),
@@ -325,7 +338,7 @@ def gather(
     )
 
 
-def _times(app: Mapping[str, Any], ratio: Number, measured: Measured | None) -> tuple[Number, Number, bool]:
+def _times(app: App, ratio: Number, measured: Measured | None) -> tuple[Number, Number, bool]:
     if measured is not None and measured.cpu_ms and measured.wall_ms is not None:
         wall = max(measured.wall_ms, measured.cpu_ms, CPU_MS_MIN)
         return (
@@ -333,7 +346,7 @@ def _times(app: Mapping[str, Any], ratio: Number, measured: Measured | None) -> 
             Number(wall, "measured", "measured: wall time of a request"),
             True,
         )
-    cpu_ms, wait_ms = app.get("cpu_ms"), app.get("wait_ms")
+    cpu_ms, wait_ms = _declared_times(app)
     if cpu_ms:
         cpu = Number(max(CPU_MS_MIN, float(cpu_ms)), "declared", "declared: cpu_ms")
         waits = float(wait_ms) if wait_ms is not None else cpu.value * ratio.value
@@ -348,8 +361,8 @@ def _times(app: Mapping[str, Any], ratio: Number, measured: Measured | None) -> 
     return cpu, Number(value * (1 + ratio.value), "assumed", "assumed: CPU time x (1 + wait ratio)"), False
 
 
-def _concurrency(app: Mapping[str, Any], allotment: Allotment, wall: Number) -> Number:
-    declared, rate = app.get("concurrency"), app.get("rate")
+def _concurrency(app: App, allotment: Allotment, wall: Number) -> Number:
+    declared, rate = app.concurrency, app.rate
     little = None
     if rate is not None:
         flight = max(1.0, float(rate) * wall.value / 1000.0)
@@ -365,7 +378,7 @@ def _concurrency(app: Mapping[str, Any], allotment: Allotment, wall: Number) -> 
     return Number(float(value), "assumed", words)
 
 
-def _worker(memory: Mapping[str, Any], measured: Measured | None) -> Number | None:
+def _worker(memory: MemoryNeed, measured: Measured | None) -> Number | None:
     """Memory of a worker without the requests it is serving, so that the slots' memory is not counted twice."""
     if measured is not None and (measured.worker_loaded_mib or measured.worker_pss_mib):
         idle = measured.worker_pss_mib or 0.0
@@ -374,14 +387,14 @@ def _worker(memory: Mapping[str, Any], measured: Measured | None) -> Number | No
         flight = f" of {measured.crowd} requests" if measured.crowd > 1 else ""
         words = f"measured: {number(loaded)} MiB under load{flight}, {number(idle)} MiB idle"
         return Number(base, "measured", words)
-    if memory.get("worker_mib"):
-        return Number(float(memory["worker_mib"]), "declared", "declared: memory.worker_mib")
+    if memory.worker_mib:
+        return Number(float(memory.worker_mib), "declared", "declared: memory.worker_mib")
     return None
 
 
-def _slot(memory: Mapping[str, Any], measured: Measured | None) -> Number:
+def _slot(memory: MemoryNeed, measured: Measured | None) -> Number:
     if measured is not None and measured.slot_mib is not None:
         return Number(measured.slot_mib, "measured", "measured: growth per request in flight")
-    if memory.get("slot_mib") is not None:
-        return Number(float(memory["slot_mib"]), "declared", "declared: memory.slot_mib")
+    if memory.slot_mib is not None:
+        return Number(float(memory.slot_mib), "declared", "declared: memory.slot_mib")
     return Number(ASSUMED_SLOT_MIB, "assumed", "assumed per request in flight")

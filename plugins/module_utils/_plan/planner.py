@@ -9,10 +9,12 @@ tried.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 from typing import Any, Callable, Final, Mapping, Sequence
 
+from .._declaration.app import App
 from .inputs import Allotment, Mismatch, divide, gather, profile_mismatch, wait_share
 from .settings import EVENTLET, GUNICORN, OVERRIDES, SETTINGS, Draft, all_settings, origin_of, override
 from .size import ASYNC, ceiling_for, choose_class, fits_once, holds, memories, size
@@ -67,10 +69,11 @@ def plan_host(
     """
     rules = policy or Policy()
     host = Host.from_facts(facts)
-    allotments = divide(host, apps, rules)
+    whole = [App.from_dict(app) for app in apps]
+    allotments = divide(host, whole, rules)
     plans = {}
-    for app in apps:
-        name = str(app["name"])
+    for app in whole:
+        name = app.name
         weighed = (measured or {}).get(name)
         if weighed is not None and not isinstance(weighed, Measured):
             weighed = Measured.from_dict(weighed)
@@ -92,7 +95,7 @@ def _bare(previous: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def _plan(
-    app: Mapping[str, Any],
+    app: App,
     host: Host,
     allotment: Allotment,
     measured: Measured | None,
@@ -120,7 +123,7 @@ def _plan(
         kept += held
     settings = {name: _said_kept(item) if name in kept else item for name, item in settings.items()}
     return Plan(
-        app=str(app["name"]),
+        app=app.name,
         settings={name: settings[name] for name in SETTINGS},
         warnings=_warnings(chosen, settings),
         inputs=_inputs(chosen, hosts),
@@ -131,13 +134,13 @@ def _plan(
     )
 
 
-def _check_overrides(app: Mapping[str, Any]) -> None:
-    for name, value in (app.get("settings") or {}).items():
+def _check_overrides(app: App) -> None:
+    for name, value in app.settings.items():
         if value is None:
             continue
         if name not in OVERRIDES:
             raise PlanError(
-                str(app["name"]),
+                app.name,
                 f"settings.{name}",
                 value,
                 "that is no setting that can be overridden",
@@ -146,14 +149,14 @@ def _check_overrides(app: Mapping[str, Any]) -> None:
             )
 
 
-def _memory_max(app: Mapping[str, Any], allotment: Allotment, previous: Mapping[str, Any]) -> tuple[int, bool]:
+def _memory_max(app: App, allotment: Allotment, previous: Mapping[str, Any]) -> tuple[int, bool]:
     """MiB of MemoryMax, and whether the dead band kept it. An override above the budget raises PlanError."""
     budget = math.floor(allotment.budget_mib)
     forced = override(app, "memory_max_mib")
     if forced is not None:
         if forced > budget:
             raise PlanError(
-                str(app["name"]),
+                app.name,
                 "settings.memory_max_mib",
                 forced,
                 f"a generation may use {budget} MiB: {allotment.budget_reason}",
@@ -168,7 +171,7 @@ def _memory_max(app: Mapping[str, Any], allotment: Allotment, previous: Mapping[
 
 
 def _draft(
-    app: Mapping[str, Any],
+    app: App,
     host: Host,
     allotment: Allotment,
     measured: Measured | None,
@@ -188,7 +191,7 @@ def _draft(
     nofile = override(app, "limit_nofile")
     if nofile is not None and nofile > host.nofile_max:
         raise PlanError(
-            str(app["name"]),
+            app.name,
             "settings.limit_nofile",
             nofile,
             f"the host allows {host.nofile_max} open files",
@@ -217,13 +220,13 @@ def _draft(
 
 def _neighbours(draft: Callable[..., Draft], measured: Measured) -> list[Draft]:
     """The plans that measurements within the band would have given."""
+    around = (1 - BAND, 1.0, 1 + BAND)
     result = []
-    for memory in (1 - BAND, 1.0, 1 + BAND):
-        for waiting in (1 - BAND, 1.0, 1 + BAND):
-            try:
-                result.append(draft(measured.scaled(memory, waiting)))
-            except PlanError:
-                continue
+    for memory, waiting, computing in itertools.product(around, around, around):
+        try:
+            result.append(draft(measured.scaled(memory, waiting, computing)))
+        except PlanError:
+            continue
     return result
 
 
@@ -312,7 +315,7 @@ def _warnings(draft: Draft, settings: Mapping[str, Setting]) -> tuple[str, ...]:
             " Gunicorn 26.0 removed its worker: the release is"
             f" pinned to gunicorn{settings['gunicorn_version'].value}; move to worker_class: gevent"
         )
-    if kind in ("sync", "gthread") and not app.get("buffering_proxy"):
+    if kind in ("sync", "gthread") and not app.buffering_proxy:
         result.append(
             f"{name}: a {kind} worker waits for slow clients: put a buffering"
             " proxy in front and set buffering_proxy: true,"
@@ -348,6 +351,8 @@ def _warnings(draft: Draft, settings: Mapping[str, Setting]) -> tuple[str, ...]:
 
 def _inputs(draft: Draft, hosts: int) -> dict[str, Any]:
     inputs, memory = draft.inputs, draft.ceiling.memory
+    wait_c2 = inputs.mix.wait_c2()
+    in_line, shared = inputs.mix.delays()
     return {
         "cores": {"value": inputs.allotment.cores, "origin": "derived", "source": inputs.allotment.cores_reason},
         "budget_mib": {
@@ -356,6 +361,11 @@ def _inputs(draft: Draft, hosts: int) -> dict[str, Any]:
             "source": inputs.allotment.budget_reason,
         },
         "profile": {"value": inputs.profile, "origin": inputs.wait_ratio.origin, "source": inputs.wait_ratio.source},
+        "mix": {"value": inputs.mix.word, "origin": inputs.mix.origin, "source": inputs.mix.source},
+        "cpu_c2": inputs.mix.cpu_c2().to_dict(),
+        **({} if wait_c2 is None else {"wait_c2": wait_c2.to_dict()}),
+        "delay_in_line": in_line.to_dict(),
+        "delay_shared": shared.to_dict(),
         "wait_ratio": inputs.wait_ratio.to_dict(),
         "cpu_ms": inputs.cpu_ms.to_dict(),
         "wall_ms": inputs.wall_ms.to_dict(),

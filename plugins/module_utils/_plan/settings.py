@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, Final, Mapping, Sequence
+from typing import Any, Final, Sequence
 
+from .._declaration.app import App
 from .._generation.units import GUNICORN_SETTINGS
 from .inputs import MEMORY_HIGH_SHARE, Inputs
 from .size import ASYNC, HEAVY_SLOT_MIB, NOFILE_BASE, Ceiling, Choice, Shape
@@ -37,10 +38,16 @@ KEPT_SLOTS: Final = 8
 """Requests' worth of freed memory that a worker keeps: with 6 of 8 MiB pages were still given back and faulted in
 again (103 a request, 500 with glibc's own threshold), with 8 they were not (23)."""
 
+SWITCH_INTERVAL_MS: Final = 1.0
+PYTHON_SWITCH_INTERVAL_MS: Final = 5
+"""sys.setswitchinterval(): after so long a thread that computes lets another one of its interpreter compute. Python's
+own 5 ms count anew at each of the eight times that a short request gives the lock away."""
+
 SETTINGS: Final = (
     *GUNICORN_SETTINGS,
     "limit_nofile",
     "malloc_trim_threshold_mib",
+    "switch_interval_ms",
     "memory_high_mib",
     "memory_max_mib",
     "gunicorn_version",
@@ -56,15 +63,15 @@ OVERRIDES: Final = tuple(
 class Draft:
     """One app's decisions before they are put into words."""
 
-    app: Mapping[str, Any]
+    app: App
     inputs: Inputs
     choice: Choice
     ceiling: Ceiling
     shape: Shape
 
 
-def override(app: Mapping[str, Any], name: str) -> Any:
-    return (app.get("settings") or {}).get(name)
+def override(app: App, name: str) -> Any:
+    return app.settings.get(name)
 
 
 def all_settings(draft: Draft, memory_max: int) -> dict[str, Setting]:
@@ -79,11 +86,12 @@ def all_settings(draft: Draft, memory_max: int) -> dict[str, Setting]:
         *_recycling(draft),
         _nofile(draft),
         _malloc(draft),
+        _switch_interval(draft),
         *_memory_settings(draft, memory_max),
         *_gunicorn(draft),
     ):
         result[item.name] = item
-    for name, value in (draft.app.get("settings") or {}).items():
+    for name, value in draft.app.settings.items():
         if value is not None:
             item = result[name]
             own = Limit("override", value, f"settings.{name}")
@@ -117,6 +125,8 @@ def _sized(draft: Draft) -> list[Setting]:
         "guess": "assumed",
         "database": "declared",
         "waiting": inputs.wait_ratio.origin,
+        "queue": inputs.mix.origin,
+        "threads": "derived",
         "need": origin_of(inputs.concurrency.origin, inputs.wait_ratio.origin),
         "override": "override",
     }
@@ -236,7 +246,7 @@ def _backlog(draft: Draft) -> Setting:
 def _timeouts(draft: Draft) -> list[Setting]:
     inputs = draft.inputs
     slowest_ms = 10.0 * inputs.wall_ms.value
-    p99 = (draft.app.get("limits") or {}).get("p99_ms")
+    p99 = draft.app.limits.p99_ms
     slowest = max(slowest_ms, 2.0 * float(p99)) if p99 else slowest_ms
     seconds = min(TIMEOUT_MAX_SECONDS, max(TIMEOUT_MIN_SECONDS, up(slowest / 10_000.0) * 10))
     words = f"ten times a request's {number(inputs.wall_ms.value)} ms ({inputs.wall_ms.origin})"
@@ -363,6 +373,23 @@ def _malloc(draft: Draft) -> Setting:
         why = f"a request takes {number(slot.value)} MiB, less than {number(HEAVY_SLOT_MIB)}: nothing to gain"
         return _simple("malloc_trim_threshold_mib", 0, "MiB", "glibc", why, slot.origin, (own, requests))
     return _simple("malloc_trim_threshold_mib", kept, "MiB", "requests", requests.reason, slot.origin, (own, requests))
+
+
+def _switch_interval(draft: Draft) -> Setting:
+    """How soon threads of one interpreter take turns; 0 leaves it to Python."""
+    name, unit = "switch_interval_ms", "ms"
+    own = Limit("python", 0, f"Python's own: {PYTHON_SWITCH_INTERVAL_MS} ms, so that threads switch rarely")
+    short = Limit(
+        "mix", SWITCH_INTERVAL_MS, "threads that compute take turns so often that a short request hardly waits for them"
+    )
+    mix = draft.inputs.mix
+    if draft.choice.name != "gthread":
+        why = f"a {draft.choice.name} worker has one thread that computes"
+        return _simple(name, 0, unit, "class", why, "derived", (own,))
+    if not mix.mixed:
+        why = f"requests are alike, and switching only costs: {mix.source}"
+        return _simple(name, 0, unit, "python", why, mix.origin, (own, short))
+    return _simple(name, SWITCH_INTERVAL_MS, unit, "mix", f"{short.reason}; {mix.source}", mix.origin, (own, short))
 
 
 def _memory_settings(draft: Draft, memory_max: int) -> list[Setting]:

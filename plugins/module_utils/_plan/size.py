@@ -10,42 +10,37 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Final, Mapping
+from typing import Final, Mapping
 
+from .._declaration.app import App
 from .inputs import ASSUMED_MASTER_MIB, ASSUMED_WORKER_MIB, BARE_SLOT_MIB, BARE_WORKER_MIB, Inputs, wait_share
+from .sharing import (
+    BUSY_FACTOR,
+    CPU_RATIO,
+    GTHREAD_HEADROOM,
+    PROCESSES_MAX,
+    SHARING_SYNC,
+    THREADS_MAX,
+    Want,
+    sharing_slots,
+    sharing_want,
+    whole_cores,
+)
 from .types import COUNTLESS, Limit, Number, PlanError, down, fitting, number, share, up
 
 ASYNC: Final = ("gevent", "eventlet")
-CPU_RATIO: Final = 0.2
-"""Below this wait ratio sync wins: it is the first value where the calibration had gevent at or above sync in both
-figures."""
-
-CORE_TOLERANCE: Final = 0.1
-"""A tenth of a core is no reason for another worker: 1.1 cores get one, 1.2 get two."""
-
 SYNC_WAIT_HEADROOM: Final = 1.4
 """Goetz' N x (1 + W/C) for workers that wait, times this: 14 workers beat 10 by 3 to 10 % where the formula says 10."""
 
-GTHREAD_HEADROOM: Final = 1.25
 ASYNC_HEADROOM: Final = 2.0
 ASYNC_SLOTS_MIN: Final = 64
-"""Slots over the concurrency. gthread: a quarter, as more threads than the load needs only fight for the interpreter
-lock. gevent: a greenlet costs next to nothing, and accepts spread unevenly."""
-
-BUSY_FACTOR: Final = 2.0
-"""Slots that keep all cores busy: cores x (1 + W/C), times two as waiting times vary. More only hold requests."""
+"""Slots over the concurrency: a greenlet costs next to nothing, and accepts spread unevenly."""
 
 HEAVY_SLOT_MIB: Final = 1.0
 HEAVY_FACTOR: Final = 2.5
 HEAVY_SLOTS_MIN: Final = 8
 """A request that holds this much is let in no earlier than a core can get to it, with at least so many in a worker: of
 8 MiB each, 64 in flight served 7 % more than 256, with a p95 a third lower, and 32 a fifth less, on two cores."""
-
-THREADS_MAX: Final = 256
-"""Threads in a worker: one interpreter lock serves them all."""
-
-PROCESSES_MAX: Final = 1024
-"""Sync workers on a host, whatever they wait for."""
 
 NOFILE_BASE: Final = 256
 """Descriptors of a worker beside its requests: listeners, pipes, logs, imported files, pools."""
@@ -121,19 +116,12 @@ class Ceiling:
         return most if self.database_slots is None else min(most, self.database_slots)
 
 
-def whole_cores(cores: float) -> int:
-    """Workers that a number of cores can keep busy: rounded up, but for less than a tenth of a core."""
-    return max(1, up(cores - CORE_TOLERANCE))
-
-
-def choose_class(
-    app: Mapping[str, Any], inputs: Inputs, verdicts: Mapping[str, str], fits: Mapping[str, bool]
-) -> Choice:
+def choose_class(app: App, inputs: Inputs, verdicts: Mapping[str, str], fits: Mapping[str, bool]) -> Choice:
     """The worker class. ``verdicts`` has a reason for each class that the release's libraries rule out.
 
     auto: sync for what computes, else gevent where nothing blocks it, else gthread.
     """
-    asked = str(app.get("worker_class") or "auto")
+    asked = app.worker_class
     ratio = inputs.wait_ratio
     waits = (
         f"{share(wait_share(ratio.value))} of a request is waiting (wait ratio {number(ratio.value)}, {ratio.origin})"
@@ -142,24 +130,17 @@ def choose_class(
     if inputs.host.free_threaded:
         blocked.setdefault("gevent", "gevent does not support free-threaded Python")
         blocked.setdefault("eventlet", "eventlet does not support free-threaded Python")
-    computes = ratio.value < CPU_RATIO
-    limits = [
-        Limit("sync", "best" if computes else "poor", f"one request per worker: right where little is waited; {waits}"),
-        Limit(
-            "gevent",
-            "ruled out" if "gevent" in blocked else "poor" if computes else "best",
-            blocked.get("gevent", waits),
-        ),
-        Limit(
-            "gthread", "next best", "threads of one interpreter: any library works, each waiting request holds a thread"
-        ),
-    ]
+    computes, mix = ratio.value < CPU_RATIO, inputs.mix
+    limits = _classes(computes, mix.mixed, mix.source, waits, blocked)
     warnings: list[str] = []
     if asked != "auto":
         reason = f"worker_class: {asked} is declared"
         if asked in blocked:
             warnings.append(f"{inputs.app}: worker_class {asked} is declared, but {blocked[asked]}")
         return Choice(asked, "declared", reason, "override", tuple(limits), tuple(warnings))
+    if mix.mixed and (fits["gthread"] or not fits["sync"]):
+        reason = f"a long request must not hold up those behind it, so requests share the cores: {mix.source}"
+        return Choice("gthread", "mix", reason, mix.origin, tuple(limits), ())
     if computes:
         return Choice("sync", "waiting", f"it computes: {waits}", ratio.origin, tuple(limits), ())
     if "gevent" in blocked:
@@ -172,6 +153,31 @@ def choose_class(
         )
         return Choice("gthread", "memory", reason, "derived", tuple(limits), ())
     return Choice("gevent", "waiting", f"it waits: {waits}", ratio.origin, tuple(limits), ())
+
+
+def _classes(computes: bool, mixed: bool, mix: str, waits: str, blocked: Mapping[str, str]) -> list[Limit]:
+    """What speaks for and against each class."""
+    line = f"one request after the other computes, and {mix}"
+    best = "sync" if computes else "gevent"
+    return [
+        Limit(
+            "sync",
+            "poor" if mixed or not computes else "best",
+            line if mixed else f"one request per worker: right where little is waited; {waits}",
+        ),
+        Limit(
+            "gevent",
+            "ruled out" if "gevent" in blocked else "best" if best == "gevent" and not mixed else "poor",
+            blocked.get("gevent", line if mixed else waits),
+        ),
+        Limit(
+            "gthread",
+            "best" if mixed else "next best",
+            "threads of several interpreters take turns: long and short requests share the cores"
+            if mixed
+            else "threads of one interpreter: any library works, each waiting request holds a thread",
+        ),
+    ]
 
 
 def memories(inputs: Inputs, worker_class: str, maximum_mib: int) -> list[Memory]:
@@ -208,7 +214,7 @@ def fits_once(memory: Memory) -> bool:
     return memory.total(1, 1) <= memory.usable + 1e-9
 
 
-def ceiling_for(app: Mapping[str, Any], inputs: Inputs, memory: Memory, hosts: int, nofile_max: int) -> Ceiling:
+def ceiling_for(app: App, inputs: Inputs, memory: Memory, hosts: int, nofile_max: int) -> Ceiling:
     """The hard limits. Raises PlanError for the one that leaves no room for a single worker with a single request."""
     if not fits_once(memory):
         raise PlanError(
@@ -224,8 +230,7 @@ def ceiling_for(app: Mapping[str, Any], inputs: Inputs, memory: Memory, hosts: i
             "give the host more memory or this app a larger share, or do without room for two generations side by side"
             " (headcount_rollout_headroom: false)",
         )
-    database = app.get("database") or {}
-    per_slot = float(database.get("connections_per_slot", 1.0) or 0.0)
+    per_slot = app.database.connections_per_slot
     descriptors = 2 + max(1, up(per_slot))
     nofile_slots = (nofile_max - NOFILE_BASE) // descriptors
     if nofile_slots < 1:
@@ -238,10 +243,10 @@ def ceiling_for(app: Mapping[str, Any], inputs: Inputs, memory: Memory, hosts: i
             "raise the host's limit of open files (fs.nr_open, DefaultLimitNOFILE) or settings.limit_nofile",
         )
     slots, reason = None, "no database is declared"
-    most = database.get("max_connections")
+    most = app.database.max_connections
     if most is not None and per_slot > 0:
-        reserved, generations = int(database.get("reserved") or 0), inputs.allotment.generations
-        slots = fitting(max(0, int(most) - reserved), hosts * generations * per_slot)
+        reserved, generations = app.database.reserved, inputs.allotment.generations
+        slots = fitting(max(0, most - reserved), hosts * generations * per_slot)
         reason = (
             f"({most} connections - {reserved} reserved) / {hosts} host{'s' if hosts != 1 else ''}"
             f" / {generations} generation{'s' if generations != 1 else ''} / {number(per_slot)} per request"
@@ -260,24 +265,7 @@ def ceiling_for(app: Mapping[str, Any], inputs: Inputs, memory: Memory, hosts: i
     return Ceiling(memory, slots, reason, nofile_slots, nofile_max, descriptors)
 
 
-@dataclass(frozen=True)
-class _Want:
-    """What the load asks for, before any hard limit: ``need`` slots keep up, ``target`` slots are comfortable."""
-
-    workers: tuple[Limit, ...]
-    target: tuple[Limit, ...]
-    need: int
-
-    @property
-    def most_workers(self) -> int:
-        return min(int(limit.value) for limit in self.workers)
-
-    @property
-    def target_slots(self) -> int:
-        return min(int(limit.value) for limit in self.target)
-
-
-def _want(inputs: Inputs, worker_class: str) -> _Want:
+def _want(inputs: Inputs, worker_class: str) -> Want:
     cores, reason = inputs.allotment.cores, inputs.allotment.cores_reason
     flight = max(1, up(inputs.concurrency.value))
     whole = whole_cores(cores)
@@ -295,6 +283,11 @@ def _want(inputs: Inputs, worker_class: str) -> _Want:
         else:
             by_cores = max(whole, up(cores * (1 + ratio) * SYNC_WAIT_HEADROOM))
             words = f"cores x (1 + wait ratio {number(ratio)}) x {number(SYNC_WAIT_HEADROOM)}: {reason}"
+        if inputs.mix.mixed:
+            flight = max(flight, int(sharing_slots(inputs).value))
+            if by_cores < SHARING_SYNC * whole:
+                by_cores = SHARING_SYNC * whole
+                words = f"{SHARING_SYNC} for each core, so that long requests do not hold up the others: {reason}"
         in_flight = Limit(
             "concurrency", max(least_two, flight), f"a request in flight each: {inputs.concurrency.source}"
         )
@@ -306,7 +299,9 @@ def _want(inputs: Inputs, worker_class: str) -> _Want:
             ),
         )
         most = min(by_cores, int(in_flight.value), PROCESSES_MAX)
-        return _Want(workers, (Limit("workers", most, "a sync worker serves one request at a time"),), most)
+        return Want(workers, (Limit("workers", most, "a sync worker serves one request at a time"),), most)
+    if worker_class == "gthread" and inputs.mix.mixed and inputs.slot_mib.value < HEAVY_SLOT_MIB:
+        return sharing_want(inputs)
     busy = max(least_two, up(1.5 * flight / (1 + inputs.least_ratio)))
     workers = (
         Limit("cores", whole, f"one event loop or interpreter per core: {reason}"),
@@ -331,7 +326,7 @@ def _want(inputs: Inputs, worker_class: str) -> _Want:
             enough = max(up(cores * (1 + inputs.most_ratio) * HEAVY_FACTOR), HEAVY_SLOTS_MIN * most)
             held = f"no more than that, as a request holds {number(inputs.slot_mib.value)} MiB"
             targets.append(Limit("waiting", enough, f"{_busy_words(inputs, HEAVY_FACTOR)}; {held}"))
-        return _Want(workers, tuple(targets), min(flight, keep_busy))
+        return Want(workers, tuple(targets), min(flight, keep_busy))
     comfortable = max(up(GTHREAD_HEADROOM * flight), 2 * most)
     target = [
         Limit(
@@ -341,7 +336,7 @@ def _want(inputs: Inputs, worker_class: str) -> _Want:
     ]
     if keep_busy < COUNTLESS:
         target.append(Limit("waiting", keep_busy, _busy_words(inputs, BUSY_FACTOR)))
-    return _Want(workers, tuple(target), min(flight, keep_busy, THREADS_MAX * most))
+    return Want(workers, tuple(target), min(flight, keep_busy, THREADS_MAX * most))
 
 
 def _busy_words(inputs: Inputs, factor: float) -> str:
@@ -369,7 +364,7 @@ def size(
     for workers in candidates:
         room = ceiling.slots(workers) // workers
         busy = up(workers * (1 + inputs.wait_ratio.value) * BUSY_FACTOR) if workers < most else want.need
-        wanted = max(min(want.need, busy), best[0] * best[1])
+        wanted = max(want.first or min(want.need, busy), best[0] * best[1])
         per_worker = step if step is not None else min(room, up(wanted / workers))
         if 1 <= per_worker <= room and workers * per_worker >= best[0] * best[1]:
             best = (workers, per_worker)
@@ -455,7 +450,7 @@ def _does_not_fit(
 
 
 def _explained(
-    want: _Want, ceiling: Ceiling, worker_class: str, shape: Shape, fixed_workers: int | None, step: int | None
+    want: Want, ceiling: Ceiling, worker_class: str, shape: Shape, fixed_workers: int | None, step: int | None
 ) -> Shape:
     """The same shape with all limits named and the winners found."""
     memory, per_worker = ceiling.memory, shape.per_worker

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Any, Final, Mapping
 
+from .mix import picture
 from .settings import SETTINGS
 from .types import ORIGINS, Plan, Setting, number
 
@@ -77,9 +78,17 @@ def _numbers(plan: Plan) -> str:
     return "numbers: " + "; ".join(parts)
 
 
+def _curves(plan: Plan) -> list[str]:
+    """The picture of the two curves; none for a plan of an older version."""
+    numbers = [plan.inputs.get(name) for name in ("cores", "delay_in_line", "delay_shared")]
+    if not all(isinstance(item, Mapping) for item in numbers):
+        return []
+    return picture(*(float(item["value"]) for item in numbers if item is not None))
+
+
 def explain(plan: Plan) -> list[str]:
     """Lines of plain text: each setting with its reason, and below it every limit that was considered, the winner
-    marked."""
+    marked; then the numbers, and how long requests take first-come-first-served and sharing the cores."""
     lines = []
     for setting in _in_order(plan):
         unit = f" {setting.unit}" if setting.unit else ""
@@ -90,5 +99,6 @@ def explain(plan: Plan) -> list[str]:
     for name, item in plan.inputs.items():
         if isinstance(item, Mapping):
             lines.append(f"input {name} = {_shown(item['value'])} [{item['origin']}]: {item['source']}")
+    lines.extend(_curves(plan))
     lines.extend(f"warning: {warning}" for warning in plan.warnings)
     return lines

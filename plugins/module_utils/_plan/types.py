@@ -10,7 +10,7 @@ seconds, rates per second.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Mapping, Union
 
 Value = Union[int, float, str, bool]
@@ -212,13 +212,50 @@ class Plan:
 
 
 @dataclass(frozen=True)
+class PathTimes:
+    """What one path of the load took while it was weighed, alone: means and standard deviations of its CPU time and of
+    its waiting over ``requests`` answers. ``weight``: its part of the load, in the declaration's unit."""
+
+    path: str
+    weight: float
+    requests: int
+    cpu_ms: float
+    cpu_sd_ms: float
+    wait_ms: float
+    wait_sd_ms: float
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> PathTimes | None:
+        """The inverse of ``to_dict``; None where a number is missing, negative or not finite."""
+        found = {name: _positive(data, name) for name in _PATH_NUMBERS}
+        if any(value is None for value in found.values()) or not found["weight"]:
+            return None
+        numbers = {name: float(value or 0.0) for name, value in found.items()}
+        return cls(str(data.get("path", "")), requests=int(numbers.pop("requests")), **numbers)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return dict(vars(self))
+
+
+_PATH_NUMBERS: Final = ("weight", "requests", "cpu_ms", "cpu_sd_ms", "wait_ms", "wait_sd_ms")
+
+
+def _positive(data: Mapping[str, Any], key: str) -> float | None:
+    raw = data.get(key)
+    if isinstance(raw, bool) or not isinstance(raw, (int, float)) or not math.isfinite(raw) or raw < 0:
+        return None
+    return float(raw)
+
+
+@dataclass(frozen=True)
 class Measured:
     """What weighing one worker of the candidate gave. None is: not measured.
 
     ``worker_pss_mib``: the worker warm and idle, with its part of shared pages. ``worker_loaded_mib``: USS under load
     of ``crowd`` requests in flight. ``master_mib``: PSS of the master. ``slot_mib``: growth per request in flight.
     ``cpu_ms`` and ``wall_ms``: of one request. ``wait_ratio``: (wall - CPU) / CPU. ``requests`` and ``seconds``: how
-    much was measured.
+    much was measured. ``paths``: the same for each path of the load, where it was told apart.
     """
 
     worker_pss_mib: float | None = None
@@ -231,6 +268,7 @@ class Measured:
     wait_ratio: float | None = None
     requests: int = 0
     seconds: float = 0.0
+    paths: tuple[PathTimes, ...] = ()
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Measured:
@@ -238,11 +276,9 @@ class Measured:
         measured."""
 
         def positive(key: str) -> float | None:
-            raw = data.get(key)
-            if isinstance(raw, bool) or not isinstance(raw, (int, float)) or not math.isfinite(raw) or raw < 0:
-                return None
-            return float(raw)
+            return _positive(data, key)
 
+        paths = [PathTimes.from_dict(item) for item in data.get("paths") or [] if isinstance(item, Mapping)]
         cpu_ms, wall_ms, ratio = positive("cpu_ms"), positive("wall_ms"), positive("wait_ratio")
         if ratio is None and cpu_ms and wall_ms is not None:
             ratio = max(0.0, wall_ms - cpu_ms) / cpu_ms
@@ -257,6 +293,7 @@ class Measured:
             wait_ratio=ratio,
             requests=int(positive("requests") or 0),
             seconds=positive("seconds") or 0.0,
+            paths=tuple(path for path in paths if path is not None) if None not in paths else (),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -272,6 +309,7 @@ class Measured:
             "wait_ratio": self.wait_ratio,
             "requests": self.requests,
             "seconds": self.seconds,
+            "paths": [path.to_dict() for path in self.paths],
         }
 
     @property
@@ -279,26 +317,37 @@ class Measured:
         """Whether the times come from enough requests to be used."""
         return self.wait_ratio is not None and self.requests >= MEASURED_REQUESTS_MIN
 
-    def scaled(self, memory: float, waiting: float) -> Measured:
-        """The same measurement with its memory and its waiting multiplied: what noise could have made of it."""
+    def scaled(self, memory: float, waiting: float, computing: float = 1.0) -> Measured:
+        """The same measurement with its memory, its waiting and its CPU time multiplied: what noise could have made of
+        it. The wait ratio follows the waiting alone."""
 
         def times(value: float | None, factor: float) -> float | None:
             return None if value is None else value * factor
 
         wall = self.wall_ms
         if self.cpu_ms is not None and wall is not None:
-            wall = self.cpu_ms + max(0.0, wall - self.cpu_ms) * waiting
+            wall = self.cpu_ms * computing + max(0.0, wall - self.cpu_ms) * waiting
         return Measured(
             worker_pss_mib=times(self.worker_pss_mib, memory),
             worker_loaded_mib=times(self.worker_loaded_mib, memory),
             master_mib=times(self.master_mib, memory),
             slot_mib=times(self.slot_mib, memory),
             crowd=self.crowd,
-            cpu_ms=self.cpu_ms,
+            cpu_ms=times(self.cpu_ms, computing),
             wall_ms=wall,
             wait_ratio=times(self.wait_ratio, waiting),
             requests=self.requests,
             seconds=self.seconds,
+            paths=tuple(
+                replace(
+                    path,
+                    cpu_ms=path.cpu_ms * computing,
+                    cpu_sd_ms=path.cpu_sd_ms * computing,
+                    wait_ms=path.wait_ms * waiting,
+                    wait_sd_ms=path.wait_sd_ms * waiting,
+                )
+                for path in self.paths
+            ),
         )
 
 

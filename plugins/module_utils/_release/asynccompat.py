@@ -13,7 +13,6 @@ trial's monitor is there for the rest, and for SQLite's lock waits and CPU loops
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import asdict, dataclass
 from typing import Any, Iterable, Mapping, Sequence
@@ -134,18 +133,6 @@ TABLE: tuple[Library, ...] = (
     Library(("cx-oracle",), _both("in every query"), _both("use oracledb in its thin mode"), FROM_THREADS),
 )
 
-# The probes of tests/integration/async_libraries that stand behind a row, and what was seen to cooperate.
-PROBED = {
-    "psycopg2": "psycopg2-binary",
-    "grpcio": "grpcio",
-    "confluent-kafka": "confluent-kafka flush",
-    "pylibmc": "pylibmc",
-    "pymssql": "pymssql",
-    "mysql-connector-python": "mysql-connector-python C",
-    "pycurl": "pycurl",
-    "pyzmq": "pyzmq",
-}
-
 
 def normalise(name: str) -> str:
     """The normalised name of a distribution (PEP 503)."""
@@ -215,11 +202,6 @@ def verdicts(
         if texts:
             reasons[worker_class] = ". ".join(texts)
     return reasons
-
-
-def fallback(reason: str, worker_class: str = "gthread") -> str:
-    """The sentence for a plan that would have had a cooperative class."""
-    return f"{reason}; falling back to {worker_class}"
 
 
 def warnings(findings: Mapping[str, Sequence[Finding]], worker_class: str) -> list[str]:
@@ -336,27 +318,6 @@ def parse_reports(text: str, blocking_seconds: float, packages: Iterable[str] = 
         for frame, inner in groups.items()
     ]
     return sorted(blocked, key=lambda item: -item.seconds)
-
-
-def parse_journal(text: str, blocking_seconds: float, packages: Iterable[str] = ()) -> list[Blocked]:
-    """As ``parse_reports`` for ``journalctl -o json``, where the lines of several workers stand in each other's way.
-
-    Lines that are not JSON are passed over. A line is one worker's by its _PID.
-    """
-    lines: dict[str, list[str]] = {}
-    for entry in text.splitlines():
-        try:
-            record = json.loads(entry)
-        except ValueError:
-            continue
-        message = record.get("MESSAGE") if isinstance(record, dict) else None
-        if isinstance(message, list):  # journalctl writes what is not clean UTF-8 as numbers
-            message = bytes(message).decode("utf-8", "replace")
-        if isinstance(message, str):
-            lines.setdefault(str(record.get("_PID", "")), []).append(message)
-    own = tuple(packages)
-    found = [item for worker in lines.values() for item in parse_reports("\n".join(worker), blocking_seconds, own)]
-    return sorted(found, key=lambda item: -item.seconds)
 
 
 def app_frame(stack: Sequence[Frame], packages: Sequence[str] = ()) -> Frame:

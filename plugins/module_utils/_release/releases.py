@@ -131,16 +131,6 @@ def installed(app: str, root: str = "/") -> List[str]:
     return [name for name in names if is_finished(folder / name)]
 
 
-def unfinished(app: str, root: str = "/") -> List[str]:
-    """What killed runs left among the releases of an app."""
-    folder = Path(root) / "opt/headcount" / app / "releases"
-    try:
-        names = sorted(os.listdir(folder))
-    except FileNotFoundError:
-        return []
-    return [name for name in names if not is_finished(folder / name)]
-
-
 def is_finished(path: Path) -> bool:
     """Whether a release counts."""
     return (path / RELEASE).is_file() and not os.path.lexists(path / UNFINISHED)
@@ -195,11 +185,26 @@ def _take(data: bytes, digest: str, name: str, store: Path) -> None:
             temporary.unlink()
 
 
-def prune_wheels(keep: Set[str], wheels_dir: str = WHEELS) -> List[str]:
-    """Remove every file of the store whose sha256 is not in `keep`; returns what was removed."""
-    removed = sorted(present(wheels_dir) - keep)
-    for digest in removed:
-        shutil.rmtree(Path(wheels_dir) / digest)
+def prune_wheels(wheels_dir: str = WHEELS, root: str = "/", older_seconds: float = 86400.0) -> List[str]:
+    """Remove the wheels that no release of any app of this host was made from; returns their sha256.
+
+    What is younger than `older_seconds` stays: it was sent for a release that another run is about to build. A release
+    whose lock cannot be read keeps all of them.
+    """
+    used: Set[str] = set()
+    for lock_file in Path(root).glob("opt/headcount/*/releases/*/requirements.lock"):
+        try:
+            lock = parse_lock(lock_file.read_text(encoding="utf-8"))
+        except (OSError, ReleaseError):
+            return []
+        used |= {pin.sha256 for pin in (*lock.pins, lock.pip)}
+    oldest = time.time() - older_seconds
+    removed = []
+    for digest in sorted(present(wheels_dir) - used):
+        folder = Path(wheels_dir) / digest
+        if folder.stat().st_mtime < oldest:
+            shutil.rmtree(folder)
+            removed.append(digest)
     return removed
 
 

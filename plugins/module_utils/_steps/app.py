@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
+from .._declaration.app import App
 from .._generation import access, generations, ledger, truth
 from .._generation.answers import HEALTH, Meanwhile, meanwhile_words, told
 from .._generation.clashes import Host, clashes, shared_drop_ins
@@ -31,8 +32,8 @@ from .._os.users import UserError, ensure_group, ensure_user
 from .._plan.planner import Mismatch, PlanError, plan_host, profile_mismatch
 from .._plan.types import Measured, Policy
 from .._release.asynccompat import verdicts
-from .._release.contents import ReleaseError
-from .._release.releases import distributions, install, remove
+from .._release.contents import WHEELS, ReleaseError
+from .._release.releases import distributions, install, prune_wheels, remove
 from .._verdict.judge import Verdict, decide
 from .trial import Arm, arm, missing_tool, try_candidate
 from .watchdog import GIVE_UP_SECONDS, Watch, memory_bounded, step_seconds, watched
@@ -509,6 +510,7 @@ class AppOnHost:
             generations.remove(self.layout, number)
         for release_id in generations.unused_releases(self.layout):
             remove(Path(self.layout.release(release_id)))
+        prune_wheels(os.path.join(self.layout.root, WHEELS.lstrip("/")), self.layout.root)
         if gone:
             self.systemd.reload()
             self.log("pruned", generations=gone)
@@ -767,7 +769,7 @@ def replan(planning: dict[str, Any], name: str) -> tuple[dict[str, Any], Mismatc
     """The plan of app `name` from its inputs, and whether the app contradicts its declared profile."""
     policy = planning.get("policy")
     plan = plan_host(**{**planning, "policy": Policy(**policy) if policy else None})[name]
-    app = next(app for app in planning["apps"] if app["name"] == name)
+    app = next(App.from_dict(app) for app in planning["apps"] if app["name"] == name)
     measured = planning.get("measured", {}).get(name)
-    mismatch = profile_mismatch(app, Measured.from_dict(measured) if measured else None, app["profile_mismatch"])
+    mismatch = profile_mismatch(app, Measured.from_dict(measured) if measured else None, app.profile_mismatch)
     return plan.to_dict(), mismatch

@@ -14,6 +14,7 @@ never ends by itself ends the weigh at once, with its name.
 from __future__ import annotations
 
 import glob
+import itertools
 import math
 import os
 import statistics
@@ -25,7 +26,7 @@ from typing import Any, Callable, Protocol, Sequence
 
 from .._facts.unitgroups import unit_cpu_seconds, unit_pids
 from .._load.memory import read_process
-from .._os.http import Ask, Bounds, request
+from .._os.http import Answer, Ask, Bounds, request
 
 WARM_SECONDS = 1.0
 SOLO_SECONDS = 2.0
@@ -33,8 +34,10 @@ GROW_SECONDS = 0.5
 CROWD_SECONDS = 1.5
 LEAST_REQUESTS = 5
 LEAST_SLOW = 2
+PATH_REQUESTS = 5
 SLOW_SECONDS = 30.0
-"""Where answers take so long that LEAST_REQUESTS of them do not fit into this many seconds, LEAST_SLOW are enough."""
+"""Where answers take so long that LEAST_REQUESTS of them do not fit into this many seconds, LEAST_SLOW are enough. Each
+path is asked PATH_REQUESTS times, however small its weight: how its times vary decides over the worker class."""
 
 ASKER_STACK_BYTES = 512 * 1024
 CROWD_FIRST = 2
@@ -224,40 +227,37 @@ def weigh(
     Returns a dict: worker_pss_mib (warm, idle), worker_loaded_mib (USS, the most seen under load), crowd (requests in
     flight under that load), slot_mib (growth for each of them), kept_mib (growth for each request that has ended),
     master_mib (PSS), cpu_ms, wall_ms (without lost_ms), wait_ratio (waiting over CPU), lost_ms (what a request took
-    longer because the CPU served others, or the asker itself), requests, failures, seconds. Raises NotMeasured when too
+    longer because the CPU served others, or the asker itself), requests, failures, seconds; the times are
+    means by the weights of the paths. `paths` has them for each path: path, weight, requests, cpu_ms, cpu_sd_ms,
+    wait_ms, wait_sd_ms. Raises NotMeasured when too
     few requests are answered, when one does not end by itself, or when the worker leaks memory so fast that no plan
     holds.
     """
     begin = time.monotonic()
     warm = ask(address, paths, WARM_SECONDS, 1, LEAST_REQUESTS, timeout_seconds)
-    _fail_if_endless(warm)
+    _fail_if_endless(warm.endless)
     if not warm.wall_ms:
         raise NotMeasured(f"no request of the load was answered while it was weighed: {warm.example}")
     idle = unit.memory()
     workers = [pid for pid in idle if pid != unit.main_pid]
     if not workers:
         raise NotMeasured("the candidate has no worker process to weigh")
-    cpu_before, lost_before = unit.cpu_seconds(), _lost_seconds(unit)
-    solo = ask(address, paths, SOLO_SECONDS, 1, LEAST_REQUESTS, timeout_seconds)
-    cpu_solo, lost = unit.cpu_seconds() - cpu_before, _lost_seconds(unit) - lost_before
-    _fail_if_endless(solo)
-    if len(solo.wall_ms) < (LEAST_REQUESTS if solo.seconds < SLOW_SECONDS else LEAST_SLOW):
+    solo = _solo(unit, address, paths, timeout_seconds)
+    if solo.answered < (LEAST_REQUESTS if solo.seconds < SLOW_SECONDS else LEAST_SLOW):
         raise NotMeasured(
-            f"only {len(solo.wall_ms)} requests were answered while it was weighed"
+            f"only {solo.answered} requests were answered while it was weighed"
             + (f"; {solo.failures} failed: {solo.example}" if solo.failures else "")
         )
     idle_worker = sum(idle[pid].uss_mib for pid in workers)
     rest = sum(memory.uss_mib for pid, memory in unit.memory().items() if pid in workers)
-    answered = len(solo.wall_ms) + solo.failures
+    answered = solo.answered + solo.failures
     leak = leaking(idle_worker, rest, answered, memory_max_mib)
     if leak:
         raise NotMeasured(leak)
     master = idle[unit.main_pid].pss_mib if unit.main_pid in idle else 0.0
     room = math.inf if memory_max_mib is None else FILLED_SHARE * memory_max_mib - master
     crowd = _crowd(unit, address, paths, min(slots, CROWD_LIMIT), idle_worker, room, timeout_seconds)
-    cpu_ms, lost_ms = 1000 * cpu_solo / answered, max(0.0, 1000 * lost / answered)
-    wall_ms = statistics.fmean(solo.wall_ms)
-    wait_ms = max(0.0, wall_ms - cpu_ms - lost_ms)
+    cpu_ms, wait_ms, lost_ms = (solo.mean(name) for name in ("cpu_ms", "wait_ms", "lost_ms"))
     return {
         "worker_pss_mib": round(sum(idle[pid].pss_mib for pid in workers), 2),
         "worker_loaded_mib": round(crowd.peak_mib, 2),
@@ -269,23 +269,131 @@ def weigh(
         "wall_ms": round(cpu_ms + wait_ms, 3),
         "lost_ms": round(lost_ms, 3),
         "wait_ratio": round(wait_ms / max(cpu_ms, 0.01), 3),
-        "requests": len(solo.wall_ms) + crowd.answered,
+        "paths": [path.to_dict() for path in solo.paths],
+        "requests": solo.answered + crowd.answered,
         "failures": solo.failures + crowd.failures,
         "seconds": round(time.monotonic() - begin, 2),
     }
 
 
-def _fail_if_endless(asked: Asked) -> None:
-    if asked.endless:
+def _fail_if_endless(endless: str) -> None:
+    if endless:
         slow = (
             ""
-            if "still sends" in asked.endless or "sent more" in asked.endless
+            if "still sends" in endless or "sent more" in endless
             else ("; if it only is slow, say so with limits.p95_ms or settings.timeout")
         )
         raise NotMeasured(
-            f"{asked.endless}; what never ends can be neither weighed nor tried: declare other load.paths, and leave "
+            f"{endless}; what never ends can be neither weighed nor tried: declare other load.paths, and leave "
             f"streams, server-sent events and long polls out of them{slow}"
         )
+
+
+@dataclass(frozen=True)
+class OnePath:
+    """What a path took when nothing else was asked: milliseconds of each good answer, on a CPU, waiting, and lost to
+    others."""
+
+    path: str
+    weight: float
+    cpu_ms: list[float]
+    wait_ms: list[float]
+    lost_ms: list[float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Means and standard deviations (of a single answer, 0) as the plan takes them."""
+        return {
+            "path": self.path,
+            "weight": self.weight,
+            "requests": len(self.cpu_ms),
+            "cpu_ms": round(_mean(self.cpu_ms), 3),
+            "cpu_sd_ms": round(statistics.pstdev(self.cpu_ms) if self.cpu_ms else 0.0, 3),
+            "wait_ms": round(_mean(self.wait_ms), 3),
+            "wait_sd_ms": round(statistics.pstdev(self.wait_ms) if self.wait_ms else 0.0, 3),
+        }
+
+
+@dataclass(frozen=True)
+class Solo:
+    """Requests one after another: each path, failures, and the length of the phase in seconds."""
+
+    paths: list[OnePath]
+    failures: int
+    seconds: float
+    example: str = ""
+
+    @property
+    def answered(self) -> int:
+        """Good answers."""
+        return sum(len(path.cpu_ms) for path in self.paths)
+
+    def mean(self, name: str) -> float:
+        """The mean of cpu_ms, wait_ms or lost_ms over the paths that answered, by their weights."""
+        answering = [path for path in self.paths if path.cpu_ms]
+        whole = sum(path.weight for path in answering)
+        return sum(path.weight * _mean(getattr(path, name)) for path in answering) / whole if whole else 0.0
+
+
+def _mean(values: Sequence[float]) -> float:
+    return statistics.fmean(values) if values else 0.0
+
+
+def _solo(unit: Weighed, address: str, paths: Sequence[dict[str, Any]], timeout_seconds: float) -> Solo:
+    """Each path PATH_REQUESTS times in turn, then by weight until SOLO_SECONDS are over.
+
+    Bounded as ask() is, and ended as it is by a path that never ends or never answers. What a worker does after an
+    answer (closing, its log) counts for the next request.
+    """
+    found = [OnePath(str(path["path"]), float(path["weight"]), [], [], []) for path in paths]
+    turns = [index for _ in range(PATH_REQUESTS) for index in range(len(paths))]
+    places = {id(path): index for index, path in enumerate(paths)}
+    by_weight = itertools.cycle([places[id(path)] for path in weighted_order(paths)])
+    silent: Counter[int] = Counter()
+    begin, failures, example, asked = time.monotonic(), 0, "", 0
+    while True:
+        took = time.monotonic() - begin
+        over = took > SOLO_SECONDS and asked >= max(len(turns), LEAST_REQUESTS)
+        if over or took > SOLO_SECONDS + SLOW_SECONDS:
+            return Solo(found, failures, took, example)
+        index = turns[asked] if asked < len(turns) else next(by_weight)
+        asked += 1
+        path, one = found[index], _alone(unit, address, paths[index], timeout_seconds)
+        silent[index] += one.answer.timed_out
+        error = one.answer.failure(paths[index]["method"], path.path)
+        if one.answer.endless or (silent[index] > 1 and not path.cpu_ms):
+            _fail_if_endless(error)
+        if not error and one.answer.status >= 400:
+            error = f"{paths[index]['method']} {path.path} answered {one.answer.status}"
+        if error:
+            failures, example = failures + 1, example or error
+            continue
+        path.cpu_ms.append(one.cpu_ms)
+        path.lost_ms.append(one.lost_ms)
+        path.wait_ms.append(max(0.0, one.answer.elapsed_ms - one.cpu_ms - one.lost_ms))
+
+
+@dataclass(frozen=True)
+class _One:
+    """One request: the answer, and milliseconds on the candidate's CPU and lost to others."""
+
+    answer: Answer
+    cpu_ms: float
+    lost_ms: float
+
+
+def _alone(unit: Weighed, address: str, path: dict[str, Any], timeout_seconds: float) -> _One:
+    """One request while nothing else is asked.
+
+    Lost is the time that the candidate and the asker were ready to run while others had the CPU, and the asker's own
+    time: a host that is weighed serves its users meanwhile, and without this a request that only computes seems to
+    wait. What takes long to read is read outermost, so that reading it is not taken for a loss.
+    """
+    asker = [os.getpid()]
+    cpu, queued, late, own = unit.cpu_seconds(), unit.queued_seconds(), queued_seconds(asker), time.process_time()
+    answer = request(address, Ask.of_path(path), Bounds(timeout_seconds))
+    own, late = time.process_time() - own, queued_seconds(asker) - late
+    queued, cpu = unit.queued_seconds() - queued, unit.cpu_seconds() - cpu
+    return _One(answer, 1000 * max(0.0, cpu), 1000 * max(0.0, queued + late + own))
 
 
 def leaking(before_mib: float, after_mib: float, requests: int, memory_max_mib: float | None) -> str | None:
@@ -303,15 +411,6 @@ def leaking(before_mib: float, after_mib: float, requests: int, memory_max_mib: 
         f"{after_mib:.0f} MiB, so that each keeps {kept:.2g} MiB; its MemoryMax of {memory_max_mib:.0f} MiB would be "
         f"full after {full} requests"
     )
-
-
-def _lost_seconds(unit: Weighed) -> float:
-    """What is no waiting of the app: its time in the queue of a busy CPU, and the asker's own time on and for a CPU.
-
-    A host that is weighed serves its users meanwhile: without this a request that only computes seems to wait.
-    """
-    own = [os.getpid()]
-    return unit.queued_seconds() + scheduled_seconds(own) + queued_seconds(own)
 
 
 @dataclass(frozen=True)
@@ -353,7 +452,7 @@ def _crowd(
         last = size
         seconds = CROWD_SECONDS if size >= most else GROW_SECONDS
         seen, asked = _watched(unit, address, paths, size, seconds, timeout_seconds)
-        _fail_if_endless(asked)
+        _fail_if_endless(asked.endless)
         peak = max(peak, seen)
         answered, failures = answered + len(asked.wall_ms), failures + asked.failures
         size = next_crowd(size, most, idle_mib, peak, room_mib)

@@ -15,7 +15,7 @@ from typing import Any, Final
 from ansible.errors import AnsibleError
 
 from ...module_utils._declaration.normalise import PREFIX, Declaration, Problem, normalise_host
-from ...module_utils._declaration.table import INTERNAL_PREFIXES
+from ...module_utils._declaration.roles import INTERNAL_PREFIXES
 
 # What a template of a host's variable may use, beside the host's own variables: the same for every host of the play.
 _MAGIC: Final = (
@@ -91,40 +91,52 @@ def file_problems(host: Declaration, folders: Sequence[str]) -> list[Problem]:
     problems.
     """
     problems: list[Problem] = []
-    where = ", ".join(folders)
-
-    def missing(parts: tuple[str | int, ...], value: str, allowed: str, absolute: bool = False) -> None:
-        known = absolute or os.path.isabs(value)
-        what = f"is {value!r}, which is {'not there' if known else f'in none of {where}'}"
-        fix = "correct the path" if absolute else "correct the path, or set headcount_base_dir"
-        problems.append(Problem(host.host, parts, what, allowed, fix))
-
     for index, app in enumerate(host.apps):
         source = app["source"]
         here = ("headcount_apps", index, "source")
-        value = source["value"]
         if source["kind"] == "path":
-            found = locate(value, folders)
-            root = os.path.normpath(os.path.join(found, source["subdirectory"] or "")) if found else ""
-            if not found or not os.path.isdir(found):
-                missing((*here, "path"), value, "a folder on the controller")
-            elif not os.path.isdir(root):
-                missing((*here, "subdirectory"), source["subdirectory"], f"a folder below {found}", absolute=True)
-            elif not any(os.path.isfile(os.path.join(root, name)) for name in _PROJECT_FILES):
-                allowed = "a project that can be installed: a folder with pyproject.toml or setup.py"
-                fix = "add a pyproject.toml, or name the folder that has one with subdirectory"
-                problems.append(Problem(host.host, (*here, "path"), f"is {value!r} ({root})", allowed, fix))
-        elif source["kind"] == "wheel":
-            found = locate(value, folders)
-            if not found or not os.path.isfile(found):
-                missing((*here, "wheel"), value, "a wheel on the controller")
-        if source["lock"] and not os.path.isfile(locate(source["lock"], folders) or ""):
-            missing((*here, "lock"), source["lock"], "a file on the controller")
+            problems += _project_problems(host.host, here, source, folders)
+        elif source["kind"] == "wheel" and not _is_file(source["value"], folders):
+            problems.append(
+                _missing(host.host, (*here, "wheel"), source["value"], "a wheel on the controller", folders)
+            )
+        if source["lock"] and not _is_file(source["lock"], folders):
+            problems.append(_missing(host.host, (*here, "lock"), source["lock"], "a file on the controller", folders))
     for name in _FILES:
         value = host.variables[name]
-        if value and not os.path.isfile(locate(value, folders) or ""):
-            missing((name,), value, "a task file on the controller")
+        if value and not _is_file(value, folders):
+            problems.append(_missing(host.host, (name,), value, "a task file on the controller", folders))
     return problems
+
+
+def _is_file(path: str, folders: Sequence[str]) -> bool:
+    return os.path.isfile(locate(path, folders) or "")
+
+
+def _missing(host: str, parts: tuple[str | int, ...], value: str, allowed: str, folders: Sequence[str]) -> Problem:
+    """A path that leads nowhere. `folders`: where it was looked for; none when it can only be in one place."""
+    known = not folders or os.path.isabs(value)
+    what = f"is {value!r}, which is {'not there' if known else 'in none of ' + ', '.join(folders)}"
+    fix = "correct the path, or set headcount_base_dir" if folders else "correct the path"
+    return Problem(host, parts, what, allowed, fix)
+
+
+def _project_problems(
+    host: str, here: tuple[str | int, ...], source: Mapping[str, Any], folders: Sequence[str]
+) -> Iterable[Problem]:
+    """What keeps a folder from being a project that can be installed."""
+    value = source["value"]
+    found = locate(value, folders)
+    if not found or not os.path.isdir(found):
+        yield _missing(host, (*here, "path"), value, "a folder on the controller", folders)
+        return
+    root = os.path.normpath(os.path.join(found, source["subdirectory"] or ""))
+    if not os.path.isdir(root):
+        yield _missing(host, (*here, "subdirectory"), source["subdirectory"], f"a folder below {found}", ())
+    elif not any(os.path.isfile(os.path.join(root, name)) for name in _PROJECT_FILES):
+        allowed = "a project that can be installed: a folder with pyproject.toml or setup.py"
+        fix = "add a pyproject.toml, or name the folder that has one with subdirectory"
+        yield Problem(host, (*here, "path"), f"is {value!r} ({root})", allowed, fix)
 
 
 def sources_in_inventory(

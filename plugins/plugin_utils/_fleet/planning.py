@@ -122,26 +122,43 @@ def decide(
         return Decision(REFUSE, [busy])
     live = state.get("live")
     if live is None:
-        if retune:
-            return Decision(NOTHING, notes=["nothing is live yet; site.yml deploys it"])
-        if state.get("port_taken"):
-            return Decision(REFUSE, [f"{state['port_taken']}; free it, or declare another `listen`"])
-        return Decision(DEPLOY, ["first deployment"])
+        return _first_deployment(state, retune)
     reasons = [_PART_WORDS[name] for name in changed if name in _DECLARED_PARTS]
     if retune and reasons:
         note = f"not re-tuned: {' and '.join(reasons)} since generation {live['generation']}; site.yml brings both"
         return Decision(NOTHING, notes=[note])
-    moved = [name for name in changed if name in _HARDWARE_PARTS]
-    rebuilt = "platform" in moved
-    if plan_changes or rebuilt:
-        told = {"cores", "memory", "platform", "limits"}
-        reasons += list(hardware_changes)
-        reasons += [_PART_WORDS[name] for name in moved if name not in told or not hardware_changes]
-        if plan_changes and not moved and not reasons:
-            reasons.append("what was measured gives another plan")
+    reasons += _moved(changed, hardware_changes, plan_changes, bool(reasons))
     if reasons:
         return Decision(DEPLOY, reasons)
     notes = [f"{', '.join(hardware_changes)}: the plan holds"] if hardware_changes else []
+    return _upkeep(state, notes, None if retune else settings)
+
+
+def _first_deployment(state: Mapping[str, Any], retune: bool) -> Decision:
+    if retune:
+        return Decision(NOTHING, notes=["nothing is live yet; site.yml deploys it"])
+    if state.get("port_taken"):
+        return Decision(REFUSE, [f"{state['port_taken']}; free it, or declare another `listen`"])
+    return Decision(DEPLOY, ["first deployment"])
+
+
+def _moved(
+    changed: Sequence[str], hardware_changes: Sequence[str], plan_changes: Mapping[str, Sequence[Any]], declared: bool
+) -> list[str]:
+    """Why the host itself asks for another generation. `declared`: what was declared asks for one already."""
+    moved = [name for name in changed if name in _HARDWARE_PARTS]
+    if not plan_changes and "platform" not in moved:
+        return []
+    told = {"cores", "memory", "platform", "limits"}
+    reasons = list(hardware_changes)
+    reasons += [_PART_WORDS[name] for name in moved if name not in told or not hardware_changes]
+    if plan_changes and not (moved or reasons or declared):
+        reasons.append("what was measured gives another plan")
+    return reasons
+
+
+def _upkeep(state: Mapping[str, Any], notes: list[str], settings: str | None) -> Decision:
+    """What to do about an app whose plan holds."""
     if state.get("problems"):
         return Decision(DEPLOY, [f"not intact: {_first(state['problems'])}"], notes)
     if not state.get("healthy"):
@@ -149,7 +166,7 @@ def decide(
     wrong = [f"{words}: {_first(state[key])}" for key, words in _HEALED.items() if state.get(key)]
     if wrong:
         return Decision(HEAL, wrong[:1], notes)
-    if settings and not retune:
+    if settings:
         return Decision(HEAL, [settings], notes)
     return Decision(NOTHING, notes=notes)
 

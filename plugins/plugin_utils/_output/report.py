@@ -72,8 +72,9 @@ def _app_row(host: HostPlan, app: AppPlan, outcome: Mapping[str, Any], check: bo
     live = app.live or {}
     went_live = outcome.get("to") is not None
     status = _status(host, app, outcome, check)
-    plan = outcome.get("plan") or app.plan if went_live or app.live is None else live.get("plan")
-    trial = _trial(outcome) if outcome.get("verdict") or outcome.get("evidence") else live.get("trial") or {}
+    new = went_live or app.live is None
+    plan = (outcome.get("plan") or app.plan if new else live.get("plan")) or {}
+    trial = _trial(outcome) or live.get("trial") or {}
     row: dict[str, Any] = {
         "app": app.name,
         "status": status,
@@ -87,18 +88,20 @@ def _app_row(host: HostPlan, app: AppPlan, outcome: Mapping[str, Any], check: bo
         "listen": app.listen,
         "url": url(app.listen, host.address),
         "settings": values(plan),
-        "profile": ((plan or {}).get("inputs") or {}).get("profile"),
+        "profile": (plan.get("inputs") or {}).get("profile"),
         "measured": outcome.get("measured"),
         "mismatch": outcome.get("mismatch"),
-        "plan": plan,
+        "plan": plan or None,
         "steps": outcome.get("steps", []),
         **evidence_of(trial),
     }
-    if status == "reverted":
-        row["generation"] = outcome.get("reverted_to")
-    if outcome.get("revert_cause"):
-        row["revert_cause"] = outcome["revert_cause"]
-    return row
+    return row | _reverted(status, outcome)
+
+
+def _reverted(status: str, outcome: Mapping[str, Any]) -> dict[str, Any]:
+    """What the revert of a fleet changes of an app's row."""
+    changed = {"generation": outcome.get("reverted_to")} if status == "reverted" else {}
+    return changed | ({"revert_cause": outcome["revert_cause"]} if outcome.get("revert_cause") else {})
 
 
 def _status(host: HostPlan, app: AppPlan, outcome: Mapping[str, Any], check: bool) -> str:
@@ -115,6 +118,9 @@ def _status(host: HostPlan, app: AppPlan, outcome: Mapping[str, Any], check: boo
 
 
 def _trial(outcome: Mapping[str, Any]) -> dict[str, Any]:
+    """The evidence of the trial of this run; empty when there was none."""
+    if not outcome.get("verdict") and not outcome.get("evidence"):
+        return {}
     evidence = dict(outcome.get("evidence") or {})
     return {**evidence, "verdict": outcome.get("verdict") or evidence.get("verdict")}
 

@@ -207,41 +207,56 @@ def conflict_cause(text: str, python: str) -> str:
     """
     body = " ".join(re.sub(r"\{[^}]*\}", "", text.split("No solution found", 1)[-1]).split())
     body = body.split(" hint:")[0]
-    found = re.search(r"does not satisfy Python(\S+) and (\S+) depends on Python", body)
-    if found:
-        return f"{found[2]} needs Python{found[1]}, but the host has Python {python}"
-    found = re.search(r"does not satisfy Python(\S+) and you require ([^,]+),", body)
-    if found:
-        return f"{found[2]} needs Python{found[1]}, but the host has Python {python}"
-    found = re.search(r"(\S+) was not found in the package registry", body)
-    if found:
-        return f"{found[1]} was not found in the package index"
-    found = re.search(r"there is no version of ([^,\s]+)", body)
-    if found:
-        return f"there is no version of {found[1]}"
+    for pattern, words in _CAUSES:
+        found = re.search(pattern, body)
+        if found:
+            return words.format(*found.groups(), python=python)
     found = re.search(r"Because (\S+) depends on (\S+) and (\S+), we can conclude", body)
     if found and _disjoint(found[2], found[3]):
         return f"{found[1]} needs {found[2]}, but {found[3]} is required"
-    required = [item for m in re.finditer(r"you require (.+?), we can", body) for item in m[1].split(" and ")]
-    asked = {_name(item): item for item in required}
-    found_demands = re.finditer(r"(\S+) depends on (\S+?)[,.]?(?=\s|$)", body)
-    demands = [(asked.get(_name(m[1]), m[1]), m[2]) for m in found_demands] + [("", item) for item in required]
-    pair = None
-    for index, (owner, demand) in enumerate(demands):
-        for other_owner, other in demands[:index]:
-            if owner != other_owner or not owner:
-                pair = (other_owner, other, owner, demand) if _disjoint(other, demand) else pair
+    pair = _contradiction(body)
     if pair:
-        owner, demand, other_owner, other = pair
-        if not owner and not other_owner:
-            return f"both {demand} and {other} are required"
-        if not owner:
-            owner, demand, other_owner, other = other_owner, other, owner, demand
-        tail = f"{other_owner} needs {other}" if other_owner else f"{other} is required"
-        return f"{owner} needs {demand}, but {tail}"
+        return _pair_words(*pair)
     found = re.search(r"cause: (.*)|[╰─▶]+ (.*)", body)
     words = (found[1] or found[2]) if found else body
     return words.rstrip(".")
+
+
+_CAUSES = (
+    (
+        r"does not satisfy Python(\S+) and (\S+) depends on Python",
+        "{1} needs Python{0}, but the host has Python {python}",
+    ),
+    (r"does not satisfy Python(\S+) and you require ([^,]+),", "{1} needs Python{0}, but the host has Python {python}"),
+    (r"(\S+) was not found in the package registry", "{0} was not found in the package index"),
+    (r"there is no version of ([^,\s]+)", "there is no version of {0}"),
+)
+"""What uv says of a conflict, and how it is told here."""
+
+
+def _contradiction(body: str) -> tuple[tuple[str, str], tuple[str, str]] | None:
+    """The last two demands, each (who asks, what for), that can never be met together; "" asks as the app itself."""
+    required = [item for m in re.finditer(r"you require (.+?), we can", body) for item in m[1].split(" and ")]
+    asked = {_name(item): item for item in required}
+    found = re.finditer(r"(\S+) depends on (\S+?)[,.]?(?=\s|$)", body)
+    demands = [(asked.get(_name(m[1]), m[1]), m[2]) for m in found] + [("", item) for item in required]
+    pairs = [
+        (other, demand)
+        for index, demand in enumerate(demands)
+        for other in demands[:index]
+        if (demand[0] != other[0] or not demand[0]) and _disjoint(other[1], demand[1])
+    ]
+    return pairs[-1] if pairs else None
+
+
+def _pair_words(one: tuple[str, str], two: tuple[str, str]) -> str:
+    (owner, demand), (other_owner, other) = one, two
+    if not owner and not other_owner:
+        return f"both {demand} and {other} are required"
+    if not owner:
+        owner, demand, other_owner, other = other_owner, other, owner, demand
+    tail = f"{other_owner} needs {other}" if other_owner else f"{other} is required"
+    return f"{owner} needs {demand}, but {tail}"
 
 
 def _name(requirement: str) -> str:

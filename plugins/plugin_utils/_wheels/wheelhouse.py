@@ -86,7 +86,7 @@ def gather(
 def _own(cache: Path) -> None:
     """The cache is the user's alone: it holds the code of the apps."""
     if not os.path.lexists(cache):
-        cache.mkdir(parents=True, mode=0o700)
+        cache.mkdir(parents=True, mode=0o700, exist_ok=True)  # another thread or run may have been first
     if cache.is_dir() and cache.stat().st_mode & 0o077:
         cache.chmod(0o700)
 

@@ -243,7 +243,7 @@ find {ETC} /run/systemd/generator /usr/lib/systemd/system {OLD} /opt/headcount /
 ls /run/systemd/transient | grep -v session
 find {ETC} /usr/lib/systemd/system/till* {OLD} /etc/till.conf /opt/headcount/till /var/lib/headcount/till -type f \
     ! -name '*.pyc' 2>/dev/null | sort | xargs sha256sum
-ls -la --time-style=+ /var/lib/headcount /var/lib/headcount/till 2>/dev/null | grep -v ' shop$'
+ls -la --time-style=+ /var/lib/headcount /var/lib/headcount/till 2>/dev/null | grep -v -e ' shop$' -e ' wheels$'
 cat /etc/passwd /etc/shadow /etc/group
 """
 

@@ -207,18 +207,19 @@ def first_tally(entries: Iterable[Judged]) -> Tally:
 def false_alarm_groups(judged: Sequence[Judged]) -> dict[str, list[Judged]]:
     """The runs of a release against itself, by condition."""
     same = [entry for entry in judged if entry.variant == "same" and entry.seconds == 30]
-    calm = [entry for entry in same if not entry.noise]
-    groups = {
-        "calm": [entry for entry in calm if entry.drift_ms <= DISTURBED_MS],
-        "disturbed": [entry for entry in calm if entry.drift_ms > DISTURBED_MS],
-        "calm or disturbed": calm,
-        "noisy": [entry for entry in same if entry.noise],
-    }
+    calm, noisy = _parted(same, lambda entry: not entry.noise)
+    undisturbed, disturbed = _parted(calm, lambda entry: entry.drift_ms <= DISTURBED_MS)
+    groups = {"calm": undisturbed, "disturbed": disturbed, "calm or disturbed": calm, "noisy": noisy}
     return {
         f"{name}, {profile}": [entry for entry in found if entry.profile == profile]
         for name, found in groups.items()
         for profile in ("io", "cpu")
     } | groups
+
+
+def _parted(entries: Sequence[Judged], wanted: Callable[[Judged], bool]) -> tuple[list[Judged], list[Judged]]:
+    """Those that are wanted, and the others."""
+    return [entry for entry in entries if wanted(entry)], [entry for entry in entries if not wanted(entry)]
 
 
 def semi_synthetic(bench: Bench, factors: Sequence[float]) -> dict[str, dict[str, Tally]]:
@@ -388,15 +389,44 @@ def make(bench: Bench) -> Report:
     """The report of what is measured."""
     judged = judge_all(bench)
     groups = false_alarm_groups(judged)
-    whole = [entry for entry in judged if entry.seconds == 30]
     cost = cost_per_100(judged)
     synthetic = semi_synthetic(bench, (1.2, 1.3, 1.5))
     targets = _targets(judged, groups, max(cost.values(), default=0.0), synthetic)
-    others = [entry.others for entry in whole]
+    missed = [f"{name}: {told}, asked for {figure}" for name, figure, told, reached in targets if reached is False]
+    return Report(
+        "How often the verdict is wrong",
+        "\n\n".join(
+            [
+                *_summary(targets),
+                *_false_alarm_text(judged, groups),
+                *_caught_text(judged, synthetic),
+                *_cost_text(cost),
+                _not_measured(bench, judged),
+            ]
+        ),
+        {
+            "targets": [
+                {"name": name, "asked": figure, "measured": told, "reached": reached}
+                for name, figure, told, reached in targets
+            ],
+            "false_alarms": {name: {"verdicts": len(entries), **_tallies(entries)} for name, entries in groups.items()},
+            "power": _power_data(judged),
+            "semi_synthetic": {
+                kind: {up: asdict(found) for up, found in row.items()} for kind, row in synthetic.items()
+            },
+            "generator_core_share_at_100_per_second": cost,
+            "verdicts": [_verdict_data(entry) for entry in judged],
+        },
+        plot=lambda figure: _draw(figure, groups, judged),
+        plot_size=(10.0, 4.2),
+        missed=missed,
+    )
+
+
+def _summary(targets: Sequence[tuple[str, str, str, bool | None]]) -> list[str]:
     words = {True: "yes", False: "**no**", None: "not measured"}
     proven = {name for name, figure, told, reached in targets if reached and _proven(figure, told)}
-    disturbed = len(groups["disturbed"])
-    parts = [
+    return [
         "How often the verdict of [docs/verdict.md](../verdict.md) is wrong, on hosts of one core (systemd in "
         "containers, each pinned to a CPU). Each verdict is a real run: two instances as units of systemd, "
         "warmed up and loaded at once for 30 s by the collection's own code; where the verdict asks for its retry, "
@@ -409,8 +439,15 @@ def make(bench: Bench) -> Report:
             ],
         ),
         "*Not proven*: the measured share is within the figure, but with so few runs its 95 % bounds are not.",
+    ]
+
+
+def _false_alarm_text(judged: Sequence[Judged], groups: Mapping[str, Sequence[Judged]]) -> list[str]:
+    others = [entry.others for entry in judged if entry.seconds == 30]
+    verdicts = sum(len(groups[name]) for name in ("calm", "noisy", "disturbed"))
+    return [
         "## False alarms: a release against itself",
-        f"{len(groups['calm']) + len(groups['noisy']) + disturbed} verdicts, 50 requests a second to each arm. "
+        f"{verdicts} verdicts, 50 requests a second to each arm. "
         "`io`: gthread 2x8, `/wait` of a lognormal time (median 40 ms, sigma 0.4). "
         "`cpu`: sync, 2 workers, `/cpu` of 1 and 4 ms (3:1). One to four pairs run on a host at "
         "once. Noisy: two processes on the same core burn it in bursts of 0.2 to 2 s with pauses of 0.2 to 1.5 s. The "
@@ -421,6 +458,11 @@ def make(bench: Bench) -> Report:
         f"clock fell more than {DISTURBED_MS:.0f} ms behind.",
         _false_alarms(groups),
         "The other rules judge the same first runs: they know no retry.\n\n" + _alarms(groups),
+    ]
+
+
+def _caught_text(judged: Sequence[Judged], synthetic: Mapping[str, Mapping[str, Tally]]) -> list[str]:
+    parts = [
         "## What is caught",
         "Profile `io`, no neighbour of ours. `all`: every wait is longer; `tail`: only the longest tenth. `caught`: "
         "not promoted after the retry. 10 and 20 s are parts of the same runs (three of 10 s in each), with the retry "
@@ -441,8 +483,12 @@ def make(bench: Bench) -> Report:
                 [[kind, *(found.told() for found in row.values())] for kind, row in synthetic.items()],
             ),
         ]
-    parts += ["### Memory", _memory(judged), "### Broken releases", _broken(whole)]
-    parts += [
+    whole = [entry for entry in judged if entry.seconds == 30]
+    return [*parts, "### Memory", _memory(judged), "### Broken releases", _broken(whole)]
+
+
+def _cost_text(cost: Mapping[str, float]) -> list[str]:
+    return [
         "## What it costs",
         "The generator's CPU time (both arms, 100 requests a second in all), median share of one core: "
         + ", ".join(f"`{profile}` {percent(share, 2)}" for profile, share in sorted(cost.items()))
@@ -453,55 +499,34 @@ def make(bench: Bench) -> Report:
         "- *Kayenta*: lower 98 % bound of the Hodges-Lehmann shift above 0.25 of its estimate (the classifier and "
         "settings of its Netflix judge), on single latencies. Kayenta itself compares series of a metric.\n"
         "- *k6-style*: p95 below 1.2 times the live p95 of the profile's first calm run, and fewer than 1 % failed.",
-        _not_measured(bench, judged),
     ]
-    data = {
-        "targets": [
-            {"name": name, "asked": figure, "measured": told, "reached": reached}
-            for name, figure, told, reached in targets
-        ],
-        "false_alarms": {
-            name: {
-                "verdicts": len(entries),
-                "ours": asdict(tally(entries)),
-                "first_run": asdict(first_tally(entries)),
-                **{rule: asdict(tally(entries, rule)) for rule in rules.PEERS},
-            }
-            for name, entries in groups.items()
-        },
-        "power": {
-            f"{variant}, {rate}/s, {seconds} s": {
-                "ours": asdict(tally(found)),
-                "first_run": asdict(first_tally(found)),
-                **{rule: asdict(tally(found, rule)) for rule in rules.PEERS},
-            }
-            for variant in dict.fromkeys(entry.variant for entry in judged if entry.variant != "same")
-            for rate in (50, 100)
-            for seconds in WINDOWS
-            if (found := _of(judged, variant, rate, seconds))
-        },
-        "semi_synthetic": {
-            kind: {up: asdict(found) for up, found in row.items()} for kind, row in synthetic.items()
-        },
-        "generator_core_share_at_100_per_second": cost,
-        "verdicts": [
-            {
-                "cell": entry.cell, "variant": entry.variant, "rate": entry.rate, "seconds": entry.seconds,
-                "first": entry.first, "final": entry.final, "check": entry.check, "others": entry.others,
-                "p95_ratio": round(entry.p95_ratio, 4), "peers": [rule for rule, hit in entry.peers.items() if hit],
-            }
-            for entry in judged
-        ],
+
+
+def _tallies(entries: Sequence[Judged]) -> dict[str, Any]:
+    """What our rule, its first run alone, and the other rules made of the same runs."""
+    return {
+        "ours": asdict(tally(entries)),
+        "first_run": asdict(first_tally(entries)),
+        **{rule: asdict(tally(entries, rule)) for rule in rules.PEERS},
+    }
+
+
+def _power_data(judged: Sequence[Judged]) -> dict[str, Any]:
+    return {
+        f"{variant}, {rate}/s, {seconds} s": _tallies(found)
+        for variant in dict.fromkeys(entry.variant for entry in judged if entry.variant != "same")
+        for rate in (50, 100)
+        for seconds in WINDOWS
+        if (found := _of(judged, variant, rate, seconds))
+    }
+
+
+def _verdict_data(entry: Judged) -> dict[str, Any]:
+    return {
+        "cell": entry.cell, "variant": entry.variant, "rate": entry.rate, "seconds": entry.seconds,
+        "first": entry.first, "final": entry.final, "check": entry.check, "others": entry.others,
+        "p95_ratio": round(entry.p95_ratio, 4), "peers": [rule for rule, hit in entry.peers.items() if hit],
     }  # fmt: skip
-    missed = [f"{name}: {told}, asked for {figure}" for name, figure, told, reached in targets if reached is False]
-    return Report(
-        "How often the verdict is wrong",
-        "\n\n".join(parts),
-        data,
-        plot=lambda figure: _draw(figure, groups, judged),
-        plot_size=(10.0, 4.2),
-        missed=missed,
-    )
 
 
 def _broken(whole: Sequence[Judged]) -> str:

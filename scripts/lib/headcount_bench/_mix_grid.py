@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import random
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
@@ -313,6 +314,14 @@ def within(latencies_ms: Sequence[Sequence[float]], alone_ms: Sequence[float]) -
     return sum(
         value <= LIMIT_FACTOR * alone for mine, alone in zip(latencies_ms, alone_ms, strict=True) for value in mine
     )
+
+
+def foreign(final: Sequence[Mapping[str, Any]]) -> float:
+    """The share of the server's CPUs that went to other work: the middle of a contender's runs, the most of all those
+    that ran in every round."""
+    most = max(len(entry["runs"]) for entry in final)
+    near = [entry["runs"] for entry in final if len(entry["runs"]) == most]
+    return round(max(statistics.median(float(run["foreign"]) for run in runs) for runs in near), 3)
 
 
 def second_pass(order: Sequence[Config], cores: int, least: int = 6, of_class: int = 2) -> list[Config]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from . import _mix_grid as mix
+from . import _mix_simulated as sim
 from . import _plan_grid as grid
 from ._common import Cell, Report, Result, markdown_table
 from ._mix_run import Run, pooled
@@ -79,6 +80,14 @@ class Found:
     best: Row
     noise: float
     foreign: float
+    simulated: Mapping[str, sim.Simulated]
+
+    @property
+    def agrees(self) -> bool | None:
+        """Whether the simulation agrees with the best found and with the weighed plan; None where neither could be
+        compared."""
+        rows = [row for row in (self.best, self.role(grid.WEIGHED)) if row.config in self.simulated]
+        return all(sim.agrees(self.simulated[row.config].slowdown, row.slowdown) for row in rows) if rows else None
 
     def role(self, name: str) -> Row:
         """The row of a role."""
@@ -123,15 +132,16 @@ def found_of(cell: Cell, value: Mapping[str, Any]) -> Found:
         )
     twin = next((row for row in rows.values() if grid.TWIN in row.roles), None)
     weighed = next(row for row in rows.values() if grid.WEIGHED in row.roles)
-    near = [number for number in rows if len(runs[number]) == most]
+    host, traffic = grid.Host(**cell.inputs["host"]), mix.traffic_of(cell.inputs["traffic"])
     return Found(
-        host=grid.Host(**cell.inputs["host"]),
-        traffic=mix.traffic_of(cell.inputs["traffic"]),
+        host=host,
+        traffic=traffic,
         value=value,
         rows=tuple(rows.values()),
         best=rows[best],
         noise=twin.slowdown / weighed.slowdown if twin is not None and math.isfinite(weighed.slowdown) else math.nan,
-        foreign=max(statistics.median(run.foreign for run in runs[number]) for number in near),
+        foreign=mix.foreign(value["final"]),
+        simulated=sim.beside(host, traffic, value, str(cell.inputs["arrivals"])),
     )
 
 
@@ -192,6 +202,8 @@ def _data(found: Mapping[str, Found], calm: Sequence[str]) -> dict[str, Any]:
                 "same_again": mix.plain_number(entry.noise),
                 "foreign": round(entry.foreign, 3),
                 "generator": _generator(entry),
+                "simulated": {config: vars(one) for config, one in entry.simulated.items()},
+                "simulation_agrees": entry.agrees,
                 "short": entry.short,
             }
             for name, entry in found.items()
@@ -215,7 +227,8 @@ def _markdown(found: Mapping[str, Found], calm: Sequence[str], of: int) -> str:
     same = math.exp(statistics.median(noise)) - 1 if noise else math.nan
     parts = [
         f"{len(found)} of {of} cells are measured, {len(found) - len(calm)} of them disturbed by other work (more than "
-        f"{100 * grid.DISTURBED:.0f} % of the server's CPUs): these prove nothing. {reached} of {len(calm)} others "
+        f"{100 * grid.DISTURBED:.0f} % of the server's CPUs): these prove nothing (`scripts/bench mixtures --disturbed`"
+        f" measures them anew). {reached} of {len(calm)} others "
         f"reach every stated figure: after weighing at most {STATED.weighed} times the least slowdown that was found "
         f"and at least {STATED.weighed_goodput} of its goodput; from the declaration {STATED.declared} and "
         f"{STATED.declared_goodput}; in no cell worse than a rule of thumb that fits in the memory; within the memory.",
@@ -223,6 +236,7 @@ def _markdown(found: Mapping[str, Found], calm: Sequence[str], of: int) -> str:
         f"time and took at most {100 * max(one['core_share'] for one in generators):.1f} % of one core. The weighed "
         f"plan runs twice in each final, on two servers: their slowdowns differed by {100 * same:.0f} % (middle of "
         "all cells).",
+        _simulation(found, calm),
         _short_list(found, calm),
     ]
     for host in dict.fromkeys(entry.host for entry in found.values()):
@@ -259,6 +273,34 @@ HOW: Final = """\
   than the budget of the plan is marked.
 - Same again: the slowdown of the weighed plan on a second server, to that on the first. Others: the share of the
   server's CPUs that went to other work."""
+
+
+def _simulation(found: Mapping[str, Found], calm: Sequence[str]) -> str:
+    compared = [name for name in calm if found[name].agrees is not None]
+    agreeing = sum(bool(found[name].agrees) for name in compared)
+    rows = []
+    for name in compared:
+        entry = found[name]
+        for row in dict.fromkeys((entry.best, entry.role(grid.WEIGHED), entry.role("2n+1"))):
+            if row.config in entry.simulated:
+                told = entry.simulated[row.config]
+                kinds = (f"{kind.p95_ms:.0f}/{p95:.0f}" for kind, p95 in zip(row.kinds, told.p95_ms, strict=True))
+                ratio = told.slowdown / row.slowdown
+                cells = (name, row.config, f"{row.slowdown:.1f}", f"{told.slowdown:.1f}", f"{ratio:.2f}")
+                rows.append((*cells, ", ".join(kinds)))
+    return "\n\n".join(
+        [
+            "## The simulation beside the real runs",
+            "The simulation of the queue gets the same arrivals and the CPU time that was measured of each kind alone. "
+            f"In {agreeing} of {len(compared)} cells its largest p95 slowdown is within {100 * sim.AGREES:.0f} % of "
+            "the measured one, both of the best found and of the weighed plan.",
+            markdown_table(
+                ("cell", "configuration", "measured", "simulated", "ratio", "p95 ms of each kind, measured/simulated"),
+                rows,
+                right=(2, 3, 4),
+            ),
+        ]
+    )
 
 
 def _short_list(found: Mapping[str, Found], calm: Sequence[str]) -> str:

@@ -12,10 +12,10 @@ from typing import Any
 
 from headcount_scripts import labs
 
-from . import _broken_rows, _engine, _fault_rows, _held_rows
+from . import _engine
 from ._common import Bench, Cell, Lab, Report, markdown_table
 from ._engine import notes_of
-from ._fault_rows import Row
+from ._faults import GROUPS, ROWS, Row
 from ._scene import Scene, described, lost, variants_folder
 
 TIMED = False  # nothing here is a matter of milliseconds
@@ -23,7 +23,6 @@ MINUTES = 40.0
 QUICK_MINUTES = 15.0
 HOSTS = ["fa:1:1500m:bookworm", "fb:1:1500m:trixie"]
 VERSION = 1
-ROWS = [*_fault_rows.ROWS, *_held_rows.ROWS, *_broken_rows.ROWS]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -109,8 +108,7 @@ def report(bench: Bench) -> Report:
         )
     header = ["row", "fault", "promise", "outcome", "requests", "lost", "live", "what it said, and the ledger"]
     tables = "\n\n".join(
-        f"## {_fault_rows.GROUPS.get(group, group)}\n\n{markdown_table(header, rows, right=(4,))}"
-        for group, rows in groups.items()
+        f"## {GROUPS.get(group, group)}\n\n{markdown_table(header, rows, right=(4,))}" for group, rows in groups.items()
     )
     kept = sum(value["kept"] for value in values.values())
     requests = sum(value["requests"] for value in values.values())

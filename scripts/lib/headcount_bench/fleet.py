@@ -334,20 +334,8 @@ def report(bench: Bench) -> Report:
     by_hosts = [row for row in costs if row["names"] == row["hosts"]]
     by_names = [row for row in costs if row["names"] >= 8]
     parts = [_cost_text("From 1 to 8 hosts", by_hosts), _cost_text("Many names on the same 8 hosts", by_names)]
-    slopes: dict[str, dict[str, Any]] = {}
-    for kind in KINDS:
-        for key, unit in (("wall", "s"), ("cpu", "s of CPU"), ("memory_mib", "MiB")):
-            points = [(float(row["names"]), float(row[f"{kind}_{key}"])) for row in by_names]
-            if len(points) > 1:
-                base, rise, fit = slope(points)
-                slopes[f"{kind}_{key}"] = {
-                    "base": round(base, 3), "each": round(rise, 5), "r2": round(fit, 3), "unit": unit
-                }  # fmt: skip
-    if slopes:
-        rows = [(name.replace("_", " ", 1), f"{one['base']:g}", f"{one['each']:g}", one["unit"], f"{one['r2']:g}")
-                for name, one in slopes.items()]  # fmt: skip
-        parts.append("## Slopes over names\n\n" + markdown_table(("what", "base", "each name", "unit", "r²"), rows))
-    parts.append(_rollout_text(rollouts))
+    slopes = _slopes(by_names)
+    parts += [_slopes_text(slopes), _rollout_text(rollouts)]
     data = {"costs": costs, "slopes": slopes, "rollouts": {name: _brief(value) for name, value in rollouts.items()}}
     return Report(
         "What a fleet costs its controller",
@@ -356,6 +344,25 @@ def report(bench: Bench) -> Report:
         _plot(by_names) if len(by_names) > 1 else None,
         missed=misses(costs, rollouts),
     )
+
+
+def _slopes(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """What each further name costs: {"drift_wall": {base, each, r2, unit}, ...}; empty for fewer than two fleets."""
+    found: dict[str, dict[str, Any]] = {}
+    for kind in KINDS if len(rows) > 1 else ():
+        for key, unit in (("wall", "s"), ("cpu", "s of CPU"), ("memory_mib", "MiB")):
+            base, rise, fit = slope([(float(row["names"]), float(row[f"{kind}_{key}"])) for row in rows])
+            found[f"{kind}_{key}"] = {
+                "base": round(base, 3), "each": round(rise, 5), "r2": round(fit, 3), "unit": unit
+            }  # fmt: skip
+    return found
+
+
+def _slopes_text(slopes: Mapping[str, Mapping[str, Any]]) -> str:
+    rows = [(name.replace("_", " ", 1), f"{one['base']:g}", f"{one['each']:g}", one["unit"], f"{one['r2']:g}")
+            for name, one in slopes.items()]  # fmt: skip
+    table = markdown_table(("what", "base", "each name", "unit", "r²"), rows)
+    return f"## Slopes over names\n\n{table}" if rows else ""
 
 
 def _brief(value: Mapping[str, Any]) -> dict[str, Any]:

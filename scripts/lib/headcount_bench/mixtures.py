@@ -273,8 +273,15 @@ class _Task:
         }
 
 
+def prepare(bench: Bench) -> None:
+    """With --disturbed: forget the finals that other work of the machine disturbed; what was searched is kept."""
+    if bench.options.disturbed:
+        plan_bench.forget(bench, lambda value: mix.foreign(value["final"]) <= grid.DISTURBED)
+
+
 def add_arguments(parser: Any) -> None:
-    """How many cells of one core at a time."""
+    """How many cells of one core at a time, and whether to measure anew what was disturbed."""
+    parser.add_argument("--disturbed", action="store_true", help="measure anew what other work disturbed")
     parser.add_argument("--lanes", type=int, default=1, metavar="N", help="cells of one core measured at a time (1)")
 
 

@@ -14,15 +14,14 @@ import math
 import os
 import statistics
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
-# isort: split - _serving has made the collection importable
 from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration import normalise
-from ansible_collections.headcount.gunicorn.plugins.module_utils._facts import hostfacts
+from ansible_collections.headcount.gunicorn.plugins.module_utils._facts import given
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import units
 from ansible_collections.headcount.gunicorn.plugins.module_utils._plan import planner
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import weigh as _weigh
@@ -48,12 +47,6 @@ FOREIGN_SHARE: Final = 0.08
 
 BEHIND_SHARE: Final = 0.6
 """What is behind this share of the best after two runs of the final is not run again."""
-
-SWITCH: Final = """
-def post_worker_init(worker):
-    import sys
-    sys.setswitchinterval({seconds:g})
-"""
 
 TCP: Final = "127.0.0.1:{port}"
 SPREAD_SECONDS: Final = 0.2
@@ -125,7 +118,7 @@ def app_of(workload: grid.Workload, connections: int, worker_mib: float | None =
 
 def plan_of(host: grid.Host, app: Mapping[str, Any], measured: Mapping[str, Any] | None) -> planner.Plan:
     """Headcount's plan, from the declaration or finished with a weigh."""
-    facts = hostfacts.declared(host.cores, host.memory_mib).to_dict()
+    facts = given.declared(host.cores, host.memory_mib).to_dict()
     return planner.plan_host(facts, [app], measured={"shop": measured})["shop"]
 
 
@@ -144,8 +137,6 @@ def rendered(config: grid.Config, preload: bool = False) -> tuple[str, dict[str,
     }
     plan = {"settings": {name: {"value": value, "reason": "the benchmark"} for name, value in values.items()}}
     text = units.gunicorn_conf({"name": "shop", "entry_point": _serving.ENTRY}, plan, 0)
-    if config.switch_ms and "setswitchinterval" not in text:
-        text += SWITCH.format(seconds=config.switch_ms / 1000.0)
     return text, units.malloc_environment(plan)
 
 
@@ -271,7 +262,12 @@ def prepare(bench: Bench) -> None:
 
 def forget_disturbed(bench: Bench) -> None:
     """Throws away the finals that other work of the machine disturbed; what was searched is kept."""
-    kept = [result for result in bench.store.read().values() if grid.foreign(result.value["final"]) <= grid.DISTURBED]
+    forget(bench, lambda value: grid.foreign(value["final"]) <= grid.DISTURBED)
+
+
+def forget(bench: Bench, keep: Callable[[Mapping[str, Any]], bool]) -> None:
+    """Throws away the results that `keep` does not want."""
+    kept = [result for result in bench.store.read().values() if keep(result.value)]
     lines = [json.dumps(vars(result), sort_keys=True) + "\n" for result in kept]
     new = bench.store.path.with_suffix(".new")
     new.write_text("".join(lines), encoding="utf-8")
@@ -298,7 +294,7 @@ def _work(bench: Bench, cell: Cell, workload: grid.Workload, pool: Pool) -> dict
     host, connections = grid.Host(**cell.inputs["host"]), int(cell.inputs["connections"])
     app, declared = app_of(workload, connections), declared_plan(host, workload, connections)
     weighed = weigh(declared, app, pool.cpus)
-    finished = plan_of(host, app, weighed)
+    finished = plan_of(host, {**app, "mix": "uniform"}, weighed)  # one path does not tell that all requests are alike
     budget = float(finished.value("memory_max_mib"))
     limit = grid.limit_ms(host, workload, connections, budget)
     final_seconds = grid.seconds_of(host, workload, connections, budget, FINAL_SECONDS, 3.0)

@@ -83,40 +83,54 @@ def run_cell(lab: Lab, host: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
         why = _deploy(engine, declared, release)
         if why:
             raise ScriptError(f"the deployment of {release} failed: {why}")
-    total_rate = sum(arm["rate"] for arm in ARMS)
-    seconds = inputs["requests"] / total_rate + 3
+    seconds = inputs["requests"] / sum(arm["rate"] for arm in ARMS) + 3
     address: Any = UNIX if inputs["listen"] == "unix" else [lab.addresses[host], 8000]
-    switches: list[dict[str, Any]] = []
-    every = seconds / (inputs["switches"] + 1) if inputs["switches"] else 0.0
     with engine.users(address, ARMS, inside=inputs["listen"] == "unix", timeout=30.0) as users:
         begin = time.monotonic()
-        while time.monotonic() - begin < seconds or len(switches) < inputs["switches"]:
-            if not inputs["switches"] or time.monotonic() - begin < every * len(switches):
-                time.sleep(0.2)
-                continue
-            at = time.time()
-            if len(switches) % NEW_EVERY == NEW_EVERY - 1:
-                kind, why = "promote", _deploy(engine, declared, f"g{len(switches) + 3}")
-            else:
-                kind, why = "revert", engine.steps(APP, ("rollback", {"to": _other(engine)}))[-1].get("failed")
-            switches.append({"kind": kind, "at": at, "seconds": round(time.time() - at, 2), "refused": why})
-            if time.monotonic() - begin > 4 * seconds:
-                raise ScriptError(f"only {len(switches)} switches in {4 * seconds:.0f} s")
+        switches = _switch(engine, declared, seconds, inputs["switches"])
         length = time.monotonic() - begin
-    state = engine.status(APP)
-    return summary(users.rows, length) | {
-        "switches": sum(not one["refused"] for one in switches),
-        "promotes": sum(one["kind"] == "promote" and not one["refused"] for one in switches),
+    return (
+        summary(users.rows, length)
+        | _came_to(switches, engine.status(APP))
+        | {"suite": next((spec.rpartition(":")[2] for spec in HOSTS if spec.startswith(f"{host}:")), "")}
+    )
+
+
+def _came_to(switches: Sequence[Mapping[str, Any]], state: Mapping[str, Any]) -> dict[str, Any]:
+    """What came of the switches, and how the host is afterwards."""
+    done = [one for one in switches if not one["refused"]]
+    settings = state["live"]["plan"]["settings"] if state.get("live") else {}
+    return {
+        "switches": len(done),
+        "promotes": sum(one["kind"] == "promote" for one in done),
         "refused": [one["refused"] for one in switches if one["refused"]],
-        "switch_seconds": sorted(one["seconds"] for one in switches if not one["refused"]),
+        "switch_seconds": sorted(one["seconds"] for one in done),
         "healthy": bool(state.get("healthy") and state.get("intact") and not state.get("leftovers")),
-        "settings": {
-            key: state["live"]["plan"]["settings"][key]["value"] for key in ("workers", "threads", "keepalive")
-        }
-        if state.get("live")
-        else {},
-        "suite": next((spec.rpartition(":")[2] for spec in HOSTS if spec.startswith(f"{host}:")), ""),
+        "settings": {key: settings[key]["value"] for key in ("workers", "threads", "keepalive") if settings},
     }
+
+
+def _switch(engine: _engine.Engine, declared: Mapping[str, Any], seconds: float, count: int) -> list[dict[str, Any]]:
+    """Switch `count` times, spread over so many seconds: {kind, at, seconds, refused: why or None} of each.
+
+    ScriptError when that takes more than four times as long.
+    """
+    switches: list[dict[str, Any]] = []
+    every = seconds / (count + 1) if count else 0.0
+    begin = time.monotonic()
+    while time.monotonic() - begin < seconds or len(switches) < count:
+        if not count or time.monotonic() - begin < every * len(switches):
+            time.sleep(0.2)
+            continue
+        at = time.time()
+        if len(switches) % NEW_EVERY == NEW_EVERY - 1:
+            kind, why = "promote", _deploy(engine, declared, f"g{len(switches) + 3}")
+        else:
+            kind, why = "revert", engine.steps(APP, ("rollback", {"to": _other(engine)}))[-1].get("failed")
+        switches.append({"kind": kind, "at": at, "seconds": round(time.time() - at, 2), "refused": why})
+        if time.monotonic() - begin > 4 * seconds:
+            raise ScriptError(f"only {len(switches)} switches in {4 * seconds:.0f} s")
+    return switches
 
 
 def _other(engine: _engine.Engine) -> int:
@@ -168,47 +182,50 @@ def pause_ms(value: Mapping[str, Any]) -> float:
 def report(bench: Bench) -> Report:
     """A table of the classes, and what was missed."""
     results = {name: result.value for name, result in bench.results().items()}
-    rows, missed, data = [], [], {}
+    rows: list[list[object]] = []
+    missed: list[str] = []
+    data: dict[str, Any] = {}
     for name in CLASSES:
-        requests = switches = failed = reset = 0
-        pauses, calm = [], []
-        for listen in ("tcp", "unix"):
-            value = results.get(f"{name}/{listen}/switches")
-            still = results.get(f"{name}/{listen}/calm")
-            if value is None:
-                continue
-            data[f"{name}/{listen}"] = {"switches": value, "calm": still}
-            requests += value["requests"]
-            switches += value["switches"]
-            failed += value["failed"]
-            reset += value["reset"]
-            pauses.append(pause_ms(value))
-            middle = value["switch_seconds"][len(value["switch_seconds"]) // 2]
-            calm_text = ""
-            if still is not None:
-                calm.append(pause_ms(still))
-                calm_text = f"{pause_ms(still):.0f} ms ({still['requests']}, {still['failed']} failed)"
-            rows.append([name, listen, value["requests"], f"{value['switches']} ({value['promotes']})", value["failed"],
-                         value["reset"], f"{pause_ms(value):.0f} ms", calm_text,
-                         f"{max(arm['p99_ms'] for key, arm in value['arms'].items() if key in ('new', 'kept')):.0f} ms",
-                         f"{middle:.1f} s"])  # fmt: skip
-            if not value["healthy"]:
-                missed.append(f"{name}/{listen}: the host was not healthy and clean afterwards")
-            missed += [
-                f"{name}/{listen}: a switch was refused: {why}" for why in value["refused"] if NOWHERE not in why
-            ]
-            if still is not None and still["failed"]:
-                missed.append(f"{name}/{listen}: {still['failed']} requests failed without any switch")
+        places = [place for place in (f"{name}/tcp", f"{name}/unix") if f"{place}/switches" in results]
+        pairs = [(place, results[f"{place}/switches"], results.get(f"{place}/calm")) for place in places]
+        for place, value, still in pairs:
+            data[place] = {"switches": value, "calm": still}
+            rows.append(_row(place, value, still))
+            missed += _misses(place, value, still)
+        total = {key: sum(value[key] for _, value, _ in pairs) for key in ("requests", "switches", "failed", "reset")}
+        requests, switches = total["requests"], total["switches"]
         if not requests:
             continue
-        data[name] = {"requests": requests, "switches": switches, "failed": failed, "reset": reset,
-                      "longest_pause_ms": max(pauses), "calm_longest_ms": max(calm, default=None)}  # fmt: skip
-        if failed:
-            missed.append(f"{name}: {failed} of {requests} requests failed in {switches} switches")
+        data[name] = total | _pauses(pairs)
+        if total["failed"]:
+            missed.append(f"{name}: {total['failed']} of {requests} requests failed in {switches} switches")
         if not bench.quick and (requests < 50_000 or switches < 30):
             missed.append(f"{name}: only {requests} requests and {switches} switches of 50,000 and 30")
     text = _markdown(rows, missed, results) + notes_of(bench)
     return Report("Requests lost in promotes and reverts", text, data, missed=missed)
+
+
+def _pauses(pairs: Sequence[tuple[str, Mapping[str, Any], Mapping[str, Any] | None]]) -> dict[str, float | None]:
+    calm = [pause_ms(still) for _, _, still in pairs if still is not None]
+    longest = max(pause_ms(value) for _, value, _ in pairs)
+    return {"longest_pause_ms": longest, "calm_longest_ms": max(calm, default=None)}
+
+
+def _row(place: str, value: Mapping[str, Any], still: Mapping[str, Any] | None) -> list[object]:
+    """The row of a class on one kind of socket: with switches, and without them."""
+    middle = value["switch_seconds"][len(value["switch_seconds"]) // 2]
+    calm = "" if still is None else f"{pause_ms(still):.0f} ms ({still['requests']}, {still['failed']} failed)"
+    slowest = max(arm["p99_ms"] for key, arm in value["arms"].items() if key in ("new", "kept"))
+    return [*place.split("/"), value["requests"], f"{value['switches']} ({value['promotes']})", value["failed"],
+            value["reset"], f"{pause_ms(value):.0f} ms", calm, f"{slowest:.0f} ms", f"{middle:.1f} s"]  # fmt: skip
+
+
+def _misses(place: str, value: Mapping[str, Any], still: Mapping[str, Any] | None) -> list[str]:
+    found = [] if value["healthy"] else [f"{place}: the host was not healthy and clean afterwards"]
+    found += [f"{place}: a switch was refused: {why}" for why in value["refused"] if NOWHERE not in why]
+    if still is not None and still["failed"]:
+        found.append(f"{place}: {still['failed']} requests failed without any switch")
+    return found
 
 
 def _markdown(rows: Sequence[Sequence[object]], missed: Sequence[str], results: Mapping[str, Any]) -> str:

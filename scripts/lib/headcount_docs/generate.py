@@ -15,13 +15,17 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.fi
     Field,
     inline,
 )
+from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.profiles import (
+    PROFILE_RANGE,
+    PROFILE_WAIT_RATIO,
+)
+from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.roles import (
+    INTERNAL_PREFIXES,
+    ROLE_VARIABLES,
+)
 from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.table import (
     APP_FIELDS,
     COMMAND_VARIABLES,
-    INTERNAL_PREFIXES,
-    PROFILE_RANGE,
-    PROFILE_WAIT_RATIO,
-    ROLE_VARIABLES,
     VARIABLES,
 )
 

@@ -14,7 +14,7 @@ from typing import Any, Callable, Final, Sequence
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / ".collections"))
 
-from ansible_collections.headcount.gunicorn.plugins.module_utils._facts import hostfacts
+from ansible_collections.headcount.gunicorn.plugins.module_utils._facts import given
 from ansible_collections.headcount.gunicorn.plugins.module_utils._plan import planner
 
 OK, USAGE, IMPOSSIBLE = 0, 2, 3
@@ -22,6 +22,7 @@ OK, USAGE, IMPOSSIBLE = 0, 2, 3
 EXAMPLES: Final = """examples:
   scripts/plan --cores 4 --memory 8G --profile io --concurrency 200
   scripts/plan --cores 2 --memory 1G --cpu-ms 2 --wait-ms 20 --rate 300 --explain
+  scripts/plan --cores 2 --memory 2G --path page=95:5 --path report=5:300 --explain
   scripts/plan --cores 0.5 --memory 256M --profile cpu --proxy --json
   scripts/plan --cores 8 --memory 16G --profile mixed --database-max-connections 200 --hosts 6
   scripts/plan --cores 2 --memory 2G --profile io --blocked 'gevent=psycopg2 blocks the event loop'
@@ -69,6 +70,18 @@ def _pair(text: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
+def _path(text: str) -> dict[str, Any]:
+    name, numbers = _pair(text)
+    match = re.fullmatch(r"([0-9.]+):([0-9.]+)(?::([0-9.]+))?", numbers)
+    try:
+        weight, cpu_ms, wait_ms = (float(part or 0) for part in match.groups()) if match else (0.0, 0.0, 0.0)
+    except ValueError:
+        weight, cpu_ms, wait_ms = 0.0, 0.0, 0.0
+    if weight <= 0 or cpu_ms <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=WEIGHT:CPU[:WAIT], as report=5:300 or page=95:2:20")
+    return {"path": name, "weight": weight, "cpu_ms": cpu_ms, "wait_ms": wait_ms}
+
+
 def _python(text: str) -> str:
     if not re.fullmatch(r"3\.[0-9]{1,2}t?", text) or int(text[2:].rstrip("t")) < 9:
         raise argparse.ArgumentTypeError(f"{text!r} is not a Python that Headcount supports: 3.9 or later, as 3.11")
@@ -103,6 +116,15 @@ def parser() -> argparse.ArgumentParser:
     app = result.add_argument_group("the app")
     app.add_argument("--name", default="app", help="its name (%(default)s)")
     app.add_argument("--profile", choices=("cpu", "io", "mixed"), help="what its requests do most (mixed)")
+    app.add_argument("--mix", choices=("uniform", "mixed"), help="whether its requests are alike (mixed)")
+    app.add_argument(
+        "--path",
+        type=_path,
+        action="append",
+        default=[],
+        metavar="NAME=WEIGHT:CPU[:WAIT]",
+        help="a kind of request: its weight, and ms of CPU and of waiting; several times",
+    )
     app.add_argument("--wait-ratio", type=NOT_NEGATIVE, metavar="R", help="time waited / CPU time of a request")
     app.add_argument("--cpu-ms", type=POSITIVE, metavar="MS", help="CPU time of a request")
     app.add_argument("--wait-ms", type=NOT_NEGATIVE, metavar="MS", help="time that a request waits")
@@ -169,6 +191,8 @@ def _app(arguments: argparse.Namespace, parse: argparse.ArgumentParser) -> dict[
     return {
         "name": arguments.name,
         "profile": arguments.profile,
+        "mix": arguments.mix,
+        "load": {"paths": arguments.path},
         "wait_ratio": arguments.wait_ratio,
         "cpu_ms": arguments.cpu_ms,
         "wait_ms": arguments.wait_ms,
@@ -194,7 +218,7 @@ def _facts(arguments: argparse.Namespace, parse: argparse.ArgumentParser) -> dic
         return facts
     if arguments.cores is None or arguments.memory is None:
         parse.error("--cores and --memory are needed (or --facts): scripts/plan --cores 4 --memory 8G --profile io")
-    return hostfacts.declared(
+    return given.declared(
         arguments.cores,
         max(1, math.floor(arguments.memory)),
         nofile_max=arguments.nofile_max,

@@ -18,7 +18,7 @@ import shutil
 import subprocess
 import tarfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -363,26 +363,12 @@ def _up(name: str, specs: Sequence[HostSpec] | None, inventory: Path | None, int
     was = lab.to_json()
     if specs is None:
         specs = [host.spec for host in lab.hosts] or labmodel.parse_hosts(labmodel.DEFAULT_HOSTS)
-    if internet is not None and lab.hosts and internet != lab.internet:
-        raise ScriptError(
-            f"the lab {name!r} is there with another --no-internet: scripts/lab --name {name} down first", 2
-        )
-    if internet is not None:
-        lab.internet = internet
-    if inventory is not None:
-        lab.inventory = str(inventory.absolute())
-    elif lab.inventory is None and name == labmodel.DEFAULT_LAB:
-        lab.inventory = str(DEFAULT_INVENTORY)
+    _set_options(lab, inventory, internet)
 
     before = {host.name: host for host in lab.hosts}
     states = _states(name)
+    lost = _lost_suites(lab, states)
     fresh = {spec.suite for spec in specs if spec.name not in before or before[spec.name].suite != spec.suite}
-    gone = {
-        host.image: host.suite
-        for host in before.values()
-        if states.get(container(name, host.name)) in (None, "created")
-    }
-    lost = {suite for image, suite in gone.items() if not exists("image", image)}
     built = images.ensure(fresh | lost)
     if not lab.subnet or not states:
         _make_network(lab)
@@ -393,37 +379,64 @@ def _up(name: str, specs: Sequence[HostSpec] | None, inventory: Path | None, int
     _keygen(folder(name) / "id_ed25519", f"headcount lab {name}")
     _save(lab)
     _write_files(lab)
+    removed = _remove_others(lab, states)
+    moved = _bring_up(lab, before, states)
+    return lab, changed or removed or moved
 
-    # Hosts that are no longer asked for.
-    wanted = {container(name, host.name) for host in lab.hosts}
+
+def _set_options(lab: Lab, inventory: Path | None, internet: bool | None) -> None:
+    """What `up` was told about the lab as a whole; None leaves it as it is."""
+    if internet is not None:
+        if lab.hosts and internet != lab.internet:
+            raise ScriptError(
+                f"the lab {lab.name!r} is there with another --no-internet: scripts/lab --name {lab.name} down first", 2
+            )
+        lab.internet = internet
+    if inventory is not None:
+        lab.inventory = str(inventory.absolute())
+    elif lab.inventory is None and lab.name == labmodel.DEFAULT_LAB:
+        lab.inventory = str(DEFAULT_INVENTORY)
+
+
+def _lost_suites(lab: Lab, states: Mapping[str, str]) -> set[str]:
+    """Suites of the hosts that have to be made anew while the image that they were made from is gone."""
+    gone = [host for host in lab.hosts if states.get(container(lab.name, host.name)) in (None, "created")]
+    return {host.suite for host in gone if not exists("image", host.image)}
+
+
+def _remove_others(lab: Lab, states: Mapping[str, str]) -> bool:
+    """Removes the hosts that are no longer asked for; whether there were any."""
+    wanted = {container(lab.name, host.name) for host in lab.hosts}
     extra = [old for old in states if old not in wanted]
     if extra:
         podman("rm", "--force", "--time", "0", *extra)
-        changed = True
+    return bool(extra)
+
+
+def _bring_up(lab: Lab, before: Mapping[str, Host], states: Mapping[str, str]) -> bool:
+    """Makes, starts and resizes the lab's hosts, given what they were; whether any of them needed it."""
 
     def state(host: Host) -> str | None:
-        return states.get(container(name, host.name))
+        return states.get(container(lab.name, host.name))
 
     def replaced(host: Host) -> bool:
         old = before.get(host.name)
         return old is not None and old.suite != host.suite
 
     new = [host for host in lab.hosts if state(host) in (None, "created") or replaced(host)]
-    stopped = [host for host in lab.hosts if host not in new and state(host) != "running"]
-    resized = [
-        host
-        for host in lab.hosts
-        if host not in new and host not in stopped and before.get(host.name) not in (None, host)
-    ]
-    if new or stopped:
-        with step(f"starting {', '.join(host.name for host in [*new, *stopped])}"):
-            _close_connections(name, [*new, *stopped])
+    there = [host for host in lab.hosts if host not in new]
+    stopped = [host for host in there if state(host) != "running"]
+    resized = [host for host in there if host not in stopped and before.get(host.name) not in (None, host)]
+    starting = [*new, *stopped]
+    if starting:
+        with step(f"starting {', '.join(host.name for host in starting)}"):
+            _close_connections(lab.name, starting)
             _parallel(lambda host: _create(lab, host), new)
-            _parallel(lambda host: _start(lab, host), [*new, *stopped])
-            _parallel(lambda host: _wait_ready(lab, host), [*new, *stopped])
+            _parallel(lambda host: _start(lab, host), starting)
+            _parallel(lambda host: _wait_ready(lab, host), starting)
     for host in resized:
         _resize(lab, host)
-    return lab, bool(changed or new or stopped or resized)
+    return bool(starting or resized)
 
 
 def down(name: str, checkout: Path = paths.ROOT) -> list[str]:

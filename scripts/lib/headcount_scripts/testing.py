@@ -303,6 +303,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _chosen(options: argparse.Namespace, there: Sequence[str]) -> list[str]:
+    """The scenarios that were asked for; ScriptError for options that contradict or do not exist."""
+    unknown = [name for name in options.scenario if name not in there]
+    if unknown:
+        raise ScriptError(f"there is no scenario {unknown[0]!r}; there are: {', '.join(there)}", 2)
+    if options.quick and options.scenario:
+        raise ScriptError("--quick runs no scenario: leave out one of the two", 2)
+    return [] if options.quick else list(options.scenario or there)
+
+
 def main(arguments: list[str]) -> int:
     """Runs scripts/test with its arguments; returns the exit code."""
     options = _parser().parse_args(arguments)
@@ -312,12 +322,7 @@ def main(arguments: list[str]) -> int:
     if options.list:
         print("\n".join([*(check.name for check in checks(cpus)), *(f"molecule: {name}" for name in there)]))
         return 0
-    unknown = [name for name in options.scenario if name not in there]
-    if unknown:
-        raise ScriptError(f"there is no scenario {unknown[0]!r}; there are: {', '.join(there)}", 2)
-    if options.quick and options.scenario:
-        raise ScriptError("--quick runs no scenario: leave out one of the two", 2)
-    chosen = [] if options.quick else options.scenario or there
+    chosen = _chosen(options, there)
     if chosen:
         bootstrap.ensure_packages(bootstrap.LAB_PACKAGES)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

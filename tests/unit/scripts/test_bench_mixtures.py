@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import select
@@ -18,10 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from headcount_bench import _mix_client, _mix_report, mixtures
+from headcount_bench import _mix_client, _mix_report, _queue, mixtures
 from headcount_bench import _mix_grid as mix
+from headcount_bench import _mix_simulated as sim
 from headcount_bench import _plan_grid as grid
-from headcount_bench._common import Cell, Result
+from headcount_bench._common import Bench, Cell, Result
 from headcount_bench._mix_run import Run, lanes
 
 REPORT = mix.TRAFFIC["report"]
@@ -271,13 +273,15 @@ def _value(**changes: list[dict[str, Any]]) -> dict[str, Any]:
         "sync 5": (["2n+1", "heroku"], [_run(90, 900)]),
         "others": (["debops", "cloud run"], [_run(200, 900)]),
     }
+    settings = grid.Config("sync", 4).settings()
     final = [
-        {"config": name, "roles": roles, "runs": changes.get(name, runs)} for name, (roles, runs) in entries.items()
+        {"config": name, "roles": roles, "settings": settings, "runs": changes.get(name, runs)}
+        for name, (roles, runs) in entries.items()
     ]
     return {
-        "rate": 59.0, "budget_mib": 200.0, "alone_ms": [5.0, 300.0], "cpu_ms": [5.0, 300.0], "weigh": {},
-        "search": {}, "final": final,
-    }  # fmt: skip
+        **{"rate": 59.0, "budget_mib": 200.0, "alone_ms": [5.0, 300.0], "cpu_ms": [5.0, 300.0], "final_seconds": 2.0},
+        **{"weigh": {}, "search": {}, "final": final},
+    }
 
 
 def _cell() -> Cell:
@@ -343,3 +347,39 @@ def test_the_report_is_written_and_disturbed_cells_prove_nothing(tmp_path: Path)
     loud = _value(ours=[_run(25, 900, foreign=0.3)] * 2)
     report = _mix_report.report([cell], {cell.name: Result(cell.name, cell.key, loud, 0.0, 1.0)})
     assert report.missed == []
+
+
+def test_the_simulation_gets_the_same_arrivals() -> None:
+    kinds = sim.kinds_of(REPORT, [6.0, 301.0])
+    assert [kind.alone_ms for kind in kinds] == [6.0, 301.0]
+    alone = _queue.replay(sim.queues_of(grid.Config("sync", 2)), 2, kinds, [(0.0, 0), (1.0, 1), (1.01, 0)])
+    assert sorted((kind, round(arrived), round(took)) for kind, arrived, took in alone) == [
+        *((0, 0, 6), (0, 1010, 6), (1, 1000, 301))
+    ]
+    behind = _queue.replay(sim.queues_of(grid.Config("sync", 1)), 2, kinds, [(1.0, 1), (1.01, 0)])
+    assert max(took for kind, _, took in behind if kind == 0) == pytest.approx(297, abs=1)
+
+
+def test_contenders_are_simulated_but_those_that_lost_requests() -> None:
+    value = _value(ours=[_run(13, math.inf)])
+    found = sim.beside(grid.HOSTS["2c"], REPORT, value, "poisson")
+    assert set(found) == {"gthread 6x4", "twin", "sync 5", "others"}
+    assert all(len(one.p95_ms) == 2 for one in found.values())
+    assert sim.agrees(3.4, 3.0)
+    assert not sim.agrees(3.5, 3.0)
+    assert not sim.agrees(3.0, math.inf)
+
+
+def test_threads_are_simulated_with_their_switch_interval() -> None:
+    assert sim.queues_of(grid.Config("gthread", 2, 8, 8, 0)) == _queue.Queues(2, 8, 5.0)
+    assert sim.queues_of(grid.Config("gthread", 2, 8, 8, 0, switch_ms=0.5)) == _queue.Queues(2, 8, 0.5)
+    assert sim.queues_of(grid.Config("gevent", 2, 1, 64, 0)) == _queue.Queues(2, 64, math.inf)
+
+
+def test_disturbed_finals_are_forgotten(tmp_path: Path) -> None:
+    bench = Bench("mixtures", [], argparse.Namespace(quick=False, only=[], disturbed=True), tmp_path, 1.0)
+    loud = _value(ours=[_run(13, 900, foreign=0.3)] * 2)
+    for key, value in (("calm", _value()), ("loud", loud)):
+        bench.store.add({"cell": key, "key": key, "value": value, "at": 0.0, "seconds": 1.0, "lane": ""})
+    mixtures.prepare(bench)
+    assert list(bench.store.read()) == ["calm"]

@@ -159,15 +159,18 @@ def test_what_exceeds_the_memory_is_not_the_best() -> None:
 
 def test_the_declared_plans_are_planned_from_profile_and_concurrency() -> None:
     chosen = plan.declared_plan(TWO, grid.WORKLOADS["io50"], 32)
-    assert chosen.value("worker_class") == "gevent"
+    assert chosen.value("worker_class") == "gthread", "what is not known is taken to be mixed"
     assert chosen.inputs["concurrency"]["value"] == 32
+    chosen = plan.plan_of(TWO, {**plan.app_of(grid.WORKLOADS["io50"], 32), "mix": "uniform"}, None)
+    assert chosen.value("worker_class") == "gevent"
     text, environment = plan.rendered(grid.Config.from_settings(chosen.values()))
     assert "worker_class = 'gevent'" in text
     assert environment == {}
 
 
 def test_a_server_of_requests_that_hold_memory_keeps_it_as_on_a_host() -> None:
-    chosen = grid.Config.from_settings(plan.declared_plan(TWO, grid.WORKLOADS["memory"], 32).values())
+    app = {**plan.app_of(grid.WORKLOADS["memory"], 32), "mix": "uniform"}
+    chosen = grid.Config.from_settings(plan.plan_of(TWO, app, None).values())
     assert chosen.name.endswith(" m64")
     assert plan.rendered(chosen)[1]["MALLOC_TRIM_THRESHOLD_"] == str(64 * 2**20)
 

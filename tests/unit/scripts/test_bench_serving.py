@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from headcount_bench import _serving, compare
 from headcount_scripts.console import ScriptError
@@ -82,3 +84,10 @@ def test_compare_says_what_was_seen_of_flask_s_server() -> None:
         "`app.run()` behaves as `threaded=True`: 600/s on the route that waits, where threaded=True serves 590/s and"
         " threaded=False 19/s. Flask's server is threaded by default since 1.0."
     ]
+
+
+def test_cpu_seconds_of_processes_with_awkward_names(tmp_path: Path) -> None:
+    (tmp_path / "proc/5").mkdir(parents=True)
+    stat = "5 (a ) R b) S 1 5 5 0 -1 4194560 1 0 0 0 150 50 20 30 20 0 1 0 1 1 1"
+    (tmp_path / "proc/5/stat").write_text(stat, encoding="utf-8")
+    assert _serving.process_cpu_seconds([5, 6], tmp_path / "proc", ticks=100) == 2.5

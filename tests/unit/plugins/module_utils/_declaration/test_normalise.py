@@ -20,11 +20,8 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.fi
     parse,
     walk,
 )
-from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.table import (
-    APP_FIELDS,
-    VARIABLES,
-    profile_of,
-)
+from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.profiles import profile_of
+from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.table import APP_FIELDS, VARIABLES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -72,7 +69,17 @@ def test_a_minimal_app_is_completed_by_its_defaults() -> None:
         "secrets": {},
         "health": {"path": "/", "status": [200], "contains": None, "timeout_seconds": 5.0, "boot_seconds": 60.0},
         "load": {
-            "paths": [{"path": "/", "weight": 1.0, "method": "GET", "body": None, "headers": {}}],
+            "paths": [
+                {
+                    "path": "/",
+                    "weight": 1.0,
+                    "cpu_ms": None,
+                    "wait_ms": None,
+                    "method": "GET",
+                    "body": None,
+                    "headers": {},
+                }
+            ],
             "rate": None,
             "seconds": 30.0,
             "warmup_requests": None,
@@ -82,6 +89,7 @@ def test_a_minimal_app_is_completed_by_its_defaults() -> None:
         "buffering_proxy": False,
         "database": {"max_connections": None, "connections_per_slot": 1.0, "reserved": 0},
         "settings": {},
+        "mix": None,
         "profile_mismatch": "warn",
         "on_inconclusive": "revert",
         "async_libraries": {},
@@ -404,7 +412,7 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
         {"load": {"paths": []}},
         "headcount_apps[0].load.paths is a list (an empty list): allowed is a list, each a string (its path) or a"
         " mapping with"
-        " the keys path, weight, method, body, headers; fix: paths: [/, /products]",
+        " the keys path, weight, cpu_ms, wait_ms, method, body, headers; fix: paths: [/, /products]",
     ),
     (
         {"load": {"paths": [{"path": "/a b"}]}},
@@ -414,9 +422,8 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"load": {"paths": [{"path": "/", "wieght": 2}]}},
-        "headcount_apps[0].load.paths[0].wieght is not known: allowed is path, weight, method, body, headers; fix:"
-        " did you"
-        " mean weight?",
+        "headcount_apps[0].load.paths[0].wieght is not known: allowed is path, weight, cpu_ms, wait_ms, method,"
+        " body, headers; fix: did you mean weight?",
     ),
     (
         {"load": {"paths": [{"path": "/", "body": "x"}]}},
@@ -431,11 +438,43 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
         " than max_connections; fix: reserved: 2",
     ),
     (
+        {"mix": "varied"},
+        "headcount_apps[0].mix is 'varied': allowed is one of uniform, mixed; fix: mix: uniform",
+    ),
+    (
+        {"load": {"paths": [{"path": "/", "cpu_ms": 5}, "/report"]}},
+        "headcount_apps[0].load.paths[1].cpu_ms is missing, though other paths have it: allowed is cpu_ms of all paths"
+        " or none; fix: cpu_ms: 5",
+    ),
+    (
+        {"load": {"paths": [{"path": "/", "wait_ms": 5}]}},
+        "headcount_apps[0].load.paths[0].cpu_ms is missing, though the path has wait_ms: allowed is cpu_ms of all paths"
+        " or none; fix: cpu_ms: 5",
+    ),
+    (
+        {"cpu_ms": 3, "load": {"paths": [{"path": "/", "cpu_ms": 5}]}},
+        "headcount_apps[0].cpu_ms is 3 beside the times of load.paths: allowed is either the app's times or those of"
+        " its paths; fix: remove cpu_ms",
+    ),
+    (
+        {
+            "mix": "uniform",
+            "load": {"paths": [{"path": "/", "weight": 9, "cpu_ms": 5}, {"path": "/r", "cpu_ms": 300}]},
+        },
+        "headcount_apps[0].mix is uniform, but by load.paths /r computes 300 ms where / takes 5 ms: allowed is mixed,"
+        " or paths that are alike; fix: remove mix",
+    ),
+    (
+        {"profile": "io", "load": {"paths": [{"path": "/", "cpu_ms": 5}]}},
+        "headcount_apps[0].profile is io, but the times of load.paths make a wait ratio of 0: cpu: allowed is a profile"
+        " that agrees with load.paths; fix: remove profile",
+    ),
+    (
         {"settings": {"worker": 3}},
         "headcount_apps[0].settings.worker is not known: allowed is workers, threads, worker_connections,"
         " preload_app, backlog,"
         " keepalive, timeout, graceful_timeout, max_requests, max_requests_jitter, limit_nofile,"
-        " malloc_trim_threshold_mib, memory_high_mib, memory_max_mib; fix: did you mean workers?",
+        " malloc_trim_threshold_mib, switch_interval_ms, memory_high_mib, memory_max_mib; fix: did you mean workers?",
     ),
     (
         {"user": "root"},
@@ -1012,3 +1051,11 @@ def test_the_folder_of_the_wheels_is_no_app() -> None:
     app = {"name": "wheels", "source": {"path": "app"}, "entry_point": "a:app", "listen": "0.0.0.0:8000"}
     problems = declaration.normalise_apps([app], "web1")[1]
     assert "holds the wheels of all apps" in problems[0].text
+
+
+def test_a_path_of_the_load_that_is_none_beside_others() -> None:
+    problems = refusals(app(load={"paths": [5, {"weight": 2}, "/"]}))
+    assert [problem.split(" ")[0] for problem in problems] == [
+        "headcount_apps[0].load.paths[0]",
+        "headcount_apps[0].load.paths[1].path",
+    ]

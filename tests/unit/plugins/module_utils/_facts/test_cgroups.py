@@ -64,10 +64,3 @@ def test_the_path_of_a_tree_that_is_mounted_from_above_the_namespace(tmp_path: P
 def test_cpu_lists(text: str, cpus: set[int], canonical: str) -> None:
     assert procfs.parse_cpu_list(text) == cpus
     assert procfs.format_cpu_list(cpus) == canonical
-
-
-def test_cpu_seconds_of_processes_with_awkward_names(tmp_path: Path) -> None:
-    (tmp_path / "proc/5").mkdir(parents=True)
-    stat = "5 (a ) R b) S 1 5 5 0 -1 4194560 1 0 0 0 150 50 20 30 20 0 1 0 1 1 1"
-    (tmp_path / "proc/5/stat").write_text(stat, encoding="utf-8")
-    assert procfs.process_cpu_seconds([5, 6], str(tmp_path), ticks=100) == 2.5

@@ -143,7 +143,6 @@ def test_a_unit_that_is_gone_has_nothing(unit: int | str, tmp_path: Path) -> Non
     assert unitgroups.unit_memory(unit, root) is None
     assert unitgroups.unit_cpu_seconds(unit, root) is None
     assert unitgroups.unit_pids(unit, root) == []
-    assert unitgroups.reset_peak(unit, root) is False
     with unitgroups.PeakMeter(unit, root) as meter:
         assert (meter.reset(), meter.read(), meter.source) == (False, None, "none")
 
@@ -157,9 +156,3 @@ def test_the_peak_is_read_and_reset_under_version_1(tmp_path: Path) -> None:
         assert meter.reset() is True
         assert meter.since_reset is True
     assert file.read_text().startswith("0\n")
-    assert unitgroups.reset_peak(pid, root) is True
-    assert file.read_text() == "0\n"
-
-
-def test_a_shared_reset_does_not_exist_under_version_2(tmp_path: Path) -> None:
-    assert unitgroups.reset_peak(4242, tree("v2-slices-nested", tmp_path)) is False

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -81,6 +82,17 @@ def test_freed_memory_is_kept_as_planned_by_candidate_and_generation_alike(trial
     assert {"MALLOC_MMAP_THRESHOLD_=33554432", "MALLOC_TRIM_THRESHOLD_=67108864"} <= set(line.split("=", 1)[1].split())
     for older in (plan(), plan(malloc_trim_threshold_mib=0)):
         assert "MALLOC" not in units.service(app(), older, 7, LAYOUT, trial)
+
+
+def test_threads_take_turns_as_planned() -> None:
+    before = sys.getswitchinterval()
+    try:
+        executed(units.gunicorn_conf(app(), plan(switch_interval_ms=1.0), 7))["post_worker_init"](None)
+        assert sys.getswitchinterval() == pytest.approx(0.001)
+    finally:
+        sys.setswitchinterval(before)
+    for older in (plan(), plan(switch_interval_ms=0)):
+        assert "setswitchinterval" not in units.gunicorn_conf(app(), older, 7)
 
 
 @pytest.mark.parametrize("trial", [True, False])

@@ -42,13 +42,6 @@ def test_captures_are_of_several_versions() -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_the_version_is_read(version: str) -> None:
-    facts = json.loads((CAPTURES / version / "version.json").read_text())
-    assert h2.parse_version(facts["h2load"]) == version.split("-", maxsplit=1)[0] + ".0"
-    assert h2.parse_version("no such program") is None
-
-
-@pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize(
     ("scenario", "failures"),
     [

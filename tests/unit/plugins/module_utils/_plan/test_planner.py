@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.app import App
 from ansible_collections.headcount.gunicorn.plugins.module_utils._plan import planner as _planner
 
 ROOT = Path(__file__).resolve().parents[5]
@@ -29,7 +30,9 @@ def facts(cores: float = 2, memory: int = 1024, python: str = "3.11", **more: An
 
 
 def shop(**more: Any) -> dict[str, Any]:
-    return {"name": "shop", "worker_class": "auto", "buffering_proxy": True, **more}
+    """An app whose requests are alike and that may use all its memory, unless something else is said."""
+    limits = {"memory_percent": 100.0, **more.pop("limits", {})}
+    return {"name": "shop", "worker_class": "auto", "buffering_proxy": True, "mix": "uniform", "limits": limits, **more}
 
 
 def plan(host: dict[str, Any], app: dict[str, Any], measured: Any = None, **more: Any) -> _planner.Plan:
@@ -399,7 +402,7 @@ def test_a_kernel_that_takes_some_pages_changes_nothing() -> None:
 
 def test_cpu_declared_but_waiting() -> None:
     measured = _planner.Measured.from_dict(weighed(2.1, 52.4))
-    found = _planner.profile_mismatch(shop(profile="cpu"), measured, "warn")
+    found = _planner.profile_mismatch(App.from_dict(shop(profile="cpu")), measured, "warn")
     assert found is not None
     assert found.severity == "warn"
     assert found.sentence == (
@@ -413,7 +416,7 @@ def test_cpu_declared_but_waiting() -> None:
 
 def test_io_declared_but_computing() -> None:
     measured = _planner.Measured.from_dict(weighed(20.0, 20.6))
-    found = _planner.profile_mismatch("io", measured, "fail")
+    found = _planner.profile_mismatch(App(name="app", profile="io"), measured, "fail")
     assert found is not None
     assert "profile io is declared" in found.sentence
     assert "that is cpu" in found.sentence
@@ -431,7 +434,12 @@ def test_io_declared_but_computing() -> None:
     ],
 )
 def test_what_agrees_is_not_told(declared: dict[str, Any], cpu_ms: float, wall_ms: float) -> None:
-    assert _planner.profile_mismatch(shop(**declared), _planner.Measured.from_dict(weighed(cpu_ms, wall_ms))) is None
+    assert (
+        _planner.profile_mismatch(
+            App.from_dict(shop(**declared)), _planner.Measured.from_dict(weighed(cpu_ms, wall_ms))
+        )
+        is None
+    )
 
 
 def test_warn_keeps_the_declaration_and_use_measured_does_not() -> None:
@@ -489,8 +497,8 @@ NO_SETTING = (
     "shop: settings.worker_class is sync: that is no setting that can be overridden. Allowed: workers, threads,"
     " worker_connections, preload_app, backlog, keepalive, timeout,"
     " graceful_timeout, max_requests, max_requests_jitter,"
-    " limit_nofile, malloc_trim_threshold_mib, memory_high_mib, memory_max_mib. Fix: remove settings.worker_class;"
-    " set worker_class on the app."
+    " limit_nofile, malloc_trim_threshold_mib, switch_interval_ms, memory_high_mib, memory_max_mib. Fix:"
+    " remove settings.worker_class; set worker_class on the app."
 )
 NOFILE = (
     "shop: settings.limit_nofile is 600000: the host allows 524288 open"
@@ -542,6 +550,109 @@ def test_apps_cannot_ask_for_more_than_there_is() -> None:
 # --- words ------------------------------------------------------------------------------------------------------------
 
 
+# --- requests that are not alike --------------------------------------------------------------------------------------
+
+TWO_KINDS = [("/", 95.0, 5.0, 0.0), ("/report", 5.0, 300.0, 0.0)]
+ALIKE = [("/read", 1.0, 8.0, 0.0), ("/write", 1.0, 9.0, 0.0)]
+
+
+def kinds(*paths: tuple[str, float, float, float], **more: Any) -> dict[str, Any]:
+    """A weigh of paths: name, weight, ms of CPU, ms of waiting."""
+    whole = sum(weight for _, weight, _, _ in paths)
+    cpu_ms = sum(weight * cpu for _, weight, cpu, _ in paths) / whole
+    wait_ms = sum(weight * wait for _, weight, _, wait in paths) / whole
+    names = ("path", "weight", "cpu_ms", "wait_ms")
+    steady = {"requests": 20, "cpu_sd_ms": 0.1, "wait_sd_ms": 0.1}
+    items = [{**dict(zip(names, path)), **steady} for path in paths]
+    return weighed(cpu_ms, cpu_ms + wait_ms, paths=items, **more)
+
+
+@pytest.mark.parametrize(
+    ("cores", "memory", "app", "measured", "expected"),
+    [
+        # nobody knows: the cores are shared, by three processes each, with slots that long requests do not exhaust
+        (1, 2048, {"mix": None, "profile": "cpu"}, None, ("gthread", 3, 54, 54)),
+        (2, 2048, {"mix": None}, None, ("gthread", 4, 41, 41)),
+        # each connection wakes every process, which matters where requests compute for a moment
+        (2, 2048, {"mix": None, "profile": "io", "concurrency": 200}, None, ("gthread", 2, 125, 125)),
+        (2, 2048, {"mix": None, "cpu_ms": 3, "wait_ms": 3}, None, ("gthread", 4, 15, 15)),
+        (2, 2048, {"mix": None, "rate": 50, "profile": "cpu"}, None, ("gthread", 6, 10, 10)),
+        (2, 2048, {"mix": None, "concurrency": 3}, None, ("gthread", 4, 2, 2)),
+        # one path says nothing about the others
+        (2, 2048, {"mix": None, "profile": "cpu"}, kinds(("/", 1.0, 5.0, 0.0)), ("gthread", 6, 10, 10)),
+        # weighed, and not alike
+        (2, 2048, {"mix": None, "profile": "cpu"}, kinds(*TWO_KINDS), ("gthread", 6, 10, 10)),
+        (2, 2048, {"profile": "cpu"}, kinds(*TWO_KINDS), ("gthread", 6, 10, 10)),
+        # little memory: the slots first, then processes
+        (2, 512, {"mix": None, "profile": "cpu"}, kinds(*TWO_KINDS), ("gthread", 3, 17, 17)),
+        (2, 320, {"mix": None, "profile": "cpu"}, kinds(*TWO_KINDS), ("gthread", 1, 50, 50)),
+        # weighed, and alike
+        (2, 2048, {"mix": None, "profile": "cpu"}, kinds(*ALIKE), ("sync", 2, 1, 1)),
+        (2, 2048, {"mix": None, "profile": "io"}, kinds(("/", 9, 1, 50), ("/more", 1, 3, 60)), ("gevent", 2, 1, 128)),
+        # waits that differ hold nobody up
+        (2, 2048, {"mix": None, "profile": "io"}, kinds(("/", 95, 5, 0), ("/far", 5, 5, 1000)), ("gevent", 2, 1, 128)),
+        # asked for all the same
+        (2, 4096, {"mix": None, "profile": "cpu", "worker_class": "sync"}, None, ("sync", 16, 1, 1)),
+    ],
+)
+def test_requests_that_are_not_alike_share_the_cores(
+    cores: float, memory: int, app: dict[str, Any], measured: Any, expected: tuple[Any, ...]
+) -> None:
+    found = plan(facts(cores, memory), shop(**{"profile_mismatch": "use_measured", **app}), measured)
+    assert shape(found) == expected
+    shares = expected[0] == "gthread"
+    assert found.value("switch_interval_ms") == (1.0 if shares else 0)
+    assert found.inputs["mix"]["value"] == ("mixed" if shares or app.get("worker_class") else "uniform")
+
+
+def test_a_path_that_blocks_its_hub_for_longer_than_the_others_take_rules_gevent_out() -> None:
+    found = plan(facts(2, 2048), shop(mix=None, profile="io"), kinds(("/", 98, 1, 50), ("/report", 2, 200, 0)))
+    assert found.value("worker_class") == "gthread"
+    assert found.settings["worker_class"].winner == "mix"
+
+
+def test_the_reason_says_what_was_found_and_where_it_comes_from() -> None:
+    found = plan(facts(2, 2048), shop(mix=None, profile="cpu"), kinds(*TWO_KINDS)).settings["worker_class"]
+    assert (found.value, found.winner, found.origin) == ("gthread", "mix", "measured")
+    assert "a request finds 114.5 ms of CPU before it, where / takes 5 ms alone" in found.reason
+    guess = plan(facts(2, 2048), shop(mix=None)).settings["worker_class"]
+    assert (guess.origin, guess.winner) == ("assumed", "mix")
+    assert "assumed: not alike, as web traffic is, until several paths are weighed" in guess.reason
+
+
+def test_declared_times_of_paths_stand_for_the_apps() -> None:
+    names = ("path", "weight", "cpu_ms", "wait_ms")
+    found = plan(facts(2, 2048), shop(mix=None, load={"paths": [dict(zip(names, path)) for path in TWO_KINDS]}))
+    assert found.inputs["cpu_ms"]["value"] == pytest.approx(19.75)
+    assert (found.inputs["cpu_c2"]["value"], found.inputs["cpu_c2"]["origin"]) == (10.6, "declared")
+    assert found.value("worker_class") == "gthread"
+
+
+def test_noise_of_the_cpu_time_keeps_the_processes() -> None:
+    app, host = shop(mix=None, profile="cpu"), facts(2, 2048)
+    before = plan(host, app, kinds(("/", 95, 2.5, 0), ("/report", 5, 32, 0)))
+    assert (before.value("worker_class"), before.value("workers")) == ("gthread", 4)
+    again = kinds(("/", 95, 2.7, 0), ("/report", 5, 32, 0))
+    assert plan(host, app, again).value("workers") == 6
+    kept = plan(host, app, again, previous={"shop": before.to_dict()})
+    assert (kept.value("workers"), "workers" in kept.kept) == (4, True)
+
+
+def test_explain_draws_the_two_curves() -> None:
+    lines = _planner.explain(plan(facts(2, 2048), shop(mix=None, profile="cpu"), kinds(*TWO_KINDS)))
+    assert any(line.startswith("F: one request computes after the other") for line in lines)
+    assert sum("F" in line for line in lines if "|" in line) > 10
+
+
+def test_the_command_takes_kinds_of_requests() -> None:
+    done = command("--cores", "2", "--memory", "2G", "--path", "page=95:5", "--path", "report=5:300:10", "--json")
+    assert json.loads(done.stdout)["worker_class"] == "gthread"
+    for wrong in ("page", "page=5", "page=0:5", "page=5:x"):
+        done = command("--cores", "2", "--memory", "2G", "--path", wrong)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert wrong in done.stderr
+
+
 def test_the_table_sets_current_against_recommended() -> None:
     found = plan(facts(2, 1024), shop(profile="cpu", concurrency=16))
     lines = _planner.render_table(found, {"workers": 5, "worker_class": "sync", "threads": 1})
@@ -550,7 +661,7 @@ def test_the_table_sets_current_against_recommended() -> None:
     assert lines[2].split()[:3] == ["worker_class", "sync", "sync"]
     assert lines[3].split()[:4] == ["*", "workers", "5", "2"]
     assert lines[3].endswith("cores: one for each core, as they compute: 2 effective cores (cpu.max) [assumed]")
-    assert any(line.startswith("numbers: declared: concurrency 16") for line in lines)
+    assert any(line.startswith("numbers: declared: mix uniform, ") and "concurrency 16" in line for line in lines)
 
 
 def test_the_table_has_no_current_column_when_there_is_none() -> None:
@@ -580,7 +691,9 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_command_gives_settings_and_reasons_as_json() -> None:
-    done = command("--cores", "4", "--memory", "8G", "--profile", "io", "--concurrency", "200", "--json")
+    done = command(
+        "--cores", "4", "--memory", "8G", "--profile", "io", "--mix", "uniform", "--concurrency", "200", "--json"
+    )
     assert (done.returncode, done.stderr) == (0, "")
     data = json.loads(done.stdout)
     assert [data[name] for name in ("worker_class", "workers", "threads", "worker_connections")] == [
@@ -594,7 +707,7 @@ def test_the_command_gives_settings_and_reasons_as_json() -> None:
 
 
 def test_the_command_without_a_plan_ends_with_3_and_says_why() -> None:
-    done = command("--cores", "1", "--memory", "64M", "--profile", "io", "--json")
+    done = command("--cores", "1", "--memory", "64M", "--profile", "io", "--mix", "uniform", "--json")
     assert done.returncode == 3
     assert json.loads(done.stdout)["error"]["variable"] == "memory of a worker"
     assert done.stderr.startswith("scripts/plan: no plan is possible: app: memory of a worker is 23 MiB")

@@ -33,6 +33,12 @@ def hosts_facts(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
+timed_paths = st.fixed_dictionaries(
+    {"path": st.just("/page"), "weight": st.floats(0.01, 100), "cpu_ms": st.floats(0.01, 5000)},
+    optional={"wait_ms": st.floats(0, 5000)},
+)
+
+
 @st.composite
 def declared_apps(draw: st.DrawFn, name: str = "shop") -> dict[str, Any]:
     override = st.fixed_dictionaries(
@@ -45,6 +51,7 @@ def declared_apps(draw: st.DrawFn, name: str = "shop") -> dict[str, Any]:
             "memory_max_mib": st.integers(16, 4096),
             "limit_nofile": st.integers(64, 100_000),
             "malloc_trim_threshold_mib": st.integers(0, 4096),
+            "switch_interval_ms": st.floats(0, 1000),
             "keepalive": st.integers(0, 75),
             "max_requests": st.integers(0, 10**6),
         },
@@ -52,6 +59,8 @@ def declared_apps(draw: st.DrawFn, name: str = "shop") -> dict[str, Any]:
     return {
         "name": name,
         "profile": draw(mostly(st.sampled_from(["cpu", "io", "mixed"]))),
+        "mix": draw(mostly(st.sampled_from(["uniform", "mixed"]))),
+        "load": {"paths": draw(st.lists(timed_paths, max_size=3))},
         "wait_ratio": draw(mostly(st.floats(0, 1000))),
         "cpu_ms": draw(mostly(st.floats(0.01, 10_000))),
         "wait_ms": draw(mostly(st.floats(0, 10_000))),
@@ -85,6 +94,20 @@ weighed = st.fixed_dictionaries(
         "wall_ms": st.floats(0.05, 5000),
         "requests": st.integers(0, 500),
         "seconds": st.just(4.0),
+        "paths": st.lists(
+            st.fixed_dictionaries(
+                {
+                    "path": st.just("/page"),
+                    "weight": st.floats(0.01, 100),
+                    "requests": st.integers(0, 50),
+                    "cpu_ms": st.floats(0, 5000),
+                    "cpu_sd_ms": st.floats(0, 5000),
+                    "wait_ms": st.floats(0, 5000),
+                    "wait_sd_ms": st.floats(0, 5000),
+                }
+            ),
+            max_size=3,
+        ),
     }
 )
 

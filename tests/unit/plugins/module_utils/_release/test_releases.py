@@ -93,9 +93,25 @@ def test_the_store_takes_what_is_what_it_says(tmp_path: Path) -> None:
         stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "store", *sorted((tmp_path / "store").rglob("*")))
     ]
     assert modes == [0o700, 0o700, 0o600]
-    assert releases.prune_wheels({digest}, store) == []
-    assert releases.prune_wheels(set(), store) == [digest]
-    assert releasefiles.present(store) == set()
+
+
+def test_wheels_of_no_release_go_when_they_are_old(tmp_path: Path) -> None:
+    texts = (b"used", b"unused", b"pip", b"just sent")
+    digests = [hashlib.sha256(text).hexdigest() for text in texts]
+    used, unused, tool, sent = digests
+    store = str(tmp_path / "store")
+    files = {f"{one}/x.whl": text for one, text in zip(digests, texts)}
+    releases.unpack(archive(tmp_path / "a.tar", files), store)
+    for digest in (used, unused, tool):
+        os.utime(tmp_path / "store" / digest, (1.0, 1.0))
+    lock = releases.Lock("3.11", "x86_64", releases.Pin("pip", "26", tool), (releases.Pin("x", "1", used),))
+    folder = tmp_path / "opt/headcount/shop/releases/0123456789abcdef"
+    folder.mkdir(parents=True)
+    (folder / "requirements.lock").write_text(releases.render_lock(lock), encoding="utf-8")
+    assert releases.prune_wheels(store, str(tmp_path)) == [unused]
+    assert releasefiles.present(store) == {used, tool, sent}
+    (folder / "requirements.lock").write_text("torn", encoding="utf-8")
+    assert releases.prune_wheels(store, str(tmp_path), older_seconds=-1.0) == []
 
 
 @pytest.mark.parametrize(
@@ -187,7 +203,7 @@ def test_a_release_is_built_checked_and_removed(host: Host) -> None:
     assert releasefiles.read(host.path) == info
     assert not host.install().changed
     assert releases.installed("shop", host.root) == [host.id]
-    assert releases.unfinished("shop", host.root) == []
+    assert [path.name for path in host.path.parent.iterdir() if not releases.is_finished(path)] == []
     assert releasefiles.verify(host.path) == releasefiles.verify(host.path, full=True) == []
     package = next(host.path.glob("venv/lib/*/site-packages/small_shop"))
     assert list(package.glob("__pycache__/*.pyc"))
@@ -259,7 +275,7 @@ def test_a_release_without_its_description_does_not_count(host: Host) -> None:
     host.install()
     (host.path / releasefiles.RELEASE).unlink()
     assert releases.installed("shop", host.root) == []
-    assert releases.unfinished("shop", host.root) == [host.id]
+    assert not releases.is_finished(releases.release_path("shop", host.id, host.root))
     assert "has no readable manifest.json or release.json" in releasefiles.verify(host.path)[0]
     assert host.install().changed
     (host.path / releasefiles.UNFINISHED).touch()
@@ -286,7 +302,7 @@ def test_killed_half_way_the_next_one_heals(host: Host) -> None:
     host.path.mkdir(parents=True)
     (host.path / releasefiles.UNFINISHED).touch()
     (host.path / "venv/lib").mkdir(parents=True)
-    assert releases.unfinished("shop", host.root) == [host.id]
+    assert not releases.is_finished(releases.release_path("shop", host.id, host.root))
     assert host.install().changed
     assert releasefiles.verify(host.path) == []
 

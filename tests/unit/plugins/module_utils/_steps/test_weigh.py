@@ -66,15 +66,21 @@ def test_a_path_that_was_silent_once_may_have_been_busy(address: Any, monkeypatc
     assert len(asked.wall_ms) >= 3
 
 
+def solo(wall_ms: float, answers: int, failures: int, seconds: float, example: str = "") -> Any:
+    path = _weigh.OnePath("/", 1.0, [0.0] * answers, [wall_ms] * answers, [0.0] * answers)
+    return lambda *_: _weigh.Solo([path], failures, seconds, example)
+
+
 def test_a_few_slow_answers_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = iter([_weigh.Asked([12_000.0] * 3, 0, 36.0)] * 9)
-    monkeypatch.setattr(_weigh, "ask", lambda *_: next(asked))
+    monkeypatch.setattr(_weigh, "ask", lambda *_: _weigh.Asked([12_000.0] * 3, 0, 36.0))
+    monkeypatch.setattr(_weigh, "_solo", solo(12_000.0, 3, 0, 36.0))
     found = _weigh.weigh(_Unit(), "/socket", load("/"), 1, timeout_seconds=80.0)
     assert found["wall_ms"] == pytest.approx(12_000.0, abs=500.0)
 
 
 def test_few_answers_that_were_not_slow_are_too_few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_weigh, "ask", lambda *_: _weigh.Asked([5.0] * 3, 17, 3.0, "GET / answered 500"))
+    monkeypatch.setattr(_weigh, "_solo", solo(5.0, 3, 17, 3.0, "GET / answered 500"))
     with pytest.raises(_weigh.NotMeasured, match=r"only 3 requests were answered .* 17 failed: GET / answered 500"):
         _weigh.weigh(_Unit(), "/socket", load("/"), 1)
 

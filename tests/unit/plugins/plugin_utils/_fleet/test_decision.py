@@ -38,6 +38,7 @@ def apps(*more: dict[str, Any], **change: Any) -> list[dict[str, Any]]:
         "entry_point": "shop:app",
         "listen": "0.0.0.0:8000",
         "profile": "io",
+        "mix": "uniform",
         "environment": {"WHERE": "in-the-cellar"},
         "secrets": {"KEY": SECRET},
         **change,

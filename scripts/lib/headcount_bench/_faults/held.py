@@ -8,9 +8,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from . import _engine
-from ._fault_rows import STATE, Row, next_run, refused
-from ._scene import APP, Scene
+from .. import _engine
+from .._scene import APP, Scene
+from .hand import next_run
+from .row import STATE, Row, refused
 
 HELD: dict[str, dict[str, Any]] = {
     "weigh": {"target": "_steps.app.weigh", "then": {"hold": True}},
@@ -114,7 +115,7 @@ def stopped_module(scene: Scene) -> None:
 
 
 REFUSED = "refused in the weigh with its name and what it did; what is live serves on"
-ROWS = [
+STEPS_HELD = [
     Row(
         "held/endless-path",
         "a load path sends two bytes every 50 ms for ever",

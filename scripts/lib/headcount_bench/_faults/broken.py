@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ._fault_rows import HOME, Row, next_run
-from ._scene import APP, Scene
+from .._scene import APP, Scene
+from .hand import next_run
+from .row import HOME, Row
 
 FILE = "/etc/shop.broken"
 DRAIN_SECONDS = 6
@@ -262,7 +263,7 @@ WAYS: tuple[tuple[str, str, str, Callable[[Shape], Callable[[Scene], None]]], ..
     ("revert", "a fleet goes back", "done within its drain, and says what users got", reverted),
 )
 QUICK = frozenset({"broken/errors-rollout", "broken/hanging-rollback", "broken/some-heal", "broken/to-errors"})
-ROWS = [
+BROKEN = [
     *(
         Row(f"broken/{shape.name}-{way}", f"the live release {shape.words}; {words}", promise, made(shape),
             f"broken/{shape.name}-{way}" in QUICK)

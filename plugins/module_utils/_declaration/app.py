@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""A declared app, whole and frozen: what the core works with, made once at the edge. Pure.
+
+The edge is :func:`normalise.normalise_apps` on the controller, a module's arguments and a generation's record on the
+host. ``App.from_dict`` takes any of them; a key that is missing (an older generation's record has fewer) takes the
+default of the table, which a test compares with the ones here. ``App.to_dict`` gives back what a normalised app holds,
+so that records and digests stay as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Final, TypeVar, Union
+
+__all__ = [
+    "App",
+    "AsyncLibrary",
+    "Database",
+    "Health",
+    "Limits",
+    "Load",
+    "LoadPath",
+    "MemoryNeed",
+    "Share",
+    "Source",
+]
+
+SettingValue = Union[int, float, bool]
+Plain = Mapping[str, Any]
+"""What JSON and YAML bring: read here, and turned into the types below."""
+
+ON_THE_HOST: Final = "host"
+"""``load.from`` of a load that the host makes itself."""
+_LEFT_OUT: Final = ("from", "port", "address")
+
+
+_Made = TypeVar("_Made", bound="Section")
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of an app: its keys are the fields."""
+
+    @classmethod
+    def from_dict(cls: type[_Made], data: Plain) -> _Made:
+        """From a section of a normalised app. What is missing or None takes the default; what this version does not
+        know (a newer generation's record may have it) is left out.
+        """
+        names = {item.name for item in fields(cls)}
+        known = {key: value for key, value in data.items() if key in names and value is not None}
+        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in known.items()})
+
+    def to_dict(self) -> dict[str, Any]:
+        """The section of a normalised app: plain JSON, the keys in the order of the table."""
+        return {item.name: _plain(getattr(self, item.name)) for item in fields(self)}
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Section):
+        return value.to_dict()
+    if isinstance(value, Mapping):
+        return {key: _plain(element) for key, element in value.items()}
+    return [_plain(element) for element in value] if isinstance(value, tuple) else value
+
+
+@dataclass(frozen=True)
+class Source(Section):
+    """Where the app comes from: ``kind`` is path, wheel, pip or git, ``value`` what is declared for it."""
+
+    kind: str = "path"
+    value: str | None = None
+    version: str | None = None
+    lock: str | None = None
+    subdirectory: str | None = None
+    include: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class MemoryNeed(Section):
+    """What the app needs by its declaration, in MiB: a loaded worker, and a request in flight on top."""
+
+    worker_mib: float | None = None
+    slot_mib: float | None = None
+
+
+@dataclass(frozen=True)
+class Health(Section):
+    """How the app says that it is well. Times are seconds."""
+
+    path: str = "/"
+    status: tuple[int, ...] = (200,)
+    contains: str | None = None
+    timeout_seconds: float = 5.0
+    boot_seconds: float = 60.0
+
+
+@dataclass(frozen=True)
+class LoadPath(Section):
+    """One kind of request of the trial's load. Times are milliseconds; ``weight`` is its share against the others."""
+
+    path: str
+    weight: float = 1.0
+    cpu_ms: float | None = None
+    wait_ms: float | None = None
+    method: str = "GET"
+    body: str | None = field(default=None, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True)
+class Load(Section):
+    """The load of the trial: ``rate`` requests a second for ``seconds``.
+
+    ``declared_origin`` is ``load.from``; ``port`` and ``address`` belong to a load from another machine. The three are
+    None where they are not declared, and then missing in the normalised form as well.
+    """
+
+    paths: tuple[LoadPath, ...] = (LoadPath("/"),)
+    rate: float | None = None
+    seconds: float = 30.0
+    declared_origin: str | None = None
+    port: int | None = None
+    address: str | None = None
+    warmup_requests: int | None = None
+
+    @property
+    def origin(self) -> str:
+        """Where the load comes from: "host", "controller", or the name of a host of the inventory."""
+        return self.declared_origin or ON_THE_HOST
+
+    @classmethod
+    def from_dict(cls, data: Plain) -> Load:
+        """From the ``load`` of a normalised app."""
+        named = {"declared_origin" if key == "from" else key: value for key, value in data.items()}
+        if named.get("paths") is not None:
+            named["paths"] = tuple(LoadPath.from_dict(path) for path in named["paths"])
+        return super().from_dict(named)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The ``load`` of a normalised app."""
+        plain = {"from" if key == "declared_origin" else key: value for key, value in super().to_dict().items()}
+        return {key: value for key, value in plain.items() if value is not None or key not in _LEFT_OUT}
+
+
+@dataclass(frozen=True)
+class Limits(Section):
+    """What the trial must keep: latencies in ms (None: no limit), a share of errors, peak memory in percent of
+    MemoryMax.
+    """
+
+    p50_ms: float | None = None
+    p95_ms: float | None = None
+    p99_ms: float | None = None
+    error_rate: float = 0.01
+    memory_percent: float = 80.0
+
+    def latency_ms(self, percentile: int) -> float | None:
+        """The limit of the 50th, 95th or 99th percentile."""
+        return {50: self.p50_ms, 95: self.p95_ms, 99: self.p99_ms}[percentile]
+
+
+@dataclass(frozen=True)
+class Share(Section):
+    """The app's part of the host: a weight against the other apps, or cores and MiB where they are declared."""
+
+    weight: float = 1.0
+    cores: float | None = None
+    memory_mib: float | None = None
+
+
+@dataclass(frozen=True)
+class Database(Section):
+    """A database that the whole fleet shares; connections, and how many one request in flight holds."""
+
+    max_connections: int | None = None
+    connections_per_slot: float = 1.0
+    reserved: int = 0
+
+
+@dataclass(frozen=True)
+class AsyncLibrary(Section):
+    """What is declared of a library beside gevent and eventlet."""
+
+    blocks: bool
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class App(Section):
+    """A normalised app. It holds secrets (not in its repr): show ``normalise.redacted`` ones only.
+
+    ``wait_ratio`` is the time a request waits by the CPU time it takes, None when nothing is declared about it.
+    ``settings`` holds what overrides the plan, by the names of the table. ``retain_good`` is ``retain.good``.
+    """
+
+    name: str
+    source: Source = Source()
+    entry_point: str = ""
+    listen: str = ""
+    profile: str | None = None
+    wait_ratio: float | None = None
+    cpu_ms: float | None = None
+    wait_ms: float | None = None
+    mix: str | None = None
+    worker_class: str = "auto"
+    concurrency: int | None = None
+    rate: float | None = None
+    memory: MemoryNeed = MemoryNeed()
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    health: Health = Health()
+    load: Load = Load()
+    limits: Limits = Limits()
+    share: Share = Share()
+    buffering_proxy: bool = False
+    database: Database = Database()
+    settings: Mapping[str, SettingValue] = field(default_factory=dict)
+    profile_mismatch: str = "warn"
+    on_inconclusive: str = "revert"
+    async_libraries: Mapping[str, AsyncLibrary] = field(default_factory=dict)
+    retain_good: int | None = None
+    verify_seconds: float = 5.0
+    user: str | None = None
+    slice: str = "system.slice"
+
+    @classmethod
+    def from_dict(cls, data: Plain) -> App:
+        """From a normalised app, as an inventory, an argument or a record has it. KeyError without a name."""
+        named = {key: value for key, value in data.items() if value is not None}
+        for key, section in _SECTIONS.items():
+            if key in named:
+                named[key] = section.from_dict(named[key])
+        libraries = named.get("async_libraries") or {}
+        named["async_libraries"] = {library: AsyncLibrary.from_dict(known) for library, known in libraries.items()}
+        named["retain_good"] = named.pop("retain", {}).get("good")
+        named["name"] = data["name"]
+        return super().from_dict(named)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The normalised app: plain JSON, the keys in the order of the table."""
+        return {
+            "retain" if key == "retain_good" else key: {"good": value} if key == "retain_good" else value
+            for key, value in super().to_dict().items()
+        }
+
+
+_SECTIONS: Final[Mapping[str, type[Section]]] = {
+    "source": Source,
+    "memory": MemoryNeed,
+    "health": Health,
+    "load": Load,
+    "limits": Limits,
+    "share": Share,
+    "database": Database,
+}

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""What the roles take that are called by themselves, and the names that only Headcount uses."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from . import checks
+from .fields import REQUIRED, Field
+
+ROLE_VARIABLES: Final[dict[str, tuple[Field, ...]]] = {
+    "history": (
+        Field(
+            "history_apps",
+            "list",
+            "Names of the apps; an empty list means all.",
+            [],
+            ["shop"],
+            items=Field("", "str", "A name.", REQUIRED, "shop", allowed="the name of an app", check=checks.app_name),
+        ),
+        Field("history_last", "int", "How many events are printed.", 20, 50, minimum=1, maximum=1_000_000),
+    ),
+    "plan": (
+        Field(
+            "plan_mode",
+            "str",
+            "For a rollout, a re-tune (only what the hosts themselves did counts), or to be told only.",
+            "rollout",
+            "retune",
+            choices=("rollout", "retune", "plan", "drift"),
+        ),
+    ),
+    "pull": (
+        Field(
+            "pull_url",
+            "str",
+            "The repository, a checkout of Headcount with your inventory in it.",
+            REQUIRED,
+            "https://git.example.com/fleet.git",
+            check=checks.plain,
+        ),
+        Field("pull_version", "str", "A branch, a tag or a commit.", "main", "stable", check=checks.plain),
+        Field(
+            "pull_inventory",
+            "str",
+            "The inventory, as a path in the repository.",
+            REQUIRED,
+            "inventories/production",
+            check=checks.relative,
+        ),
+        Field(
+            "pull_playbook",
+            "str",
+            "The playbook, as a path in the repository.",
+            "site.yml",
+            "playbooks/retune.yml",
+            check=checks.relative,
+        ),
+        Field(
+            "pull_calendar", "str", "When, as a calendar event of systemd.", "hourly", "*-*-* 04:00", check=checks.plain
+        ),
+        Field(
+            "pull_splay_seconds",
+            "int",
+            "Each host waits its own part of this, the same each time.",
+            1800,
+            3600,
+            "seconds",
+            minimum=0,
+            maximum=86_400,
+        ),
+        Field(
+            "pull_packages",
+            "list",
+            "What pip installs for it.",
+            ["ansible-core>=2.16", "uv", "packaging"],
+            ["ansible-core==2.19.14", "uv", "packaging"],
+            items=Field("", "str", "A requirement.", REQUIRED, "uv", check=checks.plain),
+        ),
+        Field(
+            "pull_pip_options",
+            "str",
+            "More options of pip for that.",
+            "",
+            "--index-url https://pypi.example.com/simple",
+            check=checks.plain,
+        ),
+        Field(
+            "pull_options",
+            "list",
+            "More options of ansible-pull.",
+            [],
+            ["--vault-password-file=/root/vault-password"],
+            items=Field("", "str", "A word of the command line.", REQUIRED, "--diff", check=checks.plain),
+        ),
+    ),
+    "remove": (
+        Field(
+            "remove_app",
+            "str",
+            "Name of the app.",
+            REQUIRED,
+            "shop",
+            allowed="the name of an app",
+            check=checks.app_name,
+        ),
+    ),
+    "report": (
+        Field(
+            "report_path",
+            "str",
+            "Where the JSON goes.",
+            example="report.json",
+            default_help="`report.json` in `headcount_work_dir`",
+            check=checks.plain,
+        ),
+    ),
+    "rollback": (
+        Field(
+            "rollback_app",
+            "str",
+            "Name of the app.",
+            REQUIRED,
+            "shop",
+            allowed="the name of an app",
+            check=checks.app_name,
+        ),
+        Field(
+            "rollback_to",
+            "int",
+            "Number of the generation.",
+            minimum=1,
+            maximum=1_000_000_000,
+            example=7,
+            default_help="the good one before the live one",
+        ),
+    ),
+}
+"""Parameters of single roles, which their callers set; by the role's name, which they begin with."""
+
+INTERNAL_PREFIXES: Final = ("headcount__", "headcount_lab_")
+"""Variables that are no inputs: what the roles themselves set, and what a lab's inventory says about the lab."""

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Whether an app's requests are alike, and where that is known from; the picture of the two curves.
+
+The moments and the formulas are those of _declaration.mixture.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final, Sequence
+
+from .._declaration.app import App
+from .._declaration.mixture import Kind, Spread, crowding, declared_kinds, spread_of
+from .types import Measured, Number, PathTimes, number, share
+
+HEAVY_TAIL_C2: Final = 10.0
+"""The squared coefficient of variation that is assumed of CPU times nobody knows: that of a page of 5 ms of which one
+in twenty makes a report for 300."""
+
+PATH_REQUESTS_MIN: Final = 3
+"""Fewer requests of a path than this do not tell what it takes."""
+
+
+@dataclass(frozen=True)
+class Mix:
+    """Whether the requests are alike: the word (uniform or mixed), where it comes from and why; the moments, where the
+    kinds are known. ``assumed_c2`` stands for CPU times that nobody knows."""
+
+    word: str
+    origin: str
+    source: str
+    spread: Spread | None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def mixed(self) -> bool:
+        """Whether long requests have to be reckoned with."""
+        return self.word == "mixed"
+
+    def cpu_c2(self) -> Number:
+        """The squared coefficient of variation of the CPU times that the plan goes by."""
+        if self.spread is not None:
+            return Number(round(self.spread.cpu_c2, 2), self.origin, self.source)
+        if not self.mixed:
+            return Number(0.0, self.origin, self.source)
+        return Number(HEAVY_TAIL_C2, "assumed", "assumed: heavy-tailed, as web traffic is")
+
+    def delays(self) -> tuple[Number, Number]:
+        """Multiples of its own time by which the kind that suffers most is delayed for each unit of ``crowding``: where
+        one request computes after the other, and where requests share the cores."""
+        c2 = self.cpu_c2()
+        if self.spread is None:
+            words = f"(1 + C2) / 2, for a request of the mean size: {c2.source}"
+            return Number((1 + c2.value) / 2, c2.origin, words), Number(1.0, c2.origin, f"its own time: {c2.source}")
+        fast, ahead = self.spread.fastest, number(self.spread.ahead_ms)
+        alone = number(fast.alone_ms)
+        line = f"E[S^2] / (2 E[S]) = {ahead} ms of CPU before a request, {fast.name} takes {alone} ms alone"
+        shared = "CPU time / time alone, of the kind that computes most"
+        return (
+            Number(round(self.spread.in_line, 3), self.origin, line),
+            Number(round(self.spread.shared, 3), self.origin, shared),
+        )
+
+    def wait_c2(self) -> Number | None:
+        """The same of the waits; None where nobody knows."""
+        if self.spread is not None:
+            return Number(round(self.spread.wait_c2, 2), self.origin, self.source)
+        return None if self.mixed else Number(0.0, self.origin, self.source)
+
+
+def measured_kinds(measured: Measured | None) -> list[Kind]:
+    """The kinds that the weigh told apart; none where a path was asked too rarely."""
+    if measured is None or any(path.requests < PATH_REQUESTS_MIN for path in measured.paths):
+        return []
+    return [_kind(path) for path in measured.paths]
+
+
+def _kind(path: PathTimes) -> Kind:
+    return Kind(
+        path.path,
+        path.weight,
+        path.cpu_ms,
+        path.wait_ms,
+        path.cpu_ms**2 + path.cpu_sd_ms**2,
+        path.wait_ms**2 + path.wait_sd_ms**2,
+    )
+
+
+def mix_of(app: App, measured: Measured | None) -> Mix:
+    """Whether the app's requests are alike: a measurement that shows a tail before a declaration, that before the
+    assumption that they are not.
+
+    One path says nothing about the others: alike is only what is declared (``mix: uniform``), what the declared times
+    of the paths make, and what was weighed over several paths.
+    """
+    name, said = app.name, app.mix
+    seen, told = measured_kinds(measured), declared_kinds(app.load.paths)
+    if seen:
+        spread = spread_of(seen)
+        if spread.mixed:
+            warnings: tuple[str, ...] = ()
+            if said == "uniform":
+                warnings = (
+                    f"{name}: mix: uniform is declared, but {_words(spread)} ({_where(seen)}): the plan goes by the"
+                    " measurement; correct the declaration",
+                )
+            return Mix("mixed", "measured", f"measured: {_words(spread)} ({_where(seen)})", spread, warnings)
+        if said == "mixed":
+            return Mix("mixed", "declared", "declared: mix is mixed, although what was weighed is alike", None)
+        if said == "uniform" or len(seen) > 1:
+            return Mix("uniform", "measured", f"measured: {_words(spread)} ({_where(seen)})", spread)
+        words = f"assumed: not alike, as only {seen[0].name} was weighed, which says nothing about other paths"
+        return Mix("mixed", "assumed", words, None)
+    if told and said != "mixed":
+        spread = spread_of(told)
+        word = "mixed" if spread.mixed else "uniform"
+        if not spread.mixed and len(told) == 1 and said is None:
+            words = f"assumed: not alike, as load.paths has {told[0].name} alone, which says nothing about other paths"
+            return Mix("mixed", "assumed", words, None)
+        return Mix(word, "declared", f"declared: {_words(spread)} ({_where(told)})", spread)
+    if said is not None:
+        return Mix(said, "declared", f"declared: mix is {said}", spread_of(told) if told else None)
+    return Mix("mixed", "assumed", "assumed: not alike, as web traffic is, until several paths are weighed", None)
+
+
+def _words(spread: Spread) -> str:
+    """The finding in figures."""
+    ahead, fast = number(spread.ahead_ms), spread.fastest
+    return (
+        f"the CPU times have a C2 of {number(spread.cpu_c2)}: in a line a request finds {ahead} ms of CPU before it,"
+        f" where {fast.name} takes {number(fast.alone_ms)} ms alone"
+    )
+
+
+def _where(kinds: Sequence[Kind]) -> str:
+    whole = sum(kind.weight for kind in kinds)
+    shown = [
+        f"{kind.name} {number(kind.cpu_ms)} + {number(kind.wait_ms)} ms, {share(kind.weight / whole)}"
+        for kind in kinds[:4]
+    ]
+    more = f", and {len(kinds) - 4} more" if len(kinds) > 4 else ""
+    return "; ".join(shown) + more
+
+
+def picture(cores: float, in_line: float, shared: float) -> list[str]:
+    """The two curves as lines of text: mean slowdown of the kind of request that suffers most, by the load of the
+    cores. F: first-come-first-served, S: sharing, X: both."""
+    whole = max(1, math.ceil(cores - 0.1))
+    loads = [step / 20 for step in range(1, 20)]
+    rows = {
+        mark: [max(0, round(2 * math.log2(1 + crowding(whole, load) * each))) for load in loads]
+        for mark, each in (("F", in_line), ("S", shared))
+    }
+    lines = ["times its time alone that the kind of request takes that suffers most, by the load of the cores:"]
+    for level in range(max(*rows["F"], *rows["S"]), -1, -1):
+        cells = []
+        for first, second in zip(rows["F"], rows["S"]):
+            marks = ("F" if first == level else "") + ("S" if second == level else "")
+            cells.append("X" if len(marks) == 2 else marks or " ")
+        times = f"{2 ** (level // 2)}" if level % 2 == 0 else ""
+        lines.append(f"{times:>7} |{''.join(f' {cell} ' for cell in cells)}".rstrip())
+    lines.append(f"{'':7} +{'-' * 3 * len(loads)}")
+    scale = "".join(f"{load:.1f}" if round(load * 20) % 2 == 0 else "   " for load in loads)
+    lines.append(f"{'load':>7}  {scale}".rstrip())
+    lines.append("F: one request computes after the other (sync, gevent); S: requests share the cores; X: both")
+    return lines

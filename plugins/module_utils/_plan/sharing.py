@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""What the load asks for where requests are not alike and share the cores: processes, and slots that long requests do
+not exhaust.
+
+docs/planner.md has each number with what was measured for it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+from .inputs import Inputs
+from .types import COUNTLESS, Limit, number, up
+
+CORE_TOLERANCE: Final = 0.1
+"""A tenth of a core is no reason for another worker: 1.1 cores get one, 1.2 get two."""
+
+GTHREAD_HEADROOM: Final = 1.25
+"""Slots over the concurrency: a quarter, as more threads than the load needs only fight for the interpreter lock."""
+
+BUSY_FACTOR: Final = 2.0
+"""Slots that keep all cores busy: cores x (1 + W/C), times two as waiting times vary. More only hold requests."""
+
+SHARING_PROCESSES: Final = ((4.0, 3), (2.0, 2), (0.0, 1))
+"""Requests that are not alike share the cores: from so many ms of CPU of the mean request on, so many processes of
+threads for each core. A connection wakes every idle process, so that each process more costs a request some 0.05 ms of
+CPU: nothing of 5 ms; of 0.7 ms so much that three on one core served a third less than one."""
+
+SHARING_UNKNOWN: Final = 2
+"""The same where requests wait and nobody knows whether they are alike. Where they are, each process costs: 32
+connections of 5 + 20 ms on one core were served at 168/s by one of 40 threads, at 164/s by two and at 152/s by three
+(gevent: 177/s)."""
+
+CPU_RATIO: Final = 0.2
+"""Below this wait ratio sync wins: it is the first value where the calibration had gevent at or above sync in both
+figures."""
+
+SHARING_QUEUE: Final = 48
+"""Beside the requests that wait and those that compute there is room for so many more. With the cores 90 % busy 28 and
+more are there in one moment of twenty (M/M/n: 0.9^28 = 0.05), whatever the number of cores, most of them long ones."""
+
+SHARING_SYNC: Final = 8
+"""Sync workers for each core where sync is asked for and requests are not alike: 28 ms with 8 for two cores' 4, 26 ms
+with 16."""
+
+THREADS_MAX: Final = 256
+"""Threads in a worker: one interpreter lock serves them all."""
+
+PROCESSES_MAX: Final = 1024
+"""Sync workers on a host, whatever they wait for."""
+
+
+@dataclass(frozen=True)
+class Want:
+    """What the load asks for, before any hard limit: ``need`` slots keep up, ``target`` slots are comfortable, and
+    ``first`` slots go before a second worker (0: as many as keep the workers busy)."""
+
+    workers: tuple[Limit, ...]
+    target: tuple[Limit, ...]
+    need: int
+    first: int = 0
+
+    @property
+    def most_workers(self) -> int:
+        return min(int(limit.value) for limit in self.workers)
+
+    @property
+    def target_slots(self) -> int:
+        return min(int(limit.value) for limit in self.target)
+
+
+def whole_cores(cores: float) -> int:
+    """Workers that a number of cores can keep busy: rounded up, but for less than a tenth of a core."""
+    return max(1, up(cores - CORE_TOLERANCE))
+
+
+def sharing_want(inputs: Inputs) -> Want:
+    """Threads of several processes for requests that are not alike: first slots for all of them, then processes."""
+    whole = whole_cores(inputs.allotment.cores)
+    held = sharing_slots(inputs)
+    slots = int(held.value)
+    each = _processes(inputs)
+    enough = min(PROCESSES_MAX, max(each * whole, up(slots / THREADS_MAX)))
+    workers = (
+        Limit(
+            "cores",
+            enough,
+            f"{each} for each core, as requests take {number(inputs.cpu_ms.value)} ms of CPU ({inputs.cpu_ms.origin}):"
+            " the kernel shares more evenly than an interpreter does, but each connection wakes every process;"
+            f" {inputs.allotment.cores_reason}",
+        ),
+        Limit("concurrency", max(1, slots), f"no more than requests in flight: {held.reason}"),
+    )
+    most = min(int(limit.value) for limit in workers)
+    target = (held, Limit("threads", THREADS_MAX * most, f"at most {THREADS_MAX} threads share one interpreter"))
+    first = min(slots, THREADS_MAX * most)
+    busy = COUNTLESS if math.isinf(inputs.most_ratio) else up(whole * (1 + inputs.most_ratio) * BUSY_FACTOR)
+    return Want(workers, target, min(first, max(1, up(inputs.concurrency.value)), busy), first)
+
+
+def _processes(inputs: Inputs) -> int:
+    """Processes for each core."""
+    each = next(count for least_ms, count in SHARING_PROCESSES if inputs.cpu_ms.value >= least_ms)
+    unknown = inputs.mix.origin == "assumed" and inputs.wait_ratio.value >= CPU_RATIO
+    return min(each, SHARING_UNKNOWN) if unknown else each
+
+
+def sharing_slots(inputs: Inputs) -> Limit:
+    """Slots that long requests do not exhaust: those that wait, those that compute, and a queue of long ones."""
+    cores, flight = inputs.allotment.cores, inputs.concurrency
+    whole = whole_cores(cores)
+    asked = max(2 if whole > 1 else 1, up(GTHREAD_HEADROOM * max(1.0, flight.value)))
+    by_load = Limit("concurrency", asked, f"{number(GTHREAD_HEADROOM)} x {up(flight.value)} in flight: {flight.source}")
+    ratio = inputs.most_ratio
+    if inputs.least_ratio != ratio:
+        floor = whole + SHARING_QUEUE
+        if inputs.peak_declared or asked >= floor:
+            return by_load
+        return Limit("queue", floor, f"{whole} that compute and {SHARING_QUEUE} that queue for a core")
+    waiting = cores * ratio
+    crowd = up(waiting + 3 * math.sqrt(waiting)) + whole + SHARING_QUEUE
+    if inputs.peak_declared and asked < crowd:
+        return by_load
+    words = (
+        f"cores x wait ratio {number(ratio)} wait (and three standard deviations), {whole} compute,"
+        f" {SHARING_QUEUE} queue for a core"
+    )
+    return Limit("waiting", crowd, words)

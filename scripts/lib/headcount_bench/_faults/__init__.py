@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""The catalogue of faults: what is done, what is promised, and how it is checked."""
+
+from .broken import BROKEN
+from .controllers import CONTROLLERS
+from .foreign import FOREIGN
+from .hand import HAND
+from .held import STEPS_HELD
+from .hosts import HOSTS
+from .kills import KILLS, POWERS
+from .releases import RELEASES
+from .row import GROUPS, Row
+
+ROWS: list[Row] = [*RELEASES, *HOSTS, *HAND, *KILLS, *POWERS, *CONTROLLERS, *FOREIGN, *STEPS_HELD, *BROKEN]
+
+__all__ = ["GROUPS", "ROWS", "Row"]

@@ -1,0 +1,275 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Things done by hand."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from .._scene import APP, Scene
+from .row import HOME, STATE, Row
+
+
+def next_run(scene: Scene) -> None:
+    """The next run promotes a new generation and leaves nothing over."""
+    done = scene.deploy()
+    scene.seen.must("failed" not in done[-1], f"the next run failed: {done[-1].get('failed')}")
+    scene.seen.must(scene.live() == done[-1].get("number"), "the next run's generation is not live")
+    answering = scene.answering()
+    scene.seen.must(answering == scene.release, f"after the next run {answering} answers, not {scene.release}")
+    scene.clean()
+
+
+def edited(path: str, command: str = "echo '# edited' >> {path}") -> Callable[[Scene], None]:
+    """A file of the live generation is edited: seen at once, gone with the next run."""
+
+    def work(scene: Scene) -> None:
+        live = scene.live()
+        file = scene.sh(f"ls {path.format(live=live)} | head -1").strip() or path.format(live=live)
+        scene.sh(command.format(path=file, live=live))
+        state = scene.engine.status(APP)
+        scene.seen.told.append("; ".join(state.get("problems", []))[:200])
+        scene.seen.must(state.get("intact") is False, "the edit was not seen")
+        scene.seen.must(state.get("healthy"), "the app is not healthy any more")
+        next_run(scene)
+
+    return work
+
+
+NOBODY_READS = (
+    f"runuser -u nobody -- sh -c 'for f in {HOME}/releases/*/requirements.lock {HOME}/live/gunicorn.conf.py; "
+    "do cat $f; done; find /var/lib/headcount/wheels -type f' 2>/dev/null | head -1"
+)
+
+
+def opened(scene: Scene) -> None:
+    """The folders that keep other users out are opened, as they were before they were closed: seen, and closed."""
+    scene.sh(f"chmod 0755 {HOME} /var/lib/headcount/wheels; chgrp root {HOME}")
+    state = scene.engine.status(APP)
+    scene.seen.told.append("; ".join(state.get("open", []))[:200])
+    scene.seen.must(len(state.get("open", [])) == 2, f"it was not seen: {state.get('open')}")
+    scene.seen.must(state.get("healthy"), "the app is not healthy any more")
+    next_run(scene)
+    scene.seen.must(scene.engine.status(APP).get("open") == [], "it is open still")
+    read = scene.sh(NOBODY_READS)
+    scene.seen.must(not read.strip(), f"another user reads {read[:80]!r}")
+    group = scene.sh(f"stat -c %G {HOME}").strip()
+    scene.seen.must(group == f"hc-{APP}", f"the folder belongs to the group {group}")
+
+
+def socket_stopped(scene: Scene) -> None:
+    """The public socket's unit is stopped; its instance goes on serving what it inherited."""
+    scene.sh(f"systemctl stop {APP}.socket")
+    state = scene.engine.status(APP)
+    scene.seen.told.append(str(state.get("health_detail")))
+    scene.seen.must(state.get("healthy") is False, "it was not seen")
+    begin = time.time()
+    next_run(scene)
+    scene.seen.window = [begin, time.time()]
+
+
+def rollback_to_edited(scene: Scene) -> None:
+    """The target of a rollback was edited: it is not gone back to."""
+    next_run(scene)
+    before = scene.live()
+    target = max(
+        one["number"]
+        for one in scene.engine.status(APP)["generations"]
+        if one["status"] == "good" and one["number"] != before
+    )
+    scene.sh(f"echo '# edited' >> {HOME}/generations/{target}/gunicorn.conf.py")
+    said = scene.sh(f"headcount-rollback {APP} {target} 2>&1; echo code $?")
+    scene.seen.told.append(said.strip()[:200])
+    scene.seen.must("code 1" in said and "edited" in said, f"it said {said}")
+    scene.seen.must(scene.live() == before, f"live is {scene.live()}, not {before}")
+    scene.sh(f"sed -i '$d' {HOME}/generations/{target}/gunicorn.conf.py")
+    scene.clean()
+
+
+def rollback_sick(line: str) -> Callable[[Scene], None]:
+    """The target of a rollback does not come up, for this line of its environment: it is not kept, nothing flaps."""
+    return lambda scene: _rollback_sick(scene, line)
+
+
+def _rollback_sick(scene: Scene, line: str) -> None:
+    next_run(scene)
+    next_run(scene)
+    before = scene.live()
+    target = max(
+        one["number"]
+        for one in scene.engine.status(APP)["generations"]
+        if one["status"] == "good" and one["number"] != before
+    )
+    scene.sh(f"cp -p {STATE}/{target}.env /root/env; echo '{line}' >> {STATE}/{target}.env")
+    said = scene.sh(f"headcount-rollback {APP} {target} 2>&1; echo code $?")
+    scene.sh(f"cp -p /root/env {STATE}/{target}.env")
+    scene.seen.told.append(said.strip()[:200])
+    scene.seen.must("code 1" in said and "not kept" in said, f"it said {said}")
+    scene.seen.must(scene.live() == before, f"live is {scene.live()}, not {before}")
+    last = scene.engine.ledger(APP)[-1]
+    scene.seen.must(last["event"] == "rollback_failed", f"the ledger's last word is {last['event']}")
+    scene.clean()
+
+
+def rollback_nowhere(scene: Scene) -> None:
+    """Asking for what is not there gets the list of what is."""
+    before = scene.live()
+    said = scene.sh(f"headcount-rollback {APP} 9999 2>&1; echo code $?; headcount-rollback nosuch 2>&1; echo code $?")
+    scene.seen.told.append(said.strip()[:300])
+    scene.seen.must(f"{before} (live)" in said and "code 1" in said, f"it said {said}")
+    scene.seen.must("there are: shop" in said and "code 2" in said, f"it said {said}")
+    scene.clean()
+
+
+def rollback_offline(scene: Scene) -> None:
+    """No network, no wheels, no controller: the host goes back by itself."""
+    next_run(scene)  # so that the generation before the live one is as it was laid down
+    next_run(scene)
+    before = scene.live()
+    said = scene.sh(
+        f"mv /var/lib/headcount/wheels /root/wheels; unshare --net headcount status {APP} > /dev/null; "
+        f"headcount-rollback {APP} 2>&1; echo code $?; mv /root/wheels /var/lib/headcount/wheels"
+    )
+    scene.seen.told.append(said.strip()[:200])
+    scene.seen.must("code 0" in said, f"it said {said}")
+    scene.seen.must(scene.live() != before, "nothing changed")
+    scene.seen.must(scene.engine.ledger(APP)[-1]["event"] == "rolled_back", "the ledger does not say so")
+    scene.clean()
+
+
+def rollback_full_disk(scene: Scene) -> None:
+    """The disk is full when a person wants to go back."""
+    next_run(scene)
+    next_run(scene)
+    before = scene.live()
+    with scene.small_disk(STATE, 6):
+        scene.sh(f"head -c 1G /dev/zero > {STATE}/filler")
+        said = scene.sh(f"headcount-rollback {APP} 2>&1; echo code $?")
+        scene.seen.told.append(said.strip()[:200])
+        scene.seen.must("code 0" in said, f"it said {said}")
+        last = scene.engine.ledger(APP)[-1]
+        scene.seen.must(last["event"] == "rolled_back", f"the ledger's last word is {last['event']}")
+    scene.seen.must(scene.live() != before, "nothing changed")
+    scene.clean()
+
+
+def pruned(scene: Scene) -> None:
+    """Six deployments with retain.good = 2: the live one, its predecessor, two good ones, the last bad one stay."""
+    scene.whole("crash_import")
+    for _ in range(4):
+        done = scene.deploy(retain={"good": 2})
+        scene.seen.must("failed" not in done[-1], f"a deployment failed: {done[-1].get('failed')}")
+    state = scene.engine.status(APP)
+    kept = {one["number"]: one["status"] for one in state["generations"]}
+    scene.seen.told.append(str(kept))
+    good = [number for number, status in kept.items() if status == "good"]
+    scene.seen.must(len(good) == 2 and scene.live() in good, f"kept are {kept}")
+    scene.seen.must(list(kept.values()).count("bad") == 1, f"kept are {kept}")
+    units = scene.sh(f"ls /etc/systemd/system | grep -c '^{APP}.*@'").strip()
+    scene.seen.must(units == str(4 * len(kept)), f"{units} unit links for {len(kept)} generations")
+    scene.clean()
+
+
+def ledger_torn(scene: Scene) -> None:
+    """The last line of the ledger is torn, as a power cut can leave it."""
+    scene.sh(f'printf \'{{"time":"2026-01-01T00:00:00.000Z","event":"prom\' >> {STATE}/ledger.jsonl')
+    before = scene.sh(f"headcount history {APP} -n 3")
+    scene.seen.must(before.strip(), "the history cannot be read")
+    next_run(scene)
+
+
+HAND = [
+    Row(
+        "hand/unit-edited",
+        "a line is added to the live unit file",
+        "seen as drift; gone with the next run",
+        edited(f"{HOME}/generations/{{live}}/{APP}@{{live}}.service"),
+        quick=True,
+    ),
+    Row(
+        "hand/unit-overridden",
+        "a drop-in overrides the live unit",
+        "seen as drift; gone with the next run",
+        edited(
+            f"/etc/systemd/system/{APP}@{{live}}.service.d/over.conf",
+            "mkdir -p /etc/systemd/system/shop@{live}.service.d; "
+            "printf '[Service]\\nNice=5\\n' > /etc/systemd/system/shop@{live}.service.d/over.conf; "
+            "systemctl daemon-reload",
+        ),
+    ),
+    Row(
+        "hand/public-socket-unlinked",
+        "the link of the public socket's unit is removed",
+        "seen as drift; put back by the next run",
+        edited(f"/etc/systemd/system/{APP}.socket", "rm {path}"),
+    ),
+    Row(
+        "hand/public-socket-stopped",
+        "the public socket's unit is stopped",
+        "the instance serves on; the next run opens the socket again, with a gap",
+        socket_stopped,
+    ),
+    Row(
+        "hand/release-edited",
+        "a line is added to the app's own code in the live release",
+        "seen as drift; the next run restores the file",
+        edited(f"{HOME}/generations/{{live}}/release/venv/lib/python3*/site-packages/shop/work.py"),
+        quick=True,
+    ),
+    Row(
+        "hand/release-file-removed",
+        "a file of the live release is removed",
+        "seen as drift; the next run restores it",
+        edited(f"{HOME}/generations/{{live}}/release/venv/lib/python3*/site-packages/flask/views.py", "rm {path}"),
+    ),
+    Row(
+        "hand/opened",
+        "the app's folder and the wheel store are made readable by everyone",
+        "seen as drift; the next run closes them, and the app serves on",
+        opened,
+        quick=True,
+    ),
+    Row(
+        "hand/rollback-to-edited",
+        "the generation to go back to was edited",
+        "it is not gone back to",
+        rollback_to_edited,
+    ),
+    Row(
+        "hand/rollback-to-sick",
+        "the generation to go back to does not come up",
+        "it is not kept; nothing flaps",
+        rollback_sick("SHOP_FAULTS=crash_import"),
+        quick=True,
+    ),
+    Row(
+        "hand/rollback-to-dead",
+        "the Python of the generation to go back to dies at once",
+        "it is not kept; the live one, which has the same socket, serves on",
+        rollback_sick("PYTHONHOME=/nowhere"),
+    ),
+    Row(
+        "hand/rollback-to-nothing",
+        "a generation and an app that are not there",
+        "the list of what is there",
+        rollback_nowhere,
+    ),
+    Row(
+        "hand/rollback-on-its-own",
+        "no wheels, no controller",
+        "the host goes back by itself",
+        rollback_offline,
+        quick=True,
+    ),
+    Row(
+        "hand/rollback-on-a-full-disk",
+        "the disk is full when somebody goes back",
+        "it goes back, and the ledger has it",
+        rollback_full_disk,
+    ),
+    Row("hand/prune", "four more deployments with retain.good = 2", "only what is promised is kept", pruned),
+    Row(
+        "hand/ledger-torn", "the ledger's last line is torn", "no other line is lost; the next run goes on", ledger_torn
+    ),
+]

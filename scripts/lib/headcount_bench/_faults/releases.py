@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Releases that are bad."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+
+from .._scene import APP, Scene
+from .row import Row, refused
+
+
+def candidate(faults: str, why: str, phases: str = ".", **changes: Any) -> Callable[[Scene], None]:
+    """A release with SHOP_FAULTS=`faults` goes the whole way and is refused; the release before answers all along."""
+
+    def work(scene: Scene) -> None:
+        before, answering = scene.live(), scene.answering()
+        done = scene.whole(faults, **changes)
+        refused(scene, done, why, phases)
+        scene.seen.must(scene.live() == before, f"live is {scene.live()}, not {before}")
+        scene.seen.must(scene.answering() == answering, f"{scene.answering()} answers, not {answering}")
+
+    return work
+
+
+KEPT = "refused before users meet it; what is live serves on"
+LOAD_20S: dict[str, Any] = {"load": {"paths": ["/wait?ms=20"], "rate": 40, "seconds": 10}}
+
+
+def stands_still(scene: Scene) -> None:
+    """Whether a stall of 2 s in 240 requests fails is the judge's to say; users must not notice either way."""
+    done = scene.whole("stall:2:300", **LOAD_20S)
+    scene.seen.told.append(str(done[-1].get("failed", "promoted"))[:200])
+    scene.seen.must(done[-1].get("phase") != "internal", f"the engine broke: {done[-1]}")
+    if "failed" in done[-1]:
+        scene.clean()
+
+
+def dies_in_verify(scene: Scene) -> None:
+    """Finished without a trial, then promoted: it dies with users on it, which loses what it had."""
+    before = scene.live()
+    request = scene.request("dies_after:4", verify_seconds=12)
+    begin = time.time()
+    done = scene.engine.steps(APP, ("stage", request), "finish", "promote")
+    scene.seen.window = [begin, time.time()]
+    refused(scene, done, "after it took traffic|healthy|no answer", "verify|start|promote")
+    scene.seen.must(scene.live() == before, f"live is {scene.live()}, not {before}")
+
+
+def recycled(scene: Scene) -> None:
+    """A candidate whose workers are recycled by setting; a busy machine may still make its latencies fail."""
+    done = scene.whole(settings={"workers": 4, "max_requests": 150, "max_requests_jitter": 0}, worker_class="sync")
+    said = str(done[-1].get("failed", "promoted"))
+    scene.seen.told.append(said[:200])
+    scene.seen.must(not re.search("died|restarted|workers", said), f"it was refused for its workers: {said}")
+    scene.clean()
+
+
+RELEASES = [
+    Row(
+        "release/crash-at-import",
+        "the app raises when it is imported",
+        KEPT,
+        candidate("crash_import", "cannot be imported", "start"),
+        quick=True,
+    ),
+    Row(
+        "release/crash-at-boot", "create_app() raises", KEPT, candidate("crash_boot", "create_app.. .* raises", "start")
+    ),
+    Row(
+        "release/crash-at-fork",
+        "every worker that is forked exits",
+        KEPT,
+        candidate("crash_fork", "never became ready|died", "start"),
+    ),
+    Row(
+        "release/crash-at-first-request",
+        "the worker exits at its first request",
+        KEPT,
+        candidate("crash_first_request", "no request|answered|died|worker", "weigh|trial"),
+    ),
+    Row(
+        "release/never-ready",
+        "health answers 503 for ever",
+        KEPT,
+        candidate(
+            "never_ready",
+            "never became ready.*503",
+            "start",
+            health={"path": "/healthz", "contains": "ok", "boot_seconds": 5},
+        ),
+        quick=True,
+    ),
+    Row(
+        "release/wrong-health-status",
+        "health answers 500",
+        KEPT,
+        candidate(
+            "wrong_health",
+            "answered 500, expected 200",
+            "start",
+            health={"path": "/healthz", "contains": "ok", "boot_seconds": 5},
+        ),
+    ),
+    Row(
+        "release/wrong-answer-on-health",
+        "health answers 200 with somebody else's body",
+        KEPT,
+        candidate(
+            "wrong_answer",
+            "does not contain 'ok'",
+            "start",
+            health={"path": "/healthz", "contains": "ok", "boot_seconds": 5},
+        ),
+        quick=True,
+    ),
+    Row(
+        "release/ready-then-dead",
+        "its process exits 5 s after it was made",
+        KEPT,
+        candidate("dies_after:5", "worker|died|restart|no answer|failed|error", "weigh|trial|verify|start"),
+    ),
+    Row(
+        "release/slow-at-once",
+        "every request takes 300 ms longer",
+        KEPT,
+        candidate("slow:300", "p50|p95|slow|not a measurement", "trial"),
+        quick=True,
+    ),
+    Row(
+        "release/slow-after-warm-up",
+        "requests take 300 ms longer after the first 400",
+        KEPT,
+        candidate("slow_after:400:300", "p50|p95|slow|not a measurement", "trial", **LOAD_20S),
+    ),
+    Row(
+        "release/errors-1-percent",
+        "1 % of the requests answer 500",
+        "not promoted; what is live serves on",
+        candidate(
+            "errors:0.01",
+            "error|inconclusive|fail|not a measurement",
+            "trial",
+            limits={"p95_ms": 250, "error_rate": 0.005, "memory_percent": 80},
+            **LOAD_20S,
+        ),
+    ),
+    Row(
+        "release/errors-100-percent",
+        "every request answers 500",
+        KEPT,
+        candidate("errors:1", "500|answered|error|fail", "weigh|trial"),
+    ),
+    Row(
+        "release/memory-hog-at-boot",
+        "create_app() takes 3 GiB",
+        KEPT,
+        candidate("hog:3000m", "OOM|memory", "start|weigh"),
+    ),
+    Row(
+        "release/leak-under-load",
+        "every request keeps 1 MiB",
+        KEPT,
+        candidate("leak:1m", "memory|OOM|leak|MiB", "weigh|trial"),
+    ),
+    Row(
+        "release/oom-kill",
+        "every request keeps 12 MiB, until the kernel kills",
+        KEPT,
+        candidate("leak:12m", "OOM|memory|MiB|failed|no answer", "weigh|trial|start"),
+    ),
+    Row(
+        "release/fork-bomb",
+        "create_app() starts 3000 processes",
+        "it cannot take the host; what is live serves on",
+        candidate("fork_bomb:3000", ".", "."),
+    ),
+    Row(
+        "release/blocking-call-under-gevent",
+        "every request blocks the gevent hub for 200 ms",
+        KEPT,
+        candidate("block:200", "block|p50|p95|slow|not a measurement", "trial|weigh", worker_class="gevent"),
+    ),
+    Row(
+        "release/stands-still-once",
+        "the whole process stands still for 2 s, once",
+        "not promoted, or promoted without loss",
+        stands_still,
+    ),
+    Row(
+        "release/bad-entry-point",
+        "the entry point names a function that is not there",
+        KEPT,
+        candidate("", "nothing|attribute|entry", "start", entry_point="shop.wsgi:nothing()"),
+    ),
+    Row(
+        "release/bad-under-real-traffic",
+        "it passes its trial and dies while it is verified on the real socket",
+        "taken back by the promote itself; the one before serves",
+        dies_in_verify,
+    ),
+    Row(
+        "release/recycled-workers",
+        "workers are replaced after 150 requests, by setting",
+        "not taken for dead workers",
+        recycled,
+    ),
+]

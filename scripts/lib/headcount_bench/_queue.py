@@ -1,0 +1,306 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""A small simulation of Gunicorn's workers as queues: what response times a mixture of requests gets from a shape.
+
+The kernel shares the cores among the processes that compute (processor sharing, as CFS and EEVDF come to). Within a
+process one thing computes at a time: the interpreter lock hands over at most every `switch_ms` (gthread) or only when
+the request waits or ends (a gevent hub; a sync worker has one request). New connections wait in one shared queue, from
+which a process with a free slot takes them as soon as its accepting thread gets to run. Milliseconds throughout.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+import random
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any, Final, Iterator, Sequence
+
+OVERHEAD_MS: Final = 0.7
+"""CPU of Gunicorn and Flask for a request, beside the route's own."""
+
+ACCEPT_MS: Final = 0.1
+"""Part of the overhead that accepting takes, in a thread of its own under gthread and in the hub under gevent."""
+
+HOPS: Final = 4
+"""How often a thread lets the interpreter lock go to read a request, and again to answer it."""
+
+SWITCH_MS: Final = 5.0
+"""sys.getswitchinterval(): a thread that computes hands the interpreter lock over after so long, when another waits."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of request: CPU time of its own, then what it waits, and how often it comes
+    (relative to the other kinds)."""
+
+    name: str
+    cpu_ms: float
+    wait_ms: float = 0.0
+    weight: float = 1.0
+
+    @property
+    def alone_ms(self) -> float:
+        """What it takes when nothing else is asked."""
+        return self.cpu_ms + OVERHEAD_MS + self.wait_ms
+
+
+@dataclass(frozen=True)
+class Queues:
+    """What is simulated: processes with so many slots each (math.inf: no bound), and how long one thing may compute
+    while another waits in the same process (math.inf: until it waits or ends)."""
+
+    processes: int
+    slots: float
+    switch_ms: float = math.inf
+
+    @classmethod
+    def of(cls, worker_class: str, workers: int, per_worker: int = 1, switch_ms: float = SWITCH_MS) -> Queues:
+        """The queues of a worker class."""
+        if worker_class == "sync":
+            return cls(workers, 1)
+        return cls(workers, per_worker, switch_ms if worker_class == "gthread" else math.inf)
+
+
+@dataclass
+class _Request:
+    kind: int
+    arrived: float
+    stages: list[tuple[float, float]]
+    """CPU, then a wait (0: the lock is only let go), each in turn."""
+
+
+_ACCEPT: Final = -1
+
+
+@dataclass
+class _Process:
+    free: float
+    ready: deque[tuple[_Request | None, float]] = field(default_factory=deque)
+    running: _Request | None = None
+    busy: bool = False
+    ends: float = 0.0
+    token: int = 0
+    since: float = 0.0
+    accepting: bool = False
+    taken: _Request | None = None
+    """What is being accepted."""
+
+
+class _Simulation:
+    def __init__(self, queues: Queues, cores: float, kinds: Sequence[Kind]) -> None:
+        self.queues, self.cores, self.kinds = queues, cores, kinds
+        self.processes = [_Process(queues.slots) for _ in range(queues.processes)]
+        self.now = self.virtual = 0.0
+        self.computing = 0
+        self.by_virtual: list[tuple[float, int, int, int]] = []
+        self.by_time: list[tuple[float, int, str, Any]] = []
+        self.waiting: deque[_Request] = deque()
+        self.order = itertools.count()
+        self.done: list[tuple[int, float, float]] = []
+        self.idle = list(range(queues.processes))
+
+    def at(self, when: float, what: str, data: Any) -> None:
+        heapq.heappush(self.by_time, (when, next(self.order), what, data))
+
+    @property
+    def speed(self) -> float:
+        return min(1.0, self.cores / self.computing) if self.computing else 1.0
+
+    def stages(self, kind: Kind) -> list[tuple[float, float]]:
+        """The bursts of a request; between two of them a thread lets the interpreter lock go, to read or to write."""
+        own = OVERHEAD_MS if self.queues.slots == 1 else OVERHEAD_MS - ACCEPT_MS
+        each = own / (2 * HOPS)
+        around = [(each, 0.0)] * HOPS
+        if kind.wait_ms <= 0:
+            return [*around, (kind.cpu_ms, 0.0), *around]
+        return [*around, (kind.cpu_ms, kind.wait_ms), *around]
+
+    def run(self, arrivals: Iterator[tuple[float, int]], until: float) -> list[tuple[int, float, float]]:
+        def next_arrival() -> None:
+            item = next(arrivals, None)
+            if item is not None and item[0] < until:
+                self.at(item[0], "arrive", item[1])
+
+        next_arrival()
+        while self.by_time or self.by_virtual:
+            time_v = math.inf
+            while self.by_virtual:
+                ends, _, index, token = self.by_virtual[0]
+                if self.processes[index].token != token:
+                    heapq.heappop(self.by_virtual)
+                    continue
+                time_v = self.now + (ends - self.virtual) / self.speed
+                break
+            time_w = self.by_time[0][0] if self.by_time else math.inf
+            when = min(time_v, time_w)
+            if when > 4 * until:
+                break
+            self.virtual += (when - self.now) * self.speed
+            self.now = when
+            if time_v <= time_w:
+                _, _, index, _ = heapq.heappop(self.by_virtual)
+                self.burst_ended(index)
+                continue
+            _, _, what, data = heapq.heappop(self.by_time)
+            if what == "arrive":
+                kind = self.kinds[data]
+                self.waiting.append(_Request(data, self.now, self.stages(kind)))
+                self.wake()
+                next_arrival()
+            elif what == "back":
+                index, request = data
+                self.enqueue(index, request)
+            else:
+                index, token = data
+                process = self.processes[index]
+                if process.token == token and process.ready:
+                    self.switch(index)
+        return self.done
+
+    def wake(self) -> None:
+        """A connection waits: every process with a free slot gets to know; the first that runs takes it."""
+        if self.queues.slots == 1:
+            if self.idle:
+                index = self.idle.pop()
+                self.processes[index].free -= 1
+                self.enqueue(index, self.waiting.popleft())
+            return
+        for index, process in enumerate(self.processes):
+            if process.free >= 1 and not process.accepting:
+                process.accepting = True
+                self.enqueue(index, None)
+
+    def enqueue(self, index: int, request: _Request | None) -> None:
+        process = self.processes[index]
+        process.ready.append((request, self.now))
+        if not process.busy:
+            self.start(index)
+        elif len(process.ready) == 1 and math.isfinite(self.queues.switch_ms):
+            self.at(self.now + self.queues.switch_ms, "switch", (index, process.token))
+
+    def start(self, index: int) -> None:
+        """Lets the next of a process's threads (or greenlets) compute."""
+        process = self.processes[index]
+        while process.ready:
+            request, _ = process.ready.popleft()
+            process.token += 1
+            if request is None:
+                process.accepting = False
+                if not self.waiting or process.free < 1:
+                    continue
+                work = ACCEPT_MS
+                process.free -= 1
+                taken = self.waiting.popleft()
+                process.running = None
+                process.taken = taken
+            else:
+                work = request.stages[0][0]
+                process.running = request
+            if not process.busy:
+                process.busy = True
+                self.computing += 1
+            process.ends = self.virtual + work
+            heapq.heappush(self.by_virtual, (process.ends, next(self.order), index, process.token))
+            if process.ready and math.isfinite(self.queues.switch_ms):
+                self.at(self.now + self.queues.switch_ms, "switch", (index, process.token))
+            return
+        if process.busy:
+            process.busy = False
+            self.computing -= 1
+            process.token += 1
+
+    def burst_ended(self, index: int) -> None:
+        process = self.processes[index]
+        request = process.running
+        if request is None:
+            process.ready.append((process.taken, self.now))
+            if self.waiting and process.free >= 1:
+                process.accepting = True
+                process.ready.append((None, self.now))
+        else:
+            _, wait = request.stages.pop(0)
+            if not request.stages:
+                self.finish(index, request)
+            elif wait > 0:
+                self.at(self.now + wait, "back", (index, request))
+            elif math.isfinite(self.queues.switch_ms):
+                process.ready.append((request, self.now))
+            else:
+                process.ready.appendleft((request, self.now))
+        process.running = None
+        self.start(index)
+
+    def finish(self, index: int, request: _Request) -> None:
+        process = self.processes[index]
+        self.done.append((request.kind, request.arrived, self.now - request.arrived))
+        process.free += 1
+        if not self.waiting:
+            self.idle.append(index)
+            return
+        if self.queues.slots == 1:
+            process.free -= 1
+            process.ready.append((self.waiting.popleft(), self.now))
+        elif not process.accepting:
+            process.accepting = True
+            process.ready.append((None, self.now))
+
+    def switch(self, index: int) -> None:
+        process = self.processes[index]
+        request = process.running
+        if request is None:
+            return
+        left = max(0.0, process.ends - self.virtual)
+        _, wait = request.stages[0]
+        request.stages[0] = (left, wait)
+        process.ready.append((request, self.now))
+        process.running = None
+        self.start(index)
+
+
+def arrivals(kinds: Sequence[Kind], rate: float, burst: float, rng: random.Random) -> Iterator[tuple[float, int]]:
+    """Times (ms) and kinds of requests: Poisson at `rate` a second, in groups of a geometric size with the mean `burst`
+    (1: no groups) that come together."""
+    weights = list(itertools.accumulate(kind.weight for kind in kinds))
+    now = 0.0
+    while True:
+        now += rng.expovariate(rate / burst) * 1000.0
+        size = 1
+        while burst > 1 and rng.random() > 1 / burst:
+            size += 1
+        for _ in range(size):
+            yield now, rng.choices(range(len(kinds)), cum_weights=weights)[0]
+
+
+def simulate(
+    queues: Queues, cores: float, kinds: Sequence[Kind], rate: float, seconds: float, seed: int = 1, burst: float = 1.0
+) -> dict[str, list[float]]:
+    """Response times by kind of request, of those that arrived after the first tenth."""
+    found = _Simulation(queues, cores, kinds).run(arrivals(kinds, rate, burst, random.Random(seed)), seconds * 1000.0)
+    result: dict[str, list[float]] = {kind.name: [] for kind in kinds}
+    for index, arrived, took in found:
+        if arrived >= 100.0 * seconds:
+            result[kinds[index].name].append(took)
+    return result
+
+
+def replay(
+    queues: Queues, cores: float, kinds: Sequence[Kind], due: Sequence[tuple[float, int]]
+) -> list[tuple[int, float, float]]:
+    """The same for requests that are due at given times (seconds, in order; the place of the kind): for each that was
+    answered its kind, when it came and what it took, in ms, in the order of the answers."""
+    last = due[-1][0] if due else 0.0
+    return _Simulation(queues, cores, kinds).run(((at * 1000.0, kind) for at, kind in due), (last + 1.0) * 1000.0)
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """The least value that this share of them does not exceed; infinite of none."""
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else math.inf
+
+
+def slowdowns(kinds: Sequence[Kind], times: dict[str, list[float]]) -> dict[str, float]:
+    """p95 of each kind's response time, divided by what it takes alone."""
+    return {kind.name: quantile(times[kind.name], 0.95) / kind.alone_ms for kind in kinds}

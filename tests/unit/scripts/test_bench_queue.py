@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""The simulation of the queues against the formulas that the plan goes by, and against what was measured."""
+
+from __future__ import annotations
+
+import random
+import statistics
+
+import pytest
+from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration import mixture
+from headcount_bench import _queue as queue
+
+PLAIN = queue.Kind("page", 10.0)
+TAILED = (queue.Kind("page", 5.0, 0.0, 90), queue.Kind("report", 60.0, 0.0, 10))
+"""C2 = 2.3, and so even that a short simulation comes near to the mean."""
+
+MIXED = (queue.Kind("page", 5.0, 0.0, 95), queue.Kind("report", 300.0, 0.0, 5))
+
+
+def spread(kinds: tuple[queue.Kind, ...]) -> mixture.Spread:
+    own = queue.OVERHEAD_MS
+    return mixture.spread_of([mixture.Kind.steady(k.name, k.weight, k.cpu_ms + own, k.wait_ms) for k in kinds])
+
+
+def run(shape: queue.Queues, cores: int, kinds: tuple[queue.Kind, ...], load: float, count: int) -> dict[str, float]:
+    """Mean response times by kind, of so many requests."""
+    rate = load * cores * 1000.0 / spread(kinds).cpu_ms
+    times = queue.simulate(shape, cores, kinds, rate, count / rate)
+    return {name: statistics.fmean(values) for name, values in times.items()}
+
+
+@pytest.mark.parametrize(("cores", "load"), [(1, 0.5), (1, 0.7), (2, 0.6)])
+@pytest.mark.parametrize("kinds", [(PLAIN,), TAILED])
+def test_one_after_the_other_is_as_pollaczek_and_khinchine_say(
+    cores: int, load: float, kinds: tuple[queue.Kind, ...]
+) -> None:
+    found = run(queue.Queues.of("sync", cores), cores, kinds, load, 30_000)
+    delay = mixture.crowding(cores, load) * spread(kinds).ahead_ms
+    short = kinds[0]
+    assert found[short.name] - short.alone_ms == pytest.approx(delay, rel=0.2)
+
+
+@pytest.mark.parametrize(("cores", "load"), [(1, 0.5), (1, 0.7), (2, 0.6)])
+@pytest.mark.parametrize("kinds", [(PLAIN,), TAILED])
+def test_surplus_processes_share_the_cores_whatever_the_others_need(
+    cores: int, load: float, kinds: tuple[queue.Kind, ...]
+) -> None:
+    found = run(queue.Queues.of("sync", 100 * cores), cores, kinds, load, 30_000)
+    for kind in kinds:
+        assert found[kind.name] / kind.alone_ms == pytest.approx(1 + mixture.crowding(cores, load), rel=0.15)
+
+
+def test_threads_that_switch_often_come_near_to_surplus_processes() -> None:
+    times = {}
+    for name, shape in {
+        "line": queue.Queues.of("sync", 1),
+        "rare": queue.Queues.of("gthread", 1, 64),
+        "often": queue.Queues.of("gthread", 1, 64, switch_ms=0.5),
+        "processes": queue.Queues.of("sync", 64),
+    }.items():
+        times[name] = run(shape, 1, MIXED, 0.6, 10_000)["page"]
+    assert times["processes"] < times["often"] < 0.6 * times["rare"] < times["rare"] < 0.5 * times["line"]
+
+
+def test_slots_that_long_requests_exhaust_make_the_others_wait() -> None:
+    kinds = (queue.Kind("page", 5.0, 0.0, 95), queue.Kind("partner", 0.5, 1000.0, 5))
+    few, many = (run(queue.Queues.of("gthread", 1, slots), 1, kinds, 0.6, 10_000)["page"] for slots in (4, 64))
+    assert few > 20 * many
+
+
+def test_a_hub_serves_one_after_the_other_but_waits_for_many() -> None:
+    kinds = (queue.Kind("page", 1.0, 50.0, 98), queue.Kind("report", 200.0, 0.0, 2))
+    hub, threads = (
+        run(queue.Queues.of(kind, 1, 500, switch_ms=0.5), 1, kinds, 0.5, 10_000)["page"]
+        for kind in ("gevent", "gthread")
+    )
+    assert threads < 60 < 1.5 * 60 < hub
+
+
+def test_arrivals_keep_their_rate_in_bursts_too() -> None:
+    for burst in (1.0, 5.0):
+        times = []
+        for when, _ in queue.arrivals((PLAIN,), 100.0, burst, random.Random(3)):
+            times.append(when)
+            if when > 300_000:
+                break
+        assert len(times) / 300 == pytest.approx(100, rel=0.05)
+
+
+def test_nothing_is_lost() -> None:
+    times = queue.simulate(queue.Queues.of("gthread", 2, 3), 2, MIXED, 60, 50)
+    assert sum(map(len, times.values())) == pytest.approx(0.9 * 60 * 50, rel=0.1)
+
+
+def test_given_times_are_replayed() -> None:
+    due = [(0.0, 1), (0.001, 0), (5.0, 0)]
+    found = queue.replay(queue.Queues.of("sync", 1), 1, MIXED, due)
+    own = queue.OVERHEAD_MS
+    assert [(kind, came, round(took, 3)) for kind, came, took in found] == [
+        (1, 0.0, 300.0 + own),
+        (0, 1.0, 304.0 + 2 * own),
+        (0, 5000.0, 5.0 + own),
+    ]
+    shared = queue.replay(queue.Queues.of("sync", 2), 1, MIXED, due)
+    assert shared[0] == (0, 1.0, pytest.approx(2 * (5.0 + own)))
+    assert queue.replay(queue.Queues.of("sync", 1), 1, MIXED, []) == []
