@@ -164,7 +164,8 @@ class AppOnHost:
             did.append(self._start_live(number))
         if self.systemd.state(service).running:
             # Where the live one does not come up, whatever else serves users goes on doing so.
-            for other in sorted(set(running) - {number}):
+            # Asked anew: what had to open the public socket again may have stopped them.
+            for other in sorted(set(self.instances.running()) - {number}):
                 self.instances.leave(other)
                 did.append(f"stopped generation {other}, which is not live")
         did += self._complete_promote(number)
