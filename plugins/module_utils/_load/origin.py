@@ -22,7 +22,7 @@ def origin(app: Mapping[str, Any]) -> str:
     return str((app.get("load") or {}).get("from") or HOST)
 
 
-def elsewhere(app: Mapping[str, Any]) -> bool:
+def is_remote(app: Mapping[str, Any]) -> bool:
     """Whether the load comes from another machine than the app's host."""
     return origin(app) != HOST
 
@@ -43,9 +43,9 @@ def reachable(listen: str) -> bool:
 
 
 def trial_listen(app: Mapping[str, Any]) -> str | None:
-    """Where a candidate listens while it is loaded from elsewhere: the app's address, with `load.port`. Else None."""
+    """Where a candidate listens while it is loaded remotely: the app's address, with `load.port`. Else None."""
     listen = str(app.get("listen") or "")
-    if not elsewhere(app) or not listen or not is_tcp(listen) or app["load"].get("port") is None:
+    if not is_remote(app) or not listen or not is_tcp(listen) or app["load"].get("port") is None:
         return None
     return f"{listen.rpartition(':')[0]}:{int(app['load']['port'])}"
 

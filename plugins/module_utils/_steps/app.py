@@ -3,7 +3,7 @@
 """The steps of an app's way through a host: heal, stage, weigh, trial, promote, abandon, rollback.
 
 Each step holds the app's lock, leaves the host serving one whole generation whatever happens to it, and is safe to be
-killed at any instruction: what it leaves behind is recognised and put right by heal(), which every rollout begins with.
+killed at any instruction: what it leaves behind is recognised and healed by heal(), which every rollout begins with.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .._generation.instances import Instances, StepFailed, Untouched
 from .._generation.lock import AppLock, Hold, Run
 from .._generation.units import environment_file, render
 from .._load.h2load import LoadError
-from .._load.origin import elsewhere, origin
+from .._load.origin import is_remote, origin
 from .._os.files import make_directory, read_json, remove_file, write_file, write_json
 from .._os.http import answer_seconds, only_redirects
 from .._os.paths import Layout, installed_apps
@@ -91,7 +91,7 @@ class AppOnHost:
 
     @contextlib.contextmanager
     def alone(self, phase: str, number: int | None = None, urgent: bool = False) -> Iterator[None]:
-        """Hold the lock for a run's only or last step, which puts the host right itself. `urgent`: as Hold has it."""
+        """Hold the lock for a run's only or last step, which heals the host itself. `urgent`: as Hold has it."""
         hold = self._hold(phase, number, urgent)
         with self.lock.alone(self.run, phase, self.gone, hold) as told, self._watched(phase, hold):
             self._tell(told)
@@ -120,7 +120,7 @@ class AppOnHost:
     # -- heal ---------------------------------------------------------------------------------------------------------
 
     def heal(self, start: bool = True) -> list[str]:
-        """Put right what a killed run left: one whole generation serves afterwards. Returns what was done.
+        """Heal what a killed run left: one whole generation serves afterwards. Returns what was done.
 
         `start`: start the live generation where it does not run; not before a rollback, which is to wait for nothing.
         """
@@ -164,7 +164,8 @@ class AppOnHost:
             did.append(self._start_live(number))
         if self.systemd.state(service).running:
             # Where the live one does not come up, whatever else serves users goes on doing so.
-            for other in sorted(set(running) - {number}):
+            # Asked anew: what had to open the public socket again may have stopped them.
+            for other in sorted(set(self.instances.running()) - {number}):
                 self.instances.leave(other)
                 did.append(f"stopped generation {other}, which is not live")
         did += self._complete_promote(number)
@@ -393,7 +394,7 @@ class AppOnHost:
                 self.instances.stop_candidate(number)
             if broken:
                 evidence["notes"].append(broken)
-            if elsewhere(app):
+            if is_remote(app):
                 evidence["notes"].append(f"load.from is {origin(app)}, which this host cannot ask by itself")
             evidence.update(boot_seconds=round(boot, 2), against=live if baseline is not None else None)
             return self.ruled(number, app, verdict, evidence)
@@ -600,7 +601,7 @@ class AppOnHost:
         if wanted is None and found.why == truth.NEWEST:
             return live  # what was live is gone from the disk: this is the good one before it
         if wanted is None:
-            wanted = truth.way_back(self.layout, live)
+            wanted = truth.rollback_target(self.layout, live)
             if wanted is None:
                 raise StepFailed("rollback", f"{self.name} has no good generation before {live}; there are: {there}")
         if wanted == live and not found.why:

@@ -15,7 +15,7 @@ def app(listen: str = "0.0.0.0:8000", **load: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("load", "source", "elsewhere", "words"),
+    ("load", "source", "remote", "words"),
     [
         ({}, "host", False, "the host itself"),
         ({"from": "host"}, "host", False, "the host itself"),
@@ -23,14 +23,14 @@ def app(listen: str = "0.0.0.0:8000", **load: Any) -> dict[str, Any]:
         ({"from": "lg1"}, "lg1", True, "load host lg1"),
     ],
 )
-def test_origins(load: dict[str, Any], source: str, elsewhere: bool, words: str) -> None:
+def test_origins(load: dict[str, Any], source: str, remote: bool, words: str) -> None:
     declared = app(**load)
-    assert (origin.origin(declared), origin.elsewhere(declared)) == (source, elsewhere)
+    assert (origin.origin(declared), origin.is_remote(declared)) == (source, remote)
     assert origin.words(source) == words
 
 
 def test_an_app_of_a_generation_without_a_record_is_loaded_by_its_host() -> None:
-    assert not origin.elsewhere({})
+    assert not origin.is_remote({})
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from typing import Any
 from .._generation import generations
 from .._generation.instances import StepFailed
 from .._generation.lock import LEASE_SECONDS
-from .._load.origin import elsewhere, origin, reachable, target, trial_listen, words
+from .._load.origin import is_remote, origin, reachable, target, trial_listen, words
 from .._load.trialload import Attempt, TrialLoad, longest_seconds
 from .._os.files import read_json, write_json
 from .._os.http import answer_seconds
@@ -34,7 +34,7 @@ def try_from(app: AppOnHost, number: int, address: str = "", loaded: str | None 
     From the host itself: the whole trial. From elsewhere: without `loaded` begin(), with it finish().
     """
     declared = generations.record(app.layout, number).get("app") or {}
-    if not elsewhere(declared):
+    if not is_remote(declared):
         return app.trial(number)
     return begin(app, number, address) if loaded is None else finish(app, number, loaded)
 
