@@ -73,7 +73,7 @@ class TrialLoad:
         except (zlib.error, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not what came of a load: {error}") from error
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain data for the evidence, without the samples themselves."""
         return {
             "rate": self.rate.rate,

@@ -27,7 +27,7 @@ class PathTold:
     p50_ms: float
     p95_ms: float
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain data that JSON can hold."""
         return {**vars(self), "p50_ms": finite(self.p50_ms, 3), "p95_ms": finite(self.p95_ms, 3)}
 

@@ -16,7 +16,6 @@ import struct
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from .judge import QUANTILES, Samples, finite, summary
 
@@ -153,7 +152,7 @@ def digest(samples: Samples) -> str:
     return f"sha256:{sha.hexdigest()}"
 
 
-def evidence(samples: Samples, facts: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def evidence(samples: Samples, facts: Mapping[str, object] | None = None) -> dict[str, object]:
     """What is kept of an arm: its summary, quantiles of the answers, the encoded histogram, and the samples' digest."""
     histogram = Histogram.of_milliseconds(samples.latency_ms)
     quantiles = {

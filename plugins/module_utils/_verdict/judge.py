@@ -57,7 +57,7 @@ class Samples:
         """Ascending latencies of all planned requests, failures (infinite) last."""
         return sorted(self.latency_ms)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain data that JSON can hold; a failure's latency is null."""
         return {
             "start_s": [round(value, 6) for value in self.start_s],
@@ -110,7 +110,7 @@ class MemoryEvidence:
     seconds: float = 0.0
     notes: Sequence[str] = ()
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain data that JSON can hold."""
         plain = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return {**plain, "workers": [dict(worker) for worker in self.workers], "notes": list(self.notes)}
@@ -163,7 +163,7 @@ class Check:
     bounds: tuple[float | None, float | None]
     sentence: str
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain data that JSON can hold."""
         return {
             "name": self.name,
@@ -190,7 +190,7 @@ class Verdict:
     attempts: int = 1
     facts: Mapping[str, Any] = field(default_factory=dict)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain data that JSON can hold."""
         return {
             "outcome": self.outcome,
