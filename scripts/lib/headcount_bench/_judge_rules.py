@@ -5,18 +5,11 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from headcount_scripts import paths
-from numpy.typing import NDArray
-from scipy import stats
-
-sys.path.insert(0, str(paths.ROOT / ".collections"))
-
 from ansible_collections.headcount.gunicorn.plugins.module_utils._verdict import judge, statistics
 from ansible_collections.headcount.gunicorn.plugins.module_utils._verdict.judge import (
     MemoryEvidence,
@@ -24,6 +17,8 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._verdict.judge 
     Samples,
     Verdict,
 )
+from numpy.typing import NDArray
+from scipy import stats
 
 USUAL = Policy()
 STRICT_MEMORY = Policy(memory_margin=1.15)

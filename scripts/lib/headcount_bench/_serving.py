@@ -19,7 +19,6 @@ import signal
 import socket
 import struct
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -28,11 +27,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from headcount_scripts import bootstrap, paths
-from headcount_scripts.console import ScriptError, locked, run_logged, step
-
-sys.path.insert(0, str(paths.ROOT / ".collections"))
-
 from ansible_collections.headcount.gunicorn.plugins.module_utils._load.memory import (
     ProcessMemory,
     parse_rollup,
@@ -40,6 +34,8 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._load.memory im
 )
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os import http
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import weigh
+from headcount_scripts import bootstrap, paths
+from headcount_scripts.console import ScriptError, locked, run_logged, step
 
 ENTRY: Final = "shop.wsgi:create_app()"
 HEALTH: Final = "/healthz"

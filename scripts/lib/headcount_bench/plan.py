@@ -20,7 +20,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
-# isort: split - _serving has made the collection importable
 from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration import normalise
 from ansible_collections.headcount.gunicorn.plugins.module_utils._facts import given
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import units

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
+import sys
 import types
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,15 @@ from headcount_scripts.console import ScriptError
 def own_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A benchmark that measures on this machine meanwhile is none of these tests' business."""
     monkeypatch.setattr(_turns, "LOCK", tmp_path / "turns")
+
+
+@pytest.mark.parametrize("name", _cli.names())
+def test_every_benchmark_is_found_by_itself(name: str) -> None:
+    """In a process that knows the collection from nowhere else, as scripts/bench starts one."""
+    code = f"import importlib; importlib.import_module('headcount_bench.{name}')"
+    folder = paths.ROOT / "scripts" / "lib"
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def _options(**changes: Any) -> argparse.Namespace:
