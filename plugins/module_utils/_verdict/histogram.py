@@ -17,7 +17,9 @@ import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from .judge import QUANTILES, Samples, finite, summary
+from .._declaration.shortfall import QUANTILES
+from .judge import summary
+from .types import Samples, finite
 
 LOWEST = 1
 HIGHEST = 3_600_000_000  # an hour in microseconds
