@@ -14,7 +14,7 @@ from ..plugin_utils._stepaction import StepAction, in_words, this_run
 
 
 class ActionModule(StepAction):
-    """Notes the first cause; the host itself is asked only where the failed step could not put it right itself.
+    """Notes the first cause; the host itself is asked only where the failed step could not heal it itself.
 
     It does not fail: what has failed is noted, and the play goes on to decide about the rollout.
     """
@@ -35,7 +35,7 @@ class ActionModule(StepAction):
             progress = progress.step(step, {**failed, "failed": True, **in_words(name, step, failed)}, 0.0)
         phase, cause = progress.data["phase"], progress.data["cause"]
         result: dict[str, Any] = {"changed": False, "phase": phase, "cause": cause, "msg": f"{name}: {phase}: {cause}"}
-        if not progress.data.get("put_right") and not self._task.check_mode:
+        if not progress.data.get("self_healed") and not self._task.check_mode:
             begin = time.monotonic()
             arguments = {"name": name, "generation": progress.data.get("generation"), "phase": phase, "cause": cause}
             try:

@@ -19,6 +19,7 @@ from ansible.plugins.action import ActionBase
 
 from ..module_utils._declaration.normalise import digest
 from ..module_utils._release.hostbuild import BUILD_SECONDS
+from ..plugin_utils._display.terminal import display
 from ..plugin_utils._fleet import builds
 from ..plugin_utils._fleet.decision import connection_words
 from ..plugin_utils._fleet.declared import declaration, plain
@@ -26,7 +27,6 @@ from ..plugin_utils._fleet.runs import Notes, RunError
 from ..plugin_utils._stepaction import in_words, send, this_run
 from ..plugin_utils._wheels.tools import WheelhouseError
 from ..plugin_utils._wheels.wheelhouse import keep_built, pack
-from ..plugin_utils._words.say import say
 
 
 class ActionModule(ActionBase):
@@ -118,5 +118,5 @@ class ActionModule(ActionBase):
             if kept.sha256 != answer["sha256"]:
                 return f"{wheel.name} came damaged from {host}: run again"
         builds.note(notes, host, request.key, builds.BUILT, origin=origin)
-        say(f"{host}: built {kept.filename} in {answer['seconds']:g} s; it is kept for {request.where}")
+        display(f"{host}: built {kept.filename} in {answer['seconds']:g} s; it is kept for {request.where}")
         return ""

@@ -9,10 +9,10 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 
+from ..plugin_utils._display.terminal import display
 from ..plugin_utils._fleet.runs import RunError
 from ..plugin_utils._fleet.verdicts import gate
 from ..plugin_utils._stepaction import FLEET, ControllerAction, this_run
-from ..plugin_utils._words.say import say
 
 
 class ActionModule(ControllerAction):
@@ -38,10 +38,10 @@ class ActionModule(ControllerAction):
             int(settings["max_failed"]),
         )
         stop = found.stop and not self._task.check_mode
-        say(found.why)
+        display(found.why)
         wait = float(settings["wait_seconds"])
         if found.batch > 1 and wait and not stop and not self._task.check_mode:
-            say(f"waiting {wait:.0f} s before batch {found.batch} (headcount_rollout_wait_seconds)")
+            display(f"waiting {wait:.0f} s before batch {found.batch} (headcount_rollout_wait_seconds)")
             time.sleep(wait)  # what the inventory asks for between two batches
         result.update(changed=False, stop=stop, msg=found.why, batch=found.batch, batches=found.batches)
         return result

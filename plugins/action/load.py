@@ -23,7 +23,7 @@ class ActionModule(StepAction):
 
     phase = "load"
     module = "headcount.gunicorn.load"
-    puts_right = False
+    heals_itself = False
 
     def on_host(
         self, name: str, run: dict[str, str], gone: list[str], notes: Notes, variables: dict[str, Any]

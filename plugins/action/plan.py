@@ -12,13 +12,13 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.parsing.convert_bool import boolean
 
+from ..plugin_utils._display.terminal import display
 from ..plugin_utils._fleet import runs
 from ..plugin_utils._fleet.builds import asked_text
-from ..plugin_utils._fleet.schedule import FleetPlan, FleetPlanner
+from ..plugin_utils._fleet.schedule import Schedule, Scheduler
 from ..plugin_utils._output.plantable import drift_items, drift_text, fleet_text
 from ..plugin_utils._stepaction import ControllerAction, templated, this_run
 from ..plugin_utils._wheels.tools import WheelhouseError
-from ..plugin_utils._words.say import say
 
 
 class ActionModule(ControllerAction):
@@ -37,7 +37,7 @@ class ActionModule(ControllerAction):
         check = bool(self._task.check_mode) or mode in ("plan", "drift")
         try:
             notes = self._notes(variables)
-            planner = FleetPlanner(variables, self._templar, notes, mode=mode, check=check, say=say)
+            planner = Scheduler(variables, self._templar, notes, mode=mode, check=check, display=display)
             fleet = planner.plan()
         except (runs.RunError, WheelhouseError) as error:
             raise AnsibleActionFail(f"plan: {error}") from error
@@ -48,8 +48,8 @@ class ActionModule(ControllerAction):
             result.update(self._tell_drift(fleet))
         else:
             # A plan that waits for builds is made again with them, and told then.
-            say(asked_text(fleet.builds) if fleet.builds else fleet_text(fleet.hosts, whole=check, mode=mode))
-            say("" if fleet.builds else fleet.stopped or "")
+            display(asked_text(fleet.builds) if fleet.builds else fleet_text(fleet.hosts, whole=check, mode=mode))
+            display("" if fleet.builds else fleet.stopped or "")
             result.update(fleet.to_result())
         if mode in ("plan", "drift"):
             notes.end()
@@ -62,9 +62,9 @@ class ActionModule(ControllerAction):
         work = runs.work_dir(templated(self._templar, variables, "headcount_work_dir"))
         return runs.begin(work, user=runs.platform_user(variables))
 
-    def _tell_drift(self, fleet: FleetPlan) -> dict[str, Any]:
+    def _tell_drift(self, fleet: Schedule) -> dict[str, Any]:
         """Print the drift and keep it as JSON; any drift is a failure, for the exit code."""
-        say(drift_text(fleet.hosts))
+        display(drift_text(fleet.hosts))
         path = fleet.notes.path.parent.parent / "drift.json"
         rows = [
             {"host": host.host, "app": app or None, "kind": kind, "difference": difference}

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..plugin_utils._display.terminal import display
 from ..plugin_utils._fleet.runs import Notes
 from ..plugin_utils._stepaction import StepAction
-from ..plugin_utils._words.say import say
 
 
 class ActionModule(StepAction):
@@ -23,5 +23,5 @@ class ActionModule(StepAction):
         """One module call."""
         result = super().on_host(name, run, gone, notes, variables)
         for line in result.get("told") or []:
-            say(f"{variables['inventory_hostname']}: {name}: {line}")
+            display(f"{variables['inventory_hostname']}: {name}: {line}")
         return result

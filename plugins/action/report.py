@@ -10,12 +10,12 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 
+from ..plugin_utils._display.terminal import display
 from ..plugin_utils._fleet import runs
-from ..plugin_utils._fleet.decision import HostPlan
+from ..plugin_utils._fleet.decision import HostDecision
 from ..plugin_utils._fleet.declared import plain
 from ..plugin_utils._output import report as _report
 from ..plugin_utils._stepaction import FLEET, ControllerAction, templated, this_run
-from ..plugin_utils._words.say import say
 
 
 class ActionModule(ControllerAction):
@@ -37,7 +37,7 @@ class ActionModule(ControllerAction):
             )
         ).expanduser()
         try:
-            hosts = [HostPlan.from_dict(notes.plan(str(host))) for host in fleet["apps"]]
+            hosts = [HostDecision.from_dict(notes.plan(str(host))) for host in fleet["apps"]]
             report = _report.build(hosts, notes.outcomes(), str(fleet["mode"]), check, fleet.get("stopped"))
             data = {
                 "run": run,
@@ -55,7 +55,7 @@ class ActionModule(ControllerAction):
             notes.end()
         except (runs.RunError, OSError) as error:
             raise AnsibleActionFail(f"report: {error}") from error
-        say("\n" + _report.text(report.rows, report.summary) + "\n")
+        display("\n" + _report.text(report.rows, report.summary) + "\n")
         result.update(
             changed=False,
             msg=report.summary,

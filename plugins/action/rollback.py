@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..plugin_utils._display.terminal import display
 from ..plugin_utils._fleet.runs import Notes
 from ..plugin_utils._stepaction import StepAction
-from ..plugin_utils._words.say import say
 
 
 class ActionModule(StepAction):
@@ -26,7 +26,9 @@ class ActionModule(StepAction):
         if not result.get("failed"):
             verb = "would be" if self._task.check_mode else "is"
             before = f" (it was {result['from']})" if result.get("from") is not None else ""
-            say(f"{variables['inventory_hostname']}: {name}: generation {result.get('to')} {verb} live again{before}")
+            display(
+                f"{variables['inventory_hostname']}: {name}: generation {result.get('to')} {verb} live again{before}"
+            )
             for line in result.get("told") or []:
-                say(f"{variables['inventory_hostname']}: {name}: {line}")
+                display(f"{variables['inventory_hostname']}: {name}: {line}")
         return result

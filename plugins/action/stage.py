@@ -9,7 +9,7 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 
 from ..module_utils._declaration.normalise import digest
-from ..plugin_utils._fleet.decision import AppPlan, HostPlan
+from ..plugin_utils._fleet.decision import AppDecision, HostDecision
 from ..plugin_utils._fleet.declared import declaration, plain
 from ..plugin_utils._fleet.runs import Notes
 from ..plugin_utils._stepaction import StepAction, send
@@ -32,7 +32,7 @@ class ActionModule(StepAction):
         app = next((item for item in declared.apps if item["name"] == name), None)
         if app is None or declared.problems:
             raise AnsibleActionFail(f"{name}: stage: what is declared changed since the preflight")
-        planned = HostPlan.from_dict(notes.plan(declared.host)).apps[name]
+        planned = HostDecision.from_dict(notes.plan(declared.host)).apps[name]
         arguments: dict[str, Any] = {
             "name": name,
             "app": {**app, "secrets": {}},
@@ -50,7 +50,7 @@ class ActionModule(StepAction):
             arguments.update(self._wheels(planned, notes, variables))
         return self.module_result(arguments, variables)
 
-    def _wheels(self, planned: AppPlan, notes: Notes, variables: dict[str, Any]) -> dict[str, Any]:
+    def _wheels(self, planned: AppDecision, notes: Notes, variables: dict[str, Any]) -> dict[str, Any]:
         """The release, and the archive of what the host lacks of it, sent to the host."""
         found = WheelSet.from_dict(notes.wheels(str(planned.release)))
         release = {"release": {"id": found.id, "lock_text": found.lock_text}}

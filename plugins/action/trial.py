@@ -12,7 +12,7 @@ from ..plugin_utils._stepaction import StepAction, templated
 
 
 class ActionModule(StepAction):
-    """The step trial: one call, or, where the load comes from elsewhere, one before it and one after it.
+    """The step trial: one call, or, where the load is remote, one before it and one after it.
 
     What is to be loaded, and what came of it, goes through the notes of the run: it is large, and none of a task's
     output.

@@ -187,8 +187,8 @@ def _status(options: argparse.Namespace, apps: list[str], root: str) -> int:
                 continue
             print(f"{app}: generation {live['generation']} (release {live['release']}) on {live['listen']}")
             print(f"  {'healthy' if state['healthy'] else 'NOT HEALTHY'}: {state['health_detail']}")
-            if state["way_back"]:
-                print(f"  {state['way_back']}")
+            if state["rollback_hint"]:
+                print(f"  {state['rollback_hint']}")
             for problem in state["problems"] + state["leftovers"] + state["open"]:
                 print(f"  ! {problem}")
     sound = all(state["healthy"] and state["intact"] and not state["leftovers"] for state in states.values())

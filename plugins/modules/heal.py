@@ -2,14 +2,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Put right what a broken run left."""
+"""Heal what a broken run left."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 ---
 module: heal
-short_description: Puts right what a run that was cut short left on a host
+short_description: Heals what a run that was cut short left on a host
 version_added: 0.1.0
 author:
   - Headcount contributors (!UNKNOWN)
@@ -96,7 +96,9 @@ def main() -> None:
                 did.append(f"at boot with other hardware: {'tunes itself again' if wanted else 'only tells'}")
             state = app_state({"name": name})
             if state["live"] is not None and not state["healthy"]:
-                back = f"; {state['way_back']}, or roll out a release that cures it" if state["way_back"] else ""
+                back = (
+                    f"; {state['rollback_hint']}, or roll out a release that cures it" if state["rollback_hint"] else ""
+                )
                 raise StepFailed("heal", f"the live generation is not healthy: {state['health_detail']}{back}")
         app.lock.release(app.run)
         return {"healed": did}

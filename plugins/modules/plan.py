@@ -22,7 +22,7 @@ description:
     (M(headcount.gunicorn.build)); the plan is then made once more, with O(again).
   - Begins the run - its notes are below C(headcount_work_dir), and the tasks that follow belong to it.
   - Runs on the controller, once for the whole play; hosts are not connected to. Needs the results of
-    M(headcount.gunicorn.probe) as C(headcount__probe).
+    M(headcount.gunicorn.host_info) as C(headcount__probe).
 attributes:
   check_mode:
     support: full

@@ -17,7 +17,7 @@ description:
   - Unpacks the wheels that were sent, builds the release from them without a network, makes the app's user, and
     lays down the generation, marked unfinished.
   - The action plugin of the same name gathers the wheels on the controller and sends those that the host lacks.
-  - Before that, what a broken run left is put right.
+  - Before that, what a broken run left is healed.
 extends_documentation_fragment:
   - headcount.gunicorn.run
 attributes:
@@ -105,7 +105,7 @@ built:
   type: bool
   returned: success, but not in check mode
 healed:
-  description: What was put right first.
+  description: What was healed first.
   type: list
   elements: str
   returned: success, but not in check mode

@@ -40,11 +40,11 @@ options:
     type: int
     required: true
   address:
-    description: Where the host is reached by a load from elsewhere. The action fills it in, with C(ansible_host).
+    description: Where the host is reached by a remote load. The action fills it in, with C(ansible_host).
     type: str
     default: ""
   loaded:
-    description: What came of the load that was made elsewhere. In a task, V(true); the action fills in the rest.
+    description: What came of the remote load. In a task, V(true); the action fills in the rest.
     type: str
 requirements:
   - Python 3.9 or later and systemd on the host
@@ -60,7 +60,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 load:
-  description: The load that is to be made elsewhere now, before this module is called once more. No verdict yet.
+  description: The remote load that is to be made now, before this module is called once more. No verdict yet.
   type: dict
   returned: when C(load.from) of the app names another machine
 verdict:
@@ -87,7 +87,7 @@ busy:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._steps.trialaway import try_from
+from ..module_utils._steps.remotetrial import try_from
 from ..module_utils._wiring import RUN_OPTIONS, app_on_host, finish
 
 

@@ -57,7 +57,7 @@ class ControllerAction(ActionBase):
     _VALID_ARGS: frozenset[str] = frozenset()
 
 
-_KEPT_IN_NOTES = ("plan", "planning", "evidence", "measured", "verdict", "put_right")
+_KEPT_IN_NOTES = ("plan", "planning", "evidence", "measured", "verdict", "self_healed")
 
 
 class StepAction(ActionBase):
@@ -74,8 +74,8 @@ class StepAction(ActionBase):
     phase = ""
     module = ""
     in_check_mode = False
-    puts_right = True
-    """Whether a module that says why it failed has put the host right itself."""
+    heals_itself = True
+    """Whether a module that says why it failed has healed the host itself."""
 
     def run(self, tmp: None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """The module's result; on failure with `phase` and `cause` in words for people."""
@@ -99,7 +99,7 @@ class StepAction(ActionBase):
             result.update(failed=True, cause=str(error), phase=self.phase)
         if result.get("failed"):
             result.update(in_words(str(name), self.phase, result))
-            result["put_right"] = bool(result.get("put_right")) and self.puts_right
+            result["self_healed"] = bool(result.get("self_healed")) and self.heals_itself
         if not self._task.check_mode:
             progress = Progress.start(host, str(name), notes.outcome(host, str(name)))
             notes.write_outcome(host, str(name), progress.step(self.phase, result, time.monotonic() - begin).data)
@@ -133,13 +133,13 @@ def in_words(name: str, phase: str, result: Mapping[str, Any]) -> dict[str, Any]
     """`phase`, `cause` and `msg` of a failed step: the module's own, or what can be told of one that gave no answer."""
     if result.get("cause"):
         where = str(result.get("phase") or phase)
-        # A module that can say why has put the host right itself, unless the error is Headcount's own.
+        # A module that can say why has healed the host itself, unless the error is Headcount's own.
         right = not result.get("lost") and where != "internal"
         return {
             "phase": where,
             "cause": result["cause"],
             "msg": f"{name}: {where}: {result['cause']}",
-            "put_right": right,
+            "self_healed": right,
         }
     result = _item_of_loop(result)
     said = last_line(result.get("module_stderr")) or last_line(result.get("module_stdout"))

@@ -119,7 +119,9 @@ def test_a_role_has_the_variables_that_its_files_mention(tmp_path: Path) -> None
 
 
 def test_the_collections_own_names_are_no_variables(tmp_path: Path) -> None:
-    role = role_at(tmp_path / "hello", "- headcount.gunicorn.probe:\n- import_role: {name: headcount.gunicorn.plan}\n")
+    role = role_at(
+        tmp_path / "hello", "- headcount.gunicorn.host_info:\n- import_role: {name: headcount.gunicorn.plan}\n"
+    )
     assert generate.variables_of(role) == []
     assert generate.defaults([]).splitlines()[2:] == ["{}"]
 

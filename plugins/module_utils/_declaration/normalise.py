@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from .._declaration.origin import CONTROLLER, HOST, elsewhere, is_tcp, reachable, trial_listen
+from .._declaration.origin import CONTROLLER, HOST, is_remote, is_tcp, reachable, trial_listen
 from .app import Limits, Load, LoadPath
 from .checks import split_listen
 from .fields import Context, Field, Part, Problem, did_you_mean, inline, kind_of, parse, parse_fields, walk
@@ -520,7 +520,7 @@ def _check_path_times(app: dict[str, Any], parts: tuple[Part, ...], context: Con
 def _check_origin(app: dict[str, Any], parts: tuple[Part, ...], context: Context) -> None:
     """A load from elsewhere needs an address that is reached from there, and a port of its own for the candidate."""
     listen, load = app["listen"], app["load"]
-    if not elsewhere(_load(app)):
+    if not is_remote(_load(app)):
         return
     if not reachable(listen):
         why = "a loopback" if is_tcp(listen) else "a unix socket"
@@ -537,7 +537,7 @@ def _check_origin(app: dict[str, Any], parts: tuple[Part, ...], context: Context
     if "port" not in load:
         load["port"] = public + 1
         if public == 65535:
-            allowed = "with a load from elsewhere, a port that is free on the host"
+            allowed = "with a remote load, a port that is free on the host"
             context.add(here, "is missing, and the port of listen + 1 is none", allowed, "port: 65534")
     elif load["port"] == public:
         what = f"is {public}, the port of listen, which the live generation has"

@@ -18,7 +18,7 @@ HOST: Final = ON_THE_HOST
 CONTROLLER: Final = "controller"
 
 
-def elsewhere(load: Load) -> bool:
+def is_remote(load: Load) -> bool:
     """Whether the load comes from another machine than the app's host."""
     return load.origin != HOST
 
@@ -39,8 +39,8 @@ def reachable(listen: str) -> bool:
 
 
 def trial_listen(listen: str, load: Load) -> str | None:
-    """Where a candidate listens while it is loaded from elsewhere: the app's address, with `load.port`. Else None."""
-    if not elsewhere(load) or not listen or not is_tcp(listen) or load.port is None:
+    """Where a candidate listens while it is loaded remotely: the app's address, with `load.port`. Else None."""
+    if not is_remote(load) or not listen or not is_tcp(listen) or load.port is None:
         return None
     return f"{listen.rpartition(':')[0]}:{load.port}"
 

@@ -264,7 +264,7 @@ LOAD: Final = Field(
         Field(
             "port",
             "int",
-            "With a load from elsewhere: the port at which the candidate listens while it is tried, and no longer.",
+            "With a remote load: the port at which the candidate listens while it is tried, and no longer.",
             ABSENT,
             8001,
             default_help="the port of `listen` + 1",
@@ -275,7 +275,7 @@ LOAD: Final = Field(
         Field(
             "address",
             "str",
-            "With a load from elsewhere: the address of the app's host, as the load host reaches it.",
+            "With a remote load: the address of the app's host, as the load host reaches it.",
             ABSENT,
             "10.0.0.11",
             default_help="the address of `listen` where it names one, else ansible_host",

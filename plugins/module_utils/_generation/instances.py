@@ -206,7 +206,7 @@ class Instances:
         return found if isinstance(found, dict) else {}
 
     def end_watch(self) -> None:
-        """End what watched a candidate that was loaded from elsewhere, and forget it. Where there is none: nothing."""
+        """End what watched a candidate that was loaded remotely, and forget it. Where there is none: nothing."""
         files = (self.layout.sampler_request, self.layout.sampler_result, self.layout.trial_state)
         if not any(map(os.path.exists, files)):
             return

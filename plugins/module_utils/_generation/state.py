@@ -27,7 +27,7 @@ def app_state(app: dict[str, Any], root: str = "/", systemd: Systemd | None = No
 
     Returns {live: {generation, release, digest, source_id, settings, ...} or None, intact, problems, healthy,
     health_detail, leftovers, open (what other users of the host can read), lease, generations, measured,
-    port_taken, trial_port_taken, clashes, drop_ins, way_back (in words)}.
+    port_taken, trial_port_taken, clashes, drop_ins, rollback_hint (in words)}.
     """
     layout = Layout(app["name"], root)
     systemd = systemd or Systemd()
@@ -52,7 +52,7 @@ def app_state(app: dict[str, Any], root: str = "/", systemd: Systemd | None = No
         "port_taken": None,
         "trial_port_taken": None,
         "last_failure": _last_failure(layout),
-        "way_back": "",
+        "rollback_hint": "",
     }
     state["clashes"] = clashes(layout, everything, app, host)
     state["drop_ins"] = sorted(shared_drop_ins(layout, host.files))
@@ -89,7 +89,7 @@ def app_state(app: dict[str, Any], root: str = "/", systemd: Systemd | None = No
         problems=problems,
         healthy=healthy,
         health_detail=detail,
-        way_back="" if healthy else truth.hint(layout, number),
+        rollback_hint="" if healthy else truth.rollback_hint(layout, number),
         open=access.problems(layout),
         measured=record.get("measured"),
     )

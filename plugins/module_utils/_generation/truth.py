@@ -67,7 +67,7 @@ def predecessor(entries: Sequence[dict[str, Any]], live_number: int, good: Seque
     return max((number for number in good if number < live_number), default=None)
 
 
-def way_back(layout: Layout, live_number: int | None) -> int | None:
+def rollback_target(layout: Layout, live_number: int | None) -> int | None:
     """The generation that a rollback without a number goes to: the good and intact one before the live; None without.
 
     One that is not intact any more (a file was edited, or is torn) is passed over, unless none of them is intact.
@@ -87,9 +87,9 @@ def way_back(layout: Layout, live_number: int | None) -> int | None:
     return first if number is None else number
 
 
-def hint(layout: Layout, live_number: int | None) -> str:
+def rollback_hint(layout: Layout, live_number: int | None) -> str:
     """How a person gets away from a live generation that is broken, in words; empty where there is no way back."""
-    number = way_back(layout, live_number)
+    number = rollback_target(layout, live_number)
     if number is None:
         return ""
     return f"`headcount-rollback {layout.app}` on the host goes back to generation {number}"

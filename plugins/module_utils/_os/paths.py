@@ -118,7 +118,7 @@ class Layout:
 
     @property
     def sampler_unit(self) -> str:
-        """Reads the memory of candidate and live generation while the load of a trial comes from elsewhere."""
+        """Reads the memory of candidate and live generation while the load of a trial is remote."""
         return f"headcount-sampler-{self.app}.service"
 
     @property

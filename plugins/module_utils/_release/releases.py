@@ -224,7 +224,7 @@ def install(
     path = release_path(app, release, root)
     if is_finished(path) and _manifest(path) is not None:
         if verify(path):
-            repair(app, release, lock_text, wheels_dir=wheels_dir, python=python, root=root)
+            heal(app, release, lock_text, wheels_dir=wheels_dir, python=python, root=root)
         return read(path)
     lock = parse_lock(lock_text)
     if release_id(lock_text) != release:
@@ -268,7 +268,7 @@ def install(
     return info
 
 
-def repair(
+def heal(
     app: str,
     release: str,
     lock_text: str,
@@ -277,7 +277,7 @@ def repair(
     python: str = "/usr/bin/python3",
     root: str = "/",
 ) -> List[str]:
-    """Make a finished release again what it was when it was built; returns what was put right. Raises ReleaseError.
+    """Make a finished release again what it was when it was built; returns what was healed. Raises ReleaseError.
 
     The live generation may run from it, so it is never away: what was changed is taken, file by file, from a second
     build beside it, and renamed into place.
@@ -294,7 +294,7 @@ def repair(
     beside = path.with_name(hashlib.sha256(f"repair of {release}".encode()).hexdigest()[: len(release)])
     _remove_quietly(beside)
     need_mib, need_files = room_for([files[pin.sha256] for pin in lock.pins])
-    _need_room(path, need_mib, need_files, f"the repair of release {release} of {app}")
+    _need_room(path, need_mib, need_files, f"healing release {release} of {app}")
     try:
         _make_folders(beside, Path(root))
         (beside / UNFINISHED).write_text(f"{os.getpid()}\n", encoding="utf-8")
@@ -304,22 +304,22 @@ def repair(
             if name not in expected and name not in (UNFINISHED, RELEASE, MANIFEST):
                 _remove_entry(path / name)
         for name, entry in expected.items():
-            _put_right(path, beside, name, entry)
+            _heal_file(path, beside, name, entry)
         sync_tree(path)
     except OSError as error:
-        raise _disk_error(error, path.parent, f"repairing release {release} of {app}") from None
+        raise _disk_error(error, path.parent, f"healing release {release} of {app}") from None
     finally:
         _remove_quietly(beside)
     left = verify(path)
     if left:
         raise ReleaseError(
-            f"release {release} of {app} was changed by hand and could not be repaired: {left[0]}; change the app or a "
+            f"release {release} of {app} was changed by hand and could not be healed: {left[0]}; change the app or a "
             "requirement, so that it becomes another release"
         )
     return wrong
 
 
-def _put_right(path: Path, beside: Path, name: str, entry: Sequence[Any]) -> None:
+def _heal_file(path: Path, beside: Path, name: str, entry: Sequence[Any]) -> None:
     """One entry of a release as its manifest has it, from the build `beside`."""
     target = path / name
     try:

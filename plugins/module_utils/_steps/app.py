@@ -3,7 +3,7 @@
 """The steps of an app's way through a host: heal, stage, weigh, trial, promote, abandon, rollback.
 
 Each step holds the app's lock, leaves the host serving one whole generation whatever happens to it, and is safe to be
-killed at any instruction: what it leaves behind is recognised and put right by heal(), which every rollout begins with.
+killed at any instruction: what it leaves behind is recognised and healed by heal(), which every rollout begins with.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Callable, Iterator
 
 from .._declaration.app import App
-from .._declaration.origin import elsewhere
+from .._declaration.origin import is_remote
 from .._generation import access, generations, ledger, truth
 from .._generation.answers import HEALTH, Meanwhile, meanwhile_words, told
 from .._generation.clashes import Host, clashes, shared_drop_ins
@@ -91,7 +91,7 @@ class AppOnHost:
 
     @contextlib.contextmanager
     def alone(self, phase: str, number: int | None = None, urgent: bool = False) -> Iterator[None]:
-        """Hold the lock for a run's only or last step, which puts the host right itself. `urgent`: as Hold has it."""
+        """Hold the lock for a run's only or last step, which heals the host itself. `urgent`: as Hold has it."""
         hold = self._hold(phase, number, urgent)
         with self.lock.alone(self.run, phase, self.gone, hold) as told, self._watched(phase, hold):
             self._tell(told)
@@ -120,7 +120,7 @@ class AppOnHost:
     # -- heal ---------------------------------------------------------------------------------------------------------
 
     def heal(self, start: bool = True) -> list[str]:
-        """Put right what a killed run left: one whole generation serves afterwards. Returns what was done.
+        """Heal what a killed run left: one whole generation serves afterwards. Returns what was done.
 
         `start`: start the live generation where it does not run; not before a rollback, which is to wait for nothing.
         """
@@ -164,7 +164,8 @@ class AppOnHost:
             did.append(self._start_live(number))
         if self.systemd.state(service).running:
             # Where the live one does not come up, whatever else serves users goes on doing so.
-            for other in sorted(set(running) - {number}):
+            # Asked anew: what had to open the public socket again may have stopped them.
+            for other in sorted(set(self.instances.running()) - {number}):
                 self.instances.leave(other)
                 did.append(f"stopped generation {other}, which is not live")
         did += self._complete_promote(number)
@@ -394,7 +395,7 @@ class AppOnHost:
             if broken:
                 evidence["notes"].append(broken)
             load = App.from_dict(app).load
-            if elsewhere(load):
+            if is_remote(load):
                 evidence["notes"].append(f"load.from is {load.origin}, which this host cannot ask by itself")
             evidence.update(boot_seconds=round(boot, 2), against=live if baseline is not None else None)
             return self.ruled(number, app, verdict, evidence)
@@ -601,7 +602,7 @@ class AppOnHost:
         if wanted is None and found.why == truth.NEWEST:
             return live  # what was live is gone from the disk: this is the good one before it
         if wanted is None:
-            wanted = truth.way_back(self.layout, live)
+            wanted = truth.rollback_target(self.layout, live)
             if wanted is None:
                 raise StepFailed("rollback", f"{self.name} has no good generation before {live}; there are: {there}")
         if wanted == live and not found.why:

@@ -54,7 +54,7 @@ def make_load(
     runner: h2.Runner = h2.run_processes,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> dict[str, Any]:
-    """Warm both arms up and load them, as `request` says (trialaway.begin).
+    """Warm both arms up and load them, as `request` says (remotetrial.begin).
 
     Returns {load: TrialLoad.pack(), since_warm_seconds: from the end of the warm-up to now}. NotLoaded when it cannot
     be: no h2load, too few open files, or an address that does not lead to the app from here.

@@ -11,9 +11,9 @@ import re
 from dataclasses import asdict, dataclass, field
 from typing import Any, Iterable, Mapping, Sequence
 
+from .._display.text import listed
 from .._wheels.tools import redact
 from .._wheels.wheelhouse import HostBuild, Platform, Wheel, WheelSet
-from .._words.text import listed
 from .runs import Notes
 
 ASKED, BUILT, FAILED, LOST = "asked", "built", "failed", "lost"
@@ -112,7 +112,7 @@ class Pending:
 
 
 @dataclass(frozen=True)
-class Decision:
+class Assignment:
     """What follows for one request: `host` is to build it, or else `cause` tells why nobody can."""
 
     request: Request
@@ -120,23 +120,25 @@ class Decision:
     cause: str = ""
 
 
-def decide(
+def assign(
     request: Request, attempts: Sequence[Attempt], candidates: Sequence[Candidate], canary: str | None
-) -> Decision:
+) -> Assignment:
     """Who builds, after what was tried in this run. A build that failed is not tried again: it would fail again."""
     for attempt in attempts:
         if attempt.state == FAILED:
-            return Decision(request, None, attempt.cause)
+            return Assignment(request, None, attempt.cause)
         if attempt.state == BUILT:
-            return Decision(
+            return Assignment(
                 request, None, f"{request.what} was built on {attempt.host}, and is asked for again: its source changes"
             )
     lost = [attempt.host for attempt in attempts]
     host = builder(request.platform, candidates, canary, lost)
     if host is None:
         told = "; ".join(f"{item.host}: {item.cause or 'no answer came'}" for item in attempts)
-        return Decision(request, None, f"{request.what} has no wheel for {request.where}, and no host built it: {told}")
-    return Decision(request, host)
+        return Assignment(
+            request, None, f"{request.what} has no wheel for {request.where}, and no host built it: {told}"
+        )
+    return Assignment(request, host)
 
 
 def failure(request: Request, host: str, result: str, log: str, seconds: float, system: str) -> str:
@@ -279,17 +281,17 @@ def asked_text(builds: Mapping[str, Sequence[Request]]) -> str:
 
 
 __all__ = [
+    "Assignment",
     "Attempt",
     "Candidate",
-    "Decision",
     "Pending",
     "Request",
     "ask",
     "asked",
     "asked_text",
+    "assign",
     "attempts",
     "builder",
-    "decide",
     "failure",
     "note",
     "requests_of",

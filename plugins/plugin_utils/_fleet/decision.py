@@ -13,7 +13,7 @@ from typing import Any, Callable, Mapping, Sequence
 
 from ...module_utils._facts import hardware
 from ...module_utils._plan.types import Plan, PlanError, Policy
-from . import planning
+from . import batches, choice
 
 PLANNER = "1"
 """Version of the planner's rules: raise it when the same inputs give another plan, so that hosts are planned anew."""
@@ -37,7 +37,7 @@ class Circumstances:
 
 
 @dataclass
-class AppPlan:
+class AppDecision:
     """What a run does about one app of a host, and why. `planning` holds the arguments of the planner,
     `release` the id of what was gathered for it."""
 
@@ -60,11 +60,11 @@ class AppPlan:
     @property
     def pending(self) -> bool:
         """Whether the host has to be touched for it."""
-        return self.action in (planning.DEPLOY, planning.HEAL)
+        return self.action in (choice.DEPLOY, choice.HEAL)
 
 
 @dataclass
-class HostPlan:
+class HostDecision:
     """One host in a run. `status`: ok, failed (it was reached, but cannot be planned for) or unreachable."""
 
     host: str
@@ -74,7 +74,7 @@ class HostPlan:
     hardware: str = ""
     line: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
-    apps: dict[str, AppPlan] = field(default_factory=dict)
+    apps: dict[str, AppDecision] = field(default_factory=dict)
     undeclared: list[str] = field(default_factory=list)
 
     @property
@@ -92,27 +92,27 @@ class HostPlan:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> HostPlan:
+    def from_dict(cls, data: Mapping[str, Any]) -> HostDecision:
         """The inverse of to_dict()."""
-        apps = {name: AppPlan(**app) for name, app in data["apps"].items()}
+        apps = {name: AppDecision(**app) for name, app in data["apps"].items()}
         return cls(**{**data, "apps": apps})
 
 
-def without_probe(host: str, probe: Mapping[str, Any] | None, address: str = "") -> HostPlan | None:
+def without_probe(host: str, probe: Mapping[str, Any] | None, address: str = "") -> HostDecision | None:
     """The plan of a host whose probe brought nothing: it was not reached, or the probe failed there. Else None."""
     if not probe:
-        return HostPlan(host, FAILED, "was not probed", address)
+        return HostDecision(host, FAILED, "was not probed", address)
     if probe.get("unreachable"):
-        return HostPlan(host, UNREACHABLE, f"could not be reached: {connection_words(probe.get('msg'))}", address)
+        return HostDecision(host, UNREACHABLE, f"could not be reached: {connection_words(probe.get('msg'))}", address)
     if probe.get("failed") or "facts" not in probe:
         detail = first_line(probe.get("module_stderr")) or first_line(probe.get("msg")) or "no answer"
         if str(probe.get("msg", "")).startswith("MODULE FAILURE"):
             detail = last_line(probe.get("module_stderr") or probe.get("module_stdout")) or detail
-        return HostPlan(host, FAILED, f"the probe failed: {detail}", address)
+        return HostDecision(host, FAILED, f"the probe failed: {detail}", address)
     return None
 
 
-def plan_for(
+def decide_host(
     host: str,
     apps: Sequence[Mapping[str, Any]],
     probe: Mapping[str, Any],
@@ -124,7 +124,7 @@ def plan_for(
     plan_host: PlanHost,
     address: str = "",
     retune_at_boot: bool | None = None,
-) -> HostPlan:
+) -> HostDecision:
     """Plan a host that was probed.
 
     `apps`: normalised; `source_ids`, `secrets` (digests) and `verdicts` (which worker classes the libraries rule
@@ -132,11 +132,11 @@ def plan_for(
     makes the host failed, with the planner's words.
     """
     facts = dict(probe["facts"])
-    result = HostPlan(
+    result = HostDecision(
         host,
         address=address,
-        hardware=planning.hardware_class(facts),
-        line=planning.host_facts_line(facts),
+        hardware=batches.hardware_class(facts),
+        line=batches.host_facts_line(facts),
         facts=facts,
         undeclared=sorted(set(probe.get("installed") or []) - {str(app["name"]) for app in apps}),
     )
@@ -148,7 +148,7 @@ def plan_for(
         live = state.get("live") or None
         settled = hardware.settle(facts, (live or {}).get("facts"))
         others = [other for other in apps if other["name"] != name]
-        parts = planning.digest_parts(
+        parts = choice.digest_parts(
             app,
             others,
             settled.facts,
@@ -158,10 +158,10 @@ def plan_for(
             asdict(policy),
             PLANNER,
         )
-        changed = planning.changed_parts(hardware.split_parts((live or {}).get("digest")), parts)
-        planned = AppPlan(
+        changed = choice.changed_parts(hardware.split_parts((live or {}).get("digest")), parts)
+        planned = AppDecision(
             name,
-            planning.NOTHING,
+            choice.NOTHING,
             digest=hardware.join_parts(parts),
             source_id=source_ids.get(name, ""),
             live=compact_live(state),
@@ -176,12 +176,12 @@ def plan_for(
             else:
                 planned.planning, planned.plan = inputs.plan(name, settled.facts)
         except PlanError as error:
-            planned.action, planned.reasons = planning.REFUSE, [str(error)]
+            planned.action, planned.reasons = choice.REFUSE, [str(error)]
             result.fail(f"{name}: plan: {error}")
             continue
         if live is not None:
-            planned.changes = planning.changes_between(live.get("plan"), planned.plan or {})
-        decision = planning.decide(
+            planned.changes = choice.changes_between(live.get("plan"), planned.plan or {})
+        chosen = choice.choose(
             state,
             changed,
             settled.changes,
@@ -190,12 +190,12 @@ def plan_for(
             circumstances.retune,
             _unset(state, retune_at_boot),
         )
-        decision = planning.with_clashes(decision, state)
-        planned.action, planned.reasons, planned.notes = decision.action, decision.reasons, decision.notes
-        if decision.action == planning.DEPLOY and not planned.planning:
+        chosen = choice.with_clashes(chosen, state)
+        planned.action, planned.reasons, planned.notes = chosen.action, chosen.reasons, chosen.notes
+        if chosen.action == choice.DEPLOY and not planned.planning:
             planned.planning, planned.plan = inputs.plan(name, settled.facts)
-        if decision.action == planning.REFUSE:
-            result.fail(f"{name}: {decision.reasons[0]}")
+        if chosen.action == choice.REFUSE:
+            result.fail(f"{name}: {chosen.reasons[0]}")
         planned.drift = drift_of(state, changed, settled.changes, planned)
     return result
 
@@ -227,9 +227,7 @@ class _Inputs:
             "measured": {key: state["measured"] for key, state in self.states.items() if state.get("measured")},
             "fleet": {key: int(self.circumstances.fleet.get(key) or 1) for key in self.states},
             "previous": {
-                key: planning.values(state["live"].get("plan"))
-                for key, state in self.states.items()
-                if state.get("live")
+                key: choice.values(state["live"].get("plan")) for key, state in self.states.items() if state.get("live")
             },
             "async_verdicts": {key: dict(value) for key, value in self.verdicts.items() if key in self.states},
         }
@@ -261,7 +259,9 @@ def compact_live(state: Mapping[str, Any]) -> dict[str, Any] | None:
     }
 
 
-def drift_of(state: Mapping[str, Any], changed: Sequence[str], hardware: Sequence[str], planned: AppPlan) -> list[str]:
+def drift_of(
+    state: Mapping[str, Any], changed: Sequence[str], hardware: Sequence[str], planned: AppDecision
+) -> list[str]:
     """In words, how the host differs from what was declared and from what it was tuned for; empty when it does not."""
     live = state.get("live")
     if not live:

@@ -49,13 +49,13 @@ def source_key(source: Mapping[str, Any]) -> str:
 
 @dataclass
 class Gathering:
-    """Everything that a run has gathered. `say` is told what is being done when it takes a while.
+    """Everything that a run has gathered. `display` is told what is being done when it takes a while.
 
     `notes`: what a person should know of the sources, each sentence once, in order.
     """
 
     cache: Path
-    say: Callable[[str], None] = print
+    display: Callable[[str], None] = print
     _ids: dict[str, str | WheelhouseError] = field(default_factory=dict)
     _sets: dict[Wanted, WheelSet | WheelhouseError] = field(default_factory=dict)
     notes: dict[str, None] = field(default_factory=dict)
@@ -93,7 +93,7 @@ class Gathering:
 
         words = [f"{name}: gathering wheels for {item}" for item, name in todo.items()]
         # What was gathered before is there at once: nothing is worth saying.
-        timer = Timer(SILENT_SECONDS, lambda: self.say("\n".join(words)))
+        timer = Timer(SILENT_SECONDS, lambda: self.display("\n".join(words)))
         timer.start()
         try:
             with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:

@@ -341,7 +341,7 @@ def _failure(phase: str, result: Mapping[str, Any], before: Mapping[str, Any]) -
         return found
     found["phase"] = result.get("phase") or phase
     found["cause"] = result.get("cause") or result.get("msg") or "no reason was given"
-    found["put_right"] = bool(result.get("put_right"))
+    found["self_healed"] = bool(result.get("self_healed"))
     found["busy"] = bool(result.get("busy"))
     found["failed_at"] = time.time()
     return found

@@ -10,18 +10,18 @@ from typing import Any, Callable, Iterable, Mapping, Sequence
 
 from ...module_utils._declaration.app import Load
 from ...module_utils._declaration.normalise import Declaration, fleet_counts, secrets_digest
-from ...module_utils._declaration.origin import elsewhere
+from ...module_utils._declaration.origin import is_remote
 from ...module_utils._load.h2load import LoadError
 from ...module_utils._load.trialload import files_needed
 from ...module_utils._os.http import answer_seconds
 from ...module_utils._plan.planner import plan_host
 from ...module_utils._plan.types import Policy
 from ...module_utils._steps.loadhost import h2load_package
+from .._display.text import listed, plural
 from .._wheels.tools import NetworkUnreachable, ToolMissing, WheelhouseError
 from .._wheels.wheelhouse import Platform, WheelSet
-from .._words.text import listed, plural
-from . import builds, planning
-from .decision import FAILED, OK, UNREACHABLE, AppPlan, Circumstances, HostPlan, plan_for, without_probe
+from . import batches, builds, choice
+from .decision import FAILED, OK, UNREACHABLE, AppDecision, Circumstances, HostDecision, decide_host, without_probe
 from .declared import base_dirs, declarations, locate, plain
 from .gathering import Gathering, Wanted, source_key, verdicts
 from .runs import Notes, gone
@@ -30,7 +30,7 @@ PROBE = "headcount__probe"
 
 
 @dataclass
-class FleetPlan:
+class Schedule:
     """The plan of a run. `stopped` says why no host is touched, although some should be.
 
     `builds`: what which host has to build from source, before the plan can be made again and be whole.
@@ -39,7 +39,7 @@ class FleetPlan:
 
     notes: Notes
     gone: list[str]
-    hosts: list[HostPlan]
+    hosts: list[HostDecision]
     order: list[str] = field(default_factory=list)
     batches: list[int] = field(default_factory=list)
     stopped: str | None = None
@@ -78,7 +78,7 @@ def missing_packages(facts: Mapping[str, Any]) -> list[str]:
     return [package for fact, package in needed.items() if not facts.get(fact)]
 
 
-def load_hosts(hosts: Sequence[HostPlan], declared: Mapping[str, Declaration]) -> list[dict[str, Any]]:
+def load_hosts(hosts: Sequence[HostDecision], declared: Mapping[str, Declaration]) -> list[dict[str, Any]]:
     """Where the load of the coming trials is made, other than on the apps' own hosts: [{name, files}], by name.
 
     `files`: open files that one process of the load may need there. A load that cannot be as declared counts for none
@@ -88,10 +88,10 @@ def load_hosts(hosts: Sequence[HostPlan], declared: Mapping[str, Declaration]) -
     for host in hosts:
         for app in declared[host.host].apps:
             planned = host.apps.get(app["name"])
-            if planned is None or planned.action != planning.DEPLOY:
+            if planned is None or planned.action != choice.DEPLOY:
                 continue
             load = Load.from_dict(app["load"])
-            if not elsewhere(load):
+            if not is_remote(load):
                 continue
             try:
                 files = files_needed(load, answer_seconds(app))
@@ -101,7 +101,7 @@ def load_hosts(hosts: Sequence[HostPlan], declared: Mapping[str, Declaration]) -
     return [{"name": name, "files": files} for name, files in sorted(found.items())]
 
 
-class FleetPlanner:
+class Scheduler:
     """Puts the plan of a fleet together."""
 
     def __init__(
@@ -111,7 +111,7 @@ class FleetPlanner:
         notes: Notes,
         mode: str,
         check: bool,
-        say: Callable[[str], None],
+        display: Callable[[str], None],
     ) -> None:
         self.variables = variables
         self.templar = templar
@@ -120,13 +120,13 @@ class FleetPlanner:
         self.check = check
         work = notes.path.parent.parent
         self.gone = [run for run in gone(work) if run != notes.id]
-        self.gathering = Gathering(work / "wheelhouse", say)
+        self.gathering = Gathering(work / "wheelhouse", display)
         self._secrets: dict[str, str] = {}
         self._unbuilt = builds.Pending()
         self._attempts = builds.attempts(notes)
         self._noted: set[str] = set()
 
-    def plan(self) -> FleetPlan:
+    def plan(self) -> Schedule:
         """Plan all hosts of the play, gather what they will need, and put them in order."""
         names = [str(host) for host in self.variables["ansible_play_hosts_all"]]
         declared = {item.host: item for item in declarations(names, self.variables, self.templar)}
@@ -142,7 +142,7 @@ class FleetPlanner:
             self._gather([host for host in hosts if host.pending], declared, circumstances)
             found = self._builds(hosts, declared)
         # With builds to come, who goes when is not known yet.
-        fleet = FleetPlan(self.notes, self.gone, hosts, mode=self.mode, builds=found)
+        fleet = Schedule(self.notes, self.gone, hosts, mode=self.mode, builds=found)
         if not found:
             fleet = self._schedule(hosts, declared)
         fleet.warnings = list(self.gathering.notes)
@@ -168,7 +168,7 @@ class FleetPlanner:
         variables: Mapping[str, Any],
         circumstances: Circumstances,
         installed: Mapping[str, Mapping[str, str]] | None = None,
-    ) -> HostPlan:
+    ) -> HostDecision:
         """`installed`: what the release of each app will hold, once that is known."""
         address = self._address(declared.host, variables)
         probe = plain(variables.get(PROBE))
@@ -181,7 +181,7 @@ class FleetPlanner:
             ids = {name: self.gathering.identity(source) for name, source in located.items()}
             platform = Platform.from_facts(probe["facts"])
         except WheelhouseError as error:
-            host = HostPlan(declared.host, address=address)
+            host = HostDecision(declared.host, address=address)
             host.fail(f"source: {error}")
             return host
         ruled_out = {}
@@ -193,7 +193,7 @@ class FleetPlanner:
             rollout_headroom=declared.variables["headcount_rollout_headroom"],
             reserve_memory_mib=declared.variables["headcount_reserve_memory_mib"],
         )
-        return plan_for(
+        return decide_host(
             declared.host,
             declared.apps,
             probe,
@@ -225,7 +225,7 @@ class FleetPlanner:
 
     # -- wheels -------------------------------------------------------------------------------------------------------
 
-    def _wanted(self, host: HostPlan, app: AppPlan, declared: Declaration) -> Wanted:
+    def _wanted(self, host: HostDecision, app: AppDecision, declared: Declaration) -> Wanted:
         folders = base_dirs(
             variables_for_paths(self.variables, self.variables["hostvars"].raw_get(host.host)),
             declared.variables["headcount_base_dir"],
@@ -236,7 +236,9 @@ class FleetPlanner:
             source_key(self.gathering.locate(source, folders)), Platform.from_facts(host.facts), tuple(packages)
         )
 
-    def _gather(self, hosts: list[HostPlan], declared: Mapping[str, Declaration], circumstances: Circumstances) -> None:
+    def _gather(
+        self, hosts: list[HostDecision], declared: Mapping[str, Declaration], circumstances: Circumstances
+    ) -> None:
         """Gather the wheels of all hosts that are to change; a host whose wheels cannot be had is failed.
 
         What a release holds can rule out the class that was planned: then the host is planned again, once.
@@ -247,7 +249,7 @@ class FleetPlanner:
                 (host.host, name): self._wanted(host, host.apps[name], declared[host.host])
                 for host in left
                 for name in host.pending
-                if host.apps[name].action == planning.DEPLOY
+                if host.apps[name].action == choice.DEPLOY
             }
             self._recall(wanted.values())
             self.gathering.gather([(name, item) for (_, name), item in wanted.items()])
@@ -266,7 +268,7 @@ class FleetPlanner:
             if not left:
                 return
 
-    def _take(self, host: HostPlan, wanted: Mapping[str, Wanted]) -> dict[str, dict[str, str]]:
+    def _take(self, host: HostDecision, wanted: Mapping[str, Wanted]) -> dict[str, dict[str, str]]:
         """Note which wheels the host will need; returns what its releases will hold."""
         installed = {}
         for name, item in wanted.items():
@@ -302,7 +304,9 @@ class FleetPlanner:
             if found and not all(any(item.state == builds.BUILT for item in past) for past in tried):
                 self.gathering.put(item, found)
 
-    def _builds(self, hosts: list[HostPlan], declared: Mapping[str, Declaration]) -> dict[str, list[builds.Request]]:
+    def _builds(
+        self, hosts: list[HostDecision], declared: Mapping[str, Declaration]
+    ) -> dict[str, list[builds.Request]]:
         """Which host builds what; an app that waits for what nobody can build fails its host."""
         if not self._unbuilt.requests:
             return {}
@@ -318,14 +322,14 @@ class FleetPlanner:
             waiting = [(plans[host], app) for host, app in self._unbuilt.waiting[key] if plans[host].status == OK]
             if not waiting:
                 continue
-            decided = builds.decide(request, self._attempts.get(key, ()), candidates, canary)
-            if decided.host is not None and not self.check:
-                found.setdefault(decided.host, []).append(request)
+            assigned = builds.assign(request, self._attempts.get(key, ()), candidates, canary)
+            if assigned.host is not None and not self.check:
+                found.setdefault(assigned.host, []).append(request)
             for plan, app in waiting:
-                if decided.host is None:
-                    plan.fail(f"{app}: wheels: {decided.cause}")
+                if assigned.host is None:
+                    plan.fail(f"{app}: wheels: {assigned.cause}")
                 elif self.check:
-                    plan.apps[app].notes.append(f"{request.what} would be built on {decided.host}")
+                    plan.apps[app].notes.append(f"{request.what} would be built on {assigned.host}")
         for host, requests in found.items():
             builds.ask(self.notes, host, requests)
         return found
@@ -336,14 +340,14 @@ class FleetPlanner:
 
     # -- order --------------------------------------------------------------------------------------------------------
 
-    def _schedule(self, hosts: list[HostPlan], declared: Mapping[str, Declaration]) -> FleetPlan:
+    def _schedule(self, hosts: list[HostDecision], declared: Mapping[str, Declaration]) -> Schedule:
         first = next(iter(declared.values()))
         settings: dict[str, Any] = {
             "max_failed": int(first.variables["headcount_rollout_max_failed"]),
             "wait_seconds": float(first.variables["headcount_rollout_wait_seconds"]),
             "on_failure": str(first.variables["headcount_on_failure"]),
         }
-        fleet = FleetPlan(self.notes, self.gone, hosts, settings=settings, mode=self.mode)
+        fleet = Schedule(self.notes, self.gone, hosts, settings=settings, mode=self.mode)
         pending = [host.host for host in hosts if host.pending]
         failed = [host for host in hosts if host.status == FAILED]
         if pending and len(failed) > settings["max_failed"] and not self.check:
@@ -354,7 +358,7 @@ class FleetPlanner:
             )
             return fleet
         if self.mode in ("rollout", "retune") and pending:
-            ready = planning.schedule(
+            ready = batches.order_hosts(
                 pending,
                 {host.host: host.hardware for host in hosts},
                 first.variables["headcount_canary"],
@@ -378,7 +382,7 @@ def variables_for_paths(play: Mapping[str, Any], host: Mapping[str, Any]) -> dic
     return {"inventory_dir": plain(host.get("inventory_dir")), "playbook_dir": play.get("playbook_dir") or os.getcwd()}
 
 
-def _classes(host: HostPlan) -> dict[str, Any]:
+def _classes(host: HostDecision) -> dict[str, Any]:
     """What of a plan decides which wheels are needed."""
     return {
         name: app.plan["settings"]["gunicorn_packages"]["value"] if app.plan else None
@@ -386,4 +390,4 @@ def _classes(host: HostPlan) -> dict[str, Any]:
     }
 
 
-__all__ = ["FleetPlan", "FleetPlanner"]
+__all__ = ["Schedule", "Scheduler"]

@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Mapping, Sequence
 
-from .._words.text import listed, plural
+from .._display.text import listed, plural
 from .runs import hosts_with
 
 Outcomes = Mapping[str, Mapping[str, Mapping[str, Any]]]
@@ -55,7 +55,7 @@ def gate(
 
 
 @dataclass(frozen=True)
-class WayBack:
+class RevertPlan:
     """Who goes back. `hosts`: {host: [app, ...]} in the order in which they go; `kept`: what stays, and why."""
 
     needed: bool
@@ -65,7 +65,7 @@ class WayBack:
     why: str = ""
 
 
-def way_back(outcomes: Outcomes, failed_before: Sequence[str], max_failed: int, on_failure: str) -> WayBack:
+def revert_plan(outcomes: Outcomes, failed_before: Sequence[str], max_failed: int, on_failure: str) -> RevertPlan:
     """What happens to the hosts that were promoted, once the rollout is over.
 
     Only a rollout that stopped (more hosts failed than `max_failed`) goes back. A first deployment has nothing to go
@@ -73,7 +73,7 @@ def way_back(outcomes: Outcomes, failed_before: Sequence[str], max_failed: int, 
     """
     failed = list(dict.fromkeys([*failed_before, *hosts_with(outcomes, BAD)]))
     if len(failed) <= max_failed:
-        return WayBack(False)
+        return RevertPlan(False)
     back: dict[str, list[str]] = {}
     kept = []
     for host, apps in outcomes.items():
@@ -85,11 +85,11 @@ def way_back(outcomes: Outcomes, failed_before: Sequence[str], max_failed: int, 
             else:
                 back.setdefault(host, []).append(name)
     if not back:
-        return WayBack(False, kept=kept)
+        return RevertPlan(False, kept=kept)
     if on_failure == "keep":
         stay = [f"{host}: {', '.join(names)} (headcount_on_failure: keep)" for host, names in back.items()]
-        return WayBack(False, kept=[*kept, *stay])
+        return RevertPlan(False, kept=[*kept, *stay])
     go = "goes back" if len(back) == 1 else "go back"
     why = f"{plural(len(failed), 'host')} failed ({listed(failed)}): "
     why += f"{plural(len(back), 'host')} {go} ({listed(list(back))})"
-    return WayBack(True, on_failure == "ask", back, kept, why)
+    return RevertPlan(True, on_failure == "ask", back, kept, why)

@@ -8,14 +8,14 @@ from typing import Any, Iterable, Mapping, Sequence
 
 from ...module_utils._plan.text import render_table
 from ...module_utils._plan.types import Plan
-from .._fleet.decision import FAILED, OK, UNREACHABLE, AppPlan, HostPlan
-from .._fleet.planning import DEPLOY, HEAL, NOTHING, REFUSE, values
-from .._words.text import listed, plural, table
+from .._display.text import listed, plural, table
+from .._fleet.choice import DEPLOY, HEAL, NOTHING, REFUSE, values
+from .._fleet.decision import FAILED, OK, UNREACHABLE, AppDecision, HostDecision
 
 _VERBS = {DEPLOY: "to be deployed", HEAL: "to be healed", REFUSE: "refused", NOTHING: "nothing to do"}
 
 
-def fleet_text(hosts: Sequence[HostPlan], whole: bool = False, mode: str = "rollout") -> str:
+def fleet_text(hosts: Sequence[HostDecision], whole: bool = False, mode: str = "rollout") -> str:
     """What a run will do, host by host; hosts of which the same is to be said are told together.
 
     `whole`: the table of every plan, also of those that change nothing.
@@ -31,7 +31,7 @@ def fleet_text(hosts: Sequence[HostPlan], whole: bool = False, mode: str = "roll
     return "\n".join(lines)
 
 
-def _summary(hosts: Sequence[HostPlan], mode: str) -> str:
+def _summary(hosts: Sequence[HostDecision], mode: str) -> str:
     pending = [host for host in hosts if host.pending]
     verb = {"retune": "to be re-tuned", "plan": "would change"}.get(mode, "to be changed")
     parts = [f"{plural(len(hosts), 'host')}: {len(pending)} {verb}"]
@@ -43,7 +43,7 @@ def _summary(hosts: Sequence[HostPlan], mode: str) -> str:
     return ", ".join(parts)
 
 
-def host_text(host: HostPlan, whole: bool) -> str:
+def host_text(host: HostDecision, whole: bool) -> str:
     """One host: the first line goes behind its name, the others stand below it."""
     if host.status != OK:
         return "\n".join([host.cause or host.status, *[f"  {note}" for note in _causes(host)]])
@@ -58,7 +58,7 @@ def host_text(host: HostPlan, whole: bool) -> str:
     return "\n".join(lines)
 
 
-def plan_lines(app: AppPlan, whole: bool) -> list[str]:
+def plan_lines(app: AppDecision, whole: bool) -> list[str]:
     """The plan of an app: every setting, or, where something is live, those that change and why."""
     plan = app.plan or {"settings": {}}
     current = app.live.get("plan") if app.live else None
@@ -70,7 +70,7 @@ def plan_lines(app: AppPlan, whole: bool) -> list[str]:
     return render_table(Plan.from_dict(plan), current)[1:]
 
 
-def drift_text(hosts: Sequence[HostPlan]) -> str:
+def drift_text(hosts: Sequence[HostDecision]) -> str:
     """What differs on which host, and one sentence about all."""
     rows = [(host.host, app, kind, detail) for host in hosts for app, kind, detail in drift_items(host)]
     drifted = len({row[0] for row in rows})
@@ -78,7 +78,7 @@ def drift_text(hosts: Sequence[HostPlan]) -> str:
     return "\n".join([table(("host", "app", "what", "difference"), rows), said] if rows else [said])
 
 
-def drift_items(host: HostPlan) -> list[tuple[str, str, str]]:
+def drift_items(host: HostDecision) -> list[tuple[str, str, str]]:
     """(app, kind, difference) of everything that is not as it should be on a host."""
     if host.status == UNREACHABLE:
         return [("", "unreachable", host.cause or "")]
@@ -93,7 +93,7 @@ def drift_items(host: HostPlan) -> list[tuple[str, str, str]]:
     return found
 
 
-def _causes(host: HostPlan) -> Iterable[str]:
+def _causes(host: HostDecision) -> Iterable[str]:
     """What else is wrong on a host, beside its first cause."""
     for app in host.apps.values():
         for reason in app.reasons if app.action == REFUSE else []:
@@ -101,7 +101,7 @@ def _causes(host: HostPlan) -> Iterable[str]:
                 yield f"{app.name}: {reason}"
 
 
-def app_line(app: AppPlan) -> str:
+def app_line(app: AppDecision) -> str:
     """One app of a host in a line."""
     live = f"generation {app.live['generation']}" if app.live else "nothing is live"
     shape = shape_words(values(app.live.get("plan"))) if app.live else ""

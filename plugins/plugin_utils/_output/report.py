@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any, Iterable, Mapping, Sequence
 
 from ...module_utils._facts.hardware import number
-from .._fleet.decision import FAILED, OK, UNREACHABLE, AppPlan, HostPlan
-from .._fleet.planning import NOTHING, values
-from .._words.text import listed, plural, table
+from .._display.text import listed, plural, table
+from .._fleet.choice import NOTHING, values
+from .._fleet.decision import FAILED, OK, UNREACHABLE, AppDecision, HostDecision
 from .plantable import size_words
 
 Outcomes = Mapping[str, Mapping[str, Mapping[str, Any]]]
@@ -47,7 +47,7 @@ class Report:
     summary: str
 
 
-def build(hosts: Sequence[HostPlan], outcomes: Outcomes, mode: str, check: bool, stopped: str | None) -> Report:
+def build(hosts: Sequence[HostDecision], outcomes: Outcomes, mode: str, check: bool, stopped: str | None) -> Report:
     """The report of a run over `hosts`, from their plans and what came of them."""
     rows = [row for host in hosts for row in _host_rows(host, outcomes.get(host.host, {}), check)]
     failed = _failures(hosts, outcomes)
@@ -57,7 +57,7 @@ def build(hosts: Sequence[HostPlan], outcomes: Outcomes, mode: str, check: bool,
     return Report(rows, failed, first or stopped, _summary(rows, hosts, check))
 
 
-def _host_rows(host: HostPlan, outcomes: Mapping[str, Mapping[str, Any]], check: bool) -> Iterable[dict[str, Any]]:
+def _host_rows(host: HostDecision, outcomes: Mapping[str, Mapping[str, Any]], check: bool) -> Iterable[dict[str, Any]]:
     base: dict[str, Any] = {"host": host.host, "address": host.address, "hardware": host.hardware or None}
     if host.facts:
         base["cores"] = host.facts["cores"]["effective"]
@@ -68,7 +68,7 @@ def _host_rows(host: HostPlan, outcomes: Mapping[str, Mapping[str, Any]], check:
         yield {**base, **_app_row(host, app, outcomes.get(name, {}), check)}
 
 
-def _app_row(host: HostPlan, app: AppPlan, outcome: Mapping[str, Any], check: bool) -> dict[str, Any]:
+def _app_row(host: HostDecision, app: AppDecision, outcome: Mapping[str, Any], check: bool) -> dict[str, Any]:
     live = app.live or {}
     went_live = outcome.get("to") is not None
     status = _status(host, app, outcome, check)
@@ -104,7 +104,7 @@ def _reverted(status: str, outcome: Mapping[str, Any]) -> dict[str, Any]:
     return changed | ({"revert_cause": outcome["revert_cause"]} if outcome.get("revert_cause") else {})
 
 
-def _status(host: HostPlan, app: AppPlan, outcome: Mapping[str, Any], check: bool) -> str:
+def _status(host: HostDecision, app: AppDecision, outcome: Mapping[str, Any], check: bool) -> str:
     came = outcome.get("outcome")
     if came and came != "working":
         return str(came)
@@ -227,7 +227,7 @@ def _against(value: Any, limit: Any) -> str:
     return shown if limit is None else f"{shown} / {float(limit):.0f}"
 
 
-def _failures(hosts: Sequence[HostPlan], outcomes: Outcomes) -> dict[str, str]:
+def _failures(hosts: Sequence[HostDecision], outcomes: Outcomes) -> dict[str, str]:
     """{host: first cause} of the hosts that did not come to what was asked for."""
     found = {host.host: str(host.cause) for host in hosts if host.status in (FAILED, UNREACHABLE)}
     for host, apps in outcomes.items():
@@ -240,7 +240,7 @@ def _failures(hosts: Sequence[HostPlan], outcomes: Outcomes) -> dict[str, str]:
     return found
 
 
-def _first_cause(hosts: Sequence[HostPlan], outcomes: Outcomes) -> str | None:
+def _first_cause(hosts: Sequence[HostDecision], outcomes: Outcomes) -> str | None:
     timed = [
         (float(outcome.get("failed_at") or 0), f"{host}: {name}: {outcome.get('phase')}: {outcome.get('cause')}")
         for host, apps in outcomes.items()
@@ -256,7 +256,7 @@ def _first_cause(hosts: Sequence[HostPlan], outcomes: Outcomes) -> str | None:
     return None
 
 
-def _summary(rows: Sequence[Mapping[str, Any]], hosts: Sequence[HostPlan], check: bool) -> str:
+def _summary(rows: Sequence[Mapping[str, Any]], hosts: Sequence[HostDecision], check: bool) -> str:
     order = (
         "promoted",
         "healed",

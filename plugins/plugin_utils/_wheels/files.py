@@ -16,7 +16,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Iterable, Iterator, Sequence
 
-from .._words.text import listed
+from .._display.text import listed
 from .tools import BadSource, essence, run
 
 IGNORED_ANYWHERE = frozenset(

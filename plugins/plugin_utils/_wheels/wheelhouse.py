@@ -30,7 +30,7 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._release import
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from .._words.text import listed
+from .._display.text import listed
 from . import cache as cached
 from . import indexes, sources
 from .declared import Declared, declared, project_sources

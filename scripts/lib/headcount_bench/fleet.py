@@ -30,7 +30,8 @@ from ._common import Bench, Cell, Lab, Report, Result, markdown_table
 MINUTES = 45.0
 QUICK_MINUTES = 12.0
 HOSTS = tuple(f"h{number}" for number in range(1, 9))
-REMOTE = ("probe", "stage", "weigh", "trial", "promote", "heal", "rollback", "revert", "abandon", "package", "history")
+REMOTE = ("host_info", "stage", "weigh", "trial", "promote", "heal", "rollback", "revert", "abandon", "package",
+          "history_info")  # fmt: skip
 NOOP_LIMIT, DRIFT_LIMIT, MEMORY_LIMIT_MIB = 3.0, 2.0, 1024.0
 KINDS = ("ping", "noop", "drift")
 BAD = "h6"

@@ -34,7 +34,7 @@ def test_one_host_can_be_bad() -> None:
 
 
 def test_only_what_runs_on_hosts_counts_as_remote() -> None:
-    counts = {"headcount.gunicorn.probe": 8, "headcount.gunicorn.plan": 1, "ansible.builtin.add_host": 8, "ping": 2}
+    counts = {"headcount.gunicorn.host_info": 8, "headcount.gunicorn.plan": 1, "ansible.builtin.add_host": 8, "ping": 2}
     assert fleet.remote_tasks(counts) == 10
 
 

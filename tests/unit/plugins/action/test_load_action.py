@@ -67,8 +67,8 @@ class TestLoad:
         assert (found["phase"], found["cause"]) == ("trial", f"the load from load host lg1 failed: {cause}")
         # The app's host was not lost, and nobody has put its candidate away yet.
         assert not found.get("lost")
-        assert not load_action.ActionModule.puts_right
-        assert trial_action.ActionModule.puts_right
+        assert not load_action.ActionModule.heals_itself
+        assert trial_action.ActionModule.heals_itself
 
 
 class TestTrial:

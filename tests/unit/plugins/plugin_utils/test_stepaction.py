@@ -12,7 +12,7 @@ from ansible_collections.headcount.gunicorn.plugins.plugin_utils import _stepact
 
 
 @pytest.mark.parametrize(
-    ("result", "phase", "cause", "put_right"),
+    ("result", "phase", "cause", "self_healed"),
     [
         ({"phase": "trial", "cause": "p95 is 312 ms", "msg": "x"}, "trial", "p95 is 312 ms", True),
         ({"phase": "internal", "cause": "unexpected KeyError: 'a'"}, "internal", "unexpected KeyError: 'a'", False),
@@ -38,9 +38,9 @@ from ansible_collections.headcount.gunicorn.plugins.plugin_utils import _stepact
         ({}, "stage", "no reason was given", None),
     ],
 )
-def test_a_failed_step_in_words(result: dict[str, Any], phase: str, cause: str, put_right: bool | None) -> None:
+def test_a_failed_step_in_words(result: dict[str, Any], phase: str, cause: str, self_healed: bool | None) -> None:
     found = stepaction.in_words("shop", "stage", result)
-    assert (found["phase"], found["cause"], found.get("put_right")) == (phase, cause, put_right)
+    assert (found["phase"], found["cause"], found.get("self_healed")) == (phase, cause, self_healed)
     assert found["msg"] == f"shop: {phase}: {cause}"
 
 

@@ -797,8 +797,8 @@ class TestLoadFrom:
             (
                 "0.0.0.0:65535",
                 {"from": "lg1"},
-                "headcount_apps[0].load.port is missing, and the port of listen + 1 is none: allowed is with a load"
-                " from elsewhere, a port that is free on the host; fix: port: 65534",
+                "headcount_apps[0].load.port is missing, and the port of listen + 1 is none: allowed is with a remote"
+                " load, a port that is free on the host; fix: port: 65534",
             ),
             (
                 "0.0.0.0:8000",

@@ -16,7 +16,7 @@ def app(listen: str = "0.0.0.0:8000", **load: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("load", "source", "elsewhere", "words"),
+    ("load", "source", "remote", "words"),
     [
         ({}, "host", False, "the host itself"),
         ({"from": "host"}, "host", False, "the host itself"),
@@ -24,9 +24,9 @@ def app(listen: str = "0.0.0.0:8000", **load: Any) -> dict[str, Any]:
         ({"from": "lg1"}, "lg1", True, "load host lg1"),
     ],
 )
-def test_origins(load: dict[str, Any], source: str, elsewhere: bool, words: str) -> None:
+def test_origins(load: dict[str, Any], source: str, remote: bool, words: str) -> None:
     declared = Load.from_dict(load)
-    assert (declared.origin, origin.elsewhere(declared)) == (source, elsewhere)
+    assert (declared.origin, origin.is_remote(declared)) == (source, remote)
     assert origin.words(source) == words
 
 

@@ -83,7 +83,7 @@ def test_what_answers_users_with_500_is_not_healthy(layout: Layout, monkeypatch:
     monkeypatch.setattr(_state, "request", lambda _, ask, __: Answer(500 if ask.path == "/basket" else 200, b"ok", 3.0))
     found = state(layout, "shop.socket", "shop@1.service")
     assert found["health_detail"] == "GET /basket answered 500 (2 of 2 requests)"
-    assert found["way_back"] == ""  # there is no other good generation
+    assert found["rollback_hint"] == ""  # there is no other good generation
     generations.finish(layout, 2)
     generations.set_outcome(layout, 2, "good")
     generations.link_units(layout, 2)
@@ -92,7 +92,7 @@ def test_what_answers_users_with_500_is_not_healthy(layout: Layout, monkeypatch:
     monkeypatch.setattr(_state, "request", lambda *_: Answer(500, b"", 3.0))
     found = state(layout, "shop.socket", "shop@2.service")
     # Generation 1 was edited above, but it is all there is.
-    assert found["way_back"] == "`headcount-rollback shop` on the host goes back to generation 1"
+    assert found["rollback_hint"] == "`headcount-rollback shop` on the host goes back to generation 1"
 
 
 @pytest.mark.parametrize("how", ["deleted", "dangling"])

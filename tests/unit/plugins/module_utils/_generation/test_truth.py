@@ -79,7 +79,7 @@ def test_a_first_deployment_that_never_became_live_is_not_live(tmp_path: Path) -
     generations.begin(made, 1, "0" * 16)
     generations.finish(made, 1)
     assert truth.live(made, [1]) is None
-    assert truth.way_back(made, None) is None
+    assert truth.rollback_target(made, None) is None
 
 
 def test_after_a_removal_nothing_is_live(layout: Layout) -> None:
@@ -90,15 +90,15 @@ def test_after_a_removal_nothing_is_live(layout: Layout) -> None:
 
 
 def test_the_way_back_passes_over_a_generation_that_is_torn(layout: Layout) -> None:
-    assert truth.way_back(layout, 3) == 2
+    assert truth.rollback_target(layout, 3) == 2
     record = Path(layout.generation(2)) / "generation.json"
     os.truncate(record, 0)
-    assert truth.way_back(layout, 3) == 1
-    assert truth.hint(layout, 3) == "`headcount-rollback shop` on the host goes back to generation 1"
+    assert truth.rollback_target(layout, 3) == 1
+    assert truth.rollback_hint(layout, 3) == "`headcount-rollback shop` on the host goes back to generation 1"
     os.truncate(Path(layout.generation(1)) / "generation.json", 0)
-    assert truth.way_back(layout, 3) == 2  # whose damage is told to who asks for it
-    assert truth.way_back(layout, 1) is None
-    assert truth.hint(layout, 1) == ""
+    assert truth.rollback_target(layout, 3) == 2  # whose damage is told to who asks for it
+    assert truth.rollback_target(layout, 1) is None
+    assert truth.rollback_hint(layout, 1) == ""
 
 
 def test_a_release_is_used_whose_generation_lost_its_record(layout: Layout) -> None:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
-"""The memory of a trial whose load comes from elsewhere: sampled by a process of its own, read by the next step."""
+"""The memory of a trial whose load is remote: sampled by a process of its own, read by the next step."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def test_the_canary_or_the_first_that_can_builds(
 def test_a_build_is_tried_again_only_where_a_host_was_lost(
     attempts: list[Attempt], chosen: str | None, cause: str
 ) -> None:
-    decided = builds.decide(request(), attempts, [host("a"), host("b")], None)
+    decided = builds.assign(request(), attempts, [host("a"), host("b")], None)
     assert (decided.host, decided.cause) == (chosen, cause)
 
 

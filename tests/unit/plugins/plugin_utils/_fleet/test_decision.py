@@ -11,11 +11,11 @@ import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.normalise import normalise_apps
 from ansible_collections.headcount.gunicorn.plugins.module_utils._plan.planner import plan_host
 from ansible_collections.headcount.gunicorn.plugins.module_utils._plan.types import Policy
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet import choice
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet import decision as hostplan
-from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet import planning
-from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.decision import Circumstances, HostPlan
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.decision import Circumstances, HostDecision
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._output import plantable
-from test_planning import FACTS
+from test_choice import FACTS
 
 SECRET = "correct-horse-battery-staple"
 VIRGIN: dict[str, Any] = {
@@ -55,11 +55,11 @@ def plan(
     source: str = "s1",
     retune: bool = False,
     installed: tuple[str, ...] = (),
-) -> HostPlan:
+) -> HostDecision:
     declared = declared or apps()
     probe = {"facts": facts or FACTS, "apps": states or {"shop": VIRGIN}, "installed": list(installed)}
     names = [app["name"] for app in declared]
-    return hostplan.plan_for(
+    return hostplan.decide_host(
         "web1",
         declared,
         probe,
@@ -73,7 +73,7 @@ def plan(
     )
 
 
-def deployed(host: HostPlan | None = None, **change: Any) -> dict[str, Any]:
+def deployed(host: HostDecision | None = None, **change: Any) -> dict[str, Any]:
     """The states of a host after what `host` planned was promoted."""
     host = host or plan()
     states = {}
@@ -91,7 +91,7 @@ def deployed(host: HostPlan | None = None, **change: Any) -> dict[str, Any]:
     return states
 
 
-SHAPE = plantable.shape_words(planning.values(plan().apps["shop"].plan))
+SHAPE = plantable.shape_words(choice.values(plan().apps["shop"].plan))
 
 
 class TestWithoutProbe:
@@ -217,7 +217,7 @@ class TestPlan:
 
     def test_comes_back_from_the_notes(self) -> None:
         found = plan(deployed(), source="s2")
-        assert HostPlan.from_dict(found.to_dict()) == found
+        assert HostDecision.from_dict(found.to_dict()) == found
 
     def test_drift_of_everything_else(self) -> None:
         states = deployed(
@@ -272,13 +272,13 @@ class TestText:
         assert "graceful_timeout (seconds)" in text
 
     def test_hosts_without_a_plan(self) -> None:
-        away = HostPlan("web2", "unreachable", "could not be reached: no route")
+        away = HostDecision("web2", "unreachable", "could not be reached: no route")
         lines = plantable.fleet_text([away, plan(facts={**FACTS, "memory": {"effective_mib": 24}})]).splitlines()
         assert lines[0] == "2 hosts: 0 to be changed, 1 cannot be planned for, 1 unreachable"
         assert lines[1] == "web2: could not be reached: no route"
 
     def test_drift_as_a_table(self) -> None:
-        away = HostPlan("web2", "unreachable", "could not be reached: no route")
+        away = HostDecision("web2", "unreachable", "could not be reached: no route")
         assert plantable.drift_text([plan(deployed(), source="s2"), away]).splitlines() == [
             "host  app   what         difference",
             "----  ----  -----------  -------------------------------------------------",

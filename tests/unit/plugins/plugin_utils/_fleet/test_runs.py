@@ -122,7 +122,7 @@ class TestNotes:
 
 OK: dict[str, Any] = {"changed": True}
 STAGED = {"generation": 3, "release": "abc", "healed": ["stopped a candidate"]}
-FAILED = {"failed": True, "phase": "trial", "cause": "p95 is 312 ms, limit 250", "put_right": True}
+FAILED = {"failed": True, "phase": "trial", "cause": "p95 is 312 ms, limit 250", "self_healed": True}
 
 
 class TestProgress:
@@ -153,7 +153,7 @@ class TestProgress:
 
     def test_a_host_that_is_lost(self) -> None:
         data = self.go(("trial", {"failed": True, "lost": True, "cause": "the connection was lost"}))
-        assert (data["outcome"], data["put_right"]) == ("lost", False)
+        assert (data["outcome"], data["self_healed"]) == ("lost", False)
 
     def test_a_refused_lock(self) -> None:
         assert self.go(("stage", {"failed": True, "cause": "held by run 1", "busy": True}))["busy"] is True

@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.normalise import Declaration
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet import builds, runs
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet import schedule as fleetplan
-from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.decision import AppPlan, HostPlan
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.decision import AppDecision, HostDecision
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.gathering import Wanted
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.tools import NetworkUnreachable
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.wheelhouse import (
@@ -50,7 +50,7 @@ def test_a_limited_play_leaves_connections_to_the_hosts_outside(
         {"a": {"headcount_apps": []}, "b": {"headcount_apps": []}, "c": {"headcount_apps": []}, "lb": {}}
     )
     variables = {"hostvars": hostvars, "groups": {"all": list(hostvars)}}
-    planner = fleetplan.FleetPlanner(variables, None, runs.begin(tmp_path), "rollout", True, print)
+    planner = fleetplan.Scheduler(variables, None, runs.begin(tmp_path), "rollout", True, print)
     assert planner._fleet({"a": declaration("a", connections)}) == {"shop": hosts}
     assert asked == ([["b", "c"]] if connections else [])
 
@@ -78,18 +78,18 @@ class Fleet:
         hostvars = Hostvars({name: {"headcount__probe": {"compiler": None}} for name in platforms})
         self.variables = {"hostvars": hostvars}
         self.declared = {name: Declaration(name, [], {"headcount_canary": canary}, []) for name in platforms}
-        self.hosts: dict[str, HostPlan] = {}
+        self.hosts: dict[str, HostDecision] = {}
 
     def plan(self, check: bool = False) -> dict[str, list[str]]:
         """Host to what it has to build, as the plan says it."""
-        planner = fleetplan.FleetPlanner(self.variables, None, self.notes, "rollout", check, print)
+        planner = fleetplan.Scheduler(self.variables, None, self.notes, "rollout", check, print)
         self.hosts = {}
         for name, platform in self.platforms.items():
             facts = {
                 "python": {"version": platform.python},
                 "platform": {"machine": platform.machine, "libc": platform.libc},
             }
-            self.hosts[name] = HostPlan(name, facts=facts, apps={"shop": AppPlan("shop", "deploy")})
+            self.hosts[name] = HostDecision(name, facts=facts, apps={"shop": AppDecision("shop", "deploy")})
             planner.gathering.put(wanted(platform), unbuilt(platform))
             planner._take(self.hosts[name], {"shop": wanted(platform)})
         found = planner._builds(list(self.hosts.values()), self.declared)
@@ -112,12 +112,12 @@ def test_what_a_person_should_know_of_a_source_is_told_once(tmp_path: Path) -> N
     (tmp_path / "app/pyproject.toml").write_text('[project]\nname = "shop"\nversion = "1"\n', encoding="utf-8")
     (tmp_path / "app/.env").write_text("TOKEN=x\n", encoding="utf-8")
     fleet = Fleet(tmp_path / "work", {"a": BOOKWORM, "b": BOOKWORM})
-    planner = fleetplan.FleetPlanner(fleet.variables, None, fleet.notes, "rollout", False, print)
+    planner = fleetplan.Scheduler(fleet.variables, None, fleet.notes, "rollout", False, print)
     source = {"kind": "path", "value": str(tmp_path / "app")}
     assert planner.gathering.identity(source) == planner.gathering.identity(source)
     planner.gathering.put(wanted(BOOKWORM), replace(unbuilt(BOOKWORM), notes=("native was lowered",)))
     for name in ("a", "b"):
-        host = HostPlan(name, facts={}, apps={"shop": AppPlan("shop", "deploy")})
+        host = HostDecision(name, facts={}, apps={"shop": AppDecision("shop", "deploy")})
         planner._take(host, {"shop": wanted(BOOKWORM)})
     first, second = planner.gathering.notes
     assert "not shipped, because by its name it is a secret, data or an environment: .env" in first
@@ -160,7 +160,7 @@ def test_what_could_not_be_built_is_not_gathered_again_in_the_run(tmp_path: Path
     fleet = Fleet(tmp_path, {"a": BOOKWORM})
     fleet.plan()
     fleet.end("a", state)
-    planner = fleetplan.FleetPlanner(fleet.variables, None, fleet.notes, "rollout", False, print)
+    planner = fleetplan.Scheduler(fleet.variables, None, fleet.notes, "rollout", False, print)
     planner._recall([wanted(BOOKWORM), wanted(TRIXIE)])
     assert list(planner.gathering._sets) == ([] if state == builds.BUILT else [wanted(BOOKWORM)])
 
@@ -168,9 +168,9 @@ def test_what_could_not_be_built_is_not_gathered_again_in_the_run(tmp_path: Path
 @pytest.mark.parametrize("check", [True, False])
 def test_a_check_without_a_network_still_shows_the_plan(tmp_path: Path, check: bool) -> None:
     fleet = Fleet(tmp_path, {"a": BOOKWORM})
-    planner = fleetplan.FleetPlanner(fleet.variables, None, fleet.notes, "rollout", check, print)
+    planner = fleetplan.Scheduler(fleet.variables, None, fleet.notes, "rollout", check, print)
     planner.gathering._sets[wanted(BOOKWORM)] = NetworkUnreachable("the network was not reachable")
-    host = HostPlan("a", apps={"shop": AppPlan("shop", "deploy")})
+    host = HostDecision("a", apps={"shop": AppDecision("shop", "deploy")})
     assert planner._take(host, {"shop": wanted(BOOKWORM)}) == {}
     if check:
         notes = ["its wheels were not looked at: the network was not reachable"]
@@ -193,7 +193,7 @@ class TestLoadHosts:
         declared += [one("e", "lg2", 50), one("f", "lg3", 50)]
         declared[-1]["load"]["paths"] = []
         actions = dict.fromkeys("abcdf", "deploy") | {"e": "none"}
-        host = HostPlan("web1", apps={name: AppPlan(name, action) for name, action in actions.items()})
+        host = HostDecision("web1", apps={name: AppDecision(name, action) for name, action in actions.items()})
         assert fleetplan.load_hosts([host], {"web1": Declaration("web1", declared, {}, [])}) == [
             {"name": "controller", "files": 43},
             {"name": "lg1", "files": 533},

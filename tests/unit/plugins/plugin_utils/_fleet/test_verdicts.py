@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.verdicts import gate, way_back
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.verdicts import gate, revert_plan
 
 ORDER = ["web1", "web2", "web3", "web4"]
 
@@ -62,39 +62,39 @@ PROMOTED = came("promoted", **{"from": 3, "to": 4})
 FIRST = came("promoted", **{"from": None, "to": 1})
 
 
-class TestWayBack:
+class TestRevertPlan:
     """After the batches."""
 
     def test_nothing_failed(self) -> None:
-        assert not way_back({"web1": PROMOTED}, [], 0, "revert_all").needed
+        assert not revert_plan({"web1": PROMOTED}, [], 0, "revert_all").needed
 
     def test_fewer_failed_than_are_allowed(self) -> None:
-        assert not way_back({"web1": PROMOTED, "web2": came("failed")}, [], 1, "revert_all").needed
+        assert not revert_plan({"web1": PROMOTED, "web2": came("failed")}, [], 1, "revert_all").needed
 
     def test_all_that_were_promoted_go_back(self) -> None:
-        found = way_back({"web1": PROMOTED, "web2": PROMOTED, "web3": came("failed")}, [], 0, "revert_all")
+        found = revert_plan({"web1": PROMOTED, "web2": PROMOTED, "web3": came("failed")}, [], 0, "revert_all")
         assert found.hosts == {"web1": ["shop"], "web2": ["shop"]}
         assert (found.needed, found.ask) == (True, False)
         assert found.why == "1 host failed (web3): 2 hosts go back (web1, web2)"
 
     def test_a_person_is_asked(self) -> None:
-        assert way_back({"web1": PROMOTED, "web2": came("lost")}, [], 0, "ask").ask
+        assert revert_plan({"web1": PROMOTED, "web2": came("lost")}, [], 0, "ask").ask
 
     def test_they_stay_where_that_is_wished(self) -> None:
-        found = way_back({"web1": PROMOTED, "web2": came("failed")}, [], 0, "keep")
+        found = revert_plan({"web1": PROMOTED, "web2": came("failed")}, [], 0, "keep")
         assert not found.needed
         assert found.kept == ["web1: shop (headcount_on_failure: keep)"]
 
     def test_a_first_deployment_stays(self) -> None:
-        found = way_back({"web1": FIRST, "web2": came("failed")}, [], 0, "revert_all")
+        found = revert_plan({"web1": FIRST, "web2": came("failed")}, [], 0, "revert_all")
         assert not found.needed
         assert found.kept == ["web1: shop stays on generation 1: its first deployment"]
 
     def test_apps_go_back_in_the_reverse_order(self) -> None:
         both = {"api": PROMOTED["shop"], "shop": PROMOTED["shop"]}
-        found = way_back({"web1": both, "web2": came("failed")}, [], 0, "revert_all")
+        found = revert_plan({"web1": both, "web2": came("failed")}, [], 0, "revert_all")
         assert found.hosts == {"web1": ["shop", "api"]}
 
     def test_the_app_that_was_promoted_before_another_failed_on_the_same_host(self) -> None:
         mixed = {"api": PROMOTED["shop"], "shop": {"outcome": "failed"}}
-        assert way_back({"web1": mixed}, [], 0, "revert_all").hosts == {"web1": ["api"]}
+        assert revert_plan({"web1": mixed}, [], 0, "revert_all").hosts == {"web1": ["api"]}

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.decision import AppPlan, HostPlan
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.decision import AppDecision, HostDecision
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._output import report
 
 FACTS: dict[str, Any] = {"cores": {"effective": 2.0}, "memory": {"effective_mib": 1024}}
@@ -46,13 +46,13 @@ PROMOTED: dict[str, Any] = {
 }
 
 
-def host(name: str = "web1", action: str = "deploy", live: int | None = 3, **change: Any) -> HostPlan:
+def host(name: str = "web1", action: str = "deploy", live: int | None = 3, **change: Any) -> HostDecision:
     known = {"generation": live, "release": "old", "plan": PLAN, "trial": None} if live is not None else None
-    app = AppPlan("shop", action, live=known, plan=PLAN, listen="0.0.0.0:8000")
-    return HostPlan(name, address="192.0.2.7", facts=FACTS, apps={"shop": app}, **change)
+    app = AppDecision("shop", action, live=known, plan=PLAN, listen="0.0.0.0:8000")
+    return HostDecision(name, address="192.0.2.7", facts=FACTS, apps={"shop": app}, **change)
 
 
-def build(*hosts: HostPlan, check: bool = False, stopped: str | None = None, **outcomes: Any) -> report.Report:
+def build(*hosts: HostDecision, check: bool = False, stopped: str | None = None, **outcomes: Any) -> report.Report:
     came = {name: {"shop": outcome} for name, outcome in outcomes.items()}
     return report.build(hosts or (host(),), came, "rollout", check, stopped)
 
@@ -106,7 +106,7 @@ class TestRows:
     )
     def test_a_status(
         self,
-        planned: HostPlan,
+        planned: HostDecision,
         outcome: dict[str, Any] | None,
         check: bool,
         status: str,
@@ -131,7 +131,7 @@ class TestRows:
         assert (row["p95_ms"], report.verdict_words(row)) == (61.0, "pass, unchanged")
 
     def test_a_host_that_was_not_reached(self) -> None:
-        (row,) = build(HostPlan("web2", "unreachable", "could not be reached: no route")).rows
+        (row,) = build(HostDecision("web2", "unreachable", "could not be reached: no route")).rows
         assert (row["app"], row["status"], row["cause"]) == (None, "unreachable", "could not be reached: no route")
 
 
@@ -164,7 +164,7 @@ class TestFailures:
         assert build(web1={"outcome": "working"}).failed == {"web1": "shop: rollout: the run was cut short"}
 
     def test_unreachable_hosts_are_failures_of_the_run(self) -> None:
-        found = build(HostPlan("web2", "unreachable", "could not be reached: no route"))
+        found = build(HostDecision("web2", "unreachable", "could not be reached: no route"))
         assert found.failed == {"web2": "could not be reached: no route"}
         assert found.first_cause == "web2: could not be reached: no route"
         assert found.summary == "1 host: 1 unreachable; nothing was changed"

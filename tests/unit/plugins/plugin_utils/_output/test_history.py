@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.headcount.gunicorn.plugins.plugin_utils._output import timeline
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._output import history
 
 
 def entry(time: str, event: str, **more: Any) -> dict[str, Any]:
@@ -19,7 +19,7 @@ def test_newest_first_over_all_hosts() -> None:
         "web1": [entry("2026-11-22T10:00:00.000Z", "staged"), entry("2026-11-22T10:00:02.000Z", "promoted")],
         "web2": [entry("2026-11-22T10:00:01.000Z", "failed")],
     }
-    found = [(item["host"], item["event"]) for item in timeline.merge(ledgers, 2)]
+    found = [(item["host"], item["event"]) for item in history.merge(ledgers, 2)]
     assert found == [("web1", "promoted"), ("web2", "failed")]
 
 
@@ -59,11 +59,11 @@ def test_newest_first_over_all_hosts() -> None:
     ],
 )
 def test_an_event_in_a_line(item: dict[str, Any], line: str) -> None:
-    assert timeline.text([{"host": "web1", **item}], {}).splitlines()[2] == line
+    assert history.text([{"host": "web1", **item}], {}).splitlines()[2] == line
 
 
 def test_hosts_that_say_nothing() -> None:
-    assert timeline.text([], {"web2": "its ledger could not be read: no answer"}).splitlines() == [
+    assert history.text([], {"web2": "its ledger could not be read: no answer"}).splitlines() == [
         "no event is in any ledger",
         "web2: its ledger could not be read: no answer",
     ]

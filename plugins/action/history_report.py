@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
-"""Prints the ledgers of the play's hosts as one history. The documentation is in plugins/modules/timeline.py."""
+"""Prints the ledgers of the play's hosts as one history. The documentation is in plugins/modules/history_report.py."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from ..plugin_utils._display.terminal import display
 from ..plugin_utils._fleet.decision import last_line
 from ..plugin_utils._fleet.declared import plain
-from ..plugin_utils._output import timeline
+from ..plugin_utils._output import history
 from ..plugin_utils._stepaction import ControllerAction
-from ..plugin_utils._words.say import say
 
 HISTORY = "headcount__history"
 
@@ -31,7 +31,7 @@ class ActionModule(ControllerAction):
                 ledgers[str(host)] = read["entries"]
             else:
                 silent[str(host)] = f"its ledger could not be read: {last_line(read.get('msg')) or 'no answer'}"
-        entries = timeline.merge(ledgers, int(self._task.args.get("last", 20)))
-        say(timeline.text(entries, silent))
+        entries = history.merge(ledgers, int(self._task.args.get("last", 20)))
+        display(history.text(entries, silent))
         result.update(changed=False, entries=entries, silent=silent)
         return result

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 ---
-module: history
+module: history_info
 short_description: Reads the append-only history of the apps of a host
 version_added: 0.1.0
 author:
@@ -38,7 +38,7 @@ requirements:
 
 EXAMPLES = r"""
 - name: Read the history
-  headcount.gunicorn.history:
+  headcount.gunicorn.history_info:
     names: [shop]
 """
 

@@ -2,13 +2,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Documentation of the way_back action, which runs on the controller (plugins/action/way_back.py)."""
+"""Documentation of the revert_plan action, which runs on the controller (plugins/action/revert_plan.py)."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 ---
-module: way_back
+module: revert_plan
 short_description: Decides who goes back after a rollout that stopped
 version_added: 0.1.0
 author:
@@ -30,9 +30,9 @@ attributes:
 
 EXAMPLES = r"""
 - name: Decide about the way back
-  headcount.gunicorn.way_back:
+  headcount.gunicorn.revert_plan:
   run_once: true
-  register: headcount__way_back
+  register: headcount__revert_plan
 """
 
 RETURN = r"""

@@ -1,18 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
-"""What a run has to do on each host: pure functions from facts, states and declarations to decisions.
+"""What a run does about each app of a host, and why: pure functions from facts, states and declarations to a choice.
 
 Nothing here asks a host or reads a file. `facts` and `state` have the shapes of the probe's result.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Iterable, Mapping, Sequence
 
 from ...module_utils._declaration.normalise import public_digest
-from ...module_utils._facts.hardware import fact_parts, number, part_digest
+from ...module_utils._facts.hardware import fact_parts, part_digest
 from ...module_utils._generation.instances import FREE_PORT
 
 NOTHING: Final = "none"
@@ -73,7 +72,7 @@ def changed_parts(before: Mapping[str, str] | None, after: Mapping[str, str]) ->
 
 
 @dataclass(frozen=True)
-class Decision:
+class Choice:
     """What a run does about one app of a host. `action`: none, deploy, heal or refuse; `reasons` in words."""
 
     action: str
@@ -101,7 +100,7 @@ def busy_with(state: Mapping[str, Any], gone: Iterable[str]) -> str | None:
 _HEALED: Final = {"leftovers": "left by a run that was cut short", "open": "readable by other users of the host"}
 
 
-def decide(
+def choose(
     state: Mapping[str, Any],
     changed: Sequence[str],
     hardware_changes: Sequence[str],
@@ -109,7 +108,7 @@ def decide(
     gone: Iterable[str] = (),
     retune: bool = False,
     settings: str | None = None,
-) -> Decision:
+) -> Choice:
     """What to do about an app.
 
     `state`: of the app, by the probe. `changed`: names of the parts of the digest that differ from the live
@@ -119,27 +118,27 @@ def decide(
     """
     busy = busy_with(state, gone)
     if busy is not None:
-        return Decision(REFUSE, [busy])
+        return Choice(REFUSE, [busy])
     live = state.get("live")
     if live is None:
         return _first_deployment(state, retune)
     reasons = [_PART_WORDS[name] for name in changed if name in _DECLARED_PARTS]
     if retune and reasons:
         note = f"not re-tuned: {' and '.join(reasons)} since generation {live['generation']}; site.yml brings both"
-        return Decision(NOTHING, notes=[note])
+        return Choice(NOTHING, notes=[note])
     reasons += _moved(changed, hardware_changes, plan_changes, bool(reasons))
     if reasons:
-        return Decision(DEPLOY, reasons)
+        return Choice(DEPLOY, reasons)
     notes = [f"{', '.join(hardware_changes)}: the plan holds"] if hardware_changes else []
     return _upkeep(state, notes, None if retune else settings)
 
 
-def _first_deployment(state: Mapping[str, Any], retune: bool) -> Decision:
+def _first_deployment(state: Mapping[str, Any], retune: bool) -> Choice:
     if retune:
-        return Decision(NOTHING, notes=["nothing is live yet; site.yml deploys it"])
+        return Choice(NOTHING, notes=["nothing is live yet; site.yml deploys it"])
     if state.get("port_taken"):
-        return Decision(REFUSE, [f"{state['port_taken']}; free it, or declare another `listen`"])
-    return Decision(DEPLOY, ["first deployment"])
+        return Choice(REFUSE, [f"{state['port_taken']}; free it, or declare another `listen`"])
+    return Choice(DEPLOY, ["first deployment"])
 
 
 def _moved(
@@ -157,36 +156,36 @@ def _moved(
     return reasons
 
 
-def _upkeep(state: Mapping[str, Any], notes: list[str], settings: str | None) -> Decision:
+def _upkeep(state: Mapping[str, Any], notes: list[str], settings: str | None) -> Choice:
     """What to do about an app whose plan holds."""
     if state.get("problems"):
-        return Decision(DEPLOY, [f"not intact: {_first(state['problems'])}"], notes)
+        return Choice(DEPLOY, [f"not intact: {_first(state['problems'])}"], notes)
     if not state.get("healthy"):
-        return Decision(HEAL, [f"not healthy: {state.get('health_detail')}"], notes)
+        return Choice(HEAL, [f"not healthy: {state.get('health_detail')}"], notes)
     wrong = [f"{words}: {_first(state[key])}" for key, words in _HEALED.items() if state.get(key)]
     if wrong:
-        return Decision(HEAL, wrong[:1], notes)
+        return Choice(HEAL, wrong[:1], notes)
     if settings:
-        return Decision(HEAL, [settings], notes)
-    return Decision(NOTHING, notes=notes)
+        return Choice(HEAL, [settings], notes)
+    return Choice(NOTHING, notes=notes)
 
 
-def with_clashes(decision: Decision, state: Mapping[str, Any]) -> Decision:
-    """The decision, unless a deployment would find something of somebody else's in its way: then it is refused.
+def with_clashes(choice: Choice, state: Mapping[str, Any]) -> Choice:
+    """The choice, unless a deployment would find something of somebody else's in its way: then it is refused.
 
     Units, drop-ins, folders, an account; the address it moves to; the port at which its candidate is loaded from
     elsewhere. What is live is healed all the same, and what is in the way is told.
     """
     found = list(state.get("clashes") or [])
-    if decision.action == REFUSE:
-        return replace(decision, reasons=["; ".join([*decision.reasons, *found])])
-    if decision.action != DEPLOY:
-        return replace(decision, notes=[*decision.notes, *(f"in its way: {clash}" for clash in found)])
+    if choice.action == REFUSE:
+        return replace(choice, reasons=["; ".join([*choice.reasons, *found])])
+    if choice.action != DEPLOY:
+        return replace(choice, notes=[*choice.notes, *(f"in its way: {clash}" for clash in found)])
     if state.get("port_taken"):
         found.append(f"{state['port_taken']}; free it, or declare another `listen`")
     if state.get("trial_port_taken"):
         found.append(f"{state['trial_port_taken']}; the candidate needs it while it is tried: {FREE_PORT}")
-    return Decision(REFUSE, ["; ".join(found)], decision.notes) if found else decision
+    return Choice(REFUSE, ["; ".join(found)], choice.notes) if found else choice
 
 
 def _first(items: Sequence[str]) -> str:
@@ -203,77 +202,3 @@ def changes_between(live: Mapping[str, Any] | None, planned: Mapping[str, Any]) 
     """{setting: [live value, planned value]} for every setting that differs."""
     before, after = values(live), values(planned)
     return {name: [before.get(name), value] for name, value in after.items() if before.get(name) != value}
-
-
-def hardware_class(facts: Mapping[str, Any]) -> str:
-    """Hosts with the same words are alike for a rollout: the first of each class is a canary.
-
-    Memory is rounded up to an eighth of its power of two, so that what the kernel keeps for itself makes no class.
-    """
-    memory = float(facts["memory"]["effective_mib"])
-    grain = 2 ** max(0, math.floor(math.log2(memory)) - 3) if memory >= 1 else 1
-    rounded = math.ceil(memory / grain) * grain
-    size = f"{number(rounded / 1024)} GiB" if rounded >= 1024 else f"{number(rounded)} MiB"
-    cores = number(round(float(facts["cores"]["effective"]), 1))
-    word = "core" if cores == "1" else "cores"
-    return f"{cores} {word}, {size}, {facts['platform']['machine']}, Python {facts['python']['version']}"
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """The order of the hosts and the sizes of the batches; the sum of the sizes is the number of hosts."""
-
-    order: list[str]
-    sizes: list[int]
-
-
-def schedule(
-    hosts: Sequence[str], classes: Mapping[str, str], canary: str | None, batches: Sequence[str | int]
-) -> Schedule:
-    """Who goes when. `batches`: counts or shares ("10%") of `hosts`, the last one repeated until all had their turn.
-
-    The first batch begins with the canary: `canary`, or the first host of all. The first hosts of the other hardware
-    classes come right after it, before any class has its second host.
-    """
-    total = len(hosts)
-    first = [canary] if canary is not None and canary in hosts else list(hosts[:1])
-    seen = {classes.get(host) for host in first}
-    for host in hosts:
-        if host not in first and classes.get(host) not in seen:
-            first.append(host)
-            seen.add(classes.get(host))
-    order = first + [host for host in hosts if host not in first]
-    sizes: list[int] = []
-    left, index = total, 0
-    while left > 0:
-        wanted = batch_size(batches[min(index, len(batches) - 1)], total)
-        if index == 1 and sizes == [1] and len(first) > 1:
-            # One canary went alone; the other classes' canaries are a batch of their own.
-            sizes.append(len(first) - 1)
-            left -= sizes[-1]
-            first = first[:1]
-            continue
-        sizes.append(min(wanted, left))
-        left -= sizes[-1]
-        index += 1
-    return Schedule(order, sizes)
-
-
-def batch_size(batch: str | int, total: int) -> int:
-    """Hosts in a batch: a count, or a share of `total` rounded up to at least one."""
-    text = str(batch)
-    if text.endswith("%"):
-        return max(1, math.ceil(total * int(text[:-1]) / 100))
-    return max(1, int(text))
-
-
-def host_facts_line(facts: Mapping[str, Any]) -> str:
-    """A host in one line: cores and memory with the limit that set them, distribution and Python."""
-    cores, memory, system = facts["cores"], facts["memory"], facts.get("os") or {}
-    word = "core" if float(cores["effective"]) == 1 else "cores"
-    return (
-        f"{number(cores['effective'])} {word} ({cores.get('limited_by', 'host')}), "
-        f"{number(memory['effective_mib'])} MiB ({memory.get('limited_by', 'host')}), "
-        f"{str(system.get('id', 'linux')).capitalize()} {system.get('version_id', '')}".rstrip()
-        + f", Python {facts['python']['version']}"
-    )

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
-"""Decides on the controller who goes back after a rollout that stopped. Documentation: plugins/modules/way_back.py."""
+"""Decides which hosts revert after a rollout that stopped. The documentation is in plugins/modules/revert_plan.py."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 
+from ..plugin_utils._display.terminal import display
 from ..plugin_utils._fleet.runs import RunError
-from ..plugin_utils._fleet.verdicts import way_back
+from ..plugin_utils._fleet.verdicts import revert_plan
 from ..plugin_utils._stepaction import FLEET, ControllerAction, this_run
-from ..plugin_utils._words.say import say
 
 
 class ActionModule(ControllerAction):
@@ -22,21 +22,21 @@ class ActionModule(ControllerAction):
         """Whether anybody goes back (`needed`), whether a person is to be asked, and which apps of which hosts."""
         variables = task_vars or {}
         result: dict[str, Any] = super().run(tmp, variables)
-        _, _, notes = this_run(variables, "way_back")
+        _, _, notes = this_run(variables, "revert_plan")
         fleet = variables[FLEET]
         settings = fleet["settings"]
         try:
             outcomes = notes.outcomes()
         except RunError as error:
-            raise AnsibleActionFail(f"way_back: {error}") from error
+            raise AnsibleActionFail(f"revert_plan: {error}") from error
         ordered = {host: outcomes[host] for host in fleet["order"] if host in outcomes}
-        back = way_back(
+        back = revert_plan(
             ordered,
             [str(host) for host in fleet["failed_hosts"]],
             int(settings["max_failed"]),
             str(settings["on_failure"]),
         )
         for line in [back.why, *back.kept]:
-            say(line)
+            display(line)
         result.update(changed=False, **asdict(back))
         return result

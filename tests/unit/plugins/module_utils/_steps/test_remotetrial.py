@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
-"""The host's part of a trial whose load comes from elsewhere, on a host that is a directory."""
+"""The host's part of a trial whose load is remote, on a host that is a directory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.ins
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.lock import LEASE_SECONDS, Run
 from ansible_collections.headcount.gunicorn.plugins.module_utils._load.trialload import DerivedRate, TrialLoad
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import Completed, Systemd
-from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import trialaway as away
+from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import remotetrial as away
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.app import AppOnHost
 from ansible_collections.headcount.gunicorn.plugins.module_utils._verdict.judge import MemoryEvidence, Samples
 

@@ -2,19 +2,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Documentation of the timeline action, which runs on the controller (plugins/action/timeline.py)."""
+"""Documentation of the history_report action, which runs on the controller (plugins/action/history_report.py)."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 ---
-module: timeline
+module: history_report
 short_description: Prints the ledgers of the hosts of a play as one history
 version_added: 0.1.0
 author:
   - Headcount contributors (!UNKNOWN)
 description:
-  - Merges what M(headcount.gunicorn.history) read on each host, registered as C(headcount__history), newest first.
+  - Merges what M(headcount.gunicorn.history_info) read on each host, registered as C(headcount__history), newest first.
   - Runs on the controller, once for the whole play; hosts are not connected to.
 attributes:
   check_mode:
@@ -32,7 +32,7 @@ options:
 
 EXAMPLES = r"""
 - name: Print the history
-  headcount.gunicorn.timeline:
+  headcount.gunicorn.history_report:
     last: 50
   run_once: true
 """

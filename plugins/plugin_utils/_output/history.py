@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any, Mapping, Sequence
 
-from .._words.text import table
+from .._display.text import table
 
 HEADER = ("time", "host", "app", "event", "generation", "by", "detail")
 

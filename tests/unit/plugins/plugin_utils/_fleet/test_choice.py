@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
-"""Decisions about apps and the order of hosts."""
+"""What a run does about an app, and why."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.normalise import normalise_apps
-from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet import planning
-from hypothesis import given
-from hypothesis import strategies as st
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet import choice
 
 FACTS: dict[str, Any] = {
     "cores": {"effective": 2.0, "limited_by": "cpuset", "physical": 2, "logical": 2},
@@ -41,7 +39,7 @@ def parts(**change: Any) -> dict[str, str]:
         "policy": {"rollout_headroom": True},
         "planner": "1",
     }
-    return planning.digest_parts(**{**arguments, **change})
+    return choice.digest_parts(**{**arguments, **change})
 
 
 class TestDigestParts:
@@ -67,14 +65,14 @@ class TestDigestParts:
         ],
     )
     def test_a_change(self, change: dict[str, Any], expected: list[str]) -> None:
-        assert planning.changed_parts(parts(), parts(**change)) == expected
+        assert choice.changed_parts(parts(), parts(**change)) == expected
 
     def test_the_fleet_counts_where_a_database_is_shared(self) -> None:
         shared = app(database={"max_connections": 100})
-        assert planning.changed_parts(parts(app=shared), parts(app=shared, hosts=7)) == ["fleet"]
+        assert choice.changed_parts(parts(app=shared), parts(app=shared, hosts=7)) == ["fleet"]
 
     def test_nothing_is_known_of_before(self) -> None:
-        assert set(planning.changed_parts(None, parts())) == set(parts())
+        assert set(choice.changed_parts(None, parts())) == set(parts())
 
 
 def state(**change: Any) -> dict[str, Any]:
@@ -91,7 +89,7 @@ HELD = "held by run r1 of ada on laptop since 2026-11-22T10:00:00Z (last step: t
 CORES = ["cores 2 -> 1 (cpuset)"]
 
 
-class TestDecide:
+class TestChoose:
     """What is done about an app, with the reason as it is printed."""
 
     @pytest.mark.parametrize(
@@ -176,15 +174,15 @@ class TestDecide:
         action: str,
         reasons: list[str],
     ) -> None:
-        found = planning.decide(now, changed, hardware, changes)
+        found = choice.choose(now, changed, hardware, changes)
         assert (found.action, found.reasons) == (action, reasons)
         assert found.pending is (action in ("deploy", "heal"))
 
     def test_a_lease_of_a_run_that_is_gone_holds_nobody_up(self) -> None:
-        assert planning.decide(state(lease=LEASE), [], [], {}, gone=["r1"]).action == "none"
+        assert choice.choose(state(lease=LEASE), [], [], {}, gone=["r1"]).action == "none"
 
     def test_hardware_that_changes_nothing_is_told(self) -> None:
-        assert planning.decide(state(), ["cores"], CORES, {}).notes == ["cores 2 -> 1 (cpuset): the plan holds"]
+        assert choice.choose(state(), ["cores"], CORES, {}).notes == ["cores 2 -> 1 (cpuset): the plan holds"]
 
     @pytest.mark.parametrize(
         ("now", "changed", "hardware", "changes", "action", "words"),
@@ -211,20 +209,20 @@ class TestDecide:
         action: str,
         words: list[str],
     ) -> None:
-        found = planning.decide(now, changed, hardware, changes, retune=True)
+        found = choice.choose(now, changed, hardware, changes, retune=True)
         assert (found.action, found.reasons or found.notes) == (action, words)
 
 
 @pytest.mark.parametrize(
     ("action", "taken", "expected"),
     [
-        (planning.DEPLOY, None, (planning.DEPLOY, ["first"])),
-        (planning.HEAL, "0.0.0.0:8001 is taken", (planning.HEAL, ["first"])),
+        (choice.DEPLOY, None, (choice.DEPLOY, ["first"])),
+        (choice.HEAL, "0.0.0.0:8001 is taken", (choice.HEAL, ["first"])),
         (
-            planning.DEPLOY,
+            choice.DEPLOY,
             "0.0.0.0:8001 is taken",
             (
-                planning.REFUSE,
+                choice.REFUSE,
                 [
                     "0.0.0.0:8001 is taken; the candidate needs it while it is tried: free it, or declare another "
                     "`load.port`"
@@ -234,110 +232,34 @@ class TestDecide:
     ],
 )
 def test_a_candidate_whose_port_is_taken(action: str, taken: str | None, expected: tuple[str, list[str]]) -> None:
-    found = planning.with_clashes(planning.Decision(action, ["first"]), state(trial_port_taken=taken))
+    found = choice.with_clashes(choice.Choice(action, ["first"]), state(trial_port_taken=taken))
     assert (found.action, found.reasons) == expected
 
 
 def test_changes_between_plans() -> None:
     live = {"settings": {"workers": {"value": 2}, "timeout": {"value": 30}}}
     planned = {"settings": {"workers": {"value": 1}, "timeout": {"value": 30}, "threads": {"value": 4}}}
-    assert planning.changes_between(live, planned) == {"workers": [2, 1], "threads": [None, 4]}
-    assert planning.changes_between(None, planned)["timeout"] == [None, 30]
-
-
-class TestHardwareClass:
-    """Alike for a rollout: what the kernel keeps for itself makes no class."""
-
-    @pytest.mark.parametrize(
-        ("cores", "memory", "expected"),
-        [
-            (1.0, 512, "1 core, 512 MiB, x86_64, Python 3.13"),
-            (2.0, 1024, "2 cores, 1 GiB, x86_64, Python 3.13"),
-            (2.0, 990, "2 cores, 1 GiB, x86_64, Python 3.13"),
-            (0.5, 128, "0.5 cores, 128 MiB, x86_64, Python 3.13"),
-            (96.0, 257_300, "96 cores, 256 GiB, x86_64, Python 3.13"),
-        ],
-    )
-    def test_words(self, cores: float, memory: int, expected: str) -> None:
-        facts = {**FACTS, "cores": {"effective": cores}, "memory": {"effective_mib": memory}}
-        assert planning.hardware_class(facts) == expected
-
-
-DEFAULT = ["1", "10%", "50%", "100%"]
-
-
-def names(count: int) -> list[str]:
-    return [f"web{index}" for index in range(1, count + 1)]
-
-
-class TestSchedule:
-    """Canaries first, then growing batches."""
-
-    @pytest.mark.parametrize(
-        ("count", "batches", "sizes"),
-        [
-            (0, DEFAULT, []),
-            (1, DEFAULT, [1]),
-            (2, DEFAULT, [1, 1]),
-            (4, DEFAULT, [1, 1, 2]),
-            (20, DEFAULT, [1, 2, 10, 7]),
-            (200, DEFAULT, [1, 20, 100, 79]),
-            (10, ["3"], [3, 3, 3, 1]),
-            (10, ["25%"], [3, 3, 3, 1]),
-            (5, [1, "100%"], [1, 4]),
-        ],
-    )
-    def test_one_class(self, count: int, batches: list[str | int], sizes: list[int]) -> None:
-        found = planning.schedule(names(count), {}, None, batches)
-        assert (found.order, found.sizes) == (names(count), sizes)
-
-    def test_the_first_of_each_class_goes_before_any_second(self) -> None:
-        classes = {"web1": "a", "web2": "a", "web3": "b", "web4": "a", "web5": "c"}
-        found = planning.schedule(names(5), classes, None, DEFAULT)
-        assert found.order == ["web1", "web3", "web5", "web2", "web4"]
-        assert found.sizes == [1, 2, 1, 1]
-
-    def test_the_canary_that_was_chosen(self) -> None:
-        found = planning.schedule(names(4), {"web1": "a", "web2": "a", "web3": "b", "web4": "b"}, "web4", ["1", "100%"])
-        assert (found.order, found.sizes) == (["web4", "web1", "web2", "web3"], [1, 1, 2])
-
-    def test_a_canary_that_needs_nothing(self) -> None:
-        assert planning.schedule(["web2", "web3"], {}, "web1", ["1"]).order == ["web2", "web3"]
-
-    @given(
-        st.integers(0, 300),
-        st.lists(st.one_of(st.integers(1, 400), st.integers(1, 100).map("{}%".format)), min_size=1, max_size=5),
-        st.integers(1, 4),
-    )
-    def test_everybody_has_one_turn(self, count: int, batches: list[str | int], kinds: int) -> None:
-        hosts = names(count)
-        found = planning.schedule(hosts, {host: str(index % kinds) for index, host in enumerate(hosts)}, None, batches)
-        assert sorted(found.order) == sorted(hosts)
-        assert sum(found.sizes) == count
-        assert all(size > 0 for size in found.sizes)
-
-
-def test_a_host_in_a_line() -> None:
-    assert planning.host_facts_line(FACTS) == "2 cores (cpuset), 1024 MiB (MemTotal), Debian 13, Python 3.13"
+    assert choice.changes_between(live, planned) == {"workers": [2, 1], "threads": [None, 4]}
+    assert choice.changes_between(None, planned)["timeout"] == [None, 30]
 
 
 @pytest.mark.parametrize(
     ("action", "now", "expected"),
     [
-        (planning.DEPLOY, {"clashes": ["a", "b"]}, (planning.REFUSE, ["a; b"], [])),
+        (choice.DEPLOY, {"clashes": ["a", "b"]}, (choice.REFUSE, ["a; b"], [])),
         (
-            planning.DEPLOY,
+            choice.DEPLOY,
             {"clashes": ["a"], "port_taken": "p is taken"},
-            (planning.REFUSE, ["a; p is taken; free it, or declare another `listen`"], []),
+            (choice.REFUSE, ["a; p is taken; free it, or declare another `listen`"], []),
         ),
-        (planning.REFUSE, {"clashes": ["a"]}, (planning.REFUSE, ["first; a"], [])),
-        (planning.HEAL, {"clashes": ["a"]}, (planning.HEAL, ["first"], ["in its way: a"])),
-        (planning.NOTHING, {"clashes": ["a"]}, (planning.NOTHING, ["first"], ["in its way: a"])),
-        (planning.DEPLOY, {}, (planning.DEPLOY, ["first"], [])),
+        (choice.REFUSE, {"clashes": ["a"]}, (choice.REFUSE, ["first; a"], [])),
+        (choice.HEAL, {"clashes": ["a"]}, (choice.HEAL, ["first"], ["in its way: a"])),
+        (choice.NOTHING, {"clashes": ["a"]}, (choice.NOTHING, ["first"], ["in its way: a"])),
+        (choice.DEPLOY, {}, (choice.DEPLOY, ["first"], [])),
     ],
 )
 def test_what_is_in_the_way_of_a_deployment(
     action: str, now: dict[str, Any], expected: tuple[str, list[str], list[str]]
 ) -> None:
-    found = planning.with_clashes(planning.Decision(action, ["first"]), state(**now))
+    found = choice.with_clashes(choice.Choice(action, ["first"]), state(**now))
     assert (found.action, found.reasons, found.notes) == expected

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.headcount.gunicorn.plugins.plugin_utils._words import text
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._display import text
 
 
 def test_a_table_is_aligned_and_leaves_empty_columns_out() -> None:

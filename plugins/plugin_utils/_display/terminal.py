@@ -7,15 +7,15 @@ from __future__ import annotations
 from ansible import constants
 from ansible.utils.display import Display
 
-display = Display()
+_terminal = Display()
 
 
-def says_to_people() -> bool:
+def is_for_people() -> bool:
     """Whether standard output is for people: a JSON callback's reader must not find other text in it."""
     return "json" not in str(getattr(constants, "DEFAULT_STDOUT_CALLBACK", "default"))
 
 
-def say(text: str) -> None:
+def display(text: str) -> None:
     """Print `text` as it is."""
-    if text and says_to_people():
-        display.display(text)
+    if text and is_for_people():
+        _terminal.display(text)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
-"""Probes a host for the apps that it declares. The documentation is in plugins/modules/probe.py."""
+"""Probes a host for the apps that it declares. The documentation is in plugins/modules/host_info.py."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ActionModule(ActionBase):
             arguments["apps"] = [_asked(app) for app in apps]
             arguments.setdefault("slice", apps[0]["slice"] if apps else "system.slice")
         result.update(
-            self._execute_module(module_name="headcount.gunicorn.probe", module_args=arguments, task_vars=variables)
+            self._execute_module(module_name="headcount.gunicorn.host_info", module_args=arguments, task_vars=variables)
         )
         result.pop("invocation", None)
         return result

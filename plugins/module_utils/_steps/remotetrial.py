@@ -15,7 +15,7 @@ import time
 from typing import Any
 
 from .._declaration.app import Load
-from .._declaration.origin import elsewhere, reachable, target, trial_listen, words
+from .._declaration.origin import is_remote, reachable, target, trial_listen, words
 from .._generation import generations
 from .._generation.instances import StepFailed
 from .._generation.lock import LEASE_SECONDS
@@ -35,7 +35,7 @@ def try_from(app: AppOnHost, number: int, address: str = "", loaded: str | None 
     From the host itself: the whole trial. From elsewhere: without `loaded` begin(), with it finish().
     """
     declared = generations.record(app.layout, number).get("app")
-    if not declared or not elsewhere(Load.from_dict(declared["load"])):
+    if not declared or not is_remote(Load.from_dict(declared["load"])):
         return app.trial(number)
     return begin(app, number, address) if loaded is None else finish(app, number, loaded)
 

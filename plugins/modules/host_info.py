@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 ---
-module: probe
+module: host_info
 short_description: Reads what a host is and what of each app is on it
 version_added: 0.1.0
 author:
@@ -42,7 +42,7 @@ requirements:
 
 EXAMPLES = r"""
 - name: Probe the host
-  headcount.gunicorn.probe:
+  headcount.gunicorn.host_info:
     apps:
       - name: shop
         listen: "0.0.0.0:8000"
