@@ -313,6 +313,10 @@ def _stall_check(candidate: Samples, baseline: Samples | None, stall_ms: float, 
             if other >= 0.5 * gap and its_begin < begin + gap / 1000.0 and begin < its_begin + other / 1000.0:
                 shared = f"{sentence}; the live generation stood still too ({number(other)} ms), so the host did"
                 return Check("stall", PASS, gap, least, (None, None), shared)
+            other = _same_standstill(candidate, baseline, begin, gap)
+            if other >= 0.5 * gap:
+                shared = f"{sentence}; the same requests made the live generation stand still too ({number(other)} ms)"
+                return Check("stall", PASS, gap, least, (None, None), shared)
         return Check("stall", FAIL, gap, least, (None, None), sentence)
     if usable and baseline is not None:
         slow = sum(stall_ms <= latency < math.inf for latency in candidate.latency_ms)
@@ -326,6 +330,21 @@ def _stall_check(candidate: Samples, baseline: Samples | None, stall_ms: float, 
             )
             return Check("stall", FAIL, slow, usual, (None, None), sentence)
     return Check("stall", PASS, gap, least, (None, None), f"the longest time without an answer was {number(gap)} ms")
+
+
+def _same_standstill(candidate: Samples, baseline: Samples, begin: float, gap_ms: float) -> float:
+    """Milliseconds that the live generation stood still at the requests that made the candidate stand still at second
+    `begin`; 0 where it is not known which those are."""
+    if not candidate.run_s or candidate.run_s != baseline.run_s:
+        return 0.0
+    there = (begin + candidate.turned_s - baseline.turned_s) % candidate.run_s
+    near = [abs(start - there) <= 2.0 * gap_ms / 1000.0 for start in baseline.start_s]
+    some = replace(
+        baseline,
+        start_s=[start for start, wanted in zip(baseline.start_s, near) if wanted],
+        latency_ms=[latency for latency, wanted in zip(baseline.latency_ms, near) if wanted],
+    )
+    return standstill(some)[0]
 
 
 def memory_checks(memory: MemoryEvidence | None, percent: float | None) -> list[Check]:

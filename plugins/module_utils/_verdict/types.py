@@ -28,7 +28,9 @@ class Samples:
     infinite for a failure; `status` is the HTTP status or 0 where no answer came; `path` the index of the load's path.
     `lag_ms` is the longest wait for a connection that was added to a latency, `drift_ms` how far the generator fell
     behind. `complete` is False when the run is no measurement, and `why` says for what reason. `kinds`: in what ways
-    requests failed, and how many each ("answered 503", "timed out").
+    requests failed, and how many each ("answered 503", "timed out"). Where both arms get the same requests at different
+    times, `turned_s` tells by how much later than the schedule this arm begins, and `run_s` after how long it begins
+    again at its beginning (0: it is not known which requests are the same).
     """
 
     start_s: Sequence[float]
@@ -47,6 +49,8 @@ class Samples:
     cpu_seconds: float = 0.0
     notes: Sequence[str] = ()
     kinds: Mapping[str, int] = field(default_factory=dict)
+    turned_s: float = 0.0
+    run_s: float = 0.0
 
     def how_failed(self) -> str:
         """In what ways its requests failed, the most frequent first, as part of a sentence; empty when not known."""
@@ -85,7 +89,7 @@ class Samples:
 
 _PLAIN = (
     "planned", "period_s", "failures", "achieved_rate", "lag_ms", "complete", "why", "planned_rate", "drift_ms",
-    "cpu_seconds",
+    "cpu_seconds", "turned_s", "run_s",
 )  # fmt: skip
 
 
