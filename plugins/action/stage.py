@@ -8,7 +8,7 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 
-from ..module_utils._declaration.normalise import digest
+from ..module_utils._declaration.digests import digest
 from ..plugin_utils._fleet.decision import AppDecision, HostDecision
 from ..plugin_utils._fleet.declared import declaration, plain
 from ..plugin_utils._fleet.runs import Notes

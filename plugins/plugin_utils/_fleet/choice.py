@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Iterable, Mapping, Sequence
 
-from ...module_utils._declaration.normalise import public_digest
+from ...module_utils._declaration.app import App
+from ...module_utils._declaration.digests import public_digest
 from ...module_utils._facts.hardware import fact_parts, part_digest
 from ...module_utils._generation.instances import FREE_PORT
 
@@ -40,7 +41,7 @@ def digest_parts(
     """
     shared = app["database"]["max_connections"] is not None
     parts: dict[str, Any] = {
-        "declared": public_digest(app, "source"),
+        "declared": public_digest(App.from_dict(app), "source"),
         "secrets": secrets,
         "source": source_id,
         "neighbours": {other["name"]: other["share"] for other in others},
