@@ -237,7 +237,7 @@ def remedy(result: str, log: str, host: str, system: str) -> str:
             what = next((value for value in groups.values() if value), "")
             names = packages.split(" ")[0 if system in _DEBIAN else -1].replace(",", " and ")
             return f"{words.format(host=host, what=what, packages=names)}, {last}"
-    return f"put right what it says on {host}, {last}"
+    return f"correct what it says on {host}, {last}"
 
 
 # -- the notes of the run ---------------------------------------------------------------------------------------------
@@ -255,11 +255,11 @@ def asked(notes: Notes, host: str) -> list[Request]:
     return [Request.from_dict(item["request"]) for item in notes.builds(host).values() if item["state"] == ASKED]
 
 
-def note(notes: Notes, host: str, key: str, state: str, cause: str = "", **more: Any) -> None:
+def note(notes: Notes, host: str, key: str, state: str, cause: str = "", **more: object) -> None:
     """Note what became of a request, and whatever else is worth keeping of it."""
     kept = notes.builds(host)
-    kept[key] = {**kept[key], "state": state, "cause": cause, **more}
-    notes.write_builds(host, kept)
+    became = {**kept[key], "state": state, "cause": cause, **more}
+    notes.write_builds(host, {**kept, key: became})
 
 
 def attempts(notes: Notes) -> dict[str, list[Attempt]]:

@@ -114,7 +114,7 @@ class Scheduler:
         self.notes = notes
         self.mode = mode
         self.check = check
-        work = notes.path.parent.parent
+        work = notes.work
         self.gone = [run for run in gone(work) if run != notes.id]
         self.gathering = Gathering(work / "wheelhouse", display)
         self._secrets: dict[str, str] = {}
@@ -143,7 +143,7 @@ class Scheduler:
             fleet = self._schedule(hosts, declared)
         fleet.warnings = list(self.gathering.notes)
         for host in hosts:
-            self.notes.write_plan(host.host, host.to_dict())
+            self.notes.write_decision(host)
         return fleet
 
     def _fleet(self, declared: Mapping[str, Declaration]) -> dict[str, int]:
