@@ -58,6 +58,8 @@ def app_with(text: str) -> Flask:
         ("stall:0.5:7", faults.Faults(stall_seconds=0.5, stall_at=7, names=("stall:0.5:7",))),
         ("never_ready", faults.Faults(never_ready=True, names=("never_ready",))),
         ("dies_after:5", faults.Faults(dies_after_seconds=5.0, names=("dies_after:5",))),
+        ("silent,leaves:250", faults.Faults(silent=True, leaves_at=250, names=("silent", "leaves:250"))),
+        ("redirects", faults.Faults(redirects=True, names=("redirects",))),
         ("fork_bomb:100", faults.Faults(fork_bomb=100, names=("fork_bomb:100",))),
     ],
 )
@@ -234,6 +236,28 @@ def test_dies_after_uses_a_timer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threading, "Timer", Timer)
     create_app({faults.VARIABLE: "dies_after:5"})
     assert started == [(5.0, (faults.EXIT_STATUS,))]
+
+
+def test_every_request_but_health_is_sent_to_another_host() -> None:
+    client = create_app({faults.VARIABLE: "redirects"}).test_client()
+    assert client.get("/healthz").status_code == 200
+    sent = client.get("/version")
+    assert (sent.status_code, sent.headers["Location"]) == (302, "https://shop.example.com/version")
+
+
+def test_the_process_leaves_with_status_0() -> None:
+    left: list[int] = []
+    injector = faults.Injector(faults.parse("leaves:3"), die=left.append)
+    for _ in range(3):
+        injector.at_request()
+    assert left == [0]
+
+
+def test_its_logging_silences_the_servers(monkeypatch: pytest.MonkeyPatch) -> None:
+    configured: list[object] = []
+    monkeypatch.setattr(faults.logging.config, "dictConfig", configured.append)
+    create_app({faults.VARIABLE: "silent"})
+    assert configured == [{"version": 1}]
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ that each fault is found by the check that is meant to find it. Counts are per p
 
 from __future__ import annotations
 
+import logging.config
 import os
 import random
 import re
@@ -39,10 +40,14 @@ CATALOGUE: Mapping[str, str] = {
     "hog": "hog:SIZE: create_app() takes memory and keeps it",
     "block": "block:MS (50): every request blocks its worker's event loop",
     "stall": "stall:SECONDS[:REQUESTS]: the whole process stands still once, at that request (20)",
+    "silent": "silent: create_app() configures logging in a way that silences the server's own",
+    "leaves": "leaves:REQUESTS: the process exits with status 0 at that request",
+    "redirects": "redirects: every request is sent to another host",
     "turns": "turns:SHAPE: from when /etc/shop.broken is there on, it is dead, hanging, slow, errors (500 on all but "
     "health), garbage, health (500 there alone), path (500 on /wait alone), some (500 on each third) or dropping",
     "fork_bomb": "fork_bomb:N: create_app() starts N processes (at most 5000) that live for 60 s",
 }
+COUNTS: Mapping[str, tuple[str, float]] = {"leaves": ("leaves_at", 1e9), "fork_bomb": ("fork_bomb", 5000)}
 BROKEN_FILE = Path("/etc/shop.broken")
 SHAPES = ("dead", "hanging", "slow", "errors", "garbage", "health", "path", "some", "dropping")
 HANG_MS = 3_600_000.0
@@ -79,6 +84,9 @@ class Faults:
     block_ms: float = 0.0
     stall_seconds: float = 0.0
     stall_at: int = 20
+    silent: bool = False
+    leaves_at: int = 0
+    redirects: bool = False
     fork_bomb: int = 0
     turns: str = ""
     names: tuple[str, ...] = ()
@@ -114,6 +122,7 @@ def _settings(name: str, arguments: list[str]) -> dict[str, object]:
         "hog": 1,
         "block": 1,
         "turns": 1,
+        "leaves": 1,
     }
     if len(arguments) > most.get(name, 1 if name == "fork_bomb" else 0):
         raise ValueError("too many arguments")
@@ -141,8 +150,9 @@ def _settings(name: str, arguments: list[str]) -> dict[str, object]:
         return stall
     if name == "turns":
         return {"turns": SHAPES[SHAPES.index(arguments[0])]}
-    if name == "fork_bomb":
-        return {"fork_bomb": int(_number(arguments[0], 1, 5000))}
+    if name in COUNTS:
+        setting, highest = COUNTS[name]
+        return {setting: int(_number(arguments[0], 1, highest))}
     return {name: True}
 
 
@@ -201,6 +211,8 @@ class Injector:
         faults = self.faults
         if faults.crash_boot:
             raise InjectedError(f"{VARIABLE}=crash_boot: create_app() of this release raises")
+        if faults.silent:
+            logging.config.dictConfig({"version": 1})
         if self.turned("dead"):
             raise InjectedError(f"{VARIABLE}=turns:dead: this release does not start any more")
         if faults.hog_bytes:
@@ -241,6 +253,8 @@ class Injector:
                 self._kept.append(work.hold(faults.leak_bytes))
         if faults.crash_first_request:
             self.die(EXIT_STATUS)
+        if count == faults.leaves_at:
+            self.die(0)
         if faults.stall_seconds and count == faults.stall_at:
             work.freeze(faults.stall_seconds)
         if faults.block_ms:
@@ -251,7 +265,9 @@ class Injector:
             delay += faults.slow_after_ms
         if delay:
             work.wait(delay)
-        return 500 if failed else None
+        if failed:
+            return 500
+        return 302 if faults.redirects else None
 
     def health(self) -> tuple[dict[str, str], int]:
         """Body and status of the health route."""

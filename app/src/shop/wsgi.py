@@ -11,7 +11,8 @@ import threading
 import time
 from typing import Any, Mapping
 
-from flask import Flask, Response, abort, jsonify, request
+from flask import Flask, Response, abort, jsonify, redirect, request
+from werkzeug.wrappers import Response as BaseResponse
 
 from . import __version__, faults, work
 
@@ -39,10 +40,12 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
     app.extensions["shop"] = injector
 
     @app.before_request
-    def inject() -> tuple[Response, int] | None:
+    def inject() -> tuple[Response, int] | BaseResponse | None:
         status = injector.at_any_request(request.path, request.environ)
         if status is None and request.path != HEALTH:
             status = injector.at_request()
+        if status == 302:
+            return redirect(f"https://shop.example.com{request.path}")
         return None if status is None else (jsonify(error="injected by SHOP_FAULTS"), status)
 
     @app.errorhandler(400)

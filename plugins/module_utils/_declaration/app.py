@@ -98,7 +98,10 @@ class Health(Section):
 
 @dataclass(frozen=True)
 class LoadPath(Section):
-    """One kind of request of the trial's load. Times are milliseconds; ``weight`` is its share against the others."""
+    """One kind of request of the trial's load. Times are milliseconds; ``weight`` is its share against the others.
+
+    ``status``: the answers that mean well. None is every 2xx, and is missing in the normalised form.
+    """
 
     path: str
     weight: float = 1.0
@@ -107,6 +110,11 @@ class LoadPath(Section):
     method: str = "GET"
     body: str | None = field(default=None, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    status: tuple[int, ...] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The section of a normalised app."""
+        return {key: value for key, value in super().to_dict().items() if value is not None or key != "status"}
 
 
 @dataclass(frozen=True)

@@ -253,7 +253,7 @@ def warnings_for(app: Mapping[str, Any]) -> list[str]:
                 f"{app['name']}: environment.{name} looks like a secret; secrets.{name} keeps it out of all output"
             )
     short = load_shortfall(app["load"], app["limits"])
-    if short is not None:
+    if short is not None:  # its retry can pass, or it had been refused
         found.append(f"{app['name']}: {short.sentence}")
     for path in app["load"]["paths"]:
         for name in path["headers"]:
@@ -429,6 +429,25 @@ def _check_limits(app: dict[str, Any], parts: tuple[Part, ...], context: Context
             )
 
 
+def _check_load_size(app: dict[str, Any], parts: tuple[Part, ...], context: Context) -> None:
+    """A load that cannot pass by arithmetic is not run for minutes to find that out."""
+    here = (*parts, "limits", "error_rate")
+    if app["limits"]["error_rate"] == 0:
+        context.add(here, "is 0, which no number of requests can prove", "above 0", "error_rate: 0.001")
+        return
+    short = load_shortfall(app["load"], app["limits"])
+    if short is None or not short.hopeless:
+        return
+    context.add(
+        (*parts, "load", "seconds"),
+        f"is {inline(app['load']['seconds'])}, which at load.rate {inline(app['load']['rate'])} makes {short.planned} "
+        f"requests, and {2 * short.planned} in the retry, which is twice as long: {short.reason} takes at least "
+        f"{short.needed}, so that no trial could pass",
+        f"load.rate x load.seconds of at least {short.needed}",
+        f"seconds: {short.seconds}, or rate: {short.rate}, or a wider limit (limits.*)",
+    )
+
+
 def _check_settings(app: dict[str, Any], parts: tuple[Part, ...], context: Context) -> None:
     settings, worker_class = app["settings"], app["worker_class"]
     here = (*parts, "settings")
@@ -537,6 +556,7 @@ _APP_CHECKS: Final[tuple[tuple[tuple[str, ...], _Check], ...]] = (
     (("settings", "worker_class"), _check_settings),
     (("environment", "secrets"), _check_secrets),
     (("load",), _check_load),
+    (("load", "limits"), _check_load_size),
     (("load", "mix", "profile", "wait_ratio", "cpu_ms", "wait_ms"), _check_path_times),
     (("load", "listen"), _check_origin),
     (("database",), _check_database),

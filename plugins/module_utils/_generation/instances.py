@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, Mapping
 
 from .._facts.unitgroups import unit_memory, unit_pids
+from .._facts.workerends import WorkerEnd, deaths, last_serial, read_ends
 from .._load.memory import count_restarts
 from .._os.files import make_directory, read_json, remove_file, write_file, write_json
 from .._os.http import address_taken, get, local_address, request, unhealthy
@@ -331,7 +332,8 @@ class Instances:
         users = Asker(local_address(app["listen"]), app, None, request, self.monotonic) if public else None
         if users is not None:
             users.paths = users.paths[:1]
-        asked, workers, lost, suspicious = 0, self._workers(first), 0, False
+        asked, workers, suspicious = 0, self._workers(first), False
+        since, lost = last_serial(self._ends(number)), frozenset[tuple[int, int]]()
         while True:
             state = self.systemd.state(service)
             if not state.running or state.main_pid != first.main_pid or state.restarts > first.restarts:
@@ -343,8 +345,8 @@ class Instances:
                 raise StepFailed("verify", f"stopped being healthy after it took traffic: {reason}")
             self._fail_if_killed(state)
             now = self._workers(state)
-            lost, workers = lost + len(workers - now), now
-            suspicious = self._fail_if_workers_died(service, begin, lost, suspicious)
+            lost, workers = lost | (workers - now), now
+            suspicious = self._fail_if_workers_died(number, begin, since, lost, suspicious)
             wrong = self._ask_paths(own, users, app["listen"], beside)
             if wrong and not lenient:
                 raise StepFailed("verify", f"{wrong[0]} after it took traffic")
@@ -383,22 +385,33 @@ class Instances:
         pids = unit_pids(state.control_group, self.layout.root) if state.control_group else []
         return children(state.main_pid, pids, self.layout.root)
 
-    def _fail_if_workers_died(self, service: str, begin: float, lost: int, seen_before: bool) -> bool:
-        """Whether workers are lost that its log does not call recycled; StepFailed when it is so twice in a row.
+    def _ends(self, number: int) -> list[WorkerEnd] | None:
+        return read_ends(self.layout.instance_files(number, trial=False))
 
-        Twice: what the log says of a worker may come later than its end.
+    def _fail_if_workers_died(
+        self, number: int, begin: float, since: int, lost: frozenset[tuple[int, int]], seen_before: bool
+    ) -> bool:
+        """Whether workers ended since the end `since` that were not recycled; StepFailed when it is so twice in a row.
+
+        Twice: what its master (or, of a generation that does not write that down, its log) says of a worker may come
+        later than its end.
         """
-        if not lost:
-            return False
-        lines = self.systemd.journal(service, begin)
-        counts = count_restarts(lines)
-        died = max(counts.died, lost - counts.recycled)
+        ends, service = self._ends(number), self.layout.service_unit(number)
+        how = ""
+        if ends is not None:
+            found = deaths(ends, since, {pid for pid, _ in lost})
+            died, how = found.count, f" ({found.ways()})"
+        elif lost:
+            counts = count_restarts(self.systemd.journal(service, begin))
+            died = max(counts.died, len(lost) - counts.recycled)
+        else:
+            died = 0
         if died <= 0:
             return False
         if seen_before:
-            cause = first_cause(lines)
-            number = "one of its workers" if died == 1 else f"{died} of its workers"
-            raise StepFailed("verify", f"{number} died after it took traffic" + (f": {cause}" if cause else ""))
+            cause = first_cause(self.systemd.journal(service, begin))
+            who = "one of its workers" if died == 1 else f"{died} of its workers"
+            raise StepFailed("verify", f"{who} died after it took traffic{how}" + (f": {cause}" if cause else ""))
         return True
 
     def same_address(self, one: int, other: int) -> bool:

@@ -7,8 +7,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from .._facts.workerends import HOOKS
 from .._os.paths import Layout
-from .._release.asynccompat import monitor_environment
+from .._release.asynccompat import MONITOR_HOOK, monitor_environment
 
 STOP_SLACK_SECONDS = 10
 """systemd waits this much longer than Gunicorn's graceful_timeout before it kills: a drain is never cut short."""
@@ -140,6 +141,9 @@ def gunicorn_conf(app: dict[str, Any], plan: dict[str, Any], number: int) -> str
             "control_socket_disable = True",
             "",
         ]
+    lines.append(HOOKS)
+    if worker_class == "gevent":
+        lines += ["", MONITOR_HOOK]
     return "\n".join(lines)
 
 
@@ -204,7 +208,6 @@ def service(app: dict[str, Any], plan: dict[str, Any], number: int, layout: Layo
     boot = float(app["health"]["boot_seconds"])
     own = layout.trial_socket_unit(number) if trial else layout.socket_unit(number)
     sockets = own if trial else f"{layout.public_socket_unit} {own}"
-    instance = f"{name}-trial-{number}" if trial else f"{name}-{number}"
     high = plan["settings"].get("memory_high_mib", {}).get("value")
     environment = dict(ENVIRONMENT)
     if trial and _setting(plan, "worker_class") == "gevent":
@@ -235,7 +238,7 @@ def service(app: dict[str, Any], plan: dict[str, Any], number: int, layout: Layo
         *([] if user == layout.group else [f"SupplementaryGroups={layout.group}"]),
         f"Slice={app['slice']}",
         f"WorkingDirectory={generation}/release",
-        f"RuntimeDirectory=headcount-instances/{instance}",
+        f"RuntimeDirectory={layout.runtime_directory(number, trial)}",
         f"Environment={' '.join(f'{key}={value}' for key, value in sorted(environment.items()))}",
         f"Environment=HEADCOUNT_GENERATION={number}",
         f"EnvironmentFile={layout.environment(number)}",

@@ -4,7 +4,7 @@
 
 Each request has its own connection, opened by a clock (`-r 1 --rate-period`), so that a slow server cannot slow the
 load down. A request that was refused, reset, hung, cut short or never answered leaves no row in h2load's log, and
-h2load exits with 0 all the same: failures are the planned requests minus the rows with a 2xx or 3xx status.
+h2load exits with 0 all the same: failures are the planned requests minus the rows with a status that means well.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ import resource
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from .._os.http import well
 from .._verdict.judge import Samples
 
 LAG_FLOOR_S = 0.005
@@ -44,13 +46,15 @@ class LoadError(ValueError):
 
 @dataclass(frozen=True)
 class PathLoad:
-    """One path of the load: its share of the requests is weight over the sum of weights."""
+    """One path of the load: its share of the requests is weight over the sum of weights. `status`: the answers that
+    mean well; empty is every 2xx."""
 
     path: str
     weight: float = 1.0
     method: str = "GET"
     body: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    status: tuple[int, ...] = ()
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> PathLoad:
@@ -61,6 +65,7 @@ class PathLoad:
             method=str(data.get("method") or "GET").upper(),
             body=data.get("body"),
             headers=dict(data.get("headers") or {}),
+            status=tuple(int(status) for status in data.get("status") or ()),
         )
 
 
@@ -82,12 +87,13 @@ class Target:
 @dataclass(frozen=True)
 class Lane:
     """One h2load process: a path, its number of requests, one every `period_ms`, begun `offset_s` after the arm's
-    start."""
+    start. `status`: the answers that mean well."""
 
     path: int
     planned: int
     period_ms: int
     offset_s: float
+    status: tuple[int, ...] = ()
 
     @property
     def rate(self) -> float:
@@ -107,7 +113,8 @@ class Launch:
 
 @dataclass(frozen=True)
 class Finished:
-    """What came of a process. `started` is in seconds since the epoch; `error` says why it could not be started."""
+    """What came of a process. `started` is in seconds since the epoch; `error` says why it could not be started;
+    `stopped` is the second since the epoch at which it was ended before its time, because the load was to stop."""
 
     code: int | None
     stdout: str
@@ -117,12 +124,16 @@ class Finished:
     started: float
     timed_out: bool = False
     error: str = ""
+    stopped: float | None = None
 
 
 class Runner(Protocol):
-    """Runs processes side by side and returns their ends in the order of the launches."""
+    """Runs processes side by side and returns their ends in the order of the launches.
 
-    def __call__(self, launches: Sequence[Launch]) -> list[Finished]: ...
+    `stop` is called many times a second; as soon as it gives a reason, all processes are ended.
+    """
+
+    def __call__(self, launches: Sequence[Launch], stop: Callable[[], str] | None = None) -> list[Finished]: ...
 
 
 @dataclass(frozen=True)
@@ -223,7 +234,7 @@ def plan_lanes(paths: Sequence[PathLoad], rate: float, seconds: float, max_reque
         first = period / 1000.0 / count * index / len(paths)
         for lane in range(count):
             planned = max(1, round(share * seconds / count))
-            lanes.append(Lane(index, planned, period, first + period / 1000.0 * lane / count))
+            lanes.append(Lane(index, planned, period, first + period / 1000.0 * lane / count, path.status))
     if not lanes:
         raise LoadError(f"load.rate {rate:g} for load.seconds {seconds:g} is less than one request: raise one of them")
     return lanes
@@ -361,12 +372,15 @@ def account(runs: Sequence[LaneRun], min_rate_share: float = 0.95) -> Samples:
     notes: list[str] = []
     lag = drift = paused = span = 0.0
     achieved = 0.0
+    kinds: Counter[str] = Counter()
+    runs = [cut_short(run) for run in runs]
     for run in runs:
         lane, end = run.lane, run.finished
         period = lane.period_ms / 1000.0
         rows, bad = parse_log(end.log)
         rows.sort(key=lambda row: row.start_us)
         reasons += _complaints(lane, end, rows, bad)
+        kinds.update(how_failed(lane, end, rows))
         if len(rows) > lane.planned:
             rows = rows[: lane.planned]
         slots, lags, begin, lane_drift = align(
@@ -377,7 +391,7 @@ def account(runs: Sequence[LaneRun], min_rate_share: float = 0.95) -> Samples:
         for row, late in zip(rows, lags):
             counted = late if late > LAG_FLOOR_S else 0.0
             lag = max(lag, counted)
-            good = 200 <= row.status < 400
+            good = well(row.status, lane.status)
             latency = row.latency_us / 1000.0 + counted * 1000.0 if good else math.inf
             entries.append((row.start_us / 1e6 - late, latency, max(0, row.status), lane.path))
         entries += [
@@ -385,7 +399,8 @@ def account(runs: Sequence[LaneRun], min_rate_share: float = 0.95) -> Samples:
         ]
         lane_paused = paused_seconds([row.start_us / 1e6 for row in rows], slots, period)
         paused = max(paused, lane_paused)
-        achieved += lane.planned / (lane.planned * period + lane_drift - lane_paused)
+        if lane.planned:
+            achieved += lane.planned / (lane.planned * period + lane_drift - lane_paused)
         span = max(span, lane.planned * period)
         if "could not connect" in end.stderr:
             notes.append(f"h2load could not connect {end.stderr.count('could not connect')} times")
@@ -418,13 +433,47 @@ def account(runs: Sequence[LaneRun], min_rate_share: float = 0.95) -> Samples:
         why="; ".join(dict.fromkeys(reasons)),
         cpu_seconds=sum(run.finished.cpu_seconds for run in runs),
         notes=notes,
+        kinds=dict(kinds),
     )
+
+
+UNSETTLED_S = 1.0
+"""Requests that were due so shortly before a load was stopped are left out: their answers may have been under way."""
+
+
+def cut_short(run: LaneRun) -> LaneRun:
+    """A lane whose process was stopped, with no more requests than were due until a moment before that; others as they
+    are. One that never began has none."""
+    end, lane = run.finished, run.lane
+    if end.stopped is None:
+        return run
+    last = end.stopped - UNSETTLED_S
+    lines = [line for line in end.log.split("\n")[:-1] if line.split("\t")[0].isdigit()]
+    kept = [line for line in lines if int(line.split("\t")[0]) / 1e6 <= last]
+    due = max(len(kept), math.floor((last - end.started) * lane.rate) + 1)
+    planned = min(lane.planned, max(0, due))
+    return LaneRun(replace(lane, planned=planned), replace(end, log="".join(f"{line}\n" for line in kept[:planned])))
+
+
+def how_failed(lane: Lane, end: Finished, rows: Sequence[Row]) -> dict[str, int]:
+    """{how: requests} for those of a lane that failed: "answered 503", "timed out", "reset, refused or cut short"."""
+    kinds = Counter(f"answered {row.status}" for row in rows if row.status > 0 and not well(row.status, lane.status))
+    lost = lane.planned - sum(row.status > 0 for row in rows)
+    counts = parse_summary(end.stdout)
+    if counts is None:
+        kinds["got no answer"] = max(0, lost)
+    else:
+        timed_out = min(lost, counts.timeout)
+        kinds["timed out"], kinds["reset, refused or cut short"] = timed_out, max(0, lost - timed_out)
+    return {how: count for how, count in kinds.items() if count}
 
 
 def _complaints(lane: Lane, end: Finished, rows: Sequence[Row], bad: int) -> list[str]:
     """Why a lane is no measurement. Failures of the server are none: they are measured."""
     if end.error:
         return [f"h2load could not be started: {end.error}"]
+    if end.stopped is not None:
+        return ["the load was stopped"]
     if end.timed_out:
         return [f"h2load was stopped after its time limit with {len(rows)} of {lane.planned} requests answered"]
     if end.code != 0:
@@ -491,8 +540,9 @@ def raise_nofile(needed: int) -> str:
     return ""
 
 
-def run_processes(launches: Sequence[Launch]) -> list[Finished]:
-    """Runs the launches side by side, each in its own process group, which is killed when its time limit is over."""
+def run_processes(launches: Sequence[Launch], stop: Callable[[], str] | None = None) -> list[Finished]:
+    """Runs the launches side by side, each in its own process group, which is killed when its time limit is over, or
+    when `stop` says that the load must not go on; those that had not begun then are never started."""
     begin = time.monotonic()
     order = sorted(range(len(launches)), key=lambda index: launches[index].delay_s)
     running: dict[int, _Process] = {}
@@ -512,6 +562,12 @@ def run_processes(launches: Sequence[Launch]) -> list[Finished]:
                 if result is not None:
                     ended[index] = result
                     del running[index]
+            if stop is not None and stop():
+                at = time.time()
+                ended.update({index: process.end_early(at) for index, process in running.items()})
+                ended.update({index: Finished(None, "", "", "", 0.0, at, stopped=at) for index in order})
+                running.clear()
+                break
             wait = 0.05
             if order:
                 wait = min(wait, max(0.0, launches[order[0]].delay_s - (time.monotonic() - begin)))
@@ -555,7 +611,17 @@ class _Process:
         if pid == 0:
             if time.monotonic() < self.deadline:
                 return None
-            pid, status, usage = self.kill()
+            status, usage = self.kill()
+        return self._finished(status, usage)
+
+    def end_early(self, at: float) -> Finished:
+        """End it because the load is to stop, at second `at` since the epoch."""
+        pid, status, usage = os.wait4(self.popen.pid, os.WNOHANG)
+        if pid:
+            return self._finished(status, usage)
+        return replace(self._finished(*self.kill()), timed_out=False, stopped=at)
+
+    def _finished(self, status: int, usage: resource.struct_rusage) -> Finished:
         code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else -os.WTERMSIG(status)
         self.popen.returncode = code
         log = self.launch.log_file
@@ -569,12 +635,13 @@ class _Process:
             self.killed,
         )
 
-    def kill(self) -> tuple[int, int, resource.struct_rusage]:
+    def kill(self) -> tuple[int, resource.struct_rusage]:
         self.killed = True
         self.popen.returncode = -signal.SIGKILL
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.popen.pid, signal.SIGKILL)
-        return os.wait4(self.popen.pid, 0)
+        _, status, usage = os.wait4(self.popen.pid, 0)
+        return status, usage
 
 
 def _read(path: str) -> str:

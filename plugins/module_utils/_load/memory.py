@@ -18,11 +18,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .._facts.workerends import Deaths, WorkerEnd, deaths, last_serial
 from .._verdict.judge import MemoryEvidence
 
 __all__ = ["LogCounts", "MemoryEvidence", "MemorySampler", "ProcessMemory", "count_restarts", "read_process"]
 
 _KIB = 1024.0
+ENDS_LOOKS, ENDS_WAIT_S = 20, 0.1
 LOOK_AGAIN_EVERY = 4
 """Every how many samples the list of processes is asked for anew."""
 
@@ -129,16 +131,19 @@ class MemorySampler:
     pids_fn: process ids of the instance, the master first (an empty list when it is gone). cgroup_reader: a mapping
     with peak_mib, source, oom_kills, limit_mib, cpu_seconds, each optional; called before and after, for counts are
     told as differences. journal_fn: the instance's journal lines of the window, called once at the end.
-    A worker (a child of the master) that disappears is a restart, unless the journal says that it was recycled on
-    purpose.
+    ends_fn: how its workers ended (workerends), None where it does not write that down. A worker (a child of the
+    master) that disappears is a restart, unless it was recycled on purpose: which its end tells, or, without ends, the
+    journal.
     `mark_warm` is called when the warm-up is over; without it the level after the warm-up is not known.
     """
 
     pids_fn: Callable[[], Sequence[int]]
     cgroup_reader: Callable[[], Mapping[str, Any]] | None = None
     clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
     interval_s: float = 0.5
     journal_fn: Callable[[], Iterable[str]] | None = None
+    ends_fn: Callable[[], list[WorkerEnd] | None] = lambda: None
     reader: Callable[[int], ProcessMemory | None] = read_process
     resetter: Callable[[int], bool] = reset_high_water
     _seen: dict[tuple[int, int], _Seen] = field(default_factory=dict)
@@ -149,6 +154,8 @@ class MemorySampler:
     _before: Mapping[str, Any] = field(default_factory=dict)
     _after: Mapping[str, Any] = field(default_factory=dict)
     _counts: LogCounts = field(default_factory=LogCounts)
+    _first_end: int = 0
+    _deaths: Deaths | None = None
     _peak_pss: float = 0.0
     _peak_uss: float = 0.0
     _settled_pss: float | None = None
@@ -169,6 +176,7 @@ class MemorySampler:
         """Begins the window: reads the cgroup, sets the high-water marks back and starts sampling."""
         self._began = self.clock()
         self._before = self._cgroup()
+        self._first_end = last_serial(self.ends_fn())
         reset = [self.resetter(pid) for pid in self.pids_fn()]
         if not all(reset):
             self._note("high-water marks could not be set back: spikes may be older than the window")
@@ -184,6 +192,7 @@ class MemorySampler:
         self.sample()
         self._after = self._cgroup()
         self._ended = self.clock()
+        self._deaths = self._ends()
         if self.journal_fn is not None:
             try:
                 self._counts = count_restarts(self.journal_fn())
@@ -232,8 +241,11 @@ class MemorySampler:
             peak = self._peak_pss + spikes if self._seen else None
             source = "PSS of the processes plus their spikes (VmHWM)" if self._seen else "no process could be read"
         lost = len(self._gone)
+        ends = self._deaths
         restarts = max(self._counts.died, lost - self._counts.recycled, 0)
-        if self._counts.timeouts:
+        if ends is not None:
+            restarts = ends.count
+        elif self._counts.timeouts:
             self._note(f"{self._counts.timeouts} workers hit gunicorn's timeout")
         return MemoryEvidence(
             peak_mib=peak,
@@ -243,13 +255,26 @@ class MemorySampler:
             after_warmup_mib=self._settled_pss,
             oom_kills=self._oom_kills(),
             restarts=restarts,
-            recycled=self._counts.recycled,
+            recycled=ends.recycled if ends is not None else self._counts.recycled,
             limit_mib=self._after.get("limit_mib"),
             cpu_seconds=self._difference("cpu_seconds"),
             seconds=round(self._ended - self._began, 3),
             workers=tuple(_worker(seen, key in self._gone) for key, seen in sorted(self._seen.items())),
             notes=tuple(self._notes),
+            deaths=ends.ways() if ends is not None else "",
         )
+
+    def _ends(self) -> Deaths | None:
+        """The master writes an end down just after it has waited for the worker: a missing one is looked for again."""
+        gone = {pid for pid, _ in self._gone}
+        found = None
+        for _ in range(ENDS_LOOKS):
+            ends = self.ends_fn()
+            found = deaths(ends, self._first_end, gone) if ends is not None else None
+            if found is None or not found.missing:
+                break
+            self.sleep(ENDS_WAIT_S)
+        return found
 
     def _oom_kills(self) -> int | None:
         counted = self._difference("oom_kills")

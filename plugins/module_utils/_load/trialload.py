@@ -17,11 +17,21 @@ from typing import Any
 
 from .._verdict.judge import RETRY_FACTOR, Samples, Verdict, combine, needs_retry
 from . import h2load as h2
+from .livewatch import Bounds, Calm, LiveWatch
 from .memory import MemoryEvidence
 
 WARMUP_PER_WORKER = 100
 MOST_DERIVED = 200.0
 """Requests a second of one arm that are never exceeded where no rate is declared."""
+
+CALM, PULSE = "calm", "pulse"
+CALM_SHARE, CALM_LEAST_RATE, CALM_REQUESTS, CALM_MOST_S = 0.25, 4.0, 10, 3.0
+"""The live generation alone: at this share of load.rate, or this rate, for so many requests, or so many seconds."""
+
+RAMP_SHARE, RAMP_SECONDS = 0.5, 1.0
+WARM_SHARE = 1.5
+PULSE_RATE = 4.0
+"""Requests a second by which a live generation is watched that is not loaded beside the candidate."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +45,11 @@ class DerivedRate:
 
 @dataclass(frozen=True)
 class TrialLoad:
-    """What came of the load: both arms, the rate per arm, the generator's CPU seconds and its share of one core."""
+    """What came of the load: both arms, the rate per arm, the generator's CPU seconds and its share of one core.
+
+    `stopped` says why it was ended before its time, in a sentence: the live generation suffered. `calm` is what that
+    one did alone.
+    """
 
     candidate: Samples
     baseline: Samples | None
@@ -45,6 +59,8 @@ class TrialLoad:
     swapped: bool
     warmup: Mapping[str, Any] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    stopped: str = ""
+    calm: Mapping[str, Any] = field(default_factory=dict)
 
     def pack(self) -> str:
         """Everything, the samples too, as short text that goes from one machine to another; the inverse of unpack()."""
@@ -55,6 +71,8 @@ class TrialLoad:
             "rate": asdict(self.rate),
             "warmup": dict(self.warmup),
             "notes": list(self.notes),
+            "stopped": self.stopped,
+            "calm": dict(self.calm),
         }
         text = json.dumps(plain, separators=(",", ":"), allow_nan=False)
         return base64.b64encode(zlib.compress(text.encode(), 6)).decode()
@@ -84,6 +102,8 @@ class TrialLoad:
             "swapped": self.swapped,
             "warmup": dict(self.warmup),
             "notes": list(self.notes),
+            "stopped": self.stopped,
+            "calm": dict(self.calm),
         }
 
 
@@ -135,13 +155,143 @@ def files_needed(load: Mapping[str, Any], timeout_seconds: float = 10.0) -> int:
 
 def longest_seconds(load: Mapping[str, Any], timeout_seconds: float = 10.0, warmup_max_seconds: float = 30.0) -> float:
     """Seconds that one run of the load can take at most, warm-up and time-outs included; the retry is the longest."""
-    return warmup_max_seconds + float(load["seconds"]) * RETRY_FACTOR + 2 * (timeout_seconds + h2.GRACE_S)
+    beginning = CALM_MOST_S + RAMP_SECONDS + 2 * (timeout_seconds + h2.GRACE_S)
+    return beginning + warmup_max_seconds + float(load["seconds"]) * RETRY_FACTOR + 2 * (timeout_seconds + h2.GRACE_S)
 
 
 def warmup_requests(load: Mapping[str, Any], workers: int) -> int:
     """How many requests warm an arm up: load.warmup_requests, or 100 for each worker."""
     declared = load.get("warmup_requests")
     return WARMUP_PER_WORKER * max(1, workers) if declared is None else int(declared)
+
+
+@dataclass(frozen=True)
+class Protected:
+    """The live generation as it is kept from suffering: where it is asked, the limits of the app, and how many users'
+    connections wait for it (None: nobody can tell)."""
+
+    target: h2.Target
+    limits: Mapping[str, Any]
+    queue: Callable[[], int | None] = lambda: None
+
+
+@dataclass(frozen=True)
+class _Generator:
+    """How h2load is run in this trial."""
+
+    paths: Sequence[h2.PathLoad]
+    directory: str
+    timeout_s: float
+    runner: h2.Runner
+    program: str
+
+    def launches(
+        self, label: str, lanes: Sequence[h2.Lane], target: h2.Target, delay_s: float = 0.0
+    ) -> list[h2.Launch]:
+        return h2.prepare(
+            self.paths, lanes, target, directory=self.directory, label=label, delay_s=delay_s,
+            timeout_s=self.timeout_s, program=self.program,
+        )  # fmt: skip
+
+    def lanes(self, rate: float, seconds: float) -> list[h2.Lane]:
+        heaviest = max((path.weight for path in self.paths), default=1.0)
+        least = 0.5 * sum(path.weight for path in self.paths) / heaviest / rate  # one request, of the heaviest path
+        return h2.plan_lanes(self.paths, rate, max(seconds, 1.01 * least))
+
+
+@dataclass
+class _Phase:
+    """One part of the load: lanes by the name of whom they ask, and what came of them."""
+
+    lanes: dict[str, list[h2.Lane]]
+    ended: dict[str, list[h2.Finished]] = field(default_factory=dict)
+
+    def samples(self, name: str) -> Samples:
+        return h2.account([h2.LaneRun(lane, end) for lane, end in zip(self.lanes[name], self.ended[name])])
+
+    @property
+    def cpu_seconds(self) -> float:
+        return sum(end.cpu_seconds for ends in self.ended.values() for end in ends)
+
+
+@dataclass
+class _Guarded:
+    """Runs the phases of a load, and stops it when the live generation suffers."""
+
+    generator: _Generator
+    targets: dict[str, h2.Target]
+    protected: Protected | None
+    calm: Calm | None = None
+    stopped: str = ""
+    seconds: float = 0.0
+    rate: float = 0.0
+    _queued: list[int] = field(default_factory=list)
+
+    def calm_down(self, rate: float) -> Samples | None:
+        """Measure the live generation alone, at a fraction of the rate of the load. None where it is not protected."""
+        if self.protected is None:
+            return None
+        alone = max(CALM_SHARE * rate, min(rate, CALM_LEAST_RATE))
+        phase = _Phase({CALM: self.generator.lanes(alone, min(CALM_MOST_S, max(1.0, CALM_REQUESTS / alone)))})
+        launches = self.generator.launches(CALM, phase.lanes[CALM], self.protected.target)
+        phase.ended[CALM] = self.generator.runner(launches, self._count_queue)
+        samples = phase.samples(CALM)
+        self.calm = Calm.of(samples, max(self._queued, default=None))
+        return samples
+
+    def _count_queue(self) -> str:
+        waiting = self.protected.queue() if self.protected is not None else None
+        if waiting is not None:
+            self._queued.append(waiting)
+        return ""
+
+    def run(self, prefix: str, lanes: Mapping[str, Sequence[h2.Lane]], delays: Mapping[str, float]) -> _Phase:
+        """Load at once whom `lanes` name; where the live generation is not among them it is asked now and then."""
+        phase = _Phase({name: list(some) for name, some in lanes.items()})
+        seconds = max((lane.planned * lane.period_ms / 1000.0 for some in lanes.values() for lane in some), default=0.0)
+        launches = {
+            name: self.generator.launches(prefix + name, some, self.targets[name], delays.get(name, 0.0))
+            for name, some in phase.lanes.items()
+        }
+        self.rate = h2.lanes_rate(phase.lanes["candidate"])
+        watch = None
+        if self.protected is not None and self.calm is not None:
+            if "baseline" not in phase.lanes:
+                phase.lanes[PULSE] = self.generator.lanes(min(self.rate, PULSE_RATE), seconds)
+                launches[PULSE] = self.generator.launches(prefix + PULSE, phase.lanes[PULSE], self.protected.target)
+            live = "baseline" if "baseline" in phase.lanes else PULSE
+            bounds = Bounds.of(self.protected.limits, self.calm)
+            watch = LiveWatch(launches[live], phase.lanes[live], bounds, self.protected.queue)
+        every = [launch for some in launches.values() for launch in some]
+        ended = self._run(every, watch)
+        for name, some in launches.items():
+            phase.ended[name], ended = ended[: len(some)], ended[len(some) :]
+        return phase
+
+    def _run(self, launches: Sequence[h2.Launch], watch: LiveWatch | None) -> list[h2.Finished]:
+        if watch is None:
+            return self.generator.runner(launches)
+        begin = watch.clock()
+
+        def stop() -> str:
+            why = watch()
+            if why:
+                self.stopped, self.seconds = why, watch.clock() - begin
+            return why
+
+        return self.generator.runner(launches, stop)
+
+    def sentence(self, rate: DerivedRate) -> str:
+        """Why the load was stopped, for people."""
+        if not self.stopped or self.calm is None:
+            return ""
+        each = "to the candidate and to the live generation each" if "baseline" in self.targets else "to the candidate"
+        fix = "lower load.rate" if rate.origin == "declared" else "declare a load.rate below that"
+        return (
+            f"the live generation suffered under the load, which was stopped after {self.seconds:.1f} s at "
+            f"{self.rate:.3g} requests a second {each}: {self.stopped}; {self.calm.sentence()}. The host is too small "
+            f"for that load beside what is live, so that nothing is said of the candidate: {fix}"
+        )
 
 
 def run_trial_load(
@@ -158,63 +308,68 @@ def run_trial_load(
     on_warm: Callable[[], None] | None = None,
     runner: h2.Runner = h2.run_processes,
     program: str = "h2load",
+    protected: Protected | None = None,
 ) -> TrialLoad:
     """Loads the candidate and, where there is one, the live generation at the same time.
 
     load: the normalised app's `load` ({paths, rate, seconds, warmup_requests}); workers: of the larger arm; factor:
     how many times load.seconds to run (a retry runs twice as long). The arm that begins is the candidate, with `swap`
-    the baseline. on_warm is called between the
-    warm-up and the load (MemorySampler.mark_warm). Raises LoadError where the load cannot be run as declared; a load
-    that ran badly is told in
-    `Samples.complete`.
+    the baseline. on_warm is called between the warm-up and the load (MemorySampler.mark_warm).
+
+    protected: the live generation, also where it is no arm. It is measured alone first; the load then begins with a
+    ramp, and stops as soon as the live generation suffers (`TrialLoad.stopped`). One that is sick alone is not loaded.
+    Raises LoadError where the load cannot be run as declared; a load that ran badly is told in `Samples.complete`.
     """
     paths = [h2.PathLoad.from_dict(entry) for entry in load["paths"]]
     arms = {"candidate": candidate} if baseline is None else {"candidate": candidate, "baseline": baseline}
-    order = list(reversed(arms)) if swap else list(arms)
     rate = choose_rate(load, capacity_rps, len(arms))
     lanes = h2.plan_lanes(paths, rate.rate, float(load["seconds"]) * factor)
     problem = h2.raise_nofile(h2.nofile_needed(lanes, timeout_seconds))
     if problem:
         raise h2.LoadError(problem)
     directory = tempfile.mkdtemp(prefix="headcount-load-")
+    guarded = _Guarded(_Generator(paths, directory, timeout_seconds, runner, program), arms, protected)
+    phases: list[_Phase] = []
+    notes = []
     try:
+        guarded.calm_down(rate.rate)
+        if guarded.calm is not None and guarded.calm.sick:
+            notes.append(
+                f"the live generation is sick itself ({guarded.calm.sentence()}): it is no yardstick and was not loaded"
+            )
+            arms.pop("baseline", None)
+            guarded.protected = None
         wanted = warmup_requests(load, workers)
         warm_rate = _warm_rate(rate.rate, capacity_rps, len(arms), wanted, warmup_max_seconds)
-        warmup, warm_cpu = _warm_up(
-            paths, arms, wanted=wanted, rate=warm_rate, most=warmup_max_seconds, directory=directory,
-            timeout_s=timeout_seconds, runner=runner, program=program,
-        )  # fmt: skip
-        if on_warm is not None:
-            on_warm()
-        half = min(lane.period_ms for lane in lanes) / 2000.0
-        launches: list[h2.Launch] = []
-        for place, name in enumerate(order):
-            launches += h2.prepare(
-                paths, lanes, arms[name], directory=directory, label=name, delay_s=place * half,
-                timeout_s=timeout_seconds, program=program,
-            )  # fmt: skip
-        ended = runner(launches)
+        if guarded.protected is not None:
+            warm_rate = min(warm_rate, WARM_SHARE * rate.rate)
+        warmup = _warm_up(guarded, phases, wanted, rate.rate, warm_rate, warmup_max_seconds)
+        if not guarded.stopped:
+            if on_warm is not None:
+                on_warm()
+            order = list(reversed(arms)) if swap else list(arms)
+            half = min(lane.period_ms for lane in lanes) / 2000.0
+            delays = {name: place * half for place, name in enumerate(order)}
+            phases.append(guarded.run("", dict.fromkeys(order, lanes), delays))
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-    samples = {
-        name: h2.account(
-            [h2.LaneRun(lane, end) for lane, end in zip(lanes, ended[place * len(lanes) : (place + 1) * len(lanes)])]
-        )
-        for place, name in enumerate(order)
-    }
-    cpu = sum(end.cpu_seconds for end in ended)
+    last = phases[-1]
+    samples = {name: last.samples(name) for name in arms}
+    cpu = last.cpu_seconds
     span = max(lane.planned * lane.period_ms / 1000.0 for lane in lanes)
-    notes = [f"{name}: {note}" for name, arm in samples.items() for note in arm.notes]
+    notes += [f"{name}: {note}" for name, arm in samples.items() for note in arm.notes]
     notes += [note for note in [warmup.pop("note", "")] if note]
     return TrialLoad(
         candidate=samples["candidate"],
         baseline=samples.get("baseline"),
         rate=replace(rate, rate=h2.lanes_rate(lanes)),
-        cost_cpu_seconds=cpu + warm_cpu,
+        cost_cpu_seconds=sum(phase.cpu_seconds for phase in phases),
         cost_core_share=cpu / span,
         swapped=swap,
         warmup=warmup,
         notes=notes,
+        stopped=guarded.sentence(rate),
+        calm=guarded.calm.to_dict() if guarded.calm is not None else {},
     )
 
 
@@ -225,30 +380,38 @@ def _warm_rate(rate: float, capacity_rps: float | None, arms: int, wanted: int, 
 
 
 def _warm_up(
-    paths: Sequence[h2.PathLoad], arms: Mapping[str, h2.Target], *, wanted: int, rate: float, most: float,
-    directory: str, timeout_s: float, runner: h2.Runner, program: str,
-) -> tuple[dict[str, Any], float]:  # fmt: skip
-    if wanted <= 0:
-        return {"requests": 0, "rate": 0.0, "seconds": 0.0, "note": "no warm-up: load.warmup_requests is 0"}, 0.0
-    seconds = min(most, wanted / rate)
-    lanes = h2.plan_lanes(paths, rate, max(seconds, 0.5 / rate))
-    launches: list[h2.Launch] = []
-    for name, target in arms.items():
-        launches += h2.prepare(
-            paths, lanes, target, directory=directory, label=f"warm-{name}", timeout_s=timeout_s, program=program
-        )
-    ended = runner(launches)
-    sent = sum(lane.planned for lane in lanes)
-    found: dict[str, Any] = {"requests": sent, "rate": round(h2.lanes_rate(lanes), 3), "seconds": round(seconds, 3)}
-    for place, name in enumerate(arms):
-        part = ended[place * len(lanes) : (place + 1) * len(lanes)]
-        arm = h2.account([h2.LaneRun(lane, end) for lane, end in zip(lanes, part)])
-        found[f"{name}_failures"] = arm.failures
-    if sent < wanted - len(lanes):
+    guarded: _Guarded, phases: list[_Phase], wanted: int, rate: float, warm_rate: float, most: float
+) -> dict[str, Any]:
+    """Warm the candidate up; its phases are added to `phases`.
+
+    Beside a protected live generation it begins with a ramp, and asks that one less, so that both together never get
+    more than in the load itself.
+    """
+    if wanted <= 0 and guarded.protected is None:
+        return {"requests": 0, "rate": 0.0, "seconds": 0.0, "note": "no warm-up: load.warmup_requests is 0"}
+    sent = 0
+    if guarded.protected is not None:
+        ramp = guarded.generator.lanes(RAMP_SHARE * rate, RAMP_SECONDS)
+        phases.append(guarded.run("ramp-", dict.fromkeys(guarded.targets, ramp), {}))
+        sent = sum(lane.planned for lane in ramp)
+    left = max(0, wanted - sent)
+    found: dict[str, Any] = {"requests": sent, "rate": RAMP_SHARE * rate, "seconds": RAMP_SECONDS}
+    if left and not guarded.stopped:
+        seconds = min(most, left / warm_rate)
+        lanes = {"candidate": guarded.generator.lanes(warm_rate, seconds)}
+        if "baseline" in guarded.targets:
+            slower = min(warm_rate, 2 * rate - warm_rate) if guarded.protected is not None else warm_rate
+            lanes["baseline"] = guarded.generator.lanes(slower, seconds)
+        phases.append(guarded.run("warm-", lanes, {}))
+        sent += sum(lane.planned for lane in lanes["candidate"])
+        found.update(requests=sent, rate=round(h2.lanes_rate(lanes["candidate"]), 3), seconds=round(seconds, 3))
+    for name in guarded.targets:
+        found[f"{name}_failures"] = sum(phase.samples(name).failures for phase in phases)
+    if sent < wanted - len(guarded.generator.paths) and not guarded.stopped:
         found["note"] = (
             f"the warm-up was cut to {sent} of {wanted} requests: more would have taken longer than {most:g} s"
         )
-    return found, sum(end.cpu_seconds for end in ended)
+    return found
 
 
 @dataclass(frozen=True)

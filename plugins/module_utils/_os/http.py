@@ -16,7 +16,7 @@ import os
 import socket
 import stat
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,7 +42,8 @@ class Answer:
 
     `elapsed_ms` is wall time from connect to the last byte, `received` the bytes that came, head and body. `cut` says
     what an answer did that had begun, but did not end as it should ("still sends after 10 s ..."); `endless`: it went
-    on until a bound was reached; `timed_out`: nothing, or nothing more, came in time.
+    on until a bound was reached; `timed_out`: nothing, or nothing more, came in time. `location` is where a redirect
+    leads to, at most 200 characters.
     """
 
     status: int
@@ -53,6 +54,7 @@ class Answer:
     cut: str = ""
     endless: bool = False
     timed_out: bool = False
+    location: str = ""
 
     def failure(self, method: str, path: str) -> str:
         """What went wrong, as a sentence that names the request; empty when there is a whole answer."""
@@ -165,6 +167,7 @@ class _Exchange:
         self.begin = monotonic()
         self.stream: _Stream | None = None
         self.status = 0
+        self.location = ""
         self.body = bytearray()
 
     @property
@@ -194,6 +197,7 @@ class _Exchange:
             response = http.client.HTTPResponse(stream, method=self._ask.method)
             response.begin()
         self.status = response.status
+        self.location = (response.getheader("Location") or "")[:200]
         while True:
             block = response.read1(BLOCK_BYTES)
             if not block:
@@ -204,7 +208,7 @@ class _Exchange:
 
     def answered(self) -> Answer:
         received = self.stream.received if self.stream is not None else 0
-        return Answer(self.status, bytes(self.body), self.seconds * 1000, received=received)
+        return Answer(self.status, bytes(self.body), self.seconds * 1000, received=received, location=self.location)
 
     def failed(self, error: Exception) -> Answer:
         """What is told of an answer that did not come, or did not come whole."""
@@ -259,6 +263,59 @@ def request(
     except (OSError, http.client.HTTPException, _TooMuch) as error:
         return exchange.failed(error)
     return exchange.answered()
+
+
+def well(status: int, wanted: Sequence[int] | None = None) -> bool:
+    """Whether an answer to the load means well: its status is one of `wanted` (`load.paths[].status`), else a 2xx."""
+    return status in wanted if wanted else 200 <= status < 300
+
+
+def unwell(path: Mapping[str, Any], answer: Answer) -> str:
+    """Why an answer to a request of the load (one entry of `load.paths`) does not mean well; empty when it does."""
+    method, where = str(path["method"]), str(path["path"])
+    failure = answer.failure(method, where)
+    if failure or well(answer.status, path.get("status")):
+        return failure
+    told = f"{method} {where} answered {answer.status}"
+    if path.get("status"):
+        return f"{told}, expected {' or '.join(map(str, path['status']))}"
+    return f"{told}, a redirect to {answer.location}" if redirected(answer) else told
+
+
+def redirected(answer: Answer) -> bool:
+    """Whether an answer is a redirect, which says nothing of the app behind it."""
+    return 300 <= answer.status < 400 and bool(answer.location)
+
+
+REDIRECT_FIX = (
+    "nothing of the app is measured that way; declare for it in load.paths what users send (a proxy's users "
+    "headers: {X-Forwarded-Proto: https}, or Host), or the path that it leads to, or, where the redirect is what users "
+    "get, status: [%d]"
+)
+
+
+def only_redirects(
+    address: str | tuple[str, int],
+    paths: Sequence[Mapping[str, Any]],
+    seconds: float,
+    ask: Callable[..., Answer] = request,
+) -> str:
+    """Which path of the load only ever redirects though no `status` of it says so, with the fix; else empty.
+
+    Each path is asked once, and one that redirects twice more. Bounded: `seconds` for each request.
+    """
+    for path in paths:
+        if path.get("status"):
+            continue
+        for _ in range(3):
+            answer = ask(address, Ask.of_path({"method": "GET", **path}), Bounds(seconds))
+            if not redirected(answer):
+                break
+        else:
+            fix = REDIRECT_FIX % answer.status
+            what = f"{path.get('method', 'GET')} {path['path']} only redirects ({answer.status} to {answer.location})"
+            return f"{what}: {fix}"
+    return ""
 
 
 def local_address(listen: str) -> str | tuple[str, int]:

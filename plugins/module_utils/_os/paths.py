@@ -13,6 +13,9 @@ STATE = "var/lib/headcount"
 RUNTIME = "run/headcount"
 UNITS = "etc/systemd/system"
 RUNTIME_UNITS = "run/systemd/system"
+RUNTIME_INSTANCES = "headcount-instances"
+"""Below /run: a directory for each running instance, its own (RuntimeDirectory=)."""
+
 TOOL = "usr/local/lib/headcount"
 _HOME_MARKS = frozenset({"generations", "live"})
 _STATE_MARKS = frozenset({"ledger.jsonl", "lock"})
@@ -89,6 +92,14 @@ class Layout:
 
     def trial_socket(self, number: int) -> str:
         return os.path.join(self.runtime, f"trial-{number}.sock")
+
+    def runtime_directory(self, number: int, trial: bool) -> str:
+        """RuntimeDirectory= of an instance of generation `number`, or of its candidate: a path below /run."""
+        return os.path.join(RUNTIME_INSTANCES, f"{self.app}-trial-{number}" if trial else f"{self.app}-{number}")
+
+    def instance_files(self, number: int, trial: bool) -> str:
+        """Where a running instance keeps what it says of itself; the app itself may write there too."""
+        return self._at("run", self.runtime_directory(number, trial))
 
     @property
     def trial_state(self) -> str:

@@ -6,10 +6,19 @@ from __future__ import annotations
 
 import re
 import subprocess
+import time
 from dataclasses import dataclass
 from typing import Callable, Sequence
 
 Runner = Callable[[Sequence[str], float], "Completed"]
+
+DEAF_LOOKS, DEAF_WAIT_SECONDS = 100, 0.1
+_DEAF = re.compile(
+    r"Connection (?:reset|refused|terminated|timed out)|Transport endpoint is not connected|Failed to connect to bus"
+    r"|Broken pipe|disconnected from message bus|Message recipient disconnected|NoReply",
+    re.IGNORECASE,
+)
+"""What systemctl says where the manager did not hear it out; it is then asked again, for about 10 s."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +112,13 @@ def parse_show(text: str) -> dict[str, UnitState]:
     return states
 
 
+def _deaf(done: Completed) -> bool:
+    """Whether the manager did not hear what it was asked. Where there is none, nobody will ever hear."""
+    if not done.status or "not been booted with systemd" in done.err:
+        return False
+    return _DEAF.search(done.err) is not None
+
+
 def _number(text: str | None) -> int:
     return int(text) if text and text.lstrip("-").isdigit() else 0
 
@@ -112,9 +128,17 @@ class Systemd:
     """The host's service manager."""
 
     runner: Runner = run
+    sleep: Callable[[float], None] = time.sleep
 
     def _systemctl(self, *words: str, timeout_seconds: float = 30.0) -> Completed:
-        return self.runner(["systemctl", "--no-pager", "--no-ask-password", *words], timeout_seconds)
+        """systemctl, asked again for a while where the manager does not speak: it does not while it executes itself
+        anew (daemon-reexec). What is asked of it may be asked twice."""
+        for _ in range(DEAF_LOOKS):
+            done = self.runner(["systemctl", "--no-pager", "--no-ask-password", *words], timeout_seconds)
+            if not _deaf(done):
+                break
+            self.sleep(DEAF_WAIT_SECONDS)
+        return done
 
     def _must(self, *words: str, timeout_seconds: float = 30.0) -> None:
         done = self._systemctl(*words, timeout_seconds=timeout_seconds)
@@ -176,9 +200,11 @@ class Systemd:
     def matching(self, *patterns: str) -> dict[str, UnitState]:
         """State of the units of these names and of those in memory that these globs match, in one call.
 
-        Units that are inactive may be missing from what a glob finds.
+        Units that are inactive may be missing from what a glob finds. SystemdError when systemd cannot be asked.
         """
         done = self._systemctl("show", f"--property={','.join(_PROPERTIES)}", "--", *patterns)
+        if _deaf(done):  # no answer is not the answer that there is no such unit
+            raise SystemdError(f"systemctl show {' '.join(patterns)} got no answer: {done.err.strip().splitlines()[0]}")
         return parse_show(done.out)
 
     def state(self, unit: str) -> UnitState:

@@ -60,12 +60,20 @@ WAIT_BOUNDS: Final[Mapping[str, tuple[float, float]]] = {"cpu": (0.0, 0.2), "mix
 """What a bare profile leaves open: the least and the most waiting it is planned for (workers for the least, slots for
 the most)."""
 
+GONE_BY: Final[Mapping[str, tuple[float, float]]] = {**WAIT_BOUNDS, "cpu": (0.0, PROFILE_WAIT_RATIO["cpu"])}
+"""Wait ratios that a plan goes by where a profile is declared and another one is measured. An app that is said to
+compute gets no more for a little waiting than it gets unmeasured: else much waiting would take that away again."""
+
 CPU_IS_CONTRADICTED: Final = 0.5
 IO_IS_CONTRADICTED: Final = 2.0
 MIXED_IS_CONTRADICTED: Final = (0.1, 20.0)
 RATIO_IS_CONTRADICTED: Final = 3.0
 """Where the measured wait ratio contradicts the declaration: half-way out of the profile's range, so that noise does
 not; for a declared ratio a factor of 3 (and a fifth of the request's time)."""
+
+
+RATIO_FREE: Final = 0.25
+"""Up to a fifth of its time an app that was declared never to wait may wait without contradicting that."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +153,20 @@ def _declared_ratio(app: App) -> tuple[Number, bool]:
     return Number(PROFILE_WAIT_RATIO["mixed"], "assumed", "assumed: no profile is declared, taken as mixed"), True
 
 
+def settled_ratio(low: float, high: float, seen: float, requests: int, by_measurement: bool, words: str) -> Number:
+    """The wait ratio a plan goes by, where the declaration (`words`) allows `low` to `high`, and `seen` is measured.
+
+    The measurement, but never beyond what is declared, unless `by_measurement` (profile_mismatch: use_measured): so it
+    follows the measurement without a jump, and a little more waiting never gives a plan for less.
+    """
+    told = f"measured: {requests} requests, wait ratio {number(seen)}"
+    bounded = seen if by_measurement else min(high, max(low, seen))
+    if bounded == seen:
+        return Number(seen, "measured", told)
+    side = "most" if seen > high else "least"
+    return Number(bounded, "declared", f"{told}; the plan goes by {number(bounded)}, the {side} that {words} allows")
+
+
 def profile_mismatch(app: App, measured: Measured | None, policy: str = "warn") -> Mismatch | None:
     """Whether the weighed app contradicts what was declared.
 
@@ -186,6 +208,11 @@ def profile_mismatch(app: App, measured: Measured | None, policy: str = "warn") 
         f" {what}"
     )
     return Mismatch(sentence, policy, said.value, seen)
+
+
+def _around(declared: float) -> tuple[float, float]:
+    """What a declared ratio leaves open: what does not contradict it."""
+    return declared / RATIO_IS_CONTRADICTED, max(declared * RATIO_IS_CONTRADICTED, RATIO_FREE)
 
 
 def reserve_mib(total_mib: float, policy: Policy) -> tuple[float, str]:
@@ -299,14 +326,18 @@ def gather(app: App, host: Host, allotment: Allotment, measured: Measured | None
             f"{name}: {measured.requests} weighed requests are too few to go by (at least {MEASURED_REQUESTS_MIN}):"
             " the plan keeps to the declaration"
         )
-    if mismatch is not None and mismatch.severity == "warn":
-        use_times = False
     ratio = said
     least, most = said.value, said.value
     if use_times and measured is not None and measured.wait_ratio is not None:
         seen = min(RATIO_MAX, measured.wait_ratio)
-        ratio = Number(seen, "measured", f"measured: {measured.requests} requests, wait ratio {number(seen)}")
-        least = most = seen
+        by_measurement = app.profile_mismatch == "use_measured"
+        profile = app.profile
+        if from_profile and profile is None:
+            by_measurement = True  # nothing is declared that it could contradict
+        low, high = GONE_BY[profile or "mixed"] if from_profile else _around(said.value)
+        words = f"profile {profile}" if from_profile else said.source.split(": ", 1)[-1]
+        ratio = settled_ratio(low, high, seen, measured.requests, by_measurement, words)
+        least = most = ratio.value
     elif from_profile:
         least, most = WAIT_BOUNDS[app.profile or "mixed"]
     cpu, wall, known = _times(app, ratio, measured if use_times else None)

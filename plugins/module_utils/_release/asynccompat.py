@@ -261,6 +261,34 @@ def monitor_environment(blocking_seconds: float = 0.1) -> dict[str, str]:
     return {"GEVENT_MONITOR_THREAD_ENABLE": "1", "GEVENT_MAX_BLOCKING_TIME": f"{blocking_seconds:g}"}
 
 
+SERVER = ("gevent", "greenlet", "gunicorn", "zope")
+MONITORS = ("gevent/_monitor.py", "gevent/_tracer.py", "gevent/util.py")
+
+BLOCK_REPORTS = 8
+"""So many reports of a candidate's worker are enough to name the line. Each takes up to 60 KB of log, and holds the
+interpreter while it is made: more would slow down what is measured."""
+
+MONITOR_HOOK = f"""\
+def post_worker_init(worker):
+    # The monitor of gevent's hub, which only a candidate has, is switched off after {BLOCK_REPORTS} reports.
+    if not _os.environ.get("GEVENT_MONITOR_THREAD_ENABLE"):
+        return
+    import gevent
+    import gevent.events
+
+    hub, reports = gevent.get_hub(), []  # whose monitor begins only when the hub first runs
+
+    def bound(event):
+        if isinstance(event, gevent.events.EventLoopBlocked):
+            reports.append(event)
+            if len(reports) >= {BLOCK_REPORTS} and hub.periodic_monitoring_thread is not None:
+                hub.periodic_monitoring_thread.kill()
+
+    gevent.events.subscribers.append(bound)
+"""
+"""Part of gunicorn.conf.py where the workers are gevent's."""
+
+
 _HEAD = re.compile(r"\bGreenlet (?P<greenlet><.*>) appears to be blocked\s*$")
 _FRAME = re.compile(r'^\s*File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<function>.+?)\s*$')
 
@@ -304,7 +332,9 @@ def parse_reports(text: str, blocking_seconds: float, packages: Iterable[str] = 
     own = tuple(packages)
     groups: dict[Frame, list[Frame]] = {}
     for stack in parse_stacks(text):
-        groups.setdefault(app_frame(stack, own), []).append(stack[-1])
+        frame = app_frame(stack, own)
+        if frame is not None:
+            groups.setdefault(frame, []).append(stack[-1])
     blocked = [
         Blocked(
             round(blocking_seconds * len(inner), 3),
@@ -320,15 +350,23 @@ def parse_reports(text: str, blocking_seconds: float, packages: Iterable[str] = 
     return sorted(blocked, key=lambda item: -item.seconds)
 
 
-def app_frame(stack: Sequence[Frame], packages: Sequence[str] = ()) -> Frame:
-    """The innermost frame of the app: of its own packages; else outside of libraries; else the innermost at all."""
+def app_frame(stack: Sequence[Frame], packages: Sequence[str] = ()) -> Frame | None:
+    """The innermost frame of the app: of its own packages; else outside of libraries; else of an installed library.
+
+    None where the stack is the server's own (gevent, its monitor, Gunicorn, Python): that is no cause. A hub stands
+    still also where the host has no CPU for it, or while the monitor itself writes.
+    """
+    if any(frame.file.endswith(MONITORS) for frame in stack):
+        return None
     for frame in reversed(stack):
         if _is_of(frame.file, packages):
             return frame
     for frame in reversed(stack):
         if not _is_library(frame.file):
             return frame
-    return stack[-1]
+    libraries = [frame for frame in stack if re.search(r"/(?:site|dist)-packages/", frame.file)]
+    theirs = [frame for frame in libraries if not _is_of(frame.file, SERVER)]
+    return stack[-1] if theirs and not _is_of(stack[-1].file, SERVER) else None
 
 
 def _is_of(file: str, packages: Sequence[str]) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
@@ -25,7 +25,7 @@ from .._generation.units import environment_file, render
 from .._load.h2load import LoadError
 from .._load.origin import is_remote, origin
 from .._os.files import make_directory, read_json, remove_file, write_file, write_json
-from .._os.http import answer_seconds
+from .._os.http import answer_seconds, only_redirects
 from .._os.paths import Layout, installed_apps
 from .._os.systemd import Systemd, SystemdError
 from .._os.users import UserError, ensure_group, ensure_user
@@ -164,7 +164,8 @@ class AppOnHost:
             did.append(self._start_live(number))
         if self.systemd.state(service).running:
             # Where the live one does not come up, whatever else serves users goes on doing so.
-            for other in sorted(set(running) - {number}):
+            # Asked anew: what had to open the public socket again may have stopped them.
+            for other in sorted(set(self.instances.running()) - {number}):
                 self.instances.leave(other)
                 did.append(f"stopped generation {other}, which is not live")
         did += self._complete_promote(number)
@@ -377,6 +378,7 @@ class AppOnHost:
             baseline = self._arm(live, trial=False, begin=begin) if live is not None and not broken else None
             try:
                 boot = self.instances.start_candidate(number, app["health"])
+                self.fail_if_redirected(number, app)
                 with memory_bounded("trial"):
                     verdict, evidence = try_candidate(
                         app,
@@ -396,6 +398,12 @@ class AppOnHost:
                 evidence["notes"].append(f"load.from is {origin(app)}, which this host cannot ask by itself")
             evidence.update(boot_seconds=round(boot, 2), against=live if baseline is not None else None)
             return self.ruled(number, app, verdict, evidence)
+
+    def fail_if_redirected(self, number: int, app: dict[str, Any]) -> None:
+        """StepFailed, before any load, when a path of the load only ever redirects: nothing would be measured of it."""
+        wrong = only_redirects(self.layout.trial_socket(number), app["load"]["paths"], answer_seconds(app))
+        if wrong:
+            raise StepFailed("trial", wrong)
 
     def ruled(self, number: int, app: dict[str, Any], verdict: Verdict, evidence: dict[str, Any]) -> dict[str, Any]:
         """Keep the evidence of generation `number`. {verdict, evidence} when it may go live, else StepFailed."""
@@ -427,7 +435,9 @@ class AppOnHost:
     def _arm(self, number: int, trial: bool, begin: float) -> Arm:
         unit = self.layout.trial_service_unit(number) if trial else self.layout.service_unit(number)
         socket = self.layout.trial_socket(number) if trial else self.layout.private_socket(number)
-        return arm(self.systemd, unit, socket, self.memory_max(number), begin)
+        files = self.layout.instance_files(number, trial)
+        found = arm(self.systemd, unit, socket, self.memory_max(number), begin, files)
+        return found if trial else replace(found, listen=str(self.record(number)["app"]["listen"]))
 
     def memory_max(self, number: int) -> float:
         """MemoryMax of generation `number` in MiB."""

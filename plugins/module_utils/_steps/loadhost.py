@@ -10,7 +10,7 @@ from typing import Any
 
 from .._load import h2load as h2
 from .._load.origin import CONTROLLER, words
-from .._load.trialload import run_trial_load
+from .._load.trialload import Protected, run_trial_load
 from .._os.http import ANSWER_SECONDS, Answer, get, unhealthy
 from .._os.procfs import parse_os_release, read_text
 from .trial import missing_tool
@@ -79,6 +79,7 @@ def make_load(
             factor=float(request["factor"]),
             on_warm=lambda: warm.append(monotonic()),
             runner=runner,
+            protected=Protected(targets["baseline"], request.get("limits") or {}) if "baseline" in targets else None,
         )
     except h2.LoadError as error:
         raise NotLoaded(str(error)) from error

@@ -67,6 +67,7 @@ def begin(app: AppOnHost, number: int, address: str) -> dict[str, Any]:
                 "candidate": target(listen, declared["load"], address),
                 "baseline": target(public, declared["load"], address) if public is not None else None,
                 "load": declared["load"],
+                "limits": declared["limits"],
                 "health": declared["health"],
                 "workers": int(plan["settings"]["workers"]["value"]),
                 "capacity_rps": capacity(plan, record.get("measured"), cores),
@@ -78,6 +79,7 @@ def begin(app: AppOnHost, number: int, address: str) -> dict[str, Any]:
         app.instances.candidate_seconds = 0.0  # it outlives this step: a timer ends it (_watch)
         try:
             boot = app.instances.start_candidate(number, declared["health"], listen=listen)
+            app.fail_if_redirected(number, declared)
             state["boot_seconds"] = round(boot, 2)
             _watch(app, state, declared)
         except BaseException:
@@ -106,12 +108,17 @@ def _yardstick(
 def _watch(app: AppOnHost, state: dict[str, Any], declared: dict[str, Any]) -> None:
     """Begin a window of memory samples and note the trial; the lease and the candidate outlast the load."""
     number, live = state["number"], state["live"]
-    arms = {CANDIDATE: (app.layout.trial_service_unit(number), app.memory_max(number))}
+    arms = {CANDIDATE: _watched(app, number, trial=True)}
     if live is not None:
-        arms[LIVE] = (app.layout.service_unit(live), app.memory_max(live))
+        arms[LIVE] = _watched(app, live, trial=False)
     app.lock.seconds = LEASE_SECONDS + longest_seconds(declared["load"], answer_seconds(declared))
     write_json(app.layout.trial_state, state, 0o600)
     app.instances.begin_watch(number, sampler.request(arms, state["begin"]), sys.executable, app.lock.seconds)
+
+
+def _watched(app: AppOnHost, number: int, trial: bool) -> tuple[str, float, str]:
+    unit = app.layout.trial_service_unit(number) if trial else app.layout.service_unit(number)
+    return unit, app.memory_max(number), app.layout.instance_files(number, trial)
 
 
 def finish(app: AppOnHost, number: int, loaded: str) -> dict[str, Any]:

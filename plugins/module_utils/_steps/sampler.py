@@ -24,12 +24,14 @@ CANDIDATE, LIVE = "candidate", "live"
 LEVEL_EVERY_S = 1.0
 
 
-def request(arms: Mapping[str, tuple[str, float]], begin: float) -> dict[str, Any]:
-    """What main() is asked to do. `arms`: {"candidate" or "live": (unit, its MemoryMax in MiB)}; `begin`: epoch seconds
-    at which the log of the trial begins."""
+def request(arms: Mapping[str, tuple[str, float, str]], begin: float) -> dict[str, Any]:
+    """What main() is asked to do. `arms`: {"candidate" or "live": (unit, its MemoryMax in MiB, the directory of its
+    files)}; `begin`: epoch seconds at which the log of the trial begins."""
     return {
         "begin": begin,
-        "arms": {name: {"unit": unit, "memory_max_mib": limit} for name, (unit, limit) in arms.items()},
+        "arms": {
+            name: {"unit": unit, "memory_max_mib": limit, "files": files} for name, (unit, limit, files) in arms.items()
+        },
     }
 
 
@@ -78,10 +80,10 @@ def main(request_file: str, result_file: str) -> int:
         signal.signal(number, lambda *_: over.set())
     systemd = Systemd()
     arms = {
-        name: arm(systemd, one["unit"], "", float(one["memory_max_mib"]), float(asked["begin"]))
+        name: arm(systemd, one["unit"], "", float(one["memory_max_mib"]), float(asked["begin"]), str(one["files"]))
         for name, one in asked["arms"].items()
     }
-    samplers = {name: MemorySampler(one.pids, one.cgroup, journal_fn=one.journal) for name, one in arms.items()}
+    samplers = {name: one.sampler() for name, one in arms.items()}
     found = sample(samplers, over.wait)
     with contextlib.suppress(FileNotFoundError):  # the trial was given up, and its folder with it
         write_json(result_file, found, 0o600)

@@ -11,17 +11,19 @@ from dataclasses import dataclass, replace
 from typing import Any, Callable
 
 from .._facts.unitgroups import unit_memory, unit_pids
+from .._facts.workerends import WorkerEnd, read_ends
 from .._generation.units import MAX_BLOCKING_SECONDS
 from .._load.h2load import Target
+from .._load.livewatch import accept_queue
 from .._load.memory import MemoryEvidence, MemorySampler
 from .._load.origin import HOST
-from .._load.trialload import Attempt, TrialLoad, run_trial_load, with_retry
+from .._load.trialload import Attempt, Protected, TrialLoad, run_trial_load, with_retry
 from .._os.http import answer_seconds
 from .._os.systemd import Systemd, UnitState
 from .._release.asynccompat import parse_reports
 from .._verdict.bypath import by_path, names_of, slow_path
 from .._verdict.histogram import Histogram, digest
-from .._verdict.judge import Policy, Samples, Verdict, judge
+from .._verdict.judge import Policy, Samples, Verdict, judge, judge_stopped
 from .weigh import Unit
 
 INSTALLS = ", or let Headcount do it with headcount_install_packages: true"
@@ -32,13 +34,24 @@ CROWDED_SHARE = 0.8
 
 @dataclass(frozen=True)
 class Arm:
-    """One generation under load: the unix socket that reaches it, and how its unit is read."""
+    """One generation under load: the unix socket that reaches it, how its unit is read, the directory of its files, and
+    where its users reach it (empty: nowhere)."""
 
     socket: str
     state: Callable[[], UnitState]
     journal: Callable[[], list[str]]
     memory_max_mib: float
     root: str = "/"
+    files: str = ""
+    listen: str = ""
+
+    def sampler(self) -> MemorySampler:
+        """Reads the memory of its processes, and what becomes of its workers, while a load runs."""
+        return MemorySampler(self.pids, self.cgroup, journal_fn=self.journal, ends_fn=self.ends)
+
+    def ends(self) -> list[WorkerEnd] | None:
+        """How its workers ended so far; None where it does not write that down."""
+        return read_ends(self.files) if self.files else None
 
     def pids(self) -> list[int]:
         """Process ids, the master first; empty when it is gone."""
@@ -93,16 +106,20 @@ def try_candidate(
     """Load and judge; returns the verdict and the evidence. LoadError when the load cannot be run as declared."""
     spec = app["load"]
     notes: list[str] = []
+    protected = None
+    if baseline is not None:
+        public = baseline.listen
+        protected = Protected(
+            Target(f"unix:{baseline.socket}"), app["limits"], lambda: accept_queue(public) if public else None
+        )
     why_alone = crowded(app, measured, cores) if baseline is not None else None
     if why_alone is not None:
         notes.append(why_alone)
         baseline = None
 
     def attempt(swap: bool, factor: float) -> Attempt:
-        sampler = MemorySampler(candidate.pids, candidate.cgroup, journal_fn=candidate.journal)
-        beside = (
-            MemorySampler(baseline.pids, baseline.cgroup, journal_fn=baseline.journal) if baseline is not None else None
-        )
+        sampler = candidate.sampler()
+        beside = baseline.sampler() if baseline is not None else None
         with sampler:
             if beside is not None:
                 beside.start()
@@ -117,6 +134,7 @@ def try_candidate(
                     swap=swap,
                     factor=factor,
                     on_warm=sampler.mark_warm,
+                    protected=protected,
                 )
             finally:
                 if beside is not None:
@@ -135,6 +153,9 @@ def judged(
     comparisons: int = 1,
 ) -> Attempt:
     """One run of the load with its verdict. `memory` is the candidate's, `beside` the live generation's."""
+    if load.stopped:
+        verdict = judge_stopped(load.stopped, load.candidate, load.baseline, app["limits"], memory)
+        return Attempt(load, memory, verdict, beside)
     policy = Policy(comparisons=comparisons, on_inconclusive=app["on_inconclusive"])
     verdict = judge(load.candidate, load.baseline, app["limits"], memory, policy, baseline_memory=beside)
     return Attempt(load, memory, verdict, beside)
@@ -214,12 +235,16 @@ def missing_tool(search: str | None = None, where: str = "this host", fix: str =
     )
 
 
-def arm(systemd: Systemd, unit: str, socket: str, memory_max_mib: float, begin: float, root: str = "/") -> Arm:
-    """The arm of a unit that runs on this host; `begin` (epoch seconds) is where its log of the trial begins."""
+def arm(
+    systemd: Systemd, unit: str, socket: str, memory_max_mib: float, begin: float, files: str, root: str = "/"
+) -> Arm:
+    """The arm of a unit that runs on this host; `begin` (epoch seconds) is where its log of the trial begins, `files`
+    the directory where it says how its workers ended."""
     return Arm(
         socket=socket,
         state=lambda: systemd.state(unit),
         journal=lambda: systemd.journal(unit, begin, lines=2000),
         memory_max_mib=memory_max_mib,
         root=root,
+        files=files,
     )

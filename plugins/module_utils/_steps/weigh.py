@@ -26,7 +26,7 @@ from typing import Any, Callable, Protocol, Sequence
 
 from .._facts.unitgroups import unit_cpu_seconds, unit_pids
 from .._load.memory import read_process
-from .._os.http import Answer, Ask, Bounds, request
+from .._os.http import Answer, Ask, Bounds, request, unwell
 
 WARM_SECONDS = 1.0
 SOLO_SECONDS = 2.0
@@ -103,13 +103,11 @@ def ask(
             path = order[turn % len(order)]
             answer = request(address, Ask.of_path(path), Bounds(timeout_seconds))
             turn += at_once
-            error = answer.failure(path["method"], path["path"])
+            error = unwell(path, answer)
             answered.update([path["path"]] if answer.status else [])
             silent[path["path"]] += answer.timed_out
             if answer.endless or (at_once == 1 and silent[path["path"]] > 1 and path["path"] not in answered):
                 endless.append(error)
-            if not error and answer.status >= 400:
-                error = f"{path['method']} {path['path']} answered {answer.status}"
             if error:
                 failures[slot] += 1
                 examples.append(error)
@@ -359,11 +357,9 @@ def _solo(unit: Weighed, address: str, paths: Sequence[dict[str, Any]], timeout_
         asked += 1
         path, one = found[index], _alone(unit, address, paths[index], timeout_seconds)
         silent[index] += one.answer.timed_out
-        error = one.answer.failure(paths[index]["method"], path.path)
+        error = unwell(paths[index], one.answer)
         if one.answer.endless or (silent[index] > 1 and not path.cpu_ms):
             _fail_if_endless(error)
-        if not error and one.answer.status >= 400:
-            error = f"{paths[index]['method']} {path.path} answered {one.answer.status}"
         if error:
             failures, example = failures + 1, example or error
             continue

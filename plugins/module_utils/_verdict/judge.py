@@ -34,7 +34,8 @@ class Samples:
     `start_s` is the second after the start of the run at which a request was due; `latency_ms` counts from then, and is
     infinite for a failure; `status` is the HTTP status or 0 where no answer came; `path` the index of the load's path.
     `lag_ms` is the longest wait for a connection that was added to a latency, `drift_ms` how far the generator fell
-    behind. `complete` is False when the run is no measurement, and `why` says for what reason.
+    behind. `complete` is False when the run is no measurement, and `why` says for what reason. `kinds`: in what ways
+    requests failed, and how many each ("answered 503", "timed out").
     """
 
     start_s: Sequence[float]
@@ -52,6 +53,12 @@ class Samples:
     drift_ms: float = 0.0
     cpu_seconds: float = 0.0
     notes: Sequence[str] = ()
+    kinds: Mapping[str, int] = field(default_factory=dict)
+
+    def how_failed(self) -> str:
+        """In what ways its requests failed, the most frequent first, as part of a sentence; empty when not known."""
+        ways = sorted(self.kinds.items(), key=lambda item: (-item[1], item[0]))
+        return ", ".join(f"{count} {how}" for how, count in ways)
 
     def sorted_latencies(self) -> list[float]:
         """Ascending latencies of all planned requests, failures (infinite) last."""
@@ -65,6 +72,7 @@ class Samples:
             "status": list(self.status),
             "path": list(self.path),
             "notes": list(self.notes),
+            "kinds": dict(self.kinds),
             **{name: getattr(self, name) for name in _PLAIN},
         }
 
@@ -77,6 +85,7 @@ class Samples:
             status=list(data["status"]),
             path=list(data.get("path", ())),
             notes=list(data.get("notes", ())),
+            kinds=dict(data.get("kinds", {})),
             **{name: data[name] for name in _PLAIN if name in data},
         )
 
@@ -93,7 +102,7 @@ class MemoryEvidence:
 
     `peak_mib` and `source` come from the cgroup where there is one; `limit_mib` is the limit that the peak is
     held against before `memory_percent` (usually MemoryMax). `restarts` are workers lost without having been recycled
-    on purpose.
+    on purpose, `deaths` how they ended, where that is known.
     """
 
     peak_mib: float | None
@@ -109,6 +118,7 @@ class MemoryEvidence:
     uss_mib: float | None = None
     seconds: float = 0.0
     notes: Sequence[str] = ()
+    deaths: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data that JSON can hold."""
@@ -179,7 +189,8 @@ class Check:
 class Verdict:
     """The outcome (pass, fail or inconclusive), the first cause in one sentence, every check, and what is only said.
 
-    `hard`: a fail that a retry must not undo.
+    `hard`: a fail that a retry must not undo. `stopped`: the load was ended because the live generation suffered, so
+    that there must be no retry.
     """
 
     outcome: str
@@ -188,6 +199,7 @@ class Verdict:
     warnings: Sequence[str] = ()
     hard: bool = False
     attempts: int = 1
+    stopped: bool = False
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -199,6 +211,7 @@ class Verdict:
             "warnings": list(self.warnings),
             "hard": self.hard,
             "attempts": self.attempts,
+            "stopped": self.stopped,
             "facts": dict(self.facts),
         }
 
@@ -256,12 +269,16 @@ def needed_requests(limits: Mapping[str, Any], policy: Policy = Policy()) -> tup
 
 @dataclass(frozen=True)
 class Shortfall:
-    """Fewer requests than the limits take. `hopeless`: not even the retry, twice as long, can pass."""
+    """Fewer requests than the limits take. `hopeless`: not even the retry, twice as long, can pass. `reason`: what
+    needs them; `seconds` and `rate`: either would be enough, the other one as declared."""
 
     planned: int
     needed: int
     hopeless: bool
     sentence: str
+    reason: str
+    seconds: int
+    rate: int
 
 
 def load_shortfall(load: Mapping[str, Any], limits: Mapping[str, Any], policy: Policy = Policy()) -> Shortfall | None:
@@ -278,13 +295,16 @@ def load_shortfall(load: Mapping[str, Any], limits: Mapping[str, Any], policy: P
         return None
     hopeless = RETRY_FACTOR * planned < needed
     then = "no verdict can pass" if hopeless else "every first run is inconclusive and takes its retry, twice as long"
+    longer, faster = math.ceil(needed / float(rate)), math.ceil(needed / float(seconds))
     return Shortfall(
         planned,
         needed,
         hopeless,
         f"load.rate {float(rate):g} for load.seconds {float(seconds):g} are {planned} requests, and {reason} takes at "
-        f"least {needed}: {then}. Set load.seconds to {math.ceil(needed / float(rate))} or more, or load.rate to "
-        f"{math.ceil(needed / float(seconds))} or more",
+        f"least {needed}: {then}. Set load.seconds to {longer} or more, or load.rate to {faster} or more",
+        reason,
+        longer,
+        faster,
     )
 
 
@@ -316,13 +336,14 @@ def judge(
         checks.append(Check("measurement", INCONCLUSIVE, 0, None, (None, None), sentence))
         return _conclude(checks, warnings, facts, None)
     measured = _measurement_check(candidate, policy)
+    beside = _failed_beside(baseline, error_limit(limits), policy)
     errors = _error_check(candidate, error_limit(limits), policy, measured.outcome == PASS)
     checks += [errors, measured] if errors.outcome == FAIL else [measured, errors]
     facts["candidate"] = summary(candidate)
     if baseline is not None:
         facts["baseline"] = summary(baseline)
     if measured.outcome != PASS:
-        return _conclude(checks, warnings, facts, candidate)
+        return _conclude(checks, warnings, facts, candidate, beside=beside)
     steady = steadiness(candidate)
     live = None if baseline is None or not baseline.latency_ms else steadiness(baseline)
     cut = max(steady.cold_seconds, live.cold_seconds if live else 0.0)
@@ -362,9 +383,36 @@ def judge(
             f"{candidate.planned} requests cannot pass {reason}: that takes at least {needed}. "
             "Lengthen load.seconds or raise load.rate"
         )
-    return _conclude(
-        checks, warnings, facts, candidate, shared=yardstick.name == "baseline" and yardstick.outcome == FAIL
-    )
+    shared = yardstick.name == "baseline" and yardstick.outcome == FAIL
+    return _conclude(checks, warnings, facts, candidate, shared=shared, beside=beside)
+
+
+def judge_stopped(
+    stopped: str,
+    candidate: Samples,
+    baseline: Samples | None,
+    limits: Mapping[str, Any],
+    memory: MemoryEvidence | None = None,
+) -> Verdict:
+    """The verdict on a load that was stopped because the live generation suffered, which `stopped` says in a sentence.
+
+    Inconclusive, whatever both answered under it; only what the candidate did to itself (killed for memory, dead
+    workers, memory above its limit) is a fail.
+    """
+    checks = list(_memory_checks(memory, limits))
+    failed = [check for check in checks if check.outcome == FAIL]
+    checks.append(Check("measurement", INCONCLUSIVE, candidate.planned, None, (None, None), stopped))
+    arms = {"candidate": candidate, **({"baseline": baseline} if baseline is not None else {})}
+    names = {"candidate": "the candidate", "baseline": "the live generation"}
+    told = [
+        f"{arm.failures} of {arm.planned} requests to {names[name]} failed"
+        + (f" ({arm.how_failed()})" if arm.failures and arm.kinds else "")
+        for name, arm in arms.items()
+    ]
+    cause = "; ".join([*(check.sentence for check in failed[:1]), stopped, " and ".join(told)])
+    outcome = FAIL if failed else INCONCLUSIVE
+    facts = {name: summary(arm) for name, arm in arms.items()}
+    return Verdict(outcome, cause, tuple(checks), (), bool(failed), 1, True, facts)
 
 
 def summary(samples: Samples) -> dict[str, Any]:
@@ -384,6 +432,7 @@ def summary(samples: Samples) -> dict[str, Any]:
         "drift_ms": finite(samples.drift_ms, 3),
         "complete": samples.complete,
         "why": samples.why,
+        "failed_how": dict(samples.kinds),
     }
 
 
@@ -481,7 +530,10 @@ def standstill(samples: Samples) -> tuple[float, float, int]:
 
 
 def needs_retry(verdict: Verdict) -> bool:
-    """Whether a verdict deserves its one retry: an inconclusive one, or a fail that is not a hard one."""
+    """Whether a verdict deserves its one retry: an inconclusive one, or a fail that is not a hard one. Never one whose
+    load was stopped: the retry would do the same to users, for twice as long."""
+    if verdict.stopped:
+        return False
     return verdict.outcome == INCONCLUSIVE or (verdict.outcome == FAIL and not verdict.hard)
 
 
@@ -522,8 +574,10 @@ def _conclude(
     facts: Mapping[str, Any],
     candidate: Samples | None,
     shared: bool = False,
+    beside: str = "",
 ) -> Verdict:
-    """shared: the live generation is sick at the same time, so that failed requests may be the host's fault."""
+    """shared: the live generation is sick at the same time, so that failed requests may be the host's fault.
+    beside: what failed of it, in words that go into the cause of what is no pass."""
     outcome = max((check.outcome for check in checks), key=lambda name: _WORST[name])
     failed = "" if candidate is None else f"{candidate.failures} of {candidate.planned} requests failed"
     causes = [check for check in checks if check.outcome == outcome]
@@ -535,9 +589,10 @@ def _conclude(
         cause = causes[0].sentence
         if failed and causes[0].name not in ("error_rate", "measurement"):
             cause = f"{cause}; {failed}"
+        cause = "; ".join(part for part in (cause, beside) if part)
     stands = [name for name in HARD_CHECKS if not (shared and name == "error_rate")]
     hard = outcome == FAIL and any(check.name in stands for check in causes)
-    return Verdict(outcome, cause, tuple(checks), tuple(warnings), hard, 1, facts)
+    return Verdict(outcome, cause, tuple(checks), tuple(warnings), hard, facts=facts)
 
 
 def _measurement_check(samples: Samples, policy: Policy) -> Check:
@@ -570,6 +625,8 @@ def _error_check(samples: Samples, limit: float, policy: Policy, measured: bool)
     low, high = st.clopper_pearson(failures, samples.planned, policy.level)
     rate = failures / samples.planned
     said = f"{failures} of {samples.planned} requests failed ({100 * rate:.3g} %), limit {100 * limit:.3g} %"
+    if failures and samples.kinds:
+        said += f" ({samples.how_failed()})"
     if low > limit:
         outcome, sentence = FAIL, f"{said}: with {policy.confidence} confidence above {100 * low:.3g} %"
     elif not measured:
@@ -624,12 +681,24 @@ def _yardstick(baseline: Samples | None, cut: float, limit: float, policy: Polic
     low, high = st.clopper_pearson(baseline.failures, baseline.planned, policy.level)
     rate = baseline.failures / baseline.planned
     said = f"{baseline.failures} of {baseline.planned} requests to the live generation failed"
+    if baseline.failures and baseline.kinds:
+        said += f" ({baseline.how_failed()})"
     ordered = trimmed(baseline, cut).sorted_latencies()
     ranks = [st.quantile_rank(len(ordered), QUANTILES[name]) for name in policy.relative]
     if low > limit or any(not math.isfinite(ordered[rank - 1]) for rank in ranks):
         sentence = f"{said}: it is sick itself and no yardstick, so the candidate is held against the limits alone"
         return Check("baseline", FAIL, rate, limit, (low, high), sentence)
     return Check("baseline", PASS, rate, limit, (low, high), said)
+
+
+def _failed_beside(baseline: Samples | None, limit: float, policy: Policy) -> str:
+    """That the live generation failed under the same load too, and how; empty when it did not, beyond its limit."""
+    if baseline is None or not baseline.failures or baseline.planned <= 0:
+        return ""
+    if st.clopper_pearson(baseline.failures, baseline.planned, policy.level)[0] <= limit:
+        return ""
+    how = f" ({baseline.how_failed()})" if baseline.kinds else ""
+    return f"of the live generation, under the same load, {baseline.failures} of {baseline.planned} failed too{how}"
 
 
 def _relative_checks(candidate: Samples, baseline: Samples, policy: Policy) -> list[Check]:
@@ -730,7 +799,10 @@ def _memory_checks(memory: MemoryEvidence | None, limits: Mapping[str, Any]) -> 
         checks.append(Check("oom_kills", PASS, 0, 0, none, "no process was killed for memory"))
     if memory.restarts > 0:
         lost = "1 worker" if memory.restarts == 1 else f"{memory.restarts} workers"
-        checks.append(Check("restarts", FAIL, memory.restarts, 0, none, f"{lost} of the candidate died under load"))
+        how = f" ({memory.deaths})" if memory.deaths else ""
+        checks.append(
+            Check("restarts", FAIL, memory.restarts, 0, none, f"{lost} of the candidate died under load{how}")
+        )
     else:
         checks.append(Check("restarts", PASS, 0, 0, none, "no worker died"))
     if percent is not None:

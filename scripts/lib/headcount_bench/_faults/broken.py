@@ -27,7 +27,8 @@ WAY_OUT_SECONDS = DRAIN_SECONDS + 24
 
 @dataclass(frozen=True)
 class Shape:
-    """A way to be broken. `says`: what the status says of it; `answered`: whether users get good answers all the same.
+    """A way to be broken. `says`: what the status says; `answered`: whether who asks once the way out has begun may
+    get good answers all the same. What a dead or a full instance does not accept waits in the socket for the next one.
 
     `slowly`: users are only slowed down, which no status calls broken.
     """
@@ -40,8 +41,8 @@ class Shape:
 
 
 SHAPES = (
-    Shape("dead", "is killed and does not start any more", "activating|inactive|failed|no answer"),
-    Shape("hanging", "answers nothing any more", "timed out"),
+    Shape("dead", "is killed and does not start any more", "activating|inactive|failed|no answer", answered=True),
+    Shape("hanging", "answers nothing any more", "timed out", answered=True),
     Shape("slow", "takes 3 s longer for each request", "answered in", answered=True, slowly=True),
     Shape("errors", "answers 500 on all but its health", r"GET /wait\S* answered 500"),
     Shape("garbage", "answers no HTTP", "no answer|BadStatus|HTTP"),

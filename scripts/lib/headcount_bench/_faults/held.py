@@ -26,7 +26,7 @@ def path_refused(path: str, why: str) -> Callable[[Scene], None]:
 
     def work(scene: Scene) -> None:
         before, begin = scene.live(), time.monotonic()
-        done = scene.whole(load={"paths": ["/wait?ms=20", path], "rate": 20, "seconds": 6})
+        done = scene.whole(load={"paths": ["/wait?ms=20", path], "rate": 20, "seconds": 7})
         took = time.monotonic() - begin
         refused(scene, done, why, "weigh")
         scene.seen.must(path.partition("?")[0] in str(done[-1].get("failed")), "the path is not named")

@@ -59,7 +59,52 @@ def recycled(scene: Scene) -> None:
     scene.clean()
 
 
+def recycled_in_silence(scene: Scene) -> None:
+    """Its logging silences Gunicorn's, so that no log says of any worker that it was recycled."""
+    done = scene.whole("silent", settings={"workers": 4, "max_requests": 150, "max_requests_jitter": 0},
+                       worker_class="sync")  # fmt: skip
+    said = str(done[-1].get("failed", "promoted"))
+    scene.seen.told.append(said[:200])
+    scene.seen.must(not re.search("died|restarted|workers", said), f"it was refused for its workers: {said}")
+    scene.clean()
+
+
+def reexecuted(scene: Scene) -> None:
+    """systemd executes itself anew every other second while a release is weighed, tried and promoted."""
+    scene.sh("(for i in $(seq 15); do sleep 2; systemctl daemon-reexec; done) >/dev/null 2>&1 &")
+    done = scene.whole(**LOAD_20S)
+    said = str(done[-1].get("failed", "promoted"))
+    scene.seen.told.append(said[:200])
+    scene.seen.must(not re.search("died|gone|not-found|no answer|systemctl", said), f"its silence was taken: {said}")
+    scene.clean()
+
+
 RELEASES = [
+    Row(
+        "release/recycled-in-silence",
+        "its logging silences Gunicorn's, and its workers are replaced after 150 requests",
+        "not taken for dead workers",
+        recycled_in_silence,
+    ),
+    Row(
+        "release/leaves-with-status-0",
+        "a worker leaves with status 0 at its 250th request, and no log says so",
+        KEPT,
+        candidate("silent,leaves:250", "died.*exited at once with status 0", "weigh|trial", **LOAD_20S),
+    ),
+    Row(
+        "release/only-redirects",
+        "every request but health is sent to another host",
+        "told before a load begins; what is live serves on",
+        candidate("redirects", "redirect.*https://shop.example.com", "weigh|trial"),
+        quick=True,
+    ),
+    Row(
+        "release/daemon-reexec",
+        "systemd executes itself anew again and again meanwhile",
+        "its silence is not taken for the death of a unit",
+        reexecuted,
+    ),
     Row(
         "release/crash-at-import",
         "the app raises when it is imported",
@@ -145,7 +190,7 @@ RELEASES = [
             "error|inconclusive|fail|not a measurement",
             "trial",
             limits={"p95_ms": 250, "error_rate": 0.005, "memory_percent": 80},
-            **LOAD_20S,
+            load={"paths": ["/wait?ms=20"], "rate": 40, "seconds": 15},
         ),
     ),
     Row(

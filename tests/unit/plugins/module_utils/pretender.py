@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ansible_collections.headcount.gunicorn.plugins.module_utils._load import h2load as h2
 
@@ -16,7 +16,7 @@ class Pretender:
         self.calls: list[list[h2.Launch]] = []
         self.status = status
 
-    def __call__(self, launches: Sequence[h2.Launch]) -> list[h2.Finished]:
+    def __call__(self, launches: Sequence[h2.Launch], stop: Callable[[], str] | None = None) -> list[h2.Finished]:
         self.calls.append(list(launches))
         return [self.end(launch) for launch in launches]
 

@@ -36,13 +36,13 @@ EVERYTHING: dict[str, Any] = {
     "load": {
         "paths": [
             {"path": "/", "cpu_ms": 3},
-            {"path": "/buy", "method": "POST", "body": "{}", "cpu_ms": 300, "wait_ms": 2},
+            {"path": "/buy", "method": "POST", "body": "{}", "cpu_ms": 300, "wait_ms": 2, "status": [200, 302]},
         ],
         "rate": 20,
         "from": "loadgen1",
         "address": "10.0.0.11",
     },
-    "limits": {"p95_ms": 250, "error_rate": 0},
+    "limits": {"p95_ms": 250, "error_rate": 0.02},
     "share": {"cores": 1.5},
     "buffering_proxy": True,
     "database": {"max_connections": 200, "reserved": 10},

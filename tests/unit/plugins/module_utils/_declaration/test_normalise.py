@@ -412,7 +412,7 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
         {"load": {"paths": []}},
         "headcount_apps[0].load.paths is a list (an empty list): allowed is a list, each a string (its path) or a"
         " mapping with"
-        " the keys path, weight, cpu_ms, wait_ms, method, body, headers; fix: paths: [/, /products]",
+        " the keys path, weight, cpu_ms, wait_ms, method, body, headers, status; fix: paths: [/, /products]",
     ),
     (
         {"load": {"paths": [{"path": "/a b"}]}},
@@ -423,7 +423,7 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
     (
         {"load": {"paths": [{"path": "/", "wieght": 2}]}},
         "headcount_apps[0].load.paths[0].wieght is not known: allowed is path, weight, cpu_ms, wait_ms, method,"
-        " body, headers; fix: did you mean weight?",
+        " body, headers, status; fix: did you mean weight?",
     ),
     (
         {"load": {"paths": [{"path": "/", "body": "x"}]}},
@@ -481,6 +481,27 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
         "headcount_apps[0].user is 'root' (an app does not run as root): allowed is the name of an unprivileged"
         " system user;"
         " fix: leave user out, and a user is made for the app",
+    ),
+    (
+        {"load": {"paths": ["/"], "rate": 5, "seconds": 30}, "limits": {"error_rate": 0.01}},
+        "headcount_apps[0].load.seconds is 30, which at load.rate 5 makes 150 requests, and 300 in the retry, which is"
+        " twice as long: the limit of 1 % on errors takes at least 528, so that no trial could pass: allowed is"
+        " load.rate x load.seconds of at least 528; fix: seconds: 106, or rate: 18, or a wider limit (limits.*)",
+    ),
+    (
+        {"load": {"paths": ["/"], "rate": 10, "seconds": 20}, "limits": {"error_rate": 0.05, "p99_ms": 100}},
+        "headcount_apps[0].load.seconds is 20, which at load.rate 10 makes 200 requests, and 400 in the retry, which is"
+        " twice as long: the limit on p99 takes at least 528, so that no trial could pass: allowed is load.rate x"
+        " load.seconds of at least 528; fix: seconds: 53, or rate: 27, or a wider limit (limits.*)",
+    ),
+    (
+        {"limits": {"error_rate": 0}},
+        "headcount_apps[0].limits.error_rate is 0, which no number of requests can prove: allowed is above 0; fix:"
+        " error_rate: 0.001",
+    ),
+    (
+        {"load": {"paths": [{"path": "/", "status": [99]}]}},
+        "headcount_apps[0].load.paths[0].status[0] is 99: allowed is a whole number from 100 to 599; fix: 200",
     ),
     (
         {"slice": "web"},

@@ -379,6 +379,42 @@ def test_a_worker_that_dies_on_the_real_socket_is_noticed(
     assert "shop@2.service" not in host.systemd.active
 
 
+@pytest.mark.parametrize(
+    ("ends", "cause"),
+    [
+        ('[1, 8, "R", 0]', None),
+        ('[1, 8, " ", 9]', r"one of its workers died after it took traffic \(killed by SIGKILL\)$"),
+        ('[1, 8, " ", 0]', r"one of its workers died after it took traffic \(exited at once with status 0\)$"),
+        ("", r"one of its workers died after it took traffic \(ended untold\)$"),
+    ],
+)
+def test_what_its_master_says_of_a_worker_counts_and_not_a_log_that_the_app_has_silenced(
+    host: Host, monkeypatch: pytest.MonkeyPatch, ends: str, cause: str | None
+) -> None:
+    looks = [[(8, 100)], [(9, 200)]]
+    monkeypatch.setattr(_instances, "unit_pids", Workers(host.root, looks).pids)
+    show = host.systemd._show
+    monkeypatch.setattr(host.systemd, "_show", lambda unit: show(unit) + "\nControlGroup=/system.slice/x")
+    monkeypatch.setattr(Systemd, "journal", lambda *_: [])
+    files = Path(host.layout.instance_files(2, trial=False))
+    files.mkdir(parents=True)
+    (files / "worker-ends").touch()
+    writes = iter(["", ends])
+    monkeypatch.setattr(_instances, "first_cause", lambda lines: None)
+    read = _instances.read_ends
+
+    def reading(directory: str) -> Any:
+        (files / "worker-ends").write_text(next(writes, ends))
+        return read(directory)
+
+    monkeypatch.setattr(_instances, "read_ends", reading)
+    if cause is None:
+        host.instances.switch(1, 2, APP, 1.0)
+        return
+    with pytest.raises(StepFailed, match=cause):
+        host.instances.switch(1, 2, APP, 1.0)
+
+
 class TestLoadedFromElsewhere:
     """A candidate with a port of its own, and what watches it."""
 

@@ -51,7 +51,7 @@ def test_captures_are_of_several_versions() -> None:
         ("put", 0),
         ("chunked", 0),
         ("stall", 0),
-        ("302", 0),
+        ("302", 8),  # said nowhere to mean well
         ("404", 8),
         ("500", 8),
         ("reset", 8),
@@ -381,3 +381,60 @@ def running(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
         return False
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize(("status", "failures"), [((), 8), ((200, 302), 0), ((302,), 32)])
+def test_which_statuses_mean_well_is_declared(version: str, status: tuple[int, ...], failures: int) -> None:
+    run, _ = captured(version, "302")
+    lane = h2.Lane(0, run.lane.planned, 10, 0.0, status)
+    assert h2.account([h2.LaneRun(lane, run.finished)]).failures == failures
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize(
+    ("scenario", "kinds"),
+    [
+        ("ok", {}),
+        ("302", {"answered 302": 8}),
+        ("500", {"answered 500": 8}),
+        ("hang", {"timed out": 8}),
+        ("reset", {"reset, refused or cut short": 8}),
+        ("refused", {"reset, refused or cut short": 40}),
+    ],
+)
+def test_how_requests_failed(version: str, scenario: str, kinds: dict[str, int]) -> None:
+    samples = h2.account([captured(version, scenario)[0]])
+    assert samples.kinds == kinds
+    assert samples.how_failed() == ", ".join(f"{count} {how}" for how, count in kinds.items())
+
+
+def test_a_load_is_ended_as_soon_as_it_is_to_stop(tmp_path: Path) -> None:
+    begin = time.monotonic()
+    log = tmp_path / "one.log"
+    script = f"import time; open({str(log)!r}, 'w').write('{int(time.time() * 1e6)}\\t200\\t900\\n'); time.sleep(60)"
+    late = h2.Launch(
+        [sys.executable, "-c", "raise SystemExit('it was started')"], 30.0, str(tmp_path / "two.log"), 60.0
+    )
+    first, second = h2.run_processes(
+        [h2.Launch([sys.executable, "-c", script], 0.0, str(log), 60.0), late],
+        lambda: "enough" if log.exists() and log.read_text() else "",
+    )
+    assert time.monotonic() - begin < 20
+    assert first.stopped is not None
+    assert not first.timed_out
+    assert first.log.endswith("\t200\t900\n")
+    assert (second.code, second.log, second.stopped) == (None, "", first.stopped)
+
+
+def test_of_a_load_that_was_stopped_counts_what_had_time_to_be_answered() -> None:
+    rows = "".join(f"{1_000_000_000 + index * 100_000}\t200\t5000\n" for index in range(30))
+    end = h2.Finished(-9, "", "", rows, 0.1, 1000.0, stopped=1003.0)
+    samples = h2.account([h2.LaneRun(h2.Lane(0, 300, 100, 0.0), end)])
+    assert (samples.planned, samples.failures, samples.complete, samples.why) == (21, 0, False, "the load was stopped")
+    lost = h2.account([h2.LaneRun(h2.Lane(0, 300, 100, 0.0), h2.Finished(-9, "", "", "", 0.1, 1000.0, stopped=1003.0))])
+    assert (lost.planned, lost.failures, lost.kinds) == (21, 21, {"got no answer": 21})
+    never = h2.account(
+        [h2.LaneRun(h2.Lane(0, 300, 100, 0.0), h2.Finished(None, "", "", "", 0.0, 1003.0, stopped=1003.0))]
+    )
+    assert (never.planned, never.failures) == (0, 0)

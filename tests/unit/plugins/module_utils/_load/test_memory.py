@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.headcount.gunicorn.plugins.module_utils._facts import workerends
 from ansible_collections.headcount.gunicorn.plugins.module_utils._load import memory as mem
 
 ROLLUP = """55d0c0000000-7ffd00000000 ---p 00000000 00:00 0    [rollup]
@@ -236,3 +237,44 @@ def test_what_cannot_be_read_is_noted() -> None:
     found = instance.run(sampler(instance, cgroup_reader=refuse, journal_fn=refuse))
     assert found.notes == ("the cgroup could not be read: no", "the journal could not be read: no")
     assert found.oom_kills is None
+
+
+def ends_of(*lines: str) -> list[workerends.WorkerEnd]:
+    return workerends.parse("\n".join(lines))
+
+
+@pytest.mark.parametrize(
+    ("after", "restarts", "recycled", "deaths"),
+    [
+        (['[2, 2, "R", 0]'], 0, 1, ""),
+        (['[2, 2, " ", 9]'], 1, 0, "killed by SIGKILL"),
+        (['[2, 2, " ", 0]', '[3, 8, " ", 0]', '[4, 9, " ", 9]'], 3, 0, "2 exited at once with status 0, 1 killed by"),
+        ([], 1, 0, "ended untold"),
+    ],
+)
+def test_the_ends_of_workers_go_before_the_journal(after: list[str], restarts: int, recycled: int, deaths: str) -> None:
+    instance = Instance([CALM[0], {1: (10, 20.0), 3: (99, 20.0)}])
+    told = [ends_of('[1, 7, " ", 9]')]
+    looks = iter(told)
+    silenced = ["Autorestarting worker after current request."] * 9
+    watch = sampler(
+        instance,
+        journal_fn=lambda: silenced,
+        ends_fn=lambda: next(looks, ends_of('[1, 7, " ", 9]', *after)),
+        sleep=lambda seconds: None,
+    )
+    found = instance.run(watch)
+    assert (found.restarts, found.recycled) == (restarts, recycled)
+    assert found.deaths.startswith(deaths)
+
+
+def test_an_end_that_is_written_down_late_is_waited_for() -> None:
+    instance = Instance([CALM[0], {1: (10, 20.0), 3: (99, 20.0)}])
+    waited: list[float] = []
+    watch = sampler(
+        instance,
+        ends_fn=lambda: ends_of('[1, 2, "R", 0]') if len(waited) > 2 else [],
+        sleep=waited.append,
+    )
+    found = instance.run(watch)
+    assert (found.restarts, found.recycled, len(waited)) == (0, 1, 3)

@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -140,3 +141,102 @@ def test_the_retry(first: j.Verdict, second: j.Verdict | None, asked: list[tuple
 
     verdict, attempts = ld.with_retry(attempt)
     assert (verdict.outcome, calls, len(attempts)) == (outcome, asked, len(asked))
+
+
+LIMITS = {"p95_ms": 250, "error_rate": 0.01}
+LIVE = ld.Protected(OLD, LIMITS)
+
+
+class Sufferer(Pretender):
+    """A runner beside whom the live generation suffers in the call of number `at`: then the load is to stop."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, at: int) -> None:
+        super().__init__()
+        self.at = at
+        monkeypatch.setattr(ld.LiveWatch, "__call__", lambda watch: "30 connections of users waited to be accepted")
+
+    def __call__(self, launches: Sequence[h2.Launch], stop: Callable[[], str] | None = None) -> list[h2.Finished]:
+        ended = super().__call__(launches)
+        if len(self.calls) - 1 != self.at:
+            return ended
+        assert stop is not None
+        assert stop()
+        return [replace(end, stdout="", code=-9, stopped=end.started + 3.0) for end in ended]
+
+
+def test_beside_a_live_generation_the_load_begins_gently() -> None:
+    runner = Pretender()
+    found = ld.run_trial_load(NEW, OLD, LOAD, workers=3, runner=runner, protected=LIVE)
+    calm, ramp, warm, measured = runner.calls
+    assert targets(calm) == ["/run/old.sock"]
+    assert targets(ramp) == targets(warm) == targets(measured) == ["/run/new.sock", "/run/old.sock"]
+
+    def rates(launches: Sequence[h2.Launch]) -> list[float]:
+        parts = [next(part for part in launch.argv if part.startswith("--rate-period=")) for launch in launches]
+        return [1000 / int(part[14:-2]) for part in parts]
+
+    assert rates(calm) == [12.5]
+    assert rates(ramp) == [25.0, 25.0]
+    assert sum(rates(warm)) <= 100.0
+    assert rates(measured) == [50.0, 50.0]
+    assert (found.warmup["requests"], found.stopped) == (300, "")
+    assert found.calm == {"requests": 12, "failures": 0, "rate": 12.5, "queue": None, "p50_ms": 10.0, "most_ms": 10.0}
+    assert ld.TrialLoad.unpack(found.pack()).calm == found.calm
+
+
+@pytest.mark.parametrize(("at", "phase_rate"), [(1, "25"), (2, "50"), (3, "50")])
+def test_the_load_stops_when_the_live_generation_suffers(
+    monkeypatch: pytest.MonkeyPatch, at: int, phase_rate: str
+) -> None:
+    runner = Sufferer(monkeypatch, at)
+    found = ld.run_trial_load(NEW, OLD, {**LOAD, "warmup_requests": 300}, runner=runner, protected=LIVE)
+    assert len(runner.calls) == at + 1
+    assert (
+        f"at {phase_rate} requests a second to the candidate and to the live generation each: 30 conn" in found.stopped
+    )
+    assert "alone it answered 12 of 12 requests at 12.5 a second, half of them within 10 ms" in found.stopped
+    assert found.stopped.endswith("so that nothing is said of the candidate: lower load.rate")
+    assert not found.candidate.complete
+    assert found.baseline is not None
+    assert 0 < found.baseline.planned <= 101  # what was due two seconds after the start, as it was stopped after three
+    verdict = j.judge_stopped(found.stopped, found.candidate, found.baseline, LIMITS)
+    assert (verdict.outcome, j.needs_retry(verdict), j.decide(verdict, "promote")) == ("inconclusive", False, "revert")
+    assert ld.TrialLoad.unpack(found.pack()).stopped == found.stopped
+
+
+def test_a_live_generation_that_is_not_loaded_is_watched_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    runner = Pretender()
+    found = ld.run_trial_load(NEW, None, LOAD, runner=runner, protected=LIVE)
+    assert [targets(call) for call in runner.calls][1:] == [["/run/new.sock", "/run/old.sock"]] * 3
+    assert found.baseline is None
+    pulse = list(runner.calls[3][1].argv)
+    assert pulse[pulse.index("-n") + 1] == "40"  # four a second
+    stopped = ld.run_trial_load(NEW, None, LOAD, runner=Sufferer(monkeypatch, 3), protected=LIVE)
+    assert "at 50 requests a second to the candidate: 30" in stopped.stopped
+
+
+class HalfSick(Pretender):
+    """The live generation answers 503, whatever it is asked."""
+
+    def end(self, launch: h2.Launch) -> h2.Finished:
+        self.status = 503 if "unix:/run/old.sock" in launch.argv else 200
+        return super().end(launch)
+
+
+def test_a_live_generation_that_is_sick_alone_is_neither_loaded_nor_in_the_way() -> None:
+    runner = HalfSick()
+    found = ld.run_trial_load(NEW, OLD, LOAD, runner=runner, protected=LIVE)
+    assert [targets(call) for call in runner.calls] == [["/run/old.sock"], ["/run/new.sock"], ["/run/new.sock"]]
+    assert (found.baseline, found.stopped) == (None, "")
+    assert found.notes == [
+        "the live generation is sick itself (alone it answered 0 of 12 requests at 12.5 a second): it is no yardstick "
+        "and was not loaded"
+    ]
+
+
+@pytest.mark.parametrize(("rate", "paths"), [(0.5, 5), (1, 3), (2, 20), (200, 7)])
+def test_any_load_has_a_gentle_beginning(rate: float, paths: int) -> None:
+    load = {**LOAD, "rate": rate, "seconds": 100, "paths": [{"path": f"/{number}"} for number in range(paths)]}
+    found = ld.run_trial_load(NEW, OLD, load, runner=Pretender(), protected=LIVE)
+    assert found.stopped == ""
+    assert found.candidate.complete

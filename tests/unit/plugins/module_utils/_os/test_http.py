@@ -18,9 +18,12 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._os.http import
     answer_seconds,
     get,
     local_address,
+    only_redirects,
     own_headers,
     request,
     unhealthy,
+    unwell,
+    well,
 )
 
 HEALTH: dict[str, Any] = {"path": "/healthz", "status": [200, 204], "contains": None}
@@ -171,3 +174,61 @@ def test_declared_headers_go_before_its_own_in_any_case() -> None:
 )
 def test_who_declares_slow_answers_is_waited_for(app: dict[str, Any], seconds: float) -> None:
     assert answer_seconds(app) == seconds
+
+
+def answering(*answers: Answer) -> Any:
+    """Something to ask that gives these answers, the last one for ever."""
+    left = list(answers)
+    asked: list[Ask] = []
+
+    def ask(address: Any, what: Ask, bounds: Bounds) -> Answer:
+        asked.append(what)
+        return left.pop(0) if len(left) > 1 else left[0]
+
+    return ask, asked
+
+
+AWAY = Answer(302, b"", 1.0, location="https://shop.example.com/?")
+FINE = Answer(200, b"ok", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("path", "answers", "times", "words"),
+    [
+        ({"path": "/"}, [AWAY], 3, "GET / only redirects (302 to https://shop.example.com/?): nothing of the app is"),
+        ({"path": "/", "status": [302]}, [AWAY], 0, ""),
+        ({"path": "/"}, [AWAY, FINE], 2, ""),
+        ({"path": "/"}, [FINE], 1, ""),
+        ({"path": "/"}, [Answer(500, b"", 1.0)], 1, ""),  # for the load to measure
+        ({"path": "/"}, [Answer(0, b"", 1.0, "refused")], 1, ""),
+        ({"path": "/"}, [Answer(304, b"", 1.0)], 1, ""),
+        ({"path": "/p", "method": "POST", "body": "{}"}, [AWAY], 3, "POST /p only redirects (302 to https://shop."),
+    ],
+)
+def test_a_path_that_only_redirects(path: dict[str, Any], answers: list[Answer], times: int, words: str) -> None:
+    ask, asked = answering(*answers)
+    found = only_redirects("/run/x.sock", [path], 5.0, ask)
+    assert found.startswith(words)
+    assert bool(found) is bool(words)
+    assert len(asked) == times
+    if words:
+        assert found.endswith("or, where the redirect is what users get, status: [302]")
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "words"),
+    [
+        (None, FINE, ""),
+        (None, Answer(204, b"", 1.0), ""),
+        (None, AWAY, "GET / answered 302, a redirect to https://shop.example.com/?"),
+        (None, Answer(503, b"", 1.0), "GET / answered 503"),
+        ([200, 302], AWAY, ""),
+        ([404], Answer(404, b"", 1.0), ""),
+        ([302], FINE, "GET / answered 200, expected 302"),
+        ([200, 304], AWAY, "GET / answered 302, expected 200 or 304"),
+        (None, Answer(0, b"", 1.0, "refused"), "GET / got no answer: refused"),
+    ],
+)
+def test_what_counts_as_an_answer(status: list[int] | None, answer: Answer, words: str) -> None:
+    assert unwell({"path": "/", "method": "GET", "status": status}, answer) == words
+    assert well(answer.status, status) is not bool(words)

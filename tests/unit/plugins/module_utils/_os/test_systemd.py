@@ -126,3 +126,39 @@ app.errors.ConfigError: no database is configured
 )
 def test_the_first_cause_of_a_death(log: str, cause: str | None) -> None:
     assert first_cause(log.splitlines()) == cause
+
+
+DEAF = Completed(1, "", "Failed to get properties: Transport endpoint is not connected\n")
+
+
+def test_a_manager_that_executes_itself_anew_is_asked_again() -> None:
+    answers = [
+        DEAF,
+        Completed(1, "", "Failed to get properties: Message recipient disconnected from message bus"),
+        DEAF,
+    ]
+    waited: list[float] = []
+
+    def runner(command: Sequence[str], timeout: float) -> Completed:
+        return answers.pop() if answers else Completed(0, SHOW, "")
+
+    systemd = Systemd(runner, sleep=waited.append)
+    assert systemd.state("shop@1.service").main_pid == 253
+    assert len(waited) == 3
+
+
+def test_a_manager_that_stays_silent_is_not_taken_for_a_unit_that_is_gone() -> None:
+    systemd = Systemd(lambda command, timeout: DEAF, sleep=lambda seconds: None)
+    with pytest.raises(SystemdError, match="got no answer: Failed to get properties: Transport endpoint"):
+        systemd.state("shop@7.service")
+    with pytest.raises(SystemdError, match=r"start shop\.socket failed: Failed to get"):
+        systemd.start("shop.socket")
+
+
+def test_an_error_of_another_kind_is_told_at_once() -> None:
+    asked: list[float] = []
+    refused = Completed(1, "", "Failed to start nothing.service: Unit nothing.service not found.\n")
+    systemd = Systemd(lambda command, timeout: refused, sleep=asked.append)
+    with pytest.raises(SystemdError, match="not found"):
+        systemd.start("nothing.service")
+    assert not asked

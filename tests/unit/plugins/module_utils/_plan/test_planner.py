@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.app import App
 from ansible_collections.headcount.gunicorn.plugins.module_utils._plan import planner as _planner
+from ansible_collections.headcount.gunicorn.plugins.module_utils._plan.inputs import settled_ratio
 
 ROOT = Path(__file__).resolve().parents[5]
 
@@ -727,3 +729,48 @@ def test_the_command_says_what_is_wrong_with_its_line(arguments: list[str], word
     done = command(*arguments)
     assert done.returncode == 2
     assert words in done.stderr
+
+
+# --- a declaration and a measurement become one number ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "seen", "by_measurement", "value", "origin", "source"),
+    [
+        (4.0, math.inf, 12.0, False, 12.0, "measured", "measured: 80 requests, wait ratio 12"),
+        (4.0, math.inf, 3.0, False, 4.0, "declared",
+         "measured: 80 requests, wait ratio 3; the plan goes by 4, the least that profile io allows"),
+        (0.0, 0.05, 0.3, False, 0.05, "declared",
+         "measured: 80 requests, wait ratio 0.3; the plan goes by 0.05, the most that profile io allows"),
+        (0.0, 0.05, 0.3, True, 0.3, "measured", "measured: 80 requests, wait ratio 0.3"),
+        (0.0, 0.05, 0.0, False, 0.0, "measured", "measured: 80 requests, wait ratio 0"),
+    ],
+)  # fmt: skip
+def test_the_ratio_that_a_plan_goes_by(
+    low: float, high: float, seen: float, by_measurement: bool, value: float, origin: str, source: str
+) -> None:
+    found = settled_ratio(low, high, seen, 80, by_measurement, "profile io")
+    assert (found.value, found.origin, found.source) == (value, origin, source)
+
+
+@pytest.mark.parametrize(
+    "declared", [{"profile": "cpu"}, {"profile": "mixed"}, {"profile": "io"}, {"wait_ratio": 2.0}, {}]
+)
+@pytest.mark.parametrize("policy", ["warn", "use_measured"])
+@pytest.mark.parametrize("concurrency", [4, 64])
+def test_a_little_more_waiting_never_gives_a_plan_for_less(
+    declared: dict[str, Any], policy: str, concurrency: int
+) -> None:
+    """sync, then gthread, then sync again, while nothing of the app had changed."""
+    slots, classes = [], []
+    for waiting in (0.0, 0.05, 0.1, 0.3, 0.45, 0.49, 0.51, 0.6, 1.0, 1.9, 2.1, 4.0, 8.0, 19.0, 21.0, 50.0):
+        app = shop(**{"profile": None, **declared}, concurrency=concurrency, profile_mismatch=policy)
+        found = plan(facts(), app, weighed(5.0, 5.0 * (1 + waiting)))
+        slots.append(found.slots)
+        classes.append(found.value("worker_class"))
+    changes = sum(before != after for before, after in zip(classes, classes[1:]))
+    assert changes <= 2, classes
+    assert classes.index("sync") == 0 if "sync" in classes else True
+    assert slots[-1] >= slots[0]
+    if declared == {"profile": "cpu"} and policy == "warn":
+        assert changes == 0

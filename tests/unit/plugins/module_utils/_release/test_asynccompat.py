@@ -5,7 +5,11 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
+import types
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._release import asynccompat
@@ -234,3 +238,48 @@ def test_the_variables_that_switch_the_monitor_on() -> None:
         "GEVENT_MONITOR_THREAD_ENABLE": "1",
         "GEVENT_MAX_BLOCKING_TIME": "0.25",
     }
+
+
+def test_the_monitor_is_switched_off_after_some_reports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """gevent makes the monitor of a hub only when that first runs, after post_worker_init."""
+    killed: list[int] = []
+
+    class Blocked:
+        pass
+
+    hub = types.SimpleNamespace(periodic_monitoring_thread=None)
+    events = types.SimpleNamespace(EventLoopBlocked=Blocked, subscribers=[])
+    monkeypatch.setitem(sys.modules, "gevent", types.SimpleNamespace(get_hub=lambda: hub, events=events))
+    monkeypatch.setitem(sys.modules, "gevent.events", events)
+    space: dict[str, Any] = {"_os": os}
+    exec(compile(asynccompat.MONITOR_HOOK, "gunicorn.conf.py", "exec"), space)  # what Gunicorn does with it
+    monkeypatch.delenv("GEVENT_MONITOR_THREAD_ENABLE", raising=False)
+    space["post_worker_init"](None)
+    assert events.subscribers == []
+    monkeypatch.setenv("GEVENT_MONITOR_THREAD_ENABLE", "1")
+    space["post_worker_init"](None)
+    (subscriber,) = events.subscribers
+    subscriber(object())
+    hub.periodic_monitoring_thread = types.SimpleNamespace(kill=lambda: killed.append(1))
+    for _ in range(asynccompat.BLOCK_REPORTS - 1):
+        subscriber(Blocked())
+    assert killed == []
+    subscriber(Blocked())
+    assert killed == [1]
+
+
+def test_neither_the_monitor_nor_the_server_is_a_cause() -> None:
+    def frames(*files: str) -> tuple[asynccompat.Frame, ...]:
+        return tuple(asynccompat.Frame(file, 1, "f", "") for file in files)
+
+    libraries = "/v/lib/python3.11/site-packages"
+    server = [f"{libraries}/gunicorn/workers/ggevent.py", f"{libraries}/gevent/baseserver.py"]
+    assert asynccompat.app_frame(frames(*server), ("shop",)) is None
+    assert (
+        asynccompat.app_frame(frames(f"{libraries}/gevent/hub.py", f"{libraries}/gevent/_tracer.py"), ("shop",)) is None
+    )
+    named = asynccompat.app_frame(frames(*server, f"{libraries}/shop/views.py"), ("shop",))
+    assert named is not None
+    assert named.file.endswith("shop/views.py")
+    # the app's own frame, but it is the monitor that writes
+    assert asynccompat.app_frame(frames(f"{libraries}/shop/views.py", f"{libraries}/gevent/util.py"), ("shop",)) is None

@@ -159,6 +159,16 @@ class TestBroken:
         assert (done["to"], generations.live(host.layout)) == (2, 2)
         assert host.systemd.active == {"shop.socket", "shop@2.service", "shop@2.socket"}
 
+    def test_what_left_for_the_socket_to_be_opened_is_not_stopped_again(
+        self, host: Host, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """systemd refuses to stop a unit whose file is gone and that does not run any more."""
+        host.add(3)
+        shutil.rmtree(host.layout.generation(3))
+        monkeypatch.setattr(_instances, "listens", lambda *_: "start shop.socket" in host.systemd.said)
+        assert host.app.rollback()["to"] == 2
+        assert host.systemd.said.count("stop shop@3.service") == 1
+
     def test_a_dead_live_one_is_not_started_before_a_rollback(self, host: Host) -> None:
         host.systemd.active -= {"shop@2.service"}
         host.app.rollback()

@@ -89,9 +89,11 @@ class TestLoad:
         done = loadhost.make_load(
             REQUEST, search=search, ask=well, runner=runner, monotonic=iter((100.0, 104.5)).__next__
         )
-        warm, measured = runner.calls
+        calm, ramp, *_, measured = runner.calls
+        assert [launch.argv[-1] for launch in calm] == ["http://10.0.0.5:8000/"]
+        assert [launch.argv[-1] for launch in ramp] == ["http://10.0.0.5:8001/", "http://10.0.0.5:8000/"]
         assert [launch.argv[-1] for launch in measured] == ["http://10.0.0.5:8001/", "http://10.0.0.5:8000/"]
-        assert all(":authority: localhost" in launch.argv for launch in [*warm, *measured])
+        assert all(":authority: localhost" in launch.argv for launch in [*calm, *ramp, *measured])
         assert not any("-B" in launch.argv for launch in measured)
         assert done["since_warm_seconds"] == 4.5
         found = ld.TrialLoad.unpack(done["load"])
@@ -101,7 +103,7 @@ class TestLoad:
     def test_a_retry_is_swapped_and_twice_as_long(self, search: str) -> None:
         runner = Pretender()
         loadhost.make_load({**REQUEST, "swap": True, "factor": 2.0}, search=search, ask=well, runner=runner)
-        first = runner.calls[1][0]
+        first = runner.calls[-1][0]
         assert first.argv[-1] == "http://10.0.0.5:8000/"
         assert first.argv[list(first.argv).index("-n") + 1] == "400"
 
@@ -177,4 +179,5 @@ def test_open_files_are_counted_for_the_retry_too(load: dict[str, Any], files: i
 
 
 def test_the_longest_run_is_the_retry() -> None:
-    assert ld.longest_seconds({"seconds": 30}) == 30 + 60 + 30
+    beginning = 3 + 1 + 30  # the live generation alone, the ramp
+    assert ld.longest_seconds({"seconds": 30}) == beginning + 30 + 60 + 30

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import math
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -496,3 +497,33 @@ def test_what_was_not_measured_is_never_promoted() -> None:
     check = j.Check("measurement", "inconclusive", 200, None, (None, None), "not a measurement: too few rows")
     verdict = j.Verdict("inconclusive", "not a measurement: too few rows", (check,))
     assert j.decide(verdict, "promote") == "revert"
+
+
+def test_both_failed_is_said_and_how() -> None:
+    new = replace(run([20.0] * 1200, failures=820), kinds={"timed out": 700, "answered 503": 120})
+    old = replace(run([20.0] * 1200, failures=775), kinds={"reset, refused or cut short": 775})
+    verdict = j.judge(new, old, {"error_rate": 0.01}, CALM)
+    assert verdict.outcome == "fail"
+    assert "820 of 1200 requests failed (68.3 %), limit 1 % (700 timed out, 120 answered 503)" in verdict.cause
+    assert verdict.cause.endswith(
+        "of the live generation, under the same load, 775 of 1200 failed too (775 reset, refused or cut short)"
+    )
+    broken = j.judge(replace(new, complete=False, why="h2load was stopped"), old, {"error_rate": 0.01}, CALM)
+    assert "of the live generation, under the same load, 775 of 1200 failed too" in broken.cause
+
+
+def test_a_stopped_load_says_nothing_of_the_candidate_but_what_it_did_to_itself() -> None:
+    bad = replace(run([20.0] * 100, failures=60), kinds={"got no answer": 60})
+    told = "the live generation suffered"
+    verdict = j.judge_stopped(told, bad, bad, {"error_rate": 0.01}, CALM)
+    assert (verdict.outcome, verdict.hard, verdict.stopped) == ("inconclusive", False, True)
+    assert verdict.cause == (
+        "the live generation suffered; 60 of 100 requests to the candidate failed (60 got no answer) and "
+        "60 of 100 requests to the live generation failed (60 got no answer)"
+    )
+    assert not j.needs_retry(verdict)
+    assert j.decide(verdict, "promote") == "revert"
+    dead = j.MemoryEvidence(peak_mib=100.0, source="x", oom_kills=2, restarts=0, limit_mib=200.0)
+    verdict = j.judge_stopped(told, bad, None, {"error_rate": 0.01}, dead)
+    assert (verdict.outcome, verdict.hard) == ("fail", True)
+    assert verdict.cause.startswith("the kernel killed a process of the candidate for memory 2 times; the live gen")
