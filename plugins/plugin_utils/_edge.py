@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 Variables = Mapping[str, Any]
 """The variables of a task, or of a host, as Ansible hands them over."""
 
-Result = Dict[str, Any]
+Result = dict[str, Any]
 """The result of a task: what a module answered, and what an action returns."""
 
 Json = Mapping[str, Any]

@@ -5,8 +5,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Final, Iterable, Mapping
+from typing import Any, Final
 
 from .._edge import Json
 

@@ -25,9 +25,10 @@ import shutil
 import socket
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Callable, Mapping
+from typing import Callable
 from urllib.parse import quote, unquote
 
 from ...module_utils._generation.lock import Run

@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Sequence
 
 from .._display.text import listed, plural
 from .outcome import BAD, Outcomes, hosts_with

@@ -7,8 +7,9 @@ What was not measured in the run or in the live generation's own trial is left e
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Iterable, List, Mapping, Optional, Sequence, TypedDict
+from typing import Optional, TypedDict
 
 from ...module_utils._facts.hardware import number
 from .._display.text import listed, plural, table
@@ -76,8 +77,8 @@ _Row = TypedDict(
         "generation": Optional[int],
         "from": Optional[int],
         "release": Optional[str],
-        "reasons": List[str],
-        "notes": List[str],
+        "reasons": list[str],
+        "notes": list[str],
         "listen": str,
         "url": str,
         "settings": Mapping[str, object],
@@ -85,7 +86,7 @@ _Row = TypedDict(
         "measured": Optional[Json],
         "mismatch": Optional[str],
         "plan": Optional[Json],
-        "steps": List[Mapping[str, object]],
+        "steps": list[Mapping[str, object]],
         "revert_cause": str,
     },
     total=False,
