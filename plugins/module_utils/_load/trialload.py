@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
-"""The load of a trial: a warm-up that is thrown away, then candidate and live generation at once, half a period
-apart."""
+"""The load of a trial: a warm-up that is thrown away, then candidate and live generation at once, each asked the same
+at random times, half a run apart."""
 
 from __future__ import annotations
 
@@ -245,13 +245,12 @@ class _Guarded:
             self._queued.append(waiting)
         return ""
 
-    def run(self, prefix: str, lanes: Mapping[str, Sequence[h2.Lane]], delays: Mapping[str, float]) -> _Phase:
+    def run(self, prefix: str, lanes: Mapping[str, Sequence[h2.Lane]]) -> _Phase:
         """Load at once whom `lanes` name; where the live generation is not among them it is asked now and then."""
         phase = _Phase({name: list(some) for name, some in lanes.items()})
-        seconds = max((lane.planned * lane.period_ms / 1000.0 for some in lanes.values() for lane in some), default=0.0)
+        seconds = max((lane.lasts_s for some in lanes.values() for lane in some), default=0.0)
         launches = {
-            name: self.generator.launches(prefix + name, some, self.targets[name], delays.get(name, 0.0))
-            for name, some in phase.lanes.items()
+            name: self.generator.launches(prefix + name, some, self.targets[name]) for name, some in phase.lanes.items()
         }
         self.rate = h2.lanes_rate(phase.lanes["candidate"])
         watch = None
@@ -323,8 +322,9 @@ def run_trial_load(
     paths = [h2.PathLoad.from_dict(entry) for entry in load["paths"]]
     arms = {"candidate": candidate} if baseline is None else {"candidate": candidate, "baseline": baseline}
     rate = choose_rate(load, capacity_rps, len(arms))
-    lanes = h2.plan_lanes(paths, rate.rate, float(load["seconds"]) * factor)
-    problem = h2.raise_nofile(h2.nofile_needed(lanes, timeout_seconds))
+    span = float(load["seconds"]) * factor
+    lanes = arms_lanes(paths, arms, rate.rate, span, swap)
+    problem = h2.raise_nofile(h2.nofile_needed(h2.plan_lanes(paths, rate.rate, span), timeout_seconds))
     if problem:
         raise h2.LoadError(problem)
     directory = tempfile.mkdtemp(prefix="headcount-load-")
@@ -347,22 +347,21 @@ def run_trial_load(
         if not guarded.stopped:
             if on_warm is not None:
                 on_warm()
-            order = list(reversed(arms)) if swap else list(arms)
-            half = min(lane.period_ms for lane in lanes) / 2000.0
-            delays = {name: place * half for place, name in enumerate(order)}
-            phases.append(guarded.run("", dict.fromkeys(order, lanes), delays))
+            phases.append(guarded.run("", {name: mine for name, mine in lanes.items() if name in arms}))
     finally:
         shutil.rmtree(directory, ignore_errors=True)
     last = phases[-1]
     samples = {name: last.samples(name) for name in arms}
+    if len(lanes) > 1 and not guarded.stopped:
+        turns = {name: place * span / 2.0 for place, name in enumerate(lanes)}
+        samples = {name: replace(arm, turned_s=turns[name], run_s=span) for name, arm in samples.items()}
     cpu = last.cpu_seconds
-    span = max(lane.planned * lane.period_ms / 1000.0 for lane in lanes)
     notes += [f"{name}: {note}" for name, arm in samples.items() for note in arm.notes]
     notes += [note for note in [warmup.pop("note", "")] if note]
     return TrialLoad(
         candidate=samples["candidate"],
         baseline=samples.get("baseline"),
-        rate=replace(rate, rate=h2.lanes_rate(lanes)),
+        rate=replace(rate, rate=round(h2.lanes_rate(lanes["candidate"]), 6)),
         cost_cpu_seconds=sum(phase.cpu_seconds for phase in phases),
         cost_core_share=cpu / span,
         swapped=swap,
@@ -371,6 +370,22 @@ def run_trial_load(
         stopped=guarded.sentence(rate),
         calm=guarded.calm.to_dict() if guarded.calm is not None else {},
     )
+
+
+def arms_lanes(
+    paths: Sequence[h2.PathLoad], arms: Sequence[str] | Mapping[str, Any], rate: float, seconds: float, swap: bool
+) -> dict[str, list[h2.Lane]]:
+    """The lanes of each arm: requests at random times, for each arm the same ones, half a run apart.
+
+    The bursts of one arm meet ordinary traffic of the other, and neither always goes before the other. With `swap`
+    (the retry) the times are others, and the arms change places.
+    """
+    order = list(reversed(list(arms))) if swap else list(arms)
+    seed = "again" if swap else "first"
+    return {
+        name: h2.plan_arrivals(paths, rate, seconds, seed=seed, turned_s=place * seconds / 2.0)
+        for place, name in enumerate(order)
+    }
 
 
 def _warm_rate(rate: float, capacity_rps: float | None, arms: int, wanted: int, most_seconds: float) -> float:
@@ -392,7 +407,7 @@ def _warm_up(
     sent = 0
     if guarded.protected is not None:
         ramp = guarded.generator.lanes(RAMP_SHARE * rate, RAMP_SECONDS)
-        phases.append(guarded.run("ramp-", dict.fromkeys(guarded.targets, ramp), {}))
+        phases.append(guarded.run("ramp-", dict.fromkeys(guarded.targets, ramp)))
         sent = sum(lane.planned for lane in ramp)
     left = max(0, wanted - sent)
     found: dict[str, Any] = {"requests": sent, "rate": RAMP_SHARE * rate, "seconds": RAMP_SECONDS}
@@ -402,7 +417,7 @@ def _warm_up(
         if "baseline" in guarded.targets:
             slower = min(warm_rate, 2 * rate - warm_rate) if guarded.protected is not None else warm_rate
             lanes["baseline"] = guarded.generator.lanes(slower, seconds)
-        phases.append(guarded.run("warm-", lanes, {}))
+        phases.append(guarded.run("warm-", lanes))
         sent += sum(lane.planned for lane in lanes["candidate"])
         found.update(requests=sent, rate=round(h2.lanes_rate(lanes["candidate"]), 3), seconds=round(seconds, 3))
     for name in guarded.targets:

@@ -35,7 +35,9 @@ class Samples:
     infinite for a failure; `status` is the HTTP status or 0 where no answer came; `path` the index of the load's path.
     `lag_ms` is the longest wait for a connection that was added to a latency, `drift_ms` how far the generator fell
     behind. `complete` is False when the run is no measurement, and `why` says for what reason. `kinds`: in what ways
-    requests failed, and how many each ("answered 503", "timed out").
+    requests failed, and how many each ("answered 503", "timed out"). Where both arms get the same requests at different
+    times, `turned_s` tells by how much later than the schedule this arm begins, and `run_s` after how long it begins
+    again at its beginning (0: it is not known which requests are the same).
     """
 
     start_s: Sequence[float]
@@ -54,6 +56,8 @@ class Samples:
     cpu_seconds: float = 0.0
     notes: Sequence[str] = ()
     kinds: Mapping[str, int] = field(default_factory=dict)
+    turned_s: float = 0.0
+    run_s: float = 0.0
 
     def how_failed(self) -> str:
         """In what ways its requests failed, the most frequent first, as part of a sentence; empty when not known."""
@@ -92,7 +96,7 @@ class Samples:
 
 _PLAIN = (
     "planned", "period_s", "failures", "achieved_rate", "lag_ms", "complete", "why", "planned_rate", "drift_ms",
-    "cpu_seconds",
+    "cpu_seconds", "turned_s", "run_s",
 )  # fmt: skip
 
 
@@ -762,6 +766,10 @@ def _stall_check(candidate: Samples, baseline: Samples | None, stall_ms: float, 
             if other >= 0.5 * gap and its_begin < begin + gap / 1000.0 and begin < its_begin + other / 1000.0:
                 shared = f"{sentence}; the live generation stood still too ({number(other)} ms), so the host did"
                 return Check("stall", PASS, gap, least, (None, None), shared)
+            other = _same_standstill(candidate, baseline, begin, gap)
+            if other >= 0.5 * gap:
+                shared = f"{sentence}; the same requests made the live generation stand still too ({number(other)} ms)"
+                return Check("stall", PASS, gap, least, (None, None), shared)
         return Check("stall", FAIL, gap, least, (None, None), sentence)
     if usable and baseline is not None:
         slow = sum(stall_ms <= latency < math.inf for latency in candidate.latency_ms)
@@ -775,6 +783,21 @@ def _stall_check(candidate: Samples, baseline: Samples | None, stall_ms: float, 
             )
             return Check("stall", FAIL, slow, usual, (None, None), sentence)
     return Check("stall", PASS, gap, least, (None, None), f"the longest time without an answer was {number(gap)} ms")
+
+
+def _same_standstill(candidate: Samples, baseline: Samples, begin: float, gap_ms: float) -> float:
+    """Milliseconds that the live generation stood still at the requests that made the candidate stand still at second
+    `begin`; 0 where it is not known which those are."""
+    if not candidate.run_s or candidate.run_s != baseline.run_s:
+        return 0.0
+    there = (begin + candidate.turned_s - baseline.turned_s) % candidate.run_s
+    near = [abs(start - there) <= 2.0 * gap_ms / 1000.0 for start in baseline.start_s]
+    some = replace(
+        baseline,
+        start_s=[start for start, wanted in zip(baseline.start_s, near) if wanted],
+        latency_ms=[latency for latency, wanted in zip(baseline.latency_ms, near) if wanted],
+    )
+    return standstill(some)[0]
 
 
 def _memory_checks(memory: MemoryEvidence | None, limits: Mapping[str, Any]) -> list[Check]:

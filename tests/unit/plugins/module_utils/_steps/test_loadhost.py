@@ -92,7 +92,7 @@ class TestLoad:
         calm, ramp, *_, measured = runner.calls
         assert [launch.argv[-1] for launch in calm] == ["http://10.0.0.5:8000/"]
         assert [launch.argv[-1] for launch in ramp] == ["http://10.0.0.5:8001/", "http://10.0.0.5:8000/"]
-        assert [launch.argv[-1] for launch in measured] == ["http://10.0.0.5:8001/", "http://10.0.0.5:8000/"]
+        assert {launch.argv[-1] for launch in measured} == {"http://10.0.0.5:8001/", "http://10.0.0.5:8000/"}
         assert all(":authority: localhost" in launch.argv for launch in [*calm, *ramp, *measured])
         assert not any("-B" in launch.argv for launch in measured)
         assert done["since_warm_seconds"] == 4.5
@@ -103,9 +103,9 @@ class TestLoad:
     def test_a_retry_is_swapped_and_twice_as_long(self, search: str) -> None:
         runner = Pretender()
         loadhost.make_load({**REQUEST, "swap": True, "factor": 2.0}, search=search, ask=well, runner=runner)
-        first = runner.calls[-1][0]
-        assert first.argv[-1] == "http://10.0.0.5:8000/"
-        assert first.argv[list(first.argv).index("-n") + 1] == "400"
+        measured = [list(launch.argv) for launch in runner.calls[-1]]
+        assert sum(int(argv[argv.index("-n") + 1]) for argv in measured if argv[-1] == "http://10.0.0.5:8000/") == 400
+        assert measured[0][-1] == "http://10.0.0.5:8000/"
 
     @pytest.mark.parametrize(
         ("answer", "words"),

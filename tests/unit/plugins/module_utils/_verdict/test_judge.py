@@ -285,6 +285,22 @@ def test_slow_answers_are_no_standstill() -> None:
     assert j.judge(run(slow), None, {"error_rate": 0.01}).outcome == "pass"
 
 
+@pytest.mark.parametrize(
+    ("live_at", "turned", "outcome"),
+    [(20.0, 10.0, "fail"), (25.0, 15.0, "pass"), (5.0, 15.0, "fail"), (10.0, 15.0, "pass")],
+)
+def test_a_stall_that_the_same_requests_made_of_the_live_generation_is_theirs(
+    live_at: float, turned: float, outcome: str
+) -> None:
+    """The arms get the same requests half a run apart: requests that are slow by nature stop both of them in turn."""
+    new = replace(run(stalled(10, 1.0)), run_s=30.0)
+    live = replace(run(stalled(live_at, 0.9)), run_s=30.0, turned_s=turned)
+    check = j.judge(new, live, {"error_rate": 0.01}).check("stall")
+    assert check.outcome == outcome
+    if live_at == 25.0:
+        assert check.sentence.endswith("; the same requests made the live generation stand still too (900 ms)")
+
+
 def test_stalls_of_single_workers_show_as_many_slow_requests() -> None:
     latencies = [1000.0 if index % 50 == 0 else 20.0 for index in range(1500)]
     verdict = j.judge(run(latencies), run([20.0] * 1500), {"error_rate": 0.01})
