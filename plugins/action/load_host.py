@@ -12,7 +12,7 @@ from typing import Any
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
-from ..module_utils._load.origin import words
+from ..module_utils._declaration.origin import words
 from ..plugin_utils._fleet.decision import connection_words
 
 
