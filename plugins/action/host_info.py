@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from ansible.plugins.action import ActionBase
 
-from ..module_utils._load.origin import trial_listen
+from ..module_utils._declaration.app import Load
+from ..module_utils._declaration.origin import trial_listen
 from ..plugin_utils._edge import Json, Result, Variables
 from ..plugin_utils._fleet.declared import declaration
 
@@ -36,6 +37,6 @@ class ActionModule(ActionBase):
 
 def _asked(app: Json) -> Result:
     """What the host is told of an app that is to be looked at."""
-    candidate = trial_listen(app)
+    candidate = trial_listen(app["listen"], Load.from_dict(app["load"]))
     asked = {key: app[key] for key in ("name", "listen", "slice", "user")}
     return {**asked, "trial_listen": candidate} if candidate else asked

@@ -11,7 +11,7 @@ import json
 
 from ansible.errors import AnsibleConnectionFailure
 
-from ..module_utils._load.origin import words
+from ..module_utils._declaration.origin import words
 from ..plugin_utils._edge import Result, Variables
 from ..plugin_utils._fleet.decision import connection_words
 from ..plugin_utils._fleet.runs import Notes

@@ -10,7 +10,7 @@ from __future__ import annotations
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
-from ..module_utils._load.origin import words
+from ..module_utils._declaration.origin import words
 from ..plugin_utils._edge import Result, Variables
 from ..plugin_utils._fleet.decision import connection_words
 

@@ -22,10 +22,11 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
+from .._declaration.app import LoadPath
 from .._os.http import well
-from .._verdict.judge import Samples
+from .._verdict.types import Samples
 from .arrivals import cover, random_times, shared_out, turned
 
 LAG_FLOOR_S = 0.005
@@ -62,15 +63,15 @@ class PathLoad:
     status: tuple[int, ...] = ()
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> PathLoad:
-        """From one entry of the normalised app's load.paths."""
+    def of(cls, path: LoadPath) -> PathLoad:
+        """From one of the app's load.paths."""
         return cls(
-            path=str(data["path"]),
-            weight=float(data.get("weight") or 1.0),
-            method=str(data.get("method") or "GET").upper(),
-            body=data.get("body"),
-            headers=dict(data.get("headers") or {}),
-            status=tuple(int(status) for status in data.get("status") or ()),
+            path=path.path,
+            weight=float(path.weight),
+            method=path.method.upper(),
+            body=path.body,
+            headers=path.headers,
+            status=path.status or (),
         )
 
 

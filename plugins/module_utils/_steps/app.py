@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Callable, Iterator
 
 from .._declaration.app import App
+from .._declaration.origin import is_remote
 from .._generation import access, generations, ledger, truth
 from .._generation.answers import HEALTH, Meanwhile, meanwhile_words, told
 from .._generation.clashes import Host, clashes, shared_drop_ins
@@ -23,7 +24,6 @@ from .._generation.instances import Instances, StepFailed, Untouched
 from .._generation.lock import AppLock, Hold, Run
 from .._generation.units import environment_file, render
 from .._load.h2load import LoadError
-from .._load.origin import is_remote, origin
 from .._os.files import make_directory, read_json, remove_file, write_file, write_json
 from .._os.http import answer_seconds, only_redirects
 from .._os.paths import Layout, installed_apps
@@ -394,8 +394,9 @@ class AppOnHost:
                 self.instances.stop_candidate(number)
             if broken:
                 evidence["notes"].append(broken)
-            if is_remote(app):
-                evidence["notes"].append(f"load.from is {origin(app)}, which this host cannot ask by itself")
+            load = App.from_dict(app).load
+            if is_remote(load):
+                evidence["notes"].append(f"load.from is {load.origin}, which this host cannot ask by itself")
             evidence.update(boot_seconds=round(boot, 2), against=live if baseline is not None else None)
             return self.ruled(number, app, verdict, evidence)
 

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Callable, TypedDict
 
+from ...module_utils._declaration.app import Load
 from ...module_utils._declaration.normalise import Declaration, fleet_counts, secrets_digest
+from ...module_utils._declaration.origin import is_remote
 from ...module_utils._load.h2load import LoadError
-from ...module_utils._load.origin import is_remote, origin
 from ...module_utils._load.trialload import files_needed
 from ...module_utils._os.http import answer_seconds
 from ...module_utils._plan.planner import plan_host
@@ -106,13 +107,16 @@ def load_hosts(hosts: Sequence[HostDecision], declared: Mapping[str, Declaration
     for host in hosts:
         for app in declared[host.host].apps:
             planned = host.apps.get(app["name"])
-            if planned is None or planned.action != choice.DEPLOY or not is_remote(app):
+            if planned is None or planned.action != choice.DEPLOY:
+                continue
+            load = Load.from_dict(app["load"])
+            if not is_remote(load):
                 continue
             try:
-                files = files_needed(app["load"], answer_seconds(app))
+                files = files_needed(load, answer_seconds(app))
             except LoadError:
                 files = 0
-            found[origin(app)] = max(files, found.get(origin(app), 0))
+            found[load.origin] = max(files, found.get(load.origin, 0))
     return [{"name": name, "files": files} for name, files in sorted(found.items())]
 
 
