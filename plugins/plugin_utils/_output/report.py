@@ -343,7 +343,7 @@ def _summary(rows: Sequence[Row], hosts: Sequence[HostDecision], check: bool) ->
         changed = "nothing was changed"
     elif not touched:
         # A refused generation stays for diagnosis, with its release.
-        changed = "no generation went live"
+        changed = "no new generation went live"
     return f"{plural(len(hosts), 'host')}: {said}" + (f"; {changed}" if changed else "")
 
 

@@ -208,7 +208,7 @@ def test_the_table() -> None:
 def test_what_the_summary_says_of_a_failure() -> None:
     """Only what is true: a refused generation stays for diagnosis, so that something was changed."""
     in_trial = {"outcome": "failed", "phase": "trial", "cause": "p95 is 312 ms"}
-    assert build(host("web1", live=None), web1=in_trial).summary == "1 host: 1 failed; no generation went live"
+    assert build(host("web1", live=None), web1=in_trial).summary == "1 host: 1 failed; no new generation went live"
     lost = {"outcome": "lost", "phase": "promote", "cause": "the connection to the host was lost"}
     assert build(host("web1"), web1=lost).summary == "1 host: 1 lost"
     refused = host("web1", live=None)
