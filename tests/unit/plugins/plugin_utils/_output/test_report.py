@@ -214,3 +214,18 @@ def test_what_the_summary_says_of_a_failure() -> None:
     refused = host("web1", live=None)
     refused.fail("shop: units of somebody else's have the names that shop needs")
     assert build(refused).summary == "1 host: 1 failed; nothing was changed"
+
+
+def test_each_app_of_a_host_has_its_own_cause() -> None:
+    decided = host(status="failed", cause="shop: listen address 0.0.0.0:8000 is taken")
+    decided.apps["shop"].action, decided.apps["shop"].reasons = "refuse", ["listen address 0.0.0.0:8000 is taken"]
+    decided.apps["video"] = AppDecision("video", "refuse", reasons=["units of somebody else's: video@.service"])
+    decided.apps["wiki"] = AppDecision("wiki", "deploy")
+    decided.apps["blog"] = AppDecision("blog", "none")
+    rows = {row["app"]: row for row in report.build((decided,), {}, False, None).rows}
+    assert {name: (row["status"], row["cause"]) for name, row in rows.items()} == {
+        "shop": ("failed", "shop: listen address 0.0.0.0:8000 is taken"),
+        "video": ("failed", "video: units of somebody else's: video@.service"),
+        "wiki": ("not started", None),
+        "blog": ("unchanged", None),
+    }
