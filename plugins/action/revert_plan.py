@@ -19,7 +19,7 @@ class ActionModule(ControllerAction):
     """One call for the whole rollout; hosts are not connected to."""
 
     def run(self, tmp: None = None, task_vars: Variables | None = None) -> Result:
-        """Whether anybody goes back (`needed`), whether a person is to be asked, and which apps of which hosts."""
+        """Whether any host reverts (`needed`), whether a person is to be asked, and which apps of which hosts."""
         variables = task_vars or {}
         result: Result = super().run(tmp, variables)
         _, _, notes = this_run(variables, "revert_plan")

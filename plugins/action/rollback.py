@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
-"""Goes back to an earlier generation, as a step of this run. The documentation is in plugins/modules/rollback.py."""
+"""Rolls back to an earlier generation, as a step of this run. The documentation is in plugins/modules/rollback.py."""
 
 from __future__ import annotations
 

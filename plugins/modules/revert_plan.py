@@ -37,7 +37,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 needed:
-  description: Whether any host goes back.
+  description: Whether any host reverts.
   type: bool
   returned: success
 ask:
@@ -45,7 +45,7 @@ ask:
   type: bool
   returned: success
 hosts:
-  description: Apps that go back, for each host.
+  description: Apps that revert, for each host.
   type: dict
   returned: success
 kept:

@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: rollback
-short_description: Goes back to an earlier generation of an app
+short_description: Rolls an app back to an earlier generation
 version_added: 0.1.0
 author:
   - Headcount contributors (!UNKNOWN)
@@ -35,7 +35,7 @@ options:
     description: Number of the generation to go back to. The default is the good one before the live.
     type: int
   event:
-    description: What the ledger calls it - a person's rollback, or the way back of a fleet whose rollout stopped.
+    description: What the ledger calls it - a person's rollback, or the revert of a fleet whose rollout stopped.
     type: str
     choices: [rolled_back, reverted]
     default: rolled_back

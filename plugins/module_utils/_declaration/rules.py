@@ -179,7 +179,7 @@ def _check_path_times(app: Parsed, parts: tuple[Part, ...], context: Context) ->
 
 
 def _check_origin(app: Parsed, parts: tuple[Part, ...], context: Context) -> None:
-    """A load from elsewhere needs an address that is reached from there, and a port of its own for the candidate."""
+    """A remote load needs an address that is reached from there, and a port of its own for the candidate."""
     listen, load = app["listen"], app["load"]
     if not is_remote(declared_load(app)):
         return

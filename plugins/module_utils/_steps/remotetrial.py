@@ -32,7 +32,7 @@ from .trial import capacity, conclude, crowded, judged
 def try_from(app: AppOnHost, number: int, address: str = "", loaded: str | None = None) -> dict[str, Any]:
     """What is done on the host for the trial of generation `number`, wherever its load comes from.
 
-    From the host itself: the whole trial. From elsewhere: without `loaded` begin(), with it finish().
+    From the host itself: the whole trial. Remote: without `loaded` begin(), with it finish().
     """
     declared = generations.record(app.layout, number).get("app")
     if not declared or not is_remote(Load.from_dict(declared["load"])):

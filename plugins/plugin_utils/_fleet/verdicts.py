@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
-"""What a rollout came to so far: whether it goes on, and who goes back. Pure functions over the outcomes of a run."""
+"""What a rollout came to so far: whether it goes on, and which hosts revert. Pure functions over outcomes."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def gate(
 
 @dataclass(frozen=True)
 class RevertPlan:
-    """Who goes back. `hosts`: {host: [app, ...]} in the order in which they go; `kept`: what stays, and why."""
+    """Which hosts revert. `hosts`: {host: [app, ...]} in the order in which they go; `kept`: what stays, and why."""
 
     needed: bool
     ask: bool = False
