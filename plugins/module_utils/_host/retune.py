@@ -15,10 +15,16 @@ from typing import Any, Callable
 from .._facts import hostfacts
 from .._facts.hardware import fact_parts, join_parts, rebuild_reasons, settle, split_parts
 from .._generation import generations
-from .._generation.instances import StepFailed
+from .._generation.failures import StepFailed
 from .._generation.ledger import read as read_ledger
 from .._os.paths import Layout, installed_apps
-from .._steps.app import AppOnHost, plan_changes, replan, with_release
+from .._plan.replan import plan_changes, replan, with_release
+from .._steps.app import AppOnHost
+from .._steps.heal import heal
+from .._steps.promote import promote
+from .._steps.stage import lay_down, next_number
+from .._steps.trial import trial
+from .._steps.weigh import weigh
 
 ReadFacts = Callable[[str, str], "dict[str, Any]"]
 
@@ -101,8 +107,8 @@ def retune(app: AppOnHost, read: ReadFacts = read_facts) -> dict[str, Any]:
     if not changes:
         return result
     with app.step("retune"):
-        app.heal()
-        number = app.next_number()
+        heal(app)
+        number = next_number(app)
         environment = _text(app.layout.environment(stand.number))
     new = {
         "release": release,
@@ -112,10 +118,10 @@ def retune(app: AppOnHost, read: ReadFacts = read_facts) -> dict[str, Any]:
         "digest": digest_now(str(record["digest"]), stand.facts),
         "source_id": record["source_id"],
     }
-    app.lay_down(number, new, environment)
-    app.weigh(number)
-    tried = app.trial(number)
-    app.promote(number, tried["verdict"])
+    lay_down(app, number, new, environment)
+    weigh(app, number)
+    tried = trial(app, number)
+    promote(app, number, tried["verdict"])
     return {**result, "to": number, "verdict": tried["verdict"]["outcome"]}
 
 

@@ -15,7 +15,7 @@ import time
 from typing import Any
 
 from .._generation import generations
-from .._generation.instances import StepFailed
+from .._generation.failures import StepFailed
 from .._generation.lock import LEASE_SECONDS
 from .._load.origin import is_remote, origin, reachable, target, trial_listen, words
 from .._load.trialload import Attempt, TrialLoad, longest_seconds
@@ -24,8 +24,9 @@ from .._os.http import answer_seconds
 from .._verdict.judge import RETRY_FACTOR, MemoryEvidence, combine, needs_retry
 from . import sampler
 from .app import AppOnHost
+from .compare import capacity, conclude, crowded, judged
 from .sampler import CANDIDATE, LIVE
-from .trial import capacity, conclude, crowded, judged
+from .trial import broken, fail_if_redirected, memory_max, ruled, trial
 
 
 def try_from(app: AppOnHost, number: int, address: str = "", loaded: str | None = None) -> dict[str, Any]:
@@ -35,7 +36,7 @@ def try_from(app: AppOnHost, number: int, address: str = "", loaded: str | None 
     """
     declared = generations.record(app.layout, number).get("app") or {}
     if not is_remote(declared):
-        return app.trial(number)
+        return trial(app, number)
     return begin(app, number, address) if loaded is None else finish(app, number, loaded)
 
 
@@ -76,14 +77,14 @@ def begin(app: AppOnHost, number: int, address: str) -> dict[str, Any]:
                 "factor": 1.0,
             },
         }
-        app.instances.candidate_seconds = 0.0  # it outlives this step: a timer ends it (_watch)
+        app.candidates.seconds = 0.0  # it outlives this step: a timer ends it (_watch)
         try:
-            boot = app.instances.start_candidate(number, declared["health"], listen=listen)
-            app.fail_if_redirected(number, declared)
+            boot = app.candidates.start(number, declared["health"], listen=listen)
+            fail_if_redirected(app, number, declared)
             state["boot_seconds"] = round(boot, 2)
             _watch(app, state, declared)
         except BaseException:
-            app.instances.stop_candidate(number)
+            app.candidates.stop(number)
             raise
     return {"load": state["request"]}
 
@@ -92,9 +93,9 @@ def _yardstick(
     app: AppOnHost, live: int | None, declared: dict[str, Any], measured: dict[str, Any] | None, cores: float
 ) -> tuple[int | None, list[str]]:
     """The live generation that is loaded beside the candidate, if any, and why it is not."""
-    broken = app.broken(live)
-    if live is None or broken:
-        return None, [broken] if broken else []
+    why_broken = broken(app, live)
+    if live is None or why_broken:
+        return None, [why_broken] if why_broken else []
     why = crowded(declared, measured, cores)
     listen = str(app.record(live)["app"]["listen"])
     if why is None and not reachable(listen):
@@ -113,12 +114,12 @@ def _watch(app: AppOnHost, state: dict[str, Any], declared: dict[str, Any]) -> N
         arms[LIVE] = _watched(app, live, trial=False)
     app.lock.seconds = LEASE_SECONDS + longest_seconds(declared["load"], answer_seconds(declared))
     write_json(app.layout.trial_state, state, 0o600)
-    app.instances.begin_watch(number, sampler.request(arms, state["begin"]), sys.executable, app.lock.seconds)
+    app.candidates.begin_watch(number, sampler.request(arms, state["begin"]), sys.executable, app.lock.seconds)
 
 
 def _watched(app: AppOnHost, number: int, trial: bool) -> tuple[str, float, str]:
     unit = app.layout.trial_service_unit(number) if trial else app.layout.service_unit(number)
-    return unit, app.memory_max(number), app.layout.instance_files(number, trial)
+    return unit, memory_max(app, number), app.layout.instance_files(number, trial)
 
 
 def finish(app: AppOnHost, number: int, loaded: str) -> dict[str, Any]:
@@ -153,13 +154,13 @@ def finish(app: AppOnHost, number: int, loaded: str) -> dict[str, Any]:
             raise StepFailed("trial", f"what came of the load cannot be read: {error}") from error
         finally:
             if not stays:
-                app.instances.stop_candidate(number)
-        return app.ruled(number, declared, verdict, evidence)
+                app.candidates.stop(number)
+        return ruled(app, number, declared, verdict, evidence)
 
 
 def _attempt(app: AppOnHost, loaded: dict[str, Any]) -> dict[str, Any]:
     """What came of one run of the load, with the memory that was sampled meanwhile, as plain data."""
-    found = app.instances.end_sampling()
+    found = app.candidates.end_sampling()
     warm_at = time.monotonic() - float(loaded["since_warm_seconds"])
     memory = {name: sampler.evidence(found, name, warm_at) for name in (CANDIDATE, LIVE)}
     if memory[CANDIDATE] is None:

@@ -19,12 +19,12 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from .._generation.instances import StepFailed
+from .._generation.failures import StepFailed
 from .._generation.lock import STOPPABLE
 from .._load.trialload import longest_seconds as longest_load
 from .._os.http import answer_seconds
 from .._os.procfs import read_meminfo
-from .weigh import longest_seconds as longest_weigh
+from .measure import longest_seconds as longest_weigh
 
 SLACK_SECONDS = 120.0
 """For what is not counted one by one: calls of systemctl on a busy host, links, files."""

@@ -12,7 +12,7 @@ from typing import Any, Final, Iterable, Mapping, Sequence
 
 from ...module_utils._declaration.normalise import public_digest
 from ...module_utils._facts.hardware import fact_parts, part_digest
-from ...module_utils._generation.instances import FREE_PORT
+from ...module_utils._generation.candidates import FREE_PORT
 
 NOTHING: Final = "none"
 DEPLOY: Final = "deploy"

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import ledger
-from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.instances import StepFailed
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.failures import StepFailed
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.lock import Run
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import app as _steps
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import watchdog as _watchdog
@@ -97,7 +97,7 @@ def test_clearing_up_is_not_interrupted(tmp_path: Path, monkeypatch: pytest.Monk
         time.sleep(0.1)
         cleared.append(True)
 
-    monkeypatch.setattr(app, "_abandon", abandon)
+    monkeypatch.setattr(app, "set_aside", abandon)
     with pytest.raises(StepFailed, match="broken"), app.step("trial"):
         raise StepFailed("trial", "broken")
     assert cleared
