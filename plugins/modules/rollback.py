@@ -44,7 +44,7 @@ requirements:
 """
 
 EXAMPLES = r"""
-- name: Go back
+- name: Roll back to the good generation before the live one
   headcount.gunicorn.rollback:
     name: shop
     run: "{{ headcount_run }}"

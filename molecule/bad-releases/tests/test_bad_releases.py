@@ -199,6 +199,9 @@ class TestLoadFromElsewhere:
         evidence = json.loads(served.out(f"cat /opt/headcount/shop/generations/{served.live()}/evidence.json"))
         assert evidence["load"]["from"] == "bare"
         assert evidence["candidate"]["failures"] == 0
+        assert [(told["name"], told["requests"]) for told in evidence["candidate"]["paths"]] == [
+            ("GET /wait?ms=20", evidence["candidate"]["planned"])
+        ]
         assert evidence["live"]["planned"] == evidence["candidate"]["planned"]
         assert evidence["memory"]["pss_mib"] > 0
         self.nothing_left(served)
@@ -206,9 +209,12 @@ class TestLoadFromElsewhere:
     def test_a_slow_one_is_put_away(self, scenario: Scenario, served: Machine) -> None:
         live, master = served.live(), served.master()
         slow = {"environment": {"SHOP_RELEASE": "slow", "SHOP_FAULTS": "slow:500"}}
-        play = roll_out(scenario, "served", {**self.HERE, **slow})
+        load = {**self.HERE["load"], "paths": ["/wait?ms=20", "/cpu?ms=1"]}
+        play = roll_out(scenario, "served", {"load": load, **slow})
         assert play.code == 2
-        assert re.search(r"p95 .*(limit|slower|live)", scenario.report()["failed"]["served"])
+        cause = scenario.report()["failed"]["served"]
+        assert re.search(r"p95 .*(limit|slower|live)", cause)
+        assert re.search(r"; GET /(wait\?ms=20|cpu\?ms=1): p95 \S+ ms of \d+ requests", cause), cause
         assert (served.live(), served.master()) == (live, master)
         assert served.get("/version").json["release"] == "third"
         self.nothing_left(served)

@@ -154,19 +154,19 @@ class Load(Section):
 
 @dataclass(frozen=True)
 class Limits(Section):
-    """What the trial must keep: latencies in ms (None: no limit), a share of errors, peak memory in percent of
-    MemoryMax.
+    """What the trial must keep: latencies in ms, a share of errors, peak memory in percent of MemoryMax. None is no
+    limit; of memory an app has one always, a trial outside of a rollout may not.
     """
 
     p50_ms: float | None = None
     p95_ms: float | None = None
     p99_ms: float | None = None
     error_rate: float = 0.01
-    memory_percent: float = 80.0
+    memory_percent: float | None = 80.0
 
-    def latency_ms(self, percentile: int) -> float | None:
-        """The limit of the 50th, 95th or 99th percentile."""
-        return {50: self.p50_ms, 95: self.p95_ms, 99: self.p99_ms}[percentile]
+    def latency_ms(self, quantile: str) -> float | None:
+        """The limit of "p50", "p95" or "p99"."""
+        return {"p50": self.p50_ms, "p95": self.p95_ms, "p99": self.p99_ms}[quantile]
 
 
 @dataclass(frozen=True)

@@ -17,14 +17,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from .._load.origin import CONTROLLER, HOST, is_remote, is_tcp, origin, reachable, trial_listen
-from .._verdict.judge import load_shortfall
-from .app import LoadPath
+from .._declaration.origin import CONTROLLER, HOST, is_remote, is_tcp, reachable, trial_listen
+from .app import Limits, Load, LoadPath
 from .checks import split_listen
 from .fields import Context, Field, Part, Problem, did_you_mean, inline, kind_of, parse, parse_fields, walk
 from .mixture import declared_kinds, spread_of
 from .profiles import PROFILE_RANGE, PROFILE_WAIT_RATIO, profile_of
 from .roles import INTERNAL_PREFIXES
+from .shortfall import load_shortfall
 from .table import APP_FIELDS, COMMAND_VARIABLES, VARIABLES
 
 __all__ = [
@@ -212,7 +212,7 @@ def fleet_problems(declarations: Sequence[Declaration], inventory_hosts: Iterabl
 
 def _unknown_origin(host: str, index: int, app: Mapping[str, Any], known: set[str]) -> Problem | None:
     """Why the load of an app cannot come from where it is declared to; None when it can."""
-    name = origin(app)
+    name = _load(app).origin
     if name in (HOST, CONTROLLER) or (name in known and name != host):
         return None
     others = sorted(known - {host})
@@ -252,7 +252,7 @@ def warnings_for(app: Mapping[str, Any]) -> list[str]:
             found.append(
                 f"{app['name']}: environment.{name} looks like a secret; secrets.{name} keeps it out of all output"
             )
-    short = load_shortfall(app["load"], app["limits"])
+    short = load_shortfall(_load(app), Limits.from_dict(app["limits"]))
     if short is not None:  # its retry can pass, or it had been refused
         found.append(f"{app['name']}: {short.sentence}")
     for path in app["load"]["paths"]:
@@ -356,6 +356,11 @@ def _paths(app: Mapping[str, Any]) -> list[LoadPath]:
     return [LoadPath.from_dict(path) for path in app["load"]["paths"] if path and path["path"] is not None]
 
 
+def _load(app: Mapping[str, Any]) -> Load:
+    """The load without its paths, of which some may be refused."""
+    return Load.from_dict({**app["load"], "paths": None})
+
+
 def _wait_ratio(app: Mapping[str, Any]) -> float | None:
     kinds = declared_kinds(_paths(app))
     if kinds:
@@ -435,7 +440,7 @@ def _check_load_size(app: dict[str, Any], parts: tuple[Part, ...], context: Cont
     if app["limits"]["error_rate"] == 0:
         context.add(here, "is 0, which no number of requests can prove", "above 0", "error_rate: 0.001")
         return
-    short = load_shortfall(app["load"], app["limits"])
+    short = load_shortfall(_load(app), Limits.from_dict(app["limits"]))
     if short is None or not short.hopeless:
         return
     context.add(
@@ -515,7 +520,7 @@ def _check_path_times(app: dict[str, Any], parts: tuple[Part, ...], context: Con
 def _check_origin(app: dict[str, Any], parts: tuple[Part, ...], context: Context) -> None:
     """A load from elsewhere needs an address that is reached from there, and a port of its own for the candidate."""
     listen, load = app["listen"], app["load"]
-    if not is_remote(app):
+    if not is_remote(_load(app)):
         return
     if not reachable(listen):
         why = "a loopback" if is_tcp(listen) else "a unix socket"
@@ -625,7 +630,7 @@ def _check_trial_port(
     taken: Sequence[tuple[int, str]],
     context: Context,
 ) -> None:
-    candidate = trial_listen(app)
+    candidate = trial_listen(app["listen"] or "", _load(app))
     if candidate is None:
         return
     holders = [at for at, address in taken if at != index and _overlap(candidate, address)]

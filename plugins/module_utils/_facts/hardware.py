@@ -25,7 +25,7 @@ CORES_BAND = 0.05
 class Settled:
     """Facts to plan with, and in words what has changed since the live generation was planned."""
 
-    facts: dict[str, Any]
+    facts: dict[str, object]
     changes: list[str] = field(default_factory=list)
 
 
@@ -35,7 +35,7 @@ def settle(found: Mapping[str, Any], stored: Mapping[str, Any] | None) -> Settle
     Otherwise a host whose memory is 3 MiB less after each boot would be planned anew each time. The stored ones stay
     the yardstick, so that a slow creep is seen once it is out of the band.
     """
-    facts = dict(found)
+    facts: dict[str, object] = dict(found)
     if not stored:
         return Settled(facts)
     changes = []
@@ -69,7 +69,7 @@ def rebuild_reasons(found: Mapping[str, Any], stored: Mapping[str, Any]) -> list
 
 def fact_parts(facts: Mapping[str, Any]) -> dict[str, str]:
     """Digests of what the host itself contributes to a plan, by kind: cores, memory, platform, limits."""
-    parts: dict[str, Any] = {
+    parts: dict[str, object] = {
         "cores": [facts["cores"].get(key) for key in ("effective", "physical", "logical")],
         "memory": facts["memory"]["effective_mib"],
         "platform": [facts["python"]["version"], facts["platform"]["machine"], facts["platform"]["libc"]],

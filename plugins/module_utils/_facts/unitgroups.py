@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import posixpath
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from .._os.procfs import MIB, read_int, read_pairs, read_text, under
 from .cgroups import SYSTEMD, UNIFIED, Group, layout, locate, memberships, memory_limits, path_for
@@ -37,7 +36,7 @@ class UnitMemory:
     oom_kills: int | None
     under_oom: bool | None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """The fields as a plain dictionary."""
         return asdict(self)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import random
 import re
 import resource
 import signal
@@ -21,10 +22,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
+from .._declaration.app import LoadPath
 from .._os.http import well
-from .._verdict.judge import Samples
+from .._verdict.types import Samples
+from .arrivals import cover, random_times, shared_out, turned
 
 LAG_FLOOR_S = 0.005
 PAUSE_S = 0.25
@@ -32,8 +35,11 @@ MOST_PAUSED = 0.25
 """Above this share of a run in which the generator stood still, it is no measurement."""
 GRACE_S = 5.0
 MAX_REQUESTS = 200_000
+MOST_RANDOM = 1000.0
+"""Requests a second of one arm above which they come evenly."""
+
 GENERATOR_NICE = -10
-"""The generator's clock must not wait for the CPU; it takes about 1 % of a core at 100 requests a second."""
+"""The generator's clock must not wait for the CPU; it takes about 6 % of a core at 100 requests a second."""
 _LEAST_PERIOD_MS = 4
 _MOST_LANES = 16
 _TOKEN = re.compile(r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
@@ -57,15 +63,15 @@ class PathLoad:
     status: tuple[int, ...] = ()
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> PathLoad:
-        """From one entry of the normalised app's load.paths."""
+    def of(cls, path: LoadPath) -> PathLoad:
+        """From one of the app's load.paths."""
         return cls(
-            path=str(data["path"]),
-            weight=float(data.get("weight") or 1.0),
-            method=str(data.get("method") or "GET").upper(),
-            body=data.get("body"),
-            headers=dict(data.get("headers") or {}),
-            status=tuple(int(status) for status in data.get("status") or ()),
+            path=path.path,
+            weight=float(path.weight),
+            method=path.method.upper(),
+            body=path.body,
+            headers=path.headers,
+            status=path.status or (),
         )
 
 
@@ -87,18 +93,30 @@ class Target:
 @dataclass(frozen=True)
 class Lane:
     """One h2load process: a path, its number of requests, one every `period_ms`, begun `offset_s` after the arm's
-    start. `status`: the answers that mean well."""
+    start. `status`: the answers that mean well. `run_s`: seconds of the whole run of which it is a part; 0: it lasts as
+    long as the run."""
 
     path: int
     planned: int
     period_ms: int
     offset_s: float
     status: tuple[int, ...] = ()
+    run_s: float = 0.0
 
     @property
     def rate(self) -> float:
-        """Requests per second."""
+        """Requests per second while it lasts."""
         return 1000.0 / self.period_ms
+
+    @property
+    def lasts_s(self) -> float:
+        """Seconds of the whole run."""
+        return self.run_s or self.planned * self.period_ms / 1000.0
+
+    @property
+    def mean_rate(self) -> float:
+        """Requests per second over the whole run."""
+        return self.planned / self.run_s if self.run_s else self.rate
 
 
 @dataclass(frozen=True)
@@ -211,6 +229,58 @@ def plan_lanes(paths: Sequence[PathLoad], rate: float, seconds: float, max_reque
     h2load's period is a whole number of milliseconds: a path whose rate does not fit within 2 % (or needs a period
     under 4 ms) is shared by up to sixteen processes a fraction of a period apart. The lanes tell the true rate.
     """
+    weights = _weights(paths, rate, seconds, max_requests)
+    lanes = []
+    for index, path in enumerate(paths):
+        share = rate * path.weight / weights
+        if share * seconds < 0.5:
+            continue
+        count, period = _fit(share)
+        # paths start apart from each other, lanes of one path evenly within its period
+        first = period / 1000.0 / count * index / len(paths)
+        for lane in range(count):
+            planned = max(1, round(share * seconds / count))
+            lanes.append(Lane(index, planned, period, first + period / 1000.0 * lane / count, path.status))
+    return _some(lanes, rate, seconds)
+
+
+def plan_arrivals(
+    paths: Sequence[PathLoad],
+    rate: float,
+    seconds: float,
+    max_requests: int = MAX_REQUESTS,
+    *,
+    seed: str = "",
+    turned_s: float = 0.0,
+) -> list[Lane]:
+    """The processes that make `rate` requests per second on average for `seconds`, at random times, the paths mixed.
+
+    The same arguments give the same times. turned_s: the seconds by which the times begin later, with their beginning
+    at the end: another arm gets the same bursts at another moment. Above MOST_RANDOM requests a second the times are
+    even: what happens within some milliseconds is random enough there by itself.
+    """
+    weights = _weights(paths, rate, seconds, max_requests)
+    if rate > MOST_RANDOM:
+        return plan_lanes(paths, rate, seconds, max_requests)
+    counts = shared_out(round(rate * seconds), [path.weight for path in paths])
+    chance = random.Random(f"{seed} {rate:.6g} {seconds:.6g} {[path.weight / weights for path in paths]}")
+    times = random_times(counts, seconds, chance)
+    lanes = [
+        Lane(index, train.count, train.period_ms, train.begin_s, paths[index].status, seconds)
+        for index, trains in enumerate(cover(times, seconds, chance))
+        for train in (turned(trains, turned_s, seconds) if turned_s else trains)
+    ]
+    return _some(lanes, rate, seconds)
+
+
+def _some(lanes: list[Lane], rate: float, seconds: float) -> list[Lane]:
+    if not lanes:
+        raise LoadError(f"load.rate {rate:g} for load.seconds {seconds:g} is less than one request: raise one of them")
+    return lanes
+
+
+def _weights(paths: Sequence[PathLoad], rate: float, seconds: float, max_requests: int) -> float:
+    """The sum of the weights; LoadError where the load cannot be planned."""
     if not paths:
         raise LoadError("load.paths is empty: name at least one path")
     if not rate > 0 or not seconds > 0:
@@ -224,20 +294,7 @@ def plan_lanes(paths: Sequence[PathLoad], rate: float, seconds: float, max_reque
     weights = sum(path.weight for path in paths)
     if not weights > 0 or any(path.weight < 0 for path in paths):
         raise LoadError("load.paths: every weight must be 0 or more, and one above 0")
-    lanes = []
-    for index, path in enumerate(paths):
-        share = rate * path.weight / weights
-        if share * seconds < 0.5:
-            continue
-        count, period = _fit(share)
-        # paths start apart from each other, lanes of one path evenly within its period
-        first = period / 1000.0 / count * index / len(paths)
-        for lane in range(count):
-            planned = max(1, round(share * seconds / count))
-            lanes.append(Lane(index, planned, period, first + period / 1000.0 * lane / count, path.status))
-    if not lanes:
-        raise LoadError(f"load.rate {rate:g} for load.seconds {seconds:g} is less than one request: raise one of them")
-    return lanes
+    return weights
 
 
 def _fit(rate: float) -> tuple[int, int]:
@@ -254,7 +311,7 @@ def _fit(rate: float) -> tuple[int, int]:
 
 def lanes_rate(lanes: Sequence[Lane]) -> float:
     """Requests per second of all lanes together."""
-    return sum(lane.rate for lane in lanes)
+    return sum(lane.mean_rate for lane in lanes)
 
 
 def nofile_needed(lanes: Sequence[Lane], timeout_s: float) -> int:
@@ -399,9 +456,10 @@ def account(runs: Sequence[LaneRun], min_rate_share: float = 0.95) -> Samples:
         ]
         lane_paused = paused_seconds([row.start_us / 1e6 for row in rows], slots, period)
         paused = max(paused, lane_paused)
+        lasted = lane.planned * period
         if lane.planned:
-            achieved += lane.planned / (lane.planned * period + lane_drift - lane_paused)
-        span = max(span, lane.planned * period)
+            achieved += lane.mean_rate * lasted / (lasted + lane_drift - lane_paused)
+        span = max(span, lane.lasts_s)
         if "could not connect" in end.stderr:
             notes.append(f"h2load could not connect {end.stderr.count('could not connect')} times")
     entries.sort(key=lambda entry: entry[0])

@@ -14,15 +14,15 @@ import math
 import socket
 import struct
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
+from .._declaration.app import Limits
 from .._os.http import well
 from .._os.procfs import read_text
-from .._verdict.judge import Samples, error_limit, milliseconds, number
 from .._verdict.statistics import clopper_pearson
-from .h2load import Lane, Launch, Row, parse_log
+from .._verdict.types import Samples, milliseconds, number
+from .h2load import Lane, Launch, Row, lanes_rate, parse_log
 
 LOOK_EVERY_S = 0.25
 ERROR_LOOKS, SLOW_LOOKS = 2, 6
@@ -34,6 +34,9 @@ LEAST_ERROR_RATE = 0.02
 PATIENCE_S = 2.0
 SLOWER, SLOWER_MS = 5.0, 100.0
 LATE_SHARE = 0.05
+LATE_S = 5.0
+"""A generator's clock is not believed to be later than this."""
+
 QUEUE_LEAST = 10
 SICK_SHARE = 0.5
 
@@ -74,7 +77,7 @@ class Calm:
         told += f" at {number(self.rate)} a second"
         return told + (f", half of them within {milliseconds(self.p50_ms)}" if math.isfinite(self.p50_ms) else "")
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain data that JSON can hold."""
         finite = {name: None if math.isinf(value) else round(value, 3)
                   for name, value in (("p50_ms", self.p50_ms), ("most_ms", self.most_ms))}  # fmt: skip
@@ -95,9 +98,9 @@ class Bounds:
     queue: int
 
     @classmethod
-    def of(cls, limits: Mapping[str, Any], calm: Calm) -> Bounds:
-        """From the limits of the normalised app and the calm state of the live generation."""
-        late = limits.get("p95_ms")
+    def of(cls, limits: Limits, calm: Calm) -> Bounds:
+        """From the limits of the app and the calm state of the live generation."""
+        late = limits.p95_ms
         if late is not None and calm.most_ms > float(late):
             late = None  # it is beyond the limit by itself
         usual = calm.p50_ms if math.isfinite(calm.p50_ms) else 0.0
@@ -105,10 +108,10 @@ class Bounds:
         # Of requests that are not alike half may be slow by nature: what it took alone at most does not count.
         slow = max(SLOWER * usual, usual + SLOWER_MS, 2 * slowest)
         return cls(
-            error_rate=max(LEAST_ERROR_RATE, error_limit(limits)),
+            error_rate=max(LEAST_ERROR_RATE, limits.error_rate),
             late_ms=None if late is None else float(late),
             slow_ms=slow,
-            patience_s=max(PATIENCE_S, float(limits.get("p95_ms") or 0.0) / 1000.0, 5 * slowest / 1000.0),
+            patience_s=max(PATIENCE_S, float(limits.p95_ms or 0.0) / 1000.0, 5 * slowest / 1000.0),
             queue=max(QUEUE_LEAST, 2 * (calm.queue or 0) + 5),
         )
 
@@ -206,22 +209,27 @@ class LiveWatch:
     def look(self, now: float) -> Look:
         """What the logs and the queue say at second `now` since the epoch."""
         begin = self._begin if self._begin is not None else now
-        rate = sum(lane.rate for lane in self.lanes)
+        rate = lanes_rate(self.lanes)
         window = max(WINDOW_S, WINDOW_REQUESTS / rate if rate else WINDOW_S)
         patience = self.bounds.patience_s
         answered: list[tuple[float, bool, float]] = []
-        due = overdue = 0
+        due = missing = 0
         for launch, lane in zip(self.launches, self.lanes):
+            first = begin + launch.delay_s
+            last = first + lane.planned * lane.period_ms / 1000.0
+            if first > now or last < now - window - patience - LATE_S:
+                continue  # of the many short ones of a load only those that matter now are read
             rows = parse_log(self.read(launch.log_file))[0]
             answered += [(row.start_us / 1e6, well(row.status, lane.status), row.latency_us / 1000.0) for row in rows]
             due += _due(lane, begin + launch.delay_s, now - window - patience, now - patience)
-            overdue += _missing(lane, rows, begin + launch.delay_s, now - window - patience, now - patience)
+            missing += _missing(lane, rows, begin + launch.delay_s, now - window - patience, now - patience)
         latest = [row for row in answered if row[0] > now - window - patience]
         ended = [row for row in latest if row[0] + row[2] / 1000.0 > now - window]
         return Look(
             due=max(due, len(ended)),
             failed=sum(not good for _, good, _ in ended),
-            overdue=overdue,
+            # A generator's clock may start late or fall behind: one request, or a tenth of a second's, is no failure.
+            overdue=max(0, missing - max(1, math.ceil(0.1 * rate))),
             latency_ms=[latency for _, good, latency in ended if good],
             queue=self.queue(),
         )
@@ -240,9 +248,7 @@ def _due(lane: Lane, begin: float, after: float, until: float) -> int:
 def _missing(lane: Lane, rows: Sequence[Row], begin: float, after: float, until: float) -> int:
     """How many of those have no row: failed without an answer, or still unanswered."""
     there = sum(after < row.start_us / 1e6 <= until for row in rows)
-    # The generator's clock may start late or fall behind: one request a lane, or a tenth of a second, is no failure.
-    late = max(1, math.ceil(0.1 * lane.rate))
-    return max(0, _due(lane, begin, after, until) - there - late)
+    return _due(lane, begin, after, until) - there
 
 
 # -- the accept queue of a listening socket ----------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from .._facts.workerends import Deaths, WorkerEnd, deaths, last_serial
-from .._verdict.judge import MemoryEvidence
+from .._verdict.types import MemoryEvidence
 
 __all__ = ["LogCounts", "MemoryEvidence", "MemorySampler", "ProcessMemory", "count_restarts", "read_process"]
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
-"""The load of a trial: a warm-up that is thrown away, then candidate and live generation at once, half a period
-apart."""
+"""The load of a trial: a warm-up that is thrown away, then candidate and live generation at once, each asked the same
+at random times, half a run apart."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ import math
 import shutil
 import tempfile
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from .._verdict.judge import RETRY_FACTOR, Samples, Verdict, combine, needs_retry
+from .._declaration.app import Limits, Load
+from .._declaration.shortfall import RETRY_FACTOR
+from .._verdict.judge import combine, needs_retry
+from .._verdict.types import Samples, Verdict
 from . import h2load as h2
 from .livewatch import Bounds, Calm, LiveWatch
 from .memory import MemoryEvidence
@@ -91,7 +94,7 @@ class TrialLoad:
         except (zlib.error, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not what came of a load: {error}") from error
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain data for the evidence, without the samples themselves."""
         return {
             "rate": self.rate.rate,
@@ -132,9 +135,9 @@ def derive_rate(
     )
 
 
-def choose_rate(load: Mapping[str, Any], capacity_rps: float | None, arms: int) -> DerivedRate:
+def choose_rate(load: Load, capacity_rps: float | None, arms: int) -> DerivedRate:
     """load.rate where it is declared, else `derive_rate`."""
-    declared = load.get("rate")
+    declared = load.rate
     if declared is not None:
         return DerivedRate(float(declared), "declared", "declared as load.rate")
     if capacity_rps is None:
@@ -142,26 +145,26 @@ def choose_rate(load: Mapping[str, Any], capacity_rps: float | None, arms: int) 
     return derive_rate(capacity_rps, arms=arms)
 
 
-def files_needed(load: Mapping[str, Any], timeout_seconds: float = 10.0) -> int:
+def files_needed(load: Load, timeout_seconds: float = 10.0) -> int:
     """Open files that the busiest h2load process of a trial may need, its retry included.
 
     Where no rate is declared, it is counted with the most that is ever derived.
     """
-    rate = MOST_DERIVED if load.get("rate") is None else float(load["rate"])
-    paths = [h2.PathLoad.from_dict(entry) for entry in load["paths"]]
-    lanes = h2.plan_lanes(paths, rate, min(float(load["seconds"]) * RETRY_FACTOR, h2.MAX_REQUESTS / rate))
+    rate = MOST_DERIVED if load.rate is None else float(load.rate)
+    paths = [h2.PathLoad.of(path) for path in load.paths]
+    lanes = h2.plan_lanes(paths, rate, min(float(load.seconds) * RETRY_FACTOR, h2.MAX_REQUESTS / rate))
     return h2.nofile_needed(lanes, timeout_seconds)
 
 
-def longest_seconds(load: Mapping[str, Any], timeout_seconds: float = 10.0, warmup_max_seconds: float = 30.0) -> float:
+def longest_seconds(load: Load, timeout_seconds: float = 10.0, warmup_max_seconds: float = 30.0) -> float:
     """Seconds that one run of the load can take at most, warm-up and time-outs included; the retry is the longest."""
     beginning = CALM_MOST_S + RAMP_SECONDS + 2 * (timeout_seconds + h2.GRACE_S)
-    return beginning + warmup_max_seconds + float(load["seconds"]) * RETRY_FACTOR + 2 * (timeout_seconds + h2.GRACE_S)
+    return beginning + warmup_max_seconds + float(load.seconds) * RETRY_FACTOR + 2 * (timeout_seconds + h2.GRACE_S)
 
 
-def warmup_requests(load: Mapping[str, Any], workers: int) -> int:
+def warmup_requests(load: Load, workers: int) -> int:
     """How many requests warm an arm up: load.warmup_requests, or 100 for each worker."""
-    declared = load.get("warmup_requests")
+    declared = load.warmup_requests
     return WARMUP_PER_WORKER * max(1, workers) if declared is None else int(declared)
 
 
@@ -171,7 +174,7 @@ class Protected:
     connections wait for it (None: nobody can tell)."""
 
     target: h2.Target
-    limits: Mapping[str, Any]
+    limits: Limits
     queue: Callable[[], int | None] = lambda: None
 
 
@@ -245,13 +248,12 @@ class _Guarded:
             self._queued.append(waiting)
         return ""
 
-    def run(self, prefix: str, lanes: Mapping[str, Sequence[h2.Lane]], delays: Mapping[str, float]) -> _Phase:
+    def run(self, prefix: str, lanes: Mapping[str, Sequence[h2.Lane]]) -> _Phase:
         """Load at once whom `lanes` name; where the live generation is not among them it is asked now and then."""
         phase = _Phase({name: list(some) for name, some in lanes.items()})
-        seconds = max((lane.planned * lane.period_ms / 1000.0 for some in lanes.values() for lane in some), default=0.0)
+        seconds = max((lane.lasts_s for some in lanes.values() for lane in some), default=0.0)
         launches = {
-            name: self.generator.launches(prefix + name, some, self.targets[name], delays.get(name, 0.0))
-            for name, some in phase.lanes.items()
+            name: self.generator.launches(prefix + name, some, self.targets[name]) for name, some in phase.lanes.items()
         }
         self.rate = h2.lanes_rate(phase.lanes["candidate"])
         watch = None
@@ -297,7 +299,7 @@ class _Guarded:
 def run_trial_load(
     candidate: h2.Target,
     baseline: h2.Target | None,
-    load: Mapping[str, Any],
+    load: Load,
     *,
     workers: int = 1,
     capacity_rps: float | None = None,
@@ -312,7 +314,7 @@ def run_trial_load(
 ) -> TrialLoad:
     """Loads the candidate and, where there is one, the live generation at the same time.
 
-    load: the normalised app's `load` ({paths, rate, seconds, warmup_requests}); workers: of the larger arm; factor:
+    load: the app's; workers: of the larger arm; factor:
     how many times load.seconds to run (a retry runs twice as long). The arm that begins is the candidate, with `swap`
     the baseline. on_warm is called between the warm-up and the load (MemorySampler.mark_warm).
 
@@ -320,11 +322,12 @@ def run_trial_load(
     ramp, and stops as soon as the live generation suffers (`TrialLoad.stopped`). One that is sick alone is not loaded.
     Raises LoadError where the load cannot be run as declared; a load that ran badly is told in `Samples.complete`.
     """
-    paths = [h2.PathLoad.from_dict(entry) for entry in load["paths"]]
+    paths = [h2.PathLoad.of(path) for path in load.paths]
     arms = {"candidate": candidate} if baseline is None else {"candidate": candidate, "baseline": baseline}
     rate = choose_rate(load, capacity_rps, len(arms))
-    lanes = h2.plan_lanes(paths, rate.rate, float(load["seconds"]) * factor)
-    problem = h2.raise_nofile(h2.nofile_needed(lanes, timeout_seconds))
+    span = float(load.seconds) * factor
+    lanes = arms_lanes(paths, arms, rate.rate, span, swap)
+    problem = h2.raise_nofile(h2.nofile_needed(h2.plan_lanes(paths, rate.rate, span), timeout_seconds))
     if problem:
         raise h2.LoadError(problem)
     directory = tempfile.mkdtemp(prefix="headcount-load-")
@@ -347,22 +350,21 @@ def run_trial_load(
         if not guarded.stopped:
             if on_warm is not None:
                 on_warm()
-            order = list(reversed(arms)) if swap else list(arms)
-            half = min(lane.period_ms for lane in lanes) / 2000.0
-            delays = {name: place * half for place, name in enumerate(order)}
-            phases.append(guarded.run("", dict.fromkeys(order, lanes), delays))
+            phases.append(guarded.run("", {name: mine for name, mine in lanes.items() if name in arms}))
     finally:
         shutil.rmtree(directory, ignore_errors=True)
     last = phases[-1]
     samples = {name: last.samples(name) for name in arms}
+    if len(lanes) > 1 and not guarded.stopped:
+        turns = {name: place * span / 2.0 for place, name in enumerate(lanes)}
+        samples = {name: replace(arm, turned_s=turns[name], run_s=span) for name, arm in samples.items()}
     cpu = last.cpu_seconds
-    span = max(lane.planned * lane.period_ms / 1000.0 for lane in lanes)
     notes += [f"{name}: {note}" for name, arm in samples.items() for note in arm.notes]
     notes += [note for note in [warmup.pop("note", "")] if note]
     return TrialLoad(
         candidate=samples["candidate"],
         baseline=samples.get("baseline"),
-        rate=replace(rate, rate=h2.lanes_rate(lanes)),
+        rate=replace(rate, rate=round(h2.lanes_rate(lanes["candidate"]), 6)),
         cost_cpu_seconds=sum(phase.cpu_seconds for phase in phases),
         cost_core_share=cpu / span,
         swapped=swap,
@@ -371,6 +373,22 @@ def run_trial_load(
         stopped=guarded.sentence(rate),
         calm=guarded.calm.to_dict() if guarded.calm is not None else {},
     )
+
+
+def arms_lanes(
+    paths: Sequence[h2.PathLoad], arms: Iterable[str], rate: float, seconds: float, swap: bool
+) -> dict[str, list[h2.Lane]]:
+    """The lanes of each arm: requests at random times, for each arm the same ones, half a run apart.
+
+    The bursts of one arm meet ordinary traffic of the other, and neither always goes before the other. With `swap`
+    (the retry) the times are others, and the arms change places.
+    """
+    order = list(reversed(list(arms))) if swap else list(arms)
+    seed = "again" if swap else "first"
+    return {
+        name: h2.plan_arrivals(paths, rate, seconds, seed=seed, turned_s=place * seconds / 2.0)
+        for place, name in enumerate(order)
+    }
 
 
 def _warm_rate(rate: float, capacity_rps: float | None, arms: int, wanted: int, most_seconds: float) -> float:
@@ -392,7 +410,7 @@ def _warm_up(
     sent = 0
     if guarded.protected is not None:
         ramp = guarded.generator.lanes(RAMP_SHARE * rate, RAMP_SECONDS)
-        phases.append(guarded.run("ramp-", dict.fromkeys(guarded.targets, ramp), {}))
+        phases.append(guarded.run("ramp-", dict.fromkeys(guarded.targets, ramp)))
         sent = sum(lane.planned for lane in ramp)
     left = max(0, wanted - sent)
     found: dict[str, Any] = {"requests": sent, "rate": RAMP_SHARE * rate, "seconds": RAMP_SECONDS}
@@ -402,7 +420,7 @@ def _warm_up(
         if "baseline" in guarded.targets:
             slower = min(warm_rate, 2 * rate - warm_rate) if guarded.protected is not None else warm_rate
             lanes["baseline"] = guarded.generator.lanes(slower, seconds)
-        phases.append(guarded.run("warm-", lanes, {}))
+        phases.append(guarded.run("warm-", lanes))
         sent += sum(lane.planned for lane in lanes["candidate"])
         found.update(requests=sent, rate=round(h2.lanes_rate(lanes["candidate"]), 3), seconds=round(seconds, 3))
     for name in guarded.targets:

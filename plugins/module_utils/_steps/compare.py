@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Callable
 
+from .._declaration.app import Limits, Load
+from .._declaration.origin import HOST
 from .._facts.unitgroups import unit_memory, unit_pids
 from .._facts.workerends import WorkerEnd, read_ends
 from .._generation.units import MAX_BLOCKING_SECONDS
 from .._load.h2load import Target
 from .._load.livewatch import accept_queue
 from .._load.memory import MemoryEvidence, MemorySampler
-from .._load.origin import HOST
 from .._load.trialload import Attempt, Protected, TrialLoad, run_trial_load, with_retry
 from .._os.http import answer_seconds
 from .._os.systemd import Systemd, UnitState
@@ -104,13 +105,13 @@ def try_candidate(
     comparisons: int = 1,
 ) -> tuple[Verdict, dict[str, Any]]:
     """Load and judge; returns the verdict and the evidence. LoadError when the load cannot be run as declared."""
-    spec = app["load"]
+    spec, limits = Load.from_dict(app["load"]), Limits.from_dict(app["limits"])
     notes: list[str] = []
     protected = None
     if baseline is not None:
         public = baseline.listen
         protected = Protected(
-            Target(f"unix:{baseline.socket}"), app["limits"], lambda: accept_queue(public) if public else None
+            Target(f"unix:{baseline.socket}"), limits, lambda: accept_queue(public) if public else None
         )
     why_alone = crowded(app, measured, cores) if baseline is not None else None
     if why_alone is not None:
@@ -153,11 +154,12 @@ def judged(
     comparisons: int = 1,
 ) -> Attempt:
     """One run of the load with its verdict. `memory` is the candidate's, `beside` the live generation's."""
+    limits = Limits.from_dict(app["limits"])
     if load.stopped:
-        verdict = judge_stopped(load.stopped, load.candidate, load.baseline, app["limits"], memory)
+        verdict = judge_stopped(load.stopped, load.candidate, load.baseline, limits, memory)
         return Attempt(load, memory, verdict, beside)
     policy = Policy(comparisons=comparisons, on_inconclusive=app["on_inconclusive"])
-    verdict = judge(load.candidate, load.baseline, app["limits"], memory, policy, baseline_memory=beside)
+    verdict = judge(load.candidate, load.baseline, limits, memory, policy, baseline_memory=beside)
     return Attempt(load, memory, verdict, beside)
 
 
@@ -169,7 +171,7 @@ def conclude(
     `journal`: what the candidate logged; `source`: where the load came from, as `load.from` says it.
     """
     notes = list(notes)
-    names = names_of(app["load"]["paths"])
+    names = names_of(Load.from_dict(app["load"]).paths)
     slow = slow_path(verdict, last.load.candidate, last.load.baseline, names)
     if slow:
         notes.append(slow)

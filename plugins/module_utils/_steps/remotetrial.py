@@ -14,10 +14,11 @@ import sys
 import time
 from typing import Any
 
+from .._declaration.app import Load
+from .._declaration.origin import is_remote, reachable, target, trial_listen, words
 from .._generation import generations
 from .._generation.failures import StepFailed
 from .._generation.lock import LEASE_SECONDS
-from .._load.origin import is_remote, origin, reachable, target, trial_listen, words
 from .._load.trialload import Attempt, TrialLoad, longest_seconds
 from .._os.files import read_json, write_json
 from .._os.http import answer_seconds
@@ -34,8 +35,8 @@ def try_from(app: AppOnHost, number: int, address: str = "", loaded: str | None 
 
     From the host itself: the whole trial. From elsewhere: without `loaded` begin(), with it finish().
     """
-    declared = generations.record(app.layout, number).get("app") or {}
-    if not is_remote(declared):
+    declared = generations.record(app.layout, number).get("app")
+    if not declared or not is_remote(Load.from_dict(declared["load"])):
         return trial(app, number)
     return begin(app, number, address) if loaded is None else finish(app, number, loaded)
 
@@ -48,7 +49,8 @@ def begin(app: AppOnHost, number: int, address: str) -> dict[str, Any]:
     with app.step("trial", number):
         record = app.record(number)
         declared, plan = record["app"], record["plan"]
-        source, listen = origin(declared), trial_listen(declared)
+        load = Load.from_dict(declared["load"])
+        source, listen = load.origin, trial_listen(declared["listen"], load)
         if listen is None:
             raise StepFailed("trial", f"{words(source)} cannot reach {declared['listen']}: load.from needs a TCP port")
         live = generations.live(app.layout)
@@ -65,8 +67,8 @@ def begin(app: AppOnHost, number: int, address: str) -> dict[str, Any]:
             "attempts": [],
             "request": {
                 "from": source,
-                "candidate": target(listen, declared["load"], address),
-                "baseline": target(public, declared["load"], address) if public is not None else None,
+                "candidate": target(listen, load, address),
+                "baseline": target(public, load, address) if public is not None else None,
                 "load": declared["load"],
                 "limits": declared["limits"],
                 "health": declared["health"],
@@ -99,8 +101,9 @@ def _yardstick(
     why = crowded(declared, measured, cores)
     listen = str(app.record(live)["app"]["listen"])
     if why is None and not reachable(listen):
+        source = words(Load.from_dict(declared["load"]).origin)
         why = (
-            f"the live generation was not loaded beside the candidate: {words(origin(declared))} does not reach "
+            f"the live generation was not loaded beside the candidate: {source} does not reach "
             f"{listen}, where it listens; judged by the absolute limits alone"
         )
     return (live, []) if why is None else (None, [why])
@@ -112,7 +115,7 @@ def _watch(app: AppOnHost, state: dict[str, Any], declared: dict[str, Any]) -> N
     arms = {CANDIDATE: _watched(app, number, trial=True)}
     if live is not None:
         arms[LIVE] = _watched(app, live, trial=False)
-    app.lock.seconds = LEASE_SECONDS + longest_seconds(declared["load"], answer_seconds(declared))
+    app.lock.seconds = LEASE_SECONDS + longest_seconds(Load.from_dict(declared["load"]), answer_seconds(declared))
     write_json(app.layout.trial_state, state, 0o600)
     app.candidates.begin_watch(number, sampler.request(arms, state["begin"]), sys.executable, app.lock.seconds)
 
@@ -144,7 +147,7 @@ def finish(app: AppOnHost, number: int, loaded: str) -> dict[str, Any]:
                 return {"load": state["request"]}
             verdict = attempts[0].verdict if len(attempts) == 1 else combine(*(one.verdict for one in attempts))
             journal = app.systemd.journal(app.layout.trial_service_unit(number), state["begin"], lines=2000)
-            source = origin(declared)
+            source = Load.from_dict(declared["load"]).origin
             note = f"the load came from {words(source)}: latencies include the network between it and this host"
             verdict, evidence = conclude(
                 declared, verdict, attempts[-1], journal, [*state["notes"], note], source=source

@@ -8,10 +8,11 @@ import os
 from dataclasses import replace
 from typing import Any
 
+from .._declaration.app import App
+from .._declaration.origin import is_remote
 from .._generation import generations
 from .._generation.failures import StepFailed
 from .._load.h2load import LoadError
-from .._load.origin import is_remote, origin
 from .._os.files import write_json
 from .._os.http import answer_seconds, only_redirects
 from .._verdict.judge import Verdict, decide
@@ -53,8 +54,9 @@ def trial(app: AppOnHost, number: int) -> dict[str, Any]:
             app.candidates.stop(number)
         if why_broken:
             evidence["notes"].append(why_broken)
-        if is_remote(declared):
-            evidence["notes"].append(f"load.from is {origin(declared)}, which this host cannot ask by itself")
+        load = App.from_dict(declared).load
+        if is_remote(load):
+            evidence["notes"].append(f"load.from is {load.origin}, which this host cannot ask by itself")
         evidence.update(boot_seconds=round(boot, 2), against=live if baseline is not None else None)
         return ruled(app, number, declared, verdict, evidence)
 

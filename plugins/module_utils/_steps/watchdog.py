@@ -19,6 +19,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from .._declaration.app import Load
 from .._generation.failures import StepFailed
 from .._generation.lock import STOPPABLE
 from .._load.trialload import longest_seconds as longest_load
@@ -65,7 +66,7 @@ def step_seconds(phase: str, new: Mapping[str, Any] | None, live: Mapping[str, A
     counted = {
         "stage": INSTALL_SECONDS + heal,
         "weigh": boot + longest_weigh(answer),
-        "trial": boot + 2 * (longest_load(app["load"], answer) if app.get("load") else 600.0),
+        "trial": boot + 2 * (longest_load(Load.from_dict(app["load"]), answer) if app.get("load") else 600.0),
         "abandon": drain,
         "remove": 2 * drain,
     }

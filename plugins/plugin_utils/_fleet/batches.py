@@ -5,13 +5,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Mapping, Sequence
 
 from ...module_utils._facts.hardware import number
+from .probed import Facts
 
 
-def hardware_class(facts: Mapping[str, Any]) -> str:
+def hardware_class(facts: Facts) -> str:
     """Hosts with the same words are alike for a rollout: the first of each class is a canary.
 
     Memory is rounded up to an eighth of its power of two, so that what the kernel keeps for itself makes no class.
@@ -73,7 +74,7 @@ def batch_size(batch: str | int, total: int) -> int:
     return max(1, int(text))
 
 
-def host_facts_line(facts: Mapping[str, Any]) -> str:
+def host_facts_line(facts: Facts) -> str:
     """A host in one line: cores and memory with the limit that set them, distribution and Python."""
     cores, memory, system = facts["cores"], facts["memory"], facts.get("os") or {}
     word = "core" if float(cores["effective"]) == 1 else "cores"

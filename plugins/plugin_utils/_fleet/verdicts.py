@@ -4,15 +4,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Mapping, Sequence
 
 from .._display.text import listed, plural
-from .runs import hosts_with
-
-Outcomes = Mapping[str, Mapping[str, Mapping[str, Any]]]
-
-BAD = ("failed", "lost")
+from .outcome import BAD, Outcomes, hosts_with
 
 
 @dataclass(frozen=True)
@@ -78,10 +74,10 @@ def revert_plan(outcomes: Outcomes, failed_before: Sequence[str], max_failed: in
     kept = []
     for host, apps in outcomes.items():
         for name, outcome in reversed(list(apps.items())):
-            if outcome.get("outcome") != "promoted":
+            if outcome.outcome != "promoted":
                 continue
-            if outcome.get("from") is None:
-                kept.append(f"{host}: {name} stays on generation {outcome.get('to')}: its first deployment")
+            if outcome.before is None:
+                kept.append(f"{host}: {name} stays on generation {outcome.to}: its first deployment")
             else:
                 back.setdefault(host, []).append(name)
     if not back:

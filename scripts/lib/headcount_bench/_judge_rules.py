@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.app import Limits
 from ansible_collections.headcount.gunicorn.plugins.module_utils._verdict import judge, statistics
 from ansible_collections.headcount.gunicorn.plugins.module_utils._verdict.judge import (
     MemoryEvidence,
@@ -23,7 +24,7 @@ from scipy import stats
 USUAL = Policy()
 STRICT_MEMORY = Policy(memory_margin=1.15)
 
-LIMITS: Mapping[str, Any] = {"error_rate": 0.01}
+LIMITS = Limits(error_rate=0.01, memory_percent=None)
 #: The rules that are held against ours, by the name that tables use.
 PEERS = {
     "ratio": "p95 ratio > 1.2",
@@ -181,7 +182,7 @@ def peers_of(take: Take, p95_limit_ms: float) -> dict[str, bool]:
         "ratio": bool(p95 > 1.2 * quantile(take.live.latency_ms, 0.95)),
         "mann_whitney": bool(stats.mannwhitneyu(new, old, alternative="greater").pvalue < 0.01),
         "kayenta": kayenta(new, old),
-        "k6": bool(p95 >= p95_limit_ms or failed >= LIMITS["error_rate"]),
+        "k6": bool(p95 >= p95_limit_ms or failed >= LIMITS.error_rate),
     }
 
 

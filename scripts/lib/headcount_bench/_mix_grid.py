@@ -89,7 +89,7 @@ TRAFFIC: Final = {
         _traffic("extreme", "cpu", ("page", 0.99, 1.5, 0), ("export", 0.01, 600, 0)),
         _traffic("backend", "mixed", ("page", 0.97, 2, 20), ("report", 0.03, 400, 0)),
         _traffic("waiting", "io", ("page", 0.98, 1, 50), ("report", 0.02, 200, 0)),
-        _traffic("stalled", "cpu", ("page", 0.95, 5, 0), ("partner", 0.05, 1, 1000)),
+        _traffic("stalled", "mixed", ("page", 0.95, 5, 0), ("partner", 0.05, 1, 1000)),
         _traffic(
             *("shop", "mixed", ("page", 0.6, 3, 0), ("basket", 0.25, 5, 30)),
             *(("search", 0.12, 20, 0), ("report", 0.03, 250, 100)),

@@ -232,6 +232,46 @@ def test_lanes_reach_the_rate(rate: float, seconds: float, weights: list[float])
     assert sum(lane.planned for lane in lanes) == pytest.approx(rate * seconds, abs=1 + 8 * len(weights), rel=0.7)
 
 
+def test_random_times_have_the_rate_and_the_shares_and_repeat() -> None:
+    lanes = h2.plan_arrivals(PATHS, 50, 30)
+    assert lanes == h2.plan_arrivals(PATHS, 50, 30)
+    assert lanes != h2.plan_arrivals(PATHS, 50, 30, seed="again")
+    assert [sum(lane.planned for lane in lanes if lane.path == path) for path in (0, 1)] == [375, 1125]
+    assert h2.lanes_rate(lanes) == pytest.approx(50)
+    assert {lane.run_s for lane in lanes} == {30.0}
+    assert max(lane.offset_s + (lane.planned - 1) * lane.period_ms / 1000 for lane in lanes) <= 30.0
+    assert h2.nofile_needed(lanes, 10) < 100
+
+
+def test_very_many_requests_come_evenly() -> None:
+    assert h2.plan_arrivals(PATHS, 1200, 10) == h2.plan_lanes(PATHS, 1200, 10)
+
+
+@pytest.mark.parametrize(("late_ms", "rate", "complete"), [(0, 50.0, True), (30, 50.0, True), (400, 45.5, False)])
+def test_the_clock_of_a_train_is_its_own(late_ms: int, rate: float, complete: bool) -> None:
+    """Trains that fall behind by so much each, from the middle on: what they lost is lost from the rate."""
+    runs = []
+    for number in range(30):
+        lane = h2.Lane(0, 20, 200, 0.1 * number, run_s=12.0)
+        begin = 1_000_000_000 + 100_000 * number
+        pause = [0] * 10 + [step * late_ms * 250 for step in (1, 2, 3)] + [late_ms * 1000] * 7
+        rows, clock = [], begin
+        for index in range(20):
+            clock = begin + index * 200_000 + pause[index]
+            rows.append(f"{clock}\t200\t5000\n")
+        summary = (
+            "requests: 20 total, 20 started, 20 done, 20 succeeded, 0 failed, 0 errored, 0 timeout\n"
+            "status codes: 20 2xx, 0 3xx, 0 4xx, 0 5xx\n"
+        )
+        runs.append(h2.LaneRun(lane, h2.Finished(0, summary, "", "".join(rows), 0.01, begin / 1e6)))
+    samples = h2.account(runs)
+    assert samples.planned == 600
+    assert samples.planned_rate == pytest.approx(50)
+    assert samples.achieved_rate == pytest.approx(rate, rel=0.02)
+    assert samples.complete is complete
+    assert samples.start_s == sorted(samples.start_s)
+
+
 def test_the_command_over_tcp() -> None:
     lane = h2.Lane(0, 1500, 20, 0.0)
     argv = h2.build_command(PATHS[0], lane, h2.Target("127.0.0.1:8000"), log_file="l")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.decision import AppDecision, HostDecision
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.outcome import Outcome
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._output import report
 
 FACTS: dict[str, Any] = {"cores": {"effective": 2.0}, "memory": {"effective_mib": 1024}}
@@ -53,8 +54,12 @@ def host(name: str = "web1", action: str = "deploy", live: int | None = 3, **cha
 
 
 def build(*hosts: HostDecision, check: bool = False, stopped: str | None = None, **outcomes: Any) -> report.Report:
-    came = {name: {"shop": outcome} for name, outcome in outcomes.items()}
-    return report.build(hosts or (host(),), came, "rollout", check, stopped)
+    came = {name: {"shop": begun(outcome, name)} for name, outcome in outcomes.items()}
+    return report.build(hosts or (host(),), came, check, stopped)
+
+
+def begun(outcome: dict[str, Any], name: str = "web1") -> Outcome:
+    return Outcome.from_dict({"host": name, "app": "shop", **outcome})
 
 
 class TestRows:
@@ -113,8 +118,8 @@ class TestRows:
         generation: int | None,
         words: str,
     ) -> None:
-        came = {"web1": {"shop": outcome}} if outcome else {}
-        (row,) = report.build([planned], came, "rollout", check, None).rows
+        came = {"web1": {"shop": begun(outcome)}} if outcome else {}
+        (row,) = report.build([planned], came, check, None).rows
         assert (row["status"], row["generation"], report.verdict_words(row)) == (status, generation, words)
 
     def test_nothing_is_made_up_for_an_app_that_was_not_tried(self) -> None:
@@ -156,9 +161,9 @@ class TestFailures:
         assert list(found.failed) == ["web2"]
         assert found.summary == "2 hosts: 1 reverted, 1 failed"
 
-    def test_a_way_back_that_failed(self) -> None:
+    def test_a_revert_that_failed(self) -> None:
         found = build(web1={**PROMOTED, "outcome": "revert_failed", "revert_cause": "not intact"})
-        assert found.failed == {"web1": "shop: the way back failed: not intact"}
+        assert found.failed == {"web1": "shop: the revert failed: not intact"}
 
     def test_a_host_that_is_left_in_the_middle(self) -> None:
         assert build(web1={"outcome": "working"}).failed == {"web1": "shop: rollout: the run was cut short"}
