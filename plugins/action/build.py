@@ -16,7 +16,7 @@ from pathlib import Path
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
-from ..module_utils._declaration.normalise import digest
+from ..module_utils._declaration.digests import digest
 from ..module_utils._release.hostbuild import BUILD_SECONDS
 from ..plugin_utils._display.terminal import display
 from ..plugin_utils._edge import Json, Result, Variables

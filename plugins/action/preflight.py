@@ -7,6 +7,7 @@ The documentation is in plugins/modules/preflight.py.
 
 from __future__ import annotations
 
+from ..module_utils._declaration.app import App
 from ..module_utils._declaration.normalise import (
     Declaration,
     fleet_counts,
@@ -35,7 +36,9 @@ class ActionModule(ControllerAction):
             result.update(failed=True, msg=render_problems(problems))
             return result
         fleet = fleet_counts(declared)
-        warnings = {warning: None for host in declared for app in host.apps for warning in warnings_for(app)}
+        warnings = {
+            warning: None for host in declared for app in host.apps for warning in warnings_for(App.from_dict(app))
+        }
         warnings.update(dict.fromkeys(_inventory_warnings(declared, variables)))
         result.update(
             msg=_summary(len(hosts), fleet),

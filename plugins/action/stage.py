@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from ansible.errors import AnsibleActionFail
 
-from ..module_utils._declaration.normalise import digest
+from ..module_utils._declaration.digests import digest
 from ..plugin_utils._edge import Result, Variables
 from ..plugin_utils._fleet.decision import AppDecision
 from ..plugin_utils._fleet.declared import declaration, plain

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from ...module_utils._declaration.normalise import public_digest
+from ...module_utils._declaration.app import App
+from ...module_utils._declaration.digests import public_digest
 from ...module_utils._facts.hardware import fact_parts, part_digest
 from ...module_utils._generation.candidates import FREE_PORT
 from .._edge import Json
@@ -43,7 +44,7 @@ def digest_parts(
     """
     shared = app["database"]["max_connections"] is not None
     parts: dict[str, object] = {
-        "declared": public_digest(app, "source"),
+        "declared": public_digest(App.from_dict(app), "source"),
         "secrets": secrets,
         "source": source_id,
         "neighbours": {other["name"]: other["share"] for other in others},

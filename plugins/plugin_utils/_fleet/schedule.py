@@ -9,8 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Callable, TypedDict
 
-from ...module_utils._declaration.app import Load
-from ...module_utils._declaration.normalise import Declaration, fleet_counts, secrets_digest
+from ...module_utils._declaration.app import App, Load
+from ...module_utils._declaration.digests import secrets_digest
+from ...module_utils._declaration.normalise import Declaration, fleet_counts
 from ...module_utils._declaration.origin import is_remote
 from ...module_utils._load.h2load import LoadError
 from ...module_utils._load.trialload import files_needed
@@ -239,7 +240,7 @@ class Scheduler:
             return ""
         key = repr((app["name"], sorted(app["secrets"].items())))
         if key not in self._secrets:
-            self._secrets[key] = secrets_digest(app)
+            self._secrets[key] = secrets_digest(App.from_dict(app))
         return self._secrets[key]
 
     # -- wheels -------------------------------------------------------------------------------------------------------
