@@ -43,13 +43,13 @@ def settle(found: Mapping[str, Any], stored: Mapping[str, Any] | None) -> Settle
     if abs(was - now) <= CORES_BAND:
         facts["cores"] = stored["cores"]
     else:
-        changes.append(f"cores {number(was)} -> {number(now)} ({found['cores'].get('limited_by', 'host')})")
+        changes.append(f"cores {exact(was)} -> {exact(now)} ({found['cores'].get('limited_by', 'host')})")
     was, now = float(stored["memory"]["effective_mib"]), float(found["memory"]["effective_mib"])
     if abs(was - now) <= MEMORY_BAND * was:
         facts["memory"] = {**found["memory"], **stored["memory"]}
     else:
         limited_by = found["memory"].get("limited_by", "host")
-        changes.append(f"memory {number(was)} -> {number(now)} MiB ({limited_by})")
+        changes.append(f"memory {exact(was)} -> {exact(now)} MiB ({limited_by})")
     changes += rebuild_reasons(found, stored)
     for label, key in (("open files allowed", "nofile_max"), ("net.core.somaxconn", "somaxconn")):
         if stored.get(key) != found.get(key):
@@ -95,7 +95,7 @@ def split_parts(joined: str | None) -> dict[str, str]:
     return {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
 
 
-def number(value: Any) -> str:
+def exact(value: Any) -> str:
     """A number without needless digits."""
     figure = float(value)
     if math.isinf(figure):

@@ -21,7 +21,7 @@ from .._declaration.app import Limits
 from .._os.http import well
 from .._os.procfs import read_text
 from .._verdict.statistics import clopper_pearson
-from .._verdict.types import Samples, milliseconds, number
+from .._verdict.types import Samples, milliseconds, short
 from .h2load import Lane, Launch, Row, lanes_rate, parse_log
 
 LOOK_EVERY_S = 0.25
@@ -74,7 +74,7 @@ class Calm:
     def sentence(self) -> str:
         """What it did alone."""
         told = f"alone it answered {self.requests - self.failures} of {self.requests} requests"
-        told += f" at {number(self.rate)} a second"
+        told += f" at {short(self.rate)} a second"
         return told + (f", half of them within {milliseconds(self.p50_ms)}" if math.isfinite(self.p50_ms) else "")
 
     def to_dict(self) -> dict[str, object]:
@@ -136,7 +136,7 @@ def failing(look: Look, bounds: Bounds) -> str:
         return ""
     parts = [f"{look.failed} failed"] if look.failed else []
     if look.overdue:
-        parts.append(f"{look.overdue} had no answer after {number(bounds.patience_s)} s")
+        parts.append(f"{look.overdue} had no answer after {short(bounds.patience_s)} s")
     return f"of its latest {look.due} requests {' and '.join(parts)}"
 
 
@@ -147,7 +147,7 @@ def slow(look: Look, bounds: Bounds) -> str:
         return ""
     late = 0 if bounds.late_ms is None else sum(value > bounds.late_ms for value in look.latency_ms)
     if late and bounds.late_ms is not None and clopper_pearson(late, count, LEVEL)[0] > LATE_SHARE:
-        return f"{late} of its latest {count} requests took longer than limits.p95_ms of {number(bounds.late_ms)} ms"
+        return f"{late} of its latest {count} requests took longer than limits.p95_ms of {short(bounds.late_ms)} ms"
     middle = sorted(look.latency_ms)[count // 2]
     if middle > bounds.slow_ms:
         return f"half of its latest {count} requests took {milliseconds(middle)} or more"

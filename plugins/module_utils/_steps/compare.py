@@ -24,7 +24,7 @@ from .._os.systemd import Systemd, UnitState
 from .._release.asynccompat import parse_reports
 from .._verdict.bypath import by_path, names_of, slow_path
 from .._verdict.histogram import Histogram, digest
-from .._verdict.judge import Policy, Samples, Verdict, judge, judge_stopped
+from .._verdict.judge import Samples, Thresholds, Verdict, judge, judge_stopped
 from .measure import Unit
 
 INSTALLS = ", or let Headcount do it with headcount_install_packages: true"
@@ -158,7 +158,7 @@ def judged(
     if load.stopped:
         verdict = judge_stopped(load.stopped, load.candidate, load.baseline, limits, memory)
         return Attempt(load, memory, verdict, beside)
-    policy = Policy(comparisons=comparisons, on_inconclusive=app["on_inconclusive"])
+    policy = Thresholds(comparisons=comparisons, on_inconclusive=app["on_inconclusive"])
     verdict = judge(load.candidate, load.baseline, limits, memory, policy, baseline_memory=beside)
     return Attempt(load, memory, verdict, beside)
 

@@ -18,7 +18,7 @@ from .._declaration.app import Limits
 from .._declaration.shortfall import QUANTILES, needed_requests
 from . import statistics as st
 from .stability import Steadiness, standstill, steadiness, trimmed
-from .types import FAIL, INCONCLUSIVE, PASS, Check, MemoryEvidence, Policy, Samples, milliseconds, number
+from .types import FAIL, INCONCLUSIVE, PASS, Check, MemoryEvidence, Samples, Thresholds, milliseconds, short
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Run:
     limits: Limits
     memory: MemoryEvidence | None
     baseline_memory: MemoryEvidence | None
-    policy: Policy
+    policy: Thresholds
 
     @cached_property
     def steady(self) -> Steadiness:
@@ -78,7 +78,7 @@ def steady_state(run: Run) -> Answer:
     outcome = INCONCLUSIVE if shaken else PASS
     warnings = []
     if run.cold_seconds > 0:
-        cold = number(run.cold_seconds)
+        cold = short(run.cold_seconds)
         warnings.append(f"cold start: the first {cold} s are not judged for latency ({steady.sentence})")
     check = Check("steady_state", outcome, steady.cold_seconds, None, (None, None), steady.sentence)
     return Answer([check], warnings)
@@ -144,12 +144,12 @@ CHECKS: Final[tuple[Callable[[Run], Answer], ...]] = (
 )
 
 
-def measurement_check(samples: Samples, policy: Policy) -> Check:
+def measurement_check(samples: Samples, policy: Thresholds) -> Check:
     """Whether a run is a measurement at all."""
     wanted = samples.planned_rate or samples.achieved_rate
     share = samples.achieved_rate / wanted if wanted > 0 else 0.0
     outcome = PASS
-    sentence = f"{samples.planned} requests at {number(samples.achieved_rate)} a second"
+    sentence = f"{samples.planned} requests at {short(samples.achieved_rate)} a second"
     if not samples.complete:
         outcome, sentence = INCONCLUSIVE, f"not a measurement: {samples.why}"
     elif len(samples.latency_ms) != samples.planned:
@@ -164,12 +164,12 @@ def measurement_check(samples: Samples, policy: Policy) -> Check:
     elif share < policy.min_rate_share:
         outcome = INCONCLUSIVE
         sentence = (
-            f"not a measurement: the generator reached {number(samples.achieved_rate)} of {number(wanted)} a second"
+            f"not a measurement: the generator reached {short(samples.achieved_rate)} of {short(wanted)} a second"
         )
     return Check("measurement", outcome, samples.planned, policy.min_requests, (None, None), sentence)
 
 
-def error_check(samples: Samples, limit: float, policy: Policy, measured: bool) -> Check:
+def error_check(samples: Samples, limit: float, policy: Thresholds, measured: bool) -> Check:
     """Whether more requests failed than the share `limit`. `measured`: whether the run is a measurement."""
     # Of a run that is no measurement only the failures that were answered as such are proven.
     failures = samples.failures if measured else sum(status >= 400 or 0 < status < 200 for status in samples.status)
@@ -194,30 +194,30 @@ def _bound(ordered: Sequence[float], rank: int) -> float | None:
     return ordered[rank - 1] if 1 <= rank <= len(ordered) else None
 
 
-def _quantile_check(name: str, q: float, samples: Samples, limit: float, policy: Policy) -> Check:
+def _quantile_check(name: str, q: float, samples: Samples, limit: float, policy: Thresholds) -> Check:
     ordered = samples.sorted_latencies()
     low_rank, high_rank = st.quantile_ranks(len(ordered), q, policy.level)
     low, high = _bound(ordered, low_rank), _bound(ordered, high_rank)
     value = ordered[st.quantile_rank(len(ordered), q) - 1]
-    said = f"{name} is {number(value)} ms, limit {number(limit)}"
+    said = f"{name} is {short(value)} ms, limit {short(limit)}"
     if not math.isfinite(value):
         said = (
-            f"{name} has no value because more than {100 * (1 - q):.3g} % of requests failed, limit {number(limit)} ms"
+            f"{name} has no value because more than {100 * (1 - q):.3g} % of requests failed, limit {short(limit)} ms"
         )
     if low is not None and low > limit:
         if math.isfinite(low):
-            said = f"{said}: with {policy.confidence} confidence above {number(low)}"
+            said = f"{said}: with {policy.confidence} confidence above {short(low)}"
         return Check(name, FAIL, value, limit, (low, high), said)
     if high is not None and high <= limit:
         return Check(
-            name, PASS, value, limit, (low, high), f"{said}: with {policy.confidence} confidence at most {number(high)}"
+            name, PASS, value, limit, (low, high), f"{said}: with {policy.confidence} confidence at most {short(high)}"
         )
-    least, most = "0" if low is None else number(low), "anything" if high is None else number(high)
+    least, most = "0" if low is None else short(low), "anything" if high is None else short(high)
     sentence = f"{said}: with {len(ordered)} requests it lies between {least} and {most}, too wide to tell"
     return Check(name, INCONCLUSIVE, value, limit, (low, high), sentence)
 
 
-def _yardstick(baseline: Samples | None, cut: float, limit: float, policy: Policy) -> Check:
+def _yardstick(baseline: Samples | None, cut: float, limit: float, policy: Thresholds) -> Check:
     """Whether the live generation can serve as a yardstick; named "baseline_run" where that could not be found out."""
     none = (None, None)
     if baseline is None:
@@ -242,7 +242,7 @@ def _yardstick(baseline: Samples | None, cut: float, limit: float, policy: Polic
     return Check("baseline", PASS, rate, limit, (low, high), said)
 
 
-def failed_beside(baseline: Samples | None, limit: float, policy: Policy) -> str:
+def failed_beside(baseline: Samples | None, limit: float, policy: Thresholds) -> str:
     """That the live generation failed under the same load too, and how; empty when it did not, beyond its limit."""
     if baseline is None or not baseline.failures or baseline.planned <= 0:
         return ""
@@ -252,7 +252,7 @@ def failed_beside(baseline: Samples | None, limit: float, policy: Policy) -> str
     return f"of the live generation, under the same load, {baseline.failures} of {baseline.planned} failed too{how}"
 
 
-def _relative_checks(candidate: Samples, baseline: Samples, policy: Policy) -> list[Check]:
+def _relative_checks(candidate: Samples, baseline: Samples, policy: Thresholds) -> list[Check]:
     new, old = candidate.sorted_latencies(), baseline.sorted_latencies()
     n, m = len(old), len(new)
     found = []
@@ -299,23 +299,23 @@ def _ratio_bound(new: Sequence[float], usual: float, n: int, rank: int, level: f
     return None if high > m or usual <= 0 else new[m - high] / usual
 
 
-def _stall_check(candidate: Samples, baseline: Samples | None, stall_ms: float, policy: Policy) -> Check:
+def _stall_check(candidate: Samples, baseline: Samples | None, stall_ms: float, policy: Thresholds) -> Check:
     gap, begin, waiting = standstill(candidate)
     rate = candidate.planned_rate or candidate.achieved_rate
     least = max(stall_ms, 15000.0 / rate if rate > 0 else stall_ms)
     usable = baseline is not None and baseline.complete and bool(baseline.latency_ms)
     if gap >= least and waiting >= 5:
         sentence = (
-            f"nothing was answered for {number(gap)} ms from second {number(begin)} on while {waiting} requests came in"
+            f"nothing was answered for {short(gap)} ms from second {short(begin)} on while {waiting} requests came in"
         )
         if usable and baseline is not None:
             other, its_begin, _ = standstill(baseline)
             if other >= 0.5 * gap and its_begin < begin + gap / 1000.0 and begin < its_begin + other / 1000.0:
-                shared = f"{sentence}; the live generation stood still too ({number(other)} ms), so the host did"
+                shared = f"{sentence}; the live generation stood still too ({short(other)} ms), so the host did"
                 return Check("stall", PASS, gap, least, (None, None), shared)
             other = _same_standstill(candidate, baseline, begin, gap)
             if other >= 0.5 * gap:
-                shared = f"{sentence}; the same requests made the live generation stand still too ({number(other)} ms)"
+                shared = f"{sentence}; the same requests made the live generation stand still too ({short(other)} ms)"
                 return Check("stall", PASS, gap, least, (None, None), shared)
         return Check("stall", FAIL, gap, least, (None, None), sentence)
     if usable and baseline is not None:
@@ -325,11 +325,11 @@ def _stall_check(candidate: Samples, baseline: Samples | None, stall_ms: float, 
         p = st.hypergeometric_sf(slow, slow + usual, total, len(candidate.latency_ms))
         if p < policy.level:
             sentence = (
-                f"{slow} of {candidate.planned} requests took {number(stall_ms)} ms or more, "
+                f"{slow} of {candidate.planned} requests took {short(stall_ms)} ms or more, "
                 f"against {usual} of {baseline.planned} of the live generation (p = {p:.2g})"
             )
             return Check("stall", FAIL, slow, usual, (None, None), sentence)
-    return Check("stall", PASS, gap, least, (None, None), f"the longest time without an answer was {number(gap)} ms")
+    return Check("stall", PASS, gap, least, (None, None), f"the longest time without an answer was {short(gap)} ms")
 
 
 def _same_standstill(candidate: Samples, baseline: Samples, begin: float, gap_ms: float) -> float:
@@ -387,20 +387,20 @@ def _memory_peak(memory: MemoryEvidence, percent: float) -> Check:
         sentence = f"memory cannot be judged: {missing} is not known ({memory.source})"
         return Check("memory_peak", INCONCLUSIVE, memory.peak_mib, memory.limit_mib, none, sentence)
     limit = memory.limit_mib * percent / 100.0
-    pss = "" if memory.pss_mib is None else f", PSS {number(memory.pss_mib)} MiB"
+    pss = "" if memory.pss_mib is None else f", PSS {short(memory.pss_mib)} MiB"
     sentence = (
-        f"memory peaked at {number(memory.peak_mib)} MiB{pss}, limit {number(limit)} "
-        f"({number(percent)} % of {number(memory.limit_mib)}; {memory.source})"
+        f"memory peaked at {short(memory.peak_mib)} MiB{pss}, limit {short(limit)} "
+        f"({short(percent)} % of {short(memory.limit_mib)}; {memory.source})"
     )
     return Check("memory_peak", FAIL if memory.peak_mib > limit else PASS, memory.peak_mib, limit, none, sentence)
 
 
-def _memory_growth(new: MemoryEvidence | None, old: MemoryEvidence | None, policy: Policy) -> Check | None:
+def _memory_growth(new: MemoryEvidence | None, old: MemoryEvidence | None, policy: Thresholds) -> Check | None:
     if new is None or old is None or not new.pss_mib or not old.pss_mib:
         return None
     ratio = new.pss_mib / old.pss_mib
     margin = 1.15 if policy.memory_margin is None else policy.memory_margin
-    said = f"from {number(old.pss_mib)} to {number(new.pss_mib)} MiB PSS ({100 * (ratio - 1):+.0f} %)"
+    said = f"from {short(old.pss_mib)} to {short(new.pss_mib)} MiB PSS ({100 * (ratio - 1):+.0f} %)"
     if ratio > margin and new.pss_mib - old.pss_mib > policy.memory_floor_mib:
         outcome = PASS if policy.memory_margin is None else FAIL
         return Check("memory_growth", outcome, ratio, margin, (None, None), f"memory grew {said}")

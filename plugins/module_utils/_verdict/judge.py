@@ -14,7 +14,7 @@ from .._declaration.app import Limits
 from .._declaration.shortfall import QUANTILES, RETRY_FACTOR
 from . import statistics as st
 from .checks import CHECKS, Run, error_check, failed_beside, measurement_check, memory_checks
-from .types import FAIL, INCONCLUSIVE, PASS, USUAL, Check, MemoryEvidence, Policy, Samples, Verdict, finite
+from .types import FAIL, INCONCLUSIVE, PASS, USUAL, Check, MemoryEvidence, Samples, Thresholds, Verdict, finite
 
 __all__ = [
     "FAIL",
@@ -23,8 +23,8 @@ __all__ = [
     "RETRY_FACTOR",
     "Check",
     "MemoryEvidence",
-    "Policy",
     "Samples",
+    "Thresholds",
     "Verdict",
     "combine",
     "decide",
@@ -43,7 +43,7 @@ def judge(
     baseline: Samples | None,
     limits: Limits,
     memory: MemoryEvidence | None = None,
-    policy: Policy = USUAL,
+    policy: Thresholds = USUAL,
     *,
     baseline_memory: MemoryEvidence | None = None,
 ) -> Verdict:

@@ -9,7 +9,7 @@ from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, replace
 
 from . import statistics as st
-from .types import Samples, number
+from .types import Samples, short
 
 
 @dataclass(frozen=True)
@@ -74,22 +74,22 @@ def steadiness(samples: Samples, blocks: int = 12, ratio: float = 1.3, floor_ms:
         return Steadiness(
             False,
             0.0,
-            f"the run never settled: the median rose from {number(first)} ms to {number(last)} ms and was still rising",
+            f"the run never settled: the median rose from {short(first)} ms to {short(last)} ms and was still rising",
         )
     if cold > blocks // 3:
         return Steadiness(
             False,
             0.0,
-            f"the run never settled: the median was {number(medians[0])} ms at first and {number(reference)} ms only "
-            f"after {number(cold * width)} of {number(end)} s. Raise load.warmup_requests",
+            f"the run never settled: the median was {short(medians[0])} ms at first and {short(reference)} ms only "
+            f"after {short(cold * width)} of {short(end)} s. Raise load.warmup_requests",
         )
     if cold:
         return Steadiness(
             True,
             cold * width,
-            f"the median was {number(medians[0])} ms at first, {number(reference)} ms from {number(cold * width)} s on",
+            f"the median was {short(medians[0])} ms at first, {short(reference)} ms from {short(cold * width)} s on",
         )
-    return Steadiness(True, 0.0, f"steady at a median of {number(reference)} ms")
+    return Steadiness(True, 0.0, f"steady at a median of {short(reference)} ms")
 
 
 def standstill(samples: Samples) -> tuple[float, float, int]:

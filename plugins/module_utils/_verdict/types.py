@@ -124,7 +124,7 @@ class MemoryEvidence:
 
 
 @dataclass(frozen=True)
-class Policy:
+class Thresholds:
     """How strictly to judge.
 
     alpha: the chance of a wrong fail that a single check may have; comparisons: by how many hosts (or other verdicts of
@@ -159,7 +159,7 @@ class Policy:
         return f"{100 * (1 - self.level):.6g} %"
 
 
-USUAL: Final = Policy()
+USUAL: Final = Thresholds()
 
 
 @dataclass(frozen=True)
@@ -230,7 +230,7 @@ def finite(value: float | None, digits: int = 6) -> float | None:
     return round(value, digits)
 
 
-def number(value: float) -> str:
+def short(value: float) -> str:
     """A measured number as a person reads it: three significant digits."""
     if not math.isfinite(value):
         return "unanswered"
@@ -239,4 +239,4 @@ def number(value: float) -> str:
 
 def milliseconds(value: float) -> str:
     """A latency as a person reads it; "unanswered" for an infinite one."""
-    return f"{number(value)} ms" if math.isfinite(value) else "unanswered"
+    return f"{short(value)} ms" if math.isfinite(value) else "unanswered"

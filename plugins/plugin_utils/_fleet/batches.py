@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ...module_utils._facts.hardware import number
+from ...module_utils._facts.hardware import exact
 from .probed import Facts
 
 
@@ -20,8 +20,8 @@ def hardware_class(facts: Facts) -> str:
     memory = float(facts["memory"]["effective_mib"])
     grain = 2 ** max(0, math.floor(math.log2(memory)) - 3) if memory >= 1 else 1
     rounded = math.ceil(memory / grain) * grain
-    size = f"{number(rounded / 1024)} GiB" if rounded >= 1024 else f"{number(rounded)} MiB"
-    cores = number(round(float(facts["cores"]["effective"]), 1))
+    size = f"{exact(rounded / 1024)} GiB" if rounded >= 1024 else f"{exact(rounded)} MiB"
+    cores = exact(round(float(facts["cores"]["effective"]), 1))
     word = "core" if cores == "1" else "cores"
     return f"{cores} {word}, {size}, {facts['platform']['machine']}, Python {facts['python']['version']}"
 
@@ -79,8 +79,8 @@ def host_facts_line(facts: Facts) -> str:
     cores, memory, system = facts["cores"], facts["memory"], facts.get("os") or {}
     word = "core" if float(cores["effective"]) == 1 else "cores"
     return (
-        f"{number(cores['effective'])} {word} ({cores.get('limited_by', 'host')}), "
-        f"{number(memory['effective_mib'])} MiB ({memory.get('limited_by', 'host')}), "
+        f"{exact(cores['effective'])} {word} ({cores.get('limited_by', 'host')}), "
+        f"{exact(memory['effective_mib'])} MiB ({memory.get('limited_by', 'host')}), "
         f"{str(system.get('id', 'linux')).capitalize()} {system.get('version_id', '')}".rstrip()
         + f", Python {facts['python']['version']}"
     )

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Optional, TypedDict
 
-from ...module_utils._facts.hardware import number
+from ...module_utils._facts.hardware import exact
 from .._display.text import listed, plural, table
 from .._edge import Json
 from .._fleet.choice import NOTHING, values
@@ -256,8 +256,8 @@ def cells(row: Row) -> list[str]:
     return [
         str(row["host"]),
         str(row.get("app") or ""),
-        number(row["cores"]) if row.get("cores") is not None else "",
-        number(row["memory_mib"]) if row.get("memory_mib") is not None else "",
+        exact(row["cores"]) if row.get("cores") is not None else "",
+        exact(row["memory_mib"]) if row.get("memory_mib") is not None else "",
         str(profile.get("value") or ""),
         str(settings.get("worker_class") or ""),
         size_words(settings),

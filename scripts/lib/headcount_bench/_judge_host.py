@@ -29,7 +29,7 @@ from headcount_units._load.trialload import Attempt, run_trial_load, with_retry
 from headcount_units._os import http
 from headcount_units._os.systemd import Systemd
 from headcount_units._steps.compare import Arm
-from headcount_units._verdict.judge import Policy, judge
+from headcount_units._verdict.judge import Thresholds, judge
 
 HOME = os.path.dirname(os.path.abspath(__file__))
 RUN = "/run/headcount-bench"
@@ -147,7 +147,7 @@ def run_pair(number: int, pair: dict[str, Any], job: dict[str, Any], together: C
             )  # fmt: skip
         memory, its_memory = sampler.evidence(), beside.evidence()
         verdict = judge(
-            run.candidate, run.baseline, Limits(memory_percent=None), memory, Policy(), baseline_memory=its_memory
+            run.candidate, run.baseline, Limits(memory_percent=None), memory, Thresholds(), baseline_memory=its_memory
         )
         takes.append(
             {

@@ -209,7 +209,7 @@ def test_a_memory_limit_without_a_measurement_does_not_pass() -> None:
 def test_more_memory_than_the_live_generation_is_said_or_fails(margin: float | None, outcome: str) -> None:
     new = j.MemoryEvidence(peak_mib=100, source="x", pss_mib=96.0)
     old = j.MemoryEvidence(peak_mib=100, source="x", pss_mib=80.0)
-    policy = j.Policy(memory_margin=margin)
+    policy = j.Thresholds(memory_margin=margin)
     verdict = j.judge(run(usual()), None, held_to(), new, policy, baseline_memory=old)
     assert verdict.outcome == outcome
     said = [*verdict.warnings, verdict.cause]
@@ -463,7 +463,7 @@ def test_a_slowdown_is_caught(factor: float, least: float) -> None:
 
 
 def test_many_hosts_are_judged_more_strictly() -> None:
-    few, many = j.Policy(), j.Policy(comparisons=50)
+    few, many = j.Thresholds(), j.Thresholds(comparisons=50)
     assert many.level == pytest.approx(few.level / 50)
     assert (few.confidence, many.confidence) == ("99 %", "99.98 %")
 
