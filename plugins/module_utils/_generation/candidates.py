@@ -9,6 +9,7 @@ import shutil
 from dataclasses import dataclass
 from typing import Any
 
+from .._declaration.app import Plain
 from .._os.files import make_directory, read_json, remove_file, write_file, write_json
 from .._os.http import address_taken
 from .._os.ownership import owned
@@ -70,9 +71,7 @@ class Candidates:
         if found:
             self.instances.systemd.reload()
 
-    def start(
-        self, number: int, health: dict[str, Any], arguments: str | None = None, listen: str | None = None
-    ) -> float:
+    def start(self, number: int, health: Plain, arguments: str | None = None, listen: str | None = None) -> float:
         """Start generation `number` beside the live one, without users; returns the seconds until it answered.
 
         `arguments` are given to Gunicorn through GUNICORN_CMD_ARGS, for a candidate that differs from its plan.

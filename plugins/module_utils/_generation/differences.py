@@ -5,14 +5,14 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
+from .._declaration.app import Plain
 from .._os.paths import Layout
 from . import generations, ledger
 from .units import render
 
 
-def file_differences(layout: Layout, app: dict[str, Any], plan: dict[str, Any]) -> list[dict[str, str]]:
+def file_differences(layout: Layout, app: Plain, plan: Plain) -> list[dict[str, str]]:
     """The files of the live generation against those that a new one would have, in the form of Ansible's diff."""
     live = generations.live(layout)
     number = max([*generations.numbers(layout), ledger.highest_generation(ledger.read(layout.ledger))], default=0) + 1

@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import Any, Callable, Mapping
+from typing import Callable
 
+from .._declaration.app import Plain
 from .._facts.unitgroups import unit_memory
 from .._os.http import get, request, unhealthy
 from .._os.ownership import owns
@@ -48,7 +49,7 @@ class Instances:
         state = self.systemd.state(self.layout.public_socket_unit)
         return state.load not in ("not-found", "") and owns(self.layout, self.layout.public_socket_unit, state)
 
-    def wait_ready(self, service: str, socket_path: str, health: dict[str, Any], begin: float) -> float:
+    def wait_ready(self, service: str, socket_path: str, health: Plain, begin: float) -> float:
         """Wait until the instance answers its health check; returns how many seconds that took.
 
         `begin` (epoch seconds) is where its log begins. Readiness is an HTTP answer: systemd's READY=1 is sent before
@@ -105,7 +106,7 @@ class Instances:
         how = words.get(state.result, f"ended ({state.result or state.active})")
         return f"died while starting: {cause or how}"
 
-    def join(self, number: int, health: dict[str, Any]) -> float:
+    def join(self, number: int, health: Plain) -> float:
         """Start generation `number` on the public socket beside what already serves it; seconds until it answered."""
         service, socket = self.layout.service_unit(number), self.layout.socket_unit(number)
         self.systemd.reset_failed(service, socket)
@@ -125,7 +126,7 @@ class Instances:
             self.systemd.begin_stop(*units)
         self.systemd.reset_failed(*units)
 
-    def look(self, number: int, app: Mapping[str, Any] | None = None, socket: str | None = None) -> Answers:
+    def look(self, number: int, app: Plain | None = None, socket: str | None = None) -> Answers:
         """What generation `number` answers on its private socket, or as the candidate whose `socket` is given.
 
         `app`: as its record has it; the default is its record.
@@ -135,11 +136,11 @@ class Instances:
             return Answers(HEALTH, (), f"generation {number} has no record that can be read")
         return self.look_at(socket or self.layout.private_socket(number), declared)
 
-    def look_at(self, address: Address, app: Mapping[str, Any]) -> Answers:
+    def look_at(self, address: Address, app: Plain) -> Answers:
         """What is answered to users of `app` at `address`."""
         return look(address, app, LOOK_SECONDS, request, self.monotonic)
 
-    def asker(self, address: Address, app: Mapping[str, Any], seconds: float | None = None) -> Asker:
+    def asker(self, address: Address, app: Plain, seconds: float | None = None) -> Asker:
         """Asks at `address` what users of `app` ask; no answer is waited for longer than `seconds` (see Asker)."""
         return Asker(address, app, seconds, request, self.monotonic)
 

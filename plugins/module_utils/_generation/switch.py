@@ -7,8 +7,9 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from typing import Any, Callable, Mapping
+from typing import Any, Callable
 
+from .._declaration.app import Plain
 from .._os.http import address_taken, local_address
 from .._os.systemd import SystemdError, first_cause
 from . import generations, store
@@ -52,9 +53,9 @@ def switch(
     instances: Instances,
     old: int | None,
     new: int,
-    app: dict[str, Any],
+    app: Plain,
     verify_seconds: float,
-    before: Mapping[str, Any] | None = None,
+    before: Plain | None = None,
     lenient: bool = False,
 ) -> dict[str, Any]:
     """Give the public socket to generation `new`; `old` has it now (None: nothing does).
@@ -91,9 +92,9 @@ def _switch_shared(
     instances: Instances,
     old: int,
     new: int,
-    app: dict[str, Any],
+    app: Plain,
     verify_seconds: float,
-    before: Mapping[str, Any],
+    before: Plain,
     lenient: bool,
 ) -> dict[str, Any]:
     _open_public(instances, app["listen"])
@@ -118,7 +119,7 @@ def _switch_shared(
 
 
 def _verify_alone(
-    instances: Instances, old: int, new: int, app: dict[str, Any], seconds: float, was: Answers, lenient: bool
+    instances: Instances, old: int, new: int, app: Plain, seconds: float, was: Answers, lenient: bool
 ) -> dict[str, Any]:
     """Watch `new` while the broken `old` leaves, and after; StepFailed where `old` would serve no worse."""
     try:
@@ -159,7 +160,7 @@ def _open_public(instances: Instances, listen: str) -> None:
 
 
 def _switch_address(
-    instances: Instances, old: int | None, new: int, app: dict[str, Any], verify_seconds: float
+    instances: Instances, old: int | None, new: int, app: Plain, verify_seconds: float
 ) -> dict[str, Any]:
     """The first deployment, and the rare one whose `listen` changed: the public socket itself is new.
 

@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Mapping
+from typing import Any, Callable
 
+from .._declaration.app import Plain
 from .._facts.unitgroups import unit_pids
 from .._facts.workerends import WorkerEnd, deaths, last_serial, read_ends
 from .._load.memory import count_restarts
@@ -24,7 +25,7 @@ BESIDE_SECONDS = 2.0
 def verify(
     instances: Instances,
     number: int,
-    app: dict[str, Any],
+    app: Plain,
     seconds: float,
     public: bool = False,
     beside: Callable[[], bool] | None = None,
@@ -86,7 +87,7 @@ def _ask_paths(own: Asker, users: Asker | None, listen: str, beside: Callable[[]
     return wrong
 
 
-def answers_all(instances: Instances, number: int, app: Mapping[str, Any]) -> bool:
+def answers_all(instances: Instances, number: int, app: Plain) -> bool:
     """Whether generation `number` answers everything it is asked on its private socket, without one exception."""
     asker = instances.asker(instances.layout.private_socket(number), app, LOOK_SECONDS)
     begin = instances.monotonic()

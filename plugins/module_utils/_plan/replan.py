@@ -7,19 +7,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from .._declaration.app import App
+from .._declaration.app import App, Plain
 from .._release.asynccompat import verdicts
 from .._release.releases import distributions
 from .planner import Mismatch, plan_host, profile_mismatch
 from .types import Measured, Policy
 
 
-def with_measured(planning: dict[str, Any], name: str, measured: dict[str, Any]) -> dict[str, Any]:
+def with_measured(planning: Plain, name: str, measured: Plain) -> dict[str, Any]:
     """The inputs of the plan with the measurements of app `name` in them."""
     return {**planning, "measured": {**planning.get("measured", {}), name: measured}}
 
 
-def with_release(planning: dict[str, Any], name: str, release: str, app: dict[str, Any]) -> dict[str, Any]:
+def with_release(planning: Plain, name: str, release: str, app: Plain) -> dict[str, Any]:
     """The inputs of the plan with what the built release says of the worker classes: blocked, or not installed."""
     installed = distributions(Path(release))
     free_threaded = bool(planning["facts"]["python"].get("free_threaded"))
@@ -30,7 +30,7 @@ def with_release(planning: dict[str, Any], name: str, release: str, app: dict[st
     return {**planning, "async_verdicts": {**planning.get("async_verdicts", {}), name: found}}
 
 
-def replan(planning: dict[str, Any], name: str) -> tuple[dict[str, Any], Mismatch | None]:
+def replan(planning: Plain, name: str) -> tuple[dict[str, Any], Mismatch | None]:
     """The plan of app `name` from its inputs, and whether the app contradicts its declared profile."""
     policy = planning.get("policy")
     plan = plan_host(**{**planning, "policy": Policy(**policy) if policy else None})[name]
@@ -40,7 +40,7 @@ def replan(planning: dict[str, Any], name: str) -> tuple[dict[str, Any], Mismatc
     return plan.to_dict(), mismatch
 
 
-def plan_changes(before: dict[str, Any] | None, after: dict[str, Any]) -> dict[str, list[Any]]:
+def plan_changes(before: Plain | None, after: Plain) -> dict[str, list[Any]]:
     """{setting: [old value, new value]} for the settings that differ."""
     old = (before or {}).get("settings", {})
     changes = {}

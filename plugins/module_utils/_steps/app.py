@@ -21,6 +21,7 @@ from .._generation.candidates import Candidates
 from .._generation.failures import StepFailed, sentence
 from .._generation.instances import Instances
 from .._generation.lock import AppLock, Hold, Run
+from .._generation.record import GenerationRecord
 from .._os.files import make_directory, read_json, write_json
 from .._os.paths import Layout
 from .._os.systemd import Systemd, SystemdError
@@ -88,7 +89,7 @@ class AppOnHost:
 
     def _hold(self, phase: str, number: int | None, urgent: bool = False) -> Hold:
         live = generations.live(self.layout)
-        new, old = (generations.record(self.layout, one) if one is not None else None for one in (number, live))
+        new, old = self.known(number), self.known(live)
         seconds = step_seconds(phase, new or old, old)
         self.candidates.seconds = seconds + GIVE_UP_SECONDS
         return Hold(seconds + GIVE_UP_SECONDS, urgent=urgent)
@@ -106,10 +107,15 @@ class AppOnHost:
             with contextlib.suppress(OSError):
                 self.log("healed", did=[told])
 
-    def record(self, number: int) -> dict[str, Any]:
-        """generation.json of `number`; StepFailed when it is not there."""
-        record = generations.record(self.layout, number)
-        if not record:
+    def known(self, number: int | None) -> GenerationRecord | None:
+        """The record of generation `number`; None where there is none that can be read."""
+        found = generations.record(self.layout, number) if number is not None else {}
+        return GenerationRecord.from_dict(found) if found else None
+
+    def record(self, number: int) -> GenerationRecord:
+        """The record of generation `number`; StepFailed when it is not there."""
+        record = self.known(number)
+        if record is None:
             there = number in generations.numbers(self.layout)
             what = "has no record that can be read (generation.json)" if there else "is not on this host"
             raise StepFailed("stage", f"generation {number} of {self.name} {what}")
@@ -124,15 +130,15 @@ class AppOnHost:
         """Show what is live to `ansible -m setup` (ansible_local.headcount)."""
         live = generations.live(self.layout)
         facts = read_json(self.layout.local_fact) or {}
-        record = generations.record(self.layout, live) if live is not None else {}
-        if not record:
+        record = self.known(live)
+        if record is None:
             facts.pop(self.name, None)
         else:
             facts[self.name] = {
                 "generation": live,
-                "release": record.get("release"),
-                "listen": record["app"]["listen"],
-                "settings": {key: entry["value"] for key, entry in record["plan"]["settings"].items()},
+                "release": record.release,
+                "listen": record.listen,
+                "settings": record.settings,
             }
         make_directory(os.path.dirname(self.layout.local_fact))
         write_json(self.layout.local_fact, facts)
@@ -144,7 +150,8 @@ class AppOnHost:
         if number is not None and number != live and number in generations.numbers(self.layout):
             with contextlib.suppress(SystemdError):
                 self.candidates.stop(number)
-            release = generations.record(self.layout, number).get("release")
+            record = self.known(number)
+            release = record.release if record is not None else None
             with contextlib.suppress(OSError):
                 self._keep_for_diagnosis(number, failure.cause)
             with contextlib.suppress(OSError):
@@ -157,7 +164,7 @@ class AppOnHost:
             self.lock.release(self.run)
 
     def _keep_for_diagnosis(self, number: int, cause: str) -> None:
-        if not generations.record(self.layout, number):
+        if self.known(number) is None:
             store.remove(self.layout, number)
             return
         if not generations.finished(self.layout, number):

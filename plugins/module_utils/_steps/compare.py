@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Callable
 
-from .._declaration.app import Limits, Load
+from .._declaration.app import Limits, Load, Plain
 from .._declaration.origin import HOST
 from .._facts.unitgroups import unit_memory, unit_pids
 from .._facts.workerends import WorkerEnd, read_ends
@@ -72,7 +72,7 @@ class Arm:
         return found
 
 
-def capacity(plan: dict[str, Any], measured: dict[str, Any] | None, cores: float) -> float | None:
+def capacity(plan: Plain, measured: Plain | None, cores: float) -> float | None:
     """Requests per second that the plan can serve by what was weighed: bound by CPU, or by slots (Little's law)."""
     if not measured or not measured.get("wall_ms"):
         return None
@@ -81,7 +81,7 @@ def capacity(plan: dict[str, Any], measured: dict[str, Any] | None, cores: float
     return min(by_slots, by_cpu)
 
 
-def crowded(app: dict[str, Any], measured: dict[str, Any] | None, cores: float) -> str | None:
+def crowded(app: Plain, measured: Plain | None, cores: float) -> str | None:
     """Why the live generation is not loaded beside the candidate; None when both fit on the host's cores."""
     rate = app["load"]["rate"]
     if rate is None or not measured:
@@ -96,11 +96,11 @@ def crowded(app: dict[str, Any], measured: dict[str, Any] | None, cores: float) 
 
 
 def try_candidate(
-    app: dict[str, Any],
-    plan: dict[str, Any],
+    app: Plain,
+    plan: Plain,
     candidate: Arm,
     baseline: Arm | None,
-    measured: dict[str, Any] | None,
+    measured: Plain | None,
     cores: float,
     comparisons: int = 1,
 ) -> tuple[Verdict, dict[str, Any]]:
@@ -147,7 +147,7 @@ def try_candidate(
 
 
 def judged(
-    app: dict[str, Any],
+    app: Plain,
     load: TrialLoad,
     memory: MemoryEvidence | None,
     beside: MemoryEvidence | None,
@@ -164,7 +164,7 @@ def judged(
 
 
 def conclude(
-    app: dict[str, Any], verdict: Verdict, last: Attempt, journal: list[str], notes: list[str], source: str = HOST
+    app: Plain, verdict: Verdict, last: Attempt, journal: list[str], notes: list[str], source: str = HOST
 ) -> tuple[Verdict, dict[str, Any]]:
     """The verdict with the path that was slow and the code that blocked the hub named in its cause, and the evidence.
 

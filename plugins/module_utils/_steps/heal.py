@@ -56,7 +56,8 @@ def _heal_live(app: AppOnHost, start: bool) -> list[str]:
     store.link_units(app.layout, number)
     if did:
         app.systemd.reload()
-    listen = str((generations.record(app.layout, number).get("app") or {}).get("listen") or "")
+    record = app.known(number)
+    listen = str(record.app.get("listen") or "") if record is not None else ""
     if start and not (app.instances.public_open(listen) and app.systemd.state(service).running):
         did.append(_start_live(app, number))
     if app.systemd.state(service).running:
@@ -71,7 +72,8 @@ def _heal_live(app: AppOnHost, start: bool) -> list[str]:
 
 def _start_live(app: AppOnHost, number: int) -> str:
     """Start the live generation and wait for it. One that does not come up must not hinder the next deployment."""
-    health = (generations.record(app.layout, number).get("app") or {}).get("health")
+    record = app.known(number)
+    health = record.app.get("health") if record is not None else None
     begin = app.clock()
     try:
         restore(app.instances, number, None)
@@ -87,7 +89,7 @@ def _complete_promote(app: AppOnHost, number: int) -> list[str]:
     """Write down what a run could not that ended (killed, disk full) after it had made `number` live."""
     status = generations.describe(app.layout, number).status
     before = ledger.last_live(ledger.read(app.layout.ledger))
-    if (status == "good" and before == number) or not generations.record(app.layout, number):
+    if (status == "good" and before == number) or app.known(number) is None:
         return []
     if app.instances.look(number).rank >= HEALTH:
         return []
@@ -95,7 +97,7 @@ def _complete_promote(app: AppOnHost, number: int) -> list[str]:
         app.log(
             "rolled_back" if status == "good" else "promoted",
             **{"from": before, "to": number},
-            release=app.record(number)["release"],
+            release=app.record(number).release,
             completed="the run that made it live ended before it could write that down",
         )
     store.set_outcome(app.layout, number, "good")

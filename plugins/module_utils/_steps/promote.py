@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from .._declaration.app import Plain
 from .._generation import generations, store
 from .._generation.answers import Meanwhile, meanwhile_words, told
 from .._generation.failures import StepFailed, sentence
@@ -36,8 +37,8 @@ def promote(app: AppOnHost, number: int, verdict: dict[str, Any] | None = None) 
         if wrong:
             raise StepFailed("promote", f"generation {number} is not what was tried: {wrong[0]}")
         _check_room(app)
-        before = generations.record(app.layout, old) if old is not None else {}
-        seen = switch_counted(app, old, number, record["app"])
+        before = app.known(old)
+        seen = switch_counted(app, old, number, record.app)
         # It is live and verified: what goes wrong from here on is told, and is made up for by the next heal.
         pruned: list[int] = []
         untold: list[str] = []
@@ -45,8 +46,8 @@ def promote(app: AppOnHost, number: int, verdict: dict[str, Any] | None = None) 
             app.log(
                 "promoted",
                 **{"from": old, "to": number},
-                release=record["release"],
-                plan_changes=plan_changes(before.get("plan"), record["plan"]),
+                release=record.release,
+                plan_changes=plan_changes(before.plan if before is not None else None, record.plan),
                 verdict=(verdict or {}).get("outcome"),
                 evidence=(verdict or {}).get("cause"),
                 verified=seen,
@@ -62,11 +63,10 @@ def promote(app: AppOnHost, number: int, verdict: dict[str, Any] | None = None) 
     return {"from": old, "to": number, "verified": seen, "pruned": pruned, "told": [*told(old, seen), *untold]}
 
 
-def switch_counted(
-    app: AppOnHost, old: int | None, new: int, declared: dict[str, Any], lenient: bool = False
-) -> dict[str, Any]:
+def switch_counted(app: AppOnHost, old: int | None, new: int, declared: Plain, lenient: bool = False) -> dict[str, Any]:
     """switch(), with what users got meanwhile: counted in its result, and in the cause when it failed."""
-    before = generations.record(app.layout, old).get("app") if old is not None else None
+    record = app.known(old)
+    before = (record.app or None) if record is not None else None
     shared = old is not None and same_address(app.instances, old, new)
     with Meanwhile(declared["listen"] if shared else None, declared) as users:
         try:
@@ -94,7 +94,7 @@ def _check_room(app: AppOnHost) -> None:
 def prune(app: AppOnHost, predecessor: int | None) -> list[int]:
     """Remove generations and releases that are kept for nothing."""
     live = generations.live(app.layout)
-    keep = int(app.record(live)["app"]["retain"]["good"]) if live is not None else 1
+    keep = int(app.record(live).app["retain"]["good"]) if live is not None else 1
     known = [generations.describe(app.layout, number) for number in generations.numbers(app.layout)]
     gone = store.to_prune(known, live, predecessor, keep)
     for number in gone:

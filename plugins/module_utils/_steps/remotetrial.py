@@ -14,11 +14,12 @@ import sys
 import time
 from typing import Any
 
-from .._declaration.app import Load
+from .._declaration.app import Load, Plain
 from .._declaration.origin import is_remote, reachable, target, trial_listen, words
 from .._generation import generations
 from .._generation.failures import StepFailed
 from .._generation.lock import LEASE_SECONDS
+from .._generation.record import GenerationRecord
 from .._load.trialload import Attempt, TrialLoad, longest_seconds
 from .._os.files import read_json, write_json
 from .._os.http import answer_seconds
@@ -35,8 +36,8 @@ def try_from(app: AppOnHost, number: int, address: str = "", loaded: str | None 
 
     From the host itself: the whole trial. From elsewhere: without `loaded` begin(), with it finish().
     """
-    declared = generations.record(app.layout, number).get("app")
-    if not declared or not is_remote(Load.from_dict(declared["load"])):
+    record = app.known(number)
+    if record is None or not is_remote(record.load):
         return trial(app, number)
     return begin(app, number, address) if loaded is None else finish(app, number, loaded)
 
@@ -48,16 +49,14 @@ def begin(app: AppOnHost, number: int, address: str) -> dict[str, Any]:
     """
     with app.step("trial", number):
         record = app.record(number)
-        declared, plan = record["app"], record["plan"]
-        load = Load.from_dict(declared["load"])
+        declared, load = record.app, record.load
         source, listen = load.origin, trial_listen(declared["listen"], load)
         if listen is None:
             raise StepFailed("trial", f"{words(source)} cannot reach {declared['listen']}: load.from needs a TCP port")
         live = generations.live(app.layout)
         start = app.clock()
-        cores = float(record["planning"]["facts"]["cores"]["effective"])
-        against, notes = _yardstick(app, live, declared, record.get("measured"), cores)
-        public = app.record(against)["app"]["listen"] if against is not None else None
+        against, notes = _yardstick(app, live, record)
+        public = app.record(against).listen if against is not None else None
         state: dict[str, Any] = {
             "number": number,
             "run": app.run.id,
@@ -72,8 +71,8 @@ def begin(app: AppOnHost, number: int, address: str) -> dict[str, Any]:
                 "load": declared["load"],
                 "limits": declared["limits"],
                 "health": declared["health"],
-                "workers": int(plan["settings"]["workers"]["value"]),
-                "capacity_rps": capacity(plan, record.get("measured"), cores),
+                "workers": int(record.settings["workers"]),
+                "capacity_rps": capacity(record.plan, record.measured, record.cores),
                 "answer_seconds": answer_seconds(declared),
                 "swap": False,
                 "factor": 1.0,
@@ -91,17 +90,15 @@ def begin(app: AppOnHost, number: int, address: str) -> dict[str, Any]:
     return {"load": state["request"]}
 
 
-def _yardstick(
-    app: AppOnHost, live: int | None, declared: dict[str, Any], measured: dict[str, Any] | None, cores: float
-) -> tuple[int | None, list[str]]:
+def _yardstick(app: AppOnHost, live: int | None, record: GenerationRecord) -> tuple[int | None, list[str]]:
     """The live generation that is loaded beside the candidate, if any, and why it is not."""
     why_broken = broken(app, live)
     if live is None or why_broken:
         return None, [why_broken] if why_broken else []
-    why = crowded(declared, measured, cores)
-    listen = str(app.record(live)["app"]["listen"])
+    why = crowded(record.app, record.measured, record.cores)
+    listen = app.record(live).listen
     if why is None and not reachable(listen):
-        source = words(Load.from_dict(declared["load"]).origin)
+        source = words(record.load.origin)
         why = (
             f"the live generation was not loaded beside the candidate: {source} does not reach "
             f"{listen}, where it listens; judged by the absolute limits alone"
@@ -109,7 +106,7 @@ def _yardstick(
     return (live, []) if why is None else (None, [why])
 
 
-def _watch(app: AppOnHost, state: dict[str, Any], declared: dict[str, Any]) -> None:
+def _watch(app: AppOnHost, state: dict[str, Any], declared: Plain) -> None:
     """Begin a window of memory samples and note the trial; the lease and the candidate outlast the load."""
     number, live = state["number"], state["live"]
     arms = {CANDIDATE: _watched(app, number, trial=True)}
@@ -137,7 +134,7 @@ def finish(app: AppOnHost, number: int, loaded: str) -> dict[str, Any]:
             state = read_json(app.layout.trial_state) or {}
             if state.get("number") != number or state.get("run") != app.run.id:
                 raise StepFailed("trial", "the candidate was put away before it was known what came of its load")
-            declared = app.record(number)["app"]
+            declared = app.record(number).app
             state["attempts"].append(_attempt(app, json.loads(loaded)))
             attempts = [_judged(declared, one) for one in state["attempts"]]
             if len(attempts) == 1 and needs_retry(attempts[0].verdict):
@@ -174,6 +171,6 @@ def _attempt(app: AppOnHost, loaded: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _judged(declared: dict[str, Any], one: dict[str, Any]) -> Attempt:
+def _judged(declared: Plain, one: dict[str, Any]) -> Attempt:
     memory = {name: MemoryEvidence(**plain) if plain else None for name, plain in one["memory"].items()}
     return judged(declared, TrialLoad.unpack(one["load"]), memory[CANDIDATE], memory[LIVE])

@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
+from .._declaration.app import Plain
 from .._generation import generations, truth
 from .._generation.answers import told
 from .._generation.failures import StepFailed, sentence
@@ -71,8 +72,8 @@ def rollback(app: AppOnHost, wanted: int | None = None, event: str = "rolled_bac
                 raise StepFailed("rollback", f"generation {target} is not intact: {wrong[0]}")
             record = app.record(target)
             if old is not None and app.instances.look(old).well:
-                _prove(app, target, record["app"])
-            seen = switch_counted(app, old, target, record["app"], lenient=True)
+                _prove(app, target, record.app)
+            seen = switch_counted(app, old, target, record.app, lenient=True)
         except (StepFailed, SystemdError, OSError) as error:
             cause = error.cause if isinstance(error, StepFailed) else sentence(error)
             app.log("rollback_failed", **{"from": old, "to": target}, cause=cause)
@@ -82,7 +83,7 @@ def rollback(app: AppOnHost, wanted: int | None = None, event: str = "rolled_bac
             app.log(
                 event,
                 **{"from": old, "to": target},
-                release=record["release"],
+                release=record.release,
                 verified=seen,
                 told=told(old, seen) or None,
             )
@@ -90,7 +91,7 @@ def rollback(app: AppOnHost, wanted: int | None = None, event: str = "rolled_bac
     return {"from": old, "to": target, "verified": seen, "healed": healed, "told": told(old, seen)}
 
 
-def _prove(app: AppOnHost, number: int, declared: dict[str, Any]) -> None:
+def _prove(app: AppOnHost, number: int, declared: Plain) -> None:
     """Start generation `number` beside a live one that is well, and look at it: users are not to meet a broken one.
 
     Where the live one is broken there is nothing to spare them, and no time to lose.

@@ -5,11 +5,14 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Any
 
+from .._declaration.app import Plain
 from .._generation import access, generations, ledger, store
 from .._generation.clashes import Host, clashes, shared_drop_ins
 from .._generation.failures import StepFailed, Untouched
+from .._generation.record import GenerationRecord
 from .._generation.units import environment_file, render
 from .._os.files import make_directory, write_file
 from .._os.users import ensure_user
@@ -44,19 +47,19 @@ def stage(app: AppOnHost, request: dict[str, Any]) -> dict[str, Any]:
         planning = with_release(request["planning"], app.name, app.layout.release(release["id"]), declared)
         plan, _ = replan(planning, app.name)
         number = next_number(app)
-    record = {
-        "release": release["id"],
-        "app": {**declared, "environment": {}, "secrets": {}},
-        "plan": plan,
-        "planning": planning,
-        "digest": request["digest"],
-        "source_id": request["source_id"],
-    }
+    record = GenerationRecord(
+        release=release["id"],
+        app={**declared, "environment": {}, "secrets": {}},
+        plan=plan,
+        planning=planning,
+        digest=request["digest"],
+        source_id=request["source_id"],
+    )
     lay_down(app, number, record, environment_file(declared["environment"], request["secrets"]))
     return {"generation": number, "release": release["id"], "built": built, "healed": healed}
 
 
-def check_clashes(app: AppOnHost, declared: dict[str, Any]) -> None:
+def check_clashes(app: AppOnHost, declared: Plain) -> None:
     """Raise Untouched where units, drop-ins, folders or an account of somebody else's are in the app's way.
 
     The plan has refused what the probe found; this is for what came since, and for a host that was not asked.
@@ -78,20 +81,17 @@ def next_number(app: AppOnHost) -> int:
     return max([known, *generations.taken_numbers(app.layout)]) + 1
 
 
-def lay_down(app: AppOnHost, number: int, record: dict[str, Any], environment: str) -> None:
-    """A step: lay down generation `number` beside the live one, unfinished; `environment` is its root-only file.
-
-    `record`: release, app (without environment and secrets), plan, planning, digest, source_id.
-    """
+def lay_down(app: AppOnHost, number: int, record: GenerationRecord, environment: str) -> None:
+    """A step: lay down generation `number` beside the live one, unfinished; `environment` is its root-only file."""
     with app.step("stage", number):
-        store.begin(app.layout, number, record["release"])
+        store.begin(app.layout, number, str(record.release))
         write_file(app.layout.environment(number), environment, mode=0o600)
-        made = {"number": number, "created": ledger.now_text(app.clock), "run": app.run.to_dict()}
-        _write(app, number, {**record, **made})
+        now = ledger.now_text(app.clock)
+        _write(app, number, replace(record, number=number, created=now, run=app.run.to_dict()))
         app.close()
         store.link_units(app.layout, number)
         app.systemd.reload()
-        app.log("staged", generation=number, release=record["release"])
+        app.log("staged", generation=number, release=record.release)
 
 
 def _check_home(app: AppOnHost) -> None:
@@ -107,17 +107,17 @@ def _check_home(app: AppOnHost) -> None:
         )
 
 
-def _write(app: AppOnHost, number: int, record: dict[str, Any]) -> None:
-    files = render(record["app"], record["plan"], number, app.layout)
-    store.write(app.layout, number, files, record)
+def _write(app: AppOnHost, number: int, record: GenerationRecord) -> None:
+    files = render(record.app, record.plan, number, app.layout)
+    store.write(app.layout, number, files, record.to_dict())
 
 
-def finish(app: AppOnHost, number: int, record: dict[str, Any]) -> None:
+def finish(app: AppOnHost, number: int, record: GenerationRecord) -> None:
     """Rewrite generation `number` with its final record and finish it.
 
     What the host gives to all services by drop-ins is noted: the generation is tried with that.
     """
     host = Host.read(app.root, app.systemd.runner)
-    _write(app, number, {**record, "drop_ins": shared_drop_ins(app.layout, host.files)})
+    _write(app, number, replace(record, drop_ins=shared_drop_ins(app.layout, host.files)))
     store.finish(app.layout, number)
     app.systemd.reload()

@@ -8,7 +8,7 @@ import os
 from dataclasses import replace
 from typing import Any
 
-from .._declaration.app import App
+from .._declaration.app import Plain
 from .._declaration.origin import is_remote
 from .._generation import generations
 from .._generation.failures import StepFailed
@@ -31,7 +31,7 @@ def trial(app: AppOnHost, number: int) -> dict[str, Any]:
         if lacking:
             raise StepFailed("trial", lacking)
         record = app.record(number)
-        declared, plan = record["app"], record["plan"]
+        declared, plan = record.app, record.plan
         live = generations.live(app.layout)
         begin = app.clock()
         why_broken = broken(app, live)
@@ -45,8 +45,8 @@ def trial(app: AppOnHost, number: int) -> dict[str, Any]:
                     plan,
                     _arm(app, number, trial=True, begin=begin),
                     baseline,
-                    record.get("measured"),
-                    float(record["planning"]["facts"]["cores"]["effective"]),
+                    record.measured,
+                    record.cores,
                 )
         except LoadError as error:
             raise StepFailed("trial", str(error)) from error
@@ -54,23 +54,20 @@ def trial(app: AppOnHost, number: int) -> dict[str, Any]:
             app.candidates.stop(number)
         if why_broken:
             evidence["notes"].append(why_broken)
-        load = App.from_dict(declared).load
-        if is_remote(load):
-            evidence["notes"].append(f"load.from is {load.origin}, which this host cannot ask by itself")
+        if is_remote(record.load):
+            evidence["notes"].append(f"load.from is {record.load.origin}, which this host cannot ask by itself")
         evidence.update(boot_seconds=round(boot, 2), against=live if baseline is not None else None)
         return ruled(app, number, declared, verdict, evidence)
 
 
-def fail_if_redirected(app: AppOnHost, number: int, declared: dict[str, Any]) -> None:
+def fail_if_redirected(app: AppOnHost, number: int, declared: Plain) -> None:
     """StepFailed, before any load, when a path of the load only ever redirects: nothing would be measured of it."""
     wrong = only_redirects(app.layout.trial_socket(number), declared["load"]["paths"], answer_seconds(declared))
     if wrong:
         raise StepFailed("trial", wrong)
 
 
-def ruled(
-    app: AppOnHost, number: int, declared: dict[str, Any], verdict: Verdict, evidence: dict[str, Any]
-) -> dict[str, Any]:
+def ruled(app: AppOnHost, number: int, declared: Plain, verdict: Verdict, evidence: dict[str, Any]) -> dict[str, Any]:
     """Keep the evidence of generation `number`. {verdict, evidence} when it may go live, else StepFailed."""
     write_json(os.path.join(app.layout.generation(number), generations.EVIDENCE), evidence)
     if decide(verdict, declared["on_inconclusive"]) != "promote":
@@ -100,9 +97,9 @@ def _arm(app: AppOnHost, number: int, trial: bool, begin: float) -> Arm:
     socket = app.layout.trial_socket(number) if trial else app.layout.private_socket(number)
     files = app.layout.instance_files(number, trial)
     found = arm(app.systemd, unit, socket, memory_max(app, number), begin, files)
-    return found if trial else replace(found, listen=str(app.record(number)["app"]["listen"]))
+    return found if trial else replace(found, listen=app.record(number).listen)
 
 
 def memory_max(app: AppOnHost, number: int) -> float:
     """MemoryMax of generation `number` in MiB."""
-    return float(app.record(number)["plan"]["settings"]["memory_max_mib"]["value"])
+    return app.record(number).memory_max_mib

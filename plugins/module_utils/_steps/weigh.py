@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from .._generation.failures import StepFailed
@@ -24,8 +25,8 @@ def weigh(app: AppOnHost, number: int) -> dict[str, Any]:
     """
     with app.step("weigh", number):
         record = app.record(number)
-        declared, planned = record["app"], record["plan"]
-        slots = max(1, int(planned["slots"]) // max(1, int(planned["settings"]["workers"]["value"])))
+        declared, planned = record.app, record.settings
+        slots = max(1, int(record.plan["slots"]) // max(1, int(planned["workers"])))
         try:
             boot = app.candidates.start(number, declared["health"], "--workers 1")
             state = app.systemd.state(app.layout.trial_service_unit(number))
@@ -37,19 +38,19 @@ def weigh(app: AppOnHost, number: int) -> dict[str, Any]:
                     declared["load"]["paths"],
                     slots,
                     timeout_seconds=answer_seconds(declared),
-                    memory_max_mib=float(planned["settings"]["memory_max_mib"]["value"]),
+                    memory_max_mib=record.memory_max_mib,
                 )
         except NotMeasured as error:
             raise StepFailed("weigh", str(error)) from error
         finally:
             app.candidates.stop(number)
         measured["boot_seconds"] = round(boot, 2)
-        planning = with_measured(record["planning"], app.name, measured)
-        planning = with_release(planning, app.name, app.layout.release(record["release"]), declared)
+        planning = with_measured(record.planning, app.name, measured)
+        planning = with_release(planning, app.name, app.layout.release(str(record.release)), declared)
         plan, mismatch = replan(planning, app.name)
         if mismatch is not None and mismatch.severity == "fail":
             raise StepFailed("weigh", mismatch.sentence)
-        finish(app, number, {**record, "planning": planning, "plan": plan, "measured": measured})
+        finish(app, number, replace(record, planning=planning, plan=plan, measured=measured))
     return {
         "measured": measured,
         "plan": plan,
