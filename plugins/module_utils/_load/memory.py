@@ -307,7 +307,7 @@ class MemorySampler:
                 self.sample(turn % LOOK_AGAIN_EVERY == 0)
 
 
-def _worker(seen: _Seen, gone: bool) -> dict[str, Any]:
+def _worker(seen: _Seen, gone: bool) -> dict[str, object]:
     return {
         "pid": seen.first.pid,
         "pss_mib": round(seen.peak_pss, 3),

@@ -13,7 +13,6 @@ import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
 
 from .._declaration.app import Limits, Load
 from .._declaration.shortfall import RETRY_FACTOR
@@ -60,10 +59,10 @@ class TrialLoad:
     cost_cpu_seconds: float
     cost_core_share: float
     swapped: bool
-    warmup: Mapping[str, Any] = field(default_factory=dict)
+    warmup: Mapping[str, float] = field(default_factory=dict)
     notes: Sequence[str] = ()
     stopped: str = ""
-    calm: Mapping[str, Any] = field(default_factory=dict)
+    calm: Mapping[str, object] = field(default_factory=dict)
 
     def pack(self) -> str:
         """Everything, the samples too, as short text that goes from one machine to another; the inverse of unpack()."""
@@ -346,7 +345,7 @@ def run_trial_load(
         warm_rate = _warm_rate(rate.rate, capacity_rps, len(arms), wanted, warmup_max_seconds)
         if guarded.protected is not None:
             warm_rate = min(warm_rate, WARM_SHARE * rate.rate)
-        warmup = _warm_up(guarded, phases, wanted, rate.rate, warm_rate, warmup_max_seconds)
+        warmup, cut = _warm_up(guarded, phases, wanted, rate.rate, warm_rate, warmup_max_seconds)
         if not guarded.stopped:
             if on_warm is not None:
                 on_warm()
@@ -360,7 +359,7 @@ def run_trial_load(
         samples = {name: replace(arm, turned_s=turns[name], run_s=span) for name, arm in samples.items()}
     cpu = last.cpu_seconds
     notes += [f"{name}: {note}" for name, arm in samples.items() for note in arm.notes]
-    notes += [note for note in [warmup.pop("note", "")] if note]
+    notes += [cut] if cut else []
     return TrialLoad(
         candidate=samples["candidate"],
         baseline=samples.get("baseline"),
@@ -399,21 +398,21 @@ def _warm_rate(rate: float, capacity_rps: float | None, arms: int, wanted: int, 
 
 def _warm_up(
     guarded: _Guarded, phases: list[_Phase], wanted: int, rate: float, warm_rate: float, most: float
-) -> dict[str, Any]:
-    """Warm the candidate up; its phases are added to `phases`.
+) -> tuple[dict[str, float], str]:
+    """Warm the candidate up; its phases are added to `phases`. With a note where there was less of it than wanted.
 
     Beside a protected live generation it begins with a ramp, and asks that one less, so that both together never get
     more than in the load itself.
     """
     if wanted <= 0 and guarded.protected is None:
-        return {"requests": 0, "rate": 0.0, "seconds": 0.0, "note": "no warm-up: load.warmup_requests is 0"}
+        return {"requests": 0, "rate": 0.0, "seconds": 0.0}, "no warm-up: load.warmup_requests is 0"
     sent = 0
     if guarded.protected is not None:
         ramp = guarded.generator.lanes(RAMP_SHARE * rate, RAMP_SECONDS)
         phases.append(guarded.run("ramp-", dict.fromkeys(guarded.targets, ramp)))
         sent = sum(lane.planned for lane in ramp)
     left = max(0, wanted - sent)
-    found: dict[str, Any] = {"requests": sent, "rate": RAMP_SHARE * rate, "seconds": RAMP_SECONDS}
+    found: dict[str, float] = {"requests": sent, "rate": RAMP_SHARE * rate, "seconds": RAMP_SECONDS}
     if left and not guarded.stopped:
         seconds = min(most, left / warm_rate)
         lanes = {"candidate": guarded.generator.lanes(warm_rate, seconds)}
@@ -426,10 +425,11 @@ def _warm_up(
     for name in guarded.targets:
         found[f"{name}_failures"] = sum(phase.samples(name).failures for phase in phases)
     if sent < wanted - len(guarded.generator.paths) and not guarded.stopped:
-        found["note"] = (
-            f"the warm-up was cut to {sent} of {wanted} requests: more would have taken longer than {most:g} s"
+        return (
+            found,
+            f"the warm-up was cut to {sent} of {wanted} requests: more would have taken longer than {most:g} s",
         )
-    return found
+    return found, ""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Optional, TypedDict
 from ...module_utils._facts.hardware import exact
 from .._display.text import listed, plural, table
 from .._edge import Json
-from .._fleet.choice import NOTHING, values
+from .._fleet.choice import NOTHING, REFUSE, values
 from .._fleet.decision import FAILED, OK, UNREACHABLE, AppDecision, HostDecision
 from .._fleet.outcome import WORKING, Outcome, Outcomes
 from .plantable import size_words
@@ -139,7 +139,7 @@ def _app_row(host: HostDecision, app: AppDecision, begun: Outcome | None, check:
     row: Row = {
         "app": app.name,
         "status": status,
-        "cause": outcome.cause or (host.cause if host.status != OK else None),
+        "cause": outcome.cause or _cause_before(host, app),
         "phase": outcome.phase,
         "generation": outcome.to if went_live else live.get("generation"),
         "from": outcome.before,
@@ -163,10 +163,22 @@ def _app_row(host: HostDecision, app: AppDecision, begun: Outcome | None, check:
     return row
 
 
+def _cause_before(host: HostDecision, app: AppDecision) -> str | None:
+    """What kept `app` from being begun on `host`: its own cause, or one of the host's. None where it is another app's
+    alone, or where there is none."""
+    if host.status == OK:
+        return None
+    if app.action == REFUSE:
+        return f"{app.name}: {app.reasons[0]}"
+    cause = host.cause or ""
+    others = (f"{name}: " for name in host.apps if name != app.name)
+    return None if cause.startswith(tuple(others)) else cause
+
+
 def _status(host: HostDecision, app: AppDecision, begun: Outcome | None, check: bool) -> str:
     if begun is not None:
         return "cut short" if begun.outcome == WORKING else begun.outcome
-    if host.status != OK:
+    if host.status != OK and (_cause_before(host, app) is not None or host.cause is None):
         return host.status
     if app.action == NOTHING:
         return "unchanged"
@@ -343,7 +355,7 @@ def _summary(rows: Sequence[Row], hosts: Sequence[HostDecision], check: bool) ->
         changed = "nothing was changed"
     elif not touched:
         # A refused generation stays for diagnosis, with its release.
-        changed = "no generation went live"
+        changed = "no new generation went live"
     return f"{plural(len(hosts), 'host')}: {said}" + (f"; {changed}" if changed else "")
 
 

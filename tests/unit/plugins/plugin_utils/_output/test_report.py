@@ -208,9 +208,24 @@ def test_the_table() -> None:
 def test_what_the_summary_says_of_a_failure() -> None:
     """Only what is true: a refused generation stays for diagnosis, so that something was changed."""
     in_trial = {"outcome": "failed", "phase": "trial", "cause": "p95 is 312 ms"}
-    assert build(host("web1", live=None), web1=in_trial).summary == "1 host: 1 failed; no generation went live"
+    assert build(host("web1", live=None), web1=in_trial).summary == "1 host: 1 failed; no new generation went live"
     lost = {"outcome": "lost", "phase": "promote", "cause": "the connection to the host was lost"}
     assert build(host("web1"), web1=lost).summary == "1 host: 1 lost"
     refused = host("web1", live=None)
     refused.fail("shop: units of somebody else's have the names that shop needs")
     assert build(refused).summary == "1 host: 1 failed; nothing was changed"
+
+
+def test_each_app_of_a_host_has_its_own_cause() -> None:
+    decided = host(status="failed", cause="shop: listen address 0.0.0.0:8000 is taken")
+    decided.apps["shop"].action, decided.apps["shop"].reasons = "refuse", ["listen address 0.0.0.0:8000 is taken"]
+    decided.apps["video"] = AppDecision("video", "refuse", reasons=["units of somebody else's: video@.service"])
+    decided.apps["wiki"] = AppDecision("wiki", "deploy")
+    decided.apps["blog"] = AppDecision("blog", "none")
+    rows = {row["app"]: row for row in report.build((decided,), {}, False, None).rows}
+    assert {name: (row["status"], row["cause"]) for name, row in rows.items()} == {
+        "shop": ("failed", "shop: listen address 0.0.0.0:8000 is taken"),
+        "video": ("failed", "video: units of somebody else's: video@.service"),
+        "wiki": ("not started", None),
+        "blog": ("unchanged", None),
+    }
