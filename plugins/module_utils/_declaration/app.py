@@ -52,7 +52,7 @@ class Section:
         known = {key: value for key, value in data.items() if key in names and value is not None}
         return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in known.items()})
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """The section of a normalised app: plain JSON, the keys in the order of the table."""
         return {item.name: _plain(getattr(self, item.name)) for item in fields(self)}
 
@@ -112,7 +112,7 @@ class LoadPath(Section):
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     status: tuple[int, ...] | None = None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """The section of a normalised app."""
         return {key: value for key, value in super().to_dict().items() if value is not None or key != "status"}
 
@@ -146,7 +146,7 @@ class Load(Section):
             named["paths"] = tuple(LoadPath.from_dict(path) for path in named["paths"])
         return super().from_dict(named)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """The ``load`` of a normalised app."""
         plain = {"from" if key == "declared_origin" else key: value for key, value in super().to_dict().items()}
         return {key: value for key, value in plain.items() if value is not None or key not in _LEFT_OUT}
@@ -246,7 +246,7 @@ class App(Section):
         named["name"] = data["name"]
         return super().from_dict(named)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """The normalised app: plain JSON, the keys in the order of the table."""
         return {
             "retain" if key == "retain_good" else key: {"good": value} if key == "retain_good" else value
