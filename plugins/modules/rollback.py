@@ -80,6 +80,7 @@ busy:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils._steps.rollback import rollback, rollback_target
 from ..module_utils._wiring import RUN_OPTIONS, app_on_host, finish
 
 
@@ -97,8 +98,8 @@ def main() -> None:
     name = module.params["name"]
     app = app_on_host(module, name)
     if module.check_mode:
-        finish(module, name, lambda: {"to": app.rollback_target(module.params["to"])})
-    finish(module, name, lambda: app.rollback(module.params["to"], module.params["event"]))
+        finish(module, name, lambda: {"to": rollback_target(app, module.params["to"])})
+    finish(module, name, lambda: rollback(app, module.params["to"], module.params["event"]))
 
 
 if __name__ == "__main__":

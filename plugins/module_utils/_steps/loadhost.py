@@ -14,7 +14,7 @@ from .._load import h2load as h2
 from .._load.trialload import Protected, run_trial_load
 from .._os.http import ANSWER_SECONDS, Answer, get, unhealthy
 from .._os.procfs import parse_os_release, read_text
-from .trial import missing_tool
+from .compare import missing_tool
 
 DEBIAN_LIKE = ("debian", "ubuntu", "raspbian", "linuxmint")
 

@@ -14,7 +14,7 @@ from typing import Final
 from ...module_utils._declaration.app import App
 from ...module_utils._declaration.digests import public_digest
 from ...module_utils._facts.hardware import fact_parts, part_digest
-from ...module_utils._generation.instances import FREE_PORT
+from ...module_utils._generation.candidates import FREE_PORT
 from .._edge import Json
 from .probed import Facts, State
 

@@ -28,7 +28,7 @@ from headcount_units._load.memory import MemorySampler
 from headcount_units._load.trialload import Attempt, run_trial_load, with_retry
 from headcount_units._os import http
 from headcount_units._os.systemd import Systemd
-from headcount_units._steps.trial import Arm
+from headcount_units._steps.compare import Arm
 from headcount_units._verdict.judge import Thresholds, judge
 
 HOME = os.path.dirname(os.path.abspath(__file__))
