@@ -115,36 +115,45 @@ def without_probe(host: str, probe: Probe | None, address: str = "") -> HostDeci
     return None
 
 
+@dataclass(frozen=True)
+class Known:
+    """What the controller knows of a host beside its probe.
+
+    `source_ids`, `secrets` (digests) and `verdicts` (which worker classes the libraries rule out) by app name;
+    `address`: where the host is reached; `retune_at_boot`: what it is to do at boot (None: not looked at).
+    """
+
+    source_ids: Mapping[str, str]
+    secrets: Mapping[str, str]
+    verdicts: Mapping[str, Mapping[str, str]]
+    address: str = ""
+    retune_at_boot: bool | None = None
+
+
 def decide_host(
     host: str,
     apps: Sequence[Json],
     probe: Probe,
-    source_ids: Mapping[str, str],
-    secrets: Mapping[str, str],
+    known: Known,
     circumstances: Circumstances,
     policy: Policy,
-    verdicts: Mapping[str, Mapping[str, str]],
     plan_host: PlanHost,
-    address: str = "",
-    retune_at_boot: bool | None = None,
 ) -> HostDecision:
     """Plan a host that was probed.
 
-    `apps`: normalised; `source_ids`, `secrets` (digests) and `verdicts` (which worker classes the libraries rule
-    out) by app name; `retune_at_boot`: what the host is to do at boot (None: not looked at). A plan that cannot be
-    makes the host failed, with the planner's words.
+    `apps`: normalised. A plan that cannot be makes the host failed, with the planner's words.
     """
     facts = dict(probe["facts"])
     result = HostDecision(
         host,
-        address=address,
+        address=known.address,
         hardware=batches.hardware_class(facts),
         line=batches.host_facts_line(facts),
         facts=facts,
         undeclared=sorted(set(probe.get("installed") or []) - {str(app["name"]) for app in apps}),
     )
     states: dict[str, State] = {str(app["name"]): probe["apps"].get(app["name"]) or {} for app in apps}
-    inputs = _Inputs(apps, states, circumstances, policy, verdicts, plan_host)
+    inputs = _Inputs(apps, states, circumstances, policy, known.verdicts, plan_host)
     for app in apps:
         name = str(app["name"])
         state = states[name]
@@ -155,8 +164,8 @@ def decide_host(
             app,
             others,
             settled.facts,
-            source_ids.get(name, ""),
-            secrets.get(name, ""),
+            known.source_ids.get(name, ""),
+            known.secrets.get(name, ""),
             int(circumstances.fleet.get(name) or 1),
             asdict(policy),
             PLANNER,
@@ -166,7 +175,7 @@ def decide_host(
             name,
             choice.NOTHING,
             digest=hardware.join_parts(parts),
-            source_id=source_ids.get(name, ""),
+            source_id=known.source_ids.get(name, ""),
             live=shown_live(state),
             listen=str(app["listen"]),
             profile=app.get("profile"),
@@ -191,7 +200,7 @@ def decide_host(
             planned.changes,
             circumstances.gone,
             circumstances.retune,
-            _unset(state, retune_at_boot),
+            _unset(state, known.retune_at_boot),
         )
         chosen = choice.with_clashes(chosen, state)
         planned.action, planned.reasons, planned.notes = chosen.action, chosen.reasons, chosen.notes

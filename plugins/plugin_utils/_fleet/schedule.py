@@ -24,7 +24,17 @@ from .._edge import Json, Variables
 from .._wheels.tools import NetworkUnreachable, ToolMissing, WheelhouseError
 from .._wheels.wheelhouse import Platform, WheelSet
 from . import batches, builds, choice
-from .decision import FAILED, OK, UNREACHABLE, AppDecision, Circumstances, HostDecision, decide_host, without_probe
+from .decision import (
+    FAILED,
+    OK,
+    UNREACHABLE,
+    AppDecision,
+    Circumstances,
+    HostDecision,
+    Known,
+    decide_host,
+    without_probe,
+)
 from .declared import base_dirs, declarations, locate, plain
 from .gathering import Gathering, Wanted, source_key, verdicts
 from .probed import Facts
@@ -217,14 +227,16 @@ class Scheduler:
             declared.host,
             declared.apps,
             probe,
-            ids,
-            {app["name"]: self._secrets_digest(app) for app in declared.apps},
+            Known(
+                ids,
+                {app["name"]: self._secrets_digest(app) for app in declared.apps},
+                ruled_out,
+                address,
+                declared.variables["headcount_retune_at_boot"],
+            ),
             circumstances,
             policy,
-            ruled_out,
             plan_host,
-            address,
-            declared.variables["headcount_retune_at_boot"],
         )
 
     def _address(self, host: str, variables: Variables) -> str:
