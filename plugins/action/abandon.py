@@ -5,11 +5,10 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure
 
-from ..plugin_utils._fleet.runs import Progress
+from ..plugin_utils._edge import Result, Variables
 from ..plugin_utils._stepaction import StepAction, in_words, this_run
 
 
@@ -22,28 +21,28 @@ class ActionModule(StepAction):
     phase = "abandon"
     module = "headcount.gunicorn.abandon"
 
-    def run(self, tmp: None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def run(self, tmp: None = None, task_vars: Variables | None = None) -> Result:
         """The cause, and whether the host was reached to clean up."""
         variables = task_vars or {}
         name = str(self._task.args["name"])
         run, gone, notes = this_run(variables, self.phase)
         host = str(variables["inventory_hostname"])
-        progress = Progress.start(host, name, notes.outcome(host, name))
-        if progress.data["outcome"] not in ("failed", "lost"):
+        outcome = notes.outcome(host, name)
+        if not outcome.failed:
             failed = dict(variables.get("ansible_failed_result") or {})
             step = str(self._task.args.get("phase") or "prepare")
-            progress = progress.step(step, {**failed, "failed": True, **in_words(name, step, failed)}, 0.0)
-        phase, cause = progress.data["phase"], progress.data["cause"]
-        result: dict[str, Any] = {"changed": False, "phase": phase, "cause": cause, "msg": f"{name}: {phase}: {cause}"}
-        if not progress.data.get("self_healed") and not self._task.check_mode:
+            outcome = outcome.after(step, {**failed, "failed": True, **in_words(name, step, failed)}, 0.0)
+        phase, cause = outcome.phase, outcome.cause
+        result: Result = {"changed": False, "phase": phase, "cause": cause, "msg": f"{name}: {phase}: {cause}"}
+        if not outcome.self_healed and not self._task.check_mode:
             begin = time.monotonic()
-            arguments = {"name": name, "generation": progress.data.get("generation"), "phase": phase, "cause": cause}
+            arguments = {"name": name, "generation": outcome.generation, "phase": phase, "cause": cause}
             try:
                 answer = self.module_result({**arguments, "run": run, "gone": gone}, variables)
             except AnsibleConnectionFailure as error:
                 answer = {"failed": True, "lost": True, "msg": f"the host cannot be reached: {error}"}
-            progress = progress.step(self.phase, answer, time.monotonic() - begin)
+            outcome = outcome.after(self.phase, answer, time.monotonic() - begin)
             result["reached"] = not answer.get("lost")
             result["changed"] = not answer.get("failed")
-        notes.write_outcome(host, name, progress.data)
+        notes.write_outcome(outcome)
         return result

@@ -4,10 +4,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ansible.errors import AnsibleActionFail
 
+from ..plugin_utils._edge import Result, Variables
 from ..plugin_utils._fleet import runs
 from ..plugin_utils._stepaction import ControllerAction, templated
 
@@ -15,10 +14,10 @@ from ..plugin_utils._stepaction import ControllerAction, templated
 class ActionModule(ControllerAction):
     """One call for a playbook that changes hosts without a plan."""
 
-    def run(self, tmp: None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def run(self, tmp: None = None, task_vars: Variables | None = None) -> Result:
         """The run, where its notes are, and which runs are gone."""
         variables = task_vars or {}
-        result: dict[str, Any] = super().run(tmp, variables)
+        result: Result = super().run(tmp, variables)
         work = runs.work_dir(templated(self._templar, variables, "headcount_work_dir"))
         try:
             notes = runs.begin(work, user=runs.platform_user(variables))

@@ -12,14 +12,14 @@ import binascii
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Mapping
 
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
-from ..module_utils._declaration.normalise import digest
+from ..module_utils._declaration.digests import digest
 from ..module_utils._release.hostbuild import BUILD_SECONDS
 from ..plugin_utils._display.terminal import display
+from ..plugin_utils._edge import Json, Result, Variables
 from ..plugin_utils._fleet import builds
 from ..plugin_utils._fleet.decision import connection_words
 from ..plugin_utils._fleet.declared import declaration, plain
@@ -37,10 +37,10 @@ class ActionModule(ActionBase):
     _supports_diff = False
     _VALID_ARGS = frozenset({"seconds"})
 
-    def run(self, tmp: None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def run(self, tmp: None = None, task_vars: Variables | None = None) -> Result:
         """What was built, and what could not be."""
         variables = task_vars or {}
-        result: dict[str, Any] = super().run(tmp, variables)
+        result: Result = super().run(tmp, variables)
         if self._task.check_mode:
             result.update(skipped=True, changed=False, msg="not done in check mode")
             return result
@@ -63,9 +63,7 @@ class ActionModule(ActionBase):
         result["changed"] = bool(result["built"])
         return result
 
-    def _answers(
-        self, host: str, requests: list[builds.Request], notes: Notes, variables: dict[str, Any]
-    ) -> list[dict[str, Any]]:
+    def _answers(self, host: str, requests: list[builds.Request], notes: Notes, variables: Variables) -> list[Result]:
         """The host's answer to each request; all the same, with `lost`, when it gave none."""
         files = [item for request in requests for item in request.files]
         archive = notes.path / "builds" / f"{digest(sorted({item.sha256 for item in files}))[:16]}.tar"
@@ -91,9 +89,7 @@ class ActionModule(ActionBase):
             return [{"lost": in_words("", "build", result)["cause"]}] * len(requests)
         return [{**answer, "limit": seconds} for answer in result["answers"]]
 
-    def _keep(
-        self, host: str, request: builds.Request, answer: Mapping[str, Any], notes: Notes, variables: dict[str, Any]
-    ) -> str:
+    def _keep(self, host: str, request: builds.Request, answer: Json, notes: Notes, variables: Variables) -> str:
         """Keep the wheel of an answer, or return why there is none."""
         if not answer["filename"]:
             system = (plain(variables.get("headcount__probe")) or {}).get("facts", {}).get("os", {}).get("id", "")
@@ -105,7 +101,7 @@ class ActionModule(ActionBase):
             "seconds": answer["seconds"],
             "built_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
-        cache = notes.path.parent.parent / "wheelhouse"
+        cache = notes.work / "wheelhouse"
         scratch = cache / "tmp"
         scratch.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=scratch) as folder:

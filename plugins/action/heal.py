@@ -4,8 +4,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from ..plugin_utils._edge import Result, Variables
 from ..plugin_utils._fleet.declared import declaration
 from ..plugin_utils._fleet.runs import Notes
 from ..plugin_utils._stepaction import StepAction
@@ -17,9 +16,7 @@ class ActionModule(StepAction):
     phase = "heal"
     module = "headcount.gunicorn.heal"
 
-    def on_host(
-        self, name: str, run: dict[str, str], gone: list[str], notes: Notes, variables: dict[str, Any]
-    ) -> dict[str, Any]:
+    def on_host(self, name: str, run: dict[str, str], gone: list[str], notes: Notes, variables: Variables) -> Result:
         """One module call."""
         wanted = declaration(variables, self._templar).variables.get("headcount_retune_at_boot")
         return self.module_result({"name": name, "run": run, "gone": gone, "retune_at_boot": wanted}, variables)

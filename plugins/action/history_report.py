@@ -4,9 +4,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ..plugin_utils._display.terminal import display
+from ..plugin_utils._edge import Result, Variables
 from ..plugin_utils._fleet.decision import last_line
 from ..plugin_utils._fleet.declared import plain
 from ..plugin_utils._output import history
@@ -20,10 +19,10 @@ class ActionModule(ControllerAction):
 
     _VALID_ARGS = frozenset({"last"})
 
-    def run(self, tmp: None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def run(self, tmp: None = None, task_vars: Variables | None = None) -> Result:
         """The events, newest first, and the hosts that did not answer."""
         variables = task_vars or {}
-        result: dict[str, Any] = super().run(tmp, variables)
+        result: Result = super().run(tmp, variables)
         ledgers, silent = {}, {}
         for host in variables["ansible_play_hosts_all"]:
             read = plain(variables["hostvars"].raw_get(host).get(HISTORY)) or {}

@@ -4,11 +4,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ansible.plugins.action import ActionBase
 
-from ..module_utils._load.origin import trial_listen
+from ..module_utils._declaration.app import Load
+from ..module_utils._declaration.origin import trial_listen
+from ..plugin_utils._edge import Json, Result, Variables
 from ..plugin_utils._fleet.declared import declaration
 
 
@@ -19,10 +19,10 @@ class ActionModule(ActionBase):
     _supports_check_mode = True
     _VALID_ARGS = frozenset({"apps", "slice"})
 
-    def run(self, tmp: None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def run(self, tmp: None = None, task_vars: Variables | None = None) -> Result:
         """The module's result."""
         variables = task_vars or {}
-        result: dict[str, Any] = super().run(tmp, variables)
+        result: Result = super().run(tmp, variables)
         arguments = dict(self._task.args)
         if "apps" not in arguments:
             apps = declaration(variables, self._templar).apps
@@ -35,8 +35,8 @@ class ActionModule(ActionBase):
         return result
 
 
-def _asked(app: dict[str, Any]) -> dict[str, Any]:
+def _asked(app: Json) -> Result:
     """What the host is told of an app that is to be looked at."""
-    candidate = trial_listen(app)
+    candidate = trial_listen(app["listen"], Load.from_dict(app["load"]))
     asked = {key: app[key] for key in ("name", "listen", "slice", "user")}
     return {**asked, "trial_listen": candidate} if candidate else asked

@@ -8,11 +8,11 @@ The documentation is in plugins/modules/load.py.
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure
 
-from ..module_utils._load.origin import words
+from ..module_utils._declaration.origin import words
+from ..plugin_utils._edge import Result, Variables
 from ..plugin_utils._fleet.decision import connection_words
 from ..plugin_utils._fleet.runs import Notes
 from ..plugin_utils._stepaction import StepAction, in_words
@@ -25,9 +25,7 @@ class ActionModule(StepAction):
     module = "headcount.gunicorn.load"
     heals_itself = False
 
-    def on_host(
-        self, name: str, run: dict[str, str], gone: list[str], notes: Notes, variables: dict[str, Any]
-    ) -> dict[str, Any]:
+    def on_host(self, name: str, run: dict[str, str], gone: list[str], notes: Notes, variables: Variables) -> Result:
         """Hand over what the trial wants loaded, and keep what came of it for the trial."""
         host = str(variables["inventory_hostname"])
         request = notes.load(host, name)["request"]

@@ -7,12 +7,11 @@ The documentation is in plugins/modules/load_host.py.
 
 from __future__ import annotations
 
-from typing import Any
-
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
-from ..module_utils._load.origin import words
+from ..module_utils._declaration.origin import words
+from ..plugin_utils._edge import Result, Variables
 from ..plugin_utils._fleet.decision import connection_words
 
 
@@ -26,10 +25,10 @@ class ActionModule(ActionBase):
     _supports_check_mode = True
     _VALID_ARGS = frozenset({"name", "files", "install"})
 
-    def run(self, tmp: None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def run(self, tmp: None = None, task_vars: Variables | None = None) -> Result:
         """The module's result."""
         variables = task_vars or {}
-        result: dict[str, Any] = super().run(tmp, variables)
+        result: Result = super().run(tmp, variables)
         try:
             result.update(self._execute_module(module_name="headcount.gunicorn.load_host", task_vars=variables))
         except AnsibleConnectionFailure as error:

@@ -7,12 +7,11 @@ The documentation is in plugins/modules/plan.py.
 
 from __future__ import annotations
 
-from typing import Any
-
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.parsing.convert_bool import boolean
 
 from ..plugin_utils._display.terminal import display
+from ..plugin_utils._edge import Result, Variables
 from ..plugin_utils._fleet import runs
 from ..plugin_utils._fleet.builds import asked_text
 from ..plugin_utils._fleet.schedule import Schedule, Scheduler
@@ -27,10 +26,10 @@ class ActionModule(ControllerAction):
     _supports_diff = False
     _VALID_ARGS = frozenset({"mode", "again"})
 
-    def run(self, tmp: None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def run(self, tmp: None = None, task_vars: Variables | None = None) -> Result:
         """The run, the batches, and what is to be done on each host, in short; the plans are in the run's notes."""
         variables = task_vars or {}
-        result: dict[str, Any] = super().run(tmp, variables)
+        result: Result = super().run(tmp, variables)
         mode = str(self._task.args.get("mode", "rollout"))
         if mode not in ("rollout", "retune", "plan", "drift"):
             raise AnsibleActionFail(f"plan: mode is {mode!r}; allowed: rollout, retune, plan, drift")
@@ -55,17 +54,17 @@ class ActionModule(ControllerAction):
             notes.end()
         return result
 
-    def _notes(self, variables: dict[str, Any]) -> runs.Notes:
+    def _notes(self, variables: Variables) -> runs.Notes:
         """Those of a new run; of the same run when a plan is made again."""
         if boolean(self._task.args.get("again", False)):
             return this_run(variables, "plan")[2]
         work = runs.work_dir(templated(self._templar, variables, "headcount_work_dir"))
         return runs.begin(work, user=runs.platform_user(variables))
 
-    def _tell_drift(self, fleet: Schedule) -> dict[str, Any]:
+    def _tell_drift(self, fleet: Schedule) -> Result:
         """Print the drift and keep it as JSON; any drift is a failure, for the exit code."""
         display(drift_text(fleet.hosts))
-        path = fleet.notes.path.parent.parent / "drift.json"
+        path = fleet.notes.work / "drift.json"
         rows = [
             {"host": host.host, "app": app or None, "kind": kind, "difference": difference}
             for host in fleet.hosts

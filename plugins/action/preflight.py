@@ -7,8 +7,7 @@ The documentation is in plugins/modules/preflight.py.
 
 from __future__ import annotations
 
-from typing import Any
-
+from ..module_utils._declaration.app import App
 from ..module_utils._declaration.normalise import (
     Declaration,
     fleet_counts,
@@ -16,6 +15,7 @@ from ..module_utils._declaration.normalise import (
     render_problems,
     warnings_for,
 )
+from ..plugin_utils._edge import Result, Variables
 from ..plugin_utils._fleet.declared import base_dirs, declarations, sources_in_inventory
 from ..plugin_utils._stepaction import ControllerAction
 
@@ -23,10 +23,10 @@ from ..plugin_utils._stepaction import ControllerAction
 class ActionModule(ControllerAction):
     """One call for the whole play; reads variables and the controller's files only."""
 
-    def run(self, tmp: None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def run(self, tmp: None = None, task_vars: Variables | None = None) -> Result:
         """The fleet's counts, or every problem of every host in one message."""
         variables = task_vars or {}
-        result: dict[str, Any] = super().run(tmp, variables)
+        result: Result = super().run(tmp, variables)
         hosts = [str(host) for host in variables["ansible_play_hosts_all"]]
         declared = declarations(hosts, variables, self._templar)
         problems = [problem for host in declared for problem in host.problems]
@@ -36,7 +36,9 @@ class ActionModule(ControllerAction):
             result.update(failed=True, msg=render_problems(problems))
             return result
         fleet = fleet_counts(declared)
-        warnings = {warning: None for host in declared for app in host.apps for warning in warnings_for(app)}
+        warnings = {
+            warning: None for host in declared for app in host.apps for warning in warnings_for(App.from_dict(app))
+        }
         warnings.update(dict.fromkeys(_inventory_warnings(declared, variables)))
         result.update(
             msg=_summary(len(hosts), fleet),
@@ -48,7 +50,7 @@ class ActionModule(ControllerAction):
         return result
 
 
-def _inventory_warnings(declared: list[Declaration], variables: dict[str, Any]) -> list[str]:
+def _inventory_warnings(declared: list[Declaration], variables: Variables) -> list[str]:
     """Sources that lie in a folder which is the inventory."""
     named = variables.get("ansible_inventory_sources") or []
     hostvars = variables["hostvars"]

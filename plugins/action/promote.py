@@ -4,9 +4,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ..plugin_utils._display.terminal import display
+from ..plugin_utils._edge import Result, Variables
 from ..plugin_utils._fleet.runs import Notes
 from ..plugin_utils._stepaction import StepAction
 
@@ -17,9 +16,7 @@ class ActionModule(StepAction):
     phase = "promote"
     module = "headcount.gunicorn.promote"
 
-    def on_host(
-        self, name: str, run: dict[str, str], gone: list[str], notes: Notes, variables: dict[str, Any]
-    ) -> dict[str, Any]:
+    def on_host(self, name: str, run: dict[str, str], gone: list[str], notes: Notes, variables: Variables) -> Result:
         """One module call."""
         result = super().on_host(name, run, gone, notes, variables)
         for line in result.get("told") or []:

@@ -6,13 +6,12 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
 
 from ansible.errors import AnsibleActionFail
 
 from ..plugin_utils._display.terminal import display
+from ..plugin_utils._edge import Result, Variables
 from ..plugin_utils._fleet import runs
-from ..plugin_utils._fleet.decision import HostDecision
 from ..plugin_utils._fleet.declared import plain
 from ..plugin_utils._output import report as _report
 from ..plugin_utils._stepaction import FLEET, ControllerAction, templated, this_run
@@ -23,10 +22,10 @@ class ActionModule(ControllerAction):
 
     _VALID_ARGS = frozenset({"path"})
 
-    def run(self, tmp: None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def run(self, tmp: None = None, task_vars: Variables | None = None) -> Result:
         """`failed_hosts` with their first causes, and where the report is."""
         variables = task_vars or {}
-        result: dict[str, Any] = super().run(tmp, variables)
+        result: Result = super().run(tmp, variables)
         run, _, notes = this_run(variables, "report")
         fleet = plain(variables[FLEET])
         check = bool(self._task.check_mode)
@@ -37,8 +36,8 @@ class ActionModule(ControllerAction):
             )
         ).expanduser()
         try:
-            hosts = [HostDecision.from_dict(notes.plan(str(host))) for host in fleet["apps"]]
-            report = _report.build(hosts, notes.outcomes(), str(fleet["mode"]), check, fleet.get("stopped"))
+            hosts = [notes.decision(str(host)) for host in fleet["apps"]]
+            report = _report.build(hosts, notes.outcomes(), check, fleet.get("stopped"))
             data = {
                 "run": run,
                 "ended": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

@@ -4,8 +4,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from ..plugin_utils._edge import Result, Variables
 from ..plugin_utils._fleet.runs import Notes, RunError
 from ..plugin_utils._stepaction import StepAction
 
@@ -16,13 +15,11 @@ class ActionModule(StepAction):
     phase = "revert"
     module = "headcount.gunicorn.rollback"
 
-    def on_host(
-        self, name: str, run: dict[str, str], gone: list[str], notes: Notes, variables: dict[str, Any]
-    ) -> dict[str, Any]:
+    def on_host(self, name: str, run: dict[str, str], gone: list[str], notes: Notes, variables: Variables) -> Result:
         """One module call with the generation from the notes."""
         outcome = notes.outcome(str(variables["inventory_hostname"]), name)
-        before = outcome.get("from")
-        if outcome.get("outcome") != "promoted" or before is None:
+        before = outcome.before
+        if outcome.outcome != "promoted" or before is None:
             raise RunError(f"{name} was not promoted over another generation in run {notes.id}; nothing to revert")
         return self.module_result(
             {"name": name, "to": before, "event": "reverted", "run": run, "gone": gone}, variables

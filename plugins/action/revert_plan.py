@@ -5,11 +5,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
 
 from ansible.errors import AnsibleActionFail
 
 from ..plugin_utils._display.terminal import display
+from ..plugin_utils._edge import Result, Variables
 from ..plugin_utils._fleet.runs import RunError
 from ..plugin_utils._fleet.verdicts import revert_plan
 from ..plugin_utils._stepaction import FLEET, ControllerAction, this_run
@@ -18,10 +18,10 @@ from ..plugin_utils._stepaction import FLEET, ControllerAction, this_run
 class ActionModule(ControllerAction):
     """One call for the whole rollout; hosts are not connected to."""
 
-    def run(self, tmp: None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Whether anybody goes back (`needed`), whether a person is to be asked, and which apps of which hosts."""
+    def run(self, tmp: None = None, task_vars: Variables | None = None) -> Result:
+        """Whether any host reverts (`needed`), whether a person is to be asked, and which apps of which hosts."""
         variables = task_vars or {}
-        result: dict[str, Any] = super().run(tmp, variables)
+        result: Result = super().run(tmp, variables)
         _, _, notes = this_run(variables, "revert_plan")
         fleet = variables[FLEET]
         settings = fleet["settings"]

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
-"""Goes back to an earlier generation, as a step of this run. The documentation is in plugins/modules/rollback.py."""
+"""Rolls back to an earlier generation, as a step of this run. The documentation is in plugins/modules/rollback.py."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from ..plugin_utils._display.terminal import display
+from ..plugin_utils._edge import Result, Variables
 from ..plugin_utils._fleet.runs import Notes
 from ..plugin_utils._stepaction import StepAction
 
@@ -18,9 +17,7 @@ class ActionModule(StepAction):
     module = "headcount.gunicorn.rollback"
     in_check_mode = True
 
-    def on_host(
-        self, name: str, run: dict[str, str], gone: list[str], notes: Notes, variables: dict[str, Any]
-    ) -> dict[str, Any]:
+    def on_host(self, name: str, run: dict[str, str], gone: list[str], notes: Notes, variables: Variables) -> Result:
         """One module call."""
         result = super().on_host(name, run, gone, notes, variables)
         if not result.get("failed"):

@@ -4,12 +4,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ansible.errors import AnsibleActionFail
 
-from ..module_utils._declaration.normalise import digest
-from ..plugin_utils._fleet.decision import AppDecision, HostDecision
+from ..module_utils._declaration.digests import digest
+from ..plugin_utils._edge import Result, Variables
+from ..plugin_utils._fleet.decision import AppDecision
 from ..plugin_utils._fleet.declared import declaration, plain
 from ..plugin_utils._fleet.runs import Notes
 from ..plugin_utils._stepaction import StepAction, send
@@ -24,16 +23,14 @@ class ActionModule(StepAction):
     module = "headcount.gunicorn.stage"
     in_check_mode = True
 
-    def on_host(
-        self, name: str, run: dict[str, str], gone: list[str], notes: Notes, variables: dict[str, Any]
-    ) -> dict[str, Any]:
+    def on_host(self, name: str, run: dict[str, str], gone: list[str], notes: Notes, variables: Variables) -> Result:
         """One copy of what the host lacks, and one module call."""
         declared = declaration(variables, self._templar)
         app = next((item for item in declared.apps if item["name"] == name), None)
         if app is None or declared.problems:
             raise AnsibleActionFail(f"{name}: stage: what is declared changed since the preflight")
-        planned = HostDecision.from_dict(notes.plan(declared.host)).apps[name]
-        arguments: dict[str, Any] = {
+        planned = notes.decision(declared.host).apps[name]
+        arguments: Result = {
             "name": name,
             "app": {**app, "secrets": {}},
             "secrets": app["secrets"],
@@ -50,7 +47,7 @@ class ActionModule(StepAction):
             arguments.update(self._wheels(planned, notes, variables))
         return self.module_result(arguments, variables)
 
-    def _wheels(self, planned: AppDecision, notes: Notes, variables: dict[str, Any]) -> dict[str, Any]:
+    def _wheels(self, planned: AppDecision, notes: Notes, variables: Variables) -> Result:
         """The release, and the archive of what the host lacks of it, sent to the host."""
         found = WheelSet.from_dict(notes.wheels(str(planned.release)))
         release = {"release": {"id": found.id, "lock_text": found.lock_text}}

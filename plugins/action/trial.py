@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
+from ..plugin_utils._edge import Result, Variables
 from ..plugin_utils._fleet.runs import Notes
 from ..plugin_utils._stepaction import StepAction, templated
 
@@ -21,9 +21,7 @@ class ActionModule(StepAction):
     phase = "trial"
     module = "headcount.gunicorn.trial"
 
-    def on_host(
-        self, name: str, run: dict[str, str], gone: list[str], notes: Notes, variables: dict[str, Any]
-    ) -> dict[str, Any]:
+    def on_host(self, name: str, run: dict[str, str], gone: list[str], notes: Notes, variables: Variables) -> Result:
         """Run the module on the host."""
         host = str(variables["inventory_hostname"])
         arguments = {key: value for key, value in self._task.args.items() if value is not None}

@@ -16,7 +16,7 @@ import sys
 from typing import Any, Callable
 
 from ._generation import generations, ledger
-from ._generation.instances import StepFailed
+from ._generation.failures import StepFailed
 from ._generation.lock import Busy, Run
 from ._generation.state import app_state
 from ._host import boot
@@ -27,6 +27,7 @@ from ._plan.text import explain
 from ._plan.types import Plan
 from ._steps import sampler
 from ._steps.app import AppOnHost
+from ._steps.rollback import rollback
 
 OK, FAILED, USAGE, BUSY = 0, 1, 2, 3
 RUN_BY_UNITS = (sampler,)
@@ -247,7 +248,7 @@ def _app(name: str, root: str) -> AppOnHost:
 def _rollback(options: argparse.Namespace, apps: list[str], root: str) -> int:
     app = _app(apps[0], root)
     return _step(
-        lambda: app.rollback(options.generation),
+        lambda: rollback(app, options.generation),
         lambda done: "\n  ".join(
             [f"{apps[0]}: generation {done['to']} is live again (it was {done['from']})", *done["told"]]
         ),

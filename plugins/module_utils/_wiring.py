@@ -9,7 +9,7 @@ from typing import Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ._generation.instances import StepFailed
+from ._generation.failures import StepFailed
 from ._generation.lock import Busy, Run
 from ._steps.app import AppOnHost
 

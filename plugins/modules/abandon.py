@@ -76,6 +76,7 @@ busy:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils._steps.abandon import abandon
 from ..module_utils._wiring import RUN_OPTIONS, app_on_host, finish
 
 
@@ -94,7 +95,7 @@ def main() -> None:
     name = module.params["name"]
     app = app_on_host(module, name)
     finish(
-        module, name, lambda: app.abandon(module.params["generation"], module.params["phase"], module.params["cause"])
+        module, name, lambda: abandon(app, module.params["generation"], module.params["phase"], module.params["cause"])
     )
 
 

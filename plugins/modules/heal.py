@@ -70,8 +70,9 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._generation import settings
-from ..module_utils._generation.instances import StepFailed
+from ..module_utils._generation.failures import StepFailed
 from ..module_utils._generation.state import app_state
+from ..module_utils._steps.heal import heal
 from ..module_utils._wiring import RUN_OPTIONS, app_on_host, finish
 
 
@@ -88,9 +89,9 @@ def main() -> None:
     name = module.params["name"]
     app = app_on_host(module, name)
 
-    def heal() -> dict[str, Any]:
+    def work() -> dict[str, Any]:
         with app.step("heal"):
-            did = app.heal()
+            did = heal(app)
             wanted = module.params["retune_at_boot"]
             if wanted is not None and settings.write(app.layout, {"retune_at_boot": wanted}):
                 did.append(f"at boot with other hardware: {'tunes itself again' if wanted else 'only tells'}")
@@ -103,7 +104,7 @@ def main() -> None:
         app.lock.release(app.run)
         return {"healed": did}
 
-    finish(module, name, heal)
+    finish(module, name, work)
 
 
 if __name__ == "__main__":

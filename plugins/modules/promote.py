@@ -93,6 +93,7 @@ busy:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils._steps.promote import promote
 from ..module_utils._wiring import RUN_OPTIONS, app_on_host, finish
 
 
@@ -109,7 +110,7 @@ def main() -> None:
     )
     name = module.params["name"]
     app = app_on_host(module, name)
-    finish(module, name, lambda: app.promote(module.params["generation"], module.params["verdict"]))
+    finish(module, name, lambda: promote(app, module.params["generation"], module.params["verdict"]))
 
 
 if __name__ == "__main__":

@@ -72,6 +72,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._host.boot import uninstall_if_idle
 from ..module_utils._os.paths import Layout, installed_apps
+from ..module_utils._steps.remove import remove
 from ..module_utils._wiring import RUN_OPTIONS, app_on_host, finish
 
 
@@ -91,7 +92,7 @@ def main() -> None:
     app = app_on_host(module, name)
 
     def work() -> dict[str, Any]:
-        removed = app.remove()
+        removed = remove(app)
         uninstall_if_idle()
         return removed
 

@@ -32,7 +32,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Go back
+- name: Revert the app
   headcount.gunicorn.revert:
     name: shop
 """

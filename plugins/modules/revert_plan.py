@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: revert_plan
-short_description: Decides who goes back after a rollout that stopped
+short_description: Decides which hosts revert after a rollout that stopped
 version_added: 0.1.0
 author:
   - Headcount contributors (!UNKNOWN)
@@ -29,7 +29,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Decide about the way back
+- name: Decide which hosts revert
   headcount.gunicorn.revert_plan:
   run_once: true
   register: headcount__revert_plan
@@ -37,7 +37,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 needed:
-  description: Whether any host goes back.
+  description: Whether any host reverts.
   type: bool
   returned: success
 ask:
@@ -45,7 +45,7 @@ ask:
   type: bool
   returned: success
 hosts:
-  description: Apps that go back, for each host.
+  description: Apps that revert, for each host.
   type: dict
   returned: success
 kept:

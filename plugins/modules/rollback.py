@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 ---
 module: rollback
-short_description: Goes back to an earlier generation of an app
+short_description: Rolls an app back to an earlier generation
 version_added: 0.1.0
 author:
   - Headcount contributors (!UNKNOWN)
@@ -35,7 +35,7 @@ options:
     description: Number of the generation to go back to. The default is the good one before the live.
     type: int
   event:
-    description: What the ledger calls it - a person's rollback, or the way back of a fleet whose rollout stopped.
+    description: What the ledger calls it - a person's rollback, or the revert of a fleet whose rollout stopped.
     type: str
     choices: [rolled_back, reverted]
     default: rolled_back
@@ -44,7 +44,7 @@ requirements:
 """
 
 EXAMPLES = r"""
-- name: Go back
+- name: Roll back to the good generation before the live one
   headcount.gunicorn.rollback:
     name: shop
     run: "{{ headcount_run }}"
@@ -80,6 +80,7 @@ busy:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils._steps.rollback import rollback, rollback_target
 from ..module_utils._wiring import RUN_OPTIONS, app_on_host, finish
 
 
@@ -97,8 +98,8 @@ def main() -> None:
     name = module.params["name"]
     app = app_on_host(module, name)
     if module.check_mode:
-        finish(module, name, lambda: {"to": app.rollback_target(module.params["to"])})
-    finish(module, name, lambda: app.rollback(module.params["to"], module.params["event"]))
+        finish(module, name, lambda: {"to": rollback_target(app, module.params["to"])})
+    finish(module, name, lambda: rollback(app, module.params["to"], module.params["event"]))
 
 
 if __name__ == "__main__":

@@ -129,9 +129,10 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils import _hosttool
 from ..module_utils._generation import settings
+from ..module_utils._generation.differences import file_differences
 from ..module_utils._host import boot
 from ..module_utils._release.releases import unpack
-from ..module_utils._steps.app import file_differences
+from ..module_utils._steps.stage import check_clashes, stage
 from ..module_utils._wiring import RUN_OPTIONS, app_on_host, finish
 
 
@@ -161,16 +162,16 @@ def main() -> None:
     if module.check_mode:
         module.exit_json(changed=True, diff=differences)
 
-    def stage() -> dict[str, Any]:
-        app.check_clashes(module.params["app"])
+    def work() -> dict[str, Any]:
+        check_clashes(app, module.params["app"])
         _hosttool.install(_hosttool.own_sources())
         boot.install()
         settings.write(app.layout, {"retune_at_boot": module.params["retune_at_boot"]})
         if module.params["wheels_archive"]:
             unpack(module.params["wheels_archive"], module.params["wheels_dir"])
-        return {**app.stage(module.params), "diff": differences}
+        return {**stage(app, module.params), "diff": differences}
 
-    finish(module, name, stage)
+    finish(module, name, work)
 
 
 if __name__ == "__main__":

@@ -81,6 +81,7 @@ busy:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils._steps.weigh import weigh
 from ..module_utils._wiring import RUN_OPTIONS, app_on_host, finish
 
 
@@ -96,7 +97,7 @@ def main() -> None:
     )
     name = module.params["name"]
     app = app_on_host(module, name)
-    finish(module, name, lambda: app.weigh(module.params["generation"]))
+    finish(module, name, lambda: weigh(app, module.params["generation"]))
 
 
 if __name__ == "__main__":

@@ -8,21 +8,23 @@ A step is one module call on the host, noted in the run, with causes in plain wo
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any
 
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
+from ._edge import Json, Result, Variables
 from ._fleet.decision import connection_words, last_line
 from ._fleet.declared import plain
-from ._fleet.runs import Notes, Progress, RunError
+from ._fleet.runs import Notes, RunError
 
 FLEET = "headcount__fleet"
 """The variable in which a play keeps the result of the plan (or of begin_run): run, notes and runs that are gone."""
 
 
-def this_run(variables: Mapping[str, Any], task: str) -> tuple[dict[str, str], list[str], Notes]:
+def this_run(variables: Variables, task: str) -> tuple[dict[str, str], list[str], Notes]:
     """The run that a task belongs to, the runs that are gone, and the run's notes."""
     fleet = plain(variables.get(FLEET))
     if not fleet or "run" not in fleet:
@@ -33,7 +35,7 @@ def this_run(variables: Mapping[str, Any], task: str) -> tuple[dict[str, str], l
     return dict(fleet["run"]), [str(item) for item in fleet["gone"]], Notes(Path(str(fleet["notes"])))
 
 
-def templated(templar: Any, variables: Mapping[str, Any], name: str) -> Any:
+def templated(templar: Any, variables: Variables, name: str) -> Any:
     """The value of a variable as a task would see it; None when it is not set."""
     return plain(templar.template(variables[name])) if name in variables else None
 
@@ -77,10 +79,10 @@ class StepAction(ActionBase):
     heals_itself = True
     """Whether a module that says why it failed has healed the host itself."""
 
-    def run(self, tmp: None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def run(self, tmp: None = None, task_vars: Variables | None = None) -> Result:
         """The module's result; on failure with `phase` and `cause` in words for people."""
         variables = task_vars or {}
-        result: dict[str, Any] = super().run(tmp, variables)
+        result: Result = super().run(tmp, variables)
         name = self._task.args.get("name")
         if not name:
             raise AnsibleActionFail(f"{self.phase}: the name of the app is missing")
@@ -101,26 +103,22 @@ class StepAction(ActionBase):
             result.update(in_words(str(name), self.phase, result))
             result["self_healed"] = bool(result.get("self_healed")) and self.heals_itself
         if not self._task.check_mode:
-            progress = Progress.start(host, str(name), notes.outcome(host, str(name)))
-            notes.write_outcome(host, str(name), progress.step(self.phase, result, time.monotonic() - begin).data)
+            outcome = notes.outcome(host, str(name))
+            notes.write_outcome(outcome.after(self.phase, result, time.monotonic() - begin))
         return self.shown(result)
 
-    def on_host(
-        self, name: str, run: dict[str, str], gone: list[str], notes: Notes, variables: dict[str, Any]
-    ) -> dict[str, Any]:
+    def on_host(self, name: str, run: dict[str, str], gone: list[str], notes: Notes, variables: Variables) -> Result:
         """Run the module on the host."""
         arguments = {key: value for key, value in self._task.args.items() if value is not None}
         return self.module_result({**arguments, "run": run, "gone": gone}, variables)
 
-    def module_result(self, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+    def module_result(self, arguments: Result, variables: Variables) -> Result:
         """The module's result without what was handed in."""
-        result: dict[str, Any] = self._execute_module(
-            module_name=self.module, module_args=arguments, task_vars=variables
-        )
+        result: Result = self._execute_module(module_name=self.module, module_args=arguments, task_vars=variables)
         result.pop("invocation", None)
         return result
 
-    def shown(self, result: dict[str, Any]) -> dict[str, Any]:
+    def shown(self, result: Result) -> Result:
         """What the task returns: no plans and no samples. The notes keep everything."""
         shown = {key: value for key, value in result.items() if key not in _KEPT_IN_NOTES}
         verdict = result.get("verdict")
@@ -129,7 +127,7 @@ class StepAction(ActionBase):
         return shown
 
 
-def in_words(name: str, phase: str, result: Mapping[str, Any]) -> dict[str, Any]:
+def in_words(name: str, phase: str, result: Json) -> Result:
     """`phase`, `cause` and `msg` of a failed step: the module's own, or what can be told of one that gave no answer."""
     if result.get("cause"):
         where = str(result.get("phase") or phase)
@@ -153,7 +151,7 @@ def in_words(name: str, phase: str, result: Mapping[str, Any]) -> dict[str, Any]
     return {"phase": phase, "cause": cause, "msg": f"{name}: {phase}: {cause}"}
 
 
-def _own_words(result: Mapping[str, Any]) -> str:
+def _own_words(result: Json) -> str:
     """The last line that a command wrote; with a terminal between, ssh's own goodbye is on its standard error."""
     for stream in ("stderr", "stdout"):
         lines = [line for line in str(result.get(stream) or "").splitlines() if "Shared connection to" not in line]
@@ -163,7 +161,7 @@ def _own_words(result: Mapping[str, Any]) -> str:
     return ""
 
 
-def _item_of_loop(result: Mapping[str, Any]) -> Mapping[str, Any]:
+def _item_of_loop(result: Json) -> Json:
     """The first failed item of a loop's result; the result itself where there was no loop."""
     items = result.get("results")
     failed = [item for item in items if isinstance(item, Mapping) and item.get("failed")] if items else []

@@ -13,6 +13,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 from ansible.vars.manager import VariableManager
 from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration import normalise as declaration
+from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.app import App
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet import declared as _declared
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "inventories/production-example"
@@ -50,6 +51,6 @@ def test_small_hosts_differ_only_in_what_their_group_says(hosts: dict[str, decla
 def test_the_secrets_of_the_example_come_from_its_vault(hosts: dict[str, declaration.Declaration]) -> None:
     shop = hosts["web1"].apps[0]
     assert set(shop["secrets"]) == {"DATABASE_URL", "SHOP_SIGNING_KEY"}
-    assert declaration.warnings_for(shop) == []
+    assert declaration.warnings_for(App.from_dict(shop)) == []
     vault = (EXAMPLE / "group_vars/all/vault.yml").read_text(encoding="utf-8")
     assert all(value in vault for value in shop["secrets"].values())

@@ -65,6 +65,14 @@ class TestEveryRole:
             name: spec.get("default") for name, spec in specs.items() if name not in required
         }
 
+    def test_has_one_example_in_its_readme(self, role: Path) -> None:
+        blocks = (role / "README.md").read_text(encoding="utf-8").split("```yaml\n")[1:]
+        assert len(blocks) == 1
+        plays = yaml.safe_load(blocks[0].partition("```")[0])
+        named = [task["name"] for play in plays for task in (play, *play.get("tasks", ()))]
+        assert all(named)
+        assert f"headcount.gunicorn.{role.name}\n" in blocks[0]
+
     def test_has_only_variables_of_the_table(self, role: Path) -> None:
         own = ROLE_VARIABLES.get(role.name, ())
         assert set(options(role)) <= {item.name for item in (*VARIABLES, *own)}

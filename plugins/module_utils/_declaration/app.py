@@ -52,7 +52,7 @@ class Section:
         known = {key: value for key, value in data.items() if key in names and value is not None}
         return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in known.items()})
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """The section of a normalised app: plain JSON, the keys in the order of the table."""
         return {item.name: _plain(getattr(self, item.name)) for item in fields(self)}
 
@@ -112,7 +112,7 @@ class LoadPath(Section):
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     status: tuple[int, ...] | None = None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """The section of a normalised app."""
         return {key: value for key, value in super().to_dict().items() if value is not None or key != "status"}
 
@@ -146,7 +146,7 @@ class Load(Section):
             named["paths"] = tuple(LoadPath.from_dict(path) for path in named["paths"])
         return super().from_dict(named)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """The ``load`` of a normalised app."""
         plain = {"from" if key == "declared_origin" else key: value for key, value in super().to_dict().items()}
         return {key: value for key, value in plain.items() if value is not None or key not in _LEFT_OUT}
@@ -154,19 +154,19 @@ class Load(Section):
 
 @dataclass(frozen=True)
 class Limits(Section):
-    """What the trial must keep: latencies in ms (None: no limit), a share of errors, peak memory in percent of
-    MemoryMax.
+    """What the trial must keep: latencies in ms, a share of errors, peak memory in percent of MemoryMax. None is no
+    limit; of memory an app has one always, a trial outside of a rollout may not.
     """
 
     p50_ms: float | None = None
     p95_ms: float | None = None
     p99_ms: float | None = None
     error_rate: float = 0.01
-    memory_percent: float = 80.0
+    memory_percent: float | None = 80.0
 
-    def latency_ms(self, percentile: int) -> float | None:
-        """The limit of the 50th, 95th or 99th percentile."""
-        return {50: self.p50_ms, 95: self.p95_ms, 99: self.p99_ms}[percentile]
+    def latency_ms(self, quantile: str) -> float | None:
+        """The limit of "p50", "p95" or "p99"."""
+        return {"p50": self.p50_ms, "p95": self.p95_ms, "p99": self.p99_ms}[quantile]
 
 
 @dataclass(frozen=True)
@@ -246,7 +246,7 @@ class App(Section):
         named["name"] = data["name"]
         return super().from_dict(named)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """The normalised app: plain JSON, the keys in the order of the table."""
         return {
             "retain" if key == "retain_good" else key: {"good": value} if key == "retain_good" else value

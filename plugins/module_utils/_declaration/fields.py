@@ -69,6 +69,10 @@ class Invalid(ValueError):
         self.advice = advice
 
 
+Parsed = dict[str, Any]
+"""A section as it was read from the inventory: checked key by key, but with None where something was refused."""
+
+
 @dataclass(frozen=True)
 class Problem:
     """One refusal: where it is, what stands there, what is allowed, and what to write instead.
@@ -283,7 +287,7 @@ def parse_fields(
     parts: tuple[Part, ...],
     context: Context,
     elsewhere: Mapping[str, str],
-) -> dict[str, Any]:
+) -> Parsed:
     """A section's keys, parsed; every unknown key is a problem. ``elsewhere`` tells where a key of that name does
     belong.
     """
@@ -300,7 +304,7 @@ def parse_fields(
         listed = len(names) <= _LISTED_KEYS or fix == "remove it"
         allowed = ", ".join(names) if listed else "a key that docs/variables.md names"
         context.add((*parts, text), "is not known", allowed, fix)
-    result: dict[str, Any] = {}
+    result: Parsed = {}
     for item in fields:
         here = (*parts, item.name)
         if item.name not in value or (value[item.name] is None and not item.required):

@@ -34,7 +34,7 @@ class Mount:
 
 
 @dataclass(frozen=True)
-class Layout:
+class Trees:
     """All mounted cgroup trees of a host, in the order of mountinfo, and how systemd would call the arrangement."""
 
     mounts: tuple[Mount, ...]
@@ -71,7 +71,7 @@ class Group:
         return posixpath.join(self.directory, name)
 
 
-def layout(root: str = "/") -> Layout:
+def read_trees(root: str = "/") -> Trees:
     """Read /proc/self/mountinfo (proc(5)). The controllers of version 2 are those in its mount's cgroup.controllers."""
     found = []
     for line in (read_text(root, "/proc/self/mountinfo") or "").splitlines():
@@ -86,7 +86,7 @@ def layout(root: str = "/") -> Layout:
             listed = read_text(root, posixpath.join(point, "cgroup.controllers")) or ""
             names = frozenset(listed.split()) | {UNIFIED}
         found.append(Mount(point, _unescape(fields[3]), version, names))
-    return Layout(tuple(found))
+    return Trees(tuple(found))
 
 
 def _unescape(text: str) -> str:
@@ -107,12 +107,12 @@ def memberships(pid: int | str, root: str = "/") -> dict[str, str]:
     return paths
 
 
-def path_for(controller: str, trees: Layout, paths: Mapping[str, str]) -> str | None:
+def path_for(controller: str, trees: Trees, paths: Mapping[str, str]) -> str | None:
     """The path of one of a process's `memberships` in a controller's tree; None when it is in none."""
     return paths.get(UNIFIED) if trees.version_of(controller) == 2 else paths.get(controller)
 
 
-def locate(controller: str, path: str, trees: Layout, root: str = "/") -> Group | None:
+def locate(controller: str, path: str, trees: Trees, root: str = "/") -> Group | None:
     """The existing directory of a cgroup path, as /proc/PID/cgroup or systemd's ControlGroup= writes it, or None.
 
     What a mount shows starts at its ``root``: in a container that keeps the host's cgroup namespace the path is
@@ -132,7 +132,7 @@ def locate(controller: str, path: str, trees: Layout, root: str = "/") -> Group 
     return None
 
 
-def mount_root(controller: str, trees: Layout, root: str = "/") -> Group | None:
+def mount_root(controller: str, trees: Trees, root: str = "/") -> Group | None:
     """The top of a controller's tree as far as this host or container can see."""
     for mount in trees.of(controller):
         if os.path.isdir(under(root, mount.point)):
@@ -140,7 +140,7 @@ def mount_root(controller: str, trees: Layout, root: str = "/") -> Group | None:
     return None
 
 
-def manager_path(controller: str, trees: Layout, root: str = "/") -> str:
+def manager_path(controller: str, trees: Trees, root: str = "/") -> str:
     """The cgroup path below which PID 1 makes its slices: its own, without ``/init.scope``."""
     path = path_for(controller, trees, memberships(1, root)) or "/"
     return posixpath.dirname(path) if posixpath.basename(path) == "init.scope" else path
@@ -162,7 +162,7 @@ def slice_names(slice_: str) -> list[str]:
     return ["-.slice"] + ["-".join(parts[: n + 1]) + ".slice" for n in range(len(parts))]
 
 
-def chain(controller: str, slice_: str, trees: Layout, root: str = "/") -> list[Group]:
+def chain(controller: str, slice_: str, trees: Trees, root: str = "/") -> list[Group]:
     """The existing cgroups whose limits hold for services of the slice, innermost first, up to the visible root.
 
     Levels that do not exist (the slice is not active, or does not use the controller) are left out.

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any, Mapping, Sequence
 
 from .._os.procfs import format_cpu_list
-from .hostfacts import Cgroup, Cores, HostFacts, Limit, Memory, Os, Platform, Python
+from .hostfacts import Cgroup, Considered, Cores, HostFacts, Memory, Os, Platform, Python
 
 
 def declared(
@@ -30,7 +30,7 @@ def declared(
         cores=Cores(
             effective=cores,
             limited_by="declared cores",
-            considered=(Limit("declared cores", cores, source),),
+            considered=(Considered("declared cores", cores, source),),
             physical=physical or logical,
             logical=logical,
             host_logical=logical,
@@ -40,7 +40,7 @@ def declared(
         memory=Memory(
             effective_mib=memory_mib,
             limited_by="declared memory",
-            considered=(Limit("declared memory", memory_mib, source),),
+            considered=(Considered("declared memory", memory_mib, source),),
             total_mib=memory_mib,
             swap_mib=0,
             available_mib=memory_mib,
@@ -52,7 +52,7 @@ def declared(
         systemd=0,
         nofile_max=nofile_max,
         nofile_limited_by=source,
-        nofile_considered=(Limit("declared", nofile_max, source),),
+        nofile_considered=(Considered("declared", nofile_max, source),),
         somaxconn=somaxconn,
         dev_shm_mib=dev_shm_mib,
         boot_id="",
@@ -78,5 +78,5 @@ def from_dict(data: Mapping[str, Any]) -> HostFacts:
     return HostFacts(**values)
 
 
-def _limits(items: Sequence[Mapping[str, Any]]) -> tuple[Limit, ...]:
-    return tuple(Limit(**item) for item in items)
+def _limits(items: Sequence[Mapping[str, Any]]) -> tuple[Considered, ...]:
+    return tuple(Considered(**item) for item in items)

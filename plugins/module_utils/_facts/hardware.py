@@ -25,7 +25,7 @@ CORES_BAND = 0.05
 class Settled:
     """Facts to plan with, and in words what has changed since the live generation was planned."""
 
-    facts: dict[str, Any]
+    facts: dict[str, object]
     changes: list[str] = field(default_factory=list)
 
 
@@ -35,7 +35,7 @@ def settle(found: Mapping[str, Any], stored: Mapping[str, Any] | None) -> Settle
     Otherwise a host whose memory is 3 MiB less after each boot would be planned anew each time. The stored ones stay
     the yardstick, so that a slow creep is seen once it is out of the band.
     """
-    facts = dict(found)
+    facts: dict[str, object] = dict(found)
     if not stored:
         return Settled(facts)
     changes = []
@@ -43,13 +43,13 @@ def settle(found: Mapping[str, Any], stored: Mapping[str, Any] | None) -> Settle
     if abs(was - now) <= CORES_BAND:
         facts["cores"] = stored["cores"]
     else:
-        changes.append(f"cores {number(was)} -> {number(now)} ({found['cores'].get('limited_by', 'host')})")
+        changes.append(f"cores {exact(was)} -> {exact(now)} ({found['cores'].get('limited_by', 'host')})")
     was, now = float(stored["memory"]["effective_mib"]), float(found["memory"]["effective_mib"])
     if abs(was - now) <= MEMORY_BAND * was:
         facts["memory"] = {**found["memory"], **stored["memory"]}
     else:
         limited_by = found["memory"].get("limited_by", "host")
-        changes.append(f"memory {number(was)} -> {number(now)} MiB ({limited_by})")
+        changes.append(f"memory {exact(was)} -> {exact(now)} MiB ({limited_by})")
     changes += rebuild_reasons(found, stored)
     for label, key in (("open files allowed", "nofile_max"), ("net.core.somaxconn", "somaxconn")):
         if stored.get(key) != found.get(key):
@@ -69,7 +69,7 @@ def rebuild_reasons(found: Mapping[str, Any], stored: Mapping[str, Any]) -> list
 
 def fact_parts(facts: Mapping[str, Any]) -> dict[str, str]:
     """Digests of what the host itself contributes to a plan, by kind: cores, memory, platform, limits."""
-    parts: dict[str, Any] = {
+    parts: dict[str, object] = {
         "cores": [facts["cores"].get(key) for key in ("effective", "physical", "logical")],
         "memory": facts["memory"]["effective_mib"],
         "platform": [facts["python"]["version"], facts["platform"]["machine"], facts["platform"]["libc"]],
@@ -95,7 +95,7 @@ def split_parts(joined: str | None) -> dict[str, str]:
     return {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
 
 
-def number(value: Any) -> str:
+def exact(value: Any) -> str:
     """A number without needless digits."""
     figure = float(value)
     if math.isinf(figure):

@@ -47,7 +47,7 @@ INITIAL_USER_NAMESPACE = "4294967295"  # the size of the only entry of its uid_m
 
 
 @dataclass(frozen=True)
-class Limit:
+class Considered:
     """One limit that was considered: cores, MiB or descriptors. ``value`` None is unlimited.
 
     ``counts`` is False for a limit that is listed but does not hold for the service; ``note`` says why.
@@ -70,7 +70,7 @@ class Cores:
 
     effective: float
     limited_by: str
-    considered: tuple[Limit, ...]
+    considered: tuple[Considered, ...]
     physical: int
     logical: int
     host_logical: int
@@ -84,7 +84,7 @@ class Memory:
 
     effective_mib: int
     limited_by: str
-    considered: tuple[Limit, ...]
+    considered: tuple[Considered, ...]
     total_mib: int
     swap_mib: int
     available_mib: int
@@ -160,7 +160,7 @@ class HostFacts:
     systemd: int
     nofile_max: int
     nofile_limited_by: str
-    nofile_considered: tuple[Limit, ...]
+    nofile_considered: tuple[Considered, ...]
     somaxconn: int
     dev_shm_mib: int
     boot_id: str
@@ -171,13 +171,12 @@ class HostFacts:
     disk_free_mib: int
     notes: tuple[str, ...] = field(default=())
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Nested plain dictionaries and lists, as JSON has them."""
-        plain: dict[str, Any] = _plain(asdict(self))
-        return plain
+        return {key: _plain(value) for key, value in asdict(self).items()}
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -216,7 +215,7 @@ def read(
     ask = runner if runner is not None else (run if root == "/" else _no_command)
     here = local if local is not None else read_local(root, ask)
     notes: list[str] = []
-    trees = cgroups.layout(root)
+    trees = cgroups.read_trees(root)
     manager = _properties(ask(MANAGER_COMMAND) or "")
     slices = _slice_properties(slice_, ask)
     if not slices:
@@ -264,11 +263,11 @@ def _no_command(_: Sequence[str]) -> None:
 # Cores ----------------------------------------------------------------------------------------------------------------
 
 
-def _cores(root: str, slice_: str, trees: cgroups.Layout, slices: Mapping[str, Mapping[str, str]]) -> Cores:
+def _cores(root: str, slice_: str, trees: cgroups.Trees, slices: Mapping[str, Mapping[str, str]]) -> Cores:
     online, source = _online(root)
     sets = [_CpuSet("online CPUs", online, source), *_cpu_sets(root, slice_, trees, slices)]
     usable, by = _usable([one for one in sets if one.counts])
-    considered = [Limit(one.name, float(len(one.cpus)), one.source, one.counts, one.note) for one in sets]
+    considered = [Considered(one.name, float(len(one.cpus)), one.source, one.counts, one.note) for one in sets]
     effective = float(len(usable))
     for limit in _quotas(root, slice_, trees, slices):
         considered.append(limit)
@@ -309,7 +308,7 @@ def _online(root: str) -> tuple[frozenset[int], str]:
 
 
 def _cpu_sets(
-    root: str, slice_: str, trees: cgroups.Layout, slices: Mapping[str, Mapping[str, str]]
+    root: str, slice_: str, trees: cgroups.Trees, slices: Mapping[str, Mapping[str, str]]
 ) -> Iterator[_CpuSet]:
     for group in cgroups.chain("cpuset", slice_, trees, root):
         found = cgroups.cpuset(group, root)
@@ -335,16 +334,16 @@ def _usable(sets: Sequence[_CpuSet]) -> tuple[frozenset[int], str]:
     return usable, next(alone, "the CPUs common to affinity and cpusets")
 
 
-def _quotas(root: str, slice_: str, trees: cgroups.Layout, slices: Mapping[str, Mapping[str, str]]) -> list[Limit]:
+def _quotas(root: str, slice_: str, trees: cgroups.Trees, slices: Mapping[str, Mapping[str, str]]) -> list[Considered]:
     quotas = []
     for group in cgroups.chain("cpu", slice_, trees, root):
         found = cgroups.cpu_quota(group, root)
         if found:
-            quotas.append(Limit(f"CPU quota of cgroup {group.path}", _rounded(found[0]), found[1]))
+            quotas.append(Considered(f"CPU quota of cgroup {group.path}", _rounded(found[0]), found[1]))
     for name, settings in slices.items():
         seconds = parse_timespan(settings.get("CPUQuotaPerSecUSec", ""))
         if seconds is not None:
-            quotas.append(Limit(f"CPUQuota of {name}", _rounded(seconds), "systemctl show"))
+            quotas.append(Considered(f"CPUQuota of {name}", _rounded(seconds), "systemctl show"))
     return quotas
 
 
@@ -374,7 +373,7 @@ def parse_timespan(text: str) -> float | None:
 # Memory ---------------------------------------------------------------------------------------------------------------
 
 
-def _memory(root: str, slice_: str, trees: cgroups.Layout, slices: Mapping[str, Mapping[str, str]]) -> Memory:
+def _memory(root: str, slice_: str, trees: cgroups.Trees, slices: Mapping[str, Mapping[str, str]]) -> Memory:
     total, available, swap, source = _totals(root)
     groups = cgroups.chain("memory", slice_, trees, root)
     for group in groups:
@@ -384,7 +383,7 @@ def _memory(root: str, slice_: str, trees: cgroups.Layout, slices: Mapping[str, 
         left = cgroups.memory_available(group, root)
         if left is not None:
             available = min(available, left / MIB)
-    considered = [Limit("MemTotal", _whole(total), source), *_group_limits(root, groups)]
+    considered = [Considered("MemTotal", _whole(total), source), *_group_limits(root, groups)]
     considered += _slice_limits(slices, throttles=trees.version_of("memory") == 2)
     holding = [limit for limit in considered if limit.counts and limit.value is not None]
     least = min(holding, key=lambda limit: limit.value or 0.0, default=considered[0])
@@ -398,17 +397,17 @@ def _memory(root: str, slice_: str, trees: cgroups.Layout, slices: Mapping[str, 
     )
 
 
-def _group_limits(root: str, groups: Sequence[cgroups.Group]) -> Iterator[Limit]:
+def _group_limits(root: str, groups: Sequence[cgroups.Group]) -> Iterator[Considered]:
     for group in groups:
         for name, value, path in cgroups.memory_limits(group, root):
-            yield Limit(f"{name} of cgroup {group.path}", None if value is None else _whole(value / MIB), path)
+            yield Considered(f"{name} of cgroup {group.path}", None if value is None else _whole(value / MIB), path)
     outside = cgroups.hidden_memory_limit(groups[-1], root) if groups else None
     if outside:
         name = "memory limit of an ancestor outside of the cgroup namespace"
-        yield Limit(name, _whole(outside[0] / MIB), outside[1])
+        yield Considered(name, _whole(outside[0] / MIB), outside[1])
 
 
-def _slice_limits(slices: Mapping[str, Mapping[str, str]], throttles: bool) -> Iterator[Limit]:
+def _slice_limits(slices: Mapping[str, Mapping[str, str]], throttles: bool) -> Iterator[Considered]:
     """What systemd sets on the slices. `throttles`: MemoryHigh= holds."""
     for name, settings in slices.items():
         for key in ("MemoryMax", "MemoryHigh"):
@@ -416,7 +415,7 @@ def _slice_limits(slices: Mapping[str, Mapping[str, str]], throttles: bool) -> I
             if number is not None and number < cgroups.V1_UNLIMITED:
                 holds = key == "MemoryMax" or throttles
                 note = "" if holds else "not enforced under cgroup v1"
-                yield Limit(f"{key} of {name}", _whole(number / MIB), "systemctl show", holds, note)
+                yield Considered(f"{key} of {name}", _whole(number / MIB), "systemctl show", holds, note)
 
 
 def _whole(mib: float) -> float:
@@ -470,14 +469,14 @@ def _major(version: str) -> int:
     return int(found.group()) if found else 0
 
 
-def _nofile(root: str, manager: Mapping[str, str]) -> tuple[int, str, tuple[Limit, ...]]:
+def _nofile(root: str, manager: Mapping[str, str]) -> tuple[int, str, tuple[Considered, ...]]:
     """The highest LimitNOFILE= that takes effect: fs.nr_open, and PID 1's hard limit unless it may raise it.
 
     systemd sets the nearest value that it is allowed to (setrlimit(2)): a container's PID 1 without CAP_SYS_RESOURCE
     cannot go above its own hard limit, whatever the unit says.
     """
     nr_open = read_int(root, "/proc/sys/fs/nr_open") or 1048576
-    limits = [Limit("fs.nr_open", float(nr_open), "/proc/sys/fs/nr_open")]
+    limits = [Considered("fs.nr_open", float(nr_open), "/proc/sys/fs/nr_open")]
     row = re.search(r"^Max open files\s+\S+\s+(\S+)", read_text(root, "/proc/1/limits") or "", re.MULTILINE)
     hard = to_int(row.group(1)) if row else None
     if hard is not None:
@@ -488,11 +487,11 @@ def _nofile(root: str, manager: Mapping[str, str]) -> tuple[int, str, tuple[Limi
         mapping = (read_text(root, "/proc/1/uid_map") or INITIAL_USER_NAMESPACE).split()
         capable = capable and mapping[-1] == INITIAL_USER_NAMESPACE
         note = "PID 1 may raise it" if capable else ""
-        limits.append(Limit("hard limit of PID 1", float(hard), "/proc/1/limits", not capable, note))
+        limits.append(Considered("hard limit of PID 1", float(hard), "/proc/1/limits", not capable, note))
     default = to_int(manager.get("DefaultLimitNOFILE"))
     if default is not None:
         note = "a unit's LimitNOFILE= replaces it"
-        limits.append(Limit("DefaultLimitNOFILE", float(default), "systemctl show", False, note))
+        limits.append(Considered("DefaultLimitNOFILE", float(default), "systemctl show", False, note))
     least = min((limit for limit in limits if limit.counts), key=lambda limit: limit.value or 0.0)
     return int(least.value or 0), least.name, tuple(limits)
 

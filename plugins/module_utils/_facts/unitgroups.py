@@ -12,10 +12,9 @@ from __future__ import annotations
 import os
 import posixpath
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from .._os.procfs import MIB, read_int, read_pairs, read_text, under
-from .cgroups import SYSTEMD, UNIFIED, Group, layout, locate, memberships, memory_limits, path_for
+from .cgroups import SYSTEMD, UNIFIED, Group, locate, memberships, memory_limits, path_for, read_trees
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class UnitMemory:
     oom_kills: int | None
     under_oom: bool | None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """The fields as a plain dictionary."""
         return asdict(self)
 
@@ -47,7 +46,7 @@ def unit_group(controller: str, unit: int | str, root: str = "/") -> Group | Non
 
     ``unit`` is the id of one of its processes, or the path that systemd gives as ControlGroup=.
     """
-    trees = layout(root)
+    trees = read_trees(root)
     if isinstance(unit, str):
         return locate(controller, unit, trees, root) if unit.strip("/") else None
     paths = memberships(unit, root)

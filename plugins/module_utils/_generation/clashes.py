@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass, field
-from typing import Any, Iterable
+from typing import Any, Iterable, Mapping
 
 from .._os.files import sha256
 from .._os.ownership import leads_home, owns
@@ -86,7 +86,7 @@ class Host:
         return cls(root, UnitFiles.read(root), runner)
 
 
-def clashes(layout: Layout, states: dict[str, UnitState], app: dict[str, Any], host: Host) -> list[str]:
+def clashes(layout: Layout, states: dict[str, UnitState], app: Mapping[str, Any], host: Host) -> list[str]:
     """What is in the way of the app, one sentence each; empty when nothing is.
 
     `states`: what systemd says of the app's unit names (its public socket, `APP@*`, `APP-trial@*`). `app`: with `user`

@@ -56,7 +56,7 @@ def listed(layout: Layout, live_number: int | None) -> str:
 def predecessor(entries: Sequence[dict[str, Any]], live_number: int, good: Sequence[int]) -> int | None:
     """The good generation that `live_number` took over from when it was promoted; else the highest good one below it.
 
-    A way back is no promotion: after 3 went back to 2, one more rollback goes to what was before 2, not to 3 again.
+    A rollback is no promotion: after 3 went back to 2, one more rollback goes to what was before 2, not to 3 again.
     """
     for entry in reversed(entries):
         if entry.get("event") == "promoted" and entry.get("to") == live_number:
@@ -88,7 +88,7 @@ def rollback_target(layout: Layout, live_number: int | None) -> int | None:
 
 
 def rollback_hint(layout: Layout, live_number: int | None) -> str:
-    """How a person gets away from a live generation that is broken, in words; empty where there is no way back."""
+    """How a person gets away from a live generation that is broken, in words; empty where no rollback is possible."""
     number = rollback_target(layout, live_number)
     if number is None:
         return ""

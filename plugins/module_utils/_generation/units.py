@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from .._declaration.app import Plain
 from .._facts.workerends import HOOKS
 from .._os.paths import Layout
 from .._release.asynccompat import MONITOR_HOOK, monitor_environment
@@ -80,11 +81,11 @@ MMAP_THRESHOLD_MIB = 32
 """The most that glibc takes (mallopt(3), DEFAULT_MMAP_THRESHOLD_MAX): larger blocks are mapped each on its own."""
 
 
-def _setting(plan: dict[str, Any], name: str) -> Any:
+def _setting(plan: Plain, name: str) -> Any:
     return plan["settings"][name]["value"]
 
 
-def gunicorn_conf(app: dict[str, Any], plan: dict[str, Any], number: int) -> str:
+def gunicorn_conf(app: Plain, plan: Plain, number: int) -> str:
     """gunicorn.conf.py: each derived setting with its reason beside it."""
     name = app["name"]
     worker_class = _setting(plan, "worker_class")
@@ -152,14 +153,14 @@ def _literal(value: Any) -> str:
     return repr(math.ceil(value)) if isinstance(value, float) else repr(value)
 
 
-def _has_control_socket(plan: dict[str, Any]) -> bool:
+def _has_control_socket(plan: Plain) -> bool:
     """The control socket came with Gunicorn 25.1; older ones refuse its setting."""
     specifier = str(_setting(plan, "gunicorn_version"))
     version = specifier.lstrip("=<>~! ").split(",")[0].split(".")
     return tuple(int(part) for part in version[:2] if part.isdigit()) >= (25, 1)
 
 
-def public_socket(app: dict[str, Any], plan: dict[str, Any], number: int, layout: Layout) -> str:
+def public_socket(app: Plain, plan: Plain, number: int, layout: Layout) -> str:
     """The socket that users reach. Wants= starts the generation at boot; Service= names what a request wakes."""
     listen = app["listen"]
     address = listen[len("unix:") :] if listen.startswith("unix:") else listen
@@ -183,7 +184,7 @@ def public_socket(app: dict[str, Any], plan: dict[str, Any], number: int, layout
     )
 
 
-def private_socket(app: dict[str, Any], number: int, path: str, service: str, what: str) -> str:
+def private_socket(app: Plain, number: int, path: str, service: str, what: str) -> str:
     """A unix socket, root only, that reaches exactly one instance."""
     return (
         f"# {app['name']}, generation {number}. Written by Headcount.\n"
@@ -199,7 +200,7 @@ def private_socket(app: dict[str, Any], number: int, path: str, service: str, wh
     )
 
 
-def service(app: dict[str, Any], plan: dict[str, Any], number: int, layout: Layout, trial: bool) -> str:
+def service(app: Plain, plan: Plain, number: int, layout: Layout, trial: bool) -> str:
     """The service of generation `number`; `trial` gives the candidate's, which users cannot reach."""
     name = app["name"]
     generation = layout.generation(number)
@@ -261,12 +262,12 @@ def service(app: dict[str, Any], plan: dict[str, Any], number: int, layout: Layo
     return "\n".join(lines)
 
 
-def _tasks_max(plan: dict[str, Any]) -> int:
+def _tasks_max(plan: Plain) -> int:
     """Processes and threads that the plan needs, four times over: a fork bomb ends here, an app's own pools fit."""
     return 64 + 4 * int(_setting(plan, "workers")) * (int(_setting(plan, "threads") or 1) + 16)
 
 
-def malloc_environment(plan: dict[str, Any]) -> dict[str, str]:
+def malloc_environment(plan: Plain) -> dict[str, str]:
     """What has glibc keep as much freed memory as the plan says (mallopt(3)); {} where it decides by itself.
 
     A threshold that is set ends glibc's own adjustment of both, so the other one is set to where that leads.
@@ -289,7 +290,7 @@ def environment_file(environment: dict[str, str], secrets: dict[str, str]) -> st
     return "\n".join(lines) + "\n" if lines else "# nothing declared\n"
 
 
-def render(app: dict[str, Any], plan: dict[str, Any], number: int, layout: Layout) -> dict[str, str]:
+def render(app: Plain, plan: Plain, number: int, layout: Layout) -> dict[str, str]:
     """All files of generation `number` by their names within its directory; no secret is in any of them."""
     trial, real = layout.trial_service_unit(number), layout.service_unit(number)
     return {

@@ -13,7 +13,7 @@ import secrets
 import socket
 from typing import Any, Callable
 
-from .._generation.instances import StepFailed
+from .._generation.failures import StepFailed
 from .._generation.ledger import now_text
 from .._generation.lock import Busy, Run
 from .._generation.settings import retune_at_boot

@@ -15,10 +15,17 @@ from typing import Any, Callable
 from .._facts import hostfacts
 from .._facts.hardware import fact_parts, join_parts, rebuild_reasons, settle, split_parts
 from .._generation import generations
-from .._generation.instances import StepFailed
+from .._generation.failures import StepFailed
 from .._generation.ledger import read as read_ledger
+from .._generation.record import GenerationRecord
 from .._os.paths import Layout, installed_apps
-from .._steps.app import AppOnHost, plan_changes, replan, with_release
+from .._plan.replan import plan_changes, replan, with_release
+from .._steps.app import AppOnHost
+from .._steps.heal import heal
+from .._steps.promote import promote
+from .._steps.stage import lay_down, next_number
+from .._steps.trial import trial
+from .._steps.weigh import weigh
 
 ReadFacts = Callable[[str, str], "dict[str, Any]"]
 
@@ -37,7 +44,7 @@ class Standing:
     """
 
     number: int
-    record: dict[str, Any]
+    record: GenerationRecord
     facts: dict[str, Any]
     changes: list[str] = field(default_factory=list)
     rebuild: list[str] = field(default_factory=list)
@@ -48,26 +55,26 @@ def standing(layout: Layout, read: ReadFacts = read_facts) -> Standing | None:
     number = generations.live(layout)
     if number is None:
         return None
-    record = generations.record(layout, number)
-    stored = (record.get("planning") or {}).get("facts")
+    record = GenerationRecord.from_dict(generations.record(layout, number))
+    stored = record.planning.get("facts")
     if not stored:
         return None
-    found = read(layout.root, str(record["app"].get("slice") or "system.slice"))
+    found = read(layout.root, str(record.app.get("slice") or "system.slice"))
     settled = settle(found, stored)
     return Standing(number, record, settled.facts, settled.changes, rebuild_reasons(found, stored))
 
 
 def planning_now(stand: Standing, layouts: dict[str, Layout]) -> dict[str, Any]:
     """The planner's inputs for what the host is now: facts, and what is live of each app of the plan (`layouts`)."""
-    before = stand.record["planning"]
+    before = stand.record.planning
     measured, previous = dict(before.get("measured") or {}), dict(before.get("previous") or {})
     for name, layout in layouts.items():
         number = generations.live(layout)
-        record = generations.record(layout, number) if number is not None else {}
-        if record.get("measured"):
-            measured[name] = record["measured"]
-        if record.get("plan"):
-            previous[name] = {key: entry["value"] for key, entry in record["plan"]["settings"].items()}
+        record = GenerationRecord.from_dict(generations.record(layout, number) if number is not None else {})
+        if record.measured:
+            measured[name] = record.measured
+        if record.plan:
+            previous[name] = record.settings
     return {**before, "facts": stand.facts, "measured": measured, "previous": previous}
 
 
@@ -92,30 +99,30 @@ def retune(app: AppOnHost, read: ReadFacts = read_facts) -> dict[str, Any]:
             f"{', '.join(stand.rebuild)}: the release has to be built again, which only a rollout (site.yml) does",
         )
     record = stand.record
-    layouts = {item["name"]: Layout(item["name"], app.root) for item in record["planning"]["apps"]}
-    release = str(record["release"])
-    planning = with_release(planning_now(stand, layouts), app.name, app.layout.release(release), record["app"])
+    layouts = {item["name"]: Layout(item["name"], app.root) for item in record.planning["apps"]}
+    release = str(record.release)
+    planning = with_release(planning_now(stand, layouts), app.name, app.layout.release(release), record.app)
     plan, _ = replan(planning, app.name)
-    changes = plan_changes(record["plan"], plan)
+    changes = plan_changes(record.plan, plan)
     result = {"from": stand.number, "to": None, "changes": stand.changes, "plan_changes": changes, "verdict": None}
     if not changes:
         return result
     with app.step("retune"):
-        app.heal()
-        number = app.next_number()
+        heal(app)
+        number = next_number(app)
         environment = _text(app.layout.environment(stand.number))
-    new = {
-        "release": release,
-        "app": record["app"],
-        "plan": plan,
-        "planning": planning,
-        "digest": digest_now(str(record["digest"]), stand.facts),
-        "source_id": record["source_id"],
-    }
-    app.lay_down(number, new, environment)
-    app.weigh(number)
-    tried = app.trial(number)
-    app.promote(number, tried["verdict"])
+    new = GenerationRecord(
+        release=release,
+        app=record.app,
+        plan=plan,
+        planning=planning,
+        digest=digest_now(str(record.digest), stand.facts),
+        source_id=record.source_id,
+    )
+    lay_down(app, number, new, environment)
+    weigh(app, number)
+    tried = trial(app, number)
+    promote(app, number, tried["verdict"])
     return {**result, "to": number, "verdict": tried["verdict"]["outcome"]}
 
 

@@ -14,14 +14,14 @@ import math
 import socket
 import struct
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
+from .._declaration.app import Limits
 from .._os.http import well
 from .._os.procfs import read_text
-from .._verdict.judge import Samples, error_limit, milliseconds, number
 from .._verdict.statistics import clopper_pearson
+from .._verdict.types import Samples, milliseconds, short
 from .h2load import Lane, Launch, Row, lanes_rate, parse_log
 
 LOOK_EVERY_S = 0.25
@@ -74,10 +74,10 @@ class Calm:
     def sentence(self) -> str:
         """What it did alone."""
         told = f"alone it answered {self.requests - self.failures} of {self.requests} requests"
-        told += f" at {number(self.rate)} a second"
+        told += f" at {short(self.rate)} a second"
         return told + (f", half of them within {milliseconds(self.p50_ms)}" if math.isfinite(self.p50_ms) else "")
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain data that JSON can hold."""
         finite = {name: None if math.isinf(value) else round(value, 3)
                   for name, value in (("p50_ms", self.p50_ms), ("most_ms", self.most_ms))}  # fmt: skip
@@ -98,9 +98,9 @@ class Bounds:
     queue: int
 
     @classmethod
-    def of(cls, limits: Mapping[str, Any], calm: Calm) -> Bounds:
-        """From the limits of the normalised app and the calm state of the live generation."""
-        late = limits.get("p95_ms")
+    def of(cls, limits: Limits, calm: Calm) -> Bounds:
+        """From the limits of the app and the calm state of the live generation."""
+        late = limits.p95_ms
         if late is not None and calm.most_ms > float(late):
             late = None  # it is beyond the limit by itself
         usual = calm.p50_ms if math.isfinite(calm.p50_ms) else 0.0
@@ -108,10 +108,10 @@ class Bounds:
         # Of requests that are not alike half may be slow by nature: what it took alone at most does not count.
         slow = max(SLOWER * usual, usual + SLOWER_MS, 2 * slowest)
         return cls(
-            error_rate=max(LEAST_ERROR_RATE, error_limit(limits)),
+            error_rate=max(LEAST_ERROR_RATE, limits.error_rate),
             late_ms=None if late is None else float(late),
             slow_ms=slow,
-            patience_s=max(PATIENCE_S, float(limits.get("p95_ms") or 0.0) / 1000.0, 5 * slowest / 1000.0),
+            patience_s=max(PATIENCE_S, float(limits.p95_ms or 0.0) / 1000.0, 5 * slowest / 1000.0),
             queue=max(QUEUE_LEAST, 2 * (calm.queue or 0) + 5),
         )
 
@@ -136,7 +136,7 @@ def failing(look: Look, bounds: Bounds) -> str:
         return ""
     parts = [f"{look.failed} failed"] if look.failed else []
     if look.overdue:
-        parts.append(f"{look.overdue} had no answer after {number(bounds.patience_s)} s")
+        parts.append(f"{look.overdue} had no answer after {short(bounds.patience_s)} s")
     return f"of its latest {look.due} requests {' and '.join(parts)}"
 
 
@@ -147,7 +147,7 @@ def slow(look: Look, bounds: Bounds) -> str:
         return ""
     late = 0 if bounds.late_ms is None else sum(value > bounds.late_ms for value in look.latency_ms)
     if late and bounds.late_ms is not None and clopper_pearson(late, count, LEVEL)[0] > LATE_SHARE:
-        return f"{late} of its latest {count} requests took longer than limits.p95_ms of {number(bounds.late_ms)} ms"
+        return f"{late} of its latest {count} requests took longer than limits.p95_ms of {short(bounds.late_ms)} ms"
     middle = sorted(look.latency_ms)[count // 2]
     if middle > bounds.slow_ms:
         return f"half of its latest {count} requests took {milliseconds(middle)} or more"

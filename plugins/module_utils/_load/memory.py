@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from .._facts.workerends import Deaths, WorkerEnd, deaths, last_serial
-from .._verdict.judge import MemoryEvidence
+from .._verdict.types import MemoryEvidence
 
 __all__ = ["LogCounts", "MemoryEvidence", "MemorySampler", "ProcessMemory", "count_restarts", "read_process"]
 
@@ -124,6 +124,22 @@ class _Seen:
     peak_hwm: float
 
 
+@dataclass(frozen=True)
+class CgroupCounts:
+    """What the kernel counted of a unit up to a moment: MiB, processes killed, seconds. None is: not known."""
+
+    peak_mib: float | None = None
+    source: str = ""
+    oom_kills: int | None = None
+    limit_mib: float | None = None
+    cpu_seconds: float | None = None
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> CgroupCounts:
+        """From what a `cgroup_reader` gives; None is as good as missing."""
+        return cls(**{key: value for key, value in data.items() if value is not None})
+
+
 @dataclass
 class MemorySampler:
     """Samples an instance's processes in a thread while a load runs; `with sampler: ...`, then `sampler.evidence()`.
@@ -138,7 +154,7 @@ class MemorySampler:
     """
 
     pids_fn: Callable[[], Sequence[int]]
-    cgroup_reader: Callable[[], Mapping[str, Any]] | None = None
+    cgroup_reader: Callable[[], Mapping[str, object]] | None = None
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     interval_s: float = 0.5
@@ -151,8 +167,8 @@ class MemorySampler:
     _present: set[tuple[int, int]] = field(default_factory=set)
     _pids: list[int] = field(default_factory=list)
     _notes: list[str] = field(default_factory=list)
-    _before: Mapping[str, Any] = field(default_factory=dict)
-    _after: Mapping[str, Any] = field(default_factory=dict)
+    _before: CgroupCounts = CgroupCounts()
+    _after: CgroupCounts = CgroupCounts()
     _counts: LogCounts = field(default_factory=LogCounts)
     _first_end: int = 0
     _deaths: Deaths | None = None
@@ -234,7 +250,7 @@ class MemorySampler:
 
     def evidence(self) -> MemoryEvidence:
         """What the window showed. The peak is the cgroup's where it tells one, else the sum of PSS with spikes."""
-        peak, source = self._after.get("peak_mib"), str(self._after.get("source") or "")
+        peak, source = self._after.peak_mib, self._after.source
         if peak is None:
             # every process's own spike at the same time: an upper bound of what sampling would have found
             spikes = sum(max(0.0, seen.peak_hwm - seen.last.rss_mib) for seen in self._seen.values())
@@ -256,8 +272,8 @@ class MemorySampler:
             oom_kills=self._oom_kills(),
             restarts=restarts,
             recycled=ends.recycled if ends is not None else self._counts.recycled,
-            limit_mib=self._after.get("limit_mib"),
-            cpu_seconds=self._difference("cpu_seconds"),
+            limit_mib=self._after.limit_mib,
+            cpu_seconds=_difference(self._before.cpu_seconds, self._after.cpu_seconds),
             seconds=round(self._ended - self._began, 3),
             workers=tuple(_worker(seen, key in self._gone) for key, seen in sorted(self._seen.items())),
             notes=tuple(self._notes),
@@ -277,23 +293,19 @@ class MemorySampler:
         return found
 
     def _oom_kills(self) -> int | None:
-        counted = self._difference("oom_kills")
+        counted = _difference(self._before.oom_kills, self._after.oom_kills)
         if counted is None:
             return self._counts.out_of_memory or (0 if self.cgroup_reader is None and self.journal_fn else None)
         return max(int(counted), self._counts.out_of_memory)
 
-    def _difference(self, name: str) -> float | None:
-        before, after = self._before.get(name), self._after.get(name)
-        return None if after is None else max(0.0, float(after) - float(before or 0.0))
-
-    def _cgroup(self) -> Mapping[str, Any]:
+    def _cgroup(self) -> CgroupCounts:
         if self.cgroup_reader is None:
-            return {}
+            return CgroupCounts()
         try:
-            return dict(self.cgroup_reader())
+            return CgroupCounts.from_dict(self.cgroup_reader())
         except OSError as problem:
             self._note(f"the cgroup could not be read: {problem}")
-            return {}
+            return CgroupCounts()
 
     def _note(self, text: str) -> None:
         if text not in self._notes:
@@ -307,7 +319,11 @@ class MemorySampler:
                 self.sample(turn % LOOK_AGAIN_EVERY == 0)
 
 
-def _worker(seen: _Seen, gone: bool) -> dict[str, Any]:
+def _difference(before: float | None, after: float | None) -> float | None:
+    return None if after is None else max(0.0, float(after) - float(before or 0.0))
+
+
+def _worker(seen: _Seen, gone: bool) -> dict[str, object]:
     return {
         "pid": seen.first.pid,
         "pss_mib": round(seen.peak_pss, 3),

@@ -11,11 +11,13 @@ import math
 import shutil
 import tempfile
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
 
-from .._verdict.judge import RETRY_FACTOR, Samples, Verdict, combine, needs_retry
+from .._declaration.app import Limits, Load
+from .._declaration.shortfall import RETRY_FACTOR
+from .._verdict.judge import combine, needs_retry
+from .._verdict.types import Samples, Verdict
 from . import h2load as h2
 from .livewatch import Bounds, Calm, LiveWatch
 from .memory import MemoryEvidence
@@ -57,10 +59,10 @@ class TrialLoad:
     cost_cpu_seconds: float
     cost_core_share: float
     swapped: bool
-    warmup: Mapping[str, Any] = field(default_factory=dict)
+    warmup: Mapping[str, float] = field(default_factory=dict)
     notes: Sequence[str] = ()
     stopped: str = ""
-    calm: Mapping[str, Any] = field(default_factory=dict)
+    calm: Mapping[str, object] = field(default_factory=dict)
 
     def pack(self) -> str:
         """Everything, the samples too, as short text that goes from one machine to another; the inverse of unpack()."""
@@ -91,7 +93,7 @@ class TrialLoad:
         except (zlib.error, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not what came of a load: {error}") from error
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain data for the evidence, without the samples themselves."""
         return {
             "rate": self.rate.rate,
@@ -132,9 +134,9 @@ def derive_rate(
     )
 
 
-def choose_rate(load: Mapping[str, Any], capacity_rps: float | None, arms: int) -> DerivedRate:
+def choose_rate(load: Load, capacity_rps: float | None, arms: int) -> DerivedRate:
     """load.rate where it is declared, else `derive_rate`."""
-    declared = load.get("rate")
+    declared = load.rate
     if declared is not None:
         return DerivedRate(float(declared), "declared", "declared as load.rate")
     if capacity_rps is None:
@@ -142,26 +144,26 @@ def choose_rate(load: Mapping[str, Any], capacity_rps: float | None, arms: int) 
     return derive_rate(capacity_rps, arms=arms)
 
 
-def files_needed(load: Mapping[str, Any], timeout_seconds: float = 10.0) -> int:
+def files_needed(load: Load, timeout_seconds: float = 10.0) -> int:
     """Open files that the busiest h2load process of a trial may need, its retry included.
 
     Where no rate is declared, it is counted with the most that is ever derived.
     """
-    rate = MOST_DERIVED if load.get("rate") is None else float(load["rate"])
-    paths = [h2.PathLoad.from_dict(entry) for entry in load["paths"]]
-    lanes = h2.plan_lanes(paths, rate, min(float(load["seconds"]) * RETRY_FACTOR, h2.MAX_REQUESTS / rate))
+    rate = MOST_DERIVED if load.rate is None else float(load.rate)
+    paths = [h2.PathLoad.of(path) for path in load.paths]
+    lanes = h2.plan_lanes(paths, rate, min(float(load.seconds) * RETRY_FACTOR, h2.MAX_REQUESTS / rate))
     return h2.nofile_needed(lanes, timeout_seconds)
 
 
-def longest_seconds(load: Mapping[str, Any], timeout_seconds: float = 10.0, warmup_max_seconds: float = 30.0) -> float:
+def longest_seconds(load: Load, timeout_seconds: float = 10.0, warmup_max_seconds: float = 30.0) -> float:
     """Seconds that one run of the load can take at most, warm-up and time-outs included; the retry is the longest."""
     beginning = CALM_MOST_S + RAMP_SECONDS + 2 * (timeout_seconds + h2.GRACE_S)
-    return beginning + warmup_max_seconds + float(load["seconds"]) * RETRY_FACTOR + 2 * (timeout_seconds + h2.GRACE_S)
+    return beginning + warmup_max_seconds + float(load.seconds) * RETRY_FACTOR + 2 * (timeout_seconds + h2.GRACE_S)
 
 
-def warmup_requests(load: Mapping[str, Any], workers: int) -> int:
+def warmup_requests(load: Load, workers: int) -> int:
     """How many requests warm an arm up: load.warmup_requests, or 100 for each worker."""
-    declared = load.get("warmup_requests")
+    declared = load.warmup_requests
     return WARMUP_PER_WORKER * max(1, workers) if declared is None else int(declared)
 
 
@@ -171,7 +173,7 @@ class Protected:
     connections wait for it (None: nobody can tell)."""
 
     target: h2.Target
-    limits: Mapping[str, Any]
+    limits: Limits
     queue: Callable[[], int | None] = lambda: None
 
 
@@ -296,7 +298,7 @@ class _Guarded:
 def run_trial_load(
     candidate: h2.Target,
     baseline: h2.Target | None,
-    load: Mapping[str, Any],
+    load: Load,
     *,
     workers: int = 1,
     capacity_rps: float | None = None,
@@ -311,7 +313,7 @@ def run_trial_load(
 ) -> TrialLoad:
     """Loads the candidate and, where there is one, the live generation at the same time.
 
-    load: the normalised app's `load` ({paths, rate, seconds, warmup_requests}); workers: of the larger arm; factor:
+    load: the app's; workers: of the larger arm; factor:
     how many times load.seconds to run (a retry runs twice as long). The arm that begins is the candidate, with `swap`
     the baseline. on_warm is called between the warm-up and the load (MemorySampler.mark_warm).
 
@@ -319,10 +321,10 @@ def run_trial_load(
     ramp, and stops as soon as the live generation suffers (`TrialLoad.stopped`). One that is sick alone is not loaded.
     Raises LoadError where the load cannot be run as declared; a load that ran badly is told in `Samples.complete`.
     """
-    paths = [h2.PathLoad.from_dict(entry) for entry in load["paths"]]
+    paths = [h2.PathLoad.of(path) for path in load.paths]
     arms = {"candidate": candidate} if baseline is None else {"candidate": candidate, "baseline": baseline}
     rate = choose_rate(load, capacity_rps, len(arms))
-    span = float(load["seconds"]) * factor
+    span = float(load.seconds) * factor
     lanes = arms_lanes(paths, arms, rate.rate, span, swap)
     problem = h2.raise_nofile(h2.nofile_needed(h2.plan_lanes(paths, rate.rate, span), timeout_seconds))
     if problem:
@@ -343,7 +345,7 @@ def run_trial_load(
         warm_rate = _warm_rate(rate.rate, capacity_rps, len(arms), wanted, warmup_max_seconds)
         if guarded.protected is not None:
             warm_rate = min(warm_rate, WARM_SHARE * rate.rate)
-        warmup = _warm_up(guarded, phases, wanted, rate.rate, warm_rate, warmup_max_seconds)
+        warmup, cut = _warm_up(guarded, phases, wanted, rate.rate, warm_rate, warmup_max_seconds)
         if not guarded.stopped:
             if on_warm is not None:
                 on_warm()
@@ -357,7 +359,7 @@ def run_trial_load(
         samples = {name: replace(arm, turned_s=turns[name], run_s=span) for name, arm in samples.items()}
     cpu = last.cpu_seconds
     notes += [f"{name}: {note}" for name, arm in samples.items() for note in arm.notes]
-    notes += [note for note in [warmup.pop("note", "")] if note]
+    notes += [cut] if cut else []
     return TrialLoad(
         candidate=samples["candidate"],
         baseline=samples.get("baseline"),
@@ -373,7 +375,7 @@ def run_trial_load(
 
 
 def arms_lanes(
-    paths: Sequence[h2.PathLoad], arms: Sequence[str] | Mapping[str, Any], rate: float, seconds: float, swap: bool
+    paths: Sequence[h2.PathLoad], arms: Iterable[str], rate: float, seconds: float, swap: bool
 ) -> dict[str, list[h2.Lane]]:
     """The lanes of each arm: requests at random times, for each arm the same ones, half a run apart.
 
@@ -396,21 +398,21 @@ def _warm_rate(rate: float, capacity_rps: float | None, arms: int, wanted: int, 
 
 def _warm_up(
     guarded: _Guarded, phases: list[_Phase], wanted: int, rate: float, warm_rate: float, most: float
-) -> dict[str, Any]:
-    """Warm the candidate up; its phases are added to `phases`.
+) -> tuple[dict[str, float], str]:
+    """Warm the candidate up; its phases are added to `phases`. With a note where there was less of it than wanted.
 
     Beside a protected live generation it begins with a ramp, and asks that one less, so that both together never get
     more than in the load itself.
     """
     if wanted <= 0 and guarded.protected is None:
-        return {"requests": 0, "rate": 0.0, "seconds": 0.0, "note": "no warm-up: load.warmup_requests is 0"}
+        return {"requests": 0, "rate": 0.0, "seconds": 0.0}, "no warm-up: load.warmup_requests is 0"
     sent = 0
     if guarded.protected is not None:
         ramp = guarded.generator.lanes(RAMP_SHARE * rate, RAMP_SECONDS)
         phases.append(guarded.run("ramp-", dict.fromkeys(guarded.targets, ramp)))
         sent = sum(lane.planned for lane in ramp)
     left = max(0, wanted - sent)
-    found: dict[str, Any] = {"requests": sent, "rate": RAMP_SHARE * rate, "seconds": RAMP_SECONDS}
+    found: dict[str, float] = {"requests": sent, "rate": RAMP_SHARE * rate, "seconds": RAMP_SECONDS}
     if left and not guarded.stopped:
         seconds = min(most, left / warm_rate)
         lanes = {"candidate": guarded.generator.lanes(warm_rate, seconds)}
@@ -423,10 +425,11 @@ def _warm_up(
     for name in guarded.targets:
         found[f"{name}_failures"] = sum(phase.samples(name).failures for phase in phases)
     if sent < wanted - len(guarded.generator.paths) and not guarded.stopped:
-        found["note"] = (
-            f"the warm-up was cut to {sent} of {wanted} requests: more would have taken longer than {most:g} s"
+        return (
+            found,
+            f"the warm-up was cut to {sent} of {wanted} requests: more would have taken longer than {most:g} s",
         )
-    return found
+    return found, ""
 
 
 @dataclass(frozen=True)

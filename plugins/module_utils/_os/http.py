@@ -392,7 +392,7 @@ def get(address: str | tuple[str, int], path: str, timeout_seconds: float, host:
     return request(address, Ask(path, headers={"Host": host}), Bounds(timeout_seconds, keep_bytes=KEPT_BYTES))
 
 
-def unhealthy(answer: Answer, health: dict[str, Any]) -> str | None:
+def unhealthy(answer: Answer, health: Mapping[str, Any]) -> str | None:
     """Why `answer` does not satisfy the app's declared `health`, or None when it does."""
     path = health["path"]
     if answer.status == 0:

@@ -239,13 +239,16 @@ _EXCEPTION = re.compile(
     r"^(?:[A-Za-z_][\w.]*\.)?([A-Z]\w*(?:Error|Exception|Exit|Interrupt|Warning|NotFound))\b(?::.*)?$"
 )
 _NOISE = re.compile(r"Warning\b")
+_SERVER = re.compile(r"^\[\d{4}-\d\d-\d\d [^\]]*\] \[\d+\] \[[A-Z]+\]")
+_WORKER_EXITED = re.compile(r"\bWorker \(pid:\s*\d+\) exited with code\b")
 
 
 def first_cause(lines: Sequence[str]) -> str | None:
     """The line of a log that says why a process died, or None when none does.
 
     A traceback's last line names the exception. Where several follow one another the first is the cause; Gunicorn's own
-    "Worker failed to boot" only repeats that something was wrong before.
+    "Worker failed to boot" only repeats that something was wrong before, and its "Worker exited with code 1" that the
+    app ended by itself: then the app's own line before it is the cause.
     """
     in_traceback = False
     for line in lines:
@@ -254,8 +257,13 @@ def first_cause(lines: Sequence[str]) -> str | None:
             in_traceback = True
         elif in_traceback and not line.startswith((" ", "\t")) and _EXCEPTION.match(text) and not _NOISE.search(text):
             return text[:500]
+    words = ""
     for line in lines:
         text = line.strip()
+        if _WORKER_EXITED.search(text):
+            return (words or text)[:500]
+        if text and not _SERVER.match(text):
+            words = text
         if (
             re.search(
                 r"\b(Error|error|ERROR|FATAL|failed|denied|No such file|not found|Killed)\b"

@@ -38,11 +38,14 @@ class Account:
     keys: bool = False
 
     @property
+    def has_shell(self) -> bool:
+        """Whether its shell lets somebody in; one made by ensure_user() never does."""
+        return os.path.basename(self.shell) not in _NO_LOGIN
+
+    @property
     def may_log_in(self) -> bool:
         """Whether somebody can come in as this account. In doubt, where its password is kept elsewhere, yes."""
-        if os.path.basename(self.shell) in _NO_LOGIN:
-            return False
-        return self.keys or self.password is not False
+        return self.has_shell and (self.keys or self.password is not False)
 
 
 def find(name: str, root: str = "/") -> Account | None:
@@ -122,6 +125,9 @@ def account_problem(name: str, declared: bool, root: str = "/") -> str | None:
     """
     account = find(name, root)
     reason = unfit(account, sudoers(root)) if account is not None else None
+    if account is not None and reason is None and not declared and account.has_shell:
+        # Locked today, and one `passwd` or one key later somebody reads the app's secrets.
+        reason = f"it was not made for the app: its shell is {account.shell}"
     if reason is None:
         return None
     fix = (

@@ -259,7 +259,7 @@ def divide(host: Host, apps: Sequence[App], policy: Policy) -> dict[str, Allotme
             if generations == 2
             else "for one generation, headcount_rollout_headroom is off"
         )
-        percent = float(app.limits.memory_percent)
+        percent = 100.0 if app.limits.memory_percent is None else float(app.limits.memory_percent)
         result[name] = Allotment(
             cores=cores[name][0],
             cores_reason=f"{number(host.cores)} effective cores ({host.cores_limited_by}){cores[name][1]}",

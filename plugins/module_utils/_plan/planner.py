@@ -19,7 +19,7 @@ from .inputs import Allotment, Mismatch, divide, gather, profile_mismatch, wait_
 from .settings import EVENTLET, GUNICORN, OVERRIDES, SETTINGS, Draft, all_settings, origin_of, override
 from .size import ASYNC, ceiling_for, choose_class, fits_once, holds, memories, size
 from .text import explain, render_table
-from .types import Host, Limit, Measured, Number, Plan, PlanError, Policy, Setting, number, share, up
+from .types import Host, Limit, Measured, Number, Plan, PlanError, Policy, Setting, bare_values, number, share, up
 
 __all__ = [
     "BAND",
@@ -52,9 +52,9 @@ MEMORY_BAND: Final = 0.02
 def plan_host(
     facts: Mapping[str, Any],
     apps: Sequence[Mapping[str, Any]],
-    measured: Mapping[str, Any] | None = None,
+    measured: Mapping[str, Measured | Mapping[str, Any] | None] | None = None,
     fleet: Mapping[str, int] | None = None,
-    previous: Mapping[str, Mapping[str, Any] | None] | None = None,
+    previous: Mapping[str, Mapping[str, object] | None] | None = None,
     async_verdicts: Mapping[str, Mapping[str, str | None]] | None = None,
     policy: Policy | None = None,
 ) -> dict[str, Plan]:
@@ -78,20 +78,9 @@ def plan_host(
         if weighed is not None and not isinstance(weighed, Measured):
             weighed = Measured.from_dict(weighed)
         verdicts = {key: reason for key, reason in ((async_verdicts or {}).get(name) or {}).items() if reason}
-        before = _bare((previous or {}).get(name))
+        before = bare_values((previous or {}).get(name))
         plans[name] = _plan(app, host, allotments[name], weighed, int((fleet or {}).get(name) or 1), before, verdicts)
     return plans
-
-
-def _bare(previous: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Bare values of previous settings, which come bare, as settings with their reasons, or as a whole plan."""
-    if not previous:
-        return {}
-    inner = previous.get("settings")
-    source = inner if isinstance(inner, Mapping) else previous
-    return {
-        name: item["value"] if isinstance(item, Mapping) and "value" in item else item for name, item in source.items()
-    }
 
 
 def _plan(
@@ -100,7 +89,7 @@ def _plan(
     allotment: Allotment,
     measured: Measured | None,
     hosts: int,
-    previous: Mapping[str, Any],
+    previous: Mapping[str, object],
     verdicts: Mapping[str, str],
 ) -> Plan:
     _check_overrides(app)
@@ -149,7 +138,7 @@ def _check_overrides(app: App) -> None:
             )
 
 
-def _memory_max(app: App, allotment: Allotment, previous: Mapping[str, Any]) -> tuple[int, bool]:
+def _memory_max(app: App, allotment: Allotment, previous: Mapping[str, object]) -> tuple[int, bool]:
     """MiB of MemoryMax, and whether the dead band kept it. An override above the budget raises PlanError."""
     budget = math.floor(allotment.budget_mib)
     forced = override(app, "memory_max_mib")
@@ -235,12 +224,12 @@ def _hold_shape(
     chosen: Draft,
     around: Sequence[Draft],
     measured: Measured,
-    previous: Mapping[str, Any],
+    previous: Mapping[str, object],
 ) -> tuple[Draft, list[str]]:
     """The previous class, workers and slots, where a measurement within the band would give them and they are safe."""
     kept: list[str] = []
     before = previous.get("worker_class")
-    if before != chosen.choice.name and before in {item.choice.name for item in around}:
+    if isinstance(before, str) and before != chosen.choice.name and before in {item.choice.name for item in around}:
         try:
             chosen = draft(measured, before)
         except PlanError:
@@ -274,7 +263,7 @@ def _per_worker_name(worker_class: str) -> str | None:
 
 
 def _hold_settings(
-    settings: Mapping[str, Setting], spread: Sequence[Mapping[str, Setting]], previous: Mapping[str, Any]
+    settings: Mapping[str, Setting], spread: Sequence[Mapping[str, Setting]], previous: Mapping[str, object]
 ) -> tuple[dict[str, Setting], list[str]]:
     """Keeps previous numbers that the settings around the measurement span."""
     result, kept = dict(settings), []
@@ -349,7 +338,7 @@ def _warnings(draft: Draft, settings: Mapping[str, Setting]) -> tuple[str, ...]:
     return tuple(result)
 
 
-def _inputs(draft: Draft, hosts: int) -> dict[str, Any]:
+def _inputs(draft: Draft, hosts: int) -> dict[str, object]:
     inputs, memory = draft.inputs, draft.ceiling.memory
     wait_c2 = inputs.mix.wait_c2()
     in_line, shared = inputs.mix.delays()
@@ -378,10 +367,10 @@ def _inputs(draft: Draft, hosts: int) -> dict[str, Any]:
     }
 
 
-def _expected(draft: Draft) -> dict[str, Any]:
+def _expected(draft: Draft) -> dict[str, object]:
     """What the trial should see. Rates and latencies only where the times are known: a guess is no expectation."""
     inputs, shape, memory = draft.inputs, draft.shape, draft.ceiling.memory
-    result: dict[str, Any] = {
+    result: dict[str, object] = {
         "memory_mib": round(memory.total(shape.workers, shape.slots), 1),
         "memory_origin": origin_of(memory.base.origin, memory.slot.origin, memory.master.origin),
         "requests_per_second": None,

@@ -14,7 +14,7 @@ from typing import Any, Final, Sequence
 from .._declaration.app import App
 from .._generation.units import GUNICORN_SETTINGS
 from .inputs import MEMORY_HIGH_SHARE, Inputs
-from .size import ASYNC, HEAVY_SLOT_MIB, NOFILE_BASE, Ceiling, Choice, Shape
+from .size import ASYNC, HEAVY_SLOT_MIB, NOFILE_BASE, Ceiling, ClassChoice, Shape
 from .types import Limit, PlanError, Setting, number, share, up
 
 GUNICORN: Final = "27.0.1"
@@ -65,7 +65,7 @@ class Draft:
 
     app: App
     inputs: Inputs
-    choice: Choice
+    choice: ClassChoice
     ceiling: Ceiling
     shape: Shape
 

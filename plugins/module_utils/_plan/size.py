@@ -47,7 +47,7 @@ NOFILE_BASE: Final = 256
 
 
 @dataclass(frozen=True)
-class Choice:
+class ClassChoice:
     """The worker class and why, with each class that was considered."""
 
     name: str
@@ -59,7 +59,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Memory:
+class WorkerMemory:
     """MiB of one generation: ``base`` per worker, ``slot`` per request in flight, and what it may use.
 
     ``need``: no more slots than that rest on this account, which is the least that a worker may take.
@@ -99,7 +99,7 @@ class Shape:
 class Ceiling:
     """What nothing may exceed: memory, the database's connections and the file descriptors of a process."""
 
-    memory: Memory
+    memory: WorkerMemory
     database_slots: int | None
     database_reason: str
     nofile_slots: int
@@ -116,7 +116,7 @@ class Ceiling:
         return most if self.database_slots is None else min(most, self.database_slots)
 
 
-def choose_class(app: App, inputs: Inputs, verdicts: Mapping[str, str], fits: Mapping[str, bool]) -> Choice:
+def choose_class(app: App, inputs: Inputs, verdicts: Mapping[str, str], fits: Mapping[str, bool]) -> ClassChoice:
     """The worker class. ``verdicts`` has a reason for each class that the release's libraries rule out.
 
     auto: sync for what computes, else gevent where nothing blocks it, else gthread.
@@ -137,22 +137,22 @@ def choose_class(app: App, inputs: Inputs, verdicts: Mapping[str, str], fits: Ma
         reason = f"worker_class: {asked} is declared"
         if asked in blocked:
             warnings.append(f"{inputs.app}: worker_class {asked} is declared, but {blocked[asked]}")
-        return Choice(asked, "declared", reason, "override", tuple(limits), tuple(warnings))
+        return ClassChoice(asked, "declared", reason, "override", tuple(limits), tuple(warnings))
     if mix.mixed and (fits["gthread"] or not fits["sync"]):
         reason = f"a long request must not hold up those behind it, so requests share the cores: {mix.source}"
-        return Choice("gthread", "mix", reason, mix.origin, tuple(limits), ())
+        return ClassChoice("gthread", "mix", reason, mix.origin, tuple(limits), ())
     if computes:
-        return Choice("sync", "waiting", f"it computes: {waits}", ratio.origin, tuple(limits), ())
+        return ClassChoice("sync", "waiting", f"it computes: {waits}", ratio.origin, tuple(limits), ())
     if "gevent" in blocked:
         reason = f"gevent would serve it best ({waits}), but {blocked['gevent']}"
-        return Choice("gthread", "async compatibility", reason, "derived", tuple(limits), ())
+        return ClassChoice("gthread", "async compatibility", reason, "derived", tuple(limits), ())
     if not fits["gevent"] and fits["gthread"]:
         reason = (
             f"gevent would serve it best ({waits}), but one gevent worker does not"
             " fit in the memory and one gthread worker does"
         )
-        return Choice("gthread", "memory", reason, "derived", tuple(limits), ())
-    return Choice("gevent", "waiting", f"it waits: {waits}", ratio.origin, tuple(limits), ())
+        return ClassChoice("gthread", "memory", reason, "derived", tuple(limits), ())
+    return ClassChoice("gevent", "waiting", f"it waits: {waits}", ratio.origin, tuple(limits), ())
 
 
 def _classes(computes: bool, mixed: bool, mix: str, waits: str, blocked: Mapping[str, str]) -> list[Limit]:
@@ -180,7 +180,7 @@ def _classes(computes: bool, mixed: bool, mix: str, waits: str, blocked: Mapping
     ]
 
 
-def memories(inputs: Inputs, worker_class: str, maximum_mib: int) -> list[Memory]:
+def memories(inputs: Inputs, worker_class: str, maximum_mib: int) -> list[WorkerMemory]:
     """What a worker of this class takes: one account where that is declared or measured; else the usual guess first,
     then those that replace it where it turns away requests that have to be held to keep up."""
     usable = maximum_mib * inputs.allotment.usable_share
@@ -189,7 +189,7 @@ def memories(inputs: Inputs, worker_class: str, maximum_mib: int) -> list[Memory
     )
     slot = inputs.slot_mib
     if inputs.worker_mib is not None:
-        return [Memory(inputs.worker_mib, slot, master, usable, maximum_mib)]
+        return [WorkerMemory(inputs.worker_mib, slot, master, usable, maximum_mib)]
     usual = Number(ASSUMED_WORKER_MIB[worker_class], "assumed", f"assumed for a {worker_class} worker")
     bare = Number(BARE_WORKER_MIB[worker_class], "assumed", f"assumed: a bare {worker_class} worker")
     need = 1 if worker_class == "sync" else _want(inputs, worker_class).need
@@ -200,21 +200,21 @@ def memories(inputs: Inputs, worker_class: str, maximum_mib: int) -> list[Memory
         " declare memory.worker_mib, or go by the weigh"
     )
     found = [
-        Memory(usual, slot, master, usable, maximum_mib),
-        Memory(bare, slot, master, usable, maximum_mib, warning, need),
+        WorkerMemory(usual, slot, master, usable, maximum_mib),
+        WorkerMemory(bare, slot, master, usable, maximum_mib, warning, need),
     ]
     if slot.origin == "assumed":
         slot = Number(BARE_SLOT_MIB, "assumed", "assumed: a bare request in flight")
-        found.append(Memory(bare, slot, master, usable, maximum_mib, warning, need))
+        found.append(WorkerMemory(bare, slot, master, usable, maximum_mib, warning, need))
     return found
 
 
-def fits_once(memory: Memory) -> bool:
+def fits_once(memory: WorkerMemory) -> bool:
     """Whether one worker with one request fits."""
     return memory.total(1, 1) <= memory.usable + 1e-9
 
 
-def ceiling_for(app: App, inputs: Inputs, memory: Memory, hosts: int, nofile_max: int) -> Ceiling:
+def ceiling_for(app: App, inputs: Inputs, memory: WorkerMemory, hosts: int, nofile_max: int) -> Ceiling:
     """The hard limits. Raises PlanError for the one that leaves no room for a single worker with a single request."""
     if not fits_once(memory):
         raise PlanError(

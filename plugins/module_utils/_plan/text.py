@@ -4,16 +4,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Mapping
+from typing import Final, Mapping
 
 from .mix import picture
 from .settings import SETTINGS
-from .types import ORIGINS, Plan, Setting, number
+from .types import ORIGINS, Plan, Setting, bare_values, number
 
 _NOTHING: Final = "-"
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     if value is None:
         return _NOTHING
     if isinstance(value, bool):
@@ -23,16 +23,6 @@ def _shown(value: Any) -> str:
     if isinstance(value, (int, float)):
         return number(float(value))
     return str(value) or _NOTHING
-
-
-def _current(current: Mapping[str, Any] | None) -> dict[str, Any]:
-    if not current:
-        return {}
-    inner = current.get("settings")
-    source = inner if isinstance(inner, Mapping) else current
-    return {
-        name: item["value"] if isinstance(item, Mapping) and "value" in item else item for name, item in source.items()
-    }
 
 
 def _with_unit(setting: Setting) -> str:
@@ -45,12 +35,12 @@ def _in_order(plan: Plan) -> list[Setting]:
     return [plan.settings[name] for name in [*known, *(name for name in plan.settings if name not in SETTINGS)]]
 
 
-def render_table(plan: Plan, current: Mapping[str, Any] | None = None) -> list[str]:
+def render_table(plan: Plan, current: Mapping[str, object] | None = None) -> list[str]:
     """Lines of plain text: setting, current, recommended, reason. ``current`` is bare values, a plan's dict, or None.
 
     A line that changes something begins with ``*``. Warnings and the origin of the numbers follow.
     """
-    now = _current(current)
+    now = bare_values(current)
     rows: list[tuple[str, ...]] = [("", "setting", "current", "recommended", "why")]
     for setting in _in_order(plan):
         have, want = _shown(now.get(setting.name)), _shown(setting.value)
@@ -80,10 +70,9 @@ def _numbers(plan: Plan) -> str:
 
 def _curves(plan: Plan) -> list[str]:
     """The picture of the two curves; none for a plan of an older version."""
-    numbers = [plan.inputs.get(name) for name in ("cores", "delay_in_line", "delay_shared")]
-    if not all(isinstance(item, Mapping) for item in numbers):
-        return []
-    return picture(*(float(item["value"]) for item in numbers if item is not None))
+    found = [plan.inputs.get(name) for name in ("cores", "delay_in_line", "delay_shared")]
+    numbers = [float(item["value"]) for item in found if isinstance(item, Mapping)]
+    return picture(*numbers) if len(numbers) == len(found) else []
 
 
 def explain(plan: Plan) -> list[str]:

@@ -75,7 +75,7 @@ class PlanError(Exception):
         self.fix = fix
         super().__init__(f"{app}: {variable} is {value}: {problem}. Allowed: {allowed}. Fix: {fix}.")
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """The parts and the whole message, for JSON."""
         return {
             "app": self.app,
@@ -96,7 +96,7 @@ class Number:
     origin: str
     source: str
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain data."""
         return {"value": self.value, "origin": self.origin, "source": self.source}
 
@@ -109,7 +109,7 @@ class Limit:
     value: Value
     reason: str
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain data."""
         return {"name": self.name, "value": self.value, "reason": self.reason}
 
@@ -132,7 +132,7 @@ class Setting:
     origin: str
     limits: tuple[Limit, ...] = ()
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain data, without the name, which is the key in the plan."""
         return {
             "value": self.value,
@@ -169,21 +169,21 @@ class Plan:
     app: str
     settings: Mapping[str, Setting]
     warnings: tuple[str, ...]
-    inputs: Mapping[str, Any]
+    inputs: Mapping[str, object]
     slots: int
     budget_mib: int
-    expected: Mapping[str, Any]
+    expected: Mapping[str, object]
     kept: tuple[str, ...] = field(default=())
 
     def value(self, name: str) -> Any:
         """The bare value of one setting. KeyError for a name that is no setting."""
         return self.settings[name].value
 
-    def values(self) -> dict[str, Any]:
+    def values(self) -> dict[str, object]:
         """All bare values by name: the shape that ``previous`` takes."""
         return {name: setting.value for name, setting in self.settings.items()}
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain data. ``kept`` names the settings that the dead band kept."""
         return {
             "app": self.app,
@@ -211,6 +211,17 @@ class Plan:
         )
 
 
+def bare_values(settings: Mapping[str, object] | None) -> dict[str, object]:
+    """Bare values of settings by name, which come bare, as settings with their reasons, or as a whole plan's dict."""
+    if not settings:
+        return {}
+    inner = settings.get("settings")
+    source: Mapping[str, object] = inner if isinstance(inner, Mapping) else settings
+    return {
+        name: item["value"] if isinstance(item, Mapping) and "value" in item else item for name, item in source.items()
+    }
+
+
 @dataclass(frozen=True)
 class PathTimes:
     """What one path of the load took while it was weighed, alone: means and standard deviations of its CPU time and of
@@ -225,7 +236,7 @@ class PathTimes:
     wait_sd_ms: float
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> PathTimes | None:
+    def from_dict(cls, data: Mapping[str, object]) -> PathTimes | None:
         """The inverse of ``to_dict``; None where a number is missing, negative or not finite."""
         found = {name: _positive(data, name) for name in _PATH_NUMBERS}
         if any(value is None for value in found.values()) or not found["weight"]:
@@ -233,7 +244,7 @@ class PathTimes:
         numbers = {name: float(value or 0.0) for name, value in found.items()}
         return cls(str(data.get("path", "")), requests=int(numbers.pop("requests")), **numbers)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain data."""
         return dict(vars(self))
 
@@ -241,7 +252,7 @@ class PathTimes:
 _PATH_NUMBERS: Final = ("weight", "requests", "cpu_ms", "cpu_sd_ms", "wait_ms", "wait_sd_ms")
 
 
-def _positive(data: Mapping[str, Any], key: str) -> float | None:
+def _positive(data: Mapping[str, object], key: str) -> float | None:
     raw = data.get(key)
     if isinstance(raw, bool) or not isinstance(raw, (int, float)) or not math.isfinite(raw) or raw < 0:
         return None
@@ -296,7 +307,7 @@ class Measured:
             paths=tuple(path for path in paths if path is not None) if None not in paths else (),
         )
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain data."""
         return {
             "worker_pss_mib": self.worker_pss_mib,

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict, dataclass
-from typing import Any, Iterable, Mapping, Sequence
+from typing import Iterable, Mapping, Sequence
 
 CLASSES = ("gevent", "eventlet")
 RUN, FROM_THREADS = "run", "from threads"
@@ -141,7 +141,7 @@ def normalise(name: str) -> str:
 
 def check(
     distributions: Mapping[str, str],
-    extra: Mapping[str, Mapping[str, Any]] | None = None,
+    extra: Mapping[str, Mapping[str, object]] | None = None,
     *,
     free_threaded: bool = False,
 ) -> dict[str, list[Finding]]:
@@ -169,7 +169,7 @@ def check(
     return findings
 
 
-def _declared(worker_class: str, installed: tuple[str, str], entry: Mapping[str, Any]) -> list[Finding]:
+def _declared(worker_class: str, installed: tuple[str, str], entry: Mapping[str, object]) -> list[Finding]:
     if not entry.get("blocks", True):
         return []
     remedy = str(entry.get("remedy") or "use another library, or another worker class")
@@ -190,7 +190,7 @@ def _from_table(worker_class: str, name: str, installed: Mapping[str, tuple[str,
 
 def verdicts(
     distributions: Mapping[str, str],
-    extra: Mapping[str, Mapping[str, Any]] | None = None,
+    extra: Mapping[str, Mapping[str, object]] | None = None,
     *,
     free_threaded: bool = False,
 ) -> dict[str, str]:
@@ -251,7 +251,7 @@ class Blocked:
             f" (inside {inside})" if inside else ""
         )
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """The fields and the sentence."""
         return {**asdict(self), "text": self.text()}
 

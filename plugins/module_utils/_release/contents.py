@@ -45,7 +45,7 @@ class ReleaseInfo:
     built_in_seconds: float
     changed: bool = field(default=False, compare=False)
 
-    def to_dict(self) -> Dict[str, Any]:
+    def to_dict(self) -> Dict[str, object]:
         """Plain data, as release.json holds it."""
         data = asdict(self)
         del data["changed"]

@@ -62,7 +62,7 @@ class Built:
     log: str = ""
     result: str = "done"
 
-    def to_dict(self) -> Dict[str, Any]:
+    def to_dict(self) -> Dict[str, object]:
         """Plain data."""
         return asdict(self)
 

@@ -557,7 +557,7 @@ def _remove_quietly(path: Path) -> None:
         print(f"headcount: {path} could not be removed and stays unfinished: {error}", file=sys.stderr)
 
 
-def _write(path: Path, data: Mapping[str, Any]) -> None:
+def _write(path: Path, data: Mapping[str, object]) -> None:
     temporary = path.with_name(f".{path.name}.new")
     temporary.write_text(json.dumps(data, sort_keys=True, separators=(",", ":")) + "\n", encoding="utf-8")
     os.chmod(temporary, 0o644)

@@ -8,12 +8,13 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from .._declaration.app import Limits, Load
+from .._declaration.origin import CONTROLLER, words
 from .._load import h2load as h2
-from .._load.origin import CONTROLLER, words
 from .._load.trialload import Protected, run_trial_load
 from .._os.http import ANSWER_SECONDS, Answer, get, unhealthy
 from .._os.procfs import parse_os_release, read_text
-from .trial import missing_tool
+from .compare import missing_tool
 
 DEBIAN_LIKE = ("debian", "ubuntu", "raspbian", "linuxmint")
 
@@ -67,11 +68,12 @@ def make_load(
     warm: list[float] = []
     # The same Host as through the private sockets: the app cannot tell where the load comes from.
     targets = {name: h2.Target(address, "localhost") for name, address in arms.items()}
+    limits = Limits.from_dict(request.get("limits") or {})
     try:
         load = run_trial_load(
             targets["candidate"],
             targets.get("baseline"),
-            request["load"],
+            Load.from_dict(request["load"]),
             workers=int(request["workers"]),
             capacity_rps=request.get("capacity_rps"),
             timeout_seconds=float(request.get("answer_seconds", ANSWER_SECONDS)),
@@ -79,7 +81,7 @@ def make_load(
             factor=float(request["factor"]),
             on_warm=lambda: warm.append(monotonic()),
             runner=runner,
-            protected=Protected(targets["baseline"], request.get("limits") or {}) if "baseline" in targets else None,
+            protected=Protected(targets["baseline"], limits) if "baseline" in targets else None,
         )
     except h2.LoadError as error:
         raise NotLoaded(str(error)) from error

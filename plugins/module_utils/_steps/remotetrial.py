@@ -14,28 +14,31 @@ import sys
 import time
 from typing import Any
 
+from .._declaration.app import Load, Plain
+from .._declaration.origin import is_remote, reachable, target, trial_listen, words
 from .._generation import generations
-from .._generation.instances import StepFailed
+from .._generation.failures import StepFailed
 from .._generation.lock import LEASE_SECONDS
-from .._load.origin import is_remote, origin, reachable, target, trial_listen, words
+from .._generation.record import GenerationRecord
 from .._load.trialload import Attempt, TrialLoad, longest_seconds
 from .._os.files import read_json, write_json
 from .._os.http import answer_seconds
 from .._verdict.judge import RETRY_FACTOR, MemoryEvidence, combine, needs_retry
 from . import sampler
 from .app import AppOnHost
+from .compare import capacity, conclude, crowded, judged
 from .sampler import CANDIDATE, LIVE
-from .trial import capacity, conclude, crowded, judged
+from .trial import broken, fail_if_redirected, memory_max, ruled, trial
 
 
 def try_from(app: AppOnHost, number: int, address: str = "", loaded: str | None = None) -> dict[str, Any]:
     """What is done on the host for the trial of generation `number`, wherever its load comes from.
 
-    From the host itself: the whole trial. From elsewhere: without `loaded` begin(), with it finish().
+    From the host itself: the whole trial. Remote: without `loaded` begin(), with it finish().
     """
-    declared = generations.record(app.layout, number).get("app") or {}
-    if not is_remote(declared):
-        return app.trial(number)
+    record = app.known(number)
+    if record is None or not is_remote(record.load):
+        return trial(app, number)
     return begin(app, number, address) if loaded is None else finish(app, number, loaded)
 
 
@@ -46,15 +49,14 @@ def begin(app: AppOnHost, number: int, address: str) -> dict[str, Any]:
     """
     with app.step("trial", number):
         record = app.record(number)
-        declared, plan = record["app"], record["plan"]
-        source, listen = origin(declared), trial_listen(declared)
+        declared, load = record.app, record.load
+        source, listen = load.origin, trial_listen(declared["listen"], load)
         if listen is None:
             raise StepFailed("trial", f"{words(source)} cannot reach {declared['listen']}: load.from needs a TCP port")
         live = generations.live(app.layout)
         start = app.clock()
-        cores = float(record["planning"]["facts"]["cores"]["effective"])
-        against, notes = _yardstick(app, live, declared, record.get("measured"), cores)
-        public = app.record(against)["app"]["listen"] if against is not None else None
+        against, notes = _yardstick(app, live, record)
+        public = app.record(against).listen if against is not None else None
         state: dict[str, Any] = {
             "number": number,
             "run": app.run.id,
@@ -64,61 +66,60 @@ def begin(app: AppOnHost, number: int, address: str) -> dict[str, Any]:
             "attempts": [],
             "request": {
                 "from": source,
-                "candidate": target(listen, declared["load"], address),
-                "baseline": target(public, declared["load"], address) if public is not None else None,
+                "candidate": target(listen, load, address),
+                "baseline": target(public, load, address) if public is not None else None,
                 "load": declared["load"],
                 "limits": declared["limits"],
                 "health": declared["health"],
-                "workers": int(plan["settings"]["workers"]["value"]),
-                "capacity_rps": capacity(plan, record.get("measured"), cores),
+                "workers": int(record.settings["workers"]),
+                "capacity_rps": capacity(record.plan, record.measured, record.cores),
                 "answer_seconds": answer_seconds(declared),
                 "swap": False,
                 "factor": 1.0,
             },
         }
-        app.instances.candidate_seconds = 0.0  # it outlives this step: a timer ends it (_watch)
+        app.candidates.seconds = 0.0  # it outlives this step: a timer ends it (_watch)
         try:
-            boot = app.instances.start_candidate(number, declared["health"], listen=listen)
-            app.fail_if_redirected(number, declared)
+            boot = app.candidates.start(number, declared["health"], listen=listen)
+            fail_if_redirected(app, number, declared)
             state["boot_seconds"] = round(boot, 2)
             _watch(app, state, declared)
         except BaseException:
-            app.instances.stop_candidate(number)
+            app.candidates.stop(number)
             raise
     return {"load": state["request"]}
 
 
-def _yardstick(
-    app: AppOnHost, live: int | None, declared: dict[str, Any], measured: dict[str, Any] | None, cores: float
-) -> tuple[int | None, list[str]]:
+def _yardstick(app: AppOnHost, live: int | None, record: GenerationRecord) -> tuple[int | None, list[str]]:
     """The live generation that is loaded beside the candidate, if any, and why it is not."""
-    broken = app.broken(live)
-    if live is None or broken:
-        return None, [broken] if broken else []
-    why = crowded(declared, measured, cores)
-    listen = str(app.record(live)["app"]["listen"])
+    why_broken = broken(app, live)
+    if live is None or why_broken:
+        return None, [why_broken] if why_broken else []
+    why = crowded(record.app, record.measured, record.cores)
+    listen = app.record(live).listen
     if why is None and not reachable(listen):
+        source = words(record.load.origin)
         why = (
-            f"the live generation was not loaded beside the candidate: {words(origin(declared))} does not reach "
+            f"the live generation was not loaded beside the candidate: {source} does not reach "
             f"{listen}, where it listens; judged by the absolute limits alone"
         )
     return (live, []) if why is None else (None, [why])
 
 
-def _watch(app: AppOnHost, state: dict[str, Any], declared: dict[str, Any]) -> None:
+def _watch(app: AppOnHost, state: dict[str, Any], declared: Plain) -> None:
     """Begin a window of memory samples and note the trial; the lease and the candidate outlast the load."""
     number, live = state["number"], state["live"]
     arms = {CANDIDATE: _watched(app, number, trial=True)}
     if live is not None:
         arms[LIVE] = _watched(app, live, trial=False)
-    app.lock.seconds = LEASE_SECONDS + longest_seconds(declared["load"], answer_seconds(declared))
+    app.lock.seconds = LEASE_SECONDS + longest_seconds(Load.from_dict(declared["load"]), answer_seconds(declared))
     write_json(app.layout.trial_state, state, 0o600)
-    app.instances.begin_watch(number, sampler.request(arms, state["begin"]), sys.executable, app.lock.seconds)
+    app.candidates.begin_watch(number, sampler.request(arms, state["begin"]), sys.executable, app.lock.seconds)
 
 
 def _watched(app: AppOnHost, number: int, trial: bool) -> tuple[str, float, str]:
     unit = app.layout.trial_service_unit(number) if trial else app.layout.service_unit(number)
-    return unit, app.memory_max(number), app.layout.instance_files(number, trial)
+    return unit, memory_max(app, number), app.layout.instance_files(number, trial)
 
 
 def finish(app: AppOnHost, number: int, loaded: str) -> dict[str, Any]:
@@ -133,7 +134,7 @@ def finish(app: AppOnHost, number: int, loaded: str) -> dict[str, Any]:
             state = read_json(app.layout.trial_state) or {}
             if state.get("number") != number or state.get("run") != app.run.id:
                 raise StepFailed("trial", "the candidate was put away before it was known what came of its load")
-            declared = app.record(number)["app"]
+            declared = app.record(number).app
             state["attempts"].append(_attempt(app, json.loads(loaded)))
             attempts = [_judged(declared, one) for one in state["attempts"]]
             if len(attempts) == 1 and needs_retry(attempts[0].verdict):
@@ -143,7 +144,7 @@ def finish(app: AppOnHost, number: int, loaded: str) -> dict[str, Any]:
                 return {"load": state["request"]}
             verdict = attempts[0].verdict if len(attempts) == 1 else combine(*(one.verdict for one in attempts))
             journal = app.systemd.journal(app.layout.trial_service_unit(number), state["begin"], lines=2000)
-            source = origin(declared)
+            source = Load.from_dict(declared["load"]).origin
             note = f"the load came from {words(source)}: latencies include the network between it and this host"
             verdict, evidence = conclude(
                 declared, verdict, attempts[-1], journal, [*state["notes"], note], source=source
@@ -153,13 +154,13 @@ def finish(app: AppOnHost, number: int, loaded: str) -> dict[str, Any]:
             raise StepFailed("trial", f"what came of the load cannot be read: {error}") from error
         finally:
             if not stays:
-                app.instances.stop_candidate(number)
-        return app.ruled(number, declared, verdict, evidence)
+                app.candidates.stop(number)
+        return ruled(app, number, declared, verdict, evidence)
 
 
 def _attempt(app: AppOnHost, loaded: dict[str, Any]) -> dict[str, Any]:
     """What came of one run of the load, with the memory that was sampled meanwhile, as plain data."""
-    found = app.instances.end_sampling()
+    found = app.candidates.end_sampling()
     warm_at = time.monotonic() - float(loaded["since_warm_seconds"])
     memory = {name: sampler.evidence(found, name, warm_at) for name in (CANDIDATE, LIVE)}
     if memory[CANDIDATE] is None:
@@ -170,6 +171,6 @@ def _attempt(app: AppOnHost, loaded: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _judged(declared: dict[str, Any], one: dict[str, Any]) -> Attempt:
+def _judged(declared: Plain, one: dict[str, Any]) -> Attempt:
     memory = {name: MemoryEvidence(**plain) if plain else None for name, plain in one["memory"].items()}
     return judged(declared, TrialLoad.unpack(one["load"]), memory[CANDIDATE], memory[LIVE])

@@ -18,7 +18,7 @@ from typing import Any
 from .._load.memory import MemoryEvidence, MemorySampler
 from .._os.files import read_json, write_json
 from .._os.systemd import Systemd
-from .trial import arm
+from .compare import arm
 
 CANDIDATE, LIVE = "candidate", "live"
 LEVEL_EVERY_S = 1.0

@@ -16,15 +16,17 @@ import os
 import resource
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from .._generation.instances import StepFailed
+from .._declaration.app import Load
+from .._generation.failures import StepFailed
 from .._generation.lock import STOPPABLE
+from .._generation.record import GenerationRecord
 from .._load.trialload import longest_seconds as longest_load
 from .._os.http import answer_seconds
 from .._os.procfs import read_meminfo
-from .weigh import longest_seconds as longest_weigh
+from .measure import longest_seconds as longest_weigh
 
 SLACK_SECONDS = 120.0
 """For what is not counted one by one: calls of systemctl on a busy host, links, files."""
@@ -46,26 +48,26 @@ class Ended(StepFailed):
     """A step that did not end by itself, or that was asked to end."""
 
 
-def _of(record: Mapping[str, Any] | None) -> tuple[float, float, float]:
+def _of(record: GenerationRecord | None) -> tuple[float, float, float]:
     """(seconds to boot, to verify, to drain) of a generation; generous where it has no record."""
-    app = (record or {}).get("app") or {}
-    settings = ((record or {}).get("plan") or {}).get("settings") or {}
+    app = record.app if record is not None else {}
+    settings = (record.plan.get("settings") if record is not None else None) or {}
     boot = float((app.get("health") or {}).get("boot_seconds") or 60.0)
     drain = float((settings.get("graceful_timeout") or {}).get("value") or 60.0)
     return boot, float(app.get("verify_seconds") or 10.0), drain + 10.0
 
 
-def step_seconds(phase: str, new: Mapping[str, Any] | None, live: Mapping[str, Any] | None) -> float:
+def step_seconds(phase: str, new: GenerationRecord | None, live: GenerationRecord | None) -> float:
     """How long a step may take at most. `new` and `live`: the records of the generation at work and of the live one."""
     boots, verifies, drains = zip(_of(new), _of(live))
     boot, verify, drain = max(boots), max(verifies), max(drains)
-    app = (new or {}).get("app") or {}
+    app = new.app if new is not None else {}
     answer = answer_seconds(app)
     heal = boot + 2 * drain
     counted = {
         "stage": INSTALL_SECONDS + heal,
         "weigh": boot + longest_weigh(answer),
-        "trial": boot + 2 * (longest_load(app["load"], answer) if app.get("load") else 600.0),
+        "trial": boot + 2 * (longest_load(Load.from_dict(app["load"]), answer) if app.get("load") else 600.0),
         "abandon": drain,
         "remove": 2 * drain,
     }

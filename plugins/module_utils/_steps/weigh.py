@@ -1,478 +1,59 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
-"""Weigh a candidate that runs with one worker: memory per worker and per slot, CPU time against wall time per request.
-
-A weigh takes a few seconds: requests one after another tell the time that one request takes when nothing else is
-asked; then a crowd of requests, which grows to as many as one worker may have in flight, tells what a slot costs in
-memory. The crowd stops growing where its next size would not fit in the memory, so that a weigh does not kill what it
-weighs. The requests come from this process, whose own CPU time is not counted: only the candidate's processes are.
-
-Every request is bounded, and so is every phase: longest_seconds() says how long a weigh can take at most. A path that
-never ends by itself ends the weigh at once, with its name.
-"""
+"""The step weigh: one worker of the candidate is measured, and its plan and the generation are finished with that."""
 
 from __future__ import annotations
 
-import glob
-import itertools
-import math
-import os
-import statistics
-import threading
-import time
-from collections import Counter
-from dataclasses import dataclass
-from typing import Any, Callable, Protocol, Sequence
+from dataclasses import replace
+from typing import Any
 
-from .._facts.unitgroups import unit_cpu_seconds, unit_pids
-from .._load.memory import read_process
-from .._os.http import Answer, Ask, Bounds, request, unwell
-
-WARM_SECONDS = 1.0
-SOLO_SECONDS = 2.0
-GROW_SECONDS = 0.5
-CROWD_SECONDS = 1.5
-LEAST_REQUESTS = 5
-LEAST_SLOW = 2
-PATH_REQUESTS = 5
-SLOW_SECONDS = 30.0
-"""Where answers take so long that LEAST_REQUESTS of them do not fit into this many seconds, LEAST_SLOW are enough. Each
-path is asked PATH_REQUESTS times, however small its weight: how its times vary decides over the worker class."""
-
-ASKER_STACK_BYTES = 512 * 1024
-CROWD_FIRST = 2
-CROWD_FACTOR = 4
-CROWD_LIMIT = 64
-WATCH_SECONDS = 0.1
-LEAK_REQUESTS = 1000
-LEAK_MIB = 8.0
-"""A worker leaks when it keeps memory with every request so that MemoryMax would be full after fewer requests than
-this, and grew by more than this while it was asked the same things one after another."""
-
-FILLED_SHARE = 0.85
-"""The crowd does not grow to where it would fill more than this share of MemoryMax."""
+from .._generation.failures import StepFailed
+from .._os.http import answer_seconds
+from .._plan.replan import replan, with_measured, with_release
+from . import measure
+from .app import AppOnHost
+from .measure import NotMeasured, Unit
+from .stage import finish
+from .watchdog import memory_bounded
 
 
-class NotMeasured(Exception):
-    """The candidate could not be weighed; the message says why in one sentence."""
+def weigh(app: AppOnHost, number: int) -> dict[str, Any]:
+    """Measure generation `number` with one worker, finish its plan with that, and finish the generation.
 
-
-@dataclass(frozen=True)
-class Asked:
-    """What a phase of requests came to: wall milliseconds of each good answer, failures, and its length in seconds.
-
-    `example`: what the first failure was; `endless`: what a request did that did not end by itself.
+    Returns {measured, plan, mismatch, warnings_told}. A profile that the app contradicts fails here when the app
+    says so (`profile_mismatch: fail`); the sentence has both figures.
     """
-
-    wall_ms: list[float]
-    failures: int
-    seconds: float
-    example: str = ""
-    endless: str = ""
-
-
-def ask(
-    address: str,
-    paths: Sequence[dict[str, Any]],
-    seconds: float,
-    at_once: int,
-    least: int,
-    timeout_seconds: float,
-    monotonic: Callable[[], float] = time.monotonic,
-) -> Asked:
-    """Ask `address` (a unix socket) for `seconds`, with `at_once` requests in flight, at least `least` from each asker.
-
-    Paths are taken by weight, in a fixed order. Bounded: no request begins later than `seconds` + SLOW_SECONDS, and
-    none takes longer than `timeout_seconds`. All stop at the first request that does not end by itself, and, asked one
-    after another, at a path that was silent twice and never answered.
-    """
-    order = weighted_order(paths)
-    begin = monotonic()
-    results: list[list[float]] = [[] for _ in range(at_once)]
-    failures = [0] * at_once
-    examples: list[str] = []
-    endless: list[str] = []
-    silent: Counter[str] = Counter()
-    answered: set[str] = set()
-
-    def work(slot: int) -> None:
-        turn = slot
-        while monotonic() - begin < seconds or (turn - slot) // at_once < least:
-            if endless or monotonic() - begin > seconds + SLOW_SECONDS:
-                return
-            path = order[turn % len(order)]
-            answer = request(address, Ask.of_path(path), Bounds(timeout_seconds))
-            turn += at_once
-            error = unwell(path, answer)
-            answered.update([path["path"]] if answer.status else [])
-            silent[path["path"]] += answer.timed_out
-            if answer.endless or (at_once == 1 and silent[path["path"]] > 1 and path["path"] not in answered):
-                endless.append(error)
-            if error:
-                failures[slot] += 1
-                examples.append(error)
-            else:
-                results[slot].append(answer.elapsed_ms)
-
-    before = threading.stack_size(ASKER_STACK_BYTES)
-    try:
-        threads = [threading.Thread(target=work, args=(slot,), daemon=True) for slot in range(at_once)]
-        for thread in threads:
-            thread.start()
-    finally:
-        threading.stack_size(before)
-    for thread in threads:
-        thread.join()
-    wall_ms = [value for slot in results for value in slot]
-    first = [found[0] if found else "" for found in (examples, endless)]
-    return Asked(wall_ms, sum(failures), monotonic() - begin, *first)
-
-
-def longest_seconds(timeout_seconds: float) -> float:
-    """Seconds that a weigh can take at most, of which one request may take `timeout_seconds`."""
-    sizes, size = 1, CROWD_FIRST
-    while size < CROWD_LIMIT:
-        sizes, size = sizes + 1, size * CROWD_FACTOR
-    phases = [WARM_SECONDS, SOLO_SECONDS, *[CROWD_SECONDS] * sizes]
-    return sum(seconds + SLOW_SECONDS + timeout_seconds for seconds in phases)
-
-
-def weighted_order(paths: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Paths in a repeating order of at most 100 that follows their weights."""
-    least = min(float(path["weight"]) for path in paths)
-    counts = [max(1, round(float(path["weight"]) / least)) for path in paths]
-    scale = max(1.0, sum(counts) / 100)
-    return [path for path, count in zip(paths, counts) for _ in range(max(1, round(count / scale)))]
-
-
-class Weighed(Protocol):
-    """The processes of a server, one of them the main one; figures as `Unit` has them."""
-
-    @property
-    def main_pid(self) -> int:
-        """The process that starts the workers."""
-
-    def cpu_seconds(self) -> float:
-        """CPU seconds used so far."""
-
-    def queued_seconds(self) -> float:
-        """Seconds that threads were ready to run without a CPU."""
-
-    def memory(self) -> dict[int, Any]:
-        """Memory of each process, by pid."""
-
-
-@dataclass(frozen=True)
-class Unit:
-    """Reads the candidate's processes: its cgroup (ControlGroup= of systemd) and its main process."""
-
-    control_group: str
-    main_pid: int
-    root: str = "/"
-
-    def cpu_seconds(self) -> float:
-        """CPU seconds used so far: the cgroup's account, or the scheduler's of the living processes."""
-        counted = unit_cpu_seconds(self.control_group, self.root)
-        return counted if counted is not None else scheduled_seconds(self.pids(), self.root)
-
-    def queued_seconds(self) -> float:
-        """Seconds that its threads were ready to run, but others had the CPU."""
-        return queued_seconds(self.pids(), self.root)
-
-    def pids(self) -> list[int]:
-        return unit_pids(self.control_group, self.root)
-
-    def memory(self) -> dict[int, Any]:
-        """Memory of each process, by pid."""
-        return {pid: memory for pid in self.pids() for memory in [read_process(pid)] if memory is not None}
-
-
-def scheduled_seconds(pids: Sequence[int], root: str = "/") -> float:
-    """Seconds on a CPU of all living threads of `pids`, from /proc/PID/task/TID/schedstat (nanoseconds)."""
-    return _schedstat(pids, 0, root)
-
-
-def queued_seconds(pids: Sequence[int], root: str = "/") -> float:
-    """Seconds that all living threads of `pids` were ready to run but not on a CPU, from the same file."""
-    return _schedstat(pids, 1, root)
-
-
-def _schedstat(pids: Sequence[int], field: int, root: str) -> float:
-    total = 0
-    for pid in pids:
-        for path in glob.glob(f"{root.rstrip('/')}/proc/{pid}/task/*/schedstat"):
-            try:
-                with open(path, encoding="ascii") as stream:
-                    total += int(stream.read().split()[field])
-            except (OSError, ValueError, IndexError):
-                continue
-    return total / 1e9
-
-
-def weigh(
-    unit: Weighed,
-    address: str,
-    paths: Sequence[dict[str, Any]],
-    slots: int,
-    timeout_seconds: float = 10.0,
-    memory_max_mib: float | None = None,
-) -> dict[str, Any]:
-    """Weigh the running candidate `unit`, which answers on the unix socket `address`.
-
-    `slots` is how many requests its one worker may have in flight, `memory_max_mib` what all its processes together may
-    take (None: no bound), `timeout_seconds` how long one request may take (http.answer_seconds).
-
-    Returns a dict: worker_pss_mib (warm, idle), worker_loaded_mib (USS, the most seen under load), crowd (requests in
-    flight under that load), slot_mib (growth for each of them), kept_mib (growth for each request that has ended),
-    master_mib (PSS), cpu_ms, wall_ms (without lost_ms), wait_ratio (waiting over CPU), lost_ms (what a request took
-    longer because the CPU served others, or the asker itself), requests, failures, seconds; the times are
-    means by the weights of the paths. `paths` has them for each path: path, weight, requests, cpu_ms, cpu_sd_ms,
-    wait_ms, wait_sd_ms. Raises NotMeasured when too
-    few requests are answered, when one does not end by itself, or when the worker leaks memory so fast that no plan
-    holds.
-    """
-    begin = time.monotonic()
-    warm = ask(address, paths, WARM_SECONDS, 1, LEAST_REQUESTS, timeout_seconds)
-    _fail_if_endless(warm.endless)
-    if not warm.wall_ms:
-        raise NotMeasured(f"no request of the load was answered while it was weighed: {warm.example}")
-    idle = unit.memory()
-    workers = [pid for pid in idle if pid != unit.main_pid]
-    if not workers:
-        raise NotMeasured("the candidate has no worker process to weigh")
-    solo = _solo(unit, address, paths, timeout_seconds)
-    if solo.answered < (LEAST_REQUESTS if solo.seconds < SLOW_SECONDS else LEAST_SLOW):
-        raise NotMeasured(
-            f"only {solo.answered} requests were answered while it was weighed"
-            + (f"; {solo.failures} failed: {solo.example}" if solo.failures else "")
-        )
-    idle_worker = sum(idle[pid].uss_mib for pid in workers)
-    rest = sum(memory.uss_mib for pid, memory in unit.memory().items() if pid in workers)
-    answered = solo.answered + solo.failures
-    leak = leaking(idle_worker, rest, answered, memory_max_mib)
-    if leak:
-        raise NotMeasured(leak)
-    master = idle[unit.main_pid].pss_mib if unit.main_pid in idle else 0.0
-    room = math.inf if memory_max_mib is None else FILLED_SHARE * memory_max_mib - master
-    crowd = _crowd(unit, address, paths, min(slots, CROWD_LIMIT), idle_worker, room, timeout_seconds)
-    cpu_ms, wait_ms, lost_ms = (solo.mean(name) for name in ("cpu_ms", "wait_ms", "lost_ms"))
+    with app.step("weigh", number):
+        record = app.record(number)
+        declared, planned = record.app, record.settings
+        slots = max(1, int(record.plan["slots"]) // max(1, int(planned["workers"])))
+        try:
+            boot = app.candidates.start(number, declared["health"], "--workers 1")
+            state = app.systemd.state(app.layout.trial_service_unit(number))
+            unit = Unit(state.control_group, state.main_pid)
+            with memory_bounded("weigh"):
+                measured = measure.weigh(
+                    unit,
+                    app.layout.trial_socket(number),
+                    declared["load"]["paths"],
+                    slots,
+                    timeout_seconds=answer_seconds(declared),
+                    memory_max_mib=record.memory_max_mib,
+                )
+        except NotMeasured as error:
+            raise StepFailed("weigh", str(error)) from error
+        finally:
+            app.candidates.stop(number)
+        measured["boot_seconds"] = round(boot, 2)
+        planning = with_measured(record.planning, app.name, measured)
+        planning = with_release(planning, app.name, app.layout.release(str(record.release)), declared)
+        plan, mismatch = replan(planning, app.name)
+        if mismatch is not None and mismatch.severity == "fail":
+            raise StepFailed("weigh", mismatch.sentence)
+        finish(app, number, replace(record, planning=planning, plan=plan, measured=measured))
     return {
-        "worker_pss_mib": round(sum(idle[pid].pss_mib for pid in workers), 2),
-        "worker_loaded_mib": round(crowd.peak_mib, 2),
-        "crowd": crowd.size,
-        "slot_mib": round((crowd.peak_mib - idle_worker) / crowd.size, 4),
-        "kept_mib": round(max(0.0, rest - idle_worker) / answered, 4),
-        "master_mib": round(master, 2),
-        "cpu_ms": round(cpu_ms, 3),
-        "wall_ms": round(cpu_ms + wait_ms, 3),
-        "lost_ms": round(lost_ms, 3),
-        "wait_ratio": round(wait_ms / max(cpu_ms, 0.01), 3),
-        "paths": [path.to_dict() for path in solo.paths],
-        "requests": solo.answered + crowd.answered,
-        "failures": solo.failures + crowd.failures,
-        "seconds": round(time.monotonic() - begin, 2),
+        "measured": measured,
+        "plan": plan,
+        "mismatch": mismatch.sentence if mismatch else None,
+        "warnings_told": plan["warnings"],
     }
-
-
-def _fail_if_endless(endless: str) -> None:
-    if endless:
-        slow = (
-            ""
-            if "still sends" in endless or "sent more" in endless
-            else ("; if it only is slow, say so with limits.p95_ms or settings.timeout")
-        )
-        raise NotMeasured(
-            f"{endless}; what never ends can be neither weighed nor tried: declare other load.paths, and leave "
-            f"streams, server-sent events and long polls out of them{slow}"
-        )
-
-
-@dataclass(frozen=True)
-class OnePath:
-    """What a path took when nothing else was asked: milliseconds of each good answer, on a CPU, waiting, and lost to
-    others."""
-
-    path: str
-    weight: float
-    cpu_ms: list[float]
-    wait_ms: list[float]
-    lost_ms: list[float]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Means and standard deviations (of a single answer, 0) as the plan takes them."""
-        return {
-            "path": self.path,
-            "weight": self.weight,
-            "requests": len(self.cpu_ms),
-            "cpu_ms": round(_mean(self.cpu_ms), 3),
-            "cpu_sd_ms": round(statistics.pstdev(self.cpu_ms) if self.cpu_ms else 0.0, 3),
-            "wait_ms": round(_mean(self.wait_ms), 3),
-            "wait_sd_ms": round(statistics.pstdev(self.wait_ms) if self.wait_ms else 0.0, 3),
-        }
-
-
-@dataclass(frozen=True)
-class Solo:
-    """Requests one after another: each path, failures, and the length of the phase in seconds."""
-
-    paths: list[OnePath]
-    failures: int
-    seconds: float
-    example: str = ""
-
-    @property
-    def answered(self) -> int:
-        """Good answers."""
-        return sum(len(path.cpu_ms) for path in self.paths)
-
-    def mean(self, name: str) -> float:
-        """The mean of cpu_ms, wait_ms or lost_ms over the paths that answered, by their weights."""
-        answering = [path for path in self.paths if path.cpu_ms]
-        whole = sum(path.weight for path in answering)
-        return sum(path.weight * _mean(getattr(path, name)) for path in answering) / whole if whole else 0.0
-
-
-def _mean(values: Sequence[float]) -> float:
-    return statistics.fmean(values) if values else 0.0
-
-
-def _solo(unit: Weighed, address: str, paths: Sequence[dict[str, Any]], timeout_seconds: float) -> Solo:
-    """Each path PATH_REQUESTS times in turn, then by weight until SOLO_SECONDS are over.
-
-    Bounded as ask() is, and ended as it is by a path that never ends or never answers. What a worker does after an
-    answer (closing, its log) counts for the next request.
-    """
-    found = [OnePath(str(path["path"]), float(path["weight"]), [], [], []) for path in paths]
-    turns = [index for _ in range(PATH_REQUESTS) for index in range(len(paths))]
-    places = {id(path): index for index, path in enumerate(paths)}
-    by_weight = itertools.cycle([places[id(path)] for path in weighted_order(paths)])
-    silent: Counter[int] = Counter()
-    begin, failures, example, asked = time.monotonic(), 0, "", 0
-    while True:
-        took = time.monotonic() - begin
-        over = took > SOLO_SECONDS and asked >= max(len(turns), LEAST_REQUESTS)
-        if over or took > SOLO_SECONDS + SLOW_SECONDS:
-            return Solo(found, failures, took, example)
-        index = turns[asked] if asked < len(turns) else next(by_weight)
-        asked += 1
-        path, one = found[index], _alone(unit, address, paths[index], timeout_seconds)
-        silent[index] += one.answer.timed_out
-        error = unwell(paths[index], one.answer)
-        if one.answer.endless or (silent[index] > 1 and not path.cpu_ms):
-            _fail_if_endless(error)
-        if error:
-            failures, example = failures + 1, example or error
-            continue
-        path.cpu_ms.append(one.cpu_ms)
-        path.lost_ms.append(one.lost_ms)
-        path.wait_ms.append(max(0.0, one.answer.elapsed_ms - one.cpu_ms - one.lost_ms))
-
-
-@dataclass(frozen=True)
-class _One:
-    """One request: the answer, and milliseconds on the candidate's CPU and lost to others."""
-
-    answer: Answer
-    cpu_ms: float
-    lost_ms: float
-
-
-def _alone(unit: Weighed, address: str, path: dict[str, Any], timeout_seconds: float) -> _One:
-    """One request while nothing else is asked.
-
-    Lost is the time that the candidate and the asker were ready to run while others had the CPU, and the asker's own
-    time: a host that is weighed serves its users meanwhile, and without this a request that only computes seems to
-    wait. What takes long to read is read outermost, so that reading it is not taken for a loss.
-    """
-    asker = [os.getpid()]
-    cpu, queued, late, own = unit.cpu_seconds(), unit.queued_seconds(), queued_seconds(asker), time.process_time()
-    answer = request(address, Ask.of_path(path), Bounds(timeout_seconds))
-    own, late = time.process_time() - own, queued_seconds(asker) - late
-    queued, cpu = unit.queued_seconds() - queued, unit.cpu_seconds() - cpu
-    return _One(answer, 1000 * max(0.0, cpu), 1000 * max(0.0, queued + late + own))
-
-
-def leaking(before_mib: float, after_mib: float, requests: int, memory_max_mib: float | None) -> str | None:
-    """What is wrong with a worker that took `before_mib` at rest, and `after_mib` at rest after so many requests, one
-    after another; None where it does not leak, or not so fast that seconds of it tell."""
-    grown = after_mib - before_mib
-    if memory_max_mib is None or requests <= 0 or grown < LEAK_MIB:
-        return None
-    kept = grown / requests
-    full = int(max(0.0, memory_max_mib - before_mib) / kept)
-    if full >= LEAK_REQUESTS:
-        return None
-    return (
-        f"it leaks memory: {requests} requests, one after another, took its worker from {before_mib:.0f} to "
-        f"{after_mib:.0f} MiB, so that each keeps {kept:.2g} MiB; its MemoryMax of {memory_max_mib:.0f} MiB would be "
-        f"full after {full} requests"
-    )
-
-
-@dataclass(frozen=True)
-class Crowd:
-    """What the growing crowd came to: its last size, the most memory (USS, MiB) that the workers had, and requests."""
-
-    size: int
-    peak_mib: float
-    answered: int
-    failures: int
-
-
-def next_crowd(size: int, most: int, idle_mib: float, peak_mib: float, room_mib: float) -> int | None:
-    """The size of the crowd after `size` requests at once; None when it is to grow no more.
-
-    `idle_mib` and `peak_mib`: memory of the workers without load and with `size` in flight; `room_mib`: what they may
-    take. Memory is taken to grow by as much with each request as it did so far.
-    """
-    slot = max(0.0, peak_mib - idle_mib) / size
-    fits = most if slot == 0 else int(min(most, (room_mib - idle_mib) / slot))
-    larger = min(size * CROWD_FACTOR, most, fits)
-    return larger if larger > size else None
-
-
-def _crowd(
-    unit: Weighed,
-    address: str,
-    paths: Sequence[dict[str, Any]],
-    most: int,
-    idle_mib: float,
-    room_mib: float,
-    timeout_seconds: float,
-) -> Crowd:
-    """Requests at once, from a few to `most` or to as many as `room_mib` holds; the last crowd stays longest."""
-    peak, answered, failures = idle_mib, 0, 0
-    size: int | None = max(1, min(most, CROWD_FIRST))
-    last = 1
-    while size is not None:
-        last = size
-        seconds = CROWD_SECONDS if size >= most else GROW_SECONDS
-        seen, asked = _watched(unit, address, paths, size, seconds, timeout_seconds)
-        _fail_if_endless(asked.endless)
-        peak = max(peak, seen)
-        answered, failures = answered + len(asked.wall_ms), failures + asked.failures
-        size = next_crowd(size, most, idle_mib, peak, room_mib)
-    return Crowd(last, peak, answered, failures)
-
-
-def _watched(
-    unit: Weighed, address: str, paths: Sequence[dict[str, Any]], size: int, seconds: float, timeout_seconds: float
-) -> tuple[float, Asked]:
-    """The most memory (USS, MiB) that the workers had while `size` requests were in flight, and the requests."""
-    peaks = [0.0]
-    done = threading.Event()
-
-    def watch() -> None:
-        while not done.is_set():
-            seen = unit.memory()
-            peaks.append(sum(memory.uss_mib for pid, memory in seen.items() if pid != unit.main_pid))
-            done.wait(WATCH_SECONDS)
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
-        asked = ask(address, paths, seconds, size, 1, timeout_seconds)
-    finally:
-        done.set()
-        watcher.join()
-    return max(peaks), asked

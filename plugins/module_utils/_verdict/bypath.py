@@ -5,12 +5,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from .._declaration.app import LoadPath
+from .._declaration.shortfall import QUANTILES
 from . import statistics as st
-from .judge import PASS, QUANTILES, Check, Samples, Verdict, finite, milliseconds
+from .types import PASS, Check, Samples, Verdict, finite, milliseconds
 
 LEAST = 20
 """Fewer requests of a path have no 95th percentile of their own: the longest is told instead."""
@@ -27,7 +28,7 @@ class PathTold:
     p50_ms: float
     p95_ms: float
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain data that JSON can hold."""
         return {**vars(self), "p50_ms": finite(self.p50_ms, 3), "p95_ms": finite(self.p95_ms, 3)}
 
@@ -39,9 +40,9 @@ class PathTold:
         return f"{self.name}: {what}{milliseconds(self.p95_ms)} of {self.requests} requests"
 
 
-def names_of(paths: Sequence[Mapping[str, Any]]) -> list[str]:
-    """How the paths of a normalised app's load are called: "GET /report"."""
-    return [f"{str(entry.get('method') or 'GET').upper()} {entry['path']}" for entry in paths]
+def names_of(paths: Sequence[LoadPath]) -> list[str]:
+    """How the paths of an app's load are called: "GET /report"."""
+    return [f"{path.method.upper()} {path.path}" for path in paths]
 
 
 def by_path(samples: Samples, names: Sequence[str]) -> list[PathTold]:

@@ -16,9 +16,10 @@ import struct
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from .judge import QUANTILES, Samples, finite, summary
+from .._declaration.shortfall import QUANTILES
+from .judge import summary
+from .types import Samples, finite
 
 LOWEST = 1
 HIGHEST = 3_600_000_000  # an hour in microseconds
@@ -153,7 +154,7 @@ def digest(samples: Samples) -> str:
     return f"sha256:{sha.hexdigest()}"
 
 
-def evidence(samples: Samples, facts: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def evidence(samples: Samples, facts: Mapping[str, object] | None = None) -> dict[str, object]:
     """What is kept of an arm: its summary, quantiles of the answers, the encoded histogram, and the samples' digest."""
     histogram = Histogram.of_milliseconds(samples.latency_ms)
     quantiles = {

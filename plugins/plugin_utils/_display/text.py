@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import unicodedata
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 
 def width(text: str) -> int:

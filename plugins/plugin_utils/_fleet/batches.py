@@ -5,13 +5,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Mapping, Sequence
 
-from ...module_utils._facts.hardware import number
+from ...module_utils._facts.hardware import exact
+from .probed import Facts
 
 
-def hardware_class(facts: Mapping[str, Any]) -> str:
+def hardware_class(facts: Facts) -> str:
     """Hosts with the same words are alike for a rollout: the first of each class is a canary.
 
     Memory is rounded up to an eighth of its power of two, so that what the kernel keeps for itself makes no class.
@@ -19,8 +20,8 @@ def hardware_class(facts: Mapping[str, Any]) -> str:
     memory = float(facts["memory"]["effective_mib"])
     grain = 2 ** max(0, math.floor(math.log2(memory)) - 3) if memory >= 1 else 1
     rounded = math.ceil(memory / grain) * grain
-    size = f"{number(rounded / 1024)} GiB" if rounded >= 1024 else f"{number(rounded)} MiB"
-    cores = number(round(float(facts["cores"]["effective"]), 1))
+    size = f"{exact(rounded / 1024)} GiB" if rounded >= 1024 else f"{exact(rounded)} MiB"
+    cores = exact(round(float(facts["cores"]["effective"]), 1))
     word = "core" if cores == "1" else "cores"
     return f"{cores} {word}, {size}, {facts['platform']['machine']}, Python {facts['python']['version']}"
 
@@ -73,13 +74,13 @@ def batch_size(batch: str | int, total: int) -> int:
     return max(1, int(text))
 
 
-def host_facts_line(facts: Mapping[str, Any]) -> str:
+def host_facts_line(facts: Facts) -> str:
     """A host in one line: cores and memory with the limit that set them, distribution and Python."""
     cores, memory, system = facts["cores"], facts["memory"], facts.get("os") or {}
     word = "core" if float(cores["effective"]) == 1 else "cores"
     return (
-        f"{number(cores['effective'])} {word} ({cores.get('limited_by', 'host')}), "
-        f"{number(memory['effective_mib'])} MiB ({memory.get('limited_by', 'host')}), "
+        f"{exact(cores['effective'])} {word} ({cores.get('limited_by', 'host')}), "
+        f"{exact(memory['effective_mib'])} MiB ({memory.get('limited_by', 'host')}), "
         f"{str(system.get('id', 'linux')).capitalize()} {system.get('version_id', '')}".rstrip()
         + f", Python {facts['python']['version']}"
     )

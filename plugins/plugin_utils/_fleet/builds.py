@@ -8,10 +8,11 @@ Pure, but for the notes of the run: a plan asks for builds and ends; the builds 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Iterable, Mapping, Sequence
 
 from .._display.text import listed
+from .._edge import Json
 from .._wheels.tools import redact
 from .._wheels.wheelhouse import HostBuild, Platform, Wheel, WheelSet
 from .runs import Notes
@@ -47,17 +48,17 @@ class Request:
         """Everything that is sent to the host."""
         return (self.build.sdist, *self.build.build_wheels, self.pip)
 
-    def for_host(self) -> dict[str, Any]:
+    def for_host(self) -> dict[str, object]:
         """As the module takes it: members of the archive."""
         names = [f"{item.sha256}/{item.filename}" for item in self.files]
         return {"sdist": names[0], "tools": names[1:-1], "pip": names[-1]}
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain data; `from_dict` reads it back."""
         return {"build": self.build.to_dict(), "pip": self.pip.to_dict(), "platform": asdict(self.platform)}
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Request:
+    def from_dict(cls, data: Json) -> Request:
         """From `to_dict`."""
         return cls(HostBuild.from_dict(data["build"]), Wheel(**data["pip"]), Platform(**data["platform"]))
 
@@ -237,7 +238,7 @@ def remedy(result: str, log: str, host: str, system: str) -> str:
             what = next((value for value in groups.values() if value), "")
             names = packages.split(" ")[0 if system in _DEBIAN else -1].replace(",", " and ")
             return f"{words.format(host=host, what=what, packages=names)}, {last}"
-    return f"put right what it says on {host}, {last}"
+    return f"correct what it says on {host}, {last}"
 
 
 # -- the notes of the run ---------------------------------------------------------------------------------------------
@@ -255,11 +256,11 @@ def asked(notes: Notes, host: str) -> list[Request]:
     return [Request.from_dict(item["request"]) for item in notes.builds(host).values() if item["state"] == ASKED]
 
 
-def note(notes: Notes, host: str, key: str, state: str, cause: str = "", **more: Any) -> None:
+def note(notes: Notes, host: str, key: str, state: str, cause: str = "", **more: object) -> None:
     """Note what became of a request, and whatever else is worth keeping of it."""
     kept = notes.builds(host)
-    kept[key] = {**kept[key], "state": state, "cause": cause, **more}
-    notes.write_builds(host, kept)
+    became = {**kept[key], "state": state, "cause": cause, **more}
+    notes.write_builds(host, {**kept, key: became})
 
 
 def attempts(notes: Notes) -> dict[str, list[Attempt]]:

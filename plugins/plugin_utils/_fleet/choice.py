@@ -7,12 +7,16 @@ Nothing here asks a host or reads a file. `facts` and `state` have the shapes of
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Iterable, Mapping, Sequence
+from typing import Final
 
-from ...module_utils._declaration.normalise import public_digest
+from ...module_utils._declaration.app import App
+from ...module_utils._declaration.digests import public_digest
 from ...module_utils._facts.hardware import fact_parts, part_digest
-from ...module_utils._generation.instances import FREE_PORT
+from ...module_utils._generation.candidates import FREE_PORT
+from .._edge import Json
+from .probed import Facts, State
 
 NOTHING: Final = "none"
 DEPLOY: Final = "deploy"
@@ -24,13 +28,13 @@ _DECLARED_PARTS: Final = ("declared", "secrets", "source")
 
 
 def digest_parts(
-    app: Mapping[str, Any],
-    others: Iterable[Mapping[str, Any]],
-    facts: Mapping[str, Any],
+    app: Json,
+    others: Iterable[Json],
+    facts: Facts,
     source_id: str,
     secrets: str,
     hosts: int,
-    policy: Mapping[str, Any],
+    policy: Mapping[str, object],
     planner: str,
 ) -> dict[str, str]:
     """Digests of everything that decides what an app is on a host, by kind, so that a change can be named.
@@ -39,8 +43,8 @@ def digest_parts(
     `policy`: what the operator chose for all apps of a host; `planner`: version of the planner's rules.
     """
     shared = app["database"]["max_connections"] is not None
-    parts: dict[str, Any] = {
-        "declared": public_digest(app, "source"),
+    parts: dict[str, object] = {
+        "declared": public_digest(App.from_dict(app), "source"),
         "secrets": secrets,
         "source": source_id,
         "neighbours": {other["name"]: other["share"] for other in others},
@@ -85,7 +89,7 @@ class Choice:
         return self.action in (DEPLOY, HEAL)
 
 
-def busy_with(state: Mapping[str, Any], gone: Iterable[str]) -> str | None:
+def busy_with(state: State, gone: Iterable[str]) -> str | None:
     """Who holds the app on this host and since when; None when nobody does."""
     lease = state.get("lease")
     if not lease or lease.get("stale") or lease.get("run", {}).get("id") in set(gone):
@@ -97,14 +101,11 @@ def busy_with(state: Mapping[str, Any], gone: Iterable[str]) -> str | None:
     )
 
 
-_HEALED: Final = {"leftovers": "left by a run that was cut short", "open": "readable by other users of the host"}
-
-
 def choose(
-    state: Mapping[str, Any],
+    state: State,
     changed: Sequence[str],
     hardware_changes: Sequence[str],
-    plan_changes: Mapping[str, Sequence[Any]],
+    plan_changes: Mapping[str, Sequence[object]],
     gone: Iterable[str] = (),
     retune: bool = False,
     settings: str | None = None,
@@ -133,7 +134,7 @@ def choose(
     return _upkeep(state, notes, None if retune else settings)
 
 
-def _first_deployment(state: Mapping[str, Any], retune: bool) -> Choice:
+def _first_deployment(state: State, retune: bool) -> Choice:
     if retune:
         return Choice(NOTHING, notes=["nothing is live yet; site.yml deploys it"])
     if state.get("port_taken"):
@@ -142,7 +143,10 @@ def _first_deployment(state: Mapping[str, Any], retune: bool) -> Choice:
 
 
 def _moved(
-    changed: Sequence[str], hardware_changes: Sequence[str], plan_changes: Mapping[str, Sequence[Any]], declared: bool
+    changed: Sequence[str],
+    hardware_changes: Sequence[str],
+    plan_changes: Mapping[str, Sequence[object]],
+    declared: bool,
 ) -> list[str]:
     """Why the host itself asks for another generation. `declared`: what was declared asks for one already."""
     moved = [name for name in changed if name in _HARDWARE_PARTS]
@@ -156,21 +160,25 @@ def _moved(
     return reasons
 
 
-def _upkeep(state: Mapping[str, Any], notes: list[str], settings: str | None) -> Choice:
+def _upkeep(state: State, notes: list[str], settings: str | None) -> Choice:
     """What to do about an app whose plan holds."""
-    if state.get("problems"):
-        return Choice(DEPLOY, [f"not intact: {_first(state['problems'])}"], notes)
+    problems = state.get("problems")
+    if problems:
+        return Choice(DEPLOY, [f"not intact: {_first(problems)}"], notes)
     if not state.get("healthy"):
         return Choice(HEAL, [f"not healthy: {state.get('health_detail')}"], notes)
-    wrong = [f"{words}: {_first(state[key])}" for key, words in _HEALED.items() if state.get(key)]
-    if wrong:
-        return Choice(HEAL, wrong[:1], notes)
+    for words, found in (
+        ("left by a run that was cut short", state.get("leftovers")),
+        ("readable by other users of the host", state.get("open")),
+    ):
+        if found:
+            return Choice(HEAL, [f"{words}: {_first(found)}"], notes)
     if settings:
         return Choice(HEAL, [settings], notes)
     return Choice(NOTHING, notes=notes)
 
 
-def with_clashes(choice: Choice, state: Mapping[str, Any]) -> Choice:
+def with_clashes(choice: Choice, state: State) -> Choice:
     """The choice, unless a deployment would find something of somebody else's in its way: then it is refused.
 
     Units, drop-ins, folders, an account; the address it moves to; the port at which its candidate is loaded from
@@ -193,12 +201,12 @@ def _first(items: Sequence[str]) -> str:
     return f"{items[0]} (and {more} more)" if more else str(items[0])
 
 
-def values(plan: Mapping[str, Any] | None) -> dict[str, Any]:
+def values(plan: Json | None) -> dict[str, object]:
     """The bare values of a plan's settings."""
     return {name: entry["value"] for name, entry in ((plan or {}).get("settings") or {}).items()}
 
 
-def changes_between(live: Mapping[str, Any] | None, planned: Mapping[str, Any]) -> dict[str, list[Any]]:
+def changes_between(live: Json | None, planned: Json) -> dict[str, list[object]]:
     """{setting: [live value, planned value]} for every setting that differs."""
     before, after = values(live), values(planned)
     return {name: [before.get(name), value] for name, value in after.items() if before.get(name) != value}

@@ -8,12 +8,15 @@ Pure: sources, wheels and hosts are looked at elsewhere, and handed in. What com
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Callable, Mapping, Sequence
+from typing import Callable
 
 from ...module_utils._facts import hardware
 from ...module_utils._plan.types import Plan, PlanError, Policy
+from .._edge import Json, Result
 from . import batches, choice
+from .probed import Facts, Probe, ShownLive, State
 
 PLANNER = "1"
 """Version of the planner's rules: raise it when the same inputs give another plan, so that hosts are planned anew."""
@@ -47,10 +50,10 @@ class AppDecision:
     notes: list[str] = field(default_factory=list)
     digest: str = ""
     source_id: str = ""
-    live: dict[str, Any] | None = None
-    plan: dict[str, Any] | None = None
-    planning: dict[str, Any] = field(default_factory=dict)
-    changes: dict[str, list[Any]] = field(default_factory=dict)
+    live: ShownLive | None = None
+    plan: Json | None = None
+    planning: Json = field(default_factory=dict)
+    changes: Mapping[str, Sequence[object]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     listen: str = ""
     profile: str | None = None
@@ -73,7 +76,7 @@ class HostDecision:
     address: str = ""
     hardware: str = ""
     line: str = ""
-    facts: dict[str, Any] = field(default_factory=dict)
+    facts: Facts = field(default_factory=dict)
     apps: dict[str, AppDecision] = field(default_factory=dict)
     undeclared: list[str] = field(default_factory=list)
 
@@ -87,18 +90,18 @@ class HostDecision:
         self.status = FAILED
         self.cause = self.cause or cause
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain data for the notes of the run."""
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> HostDecision:
+    def from_dict(cls, data: Json) -> HostDecision:
         """The inverse of to_dict()."""
         apps = {name: AppDecision(**app) for name, app in data["apps"].items()}
         return cls(**{**data, "apps": apps})
 
 
-def without_probe(host: str, probe: Mapping[str, Any] | None, address: str = "") -> HostDecision | None:
+def without_probe(host: str, probe: Probe | None, address: str = "") -> HostDecision | None:
     """The plan of a host whose probe brought nothing: it was not reached, or the probe failed there. Else None."""
     if not probe:
         return HostDecision(host, FAILED, "was not probed", address)
@@ -112,36 +115,45 @@ def without_probe(host: str, probe: Mapping[str, Any] | None, address: str = "")
     return None
 
 
+@dataclass(frozen=True)
+class Known:
+    """What the controller knows of a host beside its probe.
+
+    `source_ids`, `secrets` (digests) and `verdicts` (which worker classes the libraries rule out) by app name;
+    `address`: where the host is reached; `retune_at_boot`: what it is to do at boot (None: not looked at).
+    """
+
+    source_ids: Mapping[str, str]
+    secrets: Mapping[str, str]
+    verdicts: Mapping[str, Mapping[str, str]]
+    address: str = ""
+    retune_at_boot: bool | None = None
+
+
 def decide_host(
     host: str,
-    apps: Sequence[Mapping[str, Any]],
-    probe: Mapping[str, Any],
-    source_ids: Mapping[str, str],
-    secrets: Mapping[str, str],
+    apps: Sequence[Json],
+    probe: Probe,
+    known: Known,
     circumstances: Circumstances,
     policy: Policy,
-    verdicts: Mapping[str, Mapping[str, str]],
     plan_host: PlanHost,
-    address: str = "",
-    retune_at_boot: bool | None = None,
 ) -> HostDecision:
     """Plan a host that was probed.
 
-    `apps`: normalised; `source_ids`, `secrets` (digests) and `verdicts` (which worker classes the libraries rule
-    out) by app name; `retune_at_boot`: what the host is to do at boot (None: not looked at). A plan that cannot be
-    makes the host failed, with the planner's words.
+    `apps`: normalised. A plan that cannot be makes the host failed, with the planner's words.
     """
     facts = dict(probe["facts"])
     result = HostDecision(
         host,
-        address=address,
+        address=known.address,
         hardware=batches.hardware_class(facts),
         line=batches.host_facts_line(facts),
         facts=facts,
         undeclared=sorted(set(probe.get("installed") or []) - {str(app["name"]) for app in apps}),
     )
-    states = {str(app["name"]): dict(probe["apps"].get(app["name"]) or {}) for app in apps}
-    inputs = _Inputs(apps, states, circumstances, policy, verdicts, plan_host)
+    states: dict[str, State] = {str(app["name"]): probe["apps"].get(app["name"]) or {} for app in apps}
+    inputs = _Inputs(apps, states, circumstances, policy, known.verdicts, plan_host)
     for app in apps:
         name = str(app["name"])
         state = states[name]
@@ -152,8 +164,8 @@ def decide_host(
             app,
             others,
             settled.facts,
-            source_ids.get(name, ""),
-            secrets.get(name, ""),
+            known.source_ids.get(name, ""),
+            known.secrets.get(name, ""),
             int(circumstances.fleet.get(name) or 1),
             asdict(policy),
             PLANNER,
@@ -163,8 +175,8 @@ def decide_host(
             name,
             choice.NOTHING,
             digest=hardware.join_parts(parts),
-            source_id=source_ids.get(name, ""),
-            live=compact_live(state),
+            source_id=known.source_ids.get(name, ""),
+            live=shown_live(state),
             listen=str(app["listen"]),
             profile=app.get("profile"),
             problems=list(state.get("problems") or []),
@@ -188,7 +200,7 @@ def decide_host(
             planned.changes,
             circumstances.gone,
             circumstances.retune,
-            _unset(state, retune_at_boot),
+            _unset(state, known.retune_at_boot),
         )
         chosen = choice.with_clashes(chosen, state)
         planned.action, planned.reasons, planned.notes = chosen.action, chosen.reasons, chosen.notes
@@ -200,7 +212,7 @@ def decide_host(
     return result
 
 
-def _unset(state: Mapping[str, Any], retune_at_boot: bool | None) -> str | None:
+def _unset(state: State, retune_at_boot: bool | None) -> str | None:
     """What a host that was deployed before does not know yet."""
     if retune_at_boot is None or bool(state.get("retune_at_boot")) == retune_at_boot:
         return None
@@ -211,24 +223,23 @@ def _unset(state: Mapping[str, Any], retune_at_boot: bool | None) -> str | None:
 class _Inputs:
     """Arguments of the planner for one host; a host whose apps were planned from the same facts is planned once."""
 
-    apps: Sequence[Mapping[str, Any]]
-    states: Mapping[str, Mapping[str, Any]]
+    apps: Sequence[Json]
+    states: Mapping[str, State]
     circumstances: Circumstances
     policy: Policy
     verdicts: Mapping[str, Mapping[str, str]]
     plan_host: PlanHost
     _known: dict[str, dict[str, Plan]] = field(default_factory=dict)
 
-    def plan(self, name: str, facts: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    def plan(self, name: str, facts: Facts) -> tuple[Json, Json]:
         """The planner's arguments as plain data, and the plan of `name`. Raises PlanError."""
-        arguments: dict[str, Any] = {
+        previous = {key: state.get("live") for key, state in self.states.items()}
+        arguments: Result = {
             "facts": dict(facts),
             "apps": [without_environment(app) for app in self.apps],
             "measured": {key: state["measured"] for key, state in self.states.items() if state.get("measured")},
             "fleet": {key: int(self.circumstances.fleet.get(key) or 1) for key in self.states},
-            "previous": {
-                key: choice.values(state["live"].get("plan")) for key, state in self.states.items() if state.get("live")
-            },
+            "previous": {key: choice.values(live.get("plan")) for key, live in previous.items() if live},
             "async_verdicts": {key: dict(value) for key, value in self.verdicts.items() if key in self.states},
         }
         key = json.dumps(arguments["facts"], sort_keys=True, default=str)
@@ -239,19 +250,24 @@ class _Inputs:
         return arguments, self._known[key][name].to_dict()
 
 
-def without_environment(app: Mapping[str, Any]) -> dict[str, Any]:
+def without_environment(app: Json) -> Json:
     """A normalised app without what its processes are told: the planner does not read that, and it may be secret."""
     return {**app, "environment": {}, "secrets": {}}
 
 
-def compact_live(state: Mapping[str, Any]) -> dict[str, Any] | None:
+def shown_live(state: State) -> ShownLive | None:
     """What the report says of the live generation."""
     live = state.get("live")
     if not live:
         return None
-    kept = ("generation", "release", "source_id", "created", "listen", "plan", "trial")
     return {
-        **{key: live.get(key) for key in kept},
+        "generation": live["generation"],
+        "release": live.get("release"),
+        "source_id": live.get("source_id"),
+        "created": live.get("created"),
+        "listen": live.get("listen"),
+        "plan": live.get("plan"),
+        "trial": live.get("trial"),
         "healthy": bool(state.get("healthy")),
         "health_detail": state.get("health_detail"),
         "intact": bool(state.get("intact")),
@@ -259,9 +275,7 @@ def compact_live(state: Mapping[str, Any]) -> dict[str, Any] | None:
     }
 
 
-def drift_of(
-    state: Mapping[str, Any], changed: Sequence[str], hardware: Sequence[str], planned: AppDecision
-) -> list[str]:
+def drift_of(state: State, changed: Sequence[str], hardware: Sequence[str], planned: AppDecision) -> list[str]:
     """In words, how the host differs from what was declared and from what it was tuned for; empty when it does not."""
     live = state.get("live")
     if not live:
@@ -287,11 +301,11 @@ def drift_of(
     return found
 
 
-def _value(value: Any) -> str:
+def _value(value: object) -> str:
     return "-" if value is None else " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def connection_words(text: Any) -> str:
+def connection_words(text: object) -> str:
     """Why a host could not be reached, without the words that Ansible puts around what ssh said."""
     said = " ".join(str(text or "no answer").split())
     for prefix in ("Task failed: ", "Failed to connect to the host via ssh: "):
@@ -300,13 +314,13 @@ def connection_words(text: Any) -> str:
     return ((after.strip() or "it does not answer") if told else before).rstrip(".")
 
 
-def first_line(text: Any) -> str:
+def first_line(text: object) -> str:
     """The first line of something that Ansible said, without its trailing punctuation."""
     lines = [line.strip() for line in str(text or "").splitlines() if line.strip()]
     return lines[0].rstrip(".") if lines else ""
 
 
-def last_line(text: Any) -> str:
+def last_line(text: object) -> str:
     """The last line: what a traceback comes down to."""
     lines = [line.strip() for line in str(text or "").splitlines() if line.strip()]
     return lines[-1].rstrip(".") if lines else ""

@@ -16,6 +16,7 @@ from ansible.errors import AnsibleError
 
 from ...module_utils._declaration.normalise import PREFIX, Declaration, Problem, normalise_host
 from ...module_utils._declaration.roles import INTERNAL_PREFIXES
+from .._edge import Json, Variables
 
 # What a template of a host's variable may use, beside the host's own variables: the same for every host of the play.
 _MAGIC: Final = (
@@ -33,7 +34,7 @@ _FILES: Final = ("headcount_drain_tasks", "headcount_undrain_tasks")
 _PROJECT_FILES: Final = ("pyproject.toml", "setup.py")
 
 
-def declarations(hosts: Iterable[str], task_vars: Mapping[str, Any], templar: Any) -> list[Declaration]:
+def declarations(hosts: Iterable[str], task_vars: Variables, templar: Any) -> list[Declaration]:
     """What is declared for each of ``hosts``, with the problems of templating and of the controller's files among its
     problems.
 
@@ -50,12 +51,12 @@ def declarations(hosts: Iterable[str], task_vars: Mapping[str, Any], templar: An
     return [_declaration(host, {**magic, **below, **_raw(hostvars, host), **above}, templar) for host in hosts]
 
 
-def declaration(task_vars: Mapping[str, Any], templar: Any) -> Declaration:
+def declaration(task_vars: Variables, templar: Any) -> Declaration:
     """What is declared for the current host of a task."""
     return _declaration(str(task_vars["inventory_hostname"]), task_vars, templar)
 
 
-def base_dirs(variables: Mapping[str, Any], declared: str | None) -> list[str]:
+def base_dirs(variables: Variables, declared: str | None) -> list[str]:
     """The folders that a relative path may start from, in the order in which they are looked through.
 
     ``variables`` are a host's (inventory_dir and playbook_dir are read), ``declared`` is headcount_base_dir.
@@ -76,7 +77,7 @@ def locate(path: str, folders: Sequence[str]) -> str | None:
     return next((candidate for candidate in candidates if os.path.exists(candidate)), None)
 
 
-def located_source(source: Mapping[str, Any], folders: Sequence[str]) -> dict[str, Any]:
+def located_source(source: Json, folders: Sequence[str]) -> Json:
     """A normalised source with the absolute paths of what is on the controller; what is not found stays as it is."""
     result = dict(source)
     if source["kind"] in ("path", "wheel"):
@@ -122,7 +123,7 @@ def _missing(host: str, parts: tuple[str | int, ...], value: str, allowed: str, 
 
 
 def _project_problems(
-    host: str, here: tuple[str | int, ...], source: Mapping[str, Any], folders: Sequence[str]
+    host: str, here: tuple[str | int, ...], source: Json, folders: Sequence[str]
 ) -> Iterable[Problem]:
     """What keeps a folder from being a project that can be installed."""
     value = source["value"]
@@ -139,9 +140,7 @@ def _project_problems(
         yield Problem(host, (*here, "path"), f"is {value!r} ({root})", allowed, fix)
 
 
-def sources_in_inventory(
-    apps: Iterable[Mapping[str, Any]], folders: Sequence[str], inventories: Iterable[str]
-) -> list[str]:
+def sources_in_inventory(apps: Iterable[Json], folders: Sequence[str], inventories: Iterable[str]) -> list[str]:
     """A warning for each app whose folder lies in a folder that is an inventory (`inventories`: what -i names).
 
     Ansible reads such a folder whole, before anything of Headcount's runs: it executes every file in it that is
@@ -191,7 +190,7 @@ def _is_input(name: str) -> bool:
     return name.startswith(PREFIX) and not name.startswith(INTERNAL_PREFIXES)
 
 
-def _raw(hostvars: Any, host: str) -> dict[str, Any]:
+def _raw(hostvars: Any, host: str) -> Variables:
     """A host's variables, not templated. ansible-core has no public way to ask for them; raw_get has been there since
     2.3.
     """
@@ -205,7 +204,7 @@ def _same(value: object, other: object) -> bool:
         return True
 
 
-def _declaration(host: str, variables: Mapping[str, Any], templar: Any) -> Declaration:
+def _declaration(host: str, variables: Variables, templar: Any) -> Declaration:
     mine = templar.copy_with_new_env(available_variables=variables)
     values: dict[str, object] = {}
     problems: list[Problem] = []

@@ -6,13 +6,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Timer
-from typing import Any, Callable, Iterable, Mapping
+from typing import Callable
 
 from ...module_utils._release import asynccompat
+from .._edge import Json
 from .._wheels import sources
 from .._wheels.tools import WheelhouseError
 from .._wheels.wheelhouse import Platform, WheelSet, gather, source_identity
@@ -42,7 +44,7 @@ class Wanted:
         return hashlib.sha256(repr(self).encode()).hexdigest()[:32]
 
 
-def source_key(source: Mapping[str, Any]) -> str:
+def source_key(source: Json) -> str:
     """One word for a located source."""
     return json.dumps(source, sort_keys=True)
 
@@ -61,11 +63,11 @@ class Gathering:
     notes: dict[str, None] = field(default_factory=dict)
     _locked: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
 
-    def locate(self, app: Mapping[str, Any], folders: list[str]) -> dict[str, Any]:
+    def locate(self, app: Json, folders: list[str]) -> Json:
         """The source of an app with the controller's own paths."""
         return located_source(app["source"], folders)
 
-    def identity(self, source: Mapping[str, Any]) -> str:
+    def identity(self, source: Json) -> str:
         """The content of a located source in one word. Raises WheelhouseError."""
         key = source_key(source)
         if key not in self._ids:
@@ -112,7 +114,7 @@ class Gathering:
             raise found
         return found
 
-    def locked(self, source: Mapping[str, Any], platform: Platform) -> dict[str, str]:
+    def locked(self, source: Json, platform: Platform) -> dict[str, str]:
         """Name and version of what the source's own lock names for `platform`; empty without a lock, or a bad one."""
         key = (source_key(source), platform.key)
         if key not in self._locked:
@@ -120,7 +122,7 @@ class Gathering:
         return self._locked[key]
 
 
-def _locked(source: Mapping[str, Any], platform: Platform) -> dict[str, str]:
+def _locked(source: Json, platform: Platform) -> dict[str, str]:
     parsed = sources.Source.of(source)
     try:
         pins = sources.pins_of(parsed, platform.markers())
@@ -129,6 +131,6 @@ def _locked(source: Mapping[str, Any], platform: Platform) -> dict[str, str]:
     return {pin.name: pin.version for pin in pins}
 
 
-def verdicts(app: Mapping[str, Any], installed: Mapping[str, str]) -> dict[str, str]:
+def verdicts(app: Json, installed: Mapping[str, str]) -> dict[str, str]:
     """Which worker classes the libraries of a release rule out, and why."""
     return asynccompat.verdicts(installed, app["async_libraries"]) if installed else {}

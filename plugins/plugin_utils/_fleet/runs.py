@@ -7,7 +7,7 @@ small in memory, the batches see what the batches before them came to, and a run
 Secrets are never written here.
 
     run.json                  the run, and the process that it is
-    plan/HOST.json            the planned apps of a host
+    decision/HOST.json        what the run does on a host, with the plans of its apps
     wheels/RELEASE.json       the files that a release is made of
     unbuilt/KEY.json          a set of wheels of which some exist only as source
     builds/HOST.json          what a host was asked to build, and what came of it
@@ -25,12 +25,16 @@ import shutil
 import socket
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Callable, Iterable, Mapping
+from typing import Callable
 from urllib.parse import quote, unquote
 
 from ...module_utils._generation.lock import Run
+from .._edge import Json, Variables
+from .decision import HostDecision
+from .outcome import Outcome
 
 WORK_DIR = ".headcount"
 KEEP_RUNS = 30
@@ -88,7 +92,7 @@ def _boot(root: str) -> str:
         return ""
 
 
-def work_dir(declared: Any) -> Path:
+def work_dir(declared: object) -> Path:
     """Where the controller keeps its notes and wheels: `declared`, or .headcount in the working directory."""
     return Path(str(declared or WORK_DIR)).expanduser().absolute()
 
@@ -109,66 +113,71 @@ class Notes:
         data = self._read(self.path / "run.json")
         return Run(*(str(data[key]) for key in ("id", "user", "controller", "started")))
 
-    def write_plan(self, host: str, plan: Mapping[str, Any]) -> None:
-        """Keep the plan of a host."""
-        write_json(self.path / "plan" / f"{_file(host)}.json", plan)
+    @property
+    def work(self) -> Path:
+        """Where the controller keeps its notes, wheels and reports (headcount_work_dir)."""
+        return self.path.parent.parent
 
-    def plan(self, host: str) -> dict[str, Any]:
-        """The plan of a host. RunError when there is none."""
-        return self._read(self.path / "plan" / f"{_file(host)}.json")
+    def write_decision(self, host: HostDecision) -> None:
+        """Keep what the run does on a host."""
+        write_json(self.path / "decision" / f"{_file(host.host)}.json", host.to_dict())
 
-    def write_wheels(self, release: str, wheels: Mapping[str, Any]) -> None:
+    def decision(self, host: str) -> HostDecision:
+        """What the run does on a host. RunError when it was not planned."""
+        return HostDecision.from_dict(self._read(self.path / "decision" / f"{_file(host)}.json"))
+
+    def write_wheels(self, release: str, wheels: Json) -> None:
         """Keep which files a release is made of; hosts of one platform share it."""
         write_json(self.path / "wheels" / f"{_file(release)}.json", wheels)
 
-    def wheels(self, release: str) -> dict[str, Any]:
+    def wheels(self, release: str) -> Json:
         """Which files a release is made of. RunError when it was not gathered in this run."""
         return self._read(self.path / "wheels" / f"{_file(release)}.json")
 
-    def write_unbuilt(self, key: str, wheels: Mapping[str, Any]) -> None:
+    def write_unbuilt(self, key: str, wheels: Json) -> None:
         """Keep a set of wheels of which some have to be built first."""
         write_json(self.path / "unbuilt" / f"{_file(key)}.json", wheels)
 
-    def unbuilt(self, key: str) -> dict[str, Any] | None:
+    def unbuilt(self, key: str) -> Json | None:
         """The set that was kept; None when there is none."""
         path = self.path / "unbuilt" / f"{_file(key)}.json"
         return self._read(path) if path.exists() else None
 
-    def builds(self, host: str) -> dict[str, dict[str, Any]]:
+    def builds(self, host: str) -> Mapping[str, Json]:
         """What a host was asked to build, and what came of it; empty when nothing was."""
         path = self.path / "builds" / f"{_file(host)}.json"
         return self._read(path) if path.exists() else {}
 
-    def write_builds(self, host: str, builds: Mapping[str, Any]) -> None:
+    def write_builds(self, host: str, builds: Json) -> None:
         """Keep what a host was asked to build."""
         write_json(self.path / "builds" / f"{_file(host)}.json", builds)
 
-    def all_builds(self) -> dict[str, dict[str, dict[str, Any]]]:
+    def all_builds(self) -> dict[str, Mapping[str, Json]]:
         """{host: what it was asked to build}."""
         return {unquote(path.stem): self._read(path) for path in sorted((self.path / "builds").glob("*.json"))}
 
-    def write_load(self, host: str, app: str, load: Mapping[str, Any]) -> None:
-        """Keep the load that a trial wants from elsewhere (`request`), and what came of it (`made`)."""
+    def write_load(self, host: str, app: str, load: Json) -> None:
+        """Keep the remote load that a trial wants (`request`), and what came of it (`made`)."""
         write_json(self.path / "load" / _file(host) / f"{_file(app)}.json", load)
 
-    def load(self, host: str, app: str) -> dict[str, Any]:
+    def load(self, host: str, app: str) -> Json:
         """The load that was kept. RunError when the trial wants none."""
         return self._read(self.path / "load" / _file(host) / f"{_file(app)}.json")
 
-    def outcome(self, host: str, app: str) -> dict[str, Any]:
-        """What came of an app on a host so far; empty before its first step."""
+    def outcome(self, host: str, app: str) -> Outcome:
+        """What came of an app on a host so far; before its first step it is working."""
         path = self._outcome(host, app)
-        return self._read(path) if path.exists() else {}
+        return Outcome.from_dict(self._read(path)) if path.exists() else Outcome(host, app)
 
-    def write_outcome(self, host: str, app: str, outcome: Mapping[str, Any]) -> None:
+    def write_outcome(self, outcome: Outcome) -> None:
         """Keep what came of an app on a host."""
-        write_json(self._outcome(host, app), outcome)
+        write_json(self._outcome(outcome.host, outcome.app), outcome.to_dict())
 
-    def outcomes(self) -> dict[str, dict[str, dict[str, Any]]]:
+    def outcomes(self) -> dict[str, dict[str, Outcome]]:
         """{host: {app: outcome}} of everything that was begun in this run."""
-        found: dict[str, dict[str, dict[str, Any]]] = {}
+        found: dict[str, dict[str, Outcome]] = {}
         for path in sorted((self.path / "outcome").glob("*/*.json")):
-            found.setdefault(unquote(path.parent.name), {})[unquote(path.stem)] = self._read(path)
+            found.setdefault(unquote(path.parent.name), {})[unquote(path.stem)] = Outcome.from_dict(self._read(path))
         return found
 
     def end(self, clock: Callable[[], float] = time.time) -> None:
@@ -179,7 +188,7 @@ class Notes:
     def _outcome(self, host: str, app: str) -> Path:
         return self.path / "outcome" / _file(host) / f"{_file(app)}.json"
 
-    def _read(self, path: Path) -> dict[str, Any]:
+    def _read(self, path: Path) -> Json:
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
@@ -230,7 +239,7 @@ def current_user() -> str:
         return str(os.getuid())
 
 
-def platform_user(variables: Mapping[str, Any]) -> str | None:
+def platform_user(variables: Variables) -> str | None:
     """Who started the run, as an automation platform or the role pull says it; None elsewhere."""
     for name in ("awx_user_name", "tower_user_name", "headcount__user"):
         if variables.get(name):
@@ -265,7 +274,7 @@ def _forget(runs: Path, current: str) -> None:
             shutil.rmtree(runs / name, ignore_errors=True)
 
 
-def write_json(path: Path, data: Mapping[str, Any], mode: int = 0o600) -> None:
+def write_json(path: Path, data: Mapping[str, object], mode: int = 0o600) -> None:
     """Write JSON in one step: readers see the old file or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -283,71 +292,3 @@ def write_json(path: Path, data: Mapping[str, Any], mode: int = 0o600) -> None:
 
 def _text(seconds: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What a step did to an app on a host, put together over the steps: the one place where an outcome changes.
-
-    Outcomes: `working` (steps are under way), `promoted`, `healed`, `failed` (what was live is live), `lost` (the
-    host could not be reached any more), `reverted` (promoted, and taken back with the fleet), `revert_failed`.
-    """
-
-    data: dict[str, Any]
-
-    @classmethod
-    def start(cls, host: str, app: str, data: Mapping[str, Any] | None = None) -> Progress:
-        """From what was kept, or from nothing."""
-        empty = {"host": host, "app": app, "outcome": "working", "steps": []}
-        return cls({**empty, **(data or {})})
-
-    def step(self, phase: str, result: Mapping[str, Any], seconds: float) -> Progress:
-        """After the step `phase` with a module's `result`."""
-        failed = bool(result.get("failed"))
-        data = {**self.data, "steps": [*self.data["steps"], _step(phase, result, failed, seconds)]}
-        for key in ("generation", "release", "verdict", "evidence", "measured", "plan", "mismatch"):
-            if result.get(key) is not None:
-                data[key] = result[key]
-        if failed:
-            data.update(_failure(phase, result, self.data))
-        elif phase in _ENDS:
-            data["outcome"] = _ENDS[phase]
-            if phase == "promote":
-                data.update({"from": result.get("from"), "to": result.get("to"), "verified": result.get("verified")})
-            if phase == "revert":
-                data["reverted_to"] = result.get("to")
-        return Progress(data)
-
-
-_ENDS = {"promote": "promoted", "heal": "healed", "revert": "reverted"}
-
-
-def _step(phase: str, result: Mapping[str, Any], failed: bool, seconds: float) -> dict[str, Any]:
-    step: dict[str, Any] = {"phase": phase, "ok": not failed, "seconds": round(seconds, 1)}
-    if failed:
-        step["cause"] = result.get("cause") or result.get("msg")
-    if result.get("healed"):
-        step["healed"] = result["healed"]
-    return step
-
-
-def _failure(phase: str, result: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
-    """The first cause stays; a later failure only adds that the host was lost or the way back failed."""
-    if phase == "revert":
-        return {"outcome": "revert_failed", "revert_cause": result.get("cause") or result.get("msg")}
-    found: dict[str, Any] = {"outcome": "lost" if result.get("lost") else "failed"}
-    if before.get("outcome") in ("failed", "lost"):
-        found["outcome"] = "lost" if "lost" in (before["outcome"], found["outcome"]) else "failed"
-        return found
-    found["phase"] = result.get("phase") or phase
-    found["cause"] = result.get("cause") or result.get("msg") or "no reason was given"
-    found["self_healed"] = bool(result.get("self_healed"))
-    found["busy"] = bool(result.get("busy"))
-    found["failed_at"] = time.time()
-    return found
-
-
-def hosts_with(outcomes: Mapping[str, Mapping[str, Mapping[str, Any]]], kinds: Iterable[str]) -> list[str]:
-    """Hosts of which an app came to one of `kinds`."""
-    wanted = set(kinds)
-    return [host for host, apps in outcomes.items() if any(app.get("outcome") in wanted for app in apps.values())]

@@ -5,32 +5,63 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
-from typing import Any, Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Callable, TypedDict
 
-from ...module_utils._declaration.normalise import Declaration, fleet_counts, secrets_digest
+from ...module_utils._declaration.app import App, Load
+from ...module_utils._declaration.digests import secrets_digest
+from ...module_utils._declaration.normalise import Declaration, fleet_counts
+from ...module_utils._declaration.origin import is_remote
 from ...module_utils._load.h2load import LoadError
-from ...module_utils._load.origin import is_remote, origin
 from ...module_utils._load.trialload import files_needed
 from ...module_utils._os.http import answer_seconds
 from ...module_utils._plan.planner import plan_host
 from ...module_utils._plan.types import Policy
 from ...module_utils._steps.loadhost import h2load_package
 from .._display.text import listed, plural
+from .._edge import Json, Variables
 from .._wheels.tools import NetworkUnreachable, ToolMissing, WheelhouseError
 from .._wheels.wheelhouse import Platform, WheelSet
 from . import batches, builds, choice
-from .decision import FAILED, OK, UNREACHABLE, AppDecision, Circumstances, HostDecision, decide_host, without_probe
+from .decision import (
+    FAILED,
+    OK,
+    UNREACHABLE,
+    AppDecision,
+    Circumstances,
+    HostDecision,
+    Known,
+    decide_host,
+    without_probe,
+)
 from .declared import base_dirs, declarations, locate, plain
 from .gathering import Gathering, Wanted, source_key, verdicts
+from .probed import Facts
 from .runs import Notes, gone
 
 PROBE = "headcount__probe"
 
 
+@dataclass(frozen=True)
+class Rules:
+    """When a rollout stops, how long it waits between batches, and what then happens to hosts that were promoted."""
+
+    max_failed: int
+    wait_seconds: float
+    on_failure: str
+
+
+class LoadHost(TypedDict):
+    """A machine that makes the load of trials, and how many open files one process of the load may need there."""
+
+    name: str
+    files: int
+
+
 @dataclass
 class Schedule:
-    """The plan of a run. `stopped` says why no host is touched, although some should be.
+    """What a run does on all hosts, and who goes when. `stopped` says why no host is touched, although some should be.
 
     `builds`: what which host has to build from source, before the plan can be made again and be whole.
     `warnings`: what a person should know of the sources.
@@ -42,14 +73,14 @@ class Schedule:
     order: list[str] = field(default_factory=list)
     batches: list[int] = field(default_factory=list)
     stopped: str | None = None
-    settings: dict[str, Any] = field(default_factory=dict)
+    rules: Rules | None = None
     mode: str = "rollout"
     hooks: dict[str, dict[str, str | None]] = field(default_factory=dict)
     builds: dict[str, list[builds.Request]] = field(default_factory=dict)
-    load_hosts: list[dict[str, Any]] = field(default_factory=list)
+    load_hosts: list[LoadHost] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
-    def to_result(self) -> dict[str, Any]:
+    def to_result(self) -> dict[str, object]:
         """What later plays need to know, and no more: it becomes a variable of every host."""
         return {
             "run": self.notes.run().to_dict(),
@@ -65,19 +96,19 @@ class Schedule:
             "packages": {host.host: missing_packages(host.facts) for host in self.hosts if host.pending},
             "hooks": {host.host: self.hooks.get(host.host, {}) for host in self.hosts if host.pending},
             "load_hosts": self.load_hosts,
-            "settings": self.settings,
+            "settings": asdict(self.rules) if self.rules else {},
             "mode": self.mode,
         }
 
 
-def missing_packages(facts: Mapping[str, Any]) -> list[str]:
+def missing_packages(facts: Facts) -> list[str]:
     """Packages of the host's distribution that a rollout needs and that are not there."""
     package = h2load_package(str((facts.get("os") or {}).get("id") or ""))
     needed = {"h2load": package, "psutil": "python3-psutil"}
     return [package for fact, package in needed.items() if not facts.get(fact)]
 
 
-def load_hosts(hosts: Sequence[HostDecision], declared: Mapping[str, Declaration]) -> list[dict[str, Any]]:
+def load_hosts(hosts: Sequence[HostDecision], declared: Mapping[str, Declaration]) -> list[LoadHost]:
     """Where the load of the coming trials is made, other than on the apps' own hosts: [{name, files}], by name.
 
     `files`: open files that one process of the load may need there. A load that cannot be as declared counts for none
@@ -87,13 +118,16 @@ def load_hosts(hosts: Sequence[HostDecision], declared: Mapping[str, Declaration
     for host in hosts:
         for app in declared[host.host].apps:
             planned = host.apps.get(app["name"])
-            if planned is None or planned.action != choice.DEPLOY or not is_remote(app):
+            if planned is None or planned.action != choice.DEPLOY:
+                continue
+            load = Load.from_dict(app["load"])
+            if not is_remote(load):
                 continue
             try:
-                files = files_needed(app["load"], answer_seconds(app))
+                files = files_needed(load, answer_seconds(app))
             except LoadError:
                 files = 0
-            found[origin(app)] = max(files, found.get(origin(app), 0))
+            found[load.origin] = max(files, found.get(load.origin, 0))
     return [{"name": name, "files": files} for name, files in sorted(found.items())]
 
 
@@ -102,7 +136,7 @@ class Scheduler:
 
     def __init__(
         self,
-        variables: Mapping[str, Any],
+        variables: Variables,
         templar: Any,
         notes: Notes,
         mode: str,
@@ -114,7 +148,7 @@ class Scheduler:
         self.notes = notes
         self.mode = mode
         self.check = check
-        work = notes.path.parent.parent
+        work = notes.work
         self.gone = [run for run in gone(work) if run != notes.id]
         self.gathering = Gathering(work / "wheelhouse", display)
         self._secrets: dict[str, str] = {}
@@ -143,7 +177,7 @@ class Scheduler:
             fleet = self._schedule(hosts, declared)
         fleet.warnings = list(self.gathering.notes)
         for host in hosts:
-            self.notes.write_plan(host.host, host.to_dict())
+            self.notes.write_decision(host)
         return fleet
 
     def _fleet(self, declared: Mapping[str, Declaration]) -> dict[str, int]:
@@ -161,7 +195,7 @@ class Scheduler:
     def _host(
         self,
         declared: Declaration,
-        variables: Mapping[str, Any],
+        variables: Variables,
         circumstances: Circumstances,
         installed: Mapping[str, Mapping[str, str]] | None = None,
     ) -> HostDecision:
@@ -193,30 +227,32 @@ class Scheduler:
             declared.host,
             declared.apps,
             probe,
-            ids,
-            {app["name"]: self._secrets_digest(app) for app in declared.apps},
+            Known(
+                ids,
+                {app["name"]: self._secrets_digest(app) for app in declared.apps},
+                ruled_out,
+                address,
+                declared.variables["headcount_retune_at_boot"],
+            ),
             circumstances,
             policy,
-            ruled_out,
             plan_host,
-            address,
-            declared.variables["headcount_retune_at_boot"],
         )
 
-    def _address(self, host: str, variables: Mapping[str, Any]) -> str:
+    def _address(self, host: str, variables: Variables) -> str:
         """Where the host is reached: ansible_host, which may be a template of the host's other variables."""
         raw = variables.get("ansible_host")
         if isinstance(raw, str) and "{{" in raw:
             raw = self.templar.copy_with_new_env(available_variables=variables).template(raw)
         return str(plain(raw) or host)
 
-    def _secrets_digest(self, app: Mapping[str, Any]) -> str:
+    def _secrets_digest(self, app: Json) -> str:
         """The digest of an app's secrets; it is slow on purpose, and mostly the same on all hosts."""
         if not app["secrets"]:
             return ""
         key = repr((app["name"], sorted(app["secrets"].items())))
         if key not in self._secrets:
-            self._secrets[key] = secrets_digest(app)
+            self._secrets[key] = secrets_digest(App.from_dict(app))
         return self._secrets[key]
 
     # -- wheels -------------------------------------------------------------------------------------------------------
@@ -338,19 +374,19 @@ class Scheduler:
 
     def _schedule(self, hosts: list[HostDecision], declared: Mapping[str, Declaration]) -> Schedule:
         first = next(iter(declared.values()))
-        settings: dict[str, Any] = {
-            "max_failed": int(first.variables["headcount_rollout_max_failed"]),
-            "wait_seconds": float(first.variables["headcount_rollout_wait_seconds"]),
-            "on_failure": str(first.variables["headcount_on_failure"]),
-        }
-        fleet = Schedule(self.notes, self.gone, hosts, settings=settings, mode=self.mode)
+        rules = Rules(
+            int(first.variables["headcount_rollout_max_failed"]),
+            float(first.variables["headcount_rollout_wait_seconds"]),
+            str(first.variables["headcount_on_failure"]),
+        )
+        fleet = Schedule(self.notes, self.gone, hosts, rules=rules, mode=self.mode)
         pending = [host.host for host in hosts if host.pending]
         failed = [host for host in hosts if host.status == FAILED]
-        if pending and len(failed) > settings["max_failed"] and not self.check:
+        if pending and len(failed) > rules.max_failed and not self.check:
             names = listed([host.host for host in failed])
             fleet.stopped = (
                 f"no host is touched: {plural(len(failed), 'host')} cannot be rolled out ({names}), "
-                f"headcount_rollout_max_failed allows {settings['max_failed']}"
+                f"headcount_rollout_max_failed allows {rules.max_failed}"
             )
             return fleet
         if self.mode in ("rollout", "retune") and pending:
@@ -373,12 +409,12 @@ class Scheduler:
         return {hook: locate(str(path), folders) if path else None for hook, path in said.items()}
 
 
-def variables_for_paths(play: Mapping[str, Any], host: Mapping[str, Any]) -> dict[str, Any]:
+def variables_for_paths(play: Variables, host: Variables) -> Variables:
     """Where relative paths of a host may start: beside its inventory and beside the playbook."""
     return {"inventory_dir": plain(host.get("inventory_dir")), "playbook_dir": play.get("playbook_dir") or os.getcwd()}
 
 
-def _classes(host: HostDecision) -> dict[str, Any]:
+def _classes(host: HostDecision) -> dict[str, object]:
     """What of a plan decides which wheels are needed."""
     return {
         name: app.plan["settings"]["gunicorn_packages"]["value"] if app.plan else None

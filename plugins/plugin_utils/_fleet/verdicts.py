@@ -1,18 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
-"""What a rollout came to so far: whether it goes on, and who goes back. Pure functions over the outcomes of a run."""
+"""What a rollout came to so far: whether it goes on, and which hosts revert. Pure functions over outcomes."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Mapping, Sequence
 
 from .._display.text import listed, plural
-from .runs import hosts_with
-
-Outcomes = Mapping[str, Mapping[str, Mapping[str, Any]]]
-
-BAD = ("failed", "lost")
+from .outcome import BAD, Outcomes, hosts_with
 
 
 @dataclass(frozen=True)
@@ -56,7 +52,7 @@ def gate(
 
 @dataclass(frozen=True)
 class RevertPlan:
-    """Who goes back. `hosts`: {host: [app, ...]} in the order in which they go; `kept`: what stays, and why."""
+    """Which hosts revert. `hosts`: {host: [app, ...]} in the order in which they go; `kept`: what stays, and why."""
 
     needed: bool
     ask: bool = False
@@ -78,10 +74,10 @@ def revert_plan(outcomes: Outcomes, failed_before: Sequence[str], max_failed: in
     kept = []
     for host, apps in outcomes.items():
         for name, outcome in reversed(list(apps.items())):
-            if outcome.get("outcome") != "promoted":
+            if outcome.outcome != "promoted":
                 continue
-            if outcome.get("from") is None:
-                kept.append(f"{host}: {name} stays on generation {outcome.get('to')}: its first deployment")
+            if outcome.before is None:
+                kept.append(f"{host}: {name} stays on generation {outcome.to}: its first deployment")
             else:
                 back.setdefault(host, []).append(name)
     if not back:

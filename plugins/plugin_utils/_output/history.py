@@ -4,28 +4,29 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from .._display.text import table
+from .._edge import Json
 
 HEADER = ("time", "host", "app", "event", "generation", "by", "detail")
 
 
-def merge(ledgers: Mapping[str, Sequence[Mapping[str, Any]]], last: int) -> list[dict[str, Any]]:
+def merge(ledgers: Mapping[str, Sequence[Json]], last: int) -> list[Json]:
     """The `last` newest events of all hosts, newest first, each with its host."""
-    entries = [{"host": host, **entry} for host, found in ledgers.items() for entry in found]
+    entries: list[Json] = [{"host": host, **entry} for host, found in ledgers.items() for entry in found]
     entries.sort(key=lambda entry: str(entry.get("time", "")), reverse=True)
     return entries[:last]
 
 
-def text(entries: Sequence[Mapping[str, Any]], silent: Mapping[str, str]) -> str:
+def text(entries: Sequence[Json], silent: Mapping[str, str]) -> str:
     """The history as a table; `silent` are the hosts that did not answer, with the cause."""
     lines = [table(HEADER, [_cells(entry) for entry in entries])] if entries else ["no event is in any ledger"]
     lines += [f"{host}: {cause}" for host, cause in silent.items()]
     return "\n".join(lines)
 
 
-def _cells(entry: Mapping[str, Any]) -> list[str]:
+def _cells(entry: Json) -> list[str]:
     return [
         str(entry.get("time", ""))[:19].replace("T", " "),
         str(entry["host"]),
@@ -37,7 +38,7 @@ def _cells(entry: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _generation(entry: Mapping[str, Any]) -> str:
+def _generation(entry: Json) -> str:
     if entry.get("to") is not None:
         return f"{entry['from'] if entry.get('from') is not None else '-'} -> {entry['to']}"
     if entry.get("generations"):
@@ -45,7 +46,7 @@ def _generation(entry: Mapping[str, Any]) -> str:
     return str(entry["generation"]) if entry.get("generation") is not None else ""
 
 
-def _detail(entry: Mapping[str, Any]) -> str:
+def _detail(entry: Json) -> str:
     cause = entry.get("cause")
     if cause:
         return f"{entry['phase']}: {cause}" if entry.get("phase") else str(cause)

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ...module_utils._plan.text import render_table
 from ...module_utils._plan.types import Plan
@@ -112,14 +112,14 @@ def app_line(app: AppDecision) -> str:
     return f"{', '.join(parts)}: {what}" + (f" ({why})" if why else "")
 
 
-def shape_words(settings: Mapping[str, Any]) -> str:
+def shape_words(settings: Mapping[str, object]) -> str:
     """Class, workers and slots of a plan: `gthread 2 x 16`."""
     if not settings:
         return ""
     return f"{settings['worker_class']} {size_words(settings)}"
 
 
-def size_words(settings: Mapping[str, Any]) -> str:
+def size_words(settings: Mapping[str, object]) -> str:
     """Workers, and threads or connections of each: `2 x 16`; sync workers have neither."""
     if not settings:
         return ""

@@ -7,16 +7,17 @@ What was not measured in the run or in the live generation's own trial is left e
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Iterable, Mapping, Sequence
+from typing import Optional, TypedDict
 
-from ...module_utils._facts.hardware import number
+from ...module_utils._facts.hardware import exact
 from .._display.text import listed, plural, table
-from .._fleet.choice import NOTHING, values
+from .._edge import Json
+from .._fleet.choice import NOTHING, REFUSE, values
 from .._fleet.decision import FAILED, OK, UNREACHABLE, AppDecision, HostDecision
+from .._fleet.outcome import WORKING, Outcome, Outcomes
 from .plantable import size_words
-
-Outcomes = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 HEADER = (
     "host",
@@ -37,18 +38,77 @@ HEADER = (
 _RIGHT = (2, 3, 7, 8, 9, 10)
 
 
+class Evidence(TypedDict, total=False):
+    """The numbers of a trial that the report shows, each with its limit; None is what was not measured.
+
+    Latencies are milliseconds, memory is MiB, `error_rate_limit` is a share of the `requests`.
+    """
+
+    verdict: str | None
+    verdict_cause: str | None
+    requests: int | None
+    failures: int | None
+    error_rate_limit: float | None
+    peak_mib: float | None
+    peak_limit_mib: float | None
+    memory_source: str | None
+    checks: list[Json]
+    histogram: str | None
+    p50_ms: float | None
+    p50_limit_ms: float | None
+    p95_ms: float | None
+    p95_limit_ms: float | None
+    p99_ms: float | None
+    p99_limit_ms: float | None
+
+
+_Row = TypedDict(
+    "_Row",
+    {
+        "host": str,
+        "address": str,
+        "hardware": Optional[str],
+        "cores": float,
+        "memory_mib": float,
+        "app": Optional[str],
+        "status": str,
+        "cause": Optional[str],
+        "phase": Optional[str],
+        "generation": Optional[int],
+        "from": Optional[int],
+        "release": Optional[str],
+        "reasons": list[str],
+        "notes": list[str],
+        "listen": str,
+        "url": str,
+        "settings": Mapping[str, object],
+        "profile": Optional[Json],
+        "measured": Optional[Json],
+        "mismatch": Optional[str],
+        "plan": Optional[Json],
+        "steps": list[Mapping[str, object]],
+        "revert_cause": str,
+    },
+    total=False,
+)
+
+
+class Row(_Row, Evidence, total=False):
+    """What is told of an app on a host, or of a host without one: a row of the report's JSON."""
+
+
 @dataclass(frozen=True)
 class Report:
     """What came of a run. `failed`: {host: first cause}; `first_cause`: the earliest of all, with its host."""
 
-    rows: list[dict[str, Any]]
+    rows: list[Row]
     failed: dict[str, str]
     first_cause: str | None
     summary: str
 
 
-def build(hosts: Sequence[HostDecision], outcomes: Outcomes, mode: str, check: bool, stopped: str | None) -> Report:
-    """The report of a run over `hosts`, from their plans and what came of them."""
+def build(hosts: Sequence[HostDecision], outcomes: Outcomes, check: bool, stopped: str | None) -> Report:
+    """The report of a run over `hosts`, from what was decided about them and what came of them."""
     rows = [row for host in hosts for row in _host_rows(host, outcomes.get(host.host, {}), check)]
     failed = _failures(hosts, outcomes)
     first = _first_cause(hosts, outcomes)
@@ -57,96 +117,111 @@ def build(hosts: Sequence[HostDecision], outcomes: Outcomes, mode: str, check: b
     return Report(rows, failed, first or stopped, _summary(rows, hosts, check))
 
 
-def _host_rows(host: HostDecision, outcomes: Mapping[str, Mapping[str, Any]], check: bool) -> Iterable[dict[str, Any]]:
-    base: dict[str, Any] = {"host": host.host, "address": host.address, "hardware": host.hardware or None}
+def _host_rows(host: HostDecision, outcomes: Mapping[str, Outcome], check: bool) -> Iterable[Row]:
+    base: Row = {"host": host.host, "address": host.address, "hardware": host.hardware or None}
     if host.facts:
         base["cores"] = host.facts["cores"]["effective"]
         base["memory_mib"] = host.facts["memory"]["effective_mib"]
     if not host.apps:
         yield {**base, "app": None, "status": host.status, "cause": host.cause}
     for name, app in host.apps.items():
-        yield {**base, **_app_row(host, app, outcomes.get(name, {}), check)}
+        yield {**base, **_app_row(host, app, outcomes.get(name), check)}
 
 
-def _app_row(host: HostDecision, app: AppDecision, outcome: Mapping[str, Any], check: bool) -> dict[str, Any]:
+def _app_row(host: HostDecision, app: AppDecision, begun: Outcome | None, check: bool) -> Row:
     live = app.live or {}
-    went_live = outcome.get("to") is not None
-    status = _status(host, app, outcome, check)
+    outcome = begun or Outcome(host.host, app.name)
+    went_live = outcome.to is not None
+    status = _status(host, app, begun, check)
     new = went_live or app.live is None
-    plan = (outcome.get("plan") or app.plan if new else live.get("plan")) or {}
+    plan = (outcome.plan or app.plan if new else live.get("plan")) or {}
     trial = _trial(outcome) or live.get("trial") or {}
-    row: dict[str, Any] = {
+    row: Row = {
         "app": app.name,
         "status": status,
-        "cause": outcome.get("cause") or (host.cause if host.status != OK else None),
-        "phase": outcome.get("phase"),
-        "generation": outcome.get("to") if went_live else live.get("generation"),
-        "from": outcome.get("from"),
-        "release": outcome.get("release") if went_live else live.get("release"),
+        "cause": outcome.cause or _cause_before(host, app),
+        "phase": outcome.phase,
+        "generation": outcome.to if went_live else live.get("generation"),
+        "from": outcome.before,
+        "release": outcome.release if went_live else live.get("release"),
         "reasons": app.reasons,
         "notes": app.notes,
         "listen": app.listen,
         "url": url(app.listen, host.address),
         "settings": values(plan),
         "profile": (plan.get("inputs") or {}).get("profile"),
-        "measured": outcome.get("measured"),
-        "mismatch": outcome.get("mismatch"),
+        "measured": outcome.measured,
+        "mismatch": outcome.mismatch,
         "plan": plan or None,
-        "steps": outcome.get("steps", []),
-        **evidence_of(trial),
+        "steps": [step.to_dict() for step in outcome.steps],
     }
-    return row | _reverted(status, outcome)
+    row.update(evidence_of(trial))
+    if status == "reverted":
+        row["generation"] = outcome.reverted_to
+    if outcome.revert_cause:
+        row["revert_cause"] = outcome.revert_cause
+    return row
 
 
-def _reverted(status: str, outcome: Mapping[str, Any]) -> dict[str, Any]:
-    """What the revert of a fleet changes of an app's row."""
-    changed = {"generation": outcome.get("reverted_to")} if status == "reverted" else {}
-    return changed | ({"revert_cause": outcome["revert_cause"]} if outcome.get("revert_cause") else {})
+def _cause_before(host: HostDecision, app: AppDecision) -> str | None:
+    """What kept `app` from being begun on `host`: its own cause, or one of the host's. None where it is another app's
+    alone, or where there is none."""
+    if host.status == OK:
+        return None
+    if app.action == REFUSE:
+        return f"{app.name}: {app.reasons[0]}"
+    cause = host.cause or ""
+    others = (f"{name}: " for name in host.apps if name != app.name)
+    return None if cause.startswith(tuple(others)) else cause
 
 
-def _status(host: HostDecision, app: AppDecision, outcome: Mapping[str, Any], check: bool) -> str:
-    came = outcome.get("outcome")
-    if came and came != "working":
-        return str(came)
-    if came == "working":
-        return "cut short"
-    if host.status != OK:
+def _status(host: HostDecision, app: AppDecision, begun: Outcome | None, check: bool) -> str:
+    if begun is not None:
+        return "cut short" if begun.outcome == WORKING else begun.outcome
+    if host.status != OK and (_cause_before(host, app) is not None or host.cause is None):
         return host.status
     if app.action == NOTHING:
         return "unchanged"
     return f"would {app.action}" if check else "not started"
 
 
-def _trial(outcome: Mapping[str, Any]) -> dict[str, Any]:
+def _trial(outcome: Outcome) -> Json:
     """The evidence of the trial of this run; empty when there was none."""
-    if not outcome.get("verdict") and not outcome.get("evidence"):
+    if not outcome.verdict and not outcome.evidence:
         return {}
-    evidence = dict(outcome.get("evidence") or {})
-    return {**evidence, "verdict": outcome.get("verdict") or evidence.get("verdict")}
+    evidence = outcome.evidence or {}
+    return {**evidence, "verdict": outcome.verdict or evidence.get("verdict")}
 
 
-def evidence_of(trial: Mapping[str, Any]) -> dict[str, Any]:
-    """The numbers of a trial that the report shows, each with its limit; None is what was not measured."""
+def evidence_of(trial: Json) -> Row:
+    """The numbers of a trial that the report shows."""
     verdict = trial.get("verdict") or {}
     checks = {check["name"]: check for check in verdict.get("checks", [])}
     seen = (verdict.get("facts") or {}).get("candidate") or {}
     memory = trial.get("memory") or {}
-    row: dict[str, Any] = {
+
+    def limit(name: str) -> float | None:
+        found: float | None = (checks.get(name) or checks.get(f"{name}_ms") or {}).get("limit")
+        return found
+
+    return {
         "verdict": verdict.get("outcome"),
         "verdict_cause": verdict.get("cause"),
         "requests": seen.get("planned"),
         "failures": seen.get("failures"),
-        "error_rate_limit": (checks.get("error_rate") or {}).get("limit"),
+        "error_rate_limit": limit("error_rate"),
         "peak_mib": memory.get("peak_mib"),
-        "peak_limit_mib": (checks.get("memory_peak") or {}).get("limit") or memory.get("limit_mib"),
+        "peak_limit_mib": limit("memory_peak") or memory.get("limit_mib"),
         "memory_source": memory.get("source"),
         "checks": verdict.get("checks", []),
         "histogram": (trial.get("candidate") or {}).get("histogram"),
+        "p50_ms": seen.get("p50_ms"),
+        "p50_limit_ms": limit("p50"),
+        "p95_ms": seen.get("p95_ms"),
+        "p95_limit_ms": limit("p95"),
+        "p99_ms": seen.get("p99_ms"),
+        "p99_limit_ms": limit("p99"),
     }
-    for name in ("p50", "p95", "p99"):
-        row[f"{name}_ms"] = seen.get(f"{name}_ms")
-        row[f"{name}_limit_ms"] = (checks.get(name) or checks.get(f"{name}_ms") or {}).get("limit")
-    return row
 
 
 def url(listen: str, address: str) -> str:
@@ -160,27 +235,28 @@ def url(listen: str, address: str) -> str:
     return f"http://{shown}:{port}/"
 
 
-def text(rows: Sequence[Mapping[str, Any]], summary: str) -> str:
+def text(rows: Sequence[Row], summary: str) -> str:
     """The rows of a report as a table, with every failure in words below it."""
     lines = [table(HEADER, [cells(row) for row in rows], _RIGHT)]
     if any(row.get("requests") is not None for row in rows):
         lines.append("Latencies, errors and memory: measured in the trial / limit.")
     for row in rows:
-        if row.get("cause"):
+        cause = row.get("cause")
+        if cause:
             # What failed a host before it was touched names the app itself.
-            named = not row.get("app") or row["cause"].startswith(f"{row['app']}: ")
+            named = not row.get("app") or cause.startswith(f"{row['app']}: ")
             where = row["host"] if named else f"{row['host']}: {row['app']}"
             phase = f"{row['phase']}: " if row.get("phase") else ""
-            lines.append(f"{where}: {phase}{row['cause']}")
+            lines.append(f"{where}: {phase}{cause}")
         if row.get("revert_cause"):
-            lines.append(f"{row['host']}: {row['app']}: the way back failed: {row['revert_cause']}")
+            lines.append(f"{row['host']}: {row['app']}: the revert failed: {row['revert_cause']}")
         if row.get("mismatch"):
             lines.append(f"{row['host']}: {row['mismatch']}")
     lines.append(summary)
     return "\n".join(dict.fromkeys(lines))
 
 
-def cells(row: Mapping[str, Any]) -> list[str]:
+def cells(row: Row) -> list[str]:
     """One row of the table."""
     settings = row.get("settings") or {}
     profile = row.get("profile") or {}
@@ -192,8 +268,8 @@ def cells(row: Mapping[str, Any]) -> list[str]:
     return [
         str(row["host"]),
         str(row.get("app") or ""),
-        number(row["cores"]) if row.get("cores") is not None else "",
-        number(row["memory_mib"]) if row.get("memory_mib") is not None else "",
+        exact(row["cores"]) if row.get("cores") is not None else "",
+        exact(row["memory_mib"]) if row.get("memory_mib") is not None else "",
         str(profile.get("value") or ""),
         str(settings.get("worker_class") or ""),
         size_words(settings),
@@ -207,7 +283,7 @@ def cells(row: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def verdict_words(row: Mapping[str, Any]) -> str:
+def verdict_words(row: Row) -> str:
     """What a person wants to know first."""
     status = str(row["status"])
     verdict = row.get("verdict")
@@ -220,7 +296,7 @@ def verdict_words(row: Mapping[str, Any]) -> str:
     return {"failed": "FAILED", "lost": "LOST", "revert_failed": "REVERT FAILED"}.get(status, status)
 
 
-def _against(value: Any, limit: Any) -> str:
+def _against(value: float | None, limit: float | None) -> str:
     if value is None:
         return ""
     shown = f"{float(value):.0f}" if float(value) >= 10 else f"{float(value):.1f}"
@@ -232,20 +308,20 @@ def _failures(hosts: Sequence[HostDecision], outcomes: Outcomes) -> dict[str, st
     found = {host.host: str(host.cause) for host in hosts if host.status in (FAILED, UNREACHABLE)}
     for host, apps in outcomes.items():
         for name, outcome in apps.items():
-            if outcome.get("outcome") in ("failed", "lost", "working"):
-                cause = outcome.get("cause") or "the run was cut short"
-                found.setdefault(host, f"{name}: {outcome.get('phase') or 'rollout'}: {cause}")
-            elif outcome.get("outcome") == "revert_failed":
-                found.setdefault(host, f"{name}: the way back failed: {outcome.get('revert_cause')}")
+            if outcome.failed or outcome.outcome == WORKING:
+                cause = outcome.cause or "the run was cut short"
+                found.setdefault(host, f"{name}: {outcome.phase or 'rollout'}: {cause}")
+            elif outcome.outcome == "revert_failed":
+                found.setdefault(host, f"{name}: the revert failed: {outcome.revert_cause}")
     return found
 
 
 def _first_cause(hosts: Sequence[HostDecision], outcomes: Outcomes) -> str | None:
     timed = [
-        (float(outcome.get("failed_at") or 0), f"{host}: {name}: {outcome.get('phase')}: {outcome.get('cause')}")
+        (outcome.failed_at or 0.0, f"{host}: {name}: {outcome.phase}: {outcome.cause}")
         for host, apps in outcomes.items()
         for name, outcome in apps.items()
-        if outcome.get("cause")
+        if outcome.cause
     ]
     if timed:
         return min(timed)[1]
@@ -256,7 +332,7 @@ def _first_cause(hosts: Sequence[HostDecision], outcomes: Outcomes) -> str | Non
     return None
 
 
-def _summary(rows: Sequence[Mapping[str, Any]], hosts: Sequence[HostDecision], check: bool) -> str:
+def _summary(rows: Sequence[Row], hosts: Sequence[HostDecision], check: bool) -> str:
     order = (
         "promoted",
         "healed",
@@ -279,7 +355,7 @@ def _summary(rows: Sequence[Mapping[str, Any]], hosts: Sequence[HostDecision], c
         changed = "nothing was changed"
     elif not touched:
         # A refused generation stays for diagnosis, with its release.
-        changed = "no generation went live"
+        changed = "no new generation went live"
     return f"{plural(len(hosts), 'host')}: {said}" + (f"; {changed}" if changed else "")
 
 

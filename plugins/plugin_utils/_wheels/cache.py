@@ -9,8 +9,8 @@ import json
 import os
 import shutil
 import threading
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Iterable, Mapping
 
 from packaging.utils import parse_sdist_filename, parse_wheel_filename
 
@@ -77,7 +77,7 @@ def whole(wheels: Iterable[Wheel]) -> bool:
         return False
 
 
-def write_json(path: Path, data: Mapping[str, Any]) -> None:
+def write_json(path: Path, data: Mapping[str, object]) -> None:
     """Write a file of JSON, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = temporary(path)

@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Iterator, Mapping
+from typing import Any
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
+from .._edge import Json
 from . import indexes
 from .lockfiles import LOCKFILES, Direct, Found, direct_of, read_lockfile
 from .locks import AUTOMATIC, Pinned, applies, logical_lines
@@ -288,12 +290,12 @@ def _extras(text: str) -> tuple[str, ...]:
 # -- pyproject.toml ---------------------------------------------------------------------------------------------------
 
 
-def _pyproject(folder: Path) -> dict[str, Any]:
+def _pyproject(folder: Path) -> Json:
     path = folder / "pyproject.toml"
     return toml(path) if path.is_file() else {}
 
 
-def _table(data: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
+def _table(data: Json, *keys: str) -> Json:
     for key in keys:
         value = data.get(key)
         if not isinstance(value, Mapping):
@@ -319,7 +321,7 @@ def workspace_root(folder: Path, top: Path) -> Path | None:
     return None
 
 
-def _member_folders(root: Path, table: Mapping[str, Any]) -> set[Path]:
+def _member_folders(root: Path, table: Json) -> set[Path]:
     found = {path.resolve() for pattern in table.get("members", []) for path in root.glob(str(pattern))}
     without = {path.resolve() for pattern in table.get("exclude", []) for path in root.glob(str(pattern))}
     return {path for path in found - without if (path / "pyproject.toml").is_file()}
@@ -387,13 +389,13 @@ def _static_names(folder: Path) -> set[str] | None:
     return names | {canonicalize_name(str(name)) for name in poetry}
 
 
-def _optional(project: Mapping[str, Any]) -> list[Any]:
+def _optional(project: Json) -> list[Any]:
     return list(_table(project, "optional-dependencies").values())
 
 
 def _uv_source(
     name: str,
-    entry: Mapping[str, Any],
+    entry: Json,
     folder: Path,
     team: Mapping[str, Path],
     environment: Mapping[str, str] | None,
@@ -411,7 +413,7 @@ def _uv_source(
     return _entry(name, entry, folder, origin)
 
 
-def _entry(name: str, entry: Mapping[str, Any], folder: Path, origin: str) -> Direct | None:
+def _entry(name: str, entry: Json, folder: Path, origin: str) -> Direct | None:
     """A dependency as uv and poetry write one that comes from a repository, a URL or a path."""
     if "git" in entry:
         revision = entry.get("rev") or entry.get("tag") or entry.get("branch")
@@ -424,7 +426,7 @@ def _entry(name: str, entry: Mapping[str, Any], folder: Path, origin: str) -> Di
     return None
 
 
-def _poetry_sources(data: Mapping[str, Any], folder: Path, environment: Mapping[str, str] | None) -> Iterator[Direct]:
+def _poetry_sources(data: Json, folder: Path, environment: Mapping[str, str] | None) -> Iterator[Direct]:
     origin = "[tool.poetry.dependencies]"
     for name, entries in _table(data, "tool", "poetry", "dependencies").items():
         for entry in entries if isinstance(entries, list) else [entries]:
@@ -434,7 +436,7 @@ def _poetry_sources(data: Mapping[str, Any], folder: Path, environment: Mapping[
                     yield item
 
 
-def _project_indexes(folder: Path, top: Path, data: Mapping[str, Any]) -> indexes.Indexes:
+def _project_indexes(folder: Path, top: Path, data: Json) -> indexes.Indexes:
     root = workspace_root(folder, top) or folder
     known = indexes.of_poetry(_table(data, "tool", "poetry"), "[tool.poetry.source]")
     for place in dict.fromkeys([folder, root]):

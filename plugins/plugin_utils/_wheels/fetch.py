@@ -9,9 +9,9 @@ import re
 import sys
 import tarfile
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Sequence
 
 from packaging.utils import canonicalize_name, parse_wheel_filename
 

@@ -5,12 +5,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from typing import Any, Iterable, Mapping
 
 from packaging.markers import default_environment
 from packaging.tags import Tag, compatible_tags, cpython_tags
 
+from .._edge import Json
 from .tools import WheelhouseError
 
 _UV_GLIBC = (17, 28, *range(31, 41))  # the minor versions of manylinux_2_N that uv's --python-platform knows
@@ -33,7 +34,7 @@ class Platform:
             raise WheelhouseError(f"C library {self.libc!r} of the host is not understood: 'glibc 2.36' or 'musl 1.2'")
 
     @classmethod
-    def from_facts(cls, facts: Mapping[str, Any]) -> Platform:
+    def from_facts(cls, facts: Json) -> Platform:
         """From the host facts' dictionary (`python.version`, `platform.machine`, `platform.libc`)."""
         return cls(facts["python"]["version"], facts["platform"]["machine"], facts["platform"]["libc"])
 
@@ -113,7 +114,7 @@ class Wheel:
     size: int
     path: str = field(compare=False)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain data."""
         return asdict(self)
 
@@ -125,12 +126,12 @@ class HostBuild:
     sdist: Wheel
     build_wheels: tuple[Wheel, ...]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain data."""
         return {"sdist": self.sdist.to_dict(), "build_wheels": [wheel.to_dict() for wheel in self.build_wheels]}
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> HostBuild:
+    def from_dict(cls, data: Json) -> HostBuild:
         """From `to_dict`."""
         return cls(Wheel(**data["sdist"]), tuple(Wheel(**wheel) for wheel in data["build_wheels"]))
 
@@ -164,7 +165,7 @@ class WheelSet:
         """Name to version of what the release will hold."""
         return {wheel.name: wheel.version for wheel in self.wheels}
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain data; `from_dict` reads it back."""
         return {
             **{name: getattr(self, name) for name in ("id", "source_id", "app", "app_version", "lock_text")},
@@ -176,7 +177,7 @@ class WheelSet:
         }
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> WheelSet:
+    def from_dict(cls, data: Json) -> WheelSet:
         """From `to_dict`."""
         builds = tuple(HostBuild.from_dict(item) for item in data["needs_host_build"])
         return cls(

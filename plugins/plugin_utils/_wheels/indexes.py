@@ -12,11 +12,12 @@ from __future__ import annotations
 import ast
 import os
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Iterable, Mapping
 from urllib.parse import quote, urlsplit, urlunsplit
 
+from .._edge import Json
 from .tools import BadSource, pip, redact, run, toml
 
 PYPI = "https://pypi.org/simple"
@@ -196,7 +197,7 @@ def joined(first: Indexes, second: Indexes) -> Indexes:
     )
 
 
-def of_uv(settings: Mapping[str, Any], origin: str, folder: Path) -> Indexes:
+def of_uv(settings: Json, origin: str, folder: Path) -> Indexes:
     """From the table [tool.uv] of a pyproject.toml, or a uv.toml, in `folder`."""
     default, extra, links = None, [], [_place(item, folder) for item in settings.get("find-links", [])]
     for item in settings.get("index", []):
@@ -213,7 +214,7 @@ def of_uv(settings: Mapping[str, Any], origin: str, folder: Path) -> Indexes:
     return Indexes(default, tuple(extra), tuple(links), no_index=bool(settings.get("no-index")))
 
 
-def of_poetry(settings: Mapping[str, Any], origin: str) -> Indexes:
+def of_poetry(settings: Json, origin: str) -> Indexes:
     """From [[tool.poetry.source]] of a pyproject.toml; PyPI stays the default."""
     extra = []
     for item in settings.get("source", []):
@@ -228,7 +229,7 @@ def of_poetry(settings: Mapping[str, Any], origin: str) -> Indexes:
     return Indexes(extra=tuple(extra), bound=named)
 
 
-def of_pipfile(settings: Mapping[str, Any], origin: str, environ: Mapping[str, str]) -> Indexes:
+def of_pipfile(settings: Json, origin: str, environ: Mapping[str, str]) -> Indexes:
     """From [[source]] of a Pipfile: the first is the default."""
     found = [
         Index(expand(str(item["url"]), environ, origin), origin, str(item.get("name", "")))

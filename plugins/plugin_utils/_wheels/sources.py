@@ -16,13 +16,14 @@ import stat
 import sys
 import tempfile
 import zipfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Mapping, Sequence
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
+from .._edge import Json
 from .declared import declared, local_folders, lock_files, read_lock, workspace_root
 from .files import shipped
 from .locks import Pinned, automatic
@@ -67,7 +68,7 @@ class Source:
     include: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, data: Mapping[str, Any] | Source) -> Source:
+    def of(cls, data: Json | Source) -> Source:
         """From the mapping of a normalised app. Raises BadSource when its kind is not known."""
         if isinstance(data, Source):
             return data
@@ -145,7 +146,7 @@ def file_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def source_identity(source: Mapping[str, Any] | Source, base_dir: str | Path) -> str:
+def source_identity(source: Json | Source, base_dir: str | Path) -> str:
     """What a source is, as `kind:digest`: the same content gives the same text on every controller.
 
     A folder and a wheel count by content, a package by its requirement, a repository by the commit that its REF is
@@ -296,7 +297,7 @@ def _git(words: list[str | Path], source: Source) -> None:
         raise BadSource(f"{source.describe()}: git {words[0]} failed: {essence(done.text, 1)}")
 
 
-def notes_of(source: Mapping[str, Any] | Source, base_dir: str | Path) -> tuple[str, ...]:
+def notes_of(source: Json | Source, base_dir: str | Path) -> tuple[str, ...]:
     """What a person should know of the files of a source: what is left out, and what is shipped that looks wrong."""
     parsed = Source.of(source)
     if parsed.kind != "path":

@@ -12,13 +12,16 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Iterator, Mapping, NamedTuple, Sequence
+from typing import NamedTuple
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import Version
+
+from .._edge import Json
 
 EPOCH = 315532800  # 1980-01-01, the earliest time that a zip file can hold
 _LOCK_SECONDS = 1800.0
@@ -143,7 +146,7 @@ def pip() -> tuple[str, ...]:
     return (*uv(), "tool", "run", "--no-python-downloads", "--python", sys.executable, "pip")
 
 
-def toml(path: Path) -> dict[str, Any]:
+def toml(path: Path) -> Json:
     """A TOML file. Raises BadSource when it cannot be read, ToolMissing where this Python has nothing to read it."""
     for name in ("tomllib", "tomli", "pip._vendor.tomli"):  # Python 3.11, or what pip brings
         try:
@@ -154,7 +157,7 @@ def toml(path: Path) -> dict[str, Any]:
     else:
         raise ToolMissing(f"{path} cannot be read: install tomli, or run the controller on Python 3.11 or later")
     try:
-        found: dict[str, Any] = loads(path.read_text(encoding="utf-8"))
+        found: Json = loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise BadSource(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
     return found

@@ -21,9 +21,9 @@ from __future__ import annotations
 import os
 import tarfile
 import tempfile
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Iterable, Mapping, Sequence
 from urllib.parse import quote
 
 from ansible_collections.headcount.gunicorn.plugins.module_utils._release import releases
@@ -31,6 +31,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from .._display.text import listed
+from .._edge import Json
 from . import cache as cached
 from . import indexes, sources
 from .declared import Declared, declared, project_sources
@@ -60,7 +61,7 @@ _ROUNDS = 20
 
 
 def gather(
-    source: Mapping[str, Any] | Source,
+    source: Json | Source,
     platform: Platform,
     extra_requirements: Sequence[str],
     cache_dir: str | Path,
@@ -92,7 +93,7 @@ def _own(cache: Path) -> None:
 
 
 def keep_built(
-    cache_dir: str | Path, platform: Platform, sdist: Wheel, wheel: str | Path, origin: Mapping[str, Any]
+    cache_dir: str | Path, platform: Platform, sdist: Wheel, wheel: str | Path, origin: Mapping[str, object]
 ) -> Wheel:
     """Keep a wheel that a host of `platform` built from `sdist`; the next `gather` uses it.
 

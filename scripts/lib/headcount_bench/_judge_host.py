@@ -22,13 +22,14 @@ from typing import Any, Callable, Iterator
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
+from headcount_units._declaration.app import Limits, Load
 from headcount_units._load.h2load import Target
 from headcount_units._load.memory import MemorySampler
 from headcount_units._load.trialload import Attempt, run_trial_load, with_retry
 from headcount_units._os import http
 from headcount_units._os.systemd import Systemd
-from headcount_units._steps.trial import Arm
-from headcount_units._verdict.judge import Policy, judge
+from headcount_units._steps.compare import Arm
+from headcount_units._verdict.judge import Thresholds, judge
 
 HOME = os.path.dirname(os.path.abspath(__file__))
 RUN = "/run/headcount-bench"
@@ -117,7 +118,7 @@ def disturb(kind: str, instance: Instance) -> None:
 def run_pair(number: int, pair: dict[str, Any], job: dict[str, Any], together: Callable[[], None]) -> dict[str, Any]:
     """Both instances, the load (and the retry: always, or when the verdict asks for it), and all samples."""
     settings = job["settings"]
-    load = {"paths": job["paths"], "rate": job["rate"], "seconds": job["seconds"], "warmup_requests": None}
+    load = Load.from_dict({"paths": job["paths"], "rate": job["rate"], "seconds": job["seconds"]})
     usual = dict(job["environment"])
     live = Instance(f"live{number}", settings, usual)
     candidate = Instance(f"candidate{number}", settings, {**usual, **pair["environment"]})
@@ -145,7 +146,9 @@ def run_pair(number: int, pair: dict[str, Any], job: dict[str, Any], together: C
                 factor=factor, on_warm=warm, timeout_seconds=5.0,
             )  # fmt: skip
         memory, its_memory = sampler.evidence(), beside.evidence()
-        verdict = judge(run.candidate, run.baseline, {"error_rate": 0.01}, memory, Policy(), baseline_memory=its_memory)
+        verdict = judge(
+            run.candidate, run.baseline, Limits(memory_percent=None), memory, Thresholds(), baseline_memory=its_memory
+        )
         takes.append(
             {
                 "swap": swap, "factor": factor, "at": begin, "seconds": time.time() - begin,

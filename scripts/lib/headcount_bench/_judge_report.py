@@ -119,7 +119,15 @@ def _ratio(take: rules.Take) -> float:
 def _sources() -> str:
     """A digest of the code that decides, so that what was judged by another is judged again."""
     digest = hashlib.sha256()
-    for name in ("_verdict/judge.py", "_verdict/statistics.py", "_load/trialload.py"):
+    for name in (
+        "_declaration/shortfall.py",
+        "_verdict/judge.py",
+        "_verdict/checks.py",
+        "_verdict/stability.py",
+        "_verdict/statistics.py",
+        "_verdict/types.py",
+        "_load/trialload.py",
+    ):
         digest.update((paths.ROOT / "plugins" / "module_utils" / name).read_bytes())
     for file in (Path(rules.__file__), Path(__file__)):
         digest.update(file.read_bytes())

@@ -10,20 +10,21 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.app import Limits
 from ansible_collections.headcount.gunicorn.plugins.module_utils._verdict import judge, statistics
 from ansible_collections.headcount.gunicorn.plugins.module_utils._verdict.judge import (
     MemoryEvidence,
-    Policy,
     Samples,
+    Thresholds,
     Verdict,
 )
 from numpy.typing import NDArray
 from scipy import stats
 
-USUAL = Policy()
-STRICT_MEMORY = Policy(memory_margin=1.15)
+USUAL = Thresholds()
+STRICT_MEMORY = Thresholds(memory_margin=1.15)
 
-LIMITS: Mapping[str, Any] = {"error_rate": 0.01}
+LIMITS = Limits(error_rate=0.01, memory_percent=None)
 #: The rules that are held against ours, by the name that tables use.
 PEERS = {
     "ratio": "p95 ratio > 1.2",
@@ -104,7 +105,7 @@ def slowed(samples: Samples, factor: float, above_ms: float = 0.0) -> Samples:
     return replace(samples, latency_ms=[value * factor if value > above_ms else value for value in samples.latency_ms])
 
 
-def verdict_of(take: Take, policy: Policy = USUAL) -> Verdict:
+def verdict_of(take: Take, policy: Thresholds = USUAL) -> Verdict:
     """Our verdict on one run."""
     return judge.judge(take.candidate, take.live, LIMITS, take.memory, policy, baseline_memory=take.live_memory)
 
@@ -124,7 +125,7 @@ class Outcome:
         return None if self.final is None else self.final != judge.PASS
 
 
-def outcome_of(first: Take, retry: Take | None, policy: Policy = USUAL) -> Outcome:
+def outcome_of(first: Take, retry: Take | None, policy: Thresholds = USUAL) -> Outcome:
     """Our verdict on a trial: the first run, and the retry where the first asks for one."""
     found = verdict_of(first, policy)
     final: Verdict | None = found
@@ -181,7 +182,7 @@ def peers_of(take: Take, p95_limit_ms: float) -> dict[str, bool]:
         "ratio": bool(p95 > 1.2 * quantile(take.live.latency_ms, 0.95)),
         "mann_whitney": bool(stats.mannwhitneyu(new, old, alternative="greater").pvalue < 0.01),
         "kayenta": kayenta(new, old),
-        "k6": bool(p95 >= p95_limit_ms or failed >= LIMITS["error_rate"]),
+        "k6": bool(p95 >= p95_limit_ms or failed >= LIMITS.error_rate),
     }
 
 

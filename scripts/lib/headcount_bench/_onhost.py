@@ -101,12 +101,18 @@ def wrap(at: dict[str, Any]) -> None:
     setattr(owner, name, wrapped)
 
 
+def step_of(name: str) -> Callable[..., Any]:
+    """The function of a step, in the file that has its name."""
+    found: Callable[..., Any] = getattr(importlib.import_module(f"headcount._steps.{name}"), name)
+    return found
+
+
 def main() -> int:
     """Run the ops in order; the first that fails ends the list."""
     request = json.load(sys.stdin)
     sys.path.insert(0, HOME)
     steps = importlib.import_module("headcount._steps.app")
-    instances = importlib.import_module("headcount._generation.instances")
+    failures = importlib.import_module("headcount._generation.failures")
     lock = importlib.import_module("headcount._generation.lock")
     hosttool = importlib.import_module("headcount._hosttool")
     releases = importlib.import_module("headcount._release.releases")
@@ -121,23 +127,23 @@ def main() -> int:
                 hosttool.install(hosttool.own_sources())
                 if arguments.get("archive") and os.path.exists(arguments["archive"]):
                     releases.unpack(arguments["archive"])
-                result = app.stage(arguments)
+                result = step_of(name)(app, arguments)
                 number = result["generation"]
             elif name == "finish":
                 with app.step("weigh", number):
-                    app.finish(number, app.record(number))
+                    importlib.import_module("headcount._steps.stage").finish(app, number, app.record(number))
                 result = {}
             elif name == "heal":
                 with app.alone("heal"):
-                    result = {"healed": app.heal()}
+                    result = {"healed": step_of(name)(app)}
             elif name == "rollback":
-                result = app.rollback(arguments.get("to"), arguments.get("event", "rolled_back"))
+                result = step_of(name)(app, arguments.get("to"), arguments.get("event", "rolled_back"))
             elif name == "remove":
-                app.remove()
+                step_of(name)(app)
                 result = {}
             else:
-                result = getattr(app, name)(number)
-        except instances.StepFailed as error:
+                result = step_of(name)(app, number)
+        except failures.StepFailed as error:
             say({"op": name, "failed": f"{error.phase}: {error.cause}", "phase": error.phase, "number": number})
             return 1
         except lock.Busy as error:

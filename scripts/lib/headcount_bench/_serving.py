@@ -33,7 +33,7 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._load.memory im
     read_process,
 )
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os import http
-from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import weigh
+from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import measure
 from headcount_scripts import bootstrap, paths
 from headcount_scripts.console import ScriptError, locked, run_logged, step
 
@@ -408,7 +408,7 @@ def running(
 
 @dataclass(frozen=True)
 class TreeUnit:
-    """Stands for a systemd unit in `weigh.weigh`: the processes of a server of this benchmark."""
+    """Stands for a systemd unit in `measure.weigh`: the processes of a server of this benchmark."""
 
     server: Server
 
@@ -422,12 +422,12 @@ class TreeUnit:
         return self.server.pids()
 
     def cpu_seconds(self) -> float:
-        """As `weigh.Unit` counts it without a cgroup of the unit's own."""
-        return float(weigh.scheduled_seconds(self.pids()))
+        """As `measure.Unit` counts it without a cgroup of the unit's own."""
+        return float(measure.scheduled_seconds(self.pids()))
 
     def queued_seconds(self) -> float:
-        """As `weigh.Unit` counts it."""
-        return float(weigh.queued_seconds(self.pids()))
+        """As `measure.Unit` counts it."""
+        return float(measure.queued_seconds(self.pids()))
 
     def memory(self) -> dict[int, ProcessMemory]:
         """Memory by process."""

@@ -24,7 +24,7 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration im
 from ansible_collections.headcount.gunicorn.plugins.module_utils._facts import given
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import units
 from ansible_collections.headcount.gunicorn.plugins.module_utils._plan import planner
-from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import weigh as _weigh
+from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import measure as _measure
 from headcount_scripts.console import ScriptError
 
 from . import _plan_grid as grid
@@ -216,7 +216,7 @@ def weigh(plan: planner.Plan, app: Mapping[str, Any], cpus: Sequence[int]) -> di
     server = started(config, [TCP, "unix:{socket}"], cpus)
     try:
         server.settle(2)
-        measured = _weigh.weigh(
+        measured = _measure.weigh(
             _serving.TreeUnit(server),
             server.socket,
             app["load"]["paths"],

@@ -34,7 +34,7 @@ def two_controllers(scene: Scene) -> None:
         "weigh",
         "trial",
         run=first,
-        at={"target": "_steps.app.try_candidate", "then": {"hold": True}},
+        at={"target": "_steps.trial.try_candidate", "then": {"hold": True}},
     ) as process:
         scene.seen.must(process.wait_held(60.0), f"the trial was not reached: {process.lines}")
         during = scene.engine.steps(APP, ("stage", scene.request()), "finish", "promote")[-1]

@@ -14,8 +14,8 @@ from .hand import next_run
 from .row import STATE, Row, refused
 
 HELD: dict[str, dict[str, Any]] = {
-    "weigh": {"target": "_steps.app.weigh", "then": {"hold": True}},
-    "trial": {"target": "_steps.app.try_candidate", "then": {"hold": True}},
+    "weigh": {"target": "_steps.measure.weigh", "then": {"hold": True}},
+    "trial": {"target": "_steps.trial.try_candidate", "then": {"hold": True}},
 }
 LONGEST_REFUSAL = 90.0
 """Seconds in which a path that does not end is told: staging and a boot, and two time-outs of a request."""

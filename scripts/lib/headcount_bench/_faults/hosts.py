@@ -92,7 +92,7 @@ def disk_fills_promoting(scene: Scene) -> None:
             ("stage", scene.request()),
             "finish",
             "promote",
-            at={"target": "_generation.generations.activate", "when": "after", "then": {"shell": fill}},
+            at={"target": "_generation.store.activate", "when": "after", "then": {"shell": fill}},
         )
         number = done[-1].get("number")
         scene.seen.must("failed" not in done[-1], f"the promote failed: {done[-1].get('failed')}")
@@ -123,7 +123,7 @@ def read_only_promoting(scene: Scene) -> None:
         ("stage", scene.request()),
         "finish",
         "promote",
-        at={"target": "_generation.generations.activate", "then": {"shell": mount}},
+        at={"target": "_generation.store.activate", "then": {"shell": mount}},
     )
     try:
         refused(scene, done, "read-only", "promote", bad_kept=False)
@@ -144,7 +144,7 @@ def spoiled_wheel(command: str, why: str) -> Callable[[Scene], None]:
             ("stage", request),
             "finish",
             "promote",
-            at={"target": "_steps.app.install", "then": {"shell": command}},
+            at={"target": "_steps.stage.install", "then": {"shell": command}},
         )
         refused(scene, done, why, "stage", bad_kept=False)
         again = scene.engine.steps(APP, ("stage", request), "finish", "promote", gone=scene.gone())
@@ -178,7 +178,7 @@ def live_killed_in_trial(scene: Scene) -> None:
         "trial",
         "promote",
         # Three seconds after it began, a trial has load on both.
-        at={"target": "_steps.app.try_candidate", "then": {"shell": f"(sleep 3; {kill}) &"}},
+        at={"target": "_steps.trial.try_candidate", "then": {"shell": f"(sleep 3; {kill}) &"}},
     )
     scene.seen.window = [begin, time.time()]
     back = scene.wait_served()

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.app import App
-from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.normalise import (
+from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.digests import (
     digest,
-    normalise_apps,
+    public_digest,
     redacted,
+    secrets_digest,
 )
+from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.normalise import normalise_apps
 from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.table import APP_FIELDS
 
 MINIMAL: dict[str, Any] = {
@@ -66,11 +68,18 @@ def normalised(declared: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("declared", [MINIMAL, EVERYTHING], ids=["minimal", "everything"])
 def test_it_is_exact_both_ways(declared: dict[str, Any]) -> None:
     plain = normalised(declared)
-    for form in (plain, redacted(plain), json.loads(json.dumps(plain))):
+    for form in (plain, redacted(App.from_dict(plain)).to_dict(), json.loads(json.dumps(plain))):
         again = App.from_dict(form).to_dict()
         assert again == form
         assert json.dumps(again, sort_keys=True, indent=2) == json.dumps(form, sort_keys=True, indent=2)
         assert digest(again) == digest(form)
+
+
+def test_its_digests_are_those_of_the_generations_that_are_live() -> None:
+    app = App.from_dict(normalised(EVERYTHING))
+    assert public_digest(app) == "625fe2f80ce0b1e4ad985142cd0c26e2eddeb4ed3ca41abb7bc4bf409433dec9"
+    assert public_digest(app, "source") == "357f139318998e6c06d72aa907567f4402810b96e4f544e043237262381575cb"
+    assert secrets_digest(app) == "52e55ab474d380ed01ffa05faf78a294e89320d0e52a97a4029e9a997b5eff01"
 
 
 def test_what_an_older_record_lacks_takes_the_default_of_the_table() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration import normalise as declaration
+from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.app import App
 from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.fields import (
     ABSENT,
     REQUIRED,
@@ -865,7 +866,10 @@ def test_a_load_that_is_too_little_for_its_limits_is_told() -> None:
     (short,) = declaration.normalise_apps([app(load={"rate": 10, "seconds": 10}, limits={"error_rate": 0.01})], "web1")[
         0
     ]
-    assert any("load.rate 10 for load.seconds 10 are 100 requests" in text for text in declaration.warnings_for(short))
+    assert any(
+        "load.rate 10 for load.seconds 10 are 100 requests" in text
+        for text in declaration.warnings_for(App.from_dict(short))
+    )
 
 
 def test_the_message_tells_hosts_with_the_same_problem_together() -> None:
@@ -928,13 +932,13 @@ def test_a_redacted_app_shows_names_only() -> None:
         load={"paths": [{"path": "/", "headers": {"Authorization": SECRET, "Accept": "text/html"}}]},
     )
     before = copy.deepcopy(full)
-    shown = declaration.redacted(full)
+    shown = declaration.redacted(App.from_dict(full)).to_dict()
     assert full == before
     assert SECRET.split(maxsplit=1)[0] not in json.dumps(shown)
     assert shown["secrets"] == {"DATABASE_URL": "(secret)"}
     assert shown["environment"]["LANG"] == "C"
     assert shown["load"]["paths"][0]["headers"]["Accept"] == "text/html"
-    assert declaration.warnings_for(full) == [
+    assert declaration.warnings_for(App.from_dict(full)) == [
         "shop: environment.API_TOKEN looks like a secret; secrets.API_TOKEN keeps it out of all output",
         "shop: environment.URL looks like a secret; secrets.URL keeps it out of all output",
         "shop: load.paths: the header Authorization can be read in the host's process list while the trial lasts",
@@ -946,10 +950,10 @@ def test_a_declaration_does_not_show_its_apps() -> None:
 
 
 def test_digests_tell_what_changed() -> None:
-    one = normalised(secrets={"A": "x"}, rate=1)
-    same = normalised(rate="1.0", secrets={"A": "x"})
-    other_secret = normalised(secrets={"A": "y"}, rate=1)
-    other_place = normalised(secrets={"A": "x"}, rate=1, source={"path": "/elsewhere/app"})
+    one = App.from_dict(normalised(secrets={"A": "x"}, rate=1))
+    same = App.from_dict(normalised(rate="1.0", secrets={"A": "x"}))
+    other_secret = App.from_dict(normalised(secrets={"A": "y"}, rate=1))
+    other_place = App.from_dict(normalised(secrets={"A": "x"}, rate=1, source={"path": "/elsewhere/app"}))
     assert declaration.digest({"b": 1, "a": [2.5, None]}) == declaration.digest({"a": [2.5, None], "b": 1})
     assert declaration.public_digest(one) == declaration.public_digest(same) == declaration.public_digest(other_secret)
     assert declaration.public_digest(one) != declaration.public_digest(other_place)
@@ -957,7 +961,7 @@ def test_digests_tell_what_changed() -> None:
     assert (
         declaration.secrets_digest(one) == declaration.secrets_digest(same) != declaration.secrets_digest(other_secret)
     )
-    assert declaration.secrets_digest(normalised()) == ""
+    assert declaration.secrets_digest(App.from_dict(normalised())) == ""
 
 
 def test_the_digest_is_the_same_on_every_python() -> None:
@@ -1024,7 +1028,7 @@ def test_whatever_is_declared_is_normalised_or_refused(changes: dict[str, Any]) 
         once_more, none = declaration.normalise_apps([again], "web1")
         assert none == []
         assert once_more == [{**result, "source": once_more[0]["source"]}]
-        declaration.digest(declaration.redacted(result))
+        declaration.digest(declaration.redacted(App.from_dict(result)).to_dict())
 
 
 WRONG: list[Any] = [

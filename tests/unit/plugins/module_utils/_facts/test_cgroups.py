@@ -27,13 +27,13 @@ def test_slices_nest_at_dashes(name: str, expected: list[str]) -> None:
 
 def test_the_chain_goes_from_the_slice_to_the_visible_root(tmp_path: Path) -> None:
     root = tree("v2-slices-nested", tmp_path)
-    groups = cgroups.chain("memory", "app-shop.slice", cgroups.layout(root), root)
+    groups = cgroups.chain("memory", "app-shop.slice", cgroups.read_trees(root), root)
     assert [group.path for group in groups] == ["/app.slice/app-shop.slice", "/app.slice", "/"]
 
 
 def test_a_container_that_keeps_the_hosts_namespace_is_at_its_own_root(tmp_path: Path) -> None:
     root = tree("debian13-container-host-cgroupns", tmp_path)
-    trees = cgroups.layout(root)
+    trees = cgroups.read_trees(root)
     path = cgroups.memberships(1, root)["memory"]
     assert path.startswith("/libpod_parent/libpod-")
     group = cgroups.locate("memory", path, trees, root)
@@ -46,7 +46,7 @@ def test_the_path_of_a_tree_that_is_mounted_from_above_the_namespace(tmp_path: P
     pid, control_group = active_unit()
     path = cgroups.memberships(pid, root)["name=systemd"]
     assert path == "/../../web.slice/web-shop.slice/shop.service"
-    group = cgroups.locate("name=systemd", path, cgroups.layout(root), root)
+    group = cgroups.locate("name=systemd", path, cgroups.read_trees(root), root)
     assert group is not None
     assert group.directory == "/sys/fs/cgroup/systemd" + control_group
 

@@ -69,4 +69,4 @@ def test_a_digest_tells_which_part_moved() -> None:
     ("value", "text"), [(2.0, "2"), (0.5, "0.5"), (1.256, "1.26"), (float("inf"), "unlimited"), (100, "100")]
 )
 def test_numbers_have_no_needless_digits(value: float, text: str) -> None:
-    assert hardware.number(value) == text
+    assert hardware.exact(value) == text

@@ -31,7 +31,7 @@ def facts_of(name: str, directory: Path, slice_: str | None = None) -> hostfacts
     return hostfacts.read(lay_out(document, directory), slice_ or document["slice"], answer, local)
 
 
-def limit(limits: tuple[hostfacts.Limit, ...], name: str) -> hostfacts.Limit:
+def limit(limits: tuple[hostfacts.Considered, ...], name: str) -> hostfacts.Considered:
     return next(item for item in limits if item.name == name)
 
 

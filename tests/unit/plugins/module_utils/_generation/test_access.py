@@ -9,7 +9,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import access, generations
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import access, store
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.paths import Layout
 
 
@@ -26,9 +26,9 @@ def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
 
 
 def generation(layout: Layout, number: int, *groups: str) -> None:
-    generations.begin(layout, number, "0" * 16)
+    store.begin(layout, number, "0" * 16)
     text = "[Service]\n" + f"Group={groups[0]}\n" + "".join(f"SupplementaryGroups={name}\n" for name in groups[1:])
-    generations.write(layout, number, {layout.service_unit(number): text}, {"number": number})
+    store.write(layout, number, {layout.service_unit(number): text}, {"number": number})
 
 
 def mode(path: str) -> int:
@@ -61,7 +61,7 @@ def test_the_group_is_one_that_every_generation_runs_with(layout: Layout) -> Non
     assert access.wanted(layout) == (0o750, "web")
     generation(layout, 2, "web", "hc-shop")
     assert access.wanted(layout) == (0o750, "web")
-    generations.remove(layout, 1)
+    store.remove(layout, 1)
     assert access.wanted(layout) == (0o750, "hc-shop")
     generation(layout, 3, "www", "hc-shop")
     assert access.wanted(layout) == (0o750, "hc-shop")
@@ -74,7 +74,7 @@ def test_no_generation_is_locked_out(layout: Layout) -> None:
     assert access.wanted(layout) == (0o755, None)
     assert f"opened {layout.home}" in access.close(layout)
     assert access.problems(layout) == []
-    generations.remove(layout, 1)
+    store.remove(layout, 1)
     assert access.problems(layout) == [f"{layout.home} has mode 0755 instead of 0750"]
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import clashes as _clashes
-from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import generations, ledger
-from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.instances import StepFailed, Untouched
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import generations, ledger, store
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.failures import StepFailed, Untouched
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.lock import Run
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os import ownership as _ownership
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.paths import Layout, installed_apps
@@ -22,7 +22,9 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd imp
     Systemd,
     UnitState,
 )
-from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import app as steps
+from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.app import AppOnHost
+from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.remove import remove
+from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.stage import next_number, stage
 
 ETC = "etc/systemd/system"
 FIX = "take them away, or give the app another `name`"
@@ -60,13 +62,13 @@ def deployed(root: Path, *numbers: int) -> Layout:
     os.makedirs(layout.units, exist_ok=True)
     os.makedirs(layout.state, exist_ok=True)
     for number in numbers:
-        generations.begin(layout, number, "0" * 16)
-        generations.write(layout, number, {"shop.socket": "[Socket]\n"}, {"number": number})
-        generations.finish(layout, number)
-        generations.link_units(layout, number)
+        store.begin(layout, number, "0" * 16)
+        store.write(layout, number, {"shop.socket": "[Socket]\n"}, {"number": number})
+        store.finish(layout, number)
+        store.link_units(layout, number)
         Path(layout.environment(number)).touch()
-    generations.activate(layout, numbers[-1])
-    generations.link_public(layout)
+    store.activate(layout, numbers[-1])
+    store.link_public(layout)
     ledger.append(layout.ledger, "promoted", to=numbers[-1])
     return layout
 
@@ -160,8 +162,8 @@ class TestUnits:
         put(tmp_path, f"{ETC}/shop.socket")
         assert found(tmp_path) == [f"{NAMES}: /{ETC}/shop.socket (not active); {FIX}"]
         with pytest.raises(_ownership.Foreign, match=r"shop\.socket is not Headcount's and is not touched"):
-            generations.link_public(layout)
-        generations.unlink_public(layout)
+            store.link_public(layout)
+        store.unlink_public(layout)
         assert (tmp_path / ETC / "shop.socket").read_text(encoding="utf-8") == "theirs\n"
 
 
@@ -202,7 +204,7 @@ class TestOwnership:
         os.unlink(layout.unit("shop@1.service"))
         theirs = put(tmp_path, f"{ETC}/shop@1.service")
         drop_in = put(tmp_path, f"{ETC}/shop@1.service.d/theirs.conf")
-        generations.remove(layout, 1)
+        store.remove(layout, 1)
         assert theirs.exists()
         assert drop_in.exists()
         assert sorted(path.name for path in (tmp_path / ETC).glob("shop*@1*")) == [
@@ -214,7 +216,7 @@ class TestOwnership:
         layout = Layout("shop", str(tmp_path))
         theirs = put(tmp_path, f"{ETC}/shop-trial@1.socket")
         with pytest.raises(_ownership.Foreign):
-            generations.link_units(layout, 1)
+            store.link_units(layout, 1)
         assert [path.name for path in (tmp_path / ETC).iterdir()] == [theirs.name]
 
 
@@ -309,8 +311,8 @@ class TestFolders:
         put(tmp_path, "opt/headcount/shop/notes.txt")
         assert found(tmp_path) == []  # it is in nobody's way
         run = Run("a1", "anna", "control1", "2026-11-22T10:00:00Z")
-        app = steps.AppOnHost("shop", run, str(tmp_path), Systemd(lambda *_: Completed(0, "", "")))
-        assert app.remove() == {"removed": True, "left": [f"{layout.home}/notes.txt"]}
+        app = AppOnHost("shop", run, str(tmp_path), Systemd(lambda *_: Completed(0, "", "")))
+        assert remove(app) == {"removed": True, "left": [f"{layout.home}/notes.txt"]}
         assert os.listdir(layout.home) == ["notes.txt"]
         assert found(tmp_path) == [
             f"{layout.home} is not Headcount's (it holds notes.txt): move it away, or give the app another `name`"
@@ -321,9 +323,9 @@ class TestFolders:
         put(tmp_path, "opt/headcount/shop/generations/7/theirs")
         put(tmp_path, "opt/headcount/shop/releases/theirs/app.py")
         assert generations.numbers(layout) == [1]
-        assert generations.unused_releases(layout) == []
+        assert store.unused_releases(layout) == []
         run = Run("a1", "anna", "control1", "2026-11-22T10:00:00Z")
-        assert steps.AppOnHost("shop", run, str(tmp_path)).next_number() == 8
+        assert next_number(AppOnHost("shop", run, str(tmp_path))) == 8
 
 
 class TestSteps:
@@ -331,9 +333,9 @@ class TestSteps:
 
     def test_nothing_is_staged_and_nothing_is_written(self, tmp_path: Path) -> None:
         put(tmp_path, f"{ETC}/shop.socket")
-        app = steps.AppOnHost("shop", self.RUN, str(tmp_path), Systemd(nobody))
+        app = AppOnHost("shop", self.RUN, str(tmp_path), Systemd(nobody))
         with pytest.raises(Untouched, match=r"shop\.socket \(not active\)"):
-            app.stage({"app": {"name": "shop", "user": None}, "release": {"id": "0" * 16}})
+            stage(app, {"app": {"name": "shop", "user": None}, "release": {"id": "0" * 16}})
         assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()) == [
             f"{ETC}/shop.socket"
         ]
@@ -342,15 +344,15 @@ class TestSteps:
     def test_an_app_that_is_there_has_it_in_its_ledger(self, tmp_path: Path) -> None:
         layout = deployed(tmp_path, 1)
         put(tmp_path, f"{ETC}/shop@.service")
-        app = steps.AppOnHost("shop", self.RUN, str(tmp_path), Systemd(nobody))
+        app = AppOnHost("shop", self.RUN, str(tmp_path), Systemd(nobody))
         with pytest.raises(Untouched):
-            app.stage({"app": {"name": "shop", "user": None}, "release": {"id": "0" * 16}})
+            stage(app, {"app": {"name": "shop", "user": None}, "release": {"id": "0" * 16}})
         assert ledger.read(layout.ledger)[-1]["event"] == "failed"
         assert "shop@.service" in ledger.read(layout.ledger)[-1]["cause"]
 
     def test_an_app_that_is_not_headcounts_is_not_removed(self, tmp_path: Path) -> None:
         put(tmp_path, "opt/headcount/shop/theirs")
-        app = steps.AppOnHost("shop", self.RUN, str(tmp_path), Systemd(nobody))
+        app = AppOnHost("shop", self.RUN, str(tmp_path), Systemd(nobody))
         with pytest.raises(StepFailed, match="is not Headcount's and is not touched"):
-            app.remove()
+            remove(app)
         assert (tmp_path / "opt/headcount/shop/theirs").exists()

@@ -6,7 +6,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import generations
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import generations, store
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.generations import Generation
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.files import make_directory, write_file
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.paths import Layout
@@ -21,13 +21,13 @@ def layout(tmp_path: Path) -> Layout:
 
 
 def lay_down(layout: Layout, number: int, finish: bool = True) -> None:
-    generations.begin(layout, number, "abc")
+    store.begin(layout, number, "abc")
     files = dict.fromkeys([*layout.instance_units(number), layout.public_socket_unit, "gunicorn.conf.py"], "x\n")
-    generations.write(layout, number, files, {"number": number, "release": "abc", "created": "now"})
+    store.write(layout, number, files, {"number": number, "release": "abc", "created": "now"})
     write_file(layout.environment(number), "", 0o600)
-    generations.link_units(layout, number)
+    store.link_units(layout, number)
     if finish:
-        generations.finish(layout, number)
+        store.finish(layout, number)
 
 
 def test_a_generation_counts_only_when_it_is_finished(layout: Layout) -> None:
@@ -35,24 +35,24 @@ def test_a_generation_counts_only_when_it_is_finished(layout: Layout) -> None:
     assert not generations.finished(layout, 1)
     assert generations.describe(layout, 1).status == "unfinished"
     with pytest.raises(ValueError, match="generation 1 of shop is unfinished"):
-        generations.activate(layout, 1)
-    generations.finish(layout, 1)
+        store.activate(layout, 1)
+    store.finish(layout, 1)
     assert generations.describe(layout, 1).status == "candidate"
 
 
 def test_a_finished_generation_is_never_written_again(layout: Layout) -> None:
     lay_down(layout, 1)
     with pytest.raises(ValueError, match="generation 1 of shop is finished and is never written again"):
-        generations.write(layout, 1, {"gunicorn.conf.py": "y"}, {})
+        store.write(layout, 1, {"gunicorn.conf.py": "y"}, {})
 
 
 def test_live_moves_by_one_link(layout: Layout) -> None:
     lay_down(layout, 1)
     lay_down(layout, 2)
     assert generations.live(layout) is None
-    generations.activate(layout, 1)
+    store.activate(layout, 1)
     assert generations.live(layout) == 1
-    generations.activate(layout, 2)
+    store.activate(layout, 2)
     assert os.readlink(layout.live) == "generations/2"
 
 
@@ -84,7 +84,7 @@ def test_what_was_changed_by_hand_is_named(layout: Layout) -> None:
 
 def test_the_outcome_is_no_change_of_the_generation(layout: Layout) -> None:
     lay_down(layout, 1)
-    generations.set_outcome(layout, 1, "bad", "too slow")
+    store.set_outcome(layout, 1, "bad", "too slow")
     assert generations.problems(layout, 1) == []
     assert generations.describe(layout, 1).cause == "too slow"
 
@@ -97,13 +97,13 @@ def test_the_record_is_for_root_alone(layout: Layout) -> None:
 
 def test_the_public_socket_is_linked_through_live(layout: Layout) -> None:
     lay_down(layout, 1)
-    generations.activate(layout, 1)
+    store.activate(layout, 1)
     assert generations.public_problems(layout) != []
-    assert generations.link_public(layout) is True
-    assert generations.link_public(layout) is False
+    assert store.link_public(layout) is True
+    assert store.link_public(layout) is False
     assert generations.public_problems(layout) == []
     assert os.readlink(layout.unit("shop.socket")) == "/opt/headcount/shop/live/shop.socket"
-    generations.unlink_public(layout)
+    store.unlink_public(layout)
     assert len(generations.public_problems(layout)) == 2
 
 
@@ -113,7 +113,7 @@ def test_removal_takes_units_and_environment_along(layout: Layout) -> None:
     for directory in overrides:
         make_directory(directory)
         write_file(os.path.join(directory, "over.conf"), "[Service]\nNice=5\n")
-    generations.remove(layout, 1)
+    store.remove(layout, 1)
     assert generations.numbers(layout) == []
     assert not os.path.lexists(layout.unit("shop@1.service"))
     assert not any(map(os.path.exists, overrides))
@@ -122,9 +122,9 @@ def test_removal_takes_units_and_environment_along(layout: Layout) -> None:
 
 def test_the_live_generation_is_not_removed(layout: Layout) -> None:
     lay_down(layout, 1)
-    generations.activate(layout, 1)
+    store.activate(layout, 1)
     with pytest.raises(ValueError, match="generation 1 of shop is live"):
-        generations.remove(layout, 1)
+        store.remove(layout, 1)
 
 
 def test_a_generation_that_cannot_be_finished_does_not_become_live(layout: Layout) -> None:
@@ -147,10 +147,10 @@ def gen(number: int, status: str) -> Generation:
     ],
 )
 def test_what_is_pruned(known: list[Generation], live: int, before: int | None, keep: int, gone: list[int]) -> None:
-    assert generations.to_prune(known, live, before, keep) == gone
+    assert store.to_prune(known, live, before, keep) == gone
 
 
 def test_releases_that_nothing_uses_are_found(layout: Layout) -> None:
     make_directory(layout.release("old"))
     lay_down(layout, 1)
-    assert generations.unused_releases(layout) == ["old"]
+    assert store.unused_releases(layout) == ["old"]

@@ -11,16 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import generations
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import candidates as _candidates
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import generations, store
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import instances as _instances
-from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.instances import (
-    Instances,
-    StepFailed,
-    Untouched,
-)
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import switch as _switch
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import verify as _verify
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.candidates import Candidates
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.failures import StepFailed, Untouched
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.instances import Instances
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.switch import switch, take_down
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.http import Answer, Ask, Bounds
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.paths import Layout
-from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import Completed, Systemd
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import Completed, Systemd, SystemdError
 from fake_systemd import FakeSystemd
 
 APP: dict[str, Any] = {
@@ -45,16 +47,17 @@ class Host:
         self.systemd.clock = lambda: self.time
         (self.root / "etc/systemd/system").mkdir(parents=True)
         for number in (1, 2):
-            generations.begin(self.layout, number, "0" * 16)
+            store.begin(self.layout, number, "0" * 16)
             self.listen(number, "127.0.0.1:8000")
-            generations.finish(self.layout, number)
-            generations.link_units(self.layout, number)
-        generations.activate(self.layout, 1)
-        generations.link_public(self.layout)
+            store.finish(self.layout, number)
+            store.link_units(self.layout, number)
+        store.activate(self.layout, 1)
+        store.link_public(self.layout)
         self.systemd.active = {"shop.socket", "shop@1.service", "shop@1.socket"}
         self.instances = Instances(
             self.layout, Systemd(self.systemd), clock=lambda: self.time, monotonic=lambda: self.time, sleep=self._sleep
         )
+        self.candidates = Candidates(self.instances)
 
     def _sleep(self, seconds: float) -> None:
         self.time += max(seconds, 0.05)
@@ -99,12 +102,13 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     made = Host(tmp_path)
     monkeypatch.setattr(_instances, "get", made.get)
     monkeypatch.setattr(_instances, "request", made.request)
-    monkeypatch.setattr(_instances, "address_taken", lambda listen: None)
+    monkeypatch.setattr(_candidates, "address_taken", lambda listen: None)
+    monkeypatch.setattr(_switch, "address_taken", lambda listen: None)
     return made
 
 
 def test_both_hold_the_socket_before_the_old_one_is_stopped(host: Host) -> None:
-    seen = host.instances.switch(1, 2, APP, 1.0)
+    seen = switch(host.instances, 1, 2, APP, 1.0)
     assert generations.live(host.layout) == 2
     assert host.systemd.said == [
         "start shop@2.socket",
@@ -120,7 +124,7 @@ def test_both_hold_the_socket_before_the_old_one_is_stopped(host: Host) -> None:
 def test_one_that_does_not_start_changes_nothing_of_the_old(host: Host) -> None:
     host.systemd.broken = {"shop@2.service"}
     with pytest.raises(StepFailed, match="died while starting"):
-        host.instances.switch(1, 2, APP, 1.0)
+        switch(host.instances, 1, 2, APP, 1.0)
     assert generations.live(host.layout) == 1
     assert "stop shop@1.service" not in host.systemd.said
     assert host.systemd.active == {"shop.socket", "shop@1.service", "shop@1.socket"}
@@ -130,7 +134,7 @@ def test_one_that_does_not_start_changes_nothing_of_the_old(host: Host) -> None:
 def test_one_that_is_sick_on_the_real_socket_is_taken_off_it(host: Host, sick: str) -> None:
     host.sick = {sick}
     with pytest.raises(StepFailed):
-        host.instances.switch(1, 2, APP, 1.0)
+        switch(host.instances, 1, 2, APP, 1.0)
     assert generations.live(host.layout) == 1
     assert "stop shop@1.service" not in host.systemd.said
     assert "shop@2.service" not in host.systemd.active
@@ -144,7 +148,7 @@ class TestBroken:
         """Users ask both while both hold the socket: what the old one answers there is not the new one's."""
         host.answer("1.sock", "/", how)
         host.answer("public", "/", how, while_up="shop@1.service")
-        seen = host.instances.switch(1, 2, APP, 30.0, APP)
+        seen = switch(host.instances, 1, 2, APP, 30.0, APP)
         assert generations.live(host.layout) == 2
         assert host.systemd.active == {"shop.socket", "shop@2.service", "shop@2.socket"}
         assert seen["before"].startswith("GET / ")
@@ -153,20 +157,20 @@ class TestBroken:
 
     def test_one_that_hangs_is_waited_for_no_longer_than_one_answer(self, host: Host) -> None:
         host.answer("1.sock", "/healthz", None)
-        host.instances.switch(1, 2, {**APP, "health": {**APP["health"], "timeout_seconds": 300}}, 0.0, APP)
+        switch(host.instances, 1, 2, {**APP, "health": {**APP["health"], "timeout_seconds": 300}}, 0.0, APP)
         assert host.left["shop@1.service"] - host.joined["shop@2.service"] < 6.0
 
     def test_one_that_is_down_with_its_socket(self, host: Host) -> None:
         host.systemd.active = set()
         host.answer("1.sock", "/healthz", 0)
-        host.instances.switch(1, 2, APP, 1.0, APP)
+        switch(host.instances, 1, 2, APP, 1.0, APP)
         assert generations.live(host.layout) == 2
         assert {"shop.socket", "shop@2.service", "shop@2.socket"} <= host.systemd.active
         assert host.systemd.said.index("start shop.socket") < host.systemd.said.index("start shop@2.service")
 
     def test_holders_of_a_socket_that_was_stopped_make_way_for_it(self, host: Host) -> None:
         host.systemd.active.remove("shop.socket")
-        host.instances.switch(1, 2, APP, 1.0, APP)
+        switch(host.instances, 1, 2, APP, 1.0, APP)
         assert host.systemd.said[:3] == ["stop shop@1.service", "stop shop.socket", "start shop.socket"]
         assert generations.live(host.layout) == 2
 
@@ -175,7 +179,7 @@ class TestBroken:
         opened = [False]
         monkeypatch.setattr(_instances, "listens", lambda pid, listen, root: opened[0])
         host.systemd.on_stop = lambda: opened.__setitem__(0, "stop shop.socket" in host.systemd.said)
-        host.instances.switch(1, 2, APP, 1.0, APP)
+        switch(host.instances, 1, 2, APP, 1.0, APP)
         assert host.systemd.said[:3] == ["stop shop@1.service", "stop shop.socket", "start shop.socket"]
         assert host.systemd.active == {"shop.socket", "shop@2.service", "shop@2.socket"}
 
@@ -183,7 +187,7 @@ class TestBroken:
         host.answer("1.sock", "/", 500)
         host.answer("2.sock", "/", 500)
         with pytest.raises(StepFailed, match=r"^GET / answered 500 \(2 of 2 requests\) after it took traffic$"):
-            host.instances.switch(1, 2, APP, 1.0, APP)
+            switch(host.instances, 1, 2, APP, 1.0, APP)
         assert generations.live(host.layout) == 1
         assert "stop shop@1.service" not in host.systemd.said
         assert "shop@2.service" not in host.systemd.active
@@ -192,7 +196,7 @@ class TestBroken:
         host.answer("2.sock", "/", 500)
         host.answer("public", "/", 500)
         host.answer("1.sock", "/healthz", 500)
-        seen = host.instances.switch(1, 2, APP, 1.0, APP, lenient=True)
+        seen = switch(host.instances, 1, 2, APP, 1.0, APP, lenient=True)
         assert seen["wrong"] == ["GET / answered 500 (2 of 2 requests)"]
         assert generations.live(host.layout) == 2
 
@@ -200,8 +204,8 @@ class TestBroken:
         """Something is wrong with the new one after the old, broken one has left, but it answers its users."""
         host.answer("1.sock", "/", 500)
         told = [False, False, True, True]
-        monkeypatch.setattr(Instances, "_fail_if_workers_died", lambda *_: _die() if told and told.pop(0) else False)
-        seen = host.instances.switch(1, 2, APP, 1.0, APP)
+        monkeypatch.setattr(_verify, "_fail_if_workers_died", lambda *_: _die() if told and told.pop(0) else False)
+        seen = switch(host.instances, 1, 2, APP, 1.0, APP)
         assert seen["despite"] == "one of its workers died"
         assert generations.live(host.layout) == 2
         assert host.systemd.active == {"shop.socket", "shop@2.service", "shop@2.socket"}
@@ -210,7 +214,7 @@ class TestBroken:
         host.answer("1.sock", "/", 500)
         host.answer("public", "/", 500)
         with pytest.raises(StepFailed, match=r"answered 500 .* asked on 127\.0\.0\.1:8000, after it took traffic"):
-            host.instances.switch(1, 2, APP, 1.0, APP)
+            switch(host.instances, 1, 2, APP, 1.0, APP)
         assert generations.live(host.layout) == 1
         assert host.systemd.active == {"shop.socket", "shop@1.service", "shop@1.socket"}
 
@@ -219,7 +223,7 @@ class TestBroken:
         turns = iter([200] * 30)
         host.answer("1.sock", "/", lambda: next(turns, 500))
         host.answer("public", "/", 500, while_up="shop@1.service")
-        host.instances.switch(1, 2, APP, 10.0, APP)
+        switch(host.instances, 1, 2, APP, 10.0, APP)
         assert generations.live(host.layout) == 2
 
     def test_a_dead_one_that_does_not_come_back_leaves_no_sick_one_on_the_socket(self, host: Host) -> None:
@@ -227,19 +231,19 @@ class TestBroken:
         host.systemd.broken = {"shop@1.service"}
         host.answer("2.sock", "/", 500)
         with pytest.raises(StepFailed, match=r"answered 500.*the way back failed"):
-            host.instances.switch(1, 2, APP, 1.0, APP)
+            switch(host.instances, 1, 2, APP, 1.0, APP)
         assert generations.live(host.layout) == 1
         assert "shop@2.service" not in host.systemd.active
 
     def test_whatever_else_runs_leaves_in_the_end(self, host: Host) -> None:
-        generations.link_units(host.layout, 7)
+        store.link_units(host.layout, 7)
         host.systemd.active |= {"shop@7.service", "shop@7.socket"}
-        host.instances.switch(1, 2, APP, 0.0, APP)
+        switch(host.instances, 1, 2, APP, 0.0, APP)
         assert host.systemd.active == {"shop.socket", "shop@2.service", "shop@2.socket"}
 
     def test_a_live_one_without_its_socket_unit_file_has_the_same_address(self, host: Host) -> None:
         os.unlink(os.path.join(host.layout.generation(1), "shop.socket"))
-        host.instances.switch(1, 2, APP, 0.0)
+        switch(host.instances, 1, 2, APP, 0.0)
         assert generations.live(host.layout) == 2
 
 
@@ -252,9 +256,9 @@ def test_a_failed_rename_goes_back(host: Host, monkeypatch: pytest.MonkeyPatch) 
         if number == 2:
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(generations, "activate", full)
+    monkeypatch.setattr(store, "activate", full)
     with pytest.raises(StepFailed, match="No space left"):
-        host.instances.switch(1, 2, APP, 0.0)
+        switch(host.instances, 1, 2, APP, 0.0)
     assert "stop shop@1.service" not in host.systemd.said
     assert "shop@2.service" not in host.systemd.active
 
@@ -263,15 +267,15 @@ def test_the_first_cause_is_told_when_the_way_back_fails_too(host: Host) -> None
     host.sick = {"2.sock"}
     host.systemd.broken = {"shop.socket"}
     with pytest.raises(StepFailed, match=r"never became ready.*and the way back failed: systemctl start"):
-        host.instances.switch(1, 2, APP, 0.0)
+        switch(host.instances, 1, 2, APP, 0.0)
 
 
 def test_a_first_deployment_that_fails_leaves_nothing_running(host: Host) -> None:
     host.systemd.active = set()
-    generations.deactivate(host.layout)
+    store.deactivate(host.layout)
     host.sick = {"2.sock"}
     with pytest.raises(StepFailed):
-        host.instances.switch(None, 2, APP, 0.0)
+        switch(host.instances, None, 2, APP, 0.0)
     assert host.systemd.active == set()
     assert generations.live(host.layout) is None
     assert not os.path.lexists(host.layout.boot_link)
@@ -279,16 +283,16 @@ def test_a_first_deployment_that_fails_leaves_nothing_running(host: Host) -> Non
 
 def test_a_taken_address_is_refused_before_anything_is_touched(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     host.listen(2, "127.0.0.1:9000")
-    monkeypatch.setattr(_instances, "address_taken", lambda listen: f"listen address {listen} is taken")
+    monkeypatch.setattr(_switch, "address_taken", lambda listen: f"listen address {listen} is taken")
     with pytest.raises(Untouched, match="is taken; free it, or declare another `listen`"):
-        host.instances.switch(1, 2, APP, 0.0)
+        switch(host.instances, 1, 2, APP, 0.0)
     assert host.systemd.said == []
     assert generations.live(host.layout) == 1
 
 
 def test_a_new_address_keeps_the_old_instance_until_the_new_one_is_verified(host: Host) -> None:
     host.listen(2, "127.0.0.1:9000")
-    host.instances.switch(1, 2, APP, 0.0)
+    switch(host.instances, 1, 2, APP, 0.0)
     said = host.systemd.said
     assert said.index("start shop@2.service") < said.index("stop shop@1.service")
     assert "shop.socket" in host.systemd.active
@@ -296,7 +300,7 @@ def test_a_new_address_keeps_the_old_instance_until_the_new_one_is_verified(host
 
 
 def test_take_down_leaves_nothing_for_the_next_boot(host: Host) -> None:
-    host.instances.take_down()
+    take_down(host.instances)
     assert host.systemd.active == set()
     assert generations.live(host.layout) is None
     assert not os.path.lexists(host.layout.unit("shop.socket"))
@@ -313,13 +317,13 @@ def test_one_that_its_own_socket_started_again_has_died(host: Host, monkeypatch:
     )
     begin = host.time
     with pytest.raises(StepFailed, match="died while starting"):
-        host.instances.switch(1, 2, APP, 0.0)
+        switch(host.instances, 1, 2, APP, 0.0)
     assert host.time - begin < 1.0
 
 
 def test_sockets_of_candidates_stop_before_their_services(host: Host) -> None:
     """A request that waits in the socket starts the service again, which cancels a stop of the service alone."""
-    host.instances.put_away("shop-trial@2.service", "shop-trial@2.socket")
+    host.candidates.put_away("shop-trial@2.service", "shop-trial@2.socket")
     assert host.systemd.said == ["stop shop-trial@2.socket", "stop shop-trial@2.service"]
 
 
@@ -364,16 +368,16 @@ def test_a_worker_that_dies_on_the_real_socket_is_noticed(
     cause: str | None,
 ) -> None:
     """Gunicorn replaces a worker within milliseconds: no request need fail while one is looking."""
-    monkeypatch.setattr(_instances, "unit_pids", Workers(host.root, looks).pids)
+    monkeypatch.setattr(_verify, "unit_pids", Workers(host.root, looks).pids)
     show = host.systemd._show
     monkeypatch.setattr(host.systemd, "_show", lambda unit: show(unit) + "\nControlGroup=/system.slice/x")
     monkeypatch.setattr(Systemd, "journal", lambda *_: log)
     if cause is None:
-        host.instances.switch(1, 2, APP, 1.0)
+        switch(host.instances, 1, 2, APP, 1.0)
         assert generations.live(host.layout) == 2
         return
     with pytest.raises(StepFailed, match=cause) as failure:
-        host.instances.switch(1, 2, APP, 1.0)
+        switch(host.instances, 1, 2, APP, 1.0)
     assert failure.value.phase == "verify"
     assert generations.live(host.layout) == 1
     assert "shop@2.service" not in host.systemd.active
@@ -392,7 +396,7 @@ def test_what_its_master_says_of_a_worker_counts_and_not_a_log_that_the_app_has_
     host: Host, monkeypatch: pytest.MonkeyPatch, ends: str, cause: str | None
 ) -> None:
     looks = [[(8, 100)], [(9, 200)]]
-    monkeypatch.setattr(_instances, "unit_pids", Workers(host.root, looks).pids)
+    monkeypatch.setattr(_verify, "unit_pids", Workers(host.root, looks).pids)
     show = host.systemd._show
     monkeypatch.setattr(host.systemd, "_show", lambda unit: show(unit) + "\nControlGroup=/system.slice/x")
     monkeypatch.setattr(Systemd, "journal", lambda *_: [])
@@ -400,19 +404,19 @@ def test_what_its_master_says_of_a_worker_counts_and_not_a_log_that_the_app_has_
     files.mkdir(parents=True)
     (files / "worker-ends").touch()
     writes = iter(["", ends])
-    monkeypatch.setattr(_instances, "first_cause", lambda lines: None)
-    read = _instances.read_ends
+    monkeypatch.setattr(_verify, "first_cause", lambda lines: None)
+    read = _verify.read_ends
 
     def reading(directory: str) -> Any:
         (files / "worker-ends").write_text(next(writes, ends))
         return read(directory)
 
-    monkeypatch.setattr(_instances, "read_ends", reading)
+    monkeypatch.setattr(_verify, "read_ends", reading)
     if cause is None:
-        host.instances.switch(1, 2, APP, 1.0)
+        switch(host.instances, 1, 2, APP, 1.0)
         return
     with pytest.raises(StepFailed, match=cause):
-        host.instances.switch(1, 2, APP, 1.0)
+        switch(host.instances, 1, 2, APP, 1.0)
 
 
 class TestLoadedFromElsewhere:
@@ -420,8 +424,8 @@ class TestLoadedFromElsewhere:
 
     def begin(self, host: Host) -> None:
         os.makedirs(host.layout.runtime)  # its private socket does that on a host
-        host.instances.start_candidate(2, APP["health"], listen="0.0.0.0:8001")
-        host.instances.begin_watch(2, {"arms": {}}, "/usr/bin/python3", 960.0)
+        host.candidates.start(2, APP["health"], listen="0.0.0.0:8001")
+        host.candidates.begin_watch(2, {"arms": {}}, "/usr/bin/python3", 960.0)
         host.systemd.active |= {host.layout.sampler_unit, host.layout.deadline_unit}
 
     def test_its_port_is_in_a_drop_in_that_no_boot_outlives(self, host: Host) -> None:
@@ -434,9 +438,9 @@ class TestLoadedFromElsewhere:
         self, host: Host, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         taken = "listen address 0.0.0.0:8001 is taken by another process: nginx (pid 812)"
-        monkeypatch.setattr(_instances, "address_taken", lambda listen: taken)
+        monkeypatch.setattr(_candidates, "address_taken", lambda listen: taken)
         with pytest.raises(StepFailed) as failed:
-            host.instances.start_candidate(2, APP["health"], listen="0.0.0.0:8001")
+            host.candidates.start(2, APP["health"], listen="0.0.0.0:8001")
         assert failed.value.cause == (
             f"{taken}; the candidate needs it while it is tried: free it, or declare another `load.port`"
         )
@@ -468,7 +472,7 @@ class TestLoadedFromElsewhere:
 
     def test_a_refusal_of_systemd_is_told(self, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
         refused = Systemd(lambda command, timeout: Completed(1, "", "Failed to start transient unit: no\n"))
-        with pytest.raises(_instances.SystemdError) as failed:
+        with pytest.raises(SystemdError) as failed:
             refused.run_transient("x.service", ["true"], [])
         assert str(failed.value) == "systemd-run --unit=x.service failed: Failed to start transient unit: no"
 
@@ -477,22 +481,22 @@ class TestLoadedFromElsewhere:
         self.begin(host)
         Path(host.layout.trial_state).write_text("{}", encoding="utf-8")
         if how == "stop":
-            host.instances.stop_candidate(2)
+            host.candidates.stop(2)
         else:
-            host.instances.forget_candidates()
+            host.candidates.forget()
         assert not os.path.exists(host.layout.runtime_drop_in("shop-trial@2.socket"))
         assert host.systemd.active.isdisjoint({host.layout.sampler_unit, host.layout.deadline_unit})
         assert sorted(os.listdir(host.layout.runtime)) == []
         assert host.systemd.said[-1] == "reload"
 
     def test_a_candidate_without_a_port_costs_nothing_more(self, host: Host) -> None:
-        host.instances.start_candidate(2, APP["health"])
+        host.candidates.start(2, APP["health"])
         host.systemd.said.clear()
-        host.instances.stop_candidate(2)
+        host.candidates.stop(2)
         assert host.systemd.said == ["stop shop-trial@2.socket", "stop shop-trial@2.service"]
 
     def test_what_was_sampled(self, host: Host) -> None:
         self.begin(host)
-        assert host.instances.end_sampling() == {}
+        assert host.candidates.end_sampling() == {}
         Path(host.layout.sampler_result).write_text('{"levels": []}', encoding="utf-8")
-        assert host.instances.end_sampling() == {"levels": []}
+        assert host.candidates.end_sampling() == {"levels": []}

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import generations, ledger
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import ledger, store
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import state as _state
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.http import Answer, address_taken
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.paths import Layout
@@ -49,14 +49,14 @@ def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
     os.makedirs(made.state)
     os.makedirs(made.units)
     for number in (1, 2):
-        generations.begin(made, number, "0" * 16)
-        generations.write(made, number, {"shop.socket": "[Socket]\n"}, {**RECORD, "number": number})
+        store.begin(made, number, "0" * 16)
+        store.write(made, number, {"shop.socket": "[Socket]\n"}, {**RECORD, "number": number})
         Path(made.environment(number)).touch()
-    generations.finish(made, 1)
-    generations.link_units(made, 1)
-    generations.set_outcome(made, 1, "good")
-    generations.activate(made, 1)
-    generations.link_public(made)
+    store.finish(made, 1)
+    store.link_units(made, 1)
+    store.set_outcome(made, 1, "good")
+    store.activate(made, 1)
+    store.link_public(made)
     ledger.append(made.ledger, "promoted", **{"from": None, "to": 1})
     monkeypatch.setattr(_state, "verify", lambda path: [])
     monkeypatch.setattr(_state, "request", lambda *_: Answer(200, b"ok", 3.0))
@@ -84,10 +84,10 @@ def test_what_answers_users_with_500_is_not_healthy(layout: Layout, monkeypatch:
     found = state(layout, "shop.socket", "shop@1.service")
     assert found["health_detail"] == "GET /basket answered 500 (2 of 2 requests)"
     assert found["rollback_hint"] == ""  # there is no other good generation
-    generations.finish(layout, 2)
-    generations.set_outcome(layout, 2, "good")
-    generations.link_units(layout, 2)
-    generations.activate(layout, 2)
+    store.finish(layout, 2)
+    store.set_outcome(layout, 2, "good")
+    store.link_units(layout, 2)
+    store.activate(layout, 2)
     ledger.append(layout.ledger, "promoted", **{"from": 1, "to": 2})
     monkeypatch.setattr(_state, "request", lambda *_: Answer(500, b"", 3.0))
     found = state(layout, "shop.socket", "shop@2.service")
@@ -99,7 +99,7 @@ def test_what_answers_users_with_500_is_not_healthy(layout: Layout, monkeypatch:
 def test_a_link_that_leads_nowhere_hides_nothing(layout: Layout, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The port is its own service's: no rollout may be refused for that."""
     monkeypatch.setattr(_state, "address_taken", lambda listen: f"listen address {listen} is taken by another process")
-    generations.remove(layout, 2)
+    store.remove(layout, 2)
     os.unlink(layout.live)
     if how == "dangling":
         os.symlink("generations/21", layout.live)
@@ -116,7 +116,7 @@ def test_the_port_of_a_first_deployment_that_was_cut_short_is_its_own(
 ) -> None:
     monkeypatch.setattr(_state, "address_taken", lambda listen: f"listen address {listen} is taken by another process")
     os.makedirs(Layout("shop", str(tmp_path)).home)
-    generations.link_public(Layout("shop", str(tmp_path)))
+    store.link_public(Layout("shop", str(tmp_path)))
     asked = {"name": "shop", "listen": "127.0.0.1:8000"}
     assert _state.app_state(asked, str(tmp_path), Systemd(Units("shop.socket")))["port_taken"] is None
     assert _state.app_state(asked, str(tmp_path), Systemd(Units()))["port_taken"] is not None
@@ -130,8 +130,8 @@ def test_a_record_that_is_torn(layout: Layout) -> None:
 
 
 def test_what_runs_and_must_not(layout: Layout) -> None:
-    generations.finish(layout, 2)
-    generations.link_units(layout, 2)
+    store.finish(layout, 2)
+    store.link_units(layout, 2)
     found = state(layout, "shop.socket", "shop@1.service", "shop@2.service", "shop-trial@2.service")
     assert found["leftovers"] == ["shop-trial@2.service runs", "shop@2.service runs, but is not live"]
 
@@ -143,8 +143,8 @@ def test_systemd_is_asked_once_for_everything(layout: Layout) -> None:
 
 
 def test_a_rename_that_nobody_wrote_down(layout: Layout) -> None:
-    generations.finish(layout, 2)
-    generations.activate(layout, 2)
+    store.finish(layout, 2)
+    store.activate(layout, 2)
     found = state(layout, "shop.socket", "shop@2.service")
     assert found["leftovers"] == ["generation 2 is live, but the run that made it live could not write that down"]
 

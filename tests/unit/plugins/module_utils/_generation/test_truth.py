@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 import pytest
-from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import generations, ledger, truth
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import ledger, store, truth
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.paths import Layout
 
 
@@ -19,15 +19,15 @@ def layout(tmp_path: Path) -> Layout:
     os.makedirs(made.state)
     os.makedirs(made.units)
     for number in (1, 2, 3, 4):
-        generations.begin(made, number, "0" * 16)
-        generations.write(made, number, {"shop.socket": "[Socket]\n"}, {"number": number, "release": "0" * 16})
-        generations.link_units(made, number)
+        store.begin(made, number, "0" * 16)
+        store.write(made, number, {"shop.socket": "[Socket]\n"}, {"number": number, "release": "0" * 16})
+        store.link_units(made, number)
         Path(made.environment(number)).touch()
     for number in (1, 2, 3):
-        generations.finish(made, number)
-        generations.set_outcome(made, number, "good")
+        store.finish(made, number)
+        store.set_outcome(made, number, "good")
         ledger.append(made.ledger, "promoted", **{"from": number - 1 or None, "to": number})
-    generations.activate(made, 3)
+    store.activate(made, 3)
     return made
 
 
@@ -68,24 +68,24 @@ def test_without_link_and_ledger(layout: Layout) -> None:
 
 
 def test_what_the_ledger_names_may_be_gone_from_the_disk(layout: Layout) -> None:
-    generations.deactivate(layout)
-    generations.remove(layout, 3)
+    store.deactivate(layout)
+    store.remove(layout, 3)
     assert truth.live(layout, [3]) == truth.Live(2, "the newest good one on disk")
 
 
 def test_a_first_deployment_that_never_became_live_is_not_live(tmp_path: Path) -> None:
     made = Layout("shop", str(tmp_path))
     os.makedirs(made.state)
-    generations.begin(made, 1, "0" * 16)
-    generations.finish(made, 1)
+    store.begin(made, 1, "0" * 16)
+    store.finish(made, 1)
     assert truth.live(made, [1]) is None
     assert truth.rollback_target(made, None) is None
 
 
 def test_after_a_removal_nothing_is_live(layout: Layout) -> None:
-    generations.deactivate(layout)
+    store.deactivate(layout)
     for number in (1, 2, 3, 4):
-        generations.remove(layout, number)
+        store.remove(layout, number)
     assert truth.live(layout, []) is None
 
 
@@ -106,4 +106,4 @@ def test_a_release_is_used_whose_generation_lost_its_record(layout: Layout) -> N
         os.makedirs(layout.release(name))
     for number in (1, 2, 3, 4):
         os.truncate(Path(layout.generation(number)) / "generation.json", 0)
-    assert generations.unused_releases(layout) == ["1" * 16]
+    assert store.unused_releases(layout) == ["1" * 16]

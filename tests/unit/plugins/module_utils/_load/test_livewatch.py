@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.app import Limits
 from ansible_collections.headcount.gunicorn.plugins.module_utils._load import h2load as h2
 from ansible_collections.headcount.gunicorn.plugins.module_utils._load import livewatch as lw
 from ansible_collections.headcount.gunicorn.plugins.module_utils._verdict.judge import Samples
 
 CALM = lw.Calm(12, 0, 8.0, 14.0, 12.5, 0)
-LIMITS: dict[str, Any] = {"p95_ms": 250, "error_rate": 0.01}
+LIMITS = Limits(p95_ms=250, error_rate=0.01)
 BOUNDS = lw.Bounds.of(LIMITS, CALM)
 
 
@@ -30,14 +31,14 @@ def look(
     ("calm", "limits", "expected"),
     [
         (CALM, LIMITS, lw.Bounds(0.02, 250.0, 108.0, 2.0, 10)),
-        (CALM, {"p95_ms": 3000, "error_rate": 0.2}, lw.Bounds(0.2, 3000.0, 108.0, 3.0, 10)),
+        (CALM, Limits(p95_ms=3000, error_rate=0.2), lw.Bounds(0.2, 3000.0, 108.0, 3.0, 10)),
         # a slow path among fast ones: its time alone does not count
         (lw.Calm(12, 0, 8.0, 900.0, 12.5, 0), LIMITS, lw.Bounds(0.02, None, 1800.0, 4.5, 10)),
         (lw.Calm(12, 0, 100.0, 120.0, 12.5, 9), LIMITS, lw.Bounds(0.02, 250.0, 500.0, 2.0, 23)),
-        (lw.Calm(), {}, lw.Bounds(0.02, None, 100.0, 2.0, 10)),
+        (lw.Calm(), Limits(), lw.Bounds(0.02, None, 100.0, 2.0, 10)),
     ],
 )
-def test_from_where_on_it_suffers(calm: lw.Calm, limits: dict[str, Any], expected: lw.Bounds) -> None:
+def test_from_where_on_it_suffers(calm: lw.Calm, limits: Limits, expected: lw.Bounds) -> None:
     assert lw.Bounds.of(limits, calm) == expected
 
 

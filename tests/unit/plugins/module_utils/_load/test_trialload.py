@@ -9,12 +9,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.app import Limits, Load, LoadPath
 from ansible_collections.headcount.gunicorn.plugins.module_utils._load import h2load as h2
 from ansible_collections.headcount.gunicorn.plugins.module_utils._load import trialload as ld
 from ansible_collections.headcount.gunicorn.plugins.module_utils._verdict import judge as j
 from pretender import Pretender
 
-LOAD: dict[str, Any] = {"paths": [{"path": "/"}], "rate": 50, "seconds": 10, "warmup_requests": None}
+LOAD = Load(rate=50, seconds=10)
 NEW = h2.Target("unix:/run/new.sock", "app.example")
 OLD = h2.Target("unix:/run/old.sock", "app.example")
 
@@ -94,7 +95,7 @@ def test_without_a_live_generation_there_is_one_arm() -> None:
 
 def test_a_warm_up_is_bounded_and_says_what_it_left_out() -> None:
     runner = Pretender(500)
-    found = ld.run_trial_load(NEW, None, {**LOAD, "rate": 5}, workers=30, runner=runner, warmup_max_seconds=20)
+    found = ld.run_trial_load(NEW, None, replace(LOAD, rate=5), workers=30, runner=runner, warmup_max_seconds=20)
     assert found.warmup["requests"] == 400
     assert found.warmup["candidate_failures"] == 400
     assert found.notes == ["the warm-up was cut to 400 of 3000 requests: more would have taken longer than 20 s"]
@@ -103,7 +104,7 @@ def test_a_warm_up_is_bounded_and_says_what_it_left_out() -> None:
 
 def test_no_warm_up_where_none_is_wanted() -> None:
     runner = Pretender()
-    found = ld.run_trial_load(NEW, None, {**LOAD, "warmup_requests": 0}, runner=runner)
+    found = ld.run_trial_load(NEW, None, replace(LOAD, warmup_requests=0), runner=runner)
     assert len(runner.calls) == 1
     assert found.notes == ["no warm-up: load.warmup_requests is 0"]
 
@@ -127,12 +128,12 @@ def test_a_derived_rate_is_told_as_such(capacity: float, arms: int, rate: float,
 
 
 def test_a_trial_without_a_declared_rate() -> None:
-    found = ld.run_trial_load(NEW, OLD, {**LOAD, "rate": None}, capacity_rps=80, runner=Pretender())
+    found = ld.run_trial_load(NEW, OLD, replace(LOAD, rate=None), capacity_rps=80, runner=Pretender())
     assert (found.rate.rate, found.rate.origin) == (20.0, "derived")
     with pytest.raises(
         h2.LoadError, match=r"no load\.rate is declared and no capacity was weighed: declare load\.rate"
     ):
-        ld.run_trial_load(NEW, OLD, {**LOAD, "rate": None}, runner=Pretender())
+        ld.run_trial_load(NEW, OLD, replace(LOAD, rate=None), runner=Pretender())
     with pytest.raises(h2.LoadError, match=r"the weighed capacity is 0: declare load\.rate"):
         ld.derive_rate(0)
 
@@ -146,7 +147,7 @@ def test_too_many_open_files_are_refused_before_the_load(monkeypatch: pytest.Mon
 
 
 def attempt_of(verdict: j.Verdict) -> ld.Attempt:
-    return ld.Attempt(ld.run_trial_load(NEW, None, {**LOAD, "seconds": 1}, runner=Pretender()), None, verdict)
+    return ld.Attempt(ld.run_trial_load(NEW, None, replace(LOAD, seconds=1), runner=Pretender()), None, verdict)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +172,7 @@ def test_the_retry(first: j.Verdict, second: j.Verdict | None, asked: list[tuple
     assert (verdict.outcome, calls, len(attempts)) == (outcome, asked, len(asked))
 
 
-LIMITS = {"p95_ms": 250, "error_rate": 0.01}
+LIMITS = Limits(p95_ms=250, error_rate=0.01)
 LIVE = ld.Protected(OLD, LIMITS)
 
 
@@ -223,7 +224,7 @@ def test_the_load_stops_when_the_live_generation_suffers(
     monkeypatch: pytest.MonkeyPatch, at: int, phase_rate: str
 ) -> None:
     runner = Sufferer(monkeypatch, at)
-    found = ld.run_trial_load(NEW, OLD, {**LOAD, "warmup_requests": 300}, runner=runner, protected=LIVE)
+    found = ld.run_trial_load(NEW, OLD, replace(LOAD, warmup_requests=300), runner=runner, protected=LIVE)
     assert len(runner.calls) == at + 1
     assert (
         f"at {phase_rate} requests a second to the candidate and to the live generation each: 30 conn" in found.stopped
@@ -272,7 +273,7 @@ def test_a_live_generation_that_is_sick_alone_is_neither_loaded_nor_in_the_way()
 
 @pytest.mark.parametrize(("rate", "paths"), [(0.5, 5), (1, 3), (2, 20), (200, 7)])
 def test_any_load_has_a_gentle_beginning(rate: float, paths: int) -> None:
-    load = {**LOAD, "rate": rate, "seconds": 100, "paths": [{"path": f"/{number}"} for number in range(paths)]}
+    load = replace(LOAD, rate=rate, seconds=100, paths=tuple(LoadPath(f"/{number}") for number in range(paths)))
     found = ld.run_trial_load(NEW, OLD, load, runner=Pretender(), protected=LIVE)
     assert found.stopped == ""
     assert found.candidate.complete
@@ -336,6 +337,6 @@ def test_identical_generations_of_unlike_requests_are_not_told_apart(
         monkeypatch.setattr(h2, "plan_arrivals", lambda *a, seed, n=number, **k: plan(*a, seed=f"{seed}{n}", **k))
         lanes = ld.arms_lanes(paths, ("candidate", "baseline"), rate, 800 / rate, swap=False)
         candidate, baseline = queued(lanes, service, workers=2, cores=2)
-        outcomes.append(j.judge(candidate, baseline, {"error_rate": 0.02}).outcome)
+        outcomes.append(j.judge(candidate, baseline, Limits(error_rate=0.02, memory_percent=None)).outcome)
     assert "fail" not in outcomes
     assert outcomes.count("pass") >= 11

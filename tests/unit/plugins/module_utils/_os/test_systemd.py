@@ -98,6 +98,11 @@ ModuleNotFoundError: No module named 'shop.wsgi'
 [2026-11-22 15:47:07 +0000] [253] [ERROR] Shutting down: Master
 [2026-11-22 15:47:07 +0000] [253] [ERROR] Reason: Worker failed to boot.
 """
+EXITS_BY_ITSELF = """\
+[2026-11-25 18:55:01 +0000] [700] [INFO] Booting worker with pid: 730
+When auth-ops-list is empty (-a=.), password-file (-P=None) must also be empty
+[2026-11-25 18:55:02 +0000] [700] [ERROR] Worker (pid:730) exited with code 1.
+"""
 CHAINED = """\
 Traceback (most recent call last):
   File "a.py", line 1, in <module>
@@ -116,6 +121,11 @@ app.errors.ConfigError: no database is configured
     [
         (IMPORT_ERROR, "ModuleNotFoundError: No module named 'shop.wsgi'"),
         (CHAINED, "KeyError: 'DATABASE_URL'"),
+        (EXITS_BY_ITSELF, "When auth-ops-list is empty (-a=.), password-file (-P=None) must also be empty"),
+        (
+            "[2026-11-25 18:55:02 +0000] [700] [ERROR] Worker (pid:730) exited with code 70.\n",
+            "[2026-11-25 18:55:02 +0000] [700] [ERROR] Worker (pid:730) exited with code 70.",
+        ),
         ("all is well\n", None),
         ("", None),
         (

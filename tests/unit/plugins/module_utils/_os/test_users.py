@@ -72,6 +72,16 @@ def test_the_words_name_the_account_and_the_fix(monkeypatch: pytest.MonkeyPatch,
     assert _users.account_problem("hc-shop", declared=False, root=str(tmp_path)) is None
 
 
+def test_an_account_with_a_shell_was_not_made_for_the_app(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    locked = Account("hc-shop", 1001, "/bin/bash", ("hc-shop",), password=False)
+    monkeypatch.setattr(_users, "find", lambda name, root: locked)
+    assert _users.account_problem("hc-shop", declared=False, root=str(tmp_path)) == (
+        "the account hc-shop is no one for an app: it was not made for the app: its shell is /bin/bash; "
+        "rename that account, or declare another `user`"
+    )
+    assert _users.account_problem("hc-shop", declared=True, root=str(tmp_path)) is None
+
+
 def test_what_shadow_says(tmp_path: Path) -> None:
     (tmp_path / "etc").mkdir()
     lines = ("anna:$y$j9T$x:1::", "locked:!$y$x:1::", "system:*:1::", "open::1::", "")

@@ -9,14 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import generations, ledger, truth
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import generations, ledger, store, truth
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import instances as _instances
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.answers import Meanwhile
-from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.instances import StepFailed
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.failures import StepFailed, sentence
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.lock import Run
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.http import Answer, Ask
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import Systemd
-from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import app as steps
+from ansible_collections.headcount.gunicorn.plugins.module_utils._plan.replan import plan_changes
+from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import promote
+from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.app import AppOnHost
+from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.heal import heal
+from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.rollback import rollback
+from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.trial import broken
 from fake_systemd import FakeSystemd
 
 RUN = Run("a1", "anna", "control1", "2026-11-22T10:00:00Z")
@@ -53,21 +58,21 @@ def test_what_a_rollback_goes_back_to(
 def test_plan_changes_name_old_and_new() -> None:
     before = {"settings": {"workers": {"value": 2}, "timeout": {"value": 30}}}
     after = {"settings": {"workers": {"value": 3}, "timeout": {"value": 30}, "threads": {"value": 8}}}
-    assert steps.plan_changes(before, after) == {"workers": [2, 3], "threads": [None, 8]}
-    assert steps.plan_changes(None, before) == {"workers": [None, 2], "timeout": [None, 30]}
+    assert plan_changes(before, after) == {"workers": [2, 3], "threads": [None, 8]}
+    assert plan_changes(None, before) == {"workers": [None, 2], "timeout": [None, 30]}
 
 
 def test_errors_are_told_in_words() -> None:
-    assert steps.sentence(OSError(28, "No space left on device", "/opt/x")) == "No space left on device: /opt/x"
-    assert steps.sentence(ValueError()) == "ValueError"
+    assert sentence(OSError(28, "No space left on device", "/opt/x")) == "No space left on device: /opt/x"
+    assert sentence(ValueError()) == "ValueError"
 
 
 def test_a_rollback_of_an_app_that_is_not_there_lists_the_apps_and_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "var/lib/headcount/shop").mkdir(parents=True)
     (tmp_path / "var/lib/headcount/wheels").mkdir()
-    shoe = steps.AppOnHost("shoe", Run("a1", "anna", "control1", "2026-11-22T10:00:00Z"), str(tmp_path))
+    shoe = AppOnHost("shoe", Run("a1", "anna", "control1", "2026-11-22T10:00:00Z"), str(tmp_path))
     with pytest.raises(StepFailed) as failed:
-        shoe.rollback(3)
+        rollback(shoe, 3)
     assert failed.value.cause == "there is no app 'shoe' on this host; there are: shop"
     assert sorted(path.name for path in tmp_path.rglob("sho*")) == ["shop"]
 
@@ -77,30 +82,30 @@ class Host:
 
     def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.systemd = FakeSystemd(active={"shop.socket", "shop@2.service", "shop@2.socket"})
-        self.app = steps.AppOnHost("shop", RUN, str(root), Systemd(self.systemd))
+        self.app = AppOnHost("shop", RUN, str(root), Systemd(self.systemd))
         self.layout, self.status = self.app.layout, dict[tuple[str, str], int]()
         for folder in (self.layout.state, self.layout.units, self.layout.runtime):
             os.makedirs(folder)
         for number in (1, 2):
             self.add(number)
-        generations.link_public(self.layout)
+        store.link_public(self.layout)
         monkeypatch.setattr(_instances, "get", lambda address, path, seconds: self.answer(address, Ask(path), None))
         monkeypatch.setattr(_instances, "request", self.answer)
-        monkeypatch.setattr(steps, "Meanwhile", lambda listen, app: Meanwhile(listen, app, self.answer))
-        monkeypatch.setattr(self.app, "_close", list)
+        monkeypatch.setattr(promote, "Meanwhile", lambda listen, app: Meanwhile(listen, app, self.answer))
+        monkeypatch.setattr(self.app, "close", list)
         self.app.instances.sleep = lambda seconds: None
 
     def add(self, number: int) -> None:
         """Generation `number` is live and runs."""
-        generations.begin(self.layout, number, "0" * 16)
+        store.begin(self.layout, number, "0" * 16)
         files = {"shop.socket": "[Socket]\nListenStream=127.0.0.1:8000\n"}
-        generations.write(self.layout, number, files, {"release": "0" * 16, "app": APP, "plan": {"settings": {}}})
+        store.write(self.layout, number, files, {"release": "0" * 16, "app": APP, "plan": {"settings": {}}})
         Path(self.layout.environment(number)).touch()
-        generations.link_units(self.layout, number)
-        generations.finish(self.layout, number)
-        generations.set_outcome(self.layout, number, "good")
+        store.link_units(self.layout, number)
+        store.finish(self.layout, number)
+        store.set_outcome(self.layout, number, "good")
         ledger.append(self.layout.ledger, "promoted", **{"from": number - 1 or None, "to": number})
-        generations.activate(self.layout, number)
+        store.activate(self.layout, number)
         self.systemd.active = {"shop.socket", f"shop@{number}.service", f"shop@{number}.socket"}
 
     def answer(self, address: Any, ask: Ask, bounds: Any) -> Answer:
@@ -123,7 +128,7 @@ class TestBroken:
     def test_a_rollback_says_what_users_got(self, host: Host) -> None:
         host.status = {("2.sock", "/"): 500, ("public", "/"): 500}
         host.systemd.on_stop = lambda: host.status.pop(("public", "/"), None)
-        done = host.app.rollback()
+        done = rollback(host.app)
         assert (done["from"], done["to"]) == (2, 1)
         assert done["told"][0] == "generation 2 was broken, so it left first: GET / answered 500 (2 of 2 requests)"
         assert host.last()["told"] == done["told"]
@@ -136,26 +141,26 @@ class TestBroken:
             os.symlink("generations/21", host.layout.live)
         if dead:
             host.systemd.active -= {"shop@2.service"}
-        assert host.app.rollback()["to"] == 1
+        assert rollback(host.app)["to"] == 1
         assert generations.live(host.layout) == 1
         assert host.systemd.active == {"shop.socket", "shop@1.service", "shop@1.socket"}
 
     def test_to_the_live_one_itself_without_the_link(self, host: Host) -> None:
         os.unlink(host.layout.live)
         host.systemd.active -= {"shop@2.service"}
-        done = host.app.rollback(2)
+        done = rollback(host.app, 2)
         assert (done["from"], done["to"]) == (2, 2)
         assert done["told"] == done["healed"]
         assert done["healed"][0].startswith("made generation 2 live again")
         assert done["healed"][1:] == ["started the live generation 2"]
         with pytest.raises(StepFailed, match="generation 2 of shop is live already"):
-            host.app.rollback(2)
+            rollback(host.app, 2)
 
     def test_what_is_gone_from_the_disk_is_gone_back_from(self, host: Host) -> None:
         """It runs still, out of files that were deleted: the way back leads to the good one before it, no further."""
         host.add(3)
         shutil.rmtree(host.layout.generation(3))
-        done = host.app.rollback()
+        done = rollback(host.app)
         assert (done["to"], generations.live(host.layout)) == (2, 2)
         assert host.systemd.active == {"shop.socket", "shop@2.service", "shop@2.socket"}
 
@@ -166,12 +171,12 @@ class TestBroken:
         host.add(3)
         shutil.rmtree(host.layout.generation(3))
         monkeypatch.setattr(_instances, "listens", lambda *_: "start shop.socket" in host.systemd.said)
-        assert host.app.rollback()["to"] == 2
+        assert rollback(host.app)["to"] == 2
         assert host.systemd.said.count("stop shop@3.service") == 1
 
     def test_a_dead_live_one_is_not_started_before_a_rollback(self, host: Host) -> None:
         host.systemd.active -= {"shop@2.service"}
-        host.app.rollback()
+        rollback(host.app)
         assert "start shop@2.service" not in " ".join(host.systemd.said)
 
     @pytest.mark.parametrize("how", ["deleted", "dangling"])
@@ -179,31 +184,31 @@ class TestBroken:
         os.unlink(host.layout.live)
         if how == "dangling":
             os.symlink("generations/21", host.layout.live)
-        did = host.app.heal()
+        did = heal(host.app)
         assert did == ["made generation 2 live again (by the ledger and what runs): `live` led nowhere"]
         assert generations.live(host.layout) == 2
         assert host.systemd.active == {"shop.socket", "shop@2.service", "shop@2.socket"}
-        assert host.app.heal() == []
+        assert heal(host.app) == []
 
     def test_what_serves_goes_on_where_the_live_one_does_not_come_up(self, host: Host) -> None:
         host.systemd.active = {"shop.socket", "shop@1.service", "shop@1.socket"}
         host.systemd.broken = {"shop@2.service"}
-        did = host.app.heal()
+        did = heal(host.app)
         assert did[0].startswith("tried to start the live generation 2, which does not come up")
         assert "shop@1.service" in host.systemd.active
 
     def test_a_torn_record_of_the_live_one(self, host: Host) -> None:
         os.truncate(Path(host.layout.generation(2)) / "generation.json", 0)
-        assert host.app.heal() == []
-        assert "generation 2 was not loaded beside the candidate" in host.app.broken(2)
-        assert "no record that can be read" in host.app.broken(2)
+        assert heal(host.app) == []
+        assert "generation 2 was not loaded beside the candidate" in broken(host.app, 2)
+        assert "no record that can be read" in broken(host.app, 2)
         host.app.write_local_fact()
-        assert host.app.rollback()["to"] == 1
+        assert rollback(host.app)["to"] == 1
 
     def test_a_torn_record_of_the_target_is_told(self, host: Host) -> None:
         os.truncate(Path(host.layout.generation(1)) / "generation.json", 0)
         with pytest.raises(StepFailed, match=r"generation 1 is not intact: .*generation\.json was edited"):
-            host.app.rollback()
+            rollback(host.app)
         with pytest.raises(StepFailed, match="generation 1 of shop has no record that can be read"):
             host.app.record(1)
         with pytest.raises(StepFailed, match="generation 9 of shop is not on this host"):
@@ -212,19 +217,19 @@ class TestBroken:
     @pytest.mark.parametrize("status", [200, 500])
     def test_only_what_serves_its_users_is_a_yardstick(self, host: Host, status: int) -> None:
         host.status = {("2.sock", "/"): status}
-        words = host.app.broken(2)
+        words = broken(host.app, 2)
         assert (words == "") == (status == 200)
         assert status == 200 or words == (
             "the live generation 2 was not loaded beside the candidate, because it is broken itself (GET / answered "
             "500 (2 of 2 requests)); judged by the absolute limits alone"
         )
-        assert host.app.broken(None) == ""
+        assert broken(host.app, None) == ""
 
     def test_a_switch_that_fails_says_what_users_got(self, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
         host.status = {("1.sock", "/"): 500, ("2.sock", "/"): 500, ("public", "/"): 500}
-        monkeypatch.setattr(steps, "Meanwhile", Counted)
+        monkeypatch.setattr(promote, "Meanwhile", Counted)
         with pytest.raises(StepFailed, match=r"2 stays live: .*; meanwhile 3 of 4 requests for / failed: 3 got 500"):
-            host.app.rollback()
+            rollback(host.app)
         assert "meanwhile 3 of 4" in host.last()["cause"]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.app import Load
 from ansible_collections.headcount.gunicorn.plugins.module_utils._load import h2load as h2
 from ansible_collections.headcount.gunicorn.plugins.module_utils._load import trialload as ld
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.http import Answer
@@ -150,7 +151,7 @@ class TestPacked:
 
     def test_there_and_back(self) -> None:
         runner = Pretender(status=500)
-        made = ld.run_trial_load(h2.Target("10.0.0.5:8001"), None, REQUEST["load"], runner=runner)
+        made = ld.run_trial_load(h2.Target("10.0.0.5:8001"), None, Load.from_dict(REQUEST["load"]), runner=runner)
         again = ld.TrialLoad.unpack(made.pack())
         assert again.to_dict() == made.to_dict()
         assert again.candidate.to_dict() == made.candidate.to_dict()
@@ -159,7 +160,7 @@ class TestPacked:
 
     def test_it_is_small(self) -> None:
         made = ld.run_trial_load(
-            h2.Target("10.0.0.5:8001"), None, {**REQUEST["load"], "seconds": 60}, runner=Pretender()
+            h2.Target("10.0.0.5:8001"), None, Load.from_dict({**REQUEST["load"], "seconds": 60}), runner=Pretender()
         )
         assert len(made.pack()) < 20 * made.candidate.planned
 
@@ -174,10 +175,10 @@ class TestPacked:
     [({"rate": 50, "seconds": 30}, 533), ({"rate": None, "seconds": 30}, 2033), ({"rate": 1, "seconds": 5}, 42)],
 )
 def test_open_files_are_counted_for_the_retry_too(load: dict[str, Any], files: int) -> None:
-    found = ld.files_needed({"paths": [{"path": "/"}], **load})
+    found = ld.files_needed(Load.from_dict(load))
     assert found == files
 
 
 def test_the_longest_run_is_the_retry() -> None:
     beginning = 3 + 1 + 30  # the live generation alone, the ramp
-    assert ld.longest_seconds({"seconds": 30}) == beginning + 30 + 60 + 30
+    assert ld.longest_seconds(Load(seconds=30)) == beginning + 30 + 60 + 30

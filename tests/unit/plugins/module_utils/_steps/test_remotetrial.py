@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import generations, ledger
-from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.instances import Instances, StepFailed
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import generations, ledger, store
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.candidates import Candidates
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.failures import StepFailed
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.lock import LEASE_SECONDS, Run
 from ansible_collections.headcount.gunicorn.plugins.module_utils._load.trialload import DerivedRate, TrialLoad
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import Completed, Systemd
@@ -56,16 +57,16 @@ class Host:
         self.watched: dict[str, Any] = {}
         self.sampled: dict[str, Any] = {"evidence": {"candidate": memory(), "live": memory()}, "levels": []}
         for number in (1, 2):
-            generations.begin(self.app.layout, number, "0" * 16)
+            store.begin(self.app.layout, number, "0" * 16)
             self.write(number)
-            generations.finish(self.app.layout, number)
-        generations.activate(self.app.layout, 1)
+            store.finish(self.app.layout, number)
+        store.activate(self.app.layout, 1)
         os.makedirs(self.app.layout.runtime)
-        monkeypatch.setattr(self.app, "broken", lambda live: "")
-        monkeypatch.setattr(Instances, "start_candidate", self.start)
-        monkeypatch.setattr(Instances, "stop_candidate", lambda _, number: self.said.append(f"stop {number}"))
-        monkeypatch.setattr(Instances, "begin_watch", self.watch)
-        monkeypatch.setattr(Instances, "end_sampling", lambda _: self.sampled)
+        monkeypatch.setattr(away, "broken", lambda app, live: "")
+        monkeypatch.setattr(Candidates, "start", self.start)
+        monkeypatch.setattr(Candidates, "stop", lambda _, number: self.said.append(f"stop {number}"))
+        monkeypatch.setattr(Candidates, "begin_watch", self.watch)
+        monkeypatch.setattr(Candidates, "end_sampling", lambda _: self.sampled)
 
     def write(self, number: int, **change: Any) -> None:
         path = Path(self.app.layout.generation(number), "generation.json")
@@ -154,7 +155,7 @@ class TestBegin:
 
     def test_from_the_host_itself_is_the_trial_of_before(self, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
         host.write(2, load={key: value for key, value in LOAD.items() if key not in ("from", "port")})
-        monkeypatch.setattr(AppOnHost, "trial", lambda _, number: {"whole": number})
+        monkeypatch.setattr(away, "trial", lambda _, number: {"whole": number})
         assert away.try_from(host.app, 2, "10.0.0.5") == {"whole": 2}
         assert host.said == []
 

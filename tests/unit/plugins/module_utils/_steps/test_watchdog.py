@@ -15,13 +15,15 @@ from typing import Any
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import ledger
-from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.instances import StepFailed
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.failures import StepFailed
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.lock import Run
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.record import GenerationRecord
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import app as _steps
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import watchdog as _watchdog
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.watchdog import step_seconds
 
 ANNA = Run("a1", "anna", "control1", "t0")
+record = GenerationRecord.from_dict
 RECORD: dict[str, Any] = {
     "app": {
         "health": {"boot_seconds": 20},
@@ -97,7 +99,7 @@ def test_clearing_up_is_not_interrupted(tmp_path: Path, monkeypatch: pytest.Monk
         time.sleep(0.1)
         cleared.append(True)
 
-    monkeypatch.setattr(app, "_abandon", abandon)
+    monkeypatch.setattr(app, "set_aside", abandon)
     with pytest.raises(StepFailed, match="broken"), app.step("trial"):
         raise StepFailed("trial", "broken")
     assert cleared
@@ -136,12 +138,15 @@ def test_a_step_that_does_not_give_up_loses_its_process(tmp_path: Path) -> None:
 
 
 def test_a_step_may_take_what_its_parts_may_take() -> None:
-    seconds = {phase: step_seconds(phase, RECORD, RECORD) for phase in ("stage", "weigh", "trial", "promote", "boot")}
+    seconds = {
+        phase: step_seconds(phase, record(RECORD), record(RECORD))
+        for phase in ("stage", "weigh", "trial", "promote", "boot")
+    }
     assert seconds["weigh"] == 120 + 20 + _watchdog.longest_weigh(10.0)
     assert seconds["trial"] == 120 + 20 + 2 * (34 + 30 + 60 + 30)
     assert seconds["promote"] == 120 + (20 + 80) + 2 * (20 + 5 + 10 + 40) == seconds["boot"]
     slow = {**RECORD, "app": {**RECORD["app"], "limits": {"p95_ms": 40_000}, "settings": {"timeout": 120}}}
-    assert step_seconds("weigh", slow, None) > seconds["weigh"]
+    assert step_seconds("weigh", record(slow), None) > seconds["weigh"]
     assert step_seconds("rollback", None, None) > 300
 
 

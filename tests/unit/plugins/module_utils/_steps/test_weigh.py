@@ -12,7 +12,7 @@ from typing import Any
 import misbehaving
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os import http as _http
-from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import weigh as _weigh
+from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import measure as _weigh
 
 
 @pytest.fixture

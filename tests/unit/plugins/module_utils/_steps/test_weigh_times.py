@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os import http
-from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import weigh as _weigh
+from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import measure as _weigh
 
 
 def test_schedstat_of_all_threads(tmp_path: Path) -> None:

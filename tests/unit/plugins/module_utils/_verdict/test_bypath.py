@@ -9,10 +9,11 @@ import math
 from collections.abc import Sequence
 
 import pytest
+from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.app import Limits, LoadPath
 from ansible_collections.headcount.gunicorn.plugins.module_utils._verdict import bypath as by
 from ansible_collections.headcount.gunicorn.plugins.module_utils._verdict import judge as j
 
-NAMES = by.names_of([{"path": "/"}, {"path": "/report", "method": "post"}, {"path": "/never"}])
+NAMES = by.names_of([LoadPath("/"), LoadPath("/report", method="post"), LoadPath("/never")])
 
 
 def samples(*paths: Sequence[float]) -> j.Samples:
@@ -60,7 +61,7 @@ def test_the_path_behind_a_breached_limit_is_named(
     candidate: Sequence[Sequence[float]], limits: dict[str, float], expected: str
 ) -> None:
     run = samples(*candidate)
-    verdict = j.judge(run, None, limits)
+    verdict = j.judge(run, None, Limits(**{"memory_percent": None, **limits}))
     assert by.slow_path(verdict, run, None, NAMES) == expected
     assert (verdict.outcome == j.PASS) is (expected == "" and len(candidate) > 1)
 
@@ -68,7 +69,7 @@ def test_the_path_behind_a_breached_limit_is_named(
 def test_the_path_that_became_slower_is_named_not_the_one_that_always_was() -> None:
     live = samples([10.0] * 600, [900.0] * 300)
     new = samples([100.0] * 600, [905.0] * 300)
-    verdict = j.judge(new, live, {})
+    verdict = j.judge(new, live, Limits(memory_percent=None))
     assert verdict.outcome == j.FAIL
     assert by.slow_path(verdict, new, live, NAMES) == (
         "GET /: p95 100 ms of 600 requests, 10 ms of the live generation's 600"
@@ -77,5 +78,5 @@ def test_the_path_that_became_slower_is_named_not_the_one_that_always_was() -> N
 
 def test_nothing_is_named_where_nothing_was_measured() -> None:
     none = samples([], [])
-    verdict = j.judge(none, None, {"p95_ms": 250})
+    verdict = j.judge(none, None, Limits(p95_ms=250, memory_percent=None))
     assert by.slow_path(verdict, none, None, NAMES) == ""

@@ -11,11 +11,22 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.app import Limits, Load
+from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.shortfall import (
+    load_shortfall,
+    needed_requests,
+)
 from ansible_collections.headcount.gunicorn.plugins.module_utils._verdict import judge as j
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-LIMITS: dict[str, Any] = {"p95_ms": 250.0, "error_rate": 0.01}
+
+def held_to(**limits: Any) -> Limits:
+    """Limits without one on memory, unless it is said."""
+    return Limits(**{"memory_percent": None, **limits})
+
+
+LIMITS = held_to(p95_ms=250.0, error_rate=0.01)
 CALM = j.MemoryEvidence(peak_mib=100.0, source="cgroup v2 memory.peak", oom_kills=0, restarts=0, limit_mib=200.0)
 
 
@@ -95,14 +106,14 @@ def test_an_absolute_limit_is_passed_failed_or_open(latencies: list[float], outc
     ],
 )
 def test_the_error_rate(failures: int, outcome: str, sentence: str) -> None:
-    verdict = j.judge(run(usual(), failures=failures), None, {"error_rate": 0.01})
+    verdict = j.judge(run(usual(), failures=failures), None, held_to(error_rate=0.01))
     check = verdict.check("error_rate")
     assert (check.outcome, check.sentence) == (outcome, sentence)
     assert verdict.hard == (outcome == "fail")
 
 
 def test_errors_are_limited_even_where_no_limit_is_given() -> None:
-    assert j.judge(run(usual(), failures=75), None, {}).outcome == "fail"
+    assert j.judge(run(usual(), failures=75), None, held_to()).outcome == "fail"
 
 
 @pytest.mark.parametrize(
@@ -120,7 +131,7 @@ def test_errors_are_limited_even_where_no_limit_is_given() -> None:
 )
 @pytest.mark.parametrize("baseline", [None, run([10.0] * 1500), run([math.inf] * 1500, failures=1500)])
 def test_no_data_never_passes(candidate: j.Samples | None, baseline: j.Samples | None) -> None:
-    verdict = j.judge(candidate, baseline, {"error_rate": 0.01}, CALM)
+    verdict = j.judge(candidate, baseline, held_to(error_rate=0.01), CALM)
     assert verdict.outcome != "pass"
     assert j.decide(verdict) == "revert"
 
@@ -136,13 +147,13 @@ def test_no_data_never_passes(candidate: j.Samples | None, baseline: j.Samples |
     ],
 )
 def test_the_cause_of_a_run_that_is_no_measurement(candidate: j.Samples | None, cause: str) -> None:
-    assert j.judge(candidate, None, {"error_rate": 0.01}).cause == cause
+    assert j.judge(candidate, None, held_to(error_rate=0.01)).cause == cause
 
 
 def test_a_run_that_is_no_measurement_names_the_reason() -> None:
-    verdict = j.judge(run([10.0] * 1500, achieved_rate=40.0), None, {"error_rate": 0.01})
+    verdict = j.judge(run([10.0] * 1500, achieved_rate=40.0), None, held_to(error_rate=0.01))
     assert verdict.check("measurement").sentence == "not a measurement: the generator reached 40 of 50 a second"
-    verdict = j.judge(run([10.0] * 50), None, {"error_rate": 0.01})
+    verdict = j.judge(run([10.0] * 50), None, held_to(error_rate=0.01))
     assert verdict.check("measurement").sentence == (
         "not a measurement: 50 requests are too few, 100 is the least. Lengthen load.seconds or raise load.rate"
     )
@@ -150,7 +161,7 @@ def test_a_run_that_is_no_measurement_names_the_reason() -> None:
 
 def test_proven_failures_fail_even_in_a_run_that_is_no_measurement() -> None:
     broken = run(usual(), failures=300, complete=False, why="h2load was stopped after its time limit")
-    verdict = j.judge(broken, None, {"error_rate": 0.01})
+    verdict = j.judge(broken, None, held_to(error_rate=0.01))
     assert (verdict.outcome, verdict.hard) == ("fail", True)
 
 
@@ -183,13 +194,13 @@ def test_proven_failures_fail_even_in_a_run_that_is_no_measurement() -> None:
 )
 def test_memory(memory: dict[str, Any], outcome: str, cause: str) -> None:
     found = j.MemoryEvidence(**{**CALM.to_dict(), **memory})
-    verdict = j.judge(run(usual()), None, {"error_rate": 0.01, "memory_percent": 90}, found)
+    verdict = j.judge(run(usual()), None, held_to(error_rate=0.01, memory_percent=90), found)
     assert (verdict.outcome, verdict.cause) == (outcome, cause)
     assert verdict.hard == (outcome == "fail")
 
 
 def test_a_memory_limit_without_a_measurement_does_not_pass() -> None:
-    verdict = j.judge(run(usual()), None, {"memory_percent": 90})
+    verdict = j.judge(run(usual()), None, held_to(memory_percent=90))
     assert verdict.outcome == "inconclusive"
     assert verdict.cause.startswith("memory was not measured although it has a limit (limits.memory_percent)")
 
@@ -198,15 +209,15 @@ def test_a_memory_limit_without_a_measurement_does_not_pass() -> None:
 def test_more_memory_than_the_live_generation_is_said_or_fails(margin: float | None, outcome: str) -> None:
     new = j.MemoryEvidence(peak_mib=100, source="x", pss_mib=96.0)
     old = j.MemoryEvidence(peak_mib=100, source="x", pss_mib=80.0)
-    policy = j.Policy(memory_margin=margin)
-    verdict = j.judge(run(usual()), None, {}, new, policy, baseline_memory=old)
+    policy = j.Thresholds(memory_margin=margin)
+    verdict = j.judge(run(usual()), None, held_to(), new, policy, baseline_memory=old)
     assert verdict.outcome == outcome
     said = [*verdict.warnings, verdict.cause]
     assert any(text.startswith("memory grew from 80 to 96 MiB PSS (+20 %)") for text in said)
 
 
 def test_a_slower_candidate_fails_against_the_live_generation() -> None:
-    verdict = j.judge(run(usual(factor=1.5)), run(usual(seed=2)), {"error_rate": 0.01})
+    verdict = j.judge(run(usual(factor=1.5)), run(usual(seed=2)), held_to(error_rate=0.01))
     assert verdict.outcome == "fail"
     assert not verdict.hard
     assert verdict.cause.startswith("p50 is 152 ms against 99 ms of the live generation (+53 %): ")
@@ -218,13 +229,13 @@ def test_a_slower_candidate_fails_against_the_live_generation() -> None:
 
 def test_a_difference_below_the_floor_does_not_count() -> None:
     quick, slower = [value / 100 for value in usual(seed=2)], [value / 100 for value in usual(factor=1.5)]
-    verdict = j.judge(run(slower), run(quick), {"error_rate": 0.01})
+    verdict = j.judge(run(slower), run(quick), held_to(error_rate=0.01))
     assert verdict.outcome == "pass"
     assert verdict.check("p50_relative").sentence.endswith(": less than 5 ms more, which does not count")
 
 
 def test_an_unproven_slowdown_is_inconclusive() -> None:
-    verdict = j.judge(run(usual(factor=1.22, n=300, seed=4)), run(usual(seed=2, n=300)), {"error_rate": 0.05})
+    verdict = j.judge(run(usual(factor=1.22, n=300, seed=4)), run(usual(seed=2, n=300)), held_to(error_rate=0.05))
     assert verdict.outcome == "inconclusive"
     assert "more than 1.2 times, but it may be chance (p = " in verdict.cause
 
@@ -262,7 +273,7 @@ def stalled(begin_s: float, length_s: float, rate: float = 50.0, seconds: float 
 @pytest.mark.parametrize("live", [True, False])
 def test_a_stall_of_a_second_is_always_seen(rate: float, seconds: float, live: bool) -> None:
     baseline = run([20.0] * int(rate * seconds), rate) if live else None
-    limits = {"error_rate": 0.05}
+    limits = held_to(error_rate=0.05)
     verdict = j.judge(run(stalled(seconds / 2, 1.0, rate, seconds), rate), baseline, limits)
     assert verdict.outcome == "fail"
     assert verdict.check("stall").outcome == "fail"
@@ -272,17 +283,17 @@ def test_a_stall_of_a_second_is_always_seen(rate: float, seconds: float, live: b
 
 
 def test_a_stall_that_the_live_generation_shares_is_the_hosts() -> None:
-    verdict = j.judge(run(stalled(10, 1.0)), run(stalled(10.1, 0.9)), {"error_rate": 0.01})
+    verdict = j.judge(run(stalled(10, 1.0)), run(stalled(10.1, 0.9)), held_to(error_rate=0.01))
     assert verdict.check("stall").outcome == "pass"
     assert verdict.check("stall").sentence.endswith("; the live generation stood still too (900 ms), so the host did")
-    apart = j.judge(run(stalled(10, 1.0)), run(stalled(20, 1.0)), {"error_rate": 0.01})
+    apart = j.judge(run(stalled(10, 1.0)), run(stalled(20, 1.0)), held_to(error_rate=0.01))
     assert apart.check("stall").outcome == "fail"
 
 
 def test_slow_answers_are_no_standstill() -> None:
     source = random.Random(3)
     slow = [2000.0 + source.random() * 100 for _ in range(1500)]
-    assert j.judge(run(slow), None, {"error_rate": 0.01}).outcome == "pass"
+    assert j.judge(run(slow), None, held_to(error_rate=0.01)).outcome == "pass"
 
 
 @pytest.mark.parametrize(
@@ -295,7 +306,7 @@ def test_a_stall_that_the_same_requests_made_of_the_live_generation_is_theirs(
     """The arms get the same requests half a run apart: requests that are slow by nature stop both of them in turn."""
     new = replace(run(stalled(10, 1.0)), run_s=30.0)
     live = replace(run(stalled(live_at, 0.9)), run_s=30.0, turned_s=turned)
-    check = j.judge(new, live, {"error_rate": 0.01}).check("stall")
+    check = j.judge(new, live, held_to(error_rate=0.01)).check("stall")
     assert check.outcome == outcome
     if live_at == 25.0:
         assert check.sentence.endswith("; the same requests made the live generation stand still too (900 ms)")
@@ -303,7 +314,7 @@ def test_a_stall_that_the_same_requests_made_of_the_live_generation_is_theirs(
 
 def test_stalls_of_single_workers_show_as_many_slow_requests() -> None:
     latencies = [1000.0 if index % 50 == 0 else 20.0 for index in range(1500)]
-    verdict = j.judge(run(latencies), run([20.0] * 1500), {"error_rate": 0.01})
+    verdict = j.judge(run(latencies), run([20.0] * 1500), held_to(error_rate=0.01))
     assert verdict.cause.startswith(
         "30 of 1500 requests took 500 ms or more, against 0 of 1500 of the live generation (p = "
     )
@@ -340,19 +351,19 @@ def test_failures_in_a_cold_start_count() -> None:
     ],
 )
 def test_a_run_that_never_settles_says_so(latencies: list[float], sentence: str) -> None:
-    verdict = j.judge(run(latencies), None, {"error_rate": 0.01})
+    verdict = j.judge(run(latencies), None, held_to(error_rate=0.01))
     assert verdict.outcome == "inconclusive"
     assert verdict.check("steady_state").sentence == sentence
 
 
 def test_too_few_requests_for_a_limit_are_said() -> None:
-    verdict = j.judge(run([100.0] * 500), None, {"p99_ms": 250, "error_rate": 0.01})
+    verdict = j.judge(run([100.0] * 500), None, held_to(p99_ms=250, error_rate=0.01))
     assert verdict.outcome == "inconclusive"
     assert verdict.warnings == (
         "500 requests cannot pass the limit on p99: that takes at least 528. Lengthen load.seconds or raise load.rate",
     )
-    assert j.needed_requests({"error_rate": 0.001})[0] == 5296
-    assert j.judge(run([100.0] * 528), None, {"p99_ms": 250, "error_rate": 0.01}).outcome == "pass"
+    assert needed_requests(held_to(error_rate=0.001))[0] == 5296
+    assert j.judge(run([100.0] * 528), None, held_to(p99_ms=250, error_rate=0.01)).outcome == "pass"
 
 
 def verdict_of(outcome: str, *, hard: bool = False, stall: bool = False) -> j.Verdict:
@@ -415,13 +426,13 @@ def test_every_verdict_is_plain_json_and_says_something(
     candidate: j.Samples, baseline: j.Samples | None, p95: float | None
 ) -> None:
     candidate = j.Samples(**{**candidate.__dict__, "failures": sum(map(math.isinf, candidate.latency_ms))})
-    verdict = j.judge(candidate, baseline, {"p95_ms": p95, "error_rate": 0.01}, CALM)
+    verdict = j.judge(candidate, baseline, held_to(p95_ms=p95, error_rate=0.01), CALM)
     text = json.dumps(verdict.to_dict(), allow_nan=False)
     assert verdict.cause
     assert text
     assert all(check.sentence for check in verdict.checks)
     again = j.Samples.from_dict(json.loads(json.dumps(candidate.to_dict(), allow_nan=False)))
-    assert j.judge(again, baseline, {"p95_ms": p95, "error_rate": 0.01}, CALM).outcome == verdict.outcome
+    assert j.judge(again, baseline, held_to(p95_ms=p95, error_rate=0.01), CALM).outcome == verdict.outcome
 
 
 def outcomes(factor: float, times: int, n: int = 1500, sigma: float = 0.4) -> list[str]:
@@ -433,7 +444,7 @@ def outcomes(factor: float, times: int, n: int = 1500, sigma: float = 0.4) -> li
             return j.judge(
                 run(usual(size, factor, seed=10_000 + 4 * seed + salt, sigma=sigma)),
                 run(usual(size, seed=50_000 + 4 * seed + salt, sigma=sigma)),
-                {"error_rate": 0.01},
+                held_to(error_rate=0.01),
             )
 
         first = attempt(n, 0)
@@ -452,7 +463,7 @@ def test_a_slowdown_is_caught(factor: float, least: float) -> None:
 
 
 def test_many_hosts_are_judged_more_strictly() -> None:
-    few, many = j.Policy(), j.Policy(comparisons=50)
+    few, many = j.Thresholds(), j.Thresholds(comparisons=50)
     assert many.level == pytest.approx(few.level / 50)
     assert (few.confidence, many.confidence) == ("99 %", "99.98 %")
 
@@ -460,13 +471,13 @@ def test_many_hosts_are_judged_more_strictly() -> None:
 @pytest.mark.parametrize(
     ("rate", "seconds", "limits", "expected"),
     [
-        (50.0, 30.0, {}, None),
-        (None, 30.0, {"error_rate": 0.0001}, None),
-        (52.8, 10.0, {}, None),
+        (50.0, 30.0, held_to(), None),
+        (None, 30.0, held_to(error_rate=0.0001), None),
+        (52.8, 10.0, held_to(), None),
         (
             50.0,
             10.0,
-            {},
+            held_to(),
             "load.rate 50 for load.seconds 10 are 500 requests, and the limit of 1 % on errors takes at least 528: "
             "every first run is inconclusive and takes its retry, twice as long. Set load.seconds to 11 or more, or "
             "load.rate to 53 or more",
@@ -474,14 +485,14 @@ def test_many_hosts_are_judged_more_strictly() -> None:
         (
             5.0,
             30.0,
-            {"error_rate": 0.05, "p99_ms": 400.0},
+            held_to(error_rate=0.05, p99_ms=400.0),
             "load.rate 5 for load.seconds 30 are 150 requests, and the limit on p99 takes at least 528: no verdict can "
             "pass. Set load.seconds to 106 or more, or load.rate to 18 or more",
         ),
         (
             2.0,
             30.0,
-            {"error_rate": 0.2},
+            held_to(error_rate=0.2),
             "load.rate 2 for load.seconds 30 are 60 requests, and a verdict of any kind takes at "
             "least 100: every first run is inconclusive and takes its retry, twice as long. Set load.seconds to 50 or "
             "more, or load.rate to 4 or more",
@@ -489,9 +500,9 @@ def test_many_hosts_are_judged_more_strictly() -> None:
     ],
 )
 def test_a_load_that_is_too_little_is_known_before(
-    rate: float | None, seconds: float, limits: dict[str, Any], expected: str | None
+    rate: float | None, seconds: float, limits: Limits, expected: str | None
 ) -> None:
-    found = j.load_shortfall({"rate": rate, "seconds": seconds}, limits)
+    found = load_shortfall(Load(rate=rate, seconds=seconds), limits)
     assert (found.sentence if found else None) == expected
     if found:
         assert found.hopeless is ("no verdict" in found.sentence)
@@ -499,14 +510,14 @@ def test_a_load_that_is_too_little_is_known_before(
 
 def test_failures_that_the_live_generation_has_too_are_looked_at_again() -> None:
     sick = run([20.0] * 1500, failures=900)
-    alone = j.judge(sick, run([20.0] * 1500), {"error_rate": 0.01}, CALM)
-    both = j.judge(sick, sick, {"error_rate": 0.01}, CALM)
+    alone = j.judge(sick, run([20.0] * 1500), held_to(error_rate=0.01), CALM)
+    both = j.judge(sick, sick, held_to(error_rate=0.01), CALM)
     assert (alone.outcome, alone.hard, j.needs_retry(alone)) == ("fail", True, False)
     assert (both.outcome, both.hard, j.needs_retry(both)) == ("fail", False, True)
     # the retry excuses nothing: when it fails as well, it is a fail
     assert j.combine(both, both).outcome == "fail"
     dead = j.MemoryEvidence(peak_mib=100.0, source="x", oom_kills=0, restarts=1, limit_mib=200.0)
-    assert j.judge(sick, sick, {"error_rate": 0.01}, dead).hard
+    assert j.judge(sick, sick, held_to(error_rate=0.01), dead).hard
 
 
 def test_what_was_not_measured_is_never_promoted() -> None:
@@ -518,20 +529,20 @@ def test_what_was_not_measured_is_never_promoted() -> None:
 def test_both_failed_is_said_and_how() -> None:
     new = replace(run([20.0] * 1200, failures=820), kinds={"timed out": 700, "answered 503": 120})
     old = replace(run([20.0] * 1200, failures=775), kinds={"reset, refused or cut short": 775})
-    verdict = j.judge(new, old, {"error_rate": 0.01}, CALM)
+    verdict = j.judge(new, old, held_to(error_rate=0.01), CALM)
     assert verdict.outcome == "fail"
     assert "820 of 1200 requests failed (68.3 %), limit 1 % (700 timed out, 120 answered 503)" in verdict.cause
     assert verdict.cause.endswith(
         "of the live generation, under the same load, 775 of 1200 failed too (775 reset, refused or cut short)"
     )
-    broken = j.judge(replace(new, complete=False, why="h2load was stopped"), old, {"error_rate": 0.01}, CALM)
+    broken = j.judge(replace(new, complete=False, why="h2load was stopped"), old, held_to(error_rate=0.01), CALM)
     assert "of the live generation, under the same load, 775 of 1200 failed too" in broken.cause
 
 
 def test_a_stopped_load_says_nothing_of_the_candidate_but_what_it_did_to_itself() -> None:
     bad = replace(run([20.0] * 100, failures=60), kinds={"got no answer": 60})
     told = "the live generation suffered"
-    verdict = j.judge_stopped(told, bad, bad, {"error_rate": 0.01}, CALM)
+    verdict = j.judge_stopped(told, bad, bad, held_to(error_rate=0.01), CALM)
     assert (verdict.outcome, verdict.hard, verdict.stopped) == ("inconclusive", False, True)
     assert verdict.cause == (
         "the live generation suffered; 60 of 100 requests to the candidate failed (60 got no answer) and "
@@ -540,6 +551,6 @@ def test_a_stopped_load_says_nothing_of_the_candidate_but_what_it_did_to_itself(
     assert not j.needs_retry(verdict)
     assert j.decide(verdict, "promote") == "revert"
     dead = j.MemoryEvidence(peak_mib=100.0, source="x", oom_kills=2, restarts=0, limit_mib=200.0)
-    verdict = j.judge_stopped(told, bad, None, {"error_rate": 0.01}, dead)
+    verdict = j.judge_stopped(told, bad, None, held_to(error_rate=0.01), dead)
     assert (verdict.outcome, verdict.hard) == ("fail", True)
     assert verdict.cause.startswith("the kernel killed a process of the candidate for memory 2 times; the live gen")

@@ -151,7 +151,7 @@ OR = "or put a wheel of it where pip finds it, or allow a version that has one"
             "debian",
             f"error: [Errno 28] No space left on device; free some room in /var/tmp of a, {OR}",
         ),
-        ("done", "it went\nwrong\n", "debian", f"it went | wrong; put right what it says on a, {OR}"),
+        ("done", "it went\nwrong\n", "debian", f"it went | wrong; correct what it says on a, {OR}"),
         (
             "timeout",
             "",
@@ -159,7 +159,7 @@ OR = "or put a wheel of it where pip finds it, or allow a version that has one"
             f"it was not finished within 1800 s; build it on a faster machine, {OR}",
         ),
         ("oom-kill", "", "debian", f"the kernel killed it for want of memory; give a more memory, {OR}"),
-        ("watchdog", "", "debian", f"systemd ended it (watchdog); put right what it says on a, {OR}"),
+        ("watchdog", "", "debian", f"systemd ended it (watchdog); correct what it says on a, {OR}"),
     ],
 )
 def test_a_failed_build_names_the_last_lines_and_the_fix(result: str, log: str, system: str, said: str) -> None:

@@ -13,7 +13,11 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._plan.planner i
 from ansible_collections.headcount.gunicorn.plugins.module_utils._plan.types import Policy
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet import choice
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet import decision as hostplan
-from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.decision import Circumstances, HostDecision
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.decision import (
+    Circumstances,
+    HostDecision,
+    Known,
+)
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._output import plantable
 from test_choice import FACTS
 
@@ -63,13 +67,10 @@ def plan(
         "web1",
         declared,
         probe,
-        dict.fromkeys(names, source),
-        dict.fromkeys(names, "digest of secrets"),
+        Known(dict.fromkeys(names, source), dict.fromkeys(names, "digest of secrets"), {}, "192.0.2.7"),
         Circumstances(dict.fromkeys(names, 3), [], retune),
         Policy(),
-        {},
         plan_host,
-        "192.0.2.7",
     )
 
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet import runs
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.decision import AppDecision, HostDecision
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.outcome import Outcome
 
 NOW = 1_795_000_000.0
 
@@ -103,75 +105,23 @@ class TestNotes:
     """What is kept comes back, under any name that an inventory may hold."""
 
     @pytest.mark.parametrize("host", ["web1", "web1.example.org", "2001:db8::1", "a/b", "..", "größe"])
-    def test_plans_and_outcomes_by_host(self, tmp_path: Path, host: str) -> None:
+    def test_decisions_and_outcomes_by_host(self, tmp_path: Path, host: str) -> None:
         notes = begin(tmp_path)
-        notes.write_plan(host, {"host": host})
-        notes.write_outcome(host, "shop", {"outcome": "promoted"})
-        assert notes.plan(host) == {"host": host}
-        assert notes.outcomes() == {host: {"shop": {"outcome": "promoted"}}}
+        decided = HostDecision(host, apps={"shop": AppDecision("shop", "deploy")})
+        promoted = Outcome(host, "shop", "promoted", before=2, to=3)
+        notes.write_decision(decided)
+        notes.write_outcome(promoted)
+        assert notes.decision(host) == decided
+        assert notes.outcomes() == {host: {"shop": promoted}}
 
-    def test_a_plan_that_is_not_there(self, tmp_path: Path) -> None:
-        with pytest.raises(runs.RunError, match=r"plan/web1\.json cannot be read"):
-            begin(tmp_path).plan("web1")
+    def test_a_decision_that_is_not_there(self, tmp_path: Path) -> None:
+        with pytest.raises(runs.RunError, match=r"decision/web1\.json cannot be read"):
+            begin(tmp_path).decision("web1")
 
     def test_an_app_that_nothing_was_done_to(self, tmp_path: Path) -> None:
         notes = begin(tmp_path)
-        assert notes.outcome("web1", "shop") == {}
+        assert notes.outcome("web1", "shop") == Outcome("web1", "shop")
         assert notes.outcomes() == {}
-
-
-OK: dict[str, Any] = {"changed": True}
-STAGED = {"generation": 3, "release": "abc", "healed": ["stopped a candidate"]}
-FAILED = {"failed": True, "phase": "trial", "cause": "p95 is 312 ms, limit 250", "self_healed": True}
-
-
-class TestProgress:
-    """The outcome of an app over its steps."""
-
-    def go(self, *steps: tuple[str, dict[str, Any]]) -> dict[str, Any]:
-        progress = runs.Progress.start("web1", "shop")
-        for phase, result in steps:
-            progress = progress.step(phase, result, 1.26)
-        progress.data.pop("failed_at", None)
-        return progress.data
-
-    def test_all_the_way(self) -> None:
-        data = self.go(("stage", STAGED), ("weigh", OK), ("trial", OK), ("promote", {"from": 2, "to": 3}))
-        assert (data["outcome"], data["from"], data["to"], data["generation"]) == ("promoted", 2, 3, 3)
-        assert data["steps"][0] == {"phase": "stage", "ok": True, "seconds": 1.3, "healed": ["stopped a candidate"]}
-
-    def test_a_step_in_between(self) -> None:
-        assert self.go(("stage", STAGED))["outcome"] == "working"
-
-    def test_the_first_cause_stays(self) -> None:
-        data = self.go(("trial", FAILED), ("abandon", {"failed": True, "msg": "something else"}))
-        assert (data["outcome"], data["phase"], data["cause"]) == ("failed", "trial", "p95 is 312 ms, limit 250")
-
-    def test_a_host_that_is_lost_while_it_is_cleaned_up(self) -> None:
-        data = self.go(("stage", {"failed": True, "msg": "killed"}), ("abandon", {"failed": True, "lost": True}))
-        assert (data["outcome"], data["phase"], data["cause"]) == ("lost", "stage", "killed")
-
-    def test_a_host_that_is_lost(self) -> None:
-        data = self.go(("trial", {"failed": True, "lost": True, "cause": "the connection was lost"}))
-        assert (data["outcome"], data["self_healed"]) == ("lost", False)
-
-    def test_a_refused_lock(self) -> None:
-        assert self.go(("stage", {"failed": True, "cause": "held by run 1", "busy": True}))["busy"] is True
-
-    def test_the_way_back(self) -> None:
-        promoted = ("promote", {"from": 2, "to": 3})
-        data = self.go(promoted, ("revert", {"from": 3, "to": 2}))
-        assert (data["outcome"], data["reverted_to"]) == ("reverted", 2)
-        data = self.go(promoted, ("revert", {"failed": True, "cause": "generation 2 is not intact"}))
-        assert (data["outcome"], data["revert_cause"]) == ("revert_failed", "generation 2 is not intact")
-
-    def test_healed(self) -> None:
-        assert self.go(("heal", {"healed": []}))["outcome"] == "healed"
-
-
-def test_hosts_with_an_outcome() -> None:
-    outcomes = {"a": {"x": {"outcome": "failed"}}, "b": {"x": {"outcome": "promoted"}, "y": {"outcome": "lost"}}}
-    assert runs.hosts_with(outcomes, ("failed", "lost")) == ["a", "b"]
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.outcome import Outcome
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.verdicts import gate, revert_plan
 
 ORDER = ["web1", "web2", "web3", "web4"]
 
 
-def came(outcome: str, **more: Any) -> dict[str, dict[str, Any]]:
-    return {"shop": {"outcome": outcome, **more}}
+def came(outcome: str, before: int | None = None, to: int | None = None) -> dict[str, Outcome]:
+    return {"shop": Outcome("", "shop", outcome, before=before, to=to)}
 
 
 class TestGate:
@@ -58,8 +59,8 @@ class TestGate:
         assert (found.stop, found.why) == (stop, why)
 
 
-PROMOTED = came("promoted", **{"from": 3, "to": 4})
-FIRST = came("promoted", **{"from": None, "to": 1})
+PROMOTED = came("promoted", 3, 4)
+FIRST = came("promoted", None, 1)
 
 
 class TestRevertPlan:
@@ -96,5 +97,5 @@ class TestRevertPlan:
         assert found.hosts == {"web1": ["shop", "api"]}
 
     def test_the_app_that_was_promoted_before_another_failed_on_the_same_host(self) -> None:
-        mixed = {"api": PROMOTED["shop"], "shop": {"outcome": "failed"}}
+        mixed = {"api": PROMOTED["shop"], "shop": came("failed")["shop"]}
         assert revert_plan({"web1": mixed}, [], 0, "revert_all").hosts == {"web1": ["api"]}

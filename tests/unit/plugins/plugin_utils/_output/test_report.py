@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.decision import AppDecision, HostDecision
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.outcome import Outcome
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._output import report
 
 FACTS: dict[str, Any] = {"cores": {"effective": 2.0}, "memory": {"effective_mib": 1024}}
@@ -53,8 +54,12 @@ def host(name: str = "web1", action: str = "deploy", live: int | None = 3, **cha
 
 
 def build(*hosts: HostDecision, check: bool = False, stopped: str | None = None, **outcomes: Any) -> report.Report:
-    came = {name: {"shop": outcome} for name, outcome in outcomes.items()}
-    return report.build(hosts or (host(),), came, "rollout", check, stopped)
+    came = {name: {"shop": begun(outcome, name)} for name, outcome in outcomes.items()}
+    return report.build(hosts or (host(),), came, check, stopped)
+
+
+def begun(outcome: dict[str, Any], name: str = "web1") -> Outcome:
+    return Outcome.from_dict({"host": name, "app": "shop", **outcome})
 
 
 class TestRows:
@@ -113,8 +118,8 @@ class TestRows:
         generation: int | None,
         words: str,
     ) -> None:
-        came = {"web1": {"shop": outcome}} if outcome else {}
-        (row,) = report.build([planned], came, "rollout", check, None).rows
+        came = {"web1": {"shop": begun(outcome)}} if outcome else {}
+        (row,) = report.build([planned], came, check, None).rows
         assert (row["status"], row["generation"], report.verdict_words(row)) == (status, generation, words)
 
     def test_nothing_is_made_up_for_an_app_that_was_not_tried(self) -> None:
@@ -156,9 +161,9 @@ class TestFailures:
         assert list(found.failed) == ["web2"]
         assert found.summary == "2 hosts: 1 reverted, 1 failed"
 
-    def test_a_way_back_that_failed(self) -> None:
+    def test_a_revert_that_failed(self) -> None:
         found = build(web1={**PROMOTED, "outcome": "revert_failed", "revert_cause": "not intact"})
-        assert found.failed == {"web1": "shop: the way back failed: not intact"}
+        assert found.failed == {"web1": "shop: the revert failed: not intact"}
 
     def test_a_host_that_is_left_in_the_middle(self) -> None:
         assert build(web1={"outcome": "working"}).failed == {"web1": "shop: rollout: the run was cut short"}
@@ -203,9 +208,24 @@ def test_the_table() -> None:
 def test_what_the_summary_says_of_a_failure() -> None:
     """Only what is true: a refused generation stays for diagnosis, so that something was changed."""
     in_trial = {"outcome": "failed", "phase": "trial", "cause": "p95 is 312 ms"}
-    assert build(host("web1", live=None), web1=in_trial).summary == "1 host: 1 failed; no generation went live"
+    assert build(host("web1", live=None), web1=in_trial).summary == "1 host: 1 failed; no new generation went live"
     lost = {"outcome": "lost", "phase": "promote", "cause": "the connection to the host was lost"}
     assert build(host("web1"), web1=lost).summary == "1 host: 1 lost"
     refused = host("web1", live=None)
     refused.fail("shop: units of somebody else's have the names that shop needs")
     assert build(refused).summary == "1 host: 1 failed; nothing was changed"
+
+
+def test_each_app_of_a_host_has_its_own_cause() -> None:
+    decided = host(status="failed", cause="shop: listen address 0.0.0.0:8000 is taken")
+    decided.apps["shop"].action, decided.apps["shop"].reasons = "refuse", ["listen address 0.0.0.0:8000 is taken"]
+    decided.apps["video"] = AppDecision("video", "refuse", reasons=["units of somebody else's: video@.service"])
+    decided.apps["wiki"] = AppDecision("wiki", "deploy")
+    decided.apps["blog"] = AppDecision("blog", "none")
+    rows = {row["app"]: row for row in report.build((decided,), {}, False, None).rows}
+    assert {name: (row["status"], row["cause"]) for name, row in rows.items()} == {
+        "shop": ("failed", "shop: listen address 0.0.0.0:8000 is taken"),
+        "video": ("failed", "video: units of somebody else's: video@.service"),
+        "wiki": ("not started", None),
+        "blog": ("unchanged", None),
+    }

@@ -2,7 +2,7 @@
 # Copyright: Headcount contributors
 """Where the load of a trial comes from (`load.from`), and at which addresses it meets the host. Pure functions.
 
-An app is a normalised one. From the host itself the load goes through private unix sockets; from anywhere else it has
+From the host itself the load goes through private unix sockets; from anywhere else it has
 to go over TCP: to the live generation through the app's public port, to the candidate through `load.port`, which is
 open for the trial alone.
 """
@@ -10,21 +10,17 @@ open for the trial alone.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
-HOST: Final = "host"
+from .app import ON_THE_HOST, Load
+
+HOST: Final = ON_THE_HOST
 CONTROLLER: Final = "controller"
 
 
-def origin(app: Mapping[str, Any]) -> str:
-    """`load.from`: "host", "controller", or the name of a host of the inventory."""
-    return str((app.get("load") or {}).get("from") or HOST)
-
-
-def is_remote(app: Mapping[str, Any]) -> bool:
+def is_remote(load: Load) -> bool:
     """Whether the load comes from another machine than the app's host."""
-    return origin(app) != HOST
+    return load.origin != HOST
 
 
 def words(name: str) -> str:
@@ -42,21 +38,20 @@ def reachable(listen: str) -> bool:
     return is_tcp(listen) and not ipaddress.ip_address(_address(listen)).is_loopback
 
 
-def trial_listen(app: Mapping[str, Any]) -> str | None:
+def trial_listen(listen: str, load: Load) -> str | None:
     """Where a candidate listens while it is loaded remotely: the app's address, with `load.port`. Else None."""
-    listen = str(app.get("listen") or "")
-    if not is_remote(app) or not listen or not is_tcp(listen) or app["load"].get("port") is None:
+    if not is_remote(load) or not listen or not is_tcp(listen) or load.port is None:
         return None
-    return f"{listen.rpartition(':')[0]}:{int(app['load']['port'])}"
+    return f"{listen.rpartition(':')[0]}:{load.port}"
 
 
-def target(listen: str, load: Mapping[str, Any], host_address: str) -> str:
+def target(listen: str, load: Load, host_address: str) -> str:
     """ "address:port" at which the load host reaches what listens on `listen` (TCP, not a loopback).
 
     The address is `load.address`, or that of `listen` where it names one, or `host_address` (ansible_host).
     """
     bound = ipaddress.ip_address(_address(listen))
-    address = str(load.get("address") or (host_address if bound.is_unspecified else bound))
+    address = str(load.address or (host_address if bound.is_unspecified else bound))
     port = listen.rpartition(":")[2]
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 

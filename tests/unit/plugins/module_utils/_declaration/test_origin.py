@@ -7,7 +7,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.headcount.gunicorn.plugins.module_utils._load import origin
+from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration import origin
+from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.app import Load
 
 
 def app(listen: str = "0.0.0.0:8000", **load: Any) -> dict[str, Any]:
@@ -24,13 +25,9 @@ def app(listen: str = "0.0.0.0:8000", **load: Any) -> dict[str, Any]:
     ],
 )
 def test_origins(load: dict[str, Any], source: str, remote: bool, words: str) -> None:
-    declared = app(**load)
-    assert (origin.origin(declared), origin.is_remote(declared)) == (source, remote)
+    declared = Load.from_dict(load)
+    assert (declared.origin, origin.is_remote(declared)) == (source, remote)
     assert origin.words(source) == words
-
-
-def test_an_app_of_a_generation_without_a_record_is_loaded_by_its_host() -> None:
-    assert not origin.is_remote({})
 
 
 @pytest.mark.parametrize(
@@ -62,7 +59,7 @@ def test_what_another_machine_reaches(listen: str, reachable: bool) -> None:
     ],
 )
 def test_where_a_candidate_listens(declared: dict[str, Any], listen: str | None) -> None:
-    assert origin.trial_listen(declared) == listen
+    assert origin.trial_listen(declared["listen"], Load.from_dict(declared["load"])) == listen
 
 
 @pytest.mark.parametrize(
@@ -77,4 +74,4 @@ def test_where_a_candidate_listens(declared: dict[str, Any], listen: str | None)
     ],
 )
 def test_what_the_load_is_aimed_at(listen: str, load: dict[str, Any], target: str) -> None:
-    assert origin.target(listen, load, "web1.example") == target
+    assert origin.target(listen, Load.from_dict(load), "web1.example") == target

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Digests of a declared app, and what of it may be shown: pure functions."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import re
+from dataclasses import replace
+from typing import Final
+
+from .app import App
+
+REDACTED: Final = "(secret)"
+_SECRET_WORDS: Final = re.compile(r"(?i)(^|_)(password|passwd|secret|token|api_?key|private_?key|credentials?)(_|$)")
+_SECRET_HEADERS: Final = re.compile(r"(?i)authorization|cookie|token|secret|api-?key|password")
+_URL_PASSWORD: Final = re.compile(r"://[^/@\s:]*:[^/@\s]+@")
+_PBKDF2_ROUNDS: Final = 50_000
+
+
+def looks_secret(name: str, value: str) -> bool:
+    """Whether a variable of the environment is probably a secret, by its name or by a password in an URL."""
+    return bool(_SECRET_WORDS.search(name) or _URL_PASSWORD.search(value))
+
+
+def secret_header(name: str) -> bool:
+    """Whether a header of that name usually carries a secret."""
+    return bool(_SECRET_HEADERS.search(name))
+
+
+def redacted(app: App) -> App:
+    """An app that can be shown: secrets, and values that look like secrets, replaced."""
+    environment = {name: REDACTED if looks_secret(name, value) else value for name, value in app.environment.items()}
+    paths = tuple(
+        replace(
+            path,
+            headers={name: REDACTED if secret_header(name) else value for name, value in path.headers.items()},
+        )
+        for path in app.load.paths
+    )
+    return replace(
+        app,
+        secrets=dict.fromkeys(app.secrets, REDACTED),
+        environment=environment,
+        load=replace(app.load, paths=paths),
+    )
+
+
+def digest(value: object) -> str:
+    """SHA-256 (hex) of a value's canonical JSON: keys sorted, no spaces, no NaN. Equal values give equal digests on
+    every Python.
+    """
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def public_digest(app: App, source_id: str = "") -> str:
+    """The digest of everything in an app that may be told: secrets count with their names only.
+
+    With ``source_id`` (the identity of the source's content) the words of the source are left out, so that the same
+    content from another folder or another controller gives the same digest.
+    """
+    public = {**app.to_dict(), "secrets": sorted(app.secrets)}
+    if source_id:
+        public["source"] = source_id
+    return digest(public)
+
+
+def secrets_digest(app: App) -> str:
+    """A digest that changes with any secret: PBKDF2-HMAC-SHA256 over the canonical JSON, salted with the app's name;
+    "" without secrets.
+
+    It is slow on purpose (some 20 ms), so that a short secret cannot be guessed quickly from it; keep it in files of
+    root only, all the same.
+    """
+    if not app.secrets:
+        return ""
+    text = json.dumps(app.secrets, sort_keys=True, separators=(",", ":"))
+    salt = hmac.new(b"headcount secrets", app.name.encode(), "sha256").digest()
+    return hashlib.pbkdf2_hmac("sha256", text.encode(), salt, _PBKDF2_ROUNDS).hex()

@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""The public socket goes from one generation to another, and back where that does not hold."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from typing import Any, Callable
+
+from .._declaration.app import Plain
+from .._os.http import address_taken, local_address
+from .._os.systemd import SystemdError, first_cause
+from . import generations, store
+from .answers import HEALTH, WELL, Answers
+from .candidates import Candidates
+from .failures import StepFailed, Untouched
+from .instances import Instances
+from .verify import answers_all, verify
+
+
+class Looking:
+    """A look at a generation that is under way beside something else."""
+
+    def __init__(self, work: Callable[[], Answers]) -> None:
+        self._found: list[Answers] = []
+        self._thread = threading.Thread(target=lambda: self._found.append(work()), daemon=True)
+        self._thread.start()
+
+    def result(self) -> Answers:
+        """What it found; waits for its end, which is bounded."""
+        self._thread.join()
+        return self._found[0] if self._found else Answers(HEALTH, (), "it could not be looked at")
+
+
+def same_address(instances: Instances, one: int, other: int) -> bool:
+    """Whether two generations listen on the same public address; one whose unit is gone is taken to be no other."""
+    addresses = [_address(instances, one), _address(instances, other)]
+    return addresses[0] == addresses[1] or not all(addresses)
+
+
+def _address(instances: Instances, number: int) -> list[str]:
+    path = os.path.join(instances.layout.generation(number), instances.layout.public_socket_unit)
+    try:
+        with open(path, encoding="utf-8") as stream:
+            return [line.strip() for line in stream if line.startswith(("ListenStream=", "SocketMode="))]
+    except OSError:
+        return []
+
+
+def switch(
+    instances: Instances,
+    old: int | None,
+    new: int,
+    app: Plain,
+    verify_seconds: float,
+    before: Plain | None = None,
+    lenient: bool = False,
+) -> dict[str, Any]:
+    """Give the public socket to generation `new`; `old` has it now (None: nothing does).
+
+    Both hold the socket while `new` is verified; only then is `new` made live, by one rename, and only then does
+    `old` drain. Whatever goes wrong, `old` is live and serving when StepFailed is raised, or, with no `old`,
+    nothing is left running.
+
+    An `old` that does not answer its users well (`before`: its app as its record has it) is in nobody's way: it
+    leaves as soon as `new` answers, and is gone back to only where it is no worse than `new` by then. With
+    `lenient` a `new` whose load paths fail is kept where `old` is not even healthy.
+    """
+    try:
+        if old is not None and same_address(instances, old, new):
+            seen = _switch_shared(instances, old, new, app, verify_seconds, before or app, lenient)
+        else:
+            seen = _switch_address(instances, old, new, app, verify_seconds)
+        with contextlib.suppress(SystemdError):  # what is left of others is the next heal's to stop
+            for other in sorted(set(instances.running()) - {new}):
+                instances.leave(other)
+        return seen
+    except Untouched:
+        raise
+    except (StepFailed, SystemdError, OSError) as error:
+        failure = error if isinstance(error, StepFailed) else StepFailed("promote", str(error))
+        try:
+            restore(instances, old, new)
+        except (StepFailed, SystemdError, OSError) as second:
+            failure = StepFailed(failure.phase, f"{failure.cause}; and the way back failed: {second}", failure.evidence)
+        raise failure from error
+
+
+def _switch_shared(
+    instances: Instances,
+    old: int,
+    new: int,
+    app: Plain,
+    verify_seconds: float,
+    before: Plain,
+    lenient: bool,
+) -> dict[str, Any]:
+    _open_public(instances, app["listen"])
+    looking = Looking(lambda: instances.look(old, before))
+    boot = instances.join(new, app["health"])
+    was = looking.result()
+    if was.well:
+        seen = verify(
+            instances, new, app, verify_seconds, public=True, beside=lambda: answers_all(instances, old, before)
+        )
+        _make_live(instances, new)
+        instances.leave(old)
+        verify(instances, new, app, 0.0, public=True)
+    else:
+        # Each second that the old one stays costs users requests: the new one is watched while that one drains.
+        lenient = lenient and was.rank >= HEALTH
+        verify(instances, new, app, 0.0, lenient=lenient)
+        _make_live(instances, new)
+        instances.systemd.begin_stop(instances.layout.service_unit(old))
+        seen = {**_verify_alone(instances, old, new, app, verify_seconds, was, lenient), "before": was.detail}
+    return {**seen, "boot_seconds": round(boot, 2)}
+
+
+def _verify_alone(
+    instances: Instances, old: int, new: int, app: Plain, seconds: float, was: Answers, lenient: bool
+) -> dict[str, Any]:
+    """Watch `new` while the broken `old` leaves, and after; StepFailed where `old` would serve no worse."""
+    try:
+        seen = verify(instances, new, app, seconds, lenient=lenient)
+        instances.leave(old)
+        return {**seen, **verify(instances, new, app, 0.0, public=True, lenient=lenient)}
+    except (StepFailed, SystemdError, OSError) as error:
+        instances.leave(old)
+        now = instances.look_at(local_address(app["listen"]), app)
+        if now.rank >= was.rank:
+            raise
+        cause = error.cause if isinstance(error, StepFailed) else str(error)
+        return {"despite": cause, **({"wrong": list(now.wrong)} if now.rank > WELL else {})}
+
+
+def _make_live(instances: Instances, number: int) -> None:
+    store.activate(instances.layout, number)
+    store.link_public(instances.layout)
+    instances.systemd.reload()
+
+
+def _open_public(instances: Instances, listen: str) -> None:
+    """Open the public socket where it is not open: what joins a closed one would never be asked by users.
+
+    It cannot be opened while an instance holds it: the one short gap that there is, because without the socket
+    neither a switch nor a boot would find the app.
+    """
+    if instances.public_open(listen):
+        return
+    public = instances.layout.public_socket_unit
+    instances.systemd.stop(*instances.running().values(), timeout_seconds=3600.0)
+    instances.systemd.stop(public)
+    instances.systemd.reset_failed(public)
+    try:
+        instances.systemd.start(public)
+    except SystemdError as error:
+        raise StepFailed("promote", _why_not_listening(instances, listen, error)) from error
+
+
+def _switch_address(
+    instances: Instances, old: int | None, new: int, app: Plain, verify_seconds: float
+) -> dict[str, Any]:
+    """The first deployment, and the rare one whose `listen` changed: the public socket itself is new.
+
+    The old instance keeps the sockets it inherited, so it goes on serving the old address until the end.
+    """
+    if old is None or not _port_is_ours(instances, old, new):
+        # Looked at before anything is touched: the old address would have to close for a moment on the way back.
+        taken = address_taken(app["listen"])
+        if taken:
+            raise Untouched("promote", f"{taken}; free it, or declare another `listen`")
+    _make_live(instances, new)
+    public = instances.layout.public_socket_unit
+    instances.systemd.stop(public)
+    instances.systemd.reset_failed(public, instances.layout.service_unit(new))
+    try:
+        # Starting the socket starts the generation that it wants.
+        instances.systemd.start(public)
+    except SystemdError as error:
+        if old is None or not _port_is_ours(instances, old, new):
+            raise StepFailed("promote", _why_not_listening(instances, app["listen"], error)) from error
+        instances.leave(old)
+        instances.systemd.start(public)
+    boot = instances.join(new, app["health"])
+    # No other instance ever held this socket, so that it may be asked at once.
+    seen = verify(instances, new, app, verify_seconds, public=True)
+    if old is not None:
+        instances.leave(old)
+        verify(instances, new, app, 0.0, public=True)
+    return {**seen, "boot_seconds": round(boot, 2)}
+
+
+def _port_is_ours(instances: Instances, old: int, new: int) -> bool:
+    """Whether both addresses have the same port, so that the old instance itself is what is in the way."""
+    ports = [[line.rpartition(":")[2] for line in _address(instances, number)][:1] for number in (old, new)]
+    return ports[0] == ports[1]
+
+
+def _why_not_listening(instances: Instances, listen: str, error: Exception) -> str:
+    lines = instances.systemd.journal(instances.layout.public_socket_unit, instances.clock() - 30)
+    taken = any("Address already in use" in line for line in lines)
+    if taken:
+        return f"listen address {listen} is taken by another process; free it, or declare another `listen`"
+    return f"cannot listen on {listen}: {first_cause(lines) or error}"
+
+
+def restore(instances: Instances, old: int | None, new: int | None) -> None:
+    """Make `old` live and serving again and take `new` down; with no `old`, leave nothing running."""
+    if old is None:
+        take_down(instances)
+        return
+    _make_live(instances, old)
+    public, service = instances.layout.public_socket_unit, instances.layout.service_unit(old)
+    readdressed = new is not None and not same_address(instances, old, new)
+    if readdressed:
+        # The old address's socket can only be opened again while no service holds the unit.
+        if new is not None:
+            instances.leave(new)
+        instances.systemd.stop(public, service)
+    instances.systemd.reset_failed(public, service)
+    if not readdressed:
+        _open_public(instances, str((generations.record(instances.layout, old).get("app") or {}).get("listen") or ""))
+    try:
+        instances.systemd.start(public, instances.layout.socket_unit(old), service)
+    finally:
+        # Also when the old one does not come up, as it did not before: the new one was not good enough.
+        if new is not None and not readdressed:
+            instances.leave(new)
+
+
+def take_down(instances: Instances) -> None:
+    """Stop everything of the app and unlink what would start it at boot. Files stay for diagnosis.
+
+    Units of others that are called alike run on.
+    """
+    units = [
+        *instances.own(instances.layout.instance_glob),
+        *Candidates(instances).running(),
+        *instances.own(instances.layout.public_socket_unit),
+    ]
+    instances.systemd.stop(*units)
+    store.unlink_public(instances.layout)
+    store.deactivate(instances.layout)
+    instances.systemd.reload()
+    instances.systemd.reset_failed(*units)

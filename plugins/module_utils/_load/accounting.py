@@ -1,0 +1,278 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""The accounting of every planned request from h2load's logs: what is due and has no row with a good answer failed."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from .._os.http import well
+from .._verdict.types import Samples
+from .command import Lane, lanes_rate
+from .processes import Finished
+
+LAG_FLOOR_S = 0.005
+PAUSE_S = 0.25
+MOST_PAUSED = 0.25
+"""Above this share of a run in which the generator stood still, it is no measurement."""
+UNSETTLED_S = 1.0
+"""Requests that were due so shortly before a load was stopped are left out: their answers may have been under way."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of h2load's log: start in microseconds since the epoch, HTTP status (-1: failed), microseconds to the
+    end."""
+
+    start_us: int
+    status: int
+    latency_us: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The request counts that h2load prints at its end."""
+
+    total: int
+    started: int
+    done: int
+    succeeded: int
+    failed: int
+    errored: int
+    timeout: int
+    statuses: Sequence[int]
+    seconds: float
+
+
+def parse_log(text: str) -> tuple[list[Row], int]:
+    """Rows of a --log-file, and the number of lines that are none.
+
+    Columns: start, status, latency; later versions may add more. A last line without its end (a killed process) is
+    left out.
+    """
+    lines = text.split("\n")
+    rows, bad = [], 0
+    for line in lines[:-1]:
+        parts = line.split("\t")
+        try:
+            rows.append(Row(int(parts[0]), int(parts[1]), int(parts[2])))
+        except (ValueError, IndexError):
+            bad += 1
+    return rows, bad + (1 if lines[-1] else 0)
+
+
+def parse_summary(text: str) -> Summary | None:
+    """The summary on h2load's stdout, None where it never came to print one."""
+    requests = re.search(
+        r"^requests: (\d+) total, (\d+) started, (\d+) done, (\d+) succeeded, "
+        r"(\d+) failed, (\d+) errored, (\d+) timeout",
+        text,
+        re.MULTILINE,
+    )
+    codes = re.search(r"^status codes: (\d+) 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx", text, re.MULTILINE)
+    ended = re.search(r"^finished in ([0-9.]+)(us|ms|s|m|h)\b", text, re.MULTILINE)
+    if not requests:
+        return None
+    unit = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+    total, started, done, succeeded, failed, errored, timeout = (int(number) for number in requests.groups())
+    return Summary(
+        total=total,
+        started=started,
+        done=done,
+        succeeded=succeeded,
+        failed=failed,
+        errored=errored,
+        timeout=timeout,
+        statuses=tuple(int(number) for number in codes.groups()) if codes else (),
+        seconds=float(ended.group(1)) * unit[ended.group(2)] if ended else 0.0,
+    )
+
+
+def align(
+    starts_s: Sequence[float], planned: int, period_s: float, launched_s: float | None = None
+) -> tuple[list[int], list[float], float, float]:
+    """Which slot of the schedule each row filled, how late it was, when the schedule began, and how far the clock
+    drifted.
+
+    starts_s ascending, seconds. Returns (slots, lags in seconds, t0, drift in seconds). h2load's clock ticks every
+    period, but a generator that was held up for longer than a period skips the ticks and never catches up: that is
+    drift, the lower envelope of (start - slot x period), and no fault of the server. What a row lies above the
+    envelope is the time it waited for its connection, which h2load leaves out of the latency. A step of the envelope
+    counts once, for the row that was held up. Rows missing from the log leave their slots unknown; each row then
+    takes the slot nearest to its start.
+    """
+    missing = planned - len(starts_s)
+    if not starts_s:
+        return [], [], launched_s or 0.0, 0.0
+    skipped = 0
+    if launched_s is not None:
+        skipped = min(missing, max(0, int((starts_s[0] - launched_s) / period_s)))
+    base = starts_s[0] - skipped * period_s
+    slots: list[int] = []
+    for place, start in enumerate(starts_s):
+        nearest = max(slots[-1] + 1 if slots else 0, round((start - base) / period_s))
+        slots.append(min(nearest, planned - len(starts_s) + place))
+    residuals = [start - slot * period_s for start, slot in zip(starts_s, slots)]
+    envelope = _envelope(residuals)
+    lags, before = [], envelope[0]
+    for residual, floor in zip(residuals, envelope):
+        step = floor - before
+        lags.append(residual - floor + (step if step > LAG_FLOOR_S else 0.0))
+        before = floor
+    return slots, lags, envelope[0], envelope[-1] - envelope[0]
+
+
+def _envelope(residuals: Sequence[float]) -> list[float]:
+    """The lower envelope: for each row the least residual from there on."""
+    lowest = list(residuals)
+    for place in range(len(lowest) - 2, -1, -1):
+        lowest[place] = min(lowest[place], lowest[place + 1])
+    return lowest
+
+
+def paused_seconds(starts_s: Sequence[float], slots: Sequence[int], period_s: float) -> float:
+    """Seconds in which the generator's clock stood still: the steps of its drift that are longer than PAUSE_S.
+
+    A machine that stops for a moment (a virtual machine that is moved, a frozen cgroup) stops the generator too.
+    """
+    envelope = _envelope([start - slot * period_s for start, slot in zip(starts_s, slots)])
+    return sum(later - early for early, later in zip(envelope, envelope[1:]) if later - early > PAUSE_S)
+
+
+@dataclass(frozen=True)
+class LaneRun:
+    """A lane and what came of it."""
+
+    lane: Lane
+    finished: Finished
+
+
+def account(runs: Sequence[LaneRun], min_rate_share: float = 0.95) -> Samples:
+    """The samples of one arm: one entry for every planned request of every lane, in the order in which they were
+    due."""
+    entries: list[tuple[float, float, int, int]] = []
+    reasons: list[str] = []
+    notes: list[str] = []
+    lag = drift = paused = span = 0.0
+    achieved = 0.0
+    kinds: Counter[str] = Counter()
+    runs = [cut_short(run) for run in runs]
+    for run in runs:
+        lane, end = run.lane, run.finished
+        period = lane.period_ms / 1000.0
+        rows, bad = parse_log(end.log)
+        rows.sort(key=lambda row: row.start_us)
+        reasons += _complaints(lane, end, rows, bad)
+        kinds.update(how_failed(lane, end, rows))
+        if len(rows) > lane.planned:
+            rows = rows[: lane.planned]
+        slots, lags, begin, lane_drift = align(
+            [row.start_us / 1e6 for row in rows], lane.planned, period, end.started or None
+        )
+        drift = max(drift, lane_drift)
+        taken = set(slots)
+        for row, late in zip(rows, lags):
+            counted = late if late > LAG_FLOOR_S else 0.0
+            lag = max(lag, counted)
+            good = well(row.status, lane.status)
+            latency = row.latency_us / 1000.0 + counted * 1000.0 if good else math.inf
+            entries.append((row.start_us / 1e6 - late, latency, max(0, row.status), lane.path))
+        entries += [
+            (begin + slot * period, math.inf, 0, lane.path) for slot in range(lane.planned) if slot not in taken
+        ]
+        lane_paused = paused_seconds([row.start_us / 1e6 for row in rows], slots, period)
+        paused = max(paused, lane_paused)
+        lasted = lane.planned * period
+        if lane.planned:
+            achieved += lane.mean_rate * lasted / (lasted + lane_drift - lane_paused)
+        span = max(span, lane.lasts_s)
+        if "could not connect" in end.stderr:
+            notes.append(f"h2load could not connect {end.stderr.count('could not connect')} times")
+    entries.sort(key=lambda entry: entry[0])
+    planned = sum(run.lane.planned for run in runs)
+    wanted = lanes_rate([run.lane for run in runs])
+    if paused > 0.0:
+        notes.append(f"the generator stood still for {1000 * paused:.0f} ms, as a machine that stops does")
+    if not reasons and paused > MOST_PAUSED * span:
+        reasons.append(f"the generator stood still for {paused:.1f} of {span + paused:.1f} s")
+    if not reasons and achieved < min_rate_share * wanted:
+        reasons.append(
+            f"the generator fell {1000 * drift:.0f} ms behind its clock and reached {achieved:.3g} of {wanted:.3g} "
+            "requests a second"
+        )
+    origin = entries[0][0] if entries else 0.0
+    return Samples(
+        start_s=[entry[0] - origin for entry in entries],
+        latency_ms=[entry[1] for entry in entries],
+        status=[entry[2] for entry in entries],
+        path=[entry[3] for entry in entries],
+        planned=planned,
+        period_s=1.0 / wanted if wanted else 0.0,
+        failures=sum(not math.isfinite(entry[1]) for entry in entries),
+        achieved_rate=achieved,
+        planned_rate=wanted,
+        lag_ms=1000.0 * lag,
+        drift_ms=1000.0 * drift,
+        complete=not reasons,
+        why="; ".join(dict.fromkeys(reasons)),
+        cpu_seconds=sum(run.finished.cpu_seconds for run in runs),
+        notes=notes,
+        kinds=dict(kinds),
+    )
+
+
+def cut_short(run: LaneRun) -> LaneRun:
+    """A lane whose process was stopped, with no more requests than were due until a moment before that; others as they
+    are. One that never began has none."""
+    end, lane = run.finished, run.lane
+    if end.stopped is None:
+        return run
+    last = end.stopped - UNSETTLED_S
+    lines = [line for line in end.log.split("\n")[:-1] if line.split("\t")[0].isdigit()]
+    kept = [line for line in lines if int(line.split("\t")[0]) / 1e6 <= last]
+    due = max(len(kept), math.floor((last - end.started) * lane.rate) + 1)
+    planned = min(lane.planned, max(0, due))
+    return LaneRun(replace(lane, planned=planned), replace(end, log="".join(f"{line}\n" for line in kept[:planned])))
+
+
+def how_failed(lane: Lane, end: Finished, rows: Sequence[Row]) -> dict[str, int]:
+    """{how: requests} for those of a lane that failed: "answered 503", "timed out", "reset, refused or cut short"."""
+    kinds = Counter(f"answered {row.status}" for row in rows if row.status > 0 and not well(row.status, lane.status))
+    lost = lane.planned - sum(row.status > 0 for row in rows)
+    counts = parse_summary(end.stdout)
+    if counts is None:
+        kinds["got no answer"] = max(0, lost)
+    else:
+        timed_out = min(lost, counts.timeout)
+        kinds["timed out"], kinds["reset, refused or cut short"] = timed_out, max(0, lost - timed_out)
+    return {how: count for how, count in kinds.items() if count}
+
+
+def _complaints(lane: Lane, end: Finished, rows: Sequence[Row], bad: int) -> list[str]:
+    """Why a lane is no measurement. Failures of the server are none: they are measured."""
+    if end.error:
+        return [f"h2load could not be started: {end.error}"]
+    if end.stopped is not None:
+        return ["the load was stopped"]
+    if end.timed_out:
+        return [f"h2load was stopped after its time limit with {len(rows)} of {lane.planned} requests answered"]
+    if end.code != 0:
+        last = (end.stderr.strip().splitlines() or ["no message"])[-1]
+        return [f"h2load ended with code {end.code}: {last}"]
+    counts = parse_summary(end.stdout)
+    if counts is None:
+        return ["h2load printed no summary"]
+    if counts.total != lane.planned:
+        return [f"h2load counted {counts.total} requests where {lane.planned} were planned"]
+    if bad or len(rows) > lane.planned:
+        return [f"the log of h2load has {len(rows)} rows and {bad} unreadable lines for {lane.planned} requests"]
+    answered = counts.done
+    if len(rows) != answered:
+        return [f"the log of h2load has {len(rows)} rows where it counted {answered} answers"]
+    if "Too many open files" in end.stderr:
+        return ["h2load ran out of open files"]
+    return []

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Processes of a load side by side: started when they are due, ended at their time limit or when the load must stop."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+GENERATOR_NICE = -10
+"""The generator's clock must not wait for the CPU; it takes about 5 % of a core at 100 requests a second."""
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One process to start: its command, when (seconds after the first), the log it writes, and its hard time limit."""
+
+    argv: Sequence[str]
+    delay_s: float
+    log_file: str
+    limit_s: float
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What came of a process. `started` is in seconds since the epoch; `error` says why it could not be started;
+    `stopped` is the second since the epoch at which it was ended before its time, because the load was to stop."""
+
+    code: int | None
+    stdout: str
+    stderr: str
+    log: str
+    cpu_seconds: float
+    started: float
+    timed_out: bool = False
+    error: str = ""
+    stopped: float | None = None
+
+
+class Runner(Protocol):
+    """Runs processes side by side and returns their ends in the order of the launches.
+
+    `stop` is called many times a second; as soon as it gives a reason, all processes are ended.
+    """
+
+    def __call__(self, launches: Sequence[Launch], stop: Callable[[], str] | None = None) -> list[Finished]: ...
+
+
+def raise_nofile(needed: int) -> str:
+    """Raises this process's soft limit of open files (which h2load inherits); says what is wrong when it cannot, else
+    ""."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return ""
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        return (
+            f"the load needs {needed} open files and the hard limit (ulimit -Hn) is {hard}: "
+            "raise it, or lower load.rate or the request time-out"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+    return ""
+
+
+def run_processes(launches: Sequence[Launch], stop: Callable[[], str] | None = None) -> list[Finished]:
+    """Runs the launches side by side, each in its own process group, which is killed when its time limit is over, or
+    when `stop` says that the load must not go on; those that had not begun then are never started."""
+    begin = time.monotonic()
+    order = sorted(range(len(launches)), key=lambda index: launches[index].delay_s)
+    running: dict[int, _Process] = {}
+    ended: dict[int, Finished] = {}
+    try:
+        while len(ended) < len(launches):
+            now = time.monotonic() - begin
+            while order and launches[order[0]].delay_s <= now:
+                index = order.pop(0)
+                started = _Process.start(launches[index])
+                if isinstance(started, Finished):
+                    ended[index] = started
+                else:
+                    running[index] = started
+            for index, process in list(running.items()):
+                result = process.poll()
+                if result is not None:
+                    ended[index] = result
+                    del running[index]
+            if stop is not None and stop():
+                at = time.time()
+                ended.update({index: process.end_early(at) for index, process in running.items()})
+                ended.update({index: Finished(None, "", "", "", 0.0, at, stopped=at) for index in order})
+                running.clear()
+                break
+            wait = 0.05
+            if order:
+                wait = min(wait, max(0.0, launches[order[0]].delay_s - (time.monotonic() - begin)))
+            if running or order:
+                time.sleep(wait)
+    finally:
+        for process in running.values():
+            process.kill()
+    return [ended[index] for index in range(len(launches))]
+
+
+class _Process:
+    def __init__(self, launch: Launch, popen: subprocess.Popen[bytes], started: float) -> None:
+        self.launch = launch
+        self.popen = popen
+        self.started = started
+        self.deadline = time.monotonic() + launch.limit_s
+        self.killed = False
+
+    @classmethod
+    def start(cls, launch: Launch) -> _Process | Finished:
+        started = time.time()
+        try:
+            with open(launch.log_file + ".out", "wb") as out, open(launch.log_file + ".err", "wb") as err:
+                popen = subprocess.Popen(
+                    list(launch.argv),
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=err,
+                    start_new_session=True,
+                    env={**os.environ, "LC_ALL": "C"},
+                )
+        except OSError as problem:
+            return Finished(None, "", "", "", 0.0, started, error=f"{launch.argv[0]}: {problem.strerror or problem}")
+        with contextlib.suppress(OSError):  # without the right to: an ordinary process, which a busy host delays
+            os.setpriority(os.PRIO_PROCESS, popen.pid, GENERATOR_NICE)
+        return cls(launch, popen, started)
+
+    def poll(self) -> Finished | None:
+        pid, status, usage = os.wait4(self.popen.pid, os.WNOHANG)
+        if pid == 0:
+            if time.monotonic() < self.deadline:
+                return None
+            status, usage = self.kill()
+        return self._finished(status, usage)
+
+    def end_early(self, at: float) -> Finished:
+        """End it because the load is to stop, at second `at` since the epoch."""
+        pid, status, usage = os.wait4(self.popen.pid, os.WNOHANG)
+        if pid:
+            return self._finished(status, usage)
+        return replace(self._finished(*self.kill()), timed_out=False, stopped=at)
+
+    def _finished(self, status: int, usage: resource.struct_rusage) -> Finished:
+        code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else -os.WTERMSIG(status)
+        self.popen.returncode = code
+        log = self.launch.log_file
+        return Finished(
+            code,
+            _read(log + ".out"),
+            _read(log + ".err"),
+            _read(log),
+            usage.ru_utime + usage.ru_stime,
+            self.started,
+            self.killed,
+        )
+
+    def kill(self) -> tuple[int, resource.struct_rusage]:
+        self.killed = True
+        self.popen.returncode = -signal.SIGKILL
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.popen.pid, signal.SIGKILL)
+        _, status, usage = os.wait4(self.popen.pid, 0)
+        return status, usage
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

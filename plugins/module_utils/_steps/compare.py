@@ -1,0 +1,252 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""The trial: load the running candidate, and the live generation beside it, and judge what came of it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Callable
+
+from .._declaration.app import Limits, Load, Plain
+from .._declaration.origin import HOST
+from .._facts.unitgroups import unit_memory, unit_pids
+from .._facts.workerends import WorkerEnd, read_ends
+from .._generation.units import MAX_BLOCKING_SECONDS
+from .._load.h2load import Target
+from .._load.livewatch import accept_queue
+from .._load.memory import MemoryEvidence, MemorySampler
+from .._load.trialload import Attempt, Protected, TrialLoad, run_trial_load, with_retry
+from .._os.http import answer_seconds
+from .._os.systemd import Systemd, UnitState
+from .._release.asynccompat import parse_reports
+from .._verdict.bypath import by_path, names_of, slow_path
+from .._verdict.histogram import Histogram, digest
+from .._verdict.judge import Samples, Thresholds, Verdict, judge, judge_stopped
+from .measure import Unit
+
+INSTALLS = ", or let Headcount do it with headcount_install_packages: true"
+
+CROWDED_SHARE = 0.8
+"""Above this share of the host's cores, loading both generations would measure their fight for the CPU."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One generation under load: the unix socket that reaches it, how its unit is read, the directory of its files, and
+    where its users reach it (empty: nowhere)."""
+
+    socket: str
+    state: Callable[[], UnitState]
+    journal: Callable[[], list[str]]
+    memory_max_mib: float
+    root: str = "/"
+    files: str = ""
+    listen: str = ""
+
+    def sampler(self) -> MemorySampler:
+        """Reads the memory of its processes, and what becomes of its workers, while a load runs."""
+        return MemorySampler(self.pids, self.cgroup, journal_fn=self.journal, ends_fn=self.ends)
+
+    def ends(self) -> list[WorkerEnd] | None:
+        """How its workers ended so far; None where it does not write that down."""
+        return read_ends(self.files) if self.files else None
+
+    def pids(self) -> list[int]:
+        """Process ids, the master first; empty when it is gone."""
+        state = self.state()
+        return sorted(unit_pids(state.control_group, self.root), key=lambda pid: pid != state.main_pid)
+
+    def cgroup(self) -> dict[str, Any]:
+        """What the kernel counted, as MemorySampler reads it."""
+        state = self.state()
+        counted = unit_memory(state.control_group, self.root)
+        found: dict[str, Any] = {
+            "limit_mib": self.memory_max_mib,
+            "cpu_seconds": Unit(state.control_group, state.main_pid, self.root).cpu_seconds(),
+        }
+        if counted is not None:
+            found.update(peak_mib=counted.peak_mib, source=counted.peak_source, oom_kills=counted.oom_kills)
+        return found
+
+
+def capacity(plan: Plain, measured: Plain | None, cores: float) -> float | None:
+    """Requests per second that the plan can serve by what was weighed: bound by CPU, or by slots (Little's law)."""
+    if not measured or not measured.get("wall_ms"):
+        return None
+    by_slots = 1000.0 * float(plan["slots"]) / float(measured["wall_ms"])
+    by_cpu = 1000.0 * cores / max(float(measured["cpu_ms"]), 0.05)
+    return min(by_slots, by_cpu)
+
+
+def crowded(app: Plain, measured: Plain | None, cores: float) -> str | None:
+    """Why the live generation is not loaded beside the candidate; None when both fit on the host's cores."""
+    rate = app["load"]["rate"]
+    if rate is None or not measured:
+        return None
+    share = 2 * float(rate) * float(measured["cpu_ms"]) / 1000.0 / cores
+    if share <= CROWDED_SHARE:
+        return None
+    return (
+        f"the live generation was not loaded beside the candidate: {rate:g} requests a second to each would take "
+        f"{100 * share:.0f} % of the host's {cores:g} cores; judged by the absolute limits alone"
+    )
+
+
+def try_candidate(
+    app: Plain,
+    plan: Plain,
+    candidate: Arm,
+    baseline: Arm | None,
+    measured: Plain | None,
+    cores: float,
+    comparisons: int = 1,
+) -> tuple[Verdict, dict[str, Any]]:
+    """Load and judge; returns the verdict and the evidence. LoadError when the load cannot be run as declared."""
+    spec, limits = Load.from_dict(app["load"]), Limits.from_dict(app["limits"])
+    notes: list[str] = []
+    protected = None
+    if baseline is not None:
+        public = baseline.listen
+        protected = Protected(
+            Target(f"unix:{baseline.socket}"), limits, lambda: accept_queue(public) if public else None
+        )
+    why_alone = crowded(app, measured, cores) if baseline is not None else None
+    if why_alone is not None:
+        notes.append(why_alone)
+        baseline = None
+
+    def attempt(swap: bool, factor: float) -> Attempt:
+        sampler = candidate.sampler()
+        beside = baseline.sampler() if baseline is not None else None
+        with sampler:
+            if beside is not None:
+                beside.start()
+            try:
+                load = run_trial_load(
+                    Target(f"unix:{candidate.socket}"),
+                    Target(f"unix:{baseline.socket}") if baseline is not None else None,
+                    spec,
+                    workers=int(plan["settings"]["workers"]["value"]),
+                    capacity_rps=capacity(plan, measured, cores),
+                    timeout_seconds=answer_seconds(app),
+                    swap=swap,
+                    factor=factor,
+                    on_warm=sampler.mark_warm,
+                    protected=protected,
+                )
+            finally:
+                if beside is not None:
+                    beside.stop()
+        return judged(app, load, sampler.evidence(), beside.evidence() if beside is not None else None, comparisons)
+
+    verdict, attempts = with_retry(attempt)
+    return conclude(app, verdict, attempts[-1], candidate.journal(), notes)
+
+
+def judged(
+    app: Plain,
+    load: TrialLoad,
+    memory: MemoryEvidence | None,
+    beside: MemoryEvidence | None,
+    comparisons: int = 1,
+) -> Attempt:
+    """One run of the load with its verdict. `memory` is the candidate's, `beside` the live generation's."""
+    limits = Limits.from_dict(app["limits"])
+    if load.stopped:
+        verdict = judge_stopped(load.stopped, load.candidate, load.baseline, limits, memory)
+        return Attempt(load, memory, verdict, beside)
+    policy = Thresholds(comparisons=comparisons, on_inconclusive=app["on_inconclusive"])
+    verdict = judge(load.candidate, load.baseline, limits, memory, policy, baseline_memory=beside)
+    return Attempt(load, memory, verdict, beside)
+
+
+def conclude(
+    app: Plain, verdict: Verdict, last: Attempt, journal: list[str], notes: list[str], source: str = HOST
+) -> tuple[Verdict, dict[str, Any]]:
+    """The verdict with the path that was slow and the code that blocked the hub named in its cause, and the evidence.
+
+    `journal`: what the candidate logged; `source`: where the load came from, as `load.from` says it.
+    """
+    notes = list(notes)
+    names = names_of(Load.from_dict(app["load"]).paths)
+    slow = slow_path(verdict, last.load.candidate, last.load.baseline, names)
+    if slow:
+        notes.append(slow)
+        verdict = replace(verdict, cause=f"{verdict.cause}; {slow}")
+    package = app["entry_point"].partition(":")[0].partition(".")[0]
+    blocked = parse_reports("\n".join(journal), MAX_BLOCKING_SECONDS, (package,))
+    if blocked:
+        notes += [line.text() for line in blocked]
+        if verdict.outcome != "pass":
+            verdict = replace(verdict, cause=f"{verdict.cause}; {blocked[0].text()}")
+    return verdict, evidence(verdict, last, notes, source, names)
+
+
+def evidence(
+    verdict: Verdict, last: Attempt, notes: list[str], source: str = HOST, names: Sequence[str] = ()
+) -> dict[str, Any]:
+    """What is kept of a trial: the verdict, how the load was run, memory, and a compact histogram of each arm.
+
+    `names`: of the load's paths, to tell what each of them took.
+    """
+    return {
+        "verdict": verdict.to_dict(),
+        "load": {"from": source, **last.load.to_dict()},
+        "memory": last.memory.to_dict() if last.memory else None,
+        "live_memory": last.baseline_memory.to_dict() if last.baseline_memory else None,
+        "candidate": arm_evidence(last.load.candidate, names),
+        "live": arm_evidence(last.load.baseline, names) if last.load.baseline else None,
+        "cpu_ms_per_request": cpu_per_request(last.load, last.memory),
+        "notes": [*notes, *last.load.notes],
+    }
+
+
+def cpu_per_request(load: TrialLoad, memory: MemoryEvidence | None) -> float | None:
+    """CPU milliseconds of the candidate per request, warm-up included; None when the CPU was not counted."""
+    requests = load.candidate.planned + int(load.warmup.get("requests", 0))
+    if memory is None or memory.cpu_seconds is None or not requests:
+        return None
+    return round(1000 * memory.cpu_seconds / requests, 3)
+
+
+def arm_evidence(samples: Samples, names: Sequence[str] = ()) -> dict[str, Any]:
+    """An arm's samples in compact form: HdrHistogram (V2, base64, microseconds), counts, their digest, and what each
+    path of `names` took."""
+    return {
+        "paths": [told.to_dict() for told in by_path(samples, names)],
+        "histogram": Histogram.of_milliseconds(samples.latency_ms).encode(),
+        "samples_sha256": digest(samples),
+        "planned": samples.planned,
+        "failures": samples.failures,
+        "achieved_rate": round(samples.achieved_rate, 3),
+        "complete": samples.complete,
+        "why": samples.why,
+    }
+
+
+def missing_tool(search: str | None = None, where: str = "this host", fix: str = INSTALLS) -> str | None:
+    """Why no load can be made here, with the fix; None when it can. `where` names this machine."""
+    if shutil.which("h2load", path=search if search is not None else os.environ.get("PATH", "/usr/bin:/bin")):
+        return None
+    return (
+        f"h2load is not on {where}, so that no trial can be run: install the package nghttp2-client (Debian, Ubuntu) "
+        f"or nghttp2 (Fedora, RHEL){fix}"
+    )
+
+
+def arm(
+    systemd: Systemd, unit: str, socket: str, memory_max_mib: float, begin: float, files: str, root: str = "/"
+) -> Arm:
+    """The arm of a unit that runs on this host; `begin` (epoch seconds) is where its log of the trial begins, `files`
+    the directory where it says how its workers ended."""
+    return Arm(
+        socket=socket,
+        state=lambda: systemd.state(unit),
+        journal=lambda: systemd.journal(unit, begin, lines=2000),
+        memory_max_mib=memory_max_mib,
+        root=root,
+        files=files,
+    )

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""The step heal: one whole generation serves, whatever a killed run left.
+
+Every rollout and every rollback begins with it.
+"""
+
+from __future__ import annotations
+
+from .._generation import generations, ledger, store, truth
+from .._generation.answers import HEALTH
+from .._generation.failures import StepFailed
+from .._generation.switch import restore, take_down
+from .._os.systemd import SystemdError
+from .app import AppOnHost
+
+
+def heal(app: AppOnHost, start: bool = True) -> list[str]:
+    """Heal what a killed run left: one whole generation serves afterwards. Returns what was done.
+
+    `start`: start the live generation where it does not run; not before a rollback, which is to wait for nothing.
+    """
+    did: list[str] = []
+    candidates = app.candidates.running()
+    app.candidates.put_away(*candidates)
+    did += [f"stopped the candidate {unit} that a broken run left" for unit in candidates]
+    app.candidates.forget()
+    did += _heal_live(app, start)
+    if generations.live(app.layout) is not None:
+        did += app.close()
+    for number in generations.numbers(app.layout):
+        if not generations.finished(app.layout, number) and number != generations.live(app.layout):
+            store.remove(app.layout, number)
+            did.append(f"removed generation {number}, which was never finished")
+    if did:
+        app.systemd.reload()
+        app.log("healed", did=did, generation=generations.live(app.layout))
+    return did
+
+
+def _heal_live(app: AppOnHost, start: bool) -> list[str]:
+    running = app.instances.running()
+    found = truth.live(app.layout, running)
+    if found is None:
+        if running or app.instances.public_loaded():
+            take_down(app.instances)
+            return ["took down a first deployment that never became live"]
+        return []
+    did, number = [], found.number
+    service = app.layout.service_unit(number)
+    if found.why:
+        store.activate(app.layout, number)
+        did.append(f"made generation {number} live again ({found.why}): `live` led nowhere")
+    if store.link_public(app.layout):
+        did.append("linked the public socket to the live generation")
+    store.link_units(app.layout, number)
+    if did:
+        app.systemd.reload()
+    record = app.known(number)
+    listen = str(record.app.get("listen") or "") if record is not None else ""
+    if start and not (app.instances.public_open(listen) and app.systemd.state(service).running):
+        did.append(_start_live(app, number))
+    if app.systemd.state(service).running:
+        # Where the live one does not come up, whatever else serves users goes on doing so.
+        # Asked anew: what had to open the public socket again may have stopped them.
+        for other in sorted(set(app.instances.running()) - {number}):
+            app.instances.leave(other)
+            did.append(f"stopped generation {other}, which is not live")
+    did += _complete_promote(app, number)
+    return did
+
+
+def _start_live(app: AppOnHost, number: int) -> str:
+    """Start the live generation and wait for it. One that does not come up must not hinder the next deployment."""
+    record = app.known(number)
+    health = record.app.get("health") if record is not None else None
+    begin = app.clock()
+    try:
+        restore(app.instances, number, None)
+        if health:
+            service = app.layout.service_unit(number)
+            app.instances.wait_ready(service, app.layout.private_socket(number), health, begin)
+    except (StepFailed, SystemdError) as error:
+        return f"tried to start the live generation {number}, which does not come up: {error}"
+    return f"started the live generation {number}"
+
+
+def _complete_promote(app: AppOnHost, number: int) -> list[str]:
+    """Write down what a run could not that ended (killed, disk full) after it had made `number` live."""
+    status = generations.describe(app.layout, number).status
+    before = ledger.last_live(ledger.read(app.layout.ledger))
+    if (status == "good" and before == number) or app.known(number) is None:
+        return []
+    if app.instances.look(number).rank >= HEALTH:
+        return []
+    if before != number:
+        app.log(
+            "rolled_back" if status == "good" else "promoted",
+            **{"from": before, "to": number},
+            release=app.record(number).release,
+            completed="the run that made it live ended before it could write that down",
+        )
+    store.set_outcome(app.layout, number, "good")
+    app.write_local_fact()
+    return [f"wrote down that generation {number} was made live"]

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""The step promote: users come to the generation that was tried, and what is kept for nothing goes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import Any
+
+from .._declaration.app import Plain
+from .._generation import generations, store
+from .._generation.answers import Meanwhile, meanwhile_words, told
+from .._generation.failures import StepFailed, sentence
+from .._generation.switch import same_address, switch
+from .._os.systemd import SystemdError
+from .._plan.replan import plan_changes
+from .._release.contents import WHEELS
+from .._release.releases import prune_wheels
+from .._release.releases import remove as remove_release
+from .app import AppOnHost
+
+PROMOTE_MIB = 4
+"""Free room (MiB) that a promote wants to see before it begins."""
+
+
+def promote(app: AppOnHost, number: int, verdict: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Give the public socket to generation `number`, which must be finished, and verify it there.
+
+    Returns {from, to, verified, pruned}. StepFailed when it does not hold: the generation before serves.
+    """
+    with app.step("promote", number):
+        record = app.record(number)
+        old = generations.live(app.layout)
+        wrong = generations.problems(app.layout, number)
+        if wrong:
+            raise StepFailed("promote", f"generation {number} is not what was tried: {wrong[0]}")
+        _check_room(app)
+        before = app.known(old)
+        seen = switch_counted(app, old, number, record.app)
+        # It is live and verified: what goes wrong from here on is told, and is made up for by the next heal.
+        pruned: list[int] = []
+        untold: list[str] = []
+        try:
+            app.log(
+                "promoted",
+                **{"from": old, "to": number},
+                release=record.release,
+                plan_changes=plan_changes(before.plan if before is not None else None, record.plan),
+                verdict=(verdict or {}).get("outcome"),
+                evidence=(verdict or {}).get("cause"),
+                verified=seen,
+                told=told(old, seen) or None,
+            )
+            store.set_outcome(app.layout, number, "good")
+            app.write_local_fact()
+            pruned = prune(app, old)
+        except (OSError, SystemdError) as error:
+            untold.append(f"generation {number} is live, but not all of it could be written down: {sentence(error)}")
+        with contextlib.suppress(OSError):
+            app.lock.release(app.run)
+    return {"from": old, "to": number, "verified": seen, "pruned": pruned, "told": [*told(old, seen), *untold]}
+
+
+def switch_counted(app: AppOnHost, old: int | None, new: int, declared: Plain, lenient: bool = False) -> dict[str, Any]:
+    """switch(), with what users got meanwhile: counted in its result, and in the cause when it failed."""
+    record = app.known(old)
+    before = (record.app or None) if record is not None else None
+    shared = old is not None and same_address(app.instances, old, new)
+    with Meanwhile(declared["listen"] if shared else None, declared) as users:
+        try:
+            seen = switch(app.instances, old, new, declared, float(declared["verify_seconds"]), before, lenient)
+        except StepFailed as failure:
+            words = meanwhile_words(users.told())
+            failure.cause += f"; {words}" if words else ""
+            raise
+    got = users.told()
+    return {**seen, **({"users": got} if got else {})}
+
+
+def _check_room(app: AppOnHost) -> None:
+    """A promote writes little, but what it writes is what the next boot goes by: no start on a full disk."""
+    for path in (app.layout.home, app.layout.state):
+        left = os.statvfs(path)
+        free_mib = left.f_bavail * left.f_frsize / 2**20
+        if free_mib < PROMOTE_MIB:
+            raise StepFailed(
+                "promote",
+                f"{free_mib:.1f} MiB are free at {path}, and {PROMOTE_MIB} MiB are needed: free some room there",
+            )
+
+
+def prune(app: AppOnHost, predecessor: int | None) -> list[int]:
+    """Remove generations and releases that are kept for nothing."""
+    live = generations.live(app.layout)
+    keep = int(app.record(live).app["retain"]["good"]) if live is not None else 1
+    known = [generations.describe(app.layout, number) for number in generations.numbers(app.layout)]
+    gone = store.to_prune(known, live, predecessor, keep)
+    for number in gone:
+        store.remove(app.layout, number)
+    for release_id in store.unused_releases(app.layout):
+        remove_release(Path(app.layout.release(release_id)))
+    prune_wheels(os.path.join(app.layout.root, WHEELS.lstrip("/")), app.layout.root)
+    if gone:
+        app.systemd.reload()
+        app.log("pruned", generations=gone)
+    return gone

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""The step remove: the app leaves this host."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import Any
+
+from .._generation import generations, store
+from .._generation.failures import Untouched
+from .._generation.switch import take_down
+from .._os.files import remove_file
+from .._os.paths import installed_apps
+from .._release.releases import remove as remove_release
+from .app import AppOnHost
+
+
+def remove(app: AppOnHost) -> dict[str, Any]:
+    """Take the app off this host: instances, units, releases, generations. The ledger stays.
+
+    Returns {removed: True, left: what of somebody else's is in the app's folder, and stays}. StepFailed where
+    nothing of that name is Headcount's.
+    """
+    if app.name not in installed_apps(app.root):
+        raise Untouched("remove", f"{app.layout.home} is not Headcount's and is not touched")
+    with app.alone("remove"):
+        take_down(app.instances)
+        app.candidates.forget()
+        for number in generations.numbers(app.layout):
+            store.remove(app.layout, number)
+        left = _remove_home(app)
+        app.systemd.reload()
+        app.write_local_fact()
+        app.log("removed", left=left or None)
+    return {"removed": True, "left": left}
+
+
+def _remove_home(app: AppOnHost) -> list[str]:
+    """Remove the app's folder, but for what Headcount did not make: that is returned."""
+    for release_id in store.unused_releases(app.layout):
+        remove_release(Path(app.layout.release(release_id)))
+    for folder in (app.layout.generations, app.layout.releases, app.layout.home):
+        names = os.listdir(folder) if os.path.isdir(folder) else []
+        for name in names:
+            if name.startswith((".headcount-", ".live.")):
+                remove_file(os.path.join(folder, name))
+        with contextlib.suppress(OSError):
+            os.rmdir(folder)
+    if not os.path.isdir(app.layout.home):
+        return []
+    return [os.path.join(app.layout.home, name) for name in sorted(os.listdir(app.layout.home))]

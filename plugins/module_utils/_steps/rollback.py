@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""The step rollback: back to a generation that was good, with nothing but this host."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+from .._declaration.app import Plain
+from .._generation import generations, truth
+from .._generation.answers import told
+from .._generation.failures import StepFailed, sentence
+from .._os.paths import installed_apps
+from .._os.systemd import SystemdError
+from .app import AppOnHost
+from .heal import heal
+from .promote import switch_counted
+
+
+def rollback_target(app: AppOnHost, wanted: int | None) -> int:
+    """The generation to go back to; StepFailed, with the list of what there is, when it cannot be."""
+    apps = installed_apps(app.root)
+    if app.name not in apps:
+        raise StepFailed(
+            "rollback", f"there is no app {app.name!r} on this host; there are: {', '.join(apps) or 'none'}"
+        )
+    found = truth.live(app.layout, app.instances.running())
+    there = truth.listed(app.layout, found.number if found else None)
+    if found is None:
+        raise StepFailed("rollback", f"{app.name} has no live generation on this host; there are: {there}")
+    live = found.number
+    if wanted is None and found.why == truth.NEWEST:
+        return live  # what was live is gone from the disk: this is the good one before it
+    if wanted is None:
+        wanted = truth.rollback_target(app.layout, live)
+        if wanted is None:
+            raise StepFailed("rollback", f"{app.name} has no good generation before {live}; there are: {there}")
+    if wanted == live and not found.why:
+        raise StepFailed("rollback", f"generation {wanted} of {app.name} is live already; there are: {there}")
+    if generations.describe(app.layout, wanted).status != "good":
+        raise StepFailed("rollback", f"generation {wanted} of {app.name} cannot be gone back to; there are: {there}")
+    return wanted
+
+
+def rollback(app: AppOnHost, wanted: int | None = None, event: str = "rolled_back") -> dict[str, Any]:
+    """Go back to generation `wanted` (default: the good one before the live). Needs nothing but this host.
+
+    A target that does not come up healthy is not kept: what is live stays live. A live one that is broken is waited
+    for no longer than its drain takes. A person's rollback does not wait for a weigh or a trial of another run: it
+    ends it. Returns {from, to, verified, healed, told (sentences for people)}.
+    """
+    # Before the lock, which would make a folder for an app that is not there.
+    number, before = rollback_target(app, wanted), generations.live(app.layout)
+    with app.alone("rollback", number, urgent=event == "rolled_back"):
+        target = rollback_target(app, wanted)
+        old = generations.live(app.layout)
+        if wanted is None and old != before:
+            raise StepFailed(
+                "rollback",
+                f"generation {old} became live while this waited (it was {before}): roll back again if that is "
+                "what to leave",
+            )
+        try:
+            healed = heal(app, start=False)
+            old = generations.live(app.layout)
+            if old == target:  # only the link to it was lost
+                healed += heal(app)
+                return {"from": old, "to": target, "verified": {}, "healed": healed, "told": healed}
+            wrong = generations.problems(app.layout, target)
+            if wrong:
+                raise StepFailed("rollback", f"generation {target} is not intact: {wrong[0]}")
+            record = app.record(target)
+            if old is not None and app.instances.look(old).well:
+                _prove(app, target, record.app)
+            seen = switch_counted(app, old, target, record.app, lenient=True)
+        except (StepFailed, SystemdError, OSError) as error:
+            cause = error.cause if isinstance(error, StepFailed) else sentence(error)
+            app.log("rollback_failed", **{"from": old, "to": target}, cause=cause)
+            raise StepFailed("rollback", f"generation {target} was not kept, {old} stays live: {cause}") from error
+        with contextlib.suppress(OSError):
+            # It serves; what cannot be written down on a full disk is made up for by the next heal.
+            app.log(
+                event,
+                **{"from": old, "to": target},
+                release=record.release,
+                verified=seen,
+                told=told(old, seen) or None,
+            )
+            app.write_local_fact()
+    return {"from": old, "to": target, "verified": seen, "healed": healed, "told": told(old, seen)}
+
+
+def _prove(app: AppOnHost, number: int, declared: Plain) -> None:
+    """Start generation `number` beside a live one that is well, and look at it: users are not to meet a broken one.
+
+    Where the live one is broken there is nothing to spare them, and no time to lose.
+    """
+    try:
+        app.candidates.start(number, declared["health"])
+        seen = app.instances.look(number, declared, app.layout.trial_socket(number))
+    finally:
+        app.candidates.stop(number)
+    if not seen.well:
+        raise StepFailed("rollback", seen.detail)

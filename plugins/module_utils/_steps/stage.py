@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""The step stage: release and generation are laid down beside the live one."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import Any
+
+from .._declaration.app import Plain
+from .._generation import access, generations, ledger, store
+from .._generation.clashes import Host, clashes, shared_drop_ins
+from .._generation.failures import StepFailed, Untouched
+from .._generation.record import GenerationRecord
+from .._generation.units import environment_file, render
+from .._os.files import make_directory, write_file
+from .._os.users import ensure_user
+from .._plan.replan import replan, with_release
+from .._release.releases import install
+from .app import AppOnHost
+from .heal import heal
+
+
+def stage(app: AppOnHost, request: dict[str, Any]) -> dict[str, Any]:
+    """Lay down release and generation beside the live one; the generation stays unfinished until it is weighed.
+
+    `request`: app (normalised, without secrets), secrets, planning (the arguments of plan_host), digest,
+    source_id, release {id, lock_text}, wheels_dir, python. Returns {generation, release, built, healed}.
+    """
+    declared, release = request["app"], request["release"]
+    check_clashes(app, declared)
+    with app.step("stage"):
+        _check_home(app)
+        healed = heal(app)
+        built = not os.path.isdir(app.layout.release(release["id"]))
+        ensure_user(declared["user"] or app.layout.user)
+        app.close()
+        install(
+            app.name,
+            release["id"],
+            release["lock_text"],
+            wheels_dir=request["wheels_dir"],
+            python=request["python"],
+            root=app.root,
+        )
+        planning = with_release(request["planning"], app.name, app.layout.release(release["id"]), declared)
+        plan, _ = replan(planning, app.name)
+        number = next_number(app)
+    record = GenerationRecord(
+        release=release["id"],
+        app={**declared, "environment": {}, "secrets": {}},
+        plan=plan,
+        planning=planning,
+        digest=request["digest"],
+        source_id=request["source_id"],
+    )
+    lay_down(app, number, record, environment_file(declared["environment"], request["secrets"]))
+    return {"generation": number, "release": release["id"], "built": built, "healed": healed}
+
+
+def check_clashes(app: AppOnHost, declared: Plain) -> None:
+    """Raise Untouched where units, drop-ins, folders or an account of somebody else's are in the app's way.
+
+    The plan has refused what the probe found; this is for what came since, and for a host that was not asked.
+    """
+    units = (app.layout.public_socket_unit, app.layout.instance_glob, app.layout.candidate_glob)
+    found = clashes(app.layout, app.systemd.matching(*units), declared, Host.read(app.root, app.systemd.runner))
+    if not found:
+        return
+    failure = Untouched("stage", "; ".join(found))
+    if not os.path.exists(app.layout.ledger):
+        raise failure  # nothing of the app is on this host, and nothing comes to be there
+    with app.step("stage"):
+        raise failure
+
+
+def next_number(app: AppOnHost) -> int:
+    """The number of the next generation; none is ever used twice, and none that a folder of others' has."""
+    known = ledger.highest_generation(ledger.read(app.layout.ledger))
+    return max([known, *generations.taken_numbers(app.layout)]) + 1
+
+
+def lay_down(app: AppOnHost, number: int, record: GenerationRecord, environment: str) -> None:
+    """A step: lay down generation `number` beside the live one, unfinished; `environment` is its root-only file."""
+    with app.step("stage", number):
+        store.begin(app.layout, number, str(record.release))
+        write_file(app.layout.environment(number), environment, mode=0o600)
+        now = ledger.now_text(app.clock)
+        _write(app, number, replace(record, number=number, created=now, run=app.run.to_dict()))
+        app.close()
+        store.link_units(app.layout, number)
+        app.systemd.reload()
+        app.log("staged", generation=number, release=record.release)
+
+
+def _check_home(app: AppOnHost) -> None:
+    """systemd reads the units of the live generation at boot, before other file systems are mounted."""
+    make_directory(os.path.dirname(app.layout.home))
+    make_directory(app.layout.home, access.CLOSED)
+    home, units = os.stat(app.layout.home).st_dev, os.stat(os.path.dirname(app.layout.units)).st_dev
+    if home != units:
+        raise StepFailed(
+            "stage",
+            f"{app.layout.home} is on another file system than /etc: systemd would not find the app's units at "
+            "boot; keep /opt/headcount on the root file system",
+        )
+
+
+def _write(app: AppOnHost, number: int, record: GenerationRecord) -> None:
+    files = render(record.app, record.plan, number, app.layout)
+    store.write(app.layout, number, files, record.to_dict())
+
+
+def finish(app: AppOnHost, number: int, record: GenerationRecord) -> None:
+    """Rewrite generation `number` with its final record and finish it.
+
+    What the host gives to all services by drop-ins is noted: the generation is tried with that.
+    """
+    host = Host.read(app.root, app.systemd.runner)
+    _write(app, number, replace(record, drop_ins=shared_drop_ins(app.layout, host.files)))
+    store.finish(app.layout, number)
+    app.systemd.reload()

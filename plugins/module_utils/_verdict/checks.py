@@ -1,0 +1,407 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""The questions that a verdict asks of a run that is a measurement: one function each, in the order of ``CHECKS``.
+
+To change what is asked, change a function here; judge.py asks them and draws the conclusion. The statistics are exact
+and assume no shape of latencies; docs/verdict.md has the formulas and their sources.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Final
+
+from .._declaration.app import Limits
+from .._declaration.shortfall import QUANTILES, needed_requests
+from . import statistics as st
+from .stability import Steadiness, standstill, steadiness, trimmed
+from .types import FAIL, INCONCLUSIVE, PASS, Check, MemoryEvidence, Samples, Thresholds, milliseconds, short
+
+
+@dataclass(frozen=True)
+class Run:
+    """One load run as it is judged. The baseline is the live generation under the same load at the same time."""
+
+    candidate: Samples
+    baseline: Samples | None
+    limits: Limits
+    memory: MemoryEvidence | None
+    baseline_memory: MemoryEvidence | None
+    policy: Thresholds
+
+    @cached_property
+    def steady(self) -> Steadiness:
+        """Of the candidate."""
+        return steadiness(self.candidate)
+
+    @cached_property
+    def live_steady(self) -> Steadiness | None:
+        """Of the live generation; None where nothing of it was measured."""
+        return None if self.baseline is None or not self.baseline.latency_ms else steadiness(self.baseline)
+
+    @property
+    def cold_seconds(self) -> float:
+        """The first seconds of the run, which are not judged for latency."""
+        return max(self.steady.cold_seconds, self.live_steady.cold_seconds if self.live_steady else 0.0)
+
+    @cached_property
+    def warm(self) -> Samples:
+        """The candidate's samples after the cold start."""
+        return trimmed(self.candidate, self.cold_seconds)
+
+    @cached_property
+    def yardstick(self) -> Check:
+        """Whether the live generation can serve as a yardstick."""
+        return _yardstick(self.baseline, self.cold_seconds, self.limits.error_rate, self.policy)
+
+    @property
+    def sick_beside(self) -> bool:
+        """Whether the live generation is sick at the same time, so that failed requests may be the host's fault."""
+        return self.yardstick.name == "baseline" and self.yardstick.outcome == FAIL
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of one question: checks, and warnings that decide nothing."""
+
+    checks: Sequence[Check] = ()
+    warnings: Sequence[str] = ()
+
+
+def steady_state(run: Run) -> Answer:
+    """Whether the candidate settled. Where the live generation did not either, it was the host."""
+    steady, live = run.steady, run.live_steady
+    shaken = not steady.settled and not (live is not None and not live.settled)
+    outcome = INCONCLUSIVE if shaken else PASS
+    warnings = []
+    if run.cold_seconds > 0:
+        cold = short(run.cold_seconds)
+        warnings.append(f"cold start: the first {cold} s are not judged for latency ({steady.sentence})")
+    check = Check("steady_state", outcome, steady.cold_seconds, None, (None, None), steady.sentence)
+    return Answer([check], warnings)
+
+
+def absolute_latency(run: Run) -> Answer:
+    """The quantiles that have a limit."""
+    limits = {name: run.limits.latency_ms(name) for name in QUANTILES}
+    return Answer(
+        [
+            _quantile_check(name, QUANTILES[name], run.warm, float(limit), run.policy)
+            for name, limit in limits.items()
+            if limit is not None
+        ]
+    )
+
+
+def beside_live(run: Run) -> Answer:
+    """The quantiles against those of the live generation, where that can serve as a yardstick."""
+    if run.baseline is None:
+        return Answer()
+    yardstick = run.yardstick
+    if yardstick.outcome == PASS:
+        relative = _relative_checks(run.warm, trimmed(run.baseline, run.cold_seconds), run.policy)
+        return Answer([yardstick, *relative])
+    if yardstick.name == "baseline":  # sick: no yardstick, but no obstacle to its replacement either
+        return Answer([replace(yardstick, outcome=PASS)], [yardstick.sentence])
+    return Answer([yardstick], [yardstick.sentence])
+
+
+def stall(run: Run) -> Answer:
+    """Whether the candidate stood still."""
+    if run.policy.stall_ms is None:
+        return Answer()
+    return Answer([_stall_check(run.candidate, run.baseline, run.policy.stall_ms, run.policy)])
+
+
+def memory_growth(run: Run) -> Answer:
+    """Whether it takes more memory than the live generation."""
+    grown = _memory_growth(run.memory, run.baseline_memory, run.policy)
+    if grown is None:
+        return Answer()
+    told = grown.outcome == PASS and grown.sentence.startswith("memory grew")
+    return Answer([grown], [grown.sentence] if told else [])
+
+
+def enough_requests(run: Run) -> Answer:
+    """Whether the limits can be passed at all with so many requests; it decides nothing."""
+    needed, reason = needed_requests(run.limits, run.policy.level, run.policy.min_requests)
+    if run.candidate.planned >= needed:
+        return Answer()
+    words = f"{run.candidate.planned} requests cannot pass {reason}: that takes at least {needed}. "
+    return Answer(warnings=[f"{words}Lengthen load.seconds or raise load.rate"])
+
+
+CHECKS: Final[tuple[Callable[[Run], Answer], ...]] = (
+    steady_state,
+    absolute_latency,
+    beside_live,
+    stall,
+    memory_growth,
+    enough_requests,
+)
+
+
+def measurement_check(samples: Samples, policy: Thresholds) -> Check:
+    """Whether a run is a measurement at all."""
+    wanted = samples.planned_rate or samples.achieved_rate
+    share = samples.achieved_rate / wanted if wanted > 0 else 0.0
+    outcome = PASS
+    sentence = f"{samples.planned} requests at {short(samples.achieved_rate)} a second"
+    if not samples.complete:
+        outcome, sentence = INCONCLUSIVE, f"not a measurement: {samples.why}"
+    elif len(samples.latency_ms) != samples.planned:
+        outcome = INCONCLUSIVE
+        sentence = f"not a measurement: {len(samples.latency_ms)} rows for {samples.planned} planned requests"
+    elif samples.planned < policy.min_requests:
+        outcome = INCONCLUSIVE
+        sentence = (
+            f"not a measurement: {samples.planned} requests are too few, {policy.min_requests} is the least. "
+            "Lengthen load.seconds or raise load.rate"
+        )
+    elif share < policy.min_rate_share:
+        outcome = INCONCLUSIVE
+        sentence = (
+            f"not a measurement: the generator reached {short(samples.achieved_rate)} of {short(wanted)} a second"
+        )
+    return Check("measurement", outcome, samples.planned, policy.min_requests, (None, None), sentence)
+
+
+def error_check(samples: Samples, limit: float, policy: Thresholds, measured: bool) -> Check:
+    """Whether more requests failed than the share `limit`. `measured`: whether the run is a measurement."""
+    # Of a run that is no measurement only the failures that were answered as such are proven.
+    failures = samples.failures if measured else sum(status >= 400 or 0 < status < 200 for status in samples.status)
+    low, high = st.clopper_pearson(failures, samples.planned, policy.level)
+    rate = failures / samples.planned
+    said = f"{failures} of {samples.planned} requests failed ({100 * rate:.3g} %), limit {100 * limit:.3g} %"
+    if failures and samples.kinds:
+        said += f" ({samples.how_failed()})"
+    if low > limit:
+        outcome, sentence = FAIL, f"{said}: with {policy.confidence} confidence above {100 * low:.3g} %"
+    elif not measured:
+        outcome, sentence = INCONCLUSIVE, f"{said}, in a run that is not a measurement"
+    elif high > limit:
+        outcome = INCONCLUSIVE
+        sentence = f"{said}: it lies between {100 * low:.3g} and {100 * high:.3g} %, too wide to tell"
+    else:
+        outcome, sentence = PASS, f"{said}: with {policy.confidence} confidence at most {100 * high:.3g} %"
+    return Check("error_rate", outcome, rate, limit, (low, high), sentence)
+
+
+def _bound(ordered: Sequence[float], rank: int) -> float | None:
+    return ordered[rank - 1] if 1 <= rank <= len(ordered) else None
+
+
+def _quantile_check(name: str, q: float, samples: Samples, limit: float, policy: Thresholds) -> Check:
+    ordered = samples.sorted_latencies()
+    low_rank, high_rank = st.quantile_ranks(len(ordered), q, policy.level)
+    low, high = _bound(ordered, low_rank), _bound(ordered, high_rank)
+    value = ordered[st.quantile_rank(len(ordered), q) - 1]
+    said = f"{name} is {short(value)} ms, limit {short(limit)}"
+    if not math.isfinite(value):
+        said = (
+            f"{name} has no value because more than {100 * (1 - q):.3g} % of requests failed, limit {short(limit)} ms"
+        )
+    if low is not None and low > limit:
+        if math.isfinite(low):
+            said = f"{said}: with {policy.confidence} confidence above {short(low)}"
+        return Check(name, FAIL, value, limit, (low, high), said)
+    if high is not None and high <= limit:
+        return Check(
+            name, PASS, value, limit, (low, high), f"{said}: with {policy.confidence} confidence at most {short(high)}"
+        )
+    least, most = "0" if low is None else short(low), "anything" if high is None else short(high)
+    sentence = f"{said}: with {len(ordered)} requests it lies between {least} and {most}, too wide to tell"
+    return Check(name, INCONCLUSIVE, value, limit, (low, high), sentence)
+
+
+def _yardstick(baseline: Samples | None, cut: float, limit: float, policy: Thresholds) -> Check:
+    """Whether the live generation can serve as a yardstick; named "baseline_run" where that could not be found out."""
+    none = (None, None)
+    if baseline is None:
+        return Check("baseline_run", PASS, None, None, none, "there is no live generation to compare with")
+    if not baseline.latency_ms or baseline.planned <= 0:
+        return Check("baseline_run", INCONCLUSIVE, None, None, none, "no request reached the live generation's arm")
+    measured = measurement_check(baseline, policy)
+    if measured.outcome != PASS:
+        return Check(
+            "baseline_run", INCONCLUSIVE, None, None, none, f"the live generation's arm is {measured.sentence}"
+        )
+    low, high = st.clopper_pearson(baseline.failures, baseline.planned, policy.level)
+    rate = baseline.failures / baseline.planned
+    said = f"{baseline.failures} of {baseline.planned} requests to the live generation failed"
+    if baseline.failures and baseline.kinds:
+        said += f" ({baseline.how_failed()})"
+    ordered = trimmed(baseline, cut).sorted_latencies()
+    ranks = [st.quantile_rank(len(ordered), QUANTILES[name]) for name in policy.relative]
+    if low > limit or any(not math.isfinite(ordered[rank - 1]) for rank in ranks):
+        sentence = f"{said}: it is sick itself and no yardstick, so the candidate is held against the limits alone"
+        return Check("baseline", FAIL, rate, limit, (low, high), sentence)
+    return Check("baseline", PASS, rate, limit, (low, high), said)
+
+
+def failed_beside(baseline: Samples | None, limit: float, policy: Thresholds) -> str:
+    """That the live generation failed under the same load too, and how; empty when it did not, beyond its limit."""
+    if baseline is None or not baseline.failures or baseline.planned <= 0:
+        return ""
+    if st.clopper_pearson(baseline.failures, baseline.planned, policy.level)[0] <= limit:
+        return ""
+    how = f" ({baseline.how_failed()})" if baseline.kinds else ""
+    return f"of the live generation, under the same load, {baseline.failures} of {baseline.planned} failed too{how}"
+
+
+def _relative_checks(candidate: Samples, baseline: Samples, policy: Thresholds) -> list[Check]:
+    new, old = candidate.sorted_latencies(), baseline.sorted_latencies()
+    n, m = len(old), len(new)
+    found = []
+    for name in policy.relative:
+        q = QUANTILES[name]
+        rank = st.quantile_rank(n, q)
+        usual, value = old[rank - 1], new[st.quantile_rank(m, q) - 1]
+        above = sum(latency > policy.margin * usual for latency in new)
+        found.append((name, q, rank, usual, value, above, st.exceedance_sf(above, n, rank, m)))
+    rejected = st.holm([item[-1] for item in found], policy.level)
+    checks = []
+    for (name, q, rank, usual, value, above, p), significant in zip(found, rejected):
+        grew = value - usual > policy.floor_ms
+        outcome = PASS
+        if grew:
+            outcome = FAIL if significant else INCONCLUSIVE if p < policy.suspicion else PASS
+        ratio = value / usual if usual > 0 else (1.0 if value == usual else math.inf)
+        change = f"{100 * (ratio - 1):+.0f} %" if math.isfinite(ratio) else "unbounded"
+        sentence = f"{name} is {milliseconds(value)} against {milliseconds(usual)} of the live generation ({change})"
+        if outcome == FAIL:
+            sentence += (
+                f": {above} of {m} requests took longer than {policy.margin:.3g} times its {name}, "
+                f"where {m * (1 - q):.0f} are usual (p = {p:.2g})"
+            )
+        elif outcome == INCONCLUSIVE:
+            sentence += f": more than {policy.margin:.3g} times, but it may be chance (p = {p:.2g})"
+        elif significant:
+            sentence += f": less than {policy.floor_ms:.3g} ms more, which does not count"
+        low = _ratio_bound(new, usual, n, rank, policy.level / len(found))
+        checks.append(Check(f"{name}_relative", outcome, ratio, policy.margin, (low, None), sentence))
+    return checks
+
+
+def _ratio_bound(new: Sequence[float], usual: float, n: int, rank: int, level: float) -> float | None:
+    """The largest margin that the exceedance test would still reject: a lower confidence bound of the slowdown."""
+    m = len(new)
+    low, high = 0, m + 1  # smallest k that is significant
+    while high - low > 1:
+        middle = (low + high) // 2
+        if st.exceedance_sf(middle, n, rank, m) < level:
+            high = middle
+        else:
+            low = middle
+    return None if high > m or usual <= 0 else new[m - high] / usual
+
+
+def _stall_check(candidate: Samples, baseline: Samples | None, stall_ms: float, policy: Thresholds) -> Check:
+    gap, begin, waiting = standstill(candidate)
+    rate = candidate.planned_rate or candidate.achieved_rate
+    least = max(stall_ms, 15000.0 / rate if rate > 0 else stall_ms)
+    usable = baseline is not None and baseline.complete and bool(baseline.latency_ms)
+    if gap >= least and waiting >= 5:
+        sentence = (
+            f"nothing was answered for {short(gap)} ms from second {short(begin)} on while {waiting} requests came in"
+        )
+        if usable and baseline is not None:
+            other, its_begin, _ = standstill(baseline)
+            if other >= 0.5 * gap and its_begin < begin + gap / 1000.0 and begin < its_begin + other / 1000.0:
+                shared = f"{sentence}; the live generation stood still too ({short(other)} ms), so the host did"
+                return Check("stall", PASS, gap, least, (None, None), shared)
+            other = _same_standstill(candidate, baseline, begin, gap)
+            if other >= 0.5 * gap:
+                shared = f"{sentence}; the same requests made the live generation stand still too ({short(other)} ms)"
+                return Check("stall", PASS, gap, least, (None, None), shared)
+        return Check("stall", FAIL, gap, least, (None, None), sentence)
+    if usable and baseline is not None:
+        slow = sum(stall_ms <= latency < math.inf for latency in candidate.latency_ms)
+        usual = sum(stall_ms <= latency < math.inf for latency in baseline.latency_ms)
+        total = len(candidate.latency_ms) + len(baseline.latency_ms)
+        p = st.hypergeometric_sf(slow, slow + usual, total, len(candidate.latency_ms))
+        if p < policy.level:
+            sentence = (
+                f"{slow} of {candidate.planned} requests took {short(stall_ms)} ms or more, "
+                f"against {usual} of {baseline.planned} of the live generation (p = {p:.2g})"
+            )
+            return Check("stall", FAIL, slow, usual, (None, None), sentence)
+    return Check("stall", PASS, gap, least, (None, None), f"the longest time without an answer was {short(gap)} ms")
+
+
+def _same_standstill(candidate: Samples, baseline: Samples, begin: float, gap_ms: float) -> float:
+    """Milliseconds that the live generation stood still at the requests that made the candidate stand still at second
+    `begin`; 0 where it is not known which those are."""
+    if not candidate.run_s or candidate.run_s != baseline.run_s:
+        return 0.0
+    there = (begin + candidate.turned_s - baseline.turned_s) % candidate.run_s
+    near = [abs(start - there) <= 2.0 * gap_ms / 1000.0 for start in baseline.start_s]
+    some = replace(
+        baseline,
+        start_s=[start for start, wanted in zip(baseline.start_s, near) if wanted],
+        latency_ms=[latency for latency, wanted in zip(baseline.latency_ms, near) if wanted],
+    )
+    return standstill(some)[0]
+
+
+def memory_checks(memory: MemoryEvidence | None, percent: float | None) -> list[Check]:
+    """What the kernel and the processes say of memory, `percent` of MemoryMax being the most."""
+    none = (None, None)
+    if memory is None:
+        if percent is None:
+            return []
+        sentence = "memory was not measured although it has a limit (limits.memory_percent)"
+        return [Check("memory_peak", INCONCLUSIVE, None, None, none, sentence)]
+    checks = []
+    if memory.oom_kills is None:
+        sentence = (
+            "it is not known whether the kernel killed a process for memory: the cgroup's count could not be read"
+        )
+        checks.append(Check("oom_kills", INCONCLUSIVE, None, 0, none, sentence))
+    elif memory.oom_kills > 0:
+        times = "once" if memory.oom_kills == 1 else f"{memory.oom_kills} times"
+        sentence = f"the kernel killed a process of the candidate for memory {times}"
+        checks.append(Check("oom_kills", FAIL, memory.oom_kills, 0, none, sentence))
+    else:
+        checks.append(Check("oom_kills", PASS, 0, 0, none, "no process was killed for memory"))
+    if memory.restarts > 0:
+        lost = "1 worker" if memory.restarts == 1 else f"{memory.restarts} workers"
+        how = f" ({memory.deaths})" if memory.deaths else ""
+        checks.append(
+            Check("restarts", FAIL, memory.restarts, 0, none, f"{lost} of the candidate died under load{how}")
+        )
+    else:
+        checks.append(Check("restarts", PASS, 0, 0, none, "no worker died"))
+    if percent is not None:
+        checks.append(_memory_peak(memory, percent))
+    return checks
+
+
+def _memory_peak(memory: MemoryEvidence, percent: float) -> Check:
+    none = (None, None)
+    if memory.peak_mib is None or memory.limit_mib is None or memory.limit_mib <= 0:
+        missing = "the peak" if memory.peak_mib is None else "the memory limit of the unit"
+        sentence = f"memory cannot be judged: {missing} is not known ({memory.source})"
+        return Check("memory_peak", INCONCLUSIVE, memory.peak_mib, memory.limit_mib, none, sentence)
+    limit = memory.limit_mib * percent / 100.0
+    pss = "" if memory.pss_mib is None else f", PSS {short(memory.pss_mib)} MiB"
+    sentence = (
+        f"memory peaked at {short(memory.peak_mib)} MiB{pss}, limit {short(limit)} "
+        f"({short(percent)} % of {short(memory.limit_mib)}; {memory.source})"
+    )
+    return Check("memory_peak", FAIL if memory.peak_mib > limit else PASS, memory.peak_mib, limit, none, sentence)
+
+
+def _memory_growth(new: MemoryEvidence | None, old: MemoryEvidence | None, policy: Thresholds) -> Check | None:
+    if new is None or old is None or not new.pss_mib or not old.pss_mib:
+        return None
+    ratio = new.pss_mib / old.pss_mib
+    margin = 1.15 if policy.memory_margin is None else policy.memory_margin
+    said = f"from {short(old.pss_mib)} to {short(new.pss_mib)} MiB PSS ({100 * (ratio - 1):+.0f} %)"
+    if ratio > margin and new.pss_mib - old.pss_mib > policy.memory_floor_mib:
+        outcome = PASS if policy.memory_margin is None else FAIL
+        return Check("memory_growth", outcome, ratio, margin, (None, None), f"memory grew {said}")
+    return Check("memory_growth", PASS, ratio, margin, (None, None), f"memory went {said}")

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""What came of an app on a host, put together over the steps of a run. Pure."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Final
+
+from .._edge import Json
+
+WORKING: Final = "working"
+BAD: Final = ("failed", "lost")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a run: `seconds` that it took, `healed` what it healed first, in words; `cause` when it failed."""
+
+    phase: str
+    ok: bool
+    seconds: float
+    cause: str | None = None
+    healed: tuple[str, ...] = ()
+
+    @classmethod
+    def from_dict(cls, data: Json) -> Step:
+        """The inverse of to_dict()."""
+        return cls(**{**data, "healed": tuple(data.get("healed", ()))})
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain data; a step that did not fail has no cause, and one that healed nothing says nothing of it."""
+        plain: dict[str, object] = {"phase": self.phase, "ok": self.ok, "seconds": self.seconds}
+        if not self.ok:
+            plain["cause"] = self.cause
+        if self.healed:
+            plain["healed"] = list(self.healed)
+        return plain
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of an app on a host so far: the one place where an outcome changes.
+
+    `outcome`: `working` (steps are under way), `promoted`, `healed`, `failed` (what was live is live), `lost` (the host
+    could not be reached any more), `reverted` (promoted, and taken back with the fleet), `revert_failed`.
+    `phase` and `cause` are those of the first failure, at `failed_at` (seconds since the epoch); `self_healed`: the
+    step that failed has healed the host itself. A promotion went from generation `before` to `to`. `verdict`,
+    `evidence`, `measured`, `plan` and `mismatch` are what the host's modules answered.
+    """
+
+    host: str
+    app: str
+    outcome: str = WORKING
+    steps: tuple[Step, ...] = ()
+    generation: int | None = None
+    release: str | None = None
+    verdict: Json | None = None
+    evidence: Json | None = None
+    measured: Json | None = None
+    plan: Json | None = None
+    mismatch: str | None = None
+    before: int | None = None
+    to: int | None = None
+    verified: Any = None
+    reverted_to: int | None = None
+    revert_cause: str | None = None
+    phase: str | None = None
+    cause: str | None = None
+    self_healed: bool = False
+    busy: bool = False
+    failed_at: float | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether the rollout of the app failed, or its host was lost."""
+        return self.outcome in BAD
+
+    @classmethod
+    def from_dict(cls, data: Json) -> Outcome:
+        """From what the notes of the run hold."""
+        plain = {"before" if key == "from" else key: value for key, value in data.items()}
+        plain["steps"] = tuple(Step.from_dict(step) for step in plain.get("steps", ()))
+        return cls(**plain)
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain data for the notes of the run: what is not known is left out."""
+        known = {item.name: getattr(self, item.name) for item in fields(self)}
+        known["steps"] = [step.to_dict() for step in self.steps]
+        return {"from" if key == "before" else key: value for key, value in known.items() if value is not None}
+
+    def after(self, phase: str, result: Json, seconds: float) -> Outcome:
+        """The outcome after the step `phase`, which took `seconds` and ended with a module's `result`."""
+        failed = bool(result.get("failed"))
+        cause = result.get("cause") or result.get("msg") if failed else None
+        step = Step(phase, not failed, round(seconds, 1), cause, tuple(result.get("healed") or ()))
+        answered = {key: result[key] for key in _ANSWERED if result.get(key) is not None}
+        found = replace(self, steps=(*self.steps, step), **answered)
+        return found._failed(phase, result) if failed else found._ended(phase, result)
+
+    def _ended(self, phase: str, result: Json) -> Outcome:
+        if phase == "promote":
+            verified = result.get("verified")
+            return replace(self, outcome="promoted", before=result.get("from"), to=result.get("to"), verified=verified)
+        if phase == "revert":
+            return replace(self, outcome="reverted", reverted_to=result.get("to"))
+        return replace(self, outcome="healed") if phase == "heal" else self
+
+    def _failed(self, phase: str, result: Json) -> Outcome:
+        """The first cause stays; a later failure only adds that the host was lost or that the revert failed."""
+        if phase == "revert":
+            return replace(self, outcome="revert_failed", revert_cause=result.get("cause") or result.get("msg"))
+        came = "lost" if result.get("lost") else "failed"
+        if self.failed:
+            return replace(self, outcome="lost" if "lost" in (self.outcome, came) else "failed")
+        return replace(
+            self,
+            outcome=came,
+            phase=result.get("phase") or phase,
+            cause=result.get("cause") or result.get("msg") or "no reason was given",
+            self_healed=bool(result.get("self_healed")),
+            busy=bool(result.get("busy")),
+            failed_at=time.time(),
+        )
+
+
+_ANSWERED: Final = ("generation", "release", "verdict", "evidence", "measured", "plan", "mismatch")
+
+Outcomes = Mapping[str, Mapping[str, Outcome]]
+"""{host: {app: what came of it}} of everything that was begun in a run."""
+
+
+def hosts_with(outcomes: Outcomes, kinds: Iterable[str]) -> list[str]:
+    """Hosts of which an app came to one of `kinds`."""
+    wanted = set(kinds)
+    return [host for host, apps in outcomes.items() if any(app.outcome in wanted for app in apps.values())]

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""The map of docs/architecture.md leads to files and functions that are there, and names every file of a package."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+TEXT = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+OPENED = re.findall(r"`((?:module_utils|plugin_utils)/[\w/]+\.py)`(?:(?: or `[\w/]+\.py`)|(?:, `(\w+)`))?", TEXT)
+PACKAGES = {
+    path.name: path
+    for folder in ("module_utils", "plugin_utils")
+    for path in (ROOT / "plugins" / folder).iterdir()
+    if (path / "__init__.py").is_file()
+}
+
+
+@pytest.mark.parametrize(("file", "function"), OPENED, ids=lambda value: value or "-")
+def test_a_file_that_one_is_sent_to_is_there(file: str, function: str) -> None:
+    source = (ROOT / "plugins" / file).read_text(encoding="utf-8")
+    assert not function or f"def {function}(" in source
+
+
+def test_every_file_that_is_named_by_its_package_is_there() -> None:
+    named = re.findall(r"`(_[a-z]+)/(?!test_)(\w+)", TEXT)
+    assert [f"{package}/{name}" for package, name in named if not (PACKAGES[package] / f"{name}.py").is_file()] == []
+
+
+@pytest.mark.parametrize("package", sorted(PACKAGES))
+def test_the_row_of_a_package_names_its_files(package: str) -> None:
+    (row,) = (line for line in TEXT.splitlines() if line.startswith(f"| `{package}` |"))
+    files = {path.stem for path in PACKAGES[package].glob("[a-z]*.py")}
+    assert sorted(files - set(re.findall(r"`(\w+)`", row))) == []
