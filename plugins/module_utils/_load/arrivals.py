@@ -17,8 +17,8 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-STARTS_PER_SECOND = 3.0
-MOST_OF_A_TRAIN = 25.0
+STARTS_PER_SECOND = 2.0
+MOST_OF_A_TRAIN = 40.0
 """So many trains begin in a second of one arm, on average, or as many as have so many requests each, whatever is more:
 the start of h2load takes 6 ms of CPU, a request 0.2 ms."""
 
@@ -27,7 +27,11 @@ _TRIES = 60
 _WORK = 3000
 _PIECE = 2000
 _MOST_GAPS = 16.0
-_LEAST_TOLERANCE, _MOST_TOLERANCE = 0.75, 9.0
+_FIRST_GAPS, _MORE_GAPS = 2.0, 12.0
+"""The mean gaps that may lie between two requests of a train at the beginning of the run, and how many more a second
+later: so that not all that are to run at once are started at once."""
+
+_LEAST_TOLERANCE, _MOST_TOLERANCE = 0.75, 12.0
 _LENGTH = 6.5
 """A train has so many requests when each may be moved by one mean gap; four times as far makes it twice as long."""
 
@@ -108,8 +112,9 @@ def _cover_path(
         left = list(times[first : first + _PIECE])
         while left:
             best, period = [0], max(LEAST_PERIOD_MS, round(1000.0 * gap))
+            widest = min(gaps, _FIRST_GAPS + _MORE_GAPS * left[0])
             for _ in range(tries if len(left) > 1 else 0):
-                tried = max(LEAST_PERIOD_MS, round(1000.0 * gap * chance.uniform(1.0, gaps)))
+                tried = max(LEAST_PERIOD_MS, round(1000.0 * gap * chance.uniform(1.0, widest)))
                 reached = _follow(left, tried / 1000.0, tolerance * gap, seconds, most)
                 if len(reached) > len(best):
                     best, period = reached, tried

@@ -51,7 +51,7 @@ def test_the_requests_scatter_as_users_do(weights: list[float], rate: float) -> 
             assert ar.dispersion(even, window, SECONDS) < 0.1
 
 
-@pytest.mark.parametrize(("rate", "most"), [(2, 0.7), (20, 4.5), (50, 5.5), (100, 6.5), (200, 13.0)])
+@pytest.mark.parametrize(("rate", "most"), [(2, 0.7), (20, 3.5), (50, 3.0), (100, 4.5), (200, 9.5)])
 def test_few_processes_begin(rate: float, most: float) -> None:
     starts = [sum(map(len, sent([1], rate, seed))) / SECONDS for seed in range(5)]
     assert max(starts) <= most
