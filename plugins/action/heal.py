@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from ..plugin_utils._display.terminal import display
 from ..plugin_utils._edge import Result, Variables
 from ..plugin_utils._fleet.declared import declaration
 from ..plugin_utils._fleet.runs import Notes
@@ -19,4 +20,7 @@ class ActionModule(StepAction):
     def on_host(self, name: str, run: dict[str, str], gone: list[str], notes: Notes, variables: Variables) -> Result:
         """One module call."""
         wanted = declaration(variables, self._templar).variables.get("headcount_retune_at_boot")
-        return self.module_result({"name": name, "run": run, "gone": gone, "retune_at_boot": wanted}, variables)
+        result = self.module_result({"name": name, "run": run, "gone": gone, "retune_at_boot": wanted}, variables)
+        for line in result.get("healed") or []:
+            display(f"{variables['inventory_hostname']}: {name}: {line}")
+        return result

@@ -7,6 +7,7 @@ from __future__ import annotations
 from ansible.errors import AnsibleActionFail
 
 from ..module_utils._declaration.digests import digest
+from ..plugin_utils._display.terminal import display
 from ..plugin_utils._edge import Result, Variables
 from ..plugin_utils._fleet.decision import AppDecision
 from ..plugin_utils._fleet.declared import declaration, plain
@@ -45,7 +46,10 @@ class ActionModule(StepAction):
         }
         if not self._task.check_mode:
             arguments.update(self._wheels(planned, notes, variables))
-        return self.module_result(arguments, variables)
+        result = self.module_result(arguments, variables)
+        for line in result.get("healed") or []:
+            display(f"{variables['inventory_hostname']}: {name}: {line}")
+        return result
 
     def _wheels(self, planned: AppDecision, notes: Notes, variables: Variables) -> Result:
         """The release, and the archive of what the host lacks of it, sent to the host."""

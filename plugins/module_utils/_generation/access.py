@@ -14,6 +14,7 @@ import os
 import stat
 
 from .._os.paths import STATE, Layout
+from .._os.users import exists
 from . import generations
 
 CLOSED = 0o750
@@ -41,6 +42,23 @@ def groups_of(layout: Layout, number: int) -> set[str]:
     except OSError:
         return set()
     return found
+
+
+def account_gone(layout: Layout, number: int) -> str:
+    """The account that generation `number` runs as, where it or its group is not on the host any more; else empty."""
+    app = generations.record(layout, number).get("app") or {}
+    name = str(app.get("user") or layout.user)
+    return "" if exists(name, layout.root) else name
+
+
+def account_problems(layout: Layout, number: int) -> list[str]:
+    """What is wrong with the account that generation `number` runs as, in words; empty when it is there."""
+    gone = account_gone(layout, number)
+    return (
+        [f"the account {gone} is gone: generation {number} runs until it is started again, and no further"]
+        if gone
+        else []
+    )
 
 
 def wanted(layout: Layout) -> tuple[int, str | None]:

@@ -12,11 +12,11 @@ from typing import Any
 from .._declaration.app import Plain
 from .._os.files import make_directory, read_json, remove_file, write_file, write_json
 from .._os.http import address_taken
-from .._os.ownership import owned
 from .._os.paths import TOOL
 from . import generations
 from .failures import StepFailed
 from .instances import Instances
+from .names import owned
 
 FREE_PORT = "free it, or declare another `load.port`"
 

@@ -14,13 +14,14 @@ from dataclasses import dataclass, field
 from typing import Any, Iterable, Mapping
 
 from .._os.files import sha256
-from .._os.ownership import leads_home, owns
+from .._os.ownership import leads_home
 from .._os.paths import UNITS, Layout
 from .._os.procfs import under
 from .._os.systemd import Runner, UnitState, run
 from .._os.users import account_problem
 from .._release.contents import is_release
-from . import generations, ledger
+from . import generations, ledger, truth
+from .names import edited, owns
 
 UNIT_PATH = (
     "etc/systemd/system.control",
@@ -93,7 +94,7 @@ def clashes(layout: Layout, states: dict[str, UnitState], app: Mapping[str, Any]
     where its account is to be looked at (None: the one that Headcount makes).
     """
     entries = ledger.read(layout.ledger)
-    found = [*_units(layout, states, entries, host), *_drop_ins(layout, entries, host.files)]
+    found = [*_units(layout, states, entries, host), *_drop_ins(layout, entries, host.files), *_lost(layout, states)]
     if not _deployed(entries):
         found += [words for words in (_home(layout), _state(layout)) if words]
     if "user" in app:
@@ -123,11 +124,27 @@ def _needed(layout: Layout, unit: str, used_up: int) -> bool:
     return match is not None and (not match[2] or int(match[2]) > used_up)
 
 
+def _own_file(layout: Layout, path: str) -> bool:
+    """Whether a unit file is the app's own, or a person's edit of it, which heal moves aside and tells."""
+    name = os.path.basename(path)
+    return leads_home(layout, under(layout.root, path)) or (path == f"/{UNITS}/{name}" and edited(layout, name))
+
+
+def _lost(layout: Layout, states: dict[str, UnitState]) -> list[str]:
+    """What runs although nothing on disk says any more what it is: it is nobody's to take down."""
+    up = [unit for unit, state in states.items() if not state.gone and owns(layout, unit, state)]
+    running = layout.instances(up)
+    if not (running or layout.public_socket_unit in up) or truth.live(layout, running) is not None:
+        return []
+    words = truth.lost(layout)
+    return [words] if words else []
+
+
 def _units(layout: Layout, states: dict[str, UnitState], entries: list[dict[str, Any]], host: Host) -> list[str]:
     used_up = _used_up(layout, entries)
     pattern = re.compile(rf"{re.escape(layout.app)}(\.socket|(-trial)?@[0-9]*\.(service|socket))")
     paths = [path for path in host.files.paths(pattern) if _needed(layout, os.path.basename(path), used_up)]
-    paths = [path for path in paths if not leads_home(layout, under(layout.root, path))]
+    paths = [path for path in paths if not _own_file(layout, path)]
     foreign = {unit: state for unit, state in states.items() if not state.gone and not owns(layout, unit, state)}
     packages = _packages([path for path in paths if path.startswith(_PACKAGED)], host.runner)
     words = [_unit_words(layout, path, foreign, packages.get(path, "")) for path in paths]

@@ -11,6 +11,7 @@ from typing import Any
 
 from .._os.files import read_json, sha256
 from .._os.paths import Layout
+from .._os.procfs import under
 
 UNFINISHED = ".unfinished"
 GENERATION = "generation.json"
@@ -85,12 +86,22 @@ def record(layout: Layout, number: int) -> dict[str, Any]:
 
 
 def live(layout: Layout) -> int | None:
-    """Number of the live generation; None before the first deployment or when the link leads nowhere."""
-    try:
-        name = os.path.basename(os.readlink(layout.live))
-    except OSError:
+    """Number of the live generation; None before the first deployment, and when the link leads to none of the app's."""
+    target = link_target(layout.live)
+    name = os.path.basename(target or "")
+    if target is None or not name.isdigit():
         return None
-    return int(name) if name.isdigit() and os.path.isdir(layout.generation(int(name))) else None
+    path = under(layout.root, target) if os.path.isabs(target) else os.path.join(layout.home, target)
+    inside = os.path.normpath(path) == os.path.normpath(layout.generation(int(name)))
+    return int(name) if inside and os.path.isdir(path) else None
+
+
+def astray(layout: Layout) -> str:
+    """Where `live` leads when that is to no generation of the app, in words."""
+    target = link_target(layout.live)
+    if target is None or not os.path.exists(layout.live):
+        return "nowhere"
+    return f"to {target}, which is no generation of {layout.app}"
 
 
 def problems(layout: Layout, number: int) -> list[str]:

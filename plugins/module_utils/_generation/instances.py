@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass, field
 from typing import Callable
@@ -11,13 +12,13 @@ from typing import Callable
 from .._declaration.app import Plain
 from .._facts.unitgroups import unit_memory
 from .._os.http import get, request, unhealthy
-from .._os.ownership import owns
 from .._os.paths import Layout
 from .._os.procfs import listens
 from .._os.systemd import Systemd, UnitState, first_cause
-from . import generations
+from . import access, generations
 from .answers import HEALTH, Address, Answers, Asker, look
 from .failures import StepFailed
+from .names import owns
 
 POLL_SECONDS = 0.1
 
@@ -102,6 +103,10 @@ class Instances:
         cause = first_cause(lines)
         if state.result == "oom-kill":
             return "the kernel's OOM killer ended it: it needs more memory than its plan allows"
+        number = re.search(r"@([0-9]+)\.", service)
+        gone = access.account_gone(self.layout, int(number[1])) if number else ""
+        if gone:
+            return f"died while starting: its account {gone} is not on this host any more"
         words = {"exit-code": f"exited with status {state.exit_status}", "signal": "was killed by a signal"}
         how = words.get(state.result, f"ended ({state.result or state.active})")
         return f"died while starting: {cause or how}"

@@ -126,6 +126,19 @@ def last_live(entries: list[dict[str, Any]]) -> int | None:
     return None
 
 
+def staged(entries: list[dict[str, Any]]) -> set[int]:
+    """The generations whose units were laid down, by the ledger, since the app came or was removed last."""
+    found: set[int] = set()
+    for entry in entries:
+        event = entry.get("event")
+        number = entry.get("generation" if event == "staged" else "to")
+        if event == "removed":
+            found.clear()
+        elif event in ("staged", "promoted", "rolled_back", "reverted") and isinstance(number, int):
+            found.add(number)
+    return found
+
+
 def highest_generation(entries: list[dict[str, Any]]) -> int:
     """The highest generation number that the ledger ever named; numbers are never used twice."""
     numbers = [entry.get(key) for entry in entries for key in ("generation", "to", "from")]

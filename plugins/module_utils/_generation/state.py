@@ -10,7 +10,6 @@ from typing import Any
 
 from .._os.files import read_json
 from .._os.http import address_taken, request
-from .._os.ownership import owned
 from .._os.paths import Layout
 from .._os.procfs import listens
 from .._os.systemd import ABSENT, Systemd, UnitState
@@ -19,6 +18,7 @@ from . import access, generations, ledger, truth
 from .answers import look
 from .clashes import Host, clashes, drop_in_problems, shared_drop_ins
 from .lock import AppLock, boot_id, stale_reason
+from .names import owned
 
 
 def app_state(app: dict[str, Any], root: str = "/", systemd: Systemd | None = None) -> dict[str, Any]:
@@ -63,6 +63,7 @@ def app_state(app: dict[str, Any], root: str = "/", systemd: Systemd | None = No
         state["trial_port_taken"] = address_taken(candidate)
     if number is None:
         # A first deployment that was cut short holds its port itself; the next one takes that down first.
+        state["health_detail"] = truth.lost(layout) or state["health_detail"]
         own = layout.public_socket_unit in _up(units) or bool(layout.instances(_up(units)))
         state["port_taken"] = None if own else address_taken(app.get("listen"))
         return state
@@ -70,7 +71,8 @@ def app_state(app: dict[str, Any], root: str = "/", systemd: Systemd | None = No
     problems = generations.problems(layout, number) + generations.public_problems(layout)
     problems += drop_in_problems(layout, number, record, host.files)
     problems += verify(Path(layout.release(str(record.get("release")))))
-    healthy, detail = _health(layout, units, number, record)
+    problems += access.account_problems(layout, number)
+    healthy, detail = _health(layout, everything, units, number, record)
     if _moves((record.get("app") or {}).get("listen"), app.get("listen")):
         state["port_taken"] = address_taken(app["listen"])
     state.update(
@@ -126,10 +128,14 @@ def _up(units: dict[str, UnitState]) -> list[str]:
     return [unit for unit, state in units.items() if not state.gone]
 
 
-def _health(layout: Layout, units: dict[str, UnitState], number: int, record: dict[str, Any]) -> tuple[bool, str]:
+def _health(
+    layout: Layout, everything: dict[str, UnitState], units: dict[str, UnitState], number: int, record: dict[str, Any]
+) -> tuple[bool, str]:
     """Whether the live generation serves its users, and what it answers: its health and the GET paths of its load."""
     for unit in (layout.public_socket_unit, layout.service_unit(number)):
         state = units.get(unit, ABSENT)
+        if unit not in units and everything.get(unit, ABSENT).running:
+            return False, f"{unit} runs, but from {everything[unit].fragment or 'no file'}, which is not Headcount's"
         if not state.running:
             return False, f"{unit} is {state.active or 'unknown'}"
     app = record.get("app")
@@ -150,7 +156,7 @@ def _leftovers(
     found += [f"{unit} runs, but is not live" for one, unit in layout.instances(up).items() if one != number]
     found += [f"generation {one.number} is unfinished" for one in known if one.status == "unfinished"]
     if live is not None and live.why:
-        found.append(f"`live` leads nowhere; generation {number} is live ({live.why})")
+        found.append(f"`live` leads {generations.astray(layout)}; generation {number} is live ({live.why})")
     recorded = number is None or (
         ledger.last_live(ledger.read(layout.ledger)) == number
         and all(one.status == "good" for one in known if one.number == number)

@@ -36,6 +36,7 @@ from .generations import (
     record,
     unit_target,
 )
+from .names import edited
 
 
 def begin(layout: Layout, number: int, release_id: str) -> None:
@@ -82,6 +83,20 @@ def link_units(layout: Layout, number: int) -> None:
         check_free(layout, layout.unit(unit))
     for unit in layout.instance_units(number):
         replace_link(layout.unit(unit), unit_target(layout, os.path.join(layout.generation(number), unit)))
+
+
+def relink_units(layout: Layout, number: int) -> list[str]:
+    """link_units() for a generation that was staged long since: what somebody edited in the place of one of its units
+    is left as it is, and told in words. Raises Foreign where a name was never the app's own.
+    """
+    make_directory(layout.units)
+    left = [unit for unit in layout.instance_units(number) if edited(layout, unit)]
+    units = [unit for unit in layout.instance_units(number) if unit not in left]
+    for unit in units:
+        check_free(layout, layout.unit(unit))
+    for unit in units:
+        replace_link(layout.unit(unit), unit_target(layout, os.path.join(layout.generation(number), unit)))
+    return [f"left {layout.unit(unit)} as somebody edited it" for unit in left]
 
 
 def link_public(layout: Layout) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, Callable
 
 from .._declaration.app import Plain
 from .._os.http import address_taken, local_address
+from .._os.ownership import Foreign
 from .._os.systemd import SystemdError, first_cause
 from . import generations, store
 from .answers import HEALTH, WELL, Answers
@@ -136,8 +137,9 @@ def _verify_alone(
 
 
 def _make_live(instances: Instances, number: int) -> None:
-    store.activate(instances.layout, number)
+    # What can be refused comes first: the rename is done when nothing else can go wrong.
     store.link_public(instances.layout)
+    store.activate(instances.layout, number)
     instances.systemd.reload()
 
 
@@ -211,7 +213,11 @@ def restore(instances: Instances, old: int | None, new: int | None) -> None:
     if old is None:
         take_down(instances)
         return
-    _make_live(instances, old)
+    try:
+        _make_live(instances, old)
+    except Foreign:
+        if generations.live(instances.layout) != old:
+            raise  # else it is live as it was, and what is in the public socket's place must not hinder its service
     public, service = instances.layout.public_socket_unit, instances.layout.service_unit(old)
     readdressed = new is not None and not same_address(instances, old, new)
     if readdressed:

@@ -8,6 +8,7 @@ reading: nothing is changed here.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any, Iterable, Sequence
 
@@ -44,6 +45,23 @@ def live(layout: Layout, running: Iterable[int]) -> Live | None:
     for number in sorted(up & set(good), reverse=True):
         return Live(number, "by what runs")
     return Live(good[-1], NEWEST) if good else None
+
+
+def lost(layout: Layout) -> str:
+    """What is missing where live() finds nothing although the ledger says that the app is live, in words; else empty.
+
+    Nothing of it can be made whole then, so that what runs is worth more than what would be put in its place.
+    """
+    last = ledger.last_live(ledger.read(layout.ledger))
+    if last is None:
+        return ""
+    folders = (layout.home, layout.generations, layout.generation(last))
+    what = next((f"{folder} is missing" for folder in folders if not os.path.isdir(folder)), "")
+    return (
+        f"generation {last} of {layout.app} is live by the ledger, but {what or f'{folders[-1]} is not whole'}, and no "
+        "other good one is on this host: what runs is left alone; put it back, or stop "
+        f"{layout.public_socket_unit} and '{layout.instance_glob}' and roll out again"
+    )
 
 
 def listed(layout: Layout, live_number: int | None) -> str:

@@ -138,20 +138,45 @@ def account_problem(name: str, declared: bool, root: str = "/") -> str | None:
     return f"the account {name} is no one for an app: {reason}; {fix}"
 
 
-def ensure_user(name: str, runner: Runner = run) -> bool:
-    """Make the system user and group `name`, without a home and without a login. True when it was missing."""
+def _has_user(name: str) -> bool:
     try:
         pwd.getpwnam(name)
+    except KeyError:
+        return False
+    return True
+
+
+def _has_group(name: str) -> bool:
+    try:
         grp.getgrnam(name)
     except KeyError:
-        pass
-    else:
         return False
+    return True
+
+
+def exists(name: str, root: str = "/") -> bool:
+    """Whether the host has the user and the group `name`. Below another `root` its files are asked, if it has any."""
+    if root == "/":
+        return _has_user(name) and _has_group(name)
+    for file in ("/etc/passwd", "/etc/group"):
+        with contextlib.suppress(OSError), open(under(root, file), encoding="utf-8") as stream:
+            if not any(line.startswith(f"{name}:") for line in stream):
+                return False
+    return True
+
+
+def ensure_user(name: str, runner: Runner = run) -> bool:
+    """Make the system user and group `name`, without a home and without a login. True when it was missing."""
+    if exists(name):
+        return False
+    if _has_user(name):
+        return ensure_group(name, runner)
     done = runner(
         [
             "useradd",
             "--system",
-            "--user-group",
+            # Its group may have stayed when the user went; useradd refuses to make it a second time.
+            *(["--gid", name] if _has_group(name) else ["--user-group"]),
             "--no-create-home",
             "--home-dir=/nonexistent",
             "--shell=/usr/sbin/nologin",
@@ -167,11 +192,7 @@ def ensure_user(name: str, runner: Runner = run) -> bool:
 
 def ensure_group(name: str, runner: Runner = run) -> bool:
     """Make the system group `name`. True when it was missing. Raises UserError."""
-    try:
-        grp.getgrnam(name)
-    except KeyError:
-        pass
-    else:
+    if _has_group(name):
         return False
     done = runner(["groupadd", "--system", name], 30.0)
     if done.status:

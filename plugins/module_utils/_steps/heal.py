@@ -7,11 +7,13 @@ Every rollout and every rollback begins with it.
 
 from __future__ import annotations
 
-from .._generation import generations, ledger, store, truth
+from .._generation import access, generations, ledger, store, truth
 from .._generation.answers import HEALTH
-from .._generation.failures import StepFailed
+from .._generation.failures import StepFailed, Untouched
+from .._generation.names import save_aside
 from .._generation.switch import restore, take_down
 from .._os.systemd import SystemdError
+from .._os.users import UserError, ensure_user
 from .app import AppOnHost
 
 
@@ -42,18 +44,27 @@ def _heal_live(app: AppOnHost, start: bool) -> list[str]:
     running = app.instances.running()
     found = truth.live(app.layout, running)
     if found is None:
-        if running or app.instances.public_loaded():
+        up = running or app.instances.own(app.layout.public_socket_unit)
+        lost = truth.lost(app.layout) if up else ""
+        if lost:
+            raise Untouched("heal", lost)
+        if up or app.instances.public_loaded():
             take_down(app.instances)
             return ["took down a first deployment that never became live"]
         return []
-    did, number = [], found.number
+    number = found.number
+    did = [*make_account(app, number)]
+    saved = save_aside(app.layout, app.layout.public_socket_unit, app.clock)
+    did += [saved] if saved else []
     service = app.layout.service_unit(number)
+    linked = store.link_public(app.layout)
+    did += store.relink_units(app.layout, number)
     if found.why:
+        led = generations.astray(app.layout)
         store.activate(app.layout, number)
-        did.append(f"made generation {number} live again ({found.why}): `live` led nowhere")
-    if store.link_public(app.layout):
+        did.append(f"made generation {number} live again ({found.why}): `live` led {led}")
+    if linked:
         did.append("linked the public socket to the live generation")
-    store.link_units(app.layout, number)
     if did:
         app.systemd.reload()
     record = app.known(number)
@@ -68,6 +79,18 @@ def _heal_live(app: AppOnHost, start: bool) -> list[str]:
             did.append(f"stopped generation {other}, which is not live")
     did += _complete_promote(app, number)
     return did
+
+
+def make_account(app: AppOnHost, number: int) -> list[str]:
+    """Make the account that generation `number` runs as where it is gone from the host. Returns what was done."""
+    gone = access.account_gone(app.layout, number)
+    if not gone:
+        return []
+    try:
+        ensure_user(gone, app.systemd.runner)
+    except UserError as error:
+        return [str(error)]
+    return [f"made the account {gone} again, which was gone"]
 
 
 def _start_live(app: AppOnHost, number: int) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .._declaration.app import Plain
-from .._generation import generations, store
+from .._generation import generations, store, truth
 from .._generation.answers import Meanwhile, meanwhile_words, told
 from .._generation.failures import StepFailed, sentence
 from .._generation.switch import same_address, switch
@@ -33,6 +33,7 @@ def promote(app: AppOnHost, number: int, verdict: dict[str, Any] | None = None) 
     with app.step("promote", number):
         record = app.record(number)
         old = generations.live(app.layout)
+        _fail_if_lost(app, old)
         wrong = generations.problems(app.layout, number)
         if wrong:
             raise StepFailed("promote", f"generation {number} is not what was tried: {wrong[0]}")
@@ -61,6 +62,24 @@ def promote(app: AppOnHost, number: int, verdict: dict[str, Any] | None = None) 
         with contextlib.suppress(OSError):
             app.lock.release(app.run)
     return {"from": old, "to": number, "verified": seen, "pruned": pruned, "told": [*told(old, seen), *untold]}
+
+
+def _fail_if_lost(app: AppOnHost, old: int | None) -> None:
+    """A first deployment that fails is taken down: StepFailed where this would be one by a lost link or folder only."""
+    if old is not None:
+        return
+    running = app.instances.running()
+    found = truth.live(app.layout, running)
+    if found is not None:
+        raise StepFailed(
+            "promote",
+            f"generation {found.number} is live ({found.why}), but `live` leads {generations.astray(app.layout)} by "
+            "now: roll out again, which begins by healing that",
+        )
+    if running or app.instances.own(app.layout.public_socket_unit):
+        lost = truth.lost(app.layout)
+        if lost:
+            raise StepFailed("promote", lost)
 
 
 def switch_counted(app: AppOnHost, old: int | None, new: int, declared: Plain, lenient: bool = False) -> dict[str, Any]:

@@ -8,13 +8,14 @@ import contextlib
 from typing import Any
 
 from .._declaration.app import Plain
-from .._generation import generations, truth
+from .._generation import generations, store, truth
 from .._generation.answers import told
 from .._generation.failures import StepFailed, sentence
+from .._generation.names import save_aside
 from .._os.paths import installed_apps
 from .._os.systemd import SystemdError
 from .app import AppOnHost
-from .heal import heal
+from .heal import heal, make_account
 from .promote import switch_counted
 
 
@@ -28,7 +29,8 @@ def rollback_target(app: AppOnHost, wanted: int | None) -> int:
     found = truth.live(app.layout, app.instances.running())
     there = truth.listed(app.layout, found.number if found else None)
     if found is None:
-        raise StepFailed("rollback", f"{app.name} has no live generation on this host; there are: {there}")
+        lost = truth.lost(app.layout)
+        raise StepFailed("rollback", lost or f"{app.name} has no live generation on this host; there are: {there}")
     live = found.number
     if wanted is None and found.why == truth.NEWEST:
         return live  # what was live is gone from the disk: this is the good one before it
@@ -54,7 +56,7 @@ def rollback(app: AppOnHost, wanted: int | None = None, event: str = "rolled_bac
     number, before = rollback_target(app, wanted), generations.live(app.layout)
     with app.alone("rollback", number, urgent=event == "rolled_back"):
         target = rollback_target(app, wanted)
-        old = generations.live(app.layout)
+        old, healed = generations.live(app.layout), list[str]()
         if wanted is None and old != before:
             raise StepFailed(
                 "rollback",
@@ -67,6 +69,7 @@ def rollback(app: AppOnHost, wanted: int | None = None, event: str = "rolled_bac
             if old == target:  # only the link to it was lost
                 healed += heal(app)
                 return {"from": old, "to": target, "verified": {}, "healed": healed, "told": healed}
+            healed += make_account(app, target) + _reclaim(app, target)
             wrong = generations.problems(app.layout, target)
             if wrong:
                 raise StepFailed("rollback", f"generation {target} is not intact: {wrong[0]}")
@@ -76,8 +79,11 @@ def rollback(app: AppOnHost, wanted: int | None = None, event: str = "rolled_bac
             seen = switch_counted(app, old, target, record.app, lenient=True)
         except (StepFailed, SystemdError, OSError) as error:
             cause = error.cause if isinstance(error, StepFailed) else sentence(error)
-            app.log("rollback_failed", **{"from": old, "to": target}, cause=cause)
-            raise StepFailed("rollback", f"generation {target} was not kept, {old} stays live: {cause}") from error
+            app.log("rollback_failed", **{"from": old, "to": target}, cause=cause, told=healed or None)
+            raise StepFailed(
+                "rollback", f"generation {target} was not kept, {old} stays live: {'; '.join([cause, *healed])}"
+            ) from error
+        words = [*told(old, seen), *healed]
         with contextlib.suppress(OSError):
             # It serves; what cannot be written down on a full disk is made up for by the next heal.
             app.log(
@@ -85,10 +91,20 @@ def rollback(app: AppOnHost, wanted: int | None = None, event: str = "rolled_bac
                 **{"from": old, "to": target},
                 release=record.release,
                 verified=seen,
-                told=told(old, seen) or None,
+                told=words or None,
             )
             app.write_local_fact()
-    return {"from": old, "to": target, "verified": seen, "healed": healed, "told": told(old, seen)}
+    return {"from": old, "to": target, "verified": seen, "healed": healed, "told": words}
+
+
+def _reclaim(app: AppOnHost, number: int) -> list[str]:
+    """Give generation `number` its own units again where somebody edited them: it is gone back to as it was tried."""
+    units = app.layout.instance_units(number)
+    did = [words for words in (save_aside(app.layout, unit, app.clock) for unit in units) if words]
+    if did:
+        store.link_units(app.layout, number)
+        app.systemd.reload()
+    return did
 
 
 def _prove(app: AppOnHost, number: int, declared: Plain) -> None:

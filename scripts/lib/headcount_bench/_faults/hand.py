@@ -171,6 +171,85 @@ def pruned(scene: Scene) -> None:
     scene.clean()
 
 
+UNITS = "/etc/systemd/system"
+
+
+def edit_unit(scene: Scene, unit: str, source: str) -> str:
+    """What `systemctl edit --full` leaves: a regular file with a line more where the link was."""
+    path = f"{UNITS}/{unit}"
+    scene.sh(f"cp --remove-destination {source} {path}; echo '# edited' >> {path}; systemctl daemon-reload")
+    return path
+
+
+def unit_replaced(scene: Scene) -> None:
+    """The live service and the public socket were edited as a whole: neither a rollback nor a rollout minds."""
+    for act in ("rollback", "rollout"):
+        next_run(scene)
+        live = scene.live()
+        own = f"{HOME}/generations/{live}"
+        service = edit_unit(scene, f"{APP}@{live}.service", f"{own}/{APP}@{live}.service")
+        edit_unit(scene, f"{APP}.socket", f"{own}/{APP}.socket")
+        state = scene.engine.status(APP)
+        scene.seen.must(state.get("healthy"), f"it is called unhealthy: {state.get('health_detail')}")
+        scene.seen.must(state.get("clashes") == [], f"it is called somebody else's: {state.get('clashes')}")
+        if act == "rollback":
+            said = scene.sh(f"headcount-rollback {APP} 2>&1; echo code $?")
+            scene.seen.told.append(said.strip()[:300])
+            scene.seen.must("code 0" in said and ".headcount-saved-" in said, f"it said {said}")
+            scene.clean()
+        else:
+            next_run(scene)
+        saved = scene.sh(f"tail -n 1 {UNITS}/{APP}.socket.headcount-saved-*; tail -n 1 {service}")
+        scene.seen.must(saved.count("# edited") == 2, f"an edit was lost: {saved}")
+        scene.sh(f"rm {UNITS}/{APP}.socket.headcount-saved-* {service}; systemctl daemon-reload")
+
+
+def socket_disabled(scene: Scene) -> None:
+    """The public socket is disabled, which removes its links and reloads; its instance serves on."""
+    scene.sh(f"systemctl disable {APP}.socket")
+    state = scene.engine.status(APP)
+    scene.seen.must(state.get("clashes") == [], f"it is called somebody else's: {state.get('clashes')}")
+    begin = time.time()
+    next_run(scene)
+    scene.seen.window = [begin, time.time()]
+
+
+def generations_moved(scene: Scene) -> None:
+    """What runs is left alone where its files are gone, and the words say what is missing."""
+    before = scene.sh(f"systemctl show -P MainPID '{APP}@*.service'")
+    scene.sh(f"mv {HOME}/generations /root/moved")
+    done = scene.deploy()
+    said = str(done[-1].get("failed"))
+    back = scene.sh(f"headcount-rollback {APP} 2>&1; echo code $?")
+    scene.seen.told.append(said[:200])
+    for words in (said, back):
+        scene.seen.must(f"{HOME}/generations is missing" in words, f"it said {words}")
+    scene.seen.must(scene.sh(f"systemctl show -P MainPID '{APP}@*.service'") == before, "what ran was stopped")
+    scene.sh(f"mv /root/moved {HOME}/generations")
+    next_run(scene)
+
+
+def live_elsewhere(scene: Scene) -> None:
+    """`live` leads into another tree, to a number that is there too."""
+    scene.sh(f"mkdir -p /opt/other/generations/1; ln -sfn /opt/other/generations/1 {HOME}/live")
+    state = scene.engine.status(APP)
+    scene.seen.told.append("; ".join(state.get("leftovers", []))[:200])
+    scene.seen.must("leads to /opt/other" in " ".join(state.get("leftovers", [])), "it was not seen")
+    next_run(scene)
+
+
+def account_gone(scene: Scene) -> None:
+    """The account is deleted under the app: seen, and made again by a rollback."""
+    next_run(scene)
+    scene.sh(f"userdel --force hc-{APP}")
+    state = scene.engine.status(APP)
+    scene.seen.must("is gone" in "; ".join(state.get("problems", [])), f"it was not seen: {state.get('problems')}")
+    said = scene.sh(f"headcount-rollback {APP} 2>&1; echo code $?; id hc-{APP}")
+    scene.seen.told.append(said.strip()[:200])
+    scene.seen.must("code 0" in said and f"(hc-{APP})" in said, f"it said {said}")
+    scene.clean()
+
+
 def ledger_torn(scene: Scene) -> None:
     """The last line of the ledger is torn, as a power cut can leave it."""
     scene.sh(f'printf \'{{"time":"2026-01-01T00:00:00.000Z","event":"prom\' >> {STATE}/ledger.jsonl')
@@ -203,6 +282,36 @@ HAND = [
         "the link of the public socket's unit is removed",
         "seen as drift; put back by the next run",
         edited(f"/etc/systemd/system/{APP}.socket", "rm {path}"),
+    ),
+    Row(
+        "hand/units-replaced",
+        "the live service and the public socket are edited as a whole (`systemctl edit --full`)",
+        "in the way of neither a rollback nor a rollout; the edits are kept, and told",
+        unit_replaced,
+    ),
+    Row(
+        "hand/public-socket-disabled",
+        "the public socket is disabled",
+        "the instance serves on; the next run puts the socket back, with a gap",
+        socket_disabled,
+    ),
+    Row(
+        "hand/generations-moved",
+        "the folder of the generations is moved away under what runs",
+        "refused, naming what is missing; what runs serves on; whole again once the folder is back",
+        generations_moved,
+    ),
+    Row(
+        "hand/live-elsewhere",
+        "`live` leads into another tree",
+        "named; the next run sets it right",
+        live_elsewhere,
+    ),
+    Row(
+        "hand/account-gone",
+        "the app's account is deleted",
+        "seen; a rollback makes it again",
+        account_gone,
     ),
     Row(
         "hand/public-socket-stopped",

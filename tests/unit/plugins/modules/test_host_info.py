@@ -24,6 +24,7 @@ SENT = {
     "_generation/truth",
     "_os/files",
     "_os/http",
+    "_generation/names",
     "_os/ownership",
     "_os/paths",
     "_os/procfs",

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import clashes as _clashes
-from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import generations, ledger, store
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import generations, ledger, names, store
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.failures import StepFailed, Untouched
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.lock import Run
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os import ownership as _ownership
@@ -156,15 +156,102 @@ class TestUnits:
         put(tmp_path, f"{ETC}/shop@5.service")
         assert found(tmp_path) == [f"{NAMES}: /{ETC}/shop@5.service (not active); {FIX}"]
 
-    def test_a_public_socket_that_was_replaced(self, tmp_path: Path) -> None:
+    def test_a_public_socket_that_was_edited_is_in_nobodys_way(self, tmp_path: Path) -> None:
+        """Its name is the app's by the ledger: heal moves the file aside. Before that nothing overwrites it."""
         layout = deployed(tmp_path, 1)
         os.unlink(layout.unit("shop.socket"))
         put(tmp_path, f"{ETC}/shop.socket")
-        assert found(tmp_path) == [f"{NAMES}: /{ETC}/shop.socket (not active); {FIX}"]
+        assert found(tmp_path, {"shop.socket": running(f"/{ETC}/shop.socket")}) == []
         with pytest.raises(_ownership.Foreign, match=r"shop\.socket is not Headcount's and is not touched"):
             store.link_public(layout)
         store.unlink_public(layout)
         assert (tmp_path / ETC / "shop.socket").read_text(encoding="utf-8") == "theirs\n"
+
+    @pytest.mark.parametrize("how", ["never live", "removed", "masked", "a link", "a package's"])
+    def test_a_public_socket_of_somebody_else_is_in_the_way(self, tmp_path: Path, how: str) -> None:
+        layout = deployed(tmp_path, 1)
+        os.unlink(layout.unit("shop.socket"))
+        if how == "never live":
+            os.unlink(layout.ledger)
+        elif how == "removed":
+            ledger.append(layout.ledger, "removed")
+        if how == "masked":
+            link(tmp_path, f"{ETC}/shop.socket", "/dev/null")
+        elif how == "a link":
+            link(tmp_path, f"{ETC}/shop.socket", "/srv/shop.socket")
+        else:
+            put(tmp_path, "usr/lib/systemd/system/shop.socket" if how == "a package's" else f"{ETC}/shop.socket")
+        assert len(found(tmp_path)) == 1
+        assert names.save_aside(layout, "shop.socket") is None
+
+    def test_a_public_socket_without_a_file_is_the_apps_once_it_was_live(self, tmp_path: Path) -> None:
+        layout = deployed(tmp_path, 1)
+        os.unlink(layout.unit("shop.socket"))
+        states = {"shop.socket": running(load="not-found")}
+        assert found(tmp_path, states) == []
+        ledger.append(layout.ledger, "removed")
+        assert found(tmp_path, states) == [f"{NAMES}: shop.socket (runs, and its file is gone); {FIX}"]
+
+    def test_what_runs_without_its_generations_is_not_taken_for_a_first_deployment(self, tmp_path: Path) -> None:
+        layout = deployed(tmp_path, 1)
+        states = {unit: running(f"/{ETC}/{unit}") for unit in ("shop.socket", "shop@1.service")}
+        os.rename(layout.generations, tmp_path / "moved")
+        assert found(tmp_path) == []
+        assert found(tmp_path, states) == [
+            f"generation 1 of shop is live by the ledger, but {layout.generations} is missing, and no other good one "
+            "is on this host: what runs is left alone; put it back, or stop shop.socket and 'shop@*' and roll out again"
+        ]
+
+
+class TestNames:
+    """Names that the ledger proves, whatever lies there."""
+
+    @pytest.mark.parametrize(
+        ("unit", "own"),
+        [
+            ("shop@1.service", True),
+            ("shop@1.socket", True),
+            ("shop-trial@1.service", True),
+            ("shop@2.service", False),
+            ("shop@.service", False),
+            ("shopper@1.service", False),
+        ],
+    )
+    def test_of_instances(self, tmp_path: Path, unit: str, own: bool) -> None:
+        layout = deployed(tmp_path, 1)
+        for one in layout.instance_units(1):
+            put(tmp_path, f"opt/headcount/shop/generations/1/{one}")
+        if not os.path.lexists(layout.unit(unit)):
+            put(tmp_path, f"{ETC}/{unit}")
+        else:
+            os.unlink(layout.unit(unit))
+            put(tmp_path, f"{ETC}/{unit}")
+        assert names.edited(layout, unit) is own
+        assert names.owns(layout, unit, running(f"/{ETC}/{unit}")) is own
+        assert names.owns(layout, unit, running("/usr/lib/systemd/system/shop@.service")) is False
+
+    def test_a_generation_that_could_not_be_staged_proves_nothing(self, tmp_path: Path) -> None:
+        layout = deployed(tmp_path, 1)
+        store.begin(layout, 2, "0" * 16)
+        put(tmp_path, "opt/headcount/shop/generations/2/shop@2.service")
+        put(tmp_path, f"{ETC}/shop@2.service")
+        ledger.append(layout.ledger, "failed", generation=2)
+        assert names.edited(layout, "shop@2.service") is False
+        ledger.append(layout.ledger, "staged", generation=2)
+        assert names.edited(layout, "shop@2.service") is True
+        ledger.append(layout.ledger, "removed")
+        assert names.edited(layout, "shop@2.service") is False
+
+    def test_an_edit_is_moved_aside_and_never_over_another(self, tmp_path: Path) -> None:
+        layout = deployed(tmp_path, 1)
+        path = f"{ETC}/shop.socket"
+        for text in ("first\n", "second\n"):
+            os.unlink(tmp_path / path) if os.path.lexists(tmp_path / path) else None
+            put(tmp_path, path, text)
+            said = names.save_aside(layout, "shop.socket", lambda: 0.0)
+        saved = f"{tmp_path / path}.headcount-saved-19700101T000000Z"
+        assert said == f"moved {tmp_path / path}, which somebody edited, to {saved}+"
+        assert [Path(one).read_text(encoding="utf-8") for one in (saved, f"{saved}+")] == ["first\n", "second\n"]
 
 
 class TestOwnership:

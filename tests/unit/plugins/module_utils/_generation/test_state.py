@@ -111,6 +111,53 @@ def test_a_link_that_leads_nowhere_hides_nothing(layout: Layout, how: str, monke
     assert found["leftovers"] == ["`live` leads nowhere; generation 1 is live (by the ledger and what runs)"]
 
 
+def test_live_that_leads_to_another_tree_is_named(layout: Layout, tmp_path: Path) -> None:
+    store.remove(layout, 2)
+    elsewhere = tmp_path / "opt/other/generations/1"
+    elsewhere.mkdir(parents=True)
+    os.unlink(layout.live)
+    os.symlink(elsewhere, layout.live)
+    found = state(layout, "shop.socket", "shop@1.service")
+    assert found["leftovers"] == [
+        f"`live` leads to {elsewhere}, which is no generation of shop; generation 1 is live (by the ledger and what "
+        "runs)"
+    ]
+
+
+def test_a_unit_that_runs_is_not_called_inactive_for_its_file(layout: Layout) -> None:
+    store.remove(layout, 2)
+    os.unlink(layout.unit("shop.socket"))
+    Path(layout.unit("shop.socket")).write_text("[Socket]\n", encoding="utf-8")
+    found = state(layout, "shop.socket", "shop@1.service")
+    assert (found["healthy"], found["clashes"]) == (True, [])
+    assert found["problems"] == [f"{layout.unit('shop.socket')} does not lead to the live generation"]
+    os.unlink(layout.unit("shop.socket"))
+    os.symlink("/srv/shop.socket", layout.unit("shop.socket"))
+    found = state(layout, "shop.socket", "shop@1.service")
+    assert found["health_detail"] == "shop.socket runs, but from no file, which is not Headcount's"
+
+
+def test_what_is_missing_is_named_where_something_runs(layout: Layout, tmp_path: Path) -> None:
+    os.rename(layout.generations, tmp_path / "moved")
+    found = state(layout, "shop.socket", "shop@1.service")
+    assert found["live"] is None
+    assert found["health_detail"].startswith("generation 1 of shop is live by the ledger, but ")
+    assert found["clashes"] == [found["health_detail"]]
+
+
+def test_an_account_that_is_gone_is_a_problem(layout: Layout) -> None:
+    (Path(layout.root) / "etc/passwd").write_text(
+        "hc-shop:x:998:998::/nonexistent:/usr/sbin/nologin\n", encoding="utf-8"
+    )
+    (Path(layout.root) / "etc/group").write_text("hc-shop:x:998:\n", encoding="utf-8")
+    assert state(layout, "shop.socket", "shop@1.service")["problems"] == []
+    (Path(layout.root) / "etc/group").write_text("root:x:0:\n", encoding="utf-8")
+    found = state(layout, "shop.socket", "shop@1.service")
+    assert found["problems"] == [
+        "the account hc-shop is gone: generation 1 runs until it is started again, and no further"
+    ]
+
+
 def test_the_port_of_a_first_deployment_that_was_cut_short_is_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

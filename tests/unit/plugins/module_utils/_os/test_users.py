@@ -4,11 +4,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os import users as _users
-from ansible_collections.headcount.gunicorn.plugins.module_utils._os.users import Account, in_sudoers, sudoers, unfit
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import Completed
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.users import (
+    Account,
+    ensure_user,
+    in_sudoers,
+    sudoers,
+    unfit,
+)
 
 NOLOGIN = "/usr/sbin/nologin"
 
@@ -88,3 +96,27 @@ def test_what_shadow_says(tmp_path: Path) -> None:
     (tmp_path / "etc/shadow").write_text("\n".join(lines), encoding="utf-8")
     found = {name: _users._password(name, str(tmp_path)) for name in ("anna", "locked", "system", "open", "ldap")}
     assert found == {"anna": True, "locked": False, "system": False, "open": True, "ldap": None}
+
+
+@pytest.mark.parametrize(
+    ("user", "group", "asked"),
+    [
+        (False, False, ["useradd", "--system", "--user-group"]),
+        (False, True, ["useradd", "--system", "--gid", "hc-shop"]),
+        (True, False, ["groupadd", "--system", "hc-shop"]),
+        (True, True, []),
+    ],
+)
+def test_an_account_is_made_from_what_is_left_of_it(
+    monkeypatch: pytest.MonkeyPatch, user: bool, group: bool, asked: list[str]
+) -> None:
+    monkeypatch.setattr(_users, "_has_user", lambda name: user)
+    monkeypatch.setattr(_users, "_has_group", lambda name: group)
+    said: list[str] = []
+
+    def runner(command: Sequence[str], seconds: float) -> Completed:
+        said.extend(command)
+        return Completed(0, "", "")
+
+    assert ensure_user("hc-shop", runner) is bool(asked)
+    assert said[: len(asked)] == asked

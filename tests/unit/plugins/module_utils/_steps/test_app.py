@@ -15,8 +15,10 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.ans
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.failures import StepFailed, sentence
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.lock import Run
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.http import Answer, Ask
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.ownership import Foreign
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import Systemd
 from ansible_collections.headcount.gunicorn.plugins.module_utils._plan.replan import plan_changes
+from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import heal as _heal
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import promote
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.app import AppOnHost
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.heal import heal
@@ -99,6 +101,7 @@ class Host:
         """Generation `number` is live and runs."""
         store.begin(self.layout, number, "0" * 16)
         files = {"shop.socket": "[Socket]\nListenStream=127.0.0.1:8000\n"}
+        files.update(dict.fromkeys(self.layout.instance_units(number), "[Unit]\n"))
         store.write(self.layout, number, files, {"release": "0" * 16, "app": APP, "plan": {"settings": {}}})
         Path(self.layout.environment(number)).touch()
         store.link_units(self.layout, number)
@@ -231,6 +234,134 @@ class TestBroken:
         with pytest.raises(StepFailed, match=r"2 stays live: .*; meanwhile 3 of 4 requests for / failed: 3 got 500"):
             rollback(host.app)
         assert "meanwhile 3 of 4" in host.last()["cause"]
+
+
+def edit(host: Host, unit: str, text: str = "theirs\n") -> Path:
+    """`systemctl edit --full` of a unit: a regular file where the link was."""
+    path = Path(host.layout.unit(unit))
+    path.unlink(missing_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def saved(host: Host) -> list[str]:
+    return sorted(name for name in os.listdir(host.layout.units) if "headcount-saved" in name)
+
+
+class TestByHand:
+    """A person edited, disabled, moved or removed what is the app's own."""
+
+    @pytest.mark.parametrize("unit", ["shop@2.service", "shop@2.socket", "shop-trial@2.service"])
+    def test_an_edited_unit_of_the_live_one_hinders_nothing(self, host: Host, unit: str) -> None:
+        theirs = edit(host, unit)
+        did = heal(host.app)
+        assert did == [f"left {theirs} as somebody edited it"]
+        host.status = {("2.sock", "/"): 500}
+        done = rollback(host.app)
+        assert (done["to"], generations.live(host.layout)) == (1, 1)
+        assert f"left {theirs} as somebody edited it" in done["told"]
+        assert theirs.read_text(encoding="utf-8") == "theirs\n"
+        assert host.systemd.active == {"shop.socket", "shop@1.service", "shop@1.socket"}
+
+    def test_an_edited_public_socket_is_moved_aside_and_told(self, host: Host) -> None:
+        theirs = edit(host, "shop.socket")
+        host.status = {("2.sock", "/"): 500}
+        done = rollback(host.app)
+        assert generations.live(host.layout) == 1
+        assert theirs.is_symlink()
+        assert len(saved(host)) == 1
+        assert Path(host.layout.unit(saved(host)[0])).read_text(encoding="utf-8") == "theirs\n"
+        assert f"moved {theirs}, which somebody edited, to {host.layout.unit(saved(host)[0])}" in done["told"]
+        assert done["told"] == host.last()["told"]
+        assert generations.public_problems(host.layout) == []
+
+    def test_an_edited_unit_of_the_target_is_moved_aside(self, host: Host) -> None:
+        """What is gone back to is what was tried."""
+        theirs = edit(host, "shop@1.service")
+        done = rollback(host.app)
+        assert (done["to"], theirs.is_symlink(), len(saved(host))) == (1, True, 1)
+        assert any("which somebody edited" in words for words in done["told"])
+
+    def test_what_was_moved_aside_is_told_where_the_rollback_fails(self, host: Host) -> None:
+        edit(host, "shop.socket")
+        host.systemd.broken = {"shop@1.service"}
+        host.status = {("2.sock", "/"): 500}
+        with pytest.raises(StepFailed, match=r"died while starting.*; moved .*, which somebody edited, to"):
+            rollback(host.app)
+        assert host.last()["event"] == "rollback_failed"
+        assert generations.live(host.layout) == 2
+
+    def test_a_masked_public_socket_is_refused_before_live_is_renamed(self, host: Host) -> None:
+        os.unlink(host.layout.unit("shop.socket"))
+        os.symlink("/dev/null", host.layout.unit("shop.socket"))
+        with pytest.raises(StepFailed, match=r"shop\.socket is not Headcount's and is not touched"):
+            rollback(host.app)
+        assert generations.live(host.layout) == 2
+        os.unlink(host.layout.live)
+        with pytest.raises(Foreign):
+            heal(host.app)
+        assert not os.path.lexists(host.layout.live)
+
+    def test_a_switch_renames_nothing_where_the_public_socket_cannot_be_linked(self, host: Host) -> None:
+        edit(host, "shop.socket")
+        with pytest.raises(StepFailed, match=r"shop\.socket is not Headcount's"):
+            promote.switch(host.app.instances, 2, 1, APP, 0.0)
+        assert generations.live(host.layout) == 2
+        assert host.systemd.active == {"shop.socket", "shop@2.service", "shop@2.socket"}
+
+    def test_a_disabled_public_socket_is_put_back(self, host: Host) -> None:
+        os.unlink(host.layout.unit("shop.socket"))
+        os.unlink(host.layout.boot_link)
+        assert heal(host.app) == ["linked the public socket to the live generation"]
+        assert generations.public_problems(host.layout) == []
+
+    @pytest.mark.parametrize("folder", ["home", "generations"])
+    def test_what_runs_is_not_taken_down_where_its_files_are_gone(
+        self, host: Host, folder: str, tmp_path: Path
+    ) -> None:
+        path = getattr(host.layout, folder)
+        os.rename(path, tmp_path / "moved")
+        before = set(host.systemd.active)
+        for step in (heal, rollback):
+            with pytest.raises(
+                StepFailed, match=f"live by the ledger, but {path} is missing, .*what runs is left alone"
+            ):
+                step(host.app)
+        assert host.systemd.active == before
+        os.rename(tmp_path / "moved", path)
+        assert heal(host.app) == []
+        os.rename(path, tmp_path / "moved")
+        host.systemd.active = set()
+        heal(host.app)  # nothing runs: nothing is lost by a first deployment
+
+    def test_a_promote_without_the_link_is_no_first_deployment(self, host: Host) -> None:
+        host.add(3)
+        store.activate(host.layout, 2)
+        os.unlink(host.layout.live)
+        with pytest.raises(StepFailed, match=r"generation 3 is live \(by the ledger and what runs\), but `live` leads"):
+            promote.promote(host.app, 1)
+        assert "shop@3.service" in host.systemd.active
+
+    def test_live_that_leads_to_another_tree(self, host: Host, tmp_path: Path) -> None:
+        (tmp_path / "opt/other/generations/1").mkdir(parents=True)
+        os.unlink(host.layout.live)
+        os.symlink(tmp_path / "opt/other/generations/1", host.layout.live)
+        assert generations.live(host.layout) is None
+        did = heal(host.app)
+        assert did[0].startswith("made generation 2 live again (by the ledger and what runs): `live` led to ")
+        assert did[0].endswith("/opt/other/generations/1, which is no generation of shop")
+        assert generations.live(host.layout) == 2
+
+    def test_an_account_that_is_gone_is_made_again(self, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+        (Path(host.layout.root) / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\n", encoding="utf-8")
+        made: list[str] = []
+        monkeypatch.setattr(_heal, "ensure_user", lambda name, runner: made.append(name))
+        assert heal(host.app) == ["made the account hc-shop again, which was gone"]
+        rollback(host.app)
+        assert set(made) == {"hc-shop"}
+        host.systemd.broken = {"shop@1.service"}
+        words = host.app.instances.why_dead("shop@1.service", 0.0)
+        assert words == "died while starting: its account hc-shop is not on this host any more"
 
 
 class Counted(Meanwhile):
