@@ -31,8 +31,8 @@ class ActionModule(StepAction):
         if not outcome.failed:
             failed = dict(variables.get("ansible_failed_result") or {})
             step = str(self._task.args.get("phase") or "prepare")
-            told = {**failed, "failed": True, **in_words(name, step, failed)}
-            outcome = outcome.after(step, without_secrets(self._templar, variables, name, told), 0.0)
+            failed = without_secrets(self._templar, variables, name, failed)
+            outcome = outcome.after(step, {**failed, "failed": True, **in_words(name, step, failed)}, 0.0)
         phase, cause = outcome.phase, outcome.cause
         result: Result = {"changed": False, "phase": phase, "cause": cause, "msg": f"{name}: {phase}: {cause}"}
         if not outcome.self_healed and not self._task.check_mode:

@@ -117,9 +117,10 @@ class StepAction(ActionBase):
         except RunError as error:
             result.update(failed=True, cause=str(error), phase=self.phase)
         if result.get("failed"):
+            # Before anything of it is cut to a length: the beginning of a secret would not be known as one.
+            result = without_secrets(self._templar, variables, str(name), result)
             result.update(in_words(str(name), self.phase, result))
             result["self_healed"] = bool(result.get("self_healed")) and self.heals_itself
-            result = without_secrets(self._templar, variables, str(name), result)
         if not self._task.check_mode:
             outcome = notes.outcome(host, str(name))
             notes.write_outcome(outcome.after(self.phase, result, time.monotonic() - begin))
