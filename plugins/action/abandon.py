@@ -9,7 +9,7 @@ import time
 from ansible.errors import AnsibleConnectionFailure
 
 from ..plugin_utils._edge import Result, Variables
-from ..plugin_utils._stepaction import StepAction, in_words, this_run
+from ..plugin_utils._stepaction import StepAction, in_words, this_run, without_secrets
 
 
 class ActionModule(StepAction):
@@ -31,6 +31,7 @@ class ActionModule(StepAction):
         if not outcome.failed:
             failed = dict(variables.get("ansible_failed_result") or {})
             step = str(self._task.args.get("phase") or "prepare")
+            failed = without_secrets(self._templar, variables, name, failed)
             outcome = outcome.after(step, {**failed, "failed": True, **in_words(name, step, failed)}, 0.0)
         phase, cause = outcome.phase, outcome.cause
         result: Result = {"changed": False, "phase": phase, "cause": cause, "msg": f"{name}: {phase}: {cause}"}

@@ -23,6 +23,7 @@ from ._host import boot
 from ._host.retune import retune
 from ._os.files import make_directory, replace_link, write_file
 from ._os.paths import TOOL, Layout, installed_apps
+from ._os.secrecy import clean, clean_text, learn_from
 from ._plan.text import explain
 from ._plan.types import Plan
 from ._steps import sampler
@@ -202,7 +203,10 @@ def _plan(options: argparse.Namespace, apps: list[str], root: str) -> int:
     if live is None:
         print(f"headcount: nothing of {apps[0]} is live", file=sys.stderr)
         return FAILED
-    plan = generations.record(layout, live)["plan"]
+    plan = generations.record(layout, live).get("plan")
+    if not plan:
+        print(f"headcount: generation {live} has no record that can be read (generation.json)", file=sys.stderr)
+        return FAILED
     if options.json:
         print(json.dumps(plan, indent=2, sort_keys=True))
         return OK
@@ -214,7 +218,9 @@ def _plan(options: argparse.Namespace, apps: list[str], root: str) -> int:
 def _history(options: argparse.Namespace, apps: list[str], root: str) -> int:
     entries: list[dict[str, Any]] = []
     for app in apps:
+        learn_from(Layout(app, root).state)
         entries += [{"app": app, **entry} for entry in ledger.read(Layout(app, root).ledger)]
+    entries = clean(entries)
     entries.reverse()  # two events of one millisecond stay in their order, too
     entries.sort(key=lambda entry: str(entry["time"]), reverse=True)
     for entry in entries[: options.n]:
@@ -227,10 +233,12 @@ def describe(entry: dict[str, Any]) -> str:
     arrow = f" {entry.get('from') or '-'} -> {entry.get('to')}" if entry.get("to") is not None else ""
     about = f" generation {entry['generation']}" if entry.get("generation") is not None and not arrow else ""
     listed = entry.get("did") or entry.get("changes") or entry.get("told") or []
+    listed = listed if isinstance(listed, list) else [listed]
     detail = entry.get("cause") or entry.get("evidence") or "; ".join(map(str, listed))
     who = f"{entry.get('user')}@{entry.get('controller')}"
-    return f"{entry['time']}  {entry.get('app', '')}  {entry['event']}{arrow}{about}  by {who}" + (
-        f": {detail}" if detail else ""
+    return (
+        f"{entry['time'] or 'at an unknown time'}  {entry.get('app', '')}  {entry['event']}{arrow}{about}  by {who}"
+        + (f": {detail}" if detail else "")
     )
 
 
@@ -238,7 +246,7 @@ def _app(name: str, root: str) -> AppOnHost:
     """The app, for a person who sees at once what a step has to wait for."""
 
     def say(words: str) -> None:
-        print(f"headcount: {words}", file=sys.stderr, flush=True)
+        print(f"headcount: {clean_text(words)}", file=sys.stderr, flush=True)
 
     app = AppOnHost(name, this_run(), root, say=say)
     app.lock.say = say
@@ -267,12 +275,12 @@ def _at_boot(options: argparse.Namespace, apps: list[str], root: str) -> int:
 def _step(step: Callable[[], dict[str, Any]], words: Callable[[dict[str, Any]], str]) -> int:
     """Run a step and say what came of it."""
     try:
-        print(words(step()))
+        print(clean_text(words(step())))
     except Busy as error:
         print(f"headcount: {error}", file=sys.stderr)
         return BUSY
     except StepFailed as error:
-        print(f"headcount: {error.cause}", file=sys.stderr)
+        print(f"headcount: {clean_text(error.cause)}", file=sys.stderr)
         return FAILED
     return OK
 

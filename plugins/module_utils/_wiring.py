@@ -5,12 +5,14 @@
 from __future__ import annotations
 
 import traceback
-from typing import Any, Callable
+from typing import Any, Callable, NoReturn
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ._generation.failures import StepFailed
 from ._generation.lock import Busy, Run
+from ._os.paths import Layout
+from ._os.secrecy import clean, clean_text, learn_from
 from ._steps.app import AppOnHost
 
 RUN_OPTIONS: dict[str, Any] = {
@@ -35,7 +37,7 @@ def app_on_host(module: AnsibleModule, name: str) -> AppOnHost:
         name,
         Run.from_dict(module.params["run"]),
         gone=frozenset(module.params["gone"]),
-        say=lambda words: module.warn(f"{name}: {words}"),
+        say=lambda words: module.warn(clean_text(f"{name}: {words}")),
     )
 
 
@@ -44,16 +46,25 @@ def finish(module: AnsibleModule, name: str, step: Callable[[], dict[str, Any]],
     try:
         result = step()
     except Busy as error:
-        module.fail_json(msg=f"{name}: {error}", busy=True, phase="lock", cause=str(error))
+        _fail(module, name, busy=True, phase="lock", cause=str(error), msg=f"{name}: {error}")
     except StepFailed as error:
-        module.fail_json(
-            msg=f"{name}: {error.phase}: {error.cause}", phase=error.phase, cause=error.cause, evidence=error.evidence
-        )
+        msg = f"{name}: {error.phase}: {error.cause}"
+        _fail(module, name, phase=error.phase, cause=error.cause, evidence=error.evidence, msg=msg)
     except Exception as error:  # an error of Headcount itself: its traceback is the evidence
-        module.fail_json(
+        _fail(
+            module,
+            name,
             msg=f"{name}: unexpected {type(error).__name__}: {error}",
             phase="internal",
             cause=f"unexpected {type(error).__name__}: {error}",
             exception=traceback.format_exc(),
         )
-    module.exit_json(**{"changed": changed, **result})
+    learn_from(Layout(name).state)
+    module.exit_json(**{"changed": changed, **clean(result)})
+
+
+def _fail(module: AnsibleModule, name: str, **told: Any) -> NoReturn:
+    """End the module as failed; no secret of the app is told."""
+    learn_from(Layout(name).state)
+    module.fail_json(**clean(told))
+    raise AssertionError("fail_json() ends the process")

@@ -54,6 +54,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._generation import ledger
 from ..module_utils._os.paths import Layout, installed_apps
+from ..module_utils._os.secrecy import clean, learn_from
 
 
 def main() -> None:
@@ -70,7 +71,9 @@ def main() -> None:
         for name in module.params["names"] or installed_apps()
         for entry in ledger.read(Layout(name).ledger, module.params["last"])
     ]
-    module.exit_json(changed=False, entries=sorted(entries, key=lambda entry: entry["time"], reverse=True))
+    for name in module.params["names"] or installed_apps():
+        learn_from(Layout(name).state)
+    module.exit_json(changed=False, entries=sorted(clean(entries), key=lambda entry: entry["time"], reverse=True))
 
 
 if __name__ == "__main__":

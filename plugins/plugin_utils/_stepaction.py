@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 
+from ..module_utils._os.secrecy import clean, learn
 from ._edge import Json, Result, Variables
 from ._fleet.decision import connection_words, last_line
 from ._fleet.declared import plain
@@ -38,6 +39,22 @@ def this_run(variables: Variables, task: str) -> tuple[dict[str, str], list[str]
 def templated(templar: Any, variables: Variables, name: str) -> Any:
     """The value of a variable as a task would see it; None when it is not set."""
     return plain(templar.template(variables[name])) if name in variables else None
+
+
+def without_secrets(templar: Any, variables: Variables, name: str, told: Result) -> Result:
+    """`told` of app `name` without the values of its declared secrets.
+
+    The host's modules leave them out themselves; this is for what ends without a module's words (a crash, a command).
+    """
+    try:
+        apps = templated(templar, variables, "headcount_apps")
+    except AnsibleError:
+        apps = None  # what cannot be templated was never given to the host
+    for app in apps if isinstance(apps, list) else []:
+        if isinstance(app, Mapping) and app.get("name") == name and isinstance(app.get("secrets"), Mapping):
+            learn(str(value) for value in app["secrets"].values())
+    cleaned: Result = clean(told)
+    return cleaned
 
 
 def send(action: ActionBase, archive: Path) -> str:
@@ -100,6 +117,8 @@ class StepAction(ActionBase):
         except RunError as error:
             result.update(failed=True, cause=str(error), phase=self.phase)
         if result.get("failed"):
+            # Before anything of it is cut to a length: the beginning of a secret would not be known as one.
+            result = without_secrets(self._templar, variables, str(name), result)
             result.update(in_words(str(name), self.phase, result))
             result["self_healed"] = bool(result.get("self_healed")) and self.heals_itself
         if not self._task.check_mode:

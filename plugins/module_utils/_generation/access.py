@@ -20,6 +20,7 @@ from . import generations
 CLOSED = 0o750
 OPEN = 0o755
 STORE = 0o700
+PRIVATE = 0o600
 
 
 def _gid(name: str) -> int | None:
@@ -86,9 +87,33 @@ def problems(layout: Layout) -> list[str]:
             found.append(f"{layout.home} has mode {stat.S_IMODE(status.st_mode):04o} instead of {mode:04o}")
         elif gid is not None and status.st_gid != gid:
             found.append(f"{layout.home} does not belong to the group {group}")
+    found += [f"{path} can be read by others than root" for path in _told(layout)]
+    found += impassable(layout) if os.path.isdir(layout.home) else []
     status = _status(store(layout.root))
     if status is not None and stat.S_IMODE(status.st_mode) != STORE:
         found.append(f"{store(layout.root)} has mode {stat.S_IMODE(status.st_mode):04o} instead of {STORE:04o}")
+    return found
+
+
+def _told(layout: Layout) -> list[str]:
+    """What generations keep of their trials and of why they are bad, where others than root can read it."""
+    names = (generations.OUTCOME, generations.EVIDENCE)
+    paths = [os.path.join(layout.generation(one), name) for one in generations.numbers(layout) for name in names]
+    found = [(path, _status(path)) for path in paths]
+    return [path for path, status in found if status is not None and stat.S_IMODE(status.st_mode) & ~PRIVATE]
+
+
+def impassable(layout: Layout) -> list[str]:
+    """The folders above the app's own that an account without rights cannot pass, each with its mode and the fix."""
+    found, path = [], os.path.dirname(layout.home)
+    while path != layout.root or path == "/":
+        status = _status(path)
+        if status is not None and not status.st_mode & stat.S_IXOTH:
+            mode = stat.S_IMODE(status.st_mode)
+            found.append(f"{path} has mode {mode:04o}, so that no app's account passes it: `chmod o+x {path}`")
+        if path == "/":
+            break
+        path = os.path.dirname(path)
     return found
 
 
@@ -112,6 +137,14 @@ def close(layout: Layout) -> list[str]:
         if stat.S_IMODE(status.st_mode) != mode:
             os.chmod(layout.home, mode)
             did.append(f"closed {layout.home} to other users" if mode == CLOSED else f"opened {layout.home}")
+        above = os.path.dirname(layout.home)  # Headcount's too, but for all apps
+        mode_above = stat.S_IMODE(os.stat(above).st_mode)
+        if not mode_above & stat.S_IXOTH:
+            os.chmod(above, OPEN)
+            did.append(f"opened {above} again, which had mode {mode_above:04o}: no app's account passed it")
+    for path in _told(layout):
+        os.chmod(path, PRIVATE)
+        did.append(f"closed {path} to all but root")
     path = store(layout.root)
     status_of_store = _status(path)
     if status_of_store is not None and stat.S_IMODE(status_of_store.st_mode) != STORE:

@@ -257,7 +257,7 @@ def told(old: int | None, seen: Mapping[str, Any]) -> list[str]:
 
     `seen`: what Instances.switch() returned, with what users got meanwhile (`users`).
     """
-    lines = []
+    lines = [str(seen["opened"])] if seen.get("opened") else []
     if seen.get("before"):
         lines.append(f"generation {old} was broken, so it left first: {seen['before']}")
     if seen.get("despite"):

@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from .._os.files import read_json, sha256
+from .._os.files import as_mapping, read_mapping, sha256
 from .._os.paths import Layout
 from .._os.procfs import under
 
@@ -73,16 +73,21 @@ def finished(layout: Layout, number: int) -> bool:
 def describe(layout: Layout, number: int) -> Generation:
     """One generation as it is on disk."""
     path = layout.generation(number)
-    record = read_json(os.path.join(path, GENERATION)) or {}
-    outcome = read_json(os.path.join(path, OUTCOME)) or {}
+    record = read_mapping(os.path.join(path, GENERATION))
+    outcome = read_mapping(os.path.join(path, OUTCOME))
     status = str(outcome.get("status", "candidate")) if finished(layout, number) else "unfinished"
     return Generation(number, status, record.get("release"), record.get("created"), outcome.get("cause"))
 
 
 def record(layout: Layout, number: int) -> dict[str, Any]:
-    """generation.json: app (without secrets), plan, inputs, digests; empty when it cannot be read."""
-    value = read_json(os.path.join(layout.generation(number), GENERATION))
-    return value if isinstance(value, dict) else {}
+    """generation.json: app (without secrets), plan, inputs, digests; empty when it cannot be read, or is no record."""
+    found = read_mapping(os.path.join(layout.generation(number), GENERATION))
+    parts = [found.get(key) for key in ("app", "plan", "planning", "measured")]
+    app = as_mapping(found.get("app"))
+    whole = all(part is None or isinstance(part, dict) for part in parts) and (
+        isinstance(app.get("listen", ""), str) and isinstance(app.get("health", {}), dict)
+    )
+    return found if whole else {}
 
 
 def live(layout: Layout) -> int | None:
@@ -109,8 +114,8 @@ def problems(layout: Layout, number: int) -> list[str]:
     path = layout.generation(number)
     if not finished(layout, number):
         return [f"generation {number} is unfinished"]
-    manifest = read_json(os.path.join(path, MANIFEST))
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
+    manifest = read_mapping(os.path.join(path, MANIFEST))
+    if not isinstance(manifest.get("files"), dict):
         return [f"{path}/{MANIFEST} cannot be read"]
     found = []
     for name, digest in manifest["files"].items():

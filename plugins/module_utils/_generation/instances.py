@@ -11,7 +11,7 @@ from typing import Callable
 
 from .._declaration.app import Plain
 from .._facts.unitgroups import unit_memory
-from .._os.http import get, request, unhealthy
+from .._os.http import get, local_address, request, unhealthy
 from .._os.paths import Layout
 from .._os.procfs import listens
 from .._os.systemd import Systemd, UnitState, first_cause
@@ -109,7 +109,8 @@ class Instances:
             return f"died while starting: its account {gone} is not on this host any more"
         words = {"exit-code": f"exited with status {state.exit_status}", "signal": "was killed by a signal"}
         how = words.get(state.result, f"ended ({state.result or state.active})")
-        return f"died while starting: {cause or how}"
+        blocked = access.impassable(self.layout) if "Permission denied" in (cause or "") else []
+        return f"died while starting: {'; '.join([cause or how, *blocked])}"
 
     def join(self, number: int, health: Plain) -> float:
         """Start generation `number` on the public socket beside what already serves it; seconds until it answered."""
@@ -139,7 +140,20 @@ class Instances:
         declared = app or generations.record(self.layout, number).get("app")
         if not declared:
             return Answers(HEALTH, (), f"generation {number} has no record that can be read")
+        if socket is None and self.users_tell(number, str(declared["listen"])):
+            return self.look_at(local_address(declared["listen"]), declared)
         return self.look_at(socket or self.layout.private_socket(number), declared)
+
+    def private_open(self, number: int) -> bool:
+        """Whether the private socket of generation `number` can be reached: its file may be gone, or be another's."""
+        return listens(1, f"unix:{self.layout.private_socket(number)}", self.layout.root) is not False
+
+    def users_tell(self, number: int, listen: str) -> bool:
+        """Whether generation `number` is to be judged by what its users get: it runs, and cannot be asked by itself.
+
+        Only while no other one holds the public socket, which may answer there as well.
+        """
+        return not self.private_open(number) and set(self.running()) == {number} and self.public_open(listen)
 
     def look_at(self, address: Address, app: Plain) -> Answers:
         """What is answered to users of `app` at `address`."""

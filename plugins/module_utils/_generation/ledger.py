@@ -19,6 +19,7 @@ from datetime import datetime, timezone
 from typing import Any, Callable
 
 from .._os.files import fsync_directory
+from .._os.secrecy import clean, learn_from
 
 EVENTS = (
     "staged",
@@ -44,12 +45,14 @@ def now_text(clock: Callable[[], float] | None = None) -> str:
 
 
 def append(path: str, event: str, /, **fields: Any) -> dict[str, Any]:
-    """Append one event and return it as written.
+    """Append one event, without the app's secrets, and return it as written.
 
     `event` is one of EVENTS; anything else raises ValueError, so that readers can rely on the list.
     """
     if event not in EVENTS:
         raise ValueError(f"ledger event {event!r} is not one of {', '.join(EVENTS)}")
+    learn_from(os.path.dirname(path))
+    fields = clean(fields)
     entry = {"time": now_text(), "event": event, **{key: value for key, value in fields.items() if value is not None}}
     line = json.dumps(entry, sort_keys=False, separators=(",", ":"), default=str).encode() + b"\n"
     created = not os.path.exists(path)
@@ -99,20 +102,27 @@ def _keep_reserve(path: str) -> None:
 
 
 def read(path: str, last: int | None = None) -> list[dict[str, Any]]:
-    """The events in `path`, oldest first; at most the `last` newest. Torn lines are passed over."""
+    """The events in `path`, oldest first; at most the `last` newest. Torn lines are passed over, as what is no event.
+
+    Each has `time` and `event`, as text; `time` is empty where a line (an edited one) does not tell it.
+    """
     entries: list[dict[str, Any]] = []
     try:
         with open(path, encoding="utf-8", errors="replace") as stream:
             for line in stream:
                 try:
                     entry = json.loads(line)
-                except ValueError:
+                except (ValueError, RecursionError):
                     continue
                 if isinstance(entry, dict):
-                    entries.append(entry)
+                    entries.append({"time": "", "event": "", **entry, **_texts(entry)})
     except FileNotFoundError:
         return []
     return entries if last is None else entries[-last:]
+
+
+def _texts(entry: dict[str, Any]) -> dict[str, str]:
+    return {key: str(entry[key]) for key in ("time", "event") if key in entry}
 
 
 def last_live(entries: list[dict[str, Any]]) -> int | None:

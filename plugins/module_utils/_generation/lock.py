@@ -26,7 +26,7 @@ import time
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Callable, Iterator
 
-from .._os.files import make_directory, read_json, remove_file, write_json
+from .._os.files import as_mapping, make_directory, read_mapping, remove_file, write_json
 from .._os.paths import Layout
 from .ledger import now_text
 
@@ -211,8 +211,11 @@ class AppLock:
 
     def lease(self) -> dict[str, Any] | None:
         """The lease as written, stale or not; None when no run is between its steps."""
-        value = read_json(self.layout.lease)
-        return value if isinstance(value, dict) else None
+        value = read_mapping(self.layout.lease)
+        whole = isinstance(value.get("run"), dict) and all(
+            isinstance(value.get(key), (int, float)) for key in ("expires", "seconds") if key in value
+        )
+        return value if whole else None
 
     @contextlib.contextmanager
     def step(
@@ -340,16 +343,20 @@ class AppLock:
     def _note_ended(self, ended: list[str], run: Run) -> None:
         """Keep which runs `run` has ended here: they must not go on with their next step."""
         others = sorted(set(ended) - {run.id})
-        before = read_json(self.layout.ended)
-        known = list(before.get("runs") or []) if isinstance(before, dict) else []
+        known = self._ended()
         if others:
             with contextlib.suppress(OSError):  # a full disk must not keep a rollback from its work
                 runs = [*known, *others][-ENDED_KEPT:]
                 write_json(self.layout.ended, {"runs": runs, "by": str(run), "at": now_text()}, 0o600)
 
+    def _ended(self) -> list[str]:
+        """Ids of the runs that were ended here."""
+        runs = read_mapping(self.layout.ended).get("runs")
+        return [str(one) for one in runs] if isinstance(runs, list) else []
+
     def _check_lease(self, run: Run, gone: frozenset[str], hold: Hold) -> str | None:
-        ended = read_json(self.layout.ended)
-        if isinstance(ended, dict) and run.id in (ended.get("runs") or []):
+        ended = read_mapping(self.layout.ended)
+        if run.id in self._ended():
             raise Busy(f"run {run.id} was ended on this host by {ended.get('by')} at {ended.get('at')}: run again")
         lease = self.lease()
         if lease is None or lease.get("run", {}).get("id") == run.id:
@@ -373,7 +380,7 @@ class AppLock:
         try:
             self._write_lease(run, step)
         except OSError:
-            if ((self.lease() or {}).get("run") or {}).get("id") != run.id:
+            if as_mapping((self.lease() or {}).get("run")).get("id") != run.id:
                 raise
 
     def _write_lease(self, run: Run, step: str) -> None:

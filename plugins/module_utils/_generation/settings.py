@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from .._os.files import make_directory, read_json, write_json
+from .._os.files import make_directory, read_mapping, write_json
 from .._os.paths import Layout
 
 
@@ -17,15 +17,13 @@ def _path(layout: Layout) -> str:
 
 def retune_at_boot(layout: Layout) -> bool:
     """Whether the host tunes the app again by itself when it boots with other hardware."""
-    value = read_json(_path(layout))
-    return bool(value.get("retune_at_boot")) if isinstance(value, dict) else False
+    return bool(read_mapping(_path(layout)).get("retune_at_boot"))
 
 
 def write(layout: Layout, wanted: dict[str, Any]) -> bool:
     """Keep settings; True when anything changed."""
-    before = read_json(_path(layout))
-    known = before if isinstance(before, dict) else {}
-    after = {**known, **wanted}
+    before = read_mapping(_path(layout))
+    after = {**before, **wanted}
     if after == before:
         return False
     make_directory(layout.state, 0o700)

@@ -8,14 +8,15 @@ import os
 from pathlib import Path
 from typing import Any
 
-from .._os.files import read_json
-from .._os.http import address_taken, request
+from .._os.files import as_mapping, read_mapping
+from .._os.http import address_taken, local_address, request
 from .._os.paths import Layout
 from .._os.procfs import listens
+from .._os.secrecy import clean, learn_from
 from .._os.systemd import ABSENT, Systemd, UnitState
 from .._release.contents import verify
 from . import access, generations, ledger, truth
-from .answers import look
+from .answers import Address, look
 from .clashes import Host, clashes, drop_in_problems, shared_drop_ins
 from .lock import AppLock, boot_id, stale_reason
 from .names import owned
@@ -30,7 +31,13 @@ def app_state(app: dict[str, Any], root: str = "/", systemd: Systemd | None = No
     port_taken, trial_port_taken, clashes, drop_ins, rollback_hint (in words)}.
     """
     layout = Layout(app["name"], root)
-    systemd = systemd or Systemd()
+    learn_from(layout.state)
+    state: dict[str, Any] = clean(_app_state(app, layout, systemd or Systemd()))
+    return state
+
+
+def _app_state(app: dict[str, Any], layout: Layout, systemd: Systemd) -> dict[str, Any]:
+    root = layout.root
     home = os.path.isdir(layout.home)
     host = Host.read(root, systemd.runner)
     everything = systemd.matching(*_units(layout))
@@ -70,6 +77,8 @@ def app_state(app: dict[str, Any], root: str = "/", systemd: Systemd | None = No
     record = generations.record(layout, number)
     problems = generations.problems(layout, number) + generations.public_problems(layout)
     problems += drop_in_problems(layout, number, record, host.files)
+    if units.get(layout.service_unit(number), ABSENT).running:
+        problems += [words for words in (private_problem(layout, number),) if words]
     problems += verify(Path(layout.release(str(record.get("release")))))
     problems += access.account_problems(layout, number)
     healthy, detail = _health(layout, everything, units, number, record)
@@ -82,7 +91,7 @@ def app_state(app: dict[str, Any], root: str = "/", systemd: Systemd | None = No
             "digest": record.get("digest"),
             "source_id": record.get("source_id"),
             "created": record.get("created"),
-            "facts": (record.get("planning") or {}).get("facts"),
+            "facts": as_mapping(record.get("planning")).get("facts"),
             "plan": record.get("plan"),
             "listen": (record.get("app") or {}).get("listen"),
             "trial": _trial(layout, number),
@@ -108,14 +117,14 @@ def _moves(before: str | None, after: str | None) -> bool:
 
 def _trial(layout: Layout, number: int) -> dict[str, Any] | None:
     """What the generation's own trial measured, as far as a report shows it; None where it had none."""
-    evidence = read_json(os.path.join(layout.generation(number), generations.EVIDENCE))
-    if not isinstance(evidence, dict):
+    evidence = read_mapping(os.path.join(layout.generation(number), generations.EVIDENCE))
+    if not evidence:
         return None
-    memory = evidence.get("memory") or {}
+    memory, candidate = as_mapping(evidence.get("memory")), as_mapping(evidence.get("candidate"))
     return {
         "verdict": evidence.get("verdict"),
         "memory": {key: memory.get(key) for key in ("peak_mib", "limit_mib", "source")},
-        "candidate": {"histogram": (evidence.get("candidate") or {}).get("histogram")},
+        "candidate": {"histogram": candidate.get("histogram")},
     }
 
 
@@ -143,8 +152,22 @@ def _health(
         return False, f"generation {number} has no record that can be read (generation.json)"
     if listens(1, app["listen"], layout.root) is False:
         return False, f"{layout.public_socket_unit} is active, but systemd does not listen on {app['listen']} any more"
-    seen = look(layout.private_socket(number), app, float(app["health"]["timeout_seconds"]), request)
+    address: Address = layout.private_socket(number)
+    if private_problem(layout, number) and set(layout.instances(_up(units))) == {number}:
+        address = local_address(app["listen"])  # nobody else answers there
+    seen = look(address, app, float(app["health"]["timeout_seconds"]), request)
     return seen.well, seen.detail
+
+
+def private_problem(layout: Layout, number: int) -> str:
+    """Why generation `number`, which runs, cannot be asked by itself, in a sentence; empty where it can.
+
+    systemd does not open its socket again while the service runs: that would cost a restart, for which nothing calls.
+    """
+    path = layout.private_socket(number)
+    if listens(1, f"unix:{path}", layout.root) is not False:
+        return ""
+    return f"{path} is gone or is another's: generation {number} cannot be asked by itself; the next one is whole again"
 
 
 def _leftovers(

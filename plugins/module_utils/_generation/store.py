@@ -20,8 +20,10 @@ from .._os.files import (
 )
 from .._os.ownership import check_free, leads_home
 from .._os.paths import Layout
+from .._os.secrecy import clean, learn_from
 from .._release.contents import is_release
 from .generations import (
+    EVIDENCE,
     GENERATION,
     MANIFEST,
     NOT_IN_MANIFEST,
@@ -134,8 +136,17 @@ def deactivate(layout: Layout) -> None:
 
 
 def set_outcome(layout: Layout, number: int, status: str, cause: str | None = None) -> None:
-    """Remember whether the generation proved good or bad."""
-    write_json(os.path.join(layout.generation(number), OUTCOME), {"status": status, "cause": cause})
+    """Remember whether the generation proved good or bad; root only, and without the app's secrets."""
+    learn_from(layout.state)
+    write_json(os.path.join(layout.generation(number), OUTCOME), clean({"status": status, "cause": cause}), 0o600)
+
+
+def set_evidence(layout: Layout, number: int, evidence: dict[str, Any]) -> dict[str, Any]:
+    """Keep what a trial found, root only, and without the app's secrets; returns it as it was written."""
+    learn_from(layout.state)
+    kept: dict[str, Any] = clean(evidence)
+    write_json(os.path.join(layout.generation(number), EVIDENCE), kept, 0o600)
+    return kept
 
 
 def remove(layout: Layout, number: int) -> None:

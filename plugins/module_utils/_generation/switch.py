@@ -98,14 +98,17 @@ def _switch_shared(
     before: Plain,
     lenient: bool,
 ) -> dict[str, Any]:
-    _open_public(instances, app["listen"])
+    opened = _open_public(instances, app["listen"])
+    alone = not instances.private_open(old)
     looking = Looking(lambda: instances.look(old, before))
+    if alone:
+        looking.result()  # before the new one holds the socket too: only what users get tells of the old one
     boot = instances.join(new, app["health"])
     was = looking.result()
     if was.well:
-        seen = verify(
-            instances, new, app, verify_seconds, public=True, beside=lambda: answers_all(instances, old, before)
-        )
+        # Where the old one cannot be asked by itself, nobody knows whose a failure on the socket of both is.
+        beside = (lambda: False) if alone else (lambda: answers_all(instances, old, before))
+        seen = verify(instances, new, app, verify_seconds, public=True, beside=beside)
         _make_live(instances, new)
         instances.leave(old)
         verify(instances, new, app, 0.0, public=True)
@@ -116,7 +119,24 @@ def _switch_shared(
         _make_live(instances, new)
         instances.systemd.begin_stop(instances.layout.service_unit(old))
         seen = {**_verify_alone(instances, old, new, app, verify_seconds, was, lenient), "before": was.detail}
-    return {**seen, "boot_seconds": round(boot, 2)}
+    opened = opened or _open_again(instances, new, app)
+    return {**seen, "boot_seconds": round(boot, 2), **({"opened": opened} if opened else {})}
+
+
+def _open_again(instances: Instances, number: int, app: Plain) -> str:
+    """See to it that the public socket is open still when the other one has left, and that `number` has it.
+
+    What closed it meanwhile (a person who restarts it, while an instance holds it) leaves one that looks live and
+    that nobody reaches. What was done, in a sentence; empty where nothing was.
+    """
+    opened = _open_public(instances, str(app.get("listen") or ""))
+    if opened:
+        layout, begin = instances.layout, instances.clock()
+        service = layout.service_unit(number)
+        instances.systemd.start(layout.public_socket_unit, layout.socket_unit(number), service)
+        if app.get("health"):
+            instances.wait_ready(service, layout.private_socket(number), app["health"], begin)
+    return opened
 
 
 def _verify_alone(
@@ -143,14 +163,15 @@ def _make_live(instances: Instances, number: int) -> None:
     instances.systemd.reload()
 
 
-def _open_public(instances: Instances, listen: str) -> None:
+def _open_public(instances: Instances, listen: str) -> str:
     """Open the public socket where it is not open: what joins a closed one would never be asked by users.
+    What was done, in a sentence; empty where it is open.
 
     It cannot be opened while an instance holds it: the one short gap that there is, because without the socket
     neither a switch nor a boot would find the app.
     """
     if instances.public_open(listen):
-        return
+        return ""
     public = instances.layout.public_socket_unit
     instances.systemd.stop(*instances.running().values(), timeout_seconds=3600.0)
     instances.systemd.stop(public)
@@ -159,6 +180,7 @@ def _open_public(instances: Instances, listen: str) -> None:
         instances.systemd.start(public)
     except SystemdError as error:
         raise StepFailed("promote", _why_not_listening(instances, listen, error)) from error
+    return f"opened {public} again, which was closed on {listen or 'its address'}: users met a short gap"
 
 
 def _switch_address(
@@ -226,14 +248,16 @@ def restore(instances: Instances, old: int | None, new: int | None) -> None:
             instances.leave(new)
         instances.systemd.stop(public, service)
     instances.systemd.reset_failed(public, service)
+    app = generations.record(instances.layout, old).get("app") or {}
     if not readdressed:
-        _open_public(instances, str((generations.record(instances.layout, old).get("app") or {}).get("listen") or ""))
+        _open_public(instances, str(app.get("listen") or ""))
     try:
         instances.systemd.start(public, instances.layout.socket_unit(old), service)
     finally:
         # Also when the old one does not come up, as it did not before: the new one was not good enough.
         if new is not None and not readdressed:
             instances.leave(new)
+    _open_again(instances, old, app)
 
 
 def take_down(instances: Instances) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from .._declaration.app import Plain
 from .._facts.workerends import HOOKS
 from .._os.paths import Layout
+from .._os.secrecy import MARK
 from .._release.asynccompat import MONITOR_HOOK, monitor_environment
 
 STOP_SLACK_SECONDS = 10
@@ -282,12 +283,15 @@ def malloc_environment(plan: Plain) -> dict[str, str]:
 
 
 def environment_file(environment: dict[str, str], secrets: dict[str, str]) -> str:
-    """systemd's EnvironmentFile format, every value in double quotes (systemd.exec(5)); newlines are kept."""
-    lines = []
+    """systemd's EnvironmentFile format, every value in double quotes (systemd.exec(5)); newlines are kept.
+
+    Its first line names the secrets, so that nobody who comes upon one tells it (secrecy).
+    """
+    lines = [" ".join([MARK, *sorted(secrets)])]
     for key, value in sorted({**environment, **secrets}.items()):
         escaped = "".join("\\" + char if char in '"\\`$' else char for char in value)
         lines.append(f'{key}="{escaped}"')
-    return "\n".join(lines) + "\n" if lines else "# nothing declared\n"
+    return "\n".join(lines) + "\n"
 
 
 def render(app: Plain, plan: Plain, number: int, layout: Layout) -> dict[str, str]:

@@ -17,7 +17,7 @@ from .._generation.failures import StepFailed
 from .._generation.ledger import now_text
 from .._generation.lock import Busy, Run
 from .._generation.settings import retune_at_boot
-from .._os.files import make_directory, read_json, replace_link, write_file, write_json
+from .._os.files import make_directory, read_mapping, replace_link, write_file, write_json
 from .._os.paths import HOME, UNITS, Layout
 from .._os.systemd import Systemd
 from .._steps.app import AppOnHost
@@ -148,8 +148,8 @@ def tuned_words(name: str, done: dict[str, Any]) -> str:
 
 def write_drift(layout: Layout, changes: list[str]) -> None:
     """Show the drift, or that there is none any more, in the local fact."""
-    facts = read_json(layout.local_fact)
-    if not isinstance(facts, dict) or not isinstance(facts.get(layout.app), dict):
+    facts = read_mapping(layout.local_fact)
+    if not isinstance(facts.get(layout.app), dict):
         return
     mine = {key: value for key, value in facts[layout.app].items() if key != "drift"}
     if changes:

@@ -72,6 +72,20 @@ def read_json(path: str) -> Any:
         return None
 
 
+def as_mapping(value: Any) -> dict[str, Any]:
+    """`value` where it is a mapping; else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def read_mapping(path: str) -> dict[str, Any]:
+    """The JSON object in `path`; empty where the file is missing, cannot be read, is torn, or holds anything else."""
+    try:
+        value = read_json(path)
+    except (OSError, RecursionError):
+        return {}
+    return as_mapping(value)
+
+
 def replace_link(path: str, target: str) -> bool:
     """Point the symbolic link `path` at `target` in one rename. True when that changed anything."""
     with contextlib.suppress(OSError):

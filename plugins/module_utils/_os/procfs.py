@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
+import struct
 from typing import Iterable
 
 MIB = 1024 * 1024
@@ -118,6 +120,9 @@ def children(parent: int, pids: Iterable[int], root: str = "/") -> frozenset[tup
     return frozenset(found)
 
 
+PEER_BYTES = struct.calcsize("3i")
+"""The size of what the kernel tells of who listens: process, user and group (unix(7), SO_PEERCRED)."""
+
 LISTENS = 0x10000
 """__SO_ACCEPTCON of the flags in /proc/net/unix."""
 
@@ -176,7 +181,10 @@ def _listening_unix(path: str, root: str) -> set[str]:
 
 
 def listens(pid: int, listen: str, root: str = "/") -> bool | None:
-    """Whether process `pid` has a socket that listens on `listen` ("host:port" or "unix:/path"); None: who knows."""
+    """Whether process `pid` has a socket that listens on `listen` ("host:port" or "unix:/path"); None: who knows.
+
+    A unix socket must be reached by its path, too.
+    """
     unix = listen.startswith("unix:")
     table = "/proc/net/unix" if unix else "/proc/net/tcp"
     folder = under(root, f"/proc/{pid}/fd")
@@ -187,7 +195,25 @@ def listens(pid: int, listen: str, root: str = "/") -> bool | None:
     if read_text(root, table) is None:
         return None
     wanted = _listening_unix(listen[5:], root) if unix else _listening(int(listen.rpartition(":")[2]), root)
-    return bool(links & wanted)
+    return bool(links & wanted) and not (unix and root == "/" and not leads_to(listen[5:], pid))
+
+
+def leads_to(path: str, pid: int) -> bool:
+    """Whether who connects to the unix socket at `path` comes to process `pid`.
+
+    A socket outlives its file, and the kernel goes on telling its path: where the file is gone, or another one is in
+    its place, nobody comes to it any more. Only a connection tells.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as caller:
+        caller.setblocking(False)
+        try:
+            caller.connect(path)
+        except BlockingIOError:
+            return True  # its queue is full: somebody is there, and who cannot be asked
+        except OSError:
+            return False
+        called: int = struct.unpack("3i", caller.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER_BYTES))[0]
+    return called == pid
 
 
 def _link(path: str) -> str:

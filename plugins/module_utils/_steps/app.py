@@ -22,8 +22,9 @@ from .._generation.failures import StepFailed, sentence
 from .._generation.instances import Instances
 from .._generation.lock import AppLock, Hold, Run
 from .._generation.record import GenerationRecord
-from .._os.files import make_directory, read_json, write_json
+from .._os.files import make_directory, read_mapping, write_json
 from .._os.paths import Layout
+from .._os.secrecy import learn_from
 from .._os.systemd import Systemd, SystemdError
 from .._os.users import UserError, ensure_group
 from .._plan.types import PlanError
@@ -47,6 +48,7 @@ class AppOnHost:
 
     def __post_init__(self) -> None:
         self.layout = Layout(self.name, self.root)
+        learn_from(self.layout.state)
         self.lock = AppLock(self.layout, self.clock)
         self.instances = Instances(self.layout, self.systemd, self.clock)
         self.candidates = Candidates(self.instances)
@@ -129,7 +131,7 @@ class AppOnHost:
     def write_local_fact(self) -> None:
         """Show what is live to `ansible -m setup` (ansible_local.headcount)."""
         live = generations.live(self.layout)
-        facts = read_json(self.layout.local_fact) or {}
+        facts = read_mapping(self.layout.local_fact)
         record = self.known(live)
         if record is None:
             facts.pop(self.name, None)

@@ -69,7 +69,10 @@ def _heal_live(app: AppOnHost, start: bool) -> list[str]:
         app.systemd.reload()
     record = app.known(number)
     listen = str(record.app.get("listen") or "") if record is not None else ""
-    if start and not (app.instances.public_open(listen) and app.systemd.state(service).running):
+    opened = app.instances.public_open(listen)
+    if start and not (opened and app.systemd.state(service).running):
+        if not opened and app.systemd.state(service).running:
+            did.append(f"opened {app.layout.public_socket_unit} again, which was closed: users met a short gap")
         did.append(_start_live(app, number))
     if app.systemd.state(service).running:
         # Where the live one does not come up, whatever else serves users goes on doing so.

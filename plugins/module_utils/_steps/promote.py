@@ -12,6 +12,7 @@ from typing import Any
 from .._declaration.app import Plain
 from .._generation import generations, store, truth
 from .._generation.answers import Meanwhile, meanwhile_words, told
+from .._generation.clashes import Host, drop_in_problems
 from .._generation.failures import StepFailed, sentence
 from .._generation.switch import same_address, switch
 from .._os.systemd import SystemdError
@@ -34,7 +35,7 @@ def promote(app: AppOnHost, number: int, verdict: dict[str, Any] | None = None) 
         record = app.record(number)
         old = generations.live(app.layout)
         _fail_if_lost(app, old)
-        wrong = generations.problems(app.layout, number)
+        wrong = generations.problems(app.layout, number) + changed_by_drop_ins(app, number)
         if wrong:
             raise StepFailed("promote", f"generation {number} is not what was tried: {wrong[0]}")
         _check_room(app)
@@ -62,6 +63,15 @@ def promote(app: AppOnHost, number: int, verdict: dict[str, Any] | None = None) 
         with contextlib.suppress(OSError):
             app.lock.release(app.run)
     return {"from": old, "to": number, "verified": seen, "pruned": pruned, "told": [*told(old, seen), *untold]}
+
+
+def changed_by_drop_ins(app: AppOnHost, number: int, shared: bool = True) -> list[str]:
+    """How drop-ins change what starts as generation `number`: users are to meet what was tried.
+
+    `shared`: also by those that the host has for all services.
+    """
+    record = generations.record(app.layout, number) if shared else {}
+    return drop_in_problems(app.layout, number, record, Host.read(app.root, app.systemd.runner).files)
 
 
 def _fail_if_lost(app: AppOnHost, old: int | None) -> None:

@@ -21,7 +21,7 @@ from .._generation.failures import StepFailed
 from .._generation.lock import LEASE_SECONDS
 from .._generation.record import GenerationRecord
 from .._load.trialload import Attempt, TrialLoad, longest_seconds
-from .._os.files import read_json, write_json
+from .._os.files import read_mapping, write_json
 from .._os.http import answer_seconds
 from .._verdict.judge import RETRY_FACTOR, MemoryEvidence, combine, needs_retry
 from . import sampler
@@ -131,7 +131,7 @@ def finish(app: AppOnHost, number: int, loaded: str) -> dict[str, Any]:
     with app.step("trial", number):
         stays = False
         try:
-            state = read_json(app.layout.trial_state) or {}
+            state = read_mapping(app.layout.trial_state)
             if state.get("number") != number or state.get("run") != app.run.id:
                 raise StepFailed("trial", "the candidate was put away before it was known what came of its load")
             declared = app.record(number).app

@@ -16,7 +16,7 @@ from .._os.paths import installed_apps
 from .._os.systemd import SystemdError
 from .app import AppOnHost
 from .heal import heal, make_account
-from .promote import switch_counted
+from .promote import changed_by_drop_ins, switch_counted
 
 
 def rollback_target(app: AppOnHost, wanted: int | None) -> int:
@@ -74,7 +74,12 @@ def rollback(app: AppOnHost, wanted: int | None = None, event: str = "rolled_bac
             if wrong:
                 raise StepFailed("rollback", f"generation {target} is not intact: {wrong[0]}")
             record = app.record(target)
+            changed = changed_by_drop_ins(app, target)
             if old is not None and app.instances.look(old).well:
+                # What the host has for all services is its own affair; what is for this app was never tried.
+                untried = changed_by_drop_ins(app, target, shared=False)
+                if untried:
+                    raise StepFailed("rollback", f"generation {target} is not what was tried: {untried[0]}")
                 _prove(app, target, record.app)
             seen = switch_counted(app, old, target, record.app, lenient=True)
         except (StepFailed, SystemdError, OSError) as error:
@@ -83,7 +88,7 @@ def rollback(app: AppOnHost, wanted: int | None = None, event: str = "rolled_bac
             raise StepFailed(
                 "rollback", f"generation {target} was not kept, {old} stays live: {'; '.join([cause, *healed])}"
             ) from error
-        words = [*told(old, seen), *healed]
+        words = [*told(old, seen), *changed, *healed]
         with contextlib.suppress(OSError):
             # It serves; what cannot be written down on a full disk is made up for by the next heal.
             app.log(

@@ -15,6 +15,7 @@ from .._generation.failures import StepFailed, Untouched
 from .._generation.record import GenerationRecord
 from .._generation.units import environment_file, render
 from .._os.files import make_directory, write_file
+from .._os.secrecy import learn
 from .._os.users import ensure_user
 from .._plan.replan import replan, with_release
 from .._release.releases import install
@@ -28,6 +29,7 @@ def stage(app: AppOnHost, request: dict[str, Any]) -> dict[str, Any]:
     `request`: app (normalised, without secrets), secrets, planning (the arguments of plan_host), digest,
     source_id, release {id, lock_text}, wheels_dir, python. Returns {generation, release, built, healed}.
     """
+    learn((request.get("secrets") or {}).values())
     declared, release = request["app"], request["release"]
     check_clashes(app, declared)
     with app.step("stage"):

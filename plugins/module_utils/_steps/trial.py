@@ -4,16 +4,14 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from typing import Any
 
 from .._declaration.app import Plain
 from .._declaration.origin import is_remote
-from .._generation import generations
+from .._generation import generations, store
 from .._generation.failures import StepFailed
 from .._load.h2load import LoadError
-from .._os.files import write_json
 from .._os.http import answer_seconds, only_redirects
 from .._verdict.judge import Verdict, decide
 from .app import AppOnHost
@@ -69,7 +67,7 @@ def fail_if_redirected(app: AppOnHost, number: int, declared: Plain) -> None:
 
 def ruled(app: AppOnHost, number: int, declared: Plain, verdict: Verdict, evidence: dict[str, Any]) -> dict[str, Any]:
     """Keep the evidence of generation `number`. {verdict, evidence} when it may go live, else StepFailed."""
-    write_json(os.path.join(app.layout.generation(number), generations.EVIDENCE), evidence)
+    evidence = store.set_evidence(app.layout, number, evidence)
     if decide(verdict, declared["on_inconclusive"]) != "promote":
         words = "" if verdict.outcome == "fail" else "inconclusive, so what is live stays: "
         raise StepFailed("trial", f"{words}{verdict.cause}", evidence)
@@ -84,8 +82,14 @@ def broken(app: AppOnHost, live: int | None) -> str:
     if live is None:
         return ""
     seen = app.instances.look(live)
-    if seen.well:
+    if seen.well and app.instances.private_open(live):
         return ""
+    if seen.well:
+        return (
+            f"the live generation {live} was not loaded beside the candidate, because "
+            f"{app.layout.private_socket(live)}, which reaches it alone, is gone or is another's; judged by the "
+            "absolute limits alone"
+        )
     return (
         f"the live generation {live} was not loaded beside the candidate, because it is broken itself "
         f"({seen.detail}); judged by the absolute limits alone"

@@ -92,6 +92,54 @@ def rollback_sick(line: str) -> Callable[[Scene], None]:
     return lambda scene: _rollback_sick(scene, line)
 
 
+def private_socket_gone(scene: Scene) -> None:
+    """The private socket's file of the live generation is deleted: users are served, so it is not called broken."""
+    next_run(scene)
+    live = scene.live()
+    scene.sh(f"rm -f /run/headcount/{APP}/{live}.sock")
+    state = scene.engine.status(APP)
+    scene.seen.told.append("; ".join(state.get("problems", []))[:200])
+    scene.seen.must(state.get("healthy"), f"it is called broken: {state.get('health_detail')}")
+    scene.seen.must("cannot be asked by itself" in str(state.get("problems")), "it was not seen")
+    target = max(one["number"] for one in state["generations"] if one["status"] == "good" and one["number"] != live)
+    scene.sh(f"cp -p {STATE}/{target}.env /root/env; echo 'SHOP_FAULTS=wrong_health' >> {STATE}/{target}.env")
+    said = scene.sh(f"headcount-rollback {APP} {target} 2>&1; echo code $?")
+    scene.sh(f"cp -p /root/env {STATE}/{target}.env")
+    scene.seen.must("code 1" in said and "not kept" in said, f"it went back to a sick one: {said}")
+    scene.seen.must(scene.live() == live, f"live is {scene.live()}, not {live}")
+    next_run(scene)
+
+
+def public_file_gone(scene: Scene) -> None:
+    """The file of a public unix socket is deleted: seen, and opened again by the next run."""
+    path, begin = "/run/shop-users.sock", time.time()
+    ask = f"curl -s -m 10 -o /dev/null -w '%{{http_code}}' --unix-socket {path} http://localhost/healthz"
+    scene.deploy(listen=f"unix:{path}")
+    scene.sh(f"rm -f {path}")
+    state = scene.engine.status(APP)
+    scene.seen.told.append(str(state.get("health_detail")))
+    scene.seen.must(state.get("healthy") is False, "it was not seen")
+    done = scene.deploy(listen=f"unix:{path}")
+    scene.seen.must("failed" not in done[-1], f"the new release is blamed for it: {done[-1].get('failed')}")
+    scene.seen.must(scene.sh(ask).strip() == "200", "nobody reaches it")
+    next_run(scene)  # on its port again
+    scene.seen.window = [begin, time.time()]
+
+
+def drop_in_after_trial(scene: Scene) -> None:
+    """A drop-in that comes between trial and promote: what was tried is not what would start."""
+    before = scene.live()
+    done = scene.engine.steps(APP, ("stage", scene.request()), "finish", gone=scene.gone())
+    folder = f"/etc/systemd/system/{APP}@.service.d"
+    scene.sh(f"mkdir -p {folder}; (echo '[Service]'; echo 'Environment=A=b') > {folder}/late.conf")
+    done = scene.engine.steps(APP, "promote", number=done[-1]["number"], gone=scene.gone())
+    scene.sh(f"rm -r {folder}; systemctl daemon-reload")
+    scene.seen.told.append(str(done[-1].get("failed"))[:200])
+    scene.seen.must("late.conf" in str(done[-1].get("failed")), f"it was promoted: {done[-1]}")
+    scene.seen.must(scene.live() == before, f"live is {scene.live()}, not {before}")
+    scene.clean()
+
+
 def _rollback_sick(scene: Scene, line: str) -> None:
     next_run(scene)
     next_run(scene)
@@ -357,6 +405,24 @@ HAND = [
         "the Python of the generation to go back to dies at once",
         "it is not kept; the live one, which has the same socket, serves on",
         rollback_sick("PYTHONHOME=/nowhere"),
+    ),
+    Row(
+        "hand/private-socket-gone",
+        "the file of the live generation's private socket is deleted",
+        "it is judged by what users get, and not replaced by a sick one; the next run is whole again",
+        private_socket_gone,
+    ),
+    Row(
+        "hand/public-file-gone",
+        "the file of a public unix socket is deleted",
+        "seen; the next run opens it again and does not blame the new release",
+        public_file_gone,
+    ),
+    Row(
+        "hand/drop-in-after-trial",
+        "a drop-in for the app comes between trial and promote",
+        "what was not tried is not promoted",
+        drop_in_after_trial,
     ),
     Row(
         "hand/rollback-to-nothing",

@@ -100,7 +100,7 @@ PLACES = [
         "trial-judged",
         "when the evidence was written",
         WHOLE,
-        {"target": "_steps.trial.write_json", "match": "evidence", "when": "after"},
+        {"target": "_generation.store.set_evidence", "when": "after"},
     ),
     Place(
         "abandon",

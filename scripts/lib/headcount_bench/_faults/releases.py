@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .._scene import APP, Scene
-from .row import Row, refused
+from .row import HOME, STATE, Row, refused
 
 
 def candidate(faults: str, why: str, phases: str = ".", **changes: Any) -> Callable[[Scene], None]:
@@ -28,6 +28,21 @@ def candidate(faults: str, why: str, phases: str = ".", **changes: Any) -> Calla
 
 KEPT = "refused before users meet it; what is live serves on"
 LOAD_20S: dict[str, Any] = {"load": {"paths": ["/wait?ms=20"], "rate": 40, "seconds": 10}}
+
+
+def tells_its_secret(scene: Scene) -> None:
+    """A release dies with a secret in its last words: the value is kept and told nowhere."""
+    before, answering = scene.live(), scene.answering()
+    done = scene.whole(secrets={"SHOP_FAULTS": "crash_import"})
+    refused(scene, done, r"SHOP_FAULTS=\*\*\*", "start|weigh")
+    kept = scene.sh(
+        f"tail -n 2 {STATE}/ledger.jsonl | grep crash_import; headcount history -n 2 | grep crash_import; "
+        f"grep -l crash_import {HOME}/generations/{done[-1].get('number')}/*.json"
+    )
+    scene.seen.must(not kept.strip(), f"the secret is in {kept[:200]}")
+    scene.seen.must("crash_import" not in str(done[-1]), "the secret is in the step's result")
+    scene.seen.must(scene.live() == before, f"live is {scene.live()}, not {before}")
+    scene.seen.must(scene.answering() == answering, f"{scene.answering()} answers, not {answering}")
 
 
 def stands_still(scene: Scene) -> None:
@@ -228,6 +243,12 @@ RELEASES = [
         "every request blocks the gevent hub for 200 ms",
         KEPT,
         candidate("block:200", "block|p50|p95|slow|not a measurement", "trial|weigh", worker_class="gevent"),
+    ),
+    Row(
+        "release/tells-its-secret",
+        "its exception has one of its secrets in its text",
+        "the value is in no ledger, outcome, evidence, history or result",
+        tells_its_secret,
     ),
     Row(
         "release/stands-still-once",

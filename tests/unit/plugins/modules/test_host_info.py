@@ -28,6 +28,7 @@ SENT = {
     "_os/ownership",
     "_os/paths",
     "_os/procfs",
+    "_os/secrecy",
     "_os/systemd",
     "_os/users",
     "_release/contents",

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from ansible.errors import AnsibleActionFail
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os import secrecy
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils import _stepaction as stepaction
 
 
@@ -55,3 +56,19 @@ def test_the_run_of_a_task() -> None:
     fleet = {"run": run, "gone": ["r0"], "notes": "/srv/runs/r1"}
     found, gone, notes = stepaction.this_run({stepaction.FLEET: fleet}, "trial")
     assert (found, gone, notes.id) == (run, ["r0"], "r1")
+
+
+class Templar:
+    """Templates nothing."""
+
+    def template(self, value: object) -> object:
+        return value
+
+
+def test_what_ends_without_a_modules_words_tells_no_secret_either() -> None:
+    variables = {"headcount_apps": [{"name": "shop", "secrets": {"DB": "s3cr3t-1-XYZZY"}}, 7]}
+    told = {"cause": "the step ended without an answer: s3cr3t-1-XYZZY", "phase": "weigh"}
+    cleaned = stepaction.without_secrets(Templar(), variables, "shop", told)
+    assert cleaned == {"cause": "the step ended without an answer: ***", "phase": "weigh"}
+    secrecy.forget()
+    assert stepaction.without_secrets(Templar(), {}, "shop", told) == told

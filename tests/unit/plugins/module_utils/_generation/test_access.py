@@ -9,7 +9,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import access, store
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import access, generations, store
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.paths import Layout
 
 
@@ -82,3 +82,26 @@ def test_a_folder_of_another_group_is_told(layout: Layout, monkeypatch: pytest.M
     access.close(layout)
     monkeypatch.setattr(access, "_gid", lambda name: os.getgid() + 1)
     assert access.problems(layout) == [f"{layout.home} does not belong to the group hc-shop"]
+
+
+def test_a_folder_above_that_no_account_passes_is_named_and_opened(layout: Layout) -> None:
+    access.close(layout)
+    above = os.path.dirname(layout.home)
+    os.chmod(above, 0o700)
+    words = f"{above} has mode 0700, so that no app's account passes it: `chmod o+x {above}`"
+    assert access.problems(layout) == [words]
+    assert access.close(layout) == [f"opened {above} again, which had mode 0700: no app's account passed it"]
+    os.chmod(os.path.dirname(above), 0o750)  # not Headcount's own: told, not touched
+    assert len(access.impassable(layout)) == 1
+    assert access.close(layout) == []
+
+
+def test_what_an_older_headcount_told_the_group_is_closed(layout: Layout) -> None:
+    generation(layout, 1, "hc-shop")
+    access.close(layout)
+    outcome = os.path.join(layout.generation(1), generations.OUTCOME)
+    Path(outcome).write_text("{}", encoding="utf-8")
+    os.chmod(outcome, 0o644)
+    assert access.problems(layout) == [f"{outcome} can be read by others than root"]
+    assert access.close(layout) == [f"closed {outcome} to all but root"]
+    assert mode(outcome) == 0o600

@@ -16,6 +16,7 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._generation imp
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import instances as _instances
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import switch as _switch
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import verify as _verify
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.answers import SILENT, told
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.candidates import Candidates
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.failures import StepFailed, Untouched
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.instances import Instances
@@ -500,3 +501,62 @@ class TestLoadedFromElsewhere:
         assert host.candidates.end_sampling() == {}
         Path(host.layout.sampler_result).write_text('{"levels": []}', encoding="utf-8")
         assert host.candidates.end_sampling() == {"levels": []}
+
+
+class TestSocketFiles:
+    """A socket outlives its file: what cannot be asked by itself is judged by what its users get."""
+
+    @pytest.fixture
+    def gone(self, host: Host, monkeypatch: pytest.MonkeyPatch) -> set[str]:
+        """What nobody reaches any more, by the end of its address; at first the private socket of 1."""
+        lost = {"1.sock"}
+        monkeypatch.setattr(_instances, "listens", lambda _, listen, *__: not listen.endswith(tuple(lost)))
+        host.sick = {"1.sock"}
+        return lost
+
+    @pytest.mark.usefixtures("gone")
+    def test_one_that_serves_its_users_is_not_broken(self, host: Host) -> None:
+        assert host.instances.look(1, APP).well
+        host.answer("public", "/", 500)
+        assert host.instances.look(1, APP).wrong == ("GET / answered 500 (2 of 2 requests)",)
+
+    @pytest.mark.usefixtures("gone")
+    def test_where_another_one_answers_users_too_nobody_can_tell(self, host: Host) -> None:
+        host.systemd.active |= {"shop@2.service"}
+        assert host.instances.look(1, APP).rank == SILENT
+
+    @pytest.mark.usefixtures("gone")
+    def test_it_is_not_replaced_by_one_that_answers_badly(self, host: Host) -> None:
+        host.answer("2.sock", "/", 500)
+        with pytest.raises(StepFailed, match="GET / answered 500"):
+            switch(host.instances, 1, 2, APP, 0.0, lenient=True)
+        assert generations.live(host.layout) == 1
+        assert "stop shop@1.service" not in host.systemd.said
+
+    @pytest.mark.usefixtures("gone")
+    def test_a_good_successor_takes_over(self, host: Host) -> None:
+        assert "before" not in switch(host.instances, 1, 2, APP, 0.5)
+        assert generations.live(host.layout) == 2
+
+    def test_a_public_socket_that_is_closed_during_a_switch_is_opened_again(self, host: Host, gone: set[str]) -> None:
+        gone.clear()
+        host.sick = set()
+        host.systemd.on_stop = lambda: host.systemd.active.discard("shop.socket")
+        seen = switch(host.instances, 1, 2, APP, 0.5)
+        assert seen["opened"] == "opened shop.socket again, which was closed on 127.0.0.1:8000: users met a short gap"
+        assert told(1, seen) == [seen["opened"]]
+        assert host.systemd.active == {"shop.socket", "shop@2.service", "shop@2.socket"}
+
+    def test_and_on_the_way_back(self, host: Host, gone: set[str]) -> None:
+        gone.clear()
+        host.sick = {"2.sock"}
+
+        def on_stop() -> None:
+            if "stop shop@2.service" in host.systemd.said:
+                host.systemd.on_stop = object
+                host.systemd.active.discard("shop.socket")
+
+        host.systemd.on_stop = on_stop
+        with pytest.raises(StepFailed):
+            switch(host.instances, 1, 2, APP, 0.5)
+        assert host.systemd.active == {"shop.socket", "shop@1.service", "shop@1.socket"}

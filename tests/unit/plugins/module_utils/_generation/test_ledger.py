@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import ledger
+from ansible_collections.headcount.gunicorn.plugins.module_utils._hosttool import describe
 
 
 def test_events_are_appended_and_read_oldest_first(tmp_path: Path) -> None:
@@ -52,3 +53,11 @@ def test_numbers_are_never_used_twice() -> None:
     entries = [{"generation": 3}, {"from": 3, "to": 7}, {"to": None}]
     assert ledger.highest_generation(entries) == 7
     assert ledger.highest_generation([]) == 0
+
+
+def test_a_line_that_lacks_what_every_event_has(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    path.write_text('{"event": "healed", "did": 7}\n{"time": 5}\n' + "[" * 100000 + "\n7\n", encoding="utf-8")
+    entries = ledger.read(str(path))
+    assert [(entry["time"], entry["event"]) for entry in entries] == [("", "healed"), ("5", "")]
+    assert describe(entries[0]).startswith("at an unknown time    healed")

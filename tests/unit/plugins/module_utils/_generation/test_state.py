@@ -74,6 +74,20 @@ def test_whole_and_healthy_but_for_what_a_killed_stage_left(layout: Layout) -> N
     assert found["live"]["generation"] == 1
 
 
+def test_one_that_cannot_be_asked_by_itself_is_told_and_is_healthy(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_state, "listens", lambda _, listen, *__: not listen.endswith("1.sock"))
+    asked = []
+    monkeypatch.setattr(_state, "request", lambda at, *_: asked.append(at) or Answer(200, b"ok", 3.0))
+    found = state(layout, "shop.socket", "shop@1.service")
+    assert (found["healthy"], found["intact"], asked) == (True, False, [("127.0.0.1", 8000)])
+    assert found["problems"] == [
+        f"{layout.private_socket(1)} is gone or is another's: generation 1 cannot be asked by itself; "
+        "the next one is whole again"
+    ]
+
+
 def test_what_answers_users_with_500_is_not_healthy(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its health path is well; the path of its load is what users ask."""
     path = Path(layout.generation(1)) / "generation.json"

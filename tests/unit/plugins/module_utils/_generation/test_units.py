@@ -167,7 +167,7 @@ def test_only_the_candidate_has_the_hub_monitor() -> None:
     ],
 )
 def test_environment_values_are_quoted(value: str, line: str) -> None:
-    assert units.environment_file({"KEY": value}, {}) == line + "\n"
+    assert units.environment_file({"KEY": value}, {}) == f"# secrets:\n{line}\n"
 
 
 def test_no_secret_is_in_a_rendered_file() -> None:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -77,3 +78,17 @@ def test_who_has_the_socket_to_give(root: Path, pid: int, listen: str, holds: bo
 def test_without_tables_nobody_knows_who_listens(tmp_path: Path) -> None:
     (tmp_path / "proc/1/fd").mkdir(parents=True)
     assert procfs.listens(1, "0.0.0.0:80", str(tmp_path)) is None
+
+
+def test_a_unix_socket_must_be_reached_by_its_path(tmp_path: Path) -> None:
+    """The kernel goes on telling the path of a socket whose file is gone."""
+    path = str(tmp_path / "shop.sock")
+    with socket.socket(socket.AF_UNIX) as first, socket.socket(socket.AF_UNIX) as second:
+        first.bind(path)
+        first.listen()
+        assert procfs.listens(os.getpid(), f"unix:{path}") is True
+        assert procfs.leads_to(path, 1) is False
+        os.unlink(path)
+        assert procfs.listens(os.getpid(), f"unix:{path}") is False
+        second.bind(path)  # another inode is in its place, and nobody listens there
+        assert procfs.listens(os.getpid(), f"unix:{path}") is False

@@ -14,6 +14,7 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._generation imp
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.answers import Meanwhile
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.failures import StepFailed, sentence
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.lock import Run
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.state import app_state
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.http import Answer, Ask
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.ownership import Foreign
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import Systemd
@@ -206,6 +207,48 @@ class TestBroken:
         assert "generation 2 was not loaded beside the candidate" in broken(host.app, 2)
         assert "no record that can be read" in broken(host.app, 2)
         host.app.write_local_fact()
+        assert rollback(host.app)["to"] == 1
+
+    def test_one_that_cannot_be_asked_by_itself_is_no_yardstick(
+        self, host: Host, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(_instances, "listens", lambda _, listen, *__: not listen.endswith("2.sock"))
+        assert "2.sock, which reaches it alone, is gone or is another's" in broken(host.app, 2)
+
+    def test_heal_opens_a_public_socket_that_nobody_reaches(self, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(_instances, "listens", lambda *_: "start shop.socket" in host.systemd.said)
+        did = heal(host.app)
+        assert did[0] == "opened shop.socket again, which was closed: users met a short gap"
+        assert "start shop.socket" in host.systemd.said
+
+    @pytest.fixture
+    def drop_in(self, host: Host) -> str:
+        """What is told of a drop-in that came after the trial."""
+        folder = Path(host.layout.units) / "shop@.service.d"
+        folder.mkdir()
+        (folder / "evil.conf").write_text("[Service]\nEnvironmentFile=/etc/evil\n", encoding="utf-8")
+        return "/etc/systemd/system/shop@.service.d/evil.conf overrides the unit"
+
+    def test_a_drop_in_that_came_meanwhile_is_not_promoted_with(self, host: Host, drop_in: str) -> None:
+        with pytest.raises(StepFailed, match=f"generation 1 is not what was tried: {drop_in}"):
+            promote.promote(host.app, 1)
+        assert generations.live(host.layout) == 2
+
+    def test_nor_gone_back_with_from_one_that_is_well(self, host: Host, drop_in: str) -> None:
+        with pytest.raises(StepFailed, match=f"generation 1 is not what was tried: {drop_in}"):
+            rollback(host.app)
+        assert generations.live(host.layout) == 2
+
+    def test_from_a_broken_one_it_is_told(self, host: Host, drop_in: str) -> None:
+        host.status = {("2.sock", "/"): 500}
+        assert drop_in in rollback(host.app)["told"]
+
+    @pytest.mark.parametrize("text", ["1", "[]", '"x"', "null", '{"app": 1}', '{"plan": []}', '{"cause": '])
+    @pytest.mark.parametrize("name", ["outcome.json", "generation.json", "manifest.json", "evidence.json"])
+    def test_odd_json_is_no_traceback(self, host: Host, name: str, text: str) -> None:
+        (Path(host.layout.generation(2)) / name).write_text(text, encoding="utf-8")
+        app_state({"name": "shop"}, host.layout.root, Systemd(host.systemd))
+        heal(host.app)
         assert rollback(host.app)["to"] == 1
 
     def test_a_torn_record_of_the_target_is_told(self, host: Host) -> None:

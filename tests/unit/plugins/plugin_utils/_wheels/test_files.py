@@ -207,6 +207,16 @@ def test_a_plain_folder_lacks_what_never_is_shipped(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "secret"),
     [
+        (".npmrc", True),
+        ("token.txt", True),
+        ("github_token.txt", True),
+        ("vault-password.txt", True),
+        ("ansible_vault_pass", True),
+        ("tokenizer.json", False),
+        ("token.py", False),
+        ("test_vault_password.py", False),
+        ("password.html", False),
+        (".npmrc.example", False),
         (".env", True),
         ("prod.env", True),
         (".ENV.Production", True),

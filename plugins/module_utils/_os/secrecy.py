@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Keeps the secrets of apps out of all that is written down or told: one place through which every word goes.
+
+What a dying release says may hold its secrets: the text of an exception, a line of a log. What is known as a secret in
+this process (learn(), learn_from()) is replaced by `***` (clean()), also as repr(), JSON, URLs, HTML and base64 spell
+it. Whoever writes a ledger, an outcome, evidence or a module's result, or cuts a text to a length, cleans it first.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import html
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any, Iterable, Mapping
+from urllib.parse import quote, quote_plus, urlsplit
+
+HIDDEN = "***"
+SHORTEST = 4
+"""Shorter values are not looked for: they would be found in any text."""
+
+SHORTEST_LINE = 8
+"""A line of a secret of several lines (a private key) is looked for from this length on: a log holds it by lines."""
+
+SHORTEST_UNNAMED = 8
+"""Where nobody wrote down which values of an environment file are secrets, those from this length on count as some."""
+
+MARK = "# secrets:"
+"""The line of an environment file that names which of its values are secrets."""
+
+OWN_WORDS = frozenset(
+    {"time", "event", "run", "phase", "status", "outcome", "release", "user", "controller", "digest", "source_id"}
+    | {"histogram", "samples_sha256", "plan", "planning", "facts", "settings", "listen", "plan_changes"}
+)
+"""Keys whose values are Headcount's own words, whatever they are alike."""
+
+_NAMED_LIKE = re.compile(
+    r"(?i)(^|_)(password|passwd|pass|pw|secret|token|api_?key|key|private_?key|credentials?|dsn)(_|$)"
+)
+_ASSIGNMENT = re.compile(r'^([A-Za-z_]\w*)=(?:"((?:[^"\\]|\\.)*)"|([^\n]*))$', re.MULTILINE | re.DOTALL)
+
+
+class _Known:
+    """The secrets that this process knows, and the one pattern of all their spellings."""
+
+    def __init__(self) -> None:
+        self.values: set[str] = set()
+        self.pattern: re.Pattern[str] | None = None
+
+    def add(self, values: Iterable[str]) -> None:
+        new = {value for value in values if len(value) >= SHORTEST} - self.values
+        if not new:
+            return
+        self.values |= new
+        forms = {form for value in self.values for form in spellings(value)}
+        # The longest first: of two secrets of which one begins with the other, no end may be left over.
+        longest_first = sorted(forms, key=lambda form: (-len(form), form))
+        self.pattern = re.compile("|".join(re.escape(form) for form in longest_first))
+
+
+_KNOWN = _Known()
+
+
+def spellings(value: str) -> set[str]:
+    """The ways in which a text may hold `value`: as it is, in quotes of Python and JSON, in URLs, HTML and base64."""
+    body = value.encode("utf-8", errors="surrogateescape")
+    found = {value, value.strip(), html.escape(value), quote(body, safe=""), quote(body), quote_plus(body)}
+    found |= {re.sub("%[0-9A-F]{2}", lambda code: code[0].lower(), form) for form in set(found) if "%" in form}
+    for escaped in (
+        repr(value),
+        ascii(value),
+        repr(body)[1:],
+        json.dumps(value),
+        json.dumps(value, ensure_ascii=False),
+    ):
+        found.add(escaped[1:-1])
+    found |= {line.strip() for line in value.splitlines() if len(line.strip()) >= SHORTEST_LINE}
+    with contextlib.suppress(ValueError):
+        found |= {form for form in (urlsplit(value).password or "",) if "://" in value}
+    for shift in range(3):  # in base64 a text looks different by how many bytes are before it
+        begin, end = -(-8 * shift // 6), 8 * (shift + len(body)) // 6
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            found.add(encode(b"\0" * shift + body).decode("ascii")[begin:end])
+    return {form for form in found if len(form) >= SHORTEST}
+
+
+def learn(values: Iterable[str]) -> None:
+    """From now on these values are replaced wherever clean() meets them."""
+    _KNOWN.add(values)
+
+
+def forget() -> None:
+    """Know no secret any more."""
+    _KNOWN.values, _KNOWN.pattern = set(), None
+
+
+def learn_from(state: str) -> None:
+    """Learn the secrets of all generations of an app whose environment files lie in the folder `state`."""
+    try:
+        names = sorted(name for name in os.listdir(state) if re.fullmatch(r"[0-9]+\.env", name))
+    except OSError:
+        return
+    for name in names:
+        with contextlib.suppress(OSError):
+            learn(secrets_of(Path(state, name).read_text(encoding="utf-8", errors="surrogateescape")))
+
+
+def secrets_of(text: str) -> list[str]:
+    """The secret values in an environment file: those that it names as such, and those whose names look like it.
+
+    One without such a line is an older Headcount's: there every value of some length counts.
+    """
+    named = [line[len(MARK) :].split() for line in text.splitlines() if line.startswith(MARK)]
+    names = {name for line in named for name in line}
+    found = []
+    for match in _ASSIGNMENT.finditer(text):
+        name, quoted, bare = match.groups()
+        value = re.sub(r"\\(.)", r"\1", quoted, flags=re.DOTALL) if quoted is not None else bare.strip().strip("'")
+        if name in names or _NAMED_LIKE.search(name) or (not named and len(value) >= SHORTEST_UNNAMED):
+            found.append(value)
+    return found
+
+
+def clean_text(text: str) -> str:
+    """`text` without the secrets that this process knows."""
+    return text if _KNOWN.pattern is None else _KNOWN.pattern.sub(HIDDEN, text)
+
+
+def clean(value: Any) -> Any:
+    """A copy of plain data (mappings, lists, texts, numbers) in which no text holds a secret that is known.
+
+    What stands under a key of OWN_WORDS is Headcount's own and stays as it is.
+    """
+    if _KNOWN.pattern is None:
+        return value
+    if isinstance(value, str):
+        return clean_text(value)
+    if isinstance(value, Mapping):
+        return {key: one if key in OWN_WORDS else clean(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [clean(one) for one in value]
+    return value
