@@ -242,7 +242,7 @@ def unit_replaced(scene: Scene) -> None:
         scene.seen.must(state.get("clashes") == [], f"it is called somebody else's: {state.get('clashes')}")
         if act == "rollback":
             said = scene.sh(f"headcount-rollback {APP} 2>&1; echo code $?")
-            scene.seen.told.append(said.strip()[:300])
+            scene.seen.told.append(" ".join(said.split())[:300])
             scene.seen.must("code 0" in said and ".headcount-saved-" in said, f"it said {said}")
             scene.clean()
         else:
@@ -293,7 +293,7 @@ def account_gone(scene: Scene) -> None:
     state = scene.engine.status(APP)
     scene.seen.must("is gone" in "; ".join(state.get("problems", [])), f"it was not seen: {state.get('problems')}")
     said = scene.sh(f"headcount-rollback {APP} 2>&1; echo code $?; id hc-{APP}")
-    scene.seen.told.append(said.strip()[:200])
+    scene.seen.told.append(" ".join(said.split())[:200])
     scene.seen.must("code 0" in said and f"(hc-{APP})" in said, f"it said {said}")
     scene.clean()
 
