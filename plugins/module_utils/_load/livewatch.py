@@ -66,10 +66,14 @@ class Calm:
             queue=queue,
         )
 
-    @property
-    def sick(self) -> bool:
-        """Whether it fails its users as it is: then there is nothing to protect, and nothing to compare with."""
-        return self.requests > 0 and self.failures >= SICK_SHARE * self.requests
+    def sick(self, limits: Limits) -> bool:
+        """Whether it fails its users as it is: then there is nothing to protect, and nothing to compare with.
+
+        It does where half of its requests fail, or half take longer than one in twenty may by `limits`: a release that
+        cures it would be kept from going live, because the slow one suffers under any load.
+        """
+        slow_by_itself = limits.p95_ms is not None and math.isfinite(self.p50_ms) and self.p50_ms > limits.p95_ms
+        return self.requests > 0 and (self.failures >= SICK_SHARE * self.requests or slow_by_itself)
 
     def sentence(self) -> str:
         """What it did alone."""

@@ -335,7 +335,7 @@ def run_trial_load(
     notes = []
     try:
         guarded.calm_down(rate.rate)
-        if guarded.calm is not None and guarded.calm.sick:
+        if protected is not None and guarded.calm is not None and guarded.calm.sick(protected.limits):
             notes.append(
                 f"the live generation is sick itself ({guarded.calm.sentence()}): it is no yardstick and was not loaded"
             )

@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import math
 import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -167,10 +168,14 @@ def test_alone() -> None:
     )
     calm = lw.Calm.of(good, 3)
     assert calm == lw.Calm(4, 1, 7.0, 9.0, 10.0, 3)
-    assert not calm.sick
+    assert not calm.sick(LIMITS)
     assert calm.sentence() == "alone it answered 3 of 4 requests at 10 a second, half of them within 7 ms"
     dead = lw.Calm.of(Samples([0.0], [math.inf], [0], 1, 0.1, 1, 10.0, planned_rate=10.0))
-    assert dead.sick
+    assert dead.sick(LIMITS)
+    slow = replace(calm, failures=0, p50_ms=4037.0)  # a release that cures it must be able to go live
+    assert slow.sick(LIMITS)
+    assert not slow.sick(replace(LIMITS, p95_ms=5000))
+    assert not slow.sick(replace(LIMITS, p95_ms=None))
     assert dead.to_dict()["p50_ms"] is None
     assert dead.sentence() == "alone it answered 0 of 1 requests at 10 a second"
 
