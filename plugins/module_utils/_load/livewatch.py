@@ -11,7 +11,6 @@ generation's own calm state, which the beginning of the load measures with it al
 from __future__ import annotations
 
 import math
-import socket
 import struct
 import time
 from collections.abc import Callable, Sequence
@@ -19,7 +18,7 @@ from dataclasses import dataclass, field
 
 from .._declaration.app import Limits
 from .._os.http import well
-from .._os.procfs import read_text
+from .._os.procfs import SHOW_NAME, SHOW_QUEUE, UNIX_NAME, UNIX_QUEUE, ask_unix, read_text, unix_rows
 from .._verdict.statistics import clopper_pearson
 from .._verdict.types import Samples, milliseconds, short
 from .h2load import Lane, Launch, Row, lanes_rate, parse_log
@@ -257,10 +256,6 @@ def _missing(lane: Lane, rows: Sequence[Row], begin: float, after: float, until:
 
 # -- the accept queue of a listening socket ----------------------------------------------------------------------------
 
-_SOCK_DIAG, _BY_FAMILY, _DUMP, _DONE, _ERROR = 4, 20, 0x301, 3, 2
-_LISTENING, _SHOW_NAME, _SHOW_QUEUE = 1 << 10, 1, 0x10
-_NAME, _QUEUE = 0, 4
-
 
 def accept_queue(listen: str, root: str = "/") -> int | None:
     """How many connections wait to be accepted at `listen` ("address:port" or "unix:/path"); None if nobody can tell.
@@ -269,7 +264,7 @@ def accept_queue(listen: str, root: str = "/") -> int | None:
     """
     if listen.startswith("unix:"):
         try:
-            return unix_queues(_ask_kernel()).get(listen[len("unix:") :])
+            return unix_queues(ask_unix(SHOW_NAME | SHOW_QUEUE)).get(listen[len("unix:") :])
         except OSError:
             return None
     return tcp_queue([read_text(root, f"/proc/net/{name}") or "" for name in ("tcp", "tcp6")], listen)
@@ -286,53 +281,12 @@ def tcp_queue(tables: Sequence[str], listen: str) -> int | None:
     return found
 
 
-def _ask_kernel() -> bytes:
-    """The answer of sock_diag for all unix sockets that listen."""
-    request = struct.pack("=BBHIII8s", socket.AF_UNIX, 0, 0, _LISTENING, 0, _SHOW_NAME | _SHOW_QUEUE, b"\xff" * 8)
-    header = struct.pack("=IHHII", 16 + len(request), _BY_FAMILY, _DUMP, 1, 0)
-    told = b""
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _SOCK_DIAG) as kernel:
-        kernel.settimeout(1.0)
-        kernel.sendto(header + request, (0, 0))
-        while not _is_last(part := kernel.recv(1 << 16)):
-            told += part
-    return told + part
-
-
-def _is_last(part: bytes) -> bool:
-    kinds = [kind for kind, _ in _messages(part)]
-    return not kinds or kinds[-1] in (_DONE, _ERROR)
-
-
-def _messages(data: bytes) -> list[tuple[int, bytes]]:
-    """(kind, content) of the netlink messages in `data`."""
-    found, place = [], 0
-    while place + 16 <= len(data):
-        length, kind = struct.unpack_from("=IH", data, place)
-        if length < 16:
-            break
-        found.append((kind, data[place + 16 : place + length]))
-        place += (length + 3) & ~3
-    return found
-
-
 def unix_queues(data: bytes) -> dict[str, int]:
     """{path: connections that wait} from what sock_diag answered."""
     queues: dict[str, int] = {}
-    for kind, content in _messages(data):
-        if kind != _BY_FAMILY:
-            continue
-        name, waiting, place = "", None, 16
-        while place + 4 <= len(content):
-            length, attribute = struct.unpack_from("=HH", content, place)
-            if length < 4:
-                break
-            value = content[place + 4 : place + length]
-            if attribute == _NAME:
-                name = value.rstrip(b"\0").decode("utf-8", "replace")
-            elif attribute == _QUEUE and len(value) >= 4:
-                waiting = struct.unpack_from("=I", value)[0]
-            place += (length + 3) & ~3
-        if name and waiting is not None:
-            queues[name] = max(queues.get(name, 0), waiting)
+    for _, told in unix_rows(data):
+        name = told.get(UNIX_NAME, b"").rstrip(b"\0").decode("utf-8", "replace")
+        waiting = told.get(UNIX_QUEUE, b"")
+        if name and len(waiting) >= 4:
+            queues[name] = max(queues.get(name, 0), struct.unpack_from("=I", waiting)[0])
     return queues

@@ -120,9 +120,6 @@ def children(parent: int, pids: Iterable[int], root: str = "/") -> frozenset[tup
     return frozenset(found)
 
 
-PEER_BYTES = struct.calcsize("3i")
-"""The size of what the kernel tells of who listens: process, user and group (unix(7), SO_PEERCRED)."""
-
 LISTENS = 0x10000
 """__SO_ACCEPTCON of the flags in /proc/net/unix."""
 
@@ -195,25 +192,79 @@ def listens(pid: int, listen: str, root: str = "/") -> bool | None:
     if read_text(root, table) is None:
         return None
     wanted = _listening_unix(listen[5:], root) if unix else _listening(int(listen.rpartition(":")[2]), root)
-    return bool(links & wanted) and not (unix and root == "/" and not leads_to(listen[5:], pid))
+    held = links & wanted
+    if not unix or root != "/" or not held:
+        return bool(held)
+    return leads_to(listen[5:], (int(link[len("socket:[") : -1]) for link in held))
 
 
-def leads_to(path: str, pid: int) -> bool:
-    """Whether who connects to the unix socket at `path` comes to process `pid`.
+def leads_to(path: str, inodes: Iterable[int]) -> bool:
+    """Whether who connects to the unix socket at `path` comes to one of the sockets `inodes`.
 
-    A socket outlives its file, and the kernel goes on telling its path: where the file is gone, or another one is in
-    its place, nobody comes to it any more. Only a connection tells.
+    A socket outlives its file, and /proc goes on telling its path: where the file is gone, or another one is in its
+    place, nobody comes to it any more. The kernel knows to which file each socket is bound (UNIX_DIAG_VFS of
+    sock_diag(7)); who called listen() last, which a connection tells, need not be who holds the socket.
     """
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as caller:
-        caller.setblocking(False)
-        try:
-            caller.connect(path)
-        except BlockingIOError:
-            return True  # its queue is full: somebody is there, and who cannot be asked
-        except OSError:
-            return False
-        called: int = struct.unpack("3i", caller.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER_BYTES))[0]
-    return called == pid
+    wanted = set(inodes)
+    try:
+        file = os.stat(path).st_ino & 0xFFFFFFFF
+    except OSError:
+        return False
+    try:
+        bound = [told.get(UNIX_FILE, b"") for inode, told in unix_rows(ask_unix(SHOW_FILE)) if inode in wanted]
+    except OSError:
+        return True  # a kernel that does not tell
+    return any(len(where) >= 4 and struct.unpack_from("=I", where)[0] == file for where in bound)
+
+
+_SOCK_DIAG, _BY_FAMILY, _DUMP, _DONE, _ERROR, _LISTENING = 4, 20, 0x301, 3, 2, 1 << 10
+SHOW_NAME, SHOW_FILE, SHOW_QUEUE = 1, 2, 0x10
+UNIX_NAME, UNIX_FILE, UNIX_QUEUE = 0, 1, 4
+
+
+def ask_unix(show: int) -> bytes:
+    """The answer of sock_diag(7) for all unix sockets that listen; `show`: what of each. Raises OSError."""
+    request = struct.pack("=BBHIII8s", socket.AF_UNIX, 0, 0, _LISTENING, 0, show, b"\xff" * 8)
+    header = struct.pack("=IHHII", 16 + len(request), _BY_FAMILY, _DUMP, 1, 0)
+    told = b""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _SOCK_DIAG) as kernel:
+        kernel.settimeout(1.0)
+        kernel.sendto(header + request, (0, 0))
+        while not _is_last(part := kernel.recv(1 << 16)):
+            told += part
+    return told + part
+
+
+def _is_last(part: bytes) -> bool:
+    kinds = [kind for kind, _ in _messages(part)]
+    return not kinds or kinds[-1] in (_DONE, _ERROR)
+
+
+def _messages(data: bytes) -> list[tuple[int, bytes]]:
+    """(kind, content) of the netlink messages in `data`."""
+    found, place = [], 0
+    while place + 16 <= len(data):
+        length, kind = struct.unpack_from("=IH", data, place)
+        if length < 16:
+            break
+        found.append((kind, data[place + 16 : place + length]))
+        place += (length + 3) & ~3
+    return found
+
+
+def unix_rows(data: bytes) -> list[tuple[int, dict[int, bytes]]]:
+    """(inode, {attribute: its bytes}) of each unix socket in what ask_unix() answered."""
+    rows = []
+    for content in (content for kind, content in _messages(data) if kind == _BY_FAMILY and len(content) >= 16):
+        told, place = {}, 16
+        while place + 4 <= len(content):
+            length, attribute = struct.unpack_from("=HH", content, place)
+            if length < 4:
+                break
+            told[attribute] = content[place + 4 : place + length]
+            place += (length + 3) & ~3
+        rows.append((struct.unpack_from("=I", content, 4)[0], told))
+    return rows
 
 
 def _link(path: str) -> str:
