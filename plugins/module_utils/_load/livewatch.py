@@ -110,8 +110,10 @@ class Bounds:
         slowest = calm.most_ms if math.isfinite(calm.most_ms) else 0.0
         # Of requests that are not alike half may be slow by nature: what it took alone at most does not count.
         slow = max(SLOWER * usual, usual + SLOWER_MS, 2 * slowest)
+        # What it fails alone it may go on failing: a release that cures it would never get through its trial.
+        failing_alone = clopper_pearson(calm.failures, calm.requests, LEVEL)[1] if calm.failures else 0.0
         return cls(
-            error_rate=max(LEAST_ERROR_RATE, limits.error_rate),
+            error_rate=max(LEAST_ERROR_RATE, limits.error_rate, failing_alone),
             late_ms=None if late is None else float(late),
             slow_ms=slow,
             patience_s=max(PATIENCE_S, float(limits.p95_ms or 0.0) / 1000.0, 5 * slowest / 1000.0),

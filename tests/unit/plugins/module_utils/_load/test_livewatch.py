@@ -204,3 +204,9 @@ def test_what_is_no_answer_of_the_kernel_is_nothing() -> None:
     assert lw.unix_queues(b"") == {}
     assert lw.unix_queues(b"\1\0\0\0" * 9) == {}
     assert lw.tcp_queue(["", "  sl  local_address\n   0: nonsense\n"], "0.0.0.0:80") is None
+
+
+def test_what_fails_alone_may_go_on_failing() -> None:
+    some = lw.Bounds.of(LIMITS, lw.Calm(15, 4, 20.0, 30.0, 10.0, 0))
+    assert 4 / 15 < some.error_rate < 0.8
+    assert lw.Bounds.of(LIMITS, lw.Calm(15, 0, 20.0, 30.0, 10.0, 0)).error_rate == 0.02
