@@ -167,7 +167,7 @@ def settled_ratio(low: float, high: float, seen: float, requests: int, by_measur
     return Number(bounded, "declared", f"{told}; the plan goes by {number(bounded)}, the {side} that {words} allows")
 
 
-def profile_mismatch(app: App, measured: Measured | None, policy: str = "warn") -> Mismatch | None:
+def profile_mismatch(app: App, measured: Measured | None, policy: str = "use_measured") -> Mismatch | None:
     """Whether the weighed app contradicts what was declared.
 
     ``policy`` is warn, fail or use_measured and becomes the severity. None when they agree, when nothing was declared,
@@ -198,9 +198,9 @@ def profile_mismatch(app: App, measured: Measured | None, policy: str = "warn") 
     if measured.cpu_ms is not None and measured.wall_ms is not None:
         figures = f"{number(measured.cpu_ms)} ms of CPU in {number(measured.wall_ms)} ms, {figures}"
     what = {
-        "warn": "the plan goes by the declaration; correct it, or set profile_mismatch: use_measured",
-        "fail": "correct the declaration, or set profile_mismatch: use_measured",
-        "use_measured": "the plan goes by the measurement",
+        "warn": "the plan goes by the declaration, as profile_mismatch: warn asks; correct the declaration",
+        "fail": "correct the declaration",
+        "use_measured": "the plan goes by the measurement; correct the declaration",
     }[policy]
     sentence = (
         f"{app.name}: {words} (waiting {share(wait_share(said.value))} of a request, wait ratio"
@@ -302,8 +302,8 @@ def _parts(apps: Sequence[App], key: str, total: float, unit: str) -> dict[str, 
 def gather(app: App, host: Host, allotment: Allotment, measured: Measured | None, policy_fails: bool = True) -> Inputs:
     """Chooses each number: a measurement before a declaration before an assumption.
 
-    A measurement that contradicts the declared profile replaces it only with ``profile_mismatch: use_measured``; with
-    fail it raises PlanError.
+    A measurement that contradicts the declared profile replaces it, unless ``profile_mismatch: warn`` keeps to the
+    declaration; with fail it raises PlanError.
     """
     name = app.name
     warnings: list[str] = []
@@ -316,7 +316,7 @@ def gather(app: App, host: Host, allotment: Allotment, measured: Measured | None
             app.profile if from_profile else number(said.value),
             mismatch.sentence.split(": ", 1)[-1].rsplit("; ", 1)[0],
             "a declaration that the app bears out",
-            "correct it, or set profile_mismatch: use_measured",
+            "correct it, or go by the measurement (profile_mismatch: use_measured, the default)",
         )
     if mismatch is not None:
         warnings.append(mismatch.sentence)
