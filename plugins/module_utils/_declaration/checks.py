@@ -85,6 +85,14 @@ def include(text: str) -> str:
     return text.rstrip("/")
 
 
+def requirement(text: str) -> str:
+    if plain(text).strip().startswith("-"):
+        raise Invalid("it is an option of pip", advice="write the option into a requirements file and name that")
+    if re.search(r"://[^/@\s]*:[^/@\s]+@", text):
+        raise Invalid("it holds a password", advice="let git's credential helper or ~/.netrc know it")
+    return text.strip()
+
+
 def wheel(text: str) -> str:
     if not _WHEEL.fullmatch(plain(text).rsplit("/", 1)[-1]):
         raise Invalid("not the name of a wheel")

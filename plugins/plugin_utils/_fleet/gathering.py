@@ -114,6 +114,16 @@ class Gathering:
             raise found
         return found
 
+    def form(self, wanted: Wanted) -> str:
+        """What a source is released as, and why; "" for a source that is a package by itself, or not known yet."""
+        found = self._sets.get(wanted)
+        if isinstance(found, WheelSet):
+            return found.form
+        try:
+            return sources.form_words(json.loads(wanted.source), "/")
+        except WheelhouseError:
+            return ""
+
     def locked(self, source: Json, platform: Platform) -> dict[str, str]:
         """Name and version of what the source's own lock names for `platform`; empty without a lock, or a bad one."""
         key = (source_key(source), platform.key)

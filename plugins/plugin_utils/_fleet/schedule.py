@@ -64,7 +64,8 @@ class Schedule:
     """What a run does on all hosts, and who goes when. `stopped` says why no host is touched, although some should be.
 
     `builds`: what which host has to build from source, before the plan can be made again and be whole.
-    `warnings`: what a person should know of the sources.
+    `warnings`: what a person should know of the sources; `forms`: what each app that is to change is released as, and
+    why.
     """
 
     notes: Notes
@@ -79,6 +80,7 @@ class Schedule:
     builds: dict[str, list[builds.Request]] = field(default_factory=dict)
     load_hosts: list[LoadHost] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    forms: dict[str, str] = field(default_factory=dict)
 
     def to_result(self) -> dict[str, object]:
         """What later plays need to know, and no more: it becomes a variable of every host."""
@@ -176,6 +178,7 @@ class Scheduler:
         if not found:
             fleet = self._schedule(hosts, declared)
         fleet.warnings = list(self.gathering.notes)
+        fleet.forms = self._forms(hosts, declared)
         for host in hosts:
             self.notes.write_decision(host)
         return fleet
@@ -335,6 +338,15 @@ class Scheduler:
             tried = [self._attempts.get(request.key, []) for request in builds.requests_of(found)] if found else []
             if found and not all(any(item.state == builds.BUILT for item in past) for past in tried):
                 self.gathering.put(item, found)
+
+    def _forms(self, hosts: list[HostDecision], declared: Mapping[str, Declaration]) -> dict[str, str]:
+        """What each app that is to change is released as, and why, by name; a clone says it once it was gathered."""
+        found: dict[str, str] = {}
+        for host in hosts:
+            for name in host.pending:
+                if host.apps[name].action == choice.DEPLOY and name not in found:
+                    found[name] = self.gathering.form(self._wanted(host, host.apps[name], declared[host.host]))
+        return {name: words for name, words in found.items() if words}
 
     def _builds(
         self, hosts: list[HostDecision], declared: Mapping[str, Declaration]

@@ -18,8 +18,8 @@ from . import sources
 from .gathered import Platform, Wheel, WheelSet
 
 
-def store(cache: Path, path: Path) -> Wheel:
-    """Keep a file under its sha256."""
+def store(cache: Path, path: Path, name: str = "", version: str = "") -> Wheel:
+    """Keep a file under its sha256; `name` and `version` of one that does not say them by its own name."""
     sha256 = sources.file_digest(path)
     target = cache / "wheels" / sha256 / path.name
     if not target.exists() or target.stat().st_size != path.stat().st_size:
@@ -30,10 +30,12 @@ def store(cache: Path, path: Path) -> Wheel:
             os.fsync(stream.fileno())
         os.replace(part, target)
     if path.name.endswith(".whl"):
-        name, version, _, _ = parse_wheel_filename(path.name)
-    else:
-        name, version = parse_sdist_filename(path.name)
-    return Wheel(str(name), str(version), path.name, sha256, target.stat().st_size, str(target.absolute()))
+        found_name, found_version, _, _ = parse_wheel_filename(path.name)
+        name, version = str(found_name), str(found_version)
+    elif not name:
+        found_name, found_version = parse_sdist_filename(path.name)
+        name, version = str(found_name), str(found_version)
+    return Wheel(name, version, path.name, sha256, target.stat().st_size, str(target.absolute()))
 
 
 def built_path(cache: Path, key: str, platform: Platform | None) -> Path:

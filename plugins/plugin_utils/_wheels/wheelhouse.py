@@ -32,10 +32,12 @@ from packaging.utils import canonicalize_name
 
 from .._display.text import listed
 from .._edge import Json
+from .._source.project import PACKAGE
 from . import cache as cached
 from . import indexes, sources
 from .declared import Declared, declared, project_sources
 from .fetch import DOWNLOAD_SECONDS, Fetching, accept
+from .files import shipped
 from .gathered import HostBuild, Platform, Wheel, WheelSet
 from .lockfiles import Direct, direct_of
 from .locks import Pinned, outside, read_compiled
@@ -55,6 +57,7 @@ from .tools import (
     raise_for_network,
     run,
 )
+from .trees import pack_tree
 
 _SCHEMA = 2
 _ROUNDS = 20
@@ -151,7 +154,8 @@ class _Gathering(Fetching):
     """One call of `gather`.
 
     `_told`: what the project declares; `_local`: what was built or fetched beside the index, by name, the app itself
-    among it; `_extras` are wanted of that; `_builds`: what of it only a host can build; `_via`: who asked for what.
+    among it; `_extras` are wanted of that; `_builds`: what of it only a host can build; `_via`: who asked for what;
+    `_tree`: the archive of a project that is released as it is; `_form`: what the project is released as, and why.
     """
 
     source: Source
@@ -163,6 +167,8 @@ class _Gathering(Fetching):
     _extras: dict[str, set[str]] = field(default_factory=dict, init=False)
     _via: dict[str, set[str]] = field(default_factory=dict, init=False)
     _notes: dict[str, None] = field(default_factory=dict, init=False)
+    _tree: Wheel | None = field(default=None, init=False)
+    _form: str = field(default="", init=False)
 
     def run(self, refresh: bool) -> WheelSet:
         source_id, commit = sources.identity(self.source, self.base)
@@ -186,7 +192,7 @@ class _Gathering(Fetching):
     def _gather(self, source_id: str, commit: str | None) -> WheelSet:
         what = self.source.describe()
         app = self._app(source_id, commit)
-        name = str(canonicalize_name(app.name))
+        name = str(canonicalize_name(app.name)) if app else ""
         asked = _Asked(what, name, (app,) if isinstance(app, Requirement) else ())
         first = self._resolve(asked)
         found, unbuilt = self.files(first)
@@ -203,6 +209,7 @@ class _Gathering(Fetching):
                 self.platform.machine,
                 releases.Pin(tool.name, tool.version, tool.sha256),
                 tuple(lock_pins),
+                self._tree.sha256 if self._tree else None,
             )
         )
         known = (*wheels, *self._local.values())
@@ -210,7 +217,7 @@ class _Gathering(Fetching):
         release = "" if build_list else releases.release_id(lock_text)
         return WheelSet(
             release, source_id, name, version, self.platform, lock_text, wheels, tool, tuple(build_list),
-            tuple(self._notes),
+            tuple(self._notes), self._tree, self._form,
         )  # fmt: skip
 
     def _with_wheels(
@@ -254,10 +261,11 @@ class _Gathering(Fetching):
         own |= {str(canonicalize_name(Requirement(text).name)) for _, text in self._told.requirements}
         return own - extra - {app}
 
-    def _app(self, source_id: str, commit: str | None) -> Wheel | Requirement:
-        """The app as a wheel or a requirement; notes what is declared beside it, and brings what is no index's."""
+    def _app(self, source_id: str, commit: str | None) -> Wheel | Requirement | None:
+        """The app as a wheel or a requirement, None of a tree; notes what is declared beside it, and brings what is no
+        index's."""
         source, what = self.source, self.source.describe()
-        app: Wheel | Requirement
+        app: Wheel | Requirement | None
         if source.kind in ("pip", "wheel"):
             lock = sources.lock_path(source, self.base)
             empty = self.work / "none"
@@ -267,15 +275,37 @@ class _Gathering(Fetching):
         else:
             folder, top = self._folder(source, commit)
             lock = sources.resolve(source.lock, self.base) if source.lock else None
-            self._told = declared(folder, top, self.platform.markers(), lock)
-            app = self._project(source, source_id, folder)
+            form = sources.project_form(source, folder)
+            self._form = form.words
+            self._told = declared(folder, top, self.platform.markers(), lock, source.requirements, form.is_tree)
+            app = None if form.is_tree else self._project(source, source_id, folder)
+            if form.is_tree:
+                self._tree = self._packed(source, folder)
         self.indexes = indexes.asked(project=self._told.indexes)
         if isinstance(app, Wheel):
+            self._extras.setdefault(app.name, set()).update(self._told.itself or ())
             self._local[app.name] = app
             self._bring_demanded(app, self._told.direct, what)
         for direct in self._told.wanted_direct:
             self._bring(direct)
+        if app is None:
+            self._bring_stated()
         return app
+
+    def _packed(self, source: Source, folder: Path) -> Wheel:
+        """The archive of a tree: the files of its folder that are shipped."""
+        out = Path(tempfile.mkdtemp(prefix="tree-", dir=self.work))
+        names = shipped(folder, source.include, source.describe()).names
+        return cached.store(self.cache, pack_tree(folder, names, out), "tree", "0")
+
+    def _bring_stated(self) -> None:
+        """What a tree asks for that its workspace or its metadata take from elsewhere than an index."""
+        for _, text in self._told.requirements:
+            wanted = Requirement(text)
+            name = canonicalize_name(wanted.name)
+            self._extras.setdefault(name, set()).update(wanted.extras)
+            if name in self._told.direct:
+                self._bring(self._told.direct[name])
 
     def _given(self, source: Source) -> Wheel:
         path = sources.wheel_file(source, self.base)
@@ -320,9 +350,8 @@ class _Gathering(Fetching):
         path = Path(direct.value)
         folder: Path | None = None
         if direct.kind == "git" or (direct.kind == "path" and path.is_dir()):
-            source = Source(
-                direct.kind, direct.value, direct.revision or None, subdirectory=direct.subdirectory or None
-            )
+            inside = direct.subdirectory or None
+            source = Source(direct.kind, direct.value, direct.revision or None, subdirectory=inside, form=PACKAGE)
             try:
                 source_id, commit = sources.identity(source, Path("/"))
                 folder, top = self._folder(source, commit)
@@ -466,7 +495,8 @@ class _Gathering(Fetching):
         options = [word for name in files for word in ("--no-emit-package", name)]
         options += [word for name in asked.with_wheels for word in ("--only-binary", name)]
         pins = [pin.requirement() for pin in told.pins if pin.name not in files and pin.name not in extra]
-        limits = [*pins, *told.constraints, *asked.keep]
+        constraints = [text for text in told.constraints if not self._gives_way(asked.what, told.label, text, extra)]
+        limits = [*pins, *constraints, *asked.keep]
         overrides = [*(line for name, line in files.items() if name != asked.app), *told.overrides]
         try:
             return self.compile(asked.what, lines, options, limits, overrides)

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""A tree as one file: what is shipped of a project, in an archive with the same bytes for the same content."""
+
+from __future__ import annotations
+
+import stat
+import tarfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from ansible_collections.headcount.gunicorn.plugins.module_utils._release.trees import FILENAME
+
+from .sources import linked
+
+
+def pack_tree(folder: Path, names: Sequence[str], out_dir: Path) -> Path:
+    """Write the files `names` of the project in `folder` as an archive into `out_dir`; returns its path.
+
+    Names in order, one time, one owner, two modes, no compression. A link to a folder of the project stays a link, one
+    to a file becomes that file.
+    """
+    target = out_dir / FILENAME
+    with tarfile.open(target, "w", format=tarfile.PAX_FORMAT) as archive:
+        for name in sorted(names):
+            path = folder / name
+            member = tarfile.TarInfo(name)
+            if path.is_dir():
+                member.type, member.linkname, member.mode = tarfile.SYMTYPE, linked(folder, name), 0o777
+                archive.addfile(member)
+                continue
+            status = path.stat()
+            member.size, member.mode = status.st_size, 0o755 if status.st_mode & stat.S_IXUSR else 0o644
+            with path.open("rb") as stream:
+                archive.addfile(member, stream)
+    return target
+
+
+__all__ = ["pack_tree"]
