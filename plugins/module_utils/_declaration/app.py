@@ -27,7 +27,7 @@ __all__ = [
     "Source",
 ]
 
-SettingValue = Union[int, float, bool]
+SettingValue = Union[int, float, bool, str]
 Plain = Mapping[str, Any]
 """What JSON and YAML bring: read here, and turned into the types below."""
 

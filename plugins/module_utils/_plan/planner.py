@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Callable, Final, Mapping, Sequence
 
 from .._declaration.app import App
@@ -49,6 +49,14 @@ MEMORY_BAND: Final = 0.02
 """MemTotal moves by some pages with each kernel: a previous MemoryMax this little below the budget stays."""
 
 
+@dataclass(frozen=True)
+class Packages:
+    """What the packages of an app say: why a class is ruled out, and which Gunicorn the project itself pins."""
+
+    verdicts: Mapping[str, str]
+    gunicorn: str | None = None
+
+
 def plan_host(
     facts: Mapping[str, Any],
     apps: Sequence[Mapping[str, Any]],
@@ -57,13 +65,14 @@ def plan_host(
     previous: Mapping[str, Mapping[str, object] | None] | None = None,
     async_verdicts: Mapping[str, Mapping[str, str | None]] | None = None,
     policy: Policy | None = None,
+    gunicorn: Mapping[str, str] | None = None,
 ) -> dict[str, Plan]:
     """Plans every app of one host.
 
     ``facts``: host facts as plain data. ``apps``: normalised apps. By app name: ``measured``, a Measured or its dict,
     or None; ``fleet``, the number of hosts that run the app (1 when unknown), which share its database; ``previous``,
     the settings in force, bare values or a plan's, for the dead band; ``async_verdicts``, for each class the reason
-    why the release's libraries rule it out, or None.
+    why the release's libraries rule it out, or None; ``gunicorn``, the version that the project itself pins.
 
     Raises PlanError, which names the variable, its value, what is allowed and the fix, when no plan fits.
     """
@@ -79,7 +88,8 @@ def plan_host(
             weighed = Measured.from_dict(weighed)
         verdicts = {key: reason for key, reason in ((async_verdicts or {}).get(name) or {}).items() if reason}
         before = bare_values((previous or {}).get(name))
-        plans[name] = _plan(app, host, allotments[name], weighed, int((fleet or {}).get(name) or 1), before, verdicts)
+        packages = Packages(verdicts, (gunicorn or {}).get(name))
+        plans[name] = _plan(app, host, allotments[name], weighed, int((fleet or {}).get(name) or 1), before, packages)
     return plans
 
 
@@ -90,13 +100,13 @@ def _plan(
     measured: Measured | None,
     hosts: int,
     previous: Mapping[str, object],
-    verdicts: Mapping[str, str],
+    packages: Packages,
 ) -> Plan:
     _check_overrides(app)
     budget, budget_kept = _memory_max(app, allotment, previous)
 
     def draft(weighed: Measured | None, worker_class: str | None = None) -> Draft:
-        return _draft(app, host, allotment, weighed, hosts, verdicts, budget, worker_class)
+        return _draft(app, host, allotment, weighed, hosts, packages, budget, worker_class)
 
     chosen = draft(measured)
     kept: list[str] = ["memory_max_mib", "memory_high_mib"] if budget_kept else []
@@ -165,7 +175,7 @@ def _draft(
     allotment: Allotment,
     measured: Measured | None,
     hosts: int,
-    verdicts: Mapping[str, str],
+    packages: Packages,
     memory_max: int,
     worker_class: str | None,
 ) -> Draft:
@@ -174,7 +184,7 @@ def _draft(
         name: any(map(fits_once, memories(inputs, name, memory_max)))
         for name in ("sync", "gthread", "gevent", "eventlet")
     }
-    choice = choose_class(app, inputs, verdicts, fits)
+    choice = choose_class(app, inputs, packages.verdicts, fits)
     if worker_class is not None:
         choice = replace(choice, name=worker_class)
     nofile = override(app, "limit_nofile")
@@ -202,7 +212,7 @@ def _draft(
             if not found:
                 raise
             continue
-        found.append(Draft(app, inputs, choice, ceiling, shape))
+        found.append(Draft(app, inputs, choice, ceiling, shape, packages.gunicorn))
     most = max(item.shape.slots for item in found)
     return next(item for item in found if item.shape.slots == most)
 

@@ -114,11 +114,17 @@ class Gathering:
             raise found
         return found
 
+    def notes_of(self, wanted: Wanted) -> tuple[str, ...]:
+        """What is told of a set that was gathered."""
+        found = self._sets.get(wanted)
+        return found.notes if isinstance(found, WheelSet) else ()
+
     def form(self, wanted: Wanted) -> str:
         """What a source is released as, and why; "" for a source that is a package by itself, or not known yet."""
         found = self._sets.get(wanted)
         if isinstance(found, WheelSet):
-            return found.form
+            kept = f"versions that it leaves open are kept in {found.kept}" if found.kept else ""
+            return "; ".join(filter(None, (found.form, kept)))
         try:
             return sources.form_words(json.loads(wanted.source), "/")
         except WheelhouseError:

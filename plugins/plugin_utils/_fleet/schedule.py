@@ -17,11 +17,12 @@ from ...module_utils._load.h2load import LoadError
 from ...module_utils._load.trialload import files_needed
 from ...module_utils._os.http import answer_seconds
 from ...module_utils._plan.planner import plan_host
+from ...module_utils._plan.size import ASYNC
 from ...module_utils._plan.types import Policy
 from ...module_utils._steps.loadhost import h2load_package
 from .._display.text import listed, plural
 from .._edge import Json, Variables
-from .._wheels.tools import NetworkUnreachable, ToolMissing, WheelhouseError
+from .._wheels.tools import NetworkUnreachable, ResolutionConflict, ToolMissing, WheelhouseError
 from .._wheels.wheelhouse import Platform, WheelSet
 from . import batches, builds, choice
 from .decision import (
@@ -42,6 +43,9 @@ from .runs import Notes, gone
 
 PROBE = "headcount__probe"
 
+_ATTEMPTS = 3
+"""How often wheels are gathered for a host: that a class is ruled out and a Gunicorn is pinned may both show late."""
+
 
 @dataclass(frozen=True)
 class Rules:
@@ -50,6 +54,22 @@ class Rules:
     max_failed: int
     wait_seconds: float
     on_failure: str
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What gathering wheels brought to light for an app: what its release will hold, by name and version, the version
+    of Gunicorn that the project pins, and the worker classes whose packages its pins exclude, with the reason."""
+
+    installed: Mapping[str, str] = field(default_factory=dict)
+    gunicorn: str = ""
+    conflicts: Mapping[str, str] = field(default_factory=dict)
+
+    def after(self, before: Gathered | None) -> Gathered:
+        """This, and what was found out before: what the pins exclude stays excluded."""
+        if before is None:
+            return self
+        return Gathered(self.installed, self.gunicorn or before.gunicorn, {**before.conflicts, **self.conflicts})
 
 
 class LoadHost(TypedDict):
@@ -200,9 +220,9 @@ class Scheduler:
         declared: Declaration,
         variables: Variables,
         circumstances: Circumstances,
-        installed: Mapping[str, Mapping[str, str]] | None = None,
+        gathered: Mapping[str, Gathered] | None = None,
     ) -> HostDecision:
-        """`installed`: what the release of each app will hold, once that is known."""
+        """`gathered`: what the release of each app will hold, or cannot, once that is known."""
         address = self._address(declared.host, variables)
         probe = plain(variables.get(PROBE))
         missing = without_probe(declared.host, probe, address)
@@ -217,11 +237,14 @@ class Scheduler:
             host = HostDecision(declared.host, address=address)
             host.fail(f"source: {error}")
             return host
-        ruled_out = {}
+        ruled_out, gunicorn = {}, {}
         for app in declared.apps:
             name = app["name"]
-            known = (installed or {}).get(name) or self.gathering.locked(located[name], platform)
-            ruled_out[name] = verdicts(app, known)
+            found, locked = (gathered or {}).get(name) or Gathered(), self.gathering.locked(located[name], platform)
+            ruled_out[name] = {**found.conflicts, **verdicts(app, found.installed or locked)}
+            pinned = found.gunicorn or locked.get("gunicorn", "")
+            if pinned:
+                gunicorn[name] = pinned
         policy = Policy(
             rollout_headroom=declared.variables["headcount_rollout_headroom"],
             reserve_memory_mib=declared.variables["headcount_reserve_memory_mib"],
@@ -236,6 +259,7 @@ class Scheduler:
                 ruled_out,
                 address,
                 declared.variables["headcount_retune_at_boot"],
+                gunicorn,
             ),
             circumstances,
             policy,
@@ -276,10 +300,12 @@ class Scheduler:
     ) -> None:
         """Gather the wheels of all hosts that are to change; a host whose wheels cannot be had is failed.
 
-        What a release holds can rule out the class that was planned: then the host is planned again, once.
+        What a release holds, or cannot hold, can rule out the class that was planned, and the project may pin a
+        Gunicorn of its own: then the host is planned again with that.
         """
         left = list(hosts)
-        for attempt in (1, 2):
+        known: dict[str, dict[str, Gathered]] = {}
+        for attempt in range(1, _ATTEMPTS + 1):
             wanted = {
                 (host.host, name): self._wanted(host, host.apps[name], declared[host.host])
                 for host in left
@@ -290,22 +316,60 @@ class Scheduler:
             self.gathering.gather([(name, item) for (_, name), item in wanted.items()])
             again = []
             for host in left:
-                installed = self._take(
-                    host, {name: item for (owner, name), item in wanted.items() if owner == host.host}
-                )
-                if attempt == 1 and host.status == "ok" and installed:
-                    raw = self.variables["hostvars"].raw_get(host.host)
-                    better = self._host(declared[host.host], raw, circumstances, installed)
-                    if _classes(better) != _classes(host):
-                        host.apps, host.status, host.cause = better.apps, better.status, better.cause
-                        again.append(host)
+                mine = {name: item for (owner, name), item in wanted.items() if owner == host.host}
+                found = self._take(host, mine)
+                before = known.setdefault(host.host, {})
+                before.update({name: item.after(before.get(name)) for name, item in found.items()})
+                if (
+                    attempt < _ATTEMPTS
+                    and host.status == OK
+                    and found
+                    and self._replan(host, declared, circumstances, before)
+                ):
+                    again.append(host)
+                    self._forget_notes(mine)
+                    continue
+                for name, item in mine.items():
+                    if found.get(name, Gathered()).conflicts:
+                        host.fail(f"{name}: wheels: {self._conflict(item, host.apps[name])}")
             left = again
             if not left:
                 return
 
-    def _take(self, host: HostDecision, wanted: Mapping[str, Wanted]) -> dict[str, dict[str, str]]:
-        """Note which wheels the host will need; returns what its releases will hold."""
-        installed = {}
+    def _replan(
+        self,
+        host: HostDecision,
+        declared: Mapping[str, Declaration],
+        circumstances: Circumstances,
+        gathered: Mapping[str, Gathered],
+    ) -> bool:
+        """Whether a host needs other packages, by what was gathered for it; it then has the other plan."""
+        raw = self.variables["hostvars"].raw_get(host.host)
+        better = self._host(declared[host.host], raw, circumstances, gathered)
+        if _classes(better) == _classes(host):
+            return False
+        host.apps, host.status, host.cause = better.apps, better.status, better.cause
+        return True
+
+    def _forget_notes(self, wanted: Mapping[str, Wanted]) -> None:
+        """What was told of wheels that are not taken after all."""
+        for item in wanted.values():
+            for note in self.gathering.notes_of(item):
+                self.gathering.notes.pop(note, None)
+
+    def _conflict(self, wanted: Wanted, app: AppDecision) -> str:
+        """Why the packages of a class cannot be had, and what to do."""
+        try:
+            self.gathering.wheels(wanted)
+        except WheelhouseError as error:
+            planned = (app.plan or {})["settings"]["worker_class"]["value"]
+            fix = "; with worker_class: auto another class is taken where these packages are the cause"
+            return f"{error}{fix if planned in ASYNC else ''}"
+        return ""
+
+    def _take(self, host: HostDecision, wanted: Mapping[str, Wanted]) -> dict[str, Gathered]:
+        """Note which wheels the host will need; returns what its releases will hold, and what they cannot."""
+        gathered = {}
         for name, item in wanted.items():
             try:
                 found = self.gathering.wheels(item)
@@ -314,6 +378,10 @@ class Scheduler:
                     host.apps[name].notes.append(f"its wheels were not looked at: {error}")
                 else:
                     host.fail(f"{name}: wheels: {error}")
+                continue
+            except ResolutionConflict as error:
+                planned = str((host.apps[name].plan or {})["settings"]["worker_class"]["value"])
+                gathered[name] = Gathered(conflicts={planned: f"its packages contradict the project's: {error.cause}"})
                 continue
             except WheelhouseError as error:
                 host.fail(f"{name}: wheels: {error}")
@@ -327,8 +395,8 @@ class Scheduler:
                 self.notes.write_wheels(found.id, found.to_dict())
                 self._noted.add(found.id)
             host.apps[name].release = found.id
-            installed[name] = found.distributions
-        return installed
+            gathered[name] = Gathered(found.distributions, found.gunicorn)
+        return gathered
 
     def _recall(self, wanted: Iterable[Wanted]) -> None:
         """What this run could not build is not gathered again, which would try to build it here again."""

@@ -63,12 +63,14 @@ def built_of_app(cache: Path, build_id: str, platform: Platform) -> Wheel | None
 
 
 def read_set(path: Path) -> WheelSet | None:
-    """A set gathered before; None when there is none, or when one of its files is gone or damaged."""
+    """A set gathered before; None when there is none, when one of its files is gone or damaged, or when its versions
+    are to be decided anew, because the file that they were kept in was removed."""
     try:
         found = WheelSet.from_dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return found if whole(found.files) else None
+    decided = not found.kept or Path(found.kept).is_file()
+    return found if decided and whole(found.files) else None
 
 
 def whole(wheels: Iterable[Wheel]) -> bool:

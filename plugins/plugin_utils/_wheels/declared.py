@@ -166,6 +166,11 @@ def _with_own(found: Declared, folder: Path, environment: Mapping[str, str], who
     )
 
 
+def own_pins(folder: Path, environment: Mapping[str, str]) -> tuple[Pinned, ...]:
+    """What the metadata of a project pins itself, as far as it is written and not computed."""
+    return _stated(own_requirements(folder), folder, environment, "the project's metadata").pins
+
+
 def _joined(read: list[Declared]) -> Declared:
     """Several declarations as one; pins of the first count."""
     pins = {pin.name: pin for found in reversed(read) for pin in found.pins}
@@ -573,6 +578,7 @@ __all__ = [
     "local_folders",
     "lock_files",
     "members",
+    "own_pins",
     "project_sources",
     "read_lock",
     "requirements_file",

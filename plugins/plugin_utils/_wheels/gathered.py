@@ -142,7 +142,8 @@ class WheelSet:
 
     `id` names the release: 16 hex digits of the digest of the lock; empty while `needs_host_build` is not.
     `pip` installs, and is not part of the release. `tree`: the archive of a project that is released as it is. `form`:
-    in words, what the project is released as, and why. `notes`: what a person should know of it.
+    in words, what the project is released as, and why. `gunicorn`: the version that the project pins, or "". `kept`:
+    the file with the versions that nothing in the project says, or "". `notes`: what a person should know of it.
     """
 
     id: str
@@ -157,6 +158,8 @@ class WheelSet:
     notes: tuple[str, ...] = ()
     tree: Wheel | None = None
     form: str = ""
+    gunicorn: str = ""
+    kept: str = ""
 
     @property
     def files(self) -> tuple[Wheel, ...]:
@@ -180,6 +183,8 @@ class WheelSet:
             "notes": list(self.notes),
             "tree": self.tree.to_dict() if self.tree else None,
             "form": self.form,
+            "gunicorn": self.gunicorn,
+            "kept": self.kept,
         }
 
     @classmethod
@@ -195,6 +200,8 @@ class WheelSet:
             notes=tuple(data.get("notes", ())),
             tree=Wheel(**data["tree"]) if data.get("tree") else None,
             form=str(data.get("form", "")),
+            gunicorn=str(data.get("gunicorn", "")),
+            kept=str(data.get("kept", "")),
         )
 
 

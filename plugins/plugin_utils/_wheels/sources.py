@@ -25,7 +25,7 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 
 from .._edge import Json
 from .._source.project import AUTO, TREE, Form, form_of
-from .declared import declared, local_folders, lock_files, read_lock, workspace_root
+from .declared import declared, local_folders, lock_files, own_pins, read_lock, workspace_root
 from .files import shipped
 from .locks import Pinned, automatic
 from .tools import (
@@ -345,7 +345,9 @@ def pins_of(source: Source, environment: Mapping[str, str]) -> tuple[Pinned, ...
     if source.kind == "path":
         folder = project_folder(source, Path(source.value))
         tree = project_form(source, folder).is_tree
-        return declared(folder, Path(folder.anchor), environment, lock, source.requirements, tree).pins
+        pins = declared(folder, Path(folder.anchor), environment, lock, source.requirements, tree).pins
+        names = {pin.name for pin in pins}
+        return (*pins, *(pin for pin in own_pins(folder, environment) if pin.name not in names))
     return read_lock(lock, lock.parent, environment).pins if lock else ()
 
 

@@ -19,9 +19,8 @@ The cache (`cache_dir`), all of it written by renaming finished files into place
 from __future__ import annotations
 
 import os
-import tarfile
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import quote
@@ -34,13 +33,14 @@ from .._display.text import listed
 from .._edge import Json
 from .._source.project import PACKAGE
 from . import cache as cached
-from . import indexes, sources
+from . import indexes, kept, sources
+from .archives import pack, pack_tree
 from .declared import Declared, declared, project_sources
 from .fetch import DOWNLOAD_SECONDS, Fetching, accept
 from .files import shipped
 from .gathered import HostBuild, Platform, Wheel, WheelSet
 from .lockfiles import Direct, direct_of
-from .locks import Pinned, outside, read_compiled
+from .locks import Pinned, exact, outside, read_compiled
 from .sources import Source, source_identity
 from .tools import (
     BadLock,
@@ -57,7 +57,6 @@ from .tools import (
     raise_for_network,
     run,
 )
-from .trees import pack_tree
 
 _SCHEMA = 2
 _ROUNDS = 20
@@ -120,21 +119,6 @@ def missing(wheelset: WheelSet, present: set[str]) -> tuple[Wheel, ...]:
     return tuple(item for item in wheelset.files if item.sha256 not in present)
 
 
-def pack(wheels: Iterable[Wheel], path: str | Path) -> Path:
-    """Write files as one tar, members SHA256/NAME; the same files give the same bytes. Returns `path`."""
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = cached.temporary(target)
-    with tarfile.open(temporary, "w", format=tarfile.PAX_FORMAT) as archive:
-        for item in sorted({wheel.sha256: wheel for wheel in wheels}.values(), key=lambda wheel: wheel.sha256):
-            member = tarfile.TarInfo(f"{item.sha256}/{item.filename}")
-            member.size, member.mode = item.size, 0o644
-            with Path(item.path).open("rb") as stream:
-                archive.addfile(member, stream)
-    os.replace(temporary, target)
-    return target
-
-
 @dataclass(frozen=True)
 class _Asked:
     """What uv is asked to resolve: the app by its name, and what is `wanted` of it from an index; messages say `what`.
@@ -155,7 +139,8 @@ class _Gathering(Fetching):
 
     `_told`: what the project declares; `_local`: what was built or fetched beside the index, by name, the app itself
     among it; `_extras` are wanted of that; `_builds`: what of it only a host can build; `_via`: who asked for what;
-    `_tree`: the archive of a project that is released as it is; `_form`: what the project is released as, and why.
+    `_tree`: the archive of a project that is released as it is; `_form`: what the project is released as, and why;
+    `_app_name`: its canonical name, where it has one; `_kept`: the file that versions are kept in.
     """
 
     source: Source
@@ -169,6 +154,8 @@ class _Gathering(Fetching):
     _notes: dict[str, None] = field(default_factory=dict, init=False)
     _tree: Wheel | None = field(default=None, init=False)
     _form: str = field(default="", init=False)
+    _app_name: str = field(default="", init=False)
+    _kept: Path = field(default=Path(), init=False)
 
     def run(self, refresh: bool) -> WheelSet:
         source_id, commit = sources.identity(self.source, self.base)
@@ -192,7 +179,7 @@ class _Gathering(Fetching):
     def _gather(self, source_id: str, commit: str | None) -> WheelSet:
         what = self.source.describe()
         app = self._app(source_id, commit)
-        name = str(canonicalize_name(app.name)) if app else ""
+        name = self._app_name = str(canonicalize_name(app.name)) if app else ""
         asked = _Asked(what, name, (app,) if isinstance(app, Requirement) else ())
         first = self._resolve(asked)
         found, unbuilt = self.files(first)
@@ -217,7 +204,8 @@ class _Gathering(Fetching):
         release = "" if build_list else releases.release_id(lock_text)
         return WheelSet(
             release, source_id, name, version, self.platform, lock_text, wheels, tool, tuple(build_list),
-            tuple(self._notes), self._tree, self._form,
+            tuple(self._notes), self._tree, self._form, self._pinned_server(),
+            str(self._kept) if self._open(wheels) else "",
         )  # fmt: skip
 
     def _with_wheels(
@@ -437,6 +425,8 @@ class _Gathering(Fetching):
         pins, self._via = self._with_all_brought(asked)
         if told.complete:
             self._check_complete(asked.app)
+        else:
+            kept.keep(self._kept, pins.values())
         locked = {(pin.name, pin.version): pin for pin in told.pins if pin.hashes}
         return tuple(
             locked.get((name, pin.version), pin) for name, pin in sorted(pins.items()) if name not in self._local
@@ -480,13 +470,42 @@ class _Gathering(Fetching):
             ] = None
         return True
 
+    def _open(self, wheels: Iterable[Wheel]) -> set[str]:
+        """Whose versions nothing in the project says, and no plan."""
+        told = {pin.name for pin in self._told.pins} | set(exact(text for _, text in self._own_demands()))
+        return {wheel.name for wheel in wheels} - told - set(self._local) - set(exact(self.extra))
+
+    def _pinned_server(self) -> str:
+        """The version of Gunicorn that the project itself pins; "" where it pins none."""
+        texts = [*(pin.requirement() for pin in self._told.pins), *(text for _, text in self._own_demands())]
+        return exact(texts).get("gunicorn", "")
+
+    def _own_demands(self) -> list[tuple[str, str]]:
+        """What the wheel of the project asks for on the platform, and in which file that is written."""
+        app = self._local.get(self._app_name)
+        texts = [Requirement(text) for text in sources.requires(Path(app.path))] if app else []
+        known = {**self.platform.markers(), "extra": ""}
+        met = [wanted for wanted in texts if wanted.marker is None or wanted.marker.evaluate(known)]
+        for wanted in met:
+            wanted.marker = None
+        return [("the project's metadata", str(wanted)) for wanted in met if wanted.url is None]
+
+    def _replaced_servers(self, what: str, extra: Mapping[str, str]) -> list[str]:
+        """The server's own requirements, where the metadata of the project asks for other versions of them."""
+        given = {
+            canonicalize_name(Requirement(text).name)
+            for where, text in self._own_demands()
+            if self._gives_way(what, where, text, extra)
+        }
+        return [text for text in self.extra if canonicalize_name(Requirement(text).name) in given]
+
     def _label(self) -> str:
         """The lock in messages."""
         return str(self.source.lock or f"{self._told.label} of {self.source.describe()}")
 
     def _compile_all(self, asked: _Asked) -> str:
         """What uv resolves the app, all that is declared beside it, and the server to."""
-        told, extra = self._told, _exact(self.extra)
+        told, extra = self._told, exact(self.extra)
         files = self._local_files()
         beside = self._declared_beside(asked.what, files, extra)
         for pin in told.pins:
@@ -498,13 +517,21 @@ class _Gathering(Fetching):
         constraints = [text for text in told.constraints if not self._gives_way(asked.what, told.label, text, extra)]
         limits = [*pins, *constraints, *asked.keep]
         overrides = [*(line for name, line in files.items() if name != asked.app), *told.overrides]
+        overrides += self._replaced_servers(asked.what, extra)
+        self._kept = self._kept_path(asked, [*beside, *limits, *told.overrides])
         try:
-            return self.compile(asked.what, lines, options, limits, overrides)
+            return self.compile(asked.what, lines, options, limits, overrides, kept.read(self._kept))
         except ResolutionConflict as error:
             if not pins:
                 raise
             message = f"{error}; {self._label()} says which versions: make it again after a change of what is required"
             raise ResolutionConflict(message, error.cause, error.detail) from None
+
+    def _kept_path(self, asked: _Asked, told: Sequence[str]) -> Path:
+        """Where the versions that nothing says are kept: the same for the same demands, whatever the code is."""
+        local = {name: sources.requires(Path(wheel.path)) for name, wheel in sorted(self._local.items())}
+        words = [*map(str, asked.wanted), *asked.with_wheels, *asked.keep, *told]
+        return kept.path_of(self.cache, local, words, self.platform)
 
     def _local_files(self) -> dict[str, str]:
         """What is local, by name, as the line that has uv read it from its file."""
@@ -523,17 +550,6 @@ class _Gathering(Fetching):
             for where, text in self._told.requirements
             if canonicalize_name(Requirement(text).name) not in files and not self._gives_way(what, where, text, extra)
         ]
-
-
-def _exact(requirements: Iterable[str]) -> dict[str, str]:
-    """Names to versions of those requirements that ask for exactly one."""
-    found = {}
-    for text in requirements:
-        wanted = Requirement(text)
-        for spec in wanted.specifier:
-            if spec.operator == "==" and "*" not in spec.version:
-                found[str(canonicalize_name(wanted.name))] = spec.version
-    return found
 
 
 __all__ = [

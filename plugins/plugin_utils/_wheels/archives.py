@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
-"""A tree as one file: what is shipped of a project, in an archive with the same bytes for the same content."""
+"""What is sent to hosts as one file, the same bytes for the same content: the tree of a project, and many wheels."""
 
 from __future__ import annotations
 
+import os
 import stat
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ansible_collections.headcount.gunicorn.plugins.module_utils._release.trees import FILENAME
 
+from . import cache as cached
+from .gathered import Wheel
 from .sources import linked
 
 
@@ -36,4 +39,19 @@ def pack_tree(folder: Path, names: Sequence[str], out_dir: Path) -> Path:
     return target
 
 
-__all__ = ["pack_tree"]
+def pack(wheels: Iterable[Wheel], path: str | Path) -> Path:
+    """Write files as one tar, members SHA256/NAME; the same files give the same bytes. Returns `path`."""
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = cached.temporary(target)
+    with tarfile.open(temporary, "w", format=tarfile.PAX_FORMAT) as archive:
+        for item in sorted({wheel.sha256: wheel for wheel in wheels}.values(), key=lambda wheel: wheel.sha256):
+            member = tarfile.TarInfo(f"{item.sha256}/{item.filename}")
+            member.size, member.mode = item.size, 0o644
+            with Path(item.path).open("rb") as stream:
+                archive.addfile(member, stream)
+    os.replace(temporary, target)
+    return target
+
+
+__all__ = ["pack", "pack_tree"]
