@@ -225,7 +225,7 @@ class App(Section):
     buffering_proxy: bool = False
     database: Database = Database()
     settings: Mapping[str, SettingValue] = field(default_factory=dict)
-    profile_mismatch: str = "warn"
+    profile_mismatch: str = "use_measured"
     on_inconclusive: str = "revert"
     async_libraries: Mapping[str, AsyncLibrary] = field(default_factory=dict)
     retain_good: int | None = None

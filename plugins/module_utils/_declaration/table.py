@@ -206,11 +206,11 @@ APP_FIELDS: Final[tuple[Field, ...]] = (
     Field(
         "profile_mismatch",
         "str",
-        "What happens when the app contradicts its declared profile: said, refused, or planned anew from what was"
-        " measured.",
-        "warn",
+        "What happens when the weigh contradicts the declared profile: use_measured plans by what was measured and says"
+        " so, warn says so and keeps to the declaration, fail refuses.",
         "use_measured",
-        choices=("warn", "fail", "use_measured"),
+        "fail",
+        choices=("use_measured", "warn", "fail"),
     ),
     Field(
         "on_inconclusive",

@@ -51,6 +51,8 @@ CPU_SHARES: Final = 20_480
 GROUP: Final = Path("/sys/fs/cgroup/cpu/headcount-serving")
 """Servers and wrk go before most of what else the machine does, where that is allowed (cgroup version 1, root)."""
 
+ACCOUNTS: Final = Path("/sys/fs/cgroup/cpuacct")
+
 SLICE_NS: Final = 100_000
 BOOT_SECONDS: Final = 60.0
 SPREAD_MOST: Final = 8
@@ -195,14 +197,29 @@ def venv(name: str) -> Path:
 
 
 def busy_seconds(cpus: Iterable[int]) -> float:
-    """CPU seconds that all processes together have used on `cpus` since the machine started, from /proc/stat."""
-    wanted = {f"cpu{cpu}" for cpu in cpus}
+    """CPU seconds that all processes together have used on `cpus` since the machine started, from /proc/stat.
+
+    Without those of groups at idle priority (`cpu.idle`), who get only what nobody else wants: they disturb nobody.
+    """
+    wanted = {f"cpu{cpu}": cpu for cpu in cpus}
     total = 0
     for line in Path("/proc/stat").read_text(encoding="ascii").splitlines():
         name, *fields = line.split()
         if name in wanted:
             total += sum(int(field) for index, field in enumerate(fields[:8]) if index not in (3, 4))
-    return total / os.sysconf("SC_CLK_TCK")
+    return total / os.sysconf("SC_CLK_TCK") - idle_seconds(wanted.values())
+
+
+def idle_seconds(cpus: Iterable[int]) -> float:
+    """CPU seconds that groups at idle priority have used on `cpus`, where cgroup version 1 tells it for each CPU."""
+    wanted, total = tuple(cpus), 0.0
+    for switch in GROUP.parent.rglob("cpu.idle"):
+        with contextlib.suppress(OSError):  # the group is gone
+            if switch.read_text(encoding="ascii").strip() == "1":
+                account = ACCOUNTS / switch.parent.relative_to(GROUP.parent) / "cpuacct.usage_percpu"
+                used = account.read_text(encoding="ascii").split()
+                total += sum(int(used[cpu]) for cpu in wanted) / 1e9
+    return total
 
 
 def put_first(pid: int, group: str = "server") -> None:

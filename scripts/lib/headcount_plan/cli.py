@@ -146,7 +146,9 @@ def parser() -> argparse.ArgumentParser:
     )
     app.add_argument("--hosts", type=COUNT, default=1, metavar="N", help="hosts that run the app (%(default)s)")
     app.add_argument("--measured", type=Path, metavar="FILE", help="what weighing measured, as JSON")
-    app.add_argument("--profile-mismatch", choices=("warn", "fail", "use_measured"), default="warn", help="%(default)s")
+    app.add_argument(
+        "--profile-mismatch", choices=("use_measured", "warn", "fail"), default="use_measured", help="%(default)s"
+    )
     app.add_argument(
         "--blocked", type=_pair, action="append", default=[], metavar="CLASS=WHY", help="a class ruled out"
     )

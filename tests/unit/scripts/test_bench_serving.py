@@ -91,3 +91,19 @@ def test_cpu_seconds_of_processes_with_awkward_names(tmp_path: Path) -> None:
     stat = "5 (a ) R b) S 1 5 5 0 -1 4194560 1 0 0 0 150 50 20 30 20 0 1 0 1 1 1"
     (tmp_path / "proc/5/stat").write_text(stat, encoding="utf-8")
     assert _serving.process_cpu_seconds([5, 6], tmp_path / "proc", ticks=100) == 2.5
+
+
+def test_work_at_idle_priority_is_no_disturbance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Groups at idle priority are told apart from others, for the CPUs that are asked about."""
+    monkeypatch.setattr(_serving, "GROUP", tmp_path / "cpu" / "headcount-serving")
+    monkeypatch.setattr(_serving, "ACCOUNTS", tmp_path / "cpuacct")
+    for name, idle in (("calm", "1"), ("calm/inner", "0"), ("loud", "0"), ("gone", "1")):
+        for tree, file, text in (
+            ("cpu", "cpu.idle", idle),
+            ("cpuacct", "cpuacct.usage_percpu", "5000000000 700000000 "),
+        ):
+            if (tree, name) != ("cpuacct", "gone"):
+                (tmp_path / tree / name).mkdir(parents=True)
+                (tmp_path / tree / name / file).write_text(f"{text}\n", encoding="ascii")
+    assert _serving.idle_seconds([0]) == pytest.approx(5.0)
+    assert _serving.idle_seconds([0, 1]) == pytest.approx(5.7)

@@ -91,7 +91,7 @@ def test_a_minimal_app_is_completed_by_its_defaults() -> None:
         "database": {"max_connections": None, "connections_per_slot": 1.0, "reserved": 0},
         "settings": {},
         "mix": None,
-        "profile_mismatch": "warn",
+        "profile_mismatch": "use_measured",
         "on_inconclusive": "revert",
         "async_libraries": {},
         "retain": {"good": 3},

@@ -411,8 +411,7 @@ def test_cpu_declared_but_waiting() -> None:
         "shop: profile cpu is declared (waiting 5 % of a request, wait ratio"
         " 0.05), but 200 weighed requests took 2.1 ms of"
         " CPU in 52.4 ms, waiting 96 % of its time (wait ratio 24): that is"
-        " io; the plan goes by the declaration; correct it,"
-        " or set profile_mismatch: use_measured"
+        " io; the plan goes by the declaration, as profile_mismatch: warn asks; correct the declaration"
     )
 
 
@@ -444,14 +443,14 @@ def test_what_agrees_is_not_told(declared: dict[str, Any], cpu_ms: float, wall_m
     )
 
 
-def test_warn_keeps_the_declaration_and_use_measured_does_not() -> None:
+def test_the_measurement_goes_before_the_declared_profile_unless_warn_is_asked_for() -> None:
     app = shop(profile="cpu", concurrency=64)
-    warned = plan(facts(), app, weighed(2.0, 52.0))
+    warned = plan(facts(), {**app, "profile_mismatch": "warn"}, weighed(2.0, 52.0))
     assert warned.value("worker_class") == "sync"
     assert warned.warnings[0].startswith("shop: profile cpu is declared")
-    used = plan(facts(), {**app, "profile_mismatch": "use_measured"}, weighed(2.0, 52.0))
+    used = plan(facts(), app, weighed(2.0, 52.0))
     assert used.value("worker_class") == "gevent"
-    assert used.warnings[0].endswith("that is io; the plan goes by the measurement")
+    assert used.warnings[0].endswith("that is io; the plan goes by the measurement; correct the declaration")
 
 
 def test_too_few_requests_are_not_gone_by() -> None:
@@ -512,7 +511,7 @@ REFUSED = (
     " wait ratio 0.05), but 200 weighed requests took"
     " 2 ms of CPU in 52 ms, waiting 96 % of its time (wait ratio 25): that"
     " is io. Allowed: a declaration that the app bears"
-    " out. Fix: correct it, or set profile_mismatch: use_measured."
+    " out. Fix: correct it, or go by the measurement (profile_mismatch: use_measured, the default)."
 )
 
 
