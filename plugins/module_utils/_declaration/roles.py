@@ -83,7 +83,7 @@ ROLE_VARIABLES: Final[dict[str, tuple[Field, ...]]] = {
             "str",
             "More options of pip for that.",
             "",
-            "--index-url https://pypi.example.com/simple",
+            "--index-url https://packages.example.org/simple",
             check=checks.plain,
         ),
         Field(

@@ -25,6 +25,7 @@ from .._release.asynccompat import parse_reports
 from .._verdict.bypath import by_path, names_of, slow_path
 from .._verdict.histogram import Histogram, digest
 from .._verdict.judge import Samples, Thresholds, Verdict, judge, judge_stopped
+from .._verdict.stability import trimmed
 from .measure import Unit
 
 INSTALLS = ", or let Headcount do it with headcount_install_packages: true"
@@ -172,7 +173,8 @@ def conclude(
     """
     notes = list(notes)
     names = names_of(Load.from_dict(app["load"]).paths)
-    slow = slow_path(verdict, last.load.candidate, last.load.baseline, names)
+    cold, live = verdict.cold_seconds, last.load.baseline
+    slow = slow_path(verdict, trimmed(last.load.candidate, cold), trimmed(live, cold) if live else None, names)
     if slow:
         notes.append(slow)
         verdict = replace(verdict, cause=f"{verdict.cause}; {slow}")
@@ -197,8 +199,8 @@ def evidence(
         "load": {"from": source, **last.load.to_dict()},
         "memory": last.memory.to_dict() if last.memory else None,
         "live_memory": last.baseline_memory.to_dict() if last.baseline_memory else None,
-        "candidate": arm_evidence(last.load.candidate, names),
-        "live": arm_evidence(last.load.baseline, names) if last.load.baseline else None,
+        "candidate": arm_evidence(last.load.candidate, names, verdict.cold_seconds),
+        "live": arm_evidence(last.load.baseline, names, verdict.cold_seconds) if last.load.baseline else None,
         "cpu_ms_per_request": cpu_per_request(last.load, last.memory),
         "notes": [*notes, *last.load.notes],
     }
@@ -212,11 +214,14 @@ def cpu_per_request(load: TrialLoad, memory: MemoryEvidence | None) -> float | N
     return round(1000 * memory.cpu_seconds / requests, 3)
 
 
-def arm_evidence(samples: Samples, names: Sequence[str] = ()) -> dict[str, Any]:
+def arm_evidence(samples: Samples, names: Sequence[str] = (), cold_seconds: float = 0.0) -> dict[str, Any]:
     """An arm's samples in compact form: HdrHistogram (V2, base64, microseconds), counts, their digest, and what each
-    path of `names` took."""
+    path of `names` took.
+
+    The paths are told without the good answers of the first `cold_seconds`, as they were judged; the rest is whole.
+    """
     return {
-        "paths": [told.to_dict() for told in by_path(samples, names)],
+        "paths": [told.to_dict() for told in by_path(trimmed(samples, cold_seconds), names)],
         "histogram": Histogram.of_milliseconds(samples.latency_ms).encode(),
         "samples_sha256": digest(samples),
         "planned": samples.planned,

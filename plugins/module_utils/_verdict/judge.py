@@ -14,6 +14,7 @@ from .._declaration.app import Limits
 from .._declaration.shortfall import QUANTILES, RETRY_FACTOR
 from . import statistics as st
 from .checks import CHECKS, Run, error_check, failed_beside, measurement_check, memory_checks
+from .stability import trimmed
 from .types import FAIL, INCONCLUSIVE, PASS, USUAL, Check, MemoryEvidence, Samples, Thresholds, Verdict, finite
 
 __all__ = [
@@ -61,13 +62,17 @@ def judge(
     beside = failed_beside(baseline, limits.error_rate, policy)
     errors = error_check(candidate, limits.error_rate, policy, measured.outcome == PASS)
     checks += [errors, measured] if errors.outcome == FAIL else [measured, errors]
-    facts = {"candidate": summary(candidate), **({} if baseline is None else {"baseline": summary(baseline)})}
-    if measured.outcome != PASS:
+    judged = measured.outcome == PASS
+    cold = run.cold_seconds if judged else 0.0
+    arms = {"candidate": candidate, **({} if baseline is None else {"baseline": baseline})}
+    facts = {name: summary(arm, cold) for name, arm in arms.items()}
+    if not judged:
         return _conclude(checks, [], facts, candidate, beside=beside)
     answers = [ask(run) for ask in CHECKS]
     checks += [check for answer in answers for check in answer.checks]
     warnings = [warning for answer in answers for warning in answer.warnings]
-    return _conclude(checks, warnings, facts, candidate, shared=run.sick_beside, beside=beside)
+    verdict = _conclude(checks, warnings, facts, candidate, shared=run.sick_beside, beside=beside)
+    return replace(verdict, cold_seconds=cold)
 
 
 def judge_stopped(
@@ -98,9 +103,13 @@ def judge_stopped(
     return Verdict(outcome, cause, tuple(checks), (), bool(failed), 1, True, facts)
 
 
-def summary(samples: Samples) -> dict[str, object]:
-    """The plain numbers of a run; a quantile is None where it falls on a failed request."""
-    ordered = samples.sorted_latencies()
+def summary(samples: Samples, cold_seconds: float = 0.0) -> dict[str, object]:
+    """The plain numbers of a run; a quantile is None where it falls on a failed request.
+
+    The quantiles are those that the checks judge, without the good answers of the first `cold_seconds`; the counts are
+    of the whole run.
+    """
+    ordered = trimmed(samples, cold_seconds).sorted_latencies()
     quantiles = {
         f"{name}_ms": finite(ordered[st.quantile_rank(len(ordered), q) - 1], 3) if ordered else None
         for name, q in QUANTILES.items()

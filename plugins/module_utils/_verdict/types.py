@@ -190,7 +190,7 @@ class Verdict:
     """The outcome (pass, fail or inconclusive), the first cause in one sentence, every check, and what is only said.
 
     `hard`: a fail that a retry must not undo. `stopped`: the load was ended because the live generation suffered, so
-    that there must be no retry.
+    that there must be no retry. `cold_seconds`: the first seconds of the run, whose good answers are in no latency.
     """
 
     outcome: str
@@ -201,6 +201,7 @@ class Verdict:
     attempts: int = 1
     stopped: bool = False
     facts: Mapping[str, object] = field(default_factory=dict)
+    cold_seconds: float = 0.0
 
     def to_dict(self) -> dict[str, object]:
         """Plain data that JSON can hold."""
@@ -212,6 +213,7 @@ class Verdict:
             "hard": self.hard,
             "attempts": self.attempts,
             "stopped": self.stopped,
+            "cold_seconds": round(self.cold_seconds, 3),
             "facts": dict(self.facts),
         }
 

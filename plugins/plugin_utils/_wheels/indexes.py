@@ -14,14 +14,15 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from .._edge import Json
 from .tools import BadSource, pip, redact, run, toml
 
-PYPI = "https://pypi.org/simple"
 _PIP_KEYS = ("index-url", "extra-index-url", "find-links", "trusted-host", "no-index", "constraint")
+_NOT_CONFIGURED = "the public index that uv and pip know by themselves"
 
 
 @dataclass(frozen=True)
@@ -86,9 +87,10 @@ class Indexes:
 
     def told(self) -> str:
         """Which indexes are asked and who named them, without credentials."""
-        known = [*self.extra, self.default or Index(PYPI, "the default")]
-        places = [f"{redact(index.url)} ({index.origin})" for index in known if not self.no_index]
-        return ", ".join([*places, *(f"{link} (find-links)" for link in self.find_links)])
+        places = [f"{redact(index.url)} ({index.origin})" for index in self.extra]
+        places.append(f"{redact(self.default.url)} ({self.default.origin})" if self.default else _NOT_CONFIGURED)
+        links = [f"{link} (find-links)" for link in self.find_links]
+        return ", ".join(links if self.no_index else [*places, *links])
 
 
 def _with_credentials(index: Index, environ: Mapping[str, str]) -> str:
@@ -215,7 +217,7 @@ def of_uv(settings: Json, origin: str, folder: Path) -> Indexes:
 
 
 def of_poetry(settings: Json, origin: str) -> Indexes:
-    """From [[tool.poetry.source]] of a pyproject.toml; PyPI stays the default."""
+    """From [[tool.poetry.source]] of a pyproject.toml; the default stays what it is."""
     extra = []
     for item in settings.get("source", []):
         if "url" in item:
@@ -230,13 +232,18 @@ def of_poetry(settings: Json, origin: str) -> Indexes:
 
 
 def of_pipfile(settings: Json, origin: str, environ: Mapping[str, str]) -> Indexes:
-    """From [[source]] of a Pipfile: the first is the default."""
+    """From [[source]] of a Pipfile: the first is the default.
+
+    Pipenv writes the public index into every Pipfile. One that names nothing else has configured nothing, and a mirror
+    that the controller is set to stays the default.
+    """
     found = [
         Index(expand(str(item["url"]), environ, origin), origin, str(item.get("name", "")))
         for item in settings.get("source", [])
         if "url" in item
     ]
-    found = [index for index in found if index.url.rstrip("/") != PYPI] if len(found) == 1 else found
+    if len(found) == 1 and found[0].url.rstrip("/") == public_index():
+        return Indexes()
     return Indexes(default=found[0], extra=tuple(found[1:])) if found else Indexes()
 
 
@@ -249,6 +256,20 @@ def pip_config() -> dict[str, str]:
     """What pip goes by for its downloads, from its variables and files: key to value, several words in one."""
     done = run([*pip(), "config", "list"], 60)
     return read_pip_config(done.stdout) if done.status == 0 else {}
+
+
+@lru_cache(maxsize=1)
+def public_index() -> str:
+    """The index that pip asks when nothing is configured, by its own words; "" when it does not say."""
+    bare = {"PIP_CONFIG_FILE": os.devnull, "COLUMNS": "500"}
+    done = run([*pip(), "download", "--isolated", "--help"], 60, extra_env=bare)
+    return read_public_index(done.stdout) if done.status == 0 else ""
+
+
+def read_public_index(text: str) -> str:
+    """The default of --index-url in what `pip download --help` printed; "" when it is not there."""
+    found = re.search(r"--index-url <url>[^<]*?\(default (\S+?)/?\)", text)
+    return found[1] if found else ""
 
 
 def read_pip_config(text: str) -> dict[str, str]:
@@ -283,5 +304,7 @@ __all__ = [
     "of_poetry",
     "of_uv",
     "pip_config",
+    "public_index",
     "read_pip_config",
+    "read_public_index",
 ]

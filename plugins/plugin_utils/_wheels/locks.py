@@ -5,9 +5,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from packaging.markers import InvalidMarker, Marker, UndefinedEnvironmentName
 from packaging.utils import canonicalize_name
@@ -84,43 +85,65 @@ def applies(marker: str | None, environment: Mapping[str, str] | None, where: st
         raise BadLock(f"{where}: the marker {marker!r} cannot be read: {str(error).splitlines()[0]}") from None
 
 
-def read_compiled(text: str) -> tuple[dict[str, Pinned], dict[str, set[str]], dict[str, str]]:
-    """What `uv pip compile --generate-hashes --annotation-style=split` wrote: pins by name, who asked for each, and the
-    URLs of what comes from elsewhere than an index.
+class Compiled(NamedTuple):
+    """What uv resolved to: pins by name, who asked for each, and the URLs of what comes from elsewhere than an index.
 
-    A demand from the input file itself is kept as it is written, beginning with `-r`. Raises BadLock for a line that is
-    neither, because what it names would be missing.
+    A demand from the input file itself is kept as it is written, beginning with `-r`.
     """
-    pins: dict[str, Pinned] = {}
-    via: dict[str, set[str]] = {}
-    direct: dict[str, str] = {}
-    name, listing = "", False
+
+    pins: dict[str, Pinned]
+    via: dict[str, set[str]]
+    direct: dict[str, str]
+
+
+def read_compiled(text: str) -> Compiled:
+    """What `uv pip compile --generate-hashes --annotation-style=split` wrote.
+
+    Raises BadLock for an entry that is neither a version nor a URL, because what it names would be missing.
+    """
+    compiled = Compiled({}, {}, {})
+    for head, *below in _entries(text):
+        pinned = _PIN.fullmatch(head.split("--hash=", 1)[0].strip())
+        found = pinned or _ELSEWHERE.match(head)
+        if not found:
+            raise BadLock(f"uv resolved to {head!r}, which is neither a version nor a URL")
+        name = canonicalize_name(found[1])
+        compiled.via[name] = _owners(below)
+        if pinned:
+            hashes = [digest for line in (head, *below) for kind, digest in _HASH.findall(line) if kind == "sha256"]
+            compiled.pins[name] = Pinned(name, found[2], tuple(hashes))
+        else:
+            compiled.direct[name] = found[2]
+    return compiled
+
+
+def _entries(text: str) -> Iterator[list[str]]:
+    """The lines of each distribution: the one that names it, and the indented ones below it, without their `\\`."""
+    entry: list[str] = []
     for raw in text.splitlines():
         line = raw.strip().rstrip("\\").strip()
-        found = _PIN.fullmatch(line.split("--hash=", 1)[0].strip()) if not raw.startswith((" ", "#")) else None
-        if found:
-            name, listing = canonicalize_name(found[1]), False
-            pins[name] = Pinned(name, found[2], ())
-            via[name] = set()
-        elif line and not raw.startswith((" ", "#")):
-            elsewhere = _ELSEWHERE.match(line)
-            if not elsewhere:
-                raise BadLock(f"uv resolved to {line!r}, which is neither a version nor a URL")
-            name, listing = canonicalize_name(elsewhere[1]), False
-            direct[name] = elsewhere[2]
-            via[name] = set()
-        if name in pins and "--hash=" in line:
-            hashes = tuple(digest for kind, digest in _HASH.findall(line) if kind == "sha256")
-            pins[name] = Pinned(name, pins[name].version, pins[name].hashes + hashes)
-        if raw.startswith("#"):
-            name = ""
-        if name and line.startswith("#"):
-            words = line.lstrip("# ").strip()
-            if words.startswith("via"):
-                listing, words = True, words[3:].strip()
-            if listing and words:
-                via[name].add(words if words.startswith("-") else canonicalize_name(words.split("[")[0]))
-    return pins, via, direct
+        if raw.startswith(" "):
+            if entry:
+                entry.append(line)
+        elif line:
+            if entry:
+                yield entry
+            entry = [] if raw.startswith("#") else [line]
+    if entry:
+        yield entry
+
+
+def _owners(lines: Sequence[str]) -> set[str]:
+    """Who asked for a distribution: the names behind `# via`, on its line and on those below it."""
+    owners: set[str] = set()
+    listing = False
+    for comment in (line for line in lines if line.startswith("#")):
+        words = comment.lstrip("# ").strip()
+        if words.startswith("via"):
+            listing, words = True, words[3:].strip()
+        if listing and words:
+            owners.add(words if words.startswith("-") else canonicalize_name(words.split("[")[0]))
+    return owners
 
 
 def outside(

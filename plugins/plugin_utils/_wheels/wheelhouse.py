@@ -22,7 +22,7 @@ import os
 import tarfile
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -132,6 +132,20 @@ def pack(wheels: Iterable[Wheel], path: str | Path) -> Path:
     return target
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """What uv is asked to resolve: the app by its name, and what is `wanted` of it from an index; messages say `what`.
+
+    Of the distributions in `with_wheels` only versions that have wheels are taken; the limits in `keep` hold for all.
+    """
+
+    what: str
+    app: str
+    wanted: tuple[Requirement, ...] = ()
+    with_wheels: tuple[str, ...] = ()
+    keep: tuple[str, ...] = ()
+
+
 @dataclass
 class _Gathering(Fetching):
     """One call of `gather`.
@@ -173,11 +187,11 @@ class _Gathering(Fetching):
         what = self.source.describe()
         app = self._app(source_id, commit)
         name = str(canonicalize_name(app.name))
-        wanted = [app] if isinstance(app, Requirement) else []
-        first = self._resolve(what, name, wanted)
+        asked = _Asked(what, name, (app,) if isinstance(app, Requirement) else ())
+        first = self._resolve(asked)
         found, unbuilt = self.files(first)
         if unbuilt:
-            found, unbuilt = self._with_wheels(what, name, wanted, first, (found, unbuilt))
+            found, unbuilt = self._with_wheels(asked, first, (found, unbuilt))
         build_list = [*self._builds.values(), *unbuilt]
         found += [wheel for local, wheel in self._local.items() if local not in self._builds]
         tool = self.tool("pip")
@@ -200,19 +214,14 @@ class _Gathering(Fetching):
         )  # fmt: skip
 
     def _with_wheels(
-        self,
-        what: str,
-        app: str,
-        wanted: list[Requirement],
-        first: Sequence[Pinned],
-        had: tuple[list[Wheel], list[HostBuild]],
+        self, asked: _Asked, first: Sequence[Pinned], had: tuple[list[Wheel], list[HostBuild]]
     ) -> tuple[list[Wheel], list[HostBuild]]:
         """`had` (wheels, and what only a host can build), or better: with older versions that have wheels.
 
         The newest version is not always one that has a wheel for an older Python. What the project asks for itself is
         never lowered for that, only what others need; what was lowered is told.
         """
-        own = self._asked_for(app)
+        own = self._asked_for(asked.app)
         bare = [build.sdist.name for build in had[1] if build.sdist.name not in own]
         if not bare:
             return had
@@ -220,7 +229,7 @@ class _Gathering(Fetching):
         keep = [f"{name}=={versions[name]}" for name in sorted(own & set(versions))]
         via = self._via
         try:
-            second = self._resolve(what, app, wanted, bare, keep)
+            second = self._resolve(replace(asked, with_wheels=tuple(bare), keep=tuple(keep)))
             found = self.files(second)
         except ResolutionConflict:
             self._via = via
@@ -232,8 +241,8 @@ class _Gathering(Fetching):
         ]
         if lowered:
             self._notes[
-                f"{what}: there is no wheel of {listed(bare)} for {self.where()}, so that older versions were taken: "
-                f"{listed(lowered, 12)}; ask for a version in the project to have it built on a host instead"
+                f"{asked.what}: there is no wheel of {listed(bare)} for {self.where()}, so that older versions were "
+                f"taken: {listed(lowered, 12)}; ask for a version in the project to have it built on a host instead"
             ] = None
         return found
 
@@ -386,45 +395,48 @@ class _Gathering(Fetching):
             cached.write_json(cached.built_path(self.cache, f"{build_id}.sdist", None), stored.to_dict())
         return HostBuild(stored, self.tools(sources.build_requirements(project)))
 
-    def _resolve(
-        self,
-        what: str,
-        app: str,
-        wanted: list[Requirement],
-        with_wheels: Sequence[str] = (),
-        keep: Sequence[str] = (),
-    ) -> tuple[Pinned, ...]:
-        """Pins of everything but local wheels, with the hashes of the lock where there is one.
+    def _resolve(self, asked: _Asked) -> tuple[Pinned, ...]:
+        """Pins of everything but local wheels, with the hashes of the lock, if any; notes who asked for each.
 
-        Of the distributions in `with_wheels` only versions that have wheels are taken; `keep` holds for all.
+        Raises BadLock when a lock that has to be complete lacks something, and whatever uv and the sources raise.
         """
         told = self._told
-        if wanted and told.complete and app not in {pin.name for pin in told.pins}:
-            raise BadLock(f"{self._label()}: {app} itself is not in the lock; make the lock from {str(wanted[0])!r}")
+        if asked.wanted and told.complete and asked.app not in {pin.name for pin in told.pins}:
+            raise BadLock(
+                f"{self._label()}: {asked.app} itself is not in the lock; make the lock from {str(asked.wanted[0])!r}"
+            )
+        pins, self._via = self._with_all_brought(asked)
+        if told.complete:
+            self._check_complete(asked.app)
+        locked = {(pin.name, pin.version): pin for pin in told.pins if pin.hashes}
+        return tuple(
+            locked.get((name, pin.version), pin) for name, pin in sorted(pins.items()) if name not in self._local
+        )
+
+    def _with_all_brought(self, asked: _Asked) -> tuple[dict[str, Pinned], dict[str, set[str]]]:
+        """Pins and who asked for them, once everything is local that comes from elsewhere than an index.
+
+        What is brought may ask for more, so that uv is asked again until nothing is left to bring.
+        """
+        declared_direct = self._told.direct
         for _ in range(_ROUNDS):
-            pins, via, direct = read_compiled(self._compile_all(what, app, wanted, with_wheels, keep))
-            left = [direct_of(name, url, Path("/"), what) for name, url in direct.items() if name not in self._local]
-            left += [told.direct[name] for name in pins if name in told.direct and name not in self._local]
+            pins, via, direct = read_compiled(self._compile_all(asked))
+            left = [
+                direct_of(name, url, Path("/"), asked.what) for name, url in direct.items() if name not in self._local
+            ]
+            left += [declared_direct[name] for name in pins if name in declared_direct and name not in self._local]
             if not left:
-                break
+                return pins, via
             for item in left:
                 self._bring(item)
-        else:
-            raise WheelhouseError(f"{what}: what it needs from elsewhere than an index does not come to an end")
-        self._via = via
-        for name in self._local:
-            pins.pop(name, None)
-        if told.complete:
-            extra = [str(canonicalize_name(Requirement(item).name)) for item in self.extra]
-            locked = [*told.pins, *(Pinned(name, "", ()) for name in self._local)]
-            for name, owner in outside(locked, via, app if app in self._local else None, extra).items():
-                raise BadLock(
-                    f"{self._label()}: {name} is needed by {owner} and is not in the lock; make the lock again"
-                )
-        for pin in told.pins:
-            if pin.hashes and pin.name in pins and pins[pin.name].version == pin.version:
-                pins[pin.name] = pin
-        return tuple(pins[name] for name in sorted(pins))
+        raise WheelhouseError(f"{asked.what}: what it needs from elsewhere than an index does not come to an end")
+
+    def _check_complete(self, app: str) -> None:
+        """Raise BadLock when the app needs what its lock does not hold."""
+        extra = [str(canonicalize_name(Requirement(item).name)) for item in self.extra]
+        locked = [*self._told.pins, *(Pinned(name, "", ()) for name in self._local)]
+        for name, owner in outside(locked, self._via, app if app in self._local else None, extra).items():
+            raise BadLock(f"{self._label()}: {name} is needed by {owner} and is not in the lock; make the lock again")
 
     def _gives_way(self, what: str, where: str, text: str, extra: Mapping[str, str]) -> bool:
         """Whether a declared version of the server is another one than the plan's, which is then taken and told."""
@@ -443,37 +455,44 @@ class _Gathering(Fetching):
         """The lock in messages."""
         return str(self.source.lock or f"{self._told.label} of {self.source.describe()}")
 
-    def _compile_all(
-        self, what: str, app: str, wanted: list[Requirement], with_wheels: Sequence[str], keep: Sequence[str]
-    ) -> str:
+    def _compile_all(self, asked: _Asked) -> str:
         """What uv resolves the app, all that is declared beside it, and the server to."""
         told, extra = self._told, _exact(self.extra)
-        paths = {name: sources.stand_in(Path(item.path), self.work) for name, item in self._local.items()}
-        # An override takes the place of what asked for extras, so that it has to name them.
-        extras = {name: f"[{','.join(sorted(self._extras[name]))}]" for name in paths if self._extras.get(name)}
-        files = {
-            name: f"{name}{extras.get(name, '')} @ file://{quote(str(path.absolute()))}" for name, path in paths.items()
-        }
-        lines = [*files.values(), *(str(item) for item in wanted)]
-        lines += [
-            text
-            for where, text in told.requirements
-            if canonicalize_name(Requirement(text).name) not in files and not self._gives_way(what, where, text, extra)
-        ]
+        files = self._local_files()
+        beside = self._declared_beside(asked.what, files, extra)
         for pin in told.pins:
-            self._gives_way(what, told.label, pin.requirement(), extra)
+            self._gives_way(asked.what, told.label, pin.requirement(), extra)
+        lines = [*files.values(), *map(str, asked.wanted), *beside, *self.extra]
         options = [word for name in files for word in ("--no-emit-package", name)]
-        options += [word for name in with_wheels for word in ("--only-binary", name)]
+        options += [word for name in asked.with_wheels for word in ("--only-binary", name)]
         pins = [pin.requirement() for pin in told.pins if pin.name not in files and pin.name not in extra]
-        limits = [*pins, *told.constraints, *keep]
-        overrides = [*(files[name] for name in files if name != app), *told.overrides]
+        limits = [*pins, *told.constraints, *asked.keep]
+        overrides = [*(line for name, line in files.items() if name != asked.app), *told.overrides]
         try:
-            return self.compile(what, [*lines, *self.extra], options, limits, overrides)
+            return self.compile(asked.what, lines, options, limits, overrides)
         except ResolutionConflict as error:
             if not pins:
                 raise
             message = f"{error}; {self._label()} says which versions: make it again after a change of what is required"
             raise ResolutionConflict(message, error.cause, error.detail) from None
+
+    def _local_files(self) -> dict[str, str]:
+        """What is local, by name, as the line that has uv read it from its file."""
+        lines = {}
+        for name, wheel in self._local.items():
+            # An override takes the place of what asked for extras, so that it has to name them.
+            extras = f"[{','.join(sorted(self._extras[name]))}]" if self._extras.get(name) else ""
+            path = sources.stand_in(Path(wheel.path), self.work)
+            lines[name] = f"{name}{extras} @ file://{quote(str(path.absolute()))}"
+        return lines
+
+    def _declared_beside(self, what: str, files: Mapping[str, str], extra: Mapping[str, str]) -> list[str]:
+        """What the project declares beside the app that is not local and does not give way to the plan's server."""
+        return [
+            text
+            for where, text in self._told.requirements
+            if canonicalize_name(Requirement(text).name) not in files and not self._gives_way(what, where, text, extra)
+        ]
 
 
 def _exact(requirements: Iterable[str]) -> dict[str, str]:

@@ -329,6 +329,21 @@ def test_a_cold_start_is_not_judged_as_slowness() -> None:
     )
 
 
+@pytest.mark.parametrize("limits", [LIMITS, held_to(error_rate=0.01)], ids=["a limit", "beside the live one"])
+def test_the_numbers_of_a_run_are_those_that_were_judged(limits: Limits) -> None:
+    """A cold start is in no latency: neither in the sentence, which the ledger keeps, nor in the report's number."""
+    latencies = [400.0 if index < 200 else 100.0 + index % 50 for index in range(1500)]
+    live = [300.0 if index < 200 else 100.0 + index % 40 for index in range(1500)]
+    verdict = j.judge(run(latencies), run(live), limits)
+    assert verdict.cold_seconds == pytest.approx(5.0, abs=0.01)
+    facts = verdict.to_dict()["facts"]
+    assert isinstance(facts, dict)
+    candidate, baseline = facts["candidate"], facts["baseline"]
+    assert verdict.cause.startswith(f"p95 is {candidate['p95_ms']:.0f} ms")
+    assert f"against {baseline['p95_ms']:.0f} ms of the live generation" in verdict.check("p95_relative").sentence
+    assert candidate["planned"] == 1500
+
+
 def test_failures_in_a_cold_start_count() -> None:
     latencies = [math.inf if index < 100 else 400.0 if index < 200 else 100.0 for index in range(1500)]
     counted = j.Samples(**{**run(latencies).__dict__, "failures": 100})

@@ -152,12 +152,12 @@ resolution-markers = ["python_full_version >= '3.10'", "python_full_version < '3
 [[package]]
 name = "click"
 version = "8.1.8"
-source = {{ registry = "https://pypi.org/simple" }}
+source = {{ registry = "https://packages.example.org/simple" }}
 resolution-markers = ["python_full_version < '3.10'"]
 [[package]]
 name = "click"
 version = "8.5.1"
-source = {{ registry = "https://pypi.org/simple" }}
+source = {{ registry = "https://packages.example.org/simple" }}
 resolution-markers = ["python_full_version >= '3.10'"]
 sdist = {{ url = "https://h/click.tar.gz", hash = "sha256:{A}" }}
 wheels = [{{ url = "https://h/click.whl", hash = "sha256:{B}" }}]

@@ -93,7 +93,9 @@ def test_who_was_asked_is_told_without_credentials() -> None:
     found = indexes.gathered(
         Indexes(), {"HOME": "/nonexistent"}, {"extra-index-url": "https://me:pw@two.example/simple"}
     )
-    assert found.told() == "https://***@two.example/simple (pip's settings), https://pypi.org/simple (the default)"
+    assert found.told() == (
+        "https://***@two.example/simple (pip's settings), the public index that uv and pip know by themselves"
+    )
 
 
 def test_variables_in_a_url() -> None:
@@ -102,10 +104,28 @@ def test_variables_in_a_url() -> None:
         indexes.expand("https://${TOKEN}@h", {}, "l")
 
 
-def test_sources_of_a_pipfile() -> None:
-    source = {"source": [{"url": "https://pypi.org/simple", "name": "pypi"}]}
+def test_sources_of_a_pipfile(monkeypatch: pytest.MonkeyPatch) -> None:
+    public = "https://packages.example.org/simple"
+    monkeypatch.setattr(indexes, "public_index", lambda: public)
+    source = {"source": [{"url": f"{public}/", "name": "public"}]}
     assert indexes.of_pipfile(source, "Pipfile", {}) == Indexes()
     source["source"].append({"url": "https://${HOST}/simple", "name": "inner"})
     found = indexes.of_pipfile(source, "Pipfile", {"HOST": "inner.example"})
-    assert found.default == Index("https://pypi.org/simple", "Pipfile", "pypi")
+    assert found.default == Index(f"{public}/", "Pipfile", "public")
     assert found.extra == (Index("https://inner.example/simple", "Pipfile", "inner"),)
+    del source["source"][0]
+    alone = indexes.of_pipfile(source, "Pipfile", {"HOST": "inner.example"})
+    assert alone.default == Index("https://inner.example/simple", "Pipfile", "inner")
+
+
+def test_the_public_index_is_what_pip_says_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_INDEX_URL", "https://mirror.example/simple")
+    indexes.public_index.cache_clear()
+    found = indexes.public_index()
+    assert found.startswith("https://")
+    assert found.endswith("/simple")
+    assert "mirror.example" not in found
+
+
+def test_a_pip_that_does_not_tell_its_index() -> None:
+    assert indexes.read_public_index("  -i, --index-url <url>   Base URL.\n  --extra-index-url <url> (default x)") == ""

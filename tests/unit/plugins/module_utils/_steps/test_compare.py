@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""What a trial leaves: the report, the ledger's sentence and the paths tell numbers of the same requests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.headcount.gunicorn.plugins.module_utils._load.trialload import Attempt, DerivedRate, TrialLoad
+from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.compare import conclude, judged
+from ansible_collections.headcount.gunicorn.plugins.module_utils._verdict.types import MemoryEvidence, Samples
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._output.report import evidence_of
+
+APP: dict[str, Any] = {
+    "load": {"paths": [{"path": "/"}, {"path": "/report"}], "rate": 50, "seconds": 30},
+    "limits": {"error_rate": 0.01, "p95_ms": 120},
+    "on_inconclusive": "revert",
+    "entry_point": "shop:app",
+}
+
+CALM = MemoryEvidence(peak_mib=100.0, source="cgroup v2 memory.peak", limit_mib=200.0)
+
+
+def arm(cold_ms: float, usual_ms: float) -> Samples:
+    """1,500 requests, those of the first four seconds slow, in turn of two paths."""
+    latencies = [cold_ms if index < 200 else usual_ms + index % 20 for index in range(1500)]
+    return Samples(
+        start_s=[index / 50 for index in range(1500)],
+        latency_ms=latencies,
+        status=[200] * 1500,
+        planned=1500,
+        period_s=0.02,
+        failures=0,
+        achieved_rate=50.0,
+        planned_rate=50.0,
+        path=[index % 2 for index in range(1500)],
+    )
+
+
+def trial_of(candidate: Samples) -> tuple[str, dict[str, Any]]:
+    load = TrialLoad(candidate, None, DerivedRate(50.0, "declared", ""), 0.1, 0.01, False)
+    attempt: Attempt = judged(APP, load, CALM, None)
+    verdict, evidence = conclude(APP, attempt.verdict, attempt, [], [])
+    return verdict.cause, evidence
+
+
+def test_the_report_and_the_ledger_tell_the_same_p95() -> None:
+    cause, evidence = trial_of(arm(400.0, 50.0))
+    row = evidence_of(evidence)
+    assert cause.startswith(f"p95 is {row['p95_ms']:.0f} ms, limit 120")
+    assert [path["p95_ms"] < 70 for path in evidence["candidate"]["paths"]] == [True, True]
+
+
+def test_the_path_that_was_slow_is_told_without_the_cold_start() -> None:
+    cause, evidence = trial_of(arm(400.0, 150.0))
+    row = evidence_of(evidence)
+    assert cause.startswith(f"p95 is {row['p95_ms']:.0f} ms, limit 120")
+    assert "p95 168 ms" in cause or "p95 169 ms" in cause
