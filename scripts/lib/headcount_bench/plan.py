@@ -21,6 +21,7 @@ from functools import partial
 from typing import Any, Final
 
 from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration import normalise
+from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.app import App
 from ansible_collections.headcount.gunicorn.plugins.module_utils._facts import given
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import units
 from ansible_collections.headcount.gunicorn.plugins.module_utils._plan import planner
@@ -219,7 +220,7 @@ def weigh(plan: planner.Plan, app: Mapping[str, Any], cpus: Sequence[int]) -> di
         measured = _measure.weigh(
             _serving.TreeUnit(server),
             server.socket,
-            app["load"]["paths"],
+            App.from_dict(app).load.paths,
             slots,
             memory_max_mib=float(plan.value("memory_max_mib")),
         )
