@@ -430,6 +430,8 @@ SETTINGS: Final = Field(
             minimum=0,
             maximum=1000,
         ),
+        Field("memory_high_mib", "int", "MemoryHigh of the unit.", ABSENT, 900, "MiB", minimum=16, maximum=16_777_216),
+        Field("memory_max_mib", "int", "MemoryMax of the unit.", ABSENT, 1024, "MiB", minimum=16, maximum=16_777_216),
         Field(
             "gunicorn_version",
             "str",
@@ -439,7 +441,5 @@ SETTINGS: Final = Field(
             allowed="an exact version from 23.0.0 on, in quotes",
             check=checks.gunicorn_version,
         ),
-        Field("memory_high_mib", "int", "MemoryHigh of the unit.", ABSENT, 900, "MiB", minimum=16, maximum=16_777_216),
-        Field("memory_max_mib", "int", "MemoryMax of the unit.", ABSENT, 1024, "MiB", minimum=16, maximum=16_777_216),
     ),
 )

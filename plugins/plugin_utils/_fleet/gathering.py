@@ -119,17 +119,6 @@ class Gathering:
         found = self._sets.get(wanted)
         return found.notes if isinstance(found, WheelSet) else ()
 
-    def form(self, wanted: Wanted) -> str:
-        """What a source is released as, and why; "" for a source that is a package by itself, or not known yet."""
-        found = self._sets.get(wanted)
-        if isinstance(found, WheelSet):
-            kept = f"versions that it leaves open are kept in {found.kept}" if found.kept else ""
-            return "; ".join(filter(None, (found.form, kept)))
-        try:
-            return sources.form_words(json.loads(wanted.source), "/")
-        except WheelhouseError:
-            return ""
-
     def locked(self, source: Json, platform: Platform) -> dict[str, str]:
         """Name and version of what the source's own lock names for `platform`; empty without a lock, or a bad one."""
         key = (source_key(source), platform.key)
@@ -150,3 +139,10 @@ def _locked(source: Json, platform: Platform) -> dict[str, str]:
 def verdicts(app: Json, installed: Mapping[str, str]) -> dict[str, str]:
     """Which worker classes the libraries of a release rule out, and why."""
     return asynccompat.verdicts(installed, app["async_libraries"]) if installed else {}
+
+
+def form_words(found: WheelSet) -> str:
+    """What a project is released as, and why, and where the versions are that it leaves open; "" for a package of an
+    index with all versions said."""
+    kept = f"versions that it leaves open are kept in {found.kept}" if found.kept else ""
+    return "; ".join(filter(None, (found.form, kept)))

@@ -128,15 +128,6 @@ def project_form(source: Source, folder: Path) -> Form:
         raise BadSource(f"{source.describe()}: {error}") from None
 
 
-def form_words(source: Json | Source, base_dir: str | Path) -> str:
-    """What a folder is released as, and why; "" for another kind of source. Raises BadSource."""
-    parsed = Source.of(source)
-    if parsed.kind != "path":
-        return ""
-    folder = project_folder(parsed, resolve(parsed.value, Path(base_dir)))
-    return project_form(parsed, folder).words
-
-
 def folder_digest(folder: Path, names: Sequence[str]) -> str:
     """sha256 over names, executable bits and contents of the files of a project that are shipped."""
     digest = hashlib.sha256()
@@ -505,7 +496,6 @@ __all__ = [
     "copy_beside",
     "copy_project",
     "file_digest",
-    "form_words",
     "identity",
     "lock_path",
     "normalise_wheel",

@@ -498,8 +498,8 @@ NO_SETTING = (
     "shop: settings.worker_class is sync: that is no setting that can be overridden. Allowed: workers, threads,"
     " worker_connections, preload_app, backlog, keepalive, timeout,"
     " graceful_timeout, max_requests, max_requests_jitter,"
-    " limit_nofile, malloc_trim_threshold_mib, switch_interval_ms, memory_high_mib, memory_max_mib. Fix:"
-    " remove settings.worker_class; set worker_class on the app."
+    " limit_nofile, malloc_trim_threshold_mib, switch_interval_ms, memory_high_mib, memory_max_mib,"
+    " gunicorn_version. Fix: remove settings.worker_class; set worker_class on the app."
 )
 NOFILE = (
     "shop: settings.limit_nofile is 600000: the host allows 524288 open"
