@@ -390,6 +390,17 @@ def requires(wheel: Path) -> list[str]:
     return [line.partition(":")[2].strip() for line in head.split("\n") if line.lower().startswith("requires-dist:")]
 
 
+def contents(wheel: Path) -> dict[str, str]:
+    """The files of a wheel as they will be installed, with the text of those that are Python; "" for others."""
+    found: dict[str, str] = {}
+    with zipfile.ZipFile(wheel) as archive:
+        for item in archive.namelist():
+            name = re.sub(r"^[^/]+\.data/(purelib|platlib)/", "", item)
+            python = item.endswith(".py")
+            found[name] = archive.read(item).decode("utf-8", errors="replace") if python else ""
+    return found
+
+
 def build_wheel(project: Path, out_dir: Path, what: str, environ: Mapping[str, str] | None = None) -> Path:
     """Build a folder or an sdist into a wheel with the same bytes for the same content. Raises BuildFailed.
 
@@ -493,6 +504,7 @@ __all__ = [
     "build_wheel",
     "check_wheel",
     "checkout",
+    "contents",
     "copy_beside",
     "copy_project",
     "file_digest",

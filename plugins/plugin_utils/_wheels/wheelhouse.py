@@ -29,8 +29,9 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._release import
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from .._display.text import listed
+from .._display.text import listed, plural
 from .._edge import Json
+from .._source.lacking import lacking
 from .._source.project import PACKAGE
 from . import cache as cached
 from . import indexes, kept, sources
@@ -267,8 +268,10 @@ class _Gathering(Fetching):
             self._form = form.words
             self._told = declared(folder, top, self.platform.markers(), lock, source.requirements, form.is_tree)
             app = None if form.is_tree else self._project(source, source_id, folder)
-            if form.is_tree:
+            if app is None:
                 self._tree = self._packed(source, folder)
+            else:
+                self._check_whole(app, folder)
         self.indexes = indexes.asked(project=self._told.indexes)
         if isinstance(app, Wheel):
             self._extras.setdefault(app.name, set()).update(self._told.itself or ())
@@ -279,6 +282,25 @@ class _Gathering(Fetching):
         if app is None:
             self._bring_stated()
         return app
+
+    def _check_whole(self, app: Wheel, folder: Path) -> None:
+        """Raise BuildFailed when the wheel of a project lacks what the app would look for. Whoever says that it is a
+        package is told instead."""
+        names = shipped(folder, self.source.include, self.source.describe()).names
+        found = lacking(names, sources.contents(Path(app.path)))
+        if not found:
+            return
+        counted = [
+            name + (f" ({plural(count, 'file')})" if name.endswith("/") else "") for name, count in found.items()
+        ]
+        words = f"{self.source.describe()}: the wheel that is built of it lacks {listed(counted, 8)}"
+        if self.source.form == PACKAGE:
+            self._notes[f"{words}; source.as: tree would have it"] = None
+            return
+        raise BuildFailed(
+            f"{words}, which the app would not find: take the project as it is with source.as: tree, have its build "
+            "include it (package-data of setuptools), or say source.as: package when the app needs none of it"
+        )
 
     def _packed(self, source: Source, folder: Path) -> Wheel:
         """The archive of a tree: the files of its folder that are shipped."""

@@ -9,7 +9,7 @@ import subprocess
 import tarfile
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Sequence
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels import wheelhouse
@@ -89,9 +89,9 @@ def links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def gather(tmp_path: Path, folder: Path, **more: Any) -> Any:
+def gather(tmp_path: Path, folder: Path, server: Sequence[str] = ("gunicorn==27.0.1",), **more: Any) -> Any:
     source = {"kind": "path", "value": str(folder), **more}
-    return wheelhouse.gather(source, BOOKWORM, ["gunicorn==27.0.1"], tmp_path / "cache", tmp_path)
+    return wheelhouse.gather(source, BOOKWORM, server, tmp_path / "cache", tmp_path)
 
 
 def inside(found: Any, name: str) -> set[str]:
@@ -327,3 +327,54 @@ def test_a_tree_that_does_not_say_what_it_depends_on_is_refused(
     with pytest.raises(WheelhouseError) as caught:
         gather(tmp_path, tree(tmp_path / "app", files))
     assert words in str(caught.value)
+
+
+def test_what_is_left_open_is_decided_once_and_kept(tmp_path: Path, links: Path) -> None:
+    app = tree(tmp_path / "app", {"requirements.txt": "flask\nwerkzeug==3.0.3\n"})
+    first = gather(tmp_path, app)
+    assert first.distributions["flask"] == "3.1.3"
+    public(links, "flask", "3.2.0", "werkzeug>=3")
+    (app / "app.py").write_text("import flask, os\n", encoding="utf-8")
+    later = gather(tmp_path, app)
+    assert later.id != first.id
+    assert later.distributions == first.distributions
+    other_class = gather(tmp_path, app, server=["gunicorn==27.0.1", "six"])
+    assert other_class.distributions == {**first.distributions, "six": "1.17.0"}
+    assert other_class.kept == later.kept == first.kept
+    assert "flask==3.1.3\n" in Path(first.kept).read_text(encoding="utf-8")
+    Path(first.kept).unlink()
+    assert gather(tmp_path, app).distributions["flask"] == "3.2.0"
+    (app / "requirements.txt").write_text("flask==3.0.3\nwerkzeug==3.0.3\n", encoding="utf-8")
+    assert gather(tmp_path, app).kept == ""
+
+
+@pytest.mark.parametrize(("pinned", "told"), [("21.2.0", True), ("27.0.1", False)])
+def test_the_gunicorn_in_the_metadata_of_a_project_is_seen_and_replaced(
+    tmp_path: Path, links: Path, pinned: str, told: bool
+) -> None:
+    found = gather(tmp_path, project(tmp_path / "app", "shop", f"'flask', 'gunicorn=={pinned}'"))
+    assert found.gunicorn == pinned
+    assert found.distributions["gunicorn"] == "27.0.1"
+    words = f"the project's metadata: gunicorn=={pinned} gives way to gunicorn 27.0.1"
+    assert any(words in note for note in found.notes) is told
+
+
+def test_a_wheel_that_lacks_what_the_app_looks_for_is_refused_before_a_host_is_touched(
+    tmp_path: Path, links: Path
+) -> None:
+    app = project(tmp_path / "app", "shop", "'flask==3.0.3'")
+    text = (app / "backend.py").read_text(encoding="utf-8")
+    # It takes modules alone, as setuptools does without package-data.
+    (app / "backend.py").write_text(
+        text.replace('f"{name}_files/{path}"', "path").replace('rglob("*")', 'rglob("*.py")')
+    )
+    tree(app, {"shop/__init__.py": "import config\n", "shop/templates/index.html": "hello\n", "config.py": ""})
+    with pytest.raises(WheelhouseError) as caught:
+        gather(tmp_path, app)
+    assert "the wheel that is built of it lacks shop/templates/ (1 file), which the app would not find: take" in str(
+        caught.value
+    )
+    assert "source.as: tree" in str(caught.value)
+    told = gather(tmp_path, app, **{"as": "package"})
+    assert [note for note in told.notes if "lacks shop/templates/ (1 file); source.as: tree would have it" in note]
+    assert "shop/templates/index.html" in held(gather(tmp_path, app, **{"as": "tree"}))
