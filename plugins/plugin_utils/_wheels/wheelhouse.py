@@ -25,6 +25,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import quote
 
+from ansible_collections.headcount.gunicorn.plugins.module_utils._plan.settings import OVERRIDES
 from ansible_collections.headcount.gunicorn.plugins.module_utils._release import releases
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -33,6 +34,7 @@ from .._display.text import listed, plural
 from .._edge import Json
 from .._source.lacking import lacking
 from .._source.project import PACKAGE
+from .._source.serverconf import unread
 from . import cache as cached
 from . import indexes, kept, sources
 from .archives import pack, pack_tree
@@ -266,6 +268,7 @@ class _Gathering(Fetching):
             lock = sources.resolve(source.lock, self.base) if source.lock else None
             form = sources.project_form(source, folder)
             self._form = form.words
+            self._notes.update(dict.fromkeys(f"{what}: {words}" for words in unread(folder, OVERRIDES)))
             self._told = declared(folder, top, self.platform.markers(), lock, source.requirements, form.is_tree)
             app = None if form.is_tree else self._project(source, source_id, folder)
             if app is None:
@@ -505,12 +508,8 @@ class _Gathering(Fetching):
     def _own_demands(self) -> list[tuple[str, str]]:
         """What the wheel of the project asks for on the platform, and in which file that is written."""
         app = self._local.get(self._app_name)
-        texts = [Requirement(text) for text in sources.requires(Path(app.path))] if app else []
-        known = {**self.platform.markers(), "extra": ""}
-        met = [wanted for wanted in texts if wanted.marker is None or wanted.marker.evaluate(known)]
-        for wanted in met:
-            wanted.marker = None
-        return [("the project's metadata", str(wanted)) for wanted in met if wanted.url is None]
+        texts = sources.demands(Path(app.path), self.platform.markers()) if app else []
+        return [("the project's metadata", text) for text in texts]
 
     def _replaced_servers(self, what: str, extra: Mapping[str, str]) -> list[str]:
         """The server's own requirements, where the metadata of the project asks for other versions of them."""
@@ -544,9 +543,10 @@ class _Gathering(Fetching):
         try:
             return self.compile(asked.what, lines, options, limits, overrides, kept.read(self._kept))
         except ResolutionConflict as error:
-            if not pins:
-                raise
-            message = f"{error}; {self._label()} says which versions: make it again after a change of what is required"
+            places = [f"{where} has {text}" for where, text in told.requirements if text.lower() in error.cause.lower()]
+            message = f"{error} ({listed(places, 4)})" if places else str(error)
+            if pins:
+                message += f"; {self._label()} says which versions: make it again after a change of what is required"
             raise ResolutionConflict(message, error.cause, error.detail) from None
 
     def _kept_path(self, asked: _Asked, told: Sequence[str]) -> Path:
