@@ -2,10 +2,12 @@
 # Copyright: Headcount contributors
 """A small simulation of Gunicorn's workers as queues: what response times a mixture of requests gets from a shape.
 
-The kernel shares the cores among the processes that compute (processor sharing, as CFS and EEVDF come to). Within a
-process one thing computes at a time: the interpreter lock hands over at most every `switch_ms` (gthread) or only when
-the request waits or ends (a gevent hub; a sync worker has one request). New connections wait in one shared queue, from
-which a process with a free slot takes them as soon as its accepting thread gets to run. Milliseconds throughout.
+Each core has a run queue of its own, as in CFS and EEVDF: a process that begins to compute goes to the core with the
+fewest, those of one core share it evenly, and a core that ran out of work takes a process from a fuller one at its next
+tick. Three that compute on two cores do so at 1, 1/2 and 1/2, and not at 2/3 each. Within a process one thing computes
+at a time: the interpreter lock hands over at most every `switch_ms` (gthread) or only when the request waits or ends (a
+gevent hub; a sync worker has one request). New connections wait in one shared queue, from which a process with a free
+slot takes them as soon as its accepting thread gets to run. Milliseconds throughout.
 """
 
 from __future__ import annotations
@@ -29,6 +31,10 @@ HOPS: Final = 4
 
 SWITCH_MS: Final = 5.0
 """sys.getswitchinterval(): a thread that computes hands the interpreter lock over after so long, when another waits."""
+
+
+BALANCE_MS: Final = 4.0
+"""A core that ran out of work looks for some on other cores at its next tick (CONFIG_HZ=250)."""
 
 
 @dataclass(frozen=True)
@@ -83,19 +89,35 @@ class _Process:
     busy: bool = False
     ends: float = 0.0
     token: int = 0
-    since: float = 0.0
+    core: int = 0
     accepting: bool = False
     taken: _Request | None = None
     """What is being accepted."""
 
 
+@dataclass
+class _Core:
+    """A run queue: its speed when one computes, the processes that do, and the work that each has been given."""
+
+    speed: float
+    computing: set[int] = field(default_factory=set)
+    given: float = 0.0
+    bursts: list[tuple[float, int, int, int]] = field(default_factory=list)
+    """(what will have been given when it ends, order, process, token); stale where the process moved on since."""
+
+    @property
+    def each(self) -> float:
+        """The speed of each."""
+        return self.speed / len(self.computing) if self.computing else 0.0
+
+
 class _Simulation:
     def __init__(self, queues: Queues, cores: float, kinds: Sequence[Kind]) -> None:
-        self.queues, self.cores, self.kinds = queues, cores, kinds
+        self.queues, self.kinds = queues, kinds
+        whole = max(1, math.ceil(cores))
+        self.cores = [_Core(cores / whole) for _ in range(whole)]
         self.processes = [_Process(queues.slots) for _ in range(queues.processes)]
-        self.now = self.virtual = 0.0
-        self.computing = 0
-        self.by_virtual: list[tuple[float, int, int, int]] = []
+        self.now = 0.0
         self.by_time: list[tuple[float, int, str, Any]] = []
         self.waiting: deque[_Request] = deque()
         self.order = itertools.count()
@@ -104,10 +126,6 @@ class _Simulation:
 
     def at(self, when: float, what: str, data: Any) -> None:
         heapq.heappush(self.by_time, (when, next(self.order), what, data))
-
-    @property
-    def speed(self) -> float:
-        return min(1.0, self.cores / self.computing) if self.computing else 1.0
 
     def stages(self, kind: Kind) -> list[tuple[float, float]]:
         """The bursts of a request; between two of them a thread lets the interpreter lock go, to read or to write."""
@@ -125,23 +143,16 @@ class _Simulation:
                 self.at(item[0], "arrive", item[1])
 
         next_arrival()
-        while self.by_time or self.by_virtual:
-            time_v = math.inf
-            while self.by_virtual:
-                ends, _, index, token = self.by_virtual[0]
-                if self.processes[index].token != token:
-                    heapq.heappop(self.by_virtual)
-                    continue
-                time_v = self.now + (ends - self.virtual) / self.speed
-                break
-            time_w = self.by_time[0][0] if self.by_time else math.inf
-            when = min(time_v, time_w)
+        while True:
+            first, core = min((self.next_end(core), number) for number, core in enumerate(self.cores))
+            when = min(first, self.by_time[0][0] if self.by_time else math.inf)
             if when > 4 * until:
                 break
-            self.virtual += (when - self.now) * self.speed
+            for each in self.cores:
+                each.given += (when - self.now) * each.each
             self.now = when
-            if time_v <= time_w:
-                _, _, index, _ = heapq.heappop(self.by_virtual)
+            if first <= when:
+                _, _, index, _ = heapq.heappop(self.cores[core].bursts)
                 self.burst_ended(index)
                 continue
             _, _, what, data = heapq.heappop(self.by_time)
@@ -153,12 +164,67 @@ class _Simulation:
             elif what == "back":
                 index, request = data
                 self.enqueue(index, request)
+            elif what == "balance":
+                self.balance(data)
             else:
                 index, token = data
                 process = self.processes[index]
                 if process.token == token and process.ready:
                     self.switch(index)
         return self.done
+
+    def next_end(self, core: _Core) -> float:
+        """When the first burst of a core ends."""
+        while core.bursts:
+            ends, _, index, token = core.bursts[0]
+            if self.processes[index].token == token and self.cores[self.processes[index].core] is core:
+                return self.now + (ends - core.given) / core.each
+            heapq.heappop(core.bursts)
+        return math.inf
+
+    def begin(self, index: int, work: float) -> None:
+        """Lets a process compute: where it does already, else on the core with the fewest, its last one if it can."""
+        process = self.processes[index]
+        if not process.busy:
+            last = process.core
+            process.core = min(range(len(self.cores)), key=lambda at: (len(self.cores[at].computing), at != last))
+            process.busy = True
+            self.cores[process.core].computing.add(index)
+        self.give(process, index, work)
+
+    def give(self, process: _Process, index: int, work: float) -> None:
+        core = self.cores[process.core]
+        process.ends = core.given + work
+        heapq.heappush(core.bursts, (process.ends, next(self.order), index, process.token))
+
+    def leave(self, index: int) -> None:
+        """A process has nothing to compute any more; where its core has two less than another, it looks for more."""
+        process = self.processes[index]
+        process.busy = False
+        process.token += 1
+        left = self.cores[process.core]
+        left.computing.discard(index)
+        if self.fullest(left) is not None:
+            self.at(self.now + BALANCE_MS, "balance", process.core)
+
+    def fullest(self, core: _Core) -> _Core | None:
+        """The core with the most that compute, where these are two more than on `core`."""
+        most = max(self.cores, key=lambda each: len(each.computing))
+        return most if len(most.computing) >= len(core.computing) + 2 else None
+
+    def balance(self, number: int) -> None:
+        """Moves a process from the fullest core to this one: that which has most to do yet."""
+        core = self.cores[number]
+        most = self.fullest(core)
+        if most is None:
+            return
+        moved = max(most.computing, key=lambda at: self.processes[at].ends)
+        process = self.processes[moved]
+        work = max(0.0, process.ends - most.given)
+        most.computing.discard(moved)
+        core.computing.add(moved)
+        process.core = number
+        self.give(process, moved, work)
 
     def wake(self) -> None:
         """A connection waits: every process with a free slot gets to know; the first that runs takes it."""
@@ -199,18 +265,12 @@ class _Simulation:
             else:
                 work = request.stages[0][0]
                 process.running = request
-            if not process.busy:
-                process.busy = True
-                self.computing += 1
-            process.ends = self.virtual + work
-            heapq.heappush(self.by_virtual, (process.ends, next(self.order), index, process.token))
+            self.begin(index, work)
             if process.ready and math.isfinite(self.queues.switch_ms):
                 self.at(self.now + self.queues.switch_ms, "switch", (index, process.token))
             return
         if process.busy:
-            process.busy = False
-            self.computing -= 1
-            process.token += 1
+            self.leave(index)
 
     def burst_ended(self, index: int) -> None:
         process = self.processes[index]
@@ -252,7 +312,7 @@ class _Simulation:
         request = process.running
         if request is None:
             return
-        left = max(0.0, process.ends - self.virtual)
+        left = max(0.0, process.ends - self.cores[process.core].given)
         _, wait = request.stages[0]
         request.stages[0] = (left, wait)
         process.ready.append((request, self.now))
