@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
-"""The questions that a verdict asks of a run that is a measurement: one function each, in the order of ``CHECKS``.
+"""The questions that a verdict asks of a run that is a measurement: one function each, in the order of `CHECKS`.
 
 To change what is asked, change a function here; judge.py asks them and draws the conclusion. The statistics are exact
 and assume no shape of latencies; docs/verdict.md has the formulas and their sources.
@@ -318,7 +318,7 @@ def _stall_check(candidate: Samples, baseline: Samples | None, stall_ms: float, 
                 shared = f"{sentence}; the same requests made the live generation stand still too ({short(other)} ms)"
                 return Check("stall", PASS, gap, least, (None, None), shared)
         return Check("stall", FAIL, gap, least, (None, None), sentence)
-    if usable and baseline is not None:
+    if usable and baseline is not None and policy.relative:
         slow = sum(stall_ms <= latency < math.inf for latency in candidate.latency_ms)
         usual = sum(stall_ms <= latency < math.inf for latency in baseline.latency_ms)
         total = len(candidate.latency_ms) + len(baseline.latency_ms)
