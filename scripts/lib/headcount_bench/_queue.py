@@ -2,12 +2,13 @@
 # Copyright: Headcount contributors
 """A small simulation of Gunicorn's workers as queues: what response times a mixture of requests gets from a shape.
 
-Each core has a run queue of its own, as in CFS and EEVDF: a process that begins to compute goes to the core with the
-fewest, those of one core share it evenly, and a core that ran out of work takes a process from a fuller one at its next
-tick. Three that compute on two cores do so at 1, 1/2 and 1/2, and not at 2/3 each. Within a process one thing computes
-at a time: the interpreter lock hands over at most every `switch_ms` (gthread) or only when the request waits or ends (a
-gevent hub; a sync worker has one request). New connections wait in one shared queue, from which a process with a free
-slot takes them as soon as its accepting thread gets to run. Milliseconds throughout.
+Each core has a run queue of its own, as in CFS and EEVDF: those of one core share it evenly, and a core takes a process
+from a fuller one when it looks for work. Three that compute on two cores do so at 1, 1/2 and 1/2, and not at 2/3 each.
+A process that wakes goes to the core with the fewest. Where clients run on the same cores (`beside`) it is as good as
+chance which one: the client that connects is on one of them just then, so the kernel finds none idle. Within a process
+one thing computes at a time: the interpreter lock hands over at most every `switch_ms` (gthread) or only when the
+request waits or ends (a gevent hub; a sync worker has one request). New connections wait in one shared queue, from
+which a process with a free slot takes them as soon as its accepting thread gets to run. Milliseconds throughout.
 """
 
 from __future__ import annotations
@@ -33,8 +34,10 @@ SWITCH_MS: Final = 5.0
 """sys.getswitchinterval(): a thread that computes hands the interpreter lock over after so long, when another waits."""
 
 
-BALANCE_MS: Final = 4.0
-"""A core that ran out of work looks for some on other cores at its next tick (CONFIG_HZ=250)."""
+IDLE_BALANCE_MS: Final = 4.0
+BUSY_BALANCE_MS: Final = 32.0
+"""When a core looks for work on a fuller one: with nothing to do at its next tick (CONFIG_HZ=250), and sixteen times as
+rarely as each 2 ms where it has something to do (Linux' `busy_factor` of a domain of two cores)."""
 
 
 @dataclass(frozen=True)
@@ -112,8 +115,10 @@ class _Core:
 
 
 class _Simulation:
-    def __init__(self, queues: Queues, cores: float, kinds: Sequence[Kind]) -> None:
+    def __init__(self, queues: Queues, cores: float, kinds: Sequence[Kind], beside: bool = False) -> None:
         self.queues, self.kinds = queues, kinds
+        self.chance = random.Random(0) if beside else None
+        self.looking = False
         whole = max(1, math.ceil(cores))
         self.cores = [_Core(cores / whole) for _ in range(whole)]
         self.processes = [_Process(queues.slots) for _ in range(queues.processes)]
@@ -165,7 +170,7 @@ class _Simulation:
                 index, request = data
                 self.enqueue(index, request)
             elif what == "balance":
-                self.balance(data)
+                self.balance()
             else:
                 index, token = data
                 process = self.processes[index]
@@ -183,14 +188,20 @@ class _Simulation:
         return math.inf
 
     def begin(self, index: int, work: float) -> None:
-        """Lets a process compute: where it does already, else on the core with the fewest, its last one if it can."""
+        """Lets a process compute: where it does already, else on a core of the kernel's choice."""
         process = self.processes[index]
         if not process.busy:
-            last = process.core
-            process.core = min(range(len(self.cores)), key=lambda at: (len(self.cores[at].computing), at != last))
+            process.core = self.place(process.core)
             process.busy = True
             self.cores[process.core].computing.add(index)
+            self.look()
         self.give(process, index, work)
+
+    def place(self, last: int) -> int:
+        """The core for a process that wakes: the one with the fewest, its last one if it can be; see above."""
+        if self.chance is not None:
+            return self.chance.randrange(len(self.cores))
+        return min(range(len(self.cores)), key=lambda at: (len(self.cores[at].computing), at != last))
 
     def give(self, process: _Process, index: int, work: float) -> None:
         core = self.cores[process.core]
@@ -198,33 +209,42 @@ class _Simulation:
         heapq.heappush(core.bursts, (process.ends, next(self.order), index, process.token))
 
     def leave(self, index: int) -> None:
-        """A process has nothing to compute any more; where its core has two less than another, it looks for more."""
+        """A process has nothing to compute any more."""
         process = self.processes[index]
         process.busy = False
         process.token += 1
-        left = self.cores[process.core]
-        left.computing.discard(index)
-        if self.fullest(left) is not None:
-            self.at(self.now + BALANCE_MS, "balance", process.core)
+        self.cores[process.core].computing.discard(index)
+        self.look()
 
-    def fullest(self, core: _Core) -> _Core | None:
-        """The core with the most that compute, where these are two more than on `core`."""
-        most = max(self.cores, key=lambda each: len(each.computing))
-        return most if len(most.computing) >= len(core.computing) + 2 else None
+    def uneven(self) -> tuple[_Core, int] | None:
+        """The fullest core, and the place of the one with the fewest, where that has at least two less."""
+        most = max(self.cores, key=lambda core: len(core.computing))
+        least = min(range(len(self.cores)), key=lambda at: len(self.cores[at].computing))
+        return (most, least) if len(most.computing) >= len(self.cores[least].computing) + 2 else None
 
-    def balance(self, number: int) -> None:
-        """Moves a process from the fullest core to this one: that which has most to do yet."""
-        core = self.cores[number]
-        most = self.fullest(core)
-        if most is None:
+    def look(self) -> None:
+        """Has the cores looked at again soon, where they are uneven."""
+        found = self.uneven()
+        if found is not None and not self.looking:
+            self.looking = True
+            soon = IDLE_BALANCE_MS if not self.cores[found[1]].computing else BUSY_BALANCE_MS
+            self.at(self.now + soon, "balance", None)
+
+    def balance(self) -> None:
+        """Moves a process from the fullest core to the emptiest: that which has most to do yet."""
+        self.looking = False
+        found = self.uneven()
+        if found is None:
             return
+        most, number = found
         moved = max(most.computing, key=lambda at: self.processes[at].ends)
         process = self.processes[moved]
         work = max(0.0, process.ends - most.given)
         most.computing.discard(moved)
-        core.computing.add(moved)
+        self.cores[number].computing.add(moved)
         process.core = number
         self.give(process, moved, work)
+        self.look()
 
     def wake(self) -> None:
         """A connection waits: every process with a free slot gets to know; the first that runs takes it."""
@@ -347,12 +367,14 @@ def simulate(
 
 
 def replay(
-    queues: Queues, cores: float, kinds: Sequence[Kind], due: Sequence[tuple[float, int]]
+    queues: Queues, cores: float, kinds: Sequence[Kind], due: Sequence[tuple[float, int]], beside: bool = False
 ) -> list[tuple[int, float, float]]:
     """The same for requests that are due at given times (seconds, in order; the place of the kind): for each that was
-    answered its kind, when it came and what it took, in ms, in the order of the answers."""
+    answered its kind, when it came and what it took, in ms, in the order of the answers. `beside`: the clients run on
+    the same cores."""
     last = due[-1][0] if due else 0.0
-    return _Simulation(queues, cores, kinds).run(((at * 1000.0, kind) for at, kind in due), (last + 1.0) * 1000.0)
+    simulation = _Simulation(queues, cores, kinds, beside)
+    return simulation.run(((at * 1000.0, kind) for at, kind in due), (last + 1.0) * 1000.0)
 
 
 def quantile(values: Sequence[float], share: float) -> float:

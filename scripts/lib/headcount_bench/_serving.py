@@ -51,7 +51,7 @@ Python are needed."""
 PUBLIC: Final[Mapping[str, Sequence[str]]] = {
     name: (requirement, "gunicorn[gevent]==27.0.1")
     for name, requirement in (
-        ("httpbin", "httpbin==0.10.2"),
+        ("fava", "fava==1.30.4"),
         ("ihatemoney", "ihatemoney==7.2.1"),
         ("pypiserver", "pypiserver==2.4.2"),
     )
