@@ -194,7 +194,7 @@ def _lease(layout: Layout) -> dict[str, Any] | None:
     lease = lock.lease()
     if lease is None:
         return None
-    return {**lease, "stale": stale_reason(lease, boot_id(layout.root), lock.clock())}
+    return {**lease, "stale": stale_reason(lease, boot_id(layout.root), lock.clock(), lock.since_boot())}
 
 
 def _last_failure(layout: Layout) -> dict[str, Any] | None:

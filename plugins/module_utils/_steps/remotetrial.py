@@ -14,7 +14,7 @@ import sys
 import time
 from typing import Any
 
-from .._declaration.app import Load, Plain
+from .._declaration.app import Limits, Load, Plain
 from .._declaration.origin import is_remote, reachable, target, trial_listen, words
 from .._generation import generations
 from .._generation.failures import StepFailed
@@ -26,7 +26,7 @@ from .._os.http import answer_seconds
 from .._verdict.judge import RETRY_FACTOR, MemoryEvidence, combine, needs_retry
 from . import sampler
 from .app import AppOnHost
-from .compare import capacity, conclude, crowded, judged
+from .compare import capacity, conclude, crowded, judged, lowered
 from .sampler import CANDIDATE, LIVE
 from .trial import broken, fail_if_redirected, memory_max, ruled, trial
 
@@ -56,13 +56,16 @@ def begin(app: AppOnHost, number: int, address: str) -> dict[str, Any]:
         live = generations.live(app.layout)
         start = app.clock()
         against, notes = _yardstick(app, live, record)
-        public = app.record(against).listen if against is not None else None
+        beside = app.record(against) if against is not None else None
+        public = beside.listen if beside is not None else None
+        smaller = lowered(record.plan, beside.plan, Limits.from_dict(declared["limits"])) if beside is not None else ""
         state: dict[str, Any] = {
             "number": number,
             "run": app.run.id,
             "begin": start,
             "live": against,
-            "notes": notes,
+            "notes": [*notes, smaller] if smaller else notes,
+            "compared": not smaller,
             "attempts": [],
             "request": {
                 "from": source,
@@ -136,7 +139,7 @@ def finish(app: AppOnHost, number: int, loaded: str) -> dict[str, Any]:
                 raise StepFailed("trial", "the candidate was put away before it was known what came of its load")
             declared = app.record(number).app
             state["attempts"].append(_attempt(app, json.loads(loaded)))
-            attempts = [_judged(declared, one) for one in state["attempts"]]
+            attempts = [_judged(declared, one, state["compared"]) for one in state["attempts"]]
             if len(attempts) == 1 and needs_retry(attempts[0].verdict):
                 state["request"].update(swap=True, factor=RETRY_FACTOR)
                 _watch(app, state, declared)
@@ -171,6 +174,6 @@ def _attempt(app: AppOnHost, loaded: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _judged(declared: Plain, one: dict[str, Any]) -> Attempt:
+def _judged(declared: Plain, one: dict[str, Any], compared: bool) -> Attempt:
     memory = {name: MemoryEvidence(**plain) if plain else None for name, plain in one["memory"].items()}
-    return judged(declared, TrialLoad.unpack(one["load"]), memory[CANDIDATE], memory[LIVE])
+    return judged(declared, TrialLoad.unpack(one["load"]), memory[CANDIDATE], memory[LIVE], compared=compared)

@@ -318,7 +318,7 @@ def _stall_check(candidate: Samples, baseline: Samples | None, stall_ms: float, 
                 shared = f"{sentence}; the same requests made the live generation stand still too ({short(other)} ms)"
                 return Check("stall", PASS, gap, least, (None, None), shared)
         return Check("stall", FAIL, gap, least, (None, None), sentence)
-    if usable and baseline is not None:
+    if usable and baseline is not None and policy.relative:
         slow = sum(stall_ms <= latency < math.inf for latency in candidate.latency_ms)
         usual = sum(stall_ms <= latency < math.inf for latency in baseline.latency_ms)
         total = len(candidate.latency_ms) + len(baseline.latency_ms)
