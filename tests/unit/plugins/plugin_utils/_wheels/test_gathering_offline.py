@@ -385,15 +385,13 @@ def test_a_conflict_names_the_lines_that_it_is_about(tmp_path: Path, links: Path
     public(links, "werkzeug", "2.0")
     with pytest.raises(WheelhouseError) as caught:
         gather(tmp_path, app)
-    assert "flask==3.0.3 needs werkzeug>=3, but werkzeug==2.0 is required" in str(caught.value)
-    assert "(requirements.txt, line 2 has flask==3.0.3 and requirements.txt, line 3 has werkzeug==2.0)" in str(
-        caught.value
-    )
+    told = str(caught.value)
+    assert "flask==3.0.3 needs werkzeug>=3, but werkzeug==2.0 is required" in told
+    assert "(requirements.txt, line 2 has flask==3.0.3, requirements.txt, line 3 has werkzeug==2.0)" in told
 
 
 def test_a_configuration_of_gunicorn_in_the_project_is_told(tmp_path: Path, links: Path) -> None:
     app = tree(tmp_path / "app", {"requirements.txt": "six\n", "gunicorn.conf.py": "timeout = 9\naccesslog = '-'\n"})
-    assert [note.partition("gunicorn.conf.py is not read")[2] for note in gather(tmp_path, app).notes] == [
-        ": the plan writes Gunicorn's settings; what it sets is for the inventory to say: settings.timeout; without effect "
-        "here: accesslog"
-    ]
+    (note,) = gather(tmp_path, app).notes
+    assert "gunicorn.conf.py is not read" in note
+    assert note.endswith("the inventory to say: settings.timeout; without effect here: accesslog")
