@@ -18,7 +18,16 @@ from .._generation.units import MAX_BLOCKING_SECONDS
 from .._load.h2load import Target
 from .._load.livewatch import accept_queue
 from .._load.memory import MemoryEvidence, MemorySampler
-from .._load.trialload import Attempt, Protected, TrialLoad, run_trial_load, with_retry
+from .._load.trialload import (
+    Attempt,
+    Capacity,
+    Protected,
+    Running,
+    TrialLoad,
+    Turn,
+    run_trial_load,
+    with_retry,
+)
 from .._os.http import answer_seconds
 from .._os.systemd import Systemd, UnitState
 from .._release.asynccompat import parse_reports
@@ -130,11 +139,9 @@ def try_candidate(
                     Target(f"unix:{candidate.socket}"),
                     Target(f"unix:{baseline.socket}") if baseline is not None else None,
                     spec,
-                    workers=int(plan["settings"]["workers"]["value"]),
-                    capacity_rps=capacity(plan, measured, cores),
-                    timeout_seconds=answer_seconds(app),
-                    swap=swap,
-                    factor=factor,
+                    capacity=Capacity(int(plan["settings"]["workers"]["value"]), capacity(plan, measured, cores)),
+                    turn=Turn(swap, factor),
+                    running=Running(answer_seconds(app)),
                     on_warm=sampler.mark_warm,
                     protected=protected,
                 )

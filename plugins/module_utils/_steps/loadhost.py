@@ -11,7 +11,7 @@ from typing import Any
 from .._declaration.app import Limits, Load
 from .._declaration.origin import CONTROLLER, words
 from .._load import h2load as h2
-from .._load.trialload import Protected, run_trial_load
+from .._load.trialload import Capacity, Protected, Running, Turn, run_trial_load
 from .._os.http import ANSWER_SECONDS, Answer, get, unhealthy
 from .._os.procfs import parse_os_release, read_text
 from .compare import missing_tool
@@ -74,13 +74,10 @@ def make_load(
             targets["candidate"],
             targets.get("baseline"),
             Load.from_dict(request["load"]),
-            workers=int(request["workers"]),
-            capacity_rps=request.get("capacity_rps"),
-            timeout_seconds=float(request.get("answer_seconds", ANSWER_SECONDS)),
-            swap=bool(request["swap"]),
-            factor=float(request["factor"]),
+            capacity=Capacity(int(request["workers"]), request.get("capacity_rps")),
+            turn=Turn(bool(request["swap"]), float(request["factor"])),
+            running=Running(float(request.get("answer_seconds", ANSWER_SECONDS)), runner=runner),
             on_warm=lambda: warm.append(monotonic()),
-            runner=runner,
             protected=Protected(targets["baseline"], limits) if "baseline" in targets else None,
         )
     except h2.LoadError as error:
