@@ -19,7 +19,8 @@ from .._generation.failures import StepFailed
 from .._generation.ledger import read as read_ledger
 from .._generation.record import GenerationRecord
 from .._os.paths import Layout, installed_apps
-from .._plan.replan import plan_changes, replan, with_release
+from .._plan.replan import replan, with_release
+from .._plan.types import plan_changes
 from .._steps.app import AppOnHost
 from .._steps.heal import heal
 from .._steps.promote import promote

@@ -38,14 +38,3 @@ def replan(planning: Plain, name: str) -> tuple[dict[str, Any], Mismatch | None]
     measured = planning.get("measured", {}).get(name)
     mismatch = profile_mismatch(app, Measured.from_dict(measured) if measured else None, app.profile_mismatch)
     return plan.to_dict(), mismatch
-
-
-def plan_changes(before: Plain | None, after: Plain) -> dict[str, list[Any]]:
-    """{setting: [old value, new value]} for the settings that differ."""
-    old = (before or {}).get("settings", {})
-    changes = {}
-    for key, entry in after["settings"].items():
-        was = old.get(key, {}).get("value")
-        if was != entry["value"]:
-            changes[key] = [was, entry["value"]]
-    return changes

@@ -16,7 +16,7 @@ from .._generation.clashes import Host, drop_in_problems
 from .._generation.failures import StepFailed, sentence
 from .._generation.switch import same_address, switch
 from .._os.systemd import SystemdError
-from .._plan.replan import plan_changes
+from .._plan.types import plan_changes
 from .._release.contents import WHEELS
 from .._release.releases import prune_wheels
 from .._release.releases import remove as remove_release

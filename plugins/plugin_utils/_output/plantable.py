@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from ...module_utils._plan.text import render_table
-from ...module_utils._plan.types import Plan
+from ...module_utils._plan.types import Plan, bare_values
 from .._display.text import listed, plural, table
-from .._fleet.choice import DEPLOY, HEAL, NOTHING, REFUSE, values
+from .._fleet.choice import DEPLOY, HEAL, NOTHING, REFUSE
 from .._fleet.decision import FAILED, OK, UNREACHABLE, AppDecision, HostDecision
 
 _VERBS = {DEPLOY: "to be deployed", HEAL: "to be healed", REFUSE: "refused", NOTHING: "nothing to do"}
@@ -104,7 +104,7 @@ def _causes(host: HostDecision) -> Iterable[str]:
 def app_line(app: AppDecision) -> str:
     """One app of a host in a line."""
     live = f"generation {app.live['generation']}" if app.live else "nothing is live"
-    shape = shape_words(values(app.live.get("plan"))) if app.live else ""
+    shape = shape_words(bare_values(app.live.get("plan"))) if app.live else ""
     parts = [f"{app.name}: {live}"]
     parts += [shape] if shape else []
     what = _VERBS[app.action]
