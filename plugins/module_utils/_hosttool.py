@@ -216,7 +216,7 @@ def _plan(options: argparse.Namespace, apps: list[str], root: str) -> int:
 
 
 def _history(options: argparse.Namespace, apps: list[str], root: str) -> int:
-    entries: list[dict[str, Any]] = []
+    entries: list[ledger.Entry] = []
     for app in apps:
         learn_from(Layout(app, root).state)
         entries += [{"app": app, **entry} for entry in ledger.read(Layout(app, root).ledger)]
@@ -228,7 +228,7 @@ def _history(options: argparse.Namespace, apps: list[str], root: str) -> int:
     return OK
 
 
-def describe(entry: dict[str, Any]) -> str:
+def describe(entry: ledger.Entry) -> str:
     """A ledger entry as one line for people."""
     arrow = f" {entry.get('from') or '-'} -> {entry.get('to')}" if entry.get("to") is not None else ""
     about = f" generation {entry['generation']}" if entry.get("generation") is not None and not arrow else ""

@@ -16,6 +16,7 @@ from .._facts import hostfacts
 from .._facts.hardware import fact_parts, join_parts, rebuild_reasons, settle, split_parts
 from .._generation import generations
 from .._generation.failures import StepFailed
+from .._generation.ledger import Entry
 from .._generation.ledger import read as read_ledger
 from .._generation.record import GenerationRecord
 from .._os.paths import Layout, installed_apps
@@ -132,7 +133,7 @@ def _text(path: str) -> str:
         return stream.read()
 
 
-def told_before(entries: list[dict[str, Any]], number: int, changes: list[str]) -> bool:
+def told_before(entries: list[Entry], number: int, changes: list[str]) -> bool:
     """Whether the ledger's last word on the hardware is this one already."""
     for entry in reversed(entries):
         if entry.get("event") in ("promoted", "rolled_back", "reverted"):
