@@ -50,6 +50,7 @@ class TestEveryRole:
         info = load(role / "meta/main.yml")["galaxy_info"]
         spec = load(role / "meta/argument_specs.yml")["argument_specs"]["main"]
         assert info["description"] == spec["short_description"] == generate.short_description(role)
+        assert spec["description"] == generate.description(role)
         assert (role / "README.md").read_text(encoding="utf-8").startswith(f"# {role.name}\n\n")
 
     def test_has_the_one_meta(self, role: Path) -> None:
@@ -124,6 +125,15 @@ def test_a_role_has_the_variables_that_its_files_mention(tmp_path: Path) -> None
         "required": True,
         "description": ["The apps of the host.", "Allowed is a list of apps, at least one."],
     }
+
+
+def test_a_role_is_described_by_what_its_readme_says_before_the_first_section(tmp_path: Path) -> None:
+    told = "# hello\n\nSays hello.\n\nTo [you](../you), in\n`C`.\n\nTwice.\n\n## Example\n\nNone.\n"
+    role = role_at(tmp_path / "hello", "[]\n", readme=told)
+    assert generate.short_description(role) == "Says hello"
+    assert generate.description(role) == ["To you, in 'C'.", "Twice."]
+    short = role_at(tmp_path / "short", "[]\n", readme="# short\n\nSays hello.\n\n## Example\n")
+    assert generate.description(short) == ["Says hello."]
 
 
 def test_the_collections_own_names_are_no_variables(tmp_path: Path) -> None:

@@ -444,7 +444,8 @@ VARIABLES: Final[tuple[Field, ...]] = (
     Field(
         "headcount_rollout_max_failed",
         "int",
-        "Hosts that may fail before the rollout stops.",
+        "Hosts that may fail before the rollout stops. An app that is refused before any host is touched counts for "
+        "itself alone: on more hosts than this, it is held back everywhere, and the other apps go on.",
         0,
         2,
         minimum=0,

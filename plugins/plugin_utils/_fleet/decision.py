@@ -59,16 +59,21 @@ class AppDecision:
     profile: str | None = None
     drift: list[str] = field(default_factory=list)
     release: str | None = None
+    held: bool = False
+    """Whether it waits, because it cannot be rolled out on more hosts than may fail."""
 
     @property
     def pending(self) -> bool:
         """Whether the host has to be touched for it."""
-        return self.action in (choice.DEPLOY, choice.HEAL)
+        return self.action in (choice.DEPLOY, choice.HEAL) and not self.held
 
 
 @dataclass
 class HostDecision:
-    """One host in a run. `status`: ok, failed (it was reached, but cannot be planned for) or unreachable."""
+    """One host in a run. `status`: ok, failed (it was reached, but cannot be planned for) or unreachable.
+
+    An app that is refused does not make the host failed: the other ones of the host go their way.
+    """
 
     host: str
     status: str = OK
@@ -85,10 +90,27 @@ class HostDecision:
         """Apps that the host has to be touched for, in the order of the declaration."""
         return [name for name, app in self.apps.items() if app.pending] if self.status == OK else []
 
+    @property
+    def refused(self) -> dict[str, str]:
+        """Apps that cannot be rolled out here, and why."""
+        return {name: app.reasons[0] for name, app in self.apps.items() if app.action == choice.REFUSE}
+
+    @property
+    def causes(self) -> list[str]:
+        """Why the host does not come to all that is declared, as far as the plan knows: its own cause, or its apps'."""
+        if self.status != OK:
+            return [self.cause or self.status]
+        return [f"{name}: {why}" for name, why in self.refused.items()]
+
     def fail(self, cause: str) -> None:
         """The host cannot be planned for; the first cause stays."""
         self.status = FAILED
         self.cause = self.cause or cause
+
+    def refuse(self, name: str, cause: str) -> None:
+        """One app cannot be rolled out here; the others can."""
+        app = self.apps[name]
+        app.action, app.reasons = choice.REFUSE, [cause]
 
     def to_dict(self) -> dict[str, object]:
         """Plain data for the notes of the run."""
@@ -120,7 +142,8 @@ class Known:
     """What the controller knows of a host beside its probe.
 
     `source_ids`, `secrets` (digests) and `verdicts` (which worker classes the libraries rule out) by app name;
-    `address`: where the host is reached; `retune_at_boot`: what it is to do at boot (None: not looked at).
+    `address`: where the host is reached; `retune_at_boot`: what it is to do at boot (None: not looked at); `lacking`:
+    apps whose source cannot be had, and why.
     """
 
     source_ids: Mapping[str, str]
@@ -128,6 +151,7 @@ class Known:
     verdicts: Mapping[str, Mapping[str, str]]
     address: str = ""
     retune_at_boot: bool | None = None
+    lacking: Mapping[str, str] = field(default_factory=dict)
 
 
 def decide_host(
@@ -141,7 +165,8 @@ def decide_host(
 ) -> HostDecision:
     """Plan a host that was probed.
 
-    `apps`: normalised. A plan that cannot be makes the host failed, with the planner's words.
+    `apps`: normalised. An app that cannot be planned for is refused, with the planner's words. One that another run is
+    at work on makes the host failed: its trial would be disturbed.
     """
     facts = dict(probe["facts"])
     result = HostDecision(
@@ -163,32 +188,25 @@ def decide_host(
 
 
 def _decide_app(app: Json, facts: Facts, known: Known, inputs: _Inputs) -> tuple[AppDecision, str]:
-    """What is done about one app of the host, and what it fails the host for; empty where it does not."""
+    """What is done about one app of the host, and why the host is failed for it; empty where it is not."""
     name = str(app["name"])
     state = inputs.states[name]
     live = state.get("live") or None
     settled = hardware.settle(facts, (live or {}).get("facts"))
     parts = inputs.parts(app, settled.facts, known)
     changed = choice.changed_parts(hardware.split_parts((live or {}).get("digest")), parts)
-    planned = AppDecision(
-        name,
-        choice.NOTHING,
-        digest=hardware.join_parts(parts),
-        source_id=known.source_ids.get(name, ""),
-        live=shown_live(state),
-        listen=str(app["listen"]),
-        profile=app.get("profile"),
-        problems=list(state.get("problems") or []),
-    )
-    retune = inputs.circumstances.retune
+    planned = _undecided(app, state, parts, known.source_ids.get(name, ""))
+    retune, gone = inputs.circumstances.retune, inputs.circumstances.gone
+    if name in known.lacking:
+        planned.plan = (live or {}).get("plan")
+        return _refused(planned, known.lacking[name]), ""
     try:
         if live is not None and not changed and not retune:
             planned.plan = live.get("plan")
         else:
             planned.planning, planned.plan = inputs.plan(name, settled.facts)
     except PlanError as error:
-        planned.action, planned.reasons = choice.REFUSE, [str(error)]
-        return planned, f"plan: {error}"
+        return _refused(planned, f"plan: {error}"), ""
     if live is not None:
         planned.changes = plan_changes(live.get("plan"), planned.plan or {})
     chosen = choice.choose(
@@ -196,7 +214,7 @@ def _decide_app(app: Json, facts: Facts, known: Known, inputs: _Inputs) -> tuple
         changed,
         settled.changes,
         planned.changes,
-        inputs.circumstances.gone,
+        gone,
         retune,
         _unset(state, known.retune_at_boot),
     )
@@ -205,7 +223,27 @@ def _decide_app(app: Json, facts: Facts, known: Known, inputs: _Inputs) -> tuple
     if chosen.action == choice.DEPLOY and not planned.planning:
         planned.planning, planned.plan = inputs.plan(name, settled.facts)
     planned.drift = drift_of(state, changed, settled.changes, planned)
-    return planned, chosen.reasons[0] if chosen.action == choice.REFUSE else ""
+    busy = choice.busy_with(state, gone) is not None
+    return planned, chosen.reasons[0] if busy else ""
+
+
+def _undecided(app: Json, state: State, parts: Mapping[str, str], source_id: str) -> AppDecision:
+    """An app of which nothing is decided yet: what is declared and what is live, `parts` being its digests."""
+    return AppDecision(
+        str(app["name"]),
+        choice.NOTHING,
+        digest=hardware.join_parts(parts),
+        source_id=source_id,
+        live=shown_live(state),
+        listen=str(app["listen"]),
+        profile=app.get("profile"),
+        problems=list(state.get("problems") or []),
+    )
+
+
+def _refused(planned: AppDecision, cause: str) -> AppDecision:
+    planned.action, planned.reasons, planned.drift = choice.REFUSE, [cause], [cause]
+    return planned
 
 
 def _unset(state: State, retune_at_boot: bool | None) -> str | None:

@@ -19,13 +19,11 @@ from ...module_utils._os.http import answer_seconds
 from ...module_utils._plan.planner import plan_host
 from ...module_utils._plan.types import Policy
 from ...module_utils._steps.loadhost import h2load_package
-from .._display.text import listed, plural
 from .._edge import Json, Variables
 from .._wheels.tools import NetworkUnreachable, ToolMissing, WheelhouseError
 from .._wheels.wheelhouse import Platform, WheelSet
 from . import batches, builds, choice
 from .decision import (
-    FAILED,
     OK,
     UNREACHABLE,
     AppDecision,
@@ -39,6 +37,7 @@ from .declared import base_dirs, declarations, locate, plain
 from .gathering import Gathering, Wanted, source_key, verdicts
 from .probed import Facts
 from .runs import Notes, gone
+from .verdicts import counts_as_failed, hold
 
 PROBE = "headcount__probe"
 
@@ -63,6 +62,7 @@ class LoadHost(TypedDict):
 class Schedule:
     """What a run does on all hosts, and who goes when. `stopped` says why no host is touched, although some should be.
 
+    `held`: which apps wait on all hosts, and why, in sentences.
     `builds`: what which host has to build from source, before the plan can be made again and be whole.
     `warnings`: what a person should know of the sources.
     """
@@ -73,6 +73,7 @@ class Schedule:
     order: list[str] = field(default_factory=list)
     batches: list[int] = field(default_factory=list)
     stopped: str | None = None
+    held: list[str] = field(default_factory=list)
     rules: Rules | None = None
     mode: str = "rollout"
     hooks: dict[str, dict[str, str | None]] = field(default_factory=dict)
@@ -92,7 +93,7 @@ class Schedule:
             "builds": {host: [request.what for request in wanted] for host, wanted in self.builds.items()},
             "apps": {host.host: {name: host.apps[name].action for name in host.pending} for host in self.hosts},
             "unreachable_hosts": {host.host: host.cause for host in self.hosts if host.status == UNREACHABLE},
-            "failed_hosts": {host.host: host.cause for host in self.hosts if host.status == FAILED},
+            "failed_hosts": {host.host: host.causes[0] for host in self.hosts if counts_as_failed(host)},
             "packages": {host.host: missing_packages(host.facts) for host in self.hosts if host.pending},
             "hooks": {host.host: self.hooks.get(host.host, {}) for host in self.hosts if host.pending},
             "load_hosts": self.load_hosts,
@@ -167,8 +168,8 @@ class Scheduler:
             raw = hostvars.raw_get(name)
             hosts.append(self._host(declared[name], raw, circumstances))
         found: dict[str, list[builds.Request]] = {}
-        # A check says what its rollout would find; the modes that only tell do not wait for an index.
-        if not self.check or self.mode in ("rollout", "retune"):
+        # What a plan or a check says is what its rollout would find; drift is asked for often, and waits for no index.
+        if self.mode != "drift":
             self._gather([host for host in hosts if host.pending], declared, circumstances)
             found = self._builds(hosts, declared)
         # With builds to come, who goes when is not known yet.
@@ -207,17 +208,23 @@ class Scheduler:
             return missing
         folders = base_dirs(variables_for_paths(self.variables, variables), declared.variables["headcount_base_dir"])
         try:
-            located = {app["name"]: self.gathering.locate(app, folders) for app in declared.apps}
-            ids = {name: self.gathering.identity(source) for name, source in located.items()}
             platform = Platform.from_facts(probe["facts"])
         except WheelhouseError as error:
             host = HostDecision(declared.host, address=address)
             host.fail(f"source: {error}")
             return host
+        ids: dict[str, str] = {}
+        lacking: dict[str, str] = {}
         ruled_out = {}
         for app in declared.apps:
             name = app["name"]
-            known = (installed or {}).get(name) or self.gathering.locked(located[name], platform)
+            try:
+                located = self.gathering.locate(app, folders)
+                ids[name] = self.gathering.identity(located)
+            except WheelhouseError as error:
+                lacking[name] = f"source: {error}"
+                continue
+            known = (installed or {}).get(name) or self.gathering.locked(located, platform)
             ruled_out[name] = verdicts(app, known)
         policy = Policy(
             rollout_headroom=declared.variables["headcount_rollout_headroom"],
@@ -233,6 +240,7 @@ class Scheduler:
                 ruled_out,
                 address,
                 declared.variables["headcount_retune_at_boot"],
+                lacking,
             ),
             circumstances,
             policy,
@@ -271,34 +279,54 @@ class Scheduler:
     def _gather(
         self, hosts: list[HostDecision], declared: Mapping[str, Declaration], circumstances: Circumstances
     ) -> None:
-        """Gather the wheels of all hosts that are to change; a host whose wheels cannot be had is failed.
+        """Gather the wheels of all hosts that are to change; an app whose wheels cannot be had is refused there.
 
         What a release holds can rule out the class that was planned: then the host is planned again, once.
         """
         left = list(hosts)
         for attempt in (1, 2):
-            wanted = {
-                (host.host, name): self._wanted(host, host.apps[name], declared[host.host])
-                for host in left
-                for name in host.pending
-                if host.apps[name].action == choice.DEPLOY
-            }
-            self._recall(wanted.values())
-            self.gathering.gather([(name, item) for (_, name), item in wanted.items()])
+            wanted = self._all_wanted(left, declared)
             again = []
             for host in left:
-                installed = self._take(
-                    host, {name: item for (owner, name), item in wanted.items() if owner == host.host}
-                )
-                if attempt == 1 and host.status == "ok" and installed:
-                    raw = self.variables["hostvars"].raw_get(host.host)
-                    better = self._host(declared[host.host], raw, circumstances, installed)
-                    if _classes(better) != _classes(host):
-                        host.apps, host.status, host.cause = better.apps, better.status, better.cause
-                        again.append(host)
+                mine = {name: item for (owner, name), item in wanted.items() if owner == host.host}
+                installed = self._take(host, mine)
+                if attempt == 1 and host.status == OK and installed:
+                    again += [host] if self._plan_again(host, declared[host.host], circumstances, installed) else []
             left = again
             if not left:
                 return
+
+    def _all_wanted(
+        self, hosts: Sequence[HostDecision], declared: Mapping[str, Declaration]
+    ) -> dict[tuple[str, str], Wanted]:
+        """What has to be gathered, by host and app; it is gathered."""
+        wanted = {
+            (host.host, name): self._wanted(host, host.apps[name], declared[host.host])
+            for host in hosts
+            for name in host.pending
+            if host.apps[name].action == choice.DEPLOY
+        }
+        self._recall(wanted.values())
+        self.gathering.gather([(name, item) for (_, name), item in wanted.items()])
+        return wanted
+
+    def _plan_again(
+        self,
+        host: HostDecision,
+        declared: Declaration,
+        circumstances: Circumstances,
+        installed: Mapping[str, Mapping[str, str]],
+    ) -> bool:
+        """Plan a host with what its releases will hold. Whether that gives another class, which it then has; an app
+        that is refused already stays so."""
+        raw = self.variables["hostvars"].raw_get(host.host)
+        better = self._host(declared, raw, circumstances, installed)
+        if _classes(better) == _classes(host):
+            return False
+        refused = {name: app for name, app in host.apps.items() if app.action == choice.REFUSE}
+        host.apps, host.status, host.cause = better.apps, better.status, better.cause
+        host.apps.update(refused)
+        return True
 
     def _take(self, host: HostDecision, wanted: Mapping[str, Wanted]) -> dict[str, dict[str, str]]:
         """Note which wheels the host will need; returns what its releases will hold."""
@@ -310,10 +338,10 @@ class Scheduler:
                 if self.check:
                     host.apps[name].notes.append(f"its wheels were not looked at: {error}")
                 else:
-                    host.fail(f"{name}: wheels: {error}")
+                    host.refuse(name, f"wheels: {error}")
                 continue
             except WheelhouseError as error:
-                host.fail(f"{name}: wheels: {error}")
+                host.refuse(name, f"wheels: {error}")
                 continue
             self.gathering.notes.update(dict.fromkeys(found.notes))
             if found.needs_host_build:
@@ -339,7 +367,7 @@ class Scheduler:
     def _builds(
         self, hosts: list[HostDecision], declared: Mapping[str, Declaration]
     ) -> dict[str, list[builds.Request]]:
-        """Which host builds what; an app that waits for what nobody can build fails its host."""
+        """Which host builds what; an app that waits for what nobody can build is refused."""
         if not self._unbuilt.requests:
             return {}
         plans = {host.host: host for host in hosts}
@@ -351,7 +379,7 @@ class Scheduler:
         canary = next(iter(declared.values())).variables["headcount_canary"]
         found: dict[str, list[builds.Request]] = {}
         for key, request in self._unbuilt.requests.items():
-            waiting = [(plans[host], app) for host, app in self._unbuilt.waiting[key] if plans[host].status == OK]
+            waiting = [(plans[host], app) for host, app in self._unbuilt.waiting[key] if app in plans[host].pending]
             if not waiting:
                 continue
             assigned = builds.assign(request, self._attempts.get(key, ()), candidates, canary)
@@ -359,7 +387,7 @@ class Scheduler:
                 found.setdefault(assigned.host, []).append(request)
             for plan, app in waiting:
                 if assigned.host is None:
-                    plan.fail(f"{app}: wheels: {assigned.cause}")
+                    plan.refuse(app, f"wheels: {assigned.cause}")
                 elif self.check:
                     plan.apps[app].notes.append(f"{request.what} would be built on {assigned.host}")
         for host, requests in found.items():
@@ -381,14 +409,11 @@ class Scheduler:
         )
         fleet = Schedule(self.notes, self.gone, hosts, rules=rules, mode=self.mode)
         pending = [host.host for host in hosts if host.pending]
-        failed = [host for host in hosts if host.status == FAILED]
-        if pending and len(failed) > rules.max_failed and not self.check:
-            names = listed([host.host for host in failed])
-            fleet.stopped = (
-                f"no host is touched: {plural(len(failed), 'host')} cannot be rolled out ({names}), "
-                f"headcount_rollout_max_failed allows {rules.max_failed}"
-            )
-            return fleet
+        if pending and not self.check:
+            fleet.stopped, fleet.held = hold(hosts, rules.max_failed)
+            pending = [host.host for host in hosts if host.pending]
+            if fleet.stopped:
+                return fleet
         if self.mode in ("rollout", "retune") and pending:
             ready = batches.order_hosts(
                 pending,

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from ...module_utils._plan.text import render_table
@@ -13,6 +14,8 @@ from .._fleet.choice import DEPLOY, HEAL, NOTHING, REFUSE
 from .._fleet.decision import FAILED, OK, UNREACHABLE, AppDecision, HostDecision
 
 _VERBS = {DEPLOY: "to be deployed", HEAL: "to be healed", REFUSE: "refused", NOTHING: "nothing to do"}
+
+AS_PLANNED, UNPLANNED, UNREACHED, REFUSING = "as planned", "cannot be planned for", "unreachable", "with refused apps"
 
 
 def fleet_text(hosts: Sequence[HostDecision], whole: bool = False, mode: str = "rollout") -> str:
@@ -34,13 +37,18 @@ def fleet_text(hosts: Sequence[HostDecision], whole: bool = False, mode: str = "
 def _summary(hosts: Sequence[HostDecision], mode: str) -> str:
     pending = [host for host in hosts if host.pending]
     verb = {"retune": "to be re-tuned", "plan": "would change"}.get(mode, "to be changed")
-    parts = [f"{plural(len(hosts), 'host')}: {len(pending)} {verb}"]
-    rest = len([host for host in hosts if host.status == OK and not host.pending])
-    parts += [f"{rest} as planned"] if rest else []
-    for status in ("failed", "unreachable"):
-        count = len([host for host in hosts if host.status == status])
-        parts += [f"{count} {'cannot be planned for' if status == 'failed' else 'unreachable'}"] if count else []
-    return ", ".join(parts)
+    counts = Counter(map(_standing, hosts))
+    told = [f"{counts[words]} {words}" for words in (AS_PLANNED, UNPLANNED, UNREACHED, REFUSING) if counts[words]]
+    return ", ".join([f"{plural(len(hosts), 'host')}: {len(pending)} {verb}", *told])
+
+
+def _standing(host: HostDecision) -> str:
+    """What a host is counted as; one that only is to be changed is counted already."""
+    if host.status != OK:
+        return UNPLANNED if host.status == FAILED else UNREACHED
+    if host.refused:
+        return REFUSING
+    return "" if host.pending else AS_PLANNED
 
 
 def host_text(host: HostDecision, whole: bool) -> str:
@@ -53,7 +61,7 @@ def host_text(host: HostDecision, whole: bool) -> str:
     lines = [host.line]
     for app in host.apps.values():
         lines.append(f"  {app_line(app)}")
-        if app.plan is not None and (whole or app.action == DEPLOY):
+        if app.plan is not None and app.action != REFUSE and (whole or app.action == DEPLOY):
             lines += [f"    {line}" for line in plan_lines(app, whole)]
     return "\n".join(lines)
 

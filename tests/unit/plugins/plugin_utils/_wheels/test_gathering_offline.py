@@ -132,4 +132,4 @@ def test_all_that_is_declared_is_in_the_release(tmp_path: Path, links: Path) -> 
 def test_what_was_not_found_is_told_with_where_it_was_looked_for(tmp_path: Path, links: Path) -> None:
     with pytest.raises(WheelhouseError) as caught:
         gather(tmp_path, project(tmp_path / "app", "shop", "'nowhere'"))
-    assert f"(asked: {links} (find-links))" in str(caught.value)
+    assert f"(asked: {links} (find-links)); correct the name or the version in the project" in str(caught.value)
