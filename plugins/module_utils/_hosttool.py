@@ -13,7 +13,7 @@ import secrets
 import shutil
 import socket
 import sys
-from typing import Any, Callable
+from typing import Any, Callable, TypeVar
 
 from ._generation import generations, ledger
 from ._generation.failures import StepFailed
@@ -272,7 +272,10 @@ def _at_boot(options: argparse.Namespace, apps: list[str], root: str) -> int:
     return OK if boot.check(root) else FAILED
 
 
-def _step(step: Callable[[], dict[str, Any]], words: Callable[[dict[str, Any]], str]) -> int:
+_Done = TypeVar("_Done")
+
+
+def _step(step: Callable[[], _Done], words: Callable[[_Done], str]) -> int:
     """Run a step and say what came of it."""
     try:
         print(clean_text(words(step())))

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Mapping, TypedDict
 
 from .._os.files import as_mapping, read_mapping
 from .._os.http import address_taken, local_address, request
@@ -17,7 +17,7 @@ from .._os.secrecy import clean, learn_from
 from .._os.systemd import ABSENT, Systemd, UnitState
 from .._release.contents import verify
 from . import access, generations, ledger, truth
-from .answers import Address, look
+from .answers import Address, AppRecord, look
 from .clashes import Host, clashes, drop_in_problems, shared_drop_ins
 from .ledger import Entry
 from .lock import AppLock, boot_id, stale_reason
@@ -172,7 +172,7 @@ def _tell_live(state: AppState, app: AppAsked, seen: _Seen, number: int) -> None
     state["measured"] = record.get("measured")
 
 
-def _problems(seen: _Seen, number: int, record: dict[str, Any]) -> list[str]:
+def _problems(seen: _Seen, number: int, record: Mapping[str, object]) -> list[str]:
     """How the live generation is not what it was when it was tried."""
     layout = seen.layout
     problems = generations.problems(layout, number) + generations.public_problems(layout)
@@ -213,7 +213,7 @@ def _up(units: dict[str, UnitState]) -> list[str]:
     return [unit for unit, state in units.items() if not state.gone]
 
 
-def _health(seen: _Seen, number: int, app: dict[str, Any]) -> tuple[bool, str]:
+def _health(seen: _Seen, number: int, app: AppRecord) -> tuple[bool, str]:
     """Whether the live generation serves its users, and what it answers: its health and the GET paths of its load.
 
     `app`: as its record has it; empty where that cannot be read.

@@ -16,15 +16,6 @@ from . import _plan_grid as grid
 from ._common import Cell, Report, Result, markdown_table
 from ._mix_run import Run, pooled
 
-COLOURS: Final = {
-    grid.WEIGHED: "#1b6ca8",
-    grid.DECLARED: "#7fb2d9",
-    "2n+1": "#d08c3c",
-    "heroku": "#c0504d",
-    "debops": "#8a6d3b",
-    "cloud run": "#7a9a4a",
-}
-
 
 @dataclass(frozen=True)
 class Stated:
@@ -393,7 +384,7 @@ def _kinds_table(entries: Mapping[str, Found]) -> str:
 def _draw(figure: Any, found: Mapping[str, Found]) -> None:
     slow, good = figure.subplots(1, 2, sharey=True)
     names = list(found)[::-1]
-    for role, colour in COLOURS.items():
+    for role, colour in grid.COLOURS.items():
         mark, size = ("o" if role.startswith("headcount") else "x"), (30 if role == grid.WEIGHED else 18)
         ratios = [found[name].role(role).ratio for name in names]
         slow.scatter(

@@ -36,6 +36,16 @@ KNOWING: Final = "headcount, declared with the worker's memory"
 TWIN: Final = "the same again"
 RULES: Final = ("2n+1", "heroku", "debops", "cloud run")
 
+COLOURS: Final = {
+    WEIGHED: "#1b6ca8",
+    DECLARED: "#7fb2d9",
+    "2n+1": "#d08c3c",
+    "heroku": "#c0504d",
+    "debops": "#8a6d3b",
+    "cloud run": "#7a9a4a",
+}
+"""Of each role, in every figure."""
+
 
 @dataclass(frozen=True)
 class Host:
