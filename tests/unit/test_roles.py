@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -81,6 +83,30 @@ class TestEveryRole:
         read = [*(role / "tasks").glob("*.yml"), *(role / "templates").glob("*.j2")]
         tasks = "".join(path.read_text(encoding="utf-8") for path in read)
         assert [item.name for item in own if item.name not in tasks] == []
+
+
+def test_the_examples_of_all_readmes_are_playbooks(tmp_path: Path) -> None:
+    plays = []
+    for role in ROLES:
+        example = yaml.safe_load(
+            (role / "README.md").read_text(encoding="utf-8").split("```yaml\n")[1].partition("```")[0]
+        )
+        plays += example if "hosts" in example[0] else [{"name": "A part of a role", "hosts": "all", "tasks": example}]
+    playbook = tmp_path / "examples.yml"
+    playbook.write_text(yaml.safe_dump(plays, sort_keys=False), encoding="utf-8")
+    done = subprocess.run(
+        [Path(sys.executable).parent / "ansible-playbook", "--syntax-check", playbook],
+        env={
+            **os.environ,
+            "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".collections"),
+            "ANSIBLE_LOCALHOST_WARNING": "false",
+        },
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_what_is_generated_is_up_to_date(capsys: pytest.CaptureFixture[str]) -> None:

@@ -117,7 +117,7 @@ def git_version(text: str) -> str:
 
 
 def entry_point(text: str) -> str:
-    """Gunicorn's own rule: ``module:name`` or ``module:name(literals)``."""
+    """Gunicorn's own rule: `module:name` or `module:name(literals)`."""
     module, colon, target = text.partition(":")
     if not colon:
         raise Invalid("no callable is named", f"{text}:app" if _MODULE.fullmatch(text) else None)
@@ -140,7 +140,7 @@ def entry_point(text: str) -> str:
 
 
 def split_listen(listen: str) -> tuple[str, int]:
-    """A checked TCP listen address as (address, port): ``[::]:80`` is ``("::", 80)``."""
+    """A checked TCP listen address as (address, port): `[::]:80` is `("::", 80)`."""
     address, _, port = listen.rpartition(":")
     return address.strip("[]"), int(port)
 

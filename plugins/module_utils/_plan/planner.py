@@ -60,9 +60,9 @@ def plan_host(
 ) -> dict[str, Plan]:
     """Plans every app of one host.
 
-    ``facts``: host facts as plain data. ``apps``: normalised apps. By app name: ``measured``, a Measured or its dict,
-    or None; ``fleet``, the number of hosts that run the app (1 when unknown), which share its database; ``previous``,
-    the settings in force, bare values or a plan's, for the dead band; ``async_verdicts``, for each class the reason
+    `facts`: host facts as plain data. `apps`: normalised apps. By app name: `measured`, a Measured or its dict,
+    or None; `fleet`, the number of hosts that run the app (1 when unknown), which share its database; `previous`,
+    the settings in force, bare values or a plan's, for the dead band; `async_verdicts`, for each class the reason
     why the release's libraries rule it out, or None.
 
     Raises PlanError, which names the variable, its value, what is allowed and the fix, when no plan fits.
@@ -96,8 +96,8 @@ def plan_host(
 class _Subject:
     """What is planned: an app on a host, and what is known of both but for a measurement.
 
-    ``hosts``: how many of the fleet run the app. ``verdicts``: for each worker class that the release's libraries rule
-    out, why. ``memory_max``: MiB of MemoryMax.
+    `hosts`: how many of the fleet run the app. `verdicts`: for each worker class that the release's libraries rule
+    out, why. `memory_max`: MiB of MemoryMax.
     """
 
     app: App
@@ -157,7 +157,7 @@ class _Subject:
 
 
 def _plan(subject: _Subject, measured: Measured | None, previous: Mapping[str, object], kept: Sequence[str]) -> Plan:
-    """The plan, in which ``previous`` settings stay that a measurement within the dead band would give; ``kept`` names
+    """The plan, in which `previous` settings stay that a measurement within the dead band would give; `kept` names
     those that are kept already."""
     chosen, kept = subject.draft(measured), list(kept)
     around: list[Draft] = []
@@ -263,7 +263,7 @@ def _hold_shape(
 def _hold_class(
     subject: _Subject, chosen: Draft, around: Sequence[Draft], measured: Measured, before: object
 ) -> tuple[Draft, list[str]]:
-    """A draft with the worker class ``before``, where a measurement within the band would give that and it fits."""
+    """A draft with the worker class `before`, where a measurement within the band would give that and it fits."""
     near = isinstance(before, str) and before in {item.choice.name for item in around}
     if not near or before == chosen.choice.name:
         return chosen, []
@@ -291,7 +291,7 @@ def _hold_numbers(chosen: Draft, around: Sequence[Draft], previous: Mapping[str,
 
 
 def _spanned(shape: Shape, shapes: Sequence[Shape]) -> bool:
-    """Whether workers and slots per worker lie between the least and the most of ``shapes``."""
+    """Whether workers and slots per worker lie between the least and the most of `shapes`."""
     workers, slots = [item.workers for item in shapes], [item.per_worker for item in shapes]
     return bool(shapes) and (
         min(workers) <= shape.workers <= max(workers) and min(slots) <= shape.per_worker <= max(slots)

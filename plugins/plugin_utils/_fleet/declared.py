@@ -3,7 +3,7 @@
 """The declaration of hosts as action plugins see it: templated from Ansible's variables, sources found on the
 controller.
 
-Works with ansible-core 2.16 and later. What comes back holds secrets: an action plugin may show ``redacted`` apps only.
+Works with ansible-core 2.16 and later. What comes back holds secrets: an action plugin may show `redacted` apps only.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ _PROJECT_FILES: Final = ("pyproject.toml", "setup.py")
 
 
 def declarations(hosts: Iterable[str], task_vars: Variables, templar: Any) -> list[Declaration]:
-    """What is declared for each of ``hosts``, with the problems of templating and of the controller's files among its
+    """What is declared for each of `hosts`, with the problems of templating and of the controller's files among its
     problems.
 
-    Variables of the play itself (``vars``, role defaults) count for every host. Where the play and the inventory both
+    Variables of the play itself (`vars`, role defaults) count for every host. Where the play and the inventory both
     set a variable for the current host, and the play wins there, it wins for all; where only the play sets it for the
     current host, it may be a role's default, and a host's own value goes before it.
     """
@@ -59,7 +59,7 @@ def declaration(task_vars: Variables, templar: Any) -> Declaration:
 def base_dirs(variables: Variables, declared: str | None) -> list[str]:
     """The folders that a relative path may start from, in the order in which they are looked through.
 
-    ``variables`` are a host's (inventory_dir and playbook_dir are read), ``declared`` is headcount_base_dir.
+    `variables` are a host's (inventory_dir and playbook_dir are read), `declared` is headcount_base_dir.
     """
     if declared:
         return [declared]
@@ -69,7 +69,7 @@ def base_dirs(variables: Variables, declared: str | None) -> list[str]:
 
 
 def locate(path: str, folders: Sequence[str]) -> str | None:
-    """The absolute path of a file or folder of the controller: the first of ``folders`` that has it; None when none
+    """The absolute path of a file or folder of the controller: the first of `folders` that has it; None when none
     has.
     """
     wanted = os.path.expanduser(path)
