@@ -36,3 +36,17 @@ def test_the_row_of_a_package_names_its_files(package: str) -> None:
     (row,) = (line for line in TEXT.splitlines() if line.startswith(f"| `{package}` |"))
     files = {path.stem for path in PACKAGES[package].glob("[a-z]*.py")}
     assert sorted(files - set(re.findall(r"`(\w+)`", row))) == []
+
+
+def test_no_package_imports_from_one_below_it() -> None:
+    named = re.findall(r"^\| `(_[a-z]+)` \|", TEXT, re.MULTILINE)
+    order = [name for name in named if PACKAGES[name].parent.name == "module_utils"]
+    assert sorted(order) == sorted(name for name, path in PACKAGES.items() if path.parent.name == "module_utils")
+    wrong = [
+        f"{path.relative_to(ROOT)} imports from {other}"
+        for place, package in enumerate(order)
+        for path in sorted(PACKAGES[package].glob("*.py"))
+        for other in re.findall(r"^\s*from \.\.(_\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+        if other in order[place + 1 :]
+    ]
+    assert wrong == []
