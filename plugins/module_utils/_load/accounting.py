@@ -263,7 +263,7 @@ def _lane_account(run: LaneRun) -> _Account:
 def _off_its_clock(whole: _Account, span: float, wanted: float, min_rate_share: float) -> list[str]:
     """Why the generator's own clock makes it no measurement: it stood still for long, or fell behind.
 
-    ``span``: seconds of the longest lane; ``wanted``: requests a second.
+    `span`: seconds of the longest lane; `wanted`: requests a second.
     """
     if whole.paused_s > MOST_PAUSED * span:
         return [f"the generator stood still for {whole.paused_s:.1f} of {span + whole.paused_s:.1f} s"]
