@@ -270,7 +270,7 @@ def _lease(layout: Layout) -> dict[str, object] | None:
     lease = lock.lease()
     if lease is None:
         return None
-    return {**lease, "stale": stale_reason(lease, boot_id(layout.root), lock.clock())}
+    return {**lease, "stale": stale_reason(lease, boot_id(layout.root), lock.clock(), lock.since_boot())}
 
 
 def _last_failure(layout: Layout) -> Entry | None:

@@ -315,6 +315,8 @@ def _complaints(lane: Lane, end: Finished, rows: Sequence[Row], bad: int) -> lis
     """Why a lane is no measurement. Failures of the server are none: they are measured."""
     if end.error:
         return [f"h2load could not be started: {end.error}"]
+    if end.clock_set:
+        return [f"the host's clock was set by {end.clock_set:+.1f} s meanwhile, by which the requests are timed"]
     if end.stopped is not None:
         return ["the load was stopped"]
     if end.timed_out:

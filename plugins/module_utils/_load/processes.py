@@ -18,6 +18,9 @@ from typing import Protocol
 GENERATOR_NICE = -10
 """The generator's clock must not wait for the CPU; it takes about 5 % of a core at 100 requests a second."""
 
+CLOCK_SET_S = 0.1
+"""A clock that NTP slews by 500 ppm is off by less after three minutes."""
+
 
 POLL_SECONDS = 0.05
 """So often the processes are looked at, and `stop` is asked."""
@@ -36,7 +39,8 @@ class Launch:
 @dataclass(frozen=True)
 class Finished:
     """What came of a process. `started` is in seconds since the epoch; `error` says why it could not be started;
-    `stopped` is the second since the epoch at which it was ended before its time, because the load was to stop."""
+    `stopped` is the second since the epoch at which it was ended before its time, because the load was to stop;
+    `clock_set`: by how many seconds the host's clock was set while it ran."""
 
     code: int | None
     stdout: str
@@ -47,6 +51,21 @@ class Finished:
     timed_out: bool = False
     error: str = ""
     stopped: float | None = None
+    clock_set: float = 0.0
+
+
+class Clock:
+    """Tells by how much the host's clock was set since this was made: a load's logs count from the epoch."""
+
+    def __init__(self, clock: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic) -> None:
+        """Two clocks in seconds, of which nobody sets the second."""
+        self._clock, self._monotonic = clock, monotonic
+        self._apart = clock() - monotonic()
+
+    def set_by(self) -> float:
+        """Seconds, negative when it went back; 0 where it was only slewed (NTP does that all the time)."""
+        apart = self._clock() - self._monotonic() - self._apart
+        return apart if abs(apart) > CLOCK_SET_S else 0.0
 
 
 class Runner(Protocol):
@@ -95,6 +114,7 @@ class _Process:
         self.launch = launch
         self.popen = popen
         self.started = started
+        self.clock = Clock()
         self.deadline = time.monotonic() + launch.limit_s
         self.killed = False
 
@@ -144,6 +164,7 @@ class _Process:
             usage.ru_utime + usage.ru_stime,
             self.started,
             self.killed,
+            clock_set=self.clock.set_by(),
         )
 
     def kill(self) -> tuple[int, resource.struct_rusage]:

@@ -313,7 +313,7 @@ class _Guarded:
 
         def stop() -> str:
             why = watch()
-            if why:
+            if why and not watch.clock_set:
                 self.stopped, self.seconds = why, watch.clock() - begin
             return why
 

@@ -35,6 +35,7 @@ from .._verdict.bypath import by_path, names_of, slow_path
 from .._verdict.histogram import Histogram, digest
 from .._verdict.judge import Samples, Thresholds, Verdict, judge, judge_stopped
 from .._verdict.stability import trimmed
+from .._verdict.types import USUAL
 from .measure import Unit
 
 INSTALLS = ", or let Headcount do it with headcount_install_packages: true"
@@ -124,6 +125,37 @@ def crowded(app: Plain, measured: Plain | None, cores: float) -> str | None:
     )
 
 
+def lowered(plan: Plain, live: Plain, limits: Limits) -> str:
+    """Why a candidate with `plan` need not be as fast as the live generation with the plan `live`; empty when it must.
+
+    Its part of the host has become smaller (another app shares it, or the host shrank), and so it has fewer workers or
+    slots than the live one, which still has those of the larger part. Fewer by a changed declaration are compared.
+    """
+
+    def part(of: Plain, name: str) -> float:
+        return float(((of.get("inputs") or {}).get(name) or {}).get("value") or 0.0)
+
+    def size(of: Plain) -> tuple[int, int]:
+        workers = (of.get("settings") or {}).get("workers") or {}
+        return int(workers.get("value") or 0), int(of.get("slots") or 0)
+
+    shrunk = [
+        f"{words} {part(live, name):.4g} -> {part(plan, name):.4g}"
+        for name, words in (("cores", "cores"), ("budget_mib", "MiB"))
+        if 0 < part(plan, name) < part(live, name)
+    ]
+    (workers, slots), (live_workers, live_slots) = size(plan), size(live)
+    if not shrunk or (workers >= live_workers and slots >= live_slots):
+        return ""
+    open_ended = [name for name in USUAL.relative if limits.latency_ms(name) is None]
+    unjudged = f"; not judged, for want of a limit: {', '.join(open_ended)}" if open_ended else ""
+    return (
+        f"its latency was not held against that of the live generation, which still has {live_workers} workers and "
+        f"{live_slots} slots where this one has {workers} and {slots}, because its part of the host is smaller now "
+        f"({', '.join(shrunk)}){unjudged}"
+    )
+
+
 def try_candidate(
     app: Plain,
     plan: Plain,
@@ -132,8 +164,12 @@ def try_candidate(
     measured: Plain | None,
     cores: float,
     comparisons: int = 1,
+    live_plan: Plain | None = None,
 ) -> tuple[Verdict, Evidence]:
-    """Load and judge; returns the verdict and the evidence. LoadError when the load cannot be run as declared."""
+    """Load and judge; returns the verdict and the evidence. LoadError when the load cannot be run as declared.
+
+    `live_plan`: of the generation that `baseline` reaches.
+    """
     spec, limits = Load.from_dict(app["load"]), Limits.from_dict(app["limits"])
     notes: list[str] = []
     protected = None
@@ -146,6 +182,8 @@ def try_candidate(
     if why_alone is not None:
         notes.append(why_alone)
         baseline = None
+    smaller = lowered(plan, live_plan, limits) if baseline is not None and live_plan else ""
+    notes += [smaller] if smaller else []
 
     def attempt(swap: bool, factor: float) -> Attempt:
         sampler = candidate.sampler()
@@ -167,7 +205,8 @@ def try_candidate(
             finally:
                 if beside is not None:
                     beside.stop()
-        return judged(app, load, sampler.evidence(), beside.evidence() if beside is not None else None, comparisons)
+        memory = beside.evidence() if beside is not None else None
+        return judged(app, load, sampler.evidence(), memory, comparisons, compared=not smaller)
 
     verdict, attempts = with_retry(attempt)
     return conclude(app, verdict, attempts[-1], candidate.journal(), notes)
@@ -179,13 +218,18 @@ def judged(
     memory: MemoryEvidence | None,
     beside: MemoryEvidence | None,
     comparisons: int = 1,
+    compared: bool = True,
 ) -> Attempt:
-    """One run of the load with its verdict. `memory` is the candidate's, `beside` the live generation's."""
+    """One run of the load with its verdict. `memory` is the candidate's, `beside` the live generation's.
+
+    `compared`: whether its latency is held against the live generation's (see lowered()).
+    """
     limits = Limits.from_dict(app["limits"])
     if load.stopped:
         verdict = judge_stopped(load.stopped, load.candidate, load.baseline, limits, memory)
         return Attempt(load, memory, verdict, beside)
-    policy = Thresholds(comparisons=comparisons, on_inconclusive=app["on_inconclusive"])
+    usual = Thresholds(comparisons=comparisons, on_inconclusive=app["on_inconclusive"])
+    policy = usual if compared else replace(usual, relative=())
     verdict = judge(load.candidate, load.baseline, limits, memory, policy, baseline_memory=beside)
     return Attempt(load, memory, verdict, beside)
 

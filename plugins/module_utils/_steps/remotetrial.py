@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TypedDict
 
-from .._declaration.app import Load, Plain
+from .._declaration.app import Limits, Load, Plain
 from .._declaration.origin import is_remote, reachable, target, trial_listen, words
 from .._generation import generations
 from .._generation.failures import StepFailed
@@ -27,7 +27,7 @@ from .._os.http import answer_seconds
 from .._verdict.judge import RETRY_FACTOR, MemoryEvidence, combine, needs_retry
 from . import sampler
 from .app import AppOnHost
-from .compare import capacity, conclude, crowded, judged
+from .compare import capacity, conclude, crowded, judged, lowered
 from .loadhost import LoadRequest
 from .sampler import CANDIDATE, LIVE
 from .trial import Tried, broken, fail_if_redirected, memory_max, ruled, trial
@@ -51,8 +51,8 @@ class Begun:
     """A trial that waits for its load, as it is kept on the host (`trial_state`).
 
     `run`: the one that it belongs to; `begin`: seconds since the epoch; `live`: the generation that is loaded beside
-    the candidate, if any, and `notes` why not; `boot_seconds`: until the candidate answered; `attempts`: what came of
-    the load so far.
+    the candidate, if any, and `notes` why not; `compared`: whether the candidate's latency is held against its;
+    `boot_seconds`: until the candidate answered; `attempts`: what came of the load so far.
     """
 
     number: int
@@ -60,6 +60,7 @@ class Begun:
     begin: float
     live: int | None
     notes: list[str]
+    compared: bool
     request: LoadRequest
     boot_seconds: float
     attempts: list[Loaded] = field(default_factory=list)
@@ -90,7 +91,10 @@ def begin(app: AppOnHost, number: int, address: str) -> Wanted:
         live = generations.live(app.layout)
         start = app.clock()
         against, notes = _yardstick(app, live, record)
-        public = app.record(against).listen if against is not None else None
+        beside = app.record(against) if against is not None else None
+        public = beside.listen if beside is not None else None
+        smaller = lowered(record.plan, beside.plan, Limits.from_dict(declared["limits"])) if beside is not None else ""
+        notes += [smaller] if smaller else []
         request: LoadRequest = {
             "from": source,
             "candidate": target(listen, load, address),
@@ -108,7 +112,8 @@ def begin(app: AppOnHost, number: int, address: str) -> Wanted:
         try:
             boot = app.candidates.start(number, declared["health"], listen=listen)
             fail_if_redirected(app, number, declared)
-            _watch(app, Begun(number, app.run.id, start, against, notes, request, round(boot, 2)), declared)
+            begun = Begun(number, app.run.id, start, against, notes, not smaller, request, round(boot, 2))
+            _watch(app, begun, declared)
         except BaseException:
             app.candidates.stop(number)
             raise
@@ -161,7 +166,7 @@ def finish(app: AppOnHost, number: int, loaded: str) -> Tried | Wanted:
             begun = Begun(**kept)
             declared = app.record(number).app
             begun.attempts.append(_attempt(app, json.loads(loaded)))
-            attempts = [_judged(declared, one) for one in begun.attempts]
+            attempts = [_judged(declared, one, begun.compared) for one in begun.attempts]
             if len(attempts) == 1 and needs_retry(attempts[0].verdict):
                 begun.request["swap"], begun.request["factor"] = True, RETRY_FACTOR
                 _watch(app, begun, declared)
@@ -194,6 +199,6 @@ def _attempt(app: AppOnHost, loaded: Plain) -> Loaded:
     }
 
 
-def _judged(declared: Plain, one: Loaded) -> Attempt:
+def _judged(declared: Plain, one: Loaded, compared: bool) -> Attempt:
     memory = {name: MemoryEvidence(**plain) if plain else None for name, plain in one["memory"].items()}
-    return judged(declared, TrialLoad.unpack(one["load"]), memory[CANDIDATE], memory[LIVE])
+    return judged(declared, TrialLoad.unpack(one["load"]), memory[CANDIDATE], memory[LIVE], compared=compared)

@@ -52,6 +52,7 @@ def trial(app: AppOnHost, number: int) -> Tried:
                     baseline,
                     record.measured,
                     record.cores,
+                    live_plan=app.record(live).plan if live is not None and baseline is not None else None,
                 )
         except LoadError as error:
             raise StepFailed("trial", str(error)) from error

@@ -313,7 +313,7 @@ def _stall_check(candidate: Samples, baseline: Samples | None, stall_ms: float, 
         if shared:
             return Check("stall", PASS, gap, least, (None, None), f"{sentence}; {shared}")
         return Check("stall", FAIL, gap, least, (None, None), sentence)
-    slow = _more_slow_ones(candidate, live, stall_ms, policy) if live is not None else None
+    slow = _more_slow_ones(candidate, live, stall_ms, policy) if live is not None and policy.relative else None
     sentence = f"the longest time without an answer was {short(gap)} ms"
     return slow or Check("stall", PASS, gap, least, (None, None), sentence)
 
