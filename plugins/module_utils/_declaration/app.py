@@ -27,13 +27,14 @@ __all__ = [
     "Source",
 ]
 
-SettingValue = Union[int, float, bool]
+SettingValue = Union[int, float, bool, str]
 Plain = Mapping[str, Any]
 """What JSON and YAML bring: read here, and turned into the types below."""
 
 ON_THE_HOST: Final = "host"
 """`load.from` of a load that the host makes itself."""
 _LEFT_OUT: Final = ("from", "port", "address")
+_NOT_DECLARED: Final[Mapping[str, object]] = {"as": "auto", "requirements": None}
 
 
 _Made = TypeVar("_Made", bound="Section")
@@ -67,7 +68,11 @@ def _plain(value: object) -> object:
 
 @dataclass(frozen=True)
 class Source(Section):
-    """Where the app comes from: `kind` is path, wheel, pip or git, `value` what is declared for it."""
+    """Where the app comes from: `kind` is path, wheel, pip or git, `value` what is declared for it.
+
+    `form` is `source.as`: auto, tree or package, and in a generation's record one of the last two. Without
+    `requirements` (None) the project's own files say what it depends on.
+    """
 
     kind: str = "path"
     value: str | None = None
@@ -75,6 +80,18 @@ class Source(Section):
     lock: str | None = None
     subdirectory: str | None = None
     include: tuple[str, ...] = ()
+    form: str = "auto"
+    requirements: tuple[str, ...] | None = None
+
+    @classmethod
+    def from_dict(cls, data: Plain) -> Source:
+        """From the `source` of a normalised app."""
+        return super().from_dict({"form" if key == "as" else key: value for key, value in data.items()})
+
+    def to_dict(self) -> dict[str, object]:
+        """The `source` of a normalised app; without a form and requirements that are not declared."""
+        plain = {"as" if key == "form" else key: value for key, value in super().to_dict().items()}
+        return {key: value for key, value in plain.items() if _NOT_DECLARED.get(key, key) != value}
 
 
 @dataclass(frozen=True)

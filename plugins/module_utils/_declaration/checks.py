@@ -85,6 +85,23 @@ def include(text: str) -> str:
     return text.rstrip("/")
 
 
+def requirement(text: str) -> str:
+    if plain(text).strip().startswith("-"):
+        raise Invalid("it is an option of pip", advice="write the option into a requirements file and name that")
+    if re.search(r"://[^/@\s]*:[^/@\s]+@", text):
+        raise Invalid("it holds a password", advice="let git's credential helper or ~/.netrc know it")
+    return text.strip()
+
+
+def gunicorn_version(text: str) -> str:
+    version = text.strip().lstrip("= ")
+    if not re.fullmatch(r"[0-9]+(\.[0-9]+){1,2}", version):
+        raise Invalid("no exact version", "23.0.0")
+    if int(version.split(".")[0]) < 23:
+        raise Invalid("it has known holes: CVE-2024-1135 is fixed in 22.0, CVE-2024-6827 in 23.0", "23.0.0")
+    return version
+
+
 def wheel(text: str) -> str:
     if not _WHEEL.fullmatch(plain(text).rsplit("/", 1)[-1]):
         raise Invalid("not the name of a wheel")

@@ -53,7 +53,7 @@ _FALSE: Final = frozenset({"false", "no", "off", "0"})
 _PLAIN_YAML: Final = re.compile(r"[A-Za-z/_][A-Za-z0-9/_.+-]*")
 _YAML_WORDS: Final = frozenset({"true", "false", "yes", "no", "on", "off", "null", "y", "n"})
 _SHOWN_CHARACTERS: Final = 60
-_LISTED_KEYS: Final = 15
+_LISTED_KEYS: Final = 20
 _SANITY_BOUND: Final = 100_000
 
 

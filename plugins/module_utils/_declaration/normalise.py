@@ -277,6 +277,7 @@ def _app(declared: object, parts: tuple[Part, ...], context: Context, retain: in
 def _source(source: Parsed | None) -> Parsed:
     source = source or {}
     kind = next((kind for kind in SOURCE_KINDS if source.get(kind) is not None), "path")
+    form, requirements = source.get("as") or "auto", source.get("requirements")
     return {
         "kind": kind,
         "value": source.get(kind),
@@ -284,6 +285,8 @@ def _source(source: Parsed | None) -> Parsed:
         "lock": source.get("lock"),
         "subdirectory": source.get("subdirectory"),
         "include": source.get("include") or [],
+        **({} if form == "auto" else {"as": form}),
+        **({} if requirements is None else {"requirements": requirements}),
     }
 
 

@@ -57,13 +57,14 @@ def plan_host(
     previous: Mapping[str, Mapping[str, object] | None] | None = None,
     async_verdicts: Mapping[str, Mapping[str, str | None]] | None = None,
     policy: Policy | None = None,
+    gunicorn: Mapping[str, str] | None = None,
 ) -> dict[str, Plan]:
     """Plans every app of one host.
 
     `facts`: host facts as plain data. `apps`: normalised apps. By app name: `measured`, a Measured or its dict,
     or None; `fleet`, the number of hosts that run the app (1 when unknown), which share its database; `previous`,
     the settings in force, bare values or a plan's, for the dead band; `async_verdicts`, for each class the reason
-    why the release's libraries rule it out, or None.
+    why the release's libraries rule it out, or None; `gunicorn`, the version that the project itself pins.
 
     Raises PlanError, which names the variable, its value, what is allowed and the fix, when no plan fits.
     """
@@ -74,9 +75,7 @@ def plan_host(
     plans = {}
     for app in whole:
         name = app.name
-        weighed = (measured or {}).get(name)
-        if weighed is not None and not isinstance(weighed, Measured):
-            weighed = Measured.from_dict(weighed)
+        weighed = _weighed((measured or {}).get(name))
         before = bare_values((previous or {}).get(name))
         _check_overrides(app)
         budget, budget_kept = _memory_max(app, allotments[name], before)
@@ -87,9 +86,15 @@ def plan_host(
             hosts=int((fleet or {}).get(name) or 1),
             verdicts={key: reason for key, reason in ((async_verdicts or {}).get(name) or {}).items() if reason},
             memory_max=budget,
+            gunicorn=(gunicorn or {}).get(name),
         )
         plans[name] = _plan(subject, weighed, before, ["memory_max_mib", "memory_high_mib"] if budget_kept else [])
     return plans
+
+
+def _weighed(found: Measured | Mapping[str, object] | None) -> Measured | None:
+    """A measurement, which may come as plain data."""
+    return found if found is None or isinstance(found, Measured) else Measured.from_dict(found)
 
 
 @dataclass(frozen=True)
@@ -97,7 +102,7 @@ class _Subject:
     """What is planned: an app on a host, and what is known of both but for a measurement.
 
     `hosts`: how many of the fleet run the app. `verdicts`: for each worker class that the release's libraries rule
-    out, why. `memory_max`: MiB of MemoryMax.
+    out, why. `memory_max`: MiB of MemoryMax. `gunicorn`: the version that the project pins.
     """
 
     app: App
@@ -106,6 +111,7 @@ class _Subject:
     hosts: int
     verdicts: Mapping[str, str]
     memory_max: int
+    gunicorn: str | None = None
 
     def draft(self, measured: Measured | None, worker_class: str | None = None) -> Draft:
         """What a measurement (None: none yet) leads to, with the worker class that is given or the one that suits.
@@ -136,7 +142,7 @@ class _Subject:
                 if not found:
                     raise
                 continue
-            found.append(Draft(self.app, inputs, choice, ceiling, shape))
+            found.append(Draft(self.app, inputs, choice, ceiling, shape, self.gunicorn))
         return found
 
     def _nofile_max(self) -> int:

@@ -141,9 +141,9 @@ def without_probe(host: str, probe: Probe | None, address: str = "") -> HostDeci
 class Known:
     """What the controller knows of a host beside its probe.
 
-    `source_ids`, `secrets` (digests) and `verdicts` (which worker classes the libraries rule out) by app name;
-    `address`: where the host is reached; `retune_at_boot`: what it is to do at boot (None: not looked at); `lacking`:
-    apps whose source cannot be had, and why.
+    `source_ids`, `secrets` (digests), `verdicts` (which worker classes the libraries rule out) and `gunicorn` (the
+    version that the project pins) by app name; `address`: where the host is reached; `retune_at_boot`: what it is to
+    do at boot (None: not looked at); `lacking`: apps whose source cannot be had, and why.
     """
 
     source_ids: Mapping[str, str]
@@ -152,6 +152,7 @@ class Known:
     address: str = ""
     retune_at_boot: bool | None = None
     lacking: Mapping[str, str] = field(default_factory=dict)
+    gunicorn: Mapping[str, str] = field(default_factory=dict)
 
 
 def decide_host(
@@ -178,7 +179,7 @@ def decide_host(
         undeclared=sorted(set(probe.get("installed") or []) - {str(app["name"]) for app in apps}),
     )
     states: dict[str, State] = {str(app["name"]): probe["apps"].get(app["name"]) or {} for app in apps}
-    inputs = _Inputs(apps, states, circumstances, policy, known.verdicts, plan_host)
+    inputs = _Inputs(apps, states, circumstances, policy, known, plan_host)
     for app in apps:
         planned, obstacle = _decide_app(app, facts, known, inputs)
         result.apps[planned.name] = planned
@@ -261,7 +262,7 @@ class _Inputs:
     states: Mapping[str, State]
     circumstances: Circumstances
     policy: Policy
-    verdicts: Mapping[str, Mapping[str, str]]
+    known: Known
     plan_host: PlanHost
     _known: dict[str, dict[str, Plan]] = field(default_factory=dict)
 
@@ -288,8 +289,10 @@ class _Inputs:
             "measured": {key: state["measured"] for key, state in self.states.items() if state.get("measured")},
             "fleet": {key: int(self.circumstances.fleet.get(key) or 1) for key in self.states},
             "previous": {key: bare_values(live.get("plan")) for key, live in previous.items() if live},
-            "async_verdicts": {key: dict(value) for key, value in self.verdicts.items() if key in self.states},
+            "async_verdicts": {key: dict(value) for key, value in self.known.verdicts.items() if key in self.states},
         }
+        if self.known.gunicorn:
+            arguments["gunicorn"] = dict(self.known.gunicorn)
         key = json.dumps(arguments["facts"], sort_keys=True, default=str)
         if key not in self._known:
             self._known[key] = self.plan_host(**arguments, policy=self.policy)

@@ -17,10 +17,11 @@ from ...module_utils._load.h2load import LoadError
 from ...module_utils._load.trialload import files_needed
 from ...module_utils._os.http import answer_seconds
 from ...module_utils._plan.planner import plan_host
+from ...module_utils._plan.size import ASYNC
 from ...module_utils._plan.types import Policy
 from ...module_utils._steps.loadhost import h2load_package
 from .._edge import Json, Variables
-from .._wheels.tools import NetworkUnreachable, ToolMissing, WheelhouseError
+from .._wheels.tools import NetworkUnreachable, ResolutionConflict, ToolMissing, WheelhouseError
 from .._wheels.wheelhouse import Platform, WheelSet
 from . import batches, builds, choice
 from .decision import (
@@ -34,12 +35,15 @@ from .decision import (
     without_probe,
 )
 from .declared import base_dirs, declarations, locate, plain
-from .gathering import Gathering, Wanted, source_key, verdicts
+from .gathering import Gathering, Wanted, form_words, source_key, verdicts
 from .probed import Facts
 from .runs import Notes, gone
 from .verdicts import counts_as_failed, hold
 
 PROBE = "headcount__probe"
+
+_ATTEMPTS = 3
+"""How often wheels are gathered for a host: that a class is ruled out and a Gunicorn is pinned may both show late."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,22 @@ class Rules:
     max_failed: int
     wait_seconds: float
     on_failure: str
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What gathering wheels brought to light for an app: what its release will hold, by name and version, the version
+    of Gunicorn that the project pins, and the worker classes whose packages its pins exclude, with the reason."""
+
+    installed: Mapping[str, str] = field(default_factory=dict)
+    gunicorn: str = ""
+    conflicts: Mapping[str, str] = field(default_factory=dict)
+
+    def after(self, before: Gathered | None) -> Gathered:
+        """This, and what was found out before: what the pins exclude stays excluded."""
+        if before is None:
+            return self
+        return Gathered(self.installed, self.gunicorn or before.gunicorn, {**before.conflicts, **self.conflicts})
 
 
 class LoadHost(TypedDict):
@@ -64,7 +84,8 @@ class Schedule:
 
     `held`: which apps wait on all hosts, and why, in sentences.
     `builds`: what which host has to build from source, before the plan can be made again and be whole.
-    `warnings`: what a person should know of the sources.
+    `warnings`: what a person should know of the sources; `forms`: what each app that is to change is released as, and
+    why.
     """
 
     notes: Notes
@@ -80,6 +101,7 @@ class Schedule:
     builds: dict[str, list[builds.Request]] = field(default_factory=dict)
     load_hosts: list[LoadHost] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    forms: dict[str, str] = field(default_factory=dict)
 
     def to_result(self) -> dict[str, object]:
         """What later plays need to know, and no more: it becomes a variable of every host."""
@@ -156,6 +178,7 @@ class Scheduler:
         self._unbuilt = builds.Pending()
         self._attempts = builds.attempts(notes)
         self._noted: set[str] = set()
+        self._forms: dict[str, str] = {}
 
     def plan(self) -> Schedule:
         """Plan all hosts of the play, gather what they will need, and put them in order."""
@@ -177,6 +200,7 @@ class Scheduler:
         if not found:
             fleet = self._schedule(hosts, declared)
         fleet.warnings = list(self.gathering.notes)
+        fleet.forms = self._forms
         for host in hosts:
             self.notes.write_decision(host)
         return fleet
@@ -198,9 +222,9 @@ class Scheduler:
         declared: Declaration,
         variables: Variables,
         circumstances: Circumstances,
-        installed: Mapping[str, Mapping[str, str]] | None = None,
+        gathered: Mapping[str, Gathered] | None = None,
     ) -> HostDecision:
-        """`installed`: what the release of each app will hold, once that is known."""
+        """`gathered`: what the release of each app will hold, or cannot, once that is known."""
         address = self._address(declared.host, variables)
         probe = plain(variables.get(PROBE))
         missing = without_probe(declared.host, probe, address)
@@ -215,7 +239,7 @@ class Scheduler:
             return host
         ids: dict[str, str] = {}
         lacking: dict[str, str] = {}
-        ruled_out = {}
+        ruled_out, gunicorn = {}, {}
         for app in declared.apps:
             name = app["name"]
             try:
@@ -224,8 +248,11 @@ class Scheduler:
             except WheelhouseError as error:
                 lacking[name] = f"source: {error}"
                 continue
-            known = (installed or {}).get(name) or self.gathering.locked(located, platform)
-            ruled_out[name] = verdicts(app, known)
+            found, locked = (gathered or {}).get(name) or Gathered(), self.gathering.locked(located, platform)
+            ruled_out[name] = {**found.conflicts, **verdicts(app, found.installed or locked)}
+            pinned = found.gunicorn or locked.get("gunicorn", "")
+            if pinned:
+                gunicorn[name] = pinned
         policy = Policy(
             rollout_headroom=declared.variables["headcount_rollout_headroom"],
             reserve_memory_mib=declared.variables["headcount_reserve_memory_mib"],
@@ -241,6 +268,7 @@ class Scheduler:
                 address,
                 declared.variables["headcount_retune_at_boot"],
                 lacking,
+                gunicorn,
             ),
             circumstances,
             policy,
@@ -281,17 +309,25 @@ class Scheduler:
     ) -> None:
         """Gather the wheels of all hosts that are to change; an app whose wheels cannot be had is refused there.
 
-        What a release holds can rule out the class that was planned: then the host is planned again, once.
+        What a release holds, or cannot hold, can rule out the class that was planned, and the project may pin a
+        Gunicorn of its own: then the host is planned again with that.
         """
         left = list(hosts)
-        for attempt in (1, 2):
+        known: dict[str, dict[str, Gathered]] = {}
+        for attempt in range(1, _ATTEMPTS + 1):
             wanted = self._all_wanted(left, declared)
             again = []
             for host in left:
                 mine = {name: item for (owner, name), item in wanted.items() if owner == host.host}
-                installed = self._take(host, mine)
-                if attempt == 1 and host.status == OK and installed:
-                    again += [host] if self._plan_again(host, declared[host.host], circumstances, installed) else []
+                found = self._take(host, mine)
+                before = known.setdefault(host.host, {})
+                before.update({name: item.after(before.get(name)) for name, item in found.items()})
+                last = attempt == _ATTEMPTS or host.status != OK or not found
+                if not last and self._replan(host, declared, circumstances, before):
+                    again.append(host)
+                    self._forget_notes(mine)
+                    continue
+                self._refuse_conflicts(host, mine, found)
             left = again
             if not left:
                 return
@@ -310,17 +346,16 @@ class Scheduler:
         self.gathering.gather([(name, item) for (_, name), item in wanted.items()])
         return wanted
 
-    def _plan_again(
+    def _replan(
         self,
         host: HostDecision,
-        declared: Declaration,
+        declared: Mapping[str, Declaration],
         circumstances: Circumstances,
-        installed: Mapping[str, Mapping[str, str]],
+        gathered: Mapping[str, Gathered],
     ) -> bool:
-        """Plan a host with what its releases will hold. Whether that gives another class, which it then has; an app
-        that is refused already stays so."""
+        """Whether a host needs other packages, by what was gathered for it; it then has the other plan."""
         raw = self.variables["hostvars"].raw_get(host.host)
-        better = self._host(declared, raw, circumstances, installed)
+        better = self._host(declared[host.host], raw, circumstances, gathered)
         if _classes(better) == _classes(host):
             return False
         refused = {name: app for name, app in host.apps.items() if app.action == choice.REFUSE}
@@ -328,9 +363,33 @@ class Scheduler:
         host.apps.update(refused)
         return True
 
-    def _take(self, host: HostDecision, wanted: Mapping[str, Wanted]) -> dict[str, dict[str, str]]:
-        """Note which wheels the host will need; returns what its releases will hold."""
-        installed = {}
+    def _refuse_conflicts(
+        self, host: HostDecision, wanted: Mapping[str, Wanted], found: Mapping[str, Gathered]
+    ) -> None:
+        """Refuse the apps whose class needs packages that the project's pins exclude, where no other class is left."""
+        for name, item in wanted.items():
+            if found.get(name, Gathered()).conflicts:
+                host.refuse(name, f"wheels: {self._conflict(item, host.apps[name])}")
+
+    def _forget_notes(self, wanted: Mapping[str, Wanted]) -> None:
+        """What was told of wheels that are not taken after all."""
+        for item in wanted.values():
+            for note in self.gathering.notes_of(item):
+                self.gathering.notes.pop(note, None)
+
+    def _conflict(self, wanted: Wanted, app: AppDecision) -> str:
+        """Why the packages of a class cannot be had, and what to do."""
+        try:
+            self.gathering.wheels(wanted)
+        except WheelhouseError as error:
+            planned = (app.plan or {})["settings"]["worker_class"]["value"]
+            fix = "; with worker_class: auto another class is taken where these packages are the cause"
+            return f"{error}{fix if planned in ASYNC else ''}"
+        return ""
+
+    def _take(self, host: HostDecision, wanted: Mapping[str, Wanted]) -> dict[str, Gathered]:
+        """Note which wheels the host will need; returns what its releases will hold, and what they cannot."""
+        gathered = {}
         for name, item in wanted.items():
             try:
                 found = self.gathering.wheels(item)
@@ -340,10 +399,15 @@ class Scheduler:
                 else:
                     host.refuse(name, f"wheels: {error}")
                 continue
+            except ResolutionConflict as error:
+                planned = str((host.apps[name].plan or {})["settings"]["worker_class"]["value"])
+                gathered[name] = Gathered(conflicts={planned: f"its packages contradict the project's: {error.cause}"})
+                continue
             except WheelhouseError as error:
                 host.refuse(name, f"wheels: {error}")
                 continue
             self.gathering.notes.update(dict.fromkeys(found.notes))
+            self._forms.update({name: words} if (words := form_words(found)) else {})
             if found.needs_host_build:
                 self._unbuilt.add(host.host, name, builds.requests_of(found))
                 self.notes.write_unbuilt(item.key, found.to_dict())
@@ -352,8 +416,8 @@ class Scheduler:
                 self.notes.write_wheels(found.id, found.to_dict())
                 self._noted.add(found.id)
             host.apps[name].release = found.id
-            installed[name] = found.distributions
-        return installed
+            gathered[name] = Gathered(found.distributions, found.gunicorn)
+        return gathered
 
     def _recall(self, wanted: Iterable[Wanted]) -> None:
         """What this run could not build is not gathered again, which would try to build it here again."""

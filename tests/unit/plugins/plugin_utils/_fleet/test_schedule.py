@@ -14,7 +14,11 @@ from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet import b
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet import schedule as fleetplan
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.decision import AppDecision, HostDecision
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.gathering import Wanted
-from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.tools import NetworkUnreachable, WheelMissing
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.tools import (
+    NetworkUnreachable,
+    ResolutionConflict,
+    WheelMissing,
+)
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.wheelhouse import (
     HostBuild,
     Platform,
@@ -214,6 +218,47 @@ def test_a_plan_looks_for_the_wheels_that_its_rollout_needs(
     monkeypatch.setattr(planner, "_schedule", lambda hosts, _: fleetplan.Schedule(planner.notes, [], hosts))
     planner.plan()
     assert asked == ([[host]] if gathers else [])
+
+
+def with_class(worker_class: str, packages: list[str]) -> HostDecision:
+    settings = {"worker_class": {"value": worker_class}, "gunicorn_packages": {"value": packages}}
+    return HostDecision("a", apps={"shop": AppDecision("shop", "deploy", plan={"settings": settings})})
+
+
+@pytest.mark.parametrize("automatic", [True, False])
+def test_a_class_whose_packages_contradict_the_pins_gives_way_or_is_refused_with_the_fix(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, automatic: bool
+) -> None:
+    fleet = Fleet(tmp_path, {"a": BOOKWORM})
+    planner = fleetplan.Scheduler(fleet.variables, None, fleet.notes, "rollout", False, print)
+    cause = "gevent needs greenlet>=3.2, but greenlet==3.0.1 is required"
+    whole = replace(unbuilt(BOOKWORM), id="a1", needs_host_build=(), form="released as a tree: it has no setup.py")
+    told: list[dict[str, Any]] = []
+
+    def gathered(items: Any) -> None:
+        for _, item in items:
+            conflict = "gunicorn[gevent]" in item.packages
+            planner.gathering._sets[item] = ResolutionConflict(f"shop: {cause}", cause, "") if conflict else whole
+
+    def again(declared: Any, raw: Any, circumstances: Any, known: Any) -> HostDecision:
+        told.append(dict(known["shop"].conflicts))
+        return with_class("gthread", ["gunicorn"]) if automatic else with_class("gevent", ["gunicorn[gevent]"])
+
+    def asked(host: HostDecision, app: AppDecision, declared: Any) -> Wanted:
+        return Wanted("{}", BOOKWORM, tuple((app.plan or {})["settings"]["gunicorn_packages"]["value"]))
+
+    monkeypatch.setattr(planner.gathering, "gather", gathered)
+    monkeypatch.setattr(planner, "_host", again)
+    monkeypatch.setattr(planner, "_wanted", asked)
+    host = with_class("gevent", ["gunicorn[gevent]"])
+    planner._gather([host], fleet.declared, fleetplan.Circumstances({}))
+    assert told[0] == {"gevent": f"its packages contradict the project's: {cause}"}
+    if automatic:
+        assert (host.causes, host.apps["shop"].release) == ([], "a1")
+        assert planner._forms == {"shop": "released as a tree: it has no setup.py"}
+    else:
+        fix = "with worker_class: auto another class is taken where these packages are the cause"
+        assert host.causes == [f"shop: wheels: shop: {cause}; {fix}"]
 
 
 class TestLoadHosts:
