@@ -15,7 +15,8 @@ author:
   - Headcount contributors (!UNKNOWN)
 description:
   - Stops candidates and instances that are not live, removes unfinished generations, and starts the live generation
-    where it does not run. Where the link to the live generation is gone, it is made anew by the ledger and what runs.
+    where it does not run. Where the link to the live generation is gone, it is made again from the ledger and what
+    runs.
     The live generation then has to answer its health check and the GET paths of its load.
 extends_documentation_fragment:
   - headcount.gunicorn._attributes
@@ -60,8 +61,6 @@ busy:
   returned: when the lock was refused
 """
 
-from typing import Any
-
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._generation import settings
@@ -84,7 +83,7 @@ def main() -> None:
     name = module.params["name"]
     app = app_on_host(module, name)
 
-    def work() -> dict[str, Any]:
+    def work() -> dict[str, object]:
         with app.step("heal"):
             did = heal(app)
             wanted = module.params["retune_at_boot"]

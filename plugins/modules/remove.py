@@ -14,8 +14,8 @@ version_added: 0.1.0
 author:
   - Headcount contributors (!UNKNOWN)
 description:
-  - Stops the app and removes its units, releases and generations. The ledger stays. With the last app the unit goes
-    that looks at the host after a boot.
+  - Stops the app and removes its units, releases and generations. The ledger stays. With the last app, the unit that
+    checks the host after a boot is removed too.
 extends_documentation_fragment:
   - headcount.gunicorn._attributes
   - headcount.gunicorn._run
@@ -69,7 +69,6 @@ busy:
 """
 
 import os
-from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -94,7 +93,7 @@ def main() -> None:
         module.exit_json(changed=present, removed=present)
     app = app_on_host(module, name)
 
-    def work() -> dict[str, Any]:
+    def work() -> dict[str, object]:
         removed = remove(app)
         uninstall_if_idle()
         return removed

@@ -24,9 +24,9 @@ import os
 import signal
 import time
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Callable, Iterator
+from typing import Callable, Iterator, Mapping, TypedDict, cast
 
-from .._os.files import as_mapping, make_directory, read_mapping, remove_file, write_json
+from .._os.files import make_directory, read_mapping, remove_file, write_json
 from .._os.paths import Layout
 from .ledger import now_text
 
@@ -68,7 +68,7 @@ class Run:
     started: str
 
     @classmethod
-    def from_dict(cls, value: dict[str, Any]) -> Run:
+    def from_dict(cls, value: Mapping[str, object]) -> Run:
         return cls(*(str(value.get(key) or "unknown") for key in ("id", "user", "controller", "started")))
 
     def to_dict(self) -> dict[str, str]:
@@ -76,6 +76,21 @@ class Run:
 
     def __str__(self) -> str:
         return f"run {self.id} of {self.user} on {self.controller}"
+
+
+class Lease(TypedDict, total=False):
+    """Which run is between two of its steps, as the file has it; an edited one, or an older one, may lack keys.
+
+    `boot`: the kernel's identifier of the boot that it belongs to; `step`: the last one; `until`: seconds since that
+    boot, `expires`: since the epoch; `seconds`: how long it lasts.
+    """
+
+    run: dict[str, str]
+    step: str
+    boot: str
+    expires: float
+    until: float
+    seconds: float
 
 
 def boot_id(root: str = "/") -> str:
@@ -92,7 +107,7 @@ def boot_id(root: str = "/") -> str:
 
 
 def stale_reason(
-    lease: dict[str, Any], this_boot: str, now: float, since_boot: float, gone: frozenset[str] = frozenset()
+    lease: Lease, this_boot: str, now: float, since_boot: float, gone: frozenset[str] = frozenset()
 ) -> str | None:
     """Why `lease` no longer counts, or None while it does.
 
@@ -216,13 +231,13 @@ class AppLock:
     say: Callable[[str], None] = lambda _: None
     since_boot: Callable[[], float] = boot_seconds
 
-    def lease(self) -> dict[str, Any] | None:
+    def lease(self) -> Lease | None:
         """The lease as written, stale or not; None when no run is between its steps."""
         value = read_mapping(self.layout.lease)
         whole = isinstance(value.get("run"), dict) and all(
             isinstance(value.get(key), (int, float)) for key in ("expires", "seconds", "until") if key in value
         )
-        return value if whole else None
+        return cast(Lease, value) if whole else None
 
     @contextlib.contextmanager
     def step(
@@ -391,7 +406,8 @@ class AppLock:
         try:
             self._write_lease(run, step)
         except OSError:
-            if as_mapping((self.lease() or {}).get("run")).get("id") != run.id:
+            lease = self.lease()
+            if lease is None or lease.get("run", {}).get("id") != run.id:
                 raise
 
     def _write_lease(self, run: Run, step: str) -> None:

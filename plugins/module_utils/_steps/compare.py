@@ -8,7 +8,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Callable
+from typing import Callable, TypedDict
 
 from .._declaration.app import Limits, Load, Plain
 from .._declaration.origin import HOST
@@ -18,7 +18,16 @@ from .._generation.units import MAX_BLOCKING_SECONDS
 from .._load.h2load import Target
 from .._load.livewatch import accept_queue
 from .._load.memory import MemoryEvidence, MemorySampler
-from .._load.trialload import Attempt, Protected, TrialLoad, run_trial_load, with_retry
+from .._load.trialload import (
+    Attempt,
+    Capacity,
+    Protected,
+    Running,
+    TrialLoad,
+    Turn,
+    run_trial_load,
+    with_retry,
+)
 from .._os.http import answer_seconds
 from .._os.systemd import Systemd, UnitState
 from .._release.asynccompat import parse_reports
@@ -61,17 +70,36 @@ class Arm:
         state = self.state()
         return sorted(unit_pids(state.control_group, self.root), key=lambda pid: pid != state.main_pid)
 
-    def cgroup(self) -> dict[str, Any]:
+    def cgroup(self) -> dict[str, object]:
         """What the kernel counted, as MemorySampler reads it."""
         state = self.state()
         counted = unit_memory(state.control_group, self.root)
-        found: dict[str, Any] = {
+        found: dict[str, object] = {
             "limit_mib": self.memory_max_mib,
             "cpu_seconds": Unit(state.control_group, state.main_pid, self.root).cpu_seconds(),
         }
         if counted is not None:
             found.update(peak_mib=counted.peak_mib, source=counted.peak_source, oom_kills=counted.oom_kills)
         return found
+
+
+class Evidence(TypedDict, total=False):
+    """What is kept of a trial, as evidence.json has it.
+
+    Each arm's samples in compact form, memory of both, how the load was run, seconds until the candidate answered, and
+    the live generation that it was compared `against` (None: none).
+    """
+
+    verdict: dict[str, object]
+    load: dict[str, object]
+    memory: dict[str, object] | None
+    live_memory: dict[str, object] | None
+    candidate: dict[str, object]
+    live: dict[str, object] | None
+    cpu_ms_per_request: float | None
+    notes: list[str]
+    boot_seconds: float
+    against: int | None
 
 
 def capacity(plan: Plain, measured: Plain | None, cores: float) -> float | None:
@@ -137,7 +165,7 @@ def try_candidate(
     cores: float,
     comparisons: int = 1,
     live_plan: Plain | None = None,
-) -> tuple[Verdict, dict[str, Any]]:
+) -> tuple[Verdict, Evidence]:
     """Load and judge; returns the verdict and the evidence. LoadError when the load cannot be run as declared.
 
     `live_plan`: of the generation that `baseline` reaches.
@@ -168,11 +196,9 @@ def try_candidate(
                     Target(f"unix:{candidate.socket}"),
                     Target(f"unix:{baseline.socket}") if baseline is not None else None,
                     spec,
-                    workers=int(plan["settings"]["workers"]["value"]),
-                    capacity_rps=capacity(plan, measured, cores),
-                    timeout_seconds=answer_seconds(app),
-                    swap=swap,
-                    factor=factor,
+                    capacity=Capacity(int(plan["settings"]["workers"]["value"]), capacity(plan, measured, cores)),
+                    turn=Turn(swap, factor),
+                    running=Running(answer_seconds(app)),
                     on_warm=sampler.mark_warm,
                     protected=protected,
                 )
@@ -210,7 +236,7 @@ def judged(
 
 def conclude(
     app: Plain, verdict: Verdict, last: Attempt, journal: list[str], notes: list[str], source: str = HOST
-) -> tuple[Verdict, dict[str, Any]]:
+) -> tuple[Verdict, Evidence]:
     """The verdict with the path that was slow and the code that blocked the hub named in its cause, and the evidence.
 
     `journal`: what the candidate logged; `source`: where the load came from, as `load.from` says it.
@@ -233,7 +259,7 @@ def conclude(
 
 def evidence(
     verdict: Verdict, last: Attempt, notes: list[str], source: str = HOST, names: Sequence[str] = ()
-) -> dict[str, Any]:
+) -> Evidence:
     """What is kept of a trial: the verdict, how the load was run, memory, and a compact histogram of each arm.
 
     `names`: of the load's paths, to tell what each of them took.
@@ -258,7 +284,7 @@ def cpu_per_request(load: TrialLoad, memory: MemoryEvidence | None) -> float | N
     return round(1000 * memory.cpu_seconds / requests, 3)
 
 
-def arm_evidence(samples: Samples, names: Sequence[str] = (), cold_seconds: float = 0.0) -> dict[str, Any]:
+def arm_evidence(samples: Samples, names: Sequence[str] = (), cold_seconds: float = 0.0) -> dict[str, object]:
     """An arm's samples in compact form: HdrHistogram (V2, base64, microseconds), counts, their digest, and what each
     path of `names` took.
 

@@ -18,11 +18,11 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._generation imp
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import instances as _instances
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import switch as _switch
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import verify as _verify
-from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.answers import SILENT, told
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.answers import SILENT
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.candidates import Candidates
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.failures import StepFailed, Untouched
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.instances import Instances
-from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.switch import switch, take_down
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.switch import switch, take_down, told
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.http import Answer, Ask, Bounds
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.paths import Layout
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import Completed, Systemd, SystemdError

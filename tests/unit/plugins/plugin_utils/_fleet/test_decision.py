@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.normalise import normalise_apps
 from ansible_collections.headcount.gunicorn.plugins.module_utils._plan.planner import plan_host
-from ansible_collections.headcount.gunicorn.plugins.module_utils._plan.types import Policy
-from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet import choice
+from ansible_collections.headcount.gunicorn.plugins.module_utils._plan.types import Policy, bare_values
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet import decision as hostplan
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.decision import (
     Circumstances,
@@ -99,7 +98,7 @@ def deployed(host: HostDecision | None = None, **change: Any) -> dict[str, Any]:
     return states
 
 
-SHAPE = plantable.shape_words(choice.values(plan().apps["shop"].plan))
+SHAPE = plantable.shape_words(bare_values(plan().apps["shop"].plan))
 
 
 class TestWithoutProbe:
@@ -307,7 +306,7 @@ class TestText:
         lines = plantable.fleet_text([away, plan(facts={**FACTS, "memory": {"effective_mib": 24}})]).splitlines()
         assert lines[0] == "2 hosts: 0 to be changed, 1 unreachable, 1 with refused apps"
         assert lines[1] == "web2: could not be reached: no route"
-        assert lines[2].startswith("web1: shop: nothing is live: refused (plan: shop: ")
+        assert lines[3].startswith("  shop: nothing is live: refused (plan: shop: ")
 
     def test_drift_as_a_table(self) -> None:
         away = HostDecision("web2", "unreachable", "could not be reached: no route")
