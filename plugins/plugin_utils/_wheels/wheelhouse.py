@@ -37,7 +37,7 @@ from .._source.project import PACKAGE
 from .._source.serverconf import unread
 from . import cache as cached
 from . import indexes, kept, sources
-from .archives import pack, pack_tree
+from .archives import missing, pack, pack_tree
 from .declared import Declared, declared, project_sources
 from .fetch import DOWNLOAD_SECONDS, Fetching, accept
 from .files import shipped
@@ -115,11 +115,6 @@ def keep_built(
     record = {**kept.to_dict(), "origin": {**origin, "platform": platform.key, "sdist": sdist.filename}}
     cached.write_json(cached.built_path(cache, sdist.sha256, None if pure else platform), record)
     return kept
-
-
-def missing(wheelset: WheelSet, present: set[str]) -> tuple[Wheel, ...]:
-    """The files of `wheelset` that a host lacks which has those with the sha256 in `present`."""
-    return tuple(item for item in wheelset.files if item.sha256 not in present)
 
 
 @dataclass(frozen=True)
@@ -529,25 +524,33 @@ class _Gathering(Fetching):
         told, extra = self._told, exact(self.extra)
         files = self._local_files()
         beside = self._declared_beside(asked.what, files, extra)
-        for pin in told.pins:
-            self._gives_way(asked.what, told.label, pin.requirement(), extra)
         lines = [*files.values(), *map(str, asked.wanted), *beside, *self.extra]
         options = [word for name in files for word in ("--no-emit-package", name)]
         options += [word for name in asked.with_wheels for word in ("--only-binary", name)]
-        pins = [pin.requirement() for pin in told.pins if pin.name not in files and pin.name not in extra]
-        constraints = [text for text in told.constraints if not self._gives_way(asked.what, told.label, text, extra)]
-        limits = [*pins, *constraints, *asked.keep]
+        limits = [*self._limits(asked.what, files, extra), *asked.keep]
         overrides = [*(line for name, line in files.items() if name != asked.app), *told.overrides]
         overrides += self._replaced_servers(asked.what, extra)
         self._kept = self._kept_path(asked, [*beside, *limits, *told.overrides])
         try:
             return self.compile(asked.what, lines, options, limits, overrides, kept.read(self._kept))
         except ResolutionConflict as error:
-            places = [f"{where} has {text}" for where, text in told.requirements if text.lower() in error.cause.lower()]
-            message = f"{error} ({listed(places, 4)})" if places else str(error)
-            if pins:
-                message += f"; {self._label()} says which versions: make it again after a change of what is required"
-            raise ResolutionConflict(message, error.cause, error.detail) from None
+            raise ResolutionConflict(self._conflict(error), error.cause, error.detail) from None
+
+    def _limits(self, what: str, files: Mapping[str, str], extra: Mapping[str, str]) -> list[str]:
+        """What the project pins and limits of what comes from an index, without what gives way to the plan's server."""
+        pins = [pin for pin in self._told.pins if not self._gives_way(what, self._told.label, pin.requirement(), extra)]
+        texts = [pin.requirement() for pin in pins if pin.name not in files and pin.name not in extra]
+        others = self._told.constraints
+        return [*texts, *(text for text in others if not self._gives_way(what, self._told.label, text, extra))]
+
+    def _conflict(self, error: ResolutionConflict) -> str:
+        """A conflict with the lines of the project's files that it is about."""
+        told, cause = self._told, error.cause.lower()
+        places = [f"{where} has {text}" for where, text in told.requirements if text.lower() in cause]
+        message = f"{error} ({listed(places, 4)})" if places else str(error)
+        if any(pin.name not in exact(self.extra) for pin in told.pins):
+            message += f"; {self._label()} says which versions: make it again after a change of what is required"
+        return message
 
     def _kept_path(self, asked: _Asked, told: Sequence[str]) -> Path:
         """Where the versions that nothing says are kept: the same for the same demands, whatever the code is."""
