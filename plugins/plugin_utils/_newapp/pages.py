@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Which of an app's pages say that it is well, and which make the load of its trial. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from .._display.text import listed, plural
+from .types import Page
+
+MOST_PATHS: Final = 4
+_HEALTH: Final = re.compile(
+    r"(^|/)_*(healthz?|health[-_]?checks?|livez|liveness|readyz?|readiness|alive|ping|heartbeat|up|status|_status)_*/?$", re.I
+)
+_NO_LOAD: Final = re.compile(
+    r"(^|/)(metrics|favicon\.ico|robots\.txt|sitemap\.xml|manifest\.json|service[-_]?worker\.js|swagger\w*|openapi[^/]*|"
+    r"redoc|apidocs|apispec[^/]*|flasgger[^/]*|_debug[^/]*|__[^/]+)(/|$|\.)",
+    re.I,
+)
+_SLOW_MS: Final = 2000.0
+_LARGE_BYTES: Final = 512 * 1024
+_URL_PATH: Final = re.compile(r"/[!-~]*")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The health path and the load paths, with the status that means well for each.
+
+    `nothing`: no page answered in a way that can be asked for, so that the paths are only a place to write them.
+    """
+
+    health: str
+    health_status: int
+    why_health: str
+    load: tuple[str, ...]
+    load_status: tuple[int, ...]
+    why_load: str
+    questions: tuple[str, ...] = ()
+    nothing: bool = False
+
+
+def choose(pages: Sequence[Page]) -> Choice:
+    """Health and load paths among the pages that were asked for."""
+    pages = [page for page in pages if _URL_PATH.fullmatch(page.path) and "#" not in page.path]
+    good = [page for page in pages if page.status == 200]
+    if good:
+        return _of_good(pages, good)
+    return _of_others(pages)
+
+
+def _of_good(pages: Sequence[Page], good: Sequence[Page]) -> Choice:
+    questions: list[str] = []
+    named = [page for page in good if _HEALTH.search(page.path)]
+    broken = [page for page in pages if _HEALTH.search(page.path) and page.status != 200]
+    if named:
+        health, why = min(named, key=lambda page: len(page.path)), "its own page for that; answered 200 here"
+    else:
+        health = next((page for page in good if page.path == "/"), None) or min(good, key=_plainness)
+        why = "answered 200 here; a page that says no more than that the app is well is better"
+        if broken:
+            questions.append(f"{broken[0].path} looks like the health path, but {_answer(broken[0])} here: is it right?")
+    load = _load(good, health)
+    failed = [page for page in pages if page.status is None or page.status >= 500]
+    if failed:
+        shown = listed([f"{page.path} ({page.error or page.status})" for page in failed], 3)
+        questions.append(
+            f"{plural(len(failed), 'page')} failed here, without network and data, and {_is(failed)} no part of the "
+            f"trial's load: {shown}. Which of them are users' daily bread? Add them to load.paths"
+        )
+    why_load = f"{plural(len(good), 'page')} answered 200 here to a bare GET; add those that your users ask for most"
+    return Choice(
+        health.path, 200, why, tuple(page.path for page in load), tuple(200 for _ in load), why_load, tuple(questions)
+    )
+
+
+def _plainness(page: Page) -> tuple[bool, int, int, str]:
+    return bool(_NO_LOAD.search(page.path)), page.path.count("/"), len(page.path), page.path
+
+
+def _is(pages: Sequence[Page]) -> str:
+    return "is" if len(pages) == 1 else "are"
+
+
+def _load(good: Sequence[Page], health: Page) -> list[Page]:
+    """Up to four pages that differ: `/` first, then by their first folder, without what nobody waits for."""
+    usual = [
+        page
+        for page in good
+        if not _NO_LOAD.search(page.path) and not _HEALTH.search(page.path) and page.ms < _SLOW_MS
+        and page.bytes < _LARGE_BYTES
+    ]  # fmt: skip
+    usual.sort(key=lambda page: (page.path != "/", page.path.count("/"), len(page.path), page.path))
+    chosen: list[Page] = []
+    for again in (False, True):
+        for page in usual:
+            first = {item.path.strip("/").partition("/")[0] for item in chosen}
+            same = {item.path.rstrip("/") for item in chosen}
+            fresh = page.path.strip("/").partition("/")[0] not in first
+            if len(chosen) < MOST_PATHS and page.path.rstrip("/") not in same and (fresh or again):
+                chosen.append(page)
+    return chosen or [health]
+
+
+def _of_others(pages: Sequence[Page]) -> Choice:
+    """No page answered 200: one that answers in the app's own words will do, with its status."""
+    for statuses, words in (((401, 403), "asks who one is"), ((301, 302, 303, 307, 308), "leads elsewhere")):
+        found = [page for page in pages if page.status in statuses]
+        if found:
+            page = min(found, key=lambda item: (not _HEALTH.search(item.path), item.path != "/", len(item.path)))
+            told = f"no page answered 200 here to a bare GET; this one {words} ({page.status}), which proves that the app runs"
+            question = (
+                f"which page says that the app is well, and which do users ask for? None of {plural(len(pages), 'page')} answered "
+                f"200 here{_examples(pages)}; {page.path} ({page.status}) stands in for them"
+            )
+            status = int(page.status or 0)
+            return Choice(page.path, status, told, (page.path,), (status,), told, (question,))
+    page = next((item for item in pages if item.status in (400, 404, 405, 406, 410, 422)), None)
+    failed = [item for item in pages if item.status is None or item.status >= 500]
+    if page is None and not failed:
+        page = Page("/", 404)
+    if page is not None:
+        told = f"it has no page that answers 200 to a bare GET; {page.status} is the app's own answer, and proves that it runs"
+        question = (
+            f"which page says that the app is well, and which do users ask for?{_examples(pages)} {page.path} ({page.status}) "
+            "stands in for them"
+        )
+        status = int(page.status or 0)
+        return Choice(page.path, status, told, (page.path,), (status,), told, (question,))
+    question = (
+        f"which page says that the app is well? All {plural(len(pages), 'page')} that could be asked for failed here, without network and "
+        f"data{_examples(failed)}"
+    )
+    told = "a guess: every page failed here, without network and data"
+    return Choice("/", 200, told, ("/",), (200,), told, (question,), nothing=True)
+
+
+def _answer(page: Page) -> str:
+    return f"answered {page.status}" if page.status is not None else "took too long"
+
+
+def _examples(pages: Sequence[Page]) -> str:
+    shown = [f"{page.path} {page.error or page.status or 'took too long'}" for page in pages if page.status != 200]
+    return f" ({listed(shown, 3)})" if shown else ""

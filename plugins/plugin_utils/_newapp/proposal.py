@@ -1,0 +1,327 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""The entry that is proposed for an app, with a reason for each value, and what could not be known. Pure."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from ...module_utils._declaration.checks import app_name
+from ...module_utils._declaration.fields import Invalid
+from ...module_utils._declaration.profiles import profile_of
+from .._display.text import listed, plural
+from .pages import Choice, choose
+from .survey import Found, is_setting
+from .types import Hints, Imported, Variable
+
+LISTEN: Final = "0.0.0.0:8000"
+_SECRET: Final = re.compile(r"(SECRET|SALT|CSRF|SIGNING|JWT)\w*(KEY|SALT|SECRET)?$|^(APP_)?KEY$|(^|_)SALT$")
+_CREDENTIAL: Final = re.compile(r"SECRET|PASSWORD|PASSWD|TOKEN|API_?KEY|PRIVATE_KEY|ACCESS_KEY|DSN|CREDENTIAL|_KEY$")
+_DATABASE: Final = re.compile(r"(DATABASE|SQLALCHEMY|POSTGRES|MYSQL|MARIADB|MONGO|(^|_)DB)\w*(URL|URI|DSN)")
+_DRIVERS: Final = {
+    "psycopg2": "PostgreSQL",
+    "psycopg": "PostgreSQL",
+    "asyncpg": "PostgreSQL",
+    "pg8000": "PostgreSQL",
+    "pymysql": "MySQL",
+    "MySQLdb": "MySQL",
+    "mysql": "MySQL",
+    "pymongo": "MongoDB",
+    "redis": "Redis",
+    "requests": "other services (requests)",
+    "httpx": "other services (httpx)",
+    "boto3": "AWS (boto3)",
+    "elasticsearch": "Elasticsearch",
+    "pymemcache": "memcached",
+}
+_LEAST_P95_MS: Final = 250
+_MOST_VARIABLES: Final = 12
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What new-app was asked about. `source` is the entry's, `why` says how it is taken, `project` names the app."""
+
+    source: Mapping[str, Any]
+    project: str
+    why: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Question:
+    """What could not be known. `must`: the app cannot go live, or cannot be right, before it is answered."""
+
+    text: str
+    must: bool = False
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """`entry` is an app of headcount_apps, `comments` a reason for its keys ("load.paths"), `notes` are lines above."""
+
+    entry: Mapping[str, Any]
+    comments: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    questions: tuple[Question, ...] = ()
+
+
+@dataclass
+class _Draft:
+    subject: Subject
+    hints: Hints
+    found: Found
+    app: Imported
+    entry: dict[str, Any] = field(default_factory=dict)
+    comments: dict[str, str] = field(default_factory=dict)
+    questions: list[Question] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def put(self, key: str, value: Any, why: str = "") -> None:
+        """Give a key of the app a value, and say why."""
+        self.entry[key] = value
+        if why:
+            self.comments[key] = why
+
+    def ask(self, text: str, must: bool = False) -> None:
+        """Add a question."""
+        self.questions.append(Question(text, must))
+
+
+def propose(subject: Subject, hints: Hints, found: Found, path: str = "") -> Proposal:
+    """The entry of a found app. `path` is the folder within the project that has to be on Python's path."""
+    app = found.app
+    if app is None:
+        raise ValueError("there is nothing to propose where no app was found")
+    draft = _Draft(subject, hints, found, app)
+    choice = choose(app.pages)
+    draft.notes += subject.notes
+    _identity(draft)
+    _profile(draft, choice)
+    _paths(draft, choice)
+    _variables(draft, path)
+    _timeout(draft)
+    _life(draft)
+    return Proposal(draft.entry, draft.comments, tuple(draft.notes), tuple(draft.questions))
+
+
+def name_for(text: str) -> str:
+    """A name for an app from a project's: lower-case letters, digits and hyphens, as hosts take it."""
+    name = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+    name = re.sub(r"^[^a-z]+", "", name)[:23].strip("-") or "app"
+    try:
+        return app_name(name)
+    except Invalid as error:
+        return str(error.fix) if error.fix else "app"
+
+
+def _identity(draft: _Draft) -> None:
+    app, subject = draft.app, draft.subject
+    draft.put("name", name_for(subject.project), "names its units, its user and its folders on the host")
+    draft.put("source", dict(subject.source), subject.why)
+    kinds = {
+        "flask": f"a Flask app with {plural(app.routes, 'route')} to GET without arguments",
+        "django": f"a Django project with {plural(app.routes, 'page')} to GET without arguments",
+        "dash": "a Dash app",
+        "wsgi": f"a WSGI callable ({app.class_name})",
+    }
+    draft.put("entry_point", app.entry_point, f"{app.candidate.origin}; imported here: {kinds.get(app.kind, app.kind)}")
+    listen, why = _listen(draft.hints)
+    draft.put("listen", listen, why)
+
+
+def _listen(hints: Hints) -> tuple[str, str]:
+    port = int(hints.listen.rpartition(":")[2]) if hints.listen else 0
+    if port >= 1024:
+        return hints.listen, f"as {hints.listen_origin} has it"
+    if port:
+        return LISTEN, f"{hints.listen_origin} has port {port}, which a proxy in front usually holds"
+    return LISTEN, "a guess; users, or the proxy in front, reach it here"
+
+
+# -- what requests do -------------------------------------------------------------------------------------------------
+
+
+def _profile(draft: _Draft, choice: Choice) -> None:
+    weighed = [item for item in draft.app.weighed if item.path in choice.load or item.path == choice.health]
+    drivers = list(dict.fromkeys(name for lib, name in _DRIVERS.items() if lib in draft.app.libraries))
+    cpu = sum(item.cpu_ms for item in weighed)
+    if not weighed or cpu <= 0:
+        draft.put("profile", "mixed", "nothing could be weighed here; the weigh on the host measures it")
+        return
+    measured = profile_of(sum(item.wait_ms for item in weighed) / cpu)
+    shown = listed([f"{item.path} {item.cpu_ms + item.wait_ms:.3g} ms" for item in weighed], 3)
+    here = f"weighed on this machine, one request at a time: {shown}"
+    if drivers and measured == "cpu":
+        draft.put("profile", "mixed", f"it can wait for {listed(drivers, 3)}, which was out of reach here; {here}")
+    else:
+        draft.put("profile", measured, f"{here}; the weigh on the host measures it again")
+
+
+def _paths(draft: _Draft, choice: Choice) -> None:
+    health: Any = choice.health
+    if choice.health_status != 200:
+        health = {"path": choice.health, "status": [choice.health_status]}
+    draft.put("health", health, choice.why_health)
+    if draft.app.import_seconds > 10:
+        boot = math.ceil(draft.app.import_seconds * 6 / 10) * 10
+        if not isinstance(health, dict):
+            draft.entry["health"] = {"path": health}
+        draft.entry["health"]["boot_seconds"] = boot
+        draft.comments["health.boot_seconds"] = f"the import took {draft.app.import_seconds:.0f} s here"
+    paths: list[Any] = [
+        path if status == 200 else {"path": path, "status": [status]}
+        for path, status in zip(choice.load, choice.load_status)
+    ]
+    draft.put("load", {"paths": paths, "seconds": 30})
+    draft.comments["load.paths"] = choice.why_load
+    draft.comments["load.seconds"] = "the rate is a share of what one worker is weighed to do; `rate: 50` sets it"
+    slowest = max((page.ms for page in draft.app.pages if page.path in choice.load), default=0.0)
+    weighed = max((item.cpu_ms + item.wait_ms for item in draft.app.weighed if item.path in choice.load), default=0.0)
+    p95 = max(_LEAST_P95_MS, math.ceil(20 * (weighed or slowest) / 50) * 50)
+    draft.put("limits", {"p95_ms": p95, "error_rate": 0.01})
+    draft.comments["limits.p95_ms"] = "a guess: put what your users accept"
+    draft.comments["limits.error_rate"] = "the share of requests that may fail"
+    for text in choice.questions:
+        draft.ask(text, must=choice.nothing)
+    if "concurrency" not in draft.entry:
+        draft.ask("how many requests are in flight at peak on one host? Say it with concurrency: N (else the host's most)")
+
+
+def _timeout(draft: _Draft) -> None:
+    if draft.hints.timeout and draft.hints.timeout > 30:
+        draft.put("settings", {"timeout": draft.hints.timeout}, "as the project's own Gunicorn settings have it")
+
+
+# -- variables --------------------------------------------------------------------------------------------------------
+
+
+def _variables(draft: _Draft, path: str) -> None:
+    app, hints = draft.app, draft.hints
+    environment: dict[str, str] = {}
+    secrets: dict[str, str] = {}
+    if path:
+        environment["PYTHONPATH"] = path
+        draft.comments["environment.PYTHONPATH"] = f"its modules begin in {path}/"
+    for name in draft.found.streams:
+        environment[name] = "1"
+        draft.comments[f"environment.{name}"] = "its files are read-only on a host: it logs to the journal with this"
+    asked = {item.name: item for item in app.variables}
+    for name, (value, origin) in hints.variables.items():
+        if name in asked and is_setting(name) and "$" not in value and not _CREDENTIAL.search(name):
+            environment.setdefault(name, value)
+            draft.comments.setdefault(f"environment.{name}", f"as {origin} has it")
+    for name in app.required:
+        _required(draft, name, environment, secrets)
+    for name, item in asked.items():
+        if _SECRET.search(name) and name not in {**environment, **secrets}:
+            secrets[name] = generated(str(draft.entry["name"]), name)
+            draft.comments[f"secrets.{name}"] = _GENERATED
+            if item.default:
+                draft.comments[f"secrets.{name}"] += ", instead of the default that the code shows to everybody"
+    if environment:
+        draft.put("environment", environment)
+    if secrets:
+        draft.put("secrets", secrets)
+    _others(draft, {**environment, **secrets}, asked)
+
+
+_GENERATED: Final = "made at random by the first run and kept in that file of the controller; a vault can take it over"
+
+
+def generated(app: str, name: str) -> str:
+    """A template whose value is made once, at random, and kept in a file of the controller."""
+    return (
+        f"{{{{ lookup('ansible.builtin.password', '~/.config/headcount/secrets/{app}/{name}', "
+        "length=48, chars=['ascii_letters', 'digits']) }}"
+    )
+
+
+def _required(draft: _Draft, name: str, environment: dict[str, str], secrets: dict[str, str]) -> None:
+    """A variable that the app cannot be imported without."""
+    if name in environment:
+        return
+    places = next((item.places for item in draft.app.variables if item.name == name), ())
+    where = f" ({places[-1]})" if places else ""
+    shown, origin = draft.hints.examples.get(name, ("", ""))
+    if _SECRET.search(name):
+        secrets[name] = generated(str(draft.entry["name"]), name)
+        draft.comments[f"secrets.{name}"] = f"the app does not start without it{where}; {_GENERATED}"
+        return
+    if shown and not _CREDENTIAL.search(name) and not _DATABASE.search(name):
+        environment[name] = shown
+        draft.comments[f"environment.{name}"] = f"the app does not start without it{where}; the value is that of {origin}"
+        return
+    variable = f"vault_{re.sub(r'[^a-z0-9]+', '_', str(draft.entry['name']))}_{name.lower()}"
+    secrets[name] = f"{{{{ {variable} }}}}"
+    draft.comments[f"secrets.{name}"] = f"the app does not start without it{where}"
+    draft.ask(f"what is {name}? The app does not start without it{where}: set {variable}, or write the value here", must=True)
+
+
+def _others(draft: _Draft, given: Mapping[str, str], asked: Mapping[str, Variable]) -> None:
+    """The variables that the code asks for beside those of the entry."""
+    names = [
+        f"{name} ({item.default!r})" if item.default and not _CREDENTIAL.search(name) else name
+        for name, item in asked.items()
+        if name not in given
+    ]
+    if names:
+        draft.notes.append(f"The code also asks for these variables, and does without: {listed(names, _MOST_VARIABLES)}")
+
+
+# -- an app's life ----------------------------------------------------------------------------------------------------
+
+
+def _life(draft: _Draft) -> None:
+    """Its data, migrations, further processes and peers."""
+    app, hints = draft.app, draft.hints
+    inside = [path for path in app.written if not path.startswith("/")]
+    local = [uri for uri in app.databases if uri.startswith("sqlite:") and ":memory:" not in uri and uri != "sqlite://"]
+    local += [path for path, kind in app.written.items() if kind == "sqlite" and not path.startswith("/tmp")]
+    database = [item.name for item in app.variables if _DATABASE.search(item.name)]
+    if draft.found.writes:
+        draft.ask(
+            f"where is it to write {listed(inside or ['its files'], 4)}? It does so while it is imported, and a release is "
+            f"read-only on a host{_where(draft)}: let it log to standard error and keep its data elsewhere",
+            must=True,
+        )
+    elif [path for path in inside if path not in local]:
+        draft.ask(
+            f"it tries to write {listed([path for path in inside if path not in local], 4)} into its own folder, which is "
+            "read-only on a host, and goes on without: is that right?"
+        )
+    if local:
+        how = f"set {database[0]}" if database else "point it to a database server"
+        draft.ask(
+            f"its database is a SQLite file ({listed(list(dict.fromkeys(local)), 2)}) in a place that a host does not keep: "
+            f"{how}, so that pages that need it work"
+        )
+    elif database and not set(database) & set(draft.entry.get("secrets", {})):
+        draft.ask(f"which database is it to use? The code reads {listed(database, 2)}: put it under secrets")
+    for folder, tool in hints.migrations[:3]:
+        command = {"Django": "python manage.py migrate", "Alembic": "flask db upgrade"}[tool]
+        draft.ask(f"{folder}/ holds migrations ({tool}): when does `{command}` run? A rollout runs none of its own accord")
+    for process in hints.processes:
+        draft.ask(f"{process.origin} declares the process {process.name} (`{process.command}`): what runs it on the host?")
+    peers = [peer for peer in app.peers if not peer.startswith(("/dev/", "localhost:80", "/run/systemd"))]
+    if peers:
+        draft.ask(f"it called {listed(peers, 4)} here, where nothing was to be reached: can the host reach it?")
+    if app.debug:
+        draft.ask("it runs in debug mode here, which shows its code to users when a page fails: what turns that off?")
+    if app.has_secret_key is False and app.kind == "flask":
+        draft.ask("it sets no SECRET_KEY, so that sessions and flashed messages fail: is none needed?")
+
+
+def _where(draft: _Draft) -> str:
+    causes = [error for _, error in draft.found.failed if error.where]
+    return f" ({causes[-1].where})" if causes else ""
+
+
+def questions_text(questions: Sequence[Question]) -> list[str]:
+    """The questions as lines, those that must be answered first."""
+    ordered = sorted(questions, key=lambda item: not item.must)
+    return [f"{'QUESTION, to be answered first' if item.must else 'QUESTION'}: {item.text}" for item in ordered]

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Which modules of a project may hold its app, by what is written at their top level. Nothing is run."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from .types import Candidate
+
+MOST_FILES: Final = 1500
+_MOST_BYTES: Final = 300_000
+_BESIDE: Final = re.compile(
+    r"(^|/)(tests?|testing|docs?|examples?|samples?|migrations|alembic|node_modules|scripts?|tools|contrib|benchmarks?|"
+    r"conftest\.py|setup\.py|test_[^/]*\.py|[^/]*_tests?\.py|tests\.py|noxfile\.py|fabfile\.py|tasks\.py|celery[^/]*\.py|"
+    r"worker[^/]*\.py)(/|$)",
+    re.I,
+)
+_MAKES: Final = frozenset({"Flask", "APIFlask", "OpenAPI", "Dash", "Bottle", "Eve", "Connexion", "App", "FlaskApp"})
+_FACTORIES: Final = ("create_app", "make_app", "get_wsgi_application", "get_app", "build_app", "app_factory")
+_NAMES: Final = ("app", "application", "server", "wsgi", "wsgi_app", "flask_app")
+_FILES: Final = ("wsgi", "app", "application", "main", "autoapp", "run", "server", "web", "index", "api", "__init__")
+_INSIDE: Final = ("src", "lib")
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a module holds: callables by name, factories, and arguments that a factory needs."""
+
+    names: tuple[str, ...] = ()
+    factories: tuple[str, ...] = ()
+    asgi: bool = False
+
+
+def held(text: str) -> Held | None:
+    """What the top level of a module holds that may be an app; None when it holds nothing, or is no Python."""
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError):
+        return None
+    names: list[str] = []
+    factories: list[str] = []
+    imported = "".join(_imported(tree))
+    for node in _top(tree.body):
+        if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value is not None:
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            plain = [target.id for target in targets if isinstance(target, ast.Name)]
+            if plain and _is_app(node.value, plain[0]):
+                names.append(plain[0])
+        elif isinstance(node, ast.FunctionDef) and node.name in _FACTORIES:
+            factories.append(node.name)
+        elif isinstance(node, ast.FunctionDef) and node.name in ("app", "application"):
+            if len(node.args.args) == 2:
+                names.append(node.name)
+            elif "bottle" in imported:
+                factories.append(node.name)
+        elif isinstance(node, ast.ImportFrom):
+            names += [
+                alias.asname or alias.name for alias in node.names if (alias.asname or alias.name) in ("app", "application")
+            ]
+    asgi = bool(re.search(r"\b(FastAPI|Starlette|Quart|Sanic|Litestar)\(", text))
+    return Held(tuple(dict.fromkeys(names)), tuple(factories), asgi) if names or factories or asgi else None
+
+
+def _imported(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+
+
+def _top(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
+    """The statements that an import runs, but for those of `if __name__ == "__main__"`."""
+    for node in body:
+        if isinstance(node, ast.If):
+            if "__name__" not in ast.dump(node.test):
+                yield from _top(node.body)
+                yield from _top(node.orelse)
+        elif isinstance(node, (ast.Try, ast.With)):
+            yield from _top(node.body)
+        else:
+            yield node
+
+
+def _is_app(value: ast.expr, name: str) -> bool:
+    if isinstance(value, ast.Attribute):
+        return value.attr in ("server", "wsgi_app") or name in ("app", "application")
+    if not isinstance(value, ast.Call):
+        return False
+    called = value.func.attr if isinstance(value.func, ast.Attribute) else getattr(value.func, "id", "")
+    return called in _MAKES or called in _FACTORIES or (name in _NAMES and called not in ("Celery", "Typer", "Blueprint"))
+
+
+def candidates(folder: Path, names: Sequence[str], project: str, prefixes: Sequence[str] = ("", *_INSIDE)) -> list[Candidate]:
+    """The modules of a project that may hold its app, the likeliest first.
+
+    `names` are files within `folder`; `project` is its name; `prefixes` are folders that modules may begin in.
+    """
+    found: list[tuple[tuple[int, ...], Candidate]] = []
+    own = re.sub(r"[^a-z0-9]+", "_", project.lower()).strip("_")
+    python = [name for name in names if name.endswith(".py") and not _BESIDE.search(name)]
+    python.sort(key=lambda name: (name.count("/"), name))
+    for name in python[:MOST_FILES]:
+        prefix = next((item for item in prefixes if item and name.startswith(f"{item}/")), "")
+        inside = name[len(prefix) + 1 :] if prefix else name
+        parts = inside.removesuffix(".py").split("/")
+        if not all(part.isidentifier() for part in parts):
+            continue
+        holds = held(_text(folder / name))
+        if holds is None:
+            continue
+        module = ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
+        stem, top = parts[-1], parts[0]
+        rank = _FILES.index(stem) if stem in _FILES else (3 if stem == own else len(_FILES))
+        depth = len(parts) - (1 if stem == "__init__" else 0)
+        package = 0 if top == own or len(parts) == 1 else 1
+        kind = 0 if holds.names and set(holds.names) & {"app", "application"} else 1 if holds.names else 2
+        if not holds.names and not holds.factories:
+            kind = 3
+        order = (1 if kind == 3 else 0, depth, package, min(kind, 1), rank, kind)
+        found.append((order, Candidate(module, _target(holds), f"{name} holds {_words(holds)}", prefix)))
+    return [item for _, item in sorted(found, key=lambda pair: (pair[0], pair[1].module))]
+
+
+def _target(holds: Held) -> str:
+    """The callable to name; "" where Flask's own order finds it."""
+    usual = [name for name in holds.names if name in ("app", "application")]
+    if usual or holds.asgi:
+        return ""
+    if holds.names:
+        return "server" if "server" in holds.names else holds.names[0] if len(holds.names) == 1 else ""
+    odd = [name for name in holds.factories if name not in ("create_app", "make_app")]
+    return f"{odd[0]}()" if odd and len(odd) == len(holds.factories) else ""
+
+
+def _words(holds: Held) -> str:
+    names = [*holds.names, *(f"{name}()" for name in holds.factories)]
+    return ", ".join(names) if names else "an ASGI app"
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_bytes()[:_MOST_BYTES].decode("utf-8", errors="replace")
+    except OSError:
+        return ""
