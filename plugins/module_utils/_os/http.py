@@ -65,17 +65,22 @@ class Answer:
 
 @dataclass(frozen=True)
 class Ask:
-    """What is asked: one request. `headers` go before those that Headcount sends by itself."""
+    """What is asked: one request. `headers` go before those that Headcount sends by itself.
+
+    `status`: the answers that mean well; without any, every 2xx does.
+    """
 
     path: str
     method: str = "GET"
     headers: Mapping[str, str] = field(default_factory=dict)
     body: str | None = None
+    status: tuple[int, ...] = ()
 
     @classmethod
     def of_path(cls, path: Mapping[str, Any]) -> Ask:
         """From one entry of the normalised app's `load.paths`."""
-        return cls(str(path["path"]), str(path["method"]), dict(path.get("headers") or {}), path.get("body"))
+        status = tuple(path.get("status") or ())
+        return cls(str(path["path"]), str(path["method"]), dict(path.get("headers") or {}), path.get("body"), status)
 
 
 @dataclass(frozen=True)
@@ -270,15 +275,14 @@ def well(status: int, wanted: Sequence[int] | None = None) -> bool:
     return status in wanted if wanted else 200 <= status < 300
 
 
-def unwell(path: Mapping[str, Any], answer: Answer) -> str:
-    """Why an answer to a request of the load (one entry of `load.paths`) does not mean well; empty when it does."""
-    method, where = str(path["method"]), str(path["path"])
-    failure = answer.failure(method, where)
-    if failure or well(answer.status, path.get("status")):
+def unwell(ask: Ask, answer: Answer) -> str:
+    """Why an answer to a request of the load does not mean well; empty when it does."""
+    failure = answer.failure(ask.method, ask.path)
+    if failure or well(answer.status, ask.status):
         return failure
-    told = f"{method} {where} answered {answer.status}"
-    if path.get("status"):
-        return f"{told}, expected {' or '.join(map(str, path['status']))}"
+    told = f"{ask.method} {ask.path} answered {answer.status}"
+    if ask.status:
+        return f"{told}, expected {' or '.join(map(str, ask.status))}"
     return f"{told}, a redirect to {answer.location}" if redirected(answer) else told
 
 

@@ -274,29 +274,71 @@ def divide(host: Host, apps: Sequence[App], policy: Policy) -> dict[str, Allotme
 
 
 def _parts(apps: Sequence[App], key: str, total: float, unit: str) -> dict[str, tuple[float, str]]:
+    """Each app's part of ``total``, in words too: what ``share.KEY`` names, and the rest by weight."""
     asked_for = {app.name: app.share.cores if key == "cores" else app.share.memory_mib for app in apps}
     named = {name: float(value) for name, value in asked_for.items() if value is not None}
+    others = [app for app in apps if app.name not in named]
     asked = sum(named.values())
-    others = [name for name in asked_for if name not in named]
     if asked > total * (1 + 1e-9) or (others and asked >= total):
-        first = next(iter(named))
-        need = "and something must be left for " + ", ".join(others) if others else "that is more than there is"
-        raise PlanError(
-            first,
-            f"share.{key}",
-            number(named[first]),
-            f"the apps of this host ask for {number(asked)} of {number(total)} {unit}, {need}",
-            f"together {'less than' if others else 'at most'} {number(total)} {unit}",
-            f"lower share.{key}, or use share.weight",
-        )
-    weights = {app.name: float(app.share.weight) for app in apps if app.name in others}
-    whole = sum(weights.values())
+        raise _asked_too_much(named, [app.name for app in others], key, f"{number(total)} {unit}")
     result = {name: (value, f", of which share.{key} gives {number(value)}") for name, value in named.items()}
-    for name, weight in weights.items():
-        part = weight / whole
+    whole = sum(float(app.share.weight) for app in others)
+    for app in others:
+        part = float(app.share.weight) / whole
         words = "" if len(apps) == 1 else f", shared: {share(part)} by weight of {number(total - asked)} {unit}"
-        result[name] = ((total - asked) * part, words)
+        result[app.name] = ((total - asked) * part, words)
     return result
+
+
+def _asked_too_much(named: Mapping[str, float], others: Sequence[str], key: str, total: str) -> PlanError:
+    """The error of apps that together name more of a host than it has, or leave the others nothing."""
+    first = next(iter(named))
+    need = "and something must be left for " + ", ".join(others) if others else "that is more than there is"
+    return PlanError(
+        first,
+        f"share.{key}",
+        number(named[first]),
+        f"the apps of this host ask for {number(sum(named.values()))} of {total}, {need}",
+        f"together {'less than' if others else 'at most'} {total}",
+        f"lower share.{key}, or use share.weight",
+    )
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """The wait ratio that a plan goes by, and the ``least`` and the ``most`` waiting that it is planned for."""
+
+    ratio: Number
+    least: float
+    most: float
+
+
+def _waiting(app: App, timed: Measured | None) -> _Waiting:
+    """What is known of the waiting: ``timed`` is the measurement, where it has enough requests to go by."""
+    said, from_profile = _declared_ratio(app)
+    if timed is None or timed.wait_ratio is None:
+        least, most = WAIT_BOUNDS[app.profile or "mixed"] if from_profile else (said.value, said.value)
+        return _Waiting(said, least, most)
+    low, high = GONE_BY[app.profile or "mixed"] if from_profile else _around(said.value)
+    words = f"profile {app.profile}" if from_profile else said.source.split(": ", 1)[-1]
+    contradicts_nothing = from_profile and app.profile is None
+    by_measurement = contradicts_nothing or app.profile_mismatch == "use_measured"
+    seen = min(RATIO_MAX, timed.wait_ratio)
+    ratio = settled_ratio(low, high, seen, timed.requests, by_measurement, words)
+    return _Waiting(ratio, ratio.value, ratio.value)
+
+
+def _refusal(app: App, mismatch: Mismatch) -> PlanError:
+    """The error of a declaration that the measurement contradicts, with ``profile_mismatch: fail``."""
+    said, from_profile = _declared_ratio(app)
+    return PlanError(
+        app.name,
+        "profile" if from_profile else "wait_ratio",
+        app.profile if from_profile else number(said.value),
+        mismatch.sentence.split(": ", 1)[-1].rsplit("; ", 1)[0],
+        "a declaration that the app bears out",
+        "correct it, or go by the measurement (profile_mismatch: use_measured, the default)",
+    )
 
 
 def gather(app: App, host: Host, allotment: Allotment, measured: Measured | None, policy_fails: bool = True) -> Inputs:
@@ -305,54 +347,28 @@ def gather(app: App, host: Host, allotment: Allotment, measured: Measured | None
     A measurement that contradicts the declared profile replaces it, unless ``profile_mismatch: warn`` keeps to the
     declaration; with fail it raises PlanError.
     """
-    name = app.name
-    warnings: list[str] = []
-    said, from_profile = _declared_ratio(app)
     mismatch = profile_mismatch(app, measured, app.profile_mismatch)
     if mismatch is not None and mismatch.severity == "fail" and policy_fails:
-        raise PlanError(
-            name,
-            "profile" if from_profile else "wait_ratio",
-            app.profile if from_profile else number(said.value),
-            mismatch.sentence.split(": ", 1)[-1].rsplit("; ", 1)[0],
-            "a declaration that the app bears out",
-            "correct it, or go by the measurement (profile_mismatch: use_measured, the default)",
-        )
-    if mismatch is not None:
-        warnings.append(mismatch.sentence)
-    use_times = measured is not None and measured.times_count
-    if measured is not None and measured.wait_ratio is not None and not use_times:
+        raise _refusal(app, mismatch)
+    timed = measured if measured is not None and measured.times_count else None
+    warnings = [] if mismatch is None else [mismatch.sentence]
+    if measured is not None and measured.wait_ratio is not None and timed is None:
         warnings.append(
-            f"{name}: {measured.requests} weighed requests are too few to go by (at least {MEASURED_REQUESTS_MIN}):"
+            f"{app.name}: {measured.requests} weighed requests are too few to go by (at least {MEASURED_REQUESTS_MIN}):"
             " the plan keeps to the declaration"
         )
-    ratio = said
-    least, most = said.value, said.value
-    if use_times and measured is not None and measured.wait_ratio is not None:
-        seen = min(RATIO_MAX, measured.wait_ratio)
-        by_measurement = app.profile_mismatch == "use_measured"
-        profile = app.profile
-        if from_profile and profile is None:
-            by_measurement = True  # nothing is declared that it could contradict
-        low, high = GONE_BY[profile or "mixed"] if from_profile else _around(said.value)
-        words = f"profile {profile}" if from_profile else said.source.split(": ", 1)[-1]
-        ratio = settled_ratio(low, high, seen, measured.requests, by_measurement, words)
-        least = most = ratio.value
-    elif from_profile:
-        least, most = WAIT_BOUNDS[app.profile or "mixed"]
-    cpu, wall, known = _times(app, ratio, measured if use_times else None)
-    enough = measured is not None and measured.times_count
-    mix = mix_of(app, measured if enough else None)
-    warnings.extend(mix.warnings)
+    waiting = _waiting(app, timed)
+    cpu, wall, known = _times(app, waiting.ratio, timed)
+    mix = mix_of(app, timed)
     return Inputs(
-        app=name,
+        app=app.name,
         host=host,
         allotment=allotment,
-        profile=profile_of(ratio.value),
+        profile=profile_of(waiting.ratio.value),
         mix=mix,
-        wait_ratio=ratio,
-        least_ratio=least,
-        most_ratio=most,
+        wait_ratio=waiting.ratio,
+        least_ratio=waiting.least,
+        most_ratio=waiting.most,
         cpu_ms=cpu,
         wall_ms=wall,
         times_known=known,
@@ -361,11 +377,9 @@ def gather(app: App, host: Host, allotment: Allotment, measured: Measured | None
         rate=None if app.rate is None else float(app.rate),
         worker_mib=_worker(app.memory, measured),
         slot_mib=_slot(app.memory, measured),
-        master_mib=None
-        if measured is None or not measured.master_mib
-        else Number(measured.master_mib, "measured", "measured: PSS of the master"),
+        master_mib=_master(measured),
         mismatch=mismatch,
-        warnings=tuple(warnings),
+        warnings=(*warnings, *mix.warnings),
     )
 
 
@@ -407,6 +421,12 @@ def _concurrency(app: App, allotment: Allotment, wall: Number) -> Number:
     value = max(ASSUMED_CONCURRENCY_MIN, ASSUMED_CONCURRENCY_PER_CORE * up(allotment.cores - 0.1))
     words = f"assumed: {value} requests in flight, as neither concurrency nor rate is declared"
     return Number(float(value), "assumed", words)
+
+
+def _master(measured: Measured | None) -> Number | None:
+    if measured is None or not measured.master_mib:
+        return None
+    return Number(measured.master_mib, "measured", "measured: PSS of the master")
 
 
 def _worker(memory: MemoryNeed, measured: Measured | None) -> Number | None:

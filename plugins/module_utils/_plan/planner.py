@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import replace
-from typing import Any, Callable, Final, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Mapping, Sequence
 
 from .._declaration.app import App
-from .inputs import Allotment, Mismatch, divide, gather, profile_mismatch, wait_share
+from .inputs import Allotment, Inputs, Mismatch, divide, gather, profile_mismatch, wait_share
 from .settings import EVENTLET, GUNICORN, OVERRIDES, SETTINGS, Draft, all_settings, origin_of, override
-from .size import ASYNC, ceiling_for, choose_class, fits_once, holds, memories, size
+from .size import ASYNC, ClassChoice, Shape, ceiling_for, choose_class, fits_once, holds, memories, size
 from .text import explain, render_table
 from .types import Host, Limit, Measured, Number, Plan, PlanError, Policy, Setting, bare_values, number, share, up
 
@@ -77,47 +77,108 @@ def plan_host(
         weighed = (measured or {}).get(name)
         if weighed is not None and not isinstance(weighed, Measured):
             weighed = Measured.from_dict(weighed)
-        verdicts = {key: reason for key, reason in ((async_verdicts or {}).get(name) or {}).items() if reason}
         before = bare_values((previous or {}).get(name))
-        plans[name] = _plan(app, host, allotments[name], weighed, int((fleet or {}).get(name) or 1), before, verdicts)
+        _check_overrides(app)
+        budget, budget_kept = _memory_max(app, allotments[name], before)
+        subject = _Subject(
+            app=app,
+            host=host,
+            allotment=allotments[name],
+            hosts=int((fleet or {}).get(name) or 1),
+            verdicts={key: reason for key, reason in ((async_verdicts or {}).get(name) or {}).items() if reason},
+            memory_max=budget,
+        )
+        plans[name] = _plan(subject, weighed, before, ["memory_max_mib", "memory_high_mib"] if budget_kept else [])
     return plans
 
 
-def _plan(
-    app: App,
-    host: Host,
-    allotment: Allotment,
-    measured: Measured | None,
-    hosts: int,
-    previous: Mapping[str, object],
-    verdicts: Mapping[str, str],
-) -> Plan:
-    _check_overrides(app)
-    budget, budget_kept = _memory_max(app, allotment, previous)
+@dataclass(frozen=True)
+class _Subject:
+    """What is planned: an app on a host, and what is known of both but for a measurement.
 
-    def draft(weighed: Measured | None, worker_class: str | None = None) -> Draft:
-        return _draft(app, host, allotment, weighed, hosts, verdicts, budget, worker_class)
+    ``hosts``: how many of the fleet run the app. ``verdicts``: for each worker class that the release's libraries rule
+    out, why. ``memory_max``: MiB of MemoryMax.
+    """
 
-    chosen = draft(measured)
-    kept: list[str] = ["memory_max_mib", "memory_high_mib"] if budget_kept else []
+    app: App
+    host: Host
+    allotment: Allotment
+    hosts: int
+    verdicts: Mapping[str, str]
+    memory_max: int
+
+    def draft(self, measured: Measured | None, worker_class: str | None = None) -> Draft:
+        """What a measurement (None: none yet) leads to, with the worker class that is given or the one that suits.
+
+        Where memory is assumed, the account that leaves the most slots counts. Raises PlanError where nothing fits.
+        """
+        inputs = gather(self.app, self.host, self.allotment, measured)
+        fits = {
+            name: any(map(fits_once, memories(inputs, name, self.memory_max)))
+            for name in ("sync", "gthread", "gevent", "eventlet")
+        }
+        choice = choose_class(self.app, inputs, self.verdicts, fits)
+        if worker_class is not None:
+            choice = replace(choice, name=worker_class)
+        return max(self._drafts(inputs, choice), key=lambda item: item.shape.slots)
+
+    def _drafts(self, inputs: Inputs, choice: ClassChoice) -> list[Draft]:
+        """A draft for each account of the memory of a worker that one fits. PlanError, the first one, for none."""
+        nofile_max = self._nofile_max()
+        workers, per_worker = override(self.app, "workers"), _fixed_per_worker(self.app, choice.name)
+        accounts = memories(inputs, choice.name, self.memory_max)
+        found: list[Draft] = []
+        for memory in [item for item in accounts if fits_once(item)] or accounts[-1:]:
+            try:
+                ceiling = ceiling_for(self.app, inputs, memory, self.hosts, nofile_max)
+                shape = size(inputs, choice.name, ceiling, workers, per_worker)
+            except PlanError:
+                if not found:
+                    raise
+                continue
+            found.append(Draft(self.app, inputs, choice, ceiling, shape))
+        return found
+
+    def _nofile_max(self) -> int:
+        """Open files of a worker at most. An override above what the host allows raises PlanError."""
+        forced, allowed = override(self.app, "limit_nofile"), self.host.nofile_max
+        if forced is None:
+            return allowed
+        if forced > allowed:
+            raise PlanError(
+                self.app.name,
+                "settings.limit_nofile",
+                forced,
+                f"the host allows {allowed} open files",
+                f"at most {allowed}",
+                "lower it, or raise fs.nr_open and DefaultLimitNOFILE on the host",
+            )
+        return int(forced)
+
+
+def _plan(subject: _Subject, measured: Measured | None, previous: Mapping[str, object], kept: Sequence[str]) -> Plan:
+    """The plan, in which ``previous`` settings stay that a measurement within the dead band would give; ``kept`` names
+    those that are kept already."""
+    chosen, kept = subject.draft(measured), list(kept)
     around: list[Draft] = []
     if measured is not None and previous:
-        around = _neighbours(draft, measured)
-        chosen, held = _hold_shape(draft, chosen, around, measured, previous)
+        around = _neighbours(subject, measured)
+        chosen, held = _hold_shape(subject, chosen, around, measured, previous)
         kept += held
-    settings = all_settings(chosen, budget)
+    settings = all_settings(chosen, subject.memory_max)
     if around:
-        spread = [all_settings(replace(item, shape=chosen.shape, choice=chosen.choice), budget) for item in around]
+        same_shape = [replace(item, shape=chosen.shape, choice=chosen.choice) for item in around]
+        spread = [all_settings(item, subject.memory_max) for item in same_shape]
         settings, held = _hold_settings(settings, spread, previous)
         kept += held
     settings = {name: _said_kept(item) if name in kept else item for name, item in settings.items()}
     return Plan(
-        app=app.name,
+        app=subject.app.name,
         settings={name: settings[name] for name in SETTINGS},
         warnings=_warnings(chosen, settings),
-        inputs=_inputs(chosen, hosts),
+        inputs=_inputs(chosen, subject.hosts),
         slots=chosen.shape.slots,
-        budget_mib=math.floor(allotment.budget_mib),
+        budget_mib=math.floor(subject.allotment.budget_mib),
         expected=_expected(chosen),
         kept=tuple(name for name in SETTINGS if name in kept),
     )
@@ -159,107 +220,82 @@ def _memory_max(app: App, allotment: Allotment, previous: Mapping[str, object]) 
     return budget, False
 
 
-def _draft(
-    app: App,
-    host: Host,
-    allotment: Allotment,
-    measured: Measured | None,
-    hosts: int,
-    verdicts: Mapping[str, str],
-    memory_max: int,
-    worker_class: str | None,
-) -> Draft:
-    inputs = gather(app, host, allotment, measured)
-    fits = {
-        name: any(map(fits_once, memories(inputs, name, memory_max)))
-        for name in ("sync", "gthread", "gevent", "eventlet")
-    }
-    choice = choose_class(app, inputs, verdicts, fits)
-    if worker_class is not None:
-        choice = replace(choice, name=worker_class)
-    nofile = override(app, "limit_nofile")
-    if nofile is not None and nofile > host.nofile_max:
-        raise PlanError(
-            app.name,
-            "settings.limit_nofile",
-            nofile,
-            f"the host allows {host.nofile_max} open files",
-            f"at most {host.nofile_max}",
-            "lower it, or raise fs.nr_open and DefaultLimitNOFILE on the host",
-        )
-    per_worker = None
-    if choice.name == "gthread":
-        per_worker = override(app, "threads")
-    elif choice.name in ASYNC:
-        per_worker = override(app, "worker_connections")
-    accounts = memories(inputs, choice.name, memory_max)
-    found: list[Draft] = []
-    for memory in [item for item in accounts if fits_once(item)] or accounts[-1:]:
-        try:
-            ceiling = ceiling_for(app, inputs, memory, hosts, int(nofile) if nofile is not None else host.nofile_max)
-            shape = size(inputs, choice.name, ceiling, override(app, "workers"), per_worker)
-        except PlanError:
-            if not found:
-                raise
-            continue
-        found.append(Draft(app, inputs, choice, ceiling, shape))
-    most = max(item.shape.slots for item in found)
-    return next(item for item in found if item.shape.slots == most)
+def _per_worker_name(worker_class: str) -> str | None:
+    """The setting that says how many requests a worker has in flight; None for sync, whose workers have one."""
+    if worker_class == "sync":
+        return None
+    return "threads" if worker_class == "gthread" else "worker_connections"
 
 
-def _neighbours(draft: Callable[..., Draft], measured: Measured) -> list[Draft]:
+def _fixed_per_worker(app: App, worker_class: str) -> Any:
+    name = _per_worker_name(worker_class)
+    return override(app, name) if name else None
+
+
+# --- the dead band ----------------------------------------------------------------------------------------------------
+
+
+def _neighbours(subject: _Subject, measured: Measured) -> list[Draft]:
     """The plans that measurements within the band would have given."""
     around = (1 - BAND, 1.0, 1 + BAND)
     result = []
     for memory, waiting, computing in itertools.product(around, around, around):
         try:
-            result.append(draft(measured.scaled(memory, waiting, computing)))
+            result.append(subject.draft(measured.scaled(memory, waiting, computing)))
         except PlanError:
             continue
     return result
 
 
 def _hold_shape(
-    draft: Callable[..., Draft],
+    subject: _Subject,
     chosen: Draft,
     around: Sequence[Draft],
     measured: Measured,
     previous: Mapping[str, object],
 ) -> tuple[Draft, list[str]]:
     """The previous class, workers and slots, where a measurement within the band would give them and they are safe."""
-    kept: list[str] = []
-    before = previous.get("worker_class")
-    if isinstance(before, str) and before != chosen.choice.name and before in {item.choice.name for item in around}:
-        try:
-            chosen = draft(measured, before)
-        except PlanError:
-            return chosen, kept
-        kept.append("worker_class")
-    same = [item.shape for item in around if item.choice.name == chosen.choice.name]
-    per_name = _per_worker_name(chosen.choice.name)
+    chosen, class_kept = _hold_class(subject, chosen, around, measured, previous.get("worker_class"))
+    chosen, numbers_kept = _hold_numbers(chosen, around, previous)
+    return chosen, class_kept + numbers_kept
+
+
+def _hold_class(
+    subject: _Subject, chosen: Draft, around: Sequence[Draft], measured: Measured, before: object
+) -> tuple[Draft, list[str]]:
+    """A draft with the worker class ``before``, where a measurement within the band would give that and it fits."""
+    near = isinstance(before, str) and before in {item.choice.name for item in around}
+    if not near or before == chosen.choice.name:
+        return chosen, []
+    try:
+        return subject.draft(measured, str(before)), ["worker_class"]
+    except PlanError:
+        return chosen, []
+
+
+def _hold_numbers(chosen: Draft, around: Sequence[Draft], previous: Mapping[str, object]) -> tuple[Draft, list[str]]:
+    """The draft with the previous workers and slots, where those around it, of the same class, span them, and they
+    hold."""
+    kind, shape = chosen.choice.name, chosen.shape
+    per_name = _per_worker_name(kind)
     workers = previous.get("workers")
     per_worker = previous.get(per_name) if per_name else 1
-    if before != chosen.choice.name or not same or not isinstance(workers, int) or not isinstance(per_worker, int):
-        return chosen, kept
-    if (workers, per_worker) == (chosen.shape.workers, chosen.shape.per_worker):
-        return chosen, kept
-    inside = min(item.workers for item in same) <= workers <= max(item.workers for item in same) and (
-        min(item.per_worker for item in same) <= per_worker <= max(item.per_worker for item in same)
+    if previous.get("worker_class") != kind or not isinstance(workers, int) or not isinstance(per_worker, int):
+        return chosen, []
+    before = replace(shape, workers=workers, per_worker=per_worker)
+    same = [item.shape for item in around if item.choice.name == kind]
+    if not _spanned(before, same) or not holds(chosen.ceiling, before, BAND):
+        return chosen, []
+    differs = {"workers": workers != shape.workers, per_name: per_worker != shape.per_worker}
+    return replace(chosen, shape=before), [name for name, other in differs.items() if name and other]
+
+
+def _spanned(shape: Shape, shapes: Sequence[Shape]) -> bool:
+    """Whether workers and slots per worker lie between the least and the most of ``shapes``."""
+    workers, slots = [item.workers for item in shapes], [item.per_worker for item in shapes]
+    return bool(shapes) and (
+        min(workers) <= shape.workers <= max(workers) and min(slots) <= shape.per_worker <= max(slots)
     )
-    shape = replace(chosen.shape, workers=workers, per_worker=per_worker)
-    if not inside or not holds(chosen.ceiling, shape, BAND):
-        return chosen, kept
-    if workers != chosen.shape.workers:
-        kept.append("workers")
-    if per_name and per_worker != chosen.shape.per_worker:
-        kept.append(per_name)
-    return replace(chosen, shape=shape), kept
-
-
-def _per_worker_name(worker_class: str) -> str | None:
-    if worker_class == "sync":
-        return None
-    return "threads" if worker_class == "gthread" else "worker_connections"
 
 
 def _hold_settings(
@@ -291,51 +327,82 @@ def _said_kept(item: Setting) -> Setting:
 
 
 def _warnings(draft: Draft, settings: Mapping[str, Setting]) -> tuple[str, ...]:
-    inputs, kind, shape, app = draft.inputs, draft.choice.name, draft.shape, draft.app
-    name = inputs.app
-    result = [*inputs.warnings, *draft.choice.warnings]
-    if draft.ceiling.memory.warning:
-        result.append(draft.ceiling.memory.warning)
-    if kind == "gthread" and draft.choice.winner in ("async compatibility", "memory"):
-        result.append(f"{name}: gthread and not gevent: {draft.choice.reason}")
-    if kind == "eventlet":
-        result.append(
-            f"{name}: eventlet {EVENTLET} is in bug-fix-only retirement, and"
-            " Gunicorn 26.0 removed its worker: the release is"
-            f" pinned to gunicorn{settings['gunicorn_version'].value}; move to worker_class: gevent"
+    """What a person has to know of the plan, each sentence beginning with the app."""
+    told = (
+        _of_class(draft, str(settings["gunicorn_version"].value)),
+        _of_slow_clients(draft),
+        _of_concurrency(draft),
+        _of_rate(draft),
+        _of_preload(draft) if settings["preload_app"].value else None,
+        _of_keepalive(draft),
+    )
+    own = (f"{draft.inputs.app}: {sentence}" for sentence in told if sentence)
+    memory = draft.ceiling.memory.warning
+    return (*draft.inputs.warnings, *draft.choice.warnings, *([memory] if memory else []), *own)
+
+
+def _of_class(draft: Draft, gunicorn_version: str) -> str | None:
+    choice = draft.choice
+    if choice.name == "gthread" and choice.winner in ("async compatibility", "memory"):
+        return f"gthread and not gevent: {choice.reason}"
+    if choice.name == "eventlet":
+        return (
+            f"eventlet {EVENTLET} is in bug-fix-only retirement, and Gunicorn 26.0 removed its worker: the release is"
+            f" pinned to gunicorn{gunicorn_version}; move to worker_class: gevent"
         )
-    if kind in ("sync", "gthread") and not app.buffering_proxy:
-        result.append(
-            f"{name}: a {kind} worker waits for slow clients: put a buffering"
-            " proxy in front and set buffering_proxy: true,"
-            " or set worker_class: gevent"
-        )
-    flight = inputs.concurrency
-    if flight.origin != "assumed" and kind != "sync" and shape.slots < flight.value:
-        limited = shape.slots_winner
-        if limited not in ("waiting",):
-            result.append(
-                f"{name}: {shape.slots} requests can be in flight, fewer than the"
-                f" {number(up(flight.value))} planned"
-                f" for ({flight.source}); what limits it: {limited}. The rest waits in the backlog"
-            )
-    if inputs.rate is not None and inputs.times_known:
-        need = inputs.rate * inputs.cpu_ms.value / 1000.0
-        if need > inputs.allotment.cores:
-            result.append(
-                f"{name}: rate {number(inputs.rate)}/s x"
-                f" {number(inputs.cpu_ms.value)} ms of CPU ({inputs.cpu_ms.origin}) needs"
-                f" {number(need)} cores, and there are {number(inputs.allotment.cores)}: use more hosts or larger ones"
-            )
-    if settings["preload_app"].value and kind in ASYNC:
-        result.append(
-            f"{name}: preload_app with {kind}: the app is imported before the"
-            " worker patches the library; the configuration"
-            " file must patch first"
-        )
-    if kind == "gthread" and override(app, "keepalive"):
-        result.append(f"{name}: settings.keepalive binds clients to one gthread worker, however busy that is")
-    return tuple(result)
+    return None
+
+
+def _of_slow_clients(draft: Draft) -> str | None:
+    kind = draft.choice.name
+    if kind not in ("sync", "gthread") or draft.app.buffering_proxy:
+        return None
+    return (
+        f"a {kind} worker waits for slow clients: put a buffering proxy in front and set buffering_proxy: true,"
+        " or set worker_class: gevent"
+    )
+
+
+def _of_concurrency(draft: Draft) -> str | None:
+    flight, shape = draft.inputs.concurrency, draft.shape
+    if flight.origin == "assumed" or draft.choice.name == "sync" or shape.slots >= flight.value:
+        return None
+    if shape.slots_winner == "waiting":
+        return None
+    return (
+        f"{shape.slots} requests can be in flight, fewer than the {number(up(flight.value))} planned"
+        f" for ({flight.source}); what limits it: {shape.slots_winner}. The rest waits in the backlog"
+    )
+
+
+def _of_rate(draft: Draft) -> str | None:
+    inputs = draft.inputs
+    cores = inputs.allotment.cores
+    if inputs.rate is None or not inputs.times_known:
+        return None
+    need = inputs.rate * inputs.cpu_ms.value / 1000.0
+    if need <= cores:
+        return None
+    return (
+        f"rate {number(inputs.rate)}/s x {number(inputs.cpu_ms.value)} ms of CPU ({inputs.cpu_ms.origin}) needs"
+        f" {number(need)} cores, and there are {number(cores)}: use more hosts or larger ones"
+    )
+
+
+def _of_preload(draft: Draft) -> str | None:
+    kind = draft.choice.name
+    if kind not in ASYNC:
+        return None
+    return (
+        f"preload_app with {kind}: the app is imported before the worker patches the library; the configuration"
+        " file must patch first"
+    )
+
+
+def _of_keepalive(draft: Draft) -> str | None:
+    if draft.choice.name == "gthread" and override(draft.app, "keepalive"):
+        return "settings.keepalive binds clients to one gthread worker, however busy that is"
+    return None
 
 
 def _inputs(draft: Draft, hosts: int) -> dict[str, object]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final, Mapping
+from typing import Final, Mapping, Sequence
 
 from .._declaration.app import App
 from .inputs import ASSUMED_MASTER_MIB, ASSUMED_WORKER_MIB, BARE_SLOT_MIB, BARE_WORKER_MIB, Inputs, wait_share
@@ -266,45 +266,65 @@ def ceiling_for(app: App, inputs: Inputs, memory: WorkerMemory, hosts: int, nofi
 
 
 def _want(inputs: Inputs, worker_class: str) -> Want:
-    cores, reason = inputs.allotment.cores, inputs.allotment.cores_reason
-    flight = max(1, up(inputs.concurrency.value))
-    whole = whole_cores(cores)
-    least_two = 2 if whole > 1 else 1
+    """What the load asks of workers of this class, whatever the host has."""
     if worker_class == "sync":
-        ratio = inputs.most_ratio
-        if inputs.wait_ratio.value < CPU_RATIO:
-            known = 0.0 if inputs.wait_ratio.origin == "assumed" else inputs.wait_ratio.value
-            by_cores = max(whole, down(cores * (1 + known) + 0.5))
-            words = f"one for each core, as they compute: {reason}"
-            if by_cores > whole:
-                words = f"cores x (1 + wait ratio {number(known)}), rounded: {reason}"
-        elif math.isinf(ratio):
-            by_cores, words = COUNTLESS, "each request waits in a worker of its own"
-        else:
-            by_cores = max(whole, up(cores * (1 + ratio) * SYNC_WAIT_HEADROOM))
-            words = f"cores x (1 + wait ratio {number(ratio)}) x {number(SYNC_WAIT_HEADROOM)}: {reason}"
-        if inputs.mix.mixed:
-            flight = max(flight, int(sharing_slots(inputs).value))
-            if by_cores < SHARING_SYNC * whole:
-                by_cores = SHARING_SYNC * whole
-                words = f"{SHARING_SYNC} for each core, so that long requests do not hold up the others: {reason}"
-        in_flight = Limit(
-            "concurrency", max(least_two, flight), f"a request in flight each: {inputs.concurrency.source}"
-        )
-        workers: tuple[Limit, ...] = (
-            Limit("cores", by_cores, words),
-            in_flight,
-            Limit(
-                "processes", PROCESSES_MAX, "more processes than this only switch: threads or greenlets hold requests"
-            ),
-        )
-        most = min(by_cores, int(in_flight.value), PROCESSES_MAX)
-        return Want(workers, (Limit("workers", most, "a sync worker serves one request at a time"),), most)
+        return _sync_want(inputs)
     if worker_class == "gthread" and inputs.mix.mixed and inputs.slot_mib.value < HEAVY_SLOT_MIB:
         return sharing_want(inputs)
-    busy = max(least_two, up(1.5 * flight / (1 + inputs.least_ratio)))
+    return _loop_want(inputs, worker_class)
+
+
+def _in_flight(inputs: Inputs) -> int:
+    return max(1, up(inputs.concurrency.value))
+
+
+def _least_workers(inputs: Inputs) -> int:
+    return 2 if whole_cores(inputs.allotment.cores) > 1 else 1
+
+
+def _sync_want(inputs: Inputs) -> Want:
+    """Workers of sync, each of which has one request in flight."""
+    by_cores, flight = _sync_by_cores(inputs), _in_flight(inputs)
+    if inputs.mix.mixed:
+        flight = max(flight, int(sharing_slots(inputs).value))
+    in_flight = max(_least_workers(inputs), flight)
     workers = (
-        Limit("cores", whole, f"one event loop or interpreter per core: {reason}"),
+        by_cores,
+        Limit("concurrency", in_flight, f"a request in flight each: {inputs.concurrency.source}"),
+        Limit("processes", PROCESSES_MAX, "more processes than this only switch: threads or greenlets hold requests"),
+    )
+    most = min(int(limit.value) for limit in workers)
+    return Want(workers, (Limit("workers", most, "a sync worker serves one request at a time"),), most)
+
+
+def _sync_by_cores(inputs: Inputs) -> Limit:
+    """As many workers of sync as keep the cores busy."""
+    cores, reason, ratio = inputs.allotment.cores, inputs.allotment.cores_reason, inputs.most_ratio
+    whole = whole_cores(cores)
+    if inputs.wait_ratio.value < CPU_RATIO:
+        known = 0.0 if inputs.wait_ratio.origin == "assumed" else inputs.wait_ratio.value
+        count = max(whole, down(cores * (1 + known) + 0.5))
+        words = f"one for each core, as they compute: {reason}"
+        if count > whole:
+            words = f"cores x (1 + wait ratio {number(known)}), rounded: {reason}"
+    elif math.isinf(ratio):
+        count, words = COUNTLESS, "each request waits in a worker of its own"
+    else:
+        count = max(whole, up(cores * (1 + ratio) * SYNC_WAIT_HEADROOM))
+        words = f"cores x (1 + wait ratio {number(ratio)}) x {number(SYNC_WAIT_HEADROOM)}: {reason}"
+    if inputs.mix.mixed and count < SHARING_SYNC * whole:
+        count = SHARING_SYNC * whole
+        words = f"{SHARING_SYNC} for each core, so that long requests do not hold up the others: {reason}"
+    return Limit("cores", count, words)
+
+
+def _loop_want(inputs: Inputs, worker_class: str) -> Want:
+    """Workers whose requests share one event loop or interpreter: one for each core, with slots that keep it busy."""
+    cores, flight = inputs.allotment.cores, _in_flight(inputs)
+    whole = whole_cores(cores)
+    busy = max(_least_workers(inputs), up(1.5 * flight / (1 + inputs.least_ratio)))
+    workers = (
+        Limit("cores", whole, f"one event loop or interpreter per core: {inputs.allotment.cores_reason}"),
         Limit(
             "concurrency",
             busy,
@@ -316,27 +336,37 @@ def _want(inputs: Inputs, worker_class: str) -> Want:
     if not math.isinf(inputs.most_ratio):
         keep_busy = max(2 * most, up(cores * (1 + inputs.most_ratio) * BUSY_FACTOR))
     if worker_class in ASYNC:
-        comfortable = max(up(ASYNC_HEADROOM * flight), ASYNC_SLOTS_MIN * most)
-        words = (
-            f"{number(ASYNC_HEADROOM)} x {flight} in flight, at least"
-            f" {ASYNC_SLOTS_MIN} per worker: {inputs.concurrency.source}"
-        )
-        targets = [Limit("concurrency", comfortable, words)]
-        if inputs.slot_mib.value >= HEAVY_SLOT_MIB and not math.isinf(inputs.most_ratio):
-            enough = max(up(cores * (1 + inputs.most_ratio) * HEAVY_FACTOR), HEAVY_SLOTS_MIN * most)
-            held = f"no more than that, as a request holds {number(inputs.slot_mib.value)} MiB"
-            targets.append(Limit("waiting", enough, f"{_busy_words(inputs, HEAVY_FACTOR)}; {held}"))
-        return Want(workers, tuple(targets), min(flight, keep_busy))
-    comfortable = max(up(GTHREAD_HEADROOM * flight), 2 * most)
+        return Want(workers, _async_target(inputs, most), min(flight, keep_busy))
+    return Want(workers, _threads_target(inputs, most, keep_busy), min(flight, keep_busy, THREADS_MAX * most))
+
+
+def _async_target(inputs: Inputs, workers: int) -> tuple[Limit, ...]:
+    """Slots of greenlets that are comfortable; of requests that hold much memory no more than keep the cores busy."""
+    flight, slot, ratio = _in_flight(inputs), inputs.slot_mib.value, inputs.most_ratio
+    comfortable = max(up(ASYNC_HEADROOM * flight), ASYNC_SLOTS_MIN * workers)
+    words = (
+        f"{number(ASYNC_HEADROOM)} x {flight} in flight, at least"
+        f" {ASYNC_SLOTS_MIN} per worker: {inputs.concurrency.source}"
+    )
+    by_load = Limit("concurrency", comfortable, words)
+    if slot < HEAVY_SLOT_MIB or math.isinf(ratio):
+        return (by_load,)
+    enough = max(up(inputs.allotment.cores * (1 + ratio) * HEAVY_FACTOR), HEAVY_SLOTS_MIN * workers)
+    held = f"no more than that, as a request holds {number(slot)} MiB"
+    return by_load, Limit("waiting", enough, f"{_busy_words(inputs, HEAVY_FACTOR)}; {held}")
+
+
+def _threads_target(inputs: Inputs, workers: int, keep_busy: int) -> tuple[Limit, ...]:
+    """Threads that are comfortable, but no more than keep the cores busy or than share one interpreter."""
+    flight = _in_flight(inputs)
+    words = f"{number(GTHREAD_HEADROOM)} x {flight} in flight: {inputs.concurrency.source}"
     target = [
-        Limit(
-            "concurrency", comfortable, f"{number(GTHREAD_HEADROOM)} x {flight} in flight: {inputs.concurrency.source}"
-        ),
-        Limit("threads", THREADS_MAX * most, f"at most {THREADS_MAX} threads share one interpreter"),
+        Limit("concurrency", max(up(GTHREAD_HEADROOM * flight), 2 * workers), words),
+        Limit("threads", THREADS_MAX * workers, f"at most {THREADS_MAX} threads share one interpreter"),
     ]
     if keep_busy < COUNTLESS:
         target.append(Limit("waiting", keep_busy, _busy_words(inputs, BUSY_FACTOR)))
-    return Want(workers, tuple(target), min(flight, keep_busy, THREADS_MAX * most))
+    return tuple(target)
 
 
 def _busy_words(inputs: Inputs, factor: float) -> str:
@@ -358,8 +388,28 @@ def size(
     """
     want = _want(inputs, worker_class)
     step = 1 if worker_class == "sync" else fixed_per_worker
-    most = fixed_workers if fixed_workers is not None else want.most_workers
-    candidates = [most] if fixed_workers is not None else _candidates(most, ceiling)
+    if fixed_workers is None:
+        most = want.most_workers
+        candidates = _candidates(most, ceiling)
+    else:
+        most, candidates = fixed_workers, [fixed_workers]
+    workers, per_worker = _fullest(inputs, want, ceiling, candidates, most, step)
+    if workers < 1:
+        tried = 1 if fixed_workers is None else fixed_workers
+        raise _does_not_fit(inputs, worker_class, ceiling, tried, step or 1, fixed_workers)
+    if step is None and workers == most:
+        room = ceiling.slots(workers) // workers
+        per_worker = max(per_worker, min(room, up(want.target_slots / workers)))
+    return _explained(want, ceiling, worker_class, Shape(workers, per_worker, "", (), "", ()), fixed_workers, step)
+
+
+def _fullest(
+    inputs: Inputs, want: Want, ceiling: Ceiling, candidates: Sequence[int], most: int, step: int | None
+) -> tuple[int, int]:
+    """(workers, slots of each) of the last of ``candidates`` that costs no slot below it; (0, 0) where none fits.
+
+    ``most``: workers of which more are not wanted. ``step``: slots of a worker, where they are fixed.
+    """
     best = (0, 0)
     for workers in candidates:
         room = ceiling.slots(workers) // workers
@@ -368,15 +418,7 @@ def size(
         per_worker = step if step is not None else min(room, up(wanted / workers))
         if 1 <= per_worker <= room and workers * per_worker >= best[0] * best[1]:
             best = (workers, per_worker)
-    workers, per_worker = best
-    if workers < 1:
-        raise _does_not_fit(
-            inputs, worker_class, ceiling, most if fixed_workers is not None else 1, step or 1, fixed_workers
-        )
-    room = ceiling.slots(workers) // workers
-    if step is None and (workers == most or fixed_workers is not None):
-        per_worker = max(per_worker, min(room, up(want.target_slots / workers)))
-    return _explained(want, ceiling, worker_class, Shape(workers, per_worker, "", (), "", ()), fixed_workers, step)
+    return best
 
 
 def _candidates(most: int, ceiling: Ceiling) -> list[int]:

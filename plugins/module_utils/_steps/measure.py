@@ -22,10 +22,11 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any, Callable, Protocol, Sequence
+from typing import Callable, Iterator, Protocol, Sequence, TypedDict
 
+from .._declaration.app import LoadPath
 from .._facts.unitgroups import unit_cpu_seconds, unit_pids
-from .._load.memory import read_process
+from .._load.memory import ProcessMemory, read_process
 from .._os.http import Answer, Ask, Bounds, request, unwell
 
 WARM_SECONDS = 1.0
@@ -73,7 +74,7 @@ class Asked:
 
 def ask(
     address: str,
-    paths: Sequence[dict[str, Any]],
+    paths: Sequence[LoadPath],
     seconds: float,
     at_once: int,
     least: int,
@@ -86,7 +87,7 @@ def ask(
     none takes longer than `timeout_seconds`. All stop at the first request that does not end by itself, and, asked one
     after another, at a path that was silent twice and never answered.
     """
-    order = weighted_order(paths)
+    order = [asked_of(path) for path in weighted_order(paths)]
     begin = monotonic()
     results: list[list[float]] = [[] for _ in range(at_once)]
     failures = [0] * at_once
@@ -100,13 +101,13 @@ def ask(
         while monotonic() - begin < seconds or (turn - slot) // at_once < least:
             if endless or monotonic() - begin > seconds + SLOW_SECONDS:
                 return
-            path = order[turn % len(order)]
-            answer = request(address, Ask.of_path(path), Bounds(timeout_seconds))
+            asked = order[turn % len(order)]
+            answer = request(address, asked, Bounds(timeout_seconds))
             turn += at_once
-            error = unwell(path, answer)
-            answered.update([path["path"]] if answer.status else [])
-            silent[path["path"]] += answer.timed_out
-            if answer.endless or (at_once == 1 and silent[path["path"]] > 1 and path["path"] not in answered):
+            error = unwell(asked, answer)
+            answered.update([asked.path] if answer.status else [])
+            silent[asked.path] += answer.timed_out
+            if answer.endless or (at_once == 1 and silent[asked.path] > 1 and asked.path not in answered):
                 endless.append(error)
             if error:
                 failures[slot] += 1
@@ -137,10 +138,15 @@ def longest_seconds(timeout_seconds: float) -> float:
     return sum(seconds + SLOW_SECONDS + timeout_seconds for seconds in phases)
 
 
-def weighted_order(paths: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def asked_of(path: LoadPath) -> Ask:
+    """One request for a path of the load."""
+    return Ask(path.path, path.method, path.headers, path.body, path.status or ())
+
+
+def weighted_order(paths: Sequence[LoadPath]) -> list[LoadPath]:
     """Paths in a repeating order of at most 100 that follows their weights."""
-    least = min(float(path["weight"]) for path in paths)
-    counts = [max(1, round(float(path["weight"]) / least)) for path in paths]
+    least = min(path.weight for path in paths)
+    counts = [max(1, round(path.weight / least)) for path in paths]
     scale = max(1.0, sum(counts) / 100)
     return [path for path, count in zip(paths, counts) for _ in range(max(1, round(count / scale)))]
 
@@ -158,7 +164,7 @@ class Weighed(Protocol):
     def queued_seconds(self) -> float:
         """Seconds that threads were ready to run without a CPU."""
 
-    def memory(self) -> dict[int, Any]:
+    def memory(self) -> dict[int, ProcessMemory]:
         """Memory of each process, by pid."""
 
 
@@ -182,7 +188,7 @@ class Unit:
     def pids(self) -> list[int]:
         return unit_pids(self.control_group, self.root)
 
-    def memory(self) -> dict[int, Any]:
+    def memory(self) -> dict[int, ProcessMemory]:
         """Memory of each process, by pid."""
         return {pid: memory for pid in self.pids() for memory in [read_process(pid)] if memory is not None}
 
@@ -209,60 +215,67 @@ def _schedstat(pids: Sequence[int], field: int, root: str) -> float:
     return total / 1e9
 
 
+class Weighing(TypedDict):
+    """What a weigh found, as the generation keeps it. Memory is in MiB; times are ms, means by the paths' weights.
+
+    `worker_pss_mib`: warm and idle; `worker_loaded_mib`: the most USS under load, with `crowd` requests in flight;
+    `slot_mib`: growth for each of them; `kept_mib`: growth for each request that has ended; `master_mib`: PSS.
+    `wall_ms` is without `lost_ms`, what a request took longer because the CPU served others, or the asker itself;
+    `wait_ratio`: waiting over CPU. `paths`: the times of each path, as OnePath tells them.
+    """
+
+    worker_pss_mib: float
+    worker_loaded_mib: float
+    crowd: int
+    slot_mib: float
+    kept_mib: float
+    master_mib: float
+    cpu_ms: float
+    wall_ms: float
+    lost_ms: float
+    wait_ratio: float
+    paths: list[PathFigures]
+    requests: int
+    failures: int
+    seconds: float
+
+
 def weigh(
     unit: Weighed,
     address: str,
-    paths: Sequence[dict[str, Any]],
+    paths: Sequence[LoadPath],
     slots: int,
     timeout_seconds: float = 10.0,
     memory_max_mib: float | None = None,
-) -> dict[str, Any]:
+) -> Weighing:
     """Weigh the running candidate `unit`, which answers on the unix socket `address`.
 
     `slots` is how many requests its one worker may have in flight, `memory_max_mib` what all its processes together may
     take (None: no bound), `timeout_seconds` how long one request may take (http.answer_seconds).
 
-    Returns a dict: worker_pss_mib (warm, idle), worker_loaded_mib (USS, the most seen under load), crowd (requests in
-    flight under that load), slot_mib (growth for each of them), kept_mib (growth for each request that has ended),
-    master_mib (PSS), cpu_ms, wall_ms (without lost_ms), wait_ratio (waiting over CPU), lost_ms (what a request took
-    longer because the CPU served others, or the asker itself), requests, failures, seconds; the times are
-    means by the weights of the paths. `paths` has them for each path: path, weight, requests, cpu_ms, cpu_sd_ms,
-    wait_ms, wait_sd_ms. Raises NotMeasured when too
-    few requests are answered, when one does not end by itself, or when the worker leaks memory so fast that no plan
-    holds.
+    Raises NotMeasured when too few requests are answered, when one does not end by itself, or when the worker leaks
+    memory so fast that no plan holds.
     """
     begin = time.monotonic()
-    warm = ask(address, paths, WARM_SECONDS, 1, LEAST_REQUESTS, timeout_seconds)
-    _fail_if_endless(warm.endless)
-    if not warm.wall_ms:
-        raise NotMeasured(f"no request of the load was answered while it was weighed: {warm.example}")
-    idle = unit.memory()
-    workers = [pid for pid in idle if pid != unit.main_pid]
-    if not workers:
-        raise NotMeasured("the candidate has no worker process to weigh")
-    solo = _solo(unit, address, paths, timeout_seconds)
-    if solo.answered < (LEAST_REQUESTS if solo.seconds < SLOW_SECONDS else LEAST_SLOW):
-        raise NotMeasured(
-            f"only {solo.answered} requests were answered while it was weighed"
-            + (f"; {solo.failures} failed: {solo.example}" if solo.failures else "")
-        )
-    idle_worker = sum(idle[pid].uss_mib for pid in workers)
-    rest = sum(memory.uss_mib for pid, memory in unit.memory().items() if pid in workers)
-    answered = solo.answered + solo.failures
-    leak = leaking(idle_worker, rest, answered, memory_max_mib)
+    candidate = _Candidate(unit, address, paths, timeout_seconds)
+    rest = _warmed(candidate)
+    solo = _solo(candidate)
+    _fail_if_few(solo)
+    asked = solo.answered + solo.failures
+    after_mib = candidate.uss_mib(rest.workers)
+    leak = leaking(rest.uss_mib, after_mib, asked, memory_max_mib)
     if leak:
         raise NotMeasured(leak)
-    master = idle[unit.main_pid].pss_mib if unit.main_pid in idle else 0.0
-    room = math.inf if memory_max_mib is None else FILLED_SHARE * memory_max_mib - master
-    crowd = _crowd(unit, address, paths, min(slots, CROWD_LIMIT), idle_worker, room, timeout_seconds)
+    room = math.inf if memory_max_mib is None else FILLED_SHARE * memory_max_mib - rest.master_mib
+    crowd = _crowd(candidate, min(slots, CROWD_LIMIT), rest.uss_mib, room)
     cpu_ms, wait_ms, lost_ms = (solo.mean(name) for name in ("cpu_ms", "wait_ms", "lost_ms"))
     return {
-        "worker_pss_mib": round(sum(idle[pid].pss_mib for pid in workers), 2),
+        "worker_pss_mib": round(rest.pss_mib, 2),
         "worker_loaded_mib": round(crowd.peak_mib, 2),
         "crowd": crowd.size,
-        "slot_mib": round((crowd.peak_mib - idle_worker) / crowd.size, 4),
-        "kept_mib": round(max(0.0, rest - idle_worker) / answered, 4),
-        "master_mib": round(master, 2),
+        "slot_mib": round((crowd.peak_mib - rest.uss_mib) / crowd.size, 4),
+        "kept_mib": round(max(0.0, after_mib - rest.uss_mib) / asked, 4),
+        "master_mib": round(rest.master_mib, 2),
         "cpu_ms": round(cpu_ms, 3),
         "wall_ms": round(cpu_ms + wait_ms, 3),
         "lost_ms": round(lost_ms, 3),
@@ -272,6 +285,59 @@ def weigh(
         "failures": solo.failures + crowd.failures,
         "seconds": round(time.monotonic() - begin, 2),
     }
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """What is weighed: its processes, the unix socket that it answers on, the load's paths, and how long one request
+    may take."""
+
+    unit: Weighed
+    address: str
+    paths: Sequence[LoadPath]
+    timeout_seconds: float
+
+    def uss_mib(self, pids: Sequence[int]) -> float:
+        """Memory of those of `pids` that are there, now."""
+        return sum(memory.uss_mib for pid, memory in self.unit.memory().items() if pid in pids)
+
+
+@dataclass(frozen=True)
+class _Rest:
+    """A warm candidate that is asked nothing: its workers' process ids, and MiB of them and of the master (PSS)."""
+
+    workers: tuple[int, ...]
+    pss_mib: float
+    uss_mib: float
+    master_mib: float
+
+
+def _warmed(candidate: _Candidate) -> _Rest:
+    """The memory of a candidate that has answered for WARM_SECONDS. Raises NotMeasured when it answers nothing."""
+    paths, unit = candidate.paths, candidate.unit
+    warm = ask(candidate.address, paths, WARM_SECONDS, 1, LEAST_REQUESTS, candidate.timeout_seconds)
+    _fail_if_endless(warm.endless)
+    if not warm.wall_ms:
+        raise NotMeasured(f"no request of the load was answered while it was weighed: {warm.example}")
+    idle = unit.memory()
+    workers = tuple(pid for pid in idle if pid != unit.main_pid)
+    if not workers:
+        raise NotMeasured("the candidate has no worker process to weigh")
+    return _Rest(
+        workers=workers,
+        pss_mib=sum(idle[pid].pss_mib for pid in workers),
+        uss_mib=sum(idle[pid].uss_mib for pid in workers),
+        master_mib=idle[unit.main_pid].pss_mib if unit.main_pid in idle else 0.0,
+    )
+
+
+def _fail_if_few(solo: Solo) -> None:
+    """Raise NotMeasured where too few requests were answered, one after another, to tell anything."""
+    if solo.answered < (LEAST_REQUESTS if solo.seconds < SLOW_SECONDS else LEAST_SLOW):
+        raise NotMeasured(
+            f"only {solo.answered} requests were answered while it was weighed"
+            + (f"; {solo.failures} failed: {solo.example}" if solo.failures else "")
+        )
 
 
 def _fail_if_endless(endless: str) -> None:
@@ -287,6 +353,18 @@ def _fail_if_endless(endless: str) -> None:
         )
 
 
+class PathFigures(TypedDict):
+    """The times of one path as the plan takes them: means and standard deviations in ms (of a single answer, 0)."""
+
+    path: str
+    weight: float
+    requests: int
+    cpu_ms: float
+    cpu_sd_ms: float
+    wait_ms: float
+    wait_sd_ms: float
+
+
 @dataclass(frozen=True)
 class OnePath:
     """What a path took when nothing else was asked: milliseconds of each good answer, on a CPU, waiting, and lost to
@@ -298,8 +376,8 @@ class OnePath:
     wait_ms: list[float]
     lost_ms: list[float]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Means and standard deviations (of a single answer, 0) as the plan takes them."""
+    def to_dict(self) -> PathFigures:
+        """As the generation keeps them."""
         return {
             "path": self.path,
             "weight": self.weight,
@@ -336,60 +414,64 @@ def _mean(values: Sequence[float]) -> float:
     return statistics.fmean(values) if values else 0.0
 
 
-def _solo(unit: Weighed, address: str, paths: Sequence[dict[str, Any]], timeout_seconds: float) -> Solo:
+def _turns(paths: Sequence[LoadPath]) -> Iterator[int]:
+    """Which of the paths is asked next: each PATH_REQUESTS times in turn, then by weight without an end."""
+    for _ in range(PATH_REQUESTS):
+        yield from range(len(paths))
+    places = {id(path): index for index, path in enumerate(paths)}
+    yield from itertools.cycle([places[id(path)] for path in weighted_order(paths)])
+
+
+def _solo(candidate: _Candidate) -> Solo:
     """Each path PATH_REQUESTS times in turn, then by weight until SOLO_SECONDS are over.
 
     Bounded as ask() is, and ended as it is by a path that never ends or never answers. What a worker does after an
     answer (closing, its log) counts for the next request.
     """
-    found = [OnePath(str(path["path"]), float(path["weight"]), [], [], []) for path in paths]
-    turns = [index for _ in range(PATH_REQUESTS) for index in range(len(paths))]
-    places = {id(path): index for index, path in enumerate(paths)}
-    by_weight = itertools.cycle([places[id(path)] for path in weighted_order(paths)])
+    found = [OnePath(path.path, float(path.weight), [], [], []) for path in candidate.paths]
+    least = max(PATH_REQUESTS * len(found), LEAST_REQUESTS)
     silent: Counter[int] = Counter()
-    begin, failures, example, asked = time.monotonic(), 0, "", 0
-    while True:
+    begin, failures, example, took = time.monotonic(), 0, "", 0.0
+    for asked, index in enumerate(_turns(candidate.paths)):
         took = time.monotonic() - begin
-        over = took > SOLO_SECONDS and asked >= max(len(turns), LEAST_REQUESTS)
-        if over or took > SOLO_SECONDS + SLOW_SECONDS:
-            return Solo(found, failures, took, example)
-        index = turns[asked] if asked < len(turns) else next(by_weight)
-        asked += 1
-        path, one = found[index], _alone(unit, address, paths[index], timeout_seconds)
+        if took > SOLO_SECONDS + (0.0 if asked >= least else SLOW_SECONDS):
+            break
+        path, one = found[index], _alone(candidate, candidate.paths[index])
         silent[index] += one.answer.timed_out
-        error = unwell(paths[index], one.answer)
         if one.answer.endless or (silent[index] > 1 and not path.cpu_ms):
-            _fail_if_endless(error)
-        if error:
-            failures, example = failures + 1, example or error
+            _fail_if_endless(one.error)
+        if one.error:
+            failures, example = failures + 1, example or one.error
             continue
         path.cpu_ms.append(one.cpu_ms)
         path.lost_ms.append(one.lost_ms)
         path.wait_ms.append(max(0.0, one.answer.elapsed_ms - one.cpu_ms - one.lost_ms))
+    return Solo(found, failures, took, example)
 
 
 @dataclass(frozen=True)
 class _One:
-    """One request: the answer, and milliseconds on the candidate's CPU and lost to others."""
+    """One request: the answer, what is wrong with it, and milliseconds on the candidate's CPU and lost to others."""
 
     answer: Answer
+    error: str
     cpu_ms: float
     lost_ms: float
 
 
-def _alone(unit: Weighed, address: str, path: dict[str, Any], timeout_seconds: float) -> _One:
+def _alone(candidate: _Candidate, path: LoadPath) -> _One:
     """One request while nothing else is asked.
 
     Lost is the time that the candidate and the asker were ready to run while others had the CPU, and the asker's own
     time: a host that is weighed serves its users meanwhile, and without this a request that only computes seems to
     wait. What takes long to read is read outermost, so that reading it is not taken for a loss.
     """
-    asker = [os.getpid()]
+    asker, unit, asked = [os.getpid()], candidate.unit, asked_of(path)
     cpu, queued, late, own = unit.cpu_seconds(), unit.queued_seconds(), queued_seconds(asker), time.process_time()
-    answer = request(address, Ask.of_path(path), Bounds(timeout_seconds))
+    answer = request(candidate.address, asked, Bounds(candidate.timeout_seconds))
     own, late = time.process_time() - own, queued_seconds(asker) - late
     queued, cpu = unit.queued_seconds() - queued, unit.cpu_seconds() - cpu
-    return _One(answer, 1000 * max(0.0, cpu), 1000 * max(0.0, queued + late + own))
+    return _One(answer, unwell(asked, answer), 1000 * max(0.0, cpu), 1000 * max(0.0, queued + late + own))
 
 
 def leaking(before_mib: float, after_mib: float, requests: int, memory_max_mib: float | None) -> str | None:
@@ -431,15 +513,7 @@ def next_crowd(size: int, most: int, idle_mib: float, peak_mib: float, room_mib:
     return larger if larger > size else None
 
 
-def _crowd(
-    unit: Weighed,
-    address: str,
-    paths: Sequence[dict[str, Any]],
-    most: int,
-    idle_mib: float,
-    room_mib: float,
-    timeout_seconds: float,
-) -> Crowd:
+def _crowd(candidate: _Candidate, most: int, idle_mib: float, room_mib: float) -> Crowd:
     """Requests at once, from a few to `most` or to as many as `room_mib` holds; the last crowd stays longest."""
     peak, answered, failures = idle_mib, 0, 0
     size: int | None = max(1, min(most, CROWD_FIRST))
@@ -447,7 +521,7 @@ def _crowd(
     while size is not None:
         last = size
         seconds = CROWD_SECONDS if size >= most else GROW_SECONDS
-        seen, asked = _watched(unit, address, paths, size, seconds, timeout_seconds)
+        seen, asked = _watched(candidate, size, seconds)
         _fail_if_endless(asked.endless)
         peak = max(peak, seen)
         answered, failures = answered + len(asked.wall_ms), failures + asked.failures
@@ -455,11 +529,9 @@ def _crowd(
     return Crowd(last, peak, answered, failures)
 
 
-def _watched(
-    unit: Weighed, address: str, paths: Sequence[dict[str, Any]], size: int, seconds: float, timeout_seconds: float
-) -> tuple[float, Asked]:
+def _watched(candidate: _Candidate, size: int, seconds: float) -> tuple[float, Asked]:
     """The most memory (USS, MiB) that the workers had while `size` requests were in flight, and the requests."""
-    peaks = [0.0]
+    peaks, unit = [0.0], candidate.unit
     done = threading.Event()
 
     def watch() -> None:
@@ -471,7 +543,7 @@ def _watched(
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     try:
-        asked = ask(address, paths, seconds, size, 1, timeout_seconds)
+        asked = ask(candidate.address, candidate.paths, seconds, size, 1, candidate.timeout_seconds)
     finally:
         done.set()
         watcher.join()

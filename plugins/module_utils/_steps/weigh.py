@@ -32,10 +32,10 @@ def weigh(app: AppOnHost, number: int) -> dict[str, Any]:
             state = app.systemd.state(app.layout.trial_service_unit(number))
             unit = Unit(state.control_group, state.main_pid)
             with memory_bounded("weigh"):
-                measured = measure.weigh(
+                weighing = measure.weigh(
                     unit,
                     app.layout.trial_socket(number),
-                    declared["load"]["paths"],
+                    record.load.paths,
                     slots,
                     timeout_seconds=answer_seconds(declared),
                     memory_max_mib=record.memory_max_mib,
@@ -44,7 +44,7 @@ def weigh(app: AppOnHost, number: int) -> dict[str, Any]:
             raise StepFailed("weigh", str(error)) from error
         finally:
             app.candidates.stop(number)
-        measured["boot_seconds"] = round(boot, 2)
+        measured = {**weighing, "boot_seconds": round(boot, 2)}
         planning = with_measured(record.planning, app.name, measured)
         planning = with_release(planning, app.name, app.layout.release(str(record.release)), declared)
         plan, mismatch = replan(planning, app.name)

@@ -81,8 +81,8 @@ class Run:
 class Servers:
     """Servers on the same CPUs, kept up between the runs: at rest they use next to none, so runs can be interleaved."""
 
-    def __init__(self, cpus: Sequence[int], preload: bool) -> None:
-        self.cpus, self.preload = tuple(cpus), preload
+    def __init__(self, cpus: Sequence[int], preload: bool, site: _serving.Site = _serving.SAMPLE) -> None:
+        self.cpus, self.preload, self.site = tuple(cpus), preload, site
         self._running: dict[Config, _serving.Server] = {}
 
     def ready(self, configs: Iterable[Config]) -> None:
@@ -90,7 +90,7 @@ class Servers:
         new = [config for config in dict.fromkeys(configs) if config not in self._running]
         for config in new:
             preload = self.preload and config.worker_class != "gevent"
-            self._running[config] = plan_bench.started(config, [plan_bench.TCP], self.cpus, preload)
+            self._running[config] = plan_bench.started(config, [plan_bench.TCP], self.cpus, preload, self.site)
         for config in new:
             self._running[config].settle(config.workers + 1, BOOT_SECONDS)
 

@@ -22,7 +22,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -46,6 +46,30 @@ VENVS: Final[Mapping[str, Sequence[str]]] = {
 }
 """Virtual environments by name, and what is in them beside the sample app. uwsgi is compiled: gcc and the headers of
 Python are needed."""
+
+PUBLIC: Final[Mapping[str, Sequence[str]]] = {
+    name: (requirement, "gunicorn[gevent]==27.0.1")
+    for name, requirement in (
+        ("httpbin", "httpbin==0.10.2"),
+        ("ihatemoney", "ihatemoney==7.2.1"),
+        ("pypiserver", "pypiserver==2.4.2"),
+    )
+}
+"""Virtual environments of public apps, without the sample app."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """An app that is served: its virtual environment of VENVS, Gunicorn's name for it, the path that answers 200 as
+    soon as it is up, and the environment of its processes (None: nothing)."""
+
+    venv: str = "main"
+    entry: str = ENTRY
+    health: str = HEALTH
+    environment: Mapping[str, str] | None = None
+
+
+SAMPLE: Final = Site()
 
 CPU_SHARES: Final = 20_480
 GROUP: Final = Path("/sys/fs/cgroup/cpu/headcount-serving")
@@ -168,30 +192,40 @@ def wrk(url: str, connections: int, seconds: int, limit_ms: float, cpus: Iterabl
 
 def venv(name: str) -> Path:
     """The folder of a virtual environment of VENVS, made on first use; a change of the sample app makes it anew."""
-    folder = paths.WORK / "bench" / "venv" / name
+    if name in PUBLIC:
+        return _made(name, "\n".join(PUBLIC[name]), lambda install, log: None)
     lock = paths.ROOT / "app" / "requirements.lock"
     source = paths.ROOT / "app"
     files = sorted(file for file in source.rglob("*.py") if "tests" not in file.parts)
-    wanted = "\n".join(
-        [*VENVS[name], lock.read_text(encoding="utf-8"), *(file.read_text(encoding="utf-8") for file in files)]
-    )
+    texts = [lock.read_text(encoding="utf-8"), *(file.read_text(encoding="utf-8") for file in files)]
+
+    def sample(install: list[str | Path], log: Path) -> None:
+        run_logged([*install, "--require-hashes", "--requirement", lock], log, "installing the app's lock")
+        copied = Path(tempfile.mkdtemp())  # setuptools builds in the source folder
+        try:
+            shutil.copytree(source, copied / "app", ignore=shutil.ignore_patterns("build", "*.egg-info", "tests"))
+            run_logged([*install, "--no-deps", copied / "app"], log, "installing the sample app")
+        finally:
+            shutil.rmtree(copied)
+
+    return _made(name, "\n".join([*VENVS[name], *texts]), sample)
+
+
+def _made(name: str, wanted: str, more: Callable[[list[str | Path], Path], None]) -> Path:
+    """The virtual environment `name` with its packages and with what `more` installs, anew when `wanted` changes."""
+    folder = paths.WORK / "bench" / "venv" / name
     stamp = folder / "headcount.stamp"
     with locked(folder.parent / f"{name}.lock", f"it makes {paths.shown(folder)}"):
         if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
             return folder
+        packages = {**VENVS, **PUBLIC}[name]
         uv, log = bootstrap.venv_folder() / "bin" / "uv", paths.LOGS / "bench-venv.log"
         install: list[str | Path] = [uv, "pip", "install", "--quiet", "--python", folder / "bin" / "python"]
         shutil.rmtree(folder, ignore_errors=True)
         with step(f"making {paths.shown(folder)} (log: {paths.shown(log)})"):
             run_logged([uv, "venv", "--quiet", "--python", "/usr/bin/python3", folder], log, "uv venv")
-            run_logged([*install, "--require-hashes", "--requirement", lock], log, "installing the app's lock")
-            run_logged([*install, *VENVS[name]], log, f"installing {' '.join(VENVS[name])}")
-            copied = Path(tempfile.mkdtemp())  # setuptools builds in the source folder
-            try:
-                shutil.copytree(source, copied / "app", ignore=shutil.ignore_patterns("build", "*.egg-info", "tests"))
-                run_logged([*install, "--no-deps", copied / "app"], log, "installing the sample app")
-            finally:
-                shutil.rmtree(copied)
+            more(install, log)
+            run_logged([*install, *packages], log, f"installing {' '.join(packages)}")
         stamp.write_text(wanted, encoding="utf-8")
     return folder
 
@@ -292,6 +326,7 @@ class Server:
     socket: str
     log: Path
     folder: tempfile.TemporaryDirectory[str] = field(repr=False)
+    health: str = HEALTH
 
     @property
     def url(self) -> str:
@@ -340,10 +375,10 @@ class Server:
             pids = self.pids()
             now = process_cpu_seconds(pids)
             if len(pids) >= processes and 0 <= now - used < QUIET_CPU_SECONDS:
-                answer = http.get(("127.0.0.1", self.port), HEALTH, 10.0)
+                answer = http.get(("127.0.0.1", self.port), self.health, 10.0)
                 if answer.status == 200:
                     return
-                why = answer.error or f"{HEALTH} answered {answer.status}"
+                why = answer.error or f"{self.health} answered {answer.status}"
             used = now
             time.sleep(QUIET_SECONDS)
         raise ScriptError(f"a server was not ready within {seconds:g} s: {why}; {self.said()}")
@@ -363,7 +398,11 @@ class Server:
 
 
 def start(
-    command: Sequence[str], cpus: Iterable[int], files: Mapping[str, str], environment: Mapping[str, str]
+    command: Sequence[str],
+    cpus: Iterable[int],
+    files: Mapping[str, str],
+    environment: Mapping[str, str],
+    health: str = HEALTH,
 ) -> Server:
     """Starts a server pinned to `cpus`. In the words of `command`, {port}, {socket} and {folder} are filled in; `files`
     are written to the folder first."""
@@ -385,7 +424,7 @@ def start(
             start_new_session=True,
         )
     put_first(process.pid)
-    server = Server(process, port, path, log, folder)
+    server = Server(process, port, path, log, folder, health)
     with _LOCK:
         _STARTED.append(server)
     return server

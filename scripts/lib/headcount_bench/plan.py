@@ -21,6 +21,7 @@ from functools import partial
 from typing import Any, Final
 
 from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration import normalise
+from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.app import App
 from ansible_collections.headcount.gunicorn.plugins.module_utils._facts import given
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import units
 from ansible_collections.headcount.gunicorn.plugins.module_utils._plan import planner
@@ -127,7 +128,9 @@ def declared_plan(host: grid.Host, workload: grid.Workload, connections: int) ->
     return plan_of(host, app_of(workload, connections), None)
 
 
-def rendered(config: grid.Config, preload: bool = False) -> tuple[str, dict[str, str]]:
+def rendered(
+    config: grid.Config, preload: bool = False, site: _serving.Site = _serving.SAMPLE
+) -> tuple[str, dict[str, str]]:
     """gunicorn.conf.py and the environment, by the same functions that write them on a host."""
     values = {
         **config.settings(),
@@ -136,18 +139,23 @@ def rendered(config: grid.Config, preload: bool = False) -> tuple[str, dict[str,
         "gunicorn_version": f"=={planner.GUNICORN}",
     }
     plan = {"settings": {name: {"value": value, "reason": "the benchmark"} for name, value in values.items()}}
-    text = units.gunicorn_conf({"name": "shop", "entry_point": _serving.ENTRY}, plan, 0)
+    text = units.gunicorn_conf({"name": "shop", "entry_point": site.entry}, plan, 0)
     return text, units.malloc_environment(plan)
 
 
 def started(
-    config: grid.Config, addresses: Sequence[str], cpus: Sequence[int], preload: bool = False
+    config: grid.Config,
+    addresses: Sequence[str],
+    cpus: Sequence[int],
+    preload: bool = False,
+    site: _serving.Site = _serving.SAMPLE,
 ) -> _serving.Server:
-    """A server on `cpus` that listens on `addresses`."""
-    text, environment = rendered(config, preload)
-    command = [str(_serving.venv("main") / "bin" / "gunicorn"), "--config", "{folder}/gunicorn.conf.py"]
+    """A server of `site` on `cpus` that listens on `addresses`."""
+    text, environment = rendered(config, preload, site)
+    command = [str(_serving.venv(site.venv) / "bin" / "gunicorn"), "--config", "{folder}/gunicorn.conf.py"]
     command += [word for address in addresses for word in ("--bind", address)]
-    return _serving.start(command, cpus, {"gunicorn.conf.py": text}, environment)
+    environment = {**(site.environment or {}), **environment}
+    return _serving.start(command, cpus, {"gunicorn.conf.py": text}, environment, site.health)
 
 
 class Pool:
@@ -208,18 +216,20 @@ class Pool:
         self._servers.clear()
 
 
-def weigh(plan: planner.Plan, app: Mapping[str, Any], cpus: Sequence[int]) -> dict[str, Any]:
+def weigh(
+    plan: planner.Plan, app: Mapping[str, Any], cpus: Sequence[int], site: _serving.Site = _serving.SAMPLE
+) -> dict[str, Any]:
     """The weigh as it is done on a host: one worker of the declared plan, the same functions; with all its seconds."""
     config = replace(grid.Config.from_settings(plan.values()), workers=1)
     slots = max(1, plan.slots // int(plan.value("workers")))
     began = time.monotonic()
-    server = started(config, [TCP, "unix:{socket}"], cpus)
+    server = started(config, [TCP, "unix:{socket}"], cpus, site=site)
     try:
         server.settle(2)
         measured = _measure.weigh(
             _serving.TreeUnit(server),
             server.socket,
-            app["load"]["paths"],
+            App.from_dict(app).load.paths,
             slots,
             memory_max_mib=float(plan.value("memory_max_mib")),
         )

@@ -63,7 +63,7 @@ PLACES = [
         "stage-units-linked",
         "when its units were linked",
         SHORT,
-        {"target": "_generation.store.link_units", "when": "after", "nth": 2},
+        {"target": "_generation.store.link_units", "when": "after"},
     ),
     Place(
         "weigh-booting",

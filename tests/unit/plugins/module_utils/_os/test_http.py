@@ -230,5 +230,5 @@ def test_a_path_that_only_redirects(path: dict[str, Any], answers: list[Answer],
     ],
 )
 def test_what_counts_as_an_answer(status: list[int] | None, answer: Answer, words: str) -> None:
-    assert unwell({"path": "/", "method": "GET", "status": status}, answer) == words
+    assert unwell(Ask("/", status=tuple(status or ())), answer) == words
     assert well(answer.status, status) is not bool(words)

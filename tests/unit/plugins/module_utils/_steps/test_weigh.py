@@ -11,6 +11,7 @@ from typing import Any
 
 import misbehaving
 import pytest
+from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.app import LoadPath
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os import http as _http
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import measure as _weigh
 
@@ -21,8 +22,8 @@ def address(tmp_path: Path) -> Iterator[Any]:
         yield where
 
 
-def load(*paths: str) -> list[dict[str, Any]]:
-    return [{"path": path, "method": "GET", "weight": 1.0, "headers": {}, "body": None} for path in paths]
+def load(*paths: str) -> list[LoadPath]:
+    return [LoadPath(path) for path in paths]
 
 
 class _Unit:

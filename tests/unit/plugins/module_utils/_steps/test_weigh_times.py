@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.app import LoadPath
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os import http
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import measure as _weigh
 
@@ -23,11 +24,8 @@ def test_schedstat_of_all_threads(tmp_path: Path) -> None:
     assert _weigh.queued_seconds([7, 9, 11], str(tmp_path)) == 0.75
 
 
-def load(**weights: float) -> list[dict[str, Any]]:
-    return [
-        {"path": f"/{name}", "method": "GET", "weight": weight, "headers": {}, "body": None}
-        for name, weight in weights.items()
-    ]
+def load(**weights: float) -> list[LoadPath]:
+    return [LoadPath(f"/{name}", weight) for name, weight in weights.items()]
 
 
 class _Candidate:
