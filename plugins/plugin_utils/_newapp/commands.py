@@ -14,11 +14,33 @@ _MODULE: Final = r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*"
 _TARGET: Final = re.compile(rf"(?P<module>{_MODULE})(?::(?P<target>[A-Za-z_][\w.]*(?:\(.*\))?))?")
 # Options of Gunicorn without a value; of any other one, the next word is the value.
 _FLAGS: Final = frozenset(
-    "--preload --reload --daemon -D --check-config --print-config --no-sendfile --spew --reuse-port --capture-output "
-    "-R --enable-stdio-inheritance --proxy-protocol --no-control-socket --initgroups --disable-redirect-access-to-syslog "
-    "--log-syslog -q --suppress-ragged-eofs --do-handshake-on-connect --strip-header-spaces".split()
+    [
+        "--preload",
+        "--reload",
+        "--daemon",
+        "-D",
+        "--check-config",
+        "--print-config",
+        "--no-sendfile",
+        "--spew",
+        "--reuse-port",
+        "--capture-output",
+        "-R",
+        "--enable-stdio-inheritance",
+        "--proxy-protocol",
+        "--no-control-socket",
+        "--initgroups",
+        "--disable-redirect-access-to-syslog",
+        "--log-syslog",
+        "-q",
+        "--suppress-ragged-eofs",
+        "--do-handshake-on-connect",
+        "--strip-header-spaces",
+    ]
 )
-_PROCESSES: Final = re.compile(r"\b(celery|rq|huey_consumer|dramatiq|flask_apscheduler|arq|supercronic|sidekiq)\b|\bworker\b")
+_PROCESSES: Final = re.compile(
+    r"\b(celery|rq|huey_consumer|dramatiq|flask_apscheduler|arq|supercronic|sidekiq)\b|\bworker\b"
+)
 
 
 @dataclass(frozen=True)
@@ -146,7 +168,9 @@ def _flask(words: Sequence[str]) -> Started | None:
     if "run" not in beside:
         return None
     app = options.get("--app") or options.get("-A") or ""
-    listen = listen_of(f"{options.get('--host') or options.get('-h') or ''}:{options.get('--port') or options.get('-p') or ''}")
+    listen = listen_of(
+        f"{options.get('--host') or options.get('-h') or ''}:{options.get('--port') or options.get('-p') or ''}"
+    )
     named = flask_app(app)
     return Started(*named, listen=listen, server="flask") if named else None
 
@@ -177,7 +201,8 @@ def listen_of(bind: str) -> str:
 
 def is_process(name: str, command: str) -> bool:
     """Whether a declared process is one beside the web server's."""
-    if name in ("web", "release") or started(command):
+    found = started(command)
+    if name in ("web", "release") or (found is not None and found.server != "python"):
         return False
     return bool(_PROCESSES.search(command)) or bool(_PROCESSES.search(name)) or name in ("clock", "beat", "scheduler")
 
@@ -208,19 +233,19 @@ def dockerfile(text: str) -> Image:
     for line in joined.splitlines():
         word, _, rest = line.strip().partition(" ")
         rest = rest.strip()
-        match word.upper():
-            case "FROM":
-                image, entry = Image(), ""
-            case "CMD":
-                image = replace(image, command=_exec_form(rest))
-            case "ENTRYPOINT":
-                entry = _exec_form(rest)
-            case "ENV":
-                image = replace(image, variables=(*image.variables, *_env(rest)))
-            case "WORKDIR":
-                image = replace(image, workdir=rest)
-            case "EXPOSE":
-                image = replace(image, port=image.port or rest.split("/")[0].split()[0])
+        word = word.upper()
+        if word == "FROM":
+            image, entry = Image(), ""
+        elif word == "CMD":
+            image = replace(image, command=_exec_form(rest))
+        elif word == "ENTRYPOINT":
+            entry = _exec_form(rest)
+        elif word == "ENV":
+            image = replace(image, variables=(*image.variables, *_env(rest)))
+        elif word == "WORKDIR":
+            image = replace(image, workdir=rest)
+        elif word == "EXPOSE" and rest:
+            image = replace(image, port=image.port or rest.split("/")[0].split()[0])
     return replace(image, command=" ".join(part for part in (entry, image.command) if part))
 
 
@@ -244,9 +269,7 @@ def dotenv(text: str) -> list[tuple[str, str]]:
         match = re.fullmatch(r"\s*(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(.*?)\s*", line)
         if match:
             value = match[2]
-            if value[:1] in ("'", '"'):
-                value = value[1:].split(value[0])[0]
-            else:
-                value = re.sub(r"\s+#.*", "", value)
+            quoted = value[:1] in ("'", '"')
+            value = value[1:].split(value[0])[0] if quoted else re.sub(r"\s+#.*", "", value)
             found.append((match[1], value))
     return found

@@ -63,7 +63,7 @@ def _virtual_environment(folder: Path) -> Path:
 
 
 def _install(python: Path, files: list[str]) -> None:
-    words = [*uv(), "pip", "install", "--quiet", "--no-deps", "--python", python, *files]
+    words: list[str | Path] = [*uv(), "pip", "install", "--quiet", "--no-deps", "--python", python, *files]
     done = run(words, _INSTALL_SECONDS)
     if done.status:
         raise_for_network("installing what was gathered", done.text)

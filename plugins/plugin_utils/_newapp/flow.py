@@ -4,10 +4,11 @@
 
 from __future__ import annotations
 
+import platform as machine
+import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,10 +16,11 @@ import yaml
 
 from ...module_utils._declaration.fields import Problem
 from ...module_utils._declaration.normalise import normalise_apps, render_problems
+from .._display.text import listed
 from .._source.project import PACKAGE, TREE, form_of
 from .._wheels.files import shipped
 from .._wheels.sources import copy_project
-from .._wheels.tools import BadSource, WheelhouseError
+from .._wheels.tools import BadSource, BuildFailed, WheelhouseError
 from . import hints as hinted
 from . import render, sandbox, scan
 from .environment import Made, Maker, make
@@ -31,11 +33,15 @@ _HOST: Final = "new-app"
 
 
 class Cannot(Exception):
-    """The project cannot work as it is. `problems` say why, as the preflight would."""
+    """The project cannot work as it is: `problem` says why, as the preflight would.
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
-        super().__init__("\n".join(problem.text for problem in problems))
-        self.problems = tuple(problems)
+    `lacks_files`: what was looked at does not hold a module or a file that the project has.
+    """
+
+    def __init__(self, problem: Problem, lacks_files: bool = False) -> None:
+        super().__init__(problem.text)
+        self.problem = problem
+        self.lacks_files = lacks_files
 
 
 @dataclass(frozen=True)
@@ -80,7 +86,7 @@ def _finish(proposal: Proposal, what: str, host: str) -> Entry:
 
 
 def check(proposal: Proposal, text: str) -> None:
-    """The preflight's own check of the entry, as it can be read back. Raises AssertionError: it is a fault of new-app."""
+    """The preflight's own check of the entry, as it can be read back. AssertionError is a fault of new-app."""
     read = yaml.safe_load(text)
     apps = read["all"]["vars"]["headcount_apps"] if "all" in read else read["headcount_apps"]
     if apps != [_plain(proposal.entry)]:
@@ -107,11 +113,21 @@ def _proposal(found: Given, scratch: Path, tools: Tools) -> Proposal:
         return _tree(found, scratch, tools, hints, names, form.why)
     try:
         return _installed(found, scratch, tools, hints, form.why)
-    except Cannot:
-        tools.say("what is installed of it holds no app; looking at it as a tree")
+    except (Cannot, BuildFailed) as error:
+        if isinstance(error, Cannot) and not error.lacks_files:
+            raise
+        what = (
+            "no wheel of it can be built here"
+            if isinstance(error, BuildFailed)
+            else "what is installed of it holds no app"
+        )
+        tools.say(f"{what}; looking at it as a tree")
         declared = replace(found, source={**found.source, "as": TREE})
-        why = f"{form.why}, but what is installed of it holds no app that can be imported: its files are taken as they are"
-        return _tree(declared, scratch / "again", tools, hints, names, why)
+        why = f"{form.why}, but {what}: its files are taken as they are"
+        try:
+            return _tree(declared, scratch / "again", tools, hints, names, why)
+        except Cannot:
+            raise error from None
 
 
 def _normalised(source: Mapping[str, Any], folder: Path | None) -> dict[str, Any]:
@@ -123,9 +139,7 @@ def _normalised(source: Mapping[str, Any], folder: Path | None) -> dict[str, Any
     return {"kind": kind, "value": value, "as": source.get("as")}
 
 
-def _tree(
-    found: Given, scratch: Path, tools: Tools, hints: Hints, names: Sequence[str], why: str
-) -> Proposal:
+def _tree(found: Given, scratch: Path, tools: Tools, hints: Hints, names: Sequence[str], why: str) -> Proposal:
     """A project that is released as it is."""
     assert found.folder is not None
     scratch.mkdir(exist_ok=True)
@@ -140,9 +154,9 @@ def _tree(
         return sandbox.Place(scratch, root, made.python, paths, (root,))
 
     told = survey(candidates, place, hints, tools.look, tools.say)
-    _refuse(told, found, candidates, hints, made)
+    _refuse(told, found, candidates, names)
     subject = Subject(found.source, found.project, _why(found, "tree", why), made.notes)
-    app = told.app
+    app = told.app or told.unreached
     return propose(subject, hints, told, app.candidate.path if app else "")
 
 
@@ -159,7 +173,7 @@ def _installed(found: Given, scratch: Path, tools: Tools, hints: Hints, why: str
         return sandbox.Place(scratch, root, made.python, (), own or (made.site,))
 
     told = survey(candidates, place, hints, tools.look, tools.say)
-    _refuse(told, found, candidates, hints, made)
+    _refuse(told, found, candidates, made.files)
     subject = Subject(found.source, found.project, _why(found, "package", why), made.notes)
     return propose(subject, hints, told)
 
@@ -177,7 +191,11 @@ def _make(found: Given, scratch: Path, tools: Tools, kind: str) -> Made:
 def _ordered(named: Sequence[Candidate], scanned: Sequence[Candidate]) -> list[Candidate]:
     """The sure hints, what the code holds, the other hints; a hint of a module that the code holds has its folder."""
     folders = {item.module: item.path for item in scanned}
-    known = [replace(item, path=item.path or folders.get(item.module, "")) for item in named]
+    likely = {item.module: item.likely for item in scanned}
+    known = [
+        replace(item, path=item.path or folders.get(item.module, ""), likely=item.target or likely.get(item.module, ""))
+        for item in named
+    ]
     sure = [item for item in known if item.certain]
     return [*sure, *scanned, *(item for item in known if not item.certain)]
 
@@ -185,52 +203,83 @@ def _ordered(named: Sequence[Candidate], scanned: Sequence[Candidate]) -> list[C
 # -- why it cannot work -----------------------------------------------------------------------------------------------
 
 
-def _refuse(told: Found, found: Given, candidates: Sequence[Candidate], hints: Hints, made: Made) -> None:
+def _refuse(told: Found, found: Given, candidates: Sequence[Candidate], names: Sequence[str]) -> None:
     """Raise Cannot when no app was found, with the reason that tells most."""
-    if told.app is not None:
+    if told.app is not None or told.unreached is not None:
         return
     cause = told.cause
     if cause is None:
-        raise Cannot([_nothing(found)])
-    raise Cannot([_problem(*cause, found)])
+        raise Cannot(_nothing(found, names), lacks_files=True)
+    error = cause[1]
+    lacks = error.kind in ("NotFound", "FileNotFoundError", "TemplateNotFound") or _is_own(*cause)
+    raise Cannot(_problem(*cause), lacks)
 
 
 def _entry_point(what: str, allowed: str, fix: str) -> Problem:
     return Problem(_HOST, ("headcount_apps", 0, "entry_point"), what, allowed, fix)
 
 
-def _nothing(found: Given) -> Problem:
-    fix = "name the folder that holds the app (scripts/new-app PROJECT/FOLDER), or make a wsgi.py with `app = ...`"
+def _nothing(found: Given, names: Sequence[str]) -> Problem:
+    below = scan.folders(found.folder, names) if found.folder else []
+    fix = "make a wsgi.py with `app = ...`"
+    if below:
+        fix = f"name the folder that holds the app, one of {listed(below, 4)}"
     return _entry_point(
-        f"was not found in {found.project}: no module makes a Flask app, a factory of one or a WSGI callable, and nothing "
-        "says how it is started (FLASK_APP, Procfile, Dockerfile, a Gunicorn command)",
+        f"was not found in {found.project}: no module that can be imported from its folder makes a Flask app, a "
+        f"factory of one "
+        "or a WSGI callable, and nothing says how it is started (FLASK_APP, Procfile, Dockerfile, a Gunicorn command)",
         "module:callable or module:factory()",
         fix,
     )
 
 
-def _problem(candidate: Candidate, error: Error, found: Given) -> Problem:
+def _is_own(candidate: Candidate, error: Error) -> bool:
+    """Whether what is missing is a module of the project itself."""
+    return bool(error.missing_module) and (error.missing_module.partition(".")[0] == candidate.module.partition(".")[0])
+
+
+# What older code asks of the standard library, and the Python that still has it.
+_OLDER: Final = (
+    (r"module '?collections'? has no attribute|from 'collections'", "3.9"),
+    (r"No module named '(distutils|asynchat|asyncore|imp)\b", "3.11"),
+    (r"No module named '(cgi|crypt|telnetlib|pipes|imghdr|sndhdr)\b", "3.12"),
+    (r"from 'inspect'|module 'inspect' has no attribute 'getargspec'", "3.10"),
+    (r"module 'pkgutil' has no attribute 'ImpImporter'|from 'typing\.io'", "3.11"),
+)
+
+
+def _problem(candidate: Candidate, error: Error) -> Problem:
     what = f"would be {str(candidate)!r} ({candidate.origin})"
+    callables, modules = "module:callable or module:factory()", "a module that can be imported"
+    if error.kind == "NotFound" and "ASGI" in error.message:
+        fix = "serve it with an ASGI server; a WSGI app beside it is named with FLASK_APP"
+        return _entry_point(f"{what}, but {error.message}", callables, fix)
     if error.kind == "NotFound":
-        fix = "an ASGI app is served by uvicorn, not by Gunicorn's WSGI workers" if "ASGI" in error.message else (
-            f"a module wsgi.py with `from {candidate.module} import ...; app = ...`"
+        return _entry_point(
+            f"{what}, but {error.message}", callables, "a module wsgi.py that makes it and calls it app"
         )
-        return _entry_point(f"{what}, but {error.message}", "module:callable or module:factory()", fix)
     if error.kind == "Serves":
-        fix = "put what serves under `if __name__ == \"__main__\":`"
+        fix = 'put what serves under `if __name__ == "__main__":`'
         return _entry_point(f"{what}, but {error.message}{_at(error)}", "a module that only defines the app", fix)
-    if error.missing_module and error.missing_module.partition(".")[0] != candidate.module.partition(".")[0]:
-        fix = f"name the distribution that brings {error.missing_module} in the project's dependencies"
-        return _entry_point(f"{what}, but importing it fails: {error}", "a module that can be imported", fix)
+    older = next((python for pattern, python in _OLDER if re.search(pattern, error.message)), "")
+    version = ".".join(machine.python_version_tuple()[:2])
+    failed = f"{what}, but importing it with Python {version} fails: {error}"
+    if older:
+        fix = f"newer versions of what it pins, or headcount_python with a Python {older} or older on the host"
+        return _entry_point(failed, modules, fix)
+    if _is_own(candidate, error):
+        fix = "name the folder that the module is in, or make what the build of the project would make"
+        return _entry_point(
+            f"{what}, but there is no module {error.missing_module}{_at(error)}", "a module of the project", fix
+        )
     if error.missing_module:
-        fix = "name the folder that the module is in (scripts/new-app PROJECT/FOLDER)"
-        return _entry_point(f"{what}, but there is no module {error.missing_module}", "a module of the project", fix)
-    fix = "what the import says; with the project's own dependencies it fails in this way on every host"
-    return _entry_point(f"{what}, but importing it fails: {error}", "a module that can be imported", fix)
+        fix = f"name the distribution that brings {error.missing_module} in the project's dependencies"
+        return _entry_point(failed, modules, fix)
+    return _entry_point(failed, modules, "put right what it says; with these dependencies it fails so on every host")
 
 
 def _at(error: Error) -> str:
     return f" ({error.where})" if error.where else ""
 
 
-__all__ = ["BadSource", "Cannot", "Entry", "Tools", "WheelhouseError", "check", "entry", "partial"]
+__all__ = ["BadSource", "Cannot", "Entry", "Tools", "WheelhouseError", "check", "entry"]

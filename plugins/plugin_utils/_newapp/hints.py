@@ -18,7 +18,9 @@ from . import commands
 from .types import Candidate, Hints, Process
 
 _TEXT_BYTES: Final = 200_000
-_SERVER_FILES: Final = re.compile(r"(^|/)([^/]*\.(service|conf|ini|sh|cfg)|Makefile|justfile|Vagrantfile|[^/]*gunicorn[^/]*)$")
+_SERVER_FILES: Final = re.compile(
+    r"(^|/)([^/]*\.(service|conf|ini|sh|cfg)|Makefile|justfile|Vagrantfile|[^/]*gunicorn[^/]*)$"
+)
 _EXAMPLES: Final = re.compile(
     r"(^|/)(\.env[.-](example|sample|template|dist|default|defaults)|(example|sample|template)\.env|env\.(example|sample)|"
     r"\.?env-(example|sample)|\.flaskenv[.-](example|sample))$"
@@ -87,7 +89,9 @@ class _Reading:
             inside = next((item for item in (name, name.rpartition("/")[2]) if (self.folder / item).is_file()), "")
             if inside and self.text(inside).startswith("#!") and not inside.endswith(".py"):
                 text = re.sub(r"\\\s*\n", " ", self.text(inside))
-                return any([self.line(item, f"{inside}, which {origin} calls") for item in text.splitlines() if inside not in item])
+                lines = [item for item in text.splitlines() if inside not in item]
+                taken = [self.line(item, f"{inside}, which {origin} calls") for item in lines]
+                return True in taken
         return False
 
     def _folder(self, chdir: str, workdir: str = "") -> str:
@@ -115,7 +119,7 @@ class _Reading:
 
     def dockerfile(self) -> None:
         """The last stage of the Dockerfile in the project's folder."""
-        found = sorted(path.name for path in self.folder.glob("Dockerfile*")) + ["docker/Dockerfile"]
+        found = [*sorted(path.name for path in self.folder.glob("Dockerfile*")), "docker/Dockerfile"]
         for origin in self.there(*found):
             image = commands.dockerfile(self.text(origin))
             self.line(image.command, f"{origin}'s CMD")

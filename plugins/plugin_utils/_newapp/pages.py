@@ -14,11 +14,12 @@ from .types import Page
 
 MOST_PATHS: Final = 4
 _HEALTH: Final = re.compile(
-    r"(^|/)_*(healthz?|health[-_]?checks?|livez|liveness|readyz?|readiness|alive|ping|heartbeat|up|status|_status)_*/?$", re.I
+    r"(^|/)_*(healthz?|health[-_]?checks?|livez|liveness|readyz?|readiness|alive|ping|heartbeat|up|status|_status)_*/?$",
+    re.I,
 )
 _NO_LOAD: Final = re.compile(
-    r"(^|/)(metrics|favicon\.ico|robots\.txt|sitemap\.xml|manifest\.json|service[-_]?worker\.js|swagger\w*|openapi[^/]*|"
-    r"redoc|apidocs|apispec[^/]*|flasgger[^/]*|_debug[^/]*|__[^/]+)(/|$|\.)",
+    r"(^|/)(metrics|_?favicon\.ico|robots\.txt|sitemap\.xml|manifest\.json|service[-_]?worker\.js|swagger\w*|openapi[^/]*|"
+    r"redoc|_reload-hash|_alive_\w+|apidocs|apispec[^/]*|flasgger[^/]*|_debug[^/]*|__[^/]+)(/|$|\.)",
     re.I,
 )
 _SLOW_MS: Final = 2000.0
@@ -43,6 +44,10 @@ class Choice:
     nothing: bool = False
 
 
+UNKNOWN: Final = Choice("/", 200, "a guess", ("/",), (200,), "a guess", nothing=True)
+"""Of an app that could not be looked at."""
+
+
 def choose(pages: Sequence[Page]) -> Choice:
     """Health and load paths among the pages that were asked for."""
     pages = [page for page in pages if _URL_PATH.fullmatch(page.path) and "#" not in page.path]
@@ -62,14 +67,16 @@ def _of_good(pages: Sequence[Page], good: Sequence[Page]) -> Choice:
         health = next((page for page in good if page.path == "/"), None) or min(good, key=_plainness)
         why = "answered 200 here; a page that says no more than that the app is well is better"
         if broken:
-            questions.append(f"{broken[0].path} looks like the health path, but {_answer(broken[0])} here: is it right?")
+            questions.append(
+                f"{broken[0].path} looks like the health path, but {_answer(broken[0])} here: is it right?"
+            )
     load = _load(good, health)
     failed = [page for page in pages if page.status is None or page.status >= 500]
     if failed:
         shown = listed([f"{page.path} ({page.error or page.status})" for page in failed], 3)
         questions.append(
             f"{plural(len(failed), 'page')} failed here, without network and data, and {_is(failed)} no part of the "
-            f"trial's load: {shown}. Which of them are users' daily bread? Add them to load.paths"
+            f"trial's load: {shown}. Which of them do users ask for? Add those to load.paths"
         )
     why_load = f"{plural(len(good), 'page')} answered 200 here to a bare GET; add those that your users ask for most"
     return Choice(
@@ -105,37 +112,40 @@ def _load(good: Sequence[Page], health: Page) -> list[Page]:
     return chosen or [health]
 
 
+_ASK_WHICH: Final = "which page says that the app is well, and which do users ask for?"
+_STANDS_IN: Final = (
+    ((401, 403), "no page answered 200 here to a bare GET; this one asks who one is, which proves that the app runs"),
+    (
+        (301, 302, 303, 307, 308),
+        "no page answered 200 here to a bare GET; this one leads elsewhere, and the app does that",
+    ),
+    ((404, 405, 400, 406, 410, 422), "no page answered 200 here to a bare GET; this status is the app's own answer"),
+)
+
+
 def _of_others(pages: Sequence[Page]) -> Choice:
     """No page answered 200: one that answers in the app's own words will do, with its status."""
-    for statuses, words in (((401, 403), "asks who one is"), ((301, 302, 303, 307, 308), "leads elsewhere")):
+    failed = [page for page in pages if page.status is None or page.status >= 500]
+    if not pages:
+        return _standing_in(Page("/", 404), _STANDS_IN[-1][1], pages)
+    for statuses, told in _STANDS_IN:
         found = [page for page in pages if page.status in statuses]
         if found:
-            page = min(found, key=lambda item: (not _HEALTH.search(item.path), item.path != "/", len(item.path)))
-            told = f"no page answered 200 here to a bare GET; this one {words} ({page.status}), which proves that the app runs"
-            question = (
-                f"which page says that the app is well, and which do users ask for? None of {plural(len(pages), 'page')} answered "
-                f"200 here{_examples(pages)}; {page.path} ({page.status}) stands in for them"
-            )
-            status = int(page.status or 0)
-            return Choice(page.path, status, told, (page.path,), (status,), told, (question,))
-    page = next((item for item in pages if item.status in (400, 404, 405, 406, 410, 422)), None)
-    failed = [item for item in pages if item.status is None or item.status >= 500]
-    if page is None and not failed:
-        page = Page("/", 404)
-    if page is not None:
-        told = f"it has no page that answers 200 to a bare GET; {page.status} is the app's own answer, and proves that it runs"
-        question = (
-            f"which page says that the app is well, and which do users ask for?{_examples(pages)} {page.path} ({page.status}) "
-            "stands in for them"
-        )
-        status = int(page.status or 0)
-        return Choice(page.path, status, told, (page.path,), (status,), told, (question,))
+            best = min(found, key=lambda page: (not _HEALTH.search(page.path), page.path != "/", len(page.path)))
+            return _standing_in(best, told, pages)
     question = (
-        f"which page says that the app is well? All {plural(len(pages), 'page')} that could be asked for failed here, without network and "
-        f"data{_examples(failed)}"
+        f"{_ASK_WHICH} All of {plural(len(pages), 'page')} failed here, without network and data{_examples(failed)}"
     )
     told = "a guess: every page failed here, without network and data"
     return Choice("/", 200, told, ("/",), (200,), told, (question,), nothing=True)
+
+
+def _standing_in(page: Page, told: str, pages: Sequence[Page]) -> Choice:
+    status = int(page.status or 0)
+    question = (
+        f"{_ASK_WHICH} {page.path} ({status}) stands in for them, because none answered 200 here{_examples(pages)}"
+    )
+    return Choice(page.path, status, told, (page.path,), (status,), told, (question,))
 
 
 def _answer(page: Page) -> str:

@@ -14,12 +14,16 @@ from ...module_utils._declaration.checks import app_name
 from ...module_utils._declaration.fields import Invalid
 from ...module_utils._declaration.profiles import profile_of
 from .._display.text import listed, plural
-from .pages import Choice, choose
+from .pages import UNKNOWN, Choice, choose
 from .survey import Found, is_setting
-from .types import Hints, Imported, Variable
+from .types import Hints, Imported
 
 LISTEN: Final = "0.0.0.0:8000"
-_SECRET: Final = re.compile(r"(SECRET|SALT|CSRF|SIGNING|JWT)\w*(KEY|SALT|SECRET)?$|^(APP_)?KEY$|(^|_)SALT$")
+_SECRET: Final = re.compile(
+    r"(SECRET_KEY|SECRET|COOKIE_SECRET|SESSION_SECRET|(JWT|CSRF|WTF_CSRF)_SECRET(_KEY)?|(PASSWORD_)?SALT|SIGNING_KEY|"
+    r"SECRET_KEY_BASE)"
+)
+_PREFIXES: Final = ("", "FLASK_", "APP_", "DJANGO_", "SECURITY_", "SESSION_", "WEB_", "SITE_")
 _CREDENTIAL: Final = re.compile(r"SECRET|PASSWORD|PASSWD|TOKEN|API_?KEY|PRIVATE_KEY|ACCESS_KEY|DSN|CREDENTIAL|_KEY$")
 _DATABASE: Final = re.compile(r"(DATABASE|SQLALCHEMY|POSTGRES|MYSQL|MARIADB|MONGO|(^|_)DB)\w*(URL|URI|DSN)")
 _DRIVERS: Final = {
@@ -94,11 +98,11 @@ class _Draft:
 
 def propose(subject: Subject, hints: Hints, found: Found, path: str = "") -> Proposal:
     """The entry of a found app. `path` is the folder within the project that has to be on Python's path."""
-    app = found.app
+    app = found.app or found.unreached
     if app is None:
         raise ValueError("there is nothing to propose where no app was found")
     draft = _Draft(subject, hints, found, app)
-    choice = choose(app.pages)
+    choice = choose(app.pages) if found.app else UNKNOWN
     draft.notes += subject.notes
     _identity(draft)
     _profile(draft, choice)
@@ -129,7 +133,17 @@ def _identity(draft: _Draft) -> None:
         "dash": "a Dash app",
         "wsgi": f"a WSGI callable ({app.class_name})",
     }
-    draft.put("entry_point", app.entry_point, f"{app.candidate.origin}; imported here: {kinds.get(app.kind, app.kind)}")
+    seen = f"imported here: {kinds.get(app.kind, app.kind)}" if draft.found.app else "not imported here"
+    draft.put("entry_point", app.entry_point, f"{app.candidate.origin}; {seen}")
+    if draft.found.app is None:
+        names = [item.name for item in app.variables if re.search(r"(URL|URI|HOST|SERVER|BROKER)$", item.name)]
+        how = f" Of its variables, {listed(names, 4)} may say where it is" if names else ""
+        draft.ask(
+            f"can the host reach {listed(list(app.peers) or ['what it calls'], 3)}? The app calls it while it is "
+            f"imported "
+            f"({app.error}), so that it could not be looked at here: check entry_point, health and load.{how}",
+            must=True,
+        )
     listen, why = _listen(draft.hints)
     draft.put("listen", listen, why)
 
@@ -137,7 +151,7 @@ def _identity(draft: _Draft) -> None:
 def _listen(hints: Hints) -> tuple[str, str]:
     port = int(hints.listen.rpartition(":")[2]) if hints.listen else 0
     if port >= 1024:
-        return hints.listen, f"as {hints.listen_origin} has it"
+        return hints.listen, f"the address in {hints.listen_origin}"
     if port:
         return LISTEN, f"{hints.listen_origin} has port {port}, which a proxy in front usually holds"
     return LISTEN, "a guess; users, or the proxy in front, reach it here"
@@ -187,9 +201,11 @@ def _paths(draft: _Draft, choice: Choice) -> None:
     draft.comments["limits.p95_ms"] = "a guess: put what your users accept"
     draft.comments["limits.error_rate"] = "the share of requests that may fail"
     for text in choice.questions:
-        draft.ask(text, must=choice.nothing)
+        draft.ask(text, must=choice.nothing and draft.found.app is not None)
     if "concurrency" not in draft.entry:
-        draft.ask("how many requests are in flight at peak on one host? Say it with concurrency: N (else the host's most)")
+        draft.ask(
+            "how many requests are in flight at peak on one host? Say it with concurrency: N (else the host's most)"
+        )
 
 
 def _timeout(draft: _Draft) -> None:
@@ -198,6 +214,15 @@ def _timeout(draft: _Draft) -> None:
 
 
 # -- variables --------------------------------------------------------------------------------------------------------
+
+
+def is_own_secret(name: str, project: str) -> bool:
+    """Whether a variable is a secret that the app needs for itself alone, so that any random value is right.
+
+    One of another service (AWS_SECRET_KEY) is none: its value is known elsewhere.
+    """
+    own = re.sub(r"[^A-Z0-9]+", "_", project.upper()).strip("_") + "_"
+    return any(name.startswith(prefix) and _SECRET.fullmatch(name[len(prefix) :]) for prefix in (*_PREFIXES, own))
 
 
 def _variables(draft: _Draft, path: str) -> None:
@@ -218,7 +243,7 @@ def _variables(draft: _Draft, path: str) -> None:
     for name in app.required:
         _required(draft, name, environment, secrets)
     for name, item in asked.items():
-        if _SECRET.search(name) and name not in {**environment, **secrets}:
+        if is_own_secret(name, draft.subject.project) and name not in {**environment, **secrets}:
             secrets[name] = generated(str(draft.entry["name"]), name)
             draft.comments[f"secrets.{name}"] = _GENERATED
             if item.default:
@@ -227,7 +252,7 @@ def _variables(draft: _Draft, path: str) -> None:
         draft.put("environment", environment)
     if secrets:
         draft.put("secrets", secrets)
-    _others(draft, {**environment, **secrets}, asked)
+    _others(draft, {**environment, **secrets}, tuple(asked))
 
 
 _GENERATED: Final = "made at random by the first run and kept in that file of the controller; a vault can take it over"
@@ -248,29 +273,31 @@ def _required(draft: _Draft, name: str, environment: dict[str, str], secrets: di
     places = next((item.places for item in draft.app.variables if item.name == name), ())
     where = f" ({places[-1]})" if places else ""
     shown, origin = draft.hints.examples.get(name, ("", ""))
-    if _SECRET.search(name):
+    if is_own_secret(name, draft.subject.project):
         secrets[name] = generated(str(draft.entry["name"]), name)
         draft.comments[f"secrets.{name}"] = f"the app does not start without it{where}; {_GENERATED}"
         return
     if shown and not _CREDENTIAL.search(name) and not _DATABASE.search(name):
         environment[name] = shown
-        draft.comments[f"environment.{name}"] = f"the app does not start without it{where}; the value is that of {origin}"
+        draft.comments[f"environment.{name}"] = (
+            f"the app does not start without it{where}; the value is that of {origin}"
+        )
         return
     variable = f"vault_{re.sub(r'[^a-z0-9]+', '_', str(draft.entry['name']))}_{name.lower()}"
     secrets[name] = f"{{{{ {variable} }}}}"
     draft.comments[f"secrets.{name}"] = f"the app does not start without it{where}"
-    draft.ask(f"what is {name}? The app does not start without it{where}: set {variable}, or write the value here", must=True)
+    draft.ask(
+        f"what is {name}? The app does not start without it{where}: set {variable}, or write the value here", must=True
+    )
 
 
-def _others(draft: _Draft, given: Mapping[str, str], asked: Mapping[str, Variable]) -> None:
+def _others(draft: _Draft, given: Mapping[str, str], asked: Sequence[str]) -> None:
     """The variables that the code asks for beside those of the entry."""
-    names = [
-        f"{name} ({item.default!r})" if item.default and not _CREDENTIAL.search(name) else name
-        for name, item in asked.items()
-        if name not in given
-    ]
+    names = [name for name in asked if name not in given]
     if names:
-        draft.notes.append(f"The code also asks for these variables, and does without: {listed(names, _MOST_VARIABLES)}")
+        draft.notes.append(
+            f"The code also asks for these variables, and does without: {listed(names, _MOST_VARIABLES)}"
+        )
 
 
 # -- an app's life ----------------------------------------------------------------------------------------------------
@@ -285,34 +312,43 @@ def _life(draft: _Draft) -> None:
     database = [item.name for item in app.variables if _DATABASE.search(item.name)]
     if draft.found.writes:
         draft.ask(
-            f"where is it to write {listed(inside or ['its files'], 4)}? It does so while it is imported, and a release is "
+            f"where is it to write {listed(inside or ['its files'], 4)}? It does so while it is imported, and a "
+            f"release is "
             f"read-only on a host{_where(draft)}: let it log to standard error and keep its data elsewhere",
             must=True,
         )
     elif [path for path in inside if path not in local]:
         draft.ask(
-            f"it tries to write {listed([path for path in inside if path not in local], 4)} into its own folder, which is "
+            f"it tries to write {listed([path for path in inside if path not in local], 4)} into its own folder, "
+            f"which is "
             "read-only on a host, and goes on without: is that right?"
         )
     if local:
         how = f"set {database[0]}" if database else "point it to a database server"
         draft.ask(
-            f"its database is a SQLite file ({listed(list(dict.fromkeys(local)), 2)}) in a place that a host does not keep: "
+            f"its database is a SQLite file ({listed(list(dict.fromkeys(local)), 2)}) in a place that a host does "
+            f"not keep: "
             f"{how}, so that pages that need it work"
         )
     elif database and not set(database) & set(draft.entry.get("secrets", {})):
         draft.ask(f"which database is it to use? The code reads {listed(database, 2)}: put it under secrets")
     for folder, tool in hints.migrations[:3]:
         command = {"Django": "python manage.py migrate", "Alembic": "flask db upgrade"}[tool]
-        draft.ask(f"{folder}/ holds migrations ({tool}): when does `{command}` run? A rollout runs none of its own accord")
+        draft.ask(
+            f"{folder}/ holds migrations ({tool}): when does `{command}` run? A rollout runs none of its own accord"
+        )
     for process in hints.processes:
-        draft.ask(f"{process.origin} declares the process {process.name} (`{process.command}`): what runs it on the host?")
+        draft.ask(
+            f"{process.origin} declares the process {process.name} (`{process.command}`): what runs it on the host?"
+        )
     peers = [peer for peer in app.peers if not peer.startswith(("/dev/", "localhost:80", "/run/systemd"))]
-    if peers:
+    if peers and draft.found.app:
         draft.ask(f"it called {listed(peers, 4)} here, where nothing was to be reached: can the host reach it?")
     if app.debug:
         draft.ask("it runs in debug mode here, which shows its code to users when a page fails: what turns that off?")
-    if app.has_secret_key is False and app.kind == "flask":
+    if app.kind == "django" and app.has_secret_key is False:
+        draft.ask("its SECRET_KEY is the one that startproject wrote into the code: where does a secret one come from?")
+    if draft.found.app and app.has_secret_key is False and app.kind == "flask":
         draft.ask("it sets no SECRET_KEY, so that sessions and flashed messages fail: is none needed?")
 
 

@@ -8,6 +8,7 @@ in the same copy, with time and memory bounded, and what was not kept from it is
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -23,7 +24,15 @@ from typing import Final
 from .._edge import Json
 from .types import Error, Imported, Page, Variable, Weighed
 
-PROGRAM: Final = Path(__file__).with_name("inside.py")
+PROGRAM: Final = Path(__file__).with_name("inside")
+# $1 is where the package lies; it is on the path no longer than it takes to import it.
+_START: Final = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from headcount_inside import program
+del sys.path[0]
+program.run(sys.argv[1:])
+"""
 IMPORT_SECONDS: Final = 60.0
 ASK_SECONDS: Final = 20.0
 WEIGH_SECONDS: Final = 3.0
@@ -33,11 +42,15 @@ _NO_HOME: Final = "/nonexistent"
 _SAID: Final = 4000
 
 # $1 the scratch folder, $2 the project's copy (read-only when $3 is ro); what follows is the command. Everything is
-# read-only but the scratch folder, as it is to a service whose file system is protected.
+# read-only but the scratch folder and /tmp, which is an empty one, as it is to a service with a file system of its own.
+# The scratch folder may lie in /tmp: it is kept at /mnt meanwhile.
 _SHELL: Final = """
 set -e
 mount --make-rprivate /
-mount --bind "$1" "$1"
+mount --bind "$1" /mnt
+mount --bind /mnt/tmp /tmp
+mkdir -p "$1"
+mount --bind /mnt "$1"
 mount --bind "$2" "$2"
 if [ "$3" = ro ]; then mount -o remount,bind,ro "$2"; fi
 mount -o remount,bind,ro / 2>/dev/null || true
@@ -74,14 +87,16 @@ class Place:
 def best() -> Sandbox:
     """The tightest sandbox that this machine lets this user have; tried once."""
     if shutil.which("unshare") is None:
-        return Sandbox(told="unshare (package util-linux) is not there: the import could reach the network and the disk")
+        return Sandbox(
+            told="unshare (package util-linux) is not there: the import could reach the network and the disk"
+        )
     base = ("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child")
     user = () if os.geteuid() == 0 else ("--map-root-user",)
     for argv, mounts in (
         ((*base, *user), True),
         (("unshare", "--net", *user), False),
     ):
-        trial = "mount --make-rprivate / && mount --bind /tmp /tmp" if mounts else "true"
+        trial = "mount --make-rprivate / && mount --bind /tmp /mnt" if mounts else "true"
         if subprocess.run([*argv, "sh", "-c", trial], capture_output=True, check=False).returncode == 0:
             told = "" if mounts else "mounts cannot be made: the import could write wherever you may"
             return Sandbox(argv, mounts, network=False, told=told)
@@ -95,7 +110,7 @@ def environment(place: Place) -> dict[str, str]:
         "PATH": f"{place.python.parent}:/usr/local/bin:/usr/bin:/bin",
         "LANG": "C.UTF-8",
         "HOME": home,
-        "TMPDIR": str(place.scratch / "tmp"),
+        "TMPDIR": "/tmp" if best().mounts else str(place.scratch / "tmp"),
         "FLASK_SKIP_DOTENV": "1",
         **place.environment,
     }
@@ -119,14 +134,18 @@ def look(place: Place, module: str, target: str = "", weigh_seconds: float = WEI
         "weigh_seconds": weigh_seconds,
         "memory_mib": MEMORY_MIB,
     }
+    program = place.scratch / "program" / "headcount_inside"  # the checkout may lie where it is not seen
+    shutil.copytree(PROGRAM, program, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
     question = place.scratch / "asked.json"
     question.write_text(json.dumps(asked), encoding="utf-8")
     seconds = IMPORT_SECONDS + ASK_SECONDS + weigh_seconds + _MARGIN_SECONDS
-    said, late = _run(_argv(place, [place.python, "-I", PROGRAM, question]), place, seconds)
+    said, late = _run(_argv(place, [place.python, "-I", "-c", _START, program.parent, question]), place, seconds)
     try:
         answer: Json = json.loads(result.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        words = f"it did not end within {seconds:g} s" if late else f"its Python ended: {_last(said) or 'it said nothing'}"
+        words = (
+            f"it did not end within {seconds:g} s" if late else f"its Python ended: {_last(said) or 'it said nothing'}"
+        )
         return Imported(module=module, error=Error("Ended", words))
     return replace(read(answer, place), module=module, said=said[-_SAID:])
 
@@ -154,10 +173,8 @@ def _run(argv: Sequence[str], place: Place, seconds: float) -> tuple[str, bool]:
         except subprocess.TimeoutExpired:
             late = True
         finally:
-            try:
+            with contextlib.suppress(ProcessLookupError):  # all of it has ended
                 os.killpg(process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass  # all of it has ended
             process.wait()
     return log.read_bytes()[-64_000:].decode("utf-8", errors="replace"), late
 
@@ -191,7 +208,12 @@ def read(answer: Json, place: Place) -> Imported:
             for item in answer.get("weighed") or []
         ),
         variables=tuple(
-            Variable(name, known["default"], bool(known["bare"]), tuple(_within(at, place) for at in known["places"]))
+            Variable(
+                name,
+                _relative(known["default"] or "", place) or None,
+                bool(known["bare"]),
+                tuple(_within(at, place) for at in known["places"]),
+            )
             for name, known in sorted((answer.get("variables") or {}).items())
         ),
         written={path: kind for path, kind in written.items() if path},
@@ -211,6 +233,7 @@ def _error(error: Json, place: Place) -> Error:
         missing_module=str(error.get("missing_module") or ""),
         missing_variables=tuple(error.get("missing_variables") or ()),
         read_only=bool(error.get("read_only")),
+        unreached=bool(error.get("unreached")),
     )
 
 
@@ -219,7 +242,8 @@ def _within(path: str, place: Place) -> str:
     for root in (place.root, *place.own):
         if path.startswith(f"{root}/"):
             return path[len(str(root)) + 1 :]
-    return "" if path.startswith(f"{place.scratch}/") else path
+    inside = path.removeprefix(f"{place.scratch}/")
+    return inside if inside == path or inside.startswith("venv/") else ""
 
 
 def _relative(text: str, place: Place) -> str:

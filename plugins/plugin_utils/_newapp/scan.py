@@ -61,7 +61,9 @@ def held(text: str) -> Held | None:
                 factories.append(node.name)
         elif isinstance(node, ast.ImportFrom):
             names += [
-                alias.asname or alias.name for alias in node.names if (alias.asname or alias.name) in ("app", "application")
+                alias.asname or alias.name
+                for alias in node.names
+                if (alias.asname or alias.name) in ("app", "application")
             ]
     asgi = bool(re.search(r"\b(FastAPI|Starlette|Quart|Sanic|Litestar)\(", text))
     return Held(tuple(dict.fromkeys(names)), tuple(factories), asgi) if names or factories or asgi else None
@@ -94,10 +96,14 @@ def _is_app(value: ast.expr, name: str) -> bool:
     if not isinstance(value, ast.Call):
         return False
     called = value.func.attr if isinstance(value.func, ast.Attribute) else getattr(value.func, "id", "")
-    return called in _MAKES or called in _FACTORIES or (name in _NAMES and called not in ("Celery", "Typer", "Blueprint"))
+    return (
+        called in _MAKES or called in _FACTORIES or (name in _NAMES and called not in ("Celery", "Typer", "Blueprint"))
+    )
 
 
-def candidates(folder: Path, names: Sequence[str], project: str, prefixes: Sequence[str] = ("", *_INSIDE)) -> list[Candidate]:
+def candidates(
+    folder: Path, names: Sequence[str], project: str, prefixes: Sequence[str] = ("", *_INSIDE)
+) -> list[Candidate]:
     """The modules of a project that may hold its app, the likeliest first.
 
     `names` are files within `folder`; `project` is its name; `prefixes` are folders that modules may begin in.
@@ -124,7 +130,9 @@ def candidates(folder: Path, names: Sequence[str], project: str, prefixes: Seque
         if not holds.names and not holds.factories:
             kind = 3
         order = (1 if kind == 3 else 0, depth, package, min(kind, 1), rank, kind)
-        found.append((order, Candidate(module, _target(holds), f"{name} holds {_words(holds)}", prefix)))
+        found.append(
+            (order, Candidate(module, _target(holds), f"{name} holds {_words(holds)}", prefix, likely=_likely(holds)))
+        )
     return [item for _, item in sorted(found, key=lambda pair: (pair[0], pair[1].module))]
 
 
@@ -139,6 +147,12 @@ def _target(holds: Held) -> str:
     return f"{odd[0]}()" if odd and len(odd) == len(holds.factories) else ""
 
 
+def _likely(holds: Held) -> str:
+    """What Flask's own order would find."""
+    names = [*(name for name in ("app", "application") if name in holds.names), *holds.names]
+    return names[0] if names else f"{holds.factories[0]}()" if holds.factories else ""
+
+
 def _words(holds: Held) -> str:
     names = [*holds.names, *(f"{name}()" for name in holds.factories)]
     return ", ".join(names) if names else "an ASGI app"
@@ -149,3 +163,19 @@ def _text(path: Path) -> str:
         return path.read_bytes()[:_MOST_BYTES].decode("utf-8", errors="replace")
     except OSError:
         return ""
+
+
+def folders(folder: Path, names: Sequence[str]) -> list[str]:
+    """The folders of a project that hold a module with an app, whatever they are called: for a message."""
+    found: dict[str, None] = {}
+    for name in sorted(names, key=lambda item: (item.count("/"), item)):
+        if (
+            "/" in name
+            and re.search(r"/(app|wsgi|application|main|manage|__init__)\.py$", name)
+            and held(_text(folder / name))
+        ):
+            place = name.rpartition("/")[0]
+            place = place.rpartition("/")[0] if name.endswith("/__init__.py") else place
+            if place and not any(place.startswith(f"{other}/") for other in found):
+                found[place] = None
+    return list(found)

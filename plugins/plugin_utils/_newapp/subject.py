@@ -18,6 +18,11 @@ from ...module_utils._declaration.fields import Invalid
 from .._wheels.sources import Source, checkout, remote_commit
 from .._wheels.tools import BadSource, essence, raise_for_network, redact, run, toml, uv
 
+
+class Unknown(BadSource):
+    """What was asked about is nothing that an app could come from."""
+
+
 _REPOSITORY: Final = re.compile(r"(https|http|ssh|git|file)://\S+|git\+\S+|[\w.-]+@[\w.-]+:\S+|\S+\.git/?")
 _GIT_SECONDS: Final = 120.0
 
@@ -37,7 +42,7 @@ def given(what: str, scratch: Path, cache: Path, beside: Path | None = None) -> 
     """What PATH|GIT|PIP means. A repository is cloned below `scratch`, through the mirror in `cache`.
 
     `beside` is the folder that relative paths of the entry begin in, where it is not the working directory. Raises
-    BadSource, with what is allowed and the fix.
+    Unknown, with what is allowed and the fix.
     """
     path = Path(what).expanduser()
     if path.is_dir() and not _is_bare(path):
@@ -47,13 +52,15 @@ def given(what: str, scratch: Path, cache: Path, beside: Path | None = None) -> 
     if _is_bare(path) or _REPOSITORY.fullmatch(what):
         return _repository(str(path.resolve()) if path.is_dir() else what.removeprefix("git+"), scratch, cache)
     if path.exists():
-        raise BadSource(
-            f"source is {what!r}, which is a file: allowed is the folder of a project, a wheel, the URL of a repository or "
+        raise Unknown(
+            f"source is {what!r}, which is a file: allowed is the folder of a project, a wheel, the URL of a "
+            f"repository or "
             "NAME==VERSION; fix: name the folder that the file is in"
         )
     if "/" in what or what.startswith((".", "~")):
-        raise BadSource(
-            f"source is {what!r}, which is not there: allowed is the folder of a project, a wheel, the URL of a repository "
+        raise Unknown(
+            f"source is {what!r}, which is not there: allowed is the folder of a project, a wheel, the URL of a "
+            f"repository "
             "or NAME==VERSION; fix: correct the path"
         )
     return _distribution(what)
@@ -89,8 +96,9 @@ def _repository(url: str, scratch: Path, cache: Path) -> Given:
     try:
         checks.git(url)
     except Invalid as error:
-        raise BadSource(
-            f"source.git is {redact(url)!r}{f' ({error})' if str(error) else ''}: allowed is the URL of a repository without "
+        raise Unknown(
+            f"source.git is {redact(url)!r}{f' ({error})' if str(error) else ''}: allowed is the URL of a repository "
+            f"without "
             f"a password{f'; fix: git: {error.fix}' if error.fix else ''}"
         ) from None
     version = version if at else _branch(url)
@@ -99,7 +107,12 @@ def _repository(url: str, scratch: Path, cache: Path) -> Given:
     checkout(source, remote_commit(source), cache, folder)
     name = re.sub(r"\.git/?$", "", url.rstrip("/")).rpartition("/")[2].rpartition(":")[2]
     why = "a tag or a commit is steadier" if not at else ""
-    return Given({"git": url, "version": version}, folder, name, f"the repository's own branch, as it is at each run; {why}" if why else "")
+    return Given(
+        {"git": url, "version": version},
+        folder,
+        name,
+        f"the repository's own branch, as it is at each run; {why}" if why else "",
+    )
 
 
 def _split(url: str) -> tuple[str, bool, str]:
@@ -112,10 +125,12 @@ def _split(url: str) -> tuple[str, bool, str]:
 
 def _branch(url: str) -> str:
     """The branch that the HEAD of a repository is."""
-    done = run(["git", "ls-remote", "--symref", "--", url, "HEAD"], _GIT_SECONDS, extra_env={"GIT_TERMINAL_PROMPT": "0"})
+    done = run(
+        ["git", "ls-remote", "--symref", "--", url, "HEAD"], _GIT_SECONDS, extra_env={"GIT_TERMINAL_PROMPT": "0"}
+    )
     if done.status:
         raise_for_network(f"source git {redact(url)!r}", done.text)
-        raise BadSource(f"source.git is {redact(url)!r}, which cannot be read: {essence(done.text, 1)}")
+        raise Unknown(f"source.git is {redact(url)!r}, which cannot be read: {essence(done.text, 1)}")
     match = re.search(r"^ref: refs/heads/(\S+)\tHEAD", done.stdout, re.MULTILINE)
     return match[1] if match else done.stdout.split()[0]
 
@@ -125,20 +140,24 @@ def _distribution(what: str) -> Given:
     try:
         requirement = Requirement(what)
     except InvalidRequirement:
-        raise BadSource(
-            f"source is {what!r}: allowed is the folder of a project, a wheel, the URL of a repository or NAME==VERSION; fix: "
+        raise Unknown(
+            f"source is {what!r}: allowed is the folder of a project, a wheel, the URL of a repository or "
+            f"NAME==VERSION; fix: "
             "a folder with ./ before it, or the name of a distribution"
         ) from None
     pinned = [spec for spec in requirement.specifier if spec.operator in ("==", "===") and "*" not in spec.version]
     extras = f"[{','.join(sorted(requirement.extras))}]" if requirement.extras else ""
     if pinned:
         return Given({"pip": f"{requirement.name}{extras}=={pinned[0].version}"}, None, requirement.name)
-    done = run([*uv(), "pip", "compile", "--quiet", "--no-deps", "--no-header", "--no-annotate", "-"], 120, text_in=f"{what}\n")
+    done = run(
+        [*uv(), "pip", "compile", "--quiet", "--no-deps", "--no-header", "--no-annotate", "-"], 120, text_in=f"{what}\n"
+    )
     match = re.search(r"^[\w.\[\],-]+==(\S+)", done.stdout, re.MULTILINE)
     if done.status or not match:
         raise_for_network(f"source pip {what!r}", done.text)
-        raise BadSource(
-            f"source.pip is {what!r}, of which no release was found: allowed is a folder, a wheel, the URL of a repository or "
+        raise Unknown(
+            f"source.pip is {what!r}, of which no release was found: allowed is a folder, a wheel, the URL of a "
+            f"repository or "
             f"NAME==VERSION; {essence(done.text, 1)}"
         )
     return Given(

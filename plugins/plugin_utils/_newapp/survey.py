@@ -30,12 +30,14 @@ class Found:
     """What came of the candidates: the app, or None; and why each one that was tried is not it, in order.
 
     `writes`: the app runs only where it may write into its own folder. `streams`: variables that keep it from that.
+    `unreached`: what failed only because a peer that it calls while it is imported is out of reach here.
     """
 
     app: Imported | None
     failed: tuple[tuple[Candidate, Error], ...] = ()
     writes: bool = False
     streams: tuple[str, ...] = ()
+    unreached: Imported | None = None
 
     @property
     def cause(self) -> tuple[Candidate, Error] | None:
@@ -61,18 +63,20 @@ def survey(
     """Import candidates until one is the app. `place` says where each is looked at, `look` does it."""
     failed: list[tuple[Candidate, Error]] = []
     modules: dict[str, int] = {}
+    unreached: Found | None = None
     for candidate in _in_turn(candidates):
         say(f"importing {candidate} ({candidate.origin})")
         found = attempt(candidate, place(candidate), hints, look)
         if found.app is not None:
-            return replace(found, failed=tuple(failed))
+            return replace(found, failed=(*failed, *found.failed))
         failed += found.failed
+        unreached = unreached or found if found.unreached else unreached
         lacking = found.failed[-1][1].missing_module if found.failed else ""
         if lacking and not _is_absent(*found.failed[-1]):
             modules[lacking] = modules.get(lacking, 0) + 1
             if modules[lacking] >= 3:
                 break
-    return Found(None, tuple(failed))
+    return replace(unreached, failed=tuple(failed)) if unreached else Found(None, tuple(failed))
 
 
 def _in_turn(candidates: Sequence[Candidate]) -> Iterator[Candidate]:
@@ -93,6 +97,10 @@ def attempt(candidate: Candidate, place: Place, hints: Hints, look: Look) -> Fou
     if app.found:
         return Found(replace(app, required=required, candidate=candidate))
     error = app.error or Error("Ended", "it gave no answer")
+    if error.unreached:
+        target = candidate.target or candidate.likely
+        stand = replace(app, target=target, required=required, candidate=candidate) if target else None
+        return Found(None, ((candidate, error),), unreached=stand)
     if not _refused_a_write(app):
         return Found(None, ((candidate, error),))
     loose = replace(place, writable=True, environment={**given, **required})
@@ -115,8 +123,10 @@ def _refused_a_write(app: Imported) -> bool:
     error = app.error
     if error is None:
         return False
-    return error.read_only or "Read-only file system" in error.message or (
-        bool(app.written) and any(path in error.message for path in app.written)
+    return (
+        error.read_only
+        or "Read-only file system" in error.message
+        or (bool(app.written) and any(path in error.message for path in app.written))
     )
 
 
@@ -137,15 +147,15 @@ def is_setting(name: str) -> bool:
     return not _NO_SETTING.match(name)
 
 
-def _with_variables(
-    candidate: Candidate, place: Place, hints: Hints, look: Look
-) -> tuple[Imported, dict[str, str]]:
+def _with_variables(candidate: Candidate, place: Place, hints: Hints, look: Look) -> tuple[Imported, dict[str, str]]:
     """What came of a candidate, and the variables that it had to be given."""
     given: dict[str, str] = {}
     app = look(place, candidate.module, candidate.target)
     for _ in range(_MOST_ROUNDS):
         error = app.error
-        wanted = [name for name in (error.missing_variables if error else ()) if name not in {**given, **place.environment}]
+        wanted = [
+            name for name in (error.missing_variables if error else ()) if name not in {**given, **place.environment}
+        ]
         if app.found or not wanted:
             break
         given.update({name: stand_in(name, hints.examples) for name in wanted})

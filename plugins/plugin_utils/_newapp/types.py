@@ -13,7 +13,8 @@ class Candidate:
     """A module that may hold the app. `target`: a callable or a call; "": it is looked for as Flask does.
 
     `path` is the folder within the project that has to be on the path ("" its top). `origin` says who named it.
-    `certain`: the project itself says so, so that what keeps it from being imported is what is to be told.
+    `likely` is what it is called by what is written there. `certain`: the project itself says so, so that what keeps it
+    from being imported is what is to be told.
     """
 
     module: str
@@ -21,6 +22,7 @@ class Candidate:
     origin: str = ""
     path: str = ""
     certain: bool = False
+    likely: str = ""
 
     def __str__(self) -> str:
         return f"{self.module}:{self.target}" if self.target else self.module
@@ -55,7 +57,7 @@ class Hints:
 
 @dataclass(frozen=True)
 class Error:
-    """Why a module could not be used. `where` is FILE:LINE within the project."""
+    """Why a module could not be used. `where` is FILE:LINE within the project; `unreached`: a peer did not answer."""
 
     kind: str
     message: str
@@ -63,6 +65,7 @@ class Error:
     missing_module: str = ""
     missing_variables: tuple[str, ...] = ()
     read_only: bool = False
+    unreached: bool = False
 
     def __str__(self) -> str:
         place = f" ({self.where})" if self.where else ""

@@ -21,7 +21,8 @@ sys.path.insert(0, str(paths.ROOT / ".collections"))
 
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp import flow, sandbox
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.proposal import questions_text
-from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.tools import NetworkUnreachable
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.subject import Unknown
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.tools import NetworkUnreachable, ToolMissing
 
 READY, FAILED, USAGE, ASKED, CANNOT = 0, 1, 2, 3, 4
 
@@ -45,7 +46,9 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    result.add_argument("source", metavar="PATH|GIT|PIP", help="a folder, a wheel, a repository's URL[@VERSION], or NAME==VERSION")
+    result.add_argument(
+        "source", metavar="PATH|GIT|PIP", help="a folder, a wheel, a repository's URL[@VERSION], or NAME==VERSION"
+    )
     result.add_argument("--name", default="", help="the app's name on its hosts (the project's)")
     result.add_argument(
         "--host", default="", metavar="NAME", help="write a whole inventory with this host, not only the variables"
@@ -67,8 +70,12 @@ def main(arguments: list[str], look_at: Callable[..., flow.Entry] = flow.entry) 
     try:
         entry = look_at(options.source, tools, options.host, beside, options.name)
     except flow.Cannot as error:
-        raise ScriptError(f"{options.source} cannot work as it is:\n  " + "\n  ".join(str(error).splitlines()), CANNOT) from None
-    except NetworkUnreachable as error:
+        raise ScriptError(
+            f"{options.source} cannot work as it is:\n  " + "\n  ".join(str(error).splitlines()), CANNOT
+        ) from None
+    except Unknown as error:
+        raise ScriptError(str(error), USAGE) from None
+    except (NetworkUnreachable, ToolMissing) as error:
         raise ScriptError(str(error), FAILED) from None
     except flow.WheelhouseError as error:
         raise ScriptError(f"{options.source} cannot work as it is:\n  {error}", CANNOT) from None
@@ -84,7 +91,9 @@ def main(arguments: list[str], look_at: Callable[..., flow.Entry] = flow.entry) 
 
 def _free(target: Path | None, force: bool) -> None:
     if target is not None and target.exists() and not force:
-        raise ScriptError(f"{target} is there already: name another file with --output, or overwrite it with --force", USAGE)
+        raise ScriptError(
+            f"{target} is there already: name another file with --output, or overwrite it with --force", USAGE
+        )
 
 
 def _write(target: Path, text: str) -> None:
