@@ -14,11 +14,12 @@ from typing import Any, Final
 
 from packaging.utils import canonicalize_name
 
+from ...module_utils._plan.settings import GUNICORN
 from .._wheels.gathered import Platform, WheelSet
 from .._wheels.tools import BuildFailed, essence, raise_for_network, run, uv
 from .._wheels.wheelhouse import gather
 
-SERVER: Final = ("gunicorn>=23",)
+SERVER: Final = (f"gunicorn=={GUNICORN}",)
 _INSTALL_SECONDS: Final = 900.0
 
 

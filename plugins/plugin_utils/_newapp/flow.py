@@ -18,6 +18,7 @@ from ...module_utils._declaration.fields import Problem
 from ...module_utils._declaration.normalise import normalise_apps, render_problems
 from .._display.text import listed
 from .._source.project import PACKAGE, TREE, form_of
+from .._wheels.declared import check_says
 from .._wheels.files import shipped
 from .._wheels.sources import copy_project
 from .._wheels.tools import BadSource, BuildFailed, WheelhouseError
@@ -136,7 +137,7 @@ def _normalised(source: Mapping[str, Any], folder: Path | None) -> dict[str, Any
     value = str(folder) if kind in ("path", "git") and folder else source[kind]
     kind = "path" if kind == "git" else kind
     value = str(Path(value).expanduser().resolve()) if kind == "wheel" else value
-    return {"kind": kind, "value": value, "as": source.get("as")}
+    return {"kind": kind, "value": value, "as": source.get("as"), "requirements": source.get("requirements")}
 
 
 def _tree(found: Given, scratch: Path, tools: Tools, hints: Hints, names: Sequence[str], why: str) -> Proposal:
@@ -146,6 +147,7 @@ def _tree(found: Given, scratch: Path, tools: Tools, hints: Hints, names: Sequen
     root = scratch / "project"
     root.mkdir()
     copy_project(found.folder, root)
+    found = _with_requirements(found, names)
     made = _make(found, scratch, tools, TREE)
     candidates = _ordered(hints.candidates, scan.candidates(found.folder, names, found.project))
 
@@ -155,9 +157,23 @@ def _tree(found: Given, scratch: Path, tools: Tools, hints: Hints, names: Sequen
 
     told = survey(candidates, place, hints, tools.look, tools.say)
     _refuse(told, found, candidates, names)
-    subject = Subject(found.source, found.project, _why(found, "tree", why), made.notes)
+    guessed = tuple(found.source.get("requirements") or ())
+    subject = Subject(found.source, found.project, _why(found, "tree", why), made.notes, guessed)
     app = told.app or told.unreached
     return propose(subject, hints, told, app.candidate.path if app else "")
+
+
+def _with_requirements(found: Given, names: Sequence[str]) -> Given:
+    """Name what the code imports where nothing in a tree says what it depends on."""
+    assert found.folder is not None
+    try:
+        check_says(found.folder, found.folder)
+    except BadSource:
+        guessed = scan.distributions(found.folder, names)
+        if not guessed:
+            raise
+        return replace(found, source={**found.source, "requirements": guessed})
+    return found
 
 
 def _installed(found: Given, scratch: Path, tools: Tools, hints: Hints, why: str) -> Proposal:
@@ -247,6 +263,14 @@ _OLDER: Final = (
     (r"module 'pkgutil' has no attribute 'ImpImporter'|from 'typing\.io'", "3.11"),
 )
 
+# What newer code asks of the standard library, and the Python that first has it.
+_NEWER: Final = (
+    (r"cannot import name '(override|TypeAliasType)' from 'typing'", "3.12"),
+    (r"cannot import name '(Self|Never|assert_never|Required|NotRequired|StrEnum)'|No module named 'tomllib'", "3.11"),
+    (r"cannot import name 'batched' from 'itertools'", "3.12"),
+    (r"cannot import name '(deprecated|Buffer|CapsuleType)' from '(warnings|collections\.abc|types)'", "3.13"),
+)
+
 
 def _problem(candidate: Candidate, error: Error) -> Problem:
     what = f"would be {str(candidate)!r} ({candidate.origin})"
@@ -264,6 +288,9 @@ def _problem(candidate: Candidate, error: Error) -> Problem:
     older = next((python for pattern, python in _OLDER if re.search(pattern, error.message)), "")
     version = ".".join(machine.python_version_tuple()[:2])
     failed = f"{what}, but importing it with Python {version} fails: {error}"
+    newer = next((python for pattern, python in _NEWER if re.search(pattern, error.message)), "")
+    if newer:
+        return _entry_point(failed, modules, f"headcount_python with a Python {newer} or newer on the host")
     if older:
         fix = f"newer versions of what it pins, or headcount_python with a Python {older} or older on the host"
         return _entry_point(failed, modules, fix)

@@ -48,12 +48,16 @@ _MOST_VARIABLES: Final = 12
 
 @dataclass(frozen=True)
 class Subject:
-    """What new-app was asked about. `source` is the entry's, `why` says how it is taken, `project` names the app."""
+    """What new-app was asked about. `source` is the entry's, `why` says how it is taken, `project` names the app.
+
+    `guessed`: what the code imports, where nothing in the project says what it depends on.
+    """
 
     source: Mapping[str, Any]
     project: str
     why: str
     notes: tuple[str, ...] = ()
+    guessed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -143,6 +147,11 @@ def _identity(draft: _Draft) -> None:
             f"imported "
             f"({app.error}), so that it could not be looked at here: check entry_point, health and load.{how}",
             must=True,
+        )
+    if subject.guessed:
+        draft.ask(
+            f"which versions does it need of {listed(list(subject.guessed), 6)}? Nothing in the project says what it depends "
+            "on; its imports do: a requirements.txt is better"
         )
     listen, why = _listen(draft.hints)
     draft.put("listen", listen, why)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -179,3 +180,40 @@ def folders(folder: Path, names: Sequence[str]) -> list[str]:
             if place and not any(place.startswith(f"{other}/") for other in found):
                 found[place] = None
     return list(found)
+
+
+# What a module is distributed as, where that is not its own name.
+_DISTRIBUTIONS: Final = {
+    "PIL": "pillow",
+    "MySQLdb": "mysqlclient",
+    "bs4": "beautifulsoup4",
+    "cv2": "opencv-python-headless",
+    "dateutil": "python-dateutil",
+    "decouple": "python-decouple",
+    "dotenv": "python-dotenv",
+    "environ": "django-environ",
+    "flask_jwt_extended": "flask-jwt-extended",
+    "jose": "python-jose",
+    "jwt": "pyjwt",
+    "psycopg2": "psycopg2-binary",
+    "rest_framework": "djangorestframework",
+    "sklearn": "scikit-learn",
+    "slugify": "python-slugify",
+    "yaml": "pyyaml",
+}
+
+
+def distributions(folder: Path, names: Sequence[str]) -> list[str]:
+    """The distributions that the code of a project imports, by the names of their modules: a guess."""
+    own = {part.removesuffix(".py") for name in names for part in name.split("/")}
+    found: set[str] = set()
+    for name in [name for name in names if name.endswith(".py") and not _BESIDE.search(name)][:MOST_FILES]:
+        try:
+            tree = ast.parse(_text(folder / name))
+        except (SyntaxError, ValueError, RecursionError):
+            continue
+        modules = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+        modules += [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and not node.level]
+        found |= {module.partition(".")[0] for module in modules}
+    known = set(sys.stdlib_module_names) | own | {"", "__future__"}
+    return sorted(_DISTRIBUTIONS.get(module, module.replace("_", "-")) for module in found - known)
