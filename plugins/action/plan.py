@@ -48,7 +48,8 @@ class ActionModule(ControllerAction):
         else:
             # A plan that waits for builds is made again with them, and told then.
             display(asked_text(fleet.builds) if fleet.builds else fleet_text(fleet.hosts, whole=check, mode=mode))
-            display("" if fleet.builds else fleet.stopped or "")
+            display("" if fleet.builds else "\n".join(f"{name}: {words}" for name, words in fleet.forms.items()))
+            display("" if fleet.builds else fleet.stopped or "\n".join(fleet.held))
             result.update(fleet.to_result())
         if mode in ("plan", "drift"):
             notes.end()

@@ -12,6 +12,7 @@ from ..plugin_utils._edge import Result, Variables
 from ..plugin_utils._fleet.decision import AppDecision
 from ..plugin_utils._fleet.declared import declaration, plain
 from ..plugin_utils._fleet.runs import Notes
+from ..plugin_utils._source.project import PACKAGE, TREE
 from ..plugin_utils._stepaction import StepAction, send
 from ..plugin_utils._wheels.wheelhouse import WheelSet, missing, pack
 
@@ -31,6 +32,9 @@ class ActionModule(StepAction):
         if app is None or declared.problems:
             raise AnsibleActionFail(f"{name}: stage: what is declared changed since the preflight")
         planned = notes.decision(declared.host).apps[name]
+        if planned.release:
+            found = WheelSet.from_dict(notes.wheels(str(planned.release)))
+            app = {**app, "source": {**app["source"], "as": TREE if found.tree else PACKAGE}}
         arguments: Result = {
             "name": name,
             "app": {**app, "secrets": {}},

@@ -16,14 +16,9 @@ author:
 description:
   - Stops the candidate, keeps its files for diagnosis, writes the cause into the ledger, and gives up the lock.
 extends_documentation_fragment:
-  - headcount.gunicorn.run
-attributes:
-  check_mode:
-    support: none
-    description: It starts processes and cannot predict what they do; it is skipped in check mode.
-  diff_mode:
-    support: none
-    description: It changes what runs, not text.
+  - headcount.gunicorn._attributes
+  - headcount.gunicorn._attributes.starts_processes
+  - headcount.gunicorn._run
 options:
   name:
     description: Name of the app.

@@ -17,13 +17,9 @@ description:
   - Every step on a host belongs to a run, which is written into the lease and the ledger.
     M(headcount.gunicorn.plan) begins one by itself; playbooks that go back or remove begin theirs with this.
   - Runs on the controller, once for the whole play.
-attributes:
-  check_mode:
-    support: full
-    description: It changes nothing.
-  diff_mode:
-    support: none
-    description: It changes nothing on hosts.
+extends_documentation_fragment:
+  - headcount.gunicorn._attributes
+  - headcount.gunicorn._attributes.on_controller
 """
 
 EXAMPLES = r"""

@@ -20,13 +20,17 @@ description:
     with what their builds need, and keeps the wheels on the controller for every host of the platform. It never fails
     for a build - the plan that follows tells, and leaves out the hosts that cannot go on.
   - A compiler and headers come from the host's distribution; nothing is installed.
+extends_documentation_fragment:
+  - headcount.gunicorn._attributes
 attributes:
   check_mode:
     support: none
-    description: The plan says what would be built where.
+    details:
+      - The plan says what would be built where.
   diff_mode:
-    support: none
-    description: Nothing is changed on the host.
+    support: N/A
+    details:
+      - It changes nothing on the host.
 options:
   archive:
     description: A tar archive on the host with members SHA256/NAME; the action plugin sends it.

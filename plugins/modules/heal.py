@@ -18,14 +18,9 @@ description:
     where it does not run. Where the link to the live generation is gone, it is made anew by the ledger and what runs.
     The live generation then has to answer its health check and the GET paths of its load.
 extends_documentation_fragment:
-  - headcount.gunicorn.run
-attributes:
-  check_mode:
-    support: none
-    description: It starts processes and cannot predict what they do; it is skipped in check mode.
-  diff_mode:
-    support: none
-    description: It changes what runs, not text.
+  - headcount.gunicorn._attributes
+  - headcount.gunicorn._attributes.starts_processes
+  - headcount.gunicorn._run
 options:
   name:
     description: Name of the app.

@@ -15,13 +15,9 @@ author:
   - Headcount contributors (!UNKNOWN)
 description:
   - Returns the events of the ledgers, newest first.
-attributes:
-  check_mode:
-    support: full
-    description: It changes nothing.
-  diff_mode:
-    support: none
-    description: It changes nothing.
+extends_documentation_fragment:
+  - headcount.gunicorn._attributes
+  - headcount.gunicorn._attributes.changes_nothing
 options:
   names:
     description: Names of the apps; all that are on the host when empty.

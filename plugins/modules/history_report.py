@@ -16,13 +16,9 @@ author:
 description:
   - Merges what M(headcount.gunicorn.history_info) read on each host, registered as C(headcount__history), newest first.
   - Runs on the controller, once for the whole play; hosts are not connected to.
-attributes:
-  check_mode:
-    support: full
-    description: It changes nothing.
-  diff_mode:
-    support: none
-    description: It changes nothing.
+extends_documentation_fragment:
+  - headcount.gunicorn._attributes
+  - headcount.gunicorn._attributes.changes_nothing
 options:
   last:
     description: How many events, at most.

@@ -17,13 +17,9 @@ description:
   - One read-only call for all apps of a host - its cores and RAM as a service really gets them, the live generation
     of each app, whether its files are intact, whether it is healthy, what broken runs left, who holds its lock, and
     what of somebody else's is in its way (units, drop-ins, folders, an account, the address).
-attributes:
-  check_mode:
-    support: full
-    description: It changes nothing.
-  diff_mode:
-    support: none
-    description: It changes nothing.
+extends_documentation_fragment:
+  - headcount.gunicorn._attributes
+  - headcount.gunicorn._attributes.changes_nothing
 options:
   apps:
     description:

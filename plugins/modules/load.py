@@ -19,13 +19,17 @@ description:
   - Warms candidate and live generation up and loads both at the same time, exactly as a trial on the host does. What
     came of each request goes into the notes of the run, for the host to judge.
   - Fails when the load cannot be made from there; M(headcount.gunicorn.abandon) then puts the candidate away.
+extends_documentation_fragment:
+  - headcount.gunicorn._attributes
 attributes:
   check_mode:
     support: none
-    description: A load cannot be predicted; it is skipped in check mode.
+    details:
+      - A load cannot be predicted; it is skipped in check mode.
   diff_mode:
-    support: none
-    description: It changes nothing.
+    support: N/A
+    details:
+      - It changes nothing.
 options:
   name:
     description: Name of the app.

@@ -17,13 +17,9 @@ description:
   - Looks for h2load and for the number of open files that a process may have, on the machine that it is delegated to.
   - Changes nothing. Fails, in words, when the machine cannot make the load and no package would help, or when none may
     be installed.
-attributes:
-  check_mode:
-    support: full
-    description: It only reads.
-  diff_mode:
-    support: none
-    description: It changes nothing.
+extends_documentation_fragment:
+  - headcount.gunicorn._attributes
+  - headcount.gunicorn._attributes.changes_nothing
 options:
   name:
     description: The machine as C(load.from) names it; V(controller), or a host of the inventory.

@@ -23,13 +23,9 @@ description:
   - Begins the run - its notes are below C(headcount_work_dir), and the tasks that follow belong to it.
   - Runs on the controller, once for the whole play; hosts are not connected to. Needs the results of
     M(headcount.gunicorn.host_info) as C(headcount__probe).
-attributes:
-  check_mode:
-    support: full
-    description: It changes nothing.
-  diff_mode:
-    support: none
-    description: It changes nothing on hosts.
+extends_documentation_fragment:
+  - headcount.gunicorn._attributes
+  - headcount.gunicorn._attributes.on_controller
 options:
   mode:
     description:

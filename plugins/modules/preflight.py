@@ -20,16 +20,9 @@ description:
     may be secret are never shown.
   - Runs on the controller, connects to no host and changes nothing. One call checks the whole play, so use it with
     C(run_once).
-attributes:
-  check_mode:
-    support: full
-    description: Does the same in check mode.
-  diff_mode:
-    support: none
-    description: Changes nothing.
-  idempotent:
-    support: full
-    description: Changes nothing.
+extends_documentation_fragment:
+  - headcount.gunicorn._attributes
+  - headcount.gunicorn._attributes.changes_nothing
 notes:
   - Variables that a play, a block or a task sets count for every host of the play.
 """

@@ -20,14 +20,9 @@ description:
   - When it does not hold, the generation before is live and serving when the module fails; after a failed first
     deployment nothing is left running.
 extends_documentation_fragment:
-  - headcount.gunicorn.run
-attributes:
-  check_mode:
-    support: none
-    description: It starts processes and cannot predict what they do; it is skipped in check mode.
-  diff_mode:
-    support: none
-    description: It changes what runs, not text.
+  - headcount.gunicorn._attributes
+  - headcount.gunicorn._attributes.starts_processes
+  - headcount.gunicorn._run
 options:
   name:
     description: Name of the app.

@@ -17,14 +17,17 @@ description:
   - Stops the app and removes its units, releases and generations. The ledger stays. With the last app the unit goes
     that looks at the host after a boot.
 extends_documentation_fragment:
-  - headcount.gunicorn.run
+  - headcount.gunicorn._attributes
+  - headcount.gunicorn._run
 attributes:
   check_mode:
     support: full
-    description: Tells whether anything would be removed.
+    details:
+      - Tells whether anything would be removed.
   diff_mode:
     support: none
-    description: It changes what runs, not text.
+    details:
+      - It changes what runs, not text.
 options:
   name:
     description: Name of the app.

@@ -18,13 +18,17 @@ description:
     memory against their limits, verdict, live generation, URL - as a table and as JSON.
   - Runs on the controller, once for the whole run; hosts are not connected to. Needs the result of
     M(headcount.gunicorn.plan) as C(headcount__fleet).
+extends_documentation_fragment:
+  - headcount.gunicorn._attributes
 attributes:
   check_mode:
     support: full
-    description: The report says what would be done.
+    details:
+      - The report says what would be done.
   diff_mode:
-    support: none
-    description: It changes nothing on hosts.
+    support: N/A
+    details:
+      - It changes nothing on hosts.
 options:
   path:
     description: Where the JSON goes; C(report.json) in C(headcount_work_dir) by default.

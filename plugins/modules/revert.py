@@ -17,13 +17,17 @@ description:
   - Looks up in the notes of the run which generation that was, and goes back to it with
     M(headcount.gunicorn.rollback), as the event C(reverted) in the ledger.
   - No request is lost, and no network, build or wheel is needed.
+extends_documentation_fragment:
+  - headcount.gunicorn._attributes
 attributes:
   check_mode:
     support: none
-    description: It depends on what the run did; it is skipped in check mode.
+    details:
+      - It depends on what the run did; it is skipped in check mode.
   diff_mode:
     support: none
-    description: It changes what runs, not text.
+    details:
+      - It changes what runs, not text.
 options:
   name:
     description: Name of the app.

@@ -19,13 +19,9 @@ description:
     says.
   - Runs on the controller, once for the whole rollout; hosts are not connected to. Needs the result of
     M(headcount.gunicorn.plan) as C(headcount__fleet).
-attributes:
-  check_mode:
-    support: full
-    description: It changes nothing.
-  diff_mode:
-    support: none
-    description: It changes nothing on hosts.
+extends_documentation_fragment:
+  - headcount.gunicorn._attributes
+  - headcount.gunicorn._attributes.on_controller
 """
 
 EXAMPLES = r"""

@@ -18,14 +18,17 @@ description:
   - A live generation that is broken leaves as soon as the target answers, and is waited for no longer than it drains.
   - A target that does not come up healthy is not kept. Asking for what is not there fails with the list of what is.
 extends_documentation_fragment:
-  - headcount.gunicorn.run
+  - headcount.gunicorn._attributes
+  - headcount.gunicorn._run
 attributes:
   check_mode:
     support: full
-    description: Tells which generation it would go back to, or why it could not.
+    details:
+      - Tells which generation it would go back to, or why it could not.
   diff_mode:
     support: none
-    description: It changes what runs, not text.
+    details:
+      - It changes what runs, not text.
 options:
   name:
     description: Name of the app.

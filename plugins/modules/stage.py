@@ -19,14 +19,17 @@ description:
   - The action plugin of the same name gathers the wheels on the controller and sends those that the host lacks.
   - Before that, what a broken run left is healed.
 extends_documentation_fragment:
-  - headcount.gunicorn.run
+  - headcount.gunicorn._attributes
+  - headcount.gunicorn._run
 attributes:
   check_mode:
     support: full
-    description: Returns the difference between the files of the live generation and those that would be laid down.
+    details:
+      - Returns the difference between the files of the live generation and those that would be laid down.
   diff_mode:
     support: full
-    description: Shows the files of the generation against the live one. Secrets are in none of them.
+    details:
+      - Shows the files of the generation against the live one. Secrets are in none of them.
 options:
   name:
     description: Name of the app.

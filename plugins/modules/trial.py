@@ -22,14 +22,9 @@ description:
     the candidate is stopped and kept as the bad one, the ledger says why, and the module fails with the first
     cause.
 extends_documentation_fragment:
-  - headcount.gunicorn.run
-attributes:
-  check_mode:
-    support: none
-    description: It starts processes and cannot predict what they do; it is skipped in check mode.
-  diff_mode:
-    support: none
-    description: It changes what runs, not text.
+  - headcount.gunicorn._attributes
+  - headcount.gunicorn._attributes.starts_processes
+  - headcount.gunicorn._run
 options:
   name:
     description: Name of the app.

@@ -18,14 +18,9 @@ description:
     slot (PSS, USS), and CPU time against wall time per request.
   - Finishes the plan with what was measured, rewrites the generation's files with it, and finishes the generation.
 extends_documentation_fragment:
-  - headcount.gunicorn.run
-attributes:
-  check_mode:
-    support: none
-    description: It starts processes and cannot predict what they do; it is skipped in check mode.
-  diff_mode:
-    support: none
-    description: It changes what runs, not text.
+  - headcount.gunicorn._attributes
+  - headcount.gunicorn._attributes.starts_processes
+  - headcount.gunicorn._run
 options:
   name:
     description: Name of the app.

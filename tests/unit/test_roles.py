@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -50,6 +52,7 @@ class TestEveryRole:
         info = load(role / "meta/main.yml")["galaxy_info"]
         spec = load(role / "meta/argument_specs.yml")["argument_specs"]["main"]
         assert info["description"] == spec["short_description"] == generate.short_description(role)
+        assert spec["description"] == generate.description(role)
         assert (role / "README.md").read_text(encoding="utf-8").startswith(f"# {role.name}\n\n")
 
     def test_has_the_one_meta(self, role: Path) -> None:
@@ -80,6 +83,30 @@ class TestEveryRole:
         read = [*(role / "tasks").glob("*.yml"), *(role / "templates").glob("*.j2")]
         tasks = "".join(path.read_text(encoding="utf-8") for path in read)
         assert [item.name for item in own if item.name not in tasks] == []
+
+
+def test_the_examples_of_all_readmes_are_playbooks(tmp_path: Path) -> None:
+    plays = []
+    for role in ROLES:
+        example = yaml.safe_load(
+            (role / "README.md").read_text(encoding="utf-8").split("```yaml\n")[1].partition("```")[0]
+        )
+        plays += example if "hosts" in example[0] else [{"name": "A part of a role", "hosts": "all", "tasks": example}]
+    playbook = tmp_path / "examples.yml"
+    playbook.write_text(yaml.safe_dump(plays, sort_keys=False), encoding="utf-8")
+    done = subprocess.run(
+        [Path(sys.executable).parent / "ansible-playbook", "--syntax-check", playbook],
+        env={
+            **os.environ,
+            "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".collections"),
+            "ANSIBLE_LOCALHOST_WARNING": "false",
+        },
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_what_is_generated_is_up_to_date(capsys: pytest.CaptureFixture[str]) -> None:
@@ -124,6 +151,15 @@ def test_a_role_has_the_variables_that_its_files_mention(tmp_path: Path) -> None
         "required": True,
         "description": ["The apps of the host.", "Allowed is a list of apps, at least one."],
     }
+
+
+def test_a_role_is_described_by_what_its_readme_says_before_the_first_section(tmp_path: Path) -> None:
+    told = "# hello\n\nSays hello.\n\nTo [you](../you), in\n`C`.\n\nTwice.\n\n## Example\n\nNone.\n"
+    role = role_at(tmp_path / "hello", "[]\n", readme=told)
+    assert generate.short_description(role) == "Says hello"
+    assert generate.description(role) == ["To you, in 'C'.", "Twice."]
+    short = role_at(tmp_path / "short", "[]\n", readme="# short\n\nSays hello.\n\n## Example\n")
+    assert generate.description(short) == ["Says hello."]
 
 
 def test_the_collections_own_names_are_no_variables(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 # Copyright: Headcount contributors
 """Faults that a release can be given by the environment variable SHOP_FAULTS, to see what a rollout does about them.
 
-Several are separated by commas: ``slow:300,errors:0.01``. The health route is spared by the faults of requests, so
+Several are separated by commas: `slow:300,errors:0.01`. The health route is spared by the faults of requests, so
 that each fault is found by the check that is meant to find it. Counts are per process.
 """
 

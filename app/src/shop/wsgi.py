@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
-"""The entry point: ``shop.wsgi:create_app()``."""
+"""The entry point: `shop.wsgi:create_app()`."""
 
 from __future__ import annotations
 

@@ -3,8 +3,8 @@
 """A declared app, whole and frozen: what the core works with, made once at the edge. Pure.
 
 The edge is :func:`normalise.normalise_apps` on the controller, a module's arguments and a generation's record on the
-host. ``App.from_dict`` takes any of them; a key that is missing (an older generation's record has fewer) takes the
-default of the table, which a test compares with the ones here. ``App.to_dict`` gives back what a normalised app holds,
+host. `App.from_dict` takes any of them; a key that is missing (an older generation's record has fewer) takes the
+default of the table, which a test compares with the ones here. `App.to_dict` gives back what a normalised app holds,
 so that records and digests stay as they are.
 """
 
@@ -27,13 +27,14 @@ __all__ = [
     "Source",
 ]
 
-SettingValue = Union[int, float, bool]
+SettingValue = Union[int, float, bool, str]
 Plain = Mapping[str, Any]
 """What JSON and YAML bring: read here, and turned into the types below."""
 
 ON_THE_HOST: Final = "host"
-"""``load.from`` of a load that the host makes itself."""
+"""`load.from` of a load that the host makes itself."""
 _LEFT_OUT: Final = ("from", "port", "address")
+_NOT_DECLARED: Final[Mapping[str, object]] = {"as": "auto", "requirements": None}
 
 
 _Made = TypeVar("_Made", bound="Section")
@@ -67,7 +68,11 @@ def _plain(value: object) -> object:
 
 @dataclass(frozen=True)
 class Source(Section):
-    """Where the app comes from: ``kind`` is path, wheel, pip or git, ``value`` what is declared for it."""
+    """Where the app comes from: `kind` is path, wheel, pip or git, `value` what is declared for it.
+
+    `form` is `source.as`: auto, tree or package, and in a generation's record one of the last two. Without
+    `requirements` (None) the project's own files say what it depends on.
+    """
 
     kind: str = "path"
     value: str | None = None
@@ -75,6 +80,18 @@ class Source(Section):
     lock: str | None = None
     subdirectory: str | None = None
     include: tuple[str, ...] = ()
+    form: str = "auto"
+    requirements: tuple[str, ...] | None = None
+
+    @classmethod
+    def from_dict(cls, data: Plain) -> Source:
+        """From the `source` of a normalised app."""
+        return super().from_dict({"form" if key == "as" else key: value for key, value in data.items()})
+
+    def to_dict(self) -> dict[str, object]:
+        """The `source` of a normalised app; without a form and requirements that are not declared."""
+        plain = {"as" if key == "form" else key: value for key, value in super().to_dict().items()}
+        return {key: value for key, value in plain.items() if _NOT_DECLARED.get(key, key) != value}
 
 
 @dataclass(frozen=True)
@@ -98,9 +115,9 @@ class Health(Section):
 
 @dataclass(frozen=True)
 class LoadPath(Section):
-    """One kind of request of the trial's load. Times are milliseconds; ``weight`` is its share against the others.
+    """One kind of request of the trial's load. Times are milliseconds; `weight` is its share against the others.
 
-    ``status``: the answers that mean well. None is every 2xx, and is missing in the normalised form.
+    `status`: the answers that mean well. None is every 2xx, and is missing in the normalised form.
     """
 
     path: str
@@ -119,9 +136,9 @@ class LoadPath(Section):
 
 @dataclass(frozen=True)
 class Load(Section):
-    """The load of the trial: ``rate`` requests a second for ``seconds``.
+    """The load of the trial: `rate` requests a second for `seconds`.
 
-    ``declared_origin`` is ``load.from``; ``port`` and ``address`` belong to a load from another machine. The three are
+    `declared_origin` is `load.from`; `port` and `address` belong to a load from another machine. The three are
     None where they are not declared, and then missing in the normalised form as well.
     """
 
@@ -140,14 +157,14 @@ class Load(Section):
 
     @classmethod
     def from_dict(cls, data: Plain) -> Load:
-        """From the ``load`` of a normalised app."""
+        """From the `load` of a normalised app."""
         named = {"declared_origin" if key == "from" else key: value for key, value in data.items()}
         if named.get("paths") is not None:
             named["paths"] = tuple(LoadPath.from_dict(path) for path in named["paths"])
         return super().from_dict(named)
 
     def to_dict(self) -> dict[str, object]:
-        """The ``load`` of a normalised app."""
+        """The `load` of a normalised app."""
         plain = {"from" if key == "declared_origin" else key: value for key, value in super().to_dict().items()}
         return {key: value for key, value in plain.items() if value is not None or key not in _LEFT_OUT}
 
@@ -197,10 +214,10 @@ class AsyncLibrary(Section):
 
 @dataclass(frozen=True)
 class App(Section):
-    """A normalised app. It holds secrets (not in its repr): show ``normalise.redacted`` ones only.
+    """A normalised app. It holds secrets (not in its repr): show `normalise.redacted` ones only.
 
-    ``wait_ratio`` is the time a request waits by the CPU time it takes, None when nothing is declared about it.
-    ``settings`` holds what overrides the plan, by the names of the table. ``retain_good`` is ``retain.good``.
+    `wait_ratio` is the time a request waits by the CPU time it takes, None when nothing is declared about it.
+    `settings` holds what overrides the plan, by the names of the table. `retain_good` is `retain.good`.
     """
 
     name: str

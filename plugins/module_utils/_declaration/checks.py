@@ -85,6 +85,23 @@ def include(text: str) -> str:
     return text.rstrip("/")
 
 
+def requirement(text: str) -> str:
+    if plain(text).strip().startswith("-"):
+        raise Invalid("it is an option of pip", advice="write the option into a requirements file and name that")
+    if re.search(r"://[^/@\s]*:[^/@\s]+@", text):
+        raise Invalid("it holds a password", advice="let git's credential helper or ~/.netrc know it")
+    return text.strip()
+
+
+def gunicorn_version(text: str) -> str:
+    version = text.strip().lstrip("= ")
+    if not re.fullmatch(r"[0-9]+(\.[0-9]+){1,2}", version):
+        raise Invalid("no exact version", "23.0.0")
+    if int(version.split(".")[0]) < 23:
+        raise Invalid("it has known holes: CVE-2024-1135 is fixed in 22.0, CVE-2024-6827 in 23.0", "23.0.0")
+    return version
+
+
 def wheel(text: str) -> str:
     if not _WHEEL.fullmatch(plain(text).rsplit("/", 1)[-1]):
         raise Invalid("not the name of a wheel")
@@ -117,7 +134,7 @@ def git_version(text: str) -> str:
 
 
 def entry_point(text: str) -> str:
-    """Gunicorn's own rule: ``module:name`` or ``module:name(literals)``."""
+    """Gunicorn's own rule: `module:name` or `module:name(literals)`."""
     module, colon, target = text.partition(":")
     if not colon:
         raise Invalid("no callable is named", f"{text}:app" if _MODULE.fullmatch(text) else None)
@@ -140,7 +157,7 @@ def entry_point(text: str) -> str:
 
 
 def split_listen(listen: str) -> tuple[str, int]:
-    """A checked TCP listen address as (address, port): ``[::]:80`` is ``("::", 80)``."""
+    """A checked TCP listen address as (address, port): `[::]:80` is `("::", 80)`."""
     address, _, port = listen.rpartition(":")
     return address.strip("[]"), int(port)
 

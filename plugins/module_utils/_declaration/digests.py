@@ -59,7 +59,7 @@ def digest(value: object) -> str:
 def public_digest(app: App, source_id: str = "") -> str:
     """The digest of everything in an app that may be told: secrets count with their names only.
 
-    With ``source_id`` (the identity of the source's content) the words of the source are left out, so that the same
+    With `source_id` (the identity of the source's content) the words of the source are left out, so that the same
     content from another folder or another controller gives the same digest.
     """
     public = {**app.to_dict(), "secrets": sorted(app.secrets)}

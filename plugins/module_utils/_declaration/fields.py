@@ -53,14 +53,14 @@ _FALSE: Final = frozenset({"false", "no", "off", "0"})
 _PLAIN_YAML: Final = re.compile(r"[A-Za-z/_][A-Za-z0-9/_.+-]*")
 _YAML_WORDS: Final = frozenset({"true", "false", "yes", "no", "on", "off", "null", "y", "n"})
 _SHOWN_CHARACTERS: Final = 60
-_LISTED_KEYS: Final = 15
+_LISTED_KEYS: Final = 20
 _SANITY_BOUND: Final = 100_000
 
 
 class Invalid(ValueError):
-    """A value is refused. ``str()`` is the reason ("no port"), ``fix`` a better value where one is known.
+    """A value is refused. `str()` is the reason ("no port"), `fix` a better value where one is known.
 
-    ``advice`` says what to do where that is not to write another value.
+    `advice` says what to do where that is not to write another value.
     """
 
     def __init__(self, reason: str = "", fix: object = None, advice: str = "") -> None:
@@ -77,8 +77,8 @@ Parsed = dict[str, Any]
 class Problem:
     """One refusal: where it is, what stands there, what is allowed, and what to write instead.
 
-    ``parts`` is the place, beginning with the variable's name: ``("headcount_apps", 0, "limits", "p95_ms")``. ``what``
-    is the second half of the sentence ("is 'fast'"); ``allowed`` and ``fix`` may be empty.
+    `parts` is the place, beginning with the variable's name: `("headcount_apps", 0, "limits", "p95_ms")`. `what`
+    is the second half of the sentence ("is 'fast'"); `allowed` and `fix` may be empty.
     """
 
     host: str
@@ -89,7 +89,7 @@ class Problem:
 
     @property
     def variable(self) -> str:
-        """The place as a person writes it: ``headcount_apps[0].limits.p95_ms``."""
+        """The place as a person writes it: `headcount_apps[0].limits.p95_ms`."""
         return place(self.parts)
 
     @property
@@ -111,7 +111,7 @@ class Field:
     """One key that can be declared.
 
     type: str, scalar (a string, or a whole number that becomes one; may be empty), int, number, bool, section (a
-    mapping with the keys in ``fields``), list (of ``items``) or map (any keys, values as ``items``).
+    mapping with the keys in `fields`), list (of `items`) or map (any keys, values as `items`).
     default: a value, REQUIRED, or ABSENT; None makes the field optional without a value. A declared null counts as not
     declared.
     allowed: what is allowed in words; made from type, unit, choices and bounds when empty.
@@ -179,7 +179,7 @@ class Context:
 
 
 def place(parts: Iterable[Part]) -> str:
-    """The path of a value as a person writes it: ``("a", 0, "b")`` is ``a[0].b``."""
+    """The path of a value as a person writes it: `("a", 0, "b")` is `a[0].b`."""
     text = ""
     for part in parts:
         if isinstance(part, int):
@@ -249,7 +249,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def walk(fields: Iterable[Field], prefix: str = "") -> Iterator[tuple[str, Field]]:
-    """Every field with its dotted path, depth first; ``[]`` marks the elements of a list, ``<name>`` the values of a
+    """Every field with its dotted path, depth first; `[]` marks the elements of a list, `<name>` the values of a
     map.
     """
     for item in fields:
@@ -288,7 +288,7 @@ def parse_fields(
     context: Context,
     elsewhere: Mapping[str, str],
 ) -> Parsed:
-    """A section's keys, parsed; every unknown key is a problem. ``elsewhere`` tells where a key of that name does
+    """A section's keys, parsed; every unknown key is a problem. `elsewhere` tells where a key of that name does
     belong.
     """
     names = [item.name for item in fields]

@@ -52,11 +52,11 @@ class Kind:
 
 @dataclass(frozen=True)
 class Spread:
-    """What a mixture of kinds comes to. ``cpu_c2`` and ``wait_c2``: squared coefficients of variation (0: all alike).
+    """What a mixture of kinds comes to. `cpu_c2` and `wait_c2`: squared coefficients of variation (0: all alike).
 
-    ``ahead_ms``: CPU that a request finds before it where one is served after the other. ``in_line`` and ``shared``:
+    `ahead_ms`: CPU that a request finds before it where one is served after the other. `in_line` and `shared`:
     by how many times its own time the worst-off kind is delayed, first-come-first-served and sharing, for each request
-    that there is too much (multiply by ``crowding``). ``fastest``, ``longest``: the kind that takes least alone, and
+    that there is too much (multiply by `crowding`). `fastest`, `longest`: the kind that takes least alone, and
     the one that computes longest.
     """
 

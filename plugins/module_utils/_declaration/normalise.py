@@ -3,8 +3,8 @@
 """What is declared for a host, checked and normalised.
 
 Pure functions: the inventory's values go in (already templated), normalised apps and all problems come out. The table
-of what can be declared is in ``table``, the rules between two keys of an app in ``rules``, those between two apps in
-``together``; those between hosts are here.
+of what can be declared is in `table`, the rules between two keys of an app in `rules`, those between two apps in
+`together`; those between hosts are here.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ for _path, _item in walk(APP_FIELDS):
 
 @dataclass(frozen=True)
 class Declaration:
-    """Everything declared for one host. ``apps`` are normalised and hold secrets: show :func:`redacted` ones only."""
+    """Everything declared for one host. `apps` are normalised and hold secrets: show :func:`redacted` ones only."""
 
     host: str
     apps: list[Parsed] = field(repr=False)
@@ -73,12 +73,12 @@ def normalise_apps(
 ) -> tuple[list[Parsed], list[Problem]]:
     """The apps of a host in their normalised form, and every problem of their declaration.
 
-    ``raw`` is the value of headcount_apps, ``overrides`` that of headcount_app_overrides, ``retain`` that of
+    `raw` is the value of headcount_apps, `overrides` that of headcount_app_overrides, `retain` that of
     headcount_retain; numbers and booleans may be strings, as Jinja gives them. With a problem the apps are still
     complete in shape, but not to be used.
 
-    Every app has every key of the table, sections completed by their defaults, except: ``source`` becomes {kind,
-    value, version, lock, subdirectory}, ``settings`` holds only what was declared. ``wait_ratio`` is the declared one,
+    Every app has every key of the table, sections completed by their defaults, except: `source` becomes {kind,
+    value, version, lock, subdirectory}, `settings` holds only what was declared. `wait_ratio` is the declared one,
     or wait_ms / cpu_ms, or the profile's (PROFILE_WAIT_RATIO), or None when nothing says anything about waiting.
     """
     context = Context(host)
@@ -110,7 +110,7 @@ def normalise_apps(
 def normalise_host_vars(variables: Mapping[str, object], host: str) -> tuple[Parsed, list[Problem]]:
     """The headcount_* variables of a host other than its apps, completed by their defaults, and every problem.
 
-    ``variables`` may hold everything that the host has; what does not begin with headcount_ is ignored. An unknown
+    `variables` may hold everything that the host has; what does not begin with headcount_ is ignored. An unknown
     headcount_* variable is a problem, because it is a mistyped one that would silently do nothing.
     """
     context = Context(host)
@@ -157,7 +157,7 @@ def fleet_counts(declarations: Iterable[Declaration]) -> dict[str, int]:
 def fleet_problems(declarations: Sequence[Declaration], inventory_hosts: Iterable[str]) -> list[Problem]:
     """What no host can see alone: variables of the rollout that differ between hosts, hosts named that are not there.
 
-    ``declarations`` are those of the play's hosts, ``inventory_hosts`` the names of all hosts of the inventory.
+    `declarations` are those of the play's hosts, `inventory_hosts` the names of all hosts of the inventory.
     """
     problems: list[Problem] = []
     if not declarations:
@@ -277,6 +277,7 @@ def _app(declared: object, parts: tuple[Part, ...], context: Context, retain: in
 def _source(source: Parsed | None) -> Parsed:
     source = source or {}
     kind = next((kind for kind in SOURCE_KINDS if source.get(kind) is not None), "path")
+    form, requirements = source.get("as") or "auto", source.get("requirements")
     return {
         "kind": kind,
         "value": source.get(kind),
@@ -284,6 +285,8 @@ def _source(source: Parsed | None) -> Parsed:
         "lock": source.get("lock"),
         "subdirectory": source.get("subdirectory"),
         "include": source.get("include") or [],
+        **({} if form == "auto" else {"as": form}),
+        **({} if requirements is None else {"requirements": requirements}),
     }
 
 

@@ -61,6 +61,21 @@ def _check_source_keys(source: Parsed, kind: str, here: tuple[Part, ...], contex
         fix = "remove it: a clone has what the repository tracks" if kind == "git" else "remove it"
         what = f"is {', '.join(source['include'])!r} beside {kind}"
         context.add((*here, "include"), what, "files inside a source of path", fix)
+    if kind in ("wheel", "pip"):
+        _check_project_keys(source, kind, here, context)
+    elif source["lock"] is not None and source["requirements"] is not None:
+        what = f"is {source['lock']!r} beside requirements"
+        context.add((*here, "lock"), what, "one of lock and requirements", "name the lock in requirements alone")
+
+
+def _check_project_keys(source: Parsed, kind: str, here: tuple[Part, ...], context: Context) -> None:
+    """Keys that are about a project's files, beside a source that is a package already."""
+    if source["as"] not in (None, "auto"):
+        what = f"is {source['as']!r} beside {kind}"
+        context.add((*here, "as"), what, "a form of a source of path or git", "remove it")
+    if source["requirements"] is not None:
+        what = f"is {inline(source['requirements'])} beside {kind}"
+        context.add((*here, "requirements"), what, "requirements of a source of path or git", "remove it")
 
 
 def _check_profile(app: Parsed, parts: tuple[Part, ...], context: Context) -> None:

@@ -20,10 +20,10 @@ SOURCE: Final = Field(
         Field(
             "path",
             "str",
-            "A folder on the controller with a pyproject.toml. A relative path is looked for in the folder of the"
-            " inventory's file, beside the playbook, in the folder above the playbook and in the working directory,"
-            " in this order, unless `headcount_base_dir` says where. Keep it out of a folder that is the inventory"
-            " as a whole: Ansible would execute the app's executable files.",
+            "A folder on the controller with a project, be it a package or not (`as`). A relative path is looked for in"
+            " the folder of the inventory's file, beside the playbook, in the folder above the playbook and in the"
+            " working directory, in this order, unless `headcount_base_dir` says where. Keep it out of a folder that is"
+            " the inventory as a whole: Ansible would execute the app's executable files.",
             example="app",
             check=checks.plain,
         ),
@@ -92,6 +92,36 @@ SOURCE: Final = Field(
                 "shop/static/dist/**",
                 allowed="a relative path inside the project, with *, ** and ? for what may differ",
                 check=checks.include,
+            ),
+        ),
+        Field(
+            "as",
+            "str",
+            "With path and git: how the project is released. A `tree` is released as it is, as the working directory"
+            " of its processes and on their path, with what it depends on beside it; of a `package` a wheel is built."
+            " `auto` decides by what the project has: with a `[project]` and a `[build-system]`, a setup.py or the"
+            " `[metadata]` of a setup.cfg it is a package, without them a tree. The plan says which, and why.",
+            "auto",
+            "tree",
+            choices=("auto", "tree", "package"),
+        ),
+        Field(
+            "requirements",
+            "list",
+            "With path and git: what the project depends on, instead of what it says itself: requirements files and"
+            " locks inside the project, and requirements as pip reads them. `[]` is for an app that needs nothing.",
+            None,
+            ["requirements/prod.txt", "psycopg[binary]==3.2.13"],
+            default_help="the first of pylock.toml, uv.lock, poetry.lock, Pipfile.lock, requirements.txt (or"
+            " requirements/prod.txt and the like) that the project has, and its pyproject.toml",
+            items=Field(
+                "",
+                "str",
+                "A file inside the project, or a requirement.",
+                REQUIRED,
+                "requirements/prod.txt",
+                allowed="the path of a requirements file or lock inside the project, or a requirement (flask==3.1.2)",
+                check=checks.requirement,
             ),
         ),
     ),
@@ -402,5 +432,14 @@ SETTINGS: Final = Field(
         ),
         Field("memory_high_mib", "int", "MemoryHigh of the unit.", ABSENT, 900, "MiB", minimum=16, maximum=16_777_216),
         Field("memory_max_mib", "int", "MemoryMax of the unit.", ABSENT, 1024, "MiB", minimum=16, maximum=16_777_216),
+        Field(
+            "gunicorn_version",
+            "str",
+            "Which Gunicorn serves, instead of the one that the project pins, or the newest that was tested.",
+            ABSENT,
+            "26.1.0",
+            allowed="an exact version from 23.0.0 on, in quotes",
+            check=checks.gunicorn_version,
+        ),
     ),
 )

@@ -2,8 +2,8 @@
 # Copyright: Headcount contributors
 """Everything that can be declared: the one table behind validation, defaults, argument_specs and docs/variables.md.
 
-To add a variable: add a :class:`Field` to ``VARIABLES`` (a variable of the inventory) or to ``APP_FIELDS`` (a key of
-an app), run ``scripts/docs``, and use it. Nothing else repeats a name, a default or a bound.
+To add a variable: add a :class:`Field` to `VARIABLES` (a variable of the inventory) or to `APP_FIELDS` (a key of
+an app), run `scripts/docs`, and use it. Nothing else repeats a name, a default or a bound.
 """
 
 from __future__ import annotations
@@ -444,7 +444,8 @@ VARIABLES: Final[tuple[Field, ...]] = (
     Field(
         "headcount_rollout_max_failed",
         "int",
-        "Hosts that may fail before the rollout stops.",
+        "Hosts that may fail before the rollout stops. An app that is refused before any host is touched counts for "
+        "itself alone: on more hosts than this, it is held back everywhere, and the other apps go on.",
         0,
         2,
         minimum=0,

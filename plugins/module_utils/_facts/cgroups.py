@@ -25,7 +25,7 @@ SYSTEMD = "name=systemd"
 
 @dataclass(frozen=True)
 class Mount:
-    """One mounted cgroup tree: where, which part of the hierarchy (``root``), and with which controllers."""
+    """One mounted cgroup tree: where, which part of the hierarchy (`root`), and with which controllers."""
 
     point: str
     root: str
@@ -60,7 +60,7 @@ class Trees:
 
 @dataclass(frozen=True)
 class Group:
-    """A directory of one cgroup tree: ``path`` below the mount, for people, and ``directory``, the host's path."""
+    """A directory of one cgroup tree: `path` below the mount, for people, and `directory`, the host's path."""
 
     directory: str
     path: str
@@ -115,8 +115,8 @@ def path_for(controller: str, trees: Trees, paths: Mapping[str, str]) -> str | N
 def locate(controller: str, path: str, trees: Trees, root: str = "/") -> Group | None:
     """The existing directory of a cgroup path, as /proc/PID/cgroup or systemd's ControlGroup= writes it, or None.
 
-    What a mount shows starts at its ``root``: in a container that keeps the host's cgroup namespace the path is
-    ``/docker/ID/...`` and so is the mount's root; under podman the systemd tree's is ``/../..``. systemd's own
+    What a mount shows starts at its `root`: in a container that keeps the host's cgroup namespace the path is
+    `/docker/ID/...` and so is the mount's root; under podman the systemd tree's is `/../..`. systemd's own
     ControlGroup= comes without that prefix, so the path below the mount is tried as it is, too.
     """
     for mount in trees.of(controller):
@@ -141,7 +141,7 @@ def mount_root(controller: str, trees: Trees, root: str = "/") -> Group | None:
 
 
 def manager_path(controller: str, trees: Trees, root: str = "/") -> str:
-    """The cgroup path below which PID 1 makes its slices: its own, without ``/init.scope``."""
+    """The cgroup path below which PID 1 makes its slices: its own, without `/init.scope`."""
     path = path_for(controller, trees, memberships(1, root)) or "/"
     return posixpath.dirname(path) if posixpath.basename(path) == "init.scope" else path
 

@@ -66,7 +66,7 @@ def declared(
 
 
 def from_dict(data: Mapping[str, Any]) -> HostFacts:
-    """The inverse of ``HostFacts.to_dict``. Raises KeyError or TypeError for something else."""
+    """The inverse of `HostFacts.to_dict`. Raises KeyError or TypeError for something else."""
     values = dict(data)
     cores, memory = dict(values["cores"]), dict(values["memory"])
     cores["considered"], memory["considered"] = _limits(cores["considered"]), _limits(memory["considered"])

@@ -7,7 +7,7 @@ limits of its own slice and of all groups above it. So the groups are those belo
 systemd is asked what it would set on a slice that is not active yet.
 
 All files are read relative to a root, commands go through a runner, and what is in neither (the interpreter, free disk
-space) comes in a ``Local``: a captured tree of another host reads like a live one.
+space) comes in a `Local`: a captured tree of another host reads like a live one.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ INITIAL_USER_NAMESPACE = "4294967295"  # the size of the only entry of its uid_m
 
 @dataclass(frozen=True)
 class Considered:
-    """One limit that was considered: cores, MiB or descriptors. ``value`` None is unlimited.
+    """One limit that was considered: cores, MiB or descriptors. `value` None is unlimited.
 
-    ``counts`` is False for a limit that is listed but does not hold for the service; ``note`` says why.
+    `counts` is False for a limit that is listed but does not hold for the service; `note` says why.
     """
 
     name: str
@@ -62,10 +62,10 @@ class Considered:
 
 @dataclass(frozen=True)
 class Cores:
-    """Effective cores, which may be a fraction. ``logical`` and ``physical`` count the CPUs that the service may use.
+    """Effective cores, which may be a fraction. `logical` and `physical` count the CPUs that the service may use.
 
-    ``smt`` is True when two or more of these share a physical core: such cores give less than their number.
-    ``host_logical`` are the CPUs that are online, ``cpus`` is the usable set in the kernel's list format.
+    `smt` is True when two or more of these share a physical core: such cores give less than their number.
+    `host_logical` are the CPUs that are online, `cpus` is the usable set in the kernel's list format.
     """
 
     effective: float
@@ -80,7 +80,7 @@ class Cores:
 
 @dataclass(frozen=True)
 class Memory:
-    """Memory in MiB. ``effective_mib`` is the least limit, ``available_mib`` what is free or can be freed at once."""
+    """Memory in MiB. `effective_mib` is the least limit, `available_mib` what is free or can be freed at once."""
 
     effective_mib: int
     limited_by: str
@@ -92,7 +92,7 @@ class Memory:
 
 @dataclass(frozen=True)
 class Cgroup:
-    """``version`` 1, 2, "hybrid" or 0 (none); ``mode`` in systemd's words; the version that carries each controller."""
+    """`version` 1, 2, "hybrid" or 0 (none); `mode` in systemd's words; the version that carries each controller."""
 
     version: int | str
     mode: str
@@ -103,7 +103,7 @@ class Cgroup:
 
 @dataclass(frozen=True)
 class Python:
-    """The interpreter that a virtual environment would be made with. ``version`` is "3.11", ``full`` is "3.11.2"."""
+    """The interpreter that a virtual environment would be made with. `version` is "3.11", `full` is "3.11.2"."""
 
     version: str
     executable: str
@@ -114,7 +114,7 @@ class Python:
 
 @dataclass(frozen=True)
 class Platform:
-    """``machine`` as uname prints it, ``libc`` as "glibc 2.36" or "musl 1.2.3", ``system`` "Linux"."""
+    """`machine` as uname prints it, `libc` as "glibc 2.36" or "musl 1.2.3", `system` "Linux"."""
 
     machine: str
     libc: str
@@ -144,10 +144,10 @@ class Local:
 
 @dataclass(frozen=True)
 class HostFacts:
-    """All facts of a host as a service of ``slice`` gets them.
+    """All facts of a host as a service of `slice` gets them.
 
-    ``systemd`` is its major version, 0 without it; ``nofile_max`` the highest LimitNOFILE that takes effect;
-    ``somaxconn`` caps every listen backlog; ``notes`` say what could not be found out.
+    `systemd` is its major version, 0 without it; `nofile_max` the highest LimitNOFILE that takes effect;
+    `somaxconn` caps every listen backlog; `notes` say what could not be found out.
     """
 
     slice: str
@@ -207,10 +207,10 @@ def read(
     runner: Runner | None = None,
     local: Local | None = None,
 ) -> HostFacts:
-    """Read the facts of the host, or of the tree at ``root``, for services of ``slice_``.
+    """Read the facts of the host, or of the tree at `root`, for services of `slice_`.
 
-    Raises ValueError when ``slice_`` is no slice's name. Without a ``runner`` commands are run on this machine, except
-    for another root, where none is. ``local`` defaults to this machine's.
+    Raises ValueError when `slice_` is no slice's name. Without a `runner` commands are run on this machine, except
+    for another root, where none is. `local` defaults to this machine's.
     """
     ask = runner if runner is not None else (run if root == "/" else _no_command)
     here = local if local is not None else read_local(root, ask)
@@ -365,7 +365,7 @@ _SPAN_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 
 
 
 def parse_timespan(text: str) -> float | None:
-    """Seconds of a time span as systemctl prints it (``1.5s``, ``1min 36s``, ``250ms``); None for infinity."""
+    """Seconds of a time span as systemctl prints it (`1.5s`, `1min 36s`, `250ms`); None for infinity."""
     parts = re.findall(r"([\d.]+)\s*(us|ms|min|s|h|d)\b", text)
     return sum(float(number) * _SPAN_UNITS[unit] for number, unit in parts) if parts else None
 
@@ -452,7 +452,7 @@ def _totals(root: str) -> tuple[float, float, float, str]:
 
 
 def _properties(text: str) -> dict[str, str]:
-    """``KEY=VALUE`` lines of systemctl show."""
+    """`KEY=VALUE` lines of systemctl show."""
     pairs = (line.partition("=") for line in text.splitlines())
     return {key: value for key, separator, value in pairs if separator}
 
@@ -500,7 +500,7 @@ def _nofile(root: str, manager: Mapping[str, str]) -> tuple[int, str, tuple[Cons
 
 
 def read_local(root: str = "/", ask: Runner = run) -> Local:
-    """What a tree does not hold, of this machine; sizes are those of the file systems below ``root``."""
+    """What a tree does not hold, of this machine; sizes are those of the file systems below `root`."""
     h2load = which("h2load")
     version = (ask([h2load, "--version"]) or "") if h2load else ""
     return Local(
@@ -557,7 +557,7 @@ def _shm_mib(root: str) -> int:
 
 
 def _free_mib(root: str, path: str) -> int:
-    """Free space for unprivileged users on the file system that ``path`` is, or would be, on."""
+    """Free space for unprivileged users on the file system that `path` is, or would be, on."""
     while path != "/" and not os.path.isdir(under(root, path)):
         path = posixpath.dirname(path)
     space = os.statvfs(under(root, path))

@@ -3,8 +3,8 @@
 """What a running unit's control group counted: memory and its peak, CPU seconds, processes.
 
 Sources as in `cgroups`. Under version 1 every controller has a tree of its own, and systemd makes a unit's directory
-only in those trees whose controllers the unit's settings use. So a process may stand in ``/system.slice/shop.service``
-for memory and in ``/`` for CPU: a figure of a parent is never given out as the unit's.
+only in those trees whose controllers the unit's settings use. So a process may stand in `/system.slice/shop.service`
+for memory and in `/` for CPU: a figure of a parent is never given out as the unit's.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .cgroups import SYSTEMD, UNIFIED, Group, locate, memberships, memory_limits
 class UnitMemory:
     """What a unit's cgroup says of its memory, in MiB. None: the kernel keeps no such figure here, or no limit is set.
 
-    ``current_mib`` and ``peak_mib`` contain page cache, ``inactive_file_mib`` is the part of it that goes first.
+    `current_mib` and `peak_mib` contain page cache, `inactive_file_mib` is the part of it that goes first.
     """
 
     cgroup: str
@@ -44,7 +44,7 @@ class UnitMemory:
 def unit_group(controller: str, unit: int | str, root: str = "/") -> Group | None:
     """The cgroup that is the unit's own in a controller's tree, or None when it has none there.
 
-    ``unit`` is the id of one of its processes, or the path that systemd gives as ControlGroup=.
+    `unit` is the id of one of its processes, or the path that systemd gives as ControlGroup=.
     """
     trees = read_trees(root)
     if isinstance(unit, str):
@@ -77,7 +77,7 @@ def unit_memory(unit: int | str, root: str = "/") -> UnitMemory | None:
 
 
 def group_memory(group: Group, root: str = "/") -> UnitMemory | None:
-    """As ``unit_memory``, for a cgroup that has been found already."""
+    """As `unit_memory`, for a cgroup that has been found already."""
     first = group.version == 1
     current = read_int(root, group.file("memory.usage_in_bytes" if first else "memory.current"))
     if current is None:
@@ -109,7 +109,7 @@ def _mib(value: int | None) -> float | None:
 def unit_cpu_seconds(unit: int | str, root: str = "/") -> float | None:
     """CPU seconds a unit's cgroup has used, dead processes included; None when nothing counts it by itself.
 
-    None is usual under version 1 without CPUAccounting=; the processes of ``unit_pids`` are counted then.
+    None is usual under version 1 without CPUAccounting=; the processes of `unit_pids` are counted then.
     """
     group = unit_group("cpu", unit, root)
     if group is not None and group.version == 2:
@@ -137,10 +137,10 @@ def unit_pids(unit: int | str, root: str = "/") -> list[int]:
 
 
 class PeakMeter:
-    """The peak of a unit's memory since ``reset``, where the kernel can be told to start anew.
+    """The peak of a unit's memory since `reset`, where the kernel can be told to start anew.
 
     Version 1: writing 0 to memory.max_usage_in_bytes. Version 2, Linux 6.12 and later: writing to memory.peak starts
-    anew for those who read the same open file, so the file is kept open. Elsewhere ``reset`` answers False and the peak
+    anew for those who read the same open file, so the file is kept open. Elsewhere `reset` answers False and the peak
     is the one since the unit's start. Use it as a context manager.
     """
 

@@ -12,6 +12,7 @@ from .._facts.workerends import HOOKS
 from .._os.paths import Layout
 from .._os.secrecy import MARK
 from .._release.asynccompat import MONITOR_HOOK, monitor_environment
+from .._release.contents import TREE
 
 STOP_SLACK_SECONDS = 10
 """systemd waits this much longer than Gunicorn's graceful_timeout before it kills: a drain is never cut short."""
@@ -201,6 +202,14 @@ def private_socket(app: Plain, number: int, path: str, service: str, what: str) 
     )
 
 
+def is_tree(app: Plain) -> bool:
+    """Whether the app of a generation is released as it is: then its folder is where its processes work.
+
+    Gunicorn puts the folder that it works in on the path of its workers.
+    """
+    return (app.get("source") or {}).get("as") == TREE
+
+
 def service(app: Plain, plan: Plain, number: int, layout: Layout, trial: bool) -> str:
     """The service of generation `number`; `trial` gives the candidate's, which users cannot reach."""
     name = app["name"]
@@ -239,7 +248,7 @@ def service(app: Plain, plan: Plain, number: int, layout: Layout, trial: bool) -
         # The app's releases are readable by this group alone.
         *([] if user == layout.group else [f"SupplementaryGroups={layout.group}"]),
         f"Slice={app['slice']}",
-        f"WorkingDirectory={generation}/release",
+        f"WorkingDirectory={generation}/release{'/' + TREE if is_tree(app) else ''}",
         f"RuntimeDirectory={layout.runtime_directory(number, trial)}",
         f"Environment={' '.join(f'{key}={value}' for key, value in sorted(environment.items()))}",
         f"Environment=HEADCOUNT_GENERATION={number}",

@@ -2,8 +2,8 @@
 # Copyright: Headcount contributors
 """Small readers of /proc and /sys text files, all of them relative to a root directory.
 
-Everything takes ``root`` so that a captured tree of another host can be read as if it were this one. A file that is
-missing or unreadable is ``None``, never an exception: what a host does not tell is not known.
+Everything takes `root` so that a captured tree of another host can be read as if it were this one. A file that is
+missing or unreadable is `None`, never an exception: what a host does not tell is not known.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MIB = 1024 * 1024
 
 
 def under(root: str, path: str) -> str:
-    """The absolute ``path`` of a host, seen from the directory ``root`` that holds its tree."""
+    """The absolute `path` of a host, seen from the directory `root` that holds its tree."""
     return os.path.join(root, path.lstrip("/")) if root != "/" else path
 
 
@@ -32,7 +32,7 @@ def read_text(root: str, path: str) -> str | None:
 
 
 def read_int(root: str, path: str) -> int | None:
-    """The single integer that a file holds; None when it is missing, or holds something else (``max``)."""
+    """The single integer that a file holds; None when it is missing, or holds something else (`max`)."""
     return to_int(read_text(root, path))
 
 
@@ -45,7 +45,7 @@ def to_int(text: str | None) -> int | None:
 
 
 def read_pairs(root: str, path: str) -> dict[str, int]:
-    """A flat keyed file (``memory.stat``, ``cpu.stat``): one ``key value`` a line. {} when it is missing."""
+    """A flat keyed file (`memory.stat`, `cpu.stat`): one `key value` a line. {} when it is missing."""
     pairs: dict[str, int] = {}
     for line in (read_text(root, path) or "").splitlines():
         key, _, value = line.partition(" ")
@@ -77,7 +77,7 @@ def read_meminfo(root: str) -> dict[str, float]:
 
 
 def parse_cpu_list(text: str | None) -> frozenset[int]:
-    """A CPU list as the kernel (``0-3,8``) or systemd (``0-3 8``) prints it. Empty for None, "" and nonsense."""
+    """A CPU list as the kernel (`0-3,8`) or systemd (`0-3 8`) prints it. Empty for None, "" and nonsense."""
     cpus: set[int] = set()
     for part in (text or "").replace(",", " ").split():
         first, dash, last = part.partition("-")
@@ -89,7 +89,7 @@ def parse_cpu_list(text: str | None) -> frozenset[int]:
 
 
 def format_cpu_list(cpus: Iterable[int]) -> str:
-    """The shortest kernel-style list of the CPUs: {0, 1, 2, 8} -> ``0-2,8``."""
+    """The shortest kernel-style list of the CPUs: {0, 1, 2, 8} -> `0-2,8`."""
     runs: list[tuple[int, int]] = []
     for cpu in sorted(set(cpus)):
         if runs and cpu == runs[-1][1] + 1:

@@ -78,7 +78,7 @@ RATIO_FREE: Final = 0.25
 
 @dataclass(frozen=True)
 class Mismatch:
-    """A declared profile and a measurement that exclude each other. ``severity``: warn, fail or use_measured."""
+    """A declared profile and a measurement that exclude each other. `severity`: warn, fail or use_measured."""
 
     sentence: str
     severity: str
@@ -100,7 +100,7 @@ class Allotment:
 
 @dataclass(frozen=True)
 class Inputs:
-    """All numbers of one app on one host. ``least_ratio`` and ``most_ratio`` bound the waiting that is planned for."""
+    """All numbers of one app on one host. `least_ratio` and `most_ratio` bound the waiting that is planned for."""
 
     app: str
     host: Host
@@ -170,7 +170,7 @@ def settled_ratio(low: float, high: float, seen: float, requests: int, by_measur
 def profile_mismatch(app: App, measured: Measured | None, policy: str = "use_measured") -> Mismatch | None:
     """Whether the weighed app contradicts what was declared.
 
-    ``policy`` is warn, fail or use_measured and becomes the severity. None when they agree, when nothing was declared,
+    `policy` is warn, fail or use_measured and becomes the severity. None when they agree, when nothing was declared,
     or when too few requests were measured to say.
     """
     if measured is None or not measured.times_count or measured.wait_ratio is None:
@@ -274,7 +274,7 @@ def divide(host: Host, apps: Sequence[App], policy: Policy) -> dict[str, Allotme
 
 
 def _parts(apps: Sequence[App], key: str, total: float, unit: str) -> dict[str, tuple[float, str]]:
-    """Each app's part of ``total``, in words too: what ``share.KEY`` names, and the rest by weight."""
+    """Each app's part of `total`, in words too: what `share.KEY` names, and the rest by weight."""
     asked_for = {app.name: app.share.cores if key == "cores" else app.share.memory_mib for app in apps}
     named = {name: float(value) for name, value in asked_for.items() if value is not None}
     others = [app for app in apps if app.name not in named]
@@ -306,7 +306,7 @@ def _asked_too_much(named: Mapping[str, float], others: Sequence[str], key: str,
 
 @dataclass(frozen=True)
 class _Waiting:
-    """The wait ratio that a plan goes by, and the ``least`` and the ``most`` waiting that it is planned for."""
+    """The wait ratio that a plan goes by, and the `least` and the `most` waiting that it is planned for."""
 
     ratio: Number
     least: float
@@ -314,7 +314,7 @@ class _Waiting:
 
 
 def _waiting(app: App, timed: Measured | None) -> _Waiting:
-    """What is known of the waiting: ``timed`` is the measurement, where it has enough requests to go by."""
+    """What is known of the waiting: `timed` is the measurement, where it has enough requests to go by."""
     said, from_profile = _declared_ratio(app)
     if timed is None or timed.wait_ratio is None:
         least, most = WAIT_BOUNDS[app.profile or "mixed"] if from_profile else (said.value, said.value)
@@ -329,7 +329,7 @@ def _waiting(app: App, timed: Measured | None) -> _Waiting:
 
 
 def _refusal(app: App, mismatch: Mismatch) -> PlanError:
-    """The error of a declaration that the measurement contradicts, with ``profile_mismatch: fail``."""
+    """The error of a declaration that the measurement contradicts, with `profile_mismatch: fail`."""
     said, from_profile = _declared_ratio(app)
     return PlanError(
         app.name,
@@ -344,7 +344,7 @@ def _refusal(app: App, mismatch: Mismatch) -> PlanError:
 def gather(app: App, host: Host, allotment: Allotment, measured: Measured | None, policy_fails: bool = True) -> Inputs:
     """Chooses each number: a measurement before a declaration before an assumption.
 
-    A measurement that contradicts the declared profile replaces it, unless ``profile_mismatch: warn`` keeps to the
+    A measurement that contradicts the declared profile replaces it, unless `profile_mismatch: warn` keeps to the
     declaration; with fail it raises PlanError.
     """
     mismatch = profile_mismatch(app, measured, app.profile_mismatch)

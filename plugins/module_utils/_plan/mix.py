@@ -26,7 +26,7 @@ PATH_REQUESTS_MIN: Final = 3
 @dataclass(frozen=True)
 class Mix:
     """Whether the requests are alike: the word (uniform or mixed), where it comes from and why; the moments, where the
-    kinds are known. ``assumed_c2`` stands for CPU times that nobody knows."""
+    kinds are known. `assumed_c2` stands for CPU times that nobody knows."""
 
     word: str
     origin: str
@@ -48,7 +48,7 @@ class Mix:
         return Number(HEAVY_TAIL_C2, "assumed", "assumed: heavy-tailed, as web traffic is")
 
     def delays(self) -> tuple[Number, Number]:
-        """Multiples of its own time by which the kind that suffers most is delayed for each unit of ``crowding``: where
+        """Multiples of its own time by which the kind that suffers most is delayed for each unit of `crowding`: where
         one request computes after the other, and where requests share the cores."""
         c2 = self.cpu_c2()
         if self.spread is None:
@@ -92,7 +92,7 @@ def mix_of(app: App, measured: Measured | None) -> Mix:
     """Whether the app's requests are alike: a measurement that shows a tail before a declaration, that before the
     assumption that they are not.
 
-    One path says nothing about the others: alike is only what is declared (``mix: uniform``), what the declared times
+    One path says nothing about the others: alike is only what is declared (`mix: uniform`), what the declared times
     of the paths make, and what was weighed over several paths.
     """
     name, said = app.name, app.mix

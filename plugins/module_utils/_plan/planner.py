@@ -57,13 +57,14 @@ def plan_host(
     previous: Mapping[str, Mapping[str, object] | None] | None = None,
     async_verdicts: Mapping[str, Mapping[str, str | None]] | None = None,
     policy: Policy | None = None,
+    gunicorn: Mapping[str, str] | None = None,
 ) -> dict[str, Plan]:
     """Plans every app of one host.
 
-    ``facts``: host facts as plain data. ``apps``: normalised apps. By app name: ``measured``, a Measured or its dict,
-    or None; ``fleet``, the number of hosts that run the app (1 when unknown), which share its database; ``previous``,
-    the settings in force, bare values or a plan's, for the dead band; ``async_verdicts``, for each class the reason
-    why the release's libraries rule it out, or None.
+    `facts`: host facts as plain data. `apps`: normalised apps. By app name: `measured`, a Measured or its dict,
+    or None; `fleet`, the number of hosts that run the app (1 when unknown), which share its database; `previous`,
+    the settings in force, bare values or a plan's, for the dead band; `async_verdicts`, for each class the reason
+    why the release's libraries rule it out, or None; `gunicorn`, the version that the project itself pins.
 
     Raises PlanError, which names the variable, its value, what is allowed and the fix, when no plan fits.
     """
@@ -87,6 +88,7 @@ def plan_host(
             hosts=int((fleet or {}).get(name) or 1),
             verdicts={key: reason for key, reason in ((async_verdicts or {}).get(name) or {}).items() if reason},
             memory_max=budget,
+            gunicorn=(gunicorn or {}).get(name),
         )
         plans[name] = _plan(subject, weighed, before, ["memory_max_mib", "memory_high_mib"] if budget_kept else [])
     return plans
@@ -96,8 +98,8 @@ def plan_host(
 class _Subject:
     """What is planned: an app on a host, and what is known of both but for a measurement.
 
-    ``hosts``: how many of the fleet run the app. ``verdicts``: for each worker class that the release's libraries rule
-    out, why. ``memory_max``: MiB of MemoryMax.
+    `hosts`: how many of the fleet run the app. `verdicts`: for each worker class that the release's libraries rule
+    out, why. `memory_max`: MiB of MemoryMax. `gunicorn`: the version that the project pins.
     """
 
     app: App
@@ -106,6 +108,7 @@ class _Subject:
     hosts: int
     verdicts: Mapping[str, str]
     memory_max: int
+    gunicorn: str | None = None
 
     def draft(self, measured: Measured | None, worker_class: str | None = None) -> Draft:
         """What a measurement (None: none yet) leads to, with the worker class that is given or the one that suits.
@@ -136,7 +139,7 @@ class _Subject:
                 if not found:
                     raise
                 continue
-            found.append(Draft(self.app, inputs, choice, ceiling, shape))
+            found.append(Draft(self.app, inputs, choice, ceiling, shape, self.gunicorn))
         return found
 
     def _nofile_max(self) -> int:
@@ -157,7 +160,7 @@ class _Subject:
 
 
 def _plan(subject: _Subject, measured: Measured | None, previous: Mapping[str, object], kept: Sequence[str]) -> Plan:
-    """The plan, in which ``previous`` settings stay that a measurement within the dead band would give; ``kept`` names
+    """The plan, in which `previous` settings stay that a measurement within the dead band would give; `kept` names
     those that are kept already."""
     chosen, kept = subject.draft(measured), list(kept)
     around: list[Draft] = []
@@ -263,7 +266,7 @@ def _hold_shape(
 def _hold_class(
     subject: _Subject, chosen: Draft, around: Sequence[Draft], measured: Measured, before: object
 ) -> tuple[Draft, list[str]]:
-    """A draft with the worker class ``before``, where a measurement within the band would give that and it fits."""
+    """A draft with the worker class `before`, where a measurement within the band would give that and it fits."""
     near = isinstance(before, str) and before in {item.choice.name for item in around}
     if not near or before == chosen.choice.name:
         return chosen, []
@@ -291,7 +294,7 @@ def _hold_numbers(chosen: Draft, around: Sequence[Draft], previous: Mapping[str,
 
 
 def _spanned(shape: Shape, shapes: Sequence[Shape]) -> bool:
-    """Whether workers and slots per worker lie between the least and the most of ``shapes``."""
+    """Whether workers and slots per worker lie between the least and the most of `shapes`."""
     workers, slots = [item.workers for item in shapes], [item.per_worker for item in shapes]
     return bool(shapes) and (
         min(workers) <= shape.workers <= max(workers) and min(slots) <= shape.per_worker <= max(slots)

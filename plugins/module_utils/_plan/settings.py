@@ -8,6 +8,7 @@ docs/planner.md has each formula with its source and what was measured for it.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, replace
 from typing import Any, Final, Sequence
 
@@ -54,20 +55,19 @@ SETTINGS: Final = (
     "gunicorn_packages",
 )
 
-OVERRIDES: Final = tuple(
-    name for name in SETTINGS if name not in ("worker_class", "gunicorn_version", "gunicorn_packages")
-)
+OVERRIDES: Final = tuple(name for name in SETTINGS if name not in ("worker_class", "gunicorn_packages"))
 
 
 @dataclass(frozen=True)
 class Draft:
-    """One app's decisions before they are put into words."""
+    """One app's decisions before they are put into words. `gunicorn`: the version that the project itself pins."""
 
     app: App
     inputs: Inputs
     choice: ClassChoice
     ceiling: Ceiling
     shape: Shape
+    gunicorn: str | None = None
 
 
 def override(app: App, name: str) -> Any:
@@ -92,7 +92,7 @@ def all_settings(draft: Draft, memory_max: int) -> dict[str, Setting]:
     ):
         result[item.name] = item
     for name, value in draft.app.settings.items():
-        if value is not None:
+        if value is not None and name != "gunicorn_version":  # it is a part of the packages too
             item = result[name]
             own = Limit("override", value, f"settings.{name}")
             limits = item.limits if own in item.limits else (own, *item.limits)
@@ -435,21 +435,65 @@ def _gunicorn(draft: Draft) -> list[Setting]:
     if old:
         version, winner = f"=={GUNICORN_PYTHON39}", "python"
         reason = "the last Gunicorn for Python 3.9, and the oldest without known holes (CVE-2024-6827)"
-    packages = [f"gunicorn{version}"]
-    if kind == "gevent":
-        packages = [f"gunicorn[gevent]{version}"] + (["gevent>=24.10.1"] if old else [])
     elif kind == "eventlet":
-        if not old:
-            version, winner = GUNICORN_EVENTLET, "eventlet"
-            reason = "Gunicorn 26.0 removed the eventlet worker; 25.3 is the last that has it"
-        packages = [f"gunicorn{version}", f"eventlet=={EVENTLET_PYTHON39 if old else EVENTLET}"]
+        version, winner = GUNICORN_EVENTLET, "eventlet"
+        reason = "Gunicorn 26.0 removed the eventlet worker; 25.3 is the last that has it"
     limits: list[Limit] = [
         Limit("newest", f"=={GUNICORN}", "needs Python 3.10 or later, and has no eventlet worker"),
         Limit("oldest", ">=23", "CVE-2024-1135 is fixed in 22.0, CVE-2024-6827 in 23.0"),
     ]
     if winner != "newest":
         limits.append(Limit(winner, version, reason))
+    origin, forced = "derived", override(draft.app, "gunicorn_version")
+    if forced is not None:
+        _check_gunicorn(draft, str(forced), old)
+        reason, origin = f"overridden by settings.gunicorn_version; the plan's own: {version}", "override"
+        version, winner = f"=={forced}", "override"
+        limits.insert(0, Limit("override", version, "settings.gunicorn_version"))
+    elif draft.gunicorn is not None:
+        unfit = gunicorn_unfit(draft.gunicorn, kind, old)
+        limits.append(Limit("project", f"=={draft.gunicorn}", unfit or "the project pins it"))
+        if unfit:
+            reason += f"; the project pins =={draft.gunicorn}, which {unfit}"
+        else:
+            reason, origin = f"the project pins it; the plan's own: {version}", "declared"
+            version, winner = f"=={draft.gunicorn}", "project"
+    packages = [f"gunicorn{version}"]
+    if kind == "gevent":
+        packages = [f"gunicorn[gevent]{version}"] + (["gevent>=24.10.1"] if old else [])
+    elif kind == "eventlet":
+        packages = [f"gunicorn{version}", f"eventlet=={EVENTLET_PYTHON39 if old else EVENTLET}"]
     return [
-        _simple("gunicorn_version", version, "", winner, reason, "derived", limits),
+        _simple("gunicorn_version", version, "", winner, reason, origin, limits),
         _simple("gunicorn_packages", packages, "", "worker_class", f"what a {kind} worker needs: {reason}", "derived"),
     ]
+
+
+def gunicorn_unfit(version: str, worker_class: str, old: bool) -> str | None:
+    """Why a version of Gunicorn cannot run workers of a class, as the end of a sentence; None when it can.
+
+    `old`: the host's Python is 3.9.
+    """
+    release = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
+    if release < (23,):
+        return "has known holes (CVE-2024-1135 is fixed in 22.0, CVE-2024-6827 in 23.0)"
+    if worker_class == "eventlet" and release >= (26,):
+        return "has no eventlet worker: 26.0 removed it"
+    if old and release >= (24,):
+        return "needs Python 3.10 or later"
+    return None
+
+
+def _check_gunicorn(draft: Draft, version: str, old: bool) -> None:
+    """Raise PlanError for a forced version that cannot be."""
+    unfit = gunicorn_unfit(version, draft.choice.name, old)
+    if unfit:
+        known = GUNICORN_EVENTLET if draft.choice.name == "eventlet" else GUNICORN
+        raise PlanError(
+            draft.inputs.app,
+            "settings.gunicorn_version",
+            version,
+            f"that version {unfit}",
+            f"{GUNICORN_PYTHON39 if old else known}, for {draft.choice.name} workers",
+            "correct settings.gunicorn_version, or remove it",
+        )

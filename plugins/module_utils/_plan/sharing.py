@@ -55,8 +55,8 @@ PROCESSES_MAX: Final = 1024
 
 @dataclass(frozen=True)
 class Want:
-    """What the load asks for, before any hard limit: ``need`` slots keep up, ``target`` slots are comfortable, and
-    ``first`` slots go before a second worker (0: as many as keep the workers busy)."""
+    """What the load asks for, before any hard limit: `need` slots keep up, `target` slots are comfortable, and
+    `first` slots go before a second worker (0: as many as keep the workers busy)."""
 
     workers: tuple[Limit, ...]
     target: tuple[Limit, ...]

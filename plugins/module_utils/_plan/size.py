@@ -60,9 +60,9 @@ class ClassChoice:
 
 @dataclass(frozen=True)
 class WorkerMemory:
-    """MiB of one generation: ``base`` per worker, ``slot`` per request in flight, and what it may use.
+    """MiB of one generation: `base` per worker, `slot` per request in flight, and what it may use.
 
-    ``need``: no more slots than that rest on this account, which is the least that a worker may take.
+    `need`: no more slots than that rest on this account, which is the least that a worker may take.
     """
 
     base: Number
@@ -117,7 +117,7 @@ class Ceiling:
 
 
 def choose_class(app: App, inputs: Inputs, verdicts: Mapping[str, str], fits: Mapping[str, bool]) -> ClassChoice:
-    """The worker class. ``verdicts`` has a reason for each class that the release's libraries rule out.
+    """The worker class. `verdicts` has a reason for each class that the release's libraries rule out.
 
     auto: sync for what computes, else gevent where nothing blocks it, else gthread.
     """
@@ -406,9 +406,9 @@ def size(
 def _fullest(
     inputs: Inputs, want: Want, ceiling: Ceiling, candidates: Sequence[int], most: int, step: int | None
 ) -> tuple[int, int]:
-    """(workers, slots of each) of the last of ``candidates`` that costs no slot below it; (0, 0) where none fits.
+    """(workers, slots of each) of the last of `candidates` that costs no slot below it; (0, 0) where none fits.
 
-    ``most``: workers of which more are not wanted. ``step``: slots of a worker, where they are fixed.
+    `most`: workers of which more are not wanted. `step`: slots of a worker, where they are fixed.
     """
     best = (0, 0)
     for workers in candidates:

@@ -36,9 +36,9 @@ def _in_order(plan: Plan) -> list[Setting]:
 
 
 def render_table(plan: Plan, current: Mapping[str, object] | None = None) -> list[str]:
-    """Lines of plain text: setting, current, recommended, reason. ``current`` is bare values, a plan's dict, or None.
+    """Lines of plain text: setting, current, recommended, reason. `current` is bare values, a plan's dict, or None.
 
-    A line that changes something begins with ``*``. Warnings and the origin of the numbers follow.
+    A line that changes something begins with `*`. Warnings and the origin of the numbers follow.
     """
     now = bare_values(current)
     rows: list[tuple[str, ...]] = [("", "setting", "current", "recommended", "why")]

@@ -62,7 +62,7 @@ def fitting(room: float, each: float) -> int:
 class PlanError(Exception):
     """No plan is possible, or what was asked for contradicts a limit.
 
-    ``variable`` and ``value`` name what was said or found, ``allowed`` what would do, ``fix`` what a person does about
+    `variable` and `value` name what was said or found, `allowed` what would do, `fix` what a person does about
     it.
     """
 
@@ -90,7 +90,7 @@ class PlanError(Exception):
 
 @dataclass(frozen=True)
 class Number:
-    """A number that a formula uses, where it comes from (one of ``ORIGINS``) and in which words."""
+    """A number that a formula uses, where it comes from (one of `ORIGINS`) and in which words."""
 
     value: float
     origin: str
@@ -115,13 +115,13 @@ class Limit:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Limit:
-        """The inverse of ``to_dict``."""
+        """The inverse of `to_dict`."""
         return cls(name=data["name"], value=data["value"], reason=data["reason"])
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting of a plan: the value, which limit won, and why. ``origin`` is the weakest origin that went into
+    """One setting of a plan: the value, which limit won, and why. `origin` is the weakest origin that went into
     it."""
 
     name: str
@@ -145,7 +145,7 @@ class Setting:
 
     @classmethod
     def from_dict(cls, name: str, data: Mapping[str, Any]) -> Setting:
-        """The inverse of ``to_dict``."""
+        """The inverse of `to_dict`."""
         return cls(
             name=name,
             value=data["value"],
@@ -161,8 +161,8 @@ class Setting:
 class Plan:
     """Every derived setting of one app on one host.
 
-    ``slots``: requests in flight that all workers together can hold. ``budget_mib``: what one generation may use.
-    ``inputs``: the numbers that went in, each with its origin. ``expected``: what the plan should show when it is
+    `slots`: requests in flight that all workers together can hold. `budget_mib`: what one generation may use.
+    `inputs`: the numbers that went in, each with its origin. `expected`: what the plan should show when it is
     tried.
     """
 
@@ -180,11 +180,11 @@ class Plan:
         return self.settings[name].value
 
     def values(self) -> dict[str, object]:
-        """All bare values by name: the shape that ``previous`` takes."""
+        """All bare values by name: the shape that `previous` takes."""
         return {name: setting.value for name, setting in self.settings.items()}
 
     def to_dict(self) -> dict[str, object]:
-        """Plain data. ``kept`` names the settings that the dead band kept."""
+        """Plain data. `kept` names the settings that the dead band kept."""
         return {
             "app": self.app,
             "settings": {name: setting.to_dict() for name, setting in self.settings.items()},
@@ -198,7 +198,7 @@ class Plan:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Plan:
-        """The inverse of ``to_dict``."""
+        """The inverse of `to_dict`."""
         return cls(
             app=data["app"],
             settings={name: Setting.from_dict(name, item) for name, item in data["settings"].items()},
@@ -225,7 +225,7 @@ def bare_values(settings: Mapping[str, object] | None) -> dict[str, object]:
 @dataclass(frozen=True)
 class PathTimes:
     """What one path of the load took while it was weighed, alone: means and standard deviations of its CPU time and of
-    its waiting over ``requests`` answers. ``weight``: its part of the load, in the declaration's unit."""
+    its waiting over `requests` answers. `weight`: its part of the load, in the declaration's unit."""
 
     path: str
     weight: float
@@ -237,7 +237,7 @@ class PathTimes:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, object]) -> PathTimes | None:
-        """The inverse of ``to_dict``; None where a number is missing, negative or not finite."""
+        """The inverse of `to_dict`; None where a number is missing, negative or not finite."""
         found = {name: _positive(data, name) for name in _PATH_NUMBERS}
         if any(value is None for value in found.values()) or not found["weight"]:
             return None
@@ -263,10 +263,10 @@ def _positive(data: Mapping[str, object], key: str) -> float | None:
 class Measured:
     """What weighing one worker of the candidate gave. None is: not measured.
 
-    ``worker_pss_mib``: the worker warm and idle, with its part of shared pages. ``worker_loaded_mib``: USS under load
-    of ``crowd`` requests in flight. ``master_mib``: PSS of the master. ``slot_mib``: growth per request in flight.
-    ``cpu_ms`` and ``wall_ms``: of one request. ``wait_ratio``: (wall - CPU) / CPU. ``requests`` and ``seconds``: how
-    much was measured. ``paths``: the same for each path of the load, where it was told apart.
+    `worker_pss_mib`: the worker warm and idle, with its part of shared pages. `worker_loaded_mib`: USS under load
+    of `crowd` requests in flight. `master_mib`: PSS of the master. `slot_mib`: growth per request in flight.
+    `cpu_ms` and `wall_ms`: of one request. `wait_ratio`: (wall - CPU) / CPU. `requests` and `seconds`: how
+    much was measured. `paths`: the same for each path of the load, where it was told apart.
     """
 
     worker_pss_mib: float | None = None
@@ -372,7 +372,7 @@ class Policy:
 
 @dataclass(frozen=True)
 class Host:
-    """The host facts that planning needs. ``cores`` may be a fraction."""
+    """The host facts that planning needs. `cores` may be a fraction."""
 
     cores: float
     cores_limited_by: str

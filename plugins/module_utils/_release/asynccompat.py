@@ -5,8 +5,8 @@
 A cooperative worker serves other requests while one waits only if the wait goes through a patched function. A library
 that waits in C code, or computes, stops every request of its worker.
 
-The table says of each such library what blocks, what to do, and how that is known: ``run`` was seen against a peer that
-accepts and says nothing (tests/integration/async_libraries, with the figures in its results.json), ``from threads`` is
+The table says of each such library what blocks, what to do, and how that is known: `run` was seen against a peer that
+accepts and says nothing (tests/integration/async_libraries, with the figures in its results.json), `from threads` is
 what its maintainers or users report and was not run. What is not in the table is not known to block, no more: the
 trial's monitor is there for the rest, and for SQLite's lock waits and CPU loops, which no list of distributions shows.
 """
@@ -26,9 +26,9 @@ BLOCKS, WARNS = "blocks", "warns"
 class Library:
     """One row of the table.
 
-    ``distributions`` are normalised names; ``blocks`` says for each affected class what stops its hub; ``remedy`` what
-    to do about it, by class; ``unless`` names distributions that make it cooperative, which turns the row into a
-    warning with ``unless_note``, because installing them is not enough.
+    `distributions` are normalised names; `blocks` says for each affected class what stops its hub; `remedy` what
+    to do about it, by class; `unless` names distributions that make it cooperative, which turns the row into a
+    warning with `unless_note`, because installing them is not enough.
     """
 
     distributions: tuple[str, ...]
@@ -41,7 +41,7 @@ class Library:
 
 @dataclass(frozen=True)
 class Finding:
-    """What an installed distribution does to a hub. ``severity``: "blocks" refuses the class, "warns" does not."""
+    """What an installed distribution does to a hub. `severity`: "blocks" refuses the class, "warns" does not."""
 
     distribution: str
     version: str
@@ -61,7 +61,7 @@ class Finding:
         return f"{self.distribution}{version} {verb} the {self.worker_class} hub {self.what}; {self.remedy}"
 
     def to_dict(self) -> dict[str, str]:
-        """The fields, with the sentence as ``text``."""
+        """The fields, with the sentence as `text`."""
         fields = asdict(self)
         del fields["sentence"]
         return {**fields, "text": self.text()}
@@ -147,8 +147,8 @@ def check(
 ) -> dict[str, list[Finding]]:
     """Find what stops the hub of each cooperative class: {"gevent": [...], "eventlet": [...]}, blocking ones first.
 
-    ``distributions`` are a release's, {name: version}. ``extra`` is the app's ``async_libraries``,
-    {name: {"blocks": bool, "remedy": str}}: ``blocks: true`` adds a library, ``blocks: false`` says that the app has
+    `distributions` are a release's, {name: version}. `extra` is the app's `async_libraries`,
+    {name: {"blocks": bool, "remedy": str}}: `blocks: true` adds a library, `blocks: false` says that the app has
     dealt with it and takes a row of the table back; either way the user's word is the last.
     """
     installed = {normalise(name): (name, version) for name, version in distributions.items()}
@@ -205,7 +205,7 @@ def verdicts(
 
 
 def warnings(findings: Mapping[str, Sequence[Finding]], worker_class: str) -> list[str]:
-    """What to say to a user whose app gets ``worker_class``, or who asked for it himself."""
+    """What to say to a user whose app gets `worker_class`, or who asked for it himself."""
     return [finding.text() for finding in findings.get(worker_class, ())]
 
 
@@ -214,7 +214,7 @@ def warnings(findings: Mapping[str, Sequence[Finding]], worker_class: str) -> li
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame of a stack: ``source`` is the line's text, "" when the file was not at hand."""
+    """One frame of a stack: `source` is the line's text, "" when the file was not at hand."""
 
     file: str
     line: int
@@ -222,7 +222,7 @@ class Frame:
     source: str
 
     def text(self) -> str:
-        """``shop/views.py line 15 in ask_database: return psycopg2.connect(...)``"""
+        """`shop/views.py line 15 in ask_database: return psycopg2.connect(...)`"""
         path = re.sub(r"^.*/(?:site|dist)-packages/", "", self.file)
         return f"{path} line {self.line} in {self.function}" + (f": {self.source}" if self.source else "")
 
@@ -231,8 +231,8 @@ class Frame:
 class Blocked:
     """A line of the app that stood on the hub.
 
-    ``seconds`` is a lower bound: each of the ``reports`` was written because nothing else ran for a whole blocking
-    time. ``innermost`` is where Python was when it was seen, in a library perhaps.
+    `seconds` is a lower bound: each of the `reports` was written because nothing else ran for a whole blocking
+    time. `innermost` is where Python was when it was seen, in a library perhaps.
     """
 
     seconds: float
@@ -327,7 +327,7 @@ def parse_stacks(text: str) -> list[tuple[Frame, ...]]:
 def parse_reports(text: str, blocking_seconds: float, packages: Iterable[str] = ()) -> list[Blocked]:
     """Which lines of the app stood on the hub, worst first, from the standard error of one worker.
 
-    ``packages`` are the app's own top-level names ("shop"): in a release they lie in site-packages like the libraries.
+    `packages` are the app's own top-level names ("shop"): in a release they lie in site-packages like the libraries.
     """
     own = tuple(packages)
     groups: dict[Frame, list[Frame]] = {}

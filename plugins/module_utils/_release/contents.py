@@ -20,6 +20,7 @@ from .._os.files import sha256
 UNFINISHED = ".unfinished"
 RELEASE = "release.json"
 MANIFEST = "manifest.json"
+TREE = "tree"
 WHEELS = "/var/lib/headcount/wheels"
 SCHEMA = 1
 SHA256 = re.compile(r"[0-9a-f]{64}")

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
-"""Releases on a host: an app's code and virtual environment, built once from shipped wheels, then never changed.
+"""Releases on a host: an app's code and virtual environment, built once from shipped files, then never changed.
 
+The code is a wheel among the others, or the tree of a project that is no package, unpacked beside the environment.
 A release lies at /opt/headcount/APP/releases/ID and is built there, because a virtual environment cannot be moved.
 It counts when release.json is there and `.unfinished` is not: the marker is made first and removed last, after
 everything else has reached the disk. What a killed run leaves is removed by the next `install`.
@@ -23,10 +24,9 @@ import subprocess
 import sys
 import tarfile
 import time
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Mapping, Sequence, Set, Tuple
+from typing import Any, Dict, List, Mapping, Sequence, Set, Tuple
 
 from .._os.files import sha256
 from .buildjob import environment
@@ -35,6 +35,7 @@ from .contents import (
     RELEASE,
     SCHEMA,
     SHA256,
+    TREE,
     UNFINISHED,
     WHEELS,
     ReleaseError,
@@ -46,13 +47,14 @@ from .contents import (
     verify,
     walk,
 )
+from .room import MIB, room_for
+from .trees import tree_of, unpack_tree
 
-MIB = 1024 * 1024
-_RESERVE_MIB = 64
 _INSTALL_SECONDS = 900.0
 _PIN = re.compile(r"([a-z0-9][a-z0-9._-]*)==(\S+) --hash=sha256:([0-9a-f]{64})")
 _HEADER = re.compile(r"# Headcount lock 1: Python (3\.\d+) on (\S+)")
 _TOOL = re.compile(r"# installed with (.+)")
+_TREE = re.compile(r"# with the tree sha256:([0-9a-f]{64})")
 
 
 class DiskFull(ReleaseError):
@@ -74,18 +76,29 @@ class Pin:
 
 @dataclass(frozen=True)
 class Lock:
-    """What a release is made of: `python` "3.13", `machine` "x86_64", the pip that installs it, and every wheel."""
+    """What a release is made of: `python` "3.13", `machine` "x86_64", the pip that installs it, and every wheel.
+
+    `tree`: the sha256 of the archive of a project that is released as it is; None for a package.
+    """
 
     python: str
     machine: str
     pip: Pin
     pins: Tuple[Pin, ...]
+    tree: str | None = None
+
+    @property
+    def files(self) -> Tuple[Pin, ...]:
+        """Every file that a host needs for it."""
+        tree = (Pin(TREE, "", self.tree),) if self.tree else ()
+        return (*self.pins, self.pip, *tree)
 
 
 def render_lock(lock: Lock) -> str:
     """The lock as a requirements file that pip reads, with a header for what pip has no word for."""
     pins = sorted(lock.pins, key=lambda pin: pin.name)
     head = [f"# Headcount lock 1: Python {lock.python} on {lock.machine}", f"# installed with {lock.pip.line()}"]
+    head += [f"# with the tree sha256:{lock.tree}"] if lock.tree else []
     return "\n".join([*head, *(pin.line() for pin in pins)]) + "\n"
 
 
@@ -96,8 +109,10 @@ def parse_lock(text: str) -> Lock:
     tool = _TOOL.fullmatch(lines[1]) if len(lines) > 1 else None
     if not header or not tool:
         raise ReleaseError("the lock of the release does not begin with its Python and its pip: gather it again")
-    pins = [_parse_pin(line, number) for number, line in enumerate(lines[2:], 3)]
-    return Lock(header[1], header[2], _parse_pin(tool[1], 2), tuple(pins))
+    tree = _TREE.fullmatch(lines[2]) if len(lines) > 2 else None
+    first = 3 if tree else 2
+    pins = [_parse_pin(line, number) for number, line in enumerate(lines[first:], first + 1)]
+    return Lock(header[1], header[2], _parse_pin(tool[1], 2), tuple(pins), tree[1] if tree else None)
 
 
 def _parse_pin(line: str, number: int) -> Pin:
@@ -108,9 +123,11 @@ def _parse_pin(line: str, number: int) -> Pin:
 
 
 def release_id(lock_text: str) -> str:
-    """The name of the release of a lock: 16 hex digits over the platform and the wheels, not the installing pip."""
+    """The name of the release of a lock: 16 hex digits over the platform, the wheels and the tree, not the installing
+    pip."""
     lock = parse_lock(lock_text)
     lines = [f"{lock.python} {lock.machine}", *sorted(pin.line() for pin in lock.pins)]
+    lines += [f"tree {lock.tree}"] if lock.tree else []
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
@@ -197,7 +214,7 @@ def prune_wheels(wheels_dir: str = WHEELS, root: str = "/", older_seconds: float
             lock = parse_lock(lock_file.read_text(encoding="utf-8"))
         except (OSError, ReleaseError):
             return []
-        used |= {pin.sha256 for pin in (*lock.pins, lock.pip)}
+        used |= {pin.sha256 for pin in lock.files}
     oldest = time.time() - older_seconds
     removed = []
     for digest in sorted(present(wheels_dir) - used):
@@ -230,10 +247,10 @@ def install(
     if release_id(lock_text) != release:
         raise ReleaseError(f"release {release} and its lock ({release_id(lock_text)}) do not belong together")
     version = _check_python(python, lock)
-    files = {pin.sha256: _find(pin, Path(wheels_dir)) for pin in (*lock.pins, lock.pip)}
+    files = {pin.sha256: _find(pin, Path(wheels_dir)) for pin in lock.files}
     if os.path.lexists(path):
         remove(path)
-    need_mib, need_files = room_for([files[pin.sha256] for pin in lock.pins])
+    need_mib, need_files = room_for([files[pin.sha256] for pin in lock.files if pin != lock.pip])
     _need_room(path, need_mib, need_files, f"release {release} of {app}")
     started = time.monotonic()
     try:
@@ -289,11 +306,11 @@ def heal(
         return []
     lock = parse_lock(lock_text)
     _check_python(python, lock)
-    files = {pin.sha256: _find(pin, Path(wheels_dir)) for pin in (*lock.pins, lock.pip)}
+    files = {pin.sha256: _find(pin, Path(wheels_dir)) for pin in lock.files}
     # Names of the same length, so that paths within files differ by the name alone.
     beside = path.with_name(hashlib.sha256(f"repair of {release}".encode()).hexdigest()[: len(release)])
     _remove_quietly(beside)
-    need_mib, need_files = room_for([files[pin.sha256] for pin in lock.pins])
+    need_mib, need_files = room_for([files[pin.sha256] for pin in lock.files if pin != lock.pip])
     _need_room(path, need_mib, need_files, f"healing release {release} of {app}")
     try:
         _make_folders(beside, Path(root))
@@ -379,27 +396,13 @@ def _build(path: Path, lock: Lock, lock_text: str, files: Mapping[str, Path], py
     command += ["--no-compile", "--no-cache-dir", "--disable-pip-version-check", "--no-input", "--quiet"]
     command += ["--no-warn-script-location", "--find-links", str(links), "-r", str(path / "requirements.lock")]
     _run(command, work, "installing the wheels")
+    code = [str(path / "venv/lib")]
+    if lock.tree:
+        unpack_tree(files[lock.tree], path)
+        code.append(str(tree_of(path)))
     # A file that cannot be compiled (a template, an old syntax) is not an error, as it is none for pip.
-    _run([inside, "-I", "-m", "compileall", "-q", str(path / "venv/lib")], work, "compiling", check=False)
+    _run([inside, "-I", "-m", "compileall", "-q", *code], work, "compiling", check=False)
     shutil.rmtree(work)
-
-
-def room_for(wheels: Iterable[Path]) -> Tuple[int, int]:
-    """(MiB, files) that wheels will take when unpacked and compiled (bytecode is as large again), with a reserve."""
-    size = count = 0
-    for path in wheels:
-        try:
-            with zipfile.ZipFile(path) as archive:
-                for item in archive.infolist():
-                    blocks = -(-item.file_size // 4096) * 4096
-                    twice = 2 if item.filename.endswith(".py") else 1
-                    size += twice * blocks
-                    count += twice
-        except (zipfile.BadZipFile, OSError) as error:
-            raise ReleaseError(
-                f"wheel {path.name} is broken on this host ({error}): remove {path} and run again"
-            ) from None
-    return size // MIB + 1 + _RESERVE_MIB, count + 200
 
 
 def _need_room(path: Path, need_mib: int, need_files: int, what: str) -> None:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
-"""The questions that a verdict asks of a run that is a measurement: one function each, in the order of ``CHECKS``.
+"""The questions that a verdict asks of a run that is a measurement: one function each, in the order of `CHECKS`.
 
 To change what is asked, change a function here; judge.py asks them and draws the conclusion. The statistics are exact
 and assume no shape of latencies; docs/verdict.md has the formulas and their sources.

@@ -2,7 +2,7 @@
 # Copyright: Headcount contributors
 """The verdict on a trial: pure functions from samples, limits and memory evidence to pass, fail or inconclusive.
 
-What is asked is in ``checks``, one function a question; what it is made of in ``types``. docs/verdict.md has the rules.
+What is asked is in `checks`, one function a question; what it is made of in `types`. docs/verdict.md has the rules.
 """
 
 from __future__ import annotations

@@ -59,16 +59,21 @@ class AppDecision:
     profile: str | None = None
     drift: list[str] = field(default_factory=list)
     release: str | None = None
+    held: bool = False
+    """Whether it waits, because it cannot be rolled out on more hosts than may fail."""
 
     @property
     def pending(self) -> bool:
         """Whether the host has to be touched for it."""
-        return self.action in (choice.DEPLOY, choice.HEAL)
+        return self.action in (choice.DEPLOY, choice.HEAL) and not self.held
 
 
 @dataclass
 class HostDecision:
-    """One host in a run. `status`: ok, failed (it was reached, but cannot be planned for) or unreachable."""
+    """One host in a run. `status`: ok, failed (it was reached, but cannot be planned for) or unreachable.
+
+    An app that is refused does not make the host failed: the other ones of the host go their way.
+    """
 
     host: str
     status: str = OK
@@ -85,10 +90,27 @@ class HostDecision:
         """Apps that the host has to be touched for, in the order of the declaration."""
         return [name for name, app in self.apps.items() if app.pending] if self.status == OK else []
 
+    @property
+    def refused(self) -> dict[str, str]:
+        """Apps that cannot be rolled out here, and why."""
+        return {name: app.reasons[0] for name, app in self.apps.items() if app.action == choice.REFUSE}
+
+    @property
+    def causes(self) -> list[str]:
+        """Why the host does not come to all that is declared, as far as the plan knows: its own cause, or its apps'."""
+        if self.status != OK:
+            return [self.cause or self.status]
+        return [f"{name}: {why}" for name, why in self.refused.items()]
+
     def fail(self, cause: str) -> None:
         """The host cannot be planned for; the first cause stays."""
         self.status = FAILED
         self.cause = self.cause or cause
+
+    def refuse(self, name: str, cause: str) -> None:
+        """One app cannot be rolled out here; the others can."""
+        app = self.apps[name]
+        app.action, app.reasons = choice.REFUSE, [cause]
 
     def to_dict(self) -> dict[str, object]:
         """Plain data for the notes of the run."""
@@ -119,8 +141,9 @@ def without_probe(host: str, probe: Probe | None, address: str = "") -> HostDeci
 class Known:
     """What the controller knows of a host beside its probe.
 
-    `source_ids`, `secrets` (digests) and `verdicts` (which worker classes the libraries rule out) by app name;
-    `address`: where the host is reached; `retune_at_boot`: what it is to do at boot (None: not looked at).
+    `source_ids`, `secrets` (digests), `verdicts` (which worker classes the libraries rule out) and `gunicorn` (the
+    version that the project pins) by app name; `address`: where the host is reached; `retune_at_boot`: what it is to
+    do at boot (None: not looked at); `lacking`: apps whose source cannot be had, and why.
     """
 
     source_ids: Mapping[str, str]
@@ -128,6 +151,8 @@ class Known:
     verdicts: Mapping[str, Mapping[str, str]]
     address: str = ""
     retune_at_boot: bool | None = None
+    lacking: Mapping[str, str] = field(default_factory=dict)
+    gunicorn: Mapping[str, str] = field(default_factory=dict)
 
 
 def decide_host(
@@ -141,7 +166,8 @@ def decide_host(
 ) -> HostDecision:
     """Plan a host that was probed.
 
-    `apps`: normalised. A plan that cannot be makes the host failed, with the planner's words.
+    `apps`: normalised. An app that cannot be planned for is refused, with the planner's words. One that another run is
+    at work on makes the host failed: its trial would be disturbed.
     """
     facts = dict(probe["facts"])
     result = HostDecision(
@@ -153,7 +179,7 @@ def decide_host(
         undeclared=sorted(set(probe.get("installed") or []) - {str(app["name"]) for app in apps}),
     )
     states: dict[str, State] = {str(app["name"]): probe["apps"].get(app["name"]) or {} for app in apps}
-    inputs = _Inputs(apps, states, circumstances, policy, known.verdicts, plan_host)
+    inputs = _Inputs(apps, states, circumstances, policy, known, plan_host)
     for app in apps:
         name = str(app["name"])
         state = states[name]
@@ -182,14 +208,17 @@ def decide_host(
             problems=list(state.get("problems") or []),
         )
         result.apps[name] = planned
+        if name in known.lacking:
+            planned.plan = (live or {}).get("plan")
+            _refuse(result, name, known.lacking[name])
+            continue
         try:
             if live is not None and not changed and not circumstances.retune:
                 planned.plan = live.get("plan")
             else:
                 planned.planning, planned.plan = inputs.plan(name, settled.facts)
         except PlanError as error:
-            planned.action, planned.reasons = choice.REFUSE, [str(error)]
-            result.fail(f"{name}: plan: {error}")
+            _refuse(result, name, f"plan: {error}")
             continue
         if live is not None:
             planned.changes = choice.changes_between(live.get("plan"), planned.plan or {})
@@ -206,10 +235,15 @@ def decide_host(
         planned.action, planned.reasons, planned.notes = chosen.action, chosen.reasons, chosen.notes
         if chosen.action == choice.DEPLOY and not planned.planning:
             planned.planning, planned.plan = inputs.plan(name, settled.facts)
-        if chosen.action == choice.REFUSE:
+        if choice.busy_with(state, circumstances.gone) is not None:
             result.fail(f"{name}: {chosen.reasons[0]}")
         planned.drift = drift_of(state, changed, settled.changes, planned)
     return result
+
+
+def _refuse(host: HostDecision, name: str, cause: str) -> None:
+    host.refuse(name, cause)
+    host.apps[name].drift = [cause]
 
 
 def _unset(state: State, retune_at_boot: bool | None) -> str | None:
@@ -227,7 +261,7 @@ class _Inputs:
     states: Mapping[str, State]
     circumstances: Circumstances
     policy: Policy
-    verdicts: Mapping[str, Mapping[str, str]]
+    known: Known
     plan_host: PlanHost
     _known: dict[str, dict[str, Plan]] = field(default_factory=dict)
 
@@ -240,8 +274,10 @@ class _Inputs:
             "measured": {key: state["measured"] for key, state in self.states.items() if state.get("measured")},
             "fleet": {key: int(self.circumstances.fleet.get(key) or 1) for key in self.states},
             "previous": {key: choice.values(live.get("plan")) for key, live in previous.items() if live},
-            "async_verdicts": {key: dict(value) for key, value in self.verdicts.items() if key in self.states},
+            "async_verdicts": {key: dict(value) for key, value in self.known.verdicts.items() if key in self.states},
         }
+        if self.known.gunicorn:
+            arguments["gunicorn"] = dict(self.known.gunicorn)
         key = json.dumps(arguments["facts"], sort_keys=True, default=str)
         if key not in self._known:
             self._known[key] = self.plan_host(**arguments, policy=self.policy)

@@ -3,13 +3,14 @@
 """The declaration of hosts as action plugins see it: templated from Ansible's variables, sources found on the
 controller.
 
-Works with ansible-core 2.16 and later. What comes back holds secrets: an action plugin may show ``redacted`` apps only.
+Works with ansible-core 2.16 and later. What comes back holds secrets: an action plugin may show `redacted` apps only.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from ansible.errors import AnsibleError
@@ -17,6 +18,10 @@ from ansible.errors import AnsibleError
 from ...module_utils._declaration.normalise import PREFIX, Declaration, Problem, normalise_host
 from ...module_utils._declaration.roles import INTERNAL_PREFIXES
 from .._edge import Json, Variables
+from .._source.project import AUTO, form_of
+from .._source.requirements import is_file_name
+from .._wheels.declared import check_says
+from .._wheels.tools import WheelhouseError
 
 # What a template of a host's variable may use, beside the host's own variables: the same for every host of the play.
 _MAGIC: Final = (
@@ -31,14 +36,13 @@ _MAGIC: Final = (
     "playbook_dir",
 )
 _FILES: Final = ("headcount_drain_tasks", "headcount_undrain_tasks")
-_PROJECT_FILES: Final = ("pyproject.toml", "setup.py")
 
 
 def declarations(hosts: Iterable[str], task_vars: Variables, templar: Any) -> list[Declaration]:
-    """What is declared for each of ``hosts``, with the problems of templating and of the controller's files among its
+    """What is declared for each of `hosts`, with the problems of templating and of the controller's files among its
     problems.
 
-    Variables of the play itself (``vars``, role defaults) count for every host. Where the play and the inventory both
+    Variables of the play itself (`vars`, role defaults) count for every host. Where the play and the inventory both
     set a variable for the current host, and the play wins there, it wins for all; where only the play sets it for the
     current host, it may be a role's default, and a host's own value goes before it.
     """
@@ -59,7 +63,7 @@ def declaration(task_vars: Variables, templar: Any) -> Declaration:
 def base_dirs(variables: Variables, declared: str | None) -> list[str]:
     """The folders that a relative path may start from, in the order in which they are looked through.
 
-    ``variables`` are a host's (inventory_dir and playbook_dir are read), ``declared`` is headcount_base_dir.
+    `variables` are a host's (inventory_dir and playbook_dir are read), `declared` is headcount_base_dir.
     """
     if declared:
         return [declared]
@@ -69,7 +73,7 @@ def base_dirs(variables: Variables, declared: str | None) -> list[str]:
 
 
 def locate(path: str, folders: Sequence[str]) -> str | None:
-    """The absolute path of a file or folder of the controller: the first of ``folders`` that has it; None when none
+    """The absolute path of a file or folder of the controller: the first of `folders` that has it; None when none
     has.
     """
     wanted = os.path.expanduser(path)
@@ -125,7 +129,7 @@ def _missing(host: str, parts: tuple[str | int, ...], value: str, allowed: str, 
 def _project_problems(
     host: str, here: tuple[str | int, ...], source: Json, folders: Sequence[str]
 ) -> Iterable[Problem]:
-    """What keeps a folder from being a project that can be installed."""
+    """What keeps a folder from being a project that can be released."""
     value = source["value"]
     found = locate(value, folders)
     if not found or not os.path.isdir(found):
@@ -134,10 +138,16 @@ def _project_problems(
     root = os.path.normpath(os.path.join(found, source["subdirectory"] or ""))
     if not os.path.isdir(root):
         yield _missing(host, (*here, "subdirectory"), source["subdirectory"], f"a folder below {found}", ())
-    elif not any(os.path.isfile(os.path.join(root, name)) for name in _PROJECT_FILES):
-        allowed = "a project that can be installed: a folder with pyproject.toml or setup.py"
-        fix = "add a pyproject.toml, or name the folder that has one with subdirectory"
-        yield Problem(host, (*here, "path"), f"is {value!r} ({root})", allowed, fix)
+        return
+    try:
+        form = form_of(Path(root), source.get("as", AUTO))
+        if form.is_tree and source.get("requirements") is None and not source["lock"]:
+            check_says(Path(root), Path(Path(root).anchor))
+    except WheelhouseError as error:
+        yield Problem(host, (*here, "path"), f"is {value!r}: {error}")
+    for word in source.get("requirements") or ():
+        if is_file_name(word) and not os.path.isfile(os.path.join(root, word)):
+            yield _missing(host, (*here, "requirements"), word, f"a file in {root}", ())
 
 
 def sources_in_inventory(apps: Iterable[Json], folders: Sequence[str], inventories: Iterable[str]) -> list[str]:

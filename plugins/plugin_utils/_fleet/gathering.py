@@ -114,6 +114,11 @@ class Gathering:
             raise found
         return found
 
+    def notes_of(self, wanted: Wanted) -> tuple[str, ...]:
+        """What is told of a set that was gathered."""
+        found = self._sets.get(wanted)
+        return found.notes if isinstance(found, WheelSet) else ()
+
     def locked(self, source: Json, platform: Platform) -> dict[str, str]:
         """Name and version of what the source's own lock names for `platform`; empty without a lock, or a bad one."""
         key = (source_key(source), platform.key)
@@ -134,3 +139,10 @@ def _locked(source: Json, platform: Platform) -> dict[str, str]:
 def verdicts(app: Json, installed: Mapping[str, str]) -> dict[str, str]:
     """Which worker classes the libraries of a release rule out, and why."""
     return asynccompat.verdicts(installed, app["async_libraries"]) if installed else {}
+
+
+def form_words(found: WheelSet) -> str:
+    """What a project is released as, and why, and where the versions are that it leaves open; "" for a package of an
+    index with all versions said."""
+    kept = f"versions that it leaves open are kept in {found.kept}" if found.kept else ""
+    return "; ".join(filter(None, (found.form, kept)))

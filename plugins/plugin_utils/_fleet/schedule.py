@@ -17,15 +17,14 @@ from ...module_utils._load.h2load import LoadError
 from ...module_utils._load.trialload import files_needed
 from ...module_utils._os.http import answer_seconds
 from ...module_utils._plan.planner import plan_host
+from ...module_utils._plan.size import ASYNC
 from ...module_utils._plan.types import Policy
 from ...module_utils._steps.loadhost import h2load_package
-from .._display.text import listed, plural
 from .._edge import Json, Variables
-from .._wheels.tools import NetworkUnreachable, ToolMissing, WheelhouseError
+from .._wheels.tools import NetworkUnreachable, ResolutionConflict, ToolMissing, WheelhouseError
 from .._wheels.wheelhouse import Platform, WheelSet
 from . import batches, builds, choice
 from .decision import (
-    FAILED,
     OK,
     UNREACHABLE,
     AppDecision,
@@ -36,11 +35,15 @@ from .decision import (
     without_probe,
 )
 from .declared import base_dirs, declarations, locate, plain
-from .gathering import Gathering, Wanted, source_key, verdicts
+from .gathering import Gathering, Wanted, form_words, source_key, verdicts
 from .probed import Facts
 from .runs import Notes, gone
+from .verdicts import counts_as_failed, hold
 
 PROBE = "headcount__probe"
+
+_ATTEMPTS = 3
+"""How often wheels are gathered for a host: that a class is ruled out and a Gunicorn is pinned may both show late."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,22 @@ class Rules:
     max_failed: int
     wait_seconds: float
     on_failure: str
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What gathering wheels brought to light for an app: what its release will hold, by name and version, the version
+    of Gunicorn that the project pins, and the worker classes whose packages its pins exclude, with the reason."""
+
+    installed: Mapping[str, str] = field(default_factory=dict)
+    gunicorn: str = ""
+    conflicts: Mapping[str, str] = field(default_factory=dict)
+
+    def after(self, before: Gathered | None) -> Gathered:
+        """This, and what was found out before: what the pins exclude stays excluded."""
+        if before is None:
+            return self
+        return Gathered(self.installed, self.gunicorn or before.gunicorn, {**before.conflicts, **self.conflicts})
 
 
 class LoadHost(TypedDict):
@@ -63,8 +82,10 @@ class LoadHost(TypedDict):
 class Schedule:
     """What a run does on all hosts, and who goes when. `stopped` says why no host is touched, although some should be.
 
+    `held`: which apps wait on all hosts, and why, in sentences.
     `builds`: what which host has to build from source, before the plan can be made again and be whole.
-    `warnings`: what a person should know of the sources.
+    `warnings`: what a person should know of the sources; `forms`: what each app that is to change is released as, and
+    why.
     """
 
     notes: Notes
@@ -73,12 +94,14 @@ class Schedule:
     order: list[str] = field(default_factory=list)
     batches: list[int] = field(default_factory=list)
     stopped: str | None = None
+    held: list[str] = field(default_factory=list)
     rules: Rules | None = None
     mode: str = "rollout"
     hooks: dict[str, dict[str, str | None]] = field(default_factory=dict)
     builds: dict[str, list[builds.Request]] = field(default_factory=dict)
     load_hosts: list[LoadHost] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    forms: dict[str, str] = field(default_factory=dict)
 
     def to_result(self) -> dict[str, object]:
         """What later plays need to know, and no more: it becomes a variable of every host."""
@@ -92,7 +115,7 @@ class Schedule:
             "builds": {host: [request.what for request in wanted] for host, wanted in self.builds.items()},
             "apps": {host.host: {name: host.apps[name].action for name in host.pending} for host in self.hosts},
             "unreachable_hosts": {host.host: host.cause for host in self.hosts if host.status == UNREACHABLE},
-            "failed_hosts": {host.host: host.cause for host in self.hosts if host.status == FAILED},
+            "failed_hosts": {host.host: host.causes[0] for host in self.hosts if counts_as_failed(host)},
             "packages": {host.host: missing_packages(host.facts) for host in self.hosts if host.pending},
             "hooks": {host.host: self.hooks.get(host.host, {}) for host in self.hosts if host.pending},
             "load_hosts": self.load_hosts,
@@ -155,6 +178,7 @@ class Scheduler:
         self._unbuilt = builds.Pending()
         self._attempts = builds.attempts(notes)
         self._noted: set[str] = set()
+        self._forms: dict[str, str] = {}
 
     def plan(self) -> Schedule:
         """Plan all hosts of the play, gather what they will need, and put them in order."""
@@ -167,8 +191,8 @@ class Scheduler:
             raw = hostvars.raw_get(name)
             hosts.append(self._host(declared[name], raw, circumstances))
         found: dict[str, list[builds.Request]] = {}
-        # A check says what its rollout would find; the modes that only tell do not wait for an index.
-        if not self.check or self.mode in ("rollout", "retune"):
+        # What a plan or a check says is what its rollout would find; drift is asked for often, and waits for no index.
+        if self.mode != "drift":
             self._gather([host for host in hosts if host.pending], declared, circumstances)
             found = self._builds(hosts, declared)
         # With builds to come, who goes when is not known yet.
@@ -176,6 +200,7 @@ class Scheduler:
         if not found:
             fleet = self._schedule(hosts, declared)
         fleet.warnings = list(self.gathering.notes)
+        fleet.forms = self._forms
         for host in hosts:
             self.notes.write_decision(host)
         return fleet
@@ -197,9 +222,9 @@ class Scheduler:
         declared: Declaration,
         variables: Variables,
         circumstances: Circumstances,
-        installed: Mapping[str, Mapping[str, str]] | None = None,
+        gathered: Mapping[str, Gathered] | None = None,
     ) -> HostDecision:
-        """`installed`: what the release of each app will hold, once that is known."""
+        """`gathered`: what the release of each app will hold, or cannot, once that is known."""
         address = self._address(declared.host, variables)
         probe = plain(variables.get(PROBE))
         missing = without_probe(declared.host, probe, address)
@@ -207,18 +232,27 @@ class Scheduler:
             return missing
         folders = base_dirs(variables_for_paths(self.variables, variables), declared.variables["headcount_base_dir"])
         try:
-            located = {app["name"]: self.gathering.locate(app, folders) for app in declared.apps}
-            ids = {name: self.gathering.identity(source) for name, source in located.items()}
             platform = Platform.from_facts(probe["facts"])
         except WheelhouseError as error:
             host = HostDecision(declared.host, address=address)
             host.fail(f"source: {error}")
             return host
-        ruled_out = {}
+        ids: dict[str, str] = {}
+        lacking: dict[str, str] = {}
+        ruled_out, gunicorn = {}, {}
         for app in declared.apps:
             name = app["name"]
-            known = (installed or {}).get(name) or self.gathering.locked(located[name], platform)
-            ruled_out[name] = verdicts(app, known)
+            try:
+                located = self.gathering.locate(app, folders)
+                ids[name] = self.gathering.identity(located)
+            except WheelhouseError as error:
+                lacking[name] = f"source: {error}"
+                continue
+            found, locked = (gathered or {}).get(name) or Gathered(), self.gathering.locked(located, platform)
+            ruled_out[name] = {**found.conflicts, **verdicts(app, found.installed or locked)}
+            pinned = found.gunicorn or locked.get("gunicorn", "")
+            if pinned:
+                gunicorn[name] = pinned
         policy = Policy(
             rollout_headroom=declared.variables["headcount_rollout_headroom"],
             reserve_memory_mib=declared.variables["headcount_reserve_memory_mib"],
@@ -233,6 +267,8 @@ class Scheduler:
                 ruled_out,
                 address,
                 declared.variables["headcount_retune_at_boot"],
+                lacking,
+                gunicorn,
             ),
             circumstances,
             policy,
@@ -271,12 +307,14 @@ class Scheduler:
     def _gather(
         self, hosts: list[HostDecision], declared: Mapping[str, Declaration], circumstances: Circumstances
     ) -> None:
-        """Gather the wheels of all hosts that are to change; a host whose wheels cannot be had is failed.
+        """Gather the wheels of all hosts that are to change; an app whose wheels cannot be had is refused there.
 
-        What a release holds can rule out the class that was planned: then the host is planned again, once.
+        What a release holds, or cannot hold, can rule out the class that was planned, and the project may pin a
+        Gunicorn of its own: then the host is planned again with that.
         """
         left = list(hosts)
-        for attempt in (1, 2):
+        known: dict[str, dict[str, Gathered]] = {}
+        for attempt in range(1, _ATTEMPTS + 1):
             wanted = {
                 (host.host, name): self._wanted(host, host.apps[name], declared[host.host])
                 for host in left
@@ -287,22 +325,58 @@ class Scheduler:
             self.gathering.gather([(name, item) for (_, name), item in wanted.items()])
             again = []
             for host in left:
-                installed = self._take(
-                    host, {name: item for (owner, name), item in wanted.items() if owner == host.host}
-                )
-                if attempt == 1 and host.status == "ok" and installed:
-                    raw = self.variables["hostvars"].raw_get(host.host)
-                    better = self._host(declared[host.host], raw, circumstances, installed)
-                    if _classes(better) != _classes(host):
-                        host.apps, host.status, host.cause = better.apps, better.status, better.cause
-                        again.append(host)
+                mine = {name: item for (owner, name), item in wanted.items() if owner == host.host}
+                found = self._take(host, mine)
+                before = known.setdefault(host.host, {})
+                before.update({name: item.after(before.get(name)) for name, item in found.items()})
+                last = attempt == _ATTEMPTS or host.status != OK or not found
+                if not last and self._replan(host, declared, circumstances, before):
+                    again.append(host)
+                    self._forget_notes(mine)
+                    continue
+                for name, item in mine.items():
+                    if found.get(name, Gathered()).conflicts:
+                        host.refuse(name, f"wheels: {self._conflict(item, host.apps[name])}")
             left = again
             if not left:
                 return
 
-    def _take(self, host: HostDecision, wanted: Mapping[str, Wanted]) -> dict[str, dict[str, str]]:
-        """Note which wheels the host will need; returns what its releases will hold."""
-        installed = {}
+    def _replan(
+        self,
+        host: HostDecision,
+        declared: Mapping[str, Declaration],
+        circumstances: Circumstances,
+        gathered: Mapping[str, Gathered],
+    ) -> bool:
+        """Whether a host needs other packages, by what was gathered for it; it then has the other plan."""
+        raw = self.variables["hostvars"].raw_get(host.host)
+        better = self._host(declared[host.host], raw, circumstances, gathered)
+        if _classes(better) == _classes(host):
+            return False
+        refused = {name: app for name, app in host.apps.items() if app.action == choice.REFUSE}
+        host.apps, host.status, host.cause = better.apps, better.status, better.cause
+        host.apps.update(refused)
+        return True
+
+    def _forget_notes(self, wanted: Mapping[str, Wanted]) -> None:
+        """What was told of wheels that are not taken after all."""
+        for item in wanted.values():
+            for note in self.gathering.notes_of(item):
+                self.gathering.notes.pop(note, None)
+
+    def _conflict(self, wanted: Wanted, app: AppDecision) -> str:
+        """Why the packages of a class cannot be had, and what to do."""
+        try:
+            self.gathering.wheels(wanted)
+        except WheelhouseError as error:
+            planned = (app.plan or {})["settings"]["worker_class"]["value"]
+            fix = "; with worker_class: auto another class is taken where these packages are the cause"
+            return f"{error}{fix if planned in ASYNC else ''}"
+        return ""
+
+    def _take(self, host: HostDecision, wanted: Mapping[str, Wanted]) -> dict[str, Gathered]:
+        """Note which wheels the host will need; returns what its releases will hold, and what they cannot."""
+        gathered = {}
         for name, item in wanted.items():
             try:
                 found = self.gathering.wheels(item)
@@ -310,12 +384,17 @@ class Scheduler:
                 if self.check:
                     host.apps[name].notes.append(f"its wheels were not looked at: {error}")
                 else:
-                    host.fail(f"{name}: wheels: {error}")
+                    host.refuse(name, f"wheels: {error}")
+                continue
+            except ResolutionConflict as error:
+                planned = str((host.apps[name].plan or {})["settings"]["worker_class"]["value"])
+                gathered[name] = Gathered(conflicts={planned: f"its packages contradict the project's: {error.cause}"})
                 continue
             except WheelhouseError as error:
-                host.fail(f"{name}: wheels: {error}")
+                host.refuse(name, f"wheels: {error}")
                 continue
             self.gathering.notes.update(dict.fromkeys(found.notes))
+            self._forms.update({name: words} if (words := form_words(found)) else {})
             if found.needs_host_build:
                 self._unbuilt.add(host.host, name, builds.requests_of(found))
                 self.notes.write_unbuilt(item.key, found.to_dict())
@@ -324,8 +403,8 @@ class Scheduler:
                 self.notes.write_wheels(found.id, found.to_dict())
                 self._noted.add(found.id)
             host.apps[name].release = found.id
-            installed[name] = found.distributions
-        return installed
+            gathered[name] = Gathered(found.distributions, found.gunicorn)
+        return gathered
 
     def _recall(self, wanted: Iterable[Wanted]) -> None:
         """What this run could not build is not gathered again, which would try to build it here again."""
@@ -339,7 +418,7 @@ class Scheduler:
     def _builds(
         self, hosts: list[HostDecision], declared: Mapping[str, Declaration]
     ) -> dict[str, list[builds.Request]]:
-        """Which host builds what; an app that waits for what nobody can build fails its host."""
+        """Which host builds what; an app that waits for what nobody can build is refused."""
         if not self._unbuilt.requests:
             return {}
         plans = {host.host: host for host in hosts}
@@ -351,7 +430,7 @@ class Scheduler:
         canary = next(iter(declared.values())).variables["headcount_canary"]
         found: dict[str, list[builds.Request]] = {}
         for key, request in self._unbuilt.requests.items():
-            waiting = [(plans[host], app) for host, app in self._unbuilt.waiting[key] if plans[host].status == OK]
+            waiting = [(plans[host], app) for host, app in self._unbuilt.waiting[key] if app in plans[host].pending]
             if not waiting:
                 continue
             assigned = builds.assign(request, self._attempts.get(key, ()), candidates, canary)
@@ -359,7 +438,7 @@ class Scheduler:
                 found.setdefault(assigned.host, []).append(request)
             for plan, app in waiting:
                 if assigned.host is None:
-                    plan.fail(f"{app}: wheels: {assigned.cause}")
+                    plan.refuse(app, f"wheels: {assigned.cause}")
                 elif self.check:
                     plan.apps[app].notes.append(f"{request.what} would be built on {assigned.host}")
         for host, requests in found.items():
@@ -381,14 +460,11 @@ class Scheduler:
         )
         fleet = Schedule(self.notes, self.gone, hosts, rules=rules, mode=self.mode)
         pending = [host.host for host in hosts if host.pending]
-        failed = [host for host in hosts if host.status == FAILED]
-        if pending and len(failed) > rules.max_failed and not self.check:
-            names = listed([host.host for host in failed])
-            fleet.stopped = (
-                f"no host is touched: {plural(len(failed), 'host')} cannot be rolled out ({names}), "
-                f"headcount_rollout_max_failed allows {rules.max_failed}"
-            )
-            return fleet
+        if pending and not self.check:
+            fleet.stopped, fleet.held = hold(hosts, rules.max_failed)
+            pending = [host.host for host in hosts if host.pending]
+            if fleet.stopped:
+                return fleet
         if self.mode in ("rollout", "retune") and pending:
             ready = batches.order_hosts(
                 pending,

@@ -8,7 +8,47 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from .._display.text import listed, plural
+from .decision import FAILED, HostDecision
 from .outcome import BAD, Outcomes, hosts_with
+
+
+def counts_as_failed(host: HostDecision) -> bool:
+    """Whether a host counts against those that may fail, before it was touched: it cannot be planned for, or one of
+    its apps is refused here and goes on elsewhere."""
+    return host.status == FAILED or (bool(host.refused) and any(not host.apps[name].held for name in host.refused))
+
+
+def hold(hosts: Sequence[HostDecision], max_failed: int) -> tuple[str | None, list[str]]:
+    """Hold back what cannot be rolled out on more hosts than may fail. Returns why no host is touched, if none is, and
+    a sentence for each app that is held back while others go on.
+
+    A host that cannot be planned for counts for all of its apps. An app that is refused counts for itself alone: what
+    is wrong with it says nothing of the others.
+    """
+    failed = [host.host for host in hosts if host.status == FAILED]
+    allowed = f"headcount_rollout_max_failed allows {max_failed}"
+    if len(failed) > max_failed:
+        names = f"{plural(len(failed), 'host')} cannot be rolled out ({listed(failed)})"
+        return f"no host is touched: {names}, {allowed}", []
+    held: list[str] = []
+    blamed: dict[str, None] = {}
+    for name in dict.fromkeys(name for host in hosts for name in host.refused):
+        bad = [host.host for host in hosts if host.host in failed or name in host.refused]
+        if len(bad) <= max_failed:
+            continue
+        blamed.update(dict.fromkeys(bad))
+        sentence = f"{name} is held back: {plural(len(bad), 'host')} cannot have it ({listed(bad)}), {allowed}"
+        waiting = [host for host in hosts if name in host.apps and host.apps[name].pending]
+        held += [sentence] if waiting else []
+        for host in hosts:
+            if name in host.apps:
+                host.apps[name].held = True
+        for host in waiting:
+            host.apps[name].notes.append(sentence)
+    if held and not any(host.pending for host in hosts):
+        names = f"{plural(len(blamed), 'host')} cannot be rolled out ({listed(list(blamed))})"
+        return f"no host is touched: {names}, {allowed}", []
+    return None, held
 
 
 @dataclass(frozen=True)
@@ -31,7 +71,7 @@ def gate(
 ) -> Gate:
     """Whether the batch of `hosts` may begin, after what the batches before it came to.
 
-    `failed_before`: hosts that could not be planned for; they count too.
+    `failed_before`: hosts that count as failed before they were touched.
     """
     first = min((order.index(host) for host in hosts if host in order), default=0)
     number, seen = 1, 0

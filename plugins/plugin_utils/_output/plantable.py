@@ -35,11 +35,13 @@ def _summary(hosts: Sequence[HostDecision], mode: str) -> str:
     pending = [host for host in hosts if host.pending]
     verb = {"retune": "to be re-tuned", "plan": "would change"}.get(mode, "to be changed")
     parts = [f"{plural(len(hosts), 'host')}: {len(pending)} {verb}"]
-    rest = len([host for host in hosts if host.status == OK and not host.pending])
+    rest = len([host for host in hosts if host.status == OK and not host.pending and not host.refused])
     parts += [f"{rest} as planned"] if rest else []
     for status in ("failed", "unreachable"):
         count = len([host for host in hosts if host.status == status])
         parts += [f"{count} {'cannot be planned for' if status == 'failed' else 'unreachable'}"] if count else []
+    refusing = len([host for host in hosts if host.status == OK and host.refused])
+    parts += [f"{refusing} with refused apps"] if refusing else []
     return ", ".join(parts)
 
 
@@ -53,7 +55,7 @@ def host_text(host: HostDecision, whole: bool) -> str:
     lines = [host.line]
     for app in host.apps.values():
         lines.append(f"  {app_line(app)}")
-        if app.plan is not None and (whole or app.action == DEPLOY):
+        if app.plan is not None and app.action != REFUSE and (whole or app.action == DEPLOY):
             lines += [f"    {line}" for line in plan_lines(app, whole)]
     return "\n".join(lines)
 

@@ -166,10 +166,10 @@ def _app_row(host: HostDecision, app: AppDecision, begun: Outcome | None, check:
 def _cause_before(host: HostDecision, app: AppDecision) -> str | None:
     """What kept `app` from being begun on `host`: its own cause, or one of the host's. None where it is another app's
     alone, or where there is none."""
-    if host.status == OK:
-        return None
     if app.action == REFUSE:
         return f"{app.name}: {app.reasons[0]}"
+    if host.status == OK:
+        return None
     cause = host.cause or ""
     others = (f"{name}: " for name in host.apps if name != app.name)
     return None if cause.startswith(tuple(others)) else cause
@@ -180,6 +180,8 @@ def _status(host: HostDecision, app: AppDecision, begun: Outcome | None, check: 
         return "cut short" if begun.outcome == WORKING else begun.outcome
     if host.status != OK and (_cause_before(host, app) is not None or host.cause is None):
         return host.status
+    if app.action == REFUSE:
+        return FAILED
     if app.action == NOTHING:
         return "unchanged"
     return f"would {app.action}" if check else "not started"
@@ -305,7 +307,7 @@ def _against(value: float | None, limit: float | None) -> str:
 
 def _failures(hosts: Sequence[HostDecision], outcomes: Outcomes) -> dict[str, str]:
     """{host: first cause} of the hosts that did not come to what was asked for."""
-    found = {host.host: str(host.cause) for host in hosts if host.status in (FAILED, UNREACHABLE)}
+    found = {host.host: host.causes[0] for host in hosts if host.causes}
     for host, apps in outcomes.items():
         for name, outcome in apps.items():
             if outcome.failed or outcome.outcome == WORKING:
@@ -325,10 +327,10 @@ def _first_cause(hosts: Sequence[HostDecision], outcomes: Outcomes) -> str | Non
     ]
     if timed:
         return min(timed)[1]
-    for status in (FAILED, UNREACHABLE):
+    for status in (FAILED, OK, UNREACHABLE):
         for host in hosts:
-            if host.status == status:
-                return f"{host.host}: {host.cause}"
+            if host.status == status and host.causes:
+                return f"{host.host}: {host.causes[0]}"
     return None
 
 

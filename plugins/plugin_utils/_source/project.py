@@ -21,12 +21,6 @@ from .._wheels.tools import BadSource, toml
 AUTO: Final = "auto"
 TREE: Final = "tree"
 PACKAGE: Final = "package"
-FORMS: Final = (AUTO, TREE, PACKAGE)
-"""What `source.as` may be."""
-
-LOCKFILES: Final = ("pylock.toml", "uv.lock", "poetry.lock", "Pipfile.lock")
-"""Locks, the most exact first: the first that a project has counts, and the others may not contradict it."""
-
 REQUIREMENTS: Final = (
     "requirements.lock",
     "requirements.txt",
@@ -58,6 +52,11 @@ class Form:
     why: str
 
     @property
+    def words(self) -> str:
+        """Both in a sentence without its subject."""
+        return f"released as a {self.kind}: {self.why}"
+
+    @property
     def is_tree(self) -> bool:
         """Whether its files are released as they are."""
         return self.kind == TREE
@@ -72,7 +71,7 @@ def form_of(folder: Path, wanted: str = AUTO) -> Form:
     found = _found(folder)
     if wanted == TREE:
         found = Form(TREE, "source.as says so")
-    elif wanted == PACKAGE and found.is_tree:
+    elif wanted == PACKAGE and found.is_tree and not _may_be_built(folder):
         raise BadSource(
             f"{folder} is no package ({found.why}): give it a [project] and a [build-system], or take it as it is with "
             "source.as: tree"
@@ -82,7 +81,7 @@ def form_of(folder: Path, wanted: str = AUTO) -> Form:
     if found.is_tree and not _has_python(folder):
         raise BadSource(
             f"{folder} holds no Python that could run: name the folder of the project with source.subdirectory"
-            f"{_hint(folder)}"
+            f"{projects_below(folder)}"
         )
     return found
 
@@ -102,6 +101,12 @@ def _found(folder: Path) -> Form:
     return _by_pyproject(folder, data)
 
 
+def _may_be_built(folder: Path) -> bool:
+    """Whether a wheel can be built of what is no package by itself: without [build-system] setuptools builds it."""
+    path = folder / "pyproject.toml"
+    return path.is_file() and bool(table(toml(path), "project"))
+
+
 def _by_pyproject(folder: Path, data: Json) -> Form:
     named = next((words for keys, words in _NAMED if table(data, *keys)), "")
     if named and "build-system" in data:
@@ -115,6 +120,8 @@ def _by_pyproject(folder: Path, data: Json) -> Form:
             return Form(
                 PACKAGE, "its pyproject.toml has [project], and what is below src/ is found when installed only"
             )
+        if not _has_python(folder):
+            return Form(PACKAGE, "its pyproject.toml has [project], and there is no Python that could run as it is")
     if named:
         return Form(TREE, f"its pyproject.toml has {named} and no [build-system]")
     if data:
@@ -168,10 +175,11 @@ def _has_python(folder: Path) -> bool:
 _PROJECTS: Final = ("pyproject.toml", "setup.py", "requirements.txt", "manage.py", "app.py", "wsgi.py")
 
 
-def _hint(folder: Path) -> str:
-    """Folders below that look like projects, for a message."""
-    found = {path.parent.relative_to(folder).as_posix() for name in _PROJECTS for path in folder.glob(f"*/*/{name}")}
-    return f" (perhaps {' or '.join(sorted(found)[:3])})" if found else ""
+def projects_below(folder: Path) -> str:
+    """Folders below that look like projects, for the end of a message; "" without one."""
+    depths = [f"{depth}{name}" for depth in ("*/", "*/*/") for name in _PROJECTS]
+    found = {path.parent.relative_to(folder).as_posix() for pattern in depths for path in folder.glob(pattern)}
+    return f"; projects below it, for source.subdirectory: {', '.join(sorted(found)[:4])}" if found else ""
 
 
 def requirements_files(folder: Path) -> tuple[str, ...]:
@@ -196,4 +204,15 @@ def requirements_files(folder: Path) -> tuple[str, ...]:
     return tuple(left)
 
 
-__all__ = ["AUTO", "FORMS", "LOCKFILES", "PACKAGE", "REQUIREMENTS", "TREE", "Form", "form_of", "requirements_files"]
+__all__ = [
+    "AUTO",
+    "PACKAGE",
+    "REQUIREMENTS",
+    "TREE",
+    "Form",
+    "form_of",
+    "projects_below",
+    "requirements_files",
+    "setup_cfg",
+    "table",
+]

@@ -18,8 +18,8 @@ from . import sources
 from .gathered import Platform, Wheel, WheelSet
 
 
-def store(cache: Path, path: Path) -> Wheel:
-    """Keep a file under its sha256."""
+def store(cache: Path, path: Path, name: str = "", version: str = "") -> Wheel:
+    """Keep a file under its sha256; `name` and `version` of one that does not say them by its own name."""
     sha256 = sources.file_digest(path)
     target = cache / "wheels" / sha256 / path.name
     if not target.exists() or target.stat().st_size != path.stat().st_size:
@@ -30,10 +30,12 @@ def store(cache: Path, path: Path) -> Wheel:
             os.fsync(stream.fileno())
         os.replace(part, target)
     if path.name.endswith(".whl"):
-        name, version, _, _ = parse_wheel_filename(path.name)
-    else:
-        name, version = parse_sdist_filename(path.name)
-    return Wheel(str(name), str(version), path.name, sha256, target.stat().st_size, str(target.absolute()))
+        found_name, found_version, _, _ = parse_wheel_filename(path.name)
+        name, version = str(found_name), str(found_version)
+    elif not name:
+        found_name, found_version = parse_sdist_filename(path.name)
+        name, version = str(found_name), str(found_version)
+    return Wheel(name, version, path.name, sha256, target.stat().st_size, str(target.absolute()))
 
 
 def built_path(cache: Path, key: str, platform: Platform | None) -> Path:
@@ -61,12 +63,14 @@ def built_of_app(cache: Path, build_id: str, platform: Platform) -> Wheel | None
 
 
 def read_set(path: Path) -> WheelSet | None:
-    """A set gathered before; None when there is none, or when one of its files is gone or damaged."""
+    """A set gathered before; None when there is none, when one of its files is gone or damaged, or when its versions
+    are to be decided anew, because the file that they were kept in was removed."""
     try:
         found = WheelSet.from_dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return found if whole(found.files) else None
+    decided = not found.kept or Path(found.kept).is_file()
+    return found if decided and whole(found.files) else None
 
 
 def whole(wheels: Iterable[Wheel]) -> bool:

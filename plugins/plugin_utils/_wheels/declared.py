@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from .._edge import Json
+from .._source.project import projects_below, requirements_files
+from .._source.requirements import Stated, is_file_name, optional_requirements, own_requirements, says_requirements
 from . import indexes
 from .lockfiles import LOCKFILES, Direct, Found, direct_of, read_lockfile
 from .locks import AUTOMATIC, Pinned, applies, logical_lines
@@ -37,7 +39,8 @@ class Declared:
     hashes of the files that are allowed (none: any); with `complete` nothing else may be needed.
 
     `direct` are distributions by name that come from elsewhere than an index; `wanted_direct` of them are wanted beside
-    the app. `label` names the lock in messages.
+    the app. `itself`: the extras with which the project itself is named (`-e .[extra]`); None where it is not. `label`
+    names the lock in messages.
     """
 
     label: str = ""
@@ -49,15 +52,32 @@ class Declared:
     constraints: tuple[str, ...] = ()
     overrides: tuple[str, ...] = ()
     indexes: indexes.Indexes = field(default_factory=indexes.Indexes)
+    itself: tuple[str, ...] | None = None
 
 
-def declared(folder: Path, top: Path, environment: Mapping[str, str], chosen: Path | None = None) -> Declared:
+def declared(
+    folder: Path,
+    top: Path,
+    environment: Mapping[str, str],
+    chosen: Path | None = None,
+    named: Sequence[str] | None = None,
+    tree: bool = False,
+) -> Declared:
     """What the project in `folder` declares for a platform (`environment`: its markers).
 
-    `top` is the folder that everything of the source is in, `chosen` the lock that source.lock names: then no other is
-    read. Raises BadLock and BadSource.
+    `top` is the folder that everything of the source is in, `chosen` the lock that source.lock names, `named` what
+    source.requirements says: then nothing else is read. `tree`: what the project's metadata asks for is among it,
+    because no wheel that would ask for it is built. Raises BadLock and BadSource.
     """
-    found = _locked(folder, workspace_root(folder, top), environment, chosen)
+    if named is not None:
+        found = _named(named, folder, environment)
+    else:
+        files = [chosen] if chosen else lock_files(folder, workspace_root(folder, top), tree)
+        found = _locked(files, folder, environment)
+        if tree and chosen is None:
+            check_says(folder, top)
+    if tree:
+        found = _with_own(found, folder, environment, whole=named is None or found.itself is not None)
     told = _pyproject(folder)
     sources = project_sources(folder, top, environment)
     # What a lock says of where a distribution comes from is more exact: it has the commit.
@@ -68,33 +88,102 @@ def declared(folder: Path, top: Path, environment: Mapping[str, str], chosen: Pa
     return replace(
         found,
         direct=direct,
-        constraints=tuple(map(str, uv.get("constraint-dependencies", []))),
+        constraints=(*found.constraints, *map(str, uv.get("constraint-dependencies", []))),
         overrides=tuple(map(str, uv.get("override-dependencies", []))),
         indexes=replace(known, bound={**known.bound, **_bound(folder, top)}),
     )
 
 
+def check_says(folder: Path, top: Path) -> None:
+    """Raise BadSource when nothing in the folder of a tree says what it depends on."""
+    if not lock_files(folder, workspace_root(folder, top), tree=True) and not says_requirements(folder):
+        raise BadSource(
+            f"nothing in {folder} says what the app depends on: add a requirements.txt to the project, or name what it "
+            f"needs, as in source.requirements: [flask]{projects_below(folder)}"
+        )
+
+
 # -- locks ------------------------------------------------------------------------------------------------------------
 
 
-def lock_files(folder: Path, root: Path | None) -> list[Path]:
-    """The locks and requirements files that a project carries, the most exact first; `root` is its workspace's."""
+def lock_files(folder: Path, root: Path | None, tree: bool = False) -> list[Path]:
+    """The locks and requirements files that a project carries, the most exact first; `root` is its workspace's.
+
+    Of a package, which says itself what it needs, only those are read that are called as locks are.
+    """
     places = [folder / name for name in LOCKFILES]
     if root is not None and root != folder:
         places.insert(2, root / "uv.lock")
-    return [path for path in [*places, *(folder / name for name in AUTOMATIC)] if path.is_file()]
+    places += [folder / name for name in (requirements_files(folder) if tree else AUTOMATIC)]
+    return [path for path in places if path.is_file()]
 
 
-def _locked(folder: Path, root: Path | None, environment: Mapping[str, str], chosen: Path | None) -> Declared:
-    if chosen is not None:
-        return read_lock(chosen, folder, environment)
-    read = [read_lock(path, folder, environment) for path in lock_files(folder, root)]
+def _locked(files: Sequence[Path], folder: Path, environment: Mapping[str, str]) -> Declared:
+    """What the locks of a project say; the first counts, and the others may not contradict it."""
+    read = [read_lock(path, folder, environment) for path in files]
+    if len(read) == 1:
+        return read[0]
+    itself = next((found.itself for found in read if found.itself is not None), None)
     read = [found for found in read if found.pins or found.requirements or found.wanted_direct or found.complete]
     if not read:
-        return Declared()
+        return Declared(itself=itself)
     for other in read[1:]:
         _agree(read[0], other)
-    return replace(read[0], indexes=_all_indexes(read))
+    return replace(read[0], indexes=_all_indexes(read), itself=itself)
+
+
+def _named(named: Sequence[str], folder: Path, environment: Mapping[str, str]) -> Declared:
+    """What source.requirements says: files of the project, and requirements."""
+    read: list[Declared] = []
+    lines: list[Stated] = []
+    for word in named:
+        if (folder / word).is_file():
+            read.append(read_lock(folder / word, folder, environment))
+        elif is_file_name(word):
+            raise BadLock(f"source.requirements {word!r}: there is no such file in {folder}")
+        else:
+            lines.append(("source.requirements", word))
+    stated = _stated(lines, folder, environment, "source.requirements")
+    if not read:
+        return stated
+    for other in read[1:]:
+        _agree(read[0], other)
+    return replace(_joined([*read, stated]), complete=read[0].complete and len(read) == 1 and not lines)
+
+
+def _with_own(found: Declared, folder: Path, environment: Mapping[str, str], whole: bool) -> Declared:
+    """`found`, and what the metadata of the project asks for: all of it, or the extras that are named."""
+    stated = own_requirements(folder) if whole else []
+    stated += [item for extra in found.itself or () for item in optional_requirements(folder, extra)]
+    own = _stated(stated, folder, environment, "the project's metadata")
+    _agree(found, own)
+    return replace(
+        found,
+        label=found.label or own.label,
+        requirements=(*found.requirements, *own.requirements),
+        wanted_direct=(*found.wanted_direct, *own.wanted_direct),
+        direct={**own.direct, **found.direct},
+    )
+
+
+def own_pins(folder: Path, environment: Mapping[str, str]) -> tuple[Pinned, ...]:
+    """What the metadata of a project pins itself, as far as it is written and not computed."""
+    return _stated(own_requirements(folder), folder, environment, "the project's metadata").pins
+
+
+def _joined(read: list[Declared]) -> Declared:
+    """Several declarations as one; pins of the first count."""
+    pins = {pin.name: pin for found in reversed(read) for pin in found.pins}
+    return Declared(
+        label=" and ".join(dict.fromkeys(found.label for found in read if found.label)),
+        requirements=tuple(item for found in read for item in found.requirements),
+        pins=tuple(pins.values()),
+        direct={name: item for found in reversed(read) for name, item in found.direct.items()},
+        wanted_direct=tuple(item for found in read for item in found.wanted_direct),
+        constraints=tuple(text for found in read for text in found.constraints),
+        indexes=_all_indexes(read),
+        itself=next((found.itself for found in read if found.itself is not None), None),
+    )
 
 
 def _all_indexes(read: list[Declared]) -> indexes.Indexes:
@@ -173,6 +262,7 @@ class _Reading:
     indexes: indexes.Indexes = field(default_factory=indexes.Indexes)
     seen: set[Path] = field(default_factory=set)
     unhashed: int = 0
+    itself: tuple[str, ...] | None = None
 
     def read(self, path: Path, constrain: bool = False) -> None:
         """Take in a file; with `constrain` its lines hold for what is wanted, and want nothing themselves."""
@@ -191,6 +281,25 @@ class _Reading:
                 self._option(path, line, where, constrain)
             else:
                 self._line(path, line, where, constrain)
+
+    def take_stated(self, stated: Sequence[Stated], folder: Path) -> None:
+        """Take in requirements that are written elsewhere than in a requirements file."""
+        for where, text in stated:
+            self._line(folder / "requirements", text, where, constrain=False)
+
+    def result(self, label: str) -> Declared:
+        """All that was read; `label` names it in messages."""
+        return Declared(
+            label=label,
+            requirements=tuple(self.requirements),
+            pins=tuple(self.pins.values()),
+            complete=bool(self.pins) and not self.unhashed and not self.direct,
+            wanted_direct=tuple(self.direct),
+            direct={item.name: item for item in self.direct if item.name},
+            constraints=tuple(self.constraints),
+            indexes=self.indexes,
+            itself=self.itself,
+        )
 
     def _option(self, path: Path, line: str, where: str, constrain: bool) -> None:
         found = re.match(r"(-[a-z](?=\S)|--?[a-z-]+)[=\s]*(.*)", line)
@@ -219,7 +328,11 @@ class _Reading:
         direct = direct_line(text, path.parent, where)
         if direct is not None:
             marker = direct.marker
-            if applies(marker, self.environment, where) and direct.value != str(self.folder.resolve()):
+            if not applies(marker, self.environment, where):
+                return
+            if direct.value == str(self.folder.resolve()):
+                self.itself = (*(self.itself or ()), *direct.extras)
+            else:
                 self.direct.append(replace(direct, hashes=hashes or direct.hashes))
             return
         try:
@@ -252,16 +365,15 @@ def requirements_file(path: Path, folder: Path, environment: Mapping[str, str]) 
     """A requirements file of the project in `folder`, with what it includes: pinned, hashed, loose, as each line is."""
     reading = _Reading(folder, environment)
     reading.read(path)
-    return Declared(
-        label=os.path.relpath(path, folder) if path.is_relative_to(folder) else path.name,
-        requirements=tuple(reading.requirements),
-        pins=tuple(reading.pins.values()),
-        complete=bool(reading.pins) and not reading.unhashed and not reading.direct,
-        wanted_direct=tuple(reading.direct),
-        direct={item.name: item for item in reading.direct if item.name},
-        constraints=tuple(reading.constraints),
-        indexes=reading.indexes,
-    )
+    return reading.result(os.path.relpath(path, folder) if path.is_relative_to(folder) else path.name)
+
+
+def _stated(stated: Sequence[Stated], folder: Path, environment: Mapping[str, str], label: str) -> Declared:
+    """Requirements that are written elsewhere than in a requirements file. What they pin holds as written; it is no
+    lock of all the others."""
+    reading = _Reading(folder, environment)
+    reading.take_stated(stated, folder)
+    return replace(reading.result(label), complete=False)
 
 
 def direct_line(text: str, folder: Path, where: str) -> Direct | None:
@@ -460,11 +572,13 @@ def _bound(folder: Path, top: Path) -> dict[str, str]:
 
 __all__ = [
     "Declared",
+    "check_says",
     "declared",
     "direct_line",
     "local_folders",
     "lock_files",
     "members",
+    "own_pins",
     "project_sources",
     "read_lock",
     "requirements_file",

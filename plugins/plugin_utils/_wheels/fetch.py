@@ -64,10 +64,12 @@ class Fetching:
         options: Sequence[str] = (),
         limits: Sequence[str] = (),
         overrides: Sequence[str] = (),
+        preferred: str = "",
     ) -> str:
         """What uv resolves requirements to, as it writes it. Raises ResolutionConflict and other WheelhouseErrors.
 
-        `limits` hold for what is needed, whoever needs it; `overrides` take the place of what is asked for.
+        `limits` hold for what is needed, whoever needs it; `overrides` take the place of what is asked for; `preferred`
+        is a requirements file with the versions that are taken where they fit.
         """
         number = len(list(self.work.glob("inputs-*")))
         inputs = self.work / f"inputs-{number}.in"
@@ -81,6 +83,10 @@ class Fetching:
                 path = self.work / f"{option[2:]}-{number}.txt"
                 path.write_text("\n".join(texts) + "\n", encoding="utf-8")
                 words += [option, path]
+        known = self.work / f"preferred-{number}.txt"
+        if preferred:
+            known.write_text(preferred, encoding="utf-8")
+            words += ["--output-file", known]  # uv prefers what is in it, and writes there instead
         if self.indexes.no_index:
             words.append("--no-index")  # uv has no variable for it
         bound = self.indexes.project()
@@ -92,7 +98,7 @@ class Fetching:
         done = run([*words, *options], _COMPILE_SECONDS, cwd=self.work, extra_env=self.environment())
         if done.status:
             raise resolution_error(what, done.stderr, self.platform.python, self.indexes.told())
-        return done.stdout
+        return done.stdout or (known.read_text(encoding="utf-8") if preferred else "")
 
     def _download(self, pins: Sequence[Pinned]) -> tuple[list[Wheel], list[Pinned]]:
         """Wheels of `pins` for the platform, and the pins of which there is none."""

@@ -95,6 +95,8 @@ _DATA = [
     "celerybeat-schedule*",
 ]
 _SECRET_FOLDERS = frozenset({".ssh", ".gnupg", ".aws", ".azure"})
+_TEXTS = (".txt", ".html", ".md", ".rst")
+"""What lies in a folder of templates and is called so is what an app says, as the mail `reset_password.txt`."""
 _MAY_HOLD_KEYS = (".pem", ".crt", ".cer", ".asc")
 _KEY = b"PRIVATE KEY"
 _CONTENT_FOLDERS = frozenset({"static", "templates", "translations", "locale", "public"})
@@ -178,6 +180,8 @@ def looks_secret(name: str, path: Path) -> bool:
     *folders, base = name.lower().split("/")
     if _SECRET_FOLDERS.intersection(folders):
         return True
+    if "templates" in folders and base.endswith(_TEXTS):
+        return False
     if any(fnmatchcase(base, pattern) for pattern in _SECRETS):
         return not _TEMPLATE.search(base) and not _TEMPLATE_OF.match(base)
     if any(fnmatchcase(base, pattern) for pattern in _DATA):

@@ -141,7 +141,9 @@ class WheelSet:
     """Everything a host of one platform needs to install a release without a network.
 
     `id` names the release: 16 hex digits of the digest of the lock; empty while `needs_host_build` is not.
-    `pip` installs, and is not part of the release. `notes`: what a person should know of it.
+    `pip` installs, and is not part of the release. `tree`: the archive of a project that is released as it is. `form`:
+    in words, what the project is released as, and why. `gunicorn`: the version that the project pins, or "". `kept`:
+    the file with the versions that nothing in the project says, or "". `notes`: what a person should know of it.
     """
 
     id: str
@@ -154,11 +156,16 @@ class WheelSet:
     pip: Wheel
     needs_host_build: tuple[HostBuild, ...] = ()
     notes: tuple[str, ...] = ()
+    tree: Wheel | None = None
+    form: str = ""
+    gunicorn: str = ""
+    kept: str = ""
 
     @property
     def files(self) -> tuple[Wheel, ...]:
         """Every file that a host needs, the installer included, each once."""
-        return tuple({item.sha256: item for item in (*self.wheels, self.pip)}.values())
+        tree = (self.tree,) if self.tree else ()
+        return tuple({item.sha256: item for item in (*self.wheels, self.pip, *tree)}.values())
 
     @property
     def distributions(self) -> dict[str, str]:
@@ -174,6 +181,10 @@ class WheelSet:
             "pip": self.pip.to_dict(),
             "needs_host_build": [build.to_dict() for build in self.needs_host_build],
             "notes": list(self.notes),
+            "tree": self.tree.to_dict() if self.tree else None,
+            "form": self.form,
+            "gunicorn": self.gunicorn,
+            "kept": self.kept,
         }
 
     @classmethod
@@ -187,6 +198,10 @@ class WheelSet:
             pip=Wheel(**data["pip"]),
             needs_host_build=builds,
             notes=tuple(data.get("notes", ())),
+            tree=Wheel(**data["tree"]) if data.get("tree") else None,
+            form=str(data.get("form", "")),
+            gunicorn=str(data.get("gunicorn", "")),
+            kept=str(data.get("kept", "")),
         )
 
 

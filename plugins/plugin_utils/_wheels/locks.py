@@ -5,12 +5,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from packaging.markers import InvalidMarker, Marker, UndefinedEnvironmentName
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from .tools import BadLock
@@ -161,3 +162,14 @@ def outside(
             if inside and not (owners - names):
                 missing[name] = inside[0]
     return missing
+
+
+def exact(requirements: Iterable[str]) -> dict[str, str]:
+    """Names to versions of those requirements that ask for exactly one."""
+    found: dict[str, str] = {}
+    for text in requirements:
+        wanted = Requirement(text)
+        for spec in wanted.specifier:
+            if spec.operator == "==" and "*" not in spec.version:
+                found[canonicalize_name(wanted.name)] = spec.version
+    return found

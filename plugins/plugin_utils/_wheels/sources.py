@@ -24,7 +24,8 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
 from .._edge import Json
-from .declared import declared, local_folders, lock_files, read_lock, workspace_root
+from .._source.project import AUTO, TREE, Form, form_of
+from .declared import declared, local_folders, lock_files, own_pins, read_lock, workspace_root
 from .files import shipped
 from .locks import Pinned, automatic
 from .tools import (
@@ -57,7 +58,8 @@ _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 class Source:
     """A normalised `source` of an app. `value` is a folder, a wheel, a requirement or a repository's URL.
 
-    `include`: patterns of what is shipped of a folder although git ignores it.
+    `include`: patterns of what is shipped of a folder although git ignores it. `form`: auto, tree or package.
+    `requirements`: files and requirements that count instead of what the project says (None).
     """
 
     kind: str
@@ -66,6 +68,8 @@ class Source:
     lock: str | None = None
     subdirectory: str | None = None
     include: tuple[str, ...] = ()
+    form: str = AUTO
+    requirements: tuple[str, ...] | None = None
 
     @classmethod
     def of(cls, data: Json | Source) -> Source:
@@ -79,6 +83,8 @@ class Source:
             lock=data.get("lock"),
             subdirectory=data.get("subdirectory"),
             include=tuple(data.get("include") or ()),
+            form=str(data.get("as") or AUTO),
+            requirements=None if data.get("requirements") is None else tuple(data["requirements"]),
         )
         if source.kind not in ("path", "wheel", "pip", "git"):
             raise BadSource(f"source kind {source.kind!r} is not allowed: path, wheel, pip or git")
@@ -110,12 +116,16 @@ def project_folder(source: Source, root: Path) -> Path:
     shown = (source.subdirectory or "its top folder") if source.kind == "git" else str(folder)
     if not folder.is_dir():
         raise BadSource(f"{source.describe()}: there is no folder {shown}")
-    if not any((folder / name).is_file() for name in ("pyproject.toml", "setup.py")):
-        raise BadSource(
-            f"{source.describe()}: neither pyproject.toml nor setup.py in {shown}; "
-            "make the app an installable package, or name the folder that holds one with `subdirectory`"
-        )
+    project_form(source, folder)
     return folder
+
+
+def project_form(source: Source, folder: Path) -> Form:
+    """Whether the project of a source is a tree or a package, and why. Raises BadSource when it can be neither."""
+    try:
+        return form_of(folder, source.form)
+    except BadSource as error:
+        raise BadSource(f"{source.describe()}: {error}") from None
 
 
 def folder_digest(folder: Path, names: Sequence[str]) -> str:
@@ -173,6 +183,12 @@ def identity(source: Source, base_dir: Path) -> tuple[str, str | None]:
     text = f"{core}\0{file_digest(lock) if lock else ''}"
     if source.kind == "path" and folder is not None:
         text += _beside(folder, source, lock)
+        if project_form(source, folder).is_tree:
+            text += "\0tree"
+    elif source.kind == "git" and source.form == TREE:
+        text += "\0tree"
+    if source.requirements is not None:
+        text += _named(source, folder)
     if source.kind == "git":
         return f"git:{commit}" + (f":{hashlib.sha256(text.encode()).hexdigest()[:16]}"), commit
     return f"{source.kind}:{hashlib.sha256(text.encode()).hexdigest()}", None
@@ -184,10 +200,18 @@ def _beside(folder: Path, source: Source, lock: Path | None) -> str:
     found = []
     if source.lock is None:
         root = workspace_root(folder, Path(folder.anchor))
-        found = [file_digest(path) for path in lock_files(folder, root) if path != lock]
+        tree = source.requirements is None and project_form(source, folder).is_tree
+        found = [file_digest(path) for path in lock_files(folder, root, tree) if path != lock]
     for place in local_folders(folder.resolve()):
         found.append(folder_digest(place, shipped(place, (), str(place)).names))
     return "".join(f"\0{digest}" for digest in found)
+
+
+def _named(source: Source, folder: Path | None) -> str:
+    """What source.requirements says, and the content of its files, which may be such that git ignores them."""
+    words = source.requirements or ()
+    files = [folder / word for word in words] if folder else []
+    return "".join(f"\0{word}" for word in (*words, *(file_digest(path) for path in files if path.is_file())))
 
 
 def requirement(source: Source) -> Requirement:
@@ -311,7 +335,10 @@ def pins_of(source: Source, environment: Mapping[str, str]) -> tuple[Pinned, ...
     lock = resolve(source.lock, Path("/")) if source.lock else None
     if source.kind == "path":
         folder = project_folder(source, Path(source.value))
-        return declared(folder, Path(folder.anchor), environment, lock).pins
+        tree = project_form(source, folder).is_tree
+        pins = declared(folder, Path(folder.anchor), environment, lock, source.requirements, tree).pins
+        names = {pin.name for pin in pins}
+        return (*pins, *(pin for pin in own_pins(folder, environment) if pin.name not in names))
     return read_lock(lock, lock.parent, environment).pins if lock else ()
 
 
@@ -361,6 +388,17 @@ def requires(wheel: Path) -> list[str]:
         metadata = next(item for item in archive.namelist() if item.endswith(".dist-info/METADATA"))
         head = archive.read(metadata).decode("utf-8", errors="replace").replace("\r\n", "\n").partition("\n\n")[0]
     return [line.partition(":")[2].strip() for line in head.split("\n") if line.lower().startswith("requires-dist:")]
+
+
+def contents(wheel: Path) -> dict[str, str]:
+    """The files of a wheel as they will be installed, with the text of those that are Python; "" for others."""
+    found: dict[str, str] = {}
+    with zipfile.ZipFile(wheel) as archive:
+        for item in archive.namelist():
+            name = re.sub(r"^[^/]+\.data/(purelib|platlib)/", "", item)
+            python = item.endswith(".py")
+            found[name] = archive.read(item).decode("utf-8", errors="replace") if python else ""
+    return found
 
 
 def build_wheel(project: Path, out_dir: Path, what: str, environ: Mapping[str, str] | None = None) -> Path:
@@ -466,6 +504,7 @@ __all__ = [
     "build_wheel",
     "check_wheel",
     "checkout",
+    "contents",
     "copy_beside",
     "copy_project",
     "file_digest",
@@ -475,6 +514,7 @@ __all__ = [
     "notes_of",
     "pins_of",
     "project_folder",
+    "project_form",
     "requirement",
     "requires",
     "resolve",

@@ -197,7 +197,10 @@ def resolution_error(what: str, text: str, python: str, asked: str = "") -> Whee
     if "No solution found" in text:
         cause = conflict_cause(text, python)
         if asked and ("was not found in" in cause or cause.startswith("there is no version")):
-            cause = f"{cause} (asked: {asked})"
+            cause = (
+                f"{cause} (asked: {asked}); correct the name or the version in the project, or declare the index that "
+                "has it"
+            )
         return ResolutionConflict(f"{what}: {cause}", cause, redact(text))
     lines = [line.strip() for line in redact(text).splitlines() if line.strip() and not line.startswith("warning:")]
     return WheelhouseError(f"{what}: {' '.join(lines)[:800] or 'uv failed and said nothing'}")

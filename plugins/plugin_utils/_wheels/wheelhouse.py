@@ -19,7 +19,6 @@ The cache (`cache_dir`), all of it written by renaming finished files into place
 from __future__ import annotations
 
 import os
-import tarfile
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -30,15 +29,19 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._release import
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from .._display.text import listed
+from .._display.text import listed, plural
 from .._edge import Json
+from .._source.lacking import lacking
+from .._source.project import PACKAGE
 from . import cache as cached
-from . import indexes, sources
+from . import indexes, kept, sources
+from .archives import pack, pack_tree
 from .declared import Declared, declared, project_sources
 from .fetch import DOWNLOAD_SECONDS, Fetching, accept
+from .files import shipped
 from .gathered import HostBuild, Platform, Wheel, WheelSet
 from .lockfiles import Direct, direct_of
-from .locks import Pinned, outside, read_compiled
+from .locks import Pinned, exact, outside, read_compiled
 from .sources import Source, source_identity
 from .tools import (
     BadLock,
@@ -117,21 +120,6 @@ def missing(wheelset: WheelSet, present: set[str]) -> tuple[Wheel, ...]:
     return tuple(item for item in wheelset.files if item.sha256 not in present)
 
 
-def pack(wheels: Iterable[Wheel], path: str | Path) -> Path:
-    """Write files as one tar, members SHA256/NAME; the same files give the same bytes. Returns `path`."""
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = cached.temporary(target)
-    with tarfile.open(temporary, "w", format=tarfile.PAX_FORMAT) as archive:
-        for item in sorted({wheel.sha256: wheel for wheel in wheels}.values(), key=lambda wheel: wheel.sha256):
-            member = tarfile.TarInfo(f"{item.sha256}/{item.filename}")
-            member.size, member.mode = item.size, 0o644
-            with Path(item.path).open("rb") as stream:
-                archive.addfile(member, stream)
-    os.replace(temporary, target)
-    return target
-
-
 @dataclass(frozen=True)
 class _Asked:
     """What uv is asked to resolve: the app by its name, and what is `wanted` of it from an index; messages say `what`.
@@ -151,7 +139,9 @@ class _Gathering(Fetching):
     """One call of `gather`.
 
     `_told`: what the project declares; `_local`: what was built or fetched beside the index, by name, the app itself
-    among it; `_extras` are wanted of that; `_builds`: what of it only a host can build; `_via`: who asked for what.
+    among it; `_extras` are wanted of that; `_builds`: what of it only a host can build; `_via`: who asked for what;
+    `_tree`: the archive of a project that is released as it is; `_form`: what the project is released as, and why;
+    `_app_name`: its canonical name, where it has one; `_kept`: the file that versions are kept in.
     """
 
     source: Source
@@ -163,6 +153,10 @@ class _Gathering(Fetching):
     _extras: dict[str, set[str]] = field(default_factory=dict, init=False)
     _via: dict[str, set[str]] = field(default_factory=dict, init=False)
     _notes: dict[str, None] = field(default_factory=dict, init=False)
+    _tree: Wheel | None = field(default=None, init=False)
+    _form: str = field(default="", init=False)
+    _app_name: str = field(default="", init=False)
+    _kept: Path = field(default=Path(), init=False)
 
     def run(self, refresh: bool) -> WheelSet:
         source_id, commit = sources.identity(self.source, self.base)
@@ -186,7 +180,7 @@ class _Gathering(Fetching):
     def _gather(self, source_id: str, commit: str | None) -> WheelSet:
         what = self.source.describe()
         app = self._app(source_id, commit)
-        name = str(canonicalize_name(app.name))
+        name = self._app_name = str(canonicalize_name(app.name)) if app else ""
         asked = _Asked(what, name, (app,) if isinstance(app, Requirement) else ())
         first = self._resolve(asked)
         found, unbuilt = self.files(first)
@@ -203,6 +197,7 @@ class _Gathering(Fetching):
                 self.platform.machine,
                 releases.Pin(tool.name, tool.version, tool.sha256),
                 tuple(lock_pins),
+                self._tree.sha256 if self._tree else None,
             )
         )
         known = (*wheels, *self._local.values())
@@ -210,7 +205,8 @@ class _Gathering(Fetching):
         release = "" if build_list else releases.release_id(lock_text)
         return WheelSet(
             release, source_id, name, version, self.platform, lock_text, wheels, tool, tuple(build_list),
-            tuple(self._notes),
+            tuple(self._notes), self._tree, self._form, self._pinned_server(),
+            str(self._kept) if self._open(wheels) else "",
         )  # fmt: skip
 
     def _with_wheels(
@@ -254,10 +250,11 @@ class _Gathering(Fetching):
         own |= {str(canonicalize_name(Requirement(text).name)) for _, text in self._told.requirements}
         return own - extra - {app}
 
-    def _app(self, source_id: str, commit: str | None) -> Wheel | Requirement:
-        """The app as a wheel or a requirement; notes what is declared beside it, and brings what is no index's."""
+    def _app(self, source_id: str, commit: str | None) -> Wheel | Requirement | None:
+        """The app as a wheel or a requirement, None of a tree; notes what is declared beside it, and brings what is no
+        index's."""
         source, what = self.source, self.source.describe()
-        app: Wheel | Requirement
+        app: Wheel | Requirement | None
         if source.kind in ("pip", "wheel"):
             lock = sources.lock_path(source, self.base)
             empty = self.work / "none"
@@ -267,15 +264,58 @@ class _Gathering(Fetching):
         else:
             folder, top = self._folder(source, commit)
             lock = sources.resolve(source.lock, self.base) if source.lock else None
-            self._told = declared(folder, top, self.platform.markers(), lock)
-            app = self._project(source, source_id, folder)
+            form = sources.project_form(source, folder)
+            self._form = form.words
+            self._told = declared(folder, top, self.platform.markers(), lock, source.requirements, form.is_tree)
+            app = None if form.is_tree else self._project(source, source_id, folder)
+            if app is None:
+                self._tree = self._packed(source, folder)
+            else:
+                self._check_whole(app, folder)
         self.indexes = indexes.asked(project=self._told.indexes)
         if isinstance(app, Wheel):
+            self._extras.setdefault(app.name, set()).update(self._told.itself or ())
             self._local[app.name] = app
             self._bring_demanded(app, self._told.direct, what)
         for direct in self._told.wanted_direct:
             self._bring(direct)
+        if app is None:
+            self._bring_stated()
         return app
+
+    def _check_whole(self, app: Wheel, folder: Path) -> None:
+        """Raise BuildFailed when the wheel of a project lacks what the app would look for. Whoever says that it is a
+        package is told instead."""
+        names = shipped(folder, self.source.include, self.source.describe()).names
+        found = lacking(names, sources.contents(Path(app.path)))
+        if not found:
+            return
+        counted = [
+            name + (f" ({plural(count, 'file')})" if name.endswith("/") else "") for name, count in found.items()
+        ]
+        words = f"{self.source.describe()}: the wheel that is built of it lacks {listed(counted, 8)}"
+        if self.source.form == PACKAGE:
+            self._notes[f"{words}; source.as: tree would have it"] = None
+            return
+        raise BuildFailed(
+            f"{words}, which the app would not find: take the project as it is with source.as: tree, have its build "
+            "include it (package-data of setuptools), or say source.as: package when the app needs none of it"
+        )
+
+    def _packed(self, source: Source, folder: Path) -> Wheel:
+        """The archive of a tree: the files of its folder that are shipped."""
+        out = Path(tempfile.mkdtemp(prefix="tree-", dir=self.work))
+        names = shipped(folder, source.include, source.describe()).names
+        return cached.store(self.cache, pack_tree(folder, names, out), "tree", "0")
+
+    def _bring_stated(self) -> None:
+        """What a tree asks for that its workspace or its metadata take from elsewhere than an index."""
+        for _, text in self._told.requirements:
+            wanted = Requirement(text)
+            name = canonicalize_name(wanted.name)
+            self._extras.setdefault(name, set()).update(wanted.extras)
+            if name in self._told.direct:
+                self._bring(self._told.direct[name])
 
     def _given(self, source: Source) -> Wheel:
         path = sources.wheel_file(source, self.base)
@@ -320,9 +360,8 @@ class _Gathering(Fetching):
         path = Path(direct.value)
         folder: Path | None = None
         if direct.kind == "git" or (direct.kind == "path" and path.is_dir()):
-            source = Source(
-                direct.kind, direct.value, direct.revision or None, subdirectory=direct.subdirectory or None
-            )
+            inside = direct.subdirectory or None
+            source = Source(direct.kind, direct.value, direct.revision or None, subdirectory=inside, form=PACKAGE)
             try:
                 source_id, commit = sources.identity(source, Path("/"))
                 folder, top = self._folder(source, commit)
@@ -408,6 +447,8 @@ class _Gathering(Fetching):
         pins, self._via = self._with_all_brought(asked)
         if told.complete:
             self._check_complete(asked.app)
+        else:
+            kept.keep(self._kept, pins.values())
         locked = {(pin.name, pin.version): pin for pin in told.pins if pin.hashes}
         return tuple(
             locked.get((name, pin.version), pin) for name, pin in sorted(pins.items()) if name not in self._local
@@ -451,13 +492,42 @@ class _Gathering(Fetching):
             ] = None
         return True
 
+    def _open(self, wheels: Iterable[Wheel]) -> set[str]:
+        """Whose versions nothing in the project says, and no plan."""
+        told = {pin.name for pin in self._told.pins} | set(exact(text for _, text in self._own_demands()))
+        return {wheel.name for wheel in wheels} - told - set(self._local) - set(exact(self.extra))
+
+    def _pinned_server(self) -> str:
+        """The version of Gunicorn that the project itself pins; "" where it pins none."""
+        texts = [*(pin.requirement() for pin in self._told.pins), *(text for _, text in self._own_demands())]
+        return exact(texts).get("gunicorn", "")
+
+    def _own_demands(self) -> list[tuple[str, str]]:
+        """What the wheel of the project asks for on the platform, and in which file that is written."""
+        app = self._local.get(self._app_name)
+        texts = [Requirement(text) for text in sources.requires(Path(app.path))] if app else []
+        known = {**self.platform.markers(), "extra": ""}
+        met = [wanted for wanted in texts if wanted.marker is None or wanted.marker.evaluate(known)]
+        for wanted in met:
+            wanted.marker = None
+        return [("the project's metadata", str(wanted)) for wanted in met if wanted.url is None]
+
+    def _replaced_servers(self, what: str, extra: Mapping[str, str]) -> list[str]:
+        """The server's own requirements, where the metadata of the project asks for other versions of them."""
+        given = {
+            canonicalize_name(Requirement(text).name)
+            for where, text in self._own_demands()
+            if self._gives_way(what, where, text, extra)
+        }
+        return [text for text in self.extra if canonicalize_name(Requirement(text).name) in given]
+
     def _label(self) -> str:
         """The lock in messages."""
         return str(self.source.lock or f"{self._told.label} of {self.source.describe()}")
 
     def _compile_all(self, asked: _Asked) -> str:
         """What uv resolves the app, all that is declared beside it, and the server to."""
-        told, extra = self._told, _exact(self.extra)
+        told, extra = self._told, exact(self.extra)
         files = self._local_files()
         beside = self._declared_beside(asked.what, files, extra)
         for pin in told.pins:
@@ -466,15 +536,24 @@ class _Gathering(Fetching):
         options = [word for name in files for word in ("--no-emit-package", name)]
         options += [word for name in asked.with_wheels for word in ("--only-binary", name)]
         pins = [pin.requirement() for pin in told.pins if pin.name not in files and pin.name not in extra]
-        limits = [*pins, *told.constraints, *asked.keep]
+        constraints = [text for text in told.constraints if not self._gives_way(asked.what, told.label, text, extra)]
+        limits = [*pins, *constraints, *asked.keep]
         overrides = [*(line for name, line in files.items() if name != asked.app), *told.overrides]
+        overrides += self._replaced_servers(asked.what, extra)
+        self._kept = self._kept_path(asked, [*beside, *limits, *told.overrides])
         try:
-            return self.compile(asked.what, lines, options, limits, overrides)
+            return self.compile(asked.what, lines, options, limits, overrides, kept.read(self._kept))
         except ResolutionConflict as error:
             if not pins:
                 raise
             message = f"{error}; {self._label()} says which versions: make it again after a change of what is required"
             raise ResolutionConflict(message, error.cause, error.detail) from None
+
+    def _kept_path(self, asked: _Asked, told: Sequence[str]) -> Path:
+        """Where the versions that nothing says are kept: the same for the same demands, whatever the code is."""
+        local = {name: sources.requires(Path(wheel.path)) for name, wheel in sorted(self._local.items())}
+        words = [*map(str, asked.wanted), *asked.with_wheels, *asked.keep, *told]
+        return kept.path_of(self.cache, local, words, self.platform)
 
     def _local_files(self) -> dict[str, str]:
         """What is local, by name, as the line that has uv read it from its file."""
@@ -493,17 +572,6 @@ class _Gathering(Fetching):
             for where, text in self._told.requirements
             if canonicalize_name(Requirement(text).name) not in files and not self._gives_way(what, where, text, extra)
         ]
-
-
-def _exact(requirements: Iterable[str]) -> dict[str, str]:
-    """Names to versions of those requirements that ask for exactly one."""
-    found = {}
-    for text in requirements:
-        wanted = Requirement(text)
-        for spec in wanted.specifier:
-            if spec.operator == "==" and "*" not in spec.version:
-                found[str(canonicalize_name(wanted.name))] = spec.version
-    return found
 
 
 __all__ = [

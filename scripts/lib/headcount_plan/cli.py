@@ -230,7 +230,7 @@ def _facts(arguments: argparse.Namespace, parse: argparse.ArgumentParser) -> dic
 
 
 def as_json(plan: planner.Plan) -> dict[str, Any]:
-    """Bare settings at the top, a reason for each under ``reasons``, and the plan with its limits under ``plan``."""
+    """Bare settings at the top, a reason for each under `reasons`, and the plan with its limits under `plan`."""
     return {
         **plan.values(),
         "slots": plan.slots,

@@ -143,11 +143,12 @@ def shell_files(root: Path = paths.ROOT) -> list[str]:
     return found
 
 
-def checks(cpus: int) -> list[Check]:
-    """The linters and the unit tests, the slow ones first."""
+def checks(cpus: int, quick: bool = False) -> list[Check]:
+    """The linters and the unit tests, the slow ones first; with `quick` those that take a few seconds."""
     python = sys.executable
     junit, integration = LOGS / "junit-unit", LOGS / "junit-preflight"
     ansible = {"ANSIBLE_COLLECTIONS_PATH": str(paths.ROOT / ".collections")}
+    slow = [] if quick else [_judge("galaxy-importer"), _judge("antsibull-docs")]
     return [
         Check(
             "unit tests",
@@ -161,6 +162,7 @@ def checks(cpus: int) -> list[Check]:
             junit=integration,
             own=False,
         ),
+        *slow,
         Check("ansible-lint", ("ansible-lint", "--offline", "--profile", "production"), environment=ansible),
         Check("mypy: collection", (python, "-m", "mypy", "plugins")),
         Check(
@@ -168,11 +170,21 @@ def checks(cpus: int) -> list[Check]:
             (python, "-m", "mypy", "--python-version", "3.11", "-p", "headcount_scripts", "-p", "headcount_bench"),
             environment={"MYPYPATH": str(paths.ROOT / "scripts" / "lib")},
         ),
+        _judge("validate-modules"),
         Check("ruff check", ("ruff", "check", ".")),
         Check("ruff format", ("ruff", "format", "--check", ".")),
         Check("yamllint", ("yamllint", "--strict", ".")),
         Check("shellcheck", ("shellcheck", "--external-sources", *shell_files())),
     ]
+
+
+def _judge(name: str) -> Check:
+    """What the world of Ansible says of the collection (headcount_scripts.judges) as a check."""
+    return Check(
+        name,
+        (sys.executable, "-m", "headcount_scripts.judges", name),
+        environment={"PYTHONPATH": str(paths.ROOT / "scripts" / "lib")},
+    )
 
 
 def scenario_check(name: str, keep: bool) -> Check:
@@ -327,7 +339,7 @@ def main(arguments: list[str]) -> int:
         bootstrap.ensure_packages(bootstrap.LAB_PACKAGES)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
-    results = [] if options.scenario else _side_by_side(checks(cpus), max(2, cpus), 60)
+    results = [] if options.scenario else _side_by_side(checks(cpus, options.quick), max(2, cpus), 60)
     results += _run_scenarios(chosen, options.keep) if chosen else []
     total = sum((result.counts for result in results), Counts())
     passed = all(result.passed for result in results)

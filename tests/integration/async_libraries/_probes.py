@@ -27,7 +27,7 @@ class Unavailable(Exception):
 
 @dataclass(frozen=True)
 class Probe:
-    """What to install, what is claimed under each hub, how to wait. ``peer``: the wait must reach the stalled peer."""
+    """What to install, what is claimed under each hub, how to wait. `peer`: the wait must reach the stalled peer."""
 
     requirements: tuple[str, ...]
     claims: dict[str, str]

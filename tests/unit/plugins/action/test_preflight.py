@@ -153,10 +153,26 @@ def declared(source: dict[str, Any], **variables: Any) -> declaration.Declaratio
             {"path": "mono"},
             {},
             [
-                "headcount_apps[0].source.path is 'mono' (ROOT/mono): allowed is a project that can be installed: a"
-                " folder with"
-                " pyproject.toml or setup.py; fix: add a pyproject.toml, or name the folder that has one with"
-                " subdirectory"
+                "headcount_apps[0].source.path is 'mono': nothing in ROOT/mono says what the app depends on: add a"
+                " requirements.txt to the project, or name what it needs, as in source.requirements: [flask]; projects"
+                " below it, for source.subdirectory: api"
+            ],
+        ),
+        ({"path": "tree"}, {}, []),
+        (
+            {"path": "tree", "as": "package"},
+            {},
+            [
+                "headcount_apps[0].source.path is 'tree': ROOT/tree is no package (it has neither a pyproject.toml nor"
+                " a setup.py): give it a [project] and a [build-system], or take it as it is with source.as: tree"
+            ],
+        ),
+        (
+            {"path": "tree", "requirements": ["flask==3.1.3", "requirements/live.txt"]},
+            {},
+            [
+                "headcount_apps[0].source.requirements is 'requirements/live.txt', which is not there: allowed is a"
+                " file in ROOT/tree; fix: correct the path"
             ],
         ),
         (
@@ -193,9 +209,17 @@ def declared(source: dict[str, Any], **variables: Any) -> declaration.Declaratio
 def test_files_of_the_controller(
     tmp_path: Path, source: dict[str, Any], variables: dict[str, Any], sentences: list[str]
 ) -> None:
-    for name in ("shop/pyproject.toml", "mono/api/setup.py", "locks/shop.txt", "shop-1.0-py3-none-any.whl"):
+    files = {
+        "shop/pyproject.toml": '[project]\nname = "shop"\n',
+        "mono/api/setup.py": "from setuptools import setup\nsetup()\n",
+        "tree/app.py": "",
+        "tree/requirements.txt": "",
+        "locks/shop.txt": "",
+        "shop-1.0-py3-none-any.whl": "",
+    }
+    for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text("", encoding="utf-8")
+        (tmp_path / name).write_text(text, encoding="utf-8")
     problems = _declared.file_problems(declared(source, **variables), [str(tmp_path / "a"), str(tmp_path)])
     assert [problem.text.replace(str(tmp_path), "ROOT") for problem in problems] == sentences
 

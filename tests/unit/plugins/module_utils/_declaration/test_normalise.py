@@ -475,7 +475,8 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
         "headcount_apps[0].settings.worker is not known: allowed is workers, threads, worker_connections,"
         " preload_app, backlog,"
         " keepalive, timeout, graceful_timeout, max_requests, max_requests_jitter, limit_nofile,"
-        " malloc_trim_threshold_mib, switch_interval_ms, memory_high_mib, memory_max_mib; fix: did you mean workers?",
+        " malloc_trim_threshold_mib, switch_interval_ms, memory_high_mib, memory_max_mib, gunicorn_version; fix: did"
+        " you mean workers?",
     ),
     (
         {"user": "root"},

@@ -200,3 +200,11 @@ def test_shared_memory_goes_with_no_account_but_its_own(trial: bool) -> None:
     assert "RemoveIPC=yes\n" in own
     assert "RemoveIPC" not in others
     assert "KeyringMode=private\n" in others
+
+
+@pytest.mark.parametrize(("form", "folder"), [("tree", "release/tree"), ("package", "release"), (None, "release")])
+@pytest.mark.parametrize("trial", [True, False])
+def test_a_tree_is_where_its_processes_work(form: str | None, folder: str, trial: bool) -> None:
+    source = {"kind": "path", "value": "shop", **({"as": form} if form else {})}
+    text = units.service(app(source=source), plan(), 3, LAYOUT, trial=trial)
+    assert f"\nWorkingDirectory=/opt/headcount/shop/generations/3/{folder}\n" in text

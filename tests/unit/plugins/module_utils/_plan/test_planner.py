@@ -266,6 +266,46 @@ def test_the_gunicorn_for_the_class_and_the_python(python: str, kind: str, versi
     assert found.value("gunicorn_packages") == packages
 
 
+@pytest.mark.parametrize(
+    ("python", "kind", "pinned", "version", "reason"),
+    [
+        ("3.11", "gthread", "23.0.0", "==23.0.0", "the project pins it; the plan's own: ==27.0.1"),
+        ("3.11", "gevent", "25.3.0", "==25.3.0", "the project pins it"),
+        ("3.11", "eventlet", "25.0.3", "==25.0.3", "the project pins it"),
+        ("3.11", "gthread", "21.2.0", "==27.0.1", "the project pins ==21.2.0, which has known holes (CVE-2024-1135"),
+        ("3.11", "eventlet", "26.1.0", ">=25.3,<26", "the project pins ==26.1.0, which has no eventlet worker"),
+        ("3.9", "gthread", "25.3.0", "==23.0.0", "the project pins ==25.3.0, which needs Python 3.10"),
+    ],
+)
+def test_the_gunicorn_of_the_project_serves_where_it_can(
+    python: str, kind: str, pinned: str, version: str, reason: str
+) -> None:
+    found = plan(facts(python=python), shop(worker_class=kind, profile="io"), gunicorn={"shop": pinned})
+    setting = found.settings["gunicorn_version"]
+    assert setting.value == version
+    assert reason in setting.reason
+    assert found.value("gunicorn_packages")[0].endswith(version)
+    assert f"=={pinned}" in [limit.value for limit in setting.limits]
+
+
+def test_the_gunicorn_of_the_settings_goes_before_that_of_the_project() -> None:
+    app = shop(worker_class="gevent", profile="io", settings={"gunicorn_version": "26.1.0"})
+    found = plan(facts(), app, gunicorn={"shop": "23.0.0"})
+    assert found.value("gunicorn_packages") == ["gunicorn[gevent]==26.1.0"]
+    setting = found.settings["gunicorn_version"]
+    assert (setting.value, setting.winner, setting.origin) == ("==26.1.0", "override", "override")
+
+
+def test_a_gunicorn_without_the_class_is_refused() -> None:
+    app = shop(worker_class="eventlet", profile="io", settings={"gunicorn_version": "26.1.0"})
+    with pytest.raises(_planner.PlanError) as caught:
+        plan(facts(), app)
+    assert str(caught.value) == (
+        "shop: settings.gunicorn_version is 26.1.0: that version has no eventlet worker: 26.0 removed it. Allowed:"
+        " >=25.3,<26, for eventlet workers. Fix: correct settings.gunicorn_version, or remove it."
+    )
+
+
 def test_eventlet_is_warned_of() -> None:
     found = plan(facts(), shop(worker_class="eventlet", profile="io"))
     assert found.warnings == (
@@ -498,8 +538,8 @@ NO_SETTING = (
     "shop: settings.worker_class is sync: that is no setting that can be overridden. Allowed: workers, threads,"
     " worker_connections, preload_app, backlog, keepalive, timeout,"
     " graceful_timeout, max_requests, max_requests_jitter,"
-    " limit_nofile, malloc_trim_threshold_mib, switch_interval_ms, memory_high_mib, memory_max_mib. Fix:"
-    " remove settings.worker_class; set worker_class on the app."
+    " limit_nofile, malloc_trim_threshold_mib, switch_interval_ms, memory_high_mib, memory_max_mib,"
+    " gunicorn_version. Fix: remove settings.worker_class; set worker_class on the app."
 )
 NOFILE = (
     "shop: settings.limit_nofile is 600000: the host allows 524288 open"

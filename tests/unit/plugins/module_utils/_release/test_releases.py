@@ -12,18 +12,20 @@ import io
 import json
 import os
 import platform
+import re
 import shutil
 import stat
 import sys
 import tarfile
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._release import contents as releasefiles
-from ansible_collections.headcount.gunicorn.plugins.module_utils._release import releases
+from ansible_collections.headcount.gunicorn.plugins.module_utils._release import releases, room, trees
 
 A, B, C = "a" * 64, "b" * 64, "c" * 64
 MINOR = f"3.{sys.version_info[1]}"
@@ -49,6 +51,15 @@ def test_the_id_is_of_the_content_and_the_platform() -> None:
     assert len({identity(), identity(python="3.13"), identity(machine="aarch64"), identity(pins=())}) == 4
     two = (releases.Pin("flask", "3.1.3", A), releases.Pin("click", "8", B))
     assert identity(pins=two) == identity(pins=two[::-1])
+
+
+def test_a_tree_is_a_part_of_the_lock_and_of_the_id() -> None:
+    with_tree = releases.Lock(LOCK.python, LOCK.machine, LOCK.pip, LOCK.pins, B)
+    text = releases.render_lock(with_tree)
+    assert text.splitlines()[2] == f"# with the tree sha256:{B}"
+    assert releases.parse_lock(text) == with_tree
+    other = releases.Lock(LOCK.python, LOCK.machine, LOCK.pip, LOCK.pins, A)
+    assert len({releases.release_id(releases.render_lock(lock)) for lock in (LOCK, with_tree, other)}) == 3
 
 
 @pytest.mark.parametrize(
@@ -153,6 +164,13 @@ class Host:
         pins = (releases.Pin("small-shop", "1.0", shop),)
         tool = releases.Pin("pip", bundled[0].name.split("-")[1], pip)
         self.lock_text = releases.render_lock(releases.Lock(MINOR, platform.machine(), tool, pins))
+        self.id = releases.release_id(self.lock_text)
+        self.path = releases.release_path("shop", self.id, self.root)
+
+    def take_tree(self, path: Path) -> None:
+        """The release is that of a tree, whose archive is in the store."""
+        lock = releases.parse_lock(self.lock_text)
+        self.lock_text = releases.render_lock(replace(lock, tree=self._keep(path)))
         self.id = releases.release_id(self.lock_text)
         self.path = releases.release_path("shop", self.id, self.root)
 
@@ -371,3 +389,85 @@ def test_the_descriptions_are_plain_json(host: Host) -> None:
     assert manifest["venv"] == ["d", 0o755]
     assert manifest["requirements.lock"][0] == "f"
     assert not [name for name in manifest if "__pycache__" in name]
+
+
+def packed(folder: Path, members: dict[str, bytes], links: dict[str, str] | None = None) -> Path:
+    """The archive of a tree."""
+    path = folder / trees.FILENAME
+    with tarfile.open(path, "w") as tar:
+        for name, data in members.items():
+            member = tarfile.TarInfo(name)
+            member.size, member.mode = len(data), 0o755 if name.endswith(".sh") else 0o644
+            tar.addfile(member, io.BytesIO(data))
+        for name, target in (links or {}).items():
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = tarfile.SYMTYPE, target
+            tar.addfile(member)
+    return path
+
+
+def test_a_tree_is_a_part_of_its_release_as_the_environment_is(host: Host, tmp_path: Path) -> None:
+    files = {"shop.py": b"A = 1\n", "app/templates/page.html": b"<p>\n", "boot.sh": b"#!/bin/sh\n"}
+    host.take_tree(packed(tmp_path, files, {"app/static": "templates"}))
+    info = host.install()
+    tree = host.path / "tree"
+    assert (info.changed, info.distributions) == (True, {"small-shop": "1.0"})
+    assert (tree / "app/static/page.html").read_bytes() == b"<p>\n"
+    assert list(tree.glob("__pycache__/shop.*.pyc"))
+    modes = {name: stat.S_IMODE((tree / name).stat().st_mode) for name in ("", "app", "shop.py", "boot.sh")}
+    assert modes == {"": 0o755, "app": 0o755, "shop.py": 0o644, "boot.sh": 0o755}
+    assert releasefiles.verify(host.path, full=True) == []
+    (tree / "shop.py").write_text("A = 2\n", encoding="utf-8")
+    (tree / "app/templates/page.html").unlink()
+    (tree / "left.py").touch()
+    wrong = ["tree/app/templates/page.html is missing", "tree/left.py was added", "tree/shop.py was changed"]
+    assert releasefiles.verify(host.path) == wrong
+    assert releases.heal("shop", host.id, host.lock_text, wheels_dir=str(host.store), python=sys.executable,
+                         root=host.root) == wrong  # fmt: skip
+    assert (tree / "shop.py").read_bytes() == b"A = 1\n"
+    assert releasefiles.verify(host.path, full=True) == []
+    for digest in os.listdir(host.store):
+        os.utime(host.store / digest, (1.0, 1.0))
+    assert releases.prune_wheels(str(host.store), host.root) == []
+
+
+@pytest.mark.parametrize(
+    ("members", "links", "words"),
+    [
+        ({"../out.py": b""}, {}, "'../out.py' in the shipped tree leads out of it"),
+        ({"/etc/out.py": b""}, {}, "'/etc/out.py' in the shipped tree leads out of it"),
+        ({"app//x.py": b""}, {}, "'app//x.py' in the shipped tree leads out of it"),
+        ({}, {"out": "../../etc"}, "'out' in the shipped tree is a link out of it"),
+        ({}, {"out": "/etc"}, "'out' in the shipped tree is a link out of it"),
+    ],
+)
+def test_a_tree_never_leads_out_of_its_release(
+    tmp_path: Path, members: dict[str, bytes], links: dict[str, str], words: str
+) -> None:
+    (tmp_path / "release").mkdir()
+    with pytest.raises(releasefiles.ReleaseError, match=re.escape(words)):
+        trees.unpack_tree(packed(tmp_path, members, links), tmp_path / "release")
+
+
+def test_nothing_of_a_tree_lies_behind_a_link(tmp_path: Path) -> None:
+    path = packed(tmp_path, {}, {"app": "lib"})
+    with tarfile.open(path, "a") as tar:
+        tar.addfile(tarfile.TarInfo("app/x.py"))
+    (tmp_path / "release").mkdir()
+    with pytest.raises(releasefiles.ReleaseError, match="lies behind a link"):
+        trees.unpack_tree(path, tmp_path / "release")
+
+
+def test_a_tree_that_was_cut(tmp_path: Path) -> None:
+    (tmp_path / "release").mkdir()
+    (tmp_path / trees.FILENAME).write_bytes(b"x" * 700)
+    with pytest.raises(releasefiles.ReleaseError, match="is not a whole archive"):
+        trees.unpack_tree(tmp_path / trees.FILENAME, tmp_path / "release")
+    with pytest.raises(releasefiles.ReleaseError, match="is broken on this host"):
+        room.room_for([tmp_path / trees.FILENAME])
+
+
+def test_the_room_of_a_tree_counts(tmp_path: Path) -> None:
+    path = packed(tmp_path, {"a.py": b"x" * 5000, "b.html": b"x" * 3_000_000})
+    assert trees.size_of(path) == (2 * 8192 + 3_002_368, 3)
+    assert room.room_for([path])[0] == 3_018_752 // room.MIB + 1 + 64

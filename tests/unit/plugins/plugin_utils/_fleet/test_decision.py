@@ -59,6 +59,7 @@ def plan(
     source: str = "s1",
     retune: bool = False,
     installed: tuple[str, ...] = (),
+    lacking: dict[str, str] | None = None,
 ) -> HostDecision:
     declared = declared or apps()
     probe = {"facts": facts or FACTS, "apps": states or {"shop": VIRGIN}, "installed": list(installed)}
@@ -67,7 +68,13 @@ def plan(
         "web1",
         declared,
         probe,
-        Known(dict.fromkeys(names, source), dict.fromkeys(names, "digest of secrets"), {}, "192.0.2.7"),
+        Known(
+            dict.fromkeys(names, source),
+            dict.fromkeys(names, "digest of secrets"),
+            {},
+            "192.0.2.7",
+            lacking=lacking or {},
+        ),
         Circumstances(dict.fromkeys(names, 3), [], retune),
         Policy(),
         plan_host,
@@ -197,9 +204,32 @@ class TestPlan:
 
     def test_a_plan_that_cannot_be(self) -> None:
         found = plan(facts={**FACTS, "memory": {"effective_mib": 24, "limited_by": "MemTotal"}})
-        assert found.status == "failed"
-        assert found.pending == []
-        assert str(found.cause).startswith("shop: plan: shop: ")
+        assert (found.status, found.pending) == ("ok", [])
+        assert found.causes[0].startswith("shop: plan: shop: ")
+        assert found.apps["shop"].drift[0].startswith("plan: shop: ")
+
+    def test_an_app_whose_source_cannot_be_had_leaves_the_others_alone(self) -> None:
+        other = {"name": "api", "source": {"path": "api"}, "entry_point": "api:app", "listen": "0.0.0.0:8001"}
+        lacking = {"api": "source: api is not there"}
+        found = plan({"shop": VIRGIN, "api": VIRGIN}, declared=apps(other), lacking=lacking)
+        assert (found.status, found.pending) == ("ok", ["shop"])
+        assert found.refused == lacking
+        assert found.apps["api"].drift == ["source: api is not there"]
+
+    def test_something_in_the_way_of_one_app_leaves_the_others_alone(self) -> None:
+        other = {"name": "api", "source": {"path": "api"}, "entry_point": "api:app", "listen": "0.0.0.0:8001"}
+        states = {"shop": VIRGIN, "api": {**VIRGIN, "clashes": ["api.socket is somebody else's"]}}
+        found = plan(states, declared=apps(other))
+        assert (found.status, found.pending) == ("ok", ["shop"])
+        assert found.causes == ["api: api.socket is somebody else's"]
+
+    def test_an_app_that_another_run_is_at_work_on_stops_its_host(self) -> None:
+        """A second trial beside the other run's would disturb it."""
+        other = {"name": "api", "source": {"path": "api"}, "entry_point": "api:app", "listen": "0.0.0.0:8001"}
+        lease = {"run": {"id": "r1", "user": "u", "controller": "c", "started": "t"}, "step": "weigh"}
+        found = plan({"shop": VIRGIN, "api": {**VIRGIN, "lease": lease}}, declared=apps(other))
+        assert (found.status, found.pending) == ("failed", [])
+        assert str(found.cause).startswith("api: held by run r1")
 
     def test_two_apps_share_the_host(self) -> None:
         other = {"name": "api", "source": {"path": "api"}, "entry_point": "api:app", "listen": "0.0.0.0:8001"}
@@ -275,8 +305,9 @@ class TestText:
     def test_hosts_without_a_plan(self) -> None:
         away = HostDecision("web2", "unreachable", "could not be reached: no route")
         lines = plantable.fleet_text([away, plan(facts={**FACTS, "memory": {"effective_mib": 24}})]).splitlines()
-        assert lines[0] == "2 hosts: 0 to be changed, 1 cannot be planned for, 1 unreachable"
+        assert lines[0] == "2 hosts: 0 to be changed, 1 unreachable, 1 with refused apps"
         assert lines[1] == "web2: could not be reached: no route"
+        assert lines[2].startswith("web1: shop: nothing is live: refused (plan: shop: ")
 
     def test_drift_as_a_table(self) -> None:
         away = HostDecision("web2", "unreachable", "could not be reached: no route")

@@ -14,7 +14,11 @@ from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet import b
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet import schedule as fleetplan
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.decision import AppDecision, HostDecision
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.gathering import Wanted
-from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.tools import NetworkUnreachable
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.tools import (
+    NetworkUnreachable,
+    ResolutionConflict,
+    WheelMissing,
+)
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.wheelhouse import (
     HostBuild,
     Platform,
@@ -131,7 +135,7 @@ def test_a_check_says_where_and_asks_nobody(tmp_path: Path) -> None:
     assert builds.attempts(fleet.notes) == {}
 
 
-def test_a_build_that_failed_fails_the_hosts_of_its_platform(tmp_path: Path) -> None:
+def test_a_build_that_failed_refuses_the_app_on_the_hosts_of_its_platform(tmp_path: Path) -> None:
     fleet = Fleet(tmp_path, {"a": BOOKWORM, "b": BOOKWORM})
     fleet.plan()
     fleet.end("a", builds.FAILED, "no compiler")
@@ -139,8 +143,8 @@ def test_a_build_that_failed_fails_the_hosts_of_its_platform(tmp_path: Path) -> 
     fleet.variables["hostvars"]["c"] = {}
     fleet.declared["c"] = fleet.declared["a"]
     assert fleet.plan() == {"c": ["native 1.0"]}
-    causes = {name: host.cause for name, host in fleet.hosts.items()}
-    assert causes == {"a": "shop: wheels: no compiler", "b": "shop: wheels: no compiler", "c": None}
+    causes = {name: host.causes for name, host in fleet.hosts.items()}
+    assert causes == {"a": ["shop: wheels: no compiler"], "b": ["shop: wheels: no compiler"], "c": []}
 
 
 def test_another_host_builds_when_the_first_is_lost_and_then_nobody(tmp_path: Path) -> None:
@@ -149,8 +153,8 @@ def test_another_host_builds_when_the_first_is_lost_and_then_nobody(tmp_path: Pa
     fleet.end("a", builds.LOST, "the connection to a was lost: timed out")
     assert fleet.plan() == {"b": ["native 1.0"]}
     assert fleet.plan() == {}  # b never answered
-    assert fleet.hosts["b"].cause == (
-        "shop: wheels: native 1.0 has no wheel for Python 3.11 on x86_64 (glibc 2.36), and no host built it: "
+    assert fleet.hosts["b"].refused["shop"] == (
+        "wheels: native 1.0 has no wheel for Python 3.11 on x86_64 (glibc 2.36), and no host built it: "
         "a: the connection to a was lost: timed out; b: no answer came"
     )
 
@@ -176,7 +180,85 @@ def test_a_check_without_a_network_still_shows_the_plan(tmp_path: Path, check: b
         notes = ["its wheels were not looked at: the network was not reachable"]
         assert (host.status, host.apps["shop"].notes) == ("ok", notes)
     else:
-        assert (host.status, host.cause) == ("failed", "shop: wheels: the network was not reachable")
+        assert host.causes == ["shop: wheels: the network was not reachable"]
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_wheels_that_cannot_be_had_refuse_their_app_alone(tmp_path: Path, check: bool) -> None:
+    fleet = Fleet(tmp_path, {"a": BOOKWORM})
+    planner = fleetplan.Scheduler(fleet.variables, None, fleet.notes, "rollout", check, print)
+    bad = Wanted("{bad}", BOOKWORM, ())
+    planner.gathering._sets[bad] = WheelMissing("there is no version of no-such-thing")
+    planner.gathering.put(wanted(BOOKWORM), replace(unbuilt(BOOKWORM), id="a1", needs_host_build=()))
+    host = HostDecision("a", apps={"shop": AppDecision("shop", "deploy"), "api": AppDecision("api", "deploy")})
+    planner._take(host, {"shop": bad, "api": wanted(BOOKWORM)})
+    assert (host.status, host.pending) == ("ok", ["api"])
+    assert host.causes == ["shop: wheels: there is no version of no-such-thing"]
+
+
+@pytest.mark.parametrize(("mode", "gathers"), [("plan", True), ("rollout", True), ("retune", True), ("drift", False)])
+def test_a_plan_looks_for_the_wheels_that_its_rollout_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, gathers: bool
+) -> None:
+    rules = {
+        "headcount_canary": None,
+        "headcount_rollout_batches": [1],
+        "headcount_rollout_max_failed": 0,
+        "headcount_rollout_wait_seconds": 0,
+        "headcount_on_failure": "revert_all",
+    }
+    declared = Declaration("a", [], rules, [])
+    monkeypatch.setattr(fleetplan, "declarations", lambda *_: [declared])
+    variables = {"ansible_play_hosts_all": ["a"], "hostvars": Hostvars({"a": {}})}
+    planner = fleetplan.Scheduler(variables, None, runs.begin(tmp_path), mode, mode in ("plan", "drift"), print)
+    host = HostDecision("a", apps={"shop": AppDecision("shop", "deploy")}, facts={})
+    asked: list[list[HostDecision]] = []
+    monkeypatch.setattr(planner, "_host", lambda *_: host)
+    monkeypatch.setattr(planner, "_gather", lambda hosts, *_: asked.append(hosts))
+    monkeypatch.setattr(planner, "_schedule", lambda hosts, _: fleetplan.Schedule(planner.notes, [], hosts))
+    planner.plan()
+    assert asked == ([[host]] if gathers else [])
+
+
+def with_class(worker_class: str, packages: list[str]) -> HostDecision:
+    settings = {"worker_class": {"value": worker_class}, "gunicorn_packages": {"value": packages}}
+    return HostDecision("a", apps={"shop": AppDecision("shop", "deploy", plan={"settings": settings})})
+
+
+@pytest.mark.parametrize("automatic", [True, False])
+def test_a_class_whose_packages_contradict_the_pins_gives_way_or_is_refused_with_the_fix(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, automatic: bool
+) -> None:
+    fleet = Fleet(tmp_path, {"a": BOOKWORM})
+    planner = fleetplan.Scheduler(fleet.variables, None, fleet.notes, "rollout", False, print)
+    cause = "gevent needs greenlet>=3.2, but greenlet==3.0.1 is required"
+    whole = replace(unbuilt(BOOKWORM), id="a1", needs_host_build=(), form="released as a tree: it has no setup.py")
+    told: list[dict[str, Any]] = []
+
+    def gathered(items: Any) -> None:
+        for _, item in items:
+            conflict = "gunicorn[gevent]" in item.packages
+            planner.gathering._sets[item] = ResolutionConflict(f"shop: {cause}", cause, "") if conflict else whole
+
+    def again(declared: Any, raw: Any, circumstances: Any, known: Any) -> HostDecision:
+        told.append(dict(known["shop"].conflicts))
+        return with_class("gthread", ["gunicorn"]) if automatic else with_class("gevent", ["gunicorn[gevent]"])
+
+    def asked(host: HostDecision, app: AppDecision, declared: Any) -> Wanted:
+        return Wanted("{}", BOOKWORM, tuple((app.plan or {})["settings"]["gunicorn_packages"]["value"]))
+
+    monkeypatch.setattr(planner.gathering, "gather", gathered)
+    monkeypatch.setattr(planner, "_host", again)
+    monkeypatch.setattr(planner, "_wanted", asked)
+    host = with_class("gevent", ["gunicorn[gevent]"])
+    planner._gather([host], fleet.declared, fleetplan.Circumstances({}))
+    assert told[0] == {"gevent": f"its packages contradict the project's: {cause}"}
+    if automatic:
+        assert (host.causes, host.apps["shop"].release) == ([], "a1")
+        assert planner._forms == {"shop": "released as a tree: it has no setup.py"}
+    else:
+        fix = "with worker_class: auto another class is taken where these packages are the cause"
+        assert host.causes == [f"shop: wheels: shop: {cause}; {fix}"]
 
 
 class TestLoadHosts:

@@ -7,8 +7,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.decision import AppDecision, HostDecision
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.outcome import Outcome
-from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.verdicts import gate, revert_plan
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.verdicts import (
+    counts_as_failed,
+    gate,
+    hold,
+    revert_plan,
+)
 
 ORDER = ["web1", "web2", "web3", "web4"]
 
@@ -99,3 +105,52 @@ class TestRevertPlan:
     def test_the_app_that_was_promoted_before_another_failed_on_the_same_host(self) -> None:
         mixed = {"api": PROMOTED["shop"], "shop": came("failed")["shop"]}
         assert revert_plan({"web1": mixed}, [], 0, "revert_all").hosts == {"web1": ["api"]}
+
+
+def planned(name: str, status: str = "ok", **actions: str) -> HostDecision:
+    """A host with an app for each keyword, and what is to be done about it."""
+    return HostDecision(name, status, apps={app: AppDecision(app, action, ["why"]) for app, action in actions.items()})
+
+
+class TestHold:
+    """What cannot be rolled out stops what is the same, and nothing else."""
+
+    def test_a_refused_app_is_held_back_everywhere_and_the_others_go_on(self) -> None:
+        one, two = planned("web1", shop="refuse", api="deploy"), planned("web2", shop="deploy", api="deploy")
+        assert hold([one, two], 0) == (
+            None,
+            ["shop is held back: 1 host cannot have it (web1), headcount_rollout_max_failed allows 0"],
+        )
+        assert (one.pending, two.pending) == (["api"], ["api"])
+        assert [counts_as_failed(host) for host in (one, two)] == [False, False]
+
+    def test_as_many_may_be_refused_as_may_fail(self) -> None:
+        one, two = planned("web1", shop="refuse", api="deploy"), planned("web2", shop="deploy", api="deploy")
+        assert hold([one, two], 1) == (None, [])
+        assert (one.pending, two.pending) == (["api"], ["shop", "api"])
+        assert [counts_as_failed(host) for host in (one, two)] == [True, False]
+
+    def test_where_nothing_else_is_to_be_done_no_host_is_touched(self) -> None:
+        hosts = [planned("web1", shop="refuse"), planned("web2", shop="deploy"), planned("web3", shop="none")]
+        stopped, held = hold(hosts, 0)
+        assert stopped == (
+            "no host is touched: 1 host cannot be rolled out (web1), headcount_rollout_max_failed allows 0"
+        )
+        assert held == []
+
+    def test_an_app_of_one_host_stops_nothing(self) -> None:
+        host = planned("web1", shop="refuse", api="deploy")
+        assert hold([host], 0) == (None, [])
+        assert (host.pending, counts_as_failed(host)) == (["api"], False)
+
+    def test_a_host_that_cannot_be_planned_for_counts_for_all_of_its_apps(self) -> None:
+        hosts = [planned("web1", "failed", shop="none"), planned("web2", shop="deploy", api="deploy")]
+        assert hold(hosts, 0)[0] == (
+            "no host is touched: 1 host cannot be rolled out (web1), headcount_rollout_max_failed allows 0"
+        )
+        more = [*hosts, planned("web3", shop="refuse"), planned("web4", api="deploy")]
+        assert hold(more, 1) == (
+            None,
+            ["shop is held back: 2 hosts cannot have it (web1, web3), headcount_rollout_max_failed allows 1"],
+        )
+        assert more[1].pending == ["api"]

@@ -140,6 +140,18 @@ class TestRows:
         assert (row["app"], row["status"], row["cause"]) == (None, "unreachable", "could not be reached: no route")
 
 
+def test_a_refused_app_beside_one_that_was_promoted() -> None:
+    planned = host()
+    planned.apps["api"] = AppDecision("api", "refuse", ["wheels: there is no version of no-such-thing"])
+    found = build(planned, web1=PROMOTED)
+    shop, api = found.rows
+    assert (shop["status"], shop["cause"]) == ("promoted", None)
+    assert (api["status"], api["cause"]) == ("failed", "api: wheels: there is no version of no-such-thing")
+    assert found.failed == {"web1": "api: wheels: there is no version of no-such-thing"}
+    assert found.first_cause == "web1: api: wheels: there is no version of no-such-thing"
+    assert found.summary == "1 host: 1 promoted, 1 failed"
+
+
 class TestFailures:
     """Who failed, and what was first."""
 

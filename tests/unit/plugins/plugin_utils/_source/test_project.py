@@ -98,7 +98,7 @@ def test_a_folder_without_python_is_no_project_and_one_below_is_proposed(tmp_pat
     below.mkdir(parents=True)
     (tmp_path / "services/shop/pyproject.toml").write_text(PROJECT)
     (below / "app.py").touch()
-    with pytest.raises(BadSource, match=r"source\.subdirectory \(perhaps services/shop\)"):
+    with pytest.raises(BadSource, match=r"for source\.subdirectory: services/shop$"):
         form_of(tmp_path)
 
 

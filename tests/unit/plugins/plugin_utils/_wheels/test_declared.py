@@ -93,7 +93,7 @@ def test_files_that_it_includes(tmp_path: Path) -> None:
     (tmp_path / "more/limits.txt").write_text("werkzeug<3.1\nflask==3.0.3\n", encoding="utf-8")
     found = read(tmp_path, requirements__txt="-r more/base.txt\n")
     assert found.requirements == (("more/base.txt, line 2", "flask>=3"),)
-    assert found.constraints == ()
+    assert found.constraints == ("werkzeug<3.1", "flask==3.0.3")
     both = declared.requirements_file(tmp_path / "requirements.txt", tmp_path, environment())
     assert both.constraints == ("werkzeug<3.1", "flask==3.0.3")
     assert "gone.txt cannot be read: No such file" in refusal(tmp_path, requirements__txt="-r gone.txt\n")

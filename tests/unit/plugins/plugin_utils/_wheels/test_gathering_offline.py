@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tarfile
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Sequence
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels import wheelhouse
@@ -88,9 +89,9 @@ def links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def gather(tmp_path: Path, folder: Path) -> Any:
-    source = {"kind": "path", "value": str(folder)}
-    return wheelhouse.gather(source, BOOKWORM, ["gunicorn==27.0.1"], tmp_path / "cache", tmp_path)
+def gather(tmp_path: Path, folder: Path, server: Sequence[str] = ("gunicorn==27.0.1",), **more: Any) -> Any:
+    source = {"kind": "path", "value": str(folder), **more}
+    return wheelhouse.gather(source, BOOKWORM, server, tmp_path / "cache", tmp_path)
 
 
 def inside(found: Any, name: str) -> set[str]:
@@ -132,4 +133,248 @@ def test_all_that_is_declared_is_in_the_release(tmp_path: Path, links: Path) -> 
 def test_what_was_not_found_is_told_with_where_it_was_looked_for(tmp_path: Path, links: Path) -> None:
     with pytest.raises(WheelhouseError) as caught:
         gather(tmp_path, project(tmp_path / "app", "shop", "'nowhere'"))
-    assert f"(asked: {links} (find-links))" in str(caught.value)
+    assert f"(asked: {links} (find-links)); correct the name or the version in the project" in str(caught.value)
+
+
+def tree(folder: Path, files: dict[str, str]) -> Path:
+    """A project that is no package."""
+    for name, text in {"app.py": "import flask\n", **files}.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+    return folder
+
+
+def held(found: Any) -> list[str]:
+    with tarfile.open(found.tree.path) as archive:
+        return archive.getnames()
+
+
+def test_a_tree_goes_into_the_release_as_git_sees_it(tmp_path: Path, links: Path) -> None:
+    files = {
+        "requirements.txt": "-r requirements/live.txt\nsix\n",
+        "requirements/live.txt": "flask==3.0.3\n",
+        "pyproject.toml": "[tool.black]\nline-length = 100\n",
+        "templates/mail/reset_password.txt": "hello\n",
+        ".gitignore": "local.py\n.env\n",
+        "local.py": "SECRET = 1\n",
+        ".env": "SECRET=1\n",
+    }
+    app = tree(tmp_path / "app", files)
+    git(app, "init", "--quiet")
+    found = gather(tmp_path, app)
+    assert found.distributions == {"flask": "3.0.3", "werkzeug": "3.1.9", "six": "1.17.0", "gunicorn": "27.0.1"}
+    assert held(found) == sorted({"app.py", *files} - {"local.py", ".env"})
+    assert found.form == "released as a tree: its pyproject.toml has no [project]"
+    assert found.tree in found.files
+    (app / "local.py").write_text("SECRET = 2\n", encoding="utf-8")
+    assert gather(tmp_path, app) == found
+    again = gather(tmp_path / "other", tree(tmp_path / "elsewhere", {k: files[k] for k in files if k in held(found)}))
+    assert (again.id, again.tree.sha256) == (found.id, found.tree.sha256)
+    (app / "templates/mail/reset_password.txt").write_text("hi\n", encoding="utf-8")
+    changed = gather(tmp_path, app)
+    assert changed.id != found.id
+    assert changed.distributions == found.distributions
+
+
+def test_a_package_is_taken_as_a_tree_when_somebody_says_so(tmp_path: Path, links: Path) -> None:
+    app = tree(project(tmp_path / "app", "shop", "'flask==3.0.3'"), {})
+    built, as_it_is = gather(tmp_path, app), gather(tmp_path, app, **{"as": "tree"})
+    assert (built.tree, built.form) == (
+        None,
+        "released as a package: its pyproject.toml has [project] and [build-system]",
+    )
+    assert "shop" in built.distributions
+    assert as_it_is.distributions == {"flask": "3.0.3", "werkzeug": "3.1.9", "gunicorn": "27.0.1"}
+    assert as_it_is.form == "released as a tree: source.as says so"
+    assert built.source_id != as_it_is.source_id
+
+
+UV_LOCK = """version = 1
+[[package]]
+name = "shop"
+version = "1"
+source = { virtual = "." }
+[[package]]
+name = "flask"
+version = "3.0.3"
+source = { registry = "https://example.com/simple" }
+[[package]]
+name = "werkzeug"
+version = "3.0.3"
+source = { registry = "https://example.com/simple" }
+[[package]]
+name = "pytest"
+version = "8"
+source = { registry = "https://example.com/simple" }
+"""
+POETRY_LOCK = """[[package]]
+name = "flask"
+version = "3.0.3"
+files = []
+[[package]]
+name = "werkzeug"
+version = "3.0.3"
+files = []
+[[package]]
+name = "pytest"
+version = "8"
+files = []
+"""
+PROJECT = '[project]\nname = "shop"\nversion = "1"\n'
+LOCKED = {"flask": "3.0.3", "werkzeug": "3.0.3", "gunicorn": "27.0.1"}
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        pytest.param(
+            {"pyproject.toml": PROJECT + 'dependencies = ["flask<3.1"]\n', "uv.lock": UV_LOCK}, LOCKED, id="uv"
+        ),
+        pytest.param(
+            {
+                "pyproject.toml": '[tool.poetry]\npackage-mode = false\n[tool.poetry.dependencies]\npython = "^3.9"\n'
+                'flask = "^3.0"\n[tool.poetry.group.dev.dependencies]\npytest = "^8"\n',
+                "poetry.lock": POETRY_LOCK,
+            },
+            LOCKED,
+            id="poetry",
+        ),
+        pytest.param(
+            {
+                "Pipfile": "",
+                "Pipfile.lock": '{"default": {"flask": {"version": "==3.0.3"}, "werkzeug": {"version": "==3.0.3"}}, '
+                '"develop": {"pytest": {"version": "==8"}}}',
+            },
+            LOCKED,
+            id="pipenv",
+        ),
+        pytest.param(
+            {
+                "pylock.toml": '[[packages]]\nname = "flask"\nversion = "3.0.3"\n[[packages]]\nname = "werkzeug"\n'
+                'version = "3.0.3"\n'
+            },
+            LOCKED,
+            id="pylock",
+        ),
+        pytest.param(
+            {"requirements/prod.txt": "-c limits.txt\nflask\n", "requirements/limits.txt": "flask<3.1\nwerkzeug<3.1\n"},
+            LOCKED,
+            id="a folder of requirements, with limits",
+        ),
+        pytest.param(
+            {"pyproject.toml": PROJECT + 'dependencies = ["flask==3.0.3", "werkzeug<3.1"]\n'}, LOCKED, id="own"
+        ),
+        pytest.param(
+            {
+                "pyproject.toml": PROJECT + '[project.optional-dependencies]\nweb = ["werkzeug<3.1"]\n',
+                "requirements.txt": "-e .[web]\nflask==3.0.3; python_version > '3.10'\nsix; python_version < '3'\n",
+            },
+            LOCKED,
+            id="itself, with an extra",
+        ),
+        pytest.param(
+            {"setup.cfg": "[options]\ninstall_requires =\n    flask==3.0.3\n    werkzeug==3.0.3\n"},
+            LOCKED,
+            id="setup.cfg",
+        ),
+    ],
+)
+def test_what_a_tree_depends_on_is_what_it_says(
+    tmp_path: Path, links: Path, files: dict[str, str], expected: dict[str, str]
+) -> None:
+    assert gather(tmp_path, tree(tmp_path / "app", files)).distributions == expected
+
+
+def test_source_requirements_count_instead_of_what_the_project_says(tmp_path: Path, links: Path) -> None:
+    app = tree(tmp_path / "app", {"requirements.txt": "nowhere\n", "requirements/live.txt": "flask==3.0.3\n"})
+    found = gather(tmp_path, app, requirements=["requirements/live.txt", "six==1.17.0"])
+    assert found.distributions == {"flask": "3.0.3", "werkzeug": "3.1.9", "six": "1.17.0", "gunicorn": "27.0.1"}
+    assert gather(tmp_path, app, requirements=[]).distributions == {"gunicorn": "27.0.1"}
+
+
+def test_a_tree_of_a_workspace_gets_the_members_from_the_checkout(tmp_path: Path, links: Path) -> None:
+    mono = tmp_path / "mono"
+    project(mono / "packages/six", "six")
+    (mono / "pyproject.toml").write_text('[tool.uv.workspace]\nmembers = ["*/*"]\n', encoding="utf-8")
+    told = PROJECT + 'dependencies = ["flask", "six"]\n[tool.uv.sources]\nsix = {workspace = true}\n'
+    shop = tree(mono / "services/shop", {"pyproject.toml": told})
+    found = gather(tmp_path, shop)
+    assert found.distributions["six"] == "1.0"
+    assert held(found) == ["app.py", "pyproject.toml"]
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({}, "says what the app depends on: add a requirements.txt to the project, or name what it needs, as in"),
+        (
+            {"pyproject.toml": PROJECT + 'dependencies = ["flask", "six"]\n', "uv.lock": UV_LOCK},
+            "[project] of pyproject.toml: six is not in uv.lock, which is more exact",
+        ),
+        (
+            {"requirements-web.txt": "flask\n", "requirements-worker.txt": "flask\n"},
+            "name what the app needs in production with source.requirements",
+        ),
+        (
+            {"requirements.txt": "flask==3.0.3\n", "pyproject.toml": PROJECT + 'dependencies = ["flask>=3.1"]\n'},
+            "flask",
+        ),
+    ],
+)
+def test_a_tree_that_does_not_say_what_it_depends_on_is_refused(
+    tmp_path: Path, links: Path, files: dict[str, str], words: str
+) -> None:
+    with pytest.raises(WheelhouseError) as caught:
+        gather(tmp_path, tree(tmp_path / "app", files))
+    assert words in str(caught.value)
+
+
+def test_what_is_left_open_is_decided_once_and_kept(tmp_path: Path, links: Path) -> None:
+    app = tree(tmp_path / "app", {"requirements.txt": "flask\nwerkzeug==3.0.3\n"})
+    first = gather(tmp_path, app)
+    assert first.distributions["flask"] == "3.1.3"
+    public(links, "flask", "3.2.0", "werkzeug>=3")
+    (app / "app.py").write_text("import flask, os\n", encoding="utf-8")
+    later = gather(tmp_path, app)
+    assert later.id != first.id
+    assert later.distributions == first.distributions
+    other_class = gather(tmp_path, app, server=["gunicorn==27.0.1", "six"])
+    assert other_class.distributions == {**first.distributions, "six": "1.17.0"}
+    assert other_class.kept == later.kept == first.kept
+    assert "flask==3.1.3\n" in Path(first.kept).read_text(encoding="utf-8")
+    Path(first.kept).unlink()
+    assert gather(tmp_path, app).distributions["flask"] == "3.2.0"
+    (app / "requirements.txt").write_text("flask==3.0.3\nwerkzeug==3.0.3\n", encoding="utf-8")
+    assert gather(tmp_path, app).kept == ""
+
+
+@pytest.mark.parametrize(("pinned", "told"), [("21.2.0", True), ("27.0.1", False)])
+def test_the_gunicorn_in_the_metadata_of_a_project_is_seen_and_replaced(
+    tmp_path: Path, links: Path, pinned: str, told: bool
+) -> None:
+    found = gather(tmp_path, project(tmp_path / "app", "shop", f"'flask', 'gunicorn=={pinned}'"))
+    assert found.gunicorn == pinned
+    assert found.distributions["gunicorn"] == "27.0.1"
+    words = f"the project's metadata: gunicorn=={pinned} gives way to gunicorn 27.0.1"
+    assert any(words in note for note in found.notes) is told
+
+
+def test_a_wheel_that_lacks_what_the_app_looks_for_is_refused_before_a_host_is_touched(
+    tmp_path: Path, links: Path
+) -> None:
+    app = project(tmp_path / "app", "shop", "'flask==3.0.3'")
+    text = (app / "backend.py").read_text(encoding="utf-8")
+    # It takes modules alone, as setuptools does without package-data.
+    (app / "backend.py").write_text(
+        text.replace('f"{name}_files/{path}"', "path").replace('rglob("*")', 'rglob("*.py")')
+    )
+    tree(app, {"shop/__init__.py": "import config\n", "shop/templates/index.html": "hello\n", "config.py": ""})
+    with pytest.raises(WheelhouseError) as caught:
+        gather(tmp_path, app)
+    assert "the wheel that is built of it lacks shop/templates/ (1 file), which the app would not find: take" in str(
+        caught.value
+    )
+    assert "source.as: tree" in str(caught.value)
+    told = gather(tmp_path, app, **{"as": "package"})
+    assert [note for note in told.notes if "lacks shop/templates/ (1 file); source.as: tree would have it" in note]
+    assert "shop/templates/index.html" in held(gather(tmp_path, app, **{"as": "tree"}))

@@ -86,8 +86,8 @@ def test_bad_folders(tmp_path: Path) -> None:
     with pytest.raises(BadSource) as caught:
         identity("empty", tmp_path)
     assert str(caught.value) == (
-        f"source path 'empty': neither pyproject.toml nor setup.py in {tmp_path}/empty; "
-        "make the app an installable package, or name the folder that holds one with `subdirectory`"
+        f"source path 'empty': {tmp_path}/empty holds no Python that could run: name the folder of the project with "
+        "source.subdirectory"
     )
     folder = project(tmp_path / "linked")
     (folder / "assets").symlink_to(tmp_path)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What the documentation of every step on a host shares; the options are those of module_utils/_wiring.RUN_OPTIONS."""
 
 from __future__ import annotations
@@ -36,4 +37,21 @@ options:
     type: list
     elements: str
     default: []
+"""
+
+    # The ansible-core that this collection supports takes no return values from a fragment: every step repeats these at
+    # the end of its own, and tests/unit/plugins/modules/test_documentation.py holds them equal.
+    RETURN = r"""
+phase:
+  description: Which step failed.
+  type: str
+  returned: failure
+cause:
+  description: Why, in one sentence.
+  type: str
+  returned: failure
+busy:
+  description: Another run holds the app; I(msg) names it.
+  type: bool
+  returned: when the lock was refused
 """

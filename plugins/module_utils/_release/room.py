@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""How much room on the disk a release takes, by the files that it is made of."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Iterable, Tuple
+
+from .contents import ReleaseError
+from .trees import FILENAME, size_of
+
+MIB = 1024 * 1024
+_RESERVE_MIB = 64
+
+
+def room_for(files: Iterable[Path]) -> Tuple[int, int]:
+    """(MiB, files) that wheels and a tree will take when unpacked and compiled (bytecode is as large again), with a
+    reserve."""
+    size = count = 0
+    for path in files:
+        if path.name == FILENAME:
+            tree = size_of(path)
+            size, count = size + tree[0], count + tree[1]
+            continue
+        try:
+            with zipfile.ZipFile(path) as archive:
+                for item in archive.infolist():
+                    blocks = -(-item.file_size // 4096) * 4096
+                    twice = 2 if item.filename.endswith(".py") else 1
+                    size += twice * blocks
+                    count += twice
+        except (zipfile.BadZipFile, OSError) as error:
+            raise ReleaseError(
+                f"wheel {path.name} is broken on this host ({error}): remove {path} and run again"
+            ) from None
+    return size // MIB + 1 + _RESERVE_MIB, count + 200
