@@ -142,14 +142,16 @@ def _normalised(source: Mapping[str, Any], folder: Path | None) -> dict[str, Any
 
 def _tree(found: Given, scratch: Path, tools: Tools, hints: Hints, names: Sequence[str], why: str) -> Proposal:
     """A project that is released as it is."""
-    assert found.folder is not None
+    folder = _folder(found)
+    candidates = _ordered(hints.candidates, scan.candidates(folder, names, found.project))
+    if not candidates:
+        raise Cannot(_nothing(found, names), lacks_files=True)
     scratch.mkdir(exist_ok=True)
     root = scratch / "project"
     root.mkdir()
-    copy_project(found.folder, root)
+    copy_project(folder, root)
     found = _with_requirements(found, names)
     made = _make(found, scratch, tools, TREE)
-    candidates = _ordered(hints.candidates, scan.candidates(found.folder, names, found.project))
 
     def place(candidate: Candidate) -> sandbox.Place:
         paths = (root, root / candidate.path) if candidate.path else (root,)
@@ -163,16 +165,19 @@ def _tree(found: Given, scratch: Path, tools: Tools, hints: Hints, names: Sequen
     return propose(subject, hints, told, app.candidate.path if app else "")
 
 
+def _folder(found: Given) -> Path:
+    if found.folder is None:
+        raise ValueError("a distribution is no tree")
+    return found.folder
+
+
 def _with_requirements(found: Given, names: Sequence[str]) -> Given:
-    """Name what the code imports where nothing in a tree says what it depends on."""
-    assert found.folder is not None
+    """Name what the code imports where nothing in a tree says what it depends on; that may be nothing at all."""
+    folder = _folder(found)
     try:
-        check_says(found.folder, found.folder)
+        check_says(folder, folder)
     except BadSource:
-        guessed = scan.distributions(found.folder, names)
-        if not guessed:
-            raise
-        return replace(found, source={**found.source, "requirements": guessed})
+        return replace(found, source={**found.source, "requirements": scan.distributions(folder, names)})
     return found
 
 

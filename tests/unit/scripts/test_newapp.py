@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.fields import Problem
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.flow import Cannot, Entry
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.proposal import Proposal, Question
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.subject import Unknown
-from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.fields import Problem
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.tools import NetworkUnreachable
 from headcount_scripts import newapp
 from headcount_scripts.console import ScriptError

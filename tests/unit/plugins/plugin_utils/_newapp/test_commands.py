@@ -67,7 +67,8 @@ def test_a_procfile_has_the_web_server_and_other_processes() -> None:
 
 def test_the_last_stage_of_a_dockerfile_counts() -> None:
     image = dockerfile(
-        'FROM node AS assets\nCMD ["npm", "run"]\nFROM python:3.12\nENV FLASK_APP=shop.py \\\n    MODE=live\nWORKDIR /srv\n'
+        'FROM node AS assets\nCMD ["npm", "run"]\nFROM python:3.12\nENV FLASK_APP=shop.py \\\n    MODE=live\n'
+        "WORKDIR /srv\n"
         'EXPOSE 5000/tcp\nENTRYPOINT ["tini", "--"]\nCMD ["gunicorn", "shop:app"]\n'
     )
     assert image.command == "tini -- gunicorn shop:app"

@@ -32,14 +32,16 @@ def hinted(folder: Path, files: dict[str, str]) -> Hints:
         pytest.param({"Procfile": "web: gunicorn shop:app"}, "shop:app", "Procfile", id="Procfile"),
         pytest.param({"Dockerfile": 'CMD ["gunicorn", "shop:app"]'}, "shop:app", "Dockerfile's CMD", id="Dockerfile"),
         pytest.param(
-            {"Dockerfile": "FROM python\nCMD ./boot.sh", "boot.sh": "#!/bin/sh\nexec gunicorn -b :5000 \\\n shop:app\n"},
+            {"Dockerfile": "FROM python\nCMD ./boot.sh",
+             "boot.sh": "#!/bin/sh\nexec gunicorn -b :5000 \\\n shop:app\n"},
             "shop:app", "boot.sh, which Dockerfile's CMD calls", id="a script that the Dockerfile calls",
         ),
         pytest.param(
-            {"compose.yaml": "services:\n  web:\n    command: gunicorn shop:app\n"}, "shop:app", "compose.yaml", id="compose"
+            {"compose.yaml": "services:\n  web:\n    command: gunicorn shop:app\n"},
+            "shop:app", "compose.yaml", id="compose",
         ),
         pytest.param({".flaskenv": "FLASK_APP=shop.py"}, "shop", "FLASK_APP in .flaskenv", id=".flaskenv"),
-        pytest.param({"gunicorn.conf.py": 'wsgi_app = "shop:app"'}, "shop:app", "gunicorn.conf.py", id="gunicorn.conf.py"),
+        pytest.param({"gunicorn.conf.py": 'wsgi_app = "shop:app"'}, "shop:app", "gunicorn.conf.py", id="its settings"),
         pytest.param({"uwsgi.ini": "[uwsgi]\nmodule = shop:app\n"}, "shop:app", "uwsgi.ini", id="uwsgi.ini"),
         pytest.param(
             {"deploy/shop.service": "[Service]\nExecStart=/srv/venv/bin/gunicorn -w 4 shop:app\n"},
@@ -83,14 +85,15 @@ def test_values_of_a_secret_file_stay_where_they_are(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "wanted"),
     [
-        pytest.param({"app.py": FLASK, "wsgi.py": "from app import app\n"}, [("wsgi", ""), ("app", "")], id="wsgi.py first"),
+        pytest.param({"app.py": FLASK, "wsgi.py": "from app import app\n"}, [("wsgi", ""), ("app", "")],
+                     id="wsgi.py first"),
         pytest.param({"app/__init__.py": FACTORY, "shop.py": "from app import create_app\napp = create_app()\n"},
                      [("shop", ""), ("app", "")], id="a module of the top before a factory"),
         pytest.param({"src/shop/app.py": FACTORY}, [("shop.app", "")], id="src layout"),
         pytest.param({"shop/web/__init__.py": FACTORY}, [("shop.web", "")], id="namespace package"),
         pytest.param({"site/wsgi.py": "application = get_wsgi_application()\n"}, [("site.wsgi", "")], id="Django"),
         pytest.param({"main.py": "dash = Dash(__name__)\nserver = dash.server\n"}, [("main", "server")], id="Dash"),
-        pytest.param({"tests/test_app.py": FLASK, "docs/conf.py": FLASK, "setup.py": FLASK}, [], id="nothing of the app"),
+        pytest.param({"tests/test_app.py": FLASK, "docs/conf.py": FLASK, "setup.py": FLASK}, [], id="nothing of it"),
         pytest.param({"app.py": "if __name__ == '__main__':\n    app = Flask(__name__)\n"}, [], id="only as a script"),
         pytest.param({"app.py": "def broken(:\n"}, [], id="no Python"),
         pytest.param({"shop.py": "api = Celery('x')\napplication = make_app()\n"}, [("shop", "")], id="not Celery"),

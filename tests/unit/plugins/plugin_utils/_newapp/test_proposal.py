@@ -132,7 +132,8 @@ def test_a_secret_with_a_default_in_the_code_gets_a_real_one() -> None:
 @pytest.mark.parametrize(
     ("name", "own"),
     [("SECRET_KEY", True), ("MY_SHOP_SECRET_KEY", True), ("SECURITY_PASSWORD_SALT", True), ("JWT_SECRET_KEY", True),
-     ("AWS_SECRET_KEY", False), ("GOOGLE_CLIENT_SECRET", False), ("JWT_AUTH_ISSUER", False), ("CSRF_TIME_LIMIT", False)],
+     ("AWS_SECRET_KEY", False), ("GOOGLE_CLIENT_SECRET", False), ("JWT_AUTH_ISSUER", False),
+     ("CSRF_TIME_LIMIT", False)],
 )  # fmt: skip
 def test_which_secrets_may_be_any_value(name: str, own: bool) -> None:
     assert is_own_secret(name, "My Shop") is own
@@ -158,7 +159,8 @@ def test_its_life_is_asked_about() -> None:
         has_secret_key=False,
     )
     told = questions(proposal(app, hints))
-    for words in ("SQLite file (sqlite:///app.db)", "set DATABASE_URL", "flask db upgrade", "process worker (`rq worker`)",
+    for words in ("SQLite file (sqlite:///app.db)", "set DATABASE_URL", "flask db upgrade",
+                  "process worker (`rq worker`)",
                   "it called localhost:6379 here", "debug mode", "no SECRET_KEY"):  # fmt: skip
         assert words in told
     assert "first" not in told
@@ -184,8 +186,8 @@ def test_folders_of_modules_are_on_the_path() -> None:
 
 @pytest.mark.parametrize(
     ("project", "name"),
-    [("My Shop", "my-shop"), ("flask_realworld_example_app", "flask-realworld-example"), ("007", "app"), ("x-trial", "x"),
-     ("wheels", "wheels-app"), ("---", "app")],
+    [("My Shop", "my-shop"), ("flask_realworld_example_app", "flask-realworld-example"), ("007", "app"),
+     ("x-trial", "x"),      ("wheels", "wheels-app"), ("---", "app")],
 )  # fmt: skip
 def test_a_name_that_hosts_take(project: str, name: str) -> None:
     assert name_for(project) == name

@@ -17,7 +17,7 @@ WSGI = "def {name}(environ, start_response):\n    start_response('200 OK', [])\n
 needs_mounts = pytest.mark.skipif(not best().mounts, reason="this user may not make namespaces")
 
 
-@pytest.fixture()
+@pytest.fixture
 def at(tmp_path: Path) -> Place:
     (tmp_path / "project").mkdir()
     (tmp_path / "project" / "data.txt").write_text("kept")
@@ -74,7 +74,8 @@ def test_nothing_of_the_project_or_of_the_machine_is_written(at: Place, tmp_path
         at,
         "import os\nSEEN = []\n"
         f"for path in ('data.txt', {str(outside)!r}, os.path.expanduser('~/x'), '/tmp/fine'):\n"
-        "    try:\n        open(path, 'w').write('x')\n    except OSError as error:\n        SEEN.append(type(error).__name__)\n"
+        "    try:\n        open(path, 'w').write('x')\n"
+        "    except OSError as error:\n        SEEN.append(type(error).__name__)\n"
         "raise RuntimeError(f'{SEEN} {sorted(os.environ)}')\n",
     )
     assert found.error is not None
@@ -136,7 +137,8 @@ def test_why_a_module_is_no_app(at: Place, text: str, kind: str, words: str) -> 
         pytest.param(WSGI.format(name="web"), "web", "web", id="by its name"),
         pytest.param(f"def make_app():\n    {WSGI.format(name='web')!r}\n" + WSGI.format(name="inner") +
                      "def create_app(mode='x'):\n    return inner\n", "", "create_app()", id="create_app first"),
-        pytest.param(WSGI.format(name="inner") + "def build(mode):\n    return inner\n", "build('live')", "build('live')",
+        pytest.param(WSGI.format(name="inner") + "def build(mode):\n    return inner\n",
+                     "build('live')", "build('live')",
                      id="a factory with a literal"),
         pytest.param("from flask import Flask\nshop = Flask(__name__)\n", "", "shop", id="the only Flask object"),
     ],

@@ -34,8 +34,8 @@ def test_the_name_is_the_project_s_own(tmp_path: Path, text: str, name: str) -> 
 @pytest.mark.parametrize("suffix", ["", "@v1"])
 def test_a_repository_is_cloned_at_its_branch_or_version(tmp_path: Path, suffix: str) -> None:
     work = tmp_path / "work"
-    for words in (["init", "-q", "-b", "trunk", str(work)], ["-C", str(work), "commit", "-q", "--allow-empty", "-m", "x"],
-                  ["-C", str(work), "tag", "v1"], ["clone", "-q", "--bare", str(work), str(tmp_path / "shop.git")]):  # fmt: skip
+    for words in (["init", "-q", "-b", "trunk", str(work)], ["-C", str(work), "commit", "-qm", "x", "--allow-empty"],
+                  ["-C", str(work), "tag", "v1"], ["clone", "-q", "--bare", work, tmp_path / "shop.git"]):  # fmt: skip
         subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@example.com", *words], check=True)
     url = f"file://{tmp_path}/shop.git"
     found = given(url + suffix, tmp_path, tmp_path / "cache")
