@@ -353,6 +353,11 @@ def _life(draft: _Draft) -> None:
     peers = [peer for peer in app.peers if not peer.startswith(("/dev/", "localhost:80", "/run/systemd"))]
     if peers and draft.found.app:
         draft.ask(f"it called {listed(peers, 4)} here, where nothing was to be reached: can the host reach it?")
+    if app.other_host is not None and app.other_host != 200:
+        draft.ask(
+            f"which names do users ask for? It answers {app.other_host} to any but localhost, which Headcount asks for "
+            "(ALLOWED_HOSTS of Django, SERVER_NAME or TRUSTED_HOSTS of Flask)"
+        )
     if app.debug:
         draft.ask("it runs in debug mode here, which shows its code to users when a page fails: what turns that off?")
     if app.kind == "django" and app.has_secret_key is False:

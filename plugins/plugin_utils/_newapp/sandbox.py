@@ -218,6 +218,7 @@ def read(answer: Json, place: Place) -> Imported:
         ),
         written={path: kind for path, kind in written.items() if path},
         databases=tuple(_relative(uri, place) for uri in config.get("databases") or ()),
+        other_host=answer.get("other_host"),
         debug=bool(config.get("debug")),
         has_secret_key=config.get("secret_key"),
         peers=tuple(answer.get("peers") or ()),

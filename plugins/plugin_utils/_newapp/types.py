@@ -109,6 +109,7 @@ class Imported:
     """What importing a module showed. `stage` is how far it came: import, ask, weigh or done.
 
     `written`: paths that it wrote to (within the project: relative) and what: file, folder or sqlite.
+    `other_host`: the status of a page that answers 200, when it is asked for by a name that nobody told the app.
     `required`: variables that it cannot be imported without, with the values that were given here.
     """
 
@@ -126,6 +127,7 @@ class Imported:
     variables: tuple[Variable, ...] = ()
     written: Mapping[str, str] = field(default_factory=dict)
     databases: tuple[str, ...] = ()
+    other_host: int | None = None
     debug: bool = False
     has_secret_key: bool | None = None
     peers: tuple[str, ...] = ()

@@ -91,7 +91,7 @@ def django_routes(resolver: Any, prefix: str) -> Iterator[tuple[str, object]]:
             yield prefix + route, item.name
 
 
-def ask(app: Callable[..., Iterable[bytes]], path: str) -> tuple[int, str, int]:
+def ask(app: Callable[..., Iterable[bytes]], path: str, host: str = "localhost") -> tuple[int, str, int]:
     """One GET as a WSGI server makes it: (status, type of the content, bytes)."""
     said: list[tuple[str, list[tuple[str, str]]]] = []
 
@@ -107,7 +107,7 @@ def ask(app: Callable[..., Iterable[bytes]], path: str) -> tuple[int, str, int]:
         "QUERY_STRING": query,
         "SERVER_NAME": "localhost",
         "SERVER_PORT": "80",
-        "HTTP_HOST": "localhost",
+        "HTTP_HOST": host,
         "HTTP_USER_AGENT": "headcount",
         "REMOTE_ADDR": "127.0.0.1",
         "SERVER_PROTOCOL": "HTTP/1.1",
@@ -193,6 +193,15 @@ def weigh(app: Any, paths: list[str], seconds: float) -> list[dict[str, Any]]:
         for path, pairs in samples.items()
         if pairs
     ]
+
+
+def elsewhere(app: Any, path: str) -> int:
+    """The status of a page that is asked for by a name which nobody told the app."""
+    try:
+        with within(PATH_SECONDS, f"GET {path}"):
+            return ask(app, path, "app.example.com")[0]
+    except BaseException:  # as in ask_all: the app's own business
+        return 500
 
 
 def steady(asked: list[dict[str, Any]]) -> list[str]:

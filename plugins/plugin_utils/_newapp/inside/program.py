@@ -22,7 +22,7 @@ import traceback
 from collections.abc import Mapping
 from typing import Any
 
-from .asking import ask_all, routes_of, steady, weigh, within
+from .asking import ask_all, elsewhere, routes_of, steady, weigh, within
 from .target import find, kind_of
 from .watch import Seen, watch
 
@@ -144,7 +144,8 @@ def look(asked: Mapping[str, Any], answer: Answer) -> None:
     routes = routes_of(app, kind)
     answer.write(routes=routes)
     found = ask_all(app, routes, float(asked["ask_seconds"]))
-    answer.write(stage="weigh", asked=found)
+    good = [item["path"] for item in found if item["status"] == 200]
+    answer.write(stage="weigh", asked=found, other_host=elsewhere(app, good[0]) if good else None)
     with within(float(asked["weigh_seconds"]) + 30, "the weighing"):
         weighed = weigh(app, steady(found), float(asked["weigh_seconds"]))
     answer.write(stage="done", weighed=weighed)

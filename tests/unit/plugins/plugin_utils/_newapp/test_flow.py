@@ -67,7 +67,9 @@ def test_a_package_that_cannot_be_built_is_taken_as_a_tree(tmp_path: Path) -> No
     found = flow.entry(project(tmp_path / "shop", app__py=FLASK, pyproject__toml=PACKAGE), tools(made))
     assert made.asked == ["package", "tree"]
     assert found.proposal.entry["source"]["as"] == "tree"
-    assert "no wheel of it can be built here: its files are taken as they are" in " ".join(found.text.replace("#", "").split())
+    assert "no wheel of it can be built here: its files are taken as they are" in " ".join(
+        found.text.replace("#", "").split()
+    )
 
 
 def test_a_package_whose_wheel_holds_no_app_is_taken_as_a_tree(tmp_path: Path) -> None:

@@ -52,6 +52,17 @@ def test_a_flask_app_is_found_asked_and_weighed(at: Place) -> None:
     assert (variables["MODE"].default, variables["MODE"].places) == ("dev", ("shop.py:5",))
     assert set(variables) == {"MODE", "GIVEN", "NOT_THERE"}
     assert found.databases == ("sqlite:///app.db",)
+    assert found.other_host == 200
+
+
+def test_an_app_that_answers_to_one_name_only_is_seen(at: Place) -> None:
+    found = imported(
+        at,
+        "def app(environ, start_response):\n"
+        "    start_response('200 OK' if environ['HTTP_HOST'] == 'localhost' else '400 Bad Request', [])\n"
+        "    return []\n",
+    )
+    assert found.other_host == 400
 
 
 def test_a_missing_variable_is_named_with_its_place(at: Place) -> None:
