@@ -17,11 +17,11 @@ import yaml
 from ...module_utils._declaration.fields import Problem
 from ...module_utils._declaration.normalise import normalise_apps, render_problems
 from .._display.text import listed
-from .._source.project import PACKAGE, TREE, form_of
+from .._source.project import PACKAGE, TREE, form_of, table
 from .._wheels.declared import check_says
 from .._wheels.files import shipped
 from .._wheels.sources import copy_project
-from .._wheels.tools import BadSource, BuildFailed, WheelhouseError
+from .._wheels.tools import BadSource, BuildFailed, WheelhouseError, toml
 from . import hints as hinted
 from . import render, sandbox, scan
 from .environment import Made, Maker, make
@@ -107,8 +107,33 @@ def _proposal(found: Given, scratch: Path, tools: Tools) -> Proposal:
     if found.folder is None:
         return _installed(found, scratch, tools, Hints(), "")
     names = shipped(found.folder).names
-    hints = hinted.read(found.folder, names)
-    form = form_of(found.folder)
+    below = _only_below(found, names)
+    if below:
+        tools.say(f"its app is in {below}")
+        folder = found.folder / below
+        found = replace(found, source={**found.source, "subdirectory": below}, folder=folder, project=folder.name)
+        names = shipped(folder).names
+        return _in_folder(found, folder, names, scratch, tools)
+    return _in_folder(found, _folder(found), names, scratch, tools)
+
+
+_PROJECT_FILES: Final = ("pyproject.toml", "setup.py", "setup.cfg", "requirements.txt", "Pipfile")
+
+
+def _only_below(found: Given, names: Sequence[str]) -> str:
+    """The one project below that holds an app, where the top folder is no project itself; "" otherwise."""
+    folder = _folder(found)
+    top = toml(folder / "pyproject.toml") if (folder / "pyproject.toml").is_file() else {}
+    if top.get("project") or table(top, "tool", "poetry") or any(name in names for name in _PROJECT_FILES[1:]):
+        return ""
+    holding = scan.folders(folder, names)
+    below = [item for item in holding if any(f"{item}/{name}" in names for name in _PROJECT_FILES)]
+    return below[0] if len(below) == 1 else ""
+
+
+def _in_folder(found: Given, folder: Path, names: Sequence[str], scratch: Path, tools: Tools) -> Proposal:
+    hints = hinted.read(folder, names)
+    form = form_of(folder)
     tools.say(f"{len(names)} files; it is a {form.kind}: {form.why}")
     if form.is_tree:
         return _tree(found, scratch, tools, hints, names, form.why)

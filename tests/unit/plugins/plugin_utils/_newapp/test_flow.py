@@ -62,6 +62,15 @@ def test_a_folder_with_a_module_becomes_an_entry(tmp_path: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "shop").rglob("*")} == before
 
 
+def test_the_only_app_of_a_repository_is_found_below_its_top(tmp_path: Path) -> None:
+    repository = project(
+        tmp_path / "shop", backSLASHapp__py=FLASK, backSLASHrequirements__txt="flask\n", frontSLASHx__py=""
+    )
+    found = flow.entry(repository, tools(Maker())).proposal.entry
+    assert (found["name"], found["entry_point"]) == ("back", "app:app")
+    assert found["source"] == {"path": repository, "subdirectory": "back"}
+
+
 def test_a_package_that_cannot_be_built_is_taken_as_a_tree(tmp_path: Path) -> None:
     made = Maker(fails=True)
     found = flow.entry(project(tmp_path / "shop", app__py=FLASK, pyproject__toml=PACKAGE), tools(made))
@@ -82,7 +91,10 @@ def test_a_package_whose_wheel_holds_no_app_is_taken_as_a_tree(tmp_path: Path) -
     ("files", "words"),
     [
         pytest.param({"x__py": "y = 1\n"}, "was not found in shop: no module", id="nothing"),
-        pytest.param({"partSLASH01-aSLASHapp__py": FLASK}, "holds the app, one of part/01-a", id="a folder below"),
+        pytest.param(
+            {"partSLASH01-aSLASHapp__py": FLASK, "partSLASH02-bSLASHapp__py": FLASK},
+            "holds the app, one of part/01-a, part/02-b", id="folders below",
+        ),
         pytest.param(
             {"app__py": "import acme_missing\nfrom flask import Flask\napp = Flask('x')\n"},
             "fix: name the distribution that brings acme_missing", id="a dependency",

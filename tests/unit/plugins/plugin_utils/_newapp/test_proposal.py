@@ -162,7 +162,8 @@ def test_its_life_is_asked_about() -> None:
     told = questions(proposal(app, hints))
     for words in ("SQLite file (sqlite:///app.db)", "set DATABASE_URL", "flask db upgrade",
                   "process worker (`rq worker`)",
-                  "it called localhost:6379 here", "which names do users ask for?", "debug mode", "no SECRET_KEY"):  # fmt: skip
+                  "it called localhost:6379 here", "which names do users ask for?",
+                  "debug mode", "no SECRET_KEY"):  # fmt: skip
         assert words in told
     assert "first" not in told
 
