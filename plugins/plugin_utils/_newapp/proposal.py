@@ -10,9 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from ...module_utils._declaration.app import Limits
 from ...module_utils._declaration.checks import app_name
 from ...module_utils._declaration.fields import Invalid
 from ...module_utils._declaration.profiles import profile_of
+from ...module_utils._declaration.shortfall import needed_requests
 from .._display.text import listed, plural
 from .pages import UNKNOWN, Choice, choose
 from .survey import Found, is_setting
@@ -43,6 +45,9 @@ _DRIVERS: Final = {
     "pymemcache": "memcached",
 }
 _LEAST_P95_MS: Final = 250
+_MOST_RATE: Final = 50
+_SHARE: Final = 0.3
+_SECONDS: Final = 30
 _MOST_VARIABLES: Final = 12
 
 
@@ -144,8 +149,7 @@ def _identity(draft: _Draft) -> None:
         how = f" Of its variables, {listed(names, 4)} may say where it is" if names else ""
         draft.ask(
             f"can the host reach {listed(list(app.peers) or ['what it calls'], 3)}? The app calls it while it is "
-            f"imported "
-            f"({app.error}), so that it could not be looked at here: check entry_point, health and load.{how}",
+            f"imported ({app.error}), so that it could not be looked at here: check entry_point, health and load.{how}",
             must=True,
         )
     if subject.guessed:
@@ -200,13 +204,22 @@ def _paths(draft: _Draft, choice: Choice) -> None:
         path if status == 200 else {"path": path, "status": [status]}
         for path, status in zip(choice.load, choice.load_status)
     ]
-    draft.put("load", {"paths": paths, "seconds": 30})
-    draft.comments["load.paths"] = choice.why_load
-    draft.comments["load.seconds"] = "the rate is a share of what one worker is weighed to do; `rate: 50` sets it"
     slowest = max((page.ms for page in draft.app.pages if page.path in choice.load), default=0.0)
     weighed = max((item.cpu_ms + item.wait_ms for item in draft.app.weighed if item.path in choice.load), default=0.0)
     p95 = max(_LEAST_P95_MS, math.ceil(20 * (weighed or slowest) / 50) * 50)
-    draft.put("limits", {"p95_ms": p95, "error_rate": 0.01})
+    limits = {"p95_ms": p95, "error_rate": 0.01}
+    loaded = [item for item in draft.app.weighed if item.path in choice.load]
+    mean = sum(item.cpu_ms + item.wait_ms for item in loaded) / len(loaded) if loaded else slowest
+    rate = max(1, min(_MOST_RATE, int(_SHARE * 1000 / max(mean, 1.0))))
+    needed, _ = needed_requests(Limits(**limits))
+    seconds = max(_SECONDS, math.ceil(needed / rate))
+    draft.put("load", {"paths": paths, "rate": rate, "seconds": seconds})
+    draft.comments["load.paths"] = choice.why_load
+    draft.comments["load.rate"] = (
+        f"a second; what keeps one worker busy for {_SHARE:.0%} of its time here, at most {_MOST_RATE}"
+    )
+    draft.comments["load.seconds"] = f"{rate * seconds} requests; the limits take at least {needed} to tell"
+    draft.put("limits", limits)
     draft.comments["limits.p95_ms"] = "a guess: put what your users accept"
     draft.comments["limits.error_rate"] = "the share of requests that may fail"
     for text in choice.questions:

@@ -60,7 +60,7 @@ def test_an_entry_goes_live_as_it_is() -> None:
         "listen": "0.0.0.0:8000",
         "profile": "cpu",
         "health": "/healthz",
-        "load": {"paths": ["/"], "seconds": 30},
+        "load": {"paths": ["/"], "rate": 50, "seconds": 30},
         "limits": {"p95_ms": 250, "error_rate": 0.01},
     }
     assert not any(question.must for question in found.questions)
@@ -95,6 +95,14 @@ def test_a_fault_of_the_text_is_found_before_it_is_written() -> None:
     broken = replace(found, entry={**found.entry, "listen": "nowhere"})
     with pytest.raises(AssertionError, match=r"does not pass the preflight(.|\n)*listen"):
         flow.check(broken, render.text(broken))
+
+
+@pytest.mark.parametrize(("ms", "rate", "seconds"), [(0.1, 50, 30), (10.0, 30, 30), (100.0, 3, 176), (2000.0, 1, 528)])
+def test_the_load_is_modest_and_enough_for_the_limits(ms: float, rate: int, seconds: int) -> None:
+    found = proposal(replace(APP, weighed=(Weighed("/", 9, ms, 0.0),)))
+    load = found.entry["load"]
+    assert (load["rate"], load["seconds"]) == (rate, seconds)
+    flow.check(found, render.text(found))
 
 
 def test_what_waits_for_others_out_of_reach_is_taken_as_mixed() -> None:
