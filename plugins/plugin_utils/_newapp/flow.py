@@ -72,7 +72,6 @@ def entry(what: str, tools: Tools, host: str = "", beside: Path | None = None, n
     """The entry of PATH|GIT|PIP. Raises Cannot, BadSource and other kinds of WheelhouseError."""
     with tempfile.TemporaryDirectory(prefix="headcount-new-app-") as folder:
         scratch = Path(folder).resolve()
-        scratch.chmod(0o755)
         found = given(what, scratch, tools.cache, beside)
         if name:
             found = replace(found, project=name)

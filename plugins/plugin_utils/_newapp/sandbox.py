@@ -40,10 +40,12 @@ MEMORY_MIB: Final = 3072
 _MARGIN_SECONDS: Final = 45.0
 _NO_HOME: Final = "/nonexistent"
 _SAID: Final = 4000
+_MOST_DISKS: Final = 40
+_DISK: Final = re.compile(r"(ext\d|xfs|btrfs|zfs|f2fs|bcachefs|nfs\d?|cifs|vfat|overlay|tmpfs|9p|virtiofs|fuse\S*) ")
 
-# $1 the scratch folder, $2 the project's copy (read-only when $3 is ro); what follows is the command. Everything is
-# read-only but the scratch folder and /tmp, which is an empty one, as it is to a service with a file system of its own.
-# The scratch folder may lie in /tmp: it is kept at /mnt meanwhile.
+# $1 the scratch folder, $2 the project's copy (read-only when $3 is ro), $4 the mount points of disks, one a line; the
+# command follows. Everything is read-only but the scratch folder and /tmp, which is an empty one, as it is to
+# a service that is protected. The scratch folder may lie in /tmp: it is kept at /mnt meanwhile.
 _SHELL: Final = """
 set -e
 mount --make-rprivate /
@@ -53,9 +55,9 @@ mkdir -p "$1"
 mount --bind /mnt "$1"
 mount --bind "$2" "$2"
 if [ "$3" = ro ]; then mount -o remount,bind,ro "$2"; fi
-mount -o remount,bind,ro / 2>/dev/null || true
+echo "$4" | while read -r disk; do mount -o remount,bind,ro "$disk" 2>/dev/null || true; done
 cd "$2"
-shift 3
+shift 4
 exec "$@"
 """
 
@@ -66,7 +68,6 @@ class Sandbox:
 
     argv: tuple[str, ...] = ()
     mounts: bool = False
-    network: bool = False
     told: str = ""
 
 
@@ -99,8 +100,8 @@ def best() -> Sandbox:
         trial = "mount --make-rprivate / && mount --bind /tmp /mnt" if mounts else "true"
         if subprocess.run([*argv, "sh", "-c", trial], capture_output=True, check=False).returncode == 0:
             told = "" if mounts else "mounts cannot be made: the import could write wherever you may"
-            return Sandbox(argv, mounts, network=False, told=told)
-    return Sandbox(network=True, told="namespaces are not allowed: the import could reach the network and the disk")
+            return Sandbox(argv, mounts, told)
+    return Sandbox(told="namespaces are not allowed: the import could reach the network and the disk")
 
 
 def environment(place: Place) -> dict[str, str]:
@@ -156,7 +157,20 @@ def _argv(place: Place, command: Sequence[str | Path]) -> list[str]:
     if not sandbox.mounts:
         return [*sandbox.argv, *words]
     mode = "rw" if place.writable else "ro"
-    return [*sandbox.argv, "sh", "-c", _SHELL, "sh", str(place.scratch), str(place.root), mode, *words]
+    disks = "\n".join(disks_of(Path("/proc/self/mountinfo").read_text(encoding="utf-8")))
+    return [*sandbox.argv, "sh", "-c", _SHELL, "sh", str(place.scratch), str(place.root), mode, disks, *words]
+
+
+def disks_of(mounts: str) -> list[str]:
+    """The mount points of disks in the words of /proc/self/mountinfo, but for those of containers and of the kernel."""
+    found = []
+    for line in mounts.splitlines():
+        words, _, kind = line.partition(" - ")
+        where = words.split()[4]
+        inside = where.startswith(("/proc", "/sys", "/dev", "/run", "/tmp", "/var/lib/containers", "/var/lib/docker"))
+        if not inside and _DISK.match(kind):
+            found.append(where)
+    return found[:_MOST_DISKS]
 
 
 def _run(argv: Sequence[str], place: Place, seconds: float) -> tuple[str, bool]:

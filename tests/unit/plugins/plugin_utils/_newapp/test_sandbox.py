@@ -165,6 +165,17 @@ def test_an_endless_import_ends(at: Place, monkeypatch: pytest.MonkeyPatch) -> N
     assert "took longer than 0.5 s" in found.error.message
 
 
+def test_disks_are_told_from_what_the_kernel_mounts() -> None:
+    mounts = (
+        "22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n"
+        "23 22 0:5 / /proc rw - proc proc rw\n"
+        "24 22 8:2 / /home rw shared:7 - xfs /dev/sda2 rw\n"
+        "25 22 0:9 / /var/lib/containers/x/merged rw - overlay overlay rw\n"
+        "26 22 0:7 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"
+    )
+    assert sandbox.disks_of(mounts) == ["/", "/home"]
+
+
 def test_the_environment_is_that_of_a_unit(at: Place) -> None:
     known = sandbox.environment(at)
     assert set(known) == {"PATH", "LANG", "HOME", "TMPDIR", "FLASK_SKIP_DOTENV", "GIVEN"}
