@@ -6,13 +6,10 @@ from __future__ import annotations
 
 import time
 
-from ansible.errors import AnsibleActionFail
-
 from ..plugin_utils._display.terminal import display
 from ..plugin_utils._edge import Result, Variables
-from ..plugin_utils._fleet.runs import RunError
 from ..plugin_utils._fleet.verdicts import gate
-from ..plugin_utils._stepaction import FLEET, ControllerAction, this_run
+from ..plugin_utils._stepaction import ControllerAction, outcomes_so_far
 
 
 class ActionModule(ControllerAction):
@@ -22,13 +19,8 @@ class ActionModule(ControllerAction):
         """`stop`, why, and which batch this is; waits between two batches when the inventory says so."""
         variables = task_vars or {}
         result: Result = super().run(tmp, variables)
-        _, _, notes = this_run(variables, "gate")
-        fleet = variables[FLEET]
+        fleet, outcomes = outcomes_so_far(variables, "gate")
         settings = fleet["settings"]
-        try:
-            outcomes = notes.outcomes()
-        except RunError as error:
-            raise AnsibleActionFail(f"gate: {error}") from error
         found = gate(
             [str(host) for host in fleet["order"]],
             [int(size) for size in fleet["batches"]],

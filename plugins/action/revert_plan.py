@@ -6,13 +6,10 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from ansible.errors import AnsibleActionFail
-
 from ..plugin_utils._display.terminal import display
 from ..plugin_utils._edge import Result, Variables
-from ..plugin_utils._fleet.runs import RunError
 from ..plugin_utils._fleet.verdicts import revert_plan
-from ..plugin_utils._stepaction import FLEET, ControllerAction, this_run
+from ..plugin_utils._stepaction import ControllerAction, outcomes_so_far
 
 
 class ActionModule(ControllerAction):
@@ -22,13 +19,8 @@ class ActionModule(ControllerAction):
         """Whether any host reverts (`needed`), whether a person is to be asked, and which apps of which hosts."""
         variables = task_vars or {}
         result: Result = super().run(tmp, variables)
-        _, _, notes = this_run(variables, "revert_plan")
-        fleet = variables[FLEET]
+        fleet, outcomes = outcomes_so_far(variables, "revert_plan")
         settings = fleet["settings"]
-        try:
-            outcomes = notes.outcomes()
-        except RunError as error:
-            raise AnsibleActionFail(f"revert_plan: {error}") from error
         ordered = {host: outcomes[host] for host in fleet["order"] if host in outcomes}
         back = revert_plan(
             ordered,

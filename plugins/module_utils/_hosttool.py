@@ -13,7 +13,7 @@ import secrets
 import shutil
 import socket
 import sys
-from typing import Any, Callable
+from typing import Any, Callable, TypeVar
 
 from ._generation import generations, ledger
 from ._generation.failures import StepFailed
@@ -216,7 +216,7 @@ def _plan(options: argparse.Namespace, apps: list[str], root: str) -> int:
 
 
 def _history(options: argparse.Namespace, apps: list[str], root: str) -> int:
-    entries: list[dict[str, Any]] = []
+    entries: list[ledger.Entry] = []
     for app in apps:
         learn_from(Layout(app, root).state)
         entries += [{"app": app, **entry} for entry in ledger.read(Layout(app, root).ledger)]
@@ -228,7 +228,7 @@ def _history(options: argparse.Namespace, apps: list[str], root: str) -> int:
     return OK
 
 
-def describe(entry: dict[str, Any]) -> str:
+def describe(entry: ledger.Entry) -> str:
     """A ledger entry as one line for people."""
     arrow = f" {entry.get('from') or '-'} -> {entry.get('to')}" if entry.get("to") is not None else ""
     about = f" generation {entry['generation']}" if entry.get("generation") is not None and not arrow else ""
@@ -272,7 +272,10 @@ def _at_boot(options: argparse.Namespace, apps: list[str], root: str) -> int:
     return OK if boot.check(root) else FAILED
 
 
-def _step(step: Callable[[], dict[str, Any]], words: Callable[[dict[str, Any]], str]) -> int:
+_Done = TypeVar("_Done")
+
+
+def _step(step: Callable[[], _Done], words: Callable[[_Done], str]) -> int:
     """Run a step and say what came of it."""
     try:
         print(clean_text(words(step())))

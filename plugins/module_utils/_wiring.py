@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import traceback
-from typing import Any, Callable, NoReturn
+from typing import Any, Callable, Mapping, NoReturn
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -15,7 +15,7 @@ from ._os.paths import Layout
 from ._os.secrecy import clean, clean_text, learn_from
 from ._steps.app import AppOnHost
 
-RUN_OPTIONS: dict[str, Any] = {
+RUN_OPTIONS: dict[str, object] = {
     "run": {
         "type": "dict",
         "required": True,
@@ -41,7 +41,7 @@ def app_on_host(module: AnsibleModule, name: str) -> AppOnHost:
     )
 
 
-def finish(module: AnsibleModule, name: str, step: Callable[[], dict[str, Any]], changed: bool = True) -> None:
+def finish(module: AnsibleModule, name: str, step: Callable[[], Mapping[str, object]], changed: bool = True) -> None:
     """Run `step` and end the module with its result, or with the first cause in plain words."""
     try:
         result = step()

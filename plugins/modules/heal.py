@@ -60,8 +60,6 @@ busy:
   returned: when the lock was refused
 """
 
-from typing import Any
-
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._generation import settings
@@ -84,7 +82,7 @@ def main() -> None:
     name = module.params["name"]
     app = app_on_host(module, name)
 
-    def work() -> dict[str, Any]:
+    def work() -> dict[str, object]:
         with app.step("heal"):
             did = heal(app)
             wanted = module.params["retune_at_boot"]

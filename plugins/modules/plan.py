@@ -81,7 +81,9 @@ apps:
   type: dict
   returned: success, but not with C(mode=drift)
 failed_hosts:
-  description: Hosts that cannot be rolled out, with the cause.
+  description:
+    - Hosts that count as failed before they are touched, with the cause - those that cannot be planned for, and those
+      on which an app is refused that goes on elsewhere.
   type: dict
   returned: success, but not with C(mode=drift)
 unreachable_hosts:

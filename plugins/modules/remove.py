@@ -69,7 +69,6 @@ busy:
 """
 
 import os
-from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -94,7 +93,7 @@ def main() -> None:
         module.exit_json(changed=present, removed=present)
     app = app_on_host(module, name)
 
-    def work() -> dict[str, Any]:
+    def work() -> dict[str, object]:
         removed = remove(app)
         uninstall_if_idle()
         return removed

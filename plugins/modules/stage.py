@@ -126,8 +126,6 @@ busy:
   returned: when the lock was refused
 """
 
-from typing import Any
-
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils import _hosttool
@@ -165,7 +163,7 @@ def main() -> None:
     if module.check_mode:
         module.exit_json(changed=True, diff=differences)
 
-    def work() -> dict[str, Any]:
+    def work() -> dict[str, object]:
         check_clashes(app, module.params["app"])
         _hosttool.install(_hosttool.own_sources())
         boot.install()

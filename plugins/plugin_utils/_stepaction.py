@@ -19,6 +19,7 @@ from ..module_utils._os.secrecy import clean, learn
 from ._edge import Json, Result, Variables
 from ._fleet.decision import connection_words, last_line
 from ._fleet.declared import plain
+from ._fleet.outcome import Outcomes
 from ._fleet.runs import Notes, RunError
 
 FLEET = "headcount__fleet"
@@ -34,6 +35,15 @@ def this_run(variables: Variables, task: str) -> tuple[dict[str, str], list[str]
             f"let the role plan (or the action begin_run, registered as {FLEET}) go first"
         )
     return dict(fleet["run"]), [str(item) for item in fleet["gone"]], Notes(Path(str(fleet["notes"])))
+
+
+def outcomes_so_far(variables: Variables, task: str) -> tuple[Json, Outcomes]:
+    """The plan of the fleet that a task of a play belongs to, and what came of its apps so far."""
+    _, _, notes = this_run(variables, task)
+    try:
+        return variables[FLEET], notes.outcomes()
+    except RunError as error:
+        raise AnsibleActionFail(f"{task}: {error}") from error
 
 
 def templated(templar: Any, variables: Variables, name: str) -> Any:

@@ -23,7 +23,7 @@ PACKAGES = {
 @pytest.mark.parametrize(("file", "function"), OPENED, ids=lambda value: value or "-")
 def test_a_file_that_one_is_sent_to_is_there(file: str, function: str) -> None:
     source = (ROOT / "plugins" / file).read_text(encoding="utf-8")
-    assert not function or f"def {function}(" in source
+    assert not function or re.search(rf"^(def|class) {function}\b|^{function}\b", source, re.MULTILINE)
 
 
 def test_every_file_that_is_named_by_its_package_is_there() -> None:
@@ -36,3 +36,17 @@ def test_the_row_of_a_package_names_its_files(package: str) -> None:
     (row,) = (line for line in TEXT.splitlines() if line.startswith(f"| `{package}` |"))
     files = {path.stem for path in PACKAGES[package].glob("[a-z]*.py")}
     assert sorted(files - set(re.findall(r"`(\w+)`", row))) == []
+
+
+def test_a_package_imports_only_from_those_above_it() -> None:
+    rows = [line.split("`")[1] for line in TEXT.splitlines() if re.match(r"\| `_\w+` \| .* \| .* \|$", line)]
+    order = [name for name in rows if (ROOT / "plugins/module_utils" / name).is_dir()]
+    assert sorted(order) == sorted(path.parent.name for path in (ROOT / "plugins/module_utils").glob("_*/__init__.py"))
+    upward = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for package in order
+        for path in sorted((ROOT / "plugins/module_utils" / package).rglob("*.py"))
+        for name in re.findall(r"^\s*from \.\.(_\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+        if order.index(name) > order.index(package)
+    ]
+    assert upward == []

@@ -182,6 +182,11 @@ def _check_path_times(app: Parsed, parts: tuple[Part, ...], context: Context) ->
         if app[name] is not None:
             what = f"is {inline(app[name])} beside the times of load.paths"
             context.add((*parts, name), what, "either the app's times or those of its paths", f"remove {name}")
+    _check_spread(app, parts, context)
+
+
+def _check_spread(app: Parsed, parts: tuple[Part, ...], context: Context) -> None:
+    """The times of the paths say the same of the app as its mix and its profile."""
     spread = spread_of(declared_kinds(declared_paths(app)))
     if app["mix"] == "uniform" and spread.mixed:
         what = f"is uniform, but by load.paths {spread.longest.name} computes {inline(spread.longest.cpu_ms)} ms where"

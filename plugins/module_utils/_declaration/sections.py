@@ -327,7 +327,11 @@ LOAD: Final = Field(
 LIMITS: Final = Field(
     "limits",
     "section",
-    "What the trial must keep. A latency without a limit is judged against the live generation only.",
+    "What the trial must keep. Beside that, p50 and p95 are held against those of the live generation under the same "
+    "load, whether they have a limit or not; p99 has its limit alone. They are not where there is no live generation "
+    "that can be loaded, and not where the app's part of the host has become smaller (another app shares it, or the "
+    "host shrank) and its plan with it: what has fewer workers need not be as fast as what had more. Then a latency "
+    "without a limit is not judged, and the evidence says so.",
     {},
     {"p95_ms": 250, "error_rate": 0.01},
     fields=(

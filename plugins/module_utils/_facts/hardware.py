@@ -21,6 +21,10 @@ CORES_BAND = 0.05
 """Cores that differ by less than this are the same: quotas are rounded."""
 
 
+Facts = Mapping[str, Any]
+"""Host facts as plain data: of this host, or of a record that an older version wrote."""
+
+
 @dataclass(frozen=True)
 class Settled:
     """Facts to plan with, and in words what has changed since the live generation was planned."""
@@ -29,7 +33,7 @@ class Settled:
     changes: list[str] = field(default_factory=list)
 
 
-def settle(found: Mapping[str, Any], stored: Mapping[str, Any] | None) -> Settled:
+def settle(found: Facts, stored: Facts | None) -> Settled:
     """The facts to plan with: those of the live generation (`stored`) where the host differs from them by noise only.
 
     Otherwise a host whose memory is 3 MiB less after each boot would be planned anew each time. The stored ones stay
@@ -57,7 +61,7 @@ def settle(found: Mapping[str, Any], stored: Mapping[str, Any] | None) -> Settle
     return Settled(facts, changes)
 
 
-def rebuild_reasons(found: Mapping[str, Any], stored: Mapping[str, Any]) -> list[str]:
+def rebuild_reasons(found: Facts, stored: Facts) -> list[str]:
     """What makes a release that was built for `stored` unfit for `found`, in words: another Python or C library."""
     reasons = []
     for label, one in (("Python", ("python", "version")), ("C library", ("platform", "libc"))):
@@ -67,7 +71,7 @@ def rebuild_reasons(found: Mapping[str, Any], stored: Mapping[str, Any]) -> list
     return reasons
 
 
-def fact_parts(facts: Mapping[str, Any]) -> dict[str, str]:
+def fact_parts(facts: Facts) -> dict[str, str]:
     """Digests of what the host itself contributes to a plan, by kind: cores, memory, platform, limits."""
     parts: dict[str, object] = {
         "cores": [facts["cores"].get(key) for key in ("effective", "physical", "logical")],

@@ -15,7 +15,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from math import comb
 from types import TracebackType
-from typing import Any, Callable, Mapping, Sequence
+from typing import Any, Callable, Mapping, Sequence, TypedDict
 
 from .._os.http import KEPT_BYTES, Answer, Ask, Bounds, answer_seconds, local_address, request, unhealthy
 
@@ -24,6 +24,9 @@ Address = Any
 
 Request = Callable[[Any, Ask, Bounds], Answer]
 """As _http.request()."""
+
+AppRecord = Mapping[str, Any]
+"""An app as generation.json has it."""
 
 LOOKS = 10
 LOOK_SECONDS = 0.25
@@ -85,7 +88,7 @@ class Asker:
     """
 
     address: Address
-    app: Mapping[str, Any]
+    app: AppRecord
     within: float | None = None
     ask: Request = request
     monotonic: Callable[[], float] = time.monotonic
@@ -131,7 +134,7 @@ class Asker:
                 return
 
     def _once(self, index: int, count: Count) -> None:
-        path = Ask.of_path(self.paths[index])
+        path = self.paths[index]
         answer = self.ask(self.address, path, Bounds(self.path_timeout))
         count.asked += 1
         if 0 < answer.status < 500:
@@ -153,14 +156,15 @@ class Asker:
         return [count.words() for _, count in sorted(self.counts.items()) if count.silent or count.broken(self.allowed)]
 
 
-def get_paths(app: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The load paths that can be asked without changing anything."""
-    return [path for path in (app.get("load") or {}).get("paths", []) if path.get("method", "GET") == "GET"]
+def get_paths(app: AppRecord) -> list[Ask]:
+    """The requests of the load that change nothing."""
+    asked = [Ask.of_path(path) for path in (app.get("load") or {}).get("paths", [])]
+    return [ask for ask in asked if ask.method == "GET"]
 
 
 def look(
     address: Address,
-    app: Mapping[str, Any],
+    app: AppRecord,
     within: float | None = None,
     ask: Request = request,
     monotonic: Callable[[], float] = time.monotonic,
@@ -186,8 +190,18 @@ def look(
     return Answers(WELL, (), f"GET {app['health']['path']} answered in {asker.elapsed_ms:.0f} ms{paths}")
 
 
-def _listed(paths: Sequence[Mapping[str, Any]]) -> str:
-    return f"GET {paths[0]['path']}" if len(paths) == 1 else f"{len(paths)} GET paths of its load"
+def _listed(paths: Sequence[Ask]) -> str:
+    return f"GET {paths[0].path}" if len(paths) == 1 else f"{len(paths)} GET paths of its load"
+
+
+class Users(TypedDict, total=False):
+    """What users got of `path` while something was done: requests, those that failed, and how many got which status,
+    or "no answer"; empty where nothing came back."""
+
+    path: str
+    asked: int
+    failed: int
+    got: dict[str, int]
 
 
 class Meanwhile:
@@ -199,10 +213,10 @@ class Meanwhile:
 
     PERIOD_SECONDS = 0.25
 
-    def __init__(self, listen: str | None, app: Mapping[str, Any], ask: Request = request) -> None:
+    def __init__(self, listen: str | None, app: AppRecord, ask: Request = request) -> None:
         self._address = local_address(listen) if listen else None
         paths = get_paths(app)
-        self._path = Ask.of_path(paths[0]) if paths else Ask(app["health"]["path"])
+        self._path = paths[0] if paths else Ask(app["health"]["path"])
         self._bounds = Bounds(float(app["health"]["timeout_seconds"]))
         self._ask = ask
         self._got: Counter[str] = Counter()
@@ -230,8 +244,8 @@ class Meanwhile:
         with self._lock:
             self._got[str(answer.status) if answer.status else "no answer"] += 1
 
-    def told(self) -> dict[str, Any]:
-        """{path, asked, failed, got: {status or "no answer": requests}}; empty when nothing came back yet."""
+    def told(self) -> Users:
+        """What users got so far."""
         with self._lock:
             got = dict(sorted(self._got.items()))
         if not got:
@@ -240,7 +254,7 @@ class Meanwhile:
         return {"path": self._path.path, "asked": sum(got.values()), "failed": failed, "got": got}
 
 
-def meanwhile_words(told: Mapping[str, Any]) -> str:
+def meanwhile_words(told: Users) -> str:
     """What users got meanwhile, in a sentence; empty where no request failed."""
     if not told or not told["failed"]:
         return ""
@@ -250,18 +264,3 @@ def meanwhile_words(told: Mapping[str, Any]) -> str:
         if what == "no answer" or int(what) >= 500
     ]
     return f"meanwhile {told['failed']} of {told['asked']} requests for {told['path']} failed: {', '.join(bad)}"
-
-
-def told(old: int | None, seen: Mapping[str, Any]) -> list[str]:
-    """What a person is to know of a switch away from generation `old`, in sentences; most often nothing.
-
-    `seen`: what Instances.switch() returned, with what users got meanwhile (`users`).
-    """
-    lines = [str(seen["opened"])] if seen.get("opened") else []
-    if seen.get("before"):
-        lines.append(f"generation {old} was broken, so it left first: {seen['before']}")
-    if seen.get("despite"):
-        lines.append(f"not gone back to {old}, which answered no better: {seen['despite']}")
-    lines += [f"what is live now is not well either: {sentence}" for sentence in seen.get("wrong", [])]
-    words = meanwhile_words(seen.get("users") or {})
-    return [*lines, words] if words else lines

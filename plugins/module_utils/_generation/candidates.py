@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import shutil
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Mapping
 
 from .._declaration.app import Plain
 from .._os.files import make_directory, read_json, remove_file, write_file, write_json
@@ -113,7 +113,7 @@ class Candidates:
         make_directory(directory)
         write_file(os.path.join(directory, name), text)
 
-    def begin_watch(self, number: int, request: dict[str, Any], python: str, seconds: float) -> None:
+    def begin_watch(self, number: int, request: Mapping[str, object], python: str, seconds: float) -> None:
         """Sample memory until end_sampling(), and end candidate `number` after `seconds` whatever happens to the run.
 
         `request` is the sampler's (sampler.main). Both are systemd's: they outlive the module that begins them.

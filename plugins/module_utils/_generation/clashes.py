@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass, field
-from typing import Any, Iterable, Mapping
+from typing import Iterable, Mapping
 
 from .._os.files import sha256
 from .._os.ownership import leads_home
@@ -21,6 +21,7 @@ from .._os.systemd import Runner, UnitState, run
 from .._os.users import account_problem
 from .._release.contents import is_release
 from . import generations, ledger, truth
+from .ledger import Entry
 from .names import edited, owns
 
 UNIT_PATH = (
@@ -87,7 +88,7 @@ class Host:
         return cls(root, UnitFiles.read(root), runner)
 
 
-def clashes(layout: Layout, states: dict[str, UnitState], app: Mapping[str, Any], host: Host) -> list[str]:
+def clashes(layout: Layout, states: dict[str, UnitState], app: Mapping[str, object], host: Host) -> list[str]:
     """What is in the way of the app, one sentence each; empty when nothing is.
 
     `states`: what systemd says of the app's unit names (its public socket, `APP@*`, `APP-trial@*`). `app`: with `user`
@@ -98,12 +99,13 @@ def clashes(layout: Layout, states: dict[str, UnitState], app: Mapping[str, Any]
     if not _deployed(entries):
         found += [words for words in (_home(layout), _state(layout)) if words]
     if "user" in app:
-        problem = account_problem(app["user"] or layout.user, declared=app["user"] is not None, root=host.root)
+        user = app["user"]
+        problem = account_problem(str(user or layout.user), declared=user is not None, root=host.root)
         found += [problem] if problem else []
     return found
 
 
-def _deployed(entries: list[dict[str, Any]]) -> bool:
+def _deployed(entries: list[Entry]) -> bool:
     """Whether the ledger says that the app is on this host."""
     return bool(entries) and entries[-1].get("event") != "removed"
 
@@ -111,7 +113,7 @@ def _deployed(entries: list[dict[str, Any]]) -> bool:
 # -- units ------------------------------------------------------------------------------------------------------------
 
 
-def _used_up(layout: Layout, entries: list[dict[str, Any]]) -> int:
+def _used_up(layout: Layout, entries: list[Entry]) -> int:
     """The highest number that a generation ever had: units of the numbers up to it are not needed any more."""
     return max([ledger.highest_generation(entries), *generations.numbers(layout)], default=0)
 
@@ -140,18 +142,17 @@ def _lost(layout: Layout, states: dict[str, UnitState]) -> list[str]:
     return [words] if words else []
 
 
-def _units(layout: Layout, states: dict[str, UnitState], entries: list[dict[str, Any]], host: Host) -> list[str]:
+def _units(layout: Layout, states: dict[str, UnitState], entries: list[Entry], host: Host) -> list[str]:
+    """Units of somebody else's whose names the app needs: their files, and what runs of them without one."""
     used_up = _used_up(layout, entries)
-    pattern = re.compile(rf"{re.escape(layout.app)}(\.socket|(-trial)?@[0-9]*\.(service|socket))")
-    paths = [path for path in host.files.paths(pattern) if _needed(layout, os.path.basename(path), used_up)]
-    paths = [path for path in paths if not _own_file(layout, path)]
     foreign = {unit: state for unit, state in states.items() if not state.gone and not owns(layout, unit, state)}
+    paths = _foreign_files(layout, host.files, used_up)
     packages = _packages([path for path in paths if path.startswith(_PACKAGED)], host.runner)
     words = [_unit_words(layout, path, foreign, packages.get(path, "")) for path in paths]
     named = {os.path.basename(path) for path in paths}
     for unit, state in foreign.items():
         template = re.sub(r"@.*(\.[a-z]+)$", r"@\1", unit)
-        if unit not in named and template not in named and _needed(layout, unit, used_up):
+        if named.isdisjoint((unit, template)) and _needed(layout, unit, used_up):
             words.append(f"{unit} (runs, {f'from {state.fragment}' if state.fragment else 'and its file is gone'})")
     if not words:
         return []
@@ -159,6 +160,13 @@ def _units(layout: Layout, states: dict[str, UnitState], entries: list[dict[str,
         f"units of somebody else's have the names that {layout.app} needs: {_listed(words)}; "
         "take them away, or give the app another `name`"
     ]
+
+
+def _foreign_files(layout: Layout, files: UnitFiles, used_up: int) -> list[str]:
+    """Unit files with a name that the app needs that are not its own."""
+    pattern = re.compile(rf"{re.escape(layout.app)}(\.socket|(-trial)?@[0-9]*\.(service|socket))")
+    needed = [path for path in files.paths(pattern) if _needed(layout, os.path.basename(path), used_up)]
+    return [path for path in needed if not _own_file(layout, path)]
 
 
 def _unit_words(layout: Layout, path: str, foreign: dict[str, UnitState], package: str) -> str:
@@ -216,7 +224,7 @@ def _configurations(layout: Layout, directory: str) -> list[str]:
     return [f"{directory}/{name}" for name in names if name.endswith(".conf")]
 
 
-def _drop_ins(layout: Layout, entries: list[dict[str, Any]], files: UnitFiles) -> list[str]:
+def _drop_ins(layout: Layout, entries: list[Entry], files: UnitFiles) -> list[str]:
     used_up = _used_up(layout, entries)
     directories = [
         path
@@ -255,7 +263,7 @@ def shared_drop_ins(layout: Layout, files: UnitFiles) -> dict[str, str]:
     return found
 
 
-def drop_in_problems(layout: Layout, number: int, record: dict[str, Any], files: UnitFiles) -> list[str]:
+def drop_in_problems(layout: Layout, number: int, record: Mapping[str, object], files: UnitFiles) -> list[str]:
     """How drop-ins change generation `number` that were not there when it was tried.
 
     Those in /etc/systemd/system and /run/systemd/system that bear its very name are told by generations.problems().

@@ -4,13 +4,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Mapping
 
 
 class StepFailed(Exception):
     """A step of a rollout did not succeed. `cause` is one sentence for people; `phase` names the step."""
 
-    def __init__(self, phase: str, cause: str, evidence: dict[str, Any] | None = None) -> None:
+    def __init__(self, phase: str, cause: str, evidence: Mapping[str, object] | None = None) -> None:
         super().__init__(cause)
         self.phase = phase
         self.cause = cause

@@ -31,7 +31,7 @@ class Generation:
     created: str | None
     cause: str | None = None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         return {
             "number": self.number,
             "status": self.status,

@@ -10,17 +10,21 @@ from dataclasses import dataclass, field
 from typing import Callable
 
 from .._declaration.app import Plain
-from .._facts.unitgroups import unit_memory
+from .._facts.unitgroups import unit_memory, unit_pids
+from .._facts.workerends import read_ends
 from .._os.http import get, local_address, request, unhealthy
 from .._os.paths import Layout
-from .._os.procfs import listens
+from .._os.procfs import children, listens
 from .._os.systemd import Systemd, UnitState, first_cause
 from . import access, generations
 from .answers import HEALTH, Address, Answers, Asker, look
+from .booting import Booting, Waiting
 from .failures import StepFailed
 from .names import owns
 
 POLL_SECONDS = 0.1
+WATCH_SECONDS = 0.25
+"""While a request waits, so often is looked whether there is still somebody to answer it."""
 
 LOOK_SECONDS = 5.0
 """A live generation that takes longer to answer hinders no switch: its answer is not waited for any longer."""
@@ -54,36 +58,53 @@ class Instances:
         """Wait until the instance answers its health check; returns how many seconds that took.
 
         `begin` (epoch seconds) is where its log begins. Readiness is an HTTP answer: systemd's READY=1 is sent before
-        the workers have imported the app. Time is taken from the monotonic clock: the host's may jump.
+        the workers have imported the app. Time is taken from the monotonic clock: the host's may jump. StepFailed as
+        soon as the instance has ended, or its workers only die; a request that waits for it holds nobody up.
         """
         limit = float(health["boot_seconds"])
-        started = self.monotonic()
-        deadline = started + limit
+        booting = Booting(self.monotonic())
         last = f"GET {health['path']} got no answer"
-        invocation = ""
+        waiting: Waiting | None = None
         while True:
-            state = self.systemd.state(service)
-            # A request that waits in its socket starts it again: then only the invocation tells that it had died.
-            again = invocation and state.invocation not in ("", invocation)
-            invocation = invocation or state.invocation
-            if (state.gone and state.active == "failed") or state.restarts or again or state.load == "not-found":
-                raise StepFailed("start", self.why_dead(service, begin))
-            self.fail_if_killed(state)
-            if state.running:
-                answer = get(socket_path, health["path"], float(health["timeout_seconds"]))
-                reason = unhealthy(answer, health)
+            running = self._still_boots(booting, service, begin)
+            if running or waiting:
+                waiting = waiting or Waiting(lambda: get(socket_path, health["path"], float(health["timeout_seconds"])))
+                answer = waiting.answer(WATCH_SECONDS)
+                if answer is None:
+                    continue
+                waiting, reason = None, unhealthy(answer, health)
                 if reason is None:
-                    return self.monotonic() - started
+                    return self.monotonic() - booting.began
                 last = reason
-            elif state.active == "inactive" and self.monotonic() - started > 2.0:
-                raise StepFailed("start", self.why_dead(service, begin))
-            if self.monotonic() >= deadline:
-                cause = first_cause(self.systemd.journal(service, begin))
-                raise StepFailed(
-                    "start",
-                    f"never became ready: after {limit:.0f} s {last}" + (f"; its log says: {cause}" if cause else ""),
-                )
+            if self.monotonic() - booting.began >= limit:
+                log = self._log_says(service, begin)
+                raise StepFailed("start", f"never became ready: after {limit:.0f} s {last}{log}")
             self.sleep(POLL_SECONDS)
+
+    def _still_boots(self, booting: Booting, service: str, begin: float) -> bool:
+        """Whether the instance runs, so that it can be asked. StepFailed when it has ended or will never come up."""
+        state, now = self.systemd.state(service), self.monotonic()
+        if booting.over(now, state):
+            raise StepFailed("start", self.why_dead(service, begin))
+        self.fail_if_killed(state)
+        looping = booting.looping(now, self._workers(state), read_ends(self._files(service)))
+        if looping:
+            raise StepFailed("start", f"does not start: {looping}{self._log_says(service, begin)}")
+        return state.running
+
+    def _log_says(self, service: str, begin: float) -> str:
+        cause = first_cause(self.systemd.journal(service, begin))
+        return f"; its log says: {cause}" if cause else ""
+
+    def _workers(self, state: UnitState) -> frozenset[tuple[int, int]]:
+        """The processes that its master has started, each with its start time."""
+        root = self.layout.root
+        return children(state.main_pid, unit_pids(state.control_group, root), root) if state.main_pid else frozenset()
+
+    def _files(self, service: str) -> str:
+        """Where the instance of that unit writes down how its workers ended."""
+        number = re.search(r"@([0-9]+)\.", service)
+        return self.layout.instance_files(int(number[1]) if number else 0, service in self.layout.candidates([service]))
 
     def fail_if_killed(self, state: UnitState) -> None:
         """Gunicorn starts a worker that was killed again and again: the kernel's count tells what its log cannot."""

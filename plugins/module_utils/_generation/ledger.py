@@ -16,7 +16,7 @@ import errno
 import json
 import os
 from datetime import datetime, timezone
-from typing import Any, Callable
+from typing import Callable, Dict
 
 from .._os.files import fsync_directory
 from .._os.secrecy import clean, learn_from
@@ -37,6 +37,10 @@ EVENTS = (
 
 RESERVE_BYTES = 64 * 1024
 
+Entry = Dict[str, object]
+"""One event, as its line has it: `time` and `event` as text, and what belongs to that event. A person may have edited
+the file, so that nothing else is taken for granted."""
+
 
 def now_text(clock: Callable[[], float] | None = None) -> str:
     """The time in UTC as ISO 8601 with milliseconds."""
@@ -44,7 +48,7 @@ def now_text(clock: Callable[[], float] | None = None) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def append(path: str, event: str, /, **fields: Any) -> dict[str, Any]:
+def append(path: str, event: str, /, **fields: object) -> Entry:
     """Append one event, without the app's secrets, and return it as written.
 
     `event` is one of EVENTS; anything else raises ValueError, so that readers can rely on the list.
@@ -53,7 +57,11 @@ def append(path: str, event: str, /, **fields: Any) -> dict[str, Any]:
         raise ValueError(f"ledger event {event!r} is not one of {', '.join(EVENTS)}")
     learn_from(os.path.dirname(path))
     fields = clean(fields)
-    entry = {"time": now_text(), "event": event, **{key: value for key, value in fields.items() if value is not None}}
+    entry: Entry = {
+        "time": now_text(),
+        "event": event,
+        **{key: value for key, value in fields.items() if value is not None},
+    }
     line = json.dumps(entry, sort_keys=False, separators=(",", ":"), default=str).encode() + b"\n"
     created = not os.path.exists(path)
     try:
@@ -101,12 +109,12 @@ def _keep_reserve(path: str) -> None:
             os.close(handle)
 
 
-def read(path: str, last: int | None = None) -> list[dict[str, Any]]:
+def read(path: str, last: int | None = None) -> list[Entry]:
     """The events in `path`, oldest first; at most the `last` newest. Torn lines are passed over, as what is no event.
 
     Each has `time` and `event`, as text; `time` is empty where a line (an edited one) does not tell it.
     """
-    entries: list[dict[str, Any]] = []
+    entries: list[Entry] = []
     try:
         with open(path, encoding="utf-8", errors="replace") as stream:
             for line in stream:
@@ -121,11 +129,11 @@ def read(path: str, last: int | None = None) -> list[dict[str, Any]]:
     return entries if last is None else entries[-last:]
 
 
-def _texts(entry: dict[str, Any]) -> dict[str, str]:
+def _texts(entry: Entry) -> dict[str, str]:
     return {key: str(entry[key]) for key in ("time", "event") if key in entry}
 
 
-def last_live(entries: list[dict[str, Any]]) -> int | None:
+def last_live(entries: list[Entry]) -> int | None:
     """The generation that was made live last, by the ledger; None when none was, or the app was removed since."""
     for entry in reversed(entries):
         if entry.get("event") in ("promoted", "rolled_back", "reverted"):
@@ -136,7 +144,7 @@ def last_live(entries: list[dict[str, Any]]) -> int | None:
     return None
 
 
-def staged(entries: list[dict[str, Any]]) -> set[int]:
+def staged(entries: list[Entry]) -> set[int]:
     """The generations whose units were laid down, by the ledger, since the app came or was removed last."""
     found: set[int] = set()
     for entry in entries:
@@ -149,7 +157,7 @@ def staged(entries: list[dict[str, Any]]) -> set[int]:
     return found
 
 
-def highest_generation(entries: list[dict[str, Any]]) -> int:
+def highest_generation(entries: list[Entry]) -> int:
     """The highest generation number that the ledger ever named; numbers are never used twice."""
     numbers = [entry.get(key) for entry in entries for key in ("generation", "to", "from")]
     return max([number for number in numbers if isinstance(number, int)], default=0)

@@ -24,9 +24,9 @@ import os
 import signal
 import time
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Callable, Iterator
+from typing import Callable, Iterator, Mapping, TypedDict, cast
 
-from .._os.files import as_mapping, make_directory, read_mapping, remove_file, write_json
+from .._os.files import make_directory, read_mapping, remove_file, write_json
 from .._os.paths import Layout
 from .ledger import now_text
 
@@ -68,7 +68,7 @@ class Run:
     started: str
 
     @classmethod
-    def from_dict(cls, value: dict[str, Any]) -> Run:
+    def from_dict(cls, value: Mapping[str, object]) -> Run:
         return cls(*(str(value.get(key) or "unknown") for key in ("id", "user", "controller", "started")))
 
     def to_dict(self) -> dict[str, str]:
@@ -76,6 +76,21 @@ class Run:
 
     def __str__(self) -> str:
         return f"run {self.id} of {self.user} on {self.controller}"
+
+
+class Lease(TypedDict, total=False):
+    """Which run is between two of its steps, as the file has it; an edited one, or an older one, may lack keys.
+
+    `boot`: the kernel's identifier of the boot that it belongs to; `step`: the last one; `until`: seconds since that
+    boot, `expires`: since the epoch; `seconds`: how long it lasts.
+    """
+
+    run: dict[str, str]
+    step: str
+    boot: str
+    expires: float
+    until: float
+    seconds: float
 
 
 def boot_id(root: str = "/") -> str:
@@ -91,16 +106,22 @@ def boot_id(root: str = "/") -> str:
     return f"{kernel}/{started}"
 
 
-def stale_reason(lease: dict[str, Any], this_boot: str, now: float, gone: frozenset[str] = frozenset()) -> str | None:
+def stale_reason(
+    lease: Lease, this_boot: str, now: float, since_boot: float, gone: frozenset[str] = frozenset()
+) -> str | None:
     """Why `lease` no longer counts, or None while it does.
 
-    `now` is in seconds since the epoch; `gone` holds the ids of runs whose controller process is known to have ended.
-    A clock that jumped backwards does not make a lease eternal: one that ends twice its length from now is stale.
+    `gone` holds the ids of runs whose controller process is known to have ended. A lease ends by the seconds since the
+    boot (`since_boot`), which no clock that is set changes; one of an older version by `now` (since the epoch), where a
+    clock that went back does not make it eternal: one that ends twice its length from now is stale.
     """
     if lease.get("boot") != this_boot:
         return "the host was booted since"
     if lease.get("run", {}).get("id") in gone:
         return "its controller process is gone"
+    if "until" in lease:
+        over = since_boot - float(lease["until"])
+        return f"it expired {over:.0f} s ago" if over > 0 else None
     expires = float(lease.get("expires", 0.0))
     if now > expires:
         return f"it expired {now - expires:.0f} s ago"
@@ -208,14 +229,15 @@ class AppLock:
     seconds: float = LEASE_SECONDS
     """How long the lease lasts that is written next; longer where something of the run goes on between two steps."""
     say: Callable[[str], None] = lambda _: None
+    since_boot: Callable[[], float] = boot_seconds
 
-    def lease(self) -> dict[str, Any] | None:
+    def lease(self) -> Lease | None:
         """The lease as written, stale or not; None when no run is between its steps."""
         value = read_mapping(self.layout.lease)
         whole = isinstance(value.get("run"), dict) and all(
-            isinstance(value.get(key), (int, float)) for key in ("expires", "seconds") if key in value
+            isinstance(value.get(key), (int, float)) for key in ("expires", "seconds", "until") if key in value
         )
-        return value if whole else None
+        return cast(Lease, value) if whole else None
 
     @contextlib.contextmanager
     def step(
@@ -362,12 +384,16 @@ class AppLock:
         if lease is None or lease.get("run", {}).get("id") == run.id:
             return None
         holder = Run.from_dict(lease.get("run", {}))
-        reason = stale_reason(lease, boot_id(self.layout.root), self.clock(), gone)
+        reason = stale_reason(lease, boot_id(self.layout.root), self.clock(), self.since_boot(), gone)
         if reason is None and hold.urgent and lease.get("step") in STOPPABLE:
             self._note_ended([holder.id], run)
             reason = f"it was between two steps (last: {lease.get('step')}), and this one does not wait"
         if reason is None:
-            left = float(lease["expires"]) - self.clock()
+            left = (
+                float(lease["until"]) - self.since_boot()
+                if "until" in lease
+                else float(lease["expires"]) - self.clock()
+            )
             raise Busy(
                 f"app {self.layout.app} is held on this host by {holder} since {holder.started} "
                 f"(last step: {lease.get('step')}); wait for that run to end, "
@@ -380,7 +406,8 @@ class AppLock:
         try:
             self._write_lease(run, step)
         except OSError:
-            if as_mapping((self.lease() or {}).get("run")).get("id") != run.id:
+            lease = self.lease()
+            if lease is None or lease.get("run", {}).get("id") != run.id:
                 raise
 
     def _write_lease(self, run: Run, step: str) -> None:
@@ -392,6 +419,7 @@ class AppLock:
                 "boot": boot_id(self.layout.root),
                 "seconds": self.seconds,
                 "expires": self.clock() + self.seconds,
+                "until": self.since_boot() + self.seconds,
             },
             0o600,
         )

@@ -37,7 +37,7 @@ class GenerationRecord:
         known = {item.name: data[item.name] for item in fields(cls) if item.name in data}
         return cls(**{"app": {}, "plan": {}, "planning": {}, **known})
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """generation.json: what is not known is left out."""
         found = {item.name: getattr(self, item.name) for item in fields(self)}
         return {key: value for key, value in found.items() if value is not None}

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Mapping
 
 from .._os.files import make_directory, read_mapping, write_json
 from .._os.paths import Layout
@@ -20,7 +20,7 @@ def retune_at_boot(layout: Layout) -> bool:
     return bool(read_mapping(_path(layout)).get("retune_at_boot"))
 
 
-def write(layout: Layout, wanted: dict[str, Any]) -> bool:
+def write(layout: Layout, wanted: Mapping[str, object]) -> bool:
     """Keep settings; True when anything changed."""
     before = read_mapping(_path(layout))
     after = {**before, **wanted}

@@ -5,8 +5,9 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Mapping, TypedDict
 
 from .._os.files import as_mapping, read_mapping
 from .._os.http import address_taken, local_address, request
@@ -16,95 +17,170 @@ from .._os.secrecy import clean, learn_from
 from .._os.systemd import ABSENT, Systemd, UnitState
 from .._release.contents import verify
 from . import access, generations, ledger, truth
-from .answers import Address, look
+from .answers import Address, AppRecord, look
 from .clashes import Host, clashes, drop_in_problems, shared_drop_ins
+from .ledger import Entry
 from .lock import AppLock, boot_id, stale_reason
 from .names import owned
 
 
-def app_state(app: dict[str, Any], root: str = "/", systemd: Systemd | None = None) -> dict[str, Any]:
-    """State of one app. `app` needs `name`; `listen` is looked at unless the app is live there, `trial_listen` (where
-    its candidate will listen beside its private socket) unless a candidate runs, `user` where it is given.
+class AppAsked(TypedDict, total=False):
+    """An app as the probe is asked for it: its `name`, where it is to listen and where its candidate is to
+    (`trial_listen`), and the account that it is to run as; None and what is missing are not looked at."""
 
-    Returns {live: {generation, release, digest, source_id, settings, ...} or None, intact, problems, healthy,
-    health_detail, leftovers, open (what other users of the host can read), lease, generations, measured,
-    port_taken, trial_port_taken, clashes, drop_ins, rollback_hint (in words)}.
+    name: str
+    listen: str | None
+    trial_listen: str | None
+    user: str | None
+
+
+class LiveState(TypedDict):
+    """The live generation: what its record holds, and what its own trial measured."""
+
+    generation: int
+    release: str | None
+    digest: str | None
+    source_id: str | None
+    created: str | None
+    facts: dict[str, object] | None
+    plan: dict[str, object] | None
+    listen: str | None
+    trial: dict[str, object] | None
+
+
+class AppState(TypedDict):
+    """What is on the host of an app. Lists hold a sentence for each thing.
+
+    `open`: what other users of the host can read; `port_taken`, `trial_port_taken`: who listens where the app and its
+    candidate are to; `rollback_hint`: how a person goes back; `measured`: what the weigh of the live one found.
     """
+
+    live: LiveState | None
+    intact: bool
+    problems: list[str]
+    healthy: bool
+    health_detail: str
+    leftovers: list[str]
+    open: list[str]
+    lease: dict[str, object] | None
+    generations: list[dict[str, object]]
+    measured: dict[str, object] | None
+    port_taken: str | None
+    trial_port_taken: str | None
+    last_failure: Entry | None
+    rollback_hint: str
+    clashes: list[str]
+    drop_ins: list[str]
+
+
+def app_state(app: AppAsked, root: str = "/", systemd: Systemd | None = None) -> AppState:
+    """State of one app. `listen` is looked at unless the app is live there, `trial_listen` (where its candidate will
+    listen beside its private socket) unless a candidate runs, `user` where it is given."""
     layout = Layout(app["name"], root)
     learn_from(layout.state)
-    state: dict[str, Any] = clean(_app_state(app, layout, systemd or Systemd()))
+    state: AppState = clean(_app_state(app, layout, systemd or Systemd()))
     return state
 
 
-def _app_state(app: dict[str, Any], layout: Layout, systemd: Systemd) -> dict[str, Any]:
-    root = layout.root
-    home = os.path.isdir(layout.home)
-    host = Host.read(root, systemd.runner)
-    everything = systemd.matching(*_units(layout))
-    units = owned(layout, everything)
-    found = truth.live(layout, layout.instances(_up(units))) if home else None
-    number = found.number if found else None
+@dataclass(frozen=True)
+class _Seen:
+    """What an app's state is made from: what systemd says of all units with the app's names (`everything`) and of those
+    that are its own (`units`), which generation is live, and the host's unit files."""
+
+    layout: Layout
+    host: Host
+    everything: dict[str, UnitState]
+    units: dict[str, UnitState]
+    live: truth.Live | None
+
+    @classmethod
+    def read(cls, layout: Layout, systemd: Systemd) -> _Seen:
+        everything = systemd.matching(*_units(layout))
+        units = owned(layout, everything)
+        live = truth.live(layout, layout.instances(_up(units))) if os.path.isdir(layout.home) else None
+        return cls(layout, Host.read(layout.root, systemd.runner), everything, units, live)
+
+    @property
+    def up(self) -> list[str]:
+        """Own units that run."""
+        return _up(self.units)
+
+
+def _app_state(app: AppAsked, layout: Layout, systemd: Systemd) -> AppState:
+    seen = _Seen.read(layout, systemd)
     known = [generations.describe(layout, one) for one in generations.numbers(layout)]
-    state: dict[str, Any] = {
+    state: AppState = {
         "live": None,
         "intact": False,
         "problems": [],
         "healthy": False,
         "health_detail": "nothing is deployed",
-        "leftovers": [],
+        "leftovers": _leftovers(seen, known) if os.path.isdir(layout.home) else [],
         "open": [],
         "lease": _lease(layout),
         "generations": [one.to_dict() for one in known],
         "measured": None,
         "port_taken": None,
-        "trial_port_taken": None,
+        "trial_port_taken": _trial_port_taken(app, seen),
         "last_failure": _last_failure(layout),
         "rollback_hint": "",
+        "clashes": clashes(layout, seen.everything, app, seen.host),
+        "drop_ins": sorted(shared_drop_ins(layout, seen.host.files)),
     }
-    state["clashes"] = clashes(layout, everything, app, host)
-    state["drop_ins"] = sorted(shared_drop_ins(layout, host.files))
-    if home:
-        state["leftovers"] = _leftovers(layout, units, found, known)
-    candidate = app.get("trial_listen")
-    if candidate and all(units[unit].gone for unit in layout.candidates(units)):
-        state["trial_port_taken"] = address_taken(candidate)
-    if number is None:
+    if seen.live is None:
         # A first deployment that was cut short holds its port itself; the next one takes that down first.
         state["health_detail"] = truth.lost(layout) or state["health_detail"]
-        own = layout.public_socket_unit in _up(units) or bool(layout.instances(_up(units)))
+        own = layout.public_socket_unit in seen.up or bool(layout.instances(seen.up))
         state["port_taken"] = None if own else address_taken(app.get("listen"))
-        return state
+    else:
+        _tell_live(state, app, seen, seen.live.number)
+    return state
+
+
+def _trial_port_taken(app: AppAsked, seen: _Seen) -> str | None:
+    """Who listens where the candidate is to; looked at while no candidate runs."""
+    wanted = app.get("trial_listen")
+    if wanted and all(seen.units[unit].gone for unit in seen.layout.candidates(seen.units)):
+        return address_taken(wanted)
+    return None
+
+
+def _tell_live(state: AppState, app: AppAsked, seen: _Seen, number: int) -> None:
+    """Fill in what there is to say of the live generation `number`."""
+    layout = seen.layout
     record = generations.record(layout, number)
+    declared = record.get("app") or {}
+    problems = _problems(seen, number, record)
+    healthy, detail = _health(seen, number, declared)
+    if _moves(declared.get("listen"), app.get("listen")):
+        state["port_taken"] = address_taken(app["listen"])
+    state["live"] = {
+        "generation": number,
+        "release": record.get("release"),
+        "digest": record.get("digest"),
+        "source_id": record.get("source_id"),
+        "created": record.get("created"),
+        "facts": as_mapping(record.get("planning")).get("facts"),
+        "plan": record.get("plan"),
+        "listen": declared.get("listen"),
+        "trial": _trial(layout, number),
+    }
+    state["intact"], state["problems"] = not problems, problems
+    state["healthy"], state["health_detail"] = healthy, detail
+    state["rollback_hint"] = "" if healthy else truth.rollback_hint(layout, number)
+    state["open"] = access.problems(layout)
+    state["measured"] = record.get("measured")
+
+
+def _problems(seen: _Seen, number: int, record: Mapping[str, object]) -> list[str]:
+    """How the live generation is not what it was when it was tried."""
+    layout = seen.layout
     problems = generations.problems(layout, number) + generations.public_problems(layout)
-    problems += drop_in_problems(layout, number, record, host.files)
-    if units.get(layout.service_unit(number), ABSENT).running:
+    problems += drop_in_problems(layout, number, record, seen.host.files)
+    if seen.units.get(layout.service_unit(number), ABSENT).running:
         problems += [words for words in (private_problem(layout, number),) if words]
     problems += verify(Path(layout.release(str(record.get("release")))))
-    problems += access.account_problems(layout, number)
-    healthy, detail = _health(layout, everything, units, number, record)
-    if _moves((record.get("app") or {}).get("listen"), app.get("listen")):
-        state["port_taken"] = address_taken(app["listen"])
-    state.update(
-        live={
-            "generation": number,
-            "release": record.get("release"),
-            "digest": record.get("digest"),
-            "source_id": record.get("source_id"),
-            "created": record.get("created"),
-            "facts": as_mapping(record.get("planning")).get("facts"),
-            "plan": record.get("plan"),
-            "listen": (record.get("app") or {}).get("listen"),
-            "trial": _trial(layout, number),
-        },
-        intact=not problems,
-        problems=problems,
-        healthy=healthy,
-        health_detail=detail,
-        rollback_hint="" if healthy else truth.rollback_hint(layout, number),
-        open=access.problems(layout),
-        measured=record.get("measured"),
-    )
-    return state
+    return problems + access.account_problems(layout, number)
 
 
 def _moves(before: str | None, after: str | None) -> bool:
@@ -115,7 +191,7 @@ def _moves(before: str | None, after: str | None) -> bool:
     return unix or before.rpartition(":")[2] != after.rpartition(":")[2]
 
 
-def _trial(layout: Layout, number: int) -> dict[str, Any] | None:
+def _trial(layout: Layout, number: int) -> dict[str, object] | None:
     """What the generation's own trial measured, as far as a report shows it; None where it had none."""
     evidence = read_mapping(os.path.join(layout.generation(number), generations.EVIDENCE))
     if not evidence:
@@ -137,26 +213,27 @@ def _up(units: dict[str, UnitState]) -> list[str]:
     return [unit for unit, state in units.items() if not state.gone]
 
 
-def _health(
-    layout: Layout, everything: dict[str, UnitState], units: dict[str, UnitState], number: int, record: dict[str, Any]
-) -> tuple[bool, str]:
-    """Whether the live generation serves its users, and what it answers: its health and the GET paths of its load."""
+def _health(seen: _Seen, number: int, app: AppRecord) -> tuple[bool, str]:
+    """Whether the live generation serves its users, and what it answers: its health and the GET paths of its load.
+
+    `app`: as its record has it; empty where that cannot be read.
+    """
+    layout, everything, units = seen.layout, seen.everything, seen.units
     for unit in (layout.public_socket_unit, layout.service_unit(number)):
         state = units.get(unit, ABSENT)
         if unit not in units and everything.get(unit, ABSENT).running:
             return False, f"{unit} runs, but from {everything[unit].fragment or 'no file'}, which is not Headcount's"
         if not state.running:
             return False, f"{unit} is {state.active or 'unknown'}"
-    app = record.get("app")
     if not app:
         return False, f"generation {number} has no record that can be read (generation.json)"
     if listens(1, app["listen"], layout.root) is False:
         return False, f"{layout.public_socket_unit} is active, but systemd does not listen on {app['listen']} any more"
     address: Address = layout.private_socket(number)
-    if private_problem(layout, number) and set(layout.instances(_up(units))) == {number}:
+    if private_problem(layout, number) and set(layout.instances(seen.up)) == {number}:
         address = local_address(app["listen"])  # nobody else answers there
-    seen = look(address, app, float(app["health"]["timeout_seconds"]), request)
-    return seen.well, seen.detail
+    answers = look(address, app, float(app["health"]["timeout_seconds"]), request)
+    return answers.well, answers.detail
 
 
 def private_problem(layout: Layout, number: int) -> str:
@@ -170,11 +247,10 @@ def private_problem(layout: Layout, number: int) -> str:
     return f"{path} is gone or is another's: generation {number} cannot be asked by itself; the next one is whole again"
 
 
-def _leftovers(
-    layout: Layout, units: dict[str, UnitState], live: truth.Live | None, known: list[generations.Generation]
-) -> list[str]:
+def _leftovers(seen: _Seen, known: list[generations.Generation]) -> list[str]:
     """What a broken run left: candidates, instances that are not live, unfinished generations."""
-    up, number = _up(units), live.number if live else None
+    layout, live, up = seen.layout, seen.live, seen.up
+    number = live.number if live else None
     found = [f"{unit} runs" for unit in layout.candidates(up)]
     found += [f"{unit} runs, but is not live" for one, unit in layout.instances(up).items() if one != number]
     found += [f"generation {one.number} is unfinished" for one in known if one.status == "unfinished"]
@@ -189,16 +265,15 @@ def _leftovers(
     return found
 
 
-def _lease(layout: Layout) -> dict[str, Any] | None:
+def _lease(layout: Layout) -> dict[str, object] | None:
     lock = AppLock(layout)
     lease = lock.lease()
     if lease is None:
         return None
-    return {**lease, "stale": stale_reason(lease, boot_id(layout.root), lock.clock())}
+    return {**lease, "stale": stale_reason(lease, boot_id(layout.root), lock.clock(), lock.since_boot())}
 
 
-def _last_failure(layout: Layout) -> dict[str, Any] | None:
-    entry: dict[str, Any]
+def _last_failure(layout: Layout) -> Entry | None:
     for entry in reversed(ledger.read(layout.ledger, last=50)):
         if entry.get("event") == "failed":
             return entry

@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from typing import Any, Iterable
+from typing import Iterable, Mapping
 
 from .._os.files import (
     fsync_directory,
@@ -52,7 +52,7 @@ def begin(layout: Layout, number: int, release_id: str) -> None:
     replace_link(os.path.join(path, "release"), os.path.relpath(layout.release(release_id), path))
 
 
-def write(layout: Layout, number: int, files: dict[str, str], generation: dict[str, Any]) -> None:
+def write(layout: Layout, number: int, files: dict[str, str], generation: Mapping[str, object]) -> None:
     """Lay down the generation's files; only an unfinished generation may be written (ValueError otherwise)."""
     path = layout.generation(number)
     if not os.path.lexists(os.path.join(path, UNFINISHED)):
@@ -141,10 +141,10 @@ def set_outcome(layout: Layout, number: int, status: str, cause: str | None = No
     write_json(os.path.join(layout.generation(number), OUTCOME), clean({"status": status, "cause": cause}), 0o600)
 
 
-def set_evidence(layout: Layout, number: int, evidence: dict[str, Any]) -> dict[str, Any]:
+def set_evidence(layout: Layout, number: int, evidence: Mapping[str, object]) -> dict[str, object]:
     """Keep what a trial found, root only, and without the app's secrets; returns it as it was written."""
     learn_from(layout.state)
-    kept: dict[str, Any] = clean(evidence)
+    kept: dict[str, object] = clean(evidence)
     write_json(os.path.join(layout.generation(number), EVIDENCE), kept, 0o600)
     return kept
 

@@ -7,18 +7,18 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from typing import Any, Callable
+from typing import Callable
 
 from .._declaration.app import Plain
 from .._os.http import address_taken, local_address
 from .._os.ownership import Foreign
 from .._os.systemd import SystemdError, first_cause
 from . import generations, store
-from .answers import HEALTH, WELL, Answers
+from .answers import HEALTH, WELL, Answers, meanwhile_words
 from .candidates import Candidates
 from .failures import StepFailed, Untouched
 from .instances import Instances
-from .verify import answers_all, verify
+from .verify import Seen, answers_all, verify
 
 
 class Looking:
@@ -58,7 +58,7 @@ def switch(
     verify_seconds: float,
     before: Plain | None = None,
     lenient: bool = False,
-) -> dict[str, Any]:
+) -> Seen:
     """Give the public socket to generation `new`; `old` has it now (None: nothing does).
 
     Both hold the socket while `new` is verified; only then is `new` made live, by one rename, and only then does
@@ -97,7 +97,7 @@ def _switch_shared(
     verify_seconds: float,
     before: Plain,
     lenient: bool,
-) -> dict[str, Any]:
+) -> Seen:
     opened = _open_public(instances, app["listen"])
     alone = not instances.private_open(old)
     looking = Looking(lambda: instances.look(old, before))
@@ -141,7 +141,7 @@ def _open_again(instances: Instances, number: int, app: Plain) -> str:
 
 def _verify_alone(
     instances: Instances, old: int, new: int, app: Plain, seconds: float, was: Answers, lenient: bool
-) -> dict[str, Any]:
+) -> Seen:
     """Watch `new` while the broken `old` leaves, and after; StepFailed where `old` would serve no worse."""
     try:
         seen = verify(instances, new, app, seconds, lenient=lenient)
@@ -183,9 +183,7 @@ def _open_public(instances: Instances, listen: str) -> str:
     return f"opened {public} again, which was closed on {listen or 'its address'}: users met a short gap"
 
 
-def _switch_address(
-    instances: Instances, old: int | None, new: int, app: Plain, verify_seconds: float
-) -> dict[str, Any]:
+def _switch_address(instances: Instances, old: int | None, new: int, app: Plain, verify_seconds: float) -> Seen:
     """The first deployment, and the rare one whose `listen` changed: the public socket itself is new.
 
     The old instance keeps the sockets it inherited, so it goes on serving the old address until the end.
@@ -275,3 +273,18 @@ def take_down(instances: Instances) -> None:
     store.deactivate(instances.layout)
     instances.systemd.reload()
     instances.systemd.reset_failed(*units)
+
+
+def told(old: int | None, seen: Seen) -> list[str]:
+    """What a person is to know of a switch away from generation `old`, in sentences; most often nothing.
+
+    `seen`: what switch() returned, with what users got meanwhile.
+    """
+    lines = [seen["opened"]] if seen.get("opened") else []
+    if seen.get("before"):
+        lines.append(f"generation {old} was broken, so it left first: {seen['before']}")
+    if seen.get("despite"):
+        lines.append(f"not gone back to {old}, which answered no better: {seen['despite']}")
+    lines += [f"what is live now is not well either: {sentence}" for sentence in seen.get("wrong", [])]
+    words = meanwhile_words(seen.get("users") or {})
+    return [*lines, words] if words else lines

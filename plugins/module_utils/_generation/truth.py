@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any, Iterable, Sequence
+from typing import Iterable, Sequence
 
 from .._os.paths import Layout
 from . import generations, ledger
@@ -71,7 +71,7 @@ def listed(layout: Layout, live_number: int | None) -> str:
     return ", ".join(words) or "none"
 
 
-def predecessor(entries: Sequence[dict[str, Any]], live_number: int, good: Sequence[int]) -> int | None:
+def predecessor(entries: Sequence[ledger.Entry], live_number: int, good: Sequence[int]) -> int | None:
     """The good generation that `live_number` took over from when it was promoted; else the highest good one below it.
 
     A rollback is no promotion: after 3 went back to 2, one more rollback goes to what was before 2, not to 3 again.
@@ -79,8 +79,8 @@ def predecessor(entries: Sequence[dict[str, Any]], live_number: int, good: Seque
     for entry in reversed(entries):
         if entry.get("event") == "promoted" and entry.get("to") == live_number:
             before = entry.get("from")
-            if before in good:
-                return int(before)
+            if isinstance(before, int) and before in good:
+                return before
             break
     return max((number for number in good if number < live_number), default=None)
 

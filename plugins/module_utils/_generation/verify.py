@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from typing import Callable, TypedDict
 
 from .._declaration.app import Plain
 from .._facts.unitgroups import unit_pids
@@ -13,13 +13,32 @@ from .._load.memory import count_restarts
 from .._os.http import local_address
 from .._os.procfs import children
 from .._os.systemd import UnitState, first_cause
-from .answers import Asker
+from .answers import Asker, Users
 from .failures import StepFailed
 from .instances import LOOK_SECONDS, Instances
 
 BESIDE_ROUNDS = 60
 BESIDE_SECONDS = 2.0
 """So often and so long the live one is asked before a failure on the socket of both is said to be the new one's."""
+
+
+class Seen(TypedDict, total=False):
+    """What was seen of a generation that users came to: how often it was asked, for how many seconds, and what was
+    wrong with it.
+
+    Of a switch too: seconds until it answered (`boot_seconds`); that the public socket was `opened` again; how the old
+    one was broken, so that it left first (`before`); what is wrong with the new one, which was kept (`despite`); and
+    what `users` got meanwhile.
+    """
+
+    checks: int
+    seconds: float
+    wrong: list[str]
+    boot_seconds: float
+    opened: str
+    before: str
+    despite: str
+    users: Users
 
 
 def verify(
@@ -30,7 +49,7 @@ def verify(
     public: bool = False,
     beside: Callable[[], bool] | None = None,
     lenient: bool = False,
-) -> dict[str, Any]:
+) -> Seen:
     """Watch generation `number` with users on it for `seconds`; StepFailed on the first thing that is wrong.
 
     Asks its health and the GET paths of its load several times a second, and watches that its master process stays
@@ -68,7 +87,7 @@ def verify(
             raise StepFailed("verify", f"{wrong[0]} after it took traffic")
         asked += 1
         if instances.monotonic() >= deadline and not suspicious:
-            seen: dict[str, Any] = {"checks": asked, "seconds": round(instances.monotonic() - started, 1)}
+            seen: Seen = {"checks": asked, "seconds": round(instances.monotonic() - started, 1)}
             return {**seen, "wrong": wrong} if wrong else seen
         instances.sleep(0.25)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from typing import Any, Callable
+from typing import Callable
 
 from .._generation.failures import StepFailed
 from .._generation.ledger import now_text
@@ -21,7 +21,7 @@ from .._os.files import make_directory, read_mapping, replace_link, write_file, 
 from .._os.paths import HOME, UNITS, Layout
 from .._os.systemd import Systemd
 from .._steps.app import AppOnHost
-from .retune import ReadFacts, Standing, apps_here, note_hardware, read_facts, retune, standing
+from .retune import ReadFacts, Retuned, Standing, apps_here, note_hardware, read_facts, retune, standing
 
 UNIT = "headcount-boot.service"
 
@@ -95,7 +95,7 @@ def check(
     root: str = "/",
     say: Callable[[str], None] = print,
     read: ReadFacts = read_facts,
-    tune: Callable[..., dict[str, Any]] = retune,
+    tune: Callable[..., Retuned] = retune,
 ) -> bool:
     """Look at every app of this host. False when something that was to be done could not be."""
     run, well = boot_run(), True
@@ -138,7 +138,7 @@ def words(name: str, stand: Standing) -> str:
     )
 
 
-def tuned_words(name: str, done: dict[str, Any]) -> str:
+def tuned_words(name: str, done: Retuned) -> str:
     """What the journal says of a re-tune."""
     if done["to"] is None:
         return f"{name}: the plan of generation {done['from']} holds"

@@ -10,16 +10,18 @@ change of the host's Python or C library it says so, and leaves the rest to the 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Callable
+from typing import Callable, Dict, List, Optional, TypedDict
 
 from .._facts import hostfacts
 from .._facts.hardware import fact_parts, join_parts, rebuild_reasons, settle, split_parts
 from .._generation import generations
 from .._generation.failures import StepFailed
+from .._generation.ledger import Entry
 from .._generation.ledger import read as read_ledger
 from .._generation.record import GenerationRecord
 from .._os.paths import Layout, installed_apps
-from .._plan.replan import plan_changes, replan, with_release
+from .._plan.replan import replan, with_release
+from .._plan.types import plan_changes
 from .._steps.app import AppOnHost
 from .._steps.heal import heal
 from .._steps.promote import promote
@@ -27,12 +29,25 @@ from .._steps.stage import lay_down, next_number
 from .._steps.trial import trial
 from .._steps.weigh import weigh
 
-ReadFacts = Callable[[str, str], "dict[str, Any]"]
+ReadFacts = Callable[[str, str], "dict[str, object]"]
 
 
-def read_facts(root: str, slice_: str) -> dict[str, Any]:
+def read_facts(root: str, slice_: str) -> dict[str, object]:
     """Facts of this host for apps in `slice_`."""
     return hostfacts.read(root, slice_=slice_).to_dict()
+
+
+Retuned = TypedDict(
+    "Retuned",
+    {
+        "from": int,
+        "to": Optional[int],
+        "changes": List[str],
+        "plan_changes": Dict[str, List[object]],
+        "verdict": Optional[str],
+    },
+)
+"""What came of a re-tune: `changes` of the hardware in words; `to` is None when the plan holds."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +60,7 @@ class Standing:
 
     number: int
     record: GenerationRecord
-    facts: dict[str, Any]
+    facts: dict[str, object]
     changes: list[str] = field(default_factory=list)
     rebuild: list[str] = field(default_factory=list)
 
@@ -64,7 +79,7 @@ def standing(layout: Layout, read: ReadFacts = read_facts) -> Standing | None:
     return Standing(number, record, settled.facts, settled.changes, rebuild_reasons(found, stored))
 
 
-def planning_now(stand: Standing, layouts: dict[str, Layout]) -> dict[str, Any]:
+def planning_now(stand: Standing, layouts: dict[str, Layout]) -> dict[str, object]:
     """The planner's inputs for what the host is now: facts, and what is live of each app of the plan (`layouts`)."""
     before = stand.record.planning
     measured, previous = dict(before.get("measured") or {}), dict(before.get("previous") or {})
@@ -78,17 +93,16 @@ def planning_now(stand: Standing, layouts: dict[str, Layout]) -> dict[str, Any]:
     return {**before, "facts": stand.facts, "measured": measured, "previous": previous}
 
 
-def digest_now(digest: str, facts: dict[str, Any]) -> str:
+def digest_now(digest: str, facts: dict[str, object]) -> str:
     """A generation's digest with the parts that the host contributes as they are now."""
     parts = split_parts(digest)
     return join_parts({**parts, **fact_parts(facts)}) if parts else digest
 
 
-def retune(app: AppOnHost, read: ReadFacts = read_facts) -> dict[str, Any]:
+def retune(app: AppOnHost, read: ReadFacts = read_facts) -> Retuned:
     """Plan `app` for what the host is now, and roll that out here when it differs from what is live.
 
-    Returns {from, to, changes (of the hardware), plan_changes, verdict}; `to` is None when the plan holds. StepFailed
-    when the candidate was not good enough: what was live is live.
+    StepFailed when the candidate was not good enough: what was live is live.
     """
     stand = standing(app.layout, read)
     if stand is None:
@@ -104,7 +118,13 @@ def retune(app: AppOnHost, read: ReadFacts = read_facts) -> dict[str, Any]:
     planning = with_release(planning_now(stand, layouts), app.name, app.layout.release(release), record.app)
     plan, _ = replan(planning, app.name)
     changes = plan_changes(record.plan, plan)
-    result = {"from": stand.number, "to": None, "changes": stand.changes, "plan_changes": changes, "verdict": None}
+    result: Retuned = {
+        "from": stand.number,
+        "to": None,
+        "changes": stand.changes,
+        "plan_changes": changes,
+        "verdict": None,
+    }
     if not changes:
         return result
     with app.step("retune"):
@@ -123,7 +143,7 @@ def retune(app: AppOnHost, read: ReadFacts = read_facts) -> dict[str, Any]:
     weigh(app, number)
     tried = trial(app, number)
     promote(app, number, tried["verdict"])
-    return {**result, "to": number, "verdict": tried["verdict"]["outcome"]}
+    return {**result, "to": number, "verdict": str(tried["verdict"]["outcome"])}
 
 
 def _text(path: str) -> str:
@@ -131,7 +151,7 @@ def _text(path: str) -> str:
         return stream.read()
 
 
-def told_before(entries: list[dict[str, Any]], number: int, changes: list[str]) -> bool:
+def told_before(entries: list[Entry], number: int, changes: list[str]) -> bool:
     """Whether the ledger's last word on the hardware is this one already."""
     for entry in reversed(entries):
         if entry.get("event") in ("promoted", "rolled_back", "reverted"):

@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from .._os.http import well
@@ -151,78 +151,137 @@ class LaneRun:
     finished: Finished
 
 
+@dataclass(frozen=True)
+class Entry:
+    """A planned request: when it was due (seconds since the epoch), ms until its good answer (inf: it failed), the
+    status it got (0: none) and the place of its path in the load."""
+
+    due_s: float
+    latency_ms: float
+    status: int
+    path: int
+
+
+@dataclass(frozen=True)
+class _Account:
+    """What came of a lane, or of all lanes of an arm: an entry for every planned request, why it is no measurement,
+    and how requests failed.
+
+    Of the generator, in seconds: how late it asked at most, how far its clock drifted, and how long it stood still;
+    and the requests a second that it reached.
+    """
+
+    entries: Sequence[Entry]
+    reasons: Sequence[str]
+    kinds: Mapping[str, int]
+    lag_s: float
+    drift_s: float
+    paused_s: float
+    achieved: float
+
+
 def account(runs: Sequence[LaneRun], min_rate_share: float = 0.95) -> Samples:
     """The samples of one arm: one entry for every planned request of every lane, in the order in which they were
     due."""
-    entries: list[tuple[float, float, int, int]] = []
-    reasons: list[str] = []
-    notes: list[str] = []
-    lag = drift = paused = span = 0.0
-    achieved = 0.0
-    kinds: Counter[str] = Counter()
     runs = [cut_short(run) for run in runs]
-    for run in runs:
-        lane, end = run.lane, run.finished
-        period = lane.period_ms / 1000.0
-        rows, bad = parse_log(end.log)
-        rows.sort(key=lambda row: row.start_us)
-        reasons += _complaints(lane, end, rows, bad)
-        kinds.update(how_failed(lane, end, rows))
-        if len(rows) > lane.planned:
-            rows = rows[: lane.planned]
-        slots, lags, begin, lane_drift = align(
-            [row.start_us / 1e6 for row in rows], lane.planned, period, end.started or None
-        )
-        drift = max(drift, lane_drift)
-        taken = set(slots)
-        for row, late in zip(rows, lags):
-            counted = late if late > LAG_FLOOR_S else 0.0
-            lag = max(lag, counted)
-            good = well(row.status, lane.status)
-            latency = row.latency_us / 1000.0 + counted * 1000.0 if good else math.inf
-            entries.append((row.start_us / 1e6 - late, latency, max(0, row.status), lane.path))
-        entries += [
-            (begin + slot * period, math.inf, 0, lane.path) for slot in range(lane.planned) if slot not in taken
-        ]
-        lane_paused = paused_seconds([row.start_us / 1e6 for row in rows], slots, period)
-        paused = max(paused, lane_paused)
-        lasted = lane.planned * period
-        if lane.planned:
-            achieved += lane.mean_rate * lasted / (lasted + lane_drift - lane_paused)
-        span = max(span, lane.lasts_s)
-        if "could not connect" in end.stderr:
-            notes.append(f"h2load could not connect {end.stderr.count('could not connect')} times")
-    entries.sort(key=lambda entry: entry[0])
-    planned = sum(run.lane.planned for run in runs)
+    whole = _together([_lane_account(run) for run in runs])
     wanted = lanes_rate([run.lane for run in runs])
-    if paused > 0.0:
-        notes.append(f"the generator stood still for {1000 * paused:.0f} ms, as a machine that stops does")
-    if not reasons and paused > MOST_PAUSED * span:
-        reasons.append(f"the generator stood still for {paused:.1f} of {span + paused:.1f} s")
-    if not reasons and achieved < min_rate_share * wanted:
-        reasons.append(
-            f"the generator fell {1000 * drift:.0f} ms behind its clock and reached {achieved:.3g} of {wanted:.3g} "
-            "requests a second"
-        )
-    origin = entries[0][0] if entries else 0.0
+    span = max((run.lane.lasts_s for run in runs), default=0.0)
+    reasons = whole.reasons or _off_its_clock(whole, span, wanted, min_rate_share)
+    entries = whole.entries
+    origin = entries[0].due_s if entries else 0.0
     return Samples(
-        start_s=[entry[0] - origin for entry in entries],
-        latency_ms=[entry[1] for entry in entries],
-        status=[entry[2] for entry in entries],
-        path=[entry[3] for entry in entries],
-        planned=planned,
+        start_s=[entry.due_s - origin for entry in entries],
+        latency_ms=[entry.latency_ms for entry in entries],
+        status=[entry.status for entry in entries],
+        path=[entry.path for entry in entries],
+        planned=sum(run.lane.planned for run in runs),
         period_s=1.0 / wanted if wanted else 0.0,
-        failures=sum(not math.isfinite(entry[1]) for entry in entries),
-        achieved_rate=achieved,
+        failures=sum(not math.isfinite(entry.latency_ms) for entry in entries),
+        achieved_rate=whole.achieved,
         planned_rate=wanted,
-        lag_ms=1000.0 * lag,
-        drift_ms=1000.0 * drift,
+        lag_ms=1000.0 * whole.lag_s,
+        drift_ms=1000.0 * whole.drift_s,
         complete=not reasons,
         why="; ".join(dict.fromkeys(reasons)),
         cpu_seconds=sum(run.finished.cpu_seconds for run in runs),
-        notes=notes,
-        kinds=dict(kinds),
+        notes=_notes(runs, whole.paused_s),
+        kinds=dict(whole.kinds),
     )
+
+
+def _together(lanes: Sequence[_Account]) -> _Account:
+    """The accounts of an arm's lanes as one, its entries in the order in which they were due."""
+    kinds: Counter[str] = Counter()
+    for lane in lanes:
+        kinds.update(lane.kinds)
+    return _Account(
+        entries=sorted((entry for lane in lanes for entry in lane.entries), key=lambda entry: entry.due_s),
+        reasons=[reason for lane in lanes for reason in lane.reasons],
+        kinds=kinds,
+        lag_s=max((lane.lag_s for lane in lanes), default=0.0),
+        drift_s=max((lane.drift_s for lane in lanes), default=0.0),
+        paused_s=max((lane.paused_s for lane in lanes), default=0.0),
+        achieved=sum(lane.achieved for lane in lanes),
+    )
+
+
+def _lane_account(run: LaneRun) -> _Account:
+    """The account of one lane: its log against what was planned."""
+    lane, end = run.lane, run.finished
+    period = lane.period_ms / 1000.0
+    rows, bad = parse_log(end.log)
+    rows.sort(key=lambda row: row.start_us)
+    reasons, kinds = _complaints(lane, end, rows, bad), how_failed(lane, end, rows)
+    rows = rows[: lane.planned]
+    starts = [row.start_us / 1e6 for row in rows]
+    slots, lags, begin, drift = align(starts, lane.planned, period, end.started or None)
+    counted = [late if late > LAG_FLOOR_S else 0.0 for late in lags]
+    entries = [
+        Entry(
+            start - late,
+            row.latency_us / 1000.0 + waited * 1000.0 if well(row.status, lane.status) else math.inf,
+            max(0, row.status),
+            lane.path,
+        )
+        for row, start, late, waited in zip(rows, starts, lags, counted)
+    ]
+    unanswered = sorted(set(range(lane.planned)) - set(slots))
+    entries += [Entry(begin + slot * period, math.inf, 0, lane.path) for slot in unanswered]
+    paused, lasted = paused_seconds(starts, slots, period), lane.planned * period
+    return _Account(
+        entries=entries,
+        reasons=reasons,
+        kinds=kinds,
+        lag_s=max(counted, default=0.0),
+        drift_s=drift,
+        paused_s=paused,
+        achieved=lane.mean_rate * lasted / (lasted + drift - paused) if lane.planned else 0.0,
+    )
+
+
+def _off_its_clock(whole: _Account, span: float, wanted: float, min_rate_share: float) -> list[str]:
+    """Why the generator's own clock makes it no measurement: it stood still for long, or fell behind.
+
+    `span`: seconds of the longest lane; `wanted`: requests a second.
+    """
+    if whole.paused_s > MOST_PAUSED * span:
+        return [f"the generator stood still for {whole.paused_s:.1f} of {span + whole.paused_s:.1f} s"]
+    if whole.achieved < min_rate_share * wanted:
+        return [
+            f"the generator fell {1000 * whole.drift_s:.0f} ms behind its clock and reached {whole.achieved:.3g} of "
+            f"{wanted:.3g} requests a second"
+        ]
+    return []
+
+
+def _notes(runs: Sequence[LaneRun], paused: float) -> list[str]:
+    """What is told beside the samples."""
+    refused = [run.finished.stderr.count("could not connect") for run in runs]
+    notes = [f"h2load could not connect {times} times" for times in refused if times]
+    if paused > 0.0:
+        notes.append(f"the generator stood still for {1000 * paused:.0f} ms, as a machine that stops does")
+    return notes
 
 
 def cut_short(run: LaneRun) -> LaneRun:
@@ -256,6 +315,8 @@ def _complaints(lane: Lane, end: Finished, rows: Sequence[Row], bad: int) -> lis
     """Why a lane is no measurement. Failures of the server are none: they are measured."""
     if end.error:
         return [f"h2load could not be started: {end.error}"]
+    if end.clock_set:
+        return [f"the host's clock was set by {end.clock_set:+.1f} s meanwhile, by which the requests are timed"]
     if end.stopped is not None:
         return ["the load was stopped"]
     if end.timed_out:

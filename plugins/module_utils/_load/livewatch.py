@@ -22,6 +22,7 @@ from .._os.procfs import SHOW_NAME, SHOW_QUEUE, UNIX_NAME, UNIX_QUEUE, ask_unix,
 from .._verdict.statistics import clopper_pearson
 from .._verdict.types import Samples, milliseconds, short
 from .h2load import Lane, Launch, Row, lanes_rate, parse_log
+from .processes import Clock
 
 LOOK_EVERY_S = 0.25
 ERROR_LOOKS, SLOW_LOOKS = 2, 6
@@ -189,14 +190,21 @@ class LiveWatch:
     queue: Callable[[], int | None] = lambda: None
     clock: Callable[[], float] = time.time
     read: Callable[[str], str] = read_log
+    monotonic: Callable[[], float] = time.monotonic
+    clock_set: float = 0.0
+    """By how much the host's clock was set: then nobody can tell any more what the live generation suffers."""
     _begin: float | None = None
+    _set: Clock | None = None
     _next: float = 0.0
     _counts: dict[str, int] = field(default_factory=dict)
 
     def __call__(self) -> str:
         now = self.clock()
-        if self._begin is None:
-            self._begin = now
+        if self._begin is None or self._set is None:
+            self._begin, self._set = now, Clock(self.clock, self.monotonic)
+        self.clock_set = self._set.set_by()
+        if self.clock_set:
+            return f"the host's clock was set by {self.clock_set:+.1f} s"
         if now < self._next:
             return ""
         self._next = now + LOOK_EVERY_S

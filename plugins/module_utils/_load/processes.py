@@ -18,6 +18,13 @@ from typing import Protocol
 GENERATOR_NICE = -10
 """The generator's clock must not wait for the CPU; it takes about 5 % of a core at 100 requests a second."""
 
+CLOCK_SET_S = 0.1
+"""A clock that NTP slews by 500 ppm is off by less after three minutes."""
+
+
+POLL_SECONDS = 0.05
+"""So often the processes are looked at, and `stop` is asked."""
+
 
 @dataclass(frozen=True)
 class Launch:
@@ -32,7 +39,8 @@ class Launch:
 @dataclass(frozen=True)
 class Finished:
     """What came of a process. `started` is in seconds since the epoch; `error` says why it could not be started;
-    `stopped` is the second since the epoch at which it was ended before its time, because the load was to stop."""
+    `stopped` is the second since the epoch at which it was ended before its time, because the load was to stop;
+    `clock_set`: by how many seconds the host's clock was set while it ran."""
 
     code: int | None
     stdout: str
@@ -43,6 +51,21 @@ class Finished:
     timed_out: bool = False
     error: str = ""
     stopped: float | None = None
+    clock_set: float = 0.0
+
+
+class Clock:
+    """Tells by how much the host's clock was set since this was made: a load's logs count from the epoch."""
+
+    def __init__(self, clock: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic) -> None:
+        """Two clocks in seconds, of which nobody sets the second."""
+        self._clock, self._monotonic = clock, monotonic
+        self._apart = clock() - monotonic()
+
+    def set_by(self) -> float:
+        """Seconds, negative when it went back; 0 where it was only slewed (NTP does that all the time)."""
+        apart = self._clock() - self._monotonic() - self._apart
+        return apart if abs(apart) > CLOCK_SET_S else 0.0
 
 
 class Runner(Protocol):
@@ -72,40 +95,18 @@ def raise_nofile(needed: int) -> str:
 def run_processes(launches: Sequence[Launch], stop: Callable[[], str] | None = None) -> list[Finished]:
     """Runs the launches side by side, each in its own process group, which is killed when its time limit is over, or
     when `stop` says that the load must not go on; those that had not begun then are never started."""
-    begin = time.monotonic()
-    order = sorted(range(len(launches)), key=lambda index: launches[index].delay_s)
-    running: dict[int, _Process] = {}
-    ended: dict[int, Finished] = {}
+    batch = _Batch(launches)
     try:
-        while len(ended) < len(launches):
-            now = time.monotonic() - begin
-            while order and launches[order[0]].delay_s <= now:
-                index = order.pop(0)
-                started = _Process.start(launches[index])
-                if isinstance(started, Finished):
-                    ended[index] = started
-                else:
-                    running[index] = started
-            for index, process in list(running.items()):
-                result = process.poll()
-                if result is not None:
-                    ended[index] = result
-                    del running[index]
+        while not batch.over:
+            batch.start_due()
+            batch.reap()
             if stop is not None and stop():
-                at = time.time()
-                ended.update({index: process.end_early(at) for index, process in running.items()})
-                ended.update({index: Finished(None, "", "", "", 0.0, at, stopped=at) for index in order})
-                running.clear()
-                break
-            wait = 0.05
-            if order:
-                wait = min(wait, max(0.0, launches[order[0]].delay_s - (time.monotonic() - begin)))
-            if running or order:
-                time.sleep(wait)
+                batch.end_early()
+            else:
+                batch.rest()
     finally:
-        for process in running.values():
-            process.kill()
-    return [ended[index] for index in range(len(launches))]
+        batch.kill()
+    return batch.ends()
 
 
 class _Process:
@@ -113,6 +114,7 @@ class _Process:
         self.launch = launch
         self.popen = popen
         self.started = started
+        self.clock = Clock()
         self.deadline = time.monotonic() + launch.limit_s
         self.killed = False
 
@@ -162,6 +164,7 @@ class _Process:
             usage.ru_utime + usage.ru_stime,
             self.started,
             self.killed,
+            clock_set=self.clock.set_by(),
         )
 
     def kill(self) -> tuple[int, resource.struct_rusage]:
@@ -178,3 +181,67 @@ def _read(path: str) -> str:
         return Path(path).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
+
+
+class _Batch:
+    """Launches side by side, by their places: those to come in the order of their start, those that run, and the ends
+    of the others."""
+
+    def __init__(self, launches: Sequence[Launch]) -> None:
+        self._launches = launches
+        self._begin = time.monotonic()
+        self._to_come = sorted(range(len(launches)), key=lambda place: launches[place].delay_s)
+        self._running: dict[int, _Process] = {}
+        self._ended: dict[int, Finished] = {}
+
+    @property
+    def over(self) -> bool:
+        return len(self._ended) == len(self._launches)
+
+    def ends(self) -> list[Finished]:
+        """The ends in the order of the launches, once it is over."""
+        return [self._ended[place] for place in range(len(self._launches))]
+
+    def _seconds(self) -> float:
+        return time.monotonic() - self._begin
+
+    def start_due(self) -> None:
+        """Start what is due; what cannot be started has ended."""
+        now = self._seconds()
+        while self._to_come and self._launches[self._to_come[0]].delay_s <= now:
+            place = self._to_come.pop(0)
+            started = _Process.start(self._launches[place])
+            if isinstance(started, Finished):
+                self._ended[place] = started
+            else:
+                self._running[place] = started
+
+    def reap(self) -> None:
+        """Take in what has ended, or is over its time limit."""
+        for place, process in list(self._running.items()):
+            result = process.poll()
+            if result is not None:
+                self._ended[place] = result
+                del self._running[place]
+
+    def end_early(self) -> None:
+        """End what runs and start no more, because the load is to stop."""
+        at = time.time()
+        self._ended.update({place: process.end_early(at) for place, process in self._running.items()})
+        self._ended.update({place: Finished(None, "", "", "", 0.0, at, stopped=at) for place in self._to_come})
+        self._running.clear()
+        self._to_come.clear()
+
+    def rest(self) -> None:
+        """Wait a moment, but not beyond the next start."""
+        if not self._running and not self._to_come:
+            return
+        wait = POLL_SECONDS
+        if self._to_come:
+            wait = min(wait, max(0.0, self._launches[self._to_come[0]].delay_s - self._seconds()))
+        time.sleep(wait)
+
+    def kill(self) -> None:
+        """Leave no process behind, whatever happened."""
+        for process in self._running.values():
+            process.kill()

@@ -178,21 +178,48 @@ class Protected:
 
 
 @dataclass(frozen=True)
+class Capacity:
+    """What the candidate was planned for: its workers (of the larger arm), and the requests a second that they can
+    serve by the weigh (None: not weighed)."""
+
+    workers: int = 1
+    rps: float | None = None
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Which run of a trial: it lasts `factor` times load.seconds, and with `swap` the baseline begins, not the
+    candidate."""
+
+    swap: bool = False
+    factor: float = 1.0
+
+
+@dataclass(frozen=True)
+class Running:
+    """How h2load is run: how long one answer is waited for and how long a warm-up may take, in seconds, what runs its
+    processes, and which program it is."""
+
+    timeout_seconds: float = 10.0
+    warmup_max_seconds: float = 30.0
+    runner: h2.Runner = h2.run_processes
+    program: str = "h2load"
+
+
+@dataclass(frozen=True)
 class _Generator:
-    """How h2load is run in this trial."""
+    """How h2load is run in this trial: what is asked, and where it writes."""
 
     paths: Sequence[h2.PathLoad]
     directory: str
-    timeout_s: float
-    runner: h2.Runner
-    program: str
+    running: Running
 
     def launches(
         self, label: str, lanes: Sequence[h2.Lane], target: h2.Target, delay_s: float = 0.0
     ) -> list[h2.Launch]:
         return h2.prepare(
             self.paths, lanes, target, directory=self.directory, label=label, delay_s=delay_s,
-            timeout_s=self.timeout_s, program=self.program,
+            timeout_s=self.running.timeout_seconds, program=self.running.program,
         )  # fmt: skip
 
     def lanes(self, rate: float, seconds: float) -> list[h2.Lane]:
@@ -218,11 +245,12 @@ class _Phase:
 
 @dataclass
 class _Guarded:
-    """Runs the phases of a load, and stops it when the live generation suffers."""
+    """Runs the phases of a load, and stops it when the live generation suffers. `targets`: whom it asks, by arm."""
 
     generator: _Generator
     targets: dict[str, h2.Target]
     protected: Protected | None
+    phases: list[_Phase] = field(default_factory=list)
     calm: Calm | None = None
     stopped: str = ""
     seconds: float = 0.0
@@ -236,10 +264,18 @@ class _Guarded:
         alone = max(CALM_SHARE * rate, min(rate, CALM_LEAST_RATE))
         phase = _Phase({CALM: self.generator.lanes(alone, min(CALM_MOST_S, max(1.0, CALM_REQUESTS / alone)))})
         launches = self.generator.launches(CALM, phase.lanes[CALM], self.protected.target)
-        phase.ended[CALM] = self.generator.runner(launches, self._count_queue)
+        phase.ended[CALM] = self.generator.running.runner(launches, self._count_queue)
         samples = phase.samples(CALM)
         self.calm = Calm.of(samples, max(self._queued, default=None))
         return samples
+
+    def leave_out_the_sick(self) -> str:
+        """Neither load nor protect a live generation that is sick alone. A sentence that says so; else empty."""
+        if self.protected is None or self.calm is None or not self.calm.sick(self.protected.limits):
+            return ""
+        self.targets.pop("baseline", None)
+        self.protected = None
+        return f"the live generation is sick itself ({self.calm.sentence()}): it is no yardstick and was not loaded"
 
     def _count_queue(self) -> str:
         waiting = self.protected.queue() if self.protected is not None else None
@@ -247,8 +283,9 @@ class _Guarded:
             self._queued.append(waiting)
         return ""
 
-    def run(self, prefix: str, lanes: Mapping[str, Sequence[h2.Lane]]) -> _Phase:
-        """Load at once whom `lanes` name; where the live generation is not among them it is asked now and then."""
+    def run(self, prefix: str, lanes: Mapping[str, Sequence[h2.Lane]]) -> None:
+        """The next phase: load at once whom `lanes` name; a live generation that is not among them is asked now and
+        then."""
         phase = _Phase({name: list(some) for name, some in lanes.items()})
         seconds = max((lane.lasts_s for some in lanes.values() for lane in some), default=0.0)
         launches = {
@@ -267,20 +304,24 @@ class _Guarded:
         ended = self._run(every, watch)
         for name, some in launches.items():
             phase.ended[name], ended = ended[: len(some)], ended[len(some) :]
-        return phase
+        self.phases.append(phase)
 
     def _run(self, launches: Sequence[h2.Launch], watch: LiveWatch | None) -> list[h2.Finished]:
         if watch is None:
-            return self.generator.runner(launches)
+            return self.generator.running.runner(launches)
         begin = watch.clock()
 
         def stop() -> str:
             why = watch()
-            if why:
+            if why and not watch.clock_set:
                 self.stopped, self.seconds = why, watch.clock() - begin
             return why
 
-        return self.generator.runner(launches, stop)
+        return self.generator.running.runner(launches, stop)
+
+    def told_of_calm(self) -> Mapping[str, object]:
+        """What the live generation did alone, for the evidence; empty where it was not asked."""
+        return self.calm.to_dict() if self.calm is not None else {}
 
     def sentence(self, rate: DerivedRate) -> str:
         """Why the load was stopped, for people."""
@@ -300,22 +341,15 @@ def run_trial_load(
     baseline: h2.Target | None,
     load: Load,
     *,
-    workers: int = 1,
-    capacity_rps: float | None = None,
-    timeout_seconds: float = 10.0,
-    warmup_max_seconds: float = 30.0,
-    swap: bool = False,
-    factor: float = 1.0,
+    capacity: Capacity = Capacity(),
+    turn: Turn = Turn(),
+    running: Running = Running(),
     on_warm: Callable[[], None] | None = None,
-    runner: h2.Runner = h2.run_processes,
-    program: str = "h2load",
     protected: Protected | None = None,
 ) -> TrialLoad:
-    """Loads the candidate and, where there is one, the live generation at the same time.
+    """Loads the candidate and, where there is one, the live generation at the same time, with the load of the app.
 
-    load: the app's; workers: of the larger arm; factor:
-    how many times load.seconds to run (a retry runs twice as long). The arm that begins is the candidate, with `swap`
-    the baseline. on_warm is called between the warm-up and the load (MemorySampler.mark_warm).
+    on_warm is called between the warm-up and the load (MemorySampler.mark_warm).
 
     protected: the live generation, also where it is no arm. It is measured alone first; the load then begins with a
     ramp, and stops as soon as the live generation suffers (`TrialLoad.stopped`). One that is sick alone is not loaded.
@@ -323,55 +357,50 @@ def run_trial_load(
     """
     paths = [h2.PathLoad.of(path) for path in load.paths]
     arms = {"candidate": candidate} if baseline is None else {"candidate": candidate, "baseline": baseline}
-    rate = choose_rate(load, capacity_rps, len(arms))
-    span = float(load.seconds) * factor
-    lanes = arms_lanes(paths, arms, rate.rate, span, swap)
-    problem = h2.raise_nofile(h2.nofile_needed(h2.plan_lanes(paths, rate.rate, span), timeout_seconds))
-    if problem:
-        raise h2.LoadError(problem)
+    rate = choose_rate(load, capacity.rps, len(arms))
+    span = float(load.seconds) * turn.factor
+    lanes = arms_lanes(paths, arms, rate.rate, span, turn.swap)
+    _allow_files(h2.nofile_needed(h2.plan_lanes(paths, rate.rate, span), running.timeout_seconds))
     directory = tempfile.mkdtemp(prefix="headcount-load-")
-    guarded = _Guarded(_Generator(paths, directory, timeout_seconds, runner, program), arms, protected)
-    phases: list[_Phase] = []
-    notes = []
+    guarded = _Guarded(_Generator(paths, directory, running), arms, protected)
     try:
         guarded.calm_down(rate.rate)
-        if protected is not None and guarded.calm is not None and guarded.calm.sick(protected.limits):
-            notes.append(
-                f"the live generation is sick itself ({guarded.calm.sentence()}): it is no yardstick and was not loaded"
-            )
-            arms.pop("baseline", None)
-            guarded.protected = None
-        wanted = warmup_requests(load, workers)
-        warm_rate = _warm_rate(rate.rate, capacity_rps, len(arms), wanted, warmup_max_seconds)
-        if guarded.protected is not None:
-            warm_rate = min(warm_rate, WARM_SHARE * rate.rate)
-        warmup, cut = _warm_up(guarded, phases, wanted, rate.rate, warm_rate, warmup_max_seconds)
+        sick = guarded.leave_out_the_sick()
+        warmup, cut = _warm_up(guarded, warmup_requests(load, capacity.workers), rate.rate, capacity.rps)
         if not guarded.stopped:
             if on_warm is not None:
                 on_warm()
-            phases.append(guarded.run("", {name: mine for name, mine in lanes.items() if name in arms}))
+            guarded.run("", {name: mine for name, mine in lanes.items() if name in guarded.targets})
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-    last = phases[-1]
-    samples = {name: last.samples(name) for name in arms}
+    last = guarded.phases[-1]
+    samples = {name: last.samples(name) for name in guarded.targets}
     if len(lanes) > 1 and not guarded.stopped:
-        turns = {name: place * span / 2.0 for place, name in enumerate(lanes)}
-        samples = {name: replace(arm, turned_s=turns[name], run_s=span) for name, arm in samples.items()}
-    cpu = last.cpu_seconds
-    notes += [f"{name}: {note}" for name, arm in samples.items() for note in arm.notes]
-    notes += [cut] if cut else []
+        samples = _turned(samples, list(lanes), span)
+    told = [f"{name}: {note}" for name, arm in samples.items() for note in arm.notes]
     return TrialLoad(
         candidate=samples["candidate"],
         baseline=samples.get("baseline"),
         rate=replace(rate, rate=round(h2.lanes_rate(lanes["candidate"]), 6)),
-        cost_cpu_seconds=sum(phase.cpu_seconds for phase in phases),
-        cost_core_share=cpu / span,
-        swapped=swap,
+        cost_cpu_seconds=sum(phase.cpu_seconds for phase in guarded.phases),
+        cost_core_share=last.cpu_seconds / span,
+        swapped=turn.swap,
         warmup=warmup,
-        notes=notes,
+        notes=[note for note in (sick, *told, cut) if note],
         stopped=guarded.sentence(rate),
-        calm=guarded.calm.to_dict() if guarded.calm is not None else {},
+        calm=guarded.told_of_calm(),
     )
+
+
+def _allow_files(needed: int) -> None:
+    problem = h2.raise_nofile(needed)
+    if problem:
+        raise h2.LoadError(problem)
+
+
+def _turned(samples: Mapping[str, Samples], order: Sequence[str], span: float) -> dict[str, Samples]:
+    """The samples with how far each arm's requests are turned against the others': half a run for each place."""
+    return {name: replace(arm, turned_s=order.index(name) * span / 2.0, run_s=span) for name, arm in samples.items()}
 
 
 def arms_lanes(
@@ -396,40 +425,51 @@ def _warm_rate(rate: float, capacity_rps: float | None, arms: int, wanted: int, 
     return min(fastest, max(rate, wanted / most_seconds))
 
 
-def _warm_up(
-    guarded: _Guarded, phases: list[_Phase], wanted: int, rate: float, warm_rate: float, most: float
-) -> tuple[dict[str, float], str]:
-    """Warm the candidate up; its phases are added to `phases`. With a note where there was less of it than wanted.
+def _warm_up(guarded: _Guarded, wanted: int, rate: float, capacity_rps: float | None) -> tuple[dict[str, float], str]:
+    """Warm the candidate up with `wanted` requests: what was sent, and a note where that was less.
 
     Beside a protected live generation it begins with a ramp, and asks that one less, so that both together never get
     more than in the load itself.
     """
     if wanted <= 0 and guarded.protected is None:
         return {"requests": 0, "rate": 0.0, "seconds": 0.0}, "no warm-up: load.warmup_requests is 0"
-    sent = 0
-    if guarded.protected is not None:
-        ramp = guarded.generator.lanes(RAMP_SHARE * rate, RAMP_SECONDS)
-        phases.append(guarded.run("ramp-", dict.fromkeys(guarded.targets, ramp)))
-        sent = sum(lane.planned for lane in ramp)
-    left = max(0, wanted - sent)
+    sent = _ramp(guarded, rate) if guarded.protected is not None else 0
     found: dict[str, float] = {"requests": sent, "rate": RAMP_SHARE * rate, "seconds": RAMP_SECONDS}
+    left, most = max(0, wanted - sent), guarded.generator.running.warmup_max_seconds
     if left and not guarded.stopped:
-        seconds = min(most, left / warm_rate)
-        lanes = {"candidate": guarded.generator.lanes(warm_rate, seconds)}
-        if "baseline" in guarded.targets:
-            slower = min(warm_rate, 2 * rate - warm_rate) if guarded.protected is not None else warm_rate
-            lanes["baseline"] = guarded.generator.lanes(slower, seconds)
-        phases.append(guarded.run("warm-", lanes))
+        lanes, seconds = _warm_lanes(guarded, left, wanted, rate, capacity_rps)
+        guarded.run("warm-", lanes)
         sent += sum(lane.planned for lane in lanes["candidate"])
         found.update(requests=sent, rate=round(h2.lanes_rate(lanes["candidate"]), 3), seconds=round(seconds, 3))
     for name in guarded.targets:
-        found[f"{name}_failures"] = sum(phase.samples(name).failures for phase in phases)
+        found[f"{name}_failures"] = sum(phase.samples(name).failures for phase in guarded.phases)
     if sent < wanted - len(guarded.generator.paths) and not guarded.stopped:
-        return (
-            found,
-            f"the warm-up was cut to {sent} of {wanted} requests: more would have taken longer than {most:g} s",
-        )
+        cut = f"the warm-up was cut to {sent} of {wanted} requests: more would have taken longer than {most:g} s"
+        return found, cut
     return found, ""
+
+
+def _ramp(guarded: _Guarded, rate: float) -> int:
+    """Ask all arms at a part of the rate, for a moment. Returns the requests to each."""
+    ramp = guarded.generator.lanes(RAMP_SHARE * rate, RAMP_SECONDS)
+    guarded.run("ramp-", dict.fromkeys(guarded.targets, ramp))
+    return sum(lane.planned for lane in ramp)
+
+
+def _warm_lanes(
+    guarded: _Guarded, left: int, wanted: int, rate: float, capacity_rps: float | None
+) -> tuple[dict[str, list[h2.Lane]], float]:
+    """The lanes of the warm-up for the `left` of its `wanted` requests, and the seconds that they take."""
+    generator, most = guarded.generator, guarded.generator.running.warmup_max_seconds
+    warm_rate = _warm_rate(rate, capacity_rps, len(guarded.targets), wanted, most)
+    if guarded.protected is not None:
+        warm_rate = min(warm_rate, WARM_SHARE * rate)
+    seconds = min(most, left / warm_rate)
+    lanes = {"candidate": generator.lanes(warm_rate, seconds)}
+    if "baseline" in guarded.targets:
+        slower = min(warm_rate, 2 * rate - warm_rate) if guarded.protected is not None else warm_rate
+        lanes["baseline"] = generator.lanes(slower, seconds)
+    return lanes, seconds
 
 
 @dataclass(frozen=True)

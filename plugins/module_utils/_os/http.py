@@ -80,7 +80,8 @@ class Ask:
     def of_path(cls, path: Mapping[str, Any]) -> Ask:
         """From one entry of the normalised app's `load.paths`."""
         status = tuple(path.get("status") or ())
-        return cls(str(path["path"]), str(path["method"]), dict(path.get("headers") or {}), path.get("body"), status)
+        method = str(path.get("method", "GET"))
+        return cls(str(path["path"]), method, dict(path.get("headers") or {}), path.get("body"), status)
 
 
 @dataclass(frozen=True)
@@ -300,7 +301,7 @@ REDIRECT_FIX = (
 
 def only_redirects(
     address: str | tuple[str, int],
-    paths: Sequence[Mapping[str, Any]],
+    paths: Sequence[Ask],
     seconds: float,
     ask: Callable[..., Answer] = request,
 ) -> str:
@@ -309,15 +310,15 @@ def only_redirects(
     Each path is asked once, and one that redirects twice more. Bounded: `seconds` for each request.
     """
     for path in paths:
-        if path.get("status"):
+        if path.status:
             continue
         for _ in range(3):
-            answer = ask(address, Ask.of_path({"method": "GET", **path}), Bounds(seconds))
+            answer = ask(address, path, Bounds(seconds))
             if not redirected(answer):
                 break
         else:
             fix = REDIRECT_FIX % answer.status
-            what = f"{path.get('method', 'GET')} {path['path']} only redirects ({answer.status} to {answer.location})"
+            what = f"{path.method} {path.path} only redirects ({answer.status} to {answer.location})"
             return f"{what}: {fix}"
     return ""
 

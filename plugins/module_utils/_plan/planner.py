@@ -75,9 +75,7 @@ def plan_host(
     plans = {}
     for app in whole:
         name = app.name
-        weighed = (measured or {}).get(name)
-        if weighed is not None and not isinstance(weighed, Measured):
-            weighed = Measured.from_dict(weighed)
+        weighed = _weighed((measured or {}).get(name))
         before = bare_values((previous or {}).get(name))
         _check_overrides(app)
         budget, budget_kept = _memory_max(app, allotments[name], before)
@@ -92,6 +90,11 @@ def plan_host(
         )
         plans[name] = _plan(subject, weighed, before, ["memory_max_mib", "memory_high_mib"] if budget_kept else [])
     return plans
+
+
+def _weighed(found: Measured | Mapping[str, object] | None) -> Measured | None:
+    """A measurement, which may come as plain data."""
+    return found if found is None or isinstance(found, Measured) else Measured.from_dict(found)
 
 
 @dataclass(frozen=True)

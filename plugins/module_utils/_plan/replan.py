@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from .._declaration.app import App, Plain
 from .._release.asynccompat import verdicts
@@ -14,12 +13,12 @@ from .planner import Mismatch, plan_host, profile_mismatch
 from .types import Measured, Policy
 
 
-def with_measured(planning: Plain, name: str, measured: Plain) -> dict[str, Any]:
+def with_measured(planning: Plain, name: str, measured: Plain) -> dict[str, object]:
     """The inputs of the plan with the measurements of app `name` in them."""
     return {**planning, "measured": {**planning.get("measured", {}), name: measured}}
 
 
-def with_release(planning: Plain, name: str, release: str, app: Plain) -> dict[str, Any]:
+def with_release(planning: Plain, name: str, release: str, app: Plain) -> dict[str, object]:
     """The inputs of the plan with what the built release says of the worker classes: blocked, or not installed."""
     installed = distributions(Path(release))
     free_threaded = bool(planning["facts"]["python"].get("free_threaded"))
@@ -30,7 +29,7 @@ def with_release(planning: Plain, name: str, release: str, app: Plain) -> dict[s
     return {**planning, "async_verdicts": {**planning.get("async_verdicts", {}), name: found}}
 
 
-def replan(planning: Plain, name: str) -> tuple[dict[str, Any], Mismatch | None]:
+def replan(planning: Plain, name: str) -> tuple[dict[str, object], Mismatch | None]:
     """The plan of app `name` from its inputs, and whether the app contradicts its declared profile."""
     policy = planning.get("policy")
     plan = plan_host(**{**planning, "policy": Policy(**policy) if policy else None})[name]
@@ -38,14 +37,3 @@ def replan(planning: Plain, name: str) -> tuple[dict[str, Any], Mismatch | None]
     measured = planning.get("measured", {}).get(name)
     mismatch = profile_mismatch(app, Measured.from_dict(measured) if measured else None, app.profile_mismatch)
     return plan.to_dict(), mismatch
-
-
-def plan_changes(before: Plain | None, after: Plain) -> dict[str, list[Any]]:
-    """{setting: [old value, new value]} for the settings that differ."""
-    old = (before or {}).get("settings", {})
-    changes = {}
-    for key, entry in after["settings"].items():
-        was = old.get(key, {}).get("value")
-        if was != entry["value"]:
-            changes[key] = [was, entry["value"]]
-    return changes

@@ -222,6 +222,12 @@ def bare_values(settings: Mapping[str, object] | None) -> dict[str, object]:
     }
 
 
+def plan_changes(before: Mapping[str, object] | None, after: Mapping[str, object]) -> dict[str, list[object]]:
+    """{setting: [old value, new value]} for the settings that differ, of two plans in any shape of bare_values()."""
+    old, new = bare_values(before), bare_values(after)
+    return {name: [old.get(name), value] for name, value in new.items() if old.get(name) != value}
+
+
 @dataclass(frozen=True)
 class PathTimes:
     """What one path of the load took while it was weighed, alone: means and standard deviations of its CPU time and of

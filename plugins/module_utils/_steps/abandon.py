@@ -4,14 +4,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from .._generation import generations
 from .._generation.failures import StepFailed
 from .app import AppOnHost
 
 
-def abandon(app: AppOnHost, number: int | None, phase: str, cause: str) -> dict[str, Any]:
+def abandon(app: AppOnHost, number: int | None, phase: str, cause: str) -> dict[str, object]:
     """End a rollout that failed outside of a step: the candidate is stopped, the live generation stays."""
     with app.alone("abandon", number):
         app.set_aside(number, StepFailed(phase, cause))

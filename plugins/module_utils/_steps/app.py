@@ -14,7 +14,7 @@ import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Callable, Iterator
 
 from .._generation import access, generations, ledger, store
 from .._generation.candidates import Candidates
@@ -53,7 +53,7 @@ class AppOnHost:
         self.instances = Instances(self.layout, self.systemd, self.clock)
         self.candidates = Candidates(self.instances)
 
-    def log(self, event: str, **fields: Any) -> dict[str, Any]:
+    def log(self, event: str, **fields: object) -> ledger.Entry:
         """Append an event of this run to the ledger."""
         return ledger.append(
             self.layout.ledger, event, run=self.run.id, user=self.run.user, controller=self.run.controller, **fields

@@ -8,7 +8,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Callable
+from typing import Callable, TypedDict
 
 from .._declaration.app import Limits, Load, Plain
 from .._declaration.origin import HOST
@@ -18,7 +18,16 @@ from .._generation.units import MAX_BLOCKING_SECONDS
 from .._load.h2load import Target
 from .._load.livewatch import accept_queue
 from .._load.memory import MemoryEvidence, MemorySampler
-from .._load.trialload import Attempt, Protected, TrialLoad, run_trial_load, with_retry
+from .._load.trialload import (
+    Attempt,
+    Capacity,
+    Protected,
+    Running,
+    TrialLoad,
+    Turn,
+    run_trial_load,
+    with_retry,
+)
 from .._os.http import answer_seconds
 from .._os.systemd import Systemd, UnitState
 from .._release.asynccompat import parse_reports
@@ -26,6 +35,7 @@ from .._verdict.bypath import by_path, names_of, slow_path
 from .._verdict.histogram import Histogram, digest
 from .._verdict.judge import Samples, Thresholds, Verdict, judge, judge_stopped
 from .._verdict.stability import trimmed
+from .._verdict.types import USUAL
 from .measure import Unit
 
 INSTALLS = ", or let Headcount do it with headcount_install_packages: true"
@@ -60,17 +70,36 @@ class Arm:
         state = self.state()
         return sorted(unit_pids(state.control_group, self.root), key=lambda pid: pid != state.main_pid)
 
-    def cgroup(self) -> dict[str, Any]:
+    def cgroup(self) -> dict[str, object]:
         """What the kernel counted, as MemorySampler reads it."""
         state = self.state()
         counted = unit_memory(state.control_group, self.root)
-        found: dict[str, Any] = {
+        found: dict[str, object] = {
             "limit_mib": self.memory_max_mib,
             "cpu_seconds": Unit(state.control_group, state.main_pid, self.root).cpu_seconds(),
         }
         if counted is not None:
             found.update(peak_mib=counted.peak_mib, source=counted.peak_source, oom_kills=counted.oom_kills)
         return found
+
+
+class Evidence(TypedDict, total=False):
+    """What is kept of a trial, as evidence.json has it.
+
+    Each arm's samples in compact form, memory of both, how the load was run, seconds until the candidate answered, and
+    the live generation that it was compared `against` (None: none).
+    """
+
+    verdict: dict[str, object]
+    load: dict[str, object]
+    memory: dict[str, object] | None
+    live_memory: dict[str, object] | None
+    candidate: dict[str, object]
+    live: dict[str, object] | None
+    cpu_ms_per_request: float | None
+    notes: list[str]
+    boot_seconds: float
+    against: int | None
 
 
 def capacity(plan: Plain, measured: Plain | None, cores: float) -> float | None:
@@ -96,6 +125,37 @@ def crowded(app: Plain, measured: Plain | None, cores: float) -> str | None:
     )
 
 
+def lowered(plan: Plain, live: Plain, limits: Limits) -> str:
+    """Why a candidate with `plan` need not be as fast as the live generation with the plan `live`; empty when it must.
+
+    Its part of the host has become smaller (another app shares it, or the host shrank), and so it has fewer workers or
+    slots than the live one, which still has those of the larger part. Fewer by a changed declaration are compared.
+    """
+
+    def part(of: Plain, name: str) -> float:
+        return float(((of.get("inputs") or {}).get(name) or {}).get("value") or 0.0)
+
+    def size(of: Plain) -> tuple[int, int]:
+        workers = (of.get("settings") or {}).get("workers") or {}
+        return int(workers.get("value") or 0), int(of.get("slots") or 0)
+
+    shrunk = [
+        f"{words} {part(live, name):.4g} -> {part(plan, name):.4g}"
+        for name, words in (("cores", "cores"), ("budget_mib", "MiB"))
+        if 0 < part(plan, name) < part(live, name)
+    ]
+    (workers, slots), (live_workers, live_slots) = size(plan), size(live)
+    if not shrunk or (workers >= live_workers and slots >= live_slots):
+        return ""
+    open_ended = [name for name in USUAL.relative if limits.latency_ms(name) is None]
+    unjudged = f"; not judged, for want of a limit: {', '.join(open_ended)}" if open_ended else ""
+    return (
+        f"its latency was not held against that of the live generation, which still has {live_workers} workers and "
+        f"{live_slots} slots where this one has {workers} and {slots}, because its part of the host is smaller now "
+        f"({', '.join(shrunk)}){unjudged}"
+    )
+
+
 def try_candidate(
     app: Plain,
     plan: Plain,
@@ -104,8 +164,12 @@ def try_candidate(
     measured: Plain | None,
     cores: float,
     comparisons: int = 1,
-) -> tuple[Verdict, dict[str, Any]]:
-    """Load and judge; returns the verdict and the evidence. LoadError when the load cannot be run as declared."""
+    live_plan: Plain | None = None,
+) -> tuple[Verdict, Evidence]:
+    """Load and judge; returns the verdict and the evidence. LoadError when the load cannot be run as declared.
+
+    `live_plan`: of the generation that `baseline` reaches.
+    """
     spec, limits = Load.from_dict(app["load"]), Limits.from_dict(app["limits"])
     notes: list[str] = []
     protected = None
@@ -118,6 +182,8 @@ def try_candidate(
     if why_alone is not None:
         notes.append(why_alone)
         baseline = None
+    smaller = lowered(plan, live_plan, limits) if baseline is not None and live_plan else ""
+    notes += [smaller] if smaller else []
 
     def attempt(swap: bool, factor: float) -> Attempt:
         sampler = candidate.sampler()
@@ -130,18 +196,17 @@ def try_candidate(
                     Target(f"unix:{candidate.socket}"),
                     Target(f"unix:{baseline.socket}") if baseline is not None else None,
                     spec,
-                    workers=int(plan["settings"]["workers"]["value"]),
-                    capacity_rps=capacity(plan, measured, cores),
-                    timeout_seconds=answer_seconds(app),
-                    swap=swap,
-                    factor=factor,
+                    capacity=Capacity(int(plan["settings"]["workers"]["value"]), capacity(plan, measured, cores)),
+                    turn=Turn(swap, factor),
+                    running=Running(answer_seconds(app)),
                     on_warm=sampler.mark_warm,
                     protected=protected,
                 )
             finally:
                 if beside is not None:
                     beside.stop()
-        return judged(app, load, sampler.evidence(), beside.evidence() if beside is not None else None, comparisons)
+        memory = beside.evidence() if beside is not None else None
+        return judged(app, load, sampler.evidence(), memory, comparisons, compared=not smaller)
 
     verdict, attempts = with_retry(attempt)
     return conclude(app, verdict, attempts[-1], candidate.journal(), notes)
@@ -153,20 +218,25 @@ def judged(
     memory: MemoryEvidence | None,
     beside: MemoryEvidence | None,
     comparisons: int = 1,
+    compared: bool = True,
 ) -> Attempt:
-    """One run of the load with its verdict. `memory` is the candidate's, `beside` the live generation's."""
+    """One run of the load with its verdict. `memory` is the candidate's, `beside` the live generation's.
+
+    `compared`: whether its latency is held against the live generation's (see lowered()).
+    """
     limits = Limits.from_dict(app["limits"])
     if load.stopped:
         verdict = judge_stopped(load.stopped, load.candidate, load.baseline, limits, memory)
         return Attempt(load, memory, verdict, beside)
-    policy = Thresholds(comparisons=comparisons, on_inconclusive=app["on_inconclusive"])
+    usual = Thresholds(comparisons=comparisons, on_inconclusive=app["on_inconclusive"])
+    policy = usual if compared else replace(usual, relative=())
     verdict = judge(load.candidate, load.baseline, limits, memory, policy, baseline_memory=beside)
     return Attempt(load, memory, verdict, beside)
 
 
 def conclude(
     app: Plain, verdict: Verdict, last: Attempt, journal: list[str], notes: list[str], source: str = HOST
-) -> tuple[Verdict, dict[str, Any]]:
+) -> tuple[Verdict, Evidence]:
     """The verdict with the path that was slow and the code that blocked the hub named in its cause, and the evidence.
 
     `journal`: what the candidate logged; `source`: where the load came from, as `load.from` says it.
@@ -189,7 +259,7 @@ def conclude(
 
 def evidence(
     verdict: Verdict, last: Attempt, notes: list[str], source: str = HOST, names: Sequence[str] = ()
-) -> dict[str, Any]:
+) -> Evidence:
     """What is kept of a trial: the verdict, how the load was run, memory, and a compact histogram of each arm.
 
     `names`: of the load's paths, to tell what each of them took.
@@ -214,7 +284,7 @@ def cpu_per_request(load: TrialLoad, memory: MemoryEvidence | None) -> float | N
     return round(1000 * memory.cpu_seconds / requests, 3)
 
 
-def arm_evidence(samples: Samples, names: Sequence[str] = (), cold_seconds: float = 0.0) -> dict[str, Any]:
+def arm_evidence(samples: Samples, names: Sequence[str] = (), cold_seconds: float = 0.0) -> dict[str, object]:
     """An arm's samples in compact form: HdrHistogram (V2, base64, microseconds), counts, their digest, and what each
     path of `names` took.
 

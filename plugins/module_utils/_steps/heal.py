@@ -41,22 +41,41 @@ def heal(app: AppOnHost, start: bool = True) -> list[str]:
 
 
 def _heal_live(app: AppOnHost, start: bool) -> list[str]:
+    """One generation is live, whole and alone. Returns what was done."""
     running = app.instances.running()
     found = truth.live(app.layout, running)
     if found is None:
-        up = running or app.instances.own(app.layout.public_socket_unit)
-        lost = truth.lost(app.layout) if up else ""
-        if lost:
-            raise Untouched("heal", lost)
-        if up or app.instances.public_loaded():
-            take_down(app.instances)
-            return ["took down a first deployment that never became live"]
-        return []
+        return _heal_without_live(app, bool(running))
+    did = _lay_out(app, found)
+    if start:
+        did += _serve(app, found.number)
+    if app.systemd.state(app.layout.service_unit(found.number)).running:
+        # Where the live one does not come up, whatever else serves users goes on doing so.
+        # Asked anew: what had to open the public socket again may have stopped them.
+        for other in sorted(set(app.instances.running()) - {found.number}):
+            app.instances.leave(other)
+            did.append(f"stopped generation {other}, which is not live")
+    return did + _complete_promote(app, found.number)
+
+
+def _heal_without_live(app: AppOnHost, running: bool) -> list[str]:
+    """Take down what a first deployment left that never became live. What was live, and is lost, raises Untouched."""
+    up = running or app.instances.own(app.layout.public_socket_unit)
+    lost = truth.lost(app.layout) if up else ""
+    if lost:
+        raise Untouched("heal", lost)
+    if up or app.instances.public_loaded():
+        take_down(app.instances)
+        return ["took down a first deployment that never became live"]
+    return []
+
+
+def _lay_out(app: AppOnHost, found: truth.Live) -> list[str]:
+    """Everything of the live generation is on disk where it belongs: account, public socket, units, the link `live`."""
     number = found.number
     did = [*make_account(app, number)]
     saved = save_aside(app.layout, app.layout.public_socket_unit, app.clock)
     did += [saved] if saved else []
-    service = app.layout.service_unit(number)
     linked = store.link_public(app.layout)
     did += store.relink_units(app.layout, number)
     if found.why:
@@ -67,21 +86,20 @@ def _heal_live(app: AppOnHost, start: bool) -> list[str]:
         did.append("linked the public socket to the live generation")
     if did:
         app.systemd.reload()
-    record = app.known(number)
+    return did
+
+
+def _serve(app: AppOnHost, number: int) -> list[str]:
+    """The live generation runs and users reach it; it is started where that is not so."""
+    record, did = app.known(number), []
     listen = str(record.app.get("listen") or "") if record is not None else ""
     opened = app.instances.public_open(listen)
-    if start and not (opened and app.systemd.state(service).running):
-        if not opened and app.systemd.state(service).running:
-            did.append(f"opened {app.layout.public_socket_unit} again, which was closed: users met a short gap")
-        did.append(_start_live(app, number))
-    if app.systemd.state(service).running:
-        # Where the live one does not come up, whatever else serves users goes on doing so.
-        # Asked anew: what had to open the public socket again may have stopped them.
-        for other in sorted(set(app.instances.running()) - {number}):
-            app.instances.leave(other)
-            did.append(f"stopped generation {other}, which is not live")
-    did += _complete_promote(app, number)
-    return did
+    runs = app.systemd.state(app.layout.service_unit(number)).running
+    if opened and runs:
+        return []
+    if runs:
+        did.append(f"opened {app.layout.public_socket_unit} again, which was closed: users met a short gap")
+    return [*did, _start_live(app, number)]
 
 
 def make_account(app: AppOnHost, number: int) -> list[str]:

@@ -5,18 +5,37 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Callable, Optional, TypedDict
 
-from .._declaration.app import Limits, Load
+from .._declaration.app import Limits, Load, Plain
 from .._declaration.origin import CONTROLLER, words
 from .._load import h2load as h2
-from .._load.trialload import Protected, run_trial_load
+from .._load.trialload import Capacity, Protected, Running, Turn, run_trial_load
 from .._os.http import ANSWER_SECONDS, Answer, get, unhealthy
 from .._os.procfs import parse_os_release, read_text
 from .compare import missing_tool
 
 DEBIAN_LIKE = ("debian", "ubuntu", "raspbian", "linuxmint")
+
+
+LoadRequest = TypedDict(
+    "LoadRequest",
+    {
+        "from": str,
+        "candidate": str,
+        "baseline": Optional[str],
+        "load": Plain,
+        "limits": Plain,
+        "health": Plain,
+        "workers": int,
+        "capacity_rps": Optional[float],
+        "answer_seconds": float,
+        "swap": bool,
+        "factor": float,
+    },
+)
+"""What a load host is asked to do: the addresses of both arms, sections of the normalised app, and how it is run as
+run_trial_load() has it. `from`: who makes the load, as `load.from` says it."""
 
 
 class NotLoaded(Exception):
@@ -47,13 +66,13 @@ def lacking_packages(name: str, files: int, install: bool, search: str | None = 
 
 
 def make_load(
-    request: Mapping[str, Any],
+    request: LoadRequest,
     *,
     search: str | None = None,
     ask: Callable[..., Answer] = get,
     runner: h2.Runner = h2.run_processes,
     monotonic: Callable[[], float] = time.monotonic,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Warm both arms up and load them, as `request` says (remotetrial.begin).
 
     Returns {load: TrialLoad.pack(), since_warm_seconds: from the end of the warm-up to now}. NotLoaded when it cannot
@@ -62,7 +81,8 @@ def make_load(
     lacking = missing_tool(search, words(request["from"]), "")
     if lacking is not None:
         raise NotLoaded(lacking)
-    arms = {name: request[name] for name in ("candidate", "baseline") if request.get(name)}
+    addresses = {"candidate": request["candidate"], "baseline": request.get("baseline")}
+    arms = {name: address for name, address in addresses.items() if address}
     for name, address in arms.items():
         _reach(name, address, request, ask)
     warm: list[float] = []
@@ -74,13 +94,10 @@ def make_load(
             targets["candidate"],
             targets.get("baseline"),
             Load.from_dict(request["load"]),
-            workers=int(request["workers"]),
-            capacity_rps=request.get("capacity_rps"),
-            timeout_seconds=float(request.get("answer_seconds", ANSWER_SECONDS)),
-            swap=bool(request["swap"]),
-            factor=float(request["factor"]),
+            capacity=Capacity(int(request["workers"]), request.get("capacity_rps")),
+            turn=Turn(bool(request["swap"]), float(request["factor"])),
+            running=Running(float(request.get("answer_seconds", ANSWER_SECONDS)), runner=runner),
             on_warm=lambda: warm.append(monotonic()),
-            runner=runner,
             protected=Protected(targets["baseline"], limits) if "baseline" in targets else None,
         )
     except h2.LoadError as error:
@@ -88,7 +105,7 @@ def make_load(
     return {"load": load.pack(), "since_warm_seconds": round(monotonic() - warm[0], 3)}
 
 
-def _reach(name: str, address: str, request: Mapping[str, Any], ask: Callable[..., Answer]) -> None:
+def _reach(name: str, address: str, request: LoadRequest, ask: Callable[..., Answer]) -> None:
     """NotLoaded when the health check of an arm gets no good answer from here. A load must not hit anything else."""
     health = request["health"]
     host, _, port = address.rpartition(":")

@@ -7,16 +7,16 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path
-from typing import Any
 
 from .._declaration.app import Plain
 from .._generation import generations, store, truth
-from .._generation.answers import Meanwhile, meanwhile_words, told
+from .._generation.answers import Meanwhile, meanwhile_words
 from .._generation.clashes import Host, drop_in_problems
 from .._generation.failures import StepFailed, sentence
-from .._generation.switch import same_address, switch
+from .._generation.switch import same_address, switch, told
+from .._generation.verify import Seen
 from .._os.systemd import SystemdError
-from .._plan.replan import plan_changes
+from .._plan.types import plan_changes
 from .._release.contents import WHEELS
 from .._release.releases import prune_wheels
 from .._release.releases import remove as remove_release
@@ -26,7 +26,7 @@ PROMOTE_MIB = 4
 """Free room (MiB) that a promote wants to see before it begins."""
 
 
-def promote(app: AppOnHost, number: int, verdict: dict[str, Any] | None = None) -> dict[str, Any]:
+def promote(app: AppOnHost, number: int, verdict: Plain | None = None) -> dict[str, object]:
     """Give the public socket to generation `number`, which must be finished, and verify it there.
 
     Returns {from, to, verified, pruned}. StepFailed when it does not hold: the generation before serves.
@@ -92,7 +92,7 @@ def _fail_if_lost(app: AppOnHost, old: int | None) -> None:
             raise StepFailed("promote", lost)
 
 
-def switch_counted(app: AppOnHost, old: int | None, new: int, declared: Plain, lenient: bool = False) -> dict[str, Any]:
+def switch_counted(app: AppOnHost, old: int | None, new: int, declared: Plain, lenient: bool = False) -> Seen:
     """switch(), with what users got meanwhile: counted in its result, and in the cause when it failed."""
     record = app.known(old)
     before = (record.app or None) if record is not None else None
@@ -105,7 +105,7 @@ def switch_counted(app: AppOnHost, old: int | None, new: int, declared: Plain, l
             failure.cause += f"; {words}" if words else ""
             raise
     got = users.told()
-    return {**seen, **({"users": got} if got else {})}
+    return {**seen, "users": got} if got else seen
 
 
 def _check_room(app: AppOnHost) -> None:

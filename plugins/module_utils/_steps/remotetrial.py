@@ -12,9 +12,10 @@ from __future__ import annotations
 import json
 import sys
 import time
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TypedDict
 
-from .._declaration.app import Load, Plain
+from .._declaration.app import Limits, Load, Plain
 from .._declaration.origin import is_remote, reachable, target, trial_listen, words
 from .._generation import generations
 from .._generation.failures import StepFailed
@@ -26,12 +27,46 @@ from .._os.http import answer_seconds
 from .._verdict.judge import RETRY_FACTOR, MemoryEvidence, combine, needs_retry
 from . import sampler
 from .app import AppOnHost
-from .compare import capacity, conclude, crowded, judged
+from .compare import capacity, conclude, crowded, judged, lowered
+from .loadhost import LoadRequest
 from .sampler import CANDIDATE, LIVE
-from .trial import broken, fail_if_redirected, memory_max, ruled, trial
+from .trial import Tried, broken, fail_if_redirected, memory_max, ruled, trial
 
 
-def try_from(app: AppOnHost, number: int, address: str = "", loaded: str | None = None) -> dict[str, Any]:
+class Wanted(TypedDict):
+    """A trial that waits for a load."""
+
+    load: LoadRequest
+
+
+class Loaded(TypedDict):
+    """One run of the load as it is kept until it is judged: TrialLoad.pack(), and the memory of each arm meanwhile."""
+
+    load: str
+    memory: dict[str, Plain | None]
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A trial that waits for its load, as it is kept on the host (`trial_state`).
+
+    `run`: the one that it belongs to; `begin`: seconds since the epoch; `live`: the generation that is loaded beside
+    the candidate, if any, and `notes` why not; `compared`: whether the candidate's latency is held against its;
+    `boot_seconds`: until the candidate answered; `attempts`: what came of the load so far.
+    """
+
+    number: int
+    run: str
+    begin: float
+    live: int | None
+    notes: list[str]
+    compared: bool
+    request: LoadRequest
+    boot_seconds: float
+    attempts: list[Loaded] = field(default_factory=list)
+
+
+def try_from(app: AppOnHost, number: int, address: str = "", loaded: str | None = None) -> Tried | Wanted:
     """What is done on the host for the trial of generation `number`, wherever its load comes from.
 
     From the host itself: the whole trial. Remote: without `loaded` begin(), with it finish().
@@ -42,8 +77,8 @@ def try_from(app: AppOnHost, number: int, address: str = "", loaded: str | None 
     return begin(app, number, address) if loaded is None else finish(app, number, loaded)
 
 
-def begin(app: AppOnHost, number: int, address: str) -> dict[str, Any]:
-    """Start candidate `number` with a port of its own. Returns {load: what the module load of the load host takes}.
+def begin(app: AppOnHost, number: int, address: str) -> Wanted:
+    """Start candidate `number` with a port of its own.
 
     `address` is where the host is reached, unless the app says so itself (`load.address`).
     """
@@ -56,38 +91,33 @@ def begin(app: AppOnHost, number: int, address: str) -> dict[str, Any]:
         live = generations.live(app.layout)
         start = app.clock()
         against, notes = _yardstick(app, live, record)
-        public = app.record(against).listen if against is not None else None
-        state: dict[str, Any] = {
-            "number": number,
-            "run": app.run.id,
-            "begin": start,
-            "live": against,
-            "notes": notes,
-            "attempts": [],
-            "request": {
-                "from": source,
-                "candidate": target(listen, load, address),
-                "baseline": target(public, load, address) if public is not None else None,
-                "load": declared["load"],
-                "limits": declared["limits"],
-                "health": declared["health"],
-                "workers": int(record.settings["workers"]),
-                "capacity_rps": capacity(record.plan, record.measured, record.cores),
-                "answer_seconds": answer_seconds(declared),
-                "swap": False,
-                "factor": 1.0,
-            },
+        beside = app.record(against) if against is not None else None
+        public = beside.listen if beside is not None else None
+        smaller = lowered(record.plan, beside.plan, Limits.from_dict(declared["limits"])) if beside is not None else ""
+        notes += [smaller] if smaller else []
+        request: LoadRequest = {
+            "from": source,
+            "candidate": target(listen, load, address),
+            "baseline": target(public, load, address) if public is not None else None,
+            "load": declared["load"],
+            "limits": declared["limits"],
+            "health": declared["health"],
+            "workers": int(record.settings["workers"]),
+            "capacity_rps": capacity(record.plan, record.measured, record.cores),
+            "answer_seconds": answer_seconds(declared),
+            "swap": False,
+            "factor": 1.0,
         }
         app.candidates.seconds = 0.0  # it outlives this step: a timer ends it (_watch)
         try:
             boot = app.candidates.start(number, declared["health"], listen=listen)
             fail_if_redirected(app, number, declared)
-            state["boot_seconds"] = round(boot, 2)
-            _watch(app, state, declared)
+            begun = Begun(number, app.run.id, start, against, notes, not smaller, request, round(boot, 2))
+            _watch(app, begun, declared)
         except BaseException:
             app.candidates.stop(number)
             raise
-    return {"load": state["request"]}
+    return {"load": request}
 
 
 def _yardstick(app: AppOnHost, live: int | None, record: GenerationRecord) -> tuple[int | None, list[str]]:
@@ -106,15 +136,14 @@ def _yardstick(app: AppOnHost, live: int | None, record: GenerationRecord) -> tu
     return (live, []) if why is None else (None, [why])
 
 
-def _watch(app: AppOnHost, state: dict[str, Any], declared: Plain) -> None:
+def _watch(app: AppOnHost, begun: Begun, declared: Plain) -> None:
     """Begin a window of memory samples and note the trial; the lease and the candidate outlast the load."""
-    number, live = state["number"], state["live"]
-    arms = {CANDIDATE: _watched(app, number, trial=True)}
-    if live is not None:
-        arms[LIVE] = _watched(app, live, trial=False)
+    arms = {CANDIDATE: _watched(app, begun.number, trial=True)}
+    if begun.live is not None:
+        arms[LIVE] = _watched(app, begun.live, trial=False)
     app.lock.seconds = LEASE_SECONDS + longest_seconds(Load.from_dict(declared["load"]), answer_seconds(declared))
-    write_json(app.layout.trial_state, state, 0o600)
-    app.candidates.begin_watch(number, sampler.request(arms, state["begin"]), sys.executable, app.lock.seconds)
+    write_json(app.layout.trial_state, vars(begun), 0o600)
+    app.candidates.begin_watch(begun.number, sampler.request(arms, begun.begin), sys.executable, app.lock.seconds)
 
 
 def _watched(app: AppOnHost, number: int, trial: bool) -> tuple[str, float, str]:
@@ -122,34 +151,33 @@ def _watched(app: AppOnHost, number: int, trial: bool) -> tuple[str, float, str]
     return unit, memory_max(app, number), app.layout.instance_files(number, trial)
 
 
-def finish(app: AppOnHost, number: int, loaded: str) -> dict[str, Any]:
+def finish(app: AppOnHost, number: int, loaded: str) -> Tried | Wanted:
     """Judge what came of the load (`loaded`: JSON {load: TrialLoad.pack(), since_warm_seconds}).
 
-    Returns {verdict, evidence} when the candidate may go live, and {load} when the load is wanted once more, for which
-    the candidate stays up. StepFailed, with the verdict's cause, when it may not go live.
+    Where the load is wanted once more the candidate stays up. StepFailed, with the verdict's cause, when it may not go
+    live.
     """
     with app.step("trial", number):
         stays = False
         try:
-            state = read_mapping(app.layout.trial_state)
-            if state.get("number") != number or state.get("run") != app.run.id:
+            kept = read_mapping(app.layout.trial_state)
+            if kept.get("number") != number or kept.get("run") != app.run.id:
                 raise StepFailed("trial", "the candidate was put away before it was known what came of its load")
+            begun = Begun(**kept)
             declared = app.record(number).app
-            state["attempts"].append(_attempt(app, json.loads(loaded)))
-            attempts = [_judged(declared, one) for one in state["attempts"]]
+            begun.attempts.append(_attempt(app, json.loads(loaded)))
+            attempts = [_judged(declared, one, begun.compared) for one in begun.attempts]
             if len(attempts) == 1 and needs_retry(attempts[0].verdict):
-                state["request"].update(swap=True, factor=RETRY_FACTOR)
-                _watch(app, state, declared)
+                begun.request["swap"], begun.request["factor"] = True, RETRY_FACTOR
+                _watch(app, begun, declared)
                 stays = True
-                return {"load": state["request"]}
+                return {"load": begun.request}
             verdict = attempts[0].verdict if len(attempts) == 1 else combine(*(one.verdict for one in attempts))
-            journal = app.systemd.journal(app.layout.trial_service_unit(number), state["begin"], lines=2000)
+            journal = app.systemd.journal(app.layout.trial_service_unit(number), begun.begin, lines=2000)
             source = Load.from_dict(declared["load"]).origin
             note = f"the load came from {words(source)}: latencies include the network between it and this host"
-            verdict, evidence = conclude(
-                declared, verdict, attempts[-1], journal, [*state["notes"], note], source=source
-            )
-            evidence.update(boot_seconds=state["boot_seconds"], against=state["live"])
+            verdict, evidence = conclude(declared, verdict, attempts[-1], journal, [*begun.notes, note], source=source)
+            evidence["boot_seconds"], evidence["against"] = begun.boot_seconds, begun.live
         except (ValueError, KeyError, TypeError) as error:
             raise StepFailed("trial", f"what came of the load cannot be read: {error}") from error
         finally:
@@ -158,8 +186,8 @@ def finish(app: AppOnHost, number: int, loaded: str) -> dict[str, Any]:
         return ruled(app, number, declared, verdict, evidence)
 
 
-def _attempt(app: AppOnHost, loaded: dict[str, Any]) -> dict[str, Any]:
-    """What came of one run of the load, with the memory that was sampled meanwhile, as plain data."""
+def _attempt(app: AppOnHost, loaded: Plain) -> Loaded:
+    """What came of one run of the load, with the memory that was sampled meanwhile."""
     found = app.candidates.end_sampling()
     warm_at = time.monotonic() - float(loaded["since_warm_seconds"])
     memory = {name: sampler.evidence(found, name, warm_at) for name in (CANDIDATE, LIVE)}
@@ -171,6 +199,6 @@ def _attempt(app: AppOnHost, loaded: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _judged(declared: Plain, one: dict[str, Any]) -> Attempt:
+def _judged(declared: Plain, one: Loaded, compared: bool) -> Attempt:
     memory = {name: MemoryEvidence(**plain) if plain else None for name, plain in one["memory"].items()}
-    return judged(declared, TrialLoad.unpack(one["load"]), memory[CANDIDATE], memory[LIVE])
+    return judged(declared, TrialLoad.unpack(one["load"]), memory[CANDIDATE], memory[LIVE], compared=compared)

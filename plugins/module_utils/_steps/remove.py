@@ -7,7 +7,6 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path
-from typing import Any
 
 from .._generation import generations, store
 from .._generation.failures import Untouched
@@ -18,7 +17,7 @@ from .._release.releases import remove as remove_release
 from .app import AppOnHost
 
 
-def remove(app: AppOnHost) -> dict[str, Any]:
+def remove(app: AppOnHost) -> dict[str, object]:
     """Take the app off this host: instances, units, releases, generations. The ledger stays.
 
     Returns {removed: True, left: what of somebody else's is in the app's folder, and stays}. StepFailed where

@@ -5,18 +5,25 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+from typing import List, Optional, TypedDict
 
 from .._declaration.app import Plain
 from .._generation import generations, store, truth
-from .._generation.answers import told
 from .._generation.failures import StepFailed, sentence
 from .._generation.names import save_aside
+from .._generation.switch import told
+from .._generation.verify import Seen
 from .._os.paths import installed_apps
 from .._os.systemd import SystemdError
 from .app import AppOnHost
 from .heal import heal, make_account
 from .promote import changed_by_drop_ins, switch_counted
+
+RolledBack = TypedDict(
+    "RolledBack",
+    {"from": Optional[int], "to": int, "verified": Seen, "healed": List[str], "told": List[str]},
+)
+"""What came of a rollback; `told` are sentences for people."""
 
 
 def rollback_target(app: AppOnHost, wanted: int | None) -> int:
@@ -45,12 +52,12 @@ def rollback_target(app: AppOnHost, wanted: int | None) -> int:
     return wanted
 
 
-def rollback(app: AppOnHost, wanted: int | None = None, event: str = "rolled_back") -> dict[str, Any]:
+def rollback(app: AppOnHost, wanted: int | None = None, event: str = "rolled_back") -> RolledBack:
     """Go back to generation `wanted` (default: the good one before the live). Needs nothing but this host.
 
     A target that does not come up healthy is not kept: what is live stays live. A live one that is broken is waited
     for no longer than its drain takes. A person's rollback does not wait for a weigh or a trial of another run: it
-    ends it. Returns {from, to, verified, healed, told (sentences for people)}.
+    ends it.
     """
     # Before the lock, which would make a folder for an app that is not there.
     number, before = rollback_target(app, wanted), generations.live(app.layout)

@@ -13,7 +13,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 from .._load.memory import MemoryEvidence, MemorySampler
 from .._os.files import read_json, write_json
@@ -24,7 +24,7 @@ CANDIDATE, LIVE = "candidate", "live"
 LEVEL_EVERY_S = 1.0
 
 
-def request(arms: Mapping[str, tuple[str, float, str]], begin: float) -> dict[str, Any]:
+def request(arms: Mapping[str, tuple[str, float, str]], begin: float) -> dict[str, object]:
     """What main() is asked to do. `arms`: {"candidate" or "live": (unit, its MemoryMax in MiB, the directory of its
     files)}; `begin`: epoch seconds at which the log of the trial begins."""
     return {
@@ -35,15 +35,19 @@ def request(arms: Mapping[str, tuple[str, float, str]], begin: float) -> dict[st
     }
 
 
+class Sampled(TypedDict):
+    """What was sampled: MemoryEvidence.to_dict() of each arm, and [monotonic second, MiB of PSS of the candidate]."""
+
+    evidence: dict[str, dict[str, object]]
+    levels: list[list[float]]
+
+
 def sample(
     samplers: Mapping[str, MemorySampler],
     wait: Callable[[float], bool],
     monotonic: Callable[[], float] = time.monotonic,
-) -> dict[str, Any]:
-    """Sample until `wait` (seconds) says that it is over.
-
-    Returns {"evidence": {arm: MemoryEvidence.to_dict()}, "levels": [[monotonic second, MiB of PSS of the candidate]]}.
-    """
+) -> Sampled:
+    """Sample until `wait` (seconds) says that it is over."""
     levels: list[list[float]] = []
     for one in samplers.values():
         one.start()

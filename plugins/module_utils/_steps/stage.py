@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from typing import Any
 
 from .._declaration.app import Plain
 from .._generation import access, generations, ledger, store
@@ -23,7 +22,7 @@ from .app import AppOnHost
 from .heal import heal
 
 
-def stage(app: AppOnHost, request: dict[str, Any]) -> dict[str, Any]:
+def stage(app: AppOnHost, request: Plain) -> dict[str, object]:
     """Lay down release and generation beside the live one; the generation stays unfinished until it is weighed.
 
     `request`: app (normalised, without secrets), secrets, planning (the arguments of plan_host), digest,

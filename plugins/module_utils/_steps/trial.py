@@ -5,21 +5,28 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Dict, TypedDict
 
 from .._declaration.app import Plain
 from .._declaration.origin import is_remote
 from .._generation import generations, store
 from .._generation.failures import StepFailed
 from .._load.h2load import LoadError
-from .._os.http import answer_seconds, only_redirects
+from .._os.http import Ask, answer_seconds, only_redirects
 from .._verdict.judge import Verdict, decide
 from .app import AppOnHost
-from .compare import Arm, arm, missing_tool, try_candidate
+from .compare import Arm, Evidence, arm, missing_tool, try_candidate
 from .watchdog import memory_bounded
 
 
-def trial(app: AppOnHost, number: int) -> dict[str, Any]:
+class Tried(TypedDict):
+    """A candidate that may go live: the verdict on it, and what is kept of its trial."""
+
+    verdict: Dict[str, object]
+    evidence: Dict[str, object]
+
+
+def trial(app: AppOnHost, number: int) -> Tried:
     """Load the candidate beside the live generation and judge it. Returns {verdict, evidence} when it may go live.
 
     StepFailed, with the verdict's cause, when it may not; the candidate is stopped either way.
@@ -45,6 +52,7 @@ def trial(app: AppOnHost, number: int) -> dict[str, Any]:
                     baseline,
                     record.measured,
                     record.cores,
+                    live_plan=app.record(live).plan if live is not None and baseline is not None else None,
                 )
         except LoadError as error:
             raise StepFailed("trial", str(error)) from error
@@ -54,24 +62,26 @@ def trial(app: AppOnHost, number: int) -> dict[str, Any]:
             evidence["notes"].append(why_broken)
         if is_remote(record.load):
             evidence["notes"].append(f"load.from is {record.load.origin}, which this host cannot ask by itself")
-        evidence.update(boot_seconds=round(boot, 2), against=live if baseline is not None else None)
+        evidence["boot_seconds"] = round(boot, 2)
+        evidence["against"] = live if baseline is not None else None
         return ruled(app, number, declared, verdict, evidence)
 
 
 def fail_if_redirected(app: AppOnHost, number: int, declared: Plain) -> None:
     """StepFailed, before any load, when a path of the load only ever redirects: nothing would be measured of it."""
-    wrong = only_redirects(app.layout.trial_socket(number), declared["load"]["paths"], answer_seconds(declared))
+    paths = [Ask.of_path(path) for path in declared["load"]["paths"]]
+    wrong = only_redirects(app.layout.trial_socket(number), paths, answer_seconds(declared))
     if wrong:
         raise StepFailed("trial", wrong)
 
 
-def ruled(app: AppOnHost, number: int, declared: Plain, verdict: Verdict, evidence: dict[str, Any]) -> dict[str, Any]:
+def ruled(app: AppOnHost, number: int, declared: Plain, verdict: Verdict, evidence: Evidence) -> Tried:
     """Keep the evidence of generation `number`. {verdict, evidence} when it may go live, else StepFailed."""
-    evidence = store.set_evidence(app.layout, number, evidence)
+    kept = store.set_evidence(app.layout, number, evidence)
     if decide(verdict, declared["on_inconclusive"]) != "promote":
         words = "" if verdict.outcome == "fail" else "inconclusive, so what is live stays: "
-        raise StepFailed("trial", f"{words}{verdict.cause}", evidence)
-    return {"verdict": verdict.to_dict(), "evidence": evidence}
+        raise StepFailed("trial", f"{words}{verdict.cause}", kept)
+    return {"verdict": verdict.to_dict(), "evidence": kept}
 
 
 def broken(app: AppOnHost, live: int | None) -> str:

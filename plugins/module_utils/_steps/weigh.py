@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from .._generation.failures import StepFailed
 from .._os.http import answer_seconds
@@ -17,7 +16,7 @@ from .stage import finish
 from .watchdog import memory_bounded
 
 
-def weigh(app: AppOnHost, number: int) -> dict[str, Any]:
+def weigh(app: AppOnHost, number: int) -> dict[str, object]:
     """Measure generation `number` with one worker, finish its plan with that, and finish the generation.
 
     Returns {measured, plan, mismatch, warnings_told}. A profile that the app contradicts fails here when the app

@@ -300,36 +300,49 @@ def _ratio_bound(new: Sequence[float], usual: float, n: int, rank: int, level: f
 
 
 def _stall_check(candidate: Samples, baseline: Samples | None, stall_ms: float, policy: Thresholds) -> Check:
+    """Whether nothing was answered for `stall_ms` or longer, or more requests took as long than of the live one."""
+    live = baseline if baseline is not None and baseline.complete and baseline.latency_ms else None
     gap, begin, waiting = standstill(candidate)
     rate = candidate.planned_rate or candidate.achieved_rate
     least = max(stall_ms, 15000.0 / rate if rate > 0 else stall_ms)
-    usable = baseline is not None and baseline.complete and bool(baseline.latency_ms)
     if gap >= least and waiting >= 5:
         sentence = (
             f"nothing was answered for {short(gap)} ms from second {short(begin)} on while {waiting} requests came in"
         )
-        if usable and baseline is not None:
-            other, its_begin, _ = standstill(baseline)
-            if other >= 0.5 * gap and its_begin < begin + gap / 1000.0 and begin < its_begin + other / 1000.0:
-                shared = f"{sentence}; the live generation stood still too ({short(other)} ms), so the host did"
-                return Check("stall", PASS, gap, least, (None, None), shared)
-            other = _same_standstill(candidate, baseline, begin, gap)
-            if other >= 0.5 * gap:
-                shared = f"{sentence}; the same requests made the live generation stand still too ({short(other)} ms)"
-                return Check("stall", PASS, gap, least, (None, None), shared)
+        shared = _shared_standstill(candidate, live, begin, gap) if live is not None else ""
+        if shared:
+            return Check("stall", PASS, gap, least, (None, None), f"{sentence}; {shared}")
         return Check("stall", FAIL, gap, least, (None, None), sentence)
-    if usable and baseline is not None:
-        slow = sum(stall_ms <= latency < math.inf for latency in candidate.latency_ms)
-        usual = sum(stall_ms <= latency < math.inf for latency in baseline.latency_ms)
-        total = len(candidate.latency_ms) + len(baseline.latency_ms)
-        p = st.hypergeometric_sf(slow, slow + usual, total, len(candidate.latency_ms))
-        if p < policy.level:
-            sentence = (
-                f"{slow} of {candidate.planned} requests took {short(stall_ms)} ms or more, "
-                f"against {usual} of {baseline.planned} of the live generation (p = {p:.2g})"
-            )
-            return Check("stall", FAIL, slow, usual, (None, None), sentence)
-    return Check("stall", PASS, gap, least, (None, None), f"the longest time without an answer was {short(gap)} ms")
+    slow = _more_slow_ones(candidate, live, stall_ms, policy) if live is not None and policy.relative else None
+    sentence = f"the longest time without an answer was {short(gap)} ms"
+    return slow or Check("stall", PASS, gap, least, (None, None), sentence)
+
+
+def _shared_standstill(candidate: Samples, live: Samples, begin: float, gap: float) -> str:
+    """Why a standstill of `gap` ms, `begin` seconds into the run, is not the candidate's: the live generation stood
+    still too, at the same time or at the same requests. Empty where it did not."""
+    other, its_begin, _ = standstill(live)
+    if other >= 0.5 * gap and its_begin < begin + gap / 1000.0 and begin < its_begin + other / 1000.0:
+        return f"the live generation stood still too ({short(other)} ms), so the host did"
+    other = _same_standstill(candidate, live, begin, gap)
+    if other >= 0.5 * gap:
+        return f"the same requests made the live generation stand still too ({short(other)} ms)"
+    return ""
+
+
+def _more_slow_ones(candidate: Samples, live: Samples, stall_ms: float, policy: Thresholds) -> Check | None:
+    """A fail where more requests took `stall_ms` or longer than of the live generation, beyond chance."""
+    slow = sum(stall_ms <= latency < math.inf for latency in candidate.latency_ms)
+    usual = sum(stall_ms <= latency < math.inf for latency in live.latency_ms)
+    total = len(candidate.latency_ms) + len(live.latency_ms)
+    p = st.hypergeometric_sf(slow, slow + usual, total, len(candidate.latency_ms))
+    if p >= policy.level:
+        return None
+    sentence = (
+        f"{slow} of {candidate.planned} requests took {short(stall_ms)} ms or more, "
+        f"against {usual} of {live.planned} of the live generation (p = {p:.2g})"
+    )
+    return Check("stall", FAIL, slow, usual, (None, None), sentence)
 
 
 def _same_standstill(candidate: Samples, baseline: Samples, begin: float, gap_ms: float) -> float:

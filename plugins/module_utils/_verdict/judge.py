@@ -178,17 +178,22 @@ def _conclude(
     """shared: the live generation is sick at the same time, so that failed requests may be the host's fault.
     beside: what failed of it, in words that go into the cause of what is no pass."""
     outcome = max((check.outcome for check in checks), key=lambda name: _WORST[name])
+    decisive = [check for check in checks if check.outcome == outcome]
     failed = "" if candidate is None else f"{candidate.failures} of {candidate.planned} requests failed"
-    causes = [check for check in checks if check.outcome == outcome]
-    if outcome == PASS:
-        told = [check.sentence for check in checks if check.name in QUANTILES]
-        told += [check.sentence for check in checks if check.name == "p95_relative"]
-        cause = "; ".join([*(told[-1:] or ["every check passed"]), failed])
-    else:
-        cause = causes[0].sentence
-        if failed and causes[0].name not in ("error_rate", "measurement"):
-            cause = f"{cause}; {failed}"
-        cause = "; ".join(part for part in (cause, beside) if part)
+    cause = _words_of_pass(checks, failed) if outcome == PASS else _words_of(decisive[0], failed, beside)
     stands = [name for name in HARD_CHECKS if not (shared and name == "error_rate")]
-    hard = outcome == FAIL and any(check.name in stands for check in causes)
+    hard = outcome == FAIL and any(check.name in stands for check in decisive)
     return Verdict(outcome, cause, tuple(checks), tuple(warnings), hard, facts=facts)
+
+
+def _words_of_pass(checks: Sequence[Check], failed: str) -> str:
+    """What tells most of a run that passed: how it compares, else its last latency limit; and what failed of it."""
+    told = [check.sentence for check in checks if check.name in QUANTILES]
+    told += [check.sentence for check in checks if check.name == "p95_relative"]
+    return "; ".join([*(told[-1:] or ["every check passed"]), failed])
+
+
+def _words_of(check: Check, failed: str, beside: str) -> str:
+    """The check that decided, what failed of the candidate where that is not what it says, and what failed beside."""
+    counts = "" if check.name in ("error_rate", "measurement") else failed
+    return "; ".join(part for part in (check.sentence, counts, beside) if part)

@@ -130,8 +130,9 @@ class Thresholds:
     alpha: the chance of a wrong fail that a single check may have; comparisons: by how many hosts (or other verdicts of
     the same question) it is divided (Bonferroni); margin and floor_ms: a relative slowdown counts only above both;
     suspicion: a slowdown that is not proven, but would be chance less often than this, is inconclusive (the retry looks
-    again, for twice as long); stall_ms: a standstill of this length is a fault (None: not looked for); min_requests:
-    fewer are no measurement; min_rate_share: nor is a rate below this share of the planned one;
+    again, for twice as long); relative: what is held against the live generation (without any, slow requests are not
+    counted against its own either); stall_ms: a standstill of this length is a fault (None: not looked for);
+    min_requests: fewer are no measurement; min_rate_share: nor is a rate below this share of the planned one;
     memory_margin: a PSS above this many times the live one's fails (None: it is only said).
     """
 

@@ -199,14 +199,3 @@ def with_clashes(choice: Choice, state: State) -> Choice:
 def _first(items: Sequence[str]) -> str:
     more = len(items) - 1
     return f"{items[0]} (and {more} more)" if more else str(items[0])
-
-
-def values(plan: Json | None) -> dict[str, object]:
-    """The bare values of a plan's settings."""
-    return {name: entry["value"] for name, entry in ((plan or {}).get("settings") or {}).items()}
-
-
-def changes_between(live: Json | None, planned: Json) -> dict[str, list[object]]:
-    """{setting: [live value, planned value]} for every setting that differs."""
-    before, after = values(live), values(planned)
-    return {name: [before.get(name), value] for name, value in after.items() if before.get(name) != value}

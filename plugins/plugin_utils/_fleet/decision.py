@@ -13,10 +13,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Callable
 
 from ...module_utils._facts import hardware
-from ...module_utils._plan.types import Plan, PlanError, Policy
+from ...module_utils._plan.types import Plan, PlanError, Policy, bare_values, plan_changes
 from .._edge import Json, Result
 from . import batches, choice
-from .probed import Facts, Probe, ShownLive, State
+from .probed import Facts, Live, Probe, ShownLive, State
 
 PLANNER = "1"
 """Version of the planner's rules: raise it when the same inputs give another plan, so that hosts are planned anew."""
@@ -181,69 +181,70 @@ def decide_host(
     states: dict[str, State] = {str(app["name"]): probe["apps"].get(app["name"]) or {} for app in apps}
     inputs = _Inputs(apps, states, circumstances, policy, known, plan_host)
     for app in apps:
-        name = str(app["name"])
-        state = states[name]
-        live = state.get("live") or None
-        settled = hardware.settle(facts, (live or {}).get("facts"))
-        others = [other for other in apps if other["name"] != name]
-        parts = choice.digest_parts(
-            app,
-            others,
-            settled.facts,
-            known.source_ids.get(name, ""),
-            known.secrets.get(name, ""),
-            int(circumstances.fleet.get(name) or 1),
-            asdict(policy),
-            PLANNER,
-        )
-        changed = choice.changed_parts(hardware.split_parts((live or {}).get("digest")), parts)
-        planned = AppDecision(
-            name,
-            choice.NOTHING,
-            digest=hardware.join_parts(parts),
-            source_id=known.source_ids.get(name, ""),
-            live=shown_live(state),
-            listen=str(app["listen"]),
-            profile=app.get("profile"),
-            problems=list(state.get("problems") or []),
-        )
-        result.apps[name] = planned
-        if name in known.lacking:
-            planned.plan = (live or {}).get("plan")
-            _refuse(result, name, known.lacking[name])
-            continue
-        try:
-            if live is not None and not changed and not circumstances.retune:
-                planned.plan = live.get("plan")
-            else:
-                planned.planning, planned.plan = inputs.plan(name, settled.facts)
-        except PlanError as error:
-            _refuse(result, name, f"plan: {error}")
-            continue
-        if live is not None:
-            planned.changes = choice.changes_between(live.get("plan"), planned.plan or {})
-        chosen = choice.choose(
-            state,
-            changed,
-            settled.changes,
-            planned.changes,
-            circumstances.gone,
-            circumstances.retune,
-            _unset(state, known.retune_at_boot),
-        )
-        chosen = choice.with_clashes(chosen, state)
-        planned.action, planned.reasons, planned.notes = chosen.action, chosen.reasons, chosen.notes
-        if chosen.action == choice.DEPLOY and not planned.planning:
-            planned.planning, planned.plan = inputs.plan(name, settled.facts)
-        if choice.busy_with(state, circumstances.gone) is not None:
-            result.fail(f"{name}: {chosen.reasons[0]}")
-        planned.drift = drift_of(state, changed, settled.changes, planned)
+        planned, obstacle = _decide_app(app, facts, known, inputs)
+        result.apps[planned.name] = planned
+        if obstacle:
+            result.fail(f"{planned.name}: {obstacle}")
     return result
 
 
-def _refuse(host: HostDecision, name: str, cause: str) -> None:
-    host.refuse(name, cause)
-    host.apps[name].drift = [cause]
+def _decide_app(app: Json, facts: Facts, known: Known, inputs: _Inputs) -> tuple[AppDecision, str]:
+    """What is done about one app of the host, and why the host is failed for it; empty where it is not."""
+    name = str(app["name"])
+    state = inputs.states[name]
+    live = state.get("live") or None
+    settled = hardware.settle(facts, (live or {}).get("facts"))
+    parts = inputs.parts(app, settled.facts, known)
+    changed = choice.changed_parts(hardware.split_parts((live or {}).get("digest")), parts)
+    planned = _undecided(app, state, parts, known.source_ids.get(name, ""))
+    retune, gone = inputs.circumstances.retune, inputs.circumstances.gone
+    if name in known.lacking:
+        planned.plan = (live or {}).get("plan")
+        return _refused(planned, known.lacking[name]), ""
+    try:
+        if live is not None and not changed and not retune:
+            planned.plan = live.get("plan")
+        else:
+            planned.planning, planned.plan = inputs.plan(name, settled.facts)
+    except PlanError as error:
+        return _refused(planned, f"plan: {error}"), ""
+    if live is not None:
+        planned.changes = plan_changes(live.get("plan"), planned.plan or {})
+    chosen = choice.choose(
+        state,
+        changed,
+        settled.changes,
+        planned.changes,
+        gone,
+        retune,
+        _unset(state, known.retune_at_boot),
+    )
+    chosen = choice.with_clashes(chosen, state)
+    planned.action, planned.reasons, planned.notes = chosen.action, chosen.reasons, chosen.notes
+    if chosen.action == choice.DEPLOY and not planned.planning:
+        planned.planning, planned.plan = inputs.plan(name, settled.facts)
+    planned.drift = drift_of(state, changed, settled.changes, planned)
+    busy = choice.busy_with(state, gone) is not None
+    return planned, chosen.reasons[0] if busy else ""
+
+
+def _undecided(app: Json, state: State, parts: Mapping[str, str], source_id: str) -> AppDecision:
+    """An app of which nothing is decided yet: what is declared and what is live, `parts` being its digests."""
+    return AppDecision(
+        str(app["name"]),
+        choice.NOTHING,
+        digest=hardware.join_parts(parts),
+        source_id=source_id,
+        live=shown_live(state),
+        listen=str(app["listen"]),
+        profile=app.get("profile"),
+        problems=list(state.get("problems") or []),
+    )
+
+
+def _refused(planned: AppDecision, cause: str) -> AppDecision:
+    planned.action, planned.reasons, planned.drift = choice.REFUSE, [cause], [cause]
+    return planned
 
 
 def _unset(state: State, retune_at_boot: bool | None) -> str | None:
@@ -265,6 +266,20 @@ class _Inputs:
     plan_host: PlanHost
     _known: dict[str, dict[str, Plan]] = field(default_factory=dict)
 
+    def parts(self, app: Json, facts: Facts, known: Known) -> dict[str, str]:
+        """Digests of all that decides what `app` is on the host, by kind."""
+        name = str(app["name"])
+        return choice.digest_parts(
+            app,
+            [other for other in self.apps if other["name"] != name],
+            facts,
+            known.source_ids.get(name, ""),
+            known.secrets.get(name, ""),
+            int(self.circumstances.fleet.get(name) or 1),
+            asdict(self.policy),
+            PLANNER,
+        )
+
     def plan(self, name: str, facts: Facts) -> tuple[Json, Json]:
         """The planner's arguments as plain data, and the plan of `name`. Raises PlanError."""
         previous = {key: state.get("live") for key, state in self.states.items()}
@@ -273,7 +288,7 @@ class _Inputs:
             "apps": [without_environment(app) for app in self.apps],
             "measured": {key: state["measured"] for key, state in self.states.items() if state.get("measured")},
             "fleet": {key: int(self.circumstances.fleet.get(key) or 1) for key in self.states},
-            "previous": {key: choice.values(live.get("plan")) for key, live in previous.items() if live},
+            "previous": {key: bare_values(live.get("plan")) for key, live in previous.items() if live},
             "async_verdicts": {key: dict(value) for key, value in self.known.verdicts.items() if key in self.states},
         }
         if self.known.gunicorn:
@@ -316,25 +331,32 @@ def drift_of(state: State, changed: Sequence[str], hardware: Sequence[str], plan
     live = state.get("live")
     if not live:
         return ["nothing is live"]
-    found = [f"hardware: {change}" for change in hardware]
-    words = {"declared": "declaration: not the live one", "secrets": "secrets: not the live ones"}
-    found += [words[name] for name in changed if name in words]
-    if "source" in changed:
-        found.append(f"source: generation {live['generation']} has other code than what is declared")
-    if "neighbours" in changed:
-        found.append("neighbours: the apps that share the host changed")
-    if "policy" in changed or "planner" in changed or "fleet" in changed:
-        found.append("plan: made by other rules")
-    found += [
-        f"plan: {name} {_value(before)} -> {_value(after)}" for name, (before, after) in sorted(planned.changes.items())
-    ]
-    found += [f"files: {problem}" for problem in state.get("problems") or []]
-    found += [f"files: {item}" for item in state.get("open") or []]
-    if not state.get("healthy"):
-        found.append(f"health: {state.get('health_detail')}")
-    found += [f"left over: {item}" for item in state.get("leftovers") or []]
-    found += [f"in its way: {item}" for item in state.get("clashes") or []]
-    return found
+    changes = [f"{name} {_value(old)} -> {_value(new)}" for name, (old, new) in sorted(planned.changes.items())]
+    unwell = [] if state.get("healthy") else [state.get("health_detail")]
+    told: tuple[tuple[str, Sequence[object]], ...] = (
+        ("hardware: ", hardware),
+        ("", _drift_of_parts(changed, live)),
+        ("plan: ", changes),
+        ("files: ", state.get("problems") or []),
+        ("files: ", state.get("open") or []),
+        ("health: ", unwell),
+        ("left over: ", state.get("leftovers") or []),
+        ("in its way: ", state.get("clashes") or []),
+    )
+    return [f"{kind}{item}" for kind, items in told for item in items]
+
+
+def _drift_of_parts(changed: Sequence[str], live: Live) -> list[str]:
+    """The parts of the digest that differ, in words; those of the host itself are told with their figures."""
+    by_other_rules = "plan: made by other rules"
+    words = {
+        "declared": "declaration: not the live one",
+        "secrets": "secrets: not the live ones",
+        "source": f"source: generation {live['generation']} has other code than what is declared",
+        "neighbours": "neighbours: the apps that share the host changed",
+        **dict.fromkeys(("policy", "planner", "fleet"), by_other_rules),
+    }
+    return list(dict.fromkeys(words[name] for name in words if name in changed))
 
 
 def _value(value: object) -> str:

@@ -315,14 +315,7 @@ class Scheduler:
         left = list(hosts)
         known: dict[str, dict[str, Gathered]] = {}
         for attempt in range(1, _ATTEMPTS + 1):
-            wanted = {
-                (host.host, name): self._wanted(host, host.apps[name], declared[host.host])
-                for host in left
-                for name in host.pending
-                if host.apps[name].action == choice.DEPLOY
-            }
-            self._recall(wanted.values())
-            self.gathering.gather([(name, item) for (_, name), item in wanted.items()])
+            wanted = self._all_wanted(left, declared)
             again = []
             for host in left:
                 mine = {name: item for (owner, name), item in wanted.items() if owner == host.host}
@@ -334,12 +327,24 @@ class Scheduler:
                     again.append(host)
                     self._forget_notes(mine)
                     continue
-                for name, item in mine.items():
-                    if found.get(name, Gathered()).conflicts:
-                        host.refuse(name, f"wheels: {self._conflict(item, host.apps[name])}")
+                self._refuse_conflicts(host, mine, found)
             left = again
             if not left:
                 return
+
+    def _all_wanted(
+        self, hosts: Sequence[HostDecision], declared: Mapping[str, Declaration]
+    ) -> dict[tuple[str, str], Wanted]:
+        """What has to be gathered, by host and app; it is gathered."""
+        wanted = {
+            (host.host, name): self._wanted(host, host.apps[name], declared[host.host])
+            for host in hosts
+            for name in host.pending
+            if host.apps[name].action == choice.DEPLOY
+        }
+        self._recall(wanted.values())
+        self.gathering.gather([(name, item) for (_, name), item in wanted.items()])
+        return wanted
 
     def _replan(
         self,
@@ -357,6 +362,14 @@ class Scheduler:
         host.apps, host.status, host.cause = better.apps, better.status, better.cause
         host.apps.update(refused)
         return True
+
+    def _refuse_conflicts(
+        self, host: HostDecision, wanted: Mapping[str, Wanted], found: Mapping[str, Gathered]
+    ) -> None:
+        """Refuse the apps whose class needs packages that the project's pins exclude, where no other class is left."""
+        for name, item in wanted.items():
+            if found.get(name, Gathered()).conflicts:
+                host.refuse(name, f"wheels: {self._conflict(item, host.apps[name])}")
 
     def _forget_notes(self, wanted: Mapping[str, Wanted]) -> None:
         """What was told of wheels that are not taken after all."""

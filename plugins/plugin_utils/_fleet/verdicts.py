@@ -28,27 +28,39 @@ def hold(hosts: Sequence[HostDecision], max_failed: int) -> tuple[str | None, li
     failed = [host.host for host in hosts if host.status == FAILED]
     allowed = f"headcount_rollout_max_failed allows {max_failed}"
     if len(failed) > max_failed:
-        names = f"{plural(len(failed), 'host')} cannot be rolled out ({listed(failed)})"
-        return f"no host is touched: {names}, {allowed}", []
+        return f"no host is touched: {_not_rolled_out(failed)}, {allowed}", []
     held: list[str] = []
     blamed: dict[str, None] = {}
-    for name in dict.fromkeys(name for host in hosts for name in host.refused):
-        bad = [host.host for host in hosts if host.host in failed or name in host.refused]
+    for name, bad in _without(hosts, failed).items():
         if len(bad) <= max_failed:
             continue
         blamed.update(dict.fromkeys(bad))
         sentence = f"{name} is held back: {plural(len(bad), 'host')} cannot have it ({listed(bad)}), {allowed}"
-        waiting = [host for host in hosts if name in host.apps and host.apps[name].pending]
-        held += [sentence] if waiting else []
-        for host in hosts:
-            if name in host.apps:
-                host.apps[name].held = True
-        for host in waiting:
-            host.apps[name].notes.append(sentence)
+        held += [sentence] if _hold_app(hosts, name, sentence) else []
     if held and not any(host.pending for host in hosts):
-        names = f"{plural(len(blamed), 'host')} cannot be rolled out ({listed(list(blamed))})"
-        return f"no host is touched: {names}, {allowed}", []
+        return f"no host is touched: {_not_rolled_out(list(blamed))}, {allowed}", []
     return None, held
+
+
+def _not_rolled_out(hosts: Sequence[str]) -> str:
+    return f"{plural(len(hosts), 'host')} cannot be rolled out ({listed(list(hosts))})"
+
+
+def _without(hosts: Sequence[HostDecision], failed: Sequence[str]) -> dict[str, list[str]]:
+    """For each app that is refused somewhere, the hosts that cannot have it."""
+    names = dict.fromkeys(name for host in hosts for name in host.refused)
+    return {name: [host.host for host in hosts if host.host in failed or name in host.refused] for name in names}
+
+
+def _hold_app(hosts: Sequence[HostDecision], name: str, sentence: str) -> bool:
+    """Have an app wait on all hosts, and say so where it would have been rolled out. Whether that is anywhere."""
+    waiting = [host.apps[name] for host in hosts if name in host.apps and host.apps[name].pending]
+    for host in hosts:
+        if name in host.apps:
+            host.apps[name].held = True
+    for app in waiting:
+        app.notes.append(sentence)
+    return bool(waiting)
 
 
 @dataclass(frozen=True)

@@ -4,15 +4,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from ...module_utils._plan.text import render_table
-from ...module_utils._plan.types import Plan
+from ...module_utils._plan.types import Plan, bare_values
 from .._display.text import listed, plural, table
-from .._fleet.choice import DEPLOY, HEAL, NOTHING, REFUSE, values
+from .._fleet.choice import DEPLOY, HEAL, NOTHING, REFUSE
 from .._fleet.decision import FAILED, OK, UNREACHABLE, AppDecision, HostDecision
 
 _VERBS = {DEPLOY: "to be deployed", HEAL: "to be healed", REFUSE: "refused", NOTHING: "nothing to do"}
+
+AS_PLANNED, UNPLANNED, UNREACHED, REFUSING = "as planned", "cannot be planned for", "unreachable", "with refused apps"
 
 
 def fleet_text(hosts: Sequence[HostDecision], whole: bool = False, mode: str = "rollout") -> str:
@@ -34,15 +37,18 @@ def fleet_text(hosts: Sequence[HostDecision], whole: bool = False, mode: str = "
 def _summary(hosts: Sequence[HostDecision], mode: str) -> str:
     pending = [host for host in hosts if host.pending]
     verb = {"retune": "to be re-tuned", "plan": "would change"}.get(mode, "to be changed")
-    parts = [f"{plural(len(hosts), 'host')}: {len(pending)} {verb}"]
-    rest = len([host for host in hosts if host.status == OK and not host.pending and not host.refused])
-    parts += [f"{rest} as planned"] if rest else []
-    for status in ("failed", "unreachable"):
-        count = len([host for host in hosts if host.status == status])
-        parts += [f"{count} {'cannot be planned for' if status == 'failed' else 'unreachable'}"] if count else []
-    refusing = len([host for host in hosts if host.status == OK and host.refused])
-    parts += [f"{refusing} with refused apps"] if refusing else []
-    return ", ".join(parts)
+    counts = Counter(map(_standing, hosts))
+    told = [f"{counts[words]} {words}" for words in (AS_PLANNED, UNPLANNED, UNREACHED, REFUSING) if counts[words]]
+    return ", ".join([f"{plural(len(hosts), 'host')}: {len(pending)} {verb}", *told])
+
+
+def _standing(host: HostDecision) -> str:
+    """What a host is counted as; one that only is to be changed is counted already."""
+    if host.status != OK:
+        return UNPLANNED if host.status == FAILED else UNREACHED
+    if host.refused:
+        return REFUSING
+    return "" if host.pending else AS_PLANNED
 
 
 def host_text(host: HostDecision, whole: bool) -> str:
@@ -106,7 +112,7 @@ def _causes(host: HostDecision) -> Iterable[str]:
 def app_line(app: AppDecision) -> str:
     """One app of a host in a line."""
     live = f"generation {app.live['generation']}" if app.live else "nothing is live"
-    shape = shape_words(values(app.live.get("plan"))) if app.live else ""
+    shape = shape_words(bare_values(app.live.get("plan"))) if app.live else ""
     parts = [f"{app.name}: {live}"]
     parts += [shape] if shape else []
     what = _VERBS[app.action]

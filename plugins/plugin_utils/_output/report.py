@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Optional, TypedDict
 
 from ...module_utils._facts.hardware import exact
+from ...module_utils._plan.types import bare_values
 from .._display.text import listed, plural, table
 from .._edge import Json
-from .._fleet.choice import NOTHING, REFUSE, values
+from .._fleet.choice import NOTHING, REFUSE
 from .._fleet.decision import FAILED, OK, UNREACHABLE, AppDecision, HostDecision
 from .._fleet.outcome import WORKING, Outcome, Outcomes
 from .plantable import size_words
@@ -133,9 +134,7 @@ def _app_row(host: HostDecision, app: AppDecision, begun: Outcome | None, check:
     outcome = begun or Outcome(host.host, app.name)
     went_live = outcome.to is not None
     status = _status(host, app, begun, check)
-    new = went_live or app.live is None
-    plan = (outcome.plan or app.plan if new else live.get("plan")) or {}
-    trial = _trial(outcome) or live.get("trial") or {}
+    plan = _plan_shown(app, outcome)
     row: Row = {
         "app": app.name,
         "status": status,
@@ -148,19 +147,26 @@ def _app_row(host: HostDecision, app: AppDecision, begun: Outcome | None, check:
         "notes": app.notes,
         "listen": app.listen,
         "url": url(app.listen, host.address),
-        "settings": values(plan),
+        "settings": bare_values(plan),
         "profile": (plan.get("inputs") or {}).get("profile"),
         "measured": outcome.measured,
         "mismatch": outcome.mismatch,
         "plan": plan or None,
         "steps": [step.to_dict() for step in outcome.steps],
     }
-    row.update(evidence_of(trial))
+    row.update(evidence_of(_trial(outcome) or live.get("trial") or {}))
     if status == "reverted":
         row["generation"] = outcome.reverted_to
     if outcome.revert_cause:
         row["revert_cause"] = outcome.revert_cause
     return row
+
+
+def _plan_shown(app: AppDecision, outcome: Outcome) -> Json:
+    """The plan of what is live after the run; where nothing was before either, the one that was made."""
+    if outcome.to is None and app.live is not None:
+        return app.live.get("plan") or {}
+    return outcome.plan or app.plan or {}
 
 
 def _cause_before(host: HostDecision, app: AppDecision) -> str | None:

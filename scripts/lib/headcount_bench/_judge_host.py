@@ -25,7 +25,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from headcount_units._declaration.app import Limits, Load
 from headcount_units._load.h2load import Target
 from headcount_units._load.memory import MemorySampler
-from headcount_units._load.trialload import Attempt, run_trial_load, with_retry
+from headcount_units._load.trialload import Attempt, Capacity, Running, Turn, run_trial_load, with_retry
 from headcount_units._os import http
 from headcount_units._os.systemd import Systemd
 from headcount_units._steps.compare import Arm
@@ -142,8 +142,8 @@ def run_pair(number: int, pair: dict[str, Any], job: dict[str, Any], together: C
         begin = time.time()
         with sampler, beside:
             run = run_trial_load(
-                Target(address), Target(f"unix:{live.socket}"), load, workers=settings["workers"], swap=swap,
-                factor=factor, on_warm=warm, timeout_seconds=5.0,
+                Target(address), Target(f"unix:{live.socket}"), load, capacity=Capacity(settings["workers"]),
+                turn=Turn(swap, factor), running=Running(5.0), on_warm=warm,
             )  # fmt: skip
         memory, its_memory = sampler.evidence(), beside.evidence()
         verdict = judge(

@@ -16,15 +16,6 @@ from . import _plan_grid as grid
 from ._common import Cell, Report, Result, markdown_table
 from ._mix_run import Run, pooled
 
-COLOURS: Final = {
-    grid.WEIGHED: "#1b6ca8",
-    grid.DECLARED: "#7fb2d9",
-    "2n+1": "#d08c3c",
-    "heroku": "#c0504d",
-    "debops": "#8a6d3b",
-    "cloud run": "#7a9a4a",
-}
-
 
 @dataclass(frozen=True)
 class Stated:
@@ -99,50 +90,85 @@ class Found:
         return shortfalls(self)
 
 
-def found_of(cell: Cell, value: Mapping[str, Any]) -> Found:
-    """A cell's result, compared."""
-    walls = value["alone_ms"]
-    runs = {number: [Run.from_dict(run) for run in entry["runs"]] for number, entry in enumerate(value["final"])}
-    entries = dict(enumerate(value["final"]))
-    memory = {number: max(run.memory_mib for run in mine) for number, mine in runs.items()}
-    worst = {number: mix.worst(mix.told(pooled(mine), walls)) for number, mine in runs.items()}
-    good = {number: _goodput(mine, walls) for number, mine in runs.items()}
-    most = max(len(mine) for mine in runs.values())
-    candidates = [
-        number for number, entry in entries.items() if grid.TWIN not in entry["roles"] and len(runs[number]) == most
-    ]
-    inside = [number for number in candidates if memory[number] <= value["budget_mib"]]
-    best = min(inside or candidates, key=lambda number: (worst[number], -good[number], memory[number]))
-    rows = {}
-    for number, entry in entries.items():
-        mine = runs[number]
-        same = runs[best][: len(mine)]
-        base = mix.worst(mix.told(pooled(same), walls))
-        rows[number] = Row(
+@dataclass(frozen=True)
+class _Compared:
+    """The final runs of a cell: of each contender, by its place in the field, what it was and its figures.
+
+    `worst`: the slowdown of the kind that is served worst; `good`: requests a second within the limit.
+    """
+
+    walls: Sequence[float]
+    budget_mib: float
+    entries: Sequence[Mapping[str, Any]]
+    runs: Sequence[list[Run]]
+
+    @classmethod
+    def of(cls, value: Mapping[str, Any]) -> _Compared:
+        entries = list(value["final"])
+        runs = [[Run.from_dict(run) for run in entry["runs"]] for entry in entries]
+        return cls(value["alone_ms"], value["budget_mib"], entries, runs)
+
+    def memory(self, place: int) -> float:
+        return max(run.memory_mib for run in self.runs[place])
+
+    def worst(self, place: int, rounds: int | None = None) -> float:
+        return mix.worst(mix.told(pooled(self.runs[place][:rounds]), self.walls))
+
+    def good(self, place: int, rounds: int | None = None) -> float:
+        return _goodput(self.runs[place][:rounds], self.walls)
+
+    def best(self) -> int:
+        """The place of the best of those that ran in every round, inside the memory where one is."""
+        most = max(len(mine) for mine in self.runs)
+        candidates = [
+            place
+            for place, entry in enumerate(self.entries)
+            if grid.TWIN not in entry["roles"] and len(self.runs[place]) == most
+        ]
+        inside = [place for place in candidates if self.memory(place) <= self.budget_mib]
+        return min(inside or candidates, key=lambda place: (self.worst(place), -self.good(place), self.memory(place)))
+
+    def row(self, place: int, best: int) -> Row:
+        """A contender beside the best in the same rounds."""
+        entry, rounds = self.entries[place], len(self.runs[place])
+        base = self.worst(best, rounds)
+        return Row(
             config=entry["config"],
             roles=tuple(entry["roles"]),
-            kinds=tuple(mix.told(pooled(mine), walls)),
-            slowdown=worst[number],
-            ratio=worst[number] / base if math.isfinite(base) else math.nan,
-            goodput=good[number],
-            goodput_ratio=good[number] / _goodput(same, walls),
-            memory_mib=memory[number],
-            over_memory=memory[number] > value["budget_mib"],
-            rounds=len(mine),
+            kinds=tuple(mix.told(pooled(self.runs[place]), self.walls)),
+            slowdown=self.worst(place),
+            ratio=self.worst(place) / base if math.isfinite(base) else math.nan,
+            goodput=self.good(place),
+            goodput_ratio=self.good(place) / self.good(best, rounds),
+            memory_mib=self.memory(place),
+            over_memory=self.memory(place) > self.budget_mib,
+            rounds=rounds,
         )
-    twin = next((row for row in rows.values() if grid.TWIN in row.roles), None)
-    weighed = next(row for row in rows.values() if grid.WEIGHED in row.roles)
+
+
+def found_of(cell: Cell, value: Mapping[str, Any]) -> Found:
+    """A cell's result, compared."""
+    compared = _Compared.of(value)
+    best = compared.best()
+    rows = [compared.row(place, best) for place in range(len(compared.entries))]
     host, traffic = grid.Host(**cell.inputs["host"]), mix.traffic_of(cell.inputs["traffic"])
     return Found(
         host=host,
         traffic=traffic,
         value=value,
-        rows=tuple(rows.values()),
+        rows=tuple(rows),
         best=rows[best],
-        noise=twin.slowdown / weighed.slowdown if twin is not None and math.isfinite(weighed.slowdown) else math.nan,
+        noise=_noise(rows),
         foreign=mix.foreign(value["final"]),
         simulated=sim.beside(host, traffic, value, str(cell.inputs["arrivals"])),
     )
+
+
+def _noise(rows: Sequence[Row]) -> float:
+    """How much the weighed plan's twin, which is the same, differs from it; nan where it cannot be told."""
+    twin = next((row for row in rows if grid.TWIN in row.roles), None)
+    weighed = next(row for row in rows if grid.WEIGHED in row.roles)
+    return twin.slowdown / weighed.slowdown if twin is not None and math.isfinite(weighed.slowdown) else math.nan
 
 
 def _goodput(runs: Sequence[Run], walls: Sequence[float]) -> float:
@@ -358,7 +384,7 @@ def _kinds_table(entries: Mapping[str, Found]) -> str:
 def _draw(figure: Any, found: Mapping[str, Found]) -> None:
     slow, good = figure.subplots(1, 2, sharey=True)
     names = list(found)[::-1]
-    for role, colour in COLOURS.items():
+    for role, colour in grid.COLOURS.items():
         mark, size = ("o" if role.startswith("headcount") else "x"), (30 if role == grid.WEIGHED else 18)
         ratios = [found[name].role(role).ratio for name in names]
         slow.scatter(

@@ -43,13 +43,13 @@ def kinds_of(traffic: mix.Traffic, cpu_ms: Sequence[float]) -> list[_queue.Kind]
 
 def simulated(
     config: Config, host: Host, traffic: mix.Traffic, schedules: Sequence[mix.Schedule], cpu_ms: Sequence[float],
-    alone_ms: Sequence[float],
+    alone_ms: Sequence[float], beside: bool = False,
 ) -> Simulated:  # fmt: skip
-    """All rounds of one contender, each from an idle server on, as the real ones were."""
+    """All rounds of one contender, each from an idle server on, as the real ones were. `beside`: see _queue."""
     kinds = kinds_of(traffic, cpu_ms)
     latencies: list[list[float]] = [[] for _ in kinds]
     for due in schedules:
-        for kind, _, took in _queue.replay(queues_of(config), host.cores, kinds, due):
+        for kind, _, took in _queue.replay(queues_of(config), host.cores, kinds, due, beside):
             latencies[kind].append(took)
     told = mix.told(latencies, alone_ms)
     return Simulated(tuple(kind.p95_ms for kind in told), mix.worst(told))
@@ -67,7 +67,8 @@ def beside(host: Host, traffic: mix.Traffic, value: Mapping[str, Any], arrivals:
         if not lost and entry["config"] not in found:
             config = Config.from_settings(entry["settings"])
             mine = schedules[: len(entry["runs"])]
-            found[entry["config"]] = simulated(config, host, traffic, mine, value["cpu_ms"], value["alone_ms"])
+            shared = not value["cpus"]["load"] and host.cores > 1
+            found[entry["config"]] = simulated(config, host, traffic, mine, value["cpu_ms"], value["alone_ms"], shared)
     return found
 
 

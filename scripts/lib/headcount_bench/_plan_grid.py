@@ -36,6 +36,16 @@ KNOWING: Final = "headcount, declared with the worker's memory"
 TWIN: Final = "the same again"
 RULES: Final = ("2n+1", "heroku", "debops", "cloud run")
 
+COLOURS: Final = {
+    WEIGHED: "#1b6ca8",
+    DECLARED: "#7fb2d9",
+    "2n+1": "#d08c3c",
+    "heroku": "#c0504d",
+    "debops": "#8a6d3b",
+    "cloud run": "#7a9a4a",
+}
+"""Of each role, in every figure."""
+
 
 @dataclass(frozen=True)
 class Host:
@@ -200,24 +210,30 @@ def search_space(host: Host, workload: Workload, connections: int) -> list[Confi
     few. gthread as Gunicorn has it by default, and with no more connections than threads and no keep-alive.
     """
     n = host.cores
-    found: list[Config] = []
     processes = sorted({*range(max(1, n - 1), n), n, n + 1, 2 * n}, key=lambda count: abs(count - n))
-    for workers in processes:
-        narrow = {max(1, math.ceil(connections / workers))}
-        if workload.slot_mib:
-            narrow |= {count for count in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32) if count <= connections}
-        found.append(Config("gevent", workers, keepalive=0))
-        found.append(Config("gevent", workers))
-        found += [Config("gevent", workers, 1, count, 0) for count in sorted(narrow, reverse=True)]
-    even = max(1, math.ceil(connections / n))
-    for workers in (count for count in processes if count >= n):
-        for threads in sorted({2, 4, 8, 16, 32, 64, 128, even}, reverse=True):
-            if threads > 1 and (workers * threads <= 2 * connections or threads in (2, even)):
-                found.append(Config("gthread", workers, threads, threads, 0))
-                found.append(Config("gthread", workers, threads))
     counts = {n, n + 1, *(factor * n for factor in (2, 3, 4, 6, 8, 16, 32, 64)), 2 * n + 1}
+    found = [config for workers in processes for config in _gevent_shapes(workers, workload, connections)]
+    for workers in (count for count in processes if count >= n):
+        found += _gthread_shapes(workers, n, connections)
     found += [Config("sync", workers) for workers in sorted(counts) if workers <= max(2 * n + 1, connections)]
     return list(dict.fromkeys(found))
+
+
+def _gevent_shapes(workers: int, workload: Workload, connections: int) -> list[Config]:
+    narrow = {max(1, math.ceil(connections / workers))}
+    if workload.slot_mib:
+        narrow |= {count for count in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32) if count <= connections}
+    wide = [Config("gevent", workers, keepalive=0), Config("gevent", workers)]
+    return wide + [Config("gevent", workers, 1, count, 0) for count in sorted(narrow, reverse=True)]
+
+
+def _gthread_shapes(workers: int, cores: int, connections: int) -> list[Config]:
+    even = max(1, math.ceil(connections / cores))
+    found = []
+    for threads in sorted({2, 4, 8, 16, 32, 64, 128, even}, reverse=True):
+        if threads > 1 and (workers * threads <= 2 * connections or threads in (2, even)):
+            found += [Config("gthread", workers, threads, threads, 0), Config("gthread", workers, threads)]
+    return found
 
 
 def bound(config: Config, host: Host, workload: Workload, connections: int) -> float:

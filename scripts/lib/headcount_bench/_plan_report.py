@@ -36,15 +36,6 @@ REMARKS: Final[Mapping[str, str]] = {
 }
 """Why a cell falls short and what was tried, by a glob of its name."""
 
-COLOURS: Final = {
-    grid.WEIGHED: "#1b6ca8",
-    grid.DECLARED: "#7fb2d9",
-    "2n+1": "#d08c3c",
-    "heroku": "#c0504d",
-    "debops": "#8a6d3b",
-    "cloud run": "#7a9a4a",
-}
-
 
 def _columns(row: Mapping[str, Any]) -> str:
     return f"{row['goodput_ratio']:.2f}" + (" (memory)" if row["over_memory"] else "")
@@ -214,7 +205,7 @@ def _table(entries: Mapping[str, Mapping[str, Any]]) -> str:
 def _draw(figure: Any, found: Mapping[str, Mapping[str, Any]]) -> None:
     goodput, latency = figure.subplots(1, 2, sharey=True)
     names = list(found)[::-1]
-    for role, colour in COLOURS.items():
+    for role, colour in grid.COLOURS.items():
         good = [found[name]["summary"]["by_role"][role]["goodput_ratio"] for name in names]
         slow = [max(0.01, found[name]["summary"]["by_role"][role]["p95_ratio"]) for name in names]
         mark = "o" if role.startswith("headcount") else "x"

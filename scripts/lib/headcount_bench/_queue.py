@@ -2,9 +2,12 @@
 # Copyright: Headcount contributors
 """A small simulation of Gunicorn's workers as queues: what response times a mixture of requests gets from a shape.
 
-The kernel shares the cores among the processes that compute (processor sharing, as CFS and EEVDF come to). Within a
-process one thing computes at a time: the interpreter lock hands over at most every `switch_ms` (gthread) or only when
-the request waits or ends (a gevent hub; a sync worker has one request). New connections wait in one shared queue, from
+Each core has a run queue of its own, as in CFS and EEVDF: those of one core share it evenly, and a core takes a process
+from a fuller one when it looks for work. Three that compute on two cores do so at 1, 1/2 and 1/2, and not at 2/3 each.
+A process that wakes goes to the core with the fewest. Where clients run on the same cores (`beside`) it is as good as
+chance which one: the client that connects is on one of them just then, so the kernel finds none idle. Within a process
+one thing computes at a time: the interpreter lock hands over at most every `switch_ms` (gthread) or only when the
+request waits or ends (a gevent hub; a sync worker has one request). New connections wait in one shared queue, from
 which a process with a free slot takes them as soon as its accepting thread gets to run. Milliseconds throughout.
 """
 
@@ -29,6 +32,12 @@ HOPS: Final = 4
 
 SWITCH_MS: Final = 5.0
 """sys.getswitchinterval(): a thread that computes hands the interpreter lock over after so long, when another waits."""
+
+
+IDLE_BALANCE_MS: Final = 4.0
+BUSY_BALANCE_MS: Final = 32.0
+"""When a core looks for work on a fuller one: with nothing to do at its next tick (CONFIG_HZ=250), and sixteen times as
+rarely as each 2 ms where it has something to do (Linux' `busy_factor` of a domain of two cores)."""
 
 
 @dataclass(frozen=True)
@@ -83,19 +92,37 @@ class _Process:
     busy: bool = False
     ends: float = 0.0
     token: int = 0
-    since: float = 0.0
+    core: int = 0
     accepting: bool = False
     taken: _Request | None = None
     """What is being accepted."""
 
 
+@dataclass
+class _Core:
+    """A run queue: its speed when one computes, the processes that do, and the work that each has been given."""
+
+    speed: float
+    computing: set[int] = field(default_factory=set)
+    given: float = 0.0
+    bursts: list[tuple[float, int, int, int]] = field(default_factory=list)
+    """(what will have been given when it ends, order, process, token); stale where the process moved on since."""
+
+    @property
+    def each(self) -> float:
+        """The speed of each."""
+        return self.speed / len(self.computing) if self.computing else 0.0
+
+
 class _Simulation:
-    def __init__(self, queues: Queues, cores: float, kinds: Sequence[Kind]) -> None:
-        self.queues, self.cores, self.kinds = queues, cores, kinds
+    def __init__(self, queues: Queues, cores: float, kinds: Sequence[Kind], beside: bool = False) -> None:
+        self.queues, self.kinds = queues, kinds
+        self.chance = random.Random(0) if beside else None
+        self.looking = False
+        whole = max(1, math.ceil(cores))
+        self.cores = [_Core(cores / whole) for _ in range(whole)]
         self.processes = [_Process(queues.slots) for _ in range(queues.processes)]
-        self.now = self.virtual = 0.0
-        self.computing = 0
-        self.by_virtual: list[tuple[float, int, int, int]] = []
+        self.now = 0.0
         self.by_time: list[tuple[float, int, str, Any]] = []
         self.waiting: deque[_Request] = deque()
         self.order = itertools.count()
@@ -104,10 +131,6 @@ class _Simulation:
 
     def at(self, when: float, what: str, data: Any) -> None:
         heapq.heappush(self.by_time, (when, next(self.order), what, data))
-
-    @property
-    def speed(self) -> float:
-        return min(1.0, self.cores / self.computing) if self.computing else 1.0
 
     def stages(self, kind: Kind) -> list[tuple[float, float]]:
         """The bursts of a request; between two of them a thread lets the interpreter lock go, to read or to write."""
@@ -125,23 +148,16 @@ class _Simulation:
                 self.at(item[0], "arrive", item[1])
 
         next_arrival()
-        while self.by_time or self.by_virtual:
-            time_v = math.inf
-            while self.by_virtual:
-                ends, _, index, token = self.by_virtual[0]
-                if self.processes[index].token != token:
-                    heapq.heappop(self.by_virtual)
-                    continue
-                time_v = self.now + (ends - self.virtual) / self.speed
-                break
-            time_w = self.by_time[0][0] if self.by_time else math.inf
-            when = min(time_v, time_w)
+        while True:
+            first, core = min((self.next_end(core), number) for number, core in enumerate(self.cores))
+            when = min(first, self.by_time[0][0] if self.by_time else math.inf)
             if when > 4 * until:
                 break
-            self.virtual += (when - self.now) * self.speed
+            for each in self.cores:
+                each.given += (when - self.now) * each.each
             self.now = when
-            if time_v <= time_w:
-                _, _, index, _ = heapq.heappop(self.by_virtual)
+            if first <= when:
+                _, _, index, _ = heapq.heappop(self.cores[core].bursts)
                 self.burst_ended(index)
                 continue
             _, _, what, data = heapq.heappop(self.by_time)
@@ -153,12 +169,82 @@ class _Simulation:
             elif what == "back":
                 index, request = data
                 self.enqueue(index, request)
+            elif what == "balance":
+                self.balance()
             else:
                 index, token = data
                 process = self.processes[index]
                 if process.token == token and process.ready:
                     self.switch(index)
         return self.done
+
+    def next_end(self, core: _Core) -> float:
+        """When the first burst of a core ends."""
+        while core.bursts:
+            ends, _, index, token = core.bursts[0]
+            if self.processes[index].token == token and self.cores[self.processes[index].core] is core:
+                return self.now + (ends - core.given) / core.each
+            heapq.heappop(core.bursts)
+        return math.inf
+
+    def begin(self, index: int, work: float) -> None:
+        """Lets a process compute: where it does already, else on a core of the kernel's choice."""
+        process = self.processes[index]
+        if not process.busy:
+            process.core = self.place(process.core)
+            process.busy = True
+            self.cores[process.core].computing.add(index)
+            self.look()
+        self.give(process, index, work)
+
+    def place(self, last: int) -> int:
+        """The core for a process that wakes: the one with the fewest, its last one if it can be; see above."""
+        if self.chance is not None:
+            return self.chance.randrange(len(self.cores))
+        return min(range(len(self.cores)), key=lambda at: (len(self.cores[at].computing), at != last))
+
+    def give(self, process: _Process, index: int, work: float) -> None:
+        core = self.cores[process.core]
+        process.ends = core.given + work
+        heapq.heappush(core.bursts, (process.ends, next(self.order), index, process.token))
+
+    def leave(self, index: int) -> None:
+        """A process has nothing to compute any more."""
+        process = self.processes[index]
+        process.busy = False
+        process.token += 1
+        self.cores[process.core].computing.discard(index)
+        self.look()
+
+    def uneven(self) -> tuple[_Core, int] | None:
+        """The fullest core, and the place of the one with the fewest, where that has at least two less."""
+        most = max(self.cores, key=lambda core: len(core.computing))
+        least = min(range(len(self.cores)), key=lambda at: len(self.cores[at].computing))
+        return (most, least) if len(most.computing) >= len(self.cores[least].computing) + 2 else None
+
+    def look(self) -> None:
+        """Has the cores looked at again soon, where they are uneven."""
+        found = self.uneven()
+        if found is not None and not self.looking:
+            self.looking = True
+            soon = IDLE_BALANCE_MS if not self.cores[found[1]].computing else BUSY_BALANCE_MS
+            self.at(self.now + soon, "balance", None)
+
+    def balance(self) -> None:
+        """Moves a process from the fullest core to the emptiest: that which has most to do yet."""
+        self.looking = False
+        found = self.uneven()
+        if found is None:
+            return
+        most, number = found
+        moved = max(most.computing, key=lambda at: self.processes[at].ends)
+        process = self.processes[moved]
+        work = max(0.0, process.ends - most.given)
+        most.computing.discard(moved)
+        self.cores[number].computing.add(moved)
+        process.core = number
+        self.give(process, moved, work)
+        self.look()
 
     def wake(self) -> None:
         """A connection waits: every process with a free slot gets to know; the first that runs takes it."""
@@ -199,18 +285,12 @@ class _Simulation:
             else:
                 work = request.stages[0][0]
                 process.running = request
-            if not process.busy:
-                process.busy = True
-                self.computing += 1
-            process.ends = self.virtual + work
-            heapq.heappush(self.by_virtual, (process.ends, next(self.order), index, process.token))
+            self.begin(index, work)
             if process.ready and math.isfinite(self.queues.switch_ms):
                 self.at(self.now + self.queues.switch_ms, "switch", (index, process.token))
             return
         if process.busy:
-            process.busy = False
-            self.computing -= 1
-            process.token += 1
+            self.leave(index)
 
     def burst_ended(self, index: int) -> None:
         process = self.processes[index]
@@ -252,7 +332,7 @@ class _Simulation:
         request = process.running
         if request is None:
             return
-        left = max(0.0, process.ends - self.virtual)
+        left = max(0.0, process.ends - self.cores[process.core].given)
         _, wait = request.stages[0]
         request.stages[0] = (left, wait)
         process.ready.append((request, self.now))
@@ -287,12 +367,14 @@ def simulate(
 
 
 def replay(
-    queues: Queues, cores: float, kinds: Sequence[Kind], due: Sequence[tuple[float, int]]
+    queues: Queues, cores: float, kinds: Sequence[Kind], due: Sequence[tuple[float, int]], beside: bool = False
 ) -> list[tuple[int, float, float]]:
     """The same for requests that are due at given times (seconds, in order; the place of the kind): for each that was
-    answered its kind, when it came and what it took, in ms, in the order of the answers."""
+    answered its kind, when it came and what it took, in ms, in the order of the answers. `beside`: the clients run on
+    the same cores."""
     last = due[-1][0] if due else 0.0
-    return _Simulation(queues, cores, kinds).run(((at * 1000.0, kind) for at, kind in due), (last + 1.0) * 1000.0)
+    simulation = _Simulation(queues, cores, kinds, beside)
+    return simulation.run(((at * 1000.0, kind) for at, kind in due), (last + 1.0) * 1000.0)
 
 
 def quantile(values: Sequence[float], share: float) -> float:

@@ -14,6 +14,7 @@ import json
 import math
 import os
 import platform
+import random
 import shutil
 import signal
 import socket
@@ -50,7 +51,7 @@ Python are needed."""
 PUBLIC: Final[Mapping[str, Sequence[str]]] = {
     name: (requirement, "gunicorn[gevent]==27.0.1")
     for name, requirement in (
-        ("httpbin", "httpbin==0.10.2"),
+        ("fava", "fava==1.30.4"),
         ("ihatemoney", "ihatemoney==7.2.1"),
         ("pypiserver", "pypiserver==2.4.2"),
     )
@@ -76,6 +77,9 @@ GROUP: Final = Path("/sys/fs/cgroup/cpu/headcount-serving")
 """Servers and wrk go before most of what else the machine does, where that is allowed (cgroup version 1, root)."""
 
 ACCOUNTS: Final = Path("/sys/fs/cgroup/cpuacct")
+
+PORTS: Final = (20_000, 30_000)
+PORT_TRIES: Final = 100
 
 SLICE_NS: Final = 100_000
 BOOT_SECONDS: Final = 60.0
@@ -281,10 +285,15 @@ def _grouped() -> bool:
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that was free just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port of 127.0.0.1 that was free just now. Below those that the kernel gives to clients, so that no
+    connection takes it before the server does."""
+    for _ in range(PORT_TRIES):
+        port = random.randint(*PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a server's own connections may linger
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise ScriptError(f"no free port of 127.0.0.1 from {PORTS[0]} to {PORTS[1]}")
 
 
 def tree(root: int, parents: Mapping[int, int]) -> list[int]:

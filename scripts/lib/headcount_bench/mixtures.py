@@ -172,34 +172,16 @@ class _Task:
         """A short run of every shape that is not sure to be too slow or too large; then longer ones of the best."""
         began = time.monotonic()
         servers = _mix_run.Servers(self.cpus, preload=self.host.memory_mib >= PRELOAD_MIB)
+        lengths = mix.lengths_of(self.rate)
         try:
             alone = _mix_run.alone(servers, self.traffic)
             walls, used = [one.wall_ms for one in alone], [one.cpu_ms for one in alone]
             space = mix.search_space(self.host.cores)
-            wall, cpu = self.traffic.mean(walls), self.traffic.mean(used)
-            left = [
-                config
-                for config in space
-                if not mix.saturated(config, self.host.cores, self.rate, cpu, wall)
-                and config.workers * grid.LEAST_WORKER_MIB <= budget
-            ]
-            lengths = mix.lengths_of(self.rate)
-            runs: dict[grid.Config, list[_mix_run.Run]] = {}
-            servers.ready(left)
-            due = self.due(lengths.coarse, "coarse")
-            for config in left:
-                run = self._run(servers, config, due, memory=True)
-                if servers.preload or run.memory_mib <= budget:
-                    runs[config] = [run]
+            left = self._promising(space, budget, walls, used)
+            runs = self._coarse(servers, left, self.due(lengths.coarse, "coarse"), budget)
             coarse = {config.name: self._short(mine, walls) for config, mine in runs.items()}
             again = mix.second_pass(sorted(runs, key=lambda config: self._key(runs[config], walls)), self.host.cores)
-            servers.keep(again)
-            servers.ready(again)
-            short, due = due, self.due(lengths.longer, "longer")
-            for config in again:
-                if config not in runs:  # a neighbour, which has the short run to make up
-                    runs[config] = [self._run(servers, config, short, memory=True)]
-                runs[config].append(self._run(servers, config, due, memory=True))
+            self._longer(servers, again, runs, lengths)
         finally:
             servers.close()
         fitting = [config for config in again if servers.preload or runs[config][-1].memory_mib <= budget]
@@ -215,6 +197,46 @@ class _Task:
             "seconds": [lengths.coarse, lengths.longer],
             "took": round(time.monotonic() - began, 1),
         }
+
+    def _promising(
+        self, space: Sequence[grid.Config], budget: float, walls: Sequence[float], used: Sequence[float]
+    ) -> list[grid.Config]:
+        """The shapes that are not sure to be too slow for the rate or too large for the memory."""
+        wall, cpu, cores = self.traffic.mean(walls), self.traffic.mean(used), self.host.cores
+        return [
+            config
+            for config in space
+            if not mix.saturated(config, cores, self.rate, cpu, wall)
+            and config.workers * grid.LEAST_WORKER_MIB <= budget
+        ]
+
+    def _coarse(
+        self, servers: _mix_run.Servers, left: Sequence[grid.Config], due: mix.Schedule, budget: float
+    ) -> dict[grid.Config, list[_mix_run.Run]]:
+        """One short run of each shape; those that turn out too large are left out."""
+        runs: dict[grid.Config, list[_mix_run.Run]] = {}
+        servers.ready(left)
+        for config in left:
+            run = self._run(servers, config, due, memory=True)
+            if servers.preload or run.memory_mib <= budget:
+                runs[config] = [run]
+        return runs
+
+    def _longer(
+        self,
+        servers: _mix_run.Servers,
+        again: Sequence[grid.Config],
+        runs: dict[grid.Config, list[_mix_run.Run]],
+        lengths: mix.Lengths,
+    ) -> None:
+        """One longer run of each of the best, added to its runs."""
+        servers.keep(again)
+        servers.ready(again)
+        short, due = self.due(lengths.coarse, "coarse"), self.due(lengths.longer, "longer")
+        for config in again:
+            if config not in runs:  # a neighbour, which has the short run to make up
+                runs[config] = [self._run(servers, config, short, memory=True)]
+            runs[config].append(self._run(servers, config, due, memory=True))
 
     def final(self, field: Sequence[grid.Contender], walls: Sequence[float], rounds: int) -> list[dict[str, Any]]:
         """Every contender in every round with the round's own arrivals, there and back again."""

@@ -9,6 +9,7 @@ over the same arrivals.
 
 from __future__ import annotations
 
+import datetime
 import math
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +29,7 @@ from ._common import Bench, Cell, Report, Result, markdown_table
 
 MINUTES = 30.0
 QUICK_MINUTES = 8.0
-VERSION: Final = 1
+VERSION: Final = 2
 ROUNDS, QUICK_ROUNDS = 4, 2
 TIMEOUT_SECONDS: Final = 8.0
 SECONDS: Final = 8.0
@@ -68,8 +69,19 @@ class PublicApp:
     ready: Callable[[Path], tuple[Mapping[str, str], str]]
 
 
-def _nothing(_: Path) -> tuple[Mapping[str, str], str]:
-    return {}, ""
+def _ledger(folder: Path) -> tuple[Mapping[str, str], str]:
+    """The books of a shop: 3000 purchases in a thousand days."""
+    accounts = ("Assets:Bank", "Income:Sales", "Expenses:Rent", "Expenses:Food")
+    lines = ['option "operating_currency" "EUR"', *(f"2020-01-01 open {account}" for account in accounts)]
+    for number in range(3000):
+        day = datetime.date(2020, 1, 1) + datetime.timedelta(days=number // 3)
+        lines += [f'{day} * "Shop {number % 50}" "purchase {number}"', f"  Assets:Bank  {-(number % 90) - 1}.00 EUR"]
+        lines += [f"  Expenses:{'Food' if number % 3 else 'Rent'}"]
+    books = folder / "shop.beancount"
+    books.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    text = f"from fava.application import create_app\napplication = create_app([{str(books)!r}])\n"
+    (folder / "books.py").write_text(text, encoding="utf-8")
+    return {"PYTHONPATH": str(folder)}, ""
 
 
 def _packages(folder: Path) -> tuple[Mapping[str, str], str]:
@@ -112,6 +124,8 @@ def _bills(folder: Path) -> tuple[Mapping[str, str], str]:
     return environment, done.stdout.strip().splitlines()[-1]
 
 
+QUERY: Final = "select+date,payee,account,position,balance"
+
 APPS: Final = {
     app.name: app
     for app in (
@@ -134,11 +148,15 @@ APPS: Final = {
             _packages,
         ),
         PublicApp(
-            "httpbin",
-            "httpbin:app",
-            "/get",
-            (Page("get", 0.95, 2, 0, "/get"), Page("delay", 0.05, 2, 1000, "/delay/1")),
-            _nothing,
+            "fava",
+            "books:application",
+            "/shop/help/",
+            (
+                Page("statement", 0.80, 2, 0, "/shop/income_statement/"),
+                Page("figures", 0.17, 15, 0, "/shop/api/income_statement"),
+                Page("query", 0.03, 100, 0, f"/shop/api/query?query_string={QUERY}"),
+            ),
+            _ledger,
         ),
     )
 }
@@ -213,6 +231,9 @@ def work(cell: Cell) -> dict[str, Any]:
         field = list(dict.fromkeys(configs.values()))
         servers.ready(field)
         runs: dict[grid.Config, list[_mix_run.Run]] = {config: [] for config in field}
+        for config in field:  # a process compiles its templates and fills its caches with its first requests
+            due = mix.schedule(traffic, rate / 4, SECONDS, "poisson", "warm")
+            _mix_run.load(servers, config, traffic, due, TIMEOUT_SECONDS, load_cpus)
         for number in range(int(cell.inputs["rounds"])):
             due = mix.schedule(traffic, rate, SECONDS, "poisson", f"pages {number}")
             for config in field if number % 2 == 0 else reversed(field):
@@ -347,4 +368,5 @@ heroku min(2n+1, RAM / 256 MiB) sync; debops n+1 sync; cloud run gthread 1 x 8.
 Slowdown: the largest, over the pages, of p95 divided by what the page takes alone. Goodput: answers within ten times
 what their page takes alone. Load: the share of the cores that the requests' CPU takes. Every way to serve the app gets
 the same arrivals (Poisson, a connection each) in every round, there and back again; a figure is that of all rounds
-together."""
+together. Before the first one each is asked for a while at a quarter of the rate, which is not counted: a process
+compiles its templates and fills its caches with its first requests."""

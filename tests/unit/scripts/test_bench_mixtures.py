@@ -280,7 +280,7 @@ def _value(**changes: list[dict[str, Any]]) -> dict[str, Any]:
     ]
     return {
         **{"rate": 59.0, "budget_mib": 200.0, "alone_ms": [5.0, 300.0], "cpu_ms": [5.0, 300.0], "final_seconds": 2.0},
-        **{"weigh": {}, "search": {}, "final": final},
+        **{"weigh": {}, "search": {}, "final": final, "cpus": {"server": [1], "load": [0]}},
     }
 
 

@@ -105,3 +105,14 @@ def test_given_times_are_replayed() -> None:
     shared = queue.replay(queue.Queues.of("sync", 2), 1, MIXED, due)
     assert shared[0] == (0, 1.0, pytest.approx(2 * (5.0 + own)))
     assert queue.replay(queue.Queues.of("sync", 1), 1, MIXED, []) == []
+
+
+def test_clients_on_the_same_cores_make_processes_meet_on_one_of_them() -> None:
+    """Each of two processes has a core, unless the kernel finds none idle when they wake."""
+    kind = queue.Kind("page", 10.0 - queue.OVERHEAD_MS)
+    due = [(0.1 * turn, 0) for turn in range(40) for _ in range(2)]
+    apart = [took for *_, took in queue.replay(queue.Queues.of("sync", 2), 2, [kind], due)]
+    beside = [took for *_, took in queue.replay(queue.Queues.of("sync", 2), 2, [kind], due, beside=True)]
+    assert max(apart) == pytest.approx(10.0)
+    # Together until the idle core looks for work: one of them has done half of those 4 ms by then, and has to wait.
+    assert sorted({round(took, 3) for took in beside}) == [10.0, 12.0]

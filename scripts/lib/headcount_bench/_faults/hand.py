@@ -69,15 +69,17 @@ def socket_stopped(scene: Scene) -> None:
     scene.seen.window = [begin, time.time()]
 
 
+def _newest_good_but(scene: Scene, live: int | None) -> int:
+    """The newest good generation that is not live: what a rollback may name."""
+    good = (one["number"] for one in scene.engine.status(APP)["generations"] if one["status"] == "good")
+    return int(max(number for number in good if number != live))
+
+
 def rollback_to_edited(scene: Scene) -> None:
     """The target of a rollback was edited: it is not gone back to."""
     next_run(scene)
     before = scene.live()
-    target = max(
-        one["number"]
-        for one in scene.engine.status(APP)["generations"]
-        if one["status"] == "good" and one["number"] != before
-    )
+    target = _newest_good_but(scene, before)
     scene.sh(f"echo '# edited' >> {HOME}/generations/{target}/gunicorn.conf.py")
     said = scene.sh(f"headcount-rollback {APP} {target} 2>&1; echo code $?")
     scene.seen.told.append(said.strip()[:200])
@@ -144,11 +146,7 @@ def _rollback_sick(scene: Scene, line: str) -> None:
     next_run(scene)
     next_run(scene)
     before = scene.live()
-    target = max(
-        one["number"]
-        for one in scene.engine.status(APP)["generations"]
-        if one["status"] == "good" and one["number"] != before
-    )
+    target = _newest_good_but(scene, before)
     scene.sh(f"cp -p {STATE}/{target}.env /root/env; echo '{line}' >> {STATE}/{target}.env")
     said = scene.sh(f"headcount-rollback {APP} {target} 2>&1; echo code $?")
     scene.sh(f"cp -p /root/env {STATE}/{target}.env")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import answers
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import answers, switch
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.http import Answer, Ask, Bounds
 
 APP: dict[str, Any] = {
@@ -168,7 +168,7 @@ def test_nothing_is_said_where_nothing_failed() -> None:
     with answers.Meanwhile(None, APP, Server()) as users:
         pass
     assert users.told() == {}
-    assert answers.told(1, {"checks": 3, "seconds": 1.0}) == []
+    assert switch.told(1, {"checks": 3, "seconds": 1.0}) == []
 
 
 def test_what_a_person_is_told_of_a_switch() -> None:
@@ -178,7 +178,7 @@ def test_what_a_person_is_told_of_a_switch() -> None:
         "wrong": ["GET /list answered 503"],
         "users": {"path": "/", "asked": 9, "failed": 2, "got": {"200": 7, "500": 2}},
     }
-    assert answers.told(4, seen) == [
+    assert switch.told(4, seen) == [
         "generation 4 was broken, so it left first: GET / answered 500 (2 of 2 requests)",
         "not gone back to 4, which answered no better: one of its workers died after it took traffic",
         "what is live now is not well either: GET /list answered 503",

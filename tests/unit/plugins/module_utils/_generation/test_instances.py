@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,11 +18,11 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._generation imp
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import instances as _instances
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import switch as _switch
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import verify as _verify
-from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.answers import SILENT, told
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.answers import SILENT
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.candidates import Candidates
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.failures import StepFailed, Untouched
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.instances import Instances
-from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.switch import switch, take_down
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.switch import switch, take_down, told
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.http import Answer, Ask, Bounds
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.paths import Layout
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import Completed, Systemd, SystemdError
@@ -320,6 +322,48 @@ def test_one_that_its_own_socket_started_again_has_died(host: Host, monkeypatch:
     with pytest.raises(StepFailed, match="died while starting"):
         switch(host.instances, 1, 2, APP, 0.0)
     assert host.time - begin < 1.0
+
+
+def test_one_that_ends_while_a_request_waits_in_its_socket_is_told_at_once(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The request waits for as long as health.timeout_seconds says: that must hold nobody up."""
+    release = threading.Event()
+
+    def hangs(*_: object) -> Answer:
+        host.systemd.broken.add("shop@2.service")
+        host.systemd.active.discard("shop@2.service")
+        release.wait(60.0)
+        return Answer(0, b"", 60000.0, "timed out")
+
+    monkeypatch.setattr(_instances, "get", hangs)
+    begin = time.monotonic()
+    try:
+        with pytest.raises(StepFailed, match="died while starting"):
+            host.instances.join(2, {**APP["health"], "timeout_seconds": 60, "boot_seconds": 120})
+    finally:
+        release.set()
+    assert time.monotonic() - begin < 30.0
+
+
+def test_one_whose_workers_only_die_is_told_with_its_last_words(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.sick = {"2.sock"}
+    files = Path(host.layout.instance_files(2, trial=False))
+    files.mkdir(parents=True)
+    begin = host.time
+    read = _instances.read_ends
+
+    def reading(directory: str) -> Any:
+        died = "".join(f'[{serial}, {serial}, "E", 256]\n' for serial in range(1, int(host.time - begin) + 1))
+        (files / "worker-ends").write_text(died, encoding="ascii")
+        return read(directory)
+
+    monkeypatch.setattr(_instances, "read_ends", reading)
+    monkeypatch.setattr(Systemd, "journal", lambda *_: ["no licence", "[7] [ERROR] Worker (pid:8) exited with code 1"])
+    words = r"^does not start: 1\d of its workers died in the first 1\d s \(exited with status 1\); its log says: "
+    with pytest.raises(StepFailed, match=words):
+        host.instances.join(2, {**APP["health"], "boot_seconds": 60})
+    assert host.time - begin < 13.0
 
 
 def test_sockets_of_candidates_stop_before_their_services(host: Host) -> None:

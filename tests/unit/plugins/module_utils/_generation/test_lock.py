@@ -45,7 +45,8 @@ def host(tmp_path: Path) -> Path:
 
 
 def lock(host: Path, clock: Clock | None = None) -> AppLock:
-    return AppLock(Layout("shop", str(host)), clock or Clock())
+    clock = clock or Clock()
+    return AppLock(Layout("shop", str(host)), clock, since_boot=lambda: clock.now - 900_000.0)
 
 
 def test_a_second_step_of_another_process_names_the_holder(host: Path) -> None:
@@ -127,10 +128,12 @@ def test_a_dead_controller_loses_its_lease_at_once(host: Path) -> None:
         ({"boot": "x", "expires": 1000.0 + 3 * LEASE_SECONDS, "seconds": 3 * LEASE_SECONDS, "run": {"id": "a"}}, None),
         ({"boot": "x", "expires": 1000.0 + 3 * LEASE_SECONDS}, "it lies in the future: the host's clock went back"),
         ({}, "the host was booted since"),
+        ({"boot": "x", "expires": 1.0, "until": 60.0, "run": {"id": "a"}}, None),  # the clock was set ahead
+        ({"boot": "x", "expires": 9e9, "until": 45.0, "run": {"id": "a"}}, "it expired 5 s ago"),  # it went back
     ],
 )
 def test_when_a_lease_is_stale(lease: dict[str, Any], reason: str | None) -> None:
-    assert stale_reason(lease, "x", 1000.0) == reason
+    assert stale_reason(lease, "x", 1000.0, 50.0) == reason
 
 
 def test_a_step_that_breaks_keeps_the_lease_for_its_own_run(host: Path) -> None:

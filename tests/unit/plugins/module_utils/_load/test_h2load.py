@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._load import h2load as h2
+from ansible_collections.headcount.gunicorn.plugins.module_utils._load.processes import Clock
 from hypothesis import assume, given
 from hypothesis import strategies as some
 
@@ -478,3 +479,20 @@ def test_of_a_load_that_was_stopped_counts_what_had_time_to_be_answered() -> Non
         [h2.LaneRun(h2.Lane(0, 300, 100, 0.0), h2.Finished(None, "", "", "", 0.0, 1003.0, stopped=1003.0))]
     )
     assert (never.planned, never.failures) == (0, 0)
+
+
+def test_a_run_in_which_the_clock_was_set_is_no_measurement() -> None:
+    """The log of h2load counts from the epoch: after a step of the clock its times mean nothing."""
+    assert h2.account([captured(VERSIONS[0], "ok")[0]]).complete
+    moved = h2.account([captured(VERSIONS[0], "ok", clock_set=-2.0)[0]])
+    assert not moved.complete
+    assert moved.why == "the host's clock was set by -2.0 s meanwhile, by which the requests are timed"
+
+
+@pytest.mark.parametrize(("step", "told"), [(0.0, 0.0), (0.05, 0.0), (60.0, 60.0), (-2.0, -2.0)])
+def test_a_clock_that_was_set(step: float, told: float) -> None:
+    times = {"clock": 1000.0, "monotonic": 5.0}
+    watch = Clock(lambda: times["clock"], lambda: times["monotonic"])
+    times["clock"] += 30.0 + step
+    times["monotonic"] += 30.0
+    assert watch.set_by() == pytest.approx(told)

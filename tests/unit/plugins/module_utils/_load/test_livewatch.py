@@ -87,10 +87,11 @@ class Load:
         self.now = 1000.0
         self.rows: list[tuple[float, int, float]] = []
         self.queue = 0
+        self.ahead = 0.0
         lane = h2.Lane(0, 1200, 50, 0.0)
         self.watch = lw.LiveWatch(
             [h2.Launch(["h2load"], 0.0, "live.log", 99.0)], [lane], BOUNDS, queue=lambda: self.queue,
-            clock=lambda: self.now, read=lambda path: self.text(),
+            clock=lambda: self.now, read=lambda path: self.text(), monotonic=lambda: self.now - self.ahead,
         )  # fmt: skip
 
     def text(self) -> str:
@@ -115,6 +116,16 @@ class Load:
 def test_a_calm_minute_is_no_suffering() -> None:
     load = Load()
     assert load.run(60) == ""
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(3600.0, "+3600.0"), (-2.0, "-2.0"), (0.05, "")])
+def test_a_clock_that_is_set_is_not_taken_for_suffering(seconds: float, words: str) -> None:
+    load = Load()
+    assert load.run(10) == ""
+    load.now += seconds
+    load.ahead += seconds
+    assert load.run(10) == (f"the host's clock was set by {words} s" if words else "")
+    assert bool(load.watch.clock_set) is bool(words)
 
 
 @pytest.mark.parametrize(

@@ -207,7 +207,7 @@ FINE = Answer(200, b"ok", 1.0)
 )
 def test_a_path_that_only_redirects(path: dict[str, Any], answers: list[Answer], times: int, words: str) -> None:
     ask, asked = answering(*answers)
-    found = only_redirects("/run/x.sock", [path], 5.0, ask)
+    found = only_redirects("/run/x.sock", [Ask.of_path(path)], 5.0, ask)
     assert found.startswith(words)
     assert bool(found) is bool(words)
     assert len(asked) == times

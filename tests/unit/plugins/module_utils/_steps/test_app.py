@@ -18,7 +18,7 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.sta
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.http import Answer, Ask
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.ownership import Foreign
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import Systemd
-from ansible_collections.headcount.gunicorn.plugins.module_utils._plan.replan import plan_changes
+from ansible_collections.headcount.gunicorn.plugins.module_utils._plan.types import plan_changes
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import heal as _heal
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import promote
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.app import AppOnHost

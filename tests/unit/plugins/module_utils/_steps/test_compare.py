@@ -4,10 +4,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+import pytest
+from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.app import Limits
 from ansible_collections.headcount.gunicorn.plugins.module_utils._load.trialload import Attempt, DerivedRate, TrialLoad
-from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.compare import conclude, judged
+from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.compare import conclude, judged, lowered
 from ansible_collections.headcount.gunicorn.plugins.module_utils._verdict.types import MemoryEvidence, Samples
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._output.report import evidence_of
 
@@ -56,3 +59,45 @@ def test_the_path_that_was_slow_is_told_without_the_cold_start() -> None:
     row = evidence_of(evidence)
     assert cause.startswith(f"p95 is {row['p95_ms']:.0f} ms, limit 120")
     assert "p95 168 ms" in cause or "p95 169 ms" in cause
+
+
+def plan(cores: float, mib: float, workers: int, slots: int) -> dict[str, Any]:
+    return {
+        "inputs": {"cores": {"value": cores}, "budget_mib": {"value": mib}},
+        "settings": {"workers": {"value": workers}},
+        "slots": slots,
+    }
+
+
+@pytest.mark.parametrize(
+    ("mine", "live", "names"),
+    [
+        (plan(1, 400, 1, 16), plan(2, 800, 2, 32), ["cores 2 -> 1", "MiB 800 -> 400"]),  # it got a neighbour
+        (plan(2, 400, 2, 10), plan(2, 800, 2, 32), ["MiB 800 -> 400"]),  # too little memory for all slots
+        (plan(1, 400, 2, 32), plan(2, 800, 2, 32), []),  # a smaller part, the same plan
+        (plan(2, 800, 1, 16), plan(2, 800, 2, 32), []),  # fewer by declaration
+        (plan(2, 800, 4, 64), plan(1, 400, 2, 32), []),
+        ({"settings": {"workers": {"value": 1}}}, plan(2, 800, 2, 32), []),  # of an older version
+    ],
+)
+def test_what_need_not_be_as_fast_as_the_live_generation(
+    mine: dict[str, Any], live: dict[str, Any], names: list[str]
+) -> None:
+    said = lowered(mine, live, Limits(p95_ms=100.0))
+    assert bool(said) is bool(names)
+    assert [name for name in names if name not in said] == []
+    assert not said or said.endswith("; not judged, for want of a limit: p50")
+
+
+@pytest.mark.parametrize(("compared", "outcome"), [(True, "fail"), (False, "pass")])
+def test_a_lowered_plan_is_not_held_against_the_live_generation(compared: bool, outcome: str) -> None:
+    slow = [600.0 if index % 20 == 0 else 200.0 for index in range(1500)]
+    candidate = replace(arm(50.0, 50.0), latency_ms=slow)
+    load = TrialLoad(candidate, arm(50.0, 50.0), DerivedRate(50.0, "declared", ""), 0.1, 0.01, False)
+    app = {**APP, "limits": {"error_rate": 0.01}}
+    assert judged(app, load, CALM, None, compared=compared).verdict.outcome == outcome
+
+
+def test_a_lowered_plan_is_held_against_its_own_limits() -> None:
+    load = TrialLoad(arm(150.0, 150.0), arm(50.0, 50.0), DerivedRate(50.0, "declared", ""), 0.1, 0.01, False)
+    assert judged(APP, load, CALM, None, compared=False).verdict.outcome == "fail"

@@ -151,7 +151,9 @@ class TestPacked:
 
     def test_there_and_back(self) -> None:
         runner = Pretender(status=500)
-        made = ld.run_trial_load(h2.Target("10.0.0.5:8001"), None, Load.from_dict(REQUEST["load"]), runner=runner)
+        made = ld.run_trial_load(
+            h2.Target("10.0.0.5:8001"), None, Load.from_dict(REQUEST["load"]), running=ld.Running(runner=runner)
+        )
         again = ld.TrialLoad.unpack(made.pack())
         assert again.to_dict() == made.to_dict()
         assert again.candidate.to_dict() == made.candidate.to_dict()
@@ -160,7 +162,10 @@ class TestPacked:
 
     def test_it_is_small(self) -> None:
         made = ld.run_trial_load(
-            h2.Target("10.0.0.5:8001"), None, Load.from_dict({**REQUEST["load"], "seconds": 60}), runner=Pretender()
+            h2.Target("10.0.0.5:8001"),
+            None,
+            Load.from_dict({**REQUEST["load"], "seconds": 60}),
+            running=ld.Running(runner=Pretender()),
         )
         assert len(made.pack()) < 20 * made.candidate.planned
 

@@ -196,6 +196,24 @@ class TestFinish:
         done = away.finish(host.app, 2, loaded())
         assert (done["verdict"]["outcome"], done["verdict"]["attempts"]) == ("pass", 2)
 
+    @pytest.mark.parametrize(("cores", "asked_again"), [(2.0, True), (1.0, False)])
+    def test_one_with_a_smaller_part_of_the_host_need_not_be_as_fast(
+        self, host: Host, cores: float, asked_again: bool
+    ) -> None:
+        for number, given, workers in ((1, 2.0, 2), (2, cores, 1)):
+            host.write(number, limits={**record(number)["app"]["limits"], "p95_ms": None})
+            path = Path(host.app.layout.generation(number), "generation.json")
+            made = json.loads(path.read_text(encoding="utf-8"))
+            made["plan"]["settings"]["workers"]["value"] = workers
+            made["plan"] |= {"inputs": {"cores": {"value": given}}, "slots": 8 * workers}
+            path.write_text(json.dumps(made), encoding="utf-8")
+        self.begun(host)
+        done = away.finish(host.app, 2, loaded(80.0))
+        assert ("load" in done) is asked_again
+        if not asked_again:
+            assert done["verdict"]["outcome"] == "pass"
+            assert "because its part of the host is smaller now (cores 2 -> 1)" in done["evidence"]["notes"][0]
+
     def test_errors_stand_at_once(self, host: Host) -> None:
         self.begun(host)
         with pytest.raises(StepFailed, match=r"750 of 1500 requests failed"):

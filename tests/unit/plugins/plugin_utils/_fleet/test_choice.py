@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.normalise import normalise_apps
+from ansible_collections.headcount.gunicorn.plugins.module_utils._plan.types import plan_changes
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet import choice
 
 FACTS: dict[str, Any] = {
@@ -239,8 +240,8 @@ def test_a_candidate_whose_port_is_taken(action: str, taken: str | None, expecte
 def test_changes_between_plans() -> None:
     live = {"settings": {"workers": {"value": 2}, "timeout": {"value": 30}}}
     planned = {"settings": {"workers": {"value": 1}, "timeout": {"value": 30}, "threads": {"value": 4}}}
-    assert choice.changes_between(live, planned) == {"workers": [2, 1], "threads": [None, 4]}
-    assert choice.changes_between(None, planned)["timeout"] == [None, 30]
+    assert plan_changes(live, planned) == {"workers": [2, 1], "threads": [None, 4]}
+    assert plan_changes(None, planned)["timeout"] == [None, 30]
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.normalise import normalise_apps
 from ansible_collections.headcount.gunicorn.plugins.module_utils._plan.planner import plan_host
-from ansible_collections.headcount.gunicorn.plugins.module_utils._plan.types import Policy
-from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet import choice
+from ansible_collections.headcount.gunicorn.plugins.module_utils._plan.types import Policy, bare_values
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet import decision as hostplan
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.decision import (
     Circumstances,
@@ -99,7 +98,7 @@ def deployed(host: HostDecision | None = None, **change: Any) -> dict[str, Any]:
     return states
 
 
-SHAPE = plantable.shape_words(choice.values(plan().apps["shop"].plan))
+SHAPE = plantable.shape_words(bare_values(plan().apps["shop"].plan))
 
 
 class TestWithoutProbe:
