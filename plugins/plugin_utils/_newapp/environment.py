@@ -7,14 +7,15 @@ from __future__ import annotations
 import csv
 import platform as machine
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from packaging.utils import canonicalize_name
 
 from ...module_utils._plan.settings import GUNICORN
+from .._edge import Json
 from .._wheels.gathered import Platform, WheelSet
 from .._wheels.tools import BuildFailed, essence, raise_for_network, run, uv
 from .._wheels.wheelhouse import gather
@@ -36,7 +37,7 @@ class Made:
     notes: tuple[str, ...] = ()
 
 
-Maker = Callable[[Mapping[str, Any], Path, Path], Made]
+Maker = Callable[[Json, Path, Path], Made]
 """Makes an environment of a source (as normalised) in a new folder, with what was gathered before in a cache."""
 
 
@@ -46,7 +47,7 @@ def here() -> Platform:
     return Platform(machine.python_version(), machine.machine(), f"{libc or 'musl'} {version or '1.2'}")
 
 
-def make(source: Mapping[str, Any], folder: Path, cache: Path) -> Made:
+def make(source: Json, folder: Path, cache: Path) -> Made:
     """Gather what a rollout would gather for this machine, and install it. Raises WheelhouseError."""
     wheelset = gather(source, here(), SERVER, cache, "/")
     python = _virtual_environment(folder)

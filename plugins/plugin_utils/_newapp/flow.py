@@ -17,6 +17,7 @@ import yaml
 from ...module_utils._declaration.fields import Problem
 from ...module_utils._declaration.normalise import normalise_apps, render_problems
 from .._display.text import listed
+from .._edge import Json
 from .._source.project import PACKAGE, TREE, form_of, table
 from .._wheels.declared import check_says
 from .._wheels.files import shipped
@@ -155,7 +156,7 @@ def _in_folder(found: Given, folder: Path, names: Sequence[str], scratch: Path, 
             raise error from None
 
 
-def _normalised(source: Mapping[str, Any], folder: Path | None) -> dict[str, Any]:
+def _normalised(source: Json, folder: Path | None) -> Json:
     """A source as the wheelhouse takes it, with absolute paths."""
     kind = next(key for key in ("path", "wheel", "pip", "git") if key in source)
     value = str(folder) if kind in ("path", "git") and folder else source[kind]

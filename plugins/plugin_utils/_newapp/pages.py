@@ -58,30 +58,34 @@ def choose(pages: Sequence[Page]) -> Choice:
 
 
 def _of_good(pages: Sequence[Page], good: Sequence[Page]) -> Choice:
-    questions: list[str] = []
-    named = [page for page in good if _HEALTH.search(page.path)]
-    broken = [page for page in pages if _HEALTH.search(page.path) and page.status != 200]
-    if named:
-        health, why = min(named, key=lambda page: len(page.path)), "its own page for that; answered 200 here"
-    else:
-        health = next((page for page in good if page.path == "/"), None) or min(good, key=_plainness)
-        why = "answered 200 here; a page that says no more than that the app is well is better"
-        if broken:
-            questions.append(
-                f"{broken[0].path} looks like the health path, but {_answer(broken[0])} here: is it right?"
-            )
+    health, why, doubt = _health(pages, good)
     load = _load(good, health)
-    failed = [page for page in pages if page.status is None or page.status >= 500]
-    if failed:
-        shown = listed([f"{page.path} ({page.error or page.status})" for page in failed], 3)
-        questions.append(
-            f"{plural(len(failed), 'page')} failed here, without network and data, and {_is(failed)} no part of the "
-            f"trial's load: {shown}. Which of them do users ask for? Add those to load.paths"
-        )
+    questions = [*doubt, *_failed_question([page for page in pages if page.status is None or page.status >= 500])]
     why_load = f"{plural(len(good), 'page')} answered 200 here to a bare GET; add those that your users ask for most"
     return Choice(
-        health.path, 200, why, tuple(page.path for page in load), tuple(200 for _ in load), why_load, tuple(questions)
+        health.path, 200, why, tuple(page.path for page in load), (200,) * len(load), why_load, tuple(questions)
     )
+
+
+def _health(pages: Sequence[Page], good: Sequence[Page]) -> tuple[Page, str, list[str]]:
+    """The page that says that the app is well, why, and what is doubtful about it."""
+    named = [page for page in good if _HEALTH.search(page.path)]
+    if named:
+        return min(named, key=lambda page: len(page.path)), "its own page for that; answered 200 here", []
+    health = next((page for page in good if page.path == "/"), None) or min(good, key=_plainness)
+    broken = [page for page in pages if _HEALTH.search(page.path)][:1]
+    doubt = [f"{page.path} looks like the health path, but {_answer(page)} here: is it right?" for page in broken]
+    return health, "answered 200 here; a page that says no more than that the app is well is better", doubt
+
+
+def _failed_question(failed: Sequence[Page]) -> list[str]:
+    if not failed:
+        return []
+    shown = listed([f"{page.path} ({page.error or page.status})" for page in failed], 3)
+    return [
+        f"{plural(len(failed), 'page')} failed here, without network and data, and {_is(failed)} no part of the "
+        f"trial's load: {shown}. Which of them do users ask for? Add those to load.paths"
+    ]
 
 
 def _plainness(page: Page) -> tuple[bool, int, int, str]:
@@ -94,22 +98,26 @@ def _is(pages: Sequence[Page]) -> str:
 
 def _load(good: Sequence[Page], health: Page) -> list[Page]:
     """Up to four pages that differ: `/` first, then by their first folder, without what nobody waits for."""
-    usual = [
-        page
-        for page in good
-        if not _NO_LOAD.search(page.path) and not _HEALTH.search(page.path) and page.ms < _SLOW_MS
-        and page.bytes < _LARGE_BYTES
-    ]  # fmt: skip
+    usual = [page for page in good if _is_usual(page)]
     usual.sort(key=lambda page: (page.path != "/", page.path.count("/"), len(page.path), page.path))
     chosen: list[Page] = []
     for again in (False, True):
         for page in usual:
-            first = {item.path.strip("/").partition("/")[0] for item in chosen}
+            seen = {_first(item) for item in chosen}
             same = {item.path.rstrip("/") for item in chosen}
-            fresh = page.path.strip("/").partition("/")[0] not in first
-            if len(chosen) < MOST_PATHS and page.path.rstrip("/") not in same and (fresh or again):
+            if page.path.rstrip("/") not in same and (again or _first(page) not in seen):
                 chosen.append(page)
-    return chosen or [health]
+    return chosen[:MOST_PATHS] or [health]
+
+
+def _is_usual(page: Page) -> bool:
+    return not (
+        _NO_LOAD.search(page.path) or _HEALTH.search(page.path) or page.ms >= _SLOW_MS or page.bytes >= _LARGE_BYTES
+    )
+
+
+def _first(page: Page) -> str:
+    return page.path.strip("/").partition("/")[0]
 
 
 _ASK_WHICH: Final = "which page says that the app is well, and which do users ask for?"

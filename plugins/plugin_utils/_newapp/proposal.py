@@ -16,6 +16,7 @@ from ...module_utils._declaration.fields import Invalid
 from ...module_utils._declaration.profiles import profile_of
 from ...module_utils._declaration.shortfall import needed_requests
 from .._display.text import listed, plural
+from .._edge import Json
 from .pages import UNKNOWN, Choice, choose
 from .survey import Found, is_setting
 from .types import Hints, Imported
@@ -58,7 +59,7 @@ class Subject:
     `guessed`: what the code imports, where nothing in the project says what it depends on.
     """
 
-    source: Mapping[str, Any]
+    source: Json
     project: str
     why: str
     notes: tuple[str, ...] = ()
@@ -77,7 +78,7 @@ class Question:
 class Proposal:
     """`entry` is an app of headcount_apps, `comments` a reason for its keys ("load.paths"), `notes` are lines above."""
 
-    entry: Mapping[str, Any]
+    entry: Json
     comments: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     questions: tuple[Question, ...] = ()
@@ -89,7 +90,7 @@ class _Draft:
     hints: Hints
     found: Found
     app: Imported
-    entry: dict[str, Any] = field(default_factory=dict)
+    entry: dict[str, object] = field(default_factory=dict)
     comments: dict[str, str] = field(default_factory=dict)
     questions: list[Question] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -190,44 +191,44 @@ def _profile(draft: _Draft, choice: Choice) -> None:
 
 
 def _paths(draft: _Draft, choice: Choice) -> None:
-    health: Any = choice.health
-    if choice.health_status != 200:
-        health = {"path": choice.health, "status": [choice.health_status]}
-    draft.put("health", health, choice.why_health)
-    if draft.app.import_seconds > 10:
-        boot = math.ceil(draft.app.import_seconds * 6 / 10) * 10
-        if not isinstance(health, dict):
-            draft.entry["health"] = {"path": health}
-        draft.entry["health"]["boot_seconds"] = boot
-        draft.comments["health.boot_seconds"] = f"the import took {draft.app.import_seconds:.0f} s here"
-    paths: list[Any] = [
-        path if status == 200 else {"path": path, "status": [status]}
-        for path, status in zip(choice.load, choice.load_status)
-    ]
-    slowest = max((page.ms for page in draft.app.pages if page.path in choice.load), default=0.0)
-    weighed = max((item.cpu_ms + item.wait_ms for item in draft.app.weighed if item.path in choice.load), default=0.0)
-    p95 = max(_LEAST_P95_MS, math.ceil(20 * (weighed or slowest) / 50) * 50)
-    limits = {"p95_ms": p95, "error_rate": 0.01}
-    loaded = [item for item in draft.app.weighed if item.path in choice.load]
-    mean = sum(item.cpu_ms + item.wait_ms for item in loaded) / len(loaded) if loaded else slowest
-    rate = max(1, min(_MOST_RATE, int(_SHARE * 1000 / max(mean, 1.0))))
-    needed, _ = needed_requests(Limits(**limits))
-    seconds = max(_SECONDS, math.ceil(needed / rate))
-    draft.put("load", {"paths": paths, "rate": rate, "seconds": seconds})
+    _put_health(draft, choice)
     draft.comments["load.paths"] = choice.why_load
-    draft.comments["load.rate"] = (
-        f"a second; what keeps one worker busy for {_SHARE:.0%} of its time here, at most {_MOST_RATE}"
-    )
-    draft.comments["load.seconds"] = f"{rate * seconds} requests; the limits take at least {needed} to tell"
+    weighed = [item.cpu_ms + item.wait_ms for item in draft.app.weighed if item.path in choice.load]
+    weighed = weighed or [page.ms for page in draft.app.pages if page.path in choice.load] or [0.0]
+    limits = {"p95_ms": max(_LEAST_P95_MS, math.ceil(20 * max(weighed) / 50) * 50), "error_rate": 0.01}
+    _put_load(draft, choice, sum(weighed) / len(weighed), Limits(**limits))
     draft.put("limits", limits)
     draft.comments["limits.p95_ms"] = "a guess: put what your users accept"
     draft.comments["limits.error_rate"] = "the share of requests that may fail"
     for text in choice.questions:
         draft.ask(text, must=choice.nothing and draft.found.app is not None)
-    if "concurrency" not in draft.entry:
-        draft.ask(
-            "how many requests are in flight at peak on one host? Say it with concurrency: N (else the host's most)"
-        )
+    draft.ask("how many requests are in flight at peak on one host? Say it with concurrency: N (else the host's most)")
+
+
+def _put_health(draft: _Draft, choice: Choice) -> None:
+    health: dict[str, object] = {"path": choice.health}
+    if choice.health_status != 200:
+        health["status"] = [choice.health_status]
+    if draft.app.import_seconds > 10:
+        health["boot_seconds"] = math.ceil(draft.app.import_seconds * 6 / 10) * 10
+        draft.comments["health.boot_seconds"] = f"the import took {draft.app.import_seconds:.0f} s here"
+    draft.put("health", health if len(health) > 1 else choice.health, choice.why_health)
+
+
+def _put_load(draft: _Draft, choice: Choice, mean_ms: float, limits: Limits) -> None:
+    """A load that is modest for the app, and enough for its limits."""
+    paths: list[object] = [
+        path if status == 200 else {"path": path, "status": [status]}
+        for path, status in zip(choice.load, choice.load_status)
+    ]
+    rate = max(1, min(_MOST_RATE, int(_SHARE * 1000 / max(mean_ms, 1.0))))
+    needed, _ = needed_requests(limits)
+    seconds = max(_SECONDS, math.ceil(needed / rate))
+    draft.put("load", {"paths": paths, "rate": rate, "seconds": seconds})
+    draft.comments["load.rate"] = (
+        f"a second; what keeps one worker busy for {_SHARE:.0%} of its time here, at most {_MOST_RATE}"
+    )
+    draft.comments["load.seconds"] = f"{rate * seconds} requests; the limits take at least {needed} to tell"
 
 
 def _timeout(draft: _Draft) -> None:
@@ -248,33 +249,41 @@ def is_own_secret(name: str, project: str) -> bool:
 
 
 def _variables(draft: _Draft, path: str) -> None:
-    app, hints = draft.app, draft.hints
-    environment: dict[str, str] = {}
+    environment = _environment(draft, path)
     secrets: dict[str, str] = {}
+    for name in draft.app.required:
+        _required(draft, name, environment, secrets)
+    for item in draft.app.variables:
+        if is_own_secret(item.name, draft.subject.project) and item.name not in {**environment, **secrets}:
+            secrets[item.name] = generated(str(draft.entry["name"]), item.name)
+            instead = ", instead of the default that the code shows to everybody" if item.default else ""
+            draft.comments[f"secrets.{item.name}"] = _GENERATED + instead
+    for key, value in (("environment", environment), ("secrets", secrets)):
+        if value:
+            draft.put(key, value)
+    _others(draft, {**environment, **secrets}, [item.name for item in draft.app.variables])
+
+
+def _environment(draft: _Draft, path: str) -> dict[str, str]:
+    """What the app needs in its environment, and what its files give it that it asks for."""
+    environment: dict[str, str] = {}
     if path:
         environment["PYTHONPATH"] = path
         draft.comments["environment.PYTHONPATH"] = f"its modules begin in {path}/"
     for name in draft.found.streams:
         environment[name] = "1"
         draft.comments[f"environment.{name}"] = "its files are read-only on a host: it logs to the journal with this"
-    asked = {item.name: item for item in app.variables}
-    for name, (value, origin) in hints.variables.items():
-        if name in asked and is_setting(name) and "$" not in value and not _CREDENTIAL.search(name):
-            environment.setdefault(name, value)
-            draft.comments.setdefault(f"environment.{name}", f"as {origin} has it")
-    for name in app.required:
-        _required(draft, name, environment, secrets)
-    for name, item in asked.items():
-        if is_own_secret(name, draft.subject.project) and name not in {**environment, **secrets}:
-            secrets[name] = generated(str(draft.entry["name"]), name)
-            draft.comments[f"secrets.{name}"] = _GENERATED
-            if item.default:
-                draft.comments[f"secrets.{name}"] += ", instead of the default that the code shows to everybody"
-    if environment:
-        draft.put("environment", environment)
-    if secrets:
-        draft.put("secrets", secrets)
-    _others(draft, {**environment, **secrets}, tuple(asked))
+    asked = {item.name for item in draft.app.variables}
+    for name, (value, origin) in draft.hints.variables.items():
+        if name in asked - set(environment) and _is_plain(name, value):
+            environment[name] = value
+            draft.comments[f"environment.{name}"] = f"as {origin} has it"
+    return environment
+
+
+def _is_plain(name: str, value: str) -> bool:
+    """Whether a value can stand in the entry: a setting of the app, no credential, nothing for a shell to fill in."""
+    return is_setting(name) and "$" not in value and not _CREDENTIAL.search(name)
 
 
 _GENERATED: Final = "made at random by the first run and kept in that file of the controller; a vault can take it over"
@@ -327,55 +336,68 @@ def _others(draft: _Draft, given: Mapping[str, str], asked: Sequence[str]) -> No
 
 def _life(draft: _Draft) -> None:
     """Its data, migrations, further processes and peers."""
-    app, hints = draft.app, draft.hints
-    inside = [path for path in app.written if not path.startswith("/")]
-    local = [uri for uri in app.databases if uri.startswith("sqlite:") and ":memory:" not in uri and uri != "sqlite://"]
-    local += [path for path, kind in app.written.items() if kind == "sqlite" and not path.startswith("/tmp")]
-    database = [item.name for item in app.variables if _DATABASE.search(item.name)]
-    if draft.found.writes:
-        draft.ask(
-            f"where is it to write {listed(inside or ['its files'], 4)}? It does so while it is imported, and a "
-            f"release is "
-            f"read-only on a host{_where(draft)}: let it log to standard error and keep its data elsewhere",
-            must=True,
-        )
-    elif [path for path in inside if path not in local]:
-        draft.ask(
-            f"it tries to write {listed([path for path in inside if path not in local], 4)} into its own folder, "
-            f"which is "
-            "read-only on a host, and goes on without: is that right?"
-        )
-    if local:
-        how = f"set {database[0]}" if database else "point it to a database server"
-        draft.ask(
-            f"its database is a SQLite file ({listed(list(dict.fromkeys(local)), 2)}) in a place that a host does "
-            f"not keep: "
-            f"{how}, so that pages that need it work"
-        )
-    elif database and not set(database) & set(draft.entry.get("secrets", {})):
-        draft.ask(f"which database is it to use? The code reads {listed(database, 2)}: put it under secrets")
-    for folder, tool in hints.migrations[:3]:
+    _data(draft)
+    for folder, tool in draft.hints.migrations[:3]:
         command = {"Django": "python manage.py migrate", "Alembic": "flask db upgrade"}[tool]
         draft.ask(
             f"{folder}/ holds migrations ({tool}): when does `{command}` run? A rollout runs none of its own accord"
         )
-    for process in hints.processes:
+    for process in draft.hints.processes:
         draft.ask(
             f"{process.origin} declares the process {process.name} (`{process.command}`): what runs it on the host?"
         )
+    if draft.found.app:
+        _seen(draft, draft.found.app)
+
+
+def _data(draft: _Draft) -> None:
+    """What it writes, and which database it uses."""
+    app = draft.app
+    local = [uri for uri in app.databases if re.fullmatch(r"sqlite:(?!.*:memory:)//.+", uri)]
+    local += [path for path, kind in app.written.items() if kind == "sqlite" and not path.startswith("/tmp")]
+    _written(draft, [path for path in app.written if not path.startswith("/")], local)
+    database = [item.name for item in app.variables if _DATABASE.search(item.name)]
+    if local:
+        how = f"set {database[0]}" if database else "point it to a database server"
+        draft.ask(
+            f"its database is a SQLite file ({listed(list(dict.fromkeys(local)), 2)}) in a place that a host does not "
+            f"keep: {how}, so that pages that need it work"
+        )
+    elif database and not set(database) & set(app.required):
+        draft.ask(f"which database is it to use? The code reads {listed(database, 2)}: put it under secrets")
+
+
+def _written(draft: _Draft, inside: Sequence[str], databases: Sequence[str]) -> None:
+    """What it writes into its own folder."""
+    others = [path for path in inside if path not in databases]
+    if draft.found.writes:
+        draft.ask(
+            f"where is it to write {listed(inside or ['its files'], 4)}? It does so while it is imported, and a "
+            f"release is read-only on a host{_where(draft)}: let it log to standard error and keep its data elsewhere",
+            must=True,
+        )
+    elif others:
+        draft.ask(
+            f"it tries to write {listed(others, 4)} into its own folder, which is read-only on a host, and goes on "
+            "without: is that right?"
+        )
+
+
+def _seen(draft: _Draft, app: Imported) -> None:
+    """What it did and how it is set, as it was imported here."""
     peers = [peer for peer in app.peers if not peer.startswith(("/dev/", "localhost:80", "/run/systemd"))]
-    if peers and draft.found.app:
+    if peers:
         draft.ask(f"it called {listed(peers, 4)} here, where nothing was to be reached: can the host reach it?")
-    if app.other_host is not None and app.other_host != 200:
+    if app.other_host not in (None, 200):
         draft.ask(
             f"which names do users ask for? It answers {app.other_host} to any but localhost, which Headcount asks for "
             "(ALLOWED_HOSTS of Django, SERVER_NAME or TRUSTED_HOSTS of Flask)"
         )
     if app.debug:
         draft.ask("it runs in debug mode here, which shows its code to users when a page fails: what turns that off?")
-    if app.kind == "django" and app.has_secret_key is False:
+    if app.has_secret_key is False and app.kind == "django":
         draft.ask("its SECRET_KEY is the one that startproject wrote into the code: where does a secret one come from?")
-    if draft.found.app and app.has_secret_key is False and app.kind == "flask":
+    if app.has_secret_key is False and app.kind == "flask":
         draft.ask("it sets no SECRET_KEY, so that sessions and flashed messages fail: is none needed?")
 
 

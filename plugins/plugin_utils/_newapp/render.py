@@ -8,8 +8,9 @@ import json
 import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
+from .._edge import Json
 from .proposal import Proposal, questions_text
 
 _WIDTH: Final = 118
@@ -66,7 +67,7 @@ def _app(proposal: Proposal) -> Iterator[str]:
             yield f"  {line}" if line else line
 
 
-def _section(section: Mapping[str, Any], path: str, comments: Mapping[str, str]) -> Iterator[str]:
+def _section(section: Json, path: str, comments: Mapping[str, str]) -> Iterator[str]:
     """The lines of a mapping; those of a key that has commented keys of its own go below it."""
     for key, value in section.items():
         here = f"{path}.{key}" if path else str(key)

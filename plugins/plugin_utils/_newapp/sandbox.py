@@ -200,44 +200,34 @@ def _last(said: str) -> str:
 
 def read(answer: Json, place: Place) -> Imported:
     """The answer of the program, with paths as they are within the project."""
-    error = answer.get("error")
-    config = answer.get("config") or {}
-    written = {_within(path, place): kind for path, kind in (answer.get("written") or {}).items()}
+    error, config = answer.get("error"), answer.get("config", {})
+    written = {_within(path, place): kind for path, kind in answer.get("written", {}).items()}
     return Imported(
         module="",
-        target=str(answer.get("target") or ""),
-        kind=str(answer.get("kind") or ""),
-        class_name=str(answer.get("class_name") or ""),
+        target=str(answer.get("target", "")),
+        kind=str(answer.get("kind", "")),
+        class_name=str(answer.get("class_name", "")),
         stage=str(answer["stage"]),
         error=_error(error, place) if error else None,
-        import_seconds=float(answer.get("import_seconds") or 0),
-        peak_mib=int(answer.get("peak_mib") or 0),
-        routes=len(answer.get("routes") or []),
-        pages=tuple(
-            Page(item["path"], item["status"], item["ms"], item["type"], item["bytes"], item["error"])
-            for item in answer.get("asked") or []
-        ),
-        weighed=tuple(
-            Weighed(item["path"], item["requests"], item["cpu_ms"], item["wait_ms"])
-            for item in answer.get("weighed") or []
-        ),
-        variables=tuple(
-            Variable(
-                name,
-                _relative(known["default"] or "", place) or None,
-                bool(known["bare"]),
-                tuple(_within(at, place) for at in known["places"]),
-            )
-            for name, known in sorted((answer.get("variables") or {}).items())
-        ),
+        import_seconds=float(answer.get("import_seconds", 0.0)),
+        peak_mib=int(answer.get("peak_mib", 0)),
+        routes=len(answer.get("routes", ())),
+        pages=tuple(Page(**item) for item in answer.get("asked", ())),
+        weighed=tuple(Weighed(**item) for item in answer.get("weighed", ())),
+        variables=tuple(_variable(name, known, place) for name, known in sorted(answer.get("variables", {}).items())),
         written={path: kind for path, kind in written.items() if path},
-        databases=tuple(_relative(uri, place) for uri in config.get("databases") or ()),
+        databases=tuple(_relative(uri, place) for uri in config.get("databases", ())),
         other_host=answer.get("other_host"),
         debug=bool(config.get("debug")),
         has_secret_key=config.get("secret_key"),
-        peers=tuple(answer.get("peers") or ()),
-        libraries=frozenset(answer.get("libraries") or ()),
+        peers=tuple(answer.get("peers", ())),
+        libraries=frozenset(answer.get("libraries", ())),
     )
+
+
+def _variable(name: str, known: Json, place: Place) -> Variable:
+    default = _relative(known["default"], place) if known["default"] else None
+    return Variable(name, default, bool(known["bare"]), tuple(_within(at, place) for at in known["places"]))
 
 
 def _error(error: Json, place: Place) -> Error:

@@ -25,6 +25,7 @@ _BESIDE: Final = re.compile(
 _MAKES: Final = frozenset({"Flask", "APIFlask", "OpenAPI", "Dash", "Bottle", "Eve", "Connexion", "App", "FlaskApp"})
 _FACTORIES: Final = ("create_app", "make_app", "get_wsgi_application", "get_app", "build_app", "app_factory")
 _NAMES: Final = ("app", "application", "server", "wsgi", "wsgi_app", "flask_app")
+_USUAL: Final = ("app", "application")
 _FILES: Final = ("wsgi", "app", "application", "main", "autoapp", "run", "server", "web", "index", "api", "__init__")
 _INSIDE: Final = ("src", "lib")
 
@@ -44,37 +45,38 @@ def held(text: str) -> Held | None:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError):
         return None
-    names: list[str] = []
-    factories: list[str] = []
-    imported = "".join(_imported(tree))
-    for node in _top(tree.body):
-        if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value is not None:
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            plain = [target.id for target in targets if isinstance(target, ast.Name)]
-            if plain and _is_app(node.value, plain[0]):
-                names.append(plain[0])
-        elif isinstance(node, ast.FunctionDef) and node.name in _FACTORIES:
-            factories.append(node.name)
-        elif isinstance(node, ast.FunctionDef) and node.name in ("app", "application"):
-            if len(node.args.args) == 2:
-                names.append(node.name)
-            elif "bottle" in imported:
-                factories.append(node.name)
-        elif isinstance(node, ast.ImportFrom):
-            names += [
-                alias.asname or alias.name
-                for alias in node.names
-                if (alias.asname or alias.name) in ("app", "application")
-            ]
+    bottle = "bottle" in "".join(_imported(tree))
+    found = [item for node in _top(tree.body) for item in _of_statement(node, bottle)]
+    names = tuple(dict.fromkeys(name for name, factory in found if not factory))
+    factories = tuple(name for name, factory in found if factory)
     asgi = bool(re.search(r"\b(FastAPI|Starlette|Quart|Sanic|Litestar)\(", text))
-    return Held(tuple(dict.fromkeys(names)), tuple(factories), asgi) if names or factories or asgi else None
+    return Held(names, factories, asgi) if names or factories or asgi else None
+
+
+def _of_statement(node: ast.stmt, bottle: bool) -> Iterator[tuple[str, bool]]:
+    """(name, whether it is a factory) of what a statement makes that may be an app."""
+    if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value is not None:
+        target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+        if isinstance(target, ast.Name) and _is_app(node.value, target.id):
+            yield target.id, False
+    elif isinstance(node, ast.FunctionDef):
+        yield from _of_function(node.name, len(node.args.args), bottle)
+    elif isinstance(node, ast.ImportFrom):
+        yield from ((name, False) for name in (alias.asname or alias.name for alias in node.names) if name in _USUAL)
+
+
+def _of_function(name: str, arguments: int, bottle: bool) -> Iterator[tuple[str, bool]]:
+    if name in _FACTORIES:
+        yield name, True
+    elif name in _USUAL and (arguments == 2 or bottle):
+        yield name, arguments != 2
 
 
 def _imported(tree: ast.Module) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
+        elif isinstance(node, ast.ImportFrom) and not node.level:
             yield node.module or ""
 
 
@@ -115,26 +117,26 @@ def candidates(
     python.sort(key=lambda name: (name.count("/"), name))
     for name in python[:MOST_FILES]:
         prefix = next((item for item in prefixes if item and name.startswith(f"{item}/")), "")
-        inside = name[len(prefix) + 1 :] if prefix else name
-        parts = inside.removesuffix(".py").split("/")
-        if not all(part.isidentifier() for part in parts):
-            continue
-        holds = held(_text(folder / name))
+        parts = name.removeprefix(f"{prefix}/" if prefix else "").removesuffix(".py").split("/")
+        holds = held(_text(folder / name)) if all(part.isidentifier() for part in parts) else None
         if holds is None:
             continue
         module = ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
-        stem, top = parts[-1], parts[0]
-        rank = _FILES.index(stem) if stem in _FILES else (3 if stem == own else len(_FILES))
-        depth = len(parts) - (1 if stem == "__init__" else 0)
-        package = 0 if top == own or len(parts) == 1 else 1
-        kind = 0 if holds.names and set(holds.names) & {"app", "application"} else 1 if holds.names else 2
-        if not holds.names and not holds.factories:
-            kind = 3
-        order = (1 if kind == 3 else 0, depth, package, min(kind, 1), rank, kind)
+        words = f"{name} holds {_words(holds)}"
         found.append(
-            (order, Candidate(module, _target(holds), f"{name} holds {_words(holds)}", prefix, likely=_likely(holds)))
+            (_order(parts, own, holds), Candidate(module, _target(holds), words, prefix, likely=_likely(holds)))
         )
     return [item for _, item in sorted(found, key=lambda pair: (pair[0], pair[1].module))]
+
+
+def _order(parts: Sequence[str], own: str, holds: Held) -> tuple[int, ...]:
+    """How likely a module is the app's, the lowest first: near the top, of the project's name, with an app in it."""
+    stem = parts[-1]
+    rank = _FILES.index(stem) if stem in _FILES else 3 if stem == own else len(_FILES)
+    depth = len(parts) - (stem == "__init__")
+    foreign = int(parts[0] != own and len(parts) > 1)
+    kind = 0 if set(holds.names) & set(_USUAL) else 1 if holds.names else 2 if holds.factories else 3
+    return int(kind == 3), depth, foreign, min(kind, 1), rank, kind
 
 
 def _target(holds: Held) -> str:
@@ -206,14 +208,15 @@ _DISTRIBUTIONS: Final = {
 def distributions(folder: Path, names: Sequence[str]) -> list[str]:
     """The distributions that the code of a project imports, by the names of their modules: a guess."""
     own = {part.removesuffix(".py") for name in names for part in name.split("/")}
-    found: set[str] = set()
-    for name in [name for name in names if name.endswith(".py") and not _BESIDE.search(name)][:MOST_FILES]:
-        try:
-            tree = ast.parse(_text(folder / name))
-        except (SyntaxError, ValueError, RecursionError):
-            continue
-        modules = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
-        modules += [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and not node.level]
-        found |= {module.partition(".")[0] for module in modules}
-    known = set(sys.stdlib_module_names) | own | {"", "__future__"}
+    python = [name for name in names if name.endswith(".py") and not _BESIDE.search(name)]
+    found = {module.partition(".")[0] for name in python[:MOST_FILES] for module in _modules(_text(folder / name))}
+    known = set(sys.stdlib_module_names) | own | {""}
     return sorted(_DISTRIBUTIONS.get(module, module.replace("_", "-")) for module in found - known)
+
+
+def _modules(text: str) -> list[str]:
+    """The modules that code imports by their whole names; none where it is no Python."""
+    try:
+        return list(_imported(ast.parse(text)))
+    except (SyntaxError, ValueError, RecursionError):
+        return []

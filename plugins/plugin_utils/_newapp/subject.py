@@ -9,12 +9,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from packaging.requirements import InvalidRequirement, Requirement
 
 from ...module_utils._declaration import checks
 from ...module_utils._declaration.fields import Invalid
+from .._edge import Json
 from .._wheels.sources import Source, checkout, remote_commit
 from .._wheels.tools import BadSource, essence, raise_for_network, redact, run, toml, uv
 
@@ -32,7 +33,7 @@ class Given:
     """`source` is the entry's source, `folder` a checkout of it (None for a wheel or a distribution), `why` tells how
     the value came about, `project` is the name that the app is given."""
 
-    source: Mapping[str, Any]
+    source: Json
     folder: Path | None
     project: str
     why: str = ""

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import Any, TypedDict
 
 MOST_ASKED = 60
 MOST_BYTES = 1 << 20
@@ -27,6 +27,33 @@ NOT_ASKED = re.compile(
     r"unsubscribe|debug|download|export|callback|seed|init|setup|install|migrate)([/_.-]|$)",
     re.IGNORECASE,
 )
+
+
+class Route(TypedDict):
+    """What can be asked for with GET and without arguments."""
+
+    path: str
+    endpoint: str
+
+
+class Answered(TypedDict):
+    """What a path answered: `status` is None when it took too long; `ms` is how long it took."""
+
+    path: str
+    status: int | None
+    type: str
+    bytes: int
+    error: str
+    ms: float
+
+
+class Cost(TypedDict):
+    """What a request of a path costs, in ms."""
+
+    path: str
+    requests: int
+    cpu_ms: float
+    wait_ms: float
 
 
 class TooLong(BaseException):
@@ -49,7 +76,7 @@ def within(seconds: float, what: str) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def routes_of(app: Any, kind: str) -> list[dict[str, Any]]:
+def routes_of(app: Any, kind: str) -> list[Route]:
     """The routes that can be asked with GET and without arguments: path and endpoint."""
     if kind == "dash":
         app = getattr(app, "server", app)
@@ -61,7 +88,7 @@ def routes_of(app: Any, kind: str) -> list[dict[str, Any]]:
     return [{"path": path, "endpoint": ""} for path in USUAL_PATHS]
 
 
-def flask_routes(app: Any) -> Iterator[dict[str, Any]]:
+def flask_routes(app: Any) -> Iterator[Route]:
     """Those of Flask's url_map."""
     found = set()
     for rule in app.url_map.iter_rules():
@@ -137,7 +164,7 @@ def ask(app: Callable[..., Iterable[bytes]], path: str, host: str = "localhost")
     return int(status.split()[0]), (kinds[0] if kinds else "").partition(";")[0].strip().lower(), size
 
 
-def ask_all(app: Any, routes: list[dict[str, Any]], seconds: float) -> list[dict[str, Any]]:
+def ask_all(app: Any, routes: list[Route], seconds: float) -> list[Answered]:
     """What each route answers, as far as `seconds` reach: health first, then `/`, then the short ones."""
     end = time.monotonic() + seconds
     wanted = [route for route in routes if not NOT_ASKED.search(route["path"])]
@@ -152,7 +179,7 @@ def ask_all(app: Any, routes: list[dict[str, Any]], seconds: float) -> list[dict
         if left <= 0:
             break
         begin = time.perf_counter()
-        item: dict[str, Any] = {"path": route["path"], "status": None, "type": "", "bytes": 0, "error": ""}
+        item: Answered = {"path": route["path"], "status": None, "type": "", "bytes": 0, "error": "", "ms": 0.0}
         try:
             with within(min(left, PATH_SECONDS), f"GET {route['path']}"):
                 item["status"], item["type"], item["bytes"] = ask(app, route["path"])
@@ -165,7 +192,7 @@ def ask_all(app: Any, routes: list[dict[str, Any]], seconds: float) -> list[dict
     return found
 
 
-def weigh(app: Any, paths: list[str], seconds: float) -> list[dict[str, Any]]:
+def weigh(app: Any, paths: list[str], seconds: float) -> list[Cost]:
     """CPU and wall time of requests, one after the other on one thread, path by path in turn for `seconds`.
 
     A wait counts only where the thread gave the processor away by itself: a busy machine makes everything take longer,
@@ -204,7 +231,7 @@ def elsewhere(app: Any, path: str) -> int:
         return 500
 
 
-def steady(asked: list[dict[str, Any]]) -> list[str]:
+def steady(asked: list[Answered]) -> list[str]:
     """The paths that are worth weighing, in order: answered 200, or else at least answered by the app itself."""
     good = [item["path"] for item in asked if item["status"] == 200]
     return good[:12] or [item["path"] for item in asked if item["status"] and item["status"] < 500][:3]

@@ -20,54 +20,97 @@ import sys
 import time
 import traceback
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 from .asking import ask_all, elsewhere, routes_of, steady, weigh, within
 from .target import find, kind_of
 from .watch import Seen, watch
 
 MIB = 1 << 20
+UNREACHED = re.compile(r"[Nn]etwork is unreachable|[Cc]onnection refused|[Nn]ame resolution|[Cc]ould not connect")
+UNREACHED_NUMBERS = {101, 110, 111, 113}
+READ_ONLY = re.compile("unable to open database file|readonly database")
+READ_ONLY_NUMBERS = {13, 30}
 
 
-def error_of(error: BaseException, seen: Seen) -> dict[str, Any]:
+class Asked(TypedDict):
+    """What is to be done; see above."""
+
+    root: str
+    paths: list[str]
+    project: list[str]
+    module: str
+    target: str
+    result: str
+    import_seconds: float
+    ask_seconds: float
+    weigh_seconds: float
+    memory_mib: int
+
+
+class Failure(TypedDict):
+    """What went wrong: its type and words, where in the project, what it lacks, whether a peer or a write failed."""
+
+    type: str
+    message: str
+    where: str | None
+    missing_module: str | None
+    missing_variables: list[str]
+    unreached: bool
+    read_only: bool
+
+
+class Settings(TypedDict, total=False):
+    """What of an app's configuration matters to a host."""
+
+    databases: list[str]
+    debug: bool
+    secret_key: bool
+
+
+def error_of(error: BaseException, seen: Seen) -> Failure:
     """An exception for the answer: its type, its words, where in the project, and what it lacks."""
+    chain = chain_of(error)
+    frames = [frame for item in chain for frame in traceback.extract_tb(item.__traceback__)]
+    own = [f"{os.path.realpath(frame.filename)}:{frame.lineno}" for frame in frames if seen.is_own(frame.filename)]
+    words = " ".join(f"{item!r} {item}" for item in chain)
+    where = own[-1] if own else None
+    root = chain[-1] if isinstance(chain[-1], ImportError) and not isinstance(error, ImportError) else error
+    numbers = {item.errno for item in chain if isinstance(item, OSError)}
+    return {
+        "type": type(error).__name__,
+        "message": " ".join(str(error).split())[:600],
+        "where": where,
+        "missing_module": root.name if isinstance(root, ModuleNotFoundError) else None,
+        "missing_variables": lacking(error, words, where, seen),
+        "unreached": bool(numbers & UNREACHED_NUMBERS) or bool(UNREACHED.search(words)),
+        "read_only": bool(numbers & READ_ONLY_NUMBERS) or bool(READ_ONLY.search(words)),
+    }
+
+
+def chain_of(error: BaseException) -> list[BaseException]:
+    """An exception and those that it came from."""
     chain: list[BaseException] = []
     left: BaseException | None = error
     while left is not None and left not in chain and len(chain) < 6:
         chain.append(left)
         left = left.__cause__ or left.__context__
-    frames = [frame for item in chain for frame in traceback.extract_tb(item.__traceback__)]
-    own = [f"{os.path.realpath(frame.filename)}:{frame.lineno}" for frame in frames if seen.is_own(frame.filename)]
-    words = " ".join(f"{item!r} {item}" for item in chain)
-    missing = [
-        name
-        for name, known in seen.variables.items()
-        if not known["there"]
-        and (
-            re.search(rf"(?<![A-Za-z0-9_]){re.escape(name)}(?![A-Za-z0-9_])", words) or own[-1:] == known["places"][-1:]
-        )
-    ]
-    text = " ".join(str(error).split())
+    return chain
+
+
+def lacking(error: BaseException, words: str, where: str | None, seen: Seen) -> list[str]:
+    """The variables that an exception comes from: those that its words name, or that were asked for where it arose."""
+    missing = []
+    for name, known in seen.variables.items():
+        told = re.search(rf"(?<![A-Za-z0-9_]){re.escape(name)}(?![A-Za-z0-9_])", words)
+        if not known["there"] and (told or where in known["places"][-1:]):
+            missing.append(name)
     if type(error).__module__.startswith("pydantic"):
         missing += [match.upper() for match in re.findall(r"^(\w+)\n +Field required", str(error), re.MULTILINE)]
-    root = chain[-1] if isinstance(chain[-1], ImportError) and not isinstance(error, ImportError) else error
-    return {
-        "type": type(error).__name__,
-        "message": text[:600],
-        "where": own[-1] if own else None,
-        "missing_module": root.name if isinstance(root, ModuleNotFoundError) else None,
-        "missing_variables": missing,
-        "unreached": any(isinstance(item, OSError) and item.errno in (101, 111, 113, 110) for item in chain)
-        or bool(
-            re.search(r"[Nn]etwork is unreachable|[Cc]onnection refused|[Nn]ame resolution|[Cc]ould not connect", words)
-        ),
-        "read_only": any(isinstance(item, OSError) and item.errno in (13, 30) for item in chain)
-        or "unable to open database file" in words
-        or "readonly database" in words,
-    }
+    return missing
 
 
-def django_settings() -> dict[str, Any]:
+def django_settings() -> Settings:
     """The same of a Django project."""
     settings: Any = importlib.import_module("django.conf").settings
     found = []
@@ -79,7 +122,7 @@ def django_settings() -> dict[str, Any]:
     return {"databases": found, "debug": bool(settings.DEBUG), "secret_key": not insecure}
 
 
-def settings_of(app: Any, kind: str) -> dict[str, Any]:
+def settings_of(app: Any, kind: str) -> Settings:
     """What of a Flask app's configuration matters to a host: databases, and whether it debugs."""
     if kind == "django":
         return django_settings()
@@ -92,7 +135,6 @@ def settings_of(app: Any, kind: str) -> dict[str, Any]:
     return {
         "databases": [re.sub(r"://[^/@]*@", "://***@", str(item)) for item in uris if item],
         "debug": bool(config.get("DEBUG")),
-        "server_name": str(config.get("SERVER_NAME") or ""),
         "secret_key": config.get("SECRET_KEY") is not None,
     }
 
@@ -103,13 +145,13 @@ class Answer:
     def __init__(self, path: str, seen: Seen) -> None:
         self.path = path
         self.seen = seen
-        self.data: dict[str, Any] = {"stage": "import", "error": None}
+        self.data: dict[str, object] = {"stage": "import", "error": None}
 
     def write(self, **more: Any) -> None:
         """Add to the answer and put it down."""
         self.data.update(more)
         seen = self.seen
-        seen.stage = self.data["stage"]
+        seen.stage = str(self.data["stage"])
         self.data.update(
             variables=seen.variables,
             written=seen.written,
@@ -123,7 +165,7 @@ class Answer:
         os.replace(scratch, self.path)
 
 
-def look(asked: Mapping[str, Any], answer: Answer) -> None:
+def look(asked: Asked, answer: Answer) -> None:
     """Import, find, ask, weigh."""
     begin = time.monotonic()
     with within(float(asked["import_seconds"]), "the import"):
@@ -154,7 +196,7 @@ def look(asked: Mapping[str, Any], answer: Answer) -> None:
 def main(argv: list[str]) -> int:
     """Do what the file says that the command line names; 0 when it was done, 1 with the error in the answer."""
     with open(argv[1], encoding="utf-8") as stream:
-        asked: dict[str, Any] = json.load(stream)
+        asked: Asked = json.load(stream)
     most = int(asked["memory_mib"]) * MIB
     resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     resource.setrlimit(resource.RLIMIT_FSIZE, (256 * MIB, 256 * MIB))

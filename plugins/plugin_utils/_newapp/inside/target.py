@@ -93,16 +93,7 @@ def named(module: ModuleType, target: str) -> tuple[str, Any]:
             raise NotFound(f"it holds no {name}")
         thing = getattr(thing, part)
     if call:
-        given = [ast.literal_eval(item) for item in call.args]
-        by_name = {str(item.arg): ast.literal_eval(item.value) for item in call.keywords}
-        needed = missing_arguments(thing, given, by_name)
-        if needed:
-            raise NotFound(f"{name} needs arguments: {', '.join(needed)}")
-        made = thing(*given, **by_name)
-        if not kind_of(made) or kind_of(made) in ("asgi",):
-            made = made[0] if isinstance(made, tuple) and made and kind_of(made[0]) else made
-            raise NotFound(f"{target} gives {type(made).__name__}, which is no WSGI callable")
-        return target, made
+        return target, called(thing, call, target)
     if inspect.isfunction(thing) and name.rpartition(".")[2] in FLASK_FACTORIES:
         return named(module, f"{target}()")
     if kind_of(thing) == "dash":
@@ -114,7 +105,20 @@ def named(module: ModuleType, target: str) -> tuple[str, Any]:
     return target, thing
 
 
-def missing_arguments(thing: Callable[..., object], given: list[Any], by_name: Mapping[str, Any]) -> list[str]:
+def called(factory: Callable[..., object], call: ast.Call, target: str) -> object:
+    """What a factory makes."""
+    given = [ast.literal_eval(item) for item in call.args]
+    by_name = {str(item.arg): ast.literal_eval(item.value) for item in call.keywords}
+    needed = missing_arguments(factory, given, by_name)
+    if needed:
+        raise NotFound(f"{ast.unparse(call.func)} needs arguments: {', '.join(needed)}")
+    made = factory(*given, **by_name)
+    if kind_of(made) in ("", "asgi"):
+        raise NotFound(f"{target} gives {type(made).__name__}, which is no WSGI callable")
+    return made
+
+
+def missing_arguments(thing: Callable[..., object], given: list[object], by_name: Mapping[str, object]) -> list[str]:
     """The names of arguments that a factory needs and does not get."""
     try:
         signature = inspect.signature(thing)

@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Iterable
 from types import FrameType
-from typing import Any
+from typing import Any, TypedDict
 
 # Libraries that read the environment in the project's place.
 READERS = ("decouple", "environs", "environ", "dotenv", "starlette", "dynaconf", "envparse", "prettyconf")
@@ -21,6 +21,15 @@ NOT_SETTINGS = re.compile(
 )
 
 
+class Known(TypedDict):
+    """A variable that was asked for: where, the default that was named, whether it was there, whether once without."""
+
+    places: list[str]
+    default: str | None
+    there: bool
+    bare: bool
+
+
 class Serves(Exception):
     """The module opens a port of its own while it is imported."""
 
@@ -30,7 +39,7 @@ class Seen:
 
     def __init__(self, project: Iterable[str]) -> None:
         self.project = tuple(os.path.realpath(folder) + os.sep for folder in project)
-        self.variables: dict[str, dict[str, Any]] = {}
+        self.variables: dict[str, Known] = {}
         self.written: dict[str, str] = {}
         self.peers: dict[str, None] = {}
         self.stage = "import"
