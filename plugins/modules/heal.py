@@ -15,7 +15,8 @@ author:
   - Headcount contributors (!UNKNOWN)
 description:
   - Stops candidates and instances that are not live, removes unfinished generations, and starts the live generation
-    where it does not run. Where the link to the live generation is gone, it is made anew by the ledger and what runs.
+    where it does not run. Where the link to the live generation is gone, it is made again from the ledger and what
+    runs.
     The live generation then has to answer its health check and the GET paths of its load.
 extends_documentation_fragment:
   - headcount.gunicorn._attributes

@@ -18,8 +18,8 @@ description:
     - every setting with its reason, current against recommended.
   - Identifies each source once, and gathers the wheels of each platform once, so that what cannot be had is
     known before any host is touched.
-  - What exists only as source, and cannot be built on the controller, is asked of one host of each platform
-    (M(headcount.gunicorn.build)); the plan is then made once more, with O(again).
+  - What exists only as source, and cannot be built on the controller, is built on one host of each platform by
+    M(headcount.gunicorn.build); the plan is then made once more, with O(again).
   - Begins the run - its notes are below C(headcount_work_dir), and the tasks that follow belong to it.
   - Runs on the controller, once for the whole play; hosts are not connected to. Needs the results of
     M(headcount.gunicorn.host_info) as C(headcount__probe).

@@ -17,7 +17,7 @@ description:
   - The generation joins the live one on the shared socket and is watched there; then one rename makes it live, and
     the old one drains. No request is lost. Until the old one has left, it is asked through its own private socket, so
     that each answer is its own.
-  - When it does not hold, the generation before is live and serving when the module fails; after a failed first
+  - When it fails there, so does the module, and the generation before is live and serving; after a failed first
     deployment nothing is left running.
 extends_documentation_fragment:
   - headcount.gunicorn._attributes

@@ -14,8 +14,8 @@ version_added: 0.1.0
 author:
   - Headcount contributors (!UNKNOWN)
 description:
-  - Stops the app and removes its units, releases and generations. The ledger stays. With the last app the unit goes
-    that looks at the host after a boot.
+  - Stops the app and removes its units, releases and generations. The ledger stays. With the last app, the unit that
+    checks the host after a boot is removed too.
 extends_documentation_fragment:
   - headcount.gunicorn._attributes
   - headcount.gunicorn._run

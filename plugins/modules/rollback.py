@@ -15,7 +15,7 @@ author:
   - Headcount contributors (!UNKNOWN)
 description:
   - Needs nothing but what is on the host - no network and no build, and no live generation that works.
-  - A live generation that is broken leaves as soon as the target answers, and is waited for no longer than it drains.
+  - A broken live generation leaves as soon as the target answers, and the rollback waits for it only while it drains.
   - A target that does not come up healthy is not kept. Asking for what is not there fails with the list of what is.
 extends_documentation_fragment:
   - headcount.gunicorn._attributes

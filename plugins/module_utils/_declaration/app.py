@@ -2,7 +2,7 @@
 # Copyright: Headcount contributors
 """A declared app, whole and frozen: what the core works with, made once at the edge. Pure.
 
-The edge is :func:`normalise.normalise_apps` on the controller, a module's arguments and a generation's record on the
+The edge is `normalise.normalise_apps` on the controller, a module's arguments and a generation's record on the
 host. `App.from_dict` takes any of them; a key that is missing (an older generation's record has fewer) takes the
 default of the table, which a test compares with the ones here. `App.to_dict` gives back what a normalised app holds,
 so that records and digests stay as they are.

@@ -2,7 +2,7 @@
 # Copyright: Headcount contributors
 """The engine of the declaration: fields that describe a value, and the parser that checks a value against them.
 
-A :class:`Field` says everything about one key once: its type, default, what is allowed, unit, help and an example.
+A `Field` says everything about one key once: its type, default, what is allowed, unit, help and an example.
 Validation, the roles' argument_specs and docs/variables.md are all made from it. Nothing here knows which variables
 Headcount has.
 

@@ -60,7 +60,7 @@ for _path, _item in walk(APP_FIELDS):
 
 @dataclass(frozen=True)
 class Declaration:
-    """Everything declared for one host. `apps` are normalised and hold secrets: show :func:`redacted` ones only."""
+    """Everything declared for one host. `apps` are normalised and hold secrets: show `redacted` ones only."""
 
     host: str
     apps: list[Parsed] = field(repr=False)

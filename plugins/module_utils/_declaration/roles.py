@@ -25,7 +25,7 @@ ROLE_VARIABLES: Final[dict[str, tuple[Field, ...]]] = {
         Field(
             "plan_mode",
             "str",
-            "For a rollout, a re-tune (only what the hosts themselves did counts), or to be told only.",
+            "What the plan is for: a rollout, a retune (only what the hosts themselves did counts), or a report alone.",
             "rollout",
             "retune",
             choices=("rollout", "retune", "plan", "drift"),

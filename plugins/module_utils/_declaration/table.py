@@ -2,7 +2,7 @@
 # Copyright: Headcount contributors
 """Everything that can be declared: the one table behind validation, defaults, argument_specs and docs/variables.md.
 
-To add a variable: add a :class:`Field` to `VARIABLES` (a variable of the inventory) or to `APP_FIELDS` (a key of
+To add a variable: add a `Field` to `VARIABLES` (a variable of the inventory) or to `APP_FIELDS` (a key of
 an app), run `scripts/docs`, and use it. Nothing else repeats a name, a default or a bound.
 """
 

@@ -232,22 +232,32 @@ def _drop_ins(layout: Layout, entries: list[Entry], files: UnitFiles) -> list[st
         if _needed(layout, os.path.basename(path)[: -len(".d")], used_up)
     ]
     found = [path for directory in directories for path in _configurations(layout, directory)]
-    if not found:
-        return []
-    return [
-        f"drop-ins of somebody else's would change every generation of {layout.app}: {_listed(found)}; take them away, "
-        "and declare what they are for"
-    ]
+    alike = [path for at in files.paths(_candidates_alone(layout.app)) for path in _configurations(layout, at)]
+    told = []
+    if found:
+        told.append(
+            f"drop-ins of somebody else's would change every generation of {layout.app}: {_listed(found)}; take them "
+            "away, and declare what they are for"
+        )
+    if alike:
+        told.append(
+            f"drop-ins for all units whose names begin with {layout.app}- would change the candidate of {layout.app}, "
+            f"{layout.app}-trial@N, and not what users get then: {_listed(alike)}; name those units one by one, or "
+            "give the app another `name`"
+        )
+    return told
+
+
+def _candidates_alone(app: str) -> re.Pattern[str]:
+    """Drop-in directories by the beginning of a name that apply to a candidate's units, and not to the live ones."""
+    return re.compile(rf"{re.escape(app)}-\.(service|socket)\.d")
 
 
 def _shared_directories(app: str) -> set[str]:
     """Names of the drop-in directories whose files apply to units of other apps too (systemd.unit(5))."""
-    found = {"service.d", "socket.d"}
-    for name in (app, f"{app}-trial"):
-        words = name.split("-")
-        prefixes = ["-".join(words[:count]) for count in range(1, len(words))]
-        found |= {f"{prefix}-.{kind}.d" for prefix in prefixes for kind in ("service", "socket")}
-    return found
+    words = app.split("-")
+    beginnings = ["", *("-".join(words[:count]) + "-." for count in range(1, len(words)))]
+    return {f"{beginning}{kind}.d" for beginning in beginnings for kind in ("service", "socket")}
 
 
 def shared_drop_ins(layout: Layout, files: UnitFiles) -> dict[str, str]:

@@ -243,6 +243,8 @@ _EXCEPTION = re.compile(
 )
 _NOISE = re.compile(r"Warning\b")
 _SERVER = re.compile(r"^\[\d{4}-\d\d-\d\d [^\]]*\] \[\d+\] \[[A-Z]+\]")
+_MANAGER = re.compile(r"^(?:Starting|Started|Stopping|Stopped) \S+\.(?:service|socket)\b|^\S+\.(?:service|socket): ")
+"""What systemd itself says of a unit in its log."""
 _WORKER_EXITED = re.compile(r"\bWorker \(pid:\s*\d+\) exited with code\b")
 
 
@@ -265,7 +267,7 @@ def first_cause(lines: Sequence[str]) -> str | None:
         text = line.strip()
         if _WORKER_EXITED.search(text):
             return (words or text)[:500]
-        if text and not _SERVER.match(text):
+        if text and not _SERVER.match(text) and not _MANAGER.match(text):
             words = text
         if (
             re.search(

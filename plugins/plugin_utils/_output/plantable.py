@@ -55,7 +55,7 @@ def host_text(host: HostDecision, whole: bool) -> str:
     """One host: the first line goes behind its name, the others stand below it."""
     if host.status != OK:
         return "\n".join([host.cause or host.status, *[f"  {note}" for note in _causes(host)]])
-    if len(host.apps) == 1 and not host.pending and not whole:
+    if len(host.apps) == 1 and not host.pending and not host.refused and not whole:
         (app,) = host.apps.values()
         return app_line(app)
     lines = [host.line]

@@ -176,6 +176,14 @@ SHAPES: dict[str, tuple[str, Shape]] = {
             f"rm -r {ETC}/till*.d; systemctl daemon-reload",
         ),
     ),
+    "drop-in-alike": (
+        "a drop-in for all services whose names begin with till-, which systemd applies to the candidate alone",
+        Shape(
+            file(f"{ETC}/till-.service.d/alike.conf", "[Service]\nNice=9\n"),
+            rf"would change the candidate of till, .* {ETC}/till-\.service\.d/alike\.conf",
+            f"rm -r {ETC}/till-.service.d; systemctl daemon-reload",
+        ),
+    ),
     "session": (
         "the app is called `user`, and somebody's session manager runs",
         Shape(

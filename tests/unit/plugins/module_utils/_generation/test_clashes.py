@@ -320,6 +320,17 @@ class TestDropIns:
             "and declare what they are for"
         ]
 
+    @pytest.mark.parametrize("kind", ["service", "socket"])
+    def test_for_apps_whose_names_begin_alike_would_change_the_candidate_alone(self, tmp_path: Path, kind: str) -> None:
+        """What is meant for shop-api and shop-worker: systemd applies it to shop-trial@N, and not to shop@N."""
+        put(tmp_path, f"{ETC}/shop-.{kind}.d/x.conf")
+        put(tmp_path, f"{ETC}/shop-api@.{kind}.d/y.conf")
+        assert found(tmp_path) == [
+            "drop-ins for all units whose names begin with shop- would change the candidate of shop, shop-trial@N, and "
+            f"not what users get then: /{ETC}/shop-.{kind}.d/x.conf; name those units one by one, or give the app "
+            "another `name`"
+        ]
+
     @pytest.mark.parametrize("directory", [f"{ETC}/shop@.service.d", f"{ETC}/system.control/x"])
     def test_an_empty_folder_changes_nothing(self, tmp_path: Path, directory: str) -> None:
         (tmp_path / directory).mkdir(parents=True)
@@ -332,7 +343,9 @@ class TestDropIns:
         put(tmp_path, f"{ETC}/other-.service.d/others.conf")
         files = _clashes.UnitFiles.read(str(tmp_path))
         noted = _clashes.shared_drop_ins(layout, files)
-        assert sorted(noted) == [
+        assert sorted(noted) == [f"/{ETC}/service.d/all.conf"]
+        twin = Layout("shop-api", str(tmp_path))
+        assert sorted(_clashes.shared_drop_ins(twin, files)) == [
             f"/{ETC}/service.d/all.conf",
             "/usr/lib/systemd/system/shop-.service.d/prefix.conf",
         ]
@@ -340,12 +353,10 @@ class TestDropIns:
         assert _clashes.drop_in_problems(layout, 1, {}, files) == []
         first.write_text("[Service]\nNice=5\n", encoding="utf-8")
         put(tmp_path, f"{ETC}/socket.d/new.conf")
-        os.unlink(tmp_path / "usr/lib/systemd/system/shop-.service.d/prefix.conf")
         files = _clashes.UnitFiles.read(str(tmp_path))
         assert _clashes.drop_in_problems(layout, 1, {"drop_ins": noted}, files) == [
             f"/{ETC}/service.d/all.conf was edited since generation 1 was tried",
             f"/{ETC}/socket.d/new.conf was added since generation 1 was tried",
-            "/usr/lib/systemd/system/shop-.service.d/prefix.conf is gone, with which generation 1 was tried",
         ]
 
     @pytest.mark.parametrize(

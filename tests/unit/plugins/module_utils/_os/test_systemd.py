@@ -126,6 +126,11 @@ app.errors.ConfigError: no database is configured
             "[2026-11-25 18:55:02 +0000] [700] [ERROR] Worker (pid:730) exited with code 70.\n",
             "[2026-11-25 18:55:02 +0000] [700] [ERROR] Worker (pid:730) exited with code 70.",
         ),
+        (
+            "Started shop-trial@3.service - shop: Gunicorn, candidate 3.\n"
+            "[2026-11-25 18:55:02 +0000] [700] [ERROR] Worker (pid:730) exited with code 70.\n",
+            "[2026-11-25 18:55:02 +0000] [700] [ERROR] Worker (pid:730) exited with code 70.",
+        ),
         ("all is well\n", None),
         ("", None),
         (

@@ -306,7 +306,7 @@ class TestText:
         lines = plantable.fleet_text([away, plan(facts={**FACTS, "memory": {"effective_mib": 24}})]).splitlines()
         assert lines[0] == "2 hosts: 0 to be changed, 1 unreachable, 1 with refused apps"
         assert lines[1] == "web2: could not be reached: no route"
-        assert lines[2].startswith("web1: shop: nothing is live: refused (plan: shop: ")
+        assert lines[3].startswith("  shop: nothing is live: refused (plan: shop: ")
 
     def test_drift_as_a_table(self) -> None:
         away = HostDecision("web2", "unreachable", "could not be reached: no route")
