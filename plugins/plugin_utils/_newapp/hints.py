@@ -1,0 +1,274 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""What a project's files say of how it is run. They are hints: importing decides."""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import yaml
+
+from . import commands
+from .types import Candidate, Hints, Process
+
+_TEXT_BYTES: Final = 200_000
+_SERVER_FILES: Final = re.compile(
+    r"(^|/)([^/]*\.(service|conf|ini|sh|cfg)|Makefile|justfile|Vagrantfile|[^/]*gunicorn[^/]*)$"
+)
+_EXAMPLES: Final = re.compile(
+    r"(^|/)(\.env[.-](example|sample|template|dist|default|defaults)|(example|sample|template)\.env|env\.(example|sample)|"
+    r"\.?env-(example|sample)|\.flaskenv[.-](example|sample))$"
+)
+_COMPOSE: Final = re.compile(r"(docker-)?compose[^/]*\.ya?ml")
+_BESIDE: Final = re.compile(r"(^|/)(tests?|docs?|examples?|samples?|node_modules|\.github|\.git|\.circleci)(/|$)", re.I)
+
+
+def read(folder: Path, names: Sequence[str]) -> Hints:
+    """The hints in a project's files; `names` are those that are shipped, within `folder`."""
+    found = _Reading(folder, [name for name in names if not _BESIDE.search(name)])
+    found.procfile()
+    found.dockerfile()
+    found.compose()
+    found.gunicorn_settings()
+    found.uwsgi_settings()
+    found.server_files()
+    found.flask_app()
+    found.django()
+    found.examples()
+    found.migrations()
+    return found.hints()
+
+
+@dataclass
+class _Reading:
+    folder: Path
+    names: Sequence[str]
+    candidates: dict[tuple[str, str], Candidate] = field(default_factory=dict)
+    processes: dict[str, Process] = field(default_factory=dict)
+    variables: dict[str, tuple[str, str]] = field(default_factory=dict)
+    shown: dict[str, tuple[str, str]] = field(default_factory=dict)
+    listens: list[tuple[str, str]] = field(default_factory=list)
+    timeouts: list[int] = field(default_factory=list)
+    moved: dict[str, str] = field(default_factory=dict)
+
+    def text(self, name: str) -> str:
+        """A file's text; "" where it is none."""
+        try:
+            return (self.folder / name).read_bytes()[:_TEXT_BYTES].decode("utf-8", errors="replace")
+        except OSError:
+            return ""
+
+    def there(self, *names: str) -> Iterator[str]:
+        """Those of `names` that are files of the project's own folder, shipped or not."""
+        return (name for name in names if (self.folder / name).is_file())
+
+    def line(self, line: str, origin: str, workdir: str = "") -> bool:
+        """Take what a command line says; whether it starts an app, directly or by a script of the project."""
+        found = commands.started(line)
+        if found is None:
+            return self._script(line, origin)
+        path = self._folder(found.chdir, workdir)
+        weak = found.server in ("python", "flask")
+        self.candidate(Candidate(found.module, found.target, origin, path, certain=not weak))
+        if found.listen and found.server != "flask":
+            self.listens.append((found.listen, origin))
+        if found.timeout:
+            self.timeouts.append(found.timeout)
+        return True
+
+    def _script(self, line: str, origin: str) -> bool:
+        """A shell script of the project that a command line calls: its lines count."""
+        for word in commands.words_of(line):
+            name = word.removeprefix("./")
+            inside = next((item for item in (name, name.rpartition("/")[2]) if (self.folder / item).is_file()), "")
+            if inside and self.text(inside).startswith("#!") and not inside.endswith(".py"):
+                text = re.sub(r"\\\s*\n", " ", self.text(inside))
+                lines = [item for item in text.splitlines() if inside not in item]
+                taken = [self.line(item, f"{inside}, which {origin} calls") for item in lines]
+                return True in taken
+        return False
+
+    def _folder(self, chdir: str, workdir: str = "") -> str:
+        """The folder within the project that a command changes to, as far as it is there."""
+        for text in (chdir, workdir):
+            name = text.strip("/").rstrip(".").strip("/")
+            while name:
+                if (self.folder / name).is_dir():
+                    return name
+                name = name.partition("/")[2]
+        return ""
+
+    def candidate(self, item: Candidate) -> None:
+        """Take a candidate unless the same was named before."""
+        self.candidates.setdefault((item.module, item.target), item)
+
+    def procfile(self) -> None:
+        """Heroku's, and what took it over."""
+        for origin in self.there("Procfile", "Procfile.prod"):
+            for name, command in commands.procfile(self.text(origin)):
+                if name == "web" or not commands.is_process(name, command):
+                    self.line(command, origin)
+                else:
+                    self.processes.setdefault(name, Process(name, command, origin))
+
+    def dockerfile(self) -> None:
+        """The last stage of the Dockerfile in the project's folder."""
+        found = [*sorted(path.name for path in self.folder.glob("Dockerfile*")), "docker/Dockerfile"]
+        for origin in self.there(*found):
+            image = commands.dockerfile(self.text(origin))
+            self.line(image.command, f"{origin}'s CMD")
+            for name, value in image.variables:
+                self.variables.setdefault(name, (value, origin))
+            if image.port.isdigit() and 1 <= int(image.port) <= 65535:
+                self.listens.append((f"0.0.0.0:{image.port}", f"{origin}'s EXPOSE"))
+
+    def compose(self) -> None:
+        """Further processes, and commands that start the app."""
+        for path in sorted(self.folder.glob("*compose*.y*ml")):
+            if not _COMPOSE.fullmatch(path.name):
+                continue
+            try:
+                data = yaml.safe_load(self.text(path.name))
+            except yaml.YAMLError:
+                continue
+            services = data.get("services") if isinstance(data, dict) else None
+            for name, service in (services or {}).items():
+                command = service.get("command") if isinstance(service, dict) else None
+                text = " ".join(map(str, command)) if isinstance(command, list) else str(command or "")
+                if text and commands.is_process(str(name), text):
+                    self.processes.setdefault(str(name), Process(str(name), text, path.name))
+                elif text:
+                    self.line(text, path.name)
+
+    def gunicorn_settings(self) -> None:
+        """gunicorn.conf.py and its like: literal values at its top level."""
+        for name in self.names:
+            if not re.search(r"(^|/)gunicorn[\w.-]*\.py$", name):
+                continue
+            values = literals(self.text(name))
+            folder = self._folder(str(values.get("chdir") or ""))
+            named = commands.target_of(str(values.get("wsgi_app") or ""))
+            if named:
+                self.candidate(Candidate(*named, name, folder, certain=True))
+            listen = commands.listen_of(str(values.get("bind") or ""))
+            if listen:
+                self.listens.append((listen, name))
+            if isinstance(values.get("timeout"), int):
+                self.timeouts.append(int(str(values["timeout"])))
+
+    def uwsgi_settings(self) -> None:
+        """uwsgi.ini and its like."""
+        for name in self.names:
+            if not re.search(r"(^|/)[^/]*uwsgi[^/]*\.ini$", name):
+                continue
+            parser = configparser.ConfigParser(interpolation=None, strict=False, allow_no_value=True)
+            try:
+                parser.read_string(self.text(name))
+            except configparser.Error:
+                continue
+            if parser.has_section("uwsgi"):
+                found = commands.uwsgi({key: value or "" for key, value in parser.items("uwsgi")})
+                if found:
+                    folder = self._folder(found.chdir)
+                    self.candidate(Candidate(found.module, found.target, name, folder, certain=True))
+
+    def server_files(self) -> None:
+        """Units, supervisor's files, scripts and Makefiles that start Gunicorn."""
+        for name in self.names:
+            if name.count("/") > 3 or not _SERVER_FILES.search(name) or name.endswith(".py"):
+                continue
+            for line in re.sub(r"\\\s*\n", " ", self.text(name)).splitlines():
+                if re.search(r"\bgunicorn\b", line) and not line.lstrip().startswith("#"):
+                    found = commands.started(re.sub(r"^\s*(ExecStart|command)\s*=", "", line))
+                    if found:
+                        folder = self._folder(found.chdir)
+                        self.candidate(Candidate(found.module, found.target, name, folder, certain=True))
+
+    def flask_app(self) -> None:
+        """FLASK_APP of .flaskenv, .env, the Dockerfile and the Makefile; other values of .env stay where they are."""
+        for origin in self.there(".flaskenv", ".env"):
+            for name, value in commands.dotenv(self.text(origin)):
+                if origin == ".flaskenv" or name == "FLASK_APP":
+                    self.variables.setdefault(name, (value, origin))
+        for origin in self.there("Makefile", "README.md", "README.rst"):
+            match = re.search(r"FLASK_APP\s*[:?]?=\s*([\w./:()'\"-]+)", self.text(origin))
+            if match:
+                self.variables.setdefault("FLASK_APP", (match[1].strip("`.,;"), origin))
+        value, origin = self.variables.get("FLASK_APP", ("", ""))
+        named = commands.flask_app(value) if value else None
+        if named:
+            self.candidate(Candidate(*named, f"FLASK_APP in {origin}", certain=not origin.startswith("README")))
+
+    def django(self) -> None:
+        """The settings that manage.py names lead to the package whose wsgi module is the app."""
+        for name in self.names:
+            if name.rpartition("/")[2] != "manage.py" or name.count("/") > 1:
+                continue
+            match = re.search(r"DJANGO_SETTINGS_MODULE['\"]\s*,\s*['\"]([\w.]+)['\"]", self.text(name))
+            if match:
+                folder = name.rpartition("/")[0]
+                settings = match[1]
+                package = settings
+                while package and not self._has_wsgi(folder, package):
+                    package = package.rpartition(".")[0]
+                if package:
+                    self.candidate(Candidate(f"{package}.wsgi", "application", name, folder, certain=True))
+
+    def _has_wsgi(self, folder: str, package: str) -> bool:
+        return (self.folder / folder / package.replace(".", "/") / "wsgi.py").is_file()
+
+    def examples(self) -> None:
+        """Files that show which variables a person has to set."""
+        for name in self.names:
+            if _EXAMPLES.search(name) and name.count("/") <= 1:
+                for key, value in commands.dotenv(self.text(name)):
+                    self.shown.setdefault(key, (value, name))
+
+    def _migrations(self) -> Iterator[tuple[str, str]]:
+        for name in self.names:
+            folder, _, base = name.rpartition("/")
+            if base == "env.py" and any(item.startswith(f"{folder}/versions/") for item in self.names):
+                yield folder, "Alembic"
+            elif base == "0001_initial.py" and folder.endswith("migrations"):
+                yield folder, "Django"
+
+    def migrations(self) -> None:
+        """Folders of migrations."""
+        self.moved.update(self._migrations())
+
+    def hints(self) -> Hints:
+        """All of it, the surest first."""
+        listen, origin = self.listens[0] if self.listens else ("", "")
+        order = sorted(self.candidates.values(), key=lambda item: not item.certain)
+        return Hints(
+            tuple(order),
+            tuple(self.processes.values()),
+            self.variables,
+            self.shown,
+            listen,
+            origin,
+            max(self.timeouts, default=None),
+            tuple(self.moved.items()),
+        )
+
+
+def literals(text: str) -> dict[str, object]:
+    """The names at the top level of Python code that are given literal values."""
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError):
+        return {}
+    found: dict[str, object] = {}
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
+            try:
+                found[node.targets[0].id] = ast.literal_eval(node.value)
+            except (ValueError, TypeError, SyntaxError):
+                continue
+    return found

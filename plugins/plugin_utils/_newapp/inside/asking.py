@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""The routes of an app, what they answer, and what a request of them costs."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import re
+import resource
+import signal
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, TypedDict
+
+MOST_ASKED = 60
+MOST_BYTES = 1 << 20
+PATH_SECONDS = 5.0
+USUAL_PATHS = ("/", "/healthz", "/health", "/ping", "/status")
+# What changes something, or ends something, although it is asked for with GET.
+NOT_ASKED = re.compile(
+    r"(^|[/_.-])(static|admin|logout|log_?out|sign_?out|delete|remove|destroy|reset|shutdown|kill|quit|stop|drop|"
+    r"unsubscribe|debug|download|export|callback|seed|init|setup|install|migrate)([/_.-]|$)",
+    re.IGNORECASE,
+)
+
+
+class Route(TypedDict):
+    """What can be asked for with GET and without arguments."""
+
+    path: str
+    endpoint: str
+
+
+class Answered(TypedDict):
+    """What a path answered: `status` is None when it took too long; `ms` is how long it took."""
+
+    path: str
+    status: int | None
+    type: str
+    bytes: int
+    error: str
+    ms: float
+
+
+class Cost(TypedDict):
+    """What a request of a path costs, in ms."""
+
+    path: str
+    requests: int
+    cpu_ms: float
+    wait_ms: float
+
+
+class TooLong(BaseException):
+    """A step took longer than it may. No error of the project's, so that it is not caught as one."""
+
+
+@contextmanager
+def within(seconds: float, what: str) -> Iterator[None]:
+    """Raise TooLong in this block once `seconds` are over."""
+
+    def ring(number: int, frame: FrameType | None) -> None:
+        raise TooLong(f"{what} took longer than {seconds:g} s")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, max(0.01, seconds))
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def routes_of(app: Any, kind: str) -> list[Route]:
+    """The routes that can be asked with GET and without arguments: path and endpoint."""
+    if kind == "dash":
+        app = getattr(app, "server", app)
+    if hasattr(app, "url_map"):
+        return list(flask_routes(app))
+    if kind == "django":
+        resolvers: Any = importlib.import_module("django.urls")
+        return [{"path": path, "endpoint": str(name)} for path, name in django_routes(resolvers.get_resolver(), "/")]
+    return [{"path": path, "endpoint": ""} for path in USUAL_PATHS]
+
+
+def flask_routes(app: Any) -> Iterator[Route]:
+    """Those of Flask's url_map."""
+    found = set()
+    for rule in app.url_map.iter_rules():
+        path = str(rule.rule)
+        free = set(rule.arguments) - set(rule.defaults or {})
+        usual = "GET" in (rule.methods or ()) and not getattr(rule, "websocket", False)
+        static = str(rule.endpoint).rpartition(".")[2] == "static"
+        if usual and not free and not static and "<" not in path and not rule.subdomain and path not in found:
+            found.add(path)
+            yield {"path": path, "endpoint": str(rule.endpoint)}
+
+
+def django_routes(resolver: Any, prefix: str) -> Iterator[tuple[str, object]]:
+    """Those of Django's resolver: literal routes only."""
+    for item in resolver.url_patterns:
+        route = getattr(item.pattern, "_route", None)
+        if route is None:  # a regular expression
+            text = str(item.pattern)
+            route = text.lstrip("^").rstrip("$").replace("\\Z", "")
+            if re.search(r"[\\()\[\]*+?|{}^$]", route):
+                continue
+        if "<" in route:
+            continue
+        if hasattr(item, "url_patterns"):
+            yield from django_routes(item, prefix + route)
+        else:
+            yield prefix + route, item.name
+
+
+def ask(app: Callable[..., Iterable[bytes]], path: str, host: str = "localhost") -> tuple[int, str, int]:
+    """One GET as a WSGI server makes it: (status, type of the content, bytes)."""
+    said: list[tuple[str, list[tuple[str, str]]]] = []
+
+    def start_response(status: str, headers: list[tuple[str, str]], exc_info: object = None) -> Callable[[bytes], None]:
+        said.append((status, headers))
+        return lambda data: None
+
+    where, _, query = path.partition("?")
+    environ = {
+        "REQUEST_METHOD": "GET",
+        "SCRIPT_NAME": "",
+        "PATH_INFO": where,
+        "QUERY_STRING": query,
+        "SERVER_NAME": "localhost",
+        "SERVER_PORT": "80",
+        "HTTP_HOST": host,
+        "HTTP_USER_AGENT": "headcount",
+        "REMOTE_ADDR": "127.0.0.1",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": "http",
+        "wsgi.input": io.BytesIO(),
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": True,
+        "wsgi.run_once": False,
+    }
+    size = 0
+    answer = app(environ, start_response)
+    try:
+        for part in answer:
+            size += len(part)
+            if size > MOST_BYTES:
+                break
+    finally:
+        close = getattr(answer, "close", None)
+        if close:
+            close()
+    if not said:
+        raise ValueError("the app never called start_response")
+    status, headers = said[-1]
+    kinds = [value for name, value in headers if name.lower() == "content-type"]
+    return int(status.split()[0]), (kinds[0] if kinds else "").partition(";")[0].strip().lower(), size
+
+
+def ask_all(app: Any, routes: list[Route], seconds: float) -> list[Answered]:
+    """What each route answers, as far as `seconds` reach: health first, then `/`, then the short ones."""
+    end = time.monotonic() + seconds
+    wanted = [route for route in routes if not NOT_ASKED.search(route["path"])]
+    if not any(route["path"] == "/" for route in wanted):
+        wanted.append({"path": "/", "endpoint": ""})
+    wanted.sort(
+        key=lambda route: (not re.search(r"health|ping|status|live|ready", route["path"], re.I), len(route["path"]))
+    )
+    found = []
+    for route in wanted[:MOST_ASKED]:
+        left = end - time.monotonic()
+        if left <= 0:
+            break
+        begin = time.perf_counter()
+        item: Answered = {"path": route["path"], "status": None, "type": "", "bytes": 0, "error": "", "ms": 0.0}
+        try:
+            with within(min(left, PATH_SECONDS), f"GET {route['path']}"):
+                item["status"], item["type"], item["bytes"] = ask(app, route["path"])
+        except TooLong as error:
+            item["error"] = str(error)
+        except BaseException as error:  # whatever a page of somebody else's does, the next one is asked
+            item["status"], item["error"] = 500, f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        item["ms"] = round((time.perf_counter() - begin) * 1000, 3)
+        found.append(item)
+    return found
+
+
+def weigh(app: Any, paths: list[str], seconds: float) -> list[Cost]:
+    """CPU and wall time of requests, one after the other on one thread, path by path in turn for `seconds`.
+
+    A wait counts only where the thread gave the processor away by itself: a busy machine makes everything take longer,
+    and is no property of the project.
+    """
+    end = time.monotonic() + seconds
+    samples: dict[str, list[tuple[float, float]]] = {path: [] for path in paths}
+    while paths and time.monotonic() < end:
+        for path in paths:
+            before = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
+            wall, cpu = time.perf_counter(), time.thread_time()
+            ask(app, path)
+            cpu, wall = time.thread_time() - cpu, time.perf_counter() - wall
+            waited = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw > before
+            samples[path].append((cpu * 1000, max(0.0, wall - cpu) * 1000 if waited else 0.0))
+            if time.monotonic() > end:
+                break
+    return [
+        {
+            "path": path,
+            "requests": len(pairs),
+            "cpu_ms": round(statistics.median(cpu for cpu, _ in pairs), 3),
+            "wait_ms": round(sorted(wait for _, wait in pairs)[len(pairs) // 4], 3),
+        }
+        for path, pairs in samples.items()
+        if pairs
+    ]
+
+
+def elsewhere(app: Any, path: str) -> int:
+    """The status of a page that is asked for by a name which nobody told the app."""
+    try:
+        with within(PATH_SECONDS, f"GET {path}"):
+            return ask(app, path, "app.example.com")[0]
+    except BaseException:  # as in ask_all: the app's own business
+        return 500
+
+
+def steady(asked: list[Answered]) -> list[str]:
+    """The paths that are worth weighing, in order: answered 200, or else at least answered by the app itself."""
+    good = [item["path"] for item in asked if item["status"] == 200]
+    return good[:12] or [item["path"] for item in asked if item["status"] and item["status"] < 500][:3]

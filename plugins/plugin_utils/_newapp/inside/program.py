@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""The program that imports a project in a sandbox, asks it for its pages, and writes down what it saw.
+
+It runs with the project's own Python and imports nothing but the standard library: `run([..., "ASKED.json"])`.
+ASKED.json holds `root` (the working directory), `paths` (of modules, first ones first), `project` (folders whose code
+counts as the project's own), `module`, `target` (a callable or a call; empty: it is looked for as Flask does),
+`result` (where the answer goes, as JSON) and the bounds `import_seconds`, `ask_seconds`, `weigh_seconds`, `memory_mib`.
+The answer is written after each stage, so that a project that hangs in one is known up to there.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import re
+import resource
+import sys
+import time
+import traceback
+from collections.abc import Mapping
+from typing import Any, TypedDict
+
+from .asking import ask_all, elsewhere, routes_of, steady, weigh, within
+from .target import find, kind_of
+from .watch import Seen, watch
+
+MIB = 1 << 20
+UNREACHED = re.compile(r"[Nn]etwork is unreachable|[Cc]onnection refused|[Nn]ame resolution|[Cc]ould not connect")
+UNREACHED_NUMBERS = {101, 110, 111, 113}
+READ_ONLY = re.compile("unable to open database file|readonly database")
+READ_ONLY_NUMBERS = {13, 30}
+
+
+class Asked(TypedDict):
+    """What is to be done; see above."""
+
+    root: str
+    paths: list[str]
+    project: list[str]
+    module: str
+    target: str
+    result: str
+    import_seconds: float
+    ask_seconds: float
+    weigh_seconds: float
+    memory_mib: int
+
+
+class Failure(TypedDict):
+    """What went wrong: its type and words, where in the project, what it lacks, whether a peer or a write failed."""
+
+    type: str
+    message: str
+    where: str | None
+    missing_module: str | None
+    missing_variables: list[str]
+    unreached: bool
+    read_only: bool
+
+
+class Settings(TypedDict, total=False):
+    """What of an app's configuration matters to a host."""
+
+    databases: list[str]
+    debug: bool
+    secret_key: bool
+
+
+def error_of(error: BaseException, seen: Seen) -> Failure:
+    """An exception for the answer: its type, its words, where in the project, and what it lacks."""
+    chain = chain_of(error)
+    frames = [frame for item in chain for frame in traceback.extract_tb(item.__traceback__)]
+    own = [f"{os.path.realpath(frame.filename)}:{frame.lineno}" for frame in frames if seen.is_own(frame.filename)]
+    words = " ".join(f"{item!r} {item}" for item in chain)
+    where = own[-1] if own else None
+    root = chain[-1] if isinstance(chain[-1], ImportError) and not isinstance(error, ImportError) else error
+    numbers = {item.errno for item in chain if isinstance(item, OSError)}
+    return {
+        "type": type(error).__name__,
+        "message": " ".join(str(error).split())[:600],
+        "where": where,
+        "missing_module": root.name if isinstance(root, ModuleNotFoundError) else None,
+        "missing_variables": lacking(error, words, where, seen),
+        "unreached": bool(numbers & UNREACHED_NUMBERS) or bool(UNREACHED.search(words)),
+        "read_only": bool(numbers & READ_ONLY_NUMBERS) or bool(READ_ONLY.search(words)),
+    }
+
+
+def chain_of(error: BaseException) -> list[BaseException]:
+    """An exception and those that it came from."""
+    chain: list[BaseException] = []
+    left: BaseException | None = error
+    while left is not None and left not in chain and len(chain) < 6:
+        chain.append(left)
+        left = left.__cause__ or left.__context__
+    return chain
+
+
+def lacking(error: BaseException, words: str, where: str | None, seen: Seen) -> list[str]:
+    """The variables that an exception comes from: those that its words name, or that were asked for where it arose."""
+    missing = []
+    for name, known in seen.variables.items():
+        told = re.search(rf"(?<![A-Za-z0-9_]){re.escape(name)}(?![A-Za-z0-9_])", words)
+        if not known["there"] and (told or where in known["places"][-1:]):
+            missing.append(name)
+    if type(error).__module__.startswith("pydantic"):
+        missing += [match.upper() for match in re.findall(r"^(\w+)\n +Field required", str(error), re.MULTILINE)]
+    return missing
+
+
+def django_settings() -> Settings:
+    """The same of a Django project."""
+    settings: Any = importlib.import_module("django.conf").settings
+    found = []
+    for database in settings.DATABASES.values():
+        engine = str(database.get("ENGINE", "")).rpartition(".")[2]
+        name = str(database.get("NAME", ""))
+        found.append(f"sqlite:///{name}" if engine == "sqlite3" else engine)
+    insecure = str(settings.SECRET_KEY).startswith("django-insecure-")
+    return {"databases": found, "debug": bool(settings.DEBUG), "secret_key": not insecure}
+
+
+def settings_of(app: Any, kind: str) -> Settings:
+    """What of a Flask app's configuration matters to a host: databases, and whether it debugs."""
+    if kind == "django":
+        return django_settings()
+    config = getattr(app, "config", None)
+    if not isinstance(config, Mapping):
+        return {}
+    uri = config.get("SQLALCHEMY_DATABASE_URI")
+    binds = config.get("SQLALCHEMY_BINDS") or {}
+    uris = [uri, *(binds.values() if isinstance(binds, Mapping) else [])]
+    return {
+        "databases": [re.sub(r"://[^/@]*@", "://***@", str(item)) for item in uris if item],
+        "debug": bool(config.get("DEBUG")),
+        "secret_key": config.get("SECRET_KEY") is not None,
+    }
+
+
+class Answer:
+    """The answer, written as it grows."""
+
+    def __init__(self, path: str, seen: Seen) -> None:
+        self.path = path
+        self.seen = seen
+        self.data: dict[str, object] = {"stage": "import", "error": None}
+
+    def write(self, **more: Any) -> None:
+        """Add to the answer and put it down."""
+        self.data.update(more)
+        seen = self.seen
+        seen.stage = str(self.data["stage"])
+        self.data.update(
+            variables=seen.variables,
+            written=seen.written,
+            peers=list(seen.peers),
+            libraries=sorted({name.partition(".")[0] for name in list(sys.modules) if not name.startswith("_")}),
+            peak_mib=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        )
+        scratch = f"{self.path}.part"
+        with open(scratch, "w", encoding="utf-8") as stream:
+            json.dump(self.data, stream, default=str)
+        os.replace(scratch, self.path)
+
+
+def look(asked: Asked, answer: Answer) -> None:
+    """Import, find, ask, weigh."""
+    begin = time.monotonic()
+    with within(float(asked["import_seconds"]), "the import"):
+        module = importlib.import_module(str(asked["module"]))
+        target, app = find(module, str(asked["target"]))
+    kind = kind_of(app)
+    inner = getattr(app, "server", app) if kind == "dash" else app
+    answer.write(
+        stage="ask",
+        target=target,
+        kind=kind,
+        class_name=f"{type(app).__module__}.{type(app).__qualname__}",
+        file=getattr(module, "__file__", None),
+        import_seconds=round(time.monotonic() - begin, 2),
+        config=settings_of(inner, kind),
+        instance_path=str(getattr(inner, "instance_path", "") or ""),
+    )
+    routes = routes_of(app, kind)
+    answer.write(routes=routes)
+    found = ask_all(app, routes, float(asked["ask_seconds"]))
+    good = [item["path"] for item in found if item["status"] == 200]
+    answer.write(stage="weigh", asked=found, other_host=elsewhere(app, good[0]) if good else None)
+    with within(float(asked["weigh_seconds"]) + 30, "the weighing"):
+        weighed = weigh(app, steady(found), float(asked["weigh_seconds"]))
+    answer.write(stage="done", weighed=weighed)
+
+
+def main(argv: list[str]) -> int:
+    """Do what the file says that the command line names; 0 when it was done, 1 with the error in the answer."""
+    with open(argv[1], encoding="utf-8") as stream:
+        asked: Asked = json.load(stream)
+    most = int(asked["memory_mib"]) * MIB
+    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (256 * MIB, 256 * MIB))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.chdir(asked["root"])
+    sys.path[:0] = asked["paths"]
+    sys.argv = ["gunicorn"]
+    sys.dont_write_bytecode = True
+    seen = Seen(asked["project"])
+    seen.result = str(asked["result"])
+    watch(seen)
+    answer = Answer(str(asked["result"]), seen)
+    try:
+        look(asked, answer)
+    except BaseException as error:  # SystemExit and TooLong too: all of them are what came of it
+        answer.write(error=error_of(error, seen))
+        return 1
+    finally:
+        sys.stdout.flush()
+    return 0
+
+
+def run(argv: list[str]) -> None:
+    """As `main`, and end the process: threads that the project left running do not keep it."""
+    code = main(argv)
+    sys.stderr.flush()
+    os._exit(code)

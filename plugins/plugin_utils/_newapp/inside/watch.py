@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""What a project does while it is looked at: variables it asks for, files it writes, peers it calls."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterable
+from types import FrameType
+from typing import Any, TypedDict
+
+# Libraries that read the environment in the project's place.
+READERS = ("decouple", "environs", "environ", "dotenv", "starlette", "dynaconf", "envparse", "prettyconf")
+# What belongs to the machine, to Python or to a framework, and is no setting of the project.
+NOT_SETTINGS = re.compile(
+    r"(PATH|HOME|USER|LOGNAME|SHELL|LANG|LC_.*|TZ|TERM|PWD|TMPDIR|TEMP|TMP|HOSTNAME|PYTHON.*|NO_COLOR|VIRTUAL_ENV|"
+    r"FLASK_DEBUG|FLASK_RUN_.*|FLASK_SKIP_DOTENV|FLASK_APP|FLASK_ENV|WERKZEUG_.*|DJANGO_SETTINGS_MODULE|PYTEST.*|"
+    r"SERVER_SOFTWARE|GUNICORN_.*|XDG_.*|DISPLAY|COLUMNS|LINES|APPDATA|LOCALAPPDATA|PROGRAMDATA|COMSPEC|.*_proxy)$"
+)
+
+
+class Known(TypedDict):
+    """A variable that was asked for: where, the default that was named, whether it was there, whether once without."""
+
+    places: list[str]
+    default: str | None
+    there: bool
+    bare: bool
+
+
+class Serves(Exception):
+    """The module opens a port of its own while it is imported."""
+
+
+class Seen:
+    """What the project did: variables it asked for, files it wrote, peers it called."""
+
+    def __init__(self, project: Iterable[str]) -> None:
+        self.project = tuple(os.path.realpath(folder) + os.sep for folder in project)
+        self.variables: dict[str, Known] = {}
+        self.written: dict[str, str] = {}
+        self.peers: dict[str, None] = {}
+        self.stage = "import"
+        self.result = ""
+
+    def is_own(self, filename: str) -> bool:
+        """Whether code of this file is the project's own."""
+        return not filename.startswith("<") and os.path.realpath(filename).startswith(self.project)
+
+    def place(self, frame: FrameType | None) -> str | None:
+        """FILE:LINE of the project's own code that asks from `frame`, by itself or through a reader of settings."""
+        for _ in range(16):
+            if frame is None:
+                return None
+            filename = frame.f_code.co_filename
+            if self.is_own(filename):
+                return f"{os.path.realpath(filename)}:{frame.f_lineno}"
+            name = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+            if name not in (*READERS, "os", "_collections_abc", "collections", "functools", "typing", "__main__"):
+                return None
+            frame = frame.f_back
+        return None
+
+    def asked(self, name: object, there: bool, default: object) -> None:
+        """Note a variable that was asked for; `default` is Ellipsis where none was named."""
+        if not isinstance(name, str) or NOT_SETTINGS.match(name):
+            return
+        place = self.place(sys._getframe(2))
+        if place is None:
+            return
+        known = self.variables.setdefault(name, {"places": [], "default": None, "there": there, "bare": False})
+        known["bare"] = known["bare"] or (default is ... and not there)
+        if place not in known["places"]:
+            known["places"] = [*known["places"], place][:8]
+        if isinstance(default, (str, int, float, bool)) and known["default"] is None:
+            known["default"] = str(default)
+
+    def event(self, name: str, arguments: tuple[Any, ...]) -> None:
+        """An audit event of Python."""
+        if name in ("open", "os.mkdir", "sqlite3.connect"):
+            self._file(name, arguments)
+        elif name == "socket.bind" and self.stage == "import":
+            address = arguments[1]
+            if isinstance(address, tuple) and len(address) >= 2 and address[1]:
+                raise Serves(f"it opens port {address[1]} itself while it is imported")
+        elif name == "socket.connect":
+            address = arguments[1]
+            if isinstance(address, tuple) and len(address) >= 2:
+                self.peers[f"{address[0]}:{address[1]}"] = None
+            elif isinstance(address, str):
+                self.peers[address] = None
+        elif name == "socket.getaddrinfo" and arguments[0]:
+            host = arguments[0].decode() if isinstance(arguments[0], bytes) else str(arguments[0])
+            self.peers[f"{host}:{arguments[1]}" if arguments[1] else host] = None
+
+    def _file(self, name: str, arguments: tuple[Any, ...]) -> None:
+        path = arguments[0]
+        if name == "open":
+            mode, flags = arguments[1], arguments[2]
+            writes = any(letter in mode for letter in "wax+") if isinstance(mode, str) else False
+            writes = writes or bool(isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
+            if not writes:
+                return
+        if not isinstance(path, (str, bytes, os.PathLike)):
+            return
+        text = os.fsdecode(path)
+        if not text or text == ":memory:" or text.startswith(("file::memory:", "/dev/", "/proc/")):
+            return
+        if "__pycache__" in text or text.startswith(self.result):
+            return
+        kind = {"open": "file", "os.mkdir": "folder", "sqlite3.connect": "sqlite"}[name]
+        if len(self.written) < 200:
+            self.written.setdefault(os.path.abspath(text.removeprefix("file:")), kind)
+
+
+class Watched(os._Environ[str]):
+    """The environment, which notes each variable that the project asks for and the default that it names."""
+
+    seen: Seen
+
+    def __getitem__(self, key: str) -> str:
+        try:
+            value = super().__getitem__(key)
+        except KeyError:
+            self.seen.asked(key, False, ...)
+            raise
+        self.seen.asked(key, True, ...)
+        return value
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """As a dictionary's."""
+        there = super().__contains__(key)
+        self.seen.asked(key, there, default)
+        return super().__getitem__(key) if there else default
+
+    def __contains__(self, key: object) -> bool:
+        there = any(key == name for name in super().__iter__())
+        self.seen.asked(key, there, None)
+        return there
+
+
+def watch(seen: Seen) -> None:
+    """Begin to note what the project does."""
+    plain = os.environ
+    watched = Watched(
+        {plain.encodekey(key): plain.encodevalue(value) for key, value in plain.items()},
+        plain.encodekey,
+        plain.decodekey,
+        plain.encodevalue,
+        plain.decodevalue,
+    )
+    watched.seen = seen
+    vars(os)["environ"] = watched
+
+    def hook(name: str, arguments: tuple[Any, ...]) -> None:
+        if name in ("open", "os.mkdir", "sqlite3.connect", "socket.bind", "socket.connect", "socket.getaddrinfo"):
+            seen.event(name, arguments)
+
+    sys.addaudithook(hook)

@@ -1,0 +1,260 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Running a project's code where it can do no harm: no network, a read-only copy, a home that is not there, an end.
+
+The kernel's namespaces do it where they can be had (as root, or where users may make them); where not, the code runs
+in the same copy, with time and memory bounded, and what was not kept from it is told.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+from .._edge import Json
+from .types import Error, Imported, Page, Variable, Weighed
+
+PROGRAM: Final = Path(__file__).with_name("inside")
+# $1 is where the package lies; it is on the path no longer than it takes to import it.
+_START: Final = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from headcount_inside import program
+del sys.path[0]
+program.run(sys.argv[1:])
+"""
+IMPORT_SECONDS: Final = 60.0
+ASK_SECONDS: Final = 20.0
+WEIGH_SECONDS: Final = 3.0
+MEMORY_MIB: Final = 3072
+_MARGIN_SECONDS: Final = 45.0
+_NO_HOME: Final = "/nonexistent"
+_SAID: Final = 4000
+_MOST_DISKS: Final = 40
+_DISK: Final = re.compile(r"(ext\d|xfs|btrfs|zfs|f2fs|bcachefs|nfs\d?|cifs|vfat|overlay|tmpfs|9p|virtiofs|fuse\S*) ")
+
+# $1 the scratch folder, $2 the project's copy (read-only when $3 is ro), $4 the mount points of disks, one a line; the
+# command follows. Everything is read-only but the scratch folder and /tmp, which is an empty one, as it is to
+# a service that is protected. The scratch folder may lie in /tmp: it is kept at /mnt meanwhile.
+_SHELL: Final = """
+set -e
+mount --make-rprivate /
+mount --bind "$1" /mnt
+mount --bind /mnt/tmp /tmp
+mkdir -p "$1"
+mount --bind /mnt "$1"
+mount --bind "$2" "$2"
+if [ "$3" = ro ]; then mount -o remount,bind,ro "$2"; fi
+echo "$4" | while read -r disk; do mount -o remount,bind,ro "$disk" 2>/dev/null || true; done
+cd "$2"
+shift 4
+exec "$@"
+"""
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """What runs the code: `argv` goes before the command; `told` says what is not kept from it."""
+
+    argv: tuple[str, ...] = ()
+    mounts: bool = False
+    told: str = ""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a project lies in the scratch folder. `paths` come first on sys.path, `own` are folders of its own code."""
+
+    scratch: Path
+    root: Path
+    python: Path
+    paths: tuple[Path, ...] = ()
+    own: tuple[Path, ...] = ()
+    writable: bool = False
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@lru_cache(maxsize=1)
+def best() -> Sandbox:
+    """The tightest sandbox that this machine lets this user have; tried once."""
+    if shutil.which("unshare") is None:
+        return Sandbox(
+            told="unshare (package util-linux) is not there: the import could reach the network and the disk"
+        )
+    base = ("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child")
+    user = () if os.geteuid() == 0 else ("--map-root-user",)
+    for argv, mounts in (
+        ((*base, *user), True),
+        (("unshare", "--net", *user), False),
+    ):
+        trial = "mount --make-rprivate / && mount --bind /tmp /mnt" if mounts else "true"
+        if subprocess.run([*argv, "sh", "-c", trial], capture_output=True, check=False).returncode == 0:
+            told = "" if mounts else "mounts cannot be made: the import could write wherever you may"
+            return Sandbox(argv, mounts, told)
+    return Sandbox(told="namespaces are not allowed: the import could reach the network and the disk")
+
+
+def environment(place: Place) -> dict[str, str]:
+    """The environment of the project: that of a unit, nothing of the person's own."""
+    home = _NO_HOME if best().mounts else str(place.scratch / "home")
+    return {
+        "PATH": f"{place.python.parent}:/usr/local/bin:/usr/bin:/bin",
+        "LANG": "C.UTF-8",
+        "HOME": home,
+        "TMPDIR": "/tmp" if best().mounts else str(place.scratch / "tmp"),
+        "FLASK_SKIP_DOTENV": "1",
+        **place.environment,
+    }
+
+
+def look(place: Place, module: str, target: str = "", weigh_seconds: float = WEIGH_SECONDS) -> Imported:
+    """Import `module` in the sandbox, find its callable, ask for its pages and weigh them."""
+    for name in ("home", "tmp"):
+        (place.scratch / name).mkdir(exist_ok=True)
+    result = place.scratch / "answer.json"
+    result.unlink(missing_ok=True)
+    asked = {
+        "root": str(place.root),
+        "paths": [str(path) for path in place.paths],
+        "project": [str(path) for path in place.own or (place.root,)],
+        "module": module,
+        "target": target,
+        "result": str(result),
+        "import_seconds": IMPORT_SECONDS,
+        "ask_seconds": ASK_SECONDS,
+        "weigh_seconds": weigh_seconds,
+        "memory_mib": MEMORY_MIB,
+    }
+    program = place.scratch / "program" / "headcount_inside"  # the checkout may lie where it is not seen
+    shutil.copytree(PROGRAM, program, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
+    question = place.scratch / "asked.json"
+    question.write_text(json.dumps(asked), encoding="utf-8")
+    seconds = IMPORT_SECONDS + ASK_SECONDS + weigh_seconds + _MARGIN_SECONDS
+    said, late = _run(_argv(place, [place.python, "-I", "-c", _START, program.parent, question]), place, seconds)
+    try:
+        answer: Json = json.loads(result.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        words = (
+            f"it did not end within {seconds:g} s" if late else f"its Python ended: {_last(said) or 'it said nothing'}"
+        )
+        return Imported(module=module, error=Error("Ended", words))
+    return replace(read(answer, place), module=module, said=said[-_SAID:])
+
+
+def _argv(place: Place, command: Sequence[str | Path]) -> list[str]:
+    words = [str(word) for word in command]
+    sandbox = best()
+    if not sandbox.mounts:
+        return [*sandbox.argv, *words]
+    mode = "rw" if place.writable else "ro"
+    disks = "\n".join(disks_of(Path("/proc/self/mountinfo").read_text(encoding="utf-8")))
+    return [*sandbox.argv, "sh", "-c", _SHELL, "sh", str(place.scratch), str(place.root), mode, disks, *words]
+
+
+def disks_of(mounts: str) -> list[str]:
+    """The mount points of disks in the words of /proc/self/mountinfo, but for those of containers and of the kernel."""
+    found = []
+    for line in mounts.splitlines():
+        words, _, kind = line.partition(" - ")
+        where = words.split()[4]
+        inside = where.startswith(("/proc", "/sys", "/dev", "/run", "/tmp", "/var/lib/containers", "/var/lib/docker"))
+        if not inside and _DISK.match(kind):
+            found.append(where)
+    return found[:_MOST_DISKS]
+
+
+def _run(argv: Sequence[str], place: Place, seconds: float) -> tuple[str, bool]:
+    """What it said on both streams, and whether it had to be ended."""
+    log = place.scratch / "said.txt"
+    late = False
+    with log.open("wb") as stream:
+        process = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, cwd=place.root,
+            env=environment(place), start_new_session=True,
+        )  # fmt: skip
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            late = True
+        finally:
+            with contextlib.suppress(ProcessLookupError):  # all of it has ended
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    return log.read_bytes()[-64_000:].decode("utf-8", errors="replace"), late
+
+
+def _last(said: str) -> str:
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    return lines[-1][:300] if lines else ""
+
+
+def read(answer: Json, place: Place) -> Imported:
+    """The answer of the program, with paths as they are within the project."""
+    error, config = answer.get("error"), answer.get("config", {})
+    written = {_within(path, place): kind for path, kind in answer.get("written", {}).items()}
+    return Imported(
+        module="",
+        target=str(answer.get("target", "")),
+        kind=str(answer.get("kind", "")),
+        class_name=str(answer.get("class_name", "")),
+        stage=str(answer["stage"]),
+        error=_error(error, place) if error else None,
+        import_seconds=float(answer.get("import_seconds", 0.0)),
+        peak_mib=int(answer.get("peak_mib", 0)),
+        routes=len(answer.get("routes", ())),
+        pages=tuple(Page(**item) for item in answer.get("asked", ())),
+        weighed=tuple(Weighed(**item) for item in answer.get("weighed", ())),
+        variables=tuple(_variable(name, known, place) for name, known in sorted(answer.get("variables", {}).items())),
+        written={path: kind for path, kind in written.items() if path},
+        databases=tuple(_relative(uri, place) for uri in config.get("databases", ())),
+        other_host=answer.get("other_host"),
+        debug=bool(config.get("debug")),
+        has_secret_key=config.get("secret_key"),
+        peers=tuple(answer.get("peers", ())),
+        libraries=frozenset(answer.get("libraries", ())),
+    )
+
+
+def _variable(name: str, known: Json, place: Place) -> Variable:
+    default = _relative(known["default"], place) if known["default"] else None
+    return Variable(name, default, bool(known["bare"]), tuple(_within(at, place) for at in known["places"]))
+
+
+def _error(error: Json, place: Place) -> Error:
+    return Error(
+        kind=str(error["type"]),
+        message=_relative(str(error["message"]), place),
+        where=_within(str(error["where"]), place) if error.get("where") else "",
+        missing_module=str(error.get("missing_module") or ""),
+        missing_variables=tuple(error.get("missing_variables") or ()),
+        read_only=bool(error.get("read_only")),
+        unreached=bool(error.get("unreached")),
+    )
+
+
+def _within(path: str, place: Place) -> str:
+    """A path as it is within the project, absolute where it lies elsewhere, "" for what is the sandbox's own."""
+    for root in (place.root, *place.own):
+        if path.startswith(f"{root}/"):
+            return path[len(str(root)) + 1 :]
+    inside = path.removeprefix(f"{place.scratch}/")
+    return inside if inside == path or inside.startswith("venv/") else ""
+
+
+def _relative(text: str, place: Place) -> str:
+    """Words without the scratch folder's name."""
+    text = re.sub(rf"{re.escape(str(place.root))}/?", "", text)
+    return text.replace(f"{place.scratch}/", "")
+
+
+__all__ = ["Place", "Sandbox", "best", "environment", "look", "read"]

@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Which modules of a project may hold its app, by what is written at their top level. Nothing is run."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from .types import Candidate
+
+MOST_FILES: Final = 1500
+_MOST_BYTES: Final = 300_000
+_BESIDE: Final = re.compile(
+    r"(^|/)(tests?|testing|docs?|examples?|samples?|migrations|alembic|node_modules|scripts?|tools|contrib|benchmarks?|"
+    r"conftest\.py|setup\.py|test_[^/]*\.py|[^/]*_tests?\.py|tests\.py|noxfile\.py|fabfile\.py|tasks\.py|celery[^/]*\.py|"
+    r"worker[^/]*\.py)(/|$)",
+    re.I,
+)
+_MAKES: Final = frozenset({"Flask", "APIFlask", "OpenAPI", "Dash", "Bottle", "Eve", "Connexion", "App", "FlaskApp"})
+_FACTORIES: Final = ("create_app", "make_app", "get_wsgi_application", "get_app", "build_app", "app_factory")
+_NAMES: Final = ("app", "application", "server", "wsgi", "wsgi_app", "flask_app")
+_USUAL: Final = ("app", "application")
+_FILES: Final = ("wsgi", "app", "application", "main", "autoapp", "run", "server", "web", "index", "api", "__init__")
+_INSIDE: Final = ("src", "lib")
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a module holds: callables by name, factories, and arguments that a factory needs."""
+
+    names: tuple[str, ...] = ()
+    factories: tuple[str, ...] = ()
+    asgi: bool = False
+
+
+def held(text: str) -> Held | None:
+    """What the top level of a module holds that may be an app; None when it holds nothing, or is no Python."""
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError):
+        return None
+    bottle = "bottle" in "".join(_imported(tree))
+    found = [item for node in _top(tree.body) for item in _of_statement(node, bottle)]
+    names = tuple(dict.fromkeys(name for name, factory in found if not factory))
+    factories = tuple(name for name, factory in found if factory)
+    asgi = bool(re.search(r"\b(FastAPI|Starlette|Quart|Sanic|Litestar)\(", text))
+    return Held(names, factories, asgi) if names or factories or asgi else None
+
+
+def _of_statement(node: ast.stmt, bottle: bool) -> Iterator[tuple[str, bool]]:
+    """(name, whether it is a factory) of what a statement makes that may be an app."""
+    if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value is not None:
+        target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+        if isinstance(target, ast.Name) and _is_app(node.value, target.id):
+            yield target.id, False
+    elif isinstance(node, ast.FunctionDef):
+        yield from _of_function(node.name, len(node.args.args), bottle)
+    elif isinstance(node, ast.ImportFrom):
+        yield from ((name, False) for name in (alias.asname or alias.name for alias in node.names) if name in _USUAL)
+
+
+def _of_function(name: str, arguments: int, bottle: bool) -> Iterator[tuple[str, bool]]:
+    if name in _FACTORIES:
+        yield name, True
+    elif name in _USUAL and (arguments == 2 or bottle):
+        yield name, arguments != 2
+
+
+def _imported(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield node.module or ""
+
+
+def _top(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
+    """The statements that an import runs, but for those of `if __name__ == "__main__"`."""
+    for node in body:
+        if isinstance(node, ast.If):
+            if "__name__" not in ast.dump(node.test):
+                yield from _top(node.body)
+                yield from _top(node.orelse)
+        elif isinstance(node, (ast.Try, ast.With)):
+            yield from _top(node.body)
+        else:
+            yield node
+
+
+def _is_app(value: ast.expr, name: str) -> bool:
+    if isinstance(value, ast.Attribute):
+        return value.attr in ("server", "wsgi_app") or name in ("app", "application")
+    if not isinstance(value, ast.Call):
+        return False
+    called = value.func.attr if isinstance(value.func, ast.Attribute) else getattr(value.func, "id", "")
+    return (
+        called in _MAKES or called in _FACTORIES or (name in _NAMES and called not in ("Celery", "Typer", "Blueprint"))
+    )
+
+
+def candidates(
+    folder: Path, names: Sequence[str], project: str, prefixes: Sequence[str] = ("", *_INSIDE)
+) -> list[Candidate]:
+    """The modules of a project that may hold its app, the likeliest first.
+
+    `names` are files within `folder`; `project` is its name; `prefixes` are folders that modules may begin in.
+    """
+    found: list[tuple[tuple[int, ...], Candidate]] = []
+    own = re.sub(r"[^a-z0-9]+", "_", project.lower()).strip("_")
+    python = [name for name in names if name.endswith(".py") and not _BESIDE.search(name)]
+    python.sort(key=lambda name: (name.count("/"), name))
+    for name in python[:MOST_FILES]:
+        prefix = next((item for item in prefixes if item and name.startswith(f"{item}/")), "")
+        parts = name.removeprefix(f"{prefix}/" if prefix else "").removesuffix(".py").split("/")
+        holds = held(_text(folder / name)) if all(part.isidentifier() for part in parts) else None
+        if holds is None:
+            continue
+        module = ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
+        words = f"{name} holds {_words(holds)}"
+        found.append(
+            (_order(parts, own, holds), Candidate(module, _target(holds), words, prefix, likely=_likely(holds)))
+        )
+    return [item for _, item in sorted(found, key=lambda pair: (pair[0], pair[1].module))]
+
+
+def _order(parts: Sequence[str], own: str, holds: Held) -> tuple[int, ...]:
+    """How likely a module is the app's, the lowest first: near the top, of the project's name, with an app in it."""
+    stem = parts[-1]
+    rank = _FILES.index(stem) if stem in _FILES else 3 if stem == own else len(_FILES)
+    depth = len(parts) - (stem == "__init__")
+    foreign = int(parts[0] != own and len(parts) > 1)
+    kind = 0 if set(holds.names) & set(_USUAL) else 1 if holds.names else 2 if holds.factories else 3
+    return int(kind == 3), depth, foreign, min(kind, 1), rank, kind
+
+
+def _target(holds: Held) -> str:
+    """The callable to name; "" where Flask's own order finds it."""
+    usual = [name for name in holds.names if name in ("app", "application")]
+    if usual or holds.asgi:
+        return ""
+    if holds.names:
+        return "server" if "server" in holds.names else holds.names[0] if len(holds.names) == 1 else ""
+    odd = [name for name in holds.factories if name not in ("create_app", "make_app")]
+    return f"{odd[0]}()" if odd and len(odd) == len(holds.factories) else ""
+
+
+def _likely(holds: Held) -> str:
+    """What Flask's own order would find."""
+    names = [*(name for name in ("app", "application") if name in holds.names), *holds.names]
+    return names[0] if names else f"{holds.factories[0]}()" if holds.factories else ""
+
+
+def _words(holds: Held) -> str:
+    names = [*holds.names, *(f"{name}()" for name in holds.factories)]
+    return ", ".join(names) if names else "an ASGI app"
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_bytes()[:_MOST_BYTES].decode("utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def folders(folder: Path, names: Sequence[str]) -> list[str]:
+    """The folders of a project that hold a module with an app, whatever they are called: for a message."""
+    found: dict[str, None] = {}
+    for name in sorted(names, key=lambda item: (item.count("/"), item)):
+        if (
+            "/" in name
+            and re.search(r"/(app|wsgi|application|main|manage|__init__)\.py$", name)
+            and held(_text(folder / name))
+        ):
+            place = name.rpartition("/")[0]
+            place = place.rpartition("/")[0] if name.endswith("/__init__.py") else place
+            if place and not any(place.startswith(f"{other}/") for other in found):
+                found[place] = None
+    return list(found)
+
+
+# What a module is distributed as, where that is not its own name.
+_DISTRIBUTIONS: Final = {
+    "PIL": "pillow",
+    "MySQLdb": "mysqlclient",
+    "bs4": "beautifulsoup4",
+    "cv2": "opencv-python-headless",
+    "dateutil": "python-dateutil",
+    "decouple": "python-decouple",
+    "dotenv": "python-dotenv",
+    "environ": "django-environ",
+    "flask_jwt_extended": "flask-jwt-extended",
+    "jose": "python-jose",
+    "jwt": "pyjwt",
+    "psycopg2": "psycopg2-binary",
+    "rest_framework": "djangorestframework",
+    "sklearn": "scikit-learn",
+    "slugify": "python-slugify",
+    "yaml": "pyyaml",
+}
+
+
+def distributions(folder: Path, names: Sequence[str]) -> list[str]:
+    """The distributions that the code of a project imports, by the names of their modules: a guess."""
+    own = {part.removesuffix(".py") for name in names for part in name.split("/")}
+    python = [name for name in names if name.endswith(".py") and not _BESIDE.search(name)]
+    found = {module.partition(".")[0] for name in python[:MOST_FILES] for module in _modules(_text(folder / name))}
+    known = set(sys.stdlib_module_names) | own | {""}
+    return sorted(_DISTRIBUTIONS.get(module, module.replace("_", "-")) for module in found - known)
+
+
+def _modules(text: str) -> list[str]:
+    """The modules that code imports by their whole names; none where it is no Python."""
+    try:
+        return list(_imported(ast.parse(text)))
+    except (SyntaxError, ValueError, RecursionError):
+        return []

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""What new-app is asked about: a folder, a wheel, a repository or a released distribution, and its files."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from packaging.requirements import InvalidRequirement, Requirement
+
+from ...module_utils._declaration import checks
+from ...module_utils._declaration.fields import Invalid
+from .._edge import Json
+from .._wheels.sources import Source, checkout, remote_commit
+from .._wheels.tools import BadSource, essence, raise_for_network, redact, run, toml, uv
+
+
+class Unknown(BadSource):
+    """What was asked about is nothing that an app could come from."""
+
+
+_REPOSITORY: Final = re.compile(r"(https|http|ssh|git|file)://\S+|git\+\S+|[\w.-]+@[\w.-]+:\S+|\S+\.git/?")
+_GIT_SECONDS: Final = 120.0
+
+
+@dataclass(frozen=True)
+class Given:
+    """`source` is the entry's source, `folder` a checkout of it (None for a wheel or a distribution), `why` tells how
+    the value came about, `project` is the name that the app is given."""
+
+    source: Json
+    folder: Path | None
+    project: str
+    why: str = ""
+
+
+def given(what: str, scratch: Path, cache: Path, beside: Path | None = None) -> Given:
+    """What PATH|GIT|PIP means. A repository is cloned below `scratch`, through the mirror in `cache`.
+
+    `beside` is the folder that relative paths of the entry begin in, where it is not the working directory. Raises
+    Unknown, with what is allowed and the fix.
+    """
+    path = Path(what).expanduser()
+    if path.is_dir() and not _is_bare(path):
+        return Given({"path": _shown(what, path, beside)}, path.resolve(), project_name(path.resolve()))
+    if path.is_file() and path.name.endswith(".whl"):
+        return Given({"wheel": _shown(what, path, beside)}, None, path.name.partition("-")[0].replace("_", "-"))
+    if _is_bare(path) or _REPOSITORY.fullmatch(what):
+        return _repository(str(path.resolve()) if path.is_dir() else what.removeprefix("git+"), scratch, cache)
+    if path.exists():
+        raise Unknown(
+            f"source is {what!r}, which is a file: allowed is the folder of a project, a wheel, the URL of a "
+            f"repository or "
+            "NAME==VERSION; fix: name the folder that the file is in"
+        )
+    if "/" in what or what.startswith((".", "~")):
+        raise Unknown(
+            f"source is {what!r}, which is not there: allowed is the folder of a project, a wheel, the URL of a "
+            f"repository "
+            "or NAME==VERSION; fix: correct the path"
+        )
+    return _distribution(what)
+
+
+def _is_bare(path: Path) -> bool:
+    return (path / "HEAD").is_file() and (path / "objects").is_dir() and (path / "refs").is_dir()
+
+
+def _shown(what: str, path: Path, beside: Path | None) -> str:
+    """A path as it is written into the entry: as it was typed, or from the folder of the inventory."""
+    if beside is None or path.is_absolute():
+        return what if not what.startswith("~") else str(path)
+    return os.path.relpath(path.resolve(), beside.resolve())
+
+
+def project_name(folder: Path) -> str:
+    """The name of the project in a folder: what its pyproject.toml says, else the folder's."""
+    path = folder / "pyproject.toml"
+    if path.is_file():
+        try:
+            data = toml(path)
+        except BadSource:
+            return folder.name
+        for table in (data.get("project"), (data.get("tool") or {}).get("poetry")):
+            if isinstance(table, Mapping) and isinstance(table.get("name"), str) and table["name"]:
+                return str(table["name"])
+    return folder.name
+
+
+def _repository(url: str, scratch: Path, cache: Path) -> Given:
+    url, at, version = _split(url)
+    try:
+        checks.git(url)
+    except Invalid as error:
+        raise Unknown(
+            f"source.git is {redact(url)!r}{f' ({error})' if str(error) else ''}: allowed is the URL of a repository "
+            f"without "
+            f"a password{f'; fix: git: {error.fix}' if error.fix else ''}"
+        ) from None
+    version = version if at else _branch(url)
+    source = Source("git", url, version)
+    folder = scratch / "clone"
+    checkout(source, remote_commit(source), cache, folder)
+    name = re.sub(r"\.git/?$", "", url.rstrip("/")).rpartition("/")[2].rpartition(":")[2]
+    why = "a tag or a commit is steadier" if not at else ""
+    return Given(
+        {"git": url, "version": version},
+        folder,
+        name,
+        f"the repository's own branch, as it is at each run; {why}" if why else "",
+    )
+
+
+def _split(url: str) -> tuple[str, bool, str]:
+    """A URL and the version behind its last @, as pip writes it; a user's name before the host is none."""
+    head, at, tail = url.rpartition("@")
+    if at and "/" in head.partition("://")[2] and "/" not in tail.partition("/")[0] and ":" not in tail:
+        return head, True, tail
+    return url, False, ""
+
+
+def _branch(url: str) -> str:
+    """The branch that the HEAD of a repository is."""
+    done = run(
+        ["git", "ls-remote", "--symref", "--", url, "HEAD"], _GIT_SECONDS, extra_env={"GIT_TERMINAL_PROMPT": "0"}
+    )
+    if done.status:
+        raise_for_network(f"source git {redact(url)!r}", done.text)
+        raise Unknown(f"source.git is {redact(url)!r}, which cannot be read: {essence(done.text, 1)}")
+    match = re.search(r"^ref: refs/heads/(\S+)\tHEAD", done.stdout, re.MULTILINE)
+    return match[1] if match else done.stdout.split()[0]
+
+
+def _distribution(what: str) -> Given:
+    """A released distribution; without a version it is the newest one now."""
+    try:
+        requirement = Requirement(what)
+    except InvalidRequirement:
+        raise Unknown(
+            f"source is {what!r}: allowed is the folder of a project, a wheel, the URL of a repository or "
+            f"NAME==VERSION; fix: "
+            "a folder with ./ before it, or the name of a distribution"
+        ) from None
+    pinned = [spec for spec in requirement.specifier if spec.operator in ("==", "===") and "*" not in spec.version]
+    extras = f"[{','.join(sorted(requirement.extras))}]" if requirement.extras else ""
+    if pinned:
+        return Given({"pip": f"{requirement.name}{extras}=={pinned[0].version}"}, None, requirement.name)
+    done = run(
+        [*uv(), "pip", "compile", "--quiet", "--no-deps", "--no-header", "--no-annotate", "-"], 120, text_in=f"{what}\n"
+    )
+    match = re.search(r"^[\w.\[\],-]+==(\S+)", done.stdout, re.MULTILINE)
+    if done.status or not match:
+        raise_for_network(f"source pip {what!r}", done.text)
+        raise Unknown(
+            f"source.pip is {what!r}, of which no release was found: allowed is a folder, a wheel, the URL of a "
+            f"repository or "
+            f"NAME==VERSION; {essence(done.text, 1)}"
+        )
+    return Given(
+        {"pip": f"{requirement.name}{extras}=={match[1]}"}, None, requirement.name, "the newest release at this moment"
+    )

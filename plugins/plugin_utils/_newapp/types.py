@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""What is known of a project on the way to its entry. Frozen and pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A module that may hold the app. `target`: a callable or a call; "": it is looked for as Flask does.
+
+    `path` is the folder within the project that has to be on the path ("" its top). `origin` says who named it.
+    `likely` is what it is called by what is written there. `certain`: the project itself says so, so that what keeps it
+    from being imported is what is to be told.
+    """
+
+    module: str
+    target: str = ""
+    origin: str = ""
+    path: str = ""
+    certain: bool = False
+    likely: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.module}:{self.target}" if self.target else self.module
+
+
+@dataclass(frozen=True)
+class Process:
+    """A further process that the project declares, and which file says so."""
+
+    name: str
+    command: str
+    origin: str
+
+
+@dataclass(frozen=True)
+class Hints:
+    """What a project's files say of how it is run.
+
+    `variables`: those that its files give a value to, by name: (value, file). `examples`: the same of files that show
+    what a person has to set. `listen` is "address:port". `migrations` are folders of migrations: (folder, tool).
+    """
+
+    candidates: tuple[Candidate, ...] = ()
+    processes: tuple[Process, ...] = ()
+    variables: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    examples: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    listen: str = ""
+    listen_origin: str = ""
+    timeout: int | None = None
+    migrations: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Error:
+    """Why a module could not be used. `where` is FILE:LINE within the project; `unreached`: a peer did not answer."""
+
+    kind: str
+    message: str
+    where: str = ""
+    missing_module: str = ""
+    missing_variables: tuple[str, ...] = ()
+    read_only: bool = False
+    unreached: bool = False
+
+    def __str__(self) -> str:
+        place = f" ({self.where})" if self.where else ""
+        return f"{self.kind}: {self.message}{place}" if self.message else f"{self.kind}{place}"
+
+
+@dataclass(frozen=True)
+class Page:
+    """What one path answered. `status` is None when it took too long; `ms` is the time that it took the first time."""
+
+    path: str
+    status: int | None
+    ms: float = 0.0
+    type: str = ""
+    bytes: int = 0
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """CPU time of a request of a path and the time that it waits beside, in ms, as medians of `requests`."""
+
+    path: str
+    requests: int
+    cpu_ms: float
+    wait_ms: float
+
+
+@dataclass(frozen=True)
+class Variable:
+    """An environment variable that the project asks for. `bare`: at least once without a default."""
+
+    name: str
+    default: str | None = None
+    bare: bool = False
+    places: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What importing a module showed. `stage` is how far it came: import, ask, weigh or done.
+
+    `written`: paths that it wrote to (within the project: relative) and what: file, folder or sqlite.
+    `other_host`: the status of a page that answers 200, when it is asked for by a name that nobody told the app.
+    `required`: variables that it cannot be imported without, with the values that were given here.
+    """
+
+    module: str
+    target: str = ""
+    kind: str = ""
+    class_name: str = ""
+    stage: str = "import"
+    error: Error | None = None
+    import_seconds: float = 0.0
+    peak_mib: int = 0
+    routes: int = 0
+    pages: tuple[Page, ...] = ()
+    weighed: tuple[Weighed, ...] = ()
+    variables: tuple[Variable, ...] = ()
+    written: Mapping[str, str] = field(default_factory=dict)
+    databases: tuple[str, ...] = ()
+    other_host: int | None = None
+    debug: bool = False
+    has_secret_key: bool | None = None
+    peers: tuple[str, ...] = ()
+    libraries: frozenset[str] = frozenset()
+    required: Mapping[str, str] = field(default_factory=dict)
+    said: str = ""
+    candidate: Candidate = Candidate("")
+
+    @property
+    def found(self) -> bool:
+        """Whether the callable is there."""
+        return self.stage != "import" and bool(self.target)
+
+    @property
+    def entry_point(self) -> str:
+        """As Gunicorn takes it."""
+        return f"{self.module}:{self.target}"

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""What a project's files say of how it is run, and which modules may hold the app."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp import hints, scan
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.types import Hints
+
+FLASK = "from flask import Flask\napp = Flask(__name__)\n"
+FACTORY = "from flask import Flask\ndef create_app(mode='live'):\n    return Flask(__name__)\n"
+
+
+def project(folder: Path, files: dict[str, str]) -> tuple[str, ...]:
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return tuple(sorted(files))
+
+
+def hinted(folder: Path, files: dict[str, str]) -> Hints:
+    return hints.read(folder, project(folder, files))
+
+
+@pytest.mark.parametrize(
+    ("files", "candidate", "origin"),
+    [
+        pytest.param({"Procfile": "web: gunicorn shop:app"}, "shop:app", "Procfile", id="Procfile"),
+        pytest.param({"Dockerfile": 'CMD ["gunicorn", "shop:app"]'}, "shop:app", "Dockerfile's CMD", id="Dockerfile"),
+        pytest.param(
+            {"Dockerfile": "FROM python\nCMD ./boot.sh",
+             "boot.sh": "#!/bin/sh\nexec gunicorn -b :5000 \\\n shop:app\n"},
+            "shop:app", "boot.sh, which Dockerfile's CMD calls", id="a script that the Dockerfile calls",
+        ),
+        pytest.param(
+            {"compose.yaml": "services:\n  web:\n    command: gunicorn shop:app\n"},
+            "shop:app", "compose.yaml", id="compose",
+        ),
+        pytest.param({".flaskenv": "FLASK_APP=shop.py"}, "shop", "FLASK_APP in .flaskenv", id=".flaskenv"),
+        pytest.param({"gunicorn.conf.py": 'wsgi_app = "shop:app"'}, "shop:app", "gunicorn.conf.py", id="its settings"),
+        pytest.param({"uwsgi.ini": "[uwsgi]\nmodule = shop:app\n"}, "shop:app", "uwsgi.ini", id="uwsgi.ini"),
+        pytest.param(
+            {"deploy/shop.service": "[Service]\nExecStart=/srv/venv/bin/gunicorn -w 4 shop:app\n"},
+            "shop:app", "deploy/shop.service", id="a unit",
+        ),
+        pytest.param(
+            {"manage.py": 'os.environ.setdefault("DJANGO_SETTINGS_MODULE", "site.settings.live")', "site/wsgi.py": ""},
+            "site.wsgi:application", "manage.py", id="Django",
+        ),
+    ],
+)  # fmt: skip
+def test_a_file_names_the_app(tmp_path: Path, files: dict[str, str], candidate: str, origin: str) -> None:
+    found = hinted(tmp_path, files).candidates
+    assert [(str(item), item.origin, item.certain) for item in found] == [(candidate, origin, True)]
+
+
+def test_what_a_script_of_flask_names_is_less_sure(tmp_path: Path) -> None:
+    found = hinted(tmp_path, {"Procfile": "web: python run.py", "uwsgi.ini": "[uwsgi]\nmodule = shop:app\n"})
+    assert [(str(item), item.certain) for item in found.candidates] == [("shop:app", True), ("run", False)]
+
+
+def test_further_processes_migrations_address_and_timeout(tmp_path: Path) -> None:
+    found = hinted(
+        tmp_path,
+        {
+            "Procfile": "web: gunicorn -b :5000 -t 120 shop:app\nworker: rq worker jobs\nrelease: flask db upgrade\n",
+            "migrations/env.py": "", "migrations/versions/1_a.py": "", "blog/migrations/0001_initial.py": "",
+        },
+    )  # fmt: skip
+    assert [(item.name, item.origin) for item in found.processes] == [("worker", "Procfile")]
+    assert found.migrations == (("blog/migrations", "Django"), ("migrations", "Alembic"))
+    assert (found.listen, found.timeout) == ("0.0.0.0:5000", 120)
+
+
+def test_values_of_a_secret_file_stay_where_they_are(tmp_path: Path) -> None:
+    found = hinted(tmp_path, {".env": "SECRET_KEY=real\nFLASK_APP=shop.py\n", ".env.example": "SECRET_KEY=change-me\n"})
+    assert found.variables == {"FLASK_APP": ("shop.py", ".env")}
+    assert found.examples == {"SECRET_KEY": ("change-me", ".env.example")}
+
+
+@pytest.mark.parametrize(
+    ("files", "wanted"),
+    [
+        pytest.param({"app.py": FLASK, "wsgi.py": "from app import app\n"}, [("wsgi", ""), ("app", "")],
+                     id="wsgi.py first"),
+        pytest.param({"app/__init__.py": FACTORY, "shop.py": "from app import create_app\napp = create_app()\n"},
+                     [("shop", ""), ("app", "")], id="a module of the top before a factory"),
+        pytest.param({"src/shop/app.py": FACTORY}, [("shop.app", "")], id="src layout"),
+        pytest.param({"shop/web/__init__.py": FACTORY}, [("shop.web", "")], id="namespace package"),
+        pytest.param({"site/wsgi.py": "application = get_wsgi_application()\n"}, [("site.wsgi", "")], id="Django"),
+        pytest.param({"main.py": "dash = Dash(__name__)\nserver = dash.server\n"}, [("main", "server")], id="Dash"),
+        pytest.param({"tests/test_app.py": FLASK, "docs/conf.py": FLASK, "setup.py": FLASK}, [], id="nothing of it"),
+        pytest.param({"app.py": "if __name__ == '__main__':\n    app = Flask(__name__)\n"}, [], id="only as a script"),
+        pytest.param({"app.py": "def broken(:\n"}, [], id="no Python"),
+        pytest.param({"shop.py": "api = Celery('x')\napplication = make_app()\n"}, [("shop", "")], id="not Celery"),
+    ],
+)  # fmt: skip
+def test_what_the_code_holds(tmp_path: Path, files: dict[str, str], wanted: list[tuple[str, str]]) -> None:
+    found = scan.candidates(tmp_path, project(tmp_path, files), "shop")
+    assert [(item.module, item.target) for item in found] == wanted
+
+
+def test_a_module_below_src_needs_that_folder_on_the_path(tmp_path: Path) -> None:
+    (found,) = scan.candidates(tmp_path, project(tmp_path, {"src/shop/app.py": FACTORY}), "shop")
+    assert (found.path, found.likely) == ("src", "create_app()")
+
+
+def test_folders_that_hold_an_app_are_named(tmp_path: Path) -> None:
+    names = project(tmp_path, {"parts/01-first/app.py": FLASK, "parts/02-next/web/__init__.py": FACTORY, "x.py": ""})
+    assert scan.candidates(tmp_path, names, "course") == []
+    assert scan.folders(tmp_path, names) == ["parts/01-first", "parts/02-next"]

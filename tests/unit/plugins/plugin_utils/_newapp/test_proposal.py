@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""The proposed entry: its values, their reasons, its questions, and that the preflight takes its text."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp import flow, render
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.proposal import (
+    Proposal,
+    Subject,
+    is_own_secret,
+    name_for,
+    propose,
+    questions_text,
+)
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.survey import Found
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.types import (
+    Candidate,
+    Error,
+    Hints,
+    Imported,
+    Page,
+    Process,
+    Variable,
+    Weighed,
+)
+
+SUBJECT = Subject({"path": "../shop"}, "My Shop", "taken as a tree: it has requirements.txt")
+APP = Imported(
+    "shop",
+    "app",
+    "flask",
+    stage="done",
+    routes=2,
+    pages=(Page("/", 200, 3.0), Page("/healthz", 200, 1.0)),
+    weighed=(Weighed("/", 100, 2.0, 0.0), Weighed("/healthz", 100, 0.1, 0.0)),
+    candidate=Candidate("shop", "app", "Procfile"),
+)
+
+
+def proposal(app: Imported | None = APP, hints: Hints | None = None, **found: Any) -> Proposal:
+    return propose(SUBJECT, hints or Hints(), Found(app, **found))
+
+
+def questions(found: Proposal) -> str:
+    return "\n".join(questions_text(found.questions))
+
+
+def test_an_entry_goes_live_as_it_is() -> None:
+    found = proposal()
+    assert found.entry == {
+        "name": "my-shop",
+        "source": {"path": "../shop"},
+        "entry_point": "shop:app",
+        "listen": "0.0.0.0:8000",
+        "profile": "cpu",
+        "health": "/healthz",
+        "load": {"paths": ["/"], "rate": 50, "seconds": 30},
+        "limits": {"p95_ms": 250, "error_rate": 0.01},
+    }
+    assert not any(question.must for question in found.questions)
+
+
+def test_each_value_has_its_reason_in_the_text() -> None:
+    text = render.text(proposal(), heading=["Written here."])
+    assert "taken as a tree: it has requirements.txt" in text
+    assert "Procfile; imported here: a Flask app with 2 routes" in text
+    assert "weighed on this machine, one request at a time: / 2 ms" in " ".join(text.replace("#", "").split())
+    assert max(map(len, text.splitlines())) <= 120
+
+
+@pytest.mark.parametrize("host", ["", "web1"])
+def test_the_text_is_read_back_as_the_entry_and_passes_the_preflight(host: str) -> None:
+    hints = Hints(variables={"MODE": ('say "hi": #1', ".flaskenv")}, timeout=120)
+    app = replace(
+        APP, variables=(Variable("MODE"), Variable("SECRET_KEY", "dev")), required={"TOKEN": "x"}, import_seconds=12
+    )
+    found = proposal(app, hints, streams=("LOG_TO_STDOUT",))
+    text = render.text(found, host)
+    flow.check(found, text)
+    read = yaml.safe_load(text)
+    assert list(read) == (["all"] if host else ["headcount_apps"])
+    assert not host or read["all"]["hosts"] == {"web1": None}
+
+
+def test_a_fault_of_the_text_is_found_before_it_is_written() -> None:
+    found = proposal()
+    with pytest.raises(AssertionError, match="not what is read back"):
+        flow.check(found, render.text(found).replace("shop:app", "shop:other"))
+    broken = replace(found, entry={**found.entry, "listen": "nowhere"})
+    with pytest.raises(AssertionError, match=r"does not pass the preflight(.|\n)*listen"):
+        flow.check(broken, render.text(broken))
+
+
+@pytest.mark.parametrize(("ms", "rate", "seconds"), [(0.1, 50, 30), (10.0, 30, 30), (100.0, 3, 176), (2000.0, 1, 528)])
+def test_the_load_is_modest_and_enough_for_the_limits(ms: float, rate: int, seconds: int) -> None:
+    found = proposal(replace(APP, weighed=(Weighed("/", 9, ms, 0.0),)))
+    load = found.entry["load"]
+    assert (load["rate"], load["seconds"]) == (rate, seconds)
+    flow.check(found, render.text(found))
+
+
+def test_what_waits_for_others_out_of_reach_is_taken_as_mixed() -> None:
+    found = proposal(replace(APP, libraries=frozenset({"psycopg2", "flask"})))
+    assert found.entry["profile"] == "mixed"
+    assert "it can wait for PostgreSQL, which was out of reach here" in found.comments["profile"]
+    assert proposal(replace(APP, weighed=(Weighed("/", 9, 1.0, 60.0),))).entry["profile"] == "io"
+    assert proposal(replace(APP, weighed=())).entry["profile"] == "mixed"
+
+
+def test_a_variable_that_it_cannot_do_without() -> None:
+    hints = Hints(examples={"MODE": ("live", ".env.example"), "API_TOKEN": ("xxx", ".env.example")})
+    app = replace(
+        APP,
+        required={"SECRET_KEY": "x", "MODE": "live", "API_TOKEN": "xxx"},
+        variables=(Variable("API_TOKEN", None, True, ("config.py:7",)),),
+    )
+    found = proposal(app, hints)
+    assert found.entry["environment"] == {"MODE": "live"}
+    assert found.entry["secrets"]["API_TOKEN"] == "{{ vault_my_shop_api_token }}"
+    assert "ansible.builtin.password" in found.entry["secrets"]["SECRET_KEY"]
+    assert [question.text for question in found.questions if question.must] == [
+        "what is API_TOKEN? The app does not start without it (config.py:7): set vault_my_shop_api_token, or write the "
+        "value here"
+    ]
+
+
+def test_a_secret_with_a_default_in_the_code_gets_a_real_one() -> None:
+    found = proposal(replace(APP, variables=(Variable("SECRET_KEY", "dev"), Variable("MAIL_SERVER"))))
+    assert list(found.entry["secrets"]) == ["SECRET_KEY"]
+    assert "instead of the default that the code shows" in found.comments["secrets.SECRET_KEY"]
+    assert "MAIL_SERVER" in found.notes[-1]
+
+
+@pytest.mark.parametrize(
+    ("name", "own"),
+    [("SECRET_KEY", True), ("MY_SHOP_SECRET_KEY", True), ("SECURITY_PASSWORD_SALT", True), ("JWT_SECRET_KEY", True),
+     ("AWS_SECRET_KEY", False), ("GOOGLE_CLIENT_SECRET", False), ("JWT_AUTH_ISSUER", False),
+     ("CSRF_TIME_LIMIT", False)],
+)  # fmt: skip
+def test_which_secrets_may_be_any_value(name: str, own: bool) -> None:
+    assert is_own_secret(name, "My Shop") is own
+
+
+def test_what_it_writes_into_its_own_folder_is_asked_first() -> None:
+    failed = ((Candidate("shop"), Error("OSError", "Read-only file system: 'logs'", "shop.py:9", read_only=True)),)
+    found = proposal(replace(APP, written={"logs": "folder"}), writes=True, failed=failed)
+    assert "QUESTION, to be answered first: where is it to write logs?" in questions(found)
+    assert "(shop.py:9)" in questions(found)
+    logged = proposal(streams=("LOG_TO_STDOUT",))
+    assert logged.entry["environment"] == {"LOG_TO_STDOUT": "1"}
+
+
+def test_its_life_is_asked_about() -> None:
+    hints = Hints(processes=(Process("worker", "rq worker", "Procfile"),), migrations=(("migrations", "Alembic"),))
+    app = replace(
+        APP,
+        databases=("sqlite:///app.db",),
+        variables=(Variable("DATABASE_URL"),),
+        peers=("localhost:6379",),
+        debug=True,
+        other_host=400,
+        has_secret_key=False,
+    )
+    told = questions(proposal(app, hints))
+    for words in ("SQLite file (sqlite:///app.db)", "set DATABASE_URL", "flask db upgrade",
+                  "process worker (`rq worker`)",
+                  "it called localhost:6379 here", "which names do users ask for?",
+                  "debug mode", "no SECRET_KEY"):  # fmt: skip
+        assert words in told
+    assert "first" not in told
+
+
+def test_an_app_that_calls_a_peer_while_it_is_imported_is_proposed_with_a_question() -> None:
+    stand = Imported("shop", "app", peers=("localhost:6379",), error=Error("ConnectionError", "no", "shop.py:3"),
+                     candidate=Candidate("shop", "", "shop.py holds app"))  # fmt: skip
+    found = proposal(None, unreached=stand)
+    assert found.entry["entry_point"] == "shop:app"
+    assert "to be answered first: can the host reach localhost:6379?" in questions(found)
+
+
+def test_a_privileged_port_is_left_to_the_proxy() -> None:
+    found = proposal(hints=Hints(listen="0.0.0.0:80", listen_origin="Dockerfile's EXPOSE"))
+    assert found.entry["listen"] == "0.0.0.0:8000"
+    assert proposal(hints=Hints(listen="127.0.0.1:5000", listen_origin="Procfile")).entry["listen"] == "127.0.0.1:5000"
+
+
+def test_folders_of_modules_are_on_the_path() -> None:
+    assert propose(SUBJECT, Hints(), Found(APP), "src").entry["environment"] == {"PYTHONPATH": "src"}
+
+
+@pytest.mark.parametrize(
+    ("project", "name"),
+    [("My Shop", "my-shop"), ("flask_realworld_example_app", "flask-realworld-example"), ("007", "app"),
+     ("x-trial", "x"),      ("wheels", "wheels-app"), ("---", "app")],
+)  # fmt: skip
+def test_a_name_that_hosts_take(project: str, name: str) -> None:
+    assert name_for(project) == name

@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Scalars that YAML would take for something else."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.render import flow, scalar
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["plain", "yes", "null", "1", "1.5", "0.0.0.0:80", "/path", "a: b", "# x", "", " x", "{{ x }}", "[x]", 'a "b"', "é",
+     "two\nlines", "12e3", "~", ".", "-", "2026-11-25", "0x1f", "a,b", "x#y", True, 3, 0.01],
+)  # fmt: skip
+def test_a_scalar_is_read_back(value: object) -> None:
+    assert yaml.safe_load(scalar(value)) == value
+    assert yaml.safe_load(flow({"k": [value]})) == {"k": [value]}

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""A project's code in the sandbox: what is seen of it, what it cannot do, and that it ends."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp import sandbox
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.sandbox import Place, best, look
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.types import Imported
+
+WSGI = "def {name}(environ, start_response):\n    start_response('200 OK', [])\n    return [b'ok']\n"
+needs_mounts = pytest.mark.skipif(not best().mounts, reason="this user may not make namespaces")
+
+
+@pytest.fixture
+def at(tmp_path: Path) -> Place:
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "data.txt").write_text("kept")
+    root = tmp_path / "project"
+    return Place(tmp_path, root, Path(sys.executable), (root,), (root,), environment={"GIVEN": "1"})
+
+
+def imported(at: Place, text: str, target: str = "") -> Imported:
+    (at.root / "shop.py").write_text(text)
+    return look(at, "shop", target, weigh_seconds=0.1)
+
+
+def test_a_flask_app_is_found_asked_and_weighed(at: Place) -> None:
+    found = imported(
+        at,
+        "import os\nfrom flask import Flask, redirect\n"
+        "app = Flask(__name__)\n"
+        "app.config['SQLALCHEMY_DATABASE_URI'] = 'sqlite:///' + os.path.join(os.path.dirname(__file__), 'app.db')\n"
+        "MODE, GIVEN = os.environ.get('MODE', 'dev'), os.environ['GIVEN']\n"
+        "@app.route('/')\ndef index(): return 'hello'\n"
+        "@app.route('/item/<int:number>')\ndef item(number): return ''\n"
+        "@app.route('/logout')\ndef logout(): raise SystemExit\n"
+        "@app.route('/broken')\ndef broken(): return os.environ['NOT_THERE']\n"
+        "@app.route('/away')\ndef away(): return redirect('/')\n"
+        "@app.post('/write')\ndef write(): return ''\n",
+    )
+    assert (found.entry_point, found.kind, found.stage, found.error) == ("shop:app", "flask", "done", None)
+    assert {page.path: page.status for page in found.pages} == {"/": 200, "/away": 302, "/broken": 500}
+    assert [item.path for item in found.weighed] == ["/"]
+    assert found.weighed[0].requests > 3
+    variables = {item.name: item for item in found.variables}
+    assert (variables["MODE"].default, variables["MODE"].places) == ("dev", ("shop.py:5",))
+    assert set(variables) == {"MODE", "GIVEN", "NOT_THERE"}
+    assert found.databases == ("sqlite:///app.db",)
+    assert found.other_host == 200
+
+
+def test_an_app_that_answers_to_one_name_only_is_seen(at: Place) -> None:
+    found = imported(
+        at,
+        "def app(environ, start_response):\n"
+        "    start_response('200 OK' if environ['HTTP_HOST'] == 'localhost' else '400 Bad Request', [])\n"
+        "    return []\n",
+    )
+    assert found.other_host == 400
+
+
+def test_a_missing_variable_is_named_with_its_place(at: Place) -> None:
+    found = imported(at, "import os\nX = os.environ.get('UNUSED')\nURL = os.environ['SHOP_URL']\n")
+    assert not found.found
+    assert found.error is not None
+    assert (found.error.missing_variables, found.error.where) == (("SHOP_URL",), "shop.py:3")
+
+
+def test_a_variable_that_is_missing_only_shows_in_what_is_made_of_it(at: Place) -> None:
+    found = imported(at, "import os\nPORT = int(os.getenv('SHOP_PORT'))\n")
+    assert found.error is not None
+    assert (found.error.kind, found.error.missing_variables) == ("TypeError", ("SHOP_PORT",))
+
+
+@needs_mounts
+def test_nothing_of_the_project_or_of_the_machine_is_written(at: Place, tmp_path: Path) -> None:
+    outside = tmp_path.parent / "outside.txt"
+    found = imported(
+        at,
+        "import os\nSEEN = []\n"
+        f"for path in ('data.txt', {str(outside)!r}, os.path.expanduser('~/x'), '/tmp/fine'):\n"
+        "    try:\n        open(path, 'w').write('x')\n"
+        "    except OSError as error:\n        SEEN.append(type(error).__name__)\n"
+        "raise RuntimeError(f'{SEEN} {sorted(os.environ)}')\n",
+    )
+    assert found.error is not None
+    assert found.error.message.startswith("['OSError', 'FileNotFoundError'] ")
+    assert (at.root / "data.txt").read_text() == "kept"
+    assert not outside.exists()
+    assert "data.txt" in found.written
+    assert "PYTEST_CURRENT_TEST" not in found.error.message
+
+
+@needs_mounts
+def test_no_peer_is_reached(at: Place) -> None:
+    found = imported(at, "import socket\nsocket.create_connection(('127.0.0.1', 6379), 2)\n")
+    assert found.error is not None
+    assert found.error.unreached
+    assert "127.0.0.1:6379" in found.peers
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "words"),
+    [
+        pytest.param(
+            "import acme_does_not_exist\n", "ModuleNotFoundError", "acme_does_not_exist", id="a missing module"
+        ),
+        pytest.param("import sys\nsys.exit('usage: shop')\n", "SystemExit", "usage: shop", id="it exits"),
+        pytest.param(
+            "import socket\ns = socket.socket()\ns.bind(('127.0.0.1', 5000))\n",
+            "Serves",
+            "opens port 5000",
+            id="it serves",
+        ),
+        pytest.param("value = 3\n", "NotFound", "holds no WSGI callable", id="no app"),
+        pytest.param("class app:\n    pass\napp = app()\n", "NotFound", "holds no WSGI callable", id="not callable"),
+        pytest.param(
+            "def create_app(mode):\n    pass\n",
+            "NotFound",
+            "create_app needs arguments: mode",
+            id="a factory with arguments",
+        ),
+        pytest.param(
+            "def create_app():\n    return 3\n", "NotFound", "gives int, which is no WSGI", id="a factory of a number"
+        ),
+        pytest.param(
+            "import os\nprint('bye', flush=True)\nos._exit(7)\n", "Ended", "its Python ended: bye", id="killed"
+        ),
+    ],
+)
+def test_why_a_module_is_no_app(at: Place, text: str, kind: str, words: str) -> None:
+    found = imported(at, text)
+    assert found.error is not None
+    assert (found.error.kind, words in found.error.message) == (kind, True), found.error
+    assert not found.found
+
+
+@pytest.mark.parametrize(
+    ("text", "target", "wanted"),
+    [
+        pytest.param(WSGI.format(name="application"), "", "application", id="application"),
+        pytest.param(WSGI.format(name="web"), "web", "web", id="by its name"),
+        pytest.param(f"def make_app():\n    {WSGI.format(name='web')!r}\n" + WSGI.format(name="inner") +
+                     "def create_app(mode='x'):\n    return inner\n", "", "create_app()", id="create_app first"),
+        pytest.param(WSGI.format(name="inner") + "def build(mode):\n    return inner\n",
+                     "build('live')", "build('live')",
+                     id="a factory with a literal"),
+        pytest.param("from flask import Flask\nshop = Flask(__name__)\n", "", "shop", id="the only Flask object"),
+    ],
+)  # fmt: skip
+def test_which_callable_is_taken(at: Place, text: str, target: str, wanted: str) -> None:
+    assert imported(at, text, target).target == wanted
+
+
+def test_an_endless_import_ends(at: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "IMPORT_SECONDS", 0.5)
+    found = imported(at, "while True:\n    pass\n")
+    assert found.error is not None
+    assert "took longer than 0.5 s" in found.error.message
+
+
+def test_disks_are_told_from_what_the_kernel_mounts() -> None:
+    mounts = (
+        "22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n"
+        "23 22 0:5 / /proc rw - proc proc rw\n"
+        "24 22 8:2 / /home rw shared:7 - xfs /dev/sda2 rw\n"
+        "25 22 0:9 / /var/lib/containers/x/merged rw - overlay overlay rw\n"
+        "26 22 0:7 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"
+    )
+    assert sandbox.disks_of(mounts) == ["/", "/home"]
+
+
+def test_the_environment_is_that_of_a_unit(at: Place) -> None:
+    known = sandbox.environment(at)
+    assert set(known) == {"PATH", "LANG", "HOME", "TMPDIR", "FLASK_SKIP_DOTENV", "GIVEN"}
+    assert known["HOME"] != os.environ.get("HOME")

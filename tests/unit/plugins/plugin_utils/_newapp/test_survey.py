@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Candidates are imported one after the other; what they lack is found out. No code of a project is run here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.sandbox import Place
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.survey import stand_in, survey
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.types import (
+    Candidate,
+    Error,
+    Hints,
+    Imported,
+    Variable,
+)
+
+PLACE = Place(Path("/scratch"), Path("/scratch/project"), Path("/venv/bin/python"))
+FOUND = Imported("shop", "app", "flask", stage="done")
+
+
+class Looking:
+    """Answers for the sandbox, and what was asked of it."""
+
+    def __init__(self, answer: Callable[[Place, str, str], Imported]) -> None:
+        self.answer = answer
+        self.asked: list[tuple[str, str, bool, dict[str, str]]] = []
+
+    def __call__(self, place: Place, module: str, target: str) -> Imported:
+        self.asked.append((module, target, place.writable, dict(place.environment)))
+        return self.answer(place, module, target)
+
+
+def failing(error: Error, **more: object) -> Imported:
+    return Imported("shop", error=error, variables=more.get("variables", ()), written=more.get("written", {}))
+
+
+def test_importing_decides_which_candidate_is_the_app() -> None:
+    def answer(place: Place, module: str, target: str) -> Imported:
+        return FOUND if (module, target) == ("shop", "") else failing(Error("NotFound", f"it holds no {target}"))
+
+    look = Looking(answer)
+    found = survey([Candidate("old", "app"), Candidate("shop", "web", certain=True)], lambda _: PLACE, Hints(), look)
+    assert found.app is not None
+    assert [item[:2] for item in look.asked] == [("old", "app"), ("shop", "web"), ("shop", "")]
+
+
+def test_a_missing_variable_is_given_a_stand_in_until_it_can_be_imported() -> None:
+    def answer(place: Place, module: str, target: str) -> Imported:
+        lacking = [name for name in ("A_URL", "B") if name not in place.environment]
+        return failing(Error("KeyError", lacking[0], missing_variables=(lacking[0],))) if lacking else FOUND
+
+    look = Looking(answer)
+    found = survey([Candidate("shop")], lambda _: PLACE, Hints(examples={"B": ("blue", ".env.example")}), look)
+    assert found.app is not None
+    assert found.app.required == {"A_URL": "http://localhost", "B": "blue"}
+
+
+def test_a_variable_that_does_not_help_is_not_tried_for_ever() -> None:
+    look = Looking(lambda *_: failing(Error("KeyError", "A", missing_variables=("A",))))
+    assert survey([Candidate("shop")], lambda _: PLACE, Hints(), look).app is None
+    assert len(look.asked) == 2
+
+
+def test_an_app_that_writes_its_log_into_its_folder_is_told_to_write_to_the_journal() -> None:
+    def answer(place: Place, module: str, target: str) -> Imported:
+        if place.writable or "LOG_TO_STDOUT" in place.environment:
+            return Imported("shop", "app", stage="done", variables=(Variable("LOG_TO_STDOUT"), Variable("MODE")))
+        return failing(Error("OSError", "[Errno 30] Read-only file system: 'logs'", read_only=True))
+
+    found = survey([Candidate("shop")], lambda _: PLACE, Hints(), Looking(answer))
+    assert found.app is not None
+    assert (found.streams, found.writes) == (("LOG_TO_STDOUT",), False)
+
+
+def test_an_app_that_has_to_write_is_looked_at_where_it_may() -> None:
+    refused = Error("OSError", "unable to open database file", read_only=True)
+    look = Looking(lambda place, *_: FOUND if place.writable else failing(refused))
+    found = survey([Candidate("shop")], lambda _: PLACE, Hints(), look)
+    assert found.app is not None
+    assert found.writes
+    assert found.failed[0][1] == refused
+
+
+def test_a_peer_that_is_called_while_it_is_imported_is_no_fault_of_the_project() -> None:
+    look = Looking(lambda *_: failing(Error("ConnectionError", "refused", unreached=True)))
+    found = survey([Candidate("shop", likely="app")], lambda _: PLACE, Hints(), look)
+    assert found.app is None
+    assert found.unreached is not None
+    assert found.unreached.entry_point == "shop:app"
+
+
+def test_the_same_missing_distribution_three_times_is_enough() -> None:
+    look = Looking(lambda *_: failing(Error("ModuleNotFoundError", "No module named 'acme'", missing_module="acme")))
+    names = [Candidate(name) for name in "abcdefg"]
+    found = survey(names, lambda _: PLACE, Hints(), look)
+    assert len(look.asked) == 3
+    assert found.cause is not None
+
+
+def test_the_cause_is_that_of_the_candidate_which_the_project_names() -> None:
+    def answer(place: Place, module: str, target: str) -> Imported:
+        return failing(Error("NotFound" if module == "shop" else "SyntaxError", module))
+
+    candidates = [Candidate("shop", certain=True), Candidate("other")]
+    found = survey(candidates, lambda _: PLACE, Hints(), Looking(answer))
+    assert found.cause is not None
+    assert found.cause[0].module == "shop"
+
+
+def test_what_the_project_s_files_give_is_given_but_for_what_is_the_image_s() -> None:
+    hints = Hints(variables={"MODE": ("live", "Dockerfile"), "PATH": ("/x", "Dockerfile"), "URL": ("$A", "Dockerfile")})
+    look = Looking(lambda *_: FOUND)
+    survey([Candidate("shop")], lambda _: PLACE, hints, look)
+    assert look.asked[0][3] == {"MODE": "live"}
+
+
+def test_stand_ins_have_the_form_that_is_likely() -> None:
+    names = ["DATABASE_URL", "REDIS_URL", "MAIL_PORT", "USE_TLS", "MAIL_SENDER_EMAIL", "ANYTHING"]
+    assert [stand_in(name, {}) for name in names] == [
+        "sqlite:///:memory:", "redis://localhost:6379/0", "1", "0", "app@example.com", "headcount-stand-in",
+    ]  # fmt: skip
