@@ -152,8 +152,9 @@ def _in_folder(found: Given, folder: Path, names: Sequence[str], scratch: Path, 
         why = f"{form.why}, but {what}: its files are taken as they are"
         try:
             return _tree(declared, scratch / "again", tools, hints, names, why)
-        except Cannot:
-            raise error from None
+        except Cannot as later:
+            # Of what was installed it is told what it lacks; of what was never built, what its files came to.
+            raise (later if isinstance(error, BuildFailed) else error) from None
 
 
 def _normalised(source: Json, folder: Path | None) -> Json:
@@ -231,7 +232,10 @@ def _why(found: Given, kind: str, why: str) -> str:
 def _make(found: Given, scratch: Path, tools: Tools, kind: str) -> Made:
     tools.say("gathering and installing its dependencies")
     source = {**_normalised(found.source, found.folder), "as": kind if found.folder else None}
-    return tools.make(source, scratch / "venv", tools.cache)
+    made = tools.make(source, scratch / "venv", tools.cache)
+    # The server is the plan's matter; and a clone lies in a folder that is gone afterwards.
+    notes = [note for note in made.notes if " gives way to gunicorn " not in note]
+    return replace(made, notes=tuple(note.replace(f"source path {str(found.folder)!r}: ", "") for note in notes))
 
 
 def _ordered(named: Sequence[Candidate], scanned: Sequence[Candidate]) -> list[Candidate]:

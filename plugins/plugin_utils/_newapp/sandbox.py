@@ -148,7 +148,13 @@ def look(place: Place, module: str, target: str = "", weigh_seconds: float = WEI
             f"it did not end within {seconds:g} s" if late else f"its Python ended: {_last(said) or 'it said nothing'}"
         )
         return Imported(module=module, error=Error("Ended", words))
-    return replace(read(answer, place), module=module, said=said[-_SAID:])
+    found = read(answer, place)
+    if found.error is not None and found.error.kind == "SystemExit" and _last(said):
+        # Who exits says why before, and not in the exception.
+        found = replace(
+            found, error=replace(found.error, message=f"{found.error.message}, after saying: {_last(said)}")
+        )
+    return replace(found, module=module, said=said[-_SAID:])
 
 
 def _argv(place: Place, command: Sequence[str | Path]) -> list[str]:

@@ -107,6 +107,8 @@ def _repository(url: str, scratch: Path, cache: Path) -> Given:
     folder = scratch / "clone"
     checkout(source, remote_commit(source), cache, folder)
     name = re.sub(r"\.git/?$", "", url.rstrip("/")).rpartition("/")[2].rpartition(":")[2]
+    own = project_name(folder)
+    name = name if own == folder.name else own
     why = "a tag or a commit is steadier" if not at else ""
     return Given(
         {"git": url, "version": version},

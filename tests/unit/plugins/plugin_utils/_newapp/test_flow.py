@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,7 +34,7 @@ class Maker:
         return Made(Path(sys.executable), folder, ())
 
 
-def tools(make: Maker, told: list[str] | None = None) -> flow.Tools:
+def tools(make: Any, told: list[str] | None = None) -> flow.Tools:
     look = partial(sandbox.look, weigh_seconds=0.1)
     return flow.Tools(Path("/nowhere"), make, look, (told if told is not None else []).append)
 
@@ -125,7 +124,20 @@ def test_a_project_that_cannot_work_is_refused_as_by_the_preflight(
     assert words in str(caught.value)
 
 
-def test_the_reason_of_the_package_is_told_where_the_tree_fails_as_well(tmp_path: Path) -> None:
-    made = replace(tools(Maker(fails=True)))
-    with pytest.raises(BuildFailed, match="could not be built"):
-        flow.entry(project(tmp_path / "shop", x__py="y = 1\n", pyproject__toml=PACKAGE), made)
+@pytest.mark.parametrize(("fails", "files"), [(False, "acme_missing"), (True, "acme_missing")])
+def test_one_reason_is_told_where_neither_form_works(tmp_path: Path, fails: bool, files: str) -> None:
+    shop = project(tmp_path / "shop", app__py=f"import {files}\n" + FLASK, pyproject__toml=PACKAGE)
+    with pytest.raises(flow.Cannot) as caught:
+        flow.entry(shop, tools(Maker(fails)))
+    assert (files in str(caught.value)) is fails
+
+
+def test_notes_name_no_folder_that_is_gone_and_no_server(tmp_path: Path) -> None:
+    shop = project(tmp_path / "shop", app__py=FLASK, requirements__txt="flask\n")
+
+    def make(source: Mapping[str, Any], folder: Path, cache: Path) -> Made:
+        where = f"source path {source['value']!r}: "
+        notes = (f"{where}x==1 is old", f"{where}uv.lock: gunicorn==25 gives way to gunicorn 27, which the plan needs")
+        return Made(Path(sys.executable), folder, notes=notes)
+
+    assert flow.entry(shop, tools(make)).proposal.notes == ("x==1 is old",)

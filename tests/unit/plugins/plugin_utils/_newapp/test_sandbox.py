@@ -118,6 +118,12 @@ def test_no_peer_is_reached(at: Place) -> None:
             "opens port 5000",
             id="it serves",
         ),
+        pytest.param(
+            "import sys\nprint('no key is set')\nsys.exit(1)\n",
+            "SystemExit",
+            "1, after saying: no key is set",
+            id="it says why",
+        ),
         pytest.param("value = 3\n", "NotFound", "holds no WSGI callable", id="no app"),
         pytest.param("class app:\n    pass\napp = app()\n", "NotFound", "holds no WSGI callable", id="not callable"),
         pytest.param(
