@@ -138,6 +138,32 @@ def test_a_driver_that_blocks_rules_gevent_out_and_says_what_would_help(scenario
     assert "psycopg 3" in warning
 
 
+def test_a_project_that_is_no_package_is_released_as_it_is(scenario: Scenario) -> None:
+    machine = scenario.machines["new"]
+    release = machine.out("readlink --canonicalize /opt/headcount/postgres/live/release")
+    for pid in [machine.master("postgres"), *machine.workers("postgres")]:
+        assert machine.out(f"readlink /proc/{pid}/cwd") == f"{release}/tree"
+    listed = machine.out(
+        f"cd {release}/tree && find . -name '*.??*' -not -path '*/__pycache__/*' -printf '%P %m %u:%g\\n'"
+    )
+    assert sorted(listed.splitlines()) == ["postgres.py 644 root:root", "requirements.txt 644 root:root"]
+    assert machine.out(f"find {release}/tree/__pycache__ -name 'postgres.*.pyc'")
+    python = f"{release}/venv/bin/python"
+    assert machine.out(f"{python} -c 'import gunicorn; print(gunicorn.__version__)'") == "26.0.0"
+    assert "gunicorn_version = ==26.0.0 [declared]: the project pins it" in machine.out("headcount plan postgres")
+
+
+def test_an_edit_in_a_project_that_is_no_package_is_seen(scenario: Scenario) -> None:
+    machine = scenario.machines["new"]
+    file = "/opt/headcount/postgres/live/release/tree/postgres.py"
+    machine.out(f"cp --archive {file} /root/postgres.py && echo '# edited' >> {file}")
+    try:
+        assert any("tree/postgres.py was changed" in problem for problem in machine.status("postgres")["problems"])
+    finally:
+        machine.out(f"cp --archive /root/postgres.py {file}")
+    assert machine.status("postgres")["problems"] == []
+
+
 @pytest.mark.parametrize("name", ["old", "new"])
 def test_apps_share_the_host(scenario: Scenario, name: str) -> None:
     machine = scenario.machines[name]

@@ -13,7 +13,7 @@ from pathlib import Path
 from ansible_collections.headcount.gunicorn.plugins.module_utils._release.trees import FILENAME
 
 from . import cache as cached
-from .gathered import Wheel
+from .gathered import Wheel, WheelSet
 from .sources import linked
 
 
@@ -39,6 +39,11 @@ def pack_tree(folder: Path, names: Sequence[str], out_dir: Path) -> Path:
     return target
 
 
+def missing(wheelset: WheelSet, present: set[str]) -> tuple[Wheel, ...]:
+    """The files of `wheelset` that a host lacks which has those with the sha256 in `present`."""
+    return tuple(item for item in wheelset.files if item.sha256 not in present)
+
+
 def pack(wheels: Iterable[Wheel], path: str | Path) -> Path:
     """Write files as one tar, members SHA256/NAME; the same files give the same bytes. Returns `path`."""
     target = Path(path)
@@ -54,4 +59,4 @@ def pack(wheels: Iterable[Wheel], path: str | Path) -> Path:
     return target
 
 
-__all__ = ["pack", "pack_tree"]
+__all__ = ["missing", "pack", "pack_tree"]

@@ -30,7 +30,7 @@ from .tools import BadLock, BadSource, toml
 _HASH = re.compile(r"\s--hash[= ]([a-z0-9]+):([0-9a-fA-F]+)")
 _ARCHIVES = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".tgz")
 _QUIET = ("--require-hashes", "--prefer-binary", "--only-binary", "--pre", "--use-pep517", "--no-build-isolation")
-_CHOOSE = "or say which one counts with source.lock"
+_CHOOSE = "or say which one counts with source.requirements or source.lock"
 
 
 @dataclass(frozen=True)

@@ -390,6 +390,16 @@ def requires(wheel: Path) -> list[str]:
     return [line.partition(":")[2].strip() for line in head.split("\n") if line.lower().startswith("requires-dist:")]
 
 
+def demands(wheel: Path, environment: Mapping[str, str]) -> list[str]:
+    """What a wheel asks an index for, on the platform of an `environment` and without extras."""
+    texts = [Requirement(text) for text in requires(wheel)]
+    known = {**environment, "extra": ""}
+    met = [wanted for wanted in texts if wanted.url is None and (not wanted.marker or wanted.marker.evaluate(known))]
+    for wanted in met:
+        wanted.marker = None
+    return [str(wanted) for wanted in met]
+
+
 def contents(wheel: Path) -> dict[str, str]:
     """The files of a wheel as they will be installed, with the text of those that are Python; "" for others."""
     found: dict[str, str] = {}
@@ -507,6 +517,7 @@ __all__ = [
     "contents",
     "copy_beside",
     "copy_project",
+    "demands",
     "file_digest",
     "identity",
     "lock_path",

@@ -242,7 +242,9 @@ _CAUSES = (
 
 def _contradiction(body: str) -> tuple[tuple[str, str], tuple[str, str]] | None:
     """The last two demands, each (who asks, what for), that can never be met together; "" asks as the app itself."""
-    required = [item for m in re.finditer(r"you require (.+?), we can", body) for item in m[1].split(" and ")]
+    # Not what uv concludes from others ("that you require"), but what it was asked.
+    asked_for = re.finditer(r"(?<!that )you require (\S+(?: and (?!because |you )\S+)*)", body)
+    required = [item.strip(",.") for m in asked_for for item in m[1].split(" and ")]
     asked = {_name(item): item for item in required}
     found = re.finditer(r"(\S+) depends on (\S+?)[,.]?(?=\s|$)", body)
     demands = [(asked.get(_name(m[1]), m[1]), m[2]) for m in found] + [("", item) for item in required]

@@ -25,6 +25,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import quote
 
+from ansible_collections.headcount.gunicorn.plugins.module_utils._plan.settings import OVERRIDES
 from ansible_collections.headcount.gunicorn.plugins.module_utils._release import releases
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -33,9 +34,10 @@ from .._display.text import listed, plural
 from .._edge import Json
 from .._source.lacking import lacking
 from .._source.project import PACKAGE
+from .._source.serverconf import unread
 from . import cache as cached
 from . import indexes, kept, sources
-from .archives import pack, pack_tree
+from .archives import missing, pack, pack_tree
 from .declared import Declared, declared, project_sources
 from .fetch import DOWNLOAD_SECONDS, Fetching, accept
 from .files import shipped
@@ -113,11 +115,6 @@ def keep_built(
     record = {**kept.to_dict(), "origin": {**origin, "platform": platform.key, "sdist": sdist.filename}}
     cached.write_json(cached.built_path(cache, sdist.sha256, None if pure else platform), record)
     return kept
-
-
-def missing(wheelset: WheelSet, present: set[str]) -> tuple[Wheel, ...]:
-    """The files of `wheelset` that a host lacks which has those with the sha256 in `present`."""
-    return tuple(item for item in wheelset.files if item.sha256 not in present)
 
 
 @dataclass(frozen=True)
@@ -266,6 +263,7 @@ class _Gathering(Fetching):
             lock = sources.resolve(source.lock, self.base) if source.lock else None
             form = sources.project_form(source, folder)
             self._form = form.words
+            self._notes.update(dict.fromkeys(f"{what}: {words}" for words in unread(folder, OVERRIDES)))
             self._told = declared(folder, top, self.platform.markers(), lock, source.requirements, form.is_tree)
             app = None if form.is_tree else self._project(source, source_id, folder)
             if app is None:
@@ -505,12 +503,8 @@ class _Gathering(Fetching):
     def _own_demands(self) -> list[tuple[str, str]]:
         """What the wheel of the project asks for on the platform, and in which file that is written."""
         app = self._local.get(self._app_name)
-        texts = [Requirement(text) for text in sources.requires(Path(app.path))] if app else []
-        known = {**self.platform.markers(), "extra": ""}
-        met = [wanted for wanted in texts if wanted.marker is None or wanted.marker.evaluate(known)]
-        for wanted in met:
-            wanted.marker = None
-        return [("the project's metadata", str(wanted)) for wanted in met if wanted.url is None]
+        texts = sources.demands(Path(app.path), self.platform.markers()) if app else []
+        return [("the project's metadata", text) for text in texts]
 
     def _replaced_servers(self, what: str, extra: Mapping[str, str]) -> list[str]:
         """The server's own requirements, where the metadata of the project asks for other versions of them."""
@@ -530,24 +524,33 @@ class _Gathering(Fetching):
         told, extra = self._told, exact(self.extra)
         files = self._local_files()
         beside = self._declared_beside(asked.what, files, extra)
-        for pin in told.pins:
-            self._gives_way(asked.what, told.label, pin.requirement(), extra)
         lines = [*files.values(), *map(str, asked.wanted), *beside, *self.extra]
         options = [word for name in files for word in ("--no-emit-package", name)]
         options += [word for name in asked.with_wheels for word in ("--only-binary", name)]
-        pins = [pin.requirement() for pin in told.pins if pin.name not in files and pin.name not in extra]
-        constraints = [text for text in told.constraints if not self._gives_way(asked.what, told.label, text, extra)]
-        limits = [*pins, *constraints, *asked.keep]
+        limits = [*self._limits(asked.what, files, extra), *asked.keep]
         overrides = [*(line for name, line in files.items() if name != asked.app), *told.overrides]
         overrides += self._replaced_servers(asked.what, extra)
         self._kept = self._kept_path(asked, [*beside, *limits, *told.overrides])
         try:
             return self.compile(asked.what, lines, options, limits, overrides, kept.read(self._kept))
         except ResolutionConflict as error:
-            if not pins:
-                raise
-            message = f"{error}; {self._label()} says which versions: make it again after a change of what is required"
-            raise ResolutionConflict(message, error.cause, error.detail) from None
+            raise ResolutionConflict(self._conflict(error), error.cause, error.detail) from None
+
+    def _limits(self, what: str, files: Mapping[str, str], extra: Mapping[str, str]) -> list[str]:
+        """What the project pins and limits of what comes from an index, without what gives way to the plan's server."""
+        pins = [pin for pin in self._told.pins if not self._gives_way(what, self._told.label, pin.requirement(), extra)]
+        texts = [pin.requirement() for pin in pins if pin.name not in files and pin.name not in extra]
+        others = self._told.constraints
+        return [*texts, *(text for text in others if not self._gives_way(what, self._told.label, text, extra))]
+
+    def _conflict(self, error: ResolutionConflict) -> str:
+        """A conflict with the lines of the project's files that it is about."""
+        told, cause = self._told, error.cause.lower()
+        places = [f"{where} has {text}" for where, text in told.requirements if text.lower() in cause]
+        message = f"{error} ({listed(places, 4)})" if places else str(error)
+        if any(pin.name not in exact(self.extra) for pin in told.pins):
+            message += f"; {self._label()} says which versions: make it again after a change of what is required"
+        return message
 
     def _kept_path(self, asked: _Asked, told: Sequence[str]) -> Path:
         """Where the versions that nothing says are kept: the same for the same demands, whatever the code is."""

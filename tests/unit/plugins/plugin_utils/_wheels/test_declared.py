@@ -252,7 +252,7 @@ def test_a_lock_that_is_no_lock(tmp_path: Path) -> None:
 def test_two_locks_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
     assert refusal(tmp_path, poetry__lock=POETRY, requirements__txt="flask==3.1.0\n") == (
         "poetry.lock has flask 3.0.3 and requirements.txt has flask 3.1.0: two files that contradict each other; make "
-        "one of them again from the other, remove one, or say which one counts with source.lock"
+        "one of them again from the other, remove one, or say which one counts with source.requirements or source.lock"
     )
     said = refusal(tmp_path, requirements__txt="flask>=3.1\n")
     assert said.startswith("requirements.txt, line 1: flask>=3.1 contradicts poetry.lock, which has flask 3.0.3: ")

@@ -378,3 +378,20 @@ def test_a_wheel_that_lacks_what_the_app_looks_for_is_refused_before_a_host_is_t
     told = gather(tmp_path, app, **{"as": "package"})
     assert [note for note in told.notes if "lacks shop/templates/ (1 file); source.as: tree would have it" in note]
     assert "shop/templates/index.html" in held(gather(tmp_path, app, **{"as": "tree"}))
+
+
+def test_a_conflict_names_the_lines_that_it_is_about(tmp_path: Path, links: Path) -> None:
+    app = tree(tmp_path / "app", {"requirements.txt": "six\nflask==3.0.3\nwerkzeug==2.0\n"})
+    public(links, "werkzeug", "2.0")
+    with pytest.raises(WheelhouseError) as caught:
+        gather(tmp_path, app)
+    told = str(caught.value)
+    assert "flask==3.0.3 needs werkzeug>=3, but werkzeug==2.0 is required" in told
+    assert "(requirements.txt, line 2 has flask==3.0.3, requirements.txt, line 3 has werkzeug==2.0)" in told
+
+
+def test_a_configuration_of_gunicorn_in_the_project_is_told(tmp_path: Path, links: Path) -> None:
+    app = tree(tmp_path / "app", {"requirements.txt": "six\n", "gunicorn.conf.py": "timeout = 9\naccesslog = '-'\n"})
+    (note,) = gather(tmp_path, app).notes
+    assert "gunicorn.conf.py is not read" in note
+    assert note.endswith("the inventory to say: settings.timeout; without effect here: accesslog")

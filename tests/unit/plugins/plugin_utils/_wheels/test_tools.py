@@ -50,6 +50,12 @@ CONFLICTS = {
         "are unsatisfiable.\n",
         "case==1 needs flask>=3.1, but flask==3.0.3 is required",
     ),
+    "what follows from a demand is none": (
+        "Because flask==2.0.2 depends on jinja2>=3.0 and you require flask==2.0.2, we can conclude that you require "
+        "jinja2>=3.0.\n         And because you require jinja2==2.11.3, we can conclude that your requirements are "
+        "unsatisfiable.\n",
+        "flask==2.0.2 needs jinja2>=3.0, but jinja2==2.11.3 is required",
+    ),
     "Python too old": (
         "Because the requested Python version (>=3.9) does not satisfy Python>=3.10 and gunicorn==27.0.1 depends on "
         "Python>=3.10, we can conclude that gunicorn==27.0.1 cannot be used.\n         And because only "
