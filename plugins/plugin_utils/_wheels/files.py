@@ -63,6 +63,17 @@ _SECRETS = [
     "*passwd.txt",
     "secret.txt",
     "secrets.txt",
+    "secrets.json",
+    "secrets.y*ml",
+    "secrets.toml",
+    ".secrets.*",
+    "api_key.txt",
+    "apikey.txt",
+    "kubeconfig",
+    "*.tfvars",
+    "*.tfstate",
+    "*firebase-adminsdk*.json",
+    ".*_history",
     "id_rsa",
     "id_dsa",
     "id_ecdsa",
@@ -94,11 +105,12 @@ _DATA = [
     "*.sock",
     "celerybeat-schedule*",
 ]
-_SECRET_FOLDERS = frozenset({".ssh", ".gnupg", ".aws", ".azure"})
+_SECRET_FOLDERS = frozenset({".ssh", ".gnupg", ".aws", ".azure", ".kube"})
 _TEXTS = (".txt", ".html", ".md", ".rst")
 """What lies in a folder of templates and is called so is what an app says, as the mail `reset_password.txt`."""
-_MAY_HOLD_KEYS = (".pem", ".crt", ".cer", ".asc")
-_KEY = b"PRIVATE KEY"
+_SPEAKS_OF_KEYS = (".py", ".pyi", ".md", ".rst", ".html", ".js", ".css", ".ipynb")
+"""Code and text about keys, which is shipped although it may hold the words of one."""
+_KEY = re.compile(rb"^-----BEGIN [A-Z ]*PRIVATE KEY", re.MULTILINE)
 _CONTENT_FOLDERS = frozenset({"static", "templates", "translations", "locale", "public"})
 _GIT_SECONDS = 120.0
 _MOST = 8
@@ -126,6 +138,7 @@ def shipped(folder: Path, include: Sequence[str] = (), what: str = "source") -> 
     else:
         for name in _walk(found, "", IGNORED_ANYWHERE | IGNORED_AT_TOP):
             found.offer(name)
+    _check_own_links(found)
     for pattern in include:
         found.add(_matching(folder, pattern, what))
     if in_git and not include:
@@ -175,9 +188,37 @@ class _Selection:
         return Shipped(tuple(sorted(self.taken, key=lambda name: name.split("/"))), (*notes, *self.notes))
 
 
+def _check_own_links(found: _Selection) -> None:
+    """Take nothing through a link that is not taken by its own name: what the link would bring is a copy of it, or, for
+    a link to a folder, nothing at all."""
+    top = found.folder.resolve()
+    taken = [name for name in sorted(found.taken) if not (found.folder / name).is_symlink()]
+    for name in [name for name in sorted(found.taken) if (found.folder / name).is_symlink()]:
+        target = (found.folder / name).resolve()
+        if not target.is_relative_to(top):
+            if checkout_of(found.folder) is not None and target.is_relative_to(checkout_of(found.folder) or top):
+                continue  # git was asked about it
+            why = "which is not in the project"
+        else:
+            own = target.relative_to(top).as_posix()
+            if own in found.taken or any(other.startswith(f"{own}/") for other in taken):
+                continue
+            why = "which is not shipped"
+        found.taken.discard(name)
+        found.notes.append(
+            f"{found.what}: {name} is a link to {target}, {why}: it is not shipped either; put a copy in its place, or "
+            "name the link in source.include"
+        )
+
+
+_COPIES = re.compile(r"(~|\.(bak|backup|orig|old|save|swp))$")
+"""What editors and people leave beside a file: a copy of a secret is one."""
+
+
 def looks_secret(name: str, path: Path) -> bool:
     """Whether a file looks like a secret or data, by its name, or by the private key that is in it."""
     *folders, base = name.lower().split("/")
+    base = _COPIES.sub("", base)
     if _SECRET_FOLDERS.intersection(folders):
         return True
     if "templates" in folders and base.endswith(_TEXTS):
@@ -186,13 +227,13 @@ def looks_secret(name: str, path: Path) -> bool:
         return not _TEMPLATE.search(base) and not _TEMPLATE_OF.match(base)
     if any(fnmatchcase(base, pattern) for pattern in _DATA):
         return True
-    if base.endswith(_MAY_HOLD_KEYS):
-        try:
-            with path.open("rb") as stream:
-                return _KEY in stream.read(1 << 16)
-        except OSError:
-            return False
-    return False
+    if base.endswith(_SPEAKS_OF_KEYS):
+        return False
+    try:
+        with path.open("rb") as stream:
+            return _KEY.search(stream.read(1 << 16)) is not None
+    except OSError:
+        return False
 
 
 def _is_environment(folder: Path) -> bool:
@@ -241,7 +282,7 @@ def checkout_of(folder: Path) -> Path | None:
 def _git(words: Sequence[str | Path], folder: Path, what: str) -> str:
     """What git says in a checkout. Raises BadSource when it refuses, with what to do."""
     across = {"GIT_DISCOVERY_ACROSS_FILESYSTEM": "1", "GIT_OPTIONAL_LOCKS": "0"}
-    done = run(["git", "-C", folder, *words], _GIT_SECONDS, extra_env=across)
+    done = run(["git", "-C", folder, *words], _GIT_SECONDS, extra_env=across, errors="surrogateescape")
     if done.status == 0 or (words[0] == "check-ignore" and done.status == 1):
         return done.stdout
     if "dubious ownership" in done.text:
@@ -275,6 +316,7 @@ def _is_ignored(folder: Path, what: str) -> bool:
 
 
 def _names(text: str) -> list[str]:
+    """File names as Python has them, whatever their bytes are: git's answer keeps each byte as it is."""
     return [name for name in text.split("\0") if name]
 
 
@@ -291,6 +333,8 @@ def _from_git(found: _Selection, top: Path) -> None:
             continue
         if not path.is_file() or name.endswith(BYTECODE):
             continue  # deleted and not committed yet, a socket, or a link that leads nowhere
+        if any((folder / "/".join(parts[:depth])).is_symlink() for depth in range(1, len(parts))):
+            continue  # a folder that became a link since: the link is listed itself
         if path.is_symlink():
             links.append(name)
         if tracked:

@@ -100,8 +100,12 @@ def run(
     cwd: Path | None = None,
     extra_env: Mapping[str, str] | None = None,
     text_in: str | None = None,
+    errors: str = "replace",
 ) -> Done:
-    """Run a program for at most `seconds`. Raises WheelhouseError when that is too short, ToolMissing without it."""
+    """Run a program for at most `seconds`. Raises WheelhouseError when that is too short, ToolMissing without it.
+
+    `errors`: what becomes of bytes that are no UTF-8; "surrogateescape" where they are file names.
+    """
     words = [str(word) for word in argv]
     environ = {**os.environ, "SOURCE_DATE_EPOCH": str(EPOCH), "PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8"}
     for name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "UV_PYTHON", *_GIT_PLACES):
@@ -112,7 +116,7 @@ def run(
     try:
         done = subprocess.run(
             words, cwd=cwd, env=environ, input=text_in, capture_output=True, text=True, timeout=seconds, check=False,
-            errors="replace",
+            errors=errors,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise WheelhouseError(

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -229,8 +230,70 @@ def test_a_plain_folder_lacks_what_never_is_shipped(folder: Path) -> None:
         ("a/.aws/config", True),
         ("data.sqlite3-wal", True),
         ("keys.py", False),
+        ("id_rsa.bak", True),
+        (".env~", True),
+        ("prod.env.bak", True),
+        ("secrets.yml", True),
+        (".secrets.toml", True),
+        ("secrets.py", False),
+        ("production.tfvars", True),
+        (".bash_history", True),
+        ("schema.sql", False),
+        ("app.py.orig", False),
     ],
 )
 def test_secrets_and_data_by_name(tmp_path: Path, name: str, secret: bool) -> None:
     write(tmp_path, name)
     assert files.looks_secret(name, tmp_path / name) is secret
+
+
+def test_a_private_key_is_one_whatever_it_is_called(tmp_path: Path) -> None:
+    write(tmp_path, "deploy_key", "cert.key.txt", "docs.md", "test_keys.py", text=KEY)
+    write(tmp_path, "notes.txt", text=f"it begins with {KEY}")
+    secret = {name for name in os.listdir(tmp_path) if files.looks_secret(name, tmp_path / name)}
+    assert secret == {"deploy_key", "cert.key.txt"}
+
+
+def test_a_link_of_a_plain_folder_brings_nothing_that_is_not_shipped_itself(folder: Path, tmp_path: Path) -> None:
+    write(tmp_path, "elsewhere/passwords", "elsewhere/folder/x")
+    write(folder, ".ssh/id_foo", ".aws/credentials", "instance/config.py", "real.txt", "data/x")
+    links = {
+        "stolen.txt": tmp_path / "elsewhere/passwords",
+        "k.txt": ".ssh/id_foo",
+        "creds.ini": ".aws/credentials",
+        "conf.py": "instance/config.py",
+        "cfg": "instance",
+        "good.txt": "real.txt",
+        "good": "data",
+    }
+    for name, target in links.items():
+        (folder / name).symlink_to(target)
+    assert names(folder) == {"real.txt", "data/x", "good.txt", "good"}
+    said = notes(folder)
+    for name in ("stolen.txt", "k.txt", "creds.ini", "conf.py", "cfg"):
+        assert f"{name} is a link to " in said
+    assert "stolen.txt" in names(folder, "stolen.txt")
+
+
+def test_a_folder_that_became_a_link_is_the_link_alone(checkout: Path) -> None:
+    write(checkout, "real/x", "a/x")
+    git(checkout, "add", ".")
+    git(checkout, "commit", "--quiet", "-m", "x")
+    (checkout / "a/x").unlink()
+    (checkout / "a").rmdir()
+    (checkout / "a").symlink_to("real")
+    assert names(checkout) == {"real/x", "a"}
+
+
+def test_a_link_to_a_folder_of_which_nothing_is_shipped_is_told(checkout: Path) -> None:
+    write(checkout, "instance/x")
+    (checkout / "seen").symlink_to("instance")
+    assert names(checkout) == set()
+    assert "seen is a link to " in notes(checkout)
+
+
+def test_a_tracked_name_that_is_no_utf8_is_shipped(checkout: Path) -> None:
+    name = os.fsdecode(b"m\xf6d.py")
+    write(checkout, name)
+    git(checkout, "add", ".")
+    assert names(checkout) == {name}
