@@ -12,6 +12,7 @@ import ipaddress
 import re
 from typing import Final
 
+from . import urls
 from .fields import Invalid
 
 _APP_NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,22}")
@@ -90,6 +91,11 @@ def requirement(text: str) -> str:
         raise Invalid("it is an option of pip", advice="write the option into a requirements file and name that")
     if re.search(r"://[^/@\s]*:[^/@\s]+@", text):
         raise Invalid("it holds a password", advice="let git's credential helper or ~/.netrc know it")
+    parameter = urls.secret_parameter(text)
+    if parameter:
+        raise Invalid(
+            f"its parameter {parameter} is a credential", advice="let git's credential helper or ~/.netrc know it"
+        )
     return text.strip()
 
 
@@ -121,6 +127,13 @@ def git(text: str) -> str:
         without = re.sub(r"(?<=://)[^/@\s]*@", "", text)
         raise Invalid(
             "it carries a credential, which would end in files and output; use a git credential helper or ssh", without
+        )
+    parameter = urls.secret_parameter(text)
+    if parameter:
+        raise Invalid(
+            f"its parameter {parameter} is a credential, which would end in files and output; use a git credential "
+            "helper or ssh",
+            text.partition("?")[0],
         )
     if not _GIT.fullmatch(text):
         raise Invalid()

@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Union
 
+from . import urls
+
 Part = Union[str, int]
 
 
@@ -233,7 +235,7 @@ def shown(value: object, quiet: bool = False) -> str:
     if isinstance(value, (int, float)):
         text = repr(value)
         return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "..."
-    masked = _CREDENTIALS.sub("...@", value)
+    masked = _CREDENTIALS.sub("...@", urls.masked(value))
     if len(masked) > _SHOWN_CHARACTERS:
         masked = masked[:_SHOWN_CHARACTERS] + "..."
     return repr(masked)

@@ -24,10 +24,9 @@ from .._source.project import projects_below, requirements_files
 from .._source.requirements import Stated, is_file_name, optional_requirements, own_requirements, says_requirements
 from . import indexes
 from .lockfiles import LOCKFILES, Direct, Found, direct_of, read_lockfile
-from .locks import AUTOMATIC, Pinned, applies, logical_lines
+from .locks import AUTOMATIC, Pinned, applies, logical_lines, without_hashes
 from .tools import BadLock, BadSource, toml
 
-_HASH = re.compile(r"\s--hash[= ]([a-z0-9]+):([0-9a-fA-F]+)")
 _ARCHIVES = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".tgz")
 _QUIET = ("--require-hashes", "--prefer-binary", "--only-binary", "--pre", "--use-pep517", "--no-build-isolation")
 _CHOOSE = "or say which one counts with source.requirements or source.lock"
@@ -276,6 +275,7 @@ class _Reading:
             raise BadLock(f"{label} cannot be read: {getattr(error, 'strerror', None) or error}") from None
         for number, raw in logical_lines(text):
             where = f"{label}, line {number}"
+            indexes.check_options(raw, where)
             line = indexes.expand(raw, os.environ, where)
             if line.startswith("-"):
                 self._option(path, line, where, constrain)
@@ -323,8 +323,8 @@ class _Reading:
             raise BadLock(f"{where}: {option} is not understood here: remove it, {_CHOOSE}")
 
     def _line(self, path: Path, line: str, where: str, constrain: bool) -> None:
-        hashes = tuple(sorted(digest.lower() for kind, digest in _HASH.findall(line) if kind == "sha256"))
-        text = re.sub(r"\s--[a-z-]+[= ].*$", "", _HASH.sub("", line)).strip()
+        bare, hashes = without_hashes(line, where)
+        text = re.sub(r"\s--[a-z-]+[= ].*$", "", bare).strip()
         direct = direct_line(text, path.parent, where)
         if direct is not None:
             marker = direct.marker
@@ -550,12 +550,13 @@ def _poetry_sources(data: Json, folder: Path, environment: Mapping[str, str] | N
 
 def _project_indexes(folder: Path, top: Path, data: Json) -> indexes.Indexes:
     root = workspace_root(folder, top) or folder
-    known = indexes.of_poetry(_table(data, "tool", "poetry"), "[tool.poetry.source]")
+    known = indexes.of_poetry(_table(data, "tool", "poetry"), "[[tool.poetry.source]] of pyproject.toml")
     for place in dict.fromkeys([folder, root]):
         table = _table(_pyproject(place), "tool", "uv")
         known = indexes.joined(known, indexes.of_uv(table, "[tool.uv] of pyproject.toml", place))
         if (place / "uv.toml").is_file():
             known = indexes.joined(known, indexes.of_uv(toml(place / "uv.toml"), "uv.toml", place))
+    known.check()
     return known
 
 

@@ -18,10 +18,13 @@ from functools import lru_cache
 from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 
+from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration import urls
+
 from .._edge import Json
 from .tools import BadSource, pip, redact, run, toml
 
 _PIP_KEYS = ("index-url", "extra-index-url", "find-links", "trusted-host", "no-index", "constraint")
+_OPTION_URL = re.compile(r"(?:^|\s)(-[a-z]|--[a-z-]+)[=\s]*['\"]?([a-z][a-z0-9+.-]*://[^\s'\"]+)")
 _NOT_CONFIGURED = "the public index that uv and pip know by themselves"
 
 
@@ -89,8 +92,33 @@ class Indexes:
         """Which indexes are asked and who named them, without credentials."""
         places = [f"{redact(index.url)} ({index.origin})" for index in self.extra]
         places.append(f"{redact(self.default.url)} ({self.default.origin})" if self.default else _NOT_CONFIGURED)
-        links = [f"{link} (find-links)" for link in self.find_links]
+        links = [f"{redact(link)} (find-links)" for link in self.find_links]
         return ", ".join(links if self.no_index else [*places, *links])
+
+    def check(self) -> None:
+        """Raise BadSource for an index of a project's file that carries a credential."""
+        for index in (*((self.default,) if self.default else ()), *self.extra):
+            check_url(index.url, f"{index.origin}: the index {index.name}".rstrip())
+        for link in self.find_links:
+            check_url(link, "the project's find-links")
+
+
+def check_url(url: str, what: str) -> None:
+    """Raise BadSource, which begins with `what`, for a URL of a project's file that carries a credential."""
+    secret = urls.credential(url)
+    if secret:
+        raise BadSource(
+            f"{what} {redact(url)} has {secret} in its URL, which would get into the release, where the app's user can "
+            "read it: allowed is a URL without one, or in a requirements file or a Pipfile ${VARIABLE} in its place; "
+            "take it out, and let ~/.netrc or a variable of the controller (UV_INDEX, PIP_EXTRA_INDEX_URL) know it"
+        )
+
+
+def check_options(line: str, where: str) -> None:
+    """Raise BadSource for an option in a line of a requirements file that names an index with a credential."""
+    for option, url in _OPTION_URL.findall(line):
+        if option not in ("-e", "--editable"):  # what is built says that itself
+            check_url(url, f"{where}: {option}")
 
 
 def _with_credentials(index: Index, environ: Mapping[str, str]) -> str:
@@ -237,6 +265,8 @@ def of_pipfile(settings: Json, origin: str, environ: Mapping[str, str]) -> Index
     Pipenv writes the public index into every Pipfile. One that names nothing else has configured nothing, and a mirror
     that the controller is set to stays the default.
     """
+    for item in settings.get("source", []):
+        check_url(str(item.get("url", "")), f"{origin}: the index {item.get('name', '')}".rstrip())
     found = [
         Index(expand(str(item["url"]), environ, origin), origin, str(item.get("name", "")))
         for item in settings.get("source", [])
@@ -297,6 +327,8 @@ __all__ = [
     "Index",
     "Indexes",
     "asked",
+    "check_options",
+    "check_url",
     "expand",
     "gathered",
     "joined",

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration import urls
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
-from .locks import Pinned, applies
+from .locks import ALLOWED_HASH, HASHES, SHA256, Pinned, applies
 from .tools import BadLock, BadSource, redact, toml
 
 LOCKFILES = ("pylock.toml", "uv.lock", "poetry.lock", "Pipfile.lock")
@@ -59,18 +60,14 @@ class Found:
 def direct_of(name: str, url: str, folder: Path, where: str, marker: str = "") -> Direct:
     """A direct reference as pip writes it: git+URL@REF#subdirectory=X, a URL, file:, or a path from `folder`.
 
-    Raises BadSource for a password in a URL, and for what is no repository of git.
+    Raises BadSource for a credential in a URL, for what is no repository of git, and for a hash that is no sha256.
     """
     place, _, fragment = url.partition("#")
     options = dict(part.partition("=")[::2] for part in fragment.split("&") if part)
     name = canonicalize_name(name or options.get("egg", "").partition("[")[0])
     inside = options.get("subdirectory", "")
-    hashes = (options["sha256"].lower(),) if "sha256" in options else ()
-    if re.search(r"://[^/@\s]*:[^/@\s]+@", place) or re.search(r"https?://[^/@\s]+@", place):
-        raise BadSource(
-            f"{where}: {name or redact(place)} has a user or a password in its URL, which would get into the release "
-            "and into process lists: take it out, and let git's credential helper or ~/.netrc know it"
-        )
+    hashes = _fragment_hashes(options, where)
+    _refuse_credentials(place, url, name, where)
     vcs = re.match(r"(git|hg|svn|bzr)\+(.*)", place)
     if vcs or place.endswith(".git") or re.match(r"[\w.-]+@[\w.-]+:", place):
         return _repository(name, vcs[2] if vcs else place, vcs[1] if vcs else "git", where, (inside, marker))
@@ -79,6 +76,29 @@ def direct_of(name: str, url: str, folder: Path, where: str, marker: str = "") -
     if "://" in place:
         return Direct(name, "url", place, where, "", inside, hashes, marker)
     return Direct(name, "path", str((folder / place).resolve()), where, "", inside, hashes, marker)
+
+
+def _refuse_credentials(place: str, url: str, name: str, where: str) -> None:
+    if re.search(r"://[^/@\s]*:[^/@\s]+@", place) or re.search(r"https?://[^/@\s]+@", place):
+        raise BadSource(
+            f"{where}: {name or redact(place)} has a user or a password in its URL, which would get into the release "
+            "and into process lists: take it out, and let git's credential helper or ~/.netrc know it"
+        )
+    parameter = urls.secret_parameter(url)
+    if parameter:
+        raise BadSource(
+            f"{where}: {name or redact(place)} has a value of the parameter {parameter} in its URL, which would get "
+            "into the release and into process lists: take it out, and let git's credential helper or ~/.netrc know it"
+        )
+
+
+def _fragment_hashes(options: Mapping[str, str], where: str) -> tuple[str, ...]:
+    """The hashes in the fragment of a URL (#sha256=...). Raises BadSource for one that could not be checked."""
+    given = [(kind, options[kind]) for kind in HASHES if kind in options]
+    for kind, digest in given:
+        if "sha256" not in options or (kind == "sha256" and not SHA256.fullmatch(digest)):
+            raise BadSource(f"{where}: #{kind}={digest}: {ALLOWED_HASH}")
+    return (options["sha256"].lower(),) if given else ()
 
 
 def _repository(name: str, place: str, vcs: str, where: str, more: tuple[str, str]) -> Direct:

@@ -20,6 +20,13 @@ AUTOMATIC = ("requirements.lock", "requirements.txt")
 _PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?\s*==\s*([^\s;]+)\s*(?:;\s*(.*))?")
 _ELSEWHERE = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?\s*@\s*(\S+)")
 _HASH = re.compile(r"--hash=([a-z0-9]+):([0-9a-fA-F]+)")
+_HASH_OPTION = re.compile(r"\s--hash\b[=\s]*(\S*)")
+HASHES = ("md5", "sha1", "sha224", "sha256", "sha384", "sha512")
+SHA256 = re.compile(r"[0-9a-fA-F]{64}")
+ALLOWED_HASH = (
+    "allowed is sha256 with 64 hex digits, and another hash beside it only, because it is sha256 that is checked; "
+    "write the sha256 of the file there (`uv pip compile --generate-hashes` does), or remove the hash"
+)
 
 
 @dataclass(frozen=True)
@@ -71,6 +78,19 @@ def logical_lines(text: str) -> list[tuple[int, str]]:
     if buffer.strip():
         result.append((first, buffer.strip()))
     return result
+
+
+def without_hashes(line: str, where: str) -> tuple[str, tuple[str, ...]]:
+    """A line of a requirements file without its --hash options, and their sha256.
+
+    Raises BadLock, which begins with `where`, for a malformed hash and where there are hashes, but none of sha256.
+    """
+    found = [value.partition(":")[::2] for value in _HASH_OPTION.findall(line)]
+    checked = [digest.lower() for kind, digest in found if kind == "sha256"]
+    for kind, digest in found:
+        if not checked or kind not in HASHES or (kind == "sha256" and not SHA256.fullmatch(digest)):
+            raise BadLock(f"{where}: --hash={kind}:{digest}: {ALLOWED_HASH}")
+    return _HASH_OPTION.sub("", line), tuple(sorted(set(checked)))
 
 
 def applies(marker: str | None, environment: Mapping[str, str] | None, where: str) -> bool:

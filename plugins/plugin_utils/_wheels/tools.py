@@ -18,6 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration import urls
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import Version
 
@@ -127,8 +128,8 @@ def run(
 
 
 def redact(text: str) -> str:
-    """`text` without the user names and passwords of its URLs."""
-    return re.sub(r"://[^/@\s]+@", "://***@", text)
+    """`text` without the user names and passwords of its URLs, and the values of parameters such as token."""
+    return urls.masked(text)
 
 
 def uv() -> list[str]:

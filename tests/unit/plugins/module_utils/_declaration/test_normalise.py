@@ -926,6 +926,20 @@ def test_a_git_password_is_refused_with_the_url_without_it() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "name", ["token", "access_token", "private_token", "key", "api_key", "apikey", "password", "sig"]
+)
+def test_a_credential_in_the_query_of_a_url_is_refused(name: str) -> None:
+    (text,) = refusals(app(source={"git": f"https://git.example.com/shop.git?{name}=s3cret", "version": "1"}))
+    assert f"its parameter {name} is a credential" in text
+    assert text.endswith('fix: git: "https://git.example.com/shop.git"')
+    assert "s3cret" not in text
+    line = f"flask @ https://h.example/flask-3-py3-none-any.whl?{name}=s3cret"
+    (text,) = refusals(app(source={"path": "shop", "requirements": [line]}))
+    assert f"its parameter {name} is a credential" in text
+    assert "s3cret" not in text
+
+
 def test_a_redacted_app_shows_names_only() -> None:
     full = normalised(
         secrets={"DATABASE_URL": SECRET},

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -142,6 +143,86 @@ def test_refusals(tmp_path: Path, text: str, message: str) -> None:
     said = refusal(tmp_path, requirements__txt=text)
     assert said.startswith(message)
     assert "me:pw" not in said
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--extra-index-url https://me:s3cret@h.example/simple",
+        "--index-url=https://me:s3cret@h.example/simple",
+        "-i https://s3cret@h.example/simple",
+        "-ihttps://${INDEX_USER}:s3cret@h.example/simple",
+        "-f https://me:s3cret@h.example/files",
+        "--find-links https://h.example/files?access_token=s3cret",
+        "flask --extra-index-url https://me:s3cret@h.example/simple",
+    ],
+)
+def test_an_index_with_a_credential_is_refused(tmp_path: Path, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INDEX_USER", "me")
+    said = refusal(tmp_path, requirements__txt="flask\n-r more.txt\n", more__txt=f"click\n{line}\n")
+    assert re.match(r"more\.txt, line 2: -[a-z-]+ https?://", said)
+    assert "h.example" in said
+    assert "~/.netrc or a variable of the controller (UV_INDEX, PIP_EXTRA_INDEX_URL)" in said
+    assert "s3cret" not in said
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"uv__toml": '[[index]]\nname = "inner"\nurl = "https://me:s3cret@h.example/simple"\n'},
+        {"uv__toml": 'find-links = ["https://me:s3cret@h.example/files"]\n'},
+        {"Pipfile__lock": '{"default": {}}', "Pipfile": '[[source]]\nurl = "https://me:s3cret@h.example/simple"\n'},
+    ],
+)
+def test_an_index_with_a_credential_is_refused_in_every_file(tmp_path: Path, files: dict[str, str]) -> None:
+    said = refusal(tmp_path, **files)
+    assert "***@h.example" in said
+    assert "s3cret" not in said
+
+
+def test_an_index_may_have_its_credential_from_a_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INDEX_TOKEN", "s3cret")
+    text = "-i https://__token__:${INDEX_TOKEN}@h.example/simple\n-f https://h.example/files?token=${INDEX_TOKEN}\n"
+    found = read(tmp_path, requirements__txt=text).indexes
+    assert found.default is not None
+    assert found.default.url == "https://__token__:s3cret@h.example/simple"
+    assert "s3cret" not in found.told()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "x @ https://h.example/x-1-py3-none-any.whl?token=s3cret",
+        "x @ git+https://h.example/x.git?access_token=s3cret",
+        "-e git+https://h.example/x.git?a=1&private_token=s3cret#egg=x",
+        "https://h.example/x-1.tar.gz?X-Amz-Signature=s3cret",
+    ],
+)
+def test_a_token_in_the_query_is_refused(tmp_path: Path, line: str) -> None:
+    said = refusal(tmp_path, requirements__txt=f"{line}\n")
+    assert said.startswith("requirements.txt, line 1: ")
+    assert " has a value of the parameter " in said
+    assert "s3cret" not in said
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"flask==3.0.0 --hash=sha512:{A}{B}",
+        "flask==3.0.0 --hash=md5:00",
+        "flask==3.0.0 --hash=sha256:zz",
+        f"flask==3.0.0 --hash=sha256:{A} --hash=sha256:{B}0",
+        f"flask==3.0.0 --hash=sha265:{A}",
+        "flask==3.0.0 --hash sha256",
+        "flask==3.0.0 --hash=",
+        "x @ https://h.example/x-1-py3-none-any.whl#sha512=00",
+        "x @ https://h.example/x-1-py3-none-any.whl#sha256=zz",
+    ],
+)
+def test_a_hash_that_would_not_be_checked_is_refused(tmp_path: Path, line: str) -> None:
+    said = refusal(tmp_path, requirements__txt=f"click\n{line}\n")
+    assert said.startswith("requirements.txt, line 2: ")
+    assert "allowed is sha256 with 64 hex digits" in said
 
 
 # -- locks of other tools ---------------------------------------------------------------------------------------------

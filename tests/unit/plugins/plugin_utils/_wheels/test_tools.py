@@ -146,6 +146,20 @@ def test_credentials_are_left_out() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
+        ("'https://h/x.git?token=s3' gone", "'https://h/x.git?token=***' gone"),
+        ("https://h/x?a=1&private_token=s3&b=2#egg=x", "https://h/x?a=1&private_token=***&b=2#egg=x"),
+        ("https://h/x?X-Amz-Signature=s3&API_KEY=s3", "https://h/x?X-Amz-Signature=***&API_KEY=***"),
+        ("https://me:p@s3@h/x", "https://***@h/x"),
+        ("https://h/x?monkey=1&author=2", "https://h/x?monkey=1&author=2"),
+    ],
+)
+def test_what_is_secret_in_a_url_is_masked(text: str, expected: str) -> None:
+    assert tools.redact(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
         ("a\nfatal: not a repository\nb", "fatal: not a repository"),
         (
             "error: subprocess-exited-with-error\n  × Getting requirements did not run\n  Exception: no pkg-config\n",
