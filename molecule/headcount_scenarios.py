@@ -94,8 +94,10 @@ class Machine:
             return Answer(0, "", str(getattr(error, "reason", error)))
 
     def status(self, app: str = "shop") -> dict[str, Any]:
-        """What the host's own tool says of an app."""
-        return dict(json.loads(self.out(f"headcount status --json {app}"))[app])
+        """What the host's own tool says of an app; its exit status is 1 where something is wrong."""
+        done = self.infra.run(f"headcount status --json {app}")
+        assert done.rc in (0, 1), done
+        return dict(json.loads(done.stdout)[app])
 
     def live(self, app: str = "shop") -> int:
         """The generation that the link `live` names."""

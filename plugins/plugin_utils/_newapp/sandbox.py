@@ -43,21 +43,27 @@ _SAID: Final = 4000
 _MOST_DISKS: Final = 40
 _DISK: Final = re.compile(r"(ext\d|xfs|btrfs|zfs|f2fs|bcachefs|nfs\d?|cifs|vfat|overlay|tmpfs|9p|virtiofs|fuse\S*) ")
 
-# $1 the scratch folder, $2 the project's copy (read-only when $3 is ro), $4 the mount points of disks, one a line; the
-# command follows. Everything is read-only but the scratch folder and /tmp, which is an empty one, as it is to
-# a service that is protected. The scratch folder may lie in /tmp: it is kept at /mnt meanwhile.
+# $1 the scratch folder, $2 the project's copy (read-only when $3 is ro), $4 the mount points of disks, one a line, $5
+# folders of /tmp that are needed, one a line; the command follows. Everything is read-only but the scratch folder and
+# /tmp, which is an empty one, as it is to a service that is protected. The scratch folder may lie in /tmp, and so may
+# the Python: they are kept at /mnt meanwhile.
 _SHELL: Final = """
 set -e
 mount --make-rprivate /
 mount --bind "$1" /mnt
+kept() { printf "%s" "$5" | cat -n | while read -r number folder; do "$6" "$folder" "/mnt/kept/$number"; done; }
+keep() { mkdir -p "$2"; mount --bind "$1" "$2"; }
+put_back() { mkdir -p "$1"; mount --bind "$2" "$1"; mount -o remount,bind,ro "$1"; }
+kept "$1" "$2" "$3" "$4" "$5" keep
 mount --bind /mnt/tmp /tmp
 mkdir -p "$1"
-mount --bind /mnt "$1"
+mount --rbind /mnt "$1"
+kept "$1" "$2" "$3" "$4" "$5" put_back
 mount --bind "$2" "$2"
 if [ "$3" = ro ]; then mount -o remount,bind,ro "$2"; fi
 echo "$4" | while read -r disk; do mount -o remount,bind,ro "$disk" 2>/dev/null || true; done
 cd "$2"
-shift 4
+shift 5
 exec "$@"
 """
 
@@ -164,7 +170,16 @@ def _argv(place: Place, command: Sequence[str | Path]) -> list[str]:
         return [*sandbox.argv, *words]
     mode = "rw" if place.writable else "ro"
     disks = "\n".join(disks_of(Path("/proc/self/mountinfo").read_text(encoding="utf-8")))
-    return [*sandbox.argv, "sh", "-c", _SHELL, "sh", str(place.scratch), str(place.root), mode, disks, *words]
+    needed = "".join(f"{folder}\n" for folder in pythons_in_tmp(place))
+    return [*sandbox.argv, "sh", "-c", _SHELL, "sh", str(place.scratch), str(place.root), mode, disks, needed, *words]
+
+
+def pythons_in_tmp(place: Place) -> list[Path]:
+    """The folders of the Python and of what it is made from that lie in /tmp, and not in the scratch folder."""
+    prefixes = {place.python.parent.parent, place.python.resolve().parent.parent}
+    return sorted(
+        prefix for prefix in prefixes if prefix.is_relative_to("/tmp") and not prefix.is_relative_to(place.scratch)
+    )
 
 
 def disks_of(mounts: str) -> list[str]:

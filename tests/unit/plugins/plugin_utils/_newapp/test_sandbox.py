@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
+import venv
 from pathlib import Path
 
 import pytest
@@ -186,3 +188,13 @@ def test_the_environment_is_that_of_a_unit(at: Place) -> None:
     known = sandbox.environment(at)
     assert set(known) == {"PATH", "LANG", "HOME", "TMPDIR", "FLASK_SKIP_DOTENV", "GIVEN"}
     assert known["HOME"] != os.environ.get("HOME")
+
+
+def test_a_python_that_lies_in_tmp_is_found() -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        venv.create(Path(folder) / "env", symlinks=True)
+        scratch, root = Path(folder) / "scratch", Path(folder) / "scratch" / "project"
+        root.mkdir(parents=True)
+        (root / "shop.py").write_text("def app(environ, start):\n    return []\n", encoding="utf-8")
+        place = Place(scratch, root, Path(folder) / "env/bin/python", (root,), (root,))
+        assert look(place, "shop", "app", weigh_seconds=0.1).target == "app"
