@@ -193,8 +193,8 @@ def _measured(path: Path, parse: argparse.ArgumentParser) -> dict[str, Any]:
                 parse.error(f"--measured {path}: {prefix}{name}: allowed are {', '.join(known)}")
             if name not in ("path", "paths") and not _is_measured(value):
                 parse.error(
-                    f"--measured {path}: {prefix}{name} is {value!r}: a finite number from 0 is needed, or null for not "
-                    "measured"
+                    f"--measured {path}: {prefix}{name} is {value!r}: a finite number from 0 is needed, or null for "
+                    "not measured"
                 )
     return found
 
