@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import math
 import re
@@ -16,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3] / ".collections"))
 
 from ansible_collections.headcount.gunicorn.plugins.module_utils._facts import given
 from ansible_collections.headcount.gunicorn.plugins.module_utils._plan import planner
+from ansible_collections.headcount.gunicorn.plugins.module_utils._plan.types import PathTimes
 
 OK, USAGE, IMPOSSIBLE = 0, 2, 3
 
@@ -31,6 +33,9 @@ EXAMPLES: Final = """examples:
 exit status: 0 a plan, 2 the command line is wrong, 3 no plan is possible (the message says what would make it so)
 """
 
+# The last three are told by weighing too, and no plan goes by them.
+WEIGHED: Final = (*planner.Measured().to_dict(), "kept_mib", "lost_ms", "failures")
+WEIGHED_OF_PATH: Final = tuple(field.name for field in dataclasses.fields(PathTimes))
 UNITS: Final = {"": 1.0, "k": 1 / 1024, "m": 1.0, "g": 1024.0, "t": 1024.0 * 1024.0}
 
 
@@ -42,15 +47,15 @@ def memory_mib(text: str) -> float:
     return float(match[1]) * UNITS[match[2]]
 
 
-def _number(least: float, above: bool, whole: bool, name: str) -> Callable[[str], Any]:
-    allowed = f"{name}{' above' if above else ' from'} {least:g}"
+def _number(least: float, above: bool, whole: bool, name: str, most: float = math.inf) -> Callable[[str], Any]:
+    allowed = f"{name}{' above' if above else ' from'} {least:g}{'' if math.isinf(most) else f', at most {most:g}'}"
 
     def parse(text: str) -> Any:
         try:
             value = int(text) if whole else float(text)
         except ValueError:
             raise argparse.ArgumentTypeError(f"{text!r} is not {allowed}") from None
-        if not math.isfinite(value) or value < least or (above and value == least):
+        if not math.isfinite(value) or not least <= value <= most or (above and value == least):
             raise argparse.ArgumentTypeError(f"{text!r} is not {allowed}")
         return value
 
@@ -59,6 +64,8 @@ def _number(least: float, above: bool, whole: bool, name: str) -> Callable[[str]
 
 COUNT: Final = _number(1, False, True, "a whole number")
 COUNT0: Final = _number(0, False, True, "a whole number")
+CORES_MOST: Final = 4096  # as share.cores of the declaration
+CORES: Final = _number(0, True, False, "a number", CORES_MOST)
 POSITIVE: Final = _number(0, True, False, "a number")
 NOT_NEGATIVE: Final = _number(0, False, False, "a number")
 
@@ -99,7 +106,7 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     host = result.add_argument_group("the host")
-    host.add_argument("--cores", type=POSITIVE, help="cores that the app gets; a quota may be a fraction (1.5)")
+    host.add_argument("--cores", type=CORES, help="cores that the app gets; a quota may be a fraction (1.5)")
     host.add_argument("--memory", type=memory_mib, metavar="SIZE", help="memory: 512M, 8G")
     host.add_argument("--python", type=_python, default="3.11", metavar="X.Y", help="its Python (%(default)s)")
     host.add_argument("--nofile-max", type=COUNT, default=524288, metavar="N", help="limit of open files (%(default)s)")
@@ -172,6 +179,32 @@ def _load(path: Path, what: str, parse: argparse.ArgumentParser) -> Any:
     return loaded
 
 
+def _measured(path: Path, parse: argparse.ArgumentParser) -> dict[str, Any]:
+    """What weighing measured, from a file. Ends with a message for a key or a value that no weighing gives."""
+    found: dict[str, Any] = _load(path, "--measured", parse)
+    paths = found.get("paths")
+    if paths is not None and not (isinstance(paths, list) and all(isinstance(item, dict) for item in paths)):
+        parse.error(f"--measured {path}: paths is {paths!r}: a list of JSON objects is needed")
+    tables = [("", found, WEIGHED)]
+    tables += [(f"paths[{place}].", item, WEIGHED_OF_PATH) for place, item in enumerate(paths or [])]
+    for prefix, table, known in tables:
+        for name, value in table.items():
+            if name not in known:
+                parse.error(f"--measured {path}: {prefix}{name}: allowed are {', '.join(known)}")
+            if name not in ("path", "paths") and not _is_measured(value):
+                parse.error(
+                    f"--measured {path}: {prefix}{name} is {value!r}: a finite number from 0 is needed, or null for "
+                    "not measured"
+                )
+    return found
+
+
+def _is_measured(value: object) -> bool:
+    if value is None:
+        return True
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
+
+
 def _override(name: str, text: str, parse: argparse.ArgumentParser) -> Any:
     if text.lower() in ("true", "yes", "false", "no") and name == "preload_app":
         return text.lower() in ("true", "yes")
@@ -217,6 +250,11 @@ def _app(arguments: argparse.Namespace, parse: argparse.ArgumentParser) -> dict[
 def _facts(arguments: argparse.Namespace, parse: argparse.ArgumentParser) -> dict[str, Any]:
     if arguments.facts is not None:
         facts: dict[str, Any] = _load(arguments.facts, "--facts", parse)
+        cores = facts["cores"].get("effective") if isinstance(facts.get("cores"), dict) else None
+        if isinstance(cores, (int, float)) and not 0 < cores <= CORES_MOST:
+            parse.error(
+                f"--facts {arguments.facts}: cores.effective is {cores!r}: allowed is up to {CORES_MOST}, above 0"
+            )
         return facts
     if arguments.cores is None or arguments.memory is None:
         parse.error("--cores and --memory are needed (or --facts): scripts/plan --cores 4 --memory 8G --profile io")
@@ -245,7 +283,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parse = parser()
     arguments = parse.parse_args(argv)
     app, facts = _app(arguments, parse), _facts(arguments, parse)
-    measured = None if arguments.measured is None else _load(arguments.measured, "--measured", parse)
+    measured = None if arguments.measured is None else _measured(arguments.measured, parse)
     current = None if arguments.current is None else _load(arguments.current, "--current", parse)
     name = arguments.name
     try:

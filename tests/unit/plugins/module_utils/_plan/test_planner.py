@@ -759,6 +759,7 @@ def test_the_command_without_a_plan_ends_with_3_and_says_why() -> None:
     [
         (["--cores", "1"], "--cores and --memory are needed"),
         (["--cores", "0", "--memory", "1G"], "'0' is not a number above 0"),
+        (["--cores", "1e8", "--memory", "1G"], "'1e8' is not a number above 0, at most 4096"),
         (["--cores", "1", "--memory", "lots"], "'lots' is not an amount of memory: use MiB, or 512M, 8G, 1.5G"),
         (["--cores", "1", "--memory", "1G", "--set", "wrkers=2"], "--set wrkers=2: allowed are workers, threads"),
         (["--cores", "1", "--memory", "1G", "--python", "2.7"], "3.9 or later"),
@@ -768,6 +769,43 @@ def test_the_command_says_what_is_wrong_with_its_line(arguments: list[str], word
     done = command(*arguments)
     assert done.returncode == 2
     assert words in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"wait_ratoi": 3}', "wait_ratoi: allowed are worker_pss_mib, worker_loaded_mib, "),
+        ('{"wait_ratio": NaN}', "wait_ratio is nan: a finite number from 0 is needed, or null for not measured"),
+        ('{"cpu_ms": -1}', "cpu_ms is -1: "),
+        ('{"cpu_ms": "3"}', "cpu_ms is '3': "),
+        ('{"crowd": Infinity}', "crowd is inf: "),
+        ('{"paths": {}}', "paths is {}: a list of JSON objects is needed"),
+        ('{"paths": [{"path": "/", "weight": NaN}]}', "paths[0].weight is nan: "),
+        ('{"paths": [{"wieght": 1}]}', "paths[0].wieght: allowed are path, weight, "),
+    ],
+)
+def test_the_command_says_what_is_wrong_with_a_measurement(tmp_path: Path, text: str, words: str) -> None:
+    file = tmp_path / "measured.json"
+    file.write_text(text, encoding="utf-8")
+    done = command("--cores", "1", "--memory", "1G", "--measured", str(file))
+    assert done.returncode == 2
+    assert f"--measured {file}: {words}" in done.stderr
+
+
+def test_the_command_bounds_the_cores_of_facts(tmp_path: Path) -> None:
+    file = tmp_path / "facts.json"
+    file.write_text('{"cores": {"effective": 1e8}}', encoding="utf-8")
+    done = command("--facts", str(file))
+    assert done.returncode == 2
+    assert "cores.effective is 100000000.0: allowed is up to 4096, above 0" in done.stderr
+
+
+def test_the_command_takes_what_weighing_tells(tmp_path: Path) -> None:
+    file = tmp_path / "measured.json"
+    weighed = {"worker_pss_mib": 30.0, "slot_mib": None, "kept_mib": 0.0, "lost_ms": 0.1, "failures": 0, "paths": []}
+    file.write_text(json.dumps(weighed), encoding="utf-8")
+    done = command("--cores", "1", "--memory", "1G", "--measured", str(file))
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 # --- a declaration and a measurement become one number ----------------------------------------------------------------
