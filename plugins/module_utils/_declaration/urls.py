@@ -12,6 +12,8 @@ _PARAMETER: Final = re.compile(
     r"(?i)([?&#])((?:[\w.-]*(?:token|secret|passw(?:or)?d|signature|credentials?)"
     r"|(?:[\w.-]*[_-])?(?:key|api-?key|auth|sig|pwd|pass)))=([^&#\s'\"<>;]+)"
 )
+_KEYRING_USERS: Final = ("oauth2accesstoken", "VssSessionToken", "aws", "__token__")
+"""Users that are the same for everybody: a keyring of the controller has what goes with them."""
 _VARIABLE: Final = re.compile(r"(\$\{[A-Z0-9_]+\})+")
 
 
@@ -29,7 +31,8 @@ def credential(text: str) -> str:
     """What a URL in `text` carries that is secret, as "a password"; "" for nothing. A ${VARIABLE} is not secret."""
     for found in _USER_INFO.finditer(text):
         user, _, password = found[1].partition(":")
-        if not _VARIABLE.fullmatch(password or user):
+        known = not password and user in _KEYRING_USERS
+        if not known and not _VARIABLE.fullmatch(password or user):
             return "a password" if password else "a user or a token"
     name = secret_parameter(text)
     return f"a value of the parameter {name}" if name else ""

@@ -180,6 +180,13 @@ def test_an_index_with_a_credential_is_refused_in_every_file(tmp_path: Path, fil
     assert "s3cret" not in said
 
 
+@pytest.mark.parametrize("user", ["oauth2accesstoken", "VssSessionToken", "aws", "__token__"])
+def test_an_index_may_name_the_user_whose_token_a_keyring_has(tmp_path: Path, user: str) -> None:
+    found = read(tmp_path, requirements__txt=f"-i https://{user}@h.example/simple\n").indexes
+    assert found.default is not None
+    assert found.default.url == f"https://{user}@h.example/simple"
+
+
 def test_an_index_may_have_its_credential_from_a_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INDEX_TOKEN", "s3cret")
     text = "-i https://__token__:${INDEX_TOKEN}@h.example/simple\n-f https://h.example/files?token=${INDEX_TOKEN}\n"
