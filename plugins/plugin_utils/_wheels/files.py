@@ -326,15 +326,13 @@ def _from_git(found: _Selection, top: Path) -> None:
     for name, tracked in _listed(folder, "", what, found.notes):
         parts = name.split("/")
         path = folder / name
-        if IGNORED_ANYWHERE.intersection(parts) or any(part.endswith(INFO) for part in parts[:-1]):
+        if _passed_over(folder, parts):
             continue
         if path.is_symlink() and path.is_dir():
             found.taken.add(_link(name, path, folder))
             continue
         if not path.is_file() or name.endswith(BYTECODE):
             continue  # deleted and not committed yet, a socket, or a link that leads nowhere
-        if any((folder / "/".join(parts[:depth])).is_symlink() for depth in range(1, len(parts))):
-            continue  # a folder that became a link since: the link is listed itself
         if path.is_symlink():
             links.append(name)
         if tracked:
@@ -344,6 +342,13 @@ def _from_git(found: _Selection, top: Path) -> None:
         elif not _left_out_above(found, parts):
             found.offer(name)
     _check_links(found, links, top)
+
+
+def _passed_over(folder: Path, parts: Sequence[str]) -> bool:
+    """Whether a file is of what no project is made of, or lies in a folder that became a link (listed itself)."""
+    if IGNORED_ANYWHERE.intersection(parts) or any(part.endswith(INFO) for part in parts[:-1]):
+        return True
+    return any((folder / "/".join(parts[:depth])).is_symlink() for depth in range(1, len(parts)))
 
 
 def _left_out_above(found: _Selection, parts: Sequence[str]) -> bool:
