@@ -21,6 +21,7 @@ from packaging.utils import canonicalize_name
 
 from .._edge import Json
 from .._source.project import projects_below, requirements_files
+from .._source.project import table as table_of
 from .._source.requirements import Stated, is_file_name, optional_requirements, own_requirements, says_requirements
 from . import indexes
 from .lockfiles import LOCKFILES, Direct, Found, direct_of, read_lockfile
@@ -28,7 +29,7 @@ from .locks import AUTOMATIC, Pinned, applies, logical_lines, without_hashes
 from .tools import BadLock, BadSource, toml
 
 _ARCHIVES = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".tgz")
-_QUIET = ("--require-hashes", "--prefer-binary", "--only-binary", "--pre", "--use-pep517", "--no-build-isolation")
+_QUIET = ("--require-hashes", "--prefer-binary", "--only-binary", "--use-pep517", "--no-build-isolation")
 _CHOOSE = "or say which one counts with source.requirements or source.lock"
 
 
@@ -82,7 +83,7 @@ def declared(
     # What a lock says of where a distribution comes from is more exact: it has the commit.
     direct = {**sources, **{name: item for name, item in found.direct.items() if item.kind != "path"}}
     direct.update({name: item for name, item in found.direct.items() if name not in direct})
-    uv = _table(_pyproject(workspace_root(folder, top) or folder), "tool", "uv")
+    uv = table_of(_pyproject(workspace_root(folder, top) or folder), "tool", "uv")
     known = indexes.joined(found.indexes, _project_indexes(folder, top, told))
     return replace(
         found,
@@ -324,7 +325,10 @@ class _Reading:
 
     def _line(self, path: Path, line: str, where: str, constrain: bool) -> None:
         bare, hashes = without_hashes(line, where)
-        text = re.sub(r"\s--[a-z-]+[= ].*$", "", bare).strip()
+        more = re.search(r"\s(--[a-z][a-z-]*)", bare)
+        if more is not None:
+            raise BadLock(f"{where}: {more[1]} of a requirement is not understood here: remove it, {_CHOOSE}")
+        text = bare.strip()
         direct = direct_line(text, path.parent, where)
         if direct is not None:
             marker = direct.marker
@@ -407,21 +411,12 @@ def _pyproject(folder: Path) -> Json:
     return toml(path) if path.is_file() else {}
 
 
-def _table(data: Json, *keys: str) -> Json:
-    for key in keys:
-        value = data.get(key)
-        if not isinstance(value, Mapping):
-            return {}
-        data = value
-    return data
-
-
 def workspace_root(folder: Path, top: Path) -> Path | None:
     """The root of the uv workspace that a project is a member of, not above `top`; None outside of one."""
     here, limit = folder.resolve(), top.resolve()
     for place in (here, *here.parents):
         try:
-            table = _table(_pyproject(place), "tool", "uv").get("workspace")
+            table = table_of(_pyproject(place), "tool", "uv").get("workspace")
         except BadSource:
             if place == here:
                 raise
@@ -441,11 +436,11 @@ def _member_folders(root: Path, table: Json) -> set[Path]:
 
 def members(root: Path) -> dict[str, Path]:
     """The members of the workspace at `root` by canonical name, the root itself among them where it is a project."""
-    table = _table(_pyproject(root), "tool", "uv", "workspace")
+    table = table_of(_pyproject(root), "tool", "uv", "workspace")
     found: dict[str, Path] = {}
     for folder in sorted({root, *_member_folders(root, table)}):
         data = _pyproject(folder)
-        name = _table(data, "project").get("name") or _table(data, "tool", "poetry").get("name")
+        name = table_of(data, "project").get("name") or table_of(data, "tool", "poetry").get("name")
         if name:
             found[canonicalize_name(str(name))] = folder
     return found
@@ -461,7 +456,7 @@ def project_sources(folder: Path, top: Path, environment: Mapping[str, str] | No
     for place in dict.fromkeys([root or folder, folder]):
         data = _pyproject(place)
         origin = f"[tool.uv.sources] of {os.path.relpath(place / 'pyproject.toml', top)}"
-        for name, entries in _table(data, "tool", "uv", "sources").items():
+        for name, entries in table_of(data, "tool", "uv", "sources").items():
             for entry in entries if isinstance(entries, list) else [entries]:
                 item = _uv_source(canonicalize_name(name), entry, place, team, environment, origin)
                 if item is not None:
@@ -491,7 +486,7 @@ def local_folders(folder: Path) -> list[Path]:
 def _static_names(folder: Path) -> set[str] | None:
     """The names that a project depends on, by its pyproject.toml; None where that does not say them."""
     data = _pyproject(folder)
-    project, poetry = _table(data, "project"), _table(data, "tool", "poetry", "dependencies")
+    project, poetry = table_of(data, "project"), table_of(data, "tool", "poetry", "dependencies")
     if not project and not poetry:
         return None
     if "dependencies" in project.get("dynamic", []) and not poetry:
@@ -502,7 +497,7 @@ def _static_names(folder: Path) -> set[str] | None:
 
 
 def _optional(project: Json) -> list[Any]:
-    return list(_table(project, "optional-dependencies").values())
+    return list(table_of(project, "optional-dependencies").values())
 
 
 def _uv_source(
@@ -540,7 +535,7 @@ def _entry(name: str, entry: Json, folder: Path, origin: str) -> Direct | None:
 
 def _poetry_sources(data: Json, folder: Path, environment: Mapping[str, str] | None) -> Iterator[Direct]:
     origin = "[tool.poetry.dependencies]"
-    for name, entries in _table(data, "tool", "poetry", "dependencies").items():
+    for name, entries in table_of(data, "tool", "poetry", "dependencies").items():
         for entry in entries if isinstance(entries, list) else [entries]:
             if isinstance(entry, Mapping) and applies(str(entry.get("markers") or ""), environment, origin):
                 item = _entry(canonicalize_name(name), entry, folder, origin)
@@ -550,9 +545,9 @@ def _poetry_sources(data: Json, folder: Path, environment: Mapping[str, str] | N
 
 def _project_indexes(folder: Path, top: Path, data: Json) -> indexes.Indexes:
     root = workspace_root(folder, top) or folder
-    known = indexes.of_poetry(_table(data, "tool", "poetry"), "[[tool.poetry.source]] of pyproject.toml")
+    known = indexes.of_poetry(table_of(data, "tool", "poetry"), "[[tool.poetry.source]] of pyproject.toml")
     for place in dict.fromkeys([folder, root]):
-        table = _table(_pyproject(place), "tool", "uv")
+        table = table_of(_pyproject(place), "tool", "uv")
         known = indexes.joined(known, indexes.of_uv(table, "[tool.uv] of pyproject.toml", place))
         if (place / "uv.toml").is_file():
             known = indexes.joined(known, indexes.of_uv(toml(place / "uv.toml"), "uv.toml", place))
@@ -564,7 +559,7 @@ def _bound(folder: Path, top: Path) -> dict[str, str]:
     """Packages that [tool.uv.sources] takes from one index by its name."""
     found: dict[str, str] = {}
     for place in dict.fromkeys([workspace_root(folder, top) or folder, folder]):
-        for name, entries in _table(_pyproject(place), "tool", "uv", "sources").items():
+        for name, entries in table_of(_pyproject(place), "tool", "uv", "sources").items():
             for entry in entries if isinstance(entries, list) else [entries]:
                 if isinstance(entry, Mapping) and "index" in entry:
                     found[canonicalize_name(name)] = str(entry["index"])
