@@ -36,6 +36,7 @@ CATALOGUE: Mapping[str, str] = {
     "slow": "slow:MS: every request waits",
     "slow_after": "slow_after:REQUESTS:MS: every request after that many waits",
     "errors": "errors:SHARE: that share of the requests (0 to 1) answers 500, evenly spread",
+    "raises": "raises: what errors and wrong_health would answer with 500 raises, and so is logged",
     "leak": "leak:SIZE: every request keeps memory (512k, 2m; a bare number is MiB)",
     "hog": "hog:SIZE: create_app() takes memory and keeps it",
     "block": "block:MS (50): every request blocks its worker's event loop",
@@ -79,6 +80,7 @@ class Faults:
     slow_after_requests: int = 0
     slow_after_ms: float = 0.0
     errors: float = 0.0
+    raises: bool = False
     leak_bytes: int = 0
     hog_bytes: int = 0
     block_ms: float = 0.0
@@ -265,6 +267,8 @@ class Injector:
             delay += faults.slow_after_ms
         if delay:
             work.wait(delay)
+        if failed and faults.raises:
+            raise InjectedError(f"{VARIABLE}=raises: this request finds no price")
         if failed:
             return 500
         return 302 if faults.redirects else None
@@ -273,6 +277,8 @@ class Injector:
         """Body and status of the health route."""
         if self.faults.never_ready:
             return {"status": "starting"}, 503
+        if self.faults.wrong_health and self.faults.raises:
+            raise InjectedError(f"{VARIABLE}=raises: this request finds no price")
         if self.faults.wrong_health or self.turned("health"):
             return {"status": "error"}, 500
         if self.faults.wrong_answer:

@@ -10,9 +10,10 @@ import threading
 from typing import Callable
 
 from .._declaration.app import Plain
+from .._os.causes import first_cause
 from .._os.http import address_taken, local_address
 from .._os.ownership import Foreign
-from .._os.systemd import SystemdError, first_cause
+from .._os.systemd import SystemdError
 from . import generations, store
 from .answers import HEALTH, WELL, Answers, meanwhile_words
 from .candidates import Candidates

@@ -10,9 +10,10 @@ from .._declaration.app import Plain
 from .._facts.unitgroups import unit_pids
 from .._facts.workerends import WorkerEnd, deaths, last_serial, read_ends
 from .._load.memory import count_restarts
+from .._os.causes import first_cause
 from .._os.http import local_address
 from .._os.procfs import children
-from .._os.systemd import UnitState, first_cause
+from .._os.systemd import UnitState
 from .answers import Asker, Users
 from .failures import StepFailed
 from .instances import LOOK_SECONDS, Instances
@@ -63,8 +64,9 @@ def verify(
     begin = instances.clock()
     started = instances.monotonic()
     deadline = started + seconds
-    own = instances.asker(instances.layout.private_socket(number), app)
-    users = instances.asker(local_address(app["listen"]), app) if public else None
+    log = instances.log_of(service)
+    own = instances.asker(instances.layout.private_socket(number), app, log=log)
+    users = instances.asker(local_address(app["listen"]), app, log=log) if public else None
     if users is not None:
         users.paths = users.paths[:1]
     asked, workers, suspicious = 0, _workers(instances, first), False
@@ -77,14 +79,15 @@ def verify(
             )
         reason, _ = own.health()
         if reason is not None:
-            raise StepFailed("verify", f"stopped being healthy after it took traffic: {reason}")
+            raise StepFailed("verify", f"stopped being healthy after it took traffic: {reason}{own.why()}")
         instances.fail_if_killed(state)
         now = _workers(instances, state)
         lost, workers = lost | (workers - now), now
         suspicious = _fail_if_workers_died(instances, number, begin, since, lost, suspicious)
         wrong = _ask_paths(own, users, app["listen"], beside)
         if wrong and not lenient:
-            raise StepFailed("verify", f"{wrong[0]} after it took traffic")
+            why = own.why() if own.wrong() or users is None else users.why()
+            raise StepFailed("verify", f"{wrong[0]} after it took traffic{why}")
         asked += 1
         if instances.monotonic() >= deadline and not suspicious:
             seen: Seen = {"checks": asked, "seconds": round(instances.monotonic() - started, 1)}

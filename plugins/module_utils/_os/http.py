@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import html
 import http.client
 import io
 import os
+import re
 import socket
 import stat
 import time
@@ -21,10 +23,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .procfs import port_holders, socket_holders
+from .secrecy import clean_text
 
 BLOCK_BYTES = 64 * 1024
 KEPT_BYTES = 1 << 20
 """So much of a body is kept where somebody looks into it (`health.contains`); the rest is read and thrown away."""
+
+TOLD_BYTES = 4096
+"""So much of a body is kept elsewhere, to say how an answer begins that does not mean well."""
 
 MOST_BYTES = 256 << 20
 """What a whole answer may have, head and body, as it comes over the wire: nothing is ever decompressed."""
@@ -55,6 +61,14 @@ class Answer:
     endless: bool = False
     timed_out: bool = False
     location: str = ""
+    kind: str = ""
+
+    def words(self) -> str:
+        """What kind of answer came and how it begins, for people: 'text/html "Internal Server Error"'; empty where it
+        says nothing. Secrets are masked."""
+        kind = self.kind.partition(";")[0].strip().lower()
+        begin = first_words(self.body, kind)
+        return " ".join(part for part in (kind, f'"{begin}"' if begin else "") if part)
 
     def failure(self, method: str, path: str) -> str:
         """What went wrong, as a sentence that names the request; empty when there is a whole answer."""
@@ -91,7 +105,7 @@ class Bounds:
 
     seconds: float
     most_bytes: int = MOST_BYTES
-    keep_bytes: int = 0
+    keep_bytes: int = TOLD_BYTES
 
 
 def answer_seconds(app: Mapping[str, Any]) -> float:
@@ -173,7 +187,7 @@ class _Exchange:
         self.begin = monotonic()
         self.stream: _Stream | None = None
         self.status = 0
-        self.location = ""
+        self.location = self.kind = ""
         self.body = bytearray()
 
     @property
@@ -204,6 +218,7 @@ class _Exchange:
             response.begin()
         self.status = response.status
         self.location = (response.getheader("Location") or "")[:200]
+        self.kind = (response.getheader("Content-Type") or "")[:200]
         while True:
             block = response.read1(BLOCK_BYTES)
             if not block:
@@ -214,7 +229,10 @@ class _Exchange:
 
     def answered(self) -> Answer:
         received = self.stream.received if self.stream is not None else 0
-        return Answer(self.status, bytes(self.body), self.seconds * 1000, received=received, location=self.location)
+        return Answer(
+            self.status, bytes(self.body), self.seconds * 1000,
+            received=received, location=self.location, kind=self.kind,
+        )  # fmt: skip
 
     def failed(self, error: Exception) -> Answer:
         """What is told of an answer that did not come, or did not come whole."""
@@ -271,6 +289,33 @@ def request(
     return exchange.answered()
 
 
+MOST_WORDS = 120
+_CUT_CHARACTERS = 512
+_HIDDEN_HTML = re.compile(r"<(script|style|head)\b.*?(?:</\1\s*>|\Z)", re.IGNORECASE | re.DOTALL)
+_TITLE = re.compile(r"<title[^>]*>(.*?)(?:</title|\Z)", re.IGNORECASE | re.DOTALL)
+_TAG = re.compile(r"<[^>]*(?:>|\Z)", re.DOTALL)
+
+
+def first_words(body: bytes, kind: str = "") -> str:
+    """The first line of a body that says something, at most MOST_WORDS characters; of HTML its text, without tags.
+
+    Empty where there is none, or where the body is no text. Secrets are masked.
+    """
+    text = body.decode("utf-8", "replace")
+    if "\x00" in text or text.count("\ufffd") > len(text) / 10:
+        return ""
+    if "html" in kind or text.lstrip()[:1] == "<":
+        title = _TITLE.search(text)
+        shown = _TAG.sub("\n", _HIDDEN_HTML.sub("\n", text))
+        text = html.unescape(f"{shown}\n{title[1] if title else ''}")
+    text = clean_text(text)
+    if len(body) >= TOLD_BYTES:  # it may have been cut within a secret
+        text = text[:-_CUT_CHARACTERS]
+    line = next((" ".join(line.split()) for line in text.splitlines() if line.strip()), "")
+    line = "".join(sign for sign in line if sign.isprintable())
+    return line if len(line) <= MOST_WORDS else f"{line[:MOST_WORDS]}..."
+
+
 def well(status: int, wanted: Sequence[int] | None = None) -> bool:
     """Whether an answer to the load means well: its status is one of `wanted` (`load.paths[].status`), else a 2xx."""
     return status in wanted if wanted else 200 <= status < 300
@@ -282,9 +327,15 @@ def unwell(ask: Ask, answer: Answer) -> str:
     if failure or well(answer.status, ask.status):
         return failure
     told = f"{ask.method} {ask.path} answered {answer.status}"
-    if ask.status:
-        return f"{told}, expected {' or '.join(map(str, ask.status))}"
-    return f"{told}, a redirect to {answer.location}" if redirected(answer) else told
+    if not ask.status and redirected(answer):
+        return f"{told}, a redirect to {answer.location}"
+    expected = f", expected {' or '.join(map(str, ask.status))}" if ask.status else ""
+    return told + in_brackets(answer.words()) + expected
+
+
+def in_brackets(words: str) -> str:
+    """Words that stand behind what they explain; empty where there are none."""
+    return f" ({words})" if words else ""
 
 
 def redirected(answer: Answer) -> bool:
@@ -404,8 +455,9 @@ def unhealthy(answer: Answer, health: Mapping[str, Any]) -> str | None:
         return answer.failure("GET", path)
     if answer.status not in health["status"]:
         allowed = " or ".join(str(code) for code in health["status"])
-        return f"GET {path} answered {answer.status}, expected {allowed}"
+        return f"GET {path} answered {answer.status}{in_brackets(answer.words())}, expected {allowed}"
     wanted = health.get("contains")
     if wanted and wanted.encode() not in answer.body:
-        return f"GET {path} answered {answer.status}, but its body does not contain {wanted!r}"
+        told = in_brackets(answer.words())
+        return f"GET {path} answered {answer.status}{told}, but its body does not contain {wanted!r}"
     return None

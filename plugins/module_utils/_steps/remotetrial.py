@@ -23,7 +23,7 @@ from .._generation.lock import LEASE_SECONDS
 from .._generation.record import GenerationRecord
 from .._load.trialload import Attempt, TrialLoad, longest_seconds
 from .._os.files import read_mapping, write_json
-from .._os.http import answer_seconds
+from .._os.http import Ask, answer_seconds
 from .._verdict.judge import RETRY_FACTOR, MemoryEvidence, combine, needs_retry
 from . import sampler
 from .app import AppOnHost
@@ -31,6 +31,7 @@ from .compare import capacity, conclude, crowded, judged, lowered
 from .loadhost import LoadRequest
 from .sampler import CANDIDATE, LIVE
 from .trial import Tried, broken, fail_if_redirected, memory_max, ruled, trial
+from .why import why_failed
 
 
 class Wanted(TypedDict):
@@ -173,10 +174,20 @@ def finish(app: AppOnHost, number: int, loaded: str) -> Tried | Wanted:
                 stays = True
                 return {"load": begun.request}
             verdict = attempts[0].verdict if len(attempts) == 1 else combine(*(one.verdict for one in attempts))
-            journal = app.systemd.journal(app.layout.trial_service_unit(number), begun.begin, lines=2000)
+            unit = app.layout.trial_service_unit(number)
+            journal = app.systemd.journal(unit, begun.begin, lines=2000)
             source = Load.from_dict(declared["load"]).origin
             note = f"the load came from {words(source)}: latencies include the network between it and this host"
-            verdict, evidence = conclude(declared, verdict, attempts[-1], journal, [*begun.notes, note], source=source)
+            why = why_failed(
+                attempts[-1].load.candidate,
+                [Ask.of_path(path) for path in declared["load"]["paths"]],
+                app.layout.trial_socket(number),
+                answer_seconds(declared),
+                app.instances.log_of(unit),
+                begun.begin,
+            )
+            notes = [*begun.notes, note]
+            verdict, evidence = conclude(declared, verdict, attempts[-1], journal, notes, source=source, why=why)
             evidence["boot_seconds"], evidence["against"] = begun.boot_seconds, begun.live
         except (ValueError, KeyError, TypeError) as error:
             raise StepFailed("trial", f"what came of the load cannot be read: {error}") from error

@@ -216,6 +216,28 @@ RELEASES = [
         candidate("errors:1", "500|answered|error|fail", "weigh|trial"),
     ),
     Row(
+        "release/raises",
+        "half of the requests raise an exception",
+        "the cause has its last line and place, and the answer's first line; what is live serves on",
+        candidate(
+            "errors:0.5,raises",
+            r'answered 500 \(text/html "500 Internal Server Error"\).*its log says: shop\.faults\.InjectedError: '
+            r"SHOP_FAULTS=raises: this request finds no price \(shop/faults\.py:\d+\)",
+            "weigh|trial",
+        ),
+    ),
+    Row(
+        "release/raises-in-health",
+        "health raises an exception",
+        "the cause has its last line; what is live serves on",
+        candidate(
+            "raises,wrong_health",
+            r"never became ready.*answered 500 .*its log says: shop\.faults\.InjectedError: .*no price",
+            "start",
+            health=SOON_READY,
+        ),
+    ),
+    Row(
         "release/memory-hog-at-boot",
         "create_app() takes 3 GiB",
         KEPT,
