@@ -104,20 +104,27 @@ class MemoryNeed(Section):
 
 @dataclass(frozen=True)
 class Health(Section):
-    """How the app says that it is well. Times are seconds."""
+    """How the app says that it is well. Times are seconds. `headers`: None, and missing in the normalised form, where
+    none are sent."""
 
     path: str = "/"
     status: tuple[int, ...] = (200,)
     contains: str | None = None
+    headers: Mapping[str, str] | None = field(default=None, repr=False)
     timeout_seconds: float = 5.0
     boot_seconds: float = 60.0
+
+    def to_dict(self) -> dict[str, object]:
+        """The section of a normalised app."""
+        return {key: value for key, value in super().to_dict().items() if value is not None or key != "headers"}
 
 
 @dataclass(frozen=True)
 class LoadPath(Section):
     """One kind of request of the trial's load. Times are milliseconds; `weight` is its share against the others.
 
-    `status`: the answers that mean well. None is every 2xx, and is missing in the normalised form.
+    `status`: the answers that mean well, None every 2xx; `contains`: what they must hold. Both are missing in the
+    normalised form where they are not declared.
     """
 
     path: str
@@ -128,10 +135,12 @@ class LoadPath(Section):
     body: str | None = field(default=None, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     status: tuple[int, ...] | None = None
+    contains: str | None = None
 
     def to_dict(self) -> dict[str, object]:
         """The section of a normalised app."""
-        return {key: value for key, value in super().to_dict().items() if value is not None or key != "status"}
+        plain = super().to_dict()
+        return {key: value for key, value in plain.items() if value is not None or key not in ("status", "contains")}
 
 
 @dataclass(frozen=True)
@@ -240,6 +249,8 @@ class App(Section):
     limits: Limits = Limits()
     share: Share = Share()
     buffering_proxy: bool = False
+    host: str | None = None
+    scheme: str | None = None
     database: Database = Database()
     settings: Mapping[str, SettingValue] = field(default_factory=dict)
     profile_mismatch: str = "use_measured"
@@ -268,9 +279,12 @@ class App(Section):
         return {
             "retain" if key == "retain_good" else key: {"good": value} if key == "retain_good" else value
             for key, value in super().to_dict().items()
+            if value is not None or key not in _MAY_LACK
         }
 
 
+_MAY_LACK: Final = ("host", "scheme")
+"""Keys that are missing in the normalised form where they are not declared."""
 _SECTIONS: Final[Mapping[str, type[Section]]] = {
     "source": Source,
     "memory": MemoryNeed,

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from .app import App
+from .asking import complete
 from .digests import REDACTED, digest, looks_secret, public_digest, redacted, secret_header, secrets_digest
 from .fields import Context, Parsed, Part, Problem, did_you_mean, inline, kind_of, parse, parse_fields, walk
 from .mixture import declared_kinds, spread_of
@@ -266,6 +267,7 @@ def _app(declared: object, parts: tuple[Part, ...], context: Context, retain: in
     for key, check in RULES:
         if not broken & set(key):
             check(app, parts, context)
+    complete(app)
     app["wait_ratio"] = _wait_ratio(app)
     app["source"] = _source(app["source"])
     if app["retain"]["good"] is None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from .app import Limits, Load, LoadPath
+from .asking import check_prefix
 from .checks import split_listen
 from .fields import Context, Parsed, Part, inline
 from .mixture import declared_kinds, spread_of
@@ -248,4 +249,5 @@ RULES: Final[tuple[tuple[tuple[str, ...], _Rule], ...]] = (
     (("load", "mix", "profile", "wait_ratio", "cpu_ms", "wait_ms"), _check_path_times),
     (("load", "listen"), _check_origin),
     (("database",), _check_database),
+    (("environment", "health", "load"), check_prefix),
 )

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Final
 
 from . import checks
+from .asking import HOST, SCHEME
 from .fields import REQUIRED, Field
 from .profiles import WORKER_CLASSES
 from .sections import HEALTH, LIMITS, LOAD, SETTINGS, SOURCE
@@ -182,6 +183,8 @@ APP_FIELDS: Final[tuple[Field, ...]] = (
         False,
         True,
     ),
+    HOST,
+    SCHEME,
     Field(
         "database",
         "section",

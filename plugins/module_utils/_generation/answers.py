@@ -17,7 +17,18 @@ from math import comb
 from types import TracebackType
 from typing import Any, Callable, Mapping, Sequence, TypedDict
 
-from .._os.http import KEPT_BYTES, Answer, Ask, Bounds, answer_seconds, in_brackets, local_address, request, unhealthy
+from .._os.http import (
+    KEPT_BYTES,
+    Answer,
+    Ask,
+    Bounds,
+    answer_seconds,
+    in_brackets,
+    local_address,
+    request,
+    unhealthy,
+    unwell,
+)
 
 Address = Any
 """(host, port) or the path of a unix socket."""
@@ -128,7 +139,7 @@ class Asker:
     def health(self) -> tuple[str | None, bool]:
         """(why the health path is not well, whether it did not answer at all)."""
         health, begin = self.app["health"], time.time()
-        answer = self.ask(self.address, Ask(health["path"]), Bounds(self.timeout, keep_bytes=KEPT_BYTES))
+        answer = self.ask(self.address, Ask.of_health(health), Bounds(self.timeout, keep_bytes=KEPT_BYTES))
         self.elapsed_ms = answer.elapsed_ms
         self._health = (begin, time.time())
         return unhealthy(answer, dict(health)), answer.status == 0
@@ -161,9 +172,11 @@ class Asker:
 
     def _once(self, index: int, count: Count) -> None:
         path, begin = self.paths[index], time.time()
-        answer = self.ask(self.address, path, Bounds(self.path_timeout))
+        answer = self.ask(self.address, path, path.within(self.path_timeout))
         count.asked += 1
-        if 0 < answer.status < 500:
+        declared = bool(path.status or path.contains)  # without a word, what is not the server's fault is well
+        wrong = unwell(path, answer) if declared and answer.status else ""
+        if answer.status > 0 and (not wrong if declared else answer.status < 500):
             return
         late = answer.status == 0 and answer.elapsed_ms >= 950 * self.path_timeout
         if late and self.patient:
@@ -171,8 +184,8 @@ class Asker:
         count.failed += 1
         count.silent = late
         count.when = (begin, time.time())
-        count.last = answer.failure("GET", path.path) or f"GET {path.path} answered {answer.status}"
-        count.came = answer.words() if answer.status else ""
+        count.last = wrong or answer.failure("GET", path.path) or f"GET {path.path} answered {answer.status}"
+        count.came = answer.words() if answer.status and not wrong else ""
 
     @property
     def failed(self) -> int:
@@ -251,8 +264,8 @@ class Meanwhile:
     def __init__(self, listen: str | None, app: AppRecord, ask: Request = request) -> None:
         self._address = local_address(listen) if listen else None
         paths = get_paths(app)
-        self._path = paths[0] if paths else Ask(app["health"]["path"])
-        self._bounds = Bounds(float(app["health"]["timeout_seconds"]))
+        self._path = paths[0] if paths else Ask.of_health(app["health"])
+        self._bounds = Bounds(answer_seconds(app) if paths else float(app["health"]["timeout_seconds"]))
         self._ask = ask
         self._got: Counter[str] = Counter()
         self._lock = threading.Lock()

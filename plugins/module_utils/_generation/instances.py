@@ -70,7 +70,9 @@ class Instances:
             running = self._still_boots(booting, service, begin)
             if running or waiting:
                 asked = asked if waiting else self.clock()
-                waiting = waiting or Waiting(lambda: get(socket_path, health["path"], float(health["timeout_seconds"])))
+                waiting = waiting or Waiting(
+                    lambda: get(socket_path, health["path"], float(health["timeout_seconds"]), health.get("headers"))
+                )
                 answer = waiting.answer(WATCH_SECONDS)
                 if answer is None:
                     continue

@@ -329,8 +329,8 @@ def cause_of_request(lines: Iterable[Line], path: str, begin: float, end: float)
     """What the log says of requests for `path` that failed between `begin` and `end` (seconds since the epoch), as a
     part of a sentence: the exception with its place in the app's code. Empty where it holds none that can be it.
 
-    One that was logged for another path, or for something else than a request, is not it. Where several requests for
-    the path failed meanwhile, it is the one that was raised most often.
+    One that was logged for another path, for something else than a request, or as a mere warning, is not it. Where
+    several requests for the path failed meanwhile, it is the one that was raised most often.
     """
     path = path.partition("?")[0]
     fitting: dict[tuple[bool, bool, bool], Counter[str]] = {}
@@ -342,8 +342,9 @@ def cause_of_request(lines: Iterable[Line], path: str, begin: float, end: float)
         words = raised.words(place=True)
         if raised.name in _LEAVING:  # a worker that its master ends: where it stood says why
             words = f"it was ended while it was at {raised.where}" if raised.where else ""
-        rank = (bool(raised.path), raised.through, not _QUIET.search(raised.header))
-        if words:
+        quiet = bool(_QUIET.search(raised.header))
+        rank = (bool(raised.path), raised.through, not quiet)
+        if words and (raised.path or raised.through or not quiet):
             fitting.setdefault(rank, Counter())[words] += 1
     if not fitting:
         return ""

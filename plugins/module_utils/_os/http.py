@@ -81,7 +81,7 @@ class Answer:
 class Ask:
     """What is asked: one request. `headers` go before those that Headcount sends by itself.
 
-    `status`: the answers that mean well; without any, every 2xx does.
+    `status`: the answers that mean well; without any, every 2xx does. `contains`: what those must hold.
     """
 
     path: str
@@ -89,13 +89,24 @@ class Ask:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: str | None = None
     status: tuple[int, ...] = ()
+    contains: str = ""
+
+    def within(self, seconds: float) -> Bounds:
+        """What the request may take, of which so much is kept as is looked into."""
+        return Bounds(seconds, keep_bytes=KEPT_BYTES if self.contains else TOLD_BYTES)
+
+    @classmethod
+    def of_health(cls, health: Mapping[str, Any]) -> Ask:
+        """From the `health` of a normalised app."""
+        return cls(str(health["path"]), headers=dict(health.get("headers") or {}))
 
     @classmethod
     def of_path(cls, path: Mapping[str, Any]) -> Ask:
         """From one entry of the normalised app's `load.paths`."""
         status = tuple(path.get("status") or ())
         method = str(path.get("method", "GET"))
-        return cls(str(path["path"]), method, dict(path.get("headers") or {}), path.get("body"), status)
+        headers, contains = dict(path.get("headers") or {}), str(path.get("contains") or "")
+        return cls(str(path["path"]), method, headers, path.get("body"), status, contains)
 
 
 @dataclass(frozen=True)
@@ -324,13 +335,23 @@ def well(status: int, wanted: Sequence[int] | None = None) -> bool:
 def unwell(ask: Ask, answer: Answer) -> str:
     """Why an answer to a request of the load does not mean well; empty when it does."""
     failure = answer.failure(ask.method, ask.path)
-    if failure or well(answer.status, ask.status):
-        return failure
     told = f"{ask.method} {ask.path} answered {answer.status}"
+    if failure or well(answer.status, ask.status):
+        lacks = not failure and bool(ask.contains) and ask.contains.encode() not in answer.body
+        return (
+            f"{told}{in_brackets(answer.words())}, but its body does not contain {ask.contains!r}" if lacks else failure
+        )
     if not ask.status and redirected(answer):
         return f"{told}, a redirect to {answer.location}"
     expected = f", expected {' or '.join(map(str, ask.status))}" if ask.status else ""
-    return told + in_brackets(answer.words()) + expected
+    return told + in_brackets(answer.words()) + expected + by_which_name(answer, ask.headers)
+
+
+def by_which_name(answer: Answer, headers: Mapping[str, str]) -> str:
+    """What may be wrong where an app does not know the Host that it was asked for; empty where it is not that."""
+    if answer.status not in (400, 403, 404, 421) or "host" in {name.lower() for name in headers}:
+        return ""
+    return "; it was asked for as localhost: where the app answers to its own name alone, declare `host`"
 
 
 def in_brackets(words: str) -> str:
@@ -344,9 +365,9 @@ def redirected(answer: Answer) -> bool:
 
 
 REDIRECT_FIX = (
-    "nothing of the app is measured that way; declare for it in load.paths what users send (a proxy's users "
-    "headers: {X-Forwarded-Proto: https}, or Host), or the path that it leads to, or, where the redirect is what users "
-    "get, status: [%d]"
+    "nothing of the app is measured that way; declare what users send (scheme: https where a proxy in front takes "
+    "https off, host where the app has a name of its own, or headers of the path), or the path that it leads to, or, "
+    "where the redirect is what users get, status: [%d]"
 )
 
 
@@ -364,7 +385,7 @@ def only_redirects(
         if path.status:
             continue
         for _ in range(3):
-            answer = ask(address, path, Bounds(seconds))
+            answer = ask(address, path, path.within(seconds))
             if not redirected(answer):
                 break
         else:
@@ -443,9 +464,29 @@ def _path_taken(path: str) -> str | None:
     return "is taken by another process"
 
 
-def get(address: str | tuple[str, int], path: str, timeout_seconds: float, host: str = "localhost") -> Answer:
+def get(
+    address: str | tuple[str, int], path: str, timeout_seconds: float, headers: Mapping[str, str] | None = None
+) -> Answer:
     """GET `path`, bounded as a whole; never raises for what a network or a server can do."""
-    return request(address, Ask(path, headers={"Host": host}), Bounds(timeout_seconds, keep_bytes=KEPT_BYTES))
+    return request(address, Ask(path, headers=headers or {}), Bounds(timeout_seconds, keep_bytes=KEPT_BYTES))
+
+
+CONTAINS_TIMES = 5
+
+
+def lacking(
+    address: str | tuple[str, int], paths: Sequence[Ask], seconds: float, ask: Callable[..., Answer] = request
+) -> str:
+    """Which path of the load answers without what it must contain, in a sentence; empty where none does.
+
+    Each path that has such a text is asked CONTAINS_TIMES. Bounded: `seconds` for each request.
+    """
+    for path in paths:
+        for _ in range(CONTAINS_TIMES if path.contains else 0):
+            wrong = unwell(path, ask(address, path, path.within(seconds)))
+            if "its body does not contain" in wrong:
+                return wrong
+    return ""
 
 
 def unhealthy(answer: Answer, health: Mapping[str, Any]) -> str | None:
@@ -455,7 +496,8 @@ def unhealthy(answer: Answer, health: Mapping[str, Any]) -> str | None:
         return answer.failure("GET", path)
     if answer.status not in health["status"]:
         allowed = " or ".join(str(code) for code in health["status"])
-        return f"GET {path} answered {answer.status}{in_brackets(answer.words())}, expected {allowed}"
+        told = f"GET {path} answered {answer.status}{in_brackets(answer.words())}, expected {allowed}"
+        return told + by_which_name(answer, health.get("headers") or {})
     wanted = health.get("contains")
     if wanted and wanted.encode() not in answer.body:
         told = in_brackets(answer.words())

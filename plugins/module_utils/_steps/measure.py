@@ -27,7 +27,7 @@ from typing import Callable, Iterator, Protocol, Sequence, TypedDict
 from .._declaration.app import LoadPath
 from .._facts.unitgroups import unit_cpu_seconds, unit_pids
 from .._load.memory import ProcessMemory, read_process
-from .._os.http import Answer, Ask, Bounds, request, unwell
+from .._os.http import Answer, Ask, request, unwell
 
 WARM_SECONDS = 1.0
 SOLO_SECONDS = 2.0
@@ -108,7 +108,7 @@ def ask(
             if endless or monotonic() - begin > seconds + SLOW_SECONDS:
                 return
             asked = order[turn % len(order)]
-            answer = request(address, asked, Bounds(timeout_seconds))
+            answer = request(address, asked, asked.within(timeout_seconds))
             turn += at_once
             error = unwell(asked, answer)
             answered.update([asked.path] if answer.status else [])
@@ -146,7 +146,7 @@ def longest_seconds(timeout_seconds: float) -> float:
 
 def asked_of(path: LoadPath) -> Ask:
     """One request for a path of the load."""
-    return Ask(path.path, path.method, path.headers, path.body, path.status or ())
+    return Ask(path.path, path.method, path.headers, path.body, path.status or (), path.contains or "")
 
 
 def weighted_order(paths: Sequence[LoadPath]) -> list[LoadPath]:
@@ -477,7 +477,7 @@ def _alone(candidate: _Candidate, path: LoadPath) -> _One:
     """
     asker, unit, asked = [os.getpid()], candidate.unit, asked_of(path)
     cpu, queued, late, own = unit.cpu_seconds(), unit.queued_seconds(), queued_seconds(asker), time.process_time()
-    answer = request(candidate.address, asked, Bounds(candidate.timeout_seconds))
+    answer = request(candidate.address, asked, asked.within(candidate.timeout_seconds))
     own, late = time.process_time() - own, queued_seconds(asker) - late
     queued, cpu = unit.queued_seconds() - queued, unit.cpu_seconds() - cpu
     return _One(answer, unwell(asked, answer), 1000 * max(0.0, cpu), 1000 * max(0.0, queued + late + own))

@@ -30,7 +30,7 @@ from .app import AppOnHost
 from .compare import capacity, conclude, crowded, judged, lowered
 from .loadhost import LoadRequest
 from .sampler import CANDIDATE, LIVE
-from .trial import Tried, broken, fail_if_redirected, memory_max, ruled, trial
+from .trial import Tried, broken, fail_if_unlike, lacking_now, memory_max, ruled, trial
 from .why import why_failed
 
 
@@ -112,7 +112,7 @@ def begin(app: AppOnHost, number: int, address: str) -> Wanted:
         app.candidates.seconds = 0.0  # it outlives this step: a timer ends it (_watch)
         try:
             boot = app.candidates.start(number, declared["health"], listen=listen)
-            fail_if_redirected(app, number, declared)
+            fail_if_unlike(app, number, declared)
             begun = Begun(number, app.run.id, start, against, notes, not smaller, request, round(boot, 2))
             _watch(app, begun, declared)
         except BaseException:
@@ -189,12 +189,13 @@ def finish(app: AppOnHost, number: int, loaded: str) -> Tried | Wanted:
             notes = [*begun.notes, note]
             verdict, evidence = conclude(declared, verdict, attempts[-1], journal, notes, source=source, why=why)
             evidence["boot_seconds"], evidence["against"] = begun.boot_seconds, begun.live
+            lacks = lacking_now(app, number, declared)
         except (ValueError, KeyError, TypeError) as error:
             raise StepFailed("trial", f"what came of the load cannot be read: {error}") from error
         finally:
             if not stays:
                 app.candidates.stop(number)
-        return ruled(app, number, declared, verdict, evidence)
+        return ruled(app, number, declared, verdict, evidence, lacks)
 
 
 def _attempt(app: AppOnHost, loaded: Plain) -> Loaded:

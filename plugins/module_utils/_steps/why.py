@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from .._generation.answers import Address, Request, Why
-from .._os.http import Answer, Ask, Bounds, request, unwell
+from .._os.http import Answer, Ask, request, unwell
 from .._verdict.types import Samples
 
 AGAIN = 20
@@ -40,18 +40,15 @@ def why_failed(
     failed = Counter(path for latency, path in zip(samples.latency_ms, samples.path) if not math.isfinite(latency))
     if not failed:
         return ""
-    index, count = failed.most_common(1)[0]
+    index = failed.most_common(1)[0][0]
     if index >= len(paths):
         return ""
-    path, whole = paths[index], sum(one == index for one in samples.path)
-    said = [] if len(paths) == 1 else [f"{count} of {whole} requests for {path.method} {path.path} failed"]
-    ended = clock()
+    path, ended = paths[index], clock()
     answer, begin = _again(path, address, seconds, ask, clock)
     wrong = unwell(path, answer)
-    said.append(f"asked again, {wrong}" if wrong else f"asked again, it answered {answer.status}")
-    why = log(path.path, begin, clock()) if wrong else ""
-    said.append(why or log(path.path, began, ended))
-    return "; ".join(part for part in said if part)
+    told = f"asked again, {wrong or f'{path.method} {path.path} answered {answer.status}'}"
+    why = (log(path.path, begin, clock()) if wrong else "") or log(path.path, began, ended)
+    return f"{told}; {why}" if why else told
 
 
 def _again(
@@ -61,7 +58,7 @@ def _again(
     first = clock()
     for _ in range(AGAIN):
         begin = clock()
-        answer = ask(address, path, Bounds(seconds))
+        answer = ask(address, path, path.within(seconds))
         if unwell(path, answer) or clock() - first >= AGAIN_SECONDS:
             break
     return answer, begin

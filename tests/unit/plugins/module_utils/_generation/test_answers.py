@@ -123,6 +123,22 @@ def test_a_path_that_may_take_long_is_not_broken_for_it() -> None:
     assert not Server({"/": [hangs]}).look(slow, None).well  # twice its limit has gone by
 
 
+def test_what_is_declared_of_a_path_counts() -> None:
+    health = {**APP["health"], "headers": {"Host": "shop.example.com"}}
+    for path, given, told in (
+        ({"path": "/", "status": [302]}, Answer(302, b"", 3.0), ""),
+        ({"path": "/", "status": [302]}, OK, 'GET / answered 200 ("ok"), expected 302 (2 of 2 requests)'),
+        ({"path": "/", "status": [503]}, Answer(503, b"", 3.0), ""),
+        ({"path": "/", "contains": "ok"}, OK, ""),
+        ({"path": "/", "contains": "tea"}, OK, "but its body does not contain 'tea' (2 of 2 requests)"),
+    ):
+        server = Server({"/": [given]})
+        seen = server.look({**APP, "health": health, "load": {"paths": [path]}})
+        assert seen.well is (not told)
+        assert told in seen.detail
+        assert server.asked[0].headers == {"Host": "shop.example.com"}
+
+
 def test_the_log_is_asked_why_a_request_failed_at_that_time() -> None:
     asked: list[tuple[str, float]] = []
 

@@ -87,12 +87,28 @@ def test_freed_memory_is_kept_as_planned_by_candidate_and_generation_alike(trial
 def test_threads_take_turns_as_planned() -> None:
     before = sys.getswitchinterval()
     try:
-        executed(units.gunicorn_conf(app(), plan(switch_interval_ms=1.0), 7))["post_worker_init"](None)
+        executed(units.gunicorn_conf(app(), plan(switch_interval_ms=1.0), 7))["post_worker_init"](Worker())
         assert sys.getswitchinterval() == pytest.approx(0.001)
     finally:
         sys.setswitchinterval(before)
     for older in (plan(), plan(switch_interval_ms=0)):
         assert "setswitchinterval" not in units.gunicorn_conf(app(), older, 7)
+
+
+class Worker:
+    """One of Gunicorn's, which answers with the address that it sees."""
+
+    def wsgi(self, environ: dict[str, str], start_response: object) -> str:
+        return environ["REMOTE_ADDR"]
+
+
+def test_what_is_asked_on_the_private_socket_has_an_address_where_users_have_one() -> None:
+    worker = Worker()
+    executed(units.gunicorn_conf(app(), plan(), 7))["post_worker_init"](worker)
+    assert worker.wsgi({"REMOTE_ADDR": ""}, None) == "127.0.0.1"
+    assert worker.wsgi({"REMOTE_ADDR": "10.0.0.5"}, None) == "10.0.0.5"
+    on_a_socket = executed(units.gunicorn_conf(app(listen="unix:/run/shop.sock"), plan(), 7))
+    assert "post_worker_init" not in on_a_socket
 
 
 @pytest.mark.parametrize("trial", [True, False])

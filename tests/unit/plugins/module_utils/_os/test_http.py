@@ -18,6 +18,7 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._os.http import
     Bounds,
     answer_seconds,
     get,
+    lacking,
     local_address,
     only_redirects,
     own_headers,
@@ -268,3 +269,36 @@ def test_the_kind_and_the_beginning_of_an_answer_are_kept(wild: str) -> None:
     """Without being asked for: nobody knows beforehand which answer will have to be explained."""
     answer = request(wild, Ask("/broken"), Bounds(5.0))
     assert answer.words() == 'text/html "Internal Server Error"'
+
+
+@pytest.mark.parametrize(("status", "told"), [(400, True), (403, True), (404, True), (421, True), (500, False)])
+def test_an_app_may_answer_to_its_own_name_alone(status: int, told: bool) -> None:
+    answer = Answer(status, b"", 1.0)
+    for words in (unwell(Ask("/"), answer), unhealthy(answer, HEALTH)):
+        assert (
+            "asked for as localhost: where the app answers to its own name alone, declare `host`" in str(words)
+        ) is told
+    named = {"HOST": "shop.example.com"}
+    assert "declare" not in unwell(Ask("/", headers=named), answer)
+    assert "declare" not in str(unhealthy(answer, {**HEALTH, "headers": named}))
+
+
+def test_an_answer_that_lacks_what_it_must_contain() -> None:
+    basket = Ask.of_path({"path": "/basket", "contains": "Your basket"})
+    sorry = Answer(200, b"<h1>Sorry</h1>", 1.0, kind="text/html")
+    words = "GET /basket answered 200 (text/html \"Sorry\"), but its body does not contain 'Your basket'"
+    assert unwell(basket, sorry) == words
+    assert unwell(basket, Answer(200, b"<b>Your basket</b>", 1.0)) == ""
+    assert unwell(basket, Answer(503, b"", 1.0)) == "GET /basket answered 503"
+    assert basket.within(5.0).keep_bytes > Ask("/").within(5.0).keep_bytes
+
+    given = [Answer(200, b"Your basket", 1.0)] * 3 + [sorry]
+    asked: list[Ask] = []
+
+    def ask(address: Any, one: Ask, bounds: Bounds) -> Answer:
+        asked.append(one)
+        return given[min(len(asked), len(given)) - 1]
+
+    assert lacking("/run/x.sock", [Ask("/"), basket], 5.0, ask) == words  # the fourth of five
+    assert asked == [basket] * 4
+    assert lacking("/run/x.sock", [Ask("/")], 5.0, ask) == ""

@@ -92,7 +92,7 @@ class Host:
         for number in (1, 2):
             self.add(number)
         store.link_public(self.layout)
-        monkeypatch.setattr(_instances, "get", lambda address, path, seconds: self.answer(address, Ask(path), None))
+        monkeypatch.setattr(_instances, "get", lambda address, path, seconds, _: self.answer(address, Ask(path), None))
         monkeypatch.setattr(_instances, "request", self.answer)
         monkeypatch.setattr(promote, "Meanwhile", lambda listen, app: Meanwhile(listen, app, self.answer))
         monkeypatch.setattr(self.app, "close", list)
