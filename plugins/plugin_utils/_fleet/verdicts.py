@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -120,13 +121,7 @@ def gate(
     `batch`: {host: apps that are to be changed there}. `before`: {app: hosts that count as failed for it before they
     were touched}.
     """
-    first = min((order.index(host) for host in batch if host in order), default=0)
-    number, seen = 1, 0
-    for index, size in enumerate(sizes):
-        if first < seen + size:
-            number = index + 1
-            break
-        seen += size
+    number = _number_of(order, sizes, batch)
     names = list(dict.fromkeys(name for apps in batch.values() for name in apps))
     bad = {name: [host for host in _failed(name, before, outcomes) if host not in batch] for name in names}
     stopped = [name for name in names if len(bad[name]) > max_failed]
@@ -135,6 +130,13 @@ def gate(
         return Gate(True, f"batch {number} of {len(sizes)} is not begun: {why}", number, len(sizes), stopped)
     begun = f"batch {number} of {len(sizes)}: {listed(list(batch))}"
     return Gate(False, f"{begun}; left out: {why}" if why else begun, number, len(sizes), stopped)
+
+
+def _number_of(order: Sequence[str], sizes: Sequence[int], batch: Iterable[str]) -> int:
+    """Which batch `batch` is, from 1."""
+    first = min((order.index(host) for host in batch if host in order), default=0)
+    ends = itertools.accumulate(sizes)
+    return next((index for index, end in enumerate(ends, 1) if first < end), 1)
 
 
 @dataclass(frozen=True)
@@ -174,12 +176,15 @@ def revert_plan(
     if on_failure == "keep":
         stay = [f"{host}: {', '.join(apps)} (headcount_on_failure: keep)" for host, apps in back.items()]
         return RevertPlan(False, kept=[*kept, *stay])
-    going = {name: [host for host in back if name in back[host]] for name in names}
-    why = "; ".join(_goes_back(name, bad[name], hosts) for name, hosts in going.items() if hosts)
+    why = "; ".join(filter(None, (_goes_back(name, bad[name], back) for name in names)))
     return RevertPlan(True, on_failure == "ask", back, kept, why)
 
 
-def _goes_back(name: str, failed: Sequence[str], hosts: Sequence[str]) -> str:
+def _goes_back(name: str, failed: Sequence[str], back: Mapping[str, Sequence[str]]) -> str:
+    """Where an app goes back, and why, in a sentence; empty where it does nowhere. `back`: as RevertPlan has it."""
+    hosts = [host for host, names in back.items() if name in names]
+    if not hosts:
+        return ""
     go = "goes back" if len(hosts) == 1 else "go back"
     failures = f"{name} failed on {plural(len(failed), 'host')} ({listed(failed)})"
     return f"{failures}: {plural(len(hosts), 'host')} {go} ({listed(hosts)})"
