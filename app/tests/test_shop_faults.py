@@ -115,6 +115,15 @@ def test_errors_that_are_raised_are_logged(caplog: pytest.LogCaptureFixture) -> 
     assert "InjectedError: SHOP_FAULTS=raises: this request finds no price" in caplog.text
 
 
+def test_one_behind_a_proxy_knows_its_name_and_scheme() -> None:
+    client = app_with("proxied").test_client()
+    sent = {"Host": "shop.example.com", "X-Forwarded-Proto": "https"}
+    assert client.get("/healthz", headers=sent).status_code == 200
+    assert client.get("/healthz", headers={**sent, "Host": "localhost"}).status_code == 400
+    assert client.get("/", headers={"Host": "shop.example.com"}).status_code == 400
+    assert client.get("/", headers=sent, environ_base={"REMOTE_ADDR": ""}).status_code == 400
+
+
 def test_all_errors() -> None:
     client = app_with("errors:1").test_client()
     assert {client.get("/").status_code for _ in range(20)} == {500}

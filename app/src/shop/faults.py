@@ -44,6 +44,8 @@ CATALOGUE: Mapping[str, str] = {
     "silent": "silent: create_app() configures logging in a way that silences the server's own",
     "leaves": "leaves:REQUESTS: the process exits with status 0 at that request",
     "redirects": "redirects: every request is sent to another host",
+    "proxied": "proxied: every request is refused that is not for shop.example.com, over https (by X-Forwarded-Proto) and "
+    "from an address",
     "turns": "turns:SHAPE: from when /etc/shop.broken is there on, it is dead, hanging, slow, errors (500 on all but "
     "health), garbage, health (500 there alone), path (500 on /wait alone), some (500 on each third) or dropping",
     "fork_bomb": "fork_bomb:N: create_app() starts N processes (at most 5000) that live for 60 s",
@@ -51,6 +53,7 @@ CATALOGUE: Mapping[str, str] = {
 COUNTS: Mapping[str, tuple[str, float]] = {"leaves": ("leaves_at", 1e9), "fork_bomb": ("fork_bomb", 5000)}
 BROKEN_FILE = Path("/etc/shop.broken")
 SHAPES = ("dead", "hanging", "slow", "errors", "garbage", "health", "path", "some", "dropping")
+OWN_NAME = "shop.example.com"
 HANG_MS = 3_600_000.0
 SLOW_MS = 3_000.0
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)(k|m|mib|kib)?", re.IGNORECASE)
@@ -89,6 +92,7 @@ class Faults:
     silent: bool = False
     leaves_at: int = 0
     redirects: bool = False
+    proxied: bool = False
     fork_bomb: int = 0
     turns: str = ""
     names: tuple[str, ...] = ()
@@ -239,6 +243,10 @@ class Injector:
             if self.faults.turns == "garbage":
                 connection.sendall(b"\x00\xffthis is not HTTP\r\n\r\n")
             connection.shutdown(socket.SHUT_RDWR)
+        if self.faults.proxied:
+            name, scheme = environ.get("HTTP_HOST"), environ.get("HTTP_X_FORWARDED_PROTO")
+            if (name, scheme) != (OWN_NAME, "https") or not environ.get("REMOTE_ADDR"):
+                return 400
         return 500 if path == "/wait" and self.turned("path") else None
 
     def at_request(self) -> int | None:
