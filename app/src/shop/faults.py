@@ -44,7 +44,7 @@ CATALOGUE: Mapping[str, str] = {
     "silent": "silent: create_app() configures logging in a way that silences the server's own",
     "leaves": "leaves:REQUESTS: the process exits with status 0 at that request",
     "redirects": "redirects: every request is sent to another host",
-    "proxied": "proxied: every request is refused that is not for shop.example.com, over https (by X-Forwarded-Proto) and "
+    "proxied": "proxied: every request is refused that is not for shop.example.com, over https (by its header) and "
     "from an address",
     "turns": "turns:SHAPE: from when /etc/shop.broken is there on, it is dead, hanging, slow, errors (500 on all but "
     "health), garbage, health (500 there alone), path (500 on /wait alone), some (500 on each third) or dropping",

@@ -127,18 +127,7 @@ def gunicorn_conf(app: Plain, plan: Plain, number: int) -> str:
         'errorlog = "-"',
         "",
     ]
-    switch = plan["settings"].get("switch_interval_ms") or {}
-    if switch.get("value"):
-        reason = " ".join(str(switch.get("reason", "")).split())
-        lines += [
-            f"# {reason}" if reason else "# How soon threads take turns.",
-            "def post_worker_init(worker):",
-            "    import sys",
-            "",
-            f"    sys.setswitchinterval({float(switch['value']) / 1000!r})",
-            "",
-            "",
-        ]
+    lines += _taking_turns(plan)
     if _has_control_socket(plan):
         lines += [
             "# It has one path per user: the two instances of a rollout would take it from one another.",
@@ -150,6 +139,23 @@ def gunicorn_conf(app: Plain, plan: Plain, number: int) -> str:
         lines += ["", MONITOR_HOOK]
     lines += [f"\n{part}" for part in (serverhooks.address(app),) if part]
     return "\n".join(lines)
+
+
+def _taking_turns(plan: Plain) -> list[str]:
+    """How soon the threads of a worker take turns, where the plan says that."""
+    switch = plan["settings"].get("switch_interval_ms") or {}
+    if not switch.get("value"):
+        return []
+    reason = " ".join(str(switch.get("reason", "")).split())
+    return [
+        f"# {reason}" if reason else "# How soon threads take turns.",
+        "def post_worker_init(worker):",
+        "    import sys",
+        "",
+        f"    sys.setswitchinterval({float(switch['value']) / 1000!r})",
+        "",
+        "",
+    ]
 
 
 def _literal(value: Any) -> str:

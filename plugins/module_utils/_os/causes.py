@@ -335,22 +335,28 @@ def cause_of_request(lines: Iterable[Line], path: str, begin: float, end: float)
     path = path.partition("?")[0]
     fitting: dict[tuple[bool, bool, bool], Counter[str]] = {}
     for raised in exceptions(lines):
-        if raised.at and not begin - SLACK_SECONDS <= raised.at <= end + SLACK_SECONDS:
-            continue
-        if raised.aside or _BOOT.search(raised.header) or (raised.path and not _same(raised.path, path)):
-            continue
-        words = raised.words(place=True)
-        if raised.name in _LEAVING:  # a worker that its master ends: where it stood says why
-            words = f"it was ended while it was at {raised.where}" if raised.where else ""
-        quiet = bool(_QUIET.search(raised.header))
-        rank = (bool(raised.path), raised.through, not quiet)
-        if words and (raised.path or raised.through or not quiet):
-            fitting.setdefault(rank, Counter())[words] += 1
-    if not fitting:
-        return ""
-    best = max(fitting)
+        meanwhile = not raised.at or begin - SLACK_SECONDS <= raised.at <= end + SLACK_SECONDS
+        if meanwhile and _may_be_of(raised, path):
+            words = _request_words(raised)
+            fitting.setdefault((bool(raised.path), raised.through, bool(words)), Counter())[words] += 1
+    best = max(fitting, default=(False, False, False))
+    words = fitting[best].most_common(1)[0][0] if fitting else ""
     said = "its log says: " if best[0] or best[1] else "logged meanwhile, be it of this request or not: "
-    return said + fitting[best].most_common(1)[0][0]
+    return said + words if words else ""
+
+
+def _may_be_of(raised: Raised, path: str) -> bool:
+    """Whether a failed request for `path` may have raised it."""
+    if raised.aside or _BOOT.search(raised.header) or (raised.path and not _same(raised.path, path)):
+        return False
+    return bool(raised.path) or raised.through or not _QUIET.search(raised.header)
+
+
+def _request_words(raised: Raised) -> str:
+    """For people; of a worker that its master ended where it stood, which says why, if that is known."""
+    if raised.name not in _LEAVING:
+        return raised.words(place=True)
+    return f"it was ended while it was at {raised.where}" if raised.where else ""
 
 
 def _same(told: str, asked: str) -> bool:

@@ -364,9 +364,9 @@ def redirected(answer: Answer) -> bool:
     return 300 <= answer.status < 400 and bool(answer.location)
 
 
+AS_USERS = "scheme: https where a proxy in front takes https off, host where the app has a name of its own, headers"
 REDIRECT_FIX = (
-    "nothing of the app is measured that way; declare what users send (scheme: https where a proxy in front takes "
-    "https off, host where the app has a name of its own, or headers of the path), or the path that it leads to, or, "
+    f"nothing of the app is measured that way; declare what users send ({AS_USERS}), or the path that it leads to, or, "
     "where the redirect is what users get, status: [%d]"
 )
 
@@ -495,6 +495,9 @@ def unhealthy(answer: Answer, health: Mapping[str, Any]) -> str | None:
     if answer.status == 0:
         return answer.failure("GET", path)
     if answer.status not in health["status"]:
+        if redirected(answer):
+            told = f"GET {path} answered {answer.status}, a redirect to {answer.location}: declare what users send"
+            return f"{told} ({AS_USERS}), or, where the redirect is well, health.status: [200, {answer.status}]"
         allowed = " or ".join(str(code) for code in health["status"])
         told = f"GET {path} answered {answer.status}{in_brackets(answer.words())}, expected {allowed}"
         return told + by_which_name(answer, health.get("headers") or {})

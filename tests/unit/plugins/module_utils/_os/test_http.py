@@ -50,6 +50,13 @@ def test_where_the_host_reaches_itself(listen: str, address: Any) -> None:
         (Answer(200, b"ok", 1.0), None, None),
         (Answer(204, b"", 1.0), None, None),
         (Answer(500, b"", 1.0), None, "GET /healthz answered 500, expected 200 or 204"),
+        (
+            Answer(302, b"", 1.0, location="https://shop.example.com/"),
+            None,
+            "GET /healthz answered 302, a redirect to https://shop.example.com/: declare what users send (scheme: "
+            "https where a proxy in front takes https off, host where the app has a name of its own, headers), or, "
+            "where the redirect is well, health.status: [200, 302]",
+        ),
         (Answer(0, b"", 1.0, "timed out"), None, "GET /healthz got no answer: timed out"),
         (Answer(200, b"no", 1.0), "ok", "GET /healthz answered 200 (\"no\"), but its body does not contain 'ok'"),
         (Answer(200, b"all ok", 1.0), "ok", None),
