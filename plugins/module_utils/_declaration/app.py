@@ -226,7 +226,8 @@ class App(Section):
     """A normalised app. It holds secrets (not in its repr): show `normalise.redacted` ones only.
 
     `wait_ratio` is the time a request waits by the CPU time it takes, None when nothing is declared about it.
-    `settings` holds what overrides the plan, by the names of the table. `retain_good` is `retain.good`.
+    `settings` holds what overrides the plan, by the names of the table, `gunicorn` Gunicorn's own (and the text of its
+    hooks, hooks_text). `retain_good` is `retain.good`.
     """
 
     name: str
@@ -253,6 +254,8 @@ class App(Section):
     scheme: str | None = None
     database: Database = Database()
     settings: Mapping[str, SettingValue] = field(default_factory=dict)
+    gunicorn: Mapping[str, object] | None = None
+    command_prefix: tuple[str, ...] | None = None
     profile_mismatch: str = "use_measured"
     on_inconclusive: str = "revert"
     async_libraries: Mapping[str, AsyncLibrary] = field(default_factory=dict)
@@ -283,7 +286,7 @@ class App(Section):
         }
 
 
-_MAY_LACK: Final = ("host", "scheme")
+_MAY_LACK: Final = ("host", "scheme", "gunicorn", "command_prefix")
 """Keys that are missing in the normalised form where they are not declared."""
 _SECTIONS: Final[Mapping[str, type[Section]]] = {
     "source": Source,

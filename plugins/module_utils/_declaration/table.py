@@ -13,6 +13,7 @@ from typing import Final
 from . import checks
 from .asking import HOST, SCHEME
 from .fields import REQUIRED, Field
+from .gunicorn import GUNICORN, PREFIX
 from .profiles import WORKER_CLASSES
 from .sections import HEALTH, LIMITS, LOAD, SETTINGS, SOURCE
 
@@ -206,6 +207,8 @@ APP_FIELDS: Final[tuple[Field, ...]] = (
         ),
     ),
     SETTINGS,
+    GUNICORN,
+    PREFIX,
     Field(
         "profile_mismatch",
         "str",

@@ -126,6 +126,7 @@ def gunicorn_conf(app: Plain, plan: Plain, number: int) -> str:
         "# Errors go to the journal by way of standard error.",
         'errorlog = "-"',
         "",
+        *serverhooks.declared(app),
     ]
     lines += _taking_turns(plan)
     if _has_control_socket(plan):
@@ -137,7 +138,7 @@ def gunicorn_conf(app: Plain, plan: Plain, number: int) -> str:
     lines.append(HOOKS)
     if worker_class == "gevent":
         lines += ["", MONITOR_HOOK]
-    lines += [f"\n{part}" for part in (serverhooks.address(app),) if part]
+    lines += [f"\n{part}" for part in (serverhooks.address(app), serverhooks.hooks(app)) if part]
     return "\n".join(lines)
 
 
@@ -261,7 +262,7 @@ def service(app: Plain, plan: Plain, number: int, layout: Layout, trial: bool) -
         f"Environment={' '.join(f'{key}={value}' for key, value in sorted(environment.items()))}",
         f"Environment=HEADCOUNT_GENERATION={number}",
         f"EnvironmentFile={layout.environment(number)}",
-        f"ExecStart={generation}/release/venv/bin/gunicorn --config {generation}/gunicorn.conf.py",
+        f"ExecStart={serverhooks.command(app, _setting(plan, 'worker_class'), generation)}",
         "KillMode=mixed",
         f"TimeoutStartSec={boot + 30:.0f}",
         f"TimeoutStopSec={graceful + STOP_SLACK_SECONDS}",
@@ -316,6 +317,7 @@ def render(app: Plain, plan: Plain, number: int, layout: Layout) -> dict[str, st
     trial, real = layout.trial_service_unit(number), layout.service_unit(number)
     return {
         "gunicorn.conf.py": gunicorn_conf(app, plan, number),
+        **serverhooks.files(app, _setting(plan, "worker_class")),
         layout.public_socket_unit: public_socket(app, plan, number, layout),
         layout.socket_unit(number): private_socket(app, number, layout.private_socket(number), real, "generation"),
         real: service(app, plan, number, layout, trial=False),

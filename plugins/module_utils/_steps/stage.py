@@ -12,6 +12,7 @@ from .._generation import access, generations, ledger, store
 from .._generation.clashes import Host, clashes, shared_drop_ins
 from .._generation.failures import StepFailed, Untouched
 from .._generation.record import GenerationRecord
+from .._generation.serverhooks import program
 from .._generation.units import environment_file, render
 from .._os.files import make_directory, write_file
 from .._os.secrecy import learn
@@ -45,6 +46,7 @@ def stage(app: AppOnHost, request: Plain) -> dict[str, object]:
             python=request["python"],
             root=app.root,
         )
+        _check_prefix(app, str(release["id"]), declared)
         planning = with_release(request["planning"], app.name, app.layout.release(release["id"]), declared)
         plan, _ = replan(planning, app.name)
         number = next_number(app)
@@ -58,6 +60,20 @@ def stage(app: AppOnHost, request: Plain) -> dict[str, object]:
     )
     lay_down(app, number, record, environment_file(declared["environment"], request["secrets"]))
     return {"generation": number, "release": release["id"], "built": built, "healed": healed}
+
+
+def _check_prefix(app: AppOnHost, release: str, declared: Plain) -> None:
+    """StepFailed where what Gunicorn is to be started by is not there."""
+    words = declared.get("command_prefix") or ()
+    if not words:
+        return
+    binaries = os.path.join(app.layout.release(release), "venv", "bin")
+    path = program(str(words[0]), binaries)
+    if os.path.isfile(path) and os.access(path, os.X_OK):
+        return
+    what = "is not on this host" if path == words[0] else f"is not in the release ({binaries})"
+    fix = "install it" if path == words[0] else "have the project require the package that brings it"
+    raise StepFailed("stage", f"command_prefix: {words[0]} {what}: {fix}, or correct command_prefix")
 
 
 def check_clashes(app: AppOnHost, declared: Plain) -> None:

@@ -57,7 +57,12 @@ EVERYTHING: dict[str, Any] = {
     "user": "shop",
     "slice": "web.slice",
 }
-ASKED: dict[str, Any] = {"host": "shop.example.com", "scheme": "https"}
+ASKED: dict[str, Any] = {
+    "host": "shop.example.com",
+    "scheme": "https",
+    "gunicorn": {"accesslog": "-", "raw_env": ["X=1"]},
+    "command_prefix": ["ddtrace-run"],
+}
 """Keys that came later: where they are not declared, the digests are what they were."""
 
 
