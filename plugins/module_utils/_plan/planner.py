@@ -358,7 +358,8 @@ def _warnings(draft: Draft, settings: Mapping[str, Setting]) -> tuple[str, ...]:
 
 def _of_class(draft: Draft, gunicorn_version: str) -> str | None:
     choice = draft.choice
-    if choice.name == "gthread" and choice.winner in ("async compatibility", "memory"):
+    instead = choice.winner in ("async compatibility", "memory") and not draft.inputs.mix.mixed
+    if choice.name == "gthread" and instead:
         return f"gthread and not gevent: {choice.reason}"
     if choice.name == "eventlet":
         return (

@@ -709,7 +709,9 @@ def test_the_reason_says_what_was_found_and_where_it_comes_from() -> None:
     assert (found.value, found.winner, found.origin) == ("sync", "mix", "measured")
     assert (whole["workers"].winner, whole["workers"].origin) == ("mix", "measured")
     assert "of 12 workers (from 12 to 32) one is free at a load of 0.58: 59/s x 19.8 ms" in whole["workers"].reason
-    scarce = plan(facts(2, 1024), shop(mix=None, profile="cpu"), kinds(*TWO_KINDS)).settings["worker_class"]
+    small = plan(facts(2, 1024), shop(mix=None, profile="cpu"), kinds(*TWO_KINDS))
+    assert small.warnings == ()
+    scarce = small.settings["worker_class"]
     assert (scarce.value, scarce.winner) == ("gthread", "memory")
     assert "there is room for 8 sync workers, and 16 are wanted" in scarce.reason
     assert "a request finds 114.5 ms of CPU before it, where / takes 5 ms alone" in found.reason
