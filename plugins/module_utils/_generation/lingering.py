@@ -13,7 +13,11 @@ from __future__ import annotations
 CLASSES = ("sync", "gthread")
 """Worker classes whose connections end in close_graceful(); an event loop waits for one without holding up others."""
 
-CLOSER = """\
+PATIENCE_SECONDS = {"sync": 0.002, "gthread": 0.0}
+"""How long a worker itself waits first. What is behind a proxy of the same host closes within a fraction of that, which
+spares a sync worker the thread (0.15 ms of CPU a request); a gthread worker's loop has others to serve."""
+
+_CLOSER = """\
 def _close_aside():
     # Who is answered ends his side of the connection when he likes: a thread waits for that, not the worker's own loop.
     # What it is made of is taken here, because an app may replace it (gevent.monkey) when it is imported.
@@ -54,13 +58,19 @@ def _close_aside():
     def close_aside(sock, timeout=2.0, max_drain=65536):
         try:
             sock.shutdown(socket.SHUT_WR)
-            sock.setblocking(False)
+            sock.settimeout(PATIENCE_SECONDS)
+            if PATIENCE_SECONDS and not sock.recv(4096):
+                sock.close()
+                return
+        except socket.timeout:
+            pass
         except OSError:
             sock.close()
             return
         if process["pid"] != os.getpid():
             process.update(pid=os.getpid(), poll=epoll(), waiting={})
             start(watch, (process["poll"], process["waiting"]))
+        sock.setblocking(False)
         fd, waiting = sock.detach(), process["waiting"]
         if fd < 0 or len(waiting) >= most:
             if fd >= 0:
@@ -75,4 +85,8 @@ def _close_aside():
 
 _close_aside()
 """
-"""Part of gunicorn.conf.py of the CLASSES. It changes nothing under a Gunicorn that has no close_graceful()."""
+
+
+def closer(worker_class: str) -> str:
+    """Part of gunicorn.conf.py for one of the CLASSES. It changes nothing under a Gunicorn without close_graceful()."""
+    return _CLOSER.replace("PATIENCE_SECONDS", repr(PATIENCE_SECONDS[worker_class]))

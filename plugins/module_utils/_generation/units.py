@@ -147,7 +147,7 @@ def gunicorn_conf(app: Plain, plan: Plain, number: int) -> str:
         ]
     lines.append(HOOKS)
     if worker_class in lingering.CLASSES:
-        lines += ["", lingering.CLOSER]
+        lines += ["", lingering.closer(worker_class)]
     if worker_class == "gevent":
         lines += ["", MONITOR_HOOK]
     return "\n".join(lines)

@@ -32,7 +32,7 @@ LINGERS_SECONDS = 2.0
 def serving(folder: Path, kind: str) -> Iterator[tuple[str, int]]:
     """One worker of that class without keep-alive; yields its address."""
     (folder / "lingering_app.py").write_text(APP)
-    (folder / "gunicorn.conf.py").write_text(lingering.CLOSER)
+    (folder / "gunicorn.conf.py").write_text(lingering.closer(kind))
     with contextlib.closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 0))
         address = free.getsockname()
@@ -106,7 +106,8 @@ def test_a_client_that_never_closes_is_given_up(tmp_path):
             client.close()
 
 
-def test_a_gunicorn_without_it_is_left_alone(monkeypatch):
+@pytest.mark.parametrize("kind", lingering.CLASSES)
+def test_a_gunicorn_without_it_is_left_alone(monkeypatch, kind):
     monkeypatch.delattr(gunicorn.util, "close_graceful")
-    exec(compile(lingering.CLOSER, "gunicorn.conf.py", "exec"), {})  # what Gunicorn does with its configuration
+    exec(compile(lingering.closer(kind), "gunicorn.conf.py", "exec"), {})  # what Gunicorn does with its configuration
     assert not hasattr(gunicorn.util, "close_graceful")
