@@ -13,7 +13,7 @@ from .._os.paths import Layout
 from .._os.secrecy import MARK
 from .._release.asynccompat import MONITOR_HOOK, monitor_environment
 from .._release.contents import TREE
-from . import serverhooks
+from . import lingering, serverhooks
 
 STOP_SLACK_SECONDS = 10
 """systemd waits this much longer than Gunicorn's graceful_timeout before it kills: a drain is never cut short."""
@@ -136,6 +136,8 @@ def gunicorn_conf(app: Plain, plan: Plain, number: int) -> str:
             "",
         ]
     lines.append(HOOKS)
+    if worker_class in lingering.CLASSES:
+        lines += ["", lingering.closer(worker_class)]
     if worker_class == "gevent":
         lines += ["", MONITOR_HOOK]
     lines += [f"\n{part}" for part in (serverhooks.address(app), serverhooks.hooks(app)) if part]
