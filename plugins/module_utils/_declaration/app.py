@@ -234,6 +234,8 @@ class App(Section):
     source: Source = Source()
     entry_point: str = ""
     listen: str = ""
+    listen_group: str | None = None
+    listen_mode: str | None = None
     profile: str | None = None
     wait_ratio: float | None = None
     cpu_ms: float | None = None
@@ -286,7 +288,7 @@ class App(Section):
         }
 
 
-_MAY_LACK: Final = ("host", "scheme", "gunicorn", "command_prefix")
+_MAY_LACK: Final = ("listen_group", "listen_mode", "host", "scheme", "gunicorn", "command_prefix")
 """Keys that are missing in the normalised form where they are not declared."""
 _SECTIONS: Final[Mapping[str, type[Section]]] = {
     "source": Source,

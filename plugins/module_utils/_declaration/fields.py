@@ -358,7 +358,7 @@ def _default(item: Field, parts: tuple[Part, ...], context: Context) -> object:
 def _string(item: Field, value: object, parts: tuple[Part, ...], context: Context) -> object:
     if isinstance(value, bool) or not isinstance(value, str):
         fix = None
-        if isinstance(value, (int, float)) and not item.quiet:
+        if isinstance(value, (int, float)) and not item.quiet and not item.choices:
             fix = json.dumps(value) if isinstance(value, bool) else str(value)
         raise Invalid(f"{kind_of(value)} and not a string" if isinstance(value, (bool, int, float)) else "", fix)
     text = str(value)

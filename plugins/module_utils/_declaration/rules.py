@@ -14,6 +14,7 @@ from .app import Limits, Load, LoadPath
 from .asking import check_prefix
 from .checks import split_listen
 from .fields import Context, Parsed, Part, inline
+from .listening import check_socket
 from .mixture import declared_kinds, spread_of
 from .origin import is_remote, is_tcp, reachable
 from .profiles import PROFILE_RANGE, profile_of
@@ -250,4 +251,5 @@ RULES: Final[tuple[tuple[tuple[str, ...], _Rule], ...]] = (
     (("load", "listen"), _check_origin),
     (("database",), _check_database),
     (("environment", "health", "load"), check_prefix),
+    (("listen", "listen_group", "listen_mode"), check_socket),
 )

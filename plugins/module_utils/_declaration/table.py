@@ -14,6 +14,8 @@ from . import checks
 from .asking import HOST, SCHEME
 from .fields import REQUIRED, Field
 from .gunicorn import GUNICORN, PREFIX
+from .listening import GROUP as LISTEN_GROUP
+from .listening import MODE as LISTEN_MODE
 from .profiles import WORKER_CLASSES
 from .sections import HEALTH, LIMITS, LOAD, SETTINGS, SOURCE
 
@@ -57,6 +59,8 @@ APP_FIELDS: Final[tuple[Field, ...]] = (
         allowed="IPv4:port, [IPv6]:port or unix:/path",
         check=checks.listen,
     ),
+    LISTEN_GROUP,
+    LISTEN_MODE,
     Field(
         "profile",
         "str",

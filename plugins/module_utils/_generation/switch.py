@@ -46,7 +46,9 @@ def _address(instances: Instances, number: int) -> list[str]:
     path = os.path.join(instances.layout.generation(number), instances.layout.public_socket_unit)
     try:
         with open(path, encoding="utf-8") as stream:
-            return [line.strip() for line in stream if line.startswith(("ListenStream=", "SocketMode="))]
+            return [
+                line.strip() for line in stream if line.startswith(("ListenStream=", "SocketMode=", "SocketGroup="))
+            ]
     except OSError:
         return []
 
@@ -286,6 +288,7 @@ def told(old: int | None, seen: Seen) -> list[str]:
         lines.append(f"generation {old} was broken, so it left first: {seen['before']}")
     if seen.get("despite"):
         lines.append(f"not gone back to {old}, which answered no better: {seen['despite']}")
+    lines += [seen["shut_out"]] if seen.get("shut_out") else []
     lines += [f"what is live now is not well either: {sentence}" for sentence in seen.get("wrong", [])]
     words = meanwhile_words(seen.get("users") or {})
     return [*lines, words] if words else lines

@@ -8,6 +8,7 @@ import math
 from typing import Any
 
 from .._declaration.app import Plain
+from .._declaration.listening import mode_of
 from .._facts.workerends import HOOKS
 from .._os.paths import Layout
 from .._os.secrecy import MARK
@@ -177,7 +178,8 @@ def public_socket(app: Plain, plan: Plain, number: int, layout: Layout) -> str:
     """The socket that users reach. Wants= starts the generation at boot; Service= names what a request wakes."""
     listen = app["listen"]
     address = listen[len("unix:") :] if listen.startswith("unix:") else listen
-    unix = "SocketMode=0666\n" if listen.startswith("unix:") else ""
+    group = f"SocketGroup={app['listen_group']}\n" if app.get("listen_group") else ""
+    unix = f"SocketMode={mode_of(dict(app))}\n{group}" if listen.startswith("unix:") else ""
     service = layout.service_unit(number)
     return (
         f"# {app['name']}, generation {number}. Written by Headcount.\n"

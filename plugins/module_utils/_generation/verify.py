@@ -17,6 +17,7 @@ from .._os.systemd import UnitState
 from .answers import Asker, Users
 from .failures import StepFailed
 from .instances import LOOK_SECONDS, Instances
+from .reached import public_socket_refuses
 
 BESIDE_ROUNDS = 60
 BESIDE_SECONDS = 2.0
@@ -29,7 +30,7 @@ class Seen(TypedDict, total=False):
 
     Of a switch too: seconds until it answered (`boot_seconds`); that the public socket was `opened` again; how the old
     one was broken, so that it left first (`before`); what is wrong with the new one, which was kept (`despite`); and
-    what `users` got meanwhile.
+    what `users` got meanwhile. Of a unix socket: who is `shut_out` of it, in a sentence.
     """
 
     checks: int
@@ -40,6 +41,7 @@ class Seen(TypedDict, total=False):
     before: str
     despite: str
     users: Users
+    shut_out: str
 
 
 def verify(
@@ -67,8 +69,10 @@ def verify(
     log = instances.log_of(service)
     own = instances.asker(instances.layout.private_socket(number), app, log=log)
     users = instances.asker(local_address(app["listen"]), app, log=log) if public else None
+    shut_out = ""
     if users is not None:
         users.paths = users.paths[:1]
+        shut_out = public_socket_refuses(app)
     asked, workers, suspicious = 0, _workers(instances, first), False
     since, lost = last_serial(_ends(instances, number)), frozenset[tuple[int, int]]()
     while True:
@@ -91,6 +95,7 @@ def verify(
         asked += 1
         if instances.monotonic() >= deadline and not suspicious:
             seen: Seen = {"checks": asked, "seconds": round(instances.monotonic() - started, 1)}
+            seen = {**seen, "shut_out": shut_out} if shut_out else seen
             return {**seen, "wrong": wrong} if wrong else seen
         instances.sleep(0.25)
 

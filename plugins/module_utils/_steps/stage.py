@@ -11,6 +11,7 @@ from .._declaration.app import Plain
 from .._generation import access, generations, ledger, store
 from .._generation.clashes import Host, clashes, shared_drop_ins
 from .._generation.failures import StepFailed, Untouched
+from .._generation.reached import fail_if_no_way
 from .._generation.record import GenerationRecord
 from .._generation.serverhooks import program
 from .._generation.units import environment_file, render
@@ -34,6 +35,7 @@ def stage(app: AppOnHost, request: Plain) -> dict[str, object]:
     check_clashes(app, declared)
     with app.step("stage"):
         _check_home(app)
+        fail_if_no_way(declared)
         healed = heal(app)
         built = not os.path.isdir(app.layout.release(release["id"]))
         ensure_user(declared["user"] or app.layout.user)

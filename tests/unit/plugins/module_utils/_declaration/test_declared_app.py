@@ -62,6 +62,11 @@ ASKED: dict[str, Any] = {
     "scheme": "https",
     "gunicorn": {"accesslog": "-", "raw_env": ["X=1"]},
     "command_prefix": ["ddtrace-run"],
+    "listen": "unix:/run/shop.sock",
+    "listen_group": "www-data",
+    "listen_mode": "0666",
+    "load": {"paths": ["/"]},
+    "wait_ratio": 2.0,
 }
 """Keys that came later: where they are not declared, the digests are what they were."""
 

@@ -130,6 +130,19 @@ def test_a_preloaded_gevent_app_is_patched_first() -> None:
     assert "monkey" not in units.gunicorn_conf(app(), plan(worker_class="gevent"), 7)
 
 
+@pytest.mark.parametrize(
+    ("declared", "lines"),
+    [
+        ({}, ["SocketMode=0666"]),
+        ({"listen_group": "www-data"}, ["SocketMode=0660", "SocketGroup=www-data"]),
+        ({"listen_mode": "0600"}, ["SocketMode=0600"]),
+    ],
+)
+def test_the_public_unix_socket_is_for_the_group_of_the_proxy(declared: dict[str, str], lines: list[str]) -> None:
+    text = units.public_socket(app(listen="unix:/run/shop.sock", **declared), plan(), 7, LAYOUT)
+    assert [line for line in text.splitlines() if line.startswith(("SocketMode=", "SocketGroup="))] == lines
+
+
 def test_one_rename_of_live_moves_what_boots() -> None:
     text = units.public_socket(app(), plan(), 7, LAYOUT)
     assert "Service=shop@7.service" in text
