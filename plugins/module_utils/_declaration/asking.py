@@ -11,7 +11,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from .app import App
 from .fields import ABSENT, Context, Field, Invalid, Parsed, Part, inline
+from .origin import is_tcp, reachable
 
 CLIENT: Final = "192.0.2.1"
 """The client that a proxy tells of in Headcount's own requests: an address of documentation (RFC 5737)."""
@@ -78,7 +80,9 @@ def completed(declared: dict[str, str], sent: dict[str, str]) -> dict[str, str]:
 
 def check_prefix(app: Parsed, parts: tuple[Part, ...], context: Context) -> None:
     """Below a SCRIPT_NAME Gunicorn answers paths that do not begin with it with 500, whatever the app has for them."""
-    prefix = (app["environment"].get("SCRIPT_NAME") or "").rstrip("/")
+    own = dict(value.split("=", 1) for value in (app.get("gunicorn") or {}).get("raw_env") or [])
+    said = "gunicorn.raw_env" if "SCRIPT_NAME" in own else "environment"
+    prefix = (own.get("SCRIPT_NAME") or app["environment"].get("SCRIPT_NAME") or "").rstrip("/")
     if not prefix:
         return
     asked: list[tuple[tuple[Part, ...], str]] = [(("health", "path"), app["health"]["path"])]
@@ -86,6 +90,18 @@ def check_prefix(app: Parsed, parts: tuple[Part, ...], context: Context) -> None
     for place, path in asked:
         bare = path.partition("?")[0]
         if bare != prefix and not bare.startswith(f"{prefix}/"):
-            under = f"environment.SCRIPT_NAME is {prefix!r}, and Gunicorn answers 500 to what is not below it"
+            under = f"{said}.SCRIPT_NAME is {prefix!r}, and Gunicorn answers 500 to what is not below it"
             what = f"is {path!r}, but {under}"
             context.add((*parts, *place), what, "a path as users ask for it", f"path: {inline(prefix + path)}")
+
+
+def unbelieved(app: App) -> str:
+    """Why the scheme that a proxy tells may not reach the app, in a sentence; empty where it does."""
+    if app.scheme != "https" or not is_tcp(app.listen) or "forwarded_allow_ips" in (app.gunicorn or {}):
+        return ""
+    if not reachable(app.listen):
+        return ""  # the proxy is on the host itself
+    return (
+        f"scheme is https, and Gunicorn believes a proxy that says so from 127.0.0.1 alone: if the proxy that reaches "
+        f"{app.listen} is on another machine, name its address in gunicorn.forwarded_allow_ips"
+    )

@@ -250,6 +250,6 @@ RULES: Final[tuple[tuple[tuple[str, ...], _Rule], ...]] = (
     (("load", "mix", "profile", "wait_ratio", "cpu_ms", "wait_ms"), _check_path_times),
     (("load", "listen"), _check_origin),
     (("database",), _check_database),
-    (("environment", "health", "load"), check_prefix),
+    (("environment", "health", "load", "gunicorn"), check_prefix),
     (("listen", "listen_group", "listen_mode"), check_socket),
 )

@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.app import App
 from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.asking import CLIENT
-from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.normalise import normalise_apps
+from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.normalise import (
+    normalise_apps,
+    warnings_for,
+)
 
 SHOP: dict[str, Any] = {
     "name": "shop",
@@ -83,3 +86,21 @@ def test_paths_are_those_that_users_ask_for_below_a_prefix() -> None:
     below = {"health": "/shop/healthz", "load": {"paths": ["/shop", "/shop/?page=2"]}}
     assert read(environment={"SCRIPT_NAME": "/shop"}, **below)[1] == []
     assert len(read(environment={"SCRIPT_NAME": "/shop"}, **{**below, "health": "/shopping"})[1]) == 1
+    own = {"gunicorn": {"raw_env": ["SCRIPT_NAME=/shop"]}}
+    assert "but gunicorn.raw_env.SCRIPT_NAME is '/shop'" in read(**own)[1][0]
+
+
+@pytest.mark.parametrize(
+    ("declared", "told"),
+    [
+        ({"scheme": "https"}, True),
+        ({"scheme": "http"}, False),
+        ({}, False),
+        ({"scheme": "https", "listen": "127.0.0.1:8000"}, False),
+        ({"scheme": "https", "listen": "unix:/run/shop.sock"}, False),
+        ({"scheme": "https", "gunicorn": {"forwarded_allow_ips": "10.0.0.5"}}, False),
+    ],
+)
+def test_a_proxy_on_another_machine_has_to_be_named(declared: dict[str, Any], told: bool) -> None:
+    warnings = warnings_for(App.from_dict(read(**declared)[0]))
+    assert any("name its address in gunicorn.forwarded_allow_ips" in warning for warning in warnings) is told
