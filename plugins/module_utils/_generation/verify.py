@@ -90,14 +90,24 @@ def verify(
         suspicious = _fail_if_workers_died(instances, number, begin, since, lost, suspicious)
         wrong = _ask_paths(own, users, app["listen"], beside)
         if wrong and not lenient:
-            why = own.why() if own.wrong() or users is None else users.why()
-            raise StepFailed("verify", f"{wrong[0]} after it took traffic{why}")
+            raise StepFailed("verify", f"{wrong[0]} after it took traffic{_why(own, users)}")
         asked += 1
         if instances.monotonic() >= deadline and not suspicious:
-            seen: Seen = {"checks": asked, "seconds": round(instances.monotonic() - started, 1)}
-            seen = {**seen, "shut_out": shut_out} if shut_out else seen
-            return {**seen, "wrong": wrong} if wrong else seen
+            return _seen(asked, round(instances.monotonic() - started, 1), shut_out, wrong)
         instances.sleep(0.25)
+
+
+def _seen(asked: int, seconds: float, shut_out: str, wrong: list[str]) -> Seen:
+    """What was seen, without what there was nothing of."""
+    seen: Seen = {"checks": asked, "seconds": seconds}
+    if shut_out:
+        seen["shut_out"] = shut_out
+    return {**seen, "wrong": wrong} if wrong else seen
+
+
+def _why(own: Asker, users: Asker | None) -> str:
+    """What the log says of the load paths that fail, on its own socket or else on the public one."""
+    return own.why() if own.wrong() or users is None else users.why()
 
 
 def _ask_paths(own: Asker, users: Asker | None, listen: str, beside: Callable[[], bool] | None) -> list[str]:
