@@ -23,7 +23,7 @@ from ._generation.lock import Busy, Run
 from ._generation.state import app_state
 from ._host import boot
 from ._host.retune import retune
-from ._os.files import make_directory, replace_link, write_file
+from ._os.files import make_directory, read_text_file, replace_link, write_file
 from ._os.paths import TOOL, Layout, installed_apps
 from ._os.secrecy import clean, clean_text, learn_from
 from ._os.systemd import SystemdError
@@ -32,6 +32,7 @@ from ._plan.types import Plan
 from ._steps import sampler
 from ._steps.app import AppOnHost
 from ._steps.rollback import rollback
+from ._watch.exporter import collect, serve, write_textfile
 from ._watch.text import status_lines, top_lines
 from ._watch.view import app_view
 
@@ -66,7 +67,7 @@ def install(sources: dict[str, str], root: str = "/", python: str = sys.executab
     for name, text in sorted(files.items()):
         path = os.path.join(package, f"{name}.py")
         make_directory(os.path.dirname(path))
-        if _read(path) != text:
+        if read_text_file(path) != text:
             write_file(path, text)
     before = _target(os.path.join(top, "current"))
     changed = replace_link(os.path.join(top, "current"), version)
@@ -82,7 +83,7 @@ def install(sources: dict[str, str], root: str = "/", python: str = sys.executab
     ):
         text = _LAUNCHER.format(what=what, tool=tool, python=python, arguments=arguments)
         path = os.path.join(directory, command)
-        if _read(path) != text:
+        if read_text_file(path) != text:
             write_file(path, text, 0o755)
             changed = True
     return changed
@@ -91,14 +92,6 @@ def install(sources: dict[str, str], root: str = "/", python: str = sys.executab
 def _target(link: str) -> str | None:
     try:
         return os.readlink(link)
-    except OSError:
-        return None
-
-
-def _read(path: str) -> str | None:
-    try:
-        with open(path, encoding="utf-8") as stream:
-            return stream.read()
     except OSError:
         return None
 
@@ -135,6 +128,14 @@ def parser() -> argparse.ArgumentParser:
     top_.add_argument("-d", type=float, default=2.0, metavar="SECONDS", help="between two readings (default 2)")
     top_.add_argument("-n", type=int, metavar="COUNT", help="so many tables, then end")
     top_.add_argument("--json", action="store_true", help="machine-readable: the counts of one reading a line")
+    metrics = commands.add_parser(
+        "metrics",
+        help="the same for Prometheus, once",
+        description="How the apps run now, in Prometheus' text format; headcount-exporter.service answers with it.",
+    )
+    metrics.add_argument("--textfile", metavar="PATH", help="write it there, whole or not at all, for node_exporter")
+    exporter = commands.add_parser("exporter", help="answer GET /metrics until ended; what headcount-exporter runs")
+    exporter.add_argument("--listen", default="127.0.0.1:9788", metavar="ADDRESS:PORT")
     plan = commands.add_parser("plan", help="the live plan of an app, with the reason for each number")
     plan.add_argument("app")
     plan.add_argument("--json", action="store_true", help="machine-readable")
@@ -182,6 +183,8 @@ def main(arguments: list[str] | None = None, root: str = "/") -> int:
     run = {
         "status": _status,
         "top": _top,
+        "metrics": _metrics,
+        "exporter": _exporter,
         "plan": _plan,
         "history": _history,
         "rollback": _rollback,
@@ -234,6 +237,19 @@ def _top(options: argparse.Namespace, apps: list[str], root: str) -> int:
     except SystemdError as error:
         print(f"headcount: {error}", file=sys.stderr)
         return FAILED
+    return OK
+
+
+def _metrics(options: argparse.Namespace, apps: list[str], root: str) -> int:
+    if options.textfile:
+        write_textfile(options.textfile, root)
+    else:
+        print(collect(root), end="")
+    return OK
+
+
+def _exporter(options: argparse.Namespace, apps: list[str], root: str) -> int:
+    serve(options.listen, root)
     return OK
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from . import checks
 from .fields import ABSENT, Field
 
 RECORDER: Final = Field(
@@ -16,4 +17,23 @@ RECORDER: Final = Field(
     ABSENT,
     False,
     default_help="true",
+)
+
+EXPORTER: Final[tuple[Field, ...]] = (
+    Field(
+        "headcount_exporter",
+        "bool",
+        "Whether the host tells Prometheus how its apps run: a service, `headcount-exporter`, answers GET /metrics.",
+        False,
+        True,
+    ),
+    Field(
+        "headcount_exporter_listen",
+        "str",
+        "Where that service listens. Nobody but the host itself reaches a loopback address; the page holds no secrets.",
+        "127.0.0.1:9788",
+        "10.0.0.11:9788",
+        allowed="IPv4:port or [IPv6]:port",
+        check=checks.exporter_listen,
+    ),
 )

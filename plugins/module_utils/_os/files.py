@@ -78,6 +78,15 @@ def as_mapping(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def read_text_file(path: str) -> str | None:
+    """The text of a file; None where it cannot be read."""
+    try:
+        with open(path, encoding="utf-8") as stream:
+            return stream.read()
+    except OSError:
+        return None
+
+
 def read_regular(path: str, most: int) -> bytes | None:
     """At most `most` bytes of a file that an app can write to; None where it is no regular file, or is not there."""
     try:
