@@ -14,6 +14,7 @@ from .._os.secrecy import MARK
 from .._recorder import configuration as recorder
 from .._release.asynccompat import MONITOR_HOOK, monitor_environment
 from .._release.contents import TREE
+from . import lingering
 
 STOP_SLACK_SECONDS = 10
 """systemd waits this much longer than Gunicorn's graceful_timeout before it kills: a drain is never cut short."""
@@ -146,6 +147,8 @@ def gunicorn_conf(app: Plain, plan: Plain, number: int) -> str:
             "",
         ]
     lines += [HOOKS, *filter(None, [recorder.loaded(app, plan["settings"])])]
+    if worker_class in lingering.CLASSES:
+        lines += ["", lingering.closer(worker_class)]
     if worker_class == "gevent":
         lines += ["", MONITOR_HOOK]
     return "\n".join(lines)
