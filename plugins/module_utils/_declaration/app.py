@@ -227,7 +227,8 @@ class App(Section):
 
     `wait_ratio` is the time a request waits by the CPU time it takes, None when nothing is declared about it.
     `settings` holds what overrides the plan, by the names of the table, `gunicorn` Gunicorn's own (and the text of its
-    hooks, hooks_text). `retain_good` is `retain.good`.
+    hooks, hooks_text). `retain_good` is `retain.good`. `recorder` is None where it is not declared, which means that
+    there is one, and then missing in the normalised form as well.
     """
 
     name: str
@@ -265,6 +266,7 @@ class App(Section):
     verify_seconds: float = 5.0
     user: str | None = None
     slice: str = "system.slice"
+    recorder: bool | None = None
 
     @classmethod
     def from_dict(cls, data: Plain) -> App:
@@ -288,7 +290,7 @@ class App(Section):
         }
 
 
-_MAY_LACK: Final = ("listen_group", "listen_mode", "host", "scheme", "gunicorn", "command_prefix")
+_MAY_LACK: Final = ("listen_group", "listen_mode", "host", "scheme", "gunicorn", "command_prefix", "recorder")
 """Keys that are missing in the normalised form where they are not declared."""
 _SECTIONS: Final[Mapping[str, type[Section]]] = {
     "source": Source,

@@ -18,6 +18,7 @@ from .listening import GROUP as LISTEN_GROUP
 from .listening import MODE as LISTEN_MODE
 from .profiles import WORKER_CLASSES
 from .sections import HEALTH, LIMITS, LOAD, SETTINGS, SOURCE
+from .watching import EXPORTER, RECORDER
 
 _ENVIRONMENT_VALUE: Final = Field(
     "",
@@ -303,6 +304,7 @@ APP_FIELDS: Final[tuple[Field, ...]] = (
         allowed="the name of a slice unit",
         check=checks.slice,
     ),
+    RECORDER,
 )
 VARIABLES: Final[tuple[Field, ...]] = (
     Field(
@@ -486,6 +488,7 @@ VARIABLES: Final[tuple[Field, ...]] = (
         example="tasks/undrain.yml",
         check=checks.plain,
     ),
+    *EXPORTER,
 )
 COMMAND_VARIABLES: Final[tuple[Field, ...]] = (
     Field(

@@ -57,7 +57,7 @@ EVERYTHING: dict[str, Any] = {
     "user": "shop",
     "slice": "web.slice",
 }
-ASKED: dict[str, Any] = {
+LATER: dict[str, Any] = {
     "host": "shop.example.com",
     "scheme": "https",
     "gunicorn": {"accesslog": "-", "raw_env": ["X=1"]},
@@ -67,6 +67,7 @@ ASKED: dict[str, Any] = {
     "listen_mode": "0666",
     "load": {"paths": ["/"]},
     "wait_ratio": 2.0,
+    "recorder": False,
 }
 """Keys that came later: where they are not declared, the digests are what they were."""
 
@@ -78,7 +79,7 @@ def normalised(declared: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "declared", [MINIMAL, EVERYTHING, {**EVERYTHING, **ASKED}], ids=["minimal", "everything", "asked"]
+    "declared", [MINIMAL, EVERYTHING, {**EVERYTHING, **LATER}], ids=["minimal", "everything", "later"]
 )
 def test_it_is_exact_both_ways(declared: dict[str, Any]) -> None:
     plain = normalised(declared)
@@ -113,7 +114,7 @@ def test_what_a_newer_record_has_more_is_left_out() -> None:
 
 
 def test_it_knows_every_key_of_the_table() -> None:
-    assert list(App.from_dict(normalised({**EVERYTHING, **ASKED})).to_dict()) == [item.name for item in APP_FIELDS]
+    assert list(App.from_dict(normalised({**EVERYTHING, **LATER})).to_dict()) == [item.name for item in APP_FIELDS]
 
 
 def test_it_shows_no_secret() -> None:
