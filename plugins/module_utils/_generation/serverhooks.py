@@ -89,7 +89,8 @@ PATCH = {
 
 def address(app: Plain) -> str:
     """The part that gives requests on the private socket an address; empty where users come without one too."""
-    return "" if str(app["listen"]).startswith("unix:") else ADDRESS
+    listen = str(app.get("listen") or "")
+    return ADDRESS if listen and not listen.startswith("unix:") else ""
 
 
 def declared(app: Plain) -> list[str]:
