@@ -144,7 +144,8 @@ def command(app: Plain, worker_class: str, generation: str) -> str:
     words[:1] = [program(word, binaries) for word in words[:1]]
     if words and worker_class in PATCH:
         words += ["/bin/sh", f"{generation}/{PATCHED}"]
-    gunicorn = f"{binaries}/gunicorn --config {generation}/gunicorn.conf.py"
+    # A wrapper may take long options that follow for its own, as opentelemetry-instrument does with --config.
+    gunicorn = f"{binaries}/gunicorn {'-c' if words else '--config'} {generation}/gunicorn.conf.py"
     return " ".join([*map(_quoted, words), gunicorn])
 
 

@@ -92,7 +92,9 @@ def test_without_a_word_nothing_is_added() -> None:
 )
 def test_what_starts_gunicorn(prefix: list[str], worker_class: str, begin: str) -> None:
     app = {**APP, "command_prefix": prefix}
-    assert serverhooks.command(app, worker_class, "/g/1").startswith(begin)
+    command = serverhooks.command(app, worker_class, "/g/1")
+    assert command.startswith(begin)
+    assert command.endswith("/g/1/release/venv/bin/gunicorn -c /g/1/gunicorn.conf.py")  # no long option: see there
     assert bool(serverhooks.files(app, worker_class)) is (worker_class == "gevent")
 
 
