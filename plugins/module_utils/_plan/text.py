@@ -72,7 +72,9 @@ def _curves(plan: Plan) -> list[str]:
     """The picture of the two curves; none for a plan of an older version."""
     found = [plan.inputs.get(name) for name in ("cores", "delay_in_line", "delay_shared")]
     numbers = [float(item["value"]) for item in found if isinstance(item, Mapping)]
-    return picture(*numbers) if len(numbers) == len(found) else []
+    load = plan.inputs.get("load")
+    own = float(load["value"]) if isinstance(load, Mapping) else None
+    return picture(*numbers, own) if len(numbers) == len(found) else []
 
 
 def explain(plan: Plan) -> list[str]:
