@@ -374,6 +374,34 @@ def of_other_paths(app: App, measured: Measured) -> list[str]:
     return sorted(weighed) if weighed and weighed != {path.path for path in app.load.paths} else []
 
 
+def _counted(app: App, measured: Measured | None) -> tuple[Measured | None, list[str]]:
+    """The measurement as far as it counts for what is planned, and what a person has to know of that."""
+    name = app.name
+    if measured is None or not measured.earlier:
+        return measured, [] if measured is None else [f"{name}: {said}" for said in measured.uncounted]
+    others = of_other_paths(app, measured)
+    if not others:
+        return measured, []
+    told = ", ".join(others[:4]) + (f" and {len(others) - 4} more" if len(others) > 4 else "")
+    return measured.without_times(), [
+        f"{name}: the live generation was weighed with other paths ({told}): the plan keeps to the declaration until the"
+        " next weigh"
+    ]
+
+
+def _contradiction(app: App, measured: Measured | None) -> Mismatch | None:
+    """What the measurement contradicts. PlanError where the app says so (`profile_mismatch: fail`), unless it is of an
+    earlier generation, which refuses nothing."""
+    mismatch = profile_mismatch(app, measured, app.profile_mismatch)
+    if mismatch is None or mismatch.severity != "fail":
+        return mismatch
+    if measured is None or not measured.earlier:
+        raise _refusal(app, mismatch)
+    told = mismatch.sentence.rsplit("; ", 1)[0]
+    decides = "that was an earlier generation: the weigh of the next one decides (profile_mismatch: fail)"
+    return replace(mismatch, sentence=f"{told}; {decides}")
+
+
 def gather(app: App, host: Host, allotment: Allotment, measured: Measured | None) -> Inputs:
     """Chooses each number: a measurement before a declaration before an assumption.
 
@@ -381,28 +409,8 @@ def gather(app: App, host: Host, allotment: Allotment, measured: Measured | None
     declaration; with fail it raises PlanError. One of an earlier generation refuses nothing, and its times count only
     where they are of the declared paths.
     """
-    earlier = measured is not None and measured.earlier
-    uncounted = () if measured is None or earlier else measured.uncounted
-    warnings = [f"{app.name}: {said}" for said in uncounted]
-    if measured is not None and earlier:
-        others = of_other_paths(app, measured)
-        if others:
-            measured = measured.without_times()
-            told = ", ".join(others[:4]) + (f" and {len(others) - 4} more" if len(others) > 4 else "")
-            warnings.append(
-                f"{app.name}: the live generation was weighed with other paths ({told}): the plan keeps to the"
-                " declaration until the next weigh"
-            )
-    mismatch = profile_mismatch(app, measured, app.profile_mismatch)
-    if mismatch is not None and mismatch.severity == "fail" and not earlier:
-        raise _refusal(app, mismatch)
-    if mismatch is not None and mismatch.severity == "fail":
-        told = mismatch.sentence.rsplit("; ", 1)[0]
-        mismatch = replace(
-            mismatch,
-            sentence=f"{told}; that was an earlier generation: the weigh of the next one decides"
-            " (profile_mismatch: fail)",
-        )
+    measured, warnings = _counted(app, measured)
+    mismatch = _contradiction(app, measured)
     timed = measured if measured is not None and measured.times_count else None
     warnings += [] if mismatch is None else [mismatch.sentence]
     if measured is not None and measured.wait_ratio is not None and timed is None:
