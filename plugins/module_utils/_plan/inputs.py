@@ -384,8 +384,8 @@ def _counted(app: App, measured: Measured | None) -> tuple[Measured | None, list
         return measured, []
     told = ", ".join(others[:4]) + (f" and {len(others) - 4} more" if len(others) > 4 else "")
     return measured.without_times(), [
-        f"{name}: the live generation was weighed with other paths ({told}): the plan keeps to the declaration until the"
-        " next weigh"
+        f"{name}: the live generation was weighed with other paths ({told}): the plan keeps to the declaration until"
+        " the next weigh"
     ]
 
 
