@@ -12,6 +12,7 @@ from typing import Final
 
 from .app import Limits, Load, LoadPath
 from .checks import split_listen
+from .data import check_data
 from .fields import Context, Parsed, Part, inline
 from .mixture import declared_kinds, spread_of
 from .origin import is_remote, is_tcp, reachable
@@ -248,4 +249,5 @@ RULES: Final[tuple[tuple[tuple[str, ...], _Rule], ...]] = (
     (("load", "mix", "profile", "wait_ratio", "cpu_ms", "wait_ms"), _check_path_times),
     (("load", "listen"), _check_origin),
     (("database",), _check_database),
+    (("name", "entry_point", "data", "environment", "secrets"), check_data),
 )

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Final
 
 from . import checks
+from .data import DATA
 from .fields import REQUIRED, Field
 from .profiles import WORKER_CLASSES
 from .sections import HEALTH, LIMITS, LOAD, SETTINGS, SOURCE
@@ -202,6 +203,7 @@ APP_FIELDS: Final[tuple[Field, ...]] = (
             Field("reserved", "int", "Connections kept for everything else.", 0, 10, minimum=0, maximum=10_000_000),
         ),
     ),
+    DATA,
     SETTINGS,
     Field(
         "profile_mismatch",
@@ -511,6 +513,13 @@ COMMAND_VARIABLES: Final[tuple[Field, ...]] = (
         maximum=1_000_000,
         example=50,
         default_help="20",
+    ),
+    Field(
+        "headcount_remove_data",
+        "bool",
+        "Whether remove.yml takes the app's data away too.",
+        example=True,
+        default_help="false: the data stays, and where it is is told",
     ),
     Field(
         "headcount_report_path",

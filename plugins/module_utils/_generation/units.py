@@ -13,6 +13,7 @@ from .._os.paths import Layout
 from .._os.secrecy import MARK
 from .._release.asynccompat import MONITOR_HOOK, monitor_environment
 from .._release.contents import TREE
+from . import data
 
 STOP_SLACK_SECONDS = 10
 """systemd waits this much longer than Gunicorn's graceful_timeout before it kills: a drain is never cut short."""
@@ -57,6 +58,9 @@ Left open on purpose: the network (IPAddressDeny=, PrivateNetwork=: the app need
 
 OWN_ACCOUNT = "RemoveIPC=yes\n"
 """Only for the account that Headcount makes: where others run as it too, it would take their shared memory away."""
+
+SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
+"""Where an app looks for programs after its release's own."""
 
 ENVIRONMENT = {
     "PYTHONUNBUFFERED": "1",
@@ -231,7 +235,7 @@ def service(app: Plain, plan: Plain, number: int, layout: Layout, trial: bool) -
         f"Description={name}: Gunicorn, {'candidate' if trial else 'generation'} {number}",
         f"Requires={own}",
         f"After=network.target {sockets}",
-        f"RequiresMountsFor={layout.home}",
+        f"RequiresMountsFor={' '.join(filter(None, [layout.home, data.mounts(app)]))}",
         # The real one never gives up: a start limit that is hit would take the public socket down with it, also that
         # of the generation beside it.
         *(["StartLimitIntervalSec=60", "StartLimitBurst=5"] if trial else ["StartLimitIntervalSec=0"]),
@@ -252,6 +256,8 @@ def service(app: Plain, plan: Plain, number: int, layout: Layout, trial: bool) -
         f"RuntimeDirectory={layout.runtime_directory(number, trial)}",
         f"Environment={' '.join(f'{key}={value}' for key, value in sorted(environment.items()))}",
         f"Environment=HEADCOUNT_GENERATION={number}",
+        f"Environment=PATH={generation}/release/venv/bin:{SYSTEM_PATH}",
+        *data.unit_lines(app, number, layout),
         f"EnvironmentFile={layout.environment(number)}",
         f"ExecStart={generation}/release/venv/bin/gunicorn --config {generation}/gunicorn.conf.py",
         "KillMode=mixed",
@@ -308,6 +314,7 @@ def render(app: Plain, plan: Plain, number: int, layout: Layout) -> dict[str, st
     trial, real = layout.trial_service_unit(number), layout.service_unit(number)
     return {
         "gunicorn.conf.py": gunicorn_conf(app, plan, number),
+        data.SCRIPT: data.script(app, number, layout),
         layout.public_socket_unit: public_socket(app, plan, number, layout),
         layout.socket_unit(number): private_socket(app, number, layout.private_socket(number), real, "generation"),
         real: service(app, plan, number, layout, trial=False),

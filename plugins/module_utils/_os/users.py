@@ -165,6 +165,17 @@ def exists(name: str, root: str = "/") -> bool:
     return True
 
 
+def owner(path: str) -> str:
+    """The account that a file or folder belongs to; its number where no account has that. Empty where there is none."""
+    try:
+        number = os.lstat(path).st_uid
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
+    except OSError:
+        return ""
+
+
 def ensure_user(name: str, runner: Runner = run) -> bool:
     """Make the system user and group `name`, without a home and without a login. True when it was missing."""
     if exists(name):
