@@ -57,6 +57,14 @@ def outside(text: str) -> str:
     return path
 
 
+def may_be_outside(path: str) -> bool:
+    """Whether an app may be given the folder `path` of the host."""
+    try:
+        return outside(path) == path
+    except Invalid:
+        return False
+
+
 def scratch(text: str) -> str:
     """A pattern of absolute paths."""
     if not checks.plain(text).startswith("/"):

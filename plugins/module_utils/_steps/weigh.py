@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Sequence
 
+from .._generation import data, volatile
 from .._generation.failures import StepFailed
 from .._os.http import answer_seconds
 from .._plan.replan import replan, with_measured, with_release
@@ -16,6 +18,13 @@ from .stage import finish
 from .watchdog import memory_bounded
 
 
+def fail_if_lost(app: AppOnHost, number: int, scratch: Sequence[str], phase: str) -> None:
+    """StepFailed where candidate `number`, which was asked a while, keeps a database where it is lost."""
+    found = app.keeps_lost(number, True, scratch)
+    if found:
+        raise StepFailed(phase, volatile.words(found))
+
+
 def weigh(app: AppOnHost, number: int) -> dict[str, object]:
     """Measure generation `number` with one worker, finish its plan with that, and finish the generation.
 
@@ -23,6 +32,7 @@ def weigh(app: AppOnHost, number: int) -> dict[str, object]:
     says so (`profile_mismatch: fail`); the sentence has both figures.
     """
     with app.step("weigh", number):
+        begin = app.clock()
         record = app.record(number)
         declared, planned = record.app, record.settings
         slots = max(1, int(record.plan["slots"]) // max(1, int(planned["workers"])))
@@ -30,6 +40,7 @@ def weigh(app: AppOnHost, number: int) -> dict[str, object]:
             boot = app.candidates.start(number, declared["health"], "--workers 1")
             state = app.systemd.state(app.layout.trial_service_unit(number))
             unit = Unit(state.control_group, state.main_pid)
+            scratch = data.declared(declared).scratch
             with memory_bounded("weigh"):
                 weighing = measure.weigh(
                     unit,
@@ -39,6 +50,7 @@ def weigh(app: AppOnHost, number: int) -> dict[str, object]:
                     timeout_seconds=answer_seconds(declared),
                     memory_max_mib=record.memory_max_mib,
                 )
+            fail_if_lost(app, number, scratch, "weigh")
         except NotMeasured as error:
             raise StepFailed("weigh", str(error)) from error
         finally:
@@ -49,6 +61,8 @@ def weigh(app: AppOnHost, number: int) -> dict[str, object]:
         plan, mismatch = replan(planning, app.name)
         if mismatch is not None and mismatch.severity == "fail":
             raise StepFailed("weigh", mismatch.sentence)
+        for words in app.refused(number, begin):
+            app.say(words)
         finish(app, number, replace(record, planning=planning, plan=plan, measured=measured))
     return {
         "measured": measured,
