@@ -25,6 +25,7 @@ __all__ = [
     "LoadPath",
     "MemoryNeed",
     "Outside",
+    "Sandbox",
     "Share",
     "Source",
 ]
@@ -234,6 +235,20 @@ class Data(Section):
 
 
 @dataclass(frozen=True)
+class Sandbox(Section):
+    """Where the sandbox bends: files of /proc (auto, own, all), devices, groups, the homes of people (none, read),
+    kinds of sockets, groups of system calls, and the mask of the files that it makes."""
+
+    proc: str = "auto"
+    devices: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    home: str = "none"
+    address_families: tuple[str, ...] = ()
+    system_calls: tuple[str, ...] = ()
+    umask: str = "0077"
+
+
+@dataclass(frozen=True)
 class AsyncLibrary(Section):
     """What is declared of a library beside gevent and eventlet."""
 
@@ -271,6 +286,7 @@ class App(Section):
     buffering_proxy: bool = False
     database: Database = Database()
     data: Data = Data()
+    sandbox: Sandbox = Sandbox()
     settings: Mapping[str, SettingValue] = field(default_factory=dict)
     profile_mismatch: str = "use_measured"
     on_inconclusive: str = "revert"
@@ -313,5 +329,6 @@ _SECTIONS: Final[Mapping[str, type[Section]]] = {
     "share": Share,
     "database": Database,
     "data": Data,
+    "sandbox": Sandbox,
 }
-_CAME_LATER: Final[Mapping[str, object]] = {"data": Data()}
+_CAME_LATER: Final[Mapping[str, object]] = {"data": Data(), "sandbox": Sandbox()}

@@ -14,6 +14,7 @@ from . import checks
 from .data import DATA
 from .fields import REQUIRED, Field
 from .profiles import WORKER_CLASSES
+from .sandbox import SANDBOX
 from .sections import HEALTH, LIMITS, LOAD, SETTINGS, SOURCE
 
 _ENVIRONMENT_VALUE: Final = Field(
@@ -204,6 +205,7 @@ APP_FIELDS: Final[tuple[Field, ...]] = (
         ),
     ),
     DATA,
+    SANDBOX,
     SETTINGS,
     Field(
         "profile_mismatch",

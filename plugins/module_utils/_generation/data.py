@@ -18,6 +18,7 @@ from .._declaration.app import Data, Outside, Plain
 from .._os.files import fsync_directory, make_directory
 from .._os.paths import Layout
 from .._release.leads import INSTANCE, SEED
+from . import sandbox
 from .datafolders import folders, proven
 from .ledger import Entry
 
@@ -51,9 +52,10 @@ def unit_lines(app: Plain, number: int, layout: Layout) -> list[str]:
     """Lines of [Service] that give generation `number` its folders: systemd makes and exports them, and nothing else
     can be written to."""
     data = declared(app)
-    lines = [f"StateDirectory={layout.user}", "StateDirectoryMode=0700", f"Environment=HOME={layout.data}"]
-    lines += [f"CacheDirectory={layout.user}", "CacheDirectoryMode=0700"] if data.cache else []
-    lines += [f"LogsDirectory={layout.user}", "LogsDirectoryMode=0700"] if data.logs else []
+    mode = f"{0o777 & ~int(sandbox.declared(app).umask, 8):04o}"
+    lines = [f"StateDirectory={layout.user}", f"StateDirectoryMode={mode}", f"Environment=HOME={layout.data}"]
+    lines += [f"CacheDirectory={layout.user}", f"CacheDirectoryMode={mode}"] if data.cache else []
+    lines += [f"LogsDirectory={layout.user}", f"LogsDirectoryMode={mode}"] if data.logs else []
     lines += [f"ReadWritePaths={folder.path}" for folder in data.outside if folder.access == "write"]
     return [*lines, f"ExecStartPre=/bin/sh {layout.generation(number)}/{SCRIPT}"]
 

@@ -13,7 +13,7 @@ from .._os.paths import Layout
 from .._os.secrecy import MARK
 from .._release.asynccompat import MONITOR_HOOK, monitor_environment
 from .._release.contents import TREE
-from . import data
+from . import data, sandbox
 
 STOP_SLACK_SECONDS = 10
 """systemd waits this much longer than Gunicorn's graceful_timeout before it kills: a drain is never cut short."""
@@ -21,42 +21,7 @@ STOP_SLACK_SECONDS = 10
 MAX_BLOCKING_SECONDS = 0.1
 """How long a candidate's gevent hub may be blocked before its monitor writes down the line that blocks it."""
 
-HARDENING = """\
-NoNewPrivileges=yes
-CapabilityBoundingSet=
-AmbientCapabilities=
-PrivateTmp=yes
-PrivateDevices=yes
-PrivateUsers=yes
-ProtectSystem=strict
-ProtectHome=yes
-ProtectProc=invisible
-ProcSubset=pid
-ProtectClock=yes
-ProtectControlGroups=yes
-ProtectHostname=yes
-ProtectKernelLogs=yes
-ProtectKernelModules=yes
-ProtectKernelTunables=yes
-RestrictNamespaces=yes
-RestrictRealtime=yes
-RestrictSUIDSGID=yes
-RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
-LockPersonality=yes
-KeyringMode=private
-UMask=0077
-SystemCallArchitectures=native
-SystemCallFilter=@system-service
-SystemCallFilter=~@privileged @resources
-SystemCallErrorNumber=EPERM
-"""
-"""What `systemd-analyze security` asks for, as far as a WSGI server that talks to databases can go.
-
-Left open on purpose: the network (IPAddressDeny=, PrivateNetwork=: the app needs its peers), MemoryDenyWriteExecute=
-(breaks just-in-time compilers and libffi closures), RootDirectory= (the release uses the host's Python).
-"""
-
-OWN_ACCOUNT = "RemoveIPC=yes\n"
+OWN_ACCOUNT = "RemoveIPC=yes"
 """Only for the account that Headcount makes: where others run as it too, it would take their shared memory away."""
 
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
@@ -273,9 +238,10 @@ def service(app: Plain, plan: Plain, number: int, layout: Layout, trial: bool) -
         "MemorySwapMax=0",
         "CPUAccounting=yes",
         "",
-        HARDENING + (OWN_ACCOUNT if app["user"] is None else ""),
+        *sandbox.lines(app),
+        *([OWN_ACCOUNT] if app["user"] is None else []),
     ]
-    return "\n".join(lines)
+    return "\n".join(lines) + "\n"
 
 
 def _tasks_max(plan: Plain) -> int:

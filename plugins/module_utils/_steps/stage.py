@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from pathlib import Path
 
 from .._declaration.app import Plain
-from .._generation import access, data, datafolders, generations, ledger, store
+from .._generation import access, data, datafolders, generations, ledger, sandbox, store
 from .._generation.clashes import Host, clashes, shared_drop_ins
 from .._generation.failures import StepFailed, Untouched
 from .._generation.record import GenerationRecord
@@ -17,7 +18,7 @@ from .._os.files import make_directory, write_file
 from .._os.secrecy import learn
 from .._os.users import ensure_user
 from .._plan.replan import replan, with_release
-from .._release.releases import install, release_id, with_data
+from .._release.releases import distributions, install, release_id, with_data
 from .app import AppOnHost
 from .heal import heal
 
@@ -47,6 +48,7 @@ def stage(app: AppOnHost, request: Plain) -> dict[str, object]:
             python=request["python"],
             root=app.root,
         )
+        declared = sandbox.resolved(declared, distributions(Path(app.layout.release(release["id"]))))
         planning = with_release(request["planning"], app.name, app.layout.release(release["id"]), declared)
         plan, _ = replan(planning, app.name)
         number = next_number(app)
@@ -58,7 +60,7 @@ def stage(app: AppOnHost, request: Plain) -> dict[str, object]:
         digest=request["digest"],
         source_id=request["source_id"],
     )
-    lay_down(app, number, record, environment_file(declared["environment"], request["secrets"]))
+    lay_down(app, number, record, environment_file(request["app"]["environment"], request["secrets"]))
     return {"generation": number, "release": release["id"], "built": built, "healed": healed}
 
 
@@ -70,10 +72,11 @@ def with_leads(release: Plain, declared: Plain) -> dict[str, str]:
 
 
 def make_data(app: AppOnHost, declared: Plain) -> None:
-    """Make the folders that the app keeps its data in. StepFailed where one outside of them does not let it in."""
+    """Make the folders that the app keeps its data in. StepFailed where one outside of them does not let it in, or the
+    host lacks a device that it is to have."""
     entries = ledger.read(app.layout.ledger)
     data.make(app.layout, declared, entries, lambda folders: app.log(datafolders.MADE, folders=folders))
-    shut = data.shut_out(app.layout, declared)
+    shut = [*data.shut_out(app.layout, declared), *sandbox.missing(declared, app.root)]
     if shut:
         raise StepFailed("stage", "; ".join(shut))
 
