@@ -11,6 +11,7 @@ from typing import Final
 from .._os.paths import Layout
 from . import checks
 from .app import Data
+from .candidate import own_of, place
 from .fields import ABSENT, REQUIRED, Context, Field, Invalid, Parsed, Part, inline
 
 INSTANCE: Final = "instance"
@@ -192,21 +193,24 @@ def check_data(app: Parsed, parts: tuple[Part, ...], context: Context) -> None:
     _check_paths(data, str(app["entry_point"] or ""), parts, context)
     known = places(app["name"], data)
     for section in ("environment", "secrets"):
-        place_all(app[section], known, (*parts, section), context)
-        for name, value in app[section].items():
+        place_all(app[section], known, (parts, section), context)
+        for name, value in own_of(app[section], candidate=False).items():
             wrong = unkept(name, value, app["name"], data)
             if wrong is not None:
                 what, allowed, fix = wrong
                 context.add((*parts, section, name), what, allowed, fix)
 
 
-def place_all(values: dict[str, str], known: Mapping[str, str], parts: tuple[Part, ...], context: Context) -> None:
-    """Put the folders in the place of what stands for them, in all `values` of an environment."""
+def place_all(
+    values: dict[str, str], known: Mapping[str, str], at: tuple[tuple[Part, ...], str], context: Context
+) -> None:
+    """Put the folders in the place of what stands for them, in all `values` of an environment; `at`: the app's place,
+    and the section that they are of."""
     for name, value in values.items():
         missing = sorted(set(_PLACE.findall(value)) - set(known))
         if missing:
             what = f"names {{{missing[0]}}}, and the app has no such folder"
-            context.add((*parts, name), what, "a folder that `data` declares", f"data: {{{missing[0]}: true}}")
+            context.add(place(*at, name), what, "a folder that `data` declares", f"data: {{{missing[0]}: true}}")
             continue
         values[name] = _PLACE.sub(lambda found: known[found[1]], value)
 

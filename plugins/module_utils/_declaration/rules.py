@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from .app import Limits, Load, LoadPath
+from .candidate import fold
 from .checks import split_listen
 from .data import check_data
 from .fields import Context, Parsed, Part, inline
@@ -249,5 +250,6 @@ RULES: Final[tuple[tuple[tuple[str, ...], _Rule], ...]] = (
     (("load", "mix", "profile", "wait_ratio", "cpu_ms", "wait_ms"), _check_path_times),
     (("load", "listen"), _check_origin),
     (("database",), _check_database),
+    (("trial", "environment", "secrets"), fold),
     (("name", "entry_point", "data", "environment", "secrets"), check_data),
 )

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Final
 
 from . import checks
+from .candidate import TRIAL
 from .data import DATA
 from .fields import REQUIRED, Field
 from .profiles import WORKER_CLASSES
@@ -153,6 +154,7 @@ APP_FIELDS: Final[tuple[Field, ...]] = (
         items=_ENVIRONMENT_VALUE,
         quiet=True,
     ),
+    TRIAL,
     HEALTH,
     LOAD,
     LIMITS,

@@ -8,6 +8,7 @@ import math
 from typing import Any
 
 from .._declaration.app import Plain
+from .._declaration.candidate import own_of
 from .._facts.workerends import HOOKS
 from .._os.paths import Layout
 from .._os.secrecy import MARK
@@ -220,10 +221,11 @@ def service(app: Plain, plan: Plain, number: int, layout: Layout, trial: bool) -
         f"WorkingDirectory={generation}/release{'/' + TREE if is_tree(app) else ''}",
         f"RuntimeDirectory={layout.runtime_directory(number, trial)}",
         f"Environment={' '.join(f'{key}={value}' for key, value in sorted(environment.items()))}",
-        f"Environment=HEADCOUNT_GENERATION={number}",
+        f"Environment=HEADCOUNT_GENERATION={number} HEADCOUNT_ROLE={'trial' if trial else 'live'}",
         f"Environment=PATH={generation}/release/venv/bin:{SYSTEM_PATH}",
         *data.unit_lines(app, number, layout),
         f"EnvironmentFile={layout.environment(number)}",
+        *([f"EnvironmentFile={layout.trial_environment(number)}"] if trial else []),
         f"ExecStart={generation}/release/venv/bin/gunicorn --config {generation}/gunicorn.conf.py",
         "KillMode=mixed",
         f"TimeoutStartSec={boot + 30:.0f}",
@@ -263,11 +265,14 @@ def malloc_environment(plan: Plain) -> dict[str, str]:
     }
 
 
-def environment_file(environment: dict[str, str], secrets: dict[str, str]) -> str:
+def environment_file(environment: dict[str, str], secrets: dict[str, str], candidate: bool = False) -> str:
     """systemd's EnvironmentFile format, every value in double quotes (systemd.exec(5)); newlines are kept.
+
+    What all instances of the app have, or what a `candidate` has alone (_declaration.candidate).
 
     Its first line names the secrets, so that nobody who comes upon one tells it (secrecy).
     """
+    environment, secrets = own_of(environment, candidate), own_of(secrets, candidate)
     lines = [" ".join([MARK, *sorted(secrets)])]
     for key, value in sorted({**environment, **secrets}.items()):
         escaped = "".join("\\" + char if char in '"\\`$' else char for char in value)

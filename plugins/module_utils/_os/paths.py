@@ -97,6 +97,10 @@ class Layout:
         """The app's own logs, where it declares such a folder."""
         return self._at("var/log", self.user)
 
+    def trial_environment(self, number: int) -> str:
+        """The same of what the candidate of generation `number` has alone."""
+        return os.path.join(self.state, f"{number}.trial.env")
+
     @property
     def runtime(self) -> str:
         return self._at(RUNTIME, self.app)

@@ -108,7 +108,13 @@ class AppOnHost:
     def keeps_lost(self, number: int, trial: bool, scratch: Sequence[str]) -> list[str]:
         """The databases that an instance of generation `number`, or its candidate, keeps where they are lost."""
         unit = self.layout.trial_service_unit(number) if trial else self.layout.service_unit(number)
-        return volatile.databases(self.systemd.state(unit).main_pid, scratch, self.root)
+        found = volatile.databases(self.systemd.state(unit).main_pid, scratch, self.root)
+        alone = self.layout.trial_environment(number)
+        if found and trial and os.path.exists(alone):
+            # A scratch database that is declared for the candidate alone is lost on purpose.
+            declared = Path(alone).read_text(encoding="utf-8")
+            found = [path for path in found if path not in declared]
+        return found
 
     def _hold(self, phase: str, number: int | None, urgent: bool = False) -> Hold:
         live = generations.live(self.layout)

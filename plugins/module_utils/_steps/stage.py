@@ -60,7 +60,8 @@ def stage(app: AppOnHost, request: Plain) -> dict[str, object]:
         digest=request["digest"],
         source_id=request["source_id"],
     )
-    lay_down(app, number, record, environment_file(request["app"]["environment"], request["secrets"]))
+    values = request["app"]["environment"], request["secrets"]
+    lay_down(app, number, record, environment_file(*values), environment_file(*values, candidate=True))
     return {"generation": number, "release": release["id"], "built": built, "healed": healed}
 
 
@@ -103,11 +104,13 @@ def next_number(app: AppOnHost) -> int:
     return max([known, *generations.taken_numbers(app.layout)]) + 1
 
 
-def lay_down(app: AppOnHost, number: int, record: GenerationRecord, environment: str) -> None:
-    """A step: lay down generation `number` beside the live one, unfinished; `environment` is its root-only file."""
+def lay_down(app: AppOnHost, number: int, record: GenerationRecord, environment: str, trial: str = "") -> None:
+    """A step: lay down generation `number` beside the live one, unfinished; `environment` is its root-only file,
+    `trial` that of its candidate."""
     with app.step("stage", number):
         store.begin(app.layout, number, str(record.release))
         write_file(app.layout.environment(number), environment, mode=0o600)
+        write_file(app.layout.trial_environment(number), trial, mode=0o600)
         now = ledger.now_text(app.clock)
         _write(app, number, replace(record, number=number, created=now, run=app.run.to_dict()))
         app.close()
