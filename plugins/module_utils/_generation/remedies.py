@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
-"""What an app tried that its sandbox does not allow, by its log, and the line of the declaration that does. Pure."""
+"""What an app tried that its sandbox does not allow, by its log, and the line of the declaration that does."""
 
 from __future__ import annotations
 
 import os
 import re
 from dataclasses import dataclass
-from typing import Iterable
+from typing import Callable, Iterable
 
 from .._declaration.app import Plain
 from .._declaration.data import may_be_outside
@@ -61,13 +61,17 @@ def _path_of(line: str) -> str:
     return bare[1] if bare else ""
 
 
-def remedies(lines: Iterable[str], app: Plain, layout: Layout) -> list[str]:
+def remedies(
+    lines: Iterable[str], app: Plain, layout: Layout, there: Callable[[str], bool] = os.path.exists
+) -> list[str]:
     """What the app was refused by its log, each with the line to declare; at most MOST, without repetition.
 
-    `app`: as its generation's record has it.
+    `app`: as its generation's record has it. `there`: whether the host has a path that the app does not see.
     """
     found: dict[str, None] = {}
     for refusal in refusals(lines):
+        if refusal.what == "missing" and not there(refusal.path):
+            continue
         words = _remedy(refusal, app, layout)
         if words:
             found[words] = None

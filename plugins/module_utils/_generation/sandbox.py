@@ -125,5 +125,5 @@ def costs(bent: Sandbox) -> list[str]:
         if value in (getattr(Sandbox(), key), "own"):
             continue
         shown = " ".join(value) if isinstance(value, tuple) else value
-        told.append(f"sandbox.{key} ({shown}) adds {points(key, value):g} to its exposure: {meaning}")
+        told.append(f"sandbox.{key} ({shown}) costs {points(key, value):g} of exposure: {meaning}")
     return told

@@ -19,7 +19,7 @@ APP: dict[str, Any] = {"name": "shop", "user": None}
 
 
 def told(*lines: str, **changes: Any) -> list[str]:
-    return remedies(lines, {**APP, **changes}, LAYOUT)
+    return remedies(lines, {**APP, **changes}, LAYOUT, lambda path: path != "/dev/none")
 
 
 @pytest.mark.parametrize(
@@ -72,6 +72,7 @@ def test_what_was_refused_has_the_line_to_declare(line: str, words: str) -> None
     "line",
     [
         "FileNotFoundError: [Errno 2] No such file or directory: '/srv/shop/settings.toml'",
+        "FileNotFoundError: [Errno 2] No such file or directory: '/dev/none'",
         "PermissionError: [Errno 13] Permission denied: '/etc/shadow'",
         f"could not write {RELEASE}/tree/__pycache__/app.pyc: Read-only file system",
         "Permission denied (publickey).",

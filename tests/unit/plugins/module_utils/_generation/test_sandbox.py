@@ -32,27 +32,27 @@ def test_it_is_whole_without_a_word() -> None:
 @pytest.mark.parametrize(
     ("bent", "came", "went", "cost"),
     [
-        ({"proc": "all"}, ["ProcSubset=all"], ["ProcSubset=pid"], "sandbox.proc (all) adds 0.1 to its exposure: "),
-        ({"home": "read"}, ["ProtectHome=read-only"], ["ProtectHome=yes"], "sandbox.home (read) adds 0.1"),
-        ({"umask": "0027"}, ["UMask=0027"], ["UMask=0077"], "sandbox.umask (0027) adds 0.1"),
+        ({"proc": "all"}, ["ProcSubset=all"], ["ProcSubset=pid"], "sandbox.proc (all) costs 0.1 of exposure: "),
+        ({"home": "read"}, ["ProtectHome=read-only"], ["ProtectHome=yes"], "sandbox.home (read) costs 0.1"),
+        ({"umask": "0027"}, ["UMask=0027"], ["UMask=0077"], "sandbox.umask (0027) costs 0.1"),
         (
             {"devices": ["/dev/fuse"]},
             ["BindPaths=/dev/fuse", "DeviceAllow=/dev/fuse rw"],
             [],
-            "sandbox.devices (/dev/fuse) adds 0 to its exposure: a fault in their driver",
+            "sandbox.devices (/dev/fuse) costs 0 of exposure: a fault in their driver",
         ),
-        ({"groups": ["video"]}, ["SupplementaryGroups=video"], [], "sandbox.groups (video) adds 0.1"),
+        ({"groups": ["video"]}, ["SupplementaryGroups=video"], [], "sandbox.groups (video) costs 0.1"),
         (
             {"address_families": ["AF_NETLINK", "AF_VSOCK", "AF_CAN"]},
             ["RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX AF_NETLINK AF_VSOCK AF_CAN"],
             ["RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX"],
-            "sandbox.address_families (AF_NETLINK AF_VSOCK AF_CAN) adds 0.4",
+            "sandbox.address_families (AF_NETLINK AF_VSOCK AF_CAN) costs 0.4",
         ),
         (
             {"system_calls": ["@resources", "@chown"]},
             ["SystemCallFilter=@resources @chown"],
             [],
-            "sandbox.system_calls (@resources @chown) adds 0.4",
+            "sandbox.system_calls (@resources @chown) costs 0.4",
         ),
     ],
 )
