@@ -9,7 +9,7 @@ from typing import Dict, TypedDict
 
 from .._declaration.app import Plain
 from .._declaration.origin import is_remote
-from .._generation import data, generations, store
+from .._generation import generations, store
 from .._generation.failures import StepFailed
 from .._load.h2load import LoadError
 from .._os.http import Ask, answer_seconds, only_redirects
@@ -55,7 +55,7 @@ def trial(app: AppOnHost, number: int) -> Tried:
                     record.cores,
                     live_plan=app.record(live).plan if live is not None and baseline is not None else None,
                 )
-            fail_if_lost(app, number, data.declared(declared).scratch, "trial")
+            fail_if_lost(app, number, declared, "trial")
         except LoadError as error:
             raise StepFailed("trial", str(error)) from error
         finally:

@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Sequence
 
+from .._declaration.app import Plain
 from .._generation import data, volatile
 from .._generation.failures import StepFailed
 from .._os.http import answer_seconds
@@ -18,9 +18,9 @@ from .stage import finish
 from .watchdog import memory_bounded
 
 
-def fail_if_lost(app: AppOnHost, number: int, scratch: Sequence[str], phase: str) -> None:
+def fail_if_lost(app: AppOnHost, number: int, declared: Plain, phase: str) -> None:
     """StepFailed where candidate `number`, which was asked a while, keeps a database where it is lost."""
-    found = app.keeps_lost(number, True, scratch)
+    found = app.keeps_lost(number, True, data.declared(declared).scratch)
     if found:
         raise StepFailed(phase, volatile.words(found))
 
@@ -40,7 +40,6 @@ def weigh(app: AppOnHost, number: int) -> dict[str, object]:
             boot = app.candidates.start(number, declared["health"], "--workers 1")
             state = app.systemd.state(app.layout.trial_service_unit(number))
             unit = Unit(state.control_group, state.main_pid)
-            scratch = data.declared(declared).scratch
             with memory_bounded("weigh"):
                 weighing = measure.weigh(
                     unit,
@@ -50,7 +49,7 @@ def weigh(app: AppOnHost, number: int) -> dict[str, object]:
                     timeout_seconds=answer_seconds(declared),
                     memory_max_mib=record.memory_max_mib,
                 )
-            fail_if_lost(app, number, scratch, "weigh")
+            fail_if_lost(app, number, declared, "weigh")
         except NotMeasured as error:
             raise StepFailed("weigh", str(error)) from error
         finally:
