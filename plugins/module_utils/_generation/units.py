@@ -192,11 +192,6 @@ def service(app: Plain, plan: Plain, number: int, layout: Layout, trial: bool) -
     own = layout.trial_socket_unit(number) if trial else layout.socket_unit(number)
     sockets = own if trial else f"{layout.public_socket_unit} {own}"
     high = plan["settings"].get("memory_high_mib", {}).get("value")
-    environment = dict(ENVIRONMENT)
-    if trial and _setting(plan, "worker_class") == "gevent":
-        # The monitor names the line that blocks the hub; it costs a thread, so only the candidate has it.
-        environment.update(monitor_environment(MAX_BLOCKING_SECONDS))
-    environment.update(malloc_environment(plan))
     lines = [
         f"# {name}, generation {number}{' (candidate on trial)' if trial else ''}. Written by Headcount.",
         "[Unit]",
@@ -222,12 +217,8 @@ def service(app: Plain, plan: Plain, number: int, layout: Layout, trial: bool) -
         f"Slice={app['slice']}",
         f"WorkingDirectory={generation}/release{'/' + TREE if is_tree(app) else ''}",
         f"RuntimeDirectory={layout.runtime_directory(number, trial)}",
-        f"Environment={' '.join(f'{key}={value}' for key, value in sorted(environment.items()))}",
-        f"Environment=HEADCOUNT_GENERATION={number} HEADCOUNT_ROLE={'trial' if trial else 'live'}",
-        f"Environment=PATH={generation}/release/venv/bin:{SYSTEM_PATH}",
+        *_environment_lines(plan, number, layout, trial),
         *data.unit_lines(app, number, layout),
-        f"EnvironmentFile={layout.environment(number)}",
-        *([f"EnvironmentFile={layout.trial_environment(number)}"] if trial else []),
         f"ExecStart={generation}/release/venv/bin/gunicorn --config {generation}/gunicorn.conf.py",
         "KillMode=mixed",
         f"TimeoutStartSec={boot + 30:.0f}",
@@ -246,6 +237,22 @@ def service(app: Plain, plan: Plain, number: int, layout: Layout, trial: bool) -
         *([OWN_ACCOUNT] if app["user"] is None else []),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _environment_lines(plan: Plain, number: int, layout: Layout, trial: bool) -> list[str]:
+    """What an instance finds in its environment: Headcount's own, then what is declared, then what a candidate has."""
+    environment = dict(ENVIRONMENT)
+    if trial and _setting(plan, "worker_class") == "gevent":
+        # The monitor names the line that blocks the hub; it costs a thread, so only the candidate has it.
+        environment.update(monitor_environment(MAX_BLOCKING_SECONDS))
+    environment.update(malloc_environment(plan))
+    return [
+        f"Environment={' '.join(f'{key}={value}' for key, value in sorted(environment.items()))}",
+        f"Environment=HEADCOUNT_GENERATION={number} HEADCOUNT_ROLE={'trial' if trial else 'live'}",
+        f"Environment=PATH={layout.generation(number)}/release/venv/bin:{SYSTEM_PATH}",
+        f"EnvironmentFile={layout.environment(number)}",
+        *([f"EnvironmentFile={layout.trial_environment(number)}"] if trial else []),
+    ]
 
 
 def _tasks_max(plan: Plain) -> int:
