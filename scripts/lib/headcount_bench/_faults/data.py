@@ -74,7 +74,6 @@ DATA = [
         "records are made; then a promote, a rollback and prunes",
         "each record is there after each of them",
         kept,
-        True,
     ),
     Row(
         "data/outlives-the-app",
