@@ -17,6 +17,7 @@ from .fields import REQUIRED, Field
 from .profiles import WORKER_CLASSES
 from .sandbox import SANDBOX
 from .sections import HEALTH, LIMITS, LOAD, SETTINGS, SOURCE
+from .watching import EXPORTER, RECORDER
 
 _ENVIRONMENT_VALUE: Final = Field(
     "",
@@ -299,6 +300,7 @@ APP_FIELDS: Final[tuple[Field, ...]] = (
         allowed="the name of a slice unit",
         check=checks.slice,
     ),
+    RECORDER,
 )
 VARIABLES: Final[tuple[Field, ...]] = (
     Field(
@@ -482,6 +484,7 @@ VARIABLES: Final[tuple[Field, ...]] = (
         example="tasks/undrain.yml",
         check=checks.plain,
     ),
+    *EXPORTER,
 )
 COMMAND_VARIABLES: Final[tuple[Field, ...]] = (
     Field(

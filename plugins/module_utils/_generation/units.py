@@ -12,6 +12,7 @@ from .._declaration.candidate import own_of
 from .._facts.workerends import HOOKS
 from .._os.paths import Layout
 from .._os.secrecy import MARK
+from .._recorder import configuration as recorder
 from .._release.asynccompat import MONITOR_HOOK, monitor_environment
 from .._release.contents import TREE
 from . import data, lingering, sandbox
@@ -114,7 +115,7 @@ def gunicorn_conf(app: Plain, plan: Plain, number: int) -> str:
             "control_socket_disable = True",
             "",
         ]
-    lines.append(HOOKS)
+    lines += [HOOKS, *filter(None, [recorder.loaded(app, plan["settings"])])]
     if worker_class in lingering.CLASSES:
         lines += ["", lingering.closer(worker_class)]
     if worker_class == "gevent":
@@ -216,7 +217,7 @@ def service(app: Plain, plan: Plain, number: int, layout: Layout, trial: bool) -
         *([] if user == layout.group else [f"SupplementaryGroups={layout.group}"]),
         f"Slice={app['slice']}",
         f"WorkingDirectory={generation}/release{'/' + TREE if is_tree(app) else ''}",
-        f"RuntimeDirectory={layout.runtime_directory(number, trial)}",
+        *_runtime_directory(layout, number, trial),
         *_environment_lines(plan, number, layout, trial),
         *data.unit_lines(app, number, layout),
         f"ExecStart={generation}/release/venv/bin/gunicorn --config {generation}/gunicorn.conf.py",
@@ -253,6 +254,12 @@ def _environment_lines(plan: Plain, number: int, layout: Layout, trial: bool) ->
         f"EnvironmentFile={layout.environment(number)}",
         *([f"EnvironmentFile={layout.trial_environment(number)}"] if trial else []),
     ]
+
+
+def _runtime_directory(layout: Layout, number: int, trial: bool) -> list[str]:
+    """What was counted outlives a master that died, and is gone with its generation."""
+    line = f"RuntimeDirectory={layout.runtime_directory(number, trial)}"
+    return [line] if trial else [line, "RuntimeDirectoryPreserve=restart"]
 
 
 def _tasks_max(plan: Plain) -> int:
@@ -294,6 +301,7 @@ def render(app: Plain, plan: Plain, number: int, layout: Layout) -> dict[str, st
     trial, real = layout.trial_service_unit(number), layout.service_unit(number)
     return {
         "gunicorn.conf.py": gunicorn_conf(app, plan, number),
+        **({recorder.PROGRAM: recorder.program()} if recorder.wanted(app) else {}),
         data.SCRIPT: data.script(app, number, layout),
         layout.public_socket_unit: public_socket(app, plan, number, layout),
         layout.socket_unit(number): private_socket(app, number, layout.private_socket(number), real, "generation"),

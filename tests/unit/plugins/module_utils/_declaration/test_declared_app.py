@@ -57,6 +57,8 @@ EVERYTHING: dict[str, Any] = {
     "user": "shop",
     "slice": "web.slice",
 }
+WATCHED: dict[str, Any] = {"recorder": False}
+"""Keys that came later: where they are not declared, the digests are what they were."""
 
 
 LATER: dict[str, Any] = {
@@ -73,7 +75,9 @@ def normalised(declared: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "declared", [MINIMAL, EVERYTHING, {**MINIMAL, **LATER}], ids=["minimal", "everything", "later"]
+    "declared",
+    [MINIMAL, EVERYTHING, {**MINIMAL, **LATER}, {**EVERYTHING, **WATCHED}],
+    ids=["minimal", "everything", "later", "watched"],
 )
 def test_it_is_exact_both_ways(declared: dict[str, Any]) -> None:
     plain = normalised(declared)
@@ -108,7 +112,7 @@ def test_what_a_newer_record_has_more_is_left_out() -> None:
 
 
 def test_it_knows_every_key_of_the_table() -> None:
-    assert list(App.from_dict(normalised({**EVERYTHING, **LATER})).to_dict()) == [
+    assert list(App.from_dict(normalised({**EVERYTHING, **LATER, **WATCHED})).to_dict()) == [
         item.name
         for item in APP_FIELDS
         if item.name != "trial"  # it lies in environment and secrets
