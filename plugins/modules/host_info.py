@@ -63,6 +63,11 @@ wheels:
   type: list
   elements: str
   returned: success
+exporter:
+  description: Where the host's exporter listens; empty where there is none, C(changed) where its unit was edited or is
+    that of another version.
+  type: str
+  returned: success
 compiler:
   description: Path of the host's C compiler; none where there is none. A host with one is asked first to build wheels.
   type: str

@@ -59,7 +59,8 @@ digest:
   type: str
   returned: success
 facts:
-  description: As of M(headcount.gunicorn.host_info), like RV(apps), RV(installed), RV(wheels) and RV(compiler).
+  description: As of M(headcount.gunicorn.host_info), like RV(apps), RV(installed), RV(wheels), RV(exporter)
+    and RV(compiler).
   type: dict
   returned: success
 apps:
@@ -75,6 +76,11 @@ wheels:
   description: SHA-256 of the wheels that are on the host.
   type: list
   elements: str
+  returned: success
+exporter:
+  description: Where the host's exporter listens; empty where there is none, C(changed) where its unit was edited or is
+    that of another version.
+  type: str
   returned: success
 compiler:
   description: Path of the host's C compiler; none where there is none.

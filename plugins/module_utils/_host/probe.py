@@ -13,6 +13,7 @@ from typing import Any
 from .._facts import hostfacts
 from .._generation.settings import retune_at_boot
 from .._generation.state import AppAsked, app_state
+from .._os.exporterunit import installed as exporter_listens
 from .._os.paths import Layout, installed_apps
 from .._release.contents import present
 
@@ -26,6 +27,7 @@ def probe(apps: Sequence[AppAsked], slice_: str) -> dict[str, Any]:
         },
         "installed": installed_apps(),
         "wheels": sorted(present()),
+        "exporter": exporter_listens(),
         "compiler": which("cc") or which("gcc") or which("clang"),
     }
 
