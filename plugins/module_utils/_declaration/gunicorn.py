@@ -100,7 +100,7 @@ REFUSED: Final[Mapping[str, Refusal]] = {
     "worker_class": Refusal("the plan decides it", "worker_class of the app"),
     "bind": Refusal("systemd holds the socket, so that no request is lost in a switch", "listen of the app"),
     "reuse_port": Refusal("systemd holds the socket, and two generations share it in a switch"),
-    "umask": Refusal("the unit does that (UMask=0077)"),
+    "umask": Refusal("the unit does that", "sandbox.umask of the app"),
     "daemon": Refusal("systemd watches the master, and would take one that goes into the background for dead"),
     "pidfile": Refusal("the unit does that: systemctl show --property=MainPID tells it"),
     "config": Refusal("Headcount writes that file"),

@@ -12,7 +12,9 @@ from typing import Final
 
 from .app import Limits, Load, LoadPath
 from .asking import check_prefix
+from .candidate import fold
 from .checks import split_listen
+from .data import check_data
 from .fields import Context, Parsed, Part, inline
 from .listening import check_socket
 from .mixture import declared_kinds, spread_of
@@ -265,4 +267,6 @@ RULES: Final[tuple[tuple[tuple[str, ...], _Rule], ...]] = (
     (("database",), _check_database),
     (("environment", "health", "load", "gunicorn"), check_prefix),
     (("listen", "listen_group", "listen_mode"), check_socket),
+    (("trial", "environment", "secrets"), fold),
+    (("name", "entry_point", "data", "environment", "secrets"), check_data),
 )

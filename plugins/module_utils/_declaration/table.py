@@ -12,11 +12,14 @@ from typing import Final
 
 from . import checks
 from .asking import HOST, SCHEME
+from .candidate import TRIAL
+from .data import DATA
 from .fields import REQUIRED, Field
 from .gunicorn import GUNICORN, PREFIX
 from .listening import GROUP as LISTEN_GROUP
 from .listening import MODE as LISTEN_MODE
 from .profiles import WORKER_CLASSES
+from .sandbox import SANDBOX
 from .sections import HEALTH, LIMITS, LOAD, SETTINGS, SOURCE
 from .watching import EXPORTER, RECORDER
 
@@ -158,6 +161,7 @@ APP_FIELDS: Final[tuple[Field, ...]] = (
         items=_ENVIRONMENT_VALUE,
         quiet=True,
     ),
+    TRIAL,
     HEALTH,
     LOAD,
     LIMITS,
@@ -211,6 +215,8 @@ APP_FIELDS: Final[tuple[Field, ...]] = (
             Field("reserved", "int", "Connections kept for everything else.", 0, 10, minimum=0, maximum=10_000_000),
         ),
     ),
+    DATA,
+    SANDBOX,
     SETTINGS,
     GUNICORN,
     PREFIX,
@@ -529,6 +535,13 @@ COMMAND_VARIABLES: Final[tuple[Field, ...]] = (
         maximum=1_000_000,
         example=50,
         default_help="20",
+    ),
+    Field(
+        "headcount_remove_data",
+        "bool",
+        "Whether remove.yml takes the app's data away too.",
+        example=True,
+        default_help="false: the data stays, and where it is is told",
     ),
     Field(
         "headcount_report_path",

@@ -347,11 +347,14 @@ def unwell(ask: Ask, answer: Answer) -> str:
     return told + in_brackets(answer.words()) + expected + by_which_name(answer, ask.headers)
 
 
+ASKED_AS = "; it was asked for as localhost"
+
+
 def by_which_name(answer: Answer, headers: Mapping[str, str]) -> str:
     """What may be wrong where an app does not know the Host that it was asked for; empty where it is not that."""
     if answer.status not in (400, 403, 404, 421) or "host" in {name.lower() for name in headers}:
         return ""
-    return "; it was asked for as localhost: where the app answers to its own name alone, declare `host`"
+    return f"{ASKED_AS}: where the app answers to its own name alone, declare `host`"
 
 
 def in_brackets(words: str) -> str:

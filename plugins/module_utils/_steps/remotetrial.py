@@ -31,6 +31,7 @@ from .compare import capacity, conclude, crowded, judged, lowered
 from .loadhost import LoadRequest
 from .sampler import CANDIDATE, LIVE
 from .trial import Tried, broken, fail_if_unlike, lacking_now, memory_max, ruled, trial
+from .weigh import fail_if_lost
 from .why import why_failed
 
 
@@ -174,6 +175,7 @@ def finish(app: AppOnHost, number: int, loaded: str) -> Tried | Wanted:
                 stays = True
                 return {"load": begun.request}
             verdict = attempts[0].verdict if len(attempts) == 1 else combine(*(one.verdict for one in attempts))
+            fail_if_lost(app, number, declared, "trial")
             unit = app.layout.trial_service_unit(number)
             journal = app.systemd.journal(unit, begun.begin, lines=2000)
             source = Load.from_dict(declared["load"]).origin
@@ -186,7 +188,7 @@ def finish(app: AppOnHost, number: int, loaded: str) -> Tried | Wanted:
                 app.instances.log_of(unit),
                 begun.begin,
             )
-            notes = [*begun.notes, note]
+            notes = [*begun.notes, note, *app.refused(number, begun.begin)]
             verdict, evidence = conclude(declared, verdict, attempts[-1], journal, notes, source=source, why=why)
             evidence["boot_seconds"], evidence["against"] = begun.boot_seconds, begun.live
             lacks = lacking_now(app, number, declared)

@@ -22,7 +22,8 @@ def told(good: int, errors: Sequence[str]) -> str:
     if not errors:
         return ""
     error, times = Counter(errors).most_common(1)[0]
-    fix = _FIX.get(_status(error), _OTHER_FIX)
+    error, asked_as, host = error.partition(ASKED_AS)
+    fix = _FIX.get(_status(error), _OTHER_FIX) + asked_as + host
     if good:
         return (
             f"{error} in {times} of {good + len(errors)} requests, of which only the others count in the weigh: {fix}"
