@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Sequence
 
+from .._os.http import ASKED_AS
+
 _FIX = {
     401: "declare in load.paths what lets the request in (headers: {Authorization: ...}), or another path",
     403: "declare in load.paths what lets the request in (headers: a cookie, a token, users' Host), or another path",
