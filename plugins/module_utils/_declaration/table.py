@@ -14,7 +14,7 @@ from . import checks
 from .fields import REQUIRED, Field
 from .profiles import WORKER_CLASSES
 from .sections import HEALTH, LIMITS, LOAD, SETTINGS, SOURCE
-from .watching import EXPORTER, RECORDER
+from .watching import EXPORTER, GUARD, RECORDER
 
 _ENVIRONMENT_VALUE: Final = Field(
     "",
@@ -295,6 +295,7 @@ APP_FIELDS: Final[tuple[Field, ...]] = (
         check=checks.slice,
     ),
     RECORDER,
+    GUARD,
 )
 VARIABLES: Final[tuple[Field, ...]] = (
     Field(
