@@ -32,6 +32,7 @@ EVENTS = (
     "healed",
     "pruned",
     "hardware_changed",
+    "data_made",
     "removed",
 )
 
