@@ -19,6 +19,7 @@ __all__ = [
     "AsyncLibrary",
     "Data",
     "Database",
+    "Guard",
     "Health",
     "Limits",
     "Load",
@@ -217,6 +218,13 @@ class Database(Section):
 
 
 @dataclass(frozen=True)
+class Guard(Section):
+    """For how many minutes after a promote the host watches what users get; 0 is not at all."""
+
+    minutes: float = 0.0
+
+
+@dataclass(frozen=True)
 class Outside(Section):
     """A folder of the host, outside of the app's own, that the app writes to or reads."""
 
@@ -271,8 +279,8 @@ class App(Section):
 
     `wait_ratio` is the time a request waits by the CPU time it takes, None when nothing is declared about it.
     `settings` holds what overrides the plan, by the names of the table, `gunicorn` Gunicorn's own (and the text of its
-    hooks, hooks_text). `retain_good` is `retain.good`. `recorder` is None where it is not declared, which means that
-    there is one, and then missing in the normalised form as well.
+    hooks, hooks_text). `retain_good` is `retain.good`. `recorder` and `guard` are None where they are not declared
+    (there is the one and not the other), and then missing in the normalised form as well.
     """
 
     name: str
@@ -313,6 +321,7 @@ class App(Section):
     user: str | None = None
     slice: str = "system.slice"
     recorder: bool | None = None
+    guard: Guard | None = None
 
     @classmethod
     def from_dict(cls, data: Plain) -> App:
@@ -338,7 +347,7 @@ class App(Section):
         }
 
 
-_MAY_LACK: Final = ("listen_group", "listen_mode", "host", "scheme", "gunicorn", "command_prefix", "recorder")
+_MAY_LACK: Final = ("listen_group", "listen_mode", "host", "scheme", "gunicorn", "command_prefix", "recorder", "guard")
 """Keys that are missing in the normalised form where they are not declared."""
 _SECTIONS: Final[Mapping[str, type[Section]]] = {
     "source": Source,
@@ -348,6 +357,7 @@ _SECTIONS: Final[Mapping[str, type[Section]]] = {
     "limits": Limits,
     "share": Share,
     "database": Database,
+    "guard": Guard,
     "data": Data,
     "sandbox": Sandbox,
 }

@@ -21,7 +21,7 @@ from .listening import MODE as LISTEN_MODE
 from .profiles import WORKER_CLASSES
 from .sandbox import SANDBOX
 from .sections import HEALTH, LIMITS, LOAD, SETTINGS, SOURCE
-from .watching import EXPORTER, RECORDER
+from .watching import EXPORTER, GUARD, RECORDER
 
 _ENVIRONMENT_VALUE: Final = Field(
     "",
@@ -311,6 +311,7 @@ APP_FIELDS: Final[tuple[Field, ...]] = (
         check=checks.slice,
     ),
     RECORDER,
+    GUARD,
 )
 VARIABLES: Final[tuple[Field, ...]] = (
     Field(

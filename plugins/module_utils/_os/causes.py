@@ -15,7 +15,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Final
 
 MOST_CHARACTERS = 500
 """So much of a cause is told."""
@@ -57,6 +57,10 @@ _LEAVING: Final = ("SystemExit", "KeyboardInterrupt", "GeneratorExit")
 _RELEASE: Final = re.compile(r"^.*/(?:tree|site-packages|dist-packages)/|^/opt/headcount/.*?/releases/[^/]+/")
 _LIBRARY: Final = re.compile(r"/(?:site-packages|dist-packages)/|/lib/python3|^<")
 _JSON_TRACEBACK: Final = ("exc_info", "exception", "stack_trace", "traceback", "stack", "exc_text")
+
+
+Record = Mapping[str, object]
+"""A log record of JSON, or a part of one."""
 
 
 @dataclass(frozen=True)
@@ -259,7 +263,7 @@ def _path_in(header: str) -> str:
     return ""
 
 
-def _structured(text: str) -> Mapping[str, Any] | None:
+def _structured(text: str) -> Record | None:
     """A log line that is one JSON object; None where it is none."""
     bare = text.strip()
     if not bare.startswith("{") or not bare.endswith("}"):
@@ -271,7 +275,7 @@ def _structured(text: str) -> Mapping[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def _of_record(record: Mapping[str, Any], line: Line) -> list[Raised]:
+def _of_record(record: Record, line: Line) -> list[Raised]:
     """The exceptions of one structured record."""
     header = next((str(record[key]) for key in ("event", "message", "msg") if record.get(key)), "")
     header = header.partition("\n")[0]
@@ -285,7 +289,7 @@ def _of_record(record: Mapping[str, Any], line: Line) -> list[Raised]:
     return [replace(raised, at=line.at, header=header, path=path) for raised in parts if raised is not None][:1]
 
 
-def _spelt_out(one: Mapping[str, Any]) -> Raised | None:
+def _spelt_out(one: Record) -> Raised | None:
     """The exception of a structured record that has its parts one by one, as structlog and ECS write them."""
     name = one.get("exc_type") or (one.get("type") if set(one) & {"stack_trace", "stacktrace", "frames"} else None)
     if not isinstance(name, str) or not name:
@@ -306,7 +310,7 @@ def _of_text(text: str, line: Line) -> list[Raised]:
     return _of_process([Line(line.at, line.pid, part) for part in text.split("\n")])
 
 
-def _texts(record: Mapping[str, Any]) -> Iterator[str]:
+def _texts(record: Record) -> Iterator[str]:
     """The texts of a record, those that usually hold a traceback first."""
     for one in _mappings(record):
         for key in sorted(one, key=lambda key: key not in _JSON_TRACEBACK):
@@ -317,7 +321,7 @@ def _texts(record: Mapping[str, Any]) -> Iterator[str]:
                 yield value
 
 
-def _mappings(value: object, depth: int = 4) -> Iterator[Mapping[str, Any]]:
+def _mappings(value: object, depth: int = 4) -> Iterator[Record]:
     if isinstance(value, Mapping):
         yield value
     inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()

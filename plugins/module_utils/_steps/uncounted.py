@@ -25,7 +25,7 @@ def told(good: int, errors: Sequence[str]) -> str:
         return ""
     error, times = Counter(errors).most_common(1)[0]
     error, asked_as, host = error.partition(ASKED_AS)
-    fix = _FIX.get(_status(error), _OTHER_FIX) + asked_as + host
+    fix = _FIX.get(_status(error), _OTHER_FIX + asked_as + host)
     if good:
         return (
             f"{error} in {times} of {good + len(errors)} requests, of which only the others count in the weigh: {fix}"

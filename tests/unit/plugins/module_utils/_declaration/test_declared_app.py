@@ -68,7 +68,7 @@ ASKED: dict[str, Any] = {
     "load": {"paths": ["/"]},
     "wait_ratio": 2.0,
 }
-WATCHED: dict[str, Any] = {"recorder": False}
+WATCHED: dict[str, Any] = {"recorder": True, "guard": {"minutes": 10}}
 """Keys that came later: where they are not declared, the digests are what they were."""
 
 
