@@ -17,7 +17,7 @@ class ActionModule(ActionBase):
 
     TRANSFERS_FILES = False
     _supports_check_mode = True
-    _VALID_ARGS = frozenset({"apps", "slice"})
+    _VALID_ARGS = frozenset({"apps", "slice", "python"})
 
     def run(self, tmp: None = None, task_vars: Variables | None = None) -> Result:
         """The module's result."""
@@ -25,8 +25,10 @@ class ActionModule(ActionBase):
         result: Result = super().run(tmp, variables)
         arguments = dict(self._task.args)
         if "apps" not in arguments:
-            apps = declaration(variables, self._templar).apps
+            declared = declaration(variables, self._templar)
+            apps = declared.apps
             arguments["apps"] = [_asked(app) for app in apps]
+            arguments.setdefault("python", declared.variables["headcount_python"])
             arguments.setdefault("slice", apps[0]["slice"] if apps else "system.slice")
         result.update(
             self._execute_module(module_name="headcount.gunicorn.host_info", module_args=arguments, task_vars=variables)

@@ -32,6 +32,10 @@ options:
     description: The systemd slice that the apps run in; its limits count.
     type: str
     default: system.slice
+  python:
+    description: The Python interpreter that releases run on, whatever Python the module itself runs on.
+    type: path
+    default: /usr/bin/python3
 requirements:
   - Python 3.9 or later and systemd on the host
 """
@@ -46,7 +50,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 facts:
-  description: Host facts; cores and memory with the limit that set them.
+  description: >-
+    Host facts; cores and memory with the limit that set them, and the Python that releases run on, with what is wrong
+    with it, if anything is.
   type: dict
   returned: success
 apps:
@@ -74,6 +80,7 @@ from shutil import which
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._facts import hostfacts
+from ..module_utils._facts.interpreter import DEFAULT
 from ..module_utils._generation.settings import retune_at_boot
 from ..module_utils._generation.state import app_state
 from ..module_utils._os.paths import Layout, installed_apps
@@ -86,12 +93,13 @@ def main() -> None:
         argument_spec={
             "apps": {"type": "list", "elements": "dict", "required": True},
             "slice": {"type": "str", "default": "system.slice"},
+            "python": {"type": "path", "default": DEFAULT},
         },
         supports_check_mode=True,
     )
     module.exit_json(
         changed=False,
-        facts=hostfacts.read(slice_=module.params["slice"]).to_dict(),
+        facts=hostfacts.read(slice_=module.params["slice"], python=module.params["python"]).to_dict(),
         apps={
             app["name"]: {**app_state(app), "retune_at_boot": retune_at_boot(Layout(app["name"]))}
             for app in module.params["apps"]

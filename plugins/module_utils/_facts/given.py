@@ -7,7 +7,8 @@ from __future__ import annotations
 from typing import Any, Mapping, Sequence
 
 from .._os.procfs import format_cpu_list
-from .hostfacts import Cgroup, Considered, Cores, HostFacts, Memory, Os, Platform, Python
+from .hostfacts import Cgroup, Considered, Cores, HostFacts, Memory, Os, Platform
+from .interpreter import Python
 
 
 def declared(

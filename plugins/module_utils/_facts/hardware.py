@@ -14,6 +14,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Mapping
 
+from .interpreter import DEFAULT
+
 MEMORY_BAND = 0.05
 """Memory that differs by less than this share is the same: kernels take a little more or less at each boot."""
 
@@ -62,8 +64,14 @@ def settle(found: Facts, stored: Facts | None) -> Settled:
 
 
 def rebuild_reasons(found: Facts, stored: Facts) -> list[str]:
-    """What makes a release that was built for `stored` unfit for `found`, in words: another Python or C library."""
+    """What makes a release that was built for `stored` unfit for `found`, in words: another Python or C library.
+
+    What is stored of an older version does not say which interpreter was declared.
+    """
     reasons = []
+    said = [(facts.get("python") or {}).get("declared") for facts in (stored, found)]
+    if all(said) and said[0] != said[1]:
+        reasons.append(f"headcount_python {said[0]} -> {said[1]}")
     for label, one in (("Python", ("python", "version")), ("C library", ("platform", "libc"))):
         before, after = (stored.get(one[0]) or {}).get(one[1]), found[one[0]].get(one[1])
         if before != after:
@@ -72,11 +80,16 @@ def rebuild_reasons(found: Facts, stored: Facts) -> list[str]:
 
 
 def fact_parts(facts: Facts) -> dict[str, str]:
-    """Digests of what the host itself contributes to a plan, by kind: cores, memory, platform, limits."""
+    """Digests of what the host itself contributes to a plan, by kind: cores, memory, platform, limits.
+
+    Two interpreters of one version are two platforms: the release is tied to its own.
+    """
+    platform = [facts["python"]["version"], facts["platform"]["machine"], facts["platform"]["libc"]]
+    declared = facts["python"].get("declared") or DEFAULT
     parts: dict[str, object] = {
         "cores": [facts["cores"].get(key) for key in ("effective", "physical", "logical")],
         "memory": facts["memory"]["effective_mib"],
-        "platform": [facts["python"]["version"], facts["platform"]["machine"], facts["platform"]["libc"]],
+        "platform": platform if declared == DEFAULT else [*platform, declared],
         "limits": [facts.get("nofile_max"), facts.get("somaxconn")],
     }
     return {name: part_digest(value) for name, value in parts.items()}

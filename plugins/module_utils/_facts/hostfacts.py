@@ -17,7 +17,6 @@ import platform
 import posixpath
 import re
 import subprocess
-import sys
 import warnings
 from dataclasses import asdict, dataclass, field
 from shutil import which
@@ -35,7 +34,8 @@ from .._os.procfs import (
     to_int,
     under,
 )
-from . import cgroups
+from . import cgroups, interpreter
+from .interpreter import Python
 
 Runner = Callable[[Sequence[str]], "str | None"]
 
@@ -99,17 +99,6 @@ class Cgroup:
     memory: int
     cpu: int
     cpuset: int
-
-
-@dataclass(frozen=True)
-class Python:
-    """The interpreter that a virtual environment would be made with. `version` is "3.11", `full` is "3.11.2"."""
-
-    version: str
-    executable: str
-    implementation: str
-    full: str = ""
-    free_threaded: bool = False
 
 
 @dataclass(frozen=True)
@@ -206,14 +195,16 @@ def read(
     slice_: str = "system.slice",
     runner: Runner | None = None,
     local: Local | None = None,
+    python: str | None = None,
 ) -> HostFacts:
     """Read the facts of the host, or of the tree at `root`, for services of `slice_`.
 
     Raises ValueError when `slice_` is no slice's name. Without a `runner` commands are run on this machine, except
-    for another root, where none is. `local` defaults to this machine's.
+    for another root, where none is. `local` defaults to this machine's, with the interpreter at the path `python`
+    (None: the one that runs this).
     """
     ask = runner if runner is not None else (run if root == "/" else _no_command)
-    here = local if local is not None else read_local(root, ask)
+    here = local if local is not None else read_local(root, ask, python)
     notes: list[str] = []
     trees = cgroups.read_trees(root)
     manager = _properties(ask(MANAGER_COMMAND) or "")
@@ -499,29 +490,19 @@ def _nofile(root: str, manager: Mapping[str, str]) -> tuple[int, str, tuple[Cons
 # This machine ---------------------------------------------------------------------------------------------------------
 
 
-def read_local(root: str = "/", ask: Runner = run) -> Local:
+def read_local(root: str = "/", ask: Runner = run, python: str | None = None) -> Local:
     """What a tree does not hold, of this machine; sizes are those of the file systems below `root`."""
+    found = interpreter.read(python) if python else interpreter.Found(interpreter.own())
     h2load = which("h2load")
     version = (ask([h2load, "--version"]) or "") if h2load else ""
     return Local(
-        python=_interpreter(),
-        platform=Platform(platform.machine(), _libc(ask), platform.system()),
+        python=found.python,
+        platform=Platform(found.machine or platform.machine(), found.libc or _libc(ask), platform.system()),
         psutil=_psutil_version(),
         h2load=h2load,
         h2load_version=version.strip().rpartition("/")[2] or None,
         dev_shm_mib=_shm_mib(root),
         disk_free_mib=_free_mib(root, "/opt/headcount"),
-    )
-
-
-def _interpreter() -> Python:
-    inside = sys.prefix != sys.base_prefix  # a virtual environment: its base makes the new ones
-    return Python(
-        version=f"{sys.version_info[0]}.{sys.version_info[1]}",
-        executable=str(getattr(sys, "_base_executable", "") or sys.executable) if inside else sys.executable,
-        implementation=platform.python_implementation(),
-        full=platform.python_version(),
-        free_threaded="t" in sys.abiflags,  # sysconfig says so too, and loads its whole table for it
     )
 
 

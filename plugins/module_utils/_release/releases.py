@@ -24,9 +24,8 @@ import subprocess
 import sys
 import tarfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Sequence, Set, Tuple
+from typing import Any, Dict, List, Mapping, Sequence, Set
 
 from .._os.files import sha256
 from .buildjob import environment
@@ -35,7 +34,6 @@ from .contents import (
     RELEASE,
     SCHEMA,
     SHA256,
-    TREE,
     UNFINISHED,
     WHEELS,
     ReleaseError,
@@ -47,88 +45,34 @@ from .contents import (
     verify,
     walk,
 )
+from .locks import Lock, Pin, lock_for, parse_lock, release_id, render_lock
 from .room import MIB, room_for
 from .trees import tree_of, unpack_tree
 
+__all__ = [
+    "DiskFull",
+    "Lock",
+    "Pin",
+    "ReleaseError",
+    "heal",
+    "install",
+    "installed",
+    "is_finished",
+    "lock_for",
+    "parse_lock",
+    "prune_wheels",
+    "release_id",
+    "release_path",
+    "remove",
+    "render_lock",
+    "unpack",
+]
+
 _INSTALL_SECONDS = 900.0
-_PIN = re.compile(r"([a-z0-9][a-z0-9._-]*)==(\S+) --hash=sha256:([0-9a-f]{64})")
-_HEADER = re.compile(r"# Headcount lock 1: Python (3\.\d+) on (\S+)")
-_TOOL = re.compile(r"# installed with (.+)")
-_TREE = re.compile(r"# with the tree sha256:([0-9a-f]{64})")
 
 
 class DiskFull(ReleaseError):
     """There is too little room for a release."""
-
-
-@dataclass(frozen=True)
-class Pin:
-    """One distribution in one file: canonical name, version and the sha256 of its wheel."""
-
-    name: str
-    version: str
-    sha256: str
-
-    def line(self) -> str:
-        """The pin as a line of a requirements file."""
-        return f"{self.name}=={self.version} --hash=sha256:{self.sha256}"
-
-
-@dataclass(frozen=True)
-class Lock:
-    """What a release is made of: `python` "3.13", `machine` "x86_64", the pip that installs it, and every wheel.
-
-    `tree`: the sha256 of the archive of a project that is released as it is; None for a package.
-    """
-
-    python: str
-    machine: str
-    pip: Pin
-    pins: Tuple[Pin, ...]
-    tree: str | None = None
-
-    @property
-    def files(self) -> Tuple[Pin, ...]:
-        """Every file that a host needs for it."""
-        tree = (Pin(TREE, "", self.tree),) if self.tree else ()
-        return (*self.pins, self.pip, *tree)
-
-
-def render_lock(lock: Lock) -> str:
-    """The lock as a requirements file that pip reads, with a header for what pip has no word for."""
-    pins = sorted(lock.pins, key=lambda pin: pin.name)
-    head = [f"# Headcount lock 1: Python {lock.python} on {lock.machine}", f"# installed with {lock.pip.line()}"]
-    head += [f"# with the tree sha256:{lock.tree}"] if lock.tree else []
-    return "\n".join([*head, *(pin.line() for pin in pins)]) + "\n"
-
-
-def parse_lock(text: str) -> Lock:
-    """A lock from `render_lock`. Raises ReleaseError, which names the line."""
-    lines = text.splitlines()
-    header = _HEADER.fullmatch(lines[0]) if lines else None
-    tool = _TOOL.fullmatch(lines[1]) if len(lines) > 1 else None
-    if not header or not tool:
-        raise ReleaseError("the lock of the release does not begin with its Python and its pip: gather it again")
-    tree = _TREE.fullmatch(lines[2]) if len(lines) > 2 else None
-    first = 3 if tree else 2
-    pins = [_parse_pin(line, number) for number, line in enumerate(lines[first:], first + 1)]
-    return Lock(header[1], header[2], _parse_pin(tool[1], 2), tuple(pins), tree[1] if tree else None)
-
-
-def _parse_pin(line: str, number: int) -> Pin:
-    found = _PIN.fullmatch(line)
-    if not found:
-        raise ReleaseError(f"line {number} of the release's lock is not name==version --hash=sha256:...: {line!r}")
-    return Pin(found[1], found[2], found[3])
-
-
-def release_id(lock_text: str) -> str:
-    """The name of the release of a lock: 16 hex digits over the platform, the wheels and the tree, not the installing
-    pip."""
-    lock = parse_lock(lock_text)
-    lines = [f"{lock.python} {lock.machine}", *sorted(pin.line() for pin in lock.pins)]
-    lines += [f"tree {lock.tree}"] if lock.tree else []
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
 def release_path(app: str, release: str, root: str = "/") -> Path:
@@ -390,8 +334,7 @@ def _build(path: Path, lock: Lock, lock_text: str, files: Mapping[str, Path], py
     for pin in lock.pins:
         (links / files[pin.sha256].name).symlink_to(files[pin.sha256])
     (path / "requirements.lock").write_text(lock_text, encoding="utf-8")
-    _run([python, "-I", "-m", "venv", "--without-pip", str(path / "venv")], work, "making the virtual environment")
-    inside = str(path / "venv/bin/python")
+    inside = _environment(path / "venv", python, work)
     command = [inside, "-I", f"{files[lock.pip.sha256]}/pip", "install", "--no-index", "--require-hashes", "--no-deps"]
     command += ["--no-compile", "--no-cache-dir", "--disable-pip-version-check", "--no-input", "--quiet"]
     command += ["--no-warn-script-location", "--find-links", str(links), "-r", str(path / "requirements.lock")]
@@ -403,6 +346,28 @@ def _build(path: Path, lock: Lock, lock_text: str, files: Mapping[str, Path], py
     # A file that cannot be compiled (a template, an old syntax) is not an error, as it is none for pip.
     _run([inside, "-I", "-m", "compileall", "-q", *code], work, "compiling", check=False)
     shutil.rmtree(work)
+
+
+def _environment(venv: Path, python: str, work: Path) -> str:
+    """Make the virtual environment `venv`; returns its interpreter, which runs.
+
+    An interpreter that was moved finds its library by its own path alone, not by that of a link to it: then the
+    environment is made with what the link leads to.
+    """
+    inside = str(venv / "bin/python")
+    failures = []
+    for path in dict.fromkeys((python, os.path.realpath(python))):
+        shutil.rmtree(venv, ignore_errors=True)
+        try:
+            _run([path, "-I", "-m", "venv", "--without-pip", str(venv)], work, "making the virtual environment")
+            _run([inside, "-I", "-c", ""], work, f"starting the virtual environment of {path}")
+        except DiskFull:
+            raise
+        except ReleaseError as error:
+            failures.append(error)
+        else:
+            return inside
+    raise failures[-1]
 
 
 def _need_room(path: Path, need_mib: int, need_files: int, what: str) -> None:

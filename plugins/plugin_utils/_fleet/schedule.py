@@ -25,6 +25,7 @@ from .._wheels.tools import NetworkUnreachable, ResolutionConflict, ToolMissing,
 from .._wheels.wheelhouse import Platform, WheelSet
 from . import batches, builds, choice
 from .decision import (
+    FAILED,
     OK,
     UNREACHABLE,
     AppDecision,
@@ -231,12 +232,13 @@ class Scheduler:
         if missing is not None:
             return missing
         folders = base_dirs(variables_for_paths(self.variables, variables), declared.variables["headcount_base_dir"])
+        unfit = probe["facts"]["python"].get("problem")
+        if unfit:
+            return HostDecision(declared.host, FAILED, str(unfit), address)
         try:
             platform = Platform.from_facts(probe["facts"])
         except WheelhouseError as error:
-            host = HostDecision(declared.host, address=address)
-            host.fail(f"source: {error}")
-            return host
+            return HostDecision(declared.host, FAILED, f"source: {error}", address)
         ids: dict[str, str] = {}
         lacking: dict[str, str] = {}
         ruled_out, gunicorn = {}, {}

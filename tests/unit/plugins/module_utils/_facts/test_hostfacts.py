@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Sequence
 
 import pytest
-from ansible_collections.headcount.gunicorn.plugins.module_utils._facts import given, hostfacts
+from ansible_collections.headcount.gunicorn.plugins.module_utils._facts import given, hostfacts, interpreter
 from ansible_collections.headcount.gunicorn.plugins.module_utils._facts.hardware import fact_parts
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os import procfs
 from host_trees import HOSTS, captured, lay_out
@@ -26,7 +26,7 @@ def facts_of(name: str, directory: Path, slice_: str | None = None) -> hostfacts
         return text
 
     found = document["local"]
-    python, platform = hostfacts.Python(**found["python"]), hostfacts.Platform(**found["platform"])
+    python, platform = interpreter.Python(**found["python"]), hostfacts.Platform(**found["platform"])
     local = hostfacts.Local(**{**found, "python": python, "platform": platform})
     return hostfacts.read(lay_out(document, directory), slice_ or document["slice"], answer, local)
 

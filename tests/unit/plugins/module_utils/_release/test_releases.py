@@ -53,6 +53,17 @@ def test_the_id_is_of_the_content_and_the_platform() -> None:
     assert identity(pins=two) == identity(pins=two[::-1])
 
 
+def test_an_interpreter_other_than_the_systems_is_a_part_of_the_lock_and_of_the_id() -> None:
+    plain, with_tree = releases.render_lock(LOCK), releases.render_lock(replace(LOCK, tree=B))
+    assert releases.lock_for(plain, "/usr/bin/python3") == plain
+    for text in (plain, with_tree):
+        other = releases.lock_for(text, "/opt/python/bin/python3.11")
+        assert "# run by /opt/python/bin/python3.11" in other.splitlines()
+        assert releases.parse_lock(other).interpreter == "/opt/python/bin/python3.11"
+        assert releases.release_id(other) != releases.release_id(text)
+        assert releases.lock_for(other, "/usr/bin/python3") == text
+
+
 def test_a_tree_is_a_part_of_the_lock_and_of_the_id() -> None:
     with_tree = releases.Lock(LOCK.python, LOCK.machine, LOCK.pip, LOCK.pins, B)
     text = releases.render_lock(with_tree)
