@@ -99,7 +99,11 @@ def main() -> None:
     )
     module.exit_json(
         changed=False,
-        facts=hostfacts.read(slice_=module.params["slice"], python=module.params["python"]).to_dict(),
+        facts=hostfacts.read(
+            slice_=module.params["slice"],
+            python=module.params["python"],
+            apps=[str(app["name"]) for app in module.params["apps"]],
+        ).to_dict(),
         apps={
             app["name"]: {**app_state(app), "retune_at_boot": retune_at_boot(Layout(app["name"]))}
             for app in module.params["apps"]

@@ -365,7 +365,8 @@ VARIABLES: Final[tuple[Field, ...]] = (
     Field(
         "headcount_reserve_memory_mib",
         "number",
-        "Memory that is left to the system and everything that is not declared here.",
+        "Memory that is left to the system and everything that is not declared here; what is declared holds, even where"
+        " others use more.",
         unit="MiB",
         minimum=0,
         maximum=16_777_216,

@@ -34,7 +34,7 @@ from .._os.procfs import (
     to_int,
     under,
 )
-from . import cgroups, interpreter
+from . import cgroups, interpreter, neighbours
 from .interpreter import Python
 
 Runner = Callable[[Sequence[str]], "str | None"]
@@ -80,7 +80,10 @@ class Cores:
 
 @dataclass(frozen=True)
 class Memory:
-    """Memory in MiB. `effective_mib` is the least limit, `available_mib` what is free or can be freed at once."""
+    """Memory in MiB. `effective_mib` is the least limit, `available_mib` what is free or can be freed at once.
+
+    `others_mib`: what is used by all but the apps that are planned for, of `effective_mib`; None: not looked at.
+    """
 
     effective_mib: int
     limited_by: str
@@ -88,6 +91,8 @@ class Memory:
     total_mib: int
     swap_mib: int
     available_mib: int
+    others_mib: int | None = None
+    neighbours: tuple[neighbours.Neighbour, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -196,12 +201,13 @@ def read(
     runner: Runner | None = None,
     local: Local | None = None,
     python: str | None = None,
+    apps: Sequence[str] | None = None,
 ) -> HostFacts:
     """Read the facts of the host, or of the tree at `root`, for services of `slice_`.
 
     Raises ValueError when `slice_` is no slice's name. Without a `runner` commands are run on this machine, except
     for another root, where none is. `local` defaults to this machine's, with the interpreter at the path `python`
-    (None: the one that runs this).
+    (None: the one that runs this). `apps`: whose memory is not others' (None: of all that Headcount has here).
     """
     ask = runner if runner is not None else (run if root == "/" else _no_command)
     here = local if local is not None else read_local(root, ask, python)
@@ -220,7 +226,7 @@ def read(
     return HostFacts(
         slice=slice_,
         cores=_cores(root, slice_, trees, slices),
-        memory=_memory(root, slice_, trees, slices),
+        memory=_memory(root, slice_, trees, slices, apps),
         cgroup=Cgroup(
             version=trees.version,
             mode={1: "legacy", 2: "unified", "hybrid": "hybrid"}.get(trees.version, "none"),
@@ -364,7 +370,13 @@ def parse_timespan(text: str) -> float | None:
 # Memory ---------------------------------------------------------------------------------------------------------------
 
 
-def _memory(root: str, slice_: str, trees: cgroups.Trees, slices: Mapping[str, Mapping[str, str]]) -> Memory:
+def _memory(
+    root: str,
+    slice_: str,
+    trees: cgroups.Trees,
+    slices: Mapping[str, Mapping[str, str]],
+    apps: Sequence[str] | None,
+) -> Memory:
     total, available, swap, source = _totals(root)
     groups = cgroups.chain("memory", slice_, trees, root)
     for group in groups:
@@ -378,6 +390,7 @@ def _memory(root: str, slice_: str, trees: cgroups.Trees, slices: Mapping[str, M
     considered += _slice_limits(slices, throttles=trees.version_of("memory") == 2)
     holding = [limit for limit in considered if limit.counts and limit.value is not None]
     least = min(holding, key=lambda limit: limit.value or 0.0, default=considered[0])
+    others = neighbours.read(root, trees, groups, int(least.value or 0), apps)
     return Memory(
         effective_mib=int(least.value or 0),
         limited_by=least.name,
@@ -385,6 +398,8 @@ def _memory(root: str, slice_: str, trees: cgroups.Trees, slices: Mapping[str, M
         total_mib=int(total),
         swap_mib=int(swap),
         available_mib=int(min(available, least.value or 0)),
+        others_mib=others.mib,
+        neighbours=others.neighbours,
     )
 
 

@@ -38,6 +38,13 @@ def read_facts(root: str, slice_: str, python: str | None = None) -> dict[str, o
     return hostfacts.read(root, slice_=slice_, python=python).to_dict()
 
 
+def read_at_boot(root: str, slice_: str, python: str | None = None) -> dict[str, object]:
+    """The same while a host boots: what others use is not looked at, for they have not all begun."""
+    facts = hostfacts.read(root, slice_=slice_, python=python).to_dict()
+    memory = as_mapping(facts["memory"])
+    return {**facts, "memory": {**memory, "others_mib": None, "neighbours": []}}
+
+
 Retuned = TypedDict(
     "Retuned",
     {

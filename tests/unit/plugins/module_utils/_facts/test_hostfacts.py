@@ -225,6 +225,9 @@ def test_a_slice_looks_the_same_to_a_digest_before_and_after_it_starts_under_ver
     system: str, online: int, tmp_path: Path
 ) -> None:
     before = facts_of(f"{system}-v2-slices-inactive", tmp_path / "before")
+    units = tmp_path / "after/etc/systemd/system"
+    units.mkdir(parents=True)
+    (units / "capture.service").symlink_to("/opt/headcount/shop/generations/1/capture.service")
     after = facts_of(f"{system}-v2-slices-active", tmp_path / "after")
     assert fact_parts(before.to_dict()) == fact_parts(after.to_dict())
     assert (before.cores.effective, before.cores.physical, before.cores.host_logical) == (1.0, 1, online)
