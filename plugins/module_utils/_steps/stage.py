@@ -17,7 +17,7 @@ from .._os.files import make_directory, write_file
 from .._os.secrecy import learn
 from .._os.users import ensure_user
 from .._plan.replan import replan, with_release
-from .._release.releases import install
+from .._release.releases import install, lacking, unpack
 from .app import AppOnHost
 from .heal import heal
 
@@ -58,6 +58,14 @@ def stage(app: AppOnHost, request: Plain) -> dict[str, object]:
     )
     lay_down(app, number, record, environment_file(declared["environment"], request["secrets"]))
     return {"generation": number, "release": release["id"], "built": built, "healed": healed}
+
+
+def take_wheels(app: AppOnHost, request: Plain) -> list[str]:
+    """Take the files of `request`'s wheels_archive; returns the sha256 of what its release needs and the host lacks."""
+    with app.step("stage"):
+        if request["wheels_archive"]:
+            unpack(request["wheels_archive"], request["wheels_dir"])
+        return lacking(request["release"]["lock_text"], request["wheels_dir"])
 
 
 def check_clashes(app: AppOnHost, declared: Plain) -> None:

@@ -21,6 +21,7 @@ from ...module_utils._plan.size import ASYNC
 from ...module_utils._plan.types import Policy
 from ...module_utils._steps.loadhost import h2load_package
 from .._edge import Json, Variables
+from .._wheels.pruning import prune
 from .._wheels.tools import NetworkUnreachable, ResolutionConflict, ToolMissing, WheelhouseError
 from .._wheels.wheelhouse import Platform, WheelSet
 from . import batches, builds, choice
@@ -198,6 +199,7 @@ class Scheduler:
         if self.mode != "drift":
             self._gather([host for host in hosts if host.pending], declared, circumstances)
             found = self._builds(hosts, declared)
+            prune(self.gathering.cache)
         # With builds to come, who goes when is not known yet.
         fleet = Schedule(self.notes, self.gone, hosts, mode=self.mode, builds=found)
         if not found:
