@@ -86,23 +86,34 @@ def read(
     top = cgroups.mount_root("memory", trees, root)
     own = own_units(root, apps)
     units = list(_units(top, root)) if top else []
-    mine = sum(_held_mib(group, root) for group in units if posixpath.basename(group.path) in own)
-    prober, session = _prober_mib(root), _own_path(root, trees)
-    strangers = [group for group in units if posixpath.basename(group.path) not in own]
-    promised = _promised_mib(top, root, own) if top else 0.0
+    prober = _prober_mib(root)
+    # What the planned apps hold is divided anew, and who asks is gone by then.
+    aside = prober + sum(_held_mib(group, root) for group in units if posixpath.basename(group.path) in own)
     machine = _machine_mib(root)
-    left = [effective_mib] if machine is None else [effective_mib, machine[0] - max(0.0, machine[1] - mine - prober)]
-    for group in chain:
-        limits = [value for _, value, _ in cgroups.memory_limits(group, root) if value is not None]
-        if limits:
-            left.append(min(limits) / MIB - max(0.0, _held_mib(group, root) - mine - prober))
-    taken = max(0.0, effective_mib - max(0.0, min(left))) + promised
-    found = [_neighbour(group, root, prober if session.endswith(group.path) else 0.0) for group in strangers]
-    named = sorted(filter(None, found), key=lambda one: -one.mib)
-    huge = _huge_mib(root) if machine is not None and left[1] == min(left) else 0
+    of_machine = effective_mib if machine is None else machine[0] - max(0.0, machine[1] - aside)
+    left = min([effective_mib, of_machine, *_left_by_limits(chain, root, aside)])
+    promised = _promised_mib(top, root, own) if top else 0.0
+    taken = max(0.0, effective_mib - max(0.0, left)) + promised
+    named = _named([group for group in units if posixpath.basename(group.path) not in own], root, trees, prober)
+    huge = _huge_mib(root) if of_machine == left else 0
     if huge:
         named.insert(0, Neighbour("huge pages", huge, huge))
     return Others(int(min(taken, effective_mib)), tuple(named[:_NAMED]))
+
+
+def _left_by_limits(chain: Sequence[Group], root: str, aside: float) -> Iterator[float]:
+    """MiB that the limit of each group leaves, `aside` not counted as used."""
+    for group in chain:
+        limits = [value for _, value, _ in cgroups.memory_limits(group, root) if value is not None]
+        if limits:
+            yield min(limits) / MIB - max(0.0, _held_mib(group, root) - aside)
+
+
+def _named(strangers: Sequence[Group], root: str, trees: cgroups.Trees, prober: float) -> list[Neighbour]:
+    """Those that are worth naming, the largest first."""
+    session = _own_path(root, trees)
+    found = (_neighbour(group, root, prober if session.endswith(group.path) else 0.0) for group in strangers)
+    return sorted(filter(None, found), key=lambda one: -one.mib)
 
 
 def own_units(root: str, apps: Sequence[str] | None) -> frozenset[str]:
