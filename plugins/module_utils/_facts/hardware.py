@@ -82,9 +82,10 @@ def _settled_others(found: Facts, stored: Facts) -> tuple[dict[str, object], lis
     band = max(OTHERS_BAND_MIB, MEMORY_BAND * float(found["effective_mib"]))
     more = now > was + band
     fewer = now < was - band and not before & after
-    source = found if found.get("others_mib") is not None and (more or fewer) else stored
+    changed = found.get("others_mib") is not None and (more or fewer)
+    source = found if changed else stored
     kept = {"others_mib": source.get("others_mib"), "neighbours": source.get("neighbours") or []}
-    if source is not found:
+    if not changed:
         return kept, []
     who = words(found.get("neighbours") or ())
     return kept, [f"memory that others use {exact(was)} -> {exact(now)} MiB{f' ({who})' if who else ''}"]

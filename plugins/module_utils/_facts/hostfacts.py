@@ -141,7 +141,9 @@ class HostFacts:
     """All facts of a host as a service of `slice` gets them.
 
     `systemd` is its major version, 0 without it; `nofile_max` the highest LimitNOFILE that takes effect;
-    `somaxconn` caps every listen backlog; `notes` say what could not be found out.
+    `somaxconn` caps every listen backlog; `notes` say what could not be found out. `machine` is the same for two names
+    of one machine, and for no two machines: machine-id(5), boot id and start of PID 1 (clones share the first,
+    containers of a machine the second); "" where one is not known.
     """
 
     slice: str
@@ -164,6 +166,7 @@ class HostFacts:
     h2load_version: str | None
     disk_free_mib: int
     notes: tuple[str, ...] = field(default=())
+    machine: str = ""
 
     def to_dict(self) -> dict[str, object]:
         """Nested plain dictionaries and lists, as JSON has them."""
@@ -250,7 +253,18 @@ def read(
         h2load_version=here.h2load_version,
         disk_free_mib=here.disk_free_mib,
         notes=tuple(notes),
+        machine=_machine(root),
     )
+
+
+def _machine(root: str) -> str:
+    stat = (read_text(root, "/proc/1/stat") or "").rpartition(")")[2].split()
+    known = (
+        read_text(root, "/etc/machine-id"),
+        read_text(root, "/proc/sys/kernel/random/boot_id"),
+        stat[19] if len(stat) > 19 else None,
+    )
+    return "/".join(str(part) for part in known) if all(known) else ""
 
 
 def _no_command(_: Sequence[str]) -> None:

@@ -24,7 +24,7 @@ from .._edge import Json, Variables
 from .._wheels.pruning import prune
 from .._wheels.tools import NetworkUnreachable, ResolutionConflict, ToolMissing, WheelhouseError
 from .._wheels.wheelhouse import Platform, WheelSet
-from . import batches, builds, choice
+from . import batches, builds, choice, twins
 from .decision import (
     FAILED,
     OK,
@@ -194,6 +194,7 @@ class Scheduler:
         for name in names:
             raw = hostvars.raw_get(name)
             hosts.append(self._host(declared[name], raw, circumstances))
+        told = twins.refuse(hosts)
         found: dict[str, list[builds.Request]] = {}
         # What a plan or a check says is what its rollout would find; drift is asked for often, and waits for no index.
         if self.mode != "drift":
@@ -204,7 +205,7 @@ class Scheduler:
         fleet = Schedule(self.notes, self.gone, hosts, mode=self.mode, builds=found)
         if not found:
             fleet = self._schedule(hosts, declared)
-        fleet.warnings = list(self.gathering.notes)
+        fleet.warnings = [*told, *self.gathering.notes]
         fleet.forms = self._forms
         for host in hosts:
             self.notes.write_decision(host)

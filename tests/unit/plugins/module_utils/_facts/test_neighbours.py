@@ -170,6 +170,11 @@ def test_memory_is_there_again_when_nobody_of_those_who_had_it_is() -> None:
     assert settled.changes == ["memory that others use 330 -> 0 MiB"]
 
 
+def test_the_same_facts_are_no_change() -> None:
+    same = facts(330, "postgresql.service")
+    assert settle(same, same).changes == []
+
+
 def test_a_boot_does_not_look_for_others() -> None:
     stored = facts(330, "postgresql.service")
     settled = settle(facts(None), stored)
