@@ -8,6 +8,7 @@ from ansible.plugins.action import ActionBase
 
 from ..module_utils._declaration.app import Load
 from ..module_utils._declaration.origin import trial_listen
+from ..module_utils._generation.units import HARDENING
 from ..plugin_utils._edge import Json, Result, Variables
 from ..plugin_utils._fleet.declared import declaration
 
@@ -17,7 +18,7 @@ class ActionModule(ActionBase):
 
     TRANSFERS_FILES = False
     _supports_check_mode = True
-    _VALID_ARGS = frozenset({"apps", "slice", "python"})
+    _VALID_ARGS = frozenset({"apps", "slice", "python", "sandbox"})
 
     def run(self, tmp: None = None, task_vars: Variables | None = None) -> Result:
         """The module's result."""
@@ -29,6 +30,7 @@ class ActionModule(ActionBase):
             apps = declared.apps
             arguments["apps"] = [_asked(app) for app in apps]
             arguments.setdefault("python", declared.variables["headcount_python"])
+            arguments.setdefault("sandbox", HARDENING.splitlines())
             arguments.setdefault("slice", apps[0]["slice"] if apps else "system.slice")
         result.update(
             self._execute_module(module_name="headcount.gunicorn.host_info", module_args=arguments, task_vars=variables)

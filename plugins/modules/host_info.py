@@ -36,6 +36,13 @@ options:
     description: The Python interpreter that releases run on, whatever Python the module itself runs on.
     type: path
     default: /usr/bin/python3
+  sandbox:
+    description:
+      - Properties of the apps' units, as NAME=VALUE. Where an app is not live yet, systemd is asked to run a program
+        with them that does nothing, because containers cannot always make such a sandbox.
+    type: list
+    elements: str
+    default: []
 requirements:
   - Python 3.9 or later and systemd on the host
 """
@@ -76,14 +83,17 @@ compiler:
 """
 
 from shutil import which
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._facts import hostfacts
 from ..module_utils._facts.interpreter import DEFAULT
+from ..module_utils._generation import dryrun
 from ..module_utils._generation.settings import retune_at_boot
 from ..module_utils._generation.state import app_state
 from ..module_utils._os.paths import Layout, installed_apps
+from ..module_utils._os.systemd import Systemd
 from ..module_utils._release.contents import present
 
 
@@ -94,9 +104,19 @@ def main() -> None:
             "apps": {"type": "list", "elements": "dict", "required": True},
             "slice": {"type": "str", "default": "system.slice"},
             "python": {"type": "path", "default": DEFAULT},
+            "sandbox": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
+    states: dict[str, dict[str, Any]] = {
+        app["name"]: {**app_state(app), "retune_at_boot": retune_at_boot(Layout(app["name"]))}
+        for app in module.params["apps"]
+    }
+    first = [state for state in states.values() if state["live"] is None]
+    if first and module.params["sandbox"]:
+        wrong = dryrun.problem(module.params["sandbox"], Systemd().runner)
+        for state in first:
+            state["clashes"] = [*state["clashes"], *([wrong] if wrong else [])]
     module.exit_json(
         changed=False,
         facts=hostfacts.read(
@@ -104,10 +124,7 @@ def main() -> None:
             python=module.params["python"],
             apps=[str(app["name"]) for app in module.params["apps"]],
         ).to_dict(),
-        apps={
-            app["name"]: {**app_state(app), "retune_at_boot": retune_at_boot(Layout(app["name"]))}
-            for app in module.params["apps"]
-        },
+        apps=states,
         installed=installed_apps(),
         wheels=sorted(present()),
         compiler=which("cc") or which("gcc") or which("clang"),
