@@ -9,9 +9,10 @@ from .hand import HAND
 from .held import STEPS_HELD
 from .hosts import HOSTS
 from .kills import KILLS, POWERS
+from .past import PAST
 from .releases import RELEASES
 from .row import GROUPS, Row
 
-ROWS: list[Row] = [*RELEASES, *HOSTS, *HAND, *KILLS, *POWERS, *CONTROLLERS, *FOREIGN, *STEPS_HELD, *BROKEN]
+ROWS: list[Row] = [*RELEASES, *HOSTS, *HAND, *KILLS, *POWERS, *CONTROLLERS, *FOREIGN, *STEPS_HELD, *BROKEN, *PAST]
 
 __all__ = ["GROUPS", "ROWS", "Row"]
