@@ -52,9 +52,8 @@ def words(before: Taken, after: Taken, seconds: float) -> list[str]:
     ticks = after.ticks - before.ticks
     stolen = (after.stolen - before.stolen) / ticks if ticks > 0 else 0.0
     if stolen > STEAL_TOLD:
-        told.append(
-            f"the hypervisor gave {stolen * 100:.0f} % of the processors' time to other machines meanwhile (steal): {_LONGER}"
-        )
+        percent = f"{stolen * 100:.0f} %"
+        told.append(f"the hypervisor gave {percent} of the processors' time to other machines (steal): {_LONGER}")
     held = {path: value - before.throttled.get(path, 0.0) for path, value in after.throttled.items()}
     path = max(held, key=lambda key: held[key], default="")
     if path and seconds > 0 and held[path] > THROTTLED_TOLD * seconds:

@@ -14,7 +14,7 @@ def test_steal_is_told_where_it_is_more_than_noise() -> None:
     before = Taken(1000, 10, {})
     assert contention.words(before, Taken(2000, 50, {}), 10.0) == []
     assert contention.words(before, Taken(2000, 210, {}), 10.0) == [
-        "the hypervisor gave 20 % of the processors' time to other machines meanwhile (steal): what was measured took"
+        "the hypervisor gave 20 % of the processors' time to other machines (steal): what was measured took"
         " longer than the app takes"
     ]
 
