@@ -25,6 +25,7 @@ from ._host import boot
 from ._host.retune import retune
 from ._os.files import make_directory, read_text_file, replace_link, write_file
 from ._os.paths import TOOL, Layout, installed_apps
+from ._os.reader import for_a_reader
 from ._os.secrecy import clean, clean_text, learn_from
 from ._os.systemd import SystemdError
 from ._plan.text import explain
@@ -164,7 +165,11 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None, root: str = "/") -> int:
-    """Run the command; returns its exit status."""
+    """Run the command, also for a reader that goes away; returns its exit status."""
+    return for_a_reader(lambda: _main(arguments, root))
+
+
+def _main(arguments: list[str] | None, root: str) -> int:
     options = parser().parse_args(arguments)
     apps = installed_apps(root)
     wanted = getattr(options, "app", None)
