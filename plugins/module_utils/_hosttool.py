@@ -21,7 +21,7 @@ from ._generation import generations, ledger
 from ._generation.failures import StepFailed
 from ._generation.lock import Busy, Run
 from ._generation.state import app_state
-from ._host import boot
+from ._host import boot, probe
 from ._host.retune import retune
 from ._os.files import make_directory, read_text_file, replace_link, write_file
 from ._os.paths import TOOL, Layout, installed_apps
@@ -38,8 +38,8 @@ from ._watch.text import status_lines, top_lines
 from ._watch.view import app_view
 
 OK, FAILED, USAGE, BUSY = 0, 1, 2, 3
-RUN_BY_UNITS = (sampler,)
-"""Modules that only a unit of the host runs, so that they are among own_sources()."""
+RUN_BY_OTHERS = (sampler, probe)
+"""Modules that a unit of the host runs, or the module tool_info, so that they are among own_sources()."""
 
 _LAUNCHER = """\
 #!/bin/sh

@@ -87,20 +87,9 @@ compiler:
   returned: success
 """
 
-from shutil import which
-from typing import Any
-
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._facts import hostfacts
-from ..module_utils._facts.interpreter import DEFAULT
-from ..module_utils._generation import dryrun
-from ..module_utils._generation.settings import retune_at_boot
-from ..module_utils._generation.state import app_state
-from ..module_utils._os.exporterunit import installed as exporter_listens
-from ..module_utils._os.paths import Layout, installed_apps
-from ..module_utils._os.systemd import Systemd
-from ..module_utils._release.contents import present
+from ..module_utils._host.probe import probe
 
 
 def main() -> None:
@@ -109,32 +98,14 @@ def main() -> None:
         argument_spec={
             "apps": {"type": "list", "elements": "dict", "required": True},
             "slice": {"type": "str", "default": "system.slice"},
-            "python": {"type": "path", "default": DEFAULT},
+            "python": {"type": "path", "default": "/usr/bin/python3"},
             "sandbox": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
-    states: dict[str, dict[str, Any]] = {
-        app["name"]: {**app_state(app), "retune_at_boot": retune_at_boot(Layout(app["name"]))}
-        for app in module.params["apps"]
-    }
-    first = [state for state in states.values() if state["live"] is None]
-    if first and module.params["sandbox"]:
-        wrong = dryrun.problem(module.params["sandbox"], Systemd().runner)
-        for state in first:
-            state["clashes"] = [*state["clashes"], *([wrong] if wrong else [])]
     module.exit_json(
         changed=False,
-        facts=hostfacts.read(
-            slice_=module.params["slice"],
-            python=module.params["python"],
-            apps=[str(app["name"]) for app in module.params["apps"]],
-        ).to_dict(),
-        apps=states,
-        installed=installed_apps(),
-        wheels=sorted(present()),
-        exporter=exporter_listens(),
-        compiler=which("cc") or which("gcc") or which("clang"),
+        **probe(module.params["apps"], module.params["slice"], module.params["python"], module.params["sandbox"]),
     )
 
 

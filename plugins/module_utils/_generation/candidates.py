@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Mapping
 
 from .._declaration.app import Plain
+from .._declaration.origin import FREE_PORT
 from .._os.files import make_directory, read_json, remove_file, write_file, write_json
 from .._os.http import address_taken
 from .._os.paths import TOOL
@@ -17,8 +18,6 @@ from . import generations
 from .failures import StepFailed
 from .instances import Instances
 from .names import owned
-
-FREE_PORT = "free it, or declare another `load.port`"
 
 
 @dataclass
@@ -74,7 +73,8 @@ class Candidates:
     def start(self, number: int, health: Plain, arguments: str | None = None, listen: str | None = None) -> float:
         """Start generation `number` beside the live one, without users; returns the seconds until it answered.
 
-        `arguments` are given to Gunicorn through GUNICORN_CMD_ARGS, for a candidate that differs from its plan.
+        `arguments` are given to Gunicorn through GUNICORN_CMD_ARGS, for a candidate that is weighed: it differs from
+        its plan, and HEADCOUNT_ROLE says so.
         `listen` ("address:port") is opened beside its private socket until stop(); StepFailed, naming who
         is in the way, when it is taken.
         """
@@ -82,7 +82,11 @@ class Candidates:
         for unit in (service, socket):
             shutil.rmtree(self.layout.runtime_drop_in(unit), ignore_errors=True)
         if arguments:
-            self._drop_in(service, "arguments.conf", f'[Service]\nEnvironment="GUNICORN_CMD_ARGS={arguments}"\n')
+            self._drop_in(
+                service,
+                "arguments.conf",
+                f'[Service]\nEnvironment="GUNICORN_CMD_ARGS={arguments}" HEADCOUNT_ROLE=weigh\n',
+            )
         if self.seconds:
             text = f"[Service]\nRuntimeMaxSec={self.seconds:.0f}\n"
             self._drop_in(service, "deadline.conf", text)

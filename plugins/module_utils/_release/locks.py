@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass, replace
-from typing import Tuple
+from typing import Iterable, Tuple
 
 from .._facts.interpreter import DEFAULT
 from .contents import TREE, ReleaseError
@@ -15,6 +15,7 @@ from .contents import TREE, ReleaseError
 _PIN = re.compile(r"([a-z0-9][a-z0-9._-]*)==(\S+) --hash=sha256:([0-9a-f]{64})")
 _HEADER = re.compile(r"# Headcount lock 1: Python (3\.\d+) on (\S+)")
 _TOOL = re.compile(r"# installed with (.+)")
+_DATA = re.compile(r"# with data at (.+)")
 _TREE = re.compile(r"# with the tree sha256:([0-9a-f]{64})")
 _INTERPRETER = re.compile(r"# run by (/\S+)")
 
@@ -38,6 +39,7 @@ class Lock:
 
     `tree`: the sha256 of the archive of a project that is released as it is; None for a package. `interpreter`: the
     path of the Python that it is built with, where that is not the system's own; two of one version make two releases.
+    `data`: paths inside the code that lead to the app's data.
     """
 
     python: str
@@ -46,6 +48,7 @@ class Lock:
     pins: Tuple[Pin, ...]
     tree: str | None = None
     interpreter: str | None = None
+    data: Tuple[str, ...] = ()
 
     @property
     def files(self) -> Tuple[Pin, ...]:
@@ -60,6 +63,7 @@ def render_lock(lock: Lock) -> str:
     head = [f"# Headcount lock 1: Python {lock.python} on {lock.machine}", f"# installed with {lock.pip.line()}"]
     head += [f"# with the tree sha256:{lock.tree}"] if lock.tree else []
     head += [f"# run by {lock.interpreter}"] if lock.interpreter else []
+    head += [f"# with data at {path}" for path in lock.data]
     return "\n".join([*head, *(pin.line() for pin in pins)]) + "\n"
 
 
@@ -73,7 +77,8 @@ def parse_lock(text: str) -> Lock:
     tree = _TREE.fullmatch(lines[2]) if len(lines) > 2 else None
     first = 3 if tree else 2
     interpreter = _INTERPRETER.fullmatch(lines[first]) if len(lines) > first else None
-    first += 1 if interpreter else 0
+    data = [found[1] for found in map(_DATA.fullmatch, lines) if found]
+    first += (1 if interpreter else 0) + len(data)
     pins = [_parse_pin(line, number) for number, line in enumerate(lines[first:], first + 1)]
     return Lock(
         header[1],
@@ -82,7 +87,13 @@ def parse_lock(text: str) -> Lock:
         tuple(pins),
         tree[1] if tree else None,
         interpreter[1] if interpreter else None,
+        tuple(data),
     )
+
+
+def with_data(lock_text: str, paths: Iterable[str]) -> str:
+    """The lock of the same release, but with `paths` inside its code that lead to the app's data."""
+    return render_lock(replace(parse_lock(lock_text), data=tuple(sorted(paths))))
 
 
 def lock_for(lock_text: str, python: str) -> str:
@@ -104,4 +115,5 @@ def release_id(lock_text: str) -> str:
     lines = [f"{lock.python} {lock.machine}", *sorted(pin.line() for pin in lock.pins)]
     lines += [f"tree {lock.tree}"] if lock.tree else []
     lines += [f"run by {lock.interpreter}"] if lock.interpreter else []
+    lines += [f"data {path}" for path in lock.data]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]

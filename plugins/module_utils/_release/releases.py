@@ -26,6 +26,7 @@ import time
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Sequence
 
+from .._os.paths import Layout
 from .buildjob import environment
 from .contents import (
     MANIFEST,
@@ -41,7 +42,8 @@ from .contents import (
     verify,
     walk,
 )
-from .locks import Lock, Pin, lock_for, parse_lock, release_id, render_lock
+from .leads import lay_leads
+from .locks import Lock, Pin, lock_for, parse_lock, release_id, render_lock, with_data
 from .room import MIB, DiskFull, disk_error, need_room, room_for
 from .trees import tree_of, unpack_tree
 from .wheelstore import find, in_use, lacking, prune_wheels, unpack
@@ -65,6 +67,7 @@ __all__ = [
     "remove",
     "render_lock",
     "unpack",
+    "with_data",
 ]
 
 _INSTALL_SECONDS = 900.0
@@ -261,7 +264,7 @@ def _manifest(path: Path) -> Dict[str, List[Any]] | None:
 
 
 def _build(path: Path, lock: Lock, lock_text: str, files: Mapping[str, Path], python: str) -> None:
-    """Virtual environment, wheels, bytecode."""
+    """Virtual environment, wheels, tree, what leads to the app's data, bytecode."""
     work = path / ".work"
     work.mkdir()
     links = work / "links"
@@ -278,6 +281,7 @@ def _build(path: Path, lock: Lock, lock_text: str, files: Mapping[str, Path], py
     if lock.tree:
         unpack_tree(files[lock.tree], path)
         code.append(str(tree_of(path)))
+    lay_leads(path, lock.data, Layout(path.parent.parent.name).data)
     # A file that cannot be compiled (a template, an old syntax) is not an error, as it is none for pip.
     _run([inside, "-I", "-m", "compileall", "-q", *code], work, "compiling", check=False)
     shutil.rmtree(work)
