@@ -239,6 +239,10 @@ _CAUSES = (
         "{1} needs Python{0}, but the host has Python {python}",
     ),
     (r"does not satisfy Python(\S+) and you require ([^,]+),", "{1} needs Python{0}, but the host has Python {python}"),
+    (
+        r"Because (\S+) has no usable wheels",
+        "{0} has no wheel for Python {python}, and of it nothing but wheels may be taken (--only-binary)",
+    ),
     (r"(\S+) was not found in the package registry", "{0} was not found in the package index"),
     (r"there is no version of ([^,\s]+)", "there is no version of {0}"),
 )
