@@ -259,8 +259,9 @@ def merged(entry: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
 def said(text: str) -> dict[str, Any]:
     """What new-app said on standard error: its questions, and why a project cannot work."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    first = [line.partition(":")[2].strip() for line in lines if line.startswith("to be answered first")]
-    open_ones = [line.partition(":")[2].strip() for line in lines if line.startswith("question")]
+    asked = [line.partition(": ")[::2] for line in lines if line.startswith("QUESTION")]
+    first = [words for label, words in asked if "first" in label]
+    open_ones = [words for label, words in asked if "first" not in label]
     cannot = ""
     for number, line in enumerate(lines):
         if line.endswith("cannot work as it is:"):

@@ -145,7 +145,7 @@ def test_what_a_person_adds_to_an_entry() -> None:
 
 
 def test_what_new_app_said() -> None:
-    text = ".. 3 files\nto be answered first: headcount_apps[0].x: where?\nquestion: y: who?\nok a.yml is written\n"
+    text = ".. 3 files\nQUESTION, to be answered first: headcount_apps[0].x: where?\nQUESTION: y: who?\nok a.yml is written\n"
     assert apps.said(text) == {"first": ["headcount_apps[0].x: where?"], "questions": ["y: who?"], "cannot": ""}
     assert apps.said("error: x cannot work as it is:\n  what\n  fix: it\n")["cannot"] == "what fix: it"
 
