@@ -190,6 +190,7 @@ def _of_lockfile(path: Path, found: Found) -> Declared:
         complete=True,
         direct={item.name: item for item in found.direct},
         wanted_direct=found.direct if found.wanted else (),
+        aside=found.aside,
         indexes=_pipfile_indexes(path) if path.name == "Pipfile.lock" else indexes.Indexes(),
     )
 
@@ -215,6 +216,8 @@ def _agree(truth: Declared, other: Declared) -> None:
         wanted = Requirement(text)
         name = canonicalize_name(wanted.name)
         known = pins.get(name)
+        if known is None and name in truth.aside:
+            continue  # a file made of the whole lock: what is for development is not installed
         if known is None and name not in truth.direct:
             raise BadLock(
                 f"{where}: {text} is not in {truth.label}, which is more exact: lock it there too, remove the line, "

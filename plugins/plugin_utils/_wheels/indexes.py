@@ -23,7 +23,7 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration im
 from .._edge import Json
 from .tools import BadSource, pip, redact, run, toml
 
-_PIP_KEYS = ("index-url", "extra-index-url", "find-links", "trusted-host", "no-index", "constraint")
+_PIP_KEYS = ("index-url", "extra-index-url", "find-links", "trusted-host", "no-index", "constraint", "keyring-provider")
 _OPTION_URL = re.compile(r"(?:^|\s)(-[a-z]|--[a-z-]+)[=\s]*['\"]?([a-z][a-z0-9+.-]*://[^\s'\"]+)")
 _BEST = "unsafe-best-match"
 _UV_WORDS = {
@@ -202,8 +202,25 @@ def gathered(project: Indexes, environ: Mapping[str, str], pip_settings: Mapping
         constraints=_unique(_words(pip_settings, "constraint")),
         bound=project.bound,
         no_index=project.no_index or pip_settings.get("no-index", "").lower() in ("1", "true", "yes", "on"),
-        variables={name: value for found in reversed(mine) for name, value in found.variables.items()},
+        variables=_with_keyring(
+            {name: v for found in reversed(mine) for name, v in found.variables.items()}, environ, pip_settings
+        ),
     )
+
+
+def _with_keyring(told: dict[str, str], environ: Mapping[str, str], pip_settings: Mapping[str, str]) -> dict[str, str]:
+    """`told`, and for whichever of uv and pip is not told to ask a keyring what the other one is told.
+
+    uv knows the program `keyring` alone. pip asks none where it may not ask a person either, before 23.1 whatever it is
+    told: it may therefore, and the variable that says so, be it 0, has it fail instead of asking.
+    """
+    of_uv = environ.get("UV_KEYRING_PROVIDER") or told.get("UV_KEYRING_PROVIDER")
+    of_pip = pip_settings.get("keyring-provider")
+    if of_uv == "subprocess" and of_pip in (None, "auto"):
+        return {**told, "PIP_KEYRING_PROVIDER": "subprocess", "PIP_NO_INPUT": "0"}
+    if of_pip in ("import", "subprocess") and not of_uv:
+        return {**told, "UV_KEYRING_PROVIDER": "subprocess", "PIP_NO_INPUT": "0"}
+    return {**told, "PIP_NO_INPUT": "0"} if of_pip in ("import", "subprocess") else told
 
 
 def _words(settings: Mapping[str, str], key: str) -> list[str]:

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from .._display.text import listed, plural
 from .._source.lacking import lacking
-from .._source.project import PACKAGE
+from .._source.project import PACKAGE, table
 from . import sources
 from .gathered import Wheel
 from .indexes import check_url
 from .sources import Source
-from .tools import BuildFailed
+from .tools import BuildFailed, toml
 
 _PACKAGING = (
     "*requirements*.txt", "*requirements*.in", "*requirements*.lock", "*constraints*.txt", "*constraints*.in",
@@ -50,6 +50,19 @@ def check_whole(source: Source, app: Wheel, names: Sequence[str]) -> str:
     )
 
 
+def other_way(folder: Path) -> str:
+    """What to do about a project that cannot be built, for the end of a message."""
+    path = folder / "pyproject.toml"
+    backend = str(table(toml(path), "build-system").get("build-backend", "")) if path.is_file() else ""
+    words = "take the project as it is, without building it, with source.as: tree"
+    if backend.startswith("poetry.masonry"):
+        return (
+            f"{words}, or give its pyproject.toml the build backend that Poetry has now: "
+            'requires = ["poetry-core"] and build-backend = "poetry.core.masonry.api"'
+        )
+    return f"correct what it says, or {words}"
+
+
 def check_credentials(source: Source, folder: Path, names: Sequence[str]) -> None:
     """Raise BadSource for a URL with a credential in a file of a tree that says where packages come from, be it in a
     comment: all of it would be in the release."""
@@ -71,4 +84,4 @@ def _says_where(name: str) -> bool:
     )
 
 
-__all__ = ["check_credentials", "check_whole"]
+__all__ = ["check_credentials", "check_whole", "other_way"]

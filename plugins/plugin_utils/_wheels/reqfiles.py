@@ -32,7 +32,8 @@ class Declared:
     `direct` are distributions by name that come from elsewhere than an index; `wanted_direct` of them are wanted beside
     the app. `itself`: the extras with which the project itself is named (`-e .[extra]`); None where it is not. `label`
     names the lock in messages. Of the packages in `only_binary` (":all:": of all) nothing but wheels is taken; with
-    `prefer_binary` an older version that has a wheel goes before a newer one that has none.
+    `prefer_binary` an older version that has a wheel goes before a newer one that has none. `aside`: names that a lock
+    has for development alone.
     """
 
     label: str = ""
@@ -47,6 +48,7 @@ class Declared:
     itself: tuple[str, ...] | None = None
     only_binary: tuple[str, ...] = ()
     prefer_binary: bool = False
+    aside: frozenset[str] = frozenset()
 
 
 @dataclass

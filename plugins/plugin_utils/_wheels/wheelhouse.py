@@ -41,7 +41,7 @@ from .declared import Declared, declared, project_sources
 from .fetch import DOWNLOAD_SECONDS, Fetching, accept
 from .files import shipped
 from .gathered import HostBuild, Platform, Wheel, WheelSet
-from .inspection import check_credentials, check_whole
+from .inspection import check_credentials, check_whole, other_way
 from .lockfiles import Direct, direct_of
 from .locks import Pinned, exact, outside, read_compiled
 from .sources import Source, source_identity
@@ -267,7 +267,7 @@ class _Gathering(Fetching):
             self._form = form.words
             self._note(*(f"{what}: {words}" for words in unread(folder, OVERRIDES)))
             self._told = declared(folder, top, self.platform.markers(), lock, source.requirements, form.is_tree)
-            app = None if form.is_tree else self._project(source, source_id, folder)
+            app = None if form.is_tree else self._built_app(source, source_id, folder)
             files = shipped(folder, source.include, what)
             self._note(*(files.notes if source.kind == "git" else ()))  # those of a folder are told without gathering
             if app is None:
@@ -319,6 +319,12 @@ class _Gathering(Fetching):
         target = Path(tempfile.mkdtemp(prefix="clone-", dir=self.work)) / "checkout"
         sources.checkout(source, commit or "", self.cache, target)
         return sources.project_folder(source, target), target
+
+    def _built_app(self, source: Source, source_id: str, folder: Path) -> Wheel:
+        try:
+            return self._project(source, source_id, folder)
+        except BuildFailed as error:
+            raise BuildFailed(f"{error}; {other_way(folder)}") from None
 
     def _project(self, source: Source, source_id: str, folder: Path) -> Wheel:
         """The wheel of a project; noted for a host to build when it is not pure."""
@@ -524,7 +530,8 @@ class _Gathering(Fetching):
         self._kept = self._kept_path(asked, [*beside, *limits, *told.overrides, *told.only_binary])
         try:
             return self.compile(asked.what, lines, options, limits, overrides, kept.read(self._kept))
-        except ResolutionConflict as error:
+        except ResolutionConflict as said:
+            error = self.without_wheel(asked.what, said)
             raise ResolutionConflict(self._conflict(error), error.cause, error.detail) from None
 
     def _limits(self, what: str, files: Mapping[str, str], extra: Mapping[str, str]) -> list[str]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -33,7 +34,7 @@ from ._visitor import Use, Visitor
 MINUTES = 240.0
 QUICK_MINUTES = 60.0
 TIMED = False
-VERSION: Final = 1
+VERSION: Final = 2
 SUITES: Final = {"12": "bookworm", "13": "trixie"}
 READY, ASKED, CANNOT = 0, 3, 4
 SHARE_LIVE: Final = 0.75
@@ -194,7 +195,7 @@ class Runs:
             row = _row(work / "report.json")
             if row is None:
                 return {"status": "failed", "cause": refusal(done.stdout + done.stderr)}
-            return {**outcome(row), "used": self._used(project, entry, row)}
+            return {**outcome(row), "form": form(done.stdout), "used": self._used(project, entry, row)}
         finally:
             removed = _playbook(inventory, "playbooks/remove.yml", "-e", f"headcount_app={project.name}")
             if removed.returncode:
@@ -282,20 +283,16 @@ def outcome(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "status": row["status"],
         "cause": row.get("cause") or "",
-        "form": form(row.get("notes") or []),
         "class": settings.get("worker_class", ""),
         "size": size_words(settings),
         "verdict": row.get("verdict") or "",
     }
 
 
-def form(notes: Sequence[str]) -> str:
+def form(text: str) -> str:
     """tree or package, as the plan told it; "" where it did not."""
-    for note in notes:
-        for kind in ("tree", "package"):
-            if f"released as a {kind}" in note:
-                return kind
-    return ""
+    found = re.search(r"released as a (tree|package)", text)
+    return found[1] if found else ""
 
 
 # -- the report -------------------------------------------------------------------------------------------------------

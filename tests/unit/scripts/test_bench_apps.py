@@ -145,9 +145,14 @@ def test_what_a_person_adds_to_an_entry() -> None:
 
 
 def test_what_new_app_said() -> None:
-    text = ".. 3 files\nQUESTION, to be answered first: headcount_apps[0].x: where?\nQUESTION: y: who?\nok a.yml is written\n"
+    text = ".. 3 files\nQUESTION, to be answered first: headcount_apps[0].x: where?\nQUESTION: y: who?\nok a.yml\n"
     assert apps.said(text) == {"first": ["headcount_apps[0].x: where?"], "questions": ["y: who?"], "cannot": ""}
     assert apps.said("error: x cannot work as it is:\n  what\n  fix: it\n")["cannot"] == "what fix: it"
+
+
+def test_what_the_plan_said_of_a_project() -> None:
+    assert apps.form("shop: released as a tree: it has neither a pyproject.toml nor a setup.py\n") == "tree"
+    assert apps.form("nothing") == ""
 
 
 def result(name: str, **more: Any) -> Result:

@@ -510,3 +510,10 @@ def test_a_credential_in_a_url_is_refused_without_being_shown(tmp_path: Path) ->
 def test_a_project_that_declares_nothing_beside_its_metadata(tmp_path: Path) -> None:
     nothing = declared.declared(project(tmp_path), tmp_path, environment())
     assert nothing == declared.Declared()
+
+
+def test_a_requirements_file_may_have_what_the_lock_has_for_development(tmp_path: Path) -> None:
+    lock = json.dumps({"default": {"flask": {"version": "==3.0.3"}}, "develop": {"Faker": {"version": "==4.0.2"}}})
+    found = read(tmp_path, Pipfile__lock=lock, requirements__txt="flask==3.0.3\nfaker==4.0.2\n")
+    assert [pin.name for pin in found.pins] == ["flask"]
+    assert "six==1 is not in Pipfile.lock" in refusal(tmp_path, requirements__txt="flask==3.0.3\nsix==1\n")

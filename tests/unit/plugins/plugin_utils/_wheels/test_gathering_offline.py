@@ -456,3 +456,38 @@ def test_only_wheels_are_taken_of_what_is_to_come_as_wheels(tmp_path: Path, link
         gather(tmp_path, app)
     told = "six==2.0 has no wheel for Python 3.11, and of it nothing but wheels may be taken (--only-binary)"
     assert f"{told} (requirements.txt, line 2 has six==2.0)" in str(caught.value)
+
+
+def test_a_version_without_a_wheel_names_the_oldest_one_that_has_one(tmp_path: Path, links: Path) -> None:
+    for version, tag in (("1.0", "cp39-cp39-linux_x86_64"), ("2.0", "cp39-cp39-linux_x86_64"), ("3.0", "py3-none-any")):
+        public(links, "native", version)
+        (links / f"native-{version}-py3-none-any.whl").rename(links / f"native-{version}-{tag}.whl")
+    public(links, "native", "4.0")
+    app = tree(tmp_path / "app", {"requirements.txt": "native==1.0\n"})
+    with pytest.raises(WheelhouseError) as caught:
+        gather(tmp_path, app)
+    assert (
+        "native==1.0 has neither a wheel for Python 3.11 on x86_64 with glibc 2.36 nor a source; allow another version of "
+        "it (3.0 is the oldest after it that has a wheel), or have headcount_python name a Python that it has wheels for "
+        "(requirements.txt, line 1 has native==1.0)"
+    ) in str(caught.value)
+
+
+@pytest.mark.parametrize("backend", ["poetry.masonry.api", "nowhere.api"])
+def test_a_project_that_cannot_be_built_may_be_a_tree(tmp_path: Path, links: Path, backend: str) -> None:
+    app = tree(project(tmp_path / "app", "shop", "'flask==3.0.3'"), {})
+    text = (app / "pyproject.toml").read_text(encoding="utf-8")
+    text = text.replace('build-backend = "backend"', f'build-backend = "{backend}"')
+    (app / "pyproject.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(WheelhouseError) as caught:
+        gather(tmp_path, app)
+    said = str(caught.value)
+    assert "it could not be built: " in said
+    assert "take the project as it is, without building it, with source.as: tree" in said
+    assert ('requires = ["poetry-core"]' in said) is (backend == "poetry.masonry.api")
+
+
+def test_a_project_with_nothing_but_a_setup_py_may_be_a_tree(tmp_path: Path, links: Path) -> None:
+    text = "from setuptools import setup\nsetup(name='shop', install_requires=['flask==3.0.3'])\n"
+    app = tree(tmp_path / "app", {"setup.py": text})
+    assert gather(tmp_path, app, **{"as": "tree"}).distributions["flask"] == "3.0.3"

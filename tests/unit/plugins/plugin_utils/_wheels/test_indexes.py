@@ -114,7 +114,12 @@ def test_two_meanings_of_several_indexes_are_told() -> None:
 def test_how_a_project_has_uv_ask(tmp_path: Path) -> None:
     told = {"index-strategy": "unsafe-best-match", "prerelease": "allow", "keyring-provider": "subprocess", "x": 1}
     found = environment({}, indexes.of_uv(told, "pyproject.toml", tmp_path), UV_PRERELEASE="never")
-    assert found == {"UV_INDEX_STRATEGY": "unsafe-best-match", "UV_KEYRING_PROVIDER": "subprocess"}
+    assert found == {
+        "UV_INDEX_STRATEGY": "unsafe-best-match",
+        "UV_KEYRING_PROVIDER": "subprocess",
+        "PIP_KEYRING_PROVIDER": "subprocess",
+        "PIP_NO_INPUT": "0",
+    }
 
 
 def test_an_index_for_some_packages_is_not_asked_for_others() -> None:
@@ -175,3 +180,19 @@ def test_the_public_index_is_what_pip_says_it_is(monkeypatch: pytest.MonkeyPatch
 
 def test_a_pip_that_does_not_tell_its_index() -> None:
     assert indexes.read_public_index("  -i, --index-url <url>   Base URL.\n  --extra-index-url <url> (default x)") == ""
+
+
+@pytest.mark.parametrize(
+    ("environ", "settings", "expected"),
+    [
+        ({"UV_KEYRING_PROVIDER": "subprocess"}, {}, {"PIP_KEYRING_PROVIDER": "subprocess", "PIP_NO_INPUT": "0"}),
+        ({"UV_KEYRING_PROVIDER": "subprocess"}, {"keyring-provider": "import"}, {"PIP_NO_INPUT": "0"}),
+        ({"UV_KEYRING_PROVIDER": "disabled"}, {"keyring-provider": "import"}, {"PIP_NO_INPUT": "0"}),
+        ({}, {"keyring-provider": "import"}, {"UV_KEYRING_PROVIDER": "subprocess", "PIP_NO_INPUT": "0"}),
+        ({}, {"keyring-provider": "disabled"}, {}),
+    ],
+)
+def test_uv_and_pip_ask_the_same_keyring(
+    environ: dict[str, str], settings: dict[str, str], expected: dict[str, str]
+) -> None:
+    assert environment(settings, **environ) == expected
