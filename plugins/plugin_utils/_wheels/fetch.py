@@ -179,10 +179,10 @@ class Fetching:
         found = re.search(r"Because ([\w.-]+)==(\S+) has no wheels with a matching", " ".join(error.detail.split()))
         if not found:
             return error
+        newer = self._newer_words(Pinned(str(canonicalize_name(found[1])), found[2], ()))
         cause = (
             f"{found[1]}=={found[2]} has neither a wheel for {self.where()} nor a source; allow another version of it"
-            f"{self._newer_words(Pinned(str(canonicalize_name(found[1])), found[2], ()))}, or have headcount_python name a "
-            "Python that it has wheels for"
+            f"{newer}, or have headcount_python name a Python that it has wheels for"
         )
         return ResolutionConflict(f"{what}: {cause}", cause, error.detail)
 
