@@ -334,7 +334,7 @@ def _table(found: Mapping[str, Any]) -> str:
     rows = []
     for name, value in found.items():
         hosts = list(value["hosts"].values())
-        told = next((host for host in hosts if host.get("class")), {})
+        told: Mapping[str, Any] = next((host for host in hosts if host.get("class")), {})
         rows.append(
             (
                 name,
