@@ -177,7 +177,7 @@ def essence(text: str, most: int = 4) -> str:
         for line in lines
         if re.match(r"(fatal|error|[\w.]*(Error|Exception))\b[^:]*:", line, re.IGNORECASE) or ": error:" in line
     ]
-    telling = [line for line in telling if "subprocess-exited-with-error" not in line] or lines
+    telling = [line for line in telling if not re.search(r"subprocess-exited-with-error|Command '\[", line)] or lines
     return " | ".join(telling[-most:])[:800] or "it said nothing"
 
 

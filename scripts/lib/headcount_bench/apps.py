@@ -34,7 +34,7 @@ from ._visitor import Use, Visitor
 MINUTES = 240.0
 QUICK_MINUTES = 60.0
 TIMED = False
-VERSION: Final = 2
+VERSION: Final = 1
 SUITES: Final = {"12": "bookworm", "13": "trixie"}
 READY, ASKED, CANNOT = 0, 3, 4
 SHARE_LIVE: Final = 0.75
@@ -195,7 +195,7 @@ class Runs:
             row = _row(work / "report.json")
             if row is None:
                 return {"status": "failed", "cause": refusal(done.stdout + done.stderr)}
-            return {**outcome(row), "form": form(done.stdout), "used": self._used(project, entry, row)}
+            return {**outcome(row), "used": self._used(project, entry, row)}
         finally:
             removed = _playbook(inventory, "playbooks/remove.yml", "-e", f"headcount_app={project.name}")
             if removed.returncode:
@@ -267,7 +267,7 @@ def said(text: str) -> dict[str, Any]:
     for number, line in enumerate(lines):
         if line.endswith("cannot work as it is:"):
             cannot = " ".join(lines[number + 1 :])
-    return {"first": first, "questions": open_ones, "cannot": cannot}
+    return {"first": first, "questions": open_ones, "cannot": cannot, "form": form(text)}
 
 
 def refusal(text: str) -> str:
@@ -290,9 +290,9 @@ def outcome(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def form(text: str) -> str:
-    """tree or package, as the plan told it; "" where it did not."""
-    found = re.search(r"released as a (tree|package)", text)
-    return found[1] if found else ""
+    """What new-app took a project as: a tree or a package; "" where it did not come to it."""
+    found = re.findall(r"it is a (tree|package): |looking at it as a (tree)", text)
+    return next((word for word in found[-1] if word), "") if found else ""
 
 
 # -- the report -------------------------------------------------------------------------------------------------------
@@ -340,7 +340,7 @@ def _table(found: Mapping[str, Any]) -> str:
                 name,
                 value["kind"],
                 f"`{value['revision']}`",
-                next((host["form"] for host in hosts if host.get("form")), ""),
+                value["form"],
                 _asked_words(value),
                 f"{told['class']} {told['size']}" if told else "",
                 *(_host_words(value, number) for number in SUITES),
@@ -359,7 +359,7 @@ def _asked_words(value: Mapping[str, Any]) -> str:
 def _host_words(value: Mapping[str, Any], number: str) -> str:
     host = value["hosts"].get(number)
     if host is None:
-        return "not tried" if value["new_app"] != READY or not value["hosts"] else ""
+        return "not tried"
     if host["status"] != "promoted":
         return str(host["status"])
     return "live: " + ", ".join(f"{use['name']}{'' if use['ok'] else ' FAILED'}" for use in host["used"])

@@ -146,22 +146,34 @@ def test_what_a_person_adds_to_an_entry() -> None:
 
 def test_what_new_app_said() -> None:
     text = ".. 3 files\nQUESTION, to be answered first: headcount_apps[0].x: where?\nQUESTION: y: who?\nok a.yml\n"
-    assert apps.said(text) == {"first": ["headcount_apps[0].x: where?"], "questions": ["y: who?"], "cannot": ""}
+    assert apps.said(text) == {
+        "first": ["headcount_apps[0].x: where?"], "questions": ["y: who?"], "cannot": "", "form": "",
+    }  # fmt: skip
     assert apps.said("error: x cannot work as it is:\n  what\n  fix: it\n")["cannot"] == "what fix: it"
 
 
-def test_what_the_plan_said_of_a_project() -> None:
-    assert apps.form("shop: released as a tree: it has neither a pyproject.toml nor a setup.py\n") == "tree"
+def test_what_a_project_was_taken_as() -> None:
+    built = ".. 40 files; it is a package: it has a setup.py\n"
+    assert apps.form(built) == "package"
+    assert apps.form(f"{built}.. no wheel of it can be built here; looking at it as a tree\n") == "tree"
     assert apps.form("nothing") == ""
 
 
 def result(name: str, **more: Any) -> Result:
-    value = {"kind": "x", "revision": "0123456789ab", "new_app": 0, "first": [], "questions": [], "cannot": ""}
+    value = {
+        "kind": "x",
+        "revision": "0123456789ab",
+        "new_app": 0,
+        "first": [],
+        "questions": [],
+        "cannot": "",
+        "form": "",
+    }
     return Result(name, name, {**value, "added": [], "hosts": {}, **more}, 0.0, 1.0)
 
 
 LIVE = {
-    "status": "promoted", "cause": "", "form": "tree", "class": "gthread", "size": "1 x 9", "verdict": "pass",
+    "status": "promoted", "cause": "", "class": "gthread", "size": "1 x 9", "verdict": "pass",
     "used": [{"name": "page", "ok": True, "said": ""}],
 }  # fmt: skip
 
@@ -171,7 +183,7 @@ def test_the_table_tells_what_came_of_each() -> None:
     failed = {"status": "failed", "cause": "it has no page"}
     found = apps.report_of(
         {
-            "a": result("a", hosts={"12": LIVE, "13": failed}),
+            "a": result("a", form="tree", hosts={"12": LIVE, "13": failed}),
             "b": result("b", new_app=3, first=["where?"], added=["environment"], hosts={"12": broken}),
             "c": result("c", new_app=4, cannot="it has no app"),
         }
