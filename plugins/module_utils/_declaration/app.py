@@ -17,12 +17,16 @@ from typing import Any, Final, TypeVar, Union
 __all__ = [
     "App",
     "AsyncLibrary",
+    "Data",
     "Database",
+    "Guard",
     "Health",
     "Limits",
     "Load",
     "LoadPath",
     "MemoryNeed",
+    "Outside",
+    "Sandbox",
     "Share",
     "Source",
 ]
@@ -104,20 +108,27 @@ class MemoryNeed(Section):
 
 @dataclass(frozen=True)
 class Health(Section):
-    """How the app says that it is well. Times are seconds."""
+    """How the app says that it is well. Times are seconds. `headers`: None, and missing in the normalised form, where
+    none are sent."""
 
     path: str = "/"
     status: tuple[int, ...] = (200,)
     contains: str | None = None
+    headers: Mapping[str, str] | None = field(default=None, repr=False)
     timeout_seconds: float = 5.0
     boot_seconds: float = 60.0
+
+    def to_dict(self) -> dict[str, object]:
+        """The section of a normalised app."""
+        return {key: value for key, value in super().to_dict().items() if value is not None or key != "headers"}
 
 
 @dataclass(frozen=True)
 class LoadPath(Section):
     """One kind of request of the trial's load. Times are milliseconds; `weight` is its share against the others.
 
-    `status`: the answers that mean well. None is every 2xx, and is missing in the normalised form.
+    `status`: the answers that mean well, None every 2xx; `contains`: what they must hold. Both are missing in the
+    normalised form where they are not declared.
     """
 
     path: str
@@ -128,10 +139,12 @@ class LoadPath(Section):
     body: str | None = field(default=None, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     status: tuple[int, ...] | None = None
+    contains: str | None = None
 
     def to_dict(self) -> dict[str, object]:
         """The section of a normalised app."""
-        return {key: value for key, value in super().to_dict().items() if value is not None or key != "status"}
+        plain = super().to_dict()
+        return {key: value for key, value in plain.items() if value is not None or key not in ("status", "contains")}
 
 
 @dataclass(frozen=True)
@@ -205,6 +218,54 @@ class Database(Section):
 
 
 @dataclass(frozen=True)
+class Guard(Section):
+    """For how many minutes after a promote the host watches what users get; 0 is not at all."""
+
+    minutes: float = 0.0
+
+
+@dataclass(frozen=True)
+class Outside(Section):
+    """A folder of the host, outside of the app's own, that the app writes to or reads."""
+
+    path: str
+    access: str = "write"
+
+
+@dataclass(frozen=True)
+class Data(Section):
+    """What lasts: `paths` of the release that lead to the app's own folder, `folders` that are made in it, folders
+    `outside` of it, whether the app has folders for a cache and for logs, and patterns of what may be lost."""
+
+    paths: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
+    outside: tuple[Outside, ...] = ()
+    cache: bool = False
+    logs: bool = False
+    scratch: tuple[str, ...] = ()
+
+    @classmethod
+    def from_dict(cls, data: Plain) -> Data:
+        """From the `data` of a normalised app."""
+        folders = tuple(Outside.from_dict(folder) for folder in data.get("outside") or ())
+        return super().from_dict({**data, "outside": folders})
+
+
+@dataclass(frozen=True)
+class Sandbox(Section):
+    """Where the sandbox bends: files of /proc (auto, own, all), devices, groups, the homes of people (none, read),
+    kinds of sockets, groups of system calls, and the mask of the files that it makes."""
+
+    proc: str = "auto"
+    devices: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    home: str = "none"
+    address_families: tuple[str, ...] = ()
+    system_calls: tuple[str, ...] = ()
+    umask: str = "0077"
+
+
+@dataclass(frozen=True)
 class AsyncLibrary(Section):
     """What is declared of a library beside gevent and eventlet."""
 
@@ -217,14 +278,17 @@ class App(Section):
     """A normalised app. It holds secrets (not in its repr): show `normalise.redacted` ones only.
 
     `wait_ratio` is the time a request waits by the CPU time it takes, None when nothing is declared about it.
-    `settings` holds what overrides the plan, by the names of the table. `retain_good` is `retain.good`. `recorder` is
-    None where it is not declared, which means that there is one, and then missing in the normalised form as well.
+    `settings` holds what overrides the plan, by the names of the table, `gunicorn` Gunicorn's own (and the text of its
+    hooks, hooks_text). `retain_good` is `retain.good`. `recorder` and `guard` are None where they are not declared
+    (there is the one and not the other), and then missing in the normalised form as well.
     """
 
     name: str
     source: Source = Source()
     entry_point: str = ""
     listen: str = ""
+    listen_group: str | None = None
+    listen_mode: str | None = None
     profile: str | None = None
     wait_ratio: float | None = None
     cpu_ms: float | None = None
@@ -241,8 +305,14 @@ class App(Section):
     limits: Limits = Limits()
     share: Share = Share()
     buffering_proxy: bool = False
+    host: str | None = None
+    scheme: str | None = None
     database: Database = Database()
+    data: Data = Data()
+    sandbox: Sandbox = Sandbox()
     settings: Mapping[str, SettingValue] = field(default_factory=dict)
+    gunicorn: Mapping[str, object] | None = None
+    command_prefix: tuple[str, ...] | None = None
     profile_mismatch: str = "use_measured"
     on_inconclusive: str = "revert"
     async_libraries: Mapping[str, AsyncLibrary] = field(default_factory=dict)
@@ -251,6 +321,7 @@ class App(Section):
     user: str | None = None
     slice: str = "system.slice"
     recorder: bool | None = None
+    guard: Guard | None = None
 
     @classmethod
     def from_dict(cls, data: Plain) -> App:
@@ -266,15 +337,18 @@ class App(Section):
         return super().from_dict(named)
 
     def to_dict(self) -> dict[str, object]:
-        """The normalised app: plain JSON, the keys in the order of the table."""
+        """The normalised app: plain JSON, the keys in the order of the table; without those that came to it later and
+        are not declared, so that the digests of what is live stay as they are."""
+        later = {name for name, default in _CAME_LATER.items() if getattr(self, name) == default}
         return {
             "retain" if key == "retain_good" else key: {"good": value} if key == "retain_good" else value
             for key, value in super().to_dict().items()
-            if value is not None or key not in _MAY_LACK
+            if key not in later and (value is not None or key not in _MAY_LACK)
         }
 
 
-_MAY_LACK: Final = ("recorder",)
+_MAY_LACK: Final = ("listen_group", "listen_mode", "host", "scheme", "gunicorn", "command_prefix", "recorder", "guard")
+"""Keys that are missing in the normalised form where they are not declared."""
 _SECTIONS: Final[Mapping[str, type[Section]]] = {
     "source": Source,
     "memory": MemoryNeed,
@@ -283,4 +357,8 @@ _SECTIONS: Final[Mapping[str, type[Section]]] = {
     "limits": Limits,
     "share": Share,
     "database": Database,
+    "guard": Guard,
+    "data": Data,
+    "sandbox": Sandbox,
 }
+_CAME_LATER: Final[Mapping[str, object]] = {"data": Data(), "sandbox": Sandbox()}

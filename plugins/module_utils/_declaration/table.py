@@ -11,10 +11,17 @@ from __future__ import annotations
 from typing import Final
 
 from . import checks
+from .asking import HOST, SCHEME
+from .candidate import TRIAL
+from .data import DATA
 from .fields import REQUIRED, Field
+from .gunicorn import GUNICORN, PREFIX
+from .listening import GROUP as LISTEN_GROUP
+from .listening import MODE as LISTEN_MODE
 from .profiles import WORKER_CLASSES
+from .sandbox import SANDBOX
 from .sections import HEALTH, LIMITS, LOAD, SETTINGS, SOURCE
-from .watching import EXPORTER, RECORDER
+from .watching import EXPORTER, GUARD, RECORDER
 
 _ENVIRONMENT_VALUE: Final = Field(
     "",
@@ -56,6 +63,8 @@ APP_FIELDS: Final[tuple[Field, ...]] = (
         allowed="IPv4:port, [IPv6]:port or unix:/path",
         check=checks.listen,
     ),
+    LISTEN_GROUP,
+    LISTEN_MODE,
     Field(
         "profile",
         "str",
@@ -152,6 +161,7 @@ APP_FIELDS: Final[tuple[Field, ...]] = (
         items=_ENVIRONMENT_VALUE,
         quiet=True,
     ),
+    TRIAL,
     HEALTH,
     LOAD,
     LIMITS,
@@ -183,6 +193,8 @@ APP_FIELDS: Final[tuple[Field, ...]] = (
         False,
         True,
     ),
+    HOST,
+    SCHEME,
     Field(
         "database",
         "section",
@@ -203,7 +215,11 @@ APP_FIELDS: Final[tuple[Field, ...]] = (
             Field("reserved", "int", "Connections kept for everything else.", 0, 10, minimum=0, maximum=10_000_000),
         ),
     ),
+    DATA,
+    SANDBOX,
     SETTINGS,
+    GUNICORN,
+    PREFIX,
     Field(
         "profile_mismatch",
         "str",
@@ -295,6 +311,7 @@ APP_FIELDS: Final[tuple[Field, ...]] = (
         check=checks.slice,
     ),
     RECORDER,
+    GUARD,
 )
 VARIABLES: Final[tuple[Field, ...]] = (
     Field(
@@ -519,6 +536,13 @@ COMMAND_VARIABLES: Final[tuple[Field, ...]] = (
         maximum=1_000_000,
         example=50,
         default_help="20",
+    ),
+    Field(
+        "headcount_remove_data",
+        "bool",
+        "Whether remove.yml takes the app's data away too.",
+        example=True,
+        default_help="false: the data stays, and where it is is told",
     ),
     Field(
         "headcount_report_path",

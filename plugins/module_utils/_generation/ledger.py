@@ -28,9 +28,11 @@ EVENTS = (
     "rolled_back",
     "rollback_failed",
     "reverted",
+    "guarded",
     "healed",
     "pruned",
     "hardware_changed",
+    "data_made",
     "removed",
 )
 

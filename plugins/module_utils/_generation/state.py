@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Mapping, TypedDict
 
+from .._os.causes import cause_of_request
 from .._os.files import as_mapping, read_mapping
 from .._os.http import address_taken, local_address, request
 from .._os.paths import Layout
@@ -26,12 +27,14 @@ from .names import owned
 
 class AppAsked(TypedDict, total=False):
     """An app as the probe is asked for it: its `name`, where it is to listen and where its candidate is to
-    (`trial_listen`), and the account that it is to run as; None and what is missing are not looked at."""
+    (`trial_listen`), the account that it is to run as, and its declared `data`; None and what is missing are not looked
+    at."""
 
     name: str
     listen: str | None
     trial_listen: str | None
     user: str | None
+    data: dict[str, object]
 
 
 class LiveState(TypedDict):
@@ -92,13 +95,14 @@ class _Seen:
     everything: dict[str, UnitState]
     units: dict[str, UnitState]
     live: truth.Live | None
+    systemd: Systemd
 
     @classmethod
     def read(cls, layout: Layout, systemd: Systemd) -> _Seen:
         everything = systemd.matching(*_units(layout))
         units = owned(layout, everything)
         live = truth.live(layout, layout.instances(_up(units))) if os.path.isdir(layout.home) else None
-        return cls(layout, Host.read(layout.root, systemd.runner), everything, units, live)
+        return cls(layout, Host.read(layout.root, systemd.runner), everything, units, live, systemd)
 
     @property
     def up(self) -> list[str]:
@@ -232,7 +236,12 @@ def _health(seen: _Seen, number: int, app: AppRecord) -> tuple[bool, str]:
     address: Address = layout.private_socket(number)
     if private_problem(layout, number) and set(layout.instances(seen.up)) == {number}:
         address = local_address(app["listen"])  # nobody else answers there
-    answers = look(address, app, float(app["health"]["timeout_seconds"]), request)
+    unit = layout.service_unit(number)
+
+    def why(path: str, begin: float, end: float) -> str:
+        return cause_of_request(seen.systemd.said(unit, begin - 1.0), path, begin, end)
+
+    answers = look(address, app, float(app["health"]["timeout_seconds"]), request, log=why)
     return answers.well, answers.detail
 
 

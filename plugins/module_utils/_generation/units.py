@@ -8,13 +8,15 @@ import math
 from typing import Any
 
 from .._declaration.app import Plain
+from .._declaration.candidate import own_of
+from .._declaration.listening import mode_of
 from .._facts.workerends import HOOKS
 from .._os.paths import Layout
 from .._os.secrecy import MARK
 from .._recorder import configuration as recorder
 from .._release.asynccompat import MONITOR_HOOK, monitor_environment
 from .._release.contents import TREE
-from . import lingering
+from . import data, lingering, sandbox, serverhooks
 
 STOP_SLACK_SECONDS = 10
 """systemd waits this much longer than Gunicorn's graceful_timeout before it kills: a drain is never cut short."""
@@ -22,43 +24,11 @@ STOP_SLACK_SECONDS = 10
 MAX_BLOCKING_SECONDS = 0.1
 """How long a candidate's gevent hub may be blocked before its monitor writes down the line that blocks it."""
 
-HARDENING = """\
-NoNewPrivileges=yes
-CapabilityBoundingSet=
-AmbientCapabilities=
-PrivateTmp=yes
-PrivateDevices=yes
-PrivateUsers=yes
-ProtectSystem=strict
-ProtectHome=yes
-ProtectProc=invisible
-ProcSubset=pid
-ProtectClock=yes
-ProtectControlGroups=yes
-ProtectHostname=yes
-ProtectKernelLogs=yes
-ProtectKernelModules=yes
-ProtectKernelTunables=yes
-RestrictNamespaces=yes
-RestrictRealtime=yes
-RestrictSUIDSGID=yes
-RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
-LockPersonality=yes
-KeyringMode=private
-UMask=0077
-SystemCallArchitectures=native
-SystemCallFilter=@system-service
-SystemCallFilter=~@privileged @resources
-SystemCallErrorNumber=EPERM
-"""
-"""What `systemd-analyze security` asks for, as far as a WSGI server that talks to databases can go.
-
-Left open on purpose: the network (IPAddressDeny=, PrivateNetwork=: the app needs its peers), MemoryDenyWriteExecute=
-(breaks just-in-time compilers and libffi closures), RootDirectory= (the release uses the host's Python).
-"""
-
-OWN_ACCOUNT = "RemoveIPC=yes\n"
+OWN_ACCOUNT = "RemoveIPC=yes"
 """Only for the account that Headcount makes: where others run as it too, it would take their shared memory away."""
+
+SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
+"""Where an app looks for programs after its release's own."""
 
 ENVIRONMENT = {
     "PYTHONUNBUFFERED": "1",
@@ -127,19 +97,9 @@ def gunicorn_conf(app: Plain, plan: Plain, number: int) -> str:
         "# Errors go to the journal by way of standard error.",
         'errorlog = "-"',
         "",
+        *serverhooks.declared(app),
     ]
-    switch = plan["settings"].get("switch_interval_ms") or {}
-    if switch.get("value"):
-        reason = " ".join(str(switch.get("reason", "")).split())
-        lines += [
-            f"# {reason}" if reason else "# How soon threads take turns.",
-            "def post_worker_init(worker):",
-            "    import sys",
-            "",
-            f"    sys.setswitchinterval({float(switch['value']) / 1000!r})",
-            "",
-            "",
-        ]
+    lines += _taking_turns(plan)
     if _has_control_socket(plan):
         lines += [
             "# It has one path per user: the two instances of a rollout would take it from one another.",
@@ -151,7 +111,25 @@ def gunicorn_conf(app: Plain, plan: Plain, number: int) -> str:
         lines += ["", lingering.closer(worker_class)]
     if worker_class == "gevent":
         lines += ["", MONITOR_HOOK]
+    lines += [f"\n{part}" for part in (serverhooks.address(app), serverhooks.hooks(app)) if part]
     return "\n".join(lines)
+
+
+def _taking_turns(plan: Plain) -> list[str]:
+    """How soon the threads of a worker take turns, where the plan says that."""
+    switch = plan["settings"].get("switch_interval_ms") or {}
+    if not switch.get("value"):
+        return []
+    reason = " ".join(str(switch.get("reason", "")).split())
+    return [
+        f"# {reason}" if reason else "# How soon threads take turns.",
+        "def post_worker_init(worker):",
+        "    import sys",
+        "",
+        f"    sys.setswitchinterval({float(switch['value']) / 1000!r})",
+        "",
+        "",
+    ]
 
 
 def _literal(value: Any) -> str:
@@ -170,7 +148,8 @@ def public_socket(app: Plain, plan: Plain, number: int, layout: Layout) -> str:
     """The socket that users reach. Wants= starts the generation at boot; Service= names what a request wakes."""
     listen = app["listen"]
     address = listen[len("unix:") :] if listen.startswith("unix:") else listen
-    unix = "SocketMode=0666\n" if listen.startswith("unix:") else ""
+    group = f"SocketGroup={app['listen_group']}\n" if app.get("listen_group") else ""
+    unix = f"SocketMode={mode_of(dict(app))}\n{group}" if listen.startswith("unix:") else ""
     service = layout.service_unit(number)
     return (
         f"# {app['name']}, generation {number}. Written by Headcount.\n"
@@ -224,18 +203,13 @@ def service(app: Plain, plan: Plain, number: int, layout: Layout, trial: bool) -
     own = layout.trial_socket_unit(number) if trial else layout.socket_unit(number)
     sockets = own if trial else f"{layout.public_socket_unit} {own}"
     high = plan["settings"].get("memory_high_mib", {}).get("value")
-    environment = dict(ENVIRONMENT)
-    if trial and _setting(plan, "worker_class") == "gevent":
-        # The monitor names the line that blocks the hub; it costs a thread, so only the candidate has it.
-        environment.update(monitor_environment(MAX_BLOCKING_SECONDS))
-    environment.update(malloc_environment(plan))
     lines = [
         f"# {name}, generation {number}{' (candidate on trial)' if trial else ''}. Written by Headcount.",
         "[Unit]",
         f"Description={name}: Gunicorn, {'candidate' if trial else 'generation'} {number}",
         f"Requires={own}",
         f"After=network.target {sockets}",
-        f"RequiresMountsFor={layout.home}",
+        f"RequiresMountsFor={' '.join(filter(None, [layout.home, data.mounts(app)]))}",
         # The real one never gives up: a start limit that is hit would take the public socket down with it, also that
         # of the generation beside it.
         *(["StartLimitIntervalSec=60", "StartLimitBurst=5"] if trial else ["StartLimitIntervalSec=0"]),
@@ -254,10 +228,9 @@ def service(app: Plain, plan: Plain, number: int, layout: Layout, trial: bool) -
         f"Slice={app['slice']}",
         f"WorkingDirectory={generation}/release{'/' + TREE if is_tree(app) else ''}",
         *_runtime_directory(layout, number, trial),
-        f"Environment={' '.join(f'{key}={value}' for key, value in sorted(environment.items()))}",
-        f"Environment=HEADCOUNT_GENERATION={number}",
-        f"EnvironmentFile={layout.environment(number)}",
-        f"ExecStart={generation}/release/venv/bin/gunicorn --config {generation}/gunicorn.conf.py",
+        *_environment_lines(plan, number, layout, trial),
+        *data.unit_lines(app, number, layout),
+        f"ExecStart={serverhooks.command(app, _setting(plan, 'worker_class'), generation)}",
         "KillMode=mixed",
         f"TimeoutStartSec={boot + 30:.0f}",
         f"TimeoutStopSec={graceful + STOP_SLACK_SECONDS}",
@@ -271,9 +244,26 @@ def service(app: Plain, plan: Plain, number: int, layout: Layout, trial: bool) -
         "MemorySwapMax=0",
         "CPUAccounting=yes",
         "",
-        HARDENING + (OWN_ACCOUNT if app["user"] is None else ""),
+        *sandbox.lines(app),
+        *([OWN_ACCOUNT] if app["user"] is None else []),
     ]
-    return "\n".join(lines)
+    return "\n".join(lines) + "\n"
+
+
+def _environment_lines(plan: Plain, number: int, layout: Layout, trial: bool) -> list[str]:
+    """What an instance finds in its environment: Headcount's own, then what is declared, then what a candidate has."""
+    environment = dict(ENVIRONMENT)
+    if trial and _setting(plan, "worker_class") == "gevent":
+        # The monitor names the line that blocks the hub; it costs a thread, so only the candidate has it.
+        environment.update(monitor_environment(MAX_BLOCKING_SECONDS))
+    environment.update(malloc_environment(plan))
+    return [
+        f"Environment={' '.join(f'{key}={value}' for key, value in sorted(environment.items()))}",
+        f"Environment=HEADCOUNT_GENERATION={number} HEADCOUNT_ROLE={'trial' if trial else 'live'}",
+        f"Environment=PATH={layout.generation(number)}/release/venv/bin:{SYSTEM_PATH}",
+        f"EnvironmentFile={layout.environment(number)}",
+        *([f"EnvironmentFile={layout.trial_environment(number)}"] if trial else []),
+    ]
 
 
 def _runtime_directory(layout: Layout, number: int, trial: bool) -> list[str]:
@@ -301,11 +291,14 @@ def malloc_environment(plan: Plain) -> dict[str, str]:
     }
 
 
-def environment_file(environment: dict[str, str], secrets: dict[str, str]) -> str:
+def environment_file(environment: dict[str, str], secrets: dict[str, str], candidate: bool = False) -> str:
     """systemd's EnvironmentFile format, every value in double quotes (systemd.exec(5)); newlines are kept.
+
+    What all instances of the app have, or what a `candidate` has alone (_declaration.candidate).
 
     Its first line names the secrets, so that nobody who comes upon one tells it (secrecy).
     """
+    environment, secrets = own_of(environment, candidate), own_of(secrets, candidate)
     lines = [" ".join([MARK, *sorted(secrets)])]
     for key, value in sorted({**environment, **secrets}.items()):
         escaped = "".join("\\" + char if char in '"\\`$' else char for char in value)
@@ -318,7 +311,9 @@ def render(app: Plain, plan: Plain, number: int, layout: Layout) -> dict[str, st
     trial, real = layout.trial_service_unit(number), layout.service_unit(number)
     return {
         "gunicorn.conf.py": gunicorn_conf(app, plan, number),
+        **serverhooks.files(app, _setting(plan, "worker_class")),
         **({recorder.PROGRAM: recorder.program()} if recorder.wanted(app) else {}),
+        data.SCRIPT: data.script(app, number, layout),
         layout.public_socket_unit: public_socket(app, plan, number, layout),
         layout.socket_unit(number): private_socket(app, number, layout.private_socket(number), real, "generation"),
         real: service(app, plan, number, layout, trial=False),

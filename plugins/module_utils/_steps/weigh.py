@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from .._declaration.app import Plain
+from .._generation import data, volatile
 from .._generation.failures import StepFailed
 from .._os.http import answer_seconds
 from .._plan.replan import replan, with_measured, with_release
@@ -16,6 +18,13 @@ from .stage import finish
 from .watchdog import memory_bounded
 
 
+def fail_if_lost(app: AppOnHost, number: int, declared: Plain, phase: str) -> None:
+    """StepFailed where candidate `number`, which was asked a while, keeps a database where it is lost."""
+    found = app.keeps_lost(number, True, data.declared(declared).scratch)
+    if found:
+        raise StepFailed(phase, volatile.words(found))
+
+
 def weigh(app: AppOnHost, number: int) -> dict[str, object]:
     """Measure generation `number` with one worker, finish its plan with that, and finish the generation.
 
@@ -23,12 +32,14 @@ def weigh(app: AppOnHost, number: int) -> dict[str, object]:
     says so (`profile_mismatch: fail`); the sentence has both figures.
     """
     with app.step("weigh", number):
+        begin = app.clock()
         record = app.record(number)
         declared, planned = record.app, record.settings
+        service, begin = app.layout.trial_service_unit(number), app.clock()
         slots = max(1, int(record.plan["slots"]) // max(1, int(planned["workers"])))
         try:
             boot = app.candidates.start(number, declared["health"], "--workers 1")
-            state = app.systemd.state(app.layout.trial_service_unit(number))
+            state = app.systemd.state(service)
             unit = Unit(state.control_group, state.main_pid)
             with memory_bounded("weigh"):
                 weighing = measure.weigh(
@@ -39,8 +50,10 @@ def weigh(app: AppOnHost, number: int) -> dict[str, object]:
                     timeout_seconds=answer_seconds(declared),
                     memory_max_mib=record.memory_max_mib,
                 )
+            fail_if_lost(app, number, declared, "weigh")
         except NotMeasured as error:
-            raise StepFailed("weigh", str(error)) from error
+            said = app.instances.log_of(service)(error.path, begin, app.clock()) if error.path else ""
+            raise StepFailed("weigh", f"{error}; {said}" if said else str(error)) from error
         finally:
             app.candidates.stop(number)
         measured = {**weighing, "boot_seconds": round(boot, 2)}
@@ -49,6 +62,8 @@ def weigh(app: AppOnHost, number: int) -> dict[str, object]:
         plan, mismatch = replan(planning, app.name)
         if mismatch is not None and mismatch.severity == "fail":
             raise StepFailed("weigh", mismatch.sentence)
+        for words in app.refused(number, begin):
+            app.say(words)
         finish(app, number, replace(record, planning=planning, plan=plan, measured=measured))
     return {
         "measured": measured,

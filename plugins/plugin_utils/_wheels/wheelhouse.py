@@ -25,7 +25,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import quote
 
-from ansible_collections.headcount.gunicorn.plugins.module_utils._plan.settings import OVERRIDES
 from ansible_collections.headcount.gunicorn.plugins.module_utils._release import releases
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -265,7 +264,7 @@ class _Gathering(Fetching):
             lock = sources.resolve(source.lock, self.base) if source.lock else None
             form = sources.project_form(source, folder)
             self._form = form.words
-            self._note(*(f"{what}: {words}" for words in unread(folder, OVERRIDES)))
+            self._note(*(f"{what}: {words}" for words in unread(folder)))
             self._told = declared(folder, top, self.platform.markers(), lock, source.requirements, form.is_tree)
             app = None if form.is_tree else self._built_app(source, source_id, folder)
             files = shipped(folder, source.include, what)

@@ -34,6 +34,6 @@ def test_a_package_that_cannot_be_built_is_named_with_the_compilers_line(
         environment.make({}, tmp_path, tmp_path)
     assert str(caught.value) == (
         f"psycopg2 2.7.3 has no wheel for Python {environment.here().minor}, and cannot be built here: "
-        "psycopg/psycopgmodule.c:949:31: error: lvalue required as left operand of assignment; allow a version of it that "
-        "has a wheel (2.9.11 is the oldest after it that has one)"
+        "psycopg/psycopgmodule.c:949:31: error: lvalue required as left operand of assignment; allow a version of it "
+        "that has a wheel (2.9.11 is the oldest after it that has one)"
     )
