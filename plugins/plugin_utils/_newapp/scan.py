@@ -118,8 +118,9 @@ def candidates(
     for name in python[:MOST_FILES]:
         prefix = next((item for item in prefixes if item and name.startswith(f"{item}/")), "")
         parts = name.removeprefix(f"{prefix}/" if prefix else "").removesuffix(".py").split("/")
-        # A hyphen, or a digit in front, is no hindrance to Gunicorn, which imports by the name.
-        holds = held(_text(folder / name)) if all(re.fullmatch(r"\w[\w-]*", part) for part in parts) else None
+        # A hyphen in a file's name is no hindrance to Gunicorn, which imports by it; a folder with one is no package.
+        named = all(part.isidentifier() for part in parts[:-1]) and re.fullmatch(r"[^\W\d][\w-]*", parts[-1])
+        holds = held(_text(folder / name)) if named else None
         if holds is None:
             continue
         module = ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
