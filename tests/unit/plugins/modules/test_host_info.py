@@ -24,6 +24,7 @@ SENT = {
     "_generation/state",
     "_generation/truth",
     "_host/probe",
+    "_os/causes",
     "_os/exporterunit",
     "_os/files",
     "_os/http",
