@@ -13,10 +13,13 @@ UTILS = PLUGINS / "module_utils"
 SENT = {
     "_facts/cgroups",
     "_facts/hostfacts",
+    "_facts/interpreter",
+    "_facts/neighbours",
     "_generation/access",
     "_generation/answers",
     "_generation/clashes",
     "_generation/datafolders",
+    "_generation/dryrun",
     "_generation/generations",
     "_generation/ledger",
     "_generation/lock",
