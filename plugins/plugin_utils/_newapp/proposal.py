@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from ...module_utils._declaration.app import Limits
 from ...module_utils._declaration.checks import app_name
+from ...module_utils._declaration.data import INSTANCE
 from ...module_utils._declaration.fields import Invalid
 from ...module_utils._declaration.profiles import profile_of
 from ...module_utils._declaration.shortfall import needed_requests
@@ -296,7 +297,13 @@ def _local_databases(draft: _Draft) -> list[str]:
     local = [uri for uri in draft.app.databases if re.fullmatch(r"sqlite:(?!.*:memory:)//.+", uri)]
     written = draft.app.written.items()
     local += [path for path, kind in written if kind == "sqlite" and not path.startswith("/tmp")]
-    return list(dict.fromkeys(local))
+    kept = {f"sqlite:///{path.partition('/')[2]}" for path in local if _is_kept(path)}
+    return [item for item in dict.fromkeys(local) if item not in kept and not _is_kept(item)]
+
+
+def _is_kept(path: str) -> bool:
+    """Whether a path in the project leads to the app's data by itself, as Flask's instance folder does."""
+    return path == INSTANCE or path.startswith(f"{INSTANCE}/")
 
 
 def _is_plain(name: str, value: str) -> bool:
@@ -372,7 +379,7 @@ def _data(draft: _Draft) -> None:
     """What it writes, and which database it uses."""
     app = draft.app
     local = _local_databases(draft)
-    _written(draft, [path for path in app.written if not path.startswith("/")], local)
+    _written(draft, [path for path in app.written if not path.startswith("/") and not _is_kept(path)], local)
     database = [item.name for item in app.variables if _DATABASE.search(item.name)]
     beside = [found[1] for uri in local if (found := re.fullmatch(r"sqlite:///([^/].*)", uri))]
     if app.kind == "django" and beside:
@@ -389,7 +396,7 @@ def _data(draft: _Draft) -> None:
 def _written(draft: _Draft, inside: Sequence[str], databases: Sequence[str]) -> None:
     """What it writes into its own folder."""
     others = [path for path in inside if path not in databases]
-    if draft.found.writes:
+    if draft.found.writes and (inside or not any(map(_is_kept, draft.app.written))):
         draft.ask(
             f"where is it to write {listed(inside or ['its files'], 4)}? It does so while it is imported, and a "
             f"release is read-only on a host{_where(draft)}: let it log to standard error, and name in data.paths what "

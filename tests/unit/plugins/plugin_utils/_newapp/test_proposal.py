@@ -215,3 +215,14 @@ def test_what_it_keeps_is_kept() -> None:
         "is a SQLite file (sqlite:///app.db): is it in a folder `instance`, which is kept, or is it to be named in"
         in (questions(other))
     )
+
+
+def test_what_it_writes_into_its_instance_folder_is_kept_by_itself() -> None:
+    written = {"instance": "folder", "instance/data.db": "sqlite"}
+    failed = ((Candidate("shop"), Error("OSError", "Read-only file system: 'instance'", "shop.py:9", read_only=True)),)
+    app = replace(APP, written=written, databases=("sqlite:///data.db",))
+    told = questions(proposal(app, writes=True, failed=failed))
+    assert "instance" not in told
+    assert "SQLite" not in told
+    more = questions(proposal(replace(app, written={**written, "logs": "folder"}), writes=True, failed=failed))
+    assert "to be answered first: where is it to write logs?" in more
