@@ -106,8 +106,12 @@ class Schedule:
 
     @property
     def exporters(self) -> list[str]:
-        """Hosts whose exporter is not as declared."""
-        return [host.host for host in self.hosts if host.exporter]
+        """Hosts whose exporter is not as declared; one on which nothing is deployed, nor will be, is left alone."""
+        return [
+            host.host
+            for host in self.hosts
+            if host.exporter and any(app.live or app.pending for app in host.apps.values())
+        ]
 
     def to_result(self) -> dict[str, object]:
         """What later plays need to know, and no more: it becomes a variable of every host."""
