@@ -69,9 +69,11 @@ class Index:
         self.inputs.append(lines)
         if self.refuse:
             return Done(1, "", self.refuse)
-        files = {**self.sdists, **self.wheels}
+        files = {**({} if "--only-binary" in words else self.sdists), **self.wheels}
         known = {key.split("==")[0]: key for key in files}
         names = {re.split(r"[^A-Za-z0-9._-]", line)[0] for line in lines if " @ " not in line}
+        if names - set(known):
+            return Done(1, "", f"No solution found: there is no version of {min(names - set(known))}")
         text = "".join(
             f"{known[name]} \\\n    --hash=sha256:{sources.file_digest(files[known[name]])}\n    # via -r inputs-0.in\n"
             for name in sorted(names)
@@ -284,7 +286,7 @@ def test_neither_wheel_nor_source(tmp_path: Path, index: Index, monkeypatch: pyt
         gather(tmp_path, "other==1.0")
     assert str(caught.value) == (
         "other 1.0: neither a wheel for Python 3.11 on x86_64 with glibc 2.36 nor a source; "
-        "allow another version of it, or use a Python that it has wheels for"
+        "allow another version of it, or have headcount_python name a Python that it has wheels for"
     )
 
 
