@@ -5,8 +5,9 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Final
+from typing import Final
 
+from .._edge import Json
 from .panels import ROWS, Panel, Row
 from .rules import JOB
 
@@ -41,7 +42,7 @@ def dashboard(job: str = JOB) -> str:
     return json.dumps(found, indent=2) + "\n"
 
 
-def _variables(job: str) -> list[dict[str, Any]]:
+def _variables(job: str) -> list[Json]:
     source = {"name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus"}
     names = (
         ("job", "Job", "label_values(headcount_app_deployed, job)"),
@@ -71,9 +72,9 @@ def _variables(job: str) -> list[dict[str, Any]]:
     ]
 
 
-def _placed() -> list[dict[str, Any]]:
+def _placed() -> list[Json]:
     """All rows and panels with their place on the grid, from top to bottom."""
-    placed: list[dict[str, Any]] = []
+    placed: list[Json] = []
     y = 0
     for row in ROWS:
         placed.append(_heading(row, len(placed) + 1, y))
@@ -87,7 +88,7 @@ def _placed() -> list[dict[str, Any]]:
     return placed
 
 
-def _heading(row: Row, number: int, y: int) -> dict[str, Any]:
+def _heading(row: Row, number: int, y: int) -> Json:
     return {
         "type": "row",
         "id": number,
@@ -98,7 +99,7 @@ def _heading(row: Row, number: int, y: int) -> dict[str, Any]:
     }
 
 
-def _panel(panel: Panel, number: int, x: int, y: int) -> dict[str, Any]:
+def _panel(panel: Panel, number: int, x: int, y: int) -> Json:
     return {
         "type": panel.kind,
         "id": number,
@@ -113,7 +114,7 @@ def _panel(panel: Panel, number: int, x: int, y: int) -> dict[str, Any]:
     }
 
 
-def _target(panel: Panel, place: int) -> dict[str, Any]:
+def _target(panel: Panel, place: int) -> Json:
     query = panel.queries[place]
     now = panel.kind == "table"
     return {
@@ -127,14 +128,12 @@ def _target(panel: Panel, place: int) -> dict[str, Any]:
     }
 
 
-def _defaults(panel: Panel) -> dict[str, Any]:
-    found: dict[str, Any] = {"unit": panel.unit}
-    if panel.kind == "timeseries":
-        found |= {"min": 0, "custom": {"fillOpacity": 8, "lineWidth": 1, "showPoints": "never"}}
-    return found
+def _defaults(panel: Panel) -> Json:
+    lines = {"min": 0, "custom": {"fillOpacity": 8, "lineWidth": 1, "showPoints": "never"}}
+    return {"unit": panel.unit, **(lines if panel.kind == "timeseries" else {})}
 
 
-def _options(panel: Panel) -> dict[str, Any]:
+def _options(panel: Panel) -> Json:
     if panel.kind == "timeseries":
         return {
             "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True, "calcs": []},

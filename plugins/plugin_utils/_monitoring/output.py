@@ -6,13 +6,13 @@ from __future__ import annotations
 
 from .console import NAME, console
 from .grafana import dashboard
-from .rules import JOB, RUNBOOKS, rules
+from .rules import JOB, rules
 
 
-def files(job: str = JOB, runbooks: str = RUNBOOKS) -> dict[str, str]:
-    """{name: text}. `job`: what the scrape job of the exporters is called; `runbooks`: where docs/alerts.md is read."""
+def files(runbooks: str, job: str = JOB) -> dict[str, str]:
+    """{name: text}. `runbooks`: where docs/alerts.md is read; `job`: what the scrape job of the exporters is called."""
     return {
-        "headcount.rules.yml": rules(job, runbooks),
+        "headcount.rules.yml": rules(runbooks, job),
         NAME: console(),
         "headcount.dashboard.json": dashboard(job),
     }

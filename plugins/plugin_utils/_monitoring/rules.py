@@ -19,7 +19,6 @@ from ...module_utils._verdict.guarding import DEATHS, QUANTILES
 JOB: Final = "headcount"
 """What the scrape job of the exporters is called, unless it is said otherwise."""
 
-RUNBOOKS: Final = "https://github.com/headcount/headcount.gunicorn/blob/main/docs/alerts.md"
 CRITICAL, WARNING, INFO = "critical", "warning", "info"
 
 WHO: Final = "job, instance, app"
@@ -272,7 +271,7 @@ def _headcount(job: str) -> tuple[Alert, ...]:
     )
 
 
-def rules(job: str = JOB, runbooks: str = RUNBOOKS) -> str:
+def rules(runbooks: str, job: str = JOB) -> str:
     """The rules file, YAML. `runbooks`: where docs/alerts.md is to be read."""
     lines = [
         "# Written by Headcount (scripts/monitoring): change it there.",

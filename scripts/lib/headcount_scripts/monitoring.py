@@ -16,7 +16,7 @@ from .console import ScriptError, say
 sys.path.insert(0, str(paths.ROOT / ".collections"))
 
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._monitoring.output import files
-from ansible_collections.headcount.gunicorn.plugins.plugin_utils._monitoring.rules import JOB, RUNBOOKS
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._monitoring.rules import JOB
 
 EPILOG = """\
 headcount.rules.yml        rule_files of prometheus.yml; check it with: promtool check rules headcount.rules.yml
@@ -32,6 +32,12 @@ def _job(text: str) -> str:
     return text
 
 
+def _runbooks() -> str:
+    """docs/alerts.md in the repository that galaxy.yml names."""
+    found = re.search(r"^repository: (\S+)$", (paths.ROOT / "galaxy.yml").read_text(encoding="utf-8"), re.MULTILINE)
+    return f"{found[1] if found else paths.ROOT}/blob/main/docs/alerts.md"
+
+
 def main(arguments: list[str]) -> int:
     """Runs scripts/monitoring with its arguments; returns the exit code."""
     parser = argparse.ArgumentParser(
@@ -42,10 +48,10 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("folder", type=Path, help="where the files go; it is made")
     parser.add_argument("--job", type=_job, default=JOB, help="the job_name that scrapes the exporters (%(default)s)")
-    parser.add_argument("--runbooks", default=RUNBOOKS, metavar="URL", help="where docs/alerts.md is read")
+    parser.add_argument("--runbooks", default=_runbooks(), metavar="URL", help="where docs/alerts.md is read")
     parser.add_argument("--check", action="store_true", help="write nothing; say whether all is there as it should be")
     options = parser.parse_args(arguments)
-    wanted = {options.folder / name: text for name, text in files(options.job, options.runbooks).items()}
+    wanted = {options.folder / name: text for name, text in files(options.runbooks, options.job).items()}
     try:
         differing = [path for path, text in wanted.items() if not path.is_file() or path.read_text("utf-8") != text]
         if options.check:

@@ -19,7 +19,7 @@ FOLDER = paths.WORK / "tools"
 
 
 def promtool(folder: Path = FOLDER) -> Path | None:
-    """The folder of Prometheus' promtool; None, with words, where it cannot be had: what asks for it is skipped then."""
+    """The folder of Prometheus' promtool; None, with words, where it cannot be had: its tests are skipped then."""
     on_path = shutil.which("promtool")
     if on_path:
         return Path(on_path).parent
@@ -57,7 +57,7 @@ def _download(package: str, work: Path) -> Path:
 
 
 def unpack(archive: Path, name: str, kept: Path) -> None:
-    """`usr/bin/NAME` out of a package becomes the file `kept`, whole or not at all. ScriptError where it is not in it."""
+    """`usr/bin/NAME` out of a package becomes the file `kept`, whole or not at all; ScriptError where there is none."""
     with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", archive], stdout=subprocess.PIPE) as unpacking:
         with tarfile.open(fileobj=unpacking.stdout, mode="r|") as files:
             for member in files:

@@ -21,6 +21,10 @@ def test_the_files_are_written_once(tmp_path: Path) -> None:
     assert monitoring.main([str(folder), "--job", "watch"]) == 0
     assert sorted(path.name for path in folder.iterdir()) == NAMES
     assert 'up{job="watch"}' in (folder / NAMES[2]).read_text()
+    assert (
+        "https://github.com/headcount/headcount.gunicorn/blob/main/docs/alerts.md#headcountdrift"
+        in (folder / NAMES[2]).read_text()
+    )
     assert json.loads((folder / NAMES[0]).read_text())["uid"] == "headcount"
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
     assert monitoring.main([str(folder), "--job", "watch"]) == 0

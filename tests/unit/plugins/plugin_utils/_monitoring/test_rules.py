@@ -24,6 +24,7 @@ RECORDED = {recording.record: recording.expr for recording in rules.recordings()
 RUNBOOKS = (Path(__file__).parents[5] / "docs/alerts.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^## (Headcount\w+)\n(.*?)(?=^## |\Z)", RUNBOOKS, re.MULTILINE | re.DOTALL))
 
+PAGE = "https://wiki.example/alerts"
 HERE = 'app="shop", instance="h1", job="headcount"'
 GENERATION = f'{HERE}, generation="3"'
 HOUR, BEGIN = 60, 20
@@ -157,7 +158,7 @@ def run(promtool: str, *arguments: str) -> str:
 
 
 def test_prometheus_reads_them(promtool: str, tmp_path: Path) -> None:
-    (tmp_path / "rules.yml").write_text(rules.rules(), encoding="utf-8")
+    (tmp_path / "rules.yml").write_text(rules.rules(PAGE), encoding="utf-8")
     assert f"{len(ALERTS) + len(RECORDED)} rules found" in run(promtool, "check", "rules", str(tmp_path / "rules.yml"))
 
 
@@ -194,7 +195,7 @@ def test_a_person_reads_what_where_and_why(promtool: str, tmp_path: Path) -> Non
                 "exp_annotations": {
                     "summary": "shop on h1: p95 is over its limit",
                     "description": "10% of the requests take longer than the declared limit of p95.",
-                    "runbook_url": f"{rules.RUNBOOKS}#headcountlatencyoverlimit",
+                    "runbook_url": f"{PAGE}#headcountlatencyoverlimit",
                 },
             }
         ],
@@ -203,14 +204,14 @@ def test_a_person_reads_what_where_and_why(promtool: str, tmp_path: Path) -> Non
 
 
 def play(promtool: str, folder: Path, scenes: list[dict[str, object]]) -> None:
-    (folder / "rules.yml").write_text(rules.rules(), encoding="utf-8")
+    (folder / "rules.yml").write_text(rules.rules(PAGE), encoding="utf-8")
     tests = {"rule_files": ["rules.yml"], "evaluation_interval": "1m", "tests": scenes}
     (folder / "tests.yml").write_text(json.dumps(tests), encoding="utf-8")
     run(promtool, "test", "rules", str(folder / "tests.yml"))
 
 
 def test_the_file_says_what_the_rules_are() -> None:
-    groups = yaml.safe_load(rules.rules("watch", "https://wiki/alerts"))["groups"]
+    groups = yaml.safe_load(rules.rules("https://wiki/alerts", "watch"))["groups"]
     recorded, alerts = (group["rules"] for group in groups)
     assert {rule["record"]: rule["expr"] for rule in recorded} == RECORDED
     assert [rule["alert"] for rule in alerts] == list(ALERTS)
