@@ -27,6 +27,7 @@
   const shown = (value) => {
     if (value === null || value === undefined) return "";
     if (typeof value === "number") return String(Math.round(value * 1000) / 1000);
+    if (Array.isArray(value)) return value.map(shown).join(", ");
     return typeof value === "object" ? JSON.stringify(value) : String(value);
   };
 
@@ -51,19 +52,19 @@
   function curves(data, row) {
     const found = Object.entries(row.curves).filter(([, values]) => values.length);
     if (!found.length) return null;
-    const width = 720, height = 240, left = 52, bottom = 26, top = 10;
+    const width = 720, height = 240, left = 52, right = 26, bottom = 26, top = 10;
     const limits = [[0.5, row.p50_limit_ms], [0.95, row.p95_limit_ms], [0.99, row.p99_limit_ms]]
       .filter(([, limit]) => limit !== null && limit !== undefined);
     const most = Math.max(...found.flatMap(([, values]) => values), ...limits.map(([, limit]) => limit)) * 1.05;
     const least = Math.max(0.1, Math.min(...found.flatMap(([, values]) => values)) * 0.9);
-    const x = (place) => left + place * (width - left - 10) / (data.points.length - 1);
+    const x = (place) => left + place * (width - left - right) / (data.points.length - 1);
     const scale = Math.log(most / least) || 1;
     const y = (ms) => height - bottom - (height - bottom - top) * Math.log(Math.max(ms, least) / least) / scale;
     const label = "Latency in ms by the share of requests that took no longer";
     const svg = shape("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label, width, height });
     for (let step = 0; step <= 4; step++) {
       const ms = least * Math.exp(scale * step / 4);
-      svg.append(shape("line", { class: "axis", x1: left, x2: width - 10, y1: y(ms), y2: y(ms) }));
+      svg.append(shape("line", { class: "axis", x1: left, x2: width - right, y1: y(ms), y2: y(ms) }));
       svg.append(shape("text", { x: left - 6, y: y(ms) + 4, "text-anchor": "end" }, ms < 10 ? ms.toFixed(1) : ms.toFixed(0)));
     }
     data.points.forEach((point, place) => {
@@ -150,7 +151,7 @@
 
   function detail(data, row) {
     const parts = [words(row), curves(data, row), checks(row), memory(row), paths(row), plan(row), steps(row)];
-    return el("td", { colspan: data.header.length }, ...parts.flat().filter(Boolean));
+    return el("td", { colspan: data.header.length }, el("div", {}, ...parts.flat().filter(Boolean)));
   }
 
   // -- the fleet's table: rows are made when they come into sight ---------------------------------------------------
@@ -209,7 +210,7 @@
         sight.unobserve(end);
         sight.observe(end);
       }
-    }, { rootMargin: "600px" });
+    }, { rootMargin: "100000000px 0px 600px 0px" });  // also when somebody has jumped past it
 
     function anew() {
       const asked = state.text.toLowerCase().split(/\s+/).filter(Boolean);
@@ -258,7 +259,7 @@
       el("div", { class: "scroll" }, el("table", { id: "fleet" }, el("thead", {}, el("tr", {}, ...heads)), body)), end];
   }
 
-  // -- the run over time ------------------------------------------------------------------------------------------
+  // -- the run over time, made when it is opened ------------------------------------------------------------------------------------------
 
   function timeline(data) {
     const bars = new Map();
@@ -269,7 +270,6 @@
         bars.get(row.host).push({ ...step, app: row.app, begin: step.at - step.seconds });
       }
     }
-    if (!bars.size) return [];
     const all = [...bars.values()].flat();
     const begin = Math.min(...all.map((step) => step.begin));
     const span = Math.max(...all.map((step) => step.at)) - begin || 1;
@@ -307,14 +307,26 @@
         `${(span * part / 4).toFixed(0)} s`));
     }
     svg.append(...lines);
-    return [el("h2", {}, "The run over time"), el("div", { class: "scroll" }, svg)];
+    return el("div", { class: "scroll" }, svg);
+  }
+
+  function course(data) {
+    if (!data.rows.some((row) => (row.steps || []).some((step) => step.at))) return [];
+    const box = el("details", { id: "course" }, el("summary", {}, "The run over time"));
+    const draw = () => box.children.length > 1 || box.append(timeline(data));
+    box.addEventListener("toggle", draw);
+    window.addEventListener("beforeprint", () => {
+      draw();
+      box.open = true;
+    });
+    return [box];
   }
 
   async function begin() {
     const plain = main.querySelector("noscript").textContent;
     try {
       const data = await read();
-      main.replaceChildren(...fleet(data), ...timeline(data));
+      main.replaceChildren(...course(data), ...fleet(data));
       if (location.hash) document.getElementById(decodeURIComponent(location.hash.slice(1)))?.scrollIntoView();
     } catch (error) {
       // A browser that is too old for this, or a file that was cut: the plain table is in it all the same.
