@@ -105,15 +105,28 @@ def test_the_search_has_all_classes_and_names_tell_them_apart(cores: int) -> Non
     assert {config.workers for config in threads} == {cores, cores + 1, *(factor * cores for factor in (2, 3, 4, 8))}
 
 
-def test_neighbours_of_a_threaded_shape_are_tried_too() -> None:
-    eight = grid.Config("gthread", 2, 8, 8, 0, switch_ms=0.5)
-    assert [near.name for near in mix.neighbours(eight, 2)] == ["gthread 2x4 ka0 si0.5", "gthread 2x16 ka0 si0.5"]
-    assert [near.threads for near in mix.neighbours(grid.Config("gthread", 2, 64, 64, 0), 2)] == [32]
-    assert mix.neighbours(grid.Config("sync", 2), 2) == []
-    order = mix.search_space(2)
-    again = mix.second_pass(order, 2)
-    assert {config.worker_class for config in again} == {"sync", "gthread", "gevent"}
-    assert again[: math.ceil(len(order) / 4)] == order[: math.ceil(len(order) / 4)]
+def test_the_promising_shapes_run_for_real() -> None:
+    """The best two of each class and then the best of all, but nothing that is simulated at twice the least."""
+    space = mix.search_space(2)
+    slowdowns = {shape: {"sync": 3.0, "gthread": 4.0, "gevent": 30.0}[shape.worker_class] for shape in space}
+    few, many = grid.Config("sync", 5), grid.Config("sync", 32)
+    slowdowns[grid.Config("sync", 2)] = slowdowns[grid.Config("sync", 1)] = 40.0
+    slowdowns[many] = 2.99
+    found = mix.promising(slowdowns)
+    assert len(found) == mix.SCREENED
+    assert [shape.worker_class for shape in found[:4]] == ["sync", "sync", "gthread", "gthread"]
+    assert found[0] == grid.Config("sync", 3), "what is as good takes fewer processes"
+    assert few in found
+    assert many not in found
+    assert {shape.worker_class for shape in found} == {"sync", "gthread"}
+
+
+def test_shapes_are_simulated_in_processes_of_their_own() -> None:
+    task = mixtures._Task(grid.HOSTS["2c"], REPORT, 0.6, "poisson", (0, 1), ())
+    shapes = [grid.Config("sync", 2), grid.Config("sync", 16)]
+    found = task._simulated(shapes, task.due(6.0, "simulated"), [5.6, 300.6], [5.6, 300.6])
+    assert list(found) == shapes
+    assert found[shapes[0]] > 3 * found[shapes[1]]
 
 
 @pytest.mark.parametrize(
