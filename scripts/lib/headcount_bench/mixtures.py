@@ -10,6 +10,7 @@ turn, there and back again.
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import time
 from collections.abc import Mapping, Sequence
@@ -149,11 +150,7 @@ def work(bench: Bench, cell: Cell, cpus: Sequence[int], load_cpus: Sequence[int]
     }
     leaders = [grid.Config(**found["configs"][name]) for name in found["order"][:LEADERS]]
     began = time.monotonic()
-    field = [
-        contender
-        for contender in grid.contenders(leaders, named)
-        if cell.inputs["twin"] or grid.TWIN not in contender.roles
-    ]
+    field = [contender for contender in grid.contenders(leaders, named) if cell.inputs["twin"] or not _twin(contender)]
     final = task.final(field, found["alone_ms"], int(cell.inputs["rounds"]))
     return {
         "rate": task.rate,
@@ -252,17 +249,16 @@ class _Task:
         servers = {twin: _mix_run.Servers(self.cpus, preload=False) for twin in (False, True)}
         runs: dict[grid.Contender, list[_mix_run.Run]] = {contender: [] for contender in field}
         try:
-            for twin, own in servers.items():
-                own.ready([contender.config for contender in field if (grid.TWIN in contender.roles) is twin])
+            servers[False].ready(contender.config for contender in itertools.filterfalse(_twin, field))
+            servers[True].ready(contender.config for contender in filter(_twin, field))
             for number in range(rounds):
                 due = self.due(mix.lengths_of(self.rate).final, f"final {number}")
                 best = min((self._worst(mine, walls) for mine in runs.values() if mine), default=0.0)
                 for contender in field if number % 2 == 0 else reversed(field):
                     mine = runs[contender]
-                    behind = FAR_BEHIND if set(contender.roles) & set(PLANS) else BEATEN
-                    if mine and self._worst(mine, walls) > behind * best:
+                    if mine and self._worst(mine, walls) > _behind(contender) * best:
                         continue
-                    own = servers[grid.TWIN in contender.roles]
+                    own = servers[_twin(contender)]
                     mine.append(self._run(own, contender.config, due, memory=number == 0, careful=True))
         finally:
             for each in servers.values():
@@ -303,6 +299,16 @@ class _Task:
             "within": round(mix.within(latencies, walls) / sum(map(len, latencies)), 4),
             "kinds": [kind.to_dict() for kind in kinds],
         }
+
+
+def _twin(contender: grid.Contender) -> bool:
+    """Whether it is the weighed plan once more."""
+    return grid.TWIN in contender.roles
+
+
+def _behind(contender: grid.Contender) -> float:
+    """What has more than so many times the best's slowdown is not run again."""
+    return FAR_BEHIND if set(contender.roles) & set(PLANS) else BEATEN
 
 
 def prepare(bench: Bench) -> None:
