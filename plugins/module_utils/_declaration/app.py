@@ -23,6 +23,7 @@ __all__ = [
     "Load",
     "LoadPath",
     "MemoryNeed",
+    "Prepare",
     "Share",
     "Source",
 ]
@@ -213,6 +214,15 @@ class AsyncLibrary(Section):
 
 
 @dataclass(frozen=True)
+class Prepare(Section):
+    """A command that prepares a release. Without `each_host` one host runs it for the fleet; `seconds` is its limit."""
+
+    run: str
+    each_host: bool = False
+    seconds: float = 600.0
+
+
+@dataclass(frozen=True)
 class App(Section):
     """A normalised app. It holds secrets (not in its repr): show `normalise.redacted` ones only.
 
@@ -249,6 +259,7 @@ class App(Section):
     verify_seconds: float = 5.0
     user: str | None = None
     slice: str = "system.slice"
+    prepare: tuple[Prepare, ...] = ()
 
     @classmethod
     def from_dict(cls, data: Plain) -> App:
@@ -259,6 +270,7 @@ class App(Section):
                 named[key] = section.from_dict(named[key])
         libraries = named.get("async_libraries") or {}
         named["async_libraries"] = {library: AsyncLibrary.from_dict(known) for library, known in libraries.items()}
+        named["prepare"] = tuple(Prepare.from_dict(one) for one in named.get("prepare") or ())
         named["retain_good"] = named.pop("retain", {}).get("good")
         named["name"] = data["name"]
         return super().from_dict(named)
@@ -268,8 +280,12 @@ class App(Section):
         return {
             "retain" if key == "retain_good" else key: {"good": value} if key == "retain_good" else value
             for key, value in super().to_dict().items()
+            if value or key not in _LEFT_OUT_WHEN_EMPTY
         }
 
+
+_LEFT_OUT_WHEN_EMPTY: Final = ("prepare",)
+"""Keys that an app without them does not have in its normalised form either."""
 
 _SECTIONS: Final[Mapping[str, type[Section]]] = {
     "source": Source,

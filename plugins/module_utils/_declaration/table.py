@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Final
 
 from . import checks
+from .commands import PREPARE
 from .fields import REQUIRED, Field
 from .profiles import WORKER_CLASSES
 from .sections import HEALTH, LIMITS, LOAD, SETTINGS, SOURCE
@@ -293,6 +294,7 @@ APP_FIELDS: Final[tuple[Field, ...]] = (
         allowed="the name of a slice unit",
         check=checks.slice,
     ),
+    PREPARE,
 )
 VARIABLES: Final[tuple[Field, ...]] = (
     Field(

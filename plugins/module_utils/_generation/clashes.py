@@ -42,7 +42,9 @@ UNIT_PATH = (
 """Where systemd looks for unit files, the most important first (systemd.unit(5))."""
 
 _PACKAGED = ("/usr/lib/", "/lib/")
-_STATE_FILES = re.compile(r"ledger\.jsonl(\.reserve)?|lock|lease\.json|settings\.json|[0-9]+\.env|\.headcount-.*")
+_STATE_FILES = re.compile(
+    r"ledger\.jsonl(\.reserve)?|lock|lease\.json|prepared\.json|settings\.json|[0-9]+\.env|\.headcount-.*"
+)
 _SHOWN = 4
 
 

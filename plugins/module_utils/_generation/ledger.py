@@ -32,6 +32,8 @@ EVENTS = (
     "pruned",
     "hardware_changed",
     "removed",
+    "prepared",
+    "ran",
 )
 
 

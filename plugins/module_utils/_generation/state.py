@@ -22,6 +22,7 @@ from .clashes import Host, clashes, drop_in_problems, shared_drop_ins
 from .ledger import Entry
 from .lock import AppLock, boot_id, stale_reason
 from .names import owned
+from .prepared import Prepared
 
 
 class AppAsked(TypedDict, total=False):
@@ -52,7 +53,8 @@ class AppState(TypedDict):
     """What is on the host of an app. Lists hold a sentence for each thing.
 
     `open`: what other users of the host can read; `port_taken`, `trial_port_taken`: who listens where the app and its
-    candidate are to; `rollback_hint`: how a person goes back; `measured`: what the weigh of the live one found.
+    candidate are to; `rollback_hint`: how a person goes back; `measured`: what the weigh of the live one found;
+    `prepared`: keys of the commands that have prepared it.
     """
 
     live: LiveState | None
@@ -71,6 +73,7 @@ class AppState(TypedDict):
     rollback_hint: str
     clashes: list[str]
     drop_ins: list[str]
+    prepared: list[str]
 
 
 def app_state(app: AppAsked, root: str = "/", systemd: Systemd | None = None) -> AppState:
@@ -126,6 +129,7 @@ def _app_state(app: AppAsked, layout: Layout, systemd: Systemd) -> AppState:
         "rollback_hint": "",
         "clashes": clashes(layout, seen.everything, app, seen.host),
         "drop_ins": sorted(shared_drop_ins(layout, seen.host.files)),
+        "prepared": Prepared(layout).keys(),
     }
     if seen.live is None:
         # A first deployment that was cut short holds its port itself; the next one takes that down first.

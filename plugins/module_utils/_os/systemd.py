@@ -217,6 +217,10 @@ class Systemd:
         done = self._systemctl("list-units", "--all", "--plain", "--no-legend", "--full", pattern)
         return [line.split()[0] for line in done.out.splitlines() if line.split()]
 
+    def sync_journal(self) -> None:
+        """Wait until the journal has written all that it was told: what a process said last comes after its end."""
+        self.runner(["journalctl", "--sync"], 20.0)
+
     def journal(self, unit: str, since_epoch: float, lines: int = 200) -> list[str]:
         """The last lines that `unit` logged since `since_epoch` (seconds); empty when there is no journal to ask."""
         done = self.runner(
@@ -246,6 +250,20 @@ _SERVER = re.compile(r"^\[\d{4}-\d\d-\d\d [^\]]*\] \[\d+\] \[[A-Z]+\]")
 _MANAGER = re.compile(r"^(?:Starting|Started|Stopping|Stopped) \S+\.(?:service|socket)\b|^\S+\.(?:service|socket): ")
 """What systemd itself says of a unit in its log."""
 _WORKER_EXITED = re.compile(r"\bWorker \(pid:\s*\d+\) exited with code\b")
+
+
+def is_managers(line: str) -> bool:
+    """Whether a line of a unit's log is systemd's own."""
+    return _MANAGER.search(line.strip()) is not None
+
+
+def last_cause(lines: Sequence[str]) -> str:
+    """The last words of a command that failed: the end of its last traceback, else its last line."""
+    said = [line.rstrip() for line in lines if line.strip()]
+    for line in reversed(said):
+        if not line.startswith((" ", "\t")) and _EXCEPTION.match(line) and not _NOISE.search(line):
+            return line.strip()[:500]
+    return said[-1].strip()[:500] if said else ""
 
 
 def first_cause(lines: Sequence[str]) -> str | None:

@@ -9,9 +9,21 @@ from .hand import HAND
 from .held import STEPS_HELD
 from .hosts import HOSTS
 from .kills import KILLS, POWERS
+from .prepares import PREPARES
 from .releases import RELEASES
 from .row import GROUPS, Row
 
-ROWS: list[Row] = [*RELEASES, *HOSTS, *HAND, *KILLS, *POWERS, *CONTROLLERS, *FOREIGN, *STEPS_HELD, *BROKEN]
+ROWS: list[Row] = [
+    *RELEASES,
+    *HOSTS,
+    *HAND,
+    *KILLS,
+    *POWERS,
+    *CONTROLLERS,
+    *FOREIGN,
+    *STEPS_HELD,
+    *BROKEN,
+    *PREPARES,
+]
 
 __all__ = ["GROUPS", "ROWS", "Row"]

@@ -20,6 +20,7 @@ SENT = {
     "_generation/ledger",
     "_generation/lock",
     "_generation/settings",
+    "_generation/prepared",
     "_generation/state",
     "_generation/truth",
     "_os/files",
