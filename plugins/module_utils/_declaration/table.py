@@ -15,6 +15,7 @@ from .commands import PREPARE
 from .fields import REQUIRED, Field
 from .profiles import WORKER_CLASSES
 from .sections import HEALTH, LIMITS, LOAD, SETTINGS, SOURCE
+from .watching import EXPORTER, RECORDER
 
 _ENVIRONMENT_VALUE: Final = Field(
     "",
@@ -294,6 +295,7 @@ APP_FIELDS: Final[tuple[Field, ...]] = (
         allowed="the name of a slice unit",
         check=checks.slice,
     ),
+    RECORDER,
     PREPARE,
 )
 VARIABLES: Final[tuple[Field, ...]] = (
@@ -478,6 +480,7 @@ VARIABLES: Final[tuple[Field, ...]] = (
         example="tasks/undrain.yml",
         check=checks.plain,
     ),
+    *EXPORTER,
 )
 COMMAND_VARIABLES: Final[tuple[Field, ...]] = (
     Field(

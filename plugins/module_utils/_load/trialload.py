@@ -19,12 +19,11 @@ from .._declaration.shortfall import RETRY_FACTOR
 from .._verdict.judge import combine, needs_retry
 from .._verdict.types import Samples, Verdict
 from . import h2load as h2
+from .command import MOST_DERIVED
 from .livewatch import Bounds, Calm, LiveWatch
 from .memory import MemoryEvidence
 
 WARMUP_PER_WORKER = 100
-MOST_DERIVED = 200.0
-"""Requests a second of one arm that are never exceeded where no rate is declared."""
 
 CALM, PULSE = "calm", "pulse"
 CALM_SHARE, CALM_LEAST_RATE, CALM_REQUESTS, CALM_MOST_S = 0.25, 4.0, 10, 3.0
@@ -142,17 +141,6 @@ def choose_rate(load: Load, capacity_rps: float | None, arms: int) -> DerivedRat
     if capacity_rps is None:
         raise h2.LoadError("no load.rate is declared and no capacity was weighed: declare load.rate")
     return derive_rate(capacity_rps, arms=arms)
-
-
-def files_needed(load: Load, timeout_seconds: float = 10.0) -> int:
-    """Open files that the busiest h2load process of a trial may need, its retry included.
-
-    Where no rate is declared, it is counted with the most that is ever derived.
-    """
-    rate = MOST_DERIVED if load.rate is None else float(load.rate)
-    paths = [h2.PathLoad.of(path) for path in load.paths]
-    lanes = h2.plan_lanes(paths, rate, min(float(load.seconds) * RETRY_FACTOR, h2.MAX_REQUESTS / rate))
-    return h2.nofile_needed(lanes, timeout_seconds)
 
 
 def longest_seconds(load: Load, timeout_seconds: float = 10.0, warmup_max_seconds: float = 30.0) -> float:

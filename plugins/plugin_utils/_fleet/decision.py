@@ -80,7 +80,8 @@ class AppDecision:
 class HostDecision:
     """One host in a run. `status`: ok, failed (it was reached, but cannot be planned for) or unreachable.
 
-    An app that is refused does not make the host failed: the other ones of the host go their way.
+    An app that is refused does not make the host failed: the other ones of the host go their way. `exporter` says how
+    the exporter is not as declared; empty where it is.
     """
 
     host: str
@@ -92,6 +93,7 @@ class HostDecision:
     facts: Facts = field(default_factory=dict)
     apps: dict[str, AppDecision] = field(default_factory=dict)
     undeclared: list[str] = field(default_factory=list)
+    exporter: str = ""
 
     @property
     def pending(self) -> list[str]:
@@ -151,7 +153,8 @@ class Known:
 
     `source_ids`, `secrets` (digests), `verdicts` (which worker classes the libraries rule out) and `gunicorn` (the
     version that the project pins) by app name; `address`: where the host is reached; `retune_at_boot`: what it is to
-    do at boot (None: not looked at); `lacking`: apps whose source cannot be had, and why.
+    do at boot, `exporter`: where its exporter is to listen ("": nowhere; None of both: not looked at); `lacking`: apps
+    whose source cannot be had, and why.
     """
 
     source_ids: Mapping[str, str]
@@ -161,6 +164,7 @@ class Known:
     retune_at_boot: bool | None = None
     lacking: Mapping[str, str] = field(default_factory=dict)
     gunicorn: Mapping[str, str] = field(default_factory=dict)
+    exporter: str | None = None
 
 
 def decide_host(
@@ -188,6 +192,7 @@ def decide_host(
         undeclared=sorted(
             set(() if circumstances.only else probe.get("installed") or []) - {str(app["name"]) for app in apps}
         ),
+        exporter=_exporter_differs(known.exporter, probe.get("exporter")),
     )
     states: dict[str, State] = {str(app["name"]): probe["apps"].get(app["name"]) or {} for app in apps}
     inputs = _Inputs(apps, states, circumstances, policy, known, plan_host)
@@ -200,6 +205,17 @@ def decide_host(
         if circumstances.only and planned.name not in circumstances.only:
             _leave_out(planned)
     return result
+
+
+def _exporter_differs(wanted: str | None, there: str | None) -> str:
+    """How a host's exporter is not as declared, in words; empty where it is, and where the host does not tell."""
+    if wanted is None or there is None or wanted == there:
+        return ""
+    if there == "changed":
+        return "its unit was edited, or is that of another version of Headcount"
+    if not wanted:
+        return f"listens on {there}, but none is declared"
+    return f"is to listen on {wanted}, but {f'listens on {there}' if there else 'is not there'}"
 
 
 def _leave_out(app: AppDecision) -> None:
@@ -321,7 +337,11 @@ class _Inputs:
         arguments: Result = {
             "facts": dict(facts),
             "apps": [without_environment(app) for app in self.apps],
-            "measured": {key: state["measured"] for key, state in self.states.items() if state.get("measured")},
+            "measured": {
+                key: {**measured, "earlier": True}
+                for key, state in self.states.items()
+                if (measured := state.get("measured"))
+            },
             "fleet": {key: int(self.circumstances.fleet.get(key) or 1) for key in self.states},
             "previous": {key: bare_values(live.get("plan")) for key, live in previous.items() if live},
             "async_verdicts": {key: dict(value) for key, value in self.known.verdicts.items() if key in self.states},

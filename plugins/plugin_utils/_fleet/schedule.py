@@ -13,13 +13,11 @@ from ...module_utils._declaration.app import App, Load
 from ...module_utils._declaration.digests import secrets_digest
 from ...module_utils._declaration.normalise import Declaration, fleet_counts
 from ...module_utils._declaration.origin import is_remote
-from ...module_utils._load.h2load import LoadError
-from ...module_utils._load.trialload import files_needed
+from ...module_utils._load.command import LoadError, files_needed, h2load_package
 from ...module_utils._os.http import answer_seconds
 from ...module_utils._plan.planner import plan_host
 from ...module_utils._plan.size import ASYNC
 from ...module_utils._plan.types import Policy
-from ...module_utils._steps.loadhost import h2load_package
 from .._edge import Json, Variables
 from .._wheels.tools import NetworkUnreachable, ResolutionConflict, ToolMissing, WheelhouseError
 from .._wheels.wheelhouse import Platform, WheelSet
@@ -34,7 +32,7 @@ from .decision import (
     decide_host,
     without_probe,
 )
-from .declared import base_dirs, declarations, locate, plain
+from .declared import base_dirs, declarations, exporter_listen, locate, plain
 from .gathering import Gathering, Wanted, form_words, source_key, verdicts
 from .prepares import prepared_anywhere
 from .probed import Facts
@@ -104,6 +102,11 @@ class Schedule:
     warnings: list[str] = field(default_factory=list)
     forms: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def exporters(self) -> list[str]:
+        """Hosts whose exporter is not as declared."""
+        return [host.host for host in self.hosts if host.exporter]
+
     def to_result(self) -> dict[str, object]:
         """What later plays need to know, and no more: it becomes a variable of every host."""
         pending = {host.host: host for host in self.hosts if host.pending}
@@ -123,6 +126,7 @@ class Schedule:
             "prepares": {name: _prepares(host) for name, host in pending.items()},
             "hooks": {name: self.hooks.get(name, {}) for name in pending},
             "load_hosts": self.load_hosts,
+            "exporters": self.exporters,
             "settings": asdict(self.rules) if self.rules else {},
             "mode": self.mode,
         }
@@ -282,6 +286,7 @@ class Scheduler:
                 declared.variables["headcount_retune_at_boot"],
                 lacking,
                 gunicorn,
+                exporter_listen(declared),
             ),
             circumstances,
             policy,

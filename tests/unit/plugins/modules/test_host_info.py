@@ -23,6 +23,8 @@ SENT = {
     "_generation/prepared",
     "_generation/state",
     "_generation/truth",
+    "_host/probe",
+    "_os/exporterunit",
     "_os/files",
     "_os/http",
     "_generation/names",
