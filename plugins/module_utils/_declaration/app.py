@@ -17,13 +17,17 @@ from typing import Any, Final, TypeVar, Union
 __all__ = [
     "App",
     "AsyncLibrary",
+    "Data",
     "Database",
+    "Guard",
     "Health",
     "Limits",
     "Load",
     "LoadPath",
     "MemoryNeed",
+    "Outside",
     "Prepare",
+    "Sandbox",
     "Share",
     "Source",
 ]
@@ -206,6 +210,54 @@ class Database(Section):
 
 
 @dataclass(frozen=True)
+class Guard(Section):
+    """For how many minutes after a promote the host watches what users get; 0 is not at all."""
+
+    minutes: float = 0.0
+
+
+@dataclass(frozen=True)
+class Outside(Section):
+    """A folder of the host, outside of the app's own, that the app writes to or reads."""
+
+    path: str
+    access: str = "write"
+
+
+@dataclass(frozen=True)
+class Data(Section):
+    """What lasts: `paths` of the release that lead to the app's own folder, `folders` that are made in it, folders
+    `outside` of it, whether the app has folders for a cache and for logs, and patterns of what may be lost."""
+
+    paths: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
+    outside: tuple[Outside, ...] = ()
+    cache: bool = False
+    logs: bool = False
+    scratch: tuple[str, ...] = ()
+
+    @classmethod
+    def from_dict(cls, data: Plain) -> Data:
+        """From the `data` of a normalised app."""
+        folders = tuple(Outside.from_dict(folder) for folder in data.get("outside") or ())
+        return super().from_dict({**data, "outside": folders})
+
+
+@dataclass(frozen=True)
+class Sandbox(Section):
+    """Where the sandbox bends: files of /proc (auto, own, all), devices, groups, the homes of people (none, read),
+    kinds of sockets, groups of system calls, and the mask of the files that it makes."""
+
+    proc: str = "auto"
+    devices: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    home: str = "none"
+    address_families: tuple[str, ...] = ()
+    system_calls: tuple[str, ...] = ()
+    umask: str = "0077"
+
+
+@dataclass(frozen=True)
 class AsyncLibrary(Section):
     """What is declared of a library beside gevent and eventlet."""
 
@@ -227,8 +279,9 @@ class App(Section):
     """A normalised app. It holds secrets (not in its repr): show `normalise.redacted` ones only.
 
     `wait_ratio` is the time a request waits by the CPU time it takes, None when nothing is declared about it.
-    `settings` holds what overrides the plan, by the names of the table. `retain_good` is `retain.good`. `recorder` is
-    None where it is not declared, which means that there is one, and then missing in the normalised form as well.
+    `settings` holds what overrides the plan, by the names of the table. `retain_good` is `retain.good`. `recorder`
+    and `guard` are None where they are not declared (there is the one and not the other), and then missing in the
+    normalised form as well.
     """
 
     name: str
@@ -252,6 +305,8 @@ class App(Section):
     share: Share = Share()
     buffering_proxy: bool = False
     database: Database = Database()
+    data: Data = Data()
+    sandbox: Sandbox = Sandbox()
     settings: Mapping[str, SettingValue] = field(default_factory=dict)
     profile_mismatch: str = "use_measured"
     on_inconclusive: str = "revert"
@@ -261,6 +316,7 @@ class App(Section):
     user: str | None = None
     slice: str = "system.slice"
     recorder: bool | None = None
+    guard: Guard | None = None
     prepare: tuple[Prepare, ...] = ()
 
     @classmethod
@@ -278,17 +334,17 @@ class App(Section):
         return super().from_dict(named)
 
     def to_dict(self) -> dict[str, object]:
-        """The normalised app: plain JSON, the keys in the order of the table."""
+        """The normalised app: plain JSON, the keys in the order of the table; without those that came to it later and
+        are not declared, so that the digests of what is live stay as they are."""
+        later = {name for name, default in _CAME_LATER.items() if getattr(self, name) == default}
         return {
             "retain" if key == "retain_good" else key: {"good": value} if key == "retain_good" else value
             for key, value in super().to_dict().items()
-            if value not in (None, [], {}) or key not in _MAY_LACK
+            if key not in later and (value is not None or key not in _MAY_LACK)
         }
 
 
-_MAY_LACK: Final = ("recorder", "prepare")
-"""Keys that an app without them does not have in its normalised form either."""
-
+_MAY_LACK: Final = ("recorder", "guard")
 _SECTIONS: Final[Mapping[str, type[Section]]] = {
     "source": Source,
     "memory": MemoryNeed,
@@ -297,4 +353,8 @@ _SECTIONS: Final[Mapping[str, type[Section]]] = {
     "limits": Limits,
     "share": Share,
     "database": Database,
+    "guard": Guard,
+    "data": Data,
+    "sandbox": Sandbox,
 }
+_CAME_LATER: Final[Mapping[str, object]] = {"data": Data(), "sandbox": Sandbox(), "prepare": ()}

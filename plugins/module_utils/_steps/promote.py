@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 from .._declaration.app import Plain
-from .._generation import generations, store, truth
+from .._generation import data, generations, store, truth, volatile
 from .._generation.answers import Meanwhile, meanwhile_words
 from .._generation.clashes import Host, drop_in_problems
 from .._generation.failures import StepFailed, sentence
@@ -20,6 +20,7 @@ from .._plan.types import plan_changes
 from .._release.contents import WHEELS
 from .._release.releases import prune_wheels
 from .._release.releases import remove as remove_release
+from . import guarding
 from .app import AppOnHost
 
 PROMOTE_MIB = 4
@@ -39,7 +40,8 @@ def promote(app: AppOnHost, number: int, verdict: Plain | None = None) -> dict[s
         if wrong:
             raise StepFailed("promote", f"generation {number} is not what was tried: {wrong[0]}")
         _check_room(app)
-        before = app.known(old)
+        _fail_if_users_lose(app, old, record.app)
+        before, was = app.known(old), guarding.before(app, old)
         seen = switch_counted(app, old, number, record.app)
         # It is live and verified: what goes wrong from here on is told, and is made up for by the next heal.
         pruned: list[int] = []
@@ -58,11 +60,24 @@ def promote(app: AppOnHost, number: int, verdict: Plain | None = None) -> dict[s
             store.set_outcome(app.layout, number, "good")
             app.write_local_fact()
             pruned = prune(app, old)
+            untold += filter(None, [guarding.begin(app, number, old, record.app, was)])
         except (OSError, SystemdError) as error:
             untold.append(f"generation {number} is live, but not all of it could be written down: {sentence(error)}")
         with contextlib.suppress(OSError):
             app.lock.release(app.run)
     return {"from": old, "to": number, "verified": seen, "pruned": pruned, "told": [*told(old, seen), *untold]}
+
+
+def _fail_if_users_lose(app: AppOnHost, old: int | None, declared: Plain) -> None:
+    """StepFailed where the live generation keeps a database that would be gone with it."""
+    found = app.keeps_lost(old, False, data.declared(declared).scratch) if old is not None else []
+    if found:
+        pid = f"$(systemctl show --value --property MainPID {app.layout.service_unit(int(old or 0))})"
+        raise StepFailed(
+            "promote",
+            f"users would lose what they gave to generation {old}, which is live: {volatile.words(found)}. To bring it "
+            f"along, stop the app's writing and `cp /proc/{pid}/root{found[0]} {app.layout.data}/`",
+        )
 
 
 def changed_by_drop_ins(app: AppOnHost, number: int, shared: bool = True) -> list[str]:

@@ -17,6 +17,7 @@ from .._verdict.judge import Verdict, decide
 from .app import AppOnHost
 from .compare import Arm, Evidence, arm, missing_tool, try_candidate
 from .watchdog import memory_bounded
+from .weigh import fail_if_lost
 
 
 class Tried(TypedDict):
@@ -54,12 +55,14 @@ def trial(app: AppOnHost, number: int) -> Tried:
                     record.cores,
                     live_plan=app.record(live).plan if live is not None and baseline is not None else None,
                 )
+            fail_if_lost(app, number, declared, "trial")
         except LoadError as error:
             raise StepFailed("trial", str(error)) from error
         finally:
             app.candidates.stop(number)
         if why_broken:
             evidence["notes"].append(why_broken)
+        evidence["notes"] += app.refused(number, begin)
         if is_remote(record.load):
             evidence["notes"].append(f"load.from is {record.load.origin}, which this host cannot ask by itself")
         evidence["boot_seconds"] = round(boot, 2)

@@ -4,6 +4,7 @@
 
 from .broken import BROKEN
 from .controllers import CONTROLLERS
+from .data import DATA
 from .foreign import FOREIGN
 from .hand import HAND
 from .held import STEPS_HELD
@@ -23,6 +24,7 @@ ROWS: list[Row] = [
     *FOREIGN,
     *STEPS_HELD,
     *BROKEN,
+    *DATA,
     *PREPARES,
 ]
 
