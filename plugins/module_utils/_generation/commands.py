@@ -24,7 +24,6 @@ HOST_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 OF_THE_SERVER = frozenset(
     {
         "ExecStart",
-        "ExecStartPre",
         "ExecStartPost",
         "ExecReload",
         "ExecStop",
@@ -37,6 +36,7 @@ OF_THE_SERVER = frozenset(
         "Restart",
         "RestartSec",
         "RuntimeDirectory",
+        "RuntimeDirectoryPreserve",
         "RuntimeMaxSec",
         "Sockets",
         "TimeoutStartSec",
@@ -44,7 +44,8 @@ OF_THE_SERVER = frozenset(
         "Type",
     }
 )
-"""Settings of a service that are about Gunicorn, its sockets, or its own folder below /run."""
+"""Settings of a service that are about Gunicorn, its sockets, or its own folder below /run. What goes before it
+(ExecStartPre=) is not: it makes what is missing in the app's data."""
 
 STOP_SECONDS = 30
 """A command that is to end has so long for that."""

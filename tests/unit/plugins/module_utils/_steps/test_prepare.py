@@ -33,6 +33,7 @@ NonBlocking=yes
 User=hc-shop
 RuntimeDirectory=headcount-instances/shop-1
 StateDirectory=headcount-data/shop
+ExecStartPre=/bin/sh /data.sh
 EnvironmentFile=/var/lib/headcount/shop/1.env
 ExecStart=/x/gunicorn \\
     --config y
@@ -107,6 +108,7 @@ def test_a_command_has_what_the_service_has_but_for_what_is_the_servers(host: Ho
     assert properties == [
         "User=hc-shop",
         "StateDirectory=headcount-data/shop",
+        "ExecStartPre=/bin/sh /data.sh",
         "EnvironmentFile=/var/lib/headcount/shop/1.env",
         "MemoryMax=100M",
         "SystemCallFilter=@system-service",
