@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
-"""What can be declared of an app's commands: those that prepare a release before its candidate is first started."""
+"""What can be declared of an app's commands: those that prepare a release before its candidate is first started, and
+those that run beside its server."""
 
 from __future__ import annotations
 
+import re
 import shlex
 from typing import Final
 
@@ -25,6 +27,22 @@ def command(text: str) -> str:
     return text
 
 
+def process_name(text: str) -> str:
+    """The name of a process, which is part of its units' names."""
+    if not _PROCESS_NAME.fullmatch(text):
+        raise Invalid("lower-case words with hyphens between them, at most 24 characters")
+    return text
+
+
+def calendar(text: str) -> str:
+    """When something runs, as systemd has it; the host's own systemd has the last word."""
+    if not _CALENDAR.fullmatch(plain(text)):
+        raise Invalid("", "*-*-* 03:00:00")
+    return text
+
+
+_PROCESS_NAME: Final = re.compile(r"(?=.{1,24}$)[a-z][a-z0-9]*(-[a-z][a-z0-9]*)*")
+_CALENDAR: Final = re.compile(r"[A-Za-z0-9*:/.,~ +_-]{3,100}")
 _SHELLS: Final = ("sh", "bash", "dash")
 _SHELL_WORDS: Final = frozenset({"&&", "||", ";", "|", ">", ">>", "<", "2>&1", "&"})
 
@@ -64,6 +82,96 @@ PREPARE: Final = Field(
                 True,
             ),
             Field("seconds", "number", "How long it may take.", 600.0, 900, "seconds", above=0, maximum=86_400),
+        ),
+    ),
+)
+
+PROCESSES: Final = Field(
+    "processes",
+    "map",
+    "Further processes of the same release, by name: queue workers, a scheduler, jobs by a timer. They have the app's"
+    " account, sandbox, environment and secrets, run while their generation is live, and are counted in its plan.",
+    ABSENT,
+    {"worker": "rq worker shop"},
+    allowed="a mapping of names to commands, or to mappings with the keys run, instances, memory_mib, cores, schedule,"
+    " seconds, stop_seconds",
+    key_check=process_name,
+    items=Field(
+        "",
+        "section",
+        "A process.",
+        REQUIRED,
+        {"run": "rq worker shop", "instances": 2, "memory_mib": 200},
+        allowed="a command, or a mapping with the keys run, instances, memory_mib, cores, schedule, seconds,"
+        " stop_seconds",
+        shorthand="run",
+        fields=(
+            Field(
+                "run",
+                "str",
+                "The command: a program of the release or of the host, and its arguments. No shell reads it.",
+                REQUIRED,
+                "rq worker shop",
+                allowed="a program and its arguments",
+                check=command,
+            ),
+            Field(
+                "instances",
+                "int",
+                "How many run on the host. Never more than these run at the same moment, not even during a rollout.",
+                1,
+                2,
+                minimum=1,
+                maximum=64,
+            ),
+            Field(
+                "memory_mib",
+                "number",
+                "What one may take; it is held to that, and the plan keeps it free.",
+                128.0,
+                200,
+                "MiB",
+                minimum=16,
+                maximum=16_777_216,
+            ),
+            Field(
+                "cores",
+                "number",
+                "Cores that one takes of those that the server is planned with.",
+                0.0,
+                0.5,
+                "cores",
+                minimum=0,
+                maximum=4096,
+            ),
+            Field(
+                "schedule",
+                "str",
+                "When it runs, as a calendar event of systemd; without it runs all the time.",
+                example="*-*-* 03:00:00",
+                allowed="a calendar event of systemd (systemd.time(7))",
+                check=calendar,
+            ),
+            Field(
+                "seconds",
+                "number",
+                "How long one that runs by a schedule may take.",
+                3600.0,
+                900,
+                "seconds",
+                above=0,
+                maximum=86_400,
+            ),
+            Field(
+                "stop_seconds",
+                "number",
+                "How long it may finish its work when it is asked to end (SIGTERM), before it is killed.",
+                60.0,
+                300,
+                "seconds",
+                above=0,
+                maximum=600,
+            ),
         ),
     ),
 )

@@ -12,7 +12,7 @@ from typing import Final
 
 from . import checks
 from .candidate import TRIAL
-from .commands import PREPARE
+from .commands import PREPARE, PROCESSES
 from .data import DATA
 from .fields import REQUIRED, Field
 from .profiles import WORKER_CLASSES
@@ -304,6 +304,7 @@ APP_FIELDS: Final[tuple[Field, ...]] = (
     RECORDER,
     GUARD,
     PREPARE,
+    PROCESSES,
 )
 VARIABLES: Final[tuple[Field, ...]] = (
     Field(

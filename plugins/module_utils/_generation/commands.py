@@ -85,21 +85,23 @@ def sandbox(layout: Layout, number: int) -> list[tuple[str, str]]:
     return [(key, value) for key, value in service_settings(text) if key not in OF_THE_SERVER]
 
 
-def surroundings(layout: Layout, number: int, app: Plain, role: str) -> dict[str, str]:
-    """What a command of generation `number` is told beside the app's own environment, which goes before it.
+def surroundings(release: str, app: Plain, role: str) -> dict[str, str]:
+    """What a command is told beside the app's own environment, which goes before it. `release`: as the host sees it.
 
     The release's programs are found first, a project that is released as it is can be imported as Gunicorn's workers
     import it, and Flask's own command knows the app.
     """
-    release = _as_host(layout, _release(layout, number))
-    path = f"{release}/venv/bin:{HOST_PATH}"
-    told = {"PATH": path, "FLASK_APP": str(app["entry_point"]), "HEADCOUNT_ROLE": role}
+    told = {
+        "PATH": f"{release}/venv/bin:{HOST_PATH}",
+        "FLASK_APP": str(app["entry_point"]),
+        "HEADCOUNT_ROLE": role,
+    }
     if (app.get("source") or {}).get("as") == TREE:
         told["PYTHONPATH"] = f"{release}/{TREE}"
     return told
 
 
-def words_of(layout: Layout, number: int, run: str | Sequence[str]) -> list[str]:
+def words_of(layout: Layout, number: int, run: str | Sequence[str], phase: str = "prepare") -> list[str]:
     """A command as words, with the path of its program. StepFailed where there is no such program."""
     words = shlex.split(run) if isinstance(run, str) else list(run)
     release = _release(layout, number)
@@ -113,7 +115,7 @@ def words_of(layout: Layout, number: int, run: str | Sequence[str]) -> list[str]
         path = os.path.join(folder, program)
         if os.path.isfile(path) and os.access(path, os.X_OK):
             return [_as_host(layout, path), *words[1:]]
-    raise StepFailed("prepare", f"`{program}` is no program of the release (its venv/bin), and none of the host")
+    raise StepFailed(phase, f"`{program}` is no program of the release (its venv/bin), and none of the host")
 
 
 def _release(layout: Layout, number: int) -> str:
@@ -141,7 +143,7 @@ def transient(
     """
     settings = [*sandbox(layout, number), ("Type", "exec"), ("TimeoutStopSec", str(STOP_SECONDS))]
     settings += [("RuntimeDirectory", role.folder), *(more or {}).items()]
-    told = surroundings(layout, number, app, role.name)
+    told = surroundings(_as_host(layout, _release(layout, number)), app, role.name)
     return [
         "systemd-run",
         "--quiet",

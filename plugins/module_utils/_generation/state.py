@@ -23,6 +23,7 @@ from .ledger import Entry
 from .lock import AppLock, boot_id, stale_reason
 from .names import owned
 from .prepared import Prepared
+from .processnames import down_of, left_of
 
 
 class AppAsked(TypedDict, total=False):
@@ -231,6 +232,9 @@ def _health(seen: _Seen, number: int, app: AppRecord) -> tuple[bool, str]:
             return False, f"{unit} runs, but from {everything[unit].fragment or 'no file'}, which is not Headcount's"
         if not state.running:
             return False, f"{unit} is {state.active or 'unknown'}"
+    down = down_of(layout, number, units)
+    if down:
+        return False, "; ".join(down)
     if not app:
         return False, f"generation {number} has no record that can be read (generation.json)"
     if listens(1, app["listen"], layout.root) is False:
@@ -259,6 +263,7 @@ def _leftovers(seen: _Seen, known: list[generations.Generation]) -> list[str]:
     number = live.number if live else None
     found = [f"{unit} runs" for unit in layout.candidates(up)]
     found += [f"{unit} runs, but is not live" for one, unit in layout.instances(up).items() if one != number]
+    found += left_of(layout, number, up)
     found += [f"generation {one.number} is unfinished" for one in known if one.status == "unfinished"]
     if live is not None and live.why:
         found.append(f"`live` leads {generations.astray(layout)}; generation {number} is live ({live.why})")

@@ -149,6 +149,10 @@ class Layout:
         """Stops the candidate of such a trial, should nobody come back for it."""
         return f"headcount-deadline-{self.app}.timer"
 
+    def timer_stamp(self, unit: str) -> str:
+        """When systemd last ran what the timer `unit` is for (Persistent=)."""
+        return self._at("var/lib/systemd/timers", f"stamp-{unit}")
+
     @property
     def prepared(self) -> str:
         """Which commands have prepared the app here, and which was begun; root only."""

@@ -53,7 +53,10 @@ def _of(record: GenerationRecord | None) -> tuple[float, float, float]:
     app = record.app if record is not None else {}
     settings = (record.plan.get("settings") if record is not None else None) or {}
     boot = float((app.get("health") or {}).get("boot_seconds") or 60.0)
+    processes = App.from_dict({"name": "", **app}).processes.values()
     drain = float((settings.get("graceful_timeout") or {}).get("value") or 60.0)
+    # The processes end after the server does, by themselves if they run by a schedule, else when they are asked to.
+    drain += 2 * max((process.stop_seconds for process in processes), default=0.0)
     return boot, float(app.get("verify_seconds") or 10.0), drain + 10.0
 
 

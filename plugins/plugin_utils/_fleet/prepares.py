@@ -87,8 +87,8 @@ class Claims:
         for one in todo:
             claim = known.get(one.key) or {}
             if claim and claim["state"] != DONE:
-                why = claim["cause"] or "nothing is known of its end"
-                return f"`{one.run}` was begun on {claim['host']} for the whole fleet: {why}"
+                why = claim["cause"] or f"`{one.run}` was begun, and nothing is known of its end"
+                return f"{why} (on {claim['host']}, which ran it for the whole fleet)"
         return ""
 
     def left(self, todo: Sequence[Todo]) -> list[Todo]:

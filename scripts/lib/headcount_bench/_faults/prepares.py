@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
-"""Commands that prepare a release fail, or are cut short."""
+"""Commands that prepare a release, and processes beside its server, fail or are cut short."""
 
 from __future__ import annotations
 
 import re
+import time
 
 from .._scene import APP, Scene
 from .row import Row, refused
@@ -67,6 +68,59 @@ def killed(scene: Scene) -> None:
     scene.clean()
 
 
+WORKER = "python -c 'import signal; signal.pause()'"
+
+
+def with_worker(run: str) -> dict[str, object]:
+    """A release with one further process."""
+    return {"processes": {"worker": {"run": run, "memory_mib": 64, "stop_seconds": 5}}}
+
+
+def running(scene: Scene) -> list[str]:
+    """The units of processes that run."""
+    listed = scene.sh(f"systemctl list-units --no-legend --plain --state=active,activating '{APP}@*-worker*'")
+    return [line.split()[0] for line in listed.splitlines() if line.strip()]
+
+
+def worker_dies(scene: Scene) -> None:
+    """A release whose server is well, and whose worker ends after a second: the promote is taken back, the worker of
+    what is live runs again, and never did two run at once."""
+    done = scene.deploy(**with_worker(WORKER))
+    scene.seen.must("failed" not in done[-1], f"a good worker was refused: {done[-1]}")
+    before, answering = scene.live(), scene.answering()
+    scene.seen.must(running(scene) == [f"{APP}@{before}-worker.service"], f"there run {running(scene)}")
+    died = "python -c 'import time; time.sleep(1); raise LookupError(\"no queue\")'"
+    done = scene.deploy(**with_worker(died))
+    refused(scene, done, "process worker does not stay up: it ended with status 1: LookupError: no queue", "processes")
+    scene.seen.must((scene.live(), scene.answering()) == (before, answering), f"live is {scene.live()}, not {before}")
+    scene.seen.must(running(scene) == [f"{APP}@{before}-worker.service"], f"afterwards there run {running(scene)}")
+    done = scene.deploy()
+    scene.seen.must("failed" not in done[-1], f"one without a worker was refused: {done[-1]}")
+    scene.seen.must(running(scene) == [], f"without a process there run {running(scene)}")
+    scene.clean()
+
+
+def worker_over_reboot(scene: Scene) -> None:
+    """A power cut right before the rename, when the new release's worker runs: only the old one's runs after it."""
+    scene.deploy(**with_worker(WORKER))
+    before = scene.live()
+    at = {"target": "_generation.switch._make_live", "then": {"hold": True}}
+    with scene.engine.begin(
+        APP, ("stage", scene.request(**with_worker(WORKER))), "finish", "promote", at=at, gone=scene.gone()
+    ) as process:
+        scene.seen.must(process.wait_held(60.0), f"the rename was not reached: {process.lines}")
+        handed = running(scene)
+        scene.seen.must(len(handed) == 1 and f"@{before}-" not in handed[0], f"handed over, there run {handed}")
+        cut = time.time()
+        scene.power()
+    scene.seen.must(scene.wait_served() is not None, "the app does not answer after the boot")
+    scene.seen.window = [cut - 0.1, time.time()]
+    scene.seen.must(scene.live() == before, f"live is {scene.live()}, not {before}")
+    scene.seen.must(running(scene) == [f"{APP}@{before}-worker.service"], f"after the boot there run {running(scene)}")
+    scene.deploy()
+    scene.clean()
+
+
 PREPARES = [
     Row(
         "release/prepare-fails",
@@ -79,5 +133,17 @@ PREPARES = [
         "SIGKILL while a command prepares the release",
         "the command ends by itself; the next run waits for it, tells, and runs it again, and later ones do not",
         killed,
+    ),
+    Row(
+        "release/worker-dies",
+        "its server is well, and its worker ends a second after it was started",
+        "taken back by the promote itself, with its last words; the worker of what is live runs again, and no other",
+        worker_dies,
+    ),
+    Row(
+        "power/processes-handed-over",
+        "power cut when the worker of the new release runs, and the old one is still live",
+        "the old one serves after the boot, with its own worker and no other",
+        worker_over_reboot,
     ),
 ]

@@ -22,6 +22,7 @@ SENT = {
     "_generation/lock",
     "_generation/settings",
     "_generation/prepared",
+    "_generation/processnames",
     "_generation/state",
     "_generation/truth",
     "_host/probe",

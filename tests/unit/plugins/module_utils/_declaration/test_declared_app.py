@@ -112,7 +112,13 @@ def test_what_a_newer_record_has_more_is_left_out() -> None:
 
 
 def test_it_knows_every_key_of_the_table() -> None:
-    everything = {**EVERYTHING, **LATER, **WATCHED, "prepare": ["flask db upgrade"]}
+    everything = {
+        **EVERYTHING,
+        **LATER,
+        **WATCHED,
+        "prepare": ["flask db upgrade"],
+        "processes": {"worker": "rq worker"},
+    }
     assert list(App.from_dict(normalised(everything)).to_dict()) == [
         item.name
         for item in APP_FIELDS

@@ -70,14 +70,17 @@ class TestClaims:
             assert (claims.failure([ONCE, EACH]), claims.left([ONCE, EACH])) == ("", [EACH])
             assert Claims(tmp_path, "api").left([ONCE]) == [ONCE]
 
-    @pytest.mark.parametrize(("cause", "why"), [("exited", "exited"), (None, "nothing is known of its end")])
+    @pytest.mark.parametrize(
+        ("cause", "why"),
+        [("exited", "exited"), (None, "`flask db upgrade` was begun, and nothing is known of its end")],
+    )
     def test_no_other_host_goes_on_where_it_failed(self, tmp_path: Path, cause: str | None, why: str) -> None:
         claims = Claims(tmp_path, "shop")
         with claims.turn():
             claims.begin([ONCE], "web1")
             if cause is not None:
                 claims.end([ONCE], "web1", cause)
-        assert claims.failure([ONCE]) == f"`flask db upgrade` was begun on web1 for the whole fleet: {why}"
+        assert claims.failure([ONCE]) == f"{why} (on web1, which ran it for the whole fleet)"
         assert claims.failure([EACH]) == ""
 
     def test_the_others_wait_for_its_end(self, tmp_path: Path) -> None:
