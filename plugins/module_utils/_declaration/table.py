@@ -11,10 +11,14 @@ from __future__ import annotations
 from typing import Final
 
 from . import checks
+from .asking import HOST, SCHEME
 from .candidate import TRIAL
 from .commands import PREPARE, PROCESSES
 from .data import DATA
 from .fields import REQUIRED, Field
+from .gunicorn import GUNICORN, PREFIX
+from .listening import GROUP as LISTEN_GROUP
+from .listening import MODE as LISTEN_MODE
 from .profiles import WORKER_CLASSES
 from .sandbox import SANDBOX
 from .sections import HEALTH, LIMITS, LOAD, SETTINGS, SOURCE
@@ -60,6 +64,8 @@ APP_FIELDS: Final[tuple[Field, ...]] = (
         allowed="IPv4:port, [IPv6]:port or unix:/path",
         check=checks.listen,
     ),
+    LISTEN_GROUP,
+    LISTEN_MODE,
     Field(
         "profile",
         "str",
@@ -188,6 +194,8 @@ APP_FIELDS: Final[tuple[Field, ...]] = (
         False,
         True,
     ),
+    HOST,
+    SCHEME,
     Field(
         "database",
         "section",
@@ -211,6 +219,8 @@ APP_FIELDS: Final[tuple[Field, ...]] = (
     DATA,
     SANDBOX,
     SETTINGS,
+    GUNICORN,
+    PREFIX,
     Field(
         "profile_mismatch",
         "str",
@@ -367,16 +377,18 @@ VARIABLES: Final[tuple[Field, ...]] = (
     Field(
         "headcount_python",
         "str",
-        "The Python on the host that releases run on; 3.9 or later.",
+        "The Python on the host that releases run on, whatever Python Ansible runs on there: CPython 3.9 or later,"
+        " where the app's own account may run it.",
         "/usr/bin/python3",
         "/usr/bin/python3.13",
-        allowed="an absolute path",
-        check=checks.absolute,
+        allowed="an absolute path outside of /home, /root, /run/user, /tmp and /var/tmp",
+        check=checks.interpreter,
     ),
     Field(
         "headcount_reserve_memory_mib",
         "number",
-        "Memory that is left to the system and everything that is not declared here.",
+        "Memory that is left to the system and everything that is not declared here; what is declared holds, even where"
+        " others use more.",
         unit="MiB",
         minimum=0,
         maximum=16_777_216,

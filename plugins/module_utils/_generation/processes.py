@@ -8,8 +8,9 @@ import os
 from dataclasses import dataclass
 
 from .._declaration.app import App
+from .._os.causes import last_words
 from .._os.files import make_directory
-from .._os.systemd import UnitState, is_managers, last_cause
+from .._os.systemd import UnitState
 from . import generations
 from .failures import StepFailed
 from .instances import Instances
@@ -137,7 +138,5 @@ class Processes:
         }.get(state.result, f"ended with status {state.exit_status}")
         if state.running and not state.restarts:
             how = f"is {state.active}"
-        self.systemd.sync_journal()
-        said = [line for line in self.systemd.journal(unit, begin - 1) if not is_managers(line)]
-        last = last_cause(said)
+        last = last_words([line.text for line in self.systemd.said(unit, begin - 1)])
         return f"process {name_of(unit)} does not stay up: it {how}" + (f": {last}" if last else "")

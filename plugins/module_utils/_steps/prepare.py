@@ -12,8 +12,9 @@ from .._generation.commands import Role, transient, words_of
 from .._generation.failures import StepFailed
 from .._generation.prepared import Prepared
 from .._generation.record import GenerationRecord
+from .._os.causes import last_words
 from .._os.secrecy import clean_text
-from .._os.systemd import UnitState, is_managers, last_cause
+from .._os.systemd import UnitState
 from .app import AppOnHost
 
 POLL_SECONDS = 0.5
@@ -98,8 +99,7 @@ def _run(app: AppOnHost, record: GenerationRecord, command: Command, words: Sequ
     if done.status:
         state = app.systemd.state(unit)
         app.systemd.reset_failed(unit)
-        app.systemd.sync_journal()
-        last = last_cause([line for line in app.systemd.journal(unit, begin) if not is_managers(line)])
+        last = last_words([line.text for line in app.systemd.said(unit, begin)])
         how = _how(state, command, record) or done.err.strip() or f"ended with status {done.status}"
         raise StepFailed("prepare", clean_text(f"`{command.run}` {how}" + (f": {last}" if last else "")))
 

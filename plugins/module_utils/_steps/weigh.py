@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 from .._declaration.app import Plain
+from .._facts import contention
 from .._generation import data, volatile
 from .._generation.failures import StepFailed
 from .._os.http import answer_seconds
@@ -35,11 +37,14 @@ def weigh(app: AppOnHost, number: int) -> dict[str, object]:
         begin = app.clock()
         record = app.record(number)
         declared, planned = record.app, record.settings
+        service, begin = app.layout.trial_service_unit(number), app.clock()
         slots = max(1, int(record.plan["slots"]) // max(1, int(planned["workers"])))
         try:
             boot = app.candidates.start(number, declared["health"], "--workers 1")
-            state = app.systemd.state(app.layout.trial_service_unit(number))
+            state = app.systemd.state(service)
             unit = Unit(state.control_group, state.main_pid)
+            slice_ = str(declared.get("slice") or "system.slice")
+            before, begin = contention.read(slice_, app.root), time.monotonic()
             with memory_bounded("weigh"):
                 weighing = measure.weigh(
                     unit,
@@ -51,9 +56,12 @@ def weigh(app: AppOnHost, number: int) -> dict[str, object]:
                 )
             fail_if_lost(app, number, declared, "weigh")
         except NotMeasured as error:
-            raise StepFailed("weigh", str(error)) from error
+            said = app.instances.log_of(service)(error.path, begin, app.clock()) if error.path else ""
+            raise StepFailed("weigh", f"{error}; {said}" if said else str(error)) from error
         finally:
             app.candidates.stop(number)
+        for sentence in contention.words(before, contention.read(slice_, app.root), time.monotonic() - begin):
+            app.say(f"weigh: {sentence}")
         measured = {**weighing, "boot_seconds": round(boot, 2)}
         planning = with_measured(record.planning, app.name, measured)
         planning = with_release(planning, app.name, app.layout.release(str(record.release)), declared)

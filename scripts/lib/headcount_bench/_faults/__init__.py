@@ -10,6 +10,7 @@ from .hand import HAND
 from .held import STEPS_HELD
 from .hosts import HOSTS
 from .kills import KILLS, POWERS
+from .past import PAST
 from .prepares import PREPARES
 from .releases import RELEASES
 from .row import GROUPS, Row
@@ -25,6 +26,7 @@ ROWS: list[Row] = [
     *STEPS_HELD,
     *BROKEN,
     *DATA,
+    *PAST,
     *PREPARES,
 ]
 

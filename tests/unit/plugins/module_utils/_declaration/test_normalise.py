@@ -413,7 +413,7 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
         {"load": {"paths": []}},
         "headcount_apps[0].load.paths is a list (an empty list): allowed is a list, each a string (its path) or a"
         " mapping with"
-        " the keys path, weight, cpu_ms, wait_ms, method, body, headers, status; fix: paths: [/, /products]",
+        " the keys path, weight, cpu_ms, wait_ms, method, body, headers, status, contains; fix: paths: [/, /products]",
     ),
     (
         {"load": {"paths": [{"path": "/a b"}]}},
@@ -424,7 +424,7 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
     (
         {"load": {"paths": [{"path": "/", "wieght": 2}]}},
         "headcount_apps[0].load.paths[0].wieght is not known: allowed is path, weight, cpu_ms, wait_ms, method,"
-        " body, headers, status; fix: did you mean weight?",
+        " body, headers, status, contains; fix: did you mean weight?",
     ),
     (
         {"load": {"paths": [{"path": "/", "body": "x"}]}},
@@ -717,7 +717,15 @@ def test_variables_of_a_host_are_completed() -> None:
         (
             "headcount_python",
             "python3",
-            "headcount_python is 'python3': allowed is an absolute path; fix: headcount_python: /usr/bin/python3.13",
+            "headcount_python is 'python3': allowed is an absolute path outside of /home, /root, /run/user, /tmp and"
+            " /var/tmp; fix: headcount_python: /usr/bin/python3.13",
+        ),
+        (
+            "headcount_python",
+            "/home/deploy/.pyenv/versions/3.12.1/bin/python3",
+            "headcount_python is '/home/deploy/.pyenv/versions/3.12.1/bin/python3' (ProtectHome= of the app's units"
+            " hides /home): allowed is an absolute path outside of /home, /root, /run/user, /tmp and /var/tmp; fix:"
+            " headcount_python: /usr/bin/python3.13",
         ),
     ],
 )

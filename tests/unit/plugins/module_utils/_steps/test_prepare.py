@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +17,8 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.loc
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.prepared import Prepared
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.record import GenerationRecord
 from ansible_collections.headcount.gunicorn.plugins.module_utils._host import byhand
-from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import Completed, Systemd, last_cause
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.causes import last_words
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import Completed, Systemd
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.app import AppOnHost
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.prepare import Command, prepare
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.watchdog import step_seconds
@@ -88,7 +90,8 @@ class Host:
             self.called.append(command)
             return Completed(self.status, "", "")
         if command[0] == "journalctl":
-            return Completed(0, "\n".join(self.lines), "")
+            told = [{"MESSAGE": line, "_PID": "7", "__REALTIME_TIMESTAMP": "1000000"} for line in self.lines]
+            return Completed(0, "\n".join(map(json.dumps, told)), "")
         return Completed(0, f"Id={UNIT}\nLoadState=loaded\n{self.shown}\n" if "show" in command else "", "")
 
 
@@ -210,11 +213,11 @@ def test_the_step_has_the_time_of_its_commands() -> None:
 
 
 def test_the_last_words() -> None:
-    assert last_cause(["Traceback (most recent call last):", "  x", "a.b.NoError: table", "cleaning up"]) == (
+    assert last_words(["Traceback (most recent call last):", "  x", "a.b.NoError: table", "cleaning up"]) == (
         "a.b.NoError: table"
     )
-    assert last_cause(["one", "two", ""]) == "two"
-    assert last_cause([]) == ""
+    assert last_words(["one", "two", ""]) == "two"
+    assert last_words([]) == ""
 
 
 class TestByHand:
