@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 import time
+from typing import Any
 
 from .._scene import APP, Scene
 from .row import Row, refused
@@ -71,7 +72,7 @@ def killed(scene: Scene) -> None:
 WORKER = "python -c 'import signal; signal.pause()'"
 
 
-def with_worker(run: str) -> dict[str, object]:
+def with_worker(run: str) -> dict[str, Any]:
     """A release with one further process."""
     return {"processes": {"worker": {"run": run, "memory_mib": 64, "stop_seconds": 5}}}
 
