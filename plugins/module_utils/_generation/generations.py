@@ -12,7 +12,7 @@ from typing import Any
 from .._os.files import as_mapping, read_mapping, sha256
 from .._os.paths import Layout
 from .._os.procfs import under
-from .processnames import process_units
+from .processnames import process_units_on_disk
 
 UNFINISHED = ".unfinished"
 GENERATION = "generation.json"
@@ -146,11 +146,7 @@ def problems(layout: Layout, number: int) -> list[str]:
 
 def units_of(layout: Layout, number: int) -> list[str]:
     """Units with files of their own for generation `number`: of its instance, its candidate and its processes."""
-    try:
-        names = os.listdir(layout.generation(number))
-    except OSError:
-        names = []
-    return [*layout.instance_units(number), *process_units(layout, number, names)]
+    return [*layout.instance_units(number), *process_units_on_disk(layout, number)]
 
 
 def drop_ins(layout: Layout, unit: str) -> tuple[str, str]:

@@ -14,7 +14,7 @@ from .._os.systemd import UnitState
 from . import generations
 from .failures import StepFailed
 from .instances import Instances
-from .processnames import name_of, number_of, process_units, starters
+from .processnames import name_of, number_of, process_units_on_disk, starters
 from .processunits import ACCURACY_SECONDS
 
 PHASE = "processes"
@@ -37,11 +37,7 @@ class Processes:
 
     def units(self, number: int) -> list[str]:
         """Units of generation `number`'s processes, by what is on disk of it."""
-        try:
-            names = os.listdir(self.layout.generation(number))
-        except OSError:
-            return []
-        return process_units(self.layout, number, names)
+        return process_units_on_disk(self.layout, number)
 
     def running(self) -> dict[str, int]:
         """Units of processes that run or are on their way, of any generation: {unit: generation}."""

@@ -18,6 +18,15 @@ def process_units(layout: Layout, number: int, names: Iterable[str]) -> list[str
     return sorted(name for name in names if pattern.fullmatch(name))
 
 
+def process_units_on_disk(layout: Layout, number: int) -> list[str]:
+    """Units of generation `number`'s processes, by what is on disk of it."""
+    try:
+        names = os.listdir(layout.generation(number))
+    except OSError:
+        return []
+    return process_units(layout, number, names)
+
+
 def starters(units: Sequence[str]) -> list[str]:
     """Those of the units of processes that are started themselves: the timer of one that has one."""
     timers = [unit for unit in units if unit.endswith(".timer")]
@@ -38,12 +47,8 @@ def name_of(unit: str) -> str:
 
 def down_of(layout: Layout, number: int, states: Mapping[str, UnitState]) -> list[str]:
     """Which processes of generation `number` do not run, in words. `states`: of the app's own units."""
-    try:
-        names = os.listdir(layout.generation(number))
-    except OSError:
-        return []
     found = []
-    for unit in starters(process_units(layout, number, names)):
+    for unit in starters(process_units_on_disk(layout, number)):
         state = states.get(unit, ABSENT)
         if not state.running:
             found.append(f"process {name_of(unit)} does not run: {unit} is {state.active}")
