@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import re
 import shlex
-from typing import Final
+from typing import Final, Iterable
 
+from .app import Data
 from .checks import plain
-from .fields import ABSENT, REQUIRED, Field, Invalid
+from .data import keeps_database, place_in, places
+from .fields import ABSENT, REQUIRED, Context, Field, Invalid, Parsed, Part
 
 
 def command(text: str) -> str:
@@ -41,6 +43,22 @@ def calendar(text: str) -> str:
     return text
 
 
+def check_commands(app: Parsed, parts: tuple[Part, ...], context: Context) -> None:
+    """A rule, after that of the data: placeholders in commands become folders, and a command is run on each host where
+    the database is the host's own."""
+    known = places(app["name"], Data.from_dict(app.get("data") or {}))
+    for key, listed in (("prepare", enumerate(app.get("prepare") or ())), ("processes", _processes(app))):
+        for name, one in listed:
+            one["run"] = place_in(one["run"], known, (*parts, key, name, "run"), context)
+    for one in app.get("prepare") or ():
+        if one["each_host"] is None:
+            one["each_host"] = keeps_database(app)
+
+
+def _processes(app: Parsed) -> Iterable[tuple[Part, Parsed]]:
+    return (app.get("processes") or {}).items()
+
+
 _PROCESS_NAME: Final = re.compile(r"(?=.{1,24}$)[a-z][a-z0-9]*(-[a-z][a-z0-9]*)*")
 _CALENDAR: Final = re.compile(r"[A-Za-z0-9*:/.,~ +_-]{3,100}")
 _SHELLS: Final = ("sh", "bash", "dash")
@@ -67,7 +85,8 @@ PREPARE: Final = Field(
             Field(
                 "run",
                 "str",
-                "The command: a program of the release or of the host, and its arguments. No shell reads it.",
+                "The command: a program of the release or of the host, and its arguments. No shell reads it. `{data}`"
+                " stands for the app's folder.",
                 REQUIRED,
                 "flask db upgrade",
                 allowed="a program and its arguments",
@@ -78,8 +97,10 @@ PREPARE: Final = Field(
                 "bool",
                 "Whether each host runs it, for data of the host itself. Otherwise the first host that gets the release"
                 " runs it for the whole fleet, before any other one goes on.",
-                False,
+                None,
                 True,
+                default_help="whether a variable of the app names a SQLite database in its data, which each host has"
+                " for itself",
             ),
             Field("seconds", "number", "How long it may take.", 600.0, 900, "seconds", above=0, maximum=86_400),
         ),
@@ -109,7 +130,8 @@ PROCESSES: Final = Field(
             Field(
                 "run",
                 "str",
-                "The command: a program of the release or of the host, and its arguments. No shell reads it.",
+                "The command: a program of the release or of the host, and its arguments. No shell reads it. `{data}`"
+                " stands for the app's folder.",
                 REQUIRED,
                 "rq worker shop",
                 allowed="a program and its arguments",

@@ -107,9 +107,9 @@ class TestClaims:
         assert order == ["first", "second"]
 
 
-def declared(prepare: object) -> tuple[object, list[str]]:
+def declared(prepare: object, **more: object) -> tuple[object, list[str]]:
     app = {"name": "shop", "source": {"path": "app"}, "entry_point": "a:b", "listen": "0.0.0.0:1", "prepare": prepare}
-    apps, problems = normalise_apps([app], "web1")
+    apps, problems = normalise_apps([{**app, **more}], "web1")
     return apps[0].get("prepare"), [problem.text for problem in problems]
 
 
@@ -121,6 +121,43 @@ def test_it_is_declared_in_short_or_in_full() -> None:
     )
     assert App.from_dict({"name": "shop", "prepare": [full]}).to_dict()["prepare"] == [full]
     assert "prepare" not in App("shop").to_dict()  # so that what was deployed before it was known has no other digest
+
+
+@pytest.mark.parametrize(
+    ("given", "each_host"),
+    [
+        pytest.param({"environment": {"DATABASE_URL": "sqlite:///{data}/shop.db"}}, True, id="a file of the host's own"),
+        pytest.param({"secrets": {"DB": "sqlite+pysqlite:///{data}/shop.db?timeout=5"}}, True, id="the same as a secret"),
+        pytest.param({"secrets": {"DATABASE_URL": "postgresql://db/shop"}}, False, id="a server"),
+        pytest.param(
+            {"environment": {"DB": "sqlite:////srv/shared/shop.db"}, "data": {"outside": ["/srv/shared"]}},
+            False, id="a folder that may be shared",
+        ),
+        pytest.param({}, False, id="nothing says"),
+    ],
+)  # fmt: skip
+def test_a_database_that_each_host_has_is_prepared_on_each(given: dict[str, object], each_host: bool) -> None:
+    prepare, problems = declared(["flask db upgrade", {"run": "once", "each_host": not each_host}], **given)
+    assert problems == []
+    assert isinstance(prepare, list)
+    assert [one["each_host"] for one in prepare] == [each_host, not each_host], "what is declared is honoured"
+
+
+def test_a_folder_stands_in_the_place_of_its_name() -> None:
+    commands = ["flask init {data}/shop.db", "sh -c 'echo ${data} {other}'"]
+    prepare, problems = declared(commands, processes={"beat": "celery -A shop beat -s {data}/beat"})
+    assert (prepare, problems) == (
+        [{"run": "flask init /var/lib/hc-shop/shop.db", "each_host": False, "seconds": 600.0},
+         {"run": "sh -c 'echo ${data} {other}'", "each_host": False, "seconds": 600.0}],
+        [],
+    )  # fmt: skip
+    _, problems = declared(["flask warm {cache}"], processes={"beat": {"run": "celery beat --logfile {logs}/beat"}})
+    assert problems == [
+        "headcount_apps[0].prepare[0].run names {cache}, and the app has no such folder: allowed is a folder that `data` "
+        "declares; fix: data: {cache: true}",
+        "headcount_apps[0].processes.beat.run names {logs}, and the app has no such folder: allowed is a folder that "
+        "`data` declares; fix: data: {logs: true}",
+    ]
 
 
 @pytest.mark.parametrize(
