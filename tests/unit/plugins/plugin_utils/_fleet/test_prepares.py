@@ -126,8 +126,8 @@ def test_it_is_declared_in_short_or_in_full() -> None:
 @pytest.mark.parametrize(
     ("given", "each_host"),
     [
-        pytest.param({"environment": {"DATABASE_URL": "sqlite:///{data}/shop.db"}}, True, id="a file of the host's own"),
-        pytest.param({"secrets": {"DB": "sqlite+pysqlite:///{data}/shop.db?timeout=5"}}, True, id="the same as a secret"),
+        pytest.param({"environment": {"DATABASE_URL": "sqlite:///{data}/shop.db"}}, True, id="a file of each host"),
+        pytest.param({"secrets": {"DB": "sqlite+pysqlite:///{data}/a.db?timeout=5"}}, True, id="the same as a secret"),
         pytest.param({"secrets": {"DATABASE_URL": "postgresql://db/shop"}}, False, id="a server"),
         pytest.param(
             {"environment": {"DB": "sqlite:////srv/shared/shop.db"}, "data": {"outside": ["/srv/shared"]}},
@@ -153,8 +153,8 @@ def test_a_folder_stands_in_the_place_of_its_name() -> None:
     )  # fmt: skip
     _, problems = declared(["flask warm {cache}"], processes={"beat": {"run": "celery beat --logfile {logs}/beat"}})
     assert problems == [
-        "headcount_apps[0].prepare[0].run names {cache}, and the app has no such folder: allowed is a folder that `data` "
-        "declares; fix: data: {cache: true}",
+        "headcount_apps[0].prepare[0].run names {cache}, and the app has no such folder: allowed is a folder that "
+        "`data` declares; fix: data: {cache: true}",
         "headcount_apps[0].processes.beat.run names {logs}, and the app has no such folder: allowed is a folder that "
         "`data` declares; fix: data: {logs: true}",
     ]
