@@ -391,9 +391,9 @@ def _prepare(draft: _Draft) -> None:
             f"does {listed(list(said), 3)} work with what is installed of the project (a folder of migrations beside "
             "its package is not)? Then name it in prepare: a rollout runs nothing of its own accord"
         )
-    for command in hints.before:
+    for unknown in hints.before:
         draft.ask(
-            f"{command.origin} runs `{command.run}` before the server: what for? A release is read-only on a host. "
+            f"{unknown.origin} runs `{unknown.run}` before the server: what for? A release is read-only on a host. "
             "What it makes of the code is made before the project is released; what is for {data} is named in prepare"
         )
 
