@@ -245,6 +245,12 @@ ITSELF: Final = Row(
             (Query(f"headcount_drift{{{SELECTED}}}"),),
         ),
         Panel(
+            "Further processes",
+            "1: it runs, or its timer does. Nothing is shown where the apps declare none.",
+            "short",
+            (Query(f"headcount_process_up{{{SELECTED}}}", "{{instance}} {{app}} {{process}}"),),
+        ),
+        Panel(
             "Time since the last run",
             "Since a run of Headcount changed, or failed to change, the app.",
             "s",

@@ -225,6 +225,16 @@ def _workers() -> tuple[Alert, ...]:
             "{{ $value | humanize }} workers were killed, died or timed out within 15 minutes.",
         ),
         Alert(
+            "HeadcountProcessDown",
+            WARNING,
+            "headcount_process_up == 0",
+            "2m",
+            "A further process of the live generation does not run, or its timer where it runs by a schedule, for 2"
+            " minutes.",
+            f"{_HERE}: {{{{ $labels.process }}}} does not run",
+            "What this process does for the app stands still: queues grow, or what is due is not done.",
+        ),
+        Alert(
             "HeadcountMasterRestarts",
             WARNING,
             f"sum by ({WHO}) (increase(headcount_master_starts_total[15m])) > 1.5",

@@ -104,7 +104,7 @@ def batches(data: Json) -> list[list[str]]:
     return found
 
 
-def _row(row: Json) -> Json:
+def _row(row: report.Row) -> Json:
     """A row with its cells as they are shown, its histograms as curves, and its plan without what it repeats."""
     plan = row.get("plan") or {}
     shown = {key: value for key, value in row.items() if key not in _FOLDED and value not in (None, [], {}, "")}

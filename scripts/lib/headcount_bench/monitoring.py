@@ -268,7 +268,7 @@ class Watch:
 
     def panels(self) -> Mapping[str, Any]:
         """How many series each query of each panel has, while users ask; `untold`: what the exporter does not tell on
-        that host, because its kernel does not count it."""
+        that host, because its kernel does not count it, or there is none."""
         source = _engine.collection("plugin_utils._monitoring.panels")
         hosts = f'instance="{self.instance}"'
         found = []
@@ -347,7 +347,10 @@ def text(found: Mapping[str, Mapping[str, Any]]) -> str:
         data = sum(query["series"] > 0 for query in queries)
         parts.append(f"{data} of {len(queries)} queries of the dashboard had data.")
         untold = sorted({name for query in queries for name in query["untold"]})
-        parts += [f"What counts on the kernel: the exporter does not tell {name} here." for name in untold]
+        parts += [
+            f"The exporter does not tell {name} here: there is none, or the kernel does not count it."
+            for name in untold
+        ]
     if "console" in found:
         parts.append(f"The console told of {found['console']['shown']} series of the app.")
     rows = [

@@ -48,7 +48,7 @@ def test_a_panel_without_data_is_missed_unless_the_kernel_does_not_tell() -> Non
     assert monitoring.missed(found(panels={"queries": [{**QUERY, "series": 0}]})) == ["no data: Slots (busy)"]
     untold = {"queries": [{**QUERY, "series": 0, "untold": ["headcount_cpu_seconds_total"]}]}
     assert monitoring.missed(found(panels=untold)) == []
-    assert "the exporter does not tell headcount_cpu_seconds_total here" in monitoring.text(found(panels=untold))
+    assert "The exporter does not tell headcount_cpu_seconds_total here" in monitoring.text(found(panels=untold))
     assert monitoring.missed(found(console={"lists_the_app": False, "quotes": True})) == [
         "the console: lists_the_app is false"
     ]

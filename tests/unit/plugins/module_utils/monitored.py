@@ -11,7 +11,12 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.ap
 from ansible_collections.headcount.gunicorn.plugins.module_utils._facts.unitgroups import UnitMemory
 from ansible_collections.headcount.gunicorn.plugins.module_utils._recorder.counts import Counts, Tally
 from ansible_collections.headcount.gunicorn.plugins.module_utils._watch.metrics import Past, page
-from ansible_collections.headcount.gunicorn.plugins.module_utils._watch.view import AppView, InstanceView, WorkerView
+from ansible_collections.headcount.gunicorn.plugins.module_utils._watch.view import (
+    AppView,
+    InstanceView,
+    ProcessView,
+    WorkerView,
+)
 
 _COUNTS = Counts(Tally(), (), 1.8e9, 7, {"p50": 100.0, "p95": 250.0, "p99": 500.0}, 1, 0, 0, 0.0, 0.0)
 _INSTANCE = InstanceView(
@@ -31,7 +36,16 @@ _INSTANCE = InstanceView(
     cpu_s=12.25,
     at=100.0,
 )
-_VIEW = AppView("shop", 3, "0.0.0.0:8000", True, 4, (_INSTANCE,), 100.0)
+_VIEW = AppView(
+    "shop",
+    3,
+    "0.0.0.0:8000",
+    True,
+    4,
+    (_INSTANCE,),
+    100.0,
+    processes=(ProcessView("mail", False, True, True, 0, 20.0),),
+)
 PAGE = page([_VIEW, replace(_VIEW, app="blog")], {"shop": Past("promoted", "pass", 1.7e9, True)}, {}, 0.01)
 _SAMPLES = re.findall(r"^(headcount_\w+?)(?:\{(.*)\})? \S+$", PAGE, re.MULTILINE)
 
