@@ -121,7 +121,7 @@ FAULTS: Final = (
         "memory",
         "requests hold 85 % of the app's memory",
         ("HeadcountMemoryNearLimit",),
-        "curl -s -m 150 'http://127.0.0.1:8000/memory?mib=HOLD&seconds=120' >/dev/null 2>&1 &",
+        "systemd-run --quiet --collect --unit=holds curl -s 'http://127.0.0.1:8000/memory?mib=HOLD&seconds=60'",
         "true",
         quick=False,
     ),
