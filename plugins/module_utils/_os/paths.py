@@ -21,6 +21,18 @@ _HOME_MARKS = frozenset({"generations", "live"})
 _STATE_MARKS = frozenset({"ledger.jsonl", "lock"})
 LOCAL_FACT = "etc/ansible/facts.d/headcount.fact"
 
+SYSTEM_PYTHON = "/usr/bin/python3"
+"""What headcount_python is where nobody declares it."""
+
+HIDDEN = {
+    "/home": "ProtectHome=",
+    "/root": "ProtectHome=",
+    "/run/user": "ProtectHome=",
+    "/tmp": "PrivateTmp=",
+    "/var/tmp": "PrivateTmp=",
+}
+"""Folders that an app's processes do not see, and the directive of their unit that hides them."""
+
 
 @dataclass(frozen=True)
 class Layout:
