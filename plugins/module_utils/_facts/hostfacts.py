@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass, field
 from shutil import which
 from typing import Any, Callable, Iterator, Mapping, NamedTuple, Sequence
 
+from .._os.paths import under
 from .._os.procfs import (
     MIB,
     format_cpu_list,
@@ -32,7 +33,6 @@ from .._os.procfs import (
     read_status,
     read_text,
     to_int,
-    under,
 )
 from . import cgroups, interpreter, memoryuse, neighbours
 from .interpreter import Python

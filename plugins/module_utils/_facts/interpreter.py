@@ -21,8 +21,7 @@ from importlib.util import find_spec
 from typing import Callable, Iterator, Sequence
 
 from .._os import OLDEST_PYTHON
-from .._os.paths import HIDDEN
-from .._os.procfs import under
+from .._os.paths import HIDDEN, under
 
 _FOLDERS = ("/usr/bin", "/usr/local/bin", "/opt/*/bin", "/usr/local/*/bin")
 _OLDEST_WORDS = ".".join(map(str, OLDEST_PYTHON))

@@ -13,7 +13,8 @@ import posixpath
 import re
 from typing import Iterator, Sequence
 
-from .._os.procfs import MIB, read_int, read_meminfo, read_pairs, read_status, read_text, under
+from .._os.paths import under
+from .._os.procfs import MIB, read_int, read_meminfo, read_pairs, read_status, read_text
 from . import cgroups
 from .cgroups import Group
 from .neighbours import Neighbour, Others

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import Iterable
 
-from .procfs import under
+from .paths import under
 
 ROOT_LIKE = ("root", "sudo", "wheel", "admin", "docker", "lxd", "incus-admin", "disk", "shadow")
 """Groups whose members can become root, or read what only root can."""

@@ -14,12 +14,9 @@ import socket
 import struct
 from typing import Iterable
 
+from .paths import under
+
 MIB = 1024 * 1024
-
-
-def under(root: str, path: str) -> str:
-    """The absolute `path` of a host, seen from the directory `root` that holds its tree."""
-    return os.path.join(root, path.lstrip("/")) if root != "/" else path
 
 
 def read_text(root: str, path: str) -> str | None:

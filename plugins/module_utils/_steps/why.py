@@ -52,7 +52,7 @@ def why_failed(
     answer, begin = _again(path, address, seconds, ask, clock)
     wrong = unwell(path, answer)
     told = f"asked again, {wrong or f'{path.method} {path.path} answered {answer.status}'}"
-    # The journal may have stopped taking lines of the unit; what it logged when it was weighed is of the same candidate.
+    # The journal may have stopped taking lines of the unit; what it logged when it was weighed is the same candidate's.
     spans = [(begin, clock()), (began, ended), (began - EARLIER_SECONDS, began)]
     why = next(filter(None, (log(path.path, *span) for span in (spans if wrong else spans[1:]))), "")
     return f"{told}; {why}" if why else told

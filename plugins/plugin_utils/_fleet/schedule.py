@@ -34,6 +34,7 @@ from .decision import (
 )
 from .declared import base_dirs, declarations, exporter_listen, locate, plain
 from .gathering import Gathering, Wanted, form_words, source_key, verdicts
+from .prepares import prepared_anywhere
 from .runs import Notes, gone
 from .verdicts import counts_as_failed, failed_before, hold
 
@@ -111,13 +112,13 @@ class Schedule:
 
     @property
     def groups(self) -> list[dict[str, str]]:
-        """Which host belongs into which group of the later plays, those that will change in the order of the rollout."""
+        """Which host belongs into which group of the later plays, those that will change in their order."""
         members = {BUILDERS: self.builds, PENDING: self.order, EXPORTERS: self.exporters}
         return [{"host": host, "group": group} for group, hosts in members.items() for host in hosts]
 
     def to_result(self) -> dict[str, object]:
         """What later plays need to know, and no more: it becomes a variable of every host."""
-        pending = [host for host in self.hosts if host.pending]
+        pending = {host.host: host for host in self.hosts if host.pending}
         return {
             "run": self.notes.run().to_dict(),
             "notes": str(self.notes.path),
@@ -131,7 +132,8 @@ class Schedule:
             "failed_hosts": {host.host: host.causes[0] for host in self.hosts if counts_as_failed(host)},
             "failed_apps": failed_before(self.hosts),
             "packages": _packages(pending),
-            "hooks": {host.host: self.hooks.get(host.host, {}) for host in pending},
+            "prepares": {name: _prepares(host) for name, host in pending.items()},
+            "hooks": {name: self.hooks.get(name, {}) for name in pending},
             "load_hosts": self.load_hosts,
             "groups": self.groups,
             "settings": asdict(self.rules) if self.rules else {},
@@ -139,13 +141,18 @@ class Schedule:
         }
 
 
-def _packages(pending: Sequence[HostDecision]) -> dict[str, list[str]]:
+def _prepares(host: HostDecision) -> list[str]:
+    """The apps of a host whose candidates wait for commands."""
+    return [name for name in host.pending if host.apps[name].prepare]
+
+
+def _packages(pending: Mapping[str, HostDecision]) -> dict[str, list[str]]:
     """Packages that each host lacks for its rollout."""
     if not pending:
         return {}
     from .loadhosts import missing_packages
 
-    return {host.host: missing_packages(host.facts) for host in pending}
+    return {name: missing_packages(host.facts) for name, host in pending.items()}
 
 
 class Scheduler:
@@ -179,8 +186,11 @@ class Scheduler:
         names = [str(host) for host in self.variables["ansible_play_hosts_all"]]
         declared = {item.host: item for item in declarations(names, self.variables, self.templar)}
         only = tuple(next(iter(declared.values())).variables.get("headcount_app") or ())
-        circumstances = Circumstances(self._fleet(declared), self.gone, self.mode == "retune", only)
         hostvars = self.variables["hostvars"]
+        probes = [(hostvars.raw_get(name).get(PROBE) or {}).get("apps") or {} for name in names]
+        circumstances = Circumstances(
+            self._fleet(declared), self.gone, self.mode == "retune", only, prepared_anywhere(probes)
+        )
         hosts = []
         for name in names:
             raw = hostvars.raw_get(name)

@@ -28,6 +28,8 @@ SENT = {
     "_generation/names",
     "_generation/run",
     "_generation/settings",
+    "_generation/prepared",
+    "_generation/processnames",
     "_generation/state",
     "_generation/truth",
     "_host/probe",

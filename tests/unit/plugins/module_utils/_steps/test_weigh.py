@@ -101,7 +101,7 @@ def test_a_path_that_is_refused_throughout_does_not_count_and_is_told(
 
 
 def test_a_weigh_does_not_fill_the_log_of_an_app_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each failure may log a traceback, and the journal takes so many lines of a unit: those of the trial are to fit."""
+    """Each failure may log a traceback, and the journal takes so many lines of a unit: the trial's are to fit."""
     asked: list[str] = []
 
     def answer(_address: Any, ask: Any, _bounds: Any) -> Any:
