@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import Callable, Sequence
 
-from .causes import Line
+from .lines import Line
 from .secrecy import clean_lines, clean_text
 
 Runner = Callable[[Sequence[str], float], "Completed"]

@@ -20,9 +20,10 @@ from .._generation import access, generations, ledger, store, volatile
 from .._generation.candidates import Candidates
 from .._generation.failures import StepFailed, sentence
 from .._generation.instances import Instances
-from .._generation.lock import AppLock, Hold, Run
+from .._generation.lock import AppLock, Hold
 from .._generation.record import GenerationRecord
 from .._generation.remedies import remedies
+from .._generation.run import Run
 from .._os.files import make_directory, read_mapping, write_json
 from .._os.paths import Layout
 from .._os.secrecy import learn_from

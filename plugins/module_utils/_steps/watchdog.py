@@ -20,11 +20,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from .._declaration.app import App, Load, Plain
+from .._declaration.patience import answer_seconds
 from .._generation.failures import StepFailed
 from .._generation.lock import STOPPABLE
 from .._generation.record import GenerationRecord
 from .._load.trialload import longest_seconds as longest_load
-from .._os.http import answer_seconds
 from .._os.procfs import read_meminfo
 from .measure import longest_seconds as longest_weigh
 
