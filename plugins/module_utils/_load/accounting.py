@@ -184,7 +184,8 @@ def account(runs: Sequence[LaneRun], min_rate_share: float = 0.95) -> Samples:
     """The samples of one arm: one entry for every planned request of every lane, in the order in which they were
     due."""
     runs = [cut_short(run) for run in runs]
-    whole = _together([_lane_account(run) for run in runs])
+    accounts = [_lane_account(run) for run in runs]
+    whole = _together(accounts)
     wanted = lanes_rate([run.lane for run in runs])
     span = max((run.lane.lasts_s for run in runs), default=0.0)
     reasons = whole.reasons or _off_its_clock(whole, span, wanted, min_rate_share)
@@ -207,6 +208,7 @@ def account(runs: Sequence[LaneRun], min_rate_share: float = 0.95) -> Samples:
         cpu_seconds=sum(run.finished.cpu_seconds for run in runs),
         notes=_notes(runs, whole.paused_s),
         kinds=dict(whole.kinds),
+        path_kinds=_kinds_by_path(runs, accounts),
     )
 
 
@@ -224,6 +226,14 @@ def _together(lanes: Sequence[_Account]) -> _Account:
         paused_s=max((lane.paused_s for lane in lanes), default=0.0),
         achieved=sum(lane.achieved for lane in lanes),
     )
+
+
+def _kinds_by_path(runs: Sequence[LaneRun], accounts: Sequence[_Account]) -> list[dict[str, int]]:
+    """How the requests of each path failed, by its place in the load."""
+    found: list[Counter[str]] = [Counter() for _ in range(max((run.lane.path for run in runs), default=-1) + 1)]
+    for run, lane in zip(runs, accounts):
+        found[run.lane.path].update(lane.kinds)
+    return [dict(kinds) for kinds in found]
 
 
 def _lane_account(run: LaneRun) -> _Account:

@@ -31,7 +31,7 @@ from .._load.trialload import (
 from .._os.http import answer_seconds
 from .._os.systemd import Systemd, UnitState
 from .._release.asynccompat import parse_reports
-from .._verdict.bypath import by_path, names_of, slow_path
+from .._verdict.bypath import names_of, path_evidence, slow_path
 from .._verdict.histogram import Histogram, digest
 from .._verdict.judge import Samples, Thresholds, Verdict, judge, judge_stopped
 from .._verdict.stability import trimmed
@@ -224,13 +224,13 @@ def judged(
 
     `compared`: whether its latency is held against the live generation's (see lowered()).
     """
-    limits = Limits.from_dict(app["limits"])
+    limits, names = Limits.from_dict(app["limits"]), names_of(Load.from_dict(app["load"]).paths)
     if load.stopped:
-        verdict = judge_stopped(load.stopped, load.candidate, load.baseline, limits, memory)
+        verdict = judge_stopped(load.stopped, load.candidate, load.baseline, limits, memory, names)
         return Attempt(load, memory, verdict, beside)
     usual = Thresholds(comparisons=comparisons, on_inconclusive=app["on_inconclusive"])
     policy = usual if compared else replace(usual, relative=())
-    verdict = judge(load.candidate, load.baseline, limits, memory, policy, baseline_memory=beside)
+    verdict = judge(load.candidate, load.baseline, limits, memory, policy, baseline_memory=beside, names=names)
     return Attempt(load, memory, verdict, beside)
 
 
@@ -291,7 +291,7 @@ def arm_evidence(samples: Samples, names: Sequence[str] = (), cold_seconds: floa
     The paths are told without the good answers of the first `cold_seconds`, as they were judged; the rest is whole.
     """
     return {
-        "paths": [told.to_dict() for told in by_path(trimmed(samples, cold_seconds), names)],
+        "paths": path_evidence(trimmed(samples, cold_seconds), names),
         "histogram": Histogram.of_milliseconds(samples.latency_ms).encode(),
         "samples_sha256": digest(samples),
         "planned": samples.planned,

@@ -13,7 +13,9 @@ from dataclasses import replace
 from .._declaration.app import Limits
 from .._declaration.shortfall import QUANTILES, RETRY_FACTOR
 from . import statistics as st
-from .checks import CHECKS, Run, error_check, failed_beside, measurement_check, memory_checks
+from .checks import CHECKS, error_check, failed_beside, memory_checks
+from .failed import told_failures
+from .run import Run, measurement_check
 from .stability import trimmed
 from .types import FAIL, INCONCLUSIVE, PASS, USUAL, Check, MemoryEvidence, Samples, Thresholds, Verdict, finite
 
@@ -47,32 +49,35 @@ def judge(
     policy: Thresholds = USUAL,
     *,
     baseline_memory: MemoryEvidence | None = None,
+    names: Sequence[str] = (),
 ) -> Verdict:
     """The verdict on one load run.
 
-    The baseline is the live generation under the same load at the same time, or None where there is none.
+    The baseline is the live generation under the same load at the same time, or None where there is none. `names`: what
+    the load's paths are called, in their order (bypath.names_of).
     """
     checks = memory_checks(memory, limits.memory_percent)
     if candidate is None or candidate.planned <= 0 or not candidate.latency_ms:
         sentence = "no request was sent: nothing was measured, and what is not measured does not pass"
         checks.append(Check("measurement", INCONCLUSIVE, 0, None, (None, None), sentence))
-        return _conclude(checks, [], {}, None)
-    run = Run(candidate, baseline, limits, memory, baseline_memory, policy)
+        return _conclude(checks, {}, None)
+    run = Run(candidate, baseline, limits, memory, baseline_memory, policy, names)
     measured = measurement_check(candidate, policy)
-    beside = failed_beside(baseline, limits.error_rate, policy)
-    errors = error_check(candidate, limits.error_rate, policy, measured.outcome == PASS)
+    beside = failed_beside(run)
+    errors = error_check(run, measured.outcome == PASS)
     checks += [errors, measured] if errors.outcome == FAIL else [measured, errors]
     judged = measured.outcome == PASS
     cold = run.cold_seconds if judged else 0.0
     arms = {"candidate": candidate, **({} if baseline is None else {"baseline": baseline})}
     facts = {name: summary(arm, cold) for name, arm in arms.items()}
     if not judged:
-        return _conclude(checks, [], facts, candidate, beside=beside)
+        return _conclude(checks, facts, candidate, beside=beside)
     answers = [ask(run) for ask in CHECKS]
     checks += [check for answer in answers for check in answer.checks]
     warnings = [warning for answer in answers for warning in answer.warnings]
-    verdict = _conclude(checks, warnings, facts, candidate, shared=run.sick_beside, beside=beside)
-    return replace(verdict, cold_seconds=cold)
+    uncompared = [words for answer in answers for words in answer.uncompared]
+    verdict = _conclude(checks, facts, candidate, shared=run.sick_beside, beside=beside)
+    return replace(verdict, warnings=tuple(warnings), cold_seconds=cold).without(uncompared)
 
 
 def judge_stopped(
@@ -81,6 +86,7 @@ def judge_stopped(
     baseline: Samples | None,
     limits: Limits,
     memory: MemoryEvidence | None = None,
+    path_names: Sequence[str] = (),
 ) -> Verdict:
     """The verdict on a load that was stopped because the live generation suffered, which `stopped` says in a sentence.
 
@@ -93,8 +99,7 @@ def judge_stopped(
     arms = {"candidate": candidate, **({"baseline": baseline} if baseline is not None else {})}
     names = {"candidate": "the candidate", "baseline": "the live generation"}
     told = [
-        f"{arm.failures} of {arm.planned} requests to {names[name]} failed"
-        + (f" ({arm.how_failed()})" if arm.failures and arm.kinds else "")
+        f"{arm.failures} of {arm.planned} requests to {names[name]} failed" + told_failures(arm, path_names)
         for name, arm in arms.items()
     ]
     cause = "; ".join([*(check.sentence for check in failed[:1]), stopped, " and ".join(told)])
@@ -169,7 +174,6 @@ def decide(verdict: Verdict, on_inconclusive: str = "revert") -> str:
 
 def _conclude(
     checks: Sequence[Check],
-    warnings: Sequence[str],
     facts: Mapping[str, object],
     candidate: Samples | None,
     shared: bool = False,
@@ -182,8 +186,8 @@ def _conclude(
     failed = "" if candidate is None else f"{candidate.failures} of {candidate.planned} requests failed"
     cause = _words_of_pass(checks, failed) if outcome == PASS else _words_of(decisive[0], failed, beside)
     stands = [name for name in HARD_CHECKS if not (shared and name == "error_rate")]
-    hard = outcome == FAIL and any(check.name in stands for check in decisive)
-    return Verdict(outcome, cause, tuple(checks), tuple(warnings), hard, facts=facts)
+    hard = outcome == FAIL and any(check.question in stands and check.firm for check in decisive)
+    return Verdict(outcome, cause, tuple(checks), (), hard, facts=facts)
 
 
 def _words_of_pass(checks: Sequence[Check], failed: str) -> str:
@@ -195,5 +199,5 @@ def _words_of_pass(checks: Sequence[Check], failed: str) -> str:
 
 def _words_of(check: Check, failed: str, beside: str) -> str:
     """The check that decided, what failed of the candidate where that is not what it says, and what failed beside."""
-    counts = "" if check.name in ("error_rate", "measurement") else failed
+    counts = "" if check.question in ("error_rate", "measurement") else failed
     return "; ".join(part for part in (check.sentence, counts, beside) if part)

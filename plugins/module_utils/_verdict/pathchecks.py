@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""What a verdict asks of each path of the load by itself: its errors, and its latency beside the live generation's.
+
+A path of a small weight is lost among the others: where it always answers 500, but is one of 400 requests, the share of
+all requests that fail is within the limit. The chance of a wrong answer is held over all paths together (Holm).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .._declaration.shortfall import QUANTILES
+from . import statistics as st
+from .compared import Compared
+from .failed import PathFailures, failures_by_path
+from .run import Answer, Run
+from .stability import trimmed
+from .types import FAIL, INCONCLUSIVE, PASS, Check, Samples, Thresholds
+
+LEAST = 20
+"""Fewer requests of a path are not held against the live generation's."""
+
+FIRM = 5
+"""So many failed requests of a path are a fail that no retry must undo: fewer can be one bad second of the host."""
+
+
+def path_errors(run: Run) -> Answer:
+    """Whether any path fails more of its requests than `limits.error_rate` allows of all. Where there is one path only,
+    error_check says it."""
+    told = failures_by_path(run.candidate, run.names)
+    if len(told) < 2:
+        return Answer()
+    beside = failures_by_path(run.baseline, run.names) if run.baseline is not None and run.baseline.complete else []
+    limit, asked = run.limits.error_rate, [one for one in told if one.requests]
+    chances = [st.binomial_sf(one.failures, one.requests, limit) for one in asked]
+    # Half of the level, as the lower bound of the error rate of all has.
+    levels = dict(zip((one.name for one in asked), st.holm_levels(chances, run.policy.level)))
+    surely = dict(zip(levels, st.holm(chances, run.policy.level / 2.0)))
+    maybe = dict(zip(levels, st.holm(chances, run.policy.path_suspicion)))
+    checks, warnings = [], []
+    for one in asked:
+        if not one.failures:
+            continue
+        suspicious = maybe[one.name] or one.failures == one.requests
+        outcome = FAIL if surely[one.name] else INCONCLUSIVE if suspicious else PASS
+        check = _error_check(one, outcome, levels[one.name], run)
+        other = next((path for path in beside if path.name == one.name), None)
+        if outcome != PASS and other is not None and _no_worse(one, other, limit, run.policy):
+            excuse = f"{check.sentence}; of the live generation {other.share()} too, so it is no worse for that"
+            check = Check(check.name, PASS, check.value, limit, check.bounds, excuse)
+            warnings.append(excuse)
+        checks.append(check)
+    never = [one.name for one in told if not one.requests]
+    return Answer(checks, warnings, [f"{', '.join(never)} (never asked: too small a weight)"] if never else [])
+
+
+def _error_check(one: PathFailures, outcome: str, level: float, run: Run) -> Check:
+    limit = run.limits.error_rate
+    low, high = st.clopper_pearson(one.failures, one.requests, level)
+    said = f"{one.share()} of {one.name} {one.how()}, limit {100 * limit:.3g} %"
+    if outcome == FAIL:
+        said += f": with {run.policy.confidence} confidence more than {100 * low:.3g} % of its requests fail"
+    elif outcome == INCONCLUSIVE:
+        said += ": too few requests of this path to tell"
+    firm = outcome == FAIL and one.failures >= FIRM
+    return Check(f"error_rate:{one.name}", outcome, one.failures / one.requests, limit, (low, high), said, firm)
+
+
+def _no_worse(new: PathFailures, old: PathFailures, limit: float, policy: Thresholds) -> bool:
+    """Whether the live generation fails the path as well, beyond its limit, and the candidate not surely more."""
+    if not old.failures:
+        return False
+    if old.failures < old.requests and st.clopper_pearson(old.failures, old.requests, policy.level)[0] <= limit:
+        return False
+    total, failed = new.requests + old.requests, new.failures + old.failures
+    return st.hypergeometric_sf(new.failures, failed, total, new.requests) >= policy.level
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """One path of both arms: ascending latencies in ms, of the requests that are judged."""
+
+    name: str
+    new: Sequence[float]
+    old: Sequence[float]
+
+
+def path_latency(run: Run) -> Answer:
+    """The quantiles of each path against those of the live generation's, where that can serve as a yardstick and both
+    have enough requests."""
+    if len(run.names) < 2 or run.baseline is None or not run.policy.relative or run.yardstick.outcome != PASS:
+        return Answer()
+    pairs = _pairs(run.warm, trimmed(run.baseline, run.cold_seconds), run.names)
+    enough = [pair for pair in pairs if min(len(pair.new), len(pair.old)) >= LEAST]
+    found = [
+        Compared.of(f"{quantile}_relative:{pair.name}", pair.new, pair.old, QUANTILES[quantile], run.policy)
+        for pair in enough
+        for quantile in run.policy.relative
+        if _answered(pair.old, QUANTILES[quantile])
+    ]
+    chances = [one.chance for one in found]
+    surely = st.holm(chances, run.policy.level)
+    maybe = st.holm(chances, run.policy.path_suspicion)
+    levels = st.holm_levels(chances, run.policy.level)
+    checks = [
+        one.check(sure, doubt, level, run.policy) for one, sure, doubt, level in zip(found, surely, maybe, levels)
+    ]
+    few = [f"{pair.name} ({len(pair.new)})" for pair in pairs if pair not in enough and pair.new]
+    told = f"the latency of {', '.join(few)}, with fewer than {LEAST} requests each" if few else ""
+    return Answer(checks, (), [told] if told else [])
+
+
+def _pairs(new: Samples, old: Samples, names: Sequence[str]) -> list[_Pair]:
+    def of(samples: Samples) -> dict[int, list[float]]:
+        found: dict[int, list[float]] = {}
+        for latency, path in sorted(zip(samples.latency_ms, samples.path)):
+            found.setdefault(path, []).append(latency)
+        return found
+
+    ours, theirs = of(new), of(old)
+    return [_Pair(name, ours.get(index, []), theirs.get(index, [])) for index, name in enumerate(names)]
+
+
+def _answered(ordered: Sequence[float], q: float) -> bool:
+    return math.isfinite(ordered[st.quantile_rank(len(ordered), q) - 1])
