@@ -171,8 +171,8 @@ class Load(Section):
 
 @dataclass(frozen=True)
 class Limits(Section):
-    """What the trial must keep: latencies in ms, a share of errors, peak memory in percent of MemoryMax. None is no
-    limit; of memory an app has one always, a trial outside of a rollout may not.
+    """What the trial must keep: latencies in ms, a share of errors, peak memory in percent of MemoryMax, CPU ms of a
+    request. None is no limit; of memory an app has one always, a trial outside of a rollout may not.
     """
 
     p50_ms: float | None = None
@@ -180,6 +180,11 @@ class Limits(Section):
     p99_ms: float | None = None
     error_rate: float = 0.01
     memory_percent: float | None = 80.0
+    cpu_ms: float | None = None
+
+    def to_dict(self) -> dict[str, object]:
+        """The section of a normalised app; without a limit on CPU that is not declared."""
+        return {key: value for key, value in super().to_dict().items() if value is not None or key != "cpu_ms"}
 
     def latency_ms(self, quantile: str) -> float | None:
         """The limit of "p50", "p95" or "p99"."""

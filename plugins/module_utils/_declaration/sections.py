@@ -359,6 +359,17 @@ LIMITS: Final = Field(
             above=0,
             maximum=100,
         ),
+        Field(
+            "cpu_ms",
+            "number",
+            "CPU that a request may take on average. Without it, a request may take 30 % (and 1 ms) more than one of "
+            "the live generation's; declare it where a release is meant to take more.",
+            ABSENT,
+            20,
+            "ms",
+            above=0,
+            maximum=3_600_000,
+        ),
     ),
 )
 

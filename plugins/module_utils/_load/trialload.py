@@ -10,8 +10,9 @@ import json
 import math
 import shutil
 import tempfile
+import time
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 from .._declaration.app import Limits, Load
@@ -19,6 +20,7 @@ from .._declaration.shortfall import RETRY_FACTOR
 from .._verdict.judge import combine, needs_retry
 from .._verdict.types import Samples, Verdict
 from . import h2load as h2
+from .inturn import Part, arms_lanes, in_turn, one_after_another
 from .livewatch import Bounds, Calm, LiveWatch
 from .memory import MemoryEvidence
 
@@ -31,6 +33,9 @@ CALM_SHARE, CALM_LEAST_RATE, CALM_REQUESTS, CALM_MOST_S = 0.25, 4.0, 10, 3.0
 """The live generation alone: at this share of load.rate, or this rate, for so many requests, or so many seconds."""
 
 RAMP_SHARE, RAMP_SECONDS = 0.5, 1.0
+REST_SECONDS = 2.0
+"""So long nobody is asked after the load: what a generation uses then it uses for itself."""
+
 WARM_SHARE = 1.5
 PULSE_RATE = 4.0
 """Requests a second by which a live generation is watched that is not loaded beside the candidate."""
@@ -50,7 +55,8 @@ class TrialLoad:
     """What came of the load: both arms, the rate per arm, the generator's CPU seconds and its share of one core.
 
     `stopped` says why it was ended before its time, in a sentence: the live generation suffered. `calm` is what that
-    one did alone.
+    one did alone. `in_turn`: the arms were loaded one after another (A B B A), not at once. `sick`: why the live
+    generation was not loaded although it was asked for, in a sentence.
     """
 
     candidate: Samples
@@ -63,18 +69,21 @@ class TrialLoad:
     notes: Sequence[str] = ()
     stopped: str = ""
     calm: Mapping[str, object] = field(default_factory=dict)
+    in_turn: bool = False
+    sick: str = ""
 
     def pack(self) -> str:
         """Everything, the samples too, as short text that goes from one machine to another; the inverse of unpack()."""
         arms = {"candidate": self.candidate, "baseline": self.baseline}
         plain = {
-            **{name: getattr(self, name) for name in ("cost_cpu_seconds", "cost_core_share", "swapped")},
+            **{name: getattr(self, name) for name in ("cost_cpu_seconds", "cost_core_share", "swapped", "in_turn")},
             **{name: arm.to_dict() if arm is not None else None for name, arm in arms.items()},
             "rate": asdict(self.rate),
             "warmup": dict(self.warmup),
             "notes": list(self.notes),
             "stopped": self.stopped,
             "calm": dict(self.calm),
+            "sick": self.sick,
         }
         text = json.dumps(plain, separators=(",", ":"), allow_nan=False)
         return base64.b64encode(zlib.compress(text.encode(), 6)).decode()
@@ -106,6 +115,7 @@ class TrialLoad:
             "notes": list(self.notes),
             "stopped": self.stopped,
             "calm": dict(self.calm),
+            "in_turn": self.in_turn,
         }
 
 
@@ -155,8 +165,16 @@ def files_needed(load: Load, timeout_seconds: float = 10.0) -> int:
     return h2.nofile_needed(lanes, timeout_seconds)
 
 
-def longest_seconds(load: Load, timeout_seconds: float = 10.0, warmup_max_seconds: float = 30.0) -> float:
-    """Seconds that one run of the load can take at most, warm-up and time-outs included; the retry is the longest."""
+def longest_seconds(
+    load: Load, timeout_seconds: float = 10.0, warmup_max_seconds: float = 30.0, in_turn: bool = False
+) -> float:
+    """Seconds that one run of the load can take at most, warm-up and time-outs included; the retry is the longest.
+
+    `in_turn`: the arms may be loaded one after another.
+    """
+    if in_turn:
+        more = float(load.seconds) * RETRY_FACTOR + 2 * (timeout_seconds + h2.GRACE_S) + REST_SECONDS
+        return longest_seconds(load, timeout_seconds, warmup_max_seconds) + more
     beginning = CALM_MOST_S + RAMP_SECONDS + 2 * (timeout_seconds + h2.GRACE_S)
     return beginning + warmup_max_seconds + float(load.seconds) * RETRY_FACTOR + 2 * (timeout_seconds + h2.GRACE_S)
 
@@ -189,21 +207,23 @@ class Capacity:
 @dataclass(frozen=True)
 class Turn:
     """Which run of a trial: it lasts `factor` times load.seconds, and with `swap` the baseline begins, not the
-    candidate."""
+    candidate. `in_turn`: the arms are loaded one after another (A B B A), each for that long, not at once."""
 
     swap: bool = False
     factor: float = 1.0
+    in_turn: bool = False
 
 
 @dataclass(frozen=True)
 class Running:
     """How h2load is run: how long one answer is waited for and how long a warm-up may take, in seconds, what runs its
-    processes, and which program it is."""
+    processes, which program it is, and how seconds are waited for in which nobody is asked."""
 
     timeout_seconds: float = 10.0
     warmup_max_seconds: float = 30.0
     runner: h2.Runner = h2.run_processes
     program: str = "h2load"
+    rest: Callable[[float], object] = time.sleep
 
 
 @dataclass(frozen=True)
@@ -291,7 +311,7 @@ class _Guarded:
         launches = {
             name: self.generator.launches(prefix + name, some, self.targets[name]) for name, some in phase.lanes.items()
         }
-        self.rate = h2.lanes_rate(phase.lanes["candidate"])
+        self.rate = h2.lanes_rate(next(iter(phase.lanes.values())))
         watch = None
         if self.protected is not None and self.calm is not None:
             if "baseline" not in phase.lanes:
@@ -327,7 +347,9 @@ class _Guarded:
         """Why the load was stopped, for people."""
         if not self.stopped or self.calm is None:
             return ""
-        each = "to the candidate and to the live generation each" if "baseline" in self.targets else "to the candidate"
+        asked = set(self.phases[-1].lanes) & set(self.targets)
+        each = "to the candidate and to the live generation each" if len(asked) > 1 else "to the candidate"
+        each = "to it alone" if asked == {"baseline"} else each
         fix = "lower load.rate" if rate.origin == "declared" else "declare a load.rate below that"
         return (
             f"the live generation suffered under the load, which was stopped after {self.seconds:.1f} s at "
@@ -359,37 +381,92 @@ def run_trial_load(
     arms = {"candidate": candidate} if baseline is None else {"candidate": candidate, "baseline": baseline}
     rate = choose_rate(load, capacity.rps, len(arms))
     span = float(load.seconds) * turn.factor
-    lanes = arms_lanes(paths, arms, rate.rate, span, turn.swap)
+    parts = _parts(paths, list(arms), rate.rate, span, turn)
     _allow_files(h2.nofile_needed(h2.plan_lanes(paths, rate.rate, span), running.timeout_seconds))
     directory = tempfile.mkdtemp(prefix="headcount-load-")
     guarded = _Guarded(_Generator(paths, directory, running), arms, protected)
+    loaded = _Loaded(guarded, time.monotonic())
     try:
         guarded.calm_down(rate.rate)
         sick = guarded.leave_out_the_sick()
         warmup, cut = _warm_up(guarded, warmup_requests(load, capacity.workers), rate.rate, capacity.rps)
         if not guarded.stopped:
-            if on_warm is not None:
-                on_warm()
-            guarded.run("", {name: mine for name, mine in lanes.items() if name in guarded.targets})
+            loaded = _Loaded(guarded, _told(on_warm))
+            loaded.run(parts, REST_SECONDS if on_warm is not None else 0.0)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-    last = guarded.phases[-1]
-    samples = {name: last.samples(name) for name in guarded.targets}
-    if len(lanes) > 1 and not guarded.stopped:
-        samples = _turned(samples, list(lanes), span)
+    samples = {name: loaded.samples(name) for name in guarded.targets}
+    if len(arms) > 1 and not guarded.stopped:
+        samples = _turned(samples, list(parts[0].lanes), span)
     told = [f"{name}: {note}" for name, arm in samples.items() for note in arm.notes]
     return TrialLoad(
         candidate=samples["candidate"],
         baseline=samples.get("baseline"),
-        rate=replace(rate, rate=round(h2.lanes_rate(lanes["candidate"]), 6)),
+        rate=replace(rate, rate=round(h2.lanes_rate(next(iter(parts[0].lanes.values()))), 6)),
         cost_cpu_seconds=sum(phase.cpu_seconds for phase in guarded.phases),
-        cost_core_share=last.cpu_seconds / span,
+        cost_core_share=loaded.cpu_seconds / sum(part.seconds for part in parts),
         swapped=turn.swap,
         warmup=warmup,
         notes=[note for note in (sick, *told, cut) if note],
         stopped=guarded.sentence(rate),
         calm=guarded.told_of_calm(),
+        in_turn=turn.in_turn and len(guarded.targets) > 1,
+        sick=sick,
     )
+
+
+def _told(on_warm: Callable[[], None] | None) -> float:
+    """The monotonic second at which the warm-up was over, and was told to be."""
+    if on_warm is not None:
+        on_warm()
+    return time.monotonic()
+
+
+def _parts(paths: Sequence[h2.PathLoad], arms: Sequence[str], rate: float, seconds: float, turn: Turn) -> list[Part]:
+    if turn.in_turn and len(arms) > 1:
+        return in_turn(paths, arms, rate, seconds, turn.swap)
+    return [Part(arms_lanes(paths, arms, rate, seconds, turn.swap), seconds)]
+
+
+@dataclass
+class _Loaded:
+    """The load after the warm-up, which was over at the monotonic second `warm_at`: its parts and when each was."""
+
+    guarded: _Guarded
+    warm_at: float
+    phases: list[_Phase] = field(default_factory=list)
+    times: list[tuple[float, float]] = field(default_factory=list)
+    quiet: tuple[float, ...] = ()
+
+    def run(self, parts: Sequence[Part], rest_seconds: float) -> None:
+        """Load part after part, then nobody for some seconds."""
+        for number, part in enumerate(parts):
+            lanes = {name: mine for name, mine in part.lanes.items() if name in self.guarded.targets}
+            if not lanes or self.guarded.stopped:
+                continue
+            begin = time.monotonic() - self.warm_at
+            self.guarded.run(f"{number}-" if number else "", lanes)
+            self.phases.append(self.guarded.phases[-1])
+            self.times.append((begin, begin + part.seconds))
+        if rest_seconds and not self.guarded.stopped:
+            begin = time.monotonic() - self.warm_at
+            self.guarded.generator.running.rest(rest_seconds)
+            self.quiet = (begin, time.monotonic() - self.warm_at)
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Of the generator."""
+        return sum(phase.cpu_seconds for phase in self.phases)
+
+    def samples(self, name: str) -> Samples:
+        """Of one arm; those of the warm-up where the load was stopped before it began."""
+        mine = [(phase, when) for phase, when in zip(self.phases, self.times) if name in phase.lanes]
+        if not mine:
+            last = self.guarded.phases[-1]
+            return last.samples(name) if name in last.lanes else h2.account([])
+        times = [when for _, when in mine]
+        whole = one_after_another([phase.samples(name) for phase, _ in mine], [end - begin for begin, end in times])
+        return replace(whole, loaded=times, quiet=self.quiet)
 
 
 def _allow_files(needed: int) -> None:
@@ -399,24 +476,10 @@ def _allow_files(needed: int) -> None:
 
 
 def _turned(samples: Mapping[str, Samples], order: Sequence[str], span: float) -> dict[str, Samples]:
-    """The samples with how far each arm's requests are turned against the others': half a run for each place."""
-    return {name: replace(arm, turned_s=order.index(name) * span / 2.0, run_s=span) for name, arm in samples.items()}
-
-
-def arms_lanes(
-    paths: Sequence[h2.PathLoad], arms: Iterable[str], rate: float, seconds: float, swap: bool
-) -> dict[str, list[h2.Lane]]:
-    """The lanes of each arm: requests at random times, for each arm the same ones, half a run apart.
-
-    The bursts of one arm meet ordinary traffic of the other, and neither always goes before the other. With `swap`
-    (the retry) the times are others, and the arms change places.
-    """
-    order = list(reversed(list(arms))) if swap else list(arms)
-    seed = "again" if swap else "first"
-    return {
-        name: h2.plan_arrivals(paths, rate, seconds, seed=seed, turned_s=place * seconds / 2.0)
-        for place, name in enumerate(order)
-    }
+    """The samples with how far each arm's requests are turned against the others': half a run for each place. Of arms
+    that are loaded in turn, the same requests are at the same second of both."""
+    turns = {name: order.index(name) * span / 2.0 if len(order) > 1 else 0.0 for name in samples}
+    return {name: replace(arm, turned_s=turns[name], run_s=span) for name, arm in samples.items()}
 
 
 def _warm_rate(rate: float, capacity_rps: float | None, arms: int, wanted: int, most_seconds: float) -> float:

@@ -28,20 +28,26 @@ from .._load.trialload import (
     run_trial_load,
     with_retry,
 )
+from .._load.use import UseLog
 from .._os.http import answer_seconds
 from .._os.systemd import Systemd, UnitState
 from .._release.asynccompat import parse_reports
 from .._verdict.bypath import names_of, path_evidence, slow_path
+from .._verdict.costchecks import CPU_FLOOR_MS
 from .._verdict.histogram import Histogram, digest
 from .._verdict.judge import Samples, Thresholds, Verdict, judge, judge_stopped
 from .._verdict.stability import trimmed
-from .._verdict.types import USUAL
+from .._verdict.types import INCONCLUSIVE, USUAL, Check, short
 from .measure import Unit
 
 INSTALLS = ", or let Headcount do it with headcount_install_packages: true"
 
 CROWDED_SHARE = 0.8
 """Above this share of the host's cores, loading both generations would measure their fight for the CPU."""
+
+
+WEIGHED_MARGIN = 1.5
+"""So many times the live generation's CPU, by what was weighed of both at different times, is a difference."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +65,8 @@ class Arm:
 
     def sampler(self) -> MemorySampler:
         """Reads the memory of its processes, and what becomes of its workers, while a load runs."""
-        return MemorySampler(self.pids, self.cgroup, journal_fn=self.journal, ends_fn=self.ends)
+        use = UseLog(_CpuCounter(self))
+        return MemorySampler(self.pids, self.cgroup, journal_fn=self.journal, ends_fn=self.ends, use=use)
 
     def ends(self) -> list[WorkerEnd] | None:
         """How its workers ended so far; None where it does not write that down."""
@@ -81,6 +88,22 @@ class Arm:
         if counted is not None:
             found.update(peak_mib=counted.peak_mib, source=counted.peak_source, oom_kills=counted.oom_kills)
         return found
+
+
+class _CpuCounter:
+    """CPU seconds of an arm so far. Its control group is asked for once: that takes a systemctl."""
+
+    def __init__(self, arm: Arm) -> None:
+        self._arm = arm
+        self._unit: Unit | None = None
+
+    def __call__(self) -> float | None:
+        if self._unit is None:
+            state = self._arm.state()
+            if not state.control_group:
+                return None
+            self._unit = Unit(state.control_group, state.main_pid, self._arm.root)
+        return self._unit.cpu_seconds()
 
 
 class Evidence(TypedDict, total=False):
@@ -111,17 +134,47 @@ def capacity(plan: Plain, measured: Plain | None, cores: float) -> float | None:
     return min(by_slots, by_cpu)
 
 
-def crowded(app: Plain, measured: Plain | None, cores: float) -> str | None:
-    """Why the live generation is not loaded beside the candidate; None when both fit on the host's cores."""
+@dataclass(frozen=True)
+class Arrangement:
+    """How the live generation is loaded beside the candidate: at once, in turn, or not at all (`alone`). `why` is a
+    sentence, empty where both are loaded at once."""
+
+    in_turn: bool = False
+    alone: bool = False
+    why: str = ""
+
+
+def arrangement(app: Plain, measured: Plain | None, cores: float) -> Arrangement:
+    """At once where the declared rate fits on the host's cores twice by what was weighed of the candidate, in turn
+    where it fits once."""
     rate = app["load"]["rate"]
     if rate is None or not measured:
-        return None
-    share = 2 * float(rate) * float(measured["cpu_ms"]) / 1000.0 / cores
+        return Arrangement()
+    share = float(rate) * float(measured["cpu_ms"]) / 1000.0 / cores
+    if 2 * share <= CROWDED_SHARE:
+        return Arrangement()
     if share <= CROWDED_SHARE:
-        return None
+        return Arrangement(
+            in_turn=True,
+            why=f"the candidate and the live generation were loaded in turn (A B B A): {rate:g} requests a second to "
+            f"both at once would take {200 * share:.0f} % of the host's {cores:g} cores",
+        )
+    return Arrangement(
+        alone=True,
+        why=f"the live generation was not loaded beside the candidate: {rate:g} requests a second to one alone would "
+        f"take {100 * share:.0f} % of the host's {cores:g} cores",
+    )
+
+
+def weighed_more(measured: Plain | None, live: Plain | None) -> str:
+    """That a request takes more CPU than one of the live generation by what was weighed of both; empty where it does
+    not, or where that is not known. Both are weighed alone, request after request, on this host."""
+    new, old = (float((found or {}).get("cpu_ms") or 0.0) for found in (measured, live))
+    if not old or new <= WEIGHED_MARGIN * old or new - old <= CPU_FLOOR_MS:
+        return ""
     return (
-        f"the live generation was not loaded beside the candidate: {rate:g} requests a second to each would take "
-        f"{100 * share:.0f} % of the host's {cores:g} cores; judged by the absolute limits alone"
+        f"weighed alone, a request takes {short(new)} ms of CPU against {short(old)} of the live generation "
+        f"({100 * (new / old - 1):+.0f} %)"
     )
 
 
@@ -156,6 +209,16 @@ def lowered(plan: Plain, live: Plain, limits: Limits) -> str:
     )
 
 
+@dataclass(frozen=True)
+class Live:
+    """The live generation that a candidate is held against: its plan, what was weighed of it (None: nothing), and its
+    declaration."""
+
+    plan: Plain
+    measured: Plain | None
+    app: Plain
+
+
 def try_candidate(
     app: Plain,
     plan: Plain,
@@ -164,74 +227,95 @@ def try_candidate(
     measured: Plain | None,
     cores: float,
     comparisons: int = 1,
-    live_plan: Plain | None = None,
+    live: Live | None = None,
 ) -> tuple[Verdict, Evidence]:
     """Load and judge; returns the verdict and the evidence. LoadError when the load cannot be run as declared.
 
-    `live_plan`: of the generation that `baseline` reaches.
+    `live`: the generation that `baseline` reaches.
     """
     spec, limits = Load.from_dict(app["load"]), Limits.from_dict(app["limits"])
-    notes: list[str] = []
     protected = None
     if baseline is not None:
         public = baseline.listen
         protected = Protected(
             Target(f"unix:{baseline.socket}"), limits, lambda: accept_queue(public) if public else None
         )
-    why_alone = crowded(app, measured, cores) if baseline is not None else None
-    if why_alone is not None:
-        notes.append(why_alone)
+    how = arrangement(app, measured, cores) if baseline is not None else Arrangement()
+    notes = [how.why] if how.why else []
+    if how.alone:
         baseline = None
-    smaller = lowered(plan, live_plan, limits) if baseline is not None and live_plan else ""
+    smaller = lowered(plan, live.plan, limits) if baseline is not None and live else ""
     notes += [smaller] if smaller else []
+    judging = Judging(app, comparisons, smaller, how.why if how.alone else "", weighed(app, measured, live))
 
     def attempt(swap: bool, factor: float) -> Attempt:
         sampler = candidate.sampler()
-        beside = baseline.sampler() if baseline is not None else None
+        other = baseline.sampler() if baseline is not None else None
+
+        def warm() -> None:
+            sampler.mark_warm()
+            if other is not None:
+                other.mark_warm()
+
         with sampler:
-            if beside is not None:
-                beside.start()
+            if other is not None:
+                other.start()
             try:
                 load = run_trial_load(
                     Target(f"unix:{candidate.socket}"),
                     Target(f"unix:{baseline.socket}") if baseline is not None else None,
                     spec,
                     capacity=Capacity(int(plan["settings"]["workers"]["value"]), capacity(plan, measured, cores)),
-                    turn=Turn(swap, factor),
+                    turn=Turn(swap, factor, how.in_turn),
                     running=Running(answer_seconds(app)),
-                    on_warm=sampler.mark_warm,
+                    on_warm=warm,
                     protected=protected,
                 )
             finally:
-                if beside is not None:
-                    beside.stop()
-        memory = beside.evidence() if beside is not None else None
-        return judged(app, load, sampler.evidence(), memory, comparisons, compared=not smaller)
+                if other is not None:
+                    other.stop()
+        return judging.judged(load, sampler.evidence(), other.evidence() if other is not None else None)
 
     verdict, attempts = with_retry(attempt)
     return conclude(app, verdict, attempts[-1], candidate.journal(), notes)
 
 
-def judged(
-    app: Plain,
-    load: TrialLoad,
-    memory: MemoryEvidence | None,
-    beside: MemoryEvidence | None,
-    comparisons: int = 1,
-    compared: bool = True,
-) -> Attempt:
-    """One run of the load with its verdict. `memory` is the candidate's, `beside` the live generation's.
+def weighed(app: Plain, measured: Plain | None, live: Live | None) -> str:
+    """What weighed_more() says of a candidate; empty too where the load of both is not the same."""
+    if live is None or app["load"]["paths"] != (live.app.get("load") or {}).get("paths"):
+        return ""
+    return weighed_more(measured, live.measured)
 
-    `compared`: whether its latency is held against the live generation's (see lowered()).
-    """
-    limits, names = Limits.from_dict(app["limits"]), names_of(Load.from_dict(app["load"]).paths)
-    if load.stopped:
-        verdict = judge_stopped(load.stopped, load.candidate, load.baseline, limits, memory, names)
-        return Attempt(load, memory, verdict, beside)
-    usual = Thresholds(comparisons=comparisons, on_inconclusive=app["on_inconclusive"])
-    policy = usual if compared else replace(usual, relative=())
-    verdict = judge(load.candidate, load.baseline, limits, memory, policy, baseline_memory=beside, names=names)
-    return Attempt(load, memory, verdict, beside)
+
+@dataclass(frozen=True)
+class Judging:
+    """How the runs of a trial's load are judged. `smaller`: why its latency is not held against the live generation's
+    (lowered()), `alone`: why that one was not loaded; `weighed`: that the CPU of a request grew by what was weighed,
+    which counts where it cannot be compared under load."""
+
+    app: Plain
+    comparisons: int = 1
+    smaller: str = ""
+    alone: str = ""
+    weighed: str = ""
+
+    def judged(self, load: TrialLoad, memory: MemoryEvidence | None, other: MemoryEvidence | None) -> Attempt:
+        """One run of the load with its verdict. `memory` is the candidate's, `other` the live generation's."""
+        app = self.app
+        limits, names = Limits.from_dict(app["limits"]), names_of(Load.from_dict(app["load"]).paths)
+        if load.stopped:
+            verdict = judge_stopped(load.stopped, load.candidate, load.baseline, limits, memory, names)
+            return Attempt(load, memory, verdict, other)
+        usual = Thresholds(comparisons=self.comparisons, on_inconclusive=app["on_inconclusive"])
+        policy = replace(usual, relative=()) if self.smaller else usual
+        verdict = judge(load.candidate, load.baseline, limits, memory, policy, baseline_memory=other, names=names)
+        unheld = [f"latency ({self.smaller})"] if self.smaller else []
+        unheld += [f"latency and CPU under load ({why})" for why in (self.alone, load.sick) if why]
+        counted = any(check.question in ("cpu_relative", "cpu_ms") for check in verdict.checks)
+        if self.weighed and not counted:
+            check = Check("cpu_weighed", INCONCLUSIVE, None, None, (None, None), self.weighed)
+            verdict = verdict.also(check)
+        return Attempt(load, memory, verdict.without(unheld), other)
 
 
 def conclude(

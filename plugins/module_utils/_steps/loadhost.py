@@ -32,6 +32,7 @@ LoadRequest = TypedDict(
         "answer_seconds": float,
         "swap": bool,
         "factor": float,
+        "in_turn": bool,
     },
 )
 """What a load host is asked to do: the addresses of both arms, sections of the normalised app, and how it is run as
@@ -95,7 +96,7 @@ def make_load(
             targets.get("baseline"),
             Load.from_dict(request["load"]),
             capacity=Capacity(int(request["workers"]), request.get("capacity_rps")),
-            turn=Turn(bool(request["swap"]), float(request["factor"])),
+            turn=Turn(bool(request["swap"]), float(request["factor"]), bool(request.get("in_turn"))),
             running=Running(float(request.get("answer_seconds", ANSWER_SECONDS)), runner=runner),
             on_warm=lambda: warm.append(monotonic()),
             protected=Protected(targets["baseline"], limits) if "baseline" in targets else None,

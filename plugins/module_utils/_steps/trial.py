@@ -11,11 +11,12 @@ from .._declaration.app import Plain
 from .._declaration.origin import is_remote
 from .._generation import generations, store
 from .._generation.failures import StepFailed
+from .._generation.record import GenerationRecord
 from .._load.h2load import LoadError
 from .._os.http import Ask, answer_seconds, only_redirects
 from .._verdict.judge import Verdict, decide
 from .app import AppOnHost
-from .compare import Arm, Evidence, arm, missing_tool, try_candidate
+from .compare import Arm, Evidence, Live, arm, missing_tool, try_candidate
 from .watchdog import memory_bounded
 
 
@@ -52,7 +53,7 @@ def trial(app: AppOnHost, number: int) -> Tried:
                     baseline,
                     record.measured,
                     record.cores,
-                    live_plan=app.record(live).plan if live is not None and baseline is not None else None,
+                    live=live_of(app.record(live)) if live is not None else None,
                 )
         except LoadError as error:
             raise StepFailed("trial", str(error)) from error
@@ -60,6 +61,8 @@ def trial(app: AppOnHost, number: int) -> Tried:
             app.candidates.stop(number)
         if why_broken:
             evidence["notes"].append(why_broken)
+            verdict = verdict.without([f"latency and CPU ({why_broken})"])
+            evidence["verdict"] = verdict.to_dict()
         if is_remote(record.load):
             evidence["notes"].append(f"load.from is {record.load.origin}, which this host cannot ask by itself")
         evidence["boot_seconds"] = round(boot, 2)
@@ -112,6 +115,11 @@ def _arm(app: AppOnHost, number: int, trial: bool, begin: float) -> Arm:
     files = app.layout.instance_files(number, trial)
     found = arm(app.systemd, unit, socket, memory_max(app, number), begin, files)
     return found if trial else replace(found, listen=app.record(number).listen)
+
+
+def live_of(record: GenerationRecord) -> Live:
+    """What a candidate is held against, from the record of the live generation."""
+    return Live(record.plan, record.measured, record.app)
 
 
 def memory_max(app: AppOnHost, number: int) -> float:

@@ -16,6 +16,7 @@ from typing import Final
 from .._declaration.shortfall import QUANTILES, needed_requests
 from . import statistics as st
 from .compared import Compared
+from .costchecks import cpu_per_request, idle_cpu, piles_up, writes
 from .failed import told_failures
 from .pathchecks import path_errors, path_latency
 from .run import Answer, Run
@@ -57,7 +58,8 @@ def beside_live(run: Run) -> Answer:
         relative = _relative_checks(run.warm, trimmed(run.baseline, run.cold_seconds), run.policy)
         return Answer([yardstick, *relative])
     if yardstick.name == "baseline":  # sick: no yardstick, but no obstacle to its replacement either
-        return Answer([replace(yardstick, outcome=PASS)], [yardstick.sentence])
+        sick = "latency and CPU (the live generation is sick itself)"
+        return Answer([replace(yardstick, outcome=PASS)], [yardstick.sentence], [sick])
     return Answer([yardstick], [yardstick.sentence])
 
 
@@ -93,6 +95,10 @@ CHECKS: Final[tuple[Callable[[Run], Answer], ...]] = (
     beside_live,
     path_latency,
     stall,
+    cpu_per_request,
+    idle_cpu,
+    piles_up,
+    writes,
     memory_growth,
     enough_requests,
 )

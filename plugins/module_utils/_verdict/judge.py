@@ -15,9 +15,9 @@ from .._declaration.shortfall import QUANTILES, RETRY_FACTOR
 from . import statistics as st
 from .checks import CHECKS, error_check, failed_beside, memory_checks
 from .failed import told_failures
-from .run import Run, measurement_check
+from .run import Answer, Run, measurement_check
 from .stability import trimmed
-from .types import FAIL, INCONCLUSIVE, PASS, USUAL, Check, MemoryEvidence, Samples, Thresholds, Verdict, finite
+from .types import FAIL, INCONCLUSIVE, PASS, USUAL, WORST, Check, MemoryEvidence, Samples, Thresholds, Verdict, finite
 
 __all__ = [
     "FAIL",
@@ -37,7 +37,6 @@ __all__ = [
     "summary",
 ]
 
-_WORST = {PASS: 0, INCONCLUSIVE: 1, FAIL: 2}
 HARD_CHECKS = ("oom_kills", "restarts", "error_rate", "memory_peak")
 
 
@@ -72,12 +71,19 @@ def judge(
     facts = {name: summary(arm, cold) for name, arm in arms.items()}
     if not judged:
         return _conclude(checks, facts, candidate, beside=beside)
+    answer = _asked(run)
+    verdict = _conclude([*checks, *answer.checks], facts, candidate, shared=run.sick_beside, beside=beside)
+    return replace(verdict, warnings=tuple(answer.warnings), cold_seconds=cold).without(answer.uncompared)
+
+
+def _asked(run: Run) -> Answer:
+    """The answers to all questions as one."""
     answers = [ask(run) for ask in CHECKS]
-    checks += [check for answer in answers for check in answer.checks]
-    warnings = [warning for answer in answers for warning in answer.warnings]
-    uncompared = [words for answer in answers for words in answer.uncompared]
-    verdict = _conclude(checks, facts, candidate, shared=run.sick_beside, beside=beside)
-    return replace(verdict, warnings=tuple(warnings), cold_seconds=cold).without(uncompared)
+    return Answer(
+        [check for answer in answers for check in answer.checks],
+        [warning for answer in answers for warning in answer.warnings],
+        [words for answer in answers for words in answer.uncompared],
+    )
 
 
 def judge_stopped(
@@ -181,7 +187,7 @@ def _conclude(
 ) -> Verdict:
     """shared: the live generation is sick at the same time, so that failed requests may be the host's fault.
     beside: what failed of it, in words that go into the cause of what is no pass."""
-    outcome = max((check.outcome for check in checks), key=lambda name: _WORST[name])
+    outcome = max((check.outcome for check in checks), key=lambda name: WORST[name])
     decisive = [check for check in checks if check.outcome == outcome]
     failed = "" if candidate is None else f"{candidate.failures} of {candidate.planned} requests failed"
     cause = _words_of_pass(checks, failed) if outcome == PASS else _words_of(decisive[0], failed, beside)

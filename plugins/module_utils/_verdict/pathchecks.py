@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .._declaration.shortfall import QUANTILES
 from . import statistics as st
@@ -33,28 +33,43 @@ def path_errors(run: Run) -> Answer:
     told = failures_by_path(run.candidate, run.names)
     if len(told) < 2:
         return Answer()
-    beside = failures_by_path(run.baseline, run.names) if run.baseline is not None and run.baseline.complete else []
-    limit, asked = run.limits.error_rate, [one for one in told if one.requests]
-    chances = [st.binomial_sf(one.failures, one.requests, limit) for one in asked]
-    # Half of the level, as the lower bound of the error rate of all has.
-    levels = dict(zip((one.name for one in asked), st.holm_levels(chances, run.policy.level)))
-    surely = dict(zip(levels, st.holm(chances, run.policy.level / 2.0)))
-    maybe = dict(zip(levels, st.holm(chances, run.policy.path_suspicion)))
-    checks, warnings = [], []
-    for one in asked:
-        if not one.failures:
-            continue
-        suspicious = maybe[one.name] or one.failures == one.requests
-        outcome = FAIL if surely[one.name] else INCONCLUSIVE if suspicious else PASS
-        check = _error_check(one, outcome, levels[one.name], run)
-        other = next((path for path in beside if path.name == one.name), None)
-        if outcome != PASS and other is not None and _no_worse(one, other, limit, run.policy):
-            excuse = f"{check.sentence}; of the live generation {other.share()} too, so it is no worse for that"
-            check = Check(check.name, PASS, check.value, limit, check.bounds, excuse)
-            warnings.append(excuse)
-        checks.append(check)
+    beside = _failures_beside(run)
+    asked = [one for one in told if one.requests]
+    found = [_excused(check, one, beside.get(one.name), run) for check, one in zip(_error_checks(asked, run), asked)]
     never = [one.name for one in told if not one.requests]
-    return Answer(checks, warnings, [f"{', '.join(never)} (never asked: too small a weight)"] if never else [])
+    return Answer(
+        [check for (check, _), one in zip(found, asked) if one.failures],
+        [check.sentence for check, excused in found if excused],
+        [f"{', '.join(never)} (never asked: too small a weight)"] if never else [],
+    )
+
+
+def _failures_beside(run: Run) -> dict[str, PathFailures]:
+    """What the live generation failed of each path, by its name; empty where it is no measurement."""
+    live = run.baseline
+    if live is None or not live.complete:
+        return {}
+    return {one.name: one for one in failures_by_path(live, run.names)}
+
+
+def _error_checks(asked: Sequence[PathFailures], run: Run) -> list[Check]:
+    """A check of each path; the chance of a wrong fail is held over all of them."""
+    chances = [st.binomial_sf(one.failures, one.requests, run.limits.error_rate) for one in asked]
+    # Half of the level, as the lower bound of the error rate of all has.
+    surely, maybe = st.holm(chances, run.policy.level / 2.0), st.holm(chances, run.policy.path_suspicion)
+    checks = []
+    for one, sure, doubt, level in zip(asked, surely, maybe, st.holm_levels(chances, run.policy.level)):
+        suspicious = one.failures > 0 and (doubt or one.failures == one.requests)
+        checks.append(_error_check(one, FAIL if sure else INCONCLUSIVE if suspicious else PASS, level, run))
+    return checks
+
+
+def _excused(check: Check, one: PathFailures, other: PathFailures | None, run: Run) -> tuple[Check, bool]:
+    """The check, as a pass where the live generation fails the path no less; and whether it is one for that."""
+    if check.outcome == PASS or other is None or not _no_worse(one, other, run.limits.error_rate, run.policy):
+        return check, False
+    words = f"{check.sentence}; of the live generation {other.share()} too, so it is no worse for that"
+    return replace(check, outcome=PASS, sentence=words), True
 
 
 def _error_check(one: PathFailures, outcome: str, level: float, run: Run) -> Check:
@@ -95,22 +110,23 @@ def path_latency(run: Run) -> Answer:
         return Answer()
     pairs = _pairs(run.warm, trimmed(run.baseline, run.cold_seconds), run.names)
     enough = [pair for pair in pairs if min(len(pair.new), len(pair.old)) >= LEAST]
+    few = [f"{pair.name} ({len(pair.new)})" for pair in pairs if pair not in enough and pair.new]
+    told = f"the latency of {', '.join(few)}, with fewer than {LEAST} requests each" if few else ""
+    return Answer(_compared(enough, run.policy), (), [told] if told else [])
+
+
+def _compared(pairs: Sequence[_Pair], policy: Thresholds) -> list[Check]:
+    """Every quantile of every path, all one family."""
     found = [
-        Compared.of(f"{quantile}_relative:{pair.name}", pair.new, pair.old, QUANTILES[quantile], run.policy)
-        for pair in enough
-        for quantile in run.policy.relative
+        Compared.of(f"{quantile}_relative:{pair.name}", pair.new, pair.old, QUANTILES[quantile], policy)
+        for pair in pairs
+        for quantile in policy.relative
         if _answered(pair.old, QUANTILES[quantile])
     ]
     chances = [one.chance for one in found]
-    surely = st.holm(chances, run.policy.level)
-    maybe = st.holm(chances, run.policy.path_suspicion)
-    levels = st.holm_levels(chances, run.policy.level)
-    checks = [
-        one.check(sure, doubt, level, run.policy) for one, sure, doubt, level in zip(found, surely, maybe, levels)
-    ]
-    few = [f"{pair.name} ({len(pair.new)})" for pair in pairs if pair not in enough and pair.new]
-    told = f"the latency of {', '.join(few)}, with fewer than {LEAST} requests each" if few else ""
-    return Answer(checks, (), [told] if told else [])
+    surely, maybe = st.holm(chances, policy.level), st.holm(chances, policy.path_suspicion)
+    levels = st.holm_levels(chances, policy.level)
+    return [one.check(sure, doubt, level, policy) for one, sure, doubt, level in zip(found, surely, maybe, levels)]
 
 
 def _pairs(new: Samples, old: Samples, names: Sequence[str]) -> list[_Pair]:

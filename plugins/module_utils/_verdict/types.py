@@ -18,6 +18,8 @@ from .._declaration.shortfall import ALPHA, MIN_REQUESTS
 PASS = "pass"
 FAIL = "fail"
 INCONCLUSIVE = "inconclusive"
+WORST: Final = {PASS: 0, INCONCLUSIVE: 1, FAIL: 2}
+"""Outcomes by how bad they are."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,8 @@ class Samples:
     requests failed, and how many each ("answered 503", "timed out"); `path_kinds`: the same by the index of the path.
     Where both arms get the same requests at different times, `turned_s` tells by how much later than the schedule this
     arm begins, and `run_s` after how long it begins again at its beginning (0: it is not known which requests are the
-    same).
+    same). `loaded` are the times in which this arm was asked, and `quiet` one in which nobody asked: (begin, end), in
+    seconds after the warm-up; empty where that is not known.
     """
 
     start_s: Sequence[float]
@@ -53,6 +56,8 @@ class Samples:
     turned_s: float = 0.0
     run_s: float = 0.0
     path_kinds: Sequence[Mapping[str, int]] = ()
+    loaded: Sequence[tuple[float, float]] = ()
+    quiet: Sequence[float] = ()
 
     def how_failed(self) -> str:
         """In what ways its requests failed, the most frequent first, as part of a sentence; empty when not known."""
@@ -73,6 +78,8 @@ class Samples:
             "notes": list(self.notes),
             "kinds": dict(self.kinds),
             "path_kinds": [dict(kinds) for kinds in self.path_kinds],
+            "loaded": [[round(begin, 3), round(end, 3)] for begin, end in self.loaded],
+            "quiet": [round(second, 3) for second in self.quiet],
             **{name: getattr(self, name) for name in _PLAIN},
         }
 
@@ -87,6 +94,8 @@ class Samples:
             notes=list(data.get("notes", ())),
             kinds=dict(data.get("kinds", {})),
             path_kinds=[dict(kinds) for kinds in data.get("path_kinds", ())],
+            loaded=[(float(begin), float(end)) for begin, end in data.get("loaded", ())],
+            quiet=[float(second) for second in data.get("quiet", ())],
             **{name: data[name] for name in _PLAIN if name in data},
         )
 
@@ -103,7 +112,7 @@ class MemoryEvidence:
 
     `peak_mib` and `source` come from the cgroup where there is one; `limit_mib` is the limit that the peak is
     held against before `memory_percent` (usually MemoryMax). `restarts` are workers lost without having been recycled
-    on purpose, `deaths` how they ended, where that is known.
+    on purpose, `deaths` how they ended, where that is known. `use`: what was used second by second (use.COLUMNS).
     """
 
     peak_mib: float | None
@@ -120,6 +129,7 @@ class MemoryEvidence:
     seconds: float = 0.0
     notes: Sequence[str] = ()
     deaths: str = ""
+    use: Mapping[str, Sequence[float | None]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, object]:
         """Plain data that JSON can hold."""
@@ -236,6 +246,14 @@ class Verdict:
             "cold_seconds": round(self.cold_seconds, 3),
             "facts": dict(self.facts),
         }
+
+    def also(self, check: Check) -> Verdict:
+        """The same with one more check, which is its cause where it is worse than the others."""
+        worse = WORST[check.outcome] > WORST[self.outcome]
+        cause = f"{check.sentence}; {self.cause}" if worse else self.cause
+        return replace(
+            self, outcome=check.outcome if worse else self.outcome, cause=cause, checks=(*self.checks, check)
+        )
 
     def without(self, uncompared: Sequence[str]) -> Verdict:
         """The same, which says what was not compared, in its cause too where it is a pass."""

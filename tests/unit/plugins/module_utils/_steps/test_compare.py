@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.app import Limits
 from ansible_collections.headcount.gunicorn.plugins.module_utils._load.trialload import Attempt, DerivedRate, TrialLoad
-from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.compare import conclude, judged, lowered
+from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.compare import Judging, conclude, lowered
 from ansible_collections.headcount.gunicorn.plugins.module_utils._verdict.types import MemoryEvidence, Samples
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._output.report import evidence_of
 
@@ -42,7 +42,7 @@ def arm(cold_ms: float, usual_ms: float) -> Samples:
 
 def trial_of(candidate: Samples) -> tuple[str, dict[str, Any]]:
     load = TrialLoad(candidate, None, DerivedRate(50.0, "declared", ""), 0.1, 0.01, False)
-    attempt: Attempt = judged(APP, load, CALM, None)
+    attempt: Attempt = Judging(APP).judged(load, CALM, None)
     verdict, evidence = conclude(APP, attempt.verdict, attempt, [], [])
     return verdict.cause, evidence
 
@@ -95,9 +95,9 @@ def test_a_lowered_plan_is_not_held_against_the_live_generation(compared: bool, 
     candidate = replace(arm(50.0, 50.0), latency_ms=slow)
     load = TrialLoad(candidate, arm(50.0, 50.0), DerivedRate(50.0, "declared", ""), 0.1, 0.01, False)
     app = {**APP, "limits": {"error_rate": 0.01}}
-    assert judged(app, load, CALM, None, compared=compared).verdict.outcome == outcome
+    assert Judging(app, smaller="" if compared else "it is smaller").judged(load, CALM, None).verdict.outcome == outcome
 
 
 def test_a_lowered_plan_is_held_against_its_own_limits() -> None:
     load = TrialLoad(arm(150.0, 150.0), arm(50.0, 50.0), DerivedRate(50.0, "declared", ""), 0.1, 0.01, False)
-    assert judged(APP, load, CALM, None, compared=False).verdict.outcome == "fail"
+    assert Judging(APP, smaller="it is smaller").judged(load, CALM, None).verdict.outcome == "fail"

@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""The releases of scripts/bench liars: one WSGI app that is well, or is bad in the way that LIAR names.
+
+Runs on the lab's hosts, as `liar:app`. Every path takes some CPU and then waits; what is said here of a liar happens
+beside that.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+LIAR = os.environ.get("LIAR", "")
+HEALTH = "/healthz"
+kept: list[Any] = []
+asked = {"count": 0, "began": time.monotonic()}
+lock = threading.Lock()
+
+
+class Bad(Exception):
+    """An answer that a liar gives instead: its status line."""
+
+
+def burn(ms: float) -> None:
+    """So much CPU of this thread, however the host is loaded."""
+    end = time.thread_time() + ms / 1000.0
+    while time.thread_time() < end:
+        pass
+
+
+def spin() -> None:
+    """A thread that never rests."""
+    while True:
+        burn(50)
+
+
+def leak_descriptor(environ: Mapping[str, Any]) -> None:
+    if asked["count"] % 4 == 0:
+        kept.append(os.open("/dev/null", os.O_RDONLY))
+
+
+def leak_thread(environ: Mapping[str, Any]) -> None:
+    thread = threading.Thread(target=threading.Event().wait, daemon=True)
+    thread.start()
+
+
+def leak_memory(environ: Mapping[str, Any]) -> None:
+    kept.append(os.urandom(64) * 1024)
+
+
+def log_much(environ: Mapping[str, Any]) -> None:
+    sys.stderr.write("x" * 2**20 + "\n")
+
+
+def log_lines() -> None:
+    """About 10,000 lines a second, asked or not."""
+    while True:
+        sys.stderr.write(("a line of a log that nobody reads, again and again and again and again and again\n") * 100)
+        time.sleep(0.01)  # a hundred lines, a hundred times a second
+
+
+def path_is(path: str, then: Callable[[], None]) -> Callable[[Mapping[str, Any]], None]:
+    """Do something for one path alone."""
+
+    def work(environ: Mapping[str, Any]) -> None:
+        if environ["PATH_INFO"] == path:
+            then()
+
+    return work
+
+
+def fail(status: str = "500 Internal Server Error") -> None:
+    raise Bad(status)
+
+
+def sometimes(share: float, then: Callable[[], None]) -> Callable[[Mapping[str, Any]], None]:
+    """Do something for a share of the requests, at random."""
+
+    def work(environ: Mapping[str, Any]) -> None:
+        if random.random() < share:
+            then()
+
+    return work
+
+
+def after(requests: int) -> Callable[[Mapping[str, Any]], None]:
+    """Fail from so many requests of a worker on."""
+
+    def work(environ: Mapping[str, Any]) -> None:
+        if asked["count"] > requests:
+            fail()
+
+    return work
+
+
+def post_broken(environ: Mapping[str, Any]) -> None:
+    if environ["REQUEST_METHOD"] == "POST":
+        fail()
+
+
+def one_lock(environ: Mapping[str, Any]) -> None:
+    with lock:
+        time.sleep(0.05)  # what the lock is held for
+
+
+def second_worker(environ: Mapping[str, Any]) -> None:
+    if os.getpid() % 2:
+        fail()
+
+
+def one_stalls(environ: Mapping[str, Any]) -> None:
+    """The first worker to come to its 60th request stands still for a while, once."""
+    if asked["count"] == 60 and first("stalled"):
+        time.sleep(4.0)  # the stall
+
+
+def first(name: str) -> bool:
+    """Whether nobody of this instance came here before."""
+    try:
+        os.close(os.open(f"/tmp/liar-{name}", os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return False
+    return True
+
+
+LIARS: Mapping[str, Callable[[Mapping[str, Any]], None]] = {
+    "cpu7": lambda _: burn(7),
+    "cpu14": lambda _: burn(14),
+    "wait8": lambda _: time.sleep(0.008),  # what it takes longer
+    "slower-half": lambda _: time.sleep(0.020),  # as long again as it takes
+    "rare-500": path_is("/rare", fail),
+    "b-500": path_is("/b", fail),
+    "b-slow": path_is("/b", lambda: time.sleep(0.030)),  # slower by its own time
+    "post-500": post_broken,
+    "all-500": lambda _: fail(),
+    "errors-20": sometimes(0.2, fail),
+    "errors-5": sometimes(0.05, fail),
+    "not-found": lambda _: fail("404 Not Found"),
+    "after-120": after(120),
+    "descriptors": leak_descriptor,
+    "threads": leak_thread,
+    "memory": leak_memory,
+    "log-1mb": log_much,
+    "lock": one_lock,
+    "second-worker": second_worker,
+    "hang-50th": lambda _: time.sleep(60) if asked["count"] % 50 == 49 else None,  # it never ends
+    "hang": lambda _: time.sleep(60) if asked["count"] > 60 else None,  # it never ends
+    "worker-dies": lambda _: os.kill(os.getpid(), signal.SIGKILL) if asked["count"] == 150 else None,
+    "one-stalls": one_stalls,
+    "tail": sometimes(0.1, lambda: time.sleep(0.060)),  # the slowest tenth
+    "half-answer": lambda _: None,
+    "empty": lambda _: None,
+    "late-byte": lambda _: None,
+}
+THREADS: Mapping[str, Callable[[], None]] = {"spin": spin, "log-lines": log_lines}
+#: Of good releases in noisy shapes: they must pass.
+NOISY: Mapping[str, Callable[[Mapping[str, Any]], None]] = {
+    "good-log": lambda _: print("one line for each request, as servers write", file=sys.stderr),
+    "good-slow-path": path_is("/rare", lambda: time.sleep(0.3)),  # by nature
+    "good-cache": lambda _: kept.append(os.urandom(1024)) if len(kept) < 2000 else None,
+}
+
+
+def body(ready: bytes) -> Iterable[bytes]:
+    """The answer's body."""
+    if LIAR == "half-answer":
+        yield ready[:10]
+        return
+    if LIAR == "late-byte":
+        yield ready[:-1]
+        time.sleep(0.5)  # the last byte is late
+        yield ready[-1:]
+        return
+    yield ready
+
+
+def app(environ: Mapping[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """The app."""
+    if environ["PATH_INFO"] == HEALTH:
+        start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "2")])
+        return [b"ok"]
+    asked["count"] += 1
+    environ["wsgi.input"].read()
+    try:
+        burn(2)
+        time.sleep(0.020)  # what a request waits for
+        {**LIARS, **NOISY}.get(LIAR, lambda _: None)(environ)
+    except Bad as error:
+        start_response(str(error), [("Content-Type", "text/plain"), ("Content-Length", "5")])
+        return [b"wrong"]
+    answer = b"" if LIAR == "empty" else b"the answer\n" * 20
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(answer)))])
+    return body(answer)
+
+
+if LIAR in THREADS:
+    threading.Thread(target=THREADS[LIAR], daemon=True).start()

@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Releases that look well and are not: whether a trial refuses them, or tells, in words that lead to the fault."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from headcount_scripts import labs, paths
+from headcount_scripts.console import ScriptError
+
+from . import _engine
+from ._common import Bench, Cell, Lab, Report, markdown_table
+
+TIMED = False  # both arms suffer from what else the machine does
+MINUTES = 120.0
+QUICK_MINUTES = 20.0
+VERSION = 1
+APP = "liar"
+HOSTS = ["la:1:1g:bookworm", "lb:1:1g:bookworm"]
+REFUSED, TOLD, PASSES, EITHER = "refused", "told", "passes", "refused or told"
+
+PATHS: Sequence[Mapping[str, Any]] = (
+    {"path": "/", "weight": 50},
+    {"path": "/a", "weight": 25},
+    {"path": "/b", "weight": 12},
+    {"path": "/c", "weight": 12, "method": "POST", "body": "x=1"},
+    {"path": "/rare", "weight": 0.25},
+)
+
+
+@dataclass(frozen=True)
+class Liar:
+    """A release, what must come of it, and a pattern of the words that lead to its fault. `changes`: what is declared
+    otherwise; `live`: of what is live meanwhile."""
+
+    name: str
+    what: str
+    expected: str
+    words: str = ""
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    quick: bool = False
+
+
+def _load(**more: Any) -> dict[str, Any]:
+    return {"load": {"paths": [dict(path) for path in PATHS], "rate": 20, "seconds": 30, **more}}
+
+
+TIGHT = _load(rate=45)
+"""Twice as many do not fit on one core where a request takes 9 ms and more of it."""
+
+LIARS: Sequence[Liar] = (
+    Liar("same", "the same release again", PASSES, quick=True),
+    Liar(
+        "rare-500",
+        "one of five paths always answers 500, at 0.25 % of the load",
+        REFUSED,
+        "GET /rare answered 500",
+        quick=True,
+    ),
+    Liar("b-500", "one of five paths always answers 500", REFUSED, "GET /b: .* answered 500"),
+    Liar("post-500", "only POST is broken", REFUSED, "POST /c.* answered 500", quick=True),
+    Liar("all-500", "every answer is 500", REFUSED, "answered 500|500"),
+    Liar("errors-20", "20 % of the answers are 500", REFUSED, "answered 500"),
+    Liar("errors-5", "5 % of the answers are 500", REFUSED, "answered 500"),
+    Liar("not-found", "every path answers 404", REFUSED, "404"),
+    Liar("after-120", "500 from each worker's 120th request on", REFUSED, "answered 500"),
+    Liar("second-worker", "one worker of two answers 500", REFUSED, "answered 500"),
+    Liar("cpu7", "7 ms more CPU a request", REFUSED, "ms of CPU", TIGHT, quick=True),
+    Liar("cpu14", "14 ms more CPU a request", REFUSED, "ms of CPU", TIGHT),
+    Liar("spin", "a thread that spins", REFUSED, "of a core", quick=True),
+    Liar("wait8", "8 ms more wait a request", REFUSED, "p50"),
+    Liar("slower-half", "every request takes twice as long", REFUSED, "p50"),
+    Liar("tail", "the slowest tenth takes 60 ms more", REFUSED, "p95"),
+    Liar("b-slow", "one path of five takes twice as long", REFUSED, "GET /b"),
+    Liar("lock", "one lock that every request waits for", REFUSED, "p50|p95"),
+    Liar("descriptors", "an open descriptor is left by every fourth request", REFUSED, "descriptors grew", quick=True),
+    Liar("threads", "a thread is left by every request", REFUSED, "threads grew|start new thread|answered 500"),
+    Liar("memory", "64 KiB are kept by every request", REFUSED, "memory"),
+    Liar("log-1mb", "1 MB of log for every request", REFUSED, "written", quick=True),
+    Liar("log-lines", "10,000 lines of log a second", REFUSED, "written|of a core|ms of CPU"),
+    Liar(
+        "hang",
+        "from each worker's 60th request on nothing is answered",
+        REFUSED,
+        "timed out|no answer|nothing was answered|answered",
+    ),
+    Liar("hang-50th", "every 50th request is never answered", REFUSED, "timed out|no answer|nothing was answered"),
+    Liar("worker-dies", "a worker dies at its 150th request", REFUSED, "died"),
+    Liar(
+        "one-stalls",
+        "one worker of two stands still for 4 s, once",
+        EITHER,
+        "stood still|still|nothing was answered|ms or more",
+    ),
+    Liar("half-answer", "the answer ends after ten bytes", REFUSED, "cut short|no answer|reset|few"),
+    Liar("late-byte", "the last byte comes half a second late", REFUSED, "p50|p95|ms or more"),
+    Liar("empty", "every answer is empty", EITHER, "empty|bytes|contains"),
+    Liar("good-log", "a good release that logs a line for every request", PASSES),
+    Liar("good-slow-path", "a good release, one path of which is slow by nature", PASSES),
+    Liar("good-cache", "a good release that fills a cache", PASSES),
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Where to run instead of in a lab of its own."""
+    parser.add_argument("--lab", metavar="NAME", help="use this lab, which is up already, and leave it")
+
+
+def cells(quick: bool) -> list[Cell]:
+    """A cell for each release."""
+    rows = [row for row in LIARS if row.quick or not quick]
+    return [Cell(row.name, {"version": VERSION, "what": row.what, "changes": dict(row.changes)}) for row in rows]
+
+
+def measure(bench: Bench) -> None:
+    """Each host tries the next release beside a good one that is live."""
+    rows = {row.name: row for row in LIARS}
+    engines: dict[str, _engine.Engine] = {}
+    folder = _project(bench.folder)
+
+    def work(lab: Lab, cell: Cell, host: str) -> dict[str, Any]:
+        if host not in engines:
+            engines[host] = _engine.Engine(lab, host, _engine.wheel_cache())
+            engines[host].push()
+        return tried(engines[host], rows[cell.name], folder)
+
+    if bench.options.lab:
+        lab = Lab(labs.load(bench.options.lab))
+        bench.run(lambda cell, host: work(lab, cell, host), lanes=lab.hosts)
+        return
+    with bench.lab(HOSTS) as lab:
+        bench.run(lambda cell, host: work(lab, cell, host), lanes=lab.hosts)
+
+
+def _project(folder: Path) -> Path:
+    """The app as a project: one module, and nothing that it depends on."""
+    place = folder / "liar"
+    place.mkdir(parents=True, exist_ok=True)
+    source = paths.ROOT / "scripts/lib/headcount_bench/_liar_app.py"
+    (place / "liar.py").write_bytes(source.read_bytes())
+    (place / "requirements.txt").write_text("", encoding="utf-8")
+    return place
+
+
+def declared(folder: Path, liar: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The release as an inventory would declare it."""
+    return {
+        "name": APP,
+        "source": {"path": str(folder)},
+        "entry_point": "liar:app",
+        "listen": "0.0.0.0:8200",
+        "worker_class": "gthread",
+        "settings": {"workers": 2, "threads": 8},
+        "health": {"path": "/healthz", "contains": "ok", "boot_seconds": 20},
+        "environment": {"LIAR": liar, "LIAR_SERIAL": str(time.time())},
+        "limits": {"error_rate": 0.01, "memory_percent": 90},
+        "verify_seconds": 2,
+        **_load(),
+        **changes,
+    }
+
+
+def tried(engine: _engine.Engine, row: Liar, folder: Path) -> dict[str, Any]:
+    """What came of a release on its trial: refused by which words, or what was told."""
+    engine.sh(f"rm -f /tmp/liar-*; headcount abandon {APP} >/dev/null 2>&1")
+    begin = time.monotonic()
+    if engine.live(APP) is None or row.changes:
+        good = engine.steps(
+            APP, ("stage", engine.request(declared(folder, "", row.changes))), "weigh", "finish", "promote"
+        )
+        if "failed" in good[-1]:
+            raise ScriptError(f"the good release was not promoted: {good[-1]['failed']}")
+    done = engine.steps(
+        APP, ("stage", engine.request(declared(folder, row.name, row.changes))), "weigh", "trial", timeout=500
+    )
+    if not row.changes and "failed" not in done[-1]:
+        engine.steps(APP, "heal")
+    last = done[-1]
+    evidence = last.get("evidence") or {}
+    verdict = evidence.get("verdict") or (last.get("verdict") or {})
+    return {
+        "what": row.what,
+        "expected": row.expected,
+        "refused": "failed" in last,
+        "phase": last.get("phase", ""),
+        "cause": last.get("failed") or verdict.get("cause", ""),
+        "told": [*verdict.get("warnings", []), *verdict.get("uncompared", []), *evidence.get("notes", [])],
+        "attempts": verdict.get("attempts"),
+        "seconds": round(time.monotonic() - begin, 1),
+    }
+
+
+def came(row: Liar, value: Mapping[str, Any]) -> str:
+    """What came of it: refused, told, or passed in silence; with "unnamed" where the words do not lead to the fault."""
+    said = " ".join([str(value["cause"]), *map(str, value["told"])])
+    named = not row.words or re.search(row.words, said) is not None
+    if value["refused"]:
+        return "refused" if named else "refused, unnamed"
+    return "told" if row.words and named else "passed"
+
+
+def well(row: Liar, value: Mapping[str, Any]) -> bool:
+    """Whether it came as it must."""
+    fate = came(row, value)
+    if row.expected == PASSES:
+        return fate == "passed"
+    return fate == "refused" or (fate == "told" and row.expected in (TOLD, EITHER))
+
+
+def report(bench: Bench) -> Report:
+    """The catalogue as a table."""
+    rows = {row.name: row for row in LIARS}
+    values = {name: result.value for name, result in bench.results().items()}
+    missed = [f"{name}: {came(rows[name], value)}" for name, value in values.items() if not well(rows[name], value)]
+    table = [
+        [
+            name,
+            value["what"],
+            value["expected"],
+            came(rows[name], value) if well(rows[name], value) else f"**{came(rows[name], value)}**",
+            f"{value['seconds']:.0f}",
+            str(value["cause"])[:300].replace("|", "/"),
+        ]
+        for name, value in values.items()
+    ]
+    bad = [value for name, value in values.items() if rows[name].expected != PASSES]
+    caught = sum(value["refused"] for value in bad)
+    good = len(values) - len(bad)
+    passed = sum(not value["refused"] for name, value in values.items() if rows[name].expected == PASSES)
+    text = f"""\
+Each release runs beside a good one that is live, on a host of one core, through the collection's own stage, weigh and
+trial, at the load that its declaration says: 20 requests a second for 30 s (45 where twice as many must not fit).
+
+{len(bad)} bad releases were tried, {caught} were refused; {good} good ones in noisy shapes, {passed} of which passed.
+
+{markdown_table(["release", "what is wrong", "must be", "was", "seconds", "cause"], table, right=(4,))}
+"""
+    return Report(title="Releases that look well and are not", markdown=text, data={"rows": values}, missed=missed)

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Arms that are loaded one after another: the same requests, A B B A."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from ansible_collections.headcount.gunicorn.plugins.module_utils._load import h2load as h2
+from ansible_collections.headcount.gunicorn.plugins.module_utils._load import inturn
+from ansible_collections.headcount.gunicorn.plugins.module_utils._verdict.types import Samples
+
+PATHS = [h2.PathLoad("/", 3), h2.PathLoad("/report")]
+
+
+@pytest.mark.parametrize(("swap", "order"), [(False, "cbbc"), (True, "bccb")])
+def test_each_arm_gets_the_same_halves(swap: bool, order: str) -> None:
+    parts = inturn.in_turn(PATHS, ["candidate", "baseline"], 50, 30, swap)
+    assert "".join(name[0] for part in parts for name in part.lanes) == order
+    assert [part.seconds for part in parts] == [15.0] * 4
+    halves = [lanes for part in parts for lanes in part.lanes.values()]
+    assert halves[0] == halves[1]
+    assert halves[2] == halves[3]
+    assert halves[0] != halves[2]
+    assert sum(lane.planned for lane in [*halves[0], *halves[3]]) == 1500
+
+
+def part(latency: float, failures: int, **more: object) -> Samples:
+    facts = {
+        "start_s": [0.0, 1.0],
+        "latency_ms": [math.inf if place < failures else latency for place in range(2)],
+        "status": [200, 200],
+        "planned": 2,
+        "period_s": 1.0,
+        "failures": failures,
+        "achieved_rate": 1.0,
+        "planned_rate": 1.0,
+        "path": [0, 1],
+    }
+    return Samples(**{**facts, **more})
+
+
+def test_two_halves_are_one_run() -> None:
+    first = part(5.0, 1, kinds={"timed out": 1}, path_kinds=[{"timed out": 1}], lag_ms=7.0)
+    second = part(9.0, 2, kinds={"timed out": 2}, path_kinds=[{}, {"timed out": 2}], complete=False, why="ill")
+    whole = inturn.one_after_another([first, second], [15.0, 15.0])
+    assert whole.start_s == [0.0, 1.0, 15.0, 16.0]
+    assert (whole.planned, whole.failures, whole.achieved_rate, whole.lag_ms) == (4, 3, 1.0, 7.0)
+    assert (whole.complete, whole.why) == (False, "ill")
+    assert (whole.kinds, whole.path_kinds) == ({"timed out": 3}, [{"timed out": 1}, {"timed out": 2}])
+    assert inturn.one_after_another([first], [15.0]) is first
