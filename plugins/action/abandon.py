@@ -30,7 +30,7 @@ class ActionModule(StepAction):
         outcome = notes.outcome(host, name)
         if not outcome.failed:
             failed = dict(variables.get("ansible_failed_result") or {})
-            step = str(self._task.args.get("phase") or "prepare")
+            step = str(self._task.args.get("phase") or "begin")
             failed = without_secrets(self._templar, variables, name, failed)
             outcome = outcome.after(step, {**failed, "failed": True, **in_words(name, step, failed)}, 0.0)
         phase, cause = outcome.phase, outcome.cause

@@ -16,7 +16,10 @@ class ActionModule(ControllerAction):
     """One call for a batch; hosts are not connected to."""
 
     def run(self, tmp: None = None, task_vars: Variables | None = None) -> Result:
-        """`stop`, why, and which batch this is; waits between two batches when the inventory says so."""
+        """`stop`, why, the apps that go no further (`stopped`), and which batch this is.
+
+        Waits between two batches when the inventory says so.
+        """
         variables = task_vars or {}
         result: Result = super().run(tmp, variables)
         fleet, outcomes = outcomes_so_far(variables, "gate")
@@ -24,9 +27,9 @@ class ActionModule(ControllerAction):
         found = gate(
             [str(host) for host in fleet["order"]],
             [int(size) for size in fleet["batches"]],
-            [str(host) for host in variables["ansible_play_batch"]],
+            {str(host): fleet["apps"].get(host, {}) for host in variables["ansible_play_batch"]},
             outcomes,
-            [str(host) for host in fleet["failed_hosts"]],
+            fleet["failed_apps"],
             int(settings["max_failed"]),
         )
         stop = found.stop and not self._task.check_mode
@@ -35,5 +38,8 @@ class ActionModule(ControllerAction):
         if found.batch > 1 and wait and not stop and not self._task.check_mode:
             display(f"waiting {wait:.0f} s before batch {found.batch} (headcount_rollout_wait_seconds)")
             time.sleep(wait)  # what the inventory asks for between two batches
-        result.update(changed=False, stop=stop, msg=found.why, batch=found.batch, batches=found.batches)
+        stopped = [] if self._task.check_mode else found.stopped
+        result.update(
+            changed=False, stop=stop, stopped=stopped, msg=found.why, batch=found.batch, batches=found.batches
+        )
         return result

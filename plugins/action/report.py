@@ -23,7 +23,7 @@ class ActionModule(ControllerAction):
     _VALID_ARGS = frozenset({"path"})
 
     def run(self, tmp: None = None, task_vars: Variables | None = None) -> Result:
-        """`failed_hosts` with their first causes, and where the report is."""
+        """`failed_hosts` with their causes, and where the report is."""
         variables = task_vars or {}
         result: Result = super().run(tmp, variables)
         run, _, notes = this_run(variables, "report")

@@ -24,7 +24,7 @@ class ActionModule(ControllerAction):
         ordered = {host: outcomes[host] for host in fleet["order"] if host in outcomes}
         back = revert_plan(
             ordered,
-            [str(host) for host in fleet["failed_hosts"]],
+            fleet["failed_apps"],
             int(settings["max_failed"]),
             str(settings["on_failure"]),
         )

@@ -14,7 +14,8 @@ version_added: 0.1.0
 author:
   - Headcount contributors (!UNKNOWN)
 description:
-  - Counts the hosts that failed so far; more than C(headcount_rollout_max_failed) stop the rollout. Waits
+  - Counts the hosts on which each app failed so far; one that failed on more than C(headcount_rollout_max_failed)
+    goes no further, and the others go on. The batch is not begun where no app is left to begin. Waits
     C(headcount_rollout_wait_seconds) between two batches.
   - Runs on the controller, once for the batch; hosts are not connected to. Needs the result of
     M(headcount.gunicorn.plan) as C(headcount__fleet).
@@ -34,6 +35,11 @@ RETURN = r"""
 stop:
   description: Whether the batch must not begin. Always false in check mode.
   type: bool
+  returned: success
+stopped:
+  description: Apps that are not begun in this batch, because they failed too often. Always empty in check mode.
+  type: list
+  elements: str
   returned: success
 batch:
   description: Which batch this is, from 1.

@@ -86,6 +86,10 @@ failed_hosts:
       on which an app is refused that goes on elsewhere.
   type: dict
   returned: success, but not with C(mode=drift)
+failed_apps:
+  description: For each app, the hosts that count as failed for it before they are touched.
+  type: dict
+  returned: success, but not with C(mode=drift)
 unreachable_hosts:
   description: Hosts that could not be reached, with the cause.
   type: dict

@@ -49,7 +49,7 @@ path:
   type: str
   returned: success
 failed_hosts:
-  description: The first cause of each host that did not come to what was asked for.
+  description: For each host that did not come to what was asked for the causes, one for each app.
   type: dict
   returned: success
 first_cause:

@@ -14,9 +14,9 @@ version_added: 0.1.0
 author:
   - Headcount contributors (!UNKNOWN)
 description:
-  - When more hosts failed than C(headcount_rollout_max_failed) allows, the hosts that were promoted go back
-    to exactly the generation that was live before, or stay, or you are asked, as C(headcount_on_failure)
-    says.
+  - When an app failed on more hosts than C(headcount_rollout_max_failed) allows, the hosts on which it was promoted
+    go back to exactly the generation of it that was live before, or stay, or you are asked, as
+    C(headcount_on_failure) says. Other apps of these hosts stay.
   - Runs on the controller, once for the whole rollout; hosts are not connected to. Needs the result of
     M(headcount.gunicorn.plan) as C(headcount__fleet).
 extends_documentation_fragment:

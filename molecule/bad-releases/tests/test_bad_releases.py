@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import pytest
-from headcount_scenarios import Machine, Play, Scenario
+import yaml
+from headcount_scenarios import ROOT, Machine, Play, Scenario
 
 SECRET = hashlib.sha256(b"not-to-be-seen").hexdigest()
 
@@ -43,6 +44,12 @@ BAD = [
     ),
     Bad("never_ready", "never_ready", r"503", {"health": {"path": "/healthz", "boot_seconds": 5}}),
 ]
+
+
+#: As the scenario declares it.
+SHOP: dict[str, Any] = yaml.safe_load((ROOT / "molecule/bad-releases/molecule.yml").read_text(encoding="utf-8"))[
+    "provisioner"
+]["inventory"]["group_vars"]["all"]["headcount_apps"][0]
 
 
 def roll_out(scenario: Scenario, host: str, shop: dict[str, Any], *arguments: str) -> Play:
@@ -105,10 +112,15 @@ def test_a_first_deployment_that_fails_leaves_nothing_running(scenario: Scenario
     assert "failed" in [event["event"] for event in bare.ledger()]
 
 
-def test_then_a_good_one_goes_live_there(scenario: Scenario) -> None:
+def test_then_a_good_one_goes_live_there_beside_an_app_that_fails(scenario: Scenario) -> None:
+    """Apps of a host are independent: the one is named and makes the rollout fail, the other is promoted and stays."""
     bare = scenario.machines["bare"]
-    play = scenario.play("site.yml", headcount_hosts="bare")
-    assert play.code == 0
+    blog = {**SHOP, "name": "blog", "listen": "0.0.0.0:8001", "environment": {"SHOP_FAULTS": "crash_import"}}
+    play = scenario.play("site.yml", headcount_hosts="bare", headcount_apps=[blog, SHOP])
+    assert play.code == 2
+    assert re.match(f"blog: start: {BAD[3].cause}", scenario.report()["failed"]["bare"])
+    assert "1 host: 1 promoted, 1 failed" in play.words
+    assert bare.running("blog") == []
     assert bare.get("/version").json["release"] == "first"
     assert bare.running() == [f"shop@{bare.live()}.service"]
 

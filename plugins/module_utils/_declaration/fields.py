@@ -120,7 +120,8 @@ class Field:
     above, minimum, below, maximum: bounds of a number; of the length of a list.
     check: gets the parsed value, returns it (or its canonical form), raises Invalid.
     key_check: the same for the keys of a map.
-    shorthand: the key of the section that a bare string stands for.
+    shorthand: the key of the section that a bare string stands for; of a list, what parts the elements of a
+    bare string.
     quiet: the value may be secret: never shown in a problem.
     replace: an override of this section replaces it as a whole instead of being merged.
     same_for_all: every host of the play must have the same value, because it steers the rollout as a whole.
@@ -405,6 +406,8 @@ def _section(item: Field, value: object, parts: tuple[Part, ...], context: Conte
 
 
 def _list(item: Field, value: object, parts: tuple[Part, ...], context: Context) -> object:
+    if isinstance(value, str) and item.shorthand:
+        value = [element.strip() for element in value.split(item.shorthand)]
     if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Sequence):
         raise Invalid()
     if item.minimum is not None and len(value) < item.minimum:

@@ -24,7 +24,7 @@ from .roles import INTERNAL_PREFIXES
 from .rules import RULES, SOURCE_KINDS, declared_load, declared_paths
 from .shortfall import load_shortfall
 from .table import APP_FIELDS, COMMAND_VARIABLES, VARIABLES
-from .together import APPS, check_together
+from .together import APP, APPS, check_together
 
 __all__ = [
     "PROFILE_WAIT_RATIO",
@@ -125,7 +125,7 @@ def normalise_host_vars(variables: Mapping[str, object], host: str) -> tuple[Par
         if item.name not in (APPS, OVERRIDES):
             values[item.name] = parse(item, variables.get(item.name), (item.name,), context)
     for item in COMMAND_VARIABLES:
-        parse(item, variables.get(item.name), (item.name,), context)
+        values[item.name] = parse(item, variables.get(item.name), (item.name,), context)
     base_dir = values["headcount_base_dir"]
     if base_dir is not None and not base_dir.startswith("/"):
         context.add(
@@ -166,7 +166,7 @@ def fleet_problems(declarations: Sequence[Declaration], inventory_hosts: Iterabl
     known = set(inventory_hosts) | set(play)
     first = declarations[0]
     for declaration in declarations:
-        for item in VARIABLES:
+        for item in _KNOWN.values():
             mine, other = declaration.variables.get(item.name), first.variables.get(item.name)
             if item.same_for_all and mine != other:
                 problems.append(
@@ -190,12 +190,27 @@ def fleet_problems(declarations: Sequence[Declaration], inventory_hosts: Iterabl
                 f"headcount_canary: {meant or play[0]}",
             )
         )
+    problems += _unknown_apps(first, declarations)
     for declaration in declarations:
         for index, app in enumerate(declaration.apps):
             problem = _unknown_origin(declaration.host, index, app, known)
             if problem is not None:
                 problems.append(problem)
     return problems
+
+
+def _unknown_apps(first: Declaration, declarations: Sequence[Declaration]) -> Iterable[Problem]:
+    """Apps that a run is to be limited to and that no host of the play has."""
+    known = fleet_counts(declarations)
+    for name in first.variables.get(APP) or []:
+        if name not in known:
+            yield Problem(
+                first.host,
+                (APP,),
+                f"names {name!r}, which is declared for no host of the play",
+                f"one of the apps {', '.join(known)}, or several",
+                f"{APP}: {did_you_mean(name, known) or next(iter(known), name)}",
+            )
 
 
 def _unknown_origin(host: str, index: int, app: Parsed, known: set[str]) -> Problem | None:

@@ -444,8 +444,8 @@ VARIABLES: Final[tuple[Field, ...]] = (
     Field(
         "headcount_rollout_max_failed",
         "int",
-        "Hosts that may fail before the rollout stops. An app that is refused before any host is touched counts for "
-        "itself alone: on more hosts than this, it is held back everywhere, and the other apps go on.",
+        "Hosts on which an app may fail before its rollout stops. Each app counts for itself: the others go on. One"
+        " that is refused before any host is touched on more hosts than this is held back everywhere.",
         0,
         2,
         minimum=0,
@@ -455,7 +455,8 @@ VARIABLES: Final[tuple[Field, ...]] = (
     Field(
         "headcount_on_failure",
         "str",
-        "What happens to the hosts already promoted when a rollout stops: they go back, stay, or you are asked.",
+        "What happens when the rollout of an app stops to the hosts on which it was promoted: they go back, stay, or"
+        " you are asked.",
         "revert_all",
         "keep",
         choices=("revert_all", "keep", "ask"),
@@ -487,12 +488,16 @@ COMMAND_VARIABLES: Final[tuple[Field, ...]] = (
     ),
     Field(
         "headcount_app",
-        "str",
-        "The app that a playbook is about.",
+        "list",
+        "The app that a playbook is about, or several (`shop,api`): site.yml, retune.yml, plan.yml, drift.yml and"
+        " history.yml leave out all others.",
         example="shop",
-        default_help="all apps in history.yml, required in rollback.yml and remove.yml",
-        allowed="the name of an app",
-        check=checks.app_name,
+        default_help="all apps; rollback.yml and remove.yml require one",
+        allowed="the name of an app, or several with commas between them",
+        minimum=1,
+        items=Field("", "str", "A name.", REQUIRED, "shop", allowed="the name of an app", check=checks.app_name),
+        shorthand=",",
+        same_for_all=True,
     ),
     Field(
         "headcount_to",

@@ -14,6 +14,8 @@ from .origin import trial_listen
 from .rules import declared_load
 
 APPS: Final = "headcount_apps"
+APP: Final = "headcount_app"
+"""The apps that a run is limited to."""
 Numbered = Sequence["tuple[int, Parsed]"]
 """Apps as they were read, each with its place in headcount_apps."""
 

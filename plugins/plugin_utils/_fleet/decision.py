@@ -31,12 +31,13 @@ class Circumstances:
     """What is the same for all hosts of a run.
 
     `fleet`: how many hosts run each app. `gone`: runs that are known to have ended. `retune`: only what the host
-    itself did counts.
+    itself did counts. `only`: the apps that the run is limited to; none means all.
     """
 
     fleet: Mapping[str, int]
     gone: Sequence[str] = ()
     retune: bool = False
+    only: Sequence[str] = ()
 
 
 @dataclass
@@ -61,6 +62,8 @@ class AppDecision:
     release: str | None = None
     held: bool = False
     """Whether it waits, because it cannot be rolled out on more hosts than may fail."""
+    left_out: bool = False
+    """Whether the run is limited to other apps."""
 
     @property
     def pending(self) -> bool:
@@ -176,7 +179,10 @@ def decide_host(
         hardware=batches.hardware_class(facts),
         line=batches.host_facts_line(facts),
         facts=facts,
-        undeclared=sorted(set(probe.get("installed") or []) - {str(app["name"]) for app in apps}),
+        # A run that is limited to some apps looks at no others.
+        undeclared=sorted(
+            set(() if circumstances.only else probe.get("installed") or []) - {str(app["name"]) for app in apps}
+        ),
     )
     states: dict[str, State] = {str(app["name"]): probe["apps"].get(app["name"]) or {} for app in apps}
     inputs = _Inputs(apps, states, circumstances, policy, known, plan_host)
@@ -185,7 +191,17 @@ def decide_host(
         result.apps[planned.name] = planned
         if obstacle:
             result.fail(f"{planned.name}: {obstacle}")
+        if circumstances.only and planned.name not in circumstances.only:
+            _leave_out(planned)
     return result
+
+
+def _leave_out(app: AppDecision) -> None:
+    """Have a run do nothing about an app, and say what it would have done."""
+    would = {choice.DEPLOY: "deployed", choice.HEAL: "healed", choice.REFUSE: "refused"}.get(app.action)
+    told = f"headcount_app names others; otherwise it would be {would}: {'; '.join(app.reasons)}"
+    app.left_out, app.action, app.reasons, app.drift = True, choice.NOTHING, [], []
+    app.notes = [told if would else "headcount_app names others; there would be nothing to do"]
 
 
 def _decide_app(app: Json, facts: Facts, known: Known, inputs: _Inputs) -> tuple[AppDecision, str]:

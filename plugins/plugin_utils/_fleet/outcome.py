@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
@@ -130,9 +130,3 @@ _ANSWERED: Final = ("generation", "release", "verdict", "evidence", "measured", 
 
 Outcomes = Mapping[str, Mapping[str, Outcome]]
 """{host: {app: what came of it}} of everything that was begun in a run."""
-
-
-def hosts_with(outcomes: Outcomes, kinds: Iterable[str]) -> list[str]:
-    """Hosts of which an app came to one of `kinds`."""
-    wanted = set(kinds)
-    return [host for host, apps in outcomes.items() if any(app.outcome in wanted for app in apps.values())]

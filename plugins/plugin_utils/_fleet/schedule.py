@@ -38,7 +38,7 @@ from .declared import base_dirs, declarations, locate, plain
 from .gathering import Gathering, Wanted, form_words, source_key, verdicts
 from .probed import Facts
 from .runs import Notes, gone
-from .verdicts import counts_as_failed, hold
+from .verdicts import counts_as_failed, failed_before, hold
 
 PROBE = "headcount__probe"
 
@@ -116,6 +116,7 @@ class Schedule:
             "apps": {host.host: {name: host.apps[name].action for name in host.pending} for host in self.hosts},
             "unreachable_hosts": {host.host: host.cause for host in self.hosts if host.status == UNREACHABLE},
             "failed_hosts": {host.host: host.causes[0] for host in self.hosts if counts_as_failed(host)},
+            "failed_apps": failed_before(self.hosts),
             "packages": {host.host: missing_packages(host.facts) for host in self.hosts if host.pending},
             "hooks": {host.host: self.hooks.get(host.host, {}) for host in self.hosts if host.pending},
             "load_hosts": self.load_hosts,
@@ -184,7 +185,8 @@ class Scheduler:
         """Plan all hosts of the play, gather what they will need, and put them in order."""
         names = [str(host) for host in self.variables["ansible_play_hosts_all"]]
         declared = {item.host: item for item in declarations(names, self.variables, self.templar)}
-        circumstances = Circumstances(self._fleet(declared), self.gone, self.mode == "retune")
+        only = tuple(next(iter(declared.values())).variables.get("headcount_app") or ())
+        circumstances = Circumstances(self._fleet(declared), self.gone, self.mode == "retune", only)
         hostvars = self.variables["hostvars"]
         hosts = []
         for name in names:

@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .._display.text import listed, plural
 from .decision import FAILED, HostDecision
-from .outcome import BAD, Outcomes, hosts_with
+from .outcome import Outcomes
 
 
 def counts_as_failed(host: HostDecision) -> bool:
@@ -26,7 +27,7 @@ def hold(hosts: Sequence[HostDecision], max_failed: int) -> tuple[str | None, li
     is wrong with it says nothing of the others.
     """
     failed = [host.host for host in hosts if host.status == FAILED]
-    allowed = f"headcount_rollout_max_failed allows {max_failed}"
+    allowed = _allowed(max_failed)
     if len(failed) > max_failed:
         return f"no host is touched: {_not_rolled_out(failed)}, {allowed}", []
     held: list[str] = []
@@ -63,43 +64,79 @@ def _hold_app(hosts: Sequence[HostDecision], name: str, sentence: str) -> bool:
     return bool(waiting)
 
 
+def failed_before(hosts: Sequence[HostDecision]) -> dict[str, list[str]]:
+    """{app: hosts that count as failed for it before any host is touched}.
+
+    A host that cannot be planned for counts for every app of the run; an app that is refused, for itself alone.
+    """
+    names = dict.fromkeys(name for host in hosts for name in host.apps)
+    found = {
+        name: [
+            host.host for host in hosts if host.status == FAILED or (name in host.refused and not host.apps[name].held)
+        ]
+        for name in names
+    }
+    return {name: bad for name, bad in found.items() if bad}
+
+
+def _failed(name: str, before: Mapping[str, Sequence[str]], outcomes: Outcomes) -> list[str]:
+    """Hosts on which the rollout of an app failed, or counts as failed."""
+    since = [host for host, apps in outcomes.items() if name in apps and apps[name].failed]
+    return list(dict.fromkeys([*before.get(name, ()), *since]))
+
+
+def _stops(name: str, failed: Sequence[str], max_failed: int) -> str:
+    return f"{name} failed on {plural(len(failed), 'host')} ({listed(failed)}), {_allowed(max_failed)}"
+
+
+def _allowed(max_failed: int) -> str:
+    return f"headcount_rollout_max_failed allows {max_failed}"
+
+
 @dataclass(frozen=True)
 class Gate:
-    """Whether a batch may begin. `batch` of `batches`, from 1."""
+    """Whether a batch may begin. `batch` of `batches`, from 1; `stopped`: apps that are not begun in it.
+
+    Apps are independent of each other: one that failed too often goes no further, and stops none of the others. The
+    batch itself is not begun (`stop`) when there is none left to begin.
+    """
 
     stop: bool
     why: str
     batch: int
     batches: int
+    stopped: list[str] = field(default_factory=list)
 
 
 def gate(
     order: Sequence[str],
     sizes: Sequence[int],
-    hosts: Sequence[str],
+    batch: Mapping[str, Iterable[str]],
     outcomes: Outcomes,
-    failed_before: Sequence[str],
+    before: Mapping[str, Sequence[str]],
     max_failed: int,
 ) -> Gate:
-    """Whether the batch of `hosts` may begin, after what the batches before it came to.
+    """What of a batch may begin, after what the batches before it came to.
 
-    `failed_before`: hosts that count as failed before they were touched.
+    `batch`: {host: apps that are to be changed there}. `before`: {app: hosts that count as failed for it before they
+    were touched}.
     """
-    first = min((order.index(host) for host in hosts if host in order), default=0)
-    number, seen = 1, 0
-    for index, size in enumerate(sizes):
-        if first < seen + size:
-            number = index + 1
-            break
-        seen += size
-    failed = [host for host in (*failed_before, *hosts_with(outcomes, BAD)) if host not in hosts]
-    if len(failed) > max_failed:
-        why = (
-            f"batch {number} of {len(sizes)} is not begun: {plural(len(failed), 'host')} failed ({listed(failed)}), "
-            f"headcount_rollout_max_failed allows {max_failed}"
-        )
-        return Gate(True, why, number, len(sizes))
-    return Gate(False, f"batch {number} of {len(sizes)}: {listed(list(hosts))}", number, len(sizes))
+    number = _number_of(order, sizes, batch)
+    names = list(dict.fromkeys(name for apps in batch.values() for name in apps))
+    bad = {name: [host for host in _failed(name, before, outcomes) if host not in batch] for name in names}
+    stopped = [name for name in names if len(bad[name]) > max_failed]
+    why = "; ".join(_stops(name, bad[name], max_failed) for name in stopped)
+    if stopped and stopped == names:
+        return Gate(True, f"batch {number} of {len(sizes)} is not begun: {why}", number, len(sizes), stopped)
+    begun = f"batch {number} of {len(sizes)}: {listed(list(batch))}"
+    return Gate(False, f"{begun}; left out: {why}" if why else begun, number, len(sizes), stopped)
+
+
+def _number_of(order: Sequence[str], sizes: Sequence[int], batch: Iterable[str]) -> int:
+    """Which batch `batch` is, from 1."""
+    first = min((order.index(host) for host in batch if host in order), default=0)
+    ends = itertools.accumulate(sizes)
+    return next((index for index, end in enumerate(ends, 1) if first < end), 1)
 
 
 @dataclass(frozen=True)
@@ -113,20 +150,22 @@ class RevertPlan:
     why: str = ""
 
 
-def revert_plan(outcomes: Outcomes, failed_before: Sequence[str], max_failed: int, on_failure: str) -> RevertPlan:
+def revert_plan(
+    outcomes: Outcomes, before: Mapping[str, Sequence[str]], max_failed: int, on_failure: str
+) -> RevertPlan:
     """What happens to the hosts that were promoted, once the rollout is over.
 
-    Only a rollout that stopped (more hosts failed than `max_failed`) goes back. A first deployment has nothing to go
-    back to: it stays, because a host is never left without a generation that serves.
+    Only an app whose rollout stopped (it failed on more hosts than `max_failed`) goes back, on all hosts that were
+    promoted; the other apps stay. A first deployment has nothing to go back to: it stays, because a host is never left
+    without a generation that serves. `before`: as for gate().
     """
-    failed = list(dict.fromkeys([*failed_before, *hosts_with(outcomes, BAD)]))
-    if len(failed) <= max_failed:
-        return RevertPlan(False)
+    names = dict.fromkeys(name for apps in outcomes.values() for name in apps)
+    bad = {name: _failed(name, before, outcomes) for name in names}
     back: dict[str, list[str]] = {}
     kept = []
     for host, apps in outcomes.items():
         for name, outcome in reversed(list(apps.items())):
-            if outcome.outcome != "promoted":
+            if outcome.outcome != "promoted" or len(bad[name]) <= max_failed:
                 continue
             if outcome.before is None:
                 kept.append(f"{host}: {name} stays on generation {outcome.to}: its first deployment")
@@ -135,9 +174,17 @@ def revert_plan(outcomes: Outcomes, failed_before: Sequence[str], max_failed: in
     if not back:
         return RevertPlan(False, kept=kept)
     if on_failure == "keep":
-        stay = [f"{host}: {', '.join(names)} (headcount_on_failure: keep)" for host, names in back.items()]
+        stay = [f"{host}: {', '.join(apps)} (headcount_on_failure: keep)" for host, apps in back.items()]
         return RevertPlan(False, kept=[*kept, *stay])
-    go = "goes back" if len(back) == 1 else "go back"
-    why = f"{plural(len(failed), 'host')} failed ({listed(failed)}): "
-    why += f"{plural(len(back), 'host')} {go} ({listed(list(back))})"
+    why = "; ".join(filter(None, (_goes_back(name, bad[name], back) for name in names)))
     return RevertPlan(True, on_failure == "ask", back, kept, why)
+
+
+def _goes_back(name: str, failed: Sequence[str], back: Mapping[str, Sequence[str]]) -> str:
+    """Where an app goes back, and why, in a sentence; empty where it does nowhere. `back`: as RevertPlan has it."""
+    hosts = [host for host, names in back.items() if name in names]
+    if not hosts:
+        return ""
+    go = "goes back" if len(hosts) == 1 else "go back"
+    failures = f"{name} failed on {plural(len(failed), 'host')} ({listed(failed)})"
+    return f"{failures}: {plural(len(hosts), 'host')} {go} ({listed(hosts)})"

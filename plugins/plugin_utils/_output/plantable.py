@@ -61,7 +61,7 @@ def host_text(host: HostDecision, whole: bool) -> str:
     lines = [host.line]
     for app in host.apps.values():
         lines.append(f"  {app_line(app)}")
-        if app.plan is not None and app.action != REFUSE and (whole or app.action == DEPLOY):
+        if app.plan is not None and app.action != REFUSE and not app.left_out and (whole or app.action == DEPLOY):
             lines += [f"    {line}" for line in plan_lines(app, whole)]
     return "\n".join(lines)
 
@@ -115,7 +115,7 @@ def app_line(app: AppDecision) -> str:
     shape = shape_words(bare_values(app.live.get("plan"))) if app.live else ""
     parts = [f"{app.name}: {live}"]
     parts += [shape] if shape else []
-    what = _VERBS[app.action]
+    what = "left out" if app.left_out else _VERBS[app.action]
     why = "; ".join([*app.reasons, *app.notes])
     return f"{', '.join(parts)}: {what}" + (f" ({why})" if why else "")
 

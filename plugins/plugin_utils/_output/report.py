@@ -100,7 +100,7 @@ class Row(_Row, Evidence, total=False):
 
 @dataclass(frozen=True)
 class Report:
-    """What came of a run. `failed`: {host: first cause}; `first_cause`: the earliest of all, with its host."""
+    """What came of a run. `failed`: {host: its apps' causes}; `first_cause`: the earliest of all, with its host."""
 
     rows: list[Row]
     failed: dict[str, str]
@@ -189,7 +189,7 @@ def _status(host: HostDecision, app: AppDecision, begun: Outcome | None, check: 
     if app.action == REFUSE:
         return FAILED
     if app.action == NOTHING:
-        return "unchanged"
+        return "left out" if app.left_out else "unchanged"
     return f"would {app.action}" if check else "not started"
 
 
@@ -312,16 +312,18 @@ def _against(value: float | None, limit: float | None) -> str:
 
 
 def _failures(hosts: Sequence[HostDecision], outcomes: Outcomes) -> dict[str, str]:
-    """{host: first cause} of the hosts that did not come to what was asked for."""
-    found = {host.host: host.causes[0] for host in hosts if host.causes}
+    """{host: causes, one for each app} of the hosts that did not come to what was asked for."""
+    found = {host.host: list(host.causes) for host in hosts}
     for host, apps in outcomes.items():
-        for name, outcome in apps.items():
-            if outcome.failed or outcome.outcome == WORKING:
-                cause = outcome.cause or "the run was cut short"
-                found.setdefault(host, f"{name}: {outcome.phase or 'rollout'}: {cause}")
-            elif outcome.outcome == "revert_failed":
-                found.setdefault(host, f"{name}: the revert failed: {outcome.revert_cause}")
-    return found
+        found.setdefault(host, []).extend(filter(None, map(_failure, apps.values())))
+    return {host: "; ".join(causes) for host, causes in found.items() if causes}
+
+
+def _failure(outcome: Outcome) -> str:
+    """Why an app did not come to what was asked for; empty where it did."""
+    if outcome.failed or outcome.outcome == WORKING:
+        return f"{outcome.app}: {outcome.phase or 'rollout'}: {outcome.cause or 'the run was cut short'}"
+    return f"{outcome.app}: the revert failed: {outcome.revert_cause}" if outcome.outcome == "revert_failed" else ""
 
 
 def _first_cause(hosts: Sequence[HostDecision], outcomes: Outcomes) -> str | None:

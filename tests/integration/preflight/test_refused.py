@@ -119,6 +119,14 @@ def test_what_is_given_on_the_command_line_counts(tmp_path: Path) -> None:
     assert "concurency" in printed
 
 
+@pytest.mark.parametrize("playbook", ["site.yml", "playbooks/plan.yml", "playbooks/drift.yml", "playbooks/retune.yml"])
+def test_an_app_that_is_not_there_is_refused_by_name(tmp_path: Path, playbook: str) -> None:
+    code, printed, connected = play(tmp_path, playbook, {"one": {"headcount_apps": [APP]}}, "-e", "headcount_app=shoe")
+    assert (code, connected) == (2, False)
+    assert "headcount_app names 'shoe', which is declared for no host of the play" in printed
+    assert "fix: headcount_app: shop" in printed
+
+
 def test_a_sound_host_is_connected_to(tmp_path: Path) -> None:
     """Or the tests above would prove nothing."""
     code, printed, connected = play(tmp_path, "site.yml", {"one": {"headcount_apps": [APP]}})

@@ -48,7 +48,7 @@ SHAPES = (
     Shape("garbage", "answers no HTTP", "no answer|BadStatus|HTTP"),
     Shape("health", "answers 500 on its health", "GET /healthz answered 500", answered=True),
     Shape("path", "answers 500 on one path of its load", r"GET /wait\S* answered 500"),
-    Shape("some", "answers 500 to each third request", r"GET /wait\S* answered 500 \("),
+    Shape("some", "answers 500 to each third request", r"GET /wait\S* answered 500 \(", answered=True),
     Shape("dropping", "drops every connection", "no answer"),
 )
 
@@ -84,6 +84,9 @@ def _told(scene: Scene, shape: Shape, text: str) -> None:
     scene.seen.told.append(" ".join(text.split())[:260])
     if not shape.slowly:
         scene.seen.must("was broken" in text, f"it does not say that the live one was broken: {text}")
+    if shape.name == "some":
+        counted = re.search(r"answered 500 \(\d+ of \d+ requests", text)
+        scene.seen.must(counted, f"it does not say how many requests failed: {text}")
     if not shape.answered:
         scene.seen.must(re.search(r"meanwhile \d+ of \d+ requests", text), f"it does not say what users got: {text}")
 

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,12 +50,14 @@ def two_controllers(scene: Scene) -> None:
     next_run(scene)
 
 
-def playbook(scene: Scene, declared: Mapping[str, Any], *options: str) -> subprocess.Popen[str]:
-    """Start the collection's own site.yml for the scene's host, as a person would."""
+def playbook(
+    scene: Scene, declared: Mapping[str, Any], *options: str, beside: Sequence[Mapping[str, Any]] = ()
+) -> subprocess.Popen[str]:
+    """Start the collection's own site.yml for the scene's host, as a person would; `beside`: apps declared before."""
     folder = paths.WORK / "bench" / "faults" / f"controller-{scene.host}"
     folder.mkdir(parents=True, exist_ok=True)
     variables = folder / "apps.json"
-    variables.write_text(json.dumps({"headcount_apps": [declared]}), encoding="utf-8")
+    variables.write_text(json.dumps({"headcount_apps": [*beside, declared]}), encoding="utf-8")
     command = [
         str(Path(sys.executable).with_name("ansible-playbook")),
         "-i",
@@ -217,6 +219,34 @@ def two_playbooks(scene: Scene) -> None:
     scene.clean()
 
 
+def beside_a_failing_one(scene: Scene) -> None:
+    """Another app's first deployment fails in the same rollout; a rollout of the one app then leaves it alone."""
+    blog = _engine.shop(
+        "blog",
+        listen="0.0.0.0:8001",
+        environment={"SHOP_RELEASE": "blog", "SHOP_FAULTS": "crash_import"},
+        share={"memory_mib": 200},
+    )
+    process = playbook(scene, by_playbook(scene), beside=[blog])
+    out = " ".join(process.communicate(timeout=240)[0].split())
+    scene.seen.told += re.findall(r"1 host: \d promoted, \d failed|msg: 'blog: [^']*'", out)[-2:]
+    scene.seen.must(process.returncode != 0, "the rollout ended well although one app failed")
+    scene.seen.must("blog: start: died while starting" in out, f"it does not say what became of blog: {out[-600:]}")
+    scene.seen.must("1 promoted, 1 failed" in out, f"it does not say what became of both: {out[-600:]}")
+    scene.seen.must(scene.answering() == scene.release, f"{scene.answering()} answers, not {scene.release}")
+    reverted = [entry for entry in scene.engine.ledger(APP) if entry["event"] == "reverted"]
+    scene.seen.must(not reverted, f"the other app was reverted: {reverted}")
+    failures = len(scene.engine.ledger("blog"))
+    process = playbook(scene, by_playbook(scene), "-e", f"headcount_app={APP}", beside=[blog])
+    out = " ".join(process.communicate(timeout=240)[0].split())
+    scene.seen.must(process.returncode == 0, f"the rollout of {APP} alone failed: {out[-600:]}")
+    scene.seen.must("1 promoted, 1 left out" in out, f"it does not say what was left out: {out[-600:]}")
+    scene.seen.must(scene.answering() == scene.release, f"{scene.answering()} answers, not {scene.release}")
+    scene.seen.must(len(scene.engine.ledger("blog")) == failures, "the app that was left out was touched")
+    scene.engine.steps("blog", "remove", gone=scene.gone())
+    scene.clean()
+
+
 STEPS = ("stage", "weigh", "trial", "promote")
 CONTROLLERS = [
     *(
@@ -248,6 +278,12 @@ CONTROLLERS = [
         "a second site.yml starts during the first one's trial",
         "it refuses, naming who holds the lock since when; the first one is promoted",
         two_playbooks,
+    ),
+    Row(
+        "controller/beside-a-failing-app",
+        "the first deployment of another app of the host fails in the same rollout",
+        "the app is promoted and stays; the end names both and is a failure; a rollout of the one leaves out the other",
+        beside_a_failing_one,
     ),
     Row(
         "controller/two-at-once",

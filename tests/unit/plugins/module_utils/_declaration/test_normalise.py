@@ -743,6 +743,28 @@ def test_variables_of_the_rollout_are_the_same_for_all_hosts() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("said", "names"),
+    [("shop", ["shop"]), ("shop, api", ["shop", "api"]), (["shop"], ["shop"]), (None, None)],
+)
+def test_a_run_may_be_limited_to_apps(said: object, names: object) -> None:
+    api = app(name="api", listen="0.0.0.0:8001")
+    declared = declaration.normalise_host({"headcount_apps": [app(), api], "headcount_app": said}, "web1")
+    assert (declared.problems, declared.variables["headcount_app"]) == ([], names)
+    assert declaration.fleet_problems([declared], ["web1"]) == []
+
+
+def test_a_run_is_limited_to_apps_that_are_there() -> None:
+    one = declaration.normalise_host({"headcount_apps": [app()], "headcount_app": "shopp"}, "web1")
+    two = declaration.normalise_host({"headcount_apps": [app(name="api")], "headcount_app": "shopp"}, "web2")
+    assert [str(problem) for problem in declaration.fleet_problems([one, two], ["web1", "web2"])] == [
+        "host web1: headcount_app names 'shopp', which is declared for no host of the play: allowed is one of the apps "
+        "api, shop, or several; fix: headcount_app: shop"
+    ]
+    wrong = declaration.normalise_host({"headcount_apps": [app()], "headcount_app": "shop,"}, "web1")
+    assert "headcount_app[1] is ''" in str(wrong.problems[0])
+
+
 def test_hosts_that_are_named_exist() -> None:
     named = declaration.normalise_host({"headcount_apps": [app()], "headcount_canary": "web7"}, "web1")
     found = [problem.text for problem in declaration.fleet_problems([named], ["web1"])]

@@ -59,6 +59,7 @@ def plan(
     retune: bool = False,
     installed: tuple[str, ...] = (),
     lacking: dict[str, str] | None = None,
+    only: tuple[str, ...] = (),
 ) -> HostDecision:
     declared = declared or apps()
     probe = {"facts": facts or FACTS, "apps": states or {"shop": VIRGIN}, "installed": list(installed)}
@@ -74,7 +75,7 @@ def plan(
             "192.0.2.7",
             lacking=lacking or {},
         ),
-        Circumstances(dict.fromkeys(names, 3), [], retune),
+        Circumstances(dict.fromkeys(names, 3), [], retune, only),
         Policy(),
         plan_host,
     )
@@ -229,6 +230,21 @@ class TestPlan:
         found = plan({"shop": VIRGIN, "api": {**VIRGIN, "lease": lease}}, declared=apps(other))
         assert (found.status, found.pending) == ("failed", [])
         assert str(found.cause).startswith("api: held by run r1")
+
+    def test_a_run_that_is_limited_to_one_app_plans_with_all_and_changes_no_other(self) -> None:
+        other = {"name": "api", "source": {"path": "api"}, "entry_point": "api:app", "listen": "0.0.0.0:8001"}
+        states = {"shop": VIRGIN, "api": VIRGIN}
+        whole, lacking = plan(states, declared=apps(other)), {"api": "source: api is not there"}
+        found = plan(states, declared=apps(other), lacking=lacking, only=("shop",), installed=("old",))
+        assert (found.status, found.pending, found.causes) == ("ok", ["shop"], [])
+        assert found.apps["shop"].plan == whole.apps["shop"].plan
+        assert plantable.drift_items(found) == [("shop", "live", "nothing is live")]
+        assert plantable.fleet_text([found]).splitlines()[-1] == (
+            "  api: nothing is live: left out (headcount_app names others; otherwise it would be refused: "
+            "source: api is not there)"
+        )
+        ready = plan(deployed(whole), declared=apps(other), only=("shop",))
+        assert ready.apps["api"].notes == ["headcount_app names others; there would be nothing to do"]
 
     def test_two_apps_share_the_host(self) -> None:
         other = {"name": "api", "source": {"path": "api"}, "entry_point": "api:app", "listen": "0.0.0.0:8001"}

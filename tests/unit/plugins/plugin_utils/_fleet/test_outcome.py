@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.outcome import Outcome, hosts_with
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.outcome import Outcome
 
 OK: dict[str, Any] = {"changed": True}
 STAGED = {"generation": 3, "release": "abc", "healed": ["stopped a candidate"]}
@@ -55,11 +55,3 @@ class TestOutcome:
 
     def test_healed(self) -> None:
         assert self.go(("heal", {"healed": []}))["outcome"] == "healed"
-
-
-def test_hosts_with_an_outcome() -> None:
-    outcomes = {
-        "a": {"x": Outcome("a", "x", "failed")},
-        "b": {"x": Outcome("b", "x", "promoted"), "y": Outcome("b", "y", "lost")},
-    }
-    assert hosts_with(outcomes, ("failed", "lost")) == ["a", "b"]

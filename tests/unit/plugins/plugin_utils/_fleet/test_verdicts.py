@@ -11,6 +11,7 @@ from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.decision
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.outcome import Outcome
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.verdicts import (
     counts_as_failed,
+    failed_before,
     gate,
     hold,
     revert_plan,
@@ -29,24 +30,24 @@ class TestGate:
     @pytest.mark.parametrize(
         ("hosts", "outcomes", "before", "allowed", "stop", "why"),
         [
-            (["web1"], {}, [], 0, False, "batch 1 of 3: web1"),
-            (["web2"], {"web1": came("promoted")}, [], 0, False, "batch 2 of 3: web2"),
+            (["web1"], {}, {}, 0, False, "batch 1 of 3: web1"),
+            (["web2"], {"web1": came("promoted")}, {}, 0, False, "batch 2 of 3: web2"),
             (
                 ["web2"],
                 {"web1": came("failed")},
                 [],
                 0,
                 True,
-                "batch 2 of 3 is not begun: 1 host failed (web1), headcount_rollout_max_failed allows 0",
+                "batch 2 of 3 is not begun: shop failed on 1 host (web1), headcount_rollout_max_failed allows 0",
             ),
-            (["web3", "web4"], {"web1": came("failed")}, [], 1, False, "batch 3 of 3: web3, web4"),
+            (["web3", "web4"], {"web1": came("failed")}, {}, 1, False, "batch 3 of 3: web3, web4"),
             (
                 ["web3", "web4"],
                 {"web1": came("failed")},
                 ["db1"],
                 1,
                 True,
-                "batch 3 of 3 is not begun: 2 hosts failed (db1, web1), headcount_rollout_max_failed allows 1",
+                "batch 3 of 3 is not begun: shop failed on 2 hosts (db1, web1), headcount_rollout_max_failed allows 1",
             ),
             (
                 ["web2"],
@@ -54,15 +55,30 @@ class TestGate:
                 [],
                 0,
                 True,
-                "batch 2 of 3 is not begun: 1 host failed (web1), headcount_rollout_max_failed allows 0",
+                "batch 2 of 3 is not begun: shop failed on 1 host (web1), headcount_rollout_max_failed allows 0",
             ),
         ],
     )
     def test_begins_or_not(
         self, hosts: list[str], outcomes: dict[str, Any], before: list[str], allowed: int, stop: bool, why: str
     ) -> None:
-        found = gate(ORDER, [1, 1, 2], hosts, outcomes, before, allowed)
+        batch = {host: ["shop"] for host in hosts}
+        found = gate(ORDER, [1, 1, 2], batch, outcomes, {"shop": before}, allowed)
         assert (found.stop, found.why) == (stop, why)
+        assert found.stopped == (["shop"] if stop else [])
+
+    def test_an_app_that_failed_goes_no_further_and_the_others_go_on(self) -> None:
+        outcomes = {"web1": {**came("failed"), "api": Outcome("web1", "api", "promoted", before=3, to=4)}}
+        found = gate(ORDER, [1, 1, 2], {"web2": ["shop", "api"]}, outcomes, {}, 0)
+        assert (found.stop, found.stopped) == (False, ["shop"])
+        assert found.why == (
+            "batch 2 of 3: web2; left out: shop failed on 1 host (web1), headcount_rollout_max_failed allows 0"
+        )
+
+    def test_two_apps_of_two_hosts_do_not_add_up(self) -> None:
+        outcomes = {"web1": came("failed"), "web2": {"api": Outcome("web2", "api", "failed")}}
+        found = gate(ORDER, [1, 1, 2], {"web3": ["shop", "api"], "web4": ["api"]}, outcomes, {}, 1)
+        assert (found.stop, found.stopped) == (False, [])
 
 
 PROMOTED = came("promoted", 3, 4)
@@ -73,38 +89,49 @@ class TestRevertPlan:
     """After the batches."""
 
     def test_nothing_failed(self) -> None:
-        assert not revert_plan({"web1": PROMOTED}, [], 0, "revert_all").needed
+        assert not revert_plan({"web1": PROMOTED}, {}, 0, "revert_all").needed
 
     def test_fewer_failed_than_are_allowed(self) -> None:
-        assert not revert_plan({"web1": PROMOTED, "web2": came("failed")}, [], 1, "revert_all").needed
+        assert not revert_plan({"web1": PROMOTED, "web2": came("failed")}, {}, 1, "revert_all").needed
 
     def test_all_that_were_promoted_go_back(self) -> None:
-        found = revert_plan({"web1": PROMOTED, "web2": PROMOTED, "web3": came("failed")}, [], 0, "revert_all")
+        found = revert_plan({"web1": PROMOTED, "web2": PROMOTED, "web3": came("failed")}, {}, 0, "revert_all")
         assert found.hosts == {"web1": ["shop"], "web2": ["shop"]}
         assert (found.needed, found.ask) == (True, False)
-        assert found.why == "1 host failed (web3): 2 hosts go back (web1, web2)"
+        assert found.why == "shop failed on 1 host (web3): 2 hosts go back (web1, web2)"
 
     def test_a_person_is_asked(self) -> None:
-        assert revert_plan({"web1": PROMOTED, "web2": came("lost")}, [], 0, "ask").ask
+        assert revert_plan({"web1": PROMOTED, "web2": came("lost")}, {}, 0, "ask").ask
 
     def test_they_stay_where_that_is_wished(self) -> None:
-        found = revert_plan({"web1": PROMOTED, "web2": came("failed")}, [], 0, "keep")
+        found = revert_plan({"web1": PROMOTED, "web2": came("failed")}, {}, 0, "keep")
         assert not found.needed
         assert found.kept == ["web1: shop (headcount_on_failure: keep)"]
 
     def test_a_first_deployment_stays(self) -> None:
-        found = revert_plan({"web1": FIRST, "web2": came("failed")}, [], 0, "revert_all")
+        found = revert_plan({"web1": FIRST, "web2": came("failed")}, {}, 0, "revert_all")
         assert not found.needed
         assert found.kept == ["web1: shop stays on generation 1: its first deployment"]
 
     def test_apps_go_back_in_the_reverse_order(self) -> None:
         both = {"api": PROMOTED["shop"], "shop": PROMOTED["shop"]}
-        found = revert_plan({"web1": both, "web2": came("failed")}, [], 0, "revert_all")
+        bad = {"api": came("failed")["shop"], **came("lost")}
+        found = revert_plan({"web1": both, "web2": bad}, {}, 0, "revert_all")
         assert found.hosts == {"web1": ["shop", "api"]}
+        assert found.why == (
+            "api failed on 1 host (web2): 1 host goes back (web1); "
+            "shop failed on 1 host (web2): 1 host goes back (web1)"
+        )
 
-    def test_the_app_that_was_promoted_before_another_failed_on_the_same_host(self) -> None:
-        mixed = {"api": PROMOTED["shop"], "shop": came("failed")["shop"]}
-        assert revert_plan({"web1": mixed}, [], 0, "revert_all").hosts == {"web1": ["api"]}
+    def test_an_app_stays_whatever_became_of_another_one_of_its_hosts(self) -> None:
+        mixed = {"api": PROMOTED["shop"], **came("failed")}
+        assert not revert_plan({"web1": mixed, "web2": {"api": PROMOTED["shop"]}}, {}, 0, "revert_all").needed
+
+    def test_a_host_that_cannot_be_planned_for_counts_for_all_apps(self) -> None:
+        both = {"api": PROMOTED["shop"], **PROMOTED}
+        before = failed_before([planned("db1", "failed"), planned("web1", shop="deploy", api="deploy")])
+        assert revert_plan({"web1": both}, before, 0, "revert_all").hosts == {"web1": ["shop", "api"]}
+        assert not revert_plan({"web1": both}, before, 1, "revert_all").needed
 
 
 def planned(name: str, status: str = "ok", **actions: str) -> HostDecision:

@@ -173,6 +173,21 @@ class TestFailures:
         assert list(found.failed) == ["web2"]
         assert found.summary == "2 hosts: 1 reverted, 1 failed"
 
+    def test_each_app_of_a_host_is_named(self) -> None:
+        decided = host()
+        decided.apps["api"] = AppDecision("api", "deploy", listen="0.0.0.0:8001")
+        decided.apps["blog"] = AppDecision("blog", "refuse", ["wheels: there is no blog"])
+        decided.apps["wiki"] = AppDecision("wiki", "none", left_out=True)
+        outcomes = {
+            "web1": {
+                "shop": begun({"outcome": "failed", "phase": "trial", "cause": "slow"}),
+                "api": Outcome.from_dict({**PROMOTED, "host": "web1", "app": "api"}),
+            }
+        }
+        found = report.build([decided], outcomes, False, None)
+        assert found.failed == {"web1": "blog: wheels: there is no blog; shop: trial: slow"}
+        assert found.summary == "1 host: 1 promoted, 2 failed, 1 left out"
+
     def test_a_revert_that_failed(self) -> None:
         found = build(web1={**PROMOTED, "outcome": "revert_failed", "revert_cause": "not intact"})
         assert found.failed == {"web1": "shop: the revert failed: not intact"}
