@@ -291,6 +291,16 @@ class MemorySampler:
             use=self.use.columns(),
         )
 
+    def died(self) -> str:
+        """That a worker has died since the window began, in a sentence; empty where none has, or where nobody writes it
+        down."""
+        ends = self.ends_fn()
+        found = deaths(ends, self._first_end, ()) if ends is not None else None
+        if found is None or not found.died:
+            return ""
+        lost = "1 worker" if len(found.died) == 1 else f"{len(found.died)} workers"
+        return f"{lost} of the candidate died under load ({found.ways()})"
+
     def _ends(self) -> Deaths | None:
         """The master writes an end down just after it has waited for the worker: a missing one is looked for again."""
         gone = {pid for pid, _ in self._gone}

@@ -15,6 +15,7 @@ from .._declaration.origin import HOST
 from .._facts.unitgroups import unit_memory, unit_pids
 from .._facts.workerends import WorkerEnd, read_ends
 from .._generation.units import MAX_BLOCKING_SECONDS
+from .._load.early import Early
 from .._load.h2load import Target
 from .._load.livewatch import accept_queue
 from .._load.memory import MemoryEvidence, MemorySampler
@@ -34,10 +35,11 @@ from .._os.systemd import Systemd, UnitState
 from .._release.asynccompat import parse_reports
 from .._verdict.bypath import names_of, path_evidence, slow_path
 from .._verdict.costchecks import CPU_FLOOR_MS
+from .._verdict.early import SPENT, Rule
 from .._verdict.histogram import Histogram, digest
 from .._verdict.judge import Samples, Thresholds, Verdict, judge, judge_stopped
 from .._verdict.stability import trimmed
-from .._verdict.types import INCONCLUSIVE, USUAL, Check, short
+from .._verdict.types import FAIL, INCONCLUSIVE, PASS, USUAL, Check, short
 from .measure import Unit
 
 INSTALLS = ", or let Headcount do it with headcount_install_packages: true"
@@ -266,8 +268,8 @@ def try_candidate(
                     Target(f"unix:{baseline.socket}") if baseline is not None else None,
                     spec,
                     capacity=Capacity(int(plan["settings"]["workers"]["value"]), capacity(plan, measured, cores)),
-                    turn=Turn(swap, factor, how.in_turn),
-                    running=Running(answer_seconds(app)),
+                    turn=Turn(swap, factor, how.in_turn, warm=swap),
+                    running=Running(answer_seconds(app), early=Early(judging.rule(), sampler.died)),
                     on_warm=warm,
                     protected=protected,
                 )
@@ -299,6 +301,17 @@ class Judging:
     alone: str = ""
     weighed: str = ""
 
+    @property
+    def policy(self) -> Thresholds:
+        """How strictly it is judged."""
+        usual = Thresholds(comparisons=self.comparisons, on_inconclusive=self.app["on_inconclusive"])
+        return replace(usual, relative=()) if self.smaller else usual
+
+    def rule(self) -> Rule:
+        """How it is judged while its load is under way."""
+        names = names_of(Load.from_dict(self.app["load"]).paths)
+        return Rule(Limits.from_dict(self.app["limits"]), self.policy, names)
+
     def judged(self, load: TrialLoad, memory: MemoryEvidence | None, other: MemoryEvidence | None) -> Attempt:
         """One run of the load with its verdict. `memory` is the candidate's, `other` the live generation's."""
         app = self.app
@@ -306,9 +319,9 @@ class Judging:
         if load.stopped:
             verdict = judge_stopped(load.stopped, load.candidate, load.baseline, limits, memory, names)
             return Attempt(load, memory, verdict, other)
-        usual = Thresholds(comparisons=self.comparisons, on_inconclusive=app["on_inconclusive"])
-        policy = replace(usual, relative=()) if self.smaller else usual
+        policy = replace(self.policy, fail_share=_left_of_alpha(load))
         verdict = judge(load.candidate, load.baseline, limits, memory, policy, baseline_memory=other, names=names)
+        verdict = cut_short(verdict, load)
         unheld = [f"latency ({self.smaller})"] if self.smaller else []
         unheld += [f"latency and CPU under load ({why})" for why in (self.alone, load.sick) if why]
         counted = any(check.question in ("cpu_relative", "cpu_ms") for check in verdict.checks)
@@ -316,6 +329,27 @@ class Judging:
             check = Check("cpu_weighed", INCONCLUSIVE, None, None, (None, None), self.weighed)
             verdict = verdict.also(check)
         return Attempt(load, memory, verdict.without(unheld), other)
+
+
+def _left_of_alpha(load: TrialLoad) -> float:
+    """The share of alpha that a fail may use: what the looks while it was under way have left of it, or, where it was
+    ended by one, what that look could use."""
+    if load.ended:
+        return float(str(load.ended["share"]))
+    return 1.0 - SPENT if load.looks else 1.0
+
+
+def cut_short(verdict: Verdict, load: TrialLoad) -> Verdict:
+    """The verdict on a load that was ended because the candidate had failed says so, and never passes; others as they
+    are."""
+    if not load.ended:
+        return verdict
+    seconds = f"the load was ended after {float(str(load.ended['at_s'])):.1f} of {float(str(load.ended['of_s'])):g} s"
+    if verdict.outcome == FAIL:
+        return replace(verdict, cause=f"{verdict.cause}; {seconds}")
+    check = Check("ended", INCONCLUSIVE, None, None, (None, None), f"{seconds}: {load.ended['why']}")
+    cause = f"{check.sentence}; {verdict.cause}" if verdict.outcome == PASS else verdict.cause
+    return replace(verdict, outcome=INCONCLUSIVE, cause=cause, checks=(*verdict.checks, check))
 
 
 def conclude(

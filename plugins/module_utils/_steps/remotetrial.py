@@ -111,6 +111,7 @@ def begin(app: AppOnHost, number: int, address: str) -> Wanted:
             "swap": False,
             "factor": 1.0,
             "in_turn": in_turn,
+            "compared": not smaller,
         }
         app.candidates.seconds = 0.0  # it outlives this step: a timer ends it (_watch)
         try:

@@ -109,7 +109,8 @@ def error_check(run: Run, measured: bool) -> Check:
     samples, limit, policy = run.candidate, run.limits.error_rate, run.policy
     # Of a run that is no measurement only the failures that were answered as such are proven.
     failures = samples.failures if measured else sum(status >= 400 or 0 < status < 200 for status in samples.status)
-    low, high = st.clopper_pearson(failures, samples.planned, policy.level)
+    low = st.clopper_pearson(failures, samples.planned, policy.fail_level)[0]
+    high = st.clopper_pearson(failures, samples.planned, policy.level)[1]
     rate = failures / samples.planned
     said = f"{failures} of {samples.planned} requests failed ({100 * rate:.3g} %), limit {100 * limit:.3g} %"
     said += told_failures(samples, run.names) if failures else ""
@@ -131,7 +132,8 @@ def _bound(ordered: Sequence[float], rank: int) -> float | None:
 
 def _quantile_check(name: str, q: float, samples: Samples, limit: float, policy: Thresholds) -> Check:
     ordered = samples.sorted_latencies()
-    low_rank, high_rank = st.quantile_ranks(len(ordered), q, policy.level)
+    low_rank = st.quantile_ranks(len(ordered), q, policy.fail_level)[0]
+    high_rank = st.quantile_ranks(len(ordered), q, policy.level)[1]
     low, high = _bound(ordered, low_rank), _bound(ordered, high_rank)
     value = ordered[st.quantile_rank(len(ordered), q) - 1]
     said = f"{name} is {short(value)} ms, limit {short(limit)}"
@@ -166,8 +168,8 @@ def failed_beside(run: Run) -> str:
 def _relative_checks(candidate: Samples, baseline: Samples, policy: Thresholds) -> list[Check]:
     new, old = candidate.sorted_latencies(), baseline.sorted_latencies()
     found = [Compared.of(f"{name}_relative", new, old, QUANTILES[name], policy) for name in policy.relative]
-    rejected = st.holm([one.chance for one in found], policy.level)
-    level = policy.level / max(1, len(found))
+    rejected = st.holm([one.chance for one in found], policy.fail_level)
+    level = policy.fail_level / max(1, len(found))
     return [one.check(surely, one.chance < policy.suspicion, level, policy) for one, surely in zip(found, rejected)]
 
 
@@ -208,7 +210,7 @@ def _more_slow_ones(candidate: Samples, live: Samples, stall_ms: float, policy: 
     usual = sum(stall_ms <= latency < math.inf for latency in live.latency_ms)
     total = len(candidate.latency_ms) + len(live.latency_ms)
     p = st.hypergeometric_sf(slow, slow + usual, total, len(candidate.latency_ms))
-    if p >= policy.level:
+    if p >= policy.fail_level:
         return None
     sentence = (
         f"{slow} of {candidate.planned} requests took {short(stall_ms)} ms or more, "

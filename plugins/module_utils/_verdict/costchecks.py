@@ -144,7 +144,7 @@ def _compared(new: Sequence[float], old: Sequence[float], run: Run) -> Check:
     grew = value - usual > CPU_FLOOR_MS and ratio > CPU_MARGIN
     outcome = PASS
     if grew:
-        outcome = FAIL if chance < run.policy.level else INCONCLUSIVE if chance < run.policy.suspicion else PASS
+        outcome = FAIL if chance < run.policy.fail_level else INCONCLUSIVE if chance < run.policy.suspicion else PASS
     if outcome != PASS:
         said += (
             f", in {above} of {len(new)} parts of the load more than {CPU_MARGIN:g} times its usual "

@@ -37,6 +37,8 @@ __all__ = [
     "summary",
 ]
 
+EXPLAINING = ("idle_cpu", "cpu_relative", "cpu_ms", "grows", "writes")
+"""Checks that tell why others failed."""
 HARD_CHECKS = ("oom_kills", "restarts", "error_rate", "memory_peak")
 
 
@@ -190,7 +192,7 @@ def _conclude(
     outcome = max((check.outcome for check in checks), key=lambda name: WORST[name])
     decisive = [check for check in checks if check.outcome == outcome]
     failed = "" if candidate is None else f"{candidate.failures} of {candidate.planned} requests failed"
-    cause = _words_of_pass(checks, failed) if outcome == PASS else _words_of(decisive[0], failed, beside)
+    cause = _words_of_pass(checks, failed) if outcome == PASS else _words_of(decisive, failed, beside)
     stands = [name for name in HARD_CHECKS if not (shared and name == "error_rate")]
     hard = outcome == FAIL and any(check.question in stands and check.firm for check in decisive)
     return Verdict(outcome, cause, tuple(checks), (), hard, facts=facts)
@@ -203,7 +205,10 @@ def _words_of_pass(checks: Sequence[Check], failed: str) -> str:
     return "; ".join([*(told[-1:] or ["every check passed"]), failed])
 
 
-def _words_of(check: Check, failed: str, beside: str) -> str:
-    """The check that decided, what failed of the candidate where that is not what it says, and what failed beside."""
-    counts = "" if check.question in ("error_rate", "measurement") else failed
-    return "; ".join(part for part in (check.sentence, counts, beside) if part)
+def _words_of(decisive: Sequence[Check], failed: str, beside: str) -> str:
+    """The check that decided, what failed of the candidate where that is not what it says, what failed beside, and what
+    explains it: CPU, and what piles up, make requests slow."""
+    first = decisive[0]
+    counts = "" if first.question in ("error_rate", "measurement") else failed
+    behind = [check.sentence for check in decisive[1:] if check.question in EXPLAINING]
+    return "; ".join(part for part in (first.sentence, *behind, counts, beside) if part)

@@ -56,9 +56,9 @@ def _error_checks(asked: Sequence[PathFailures], run: Run) -> list[Check]:
     """A check of each path; the chance of a wrong fail is held over all of them."""
     chances = [st.binomial_sf(one.failures, one.requests, run.limits.error_rate) for one in asked]
     # Half of the level, as the lower bound of the error rate of all has.
-    surely, maybe = st.holm(chances, run.policy.level / 2.0), st.holm(chances, run.policy.path_suspicion)
+    surely, maybe = st.holm(chances, run.policy.fail_level / 2.0), st.holm(chances, run.policy.path_suspicion)
     checks = []
-    for one, sure, doubt, level in zip(asked, surely, maybe, st.holm_levels(chances, run.policy.level)):
+    for one, sure, doubt, level in zip(asked, surely, maybe, st.holm_levels(chances, run.policy.fail_level)):
         suspicious = one.failures > 0 and (doubt or one.failures == one.requests)
         checks.append(_error_check(one, FAIL if sure else INCONCLUSIVE if suspicious else PASS, level, run))
     return checks
@@ -124,8 +124,8 @@ def _compared(pairs: Sequence[_Pair], policy: Thresholds) -> list[Check]:
         if _answered(pair.old, QUANTILES[quantile])
     ]
     chances = [one.chance for one in found]
-    surely, maybe = st.holm(chances, policy.level), st.holm(chances, policy.path_suspicion)
-    levels = st.holm_levels(chances, policy.level)
+    surely, maybe = st.holm(chances, policy.fail_level), st.holm(chances, policy.path_suspicion)
+    levels = st.holm_levels(chances, policy.fail_level)
     return [one.check(sure, doubt, level, policy) for one, sure, doubt, level in zip(found, surely, maybe, levels)]
 
 

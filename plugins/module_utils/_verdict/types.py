@@ -148,7 +148,7 @@ class Thresholds:
     generation (without any, slow requests are not counted against its own either); stall_ms: a standstill of this
     length is a fault (None: not looked for); min_requests: fewer are no measurement; min_rate_share: nor is a rate
     below this share of the planned one; memory_margin: a PSS above this many times the live one's fails (None: it is
-    only said).
+    only said); fail_share: how much of alpha a fail of this judgement may use, where others look too.
     """
 
     alpha: float = ALPHA
@@ -164,6 +164,12 @@ class Thresholds:
     memory_margin: float | None = None
     memory_floor_mib: float = 8.0
     on_inconclusive: str = "revert"
+    fail_share: float = 1.0
+
+    @property
+    def fail_level(self) -> float:
+        """The part of the level that a fail of this judgement may use: looks before it have used the others."""
+        return self.level * self.fail_share
 
     @property
     def level(self) -> float:
