@@ -109,14 +109,18 @@ def crowding(cores: int, load: float) -> float:
     A request's mean delay is this times its own CPU time where the cores are shared, and this times E[S^2] / (2 E[S])
     where they are not (M/G/n by Lee and Longton; exact for one core). Infinite from a load of 1 on.
     """
+    return math.inf if load >= 1 else waiting_chance(cores, load) / (cores * (1 - load))
+
+
+def waiting_chance(cores: int, load: float) -> float:
+    """ErlangC(n, load): the share of moments in which all cores are taken, M/M/n; 1 from a load of 1 on."""
     if load >= 1:
-        return math.inf
+        return 1.0
     offered = cores * load
     blocked = 1.0
     for count in range(1, cores + 1):  # Erlang B by its recursion, then Erlang C
         blocked = offered * blocked / (count + offered * blocked)
-    queued = blocked / (1 - load * (1 - blocked))
-    return queued / (cores * (1 - load))
+    return blocked / (1 - load * (1 - blocked))
 
 
 def declared_kinds(paths: Sequence[LoadPath]) -> list[Kind]:

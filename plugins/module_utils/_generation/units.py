@@ -13,6 +13,7 @@ from .._os.paths import Layout
 from .._os.secrecy import MARK
 from .._release.asynccompat import MONITOR_HOOK, monitor_environment
 from .._release.contents import TREE
+from . import lingering
 
 STOP_SLACK_SECONDS = 10
 """systemd waits this much longer than Gunicorn's graceful_timeout before it kills: a drain is never cut short."""
@@ -145,6 +146,8 @@ def gunicorn_conf(app: Plain, plan: Plain, number: int) -> str:
             "",
         ]
     lines.append(HOOKS)
+    if worker_class in lingering.CLASSES:
+        lines += ["", lingering.closer(worker_class)]
     if worker_class == "gevent":
         lines += ["", MONITOR_HOOK]
     return "\n".join(lines)

@@ -100,7 +100,8 @@ class Allotment:
 
 @dataclass(frozen=True)
 class Inputs:
-    """All numbers of one app on one host. `least_ratio` and `most_ratio` bound the waiting that is planned for."""
+    """All numbers of one app on one host. `least_ratio` and `most_ratio` bound the waiting that is planned for.
+    `peak`: the declared concurrency. `buffered`: whether a proxy keeps slow clients away."""
 
     app: str
     host: Host
@@ -114,7 +115,8 @@ class Inputs:
     wall_ms: Number
     times_known: bool
     concurrency: Number
-    peak_declared: bool
+    peak: int | None
+    buffered: bool
     rate: float | None
     worker_mib: Number | None
     slot_mib: Number
@@ -373,7 +375,8 @@ def gather(app: App, host: Host, allotment: Allotment, measured: Measured | None
         wall_ms=wall,
         times_known=known,
         concurrency=_concurrency(app, allotment, wall),
-        peak_declared=app.concurrency is not None,
+        peak=app.concurrency,
+        buffered=app.buffering_proxy,
         rate=None if app.rate is None else float(app.rate),
         worker_mib=_worker(app.memory, measured),
         slot_mib=_slot(app.memory, measured),

@@ -8,7 +8,7 @@ The moments and the formulas are those of _declaration.mixture.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Sequence
 
 from .._declaration.app import App
@@ -22,17 +22,22 @@ in twenty makes a report for 300."""
 PATH_REQUESTS_MIN: Final = 3
 """Fewer requests of a path than this do not tell what it takes."""
 
+WAITS_RATIO: Final = 0.2
+WAITS_MS: Final = 1.0
+"""A path waits that waits for more than this part of its CPU time, and for longer than the kernel takes to wake it."""
+
 
 @dataclass(frozen=True)
 class Mix:
     """Whether the requests are alike: the word (uniform or mixed), where it comes from and why; the moments, where the
-    kinds are known. `assumed_c2` stands for CPU times that nobody knows."""
+    kinds are known. `waits`: whether any of several paths waits; None where nobody knows."""
 
     word: str
     origin: str
     source: str
     spread: Spread | None
     warnings: tuple[str, ...] = ()
+    waits: bool | None = None
 
     @property
     def mixed(self) -> bool:
@@ -95,8 +100,20 @@ def mix_of(app: App, measured: Measured | None) -> Mix:
     One path says nothing about the others: alike is only what is declared (`mix: uniform`), what the declared times
     of the paths make, and what was weighed over several paths.
     """
-    name, said = app.name, app.mix
     seen, told = measured_kinds(measured), declared_kinds(app.load.paths)
+    return replace(_mix_of(app, seen, told), waits=_any_waits(seen or told))
+
+
+def _any_waits(kinds: Sequence[Kind]) -> bool | None:
+    """Whether one of several kinds waits; one that does not says nothing about others."""
+    if any(kind.wait_ms > max(WAITS_MS, WAITS_RATIO * kind.cpu_ms) for kind in kinds):
+        return True
+    return False if len(kinds) > 1 else None
+
+
+def _mix_of(app: App, seen: Sequence[Kind], told: Sequence[Kind]) -> Mix:
+    """Whether requests are alike, by the kinds that were weighed and those that are declared."""
+    name, said = app.name, app.mix
     if seen:
         spread = spread_of(seen)
         if spread.mixed:

@@ -15,9 +15,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Mapping, Sequence
 
 from .._declaration.app import App
+from .classes import ClassChoice, Room, choose_class, room_for_sync
 from .inputs import Allotment, Inputs, Mismatch, divide, gather, profile_mismatch, wait_share
 from .settings import EVENTLET, GUNICORN, OVERRIDES, SETTINGS, Draft, all_settings, origin_of, override
-from .size import ASYNC, ClassChoice, Shape, ceiling_for, choose_class, fits_once, holds, memories, size
+from .size import ASYNC, Shape, ceiling_for, fits_once, holds, memories, size
 from .text import explain, render_table
 from .types import Host, Limit, Measured, Number, Plan, PlanError, Policy, Setting, bare_values, number, share, up
 
@@ -123,10 +124,18 @@ class _Subject:
             name: any(map(fits_once, memories(inputs, name, self.memory_max)))
             for name in ("sync", "gthread", "gevent", "eventlet")
         }
-        choice = choose_class(self.app, inputs, self.verdicts, fits)
+        choice = choose_class(self.app, inputs, self.verdicts, Room(fits, self._sync_workers(inputs)))
         if worker_class is not None:
             choice = replace(choice, name=worker_class)
         return max(self._drafts(inputs, choice), key=lambda item: item.shape.slots)
+
+    def _sync_workers(self, inputs: Inputs) -> int:
+        """How many sync workers there is room for, by the usual guess where a worker's memory is not known."""
+        memory = memories(inputs, "sync", self.memory_max)[0]
+        if not fits_once(memory):
+            return 0
+        ceiling = ceiling_for(self.app, inputs, memory, self.hosts, self._nofile_max())
+        return room_for_sync(ceiling, override(self.app, "workers"))
 
     def _drafts(self, inputs: Inputs, choice: ClassChoice) -> list[Draft]:
         """A draft for each account of the memory of a worker that one fits. PlanError, the first one, for none."""
@@ -349,7 +358,8 @@ def _warnings(draft: Draft, settings: Mapping[str, Setting]) -> tuple[str, ...]:
 
 def _of_class(draft: Draft, gunicorn_version: str) -> str | None:
     choice = draft.choice
-    if choice.name == "gthread" and choice.winner in ("async compatibility", "memory"):
+    instead = choice.winner in ("async compatibility", "memory") and not draft.inputs.mix.mixed
+    if choice.name == "gthread" and instead:
         return f"gthread and not gevent: {choice.reason}"
     if choice.name == "eventlet":
         return (
@@ -371,13 +381,15 @@ def _of_slow_clients(draft: Draft) -> str | None:
 
 def _of_concurrency(draft: Draft) -> str | None:
     flight, shape = draft.inputs.concurrency, draft.shape
-    if flight.origin == "assumed" or draft.choice.name == "sync" or shape.slots >= flight.value:
+    unknown = flight.origin == "assumed" and draft.inputs.peak is None
+    if unknown or draft.choice.name == "sync" or shape.slots >= flight.value:
         return None
     if shape.slots_winner == "waiting":
         return None
+    limit = {"need": "memory", "guess": "memory"}.get(shape.slots_winner, shape.slots_winner)
     return (
         f"{shape.slots} requests can be in flight, fewer than the {number(up(flight.value))} planned"
-        f" for ({flight.source}); what limits it: {shape.slots_winner}. The rest waits in the backlog"
+        f" for ({flight.source}); what limits it: {limit}. The rest waits in the backlog"
     )
 
 

@@ -14,8 +14,9 @@ from typing import Any, Final, Sequence
 
 from .._declaration.app import App
 from .._generation.units import GUNICORN_SETTINGS
+from .classes import ClassChoice
 from .inputs import MEMORY_HIGH_SHARE, Inputs
-from .size import ASYNC, HEAVY_SLOT_MIB, NOFILE_BASE, Ceiling, ClassChoice, Shape
+from .size import ASYNC, HEAVY_SLOT_MIB, NOFILE_BASE, Ceiling, Shape
 from .types import Limit, PlanError, Setting, number, share, up
 
 GUNICORN: Final = "27.0.1"
@@ -104,8 +105,9 @@ def all_settings(draft: Draft, memory_max: int) -> dict[str, Setting]:
             )
     if draft.choice.name == "gthread" and forced_keepalive and override(draft.app, "worker_connections") is None:
         item = result["worker_connections"]
-        words = f"{item.reason}; and as many again for idle connections, as settings.keepalive keeps them"
-        result["worker_connections"] = replace(item, value=2 * draft.shape.per_worker, reason=words)
+        words = f"{item.reason}; as many again, as far as files go, for idle connections that settings.keepalive keeps"
+        connections = min(2 * draft.shape.per_worker, draft.ceiling.nofile_slots)
+        result["worker_connections"] = replace(item, value=connections, reason=words)
     return result
 
 
@@ -126,6 +128,8 @@ def _sized(draft: Draft) -> list[Setting]:
         "database": "declared",
         "waiting": inputs.wait_ratio.origin,
         "queue": inputs.mix.origin,
+        "mix": origin_of(inputs.mix.origin, *([] if inputs.rate is None else ["declared", inputs.cpu_ms.origin])),
+        "slow clients": "derived",
         "threads": "derived",
         "need": origin_of(inputs.concurrency.origin, inputs.wait_ratio.origin),
         "override": "override",
@@ -324,7 +328,7 @@ def _nofile(draft: Draft) -> Setting:
     ceiling, shape = draft.ceiling, draft.shape
     per_worker = shape.per_worker
     if draft.choice.name == "gthread" and override(draft.app, "keepalive"):
-        per_worker *= 2
+        per_worker = min(2 * per_worker, ceiling.nofile_slots)
     connections = override(draft.app, "worker_connections")
     if draft.choice.name == "gthread" and connections is not None:
         per_worker = max(per_worker, int(connections))

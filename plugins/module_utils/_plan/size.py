@@ -9,20 +9,21 @@ has each formula with its source and what was measured for it.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Final, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Sequence
 
 from .._declaration.app import App
-from .inputs import ASSUMED_MASTER_MIB, ASSUMED_WORKER_MIB, BARE_SLOT_MIB, BARE_WORKER_MIB, Inputs, wait_share
+from .inputs import ASSUMED_MASTER_MIB, ASSUMED_WORKER_MIB, BARE_SLOT_MIB, BARE_WORKER_MIB, Inputs
 from .sharing import (
     BUSY_FACTOR,
     CPU_RATIO,
     GTHREAD_HEADROOM,
     PROCESSES_MAX,
-    SHARING_SYNC,
+    SHARING_QUEUE,
     THREADS_MAX,
     Want,
     sharing_slots,
+    sharing_sync,
     sharing_want,
     whole_cores,
 )
@@ -44,18 +45,6 @@ HEAVY_SLOTS_MIN: Final = 8
 
 NOFILE_BASE: Final = 256
 """Descriptors of a worker beside its requests: listeners, pipes, logs, imported files, pools."""
-
-
-@dataclass(frozen=True)
-class ClassChoice:
-    """The worker class and why, with each class that was considered."""
-
-    name: str
-    winner: str
-    reason: str
-    origin: str
-    limits: tuple[Limit, ...]
-    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -114,70 +103,6 @@ class Ceiling:
         if memory.need is not None:
             most = min(most, memory.need)
         return most if self.database_slots is None else min(most, self.database_slots)
-
-
-def choose_class(app: App, inputs: Inputs, verdicts: Mapping[str, str], fits: Mapping[str, bool]) -> ClassChoice:
-    """The worker class. `verdicts` has a reason for each class that the release's libraries rule out.
-
-    auto: sync for what computes, else gevent where nothing blocks it, else gthread.
-    """
-    asked = app.worker_class
-    ratio = inputs.wait_ratio
-    waits = (
-        f"{share(wait_share(ratio.value))} of a request is waiting (wait ratio {number(ratio.value)}, {ratio.origin})"
-    )
-    blocked = {name: reason for name, reason in verdicts.items() if reason}
-    if inputs.host.free_threaded:
-        blocked.setdefault("gevent", "gevent does not support free-threaded Python")
-        blocked.setdefault("eventlet", "eventlet does not support free-threaded Python")
-    computes, mix = ratio.value < CPU_RATIO, inputs.mix
-    limits = _classes(computes, mix.mixed, mix.source, waits, blocked)
-    warnings: list[str] = []
-    if asked != "auto":
-        reason = f"worker_class: {asked} is declared"
-        if asked in blocked:
-            warnings.append(f"{inputs.app}: worker_class {asked} is declared, but {blocked[asked]}")
-        return ClassChoice(asked, "declared", reason, "override", tuple(limits), tuple(warnings))
-    if mix.mixed and (fits["gthread"] or not fits["sync"]):
-        reason = f"a long request must not hold up those behind it, so requests share the cores: {mix.source}"
-        return ClassChoice("gthread", "mix", reason, mix.origin, tuple(limits), ())
-    if computes:
-        return ClassChoice("sync", "waiting", f"it computes: {waits}", ratio.origin, tuple(limits), ())
-    if "gevent" in blocked:
-        reason = f"gevent would serve it best ({waits}), but {blocked['gevent']}"
-        return ClassChoice("gthread", "async compatibility", reason, "derived", tuple(limits), ())
-    if not fits["gevent"] and fits["gthread"]:
-        reason = (
-            f"gevent would serve it best ({waits}), but one gevent worker does not"
-            " fit in the memory and one gthread worker does"
-        )
-        return ClassChoice("gthread", "memory", reason, "derived", tuple(limits), ())
-    return ClassChoice("gevent", "waiting", f"it waits: {waits}", ratio.origin, tuple(limits), ())
-
-
-def _classes(computes: bool, mixed: bool, mix: str, waits: str, blocked: Mapping[str, str]) -> list[Limit]:
-    """What speaks for and against each class."""
-    line = f"one request after the other computes, and {mix}"
-    best = "sync" if computes else "gevent"
-    return [
-        Limit(
-            "sync",
-            "poor" if mixed or not computes else "best",
-            line if mixed else f"one request per worker: right where little is waited; {waits}",
-        ),
-        Limit(
-            "gevent",
-            "ruled out" if "gevent" in blocked else "best" if best == "gevent" and not mixed else "poor",
-            blocked.get("gevent", line if mixed else waits),
-        ),
-        Limit(
-            "gthread",
-            "best" if mixed else "next best",
-            "threads of several interpreters take turns: long and short requests share the cores"
-            if mixed
-            else "threads of one interpreter: any library works, each waiting request holds a thread",
-        ),
-    ]
 
 
 def memories(inputs: Inputs, worker_class: str, maximum_mib: int) -> list[WorkerMemory]:
@@ -312,9 +237,9 @@ def _sync_by_cores(inputs: Inputs) -> Limit:
     else:
         count = max(whole, up(cores * (1 + ratio) * SYNC_WAIT_HEADROOM))
         words = f"cores x (1 + wait ratio {number(ratio)}) x {number(SYNC_WAIT_HEADROOM)}: {reason}"
-    if inputs.mix.mixed and count < SHARING_SYNC * whole:
-        count = SHARING_SYNC * whole
-        words = f"{SHARING_SYNC} for each core, so that long requests do not hold up the others: {reason}"
+    shared = sharing_sync(inputs)
+    if inputs.mix.mixed and count < int(shared.value):
+        return shared
     return Limit("cores", count, words)
 
 
@@ -323,7 +248,7 @@ def _loop_want(inputs: Inputs, worker_class: str) -> Want:
     cores, flight = inputs.allotment.cores, _in_flight(inputs)
     whole = whole_cores(cores)
     busy = max(_least_workers(inputs), up(1.5 * flight / (1 + inputs.least_ratio)))
-    workers = (
+    workers: tuple[Limit, ...] = (
         Limit("cores", whole, f"one event loop or interpreter per core: {inputs.allotment.cores_reason}"),
         Limit(
             "concurrency",
@@ -331,16 +256,32 @@ def _loop_want(inputs: Inputs, worker_class: str) -> Want:
             f"{flight} in flight keep at most {busy} workers computing: {inputs.concurrency.source}",
         ),
     )
-    most = min(whole, busy)
+    held = (inputs.peak or 0) if worker_class == "gthread" or not inputs.buffered else 0
+    if worker_class == "gthread":
+        workers, most = _for_threads(workers, min(whole, busy), held)
+    else:
+        most = min(whole, busy)
     keep_busy = COUNTLESS
     if not math.isinf(inputs.most_ratio):
-        keep_busy = max(2 * most, up(cores * (1 + inputs.most_ratio) * BUSY_FACTOR))
+        keep_busy = max(2 * most, up(cores * (1 + inputs.most_ratio) * BUSY_FACTOR), held)
+        if not inputs.buffered:
+            keep_busy = max(keep_busy, whole + SHARING_QUEUE)
     if worker_class in ASYNC:
-        return Want(workers, _async_target(inputs, most), min(flight, keep_busy))
-    return Want(workers, _threads_target(inputs, most, keep_busy), min(flight, keep_busy, THREADS_MAX * most))
+        return Want(workers, _async_target(inputs, most, held), min(flight, keep_busy), held=held)
+    target = _threads_target(inputs, most, keep_busy)
+    return Want(workers, target, min(flight, keep_busy, THREADS_MAX * most), held=min(held, THREADS_MAX * most))
 
 
-def _async_target(inputs: Inputs, workers: int) -> tuple[Limit, ...]:
+def _for_threads(workers: tuple[Limit, ...], most: int, held: int) -> tuple[tuple[Limit, ...], int]:
+    """So many workers that their threads hold the declared concurrency, where one for each core does not."""
+    least = min(PROCESSES_MAX, up(held / THREADS_MAX))
+    if least <= most:
+        return workers, most
+    words = f"{held} requests in flight in workers of {THREADS_MAX} threads at most"
+    return (Limit("threads", least, words),), least
+
+
+def _async_target(inputs: Inputs, workers: int, held: int) -> tuple[Limit, ...]:
     """Slots of greenlets that are comfortable; of requests that hold much memory no more than keep the cores busy."""
     flight, slot, ratio = _in_flight(inputs), inputs.slot_mib.value, inputs.most_ratio
     comfortable = max(up(ASYNC_HEADROOM * flight), ASYNC_SLOTS_MIN * workers)
@@ -351,9 +292,9 @@ def _async_target(inputs: Inputs, workers: int) -> tuple[Limit, ...]:
     by_load = Limit("concurrency", comfortable, words)
     if slot < HEAVY_SLOT_MIB or math.isinf(ratio):
         return (by_load,)
-    enough = max(up(inputs.allotment.cores * (1 + ratio) * HEAVY_FACTOR), HEAVY_SLOTS_MIN * workers)
-    held = f"no more than that, as a request holds {number(slot)} MiB"
-    return by_load, Limit("waiting", enough, f"{_busy_words(inputs, HEAVY_FACTOR)}; {held}")
+    enough = max(up(inputs.allotment.cores * (1 + ratio) * HEAVY_FACTOR), HEAVY_SLOTS_MIN * workers, held)
+    why = f"no more than that, as a request holds {number(slot)} MiB"
+    return by_load, Limit("waiting", enough, f"{_busy_words(inputs, HEAVY_FACTOR)}; {why}")
 
 
 def _threads_target(inputs: Inputs, workers: int, keep_busy: int) -> tuple[Limit, ...]:
@@ -365,7 +306,10 @@ def _threads_target(inputs: Inputs, workers: int, keep_busy: int) -> tuple[Limit
         Limit("threads", THREADS_MAX * workers, f"at most {THREADS_MAX} threads share one interpreter"),
     ]
     if keep_busy < COUNTLESS:
-        target.append(Limit("waiting", keep_busy, _busy_words(inputs, BUSY_FACTOR)))
+        words = _busy_words(inputs, BUSY_FACTOR)
+        if not inputs.buffered:
+            words += f", and no fewer than {SHARING_QUEUE} slow clients and the declared concurrency"
+        target.append(Limit("waiting", keep_busy, words))
     return tuple(target)
 
 
@@ -387,6 +331,8 @@ def size(
     more of any resource never gives fewer slots.
     """
     want = _want(inputs, worker_class)
+    if want.held and ceiling.slots(1) >= want.held:
+        want = replace(want, first=max(want.first, want.held))
     step = 1 if worker_class == "sync" else fixed_per_worker
     if fixed_workers is None:
         most = want.most_workers

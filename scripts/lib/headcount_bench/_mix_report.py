@@ -292,9 +292,10 @@ HOW: Final = """\
   rate at all, and what cannot fit in the memory.
 - The final runs in rounds, there and back again, each with its own arrivals; a figure is that of all rounds together.
   What has three times the best's slowdown after a round is not run again, and is compared over the rounds that it ran.
-- Declared: the profile, the peak rate, and the paths with their weights; no times. Weighed: the same, finished with
-  what the weigh measured. 2n+1: sync, Gunicorn's documentation. heroku: min(2n+1, RAM / 256 MiB) sync. debops: n+1
-  sync. cloud run: gthread 1 x 8.
+- Declared: the profile, the peak rate, the paths with their weights, and that a proxy buffers, as in production: the
+  generator is as well-behaved as one, and sends whole requests at once; no times. Weighed: the same, finished with
+  what the weigh measured. Without a proxy gthread would be planned wherever requests are not alike. 2n+1: sync,
+  Gunicorn's documentation. heroku: min(2n+1, RAM / 256 MiB) sync. debops: n+1 sync. cloud run: gthread 1 x 8.
 - Memory: anonymous PSS of all processes and the pages of files once, after a run; not enforced, but what takes more
   than the budget of the plan is marked.
 - Same again: the slowdown of the weighed plan on a second server, to that on the first. Others: the share of the

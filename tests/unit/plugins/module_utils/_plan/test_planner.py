@@ -84,7 +84,10 @@ def shape(found: _planner.Plan) -> tuple[Any, ...]:
         (2, 1024, {"cpu_ms": 2.0, "wait_ms": 98.0, "rate": 3000.0}, ("gevent", 2, 1, 300)),
         # asked for
         (2, 1024, {"worker_class": "gthread", "profile": "io", "concurrency": 128}, ("gthread", 2, 80, 80)),
-        (2, 1024, {"worker_class": "gthread", "wait_ratio": 1.0, "concurrency": 128}, ("gthread", 2, 4, 4)),
+        (2, 1024, {"worker_class": "gthread", "wait_ratio": 1.0}, ("gthread", 2, 4, 4)),
+        # no fewer threads than are declared to be in flight, and as many workers as those need
+        (2, 1024, {"worker_class": "gthread", "wait_ratio": 1.0, "concurrency": 128}, ("gthread", 2, 64, 64)),
+        (2, 4096, {"worker_class": "gthread", "wait_ratio": 1.0, "concurrency": 700}, ("gthread", 3, 234, 234)),
         (2, 4096, {"worker_class": "sync", "wait_ratio": 4.0, "concurrency": 128}, ("sync", 14, 1, 1)),
         (2, 1024, {"worker_class": "eventlet", "profile": "io", "concurrency": 32}, ("eventlet", 2, 1, 64)),
     ],
@@ -315,13 +318,50 @@ def test_eventlet_is_warned_of() -> None:
     )
 
 
-def test_slow_clients_are_warned_of_without_a_proxy() -> None:
-    found = plan(facts(), shop(profile="cpu", buffering_proxy=False))
-    assert found.warnings == (
-        "shop: a sync worker waits for slow clients: put a buffering proxy"
-        " in front and set buffering_proxy: true, or set"
-        " worker_class: gevent",
-    )
+SLOW_CLIENTS = (
+    "shop: a gthread worker waits for slow clients: put a buffering proxy in front and set buffering_proxy: true,"
+    " or set worker_class: gevent"
+)
+
+
+def test_without_a_proxy_sync_is_not_planned_and_slow_clients_are_warned_of() -> None:
+    found = plan(facts(1, 1024), shop(profile="cpu", buffering_proxy=False))
+    assert shape(found) == ("gthread", 1, 49, 49)
+    assert found.settings["worker_class"].winner == "slow clients"
+    assert "no buffering proxy is declared, so a slow or idle client" in found.settings["worker_class"].reason
+    assert found.warnings == (SLOW_CLIENTS,)
+    assert found.value("switch_interval_ms") == 0
+
+
+def test_a_worker_class_that_is_asked_for_is_warned_of_without_a_proxy() -> None:
+    found = plan(facts(), shop(profile="cpu", worker_class="sync", buffering_proxy=False))
+    assert shape(found) == ("sync", 2, 1, 1)
+    assert found.warnings == (SLOW_CLIENTS.replace("gthread", "sync"),)
+
+
+@pytest.mark.parametrize("proxy", [True, False])
+@pytest.mark.parametrize("cores", [1, 2])
+def test_threads_hold_no_less_than_the_declared_concurrency(cores: float, proxy: bool) -> None:
+    """Quick requests that are alike, weighed, as a newcomer has them: one worker, or six threads, were planned."""
+    quick = kinds(("/", 1, 0.9, 0.1), ("/about", 1, 1.0, 0.1))
+    app = {"mix": None, "concurrency": 20, "buffering_proxy": proxy}
+    verdicts = {"shop": {"gevent": "the release was built without gevent"}}
+    found = plan(facts(cores, 1024), shop(**app), quick, async_verdicts=verdicts)
+    assert (found.value("worker_class"), found.slots >= 20) == (("sync", False) if proxy else ("gthread", True))
+    waits = plan(facts(cores, 1024), shop(**app), kinds(("/", 1, 1, 3), ("/b", 1, 1, 3)), async_verdicts=verdicts)
+    assert (waits.value("worker_class"), waits.slots >= 20) == ("gthread", True)
+
+
+def test_where_memory_keeps_the_declared_concurrency_out_the_plan_says_so() -> None:
+    app = shop(profile="cpu", concurrency=300, buffering_proxy=False, memory={"worker_mib": 60.0, "slot_mib": 4.0})
+    found = plan(facts(2, 1024), app)
+    assert found.value("worker_class") == "gthread"
+    assert found.slots < 300
+    limits = {limit.name: limit.value for limit in found.settings["threads"].limits}
+    assert limits["memory"] * found.value("workers") <= found.slots + found.value("workers")
+    told = next(warning for warning in found.warnings if "requests can be in flight" in warning)
+    assert told.startswith(f"shop: {found.slots} requests can be in flight, fewer than the 300 planned for")
+    assert "what limits it: memory" in told
 
 
 def test_overrides_win_and_say_so() -> None:
@@ -612,19 +652,30 @@ def kinds(*paths: tuple[str, float, float, float], **more: Any) -> dict[str, Any
     ("cores", "memory", "app", "measured", "expected"),
     [
         # nobody knows: the cores are shared, by three processes each, with slots that long requests do not exhaust
-        (1, 2048, {"mix": None, "profile": "cpu"}, None, ("gthread", 3, 54, 54)),
+        (1, 2048, {"mix": None, "profile": "cpu", "buffering_proxy": False}, None, ("gthread", 3, 54, 54)),
+        # nothing waits, and a proxy keeps slow clients away: by processes
+        (1, 2048, {"mix": None, "profile": "cpu"}, None, ("sync", 14, 1, 1)),
+        (1, 4096, {"mix": None, "profile": "cpu", "rate": 29.5}, kinds(*TWO_KINDS), ("sync", 8, 1, 1)),
+        (1, 4096, {"mix": None, "profile": "cpu", "rate": 45.0}, kinds(*TWO_KINDS), ("sync", 16, 1, 1)),
+        (2, 4096, {"mix": None, "profile": "cpu", "rate": 59.0}, kinds(*TWO_KINDS), ("sync", 12, 1, 1)),
+        (96, 262144, {"mix": None, "profile": "cpu", "rate": 3000.0}, kinds(*TWO_KINDS), ("sync", 144, 1, 1)),
+        # not what one path alone seems to do, nor where one of several waits
+        (1, 2048, {"mix": None}, kinds(("/", 1.0, 5.0, 0.0)), ("gthread", 3, 17, 17)),
+        (1, 2048, {"mix": None}, kinds(*TWO_KINDS, ("/far", 0.5, 5, 300)), ("gthread", 3, 17, 17)),
         (2, 2048, {"mix": None}, None, ("gthread", 4, 41, 41)),
         # each connection wakes every process, which matters where requests compute for a moment
         (2, 2048, {"mix": None, "profile": "io", "concurrency": 200}, None, ("gthread", 2, 125, 125)),
         (2, 2048, {"mix": None, "cpu_ms": 3, "wait_ms": 3}, None, ("gthread", 4, 15, 15)),
-        (2, 2048, {"mix": None, "rate": 50, "profile": "cpu"}, None, ("gthread", 6, 10, 10)),
+        (2, 1024, {"mix": None, "rate": 50, "profile": "cpu"}, None, ("gthread", 6, 10, 10)),
         (2, 2048, {"mix": None, "concurrency": 3}, None, ("gthread", 4, 2, 2)),
         # one path says nothing about the others
-        (2, 2048, {"mix": None, "profile": "cpu"}, kinds(("/", 1.0, 5.0, 0.0)), ("gthread", 6, 10, 10)),
+        (2, 1024, {"mix": None, "profile": "cpu"}, kinds(("/", 1.0, 5.0, 0.0)), ("gthread", 6, 10, 10)),
         # weighed, and not alike
-        (2, 2048, {"mix": None, "profile": "cpu"}, kinds(*TWO_KINDS), ("gthread", 6, 10, 10)),
-        (2, 2048, {"profile": "cpu"}, kinds(*TWO_KINDS), ("gthread", 6, 10, 10)),
+        (2, 2048, {"mix": None, "profile": "cpu"}, kinds(*TWO_KINDS), ("sync", 16, 1, 1)),
+        (2, 2048, {"profile": "cpu"}, kinds(*TWO_KINDS), ("sync", 16, 1, 1)),
+        (2, 2048, {"profile": "cpu", "buffering_proxy": False}, kinds(*TWO_KINDS), ("gthread", 6, 10, 10)),
         # little memory: the slots first, then processes
+        (2, 1024, {"mix": None, "profile": "cpu"}, kinds(*TWO_KINDS), ("gthread", 6, 10, 10)),
         (2, 512, {"mix": None, "profile": "cpu"}, kinds(*TWO_KINDS), ("gthread", 3, 17, 17)),
         (2, 320, {"mix": None, "profile": "cpu"}, kinds(*TWO_KINDS), ("gthread", 1, 50, 50)),
         # weighed, and alike
@@ -641,9 +692,9 @@ def test_requests_that_are_not_alike_share_the_cores(
 ) -> None:
     found = plan(facts(cores, memory), shop(**{"profile_mismatch": "use_measured", **app}), measured)
     assert shape(found) == expected
-    shares = expected[0] == "gthread"
-    assert found.value("switch_interval_ms") == (1.0 if shares else 0)
-    assert found.inputs["mix"]["value"] == ("mixed" if shares or app.get("worker_class") else "uniform")
+    assert found.value("switch_interval_ms") == (1.0 if expected[0] == "gthread" else 0)
+    shares = expected[0] == "gthread" or expected[1] > cores
+    assert found.inputs["mix"]["value"] == ("mixed" if shares else "uniform")
 
 
 def test_a_path_that_blocks_its_hub_for_longer_than_the_others_take_rules_gevent_out() -> None:
@@ -653,8 +704,16 @@ def test_a_path_that_blocks_its_hub_for_longer_than_the_others_take_rules_gevent
 
 
 def test_the_reason_says_what_was_found_and_where_it_comes_from() -> None:
-    found = plan(facts(2, 2048), shop(mix=None, profile="cpu"), kinds(*TWO_KINDS)).settings["worker_class"]
-    assert (found.value, found.winner, found.origin) == ("gthread", "mix", "measured")
+    whole = plan(facts(2, 2048), shop(mix=None, profile="cpu", rate=59), kinds(*TWO_KINDS)).settings
+    found = whole["worker_class"]
+    assert (found.value, found.winner, found.origin) == ("sync", "mix", "measured")
+    assert (whole["workers"].winner, whole["workers"].origin) == ("mix", "measured")
+    assert "of 12 workers (from 12 to 32) one is free at a load of 0.58: 59/s x 19.8 ms" in whole["workers"].reason
+    small = plan(facts(2, 1024), shop(mix=None, profile="cpu"), kinds(*TWO_KINDS))
+    assert small.warnings == ()
+    scarce = small.settings["worker_class"]
+    assert (scarce.value, scarce.winner) == ("gthread", "memory")
+    assert "there is room for 8 sync workers, and 16 are wanted" in scarce.reason
     assert "a request finds 114.5 ms of CPU before it, where / takes 5 ms alone" in found.reason
     guess = plan(facts(2, 2048), shop(mix=None)).settings["worker_class"]
     assert (guess.origin, guess.winner) == ("assumed", "mix")
@@ -666,11 +725,11 @@ def test_declared_times_of_paths_stand_for_the_apps() -> None:
     found = plan(facts(2, 2048), shop(mix=None, load={"paths": [dict(zip(names, path)) for path in TWO_KINDS]}))
     assert found.inputs["cpu_ms"]["value"] == pytest.approx(19.75)
     assert (found.inputs["cpu_c2"]["value"], found.inputs["cpu_c2"]["origin"]) == (10.6, "declared")
-    assert found.value("worker_class") == "gthread"
+    assert shape(found) == ("sync", 16, 1, 1)
 
 
 def test_noise_of_the_cpu_time_keeps_the_processes() -> None:
-    app, host = shop(mix=None, profile="cpu"), facts(2, 2048)
+    app, host = shop(mix=None, profile="cpu", buffering_proxy=False), facts(2, 2048)
     before = plan(host, app, kinds(("/", 95, 2.5, 0), ("/report", 5, 32, 0)))
     assert (before.value("worker_class"), before.value("workers")) == ("gthread", 4)
     again = kinds(("/", 95, 2.7, 0), ("/report", 5, 32, 0))

@@ -225,6 +225,45 @@ def test_the_dead_band_is_idempotent_and_safe(
 
 
 @TOUGH
+@given(hosts_facts(), declared_apps(), mostly(weighed), st.booleans())
+def test_without_a_proxy_no_sync_and_no_slots_below_the_declared_concurrency(
+    facts: Any, app: Any, measured: Any, gevent: bool
+) -> None:
+    app.update(worker_class="auto", buffering_proxy=False)
+    for name in ("workers", "threads", "worker_connections"):
+        app["settings"].pop(name, None)
+    verdicts = {"shop": {"gevent": None if gevent else "the release was built without gevent"}}
+    found = plan(facts, app, measured={"shop": measured}, async_verdicts=verdicts)
+    assume(found is not None)
+    assert found is not None
+    kind = found.value("worker_class")
+    assert kind != "sync"
+    if app["concurrency"] is None or found.slots >= app["concurrency"]:
+        return
+    setting = found.settings["threads" if kind == "gthread" else "worker_connections"]
+    assert setting.winner in ("memory", "guess", "need", "database", "open files", "threads")
+    if setting.winner in ("guess", "need"):  # of a memory that is short
+        assert "memory" in {limit.name for limit in setting.limits}
+    if setting.winner == "threads":
+        assert found.value("workers") == 1024
+    assert any("requests can be in flight, fewer than the" in warning for warning in found.warnings)
+
+
+@TOUGH
+@given(hosts_facts(), declared_apps(), mostly(weighed))
+def test_what_is_planned_by_threads_holds_the_declared_concurrency_behind_a_proxy_too(
+    facts: Any, app: Any, measured: Any
+) -> None:
+    app.update(worker_class="auto", buffering_proxy=True, settings={}, concurrency=app["concurrency"] or 40)
+    found = plan(facts, app, measured={"shop": measured})
+    assume(found is not None)
+    assert found is not None
+    if found.value("worker_class") == "gthread" and found.slots < app["concurrency"]:
+        assert found.settings["threads"].winner in ("memory", "guess", "need", "database", "open files", "threads")
+        assert any("requests can be in flight, fewer than the" in warning for warning in found.warnings)
+
+
+@TOUGH
 @given(
     hosts_facts(),
     st.lists(declared_apps(), min_size=2, max_size=4),
