@@ -42,7 +42,8 @@ _RIGHT = (2, 3, 7, 8, 9, 10)
 class Evidence(TypedDict, total=False):
     """The numbers of a trial that the report shows, each with its limit; None is what was not measured.
 
-    Latencies are milliseconds, memory is MiB, `error_rate_limit` is a share of the `requests`.
+    Latencies are milliseconds, memory is MiB, `error_rate_limit` is a share of the `requests`. `uncompared`: what was not
+    held against the live generation, and why.
     """
 
     verdict: str | None
@@ -54,6 +55,7 @@ class Evidence(TypedDict, total=False):
     peak_limit_mib: float | None
     memory_source: str | None
     checks: list[Json]
+    uncompared: list[str]
     histogram: str | None
     p50_ms: float | None
     p50_limit_ms: float | None
@@ -222,6 +224,7 @@ def evidence_of(trial: Json) -> Row:
         "peak_limit_mib": limit("memory_peak") or memory.get("limit_mib"),
         "memory_source": memory.get("source"),
         "checks": verdict.get("checks", []),
+        "uncompared": verdict.get("uncompared", []),
         "histogram": (trial.get("candidate") or {}).get("histogram"),
         "p50_ms": seen.get("p50_ms"),
         "p50_limit_ms": limit("p50"),
@@ -258,6 +261,8 @@ def text(rows: Sequence[Row], summary: str) -> str:
             lines.append(f"{where}: {phase}{cause}")
         if row.get("revert_cause"):
             lines.append(f"{row['host']}: {row['app']}: the revert failed: {row['revert_cause']}")
+        if row.get("uncompared") and row["status"] != "unchanged":
+            lines.append(f"{row['host']}: {row['app']}: not compared: {'; '.join(row['uncompared'])}")
         if row.get("mismatch"):
             lines.append(f"{row['host']}: {row['mismatch']}")
     lines.append(summary)
