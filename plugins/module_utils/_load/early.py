@@ -13,6 +13,9 @@ from .._verdict.types import Samples
 from . import h2load as h2
 from .livewatch import read_log
 
+LATER_SHARE = 0.15
+"""A look comes after at least this part of the time that has passed."""
+
 Arms = Mapping[str, Sequence["tuple[h2.Launch, h2.Lane]"]]
 
 
@@ -60,24 +63,35 @@ class EarlyWatch:
     _begin: float | None = None
     _before: float = 0.0
     _next: float = LEAST_SECONDS
+    _next_alarm: float = EVERY_SECONDS
 
     def __call__(self) -> str:
         now = self.clock()
         if self._begin is None:
             self._begin = now
         passed = now - self._begin
-        if self.ended is not None or passed < self._next or passed >= self.seconds:
+        if self.ended is not None or passed >= self.seconds:
             return ""
-        self._next = passed + EVERY_SECONDS
-        dead = self.early.alarm()
+        if passed >= self._next_alarm:
+            self._next_alarm = passed + EVERY_SECONDS
+            self._end(self.early.alarm(), passed, 0.0, True)
+        if self.ended is None and passed >= self._next:
+            self._look(now, passed)
+        return self.ended.why if self.ended is not None else ""
+
+    def _look(self, now: float, passed: float) -> None:
+        # Later looks read more, and are less often: all together cost the host little.
+        self._next = passed + max(EVERY_SECONDS, LATER_SHARE * passed)
         share = spent(self._before, passed / self.seconds)
         self._before = passed / self.seconds
         self.looks += 1
         samples = {name: self._so_far(name, now) for name in self.arms}
-        why = dead or failed_already(samples["candidate"], samples.get("baseline"), self.early.rule, share)
+        why = failed_already(samples["candidate"], samples.get("baseline"), self.early.rule, share)
+        self._end(why, passed, share, False)
+
+    def _end(self, why: str, passed: float, share: float, dead: bool) -> None:
         if why:
-            self.ended = Ended(why, passed, self.seconds, share, bool(dead))
-        return why
+            self.ended = Ended(why, passed, self.seconds, share, dead)
 
     def _so_far(self, name: str, now: float) -> Samples:
         begin = self._begin if self._begin is not None else now

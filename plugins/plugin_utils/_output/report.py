@@ -42,8 +42,8 @@ _RIGHT = (2, 3, 7, 8, 9, 10)
 class Evidence(TypedDict, total=False):
     """The numbers of a trial that the report shows, each with its limit; None is what was not measured.
 
-    Latencies are milliseconds, memory is MiB, `error_rate_limit` is a share of the `requests`. `uncompared`: what was not
-    held against the live generation, and why.
+    Latencies are milliseconds, memory is MiB, `error_rate_limit` is a share of the `requests`. `uncompared`: what was
+    not held against the live generation, and why.
     """
 
     verdict: str | None

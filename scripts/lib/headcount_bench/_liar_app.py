@@ -168,6 +168,13 @@ NOISY: Mapping[str, Callable[[Mapping[str, Any]], None]] = {
 }
 
 
+def nothing(environ: Mapping[str, Any]) -> None:
+    """What a good release does beside its work."""
+
+
+BEHAVIOUR = {**LIARS, **NOISY}.get(LIAR, nothing)
+
+
 def body(ready: bytes) -> Iterable[bytes]:
     """The answer's body."""
     if LIAR == "half-answer":
@@ -191,7 +198,7 @@ def app(environ: Mapping[str, Any], start_response: Callable[..., Any]) -> Itera
     try:
         burn(2)
         time.sleep(0.020)  # what a request waits for
-        {**LIARS, **NOISY}.get(LIAR, lambda _: None)(environ)
+        BEHAVIOUR(environ)
     except Bad as error:
         start_response(str(error), [("Content-Type", "text/plain"), ("Content-Length", "5")])
         return [b"wrong"]

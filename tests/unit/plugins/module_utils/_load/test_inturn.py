@@ -7,9 +7,12 @@ from __future__ import annotations
 import math
 
 import pytest
+from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.app import Load
 from ansible_collections.headcount.gunicorn.plugins.module_utils._load import h2load as h2
 from ansible_collections.headcount.gunicorn.plugins.module_utils._load import inturn
+from ansible_collections.headcount.gunicorn.plugins.module_utils._load import trialload as ld
 from ansible_collections.headcount.gunicorn.plugins.module_utils._verdict.types import Samples
+from pretender import Pretender
 
 PATHS = [h2.PathLoad("/", 3), h2.PathLoad("/report")]
 
@@ -50,3 +53,26 @@ def test_two_halves_are_one_run() -> None:
     assert (whole.complete, whole.why) == (False, "ill")
     assert (whole.kinds, whole.path_kinds) == ({"timed out": 3}, [{"timed out": 1}, {"timed out": 2}])
     assert inturn.one_after_another([first], [15.0]) is first
+
+
+def test_a_load_in_turn_tells_when_each_arm_was_asked_and_when_nobody_was() -> None:
+    runner, rested = Pretender(), []
+    found = ld.run_trial_load(
+        h2.Target("unix:/run/new.sock"),
+        h2.Target("unix:/run/old.sock"),
+        Load(rate=50, seconds=10, warmup_requests=0),
+        turn=ld.Turn(in_turn=True),
+        running=ld.Running(runner=runner, rest=rested.append),
+        on_warm=lambda: None,
+    )
+    asked = [{word for launch in call for word in launch.argv if word.startswith("unix:")} for call in runner.calls]
+    assert asked == [{"unix:/run/new.sock"}, {"unix:/run/old.sock"}, {"unix:/run/old.sock"}, {"unix:/run/new.sock"}]
+    assert found.in_turn
+    assert found.baseline is not None
+    assert (found.candidate.planned, found.baseline.planned) == (500, 500)
+    assert [round(end - begin, 3) for begin, end in [*found.candidate.loaded, *found.baseline.loaded]] == [5.0] * 4
+    assert found.candidate.turned_s == found.baseline.turned_s == 0.0
+    assert rested == [ld.REST_SECONDS]
+    assert len(found.candidate.quiet) == 2
+    assert ld.TrialLoad.unpack(found.pack()).in_turn
+    assert found.to_dict()["in_turn"] is True
