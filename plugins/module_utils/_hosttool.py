@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
-"""`headcount` on a host: status, plan, history and rollback, with nothing but what is on the host."""
+"""`headcount` on a host: status, top, plan, history and rollback, with nothing but what is on the host."""
 
 from __future__ import annotations
 
 import argparse
 import getpass
 import hashlib
+import itertools
 import json
 import os
 import secrets
 import shutil
 import socket
 import sys
+import time
 from typing import Any, Callable, TypeVar
 
 from ._generation import generations, ledger
@@ -21,14 +23,18 @@ from ._generation.lock import Busy, Run
 from ._generation.state import app_state
 from ._host import boot
 from ._host.retune import retune
-from ._os.files import make_directory, replace_link, write_file
+from ._os.files import make_directory, read_text_file, replace_link, write_file
 from ._os.paths import TOOL, Layout, installed_apps
 from ._os.secrecy import clean, clean_text, learn_from
+from ._os.systemd import SystemdError
 from ._plan.text import explain
 from ._plan.types import Plan
 from ._steps import sampler
 from ._steps.app import AppOnHost
 from ._steps.rollback import rollback
+from ._watch.exporter import collect, serve, write_textfile
+from ._watch.text import status_lines, top_lines
+from ._watch.view import app_view
 
 OK, FAILED, USAGE, BUSY = 0, 1, 2, 3
 RUN_BY_UNITS = (sampler,)
@@ -61,7 +67,7 @@ def install(sources: dict[str, str], root: str = "/", python: str = sys.executab
     for name, text in sorted(files.items()):
         path = os.path.join(package, f"{name}.py")
         make_directory(os.path.dirname(path))
-        if _read(path) != text:
+        if read_text_file(path) != text:
             write_file(path, text)
     before = _target(os.path.join(top, "current"))
     changed = replace_link(os.path.join(top, "current"), version)
@@ -77,7 +83,7 @@ def install(sources: dict[str, str], root: str = "/", python: str = sys.executab
     ):
         text = _LAUNCHER.format(what=what, tool=tool, python=python, arguments=arguments)
         path = os.path.join(directory, command)
-        if _read(path) != text:
+        if read_text_file(path) != text:
             write_file(path, text, 0o755)
             changed = True
     return changed
@@ -86,14 +92,6 @@ def install(sources: dict[str, str], root: str = "/", python: str = sys.executab
 def _target(link: str) -> str | None:
     try:
         return os.readlink(link)
-    except OSError:
-        return None
-
-
-def _read(path: str) -> str | None:
-    try:
-        with open(path, encoding="utf-8") as stream:
-            return stream.read()
     except OSError:
         return None
 
@@ -120,6 +118,24 @@ def parser() -> argparse.ArgumentParser:
     status = commands.add_parser("status", help="what is live, whether it is intact and healthy")
     status.add_argument("app", nargs="?", help="one app only")
     status.add_argument("--json", action="store_true", help="machine-readable")
+    top_ = commands.add_parser(
+        "top",
+        help="how the apps serve their users now: requests, latencies, errors, busy slots, memory",
+        description="Requests of the last seconds by instance, until ^C. Durations are the server's; `busy`: requests "
+        "in flight of planned slots; `waiting`: connections that nobody has accepted yet.",
+    )
+    top_.add_argument("app", nargs="?", help="one app only, with its workers")
+    top_.add_argument("-d", type=float, default=2.0, metavar="SECONDS", help="between two readings (default 2)")
+    top_.add_argument("-n", type=int, metavar="COUNT", help="so many tables, then end")
+    top_.add_argument("--json", action="store_true", help="machine-readable: the counts of one reading a line")
+    metrics = commands.add_parser(
+        "metrics",
+        help="the same for Prometheus, once",
+        description="How the apps run now, in Prometheus' text format; headcount-exporter.service answers with it.",
+    )
+    metrics.add_argument("--textfile", metavar="PATH", help="write it there, whole or not at all, for node_exporter")
+    exporter = commands.add_parser("exporter", help="answer GET /metrics until ended; what headcount-exporter runs")
+    exporter.add_argument("--listen", default="127.0.0.1:9788", metavar="ADDRESS:PORT")
     plan = commands.add_parser("plan", help="the live plan of an app, with the reason for each number")
     plan.add_argument("app")
     plan.add_argument("--json", action="store_true", help="machine-readable")
@@ -166,6 +182,9 @@ def main(arguments: list[str] | None = None, root: str = "/") -> int:
     chosen = [wanted] if wanted else apps
     run = {
         "status": _status,
+        "top": _top,
+        "metrics": _metrics,
+        "exporter": _exporter,
         "plan": _plan,
         "history": _history,
         "rollback": _rollback,
@@ -178,7 +197,8 @@ def main(arguments: list[str] | None = None, root: str = "/") -> int:
 def _status(options: argparse.Namespace, apps: list[str], root: str) -> int:
     states = {app: app_state({"name": app}, root) for app in apps}
     if options.json:
-        print(json.dumps(states, indent=2, sort_keys=True))
+        told = {app: {**state, "now": app_view(app, root).to_dict()} for app, state in states.items()}
+        print(json.dumps(told, indent=2, sort_keys=True))
     else:
         for app, state in states.items():
             live = state["live"]
@@ -191,10 +211,46 @@ def _status(options: argparse.Namespace, apps: list[str], root: str) -> int:
             print(f"  {'healthy' if state['healthy'] else 'NOT HEALTHY'}: {state['health_detail']}")
             if state["rollback_hint"]:
                 print(f"  {state['rollback_hint']}")
+            for line in status_lines(app_view(app, root)):
+                print(f"  {line}")
             for problem in state["problems"] + state["leftovers"] + state["open"]:
                 print(f"  ! {problem}")
     sound = all(state["healthy"] and state["intact"] and not state["leftovers"] for state in states.values())
     return OK if sound else FAILED
+
+
+def _top(options: argparse.Namespace, apps: list[str], root: str) -> int:
+    """A table every few seconds, each from two readings; or, as JSON, each reading."""
+    wipe = "\033[H\033[J" if sys.stdout.isatty() and options.n is None else ""
+    try:
+        seen = [app_view(app, root) for app in apps]
+        for turn in itertools.count() if options.n is None else range(options.n):
+            if turn or not options.json:
+                time.sleep(max(0.1, options.d))
+                before, seen = seen, [app_view(app, root) for app in apps]
+            if options.json:
+                print(json.dumps({view.app: view.to_dict() for view in seen}, sort_keys=True), flush=True)
+            else:
+                print(wipe + "\n".join([*top_lines(before, seen, workers=bool(options.app)), ""]), flush=True)
+    except KeyboardInterrupt:
+        return OK
+    except SystemdError as error:
+        print(f"headcount: {error}", file=sys.stderr)
+        return FAILED
+    return OK
+
+
+def _metrics(options: argparse.Namespace, apps: list[str], root: str) -> int:
+    if options.textfile:
+        write_textfile(options.textfile, root)
+    else:
+        print(collect(root), end="")
+    return OK
+
+
+def _exporter(options: argparse.Namespace, apps: list[str], root: str) -> int:
+    serve(options.listen, root)
+    return OK
 
 
 def _plan(options: argparse.Namespace, apps: list[str], root: str) -> int:

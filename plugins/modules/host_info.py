@@ -63,6 +63,11 @@ wheels:
   type: list
   elements: str
   returned: success
+exporter:
+  description: Where the host's exporter listens; empty where there is none, C(changed) where its unit was edited or is
+    that of another version.
+  type: str
+  returned: success
 compiler:
   description: Path of the host's C compiler; none where there is none. A host with one is asked first to build wheels.
   type: str
@@ -76,6 +81,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils._facts import hostfacts
 from ..module_utils._generation.settings import retune_at_boot
 from ..module_utils._generation.state import app_state
+from ..module_utils._os.exporterunit import installed as exporter_listens
 from ..module_utils._os.paths import Layout, installed_apps
 from ..module_utils._release.contents import present
 
@@ -98,6 +104,7 @@ def main() -> None:
         },
         installed=installed_apps(),
         wheels=sorted(present()),
+        exporter=exporter_listens(),
         compiler=which("cc") or which("gcc") or which("clang"),
     )
 

@@ -222,7 +222,8 @@ class App(Section):
     """A normalised app. It holds secrets (not in its repr): show `normalise.redacted` ones only.
 
     `wait_ratio` is the time a request waits by the CPU time it takes, None when nothing is declared about it.
-    `settings` holds what overrides the plan, by the names of the table. `retain_good` is `retain.good`.
+    `settings` holds what overrides the plan, by the names of the table. `retain_good` is `retain.good`. `recorder` is
+    None where it is not declared, which means that there is one, and then missing in the normalised form as well.
     """
 
     name: str
@@ -254,6 +255,7 @@ class App(Section):
     verify_seconds: float = 5.0
     user: str | None = None
     slice: str = "system.slice"
+    recorder: bool | None = None
 
     @classmethod
     def from_dict(cls, data: Plain) -> App:
@@ -273,9 +275,11 @@ class App(Section):
         return {
             "retain" if key == "retain_good" else key: {"good": value} if key == "retain_good" else value
             for key, value in super().to_dict().items()
+            if value is not None or key not in _MAY_LACK
         }
 
 
+_MAY_LACK: Final = ("recorder",)
 _SECTIONS: Final[Mapping[str, type[Section]]] = {
     "source": Source,
     "memory": MemoryNeed,

@@ -188,6 +188,12 @@ def listen(text: str) -> str:
     return f"{listen_address(address, port)}:{int(port)}"
 
 
+def exporter_listen(text: str) -> str:
+    if text.startswith("unix:"):
+        raise Invalid("Prometheus asks over TCP", "127.0.0.1:9788")
+    return listen(text)
+
+
 def listen_address(address: str, port: str) -> str:
     if address in ("", "*"):
         raise Invalid("no address", f"0.0.0.0:{port}")

@@ -14,6 +14,7 @@ from . import checks
 from .fields import REQUIRED, Field
 from .profiles import WORKER_CLASSES
 from .sections import HEALTH, LIMITS, LOAD, SETTINGS, SOURCE
+from .watching import EXPORTER, RECORDER
 
 _ENVIRONMENT_VALUE: Final = Field(
     "",
@@ -293,6 +294,7 @@ APP_FIELDS: Final[tuple[Field, ...]] = (
         allowed="the name of a slice unit",
         check=checks.slice,
     ),
+    RECORDER,
 )
 VARIABLES: Final[tuple[Field, ...]] = (
     Field(
@@ -476,6 +478,7 @@ VARIABLES: Final[tuple[Field, ...]] = (
         example="tasks/undrain.yml",
         check=checks.plain,
     ),
+    *EXPORTER,
 )
 COMMAND_VARIABLES: Final[tuple[Field, ...]] = (
     Field(

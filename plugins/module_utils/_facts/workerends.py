@@ -14,9 +14,10 @@ import contextlib
 import json
 import os
 import signal
-import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+from .._os.files import read_regular
 
 FILE = "worker-ends"
 MOST_BYTES = 256 * 1024
@@ -31,9 +32,14 @@ import sys as _sys
 # How each worker ended is written down for whoever watches: a log can be silenced, or too long to be read.
 _marks = _mmap.mmap(-1, 4096)  # a byte for each worker, which it shares with the master
 _ends = {"file": "", "count": 0}
-if _os.environ.get("RUNTIME_DIRECTORY"):
-    _ends["file"] = _os.path.join(_os.environ["RUNTIME_DIRECTORY"].split(":")[0], "worker-ends")
-    open(_ends["file"], "w").close()
+_told = []  # who else is told how a worker ended
+_folder = _os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
+if _folder:
+    try:
+        open(_os.path.join(_folder, "worker-ends"), "w").close()
+        _ends["file"] = _os.path.join(_folder, "worker-ends")
+    except OSError as _error:
+        print(f"The ends of workers are not written down: {_error}", file=_sys.stderr)
 
 
 def worker_abort(worker):
@@ -53,6 +59,11 @@ def child_exit(server, worker):
         mark = "T"
     status = _sys._getframe(1).f_locals.get("status")  # of the master's waitpid(): it is not handed on
     _ends["count"] += 1
+    for told in _told:
+        try:
+            told(worker, mark, status)
+        except Exception as error:
+            server.log.warning("The end of worker %s was not counted: %r", worker.pid, error)
     if not _ends["file"]:
         return
     try:
@@ -139,15 +150,9 @@ def read_ends(directory: str) -> list[WorkerEnd] | None:
 
 
 def _read(path: str) -> str | None:
-    """A regular file of at most MOST_BYTES. The directory is the app's: what is a link, a pipe or huge is not read."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return None
-    with os.fdopen(descriptor, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return None
-        return stream.read(MOST_BYTES).decode("utf-8", "replace")
+    """What a file of that directory says, which is the app's."""
+    data = read_regular(path, MOST_BYTES)
+    return None if data is None else data.decode("utf-8", "replace")
 
 
 def last_serial(ends: Sequence[WorkerEnd] | None) -> int:

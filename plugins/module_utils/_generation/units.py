@@ -11,6 +11,7 @@ from .._declaration.app import Plain
 from .._facts.workerends import HOOKS
 from .._os.paths import Layout
 from .._os.secrecy import MARK
+from .._recorder import configuration as recorder
 from .._release.asynccompat import MONITOR_HOOK, monitor_environment
 from .._release.contents import TREE
 from . import lingering
@@ -145,7 +146,7 @@ def gunicorn_conf(app: Plain, plan: Plain, number: int) -> str:
             "control_socket_disable = True",
             "",
         ]
-    lines.append(HOOKS)
+    lines += [HOOKS, *filter(None, [recorder.loaded(app, plan["settings"])])]
     if worker_class in lingering.CLASSES:
         lines += ["", lingering.closer(worker_class)]
     if worker_class == "gevent":
@@ -252,7 +253,7 @@ def service(app: Plain, plan: Plain, number: int, layout: Layout, trial: bool) -
         *([] if user == layout.group else [f"SupplementaryGroups={layout.group}"]),
         f"Slice={app['slice']}",
         f"WorkingDirectory={generation}/release{'/' + TREE if is_tree(app) else ''}",
-        f"RuntimeDirectory={layout.runtime_directory(number, trial)}",
+        *_runtime_directory(layout, number, trial),
         f"Environment={' '.join(f'{key}={value}' for key, value in sorted(environment.items()))}",
         f"Environment=HEADCOUNT_GENERATION={number}",
         f"EnvironmentFile={layout.environment(number)}",
@@ -273,6 +274,12 @@ def service(app: Plain, plan: Plain, number: int, layout: Layout, trial: bool) -
         HARDENING + (OWN_ACCOUNT if app["user"] is None else ""),
     ]
     return "\n".join(lines)
+
+
+def _runtime_directory(layout: Layout, number: int, trial: bool) -> list[str]:
+    """What was counted outlives a master that died, and is gone with its generation."""
+    line = f"RuntimeDirectory={layout.runtime_directory(number, trial)}"
+    return [line] if trial else [line, "RuntimeDirectoryPreserve=restart"]
 
 
 def _tasks_max(plan: Plain) -> int:
@@ -311,6 +318,7 @@ def render(app: Plain, plan: Plain, number: int, layout: Layout) -> dict[str, st
     trial, real = layout.trial_service_unit(number), layout.service_unit(number)
     return {
         "gunicorn.conf.py": gunicorn_conf(app, plan, number),
+        **({recorder.PROGRAM: recorder.program()} if recorder.wanted(app) else {}),
         layout.public_socket_unit: public_socket(app, plan, number, layout),
         layout.socket_unit(number): private_socket(app, number, layout.private_socket(number), real, "generation"),
         real: service(app, plan, number, layout, trial=False),

@@ -17,10 +17,11 @@ from .._generation.failures import StepFailed
 from .._generation.ledger import now_text
 from .._generation.lock import Busy, Run
 from .._generation.settings import retune_at_boot
-from .._os.files import make_directory, read_mapping, replace_link, write_file, write_json
+from .._os.files import make_directory, read_mapping, read_text_file, replace_link, write_file, write_json
 from .._os.paths import HOME, UNITS, Layout
 from .._os.systemd import Systemd
 from .._steps.app import AppOnHost
+from . import exporting
 from .retune import ReadFacts, Retuned, Standing, apps_here, note_hardware, read_facts, retune, standing
 
 UNIT = "headcount-boot.service"
@@ -49,7 +50,7 @@ def install(root: str = "/", systemd: Systemd | None = None) -> bool:
     path = os.path.join(root, UNITS, UNIT)
     link = os.path.join(root, UNITS, "multi-user.target.wants", UNIT)
     changed = False
-    if _text(path) != UNIT_TEXT:
+    if read_text_file(path) != UNIT_TEXT:
         write_file(path, UNIT_TEXT)
         changed = True
     make_directory(os.path.dirname(link))
@@ -60,7 +61,7 @@ def install(root: str = "/", systemd: Systemd | None = None) -> bool:
 
 
 def uninstall_if_idle(root: str = "/", systemd: Systemd | None = None) -> bool:
-    """Take the unit off a host that has no app any more. True when it was there."""
+    """Take the unit, and the exporter, off a host that has no app any more. True when one was there."""
     found = False
     try:
         if any(entry.is_dir() for entry in os.scandir(os.path.join(root, HOME))):
@@ -75,15 +76,7 @@ def uninstall_if_idle(root: str = "/", systemd: Systemd | None = None) -> bool:
             continue
     if found:
         (systemd or Systemd()).reload()
-    return found
-
-
-def _text(path: str) -> str | None:
-    try:
-        with open(path, encoding="utf-8") as stream:
-            return stream.read()
-    except OSError:
-        return None
+    return exporting.uninstall(root, systemd) or found
 
 
 def boot_run() -> Run:

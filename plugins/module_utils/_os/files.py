@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import json
 import os
+import stat
 import tempfile
 from typing import Any
 
@@ -75,6 +76,25 @@ def read_json(path: str) -> Any:
 def as_mapping(value: Any) -> dict[str, Any]:
     """`value` where it is a mapping; else an empty one."""
     return value if isinstance(value, dict) else {}
+
+
+def read_text_file(path: str) -> str | None:
+    """The text of a file; None where it cannot be read."""
+    try:
+        with open(path, encoding="utf-8") as stream:
+            return stream.read()
+    except OSError:
+        return None
+
+
+def read_regular(path: str, most: int) -> bytes | None:
+    """At most `most` bytes of a file that an app can write to; None where it is no regular file, or is not there."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    with os.fdopen(descriptor, "rb") as stream:
+        return stream.read(most) if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
 
 
 def read_mapping(path: str) -> dict[str, Any]:

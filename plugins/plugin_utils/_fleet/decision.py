@@ -75,7 +75,8 @@ class AppDecision:
 class HostDecision:
     """One host in a run. `status`: ok, failed (it was reached, but cannot be planned for) or unreachable.
 
-    An app that is refused does not make the host failed: the other ones of the host go their way.
+    An app that is refused does not make the host failed: the other ones of the host go their way. `exporter` says how
+    the exporter is not as declared; empty where it is.
     """
 
     host: str
@@ -87,6 +88,7 @@ class HostDecision:
     facts: Facts = field(default_factory=dict)
     apps: dict[str, AppDecision] = field(default_factory=dict)
     undeclared: list[str] = field(default_factory=list)
+    exporter: str = ""
 
     @property
     def pending(self) -> list[str]:
@@ -146,7 +148,8 @@ class Known:
 
     `source_ids`, `secrets` (digests), `verdicts` (which worker classes the libraries rule out) and `gunicorn` (the
     version that the project pins) by app name; `address`: where the host is reached; `retune_at_boot`: what it is to
-    do at boot (None: not looked at); `lacking`: apps whose source cannot be had, and why.
+    do at boot, `exporter`: where its exporter is to listen ("": nowhere; None of both: not looked at); `lacking`: apps
+    whose source cannot be had, and why.
     """
 
     source_ids: Mapping[str, str]
@@ -156,6 +159,7 @@ class Known:
     retune_at_boot: bool | None = None
     lacking: Mapping[str, str] = field(default_factory=dict)
     gunicorn: Mapping[str, str] = field(default_factory=dict)
+    exporter: str | None = None
 
 
 def decide_host(
@@ -183,6 +187,7 @@ def decide_host(
         undeclared=sorted(
             set(() if circumstances.only else probe.get("installed") or []) - {str(app["name"]) for app in apps}
         ),
+        exporter=_exporter_differs(known.exporter, probe.get("exporter")),
     )
     states: dict[str, State] = {str(app["name"]): probe["apps"].get(app["name"]) or {} for app in apps}
     inputs = _Inputs(apps, states, circumstances, policy, known, plan_host)
@@ -194,6 +199,17 @@ def decide_host(
         if circumstances.only and planned.name not in circumstances.only:
             _leave_out(planned)
     return result
+
+
+def _exporter_differs(wanted: str | None, there: str | None) -> str:
+    """How a host's exporter is not as declared, in words; empty where it is, and where the host does not tell."""
+    if wanted is None or there is None or wanted == there:
+        return ""
+    if there == "changed":
+        return "its unit was edited, or is that of another version of Headcount"
+    if not wanted:
+        return f"listens on {there}, but none is declared"
+    return f"is to listen on {wanted}, but {f'listens on {there}' if there else 'is not there'}"
 
 
 def _leave_out(app: AppDecision) -> None:

@@ -60,6 +60,12 @@ def declaration(task_vars: Variables, templar: Any) -> Declaration:
     return _declaration(str(task_vars["inventory_hostname"]), task_vars, templar)
 
 
+def exporter_listen(declared: Declaration) -> str:
+    """Where the host's exporter is to listen; empty where there is to be none."""
+    wanted = declared.variables.get("headcount_exporter")
+    return str(declared.variables["headcount_exporter_listen"]) if wanted else ""
+
+
 def base_dirs(variables: Variables, declared: str | None) -> list[str]:
     """The folders that a relative path may start from, in the order in which they are looked through.
 

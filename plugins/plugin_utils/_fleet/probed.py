@@ -56,13 +56,15 @@ class State(TypedDict, total=False):
 
 
 class Probe(TypedDict, total=False):
-    """The answer of a host: `apps` by name, `installed` names of all apps that are there, `wheels` digests of files."""
+    """The answer of a host: `apps` by name, `installed` names of all apps that are there, `wheels` digests of files,
+    `exporter` where that listens ("": nowhere)."""
 
     facts: Facts
     apps: Mapping[str, State]
     installed: list[str]
     wheels: list[str]
     compiler: str | None
+    exporter: str
     failed: bool
     unreachable: bool
     msg: str

@@ -34,7 +34,7 @@ from .decision import (
     decide_host,
     without_probe,
 )
-from .declared import base_dirs, declarations, locate, plain
+from .declared import base_dirs, declarations, exporter_listen, locate, plain
 from .gathering import Gathering, Wanted, form_words, source_key, verdicts
 from .probed import Facts
 from .runs import Notes, gone
@@ -103,6 +103,11 @@ class Schedule:
     warnings: list[str] = field(default_factory=list)
     forms: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def exporters(self) -> list[str]:
+        """Hosts whose exporter is not as declared."""
+        return [host.host for host in self.hosts if host.exporter]
+
     def to_result(self) -> dict[str, object]:
         """What later plays need to know, and no more: it becomes a variable of every host."""
         return {
@@ -120,6 +125,7 @@ class Schedule:
             "packages": {host.host: missing_packages(host.facts) for host in self.hosts if host.pending},
             "hooks": {host.host: self.hooks.get(host.host, {}) for host in self.hosts if host.pending},
             "load_hosts": self.load_hosts,
+            "exporters": self.exporters,
             "settings": asdict(self.rules) if self.rules else {},
             "mode": self.mode,
         }
@@ -271,6 +277,7 @@ class Scheduler:
                 declared.variables["headcount_retune_at_boot"],
                 lacking,
                 gunicorn,
+                exporter_listen(declared),
             ),
             circumstances,
             policy,

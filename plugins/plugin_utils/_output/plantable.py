@@ -97,6 +97,7 @@ def drift_items(host: HostDecision) -> list[tuple[str, str, str]]:
             found.append((app.name, kind, detail) if colon else (app.name, "live", item))
     if host.status == FAILED and not found:
         found.append(("", "failed", host.cause or ""))
+    found += [("", "exporter", host.exporter)] if host.exporter else []
     found += [(name, "undeclared", "on the host, but not declared") for name in host.undeclared]
     return found
 

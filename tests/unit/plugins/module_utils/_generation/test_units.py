@@ -175,12 +175,29 @@ def test_no_secret_is_in_a_rendered_file() -> None:
     assert not [name for name, text in files.items() if "hunter2" in text or "visible?" in text]
     assert set(files) == {
         "gunicorn.conf.py",
+        "recorder.py",
         "shop.socket",
         "shop@7.socket",
         "shop@7.service",
         "shop-trial@7.socket",
         "shop-trial@7.service",
     }
+
+
+def test_requests_are_counted_unless_it_is_declared_that_they_are_not() -> None:
+    declared = app(limits={"p95_ms": 250})
+    text = units.gunicorn_conf(declared, plan(workers=3), 7)
+    assert "_recorder.start(_folder, workers=3, threads=True, limits_ms=(None, 250, None))" in text
+    assert "threads=False" in units.gunicorn_conf(declared, plan(worker_class="gevent"), 7)
+    without = app(recorder=False)
+    assert "_recorder" not in units.gunicorn_conf(without, plan(), 7)
+    assert "recorder.py" not in units.render(without, plan(), 7, LAYOUT)
+    assert units.render(declared, plan(), 7, LAYOUT)["recorder.py"].startswith("# SPDX-License-Identifier")
+
+
+def test_what_was_counted_outlives_a_master_but_not_a_candidate() -> None:
+    assert "RuntimeDirectoryPreserve=restart\n" in units.service(app(), plan(), 7, LAYOUT, trial=False)
+    assert "RuntimeDirectoryPreserve" not in units.service(app(), plan(), 7, LAYOUT, trial=True)
 
 
 def test_another_user_comes_to_the_release_by_the_apps_own_group() -> None:

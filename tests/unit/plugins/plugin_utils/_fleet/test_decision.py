@@ -102,6 +102,27 @@ def deployed(host: HostDecision | None = None, **change: Any) -> dict[str, Any]:
 SHAPE = plantable.shape_words(bare_values(plan().apps["shop"].plan))
 
 
+@pytest.mark.parametrize(
+    ("wanted", "there", "told"),
+    [
+        ("", "", ""),
+        ("127.0.0.1:9788", "127.0.0.1:9788", ""),
+        ("127.0.0.1:9788", None, ""),
+        ("127.0.0.1:9788", "", "is to listen on 127.0.0.1:9788, but is not there"),
+        ("0.0.0.0:9788", "127.0.0.1:9788", "is to listen on 0.0.0.0:9788, but listens on 127.0.0.1:9788"),
+        ("", "127.0.0.1:9788", "listens on 127.0.0.1:9788, but none is declared"),
+        ("127.0.0.1:9788", "changed", "its unit was edited, or is that of another version of Headcount"),
+    ],
+)
+def test_an_exporter_that_is_not_as_declared_is_drift(wanted: str, there: str | None, told: str) -> None:
+    probe = {"facts": FACTS, "apps": {}, **({} if there is None else {"exporter": there})}
+    known = Known({}, {}, {}, exporter=wanted)
+    host = hostplan.decide_host("web1", [], probe, known, Circumstances({}, []), Policy(), plan_host)
+    assert host.exporter == told
+    assert plantable.drift_items(host) == ([("", "exporter", told)] if told else [])
+    assert HostDecision.from_dict(host.to_dict()) == host
+
+
 class TestWithoutProbe:
     """Hosts that brought no answer are told apart."""
 

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""What can be declared of how an app is watched while users are on it; a part of the table."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from . import checks
+from .fields import ABSENT, Field
+
+RECORDER: Final = Field(
+    "recorder",
+    "bool",
+    "Whether the app's requests are counted: how many, how long they take, how they end, how many run, and how its "
+    "workers end. It costs about a microsecond a request; `headcount top` shows what it knows.",
+    ABSENT,
+    False,
+    default_help="true",
+)
+
+EXPORTER: Final[tuple[Field, ...]] = (
+    Field(
+        "headcount_exporter",
+        "bool",
+        "Whether the host tells Prometheus how its apps run: a service, `headcount-exporter`, answers GET /metrics.",
+        False,
+        True,
+    ),
+    Field(
+        "headcount_exporter_listen",
+        "str",
+        "Where that service listens. Nobody but the host itself reaches a loopback address; the page holds no secrets.",
+        "127.0.0.1:9788",
+        "10.0.0.11:9788",
+        allowed="IPv4:port or [IPv6]:port",
+        check=checks.exporter_listen,
+    ),
+)

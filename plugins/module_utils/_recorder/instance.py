@@ -1,0 +1,330 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""What counts the requests of an instance, from within: hooks of Gunicorn, and words in memory that others can read.
+
+A copy of this file lies beside gunicorn.conf.py in every generation, which loads it; so it needs nothing but the
+standard library, and nothing of this package. `counts` reads what it writes.
+
+The words lie in one file of the instance's runtime directory, which master and workers map. Each worker has a row of
+its own, so that no process ever waits for another one. When a worker has ended, its master adds the row to the totals
+and frees it. There are two rows of totals: the one that is not in use is filled first, and then one word (CURRENT) says
+at once which totals count and which row is in them already. So whoever reads sees each request exactly once, also when
+the master is killed between any two instructions; the next master takes the counts over.
+
+A request counts as begun in BEGUN, and, when it has ended, in one of the OUTCOMES: the last word that is written for
+it. What a worker that was killed had begun and not ended is LOST. No error in here fails a request or a boot.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import mmap
+import os
+import resource
+import sys
+import threading
+import time
+from bisect import bisect_left
+from typing import Any, Callable, NamedTuple, Sequence
+
+FILE = "recorder"
+MAGIC = 0x31306365526448  # "HdRec01"
+WORD = 8
+
+BOUNDS_US = (
+    *(500, 700),
+    *(part * scale for scale in (100, 1_000, 10_000, 100_000, 1_000_000) for part in (10, 15, 20, 30, 50, 70)),
+    100_000_000,
+)
+"""Upper bounds (inclusive) of the histogram, in microseconds; one more bucket has all that took longer."""
+
+LIMITS = ("p50", "p95", "p99")
+"""The declared limits whose transgressions are counted, in the order of their words."""
+
+OUTCOMES = ("1xx", "2xx", "3xx", "4xx", "5xx", "cut", "broken")
+"""How a request ended: with a status of a class; cut: its client went away; broken: the answer broke off, or there was
+none. What the server answers by itself counts too: 500 for an exception, 4xx for a body that is no HTTP."""
+
+ENDS = ("recycled", "timed_out", "killed", "died", "left", "with_master")
+"""How a worker ended: by max_requests; silent beyond the time-out; by a signal; by itself with a status or without a
+word; in order, as it was told to; or with its master."""
+
+# Words of the header.
+H_MAGIC, H_HEADER, H_ROW, H_ROWS, H_BOUNDS, H_MASTER, H_STARTED = 0, 1, 2, 3, 4, 5, 6
+H_CURRENT, H_MASTERS, H_UNCOUNTED, H_TROUBLE, H_CPU_US, H_RSS_KIB = 7, 8, 9, 10, 11, 12
+H_LIMITS = 13
+H_BOUND = 16
+HEADER = 64
+
+# Words of a row. BEGUN stands behind the outcomes: whoever copies the row in order never sees more ended than begun.
+R_PID, R_AGE, R_SINCE = 0, 1, 2
+R_SUM_US = 3
+R_OUTCOME = 4
+R_BEGUN = R_OUTCOME + len(OUTCOMES)
+R_LOST = R_BEGUN + 1
+R_OVER = R_LOST + 1
+R_END = R_OVER + len(LIMITS)
+R_BUCKET = R_END + len(ENDS)
+ROW = 64
+SUMMED = range(R_SUM_US, R_BUCKET + len(BOUNDS_US) + 1)
+"""The words of a row that are added up."""
+
+TOTALS = 2
+SPARE = 8
+"""Rows beyond the planned workers, for those that a person adds by hand."""
+
+
+class Hooks(NamedTuple):
+    """What gunicorn.conf.py hands to Gunicorn. `ended(worker, mark, status)`: a worker has ended, with the mark that it
+    left and what waitpid() said (None: not known)."""
+
+    pre_fork: Callable[[Any, Any], None]
+    post_fork: Callable[[Any, Any], None]
+    pre_request: Callable[[Any, Any], None]
+    post_request: Callable[[Any, Any, Any, Any], None]
+    ended: Callable[[Any, str, int | None], None]
+
+
+_started: dict[str, Hooks] = {}
+
+
+def start(directory: str, workers: int, threads: bool, limits_ms: Sequence[float | None]) -> Hooks:
+    """Begin to count in `directory`; hooks that were made there before in this process serve on (a reload).
+
+    `threads`: whether one worker serves requests in several threads. `limits_ms`: in the order of LIMITS.
+    Raises OSError where the file cannot be made.
+    """
+    known = _started.get(directory)
+    if known is None:
+        words = _open(directory, TOTALS + workers + SPARE, limits_ms)
+        known = _started[directory] = _hooks(words, threads)
+    return known
+
+
+def _open(directory: str, rows: int, limits_ms: Sequence[float | None]) -> memoryview:
+    """The words, mapped. Counts of a master before this one in the same directory are taken over.
+
+    All room is taken at once, since a page that cannot be had later would kill the process; and nobody has a reason to
+    write to the file by its name, which its mode says.
+    """
+    path, new = os.path.join(directory, FILE), os.path.join(directory, f"{FILE}.new")
+    before = _read(path)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(new)
+    size = (HEADER + ROW * rows) * WORD
+    handle = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400)
+    try:
+        os.posix_fallocate(handle, 0, size)
+        words = memoryview(mmap.mmap(handle, size)).cast("q")
+    finally:
+        os.close(handle)
+    for place, value in (
+        (H_MAGIC, MAGIC),
+        (H_HEADER, HEADER),
+        (H_ROW, ROW),
+        (H_ROWS, rows),
+        (H_BOUNDS, len(BOUNDS_US)),
+        (H_MASTER, os.getpid()),
+        (H_STARTED, int(time.time() * 1e6)),
+        *((H_LIMITS + place, int((limit or 0) * 1000)) for place, limit in enumerate(limits_ms[: len(LIMITS)])),
+        *((H_BOUND + place, bound) for place, bound in enumerate(BOUNDS_US)),
+    ):
+        words[place] = value
+    if before is not None:
+        _take_over(words, before)
+    os.rename(new, path)
+    return words
+
+
+def _read(path: str) -> memoryview | None:
+    """The words that a master before this one left; None where there are none, or none of this kind."""
+    try:
+        with open(path, "rb") as stream:
+            data = stream.read(1 << 24)
+    except OSError:
+        return None
+    if len(data) % WORD or len(data) < (HEADER + TOTALS * ROW) * WORD:
+        return None
+    words = memoryview(data).cast("q")
+    rows = (len(words) - HEADER) // ROW
+    alike = [words[place] for place in (H_MAGIC, H_HEADER, H_ROW, H_ROWS, H_BOUNDS)]
+    bounds = tuple(words[H_BOUND : H_BOUND + len(BOUNDS_US)])
+    return words if alike == [MAGIC, HEADER, ROW, rows, len(BOUNDS_US)] and bounds == BOUNDS_US else None
+
+
+def _take_over(words: memoryview, before: memoryview) -> None:
+    """Begin with what was counted before: all workers of then have ended with their master."""
+    sequence, counted = before[H_CURRENT] >> 16, before[H_CURRENT] & 0xFFFF
+    rows = [HEADER + ROW * (sequence & 1)]
+    rows += [HEADER + ROW * row for row in range(TOTALS, before[H_ROWS]) if row != counted]
+    for row in rows:
+        for place in SUMMED:
+            words[HEADER + place] += before[row + place]
+        if before[row + R_AGE]:
+            words[HEADER + R_LOST] += _in_flight(before, row)
+            words[HEADER + R_END + ENDS.index("with_master")] += 1
+    for place in (H_STARTED, H_UNCOUNTED, H_TROUBLE, H_CPU_US, H_RSS_KIB):
+        words[place] = before[place]
+    words[H_MASTERS] = before[H_MASTERS] + 1
+
+
+def _in_flight(words: memoryview, row: int) -> int:
+    """How many requests of a row have begun and not ended."""
+    return max(0, words[row + R_BEGUN] - sum(words[row + R_OUTCOME : row + R_OUTCOME + len(OUTCOMES)]))
+
+
+def how_ended(mark: str, status: int | None) -> str:
+    """One of ENDS, from the mark that the worker left and what waitpid() said of it."""
+    if mark == "T":
+        return "timed_out"
+    if status is not None and os.WIFSIGNALED(status):
+        return "killed"
+    if mark == "R":
+        return "recycled"
+    return "left" if mark == "E" and status in (0, None) else "died"
+
+
+def how_answered(resp: Any, error: BaseException | None) -> int:
+    """Which of OUTCOMES a request came to, by its place. `error`: the exception that ends it, if one does.
+
+    Gunicorn's async workers end each connection that is not kept by a StopIteration.
+    """
+    if isinstance(error, StopIteration):
+        error = error.__context__
+    if error is None:
+        status = getattr(resp, "status_code", None) or 0
+        return status // 100 - 1 if 100 <= status <= 599 else BROKEN
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    if kinds & CLIENT_GONE or getattr(error, "errno", None) in (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN):
+        return CUT
+    if getattr(resp, "headers_sent", False) or isinstance(error, OSError):
+        return BROKEN
+    return CLIENT_ERROR if "ParseException" in kinds and not kinds & OWN_HEADERS else SERVER_ERROR
+
+
+CLIENT_ERROR, SERVER_ERROR, CUT, BROKEN = (OUTCOMES.index(name) for name in ("4xx", "5xx", "cut", "broken"))
+CLIENT_GONE = frozenset({"NoMoreData", "HTTP2StreamError", "HTTP2ConnectionError"})
+OWN_HEADERS = frozenset({"InvalidResponseHeader", "InvalidResponseHeaderName"})
+"""Names of Gunicorn's exceptions: not every version has all of them."""
+
+
+class _Rows:
+    """Which worker has which row: the master's business alone."""
+
+    def __init__(self, words: memoryview) -> None:
+        self.words = words
+        self.free = list(range(words[H_ROWS] - 1, TOTALS - 1, -1))
+        self.taken: dict[int, int] = {}
+        self.cpu_us = words[H_CPU_US]
+
+    def take(self, worker: Any) -> memoryview:
+        """A row for a worker that is about to be forked; where none is free, one that nobody reads."""
+        if not self.free:
+            self.words[H_UNCOUNTED] += 1
+            return memoryview(bytearray(ROW * WORD)).cast("q")
+        place = self.taken[worker.age] = self.free.pop()
+        row = self.words[HEADER + ROW * place : HEADER + ROW * (place + 1)]
+        row[R_AGE], row[R_SINCE] = worker.age, time.monotonic_ns() // 1000
+        return row
+
+    def give_back(self, age: int, end: str) -> None:
+        """Add the row of a worker that has ended to the totals, and free it."""
+        place = self.taken.pop(age, None)
+        if place is None:
+            return
+        words, row = self.words, HEADER + ROW * place
+        sequence = (words[H_CURRENT] >> 16) + 1
+        before, after = HEADER + ROW * (sequence + 1 & 1), HEADER + ROW * (sequence & 1)
+        for word in SUMMED:
+            words[after + word] = words[before + word] + words[row + word]
+        words[after + R_LOST] += _in_flight(words, row)
+        words[after + R_END + ENDS.index(end)] += 1
+        words[H_CURRENT] = sequence << 16 | place
+        for word in range(ROW):
+            words[row + word] = 0
+        words[H_CURRENT] = sequence << 16
+        ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+        words[H_CPU_US] = self.cpu_us + int((ended.ru_utime + ended.ru_stime) * 1e6)
+        words[H_RSS_KIB] = max(words[H_RSS_KIB], ended.ru_maxrss)
+        self.free.append(place)
+
+    def sweep(self, workers: Any) -> None:
+        """Free the rows of workers that Gunicorn has forgotten without saying so."""
+        ages = {worker.age for worker in workers}
+        for age in [age for age in self.taken if age not in ages]:
+            self.give_back(age, "died")
+
+
+def _hooks(words: memoryview, threads: bool) -> Hooks:
+    rows = _Rows(words)
+
+    def pre_fork(server: Any, worker: Any) -> None:
+        try:
+            rows.sweep(server.WORKERS.values())
+            worker.headcount_row = rows.take(worker)
+        except Exception as error:
+            _trouble(words, server.log, error)
+
+    def post_fork(server: Any, worker: Any) -> None:
+        try:
+            worker.headcount_row[R_PID] = os.getpid()
+        except Exception as error:
+            _trouble(words, server.log, error)
+
+    def ended(worker: Any, mark: str, status: int | None) -> None:
+        rows.give_back(worker.age, how_ended(mark, status))
+
+    return Hooks(pre_fork, post_fork, *_request_hooks(words, threads), ended)
+
+
+def _trouble(words: memoryview, log: Any, error: Exception) -> None:
+    """Count an error of the recorder's own; the first one is logged."""
+    with contextlib.suppress(Exception):
+        words[H_TROUBLE] += 1
+        if words[H_TROUBLE] == 1:
+            log.warning("Headcount's recorder: %r", error)
+
+
+def _request_hooks(words: memoryview, threads: bool) -> tuple[Callable[..., None], Callable[..., None]]:
+    """pre_request and post_request. Each request meets them, so that they look up as little as they can."""
+    began: dict[int, int] = {}
+    clock, bucket, raised = time.monotonic_ns, bisect_left, sys.exc_info
+    # Only threads interrupt each other between the reading and the writing of a word.
+    turn = threading.Lock() if threads else None
+    limits = [(words[H_LIMITS + place], R_OVER + place) for place in range(len(LIMITS)) if words[H_LIMITS + place]]
+    least = min((limit for limit, _ in limits), default=1 << 62)
+
+    def pre_request(worker: Any, req: Any) -> None:
+        try:
+            row = worker.headcount_row
+            if turn is None:
+                row[R_BEGUN] += 1
+            else:
+                with turn:
+                    row[R_BEGUN] += 1
+            began[id(req)] = clock()
+        except Exception as error:
+            _trouble(words, worker.log, error)
+
+    def count(row: memoryview, took: int, how: int) -> None:
+        row[R_SUM_US] += took
+        row[R_BUCKET + bucket(BOUNDS_US, took)] += 1
+        if took > least:
+            for limit, place in limits:
+                row[place] += took > limit
+        row[how] += 1
+
+    def post_request(worker: Any, req: Any, environ: Any, resp: Any) -> None:
+        try:
+            took = (clock() - began.pop(id(req))) // 1000
+            how = R_OUTCOME + how_answered(resp, raised()[1])
+            if turn is None:
+                count(worker.headcount_row, took, how)
+            else:
+                with turn:
+                    count(worker.headcount_row, took, how)
+        except Exception as error:
+            _trouble(words, worker.log, error)
+
+    return pre_request, post_request

@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""How an app runs now: what its instances have counted, what waits for them, and what the kernel says of them.
+
+Nothing here asks the app: one that is saturated, hangs or is dead is told of all the same.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from typing import Callable
+
+from .._declaration.app import Limits
+from .._facts.unitgroups import UnitMemory, unit_cpu_seconds, unit_memory
+from .._generation import generations, truth
+from .._generation.names import owned
+from .._generation.record import GenerationRecord
+from .._load.livewatch import accept_queue
+from .._load.memory import read_process
+from .._os.paths import Layout
+from .._os.procfs import read_text, under
+from .._os.systemd import Systemd, UnitState
+from .._recorder.counts import Counts, Unreadable, Worker, read
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+NOT_DECLARED = "`recorder: false` is declared"
+BEFORE_IT = "the generation is of a version without a recorder, or Gunicorn has not started"
+
+
+@dataclass(frozen=True)
+class WorkerView:
+    """A worker: how long it has run, requests in flight, CPU seconds and PSS; None: it is gone, or cannot be read."""
+
+    pid: int
+    age: int
+    up_s: float
+    begun: int
+    in_flight: int
+    cpu_s: float | None
+    pss_mib: float | None
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain data that JSON can hold."""
+        return {
+            "pid": self.pid,
+            "up_seconds": round(self.up_s, 1),
+            "requests": self.begun,
+            "in_flight": self.in_flight,
+            "cpu_seconds": self.cpu_s,
+            "pss_mib": None if self.pss_mib is None else round(self.pss_mib, 1),
+        }
+
+
+@dataclass(frozen=True)
+class InstanceView:
+    """A running instance. `counts` is None where nothing is counted, and `uncounted` says why; `slots` and
+    `memory_max_mib` are the plan's, `limits` the app's, None where its record cannot be read."""
+
+    generation: int
+    release: str | None
+    live: bool
+    unit: str
+    state: str
+    counts: Counts | None
+    uncounted: str
+    workers: tuple[WorkerView, ...]
+    slots: int | None
+    planned_workers: int | None
+    memory_max_mib: float | None
+    limits: Limits
+    memory: UnitMemory | None
+    cpu_s: float | None
+    at: float
+
+    @property
+    def oom_kills(self) -> int:
+        """Processes of it that the kernel's OOM killer has ended."""
+        return (self.memory.oom_kills or 0) if self.memory else 0
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain data that JSON can hold."""
+        counts = self.counts
+        told: dict[str, object] = {
+            "generation": self.generation,
+            "live": self.live,
+            "unit": self.unit,
+            "state": self.state,
+            "slots": self.slots,
+            "workers": [worker.to_dict() for worker in self.workers],
+            "cpu_seconds": self.cpu_s,
+            "memory_mib": round(self.memory.current_mib, 1) if self.memory else None,
+            "memory_peak_mib": round(self.memory.peak_mib, 1) if self.memory and self.memory.peak_mib else None,
+            "memory_max_mib": self.memory_max_mib,
+            "oom_kills": self.oom_kills,
+            "uncounted": self.uncounted or None,
+        }
+        if counts is not None:
+            told["requests"] = counts.tally.to_dict()
+            told["started"] = round(counts.started, 3)
+            told["masters"] = counts.masters
+            told["recorder_errors"] = counts.trouble
+        return told
+
+
+@dataclass(frozen=True)
+class AppView:
+    """An app on this host. `live` is None where nothing is; `waiting`: connections in the accept queue of its public
+    socket, None where nobody can tell; `instances`: the live one first, then those that drain or come."""
+
+    app: str
+    live: int | None
+    listen: str | None
+    socket_up: bool
+    waiting: int | None
+    instances: tuple[InstanceView, ...]
+    at: float
+
+    @property
+    def current(self) -> InstanceView | None:
+        """The live instance, where it runs."""
+        return next((one for one in self.instances if one.live), None)
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain data that JSON can hold."""
+        return {
+            "live": self.live,
+            "listen": self.listen,
+            "waiting": self.waiting,
+            "instances": [one.to_dict() for one in self.instances],
+        }
+
+
+def app_view(
+    name: str, root: str = "/", systemd: Systemd | None = None, clock: Callable[[], float] = time.monotonic
+) -> AppView:
+    """How the app runs now. Raises SystemdError where systemd cannot be asked."""
+    layout = Layout(name, root)
+    everything = (systemd or Systemd()).matching(layout.public_socket_unit, layout.instance_glob)
+    units = {unit: state for unit, state in owned(layout, everything).items() if not state.gone}
+    running = layout.instances(units)
+    found = truth.live(layout, running) if os.path.isdir(layout.home) else None
+    live = found.number if found else None
+    record = _record(layout, live)
+    listen = record.listen if record is not None and record.app.get("listen") else None
+    instances = [_instance(layout, number, units[unit], live == number, clock()) for number, unit in running.items()]
+    return AppView(
+        app=name,
+        live=live,
+        listen=listen,
+        socket_up=layout.public_socket_unit in units,
+        waiting=accept_queue(listen, root) if listen else None,
+        instances=tuple(sorted(instances, key=lambda one: (not one.live, -one.generation))),
+        at=clock(),
+    )
+
+
+def _record(layout: Layout, number: int | None) -> GenerationRecord | None:
+    found = generations.record(layout, number) if number is not None else {}
+    return GenerationRecord.from_dict(found) if found.get("app") and found.get("plan") else None
+
+
+def _instance(layout: Layout, number: int, state: UnitState, live: bool, now: float) -> InstanceView:
+    record = _record(layout, number)
+    app = record.app if record is not None else {}
+    settings = record.settings if record is not None else {}
+    counts, why = _counts(layout.instance_files(number, trial=False), app.get("recorder") is not False)
+    group, root = state.control_group, layout.root
+    return InstanceView(
+        generation=number,
+        release=record.release if record is not None else None,
+        live=live,
+        unit=layout.service_unit(number),
+        state=state.active,
+        counts=counts,
+        uncounted=why,
+        workers=tuple(_worker(worker, now, root) for worker in counts.workers) if counts is not None else (),
+        slots=int(record.plan["slots"]) if record is not None and record.plan.get("slots") else None,
+        planned_workers=int(settings["workers"]) if settings.get("workers") else None,
+        memory_max_mib=float(settings["memory_max_mib"]) if settings.get("memory_max_mib") else None,
+        limits=Limits.from_dict(app.get("limits") or {}),
+        memory=unit_memory(group, root) if group else None,
+        cpu_s=unit_cpu_seconds(group, root) if group else None,
+        at=now,
+    )
+
+
+def _counts(directory: str, wanted: bool) -> tuple[Counts | None, str]:
+    """What the recorder counted, and why there is nothing."""
+    try:
+        counts = read(directory)
+    except Unreadable as error:
+        return None, f"{directory}/recorder cannot be read: {error}"
+    if counts is not None:
+        return counts, ""
+    return None, BEFORE_IT if wanted else NOT_DECLARED
+
+
+def _worker(worker: Worker, now: float, root: str) -> WorkerView:
+    seen = read_process(worker.pid, under(root, "/proc")) if worker.pid else None
+    return WorkerView(
+        pid=worker.pid,
+        age=worker.age,
+        up_s=max(0.0, now - worker.since),
+        begun=worker.begun,
+        in_flight=worker.in_flight,
+        cpu_s=cpu_seconds(worker.pid, root),
+        pss_mib=seen.pss_mib if seen is not None else None,
+    )
+
+
+def cpu_seconds(pid: int, root: str = "/") -> float | None:
+    """CPU seconds that a process has used: fields 14 and 15 of /proc/PID/stat (proc(5))."""
+    fields = (read_text(root, f"/proc/{pid}/stat") or "").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS if len(fields) > 12 else None

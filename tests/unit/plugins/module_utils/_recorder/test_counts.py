@@ -1,0 +1,305 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""The recorder's words: each request is seen once, whenever the master is killed; what is no recorder's is not read."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import signal
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ansible_collections.headcount.gunicorn.plugins.module_utils._recorder import counts, instance
+
+LIMITS = (10.0, None, 500.0)
+
+
+class Log:
+    """Gunicorn's log, as far as the recorder uses it."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def warning(self, text: str, *values: object) -> None:
+        self.lines.append(text % values)
+
+
+class Master:
+    """A master of Gunicorn that forks nothing."""
+
+    def __init__(self, folder: Path, workers: int = 2, threads: bool = False) -> None:
+        self.log = Log()
+        self.WORKERS: dict[int, Any] = {}
+        instance._started.clear()
+        self.hooks = instance.start(str(folder), workers, threads, LIMITS)
+
+    def fork(self, age: int) -> Any:
+        worker = SimpleNamespace(age=age, pid=1000 + age, log=self.log)
+        self.hooks.pre_fork(self, worker)
+        self.hooks.post_fork(self, worker)
+        self.WORKERS[worker.pid] = worker
+        return worker
+
+    def end(self, worker: Any, mark: str = "E", status: int | None = 0) -> None:
+        del self.WORKERS[worker.pid]
+        self.hooks.ended(worker, mark, status)
+
+
+def answer(master: Master, worker: Any, status: int = 200, times: int = 1) -> None:
+    for _ in range(times):
+        request = object()
+        master.hooks.pre_request(worker, request)
+        master.hooks.post_request(worker, request, {}, SimpleNamespace(status_code=status, headers_sent=True))
+
+
+def read(folder: Path) -> counts.Counts:
+    found = counts.read(str(folder))
+    assert found is not None
+    return found
+
+
+def test_where_nothing_counts_nothing_is_read(tmp_path: Path) -> None:
+    assert counts.read(str(tmp_path)) is None
+
+
+@pytest.mark.parametrize("threads", [False, True])
+def test_requests_count_while_they_run_and_when_they_have_ended(tmp_path: Path, threads: bool) -> None:
+    master = Master(tmp_path, threads=threads)
+    one, other = master.fork(1), master.fork(2)
+    answer(master, one, 200, 3)
+    answer(master, other, 404)
+    waiting = object()
+    master.hooks.pre_request(other, waiting)
+    found = read(tmp_path)
+    assert found.tally.outcomes == {"1xx": 0, "2xx": 3, "3xx": 0, "4xx": 1, "5xx": 0, "cut": 0, "broken": 0}
+    assert (found.tally.begun, found.tally.in_flight, found.tally.ended) == (5, 1, 4)
+    assert [(worker.age, worker.begun, worker.in_flight) for worker in found.workers] == [(1, 3, 0), (2, 2, 1)]
+    assert all(worker.pid == os.getpid() for worker in found.workers)
+    assert found.limits_ms == {"p50": 10.0, "p99": 500.0}
+
+
+def test_a_worker_that_ended_is_in_the_totals_and_its_row_serves_the_next(tmp_path: Path) -> None:
+    master = Master(tmp_path, workers=1)
+    for age in range(1, 200):
+        worker = master.fork(age)
+        answer(master, worker, times=2)
+        master.end(worker, "R")
+    found = read(tmp_path)
+    assert (found.tally.begun, found.tally.outcomes["2xx"], found.tally.ends["recycled"]) == (398, 398, 199)
+    assert (found.workers, found.uncounted) == ((), 0)
+
+
+def test_what_a_killed_worker_had_begun_is_lost(tmp_path: Path) -> None:
+    master = Master(tmp_path)
+    worker = master.fork(1)
+    answer(master, worker)
+    master.hooks.pre_request(worker, object())
+    master.end(worker, " ", signal.SIGKILL)
+    tally = read(tmp_path).tally
+    assert (tally.begun, tally.lost, tally.in_flight, tally.errors, tally.ends["killed"]) == (2, 1, 0, 1, 1)
+
+
+def test_a_worker_that_gunicorn_forgets_gives_its_row_back(tmp_path: Path) -> None:
+    master = Master(tmp_path)
+    worker = master.fork(1)
+    answer(master, worker, times=4)
+    master.WORKERS.clear()
+    master.fork(2)
+    found = read(tmp_path)
+    assert (found.tally.begun, found.tally.ends["died"], len(found.workers)) == (4, 1, 1)
+
+
+def test_more_workers_than_there_is_room_for_are_told_of(tmp_path: Path) -> None:
+    master = Master(tmp_path, workers=1)
+    workers = [master.fork(age) for age in range(1, 12)]
+    for worker in workers:
+        answer(master, worker)
+        master.end(worker)
+    found = read(tmp_path)
+    assert (found.uncounted, found.tally.begun) == (2, 9)
+    assert master.log.lines == []
+
+
+class Killed(Exception):
+    """The master, in the middle of a step."""
+
+
+class Dying:
+    """Words whose owner is killed before it writes for the nth time."""
+
+    def __init__(self, words: Any, left: int) -> None:
+        self.words, self.left = words, left
+
+    def __getitem__(self, place: Any) -> Any:
+        return self.words[place]
+
+    def __setitem__(self, place: Any, value: Any) -> None:
+        if not self.left:
+            raise Killed
+        self.left -= 1
+        self.words[place] = value
+
+
+@pytest.mark.parametrize("writes", [0, 1, 20, *range(50, 60), 61, 70, 90, 110, *range(118, 125)])
+def test_each_request_counts_once_wherever_the_master_is_killed(
+    tmp_path: Path, writes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Any] = []
+    monkeypatch.setattr(instance, "_Rows", lambda words, kind=instance._Rows: made.append(kind(words)) or made[-1])
+    master = Master(tmp_path)
+    one, other = master.fork(1), master.fork(2)
+    answer(master, one, 200, 5)
+    answer(master, other, 500, 3)
+    master.end(master.fork(3))
+    rows = made[0]
+    rows.words = Dying(rows.words, writes)
+    with contextlib.suppress(Killed):
+        master.end(one)
+    assert read(tmp_path).tally.outcomes["2xx"] == 5
+    assert read(tmp_path).tally.outcomes["5xx"] == 3
+    again = Master(tmp_path)
+    answer(again, again.fork(1), 200)
+    found = read(tmp_path)
+    assert (found.tally.begun, found.tally.outcomes["2xx"], found.tally.outcomes["5xx"]) == (9, 6, 3)
+    assert (found.tally.lost, found.masters) == (0, 2)
+
+
+def test_a_reload_counts_on(tmp_path: Path) -> None:
+    master = Master(tmp_path)
+    assert instance.start(str(tmp_path), 4, False, LIMITS) is master.hooks
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"", "no recorder's file"),
+        (b"x" * 5000, "no recorder's file"),
+        (None, "cut off"),
+    ],
+)
+def test_what_is_no_recorders_file_is_refused(tmp_path: Path, data: bytes | None, why: str) -> None:
+    Master(tmp_path)
+    path = tmp_path / instance.FILE
+    whole = path.read_bytes()
+    path.unlink()
+    path.write_bytes(whole[:-8] if data is None else data)
+    with pytest.raises(counts.Unreadable, match=why):
+        counts.read(str(tmp_path))
+
+
+@pytest.mark.parametrize("place", [instance.H_ROW, instance.H_BOUND + 3])
+def test_another_versions_file_is_told_as_such_and_is_not_taken_over(tmp_path: Path, place: int) -> None:
+    master = Master(tmp_path)
+    answer(master, master.fork(1))
+    path = tmp_path / instance.FILE
+    data = bytearray(path.read_bytes())
+    data[place * 8 : place * 8 + 8] = (12345).to_bytes(8, "little")
+    path.unlink()
+    path.write_bytes(data)
+    with pytest.raises(counts.Unreadable, match="another version"):
+        counts.read(str(tmp_path))
+    Master(tmp_path)
+    assert read(tmp_path).tally.begun == 0
+
+
+def test_links_and_pipes_are_not_followed(tmp_path: Path) -> None:
+    (tmp_path / instance.FILE).symlink_to("/etc/shadow")
+    assert counts.read(str(tmp_path)) is None
+    (tmp_path / instance.FILE).unlink()
+    os.mkfifo(tmp_path / instance.FILE)
+    assert counts.read(str(tmp_path)) is None
+
+
+def test_an_error_of_its_own_fails_no_request_and_is_told_once(tmp_path: Path) -> None:
+    master = Master(tmp_path)
+    worker = SimpleNamespace(age=9, log=master.log)  # which nobody gave a row
+    for _ in range(3):
+        answer(master, worker)
+    assert read(tmp_path).trouble == 6
+    assert len(master.log.lines) == 1
+
+
+@pytest.mark.parametrize(
+    ("mark", "status", "end"),
+    [
+        ("R", 0, "recycled"),
+        ("T", signal.SIGABRT, "timed_out"),
+        ("T", 256, "timed_out"),
+        (" ", signal.SIGKILL, "killed"),
+        ("E", signal.SIGTERM, "killed"),
+        ("E", 0, "left"),
+        ("E", None, "left"),
+        ("E", 256, "died"),
+        (" ", 0, "died"),
+    ],
+)
+def test_how_a_worker_ended(mark: str, status: int | None, end: str) -> None:
+    assert instance.how_ended(mark, status) == end
+
+
+def gunicorns(name: str, *bases: type[BaseException]) -> BaseException:
+    return type(name, bases or (Exception,), {})("on purpose")
+
+
+def after(error: BaseException) -> StopIteration:
+    stop = StopIteration()
+    stop.__context__ = error
+    return stop
+
+
+SENT, UNSENT = SimpleNamespace(status_code=200, headers_sent=True), SimpleNamespace(status_code=200, headers_sent=False)
+PARSE = type("ParseException", (Exception,), {})
+
+
+@pytest.mark.parametrize(
+    ("resp", "error", "outcome"),
+    [
+        (SimpleNamespace(status_code=101), None, "1xx"),
+        (SENT, None, "2xx"),
+        (SENT, StopIteration(), "2xx"),
+        (SENT, after(RuntimeError()), "broken"),
+        (SimpleNamespace(status_code=599), None, "5xx"),
+        (SimpleNamespace(status_code=999), None, "broken"),
+        (SimpleNamespace(), None, "broken"),
+        (None, RuntimeError(), "5xx"),
+        (UNSENT, RuntimeError(), "5xx"),
+        (UNSENT, SystemExit(1), "5xx"),
+        (SENT, RuntimeError(), "broken"),
+        (SENT, BrokenPipeError(errno.EPIPE, ""), "cut"),
+        (UNSENT, ConnectionResetError(errno.ECONNRESET, ""), "cut"),
+        (None, FileNotFoundError(errno.ENOENT, ""), "broken"),
+        (None, gunicorns("NoMoreData", OSError), "cut"),
+        (None, gunicorns("HTTP2StreamError"), "cut"),
+        (None, gunicorns("ExpectationFailed", PARSE), "4xx"),
+        (UNSENT, gunicorns("InvalidResponseHeader", PARSE), "5xx"),
+    ],
+)
+def test_how_a_request_was_answered(resp: Any, error: BaseException | None, outcome: str) -> None:
+    assert instance.OUTCOMES[instance.how_answered(resp, error)] == outcome
+
+
+def test_a_quantile_lies_in_its_bucket() -> None:
+    buckets = [0] * (len(counts.BOUNDS_S) + 1)
+    buckets[counts.BOUNDS_S.index(0.05)] = 90
+    buckets[counts.BOUNDS_S.index(0.3)] = 10
+    tally = counts.Tally(buckets=buckets)
+    assert tally.quantile_s(0.5) == pytest.approx(0.03 + 0.02 * 50 / 90)
+    assert 0.2 < (tally.quantile_s(0.95) or 0) <= 0.3
+    assert counts.Tally().quantile_s(0.5) is None
+    buckets[-1] = 1000
+    assert counts.Tally(buckets=buckets).quantile_s(0.5) == counts.BOUNDS_S[-1]
+
+
+def test_what_came_since_a_reading_is_a_difference(tmp_path: Path) -> None:
+    master = Master(tmp_path)
+    worker = master.fork(1)
+    answer(master, worker, 200, 5)
+    before = read(tmp_path).tally
+    answer(master, worker, 500, 2)
+    late = read(tmp_path).tally.since(before)
+    assert (late.begun, late.outcomes["2xx"], late.outcomes["5xx"], sum(late.buckets)) == (2, 0, 2, 2)
+    assert late.to_dict()["outcomes"] == dict(late.outcomes)

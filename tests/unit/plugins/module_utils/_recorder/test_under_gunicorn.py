@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""The recorder under a real Gunicorn: it counts what a client counts for itself, whatever happens to workers."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import subprocess
+import threading
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from ansible_collections.headcount.gunicorn.plugins.module_utils._recorder import configuration, instance
+from counted_gunicorn import PYTHON, Server, serving
+
+CLASSES = ["sync", "gthread", "gevent", "eventlet"]
+MIXED = ["/"] * 12 + ["/missing", "/error", "/raises", "/breaks", "/wait0.02", "/wait0.08", "cut"]
+
+
+def skip_where_missing(worker_class: str) -> None:
+    if worker_class in ("gevent", "eventlet"):
+        probe = f"import {worker_class}, gunicorn; import gunicorn.workers.g{worker_class}"
+        if worker_class == "eventlet":
+            probe = "import gunicorn.workers.geventlet"
+        if subprocess.run([PYTHON, "-c", probe], check=False, capture_output=True).returncode:
+            pytest.skip(f"there is no {worker_class} worker here")
+
+
+def expected(seen: Counter[str]) -> dict[str, int]:
+    """What the recorder should say of what a client saw."""
+    return {
+        "1xx": 0,
+        "2xx": seen["200"],
+        "3xx": 0,
+        "4xx": seen["404"],
+        "5xx": seen["503"] + seen["500"],
+        "cut": seen["cut"],
+        "broken": seen["broken"],
+    }
+
+
+@pytest.mark.parametrize("worker_class", CLASSES)
+def test_it_counts_what_the_client_counts(worker_class: str, tmp_path: Path) -> None:
+    skip_where_missing(worker_class)
+    limits = {"p50_ms": 10, "p95_ms": 60}
+    with serving(tmp_path / "run", worker_class, limits, max_requests=100, max_requests_jitter=20) as server:
+        server.ask_all(MIXED * 40)
+        mixed = server.counted(lambda found: found.tally.in_flight == 0 and found.tally.ends["recycled"] >= 3)
+        assert mixed.tally.outcomes == expected(server.seen)
+        # Older versions of Gunicorn drop a connection that they have not read from when they recycle a worker.
+        dropped = server.seen.pop("lost", 0)
+        assert mixed.tally.begun == sum(server.seen.values()) == len(MIXED) * 40 - dropped
+        assert mixed.tally.lost == 0
+        assert sum(mixed.tally.buckets) == mixed.tally.ended
+        assert mixed.tally.over["p95"] >= 40, "those that wait 80 ms"
+        assert mixed.tally.over["p50"] >= mixed.tally.over["p95"] + 40
+        assert mixed.limits_ms == {"p50": 10, "p95": 60}
+        assert (mixed.trouble, mixed.uncounted, mixed.masters) == (0, 0, 1)
+        assert mixed.ended_cpu_s > 0
+        assert mixed.ended_rss_mib > 5
+
+        killed = sum(lose_what_is_in_flight(server) for _ in range(3)) + 3
+        server.ask_all(["/", "/kill"] * 3, at_once=1)
+        found = server.counted(lambda found: found.tally.ends["killed"] == killed)
+        assert found.tally.lost == server.seen["lost"]
+        assert found.tally.outcomes == expected(server.seen)
+        assert found.tally.begun == sum(server.seen.values())
+
+
+def lose_what_is_in_flight(server: Server) -> int:
+    """Two requests wait in the app when all workers are killed; how many those were."""
+    clients = [threading.Thread(target=server.ask, args=("/wait30",)) for _ in range(2)]
+    for client in clients:
+        client.start()
+    server.counted(lambda found: found.tally.in_flight == 2)
+    killed = server.kill_workers()
+    for client in clients:
+        client.join()
+    server.counted()
+    return killed
+
+
+def test_requests_of_a_connection_that_is_kept_count_each(tmp_path: Path) -> None:
+    with serving(tmp_path, "gthread", keepalive=5) as server:
+        server.ask("/")
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+        for _ in range(20):
+            connection.request("GET", "/")
+            connection.getresponse().read()
+        connection.close()
+        assert server.counted().tally.begun == 21
+
+
+def test_a_worker_that_hangs_counts_as_timed_out(tmp_path: Path) -> None:
+    with serving(tmp_path, "sync", timeout=1) as server:
+        server.ask("/wait30")
+        found = server.counted(lambda found: found.tally.ends["timed_out"] == 1)
+        assert found.tally.lost + found.tally.outcomes["5xx"] == 1
+
+
+def test_what_was_counted_outlives_the_master(tmp_path: Path) -> None:
+    with serving(tmp_path, "sync") as server:
+        server.ask_all(["/"] * 20)
+        waiting = threading.Thread(target=server.ask, args=("/wait30",))
+        waiting.start()
+        server.counted(lambda found: found.tally.in_flight == 1 and len(found.workers) == 2)
+        os.killpg(server.process.pid, signal.SIGKILL)  # as systemd does with the group of a service
+        waiting.join()
+    with serving(tmp_path, "sync") as again:
+        again.ask("/missing")
+        found = again.counted(lambda found: found.tally.in_flight == 0 and found.masters == 2)
+        assert found.tally.outcomes == {**dict.fromkeys(instance.OUTCOMES, 0), "2xx": 20, "4xx": 1}
+        assert (found.tally.lost, found.tally.ends["with_master"]) == (1, 2)
+
+
+def test_workers_that_leave_in_order_have_left(tmp_path: Path) -> None:
+    with serving(tmp_path, "sync") as server:
+        server.ask("/")
+        server.stop()
+        found = server.counted()
+        assert found.workers == ()
+        assert (found.tally.begun, found.tally.ends["left"]) == (1, 2)
+
+
+OWN = configuration.program()
+WRONG = {
+    "no program": "",
+    "it cannot be imported": "import nowhere",
+    "no room": f"{OWN}\ndef _full(*_):\n    raise OSError(28, 'No space left')\nos.posix_fallocate = _full\n",
+    "no row": f"{OWN}\n_Rows.take = None\n",
+    "no clock": f"{OWN}\ntime.monotonic_ns = None\n",
+    "no end": f"{OWN}\n_Rows.give_back = None\n",
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_the_app_serves_where_the_recorder_cannot_count(wrong: str, tmp_path: Path) -> None:
+    with serving(tmp_path, "sync", program=WRONG[wrong], max_requests=3) as server:
+        assert [server.ask("/") for _ in range(20)] == ["200"] * 20
+        assert "recorder" in (tmp_path / "log").read_text() or wrong == "no end"
+
+
+def test_the_app_serves_where_something_is_in_the_place_of_its_file(tmp_path: Path) -> None:
+    (tmp_path / "recorder" / "wedged").mkdir(parents=True)
+    with serving(tmp_path, "sync") as server:
+        assert [server.ask("/") for _ in range(5)] == ["200"] * 5
+        assert "Headcount's recorder does not count: " in (tmp_path / "log").read_text()
+
+
+def test_nobody_writes_to_the_file_by_its_name(tmp_path: Path) -> None:
+    with serving(tmp_path, "sync") as server:
+        server.ask("/")
+        assert (tmp_path / "recorder").stat().st_mode & 0o777 == 0o400
+        assert (tmp_path / "recorder").stat().st_size < 16384
