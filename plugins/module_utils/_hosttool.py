@@ -21,10 +21,11 @@ from ._generation import generations, ledger
 from ._generation.failures import StepFailed
 from ._generation.lock import Busy, Run
 from ._generation.state import app_state
-from ._host import boot
+from ._host import boot, probe
 from ._host.retune import retune
 from ._os.files import make_directory, read_text_file, replace_link, write_file
 from ._os.paths import TOOL, Layout, installed_apps
+from ._os.reader import for_a_reader
 from ._os.secrecy import clean, clean_text, learn_from
 from ._os.systemd import SystemdError
 from ._plan.text import explain
@@ -37,8 +38,8 @@ from ._watch.text import status_lines, top_lines
 from ._watch.view import app_view
 
 OK, FAILED, USAGE, BUSY = 0, 1, 2, 3
-RUN_BY_UNITS = (sampler,)
-"""Modules that only a unit of the host runs, so that they are among own_sources()."""
+RUN_BY_OTHERS = (sampler, probe)
+"""Modules that a unit of the host runs, or the module tool_info, so that they are among own_sources()."""
 
 _LAUNCHER = """\
 #!/bin/sh
@@ -164,7 +165,11 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None, root: str = "/") -> int:
-    """Run the command; returns its exit status."""
+    """Run the command, also for a reader that goes away; returns its exit status."""
+    return for_a_reader(lambda: _main(arguments, root))
+
+
+def _main(arguments: list[str] | None, root: str) -> int:
     options = parser().parse_args(arguments)
     apps = installed_apps(root)
     wanted = getattr(options, "app", None)

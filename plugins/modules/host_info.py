@@ -74,16 +74,9 @@ compiler:
   returned: success
 """
 
-from shutil import which
-
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._facts import hostfacts
-from ..module_utils._generation.settings import retune_at_boot
-from ..module_utils._generation.state import app_state
-from ..module_utils._os.exporterunit import installed as exporter_listens
-from ..module_utils._os.paths import Layout, installed_apps
-from ..module_utils._release.contents import present
+from ..module_utils._host.probe import probe
 
 
 def main() -> None:
@@ -95,18 +88,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    module.exit_json(
-        changed=False,
-        facts=hostfacts.read(slice_=module.params["slice"]).to_dict(),
-        apps={
-            app["name"]: {**app_state(app), "retune_at_boot": retune_at_boot(Layout(app["name"]))}
-            for app in module.params["apps"]
-        },
-        installed=installed_apps(),
-        wheels=sorted(present()),
-        exporter=exporter_listens(),
-        compiler=which("cc") or which("gcc") or which("clang"),
-    )
+    module.exit_json(changed=False, **probe(module.params["apps"], module.params["slice"]))
 
 
 if __name__ == "__main__":

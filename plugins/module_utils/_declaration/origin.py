@@ -16,6 +16,7 @@ from .app import ON_THE_HOST, Load
 
 HOST: Final = ON_THE_HOST
 CONTROLLER: Final = "controller"
+FREE_PORT: Final = "free it, or declare another `load.port`"
 
 
 def is_remote(load: Load) -> bool:

@@ -167,6 +167,18 @@ def _check_load_size(app: Parsed, parts: tuple[Part, ...], context: Context) -> 
     )
 
 
+def _check_paths_twice(app: Parsed, parts: tuple[Part, ...], context: Context) -> None:
+    """A kind of request is declared once; how often it comes is its weight."""
+    first: dict[str, int] = {}
+    for index, path in enumerate(app["load"]["paths"]):
+        asked = {name: path[name] for name in ("path", "method", "body", "headers")}
+        earlier = first.setdefault(repr(sorted(asked.items(), key=str)), index)
+        if earlier != index:
+            what = f"is {inline(path['path'])}, as load.paths[{earlier}] is"
+            fix = f"remove it; load.paths[{earlier}].weight says how often it comes"
+            context.add((*parts, "load", "paths", index), what, "each kind of request once", fix)
+
+
 def _check_path_times(app: Parsed, parts: tuple[Part, ...], context: Context) -> None:
     """The times of the paths: of all or none, not beside the app's own, and in accord with its mix and profile."""
     paths = app["load"]["paths"]
@@ -246,6 +258,7 @@ RULES: Final[tuple[tuple[tuple[str, ...], _Rule], ...]] = (
     (("load",), _check_load),
     (("load", "limits"), _check_load_size),
     (("load", "mix", "profile", "wait_ratio", "cpu_ms", "wait_ms"), _check_path_times),
+    (("load",), _check_paths_twice),
     (("load", "listen"), _check_origin),
     (("database",), _check_database),
 )

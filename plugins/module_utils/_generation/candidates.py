@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Mapping
 
 from .._declaration.app import Plain
+from .._declaration.origin import FREE_PORT
 from .._os.files import make_directory, read_json, remove_file, write_file, write_json
 from .._os.http import address_taken
 from .._os.paths import TOOL
@@ -17,8 +18,6 @@ from . import generations
 from .failures import StepFailed
 from .instances import Instances
 from .names import owned
-
-FREE_PORT = "free it, or declare another `load.port`"
 
 
 @dataclass

@@ -11,17 +11,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .._declaration.app import LoadPath
+from .._declaration.app import Load, LoadPath
+from .._declaration.shortfall import RETRY_FACTOR
 from .arrivals import cover, random_times, shared_out, turned, with_the_rare
 from .processes import Launch
 
 GRACE_S = 5.0
 MAX_REQUESTS = 200_000
+MOST_DERIVED = 200.0
+"""Requests a second of one arm that are never exceeded where no rate is declared."""
 MOST_RANDOM = 1000.0
 """Requests a second of one arm above which they come evenly."""
+_DEBIAN_LIKE = ("debian", "ubuntu", "raspbian", "linuxmint")
 _LEAST_PERIOD_MS = 4
 _MOST_LANES = 16
 _TOKEN = re.compile(r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
+
+
+def h2load_package(distribution: str) -> str:
+    """The package of a distribution (ID of os-release) that holds h2load."""
+    return "nghttp2-client" if distribution in _DEBIAN_LIKE else "nghttp2"
 
 
 class LoadError(ValueError):
@@ -192,6 +201,17 @@ def nofile_needed(lanes: Sequence[Lane], timeout_s: float) -> int:
     """Open files that the busiest lane needs: every request that can be unanswered at once, and a few of h2load's
     own."""
     return max(min(lane.planned, math.ceil(timeout_s * lane.rate) + 1) for lane in lanes) + 32
+
+
+def files_needed(load: Load, timeout_seconds: float = 10.0) -> int:
+    """Open files that the busiest h2load process of a trial may need, its retry included.
+
+    Where no rate is declared, it is counted with the most that is ever derived.
+    """
+    rate = MOST_DERIVED if load.rate is None else float(load.rate)
+    paths = [PathLoad.of(path) for path in load.paths]
+    lanes = plan_lanes(paths, rate, min(float(load.seconds) * RETRY_FACTOR, MAX_REQUESTS / rate))
+    return nofile_needed(lanes, timeout_seconds)
 
 
 def build_command(

@@ -9,9 +9,7 @@ from dataclasses import dataclass
 
 from .._declaration.app import Load
 from . import h2load as h2
-
-MOST_DERIVED = 200.0
-"""Requests a second of one arm that are never exceeded where no rate is declared."""
+from .command import MOST_DERIVED
 
 
 @dataclass(frozen=True)

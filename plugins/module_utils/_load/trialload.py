@@ -23,7 +23,7 @@ from .early import Early, EarlyWatch, Ended
 from .inturn import Part, arms_lanes, in_turn, one_after_another
 from .livewatch import Bounds, Calm, LiveWatch
 from .memory import MemoryEvidence
-from .rate import MOST_DERIVED, DerivedRate, choose_rate
+from .rate import DerivedRate, choose_rate
 
 WARMUP_PER_WORKER = 100
 CALM, PULSE = "calm", "pulse"
@@ -113,17 +113,6 @@ class TrialLoad:
             "ended": dict(self.ended),
             "looks": self.looks,
         }
-
-
-def files_needed(load: Load, timeout_seconds: float = 10.0) -> int:
-    """Open files that the busiest h2load process of a trial may need, its retry included.
-
-    Where no rate is declared, it is counted with the most that is ever derived.
-    """
-    rate = MOST_DERIVED if load.rate is None else float(load.rate)
-    paths = [h2.PathLoad.of(path) for path in load.paths]
-    lanes = h2.plan_lanes(paths, rate, min(float(load.seconds) * RETRY_FACTOR, h2.MAX_REQUESTS / rate))
-    return h2.nofile_needed(lanes, timeout_seconds)
 
 
 def longest_seconds(

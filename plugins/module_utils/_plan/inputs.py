@@ -8,7 +8,7 @@ Also the division of a host among its apps, and the comparison of a declared pro
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Mapping, Sequence
 
 from .._declaration.app import App, MemoryNeed
@@ -140,19 +140,45 @@ def _declared_times(app: App) -> tuple[float | None, float | None]:
     return None if cpu_ms is None else float(cpu_ms), None if wait_ms is None else float(wait_ms)
 
 
-def _declared_ratio(app: App) -> tuple[Number, bool]:
-    """The wait ratio of the declaration, and whether it is only what a profile's name stands for."""
+@dataclass(frozen=True)
+class _Said:
+    """What the declaration says of the waiting: the ratio, the variable that says it and its value. `a_word`: it is
+    only what a profile's name, or no declaration at all, stands for."""
+
+    ratio: Number
+    variable: str
+    value: str
+    a_word: bool = False
+
+    @property
+    def words(self) -> str:
+        """The middle of a sentence: what is declared."""
+        if self.a_word:
+            return f"profile {self.value}"
+        return self.ratio.source.split(": ", 1)[-1]
+
+
+def _said(app: App) -> _Said:
+    """The wait ratio of the declaration, and what was declared for it."""
     cpu_ms, wait_ms = _declared_times(app)
     if cpu_ms and wait_ms is not None:
-        words = f"declared: {number(wait_ms)} ms of waiting on {number(cpu_ms)} ms of CPU"
-        return Number(min(RATIO_MAX, float(wait_ms) / float(cpu_ms)), "declared", words), False
-    profile, ratio = app.profile, app.wait_ratio
-    if ratio is not None and (profile is None or float(ratio) != PROFILE_WAIT_RATIO[profile]):
-        return Number(min(RATIO_MAX, float(ratio)), "declared", f"declared: wait_ratio {number(float(ratio))}"), False
+        of_paths = bool(declared_kinds(app.load.paths))
+        where = "by load.paths " if of_paths else ""
+        words = f"declared: {where}{number(wait_ms)} ms of waiting on {number(cpu_ms)} ms of CPU"
+        ratio = Number(min(RATIO_MAX, float(wait_ms) / float(cpu_ms)), "declared", words)
+        variable = "load.paths" if of_paths else "wait_ms"
+        value = f"{number(wait_ms)} ms of waiting on {number(cpu_ms)} ms of CPU" if of_paths else number(wait_ms)
+        return _Said(ratio, variable, value)
+    profile, ratio_said = app.profile, app.wait_ratio
+    if ratio_said is not None and (profile is None or float(ratio_said) != PROFILE_WAIT_RATIO[profile]):
+        value = number(float(ratio_said))
+        ratio = Number(min(RATIO_MAX, float(ratio_said)), "declared", f"declared: wait_ratio {value}")
+        return _Said(ratio, "wait_ratio", value)
     if profile is not None:
-        value = PROFILE_WAIT_RATIO[profile]
-        return Number(value, "assumed", f"assumed for the declared profile {profile}"), True
-    return Number(PROFILE_WAIT_RATIO["mixed"], "assumed", "assumed: no profile is declared, taken as mixed"), True
+        ratio = Number(PROFILE_WAIT_RATIO[profile], "assumed", f"assumed for the declared profile {profile}")
+        return _Said(ratio, "profile", profile, a_word=True)
+    ratio = Number(PROFILE_WAIT_RATIO["mixed"], "assumed", "assumed: no profile is declared, taken as mixed")
+    return _Said(ratio, "profile", "mixed", a_word=True)
 
 
 def settled_ratio(low: float, high: float, seen: float, requests: int, by_measurement: bool, words: str) -> Number:
@@ -177,10 +203,8 @@ def profile_mismatch(app: App, measured: Measured | None, policy: str = "use_mea
     """
     if measured is None or not measured.times_count or measured.wait_ratio is None:
         return None
-    said, from_profile = _declared_ratio(app)
-    profile = app.profile
-    seen = measured.wait_ratio
-    if from_profile:
+    said, profile, seen = _said(app), app.profile, measured.wait_ratio
+    if said.a_word:
         if profile is None:
             return None
         contradicted = {
@@ -188,12 +212,10 @@ def profile_mismatch(app: App, measured: Measured | None, policy: str = "use_mea
             "io": seen < IO_IS_CONTRADICTED,
             "mixed": not MIXED_IS_CONTRADICTED[0] <= seen <= MIXED_IS_CONTRADICTED[1],
         }[str(profile)]
-        words = f"profile {profile} is declared"
     else:
-        low, high = sorted((seen, said.value))
+        low, high = sorted((seen, said.ratio.value))
         far = high > RATIO_IS_CONTRADICTED * low
         contradicted = far and wait_share(high) - wait_share(low) > 0.2
-        words = f"{said.source.split(': ', 1)[-1]} is declared"
     if not contradicted:
         return None
     figures = f"waiting {share(wait_share(seen))} of its time (wait ratio {number(seen)})"
@@ -204,12 +226,13 @@ def profile_mismatch(app: App, measured: Measured | None, policy: str = "use_mea
         "fail": "correct the declaration",
         "use_measured": "the plan goes by the measurement; correct the declaration",
     }[policy]
+    verb = "are" if said.words.startswith("by ") else "is"
     sentence = (
-        f"{app.name}: {words} (waiting {share(wait_share(said.value))} of a request, wait ratio"
-        f" {number(said.value)}), but {measured.requests} weighed requests took {figures}: that is {profile_of(seen)};"
-        f" {what}"
+        f"{app.name}: {said.words} {verb} declared (waiting {share(wait_share(said.ratio.value))} of a request, wait"
+        f" ratio {number(said.ratio.value)}), but {measured.requests} weighed requests took {figures}: that is"
+        f" {profile_of(seen)}; {what}"
     )
-    return Mismatch(sentence, policy, said.value, seen)
+    return Mismatch(sentence, policy, said.ratio.value, seen)
 
 
 def _around(declared: float) -> tuple[float, float]:
@@ -317,13 +340,14 @@ class _Waiting:
 
 def _waiting(app: App, timed: Measured | None) -> _Waiting:
     """What is known of the waiting: `timed` is the measurement, where it has enough requests to go by."""
-    said, from_profile = _declared_ratio(app)
+    said = _said(app)
+    declared = said.ratio.value
     if timed is None or timed.wait_ratio is None:
-        least, most = WAIT_BOUNDS[app.profile or "mixed"] if from_profile else (said.value, said.value)
-        return _Waiting(said, least, most)
-    low, high = GONE_BY[app.profile or "mixed"] if from_profile else _around(said.value)
-    words = f"profile {app.profile}" if from_profile else said.source.split(": ", 1)[-1]
-    contradicts_nothing = from_profile and app.profile is None
+        least, most = WAIT_BOUNDS[app.profile or "mixed"] if said.a_word else (declared, declared)
+        return _Waiting(said.ratio, least, most)
+    low, high = GONE_BY[app.profile or "mixed"] if said.a_word else _around(declared)
+    words = f"profile {app.profile}" if said.a_word else said.words
+    contradicts_nothing = said.a_word and app.profile is None
     by_measurement = contradicts_nothing or app.profile_mismatch == "use_measured"
     seen = min(RATIO_MAX, timed.wait_ratio)
     ratio = settled_ratio(low, high, seen, timed.requests, by_measurement, words)
@@ -332,28 +356,63 @@ def _waiting(app: App, timed: Measured | None) -> _Waiting:
 
 def _refusal(app: App, mismatch: Mismatch) -> PlanError:
     """The error of a declaration that the measurement contradicts, with `profile_mismatch: fail`."""
-    said, from_profile = _declared_ratio(app)
+    said = _said(app)
     return PlanError(
         app.name,
-        "profile" if from_profile else "wait_ratio",
-        app.profile if from_profile else number(said.value),
+        said.variable,
+        said.value,
         mismatch.sentence.split(": ", 1)[-1].rsplit("; ", 1)[0],
         "a declaration that the app bears out",
         "correct it, or go by the measurement (profile_mismatch: use_measured, the default)",
     )
 
 
-def gather(app: App, host: Host, allotment: Allotment, measured: Measured | None, policy_fails: bool = True) -> Inputs:
+def of_other_paths(app: App, measured: Measured) -> list[str]:
+    """The paths of an earlier weigh where they are not those of the declared load; none where they are the same, or
+    where the weigh did not tell paths apart."""
+    weighed = {path.path for path in measured.paths}
+    return sorted(weighed) if weighed and weighed != {path.path for path in app.load.paths} else []
+
+
+def _counted(app: App, measured: Measured | None) -> tuple[Measured | None, list[str]]:
+    """The measurement as far as it counts for what is planned, and what a person has to know of that."""
+    name = app.name
+    if measured is None or not measured.earlier:
+        return measured, [] if measured is None else [f"{name}: {said}" for said in measured.uncounted]
+    others = of_other_paths(app, measured)
+    if not others:
+        return measured, []
+    told = ", ".join(others[:4]) + (f" and {len(others) - 4} more" if len(others) > 4 else "")
+    return measured.without_times(), [
+        f"{name}: the live generation was weighed with other paths ({told}): the plan keeps to the declaration until"
+        " the next weigh"
+    ]
+
+
+def _contradiction(app: App, measured: Measured | None) -> Mismatch | None:
+    """What the measurement contradicts. PlanError where the app says so (`profile_mismatch: fail`), unless it is of an
+    earlier generation, which refuses nothing."""
+    mismatch = profile_mismatch(app, measured, app.profile_mismatch)
+    if mismatch is None or mismatch.severity != "fail":
+        return mismatch
+    if measured is None or not measured.earlier:
+        raise _refusal(app, mismatch)
+    told = mismatch.sentence.rsplit("; ", 1)[0]
+    decides = "that was an earlier generation: the weigh of the next one decides (profile_mismatch: fail)"
+    return replace(mismatch, sentence=f"{told}; {decides}")
+
+
+def gather(app: App, host: Host, allotment: Allotment, measured: Measured | None) -> Inputs:
     """Chooses each number: a measurement before a declaration before an assumption.
 
     A measurement that contradicts the declared profile replaces it, unless `profile_mismatch: warn` keeps to the
-    declaration; with fail it raises PlanError.
+    declaration; with fail it raises PlanError. One of an earlier generation refuses nothing, and its times count only
+    where they are of the declared paths.
     """
-    mismatch = profile_mismatch(app, measured, app.profile_mismatch)
-    if mismatch is not None and mismatch.severity == "fail" and policy_fails:
-        raise _refusal(app, mismatch)
+    measured, warnings = _counted(app, measured)
+    mismatch = _contradiction(app, measured)
     timed = measured if measured is not None and measured.times_count else None
-    warnings = [] if mismatch is None else [mismatch.sentence]
+    warnings += [] if mismatch is None else [mismatch.sentence]
     if measured is not None and measured.wait_ratio is not None and timed is None:
         warnings.append(
             f"{app.name}: {measured.requests} weighed requests are too few to go by (at least {MEASURED_REQUESTS_MIN}):"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Sequence
 
 from .._declaration.app import App
-from .._declaration.mixture import Kind, Spread, crowding, declared_kinds, spread_of
+from .._declaration.mixture import Kind, Spread, declared_kinds, p95_in_line, p95_shared, spread_of
 from .types import Measured, Number, PathTimes, number, share
 
 HEAVY_TAIL_C2: Final = 10.0
@@ -76,10 +76,11 @@ class Mix:
 
 
 def measured_kinds(measured: Measured | None) -> list[Kind]:
-    """The kinds that the weigh told apart; none where a path was asked too rarely."""
-    if measured is None or any(path.requests < PATH_REQUESTS_MIN for path in measured.paths):
+    """The kinds that the weigh told apart, of the paths that answered well; none where one was asked too rarely."""
+    paths = [] if measured is None else [path for path in measured.paths if path.requests]
+    if any(path.requests < PATH_REQUESTS_MIN for path in paths):
         return []
-    return [_kind(path) for path in measured.paths]
+    return [_kind(path) for path in paths]
 
 
 def _kind(path: PathTimes) -> Kind:
@@ -161,25 +162,39 @@ def _where(kinds: Sequence[Kind]) -> str:
     return "; ".join(shown) + more
 
 
-def picture(cores: float, in_line: float, shared: float) -> list[str]:
-    """The two curves as lines of text: mean slowdown of the kind of request that suffers most, by the load of the
-    cores. F: first-come-first-served, S: sharing, X: both."""
+def picture(cores: float, in_line: float, shared: float, load: float | None = None) -> list[str]:
+    """The two curves as lines of text: p95 of the kind of request that suffers most, as a multiple of what it takes
+    alone, by the load of the cores. L: in a line, S: sharing, X: both. `load`: the app's own, which is marked."""
     whole = max(1, math.ceil(cores - 0.1))
     loads = [step / 20 for step in range(1, 20)]
     rows = {
-        mark: [max(0, round(2 * math.log2(1 + crowding(whole, load) * each))) for load in loads]
-        for mark, each in (("F", in_line), ("S", shared))
+        "L": [max(0, round(2 * math.log2(p95_in_line(whole, at, in_line)))) for at in loads],
+        "S": [max(0, round(2 * math.log2(p95_shared(whole, at, shared)))) for at in loads],
     }
-    lines = ["times its time alone that the kind of request takes that suffers most, by the load of the cores:"]
-    for level in range(max(*rows["F"], *rows["S"]), -1, -1):
+    lines = [
+        "How much longer than alone a request takes (p95, of the kind that suffers most), by how busy the cores are:"
+    ]
+    for level in range(max(*rows["L"], *rows["S"]), -1, -1):
         cells = []
-        for first, second in zip(rows["F"], rows["S"]):
-            marks = ("F" if first == level else "") + ("S" if second == level else "")
+        for first, second in zip(rows["L"], rows["S"]):
+            marks = ("L" if first == level else "") + ("S" if second == level else "")
             cells.append("X" if len(marks) == 2 else marks or " ")
-        times = f"{2 ** (level // 2)}" if level % 2 == 0 else ""
+        times = f"{2 ** (level // 2)} x" if level % 2 == 0 else ""
         lines.append(f"{times:>7} |{''.join(f' {cell} ' for cell in cells)}".rstrip())
     lines.append(f"{'':7} +{'-' * 3 * len(loads)}")
-    scale = "".join(f"{load:.1f}" if round(load * 20) % 2 == 0 else "   " for load in loads)
-    lines.append(f"{'load':>7}  {scale}".rstrip())
-    lines.append("F: one request computes after the other (sync, gevent); S: requests share the cores; X: both")
+    scale = "".join(f"{at * 100:>2.0f} " if round(at * 20) % 2 == 0 else "   " for at in loads)
+    lines.append(f"{'busy %':>7}  {scale}".rstrip())
+    if load is not None:
+        place = max(0, min(len(loads) - 1, round(load * 20) - 1))
+        lines.append(f"{'':7}  {'   ' * place} ^ {_at(whole, load, in_line, shared)}")
+    lines.append("L: they stand in a line, one computes after the other (sync with a worker a core, gevent)")
+    lines.append("S: they share the cores, by turns (many processes, or threads); X: both alike")
     return lines
+
+
+def _at(cores: int, load: float, in_line: float, shared: float) -> str:
+    """What both curves say of a load."""
+    if load >= 1:
+        return f"here: {share(load)}, more than the cores can do"
+    figures = [number(round(p95(cores, load, each), 1)) for p95, each in ((p95_in_line, in_line), (p95_shared, shared))]
+    return f"here: {share(load)} busy, in a line {figures[0]} x, sharing {figures[1]} x"

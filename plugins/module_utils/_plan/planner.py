@@ -444,12 +444,23 @@ def _inputs(draft: Draft, hosts: int) -> dict[str, object]:
         "cpu_ms": inputs.cpu_ms.to_dict(),
         "wall_ms": inputs.wall_ms.to_dict(),
         "concurrency": inputs.concurrency.to_dict(),
+        **_load(inputs),
         "worker_mib": memory.base.to_dict(),
         "slot_mib": memory.slot.to_dict(),
         "master_mib": memory.master.to_dict(),
         "hosts": {"value": hosts, "origin": "declared", "source": "hosts of the fleet that run the app"},
         "rollout_headroom": inputs.allotment.generations == 2,
     }
+
+
+def _load(inputs: Inputs) -> dict[str, object]:
+    """The share of the cores that the declared rate takes; nothing where none is declared."""
+    if inputs.rate is None:
+        return {}
+    cpu, cores = inputs.cpu_ms, inputs.allotment.cores
+    words = f"{number(inputs.rate)}/s x {number(cpu.value)} ms of CPU ({cpu.origin}) / {number(cores)} cores"
+    value = round(inputs.rate * cpu.value / 1000.0 / cores, 3)
+    return {"load": Number(value, origin_of(cpu.origin, "declared"), words).to_dict()}
 
 
 def _expected(draft: Draft) -> dict[str, object]:

@@ -70,9 +70,16 @@ def _numbers(plan: Plan) -> str:
 
 def _curves(plan: Plan) -> list[str]:
     """The picture of the two curves; none for a plan of an older version."""
-    found = [plan.inputs.get(name) for name in ("cores", "delay_in_line", "delay_shared")]
-    numbers = [float(item["value"]) for item in found if isinstance(item, Mapping)]
-    return picture(*numbers) if len(numbers) == len(found) else []
+    cores, in_line, shared, load = (_value(plan, name) for name in ("cores", "delay_in_line", "delay_shared", "load"))
+    if cores is None or in_line is None or shared is None:
+        return []
+    return picture(cores, in_line, shared, load)
+
+
+def _value(plan: Plan, name: str) -> float | None:
+    """One number that went into the plan; None where the plan has it not."""
+    found = plan.inputs.get(name)
+    return float(found["value"]) if isinstance(found, Mapping) else None
 
 
 def explain(plan: Plan) -> list[str]:

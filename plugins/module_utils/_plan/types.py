@@ -272,7 +272,9 @@ class Measured:
     `worker_pss_mib`: the worker warm and idle, with its part of shared pages. `worker_loaded_mib`: USS under load
     of `crowd` requests in flight. `master_mib`: PSS of the master. `slot_mib`: growth per request in flight.
     `cpu_ms` and `wall_ms`: of one request. `wait_ratio`: (wall - CPU) / CPU. `requests` and `seconds`: how
-    much was measured. `paths`: the same for each path of the load, where it was told apart.
+    much was measured. `paths`: the same for each path of the load, where it was told apart. `earlier`: it was another
+    generation than the one that is planned. `uncounted`: a sentence for each path whose answers were not, or not all,
+    good.
     """
 
     worker_pss_mib: float | None = None
@@ -286,6 +288,8 @@ class Measured:
     requests: int = 0
     seconds: float = 0.0
     paths: tuple[PathTimes, ...] = ()
+    earlier: bool = False
+    uncounted: tuple[str, ...] = ()
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Measured:
@@ -311,6 +315,8 @@ class Measured:
             requests=int(positive("requests") or 0),
             seconds=positive("seconds") or 0.0,
             paths=tuple(path for path in paths if path is not None) if None not in paths else (),
+            earlier=data.get("earlier") is True,
+            uncounted=tuple(str(said) for said in data.get("uncounted") or []),
         )
 
     def to_dict(self) -> dict[str, object]:
@@ -327,12 +333,18 @@ class Measured:
             "requests": self.requests,
             "seconds": self.seconds,
             "paths": [path.to_dict() for path in self.paths],
+            **({"earlier": True} if self.earlier else {}),
+            **({"uncounted": list(self.uncounted)} if self.uncounted else {}),
         }
 
     @property
     def times_count(self) -> bool:
         """Whether the times come from enough requests to be used."""
         return self.wait_ratio is not None and self.requests >= MEASURED_REQUESTS_MIN
+
+    def without_times(self) -> Measured:
+        """The same with its memory alone: what is left of a weigh of other paths."""
+        return replace(self, cpu_ms=None, wall_ms=None, wait_ratio=None, requests=0, seconds=0.0, paths=())
 
     def scaled(self, memory: float, waiting: float, computing: float = 1.0) -> Measured:
         """The same measurement with its memory, its waiting and its CPU time multiplied: what noise could have made of
@@ -365,6 +377,8 @@ class Measured:
                 )
                 for path in self.paths
             ),
+            earlier=self.earlier,
+            uncounted=self.uncounted,
         )
 
 

@@ -11,6 +11,7 @@ from typing import Callable, Optional, TypedDict
 from .._declaration.app import Limits, Load, Plain
 from .._declaration.origin import CONTROLLER, words
 from .._load import h2load as h2
+from .._load.command import h2load_package
 from .._load.early import Early
 from .._load.trialload import Capacity, Protected, Running, Turn, run_trial_load
 from .._os.http import ANSWER_SECONDS, Answer, get, unhealthy
@@ -19,9 +20,6 @@ from .._verdict.bypath import names_of
 from .._verdict.early import Rule
 from .._verdict.types import USUAL
 from .compare import missing_tool
-
-DEBIAN_LIKE = ("debian", "ubuntu", "raspbian", "linuxmint")
-
 
 LoadRequest = TypedDict(
     "LoadRequest",
@@ -48,11 +46,6 @@ makes the load, as `load.from` says it."""
 
 class NotLoaded(Exception):
     """The load cannot be made from here; the message says why and what to do, in one sentence."""
-
-
-def h2load_package(distribution: str) -> str:
-    """The package of a distribution (ID of os-release) that holds h2load."""
-    return "nghttp2-client" if distribution in DEBIAN_LIKE else "nghttp2"
 
 
 def lacking_packages(name: str, files: int, install: bool, search: str | None = None, root: str = "/") -> list[str]:

@@ -21,13 +21,14 @@ import statistics
 import threading
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Callable, Iterator, Protocol, Sequence, TypedDict
 
 from .._declaration.app import LoadPath
 from .._facts.unitgroups import unit_cpu_seconds, unit_pids
 from .._load.memory import ProcessMemory, read_process
 from .._os.http import Answer, Ask, Bounds, request, unwell
+from .uncounted import told
 
 WARM_SECONDS = 1.0
 SOLO_SECONDS = 2.0
@@ -221,7 +222,8 @@ class Weighing(TypedDict):
     `worker_pss_mib`: warm and idle; `worker_loaded_mib`: the most USS under load, with `crowd` requests in flight;
     `slot_mib`: growth for each of them; `kept_mib`: growth for each request that has ended; `master_mib`: PSS.
     `wall_ms` is without `lost_ms`, what a request took longer because the CPU served others, or the asker itself;
-    `wait_ratio`: waiting over CPU. `paths`: the times of each path, as OnePath tells them.
+    `wait_ratio`: waiting over CPU. `paths`: the times of each path, as OnePath tells them; 0 requests of one that never
+    answered well. `uncounted`: a sentence for each path whose answers do not count, or not all.
     """
 
     worker_pss_mib: float
@@ -235,6 +237,7 @@ class Weighing(TypedDict):
     lost_ms: float
     wait_ratio: float
     paths: list[PathFigures]
+    uncounted: list[str]
     requests: int
     failures: int
     seconds: float
@@ -267,7 +270,7 @@ def weigh(
     if leak:
         raise NotMeasured(leak)
     room = math.inf if memory_max_mib is None else FILLED_SHARE * memory_max_mib - rest.master_mib
-    crowd = _crowd(candidate, min(slots, CROWD_LIMIT), rest.uss_mib, room)
+    crowd = _crowd(replace(candidate, paths=solo.well(paths)), min(slots, CROWD_LIMIT), rest.uss_mib, room)
     cpu_ms, wait_ms, lost_ms = (solo.mean(name) for name in ("cpu_ms", "wait_ms", "lost_ms"))
     return {
         "worker_pss_mib": round(rest.pss_mib, 2),
@@ -281,6 +284,7 @@ def weigh(
         "lost_ms": round(lost_ms, 3),
         "wait_ratio": round(wait_ms / max(cpu_ms, 0.01), 3),
         "paths": [path.to_dict() for path in solo.paths],
+        "uncounted": [said for path in solo.paths if (said := told(len(path.cpu_ms), path.errors))],
         "requests": solo.answered + crowd.answered,
         "failures": solo.failures + crowd.failures,
         "seconds": round(time.monotonic() - begin, 2),
@@ -375,6 +379,8 @@ class OnePath:
     cpu_ms: list[float]
     wait_ms: list[float]
     lost_ms: list[float]
+    errors: list[str] = field(default_factory=list)
+    """What was wrong with each answer that was not good."""
 
     def to_dict(self) -> PathFigures:
         """As the generation keeps them."""
@@ -402,6 +408,10 @@ class Solo:
     def answered(self) -> int:
         """Good answers."""
         return sum(len(path.cpu_ms) for path in self.paths)
+
+    def well(self, paths: Sequence[LoadPath]) -> list[LoadPath]:
+        """Those of `paths`, which are in the same order, that answered well at all."""
+        return [path for path, found in zip(paths, self.paths) if found.cpu_ms]
 
     def mean(self, name: str) -> float:
         """The mean of cpu_ms, wait_ms or lost_ms over the paths that answered, by their weights."""
@@ -442,6 +452,7 @@ def _solo(candidate: _Candidate) -> Solo:
             _fail_if_endless(one.error)
         if one.error:
             failures, example = failures + 1, example or one.error
+            path.errors.append(one.error)
             continue
         path.cpu_ms.append(one.cpu_ms)
         path.lost_ms.append(one.lost_ms)

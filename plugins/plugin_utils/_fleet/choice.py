@@ -13,8 +13,8 @@ from typing import Final
 
 from ...module_utils._declaration.app import App
 from ...module_utils._declaration.digests import public_digest
+from ...module_utils._declaration.origin import FREE_PORT
 from ...module_utils._facts.hardware import fact_parts, part_digest
-from ...module_utils._generation.candidates import FREE_PORT
 from .._edge import Json
 from .probed import Facts, State
 

@@ -318,7 +318,11 @@ class _Inputs:
         arguments: Result = {
             "facts": dict(facts),
             "apps": [without_environment(app) for app in self.apps],
-            "measured": {key: state["measured"] for key, state in self.states.items() if state.get("measured")},
+            "measured": {
+                key: {**measured, "earlier": True}
+                for key, state in self.states.items()
+                if (measured := state.get("measured"))
+            },
             "fleet": {key: int(self.circumstances.fleet.get(key) or 1) for key in self.states},
             "previous": {key: bare_values(live.get("plan")) for key, live in previous.items() if live},
             "async_verdicts": {key: dict(value) for key, value in self.known.verdicts.items() if key in self.states},

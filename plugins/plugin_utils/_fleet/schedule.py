@@ -13,13 +13,11 @@ from ...module_utils._declaration.app import App, Load
 from ...module_utils._declaration.digests import secrets_digest
 from ...module_utils._declaration.normalise import Declaration, fleet_counts
 from ...module_utils._declaration.origin import is_remote
-from ...module_utils._load.h2load import LoadError
-from ...module_utils._load.trialload import files_needed
+from ...module_utils._load.command import LoadError, files_needed, h2load_package
 from ...module_utils._os.http import answer_seconds
 from ...module_utils._plan.planner import plan_host
 from ...module_utils._plan.size import ASYNC
 from ...module_utils._plan.types import Policy
-from ...module_utils._steps.loadhost import h2load_package
 from .._edge import Json, Variables
 from .._wheels.tools import NetworkUnreachable, ResolutionConflict, ToolMissing, WheelhouseError
 from .._wheels.wheelhouse import Platform, WheelSet

@@ -45,8 +45,8 @@ class Kind:
 
     @property
     def path(self) -> str:
-        """The sample app's route: it computes first, then waits."""
-        return f"/mixed?cpu_ms={self.cpu_ms:g}&wait_ms={self.wait_ms:g}"
+        """The sample app's route: it computes first, then waits; the kind tells alike ones apart."""
+        return f"/mixed?cpu_ms={self.cpu_ms:g}&wait_ms={self.wait_ms:g}&kind={self.name}"
 
 
 @dataclass(frozen=True)

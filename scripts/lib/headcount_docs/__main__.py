@@ -7,6 +7,8 @@ from __future__ import annotations
 import argparse
 import sys
 
+from headcount_scripts import console
+
 from . import ROOT
 from .generate import GenerateError, generated
 
@@ -36,4 +38,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(console.guard(lambda: main(sys.argv[1:])))

@@ -15,7 +15,10 @@ from typing import Any, Callable, Final, Sequence
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / ".collections"))
 
+from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration import normalise
+from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.fields import Problem
 from ansible_collections.headcount.gunicorn.plugins.module_utils._facts import given
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.reader import for_a_reader
 from ansible_collections.headcount.gunicorn.plugins.module_utils._plan import planner
 from ansible_collections.headcount.gunicorn.plugins.module_utils._plan.types import PathTimes
 
@@ -33,8 +36,8 @@ EXAMPLES: Final = """examples:
 exit status: 0 a plan, 2 the command line is wrong, 3 no plan is possible (the message says what would make it so)
 """
 
-# The last three are told by weighing too, and no plan goes by them.
-WEIGHED: Final = (*planner.Measured().to_dict(), "kept_mib", "lost_ms", "failures")
+# The last ones are told by weighing too, and no plan goes by them.
+WEIGHED: Final = (*planner.Measured().to_dict(), "kept_mib", "lost_ms", "failures", "boot_seconds", "uncounted")
 WEIGHED_OF_PATH: Final = tuple(field.name for field in dataclasses.fields(PathTimes))
 UNITS: Final = {"": 1.0, "k": 1 / 1024, "m": 1.0, "g": 1024.0, "t": 1024.0 * 1024.0}
 
@@ -86,7 +89,8 @@ def _path(text: str) -> dict[str, Any]:
         weight, cpu_ms, wait_ms = 0.0, 0.0, 0.0
     if weight <= 0 or cpu_ms <= 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=WEIGHT:CPU[:WAIT], as report=5:300 or page=95:2:20")
-    return {"path": name, "weight": weight, "cpu_ms": cpu_ms, "wait_ms": wait_ms}
+    path = name if name.startswith("/") else f"/{name}"
+    return {"path": path, "weight": weight, "cpu_ms": cpu_ms, "wait_ms": wait_ms}
 
 
 def _python(text: str) -> str:
@@ -182,6 +186,8 @@ def _load(path: Path, what: str, parse: argparse.ArgumentParser) -> Any:
 def _measured(path: Path, parse: argparse.ArgumentParser) -> dict[str, Any]:
     """What weighing measured, from a file. Ends with a message for a key or a value that no weighing gives."""
     found: dict[str, Any] = _load(path, "--measured", parse)
+    if not isinstance(found.get("uncounted", []), list):
+        parse.error(f"--measured {path}: uncounted is {found['uncounted']!r}: a list of sentences is needed")
     paths = found.get("paths")
     if paths is not None and not (isinstance(paths, list) and all(isinstance(item, dict) for item in paths)):
         parse.error(f"--measured {path}: paths is {paths!r}: a list of JSON objects is needed")
@@ -191,7 +197,7 @@ def _measured(path: Path, parse: argparse.ArgumentParser) -> dict[str, Any]:
         for name, value in table.items():
             if name not in known:
                 parse.error(f"--measured {path}: {prefix}{name}: allowed are {', '.join(known)}")
-            if name not in ("path", "paths") and not _is_measured(value):
+            if name not in ("path", "paths", "uncounted") and not _is_measured(value):
                 parse.error(
                     f"--measured {path}: {prefix}{name} is {value!r}: a finite number from 0 is needed, or null for "
                     "not measured"
@@ -223,11 +229,15 @@ def _override(name: str, text: str, parse: argparse.ArgumentParser) -> Any:
 
 
 def _app(arguments: argparse.Namespace, parse: argparse.ArgumentParser) -> dict[str, Any]:
-    return {
+    """The app as the inventory would declare it, normalised. Ends with a message for what preflight would refuse."""
+    declared = {
         "name": arguments.name,
+        "source": {"path": "."},
+        "entry_point": "app:app",
+        "listen": "127.0.0.1:8000",
         "profile": arguments.profile,
         "mix": arguments.mix,
-        "load": {"paths": arguments.path},
+        "load": {"paths": arguments.path or None},
         "wait_ratio": arguments.wait_ratio,
         "cpu_ms": arguments.cpu_ms,
         "wait_ms": arguments.wait_ms,
@@ -245,6 +255,41 @@ def _app(arguments: argparse.Namespace, parse: argparse.ArgumentParser) -> dict[
         "settings": {name: _override(name, value, parse) for name, value in arguments.set},
         "profile_mismatch": arguments.profile_mismatch,
     }
+    apps, problems = normalise.normalise_apps([_without_nothing(declared)], "")
+    if problems:
+        parse.error("\n".join(_problem(found, arguments) for found in problems))
+    return dict(apps[0])
+
+
+def _without_nothing(section: dict[str, Any]) -> dict[str, Any]:
+    """A section without what was not said."""
+    inner = {name: _without_nothing(value) if isinstance(value, dict) else value for name, value in section.items()}
+    return {name: value for name, value in inner.items() if value is not None}
+
+
+OPTIONS: Final = {
+    "memory.worker_mib": "--worker-memory",
+    "memory.slot_mib": "--slot-memory",
+    "limits.memory_percent": "--memory-percent",
+    "database.max_connections": "--database-max-connections",
+    "database.connections_per_slot": "--connections-per-slot",
+    "database.reserved": "--database-reserved",
+}
+"""Options that are not called as their key of the declaration."""
+
+
+def _problem(found: Problem, arguments: argparse.Namespace) -> str:
+    """What preflight says of the declaration, with the option that says it in place of the variable."""
+    parts = found.parts[2:]
+    key = ".".join(map(str, parts))
+    option = OPTIONS.get(key, f"--{str(parts[0]).replace('_', '-')}" if parts else "the app")
+    if parts[:2] == ("load", "paths"):
+        option = f"--path {arguments.path[int(parts[2])]['path']}" if len(parts) > 2 else "--path"
+        option += f": {parts[3]}" if len(parts) > 3 else ""
+    elif parts and parts[0] == "settings":
+        option = f"--set {parts[1]}" if len(parts) > 1 else "--set"
+    allowed = f": allowed is {found.allowed}" if found.allowed else ""
+    return f"{option} {found.what}{allowed}" + (f"; fix: {found.fix}" if found.fix else "")
 
 
 def _facts(arguments: argparse.Namespace, parse: argparse.ArgumentParser) -> dict[str, Any]:
@@ -279,7 +324,11 @@ def as_json(plan: planner.Plan) -> dict[str, Any]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line; the exit status."""
+    """Runs the command line, also for a reader that goes away; the exit status."""
+    return for_a_reader(lambda: _main(argv))
+
+
+def _main(argv: Sequence[str] | None) -> int:
     parse = parser()
     arguments = parse.parse_args(argv)
     app, facts = _app(arguments, parse), _facts(arguments, parse)

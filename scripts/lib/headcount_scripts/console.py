@@ -56,9 +56,13 @@ def step(title: str) -> Iterator[None]:
 
 
 def guard(main: Callable[[], int]) -> int:
-    """Runs a command; a ScriptError becomes its message and exit code, ^C becomes 130 without a traceback."""
+    """Runs a command; a ScriptError becomes its message and exit code, ^C becomes 130 without a traceback, and a reader
+    that goes away before everything is said 141."""
     try:
-        return main()
+        try:
+            return main()
+        finally:
+            sys.stdout.flush()  # here, and not as the interpreter ends, which would tell of it
     except ScriptError as error:
         say(f"{colour('error:', 'red', sys.stderr)} {error}")
         return error.code

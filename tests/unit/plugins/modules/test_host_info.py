@@ -22,6 +22,7 @@ SENT = {
     "_generation/settings",
     "_generation/state",
     "_generation/truth",
+    "_host/probe",
     "_os/exporterunit",
     "_os/files",
     "_os/http",

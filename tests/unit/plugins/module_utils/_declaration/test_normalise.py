@@ -443,6 +443,11 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
         "headcount_apps[0].mix is 'varied': allowed is one of uniform, mixed; fix: mix: uniform",
     ),
     (
+        {"load": {"paths": ["/", {"path": "/", "weight": 3}]}},
+        "headcount_apps[0].load.paths[1] is /, as load.paths[0] is: allowed is each kind of request once; fix: remove"
+        " it; load.paths[0].weight says how often it comes",
+    ),
+    (
         {"load": {"paths": [{"path": "/", "cpu_ms": 5}, "/report"]}},
         "headcount_apps[0].load.paths[1].cpu_ms is missing, though other paths have it: allowed is cpu_ms of all paths"
         " or none; fix: cpu_ms: 5",

@@ -120,10 +120,30 @@ def test_crowding_is_erlangs() -> None:
     assert math.isinf(mixture.crowding(2, 1.0))
 
 
+def test_p95_of_both_ways() -> None:
+    """M/M/1: the wait of 95 % is ln(load / 0.05) x E[S] / (1 - load); the number there is ln(0.05) / ln(load)."""
+    assert mixture.p95_in_line(1, 0.5, 1.0) == pytest.approx(1 + math.log(10) / 0.5)
+    assert mixture.p95_shared(1, 0.5, 1.0) == pytest.approx(math.log(0.05) / math.log(0.5))
+    assert mixture.p95_shared(1, 0.6, 1.0) == pytest.approx(5.86, abs=0.01)
+    assert mixture.p95_shared(2, 0.1, 1.0) == 1.0
+    assert mixture.p95_in_line(8, 0.1, 20.0) == 1.0
+    assert math.isinf(mixture.p95_in_line(2, 1.0, 1.0))
+    assert math.isinf(mixture.p95_shared(2, 1.0, 1.0))
+
+
 def test_the_picture_has_both_curves_and_where_they_part() -> None:
     lines = mix.picture(2.0, 22.9, 1.0)
-    text = "\n".join(lines)
-    assert {"F", "S"} <= set(text)
-    top = lines[1]
-    assert top.rstrip().endswith("F")
-    assert "X" in next(line for line in lines if line.strip().startswith("1 |"))
+    assert {"L", "S"} <= set("".join(line.partition("|")[2] for line in lines))
+    assert lines[0].startswith("How much longer than alone a request takes (p95,")
+    assert lines[1].rstrip().endswith("L")
+    assert "X" in next(line for line in lines if line.strip().startswith("1 x |"))
+    assert not any("here" in line for line in lines)
+
+
+def test_the_picture_marks_the_load_of_the_app() -> None:
+    (mark,) = [line for line in mix.picture(1.0, 22.9, 1.0, 0.6) if "here" in line]
+    assert mark.split("^")[1] == " here: 60 % busy, in a line 143.3 x, sharing 5.9 x"
+    scale = next(line for line in mix.picture(1.0, 22.9, 1.0, 0.6) if line.strip().startswith("busy"))
+    assert scale[mark.index("^") - 1 :].startswith("60")
+    (over,) = [line for line in mix.picture(1.0, 22.9, 1.0, 1.2) if "here" in line]
+    assert over.endswith("^ here: 120 %, more than the cores can do")

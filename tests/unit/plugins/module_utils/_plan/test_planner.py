@@ -533,6 +533,66 @@ def test_the_measurement_goes_before_the_declared_profile_unless_warn_is_asked_f
     assert used.warnings[0].endswith("that is io; the plan goes by the measurement; correct the declaration")
 
 
+def timed(*paths: tuple[str, float]) -> dict[str, Any]:
+    """load of paths with the CPU time that is declared of them."""
+    return {"paths": [{"path": path, "weight": 1.0, "cpu_ms": cpu_ms} for path, cpu_ms in paths]}
+
+
+def test_the_gate_names_what_was_declared() -> None:
+    app = shop(load=timed(("/a", 2.0), ("/b", 4.0)), profile_mismatch="fail")
+    with pytest.raises(_planner.PlanError) as error:
+        plan(facts(), app, weighed(3.0, 53.0))
+    assert str(error.value) == (
+        "shop: load.paths is 0 ms of waiting on 3 ms of CPU: by load.paths 0 ms of waiting on 3 ms of CPU are declared"
+        " (waiting 0 % of a request, wait ratio 0), but 200 weighed requests took 3 ms of CPU in 53 ms, waiting 94 % of"
+        " its time (wait ratio 16.7): that is io. Allowed: a declaration that the app bears out. Fix: correct it, or go"
+        " by the measurement (profile_mismatch: use_measured, the default)."
+    )
+    with pytest.raises(_planner.PlanError) as error:
+        plan(facts(), shop(cpu_ms=3.0, wait_ms=1.0, profile_mismatch="fail"), weighed(3.0, 53.0))
+    assert str(error.value).startswith("shop: wait_ms is 1: 1 ms of waiting on 3 ms of CPU is declared")
+    with pytest.raises(_planner.PlanError) as error:
+        plan(facts(), shop(wait_ratio=0.5, profile_mismatch="fail"), weighed(3.0, 53.0))
+    assert str(error.value).startswith("shop: wait_ratio is 0.5: wait_ratio 0.5 is declared")
+
+
+def test_the_weigh_of_an_earlier_generation_refuses_nothing() -> None:
+    app = shop(profile="cpu", profile_mismatch="fail")
+    found = plan(facts(), app, weighed(2.0, 52.0, earlier=True))
+    assert found.value("worker_class") == "sync"
+    assert found.warnings[0].endswith(
+        "that is io; that was an earlier generation: the weigh of the next one decides (profile_mismatch: fail)"
+    )
+    with pytest.raises(_planner.PlanError):
+        plan(facts(), app, weighed(2.0, 52.0))
+
+
+def test_a_path_that_never_answered_well_does_not_count_and_is_told() -> None:
+    refused = {"path": "/members", "weight": 1.0, "requests": 0}
+    refused.update(dict.fromkeys(("cpu_ms", "cpu_sd_ms", "wait_ms", "wait_sd_ms"), 0.0))
+    measured = kinds(*ALIKE, uncounted=["GET /members answered 403 each time"])
+    measured["paths"].append(refused)
+    found = plan(facts(2, 2048), shop(mix=None, profile="cpu"), measured)
+    assert (found.value("worker_class"), found.inputs["mix"]["origin"]) == ("sync", "measured")
+    assert found.warnings == ("shop: GET /members answered 403 each time",)
+    later = plan(facts(2, 2048), shop(mix=None, profile="cpu", load={"paths": []}), {**measured, "earlier": True})
+    assert not any("403" in warning for warning in later.warnings)
+
+
+def test_times_of_other_paths_are_not_those_of_the_declared_load() -> None:
+    app = shop(mix=None, profile="cpu", load={"paths": [{"path": "/new"}, {"path": "/"}]})
+    before = kinds(("/", 1, 1, 50), ("/old", 1, 1, 50), earlier=True)
+    found = plan(facts(), app, before)
+    assert found.inputs["cpu_ms"]["origin"] == "assumed"
+    assert (found.inputs["worker_mib"]["origin"], found.inputs["slot_mib"]["origin"]) == ("measured", "measured")
+    assert found.warnings == (
+        "shop: the live generation was weighed with other paths (/, /old): the plan keeps to the declaration until the"
+        " next weigh",
+    )
+    same = plan(facts(), {**app, "load": {"paths": [{"path": "/old"}, {"path": "/"}]}}, before)
+    assert same.inputs["cpu_ms"]["origin"] == "measured"
+
+
 def test_too_few_requests_are_not_gone_by() -> None:
     found = plan(facts(), shop(profile="cpu"), weighed(2.0, 52.0, requests=5))
     assert found.value("worker_class") == "sync"
@@ -740,8 +800,33 @@ def test_noise_of_the_cpu_time_keeps_the_processes() -> None:
 
 def test_explain_draws_the_two_curves() -> None:
     lines = _planner.explain(plan(facts(2, 2048), shop(mix=None, profile="cpu"), kinds(*TWO_KINDS)))
-    assert any(line.startswith("F: one request computes after the other") for line in lines)
-    assert sum("F" in line for line in lines if "|" in line) > 10
+    assert any(line.startswith("L: they stand in a line, one computes after the other") for line in lines)
+    assert sum("L" in line for line in lines if "|" in line) > 10
+    told = _planner.explain(plan(facts(2, 2048), shop(mix=None, profile="cpu", rate=59), kinds(*TWO_KINDS)))
+    assert any("^ here: 58 % busy, in a line" in line for line in told)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--path", "page=95:5", "--cpu-ms", "3"], "--cpu-ms is 3 beside the times of load.paths: allowed is either"),
+        (["--path", "page=95:5", "--mix", "uniform", "--path", "report=5:300"], "--mix is uniform, but by load.paths"),
+        (["--path", "page=95:5", "--profile", "io"], "--profile is io, but the times of load.paths make a wait ratio"),
+        (
+            ["--path", "page=95:5", "--path", "page=5:300"],
+            "--path /page is /page, as load.paths[0] is: allowed is each",
+        ),
+        (["--profile", "cpu", "--wait-ratio", "3"], "--wait-ratio is 3 beside profile: cpu"),
+        (["--name", "No"], "--name is 'No': allowed is a lower-case name"),
+        (["--worker-class", "sync", "--set", "threads=4"], "--set threads is 4 beside worker_class: sync"),
+        (["--database-max-connections", "5", "--database-reserved", "5"], "--database-reserved is 5, and max_conn"),
+    ],
+)
+def test_the_command_refuses_what_preflight_refuses_in_the_same_words(arguments: list[str], told: str) -> None:
+    done = command("--cores", "2", "--memory", "2G", *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"scripts/plan: error: {told}" in done.stderr
+    assert "; fix: " in done.stderr
 
 
 def test_the_command_takes_kinds_of_requests() -> None:

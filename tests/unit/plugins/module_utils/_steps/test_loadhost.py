@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.app import Load
+from ansible_collections.headcount.gunicorn.plugins.module_utils._load import command
 from ansible_collections.headcount.gunicorn.plugins.module_utils._load import h2load as h2
 from ansible_collections.headcount.gunicorn.plugins.module_utils._load import trialload as ld
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.http import Answer
@@ -186,7 +187,7 @@ class TestPacked:
     [({"rate": 50, "seconds": 30}, 533), ({"rate": None, "seconds": 30}, 2033), ({"rate": 1, "seconds": 5}, 42)],
 )
 def test_open_files_are_counted_for_the_retry_too(load: dict[str, Any], files: int) -> None:
-    found = ld.files_needed(Load.from_dict(load))
+    found = command.files_needed(Load.from_dict(load))
     assert found == files
 
 

@@ -72,6 +72,34 @@ def solo(wall_ms: float, answers: int, failures: int, seconds: float, example: s
     return lambda *_: _weigh.Solo([path], failures, seconds, example)
 
 
+def test_a_path_that_is_refused_throughout_does_not_count_and_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The weigh of a page that only members see measured how fast the app says no."""
+    asked: list[str] = []
+
+    def answer(_address: Any, ask: Any, _bounds: Any) -> Any:
+        asked.append(ask.path)
+        status = {"/members": 403, "/often": 429 if asked.count("/often") % 2 else 200}
+        return _http.Answer(status.get(ask.path, 200), b"", 2.0)
+
+    monkeypatch.setattr(_weigh, "request", answer)
+    monkeypatch.setattr(_weigh, "WARM_SECONDS", 0.05)
+    monkeypatch.setattr(_weigh, "SOLO_SECONDS", 0.05)
+    monkeypatch.setattr(_weigh, "CROWD_SECONDS", 0.05)
+    found = _weigh.weigh(_Unit(), "/socket", load("/", "/members", "/often"), 2)
+    assert [path["requests"] > 0 for path in found["paths"]] == [True, False, True]
+    refused, limited = found["uncounted"]
+    assert refused.startswith("GET /members answered 403 each time (")
+    assert refused.endswith(
+        " requests), so the path does not count in the weigh: declare in load.paths what lets the request in"
+        " (headers: a cookie, a token, users' Host), or another path"
+    )
+    assert limited.startswith("GET /often answered 429 in ")
+    assert "a rate limit counts the weigh as one client" in limited
+    assert "/members" not in asked[-3:]
+
+
 def test_a_few_slow_answers_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_weigh, "ask", lambda *_: _weigh.Asked([12_000.0] * 3, 0, 36.0))
     monkeypatch.setattr(_weigh, "_solo", solo(12_000.0, 3, 0, 36.0))

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Paths of the load whose answers do not mean well while a candidate is weighed: what a person is told of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Sequence
+
+_FIX = {
+    401: "declare in load.paths what lets the request in (headers: {Authorization: ...}), or another path",
+    403: "declare in load.paths what lets the request in (headers: a cookie, a token, users' Host), or another path",
+    429: "a rate limit counts the weigh as one client: exempt the host itself from it, or declare another path",
+}
+_OTHER_FIX = "declare in load.paths a path that the app answers, or, where that is what users get, its status: [...]"
+_STATUS = " answered "
+
+
+def told(good: int, errors: Sequence[str]) -> str:
+    """A sentence about one path with `good` answers that meant well, and `errors`, one for each that did not; empty
+    where there is none."""
+    if not errors:
+        return ""
+    error, times = Counter(errors).most_common(1)[0]
+    fix = _FIX.get(_status(error), _OTHER_FIX)
+    if good:
+        return (
+            f"{error} in {times} of {good + len(errors)} requests, of which only the others count in the weigh: {fix}"
+        )
+    return f"{error} each time ({len(errors)} requests), so the path does not count in the weigh: {fix}"
+
+
+def _status(error: str) -> int:
+    """The status that an error tells of; 0 for a connection that failed."""
+    digits = error.partition(_STATUS)[2][:3]
+    return int(digits) if digits.isdigit() else 0
