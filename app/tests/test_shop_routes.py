@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
@@ -65,6 +66,18 @@ def test_stream_sends_piece_by_piece(client: FlaskClient, monkeypatch: pytest.Mo
     assert answer.data == b"\n" * 3 * len(slept)
     assert slept
     assert set(slept) == {0.4}
+
+
+def test_records_are_kept_in_the_instance_folder(
+    client: FlaskClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client.application, "instance_path", str(tmp_path / "instance"))
+    assert client.get("/records").get_json() == {"records": 0}
+    assert not (tmp_path / "instance").exists()
+    assert client.post("/records").get_json() == {"records": 1}
+    assert client.post("/records").get_json() == {"records": 2}
+    assert create_app().test_client().get("/healthz").status_code == 200
+    assert client.get("/records").get_json() == {"records": 2}
 
 
 def test_whoami(client: FlaskClient) -> None:

@@ -67,5 +67,5 @@ def _is_own(modules: Sequence[str], digest: str) -> bool:
 def _asked(app: Json) -> Result:
     """What the host is told of an app that is to be looked at."""
     candidate = trial_listen(app["listen"], Load.from_dict(app["load"]))
-    asked = {key: app[key] for key in ("name", "listen", "slice", "user")}
+    asked = {key: app[key] for key in ("name", "listen", "slice", "user", "data") if key in app}
     return {**asked, "trial_listen": candidate} if candidate else asked

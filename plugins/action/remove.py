@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+from ..plugin_utils._display.terminal import display
+from ..plugin_utils._edge import Result, Variables
+from ..plugin_utils._fleet.runs import Notes
 from ..plugin_utils._stepaction import StepAction
 
 
@@ -13,3 +16,14 @@ class ActionModule(StepAction):
     phase = "remove"
     module = "headcount.gunicorn.remove"
     in_check_mode = True
+
+    def on_host(self, name: str, run: dict[str, str], gone: list[str], notes: Notes, variables: Variables) -> Result:
+        """Remove the app, and say where its data is."""
+        result = super().on_host(name, run, gone, notes, variables)
+        host, mode = variables["inventory_hostname"], "would " if self._task.check_mode else ""
+        for path, size in (result.get("kept") or {}).items():
+            words = f"{path} {mode}stays ({size} MiB); -e headcount_remove_data=true takes it away, for good"
+            display(f"{host}: {name}: {words}")
+        for path in result.get("gone") or []:
+            display(f"{host}: {name}: {path} {'would be' if mode else 'was'} removed with all that was in it")
+        return result

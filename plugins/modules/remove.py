@@ -14,8 +14,8 @@ version_added: 0.1.0
 author:
   - Headcount contributors (!UNKNOWN)
 description:
-  - Stops the app and removes its units, releases and generations. The ledger stays. With the last app, the unit that
-    checks the host after a boot is removed too.
+  - Stops the app and removes its units, releases and generations. The ledger stays, and so do the app's data and logs,
+    unless O(remove_data) says otherwise. With the last app, the unit that checks the host after a boot is removed too.
 extends_documentation_fragment:
   - headcount.gunicorn._attributes
   - headcount.gunicorn._run
@@ -33,6 +33,12 @@ options:
     description: Name of the app.
     type: str
     required: true
+  remove_data:
+    description:
+      - Whether the app's data and logs go too, also those of an app that was removed before. Folders of C(data.outside)
+        never do.
+    type: bool
+    default: false
 requirements:
   - Python 3.9 or later and systemd on the host
 """
@@ -54,6 +60,15 @@ left:
   type: list
   elements: str
   returned: success, but not in check mode
+kept:
+  description: The folders of the app's data that stay, each with what it takes in MiB.
+  type: dict
+  returned: success
+gone:
+  description: The folders that went, or in check mode would go.
+  type: list
+  elements: str
+  returned: success
 phase:
   description: Which step failed.
   type: str
@@ -72,6 +87,7 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils._generation import data, datafolders, ledger
 from ..module_utils._host.boot import uninstall_if_idle
 from ..module_utils._os.paths import Layout, installed_apps
 from ..module_utils._steps.remove import remove
@@ -83,18 +99,22 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "name": {"type": "str", "required": True},
+            "remove_data": {"type": "bool", "default": False},
             **RUN_OPTIONS,
         },
         supports_check_mode=True,
     )
-    name = module.params["name"]
-    present = name in installed_apps() and os.path.exists(Layout(name).home)
-    if module.check_mode or not present:
-        module.exit_json(changed=present, removed=present)
+    name, everything = module.params["name"], module.params["remove_data"]
+    layout = Layout(name)
+    present = name in installed_apps() and os.path.exists(layout.home)
+    gone, kept = datafolders.removal(layout, ledger.read(layout.ledger), everything)
+    if module.check_mode or not (present or gone):
+        sizes = {path: data.size_mib(path) for path in kept}
+        module.exit_json(changed=present or bool(gone), removed=present, gone=gone, kept=sizes)
     app = app_on_host(module, name)
 
     def work() -> dict[str, object]:
-        removed = remove(app)
+        removed = remove(app, everything)
         uninstall_if_idle()
         return removed
 

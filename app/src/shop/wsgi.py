@@ -91,6 +91,11 @@ def create_app(environ: Mapping[str, str] | None = None) -> Flask:
         seconds = _number("seconds", MAX_STREAM_SECONDS, MAX_STREAM_SECONDS)
         return Response(work.pieces(int(size), every_ms, seconds), mimetype="text/event-stream")
 
+    @app.route("/records", methods=["GET", "POST"])
+    def records() -> Response:
+        count = work.record if request.method == "POST" else work.records
+        return jsonify(records=count(app.instance_path))
+
     @app.get("/version")
     def version() -> Response:
         return jsonify(

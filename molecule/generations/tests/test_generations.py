@@ -41,6 +41,8 @@ CORE = (
     "broken/hanging-rollback",
     "broken/to-errors",
     "broken/live-deleted-and-reloaded-rollback",
+    "data/kept",
+    "data/outlives-the-app",
 )
 ROWS = {row.name: row for row in CATALOGUE}
 

@@ -17,12 +17,15 @@ from typing import Any, Final, TypeVar, Union
 __all__ = [
     "App",
     "AsyncLibrary",
+    "Data",
     "Database",
     "Health",
     "Limits",
     "Load",
     "LoadPath",
     "MemoryNeed",
+    "Outside",
+    "Sandbox",
     "Share",
     "Source",
 ]
@@ -210,6 +213,47 @@ class Database(Section):
 
 
 @dataclass(frozen=True)
+class Outside(Section):
+    """A folder of the host, outside of the app's own, that the app writes to or reads."""
+
+    path: str
+    access: str = "write"
+
+
+@dataclass(frozen=True)
+class Data(Section):
+    """What lasts: `paths` of the release that lead to the app's own folder, `folders` that are made in it, folders
+    `outside` of it, whether the app has folders for a cache and for logs, and patterns of what may be lost."""
+
+    paths: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
+    outside: tuple[Outside, ...] = ()
+    cache: bool = False
+    logs: bool = False
+    scratch: tuple[str, ...] = ()
+
+    @classmethod
+    def from_dict(cls, data: Plain) -> Data:
+        """From the `data` of a normalised app."""
+        folders = tuple(Outside.from_dict(folder) for folder in data.get("outside") or ())
+        return super().from_dict({**data, "outside": folders})
+
+
+@dataclass(frozen=True)
+class Sandbox(Section):
+    """Where the sandbox bends: files of /proc (auto, own, all), devices, groups, the homes of people (none, read),
+    kinds of sockets, groups of system calls, and the mask of the files that it makes."""
+
+    proc: str = "auto"
+    devices: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    home: str = "none"
+    address_families: tuple[str, ...] = ()
+    system_calls: tuple[str, ...] = ()
+    umask: str = "0077"
+
+
+@dataclass(frozen=True)
 class AsyncLibrary(Section):
     """What is declared of a library beside gevent and eventlet."""
 
@@ -247,6 +291,8 @@ class App(Section):
     share: Share = Share()
     buffering_proxy: bool = False
     database: Database = Database()
+    data: Data = Data()
+    sandbox: Sandbox = Sandbox()
     settings: Mapping[str, SettingValue] = field(default_factory=dict)
     profile_mismatch: str = "use_measured"
     on_inconclusive: str = "revert"
@@ -271,11 +317,13 @@ class App(Section):
         return super().from_dict(named)
 
     def to_dict(self) -> dict[str, object]:
-        """The normalised app: plain JSON, the keys in the order of the table."""
+        """The normalised app: plain JSON, the keys in the order of the table; without those that came to it later and
+        are not declared, so that the digests of what is live stay as they are."""
+        later = {name for name, default in _CAME_LATER.items() if getattr(self, name) == default}
         return {
             "retain" if key == "retain_good" else key: {"good": value} if key == "retain_good" else value
             for key, value in super().to_dict().items()
-            if value is not None or key not in _MAY_LACK
+            if key not in later and (value is not None or key not in _MAY_LACK)
         }
 
 
@@ -288,4 +336,7 @@ _SECTIONS: Final[Mapping[str, type[Section]]] = {
     "limits": Limits,
     "share": Share,
     "database": Database,
+    "data": Data,
+    "sandbox": Sandbox,
 }
+_CAME_LATER: Final[Mapping[str, object]] = {"data": Data(), "sandbox": Sandbox()}

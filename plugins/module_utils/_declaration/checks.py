@@ -47,6 +47,11 @@ _OWN_VARIABLES: Final = {
     "INVOCATION_ID": "systemd sets it",
     "CREDENTIALS_DIRECTORY": "systemd sets it",
     "RUNTIME_DIRECTORY": "systemd sets it",
+    "HEADCOUNT_ROLE": "it tells an instance whether it is weighed, tried or live",
+    "HEADCOUNT_GENERATION": "it tells an instance its number",
+    "STATE_DIRECTORY": "it is the app's folder, which systemd tells it; `{data}` gives that another name",
+    "CACHE_DIRECTORY": "systemd sets it with data.cache; `{cache}` gives that another name",
+    "LOGS_DIRECTORY": "systemd sets it with data.logs; `{logs}` gives that another name",
 }
 
 

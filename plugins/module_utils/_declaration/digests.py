@@ -14,7 +14,7 @@ from typing import Final
 from .app import App
 
 REDACTED: Final = "(secret)"
-_SECRET_WORDS: Final = re.compile(r"(?i)(^|_)(password|passwd|secret|token|api_?key|private_?key|credentials?)(_|$)")
+_SECRET_WORDS: Final = re.compile(r"(?i)(^|_|:)(password|passwd|secret|token|api_?key|private_?key|credentials?)(_|$)")
 _SECRET_HEADERS: Final = re.compile(r"(?i)authorization|cookie|token|secret|api-?key|password")
 _URL_PASSWORD: Final = re.compile(r"://[^/@\s:]*:[^/@\s]+@")
 _PBKDF2_ROUNDS: Final = 50_000

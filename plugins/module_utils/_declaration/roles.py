@@ -105,6 +105,7 @@ ROLE_VARIABLES: Final[dict[str, tuple[Field, ...]]] = {
             allowed="the name of an app",
             check=checks.app_name,
         ),
+        Field("remove_data", "bool", "Whether the app's data goes too.", False, True),
     ),
     "report": (
         Field(

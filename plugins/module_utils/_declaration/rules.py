@@ -11,7 +11,9 @@ from collections.abc import Callable
 from typing import Final
 
 from .app import Limits, Load, LoadPath
+from .candidate import fold
 from .checks import split_listen
+from .data import check_data
 from .fields import Context, Parsed, Part, inline
 from .mixture import declared_kinds, spread_of
 from .origin import is_remote, is_tcp, reachable
@@ -261,4 +263,6 @@ RULES: Final[tuple[tuple[tuple[str, ...], _Rule], ...]] = (
     (("load",), _check_paths_twice),
     (("load", "listen"), _check_origin),
     (("database",), _check_database),
+    (("trial", "environment", "secrets"), fold),
+    (("name", "entry_point", "data", "environment", "secrets"), check_data),
 )

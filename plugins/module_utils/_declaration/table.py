@@ -11,8 +11,11 @@ from __future__ import annotations
 from typing import Final
 
 from . import checks
+from .candidate import TRIAL
+from .data import DATA
 from .fields import REQUIRED, Field
 from .profiles import WORKER_CLASSES
+from .sandbox import SANDBOX
 from .sections import HEALTH, LIMITS, LOAD, SETTINGS, SOURCE
 from .watching import EXPORTER, RECORDER
 
@@ -152,6 +155,7 @@ APP_FIELDS: Final[tuple[Field, ...]] = (
         items=_ENVIRONMENT_VALUE,
         quiet=True,
     ),
+    TRIAL,
     HEALTH,
     LOAD,
     LIMITS,
@@ -203,6 +207,8 @@ APP_FIELDS: Final[tuple[Field, ...]] = (
             Field("reserved", "int", "Connections kept for everything else.", 0, 10, minimum=0, maximum=10_000_000),
         ),
     ),
+    DATA,
+    SANDBOX,
     SETTINGS,
     Field(
         "profile_mismatch",
@@ -519,6 +525,13 @@ COMMAND_VARIABLES: Final[tuple[Field, ...]] = (
         maximum=1_000_000,
         example=50,
         default_help="20",
+    ),
+    Field(
+        "headcount_remove_data",
+        "bool",
+        "Whether remove.yml takes the app's data away too.",
+        example=True,
+        default_help="false: the data stays, and where it is is told",
     ),
     Field(
         "headcount_report_path",

@@ -73,7 +73,8 @@ class Candidates:
     def start(self, number: int, health: Plain, arguments: str | None = None, listen: str | None = None) -> float:
         """Start generation `number` beside the live one, without users; returns the seconds until it answered.
 
-        `arguments` are given to Gunicorn through GUNICORN_CMD_ARGS, for a candidate that differs from its plan.
+        `arguments` are given to Gunicorn through GUNICORN_CMD_ARGS, for a candidate that is weighed: it differs from
+        its plan, and HEADCOUNT_ROLE says so.
         `listen` ("address:port") is opened beside its private socket until stop(); StepFailed, naming who
         is in the way, when it is taken.
         """
@@ -81,7 +82,11 @@ class Candidates:
         for unit in (service, socket):
             shutil.rmtree(self.layout.runtime_drop_in(unit), ignore_errors=True)
         if arguments:
-            self._drop_in(service, "arguments.conf", f'[Service]\nEnvironment="GUNICORN_CMD_ARGS={arguments}"\n')
+            self._drop_in(
+                service,
+                "arguments.conf",
+                f'[Service]\nEnvironment="GUNICORN_CMD_ARGS={arguments}" HEADCOUNT_ROLE=weigh\n',
+            )
         if self.seconds:
             text = f"[Service]\nRuntimeMaxSec={self.seconds:.0f}\n"
             self._drop_in(service, "deadline.conf", text)

@@ -20,7 +20,7 @@ from .._os.procfs import under
 from .._os.systemd import Runner, UnitState, run
 from .._os.users import account_problem
 from .._release.contents import is_release
-from . import generations, ledger, truth
+from . import datafolders, generations, ledger, truth
 from .ledger import Entry
 from .names import edited, owns
 
@@ -42,7 +42,9 @@ UNIT_PATH = (
 """Where systemd looks for unit files, the most important first (systemd.unit(5))."""
 
 _PACKAGED = ("/usr/lib/", "/lib/")
-_STATE_FILES = re.compile(r"ledger\.jsonl(\.reserve)?|lock|lease\.json|settings\.json|[0-9]+\.env|\.headcount-.*")
+_STATE_FILES = re.compile(
+    r"ledger\.jsonl(\.reserve)?|lock|lease\.json|settings\.json|[0-9]+(\.trial)?\.env|\.headcount-.*"
+)
 _SHOWN = 4
 
 
@@ -92,10 +94,11 @@ def clashes(layout: Layout, states: dict[str, UnitState], app: Mapping[str, obje
     """What is in the way of the app, one sentence each; empty when nothing is.
 
     `states`: what systemd says of the app's unit names (its public socket, `APP@*`, `APP-trial@*`). `app`: with `user`
-    where its account is to be looked at (None: the one that Headcount makes).
+    where its account and its data are to be looked at (None: the one that Headcount makes), and `data` as declared.
     """
     entries = ledger.read(layout.ledger)
     found = [*_units(layout, states, entries, host), *_drop_ins(layout, entries, host.files), *_lost(layout, states)]
+    found += datafolders.clashes(layout, app, entries) if "user" in app else []
     if not _deployed(entries):
         found += [words for words in (_home(layout), _state(layout)) if words]
     if "user" in app:

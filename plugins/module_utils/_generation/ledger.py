@@ -31,6 +31,7 @@ EVENTS = (
     "healed",
     "pruned",
     "hardware_changed",
+    "data_made",
     "removed",
 )
 

@@ -26,12 +26,14 @@ from .names import owned
 
 class AppAsked(TypedDict, total=False):
     """An app as the probe is asked for it: its `name`, where it is to listen and where its candidate is to
-    (`trial_listen`), and the account that it is to run as; None and what is missing are not looked at."""
+    (`trial_listen`), the account that it is to run as, and its declared `data`; None and what is missing are not looked
+    at."""
 
     name: str
     listen: str | None
     trial_listen: str | None
     user: str | None
+    data: dict[str, object]
 
 
 class LiveState(TypedDict):

@@ -162,7 +162,8 @@ def remove(layout: Layout, number: int) -> None:
             remove_file(layout.unit(unit))
             for directory in drop_ins(layout, unit):
                 shutil.rmtree(directory, ignore_errors=True)
-    remove_file(layout.environment(number)) if os.path.isdir(layout.state) else None
+    for file in (layout.environment(number), layout.trial_environment(number)):
+        remove_file(file) if os.path.isdir(layout.state) else None
     _empty(path)
     shutil.rmtree(path, ignore_errors=True)
     if os.path.isdir(layout.generations):

@@ -8,13 +8,14 @@ import math
 from typing import Any
 
 from .._declaration.app import Plain
+from .._declaration.candidate import own_of
 from .._facts.workerends import HOOKS
 from .._os.paths import Layout
 from .._os.secrecy import MARK
 from .._recorder import configuration as recorder
 from .._release.asynccompat import MONITOR_HOOK, monitor_environment
 from .._release.contents import TREE
-from . import lingering
+from . import data, lingering, sandbox
 
 STOP_SLACK_SECONDS = 10
 """systemd waits this much longer than Gunicorn's graceful_timeout before it kills: a drain is never cut short."""
@@ -22,43 +23,11 @@ STOP_SLACK_SECONDS = 10
 MAX_BLOCKING_SECONDS = 0.1
 """How long a candidate's gevent hub may be blocked before its monitor writes down the line that blocks it."""
 
-HARDENING = """\
-NoNewPrivileges=yes
-CapabilityBoundingSet=
-AmbientCapabilities=
-PrivateTmp=yes
-PrivateDevices=yes
-PrivateUsers=yes
-ProtectSystem=strict
-ProtectHome=yes
-ProtectProc=invisible
-ProcSubset=pid
-ProtectClock=yes
-ProtectControlGroups=yes
-ProtectHostname=yes
-ProtectKernelLogs=yes
-ProtectKernelModules=yes
-ProtectKernelTunables=yes
-RestrictNamespaces=yes
-RestrictRealtime=yes
-RestrictSUIDSGID=yes
-RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
-LockPersonality=yes
-KeyringMode=private
-UMask=0077
-SystemCallArchitectures=native
-SystemCallFilter=@system-service
-SystemCallFilter=~@privileged @resources
-SystemCallErrorNumber=EPERM
-"""
-"""What `systemd-analyze security` asks for, as far as a WSGI server that talks to databases can go.
-
-Left open on purpose: the network (IPAddressDeny=, PrivateNetwork=: the app needs its peers), MemoryDenyWriteExecute=
-(breaks just-in-time compilers and libffi closures), RootDirectory= (the release uses the host's Python).
-"""
-
-OWN_ACCOUNT = "RemoveIPC=yes\n"
+OWN_ACCOUNT = "RemoveIPC=yes"
 """Only for the account that Headcount makes: where others run as it too, it would take their shared memory away."""
+
+SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
+"""Where an app looks for programs after its release's own."""
 
 ENVIRONMENT = {
     "PYTHONUNBUFFERED": "1",
@@ -224,18 +193,13 @@ def service(app: Plain, plan: Plain, number: int, layout: Layout, trial: bool) -
     own = layout.trial_socket_unit(number) if trial else layout.socket_unit(number)
     sockets = own if trial else f"{layout.public_socket_unit} {own}"
     high = plan["settings"].get("memory_high_mib", {}).get("value")
-    environment = dict(ENVIRONMENT)
-    if trial and _setting(plan, "worker_class") == "gevent":
-        # The monitor names the line that blocks the hub; it costs a thread, so only the candidate has it.
-        environment.update(monitor_environment(MAX_BLOCKING_SECONDS))
-    environment.update(malloc_environment(plan))
     lines = [
         f"# {name}, generation {number}{' (candidate on trial)' if trial else ''}. Written by Headcount.",
         "[Unit]",
         f"Description={name}: Gunicorn, {'candidate' if trial else 'generation'} {number}",
         f"Requires={own}",
         f"After=network.target {sockets}",
-        f"RequiresMountsFor={layout.home}",
+        f"RequiresMountsFor={' '.join(filter(None, [layout.home, data.mounts(app)]))}",
         # The real one never gives up: a start limit that is hit would take the public socket down with it, also that
         # of the generation beside it.
         *(["StartLimitIntervalSec=60", "StartLimitBurst=5"] if trial else ["StartLimitIntervalSec=0"]),
@@ -254,9 +218,8 @@ def service(app: Plain, plan: Plain, number: int, layout: Layout, trial: bool) -
         f"Slice={app['slice']}",
         f"WorkingDirectory={generation}/release{'/' + TREE if is_tree(app) else ''}",
         *_runtime_directory(layout, number, trial),
-        f"Environment={' '.join(f'{key}={value}' for key, value in sorted(environment.items()))}",
-        f"Environment=HEADCOUNT_GENERATION={number}",
-        f"EnvironmentFile={layout.environment(number)}",
+        *_environment_lines(plan, number, layout, trial),
+        *data.unit_lines(app, number, layout),
         f"ExecStart={generation}/release/venv/bin/gunicorn --config {generation}/gunicorn.conf.py",
         "KillMode=mixed",
         f"TimeoutStartSec={boot + 30:.0f}",
@@ -271,9 +234,26 @@ def service(app: Plain, plan: Plain, number: int, layout: Layout, trial: bool) -
         "MemorySwapMax=0",
         "CPUAccounting=yes",
         "",
-        HARDENING + (OWN_ACCOUNT if app["user"] is None else ""),
+        *sandbox.lines(app),
+        *([OWN_ACCOUNT] if app["user"] is None else []),
     ]
-    return "\n".join(lines)
+    return "\n".join(lines) + "\n"
+
+
+def _environment_lines(plan: Plain, number: int, layout: Layout, trial: bool) -> list[str]:
+    """What an instance finds in its environment: Headcount's own, then what is declared, then what a candidate has."""
+    environment = dict(ENVIRONMENT)
+    if trial and _setting(plan, "worker_class") == "gevent":
+        # The monitor names the line that blocks the hub; it costs a thread, so only the candidate has it.
+        environment.update(monitor_environment(MAX_BLOCKING_SECONDS))
+    environment.update(malloc_environment(plan))
+    return [
+        f"Environment={' '.join(f'{key}={value}' for key, value in sorted(environment.items()))}",
+        f"Environment=HEADCOUNT_GENERATION={number} HEADCOUNT_ROLE={'trial' if trial else 'live'}",
+        f"Environment=PATH={layout.generation(number)}/release/venv/bin:{SYSTEM_PATH}",
+        f"EnvironmentFile={layout.environment(number)}",
+        *([f"EnvironmentFile={layout.trial_environment(number)}"] if trial else []),
+    ]
 
 
 def _runtime_directory(layout: Layout, number: int, trial: bool) -> list[str]:
@@ -301,11 +281,14 @@ def malloc_environment(plan: Plain) -> dict[str, str]:
     }
 
 
-def environment_file(environment: dict[str, str], secrets: dict[str, str]) -> str:
+def environment_file(environment: dict[str, str], secrets: dict[str, str], candidate: bool = False) -> str:
     """systemd's EnvironmentFile format, every value in double quotes (systemd.exec(5)); newlines are kept.
+
+    What all instances of the app have, or what a `candidate` has alone (_declaration.candidate).
 
     Its first line names the secrets, so that nobody who comes upon one tells it (secrecy).
     """
+    environment, secrets = own_of(environment, candidate), own_of(secrets, candidate)
     lines = [" ".join([MARK, *sorted(secrets)])]
     for key, value in sorted({**environment, **secrets}.items()):
         escaped = "".join("\\" + char if char in '"\\`$' else char for char in value)
@@ -319,6 +302,7 @@ def render(app: Plain, plan: Plain, number: int, layout: Layout) -> dict[str, st
     return {
         "gunicorn.conf.py": gunicorn_conf(app, plan, number),
         **({recorder.PROGRAM: recorder.program()} if recorder.wanted(app) else {}),
+        data.SCRIPT: data.script(app, number, layout),
         layout.public_socket_unit: public_socket(app, plan, number, layout),
         layout.socket_unit(number): private_socket(app, number, layout.private_socket(number), real, "generation"),
         real: service(app, plan, number, layout, trial=False),

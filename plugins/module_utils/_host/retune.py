@@ -9,6 +9,7 @@ change of the host's Python or C library it says so, and leaves the rest to the 
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import Callable, Dict, List, Optional, TypedDict
 
@@ -131,6 +132,8 @@ def retune(app: AppOnHost, read: ReadFacts = read_facts) -> Retuned:
         heal(app)
         number = next_number(app)
         environment = _text(app.layout.environment(stand.number))
+        alone = app.layout.trial_environment(stand.number)
+        trial_environment = _text(alone) if os.path.exists(alone) else ""
     new = GenerationRecord(
         release=release,
         app=record.app,
@@ -139,7 +142,7 @@ def retune(app: AppOnHost, read: ReadFacts = read_facts) -> Retuned:
         digest=digest_now(str(record.digest), stand.facts),
         source_id=record.source_id,
     )
-    lay_down(app, number, new, environment)
+    lay_down(app, number, new, environment, trial_environment)
     weigh(app, number)
     tried = trial(app, number)
     promote(app, number, tried["verdict"])

@@ -83,6 +83,25 @@ class Layout:
         return os.path.join(self.state, f"{number}.env")
 
     @property
+    def data(self) -> str:
+        """What the app keeps; its user's alone, and never removed unasked."""
+        return self._at("var/lib", self.user)
+
+    @property
+    def cache(self) -> str:
+        """What the app can make again, where it declares such a folder."""
+        return self._at("var/cache", self.user)
+
+    @property
+    def logs(self) -> str:
+        """The app's own logs, where it declares such a folder."""
+        return self._at("var/log", self.user)
+
+    def trial_environment(self, number: int) -> str:
+        """The same of what the candidate of generation `number` has alone."""
+        return os.path.join(self.state, f"{number}.trial.env")
+
+    @property
     def runtime(self) -> str:
         return self._at(RUNTIME, self.app)
 

@@ -101,7 +101,7 @@ def forget() -> None:
 def learn_from(state: str) -> None:
     """Learn the secrets of all generations of an app whose environment files lie in the folder `state`."""
     try:
-        names = sorted(name for name in os.listdir(state) if re.fullmatch(r"[0-9]+\.env", name))
+        names = sorted(name for name in os.listdir(state) if re.fullmatch(r"[0-9]+(\.trial)?\.env", name))
     except OSError:
         return
     for name in names:

@@ -146,7 +146,8 @@ def _has_user(name: str) -> bool:
     return True
 
 
-def _has_group(name: str) -> bool:
+def has_group(name: str) -> bool:
+    """Whether the host has the group `name`."""
     try:
         grp.getgrnam(name)
     except KeyError:
@@ -157,12 +158,23 @@ def _has_group(name: str) -> bool:
 def exists(name: str, root: str = "/") -> bool:
     """Whether the host has the user and the group `name`. Below another `root` its files are asked, if it has any."""
     if root == "/":
-        return _has_user(name) and _has_group(name)
+        return _has_user(name) and has_group(name)
     for file in ("/etc/passwd", "/etc/group"):
         with contextlib.suppress(OSError), open(under(root, file), encoding="utf-8") as stream:
             if not any(line.startswith(f"{name}:") for line in stream):
                 return False
     return True
+
+
+def owner(path: str) -> str:
+    """The account that a file or folder belongs to; its number where no account has that. Empty where there is none."""
+    try:
+        number = os.lstat(path).st_uid
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
+    except OSError:
+        return ""
 
 
 def ensure_user(name: str, runner: Runner = run) -> bool:
@@ -176,7 +188,7 @@ def ensure_user(name: str, runner: Runner = run) -> bool:
             "useradd",
             "--system",
             # Its group may have stayed when the user went; useradd refuses to make it a second time.
-            *(["--gid", name] if _has_group(name) else ["--user-group"]),
+            *(["--gid", name] if has_group(name) else ["--user-group"]),
             "--no-create-home",
             "--home-dir=/nonexistent",
             "--shell=/usr/sbin/nologin",
@@ -192,7 +204,7 @@ def ensure_user(name: str, runner: Runner = run) -> bool:
 
 def ensure_group(name: str, runner: Runner = run) -> bool:
     """Make the system group `name`. True when it was missing. Raises UserError."""
-    if _has_group(name):
+    if has_group(name):
         return False
     done = runner(["groupadd", "--system", name], 30.0)
     if done.status:

@@ -14,6 +14,7 @@ from typing import Final, Mapping, Sequence
 from .._declaration.app import App, MemoryNeed
 from .._declaration.mixture import declared_kinds, spread_of
 from .._declaration.profiles import PROFILE_WAIT_RATIO, profile_of
+from .._generation.sandbox import costs
 from .mix import Mix, mix_of
 from .types import MEASURED_REQUESTS_MIN, Host, Measured, Number, PlanError, Policy, number, share, up
 
@@ -441,7 +442,7 @@ def gather(app: App, host: Host, allotment: Allotment, measured: Measured | None
         slot_mib=_slot(app.memory, measured),
         master_mib=_master(measured),
         mismatch=mismatch,
-        warnings=(*warnings, *mix.warnings),
+        warnings=(*warnings, *mix.warnings, *(f"{app.name}: {words}" for words in costs(app.sandbox))),
     )
 
 

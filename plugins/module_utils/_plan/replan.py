@@ -26,7 +26,11 @@ def with_release(planning: Plain, name: str, release: str, app: Plain) -> dict[s
     for worker_class in ("gevent", "eventlet"):
         if worker_class not in installed:
             found.setdefault(worker_class, f"the release was built without {worker_class}")
-    return {**planning, "async_verdicts": {**planning.get("async_verdicts", {}), name: found}}
+    # What the release asks of the sandbox (psutil) is known with it.
+    bent = {"sandbox": app["sandbox"]} if app.get("sandbox") else {}
+    apps = [{**one, **bent} if one["name"] == name else one for one in planning["apps"]]
+    verdicts_of = {**planning.get("async_verdicts", {}), name: found}
+    return {**planning, "apps": apps, "async_verdicts": verdicts_of}
 
 
 def replan(planning: Plain, name: str) -> tuple[dict[str, object], Mismatch | None]:

@@ -130,6 +130,14 @@ TABLE: tuple[Library, ...] = (
         _both("query through the hub's thread pool, then " + _declare("pyodbc")),
         FROM_THREADS,
     ),
+    Library(
+        ("asgiref",),
+        {"gevent": "where requests of async views overlap, which then answer 500"},
+        {"gevent": f"gthread serves them; where no view is async, {_declare('asgiref')}"},
+        FROM_THREADS,
+        unless=("django",),
+        unless_note="Django brings it along, and its views are well with gevent unless they are async",
+    ),
     Library(("cx-oracle",), _both("in every query"), _both("use oracledb in its thin mode"), FROM_THREADS),
 )
 

@@ -24,11 +24,12 @@ import subprocess
 import sys
 import tarfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Sequence, Set, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, Sequence, Set, Tuple
 
 from .._os.files import sha256
+from .._os.paths import Layout
 from .buildjob import environment
 from .contents import (
     MANIFEST,
@@ -47,6 +48,7 @@ from .contents import (
     verify,
     walk,
 )
+from .leads import lay_leads
 from .room import MIB, room_for
 from .trees import tree_of, unpack_tree
 
@@ -55,6 +57,7 @@ _PIN = re.compile(r"([a-z0-9][a-z0-9._-]*)==(\S+) --hash=sha256:([0-9a-f]{64})")
 _HEADER = re.compile(r"# Headcount lock 1: Python (3\.\d+) on (\S+)")
 _TOOL = re.compile(r"# installed with (.+)")
 _TREE = re.compile(r"# with the tree sha256:([0-9a-f]{64})")
+_DATA = re.compile(r"# with data at (.+)")
 
 
 class DiskFull(ReleaseError):
@@ -78,7 +81,8 @@ class Pin:
 class Lock:
     """What a release is made of: `python` "3.13", `machine` "x86_64", the pip that installs it, and every wheel.
 
-    `tree`: the sha256 of the archive of a project that is released as it is; None for a package.
+    `tree`: the sha256 of the archive of a project that is released as it is; None for a package. `data`: paths inside
+    the code that lead to the app's data.
     """
 
     python: str
@@ -86,6 +90,7 @@ class Lock:
     pip: Pin
     pins: Tuple[Pin, ...]
     tree: str | None = None
+    data: Tuple[str, ...] = ()
 
     @property
     def files(self) -> Tuple[Pin, ...]:
@@ -99,6 +104,7 @@ def render_lock(lock: Lock) -> str:
     pins = sorted(lock.pins, key=lambda pin: pin.name)
     head = [f"# Headcount lock 1: Python {lock.python} on {lock.machine}", f"# installed with {lock.pip.line()}"]
     head += [f"# with the tree sha256:{lock.tree}"] if lock.tree else []
+    head += [f"# with data at {path}" for path in lock.data]
     return "\n".join([*head, *(pin.line() for pin in pins)]) + "\n"
 
 
@@ -110,9 +116,15 @@ def parse_lock(text: str) -> Lock:
     if not header or not tool:
         raise ReleaseError("the lock of the release does not begin with its Python and its pip: gather it again")
     tree = _TREE.fullmatch(lines[2]) if len(lines) > 2 else None
-    first = 3 if tree else 2
+    data = [found[1] for found in map(_DATA.fullmatch, lines) if found]
+    first = (3 if tree else 2) + len(data)
     pins = [_parse_pin(line, number) for number, line in enumerate(lines[first:], first + 1)]
-    return Lock(header[1], header[2], _parse_pin(tool[1], 2), tuple(pins), tree[1] if tree else None)
+    return Lock(header[1], header[2], _parse_pin(tool[1], 2), tuple(pins), tree[1] if tree else None, tuple(data))
+
+
+def with_data(lock_text: str, paths: Iterable[str]) -> str:
+    """The lock of the same release, but with `paths` inside its code that lead to the app's data."""
+    return render_lock(replace(parse_lock(lock_text), data=tuple(sorted(paths))))
 
 
 def _parse_pin(line: str, number: int) -> Pin:
@@ -123,11 +135,12 @@ def _parse_pin(line: str, number: int) -> Pin:
 
 
 def release_id(lock_text: str) -> str:
-    """The name of the release of a lock: 16 hex digits over the platform, the wheels and the tree, not the installing
-    pip."""
+    """The name of the release of a lock: 16 hex digits over the platform, the wheels, the tree and what leads to data,
+    not the installing pip."""
     lock = parse_lock(lock_text)
     lines = [f"{lock.python} {lock.machine}", *sorted(pin.line() for pin in lock.pins)]
     lines += [f"tree {lock.tree}"] if lock.tree else []
+    lines += [f"data {path}" for path in lock.data]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
@@ -382,7 +395,7 @@ def _manifest(path: Path) -> Dict[str, List[Any]] | None:
 
 
 def _build(path: Path, lock: Lock, lock_text: str, files: Mapping[str, Path], python: str) -> None:
-    """Virtual environment, wheels, bytecode."""
+    """Virtual environment, wheels, tree, what leads to the app's data, bytecode."""
     work = path / ".work"
     work.mkdir()
     links = work / "links"
@@ -400,6 +413,7 @@ def _build(path: Path, lock: Lock, lock_text: str, files: Mapping[str, Path], py
     if lock.tree:
         unpack_tree(files[lock.tree], path)
         code.append(str(tree_of(path)))
+    lay_leads(path, lock.data, Layout(path.parent.parent.name).data)
     # A file that cannot be compiled (a template, an old syntax) is not an error, as it is none for pip.
     _run([inside, "-I", "-m", "compileall", "-q", *code], work, "compiling", check=False)
     shutil.rmtree(work)

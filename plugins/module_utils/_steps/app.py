@@ -14,14 +14,15 @@ import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable, Iterator
+from typing import Callable, Iterator, Sequence
 
-from .._generation import access, generations, ledger, store
+from .._generation import access, generations, ledger, store, volatile
 from .._generation.candidates import Candidates
 from .._generation.failures import StepFailed, sentence
 from .._generation.instances import Instances
 from .._generation.lock import AppLock, Hold, Run
 from .._generation.record import GenerationRecord
+from .._generation.remedies import remedies
 from .._os.files import make_directory, read_mapping, write_json
 from .._os.paths import Layout
 from .._os.secrecy import learn_from
@@ -31,6 +32,9 @@ from .._plan.types import PlanError
 from .._release.contents import ReleaseError
 from .._release.releases import remove as remove_release
 from .watchdog import GIVE_UP_SECONDS, Watch, step_seconds, watched
+
+LOG_LINES = 1000
+"""So much of an instance's log is looked through for what it was refused."""
 
 
 @dataclass
@@ -66,6 +70,7 @@ class AppOnHost:
         A step that does not end in time, or is asked to end, breaks too (watchdog).
         """
         hold = self._hold(phase, number)
+        begin = self.clock()
         try:
             with self.lock.step(self.run, phase, self.gone, hold) as told, self._watched(phase, hold) as watch:
                 try:
@@ -75,6 +80,7 @@ class AppOnHost:
                 except (StepFailed, SystemdError, ReleaseError, UserError, PlanError, OSError) as error:
                     watch.give_up()
                     failure = error if isinstance(error, StepFailed) else StepFailed(phase, sentence(error))
+                    failure.cause = "; ".join([failure.cause, *self.refused(number, begin)])
                     self.set_aside(number, failure)
                     raise failure from error
         except OSError as error:
@@ -88,6 +94,27 @@ class AppOnHost:
         with self.lock.alone(self.run, phase, self.gone, hold) as told, self._watched(phase, hold):
             self._tell(told)
             yield
+
+    def refused(self, number: int | None, begin: float) -> list[str]:
+        """What generation `number` was refused by its sandbox since `begin` (epoch seconds), by its log, in sentences
+        that name the line to declare."""
+        record = self.known(number)
+        if number is None or record is None:
+            return []
+        units = (self.layout.trial_service_unit(number), self.layout.service_unit(number))
+        lines = [line for unit in units for line in self.systemd.journal(unit, begin, LOG_LINES)]
+        return remedies(lines, record.app, self.layout)
+
+    def keeps_lost(self, number: int, trial: bool, scratch: Sequence[str]) -> list[str]:
+        """The databases that an instance of generation `number`, or its candidate, keeps where they are lost."""
+        unit = self.layout.trial_service_unit(number) if trial else self.layout.service_unit(number)
+        found = volatile.databases(self.systemd.state(unit).main_pid, scratch, self.root)
+        alone = self.layout.trial_environment(number)
+        if found and trial and os.path.exists(alone):
+            # A scratch database that is declared for the candidate alone is lost on purpose.
+            declared = Path(alone).read_text(encoding="utf-8")
+            found = [path for path in found if path not in declared]
+        return found
 
     def _hold(self, phase: str, number: int | None, urgent: bool = False) -> Hold:
         live = generations.live(self.layout)

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 from .._declaration.app import Plain
-from .._generation import generations, store, truth
+from .._generation import data, generations, store, truth, volatile
 from .._generation.answers import Meanwhile, meanwhile_words
 from .._generation.clashes import Host, drop_in_problems
 from .._generation.failures import StepFailed, sentence
@@ -39,6 +39,7 @@ def promote(app: AppOnHost, number: int, verdict: Plain | None = None) -> dict[s
         if wrong:
             raise StepFailed("promote", f"generation {number} is not what was tried: {wrong[0]}")
         _check_room(app)
+        _fail_if_users_lose(app, old, record.app)
         before = app.known(old)
         seen = switch_counted(app, old, number, record.app)
         # It is live and verified: what goes wrong from here on is told, and is made up for by the next heal.
@@ -63,6 +64,18 @@ def promote(app: AppOnHost, number: int, verdict: Plain | None = None) -> dict[s
         with contextlib.suppress(OSError):
             app.lock.release(app.run)
     return {"from": old, "to": number, "verified": seen, "pruned": pruned, "told": [*told(old, seen), *untold]}
+
+
+def _fail_if_users_lose(app: AppOnHost, old: int | None, declared: Plain) -> None:
+    """StepFailed where the live generation keeps a database that would be gone with it."""
+    found = app.keeps_lost(old, False, data.declared(declared).scratch) if old is not None else []
+    if found:
+        pid = f"$(systemctl show --value --property MainPID {app.layout.service_unit(int(old or 0))})"
+        raise StepFailed(
+            "promote",
+            f"users would lose what they gave to generation {old}, which is live: {volatile.words(found)}. To bring it "
+            f"along, stop the app's writing and `cp /proc/{pid}/root{found[0]} {app.layout.data}/`",
+        )
 
 
 def changed_by_drop_ins(app: AppOnHost, number: int, shared: bool = True) -> list[str]:

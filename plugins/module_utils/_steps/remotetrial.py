@@ -31,6 +31,7 @@ from .compare import Judging, arrangement, capacity, conclude, lowered, weighed
 from .loadhost import LoadRequest
 from .sampler import CANDIDATE, LIVE
 from .trial import Tried, broken, fail_if_redirected, live_of, memory_max, ruled, trial
+from .weigh import fail_if_lost
 
 
 class Wanted(TypedDict):
@@ -193,10 +194,12 @@ def finish(app: AppOnHost, number: int, loaded: str) -> Tried | Wanted:
                 stays = True
                 return {"load": begun.request}
             verdict = attempts[0].verdict if len(attempts) == 1 else combine(*(one.verdict for one in attempts))
+            fail_if_lost(app, number, declared, "trial")
             journal = app.systemd.journal(app.layout.trial_service_unit(number), begun.begin, lines=2000)
             source = Load.from_dict(declared["load"]).origin
             note = f"the load came from {words(source)}: latencies include the network between it and this host"
-            verdict, evidence = conclude(declared, verdict, attempts[-1], journal, [*begun.notes, note], source=source)
+            notes = [*begun.notes, note, *app.refused(number, begun.begin)]
+            verdict, evidence = conclude(declared, verdict, attempts[-1], journal, notes, source=source)
             evidence["boot_seconds"], evidence["against"] = begun.boot_seconds, begun.live
         except (ValueError, KeyError, TypeError) as error:
             raise StepFailed("trial", f"what came of the load cannot be read: {error}") from error

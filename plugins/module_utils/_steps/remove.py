@@ -8,7 +8,7 @@ import contextlib
 import os
 from pathlib import Path
 
-from .._generation import generations, store
+from .._generation import data, datafolders, generations, ledger, store
 from .._generation.failures import Untouched
 from .._generation.switch import take_down
 from .._os.files import remove_file
@@ -17,11 +17,12 @@ from .._release.releases import remove as remove_release
 from .app import AppOnHost
 
 
-def remove(app: AppOnHost) -> dict[str, object]:
-    """Take the app off this host: instances, units, releases, generations. The ledger stays.
+def remove(app: AppOnHost, everything: bool = False) -> dict[str, object]:
+    """Take the app off this host: instances, units, releases, generations. The ledger stays, and so do the app's data
+    and logs, unless `everything` goes.
 
-    Returns {removed: True, left: what of somebody else's is in the app's folder, and stays}. StepFailed where
-    nothing of that name is Headcount's.
+    Returns {removed: True, left: what of somebody else's is in the app's folder, and stays, kept: the folders of its
+    data that stay, with what they take, gone: those that went}. StepFailed where nothing of that name is Headcount's.
     """
     if app.name not in installed_apps(app.root):
         raise Untouched("remove", f"{app.layout.home} is not Headcount's and is not touched")
@@ -33,8 +34,11 @@ def remove(app: AppOnHost) -> dict[str, object]:
         left = _remove_home(app)
         app.systemd.reload()
         app.write_local_fact()
-        app.log("removed", left=left or None)
-    return {"removed": True, "left": left}
+        gone, kept = datafolders.removal(app.layout, ledger.read(app.layout.ledger), everything)
+        for path in gone:
+            data.empty(path)
+        app.log(datafolders.REMOVED, left=left or None, folders=gone or None)
+    return {"removed": True, "left": left, "kept": {path: data.size_mib(path) for path in kept}, "gone": gone}
 
 
 def _remove_home(app: AppOnHost) -> list[str]:

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from pathlib import Path
 
 from .._declaration.app import Plain
-from .._generation import access, generations, ledger, store
+from .._generation import access, data, datafolders, generations, ledger, sandbox, store
 from .._generation.clashes import Host, clashes, shared_drop_ins
 from .._generation.failures import StepFailed, Untouched
 from .._generation.record import GenerationRecord
@@ -17,7 +18,7 @@ from .._os.files import make_directory, write_file
 from .._os.secrecy import learn
 from .._os.users import ensure_user
 from .._plan.replan import replan, with_release
-from .._release.releases import install
+from .._release.releases import distributions, install, release_id, with_data
 from .app import AppOnHost
 from .heal import heal
 
@@ -29,14 +30,16 @@ def stage(app: AppOnHost, request: Plain) -> dict[str, object]:
     source_id, release {id, lock_text}, wheels_dir, python. Returns {generation, release, built, healed}.
     """
     learn((request.get("secrets") or {}).values())
-    declared, release = request["app"], request["release"]
+    declared = request["app"]
     check_clashes(app, declared)
     with app.step("stage"):
+        release = with_leads(request["release"], declared)
         _check_home(app)
         healed = heal(app)
         built = not os.path.isdir(app.layout.release(release["id"]))
         ensure_user(declared["user"] or app.layout.user)
         app.close()
+        make_data(app, declared)
         install(
             app.name,
             release["id"],
@@ -45,6 +48,7 @@ def stage(app: AppOnHost, request: Plain) -> dict[str, object]:
             python=request["python"],
             root=app.root,
         )
+        declared = sandbox.resolved(declared, distributions(Path(app.layout.release(release["id"]))))
         planning = with_release(request["planning"], app.name, app.layout.release(release["id"]), declared)
         plan, _ = replan(planning, app.name)
         number = next_number(app)
@@ -56,8 +60,26 @@ def stage(app: AppOnHost, request: Plain) -> dict[str, object]:
         digest=request["digest"],
         source_id=request["source_id"],
     )
-    lay_down(app, number, record, environment_file(declared["environment"], request["secrets"]))
+    values = request["app"]["environment"], request["secrets"]
+    lay_down(app, number, record, environment_file(*values), environment_file(*values, candidate=True))
     return {"generation": number, "release": release["id"], "built": built, "healed": healed}
+
+
+def with_leads(release: Plain, declared: Plain) -> dict[str, str]:
+    """The release (`id`, `lock_text`) whose declared paths lead to the app's data: another one, where there are any."""
+    paths = [path.rstrip("/") for path in data.declared(declared).paths]
+    lock_text = with_data(release["lock_text"], paths) if paths else str(release["lock_text"])
+    return {"id": release_id(lock_text) if paths else str(release["id"]), "lock_text": lock_text}
+
+
+def make_data(app: AppOnHost, declared: Plain) -> None:
+    """Make the folders that the app keeps its data in. StepFailed where one outside of them does not let it in, or the
+    host lacks a device that it is to have."""
+    entries = ledger.read(app.layout.ledger)
+    data.make(app.layout, declared, entries, lambda folders: app.log(datafolders.MADE, folders=folders))
+    shut = [*data.shut_out(app.layout, declared), *sandbox.missing(declared, app.root)]
+    if shut:
+        raise StepFailed("stage", "; ".join(shut))
 
 
 def check_clashes(app: AppOnHost, declared: Plain) -> None:
@@ -82,11 +104,13 @@ def next_number(app: AppOnHost) -> int:
     return max([known, *generations.taken_numbers(app.layout)]) + 1
 
 
-def lay_down(app: AppOnHost, number: int, record: GenerationRecord, environment: str) -> None:
-    """A step: lay down generation `number` beside the live one, unfinished; `environment` is its root-only file."""
+def lay_down(app: AppOnHost, number: int, record: GenerationRecord, environment: str, trial: str = "") -> None:
+    """A step: lay down generation `number` beside the live one, unfinished; `environment` is its root-only file,
+    `trial` that of its candidate."""
     with app.step("stage", number):
         store.begin(app.layout, number, str(record.release))
         write_file(app.layout.environment(number), environment, mode=0o600)
+        write_file(app.layout.trial_environment(number), trial, mode=0o600)
         now = ledger.now_text(app.clock)
         _write(app, number, replace(record, number=number, created=now, run=app.run.to_dict()))
         app.close()

@@ -18,6 +18,7 @@ from .._verdict.judge import Verdict, decide
 from .app import AppOnHost
 from .compare import Arm, Evidence, Live, arm, missing_tool, try_candidate
 from .watchdog import memory_bounded
+from .weigh import fail_if_lost
 
 
 class Tried(TypedDict):
@@ -55,6 +56,7 @@ def trial(app: AppOnHost, number: int) -> Tried:
                     record.cores,
                     live=live_of(app.record(live)) if live is not None else None,
                 )
+            fail_if_lost(app, number, declared, "trial")
         except LoadError as error:
             raise StepFailed("trial", str(error)) from error
         finally:
@@ -63,6 +65,7 @@ def trial(app: AppOnHost, number: int) -> Tried:
             evidence["notes"].append(why_broken)
             verdict = verdict.without([f"latency and CPU ({why_broken})"])
             evidence["verdict"] = verdict.to_dict()
+        evidence["notes"] += app.refused(number, begin)
         if is_remote(record.load):
             evidence["notes"].append(f"load.from is {record.load.origin}, which this host cannot ask by itself")
         evidence["boot_seconds"] = round(boot, 2)

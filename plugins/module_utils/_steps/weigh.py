@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from .._declaration.app import Plain
+from .._generation import data, volatile
 from .._generation.failures import StepFailed
 from .._os.http import answer_seconds
 from .._plan.replan import replan, with_measured, with_release
@@ -16,6 +18,13 @@ from .stage import finish
 from .watchdog import memory_bounded
 
 
+def fail_if_lost(app: AppOnHost, number: int, declared: Plain, phase: str) -> None:
+    """StepFailed where candidate `number`, which was asked a while, keeps a database where it is lost."""
+    found = app.keeps_lost(number, True, data.declared(declared).scratch)
+    if found:
+        raise StepFailed(phase, volatile.words(found))
+
+
 def weigh(app: AppOnHost, number: int) -> dict[str, object]:
     """Measure generation `number` with one worker, finish its plan with that, and finish the generation.
 
@@ -23,6 +32,7 @@ def weigh(app: AppOnHost, number: int) -> dict[str, object]:
     says so (`profile_mismatch: fail`); the sentence has both figures.
     """
     with app.step("weigh", number):
+        begin = app.clock()
         record = app.record(number)
         declared, planned = record.app, record.settings
         slots = max(1, int(record.plan["slots"]) // max(1, int(planned["workers"])))
@@ -39,6 +49,7 @@ def weigh(app: AppOnHost, number: int) -> dict[str, object]:
                     timeout_seconds=answer_seconds(declared),
                     memory_max_mib=record.memory_max_mib,
                 )
+            fail_if_lost(app, number, declared, "weigh")
         except NotMeasured as error:
             raise StepFailed("weigh", str(error)) from error
         finally:
@@ -49,6 +60,8 @@ def weigh(app: AppOnHost, number: int) -> dict[str, object]:
         plan, mismatch = replan(planning, app.name)
         if mismatch is not None and mismatch.severity == "fail":
             raise StepFailed("weigh", mismatch.sentence)
+        for words in app.refused(number, begin):
+            app.say(words)
         finish(app, number, replace(record, planning=planning, plan=plan, measured=measured))
     return {
         "measured": measured,

@@ -18,6 +18,7 @@ from ...module_utils._os.http import answer_seconds
 from ...module_utils._plan.planner import plan_host
 from ...module_utils._plan.size import ASYNC
 from ...module_utils._plan.types import Policy
+from ...module_utils._release.runstwice import notes as runs_twice
 from .._edge import Json, Variables
 from .._wheels.tools import NetworkUnreachable, ResolutionConflict, ToolMissing, WheelhouseError
 from .._wheels.wheelhouse import Platform, WheelSet
@@ -423,6 +424,10 @@ class Scheduler:
                 self.notes.write_wheels(found.id, found.to_dict())
                 self._noted.add(found.id)
             host.apps[name].release = found.id
+            workers = int(((host.apps[name].plan or {}).get("settings") or {}).get("workers", {}).get("value") or 0)
+            self.gathering.notes.update(
+                dict.fromkeys(f"{name}: {words}" for words in runs_twice(found.distributions, workers == 1))
+            )
             gathered[name] = Gathered(found.distributions, found.gunicorn)
         return gathered
 

@@ -206,6 +206,14 @@ SHAPES: dict[str, tuple[str, Shape]] = {
             "rm -r /opt/headcount/till /var/lib/headcount/till",
         ),
     ),
+    "data": (
+        "/var/lib/hc-till of somebody else's",
+        Shape(
+            file("/var/lib/hc-till/theirs.db", "theirs\n"),
+            r"/var/lib/hc-till, where the app's data belongs, is not Headcount's and belongs to root",
+            "rm -r /var/lib/hc-till",
+        ),
+    ),
     "account": (
         "somebody logs in as hc-till",
         Shape(
@@ -249,8 +257,8 @@ find {ETC} /run/systemd/generator /usr/lib/systemd/system {OLD} /opt/headcount /
     /etc/sudoers.d \\( -path /opt/headcount/shop -o -name __pycache__ \\) -prune \
     -o -printf '%p %y %m %u %s %l\\n' 2>/dev/null | sort
 ls /run/systemd/transient | grep -v session
-find {ETC} /usr/lib/systemd/system/till* {OLD} /etc/till.conf /opt/headcount/till /var/lib/headcount/till -type f \
-    ! -name '*.pyc' 2>/dev/null | sort | xargs sha256sum
+find {ETC} /usr/lib/systemd/system/till* {OLD} /etc/till.conf /opt/headcount/till /var/lib/headcount/till \
+    /var/lib/hc-till -type f ! -name '*.pyc' 2>/dev/null | sort | xargs sha256sum
 ls -la --time-style=+ /var/lib/headcount /var/lib/headcount/till 2>/dev/null | grep -v -e ' shop$' -e ' wheels$'
 cat /etc/passwd /etc/shadow /etc/group
 """

@@ -139,8 +139,7 @@ def main() -> int:
             elif name == "rollback":
                 result = step_of(name)(app, arguments.get("to"), arguments.get("event", "rolled_back"))
             elif name == "remove":
-                step_of(name)(app)
-                result = {}
+                result = step_of(name)(app, arguments.get("everything", False))
             else:
                 result = step_of(name)(app, number)
         except failures.StepFailed as error:

@@ -4,6 +4,7 @@
 
 from .broken import BROKEN
 from .controllers import CONTROLLERS
+from .data import DATA
 from .foreign import FOREIGN
 from .hand import HAND
 from .held import STEPS_HELD
@@ -12,6 +13,6 @@ from .kills import KILLS, POWERS
 from .releases import RELEASES
 from .row import GROUPS, Row
 
-ROWS: list[Row] = [*RELEASES, *HOSTS, *HAND, *KILLS, *POWERS, *CONTROLLERS, *FOREIGN, *STEPS_HELD, *BROKEN]
+ROWS: list[Row] = [*RELEASES, *HOSTS, *HAND, *KILLS, *POWERS, *CONTROLLERS, *FOREIGN, *STEPS_HELD, *BROKEN, *DATA]
 
 __all__ = ["GROUPS", "ROWS", "Row"]

@@ -21,6 +21,7 @@ GROUPS = {
     "held": "Steps that do not end, and who ends them",
     "foreign": "What somebody else has on the host",
     "broken": "The live release has turned broken",
+    "data": "What the app keeps",
 }
 STATE = f"/var/lib/headcount/{APP}"
 HOME = f"/opt/headcount/{APP}"

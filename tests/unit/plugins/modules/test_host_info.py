@@ -16,6 +16,7 @@ SENT = {
     "_generation/access",
     "_generation/answers",
     "_generation/clashes",
+    "_generation/datafolders",
     "_generation/generations",
     "_generation/ledger",
     "_generation/lock",

@@ -175,6 +175,7 @@ def test_no_secret_is_in_a_rendered_file() -> None:
     assert not [name for name, text in files.items() if "hunter2" in text or "visible?" in text]
     assert set(files) == {
         "gunicorn.conf.py",
+        "data.sh",
         "recorder.py",
         "shop.socket",
         "shop@7.socket",

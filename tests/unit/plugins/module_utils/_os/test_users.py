@@ -111,7 +111,7 @@ def test_an_account_is_made_from_what_is_left_of_it(
     monkeypatch: pytest.MonkeyPatch, user: bool, group: bool, asked: list[str]
 ) -> None:
     monkeypatch.setattr(_users, "_has_user", lambda name: user)
-    monkeypatch.setattr(_users, "_has_group", lambda name: group)
+    monkeypatch.setattr(_users, "has_group", lambda name: group)
     said: list[str] = []
 
     def runner(command: Sequence[str], seconds: float) -> Completed:

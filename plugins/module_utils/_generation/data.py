@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""The app's data on a host: how the units of a generation come to it, and how its folders come and go.
+
+Whose a folder is: `datafolders`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import shlex
+import shutil
+from typing import Callable, Iterable, Sequence
+
+from .._declaration.app import Data, Outside, Plain
+from .._os.files import fsync_directory, make_directory
+from .._os.paths import Layout
+from .._release.leads import INSTANCE, SEED
+from . import sandbox
+from .datafolders import folders, proven
+from .ledger import Entry
+
+SCRIPT = "data.sh"
+"""A generation's file: what its units do as the app before it starts."""
+
+PRIVATE = 0o700
+
+_KEEP = """\
+keep() {  # folder or file, where the release came with it, where it is kept
+    if test -e "$3"; then return; fi
+    mkdir -p "$(dirname "$3")"
+    if test -e "$2"; then
+        rm -rf "$3.new"
+        cp -R "$2" "$3.new"
+        chmod -R u+w "$3.new"
+        mv -T "$3.new" "$3"
+    elif test "$1" = folder; then
+        mkdir -p "$3"
+    fi
+}
+"""
+
+
+def declared(app: Plain) -> Data:
+    """What a normalised app, or the record of one, says of its data."""
+    return Data.from_dict(app.get("data") or {})
+
+
+def unit_lines(app: Plain, number: int, layout: Layout) -> list[str]:
+    """Lines of [Service] that give generation `number` its folders: systemd makes and exports them, and nothing else
+    can be written to."""
+    data = declared(app)
+    mode = f"{0o777 & ~int(sandbox.declared(app).umask, 8):04o}"
+    lines = [f"StateDirectory={layout.user}", f"StateDirectoryMode={mode}", f"Environment=HOME={layout.data}"]
+    lines += [f"CacheDirectory={layout.user}", f"CacheDirectoryMode={mode}"] if data.cache else []
+    lines += [f"LogsDirectory={layout.user}", f"LogsDirectoryMode={mode}"] if data.logs else []
+    lines += [f"ReadWritePaths={folder.path}" for folder in data.outside if folder.access == "write"]
+    return [*lines, f"ExecStartPre=/bin/sh {layout.generation(number)}/{SCRIPT}"]
+
+
+def mounts(app: Plain) -> str:
+    """What has to be mounted before the app starts, beside what systemd knows by itself; as words of one line."""
+    return " ".join(folder.path for folder in declared(app).outside)
+
+
+def script(app: Plain, number: int, layout: Layout) -> str:
+    """The shell script that makes, as the app and once, what its release leads to: with what the release came with."""
+    data = declared(app)
+    release = f"{layout.generation(number)}/release"
+    lines = []
+    for path in [*data.paths, *([] if INSTANCE in _bare(data.paths) else [f"{INSTANCE}/"])]:
+        bare = path.rstrip("/")
+        kind = "file" if not path.endswith("/") and "." in os.path.basename(bare).lstrip(".") else "folder"
+        places = (shlex.quote(f"{release}/{SEED}/{bare}"), shlex.quote(f"{layout.data}/{bare}"))
+        lines.append(f"keep {kind} {places[0]} {places[1]}")
+    lines += [f"mkdir -p {shlex.quote(f'{layout.data}/{folder}')}" for folder in data.folders]
+    head = f"# {layout.app}, generation {number}. Written by Headcount: makes what is missing in the app's data.\n"
+    return f"{head}set -eu\n{_KEEP}" + "\n".join(lines) + "\n"
+
+
+def _bare(paths: Iterable[str]) -> list[str]:
+    return [path.rstrip("/") for path in paths]
+
+
+# -- making and removing ----------------------------------------------------------------------------------------------
+
+
+def make(layout: Layout, app: Plain, entries: Sequence[Entry], log: Callable[[list[str]], object]) -> list[str]:
+    """Make those of the app's folders that are missing, of its account alone, and those outside that are; returns them.
+
+    `log` writes down which are the app's own, before any is there: killed in between, each is still known as its own.
+    """
+    data = declared(app)
+    user = str(app.get("user") or layout.user)
+    own = [path for path in folders(layout, app.get("data")) if not os.path.lexists(path)]
+    other = [folder.path for folder in data.outside if folder.access == "write" and not os.path.lexists(folder.path)]
+    new = [path for path in own if path not in proven(entries)]
+    if new:
+        log(new)
+    for path in [*own, *other]:
+        make_directory(os.path.dirname(path))
+        _make(path, user)
+    return [*own, *other]
+
+
+def _make(path: str, user: str) -> None:
+    os.mkdir(path, PRIVATE)
+    os.chmod(path, PRIVATE)
+    with contextlib.suppress(KeyError):
+        entry = pwd.getpwnam(user)
+        if os.geteuid() == 0:
+            os.chown(path, entry.pw_uid, entry.pw_gid)
+    fsync_directory(os.path.dirname(path))
+
+
+def shut_out(layout: Layout, app: Plain) -> list[str]:
+    """Which folders outside do not let the app in, one sentence each, with the fix. Asked as the app's account."""
+    user = str(app.get("user") or layout.user)
+    return [words for words in (_shut_out(folder, user) for folder in declared(app).outside) if words]
+
+
+def _shut_out(folder: Outside, user: str) -> str:
+    if not os.path.isdir(folder.path):
+        return f"data.outside: {folder.path} is {'no folder' if os.path.lexists(folder.path) else 'missing'}"
+    writes = folder.access == "write"
+    if may(folder.path, user, os.R_OK | os.X_OK | (os.W_OK if writes else 0)):
+        return ""
+    rights = "rwx" if writes else "rx"
+    return (
+        f"data.outside: {user} may not {'write to' if writes else 'read'} {folder.path}: give it to the app (`chown "
+        f"{user}: {folder.path}`), or let it in (`setfacl -m u:{user}:{rights} {folder.path}`)"
+    )
+
+
+def may(path: str, user: str, rights: int) -> bool:
+    """Whether the account `user` has `rights` (os.R_OK, ...) on `path`, asked as that account. True where nobody can be
+    asked: without root, and for an account that is not there."""
+    try:
+        entry = pwd.getpwnam(user)
+    except KeyError:
+        return True
+    if os.geteuid() != 0:
+        return True
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setgroups(os.getgrouplist(user, entry.pw_gid))
+            os.setgid(entry.pw_gid)
+            os.setuid(entry.pw_uid)
+            os._exit(0 if os.access(path, rights) else 1)
+        finally:
+            os._exit(2)
+    return os.waitpid(child, 0)[1] == 0
+
+
+def empty(path: str) -> None:
+    """Remove a folder with what is in it; one that is a mount of its own is only emptied."""
+    for name in os.listdir(path):
+        inner = os.path.join(path, name)
+        if os.path.isdir(inner) and not os.path.islink(inner):
+            shutil.rmtree(inner)
+        else:
+            os.unlink(inner)
+    with contextlib.suppress(OSError):
+        os.rmdir(path)
+        fsync_directory(os.path.dirname(path))
+
+
+def size_mib(path: str) -> float:
+    """What a folder takes on the disk."""
+    total = 0
+    for folder, _, files in os.walk(path):
+        for name in files:
+            with contextlib.suppress(OSError):
+                total += os.lstat(os.path.join(folder, name)).st_blocks * 512
+    return round(total / 2**20, 1)

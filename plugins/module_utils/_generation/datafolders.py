@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Which folders keep an app's data on a host, and whose they are. Read only.
+
+A folder is the app's when the ledger says that Headcount made it, or when it belongs to the account that the app runs
+as. What is neither is somebody else's: systemd would give it to the app, with everything in it, so that the app is
+refused before that.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Iterable, Mapping, Sequence
+
+from .._os.paths import Layout
+from .._os.users import owner
+from . import generations
+from .ledger import Entry
+
+MADE, REMOVED = "data_made", "removed"
+"""Events of the ledger: folders that Headcount made for the app (`folders`), and the end of the app, with `folders`
+that went with it."""
+
+
+def folders(layout: Layout, data: Mapping[str, object] | None) -> list[str]:
+    """The app's own folders by its declared `data` (None: nothing is declared), the one that lasts first."""
+    kept = data or {}
+    optional = [path for key, path in (("cache", layout.cache), ("logs", layout.logs)) if kept.get(key)]
+    return [layout.data, *optional]
+
+
+def proven(entries: Iterable[Entry]) -> set[str]:
+    """The folders that Headcount made for the app, by its ledger."""
+    found: set[str] = set()
+    for entry in entries:
+        listed = entry.get("folders")
+        told = {str(path) for path in listed} if isinstance(listed, list) else set()
+        if entry.get("event") == MADE:
+            found |= told
+        elif entry.get("event") == REMOVED:
+            found -= told
+    return found
+
+
+def clashes(layout: Layout, app: Mapping[str, Any], entries: Sequence[Entry]) -> list[str]:
+    """What hinders the app from having its folders, one sentence each: they are somebody else's, or another account has
+    them. `app`: with `user` (None: the account that Headcount makes) and `data`, as far as it is known."""
+    user = str(app.get("user") or layout.user)
+    made, found = proven(entries), []
+    for path in folders(layout, app.get("data")):
+        if not os.path.lexists(path):
+            continue
+        if not os.path.isdir(path) or os.path.islink(path):
+            found.append(f"{path}, where the app's data belongs, is no folder: move it away; a disk is mounted there")
+        elif path not in made and owner(path) != user:
+            found.append(
+                f"{path}, where the app's data belongs, is not Headcount's and belongs to {owner(path)}: move it away; "
+                f"where it is what this app is to have, make the account (`useradd --system --no-create-home {user}`) "
+                f"and give it to it (`chown -R {user}: {path}`)"
+            )
+    return found + _changed_account(layout, user)
+
+
+def _changed_account(layout: Layout, user: str) -> list[str]:
+    """The live generation writes its data as another account: systemd would take it from that for the candidate."""
+    live = generations.live(layout)
+    record = generations.record(layout, live) if live is not None else {}
+    before = str((record.get("app") or {}).get("user") or layout.user)
+    if not record or before == user or owner(layout.data) != before or not _holds_anything(layout.data):
+        return []
+    return [
+        f"{layout.data} belongs to {before}, as which generation {live} is live, and another `user` ({user}) would "
+        f"take it from that while it serves: keep `user`, or stop the app and `chown -R {user}: {layout.data}` first"
+    ]
+
+
+def _holds_anything(path: str) -> bool:
+    """Whether there is a file in a folder, however deep; empty folders are made by every start."""
+    return any(files for _, _, files in os.walk(path))
+
+
+def removal(layout: Layout, entries: Sequence[Entry], everything: bool) -> tuple[list[str], list[str]]:
+    """(what goes with the app, what stays): its cache goes, its data and its logs with `everything`.
+
+    A folder that is not the app's own is left alone, and is not told.
+    """
+    made = proven(entries)
+    gone: list[str] = []
+    stay: list[str] = []
+    for path in (layout.data, layout.logs, layout.cache):
+        if os.path.isdir(path) and not os.path.islink(path) and (path in made or owner(path) == layout.user):
+            (gone if everything or path == layout.cache else stay).append(path)
+    return gone, stay

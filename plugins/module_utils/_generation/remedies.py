@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""What an app tried that its sandbox does not allow, by its log, and the line of the declaration that does."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from typing import Callable, Iterable
+
+from .._declaration.app import Plain
+from .._declaration.data import may_be_outside
+from .._os.paths import Layout
+from . import data
+
+MOST = 2
+"""So many remedies are told of one failure."""
+
+_READ_ONLY = re.compile(r"Read-only file system")
+_DENIED = re.compile(r"Permission denied")
+_MISSING = re.compile(r"No such file or directory")
+_DATABASE = re.compile(r"unable to open database file|attempt to write a readonly database")
+_QUOTED = re.compile(r"""b?['"‘](/[^'"’\n]+)['"’]""")
+_BARE = re.compile(r"(?<![\w.])(/(?:[\w.@+-]+/?)+)")
+_CODE = re.compile(
+    r"/(?:releases/[0-9a-f]+|generations/[0-9]+/release)/(?:tree|venv/lib/python3[^/]*/site-packages)/(.+)"
+)
+_HOMES = re.compile(r"/(?:home|root)(?:/|$)")
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """One thing that the app was refused: its path (empty where the log names none), and what it is called."""
+
+    path: str
+    what: str
+
+
+def refusals(lines: Iterable[str]) -> list[Refusal]:
+    """What a log says that was refused, each once, in its order."""
+    found: dict[Refusal, None] = {}
+    for line in lines:
+        if _DATABASE.search(line):
+            found[Refusal("", "database")] = None
+            continue
+        kinds = ((_READ_ONLY, "read-only"), (_DENIED, "denied"), (_MISSING, "missing"))
+        what = next((name for pattern, name in kinds if pattern.search(line)), "")
+        path = _path_of(line) if what else ""
+        # What is missing is the app's own affair, but for what only the sandbox hides.
+        if path and "__pycache__" not in path and (what != "missing" or path.startswith(("/proc/", "/dev/"))):
+            found[Refusal(path, what)] = None
+    return list(found)
+
+
+def _path_of(line: str) -> str:
+    quoted = _QUOTED.findall(line)
+    if quoted:
+        return str(quoted[-1])
+    bare = _BARE.search(line)
+    return bare[1] if bare else ""
+
+
+def remedies(
+    lines: Iterable[str], app: Plain, layout: Layout, there: Callable[[str], bool] = os.path.exists
+) -> list[str]:
+    """What the app was refused by its log, each with the line to declare; at most MOST, without repetition.
+
+    `app`: as its generation's record has it. `there`: whether the host has a path that the app does not see.
+    """
+    found: dict[str, None] = {}
+    for refusal in refusals(lines):
+        if refusal.what == "missing" and not there(refusal.path):
+            continue
+        words = _remedy(refusal, app, layout)
+        if words:
+            found[words] = None
+    return list(found)[:MOST]
+
+
+def _remedy(refusal: Refusal, app: Plain, layout: Layout) -> str:
+    """One refusal in words, with what to declare; empty where nothing is known that helps."""
+    path = refusal.path
+    if refusal.what == "database":
+        return (
+            "SQLite could not write its database where it is: keep it in the app's data (`environment: {NAME: "
+            f'"sqlite:///{{data}}/app.db"}}`, which is {layout.data}/app.db), or name its file in `data.paths`'
+        )
+    if path.startswith("/proc/"):
+        return f"{path} is hidden from it: `sandbox: {{proc: all}}` shows it"
+    if path.startswith("/dev/"):
+        return f"{path} is hidden from it: `sandbox: {{devices: [{path}]}}` shows it"
+    if refusal.what == "missing":
+        return ""
+    code = _CODE.search(path)
+    if code:
+        return (
+            f"it writes to {path}, in its release, which is read-only: `data: {{paths: [{_kept_at(code[1])}]}}` has "
+            "that lead to the app's data"
+        )
+    return _elsewhere(refusal, app, layout)
+
+
+def _kept_at(path: str) -> str:
+    """Which file or folder of the code is to lead to the data so that `path` can be written: the folder that it is
+    in, or the file itself where that is the code's own folder."""
+    folder, name = os.path.split(path.rstrip("/"))
+    return folder if folder and "." in name.lstrip(".") else path.rstrip("/")
+
+
+def _elsewhere(refusal: Refusal, app: Plain, layout: Layout) -> str:
+    path = refusal.path
+    if path.startswith(("/var/log/", "/var/cache/")) and not path.startswith((layout.logs, layout.cache)):
+        key, name = ("logs", layout.logs) if path.startswith("/var/log/") else ("cache", layout.cache)
+        return f"it may not write to {path}: `data: {{{key}: true}}` gives it {name}, `{{{key}}}` in `environment`"
+    if _HOMES.match(path):
+        return f"it may not write to {path}: no app comes into the homes of people; its own is {layout.data} (HOME)"
+    own = [layout.data, *(folder.path for folder in data.declared(app).outside)]
+    if any(path == folder or path.startswith(f"{folder}/") for folder in own):
+        return (
+            f"its account {app.get('user') or layout.user} may not write to {path}: see whose it is (`ls -la {path}`)"
+        )
+    folder = os.path.dirname(path) if "." in os.path.basename(path).lstrip(".") else path
+    if may_be_outside(folder):
+        return (
+            f"it may not write to {path}: `data: {{outside: [{folder}]}}` lets it, or have it write to `{{data}}`, "
+            f"which is {layout.data}"
+        )
+    if refusal.what == "read-only":
+        return f"it may not write to {path}: have it write to its data, `{{data}}` in `environment` ({layout.data})"
+    return ""

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Rows of the fault catalogue about what an app keeps: whatever happens to its generations, its records are there."""
+
+from __future__ import annotations
+
+import json
+import time
+
+from .._scene import APP, Scene
+from .hand import next_run
+from .row import Row
+
+KEPT = f"/var/lib/hc-{APP}"
+
+
+def records(scene: Scene, method: str = "GET") -> int | None:
+    """How many records the app says that it keeps; with POST, after one more."""
+    text = scene.sh(f"curl -s -m 10 -X {method} http://127.0.0.1:8000/records")
+    return int(json.loads(text)["records"]) if text.startswith("{") else None
+
+
+def _must_keep(scene: Scene, wanted: int | None, when: str) -> None:
+    found = records(scene)
+    scene.seen.must(wanted and found == wanted, f"{when} there are {found} records, not {wanted}")
+
+
+def kept(scene: Scene) -> None:
+    """Records that users made with one generation are there with the next, after the way back, and after a prune."""
+    wanted = records(scene, "POST")
+    scene.seen.must(wanted, "no record could be made")
+    next_run(scene)
+    _must_keep(scene, wanted, "after a promote")
+    wanted = records(scene, "POST")
+    said = scene.sh(f"headcount-rollback {APP} 2>&1; echo code $?")
+    scene.seen.must("code 0" in said, f"the rollback said {said}")
+    _must_keep(scene, wanted, "after the rollback")
+    pruned: list[int] = []
+    for _ in range(4):
+        pruned += scene.deploy()[-1].get("pruned", [])
+    scene.seen.must(pruned, "nothing was pruned")
+    _must_keep(scene, wanted, f"after generations {pruned} were pruned")
+    mode = scene.sh(f"stat -c '%a %U' {KEPT}").strip()
+    scene.seen.must(mode == f"700 hc-{APP}", f"the data has {mode}")
+    scene.seen.told.append(f"{wanted} records through promote, rollback and prune")
+    scene.clean()
+
+
+def outlives_the_app(scene: Scene) -> None:
+    """The app is removed: its records stay, and it is said where. It comes back to them; removed by request they go."""
+    wanted = records(scene, "POST")
+    begin = time.time()
+    scene.seen.window = [begin - 0.1, begin + 240.0]
+    done = scene.engine.steps(APP, "remove", gone=scene.gone())[-1]
+    scene.seen.must(list(done.get("kept", {})) == [KEPT], f"it does not say that its data stays: {done}")
+    left = scene.sh(f"find / -xdev -name '*{APP}*' -not -path '/proc/*' -not -path '/root/*' 2>/dev/null; ls {KEPT}")
+    scene.seen.must("instance" in left, f"its data is gone: {left}")
+    scene.seen.must(f"/opt/headcount/{APP}" not in left.split(), f"there is left: {left}")
+    scene.deploy()
+    _must_keep(scene, wanted, "after it came back")
+    done = scene.engine.steps(APP, ("remove", {"everything": True}), gone=scene.gone())[-1]
+    scene.seen.must(done.get("gone") == [KEPT], f"its data did not go: {done}")
+    scene.seen.must(scene.sh(f"test -e {KEPT} || echo gone").strip() == "gone", "its data is there still")
+    scene.deploy()
+    scene.deploy()
+    scene.seen.must(records(scene) == 0, "it begins with records of before")
+    scene.seen.window[1] = time.time()
+    scene.clean()
+
+
+DATA = [
+    Row(
+        "data/kept",
+        "records are made; then a promote, a rollback and prunes",
+        "each record is there after each of them",
+        kept,
+    ),
+    Row(
+        "data/outlives-the-app",
+        "the app is removed, comes back, and is removed with its data",
+        "its data stays until somebody says that it goes; it is said where it is",
+        outlives_the_app,
+    ),
+]

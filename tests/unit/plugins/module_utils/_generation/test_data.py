@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The app's data on a host: units come to it, it is the app's or nobody touches it, and it outlives everything."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import data, datafolders, generations
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.paths import Layout
+
+NOBODY: dict[str, Any] = {"name": "shop", "user": None}
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    return Layout("shop", str(tmp_path))
+
+
+@pytest.fixture
+def owners(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """{path: its owner}; what is not named belongs to hc-shop."""
+    found: dict[str, str] = {}
+    monkeypatch.setattr(datafolders, "owner", lambda path: found.get(path, "hc-shop"))
+    return found
+
+
+def test_units_have_the_folders_of_the_app_and_write_nowhere_else() -> None:
+    app = {**NOBODY, "data": {"logs": True, "outside": [{"path": "/srv/a"}, {"path": "/srv/b", "access": "read"}]}}
+    assert data.unit_lines(app, 7, Layout("shop")) == [
+        "StateDirectory=hc-shop",
+        "StateDirectoryMode=0700",
+        "Environment=HOME=/var/lib/hc-shop",
+        "LogsDirectory=hc-shop",
+        "LogsDirectoryMode=0700",
+        "ReadWritePaths=/srv/a",
+        "ExecStartPre=/bin/sh /opt/headcount/shop/generations/7/data.sh",
+    ]
+    assert data.mounts(app) == "/srv/a /srv/b"
+
+
+def run_script(layout: Layout, declared: dict[str, Any]) -> None:
+    text = data.script({**NOBODY, "data": declared}, 7, layout)
+    done = subprocess.run(["/bin/sh", "-c", text], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_the_release_came_with_is_kept_once(layout: Layout) -> None:
+    seed = Path(layout.generation(7)) / "release/seed"
+    (seed / "up loads").mkdir(parents=True)
+    (seed / "up loads/first.txt").write_text("1", encoding="utf-8")
+    os.chmod(seed / "up loads/first.txt", 0o444)
+    (seed / "shop.db").write_text("seeded", encoding="utf-8")
+    os.makedirs(layout.data)
+    declared = {"paths": ["up loads", "shop.db", "new.db", "logs", "v1.2/"], "folders": ["queue/in"]}
+    run_script(layout, declared)
+    kept = Path(layout.data)
+    assert sorted(os.listdir(kept)) == ["instance", "logs", "queue", "shop.db", "up loads", "v1.2"]
+    assert os.stat(kept / "up loads/first.txt").st_mode & 0o200
+    (kept / "shop.db").write_text("grown", encoding="utf-8")
+    (kept / "up loads/first.txt").unlink()
+    run_script(layout, declared)
+    assert (kept / "shop.db").read_text(encoding="utf-8") == "grown"
+    assert os.listdir(kept / "up loads") == []
+
+
+def test_a_folder_is_proven_by_the_ledger_until_it_went_with_the_app(layout: Layout) -> None:
+    made: dict[str, object] = {"event": "data_made", "folders": [layout.data, layout.cache]}
+    assert datafolders.proven([made]) == {layout.data, layout.cache}
+    assert datafolders.proven([made, {"event": "removed", "folders": [layout.cache]}]) == {layout.data}
+    assert datafolders.proven([made, {"event": "removed"}, {"event": "data_made", "folders": "torn"}]) == {
+        layout.data,
+        layout.cache,
+    }
+
+
+def test_somebody_elses_folder_is_refused_and_the_apps_own_is_not(layout: Layout, owners: dict[str, str]) -> None:
+    assert datafolders.clashes(layout, NOBODY, []) == []
+    os.makedirs(layout.data)
+    assert datafolders.clashes(layout, NOBODY, []) == []
+    owners[layout.data] = "postgres"
+    (words,) = datafolders.clashes(layout, NOBODY, [])
+    assert words.startswith(
+        f"{layout.data}, where the app's data belongs, is not Headcount's and belongs to postgres: "
+    )
+    assert f"chown -R hc-shop: {layout.data}" in words
+    assert datafolders.clashes(layout, NOBODY, [{"event": "data_made", "folders": [layout.data]}]) == []
+
+
+def test_only_folders_that_are_declared_are_looked_at(layout: Layout, owners: dict[str, str]) -> None:
+    os.makedirs(layout.cache)
+    owners[layout.cache] = "root"
+    assert datafolders.clashes(layout, NOBODY, []) == []
+    (words,) = datafolders.clashes(layout, {**NOBODY, "data": {"cache": True}}, [])
+    assert layout.cache in words
+
+
+def test_a_link_in_its_place_is_refused(layout: Layout, tmp_path: Path) -> None:
+    os.makedirs(os.path.dirname(layout.data))
+    os.symlink(tmp_path, layout.data)
+    (words,) = datafolders.clashes(layout, NOBODY, [])
+    assert words == f"{layout.data}, where the app's data belongs, is no folder: move it away; a disk is mounted there"
+
+
+def test_another_account_does_not_take_it_from_the_live_generation(
+    layout: Layout, owners: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(generations, "live", lambda _: 3)
+    monkeypatch.setattr(generations, "record", lambda *_: {"app": {"user": None}})
+    os.makedirs(f"{layout.data}/instance")
+    made: dict[str, object] = {"event": "data_made", "folders": [layout.data]}
+    other = {"name": "shop", "user": "web"}
+    assert datafolders.clashes(layout, other, [made]) == []
+    Path(layout.data, "instance/x.db").touch()
+    (words,) = datafolders.clashes(layout, other, [made])
+    assert words.startswith(f"{layout.data} belongs to hc-shop, as which generation 3 is live")
+    assert datafolders.clashes(layout, NOBODY, [made]) == []
+
+
+def test_folders_are_written_down_before_they_are_made(layout: Layout, tmp_path: Path) -> None:
+    logged: list[list[str]] = []
+
+    def log(folders: list[str]) -> None:
+        assert not any(os.path.exists(folder) for folder in folders)
+        logged.append(folders)
+
+    app = {**NOBODY, "data": {"cache": True, "outside": [{"path": str(tmp_path / "srv/media")}]}}
+    made = data.make(layout, app, [], log)
+    assert made == [layout.data, layout.cache, str(tmp_path / "srv/media")]
+    assert logged == [[layout.data, layout.cache]]
+    assert all(os.stat(path).st_mode & 0o777 == 0o700 for path in made)
+    assert data.make(layout, app, [], log) == []
+    assert len(logged) == 1
+
+
+def test_what_goes_with_the_app_and_what_stays(layout: Layout, owners: dict[str, str]) -> None:
+    for path in (layout.data, layout.logs, layout.cache):
+        os.makedirs(path)
+    assert datafolders.removal(layout, [], False) == ([layout.cache], [layout.data, layout.logs])
+    assert datafolders.removal(layout, [], True) == ([layout.data, layout.logs, layout.cache], [])
+    owners[layout.data] = "postgres"
+    assert datafolders.removal(layout, [], True) == ([layout.logs, layout.cache], [])
+
+
+def test_a_folder_goes_with_all_that_is_in_it_but_not_what_it_leads_to(layout: Layout, tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside/kept.txt").touch()
+    os.makedirs(f"{layout.data}/deep/er")
+    os.symlink(tmp_path / "outside", f"{layout.data}/link")
+    data.empty(layout.data)
+    assert not os.path.exists(layout.data)
+    assert os.listdir(tmp_path / "outside") == ["kept.txt"]
+
+
+def test_a_folder_outside_that_is_missing_is_told(tmp_path: Path) -> None:
+    layout = Layout("shop", str(tmp_path))
+    app = {**NOBODY, "data": {"outside": [{"path": str(tmp_path / "gone"), "access": "read"}]}}
+    assert data.shut_out(layout, app) == [f"data.outside: {tmp_path}/gone is missing"]

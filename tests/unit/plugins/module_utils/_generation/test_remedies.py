@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an app was refused, by logs as they are, and what is to be declared for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.remedies import (
+    Refusal,
+    refusals,
+    remedies,
+)
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.paths import Layout
+
+LAYOUT = Layout("shop")
+RELEASE = "/opt/headcount/shop/releases/0123456789abcdef"
+APP: dict[str, Any] = {"name": "shop", "user": None}
+
+
+def told(*lines: str, **changes: Any) -> list[str]:
+    return remedies(lines, {**APP, **changes}, LAYOUT, lambda path: path != "/dev/none")
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (
+            f"OSError: [Errno 30] Read-only file system: '{RELEASE}/tree/uploads'",
+            f"it writes to {RELEASE}/tree/uploads, in its release, which is read-only: `data: {{paths: [uploads]}}`",
+        ),
+        (
+            f"OSError: [Errno 30] Read-only file system: '{RELEASE}/tree/shop/static/uploads/a.png'",
+            "`data: {paths: [shop/static/uploads]}`",
+        ),
+        (f"OSError: [Errno 30] Read-only file system: '{RELEASE}/tree/db.sqlite3'", "`data: {paths: [db.sqlite3]}`"),
+        (
+            f"OSError: [Errno 30] Read-only file system: b'{RELEASE}/venv/lib/python3.11/site-packages/wiki/pages'",
+            "`data: {paths: [wiki/pages]}`",
+        ),
+        (
+            "PermissionError: [Errno 13] Permission denied: '/opt/headcount/shop/generations/3/release/tree/.data'",
+            "`data: {paths: [.data]}`",
+        ),
+        ("mkdir: cannot create directory ‘/srv/media’: Read-only file system", "`data: {outside: [/srv/media]}`"),
+        ("OSError: [Errno 30] Read-only file system: '/srv/media/a.png'", "`data: {outside: [/srv/media]}`"),
+        (
+            "OSError: [Errno 30] Read-only file system: '/var/log/shop/shop.log'",
+            "`data: {logs: true}` gives it /var/log/hc-shop, `{logs}` in `environment`",
+        ),
+        ("OSError: [Errno 30] Read-only file system: '/var/cache/shop'", "`data: {cache: true}`"),
+        ("OSError: [Errno 30] Read-only file system: '/etc/shop/state'", "have it write to its data, `{data}`"),
+        ("PermissionError: [Errno 13] Permission denied: '/home/anna/x'", "no app comes into the homes of people"),
+        ("sqlite3.OperationalError: unable to open database file", "SQLite could not write its database where it is"),
+        ("OperationalError: attempt to write a readonly database", "which is /var/lib/hc-shop/app.db"),
+        (
+            "FileNotFoundError: [Errno 2] No such file or directory: '/proc/meminfo'",
+            "/proc/meminfo is hidden from it: `sandbox: {proc: all}` shows it",
+        ),
+        (
+            "FileNotFoundError: [Errno 2] No such file or directory: '/dev/nvidia0'",
+            "/dev/nvidia0 is hidden from it: `sandbox: {devices: [/dev/nvidia0]}` shows it",
+        ),
+    ],
+)
+def test_what_was_refused_has_the_line_to_declare(line: str, words: str) -> None:
+    (found,) = told(line)
+    assert words in found
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "FileNotFoundError: [Errno 2] No such file or directory: '/srv/shop/settings.toml'",
+        "FileNotFoundError: [Errno 2] No such file or directory: '/dev/none'",
+        "PermissionError: [Errno 13] Permission denied: '/etc/shadow'",
+        f"could not write {RELEASE}/tree/__pycache__/app.pyc: Read-only file system",
+        "Permission denied (publickey).",
+        "everything is well",
+    ],
+)
+def test_what_no_line_would_change_has_none(line: str) -> None:
+    assert told(line) == []
+
+
+def test_a_folder_that_is_declared_is_a_matter_of_rights() -> None:
+    (words,) = told(
+        "PermissionError: [Errno 13] Permission denied: '/srv/media/a.png'", data={"outside": [{"path": "/srv/media"}]}
+    )
+    assert words == "its account hc-shop may not write to /srv/media/a.png: see whose it is (`ls -la /srv/media/a.png`)"
+
+
+def test_each_is_told_once_and_not_too_many() -> None:
+    lines = [f"OSError: [Errno 30] Read-only file system: '{RELEASE}/tree/{name}'" for name in ("a", "a", "b", "c")]
+    assert [words.partition("paths: ")[2][:3] for words in told(*lines)] == ["[a]", "[b]"]
+
+
+def test_the_path_of_a_rename_is_where_it_leads() -> None:
+    assert refusals(["OSError: [Errno 30] Read-only file system: '/tmp/a' -> '/srv/b'"]) == [
+        Refusal("/srv/b", "read-only")
+    ]
