@@ -22,6 +22,7 @@ from ._generation.failures import StepFailed
 from ._generation.lock import Busy, Run
 from ._generation.state import app_state
 from ._host import boot, probe
+from ._host.guard import guard
 from ._host.retune import retune
 from ._os.files import make_directory, read_text_file, replace_link, write_file
 from ._os.paths import TOOL, Layout, installed_apps
@@ -30,7 +31,7 @@ from ._os.secrecy import clean, clean_text, learn_from
 from ._os.systemd import SystemdError
 from ._plan.text import explain
 from ._plan.types import Plan
-from ._steps import sampler
+from ._steps import guarding, sampler
 from ._steps.app import AppOnHost
 from ._steps.rollback import rollback
 from ._watch.exporter import collect, serve, write_textfile
@@ -160,6 +161,8 @@ def parser() -> argparse.ArgumentParser:
         "done (what was live is live), 3 another run holds the app.",
     )
     again.add_argument("app")
+    watch = commands.add_parser("guard", help="watch what users of a new generation get; what a promote starts")
+    watch.add_argument("app")
     commands.add_parser("boot", help="what this host does after each boot: notice that its hardware changed")
     return top
 
@@ -194,6 +197,7 @@ def _main(arguments: list[str] | None, root: str) -> int:
         "history": _history,
         "rollback": _rollback,
         "retune": _retune,
+        "guard": _guard,
         "boot": _at_boot,
     }[options.command]
     return run(options, chosen, root)
@@ -216,7 +220,8 @@ def _status(options: argparse.Namespace, apps: list[str], root: str) -> int:
             print(f"  {'healthy' if state['healthy'] else 'NOT HEALTHY'}: {state['health_detail']}")
             if state["rollback_hint"]:
                 print(f"  {state['rollback_hint']}")
-            for line in status_lines(app_view(app, root)):
+            watched = guarding.words(Layout(app, root), live["generation"])
+            for line in filter(None, [*status_lines(app_view(app, root)), watched]):
                 print(f"  {line}")
             for problem in state["problems"] + state["leftovers"] + state["open"]:
                 print(f"  ! {problem}")
@@ -327,6 +332,11 @@ def _rollback(options: argparse.Namespace, apps: list[str], root: str) -> int:
 def _retune(options: argparse.Namespace, apps: list[str], root: str) -> int:
     app = _app(apps[0], root)
     return _step(lambda: retune(app), lambda done: boot.tuned_words(apps[0], done))
+
+
+def _guard(options: argparse.Namespace, apps: list[str], root: str) -> int:
+    run = Run(f"guard-{secrets.token_hex(4)}", "root", f"{socket.gethostname()} (guard)", ledger.now_text())
+    return _step(lambda: guard(AppOnHost(apps[0], run, root)), lambda words: f"{apps[0]}: {words}")
 
 
 def _at_boot(options: argparse.Namespace, apps: list[str], root: str) -> int:

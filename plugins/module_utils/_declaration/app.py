@@ -19,6 +19,7 @@ __all__ = [
     "AsyncLibrary",
     "Data",
     "Database",
+    "Guard",
     "Health",
     "Limits",
     "Load",
@@ -213,6 +214,13 @@ class Database(Section):
 
 
 @dataclass(frozen=True)
+class Guard(Section):
+    """For how many minutes after a promote the host watches what users get; 0 is not at all."""
+
+    minutes: float = 0.0
+
+
+@dataclass(frozen=True)
 class Outside(Section):
     """A folder of the host, outside of the app's own, that the app writes to or reads."""
 
@@ -266,8 +274,9 @@ class App(Section):
     """A normalised app. It holds secrets (not in its repr): show `normalise.redacted` ones only.
 
     `wait_ratio` is the time a request waits by the CPU time it takes, None when nothing is declared about it.
-    `settings` holds what overrides the plan, by the names of the table. `retain_good` is `retain.good`. `recorder` is
-    None where it is not declared, which means that there is one, and then missing in the normalised form as well.
+    `settings` holds what overrides the plan, by the names of the table. `retain_good` is `retain.good`. `recorder`
+    and `guard` are None where they are not declared (there is the one and not the other), and then missing in the
+    normalised form as well.
     """
 
     name: str
@@ -302,6 +311,7 @@ class App(Section):
     user: str | None = None
     slice: str = "system.slice"
     recorder: bool | None = None
+    guard: Guard | None = None
 
     @classmethod
     def from_dict(cls, data: Plain) -> App:
@@ -327,7 +337,7 @@ class App(Section):
         }
 
 
-_MAY_LACK: Final = ("recorder",)
+_MAY_LACK: Final = ("recorder", "guard")
 _SECTIONS: Final[Mapping[str, type[Section]]] = {
     "source": Source,
     "memory": MemoryNeed,
@@ -336,6 +346,7 @@ _SECTIONS: Final[Mapping[str, type[Section]]] = {
     "limits": Limits,
     "share": Share,
     "database": Database,
+    "guard": Guard,
     "data": Data,
     "sandbox": Sandbox,
 }

@@ -17,7 +17,7 @@ from .fields import REQUIRED, Field
 from .profiles import WORKER_CLASSES
 from .sandbox import SANDBOX
 from .sections import HEALTH, LIMITS, LOAD, SETTINGS, SOURCE
-from .watching import EXPORTER, RECORDER
+from .watching import EXPORTER, GUARD, RECORDER
 
 _ENVIRONMENT_VALUE: Final = Field(
     "",
@@ -301,6 +301,7 @@ APP_FIELDS: Final[tuple[Field, ...]] = (
         check=checks.slice,
     ),
     RECORDER,
+    GUARD,
 )
 VARIABLES: Final[tuple[Field, ...]] = (
     Field(

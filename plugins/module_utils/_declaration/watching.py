@@ -19,6 +19,29 @@ RECORDER: Final = Field(
     default_help="true",
 )
 
+GUARD: Final = Field(
+    "guard",
+    "section",
+    "What the host itself does about a generation that turns bad once it is live, without a controller.",
+    ABSENT,
+    {"minutes": 10},
+    fields=(
+        Field(
+            "minutes",
+            "number",
+            "So long after a promote the host watches what users get. Where requests fail or are too slow beyond the "
+            "limits, and surely more than under the generation before, where workers die or memory is short, it goes "
+            "back by itself; 0 is off. It needs the recorder.",
+            0.0,
+            10,
+            "minutes",
+            minimum=0,
+            maximum=1440,
+        ),
+    ),
+    default_help="off",
+)
+
 EXPORTER: Final[tuple[Field, ...]] = (
     Field(
         "headcount_exporter",

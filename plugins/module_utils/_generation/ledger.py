@@ -28,6 +28,7 @@ EVENTS = (
     "rolled_back",
     "rollback_failed",
     "reverted",
+    "guarded",
     "healed",
     "pruned",
     "hardware_changed",

@@ -20,6 +20,7 @@ from .._plan.types import plan_changes
 from .._release.contents import WHEELS
 from .._release.releases import prune_wheels
 from .._release.releases import remove as remove_release
+from . import guarding
 from .app import AppOnHost
 
 PROMOTE_MIB = 4
@@ -40,7 +41,7 @@ def promote(app: AppOnHost, number: int, verdict: Plain | None = None) -> dict[s
             raise StepFailed("promote", f"generation {number} is not what was tried: {wrong[0]}")
         _check_room(app)
         _fail_if_users_lose(app, old, record.app)
-        before = app.known(old)
+        before, was = app.known(old), guarding.before(app, old)
         seen = switch_counted(app, old, number, record.app)
         # It is live and verified: what goes wrong from here on is told, and is made up for by the next heal.
         pruned: list[int] = []
@@ -59,6 +60,7 @@ def promote(app: AppOnHost, number: int, verdict: Plain | None = None) -> dict[s
             store.set_outcome(app.layout, number, "good")
             app.write_local_fact()
             pruned = prune(app, old)
+            untold += filter(None, [guarding.begin(app, number, old, record.app, was)])
         except (OSError, SystemdError) as error:
             untold.append(f"generation {number} is live, but not all of it could be written down: {sentence(error)}")
         with contextlib.suppress(OSError):

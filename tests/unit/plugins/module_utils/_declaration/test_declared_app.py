@@ -57,7 +57,7 @@ EVERYTHING: dict[str, Any] = {
     "user": "shop",
     "slice": "web.slice",
 }
-WATCHED: dict[str, Any] = {"recorder": False}
+WATCHED: dict[str, Any] = {"recorder": True, "guard": {"minutes": 10}}
 """Keys that came later: where they are not declared, the digests are what they were."""
 
 
