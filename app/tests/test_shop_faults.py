@@ -108,6 +108,22 @@ def test_errors_are_spread_evenly_and_spare_health() -> None:
     assert {client.get("/healthz").status_code for _ in range(20)} == {200}
 
 
+def test_errors_that_are_raised_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    app = app_with("errors:1,raises")
+    app.testing = False
+    assert app.test_client().get("/wait?ms=0").status_code == 500
+    assert "InjectedError: SHOP_FAULTS=raises: this request finds no price" in caplog.text
+
+
+def test_one_behind_a_proxy_knows_its_name_and_scheme() -> None:
+    client = app_with("proxied").test_client()
+    sent = {"Host": "shop.example.com", "X-Forwarded-Proto": "https"}
+    assert client.get("/healthz", headers=sent).status_code == 200
+    assert client.get("/healthz", headers={**sent, "Host": "localhost"}).status_code == 400
+    assert client.get("/", headers={"Host": "shop.example.com"}).status_code == 400
+    assert client.get("/", headers=sent, environ_base={"REMOTE_ADDR": ""}).status_code == 400
+
+
 def test_all_errors() -> None:
     client = app_with("errors:1").test_client()
     assert {client.get("/").status_code for _ in range(20)} == {500}

@@ -36,6 +36,7 @@ CATALOGUE: Mapping[str, str] = {
     "slow": "slow:MS: every request waits",
     "slow_after": "slow_after:REQUESTS:MS: every request after that many waits",
     "errors": "errors:SHARE: that share of the requests (0 to 1) answers 500, evenly spread",
+    "raises": "raises: what errors and wrong_health would answer with 500 raises, and so is logged",
     "leak": "leak:SIZE: every request keeps memory (512k, 2m; a bare number is MiB)",
     "hog": "hog:SIZE: create_app() takes memory and keeps it",
     "block": "block:MS (50): every request blocks its worker's event loop",
@@ -43,6 +44,8 @@ CATALOGUE: Mapping[str, str] = {
     "silent": "silent: create_app() configures logging in a way that silences the server's own",
     "leaves": "leaves:REQUESTS: the process exits with status 0 at that request",
     "redirects": "redirects: every request is sent to another host",
+    "proxied": "proxied: every request is refused that is not for shop.example.com, over https (by its header) and "
+    "from an address",
     "turns": "turns:SHAPE: from when /etc/shop.broken is there on, it is dead, hanging, slow, errors (500 on all but "
     "health), garbage, health (500 there alone), path (500 on /wait alone), some (500 on each third) or dropping",
     "fork_bomb": "fork_bomb:N: create_app() starts N processes (at most 5000) that live for 60 s",
@@ -50,6 +53,7 @@ CATALOGUE: Mapping[str, str] = {
 COUNTS: Mapping[str, tuple[str, float]] = {"leaves": ("leaves_at", 1e9), "fork_bomb": ("fork_bomb", 5000)}
 BROKEN_FILE = Path("/etc/shop.broken")
 SHAPES = ("dead", "hanging", "slow", "errors", "garbage", "health", "path", "some", "dropping")
+OWN_NAME = "shop.example.com"
 HANG_MS = 3_600_000.0
 SLOW_MS = 3_000.0
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)(k|m|mib|kib)?", re.IGNORECASE)
@@ -79,6 +83,7 @@ class Faults:
     slow_after_requests: int = 0
     slow_after_ms: float = 0.0
     errors: float = 0.0
+    raises: bool = False
     leak_bytes: int = 0
     hog_bytes: int = 0
     block_ms: float = 0.0
@@ -87,6 +92,7 @@ class Faults:
     silent: bool = False
     leaves_at: int = 0
     redirects: bool = False
+    proxied: bool = False
     fork_bomb: int = 0
     turns: str = ""
     names: tuple[str, ...] = ()
@@ -237,6 +243,10 @@ class Injector:
             if self.faults.turns == "garbage":
                 connection.sendall(b"\x00\xffthis is not HTTP\r\n\r\n")
             connection.shutdown(socket.SHUT_RDWR)
+        if self.faults.proxied:
+            name, scheme = environ.get("HTTP_HOST"), environ.get("HTTP_X_FORWARDED_PROTO")
+            if (name, scheme) != (OWN_NAME, "https") or not environ.get("REMOTE_ADDR"):
+                return 400
         return 500 if path == "/wait" and self.turned("path") else None
 
     def at_request(self) -> int | None:
@@ -265,6 +275,8 @@ class Injector:
             delay += faults.slow_after_ms
         if delay:
             work.wait(delay)
+        if failed and faults.raises:
+            raise InjectedError(f"{VARIABLE}=raises: this request finds no price")
         if failed:
             return 500
         return 302 if faults.redirects else None
@@ -273,6 +285,8 @@ class Injector:
         """Body and status of the health route."""
         if self.faults.never_ready:
             return {"status": "starting"}, 503
+        if self.faults.wrong_health and self.faults.raises:
+            raise InjectedError(f"{VARIABLE}=raises: this request finds no price")
         if self.faults.wrong_health or self.turned("health"):
             return {"status": "error"}, 500
         if self.faults.wrong_answer:

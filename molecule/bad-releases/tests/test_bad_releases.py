@@ -35,7 +35,12 @@ class Bad:
 
 BAD = [
     Bad("slow", "slow:500", r"p95 .*(limit|slower|live)"),
-    Bad("answers_500", "errors:0.5", r"(failed|error|500)"),
+    Bad(
+        "answers_500",
+        "errors:0.5,raises",
+        r"failed .*answered 500 \(text/html \"500 Internal Server Error\"\)"
+        r".*its log says: shop\.faults\.InjectedError: SHOP_FAULTS=raises: this request finds no price",
+    ),
     Bad("eats_memory", "leak:2m", r"(memory|OOM|MiB)"),
     Bad(
         "dies_at_import",

@@ -59,6 +59,16 @@ def test_is_live_on_its_socket(scenario: Scenario, case: Case) -> None:
     assert ask(machine, case, HEALTH.get(case.app, "/healthz")) is not None
 
 
+def test_its_own_settings_of_gunicorn_and_its_socket_hold(scenario: Scenario) -> None:
+    old = scenario.machines["old"]
+    assert old.out("stat --format='%U:%G %a' /run/sync-app.sock").strip() == "root:www-data 660"
+    ask(old, CASES[0], "/healthz?own-settings")
+    log = old.out("journalctl --sync; journalctl --output=cat --unit='sync@1.service'")
+    assert "accessed GET /healthz?own-settings HTTP/1.1" in log
+    assert f"a hook of the project saw worker {old.workers('sync')[0]}" in log
+    assert "SHOP_WRAPPED=yes" in old.out(f"tr '\\0' '\\n' < /proc/{old.master('sync')}/environ")
+
+
 @named(CASES)
 def test_has_its_class_and_slots(scenario: Scenario, case: Case) -> None:
     machine = scenario.machines[case.host]

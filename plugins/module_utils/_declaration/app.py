@@ -108,20 +108,27 @@ class MemoryNeed(Section):
 
 @dataclass(frozen=True)
 class Health(Section):
-    """How the app says that it is well. Times are seconds."""
+    """How the app says that it is well. Times are seconds. `headers`: None, and missing in the normalised form, where
+    none are sent."""
 
     path: str = "/"
     status: tuple[int, ...] = (200,)
     contains: str | None = None
+    headers: Mapping[str, str] | None = field(default=None, repr=False)
     timeout_seconds: float = 5.0
     boot_seconds: float = 60.0
+
+    def to_dict(self) -> dict[str, object]:
+        """The section of a normalised app."""
+        return {key: value for key, value in super().to_dict().items() if value is not None or key != "headers"}
 
 
 @dataclass(frozen=True)
 class LoadPath(Section):
     """One kind of request of the trial's load. Times are milliseconds; `weight` is its share against the others.
 
-    `status`: the answers that mean well. None is every 2xx, and is missing in the normalised form.
+    `status`: the answers that mean well, None every 2xx; `contains`: what they must hold. Both are missing in the
+    normalised form where they are not declared.
     """
 
     path: str
@@ -132,10 +139,12 @@ class LoadPath(Section):
     body: str | None = field(default=None, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     status: tuple[int, ...] | None = None
+    contains: str | None = None
 
     def to_dict(self) -> dict[str, object]:
         """The section of a normalised app."""
-        return {key: value for key, value in super().to_dict().items() if value is not None or key != "status"}
+        plain = super().to_dict()
+        return {key: value for key, value in plain.items() if value is not None or key not in ("status", "contains")}
 
 
 @dataclass(frozen=True)
@@ -274,15 +283,17 @@ class App(Section):
     """A normalised app. It holds secrets (not in its repr): show `normalise.redacted` ones only.
 
     `wait_ratio` is the time a request waits by the CPU time it takes, None when nothing is declared about it.
-    `settings` holds what overrides the plan, by the names of the table. `retain_good` is `retain.good`. `recorder`
-    and `guard` are None where they are not declared (there is the one and not the other), and then missing in the
-    normalised form as well.
+    `settings` holds what overrides the plan, by the names of the table, `gunicorn` Gunicorn's own (and the text of its
+    hooks, hooks_text). `retain_good` is `retain.good`. `recorder` and `guard` are None where they are not declared
+    (there is the one and not the other), and then missing in the normalised form as well.
     """
 
     name: str
     source: Source = Source()
     entry_point: str = ""
     listen: str = ""
+    listen_group: str | None = None
+    listen_mode: str | None = None
     profile: str | None = None
     wait_ratio: float | None = None
     cpu_ms: float | None = None
@@ -299,10 +310,14 @@ class App(Section):
     limits: Limits = Limits()
     share: Share = Share()
     buffering_proxy: bool = False
+    host: str | None = None
+    scheme: str | None = None
     database: Database = Database()
     data: Data = Data()
     sandbox: Sandbox = Sandbox()
     settings: Mapping[str, SettingValue] = field(default_factory=dict)
+    gunicorn: Mapping[str, object] | None = None
+    command_prefix: tuple[str, ...] | None = None
     profile_mismatch: str = "use_measured"
     on_inconclusive: str = "revert"
     async_libraries: Mapping[str, AsyncLibrary] = field(default_factory=dict)
@@ -337,7 +352,8 @@ class App(Section):
         }
 
 
-_MAY_LACK: Final = ("recorder", "guard")
+_MAY_LACK: Final = ("listen_group", "listen_mode", "host", "scheme", "gunicorn", "command_prefix", "recorder", "guard")
+"""Keys that are missing in the normalised form where they are not declared."""
 _SECTIONS: Final[Mapping[str, type[Section]]] = {
     "source": Source,
     "memory": MemoryNeed,

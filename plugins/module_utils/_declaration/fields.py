@@ -18,7 +18,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Union
+from typing import Any, Final, NamedTuple, Union
 
 from . import urls
 
@@ -46,7 +46,7 @@ _UNIT_WORDS: Final = {
     "percent": "percent",
     "cores": "cores",
 }
-_TYPES: Final = ("str", "scalar", "int", "number", "bool", "section", "list", "map")
+_TYPES: Final = ("str", "scalar", "int", "number", "bool", "section", "list", "map", "plain")
 _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,18}")
 _NUMBER: Final = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 _CREDENTIALS: Final = re.compile(r"(?<=://)[^/@\s]*@")
@@ -69,6 +69,13 @@ class Invalid(ValueError):
         super().__init__(reason)
         self.fix = fix
         self.advice = advice
+
+
+class Refusal(NamedTuple):
+    """Why a key is not taken, and the key that does it, if there is one."""
+
+    why: str
+    instead: str = ""
 
 
 Parsed = dict[str, Any]
@@ -113,7 +120,8 @@ class Field:
     """One key that can be declared.
 
     type: str, scalar (a string, or a whole number that becomes one; may be empty), int, number, bool, section (a
-    mapping with the keys in `fields`), list (of `items`) or map (any keys, values as `items`).
+    mapping with the keys in `fields`), list (of `items`), map (any keys, values as `items`) or plain (a mapping of
+    whatever JSON can hold).
     default: a value, REQUIRED, or ABSENT; None makes the field optional without a value. A declared null counts as not
     declared.
     allowed: what is allowed in words; made from type, unit, choices and bounds when empty.
@@ -145,6 +153,7 @@ class Field:
     fields: tuple[Field, ...] = ()
     items: Field | None = None
     shorthand: str = ""
+    refused: Mapping[str, Refusal] = field(default_factory=dict)
     quiet: bool = False
     replace: bool = False
     same_for_all: bool = False
@@ -290,23 +299,12 @@ def parse_fields(
     parts: tuple[Part, ...],
     context: Context,
     elsewhere: Mapping[str, str],
+    refused: Mapping[str, Refusal] | None = None,
 ) -> Parsed:
     """A section's keys, parsed; every unknown key is a problem. `elsewhere` tells where a key of that name does
-    belong.
+    belong, `refused` why it is not taken.
     """
-    names = [item.name for item in fields]
-    for key in value:
-        if key in names:
-            continue
-        text = str(key)
-        meant = did_you_mean(text, names)
-        if text in elsewhere:
-            fix = f"it belongs at {elsewhere[text]}"
-        else:
-            fix = f"did you mean {meant}?" if meant else "remove it"
-        listed = len(names) <= _LISTED_KEYS or fix == "remove it"
-        allowed = ", ".join(names) if listed else "a key that docs/variables.md names"
-        context.add((*parts, text), "is not known", allowed, fix)
+    _check_keys(fields, value, parts, context, elsewhere, refused or {})
     result: Parsed = {}
     for item in fields:
         here = (*parts, item.name)
@@ -321,6 +319,34 @@ def parse_fields(
     return result
 
 
+def _check_keys(
+    fields: Sequence[Field],
+    value: Mapping[object, object],
+    parts: tuple[Part, ...],
+    context: Context,
+    elsewhere: Mapping[str, str],
+    refused: Mapping[str, Refusal],
+) -> None:
+    """A problem for every key that no field has; arguments as parse_fields() has them."""
+    names = [item.name for item in fields]
+    for key in value:
+        if key in names:
+            continue
+        text = str(key)
+        if text in refused:
+            why, instead = refused[text]
+            context.add((*parts, text), f"is not taken: {why}", "", f"use {instead}" if instead else "remove it")
+            continue
+        meant = did_you_mean(text, names)
+        if text in elsewhere:
+            fix = f"it belongs at {elsewhere[text]}"
+        else:
+            fix = f"did you mean {meant}?" if meant else "remove it"
+        listed = len(names) <= _LISTED_KEYS or fix == "remove it"
+        allowed = ", ".join(names) if listed else "a key that docs/variables.md names"
+        context.add((*parts, text), "is not known", allowed, fix)
+
+
 def _default(item: Field, parts: tuple[Part, ...], context: Context) -> object:
     if item.type == "section" and item.default is not None:
         return parse_fields(item.fields, {}, parts, context, {})
@@ -332,7 +358,7 @@ def _default(item: Field, parts: tuple[Part, ...], context: Context) -> object:
 def _string(item: Field, value: object, parts: tuple[Part, ...], context: Context) -> object:
     if isinstance(value, bool) or not isinstance(value, str):
         fix = None
-        if isinstance(value, (int, float)) and not item.quiet:
+        if isinstance(value, (int, float)) and not item.quiet and not item.choices:
             fix = json.dumps(value) if isinstance(value, bool) else str(value)
         raise Invalid(f"{kind_of(value)} and not a string" if isinstance(value, (bool, int, float)) else "", fix)
     text = str(value)
@@ -402,7 +428,17 @@ def _section(item: Field, value: object, parts: tuple[Part, ...], context: Conte
         value = {item.shorthand: value}
     if not isinstance(value, Mapping):
         raise Invalid()
-    return parse_fields(item.fields, value, parts, context, {})
+    return parse_fields(item.fields, value, parts, context, {}, item.refused)
+
+
+def _plain(item: Field, value: object, parts: tuple[Part, ...], context: Context) -> object:
+    if not isinstance(value, Mapping):
+        raise Invalid()
+    try:
+        plain: object = json.loads(json.dumps(value, allow_nan=False))
+    except (TypeError, ValueError):
+        raise Invalid("it holds what JSON cannot") from None
+    return plain
 
 
 def _list(item: Field, value: object, parts: tuple[Part, ...], context: Context) -> object:
@@ -450,6 +486,7 @@ _PARSERS: Final[dict[str, Callable[[Field, object, tuple[Part, ...], Context], o
     "section": _section,
     "list": _list,
     "map": _map,
+    "plain": _plain,
 }
 
 
@@ -463,6 +500,8 @@ def _allowed(item: Field) -> str:
     if item.type == "section":
         keys = "a mapping with the keys " + ", ".join(inner.name for inner in item.fields)
         return f"a string (its {item.shorthand}) or {keys}" if item.shorthand else keys
+    if item.type == "plain":
+        return "a mapping"
     assert item.items is not None
     kind = "a list" if item.type == "list" else "a mapping of names"
     return f"{kind}, each {item.items.allowed_text}"

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from .app import App
+from .asking import complete, unbelieved
 from .digests import REDACTED, digest, looks_secret, public_digest, redacted, secret_header, secrets_digest
 from .fields import Context, Parsed, Part, Problem, did_you_mean, inline, kind_of, parse, parse_fields, walk
 from .mixture import declared_kinds, spread_of
@@ -263,6 +264,7 @@ def warnings_for(app: App) -> list[str]:
         for name in path.headers
         if secret_header(name)
     ]
+    found += [f"{app.name}: {sentence}" for sentence in (unbelieved(app),) if sentence]
     if app.worker_class == "eventlet":
         found.append(
             f"{app.name}: worker_class eventlet was removed from Gunicorn in 26.0 and is pinned to the last release"
@@ -281,6 +283,7 @@ def _app(declared: object, parts: tuple[Part, ...], context: Context, retain: in
     for key, check in RULES:
         if not broken & set(key):
             check(app, parts, context)
+    complete(app)
     app["wait_ratio"] = _wait_ratio(app)
     app["source"] = _source(app["source"])
     if app["retain"]["good"] is None:

@@ -11,10 +11,12 @@ from collections.abc import Callable
 from typing import Final
 
 from .app import Limits, Load, LoadPath
+from .asking import check_prefix
 from .candidate import fold
 from .checks import split_listen
 from .data import check_data
 from .fields import Context, Parsed, Part, inline
+from .listening import check_socket
 from .mixture import declared_kinds, spread_of
 from .origin import is_remote, is_tcp, reachable
 from .profiles import PROFILE_RANGE, profile_of
@@ -263,6 +265,8 @@ RULES: Final[tuple[tuple[tuple[str, ...], _Rule], ...]] = (
     (("load",), _check_paths_twice),
     (("load", "listen"), _check_origin),
     (("database",), _check_database),
+    (("environment", "health", "load", "gunicorn"), check_prefix),
+    (("listen", "listen_group", "listen_mode"), check_socket),
     (("trial", "environment", "secrets"), fold),
     (("name", "entry_point", "data", "environment", "secrets"), check_data),
 )

@@ -127,6 +127,30 @@ SOURCE: Final = Field(
     ),
 )
 
+
+def _headers(help_: str, default: object) -> Field:
+    return Field(
+        "headers",
+        "map",
+        help_,
+        default,
+        {"Accept": "application/json"},
+        allowed="a mapping of names of headers to strings of one line",
+        key_check=checks.header_name,
+        items=Field(
+            "",
+            "scalar",
+            "The value.",
+            REQUIRED,
+            "text/html",
+            allowed="a string of one line",
+            check=checks.plain,
+            quiet=True,
+        ),
+        quiet=True,
+    )
+
+
 HEALTH: Final = Field(
     "health",
     "section",
@@ -149,6 +173,7 @@ HEALTH: Final = Field(
             items=Field("", "int", "A status code.", REQUIRED, 200, minimum=100, maximum=599),
         ),
         Field("contains", "str", "Text that the answer must hold.", example="ok", check=checks.plain),
+        _headers("Headers of the health check, beside those that `host` and `scheme` make.", ABSENT),
         Field("timeout_seconds", "number", "One answer takes at most this.", 5.0, 5, "seconds", above=0, maximum=300),
         Field(
             "boot_seconds",
@@ -237,25 +262,10 @@ LOAD: Final = Field(
                         example='{"q": "tea"}',
                         quiet=True,
                     ),
-                    Field(
-                        "headers",
-                        "map",
-                        "Headers. They are in the process list of the load host: no secrets here.",
+                    _headers(
+                        "Headers, beside those that `host` and `scheme` make. They are in the process list of the load"
+                        " host: no secrets here.",
                         {},
-                        {"Accept": "application/json"},
-                        allowed="a mapping of names of headers to strings of one line",
-                        key_check=checks.header_name,
-                        items=Field(
-                            "",
-                            "scalar",
-                            "The value.",
-                            REQUIRED,
-                            "text/html",
-                            allowed="a string of one line",
-                            check=checks.plain,
-                            quiet=True,
-                        ),
-                        quiet=True,
                     ),
                     Field(
                         "status",
@@ -266,6 +276,15 @@ LOAD: Final = Field(
                         default_help="every 2xx",
                         minimum=1,
                         items=Field("", "int", "A status.", REQUIRED, 200, minimum=100, maximum=599),
+                    ),
+                    Field(
+                        "contains",
+                        "str",
+                        "Text that its answers must hold. Looked for in the weigh, before and after the load of the"
+                        " trial (five times each), in the verification and by status.",
+                        ABSENT,
+                        "Your basket",
+                        check=checks.plain,
                     ),
                 ),
             ),

@@ -11,9 +11,13 @@ from __future__ import annotations
 from typing import Final
 
 from . import checks
+from .asking import HOST, SCHEME
 from .candidate import TRIAL
 from .data import DATA
 from .fields import REQUIRED, Field
+from .gunicorn import GUNICORN, PREFIX
+from .listening import GROUP as LISTEN_GROUP
+from .listening import MODE as LISTEN_MODE
 from .profiles import WORKER_CLASSES
 from .sandbox import SANDBOX
 from .sections import HEALTH, LIMITS, LOAD, SETTINGS, SOURCE
@@ -59,6 +63,8 @@ APP_FIELDS: Final[tuple[Field, ...]] = (
         allowed="IPv4:port, [IPv6]:port or unix:/path",
         check=checks.listen,
     ),
+    LISTEN_GROUP,
+    LISTEN_MODE,
     Field(
         "profile",
         "str",
@@ -187,6 +193,8 @@ APP_FIELDS: Final[tuple[Field, ...]] = (
         False,
         True,
     ),
+    HOST,
+    SCHEME,
     Field(
         "database",
         "section",
@@ -210,6 +218,8 @@ APP_FIELDS: Final[tuple[Field, ...]] = (
     DATA,
     SANDBOX,
     SETTINGS,
+    GUNICORN,
+    PREFIX,
     Field(
         "profile_mismatch",
         "str",

@@ -17,13 +17,34 @@ from math import comb
 from types import TracebackType
 from typing import Any, Callable, Mapping, Sequence, TypedDict
 
-from .._os.http import KEPT_BYTES, Answer, Ask, Bounds, answer_seconds, local_address, request, unhealthy
+from .._os.http import (
+    KEPT_BYTES,
+    Answer,
+    Ask,
+    Bounds,
+    answer_seconds,
+    in_brackets,
+    local_address,
+    request,
+    unhealthy,
+    unwell,
+)
 
 Address = Any
 """(host, port) or the path of a unix socket."""
 
 Request = Callable[[Any, Ask, Bounds], Answer]
 """As _http.request()."""
+
+Why = Callable[[str, float, float], str]
+"""What the log of a generation says of requests for a path that failed between two times (seconds since the epoch), as
+a part of a sentence; empty where it says nothing."""
+
+
+def unknown(path: str, begin: float, end: float) -> str:
+    """The answer of a log that nobody reads."""
+    return ""
+
 
 AppRecord = Mapping[str, Any]
 """An app as generation.json has it."""
@@ -62,11 +83,14 @@ class Answers:
 
 @dataclass
 class Count:
-    """Requests for one path, those that failed, and what the last failure was."""
+    """Requests for one path, those that failed, and what the last failure was: in words, what came with it, and when
+    it was (seconds since the epoch, from its begin to its end)."""
 
     asked: int = 0
     failed: int = 0
     last: str = ""
+    came: str = ""
+    when: tuple[float, float] = (0.0, 0.0)
     silent: bool = False
 
     def broken(self, allowed: float) -> bool:
@@ -77,7 +101,9 @@ class Count:
 
     def words(self) -> str:
         """What is wrong, in a sentence."""
-        return self.last + (f" ({self.failed} of {self.asked} requests)" if self.asked > 1 else "")
+        told = [f"{self.failed} of {self.asked} requests"] if self.asked > 1 else []
+        told += [self.came] if self.came else []
+        return self.last + in_brackets("; ".join(told))
 
 
 @dataclass
@@ -85,6 +111,7 @@ class Asker:
     """Asks one generation at `address`, again and again; counts add up. `app`: as generation.json has it.
 
     No answer is waited for longer than `within` seconds (None: as long as the app is declared to take at most).
+    `log` is asked why a request failed.
     """
 
     address: Address
@@ -92,11 +119,13 @@ class Asker:
     within: float | None = None
     ask: Request = request
     monotonic: Callable[[], float] = time.monotonic
+    log: Why = unknown
     counts: dict[int, Count] = field(default_factory=dict)
     elapsed_ms: float = 0.0
 
     def __post_init__(self) -> None:
         most = float("inf") if self.within is None else self.within
+        self._health = (0.0, 0.0)
         self.timeout = min(most, float(self.app["health"]["timeout_seconds"]))
         self.path_timeout = min(most, answer_seconds(self.app))
         self.paths = get_paths(self.app)
@@ -109,10 +138,18 @@ class Asker:
 
     def health(self) -> tuple[str | None, bool]:
         """(why the health path is not well, whether it did not answer at all)."""
-        health = self.app["health"]
-        answer = self.ask(self.address, Ask(health["path"]), Bounds(self.timeout, keep_bytes=KEPT_BYTES))
+        health, begin = self.app["health"], time.time()
+        answer = self.ask(self.address, Ask.of_health(health), Bounds(self.timeout, keep_bytes=KEPT_BYTES))
         self.elapsed_ms = answer.elapsed_ms
+        self._health = (begin, time.time())
         return unhealthy(answer, dict(health)), answer.status == 0
+
+    def why(self) -> str:
+        """What the log says of what wrong() or else health() has told, to stand behind it; empty where nothing."""
+        broken = [(self.paths[index].path, count.when) for index, count in self._broken()]
+        path, when = broken[0] if broken else (self.app["health"]["path"], self._health)
+        said = self.log(path, *when)
+        return f"; {said}" if said else ""
 
     def round(self) -> None:
         """Ask each path once; one that fails more often, until it is clear. After one without an answer: no more."""
@@ -134,17 +171,21 @@ class Asker:
                 return
 
     def _once(self, index: int, count: Count) -> None:
-        path = self.paths[index]
-        answer = self.ask(self.address, path, Bounds(self.path_timeout))
+        path, begin = self.paths[index], time.time()
+        answer = self.ask(self.address, path, path.within(self.path_timeout))
         count.asked += 1
-        if 0 < answer.status < 500:
+        declared = bool(path.status or path.contains)  # without a word, what is not the server's fault is well
+        wrong = unwell(path, answer) if declared and answer.status else ""
+        if answer.status > 0 and (not wrong if declared else answer.status < 500):
             return
         late = answer.status == 0 and answer.elapsed_ms >= 950 * self.path_timeout
         if late and self.patient:
             return
         count.failed += 1
         count.silent = late
-        count.last = answer.failure("GET", path.path) or f"GET {path.path} answered {answer.status}"
+        count.when = (begin, time.time())
+        count.last = wrong or answer.failure("GET", path.path) or f"GET {path.path} answered {answer.status}"
+        count.came = answer.words() if answer.status and not wrong else ""
 
     @property
     def failed(self) -> int:
@@ -153,7 +194,11 @@ class Asker:
 
     def wrong(self) -> list[str]:
         """A sentence for each path that is broken by what was counted so far."""
-        return [count.words() for _, count in sorted(self.counts.items()) if count.silent or count.broken(self.allowed)]
+        return [count.words() for _, count in self._broken()]
+
+    def _broken(self) -> list[tuple[int, Count]]:
+        counts = sorted(self.counts.items())
+        return [(index, count) for index, count in counts if count.silent or count.broken(self.allowed)]
 
 
 def get_paths(app: AppRecord) -> list[Ask]:
@@ -168,16 +213,18 @@ def look(
     within: float | None = None,
     ask: Request = request,
     monotonic: Callable[[], float] = time.monotonic,
+    log: Why = unknown,
 ) -> Answers:
     """Ask the generation at `address` for its health and its load paths. Never raises for what a server can do.
 
     `within`: seconds that one answer is waited for at most. Bounded: after one without an answer no more are asked.
+    `log`: is asked why a request failed; `detail` says it.
     """
-    asker = Asker(address, app, within, ask, monotonic)
+    asker = Asker(address, app, within, ask, monotonic, log)
     begin = monotonic()
     reason, silent = asker.health()
     if silent:
-        return Answers(SILENT, (str(reason),), str(reason))
+        return Answers(SILENT, (str(reason),), f"{reason}{asker.why()}")
     for _ in range(LOOKS if asker.paths else 0):
         asker.round()
         if asker.wrong() or monotonic() - begin >= LOOK_SECONDS:
@@ -185,7 +232,8 @@ def look(
     wrong = [reason] if reason is not None else []
     wrong += asker.wrong()
     if wrong:
-        return Answers(HEALTH if reason is not None else PATH, tuple(wrong), "; ".join(wrong))
+        rank = HEALTH if reason is not None else PATH
+        return Answers(rank, tuple(wrong), "; ".join(wrong) + asker.why())
     paths = "" if not asker.paths else f", {_listed(asker.paths)} without an error"
     return Answers(WELL, (), f"GET {app['health']['path']} answered in {asker.elapsed_ms:.0f} ms{paths}")
 
@@ -216,8 +264,8 @@ class Meanwhile:
     def __init__(self, listen: str | None, app: AppRecord, ask: Request = request) -> None:
         self._address = local_address(listen) if listen else None
         paths = get_paths(app)
-        self._path = paths[0] if paths else Ask(app["health"]["path"])
-        self._bounds = Bounds(float(app["health"]["timeout_seconds"]))
+        self._path = paths[0] if paths else Ask.of_health(app["health"])
+        self._bounds = Bounds(answer_seconds(app) if paths else float(app["health"]["timeout_seconds"]))
         self._ask = ask
         self._got: Counter[str] = Counter()
         self._lock = threading.Lock()

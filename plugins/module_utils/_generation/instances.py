@@ -12,12 +12,13 @@ from typing import Callable
 from .._declaration.app import Plain
 from .._facts.unitgroups import unit_memory, unit_pids
 from .._facts.workerends import read_ends
+from .._os.causes import cause_of_request, first_cause
 from .._os.http import get, local_address, request, unhealthy
 from .._os.paths import Layout
 from .._os.procfs import children, listens
-from .._os.systemd import Systemd, UnitState, first_cause
+from .._os.systemd import Systemd, UnitState
 from . import access, generations
-from .answers import HEALTH, Address, Answers, Asker, look
+from .answers import HEALTH, Address, Answers, Asker, Why, look, unknown
 from .booting import Booting, Waiting
 from .failures import StepFailed
 from .names import owns
@@ -63,12 +64,15 @@ class Instances:
         """
         limit = float(health["boot_seconds"])
         booting = Booting(self.monotonic())
-        last = f"GET {health['path']} got no answer"
+        last, asked = f"GET {health['path']} got no answer", begin
         waiting: Waiting | None = None
         while True:
             running = self._still_boots(booting, service, begin)
             if running or waiting:
-                waiting = waiting or Waiting(lambda: get(socket_path, health["path"], float(health["timeout_seconds"])))
+                asked = asked if waiting else self.clock()
+                waiting = waiting or Waiting(
+                    lambda: get(socket_path, health["path"], float(health["timeout_seconds"]), health.get("headers"))
+                )
                 answer = waiting.answer(WATCH_SECONDS)
                 if answer is None:
                     continue
@@ -77,7 +81,8 @@ class Instances:
                     return self.monotonic() - booting.began
                 last = reason
             if self.monotonic() - booting.began >= limit:
-                log = self._log_says(service, begin)
+                said = self.log_of(service)(health["path"], asked, self.clock())
+                log = f"; {said}" if said else self._log_says(service, begin)
                 raise StepFailed("start", f"never became ready: after {limit:.0f} s {last}{log}")
             self.sleep(POLL_SECONDS)
 
@@ -91,6 +96,10 @@ class Instances:
         if looping:
             raise StepFailed("start", f"does not start: {looping}{self._log_says(service, begin)}")
         return state.running
+
+    def log_of(self, service: str) -> Why:
+        """Asks the log of `service` why a request failed (see answers.Why)."""
+        return lambda path, begin, end: cause_of_request(self.systemd.said(service, begin - 1.0), path, begin, end)
 
     def _log_says(self, service: str, begin: float) -> str:
         cause = first_cause(self.systemd.journal(service, begin))
@@ -161,9 +170,11 @@ class Instances:
         declared = app or generations.record(self.layout, number).get("app")
         if not declared:
             return Answers(HEALTH, (), f"generation {number} has no record that can be read")
+        trial = socket is not None and socket == self.layout.trial_socket(number)
+        log = self.log_of((self.layout.trial_service_unit if trial else self.layout.service_unit)(number))
         if socket is None and self.users_tell(number, str(declared["listen"])):
-            return self.look_at(local_address(declared["listen"]), declared)
-        return self.look_at(socket or self.layout.private_socket(number), declared)
+            return self.look_at(local_address(declared["listen"]), declared, log)
+        return self.look_at(socket or self.layout.private_socket(number), declared, log)
 
     def private_open(self, number: int) -> bool:
         """Whether the private socket of generation `number` can be reached: its file may be gone, or be another's."""
@@ -176,13 +187,13 @@ class Instances:
         """
         return not self.private_open(number) and set(self.running()) == {number} and self.public_open(listen)
 
-    def look_at(self, address: Address, app: Plain) -> Answers:
-        """What is answered to users of `app` at `address`."""
-        return look(address, app, LOOK_SECONDS, request, self.monotonic)
+    def look_at(self, address: Address, app: Plain, log: Why = unknown) -> Answers:
+        """What is answered to users of `app` at `address`; `log` says why a request failed."""
+        return look(address, app, LOOK_SECONDS, request, self.monotonic, log)
 
-    def asker(self, address: Address, app: Plain, seconds: float | None = None) -> Asker:
+    def asker(self, address: Address, app: Plain, seconds: float | None = None, log: Why = unknown) -> Asker:
         """Asks at `address` what users of `app` ask; no answer is waited for longer than `seconds` (see Asker)."""
-        return Asker(address, app, seconds, request, self.monotonic)
+        return Asker(address, app, seconds, request, self.monotonic, log)
 
     def public_open(self, listen: str) -> bool:
         """Whether the public socket is open, and systemd has it to give: its unit may stay active without. (`listen`

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Mapping, TypedDict
 
+from .._os.causes import cause_of_request
 from .._os.files import as_mapping, read_mapping
 from .._os.http import address_taken, local_address, request
 from .._os.paths import Layout
@@ -94,13 +95,14 @@ class _Seen:
     everything: dict[str, UnitState]
     units: dict[str, UnitState]
     live: truth.Live | None
+    systemd: Systemd
 
     @classmethod
     def read(cls, layout: Layout, systemd: Systemd) -> _Seen:
         everything = systemd.matching(*_units(layout))
         units = owned(layout, everything)
         live = truth.live(layout, layout.instances(_up(units))) if os.path.isdir(layout.home) else None
-        return cls(layout, Host.read(layout.root, systemd.runner), everything, units, live)
+        return cls(layout, Host.read(layout.root, systemd.runner), everything, units, live, systemd)
 
     @property
     def up(self) -> list[str]:
@@ -234,7 +236,12 @@ def _health(seen: _Seen, number: int, app: AppRecord) -> tuple[bool, str]:
     address: Address = layout.private_socket(number)
     if private_problem(layout, number) and set(layout.instances(seen.up)) == {number}:
         address = local_address(app["listen"])  # nobody else answers there
-    answers = look(address, app, float(app["health"]["timeout_seconds"]), request)
+    unit = layout.service_unit(number)
+
+    def why(path: str, begin: float, end: float) -> str:
+        return cause_of_request(seen.systemd.said(unit, begin - 1.0), path, begin, end)
+
+    answers = look(address, app, float(app["health"]["timeout_seconds"]), request, log=why)
     return answers.well, answers.detail
 
 

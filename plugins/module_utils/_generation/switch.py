@@ -10,9 +10,10 @@ import threading
 from typing import Callable
 
 from .._declaration.app import Plain
+from .._os.causes import first_cause
 from .._os.http import address_taken, local_address
 from .._os.ownership import Foreign
-from .._os.systemd import SystemdError, first_cause
+from .._os.systemd import SystemdError
 from . import generations, store
 from .answers import HEALTH, WELL, Answers, meanwhile_words
 from .candidates import Candidates
@@ -45,7 +46,9 @@ def _address(instances: Instances, number: int) -> list[str]:
     path = os.path.join(instances.layout.generation(number), instances.layout.public_socket_unit)
     try:
         with open(path, encoding="utf-8") as stream:
-            return [line.strip() for line in stream if line.startswith(("ListenStream=", "SocketMode="))]
+            return [
+                line.strip() for line in stream if line.startswith(("ListenStream=", "SocketMode=", "SocketGroup="))
+            ]
     except OSError:
         return []
 
@@ -285,6 +288,7 @@ def told(old: int | None, seen: Seen) -> list[str]:
         lines.append(f"generation {old} was broken, so it left first: {seen['before']}")
     if seen.get("despite"):
         lines.append(f"not gone back to {old}, which answered no better: {seen['despite']}")
+    lines += [seen["shut_out"]] if seen.get("shut_out") else []
     lines += [f"what is live now is not well either: {sentence}" for sentence in seen.get("wrong", [])]
     words = meanwhile_words(seen.get("users") or {})
     return [*lines, words] if words else lines

@@ -9,13 +9,14 @@ from typing import Any
 
 from .._declaration.app import Plain
 from .._declaration.candidate import own_of
+from .._declaration.listening import mode_of
 from .._facts.workerends import HOOKS
 from .._os.paths import Layout
 from .._os.secrecy import MARK
 from .._recorder import configuration as recorder
 from .._release.asynccompat import MONITOR_HOOK, monitor_environment
 from .._release.contents import TREE
-from . import data, lingering, sandbox
+from . import data, lingering, sandbox, serverhooks
 
 STOP_SLACK_SECONDS = 10
 """systemd waits this much longer than Gunicorn's graceful_timeout before it kills: a drain is never cut short."""
@@ -96,19 +97,9 @@ def gunicorn_conf(app: Plain, plan: Plain, number: int) -> str:
         "# Errors go to the journal by way of standard error.",
         'errorlog = "-"',
         "",
+        *serverhooks.declared(app),
     ]
-    switch = plan["settings"].get("switch_interval_ms") or {}
-    if switch.get("value"):
-        reason = " ".join(str(switch.get("reason", "")).split())
-        lines += [
-            f"# {reason}" if reason else "# How soon threads take turns.",
-            "def post_worker_init(worker):",
-            "    import sys",
-            "",
-            f"    sys.setswitchinterval({float(switch['value']) / 1000!r})",
-            "",
-            "",
-        ]
+    lines += _taking_turns(plan)
     if _has_control_socket(plan):
         lines += [
             "# It has one path per user: the two instances of a rollout would take it from one another.",
@@ -120,7 +111,25 @@ def gunicorn_conf(app: Plain, plan: Plain, number: int) -> str:
         lines += ["", lingering.closer(worker_class)]
     if worker_class == "gevent":
         lines += ["", MONITOR_HOOK]
+    lines += [f"\n{part}" for part in (serverhooks.address(app), serverhooks.hooks(app)) if part]
     return "\n".join(lines)
+
+
+def _taking_turns(plan: Plain) -> list[str]:
+    """How soon the threads of a worker take turns, where the plan says that."""
+    switch = plan["settings"].get("switch_interval_ms") or {}
+    if not switch.get("value"):
+        return []
+    reason = " ".join(str(switch.get("reason", "")).split())
+    return [
+        f"# {reason}" if reason else "# How soon threads take turns.",
+        "def post_worker_init(worker):",
+        "    import sys",
+        "",
+        f"    sys.setswitchinterval({float(switch['value']) / 1000!r})",
+        "",
+        "",
+    ]
 
 
 def _literal(value: Any) -> str:
@@ -139,7 +148,8 @@ def public_socket(app: Plain, plan: Plain, number: int, layout: Layout) -> str:
     """The socket that users reach. Wants= starts the generation at boot; Service= names what a request wakes."""
     listen = app["listen"]
     address = listen[len("unix:") :] if listen.startswith("unix:") else listen
-    unix = "SocketMode=0666\n" if listen.startswith("unix:") else ""
+    group = f"SocketGroup={app['listen_group']}\n" if app.get("listen_group") else ""
+    unix = f"SocketMode={mode_of(dict(app))}\n{group}" if listen.startswith("unix:") else ""
     service = layout.service_unit(number)
     return (
         f"# {app['name']}, generation {number}. Written by Headcount.\n"
@@ -220,7 +230,7 @@ def service(app: Plain, plan: Plain, number: int, layout: Layout, trial: bool) -
         *_runtime_directory(layout, number, trial),
         *_environment_lines(plan, number, layout, trial),
         *data.unit_lines(app, number, layout),
-        f"ExecStart={generation}/release/venv/bin/gunicorn --config {generation}/gunicorn.conf.py",
+        f"ExecStart={serverhooks.command(app, _setting(plan, 'worker_class'), generation)}",
         "KillMode=mixed",
         f"TimeoutStartSec={boot + 30:.0f}",
         f"TimeoutStopSec={graceful + STOP_SLACK_SECONDS}",
@@ -301,6 +311,7 @@ def render(app: Plain, plan: Plain, number: int, layout: Layout) -> dict[str, st
     trial, real = layout.trial_service_unit(number), layout.service_unit(number)
     return {
         "gunicorn.conf.py": gunicorn_conf(app, plan, number),
+        **serverhooks.files(app, _setting(plan, "worker_class")),
         **({recorder.PROGRAM: recorder.program()} if recorder.wanted(app) else {}),
         data.SCRIPT: data.script(app, number, layout),
         layout.public_socket_unit: public_socket(app, plan, number, layout),

@@ -10,12 +10,14 @@ from .._declaration.app import Plain
 from .._facts.unitgroups import unit_pids
 from .._facts.workerends import WorkerEnd, deaths, last_serial, read_ends
 from .._load.memory import count_restarts
+from .._os.causes import first_cause
 from .._os.http import local_address
 from .._os.procfs import children
-from .._os.systemd import UnitState, first_cause
+from .._os.systemd import UnitState
 from .answers import Asker, Users
 from .failures import StepFailed
 from .instances import LOOK_SECONDS, Instances
+from .reached import public_socket_refuses
 
 BESIDE_ROUNDS = 60
 BESIDE_SECONDS = 2.0
@@ -28,7 +30,7 @@ class Seen(TypedDict, total=False):
 
     Of a switch too: seconds until it answered (`boot_seconds`); that the public socket was `opened` again; how the old
     one was broken, so that it left first (`before`); what is wrong with the new one, which was kept (`despite`); and
-    what `users` got meanwhile.
+    what `users` got meanwhile. Of a unix socket: who is `shut_out` of it, in a sentence.
     """
 
     checks: int
@@ -39,6 +41,7 @@ class Seen(TypedDict, total=False):
     before: str
     despite: str
     users: Users
+    shut_out: str
 
 
 def verify(
@@ -63,10 +66,13 @@ def verify(
     begin = instances.clock()
     started = instances.monotonic()
     deadline = started + seconds
-    own = instances.asker(instances.layout.private_socket(number), app)
-    users = instances.asker(local_address(app["listen"]), app) if public else None
+    log = instances.log_of(service)
+    own = instances.asker(instances.layout.private_socket(number), app, log=log)
+    users = instances.asker(local_address(app["listen"]), app, log=log) if public else None
+    shut_out = ""
     if users is not None:
         users.paths = users.paths[:1]
+        shut_out = public_socket_refuses(app)
     asked, workers, suspicious = 0, _workers(instances, first), False
     since, lost = last_serial(_ends(instances, number)), frozenset[tuple[int, int]]()
     while True:
@@ -77,19 +83,31 @@ def verify(
             )
         reason, _ = own.health()
         if reason is not None:
-            raise StepFailed("verify", f"stopped being healthy after it took traffic: {reason}")
+            raise StepFailed("verify", f"stopped being healthy after it took traffic: {reason}{own.why()}")
         instances.fail_if_killed(state)
         now = _workers(instances, state)
         lost, workers = lost | (workers - now), now
         suspicious = _fail_if_workers_died(instances, number, begin, since, lost, suspicious)
         wrong = _ask_paths(own, users, app["listen"], beside)
         if wrong and not lenient:
-            raise StepFailed("verify", f"{wrong[0]} after it took traffic")
+            raise StepFailed("verify", f"{wrong[0]} after it took traffic{_why(own, users)}")
         asked += 1
         if instances.monotonic() >= deadline and not suspicious:
-            seen: Seen = {"checks": asked, "seconds": round(instances.monotonic() - started, 1)}
-            return {**seen, "wrong": wrong} if wrong else seen
+            return _seen(asked, round(instances.monotonic() - started, 1), shut_out, wrong)
         instances.sleep(0.25)
+
+
+def _seen(asked: int, seconds: float, shut_out: str, wrong: list[str]) -> Seen:
+    """What was seen, without what there was nothing of."""
+    seen: Seen = {"checks": asked, "seconds": seconds}
+    if shut_out:
+        seen["shut_out"] = shut_out
+    return {**seen, "wrong": wrong} if wrong else seen
+
+
+def _why(own: Asker, users: Asker | None) -> str:
+    """What the log says of the load paths that fail, on its own socket or else on the public one."""
+    return own.why() if own.wrong() or users is None else users.why()
 
 
 def _ask_paths(own: Asker, users: Asker | None, listen: str, beside: Callable[[], bool] | None) -> list[str]:

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import html
 import http.client
 import io
 import os
+import re
 import socket
 import stat
 import time
@@ -21,10 +23,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .procfs import port_holders, socket_holders
+from .secrecy import clean_text
 
 BLOCK_BYTES = 64 * 1024
 KEPT_BYTES = 1 << 20
 """So much of a body is kept where somebody looks into it (`health.contains`); the rest is read and thrown away."""
+
+TOLD_BYTES = 4096
+"""So much of a body is kept elsewhere, to say how an answer begins that does not mean well."""
 
 MOST_BYTES = 256 << 20
 """What a whole answer may have, head and body, as it comes over the wire: nothing is ever decompressed."""
@@ -55,6 +61,14 @@ class Answer:
     endless: bool = False
     timed_out: bool = False
     location: str = ""
+    kind: str = ""
+
+    def words(self) -> str:
+        """What kind of answer came and how it begins, for people: 'text/html "Internal Server Error"'; empty where it
+        says nothing. Secrets are masked."""
+        kind = self.kind.partition(";")[0].strip().lower()
+        begin = first_words(self.body, kind)
+        return " ".join(part for part in (kind, f'"{begin}"' if begin else "") if part)
 
     def failure(self, method: str, path: str) -> str:
         """What went wrong, as a sentence that names the request; empty when there is a whole answer."""
@@ -67,7 +81,7 @@ class Answer:
 class Ask:
     """What is asked: one request. `headers` go before those that Headcount sends by itself.
 
-    `status`: the answers that mean well; without any, every 2xx does.
+    `status`: the answers that mean well; without any, every 2xx does. `contains`: what those must hold.
     """
 
     path: str
@@ -75,13 +89,24 @@ class Ask:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: str | None = None
     status: tuple[int, ...] = ()
+    contains: str = ""
+
+    def within(self, seconds: float) -> Bounds:
+        """What the request may take, of which so much is kept as is looked into."""
+        return Bounds(seconds, keep_bytes=KEPT_BYTES if self.contains else TOLD_BYTES)
+
+    @classmethod
+    def of_health(cls, health: Mapping[str, Any]) -> Ask:
+        """From the `health` of a normalised app."""
+        return cls(str(health["path"]), headers=dict(health.get("headers") or {}))
 
     @classmethod
     def of_path(cls, path: Mapping[str, Any]) -> Ask:
         """From one entry of the normalised app's `load.paths`."""
         status = tuple(path.get("status") or ())
         method = str(path.get("method", "GET"))
-        return cls(str(path["path"]), method, dict(path.get("headers") or {}), path.get("body"), status)
+        headers, contains = dict(path.get("headers") or {}), str(path.get("contains") or "")
+        return cls(str(path["path"]), method, headers, path.get("body"), status, contains)
 
 
 @dataclass(frozen=True)
@@ -91,7 +116,7 @@ class Bounds:
 
     seconds: float
     most_bytes: int = MOST_BYTES
-    keep_bytes: int = 0
+    keep_bytes: int = TOLD_BYTES
 
 
 def answer_seconds(app: Mapping[str, Any]) -> float:
@@ -173,7 +198,7 @@ class _Exchange:
         self.begin = monotonic()
         self.stream: _Stream | None = None
         self.status = 0
-        self.location = ""
+        self.location = self.kind = ""
         self.body = bytearray()
 
     @property
@@ -204,6 +229,7 @@ class _Exchange:
             response.begin()
         self.status = response.status
         self.location = (response.getheader("Location") or "")[:200]
+        self.kind = (response.getheader("Content-Type") or "")[:200]
         while True:
             block = response.read1(BLOCK_BYTES)
             if not block:
@@ -214,7 +240,10 @@ class _Exchange:
 
     def answered(self) -> Answer:
         received = self.stream.received if self.stream is not None else 0
-        return Answer(self.status, bytes(self.body), self.seconds * 1000, received=received, location=self.location)
+        return Answer(
+            self.status, bytes(self.body), self.seconds * 1000,
+            received=received, location=self.location, kind=self.kind,
+        )  # fmt: skip
 
     def failed(self, error: Exception) -> Answer:
         """What is told of an answer that did not come, or did not come whole."""
@@ -271,6 +300,33 @@ def request(
     return exchange.answered()
 
 
+MOST_WORDS = 120
+_CUT_CHARACTERS = 512
+_HIDDEN_HTML = re.compile(r"<(script|style|head)\b.*?(?:</\1\s*>|\Z)", re.IGNORECASE | re.DOTALL)
+_TITLE = re.compile(r"<title[^>]*>(.*?)(?:</title|\Z)", re.IGNORECASE | re.DOTALL)
+_TAG = re.compile(r"<[^>]*(?:>|\Z)", re.DOTALL)
+
+
+def first_words(body: bytes, kind: str = "") -> str:
+    """The first line of a body that says something, at most MOST_WORDS characters; of HTML its text, without tags.
+
+    Empty where there is none, or where the body is no text. Secrets are masked.
+    """
+    text = body.decode("utf-8", "replace")
+    if "\x00" in text or text.count("\ufffd") > len(text) / 10:
+        return ""
+    if "html" in kind or text.lstrip()[:1] == "<":
+        title = _TITLE.search(text)
+        shown = _TAG.sub("\n", _HIDDEN_HTML.sub("\n", text))
+        text = html.unescape(f"{shown}\n{title[1] if title else ''}")
+    text = clean_text(text)
+    if len(body) >= TOLD_BYTES:  # it may have been cut within a secret
+        text = text[:-_CUT_CHARACTERS]
+    line = next((" ".join(line.split()) for line in text.splitlines() if line.strip()), "")
+    line = "".join(sign for sign in line if sign.isprintable())
+    return line if len(line) <= MOST_WORDS else f"{line[:MOST_WORDS]}..."
+
+
 def well(status: int, wanted: Sequence[int] | None = None) -> bool:
     """Whether an answer to the load means well: its status is one of `wanted` (`load.paths[].status`), else a 2xx."""
     return status in wanted if wanted else 200 <= status < 300
@@ -279,12 +335,31 @@ def well(status: int, wanted: Sequence[int] | None = None) -> bool:
 def unwell(ask: Ask, answer: Answer) -> str:
     """Why an answer to a request of the load does not mean well; empty when it does."""
     failure = answer.failure(ask.method, ask.path)
-    if failure or well(answer.status, ask.status):
-        return failure
     told = f"{ask.method} {ask.path} answered {answer.status}"
-    if ask.status:
-        return f"{told}, expected {' or '.join(map(str, ask.status))}"
-    return f"{told}, a redirect to {answer.location}" if redirected(answer) else told
+    if failure or well(answer.status, ask.status):
+        lacks = not failure and bool(ask.contains) and ask.contains.encode() not in answer.body
+        return (
+            f"{told}{in_brackets(answer.words())}, but its body does not contain {ask.contains!r}" if lacks else failure
+        )
+    if not ask.status and redirected(answer):
+        return f"{told}, a redirect to {answer.location}"
+    expected = f", expected {' or '.join(map(str, ask.status))}" if ask.status else ""
+    return told + in_brackets(answer.words()) + expected + by_which_name(answer, ask.headers)
+
+
+ASKED_AS = "; it was asked for as localhost"
+
+
+def by_which_name(answer: Answer, headers: Mapping[str, str]) -> str:
+    """What may be wrong where an app does not know the Host that it was asked for; empty where it is not that."""
+    if answer.status not in (400, 403, 404, 421) or "host" in {name.lower() for name in headers}:
+        return ""
+    return f"{ASKED_AS}: where the app answers to its own name alone, declare `host`"
+
+
+def in_brackets(words: str) -> str:
+    """Words that stand behind what they explain; empty where there are none."""
+    return f" ({words})" if words else ""
 
 
 def redirected(answer: Answer) -> bool:
@@ -292,10 +367,10 @@ def redirected(answer: Answer) -> bool:
     return 300 <= answer.status < 400 and bool(answer.location)
 
 
+AS_USERS = "scheme: https where a proxy in front takes https off, host where the app has a name of its own, headers"
 REDIRECT_FIX = (
-    "nothing of the app is measured that way; declare for it in load.paths what users send (a proxy's users "
-    "headers: {X-Forwarded-Proto: https}, or Host), or the path that it leads to, or, where the redirect is what users "
-    "get, status: [%d]"
+    f"nothing of the app is measured that way; declare what users send ({AS_USERS}), or the path that it leads to, or, "
+    "where the redirect is what users get, status: [%d]"
 )
 
 
@@ -313,7 +388,7 @@ def only_redirects(
         if path.status:
             continue
         for _ in range(3):
-            answer = ask(address, path, Bounds(seconds))
+            answer = ask(address, path, path.within(seconds))
             if not redirected(answer):
                 break
         else:
@@ -392,9 +467,29 @@ def _path_taken(path: str) -> str | None:
     return "is taken by another process"
 
 
-def get(address: str | tuple[str, int], path: str, timeout_seconds: float, host: str = "localhost") -> Answer:
+def get(
+    address: str | tuple[str, int], path: str, timeout_seconds: float, headers: Mapping[str, str] | None = None
+) -> Answer:
     """GET `path`, bounded as a whole; never raises for what a network or a server can do."""
-    return request(address, Ask(path, headers={"Host": host}), Bounds(timeout_seconds, keep_bytes=KEPT_BYTES))
+    return request(address, Ask(path, headers=headers or {}), Bounds(timeout_seconds, keep_bytes=KEPT_BYTES))
+
+
+CONTAINS_TIMES = 5
+
+
+def lacking(
+    address: str | tuple[str, int], paths: Sequence[Ask], seconds: float, ask: Callable[..., Answer] = request
+) -> str:
+    """Which path of the load answers without what it must contain, in a sentence; empty where none does.
+
+    Each path that has such a text is asked CONTAINS_TIMES. Bounded: `seconds` for each request.
+    """
+    for path in paths:
+        for _ in range(CONTAINS_TIMES if path.contains else 0):
+            wrong = unwell(path, ask(address, path, path.within(seconds)))
+            if "its body does not contain" in wrong:
+                return wrong
+    return ""
 
 
 def unhealthy(answer: Answer, health: Mapping[str, Any]) -> str | None:
@@ -403,9 +498,14 @@ def unhealthy(answer: Answer, health: Mapping[str, Any]) -> str | None:
     if answer.status == 0:
         return answer.failure("GET", path)
     if answer.status not in health["status"]:
+        if redirected(answer):
+            told = f"GET {path} answered {answer.status}, a redirect to {answer.location}: declare what users send"
+            return f"{told} ({AS_USERS}), or, where the redirect is well, health.status: [200, {answer.status}]"
         allowed = " or ".join(str(code) for code in health["status"])
-        return f"GET {path} answered {answer.status}, expected {allowed}"
+        told = f"GET {path} answered {answer.status}{in_brackets(answer.words())}, expected {allowed}"
+        return told + by_which_name(answer, health.get("headers") or {})
     wanted = health.get("contains")
     if wanted and wanted.encode() not in answer.body:
-        return f"GET {path} answered {answer.status}, but its body does not contain {wanted!r}"
+        told = in_brackets(answer.words())
+        return f"GET {path} answered {answer.status}{told}, but its body does not contain {wanted!r}"
     return None

@@ -16,7 +16,7 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import Any, Iterable, Mapping
+from typing import Any, Iterable, Mapping, Sequence
 from urllib.parse import quote, quote_plus, urlsplit
 
 HIDDEN = "***"
@@ -128,6 +128,13 @@ def secrets_of(text: str) -> list[str]:
 def clean_text(text: str) -> str:
     """`text` without the secrets that this process knows."""
     return text if _KNOWN.pattern is None else _KNOWN.pattern.sub(HIDDEN, text)
+
+
+def clean_lines(lines: Sequence[str]) -> list[str]:
+    """As clean_text(), line by line; a secret of several lines is found in all of them together."""
+    if _KNOWN.pattern is None:
+        return list(lines)
+    return _KNOWN.pattern.sub(lambda found: HIDDEN + "\n" * found[0].count("\n"), "\n".join(lines)).split("\n")
 
 
 def clean(value: Any) -> Any:

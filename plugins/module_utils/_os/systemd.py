@@ -4,13 +4,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Callable, Sequence
 
-from .secrecy import clean_text
+from .causes import Line
+from .secrecy import clean_lines, clean_text
 
 Runner = Callable[[Sequence[str], float], "Completed"]
 
@@ -121,6 +123,20 @@ def _deaf(done: Completed) -> bool:
     return _DEAF.search(done.err) is not None
 
 
+def _journal_lines(text: str) -> list[Line]:
+    """The lines of one entry as `journalctl -o json` prints it; none where it is none, or has no message."""
+    try:
+        entry = json.loads(text)
+        message = entry.get("MESSAGE")
+        if isinstance(message, list):  # bytes, where some of them cannot be printed
+            message = bytes(message).decode("utf-8", "replace")
+        at = int(entry["__REALTIME_TIMESTAMP"]) / 1e6
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return []
+    pid = _number(str(entry.get("_PID", "")))
+    return [Line(at, pid, line) for line in message.split("\n")] if isinstance(message, str) else []
+
+
 def _number(text: str | None) -> int:
     return int(text) if text and text.lstrip("-").isdigit() else 0
 
@@ -217,6 +233,16 @@ class Systemd:
         done = self._systemctl("list-units", "--all", "--plain", "--no-legend", "--full", pattern)
         return [line.split()[0] for line in done.out.splitlines() if line.split()]
 
+    def said(self, unit: str, since_epoch: float, lines: int = 4000) -> list[Line]:
+        """The last lines that `unit` logged since `since_epoch` (seconds), with time and process, without secrets;
+        empty when there is no journal to ask. What was logged until now is in it."""
+        self.runner(["journalctl", "--sync"], 20.0)
+        # --all: a long line, as JSON has them, would be left out else.
+        options = ["-o", "json", "--all", "--output-fields=MESSAGE,_PID", f"--since=@{int(since_epoch)}"]
+        done = self.runner(["journalctl", "--no-pager", "-q", "-u", unit, *options, "-n", str(lines)], 20.0)
+        read = [line for entry in done.out.split("\n") for line in _journal_lines(entry)] if done.status == 0 else []
+        return [replace(line, text=text) for line, text in zip(read, clean_lines([line.text for line in read]))]
+
     def journal(self, unit: str, since_epoch: float, lines: int = 200) -> list[str]:
         """The last lines that `unit` logged since `since_epoch` (seconds); empty when there is no journal to ask."""
         done = self.runner(
@@ -236,46 +262,3 @@ class Systemd:
         )
         # Cleaned before anybody cuts a line to a length: the beginning of a secret would not be known as one.
         return clean_text(done.out).splitlines() if done.status == 0 else []
-
-
-_EXCEPTION = re.compile(
-    r"^(?:[A-Za-z_][\w.]*\.)?([A-Z]\w*(?:Error|Exception|Exit|Interrupt|Warning|NotFound))\b(?::.*)?$"
-)
-_NOISE = re.compile(r"Warning\b")
-_SERVER = re.compile(r"^\[\d{4}-\d\d-\d\d [^\]]*\] \[\d+\] \[[A-Z]+\]")
-_MANAGER = re.compile(r"^(?:Starting|Started|Stopping|Stopped) \S+\.(?:service|socket)\b|^\S+\.(?:service|socket): ")
-"""What systemd itself says of a unit in its log."""
-_WORKER_EXITED = re.compile(r"\bWorker \(pid:\s*\d+\) exited with code\b")
-
-
-def first_cause(lines: Sequence[str]) -> str | None:
-    """The line of a log that says why a process died, or None when none does.
-
-    A traceback's last line names the exception. Where several follow one another the first is the cause; Gunicorn's own
-    "Worker failed to boot" only repeats that something was wrong before, and its "Worker exited with code 1" that the
-    app ended by itself: then the app's own line before it is the cause.
-    """
-    in_traceback = False
-    for line in lines:
-        text = line.strip()
-        if text.startswith("Traceback (most recent call last)"):
-            in_traceback = True
-        elif in_traceback and not line.startswith((" ", "\t")) and _EXCEPTION.match(text) and not _NOISE.search(text):
-            return text[:500]
-    words = ""
-    for line in lines:
-        text = line.strip()
-        if _WORKER_EXITED.search(text):
-            return (words or text)[:500]
-        if text and not _SERVER.match(text) and not _MANAGER.match(text):
-            words = text
-        if (
-            re.search(
-                r"\b(Error|error|ERROR|FATAL|failed|denied|No such file|not found|Killed)\b"
-                r"|^Failed to (find|parse|import)",
-                text,
-            )
-            and "Shutting" not in text
-        ):
-            return text[:500]
-    return None

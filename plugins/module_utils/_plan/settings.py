@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Sequence
 
 from .._declaration.app import App
+from .._declaration.gunicorn import too_new
 from .._generation.units import GUNICORN_SETTINGS
 from .classes import ClassChoice
 from .inputs import MEMORY_HIGH_SHARE, Inputs
@@ -462,6 +463,7 @@ def _gunicorn(draft: Draft) -> list[Setting]:
         else:
             reason, origin = f"the project pins it; the plan's own: {version}", "declared"
             version, winner = f"=={draft.gunicorn}", "project"
+    _check_own_settings(draft, version)
     packages = [f"gunicorn{version}"]
     if kind == "gevent":
         packages = [f"gunicorn[gevent]{version}"] + (["gevent>=24.10.1"] if old else [])
@@ -471,6 +473,19 @@ def _gunicorn(draft: Draft) -> list[Setting]:
         _simple("gunicorn_version", version, "", winner, reason, origin, limits),
         _simple("gunicorn_packages", packages, "", "worker_class", f"what a {kind} worker needs: {reason}", "derived"),
     ]
+
+
+def _check_own_settings(draft: Draft, version: str) -> None:
+    """Raise PlanError where a setting is declared that the planned Gunicorn does not know yet."""
+    for name, since in too_new(draft.app.gunicorn or {}, version).items():
+        raise PlanError(
+            draft.inputs.app,
+            f"gunicorn.{name}",
+            (draft.app.gunicorn or {})[name],
+            f"it came with Gunicorn {since}, and the plan has {version}",
+            f"a setting that Gunicorn {version} knows",
+            "remove it, or raise settings.gunicorn_version",
+        )
 
 
 def gunicorn_unfit(version: str, worker_class: str, old: bool) -> str | None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Callable, TypedDict
@@ -14,6 +15,7 @@ from .._declaration.app import Limits, Load, Plain
 from .._declaration.origin import HOST
 from .._facts.unitgroups import unit_memory, unit_pids
 from .._facts.workerends import WorkerEnd, read_ends
+from .._generation.answers import Why, unknown
 from .._generation.units import MAX_BLOCKING_SECONDS
 from .._load.early import Early
 from .._load.h2load import Target
@@ -30,10 +32,11 @@ from .._load.trialload import (
     with_retry,
 )
 from .._load.use import UseLog
-from .._os.http import answer_seconds
+from .._os.causes import cause_of_request
+from .._os.http import Ask, answer_seconds
 from .._os.systemd import Systemd, UnitState
 from .._release.asynccompat import parse_reports
-from .._verdict.bypath import names_of, path_evidence, slow_path
+from .._verdict.bypath import NO_GOOD_ANSWER, names_of, path_evidence, slow_path
 from .._verdict.costchecks import CPU_FLOOR_MS
 from .._verdict.early import SPENT, Rule
 from .._verdict.histogram import Histogram, digest
@@ -41,6 +44,7 @@ from .._verdict.judge import Samples, Thresholds, Verdict, judge, judge_stopped
 from .._verdict.stability import trimmed
 from .._verdict.types import FAIL, INCONCLUSIVE, PASS, USUAL, Check, short
 from .measure import Unit
+from .why import why_failed
 
 INSTALLS = ", or let Headcount do it with headcount_install_packages: true"
 
@@ -54,8 +58,8 @@ WEIGHED_MARGIN = 1.5
 
 @dataclass(frozen=True)
 class Arm:
-    """One generation under load: the unix socket that reaches it, how its unit is read, the directory of its files, and
-    where its users reach it (empty: nowhere)."""
+    """One generation under load: the unix socket that reaches it, how its unit is read, the directory of its files,
+    where its users reach it (empty: nowhere), and its log, which is asked why requests failed."""
 
     socket: str
     state: Callable[[], UnitState]
@@ -64,6 +68,7 @@ class Arm:
     root: str = "/"
     files: str = ""
     listen: str = ""
+    log: Why = unknown
 
     def sampler(self) -> MemorySampler:
         """Reads the memory of its processes, and what becomes of its workers, while a load runs."""
@@ -278,8 +283,12 @@ def try_candidate(
                     other.stop()
         return judging.judged(load, sampler.evidence(), other.evidence() if other is not None else None)
 
+    began = time.time()
     verdict, attempts = with_retry(attempt)
-    return conclude(app, verdict, attempts[-1], candidate.journal(), notes)
+    asked = [Ask.of_path(path) for path in app["load"]["paths"]]
+    address, seconds = candidate.socket, answer_seconds(app)
+    why = why_failed(attempts[-1].load.candidate, asked, address, seconds, candidate.log, began)
+    return conclude(app, verdict, attempts[-1], candidate.journal(), notes, why=why)
 
 
 def weighed(app: Plain, measured: Plain | None, live: Live | None) -> str:
@@ -353,17 +362,28 @@ def cut_short(verdict: Verdict, load: TrialLoad) -> Verdict:
 
 
 def conclude(
-    app: Plain, verdict: Verdict, last: Attempt, journal: list[str], notes: list[str], source: str = HOST
+    app: Plain,
+    verdict: Verdict,
+    last: Attempt,
+    journal: list[str],
+    notes: list[str],
+    source: str = HOST,
+    why: str = "",
 ) -> tuple[Verdict, Evidence]:
-    """The verdict with the path that was slow and the code that blocked the hub named in its cause, and the evidence.
+    """The verdict with the path that was slow, the code that blocked the hub and what made requests fail named in its
+    cause, and the evidence.
 
-    `journal`: what the candidate logged; `source`: where the load came from, as `load.from` says it.
+    `journal`: what the candidate logged; `source`: where the load came from, as `load.from` says it; `why`: what made
+    requests fail (why_failed()).
     """
     notes = list(notes)
+    if why:
+        notes.append(why)
+        verdict = verdict if verdict.outcome == "pass" else replace(verdict, cause=f"{verdict.cause}; {why}")
     names = names_of(Load.from_dict(app["load"]).paths)
     cold, live = verdict.cold_seconds, last.load.baseline
     slow = slow_path(verdict, trimmed(last.load.candidate, cold), trimmed(live, cold) if live else None, names)
-    if slow:
+    if slow and not (why and slow.endswith(NO_GOOD_ANSWER)):
         notes.append(slow)
         verdict = replace(verdict, cause=f"{verdict.cause}; {slow}")
     package = app["entry_point"].partition(":")[0].partition(".")[0]
@@ -435,6 +455,10 @@ def arm(
 ) -> Arm:
     """The arm of a unit that runs on this host; `begin` (epoch seconds) is where its log of the trial begins, `files`
     the directory where it says how its workers ended."""
+
+    def why(path: str, since: float, until: float) -> str:
+        return cause_of_request(systemd.said(unit, since - 1.0), path, since, until)
+
     return Arm(
         socket=socket,
         state=lambda: systemd.state(unit),
@@ -442,4 +466,5 @@ def arm(
         memory_max_mib=memory_max_mib,
         root=root,
         files=files,
+        log=why,
     )

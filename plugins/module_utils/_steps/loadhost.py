@@ -119,7 +119,8 @@ def _reach(name: str, address: str, request: LoadRequest, ask: Callable[..., Ans
     """NotLoaded when the health check of an arm gets no good answer from here. A load must not hit anything else."""
     health = request["health"]
     host, _, port = address.rpartition(":")
-    answer = ask((host.strip("[]"), int(port)), health["path"], float(health["timeout_seconds"]))
+    seconds = float(health["timeout_seconds"])
+    answer = ask((host.strip("[]"), int(port)), health["path"], seconds, health.get("headers"))
     reason = unhealthy(answer, health)
     if reason is None:
         return

@@ -27,7 +27,7 @@ from typing import Callable, Iterator, Protocol, Sequence, TypedDict
 from .._declaration.app import LoadPath
 from .._facts.unitgroups import unit_cpu_seconds, unit_pids
 from .._load.memory import ProcessMemory, read_process
-from .._os.http import Answer, Ask, Bounds, request, unwell
+from .._os.http import Answer, Ask, request, unwell
 from .uncounted import told
 
 WARM_SECONDS = 1.0
@@ -56,14 +56,19 @@ FILLED_SHARE = 0.85
 
 
 class NotMeasured(Exception):
-    """The candidate could not be weighed; the message says why in one sentence."""
+    """The candidate could not be weighed; the message says why in one sentence. `path`: whose requests failed, if that
+    is why."""
+
+    def __init__(self, sentence: str, path: str = "") -> None:
+        super().__init__(sentence)
+        self.path = path
 
 
 @dataclass(frozen=True)
 class Asked:
     """What a phase of requests came to: wall milliseconds of each good answer, failures, and its length in seconds.
 
-    `example`: what the first failure was; `endless`: what a request did that did not end by itself.
+    `example`: what the first failure was, and `path` of what; `endless`: what a request did that did not end by itself.
     """
 
     wall_ms: list[float]
@@ -71,6 +76,7 @@ class Asked:
     seconds: float
     example: str = ""
     endless: str = ""
+    path: str = ""
 
 
 def ask(
@@ -92,7 +98,7 @@ def ask(
     begin = monotonic()
     results: list[list[float]] = [[] for _ in range(at_once)]
     failures = [0] * at_once
-    examples: list[str] = []
+    examples: list[tuple[str, str]] = []
     endless: list[str] = []
     silent: Counter[str] = Counter()
     answered: set[str] = set()
@@ -103,7 +109,7 @@ def ask(
             if endless or monotonic() - begin > seconds + SLOW_SECONDS:
                 return
             asked = order[turn % len(order)]
-            answer = request(address, asked, Bounds(timeout_seconds))
+            answer = request(address, asked, asked.within(timeout_seconds))
             turn += at_once
             error = unwell(asked, answer)
             answered.update([asked.path] if answer.status else [])
@@ -112,7 +118,7 @@ def ask(
                 endless.append(error)
             if error:
                 failures[slot] += 1
-                examples.append(error)
+                examples.append((error, asked.path))
             else:
                 results[slot].append(answer.elapsed_ms)
 
@@ -126,8 +132,8 @@ def ask(
     for thread in threads:
         thread.join()
     wall_ms = [value for slot in results for value in slot]
-    first = [found[0] if found else "" for found in (examples, endless)]
-    return Asked(wall_ms, sum(failures), monotonic() - begin, *first)
+    example, path = examples[0] if examples else ("", "")
+    return Asked(wall_ms, sum(failures), monotonic() - begin, example, endless[0] if endless else "", path)
 
 
 def longest_seconds(timeout_seconds: float) -> float:
@@ -141,7 +147,7 @@ def longest_seconds(timeout_seconds: float) -> float:
 
 def asked_of(path: LoadPath) -> Ask:
     """One request for a path of the load."""
-    return Ask(path.path, path.method, path.headers, path.body, path.status or ())
+    return Ask(path.path, path.method, path.headers, path.body, path.status or (), path.contains or "")
 
 
 def weighted_order(paths: Sequence[LoadPath]) -> list[LoadPath]:
@@ -322,7 +328,7 @@ def _warmed(candidate: _Candidate) -> _Rest:
     warm = ask(candidate.address, paths, WARM_SECONDS, 1, LEAST_REQUESTS, candidate.timeout_seconds)
     _fail_if_endless(warm.endless)
     if not warm.wall_ms:
-        raise NotMeasured(f"no request of the load was answered while it was weighed: {warm.example}")
+        raise NotMeasured(f"no request of the load was answered while it was weighed: {warm.example}", warm.path)
     idle = unit.memory()
     workers = tuple(pid for pid in idle if pid != unit.main_pid)
     if not workers:
@@ -340,7 +346,8 @@ def _fail_if_few(solo: Solo) -> None:
     if solo.answered < (LEAST_REQUESTS if solo.seconds < SLOW_SECONDS else LEAST_SLOW):
         raise NotMeasured(
             f"only {solo.answered} requests were answered while it was weighed"
-            + (f"; {solo.failures} failed: {solo.example}" if solo.failures else "")
+            + (f"; {solo.failures} failed: {solo.example}" if solo.failures else ""),
+            solo.failing,
         )
 
 
@@ -397,12 +404,14 @@ class OnePath:
 
 @dataclass(frozen=True)
 class Solo:
-    """Requests one after another: each path, failures, and the length of the phase in seconds."""
+    """Requests one after another: each path, failures, and the length of the phase in seconds. `example`: what the
+    first failure was, `failing`: the path of it."""
 
     paths: list[OnePath]
     failures: int
     seconds: float
     example: str = ""
+    failing: str = ""
 
     @property
     def answered(self) -> int:
@@ -441,7 +450,7 @@ def _solo(candidate: _Candidate) -> Solo:
     found = [OnePath(path.path, float(path.weight), [], [], []) for path in candidate.paths]
     least = max(PATH_REQUESTS * len(found), LEAST_REQUESTS)
     silent: Counter[int] = Counter()
-    begin, failures, example, took = time.monotonic(), 0, "", 0.0
+    begin, failures, example, failing, took = time.monotonic(), 0, "", "", 0.0
     for asked, index in enumerate(_turns(candidate.paths)):
         took = time.monotonic() - begin
         if took > SOLO_SECONDS + (0.0 if asked >= least else SLOW_SECONDS):
@@ -451,13 +460,13 @@ def _solo(candidate: _Candidate) -> Solo:
         if one.answer.endless or (silent[index] > 1 and not path.cpu_ms):
             _fail_if_endless(one.error)
         if one.error:
-            failures, example = failures + 1, example or one.error
+            failures, example, failing = failures + 1, example or one.error, failing or path.path
             path.errors.append(one.error)
             continue
         path.cpu_ms.append(one.cpu_ms)
         path.lost_ms.append(one.lost_ms)
         path.wait_ms.append(max(0.0, one.answer.elapsed_ms - one.cpu_ms - one.lost_ms))
-    return Solo(found, failures, took, example)
+    return Solo(found, failures, took, example, failing)
 
 
 @dataclass(frozen=True)
@@ -479,7 +488,7 @@ def _alone(candidate: _Candidate, path: LoadPath) -> _One:
     """
     asker, unit, asked = [os.getpid()], candidate.unit, asked_of(path)
     cpu, queued, late, own = unit.cpu_seconds(), unit.queued_seconds(), queued_seconds(asker), time.process_time()
-    answer = request(candidate.address, asked, Bounds(candidate.timeout_seconds))
+    answer = request(candidate.address, asked, asked.within(candidate.timeout_seconds))
     own, late = time.process_time() - own, queued_seconds(asker) - late
     queued, cpu = unit.queued_seconds() - queued, unit.cpu_seconds() - cpu
     return _One(answer, unwell(asked, answer), 1000 * max(0.0, cpu), 1000 * max(0.0, queued + late + own))

@@ -23,15 +23,16 @@ from .._generation.lock import LEASE_SECONDS
 from .._generation.record import GenerationRecord
 from .._load.trialload import Attempt, TrialLoad, longest_seconds
 from .._os.files import read_mapping, write_json
-from .._os.http import answer_seconds
+from .._os.http import Ask, answer_seconds
 from .._verdict.judge import RETRY_FACTOR, MemoryEvidence, combine, needs_retry
 from . import sampler
 from .app import AppOnHost
 from .compare import Judging, arrangement, capacity, conclude, lowered, weighed
 from .loadhost import LoadRequest
 from .sampler import CANDIDATE, LIVE
-from .trial import Tried, broken, fail_if_redirected, live_of, memory_max, ruled, trial
+from .trial import Tried, broken, fail_if_unlike, lacking_now, live_of, memory_max, ruled, trial
 from .weigh import fail_if_lost
+from .why import why_failed
 
 
 class Wanted(TypedDict):
@@ -117,7 +118,7 @@ def begin(app: AppOnHost, number: int, address: str) -> Wanted:
         app.candidates.seconds = 0.0  # it outlives this step: a timer ends it (_watch)
         try:
             boot = app.candidates.start(number, declared["health"], listen=listen)
-            fail_if_redirected(app, number, declared)
+            fail_if_unlike(app, number, declared)
             begun = Begun(
                 number=number,
                 run=app.run.id,
@@ -195,18 +196,28 @@ def finish(app: AppOnHost, number: int, loaded: str) -> Tried | Wanted:
                 return {"load": begun.request}
             verdict = attempts[0].verdict if len(attempts) == 1 else combine(*(one.verdict for one in attempts))
             fail_if_lost(app, number, declared, "trial")
-            journal = app.systemd.journal(app.layout.trial_service_unit(number), begun.begin, lines=2000)
+            unit = app.layout.trial_service_unit(number)
+            journal = app.systemd.journal(unit, begun.begin, lines=2000)
             source = Load.from_dict(declared["load"]).origin
             note = f"the load came from {words(source)}: latencies include the network between it and this host"
+            why = why_failed(
+                attempts[-1].load.candidate,
+                [Ask.of_path(path) for path in declared["load"]["paths"]],
+                app.layout.trial_socket(number),
+                answer_seconds(declared),
+                app.instances.log_of(unit),
+                begun.begin,
+            )
             notes = [*begun.notes, note, *app.refused(number, begun.begin)]
-            verdict, evidence = conclude(declared, verdict, attempts[-1], journal, notes, source=source)
+            verdict, evidence = conclude(declared, verdict, attempts[-1], journal, notes, source=source, why=why)
             evidence["boot_seconds"], evidence["against"] = begun.boot_seconds, begun.live
+            lacks = lacking_now(app, number, declared)
         except (ValueError, KeyError, TypeError) as error:
             raise StepFailed("trial", f"what came of the load cannot be read: {error}") from error
         finally:
             if not stays:
                 app.candidates.stop(number)
-        return ruled(app, number, declared, verdict, evidence)
+        return ruled(app, number, declared, verdict, evidence, lacks)
 
 
 def _attempt(app: AppOnHost, loaded: Plain) -> Loaded:

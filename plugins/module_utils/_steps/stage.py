@@ -12,7 +12,9 @@ from .._declaration.app import Plain
 from .._generation import access, data, datafolders, generations, ledger, sandbox, store
 from .._generation.clashes import Host, clashes, shared_drop_ins
 from .._generation.failures import StepFailed, Untouched
+from .._generation.reached import fail_if_no_way
 from .._generation.record import GenerationRecord
+from .._generation.serverhooks import program
 from .._generation.units import environment_file, render
 from .._os.files import make_directory, write_file
 from .._os.secrecy import learn
@@ -35,6 +37,7 @@ def stage(app: AppOnHost, request: Plain) -> dict[str, object]:
     with app.step("stage"):
         release = with_leads(request["release"], declared)
         _check_home(app)
+        fail_if_no_way(declared)
         healed = heal(app)
         built = not os.path.isdir(app.layout.release(release["id"]))
         ensure_user(declared["user"] or app.layout.user)
@@ -48,6 +51,7 @@ def stage(app: AppOnHost, request: Plain) -> dict[str, object]:
             python=request["python"],
             root=app.root,
         )
+        _check_prefix(app, str(release["id"]), declared)
         declared = sandbox.resolved(declared, distributions(Path(app.layout.release(release["id"]))))
         planning = with_release(request["planning"], app.name, app.layout.release(release["id"]), declared)
         plan, _ = replan(planning, app.name)
@@ -63,6 +67,20 @@ def stage(app: AppOnHost, request: Plain) -> dict[str, object]:
     values = request["app"]["environment"], request["secrets"]
     lay_down(app, number, record, environment_file(*values), environment_file(*values, candidate=True))
     return {"generation": number, "release": release["id"], "built": built, "healed": healed}
+
+
+def _check_prefix(app: AppOnHost, release: str, declared: Plain) -> None:
+    """StepFailed where what Gunicorn is to be started by is not there."""
+    words = declared.get("command_prefix") or ()
+    if not words:
+        return
+    binaries = os.path.join(app.layout.release(release), "venv", "bin")
+    path = program(str(words[0]), binaries)
+    if os.path.isfile(path) and os.access(path, os.X_OK):
+        return
+    what = "is not on this host" if path == words[0] else f"is not in the release ({binaries})"
+    fix = "install it" if path == words[0] else "have the project require the package that brings it"
+    raise StepFailed("stage", f"command_prefix: {words[0]} {what}: {fix}, or correct command_prefix")
 
 
 def with_leads(release: Plain, declared: Plain) -> dict[str, str]:

@@ -13,7 +13,7 @@ from .._generation import generations, store
 from .._generation.failures import StepFailed
 from .._generation.record import GenerationRecord
 from .._load.h2load import LoadError
-from .._os.http import Ask, answer_seconds, only_redirects
+from .._os.http import Ask, answer_seconds, lacking, only_redirects
 from .._verdict.judge import Verdict, decide
 from .app import AppOnHost
 from .compare import Arm, Evidence, Live, arm, missing_tool, try_candidate
@@ -45,7 +45,7 @@ def trial(app: AppOnHost, number: int) -> Tried:
         baseline = _arm(app, live, trial=False, begin=begin) if live is not None and not why_broken else None
         try:
             boot = app.candidates.start(number, declared["health"])
-            fail_if_redirected(app, number, declared)
+            fail_if_unlike(app, number, declared)
             with memory_bounded("trial"):
                 verdict, evidence = try_candidate(
                     declared,
@@ -57,6 +57,7 @@ def trial(app: AppOnHost, number: int) -> Tried:
                     live=live_of(app.record(live)) if live is not None else None,
                 )
             fail_if_lost(app, number, declared, "trial")
+            lacks = lacking_now(app, number, declared)
         except LoadError as error:
             raise StepFailed("trial", str(error)) from error
         finally:
@@ -70,23 +71,35 @@ def trial(app: AppOnHost, number: int) -> Tried:
             evidence["notes"].append(f"load.from is {record.load.origin}, which this host cannot ask by itself")
         evidence["boot_seconds"] = round(boot, 2)
         evidence["against"] = live if baseline is not None else None
-        return ruled(app, number, declared, verdict, evidence)
+        return ruled(app, number, declared, verdict, evidence, lacks)
 
 
-def fail_if_redirected(app: AppOnHost, number: int, declared: Plain) -> None:
-    """StepFailed, before any load, when a path of the load only ever redirects: nothing would be measured of it."""
-    paths = [Ask.of_path(path) for path in declared["load"]["paths"]]
-    wrong = only_redirects(app.layout.trial_socket(number), paths, answer_seconds(declared))
+def fail_if_unlike(app: AppOnHost, number: int, declared: Plain) -> None:
+    """StepFailed, before any load, when a path of it only ever redirects, so that nothing would be measured of it, or
+    answers without what it must contain."""
+    address, paths = app.layout.trial_socket(number), [Ask.of_path(path) for path in declared["load"]["paths"]]
+    wrong = only_redirects(address, paths, answer_seconds(declared)) or lacking_now(app, number, declared)
     if wrong:
         raise StepFailed("trial", wrong)
 
 
-def ruled(app: AppOnHost, number: int, declared: Plain, verdict: Verdict, evidence: Evidence) -> Tried:
-    """Keep the evidence of generation `number`. {verdict, evidence} when it may go live, else StepFailed."""
+def lacking_now(app: AppOnHost, number: int, declared: Plain) -> str:
+    """Which path of the load the candidate answers without what it must contain, in a sentence; else empty."""
+    paths = [Ask.of_path(path) for path in declared["load"]["paths"]]
+    return lacking(app.layout.trial_socket(number), paths, answer_seconds(declared))
+
+
+def ruled(app: AppOnHost, number: int, declared: Plain, verdict: Verdict, evidence: Evidence, lacks: str = "") -> Tried:
+    """Keep the evidence of generation `number`. {verdict, evidence} when it may go live, else StepFailed.
+
+    `lacks`: which path answered without what it must contain, after the load (lacking_now()).
+    """
     kept = store.set_evidence(app.layout, number, evidence)
     if decide(verdict, declared["on_inconclusive"]) != "promote":
         words = "" if verdict.outcome == "fail" else "inconclusive, so what is live stays: "
         raise StepFailed("trial", f"{words}{verdict.cause}", kept)
+    if lacks:
+        raise StepFailed("trial", f"after the load {lacks}", kept)
     return {"verdict": verdict.to_dict(), "evidence": kept}
 
 

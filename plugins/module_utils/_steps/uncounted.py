@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Sequence
 
+from .._os.http import ASKED_AS
+
 _FIX = {
     401: "declare in load.paths what lets the request in (headers: {Authorization: ...}), or another path",
     403: "declare in load.paths what lets the request in (headers: a cookie, a token, users' Host), or another path",
@@ -22,7 +24,8 @@ def told(good: int, errors: Sequence[str]) -> str:
     if not errors:
         return ""
     error, times = Counter(errors).most_common(1)[0]
-    fix = _FIX.get(_status(error), _OTHER_FIX)
+    error, asked_as, host = error.partition(ASKED_AS)
+    fix = _FIX.get(_status(error), _OTHER_FIX + asked_as + host)
     if good:
         return (
             f"{error} in {times} of {good + len(errors)} requests, of which only the others count in the weigh: {fix}"

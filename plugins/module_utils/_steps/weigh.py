@@ -35,10 +35,11 @@ def weigh(app: AppOnHost, number: int) -> dict[str, object]:
         begin = app.clock()
         record = app.record(number)
         declared, planned = record.app, record.settings
+        service, begin = app.layout.trial_service_unit(number), app.clock()
         slots = max(1, int(record.plan["slots"]) // max(1, int(planned["workers"])))
         try:
             boot = app.candidates.start(number, declared["health"], "--workers 1")
-            state = app.systemd.state(app.layout.trial_service_unit(number))
+            state = app.systemd.state(service)
             unit = Unit(state.control_group, state.main_pid)
             with memory_bounded("weigh"):
                 weighing = measure.weigh(
@@ -51,7 +52,8 @@ def weigh(app: AppOnHost, number: int) -> dict[str, object]:
                 )
             fail_if_lost(app, number, declared, "weigh")
         except NotMeasured as error:
-            raise StepFailed("weigh", str(error)) from error
+            said = app.instances.log_of(service)(error.path, begin, app.clock()) if error.path else ""
+            raise StepFailed("weigh", f"{error}; {said}" if said else str(error)) from error
         finally:
             app.candidates.stop(number)
         measured = {**weighing, "boot_seconds": round(boot, 2)}

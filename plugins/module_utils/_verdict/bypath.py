@@ -15,6 +15,7 @@ from .failed import failures_by_path
 from .histogram import Histogram
 from .types import PASS, Check, Samples, Verdict, finite, milliseconds
 
+NO_GOOD_ANSWER = "had no good answer"
 LEAST = 20
 """Fewer requests of a path have no 95th percentile of their own: the longest is told instead."""
 
@@ -43,7 +44,7 @@ class PathTold:
     def sentence(self) -> str:
         """For people: "GET /report: p95 812 ms of 41 requests"."""
         if math.isinf(self.p95_ms):
-            return f"{self.name}: {self.failures} of {self.requests} requests had no good answer"
+            return f"{self.name}: {self.failures} of {self.requests} requests {NO_GOOD_ANSWER}"
         what = "p95 " if self.requests >= LEAST else "up to "
         return f"{self.name}: {what}{milliseconds(self.p95_ms)} of {self.requests} requests"
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from ansible.errors import AnsibleError
 
+from ...module_utils._declaration.gunicorn import HOOKS, TEXT, belongs, hooks_in, settings_in
 from ...module_utils._declaration.normalise import PREFIX, Declaration, Problem, normalise_host
 from ...module_utils._declaration.roles import INTERNAL_PREFIXES
 from .._edge import Json, Variables
@@ -111,6 +112,7 @@ def file_problems(host: Declaration, folders: Sequence[str]) -> list[Problem]:
             problems.append(
                 _missing(host.host, (*here, "wheel"), source["value"], "a wheel on the controller", folders)
             )
+        problems += _hooks_problems(host.host, index, app, folders)
         if source["lock"] and not _is_file(source["lock"], folders):
             problems.append(_missing(host.host, (*here, "lock"), source["lock"], "a file on the controller", folders))
     for name in _FILES:
@@ -118,6 +120,32 @@ def file_problems(host: Declaration, folders: Sequence[str]) -> list[Problem]:
         if value and not _is_file(value, folders):
             problems.append(_missing(host.host, (name,), value, "a task file on the controller", folders))
     return problems
+
+
+def _hooks_problems(host: str, index: int, app: Json, folders: Sequence[str]) -> Iterable[Problem]:
+    """What keeps the file that `gunicorn.hooks` names from being used. Puts its text into the app."""
+    declared = app.get("gunicorn") or {}
+    value = declared.get("hooks")
+    if value is None:
+        return
+    here = ("headcount_apps", index, "gunicorn", "hooks")
+    path = locate(value, folders)
+    if path is None or not os.path.isfile(path):
+        yield _missing(host, here, value, "a file on the controller", folders)
+        return
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        names, settings = hooks_in(text), settings_in(text)
+    except (OSError, SyntaxError, ValueError) as error:
+        yield Problem(host, here, f"is {value!r}, which is no file of Python: {error}", "a file of Python")
+        return
+    if settings:
+        places = ", ".join(f"{name} ({belongs(name) or 'not taken'})" for name in settings)
+        fix = "declare them at the places named, and leave the hooks alone in the file"
+        yield Problem(host, here, f"is {value!r}, which sets {places}", "a file with hooks alone", fix)
+    if not names:
+        yield Problem(host, here, f"is {value!r}, which has none of Gunicorn's server hooks", ", ".join(HOOKS))
+    declared[TEXT] = text
 
 
 def _is_file(path: str, folders: Sequence[str]) -> bool:

@@ -25,7 +25,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import quote
 
-from ansible_collections.headcount.gunicorn.plugins.module_utils._plan.settings import OVERRIDES
 from ansible_collections.headcount.gunicorn.plugins.module_utils._release import releases
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -263,7 +262,7 @@ class _Gathering(Fetching):
             lock = sources.resolve(source.lock, self.base) if source.lock else None
             form = sources.project_form(source, folder)
             self._form = form.words
-            self._notes.update(dict.fromkeys(f"{what}: {words}" for words in unread(folder, OVERRIDES)))
+            self._notes.update(dict.fromkeys(f"{what}: {words}" for words in unread(folder)))
             self._told = declared(folder, top, self.platform.markers(), lock, source.requirements, form.is_tree)
             app = None if form.is_tree else self._project(source, source_id, folder)
             if app is None:

@@ -28,7 +28,17 @@ ACCEPT_MS: Final = 0.1
 """Part of the overhead that accepting takes, in a thread of its own under gthread and in the hub under gevent."""
 
 HOPS: Final = 4
-"""How often a thread lets the interpreter lock go to read a request, and again to answer it."""
+HOPS_ALONE: Final = 1
+"""How often another thread has the interpreter lock while one reads a request, and again while it answers. It lets the
+lock go four times each; on a single core it has it back before the thread that was woken gets to run, but for once: the
+accepting thread hands the request over."""
+
+TURN_MS: Final = 0.04
+"""CPU that it costs when a thread is made to hand the interpreter lock to another: 5 ms of CPU took 5.4 ms in one sync
+worker, and 5.7, 5.9 and 6.5 in sixteen threads that take turns each 1, 0.5 and 0.2 ms (docs/planner.md, levers)."""
+
+WAKE_MS: Final = 0.05
+"""CPU that a connection costs each idle process of threads that it wakes in vain (docs/planner.md, levers)."""
 
 SWITCH_MS: Final = 5.0
 """sys.getswitchinterval(): a thread that computes hands the interpreter lock over after so long, when another waits."""
@@ -135,8 +145,8 @@ class _Simulation:
     def stages(self, kind: Kind) -> list[tuple[float, float]]:
         """The bursts of a request; between two of them a thread lets the interpreter lock go, to read or to write."""
         own = OVERHEAD_MS if self.queues.slots == 1 else OVERHEAD_MS - ACCEPT_MS
-        each = own / (2 * HOPS)
-        around = [(each, 0.0)] * HOPS
+        hops = HOPS if len(self.cores) > 1 else HOPS_ALONE
+        around = [(own / (2 * hops), 0.0)] * hops
         if kind.wait_ms <= 0:
             return [*around, (kind.cpu_ms, 0.0), *around]
         return [*around, (kind.cpu_ms, kind.wait_ms), *around]
@@ -276,7 +286,9 @@ class _Simulation:
             if request is None:
                 process.accepting = False
                 if not self.waiting or process.free < 1:
-                    continue
+                    process.running = process.taken = None
+                    self.begin(index, WAKE_MS)
+                    return
                 work = ACCEPT_MS
                 process.free -= 1
                 taken = self.waiting.popleft()
@@ -296,7 +308,9 @@ class _Simulation:
         process = self.processes[index]
         request = process.running
         if request is None:
-            process.ready.append((process.taken, self.now))
+            if process.taken is not None:
+                process.ready.append((process.taken, self.now))
+            process.taken = None
             if self.waiting and process.free >= 1:
                 process.accepting = True
                 process.ready.append((None, self.now))
@@ -334,7 +348,7 @@ class _Simulation:
             return
         left = max(0.0, process.ends - self.cores[process.core].given)
         _, wait = request.stages[0]
-        request.stages[0] = (left, wait)
+        request.stages[0] = (left + TURN_MS, wait)
         process.ready.append((request, self.now))
         process.running = None
         self.start(index)

@@ -48,6 +48,7 @@ _TYPES = {
     "section": "dict",
     "list": "list",
     "map": "dict",
+    "plain": "dict",
 }
 
 

@@ -116,3 +116,32 @@ def test_clients_on_the_same_cores_make_processes_meet_on_one_of_them() -> None:
     assert max(apart) == pytest.approx(10.0)
     # Together until the idle core looks for work: one of them has done half of those 4 ms by then, and has to wait.
     assert sorted({round(took, 3) for took in beside}) == [10.0, 12.0]
+
+
+def test_threads_of_a_single_core_keep_the_lock_while_they_read_and_answer() -> None:
+    """A woken thread gets to run only when the one that let the lock go stands still, if there is one core for both."""
+    kinds = [queue.Kind("page", 5.0, 0.0, 0.97), queue.Kind("report", 400.0, 0.0, 0.03)]
+    threads = queue.Queues.of("gthread", 1, 8)
+    one = queue._Simulation(threads, 1, kinds).stages(kinds[0])
+    two = queue._Simulation(threads, 2, kinds).stages(kinds[0])
+    assert (len(one), len(two)) == (2 * queue.HOPS_ALONE + 1, 2 * queue.HOPS + 1)
+    assert sum(cpu for cpu, _ in one) == pytest.approx(sum(cpu for cpu, _ in two))
+
+
+@pytest.mark.parametrize(("processes", "least"), [(1, 0.0), (6, 0.2)])
+def test_a_connection_costs_each_idle_process_that_it_wakes(processes: int, least: float) -> None:
+    kind = queue.Kind("page", 1.0)
+    due = [(0.05 * number, 0) for number in range(40)]
+    took = [each for _, _, each in queue.replay(queue.Queues.of("gthread", processes, 4), 1.0, [kind], due)]
+    assert min(took) >= kind.alone_ms + least - 1e-6
+    assert max(took) <= kind.alone_ms + queue.WAKE_MS * (processes - 1) * 2 + 1e-6
+
+
+def test_taking_turns_costs() -> None:
+    kind = queue.Kind("page", 100.0)
+    due = [(0.0, 0), (0.0, 0)]
+    often, rarely = (
+        max(each for _, _, each in queue.replay(queue.Queues.of("gthread", 1, 2, switch), 1.0, [kind], due))
+        for switch in (0.5, 5.0)
+    )
+    assert often - rarely == pytest.approx(360 * queue.TURN_MS, rel=0.2)

@@ -66,6 +66,22 @@ def dies_in_verify(scene: Scene) -> None:
     scene.seen.must(scene.live() == before, f"live is {scene.live()}, not {before}")
 
 
+def asked_as_users_do(scene: Scene) -> None:
+    """It answers only what has its own name, came over https by a proxy's word, and from an address. The bench's own
+    users send none of these, so it is not promoted."""
+    sent = {"Host": "shop.example.com", "X-Forwarded-For": "192.0.2.1", "X-Forwarded-Proto": "https"}
+    request = scene.request(
+        "proxied",
+        health={"path": "/healthz", "boot_seconds": 20, "headers": sent},
+        load={"paths": [{"path": "/wait?ms=20", "headers": sent}], "rate": 40, "seconds": 6},
+    )
+    done = scene.engine.steps(APP, ("stage", request), "weigh", "trial", "heal", gone=scene.gone())
+    said = str(next((step["failed"] for step in done if "failed" in step), "it may be promoted"))
+    scene.seen.told.append(said[:200])
+    scene.seen.must("answered 400" not in said, f"it was not asked as users ask: {said}")
+    scene.clean()
+
+
 def recycled(scene: Scene) -> None:
     """A candidate whose workers are recycled by setting; a busy machine may still make its latencies fail."""
     done = scene.whole(settings={"workers": 4, "max_requests": 150, "max_requests_jitter": 0}, worker_class="sync")
@@ -221,6 +237,51 @@ RELEASES = [
         "every request answers 500",
         KEPT,
         candidate("errors:1", "500|answered|error|fail", "weigh|trial"),
+    ),
+    Row(
+        "release/not-asked-by-its-name",
+        "it refuses every request that is not for its own name, and no `host` is declared",
+        "told which name it was asked by, and what to declare; what is live serves on",
+        candidate("proxied", "answered 400.*asked for as localhost: .*declare `host`", "start", health=SOON_READY),
+    ),
+    Row(
+        "release/asked-as-users-do",
+        "it refuses what is not for its own name, over https and from an address; host and scheme are declared",
+        "started, weighed and tried as users ask it",
+        asked_as_users_do,
+    ),
+    Row(
+        "release/lacks-what-it-must-contain",
+        "a path of its load answers 200 with another page than load.paths[].contains says",
+        "refused before a load; what is live serves on",
+        candidate(
+            "",
+            r"GET / answered 200 \(.*\), but its body does not contain 'a page of another app'",
+            "weigh|trial",
+            load={"paths": [{"path": "/", "contains": "a page of another app"}], "rate": 40, "seconds": 6},
+        ),
+    ),
+    Row(
+        "release/raises",
+        "half of the requests raise an exception",
+        "the cause has its last line and place, and the answer's first line; what is live serves on",
+        candidate(
+            "errors:0.5,raises",
+            r'answered 500 \(text/html "500 Internal Server Error"\).*its log says: shop\.faults\.InjectedError: '
+            r"SHOP_FAULTS=raises: this request finds no price \(shop/faults\.py:\d+\)",
+            "weigh|trial",
+        ),
+    ),
+    Row(
+        "release/raises-in-health",
+        "health raises an exception",
+        "the cause has its last line; what is live serves on",
+        candidate(
+            "raises,wrong_health",
+            r"never became ready.*answered 500 .*its log says: shop\.faults\.InjectedError: .*no price",
+            "start",
+            health=SOON_READY,
+        ),
     ),
     Row(
         "release/memory-hog-at-boot",

@@ -16,6 +16,7 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 BLOCK = b"x" * (1 << 20)
 BOMB = gzip.compress(b"\0" * (8 << 20))
 ZIPPED = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(BOMB)
+BROKEN = b"<h1>Internal Server Error</h1>"
 PAUSE = 0.02
 
 
@@ -51,6 +52,7 @@ def answers(path: str) -> Iterator[bytes]:
         "/silent": itertools.repeat(b""),
         "/garbage": iter([b"\x00\xff" * 4000 + b"\r\n\r\n"]),
         "/nothing": iter([]),
+        "/broken": iter([b"HTTP/1.1 500 Oh no\r\nContent-Type: text/html\r\nContent-Length: 30\r\n\r\n", BROKEN]),
     }
     return known[path]
 

@@ -57,6 +57,17 @@ EVERYTHING: dict[str, Any] = {
     "user": "shop",
     "slice": "web.slice",
 }
+ASKED: dict[str, Any] = {
+    "host": "shop.example.com",
+    "scheme": "https",
+    "gunicorn": {"accesslog": "-", "raw_env": ["X=1"]},
+    "command_prefix": ["ddtrace-run"],
+    "listen": "unix:/run/shop.sock",
+    "listen_group": "www-data",
+    "listen_mode": "0666",
+    "load": {"paths": ["/"]},
+    "wait_ratio": 2.0,
+}
 WATCHED: dict[str, Any] = {"recorder": True, "guard": {"minutes": 10}}
 """Keys that came later: where they are not declared, the digests are what they were."""
 
@@ -76,8 +87,8 @@ def normalised(declared: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     "declared",
-    [MINIMAL, EVERYTHING, {**MINIMAL, **LATER}, {**EVERYTHING, **WATCHED}],
-    ids=["minimal", "everything", "later", "watched"],
+    [MINIMAL, EVERYTHING, {**MINIMAL, **LATER}, {**EVERYTHING, **WATCHED}, {**EVERYTHING, **ASKED}],
+    ids=["minimal", "everything", "later", "watched", "asked"],
 )
 def test_it_is_exact_both_ways(declared: dict[str, Any]) -> None:
     plain = normalised(declared)
@@ -112,7 +123,7 @@ def test_what_a_newer_record_has_more_is_left_out() -> None:
 
 
 def test_it_knows_every_key_of_the_table() -> None:
-    assert list(App.from_dict(normalised({**EVERYTHING, **LATER, **WATCHED})).to_dict()) == [
+    assert list(App.from_dict(normalised({**EVERYTHING, **LATER, **ASKED, **WATCHED})).to_dict()) == [
         item.name
         for item in APP_FIELDS
         if item.name != "trial"  # it lies in environment and secrets

@@ -413,7 +413,7 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
         {"load": {"paths": []}},
         "headcount_apps[0].load.paths is a list (an empty list): allowed is a list, each a string (its path) or a"
         " mapping with"
-        " the keys path, weight, cpu_ms, wait_ms, method, body, headers, status; fix: paths: [/, /products]",
+        " the keys path, weight, cpu_ms, wait_ms, method, body, headers, status, contains; fix: paths: [/, /products]",
     ),
     (
         {"load": {"paths": [{"path": "/a b"}]}},
@@ -424,7 +424,7 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
     (
         {"load": {"paths": [{"path": "/", "wieght": 2}]}},
         "headcount_apps[0].load.paths[0].wieght is not known: allowed is path, weight, cpu_ms, wait_ms, method,"
-        " body, headers, status; fix: did you mean weight?",
+        " body, headers, status, contains; fix: did you mean weight?",
     ),
     (
         {"load": {"paths": [{"path": "/", "body": "x"}]}},

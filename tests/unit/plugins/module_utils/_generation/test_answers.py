@@ -123,6 +123,52 @@ def test_a_path_that_may_take_long_is_not_broken_for_it() -> None:
     assert not Server({"/": [hangs]}).look(slow, None).well  # twice its limit has gone by
 
 
+def test_what_is_declared_of_a_path_counts() -> None:
+    health = {**APP["health"], "headers": {"Host": "shop.example.com"}}
+    for path, given, told in (
+        ({"path": "/", "status": [302]}, Answer(302, b"", 3.0), ""),
+        ({"path": "/", "status": [302]}, OK, 'GET / answered 200 ("ok"), expected 302 (2 of 2 requests)'),
+        ({"path": "/", "status": [503]}, Answer(503, b"", 3.0), ""),
+        ({"path": "/", "contains": "ok"}, OK, ""),
+        ({"path": "/", "contains": "tea"}, OK, "but its body does not contain 'tea' (2 of 2 requests)"),
+    ):
+        server = Server({"/": [given]})
+        seen = server.look({**APP, "health": health, "load": {"paths": [path]}})
+        assert seen.well is (not told)
+        assert told in seen.detail
+        assert server.asked[0].headers == {"Host": "shop.example.com"}
+
+
+def test_the_log_is_asked_why_a_request_failed_at_that_time() -> None:
+    asked: list[tuple[str, float]] = []
+
+    def log(path: str, begin: float, end: float) -> str:
+        asked.append((path, end - begin))
+        return "its log says: KeyError: 'tea'"
+
+    broken = Answer(500, b"<h1>Oh no</h1>", 3.0, kind="text/html")
+    for paths, path, told in (
+        (
+            {"/list": [broken]},
+            "/list",
+            'GET /list answered 500 (2 of 2 requests; text/html "Oh no"); its log says: Key',
+        ),
+        (
+            {"/healthz": [broken]},
+            "/healthz",
+            'GET /healthz answered 500 (text/html "Oh no"), expected 200; its log says',
+        ),
+        ({"/healthz": [hangs]}, "/healthz", "GET /healthz got no answer: timed out after 5 s; its log says"),
+    ):
+        server = Server(paths)
+        seen = answers.look("/run/1.sock", APP, 5.0, server, lambda server=server: server.now, log)
+        assert seen.detail.startswith(told)
+        assert [one for one in seen.wrong if "its log" in one] == []  # what is compared with an earlier look
+        assert asked.pop() == (path, pytest.approx(0.0, abs=2.0))
+    assert Server().look().well
+    assert asked == []
+
+
 def test_counts_add_up_over_rounds() -> None:
     server = Server({"/list": [OK] * 9 + [BROKEN]})
     asker = answers.Asker("/run/1.sock", APP, None, server, lambda: server.now)

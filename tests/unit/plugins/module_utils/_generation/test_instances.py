@@ -83,7 +83,7 @@ class Host:
         """When units were first asked to stop."""
         return {what.partition(" ")[2]: at for what, at in reversed(self.systemd.at) if what.startswith("stop")}
 
-    def get(self, address: Any, path: str, timeout: float) -> Answer:
+    def get(self, address: Any, path: str, timeout: float, headers: Any = None) -> Answer:
         self.time += 0.01
         name = os.path.basename(address) if isinstance(address, str) else "public"
         status, while_up = self.given.get((name, path), (200, ""))

@@ -96,7 +96,7 @@ def test_what_answers_users_with_500_is_not_healthy(layout: Layout, monkeypatch:
     path.write_text(json.dumps(record), encoding="utf-8")
     monkeypatch.setattr(_state, "request", lambda _, ask, __: Answer(500 if ask.path == "/basket" else 200, b"ok", 3.0))
     found = state(layout, "shop.socket", "shop@1.service")
-    assert found["health_detail"] == "GET /basket answered 500 (2 of 2 requests)"
+    assert found["health_detail"] == 'GET /basket answered 500 (2 of 2 requests; "ok")'
     assert found["rollback_hint"] == ""  # there is no other good generation
     store.finish(layout, 2)
     store.set_outcome(layout, 2, "good")

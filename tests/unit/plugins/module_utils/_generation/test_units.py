@@ -87,12 +87,28 @@ def test_freed_memory_is_kept_as_planned_by_candidate_and_generation_alike(trial
 def test_threads_take_turns_as_planned() -> None:
     before = sys.getswitchinterval()
     try:
-        executed(units.gunicorn_conf(app(), plan(switch_interval_ms=1.0), 7))["post_worker_init"](None)
+        executed(units.gunicorn_conf(app(), plan(switch_interval_ms=1.0), 7))["post_worker_init"](Worker())
         assert sys.getswitchinterval() == pytest.approx(0.001)
     finally:
         sys.setswitchinterval(before)
     for older in (plan(), plan(switch_interval_ms=0)):
         assert "setswitchinterval" not in units.gunicorn_conf(app(), older, 7)
+
+
+class Worker:
+    """One of Gunicorn's, which answers with the address that it sees."""
+
+    def wsgi(self, environ: dict[str, str], start_response: object) -> str:
+        return environ["REMOTE_ADDR"]
+
+
+def test_what_is_asked_on_the_private_socket_has_an_address_where_users_have_one() -> None:
+    worker = Worker()
+    executed(units.gunicorn_conf(app(), plan(), 7))["post_worker_init"](worker)
+    assert worker.wsgi({"REMOTE_ADDR": ""}, None) == "127.0.0.1"
+    assert worker.wsgi({"REMOTE_ADDR": "10.0.0.5"}, None) == "10.0.0.5"
+    on_a_socket = executed(units.gunicorn_conf(app(listen="unix:/run/shop.sock"), plan(), 7))
+    assert "post_worker_init" not in on_a_socket
 
 
 @pytest.mark.parametrize("trial", [True, False])
@@ -112,6 +128,19 @@ def test_a_preloaded_gevent_app_is_patched_first() -> None:
     text = units.gunicorn_conf(app(), plan(worker_class="gevent", preload_app=True), 7)
     assert text.index("gevent.monkey.patch_all()") < text.index("wsgi_app")
     assert "monkey" not in units.gunicorn_conf(app(), plan(worker_class="gevent"), 7)
+
+
+@pytest.mark.parametrize(
+    ("declared", "lines"),
+    [
+        ({}, ["SocketMode=0666"]),
+        ({"listen_group": "www-data"}, ["SocketMode=0660", "SocketGroup=www-data"]),
+        ({"listen_mode": "0600"}, ["SocketMode=0600"]),
+    ],
+)
+def test_the_public_unix_socket_is_for_the_group_of_the_proxy(declared: dict[str, str], lines: list[str]) -> None:
+    text = units.public_socket(app(listen="unix:/run/shop.sock", **declared), plan(), 7, LAYOUT)
+    assert [line for line in text.splitlines() if line.startswith(("SocketMode=", "SocketGroup="))] == lines
 
 
 def test_one_rename_of_live_moves_what_boots() -> None:

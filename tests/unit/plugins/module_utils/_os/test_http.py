@@ -11,12 +11,14 @@ from typing import Any
 
 import misbehaving
 import pytest
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os import secrecy
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.http import (
     Answer,
     Ask,
     Bounds,
     answer_seconds,
     get,
+    lacking,
     local_address,
     only_redirects,
     own_headers,
@@ -48,8 +50,15 @@ def test_where_the_host_reaches_itself(listen: str, address: Any) -> None:
         (Answer(200, b"ok", 1.0), None, None),
         (Answer(204, b"", 1.0), None, None),
         (Answer(500, b"", 1.0), None, "GET /healthz answered 500, expected 200 or 204"),
+        (
+            Answer(302, b"", 1.0, location="https://shop.example.com/"),
+            None,
+            "GET /healthz answered 302, a redirect to https://shop.example.com/: declare what users send (scheme: "
+            "https where a proxy in front takes https off, host where the app has a name of its own, headers), or, "
+            "where the redirect is well, health.status: [200, 302]",
+        ),
         (Answer(0, b"", 1.0, "timed out"), None, "GET /healthz got no answer: timed out"),
-        (Answer(200, b"no", 1.0), "ok", "GET /healthz answered 200, but its body does not contain 'ok'"),
+        (Answer(200, b"no", 1.0), "ok", "GET /healthz answered 200 (\"no\"), but its body does not contain 'ok'"),
         (Answer(200, b"all ok", 1.0), "ok", None),
     ],
 )
@@ -224,7 +233,7 @@ def test_a_path_that_only_redirects(path: dict[str, Any], answers: list[Answer],
         (None, Answer(503, b"", 1.0), "GET / answered 503"),
         ([200, 302], AWAY, ""),
         ([404], Answer(404, b"", 1.0), ""),
-        ([302], FINE, "GET / answered 200, expected 302"),
+        ([302], FINE, 'GET / answered 200 ("ok"), expected 302'),
         ([200, 304], AWAY, "GET / answered 302, expected 200 or 304"),
         (None, Answer(0, b"", 1.0, "refused"), "GET / got no answer: refused"),
     ],
@@ -232,3 +241,71 @@ def test_a_path_that_only_redirects(path: dict[str, Any], answers: list[Answer],
 def test_what_counts_as_an_answer(status: list[int] | None, answer: Answer, words: str) -> None:
     assert unwell(Ask("/", status=tuple(status or ())), answer) == words
     assert well(answer.status, status) is not bool(words)
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "words"),
+    [
+        ("text/html; charset=utf-8", b"<!doctype html>\n<title>500 Internal Server Error</title>\n<h1>Oh no</h1>",
+         'text/html "500 Internal Server Error"'),
+        ("text/html", b"<html><head><title>Error</title><style>b {}</style></head><body>\n<b>Tea &amp; co</b> is shut",
+         'text/html "Tea & co"'),
+        ("text/html", b"<html><head><title>Only a title</title></head><body></body>", 'text/html "Only a title"'),
+        ("application/json", b'\n\n{"error": "no database"}\n', 'application/json "{"error": "no database"}"'),
+        ("Text/Plain", b"x" * 400, f'text/plain "{"x" * 120}..."'),
+        ("image/png", b"\x89PNG\x00\x00", "image/png"),
+        ("", b"\x1b[31mred", '"[31mred"'),
+        ("", b"", ""),
+    ],
+)  # fmt: skip
+def test_an_answer_in_words(kind: str, body: bytes, words: str) -> None:
+    assert Answer(500, body, 1.0, kind=kind).words() == words
+
+
+def test_no_secret_is_told_of_an_answer() -> None:
+    secrecy.learn(["s3cr3t-1-XYZZY"])
+    try:
+        told = Answer(500, b"x" * 110 + b" s3cr3t-1-XYZZY", 1.0).words()
+        cut = Answer(500, b"<p>" + b"\n" * 4085 + b"s3cr3t-1", 1.0, kind="text/html").words()
+    finally:
+        secrecy.forget()
+    assert "s3cr3t" not in told + cut
+
+
+def test_the_kind_and_the_beginning_of_an_answer_are_kept(wild: str) -> None:
+    """Without being asked for: nobody knows beforehand which answer will have to be explained."""
+    answer = request(wild, Ask("/broken"), Bounds(5.0))
+    assert answer.words() == 'text/html "Internal Server Error"'
+
+
+@pytest.mark.parametrize(("status", "told"), [(400, True), (403, True), (404, True), (421, True), (500, False)])
+def test_an_app_may_answer_to_its_own_name_alone(status: int, told: bool) -> None:
+    answer = Answer(status, b"", 1.0)
+    for words in (unwell(Ask("/"), answer), unhealthy(answer, HEALTH)):
+        assert (
+            "asked for as localhost: where the app answers to its own name alone, declare `host`" in str(words)
+        ) is told
+    named = {"HOST": "shop.example.com"}
+    assert "declare" not in unwell(Ask("/", headers=named), answer)
+    assert "declare" not in str(unhealthy(answer, {**HEALTH, "headers": named}))
+
+
+def test_an_answer_that_lacks_what_it_must_contain() -> None:
+    basket = Ask.of_path({"path": "/basket", "contains": "Your basket"})
+    sorry = Answer(200, b"<h1>Sorry</h1>", 1.0, kind="text/html")
+    words = "GET /basket answered 200 (text/html \"Sorry\"), but its body does not contain 'Your basket'"
+    assert unwell(basket, sorry) == words
+    assert unwell(basket, Answer(200, b"<b>Your basket</b>", 1.0)) == ""
+    assert unwell(basket, Answer(503, b"", 1.0)) == "GET /basket answered 503"
+    assert basket.within(5.0).keep_bytes > Ask("/").within(5.0).keep_bytes
+
+    given = [Answer(200, b"Your basket", 1.0)] * 3 + [sorry]
+    asked: list[Ask] = []
+
+    def ask(address: Any, one: Ask, bounds: Bounds) -> Answer:
+        asked.append(one)
+        return given[min(len(asked), len(given)) - 1]
+
+    assert lacking("/run/x.sock", [Ask("/"), basket], 5.0, ask) == words  # the fourth of five
+    assert asked == [basket] * 4
+    assert lacking("/run/x.sock", [Ask("/")], 5.0, ask) == ""

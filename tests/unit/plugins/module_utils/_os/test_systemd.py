@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import pytest
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os import secrecy
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.causes import Line, first_cause
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import (
     Completed,
     Systemd,
     SystemdError,
-    first_cause,
     parse_show,
 )
 
@@ -86,6 +88,35 @@ def test_no_journal_is_no_error() -> None:
     assert Systemd(Recorder(Completed(1, "", "No journal files were found."))).journal("shop@1.service", 0.0) == []
 
 
+def test_what_was_said_has_time_and_process_and_no_secrets() -> None:
+    entries = [
+        {"__REALTIME_TIMESTAMP": "1764114001500000", "_PID": "812", "MESSAGE": "password s3cr3t-1-XYZZY"},
+        {"__REALTIME_TIMESTAMP": "1764114001600000", "_PID": "813", "MESSAGE": list(b"\x1b[31mred")},
+        {"__REALTIME_TIMESTAMP": "1764114001700000", "MESSAGE": "two\nlines"},
+        {"__REALTIME_TIMESTAMP": "1764114001800000", "_PID": "812", "MESSAGE": None},
+        "nothing",
+    ]
+    recorder = Recorder(Completed(0, "\n".join(map(json.dumps, entries)) + "\n{torn", ""))
+    secrecy.learn(["s3cr3t-1-XYZZY"])
+    try:
+        said = Systemd(recorder).said("shop@1.service", 1764114001.9)
+    finally:
+        secrecy.forget()
+    assert said == [
+        Line(1764114001.5, 812, "password ***"),
+        Line(1764114001.6, 813, "\x1b[31mred"),
+        Line(1764114001.7, 0, "two"),
+        Line(1764114001.7, 0, "lines"),
+    ]
+    assert recorder.commands[0] == ["journalctl", "--sync"]
+    assert "--since=@1764114001" in recorder.commands[1]
+    assert "--all" in recorder.commands[1]
+
+
+def test_a_host_without_a_journal_said_nothing() -> None:
+    assert Systemd(Recorder(Completed(1, "", "No journal files were found."))).said("shop@1.service", 0.0) == []
+
+
 IMPORT_ERROR = """\
 [2026-11-22 15:47:07 +0000] [255] [INFO] Booting worker with pid: 255
 [2026-11-22 15:47:07 +0000] [255] [ERROR] Exception in worker process
@@ -120,7 +151,7 @@ app.errors.ConfigError: no database is configured
     ("log", "cause"),
     [
         (IMPORT_ERROR, "ModuleNotFoundError: No module named 'shop.wsgi'"),
-        (CHAINED, "KeyError: 'DATABASE_URL'"),
+        (CHAINED, "app.errors.ConfigError: no database is configured (after KeyError: 'DATABASE_URL')"),
         (EXITS_BY_ITSELF, "When auth-ops-list is empty (-a=.), password-file (-P=None) must also be empty"),
         (
             "[2026-11-25 18:55:02 +0000] [700] [ERROR] Worker (pid:730) exited with code 70.\n",

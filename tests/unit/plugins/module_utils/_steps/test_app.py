@@ -92,7 +92,7 @@ class Host:
         for number in (1, 2):
             self.add(number)
         store.link_public(self.layout)
-        monkeypatch.setattr(_instances, "get", lambda address, path, seconds: self.answer(address, Ask(path), None))
+        monkeypatch.setattr(_instances, "get", lambda address, path, seconds, _: self.answer(address, Ask(path), None))
         monkeypatch.setattr(_instances, "request", self.answer)
         monkeypatch.setattr(promote, "Meanwhile", lambda listen, app: Meanwhile(listen, app, self.answer))
         monkeypatch.setattr(self.app, "close", list)
@@ -134,7 +134,9 @@ class TestBroken:
         host.systemd.on_stop = lambda: host.status.pop(("public", "/"), None)
         done = rollback(host.app)
         assert (done["from"], done["to"]) == (2, 1)
-        assert done["told"][0] == "generation 2 was broken, so it left first: GET / answered 500 (2 of 2 requests)"
+        assert done["told"][0] == (
+            'generation 2 was broken, so it left first: GET / answered 500 (2 of 2 requests; "ok")'
+        )
         assert host.last()["told"] == done["told"]
 
     @pytest.mark.parametrize("how", ["deleted", "dangling"])
@@ -267,7 +269,7 @@ class TestBroken:
         assert (words == "") == (status == 200)
         assert status == 200 or words == (
             "the live generation 2 was not loaded beside the candidate, because it is broken itself (GET / answered "
-            "500 (2 of 2 requests)); judged by the absolute limits alone"
+            '500 (2 of 2 requests; "ok")); judged by the absolute limits alone'
         )
         assert broken(host.app, None) == ""
 

@@ -125,7 +125,8 @@ class TestLoad:
             ),
             (
                 Answer(404, b"", 1.0),
-                "the candidate is not reached at 10.0.0.5:8001: GET /healthz answered 404, expected 200",
+                "the candidate is not reached at 10.0.0.5:8001: GET /healthz answered 404, expected 200; it "
+                "was asked for as localhost: where the app answers to its own name alone, declare `host`",
             ),
         ],
     )
