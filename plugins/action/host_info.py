@@ -13,6 +13,7 @@ from ansible.plugins.action import ActionBase
 
 from ..module_utils._declaration.app import Load
 from ..module_utils._declaration.origin import trial_listen
+from ..module_utils._generation import sandbox
 from ..plugin_utils._edge import Json, Result, Variables
 from ..plugin_utils._fleet.declared import declaration
 
@@ -28,7 +29,7 @@ class ActionModule(ActionBase):
 
     TRANSFERS_FILES = False
     _supports_check_mode = True
-    _VALID_ARGS = frozenset({"apps", "slice"})
+    _VALID_ARGS = frozenset({"apps", "slice", "python", "sandbox"})
 
     def run(self, tmp: None = None, task_vars: Variables | None = None) -> Result:
         """The module's result."""
@@ -36,8 +37,11 @@ class ActionModule(ActionBase):
         result: Result = super().run(tmp, variables)
         arguments = dict(self._task.args)
         if "apps" not in arguments:
-            apps = declaration(variables, self._templar).apps
+            declared = declaration(variables, self._templar)
+            apps = declared.apps
             arguments["apps"] = [_asked(app) for app in apps]
+            arguments.setdefault("python", declared.variables["headcount_python"])
+            arguments.setdefault("sandbox", sandbox.lines({}))
             arguments.setdefault("slice", apps[0]["slice"] if apps else "system.slice")
         found = self._ask("tool_info", arguments, variables)
         if not found.get("unreachable") and not _is_own(found.pop("modules", ()), str(found.pop("digest", ""))):

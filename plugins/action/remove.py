@@ -20,10 +20,11 @@ class ActionModule(StepAction):
     def on_host(self, name: str, run: dict[str, str], gone: list[str], notes: Notes, variables: Variables) -> Result:
         """Remove the app, and say where its data is."""
         result = super().on_host(name, run, gone, notes, variables)
-        host, mode = variables["inventory_hostname"], "would " if self._task.check_mode else ""
+        host, only_asked = variables["inventory_hostname"], self._task.check_mode
         for path, size in (result.get("kept") or {}).items():
-            words = f"{path} {mode}stays ({size} MiB); -e headcount_remove_data=true takes it away, for good"
+            stays = "would stay" if only_asked else "stays"
+            words = f"{path} {stays} ({size} MiB); -e headcount_remove_data=true takes it away, for good"
             display(f"{host}: {name}: {words}")
         for path in result.get("gone") or []:
-            display(f"{host}: {name}: {path} {'would be' if mode else 'was'} removed with all that was in it")
+            display(f"{host}: {name}: {path} {'would be' if only_asked else 'was'} removed with all that was in it")
         return result

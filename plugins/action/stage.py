@@ -7,6 +7,7 @@ from __future__ import annotations
 from ansible.errors import AnsibleActionFail
 
 from ..module_utils._declaration.digests import digest
+from ..module_utils._release.releases import lock_for, release_id
 from ..plugin_utils._display.terminal import display
 from ..plugin_utils._edge import Result, Variables
 from ..plugin_utils._fleet.decision import AppDecision
@@ -49,18 +50,30 @@ class ActionModule(StepAction):
             "gone": gone,
         }
         if not self._task.check_mode:
-            arguments.update(self._wheels(planned, notes, variables))
+            arguments.update(self._wheels(planned, str(arguments["python"]), notes, variables))
         result = self.module_result(arguments, variables)
+        if result.get("lacking"):
+            # It was there when the host was probed; another app's run has pruned it since.
+            arguments.update(self._wheels(planned, str(arguments["python"]), notes, variables, set(result["lacking"])))
+            result = self.module_result(arguments, variables)
         for line in result.get("healed") or []:
             display(f"{variables['inventory_hostname']}: {name}: {line}")
         return result
 
-    def _wheels(self, planned: AppDecision, notes: Notes, variables: Variables) -> Result:
-        """The release, and the archive of what the host lacks of it, sent to the host."""
+    def _wheels(
+        self, planned: AppDecision, python: str, notes: Notes, variables: Variables, wanted: set[str] | None = None
+    ) -> Result:
+        """The release for the interpreter `python`, and the archive of what the host lacks of it, sent to the host.
+
+        `wanted`: what the host itself says that it lacks; None: what the probe did not find.
+        """
         found = WheelSet.from_dict(notes.wheels(str(planned.release)))
-        release = {"release": {"id": found.id, "lock_text": found.lock_text}}
+        lock_text = lock_for(found.lock_text, python)
+        release = {"release": {"id": release_id(lock_text), "lock_text": lock_text}}
         probe = plain(variables.get("headcount__probe")) or {}
         lacking = missing(found, set(probe.get("wheels") or []))
+        if wanted is not None:
+            lacking = tuple(item for item in found.files if item.sha256 in wanted)
         if not lacking:
             return release
         key = digest([item.sha256 for item in lacking])[:16]

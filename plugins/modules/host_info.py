@@ -32,6 +32,17 @@ options:
     description: The systemd slice that the apps run in; its limits count.
     type: str
     default: system.slice
+  python:
+    description: The Python interpreter that releases run on, whatever Python the module itself runs on.
+    type: path
+    default: /usr/bin/python3
+  sandbox:
+    description:
+      - Properties of the apps' units, as NAME=VALUE. Where an app is not live yet, systemd is asked to run a program
+        with them that does nothing, because containers cannot always make such a sandbox.
+    type: list
+    elements: str
+    default: []
 requirements:
   - Python 3.9 or later and systemd on the host
 """
@@ -46,7 +57,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 facts:
-  description: Host facts; cores and memory with the limit that set them.
+  description: >-
+    Host facts; cores and memory with the limit that set them, and the Python that releases run on, with what is wrong
+    with it, if anything is.
   type: dict
   returned: success
 apps:
@@ -85,10 +98,15 @@ def main() -> None:
         argument_spec={
             "apps": {"type": "list", "elements": "dict", "required": True},
             "slice": {"type": "str", "default": "system.slice"},
+            "python": {"type": "path", "default": "/usr/bin/python3"},
+            "sandbox": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
-    module.exit_json(changed=False, **probe(module.params["apps"], module.params["slice"]))
+    module.exit_json(
+        changed=False,
+        **probe(module.params["apps"], module.params["slice"], module.params["python"], module.params["sandbox"]),
+    )
 
 
 if __name__ == "__main__":

@@ -107,6 +107,12 @@ built:
   description: Whether the release was built now; it is kept and used again.
   type: bool
   returned: success, but not in check mode
+lacking:
+  description: >-
+    SHA-256 of files of the release that are not on the host; nothing was staged then, and the action plugin sends them.
+  type: list
+  elements: str
+  returned: when any is
 healed:
   description: What was healed first.
   type: list
@@ -132,8 +138,8 @@ from ..module_utils import _hosttool
 from ..module_utils._generation import settings
 from ..module_utils._generation.differences import file_differences
 from ..module_utils._host import boot
-from ..module_utils._release.releases import unpack
-from ..module_utils._steps.stage import check_clashes, stage
+from ..module_utils._release.releases import in_use
+from ..module_utils._steps.stage import check_clashes, stage, take_wheels
 from ..module_utils._wiring import RUN_OPTIONS, app_on_host, finish
 
 
@@ -168,9 +174,11 @@ def main() -> None:
         _hosttool.install(_hosttool.own_sources())
         boot.install()
         settings.write(app.layout, {"retune_at_boot": module.params["retune_at_boot"]})
-        if module.params["wheels_archive"]:
-            unpack(module.params["wheels_archive"], module.params["wheels_dir"])
-        return {**stage(app, module.params), "diff": differences}
+        with in_use(module.params["wheels_dir"]):
+            gone = take_wheels(app, module.params)
+            if gone:
+                return {"lacking": gone, "changed": False}
+            return {**stage(app, module.params), "diff": differences}
 
     finish(module, name, work)
 

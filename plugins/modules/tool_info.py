@@ -30,6 +30,15 @@ options:
     description: The systemd slice that the apps run in; its limits count.
     type: str
     default: system.slice
+  python:
+    description: As of M(headcount.gunicorn.host_info).
+    type: path
+    default: /usr/bin/python3
+  sandbox:
+    description: As of M(headcount.gunicorn.host_info).
+    type: list
+    elements: str
+    default: []
   tool:
     description: The folder of the tool.
     type: path
@@ -101,6 +110,8 @@ def main() -> None:
         argument_spec={
             "apps": {"type": "list", "elements": "dict", "required": True},
             "slice": {"type": "str", "default": "system.slice"},
+            "python": {"type": "path", "default": "/usr/bin/python3"},
+            "sandbox": {"type": "list", "elements": "str", "default": []},
             "tool": {"type": "path", "default": "/usr/local/lib/headcount/current"},
         },
         supports_check_mode=True,
@@ -110,7 +121,11 @@ def main() -> None:
         tool = import_module("headcount._host.probe")
     except ImportError as error:
         module.fail_json(msg=f"{module.params['tool']} is no tool that can probe: {error}")
-    found = tool.probe(module.params["apps"], module.params["slice"])
+    asked = [module.params[key] for key in ("apps", "slice", "python", "sandbox")]
+    try:
+        found = tool.probe(*asked)
+    except TypeError as error:  # one that is not asked for this much
+        module.fail_json(msg=f"{module.params['tool']} is of another version: {error}")
     module.exit_json(changed=False, **tool.sources(), **found)
 
 

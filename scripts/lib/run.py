@@ -12,7 +12,7 @@ import importlib
 import os
 import sys
 
-from headcount_scripts import bootstrap, console
+from headcount_scripts import bootstrap, checkout, console, paths
 
 
 def _run(arguments: list[str]) -> int:
@@ -20,6 +20,9 @@ def _run(arguments: list[str]) -> int:
         python = bootstrap.ensure(arguments[1])
         os.environ["PATH"] = f"{python.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
         os.execv(python, [str(python), __file__, *arguments[2:]])
+    wrong = checkout.problem(paths.ROOT)
+    if wrong:
+        raise console.ScriptError(wrong)
     command = importlib.import_module(f"headcount_scripts.{arguments[0]}")
     result: int = command.main(arguments[1:])
     return result

@@ -21,6 +21,16 @@ def test_check_finds_nothing_to_do(scenario: Scenario) -> None:
         assert machine.master() == masters[name]
 
 
+def test_an_interpreter_that_the_apps_units_would_hide_is_refused_by_its_name(scenario: Scenario) -> None:
+    for machine in scenario.machines.values():
+        machine.out("mkdir -p /root/py && cp $(readlink -f /usr/bin/python3) /root/py/python3")
+        machine.out("ln -sf /root/py/python3 /usr/local/bin/python3.42")
+    play = scenario.play("playbooks/plan.yml", headcount_python="/usr/local/bin/python3.42")
+    for machine in scenario.machines.values():
+        machine.out("rm -r /root/py /usr/local/bin/python3.42")
+    assert play.words.count("ProtectHome= of the app's units hides /root, so that no app could start; fix: ") == 2
+
+
 def test_check_shows_current_against_recommended(scenario: Scenario) -> None:
     machines = scenario.machines
     before = {name: machine.tree() for name, machine in machines.items()}

@@ -65,8 +65,12 @@ def test_runs_as_an_unprivileged_user(machine: Machine) -> None:
 
 def test_the_app_cannot_write_its_own_code(machine: Machine) -> None:
     # Status 1: root-only folders, and links of the virtual environment that find cannot follow.
-    found = machine.infra.run("runuser -u hc-shop -- find -L /opt/headcount/shop -writable -not -type l")
-    assert found.stdout == ""
+    find = "runuser -u hc-shop -- find {} /opt/headcount/shop -writable -not -type l"
+    assert machine.infra.run(find.format("-P")).stdout == ""
+    # What of it leads elsewhere, so that the app can write there, leads to its data.
+    led = machine.infra.run(f"{find.format('-L')} -exec readlink -f {{}} +").stdout.split()
+    assert [path for path in led if not path.startswith("/var/lib/hc-shop/")] == []
+    assert machine.out("stat -c '%a %U' /var/lib/hc-shop").strip() == "700 hc-shop"
     assert machine.out("find /opt/headcount -not -user root") == ""
 
 

@@ -12,6 +12,7 @@ import ipaddress
 import re
 from typing import Final
 
+from .._facts.interpreter import HIDDEN
 from . import urls
 from .fields import Invalid
 
@@ -75,6 +76,14 @@ def plain(text: str) -> str:
 def absolute(text: str) -> str:
     if not plain(text).startswith("/") or re.search(r"\s", text):
         raise Invalid()
+    return text
+
+
+def interpreter(text: str) -> str:
+    absolute(text)
+    hidden = next((folder for folder in HIDDEN if text.startswith(folder + "/")), None)
+    if hidden:
+        raise Invalid(f"{HIDDEN[hidden]} of the app's units hides {hidden}")
     return text
 
 

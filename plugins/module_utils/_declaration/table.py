@@ -374,16 +374,18 @@ VARIABLES: Final[tuple[Field, ...]] = (
     Field(
         "headcount_python",
         "str",
-        "The Python on the host that releases run on; 3.9 or later.",
+        "The Python on the host that releases run on, whatever Python Ansible runs on there: CPython 3.9 or later,"
+        " where the app's own account may run it.",
         "/usr/bin/python3",
         "/usr/bin/python3.13",
-        allowed="an absolute path",
-        check=checks.absolute,
+        allowed="an absolute path outside of /home, /root, /run/user, /tmp and /var/tmp",
+        check=checks.interpreter,
     ),
     Field(
         "headcount_reserve_memory_mib",
         "number",
-        "Memory that is left to the system and everything that is not declared here.",
+        "Memory that is left to the system and everything that is not declared here; what is declared holds, even where"
+        " others use more.",
         unit="MiB",
         minimum=0,
         maximum=16_777_216,

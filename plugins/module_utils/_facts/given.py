@@ -7,7 +7,9 @@ from __future__ import annotations
 from typing import Any, Mapping, Sequence
 
 from .._os.procfs import format_cpu_list
-from .hostfacts import Cgroup, Considered, Cores, HostFacts, Memory, Os, Platform, Python
+from .hostfacts import Cgroup, Considered, Cores, HostFacts, Memory, Os, Platform
+from .interpreter import Python
+from .neighbours import Neighbour
 
 
 def declared(
@@ -70,6 +72,7 @@ def from_dict(data: Mapping[str, Any]) -> HostFacts:
     values = dict(data)
     cores, memory = dict(values["cores"]), dict(values["memory"])
     cores["considered"], memory["considered"] = _limits(cores["considered"]), _limits(memory["considered"])
+    memory["neighbours"] = tuple(Neighbour(**item) for item in memory.get("neighbours", ()))
     values["cores"], values["memory"] = Cores(**cores), Memory(**memory)
     values["cgroup"], values["python"] = Cgroup(**values["cgroup"]), Python(**values["python"])
     values["platform"], values["os"] = Platform(**values["platform"]), Os(**values["os"])

@@ -14,8 +14,14 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Mapping
 
+from .interpreter import DEFAULT
+from .neighbours import counted, words
+
 MEMORY_BAND = 0.05
 """Memory that differs by less than this share is the same: kernels take a little more or less at each boot."""
+
+OTHERS_BAND_MIB = 16
+"""Others that use this much more or less (or MEMORY_BAND of the whole) use the same: every process breathes."""
 
 CORES_BAND = 0.05
 """Cores that differ by less than this are the same: quotas are rounded."""
@@ -49,11 +55,14 @@ def settle(found: Facts, stored: Facts | None) -> Settled:
     else:
         changes.append(f"cores {exact(was)} -> {exact(now)} ({found['cores'].get('limited_by', 'host')})")
     was, now = float(stored["memory"]["effective_mib"]), float(found["memory"]["effective_mib"])
+    used, others = _settled_others(found["memory"], stored["memory"])
     if abs(was - now) <= MEMORY_BAND * was:
-        facts["memory"] = {**found["memory"], **stored["memory"]}
+        facts["memory"] = {**found["memory"], **stored["memory"], **used}
     else:
+        facts["memory"] = {**found["memory"], **used}
         limited_by = found["memory"].get("limited_by", "host")
         changes.append(f"memory {exact(was)} -> {exact(now)} MiB ({limited_by})")
+    changes += others
     changes += rebuild_reasons(found, stored)
     for label, key in (("open files allowed", "nofile_max"), ("net.core.somaxconn", "somaxconn")):
         if stored.get(key) != found.get(key):
@@ -61,9 +70,41 @@ def settle(found: Facts, stored: Facts | None) -> Settled:
     return Settled(facts, changes)
 
 
+def _settled_others(found: Facts, stored: Facts) -> tuple[dict[str, object], list[str]]:
+    """What others use, to plan with, and in words what they did.
+
+    Memory that is not there any more counts at once. Memory that is there again is not: a database that was started
+    anew takes it back. It counts when none of those who had it is there any more.
+    """
+    was, now = taken_mib(stored), taken_mib(found)
+    before = {str(one["name"]) for one in stored.get("neighbours") or ()}
+    after = {str(one["name"]) for one in found.get("neighbours") or ()}
+    band = max(OTHERS_BAND_MIB, MEMORY_BAND * float(found["effective_mib"]))
+    more = now > was + band
+    fewer = now < was - band and not before & after
+    changed = found.get("others_mib") is not None and (more or fewer)
+    source = found if changed else stored
+    kept = {"others_mib": source.get("others_mib"), "neighbours": source.get("neighbours") or []}
+    if not changed:
+        return kept, []
+    who = words(found.get("neighbours") or ())
+    return kept, [f"memory that others use {exact(was)} -> {exact(now)} MiB{f' ({who})' if who else ''}"]
+
+
+def taken_mib(memory: Facts) -> float:
+    """MiB that others use, where the usual reserve does not cover it; else 0. `memory`: that part of the facts."""
+    return counted(float(memory["effective_mib"]), float(memory.get("others_mib") or 0))
+
+
 def rebuild_reasons(found: Facts, stored: Facts) -> list[str]:
-    """What makes a release that was built for `stored` unfit for `found`, in words: another Python or C library."""
+    """What makes a release that was built for `stored` unfit for `found`, in words: another Python or C library.
+
+    What is stored of an older version does not say which interpreter was declared.
+    """
     reasons = []
+    said = [(facts.get("python") or {}).get("declared") for facts in (stored, found)]
+    if all(said) and said[0] != said[1]:
+        reasons.append(f"headcount_python {said[0]} -> {said[1]}")
     for label, one in (("Python", ("python", "version")), ("C library", ("platform", "libc"))):
         before, after = (stored.get(one[0]) or {}).get(one[1]), found[one[0]].get(one[1])
         if before != after:
@@ -72,11 +113,17 @@ def rebuild_reasons(found: Facts, stored: Facts) -> list[str]:
 
 
 def fact_parts(facts: Facts) -> dict[str, str]:
-    """Digests of what the host itself contributes to a plan, by kind: cores, memory, platform, limits."""
+    """Digests of what the host itself contributes to a plan, by kind: cores, memory, platform, limits.
+
+    Two interpreters of one version are two platforms: the release is tied to its own.
+    """
+    platform = [facts["python"]["version"], facts["platform"]["machine"], facts["platform"]["libc"]]
+    declared = facts["python"].get("declared") or DEFAULT
+    taken = taken_mib(facts["memory"])
     parts: dict[str, object] = {
         "cores": [facts["cores"].get(key) for key in ("effective", "physical", "logical")],
-        "memory": facts["memory"]["effective_mib"],
-        "platform": [facts["python"]["version"], facts["platform"]["machine"], facts["platform"]["libc"]],
+        "memory": [facts["memory"]["effective_mib"], taken] if taken else facts["memory"]["effective_mib"],
+        "platform": platform if declared == DEFAULT else [*platform, declared],
         "limits": [facts.get("nofile_max"), facts.get("somaxconn")],
     }
     return {name: part_digest(value) for name, value in parts.items()}

@@ -17,7 +17,6 @@ import platform
 import posixpath
 import re
 import subprocess
-import sys
 import warnings
 from dataclasses import asdict, dataclass, field
 from shutil import which
@@ -35,7 +34,8 @@ from .._os.procfs import (
     to_int,
     under,
 )
-from . import cgroups
+from . import cgroups, interpreter, neighbours
+from .interpreter import Python
 
 Runner = Callable[[Sequence[str]], "str | None"]
 
@@ -80,7 +80,10 @@ class Cores:
 
 @dataclass(frozen=True)
 class Memory:
-    """Memory in MiB. `effective_mib` is the least limit, `available_mib` what is free or can be freed at once."""
+    """Memory in MiB. `effective_mib` is the least limit, `available_mib` what is free or can be freed at once.
+
+    `others_mib`: what is used by all but the apps that are planned for, of `effective_mib`; None: not looked at.
+    """
 
     effective_mib: int
     limited_by: str
@@ -88,6 +91,8 @@ class Memory:
     total_mib: int
     swap_mib: int
     available_mib: int
+    others_mib: int | None = None
+    neighbours: tuple[neighbours.Neighbour, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -99,17 +104,6 @@ class Cgroup:
     memory: int
     cpu: int
     cpuset: int
-
-
-@dataclass(frozen=True)
-class Python:
-    """The interpreter that a virtual environment would be made with. `version` is "3.11", `full` is "3.11.2"."""
-
-    version: str
-    executable: str
-    implementation: str
-    full: str = ""
-    free_threaded: bool = False
 
 
 @dataclass(frozen=True)
@@ -147,7 +141,9 @@ class HostFacts:
     """All facts of a host as a service of `slice` gets them.
 
     `systemd` is its major version, 0 without it; `nofile_max` the highest LimitNOFILE that takes effect;
-    `somaxconn` caps every listen backlog; `notes` say what could not be found out.
+    `somaxconn` caps every listen backlog; `notes` say what could not be found out. `machine` is the same for two names
+    of one machine, and for no two machines: machine-id(5), boot id and start of PID 1 (clones share the first,
+    containers of a machine the second); "" where one is not known.
     """
 
     slice: str
@@ -170,6 +166,7 @@ class HostFacts:
     h2load_version: str | None
     disk_free_mib: int
     notes: tuple[str, ...] = field(default=())
+    machine: str = ""
 
     def to_dict(self) -> dict[str, object]:
         """Nested plain dictionaries and lists, as JSON has them."""
@@ -206,14 +203,17 @@ def read(
     slice_: str = "system.slice",
     runner: Runner | None = None,
     local: Local | None = None,
+    python: str | None = None,
+    apps: Sequence[str] | None = None,
 ) -> HostFacts:
     """Read the facts of the host, or of the tree at `root`, for services of `slice_`.
 
     Raises ValueError when `slice_` is no slice's name. Without a `runner` commands are run on this machine, except
-    for another root, where none is. `local` defaults to this machine's.
+    for another root, where none is. `local` defaults to this machine's, with the interpreter at the path `python`
+    (None: the one that runs this). `apps`: whose memory is not others' (None: of all that Headcount has here).
     """
     ask = runner if runner is not None else (run if root == "/" else _no_command)
-    here = local if local is not None else read_local(root, ask)
+    here = local if local is not None else read_local(root, ask, python)
     notes: list[str] = []
     trees = cgroups.read_trees(root)
     manager = _properties(ask(MANAGER_COMMAND) or "")
@@ -229,7 +229,7 @@ def read(
     return HostFacts(
         slice=slice_,
         cores=_cores(root, slice_, trees, slices),
-        memory=_memory(root, slice_, trees, slices),
+        memory=_memory(root, slice_, trees, slices, apps),
         cgroup=Cgroup(
             version=trees.version,
             mode={1: "legacy", 2: "unified", "hybrid": "hybrid"}.get(trees.version, "none"),
@@ -253,7 +253,18 @@ def read(
         h2load_version=here.h2load_version,
         disk_free_mib=here.disk_free_mib,
         notes=tuple(notes),
+        machine=_machine(root),
     )
+
+
+def _machine(root: str) -> str:
+    stat = (read_text(root, "/proc/1/stat") or "").rpartition(")")[2].split()
+    known = (
+        read_text(root, "/etc/machine-id"),
+        read_text(root, "/proc/sys/kernel/random/boot_id"),
+        stat[19] if len(stat) > 19 else None,
+    )
+    return "/".join(str(part) for part in known) if all(known) else ""
 
 
 def _no_command(_: Sequence[str]) -> None:
@@ -373,7 +384,13 @@ def parse_timespan(text: str) -> float | None:
 # Memory ---------------------------------------------------------------------------------------------------------------
 
 
-def _memory(root: str, slice_: str, trees: cgroups.Trees, slices: Mapping[str, Mapping[str, str]]) -> Memory:
+def _memory(
+    root: str,
+    slice_: str,
+    trees: cgroups.Trees,
+    slices: Mapping[str, Mapping[str, str]],
+    apps: Sequence[str] | None,
+) -> Memory:
     total, available, swap, source = _totals(root)
     groups = cgroups.chain("memory", slice_, trees, root)
     for group in groups:
@@ -387,6 +404,7 @@ def _memory(root: str, slice_: str, trees: cgroups.Trees, slices: Mapping[str, M
     considered += _slice_limits(slices, throttles=trees.version_of("memory") == 2)
     holding = [limit for limit in considered if limit.counts and limit.value is not None]
     least = min(holding, key=lambda limit: limit.value or 0.0, default=considered[0])
+    others = neighbours.read(root, trees, groups, int(least.value or 0), apps)
     return Memory(
         effective_mib=int(least.value or 0),
         limited_by=least.name,
@@ -394,6 +412,8 @@ def _memory(root: str, slice_: str, trees: cgroups.Trees, slices: Mapping[str, M
         total_mib=int(total),
         swap_mib=int(swap),
         available_mib=int(min(available, least.value or 0)),
+        others_mib=others.mib,
+        neighbours=others.neighbours,
     )
 
 
@@ -499,29 +519,19 @@ def _nofile(root: str, manager: Mapping[str, str]) -> tuple[int, str, tuple[Cons
 # This machine ---------------------------------------------------------------------------------------------------------
 
 
-def read_local(root: str = "/", ask: Runner = run) -> Local:
+def read_local(root: str = "/", ask: Runner = run, python: str | None = None) -> Local:
     """What a tree does not hold, of this machine; sizes are those of the file systems below `root`."""
+    found = interpreter.read(python) if python else interpreter.Found(interpreter.own())
     h2load = which("h2load")
     version = (ask([h2load, "--version"]) or "") if h2load else ""
     return Local(
-        python=_interpreter(),
-        platform=Platform(platform.machine(), _libc(ask), platform.system()),
+        python=found.python,
+        platform=Platform(found.machine or platform.machine(), found.libc or _libc(ask), platform.system()),
         psutil=_psutil_version(),
         h2load=h2load,
         h2load_version=version.strip().rpartition("/")[2] or None,
         dev_shm_mib=_shm_mib(root),
         disk_free_mib=_free_mib(root, "/opt/headcount"),
-    )
-
-
-def _interpreter() -> Python:
-    inside = sys.prefix != sys.base_prefix  # a virtual environment: its base makes the new ones
-    return Python(
-        version=f"{sys.version_info[0]}.{sys.version_info[1]}",
-        executable=str(getattr(sys, "_base_executable", "") or sys.executable) if inside else sys.executable,
-        implementation=platform.python_implementation(),
-        full=platform.python_version(),
-        free_threaded="t" in sys.abiflags,  # sysconfig says so too, and loads its whole table for it
     )
 
 

@@ -22,7 +22,7 @@ from .._os.paths import HOME, UNITS, Layout
 from .._os.systemd import Systemd
 from .._steps.app import AppOnHost
 from . import exporting
-from .retune import ReadFacts, Retuned, Standing, apps_here, note_hardware, read_facts, retune, standing
+from .retune import ReadFacts, Retuned, Standing, apps_here, note_hardware, read_at_boot, retune, standing
 
 UNIT = "headcount-boot.service"
 
@@ -87,7 +87,7 @@ def boot_run() -> Run:
 def check(
     root: str = "/",
     say: Callable[[str], None] = print,
-    read: ReadFacts = read_facts,
+    read: ReadFacts = read_at_boot,
     tune: Callable[..., Retuned] = retune,
 ) -> bool:
     """Look at every app of this host. False when something that was to be done could not be."""

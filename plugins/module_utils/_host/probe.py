@@ -11,20 +11,32 @@ from shutil import which
 from typing import Any
 
 from .._facts import hostfacts
+from .._facts.interpreter import DEFAULT
+from .._generation import dryrun
 from .._generation.settings import retune_at_boot
 from .._generation.state import AppAsked, app_state
 from .._os.exporterunit import installed as exporter_listens
 from .._os.paths import Layout, installed_apps
+from .._os.systemd import Systemd
 from .._release.contents import present
 
 
-def probe(apps: Sequence[AppAsked], slice_: str) -> dict[str, Any]:
-    """Facts of the host and the state of `apps` on it (RETURN of plugins/modules/host_info.py). Nothing is changed."""
+def probe(apps: Sequence[AppAsked], slice_: str, python: str = DEFAULT, sandbox: Sequence[str] = ()) -> dict[str, Any]:
+    """Facts of the host and the state of `apps` on it (RETURN of plugins/modules/host_info.py). Nothing is changed.
+
+    `python`: the interpreter that releases run on; `sandbox`: properties of the apps' units, tried for an app that is
+    not live.
+    """
+    states: dict[str, dict[str, Any]] = {
+        app["name"]: {**app_state(app), "retune_at_boot": retune_at_boot(Layout(app["name"]))} for app in apps
+    }
+    first = [state for state in states.values() if state["live"] is None]
+    wrong = dryrun.problem(sandbox, Systemd().runner) if first and sandbox else ""
+    for state in first:
+        state["clashes"] = [*state["clashes"], *([wrong] if wrong else [])]
     return {
-        "facts": hostfacts.read(slice_=slice_).to_dict(),
-        "apps": {
-            app["name"]: {**app_state(app), "retune_at_boot": retune_at_boot(Layout(app["name"]))} for app in apps
-        },
+        "facts": hostfacts.read(slice_=slice_, python=python, apps=list(states)).to_dict(),
+        "apps": states,
         "installed": installed_apps(),
         "wheels": sorted(present()),
         "exporter": exporter_listens(),

@@ -20,6 +20,7 @@ from .._generation.failures import StepFailed
 from .._generation.ledger import Entry
 from .._generation.ledger import read as read_ledger
 from .._generation.record import GenerationRecord
+from .._os.files import as_mapping
 from .._os.paths import Layout, installed_apps
 from .._plan.replan import replan, with_release
 from .._plan.types import plan_changes
@@ -30,12 +31,19 @@ from .._steps.stage import lay_down, next_number
 from .._steps.trial import trial
 from .._steps.weigh import weigh
 
-ReadFacts = Callable[[str, str], "dict[str, object]"]
+ReadFacts = Callable[[str, str, Optional[str]], "dict[str, object]"]
 
 
-def read_facts(root: str, slice_: str) -> dict[str, object]:
-    """Facts of this host for apps in `slice_`."""
-    return hostfacts.read(root, slice_=slice_).to_dict()
+def read_facts(root: str, slice_: str, python: str | None = None) -> dict[str, object]:
+    """Facts of this host for apps in `slice_` that run on the interpreter `python` (None: on the one of the tool)."""
+    return hostfacts.read(root, slice_=slice_, python=python).to_dict()
+
+
+def read_at_boot(root: str, slice_: str, python: str | None = None) -> dict[str, object]:
+    """The same while a host boots: what others use is not looked at, for they have not all begun."""
+    facts = hostfacts.read(root, slice_=slice_, python=python).to_dict()
+    memory = as_mapping(facts["memory"])
+    return {**facts, "memory": {**memory, "others_mib": None, "neighbours": []}}
 
 
 Retuned = TypedDict(
@@ -75,7 +83,8 @@ def standing(layout: Layout, read: ReadFacts = read_facts) -> Standing | None:
     stored = record.planning.get("facts")
     if not stored:
         return None
-    found = read(layout.root, str(record.app.get("slice") or "system.slice"))
+    python = as_mapping(stored.get("python")).get("declared")
+    found = read(layout.root, str(record.app.get("slice") or "system.slice"), python or None)
     settled = settle(found, stored)
     return Standing(number, record, settled.facts, settled.changes, rebuild_reasons(found, stored))
 

@@ -52,8 +52,9 @@ def room_for_sync(ceiling: Ceiling, forced: int | None) -> int:
 def choose_class(app: App, inputs: Inputs, verdicts: Mapping[str, str], room: Room) -> ClassChoice:
     """The worker class. `verdicts` has a reason for each class that the release's libraries rule out.
 
-    auto: sync only behind a proxy that buffers, for what computes: one for each core where requests are alike, many
-    where they are not and nothing waits. Else gevent where nothing blocks it and requests are alike, else gthread.
+    auto: gthread where settings.threads asks for threads. Else sync only behind a proxy that buffers, for what
+    computes: one for each core where requests are alike, many where they are not and nothing waits. Else gevent where
+    nothing blocks it and requests are alike, else gthread.
     """
     blocked = {name: reason for name, reason in verdicts.items() if reason}
     if inputs.host.free_threaded:
@@ -61,6 +62,10 @@ def choose_class(app: App, inputs: Inputs, verdicts: Mapping[str, str], room: Ro
         blocked.setdefault("eventlet", "eventlet does not support free-threaded Python")
     if app.worker_class != "auto":
         return _asked(app, inputs, blocked)
+    threads = app.settings.get("threads")
+    if isinstance(threads, int) and threads > 1:
+        reason = f"settings.threads is {threads}, and only gthread has threads"
+        return _choice(app, inputs, blocked, "gthread", "declared", reason, "override")
     if inputs.mix.mixed:
         found = _of_mixed(app, inputs, room, blocked)
         if found is not None:

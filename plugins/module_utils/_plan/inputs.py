@@ -16,14 +16,8 @@ from .._declaration.mixture import declared_kinds, spread_of
 from .._declaration.profiles import PROFILE_WAIT_RATIO, profile_of
 from .._generation.sandbox import costs
 from .mix import Mix, mix_of
+from .reserve import reserve_of
 from .types import MEASURED_REQUESTS_MIN, Host, Measured, Number, PlanError, Policy, number, share, up
-
-RESERVE_SHARE: Final = 0.10
-RESERVE_FLOOR_MIB: Final = 64
-RESERVE_SMALL_SHARE: Final = 0.25
-RESERVE_CEILING_MIB: Final = 1024
-"""Left to the system: a tenth, at least 64 MiB (systemd, journal and sshd of a minimal Debian), but of less than 256
-MiB only a quarter, and never more than 1 GiB: the system does not grow with the host."""
 
 MEMORY_HIGH_SHARE: Final = 0.90
 """MemoryHigh throttles and never kills: it lies below MemoryMax, and the plan's sum below it."""
@@ -97,6 +91,7 @@ class Allotment:
     budget_reason: str
     usable_share: float
     generations: int
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -241,29 +236,24 @@ def _around(declared: float) -> tuple[float, float]:
     return declared / RATIO_IS_CONTRADICTED, max(declared * RATIO_IS_CONTRADICTED, RATIO_FREE)
 
 
-def reserve_mib(total_mib: float, policy: Policy) -> tuple[float, str]:
-    """MiB that are left to everything that is not declared, and why."""
-    if policy.reserve_memory_mib is not None:
-        return float(policy.reserve_memory_mib), "headcount_reserve_memory_mib"
-    tenth, small = total_mib * RESERVE_SHARE, total_mib * RESERVE_SMALL_SHARE
-    floor = min(float(RESERVE_FLOOR_MIB), small)
-    if tenth >= RESERVE_CEILING_MIB:
-        return float(RESERVE_CEILING_MIB), "at most 1 GiB is kept for the system"
-    if tenth >= floor:
-        return tenth, "a tenth is kept for the system"
-    if floor < RESERVE_FLOOR_MIB:
-        return floor, "a quarter is kept for the system on a host this small"
-    return floor, "64 MiB are kept for the system"
-
-
 def divide(host: Host, apps: Sequence[App], policy: Policy) -> dict[str, Allotment]:
     """Cores and memory for each app: what an app names for itself first, the rest by weight.
 
     Two generations of an app stand side by side during a rollout, so one may use half of the app's memory, unless the
     policy says otherwise. Raises PlanError when the apps ask for more than there is.
     """
-    reserve, why = reserve_mib(host.memory_mib, policy)
+    kept = reserve_of(host, policy)
+    reserve, why = kept.mib, kept.why
     memory_left = host.memory_mib - reserve
+    if memory_left <= 0 and policy.reserve_memory_mib is None:
+        raise PlanError(
+            "host",
+            "memory",
+            f"{host.memory_mib} MiB ({host.memory_limited_by})",
+            f"nothing is left of it: {why}",
+            "memory that others leave",
+            "give the host more memory, or have what uses it use less",
+        )
     if memory_left <= 0:
         raise PlanError(
             "host",
@@ -295,6 +285,7 @@ def divide(host: Host, apps: Sequence[App], policy: Policy) -> dict[str, Allotme
             ),
             usable_share=min(MEMORY_HIGH_SHARE, percent / 100.0),
             generations=generations,
+            warnings=kept.warnings,
         )
     return result
 
@@ -442,7 +433,12 @@ def gather(app: App, host: Host, allotment: Allotment, measured: Measured | None
         slot_mib=_slot(app.memory, measured),
         master_mib=_master(measured),
         mismatch=mismatch,
-        warnings=(*warnings, *mix.warnings, *(f"{app.name}: {words}" for words in costs(app.sandbox))),
+        warnings=(
+            *(f"{app.name}: {sentence}" for sentence in allotment.warnings),
+            *warnings,
+            *mix.warnings,
+            *(f"{app.name}: {words}" for words in costs(app.sandbox)),
+        ),
     )
 
 

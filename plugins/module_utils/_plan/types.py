@@ -13,6 +13,8 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Mapping, Union
 
+from .._facts.neighbours import growing, words
+
 Value = Union[int, float, str, bool]
 
 ORIGINS: Final = ("measured", "declared", "derived", "assumed", "override")
@@ -392,7 +394,9 @@ class Policy:
 
 @dataclass(frozen=True)
 class Host:
-    """The host facts that planning needs. `cores` may be a fraction."""
+    """The host facts that planning needs. `cores` may be a fraction. `others_mib`: MiB that are taken by what is not
+    planned for, `others` in words by whom; `growth_mib`: what their limits let them take more, `growing` in words who.
+    """
 
     cores: float
     cores_limited_by: str
@@ -404,6 +408,10 @@ class Host:
     somaxconn: int
     python: tuple[int, int]
     free_threaded: bool
+    others_mib: float = 0.0
+    others: str = ""
+    growing: str = ""
+    growth_mib: float = 0.0
 
     @classmethod
     def from_facts(cls, facts: Mapping[str, Any]) -> Host:
@@ -431,4 +439,8 @@ class Host:
             somaxconn=int(facts.get("somaxconn") or 4096),
             python=(int(parts[0]), int(parts[1])),
             free_threaded=bool(python.get("free_threaded")) or str(python["version"]).endswith("t"),
+            others_mib=float(memory.get("others_mib") or 0),
+            others=words(memory.get("neighbours") or ()),
+            growing=growing(memory.get("neighbours") or ())[1],
+            growth_mib=growing(memory.get("neighbours") or ())[0],
         )

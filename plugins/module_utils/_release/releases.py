@@ -22,126 +22,55 @@ import shutil
 import stat
 import subprocess
 import sys
-import tarfile
 import time
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Mapping, Sequence, Set, Tuple
+from typing import Any, Dict, List, Mapping, Sequence
 
-from .._os.files import sha256
 from .._os.paths import Layout
 from .buildjob import environment
 from .contents import (
     MANIFEST,
     RELEASE,
     SCHEMA,
-    SHA256,
-    TREE,
     UNFINISHED,
     WHEELS,
     ReleaseError,
     ReleaseInfo,
     compare,
-    present,
     read,
     scan,
     verify,
     walk,
 )
 from .leads import lay_leads
-from .room import MIB, room_for
+from .locks import Lock, Pin, lock_for, parse_lock, release_id, render_lock, with_data
+from .room import MIB, DiskFull, disk_error, need_room, room_for
 from .trees import tree_of, unpack_tree
+from .wheelstore import find, in_use, lacking, prune_wheels, unpack
+
+__all__ = [
+    "DiskFull",
+    "Lock",
+    "Pin",
+    "ReleaseError",
+    "heal",
+    "in_use",
+    "install",
+    "installed",
+    "is_finished",
+    "lacking",
+    "lock_for",
+    "parse_lock",
+    "prune_wheels",
+    "release_id",
+    "release_path",
+    "remove",
+    "render_lock",
+    "unpack",
+    "with_data",
+]
 
 _INSTALL_SECONDS = 900.0
-_PIN = re.compile(r"([a-z0-9][a-z0-9._-]*)==(\S+) --hash=sha256:([0-9a-f]{64})")
-_HEADER = re.compile(r"# Headcount lock 1: Python (3\.\d+) on (\S+)")
-_TOOL = re.compile(r"# installed with (.+)")
-_TREE = re.compile(r"# with the tree sha256:([0-9a-f]{64})")
-_DATA = re.compile(r"# with data at (.+)")
-
-
-class DiskFull(ReleaseError):
-    """There is too little room for a release."""
-
-
-@dataclass(frozen=True)
-class Pin:
-    """One distribution in one file: canonical name, version and the sha256 of its wheel."""
-
-    name: str
-    version: str
-    sha256: str
-
-    def line(self) -> str:
-        """The pin as a line of a requirements file."""
-        return f"{self.name}=={self.version} --hash=sha256:{self.sha256}"
-
-
-@dataclass(frozen=True)
-class Lock:
-    """What a release is made of: `python` "3.13", `machine` "x86_64", the pip that installs it, and every wheel.
-
-    `tree`: the sha256 of the archive of a project that is released as it is; None for a package. `data`: paths inside
-    the code that lead to the app's data.
-    """
-
-    python: str
-    machine: str
-    pip: Pin
-    pins: Tuple[Pin, ...]
-    tree: str | None = None
-    data: Tuple[str, ...] = ()
-
-    @property
-    def files(self) -> Tuple[Pin, ...]:
-        """Every file that a host needs for it."""
-        tree = (Pin(TREE, "", self.tree),) if self.tree else ()
-        return (*self.pins, self.pip, *tree)
-
-
-def render_lock(lock: Lock) -> str:
-    """The lock as a requirements file that pip reads, with a header for what pip has no word for."""
-    pins = sorted(lock.pins, key=lambda pin: pin.name)
-    head = [f"# Headcount lock 1: Python {lock.python} on {lock.machine}", f"# installed with {lock.pip.line()}"]
-    head += [f"# with the tree sha256:{lock.tree}"] if lock.tree else []
-    head += [f"# with data at {path}" for path in lock.data]
-    return "\n".join([*head, *(pin.line() for pin in pins)]) + "\n"
-
-
-def parse_lock(text: str) -> Lock:
-    """A lock from `render_lock`. Raises ReleaseError, which names the line."""
-    lines = text.splitlines()
-    header = _HEADER.fullmatch(lines[0]) if lines else None
-    tool = _TOOL.fullmatch(lines[1]) if len(lines) > 1 else None
-    if not header or not tool:
-        raise ReleaseError("the lock of the release does not begin with its Python and its pip: gather it again")
-    tree = _TREE.fullmatch(lines[2]) if len(lines) > 2 else None
-    data = [found[1] for found in map(_DATA.fullmatch, lines) if found]
-    first = (3 if tree else 2) + len(data)
-    pins = [_parse_pin(line, number) for number, line in enumerate(lines[first:], first + 1)]
-    return Lock(header[1], header[2], _parse_pin(tool[1], 2), tuple(pins), tree[1] if tree else None, tuple(data))
-
-
-def with_data(lock_text: str, paths: Iterable[str]) -> str:
-    """The lock of the same release, but with `paths` inside its code that lead to the app's data."""
-    return render_lock(replace(parse_lock(lock_text), data=tuple(sorted(paths))))
-
-
-def _parse_pin(line: str, number: int) -> Pin:
-    found = _PIN.fullmatch(line)
-    if not found:
-        raise ReleaseError(f"line {number} of the release's lock is not name==version --hash=sha256:...: {line!r}")
-    return Pin(found[1], found[2], found[3])
-
-
-def release_id(lock_text: str) -> str:
-    """The name of the release of a lock: 16 hex digits over the platform, the wheels, the tree and what leads to data,
-    not the installing pip."""
-    lock = parse_lock(lock_text)
-    lines = [f"{lock.python} {lock.machine}", *sorted(pin.line() for pin in lock.pins)]
-    lines += [f"tree {lock.tree}"] if lock.tree else []
-    lines += [f"data {path}" for path in lock.data]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
 def release_path(app: str, release: str, root: str = "/") -> Path:
@@ -166,78 +95,6 @@ def is_finished(path: Path) -> bool:
     return (path / RELEASE).is_file() and not os.path.lexists(path / UNFINISHED)
 
 
-def unpack(archive: str, wheels_dir: str = WHEELS) -> List[str]:
-    """Take the files of a tar from the controller into the store; returns their sha256. Raises ReleaseError.
-
-    Each is checked against the digest that it is named by and then renamed into place.
-    """
-    store = Path(wheels_dir)
-    store.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
-    store.mkdir(exist_ok=True, mode=0o700)
-    os.chmod(store, 0o700)  # wheels are the app's code: root's alone
-    taken: List[str] = []
-    try:
-        with tarfile.open(archive, "r:*") as tar:
-            members = [member for member in tar.getmembers() if member.isfile()]
-            need = sum(member.size for member in members) // MIB + 1
-            _need_room(store, need, len(members) * 2, "the wheels")
-            for member in members:
-                digest, _, name = member.name.partition("/")
-                if not SHA256.fullmatch(digest) or not name or "/" in name or name.startswith("."):
-                    raise ReleaseError(f"{member.name!r} in the shipped wheels is not SHA256/NAME: ship them again")
-                stream = tar.extractfile(member)
-                if stream is None:
-                    raise ReleaseError(f"{member.name!r} in the shipped wheels cannot be read: ship them again")
-                _take(stream.read(), digest, name, store)
-                taken.append(digest)
-    except tarfile.TarError as error:
-        raise ReleaseError(f"the shipped wheels are not a whole archive ({error}): ship them again") from None
-    except OSError as error:
-        raise _disk_error(error, store, "taking the wheels") from None
-    return taken
-
-
-def _take(data: bytes, digest: str, name: str, store: Path) -> None:
-    if hashlib.sha256(data).hexdigest() != digest:
-        raise ReleaseError(f"wheel {name} came damaged (its sha256 is not {digest}): ship it again")
-    folder = store / digest
-    folder.mkdir(exist_ok=True, mode=0o700)
-    temporary = store / f".{os.getpid()}.{digest[:16]}"
-    try:
-        with temporary.open("wb") as out:
-            out.write(data)
-            out.flush()
-            os.fsync(out.fileno())
-        os.chmod(temporary, 0o600)
-        os.replace(temporary, folder / name)
-    finally:
-        if temporary.exists():
-            temporary.unlink()
-
-
-def prune_wheels(wheels_dir: str = WHEELS, root: str = "/", older_seconds: float = 86400.0) -> List[str]:
-    """Remove the wheels that no release of any app of this host was made from; returns their sha256.
-
-    What is younger than `older_seconds` stays: it was sent for a release that another run is about to build. A release
-    whose lock cannot be read keeps all of them.
-    """
-    used: Set[str] = set()
-    for lock_file in Path(root).glob("opt/headcount/*/releases/*/requirements.lock"):
-        try:
-            lock = parse_lock(lock_file.read_text(encoding="utf-8"))
-        except (OSError, ReleaseError):
-            return []
-        used |= {pin.sha256 for pin in lock.files}
-    oldest = time.time() - older_seconds
-    removed = []
-    for digest in sorted(present(wheels_dir) - used):
-        folder = Path(wheels_dir) / digest
-        if folder.stat().st_mtime < oldest:
-            shutil.rmtree(folder)
-            removed.append(digest)
-    return removed
-
-
 def install(
     app: str,
     release: str,
@@ -260,11 +117,11 @@ def install(
     if release_id(lock_text) != release:
         raise ReleaseError(f"release {release} and its lock ({release_id(lock_text)}) do not belong together")
     version = _check_python(python, lock)
-    files = {pin.sha256: _find(pin, Path(wheels_dir)) for pin in lock.files}
+    files = {pin.sha256: find(pin, Path(wheels_dir)) for pin in lock.files}
     if os.path.lexists(path):
         remove(path)
     need_mib, need_files = room_for([files[pin.sha256] for pin in lock.files if pin != lock.pip])
-    _need_room(path, need_mib, need_files, f"release {release} of {app}")
+    need_room(path, need_mib, need_files, f"release {release} of {app}")
     started = time.monotonic()
     try:
         _make_folders(path, Path(root))
@@ -291,7 +148,7 @@ def install(
         _fsync(path.parent)
     except OSError as error:
         _remove_quietly(path)
-        raise _disk_error(error, path.parent, f"building release {release} of {app}") from None
+        raise disk_error(error, path.parent, f"building release {release} of {app}") from None
     except BaseException:
         _remove_quietly(path)
         raise
@@ -319,12 +176,12 @@ def heal(
         return []
     lock = parse_lock(lock_text)
     _check_python(python, lock)
-    files = {pin.sha256: _find(pin, Path(wheels_dir)) for pin in lock.files}
+    files = {pin.sha256: find(pin, Path(wheels_dir)) for pin in lock.files}
     # Names of the same length, so that paths within files differ by the name alone.
     beside = path.with_name(hashlib.sha256(f"repair of {release}".encode()).hexdigest()[: len(release)])
     _remove_quietly(beside)
     need_mib, need_files = room_for([files[pin.sha256] for pin in lock.files if pin != lock.pip])
-    _need_room(path, need_mib, need_files, f"healing release {release} of {app}")
+    need_room(path, need_mib, need_files, f"healing release {release} of {app}")
     try:
         _make_folders(beside, Path(root))
         (beside / UNFINISHED).write_text(f"{os.getpid()}\n", encoding="utf-8")
@@ -337,7 +194,7 @@ def heal(
             _heal_file(path, beside, name, entry)
         sync_tree(path)
     except OSError as error:
-        raise _disk_error(error, path.parent, f"healing release {release} of {app}") from None
+        raise disk_error(error, path.parent, f"healing release {release} of {app}") from None
     finally:
         _remove_quietly(beside)
     left = verify(path)
@@ -372,10 +229,22 @@ def _heal_file(path: Path, beside: Path, name: str, entry: Sequence[Any]) -> Non
     if entry[0] == "l":
         os.symlink(entry[1], temporary)
     else:
-        content = (beside / name).read_bytes().replace(beside.name.encode(), path.name.encode())
-        temporary.write_bytes(content)
+        _copy_renamed(beside / name, temporary, beside.name.encode(), path.name.encode())
         os.chmod(temporary, entry[1])
     os.replace(temporary, target)
+
+
+def _copy_renamed(source: Path, target: Path, before: bytes, after: bytes) -> None:
+    """Copy a file in pieces, with the name `before` in it replaced by `after`, which is as long."""
+    kept = len(before) - 1
+    with source.open("rb") as stream, target.open("wb") as out:
+        rest = b""
+        for piece in iter(lambda: stream.read(MIB), b""):
+            # What may be the beginning of a name waits for the next piece.
+            rest = (rest + piece).replace(before, after)
+            out.write(rest[:-kept])
+            rest = rest[-kept:]
+        out.write(rest)
 
 
 def _remove_entry(path: Path) -> None:
@@ -403,8 +272,7 @@ def _build(path: Path, lock: Lock, lock_text: str, files: Mapping[str, Path], py
     for pin in lock.pins:
         (links / files[pin.sha256].name).symlink_to(files[pin.sha256])
     (path / "requirements.lock").write_text(lock_text, encoding="utf-8")
-    _run([python, "-I", "-m", "venv", "--without-pip", str(path / "venv")], work, "making the virtual environment")
-    inside = str(path / "venv/bin/python")
+    inside = _environment(path / "venv", python, work)
     command = [inside, "-I", f"{files[lock.pip.sha256]}/pip", "install", "--no-index", "--require-hashes", "--no-deps"]
     command += ["--no-compile", "--no-cache-dir", "--disable-pip-version-check", "--no-input", "--quiet"]
     command += ["--no-warn-script-location", "--find-links", str(links), "-r", str(path / "requirements.lock")]
@@ -419,24 +287,26 @@ def _build(path: Path, lock: Lock, lock_text: str, files: Mapping[str, Path], py
     shutil.rmtree(work)
 
 
-def _need_room(path: Path, need_mib: int, need_files: int, what: str) -> None:
-    """Raise DiskFull when the file system of `path` (or of the folder it will be in) has too little left."""
-    folder = path
-    while not folder.exists():
-        folder = folder.parent
-    left = os.statvfs(folder)
-    free_mib = left.f_bavail * left.f_frsize // MIB
-    if free_mib < need_mib:
-        raise DiskFull(f"{what} needs {need_mib} MiB at {folder}, where {free_mib} MiB are free: free some room there")
-    if left.f_files and left.f_favail < need_files:
-        raise DiskFull(
-            f"{what} needs {need_files} files at {folder}, where {left.f_favail} can be made: remove files there"
-        )
+def _environment(venv: Path, python: str, work: Path) -> str:
+    """Make the virtual environment `venv`; returns its interpreter, which runs.
 
-
-def _disk_error(error: OSError, folder: Path, what: str) -> ReleaseError:
-    kind = DiskFull if error.errno in (28, 122) else ReleaseError
-    return kind(f"{what} failed at {error.filename or folder}: {error.strerror or error}")
+    An interpreter that was moved finds its library by its own path alone, not by that of a link to it: then the
+    environment is made with what the link leads to.
+    """
+    inside = str(venv / "bin/python")
+    failures = []
+    for path in dict.fromkeys((python, os.path.realpath(python))):
+        shutil.rmtree(venv, ignore_errors=True)
+        try:
+            _run([path, "-I", "-m", "venv", "--without-pip", str(venv)], work, "making the virtual environment")
+            _run([inside, "-I", "-c", ""], work, f"starting the virtual environment of {path}")
+        except DiskFull:
+            raise
+        except ReleaseError as error:
+            failures.append(error)
+        else:
+            return inside
+    raise failures[-1]
 
 
 def _check_python(python: str, lock: Lock) -> str:
@@ -456,19 +326,6 @@ def _check_python(python: str, lock: Lock) -> str:
             f"and {python} of this host is Python {minor} on {words[1]}: probe the host again"
         )
     return words[0]
-
-
-def _find(pin: Pin, store: Path) -> Path:
-    """The file of a pin in the store, its content checked."""
-    folder = store / pin.sha256
-    names = sorted(os.listdir(folder)) if folder.is_dir() else []
-    if not names:
-        raise ReleaseError(f"the wheel of {pin.name} {pin.version} is not on this host ({folder}): ship it")
-    path = folder / names[0]
-    if sha256(str(path)) != pin.sha256:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise ReleaseError(f"wheel {path.name} was damaged on this host and is removed: run again to ship it anew")
-    return path
 
 
 def _run(command: Sequence[str], work: Path, what: str, check: bool = True, seconds: float = _INSTALL_SECONDS) -> None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from pathlib import Path
 from typing import Iterable, Tuple
@@ -13,6 +14,10 @@ from .trees import FILENAME, size_of
 
 MIB = 1024 * 1024
 _RESERVE_MIB = 64
+
+
+class DiskFull(ReleaseError):
+    """There is too little room for a release."""
 
 
 def room_for(files: Iterable[Path]) -> Tuple[int, int]:
@@ -36,3 +41,24 @@ def room_for(files: Iterable[Path]) -> Tuple[int, int]:
                 f"wheel {path.name} is broken on this host ({error}): remove {path} and run again"
             ) from None
     return size // MIB + 1 + _RESERVE_MIB, count + 200
+
+
+def need_room(path: Path, need_mib: int, need_files: int, what: str) -> None:
+    """Raise DiskFull when the file system of `path` (or of the folder it will be in) has too little left."""
+    folder = path
+    while not folder.exists():
+        folder = folder.parent
+    left = os.statvfs(folder)
+    free_mib = left.f_bavail * left.f_frsize // MIB
+    if free_mib < need_mib:
+        raise DiskFull(f"{what} needs {need_mib} MiB at {folder}, where {free_mib} MiB are free: free some room there")
+    if left.f_files and left.f_favail < need_files:
+        raise DiskFull(
+            f"{what} needs {need_files} files at {folder}, where {left.f_favail} can be made: remove files there"
+        )
+
+
+def disk_error(error: OSError, folder: Path, what: str) -> ReleaseError:
+    """The error of a disk, in words."""
+    kind = DiskFull if error.errno in (28, 122) else ReleaseError
+    return kind(f"{what} failed at {error.filename or folder}: {error.strerror or error}")

@@ -29,7 +29,8 @@ from .._os.secrecy import learn_from
 from .._os.systemd import Systemd, SystemdError
 from .._os.users import UserError, ensure_group
 from .._plan.types import PlanError
-from .._release.contents import ReleaseError
+from .._release.contents import WHEELS, ReleaseError
+from .._release.releases import prune_wheels
 from .._release.releases import remove as remove_release
 from .watchdog import GIVE_UP_SECONDS, Watch, step_seconds, watched
 
@@ -204,5 +205,10 @@ class AppOnHost:
         for number in generations.numbers(self.layout):
             if number < newest_bad and generations.describe(self.layout, number).status == "bad":
                 store.remove(self.layout, number)
+        self.prune_releases()
+
+    def prune_releases(self) -> None:
+        """Remove the releases that no generation uses, and the wheels that no release is made of."""
         for release_id in store.unused_releases(self.layout):
             remove_release(Path(self.layout.release(release_id)))
+        prune_wheels(os.path.join(self.root, WHEELS.lstrip("/")), self.root)

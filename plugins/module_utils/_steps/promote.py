@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from pathlib import Path
 
 from .._declaration.app import Plain
 from .._generation import data, generations, store, truth, volatile
@@ -17,9 +16,6 @@ from .._generation.switch import same_address, switch, told
 from .._generation.verify import Seen
 from .._os.systemd import SystemdError
 from .._plan.types import plan_changes
-from .._release.contents import WHEELS
-from .._release.releases import prune_wheels
-from .._release.releases import remove as remove_release
 from . import guarding
 from .app import AppOnHost
 
@@ -143,9 +139,7 @@ def prune(app: AppOnHost, predecessor: int | None) -> list[int]:
     gone = store.to_prune(known, live, predecessor, keep)
     for number in gone:
         store.remove(app.layout, number)
-    for release_id in store.unused_releases(app.layout):
-        remove_release(Path(app.layout.release(release_id)))
-    prune_wheels(os.path.join(app.layout.root, WHEELS.lstrip("/")), app.layout.root)
+    app.prune_releases()
     if gone:
         app.systemd.reload()
         app.log("pruned", generations=gone)

@@ -6,14 +6,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-from pathlib import Path
 
 from .._generation import data, datafolders, generations, ledger, store
 from .._generation.failures import Untouched
 from .._generation.switch import take_down
 from .._os.files import remove_file
 from .._os.paths import installed_apps
-from .._release.releases import remove as remove_release
 from .app import AppOnHost
 
 
@@ -43,8 +41,7 @@ def remove(app: AppOnHost, everything: bool = False) -> dict[str, object]:
 
 def _remove_home(app: AppOnHost) -> list[str]:
     """Remove the app's folder, but for what Headcount did not make: that is returned."""
-    for release_id in store.unused_releases(app.layout):
-        remove_release(Path(app.layout.release(release_id)))
+    app.prune_releases()
     for folder in (app.layout.generations, app.layout.releases, app.layout.home):
         names = os.listdir(folder) if os.path.isdir(folder) else []
         for name in names:

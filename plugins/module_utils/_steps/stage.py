@@ -20,7 +20,7 @@ from .._os.files import make_directory, write_file
 from .._os.secrecy import learn
 from .._os.users import ensure_user
 from .._plan.replan import replan, with_release
-from .._release.releases import distributions, install, release_id, with_data
+from .._release.releases import distributions, install, lacking, release_id, unpack, with_data
 from .app import AppOnHost
 from .heal import heal
 
@@ -67,6 +67,14 @@ def stage(app: AppOnHost, request: Plain) -> dict[str, object]:
     values = request["app"]["environment"], request["secrets"]
     lay_down(app, number, record, environment_file(*values), environment_file(*values, candidate=True))
     return {"generation": number, "release": release["id"], "built": built, "healed": healed}
+
+
+def take_wheels(app: AppOnHost, request: Plain) -> list[str]:
+    """Take the files of `request`'s wheels_archive; returns the sha256 of what its release needs and the host lacks."""
+    with app.step("stage"):
+        if request["wheels_archive"]:
+            unpack(request["wheels_archive"], request["wheels_dir"])
+        return lacking(request["release"]["lock_text"], request["wheels_dir"])
 
 
 def _check_prefix(app: AppOnHost, release: str, declared: Plain) -> None:

@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 from .._declaration.app import Plain
+from .._facts import contention
 from .._generation import data, volatile
 from .._generation.failures import StepFailed
 from .._os.http import answer_seconds
@@ -41,6 +43,8 @@ def weigh(app: AppOnHost, number: int) -> dict[str, object]:
             boot = app.candidates.start(number, declared["health"], "--workers 1")
             state = app.systemd.state(service)
             unit = Unit(state.control_group, state.main_pid)
+            slice_ = str(declared.get("slice") or "system.slice")
+            before, begin = contention.read(slice_, app.root), time.monotonic()
             with memory_bounded("weigh"):
                 weighing = measure.weigh(
                     unit,
@@ -56,6 +60,8 @@ def weigh(app: AppOnHost, number: int) -> dict[str, object]:
             raise StepFailed("weigh", f"{error}; {said}" if said else str(error)) from error
         finally:
             app.candidates.stop(number)
+        for sentence in contention.words(before, contention.read(slice_, app.root), time.monotonic() - begin):
+            app.say(f"weigh: {sentence}")
         measured = {**weighing, "boot_seconds": round(boot, 2)}
         planning = with_measured(record.planning, app.name, measured)
         planning = with_release(planning, app.name, app.layout.release(str(record.release)), declared)

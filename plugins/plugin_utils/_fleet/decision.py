@@ -8,11 +8,13 @@ Pure: sources, wheels and hosts are looked at elsewhere, and handed in. What com
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Callable
 
 from ...module_utils._facts import hardware
+from ...module_utils._os import OLDEST_PYTHON
 from ...module_utils._plan.types import Plan, PlanError, Policy, bare_values, plan_changes
 from .._edge import Json, Result
 from . import batches, choice
@@ -138,8 +140,32 @@ def without_probe(host: str, probe: Probe | None, address: str = "") -> HostDeci
         detail = first_line(probe.get("module_stderr")) or first_line(probe.get("msg")) or "no answer"
         if str(probe.get("msg", "")).startswith("MODULE FAILURE"):
             detail = last_line(probe.get("module_stderr") or probe.get("module_stdout")) or detail
-        return HostDecision(host, FAILED, f"the probe failed: {detail}", address)
+        said = " ".join(str(probe.get(key) or "") for key in ("msg", "module_stderr", "module_stdout"))
+        return HostDecision(host, FAILED, _old_python(said) or f"the probe failed: {detail}", address)
     return None
+
+
+_OLD_PYTHON = (
+    re.compile(r"Headcount needs Python \S+ or later, and this is Python (?P<version>[\d.]+)"),
+    re.compile(r"ansible-core requires a minimum of Python version \S+ Current version: (?P<version>[\d.]+)"),
+    # What a Python before 3.7 says of the first line of every module.
+    re.compile(r"SyntaxError: future feature annotations is not defined"),
+    # And Python 2 of an f-string, or of an annotation.
+    re.compile(r"SyntaxError: (?:invalid syntax|Non-ASCII character)"),
+)
+
+
+def _old_python(said: str) -> str:
+    """In words, that the Python that Ansible runs on is too old, where the probe `said` so; else ""."""
+    found = next(filter(None, (pattern.search(said) for pattern in _OLD_PYTHON)), None)
+    if found is None:
+        return ""
+    version = found.groupdict().get("version") or "3.6 or older"
+    oldest = ".".join(map(str, OLDEST_PYTHON))
+    return (
+        f"Ansible runs on Python {version} on this host, and {oldest} or later is needed; fix: install one, and let "
+        "ansible_python_interpreter name it"
+    )
 
 
 @dataclass(frozen=True)

@@ -184,6 +184,7 @@ class Notes:
         """Remember that the run has ended: whatever lease it left is stale."""
         data = self._read(self.path / "run.json")
         write_json(self.path / "run.json", {**data, "ended": _text(clock())})
+        _forget_archives(self.path)
 
     def _outcome(self, host: str, app: str) -> Path:
         return self.path / "outcome" / _file(host) / f"{_file(app)}.json"
@@ -269,9 +270,19 @@ def _forget(runs: Path, current: str) -> None:
     except OSError:
         return
     ended = set(gone(runs.parent))
+    for name in names[:KEEP_RUNS]:
+        if name != current and name in ended:
+            _forget_archives(runs / name)
     for name in names[KEEP_RUNS:]:
         if name != current and (name in ended or not (runs / name / "run.json").exists()):
             shutil.rmtree(runs / name, ignore_errors=True)
+
+
+def _forget_archives(run: Path) -> None:
+    """Remove what was packed for the hosts of a run: it is as large as the wheels themselves."""
+    for archive in (run / "wheels").glob("*.tar"):
+        with contextlib.suppress(OSError):
+            archive.unlink()
 
 
 def write_json(path: Path, data: Mapping[str, object], mode: int = 0o600) -> None:

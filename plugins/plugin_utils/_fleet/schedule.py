@@ -20,10 +20,12 @@ from ...module_utils._plan.size import ASYNC
 from ...module_utils._plan.types import Policy
 from ...module_utils._release.runstwice import notes as runs_twice
 from .._edge import Json, Variables
+from .._wheels.pruning import prune
 from .._wheels.tools import NetworkUnreachable, ResolutionConflict, ToolMissing, WheelhouseError
 from .._wheels.wheelhouse import Platform, WheelSet
-from . import batches, builds, choice
+from . import batches, builds, choice, twins
 from .decision import (
+    FAILED,
     OK,
     UNREACHABLE,
     AppDecision,
@@ -197,16 +199,18 @@ class Scheduler:
         for name in names:
             raw = hostvars.raw_get(name)
             hosts.append(self._host(declared[name], raw, circumstances))
+        told = twins.refuse(hosts)
         found: dict[str, list[builds.Request]] = {}
         # What a plan or a check says is what its rollout would find; drift is asked for often, and waits for no index.
         if self.mode != "drift":
             self._gather([host for host in hosts if host.pending], declared, circumstances)
             found = self._builds(hosts, declared)
+            prune(self.gathering.cache)
         # With builds to come, who goes when is not known yet.
         fleet = Schedule(self.notes, self.gone, hosts, mode=self.mode, builds=found)
         if not found:
             fleet = self._schedule(hosts, declared)
-        fleet.warnings = list(self.gathering.notes)
+        fleet.warnings = [*told, *self.gathering.notes]
         fleet.forms = self._forms
         for host in hosts:
             self.notes.write_decision(host)
@@ -238,12 +242,13 @@ class Scheduler:
         if missing is not None:
             return missing
         folders = base_dirs(variables_for_paths(self.variables, variables), declared.variables["headcount_base_dir"])
+        unfit = probe["facts"]["python"].get("problem")
+        if unfit:
+            return HostDecision(declared.host, FAILED, str(unfit), address)
         try:
             platform = Platform.from_facts(probe["facts"])
         except WheelhouseError as error:
-            host = HostDecision(declared.host, address=address)
-            host.fail(f"source: {error}")
-            return host
+            return HostDecision(declared.host, FAILED, f"source: {error}", address)
         ids: dict[str, str] = {}
         lacking: dict[str, str] = {}
         ruled_out, gunicorn = {}, {}

@@ -16,6 +16,7 @@ from packaging.utils import parse_sdist_filename, parse_wheel_filename
 
 from . import sources
 from .gathered import Platform, Wheel, WheelSet
+from .pruning import touch
 
 
 def store(cache: Path, path: Path, name: str = "", version: str = "") -> Wheel:
@@ -51,7 +52,10 @@ def built(cache: Path, key: str, platform: Platform | None) -> Wheel | None:
         wheel = Wheel(**data)
     except (OSError, ValueError, TypeError):
         return None
-    return wheel if whole([wheel]) else None
+    if not whole([wheel]):
+        return None
+    touch(built_path(cache, key, platform))
+    return wheel
 
 
 def built_of_app(cache: Path, build_id: str, platform: Platform) -> Wheel | None:
@@ -70,7 +74,10 @@ def read_set(path: Path) -> WheelSet | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     decided = not found.kept or Path(found.kept).is_file()
-    return found if decided and whole(found.files) else None
+    if not decided or not whole(found.files):
+        return None
+    touch(path)
+    return found
 
 
 def whole(wheels: Iterable[Wheel]) -> bool:

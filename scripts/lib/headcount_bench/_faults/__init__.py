@@ -10,9 +10,22 @@ from .hand import HAND
 from .held import STEPS_HELD
 from .hosts import HOSTS
 from .kills import KILLS, POWERS
+from .past import PAST
 from .releases import RELEASES
 from .row import GROUPS, Row
 
-ROWS: list[Row] = [*RELEASES, *HOSTS, *HAND, *KILLS, *POWERS, *CONTROLLERS, *FOREIGN, *STEPS_HELD, *BROKEN, *DATA]
+ROWS: list[Row] = [
+    *RELEASES,
+    *HOSTS,
+    *HAND,
+    *KILLS,
+    *POWERS,
+    *CONTROLLERS,
+    *FOREIGN,
+    *STEPS_HELD,
+    *BROKEN,
+    *DATA,
+    *PAST,
+]
 
 __all__ = ["GROUPS", "ROWS", "Row"]

@@ -22,6 +22,7 @@ GROUPS = {
     "foreign": "What somebody else has on the host",
     "broken": "The live release has turned broken",
     "data": "What the app keeps",
+    "past": "Hosts with a past, and with neighbours",
 }
 STATE = f"/var/lib/headcount/{APP}"
 HOME = f"/opt/headcount/{APP}"

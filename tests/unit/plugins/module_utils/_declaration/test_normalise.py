@@ -717,7 +717,15 @@ def test_variables_of_a_host_are_completed() -> None:
         (
             "headcount_python",
             "python3",
-            "headcount_python is 'python3': allowed is an absolute path; fix: headcount_python: /usr/bin/python3.13",
+            "headcount_python is 'python3': allowed is an absolute path outside of /home, /root, /run/user, /tmp and"
+            " /var/tmp; fix: headcount_python: /usr/bin/python3.13",
+        ),
+        (
+            "headcount_python",
+            "/home/deploy/.pyenv/versions/3.12.1/bin/python3",
+            "headcount_python is '/home/deploy/.pyenv/versions/3.12.1/bin/python3' (ProtectHome= of the app's units"
+            " hides /home): allowed is an absolute path outside of /home, /root, /run/user, /tmp and /var/tmp; fix:"
+            " headcount_python: /usr/bin/python3.13",
         ),
     ],
 )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Sequence
 
 import pytest
-from ansible_collections.headcount.gunicorn.plugins.module_utils._facts import given, hostfacts
+from ansible_collections.headcount.gunicorn.plugins.module_utils._facts import given, hostfacts, interpreter
 from ansible_collections.headcount.gunicorn.plugins.module_utils._facts.hardware import fact_parts
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os import procfs
 from host_trees import HOSTS, captured, lay_out
@@ -26,7 +26,7 @@ def facts_of(name: str, directory: Path, slice_: str | None = None) -> hostfacts
         return text
 
     found = document["local"]
-    python, platform = hostfacts.Python(**found["python"]), hostfacts.Platform(**found["platform"])
+    python, platform = interpreter.Python(**found["python"]), hostfacts.Platform(**found["platform"])
     local = hostfacts.Local(**{**found, "python": python, "platform": platform})
     return hostfacts.read(lay_out(document, directory), slice_ or document["slice"], answer, local)
 
@@ -225,6 +225,9 @@ def test_a_slice_looks_the_same_to_a_digest_before_and_after_it_starts_under_ver
     system: str, online: int, tmp_path: Path
 ) -> None:
     before = facts_of(f"{system}-v2-slices-inactive", tmp_path / "before")
+    units = tmp_path / "after/etc/systemd/system"
+    units.mkdir(parents=True)
+    (units / "capture.service").symlink_to("/opt/headcount/shop/generations/1/capture.service")
     after = facts_of(f"{system}-v2-slices-active", tmp_path / "after")
     assert fact_parts(before.to_dict()) == fact_parts(after.to_dict())
     assert (before.cores.effective, before.cores.physical, before.cores.host_logical) == (1.0, 1, online)

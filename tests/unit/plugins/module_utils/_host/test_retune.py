@@ -59,7 +59,7 @@ def host(tmp_path: Path) -> Layout:
 
 
 def reader(now: dict[str, Any]) -> retune.ReadFacts:
-    return lambda root, slice_: now
+    return lambda root, slice_, python: now
 
 
 def local_fact(layout: Layout) -> Any:

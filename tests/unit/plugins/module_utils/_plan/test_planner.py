@@ -318,6 +318,15 @@ def test_eventlet_is_warned_of() -> None:
     )
 
 
+@pytest.mark.parametrize("app", [{"profile": "cpu"}, {"profile": "cpu", "mix": None}, {"profile": "io"}])
+def test_threads_that_are_asked_for_are_those_of_gthread(app: dict[str, Any]) -> None:
+    """Gunicorn makes gthread of sync with threads, and gevent has none."""
+    found = plan(facts(1, 4096), shop(settings={"threads": 4}, **app))
+    assert (found.value("worker_class"), found.value("threads")) == ("gthread", 4)
+    assert found.settings["worker_class"].reason == "settings.threads is 4, and only gthread has threads"
+    assert plan(facts(1, 4096), shop(settings={"threads": 1}, profile="cpu")).value("worker_class") == "sync"
+
+
 SLOW_CLIENTS = (
     "shop: a gthread worker waits for slow clients: put a buffering proxy in front and set buffering_proxy: true,"
     " or set worker_class: gevent"

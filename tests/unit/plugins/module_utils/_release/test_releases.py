@@ -17,6 +17,7 @@ import shutil
 import stat
 import sys
 import tarfile
+import tracemalloc
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -51,6 +52,17 @@ def test_the_id_is_of_the_content_and_the_platform() -> None:
     assert len({identity(), identity(python="3.13"), identity(machine="aarch64"), identity(pins=())}) == 4
     two = (releases.Pin("flask", "3.1.3", A), releases.Pin("click", "8", B))
     assert identity(pins=two) == identity(pins=two[::-1])
+
+
+def test_an_interpreter_other_than_the_systems_is_a_part_of_the_lock_and_of_the_id() -> None:
+    plain, with_tree = releases.render_lock(LOCK), releases.render_lock(replace(LOCK, tree=B))
+    assert releases.lock_for(plain, "/usr/bin/python3") == plain
+    for text in (plain, with_tree):
+        other = releases.lock_for(text, "/opt/python/bin/python3.11")
+        assert "# run by /opt/python/bin/python3.11" in other.splitlines()
+        assert releases.parse_lock(other).interpreter == "/opt/python/bin/python3.11"
+        assert releases.release_id(other) != releases.release_id(text)
+        assert releases.lock_for(other, "/usr/bin/python3") == text
 
 
 def test_a_tree_is_a_part_of_the_lock_and_of_the_id() -> None:
@@ -106,23 +118,65 @@ def test_the_store_takes_what_is_what_it_says(tmp_path: Path) -> None:
     assert modes == [0o700, 0o700, 0o600]
 
 
-def test_wheels_of_no_release_go_when_they_are_old(tmp_path: Path) -> None:
+def test_wheels_of_no_release_go_as_soon_as_nobody_builds(tmp_path: Path) -> None:
     texts = (b"used", b"unused", b"pip", b"just sent")
     digests = [hashlib.sha256(text).hexdigest() for text in texts]
     used, unused, tool, sent = digests
     store = str(tmp_path / "store")
     files = {f"{one}/x.whl": text for one, text in zip(digests, texts)}
     releases.unpack(archive(tmp_path / "a.tar", files), store)
-    for digest in (used, unused, tool):
-        os.utime(tmp_path / "store" / digest, (1.0, 1.0))
+    (tmp_path / "store" / B).mkdir()  # a killed run made it and put nothing into it
+    (tmp_path / "store" / ".4711.0123456789abcdef").touch()
     lock = releases.Lock("3.11", "x86_64", releases.Pin("pip", "26", tool), (releases.Pin("x", "1", used),))
     folder = tmp_path / "opt/headcount/shop/releases/0123456789abcdef"
     folder.mkdir(parents=True)
     (folder / "requirements.lock").write_text(releases.render_lock(lock), encoding="utf-8")
-    assert releases.prune_wheels(store, str(tmp_path)) == [unused]
-    assert releasefiles.present(store) == {used, tool, sent}
+    with releases.in_use(store):
+        assert releases.prune_wheels(store, str(tmp_path)) == []
+    assert releasefiles.present(store) == {used, unused, tool, sent}
+    whole = (folder / "requirements.lock").read_text(encoding="utf-8")
     (folder / "requirements.lock").write_text("torn", encoding="utf-8")
-    assert releases.prune_wheels(store, str(tmp_path), older_seconds=-1.0) == []
+    assert releases.prune_wheels(store, str(tmp_path)) == []
+    (folder / "requirements.lock").write_text(whole, encoding="utf-8")
+    assert releases.prune_wheels(store, str(tmp_path)) == sorted([unused, sent, B])
+    assert releasefiles.present(store) == {used, tool}
+    assert sorted(os.listdir(store)) == sorted([".lock", used, tool])
+
+
+def test_what_a_release_lacks_on_a_host_is_named(tmp_path: Path) -> None:
+    store = str(tmp_path / "store")
+    text = releases.render_lock(LOCK)
+    assert releases.lacking(text, store) == sorted([A, C])
+    (tmp_path / "store" / A).mkdir(parents=True)
+    assert releases.lacking(text, store) == sorted([A, C])
+    (tmp_path / "store" / A / "flask.whl").touch()
+    assert releases.lacking(text, store) == [C]
+
+
+def test_a_large_file_is_taken_and_healed_in_pieces(tmp_path: Path) -> None:
+    size = 64 * 2**20
+    digest = hashlib.sha256(bytes(size)).hexdigest()
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        member = tarfile.TarInfo(f"{digest}/large.whl")
+        member.size = size
+        with open("/dev/zero", "rb") as zeros:
+            tar.addfile(member, zeros)
+    tracemalloc.start()
+    assert releases.unpack(str(tmp_path / "a.tar"), str(tmp_path / "store")) == [digest]
+    taken = tmp_path / "store" / digest / "large.whl"
+    releases._copy_renamed(taken, tmp_path / "copy", b"0123456789abcdef", b"fedcba9876543210")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert taken.stat().st_size == (tmp_path / "copy").stat().st_size == size
+    assert peak < 8 * 2**20
+
+
+@pytest.mark.parametrize("before", [0, 1, 1048570, 1048576, 1048577, 2097150])
+def test_a_copy_names_the_other_folder_wherever_the_name_stands(tmp_path: Path, before: int) -> None:
+    old, new = b"0123456789abcdef", b"fedcba9876543210"
+    (tmp_path / "old").write_bytes(b"x" * before + old + b"y" * 1000 + old + b"0123")
+    releases._copy_renamed(tmp_path / "old", tmp_path / "new", old, new)
+    assert (tmp_path / "new").read_bytes() == b"x" * before + new + b"y" * 1000 + new + b"0123"
 
 
 @pytest.mark.parametrize(
@@ -426,8 +480,6 @@ def test_a_tree_is_a_part_of_its_release_as_the_environment_is(host: Host, tmp_p
                          root=host.root) == wrong  # fmt: skip
     assert (tree / "shop.py").read_bytes() == b"A = 1\n"
     assert releasefiles.verify(host.path, full=True) == []
-    for digest in os.listdir(host.store):
-        os.utime(host.store / digest, (1.0, 1.0))
     assert releases.prune_wheels(str(host.store), host.root) == []
 
 

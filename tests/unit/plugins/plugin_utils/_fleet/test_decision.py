@@ -163,6 +163,37 @@ class TestWithoutProbe:
                 "failed",
                 "the probe failed: ModuleNotFoundError: No module named 'x'",
             ),
+            (
+                {
+                    "failed": True,
+                    "msg": "Task failed: Module failed: ansible-core requires a minimum of Python version 3.8. Current"
+                    " version: 3.6.9 (default, Mar 10 2023, 16:46:00) [GCC 8.4.0]",
+                },
+                "failed",
+                "Ansible runs on Python 3.6.9 on this host, and 3.9 or later is needed; fix: install one, and let"
+                " ansible_python_interpreter name it",
+            ),
+            (
+                {
+                    "failed": True,
+                    "msg": "MODULE FAILURE",
+                    "module_stderr": "Traceback (most recent call last):\n  File ...\nImportError: Headcount needs"
+                    " Python 3.9 or later, and this is Python 3.8.10\n",
+                },
+                "failed",
+                "Ansible runs on Python 3.8.10 on this host, and 3.9 or later is needed; fix: install one, and let"
+                " ansible_python_interpreter name it",
+            ),
+            (
+                {
+                    "failed": True,
+                    "msg": "MODULE FAILURE",
+                    "module_stderr": "  File ...\nSyntaxError: future feature annotations is not defined\n",
+                },
+                "failed",
+                "Ansible runs on Python 3.6 or older on this host, and 3.9 or later is needed; fix: install one, and"
+                " let ansible_python_interpreter name it",
+            ),
         ],
     )
     def test_a_host(self, probe: dict[str, Any] | None, status: str, cause: str) -> None:

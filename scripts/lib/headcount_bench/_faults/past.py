@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Hosts with a past, and with neighbours."""
+
+from __future__ import annotations
+
+import re
+import time
+
+from .._scene import APP, Scene
+from .hand import next_run
+from .row import HOME, STATE, Row
+
+ROLLOUTS = 6
+COUNTED = {
+    "generations": f"ls {HOME}/generations",
+    "releases": f"ls {HOME}/releases",
+    "wheels": "ls /var/lib/headcount/wheels",
+    "accounts": "getent passwd | grep hc-",
+    "unit files": f"ls -A /etc/systemd/system | grep '^{APP}'",
+    "units": f"systemctl list-units --all --no-legend --plain '{APP}@*' '{APP}-trial@*'",
+    "below /run": f"find /run/headcount /run/headcount-instances /run/systemd/system -name '*{APP}*' -o -name '*.sock'",
+    "state": f"ls -A {STATE}",
+    "in /tmp": "ls -A /tmp /var/tmp",
+}
+"""What a rollout leaves, by its name, and the command that lists it, one thing a line."""
+
+
+def counted(scene: Scene) -> dict[str, int]:
+    """How many there are of each."""
+    return {name: len(scene.sh(f"{command} 2>/dev/null").split("\n")) - 1 for name, command in COUNTED.items()}
+
+
+def grown(scene: Scene) -> None:
+    """Rollouts of one release after another, until as many are kept as are to be, and then as many again."""
+    sizes = []
+    for _ in range(ROLLOUTS):
+        done = scene.deploy(source=scene.variant(), retain={"good": 2})
+        scene.seen.must("failed" not in done[-1], f"a deployment failed: {done[-1].get('failed')}")
+        sizes.append((counted(scene), int(scene.sh(f"stat -c %s {STATE}/ledger.jsonl"))))
+    (middle, before), (last, after) = sizes[ROLLOUTS // 2 - 1], sizes[-1]
+    each = (after - before) / (ROLLOUTS - ROLLOUTS // 2)
+    scene.seen.told.append(f"{each:.0f} bytes of ledger a rollout, nothing else: {last}")
+    for name, count in last.items():
+        scene.seen.must(count <= middle[name], f"{name} grew from {middle[name]} to {count}")
+    scene.clean()
+
+
+NEIGHBOUR = "bench-database"
+
+
+def beside_a_database(scene: Scene) -> None:
+    """Something else takes 60 % of the memory; a generation is planned, tried and promoted beside it."""
+    total = int(scene.engine.facts["memory"]["effective_mib"])
+    held = total * 6 // 10
+    program = f"import time; held = bytearray(b'x') * ({held} * 2**20); print('held', flush=True); time.sleep(600)"
+    scene.sh(f'systemd-run --quiet --unit={NEIGHBOUR} python3 -c "{program}"')
+    try:
+        begin = time.monotonic()
+        while time.monotonic() - begin < 60 and "held" not in scene.sh(f"journalctl -u {NEIGHBOUR} -o cat"):
+            scene.sh("true")
+        before = scene.engine.facts
+        scene.engine.push()
+        memory = scene.engine.facts["memory"]
+        names = [one["name"] for one in memory["neighbours"]]
+        scene.seen.must(f"{NEIGHBOUR}.service" in names, f"it is not seen: {memory}")
+        done = scene.whole()
+        scene.engine.facts = before
+        scene.seen.must("failed" not in done[-1], f"the rollout failed: {done[-1].get('failed')}")
+        planned = scene.engine.status(APP)
+        limit = int(scene.sh(f"systemctl show --property MemoryMax --value {APP}@{scene.live()}.service")) // 2**20
+        scene.seen.told.append(f"{memory['others_mib']} of {total} MiB are others': MemoryMax {limit} MiB")
+        scene.seen.must(2 * limit <= total - held, f"two generations of {limit} MiB do not fit beside it: {planned}")
+        killed = scene.sh(f"systemctl is-active {NEIGHBOUR}; journalctl -k --since -10min | grep -ci 'out of memory'")
+        scene.seen.must(re.match(r"active\s+0\b", killed), f"the OOM killer came: {killed}")
+    finally:
+        scene.sh(f"systemctl stop {NEIGHBOUR}; systemctl reset-failed {NEIGHBOUR}")
+    scene.clean()
+
+
+def restarted(scene: Scene) -> None:
+    """`systemctl restart` of the public socket is refused by systemd while an instance runs, and leaves it closed."""
+    begin = time.time()
+    scene.sh(f"systemctl restart {APP}.socket")
+    state = scene.engine.status(APP)
+    scene.seen.told.append(str(state.get("health_detail")))
+    scene.seen.must(state.get("healthy") is False, "it was not seen")
+    next_run(scene)
+    scene.seen.window = [begin, time.time()]
+    open_now = scene.sh(f"systemctl is-active {APP}.socket").strip()
+    scene.seen.must(open_now == "active", f"the socket is {open_now} after the run")
+
+
+def restarted_in_promote(scene: Scene) -> None:
+    """The same while both generations hold the socket."""
+    begin = time.time()
+    done = scene.engine.steps(
+        APP,
+        ("stage", scene.request()),
+        "finish",
+        "promote",
+        gone=scene.gone(),
+        at={"target": "_generation.store.activate", "then": {"shell": f"systemctl restart {APP}.socket; true"}},
+    )
+    scene.seen.window = [begin, time.time()]
+    scene.seen.told.append(str(done[-1].get("failed", "promoted"))[:200])
+    open_now = scene.sh(f"systemctl is-active {APP}.socket").strip()
+    scene.seen.must(open_now == "active", f"it ended with the socket {open_now}")
+    scene.clean()
+
+
+def all_stopped(scene: Scene) -> None:
+    """Somebody stops the socket and the service."""
+    begin = time.time()
+    scene.sh(f"systemctl stop {APP}.socket '{APP}@*.service'")
+    scene.seen.must(scene.engine.status(APP).get("healthy") is False, "it was not seen")
+    next_run(scene)
+    scene.seen.window = [begin, time.time()]
+
+
+PAST = [
+    Row(
+        "past/growth",
+        f"{ROLLOUTS} rollouts of one release after another, with retain.good = 2",
+        "what is kept does not grow; the ledger does, by its lines",
+        grown,
+    ),
+    Row(
+        "past/neighbour",
+        "something else has 60 % of the memory",
+        "a generation that fits beside it is tried and promoted, without the OOM killer",
+        beside_a_database,
+    ),
+    Row(
+        "past/socket-restarted",
+        "`systemctl restart` of the public socket, by hand",
+        "seen at once; the next run opens it again",
+        restarted,
+    ),
+    Row(
+        "past/socket-restarted-in-promote",
+        "the same while a promote is under way",
+        "it ends with a socket that is open",
+        restarted_in_promote,
+    ),
+    Row("past/all-stopped", "the socket and the service are stopped by hand", "seen; the next run serves", all_stopped),
+]
