@@ -46,9 +46,11 @@ def expected(seen: Counter[str]) -> dict[str, int]:
 def test_it_counts_what_the_client_counts(worker_class: str, tmp_path: Path) -> None:
     skip_where_missing(worker_class)
     limits = {"p50_ms": 10, "p95_ms": 60}
+    # An event loop looks only once a second whether it has answered enough: it may answer hundreds more until then.
+    recycled = 1 if worker_class in ("gevent", "eventlet") else 3
     with serving(tmp_path / "run", worker_class, limits, max_requests=100, max_requests_jitter=20) as server:
         server.ask_all(MIXED * 40)
-        mixed = server.counted(lambda found: found.tally.in_flight == 0 and found.tally.ends["recycled"] >= 3)
+        mixed = server.counted(lambda found: found.tally.in_flight == 0 and found.tally.ends["recycled"] >= recycled)
         assert mixed.tally.outcomes == expected(server.seen)
         # Older versions of Gunicorn drop a connection that they have not read from when they recycle a worker.
         dropped = server.seen.pop("lost", 0)

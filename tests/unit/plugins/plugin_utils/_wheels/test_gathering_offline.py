@@ -391,7 +391,7 @@ def test_a_conflict_names_the_lines_that_it_is_about(tmp_path: Path, links: Path
 
 
 def test_a_configuration_of_gunicorn_in_the_project_is_told(tmp_path: Path, links: Path) -> None:
-    app = tree(tmp_path / "app", {"requirements.txt": "six\n", "gunicorn.conf.py": "timeout = 9\naccesslog = '-'\n"})
+    app = tree(tmp_path / "app", {"requirements.txt": "six\n", "gunicorn.conf.py": "timeout = 9\npidfile = 'run'\n"})
     (note,) = gather(tmp_path, app).notes
     assert "gunicorn.conf.py is not read" in note
-    assert note.endswith("the inventory to say: settings.timeout; without effect here: accesslog")
+    assert note.endswith("the inventory to say: settings.timeout; without effect here: pidfile")
