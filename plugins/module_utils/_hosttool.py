@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import compileall
 import getpass
 import hashlib
 import itertools
@@ -71,6 +72,7 @@ def install(sources: dict[str, str], root: str = "/", python: str = sys.executab
         make_directory(os.path.dirname(path))
         if read_text_file(path) != text:
             write_file(path, text)
+    compileall.compile_dir(package, quiet=2)  # a probe reads with it, and writes nothing
     before = _target(os.path.join(top, "current"))
     changed = replace_link(os.path.join(top, "current"), version)
     for name in os.listdir(top):

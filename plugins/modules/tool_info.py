@@ -116,6 +116,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    sys.dont_write_bytecode = True
     sys.path.insert(0, os.path.realpath(module.params["tool"]))
     try:
         tool = import_module("headcount._host.probe")

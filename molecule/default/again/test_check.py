@@ -28,7 +28,10 @@ def test_an_interpreter_that_the_apps_units_would_hide_is_refused_by_its_name(sc
     play = scenario.play("playbooks/plan.yml", headcount_python="/usr/local/bin/python3.42")
     for machine in scenario.machines.values():
         machine.out("rm -r /root/py /usr/local/bin/python3.42")
-    assert play.words.count("ProtectHome= of the app's units hides /root, so that no app could start; fix: ") == 2
+    told = (
+        "which needs /root/py/python3: ProtectHome= of the app's units hides /root, so that no app could start; fix: "
+    )
+    assert f"large, small: headcount_python is /usr/local/bin/python3.42, {told}" in play.words
 
 
 def test_check_shows_current_against_recommended(scenario: Scenario) -> None:

@@ -106,7 +106,7 @@ def test_every_number_has_its_reason_on_the_host(machine: Machine) -> None:
 
 
 def test_the_ledger_has_who_what_and_the_verdict(machine: Machine) -> None:
-    events = machine.ledger()
+    events = [event for event in machine.ledger() if event["event"] != "data_made"]
     assert [event["event"] for event in events] == ["staged", "promoted"]
     assert (events[1].get("from"), events[1]["to"], events[1]["verdict"]) == (None, 1, "pass")
     assert events[1]["user"]

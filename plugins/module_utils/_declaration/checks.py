@@ -18,7 +18,7 @@ from .fields import Invalid
 
 _APP_NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,22}")
 _WHEEL_STORE: Final = "wheels"
-_MODULE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
+_MODULE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*(\.[A-Za-z0-9_][A-Za-z0-9_-]*)*")  # what importlib finds
 _PIN: Final = re.compile(
     r"(?P<name>[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?P<extras>\[[A-Za-z0-9._,\s-]+\])?"
     r"\s*===?\s*(?P<version>[A-Za-z0-9.+!_-]+)"
@@ -165,6 +165,9 @@ def entry_point(text: str) -> str:
     module, colon, target = text.partition(":")
     if not colon:
         raise Invalid("no callable is named", f"{text}:app" if _MODULE.fullmatch(text) else None)
+    if module.endswith(".py") or "/" in module:
+        named = module.removesuffix(".py").strip("./").replace("/", ".")
+        raise Invalid(f"{module!r} is a file and not the name of a module", f"{named}:{target}")
     if not _MODULE.fullmatch(module):
         raise Invalid(f"{module!r} is not the name of a module")
     try:

@@ -80,8 +80,9 @@ def _settled_others(found: Facts, stored: Facts) -> tuple[dict[str, object], lis
     before = {str(one["name"]) for one in stored.get("neighbours") or ()}
     after = {str(one["name"]) for one in found.get("neighbours") or ()}
     band = max(OTHERS_BAND_MIB, MEMORY_BAND * float(found["effective_mib"]))
-    more = now > was + band
-    fewer = now < was - band and not before & after
+    # What counts leaps from 0 once the reserve of the system does not cover it; a host that breathes does not.
+    more = min(now - was, _others_mib(found) - _others_mib(stored)) > band
+    fewer = min(was - now, _others_mib(stored) - _others_mib(found)) > band and not before & after
     changed = found.get("others_mib") is not None and (more or fewer)
     source = found if changed else stored
     kept = {"others_mib": source.get("others_mib"), "neighbours": source.get("neighbours") or []}
@@ -93,7 +94,11 @@ def _settled_others(found: Facts, stored: Facts) -> tuple[dict[str, object], lis
 
 def taken_mib(memory: Facts) -> float:
     """MiB that others use, where the usual reserve does not cover it; else 0. `memory`: that part of the facts."""
-    return counted(float(memory["effective_mib"]), float(memory.get("others_mib") or 0))
+    return counted(float(memory["effective_mib"]), _others_mib(memory))
+
+
+def _others_mib(memory: Facts) -> float:
+    return float(memory.get("others_mib") or 0)
 
 
 def rebuild_reasons(found: Facts, stored: Facts) -> list[str]:

@@ -31,6 +31,10 @@ SPARE_SHARE = 0.5
 NAMED_MIB = 8
 """A unit that uses less is not named."""
 
+OWN_SERVICES = "headcount-"
+"""How the names of Headcount's own services begin. They come with a rollout, which must not be a reason for the next:
+the reserve of the system has room for them."""
+
 _NAMED = 5
 _UNITS = "/etc/systemd/system"
 _OWN = re.compile(r"/opt/headcount/([a-z][a-z0-9-]*)/")
@@ -117,7 +121,7 @@ def _named(strangers: Sequence[Group], root: str, trees: cgroups.Trees, prober: 
 
 
 def own_units(root: str, apps: Sequence[str] | None) -> frozenset[str]:
-    """Names of the unit files that lead into the folders of `apps` (None: of any app)."""
+    """Names of the unit files that lead into the folders of `apps` (None: of any app), and of Headcount's services."""
     found = set()
     folder = under(root, _UNITS)
     try:
@@ -125,6 +129,9 @@ def own_units(root: str, apps: Sequence[str] | None) -> frozenset[str]:
     except OSError:
         return frozenset()
     for name in names:
+        if name.startswith(OWN_SERVICES):
+            found.add(name)
+            continue
         try:
             app = _OWN.search(os.readlink(os.path.join(folder, name)))
         except OSError:

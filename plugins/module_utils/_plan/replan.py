@@ -25,7 +25,9 @@ def with_release(planning: Plain, name: str, release: str, app: Plain) -> dict[s
     found = dict(verdicts(installed, app["async_libraries"], free_threaded=free_threaded))
     for worker_class in ("gevent", "eventlet"):
         if worker_class not in installed:
-            found.setdefault(worker_class, f"the release was built without {worker_class}")
+            found.setdefault(
+                worker_class, f"the release was built without {worker_class}; site.yml makes one that has it"
+            )
     # What the release asks of the sandbox (psutil) is known with it.
     bent = {"sandbox": app["sandbox"]} if app.get("sandbox") else {}
     apps = [{**one, **bent} if one["name"] == name else one for one in planning["apps"]]

@@ -149,7 +149,30 @@ def failure(request: Request, host: str, result: str, log: str, seconds: float, 
     """
     return (
         f"{request.what} has no wheel for {request.where}, and its build on {host} failed: "
-        f"{reason(result, log, seconds)}; {remedy(result, log, host, system)}"
+        f"{reason(result, log, seconds)}; {remedy(result, log, host, system, without_build(request))}"
+    )
+
+
+_SAME_WITH_WHEELS = {"psycopg2": "psycopg2-binary"}
+"""Distributions that are only published as source, and the one of the same code that has wheels."""
+
+
+def without_build(request: Request) -> str:
+    """What else a person can do than have a source built, for the end of a message."""
+    sdist = request.build.sdist
+    words = "or put a wheel of it where pip finds it, or allow a version that has one"
+    if request.build.with_wheel:
+        words += f" ({request.build.with_wheel} is the oldest after it)"
+    same = _SAME_WITH_WHEELS.get(sdist.name)
+    return f"{words}, or depend on {same}, which is the same with wheels" if same else words
+
+
+def without_compiler(request: Request, host: str, system: str) -> str:
+    """What a person should know before a source is built on a host where no C compiler was found."""
+    packages = "gcc and python3-dev" if system in _DEBIAN else "gcc and python3-devel"
+    return (
+        f"{request.what} has no wheel for {request.where} and is built on {host}, where no C compiler was found: most "
+        f"such builds fail without one; install {packages} there first, {without_build(request)}"
     )
 
 
@@ -224,9 +247,8 @@ _HINTS: tuple[tuple[str, str, str], ...] = (
 )
 
 
-def remedy(result: str, log: str, host: str, system: str) -> str:
-    """What a person can do about a build that failed."""
-    last = "or put a wheel of it where pip finds it, or allow a version that has one"
+def remedy(result: str, log: str, host: str, system: str, last: str) -> str:
+    """What a person can do about a build that failed; `last` is what is always possible."""
     if result == "timeout":
         return f"build it on a faster machine, {last}"
     if result == "oom-kill":
@@ -296,4 +318,6 @@ __all__ = [
     "failure",
     "note",
     "requests_of",
+    "without_build",
+    "without_compiler",
 ]

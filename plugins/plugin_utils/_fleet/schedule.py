@@ -106,8 +106,12 @@ class Schedule:
 
     @property
     def exporters(self) -> list[str]:
-        """Hosts whose exporter is not as declared."""
-        return [host.host for host in self.hosts if host.exporter]
+        """Hosts whose exporter is not as declared; one on which nothing is deployed, nor will be, is left alone."""
+        return [
+            host.host
+            for host in self.hosts
+            if host.exporter and any(app.live or app.pending for app in host.apps.values())
+        ]
 
     def to_result(self) -> dict[str, object]:
         """What later plays need to know, and no more: it becomes a variable of every host."""
@@ -466,14 +470,24 @@ class Scheduler:
             assigned = builds.assign(request, self._attempts.get(key, ()), candidates, canary)
             if assigned.host is not None and not self.check:
                 found.setdefault(assigned.host, []).append(request)
-            for plan, app in waiting:
-                if assigned.host is None:
-                    plan.refuse(app, f"wheels: {assigned.cause}")
-                elif self.check:
-                    plan.apps[app].notes.append(f"{request.what} would be built on {assigned.host}")
+            self._tell_assigned(assigned, waiting, plans)
         for host, requests in found.items():
             builds.ask(self.notes, host, requests)
         return found
+
+    def _tell_assigned(
+        self, assigned: builds.Assignment, waiting: list[tuple[HostDecision, str]], plans: Mapping[str, HostDecision]
+    ) -> None:
+        """Say who will build, and that it will fail where that is to be expected; refuse what nobody can build."""
+        request, host = assigned.request, assigned.host
+        for plan, app in waiting:
+            if host is None:
+                plan.refuse(app, f"wheels: {assigned.cause}")
+            elif self.check:
+                plan.apps[app].notes.append(f"{request.what} would be built on {host}")
+        if host is not None and not self._compiler(host):
+            system = str((plans[host].facts.get("os") or {}).get("id", ""))
+            self.gathering.notes[builds.without_compiler(request, host, system)] = None
 
     def _compiler(self, host: str) -> str | None:
         """What the probe found on a host to build with."""

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-_MODULE: Final = r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*"
+_MODULE: Final = r"[A-Za-z_][\w-]*(?:\.[A-Za-z_][\w-]*)*"
 _TARGET: Final = re.compile(rf"(?P<module>{_MODULE})(?::(?P<target>[A-Za-z_][\w.]*(?:\(.*\))?))?")
 # Options of Gunicorn without a value; of any other one, the next word is the value.
 _FLAGS: Final = frozenset(

@@ -51,8 +51,13 @@ def make(source: Json, folder: Path, cache: Path) -> Made:
     """Gather what a rollout would gather for this machine, and install it. Raises WheelhouseError."""
     wheelset = gather(source, here(), SERVER, cache, "/")
     python = _virtual_environment(folder)
-    sources = [build.sdist.path for build in wheelset.needs_host_build]
-    _install(python, [wheel.path for wheel in wheelset.wheels] + sources)
+    _install(python, [wheel.path for wheel in wheelset.wheels], "what was gathered could not be installed here")
+    for build in wheelset.needs_host_build:
+        what = (
+            f"{build.sdist.name} {build.sdist.version} has no wheel for Python {here().minor}, and cannot be built here"
+        )
+        newer = f" ({build.with_wheel} is the oldest after it that has one)" if build.with_wheel else ""
+        _install(python, [build.sdist.path], what, f"; allow a version of it that has a wheel{newer}")
     site = next((folder / "lib").glob("python*/site-packages"))
     return Made(python, site, own_files(site, wheelset), wheelset.app, wheelset.app_version, wheelset.notes)
 
@@ -64,12 +69,12 @@ def _virtual_environment(folder: Path) -> Path:
     return folder / "bin" / "python"
 
 
-def _install(python: Path, files: list[str]) -> None:
+def _install(python: Path, files: list[str], what: str, fix: str = "") -> None:
     words: list[str | Path] = [*uv(), "pip", "install", "--quiet", "--no-deps", "--python", python, *files]
     done = run(words, _INSTALL_SECONDS)
     if done.status:
         raise_for_network("installing what was gathered", done.text)
-        raise BuildFailed(f"what was gathered could not be installed here: {essence(done.text)}")
+        raise BuildFailed(f"{what}: {essence(done.text, 2)}{fix}")
 
 
 def own_files(site: Path, wheelset: WheelSet) -> tuple[str, ...]:

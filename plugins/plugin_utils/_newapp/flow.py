@@ -184,8 +184,8 @@ def _tree(found: Given, scratch: Path, tools: Tools, hints: Hints, names: Sequen
         return sandbox.Place(scratch, root, made.python, paths, (root,))
 
     told = survey(candidates, place, hints, tools.look, tools.say)
-    _refuse(told, found, candidates, names)
     guessed = tuple(found.source.get("requirements") or ())
+    _refuse(told, found, candidates, names, guessed)
     subject = Subject(found.source, found.project, _why(found, "tree", why), made.notes, guessed)
     app = told.app or told.unreached
     return propose(subject, hints, told, app.candidate.path if app else "")
@@ -253,8 +253,10 @@ def _ordered(named: Sequence[Candidate], scanned: Sequence[Candidate]) -> list[C
 # -- why it cannot work -----------------------------------------------------------------------------------------------
 
 
-def _refuse(told: Found, found: Given, candidates: Sequence[Candidate], names: Sequence[str]) -> None:
-    """Raise Cannot when no app was found, with the reason that tells most."""
+def _refuse(
+    told: Found, found: Given, candidates: Sequence[Candidate], names: Sequence[str], guessed: Sequence[str] = ()
+) -> None:
+    """Raise Cannot when no app was found, with the reason that tells most; `guessed`: dependencies by imports alone."""
     if told.app is not None or told.unreached is not None:
         return
     cause = told.cause
@@ -262,7 +264,14 @@ def _refuse(told: Found, found: Given, candidates: Sequence[Candidate], names: S
         raise Cannot(_nothing(found, names), lacks_files=True)
     error = cause[1]
     lacks = error.kind in ("NotFound", "FileNotFoundError", "TemplateNotFound") or _is_own(*cause)
-    raise Cannot(_problem(*cause), lacks)
+    problem = _problem(*cause)
+    if guessed and problem.fix.startswith(_ALWAYS):
+        fix = (
+            f"nothing in the project says versions, so that the newest of {listed(guessed, 6)} were taken: name those "
+            "that it was made for with source.requirements, or in a requirements.txt"
+        )
+        problem = replace(problem, fix=fix)
+    raise Cannot(problem, lacks)
 
 
 def _entry_point(what: str, allowed: str, fix: str) -> Problem:
@@ -306,6 +315,9 @@ _NEWER: Final = (
 )
 
 
+_ALWAYS: Final = "put right what it says"
+
+
 def _problem(candidate: Candidate, error: Error) -> Problem:
     what = f"would be {str(candidate)!r} ({candidate.origin})"
     callables, modules = "module:callable or module:factory()", "a module that can be imported"
@@ -336,7 +348,7 @@ def _problem(candidate: Candidate, error: Error) -> Problem:
     if error.missing_module:
         fix = f"name the distribution that brings {error.missing_module} in the project's dependencies"
         return _entry_point(failed, modules, fix)
-    return _entry_point(failed, modules, "put right what it says; with these dependencies it fails so on every host")
+    return _entry_point(failed, modules, f"{_ALWAYS}; with these dependencies it fails so on every host")
 
 
 def _at(error: Error) -> str:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from ...module_utils._declaration.app import Limits
 from ...module_utils._declaration.checks import app_name
+from ...module_utils._declaration.data import INSTANCE
 from ...module_utils._declaration.fields import Invalid
 from ...module_utils._declaration.profiles import profile_of
 from ...module_utils._declaration.shortfall import needed_requests
@@ -278,7 +279,31 @@ def _environment(draft: _Draft, path: str) -> dict[str, str]:
         if name in asked - set(environment) and _is_plain(name, value):
             environment[name] = value
             draft.comments[f"environment.{name}"] = f"as {origin} has it"
+    database = _database_variable(draft)
+    if _local_databases(draft) and database and database not in {**environment, **draft.app.required}:
+        environment[database] = f"sqlite:///{{data}}/{draft.entry['name']}.db"
+        draft.comments[f"environment.{database}"] = (
+            "by default a SQLite file where no host keeps one; {data} is kept; a database server's address is a secret"
+        )
     return environment
+
+
+def _database_variable(draft: _Draft) -> str:
+    return next((item.name for item in draft.app.variables if _DATABASE.search(item.name)), "")
+
+
+def _local_databases(draft: _Draft) -> list[str]:
+    """The SQLite files that it uses, as its settings or the file system name them."""
+    local = [uri for uri in draft.app.databases if re.fullmatch(r"sqlite:(?!.*:memory:)//.+", uri)]
+    written = draft.app.written.items()
+    local += [path for path, kind in written if kind == "sqlite" and not path.startswith("/tmp")]
+    kept = {f"sqlite:///{path.partition('/')[2]}" for path in local if _is_kept(path)}
+    return [item for item in dict.fromkeys(local) if item not in kept and not _is_kept(item)]
+
+
+def _is_kept(path: str) -> bool:
+    """Whether a path in the project leads to the app's data by itself, as Flask's instance folder does."""
+    return path == INSTANCE or path.startswith(f"{INSTANCE}/")
 
 
 def _is_plain(name: str, value: str) -> bool:
@@ -353,27 +378,29 @@ def _life(draft: _Draft) -> None:
 def _data(draft: _Draft) -> None:
     """What it writes, and which database it uses."""
     app = draft.app
-    local = [uri for uri in app.databases if re.fullmatch(r"sqlite:(?!.*:memory:)//.+", uri)]
-    local += [path for path, kind in app.written.items() if kind == "sqlite" and not path.startswith("/tmp")]
-    _written(draft, [path for path in app.written if not path.startswith("/")], local)
+    local = _local_databases(draft)
+    _written(draft, [path for path in app.written if not path.startswith("/") and not _is_kept(path)], local)
     database = [item.name for item in app.variables if _DATABASE.search(item.name)]
-    if local:
-        how = f"set {database[0]}" if database else "point it to a database server"
+    beside = [found[1] for uri in local if (found := re.fullmatch(r"sqlite:///([^/].*)", uri))]
+    if app.kind == "django" and beside:
+        draft.put("data", {"paths": beside}, "its database is beside its code, which is read-only; there it is kept")
+    elif local and not database:
         draft.ask(
-            f"its database is a SQLite file ({listed(list(dict.fromkeys(local)), 2)}) in a place that a host does not "
-            f"keep: {how}, so that pages that need it work"
+            f"its database is a SQLite file ({listed(local, 2)}): is it in a folder `instance`, which is kept, or is "
+            "it to be named in data.paths, or a database server to be used?"
         )
-    elif database and not set(database) & set(app.required):
+    elif not local and database and not set(database) & set(app.required):
         draft.ask(f"which database is it to use? The code reads {listed(database, 2)}: put it under secrets")
 
 
 def _written(draft: _Draft, inside: Sequence[str], databases: Sequence[str]) -> None:
     """What it writes into its own folder."""
     others = [path for path in inside if path not in databases]
-    if draft.found.writes:
+    if draft.found.writes and (inside or not any(map(_is_kept, draft.app.written))):
         draft.ask(
             f"where is it to write {listed(inside or ['its files'], 4)}? It does so while it is imported, and a "
-            f"release is read-only on a host{_where(draft)}: let it log to standard error and keep its data elsewhere",
+            f"release is read-only on a host{_where(draft)}: let it log to standard error, and name in data.paths what "
+            "it keeps",
             must=True,
         )
     elif others:

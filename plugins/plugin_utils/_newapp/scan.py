@@ -118,7 +118,7 @@ def candidates(
     for name in python[:MOST_FILES]:
         prefix = next((item for item in prefixes if item and name.startswith(f"{item}/")), "")
         parts = name.removeprefix(f"{prefix}/" if prefix else "").removesuffix(".py").split("/")
-        holds = held(_text(folder / name)) if all(part.isidentifier() for part in parts) else None
+        holds = held(_text(folder / name)) if _may_be_imported(parts) else None
         if holds is None:
             continue
         module = ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
@@ -127,6 +127,12 @@ def candidates(
             (_order(parts, own, holds), Candidate(module, _target(holds), words, prefix, likely=_likely(holds)))
         )
     return [item for _, item in sorted(found, key=lambda pair: (pair[0], pair[1].module))]
+
+
+def _may_be_imported(parts: Sequence[str]) -> bool:
+    """Whether a module can be named so. A hyphen in a file's name is no hindrance to Gunicorn; a folder with one is no
+    package."""
+    return all(part.isidentifier() for part in parts[:-1]) and bool(re.fullmatch(r"[^\W\d][\w-]*", parts[-1]))
 
 
 def _order(parts: Sequence[str], own: str, holds: Held) -> tuple[int, ...]:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -25,7 +26,9 @@ def is_file_name(word: str) -> bool:
 
 
 def own_requirements(folder: Path) -> list[Stated]:
-    """The requirements in the pyproject.toml and setup.cfg of the project in `folder`, with their markers.
+    """The requirements in the pyproject.toml, setup.cfg and setup.py of the project in `folder`, with their markers.
+
+    Those of a setup.py as far as they are written there and not computed: nothing is run.
 
     Optional ones and those of development are left out. Raises BadSource for one that cannot be read.
     """
@@ -35,6 +38,7 @@ def own_requirements(folder: Path) -> list[Stated]:
     stated += [("[tool.poetry.dependencies]", text) for text in _poetry(data)]
     lines = setup_cfg(folder).get("options", "install_requires", fallback="").splitlines()
     stated += [("[options] of setup.cfg", line.strip()) for line in lines if line.strip()]
+    stated += [("install_requires of setup.py", text) for text in _of_setup_py(folder / "setup.py") or ()]
     return stated
 
 
@@ -52,7 +56,42 @@ def says_requirements(folder: Path) -> bool:
     path = folder / "pyproject.toml"
     data: Json = toml(path) if path.is_file() else {}
     poetry = table(data, "tool", "poetry")
-    return bool(table(data, "project")) or "dependencies" in poetry or setup_cfg(folder).has_section("options")
+    if table(data, "project") or "dependencies" in poetry or setup_cfg(folder).has_section("options"):
+        return True
+    return _of_setup_py(folder / "setup.py") is not None
+
+
+def _of_setup_py(path: Path) -> list[str] | None:
+    """The literal install_requires of a call of setup(), written there or by a name; [] for a call that has none, None
+    without a call, and where they are computed."""
+    try:
+        body = ast.parse(path.read_text(encoding="utf-8", errors="replace")).body
+    except (OSError, SyntaxError, ValueError):
+        return None
+    named = {
+        target.id: node.value
+        for node in body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    calls = [node.value for node in body if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)]
+    for call in calls:
+        if (call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")) == "setup":
+            given = next((item.value for item in call.keywords if item.arg == "install_requires"), None)
+            return _literal_list(named.get(given.id, given) if isinstance(given, ast.Name) else given)
+    return None
+
+
+def _literal_list(node: ast.expr | None) -> list[str] | None:
+    if node is None:
+        return []
+    try:
+        value = ast.literal_eval(node)
+    except (ValueError, TypeError, SyntaxError):
+        return None
+    lines = value.splitlines() if isinstance(value, str) else value
+    return [str(line).strip() for line in lines if str(line).strip()] if isinstance(lines, (list, tuple)) else None
 
 
 def _poetry(data: Json) -> Iterator[str]:

@@ -12,11 +12,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from .._edge import Json
@@ -25,34 +25,9 @@ from .._source.project import table as table_of
 from .._source.requirements import Stated, is_file_name, optional_requirements, own_requirements, says_requirements
 from . import indexes
 from .lockfiles import LOCKFILES, Direct, Found, direct_of, read_lockfile
-from .locks import AUTOMATIC, Pinned, applies, logical_lines, without_hashes
+from .locks import AUTOMATIC, Pinned, applies
+from .reqfiles import CHOOSE, Declared, direct_line, requirements_file, stated_requirements
 from .tools import BadLock, BadSource, toml
-
-_ARCHIVES = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".tgz")
-_QUIET = ("--require-hashes", "--prefer-binary", "--only-binary", "--use-pep517", "--no-build-isolation")
-_CHOOSE = "or say which one counts with source.requirements or source.lock"
-
-
-@dataclass(frozen=True)
-class Declared:
-    """`requirements` are wanted beside the app, with the place that says so; `pins` hold for what is wanted, with the
-    hashes of the files that are allowed (none: any); with `complete` nothing else may be needed.
-
-    `direct` are distributions by name that come from elsewhere than an index; `wanted_direct` of them are wanted beside
-    the app. `itself`: the extras with which the project itself is named (`-e .[extra]`); None where it is not. `label`
-    names the lock in messages.
-    """
-
-    label: str = ""
-    requirements: tuple[tuple[str, str], ...] = ()
-    pins: tuple[Pinned, ...] = ()
-    complete: bool = False
-    direct: Mapping[str, Direct] = field(default_factory=dict)
-    wanted_direct: tuple[Direct, ...] = ()
-    constraints: tuple[str, ...] = ()
-    overrides: tuple[str, ...] = ()
-    indexes: indexes.Indexes = field(default_factory=indexes.Indexes)
-    itself: tuple[str, ...] | None = None
 
 
 def declared(
@@ -129,7 +104,7 @@ def _locked(files: Sequence[Path], folder: Path, environment: Mapping[str, str])
         return Declared(itself=itself)
     for other in read[1:]:
         _agree(read[0], other)
-    return replace(read[0], indexes=_all_indexes(read), itself=itself)
+    return _with_ways(replace(read[0], itself=itself), read)
 
 
 def _named(named: Sequence[str], folder: Path, environment: Mapping[str, str]) -> Declared:
@@ -143,7 +118,7 @@ def _named(named: Sequence[str], folder: Path, environment: Mapping[str, str]) -
             raise BadLock(f"source.requirements {word!r}: there is no such file in {folder}")
         else:
             lines.append(("source.requirements", word))
-    stated = _stated(lines, folder, environment, "source.requirements")
+    stated = stated_requirements(lines, folder, environment, "source.requirements")
     if not read:
         return stated
     for other in read[1:]:
@@ -155,7 +130,7 @@ def _with_own(found: Declared, folder: Path, environment: Mapping[str, str], who
     """`found`, and what the metadata of the project asks for: all of it, or the extras that are named."""
     stated = own_requirements(folder) if whole else []
     stated += [item for extra in found.itself or () for item in optional_requirements(folder, extra)]
-    own = _stated(stated, folder, environment, "the project's metadata")
+    own = stated_requirements(stated, folder, environment, "the project's metadata")
     _agree(found, own)
     return replace(
         found,
@@ -168,29 +143,35 @@ def _with_own(found: Declared, folder: Path, environment: Mapping[str, str], who
 
 def own_pins(folder: Path, environment: Mapping[str, str]) -> tuple[Pinned, ...]:
     """What the metadata of a project pins itself, as far as it is written and not computed."""
-    return _stated(own_requirements(folder), folder, environment, "the project's metadata").pins
+    return stated_requirements(own_requirements(folder), folder, environment, "the project's metadata").pins
 
 
 def _joined(read: list[Declared]) -> Declared:
     """Several declarations as one; pins of the first count."""
     pins = {pin.name: pin for found in reversed(read) for pin in found.pins}
-    return Declared(
+    found = Declared(
         label=" and ".join(dict.fromkeys(found.label for found in read if found.label)),
         requirements=tuple(item for found in read for item in found.requirements),
         pins=tuple(pins.values()),
         direct={name: item for found in reversed(read) for name, item in found.direct.items()},
         wanted_direct=tuple(item for found in read for item in found.wanted_direct),
         constraints=tuple(text for found in read for text in found.constraints),
-        indexes=_all_indexes(read),
         itself=next((found.itself for found in read if found.itself is not None), None),
     )
+    return _with_ways(found, read)
 
 
-def _all_indexes(read: list[Declared]) -> indexes.Indexes:
+def _with_ways(declared: Declared, read: list[Declared]) -> Declared:
+    """`declared` with where packages come from, and how, by all that was read."""
     known = indexes.Indexes()
     for found in read:
         known = indexes.joined(known, found.indexes)
-    return known
+    return replace(
+        declared,
+        indexes=known,
+        only_binary=tuple(name for found in read for name in found.only_binary),
+        prefer_binary=any(found.prefer_binary for found in read),
+    )
 
 
 def read_lock(path: Path, folder: Path, environment: Mapping[str, str]) -> Declared:
@@ -209,6 +190,7 @@ def _of_lockfile(path: Path, found: Found) -> Declared:
         complete=True,
         direct={item.name: item for item in found.direct},
         wanted_direct=found.direct if found.wanted else (),
+        aside=found.aside,
         indexes=_pipfile_indexes(path) if path.name == "Pipfile.lock" else indexes.Indexes(),
     )
 
@@ -226,7 +208,7 @@ def _agree(truth: Declared, other: Declared) -> None:
         if mine is not None and mine.version != pin.version:
             raise BadLock(
                 f"{truth.label} has {pin.name} {mine.version} and {other.label} has {pin.name} {pin.version}: two "
-                f"files that contradict each other; make one of them again from the other, remove one, {_CHOOSE}"
+                f"files that contradict each other; make one of them again from the other, remove one, {CHOOSE}"
             )
     if not truth.complete:
         return
@@ -234,173 +216,18 @@ def _agree(truth: Declared, other: Declared) -> None:
         wanted = Requirement(text)
         name = canonicalize_name(wanted.name)
         known = pins.get(name)
+        if known is None and name in truth.aside:
+            continue  # a file made of the whole lock: what is for development is not installed
         if known is None and name not in truth.direct:
             raise BadLock(
                 f"{where}: {text} is not in {truth.label}, which is more exact: lock it there too, remove the line, "
-                f"{_CHOOSE}"
+                f"{CHOOSE}"
             )
         if known is not None and not wanted.specifier.contains(known.version, prereleases=True):
             raise BadLock(
                 f"{where}: {text} contradicts {truth.label}, which has {name} {known.version}: make the lock again, "
-                f"correct the line, {_CHOOSE}"
+                f"correct the line, {CHOOSE}"
             )
-
-
-# -- requirements files -----------------------------------------------------------------------------------------------
-
-
-@dataclass
-class _Reading:
-    """A requirements file and those that it includes, while they are read."""
-
-    folder: Path
-    environment: Mapping[str, str]
-    requirements: list[tuple[str, str]] = field(default_factory=list)
-    pins: dict[str, Pinned] = field(default_factory=dict)
-    constraints: list[str] = field(default_factory=list)
-    direct: list[Direct] = field(default_factory=list)
-    indexes: indexes.Indexes = field(default_factory=indexes.Indexes)
-    seen: set[Path] = field(default_factory=set)
-    unhashed: int = 0
-    itself: tuple[str, ...] | None = None
-
-    def read(self, path: Path, constrain: bool = False) -> None:
-        """Take in a file; with `constrain` its lines hold for what is wanted, and want nothing themselves."""
-        if path.resolve() in self.seen:
-            return
-        self.seen.add(path.resolve())
-        label = os.path.relpath(path, self.folder)
-        try:
-            text = path.read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            raise BadLock(f"{label} cannot be read: {getattr(error, 'strerror', None) or error}") from None
-        for number, raw in logical_lines(text):
-            where = f"{label}, line {number}"
-            indexes.check_options(raw, where)
-            line = indexes.expand(raw, os.environ, where)
-            if line.startswith("-"):
-                self._option(path, line, where, constrain)
-            else:
-                self._line(path, line, where, constrain)
-
-    def take_stated(self, stated: Sequence[Stated], folder: Path) -> None:
-        """Take in requirements that are written elsewhere than in a requirements file."""
-        for where, text in stated:
-            self._line(folder / "requirements", text, where, constrain=False)
-
-    def result(self, label: str) -> Declared:
-        """All that was read; `label` names it in messages."""
-        return Declared(
-            label=label,
-            requirements=tuple(self.requirements),
-            pins=tuple(self.pins.values()),
-            complete=bool(self.pins) and not self.unhashed and not self.direct,
-            wanted_direct=tuple(self.direct),
-            direct={item.name: item for item in self.direct if item.name},
-            constraints=tuple(self.constraints),
-            indexes=self.indexes,
-            itself=self.itself,
-        )
-
-    def _option(self, path: Path, line: str, where: str, constrain: bool) -> None:
-        found = re.match(r"(-[a-z](?=\S)|--?[a-z-]+)[=\s]*(.*)", line)
-        option, value = (found[1], found[2].strip()) if found else (line, "")
-        if option in ("-r", "--requirement", "-c", "--constraint"):
-            self.read(path.parent / value, constrain or option in ("-c", "--constraint"))
-        elif option in ("-e", "--editable"):
-            self._line(path, value, where, constrain)
-        elif option in ("-i", "--index-url"):
-            self.indexes = replace(self.indexes, default=indexes.Index(value, where))
-        elif option == "--extra-index-url":
-            self.indexes = replace(self.indexes, extra=(*self.indexes.extra, indexes.Index(value, where)))
-        elif option in ("-f", "--find-links"):
-            link = value if "://" in value else str((path.parent / value).resolve())
-            self.indexes = replace(self.indexes, find_links=(*self.indexes.find_links, link))
-        elif option == "--trusted-host":
-            self.indexes = replace(self.indexes, trusted=(*self.indexes.trusted, value))
-        elif option == "--no-index":
-            self.indexes = replace(self.indexes, no_index=True)
-        elif option not in _QUIET:
-            raise BadLock(f"{where}: {option} is not understood here: remove it, {_CHOOSE}")
-
-    def _line(self, path: Path, line: str, where: str, constrain: bool) -> None:
-        bare, hashes = without_hashes(line, where)
-        more = re.search(r"\s(--[a-z][a-z-]*)", bare)
-        if more is not None:
-            raise BadLock(f"{where}: {more[1]} of a requirement is not understood here: remove it, {_CHOOSE}")
-        text = bare.strip()
-        direct = direct_line(text, path.parent, where)
-        if direct is not None:
-            marker = direct.marker
-            if not applies(marker, self.environment, where):
-                return
-            if direct.value == str(self.folder.resolve()):
-                self.itself = (*(self.itself or ()), *direct.extras)
-            else:
-                self.direct.append(replace(direct, hashes=hashes or direct.hashes))
-            return
-        try:
-            wanted = Requirement(text)
-        except InvalidRequirement as error:
-            raise BadLock(f"{where}: {text!r} is not a requirement: {str(error).splitlines()[0]}") from None
-        if not applies(str(wanted.marker) if wanted.marker else None, self.environment, where):
-            return
-        wanted.marker = None
-        self._take(wanted, hashes, where, constrain)
-
-    def _take(self, wanted: Requirement, hashes: tuple[str, ...], where: str, constrain: bool) -> None:
-        name = canonicalize_name(wanted.name)
-        if constrain:
-            self.constraints.append(str(wanted))
-        else:
-            self.requirements.append((where, str(wanted)))
-        exact = [spec for spec in wanted.specifier if spec.operator in ("==", "===") and "*" not in spec.version]
-        if not exact:
-            self.unhashed += 1
-            return
-        known = self.pins.get(name)
-        if known is not None and known.version != exact[0].version:
-            raise BadLock(f"{where}: {name} is pinned to {known.version} and to {exact[0].version} for one platform")
-        self.unhashed += not hashes
-        self.pins[name] = Pinned(name, exact[0].version, hashes or (known.hashes if known else ()))
-
-
-def requirements_file(path: Path, folder: Path, environment: Mapping[str, str]) -> Declared:
-    """A requirements file of the project in `folder`, with what it includes: pinned, hashed, loose, as each line is."""
-    reading = _Reading(folder, environment)
-    reading.read(path)
-    return reading.result(os.path.relpath(path, folder) if path.is_relative_to(folder) else path.name)
-
-
-def _stated(stated: Sequence[Stated], folder: Path, environment: Mapping[str, str], label: str) -> Declared:
-    """Requirements that are written elsewhere than in a requirements file. What they pin holds as written; it is no
-    lock of all the others."""
-    reading = _Reading(folder, environment)
-    reading.take_stated(stated, folder)
-    return replace(reading.result(label), complete=False)
-
-
-def direct_line(text: str, folder: Path, where: str) -> Direct | None:
-    """A line that names a URL, a repository or a path instead of a version; None for any other."""
-    found = re.fullmatch(r"([A-Za-z0-9][A-Za-z0-9._-]*)\s*(\[[^\]]*\])?\s*@\s*(\S+)\s*(?:;\s*(.*))?", text)
-    if found:
-        return replace(direct_of(found[1], found[3], folder, where, found[4] or ""), extras=_extras(found[2] or ""))
-    place, _, marker = (part.strip() for part in text.partition(" ;"))
-    wanted = re.search(r"\[[A-Za-z0-9,._ -]*\]$", place)
-    place = place[: wanted.start()] if wanted else place
-    local = place in (".", "..") or place.startswith(("./", "../", "/", "file:")) or (folder / place).is_dir()
-    if (
-        "://" in place
-        or re.match(r"(git|hg|svn|bzr)\+", place)
-        or (local and re.fullmatch(r"[^=<>~!;]+", place))
-        or place.endswith(_ARCHIVES)
-    ):
-        return replace(direct_of("", place, folder, where, marker), extras=_extras(wanted[0] if wanted else ""))
-    return None
-
-
-def _extras(text: str) -> tuple[str, ...]:
-    return tuple(word for word in re.split(r"[\[\], ]+", text) if word)
 
 
 # -- pyproject.toml ---------------------------------------------------------------------------------------------------

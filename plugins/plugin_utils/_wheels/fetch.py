@@ -10,7 +10,7 @@ import sys
 import tarfile
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from packaging.utils import canonicalize_name, parse_wheel_filename
@@ -23,6 +23,7 @@ from .locks import Pinned, read_compiled
 from .tools import (
     BadLock,
     BuildFailed,
+    ResolutionConflict,
     WheelhouseError,
     WheelMissing,
     essence,
@@ -153,14 +154,41 @@ class Fetching:
                 raise _pip_error(said)
             if "No matching distribution" in said:
                 raise WheelMissing(
-                    f"{what}: neither a wheel for {self.where()} nor a source; "
-                    "allow another version of it, or use a Python that it has wheels for"
+                    f"{what}: neither a wheel for {self.where()} nor a source; allow another version of it"
+                    f"{self._newer_words(pin)}, or have headcount_python name a Python that it has wheels for"
                 )
             raise BuildFailed(
                 f"{what}: there is no wheel for {self.where()}, and its source cannot be prepared on the controller "
-                f"({essence(said)}); build a wheel of it and put it where pip finds it, or depend on something else"
+                f"({essence(said)}); allow another version of it{self._newer_words(pin)}, or build a wheel of it and "
+                "put it where pip finds it"
             )
-        return self.built(cached.store(self.cache, files[0]), what)
+        made = self.built(cached.store(self.cache, files[0]), what)
+        return replace(made, with_wheel=self.with_wheel(pin)) if isinstance(made, HostBuild) else made
+
+    def with_wheel(self, pin: Pinned) -> str:
+        """The oldest version after that of a pin that has a wheel for the platform; "" where there is none."""
+        options = ["--only-binary", pin.name, "--no-deps", "--resolution", "lowest"]
+        try:
+            found = read_compiled(self.compile(pin.name, [f"{pin.name}>{pin.version}"], options))
+        except WheelhouseError:
+            return ""
+        return found.pins[pin.name].version if pin.name in found.pins else ""
+
+    def without_wheel(self, what: str, error: ResolutionConflict) -> ResolutionConflict:
+        """The error in plain words where it is that a version has neither a wheel for the platform nor a source."""
+        found = re.search(r"Because ([\w.-]+)==(\S+) has no wheels with a matching", " ".join(error.detail.split()))
+        if not found:
+            return error
+        newer = self._newer_words(Pinned(str(canonicalize_name(found[1])), found[2], ()))
+        cause = (
+            f"{found[1]}=={found[2]} has neither a wheel for {self.where()} nor a source; allow another version of it"
+            f"{newer}, or have headcount_python name a Python that it has wheels for"
+        )
+        return ResolutionConflict(f"{what}: {cause}", cause, error.detail)
+
+    def _newer_words(self, pin: Pinned) -> str:
+        newer = self.with_wheel(pin)
+        return f" ({newer} is the oldest after it that has a wheel)" if newer else ""
 
     def built(self, sdist: Wheel, what: str) -> Wheel | HostBuild:
         """An sdist built here when that gives a pure wheel, else what a host needs to build it."""

@@ -121,19 +121,28 @@ class Wheel:
 
 @dataclass(frozen=True)
 class HostBuild:
-    """A source that has to be built on a host of the platform, and the wheels that its build needs."""
+    """A source that has to be built on a host of the platform, and the wheels that its build needs.
+
+    `with_wheel`: the oldest later version that has a wheel for the platform; "" where none is known.
+    """
 
     sdist: Wheel
     build_wheels: tuple[Wheel, ...]
+    with_wheel: str = ""
 
     def to_dict(self) -> dict[str, object]:
         """Plain data."""
-        return {"sdist": self.sdist.to_dict(), "build_wheels": [wheel.to_dict() for wheel in self.build_wheels]}
+        return {
+            "sdist": self.sdist.to_dict(),
+            "build_wheels": [wheel.to_dict() for wheel in self.build_wheels],
+            "with_wheel": self.with_wheel,
+        }
 
     @classmethod
     def from_dict(cls, data: Json) -> HostBuild:
         """From `to_dict`."""
-        return cls(Wheel(**data["sdist"]), tuple(Wheel(**wheel) for wheel in data["build_wheels"]))
+        tools = tuple(Wheel(**wheel) for wheel in data["build_wheels"])
+        return cls(Wheel(**data["sdist"]), tools, str(data.get("with_wheel", "")))
 
 
 @dataclass(frozen=True)

@@ -23,26 +23,36 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration im
 from .._edge import Json
 from .tools import BadSource, pip, redact, run, toml
 
-_PIP_KEYS = ("index-url", "extra-index-url", "find-links", "trusted-host", "no-index", "constraint")
+_PIP_KEYS = ("index-url", "extra-index-url", "find-links", "trusted-host", "no-index", "constraint", "keyring-provider")
 _OPTION_URL = re.compile(r"(?:^|\s)(-[a-z]|--[a-z-]+)[=\s]*['\"]?([a-z][a-z0-9+.-]*://[^\s'\"]+)")
+_BEST = "unsafe-best-match"
+_UV_WORDS = {
+    "index-strategy": "UV_INDEX_STRATEGY",
+    "keyring-provider": "UV_KEYRING_PROVIDER",
+    "prerelease": "UV_PRERELEASE",
+}
+"""What uv's tables say of how it asks, and the variable that says it too."""
 _NOT_CONFIGURED = "the public index that uv and pip know by themselves"
 
 
 @dataclass(frozen=True)
 class Index:
-    """One index: where it is, who named it, and the name by which a package can be bound to it."""
+    """One index: where it is, who named it, and the name by which a package can be bound to it.
+
+    `as_pip`: whoever named it means it as pip does, which takes the best version of all indexes.
+    """
 
     url: str
     origin: str
     name: str = ""
     explicit: bool = False
+    as_pip: bool = False
 
 
 @dataclass(frozen=True)
 class Indexes:
-    """All that is to be asked, best first. `merged`: as pip does it, the best version of all indexes is taken; else,
-    as uv does it, the first index that has a package. `bound`: package name to index name. `environ` are the
-    variables that hold credentials of named indexes."""
+    """All that is to be asked, best first. `bound`: package name to index name. `variables` of uv: how it is to ask, in
+    the words of a project or of uv.toml."""
 
     default: Index | None = None
     extra: tuple[Index, ...] = ()
@@ -51,12 +61,12 @@ class Indexes:
     constraints: tuple[str, ...] = ()
     bound: Mapping[str, str] = field(default_factory=dict)
     no_index: bool = False
-    merged: bool = False
+    variables: Mapping[str, str] = field(default_factory=dict)
 
     def environment(self, environ: Mapping[str, str]) -> dict[str, str]:
         """The variables with which uv and pip ask the same; `environ` are those of the controller."""
         found: dict[str, str] = {}
-        open_ones = [index for index in self.extra if not index.explicit]
+        open_ones = self._open()
         if self.default:
             found["UV_DEFAULT_INDEX"] = found["PIP_INDEX_URL"] = _with_credentials(self.default, environ)
         if open_ones:
@@ -72,9 +82,37 @@ class Indexes:
             found["UV_CONSTRAINT"] = " ".join(self.constraints)
         if self.no_index:
             found["PIP_NO_INDEX"] = "1"
-        if self.merged and "UV_INDEX_STRATEGY" not in environ:
-            found["UV_INDEX_STRATEGY"] = "unsafe-best-match"
+        return {**found, **self._ways(environ)}
+
+    def _ways(self, environ: Mapping[str, str]) -> dict[str, str]:
+        """How several indexes are asked, and what else the tables of uv say of asking."""
+        found = {name: value for name, value in self.variables.items() if name not in environ}
+        if self._by_pip() and not self._by_uv() and not self._strategy(environ):
+            found["UV_INDEX_STRATEGY"] = _BEST
         return found
+
+    def _open(self) -> list[Index]:
+        return [index for index in self.extra if not index.explicit]
+
+    def _by_pip(self) -> list[Index]:
+        return [index for index in self._open() if index.as_pip]
+
+    def _by_uv(self) -> list[Index]:
+        return [index for index in self._open() if not index.as_pip]
+
+    def _strategy(self, environ: Mapping[str, str]) -> str:
+        return environ.get("UV_INDEX_STRATEGY") or self.variables.get("UV_INDEX_STRATEGY", "")
+
+    def mixed(self, environ: Mapping[str, str]) -> str:
+        """Which of two meanings of several indexes counts, in a sentence; "" where all of them mean the same."""
+        ours, theirs = self._by_pip(), self._by_uv()
+        if not ours or not theirs or self._strategy(environ):
+            return ""
+        return (
+            f"{_places(theirs)} and {_places(ours)} are asked one after the other, as uv does it, and the first that "
+            "has a package counts; pip would take the best version of all: UV_INDEX_STRATEGY=unsafe-best-match has it "
+            "so, and first-index says that it is meant as it is"
+        )
 
     def project(self) -> str | None:
         """A pyproject.toml that binds packages to their indexes; None when none is bound."""
@@ -90,8 +128,8 @@ class Indexes:
 
     def told(self) -> str:
         """Which indexes are asked and who named them, without credentials."""
-        places = [f"{redact(index.url)} ({index.origin})" for index in self.extra]
-        places.append(f"{redact(self.default.url)} ({self.default.origin})" if self.default else _NOT_CONFIGURED)
+        places = [_places([index]) for index in self.extra]
+        places.append(_places([self.default]) if self.default else _NOT_CONFIGURED)
         links = [f"{redact(link)} (find-links)" for link in self.find_links]
         return ", ".join(links if self.no_index else [*places, *links])
 
@@ -101,6 +139,10 @@ class Indexes:
             check_url(index.url, f"{index.origin}: the index {index.name}".rstrip())
         for link in self.find_links:
             check_url(link, "the project's find-links")
+
+
+def _places(listed: Iterable[Index]) -> str:
+    return ", ".join(f"{redact(index.url)} ({index.origin})" for index in listed)
 
 
 def check_url(url: str, what: str) -> None:
@@ -148,7 +190,7 @@ def gathered(project: Indexes, environ: Mapping[str, str], pip_settings: Mapping
     `pip_settings` are those of `pip_config`, the PIP_* variables among them.
     """
     pip_default = _index(pip_settings.get("index-url"), "pip's settings")
-    pip_extra = tuple(Index(url, "pip's settings") for url in pip_settings.get("extra-index-url", "").split())
+    pip_extra = tuple(Index(url, "pip's settings", as_pip=True) for url in _words(pip_settings, "extra-index-url"))
     mine = [_from_environment(environ), project, _from_uv_files(environ)]
     extra = [index for found in mine for index in found.extra]
     default = next((found.default for found in mine if found.default), None) or pip_default
@@ -160,8 +202,25 @@ def gathered(project: Indexes, environ: Mapping[str, str], pip_settings: Mapping
         constraints=_unique(_words(pip_settings, "constraint")),
         bound=project.bound,
         no_index=project.no_index or pip_settings.get("no-index", "").lower() in ("1", "true", "yes", "on"),
-        merged=bool(pip_extra) and not extra,
+        variables=_with_keyring(
+            {name: v for found in reversed(mine) for name, v in found.variables.items()}, environ, pip_settings
+        ),
     )
+
+
+def _with_keyring(told: dict[str, str], environ: Mapping[str, str], pip_settings: Mapping[str, str]) -> dict[str, str]:
+    """`told`, and for whichever of uv and pip is not told to ask a keyring what the other one is told.
+
+    uv knows the program `keyring` alone. pip asks none where it may not ask a person either, before 23.1 whatever it is
+    told: it may therefore, and the variable that says so, be it 0, has it fail instead of asking.
+    """
+    of_uv = environ.get("UV_KEYRING_PROVIDER") or told.get("UV_KEYRING_PROVIDER")
+    of_pip = pip_settings.get("keyring-provider")
+    if of_uv == "subprocess" and of_pip in (None, "auto"):
+        return {**told, "PIP_KEYRING_PROVIDER": "subprocess", "PIP_NO_INPUT": "0"}
+    if of_pip in ("import", "subprocess") and not of_uv:
+        return {**told, "UV_KEYRING_PROVIDER": "subprocess", "PIP_NO_INPUT": "0"}
+    return {**told, "PIP_NO_INPUT": "0"} if of_pip in ("import", "subprocess") else told
 
 
 def _words(settings: Mapping[str, str], key: str) -> list[str]:
@@ -224,6 +283,7 @@ def joined(first: Indexes, second: Indexes) -> Indexes:
         trusted=(*first.trusted, *second.trusted),
         bound={**second.bound, **first.bound},
         no_index=first.no_index or second.no_index,
+        variables={**second.variables, **first.variables},
     )
 
 
@@ -241,7 +301,8 @@ def of_uv(settings: Json, origin: str, folder: Path) -> Indexes:
     if "index-url" in settings:
         default = Index(str(settings["index-url"]), origin)
     extra += [Index(str(url), origin) for url in settings.get("extra-index-url", [])]
-    return Indexes(default, tuple(extra), tuple(links), no_index=bool(settings.get("no-index")))
+    told = {name: str(settings[key]) for key, name in _UV_WORDS.items() if key in settings}
+    return Indexes(default, tuple(extra), tuple(links), no_index=bool(settings.get("no-index")), variables=told)
 
 
 def of_poetry(settings: Json, origin: str) -> Indexes:

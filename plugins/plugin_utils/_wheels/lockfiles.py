@@ -50,11 +50,13 @@ class Direct:
 
 @dataclass(frozen=True)
 class Found:
-    """What a lock holds for one platform; `wanted`: all of it is to be installed."""
+    """What a lock holds for one platform; `wanted`: all of it is to be installed. `aside`: the names that it has for
+    development alone."""
 
     pins: tuple[Pinned, ...]
     direct: tuple[Direct, ...]
     wanted: bool
+    aside: frozenset[str] = frozenset()
 
 
 def direct_of(name: str, url: str, folder: Path, where: str, marker: str = "") -> Direct:
@@ -222,7 +224,8 @@ def _pipfile(path: Path, environment: Mapping[str, str]) -> Found:
                 direct.append(item)
         else:
             pins.add(name, str(entry["version"]).lstrip("="), [str(item) for item in entry.get("hashes", [])])
-    return Found(pins.all(), tuple(direct), wanted=True)
+    aside = frozenset(str(canonicalize_name(name)) for name in data.get("develop", {})) - set(pins.found)
+    return Found(pins.all(), tuple(direct), wanted=True, aside=aside)
 
 
 def _pylock(path: Path, environment: Mapping[str, str]) -> Found:

@@ -177,7 +177,7 @@ def essence(text: str, most: int = 4) -> str:
         for line in lines
         if re.match(r"(fatal|error|[\w.]*(Error|Exception))\b[^:]*:", line, re.IGNORECASE) or ": error:" in line
     ]
-    telling = [line for line in telling if "subprocess-exited-with-error" not in line] or lines
+    telling = [line for line in telling if not re.search(r"subprocess-exited-with-error|Command '\[", line)] or lines
     return " | ".join(telling[-most:])[:800] or "it said nothing"
 
 
@@ -239,6 +239,10 @@ _CAUSES = (
         "{1} needs Python{0}, but the host has Python {python}",
     ),
     (r"does not satisfy Python(\S+) and you require ([^,]+),", "{1} needs Python{0}, but the host has Python {python}"),
+    (
+        r"Because (\S+) has no usable wheels",
+        "{0} has no wheel for Python {python}, and of it nothing but wheels may be taken (--only-binary)",
+    ),
     (r"(\S+) was not found in the package registry", "{0} was not found in the package index"),
     (r"there is no version of ([^,\s]+)", "there is no version of {0}"),
 )

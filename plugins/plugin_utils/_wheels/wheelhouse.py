@@ -29,9 +29,8 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._release import
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from .._display.text import listed, plural
+from .._display.text import listed
 from .._edge import Json
-from .._source.lacking import lacking
 from .._source.project import PACKAGE
 from .._source.serverconf import unread
 from . import cache as cached
@@ -41,6 +40,7 @@ from .declared import Declared, declared, project_sources
 from .fetch import DOWNLOAD_SECONDS, Fetching, accept
 from .files import shipped
 from .gathered import HostBuild, Platform, Wheel, WheelSet
+from .inspection import check_credentials, check_whole, other_way
 from .lockfiles import Direct, direct_of
 from .locks import Pinned, exact, outside, read_compiled
 from .sources import Source, source_identity
@@ -60,7 +60,7 @@ from .tools import (
     run,
 )
 
-_SCHEMA = 2
+_SCHEMA = 3
 _ROUNDS = 20
 
 
@@ -244,6 +244,8 @@ class _Gathering(Fetching):
         extra = {str(canonicalize_name(Requirement(item).name)) for item in self.extra}
         own = {name for name, who in self._via.items() if who & owners}
         own |= {str(canonicalize_name(Requirement(text).name)) for _, text in self._told.requirements}
+        if self._told.prefer_binary:
+            own &= {pin.name for pin in self._told.pins}
         return own - extra - {app}
 
     def _app(self, source_id: str, commit: str | None) -> Wheel | Requirement | None:
@@ -262,14 +264,18 @@ class _Gathering(Fetching):
             lock = sources.resolve(source.lock, self.base) if source.lock else None
             form = sources.project_form(source, folder)
             self._form = form.words
-            self._notes.update(dict.fromkeys(f"{what}: {words}" for words in unread(folder)))
+            self._note(*(f"{what}: {words}" for words in unread(folder)))
             self._told = declared(folder, top, self.platform.markers(), lock, source.requirements, form.is_tree)
-            app = None if form.is_tree else self._project(source, source_id, folder)
+            app = None if form.is_tree else self._built_app(source, source_id, folder)
+            files = shipped(folder, source.include, what)
+            self._note(*(files.notes if source.kind == "git" else ()))  # those of a folder are told without gathering
             if app is None:
-                self._tree = self._packed(source, folder)
+                self._tree = self._packed(source, folder, files.names)
             else:
-                self._check_whole(app, folder)
+                self._note(check_whole(source, app, files.names))
         self.indexes = indexes.asked(project=self._told.indexes)
+        mixed = self.indexes.mixed(os.environ)
+        self._note(f"{what}: {mixed}" if mixed else "")
         if isinstance(app, Wheel):
             self._extras.setdefault(app.name, set()).update(self._told.itself or ())
             self._local[app.name] = app
@@ -280,29 +286,10 @@ class _Gathering(Fetching):
             self._bring_stated()
         return app
 
-    def _check_whole(self, app: Wheel, folder: Path) -> None:
-        """Raise BuildFailed when the wheel of a project lacks what the app would look for. Whoever says that it is a
-        package is told instead."""
-        names = shipped(folder, self.source.include, self.source.describe()).names
-        found = lacking(names, sources.contents(Path(app.path)))
-        if not found:
-            return
-        counted = [
-            name + (f" ({plural(count, 'file')})" if name.endswith("/") else "") for name, count in found.items()
-        ]
-        words = f"{self.source.describe()}: the wheel that is built of it lacks {listed(counted, 8)}"
-        if self.source.form == PACKAGE:
-            self._notes[f"{words}; source.as: tree would have it"] = None
-            return
-        raise BuildFailed(
-            f"{words}, which the app would not find: take the project as it is with source.as: tree, have its build "
-            "include it (package-data of setuptools), or say source.as: package when the app needs none of it"
-        )
-
-    def _packed(self, source: Source, folder: Path) -> Wheel:
+    def _packed(self, source: Source, folder: Path, names: Sequence[str]) -> Wheel:
         """The archive of a tree: the files of its folder that are shipped."""
+        check_credentials(source, folder, names)
         out = Path(tempfile.mkdtemp(prefix="tree-", dir=self.work))
-        names = shipped(folder, source.include, source.describe()).names
         return cached.store(self.cache, pack_tree(folder, names, out), "tree", "0")
 
     def _bring_stated(self) -> None:
@@ -313,6 +300,10 @@ class _Gathering(Fetching):
             self._extras.setdefault(name, set()).update(wanted.extras)
             if name in self._told.direct:
                 self._bring(self._told.direct[name])
+
+    def _note(self, *notes: str) -> None:
+        """Keep what a person should know, once; "" is nothing."""
+        self._notes.update(dict.fromkeys(note for note in notes if note))
 
     def _given(self, source: Source) -> Wheel:
         path = sources.wheel_file(source, self.base)
@@ -327,6 +318,12 @@ class _Gathering(Fetching):
         target = Path(tempfile.mkdtemp(prefix="clone-", dir=self.work)) / "checkout"
         sources.checkout(source, commit or "", self.cache, target)
         return sources.project_folder(source, target), target
+
+    def _built_app(self, source: Source, source_id: str, folder: Path) -> Wheel:
+        try:
+            return self._project(source, source_id, folder)
+        except BuildFailed as error:
+            raise BuildFailed(f"{error}; {other_way(folder)}") from None
 
     def _project(self, source: Source, source_id: str, folder: Path) -> Wheel:
         """The wheel of a project; noted for a host to build when it is not pure."""
@@ -525,14 +522,15 @@ class _Gathering(Fetching):
         beside = self._declared_beside(asked.what, files, extra)
         lines = [*files.values(), *map(str, asked.wanted), *beside, *self.extra]
         options = [word for name in files for word in ("--no-emit-package", name)]
-        options += [word for name in asked.with_wheels for word in ("--only-binary", name)]
+        options += [word for name in (*told.only_binary, *asked.with_wheels) for word in ("--only-binary", name)]
         limits = [*self._limits(asked.what, files, extra), *asked.keep]
         overrides = [*(line for name, line in files.items() if name != asked.app), *told.overrides]
         overrides += self._replaced_servers(asked.what, extra)
-        self._kept = self._kept_path(asked, [*beside, *limits, *told.overrides])
+        self._kept = self._kept_path(asked, [*beside, *limits, *told.overrides, *told.only_binary])
         try:
             return self.compile(asked.what, lines, options, limits, overrides, kept.read(self._kept))
-        except ResolutionConflict as error:
+        except ResolutionConflict as said:
+            error = self.without_wheel(asked.what, said)
             raise ResolutionConflict(self._conflict(error), error.cause, error.detail) from None
 
     def _limits(self, what: str, files: Mapping[str, str], extra: Mapping[str, str]) -> list[str]:

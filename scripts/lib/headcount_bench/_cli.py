@@ -121,7 +121,8 @@ def make(name: str, module: ModuleType, options: argparse.Namespace) -> _common.
         getattr(module, "QUICK_MINUTES", 10.0) if options.quick else getattr(module, "MINUTES", 60.0)
     )
     turns_lock = _turns.LOCK if getattr(module, "TIMED", True) else None
-    return _common.Bench(name, module.cells(options.quick), options, folder, minutes, turns_lock=turns_lock)
+    cells = module.cells_of(options, folder) if hasattr(module, "cells_of") else module.cells(options.quick)
+    return _common.Bench(name, cells, options, folder, minutes, turns_lock=turns_lock)
 
 
 def _measure(bench: _common.Bench, module: ModuleType) -> None:

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.util import cache_from_source
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,13 @@ def test_a_version_replaces_another_with_one_rename(tmp_path: Path) -> None:
     assert "/usr/local/lib/headcount/current" in launcher
     assert 'rollback "$@"' in launcher
     assert os.access(tmp_path / "usr/local/sbin/headcount", os.X_OK)
+
+
+def test_it_is_compiled_for_a_probe_that_writes_nothing(tmp_path: Path) -> None:
+    tool.install(tool.own_sources(), root=str(tmp_path))
+    package = tmp_path / "usr/local/lib/headcount/current/headcount"
+    compiled = {Path(cache_from_source(str(path))) for path in package.rglob("*.py")}
+    assert compiled == set(package.rglob("*.pyc"))
 
 
 def test_an_app_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -130,6 +130,7 @@ def test_a_section_is_merged_over_its_defaults() -> None:
         ({"profile": "io", "cpu_ms": 2, "wait_ms": 50}, {"profile": "io", "wait_ratio": 25.0}),
         ({"listen": "[0:0::1]:08000"}, {"listen": "[::1]:8000"}),
         ({"listen": "unix:/run/shop.sock"}, {"listen": "unix:/run/shop.sock"}),
+        ({"entry_point": "my-shop.web-1:app"}, {"entry_point": "my-shop.web-1:app"}),
         ({"entry_point": "shop:make('x', debug=False)"}, {"entry_point": "shop:make('x', debug=False)"}),
         (
             {"async_libraries": {"Acme_Client": {"blocks": True}}},
@@ -275,7 +276,12 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"entry_point": "shop/wsgi.py:app"},
-        "headcount_apps[0].entry_point is 'shop/wsgi.py:app' ('shop/wsgi.py' is not the name of a module): allowed is"
+        "headcount_apps[0].entry_point is 'shop/wsgi.py:app' ('shop/wsgi.py' is a file and not the name of a module):"
+        ' allowed is module:callable or module:factory(), arguments as literals; fix: entry_point: "shop.wsgi:app"',
+    ),
+    (
+        {"entry_point": "my shop:app"},
+        "headcount_apps[0].entry_point is 'my shop:app' ('my shop' is not the name of a module): allowed is"
         ' module:callable or module:factory(), arguments as literals; fix: entry_point: "shop.wsgi:create_app()"',
     ),
     (

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -192,3 +193,21 @@ def test_what_a_host_is_told_and_people_too() -> None:
         "a: builds native 1.0: there is no wheel for Python 3.11 on x86_64 (glibc 2.36)\n"
         "b: builds native 1.0: there is no wheel for Python 3.13 on x86_64 (glibc 2.41)"
     )
+
+
+def test_a_build_where_no_compiler_was_found_is_told_before() -> None:
+    told = builds.without_compiler(request(), "a", "debian")
+    assert told == (
+        "native 1.0 has no wheel for Python 3.11 on x86_64 (glibc 2.36) and is built on a, where no C compiler was "
+        f"found: most such builds fail without one; install gcc and python3-dev there first, {OR}"
+    )
+
+
+def test_what_else_can_be_done_than_to_build() -> None:
+    asked = request()
+    newer = replace(asked, build=replace(asked.build, with_wheel="2.1"))
+    assert builds.without_build(newer).endswith("or allow a version that has one (2.1 is the oldest after it)")
+    assert builds.Request.from_dict(newer.to_dict()) == newer
+    sdist = replace(asked.build.sdist, name="psycopg2")
+    told = builds.failure(replace(asked, build=replace(asked.build, sdist=sdist)), "a", "timeout", "", 9.0, "debian")
+    assert told.endswith(f"{OR}, or depend on psycopg2-binary, which is the same with wheels")

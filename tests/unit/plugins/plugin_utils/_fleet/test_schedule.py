@@ -196,6 +196,21 @@ def test_wheels_that_cannot_be_had_refuse_their_app_alone(tmp_path: Path, check:
     assert host.causes == ["shop: wheels: there is no version of no-such-thing"]
 
 
+def test_a_host_that_gets_nothing_is_not_touched_for_its_exporter(tmp_path: Path) -> None:
+    notes = Fleet(tmp_path, {"a": BOOKWORM}).notes
+    apps = {
+        "new": AppDecision("shop", "deploy"),
+        "live": AppDecision("shop", "nothing", live={"generation": 1}),
+        "refused": AppDecision("shop", "refuse"),
+        "as declared": AppDecision("shop", "deploy"),
+    }
+    hosts = [
+        HostDecision(name, apps={"shop": app}, exporter="" if name == "as declared" else "is not there")
+        for name, app in apps.items()
+    ]
+    assert fleetplan.Schedule(notes, [], hosts).exporters == ["new", "live"]
+
+
 @pytest.mark.parametrize(("mode", "gathers"), [("plan", True), ("rollout", True), ("retune", True), ("drift", False)])
 def test_a_plan_looks_for_the_wheels_that_its_rollout_needs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, gathers: bool

@@ -141,3 +141,13 @@ def test_notes_name_no_folder_that_is_gone_and_no_server(tmp_path: Path) -> None
         return Made(Path(sys.executable), folder, notes=notes)
 
     assert flow.entry(shop, tools(make)).proposal.notes == ("x==1 is old",)
+
+
+def test_a_guess_of_dependencies_that_fails_asks_for_their_versions(tmp_path: Path) -> None:
+    shop = project(tmp_path / "shop", app__py="from flask import no_such_name\n" + FLASK)
+    with pytest.raises(flow.Cannot) as caught:
+        flow.entry(shop, tools(Maker()))
+    assert caught.value.problem.fix == (
+        "nothing in the project says versions, so that the newest of flask were taken: name those that it was made for "
+        "with source.requirements, or in a requirements.txt"
+    )

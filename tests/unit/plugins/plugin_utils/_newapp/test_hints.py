@@ -113,3 +113,8 @@ def test_folders_that_hold_an_app_are_named(tmp_path: Path) -> None:
     names = project(tmp_path, {"parts/01-first/app.py": FLASK, "parts/02-next/web/__init__.py": FACTORY, "x.py": ""})
     assert scan.candidates(tmp_path, names, "course") == []
     assert scan.folders(tmp_path, names) == ["parts/01-first", "parts/02-next"]
+
+
+def test_a_module_may_have_a_hyphen(tmp_path: Path) -> None:
+    names = project(tmp_path, {"my-app.py": FLASK})
+    assert [item.module for item in scan.candidates(tmp_path, names, "my-app")] == ["my-app"]

@@ -167,8 +167,10 @@ def test_its_life_is_asked_about() -> None:
         other_host=400,
         has_secret_key=False,
     )
-    told = questions(proposal(app, hints))
-    for words in ("SQLite file (sqlite:///app.db)", "set DATABASE_URL", "flask db upgrade",
+    found = proposal(app, hints)
+    told = questions(found)
+    assert found.entry["environment"] == {"DATABASE_URL": "sqlite:///{data}/my-shop.db"}
+    for words in ("flask db upgrade",
                   "process worker (`rq worker`)",
                   "it called localhost:6379 here", "which names do users ask for?",
                   "debug mode", "no SECRET_KEY"):  # fmt: skip
@@ -201,3 +203,26 @@ def test_folders_of_modules_are_on_the_path() -> None:
 )  # fmt: skip
 def test_a_name_that_hosts_take(project: str, name: str) -> None:
     assert name_for(project) == name
+
+
+def test_what_it_keeps_is_kept() -> None:
+    site = proposal(replace(APP, kind="django", databases=("sqlite:///db.sqlite3",)))
+    assert site.entry["data"] == {"paths": ["db.sqlite3"]}
+    assert "SQLite" not in questions(site)
+    other = proposal(replace(APP, databases=("sqlite:///app.db",)))
+    assert "data" not in other.entry
+    assert (
+        "is a SQLite file (sqlite:///app.db): is it in a folder `instance`, which is kept, or is it to be named in"
+        in (questions(other))
+    )
+
+
+def test_what_it_writes_into_its_instance_folder_is_kept_by_itself() -> None:
+    written = {"instance": "folder", "instance/data.db": "sqlite"}
+    failed = ((Candidate("shop"), Error("OSError", "Read-only file system: 'instance'", "shop.py:9", read_only=True)),)
+    app = replace(APP, written=written, databases=("sqlite:///data.db",))
+    told = questions(proposal(app, writes=True, failed=failed))
+    assert "instance" not in told
+    assert "SQLite" not in told
+    more = questions(proposal(replace(app, written={**written, "logs": "folder"}), writes=True, failed=failed))
+    assert "to be answered first: where is it to write logs?" in more

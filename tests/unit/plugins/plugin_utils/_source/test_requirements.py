@@ -12,6 +12,7 @@ from ansible_collections.headcount.gunicorn.plugins.plugin_utils._source.require
     optional_requirements,
     own_requirements,
     poetry_range,
+    says_requirements,
 )
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.tools import BadSource
 
@@ -77,3 +78,20 @@ def test_an_extra_that_is_not_there_is_told(tmp_path: Path) -> None:
 )
 def test_a_file_or_a_requirement(word: str, expected: bool) -> None:
     assert is_file_name(word) is expected
+
+
+@pytest.mark.parametrize(
+    ("text", "stated"),
+    [
+        ("setup(name='x', install_requires=['flask>=2', 'six'])", ["flask>=2", "six"]),
+        ("NEEDS = ['flask']\nsetuptools.setup(name='x', install_requires=NEEDS)", ["flask"]),
+        ('setup(install_requires="""\nflask\n  six\n""")', ["flask", "six"]),
+        ("setup(name='x')", []),
+        ("setup(install_requires=open('requirements.txt').read().split())", None),
+        ("print('hello')", None),
+    ],
+)
+def test_what_a_setup_py_says_without_being_run(tmp_path: Path, text: str, stated: list[str] | None) -> None:
+    (tmp_path / "setup.py").write_text(f"import setuptools\nfrom setuptools import setup\n{text}\n", encoding="utf-8")
+    assert [wanted for _, wanted in own_requirements(tmp_path)] == (stated or [])
+    assert says_requirements(tmp_path) is (stated is not None)

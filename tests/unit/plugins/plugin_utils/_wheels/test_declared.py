@@ -151,6 +151,41 @@ def test_refusals(tmp_path: Path, text: str, message: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            f"--require-hashes\nflask==3.0.3 --hash=sha256:{A}\nsix==1.17.0\n",
+            "requirements.txt, line 3: six==1.17.0 has no hash, and requirements.txt, line 1 has --require-hashes: "
+            "write its version with == and the sha256 of its files there",
+        ),
+        ("six>=1\n-r more.txt\n", "requirements.txt, line 1: six>=1 has no hash, and more.txt, line 1 has --require-"),
+        (
+            "--require-hashes\nx @ git+https://h.example/x.git@v1\n",
+            "requirements.txt, line 2: x @ git+https://h.example/x.git@v1 has no hash, and requirements.txt, line 1 "
+            "has --require-hashes: name a wheel or an archive by its URL with #sha256=",
+        ),
+        (f"six>=1 --hash=sha256:{A}\n", "requirements.txt, line 1: six>=1 has a hash and no version, so that it could"),
+    ],
+)
+def test_a_hash_that_is_asked_for_and_not_there_is_an_error(tmp_path: Path, text: str, message: str) -> None:
+    assert refusal(tmp_path, requirements__txt=text, more__txt="--require-hashes\n").startswith(message)
+
+
+def test_every_hash_that_is_asked_for_is_there(tmp_path: Path) -> None:
+    limits = f"six==1.17.0 --hash=sha256:{B}\nnot-wanted==1\n"
+    text = f"-e .\n--require-hashes\n-c limits.txt\nflask==3.0.3 --hash=sha256:{A}\nsix==1.17.0\n"
+    text += f"https://h.example/x-1.0-py3-none-any.whl#sha256={C}\nunused; sys_platform == 'win32'\n"
+    found = read(tmp_path, requirements__txt=text, limits__txt=limits)
+    assert {pin.name: pin.hashes for pin in found.pins} == {"flask": (A,), "six": (B,), "not-wanted": ()}
+
+
+def test_options_about_wheels_hold(tmp_path: Path) -> None:
+    found = read(tmp_path, requirements__txt="--only-binary :all:\n--only-binary=:none:,six\n--prefer-binary\nsix\n")
+    assert (found.only_binary, found.prefer_binary) == (("six",), True)
+    assert read(tmp_path, requirements__txt="six\n").only_binary == ()
+
+
+@pytest.mark.parametrize(
     "line",
     [
         "--extra-index-url https://me:s3cret@h.example/simple",
@@ -475,3 +510,10 @@ def test_a_credential_in_a_url_is_refused_without_being_shown(tmp_path: Path) ->
 def test_a_project_that_declares_nothing_beside_its_metadata(tmp_path: Path) -> None:
     nothing = declared.declared(project(tmp_path), tmp_path, environment())
     assert nothing == declared.Declared()
+
+
+def test_a_requirements_file_may_have_what_the_lock_has_for_development(tmp_path: Path) -> None:
+    lock = json.dumps({"default": {"flask": {"version": "==3.0.3"}}, "develop": {"Faker": {"version": "==4.0.2"}}})
+    found = read(tmp_path, Pipfile__lock=lock, requirements__txt="flask==3.0.3\nfaker==4.0.2\n")
+    assert [pin.name for pin in found.pins] == ["flask"]
+    assert "six==1 is not in Pipfile.lock" in refusal(tmp_path, requirements__txt="flask==3.0.3\nsix==1\n")

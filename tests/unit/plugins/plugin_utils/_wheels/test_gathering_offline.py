@@ -395,3 +395,99 @@ def test_a_configuration_of_gunicorn_in_the_project_is_told(tmp_path: Path, link
     (note,) = gather(tmp_path, app).notes
     assert "gunicorn.conf.py is not read" in note
     assert note.endswith("the inventory to say: settings.timeout; without effect here: pidfile")
+
+
+def test_a_tracked_secret_of_a_repository_is_told_as_that_of_a_folder_is(tmp_path: Path, links: Path) -> None:
+    app = tree(tmp_path / "app", {"requirements.txt": "six\n", ".env": "SECRET=1\n", "conf/dev.db": ""})
+    git(app, "init", "--quiet")
+    git(app, "add", "--all")
+    git(app, "commit", "--quiet", "-m", "x")
+    source = {"kind": "git", "value": f"file://{app}"}
+    found = wheelhouse.gather(source, BOOKWORM, ["gunicorn==27.0.1"], tmp_path / "cache", tmp_path)
+    assert {".env", "conf/dev.db"} <= set(held(found))
+    (note,) = found.notes
+    assert note == (
+        f"source git 'file://{app}': shipped, because git tracks it, although by its name it is a secret or data: "
+        ".env, conf/dev.db; `git rm --cached` takes it out of the project"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("requirements.txt", "six\n# --extra-index-url https://me:s3cret@h.example/simple\n"),
+        ("requirements-dev.txt", "six\npytest  # from https://s3cret@h.example/simple\n"),
+        ("deploy/pip.conf", "[global]\nindex-url = https://me:s3cret@h.example/simple\n"),
+        ("Dockerfile", "FROM x\nRUN pip install -i https://h.example/simple?token=s3cret -r requirements.txt\n"),
+        ("requirements/old.txt", "\n#git+ssh://me:s3cret@h.example/x.git\n"),
+    ],
+)
+def test_a_credential_is_in_no_file_of_a_tree_that_says_where_packages_come_from(
+    tmp_path: Path, links: Path, name: str, text: str
+) -> None:
+    app = tree(tmp_path / "app", {"requirements.txt": "six\n", name: text})
+    with pytest.raises(WheelhouseError) as caught:
+        gather(tmp_path, app)
+    said = str(caught.value)
+    assert f"{name}, line 2: " in said
+    assert "h.example" in said
+    assert "which would get into the release" in said
+    assert "s3cret" not in said
+
+
+def test_what_only_looks_like_a_credential_is_no_hindrance(tmp_path: Path, links: Path) -> None:
+    text = "six\n# -i https://user:password@h.example/simple or https://<user>:<token>@h/\n"
+    text += "# git+ssh://git@h.example/a.git, -i https://me:${PASSWORD}@h.example/, see https://h.example/?page=2\n"
+    files = {"requirements.txt": text, "compose.yml": "DATABASE_URL: postgres://shop:dev@db/shop\n"}
+    assert gather(tmp_path, tree(tmp_path / "app", files)).tree is not None
+
+
+def test_only_wheels_are_taken_of_what_is_to_come_as_wheels(tmp_path: Path, links: Path) -> None:
+    with tarfile.open(links / "six-2.0.tar.gz", "w:gz") as archive:
+        info = tmp_path / "PKG-INFO"
+        info.write_text("Metadata-Version: 2.2\nName: six\nVersion: 2.0\n", encoding="utf-8")
+        archive.add(info, "six-2.0/PKG-INFO")
+        (tmp_path / "pyproject.toml").write_text("[project]\nname = 'six'\nversion = '2.0'\n", encoding="utf-8")
+        archive.add(tmp_path / "pyproject.toml", "six-2.0/pyproject.toml")
+    app = tree(tmp_path / "app", {"requirements.txt": "--only-binary six\nsix\n"})
+    assert gather(tmp_path, app).distributions["six"] == "1.17.0"
+    (app / "requirements.txt").write_text("--only-binary :all:\nsix==2.0\n", encoding="utf-8")
+    with pytest.raises(WheelhouseError) as caught:
+        gather(tmp_path, app)
+    told = "six==2.0 has no wheel for Python 3.11, and of it nothing but wheels may be taken (--only-binary)"
+    assert f"{told} (requirements.txt, line 2 has six==2.0)" in str(caught.value)
+
+
+def test_a_version_without_a_wheel_names_the_oldest_one_that_has_one(tmp_path: Path, links: Path) -> None:
+    for version, tag in (("1.0", "cp39-cp39-linux_x86_64"), ("2.0", "cp39-cp39-linux_x86_64"), ("3.0", "py3-none-any")):
+        public(links, "native", version)
+        (links / f"native-{version}-py3-none-any.whl").rename(links / f"native-{version}-{tag}.whl")
+    public(links, "native", "4.0")
+    app = tree(tmp_path / "app", {"requirements.txt": "native==1.0\n"})
+    with pytest.raises(WheelhouseError) as caught:
+        gather(tmp_path, app)
+    assert (
+        "native==1.0 has neither a wheel for Python 3.11 on x86_64 with glibc 2.36 nor a source; allow another version "
+        "of it (3.0 is the oldest after it that has a wheel), or have headcount_python name a Python that it has "
+        "wheels for (requirements.txt, line 1 has native==1.0)"
+    ) in str(caught.value)
+
+
+@pytest.mark.parametrize("backend", ["poetry.masonry.api", "nowhere.api"])
+def test_a_project_that_cannot_be_built_may_be_a_tree(tmp_path: Path, links: Path, backend: str) -> None:
+    app = tree(project(tmp_path / "app", "shop", "'flask==3.0.3'"), {})
+    text = (app / "pyproject.toml").read_text(encoding="utf-8")
+    text = text.replace('build-backend = "backend"', f'build-backend = "{backend}"')
+    (app / "pyproject.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(WheelhouseError) as caught:
+        gather(tmp_path, app)
+    said = str(caught.value)
+    assert "it could not be built: " in said
+    assert "take the project as it is, without building it, with source.as: tree" in said
+    assert ('requires = ["poetry-core"]' in said) is (backend == "poetry.masonry.api")
+
+
+def test_a_project_with_nothing_but_a_setup_py_may_be_a_tree(tmp_path: Path, links: Path) -> None:
+    text = "from setuptools import setup\nsetup(name='shop', install_requires=['flask==3.0.3'])\n"
+    app = tree(tmp_path / "app", {"setup.py": text})
+    assert gather(tmp_path, app, **{"as": "tree"}).distributions["flask"] == "3.0.3"

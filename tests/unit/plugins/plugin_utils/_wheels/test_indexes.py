@@ -71,6 +71,57 @@ def test_who_comes_first() -> None:
     assert environment({}) == {}
 
 
+PIP_CONF = {"extra-index-url": "https://pip.example"}
+IN_REQUIREMENTS = Indexes(extra=(Index("https://extra.example", "requirements.txt, line 1", as_pip=True),))
+IN_UV = Indexes(extra=(Index("https://extra.example", "[tool.uv] of pyproject.toml"),))
+
+
+@pytest.mark.parametrize(
+    ("project", "environ", "strategy"),
+    [
+        pytest.param(IN_REQUIREMENTS, {}, "unsafe-best-match", id="both as pip does it"),
+        pytest.param(IN_UV, {}, None, id="one as uv does it"),
+        pytest.param(
+            Indexes(extra=(Index("https://x.example", "project", "x", explicit=True),)),
+            {}, "unsafe-best-match", id="one that is asked for some packages alone",
+        ),
+        pytest.param(
+            Indexes(variables={"UV_INDEX_STRATEGY": "unsafe-first-match"}), {}, "unsafe-first-match", id="said"
+        ),
+        pytest.param(
+            Indexes(variables={"UV_INDEX_STRATEGY": "x"}), {"UV_INDEX_STRATEGY": "y"}, None, id="a variable says it"
+        ),
+    ],
+)  # fmt: skip
+def test_whose_meaning_of_several_indexes_counts(
+    project: Indexes, environ: dict[str, str], strategy: str | None
+) -> None:
+    assert environment(PIP_CONF, project, **environ).get("UV_INDEX_STRATEGY") == strategy
+
+
+def test_two_meanings_of_several_indexes_are_told() -> None:
+    home = {"HOME": "/nonexistent"}
+    found = indexes.gathered(IN_UV, home, PIP_CONF)
+    assert found.mixed(home).startswith(
+        "https://extra.example ([tool.uv] of pyproject.toml) and https://pip.example (pip's settings) are asked one "
+        "after the other, as uv does it, and the first that has a package counts; pip would take the best "
+        "version of all"
+    )
+    assert found.mixed({"UV_INDEX_STRATEGY": "first-index"}) == ""
+    assert indexes.gathered(IN_REQUIREMENTS, home, PIP_CONF).mixed(home) == ""
+
+
+def test_how_a_project_has_uv_ask(tmp_path: Path) -> None:
+    told = {"index-strategy": "unsafe-best-match", "prerelease": "allow", "keyring-provider": "subprocess", "x": 1}
+    found = environment({}, indexes.of_uv(told, "pyproject.toml", tmp_path), UV_PRERELEASE="never")
+    assert found == {
+        "UV_INDEX_STRATEGY": "unsafe-best-match",
+        "UV_KEYRING_PROVIDER": "subprocess",
+        "PIP_KEYRING_PROVIDER": "subprocess",
+        "PIP_NO_INPUT": "0",
+    }
+
+
 def test_an_index_for_some_packages_is_not_asked_for_others() -> None:
     project = Indexes(
         extra=(Index("https://inner.example", "project", "inner", explicit=True),), bound={"own": "inner"}
@@ -129,3 +180,19 @@ def test_the_public_index_is_what_pip_says_it_is(monkeypatch: pytest.MonkeyPatch
 
 def test_a_pip_that_does_not_tell_its_index() -> None:
     assert indexes.read_public_index("  -i, --index-url <url>   Base URL.\n  --extra-index-url <url> (default x)") == ""
+
+
+@pytest.mark.parametrize(
+    ("environ", "settings", "expected"),
+    [
+        ({"UV_KEYRING_PROVIDER": "subprocess"}, {}, {"PIP_KEYRING_PROVIDER": "subprocess", "PIP_NO_INPUT": "0"}),
+        ({"UV_KEYRING_PROVIDER": "subprocess"}, {"keyring-provider": "import"}, {"PIP_NO_INPUT": "0"}),
+        ({"UV_KEYRING_PROVIDER": "disabled"}, {"keyring-provider": "import"}, {"PIP_NO_INPUT": "0"}),
+        ({}, {"keyring-provider": "import"}, {"UV_KEYRING_PROVIDER": "subprocess", "PIP_NO_INPUT": "0"}),
+        ({}, {"keyring-provider": "disabled"}, {}),
+    ],
+)
+def test_uv_and_pip_ask_the_same_keyring(
+    environ: dict[str, str], settings: dict[str, str], expected: dict[str, str]
+) -> None:
+    assert environment(settings, **environ) == expected

@@ -72,6 +72,8 @@ class Index:
         files = {**self.sdists, **self.wheels}
         known = {key.split("==")[0]: key for key in files}
         names = {re.split(r"[^A-Za-z0-9._-]", line)[0] for line in lines if " @ " not in line}
+        if any(">" in line for line in lines) or not names <= set(known):
+            return Done(1, "", "No solution found when resolving dependencies")
         text = "".join(
             f"{known[name]} \\\n    --hash=sha256:{sources.file_digest(files[known[name]])}\n    # via -r inputs-0.in\n"
             for name in sorted(names)
@@ -258,7 +260,7 @@ def test_an_older_version_that_has_a_wheel_is_taken_before_a_host_builds(
     compile_, asked = index._compile, []
 
     def compile_with_older(words: list[str], cwd: Path) -> Done:
-        if "--only-binary" in words:
+        if "--only-binary" in words and "--resolution" not in words:
             asked.append(words[words.index("--only-binary") + 1])
             index.sdists.clear()
             index.wheel("native-1.0-cp311-cp311-manylinux2014_x86_64.whl")
@@ -284,7 +286,7 @@ def test_neither_wheel_nor_source(tmp_path: Path, index: Index, monkeypatch: pyt
         gather(tmp_path, "other==1.0")
     assert str(caught.value) == (
         "other 1.0: neither a wheel for Python 3.11 on x86_64 with glibc 2.36 nor a source; "
-        "allow another version of it, or use a Python that it has wheels for"
+        "allow another version of it, or have headcount_python name a Python that it has wheels for"
     )
 
 

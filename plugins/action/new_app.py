@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Writes the first inventory entry of a project. The documentation is in plugins/modules/new_app.py."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ansible.errors import AnsibleActionFail
+from ansible.module_utils.parsing.convert_bool import boolean
+
+from ..plugin_utils._display.terminal import display
+from ..plugin_utils._edge import Result, Variables
+from ..plugin_utils._fleet import runs
+from ..plugin_utils._newapp import flow
+from ..plugin_utils._newapp.proposal import questions_text
+from ..plugin_utils._newapp.subject import Unknown
+from ..plugin_utils._stepaction import ControllerAction, templated
+
+
+class ActionModule(ControllerAction):
+    """One call, on the controller alone. A file that is there already is a person's, and stays."""
+
+    _VALID_ARGS = frozenset({"source", "dest", "name", "host", "force"})
+
+    def run(self, tmp: None = None, task_vars: Variables | None = None) -> Result:
+        """The entry, its questions, and whether a file was written."""
+        variables = task_vars or {}
+        result: Result = super().run(tmp, variables)
+        source = str(self._task.args.get("source") or "")
+        if not source:
+            raise AnsibleActionFail("new_app: source is missing: a folder, a wheel, a URL of git or NAME==VERSION")
+        dest = str(self._task.args.get("dest") or "")
+        if dest and self._stays(Path(dest)):
+            kept = f"{dest} is there already and is left as it is; force: true writes it anew"
+            display(kept)
+            return {**result, "changed": False, "dest": dest, "msg": kept}
+        entry = self._look(source, dest, variables)
+        questions = questions_text(entry.proposal.questions)
+        path = Path(dest or f"{entry.proposal.entry['name']}.yml")
+        display("\n".join(questions))
+        result.update(
+            changed=not self._stays(path), dest=str(path), questions=questions, ready=entry.ready, entry=entry.text
+        )
+        if result["changed"] and not self._task.check_mode:
+            _write(path, entry.text)
+        return result
+
+    def _stays(self, path: Path) -> bool:
+        return path.exists() and not boolean(self._task.args.get("force", False))
+
+    def _look(self, source: str, dest: str, variables: Variables) -> flow.Entry:
+        host = str(self._task.args.get("host") or "")
+        cache = runs.work_dir(templated(self._templar, variables, "headcount_work_dir")) / "wheelhouse"
+        beside = Path(dest).parent if host and dest else None
+        try:
+            name = str(self._task.args.get("name") or "")
+            return flow.entry(source, flow.Tools(cache, say=display), host, beside, name)
+        except (flow.Cannot, Unknown, flow.WheelhouseError) as error:
+            raise AnsibleActionFail(f"new_app: {source} cannot work as it is: {error}") from error
+
+
+def _write(path: Path, text: str) -> None:
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        scratch.write_text(text, encoding="utf-8")
+        scratch.replace(path)
+    except OSError as error:
+        raise AnsibleActionFail(f"new_app: {path} cannot be written: {error.strerror}") from error

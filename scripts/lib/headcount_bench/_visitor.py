@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""A user of an app: pages, forms with their hidden fields, and JSON, over one session with cookies."""
+
+from __future__ import annotations
+
+import http.cookiejar
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from typing import Any
+
+from headcount_scripts.console import ScriptError
+
+KINDS = ("get", "form", "post")
+_KEYS = {*KINDS, "name", "fields", "json", "to", "text", "status", "keep", "headers"}
+
+
+@dataclass(frozen=True)
+class Use:
+    """One thing that a user does: `kind` get (a page), form (a page with a form, which is sent with `fields`, to `to`
+    or to itself) or post (`json`, or `fields` without a form).
+
+    Its answer has the `status`, or any below 400, and holds `text`. `keep`: {word: path of keys in the JSON of the
+    answer}; a later {word} in a path, a field or a header is that.
+    """
+
+    name: str
+    kind: str
+    path: str
+    fields: Mapping[str, str] = field(default_factory=dict)
+    body: Any = None
+    to: str = ""
+    text: str = ""
+    status: int = 0
+    keep: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any], where: str) -> Use:
+        """From the mapping in a file. Raises ScriptError, which begins with `where`."""
+        unknown = sorted(set(data) - _KEYS)
+        kinds = [kind for kind in KINDS if kind in data]
+        if unknown or len(kinds) != 1:
+            wrong = f"does not know {', '.join(unknown)}" if unknown else f"has {len(kinds)} of them"
+            raise ScriptError(f"{where}: a use has one of {', '.join(KINDS)}, with its path; this one {wrong}", 2)
+        kind = kinds[0]
+        return cls(
+            name=str(data.get("name", kind)),
+            kind=kind,
+            path=str(data[kind]),
+            fields={str(key): str(value) for key, value in data.get("fields", {}).items()},
+            body=data.get("json"),
+            to=str(data.get("to", "")),
+            text=str(data.get("text", "")),
+            status=int(data.get("status", 0)),
+            keep=dict(data.get("keep", {})),
+            headers={str(key): str(value) for key, value in data.get("headers", {}).items()},
+        )
+
+
+class _Hidden(HTMLParser):
+    """The hidden fields of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: dict[str, str] = {}
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        if tag == "input" and given.get("type") == "hidden" and given.get("name"):
+            self.found.setdefault(str(given["name"]), given.get("value") or "")
+
+
+def hidden_fields(page: str) -> dict[str, str]:
+    """Name to value of the hidden fields in a page, as tokens against forged requests are."""
+    parser = _Hidden()
+    parser.feed(page)
+    return parser.found
+
+
+class Visitor:
+    """One user of the app at `base`, with cookies, and with what it kept of earlier answers."""
+
+    def __init__(self, base: str, seconds: float = 30.0) -> None:
+        self.base, self.seconds = base.rstrip("/"), seconds
+        self.kept: dict[str, str] = {}
+        jar = urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar())
+        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), jar)
+
+    def does(self, uses: Sequence[Use]) -> list[dict[str, Any]]:
+        """All of them in order: {"name", "ok", "said"}. What follows one that failed is tried all the same."""
+        return [{"name": use.name, "ok": not (said := self.do(use)), "said": said} for use in uses]
+
+    def do(self, use: Use) -> str:
+        """Do one thing; what was wrong with the answer, "" when nothing was."""
+        fields = {name: self._filled(value) for name, value in use.fields.items()}
+        path, data, headers = self._filled(use.path), None, dict(use.headers)
+        if use.kind == "form":
+            status, page = self._ask(path, None, headers)
+            if status >= 400:
+                return f"GET {path}: {status}"
+            fields = {**hidden_fields(page), **fields}
+            headers["Referer"] = self.base + path
+            path = self._filled(use.to) or path
+        if use.kind != "get":
+            data = urllib.parse.urlencode(fields).encode()
+            if use.body is not None:
+                data = self._filled(json.dumps(use.body)).encode() if use.kind == "post" else data
+                headers["Content-Type"] = "application/json"
+        status, text = self._ask(path, data, headers)
+        return self._wrong(use, f"{'GET' if data is None else 'POST'} {path}", status, text)
+
+    def _wrong(self, use: Use, what: str, status: int, text: str) -> str:
+        if status != use.status if use.status else status >= 400 or not status:
+            return f"{what}: {status or text}"
+        if self._filled(use.text) not in text:
+            return f"{what}: {status}, but {use.text!r} is not in it"
+        for word, keys in use.keep.items():
+            try:
+                found = json.loads(text)
+                for key in keys.split("."):
+                    found = found[int(key)] if isinstance(found, list) else found[key]
+            except (ValueError, KeyError, IndexError, TypeError):
+                return f"{what}: {status}, but it is no JSON with {keys}"
+            self.kept[word] = str(found)
+        return ""
+
+    def _filled(self, text: str) -> str:
+        for word, value in self.kept.items():
+            text = text.replace(f"{{{word}}}", value)
+        return text
+
+    def _ask(self, path: str, data: bytes | None, headers: Mapping[str, str]) -> tuple[int, str]:
+        """(status, text) of the answer, redirects followed; status 0 with the reason without an answer."""
+        filled = {name: self._filled(value) for name, value in headers.items()}
+        request = urllib.request.Request(self.base + path, data=data, headers=filled)
+        try:
+            with self._opener.open(request, timeout=self.seconds) as answer:
+                return int(answer.status), answer.read(1 << 20).decode(errors="replace")
+        except urllib.error.HTTPError as error:
+            return error.code, error.read(1 << 20).decode(errors="replace")
+        except OSError as error:
+            return 0, str(getattr(error, "reason", error))
+
+
+__all__ = ["Use", "Visitor", "hidden_fields"]

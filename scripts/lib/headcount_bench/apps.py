@@ -1,0 +1,383 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Projects as they are: from a checkout, by the entry that scripts/new-app writes, to a live app that is used.
+
+Each NAME=CHECKOUT is rolled out unmodified on a host with Debian 12 and one with Debian 13, asked as its users would,
+and removed again. Nothing of a checkout is kept but what came of it. --asks names a YAML file that says for a NAME what
+a person answered to the questions of its entry (`entry`, `vars`), and how it is used (`uses`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._output.plantable import size_words
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.files import shipped
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.sources import folder_digest
+from headcount_scripts import paths
+from headcount_scripts.console import ScriptError, say
+
+from ._common import Bench, Cell, Lab, Report, Result, markdown_table
+from ._visitor import Use, Visitor
+
+MINUTES = 240.0
+QUICK_MINUTES = 60.0
+TIMED = False
+VERSION: Final = 1
+SUITES: Final = {"12": "bookworm", "13": "trixie"}
+READY, ASKED, CANNOT = 0, 3, 4
+SHARE_LIVE: Final = 0.75
+"""As many of the entries are to go live without an edit."""
+_NEW_APP_SECONDS, _ROLLOUT_SECONDS = 1200.0, 1800.0
+
+
+@dataclass(frozen=True)
+class Project:
+    """A checkout, and what a person adds: `entry` and `vars` answer the questions of new-app; `uses` are what its users
+    do; `kind` says in a few words what it is an example of."""
+
+    name: str
+    path: Path
+    kind: str = ""
+    entry: Mapping[str, Any] = field(default_factory=dict)
+    vars: Mapping[str, Any] = field(default_factory=dict)
+    uses: tuple[Use, ...] = ()
+
+    @classmethod
+    def of(cls, name: str, path: str, asks: Mapping[str, Any]) -> Project:
+        """From an argument, and its part of the file of --asks. Raises ScriptError."""
+        unknown = sorted(set(asks) - {"kind", "entry", "vars", "uses"})
+        if unknown:
+            raise ScriptError(f"--asks: {name} has {', '.join(unknown)}: allowed are kind, entry, vars and uses", 2)
+        uses = tuple(Use.of(item, f"--asks: {name}") for item in asks.get("uses", ()))
+        kind, entry, more = str(asks.get("kind", "")), asks.get("entry", {}), asks.get("vars", {})
+        return cls(name, Path(path), kind, entry, more, uses)
+
+    def revision(self) -> str:
+        """Twelve hex digits of the content that is shipped."""
+        return folder_digest(self.path, shipped(self.path).names)[:12]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of this benchmark."""
+    parser.add_argument(
+        "checkouts", nargs="*", metavar="NAME=CHECKOUT", help="the folder of a project, by the app's name"
+    )
+    parser.add_argument("--asks", type=Path, metavar="FILE", help="YAML: what is answered and asked, by the app's name")
+
+
+def cells_of(options: argparse.Namespace, folder: Path) -> list[Cell]:
+    """One cell for each project that was ever named; those of this call are kept for the next ones."""
+    known = _kept(folder)
+    asks = _asks(options.asks)
+    for word in options.checkouts:
+        name, mark, path = word.partition("=")
+        if not mark or not Path(path).is_dir():
+            raise ScriptError(f"{word}: what is wanted is NAME=CHECKOUT, with the folder of a project", 2)
+        known[name] = {"path": str(Path(path).resolve()), "asks": known.get(name, {}).get("asks", {})}
+    for name in asks:
+        if name in known:
+            known[name]["asks"] = asks[name]
+    if not known:
+        raise ScriptError("name a project: scripts/bench apps NAME=CHECKOUT", 2)
+    found = []
+    for name, item in sorted(known.items()):
+        project = Project.of(name, item["path"], item["asks"])
+        if project.path.is_dir():
+            item["revision"] = project.revision()
+        inputs = {"version": VERSION, "app": name, "revision": item.get("revision", ""), "asks": item["asks"]}
+        found.append(Cell(name, {**inputs, "suites": ["12"] if options.quick else list(SUITES)}))
+    folder.mkdir(parents=True, exist_ok=True)
+    _file(folder).write_text(json.dumps(known, indent=1), encoding="utf-8")
+    return found
+
+
+def _file(folder: Path) -> Path:
+    return folder / "checkouts.json"
+
+
+def _kept(folder: Path) -> dict[str, dict[str, Any]]:
+    try:
+        known: dict[str, dict[str, Any]] = json.loads(_file(folder).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return known
+
+
+def _asks(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise ScriptError(f"{path} cannot be read: {error}", 2) from None
+    return dict(found or {})
+
+
+# -- measuring --------------------------------------------------------------------------------------------------------
+
+
+def measure(bench: Bench) -> None:
+    """One project after the other, each on both hosts at the same time."""
+    known = _kept(bench.folder)
+    suites = {"12"} if bench.quick else set(SUITES)
+    hosts = [f"d{number}:2:1g:{suite}" for number, suite in SUITES.items() if number in suites]
+    with bench.lab(hosts, name=f"apps-{'quick' if bench.quick else 'bench'}") as lab:
+        runs = Runs(lab, bench.folder)
+
+        def work(cell: Cell, _: str) -> dict[str, Any]:
+            item = known[cell.name]
+            return runs.project(Project.of(cell.name, item["path"], item["asks"]), cell.inputs["suites"])
+
+        bench.run(work)
+
+
+class Runs:
+    """Projects on the hosts of a lab."""
+
+    def __init__(self, lab: Lab, folder: Path) -> None:
+        self.lab, self.folder = lab, folder
+        (folder / "entries").mkdir(parents=True, exist_ok=True)
+
+    def project(self, project: Project, suites: Sequence[str]) -> dict[str, Any]:
+        """What came of a project: its entry, and its rollouts."""
+        entry, told = self.entry(project)
+        found: dict[str, Any] = {"kind": project.kind, "revision": project.revision(), **told, "hosts": {}}
+        found["added"] = sorted({*project.entry, *project.vars})
+        if entry is None or (told["new_app"] == ASKED and not found["added"]):
+            return found
+        with ThreadPoolExecutor(max_workers=len(suites)) as pool:
+            rolled = pool.map(lambda suite: self.rollout(project, merged(entry, project.entry), f"d{suite}"), suites)
+            found["hosts"] = dict(zip(suites, rolled, strict=True))
+        return found
+
+    def entry(self, project: Project) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+        """The entry that new-app writes (None where it says that the project cannot work), and what it said."""
+        path = self.folder / "entries" / f"{project.name}.yml"
+        words = [paths.ROOT / "scripts/new-app", project.path, "--name", project.name, "--output", path, "--force"]
+        done = _run([str(word) for word in words], _NEW_APP_SECONDS)
+        if done.returncode not in (READY, ASKED, CANNOT):
+            raise ScriptError(f"new-app ended with code {done.returncode}: {done.stderr.strip()[-500:]}")
+        told = {"new_app": done.returncode, **said(done.stderr)}
+        if done.returncode == CANNOT:
+            return None, told
+        return dict(yaml.safe_load(path.read_text(encoding="utf-8"))["headcount_apps"][0]), told
+
+    def rollout(self, project: Project, entry: Mapping[str, Any], host: str) -> dict[str, Any]:
+        """Roll an entry out on a host, use the app, and take it off again."""
+        work = self.folder / "work" / host
+        inventory = work / "inventory.json"
+        work.mkdir(parents=True, exist_ok=True)
+        (work / "report.json").unlink(missing_ok=True)
+        variables = {
+            **self._variables(host),
+            **project.vars,
+            "headcount_apps": [entry],
+            "headcount_work_dir": str(work),
+        }
+        inventory.write_text(
+            json.dumps({"all": {"hosts": {host: {"ansible_host": self.lab.addresses[host]}}, "vars": variables}}),
+            encoding="utf-8",
+        )
+        done = _playbook(inventory, "site.yml")
+        try:
+            row = _row(work / "report.json")
+            if row is None:
+                return {"status": "failed", "cause": refusal(done.stdout + done.stderr)}
+            return {**outcome(row), "used": self._used(project, entry, row)}
+        finally:
+            removed = _playbook(inventory, "playbooks/remove.yml", "-e", f"headcount_app={project.name}")
+            if removed.returncode:
+                say(f"!! {project.name} was not removed from {host}: {removed.stdout.strip()[-300:]}")
+
+    def _used(self, project: Project, entry: Mapping[str, Any], row: Mapping[str, Any]) -> list[dict[str, Any]]:
+        if row.get("generation") is None or not row.get("url"):
+            return []
+        health = entry.get("health", {})
+        page = health.get("path", "/") if isinstance(health, Mapping) else str(health)
+        return Visitor(row["url"]).does(project.uses or (Use("page", "get", page),))
+
+    def _variables(self, host: str) -> dict[str, Any]:
+        command = [
+            str(Path(sys.executable).parent / "ansible-inventory"),
+            "-i",
+            str(self.lab.inventory),
+            "--host",
+            host,
+        ]
+        found = json.loads(_run(command, 120).stdout)
+        return {key: value for key, value in found.items() if key.startswith("ansible_") and key != "ansible_host"}
+
+
+def _run(command: Sequence[str], seconds: float) -> subprocess.CompletedProcess[str]:
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environ = {**os.environ, "PATH": path, "ANSIBLE_CONFIG": str(paths.ROOT / "ansible.cfg"), "NO_COLOR": "1"}
+    try:
+        return subprocess.run(
+            command, cwd=paths.ROOT, env=environ, capture_output=True, text=True, timeout=seconds, check=False,
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise ScriptError(f"{Path(command[0]).name} did not end within {seconds:g} s") from None
+
+
+def _playbook(inventory: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return _run([str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(inventory), *words], _ROLLOUT_SECONDS)
+
+
+def _row(path: Path) -> dict[str, Any] | None:
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+    except (OSError, ValueError, KeyError):
+        return None
+    return dict(rows[0]) if rows else None
+
+
+# -- what was said ----------------------------------------------------------------------------------------------------
+
+
+def merged(entry: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """`entry` with what a person adds: mappings are joined, all else takes the place of what was there."""
+    found = dict(entry)
+    for key, value in more.items():
+        there = found.get(key)
+        both = isinstance(value, Mapping) and isinstance(there, Mapping)
+        found[key] = merged(there or {}, value) if both else value
+    return found
+
+
+def said(text: str) -> dict[str, Any]:
+    """What new-app said on standard error: its questions, and why a project cannot work."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    asked = [line.partition(": ")[::2] for line in lines if line.startswith("QUESTION")]
+    first = [words for label, words in asked if "first" in label]
+    open_ones = [words for label, words in asked if "first" not in label]
+    cannot = ""
+    for number, line in enumerate(lines):
+        if line.endswith("cannot work as it is:"):
+            cannot = " ".join(lines[number + 1 :])
+    return {"first": first, "questions": open_ones, "cannot": cannot, "form": form(text)}
+
+
+def refusal(text: str) -> str:
+    """Why a playbook ended without a report, by its own words."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    told = [line for line in lines if "[ERROR]" in line or "fatal:" in line or line.startswith("headcount_apps")]
+    return (told or lines or ["it said nothing"])[0][:600]
+
+
+def outcome(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What is kept of a row of the report."""
+    settings = row.get("settings") or {}
+    return {
+        "status": row["status"],
+        "cause": row.get("cause") or "",
+        "class": settings.get("worker_class", ""),
+        "size": size_words(settings),
+        "verdict": row.get("verdict") or "",
+    }
+
+
+def form(text: str) -> str:
+    """What new-app took a project as: a tree or a package; "" where it did not come to it."""
+    found = re.findall(r"it is a (tree|package): |looking at it as a (tree)", text)
+    return next((word for word in found[-1] if word), "") if found else ""
+
+
+# -- the report -------------------------------------------------------------------------------------------------------
+
+
+def report(bench: Bench) -> Report:
+    """The table, and what was said."""
+    return report_of(bench.results())
+
+
+def live(host: Mapping[str, Any]) -> bool:
+    """Whether the app was live and did all that was asked of it."""
+    return host.get("status") == "promoted" and all(use["ok"] for use in host.get("used", []))
+
+
+def by_itself(value: Mapping[str, Any]) -> bool:
+    """Whether its entry went live without an edit, on a host at least."""
+    return not value["added"] and any(live(host) for host in value["hosts"].values())
+
+
+def report_of(results: Mapping[str, Result]) -> Report:
+    """The whole report of what is measured."""
+    found = {name: result.value for name, result in results.items()}
+    ours = [name for name, value in found.items() if by_itself(value)]
+    anyhow = [name for name, value in found.items() if any(map(live, value["hosts"].values()))]
+    count = (
+        f"{len(anyhow)} of {len(found)} projects went live and were used on a host at least, {len(ours)} of them by "
+        "the entry that new-app wrote, without an edit."
+    )
+    parts = [HOW, count, _table(found), *(_details(name, value) for name, value in found.items())]
+    missed = []
+    if len(ours) < SHARE_LIVE * len(found):
+        missed.append(f"{len(ours)} of {len(found)} entries went live without an edit, three in four were said")
+    return Report("Projects as they are", "\n\n".join(part for part in parts if part), found, missed=missed)
+
+
+def _table(found: Mapping[str, Any]) -> str:
+    header = ("project", "an example of", "content", "released as", "new-app", "planned", "Debian 12", "Debian 13")
+    rows = []
+    for name, value in found.items():
+        hosts = list(value["hosts"].values())
+        told: Mapping[str, Any] = next((host for host in hosts if host.get("class")), {})
+        rows.append(
+            (
+                name,
+                value["kind"],
+                f"`{value['revision']}`",
+                value["form"],
+                _asked_words(value),
+                f"{told['class']} {told['size']}" if told else "",
+                *(_host_words(value, number) for number in SUITES),
+            )
+        )
+    return markdown_table(header, rows)
+
+
+def _asked_words(value: Mapping[str, Any]) -> str:
+    if value["new_app"] == CANNOT:
+        return "cannot work"
+    words = "ready" if value["new_app"] == READY else f"asks first ({len(value['first'])})"
+    return f"{words}; added: {', '.join(value['added'])}" if value["added"] else words
+
+
+def _host_words(value: Mapping[str, Any], number: str) -> str:
+    host = value["hosts"].get(number)
+    if host is None:
+        return "not tried"
+    if host["status"] != "promoted":
+        return str(host["status"])
+    return "live: " + ", ".join(f"{use['name']}{'' if use['ok'] else ' FAILED'}" for use in host["used"])
+
+
+def _details(name: str, value: Mapping[str, Any]) -> str:
+    lines = [f"- cannot work as it is: {value['cannot']}"] if value["cannot"] else []
+    lines += [f"- to be answered first: {text}" for text in value["first"]]
+    lines += [f"- question: {text}" for text in value["questions"]]
+    for number, host in value["hosts"].items():
+        lines += [f"- Debian {number}: {host['cause']}"] if host.get("cause") else []
+        lines += [f"- Debian {number}: {use['name']}: {use['said']}" for use in host.get("used", []) if use["said"]]
+    return "\n".join([f"## {name}", "", *lines]) if lines else ""
+
+
+HOW: Final = """\
+Each project is a checkout as it is. `scripts/new-app` wrote its entry, `site.yml` rolled it out on a fresh host of two
+cores and 1 GiB, and its users did what the table names: a page, a write, a read of what was written. "ready": the
+entry can go live as it is; "asks first": it has a question that only a person can answer, and "added" names what a
+person wrote. Content: the digest of the files that are shipped. What failed is told below the table in the words of the
+run."""
