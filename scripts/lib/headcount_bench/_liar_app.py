@@ -11,7 +11,10 @@ from __future__ import annotations
 import os
 import random
 import signal
+import sqlite3
+import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -130,6 +133,47 @@ def first(name: str) -> bool:
     return True
 
 
+def locked() -> None:
+    """What a database says that another process writes to."""
+    raise sqlite3.OperationalError("database is locked")
+
+
+def no_prices() -> None:
+    raise RuntimeError("no prices for today")
+
+
+def other_host(environ: Mapping[str, Any]) -> None:
+    """A router that knows nobody but itself."""
+    if environ.get("HTTP_HOST", "").partition(":")[0] not in ("localhost", "127.0.0.1"):
+        fail("404 Not Found")
+
+
+def head_only(environ: Mapping[str, Any]) -> None:
+    if environ["REQUEST_METHOD"] != "HEAD":
+        fail("405 Method Not Allowed")
+
+
+def large_body(environ: Mapping[str, Any]) -> None:
+    if int(environ.get("CONTENT_LENGTH") or 0) > 1000:
+        burn(20)
+
+
+def write_much(environ: Mapping[str, Any]) -> None:
+    with tempfile.TemporaryFile() as file:
+        file.write(b"x" * 400_000)
+
+
+def leave_child(environ: Mapping[str, Any]) -> None:
+    if asked["count"] % 3 == 0:
+        kept.append(subprocess.Popen(["sleep", "300"], stdin=subprocess.DEVNULL))  # it ends with its unit
+
+
+def fill_cache(environ: Mapping[str, Any]) -> None:
+    """Of 20,000 entries of 4 KiB, as full as it gets in a trial or two: the live generation's is as large."""
+    if len(kept) < 20_000:
+        kept.append(os.urandom(4096))
+
+
 LIARS: Mapping[str, Callable[[Mapping[str, Any]], None]] = {
     "cpu7": lambda _: burn(7),
     "cpu14": lambda _: burn(14),
@@ -158,13 +202,27 @@ LIARS: Mapping[str, Callable[[Mapping[str, Any]], None]] = {
     "half-answer": lambda _: None,
     "empty": lambda _: None,
     "late-byte": lambda _: None,
+    "redirects": lambda _: fail("302 Found"),
+    "error-page": lambda _: None,
+    "other-host": other_host,
+    "head-only": head_only,
+    "large-answer": lambda _: None,
+    "large-body": large_body,
+    "first-byte": lambda _: time.sleep(0.3),  # nothing is sent before
+    "cold": lambda _: time.sleep(0.1) if asked["count"] < 220 else None,  # a cache that fills slowly
+    "raises": sometimes(0.05, no_prices),
+    "locked": sometimes(0.1, locked),
+    "disk": write_much,
+    "children": leave_child,
 }
 THREADS: Mapping[str, Callable[[], None]] = {"spin": spin, "log-lines": log_lines}
 #: Of good releases in noisy shapes: they must pass.
 NOISY: Mapping[str, Callable[[Mapping[str, Any]], None]] = {
     "good-log": lambda _: print("one line for each request, as servers write", file=sys.stderr),
     "good-slow-path": path_is("/rare", lambda: time.sleep(0.3)),  # by nature
-    "good-cache": lambda _: kept.append(os.urandom(1024)) if len(kept) < 2000 else None,
+    "good-cache": fill_cache,
+    "good-tail": sometimes(0.1, lambda: time.sleep(0.1)),  # by nature
+    "good-slow-start": lambda _: time.sleep(0.2) if asked["count"] < 20 else None,  # what it loads then
 }
 
 
@@ -172,6 +230,7 @@ def nothing(environ: Mapping[str, Any]) -> None:
     """What a good release does beside its work."""
 
 
+MOVED = [("Location", "/login")] if LIAR == "redirects" else []
 BEHAVIOUR = {**LIARS, **NOISY}.get(LIAR, nothing)
 
 
@@ -188,6 +247,15 @@ def body(ready: bytes) -> Iterable[bytes]:
     yield ready
 
 
+def said() -> bytes:
+    """What a well request is answered."""
+    if LIAR == "error-page":
+        return b"<title>Sorry</title>Something went wrong.\n"
+    if LIAR == "large-answer":
+        return b"x" * 3_000_000
+    return b"" if LIAR == "empty" else b"the answer\n" * 20
+
+
 def app(environ: Mapping[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
     """The app."""
     if environ["PATH_INFO"] == HEALTH:
@@ -200,12 +268,14 @@ def app(environ: Mapping[str, Any], start_response: Callable[..., Any]) -> Itera
         time.sleep(0.020)  # what a request waits for
         BEHAVIOUR(environ)
     except Bad as error:
-        start_response(str(error), [("Content-Type", "text/plain"), ("Content-Length", "5")])
+        start_response(str(error), [("Content-Type", "text/plain"), ("Content-Length", "5"), *MOVED])
         return [b"wrong"]
-    answer = b"" if LIAR == "empty" else b"the answer\n" * 20
+    answer = said()
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(answer)))])
     return body(answer)
 
 
+if LIAR == "good-slow-start":
+    time.sleep(4.0)  # what it imports
 if LIAR in THREADS:
     threading.Thread(target=THREADS[LIAR], daemon=True).start()

@@ -5,10 +5,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
+import shlex
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,11 +21,12 @@ from headcount_scripts.console import ScriptError
 
 from . import _engine
 from ._common import Bench, Cell, Lab, Report, markdown_table
+from ._liar_app import NOISY
 
 TIMED = False  # both arms suffer from what else the machine does
 MINUTES = 120.0
 QUICK_MINUTES = 20.0
-VERSION = 1
+VERSION = 2
 APP = "liar"
 HOSTS = ["la:1:1g:bookworm", "lb:1:1g:bookworm"]
 REFUSED, TOLD, PASSES, EITHER = "refused", "told", "passes", "refused or told"
@@ -39,7 +43,7 @@ PATHS: Sequence[Mapping[str, Any]] = (
 @dataclass(frozen=True)
 class Liar:
     """A release, what must come of it, and a pattern of the words that lead to its fault. `changes`: what is declared
-    otherwise; `live`: of what is live meanwhile."""
+    otherwise, of what is live too; `meanwhile`: what root does on the host while it is tried, as a shell command."""
 
     name: str
     what: str
@@ -47,6 +51,12 @@ class Liar:
     words: str = ""
     changes: Mapping[str, Any] = field(default_factory=dict)
     quick: bool = False
+    meanwhile: str = ""
+
+    @property
+    def live(self) -> str:
+        """The shape of the release that is live beside it: a good one of its own kind, as it was before."""
+        return self.name if self.expected == PASSES and self.name in NOISY else ""
 
 
 def _load(**more: Any) -> dict[str, Any]:
@@ -55,6 +65,19 @@ def _load(**more: Any) -> dict[str, Any]:
 
 TIGHT = _load(rate=45)
 """Twice as many do not fit on one core where a request takes 9 ms and more of it."""
+
+CROWDED = _load(rate=160)
+"""Twice as many do not fit on one core where a request takes 3 ms of it."""
+
+SLOWER = [*map(dict, PATHS[:4]), {**PATHS[4], "weight": 4}]
+RECYCLED = {"settings": {"workers": 2, "threads": 8, "max_requests": 150, "max_requests_jitter": 30}}
+LARGE = _load(paths=[dict(path) for path in PATHS[:3]] + [{**PATHS[3], "body": "x" * 20_000}])
+SAYS = _load(paths=[{**PATHS[0], "contains": "the answer"}, *map(dict, PATHS[1:])])
+
+BURSTS = "timeout 150 sh -c 'while sleep 1; do timeout 0.4 sh -c \"while :; do :; done\"; done'"
+"""A neighbour who takes the core for 0.4 s, again and again."""
+
+REEXEC = "for _ in 1 2 3 4 5 6; do sleep 15; systemctl daemon-reexec; done"
 
 LIARS: Sequence[Liar] = (
     Liar("same", "the same release again", PASSES, quick=True),
@@ -102,10 +125,28 @@ LIARS: Sequence[Liar] = (
     ),
     Liar("half-answer", "the answer ends after ten bytes", REFUSED, "cut short|no answer|reset|few"),
     Liar("late-byte", "the last byte comes half a second late", REFUSED, "p50|p95|ms or more"),
-    Liar("empty", "every answer is empty", EITHER, "empty|bytes|contains"),
+    Liar("empty", "every answer is empty", REFUSED, "contain|the answer", SAYS),
+    Liar("error-page", "an error page with the status 200", REFUSED, "contain|the answer", SAYS),
+    Liar("redirects", "every path redirects to /login", REFUSED, "redirect"),
+    Liar("other-host", "404 for every Host but localhost", REFUSED, "404", {"host": "www.example.com"}),
+    Liar("head-only", "HEAD alone is answered", REFUSED, "405"),
+    Liar("large-answer", "every answer has 3 MB", REFUSED, "ms of CPU|p50|p95|KiB|MiB"),
+    Liar("large-body", "20 ms more CPU for a body of 20 kB", REFUSED, "POST /c", LARGE),
+    Liar("first-byte", "the first byte comes 0.3 s late", REFUSED, "p50|p95"),
+    Liar("cold", "each worker's first 220 requests take 0.1 s more", EITHER, "settle|cold|first run|p50|p95"),
+    Liar("raises", "5 % of the requests raise an exception", REFUSED, "RuntimeError: no prices for today"),
+    Liar("locked", "10 % of the requests meet a locked database", REFUSED, "database is locked"),
+    Liar("disk", "400 kB are written to a file by every request", REFUSED, "written"),
+    Liar("children", "a process is left by every third request", REFUSED, "processes|threads|descriptors|memory"),
     Liar("good-log", "a good release that logs a line for every request", PASSES),
-    Liar("good-slow-path", "a good release, one path of which is slow by nature", PASSES),
-    Liar("good-cache", "a good release that fills a cache", PASSES),
+    Liar("good-slow-path", "a good release, one path of which is slow by nature", PASSES, changes=_load(paths=SLOWER)),
+    Liar("good-tail", "a good release, a tenth of whose requests is slow by nature", PASSES),
+    Liar("good-cache", "a good release that fills a cache, as the live one has", PASSES),
+    Liar("good-slow-start", "a good release that is slow at first", PASSES),
+    Liar("good-recycling", "a good release whose workers are replaced", PASSES, changes=RECYCLED),
+    Liar("good-tight", "the same release again, where the load fits once", PASSES, changes=CROWDED, quick=True),
+    Liar("good-neighbour", "the same release beside a neighbour who takes the core", PASSES, meanwhile=BURSTS),
+    Liar("good-reexec", "the same release while systemd begins anew", PASSES, meanwhile=REEXEC),
 )
 
 
@@ -117,7 +158,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def cells(quick: bool) -> list[Cell]:
     """A cell for each release."""
     rows = [row for row in LIARS if row.quick or not quick]
-    return [Cell(row.name, {"version": VERSION, "what": row.what, "changes": dict(row.changes)}) for row in rows]
+    return [
+        Cell(row.name, {"version": VERSION, "what": row.what, "changes": dict(row.changes), "meanwhile": row.meanwhile})
+        for row in rows
+    ]
 
 
 def measure(bench: Bench) -> None:
@@ -128,13 +172,13 @@ def measure(bench: Bench) -> None:
 
 def _measure(bench: Bench, folder: Path) -> None:
     rows = {row.name: row for row in LIARS}
-    engines: dict[str, _engine.Engine] = {}
+    scenes: dict[str, Scene] = {}
 
     def work(lab: Lab, cell: Cell, host: str) -> dict[str, Any]:
-        if host not in engines:
-            engines[host] = _engine.Engine(lab, host, _engine.wheel_cache())
-            engines[host].push()
-        return tried(engines[host], rows[cell.name], folder)
+        if host not in scenes:
+            scenes[host] = Scene(_engine.Engine(lab, host, _engine.wheel_cache()), folder)
+            scenes[host].engine.push()
+        return scenes[host].tried(rows[cell.name])
 
     if bench.options.lab:
         lab = Lab(labs.load(bench.options.lab))
@@ -179,33 +223,61 @@ def _steps(engine: _engine.Engine, app: Mapping[str, Any], *ops: str) -> list[di
     return engine.steps(APP, ("stage", engine.request(app)), *ops, gone=gone, timeout=500)
 
 
-def tried(engine: _engine.Engine, row: Liar, folder: Path) -> dict[str, Any]:
-    """What came of a release on its trial: refused by which words, or what was told."""
-    begin = time.monotonic()
-    if engine.live(APP) is None or row.changes:
-        good = _steps(engine, declared(folder, "", row.changes), "weigh", "promote")
-        if "failed" in good[-1]:
-            raise ScriptError(f"the good release was not promoted: {good[-1]['failed']}")
-    done = _steps(engine, declared(folder, row.name, row.changes), "weigh", "trial")
-    last = done[-1]
-    evidence = last.get("evidence") or {}
-    verdict = evidence.get("verdict") or (last.get("verdict") or {})
-    return {
-        "what": row.what,
-        "expected": row.expected,
-        "refused": "failed" in last,
-        "phase": last.get("phase", ""),
-        "cause": last.get("failed") or verdict.get("cause", ""),
-        "told": [*verdict.get("warnings", []), *verdict.get("uncompared", []), *evidence.get("notes", [])],
-        "attempts": verdict.get("attempts"),
-        "seconds": round(time.monotonic() - begin, 1),
-    }
+@dataclass
+class Scene:
+    """One host: its engine, the project of the releases, and what is live there, as this run knows it."""
+
+    engine: _engine.Engine
+    folder: Path
+    live: tuple[str, Mapping[str, Any]] | None = None
+
+    def tried(self, row: Liar) -> dict[str, Any]:
+        """What came of a release on its trial: refused by which words, or what was told."""
+        begin = time.monotonic()
+        if self.live != (row.live, row.changes):
+            self.live = None
+            good = _steps(self.engine, declared(self.folder, row.live, row.changes), "weigh", "promote")
+            if "failed" in good[-1]:
+                raise ScriptError(f"the good release was not promoted: {good[-1]['failed']}")
+            self.live = row.live, row.changes
+        with _meanwhile(self.engine, row.meanwhile):
+            done = _steps(self.engine, declared(self.folder, row.name, row.changes), "weigh", "trial")
+        last = done[-1]
+        evidence = last.get("evidence") or {}
+        verdict = evidence.get("verdict") or (last.get("verdict") or {})
+        return {
+            "what": row.what,
+            "expected": row.expected,
+            "refused": "failed" in last,
+            "stopped": bool(verdict.get("stopped")),
+            "phase": last.get("phase", ""),
+            "cause": last.get("failed") or verdict.get("cause", ""),
+            "told": [*verdict.get("warnings", []), *verdict.get("uncompared", []), *evidence.get("notes", [])],
+            "attempts": verdict.get("attempts"),
+            "seconds": round(time.monotonic() - begin, 1),
+        }
+
+
+@contextlib.contextmanager
+def _meanwhile(engine: _engine.Engine, command: str) -> Iterator[None]:
+    """Let a unit of the host do it, which ends with this."""
+    if not command:
+        yield
+        return
+    engine.sh(f"systemd-run --quiet --unit liar-meanwhile --collect sh -c {shlex.quote(command)}", check=True)
+    try:
+        yield
+    finally:
+        engine.sh("systemctl stop liar-meanwhile")
 
 
 def came(row: Liar, value: Mapping[str, Any]) -> str:
-    """What came of it: refused, told, or passed in silence; with "unnamed" where the words do not lead to the fault."""
+    """What came of it: refused, stopped (the load hurt the live generation, which says nothing of the candidate), told,
+    or passed in silence; with "unnamed" where the words do not lead to the fault."""
     said = " ".join([str(value["cause"]), *map(str, value["told"])])
     named = not row.words or re.search(row.words, said) is not None
+    if value["stopped"]:
+        return "stopped" if named else "stopped, unnamed"
     if value["refused"]:
         return "refused" if named else "refused, unnamed"
     return "told" if row.words and named else "passed"
@@ -236,12 +308,15 @@ def report(bench: Bench) -> Report:
         for name, value in values.items()
     ]
     bad = [value for name, value in values.items() if rows[name].expected != PASSES]
-    caught = sum(value["refused"] for value in bad)
+    fates = Counter(came(rows[name], value) for name, value in values.items() if rows[name].expected != PASSES)
+    caught = fates["refused"] + fates["refused, unnamed"]
     good = len(values) - len(bad)
-    passed = sum(not value["refused"] for name, value in values.items() if rows[name].expected == PASSES)
+    passed = sum(came(rows[name], value) == "passed" for name, value in values.items() if rows[name].expected == PASSES)
     text = f"""\
 Each release runs beside a good one that is live, on a host of one core, through the collection's own stage, weigh and
-trial, at the load that its declaration says: 20 requests a second for 30 s (45 where twice as many must not fit).
+trial, at the load that its declaration says: 20 requests a second for 30 s (45, or 160, where twice as many must not
+fit). "Stopped" is a load that ended because the live generation suffered: users are safe, and nothing is known of the
+candidate but what the cause says.
 
 {len(bad)} bad releases were tried, {caught} were refused; {good} good ones in noisy shapes, {passed} of which passed.
 

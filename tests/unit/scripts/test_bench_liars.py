@@ -14,15 +14,26 @@ from headcount_bench import _liar_app, liars
 
 
 def test_every_liar_has_code_and_words() -> None:
-    known = {**_liar_app.LIARS, **_liar_app.NOISY, **_liar_app.THREADS, "same": None}
-    assert {row.name for row in liars.LIARS} == set(known)
+    known = {**_liar_app.LIARS, **_liar_app.NOISY, **_liar_app.THREADS}
+    plain = {"same", "good-recycling", "good-tight", "good-neighbour", "good-reexec"}
+    assert {row.name for row in liars.LIARS} == set(known) | plain
+    assert sum(row.expected == liars.PASSES for row in liars.LIARS) >= 10
+    assert sum(row.expected != liars.PASSES for row in liars.LIARS) >= 40
     assert [row.name for row in liars.LIARS if row.expected != liars.PASSES and not row.words] == []
     assert all(re.compile(row.words) for row in liars.LIARS)
     assert {cell.name for cell in liars.cells(True)} < {cell.name for cell in liars.cells(False)}
 
 
-def value(refused: bool, cause: str, *told: str) -> Mapping[str, Any]:
-    return {"what": "", "expected": "", "refused": refused, "cause": cause, "told": list(told), "seconds": 1.0}
+def value(refused: bool, cause: str, *told: str, stopped: bool = False) -> Mapping[str, Any]:
+    return {
+        "what": "",
+        "expected": "",
+        "refused": refused,
+        "stopped": stopped,
+        "cause": cause,
+        "told": list(told),
+        "seconds": 1.0,
+    }
 
 
 ROW = liars.Liar("x", "", liars.REFUSED, "answered 500")
@@ -38,12 +49,21 @@ GOOD = liars.Liar("x", "", liars.PASSES)
         (ROW, value(False, "every check passed", "1 of 700 requests of GET / answered 500"), "told", False),
         (EITHER, value(False, "every check passed", "1 of 700 requests of GET / answered 500"), "told", True),
         (EITHER, value(False, "every check passed"), "passed", False),
+        (ROW, value(True, "the live generation suffered", stopped=True), "stopped, unnamed", False),
+        (ROW, value(True, "it suffered; 9 of GET / answered 500", stopped=True), "stopped", False),
+        (GOOD, value(True, "the live generation suffered", stopped=True), "stopped", False),
         (GOOD, value(False, "every check passed"), "passed", True),
         (GOOD, value(True, "p95 is 9 ms"), "refused", False),
     ],
 )
 def test_what_came_of_one(row: liars.Liar, came: Mapping[str, Any], fate: str, well: bool) -> None:
     assert (liars.came(row, came), liars.well(row, came)) == (fate, well)
+
+
+def test_a_good_release_is_tried_beside_one_of_its_own_shape() -> None:
+    rows = {row.name: row for row in liars.LIARS}
+    assert rows["good-tail"].live == "good-tail"
+    assert (rows["same"].live, rows["good-reexec"].live, rows["cold"].live) == ("", "", "")
 
 
 def test_the_report_names_what_was_not_as_it_must_be() -> None:
