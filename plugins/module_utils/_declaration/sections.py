@@ -388,6 +388,19 @@ LIMITS: Final = Field(
             "ms",
             above=0,
             maximum=3_600_000,
+            default_help="held against the live generation's",
+        ),
+        Field(
+            "idle_cores",
+            "number",
+            "Cores that an instance may use while nobody asks it. Without it, 0.1 more than the live generation, and "
+            "three times as much, are a fault; declare it where a release is meant to work by itself.",
+            ABSENT,
+            0.5,
+            "cores",
+            minimum=0,
+            maximum=1024,
+            default_help="held against the live generation's",
         ),
     ),
 )

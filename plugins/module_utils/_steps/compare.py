@@ -326,7 +326,7 @@ class Judging:
         app = self.app
         limits, names = Limits.from_dict(app["limits"]), names_of(Load.from_dict(app["load"]).paths)
         if load.stopped:
-            verdict = judge_stopped(load.stopped, load.candidate, load.baseline, limits, memory, names)
+            verdict = judge_stopped(load.stopped, load.candidate, load.baseline, limits, memory, names, other)
             return Attempt(load, memory, verdict, other)
         policy = replace(self.policy, fail_share=_left_of_alpha(load))
         verdict = judge(load.candidate, load.baseline, limits, memory, policy, baseline_memory=other, names=names)

@@ -14,6 +14,7 @@ from .._declaration.app import Limits
 from .._declaration.shortfall import QUANTILES, RETRY_FACTOR
 from . import statistics as st
 from .checks import CHECKS, error_check, failed_beside, memory_checks
+from .costchecks import told_cores
 from .failed import told_failures
 from .run import Answer, Run, measurement_check
 from .stability import trimmed
@@ -95,6 +96,7 @@ def judge_stopped(
     limits: Limits,
     memory: MemoryEvidence | None = None,
     path_names: Sequence[str] = (),
+    baseline_memory: MemoryEvidence | None = None,
 ) -> Verdict:
     """The verdict on a load that was stopped because the live generation suffered, which `stopped` says in a sentence.
 
@@ -110,7 +112,8 @@ def judge_stopped(
         f"{arm.failures} of {arm.planned} requests to {names[name]} failed" + told_failures(arm, path_names)
         for name, arm in arms.items()
     ]
-    cause = "; ".join([*(check.sentence for check in failed[:1]), stopped, " and ".join(told)])
+    cores = told_cores(memory, baseline_memory)
+    cause = "; ".join(filter(None, [*(check.sentence for check in failed[:1]), stopped, " and ".join(told), cores]))
     outcome = FAIL if failed else INCONCLUSIVE
     facts = {name: summary(arm) for name, arm in arms.items()}
     return Verdict(outcome, cause, tuple(checks), (), bool(failed), 1, True, facts)

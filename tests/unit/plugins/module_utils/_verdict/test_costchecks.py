@@ -107,10 +107,21 @@ def test_a_thread_that_spins_is_caught_and_named() -> None:
     verdict = judged(used(2.0, idle=0.77), used(2.0, seed=2))
     assert verdict.outcome == j.FAIL
     assert verdict.check("idle_cpu").sentence == (
-        "while nobody asked it, the candidate took 0.77 of a core, the live generation 0"
+        "while nobody asked it, the candidate took 0.77 of a core, the live generation 0: something in it runs by "
+        "itself; declare limits.idle_cores where it is meant to"
     )
     assert judged(used(2.0, idle=0.05), used(2.0, seed=2)).outcome == j.PASS
     assert judged(used(2.0, idle=0.5), used(2.0, idle=0.45, seed=2)).outcome == j.PASS
+
+
+def test_a_release_that_is_meant_to_work_by_itself_says_so() -> None:
+    meant = Limits(memory_percent=None, idle_cores=0.5)
+    assert judged(used(2.0, idle=0.4), used(2.0, seed=2), meant).outcome == j.PASS
+    verdict = judged(used(2.0, idle=0.77), used(2.0, seed=2), meant)
+    assert verdict.cause.startswith("while nobody asked it, the candidate took 0.77 of a core, limit 0.5; ")
+    assert judged(used(2.0, idle=0.77), None, meant).outcome == j.FAIL
+    assert Limits().to_dict().keys() & {"cpu_ms", "idle_cores"} == set()
+    assert meant.to_dict()["idle_cores"] == 0.5
 
 
 def test_a_first_release_that_spins_is_told() -> None:
@@ -151,6 +162,35 @@ def test_what_piles_up_is_caught(column: str, last: float, words: str) -> None:
     both = judged(leaking, leaking)
     assert both.outcome == j.PASS
     assert any("those of the live generation as well" in words for words in both.warnings)
+
+
+@pytest.mark.parametrize(
+    ("column", "first", "last"), [("descriptors", 20.0, 200.0), ("threads", 9.0, 700.0), ("pss_mib", 50.0, 90.0)]
+)
+def test_what_fills_up_to_what_the_live_generation_holds_is_no_pile(column: str, first: float, last: float) -> None:
+    # A cache or a pool that the live generation has filled long ago.
+    filling = used(**{column: lambda part: first + (last - first) * part})
+    verdict = judged(filling, used(seed=2, **{column: lambda _: last}))
+    assert verdict.outcome == j.PASS
+    assert f"; the live generation holds {last:g}" in verdict.check(f"grows:{column}").sentence
+    assert verdict.warnings == ()
+    half = judged(filling, used(seed=2, **{column: lambda _: first + 0.3 * (last - first)}))
+    assert half.outcome == j.FAIL
+
+
+def test_of_a_first_release_the_memory_that_grows_is_told_alone() -> None:
+    growing = judged(used(pss_mib=lambda part: 50.0 + 40.0 * part), None)
+    assert growing.outcome == j.PASS
+    assert any("no live generation to tell a cache from a leak by" in words for words in growing.warnings)
+    assert judged(used(descriptors=lambda part: 20.0 + 180.0 * part), None).outcome == j.FAIL
+
+
+def test_a_load_that_was_stopped_tells_what_cpu_both_took() -> None:
+    stopped = "the live generation suffered under the load, which was stopped after 4 s"
+    verdict = j.judge_stopped(stopped, arm(), arm(2), LIMITS, used(0.0, idle=0.93), (), used(0.0, idle=0.06, seed=2))
+    assert verdict.outcome == j.INCONCLUSIVE
+    assert verdict.cause.endswith("; the candidate took 0.93 of a core meanwhile, the live generation 0.06")
+    assert "of a core" not in j.judge_stopped(stopped, arm(), arm(2), LIMITS).cause
 
 
 def test_what_fills_and_then_stays_is_no_pile() -> None:
