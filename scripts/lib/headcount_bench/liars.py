@@ -26,7 +26,7 @@ from ._liar_app import NOISY
 TIMED = False  # both arms suffer from what else the machine does
 MINUTES = 120.0
 QUICK_MINUTES = 20.0
-VERSION = 2
+VERSION = 3
 APP = "liar"
 HOSTS = ["la:1:1g:bookworm", "lb:1:1g:bookworm"]
 REFUSED, TOLD, PASSES, EITHER = "refused", "told", "passes", "refused or told"
@@ -243,8 +243,7 @@ class Scene:
         with _meanwhile(self.engine, row.meanwhile):
             done = _steps(self.engine, declared(self.folder, row.name, row.changes), "weigh", "trial")
         last = done[-1]
-        evidence = last.get("evidence") or {}
-        verdict = evidence.get("verdict") or (last.get("verdict") or {})
+        verdict = last.get("verdict") or {}
         return {
             "what": row.what,
             "expected": row.expected,
@@ -252,7 +251,7 @@ class Scene:
             "stopped": bool(verdict.get("stopped")),
             "phase": last.get("phase", ""),
             "cause": last.get("failed") or verdict.get("cause", ""),
-            "told": [*verdict.get("warnings", []), *verdict.get("uncompared", []), *evidence.get("notes", [])],
+            "told": [*verdict.get("warnings", []), *verdict.get("uncompared", []), *last.get("notes", [])],
             "attempts": verdict.get("attempts"),
             "seconds": round(time.monotonic() - begin, 1),
         }
