@@ -51,8 +51,18 @@ LEAK_MIB = 8.0
 """A worker leaks when it keeps memory with every request so that MemoryMax would be full after fewer requests than
 this, and grew by more than this while it was asked the same things one after another."""
 
+ENOUGH_FAILURES = 100
+FAILING_SHARE = 0.1
+"""Requests are made no longer once so many, and so large a share of them, have failed: more tell nothing new, and what
+the app logs of each would use up the lines that the journal takes of one unit, or take the place of other logs."""
+
 FILLED_SHARE = 0.85
 """The crowd does not grow to where it would fill more than this share of MemoryMax."""
+
+
+def too_many_failed(asked: int, failures: int) -> bool:
+    """Whether `failures` of `asked` requests are enough to make no more."""
+    return failures >= ENOUGH_FAILURES and failures >= FAILING_SHARE * asked
 
 
 class NotMeasured(Exception):
@@ -91,8 +101,8 @@ def ask(
     """Ask `address` (a unix socket) for `seconds`, with `at_once` requests in flight, at least `least` from each asker.
 
     Paths are taken by weight, in a fixed order. Bounded: no request begins later than `seconds` + SLOW_SECONDS, and
-    none takes longer than `timeout_seconds`. All stop at the first request that does not end by itself, and, asked one
-    after another, at a path that was silent twice and never answered.
+    none takes longer than `timeout_seconds`. All stop at the first request that does not end by itself, where too many
+    have failed (too_many_failed()), and, asked one after another, at a path that was silent twice and never answered.
     """
     order = [asked_of(path) for path in weighted_order(paths)]
     begin = monotonic()
@@ -107,6 +117,9 @@ def ask(
         turn = slot
         while monotonic() - begin < seconds or (turn - slot) // at_once < least:
             if endless or monotonic() - begin > seconds + SLOW_SECONDS:
+                return
+            failed = sum(failures)
+            if too_many_failed(failed + sum(map(len, results)), failed):
                 return
             asked = order[turn % len(order)]
             answer = request(address, asked, asked.within(timeout_seconds))
@@ -453,7 +466,8 @@ def _solo(candidate: _Candidate) -> Solo:
     begin, failures, example, failing, took = time.monotonic(), 0, "", "", 0.0
     for asked, index in enumerate(_turns(candidate.paths)):
         took = time.monotonic() - begin
-        if took > SOLO_SECONDS + (0.0 if asked >= least else SLOW_SECONDS):
+        enough = asked >= least and too_many_failed(asked, failures)
+        if enough or took > SOLO_SECONDS + (0.0 if asked >= least else SLOW_SECONDS):
             break
         path, one = found[index], _alone(candidate, candidate.paths[index])
         silent[index] += one.answer.timed_out
@@ -545,7 +559,8 @@ def _crowd(candidate: _Candidate, most: int, idle_mib: float, room_mib: float) -
         _fail_if_endless(asked.endless)
         peak = max(peak, seen)
         answered, failures = answered + len(asked.wall_ms), failures + asked.failures
-        size = next_crowd(size, most, idle_mib, peak, room_mib)
+        too_many = too_many_failed(answered + failures, failures)
+        size = None if too_many else next_crowd(size, most, idle_mib, peak, room_mib)
     return Crowd(last, peak, answered, failures)
 
 

@@ -3,7 +3,9 @@
 """Why requests of a trial failed: the path that failed most, its own answer, and what the candidate's log says of it.
 
 The load generator keeps statuses and no bodies. So the path is asked again while the candidate still runs, with nothing
-else to do: its answer can be shown then, and what is logged at that moment belongs to it.
+else to do: its answer can be shown then, and what is logged at that moment belongs to it. A journal takes only so many
+lines of a unit within some time (journald.conf(5), RateLimitBurst=), and a traceback has thirty: where it has not taken
+that one, an earlier one of the same candidate says it.
 """
 
 from __future__ import annotations
@@ -16,6 +18,9 @@ from collections.abc import Callable, Sequence
 from .._generation.answers import Address, Request, Why
 from .._os.http import Answer, Ask, request, unwell
 from .._verdict.types import Samples
+
+EARLIER_SECONDS = 60.0
+"""So long before a trial its candidate may have been weighed."""
 
 AGAIN = 20
 AGAIN_SECONDS = 2.0
@@ -47,7 +52,9 @@ def why_failed(
     answer, begin = _again(path, address, seconds, ask, clock)
     wrong = unwell(path, answer)
     told = f"asked again, {wrong or f'{path.method} {path.path} answered {answer.status}'}"
-    why = (log(path.path, begin, clock()) if wrong else "") or log(path.path, began, ended)
+    # The journal may have stopped taking lines of the unit; what it logged when it was weighed is the same candidate's.
+    spans = [(begin, clock()), (began, ended), (began - EARLIER_SECONDS, began)]
+    why = next(filter(None, (log(path.path, *span) for span in (spans if wrong else spans[1:]))), "")
     return f"{told}; {why}" if why else told
 
 

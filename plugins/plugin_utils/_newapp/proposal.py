@@ -296,7 +296,7 @@ def _local_databases(draft: _Draft) -> list[str]:
     """The SQLite files that it uses, as its settings or the file system name them."""
     local = [uri for uri in draft.app.databases if re.fullmatch(r"sqlite:(?!.*:memory:)//.+", uri)]
     written = draft.app.written.items()
-    local += [path for path, kind in written if kind == "sqlite" and not path.startswith("/tmp")]
+    local += [path for path, kind in written if kind == "sqlite" and f"sqlite:///{path}" not in local]
     kept = {f"sqlite:///{path.partition('/')[2]}" for path in local if _is_kept(path)}
     return [item for item in dict.fromkeys(local) if item not in kept and not _is_kept(item)]
 
@@ -381,16 +381,29 @@ def _data(draft: _Draft) -> None:
     local = _local_databases(draft)
     _written(draft, [path for path in app.written if not path.startswith("/") and not _is_kept(path)], local)
     database = [item.name for item in app.variables if _DATABASE.search(item.name)]
+    if local and (app.kind == "django" or not database):
+        _kept_locally(draft, local)
+    elif not local and database and not set(database) & set(app.required):
+        draft.ask(f"which database is it to use? The code reads {listed(database, 2)}: put it under secrets")
+
+
+def _kept_locally(draft: _Draft, local: Sequence[str]) -> None:
+    """Where the SQLite files of an app are kept that no variable of its own names."""
     beside = [found[1] for uri in local if (found := re.fullmatch(r"sqlite:///([^/].*)", uri))]
-    if app.kind == "django" and beside:
+    lost = [item for item in local if item.removeprefix("sqlite:///").startswith(("/tmp/", "/var/tmp/", "/dev/shm/"))]
+    if draft.app.kind == "django" and beside:
         draft.put("data", {"paths": beside}, "its database is beside its code, which is read-only; there it is kept")
-    elif local and not database:
+    elif lost:
+        draft.ask(
+            f"where is it to keep its database? {listed(lost, 2)} is lost with each generation: lead it into the app's "
+            "data by its settings (`{data}` in environment), or say that it may be lost: data: {scratch: [...]}",
+            must=True,
+        )
+    else:
         draft.ask(
             f"its database is a SQLite file ({listed(local, 2)}): is it in a folder `instance`, which is kept, or is "
             "it to be named in data.paths, or a database server to be used?"
         )
-    elif not local and database and not set(database) & set(app.required):
-        draft.ask(f"which database is it to use? The code reads {listed(database, 2)}: put it under secrets")
 
 
 def _written(draft: _Draft, inside: Sequence[str], databases: Sequence[str]) -> None:

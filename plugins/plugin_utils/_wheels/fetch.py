@@ -162,10 +162,14 @@ class Fetching:
                 f"({essence(said)}); allow another version of it{self._newer_words(pin)}, or build a wheel of it and "
                 "put it where pip finds it"
             )
-        made = self.built(cached.store(self.cache, files[0]), what)
-        return replace(made, with_wheel=self.with_wheel(pin)) if isinstance(made, HostBuild) else made
+        return self.built(cached.store(self.cache, files[0]), what)
 
-    def with_wheel(self, pin: Pinned) -> str:
+    def with_newer(self, build: HostBuild) -> HostBuild:
+        """What a host has to build, with the oldest later version of it that has a wheel."""
+        name = str(canonicalize_name(build.sdist.name))
+        return replace(build, with_wheel=self._newer(Pinned(name, build.sdist.version, ())))
+
+    def _newer(self, pin: Pinned) -> str:
         """The oldest version after that of a pin that has a wheel for the platform; "" where there is none."""
         options = ["--only-binary", pin.name, "--no-deps", "--resolution", "lowest"]
         try:
@@ -187,7 +191,7 @@ class Fetching:
         return ResolutionConflict(f"{what}: {cause}", cause, error.detail)
 
     def _newer_words(self, pin: Pinned) -> str:
-        newer = self.with_wheel(pin)
+        newer = self._newer(pin)
         return f" ({newer} is the oldest after it that has a wheel)" if newer else ""
 
     def built(self, sdist: Wheel, what: str) -> Wheel | HostBuild:

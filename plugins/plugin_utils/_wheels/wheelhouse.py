@@ -182,7 +182,7 @@ class _Gathering(Fetching):
         found, unbuilt = self.files(first)
         if unbuilt:
             found, unbuilt = self._with_wheels(asked, first, (found, unbuilt))
-        build_list = [*self._builds.values(), *unbuilt]
+        build_list = [*self._builds.values(), *map(self.with_newer, unbuilt)]
         found += [wheel for local, wheel in self._local.items() if local not in self._builds]
         tool = self.tool("pip")
         wheels = tuple(sorted(found, key=lambda wheel: wheel.name))

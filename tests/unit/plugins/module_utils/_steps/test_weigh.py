@@ -100,6 +100,25 @@ def test_a_path_that_is_refused_throughout_does_not_count_and_is_told(
     assert "/members" not in asked[-3:]
 
 
+def test_a_weigh_does_not_fill_the_log_of_an_app_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each failure may log a traceback, and the journal takes so many lines of a unit: the trial's are to fit."""
+    asked: list[str] = []
+
+    def answer(_address: Any, ask: Any, _bounds: Any) -> Any:
+        asked.append(ask.path)
+        return _http.Answer(500 if len(asked) % 2 else 200, b"", 0.1)
+
+    monkeypatch.setattr(_weigh, "request", answer)
+    _weigh.weigh(_Unit(), "/socket", load("/"), 64)
+    assert len(asked) < 3 * 2 * (_weigh.ENOUGH_FAILURES + 64)
+
+
+def test_some_failures_among_many_requests_end_nothing() -> None:
+    assert _weigh.too_many_failed(1000, 100)
+    assert not _weigh.too_many_failed(1001, 100)
+    assert not _weigh.too_many_failed(99, 99)
+
+
 def test_a_few_slow_answers_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_weigh, "ask", lambda *_: _weigh.Asked([12_000.0] * 3, 0, 36.0))
     monkeypatch.setattr(_weigh, "_solo", solo(12_000.0, 3, 0, 36.0))

@@ -24,10 +24,10 @@ def samples(*failed: int) -> Samples:
 class Candidate:
     """Answers with what is given, the last one for ever; its log says something of a time that is asked for exactly."""
 
-    def __init__(self, *given: Answer, logs: bool = True) -> None:
+    def __init__(self, *given: Answer, logs: bool = True, deaf: bool = False) -> None:
         self.given = list(given)
         self.asked: list[Ask] = []
-        self.now, self.logs = 100.0, logs
+        self.now, self.logs, self.deaf = 100.0, logs, deaf
 
     def __call__(self, address: Any, ask: Ask, bounds: Bounds) -> Answer:
         self.asked.append(ask)
@@ -35,6 +35,10 @@ class Candidate:
         return self.given.pop(0) if len(self.given) > 1 else self.given[0]
 
     def log(self, path: str, begin: float, end: float) -> str:
+        if begin < 90.0:
+            return f"its log says of {path}: what it was weighed with"
+        if self.deaf:
+            return ""
         if begin < 100.0:
             return f"its log says of {path}: something in all this time"
         return f"its log says of {path}: KeyError" if self.logs else ""
@@ -69,6 +73,11 @@ def test_one_that_is_well_again_is_told_by_what_was_logged_before() -> None:
         "asked again, GET / answered 200; its log says of /: something in all this time"
     )
     assert len(candidate.asked) == AGAIN
+
+
+def test_what_the_journal_did_not_take_during_the_trial_was_logged_when_the_candidate_was_weighed() -> None:
+    assert Candidate(BROKEN, deaf=True).why(samples(0)).endswith("its log says of /: what it was weighed with")
+    assert Candidate(FINE, deaf=True).why(samples(0)).endswith("its log says of /: what it was weighed with")
 
 
 def test_what_was_not_logged_now_may_have_been_before() -> None:

@@ -226,3 +226,19 @@ def test_what_it_writes_into_its_instance_folder_is_kept_by_itself() -> None:
     assert "SQLite" not in told
     more = questions(proposal(replace(app, written={**written, "logs": "folder"}), writes=True, failed=failed))
     assert "to be answered first: where is it to write logs?" in more
+
+
+@pytest.mark.parametrize(
+    "app",
+    [
+        replace(APP, databases=("sqlite:////tmp/shop.db",), written={"/tmp/shop.db": "sqlite"}),
+        replace(APP, written={"/tmp/shop.db": "sqlite"}),
+    ],
+)
+def test_a_database_that_a_host_would_lose_is_asked_about_first(app: Imported) -> None:
+    told = questions(proposal(app))
+    assert "to be answered first: where is it to keep its database?" in told
+    assert "/tmp/shop.db is lost with each generation: lead it into the app's data" in told
+    named = proposal(replace(app, variables=(Variable("DATABASE_URL"),)))
+    assert named.entry["environment"] == {"DATABASE_URL": "sqlite:///{data}/my-shop.db"}
+    assert "first" not in questions(named)
