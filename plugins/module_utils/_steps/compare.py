@@ -16,6 +16,7 @@ from .._declaration.origin import HOST
 from .._facts.unitgroups import unit_memory, unit_pids
 from .._facts.workerends import WorkerEnd, read_ends
 from .._generation.answers import Why, unknown
+from .._generation.record import GenerationRecord
 from .._generation.units import MAX_BLOCKING_SECONDS
 from .._load.early import Early
 from .._load.h2load import Target
@@ -173,15 +174,20 @@ def arrangement(app: Plain, measured: Plain | None, cores: float) -> Arrangement
     )
 
 
-def weighed_more(measured: Plain | None, live: Plain | None) -> str:
-    """That a request takes more CPU than one of the live generation by what was weighed of both; empty where it does
-    not, or where that is not known. Both are weighed alone, request after request, on this host."""
-    new, old = (float((found or {}).get("cpu_ms") or 0.0) for found in (measured, live))
-    if not old or new <= WEIGHED_MARGIN * old or new - old <= CPU_FLOOR_MS:
+def weighed_more(new: GenerationRecord, live: GenerationRecord) -> str:
+    """That a request of generation `new` takes more CPU than one of the live generation by what was weighed of both;
+    empty where it does not, or where that is not known.
+
+    Both are weighed alone, request after request, on this host. Of other paths it would be the load that changed.
+    """
+    if new.app["load"]["paths"] != (live.app.get("load") or {}).get("paths"):
+        return ""
+    value, usual = (float((found.measured or {}).get("cpu_ms") or 0.0) for found in (new, live))
+    if not usual or value <= WEIGHED_MARGIN * usual or value - usual <= CPU_FLOOR_MS:
         return ""
     return (
-        f"weighed alone, a request takes {short(new)} ms of CPU against {short(old)} of the live generation "
-        f"({100 * (new / old - 1):+.0f} %)"
+        f"weighed alone, a request takes {short(value)} ms of CPU against {short(usual)} of the live generation "
+        f"({100 * (value / usual - 1):+.0f} %); declare limits.cpu_ms where the release is meant to take more"
     )
 
 
@@ -218,12 +224,11 @@ def lowered(plan: Plain, live: Plain, limits: Limits) -> str:
 
 @dataclass(frozen=True)
 class Live:
-    """The live generation that a candidate is held against: its plan, what was weighed of it (None: nothing), and its
-    declaration."""
+    """The live generation that a candidate is held against: its plan, and that the CPU of a request grew by what was
+    weighed of both (weighed_more())."""
 
     plan: Plain
-    measured: Plain | None
-    app: Plain
+    weighed: str = ""
 
 
 def try_candidate(
@@ -253,7 +258,7 @@ def try_candidate(
         baseline = None
     smaller = lowered(plan, live.plan, limits) if baseline is not None and live else ""
     notes += [smaller] if smaller else []
-    judging = Judging(app, comparisons, smaller, how.why if how.alone else "", weighed(app, measured, live))
+    judging = Judging(app, comparisons, smaller, how.why if how.alone else "", live.weighed if live else "")
 
     def attempt(swap: bool, factor: float) -> Attempt:
         sampler = candidate.sampler()
@@ -291,18 +296,11 @@ def try_candidate(
     return conclude(app, verdict, attempts[-1], candidate.journal(), notes, why=why)
 
 
-def weighed(app: Plain, measured: Plain | None, live: Live | None) -> str:
-    """What weighed_more() says of a candidate; empty too where the load of both is not the same."""
-    if live is None or app["load"]["paths"] != (live.app.get("load") or {}).get("paths"):
-        return ""
-    return weighed_more(measured, live.measured)
-
-
 @dataclass(frozen=True)
 class Judging:
     """How the runs of a trial's load are judged. `smaller`: why its latency is not held against the live generation's
-    (lowered()), `alone`: why that one was not loaded; `weighed`: that the CPU of a request grew by what was weighed,
-    which counts where it cannot be compared under load."""
+    (lowered()), `alone`: why that one was not loaded; `weighed`: that the CPU of a request grew by what was weighed
+    (weighed_more()), which counts where it cannot be compared under load."""
 
     app: Plain
     comparisons: int = 1
@@ -334,7 +332,7 @@ class Judging:
         unheld = [f"latency ({self.smaller})"] if self.smaller else []
         unheld += [f"latency and CPU under load ({why})" for why in (self.alone, load.sick) if why]
         counted = any(check.question in ("cpu_relative", "cpu_ms") for check in verdict.checks)
-        if self.weighed and not counted:
+        if self.weighed and not counted and not load.sick:  # what is sick holds up nobody who cures it
             check = Check("cpu_weighed", INCONCLUSIVE, None, None, (None, None), self.weighed)
             verdict = verdict.also(check)
         return Attempt(load, memory, verdict.without(unheld), other)

@@ -27,7 +27,7 @@ from .._os.http import Ask, answer_seconds
 from .._verdict.judge import RETRY_FACTOR, MemoryEvidence, combine, needs_retry
 from . import sampler
 from .app import AppOnHost
-from .compare import Judging, arrangement, capacity, conclude, lowered, weighed
+from .compare import Judging, arrangement, capacity, conclude, lowered
 from .loadhost import LoadRequest
 from .sampler import CANDIDATE, LIVE
 from .trial import Tried, broken, fail_if_unlike, lacking_now, live_of, memory_max, ruled, trial
@@ -94,12 +94,11 @@ def begin(app: AppOnHost, number: int, address: str) -> Wanted:
             raise StepFailed("trial", f"{words(source)} cannot reach {declared['listen']}: load.from needs a TCP port")
         live = generations.live(app.layout)
         start = app.clock()
-        against, in_turn, why = _yardstick(app, live, record)
+        against, in_turn, why, grown = _yardstick(app, number, live, record)
         beside = app.record(against) if against is not None else None
         public = beside.listen if beside is not None else None
         smaller = lowered(record.plan, beside.plan, Limits.from_dict(declared["limits"])) if beside is not None else ""
         notes = [note for note in (why, smaller) if note]
-        grown = weighed(declared, record.measured, live_of(app.record(live))) if live is not None else ""
         request: LoadRequest = {
             "from": source,
             "candidate": target(listen, load, address),
@@ -138,21 +137,24 @@ def begin(app: AppOnHost, number: int, address: str) -> Wanted:
     return {"load": request}
 
 
-def _yardstick(app: AppOnHost, live: int | None, record: GenerationRecord) -> tuple[int | None, bool, str]:
-    """The live generation that is loaded beside the candidate, if any, whether in turn with it, and why so or not."""
+def _yardstick(
+    app: AppOnHost, number: int, live: int | None, record: GenerationRecord
+) -> tuple[int | None, bool, str, str]:
+    """The live generation that is loaded beside the candidate, if any, whether in turn with it, why so or not, and that
+    a request takes more CPU than one of it by what was weighed."""
     why_broken = broken(app, live)
     if live is None or why_broken:
-        return None, False, why_broken
+        return None, False, why_broken, ""
     how = arrangement(record.app, record.measured, record.cores)
-    listen = app.record(live).listen
+    listen, grown = app.record(live).listen, live_of(app, number, live).weighed
     if not how.alone and not reachable(listen):
         source = words(record.load.origin)
         why = (
             f"the live generation was not loaded beside the candidate: {source} does not reach "
             f"{listen}, where it listens; judged by the absolute limits alone"
         )
-        return None, False, why
-    return (None if how.alone else live), how.in_turn, how.why
+        return None, False, why, grown
+    return (None if how.alone else live), how.in_turn, how.why, grown
 
 
 def _watch(app: AppOnHost, begun: Begun, declared: Plain) -> None:

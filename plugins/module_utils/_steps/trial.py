@@ -11,12 +11,12 @@ from .._declaration.app import Plain
 from .._declaration.origin import is_remote
 from .._generation import generations, store
 from .._generation.failures import StepFailed
-from .._generation.record import GenerationRecord
 from .._load.h2load import LoadError
 from .._os.http import Ask, answer_seconds, lacking, only_redirects
+from .._os.procfs import read_text
 from .._verdict.judge import Verdict, decide
 from .app import AppOnHost
-from .compare import Arm, Evidence, Live, arm, missing_tool, try_candidate
+from .compare import Arm, Evidence, Live, arm, missing_tool, try_candidate, weighed_more
 from .watchdog import memory_bounded
 from .weigh import fail_if_lost
 
@@ -54,7 +54,7 @@ def trial(app: AppOnHost, number: int) -> Tried:
                     baseline,
                     record.measured,
                     record.cores,
-                    live=live_of(app.record(live)) if live is not None else None,
+                    live=live_of(app, number, live) if live is not None and not why_broken else None,
                 )
             fail_if_lost(app, number, declared, "trial")
             lacks = lacking_now(app, number, declared)
@@ -133,9 +133,15 @@ def _arm(app: AppOnHost, number: int, trial: bool, begin: float) -> Arm:
     return found if trial else replace(found, listen=app.record(number).listen)
 
 
-def live_of(record: GenerationRecord) -> Live:
-    """What a candidate is held against, from the record of the live generation."""
-    return Live(record.plan, record.measured, record.app)
+def live_of(app: AppOnHost, number: int, live: int) -> Live:
+    """What candidate `number` is held against.
+
+    Of the same code with the same environment more CPU, weighed at another time, is the host's: it has changed.
+    """
+    new, old = app.record(number), app.record(live)
+    environments = [read_text("/", app.layout.environment(of)) for of in (number, live)]
+    same = new.release == old.release and environments[0] == environments[1]
+    return Live(old.plan, "" if same else weighed_more(new, old))
 
 
 def memory_max(app: AppOnHost, number: int) -> float:

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.app import Limits
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.record import GenerationRecord
 from ansible_collections.headcount.gunicorn.plugins.module_utils._load.trialload import Attempt, DerivedRate, TrialLoad
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.compare import (
     Judging,
-    Live,
     arrangement,
     conclude,
     lowered,
-    weighed,
+    weighed_more,
 )
 from ansible_collections.headcount.gunicorn.plugins.module_utils._verdict.types import MemoryEvidence, Samples
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._output.report import evidence_of
@@ -155,18 +155,23 @@ def test_how_the_live_generation_is_loaded_beside(
 @pytest.mark.parametrize(
     ("new", "old", "said"),
     [
-        (19.0, 5.0, "weighed alone, a request takes 19 ms of CPU against 5 of the live generation (+280 %)"),
+        (19.0, 5.0, "weighed alone, a request takes 19 ms of CPU against 5 of the live generation (+280 %); declare l"),
         (7.0, 5.0, ""),
         (0.9, 0.3, ""),
         (19.0, 0.0, ""),
     ],
 )
 def test_what_was_weighed_decides_where_nothing_can_be_compared(new: float, old: float, said: str) -> None:
-    live = Live({}, {"cpu_ms": old}, APP)
-    assert weighed(APP, {"cpu_ms": new}, live) == said
-    assert weighed(APP, {"cpu_ms": new}, replace(live, app={"load": {"paths": []}})) == ""
+    candidate = GenerationRecord(APP, {}, {}, measured={"cpu_ms": new})
+    live = GenerationRecord(APP, {}, {}, measured={"cpu_ms": old})
+    more = weighed_more(candidate, live)
+    assert more.startswith(said)
+    assert bool(more) == bool(said)
+    assert weighed_more(candidate, replace(live, app={"load": {"paths": []}})) == ""
     load = TrialLoad(arm(50.0, 50.0), None, DerivedRate(50.0, "declared", ""), 0.1, 0.01, False)
-    verdict = Judging(APP, alone="it would take 100 % of the cores", weighed=said).judged(load, CALM, None).verdict
+    verdict = Judging(APP, alone="it would take 100 % of the cores", weighed=more).judged(load, CALM, None).verdict
     assert verdict.outcome == ("inconclusive" if said else "pass")
     assert verdict.uncompared == ("latency and CPU under load (it would take 100 % of the cores)",)
     assert verdict.cause.startswith(said)
+    sick = replace(load, sick="the live generation is sick itself")
+    assert Judging(APP, weighed=more).judged(sick, CALM, None).verdict.outcome == "pass"
