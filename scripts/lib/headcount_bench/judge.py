@@ -51,9 +51,6 @@ PROFILES: Mapping[str, Mapping[str, Any]] = {
     },
 }
 
-#: By how much they are slower, in percent.
-SLOWER = (20, 30, 50, 100, 300)
-
 #: The candidates, by name: the environment that makes them worse, or what is done to them under load.
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "same": {"environment": {}},
