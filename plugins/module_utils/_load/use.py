@@ -67,9 +67,11 @@ class UseLog:
     warm_at: float = 0.0
     rows: list[tuple[float | None, ...]] = field(default_factory=list)
     _written: dict[tuple[int, int], int] = field(default_factory=dict)
+    _begun: set[tuple[int, int]] = field(default_factory=set)
 
     def look(self, processes: Sequence[tuple[int, int]], pss_mib: float | None) -> None:
         """Add a row. processes: (process id, when it was started) of each."""
+        self._begun.update(processes)
         found = {key: use for key in processes if (use := self.reader(key[0])) is not None}
         for key, use in found.items():
             if use.written is not None:
@@ -83,6 +85,7 @@ class UseLog:
             _total([use.descriptors for use in some]),
             _total([use.threads for use in some]),
             pss_mib,
+            float(len(self._begun)),
         )
         self.rows.append(row)
 

@@ -27,6 +27,9 @@ IDLE_TIMES = 3.0
 IDLE_ALONE = 0.25
 """Without a live generation beside it, so many cores are told as a warning."""
 
+BEGINNING_SECONDS = 5.0
+"""So long a process may be at its beginning."""
+
 LATE_SECONDS = 5.0
 """What was used at last is that of so many seconds."""
 
@@ -162,6 +165,8 @@ def idle_cpu(run: Run) -> Answer:
     """Whether the candidate uses CPU while nobody asks it, more than the live generation does."""
     if len(run.candidate.quiet) != 2:
         return Answer()
+    if _begins(run.candidate, _use(run.memory)):
+        return Answer(uncompared=["idle CPU (a process of the candidate began at that time)"])
     mine = _idle(run.candidate, _use(run.memory))
     if mine is None:
         told = "idle CPU (that of the candidate was not counted)" if run.memory is not None else ""
@@ -181,6 +186,12 @@ def idle_cpu(run: Run) -> Answer:
     if outcome == FAIL:
         said += ": something in it runs by itself; declare limits.idle_cores where it is meant to"
     return Answer([Check("idle_cpu", outcome, mine, limit, (None, None), said)])
+
+
+def _begins(samples: Samples, use: Use) -> bool:
+    """Whether a process began while nobody asked, or just before: a worker that is replaced imports the app."""
+    begin, end = samples.quiet
+    return bool(use.grown("begun", begin - BEGINNING_SECONDS, end))
 
 
 def cores_of(memory: MemoryEvidence | None) -> float | None:

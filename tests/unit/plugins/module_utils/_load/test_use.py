@@ -51,6 +51,7 @@ def test_what_a_worker_wrote_counts_after_its_end() -> None:
         "descriptors": [15.0, 10.0],
         "threads": [3.0, 2.0],
         "pss_mib": [64.0, None],
+        "begun": [2.0, 2.0],
     }
 
 

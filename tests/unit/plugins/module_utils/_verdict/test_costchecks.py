@@ -51,7 +51,13 @@ def used(
     source = random.Random(seed)
     columns: dict[str, list[float | None]] = {name: [] for name in u.COLUMNS}
     cpu = written = 0.0
-    level = {"descriptors": lambda _: 20.0, "threads": lambda _: 9.0, "pss_mib": lambda _: 50.0, **levels}
+    level = {
+        "descriptors": lambda _: 20.0,
+        "threads": lambda _: 9.0,
+        "pss_mib": lambda _: 50.0,
+        "begun": lambda _: 3.0,
+        **levels,
+    }
     for look in range(-10, 68):
         second = look / 2.0 + source.uniform(0.0, 0.05)
         loaded = 0.5 <= second <= 30.5
@@ -112,6 +118,15 @@ def test_a_thread_that_spins_is_caught_and_named() -> None:
     )
     assert judged(used(2.0, idle=0.05), used(2.0, seed=2)).outcome == j.PASS
     assert judged(used(2.0, idle=0.5), used(2.0, idle=0.45, seed=2)).outcome == j.PASS
+
+
+def test_a_worker_that_is_replaced_as_the_load_ends_does_not_spin() -> None:
+    begun = used(2.0, idle=0.77, begun=lambda part: 3.0 + (part > 0.95))
+    verdict = judged(begun, used(2.0, seed=2))
+    assert "idle CPU (a process of the candidate began at that time)" in verdict.uncompared
+    assert [check.name for check in verdict.checks if check.name == "idle_cpu"] == []
+    earlier = used(2.0, idle=0.77, begun=lambda part: 3.0 + (part > 0.5))
+    assert judged(earlier, used(2.0, seed=2)).check("idle_cpu").outcome == j.FAIL
 
 
 def test_a_release_that_is_meant_to_work_by_itself_says_so() -> None:
