@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import time
@@ -52,6 +53,9 @@ INSTALLS = ", or let Headcount do it with headcount_install_packages: true"
 CROWDED_SHARE = 0.8
 """Above this share of the host's cores, loading both generations would measure their fight for the CPU."""
 
+
+LEAST_WAITING = 5
+"""So many requests that wait as the load is ended are told."""
 
 WEIGHED_MARGIN = 1.5
 """So many times the live generation's CPU, by what was weighed of both at different times, is a difference."""
@@ -352,6 +356,11 @@ def cut_short(verdict: Verdict, load: TrialLoad) -> Verdict:
     if not load.ended:
         return verdict
     seconds = f"the load was ended after {float(str(load.ended['at_s'])):.1f} of {float(str(load.ended['of_s'])):g} s"
+    waiting = sum(
+        not status and math.isfinite(ms) for status, ms in zip(load.candidate.status, load.candidate.latency_ms)
+    )
+    if waiting >= LEAST_WAITING:
+        seconds += f", when {waiting} of {load.candidate.planned} requests had no answer yet"
     if verdict.outcome == FAIL:
         return replace(verdict, cause=f"{verdict.cause}; {seconds}")
     check = Check("ended", INCONCLUSIVE, None, None, (None, None), f"{seconds}: {load.ended['why']}")
@@ -381,7 +390,7 @@ def conclude(
     names = names_of(Load.from_dict(app["load"]).paths)
     cold, live = verdict.cold_seconds, last.load.baseline
     slow = slow_path(verdict, trimmed(last.load.candidate, cold), trimmed(live, cold) if live else None, names)
-    if slow and not (why and slow.endswith(NO_GOOD_ANSWER)):
+    if slow and not (why and NO_GOOD_ANSWER in slow):
         notes.append(slow)
         verdict = replace(verdict, cause=f"{verdict.cause}; {slow}")
     package = app["entry_point"].partition(":")[0].partition(".")[0]

@@ -105,7 +105,7 @@ def slow_path(verdict: Verdict, candidate: Samples, baseline: Samples | None, na
 
 
 def _of_latency(check: Check) -> bool:
-    return check.name in QUANTILES or check.name.endswith("_relative") or check.name == "stall"
+    return check.name in (*QUANTILES, *(f"{name}_relative" for name in QUANTILES), "stall")
 
 
 def _above(samples: Samples, names: Sequence[str], limit_ms: float, share: float) -> str:

@@ -114,14 +114,15 @@ def one_lock(environ: Mapping[str, Any]) -> None:
 
 
 def second_worker(environ: Mapping[str, Any]) -> None:
-    if os.getpid() % 2:
+    if not FIRST_WORKER:
         fail()
 
 
 def one_stalls(environ: Mapping[str, Any]) -> None:
-    """The first worker to come to its 60th request stands still for a while, once."""
-    if asked["count"] == 60 and first("stalled"):
-        time.sleep(4.0)  # the stall
+    """The first worker to come to its 160th request stands still for a while, with all its threads, once."""
+    if asked["count"] == 160 and first("stalled"):
+        subprocess.Popen(["sh", "-c", f"sleep 4; kill -CONT {os.getpid()}"])  # the stall
+        os.kill(os.getpid(), signal.SIGSTOP)
 
 
 def first(name: str) -> bool:
@@ -131,6 +132,9 @@ def first(name: str) -> bool:
     except FileExistsError:
         return False
     return True
+
+
+FIRST_WORKER = LIAR != "second-worker" or first("worker")
 
 
 def locked() -> None:
