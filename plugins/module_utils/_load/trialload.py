@@ -385,7 +385,9 @@ def run_trial_load(
     try:
         guarded.calm_down(rate.rate)
         sick = guarded.leave_out_the_sick()
-        warmup, cut = _warm_up(guarded, turn.warmup(load, capacity.workers), rate.rate, capacity.rps)
+        # The warm-up asks both at once, also where the host has no room for the load of both.
+        warm = rate.rate / len(arms) if turn.in_turn else rate.rate
+        warmup, cut = _warm_up(guarded, turn.warmup(load, capacity.workers), warm, capacity.rps)
         if not guarded.stopped:
             loaded = _Loaded(guarded, _told(on_warm))
             loaded.run(parts, REST_SECONDS if on_warm is not None else 0.0)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.app import Load
+from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.app import Limits, Load
 from ansible_collections.headcount.gunicorn.plugins.module_utils._load import h2load as h2
 from ansible_collections.headcount.gunicorn.plugins.module_utils._load import inturn
 from ansible_collections.headcount.gunicorn.plugins.module_utils._load import trialload as ld
@@ -76,3 +76,26 @@ def test_a_load_in_turn_tells_when_each_arm_was_asked_and_when_nobody_was() -> N
     assert len(found.candidate.quiet) == 2
     assert ld.TrialLoad.unpack(found.pack()).in_turn
     assert found.to_dict()["in_turn"] is True
+
+
+@pytest.mark.parametrize(("turned", "most"), [(True, 50.0), (False, 100.0)])
+def test_the_warm_up_of_both_takes_no_more_of_the_host_than_the_load(turned: bool, most: float) -> None:
+    runner = Pretender()
+    live = h2.Target("unix:/run/old.sock")
+    found = ld.run_trial_load(
+        h2.Target("unix:/run/new.sock"),
+        live,
+        Load(rate=50, seconds=10, warmup_requests=400),
+        turn=ld.Turn(in_turn=turned),
+        running=ld.Running(runner=runner),
+        protected=ld.Protected(live, Limits()),
+    )
+    warm = found.warmup
+    assert (warm["requests"], warm["rate"]) == (400, 0.5 * most)
+    asked = [sum(count_of(launch) for launch in call) for call in runner.calls[1:3]]
+    assert asked[0] <= 0.5 * most * ld.RAMP_SECONDS + 2
+    assert asked[1] <= most * warm["seconds"] + 4
+
+
+def count_of(launch: h2.Launch) -> int:
+    return int(launch.argv[launch.argv.index("-n") + 1])
