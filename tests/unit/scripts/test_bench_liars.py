@@ -30,6 +30,7 @@ def value(refused: bool, cause: str, *told: str, stopped: bool = False) -> Mappi
         "expected": "",
         "refused": refused,
         "stopped": stopped,
+        "tries": 1,
         "cause": cause,
         "told": list(told),
         "seconds": 1.0,
