@@ -26,6 +26,7 @@ from .._generation.lock import STOPPABLE
 from .._generation.record import GenerationRecord
 from .._load.trialload import longest_seconds as longest_load
 from .._os.procfs import read_meminfo
+from .compare import arrangement
 from .measure import longest_seconds as longest_weigh
 
 SLACK_SECONDS = 120.0
@@ -67,11 +68,12 @@ def step_seconds(phase: str, new: GenerationRecord | None, live: GenerationRecor
     app = new.app if new is not None else {}
     answer = answer_seconds(app)
     heal = boot + 2 * drain
+    load = longest_load(Load.from_dict(app["load"]), answer, in_turn=_in_turn(new)) if app.get("load") else 600.0
     counted = {
         "stage": INSTALL_SECONDS + heal,
         "prepare": _prepare_seconds(app),
         "weigh": boot + longest_weigh(answer),
-        "trial": boot + 2 * (longest_load(Load.from_dict(app["load"]), answer) if app.get("load") else 600.0),
+        "trial": boot + 2 * load,
         "abandon": drain,
         "remove": 2 * drain,
     }
@@ -80,6 +82,11 @@ def step_seconds(phase: str, new: GenerationRecord | None, live: GenerationRecor
     switch = heal + 2 * (boot + verify + asked + drain)
     counted["rollback"] = switch + boot  # it starts its target without users first
     return SLACK_SECONDS + counted.get(phase, switch)
+
+
+def _in_turn(new: GenerationRecord | None) -> bool:
+    """Whether the trial of a generation would load it and the live one in turn, which takes longer."""
+    return new is not None and bool(new.measured) and arrangement(new.app, new.measured, new.cores).in_turn
 
 
 def _prepare_seconds(app: Plain) -> float:
