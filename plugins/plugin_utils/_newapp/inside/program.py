@@ -122,6 +122,17 @@ def django_settings() -> Settings:
     return {"databases": found, "debug": bool(settings.DEBUG), "secret_key": not insecure}
 
 
+def placed(app: Any, uri: str) -> str:
+    """The address of a database with the whole path of its file, as Flask-SQLAlchemy takes it: in Flask's own folder
+    since its version 3, beside the code before."""
+    relative = re.fullmatch(r"(sqlite(?:\+\w+)?:///)((?!/|:memory:|file:)[^?]+)(.*)", uri)
+    extension = getattr(app, "extensions", {}).get("sqlalchemy")
+    if relative is None or extension is None:
+        return uri
+    folder = app.instance_path if hasattr(type(extension), "engines") else app.root_path
+    return f"{relative[1]}{os.path.join(folder, relative[2])}{relative[3]}"
+
+
 def settings_of(app: Any, kind: str) -> Settings:
     """What of a Flask app's configuration matters to a host: databases, and whether it debugs."""
     if kind == "django":
@@ -133,7 +144,7 @@ def settings_of(app: Any, kind: str) -> Settings:
     binds = config.get("SQLALCHEMY_BINDS") or {}
     uris = [uri, *(binds.values() if isinstance(binds, Mapping) else [])]
     return {
-        "databases": [re.sub(r"://[^/@]*@", "://***@", str(item)) for item in uris if item],
+        "databases": [re.sub(r"://[^/@]*@", "://***@", placed(app, str(item))) for item in uris if item],
         "debug": bool(config.get("DEBUG")),
         "secret_key": config.get("SECRET_KEY") is not None,
     }

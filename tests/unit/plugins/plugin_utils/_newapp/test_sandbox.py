@@ -8,6 +8,7 @@ import os
 import sys
 import tempfile
 import venv
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,67 @@ def test_nothing_of_the_project_or_of_the_machine_is_written(at: Place, tmp_path
     assert not outside.exists()
     assert "data.txt" in found.written
     assert "PYTEST_CURRENT_TEST" not in found.error.message
+
+
+@pytest.fixture
+def led(tmp_path: Path) -> Place:
+    """A tree in a scratch folder, as a release is made, that leads to the data as one does."""
+    root = tmp_path / "tree"
+    root.mkdir()
+    (root / "seen.txt").write_text("shipped")
+    return Place(tmp_path, root, Path(sys.executable), (root,), (root,), sandbox.lead(tmp_path))
+
+
+@needs_mounts
+def test_what_leads_to_the_data_can_be_written(led: Place) -> None:
+    text = (
+        "import sqlite3\nfrom flask import Flask\napp = Flask(__name__)\n"
+        "open(app.instance_path + '/key', 'w').write('x')\n"
+        "def count(): return [open('seen.txt').read(), open('seen.txt', 'a').write('!')]\n"
+        "sqlite3.connect('app.db').execute('create table if not exists a (b)')\n"
+        "@app.route('/')\ndef index(): return str(count())\n"
+    )
+    refused = imported(led, text)
+    assert refused.error is not None
+    assert refused.error.read_only
+    assert refused.written == {"instance/key": "file", "app.db": "sqlite"}
+    found = imported(replace(led, leads=("app.db", "seen.txt")), text)
+    assert [(page.path, page.status) for page in found.pages] == [("/", 200)]
+    assert not (led.root / "app.db").exists()
+    assert (led.root / "seen.txt").read_text() == "shipped"
+    assert (led.scratch / "data" / "seen.txt").read_text().startswith("shipped!")
+
+
+@needs_mounts
+def test_an_installed_package_is_read_only_but_for_flasks_own_folder(tmp_path: Path) -> None:
+    venv.create(tmp_path / "venv", with_pip=False, symlinks=True)
+    site = next((tmp_path / "venv/lib").glob("python3*/site-packages"))
+    (site / "shop").mkdir()
+    (site / "shop/__init__.py").write_text(
+        "import os\ndef app(environ, start): pass\n"
+        f"open({str(tmp_path)!r} + '/venv/var/shop-instance', 'w')\n"
+        "os.makedirs(os.path.dirname(__file__) + '/uploads', exist_ok=True)\n"
+    )
+    (tmp_path / "work").mkdir()
+    kept = sandbox.lead(tmp_path)
+    place = Place(tmp_path, tmp_path / "work", tmp_path / "venv/bin/python", (), (site / "shop",), kept, installed=site)
+    found = look(place, "shop", "", weigh_seconds=0.1)
+    assert found.error is not None
+    assert "Read-only file system" in found.error.message
+    assert found.written == {"instance/shop-instance": "file", "shop/uploads": "folder"}
+    assert look(replace(place, leads=("shop/uploads",)), "shop", "", weigh_seconds=0.1).found
+
+
+def test_the_file_of_a_database_is_told_as_flask_sqlalchemy_finds_it(at: Place) -> None:
+    found = imported(
+        at,
+        "from flask import Flask\napp = Flask(__name__)\n"
+        "class Extension: engines = {}\n"
+        "app.extensions['sqlalchemy'] = Extension()\n"
+        "app.config['SQLALCHEMY_DATABASE_URI'] = 'sqlite:///app.db'\n"
+        "app.config['SQLALCHEMY_BINDS'] = {'old': 'sqlite://', 'far': 'sqlite:////srv/app.db'}\n",
+    )
+    assert found.databases == ("sqlite:///instance/app.db", "sqlite://", "sqlite:////srv/app.db")
 
 
 @needs_mounts
