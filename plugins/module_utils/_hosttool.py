@@ -22,10 +22,10 @@ from ._generation import generations, ledger
 from ._generation.failures import StepFailed
 from ._generation.lock import Busy, Run
 from ._generation.state import app_state
-from ._host import boot, probe
+from ._host import boot, byhand, probe
 from ._host.guard import guard
 from ._host.retune import retune
-from ._os.files import make_directory, read_text_file, replace_link, write_file
+from ._os.files import as_mapping, make_directory, read_text_file, replace_link, write_file
 from ._os.paths import TOOL, Layout, installed_apps
 from ._os.reader import for_a_reader
 from ._os.secrecy import clean, clean_text, learn_from
@@ -163,6 +163,15 @@ def parser() -> argparse.ArgumentParser:
         "done (what was live is live), 3 another run holds the app.",
     )
     again.add_argument("app")
+    by_hand = commands.add_parser(
+        "run",
+        help="run a command with the live release, in the app's sandbox: headcount run shop -- flask users create",
+        description="Runs a command with the live release, as the app's user, in its sandbox, with its data,"
+        " environment and secrets, on this terminal where there is one. Exit status: the command's; 1 where it could"
+        " not be begun.",
+    )
+    by_hand.add_argument("app")
+    by_hand.add_argument("words", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="a program and its arguments")
     watch = commands.add_parser("guard", help="watch what users of a new generation get; what a promote starts")
     watch.add_argument("app")
     commands.add_parser("boot", help="what this host does after each boot: notice that its hardware changed")
@@ -199,6 +208,7 @@ def _main(arguments: list[str] | None, root: str) -> int:
         "history": _history,
         "rollback": _rollback,
         "retune": _retune,
+        "run": _by_hand,
         "guard": _guard,
         "boot": _at_boot,
     }[options.command]
@@ -302,12 +312,22 @@ def describe(entry: ledger.Entry) -> str:
     about = f" generation {entry['generation']}" if entry.get("generation") is not None and not arrow else ""
     listed = entry.get("did") or entry.get("changes") or entry.get("told") or []
     listed = listed if isinstance(listed, list) else [listed]
+    if entry["event"] in ("prepared", "ran"):
+        listed = [*_commands_told(entry), *listed]
     detail = entry.get("cause") or entry.get("evidence") or "; ".join(map(str, listed))
     who = f"{entry.get('user')}@{entry.get('controller')}"
     return (
         f"{entry['time'] or 'at an unknown time'}  {entry.get('app', '')}  {entry['event']}{arrow}{about}  by {who}"
         + (f": {detail}" if detail else "")
     )
+
+
+def _commands_told(entry: ledger.Entry) -> list[str]:
+    """The commands of an entry in words."""
+    if entry["event"] == "ran":
+        return [f"`{entry.get('command')}` ended with status {entry.get('status')}"]
+    commands = entry.get("commands")
+    return [f"`{as_mapping(one).get('run')}`" for one in commands] if isinstance(commands, list) else []
 
 
 def _app(name: str, root: str) -> AppOnHost:
@@ -334,6 +354,18 @@ def _rollback(options: argparse.Namespace, apps: list[str], root: str) -> int:
 def _retune(options: argparse.Namespace, apps: list[str], root: str) -> int:
     app = _app(apps[0], root)
     return _step(lambda: retune(app), lambda done: boot.tuned_words(apps[0], done))
+
+
+def _by_hand(options: argparse.Namespace, apps: list[str], root: str) -> int:
+    words = options.words[1:] if options.words[:1] == ["--"] else options.words
+    if not words:
+        print(f"headcount: say what to run: headcount run {apps[0]} -- COMMAND", file=sys.stderr)
+        return USAGE
+    try:
+        return byhand.run(_app(apps[0], root), words, sys.stdin.isatty() and sys.stdout.isatty())
+    except StepFailed as error:
+        print(f"headcount: {clean_text(error.cause)}", file=sys.stderr)
+        return FAILED
 
 
 def _guard(options: argparse.Namespace, apps: list[str], root: str) -> int:

@@ -90,6 +90,10 @@ failed_apps:
   description: For each app, the hosts that count as failed for it before they are touched.
   type: dict
   returned: success, but not with C(mode=drift)
+prepares:
+  description: For each host the apps whose candidates wait for commands (M(headcount.gunicorn.prepare)).
+  type: dict
+  returned: success, but not with C(mode=drift)
 unreachable_hosts:
   description: Hosts that could not be reached, with the cause.
   type: dict

@@ -26,6 +26,8 @@ __all__ = [
     "LoadPath",
     "MemoryNeed",
     "Outside",
+    "Prepare",
+    "Process",
     "Sandbox",
     "Share",
     "Source",
@@ -274,6 +276,31 @@ class AsyncLibrary(Section):
 
 
 @dataclass(frozen=True)
+class Prepare(Section):
+    """A command that prepares a release. Without `each_host` one host runs it for the fleet; `seconds` is its limit."""
+
+    run: str
+    each_host: bool = False
+    seconds: float = 600.0
+
+
+@dataclass(frozen=True)
+class Process(Section):
+    """A further process of the release. `memory_mib` and `cores` are what one of its `instances` is counted with.
+
+    With a `schedule` (systemd's) it runs at times, for `seconds` at most, else all the time.
+    """
+
+    run: str
+    instances: int = 1
+    memory_mib: float = 128.0
+    cores: float = 0.0
+    schedule: str | None = None
+    seconds: float = 3600.0
+    stop_seconds: float = 60.0
+
+
+@dataclass(frozen=True)
 class App(Section):
     """A normalised app. It holds secrets (not in its repr): show `normalise.redacted` ones only.
 
@@ -322,6 +349,8 @@ class App(Section):
     slice: str = "system.slice"
     recorder: bool | None = None
     guard: Guard | None = None
+    prepare: tuple[Prepare, ...] = ()
+    processes: Mapping[str, Process] = field(default_factory=dict)
 
     @classmethod
     def from_dict(cls, data: Plain) -> App:
@@ -332,6 +361,9 @@ class App(Section):
                 named[key] = section.from_dict(named[key])
         libraries = named.get("async_libraries") or {}
         named["async_libraries"] = {library: AsyncLibrary.from_dict(known) for library, known in libraries.items()}
+        named["prepare"] = tuple(Prepare.from_dict(one) for one in named.get("prepare") or ())
+        processes = named.get("processes") or {}
+        named["processes"] = {process: Process.from_dict(known) for process, known in processes.items()}
         named["retain_good"] = named.pop("retain", {}).get("good")
         named["name"] = data["name"]
         return super().from_dict(named)
@@ -361,4 +393,4 @@ _SECTIONS: Final[Mapping[str, type[Section]]] = {
     "data": Data,
     "sandbox": Sandbox,
 }
-_CAME_LATER: Final[Mapping[str, object]] = {"data": Data(), "sandbox": Sandbox()}
+_CAME_LATER: Final[Mapping[str, object]] = {"data": Data(), "sandbox": Sandbox(), "prepare": (), "processes": {}}

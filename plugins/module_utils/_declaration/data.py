@@ -26,7 +26,8 @@ _RELEASES: Final = "/opt/headcount"
 _SQLITE: Final = re.compile(r"sqlite(?:\+[a-z0-9]+)?:///(?P<path>/[^?#]*)")
 _KEEPS: Final = re.compile(r"(?i)(^|_)(data|database|db|sqlite|storage|media|uploads?|persist\w*)(_|$)")
 _WRITTEN: Final = re.compile(r"(?i)(^|_)(database|db|sqlite|uploads?)(_|$)")
-_PLACE: Final = re.compile(r"\{(data|cache|logs)\}")
+_PLACE: Final = re.compile(r"(?<!\$)\{(data|cache|logs)\}")
+"""What stands for a folder; `${data}` is a variable of a shell."""
 
 
 def inside(text: str) -> str:
@@ -207,12 +208,25 @@ def place_all(
     """Put the folders in the place of what stands for them, in all `values` of an environment; `at`: the app's place,
     and the section that they are of."""
     for name, value in values.items():
-        missing = sorted(set(_PLACE.findall(value)) - set(known))
-        if missing:
-            what = f"names {{{missing[0]}}}, and the app has no such folder"
-            context.add(place(*at, name), what, "a folder that `data` declares", f"data: {{{missing[0]}: true}}")
-            continue
-        values[name] = _PLACE.sub(lambda found: known[found[1]], value)
+        values[name] = place_in(value, known, place(*at, name), context)
+
+
+def place_in(text: str, known: Mapping[str, str], here: tuple[Part, ...], context: Context) -> str:
+    """`text` with the folders in the place of what stands for them; one that the app does not have is a problem."""
+    missing = sorted(set(_PLACE.findall(text)) - set(known))
+    if missing:
+        what = f"names {{{missing[0]}}}, and the app has no such folder"
+        context.add(here, what, "a folder that `data` declares", f"data: {{{missing[0]}: true}}")
+        return text
+    return _PLACE.sub(lambda found: known[found[1]], text)
+
+
+def keeps_database(app: Parsed) -> bool:
+    """Whether an app, whose folders are in their places, uses a SQLite database among its data: one that each host has
+    for itself."""
+    data = places(app["name"], Data.from_dict(app.get("data") or {}))["data"]
+    found = (_SQLITE.match(value) for section in ("environment", "secrets") for value in app[section].values())
+    return any(match is not None and _below(match["path"], (data,)) for match in found)
 
 
 def _check_paths(data: Data, entry_point: str, parts: tuple[Part, ...], context: Context) -> None:

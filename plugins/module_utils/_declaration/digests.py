@@ -68,6 +68,15 @@ def public_digest(app: App, source_id: str = "") -> str:
     return digest(public)
 
 
+def prepare_key(app: App, run: str, source_id: str, secrets: str) -> str:
+    """What a command that prepares `app` is known by once it was run: the command and all that it is given.
+
+    `source_id`: the identity of the source's content; `secrets`: the digest of the app's secrets. Root only.
+    """
+    given = {"run": run, "source": source_id, "environment": dict(app.environment), "secrets": secrets}
+    return digest(given)
+
+
 def secrets_digest(app: App) -> str:
     """A digest that changes with any secret: PBKDF2-HMAC-SHA256 over the canonical JSON, salted with the app's name;
     "" without secrets.

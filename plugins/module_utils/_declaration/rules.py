@@ -14,6 +14,7 @@ from .app import Limits, Load, LoadPath
 from .asking import check_prefix
 from .candidate import fold
 from .checks import split_listen
+from .commands import check_commands
 from .data import check_data
 from .fields import Context, Parsed, Part, inline
 from .listening import check_socket
@@ -269,4 +270,5 @@ RULES: Final[tuple[tuple[tuple[str, ...], _Rule], ...]] = (
     (("listen", "listen_group", "listen_mode"), check_socket),
     (("trial", "environment", "secrets"), fold),
     (("name", "entry_point", "data", "environment", "secrets"), check_data),
+    (("name", "data", "environment", "secrets", "prepare", "processes"), check_commands),
 )

@@ -13,6 +13,7 @@ from typing import Final
 from . import checks
 from .asking import HOST, SCHEME
 from .candidate import TRIAL
+from .commands import PREPARE, PROCESSES
 from .data import DATA
 from .fields import REQUIRED, Field
 from .gunicorn import GUNICORN, PREFIX
@@ -312,6 +313,8 @@ APP_FIELDS: Final[tuple[Field, ...]] = (
     ),
     RECORDER,
     GUARD,
+    PREPARE,
+    PROCESSES,
 )
 VARIABLES: Final[tuple[Field, ...]] = (
     Field(

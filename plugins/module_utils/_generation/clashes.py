@@ -43,8 +43,11 @@ UNIT_PATH = (
 
 _PACKAGED = ("/usr/lib/", "/lib/")
 _STATE_FILES = re.compile(
-    r"ledger\.jsonl(\.reserve)?|lock|lease\.json|settings\.json|[0-9]+(\.trial)?\.env|\.headcount-.*"
+    r"ledger\.jsonl(\.reserve)?|lock|lease\.json|prepared\.json|settings\.json|[0-9]+(\.trial)?\.env|\.headcount-.*"
 )
+_INSTANCE = r"((-trial)?@(?P<number>[0-9]*)\.(service|socket)|@(?P<further>[0-9]+)-[a-z][a-z0-9:-]*\.(service|timer))"
+"""What stands behind the app's name in the names of its instances, candidates and processes."""
+
 _SHOWN = 4
 
 
@@ -125,8 +128,9 @@ def _needed(layout: Layout, unit: str, used_up: int) -> bool:
     """Whether the app will need the unit name `unit`: its socket, its instances to come, and their templates."""
     if unit == layout.public_socket_unit:
         return True
-    match = re.fullmatch(rf"{re.escape(layout.app)}(-trial)?@([0-9]*)\.(service|socket)", unit)
-    return match is not None and (not match[2] or int(match[2]) > used_up)
+    match = re.fullmatch(rf"{re.escape(layout.app)}{_INSTANCE}", unit)
+    number = match and (match["number"] or match["further"])
+    return match is not None and (not number or int(number) > used_up)
 
 
 def _own_file(layout: Layout, path: str) -> bool:
@@ -167,7 +171,7 @@ def _units(layout: Layout, states: dict[str, UnitState], entries: list[Entry], h
 
 def _foreign_files(layout: Layout, files: UnitFiles, used_up: int) -> list[str]:
     """Unit files with a name that the app needs that are not its own."""
-    pattern = re.compile(rf"{re.escape(layout.app)}(\.socket|(-trial)?@[0-9]*\.(service|socket))")
+    pattern = re.compile(rf"{re.escape(layout.app)}(\.socket|{_INSTANCE})")
     needed = [path for path in files.paths(pattern) if _needed(layout, os.path.basename(path), used_up)]
     return [path for path in needed if not _own_file(layout, path)]
 
@@ -283,7 +287,7 @@ def drop_in_problems(layout: Layout, number: int, record: Mapping[str, object], 
     """
     told = {f"/{UNITS}", "/run/systemd/system"}
     own = [f"{layout.app}@.service.d", f"{layout.app}@.socket.d"]
-    named = [f"{unit}.d" for unit in (layout.public_socket_unit, *layout.instance_units(number))]
+    named = [f"{unit}.d" for unit in (layout.public_socket_unit, *generations.units_of(layout, number))]
     found = []
     for at, names in files.names.items():
         for name in sorted(set(names) & {*own, *named}):

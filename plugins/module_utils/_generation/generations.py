@@ -12,6 +12,7 @@ from typing import Any
 from .._os.files import as_mapping, read_mapping, sha256
 from .._os.paths import Layout
 from .._os.procfs import under
+from .processnames import process_units_on_disk
 
 UNFINISHED = ".unfinished"
 GENERATION = "generation.json"
@@ -132,7 +133,7 @@ def problems(layout: Layout, number: int) -> list[str]:
             found.append(f"{path}/release leads elsewhere")
     except OSError as error:
         found.append(f"{path} cannot be read: {error.strerror}")
-    for unit in layout.instance_units(number):
+    for unit in units_of(layout, number):
         if link_target(layout.unit(unit)) != unit_target(layout, os.path.join(layout.generation(number), unit)):
             found.append(f"{layout.unit(unit)} does not lead to generation {number}")
         for directory in drop_ins(layout, unit):
@@ -141,6 +142,11 @@ def problems(layout: Layout, number: int) -> list[str]:
     if not os.path.exists(layout.environment(number)):
         found.append(f"{layout.environment(number)} is missing")
     return found
+
+
+def units_of(layout: Layout, number: int) -> list[str]:
+    """Units with files of their own for generation `number`: of its instance, its candidate and its processes."""
+    return [*layout.instance_units(number), *process_units_on_disk(layout, number)]
 
 
 def drop_ins(layout: Layout, unit: str) -> tuple[str, str]:

@@ -34,6 +34,8 @@ EVENTS = (
     "hardware_changed",
     "data_made",
     "removed",
+    "prepared",
+    "ran",
 )
 
 

@@ -50,7 +50,7 @@ MOST_WAIT_SECONDS = 300.0
 
 ENDED_KEPT = 20
 
-STOPPABLE = frozenset({"stage", "weigh", "trial"})
+STOPPABLE = frozenset({"stage", "prepare", "weigh", "trial"})
 """Steps before anything of the candidate reaches users: they can be given up at any moment."""
 
 

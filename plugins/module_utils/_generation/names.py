@@ -29,7 +29,7 @@ def proven(layout: Layout, unit: str) -> bool:
     entries = ledger.read(layout.ledger)
     if unit == layout.public_socket_unit:
         return ledger.last_live(entries) is not None
-    match = re.fullmatch(rf"{re.escape(layout.app)}(?:-trial)?@([0-9]+)\.(?:service|socket)", unit)
+    match = re.fullmatch(rf"{re.escape(layout.app)}(?:-trial)?@([0-9]+)(?:-[a-z].*)?\.(?:service|socket|timer)", unit)
     return match is not None and int(match[1]) in ledger.staged(entries) and _holds(layout, int(match[1]), unit)
 
 

@@ -23,6 +23,8 @@ from .clashes import Host, clashes, drop_in_problems, shared_drop_ins
 from .ledger import Entry
 from .lock import AppLock, boot_id, stale_reason
 from .names import owned
+from .prepared import Prepared
+from .processnames import down_of, left_of
 
 
 class AppAsked(TypedDict, total=False):
@@ -55,7 +57,8 @@ class AppState(TypedDict):
     """What is on the host of an app. Lists hold a sentence for each thing.
 
     `open`: what other users of the host can read; `port_taken`, `trial_port_taken`: who listens where the app and its
-    candidate are to; `rollback_hint`: how a person goes back; `measured`: what the weigh of the live one found.
+    candidate are to; `rollback_hint`: how a person goes back; `measured`: what the weigh of the live one found;
+    `prepared`: keys of the commands that have prepared it.
     """
 
     live: LiveState | None
@@ -74,6 +77,7 @@ class AppState(TypedDict):
     rollback_hint: str
     clashes: list[str]
     drop_ins: list[str]
+    prepared: list[str]
 
 
 def app_state(app: AppAsked, root: str = "/", systemd: Systemd | None = None) -> AppState:
@@ -130,6 +134,7 @@ def _app_state(app: AppAsked, layout: Layout, systemd: Systemd) -> AppState:
         "rollback_hint": "",
         "clashes": clashes(layout, seen.everything, app, seen.host),
         "drop_ins": sorted(shared_drop_ins(layout, seen.host.files)),
+        "prepared": Prepared(layout).keys(),
     }
     if seen.live is None:
         # A first deployment that was cut short holds its port itself; the next one takes that down first.
@@ -229,6 +234,9 @@ def _health(seen: _Seen, number: int, app: AppRecord) -> tuple[bool, str]:
             return False, f"{unit} runs, but from {everything[unit].fragment or 'no file'}, which is not Headcount's"
         if not state.running:
             return False, f"{unit} is {state.active or 'unknown'}"
+    down = down_of(layout, number, units)
+    if down:
+        return False, "; ".join(down)
     if not app:
         return False, f"generation {number} has no record that can be read (generation.json)"
     if listens(1, app["listen"], layout.root) is False:
@@ -262,6 +270,7 @@ def _leftovers(seen: _Seen, known: list[generations.Generation]) -> list[str]:
     number = live.number if live else None
     found = [f"{unit} runs" for unit in layout.candidates(up)]
     found += [f"{unit} runs, but is not live" for one, unit in layout.instances(up).items() if one != number]
+    found += left_of(layout, number, up)
     found += [f"generation {one.number} is unfinished" for one in known if one.status == "unfinished"]
     if live is not None and live.why:
         found.append(f"`live` leads {generations.astray(layout)}; generation {number} is live ({live.why})")

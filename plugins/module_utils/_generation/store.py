@@ -37,6 +37,7 @@ from .generations import (
     numbers,
     record,
     unit_target,
+    units_of,
 )
 from .names import edited
 
@@ -81,9 +82,9 @@ def link_units(layout: Layout, number: int) -> None:
     Raises Foreign, and links nothing, where a unit file of somebody else's has one of the names.
     """
     make_directory(layout.units)
-    for unit in layout.instance_units(number):
+    for unit in units_of(layout, number):
         check_free(layout, layout.unit(unit))
-    for unit in layout.instance_units(number):
+    for unit in units_of(layout, number):
         replace_link(layout.unit(unit), unit_target(layout, os.path.join(layout.generation(number), unit)))
 
 
@@ -92,8 +93,8 @@ def relink_units(layout: Layout, number: int) -> list[str]:
     is left as it is, and told in words. Raises Foreign where a name was never the app's own.
     """
     make_directory(layout.units)
-    left = [unit for unit in layout.instance_units(number) if edited(layout, unit)]
-    units = [unit for unit in layout.instance_units(number) if unit not in left]
+    left = [unit for unit in units_of(layout, number) if edited(layout, unit)]
+    units = [unit for unit in units_of(layout, number) if unit not in left]
     for unit in units:
         check_free(layout, layout.unit(unit))
     for unit in units:
@@ -157,9 +158,10 @@ def remove(layout: Layout, number: int) -> None:
     if os.path.isdir(path):
         # The marker comes back first: a removal that is cut short leaves nothing that counts.
         write_file(os.path.join(path, UNFINISHED), "")
-    for unit in layout.instance_units(number):
+    for unit in units_of(layout, number):
         if leads_home(layout, layout.unit(unit)):
             remove_file(layout.unit(unit))
+            remove_file(layout.timer_stamp(unit)) if unit.endswith(".timer") else None
             for directory in drop_ins(layout, unit):
                 shutil.rmtree(directory, ignore_errors=True)
     for file in (layout.environment(number), layout.trial_environment(number)):

@@ -19,6 +19,7 @@ from .answers import HEALTH, WELL, Answers, meanwhile_words
 from .candidates import Candidates
 from .failures import StepFailed, Untouched
 from .instances import Instances
+from .processes import Processes
 from .verify import Seen, answers_all, verify
 
 
@@ -112,6 +113,7 @@ def _switch_shared(
         # Where the old one cannot be asked by itself, nobody knows whose a failure on the socket of both is.
         beside = (lambda: False) if alone else (lambda: answers_all(instances, old, before))
         seen = verify(instances, new, app, verify_seconds, public=True, beside=beside)
+        Processes(instances).hand_over(new, verify_seconds)
         _make_live(instances, new)
         instances.leave(old)
         verify(instances, new, app, 0.0, public=True)
@@ -122,8 +124,20 @@ def _switch_shared(
         _make_live(instances, new)
         instances.systemd.begin_stop(instances.layout.service_unit(old))
         seen = {**_verify_alone(instances, old, new, app, verify_seconds, was, lenient), "before": was.detail}
+        wrong = _processes_down(instances, new, verify_seconds)
+        seen = {**seen, "wrong": [*seen.get("wrong", []), *wrong]} if wrong else seen
     opened = opened or _open_again(instances, new, app)
     return {**seen, "boot_seconds": round(boot, 2), **({"opened": opened} if opened else {})}
+
+
+def _processes_down(instances: Instances, number: int, seconds: float) -> list[str]:
+    """Hand the processes over to a generation that is live because the one before was broken: nothing is gone back to
+    for their sake. What is wrong with them, in sentences."""
+    try:
+        Processes(instances).hand_over(number, seconds)
+    except StepFailed as failure:
+        return [failure.cause]
+    return []
 
 
 def _open_again(instances: Instances, number: int, app: Plain) -> str:
@@ -196,6 +210,10 @@ def _switch_address(instances: Instances, old: int | None, new: int, app: Plain,
         taken = address_taken(app["listen"])
         if taken:
             raise Untouched("promote", f"{taken}; free it, or declare another `listen`")
+    # Starting the socket starts the processes of its generation, too.
+    processes = Processes(instances)
+    processes.stop_others(new)
+    processes.set_clocks(new)
     _make_live(instances, new)
     public = instances.layout.public_socket_unit
     instances.systemd.stop(public)
@@ -211,6 +229,7 @@ def _switch_address(instances: Instances, old: int | None, new: int, app: Plain,
     boot = instances.join(new, app["health"])
     # No other instance ever held this socket, so that it may be asked at once.
     seen = verify(instances, new, app, verify_seconds, public=True)
+    processes.hand_over(new, verify_seconds)
     if old is not None:
         instances.leave(old)
         verify(instances, new, app, 0.0, public=True)
@@ -236,6 +255,9 @@ def restore(instances: Instances, old: int | None, new: int | None) -> None:
     if old is None:
         take_down(instances)
         return
+    processes = Processes(instances)
+    processes.stop_others(old)
+    processes.set_clocks(old)
     try:
         _make_live(instances, old)
     except Foreign:
@@ -259,6 +281,7 @@ def restore(instances: Instances, old: int | None, new: int | None) -> None:
         if new is not None and not readdressed:
             instances.leave(new)
     _open_again(instances, old, app)
+    processes.start(old)
 
 
 def take_down(instances: Instances) -> None:
@@ -271,7 +294,7 @@ def take_down(instances: Instances) -> None:
         *Candidates(instances).running(),
         *instances.own(instances.layout.public_socket_unit),
     ]
-    instances.systemd.stop(*units)
+    instances.systemd.stop(*units, timeout_seconds=900.0)
     store.unlink_public(instances.layout)
     store.deactivate(instances.layout)
     instances.systemd.reload()

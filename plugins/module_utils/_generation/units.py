@@ -17,6 +17,9 @@ from .._recorder import configuration as recorder
 from .._release.asynccompat import MONITOR_HOOK, monitor_environment
 from .._release.contents import TREE
 from . import data, lingering, sandbox, serverhooks
+from .commands import surroundings
+from .processnames import starters
+from .processunits import ROLE, process_files
 
 STOP_SLACK_SECONDS = 10
 """systemd waits this much longer than Gunicorn's graceful_timeout before it kills: a drain is never cut short."""
@@ -151,11 +154,12 @@ def public_socket(app: Plain, plan: Plain, number: int, layout: Layout) -> str:
     group = f"SocketGroup={app['listen_group']}\n" if app.get("listen_group") else ""
     unix = f"SocketMode={mode_of(dict(app))}\n{group}" if listen.startswith("unix:") else ""
     service = layout.service_unit(number)
+    further = starters(list(process_files(app, number, layout, "", {})))
     return (
         f"# {app['name']}, generation {number}. Written by Headcount.\n"
         "[Unit]\n"
         f"Description={app['name']}: the socket its users reach\n"
-        f"Wants={service}\n"
+        f"Wants={' '.join([service, *further])}\n"
         "\n"
         "[Socket]\n"
         f"ListenStream={address}\n"
@@ -309,14 +313,17 @@ def environment_file(environment: dict[str, str], secrets: dict[str, str], candi
 def render(app: Plain, plan: Plain, number: int, layout: Layout) -> dict[str, str]:
     """All files of generation `number` by their names within its directory; no secret is in any of them."""
     trial, real = layout.trial_service_unit(number), layout.service_unit(number)
+    serving = service(app, plan, number, layout, trial=False)
+    beside = surroundings(f"{layout.generation(number)}/release", app, ROLE) if app.get("processes") else {}
     return {
+        **process_files(app, number, layout, serving, beside),
         "gunicorn.conf.py": gunicorn_conf(app, plan, number),
         **serverhooks.files(app, _setting(plan, "worker_class")),
         **({recorder.PROGRAM: recorder.program()} if recorder.wanted(app) else {}),
         data.SCRIPT: data.script(app, number, layout),
         layout.public_socket_unit: public_socket(app, plan, number, layout),
         layout.socket_unit(number): private_socket(app, number, layout.private_socket(number), real, "generation"),
-        real: service(app, plan, number, layout, trial=False),
+        real: serving,
         layout.trial_socket_unit(number): private_socket(app, number, layout.trial_socket(number), trial, "candidate"),
         trial: service(app, plan, number, layout, trial=True),
     }

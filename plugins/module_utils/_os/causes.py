@@ -403,6 +403,15 @@ def first_cause(lines: Sequence[str]) -> str | None:
     return None
 
 
+def last_words(lines: Sequence[str]) -> str:
+    """The last words of a command that failed: its last exception, else its last line. Empty where it said nothing;
+    what systemd itself says of a unit is none of its words."""
+    said = [line for line in lines if line.strip() and not _MANAGER.match(line.strip())]
+    raised = [one for one in exceptions(Line(0.0, 0, text) for text in said) if not one.name.endswith("Warning")]
+    last = raised[-1].words() if raised else "".join(said[-1:]).strip()
+    return last[:MOST_CHARACTERS]
+
+
 def _fatal_exception(lines: Sequence[str]) -> str:
     """The exception, or the crash of Python itself, that a process died of; empty where there is none."""
     found = [raised for raised in exceptions(Line(0.0, 0, text) for text in lines) if _tells(raised)]

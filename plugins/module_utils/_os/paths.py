@@ -116,6 +116,10 @@ class Layout:
         """RuntimeDirectory= of an instance of generation `number`, or of its candidate: a path below /run."""
         return os.path.join(RUNTIME_INSTANCES, f"{self.app}-trial-{number}" if trial else f"{self.app}-{number}")
 
+    def command_directory(self, unit: str) -> str:
+        """RuntimeDirectory= of a command that runs as the transient `unit`: a path below /run."""
+        return os.path.join(RUNTIME_INSTANCES, unit[: -len(".service")])
+
     def instance_files(self, number: int, trial: bool) -> str:
         """Where a running instance keeps what it says of itself; the app itself may write there too."""
         return self._at("run", self.runtime_directory(number, trial))
@@ -144,6 +148,24 @@ class Layout:
     def deadline_unit(self) -> str:
         """Stops the candidate of such a trial, should nobody come back for it."""
         return f"headcount-deadline-{self.app}.timer"
+
+    def timer_stamp(self, unit: str) -> str:
+        """When systemd last ran what the timer `unit` is for (Persistent=)."""
+        return self._at("var/lib/systemd/timers", f"stamp-{unit}")
+
+    @property
+    def prepared(self) -> str:
+        """Which commands have prepared the app here, and which was begun; root only."""
+        return os.path.join(self.state, "prepared.json")
+
+    @property
+    def prepare_unit(self) -> str:
+        """The command that prepares a release, while it runs."""
+        return f"headcount-prepare-{self.app}.service"
+
+    def run_unit(self, name: str) -> str:
+        """A command that a person runs by hand; `name` tells it from others."""
+        return f"headcount-run-{self.app}-{name}.service"
 
     @property
     def units(self) -> str:

@@ -16,8 +16,8 @@ from .size import Ceiling
 from .types import Limit, fitting, number, share, up
 
 SYNC_ENOUGH: Final = 0.75
-"""Sync workers share the cores well from this part of those that are wanted on: at a load of 0.6 six a core as well as
-eight, at 0.9 twelve as well as sixteen. With fewer, long requests can take them all, and threads are better."""
+"""Sync workers share the cores well from this part of those that are wanted on. With fewer, long requests can take them
+all, and threads are better."""
 
 
 @dataclass(frozen=True)

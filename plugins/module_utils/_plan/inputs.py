@@ -269,7 +269,8 @@ def divide(host: Host, apps: Sequence[App], policy: Policy) -> dict[str, Allotme
     result = {}
     for app in apps:
         name = app.name
-        mine, how = memory[name]
+        beside = _beside(app, memory[name][0], cores[name][0])
+        mine, how = memory[name][0] - beside.memory_mib, memory[name][1] + beside.memory_words
         side = (
             "/ 2 generations side by side"
             if generations == 2
@@ -277,8 +278,9 @@ def divide(host: Host, apps: Sequence[App], policy: Policy) -> dict[str, Allotme
         )
         percent = 100.0 if app.limits.memory_percent is None else float(app.limits.memory_percent)
         result[name] = Allotment(
-            cores=cores[name][0],
-            cores_reason=f"{number(host.cores)} effective cores ({host.cores_limited_by}){cores[name][1]}",
+            cores=cores[name][0] - beside.cores,
+            cores_reason=f"{number(host.cores)} effective cores ({host.cores_limited_by}){cores[name][1]}"
+            + beside.cores_words,
             budget_mib=mine / generations,
             budget_reason=(
                 f"{host.memory_mib} MiB ({host.memory_limited_by}) - {number(reserve)} MiB ({why}){how} {side}"
@@ -288,6 +290,41 @@ def divide(host: Host, apps: Sequence[App], policy: Policy) -> dict[str, Allotme
             warnings=kept.warnings,
         )
     return result
+
+
+@dataclass(frozen=True)
+class _Beside:
+    """What the further processes of an app take of its part, in MiB and cores, and in words."""
+
+    memory_mib: float = 0.0
+    cores: float = 0.0
+    memory_words: str = ""
+    cores_words: str = ""
+
+
+def _beside(app: App, memory_mib: float, cores: float) -> _Beside:
+    """What an app's further processes take. They never run twice, so that a rollout does not double them.
+
+    Raises PlanError where they leave nothing for its server.
+    """
+    if not app.processes:
+        return _Beside()
+    wanted = sum(process.instances * process.memory_mib for process in app.processes.values())
+    computing = sum(process.instances * process.cores for process in app.processes.values())
+    for key, need, there, unit in (("memory_mib", wanted, memory_mib, "MiB"), ("cores", computing, cores, "cores")):
+        if need >= there:
+            raise PlanError(
+                app.name,
+                f"processes ({', '.join(app.processes)})",
+                f"{number(need)} {unit}",
+                f"the app has {number(there)} {unit} on this host, and its server needs some of them",
+                f"less than {number(there)} {unit}",
+                f"lower `{key}` or `instances` of its processes, give the app a larger share or the host more",
+            )
+    told = f" for {', '.join(app.processes)}"
+    return _Beside(
+        wanted, computing, f" - {number(wanted)} MiB{told}", f" - {number(computing)}{told}" if computing else ""
+    )
 
 
 def _parts(apps: Sequence[App], key: str, total: float, unit: str) -> dict[str, tuple[float, str]]:

@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-from .._declaration.mixture import waiting_chance
+from .._declaration.mixture import crowding
 from .inputs import Inputs
 from .types import COUNTLESS, Limit, number, up
 
@@ -43,18 +43,20 @@ SHARING_QUEUE: Final = 48
 """Beside the requests that wait and those that compute there is room for so many more. With the cores 90 % busy 28 and
 more are there in one moment of twenty (M/M/n: 0.9^28 = 0.05), whatever the number of cores, most of them long ones."""
 
-SYNC_TAKEN: Final = 0.02
+SYNC_LINE: Final = 0.1
 SYNC_LOAD_MOST: Final = 0.9
 SYNC_LOAD_UNKNOWN: Final = 0.75
-SYNC_LEAST: Final = (4, 4)
+SYNC_SURPLUS: Final = (4, 22)
 SYNC_MOST: Final = 16
-"""So many sync workers that a request finds all of them taken in no more than the first share of moments (M/M/n with
-sharing: C(n, load) x load^(workers - n), whatever the sizes), at the load that the declared rate makes (at most the
-second), or at the third where nobody knows. At least 4 and 4 more for each core, for bursts; at most 16 for each core,
-and no more than compute and queue (SHARING_QUEUE). As many for each core.
+"""So many sync workers that waiting for a free one takes no more than the first share of what the fastest kind of
+request takes while it shares the cores, in the mean, at the load that the declared rate makes (at most the second), or
+at the third where nobody knows. At least and at most so many more than cores, and at most so many for each core.
 
-Simulated with 5 % of 300 ms among 5: on one core at a load of 0.6, with 8 and 16 a page took 5.5 times its time alone,
-with 4 16 times; at 0.9 97 times with 8, and 12 and 11 times with 12 and 16. On two at 0.6 8 to 32 were alike."""
+All workers are taken in C(n, load) x load^(workers - n) of the moments (M/M/n with sharing, whatever the sizes), and
+who comes then waits as in a line: the more requests differ, the more workers that is worth. Simulated with two cores at
+a load of 0.6: with C2 = 0.8 (4, 12 and 40 ms) 6 workers are within 5 % of any number, with C2 = 10 (5 % of 300 ms among
+5) 11, also where requests come in bursts. Surplus beyond that gains nothing, takes memory, and leaves each process
+colder."""
 
 THREADS_MAX: Final = 256
 """Threads in a worker: one interpreter lock serves them all."""
@@ -121,7 +123,7 @@ def _processes(inputs: Inputs) -> int:
 
 
 def sharing_sync(inputs: Inputs) -> Limit:
-    """Sync workers of which one is free in nearly every moment, for requests that are not alike and do not wait."""
+    """Sync workers for requests that are not alike and do not wait: as many as the differences between them ask for."""
     cores = inputs.allotment.cores
     whole = whole_cores(cores)
     load = SYNC_LOAD_UNKNOWN
@@ -129,14 +131,22 @@ def sharing_sync(inputs: Inputs) -> Limit:
     if inputs.rate is not None and inputs.times_known:
         load = min(SYNC_LOAD_MOST, inputs.rate * inputs.cpu_ms.value / 1000.0 / cores)
         why = f"at a load of {number(round(load, 2))}: {number(inputs.rate)}/s x {number(inputs.cpu_ms.value)} ms"
-    least, most = SYNC_LEAST[0] + SYNC_LEAST[1] * whole, min(SYNC_MOST * whole, whole + SHARING_QUEUE)
-    chance = waiting_chance(whole, load)
-    enough = whole
-    if chance > SYNC_TAKEN:
-        enough += up(math.log(SYNC_TAKEN / chance) / math.log(load))
-    count = min(PROCESSES_MAX, most, up(max(least, enough) / whole) * whole)
-    words = f"of {count} workers (from {min(least, most)} to {most}) one is free {why}, whatever the others compute"
+    in_line, shared = (delay.value for delay in inputs.mix.delays())
+    least, most = whole + SYNC_SURPLUS[0], min(SYNC_MOST * whole, whole + SYNC_SURPLUS[1])
+    count = min(PROCESSES_MAX, most, max(least, whole + surplus(whole, load, in_line, shared)))
+    words = (
+        f"with {count} workers (from {min(least, most)} to {most}) a request waits for a free one no longer than for a"
+        f" tenth of what it takes anyway, {why}, in a line {number(round(in_line, 1))} times as long as alone"
+    )
     return Limit("mix", count, f"{words}; {inputs.allotment.cores_reason}")
+
+
+def surplus(cores: int, load: float, in_line: float, shared: float) -> int:
+    """Workers of one request each beyond one a core, so that the mean wait for a free one is at most SYNC_LINE of what
+    the kind that suffers most takes while it shares the cores. `in_line`, `shared`: see Spread; 0 < load < 1."""
+    crowd = crowding(cores, load)
+    wait, enough = crowd * in_line, SYNC_LINE * (1.0 + crowd * shared)
+    return 0 if wait <= enough else up(math.log(enough / wait) / math.log(load))
 
 
 def sharing_slots(inputs: Inputs) -> Limit:

@@ -11,6 +11,7 @@ from .._generation import access, generations, ledger, store, truth
 from .._generation.answers import HEALTH
 from .._generation.failures import StepFailed, Untouched
 from .._generation.names import save_aside
+from .._generation.processes import Processes
 from .._generation.switch import restore, take_down
 from .._os.systemd import SystemdError
 from .._os.users import UserError, ensure_user
@@ -47,8 +48,11 @@ def _heal_live(app: AppOnHost, start: bool) -> list[str]:
     if found is None:
         return _heal_without_live(app, bool(running))
     did = _lay_out(app, found)
+    processes = Processes(app.instances)
+    did += [f"stopped {unit}, which is not of the live generation" for unit in processes.stop_others(found.number)]
     if start:
         did += _serve(app, found.number)
+        did += [f"started {unit}" for unit in processes.start(found.number)]
     if app.systemd.state(app.layout.service_unit(found.number)).running:
         # Where the live one does not come up, whatever else serves users goes on doing so.
         # Asked anew: what had to open the public socket again may have stopped them.

@@ -9,6 +9,7 @@ import os
 
 from .._generation import data, datafolders, generations, ledger, store
 from .._generation.failures import Untouched
+from .._generation.prepared import Prepared
 from .._generation.switch import take_down
 from .._os.files import remove_file
 from .._os.paths import installed_apps
@@ -26,10 +27,12 @@ def remove(app: AppOnHost, everything: bool = False) -> dict[str, object]:
         raise Untouched("remove", f"{app.layout.home} is not Headcount's and is not touched")
     with app.alone("remove"):
         take_down(app.instances)
+        app.systemd.stop(*(unit for unit in (app.layout.prepare_unit,) if not app.systemd.state(unit).gone))
         app.candidates.forget()
         for number in generations.numbers(app.layout):
             store.remove(app.layout, number)
         left = _remove_home(app)
+        Prepared(app.layout).forget()
         app.systemd.reload()
         app.write_local_fact()
         gone, kept = datafolders.removal(app.layout, ledger.read(app.layout.ledger), everything)

@@ -111,7 +111,7 @@ def rollback(app: AppOnHost, wanted: int | None = None, event: str = "rolled_bac
 
 def _reclaim(app: AppOnHost, number: int) -> list[str]:
     """Give generation `number` its own units again where somebody edited them: it is gone back to as it was tried."""
-    units = app.layout.instance_units(number)
+    units = generations.units_of(app.layout, number)
     did = [words for words in (save_aside(app.layout, unit, app.clock) for unit in units) if words]
     if did:
         store.link_units(app.layout, number)

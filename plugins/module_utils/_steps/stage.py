@@ -8,9 +8,10 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from .._declaration.app import Plain
+from .._declaration.app import App, Plain
 from .._generation import access, data, datafolders, generations, ledger, sandbox, store
 from .._generation.clashes import Host, clashes, shared_drop_ins
+from .._generation.commands import words_of
 from .._generation.failures import StepFailed, Untouched
 from .._generation.reached import fail_if_no_way
 from .._generation.record import GenerationRecord
@@ -135,6 +136,8 @@ def lay_down(app: AppOnHost, number: int, record: GenerationRecord, environment:
     `trial` that of its candidate."""
     with app.step("stage", number):
         store.begin(app.layout, number, str(record.release))
+        for process in App.from_dict({"name": app.name, **record.app}).processes.values():
+            words_of(app.layout, number, process.run, "stage")  # that is no program is known before anything is started
         write_file(app.layout.environment(number), environment, mode=0o600)
         write_file(app.layout.trial_environment(number), trial, mode=0o600)
         now = ledger.now_text(app.clock)

@@ -19,7 +19,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from .._declaration.app import Load
+from .._declaration.app import App, Load, Plain
 from .._generation.failures import StepFailed
 from .._generation.lock import STOPPABLE
 from .._generation.record import GenerationRecord
@@ -53,7 +53,10 @@ def _of(record: GenerationRecord | None) -> tuple[float, float, float]:
     app = record.app if record is not None else {}
     settings = (record.plan.get("settings") if record is not None else None) or {}
     boot = float((app.get("health") or {}).get("boot_seconds") or 60.0)
+    processes = App.from_dict({"name": "", **app}).processes.values()
     drain = float((settings.get("graceful_timeout") or {}).get("value") or 60.0)
+    # The processes end after the server does, by themselves if they run by a schedule, else when they are asked to.
+    drain += 2 * max((process.stop_seconds for process in processes), default=0.0)
     return boot, float(app.get("verify_seconds") or 10.0), drain + 10.0
 
 
@@ -66,6 +69,7 @@ def step_seconds(phase: str, new: GenerationRecord | None, live: GenerationRecor
     heal = boot + 2 * drain
     counted = {
         "stage": INSTALL_SECONDS + heal,
+        "prepare": _prepare_seconds(app),
         "weigh": boot + longest_weigh(answer),
         "trial": boot + 2 * (longest_load(Load.from_dict(app["load"]), answer) if app.get("load") else 600.0),
         "abandon": drain,
@@ -76,6 +80,12 @@ def step_seconds(phase: str, new: GenerationRecord | None, live: GenerationRecor
     switch = heal + 2 * (boot + verify + asked + drain)
     counted["rollback"] = switch + boot  # it starts its target without users first
     return SLACK_SECONDS + counted.get(phase, switch)
+
+
+def _prepare_seconds(app: Plain) -> float:
+    """What the commands that prepare an app may take, after one that another run left."""
+    each = [one.seconds + GIVE_UP_SECONDS for one in App.from_dict({"name": "", **app}).prepare]
+    return sum(each) + max(each, default=0.0)
 
 
 @contextlib.contextmanager

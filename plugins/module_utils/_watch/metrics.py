@@ -2,8 +2,8 @@
 # Copyright: Headcount contributors
 """How the apps of a host run now, in Prometheus' text format (version 0.0.4). Pure functions.
 
-Labels are bounded: an app, its generations that run (two at most but for a moment), outcomes, ways in which workers
-end, limits and buckets. No path, no process id and no client is a label.
+Labels are bounded: an app, its generations that run (two at most but for a moment), its declared processes, outcomes,
+ways in which workers end, limits and buckets. No path, no process id and no client is a label.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Iterable, Mapping, Sequence
 
 from .._recorder.counts import BOUNDS_S
-from .view import AppView, InstanceView
+from .view import AppView, InstanceView, ProcessView
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 MIB = 1024 * 1024
@@ -104,6 +104,8 @@ def _app(made: _Page, view: AppView, past: Past) -> None:
         made.add("drift", "gauge", words, past.drift, app=app)
     for one in view.instances:
         _instance(made, app, one)
+    for process in view.processes:
+        _process(made, process, {"app": app, "process": process.name})
     if current is not None:
         _limits(made, app, current)
 
@@ -135,6 +137,15 @@ def _instance(made: _Page, app: str, one: InstanceView) -> None:
     made.add("recorder_up", "gauge", words, one.counts is not None, **labels)
     if one.counts is not None:
         _requests(made, one, labels)
+
+
+def _process(made: _Page, one: ProcessView, labels: Labels) -> None:
+    words = "Whether a further process of the live generation runs, or its timer where it runs by a schedule."
+    made.add("process_up", "gauge", words, one.up, **labels)
+    words = "How often systemd started it again since the promote."
+    made.add("process_restarts", "gauge", words, one.restarts, **labels)
+    words = "Memory of its unit."
+    made.add("process_memory_bytes", "gauge", words, one.memory_mib and one.memory_mib * MIB, **labels)
 
 
 def _memory(made: _Page, one: InstanceView, labels: Labels) -> None:

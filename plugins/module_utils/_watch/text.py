@@ -9,7 +9,7 @@ from typing import Sequence
 
 from .._recorder.counts import Tally
 from .._verdict.types import short
-from .view import AppView, InstanceView
+from .view import AppView, InstanceView, ProcessView
 
 HEADER = ("app", "gen", "req/s", "p50 ms", "p95 ms", "4xx/s", "5xx/s", "lost", "busy", "waiting", "MiB", "ended")
 WORKER_HEADER = ("pid", "up s", "requests", "busy", "CPU %", "PSS MiB")
@@ -38,7 +38,8 @@ def status_lines(view: AppView) -> list[str]:
         lines.append(f"since {since}: {served(tally)}")
     lines.append(f"now: {busy(current)} busy, {waiting(view)}; {memory(current)}")
     ends = ended(current)
-    return [*lines, f"workers: {ends}"] if ends else lines
+    lines += [f"workers: {ends}"] if ends else []
+    return [*lines, f"processes: {processes(view)}"] if view.processes else lines
 
 
 def served(tally: Tally) -> str:
@@ -88,6 +89,21 @@ def ended(instance: InstanceView) -> str:
         parts.append(f"{instance.oom_kills} of its processes by the OOM killer")
     if instance.counts.masters > 1:
         parts.append(f"the master started anew {_count(instance.counts.masters - 1, 'time')}")
+    return ", ".join(parts)
+
+
+def processes(view: AppView) -> str:
+    """What its further processes do."""
+    return "; ".join(map(_process, view.processes))
+
+
+def _process(one: ProcessView) -> str:
+    if not one.up:
+        return f"{one.name} is down"
+    how = ("runs" if one.runs else "waits for its time") if one.timed else "runs"
+    parts = [f"{one.name} {how}"]
+    parts += [f"{one.memory_mib:.0f} MiB"] if one.memory_mib is not None else []
+    parts += [f"was started again {_count(one.restarts, 'time')}"] if one.restarts else []
     return ", ".join(parts)
 
 

@@ -10,18 +10,19 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass
-from typing import Callable
+from typing import Callable, Mapping
 
 from .._declaration.app import Limits
 from .._facts.unitgroups import UnitMemory, unit_cpu_seconds, unit_memory
 from .._generation import generations, truth
 from .._generation.names import owned
+from .._generation.processnames import process_units_on_disk, starters
 from .._generation.record import GenerationRecord
 from .._load.livewatch import accept_queue
 from .._load.memory import read_process
 from .._os.paths import Layout
 from .._os.procfs import read_text, under
-from .._os.systemd import Systemd, UnitState
+from .._os.systemd import ABSENT, Systemd, UnitState
 from .._recorder.counts import Counts, Unreadable, Worker, read
 
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -105,9 +106,34 @@ class InstanceView:
 
 
 @dataclass(frozen=True)
+class ProcessView:
+    """A further process of the live generation: `name` as its unit has it (worker:2). `timed`: it runs by a schedule,
+    and `up` then means that its timer does; `runs`: whether it runs at this moment; `restarts` since it was started."""
+
+    name: str
+    timed: bool
+    up: bool
+    runs: bool
+    restarts: int
+    memory_mib: float | None
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain data that JSON can hold."""
+        return {
+            "name": self.name,
+            "by_schedule": self.timed,
+            "up": self.up,
+            "runs": self.runs,
+            "restarts": self.restarts,
+            "memory_mib": None if self.memory_mib is None else round(self.memory_mib, 1),
+        }
+
+
+@dataclass(frozen=True)
 class AppView:
     """An app on this host. `live` is None where nothing is; `waiting`: connections in the accept queue of its public
-    socket, None where nobody can tell; `instances`: the live one first, then those that drain or come."""
+    socket, None where nobody can tell; `instances`: the live one first, then those that drain or come; `processes` are
+    those of the live generation."""
 
     app: str
     live: int | None
@@ -116,6 +142,7 @@ class AppView:
     waiting: int | None
     instances: tuple[InstanceView, ...]
     at: float
+    processes: tuple[ProcessView, ...] = ()
 
     @property
     def current(self) -> InstanceView | None:
@@ -129,6 +156,7 @@ class AppView:
             "listen": self.listen,
             "waiting": self.waiting,
             "instances": [one.to_dict() for one in self.instances],
+            "processes": [one.to_dict() for one in self.processes],
         }
 
 
@@ -153,6 +181,27 @@ def app_view(
         waiting=accept_queue(listen, root) if listen else None,
         instances=tuple(sorted(instances, key=lambda one: (not one.live, -one.generation))),
         at=clock(),
+        processes=_processes(layout, live, units),
+    )
+
+
+def _processes(layout: Layout, live: int | None, units: Mapping[str, UnitState]) -> tuple[ProcessView, ...]:
+    """The processes of the live generation; `units` are those of the app that are up."""
+    if live is None:
+        return ()
+    return tuple(_process(layout, unit, units) for unit in starters(process_units_on_disk(layout, live)))
+
+
+def _process(layout: Layout, unit: str, units: Mapping[str, UnitState]) -> ProcessView:
+    starter, service = units.get(unit, ABSENT), units.get(unit.replace(".timer", ".service"), ABSENT)
+    taken = unit_memory(service.control_group, layout.root) if service.control_group else None
+    return ProcessView(
+        name=unit.partition("@")[2].partition("-")[2].rpartition(".")[0],
+        timed=unit.endswith(".timer"),
+        up=starter.running,
+        runs=not service.gone,
+        restarts=service.restarts,
+        memory_mib=taken.current_mib if taken is not None else None,
     )
 
 

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Callable
 
+from ...module_utils._declaration.app import App
 from ...module_utils._facts import hardware
 from ...module_utils._os import OLDEST_PYTHON
 from ...module_utils._plan.types import Plan, PlanError, Policy, bare_values, plan_changes
 from .._edge import Json, Result
-from . import batches, choice
+from . import batches, choice, prepares
 from .probed import Facts, Live, Probe, ShownLive, State
 
 PLANNER = "1"
@@ -34,12 +35,14 @@ class Circumstances:
 
     `fleet`: how many hosts run each app. `gone`: runs that are known to have ended. `retune`: only what the host
     itself did counts. `only`: the apps that the run is limited to; none means all.
+    `prepared`: by app, the keys of the commands that any host has run.
     """
 
     fleet: Mapping[str, int]
     gone: Sequence[str] = ()
     retune: bool = False
     only: Sequence[str] = ()
+    prepared: Mapping[str, Collection[str]] = field(default_factory=dict)
 
 
 @dataclass
@@ -66,6 +69,8 @@ class AppDecision:
     """Whether it waits, because it cannot be rolled out on more hosts than may fail."""
     left_out: bool = False
     """Whether the run is limited to other apps."""
+    prepare: list[Json] = field(default_factory=list)
+    """The commands that its candidate waits for (prepares.Todo)."""
 
     @property
     def pending(self) -> bool:
@@ -219,6 +224,7 @@ def decide_host(
     inputs = _Inputs(apps, states, circumstances, policy, known, plan_host)
     for app in apps:
         planned, obstacle = _decide_app(app, facts, known, inputs)
+        _note_commands(planned, app, inputs)
         result.apps[planned.name] = planned
         if obstacle:
             result.fail(f"{planned.name}: {obstacle}")
@@ -284,6 +290,19 @@ def _decide_app(app: Json, facts: Facts, known: Known, inputs: _Inputs) -> tuple
     planned.drift = drift_of(state, changed, settled.changes, planned)
     busy = choice.busy_with(state, gone) is not None
     return planned, chosen.reasons[0] if busy else ""
+
+
+def _note_commands(planned: AppDecision, app: Json, inputs: _Inputs) -> None:
+    """Note which commands the candidate waits for, where there is to be one, and tell them."""
+    if planned.action != choice.DEPLOY:
+        return
+    state = inputs.states[planned.name]
+    known, anywhere = inputs.known, inputs.circumstances.prepared.get(planned.name) or ()
+    secrets = known.secrets.get(planned.name, "")
+    todo = prepares.to_run(App.from_dict(app), planned.source_id, secrets, state.get("prepared") or (), anywhere)
+    planned.prepare = [one.to_dict() for one in todo]
+    if todo:
+        planned.notes = [*planned.notes, f"before its candidate starts: {', '.join(map(str, todo))}"]
 
 
 def _undecided(app: Json, state: State, parts: Mapping[str, str], source_id: str) -> AppDecision:

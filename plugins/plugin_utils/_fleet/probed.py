@@ -53,6 +53,7 @@ class State(TypedDict, total=False):
     last_failure: Json | None
     clashes: list[str]
     retune_at_boot: bool
+    prepared: list[str]
 
 
 class Probe(TypedDict, total=False):

@@ -37,6 +37,7 @@ from .decision import (
 )
 from .declared import base_dirs, declarations, exporter_listen, locate, plain
 from .gathering import Gathering, Wanted, form_words, source_key, verdicts
+from .prepares import prepared_anywhere
 from .probed import Facts
 from .runs import Notes, gone
 from .verdicts import counts_as_failed, failed_before, hold
@@ -115,6 +116,7 @@ class Schedule:
 
     def to_result(self) -> dict[str, object]:
         """What later plays need to know, and no more: it becomes a variable of every host."""
+        pending = {host.host: host for host in self.hosts if host.pending}
         return {
             "run": self.notes.run().to_dict(),
             "notes": str(self.notes.path),
@@ -127,13 +129,19 @@ class Schedule:
             "unreachable_hosts": {host.host: host.cause for host in self.hosts if host.status == UNREACHABLE},
             "failed_hosts": {host.host: host.causes[0] for host in self.hosts if counts_as_failed(host)},
             "failed_apps": failed_before(self.hosts),
-            "packages": {host.host: missing_packages(host.facts) for host in self.hosts if host.pending},
-            "hooks": {host.host: self.hooks.get(host.host, {}) for host in self.hosts if host.pending},
+            "packages": {name: missing_packages(host.facts) for name, host in pending.items()},
+            "prepares": {name: _prepares(host) for name, host in pending.items()},
+            "hooks": {name: self.hooks.get(name, {}) for name in pending},
             "load_hosts": self.load_hosts,
             "exporters": self.exporters,
             "settings": asdict(self.rules) if self.rules else {},
             "mode": self.mode,
         }
+
+
+def _prepares(host: HostDecision) -> list[str]:
+    """The apps of a host whose candidates wait for commands."""
+    return [name for name in host.pending if host.apps[name].prepare]
 
 
 def missing_packages(facts: Facts) -> list[str]:
@@ -197,8 +205,11 @@ class Scheduler:
         names = [str(host) for host in self.variables["ansible_play_hosts_all"]]
         declared = {item.host: item for item in declarations(names, self.variables, self.templar)}
         only = tuple(next(iter(declared.values())).variables.get("headcount_app") or ())
-        circumstances = Circumstances(self._fleet(declared), self.gone, self.mode == "retune", only)
         hostvars = self.variables["hostvars"]
+        probes = [(hostvars.raw_get(name).get(PROBE) or {}).get("apps") or {} for name in names]
+        circumstances = Circumstances(
+            self._fleet(declared), self.gone, self.mode == "retune", only, prepared_anywhere(probes)
+        )
         hosts = []
         for name in names:
             raw = hostvars.raw_get(name)

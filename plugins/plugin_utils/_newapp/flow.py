@@ -224,7 +224,7 @@ def _installed(found: Given, scratch: Path, tools: Tools, hints: Hints, why: str
 
     told = survey(candidates, place, hints, tools.look, tools.say)
     _refuse(told, found, candidates, made.files)
-    subject = Subject(found.source, found.project, _why(found, "package", why), made.notes, tree=False)
+    subject = Subject(found.source, found.project, _why(found, "package", why), made.notes, is_tree=False)
     return propose(subject, hints, told)
 
 

@@ -14,10 +14,11 @@ from typing import Final
 
 import yaml
 
-from . import commands
-from .types import Candidate, Hints, Process
+from . import beside, commands
+from .types import Candidate, Command, Hints, Process
 
 _TEXT_BYTES: Final = 200_000
+_MOST_FILES: Final = 1000
 _SERVER_FILES: Final = re.compile(
     r"(^|/)([^/]*\.(service|conf|ini|sh|cfg)|Makefile|justfile|Vagrantfile|[^/]*gunicorn[^/]*)$"
 )
@@ -42,6 +43,7 @@ def read(folder: Path, names: Sequence[str]) -> Hints:
     found.django()
     found.examples()
     found.migrations()
+    found.code()
     return found.hints()
 
 
@@ -56,6 +58,8 @@ class _Reading:
     listens: list[tuple[str, str]] = field(default_factory=list)
     timeouts: list[int] = field(default_factory=list)
     moved: dict[str, str] = field(default_factory=dict)
+    prepares: dict[str, str] = field(default_factory=dict)
+    before: dict[str, str] = field(default_factory=dict)
 
     def text(self, name: str) -> str:
         """A file's text; "" where it is none."""
@@ -70,6 +74,10 @@ class _Reading:
 
     def line(self, line: str, origin: str, workdir: str = "") -> bool:
         """Take what a command line says; whether it starts an app, directly or by a script of the project."""
+        for command in beside.preparing(line):
+            self.prepares.setdefault(command, origin)
+        for command in beside.others(line):
+            self.before.setdefault(command, origin)
         found = commands.started(line)
         if found is None:
             return self._script(line, origin)
@@ -112,7 +120,9 @@ class _Reading:
         """Heroku's, and what took it over."""
         for origin in self.there("Procfile", "Procfile.prod"):
             for name, command in commands.procfile(self.text(origin)):
-                if name == "web" or not commands.is_process(name, command):
+                if name == "release":
+                    self.prepares.setdefault(beside.plain(command), origin)
+                elif name == "web" or not commands.is_process(name, command):
                     self.line(command, origin)
                 else:
                     self.processes.setdefault(name, Process(name, command, origin))
@@ -234,13 +244,22 @@ class _Reading:
         for name in self.names:
             folder, _, base = name.rpartition("/")
             if base == "env.py" and any(item.startswith(f"{folder}/versions/") for item in self.names):
-                yield folder, "Alembic"
+                yield folder, beside.alembic(folder, self.text(name), self.names)
             elif base == "0001_initial.py" and folder.endswith("migrations"):
-                yield folder, "Django"
+                yield folder, beside.DJANGO if "manage.py" in self.names else ""
 
     def migrations(self) -> None:
         """Folders of migrations."""
         self.moved.update(self._migrations())
+
+    def code(self) -> None:
+        """Queues in the code that nothing in the project declares a process for."""
+        declared = " ".join(process.command for process in self.processes.values())
+        for name in [name for name in self.names if name.endswith(".py")][:_MOST_FILES]:
+            text = self.text(name) if commands.module_of(name) else ""
+            for process in beside.in_code(commands.module_of(name), text, name):
+                if process.command.split()[0] not in declared:
+                    self.processes.setdefault(process.name, process)
 
     def hints(self) -> Hints:
         """All of it, the surest first."""
@@ -255,6 +274,8 @@ class _Reading:
             origin,
             max(self.timeouts, default=None),
             tuple(self.moved.items()),
+            tuple(Command(run, origin) for run, origin in self.prepares.items()),
+            tuple(Command(run, origin) for run, origin in self.before.items()),
         )
 
 

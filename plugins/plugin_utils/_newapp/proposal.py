@@ -17,6 +17,7 @@ from ...module_utils._declaration.profiles import profile_of
 from ...module_utils._declaration.shortfall import needed_requests
 from .._display.text import listed, plural
 from .._edge import Json
+from .beside import MIGRATES, is_clock, process_command, process_name
 from .pages import UNKNOWN, Choice, choose
 from .survey import Found, is_kept, is_setting
 from .types import Hints, Imported
@@ -56,7 +57,8 @@ _MOST_VARIABLES: Final = 12
 class Subject:
     """What new-app was asked about. `source` is the entry's, `why` says how it is taken, `project` names the app.
 
-    `guessed`: what the code imports, where nothing in the project says what it depends on. `tree`: whether it is one.
+    `guessed`: what the code imports, where nothing in the project says what it depends on. `is_tree`: its folder is the
+    working directory on the host.
     """
 
     source: Json
@@ -64,7 +66,7 @@ class Subject:
     why: str
     notes: tuple[str, ...] = ()
     guessed: tuple[str, ...] = ()
-    tree: bool = True
+    is_tree: bool = True
 
 
 @dataclass(frozen=True)
@@ -357,19 +359,68 @@ def _others(draft: _Draft, given: Mapping[str, str], asked: Sequence[str]) -> No
 
 
 def _life(draft: _Draft) -> None:
-    """Its data, migrations, further processes and peers."""
+    """Its data, commands, further processes and peers."""
     _data(draft)
-    for folder, tool in draft.hints.migrations[:3]:
-        command = {"Django": "python manage.py migrate", "Alembic": "flask db upgrade"}[tool]
-        draft.ask(
-            f"{folder}/ holds migrations ({tool}): when does `{command}` run? A rollout runs none of its own accord"
-        )
-    for process in draft.hints.processes:
-        draft.ask(
-            f"{process.origin} declares the process {process.name} (`{process.command}`): what runs it on the host?"
-        )
+    _prepare(draft)
+    _processes(draft)
     if draft.found.app:
         _seen(draft, draft.found.app)
+
+
+def _prepare(draft: _Draft) -> None:
+    """Commands before a release is started."""
+    hints = draft.hints
+    said = {command.run: command.origin for command in hints.prepares}
+    for folder, command in hints.migrations:
+        if not command and not said:
+            draft.ask(f"{folder}/ holds migrations: which command runs them? Name it in prepare")
+        elif command and not any(MIGRATES.search(run) for run in said):
+            said[command] = f"{folder}/ holds migrations"
+    if said and draft.subject.is_tree:
+        here = _keeps_own_database(draft)
+        draft.put("prepare", [{"run": run, "each_host": True} if here else run for run in said])
+        origins = listed(list(dict.fromkeys(said.values())), 2)
+        where = ", on each host, as its database is a file there" if here else ""
+        draft.comments["prepare"] = f"before a new release is started{where}: {origins}"
+    elif said:
+        draft.ask(
+            f"does {listed(list(said), 3)} work with what is installed of the project (a folder of migrations beside "
+            "its package is not)? Then name it in prepare: a rollout runs nothing of its own accord"
+        )
+    for unknown in hints.before:
+        draft.ask(
+            f"{unknown.origin} runs `{unknown.run}` before the server: what for? A release is read-only on a host. "
+            "What it makes of the code is made before the project is released; what is for {data} is named in prepare"
+        )
+
+
+def _keeps_own_database(draft: _Draft) -> bool:
+    """Whether its database is a SQLite file of each host that no variable of the entry names."""
+    local = any(re.fullmatch(r"sqlite:(?!.*:memory:)//.+", uri) for uri in draft.app.databases)
+    named = [str(value) for key in ("environment", "secrets") for value in _mapping(draft.entry.get(key)).values()]
+    return (local or "sqlite" in draft.app.written.values()) and not any(value.startswith("sqlite:") for value in named)
+
+
+def _mapping(value: object) -> Json:
+    return value if isinstance(value, dict) else {}
+
+
+def _processes(draft: _Draft) -> None:
+    """Further processes of the release."""
+    found: dict[str, object] = {}
+    for process in draft.hints.processes:
+        name = process_name(process.name)
+        found[name] = process_command(process.command)
+        once = (
+            "; one for the whole fleet: headcount_app_overrides takes it from the others" if is_clock(process) else ""
+        )
+        draft.comments[f"processes.{name}"] = f"{process.origin}{once}"
+    if found:
+        draft.put("processes", found, "128 MiB for each, unless it says memory_mib: run, memory_mib, instances")
+        return
+    queues = [name for name in ("celery", "rq", "huey", "dramatiq") if name in draft.app.libraries]
+    if queues:
+        draft.ask(f"what runs its tasks? The app imports {listed(queues, 2)}: name its workers in processes")
 
 
 def _data(draft: _Draft) -> None:
@@ -404,7 +455,7 @@ def _data(draft: _Draft) -> None:
 
 def _beside(draft: _Draft, paths: Sequence[str]) -> list[str]:
     """Database files beside the code, which nothing has opened here; of a package it is not known where they are."""
-    return [path for path in paths if not path.startswith("/") and (draft.subject.tree or "/" in path)]
+    return [path for path in paths if not path.startswith("/") and (draft.subject.is_tree or "/" in path)]
 
 
 def _is_below(path: str, places: Sequence[str]) -> bool:

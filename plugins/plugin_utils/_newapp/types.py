@@ -38,11 +38,21 @@ class Process:
 
 
 @dataclass(frozen=True)
+class Command:
+    """A command that the project runs before its server, and which file says so."""
+
+    run: str
+    origin: str
+
+
+@dataclass(frozen=True)
 class Hints:
     """What a project's files say of how it is run.
 
     `variables`: those that its files give a value to, by name: (value, file). `examples`: the same of files that show
-    what a person has to set. `listen` is "address:port". `migrations` are folders of migrations: (folder, tool).
+    what a person has to set. `listen` is "address:port". `migrations` are folders of migrations with the command that
+    runs them, "" where nobody knows: (folder, command). `prepares` prepare a release; what `before` is for, which the
+    server's line runs too, is not known.
     """
 
     candidates: tuple[Candidate, ...] = ()
@@ -53,6 +63,8 @@ class Hints:
     listen_origin: str = ""
     timeout: int | None = None
     migrations: tuple[tuple[str, str], ...] = ()
+    prepares: tuple[Command, ...] = ()
+    before: tuple[Command, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -149,19 +149,19 @@ def rate_of(traffic: Traffic, cores: int, load: float) -> float:
 
 @dataclass(frozen=True)
 class Lengths:
-    """The lengths of the three kinds of run."""
+    """The lengths of the runs: simulated, screened for real, and in each round of the final."""
 
-    coarse: float
-    longer: float
+    simulated: float
+    screen: float
     final: float
 
 
 def lengths_of(rate: float) -> Lengths:
     """So long that there are enough requests of the rare kinds, within what a cell may take."""
     return Lengths(
-        coarse=min(2.5, max(1.2, 70.0 / rate)),
-        longer=min(6.0, max(3.0, 200.0 / rate)),
-        final=min(8.0, max(4.0, 300.0 / rate)),
+        simulated=min(12.0, max(6.0, 480.0 / rate)),
+        screen=min(4.0, max(2.5, 120.0 / rate)),
+        final=min(7.0, max(5.0, 240.0 / rate)),
     )
 
 
@@ -218,7 +218,7 @@ def rules(host: Host) -> dict[str, Config]:
 
 
 def search_space(cores: int) -> list[Config]:
-    """sync from 1 to 16 for each core; gthread of n to 8n processes with about 8n and 32n threads in all, with Python's
+    """sync from 1 to 16 for each core; gthread of n to 8n processes with about 4n to 64n threads in all, with Python's
     switch interval and with a tenth of it; gevent from 1 to 2n+1."""
     n = cores
     counts = sorted({1, n, n + 1, 2 * n, 2 * n + 1, 3 * n, 4 * n, 6 * n, 8 * n, 12 * n, 16 * n})
@@ -227,7 +227,9 @@ def search_space(cores: int) -> list[Config]:
         _gthread(workers, threads, switch)
         for switch in (0.0, SHORT_SWITCH_MS)
         for workers in sorted({n, n + 1, 2 * n, 3 * n, 4 * n, 8 * n})
-        for threads in sorted({2 ** round(math.log2(slots / workers)) for slots in (8 * n, 32 * n)})
+        for threads in sorted(
+            {2 ** round(math.log2(slots / workers)) for slots in (4 * n, 8 * n, 16 * n, 32 * n, 64 * n)}
+        )
         if threads > 1
     ]
     found += [Config("gevent", workers, 1, GEVENT_CONNECTIONS, 0) for workers in range(1, 2 * n + 2)]
@@ -236,18 +238,6 @@ def search_space(cores: int) -> list[Config]:
 
 def _gthread(workers: int, threads: int, switch_ms: float) -> Config:
     return Config("gthread", workers, threads, threads, 0, switch_ms=switch_ms)
-
-
-def neighbours(config: Config, cores: int) -> list[Config]:
-    """Of a gthread shape those with half and twice its threads, up to 64 for each core; of others none."""
-    if config.worker_class != "gthread":
-        return []
-    counts = (config.threads // 2, config.threads * 2)
-    return [
-        _gthread(config.workers, threads, config.switch_ms)
-        for threads in counts
-        if threads > 1 and config.workers * threads <= 64 * cores
-    ]
 
 
 def saturated(config: Config, cores: int, rate: float, cpu_ms: float, wall_ms: float) -> bool:
@@ -324,12 +314,22 @@ def foreign(final: Sequence[Mapping[str, Any]]) -> float:
     return round(max(statistics.median(float(run["foreign"]) for run in runs) for runs in near), 3)
 
 
-def second_pass(order: Sequence[Config], cores: int, least: int = 6, of_class: int = 2) -> list[Config]:
-    """What is tried longer, of what was tried shortly, the best first: the best quarter, at least `least`; of each
-    class the best `of_class`; and the neighbours of the best threaded ones."""
-    chosen = list(order[: max(least, math.ceil(len(order) / 4))])
-    for kind in ("sync", "gthread", "gevent"):
-        mine = [config for config in order if config.worker_class == kind][:of_class]
-        chosen += mine
-        chosen += [near for config in mine for near in neighbours(config, cores)]
-    return list(dict.fromkeys(chosen))
+SCREENED: Final = 8
+OF_CLASS: Final = 2
+HOPELESS: Final = 2.0
+"""What has more than so many times the least simulated slowdown is not tried: where measured, the simulation said at
+most 1.4 times too much."""
+
+
+def promising(simulated: Mapping[Config, float], most: int = SCREENED, of_class: int = OF_CLASS) -> list[Config]:
+    """What is tried for real, of what was simulated (slowdown by shape), the best first: the best two of each class and
+    then the best of all, but nothing hopeless. What the simulation takes for equal goes by its number of processes."""
+    least = min(simulated.values())
+    hopeful = [shape for shape, slowdown in simulated.items() if slowdown <= HOPELESS * least]
+    order = sorted(hopeful, key=lambda shape: (round(math.log(simulated[shape] / least) / 0.05), shape.workers))
+    first = [
+        shape
+        for kind in ("sync", "gthread", "gevent")
+        for shape in [each for each in order if each.worker_class == kind][:of_class]
+    ]
+    return list(dict.fromkeys([*first, *order]))[:most]

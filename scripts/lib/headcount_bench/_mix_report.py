@@ -259,9 +259,9 @@ def _markdown(found: Mapping[str, Found], calm: Sequence[str], of: int) -> str:
         f"and at least {STATED.weighed_goodput} of its goodput; from the declaration {STATED.declared} and "
         f"{STATED.declared_goodput}; in no cell worse than a rule of thumb that fits in the memory; within the memory.",
         f"The generator sent 99 % of the requests within {max(one['lag_ms'] for one in generators):.2f} ms of their "
-        f"time and took at most {100 * max(one['core_share'] for one in generators):.1f} % of one core. The weighed "
-        f"plan runs twice in each final, on two servers: their slowdowns differed by {100 * same:.0f} % (middle of "
-        "all cells).",
+        f"time and took at most {100 * max(one['core_share'] for one in generators):.1f} % of one core. In every "
+        f"third cell the weighed plan runs twice, on two servers: their slowdowns differed by {100 * same:.0f} % (in"
+        " the middle).",
         _simulation(found, calm),
         _short_list(found, calm),
     ]
@@ -285,13 +285,14 @@ HOW: Final = """\
   kind has its exact share, in random order. The schedule of a run is fixed before it and the same for every
   configuration; a latency counts from when the request was due; each has a connection of its own. What is not
   answered within 8 s has no latency and counts as infinite.
-- Searched: sync from 1 to 16 for each core, gthread of n to 8n processes with 8n and 32n threads in all (`si0.5`: with
-  a switch interval of 0.5 ms instead of Python's 5), gevent from 1 to 2n+1; each first in a short run; the best
-  quarter, the best two of each class and their neighbours in number of threads in a longer one with other arrivals;
-  the best two of both runs together in the final. Not tried: what Little's law or its processes keep from serving the
+- Searched: sync from 1 to 16 for each core, gthread of n to 8n processes with 4n to 64n threads in all (`si0.5`: with a
+  switch interval of 0.5 ms instead of Python's 5), gevent from 1 to 2n+1. All of them are simulated; the eight most
+  promising ones run for real, among them the best two of each class, unless the simulation gives it twice the least
+  slowdown; the best two of these are in the final. Not tried: what Little's law or its processes keep from serving the
   rate at all, and what cannot fit in the memory.
-- The final runs in rounds, there and back again, each with its own arrivals; a figure is that of all rounds together.
-  What has three times the best's slowdown after a round is not run again, and is compared over the rounds that it ran.
+- The final runs in two rounds, there and back again, each with its own arrivals; a figure is that of both together.
+  After the first, a plan with three times the best's slowdown is not run again, nor another contender with 1.6 times,
+  of which it is enough to know that it is worse: it is compared over the round that it ran.
 - Declared: the profile, the peak rate, the paths with their weights, and that a proxy buffers, as in production: the
   generator is as well-behaved as one, and sends whole requests at once; no times. Weighed: the same, finished with
   what the weigh measured. Without a proxy gthread would be planned wherever requests are not alike. 2n+1: sync,
@@ -358,7 +359,7 @@ def _table(entries: Mapping[str, Found]) -> str:
                 *(declared.config, _multiple(declared), weighed.config, _multiple(weighed)),
                 *(f"{weighed.goodput_ratio:.2f}", f"{weighed.memory_mib:.0f}"),
                 *(_multiple(entry.role(rule)) for rule in grid.RULES),
-                *(f"{entry.noise:.2f}", f"{100 * entry.foreign:.0f} %"),
+                *(f"{entry.noise:.2f}" if math.isfinite(entry.noise) else "", f"{100 * entry.foreign:.0f} %"),
             )
         )
     return markdown_table(header, rows, right=(2, 4, 5, 6, 8, *range(10, 19)))

@@ -55,6 +55,14 @@ def simulated(
     return Simulated(tuple(kind.p95_ms for kind in told), mix.worst(told))
 
 
+def slowdown(
+    config: Config, host: Host, traffic: mix.Traffic, due: mix.Schedule, cpu_ms: Sequence[float],
+    alone_ms: Sequence[float], shared: bool,
+) -> float:  # fmt: skip
+    """The largest p95 slowdown of one run. `shared`: the clients run on the same cores."""
+    return simulated(config, host, traffic, [due], cpu_ms, alone_ms, shared).slowdown
+
+
 def beside(host: Host, traffic: mix.Traffic, value: Mapping[str, Any], arrivals: str) -> dict[str, Simulated]:
     """Every contender of a measured cell by its configuration; not the twin, nor what lost requests."""
     schedules = [

@@ -107,6 +107,14 @@ def step_of(name: str) -> Callable[..., Any]:
     return found
 
 
+def more(name: str, arguments: dict[str, Any]) -> list[Any]:
+    """What a step takes beside the app and the generation."""
+    if name != "prepare":
+        return []
+    command = importlib.import_module("headcount._steps.prepare").Command
+    return [[command.from_dict(one) for one in arguments["commands"]]]
+
+
 def main() -> int:
     """Run the ops in order; the first that fails ends the list."""
     request = json.load(sys.stdin)
@@ -141,7 +149,7 @@ def main() -> int:
             elif name == "remove":
                 result = step_of(name)(app, arguments.get("everything", False))
             else:
-                result = step_of(name)(app, number)
+                result = step_of(name)(app, number, *more(name, arguments))
         except failures.StepFailed as error:
             say({"op": name, "failed": f"{error.phase}: {error.cause}", "phase": error.phase, "number": number})
             return 1

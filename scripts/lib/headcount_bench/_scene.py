@@ -151,7 +151,8 @@ class Scene:
         statuses = [one["status"] for one in state.get("generations", [])]
         self.seen.must(statuses.count("bad") <= 1, f"{when} more than one bad generation is kept")
         running = self.sh(f"systemctl list-units --no-legend --plain '{APP}@*.service' '{APP}-trial@*'").split("\n")
-        units = [line.split()[0] for line in running if line.strip()]
+        own = f"{APP}@{self.live()}-"  # processes beside the live server
+        units = [line.split()[0] for line in running if line.strip() and not line.startswith(own)]
         self.seen.must(units == [f"{APP}@{self.live()}.service"], f"{when} there run: {', '.join(units)}")
         unfinished = self.sh(f"ls -d /opt/headcount/{APP}/*/*/.unfinished 2>/dev/null").split()
         self.seen.must(not unfinished, f"{when} there is unfinished: {', '.join(unfinished)}")

@@ -3,16 +3,21 @@
 """The planner on requests that are not alike: the largest p95 slowdown of a kind, against a search and the rules.
 
 A grid of hosts, mixtures of requests, loads and arrivals (Poisson, bursts). Open loop: the schedule of arrivals is
-fixed before a run and the same for every configuration. In every cell a short run of each shape, a longer one of the
-best third, and a final of the leaders, Headcount's plans and the rules in turn, there and back again.
+fixed before a run and the same for every configuration. In every cell every shape of the search is simulated as a
+queue, the most promising ones run for real, and the best of them, Headcount's plans and the rules meet in a final: in
+turn, there and back again.
 """
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from functools import partial
+from multiprocessing import get_context
 from typing import Any, Final
 
 from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration import normalise
@@ -21,19 +26,27 @@ from headcount_scripts.console import ScriptError
 
 from . import _mix_grid as mix
 from . import _mix_report, _mix_run, _serving
+from . import _mix_simulated as sim
 from . import _plan_grid as grid
 from . import plan as plan_bench
 from ._common import Bench, Cell, Report
 
-MINUTES = 240.0
-QUICK_MINUTES = 9.5
-VERSION: Final = 1
-SEARCH_VERSION: Final = 1
-ROUNDS, QUICK_ROUNDS = 3, 2
+MINUTES = 90.0
+QUICK_MINUTES = 6.0
+VERSION: Final = 2
+SEARCH_VERSION: Final = 2
+ROUNDS, QUICK_ROUNDS = 2, 2
 TIMEOUT_SECONDS: Final = 8.0
 LEADERS: Final = 2
 FAR_BEHIND: Final = 3.0
-"""What has so many times the best's slowdown after one round of the final is not run again."""
+BEATEN: Final = 1.6
+"""What has so many times the best's slowdown after one round of the final is not run again: the plans (the first), and
+the others (the second), of which it is enough to know that they are worse."""
+
+TWIN_EVERY: Final = 3
+"""In each so manieth cell the weighed plan runs twice, on two servers: what differs between them is chance."""
+
+PLANS: Final = (grid.DECLARED, grid.WEIGHED, grid.TWIN)
 
 PRELOAD_MIB: Final = 2048
 """On hosts with this memory it is no limit: the search may start its servers quickly, with a preloaded app."""
@@ -42,7 +55,7 @@ PRELOAD_MIB: Final = 2048
 def cells(quick: bool) -> list[Cell]:
     """The grid; a planner that plans a cell otherwise has its final measured anew."""
     found = []
-    for host, traffic, load, arrivals in mix.QUICK if quick else mix.GRID:
+    for place, (host, traffic, load, arrivals) in enumerate(mix.QUICK if quick else mix.GRID):
         inputs = {
             "host": vars(grid.HOSTS[host]),
             "traffic": mix.plain(mix.TRAFFIC[traffic]),
@@ -55,7 +68,7 @@ def cells(quick: bool) -> list[Cell]:
         found.append(
             Cell(
                 f"{host}/{traffic}/{load:g}/{arrivals}",
-                {"version": VERSION, **inputs, "rounds": rounds, "planner": config},
+                {"version": VERSION, **inputs, "rounds": rounds, "twin": place % TWIN_EVERY == 0, "planner": config},
             )
         )
     return found
@@ -137,7 +150,8 @@ def work(bench: Bench, cell: Cell, cpus: Sequence[int], load_cpus: Sequence[int]
     }
     leaders = [grid.Config(**found["configs"][name]) for name in found["order"][:LEADERS]]
     began = time.monotonic()
-    final = task.final(grid.contenders(leaders, named), found["alone_ms"], int(cell.inputs["rounds"]))
+    field = [contender for contender in grid.contenders(leaders, named) if cell.inputs["twin"] or not _twin(contender)]
+    final = task.final(field, found["alone_ms"], int(cell.inputs["rounds"]))
     return {
         "rate": task.rate,
         "budget_mib": budget,
@@ -145,7 +159,7 @@ def work(bench: Bench, cell: Cell, cpus: Sequence[int], load_cpus: Sequence[int]
         "cpu_ms": found["cpu_ms"],
         "weigh": weighed,
         "weighed_warnings": list(finished.warnings),
-        "search": {key: found[key] for key in ("coarse", "second", "not_tried", "seconds", "took")},
+        "search": {key: found[key] for key in ("simulated", "screened", "not_tried", "seconds", "took")},
         "final": final,
         "final_seconds": mix.lengths_of(task.rate).final,
         "final_took": round(time.monotonic() - began, 1),
@@ -169,7 +183,7 @@ class _Task:
         return mix.schedule(self.traffic, self.rate, seconds, self.arrivals, seed)
 
     def search(self, budget: float) -> dict[str, Any]:
-        """A short run of every shape that is not sure to be too slow or too large; then longer ones of the best."""
+        """Every shape that is not sure to be too slow or too large is simulated; the promising ones run for real."""
         began = time.monotonic()
         servers = _mix_run.Servers(self.cpus, preload=self.host.memory_mib >= PRELOAD_MIB)
         lengths = mix.lengths_of(self.rate)
@@ -177,28 +191,25 @@ class _Task:
             alone = _mix_run.alone(servers, self.traffic)
             walls, used = [one.wall_ms for one in alone], [one.cpu_ms for one in alone]
             space = mix.search_space(self.host.cores)
-            left = self._promising(space, budget, walls, used)
-            runs = self._coarse(servers, left, self.due(lengths.coarse, "coarse"), budget)
-            coarse = {config.name: self._short(mine, walls) for config, mine in runs.items()}
-            again = mix.second_pass(sorted(runs, key=lambda config: self._key(runs[config], walls)), self.host.cores)
-            self._longer(servers, again, runs, lengths)
+            left = self._possible(space, budget, walls, used)
+            simulated = self._simulated(left, self.due(lengths.simulated, "simulated"), walls, used)
+            runs = self._screen(servers, mix.promising(simulated), self.due(lengths.screen, "screen"), budget)
         finally:
             servers.close()
-        fitting = [config for config in again if servers.preload or runs[config][-1].memory_mib <= budget]
-        order = sorted(fitting, key=lambda config: self._key(runs[config], walls))
+        order = sorted(runs, key=lambda config: self._key(runs[config], walls))
         return {
             "alone_ms": walls,
             "cpu_ms": used,
             "configs": {config.name: vars(config) for config in runs},
             "order": [config.name for config in order],
-            "coarse": coarse,
-            "second": {config.name: self._short(runs[config], walls) for config in order},
+            "simulated": {config.name: mix.plain_number(slowdown) for config, slowdown in simulated.items()},
+            "screened": {config.name: self._short(runs[config], walls) for config in order},
             "not_tried": len(space) - len(left),
-            "seconds": [lengths.coarse, lengths.longer],
+            "seconds": [lengths.simulated, lengths.screen],
             "took": round(time.monotonic() - began, 1),
         }
 
-    def _promising(
+    def _possible(
         self, space: Sequence[grid.Config], budget: float, walls: Sequence[float], used: Sequence[float]
     ) -> list[grid.Config]:
         """The shapes that are not sure to be too slow for the rate or too large for the memory."""
@@ -210,10 +221,21 @@ class _Task:
             and config.workers * grid.LEAST_WORKER_MIB <= budget
         ]
 
-    def _coarse(
+    def _simulated(
+        self, left: Sequence[grid.Config], due: mix.Schedule, walls: Sequence[float], used: Sequence[float]
+    ) -> dict[grid.Config, float]:
+        """The largest simulated slowdown of each shape, on all CPUs of the machine."""
+        one = partial(
+            sim.slowdown, host=self.host, traffic=self.traffic, due=due, cpu_ms=used, alone_ms=walls,
+            shared=not self.load_cpus and self.host.cores > 1,
+        )  # fmt: skip
+        with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+            return dict(zip(left, pool.map(one, left), strict=True))
+
+    def _screen(
         self, servers: _mix_run.Servers, left: Sequence[grid.Config], due: mix.Schedule, budget: float
     ) -> dict[grid.Config, list[_mix_run.Run]]:
-        """One short run of each shape; those that turn out too large are left out."""
+        """One run of each shape; those that turn out too large are left out (unless they share a preloaded app)."""
         runs: dict[grid.Config, list[_mix_run.Run]] = {}
         servers.ready(left)
         for config in left:
@@ -222,37 +244,21 @@ class _Task:
                 runs[config] = [run]
         return runs
 
-    def _longer(
-        self,
-        servers: _mix_run.Servers,
-        again: Sequence[grid.Config],
-        runs: dict[grid.Config, list[_mix_run.Run]],
-        lengths: mix.Lengths,
-    ) -> None:
-        """One longer run of each of the best, added to its runs."""
-        servers.keep(again)
-        servers.ready(again)
-        short, due = self.due(lengths.coarse, "coarse"), self.due(lengths.longer, "longer")
-        for config in again:
-            if config not in runs:  # a neighbour, which has the short run to make up
-                runs[config] = [self._run(servers, config, short, memory=True)]
-            runs[config].append(self._run(servers, config, due, memory=True))
-
     def final(self, field: Sequence[grid.Contender], walls: Sequence[float], rounds: int) -> list[dict[str, Any]]:
         """Every contender in every round with the round's own arrivals, there and back again."""
         servers = {twin: _mix_run.Servers(self.cpus, preload=False) for twin in (False, True)}
         runs: dict[grid.Contender, list[_mix_run.Run]] = {contender: [] for contender in field}
         try:
-            for contender in field:
-                servers[grid.TWIN in contender.roles].ready([contender.config])
+            servers[False].ready(contender.config for contender in itertools.filterfalse(_twin, field))
+            servers[True].ready(contender.config for contender in filter(_twin, field))
             for number in range(rounds):
                 due = self.due(mix.lengths_of(self.rate).final, f"final {number}")
                 best = min((self._worst(mine, walls) for mine in runs.values() if mine), default=0.0)
                 for contender in field if number % 2 == 0 else reversed(field):
                     mine = runs[contender]
-                    if mine and self._worst(mine, walls) > FAR_BEHIND * best:
+                    if mine and self._worst(mine, walls) > _behind(contender) * best:
                         continue
-                    own = servers[grid.TWIN in contender.roles]
+                    own = servers[_twin(contender)]
                     mine.append(self._run(own, contender.config, due, memory=number == 0, careful=True))
         finally:
             for each in servers.values():
@@ -293,6 +299,16 @@ class _Task:
             "within": round(mix.within(latencies, walls) / sum(map(len, latencies)), 4),
             "kinds": [kind.to_dict() for kind in kinds],
         }
+
+
+def _twin(contender: grid.Contender) -> bool:
+    """Whether it is the weighed plan once more."""
+    return grid.TWIN in contender.roles
+
+
+def _behind(contender: grid.Contender) -> float:
+    """What has more than so many times the best's slowdown is not run again."""
+    return FAR_BEHIND if set(contender.roles) & set(PLANS) else BEATEN
 
 
 def prepare(bench: Bench) -> None:

@@ -22,6 +22,7 @@ from headcount_bench import _mix_client, _mix_report, _queue, mixtures
 from headcount_bench import _mix_grid as mix
 from headcount_bench import _mix_simulated as sim
 from headcount_bench import _plan_grid as grid
+from headcount_bench import plan as plan_bench
 from headcount_bench._common import Bench, Cell, Result
 from headcount_bench._mix_run import Run, lanes
 
@@ -104,15 +105,28 @@ def test_the_search_has_all_classes_and_names_tell_them_apart(cores: int) -> Non
     assert {config.workers for config in threads} == {cores, cores + 1, *(factor * cores for factor in (2, 3, 4, 8))}
 
 
-def test_neighbours_of_a_threaded_shape_are_tried_too() -> None:
-    eight = grid.Config("gthread", 2, 8, 8, 0, switch_ms=0.5)
-    assert [near.name for near in mix.neighbours(eight, 2)] == ["gthread 2x4 ka0 si0.5", "gthread 2x16 ka0 si0.5"]
-    assert [near.threads for near in mix.neighbours(grid.Config("gthread", 2, 64, 64, 0), 2)] == [32]
-    assert mix.neighbours(grid.Config("sync", 2), 2) == []
-    order = mix.search_space(2)
-    again = mix.second_pass(order, 2)
-    assert {config.worker_class for config in again} == {"sync", "gthread", "gevent"}
-    assert again[: math.ceil(len(order) / 4)] == order[: math.ceil(len(order) / 4)]
+def test_the_promising_shapes_run_for_real() -> None:
+    """The best two of each class and then the best of all, but nothing that is simulated at twice the least."""
+    space = mix.search_space(2)
+    slowdowns = {shape: {"sync": 3.0, "gthread": 4.0, "gevent": 30.0}[shape.worker_class] for shape in space}
+    few, many = grid.Config("sync", 5), grid.Config("sync", 32)
+    slowdowns[grid.Config("sync", 2)] = slowdowns[grid.Config("sync", 1)] = 40.0
+    slowdowns[many] = 2.99
+    found = mix.promising(slowdowns)
+    assert len(found) == mix.SCREENED
+    assert [shape.worker_class for shape in found[:4]] == ["sync", "sync", "gthread", "gthread"]
+    assert found[0] == grid.Config("sync", 3), "what is as good takes fewer processes"
+    assert few in found
+    assert many not in found
+    assert {shape.worker_class for shape in found} == {"sync", "gthread"}
+
+
+def test_shapes_are_simulated_in_processes_of_their_own() -> None:
+    task = mixtures._Task(grid.HOSTS["2c"], REPORT, 0.6, "poisson", (0, 1), ())
+    shapes = [grid.Config("sync", 2), grid.Config("sync", 16)]
+    found = task._simulated(shapes, task.due(6.0, "simulated"), [5.6, 300.6], [5.6, 300.6])
+    assert list(found) == shapes
+    assert found[shapes[0]] > 3 * found[shapes[1]]
 
 
 @pytest.mark.parametrize(
@@ -252,6 +266,38 @@ def test_cells_are_planned_from_the_profile_and_the_rate() -> None:
     chosen = mixtures.declared_plan(grid.HOSTS["2c"], mix.TRAFFIC["stalled"], 0.6)
     assert chosen.value("worker_class") in ("sync", "gthread", "gevent")
     assert mixtures.app_of(grid.HOSTS["2c"], REPORT, 0.6)["rate"] == pytest.approx(59.0)
+
+
+@pytest.mark.parametrize(
+    ("cell", "planned"),
+    [
+        (("2c", "mild", 0.6, "poisson"), 6),
+        (("2c", "extreme", 0.6, "poisson"), 14),
+        (("2c", "report", 0.3, "poisson"), 6),
+        (("2c", "report", 0.6, "bursts"), 11),
+        (("2c", "report", 0.9, "poisson"), 24),
+        (("1c", "report", 0.6, "poisson"), 11),
+        (("1c", "mild", 0.9, "poisson"), 16),
+    ],
+    ids=lambda value: "/".join(map(str, value)) if isinstance(value, tuple) else str(value),
+)
+def test_as_many_processes_as_the_mixture_asks_for(cell: tuple[str, str, float, str], planned: int) -> None:
+    """Strong mixtures or mild ones, a low load or a high one, bursts: by the simulation, over the benchmark's own
+    arrivals, no fixed number of sync workers for each core is better by more than chance."""
+    host, traffic = grid.HOSTS[cell[0]], mix.TRAFFIC[cell[1]]
+    own = [kind.cpu_ms + mix.OVERHEAD_MS for kind in traffic.kinds]
+    app = mixtures.app_of(host, traffic, cell[2])
+    paths = [{**path, "cpu_ms": cpu} for path, cpu in zip(app["load"]["paths"], own, strict=True)]
+    chosen = plan_bench.plan_of(host, {**app, "profile": None, "load": {**app["load"], "paths": paths}}, None)
+    assert (chosen.value("worker_class"), chosen.value("workers")) == ("sync", planned)
+    rate, n = mix.rate_of(traffic, host.cores, cell[2]), host.cores
+    due = [mix.schedule(traffic, rate, mix.lengths_of(rate).final, cell[3], f"final {number}") for number in range(3)]
+    found = {
+        count: sim.simulated(grid.Config("sync", count), host, traffic, due, own, own, n > 1).slowdown
+        for count in {planned, n, 2 * n + 1, 16 * n}
+    }
+    assert found[planned] <= 1.1 * min(found.values()), found
+    assert found[planned] < found[n], found
 
 
 def test_lanes_have_cpus_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,16 @@ def test_every_app_has_an_environment_and_can_be_declared(app: pages.PublicApp) 
     assert sum(page.share for page in app.pages) == pytest.approx(1)
     declared = pages.declaration(app, app.pages[:1] if "{" in app.pages[-1].address else app.pages, 20.0)
     assert declared["load"]["paths"][0]["path"] == app.pages[0].address
+
+
+def test_the_books_have_the_address_that_is_asked_for(tmp_path: Path) -> None:
+    """Without a title Fava makes the first part of its addresses of the whole path of the file: all were not found."""
+    environment, _ = pages.APPS["fava"].ready(tmp_path)
+    assert environment == {"PYTHONPATH": str(tmp_path)}
+    title = (tmp_path / "shop.beancount").read_text(encoding="utf-8").splitlines()[0]
+    asked = {pages.APPS["fava"].health, *(page.path for page in pages.APPS["fava"].pages)}
+    assert title == 'option "title" "shop"'
+    assert all(path.startswith("/shop/") for path in asked)
 
 
 def run(*milliseconds: float) -> dict[str, Any]:

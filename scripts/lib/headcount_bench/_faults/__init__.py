@@ -11,6 +11,7 @@ from .held import STEPS_HELD
 from .hosts import HOSTS
 from .kills import KILLS, POWERS
 from .past import PAST
+from .prepares import PREPARES
 from .releases import RELEASES
 from .row import GROUPS, Row
 
@@ -26,6 +27,7 @@ ROWS: list[Row] = [
     *BROKEN,
     *DATA,
     *PAST,
+    *PREPARES,
 ]
 
 __all__ = ["GROUPS", "ROWS", "Row"]

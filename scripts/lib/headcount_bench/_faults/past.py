@@ -57,7 +57,7 @@ def beside_a_database(scene: Scene) -> None:
     scene.sh(f'systemd-run --quiet --unit={NEIGHBOUR} python3 -c "{program}"')
     try:
         begin = time.monotonic()
-        while time.monotonic() - begin < 60 and "held" not in scene.sh(f"journalctl -u {NEIGHBOUR} -o cat"):
+        while time.monotonic() - begin < 60 and "held" not in scene.sh(f"journalctl -u {NEIGHBOUR} -o cat").split("\n"):
             scene.sh("true")
         before = scene.engine.facts
         scene.engine.push()

@@ -184,7 +184,7 @@ RELEASES = [
         KEPT,
         candidate(
             "wrong_health",
-            "answered 500, expected 200",
+            r'answered 500 \(application/json "\{"status":"error"\}"\), expected 200',
             "start",
             health=SOON_READY,
         ),

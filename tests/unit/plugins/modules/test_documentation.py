@@ -34,7 +34,7 @@ STEPS = [module for module in MODULES if RUN in fragments(module)]
 
 
 def test_there_are_steps() -> None:
-    assert len(STEPS) == 8
+    assert len(STEPS) == 9
 
 
 @pytest.mark.parametrize("module", STEPS, ids=lambda module: module.stem)

@@ -24,6 +24,8 @@ SENT = {
     "_generation/ledger",
     "_generation/lock",
     "_generation/settings",
+    "_generation/prepared",
+    "_generation/processnames",
     "_generation/state",
     "_generation/truth",
     "_host/probe",

@@ -123,7 +123,15 @@ def test_what_a_newer_record_has_more_is_left_out() -> None:
 
 
 def test_it_knows_every_key_of_the_table() -> None:
-    assert list(App.from_dict(normalised({**EVERYTHING, **LATER, **ASKED, **WATCHED})).to_dict()) == [
+    everything = {
+        **EVERYTHING,
+        **LATER,
+        **ASKED,
+        **WATCHED,
+        "prepare": ["flask db upgrade"],
+        "processes": {"worker": "rq worker"},
+    }
+    assert list(App.from_dict(normalised(everything)).to_dict()) == [
         item.name
         for item in APP_FIELDS
         if item.name != "trial"  # it lies in environment and secrets

@@ -1077,7 +1077,7 @@ def test_whatever_is_declared_is_normalised_or_refused(changes: dict[str, Any]) 
     assert all(str(problem) for problem in problems)
     if not problems:
         (result,) = apps
-        assert {item.name for item in declaration.APP_FIELDS if item.default is not ABSENT} <= set(result) <= set(KEYS)
+        assert {item.name for item in APP_FIELDS if item.default is not ABSENT} <= set(result) <= set(KEYS)
         again = {**result, "source": MINIMAL["source"], "wait_ratio": None}
         if result["profile"] is None:
             again["wait_ratio"] = None if result["cpu_ms"] and result["wait_ms"] is not None else result["wait_ratio"]

@@ -703,6 +703,7 @@ def test_apps_cannot_ask_for_more_than_there_is() -> None:
 # --- requests that are not alike --------------------------------------------------------------------------------------
 
 TWO_KINDS = [("/", 95.0, 5.0, 0.0), ("/report", 5.0, 300.0, 0.0)]
+MILD_KINDS = [("/", 70.0, 4.6, 0.0), ("/list", 25.0, 12.6, 0.0), ("/search", 5.0, 40.6, 0.0)]
 ALIKE = [("/read", 1.0, 8.0, 0.0), ("/write", 1.0, 9.0, 0.0)]
 
 
@@ -724,10 +725,14 @@ def kinds(*paths: tuple[str, float, float, float], **more: Any) -> dict[str, Any
         (1, 2048, {"mix": None, "profile": "cpu", "buffering_proxy": False}, None, ("gthread", 3, 54, 54)),
         # nothing waits, and a proxy keeps slow clients away: by processes
         (1, 2048, {"mix": None, "profile": "cpu"}, None, ("sync", 14, 1, 1)),
-        (1, 4096, {"mix": None, "profile": "cpu", "rate": 29.5}, kinds(*TWO_KINDS), ("sync", 8, 1, 1)),
+        (1, 4096, {"mix": None, "profile": "cpu", "rate": 29.5}, kinds(*TWO_KINDS), ("sync", 11, 1, 1)),
         (1, 4096, {"mix": None, "profile": "cpu", "rate": 45.0}, kinds(*TWO_KINDS), ("sync", 16, 1, 1)),
-        (2, 4096, {"mix": None, "profile": "cpu", "rate": 59.0}, kinds(*TWO_KINDS), ("sync", 12, 1, 1)),
-        (96, 262144, {"mix": None, "profile": "cpu", "rate": 3000.0}, kinds(*TWO_KINDS), ("sync", 144, 1, 1)),
+        (2, 4096, {"mix": None, "profile": "cpu", "rate": 59.0}, kinds(*TWO_KINDS), ("sync", 11, 1, 1)),
+        (96, 262144, {"mix": None, "profile": "cpu", "rate": 3000.0}, kinds(*TWO_KINDS), ("sync", 100, 1, 1)),
+        # the less they differ and the less there is to do, the fewer
+        (2, 4096, {"mix": None, "profile": "cpu", "rate": 143.0}, kinds(*MILD_KINDS), ("sync", 6, 1, 1)),
+        (2, 4096, {"mix": None, "profile": "cpu", "rate": 29.5}, kinds(*TWO_KINDS), ("sync", 6, 1, 1)),
+        (2, 8192, {"mix": None, "profile": "cpu", "rate": 91.0}, kinds(*TWO_KINDS), ("sync", 24, 1, 1)),
         # not what one path alone seems to do, nor where one of several waits
         (1, 2048, {"mix": None}, kinds(("/", 1.0, 5.0, 0.0)), ("gthread", 3, 17, 17)),
         (1, 2048, {"mix": None}, kinds(*TWO_KINDS, ("/far", 0.5, 5, 300)), ("gthread", 3, 17, 17)),
@@ -740,8 +745,8 @@ def kinds(*paths: tuple[str, float, float, float], **more: Any) -> dict[str, Any
         # one path says nothing about the others
         (2, 1024, {"mix": None, "profile": "cpu"}, kinds(("/", 1.0, 5.0, 0.0)), ("gthread", 6, 10, 10)),
         # weighed, and not alike
-        (2, 2048, {"mix": None, "profile": "cpu"}, kinds(*TWO_KINDS), ("sync", 16, 1, 1)),
-        (2, 2048, {"profile": "cpu"}, kinds(*TWO_KINDS), ("sync", 16, 1, 1)),
+        (2, 2048, {"mix": None, "profile": "cpu"}, kinds(*TWO_KINDS), ("sync", 18, 1, 1)),
+        (2, 2048, {"profile": "cpu"}, kinds(*TWO_KINDS), ("sync", 18, 1, 1)),
         (2, 2048, {"profile": "cpu", "buffering_proxy": False}, kinds(*TWO_KINDS), ("gthread", 6, 10, 10)),
         # little memory: the slots first, then processes
         (2, 1024, {"mix": None, "profile": "cpu"}, kinds(*TWO_KINDS), ("gthread", 6, 10, 10)),
@@ -753,7 +758,7 @@ def kinds(*paths: tuple[str, float, float, float], **more: Any) -> dict[str, Any
         # waits that differ hold nobody up
         (2, 2048, {"mix": None, "profile": "io"}, kinds(("/", 95, 5, 0), ("/far", 5, 5, 1000)), ("gevent", 2, 1, 128)),
         # asked for all the same
-        (2, 4096, {"mix": None, "profile": "cpu", "worker_class": "sync"}, None, ("sync", 16, 1, 1)),
+        (2, 4096, {"mix": None, "profile": "cpu", "worker_class": "sync"}, None, ("sync", 14, 1, 1)),
     ],
 )
 def test_requests_that_are_not_alike_share_the_cores(
@@ -777,12 +782,14 @@ def test_the_reason_says_what_was_found_and_where_it_comes_from() -> None:
     found = whole["worker_class"]
     assert (found.value, found.winner, found.origin) == ("sync", "mix", "measured")
     assert (whole["workers"].winner, whole["workers"].origin) == ("mix", "measured")
-    assert "of 12 workers (from 12 to 32) one is free at a load of 0.58: 59/s x 19.8 ms" in whole["workers"].reason
+    told = "with 11 workers (from 6 to 24) a request waits for a free one no longer than for a tenth of what it takes"
+    assert told in whole["workers"].reason
+    assert "at a load of 0.58: 59/s x 19.8 ms, in a line 22.9 times as long as alone" in whole["workers"].reason
     small = plan(facts(2, 1024), shop(mix=None, profile="cpu"), kinds(*TWO_KINDS))
     assert small.warnings == ()
     scarce = small.settings["worker_class"]
     assert (scarce.value, scarce.winner) == ("gthread", "memory")
-    assert "there is room for 8 sync workers, and 16 are wanted" in scarce.reason
+    assert "there is room for 8 sync workers, and 19 are wanted" in scarce.reason
     assert "a request finds 114.5 ms of CPU before it, where / takes 5 ms alone" in found.reason
     guess = plan(facts(2, 2048), shop(mix=None)).settings["worker_class"]
     assert (guess.origin, guess.winner) == ("assumed", "mix")

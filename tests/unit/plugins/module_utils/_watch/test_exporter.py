@@ -20,7 +20,12 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._os.paths impor
 from ansible_collections.headcount.gunicorn.plugins.module_utils._recorder.counts import BOUNDS_S, Counts, Tally
 from ansible_collections.headcount.gunicorn.plugins.module_utils._watch import exporter
 from ansible_collections.headcount.gunicorn.plugins.module_utils._watch.metrics import Past, page
-from ansible_collections.headcount.gunicorn.plugins.module_utils._watch.view import AppView, InstanceView, WorkerView
+from ansible_collections.headcount.gunicorn.plugins.module_utils._watch.view import (
+    AppView,
+    InstanceView,
+    ProcessView,
+    WorkerView,
+)
 
 BUCKETS = (0, 5, 3, *[0] * (len(BOUNDS_S) - 3), 2)
 TALLY = replace(Tally(begun=13, lost=1, seconds=3.5, buckets=BUCKETS), outcomes={"2xx": 9, "5xx": 1})
@@ -98,6 +103,19 @@ def test_one_whose_requests_are_not_counted_is_told_of_all_the_same() -> None:
     found = samples(page([uncounted], {}, {}, 0.01))
     assert found['headcount_recorder_up{app="shop",generation="3"}'] == 0
     assert not [name for name in found if "requests" in name or "cpu" in name or "pss" in name]
+
+
+def test_further_processes_are_told_of() -> None:
+    worker, report = (
+        ProcessView("worker:2", False, True, True, 3, 12.5),
+        ProcessView("report", True, False, False, 0, None),
+    )
+    found = samples(page([replace(VIEW, processes=(worker, report))], {}, {}, 0.01))
+    assert found['headcount_process_up{app="shop",process="worker:2"}'] == 1
+    assert found['headcount_process_restarts{app="shop",process="worker:2"}'] == 3
+    assert found['headcount_process_memory_bytes{app="shop",process="worker:2"}'] == 12.5 * 1024 * 1024
+    assert found['headcount_process_up{app="shop",process="report"}'] == 0
+    assert 'headcount_process_memory_bytes{app="shop",process="report"}' not in found
 
 
 def test_a_label_is_quoted() -> None:

@@ -109,6 +109,21 @@ def test_one_that_drains_is_told_of_beside_the_live_one(layout: Layout) -> None:
     assert [(one.generation, one.live) for one in found.instances] == [(2, True), (1, False)]
 
 
+def test_its_processes_are_told_of(layout: Layout) -> None:
+    names = ("shop@2-worker:1.service", "shop@2-worker:2.service", "shop@2-report.service", "shop@2-report.timer")
+    for name in names:
+        Path(layout.generation(2), name).touch()
+    found = seen(layout, *UP, "shop@2-report.timer", "shop@2-worker:1.service", "shop@1-worker:1.service")
+    assert text.processes(found) == "report waits for its time; worker:1 runs; worker:2 is down"
+    assert text.status_lines(found)[-1] == f"processes: {text.processes(found)}"
+    told = json.loads(json.dumps(found.to_dict()))["processes"][0]
+    assert told == {
+        "name": "report", "by_schedule": True, "up": True, "runs": False, "restarts": 0, "memory_mib": None
+    }  # fmt: skip
+    worker = view.ProcessView("worker", False, True, True, 2, 31.6)
+    assert text.processes(replace(found, processes=(worker,))) == "worker runs, 32 MiB, was started again 2 times"
+
+
 def test_a_dead_app_is_told_of(layout: Layout) -> None:
     found = seen(layout)
     assert (found.live, found.instances, found.socket_up) == (2, (), False)

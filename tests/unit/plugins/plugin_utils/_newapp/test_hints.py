@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp import hints, scan
-from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.types import Hints
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.types import Command, Hints
 
 FLASK = "from flask import Flask\napp = Flask(__name__)\n"
 FACTORY = "from flask import Flask\ndef create_app(mode='live'):\n    return Flask(__name__)\n"
@@ -72,8 +72,65 @@ def test_further_processes_migrations_address_and_timeout(tmp_path: Path) -> Non
         },
     )  # fmt: skip
     assert [(item.name, item.origin) for item in found.processes] == [("worker", "Procfile")]
-    assert found.migrations == (("blog/migrations", "Django"), ("migrations", "Alembic"))
+    assert found.migrations == (("blog/migrations", ""), ("migrations", ""))
+    assert found.prepares == (Command("flask db upgrade", "Procfile"),)
     assert (found.listen, found.timeout) == ("0.0.0.0:5000", 120)
+
+
+@pytest.mark.parametrize(
+    ("files", "command"),
+    [
+        ({"migrations/env.py": "from flask import current_app", "migrations/versions/1.py": ""}, "flask db upgrade"),
+        (
+            {"shop/migrations/env.py": "from flask import current_app", "shop/migrations/versions/1.py": ""},
+            "flask db upgrade --directory shop/migrations",
+        ),
+        ({"alembic.ini": "", "db/env.py": "", "db/versions/1.py": ""}, "alembic upgrade head"),
+        ({"manage.py": "", "blog/migrations/0001_initial.py": ""}, "python manage.py migrate --noinput"),
+    ],
+)
+def test_migrations_have_a_command(tmp_path: Path, files: dict[str, str], command: str) -> None:
+    assert [found for _, found in hinted(tmp_path, files).migrations] == [command]
+
+
+def test_what_a_project_runs_before_its_server(tmp_path: Path) -> None:
+    """As microblog has it: in its Procfile, and once more in the script of its image."""
+    found = hinted(
+        tmp_path,
+        {
+            "Procfile": "web: flask db upgrade; flask translate compile; gunicorn shop:app\nworker: rq worker jobs\n",
+            "Dockerfile": 'ENTRYPOINT ["./boot.sh"]\n',
+            "boot.sh": "#!/bin/bash\nwhile true; do\n    flask db upgrade\n    sleep 5\ndone\nexec gunicorn shop:app\n",
+        },
+    )
+    assert found.prepares == (Command("flask db upgrade", "Procfile"),)
+    assert found.before == (Command("flask translate compile", "Procfile"),)
+
+
+@pytest.mark.parametrize(
+    ("code", "processes"),
+    [
+        (
+            "from celery import Celery\napp = Celery('shop', broker=URL)\n",
+            {"worker": "celery -A shop.tasks.app worker"},
+        ),
+        (
+            "import celery\nq = celery.Celery('shop')\nq.conf.beat_schedule = {}\n",
+            {"worker": "celery -A shop.tasks.q worker", "beat": "celery -A shop.tasks.q beat"},
+        ),
+        (
+            "flask_app = create_app()\ncelery_app = flask_app.extensions['celery']\n",
+            {"worker": "celery -A shop.tasks.celery_app worker"},
+        ),
+        ("import rq\nqueue = rq.Queue('mail', connection=redis)\n", {"worker": "rq worker mail"}),
+        ("from queue import Queue\nq = Queue('mail')\n", {}),
+    ],
+)
+def test_a_queue_in_the_code_needs_a_worker(tmp_path: Path, code: str, processes: dict[str, str]) -> None:
+    found = hinted(tmp_path, {"shop/tasks.py": code}).processes
+    assert {item.name: item.command for item in found} == processes
+    declared = hinted(tmp_path, {"shop/tasks.py": code, "Procfile": "q: celery -A x worker & rq worker y"}).processes
+    assert [item.name for item in declared] == ["q"], "what the project declares counts"
 
 
 def test_values_of_a_secret_file_stay_where_they_are(tmp_path: Path) -> None:

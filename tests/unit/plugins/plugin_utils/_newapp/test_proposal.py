@@ -21,6 +21,7 @@ from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.proposa
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.survey import Found
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.types import (
     Candidate,
+    Command,
     Error,
     Hints,
     Imported,
@@ -157,7 +158,9 @@ def test_what_it_writes_into_its_own_folder_is_asked_first() -> None:
 
 
 def test_its_life_is_asked_about() -> None:
-    hints = Hints(processes=(Process("worker", "rq worker", "Procfile"),), migrations=(("migrations", "Alembic"),))
+    hints = Hints(
+        processes=(Process("worker", "rq worker", "Procfile"),), migrations=(("migrations", "flask db upgrade"),)
+    )
     app = replace(
         APP,
         databases=("sqlite:///app.db",),
@@ -170,12 +173,47 @@ def test_its_life_is_asked_about() -> None:
     found = proposal(app, hints)
     told = questions(found)
     assert found.entry["environment"] == {"DATABASE_URL": "sqlite:///{data}/my-shop.db"}
-    for words in ("flask db upgrade",
-                  "process worker (`rq worker`)",
-                  "it called localhost:6379 here", "which names do users ask for?",
+    assert found.entry["prepare"] == ["flask db upgrade"]
+    assert found.entry["processes"] == {"worker": "rq worker"}
+    for words in ("it called localhost:6379 here", "which names do users ask for?",
                   "debug mode", "no SECRET_KEY"):  # fmt: skip
         assert words in told
     assert "first" not in told
+
+
+def test_commands_and_processes_are_proposed() -> None:
+    hints = Hints(
+        processes=(
+            Process("Worker_1", "celery -A shop worker", "Procfile"),
+            Process("beat", "celery -A shop beat", "Procfile"),
+            Process("mail", "MODE=mail python -m shop.mail --to $TO", "Procfile"),
+        ),
+        prepares=(Command("flask db upgrade", "boot.sh"),),
+        migrations=(("migrations", "flask db upgrade --directory migrations"),),
+        before=(Command("flask translate compile", "Procfile"),),
+    )
+    found = proposal(replace(APP, databases=("sqlite:///instance/shop.db",)), hints)
+    assert found.entry["prepare"] == [{"run": "flask db upgrade", "each_host": True}]
+    assert found.entry["processes"] == {
+        "worker1": "celery -A shop worker",
+        "beat": "celery -A shop beat -s {data}/celerybeat-schedule",
+        "mail": "sh -c 'MODE=mail python -m shop.mail --to $TO'",
+    }
+    text = render.text(found)
+    flow.check(found, text)
+    assert "one for the whole fleet" in text
+    assert "Procfile runs `flask translate compile` before the server: what for?" in questions(found)
+
+
+def test_what_is_installed_may_lack_its_migrations() -> None:
+    subject = replace(SUBJECT, is_tree=False)
+    found = propose(subject, Hints(migrations=(("migrations", "flask db upgrade"),)), Found(APP))
+    assert "prepare" not in found.entry
+    assert "does flask db upgrade work with what is installed of the project" in questions(found)
+
+
+def test_workers_that_nobody_declares_are_asked_about() -> None:
+    assert "what runs its tasks? The app imports rq" in questions(proposal(replace(APP, libraries=frozenset({"rq"}))))
 
 
 def test_an_app_that_calls_a_peer_while_it_is_imported_is_proposed_with_a_question() -> None:

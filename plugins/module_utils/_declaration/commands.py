@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""What can be declared of an app's commands: those that prepare a release before its candidate is first started, and
+those that run beside its server."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import Final, Iterable
+
+from .app import Data
+from .checks import plain
+from .data import keeps_database, place_in, places
+from .fields import ABSENT, REQUIRED, Context, Field, Invalid, Parsed, Part
+
+
+def command(text: str) -> str:
+    """A program and its arguments, in quotes as in a shell; no shell reads it."""
+    try:
+        words = shlex.split(plain(text))
+    except ValueError as error:
+        raise Invalid(f"{str(error).lower()}", advice="close the quotes") from None
+    if not words or not words[0]:
+        raise Invalid("it names no program")
+    alone = [word for word in words if word in _SHELL_WORDS]
+    if alone and words[0].rpartition("/")[2] not in _SHELLS:
+        raise Invalid(f"no shell reads it, so that {alone[0]} would be an argument", f"sh -c {shlex.quote(text)}")
+    return text
+
+
+def process_name(text: str) -> str:
+    """The name of a process, which is part of its units' names."""
+    if not _PROCESS_NAME.fullmatch(text):
+        raise Invalid("lower-case words with hyphens between them, at most 24 characters")
+    return text
+
+
+def calendar(text: str) -> str:
+    """When something runs, as systemd has it; the host's own systemd has the last word."""
+    if not _CALENDAR.fullmatch(plain(text)):
+        raise Invalid("", "*-*-* 03:00:00")
+    return text
+
+
+def check_commands(app: Parsed, parts: tuple[Part, ...], context: Context) -> None:
+    """A rule, after that of the data: placeholders in commands become folders, and a command is run on each host where
+    the database is the host's own."""
+    known = places(app["name"], Data.from_dict(app.get("data") or {}))
+    for key, listed in (("prepare", enumerate(app.get("prepare") or ())), ("processes", _processes(app))):
+        for name, one in listed:
+            one["run"] = place_in(one["run"], known, (*parts, key, name, "run"), context)
+    for one in app.get("prepare") or ():
+        if one["each_host"] is None:
+            one["each_host"] = keeps_database(app)
+
+
+def _processes(app: Parsed) -> Iterable[tuple[Part, Parsed]]:
+    return (app.get("processes") or {}).items()
+
+
+_PROCESS_NAME: Final = re.compile(r"(?=.{1,24}$)[a-z][a-z0-9]*(-[a-z][a-z0-9]*)*")
+_CALENDAR: Final = re.compile(r"[A-Za-z0-9*:/.,~ +_-]{3,100}")
+_SHELLS: Final = ("sh", "bash", "dash")
+_SHELL_WORDS: Final = frozenset({"&&", "||", ";", "|", ">", ">>", "<", "2>&1", "&"})
+
+PREPARE: Final = Field(
+    "prepare",
+    "list",
+    "Commands of a new release, run in their order before its candidate is first started: migrations, static files, a"
+    " first setup. They have the app's account, sandbox, environment and secrets, and are not run again for the same"
+    " release, environment and secrets. One that fails ends the rollout of the app; what is live serves on.",
+    ABSENT,
+    ["flask db upgrade"],
+    allowed="a list of commands, each a string or a mapping with the keys run, each_host, seconds",
+    items=Field(
+        "",
+        "section",
+        "A command.",
+        REQUIRED,
+        {"run": "flask db upgrade", "seconds": 900},
+        allowed="a command, or a mapping with the keys run, each_host, seconds",
+        shorthand="run",
+        fields=(
+            Field(
+                "run",
+                "str",
+                "The command: a program of the release or of the host, and its arguments. No shell reads it. `{data}`"
+                " stands for the app's folder.",
+                REQUIRED,
+                "flask db upgrade",
+                allowed="a program and its arguments",
+                check=command,
+            ),
+            Field(
+                "each_host",
+                "bool",
+                "Whether each host runs it, for data of the host itself. Otherwise the first host that gets the release"
+                " runs it for the whole fleet, before any other one goes on.",
+                None,
+                True,
+                default_help="whether a variable of the app names a SQLite database in its data, which each host has"
+                " for itself",
+            ),
+            Field("seconds", "number", "How long it may take.", 600.0, 900, "seconds", above=0, maximum=86_400),
+        ),
+    ),
+)
+
+PROCESSES: Final = Field(
+    "processes",
+    "map",
+    "Further processes of the same release, by name: queue workers, a scheduler, jobs by a timer. They have the app's"
+    " account, sandbox, environment and secrets, run while their generation is live, and are counted in its plan.",
+    ABSENT,
+    {"worker": "rq worker shop"},
+    allowed="a mapping of names to commands, or to mappings with the keys run, instances, memory_mib, cores, schedule,"
+    " seconds, stop_seconds",
+    key_check=process_name,
+    items=Field(
+        "",
+        "section",
+        "A process.",
+        REQUIRED,
+        {"run": "rq worker shop", "instances": 2, "memory_mib": 200},
+        allowed="a command, or a mapping with the keys run, instances, memory_mib, cores, schedule, seconds,"
+        " stop_seconds",
+        shorthand="run",
+        fields=(
+            Field(
+                "run",
+                "str",
+                "The command: a program of the release or of the host, and its arguments. No shell reads it. `{data}`"
+                " stands for the app's folder.",
+                REQUIRED,
+                "rq worker shop",
+                allowed="a program and its arguments",
+                check=command,
+            ),
+            Field(
+                "instances",
+                "int",
+                "How many run on the host. Never more than these run at the same moment, not even during a rollout.",
+                1,
+                2,
+                minimum=1,
+                maximum=64,
+            ),
+            Field(
+                "memory_mib",
+                "number",
+                "What one may take; it is held to that, and the plan keeps it free.",
+                128.0,
+                200,
+                "MiB",
+                minimum=16,
+                maximum=16_777_216,
+            ),
+            Field(
+                "cores",
+                "number",
+                "Cores that one takes of those that the server is planned with.",
+                0.0,
+                0.5,
+                "cores",
+                minimum=0,
+                maximum=4096,
+            ),
+            Field(
+                "schedule",
+                "str",
+                "When it runs, as a calendar event of systemd; without it runs all the time.",
+                example="*-*-* 03:00:00",
+                allowed="a calendar event of systemd (systemd.time(7))",
+                check=calendar,
+            ),
+            Field(
+                "seconds",
+                "number",
+                "How long one that runs by a schedule may take.",
+                3600.0,
+                900,
+                "seconds",
+                above=0,
+                maximum=86_400,
+            ),
+            Field(
+                "stop_seconds",
+                "number",
+                "How long it may finish its work when it is asked to end (SIGTERM), before it is killed.",
+                60.0,
+                300,
+                "seconds",
+                above=0,
+                maximum=600,
+            ),
+        ),
+    ),
+)

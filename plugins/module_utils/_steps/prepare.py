@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""The step prepare: commands of the new release, before its candidate is first started."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Dict, List, Sequence, TypedDict
+
+from .._declaration.app import Plain
+from .._generation.commands import Role, transient, words_of
+from .._generation.failures import StepFailed
+from .._generation.prepared import Prepared
+from .._generation.record import GenerationRecord
+from .._os.causes import last_words
+from .._os.secrecy import clean_text
+from .._os.systemd import UnitState
+from .app import AppOnHost
+
+POLL_SECONDS = 0.5
+SLACK_SECONDS = 60.0
+"""systemd ends a command that takes too long; whoever waits for it waits so much longer."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command to run: `key` is what it is known by once it was run, `seconds` its limit."""
+
+    run: str
+    key: str
+    seconds: float
+
+    @classmethod
+    def from_dict(cls, data: Plain) -> Command:
+        """From a module's argument."""
+        return cls(str(data["run"]), str(data["key"]), float(data["seconds"]))
+
+
+class Ran(TypedDict):
+    """What came of the step: the commands that were run with their seconds, and sentences for people."""
+
+    prepared: List[Dict[str, object]]
+    told: List[str]
+
+
+def prepare(app: AppOnHost, number: int, commands: Sequence[Command]) -> Ran:
+    """Run those of `commands` that were not run to their end before, in the sandbox of generation `number`.
+
+    The first that fails ends the step, and so the rollout: StepFailed with its last words. What a killed run left is
+    waited for, told, and run again.
+    """
+    with app.step("prepare", number):
+        record, kept = app.record(number), Prepared(app.layout, app.clock)
+        told = _wait_for_left(app, max((command.seconds for command in commands), default=0.0))
+        begun, done = kept.begun(), set(kept.keys())
+        left = [command for command in commands if command.key not in done]
+        words = [words_of(app.layout, number, command.run) for command in left]
+        ran: list[dict[str, object]] = []
+        for command, found in zip(left, words):
+            if command.key in begun:
+                told.append(
+                    f"`{command.run}` was begun by {begun[command.key]['by']} at {begun[command.key]['since']}, and "
+                    "nothing is known of its end: it is run again"
+                )
+            begin = app.instances.monotonic()
+            kept.begin(command.key, command.run, str(app.run))
+            _run(app, record, command, found, kept)
+            ran.append({"run": command.run, "seconds": round(app.instances.monotonic() - begin, 1)})
+        if ran:
+            app.log("prepared", generation=number, release=record.release, commands=ran, told=told or None)
+    return {"prepared": ran, "told": told}
+
+
+def _wait_for_left(app: AppOnHost, seconds: float) -> list[str]:
+    """Wait for the command of a run that was killed: it is in the midst of what must not be done twice at once."""
+    unit, begin = app.layout.prepare_unit, app.instances.monotonic()
+    if app.systemd.state(unit).gone:
+        return []
+    while not app.systemd.state(unit).gone:
+        if app.instances.monotonic() - begin > seconds + SLACK_SECONDS:
+            raise StepFailed("prepare", f"{unit}, which another run left, does not end: `systemctl stop {unit}`")
+        app.instances.sleep(POLL_SECONDS)
+    app.systemd.reset_failed(unit)
+    return [f"waited {app.instances.monotonic() - begin:.0f} s for the command that a run before had begun"]
+
+
+def _run(app: AppOnHost, record: GenerationRecord, command: Command, words: Sequence[str], kept: Prepared) -> None:
+    """Run a command to its end; StepFailed with its last words where that is no good one.
+
+    A step that is given up (its connection broke, somebody rolls back) leaves the command alone: it ends by itself,
+    in its time, and the next run waits for it.
+    """
+    layout, unit, begin = app.layout, app.layout.prepare_unit, app.clock()
+    role = Role(unit, layout.command_directory(unit), "prepare")
+    limits = {"RuntimeMaxSec": f"{command.seconds:.0f}"}
+    call = transient(layout, int(record.number or 0), record.app, words, role, more=limits)
+    done = app.systemd.runner(call, command.seconds + SLACK_SECONDS)
+    kept.end(command.key, done.status == 0)
+    if done.status:
+        state = app.systemd.state(unit)
+        app.systemd.reset_failed(unit)
+        last = last_words([line.text for line in app.systemd.said(unit, begin)])
+        how = _how(state, command, record) or done.err.strip() or f"ended with status {done.status}"
+        raise StepFailed("prepare", clean_text(f"`{command.run}` {how}" + (f": {last}" if last else "")))
+
+
+def _how(state: UnitState, command: Command, record: GenerationRecord) -> str:
+    """How a command ended, in words; empty where systemd does not say."""
+    enough = f"it needs more than the {record.memory_max_mib:.0f} MiB that the plan allows"
+    killed = f"was killed (signal {state.exit_status})"
+    return {
+        "exit-code": f"exited with status {state.exit_status}",
+        "timeout": f"did not end within {command.seconds:g} s",
+        "oom-kill": f"was killed by the kernel for memory: {enough}",
+        "signal": f"{killed}, as the kernel does where {enough}" if state.exit_status == 9 else killed,
+        "core-dump": killed,
+    }.get(state.result, "")

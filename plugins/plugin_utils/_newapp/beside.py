@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""What a project runs beside its server: commands that prepare a release, and further processes. Pure."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from .commands import started, words_of
+from .types import Process
+
+_PARTS: Final = re.compile(r"&&|\|\||;|\bthen\b|\bdo\b")
+_PREPARES: Final = re.compile(
+    r"(flask|manage\.py) (\S+ )*?(db upgrade|deploy|collect|collectstatic|assets build|migrate|compilemessages)\b"
+    r"|alembic (\S+ )*?upgrade\b"
+)
+_NOTHING: Final = frozenset(
+    {
+        "cd",
+        "export",
+        "echo",
+        "set",
+        "sleep",
+        "mkdir",
+        "source",
+        ".",
+        "if",
+        "fi",
+        "while",
+        "done",
+        "exec",
+        "exit",
+        "break",
+    }
+)
+_SHELLED: Final = re.compile(r"[$`|&;<>*?~\n]|^\w+=")
+MIGRATES: Final = re.compile(r"\b(db upgrade|migrate|alembic)\b")
+_BEAT: Final = re.compile(r"\bcelery\b.*\bbeat\b")
+_BEAT_FILE: Final = re.compile(r"\s(-s|--schedule)\b")
+_SCHEDULES: Final = re.compile(r"\b(beat_schedule|CELERYBEAT_SCHEDULE|on_after_configure|add_periodic_task)\b")
+DJANGO: Final = "python manage.py migrate --noinput"
+_QUEUES: Final = re.compile(r"\bQueue\(\s*(?:name\s*=\s*)?[\"']([\w.-]+)[\"']")
+
+
+def plain(command: str) -> str:
+    """A shell's line as a command that no shell reads; one that needs a shell asks for it."""
+    line = " ".join(command.split()).removeprefix("exec ")
+    return f"sh -c {shlex.quote(line)}" if _SHELLED.search(line) else line
+
+
+def preparing(line: str) -> list[str]:
+    """The commands in a shell's line that prepare a release as far as is known: migrations, static files."""
+    found = (" ".join(part.split()) for part in _PARTS.split(line))
+    return [
+        plain(part) for part in found if _PREPARES.search(part) and not part.startswith("#") and started(part) is None
+    ]
+
+
+def others(line: str) -> list[str]:
+    """The commands before the server's in a line that starts it of which nobody knows what they are for."""
+    parts = [" ".join(part.split()) for part in _PARTS.split(line)]
+    server = next((at for at, part in enumerate(parts) if started(part) is not None), 0)
+    before = [part for part in parts[:server] if part and not _PREPARES.search(part)]
+    return [part for part in before if words_of(part) and words_of(part)[0] not in _NOTHING]
+
+
+def process_name(text: str) -> str:
+    """A name for a process from the project's: lower-case words with hyphens between them, as units take it."""
+    name = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+    return re.sub(r"-(?=\d)|^[^a-z]+", "", name)[:24].strip("-") or "process"
+
+
+def process_command(command: str) -> str:
+    """The command of a further process: the file that Celery's beat writes goes to the app's data."""
+    line = plain(command)
+    if _BEAT.search(line) and not _BEAT_FILE.search(line) and not line.startswith("sh -c "):
+        return f"{line} -s {{data}}/celerybeat-schedule"
+    return line
+
+
+def is_clock(process: Process) -> bool:
+    """Whether a process starts jobs by the time, so that two of it would start each job twice."""
+    return bool(re.search(r"\b(beat|scheduler|clock|cron|rqscheduler)\b", f"{process.name} {process.command}"))
+
+
+def in_code(module: str, text: str, origin: str) -> Iterator[Process]:
+    """The processes that a module's code needs: it makes a Celery app, or queues of rq. `module`: as it is imported."""
+    celery = _celery(text) if "elery" in text else ""
+    if celery:
+        why = f"{origin}, which makes a Celery app"
+        yield Process("worker", f"celery -A {module}.{celery} worker", why)
+        if _SCHEDULES.search(text):
+            yield Process("beat", f"celery -A {module}.{celery} beat", f"{origin}, which has a schedule for Celery")
+    if re.search(r"^\s*(import rq|from rq\b|from redis.*\n.*rq)", text, re.MULTILINE):
+        names = sorted(set(_QUEUES.findall(text)))
+        if names:
+            yield Process(
+                "worker", f"rq worker {' '.join(names)}", f"{origin}, which makes rq's queue {', '.join(names)}"
+            )
+
+
+def _celery(text: str) -> str:
+    """The name of the Celery app at a module's top level."""
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError):
+        return ""
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
+            made = ast.unparse(node.value)
+            if re.match(r"(celery\.)?Celery\(", made) or made.endswith("extensions['celery']"):
+                return node.targets[0].id
+    return ""
+
+
+def alembic(folder: str, env: str, names: Sequence[str]) -> str:
+    """The command that runs Alembic's migrations in `folder`, by its `env.py`; "" where nobody knows. `names` are the
+    project's files."""
+    if re.search(r"current_app|flask", env):
+        return "flask db upgrade" if folder == "migrations" else f"flask db upgrade --directory {folder}"
+    return "alembic upgrade head" if "alembic.ini" in names else ""

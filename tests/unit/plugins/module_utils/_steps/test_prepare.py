@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Commands that prepare a release: their sandbox, what is remembered of them, and how they end."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import commands, ledger, store
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.failures import StepFailed
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.lock import Run
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.prepared import Prepared
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.record import GenerationRecord
+from ansible_collections.headcount.gunicorn.plugins.module_utils._host import byhand
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.causes import last_words
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import Completed, Systemd
+from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.app import AppOnHost
+from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.prepare import Command, prepare
+from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.watchdog import step_seconds
+
+UNIT = "headcount-prepare-shop.service"
+SERVICE = """\
+# shop, generation 1.
+[Unit]
+Description=not a setting of the service
+[Service]
+Type=notify
+Sockets=shop.socket shop@1.socket
+NonBlocking=yes
+User=hc-shop
+RuntimeDirectory=headcount-instances/shop-1
+StateDirectory=headcount-data/shop
+ExecStartPre=/bin/sh /data.sh
+EnvironmentFile=/var/lib/headcount/shop/1.env
+ExecStart=/x/gunicorn \\
+    --config y
+Restart=always
+; a comment
+MemoryMax=100M
+SystemCallFilter=@system-service
+SystemCallFilter=~@privileged
+
+[Install]
+WantedBy=x
+"""
+APP: dict[str, Any] = {
+    "name": "shop",
+    "entry_point": "shop.wsgi:create_app('x')",
+    "listen": "127.0.0.1:8000",
+    "source": {"as": "tree"},
+    "health": {},
+}
+
+
+class Host:
+    """Generation 1 is staged; systemd-run ends with `status`, and systemd shows the unit as `shown`."""
+
+    def __init__(self, root: Path) -> None:
+        self.called: list[Sequence[str]] = []
+        self.status, self.shown, self.lines = 0, "ActiveState=inactive", ["Started x.service", "first", "no such table"]
+        self.app = AppOnHost("shop", Run("a1", "anna", "control1", "t"), str(root), Systemd(self))
+        self.layout = self.app.layout
+        for folder in (self.layout.state, self.layout.units, self.layout.runtime):
+            os.makedirs(folder)
+        store.begin(self.layout, 1, "0" * 16)
+        plan = {"settings": {"memory_max_mib": {"value": 100}}}
+        record = {"number": 1, "release": "0" * 16, "app": APP, "plan": plan}
+        store.write(self.layout, 1, {"shop@1.service": SERVICE}, record)
+        bin_ = Path(self.layout.release("0" * 16), "venv/bin")
+        bin_.mkdir(parents=True)
+        for path in (bin_ / "flask", root / "bin/sh"):
+            path.parent.mkdir(exist_ok=True)
+            path.touch(0o755)
+        self.app.instances.sleep = self.pass_time
+        self.now = 0.0
+        self.app.instances.monotonic = lambda: self.now
+
+    def pass_time(self, seconds: float) -> None:
+        self.now += seconds
+        if self.now > 5:
+            self.shown = "ActiveState=inactive"
+
+    def __call__(self, command: Sequence[str], timeout_seconds: float) -> Completed:
+        if command[0] == "systemd-run":
+            self.called.append(command)
+            return Completed(self.status, "", "")
+        if command[0] == "journalctl":
+            told = [{"MESSAGE": line, "_PID": "7", "__REALTIME_TIMESTAMP": "1000000"} for line in self.lines]
+            return Completed(0, "\n".join(map(json.dumps, told)), "")
+        return Completed(0, f"Id={UNIT}\nLoadState=loaded\n{self.shown}\n" if "show" in command else "", "")
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    return Host(tmp_path)
+
+
+def command(run: str = "flask db upgrade", seconds: float = 60.0) -> Command:
+    return Command(run, f"key of {run}", seconds)
+
+
+def test_a_command_has_what_the_service_has_but_for_what_is_the_servers(host: Host) -> None:
+    prepare(host.app, 1, [command()])
+    (called,) = host.called
+    properties = [word.partition("=")[2] for word in called if word.startswith("--property=")]
+    assert properties == [
+        "User=hc-shop",
+        "StateDirectory=headcount-data/shop",
+        "ExecStartPre=/bin/sh /data.sh",
+        "EnvironmentFile=/var/lib/headcount/shop/1.env",
+        "MemoryMax=100M",
+        "SystemCallFilter=@system-service",
+        "SystemCallFilter=~@privileged",
+        "Type=exec",
+        "TimeoutStopSec=30",
+        "RuntimeDirectory=headcount-instances/headcount-prepare-shop",
+        "RuntimeMaxSec=60",
+    ]
+    told = dict(word[len("--setenv=") :].split("=", 1) for word in called if word.startswith("--setenv="))
+    release = f"/opt/headcount/shop/releases/{'0' * 16}"
+    assert told == {
+        "PATH": f"{release}/venv/bin:{commands.HOST_PATH}",
+        "PYTHONPATH": f"{release}/tree",
+        "FLASK_APP": "shop.wsgi:create_app('x')",
+        "HEADCOUNT_ROLE": "prepare",
+    }
+    assert called[-4:] == ["--", f"{release}/venv/bin/flask", "db", "upgrade"]
+    assert f"--unit={UNIT}" in called
+
+
+def test_what_has_run_is_not_run_again(host: Host) -> None:
+    assert [one["run"] for one in prepare(host.app, 1, [command(), command("flask x")])["prepared"]] == [
+        "flask db upgrade",
+        "flask x",
+    ]
+    assert prepare(host.app, 1, [command(), command("flask y")])["prepared"][0]["run"] == "flask y"
+    assert len(host.called) == 3
+    assert host.app.layout.prepared.endswith("/var/lib/headcount/shop/prepared.json")
+    assert os.stat(host.app.layout.prepared).st_mode & 0o777 == 0o600
+    assert [entry["event"] for entry in ledger.read(host.layout.ledger)] == ["prepared", "prepared"]
+
+
+@pytest.mark.parametrize(
+    ("shown", "words"),
+    [
+        ("Result=exit-code\nExecMainStatus=1", "`flask db upgrade` exited with status 1: no such table"),
+        ("Result=timeout", "`flask db upgrade` did not end within 60 s: no such table"),
+        (
+            "Result=oom-kill",
+            "`flask db upgrade` was killed by the kernel for memory: it needs more than the 100 MiB that the plan "
+            "allows: no such table",
+        ),
+        ("Result=signal\nExecMainStatus=11", "`flask db upgrade` was killed (signal 11): no such table"),
+        ("Result=resources", "`flask db upgrade` ended with status 1: no such table"),
+    ],
+)
+def test_one_that_fails_ends_the_step_with_its_last_words(host: Host, shown: str, words: str) -> None:
+    host.status, host.shown = 1, f"ActiveState=failed\n{shown}"
+    with pytest.raises(StepFailed) as failed:
+        prepare(host.app, 1, [command(), command("flask never")])
+    assert (failed.value.phase, failed.value.cause) == ("prepare", words)
+    assert len(host.called) == 1
+    assert Prepared(host.layout).keys() == []
+    assert Prepared(host.layout).begun() == {}
+    last = ledger.read(host.layout.ledger)[-1]
+    assert (last["event"], last["phase"], last["cause"]) == ("failed", "prepare", words)
+
+
+def test_a_program_that_is_not_there_is_told_before_anything_runs(host: Host) -> None:
+    with pytest.raises(StepFailed, match="`nothing-of-that-name` is no program of the release"):
+        prepare(host.app, 1, [command(), command("nothing-of-that-name x")])
+    assert host.called == []
+
+
+def test_what_a_killed_run_left_is_waited_for_told_and_run_again(host: Host) -> None:
+    Prepared(host.layout).begin("key of flask db upgrade", "flask db upgrade", "run b2 of bert on control2")
+    host.shown = "ActiveState=active"
+    told = prepare(host.app, 1, [command()])["told"]
+    assert told[0] == "waited 6 s for the command that a run before had begun"
+    assert told[1].startswith("`flask db upgrade` was begun by run b2 of bert on control2 at ")
+    assert told[1].endswith("and nothing is known of its end: it is run again")
+    assert len(host.called) == 1
+    assert prepare(host.app, 1, [command()]) == {"prepared": [], "told": []}
+
+
+def test_one_that_does_not_end_is_named(host: Host) -> None:
+    host.shown, host.app.instances.sleep = "ActiveState=active", lambda seconds: setattr(host, "now", host.now + 30)
+    with pytest.raises(StepFailed, match=f"{UNIT}, which another run left, does not end: `systemctl stop {UNIT}`"):
+        prepare(host.app, 1, [command()])
+
+
+def test_no_variable_is_put_into_the_list_of_processes(host: Host) -> None:
+    prepare(host.app, 1, [command("sh -c 'echo $SECRET'")])
+    assert host.called[0][-2:] == ["-c", "echo $$SECRET"]
+
+
+def test_only_so_many_are_remembered(host: Host) -> None:
+    for number in range(210):
+        Prepared(host.layout).begin(str(number), "x", "y")
+        Prepared(host.layout).end(str(number), well=True)
+    assert Prepared(host.layout).keys() == [str(number) for number in range(10, 210)]
+
+
+def test_the_step_has_the_time_of_its_commands() -> None:
+    app = {"prepare": [{"run": "x", "seconds": 1000.0}, {"run": "y"}]}
+    record = GenerationRecord(app, {}, {})
+    assert step_seconds("prepare", record, None) == 120 + (1060 + 660) + 1060
+
+
+def test_the_last_words() -> None:
+    assert last_words(["Traceback (most recent call last):", "  x", "a.b.NoError: table", "cleaning up"]) == (
+        "a.b.NoError: table"
+    )
+    assert last_words(["one", "two", ""]) == "two"
+    assert last_words([]) == ""
+
+
+class TestByHand:
+    """`headcount run`."""
+
+    def run(self, host: Host, terminal: bool = False, live: bool = True) -> tuple[int, list[Sequence[str]]]:
+        called: list[Sequence[str]] = []
+        if live:
+            store.finish(host.layout, 1)
+            store.activate(host.layout, 1)
+        return byhand.run(
+            host.app, ["flask", "users", "$HOME"], terminal, lambda words: called.append(words) or 7
+        ), called
+
+    @pytest.mark.parametrize(("terminal", "stream"), [(True, "--pty"), (False, "--pipe")])
+    def test_it_has_the_live_release_and_its_status_is_passed_on(self, host: Host, terminal: bool, stream: str) -> None:
+        status, (called,) = self.run(host, terminal)
+        assert status == 7
+        assert stream in called
+        assert "--setenv=HEADCOUNT_ROLE=run" in called
+        assert f"--property=RuntimeDirectory=headcount-instances/headcount-run-shop-{os.getpid()}" in called
+        assert called[-2:] == ["users", "$$HOME"]
+        entry = ledger.read(host.layout.ledger)[-1]
+        assert (entry["event"], entry["generation"], entry["command"], entry["status"]) == ("ran", 1, "flask", 7)
+        assert "users" not in str(entry)
+
+    def test_nothing_is_live(self, host: Host) -> None:
+        with pytest.raises(StepFailed, match="nothing of shop is live on this host"):
+            self.run(host, live=False)
