@@ -374,9 +374,7 @@ def test_that_what_was_decided_once_is_gone_is_told(tmp_path: Path, links: Path)
     public(links, "flask", "3.2.0", "werkzeug>=3")
     (links / "flask-3.1.3-py3-none-any.whl").unlink()
     (app / "app.py").write_text("import flask, os\n", encoding="utf-8")
-    told = (
-        "flask 3.1.3, which was decided once, gives way to 3.2.0: it is not to be had any more"
-    )
+    told = "flask 3.1.3, which was decided once, gives way to 3.2.0: it is not to be had any more"
     assert any(note.startswith(told) for note in gather(tmp_path, app).notes)
 
 
