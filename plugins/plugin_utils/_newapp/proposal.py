@@ -281,17 +281,33 @@ def _environment(draft: _Draft, path: str) -> dict[str, str]:
         if name in asked - set(environment) and _is_plain(name, value):
             environment[name] = value
             draft.comments[f"environment.{name}"] = f"as {origin} has it"
-    database = _database_variable(draft)
-    if _local_databases(draft) and database and database not in {**environment, **draft.app.required}:
-        environment[database] = f"sqlite:///{{data}}/{draft.entry['name']}.db"
-        draft.comments[f"environment.{database}"] = (
-            "by default a SQLite file where no host keeps one; {data} is kept; a database server's address is a secret"
-        )
+    for name, value in _database_variables(draft).items():
+        if name not in {**environment, **draft.app.required}:
+            environment[name] = value
+            draft.comments[f"environment.{name}"] = (
+                "by default a SQLite file where no host keeps one; {data} is kept; a server's address is a secret"
+            )
     return environment
 
 
 def _database_variable(draft: _Draft) -> str:
     return next((item.name for item in draft.app.variables if _DATABASE.search(item.name)), "")
+
+
+def _database_variables(draft: _Draft) -> dict[str, str]:
+    """The variables that say where its SQLite files are, by their names or by what they are by default, and where
+    these files are kept."""
+    found = {}
+    for uri in _local_databases(draft):
+        path = _path(uri)
+        kept = f"{{data}}/{path.rpartition('/')[2]}"
+        for item in draft.app.variables:
+            if item.default in (uri, path):
+                found[item.name] = f"sqlite:///{kept}" if item.default == uri else kept
+    named = _database_variable(draft)
+    if named and not found and _local_databases(draft):
+        found[named] = f"sqlite:///{{data}}/{draft.entry['name']}.db"
+    return found
 
 
 def _local_databases(draft: _Draft) -> list[str]:
@@ -428,7 +444,7 @@ def _data(draft: _Draft) -> None:
     app, environment = draft.app, draft.entry.get("environment")
     given = {*app.required, *(environment if isinstance(environment, dict) else ())}
     local, database = _local_databases(draft), _database_variable(draft)
-    if isinstance(environment, dict) and database in environment:
+    if isinstance(environment, dict) and set(environment) & set(_database_variables(draft)):
         local = []
     paths = [path for path in draft.found.leads if local or app.written.get(path) != "sqlite"]
     paths += _beside(draft, [_path(uri) for uri in local if not _is_below(_path(uri), paths)])

@@ -23,6 +23,7 @@ from typing import Final
 
 from ...module_utils._release.leads import INSTANCE, SEED, lay_leads, place_of
 from .._edge import Json
+from .inside.asking import BUSY
 from .types import Error, Imported, Page, Variable, Weighed
 
 DATA: Final = "data"
@@ -196,7 +197,7 @@ def look(place: Place, module: str, target: str = "", weigh_seconds: float = WEI
     shutil.copytree(PROGRAM, program, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
     question = place.scratch / "asked.json"
     question.write_text(json.dumps(asked), encoding="utf-8")
-    seconds = IMPORT_SECONDS + ASK_SECONDS + weigh_seconds + _MARGIN_SECONDS
+    seconds = BUSY * (IMPORT_SECONDS + ASK_SECONDS + weigh_seconds) + _MARGIN_SECONDS
     lead(place.scratch, place.leads)
     try:
         said, late = _run(_argv(place, [place.python, "-I", "-c", _START, program.parent, question]), place, seconds)

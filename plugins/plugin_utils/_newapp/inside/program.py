@@ -17,12 +17,11 @@ import os
 import re
 import resource
 import sys
-import time
 import traceback
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
-from .asking import ask_all, elsewhere, routes_of, steady, weigh, within
+from .asking import ask_all, elsewhere, own_seconds, routes_of, steady, weigh, within
 from .target import find, kind_of
 from .watch import Seen, watch
 
@@ -178,7 +177,7 @@ class Answer:
 
 def look(asked: Asked, answer: Answer) -> None:
     """Import, find, ask, weigh."""
-    begin = time.monotonic()
+    begin = own_seconds()
     with within(float(asked["import_seconds"]), "the import"):
         module = importlib.import_module(str(asked["module"]))
         target, app = find(module, str(asked["target"]))
@@ -190,7 +189,7 @@ def look(asked: Asked, answer: Answer) -> None:
         kind=kind,
         class_name=f"{type(app).__module__}.{type(app).__qualname__}",
         file=getattr(module, "__file__", None),
-        import_seconds=round(time.monotonic() - begin, 2),
+        import_seconds=round(own_seconds() - begin, 2),
         config=settings_of(inner, kind),
         instance_path=str(getattr(inner, "instance_path", "") or ""),
     )

@@ -250,6 +250,17 @@ def test_a_database_beside_the_code_is_kept(kind: str) -> None:
     assert "database" not in questions(site)
 
 
+@pytest.mark.parametrize(
+    ("default", "value"),
+    [("/tmp/notes.db", "{data}/notes.db"), ("sqlite:////tmp/notes.db", "sqlite:///{data}/notes.db")],
+)
+def test_a_variable_that_is_its_database_by_default_leads_to_the_data(default: str, value: str) -> None:
+    app = replace(APP, written={"/tmp/notes.db": "sqlite"}, variables=(Variable("NOTES_AT", default),))
+    found = proposal(app)
+    assert found.entry["environment"] == {"NOTES_AT": value}
+    assert "database" not in questions(found)
+
+
 def test_a_database_elsewhere_is_asked_about() -> None:
     told = questions(proposal(replace(APP, databases=("sqlite:////opt/shop/app.db",))))
     assert "where is it to keep its database? sqlite:////opt/shop/app.db is nothing that a host keeps" in told

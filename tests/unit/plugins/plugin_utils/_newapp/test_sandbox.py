@@ -5,14 +5,17 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import tempfile
+import time
 import venv
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp import sandbox
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.inside import asking
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.sandbox import Place, best, look
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.types import Imported
 
@@ -233,6 +236,34 @@ def test_an_endless_import_ends(at: Place, monkeypatch: pytest.MonkeyPatch) -> N
     found = imported(at, "while True:\n    pass\n")
     assert found.error is not None
     assert "took longer than 0.5 s" in found.error.message
+
+
+def test_a_busy_machine_does_not_make_an_import_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock of a step stands still while others have the processor, and a step ends for all that."""
+    now = {"wall": 0.0, "own": 0.0}
+    rung: list[float] = []
+    monkeypatch.setattr(asking, "own_seconds", lambda: now["own"])
+    monkeypatch.setattr(asking.time, "monotonic", lambda: now["wall"])
+    monkeypatch.setattr(asking.signal, "setitimer", lambda _, seconds: rung.append(seconds))
+    with asking.within(10, "the import"):
+        ring = signal.getsignal(signal.SIGALRM)
+        assert callable(ring)
+        now.update(wall=10.0, own=2.0)
+        ring(signal.SIGALRM, None)
+        assert rung == [10, 8.0]
+        now.update(wall=49.0, own=4.0)
+        ring(signal.SIGALRM, None)
+        assert rung == [10, 8.0, 1.0]
+        now.update(wall=50.0)
+        with pytest.raises(asking.TooLong, match="the import took longer than 10 s"):
+            ring(signal.SIGALRM, None)
+
+
+def test_the_own_clock_runs_with_the_work() -> None:
+    begin, cpu = asking.own_seconds(), time.process_time()
+    while time.process_time() - cpu < 0.05:
+        pass
+    assert 0.04 < asking.own_seconds() - begin < 5
 
 
 def test_disks_are_told_from_what_the_kernel_mounts() -> None:
