@@ -442,7 +442,7 @@ class _Gathering(Fetching):
         if told.complete:
             self._check_complete(asked.app)
         else:
-            kept.keep(self._kept, pins.values())
+            self._note(*kept.keep(self._kept, pins.values()))
         locked = {(pin.name, pin.version): pin for pin in told.pins if pin.hashes}
         return tuple(
             locked.get((name, pin.version), pin) for name, pin in sorted(pins.items()) if name not in self._local
