@@ -393,9 +393,7 @@ def run_trial_load(
             loaded.run(parts, REST_SECONDS if on_warm is not None else 0.0)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-    samples = {name: loaded.samples(name) for name in guarded.targets}
-    if len(arms) > 1 and not guarded.cut:
-        samples = _turned(samples, list(parts[0].lanes), span)
+    samples = loaded.by_arm(len(arms), list(parts[0].lanes), span)
     told = [f"{name}: {note}" for name, arm in samples.items() for note in arm.notes]
     return TrialLoad(
         candidate=samples["candidate"],
@@ -437,6 +435,11 @@ class _Loaded:
     phases: list[_Phase] = field(default_factory=list)
     times: list[tuple[float, float]] = field(default_factory=list)
     quiet: tuple[float, ...] = ()
+
+    def by_arm(self, arms: int, order: Sequence[str], seconds: float) -> dict[str, Samples]:
+        """The samples of each arm that was loaded, of `arms` that were to be for `seconds`; `order`: who came first."""
+        found = {name: self.samples(name) for name in self.guarded.targets}
+        return _turned(found, order, seconds) if arms > 1 and not self.guarded.cut else found
 
     def run(self, parts: Sequence[Part], rest_seconds: float) -> None:
         """Load part after part, then nobody for some seconds."""
