@@ -452,6 +452,13 @@ def _data(draft: _Draft) -> None:
         why = "it writes there, beside its code, which is read-only on a host; so it leads to the app's data"
         draft.put("data", {"paths": paths}, why)
     _written(draft, paths)
+    _homeless(draft, local, paths)
+    if not local and database and database not in given:
+        draft.ask(f"which database is it to use? The code reads {database}: put it under secrets")
+
+
+def _homeless(draft: _Draft, local: Sequence[str], paths: Sequence[str]) -> None:
+    """Asks about the database files of `local` that no host keeps: `paths` are those that lead into the app's data."""
     lost = [uri for uri in local if _path(uri).startswith(("/tmp/", "/var/tmp/", "/dev/shm/"))]
     left = [uri for uri in local if uri not in lost and not _is_below(_path(uri), paths)]
     if lost:
@@ -465,8 +472,6 @@ def _data(draft: _Draft) -> None:
             f"where is it to keep its database? {listed(left, 2)} is nothing that a host keeps: name it in data.paths, "
             "or have its settings name a file in `{data}` or a database server"
         )
-    if not local and database and database not in given:
-        draft.ask(f"which database is it to use? The code reads {database}: put it under secrets")
 
 
 def _beside(draft: _Draft, paths: Sequence[str]) -> list[str]:
