@@ -186,8 +186,9 @@ class Load(Section):
 
 @dataclass(frozen=True)
 class Limits(Section):
-    """What the trial must keep: latencies in ms, a share of errors, peak memory in percent of MemoryMax. None is no
-    limit; of memory an app has one always, a trial outside of a rollout may not.
+    """What the trial must keep: latencies in ms, a share of errors, peak memory in percent of MemoryMax, CPU ms of a
+    request, and cores that are used while nobody asks. None is no limit; of memory an app has one always, a trial
+    outside of a rollout may not.
     """
 
     p50_ms: float | None = None
@@ -195,6 +196,13 @@ class Limits(Section):
     p99_ms: float | None = None
     error_rate: float = 0.01
     memory_percent: float | None = 80.0
+    cpu_ms: float | None = None
+    idle_cores: float | None = None
+
+    def to_dict(self) -> dict[str, object]:
+        """The section of a normalised app; without limits on CPU that are not declared."""
+        cpu = ("cpu_ms", "idle_cores")
+        return {key: value for key, value in super().to_dict().items() if value is not None or key not in cpu}
 
     def latency_ms(self, quantile: str) -> float | None:
         """The limit of "p50", "p95" or "p99"."""

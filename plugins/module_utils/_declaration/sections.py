@@ -378,6 +378,30 @@ LIMITS: Final = Field(
             above=0,
             maximum=100,
         ),
+        Field(
+            "cpu_ms",
+            "number",
+            "CPU that a request may take on average. Without it, a request may take 30 % (and 1 ms) more than one of "
+            "the live generation's; declare it where a release is meant to take more.",
+            ABSENT,
+            20,
+            "ms",
+            above=0,
+            maximum=3_600_000,
+            default_help="held against the live generation's",
+        ),
+        Field(
+            "idle_cores",
+            "number",
+            "Cores that an instance may use while nobody asks it. Without it, 0.1 more than the live generation, and "
+            "three times as much, are a fault; declare it where a release is meant to work by itself.",
+            ABSENT,
+            0.5,
+            "cores",
+            minimum=0,
+            maximum=1024,
+            default_help="held against the live generation's",
+        ),
     ),
 )
 

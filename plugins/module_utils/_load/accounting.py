@@ -184,7 +184,8 @@ def account(runs: Sequence[LaneRun], min_rate_share: float = 0.95) -> Samples:
     """The samples of one arm: one entry for every planned request of every lane, in the order in which they were
     due."""
     runs = [cut_short(run) for run in runs]
-    whole = _together([_lane_account(run) for run in runs])
+    accounts = [_lane_account(run) for run in runs]
+    whole = _together(accounts)
     wanted = lanes_rate([run.lane for run in runs])
     span = max((run.lane.lasts_s for run in runs), default=0.0)
     reasons = whole.reasons or _off_its_clock(whole, span, wanted, min_rate_share)
@@ -207,7 +208,58 @@ def account(runs: Sequence[LaneRun], min_rate_share: float = 0.95) -> Samples:
         cpu_seconds=sum(run.finished.cpu_seconds for run in runs),
         notes=_notes(runs, whole.paused_s),
         kinds=dict(whole.kinds),
+        path_kinds=_kinds_by_path(runs, accounts),
     )
+
+
+def account_so_far(runs: Sequence[LaneRun], begin: float, now: float, timeout_seconds: float) -> Samples:
+    """The samples of an arm whose load began at `begin` and is looked at, or ends, at `now`, in seconds of the epoch.
+
+    What was due in the last UNSETTLED_S is left out. A request without an answer that may still come is none that
+    failed: it took as long as it has waited so far.
+    """
+    seconds = max(0.001, now - UNSETTLED_S - begin)
+    cut = [run for run in (_within(cut_short(run), seconds) for run in runs) if run.lane.planned]
+    whole = _together([_lane_account(run) for run in cut])
+    entries = [_as_it_stands(entry, now - entry.due_s, timeout_seconds) for entry in whole.entries]
+    ways = _ways_of(entries)
+    wanted = lanes_rate([run.lane for run in cut])
+    return Samples(
+        start_s=[entry.due_s - entries[0].due_s for entry in entries],
+        latency_ms=[entry.latency_ms for entry in entries],
+        status=[entry.status for entry in entries],
+        path=[entry.path for entry in entries],
+        planned=len(entries),
+        period_s=1.0 / wanted if wanted else 0.0,
+        failures=sum(map(math.isinf, (entry.latency_ms for entry in entries))),
+        achieved_rate=whole.achieved,
+        planned_rate=wanted,
+        lag_ms=1000.0 * whole.lag_s,
+        drift_ms=1000.0 * whole.drift_s,
+        cpu_seconds=sum(run.finished.cpu_seconds for run in runs),
+        kinds=dict(sum(ways, Counter())),
+        path_kinds=list(map(dict, ways)),
+    )
+
+
+def _ways_of(entries: Sequence[Entry]) -> list[Counter[str]]:
+    """How the requests of each path failed, by its place in the load."""
+    found: list[Counter[str]] = [Counter() for _ in range(max((entry.path for entry in entries), default=-1) + 1)]
+    for entry in entries:
+        if math.isinf(entry.latency_ms):
+            found[entry.path][f"answered {entry.status}" if entry.status > 0 else "got no answer"] += 1
+    return found
+
+
+def _within(run: LaneRun, seconds: float) -> LaneRun:
+    return LaneRun(replace(run.lane, run_s=seconds), run.finished)
+
+
+def _as_it_stands(entry: Entry, waited: float, timeout_seconds: float) -> Entry:
+    """The request as it stands: one whose answer may still come took as long as it has waited so far (seconds)."""
+    if entry.status or not math.isinf(entry.latency_ms) or waited >= timeout_seconds:
+        return entry
+    return replace(entry, latency_ms=1000.0 * waited)
 
 
 def _together(lanes: Sequence[_Account]) -> _Account:
@@ -224,6 +276,14 @@ def _together(lanes: Sequence[_Account]) -> _Account:
         paused_s=max((lane.paused_s for lane in lanes), default=0.0),
         achieved=sum(lane.achieved for lane in lanes),
     )
+
+
+def _kinds_by_path(runs: Sequence[LaneRun], accounts: Sequence[_Account]) -> list[dict[str, int]]:
+    """How the requests of each path failed, by its place in the load."""
+    found: list[Counter[str]] = [Counter() for _ in range(max((run.lane.path for run in runs), default=-1) + 1)]
+    for run, lane in zip(runs, accounts):
+        found[run.lane.path].update(lane.kinds)
+    return [dict(kinds) for kinds in found]
 
 
 def _lane_account(run: LaneRun) -> _Account:

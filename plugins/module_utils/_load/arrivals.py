@@ -23,6 +23,10 @@ MOST_OF_A_TRAIN = 40.0
 the start of h2load takes 6 ms of CPU, a request 0.2 ms."""
 
 LEAST_PERIOD_MS = 4
+LEAST_OF_A_PATH, RARE_SHARE = 2, 0.05
+"""So many requests has a path of the smallest weight: where both fail, they prove that it fails more than 1 % of them.
+Never more than this share of all requests is taken from others for that."""
+
 _TRIES = 60
 _WORK = 3000
 _PIECE = 2000
@@ -57,6 +61,21 @@ def shared_out(count: int, weights: Sequence[float]) -> list[int]:
     order = sorted(range(len(wanted)), key=lambda index: numbers[index] - wanted[index])
     for index in order[: count - sum(numbers)]:
         numbers[index] += 1
+    return numbers
+
+
+def with_the_rare(counts: Sequence[int]) -> list[int]:
+    """The same number of requests, of which each path has LEAST_OF_A_PATH at least: those with the most give them.
+
+    As they are where that would take more than a twentieth of all, which is not what the weights say.
+    """
+    numbers = list(counts)
+    short = sum(max(0, LEAST_OF_A_PATH - count) for count in numbers)
+    if short > RARE_SHARE * sum(numbers):
+        return numbers
+    numbers = [max(LEAST_OF_A_PATH, count) for count in numbers]
+    for _ in range(short):
+        numbers[max(range(len(numbers)), key=lambda index: numbers[index])] -= 1
     return numbers
 
 

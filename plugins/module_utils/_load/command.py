@@ -13,7 +13,7 @@ from pathlib import Path
 
 from .._declaration.app import Load, LoadPath
 from .._declaration.shortfall import RETRY_FACTOR
-from .arrivals import cover, random_times, shared_out, turned
+from .arrivals import cover, random_times, shared_out, turned, with_the_rare
 from .processes import Launch
 
 GRACE_S = 5.0
@@ -145,7 +145,7 @@ def plan_arrivals(
     weights = _weights(paths, rate, seconds, max_requests)
     if rate > MOST_RANDOM:
         return plan_lanes(paths, rate, seconds, max_requests)
-    counts = shared_out(round(rate * seconds), [path.weight for path in paths])
+    counts = with_the_rare(shared_out(round(rate * seconds), [path.weight for path in paths]))
     chance = random.Random(f"{seed} {rate:.6g} {seconds:.6g} {[path.weight / weights for path in paths]}")
     times = random_times(counts, seconds, chance)
     lanes = [

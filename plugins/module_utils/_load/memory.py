@@ -20,6 +20,7 @@ from typing import Any
 
 from .._facts.workerends import Deaths, WorkerEnd, deaths, last_serial
 from .._verdict.types import MemoryEvidence
+from .use import UseLog
 
 __all__ = ["LogCounts", "MemoryEvidence", "MemorySampler", "ProcessMemory", "count_restarts", "read_process"]
 
@@ -41,6 +42,11 @@ class ProcessMemory:
     uss_mib: float
     hwm_mib: float
     parent: int = 0
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """What tells it from all other processes."""
+        return self.pid, self.started
 
 
 @dataclass(frozen=True)
@@ -150,7 +156,8 @@ class MemorySampler:
     ends_fn: how its workers ended (workerends), None where it does not write that down. A worker (a child of the
     master) that disappears is a restart, unless it was recycled on purpose: which its end tells, or, without ends, the
     journal.
-    `mark_warm` is called when the warm-up is over; without it the level after the warm-up is not known.
+    `mark_warm` is called when the warm-up is over; without it the level after the warm-up is not known, and the seconds
+    of what was used (MemoryEvidence.use) are those of its clock. use: what else is looked at with every sample.
     """
 
     pids_fn: Callable[[], Sequence[int]]
@@ -162,6 +169,7 @@ class MemorySampler:
     ends_fn: Callable[[], list[WorkerEnd] | None] = lambda: None
     reader: Callable[[int], ProcessMemory | None] = read_process
     resetter: Callable[[int], bool] = reset_high_water
+    use: UseLog = field(default_factory=UseLog)
     _seen: dict[tuple[int, int], _Seen] = field(default_factory=dict)
     _gone: set[tuple[int, int]] = field(default_factory=set)
     _present: set[tuple[int, int]] = field(default_factory=set)
@@ -221,27 +229,29 @@ class MemorySampler:
         self._pids = pids
         found = [memory for pid in pids if (memory := self.reader(pid)) is not None]
         # only the master and its children: a program that a request starts may come and go
-        present = {
-            (memory.pid, memory.started) for memory in found if memory.pid == pids[0] or memory.parent == pids[0]
-        }
+        present = {memory.key for memory in found if pids[0] in (memory.pid, memory.parent)}
         unread = set(pids) - {memory.pid for memory in found}
         present |= {key for key in self._present if key[0] in unread}
         self._gone |= self._present - present
         self._present = present
         for memory in found:
-            seen = self._seen.setdefault(
-                (memory.pid, memory.started), _Seen(memory, memory, memory.pss_mib, memory.hwm_mib)
-            )
-            seen.last = memory
-            seen.peak_pss = max(seen.peak_pss, memory.pss_mib)
-            seen.peak_hwm = max(seen.peak_hwm, memory.hwm_mib)
-        self._peak_pss = max(self._peak_pss, sum(memory.pss_mib for memory in found))
+            self._see(memory)
+        pss = sum(memory.pss_mib for memory in found)
+        self.use.look([memory.key for memory in found], pss if found else None)
+        self._peak_pss = max(self._peak_pss, pss)
         self._peak_uss = max(self._peak_uss, sum(memory.uss_mib for memory in found))
         self._samples += 1
 
+    def _see(self, memory: ProcessMemory) -> None:
+        seen = self._seen.setdefault(memory.key, _Seen(memory, memory, memory.pss_mib, memory.hwm_mib))
+        seen.last = memory
+        seen.peak_pss = max(seen.peak_pss, memory.pss_mib)
+        seen.peak_hwm = max(seen.peak_hwm, memory.hwm_mib)
+
     def mark_warm(self) -> None:
-        """Notes the present PSS of all processes as the level after the warm-up."""
+        """Notes the present PSS of all processes as the level after the warm-up, and when that was."""
         self._settled_pss = self.level()
+        self.use.mark_warm()
 
     def level(self) -> float | None:
         """The present PSS of all processes in MiB; None when none can be read."""
@@ -278,7 +288,18 @@ class MemorySampler:
             workers=tuple(_worker(seen, key in self._gone) for key, seen in sorted(self._seen.items())),
             notes=tuple(self._notes),
             deaths=ends.ways() if ends is not None else "",
+            use=self.use.columns(),
         )
+
+    def died(self) -> str:
+        """That a worker has died since the window began, in a sentence; empty where none has, or where nobody writes it
+        down."""
+        ends = self.ends_fn()
+        found = deaths(ends, self._first_end, ()) if ends is not None else None
+        if found is None or not found.died:
+            return ""
+        lost = "1 worker" if len(found.died) == 1 else f"{len(found.died)} workers"
+        return f"{lost} of the candidate died under load ({found.ways()})"
 
     def _ends(self) -> Deaths | None:
         """The master writes an end down just after it has waited for the worker: a missing one is looked for again."""

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import base64
 import json
-import math
 import shutil
 import tempfile
+import time
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 from .._declaration.app import Limits, Load
@@ -19,29 +19,24 @@ from .._declaration.shortfall import RETRY_FACTOR
 from .._verdict.judge import combine, needs_retry
 from .._verdict.types import Samples, Verdict
 from . import h2load as h2
-from .command import MOST_DERIVED
+from .early import Early, EarlyWatch, Ended
+from .inturn import Part, arms_lanes, in_turn, one_after_another
 from .livewatch import Bounds, Calm, LiveWatch
 from .memory import MemoryEvidence
+from .rate import DerivedRate, choose_rate
 
 WARMUP_PER_WORKER = 100
-
 CALM, PULSE = "calm", "pulse"
 CALM_SHARE, CALM_LEAST_RATE, CALM_REQUESTS, CALM_MOST_S = 0.25, 4.0, 10, 3.0
 """The live generation alone: at this share of load.rate, or this rate, for so many requests, or so many seconds."""
 
 RAMP_SHARE, RAMP_SECONDS = 0.5, 1.0
+REST_SECONDS = 2.0
+"""So long nobody is asked after the load: what a generation uses then it uses for itself."""
+
 WARM_SHARE = 1.5
 PULSE_RATE = 4.0
 """Requests a second by which a live generation is watched that is not loaded beside the candidate."""
-
-
-@dataclass(frozen=True)
-class DerivedRate:
-    """A rate of load in requests per second and arm, and where it comes from: declared or derived, in a sentence."""
-
-    rate: float
-    origin: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -49,7 +44,9 @@ class TrialLoad:
     """What came of the load: both arms, the rate per arm, the generator's CPU seconds and its share of one core.
 
     `stopped` says why it was ended before its time, in a sentence: the live generation suffered. `calm` is what that
-    one did alone.
+    one did alone. `in_turn`: the arms were loaded one after another (A B B A), not at once. `sick`: why the live
+    generation was not loaded although it was asked for, in a sentence. `looks`: how often it was looked whether the
+    candidate had failed already, and `ended` what came of that where it had (Ended.to_dict()).
     """
 
     candidate: Samples
@@ -62,18 +59,25 @@ class TrialLoad:
     notes: Sequence[str] = ()
     stopped: str = ""
     calm: Mapping[str, object] = field(default_factory=dict)
+    in_turn: bool = False
+    sick: str = ""
+    ended: Mapping[str, object] = field(default_factory=dict)
+    looks: int = 0
 
     def pack(self) -> str:
         """Everything, the samples too, as short text that goes from one machine to another; the inverse of unpack()."""
         arms = {"candidate": self.candidate, "baseline": self.baseline}
         plain = {
-            **{name: getattr(self, name) for name in ("cost_cpu_seconds", "cost_core_share", "swapped")},
+            **{name: getattr(self, name) for name in ("cost_cpu_seconds", "cost_core_share", "swapped", "in_turn")},
             **{name: arm.to_dict() if arm is not None else None for name, arm in arms.items()},
             "rate": asdict(self.rate),
             "warmup": dict(self.warmup),
             "notes": list(self.notes),
             "stopped": self.stopped,
             "calm": dict(self.calm),
+            "sick": self.sick,
+            "ended": dict(self.ended),
+            "looks": self.looks,
         }
         text = json.dumps(plain, separators=(",", ":"), allow_nan=False)
         return base64.b64encode(zlib.compress(text.encode(), 6)).decode()
@@ -105,46 +109,22 @@ class TrialLoad:
             "notes": list(self.notes),
             "stopped": self.stopped,
             "calm": dict(self.calm),
+            "in_turn": self.in_turn,
+            "ended": dict(self.ended),
+            "looks": self.looks,
         }
 
 
-def derive_rate(
-    capacity_rps: float, *, arms: int = 2, utilisation: float = 0.5, least: float = 1.0, most: float = MOST_DERIVED
-) -> DerivedRate:
-    """The rate of one arm where none is declared: `utilisation` of the weighed capacity, shared by the arms.
+def longest_seconds(
+    load: Load, timeout_seconds: float = 10.0, warmup_max_seconds: float = 30.0, in_turn: bool = False
+) -> float:
+    """Seconds that one run of the load can take at most, warm-up and time-outs included; the retry is the longest.
 
-    The weighed capacity (requests per second that the plan's workers can serve) is shared because both arms run on the
-    same cores; half of it leaves room for users' own traffic on the live generation.
+    `in_turn`: the arms may be loaded one after another.
     """
-    if not capacity_rps > 0 or not math.isfinite(capacity_rps):
-        raise h2.LoadError(f"no load.rate is declared and the weighed capacity is {capacity_rps}: declare load.rate")
-    rate = min(most, max(least, capacity_rps * utilisation / max(1, arms)))
-    bound = ""
-    if rate == most:
-        bound = f", bounded to {most:g}"
-    elif rate == least:
-        bound = f", raised to {least:g}"
-    shared = f", shared by {arms} arms" if arms > 1 else ""
-    return DerivedRate(
-        rate,
-        "derived",
-        f"derived, not declared: {100 * utilisation:.0f} % of the weighed capacity of {capacity_rps:.3g} a second"
-        f"{shared}{bound}",
-    )
-
-
-def choose_rate(load: Load, capacity_rps: float | None, arms: int) -> DerivedRate:
-    """load.rate where it is declared, else `derive_rate`."""
-    declared = load.rate
-    if declared is not None:
-        return DerivedRate(float(declared), "declared", "declared as load.rate")
-    if capacity_rps is None:
-        raise h2.LoadError("no load.rate is declared and no capacity was weighed: declare load.rate")
-    return derive_rate(capacity_rps, arms=arms)
-
-
-def longest_seconds(load: Load, timeout_seconds: float = 10.0, warmup_max_seconds: float = 30.0) -> float:
-    """Seconds that one run of the load can take at most, warm-up and time-outs included; the retry is the longest."""
+    if in_turn:
+        more = float(load.seconds) * RETRY_FACTOR + 2 * (timeout_seconds + h2.GRACE_S) + REST_SECONDS
+        return longest_seconds(load, timeout_seconds, warmup_max_seconds) + more
     beginning = CALM_MOST_S + RAMP_SECONDS + 2 * (timeout_seconds + h2.GRACE_S)
     return beginning + warmup_max_seconds + float(load.seconds) * RETRY_FACTOR + 2 * (timeout_seconds + h2.GRACE_S)
 
@@ -177,21 +157,31 @@ class Capacity:
 @dataclass(frozen=True)
 class Turn:
     """Which run of a trial: it lasts `factor` times load.seconds, and with `swap` the baseline begins, not the
-    candidate."""
+    candidate. `in_turn`: the arms are loaded one after another (A B B A), each for that long, not at once; `warm`: they
+    were loaded just before, and need no warm-up."""
 
     swap: bool = False
     factor: float = 1.0
+    in_turn: bool = False
+    warm: bool = False
+
+    def warmup(self, load: Load, workers: int) -> int | None:
+        """The requests that warm an arm up; None where it is warm."""
+        return None if self.warm else warmup_requests(load, workers)
 
 
 @dataclass(frozen=True)
 class Running:
     """How h2load is run: how long one answer is waited for and how long a warm-up may take, in seconds, what runs its
-    processes, and which program it is."""
+    processes, which program it is, and how seconds are waited for in which nobody is asked. `early`: how it is judged
+    while it is under way (None: at its end alone)."""
 
     timeout_seconds: float = 10.0
     warmup_max_seconds: float = 30.0
     runner: h2.Runner = h2.run_processes
     program: str = "h2load"
+    rest: Callable[[float], object] = time.sleep
+    early: Early | None = None
 
 
 @dataclass(frozen=True)
@@ -218,13 +208,17 @@ class _Generator:
 
 @dataclass
 class _Phase:
-    """One part of the load: lanes by the name of whom they ask, and what came of them."""
+    """One part of the load: lanes by the name of whom they ask, and what came of them. `cut`: when it began and ended
+    (seconds since the epoch) where that was before its time, because the candidate had failed."""
 
     lanes: dict[str, list[h2.Lane]]
     ended: dict[str, list[h2.Finished]] = field(default_factory=dict)
+    cut: tuple[float, float] | None = None
+    timeout_seconds: float = 10.0
 
     def samples(self, name: str) -> Samples:
-        return h2.account([h2.LaneRun(lane, end) for lane, end in zip(self.lanes[name], self.ended[name])])
+        runs = [h2.LaneRun(lane, end) for lane, end in zip(self.lanes[name], self.ended[name])]
+        return h2.account(runs) if self.cut is None else h2.account_so_far(runs, *self.cut, self.timeout_seconds)
 
     @property
     def cpu_seconds(self) -> float:
@@ -243,6 +237,8 @@ class _Guarded:
     stopped: str = ""
     seconds: float = 0.0
     rate: float = 0.0
+    ended: Ended | None = None
+    looks: int = 0
     _queued: list[int] = field(default_factory=list)
 
     def calm_down(self, rate: float) -> Samples | None:
@@ -271,15 +267,15 @@ class _Guarded:
             self._queued.append(waiting)
         return ""
 
-    def run(self, prefix: str, lanes: Mapping[str, Sequence[h2.Lane]]) -> None:
+    def run(self, prefix: str, lanes: Mapping[str, Sequence[h2.Lane]], early: Early | None = None) -> None:
         """The next phase: load at once whom `lanes` name; a live generation that is not among them is asked now and
-        then."""
+        then. `early`: end it as soon as the candidate has failed."""
         phase = _Phase({name: list(some) for name, some in lanes.items()})
         seconds = max((lane.lasts_s for some in lanes.values() for lane in some), default=0.0)
         launches = {
             name: self.generator.launches(prefix + name, some, self.targets[name]) for name, some in phase.lanes.items()
         }
-        self.rate = h2.lanes_rate(phase.lanes["candidate"])
+        self.rate = h2.lanes_rate(next(iter(phase.lanes.values())))
         watch = None
         if self.protected is not None and self.calm is not None:
             if "baseline" not in phase.lanes:
@@ -289,23 +285,52 @@ class _Guarded:
             bounds = Bounds.of(self.protected.limits, self.calm)
             watch = LiveWatch(launches[live], phase.lanes[live], bounds, self.protected.queue)
         every = [launch for some in launches.values() for launch in some]
-        ended = self._run(every, watch)
+        begin = time.time()
+        looking = self._looking(early, launches, phase.lanes, seconds) if early is not None else None
+        ended = self._run(every, watch, looking)
+        if looking is not None:
+            self.looks += looking.looks
+            self.ended = looking.ended
+            if looking.ended is not None:
+                phase.cut = (begin, begin + looking.ended.at_s)
+                phase.timeout_seconds = self.generator.running.timeout_seconds
         for name, some in launches.items():
             phase.ended[name], ended = ended[: len(some)], ended[len(some) :]
         self.phases.append(phase)
 
-    def _run(self, launches: Sequence[h2.Launch], watch: LiveWatch | None) -> list[h2.Finished]:
+    def _looking(
+        self,
+        early: Early,
+        launches: Mapping[str, Sequence[h2.Launch]],
+        lanes: Mapping[str, Sequence[h2.Lane]],
+        seconds: float,
+    ) -> EarlyWatch:
+        arms = {name: list(zip(launches[name], lanes[name])) for name in self.targets if name in launches}
+        return EarlyWatch(arms, seconds, self.generator.running.timeout_seconds, early)
+
+    def _run(
+        self, launches: Sequence[h2.Launch], watch: LiveWatch | None, looking: EarlyWatch | None = None
+    ) -> list[h2.Finished]:
         if watch is None:
-            return self.generator.running.runner(launches)
+            return self.generator.running.runner(launches, looking)
         begin = watch.clock()
 
         def stop() -> str:
             why = watch()
             if why and not watch.clock_set:
                 self.stopped, self.seconds = why, watch.clock() - begin
-            return why
+            return why or (looking() if looking is not None else "")
 
         return self.generator.running.runner(launches, stop)
+
+    @property
+    def cut(self) -> bool:
+        """Whether it was ended before its time, for whatever reason."""
+        return bool(self.stopped) or self.ended is not None
+
+    def told_of_end(self) -> Mapping[str, object]:
+        """Why it was ended because the candidate had failed, for the evidence; empty where it was not."""
+        return self.ended.to_dict() if self.ended is not None else {}
 
     def told_of_calm(self) -> Mapping[str, object]:
         """What the live generation did alone, for the evidence; empty where it was not asked."""
@@ -315,7 +340,9 @@ class _Guarded:
         """Why the load was stopped, for people."""
         if not self.stopped or self.calm is None:
             return ""
-        each = "to the candidate and to the live generation each" if "baseline" in self.targets else "to the candidate"
+        asked = set(self.phases[-1].lanes) & set(self.targets)
+        each = "to the candidate and to the live generation each" if len(asked) > 1 else "to the candidate"
+        each = "to it alone" if asked == {"baseline"} else each
         fix = "lower load.rate" if rate.origin == "declared" else "declare a load.rate below that"
         return (
             f"the live generation suffered under the load, which was stopped after {self.seconds:.1f} s at "
@@ -341,43 +368,110 @@ def run_trial_load(
 
     protected: the live generation, also where it is no arm. It is measured alone first; the load then begins with a
     ramp, and stops as soon as the live generation suffers (`TrialLoad.stopped`). One that is sick alone is not loaded.
+
+    running.early: the load ends as soon as the candidate has failed (`TrialLoad.ended`); arms in turn are loaded to the
+    end.
     Raises LoadError where the load cannot be run as declared; a load that ran badly is told in `Samples.complete`.
     """
     paths = [h2.PathLoad.of(path) for path in load.paths]
     arms = {"candidate": candidate} if baseline is None else {"candidate": candidate, "baseline": baseline}
     rate = choose_rate(load, capacity.rps, len(arms))
     span = float(load.seconds) * turn.factor
-    lanes = arms_lanes(paths, arms, rate.rate, span, turn.swap)
+    parts = _parts(paths, list(arms), rate.rate, span, turn)
     _allow_files(h2.nofile_needed(h2.plan_lanes(paths, rate.rate, span), running.timeout_seconds))
     directory = tempfile.mkdtemp(prefix="headcount-load-")
     guarded = _Guarded(_Generator(paths, directory, running), arms, protected)
+    loaded = _Loaded(guarded, time.monotonic())
     try:
         guarded.calm_down(rate.rate)
         sick = guarded.leave_out_the_sick()
-        warmup, cut = _warm_up(guarded, warmup_requests(load, capacity.workers), rate.rate, capacity.rps)
+        # The warm-up asks both at once, also where the host has no room for the load of both.
+        warm = rate.rate / len(arms) if turn.in_turn else rate.rate
+        warmup, cut = _warm_up(guarded, turn.warmup(load, capacity.workers), warm, capacity.rps)
         if not guarded.stopped:
-            if on_warm is not None:
-                on_warm()
-            guarded.run("", {name: mine for name, mine in lanes.items() if name in guarded.targets})
+            loaded = _Loaded(guarded, _told(on_warm))
+            loaded.run(parts, REST_SECONDS if on_warm is not None else 0.0)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-    last = guarded.phases[-1]
-    samples = {name: last.samples(name) for name in guarded.targets}
-    if len(lanes) > 1 and not guarded.stopped:
-        samples = _turned(samples, list(lanes), span)
+    samples = loaded.by_arm(len(arms), list(parts[0].lanes), span)
     told = [f"{name}: {note}" for name, arm in samples.items() for note in arm.notes]
     return TrialLoad(
         candidate=samples["candidate"],
         baseline=samples.get("baseline"),
-        rate=replace(rate, rate=round(h2.lanes_rate(lanes["candidate"]), 6)),
+        rate=replace(rate, rate=round(h2.lanes_rate(next(iter(parts[0].lanes.values()))), 6)),
         cost_cpu_seconds=sum(phase.cpu_seconds for phase in guarded.phases),
-        cost_core_share=last.cpu_seconds / span,
+        cost_core_share=loaded.cpu_seconds / sum(part.seconds for part in parts),
         swapped=turn.swap,
         warmup=warmup,
         notes=[note for note in (sick, *told, cut) if note],
         stopped=guarded.sentence(rate),
         calm=guarded.told_of_calm(),
+        in_turn=turn.in_turn and len(guarded.targets) > 1,
+        sick=sick,
+        ended=guarded.told_of_end(),
+        looks=guarded.looks,
     )
+
+
+def _told(on_warm: Callable[[], None] | None) -> float:
+    """The monotonic second at which the warm-up was over, and was told to be."""
+    if on_warm is not None:
+        on_warm()
+    return time.monotonic()
+
+
+def _parts(paths: Sequence[h2.PathLoad], arms: Sequence[str], rate: float, seconds: float, turn: Turn) -> list[Part]:
+    if turn.in_turn and len(arms) > 1:
+        return in_turn(paths, arms, rate, seconds, turn.swap)
+    return [Part(arms_lanes(paths, arms, rate, seconds, turn.swap), seconds)]
+
+
+@dataclass
+class _Loaded:
+    """The load after the warm-up, which was over at the monotonic second `warm_at`: its parts and when each was."""
+
+    guarded: _Guarded
+    warm_at: float
+    phases: list[_Phase] = field(default_factory=list)
+    times: list[tuple[float, float]] = field(default_factory=list)
+    quiet: tuple[float, ...] = ()
+
+    def by_arm(self, arms: int, order: Sequence[str], seconds: float) -> dict[str, Samples]:
+        """The samples of each arm that was loaded, of `arms` that were to be for `seconds`; `order`: who came first."""
+        found = {name: self.samples(name) for name in self.guarded.targets}
+        return _turned(found, order, seconds) if arms > 1 and not self.guarded.cut else found
+
+    def run(self, parts: Sequence[Part], rest_seconds: float) -> None:
+        """Load part after part, then nobody for some seconds."""
+        early = self.guarded.generator.running.early if len(parts) == 1 else None
+        for number, part in enumerate(parts):
+            lanes = {name: mine for name, mine in part.lanes.items() if name in self.guarded.targets}
+            if not lanes or self.guarded.stopped:
+                continue
+            begin = time.monotonic() - self.warm_at
+            self.guarded.run(f"{number}-" if number else "", lanes, early)
+            self.phases.append(self.guarded.phases[-1])
+            ended = self.guarded.ended
+            self.times.append((begin, begin + (part.seconds if ended is None else ended.at_s)))
+        if rest_seconds and not self.guarded.stopped and self.guarded.ended is None:
+            begin = time.monotonic() - self.warm_at
+            self.guarded.generator.running.rest(rest_seconds)
+            self.quiet = (begin, time.monotonic() - self.warm_at)
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Of the generator."""
+        return sum(phase.cpu_seconds for phase in self.phases)
+
+    def samples(self, name: str) -> Samples:
+        """Of one arm; those of the warm-up where the load was stopped before it began."""
+        mine = [(phase, when) for phase, when in zip(self.phases, self.times) if name in phase.lanes]
+        if not mine:
+            last = self.guarded.phases[-1]
+            return last.samples(name) if name in last.lanes else h2.account([])
+        times = [when for _, when in mine]
+        whole = one_after_another([phase.samples(name) for phase, _ in mine], [end - begin for begin, end in times])
+        return replace(whole, loaded=times, quiet=self.quiet)
 
 
 def _allow_files(needed: int) -> None:
@@ -387,24 +481,10 @@ def _allow_files(needed: int) -> None:
 
 
 def _turned(samples: Mapping[str, Samples], order: Sequence[str], span: float) -> dict[str, Samples]:
-    """The samples with how far each arm's requests are turned against the others': half a run for each place."""
-    return {name: replace(arm, turned_s=order.index(name) * span / 2.0, run_s=span) for name, arm in samples.items()}
-
-
-def arms_lanes(
-    paths: Sequence[h2.PathLoad], arms: Iterable[str], rate: float, seconds: float, swap: bool
-) -> dict[str, list[h2.Lane]]:
-    """The lanes of each arm: requests at random times, for each arm the same ones, half a run apart.
-
-    The bursts of one arm meet ordinary traffic of the other, and neither always goes before the other. With `swap`
-    (the retry) the times are others, and the arms change places.
-    """
-    order = list(reversed(list(arms))) if swap else list(arms)
-    seed = "again" if swap else "first"
-    return {
-        name: h2.plan_arrivals(paths, rate, seconds, seed=seed, turned_s=place * seconds / 2.0)
-        for place, name in enumerate(order)
-    }
+    """The samples with how far each arm's requests are turned against the others': half a run for each place. Of arms
+    that are loaded in turn, the same requests are at the same second of both."""
+    turns = {name: order.index(name) * span / 2.0 if len(order) > 1 else 0.0 for name in samples}
+    return {name: replace(arm, turned_s=turns[name], run_s=span) for name, arm in samples.items()}
 
 
 def _warm_rate(rate: float, capacity_rps: float | None, arms: int, wanted: int, most_seconds: float) -> float:
@@ -413,13 +493,16 @@ def _warm_rate(rate: float, capacity_rps: float | None, arms: int, wanted: int, 
     return min(fastest, max(rate, wanted / most_seconds))
 
 
-def _warm_up(guarded: _Guarded, wanted: int, rate: float, capacity_rps: float | None) -> tuple[dict[str, float], str]:
+def _warm_up(
+    guarded: _Guarded, wanted: int | None, rate: float, capacity_rps: float | None
+) -> tuple[dict[str, float], str]:
     """Warm the candidate up with `wanted` requests: what was sent, and a note where that was less.
 
     Beside a protected live generation it begins with a ramp, and asks that one less, so that both together never get
     more than in the load itself.
     """
-    if wanted <= 0 and guarded.protected is None:
+    told, wanted = wanted is not None, wanted or 0
+    if told and wanted <= 0 and guarded.protected is None:
         return {"requests": 0, "rate": 0.0, "seconds": 0.0}, "no warm-up: load.warmup_requests is 0"
     sent = _ramp(guarded, rate) if guarded.protected is not None else 0
     found: dict[str, float] = {"requests": sent, "rate": RAMP_SHARE * rate, "seconds": RAMP_SECONDS}

@@ -7,15 +7,19 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import tempfile
+import threading
 import time
+from collections import deque
 from dataclasses import dataclass, replace
-from typing import Callable, Sequence
+from typing import IO, Callable, Sequence
 
-from .causes import Line
+from .lines import Line
 from .secrecy import clean_lines, clean_text
 
 Runner = Callable[[Sequence[str], float], "Completed"]
 
+MOST_BYTES, _CHUNK = 8 * 2**20, 2**16
 DEAF_LOOKS, DEAF_WAIT_SECONDS = 100, 0.1
 _DEAF = re.compile(
     r"Connection (?:reset|refused|terminated|timed out)|Transport endpoint is not connected|Failed to connect to bus"
@@ -39,16 +43,52 @@ class SystemdError(Exception):
 
 
 def run(command: Sequence[str], timeout_seconds: float) -> Completed:
-    """Run `command` without a shell; a command that outlasts `timeout_seconds` counts as status 124."""
+    """Run `command` without a shell; a command that outlasts `timeout_seconds` counts as status 124.
+
+    Of what it prints the last MOST_BYTES are kept: an app may log more than this process has memory for.
+    """
+    late = threading.Event()
     try:
-        done = subprocess.run(
-            list(command), capture_output=True, text=True, errors="replace", timeout=timeout_seconds, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return Completed(124, "", f"{command[0]} did not answer within {timeout_seconds:.0f} s")
+        with (
+            tempfile.TemporaryFile() as errors,
+            subprocess.Popen(list(command), stdout=subprocess.PIPE, stderr=errors) as child,
+        ):
+
+            def end() -> None:
+                late.set()
+                child.kill()
+
+            timer = threading.Timer(timeout_seconds, end)
+            timer.start()
+            try:
+                out = _last_of(child.stdout)
+                status = child.wait()
+            except BaseException:
+                child.kill()
+                raise
+            finally:
+                timer.cancel()
+            errors.seek(0)
+            err = errors.read(MOST_BYTES)
     except OSError as error:
         return Completed(127, "", str(error))
-    return Completed(done.returncode, done.stdout, done.stderr)
+    if late.is_set():
+        return Completed(124, "", f"{command[0]} did not answer within {timeout_seconds:.0f} s")
+    return Completed(status, out.decode("utf-8", "replace"), err.decode("utf-8", "replace"))
+
+
+def _last_of(stream: IO[bytes] | None) -> bytes:
+    """The last MOST_BYTES of a stream, from the beginning of a line on; all of it where it has no more."""
+    kept: deque[bytes] = deque()
+    size, cut = 0, False
+    while stream is not None and (chunk := stream.read(_CHUNK)):
+        kept.append(chunk)
+        size += len(chunk)
+        while size - len(kept[0]) >= MOST_BYTES:
+            size -= len(kept.popleft())
+            cut = True
+    whole = b"".join(kept)
+    return whole.partition(b"\n")[2] if cut else whole
 
 
 @dataclass(frozen=True)

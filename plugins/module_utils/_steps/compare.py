@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import time
@@ -13,10 +14,13 @@ from typing import Callable, TypedDict
 
 from .._declaration.app import Limits, Load, Plain
 from .._declaration.origin import HOST
+from .._declaration.patience import answer_seconds
 from .._facts.unitgroups import unit_memory, unit_pids
 from .._facts.workerends import WorkerEnd, read_ends
 from .._generation.answers import Why, unknown
+from .._generation.record import GenerationRecord
 from .._generation.units import MAX_BLOCKING_SECONDS
+from .._load.early import Early
 from .._load.h2load import Target
 from .._load.livewatch import accept_queue
 from .._load.memory import MemoryEvidence, MemorySampler
@@ -30,15 +34,18 @@ from .._load.trialload import (
     run_trial_load,
     with_retry,
 )
+from .._load.use import UseLog
 from .._os.causes import cause_of_request
-from .._os.http import Ask, answer_seconds
+from .._os.http import Ask
 from .._os.systemd import Systemd, UnitState
 from .._release.asynccompat import parse_reports
-from .._verdict.bypath import NO_GOOD_ANSWER, by_path, names_of, slow_path
+from .._verdict.bypath import NO_GOOD_ANSWER, names_of, path_evidence, slow_path
+from .._verdict.costchecks import CPU_FLOOR_MS
+from .._verdict.early import SPENT, Rule
 from .._verdict.histogram import Histogram, digest
 from .._verdict.judge import Samples, Thresholds, Verdict, judge, judge_stopped
 from .._verdict.stability import trimmed
-from .._verdict.types import USUAL
+from .._verdict.types import FAIL, INCONCLUSIVE, PASS, USUAL, Check, short
 from .measure import Unit
 from .why import why_failed
 
@@ -46,6 +53,13 @@ INSTALLS = ", or let Headcount do it with headcount_install_packages: true"
 
 CROWDED_SHARE = 0.8
 """Above this share of the host's cores, loading both generations would measure their fight for the CPU."""
+
+
+LEAST_WAITING = 5
+"""So many requests that wait as the load is ended are told."""
+
+WEIGHED_MARGIN = 1.5
+"""So many times the live generation's CPU, by what was weighed of both at different times, is a difference."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +78,8 @@ class Arm:
 
     def sampler(self) -> MemorySampler:
         """Reads the memory of its processes, and what becomes of its workers, while a load runs."""
-        return MemorySampler(self.pids, self.cgroup, journal_fn=self.journal, ends_fn=self.ends)
+        use = UseLog(_CpuCounter(self))
+        return MemorySampler(self.pids, self.cgroup, journal_fn=self.journal, ends_fn=self.ends, use=use)
 
     def ends(self) -> list[WorkerEnd] | None:
         """How its workers ended so far; None where it does not write that down."""
@@ -86,6 +101,22 @@ class Arm:
         if counted is not None:
             found.update(peak_mib=counted.peak_mib, source=counted.peak_source, oom_kills=counted.oom_kills)
         return found
+
+
+class _CpuCounter:
+    """CPU seconds of an arm so far. Its control group is asked for once: that takes a systemctl."""
+
+    def __init__(self, arm: Arm) -> None:
+        self._arm = arm
+        self._unit: Unit | None = None
+
+    def __call__(self) -> float | None:
+        if self._unit is None:
+            state = self._arm.state()
+            if not state.control_group:
+                return None
+            self._unit = Unit(state.control_group, state.main_pid, self._arm.root)
+        return self._unit.cpu_seconds()
 
 
 class Evidence(TypedDict, total=False):
@@ -116,17 +147,52 @@ def capacity(plan: Plain, measured: Plain | None, cores: float) -> float | None:
     return min(by_slots, by_cpu)
 
 
-def crowded(app: Plain, measured: Plain | None, cores: float) -> str | None:
-    """Why the live generation is not loaded beside the candidate; None when both fit on the host's cores."""
+@dataclass(frozen=True)
+class Arrangement:
+    """How the live generation is loaded beside the candidate: at once, in turn, or not at all (`alone`). `why` is a
+    sentence, empty where both are loaded at once."""
+
+    in_turn: bool = False
+    alone: bool = False
+    why: str = ""
+
+
+def arrangement(app: Plain, measured: Plain | None, cores: float) -> Arrangement:
+    """At once where the declared rate fits on the host's cores twice by what was weighed of the candidate, in turn
+    where it fits once."""
     rate = app["load"]["rate"]
     if rate is None or not measured:
-        return None
-    share = 2 * float(rate) * float(measured["cpu_ms"]) / 1000.0 / cores
+        return Arrangement()
+    share = float(rate) * float(measured["cpu_ms"]) / 1000.0 / cores
+    if 2 * share <= CROWDED_SHARE:
+        return Arrangement()
     if share <= CROWDED_SHARE:
-        return None
+        return Arrangement(
+            in_turn=True,
+            why=f"the candidate and the live generation were loaded in turn (A B B A): {rate:g} requests a second to "
+            f"both at once would take {200 * share:.0f} % of the host's {cores:g} cores",
+        )
+    return Arrangement(
+        alone=True,
+        why=f"the live generation was not loaded beside the candidate: {rate:g} requests a second to one alone would "
+        f"take {100 * share:.0f} % of the host's {cores:g} cores",
+    )
+
+
+def weighed_more(new: GenerationRecord, live: GenerationRecord) -> str:
+    """That a request of generation `new` takes more CPU than one of the live generation by what was weighed of both;
+    empty where it does not, or where that is not known.
+
+    Both are weighed alone, request after request, on this host. Of other paths it would be the load that changed.
+    """
+    if new.app["load"]["paths"] != (live.app.get("load") or {}).get("paths"):
+        return ""
+    value, usual = (float((found.measured or {}).get("cpu_ms") or 0.0) for found in (new, live))
+    if not usual or value <= WEIGHED_MARGIN * usual or value - usual <= CPU_FLOOR_MS:
+        return ""
     return (
-        f"the live generation was not loaded beside the candidate: {rate:g} requests a second to each would take "
-        f"{100 * share:.0f} % of the host's {cores:g} cores; judged by the absolute limits alone"
+        f"weighed alone, a request takes {short(value)} ms of CPU against {short(usual)} of the live generation "
+        f"({100 * (value / usual - 1):+.0f} %); declare limits.cpu_ms where the release is meant to take more"
     )
 
 
@@ -161,6 +227,15 @@ def lowered(plan: Plain, live: Plain, limits: Limits) -> str:
     )
 
 
+@dataclass(frozen=True)
+class Live:
+    """The live generation that a candidate is held against: its plan, and that the CPU of a request grew by what was
+    weighed of both (weighed_more())."""
+
+    plan: Plain
+    weighed: str = ""
+
+
 def try_candidate(
     app: Plain,
     plan: Plain,
@@ -169,49 +244,54 @@ def try_candidate(
     measured: Plain | None,
     cores: float,
     comparisons: int = 1,
-    live_plan: Plain | None = None,
+    live: Live | None = None,
 ) -> tuple[Verdict, Evidence]:
     """Load and judge; returns the verdict and the evidence. LoadError when the load cannot be run as declared.
 
-    `live_plan`: of the generation that `baseline` reaches.
+    `live`: the generation that `baseline` reaches.
     """
     spec, limits = Load.from_dict(app["load"]), Limits.from_dict(app["limits"])
-    notes: list[str] = []
     protected = None
     if baseline is not None:
         public = baseline.listen
         protected = Protected(
             Target(f"unix:{baseline.socket}"), limits, lambda: accept_queue(public) if public else None
         )
-    why_alone = crowded(app, measured, cores) if baseline is not None else None
-    if why_alone is not None:
-        notes.append(why_alone)
+    how = arrangement(app, measured, cores) if baseline is not None else Arrangement()
+    notes = [how.why] if how.why else []
+    if how.alone:
         baseline = None
-    smaller = lowered(plan, live_plan, limits) if baseline is not None and live_plan else ""
+    smaller = lowered(plan, live.plan, limits) if baseline is not None and live else ""
     notes += [smaller] if smaller else []
+    judging = Judging(app, comparisons, smaller, how.why if how.alone else "", live.weighed if live else "")
 
     def attempt(swap: bool, factor: float) -> Attempt:
         sampler = candidate.sampler()
-        beside = baseline.sampler() if baseline is not None else None
+        other = baseline.sampler() if baseline is not None else None
+
+        def warm() -> None:
+            sampler.mark_warm()
+            if other is not None:
+                other.mark_warm()
+
         with sampler:
-            if beside is not None:
-                beside.start()
+            if other is not None:
+                other.start()
             try:
                 load = run_trial_load(
                     Target(f"unix:{candidate.socket}"),
                     Target(f"unix:{baseline.socket}") if baseline is not None else None,
                     spec,
                     capacity=Capacity(int(plan["settings"]["workers"]["value"]), capacity(plan, measured, cores)),
-                    turn=Turn(swap, factor),
-                    running=Running(answer_seconds(app)),
-                    on_warm=sampler.mark_warm,
+                    turn=Turn(swap, factor, how.in_turn, warm=swap),
+                    running=Running(answer_seconds(app), early=Early(judging.rule(), sampler.died)),
+                    on_warm=warm,
                     protected=protected,
                 )
             finally:
-                if beside is not None:
-                    beside.stop()
-        memory = beside.evidence() if beside is not None else None
-        return judged(app, load, sampler.evidence(), memory, comparisons, compared=not smaller)
+                if other is not None:
+                    other.stop()
+        return judging.judged(load, sampler.evidence(), other.evidence() if other is not None else None)
 
     began = time.time()
     verdict, attempts = with_retry(attempt)
@@ -221,26 +301,72 @@ def try_candidate(
     return conclude(app, verdict, attempts[-1], candidate.journal(), notes, why=why)
 
 
-def judged(
-    app: Plain,
-    load: TrialLoad,
-    memory: MemoryEvidence | None,
-    beside: MemoryEvidence | None,
-    comparisons: int = 1,
-    compared: bool = True,
-) -> Attempt:
-    """One run of the load with its verdict. `memory` is the candidate's, `beside` the live generation's.
+@dataclass(frozen=True)
+class Judging:
+    """How the runs of a trial's load are judged. `smaller`: why its latency is not held against the live generation's
+    (lowered()), `alone`: why that one was not loaded; `weighed`: that the CPU of a request grew by what was weighed
+    (weighed_more()), which counts where it cannot be compared under load."""
 
-    `compared`: whether its latency is held against the live generation's (see lowered()).
-    """
-    limits = Limits.from_dict(app["limits"])
-    if load.stopped:
-        verdict = judge_stopped(load.stopped, load.candidate, load.baseline, limits, memory)
-        return Attempt(load, memory, verdict, beside)
-    usual = Thresholds(comparisons=comparisons, on_inconclusive=app["on_inconclusive"])
-    policy = usual if compared else replace(usual, relative=())
-    verdict = judge(load.candidate, load.baseline, limits, memory, policy, baseline_memory=beside)
-    return Attempt(load, memory, verdict, beside)
+    app: Plain
+    comparisons: int = 1
+    smaller: str = ""
+    alone: str = ""
+    weighed: str = ""
+
+    @property
+    def policy(self) -> Thresholds:
+        """How strictly it is judged."""
+        usual = Thresholds(comparisons=self.comparisons, on_inconclusive=self.app["on_inconclusive"])
+        return replace(usual, relative=()) if self.smaller else usual
+
+    def rule(self) -> Rule:
+        """How it is judged while its load is under way."""
+        names = names_of(Load.from_dict(self.app["load"]).paths)
+        return Rule(Limits.from_dict(self.app["limits"]), self.policy, names)
+
+    def judged(self, load: TrialLoad, memory: MemoryEvidence | None, other: MemoryEvidence | None) -> Attempt:
+        """One run of the load with its verdict. `memory` is the candidate's, `other` the live generation's."""
+        app = self.app
+        limits, names = Limits.from_dict(app["limits"]), names_of(Load.from_dict(app["load"]).paths)
+        if load.stopped:
+            verdict = judge_stopped(load.stopped, load.candidate, load.baseline, limits, memory, names, other)
+            return Attempt(load, memory, verdict, other)
+        policy = replace(self.policy, fail_share=_left_of_alpha(load))
+        verdict = judge(load.candidate, load.baseline, limits, memory, policy, baseline_memory=other, names=names)
+        verdict = cut_short(verdict, load)
+        unheld = [f"latency ({self.smaller})"] if self.smaller else []
+        unheld += [f"latency and CPU under load ({why})" for why in (self.alone, load.sick) if why]
+        counted = any(check.question in ("cpu_relative", "cpu_ms") for check in verdict.checks)
+        if self.weighed and not counted and not load.sick:  # what is sick holds up nobody who cures it
+            check = Check("cpu_weighed", INCONCLUSIVE, None, None, (None, None), self.weighed)
+            verdict = verdict.also(check)
+        return Attempt(load, memory, verdict.without(unheld), other)
+
+
+def _left_of_alpha(load: TrialLoad) -> float:
+    """The share of alpha that a fail may use: what the looks while it was under way have left of it, or, where it was
+    ended by one, what that look could use."""
+    if load.ended:
+        return float(str(load.ended["share"]))
+    return 1.0 - SPENT if load.looks else 1.0
+
+
+def cut_short(verdict: Verdict, load: TrialLoad) -> Verdict:
+    """The verdict on a load that was ended because the candidate had failed says so, and never passes; others as they
+    are."""
+    if not load.ended:
+        return verdict
+    seconds = f"the load was ended after {float(str(load.ended['at_s'])):.1f} of {float(str(load.ended['of_s'])):g} s"
+    waiting = sum(
+        not status and math.isfinite(ms) for status, ms in zip(load.candidate.status, load.candidate.latency_ms)
+    )
+    if waiting >= LEAST_WAITING:
+        seconds += f", when {waiting} of {load.candidate.planned} requests had no answer yet"
+    if verdict.outcome == FAIL:
+        return replace(verdict, cause=f"{verdict.cause}; {seconds}")
+    check = Check("ended", INCONCLUSIVE, None, None, (None, None), f"{seconds}: {load.ended['why']}")
+    cause = f"{check.sentence}; {verdict.cause}" if verdict.outcome == PASS else verdict.cause
+    return replace(verdict, outcome=INCONCLUSIVE, cause=cause, checks=(*verdict.checks, check))
 
 
 def conclude(
@@ -265,7 +391,7 @@ def conclude(
     names = names_of(Load.from_dict(app["load"]).paths)
     cold, live = verdict.cold_seconds, last.load.baseline
     slow = slow_path(verdict, trimmed(last.load.candidate, cold), trimmed(live, cold) if live else None, names)
-    if slow and not (why and slow.endswith(NO_GOOD_ANSWER)):
+    if slow and not (why and NO_GOOD_ANSWER in slow):
         notes.append(slow)
         verdict = replace(verdict, cause=f"{verdict.cause}; {slow}")
     package = app["entry_point"].partition(":")[0].partition(".")[0]
@@ -311,7 +437,7 @@ def arm_evidence(samples: Samples, names: Sequence[str] = (), cold_seconds: floa
     The paths are told without the good answers of the first `cold_seconds`, as they were judged; the rest is whole.
     """
     return {
-        "paths": [told.to_dict() for told in by_path(trimmed(samples, cold_seconds), names)],
+        "paths": path_evidence(trimmed(samples, cold_seconds), names),
         "histogram": Histogram.of_milliseconds(samples.latency_ms).encode(),
         "samples_sha256": digest(samples),
         "planned": samples.planned,

@@ -5,15 +5,21 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Callable, Optional, TypedDict
 
 from .._declaration.app import Limits, Load, Plain
 from .._declaration.origin import CONTROLLER, words
+from .._declaration.patience import ANSWER_SECONDS
 from .._load import h2load as h2
 from .._load.command import h2load_package
+from .._load.early import Early
 from .._load.trialload import Capacity, Protected, Running, Turn, run_trial_load
-from .._os.http import ANSWER_SECONDS, Answer, get, unhealthy
+from .._os.http import Answer, get, unhealthy
 from .._os.procfs import parse_os_release, read_text
+from .._verdict.bypath import names_of
+from .._verdict.early import Rule
+from .._verdict.types import USUAL
 from .compare import missing_tool
 
 LoadRequest = TypedDict(
@@ -30,10 +36,13 @@ LoadRequest = TypedDict(
         "answer_seconds": float,
         "swap": bool,
         "factor": float,
+        "in_turn": bool,
+        "compared": bool,
     },
 )
 """What a load host is asked to do: the addresses of both arms, sections of the normalised app, and how it is run as
-run_trial_load() has it. `from`: who makes the load, as `load.from` says it."""
+run_trial_load() has it. `compared`: whether the candidate's latency is held against the live generation's; `from`: who
+makes the load, as `load.from` says it."""
 
 
 class NotLoaded(Exception):
@@ -82,20 +91,29 @@ def make_load(
     # The same Host as through the private sockets: the app cannot tell where the load comes from.
     targets = {name: h2.Target(address, "localhost") for name, address in arms.items()}
     limits = Limits.from_dict(request.get("limits") or {})
+    swap = bool(request["swap"])
     try:
         load = run_trial_load(
             targets["candidate"],
             targets.get("baseline"),
             Load.from_dict(request["load"]),
             capacity=Capacity(int(request["workers"]), request.get("capacity_rps")),
-            turn=Turn(bool(request["swap"]), float(request["factor"])),
-            running=Running(float(request.get("answer_seconds", ANSWER_SECONDS)), runner=runner),
+            turn=Turn(swap, float(request["factor"]), bool(request.get("in_turn")), warm=swap),
+            running=Running(
+                float(request.get("answer_seconds", ANSWER_SECONDS)), runner=runner, early=Early(_rule(request, limits))
+            ),
             on_warm=lambda: warm.append(monotonic()),
             protected=Protected(targets["baseline"], limits) if "baseline" in targets else None,
         )
     except h2.LoadError as error:
         raise NotLoaded(str(error)) from error
     return {"load": load.pack(), "since_warm_seconds": round(monotonic() - warm[0], 3)}
+
+
+def _rule(request: LoadRequest, limits: Limits) -> Rule:
+    """How the load is judged while it is under way. The host itself judges what came of it."""
+    policy = USUAL if request.get("compared", True) else replace(USUAL, relative=())
+    return Rule(limits, policy, names_of(Load.from_dict(request["load"]).paths))
 
 
 def _reach(name: str, address: str, request: LoadRequest, ask: Callable[..., Answer]) -> None:

@@ -17,20 +17,21 @@ from typing import TypedDict
 
 from .._declaration.app import Limits, Load, Plain
 from .._declaration.origin import is_remote, reachable, target, trial_listen, words
+from .._declaration.patience import answer_seconds
 from .._generation import generations
 from .._generation.failures import StepFailed
 from .._generation.lock import LEASE_SECONDS
 from .._generation.record import GenerationRecord
 from .._load.trialload import Attempt, TrialLoad, longest_seconds
 from .._os.files import read_mapping, write_json
-from .._os.http import Ask, answer_seconds
+from .._os.http import Ask
 from .._verdict.judge import RETRY_FACTOR, MemoryEvidence, combine, needs_retry
 from . import sampler
 from .app import AppOnHost
-from .compare import capacity, conclude, crowded, judged, lowered
+from .compare import Judging, arrangement, capacity, conclude, lowered
 from .loadhost import LoadRequest
 from .sampler import CANDIDATE, LIVE
-from .trial import Tried, broken, fail_if_unlike, lacking_now, memory_max, ruled, trial
+from .trial import Tried, broken, fail_if_unlike, lacking_now, live_of, memory_max, ruled, trial
 from .weigh import fail_if_lost
 from .why import why_failed
 
@@ -53,7 +54,7 @@ class Begun:
     """A trial that waits for its load, as it is kept on the host (`trial_state`).
 
     `run`: the one that it belongs to; `begin`: seconds since the epoch; `live`: the generation that is loaded beside
-    the candidate, if any, and `notes` why not; `compared`: whether the candidate's latency is held against its;
+    the candidate, if any, and `notes` why not; `smaller`, `alone`, `weighed`: as Judging has them;
     `boot_seconds`: until the candidate answered; `attempts`: what came of the load so far.
     """
 
@@ -62,7 +63,9 @@ class Begun:
     begin: float
     live: int | None
     notes: list[str]
-    compared: bool
+    smaller: str
+    alone: str
+    weighed: str
     request: LoadRequest
     boot_seconds: float
     attempts: list[Loaded] = field(default_factory=list)
@@ -92,11 +95,11 @@ def begin(app: AppOnHost, number: int, address: str) -> Wanted:
             raise StepFailed("trial", f"{words(source)} cannot reach {declared['listen']}: load.from needs a TCP port")
         live = generations.live(app.layout)
         start = app.clock()
-        against, notes = _yardstick(app, live, record)
+        against, in_turn, why, grown = _yardstick(app, number, live, record)
         beside = app.record(against) if against is not None else None
         public = beside.listen if beside is not None else None
         smaller = lowered(record.plan, beside.plan, Limits.from_dict(declared["limits"])) if beside is not None else ""
-        notes += [smaller] if smaller else []
+        notes = [note for note in (why, smaller) if note]
         request: LoadRequest = {
             "from": source,
             "candidate": target(listen, load, address),
@@ -109,12 +112,25 @@ def begin(app: AppOnHost, number: int, address: str) -> Wanted:
             "answer_seconds": answer_seconds(declared),
             "swap": False,
             "factor": 1.0,
+            "in_turn": in_turn,
+            "compared": not smaller,
         }
         app.candidates.seconds = 0.0  # it outlives this step: a timer ends it (_watch)
         try:
             boot = app.candidates.start(number, declared["health"], listen=listen)
             fail_if_unlike(app, number, declared)
-            begun = Begun(number, app.run.id, start, against, notes, not smaller, request, round(boot, 2))
+            begun = Begun(
+                number=number,
+                run=app.run.id,
+                begin=start,
+                live=against,
+                notes=notes,
+                smaller=smaller,
+                alone=why if against is None else "",
+                weighed=grown,
+                request=request,
+                boot_seconds=round(boot, 2),
+            )
             _watch(app, begun, declared)
         except BaseException:
             app.candidates.stop(number)
@@ -122,20 +138,24 @@ def begin(app: AppOnHost, number: int, address: str) -> Wanted:
     return {"load": request}
 
 
-def _yardstick(app: AppOnHost, live: int | None, record: GenerationRecord) -> tuple[int | None, list[str]]:
-    """The live generation that is loaded beside the candidate, if any, and why it is not."""
+def _yardstick(
+    app: AppOnHost, number: int, live: int | None, record: GenerationRecord
+) -> tuple[int | None, bool, str, str]:
+    """The live generation that is loaded beside the candidate, if any, whether in turn with it, why so or not, and that
+    a request takes more CPU than one of it by what was weighed."""
     why_broken = broken(app, live)
     if live is None or why_broken:
-        return None, [why_broken] if why_broken else []
-    why = crowded(record.app, record.measured, record.cores)
-    listen = app.record(live).listen
-    if why is None and not reachable(listen):
+        return None, False, why_broken, ""
+    how = arrangement(record.app, record.measured, record.cores)
+    listen, grown = app.record(live).listen, live_of(app, number, live).weighed
+    if not how.alone and not reachable(listen):
         source = words(record.load.origin)
         why = (
             f"the live generation was not loaded beside the candidate: {source} does not reach "
             f"{listen}, where it listens; judged by the absolute limits alone"
         )
-    return (live, []) if why is None else (None, [why])
+        return None, False, why, grown
+    return (None if how.alone else live), how.in_turn, how.why, grown
 
 
 def _watch(app: AppOnHost, begun: Begun, declared: Plain) -> None:
@@ -143,7 +163,9 @@ def _watch(app: AppOnHost, begun: Begun, declared: Plain) -> None:
     arms = {CANDIDATE: _watched(app, begun.number, trial=True)}
     if begun.live is not None:
         arms[LIVE] = _watched(app, begun.live, trial=False)
-    app.lock.seconds = LEASE_SECONDS + longest_seconds(Load.from_dict(declared["load"]), answer_seconds(declared))
+    in_turn = begun.request["in_turn"]
+    longest = longest_seconds(Load.from_dict(declared["load"]), answer_seconds(declared), in_turn=in_turn)
+    app.lock.seconds = LEASE_SECONDS + longest
     write_json(app.layout.trial_state, vars(begun), 0o600)
     app.candidates.begin_watch(begun.number, sampler.request(arms, begun.begin), sys.executable, app.lock.seconds)
 
@@ -168,7 +190,8 @@ def finish(app: AppOnHost, number: int, loaded: str) -> Tried | Wanted:
             begun = Begun(**kept)
             declared = app.record(number).app
             begun.attempts.append(_attempt(app, json.loads(loaded)))
-            attempts = [_judged(declared, one, begun.compared) for one in begun.attempts]
+            judging = Judging(declared, 1, begun.smaller, begun.alone, begun.weighed)
+            attempts = [_judged(judging, one) for one in begun.attempts]
             if len(attempts) == 1 and needs_retry(attempts[0].verdict):
                 begun.request["swap"], begun.request["factor"] = True, RETRY_FACTOR
                 _watch(app, begun, declared)
@@ -213,6 +236,6 @@ def _attempt(app: AppOnHost, loaded: Plain) -> Loaded:
     }
 
 
-def _judged(declared: Plain, one: Loaded, compared: bool) -> Attempt:
+def _judged(judging: Judging, one: Loaded) -> Attempt:
     memory = {name: MemoryEvidence(**plain) if plain else None for name, plain in one["memory"].items()}
-    return judged(declared, TrialLoad.unpack(one["load"]), memory[CANDIDATE], memory[LIVE], compared=compared)
+    return judging.judged(TrialLoad.unpack(one["load"]), memory[CANDIDATE], memory[LIVE])

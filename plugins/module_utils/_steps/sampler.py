@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypedDict
 
 from .._load.memory import MemoryEvidence, MemorySampler
+from .._load.use import moved
 from .._os.files import read_json, write_json
 from .._os.systemd import Systemd
 from .compare import arm
@@ -71,7 +72,7 @@ def evidence(found: Mapping[str, Any], name: str, warm_at: float) -> MemoryEvide
     if not plain:
         return None
     settled = level_at(found.get("levels") or [], warm_at) if name == CANDIDATE else None
-    return MemoryEvidence(**{**plain, "after_warmup_mib": settled})
+    return MemoryEvidence(**{**plain, "after_warmup_mib": settled, "use": moved(plain.get("use") or {}, warm_at)})
 
 
 def main(request_file: str, result_file: str) -> int:

@@ -9,13 +9,15 @@ from typing import Dict, TypedDict
 
 from .._declaration.app import Plain
 from .._declaration.origin import is_remote
+from .._declaration.patience import answer_seconds
 from .._generation import generations, store
 from .._generation.failures import StepFailed
 from .._load.h2load import LoadError
-from .._os.http import Ask, answer_seconds, lacking, only_redirects
+from .._os.http import Ask, lacking, only_redirects
+from .._os.procfs import read_text
 from .._verdict.judge import Verdict, decide
 from .app import AppOnHost
-from .compare import Arm, Evidence, arm, missing_tool, try_candidate
+from .compare import Arm, Evidence, Live, arm, missing_tool, try_candidate, weighed_more
 from .watchdog import memory_bounded
 from .weigh import fail_if_lost
 
@@ -53,7 +55,7 @@ def trial(app: AppOnHost, number: int) -> Tried:
                     baseline,
                     record.measured,
                     record.cores,
-                    live_plan=app.record(live).plan if live is not None and baseline is not None else None,
+                    live=live_of(app, number, live) if live is not None and not why_broken else None,
                 )
             fail_if_lost(app, number, declared, "trial")
             lacks = lacking_now(app, number, declared)
@@ -63,6 +65,8 @@ def trial(app: AppOnHost, number: int) -> Tried:
             app.candidates.stop(number)
         if why_broken:
             evidence["notes"].append(why_broken)
+            verdict = verdict.without([f"latency and CPU ({why_broken})"])
+            evidence["verdict"] = verdict.to_dict()
         evidence["notes"] += app.refused(number, begin)
         if is_remote(record.load):
             evidence["notes"].append(f"load.from is {record.load.origin}, which this host cannot ask by itself")
@@ -128,6 +132,17 @@ def _arm(app: AppOnHost, number: int, trial: bool, begin: float) -> Arm:
     files = app.layout.instance_files(number, trial)
     found = arm(app.systemd, unit, socket, memory_max(app, number), begin, files)
     return found if trial else replace(found, listen=app.record(number).listen)
+
+
+def live_of(app: AppOnHost, number: int, live: int) -> Live:
+    """What candidate `number` is held against.
+
+    Of the same code with the same environment more CPU, weighed at another time, is the host's: it has changed.
+    """
+    new, old = app.record(number), app.record(live)
+    environments = [read_text("/", app.layout.environment(of)) for of in (number, live)]
+    same = new.release == old.release and environments[0] == environments[1]
+    return Live(old.plan, "" if same else weighed_more(new, old))
 
 
 def memory_max(app: AppOnHost, number: int) -> float:

@@ -20,12 +20,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from .._declaration.app import App, Load, Plain
+from .._declaration.patience import answer_seconds
 from .._generation.failures import StepFailed
 from .._generation.lock import STOPPABLE
+from .._generation.processes import AS_THE_SERVER
 from .._generation.record import GenerationRecord
 from .._load.trialload import longest_seconds as longest_load
-from .._os.http import answer_seconds
 from .._os.procfs import read_meminfo
+from .compare import arrangement
 from .measure import longest_seconds as longest_weigh
 
 SLACK_SECONDS = 120.0
@@ -57,7 +59,10 @@ def _of(record: GenerationRecord | None) -> tuple[float, float, float]:
     drain = float((settings.get("graceful_timeout") or {}).get("value") or 60.0)
     # The processes end after the server does, by themselves if they run by a schedule, else when they are asked to.
     drain += 2 * max((process.stop_seconds for process in processes), default=0.0)
-    return boot, float(app.get("verify_seconds") or 10.0), drain + 10.0
+    verify = float(app.get("verify_seconds") or 10.0)
+    if processes:
+        verify += max(verify, AS_THE_SERVER * boot)  # they are watched after the server was
+    return boot, verify, drain + 10.0
 
 
 def step_seconds(phase: str, new: GenerationRecord | None, live: GenerationRecord | None) -> float:
@@ -67,11 +72,12 @@ def step_seconds(phase: str, new: GenerationRecord | None, live: GenerationRecor
     app = new.app if new is not None else {}
     answer = answer_seconds(app)
     heal = boot + 2 * drain
+    load = longest_load(Load.from_dict(app["load"]), answer, in_turn=_in_turn(new)) if app.get("load") else 600.0
     counted = {
         "stage": INSTALL_SECONDS + heal,
         "prepare": _prepare_seconds(app),
         "weigh": boot + longest_weigh(answer),
-        "trial": boot + 2 * (longest_load(Load.from_dict(app["load"]), answer) if app.get("load") else 600.0),
+        "trial": boot + 2 * load,
         "abandon": drain,
         "remove": 2 * drain,
     }
@@ -80,6 +86,11 @@ def step_seconds(phase: str, new: GenerationRecord | None, live: GenerationRecor
     switch = heal + 2 * (boot + verify + asked + drain)
     counted["rollback"] = switch + boot  # it starts its target without users first
     return SLACK_SECONDS + counted.get(phase, switch)
+
+
+def _in_turn(new: GenerationRecord | None) -> bool:
+    """Whether the trial of a generation would load it and the live one in turn, which takes longer."""
+    return new is not None and bool(new.measured) and arrangement(new.app, new.measured, new.cores).in_turn
 
 
 def _prepare_seconds(app: Plain) -> float:

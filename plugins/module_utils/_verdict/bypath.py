@@ -5,12 +5,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from .._declaration.app import LoadPath
 from .._declaration.shortfall import QUANTILES
 from . import statistics as st
+from .failed import failures_by_path
+from .histogram import Histogram
 from .types import PASS, Check, Samples, Verdict, finite, milliseconds
 
 NO_GOOD_ANSWER = "had no good answer"
@@ -20,18 +22,24 @@ LEAST = 20
 
 @dataclass(frozen=True)
 class PathTold:
-    """One path of one arm: its requests, how many failed, and percentiles in ms (infinite where they fall on a failed
-    one; that of fewer than LEAST requests is their longest)."""
+    """One path of one arm: its requests, how many failed and in what ways, and percentiles in ms (infinite where they
+    fall on a failed one; that of fewer than LEAST requests is their longest)."""
 
     name: str
     requests: int
     failures: int
     p50_ms: float
     p95_ms: float
+    failed_how: Mapping[str, int] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, object]:
         """Plain data that JSON can hold."""
-        return {**vars(self), "p50_ms": finite(self.p50_ms, 3), "p95_ms": finite(self.p95_ms, 3)}
+        return {
+            **vars(self),
+            "failed_how": dict(self.failed_how),
+            "p50_ms": finite(self.p50_ms, 3),
+            "p95_ms": finite(self.p95_ms, 3),
+        }
 
     def sentence(self) -> str:
         """For people: "GET /report: p95 812 ms of 41 requests"."""
@@ -49,13 +57,26 @@ def names_of(paths: Sequence[LoadPath]) -> list[str]:
 def by_path(samples: Samples, names: Sequence[str]) -> list[PathTold]:
     """Each path that was asked, in the order of the load."""
     found = []
+    failed = {one.name: one.kinds for one in failures_by_path(samples, names)}
     for index, name in enumerate(names):
         mine = sorted(latency for latency, path in zip(samples.latency_ms, samples.path) if path == index)
         if mine:
             high = mine[st.quantile_rank(len(mine), 0.95) - 1] if len(mine) >= LEAST else mine[-1]
             failures = sum(not math.isfinite(latency) for latency in mine)
-            found.append(PathTold(name, len(mine), failures, mine[st.quantile_rank(len(mine), 0.5) - 1], high))
+            usual = mine[st.quantile_rank(len(mine), 0.5) - 1]
+            found.append(PathTold(name, len(mine), failures, usual, high, failed.get(name, {})))
     return found
+
+
+def path_evidence(samples: Samples, names: Sequence[str]) -> list[dict[str, object]]:
+    """What is kept of each path that was asked: what it took, and its good answers as a histogram (LEAST and more)."""
+    kept = []
+    for told in by_path(samples, names):
+        index = names.index(told.name)
+        mine = [latency for latency, path in zip(samples.latency_ms, samples.path) if path == index]
+        histogram = {"histogram": Histogram.of_milliseconds(mine).encode()} if len(mine) >= LEAST else {}
+        kept.append({**told.to_dict(), **histogram})
+    return kept
 
 
 def slow_path(verdict: Verdict, candidate: Samples, baseline: Samples | None, names: Sequence[str]) -> str:
@@ -84,7 +105,7 @@ def slow_path(verdict: Verdict, candidate: Samples, baseline: Samples | None, na
 
 
 def _of_latency(check: Check) -> bool:
-    return check.name in QUANTILES or check.name.endswith("_relative") or check.name == "stall"
+    return check.name in (*QUANTILES, *(f"{name}_relative" for name in QUANTILES), "stall")
 
 
 def _above(samples: Samples, names: Sequence[str], limit_ms: float, share: float) -> str:

@@ -10,65 +10,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from typing import Final
 
-from .._declaration.app import Limits
 from .._declaration.shortfall import QUANTILES, needed_requests
 from . import statistics as st
-from .stability import Steadiness, standstill, steadiness, trimmed
-from .types import FAIL, INCONCLUSIVE, PASS, Check, MemoryEvidence, Samples, Thresholds, milliseconds, short
-
-
-@dataclass(frozen=True)
-class Run:
-    """One load run as it is judged. The baseline is the live generation under the same load at the same time."""
-
-    candidate: Samples
-    baseline: Samples | None
-    limits: Limits
-    memory: MemoryEvidence | None
-    baseline_memory: MemoryEvidence | None
-    policy: Thresholds
-
-    @cached_property
-    def steady(self) -> Steadiness:
-        """Of the candidate."""
-        return steadiness(self.candidate)
-
-    @cached_property
-    def live_steady(self) -> Steadiness | None:
-        """Of the live generation; None where nothing of it was measured."""
-        return None if self.baseline is None or not self.baseline.latency_ms else steadiness(self.baseline)
-
-    @property
-    def cold_seconds(self) -> float:
-        """The first seconds of the run, which are not judged for latency."""
-        return max(self.steady.cold_seconds, self.live_steady.cold_seconds if self.live_steady else 0.0)
-
-    @cached_property
-    def warm(self) -> Samples:
-        """The candidate's samples after the cold start."""
-        return trimmed(self.candidate, self.cold_seconds)
-
-    @cached_property
-    def yardstick(self) -> Check:
-        """Whether the live generation can serve as a yardstick."""
-        return _yardstick(self.baseline, self.cold_seconds, self.limits.error_rate, self.policy)
-
-    @property
-    def sick_beside(self) -> bool:
-        """Whether the live generation is sick at the same time, so that failed requests may be the host's fault."""
-        return self.yardstick.name == "baseline" and self.yardstick.outcome == FAIL
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What came of one question: checks, and warnings that decide nothing."""
-
-    checks: Sequence[Check] = ()
-    warnings: Sequence[str] = ()
+from .compared import Compared
+from .costchecks import cpu_per_request, idle_cpu, piles_up, writes
+from .failed import told_failures
+from .pathchecks import path_errors, path_latency
+from .run import Answer, Run
+from .stability import standstill, trimmed
+from .types import FAIL, INCONCLUSIVE, PASS, Check, MemoryEvidence, Samples, Thresholds, short
 
 
 def steady_state(run: Run) -> Answer:
@@ -105,7 +58,8 @@ def beside_live(run: Run) -> Answer:
         relative = _relative_checks(run.warm, trimmed(run.baseline, run.cold_seconds), run.policy)
         return Answer([yardstick, *relative])
     if yardstick.name == "baseline":  # sick: no yardstick, but no obstacle to its replacement either
-        return Answer([replace(yardstick, outcome=PASS)], [yardstick.sentence])
+        sick = "latency and CPU (the live generation is sick itself)"
+        return Answer([replace(yardstick, outcome=PASS)], [yardstick.sentence], [sick])
     return Answer([yardstick], [yardstick.sentence])
 
 
@@ -135,49 +89,31 @@ def enough_requests(run: Run) -> Answer:
 
 
 CHECKS: Final[tuple[Callable[[Run], Answer], ...]] = (
+    path_errors,
     steady_state,
     absolute_latency,
     beside_live,
+    path_latency,
     stall,
+    cpu_per_request,
+    idle_cpu,
+    piles_up,
+    writes,
     memory_growth,
     enough_requests,
 )
 
 
-def measurement_check(samples: Samples, policy: Thresholds) -> Check:
-    """Whether a run is a measurement at all."""
-    wanted = samples.planned_rate or samples.achieved_rate
-    share = samples.achieved_rate / wanted if wanted > 0 else 0.0
-    outcome = PASS
-    sentence = f"{samples.planned} requests at {short(samples.achieved_rate)} a second"
-    if not samples.complete:
-        outcome, sentence = INCONCLUSIVE, f"not a measurement: {samples.why}"
-    elif len(samples.latency_ms) != samples.planned:
-        outcome = INCONCLUSIVE
-        sentence = f"not a measurement: {len(samples.latency_ms)} rows for {samples.planned} planned requests"
-    elif samples.planned < policy.min_requests:
-        outcome = INCONCLUSIVE
-        sentence = (
-            f"not a measurement: {samples.planned} requests are too few, {policy.min_requests} is the least. "
-            "Lengthen load.seconds or raise load.rate"
-        )
-    elif share < policy.min_rate_share:
-        outcome = INCONCLUSIVE
-        sentence = (
-            f"not a measurement: the generator reached {short(samples.achieved_rate)} of {short(wanted)} a second"
-        )
-    return Check("measurement", outcome, samples.planned, policy.min_requests, (None, None), sentence)
-
-
-def error_check(samples: Samples, limit: float, policy: Thresholds, measured: bool) -> Check:
-    """Whether more requests failed than the share `limit`. `measured`: whether the run is a measurement."""
+def error_check(run: Run, measured: bool) -> Check:
+    """Whether more requests failed than may. `measured`: whether the run is a measurement."""
+    samples, limit, policy = run.candidate, run.limits.error_rate, run.policy
     # Of a run that is no measurement only the failures that were answered as such are proven.
     failures = samples.failures if measured else sum(status >= 400 or 0 < status < 200 for status in samples.status)
-    low, high = st.clopper_pearson(failures, samples.planned, policy.level)
+    low = st.clopper_pearson(failures, samples.planned, policy.fail_level)[0]
+    high = st.clopper_pearson(failures, samples.planned, policy.level)[1]
     rate = failures / samples.planned
     said = f"{failures} of {samples.planned} requests failed ({100 * rate:.3g} %), limit {100 * limit:.3g} %"
-    if failures and samples.kinds:
-        said += f" ({samples.how_failed()})"
+    said += told_failures(samples, run.names) if failures else ""
     if low > limit:
         outcome, sentence = FAIL, f"{said}: with {policy.confidence} confidence above {100 * low:.3g} %"
     elif not measured:
@@ -196,7 +132,8 @@ def _bound(ordered: Sequence[float], rank: int) -> float | None:
 
 def _quantile_check(name: str, q: float, samples: Samples, limit: float, policy: Thresholds) -> Check:
     ordered = samples.sorted_latencies()
-    low_rank, high_rank = st.quantile_ranks(len(ordered), q, policy.level)
+    low_rank = st.quantile_ranks(len(ordered), q, policy.fail_level)[0]
+    high_rank = st.quantile_ranks(len(ordered), q, policy.level)[1]
     low, high = _bound(ordered, low_rank), _bound(ordered, high_rank)
     value = ordered[st.quantile_rank(len(ordered), q) - 1]
     said = f"{name} is {short(value)} ms, limit {short(limit)}"
@@ -217,86 +154,23 @@ def _quantile_check(name: str, q: float, samples: Samples, limit: float, policy:
     return Check(name, INCONCLUSIVE, value, limit, (low, high), sentence)
 
 
-def _yardstick(baseline: Samples | None, cut: float, limit: float, policy: Thresholds) -> Check:
-    """Whether the live generation can serve as a yardstick; named "baseline_run" where that could not be found out."""
-    none = (None, None)
-    if baseline is None:
-        return Check("baseline_run", PASS, None, None, none, "there is no live generation to compare with")
-    if not baseline.latency_ms or baseline.planned <= 0:
-        return Check("baseline_run", INCONCLUSIVE, None, None, none, "no request reached the live generation's arm")
-    measured = measurement_check(baseline, policy)
-    if measured.outcome != PASS:
-        return Check(
-            "baseline_run", INCONCLUSIVE, None, None, none, f"the live generation's arm is {measured.sentence}"
-        )
-    low, high = st.clopper_pearson(baseline.failures, baseline.planned, policy.level)
-    rate = baseline.failures / baseline.planned
-    said = f"{baseline.failures} of {baseline.planned} requests to the live generation failed"
-    if baseline.failures and baseline.kinds:
-        said += f" ({baseline.how_failed()})"
-    ordered = trimmed(baseline, cut).sorted_latencies()
-    ranks = [st.quantile_rank(len(ordered), QUANTILES[name]) for name in policy.relative]
-    if low > limit or any(not math.isfinite(ordered[rank - 1]) for rank in ranks):
-        sentence = f"{said}: it is sick itself and no yardstick, so the candidate is held against the limits alone"
-        return Check("baseline", FAIL, rate, limit, (low, high), sentence)
-    return Check("baseline", PASS, rate, limit, (low, high), said)
-
-
-def failed_beside(baseline: Samples | None, limit: float, policy: Thresholds) -> str:
+def failed_beside(run: Run) -> str:
     """That the live generation failed under the same load too, and how; empty when it did not, beyond its limit."""
+    baseline, limit, policy = run.baseline, run.limits.error_rate, run.policy
     if baseline is None or not baseline.failures or baseline.planned <= 0:
         return ""
     if st.clopper_pearson(baseline.failures, baseline.planned, policy.level)[0] <= limit:
         return ""
-    how = f" ({baseline.how_failed()})" if baseline.kinds else ""
+    how = told_failures(baseline, run.names)
     return f"of the live generation, under the same load, {baseline.failures} of {baseline.planned} failed too{how}"
 
 
 def _relative_checks(candidate: Samples, baseline: Samples, policy: Thresholds) -> list[Check]:
     new, old = candidate.sorted_latencies(), baseline.sorted_latencies()
-    n, m = len(old), len(new)
-    found = []
-    for name in policy.relative:
-        q = QUANTILES[name]
-        rank = st.quantile_rank(n, q)
-        usual, value = old[rank - 1], new[st.quantile_rank(m, q) - 1]
-        above = sum(latency > policy.margin * usual for latency in new)
-        found.append((name, q, rank, usual, value, above, st.exceedance_sf(above, n, rank, m)))
-    rejected = st.holm([item[-1] for item in found], policy.level)
-    checks = []
-    for (name, q, rank, usual, value, above, p), significant in zip(found, rejected):
-        grew = value - usual > policy.floor_ms
-        outcome = PASS
-        if grew:
-            outcome = FAIL if significant else INCONCLUSIVE if p < policy.suspicion else PASS
-        ratio = value / usual if usual > 0 else (1.0 if value == usual else math.inf)
-        change = f"{100 * (ratio - 1):+.0f} %" if math.isfinite(ratio) else "unbounded"
-        sentence = f"{name} is {milliseconds(value)} against {milliseconds(usual)} of the live generation ({change})"
-        if outcome == FAIL:
-            sentence += (
-                f": {above} of {m} requests took longer than {policy.margin:.3g} times its {name}, "
-                f"where {m * (1 - q):.0f} are usual (p = {p:.2g})"
-            )
-        elif outcome == INCONCLUSIVE:
-            sentence += f": more than {policy.margin:.3g} times, but it may be chance (p = {p:.2g})"
-        elif significant:
-            sentence += f": less than {policy.floor_ms:.3g} ms more, which does not count"
-        low = _ratio_bound(new, usual, n, rank, policy.level / len(found))
-        checks.append(Check(f"{name}_relative", outcome, ratio, policy.margin, (low, None), sentence))
-    return checks
-
-
-def _ratio_bound(new: Sequence[float], usual: float, n: int, rank: int, level: float) -> float | None:
-    """The largest margin that the exceedance test would still reject: a lower confidence bound of the slowdown."""
-    m = len(new)
-    low, high = 0, m + 1  # smallest k that is significant
-    while high - low > 1:
-        middle = (low + high) // 2
-        if st.exceedance_sf(middle, n, rank, m) < level:
-            high = middle
-        else:
-            low = middle
-    return None if high > m or usual <= 0 else new[m - high] / usual
+    found = [Compared.of(f"{name}_relative", new, old, QUANTILES[name], policy) for name in policy.relative]
+    rejected = st.holm([one.chance for one in found], policy.fail_level)
+    level = policy.fail_level / max(1, len(found))
+    return [one.check(surely, one.chance < policy.suspicion, level, policy) for one, surely in zip(found, rejected)]
 
 
 def _stall_check(candidate: Samples, baseline: Samples | None, stall_ms: float, policy: Thresholds) -> Check:
@@ -336,7 +210,7 @@ def _more_slow_ones(candidate: Samples, live: Samples, stall_ms: float, policy: 
     usual = sum(stall_ms <= latency < math.inf for latency in live.latency_ms)
     total = len(candidate.latency_ms) + len(live.latency_ms)
     p = st.hypergeometric_sf(slow, slow + usual, total, len(candidate.latency_ms))
-    if p >= policy.level:
+    if p >= policy.fail_level:
         return None
     sentence = (
         f"{slow} of {candidate.planned} requests took {short(stall_ms)} ms or more, "

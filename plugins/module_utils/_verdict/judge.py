@@ -13,9 +13,12 @@ from dataclasses import replace
 from .._declaration.app import Limits
 from .._declaration.shortfall import QUANTILES, RETRY_FACTOR
 from . import statistics as st
-from .checks import CHECKS, Run, error_check, failed_beside, measurement_check, memory_checks
+from .checks import CHECKS, error_check, failed_beside, memory_checks
+from .costchecks import told_cores
+from .failed import told_failures
+from .run import Answer, Run, measurement_check
 from .stability import trimmed
-from .types import FAIL, INCONCLUSIVE, PASS, USUAL, Check, MemoryEvidence, Samples, Thresholds, Verdict, finite
+from .types import FAIL, INCONCLUSIVE, PASS, USUAL, WORST, Check, MemoryEvidence, Samples, Thresholds, Verdict, finite
 
 __all__ = [
     "FAIL",
@@ -35,7 +38,8 @@ __all__ = [
     "summary",
 ]
 
-_WORST = {PASS: 0, INCONCLUSIVE: 1, FAIL: 2}
+EXPLAINING = ("idle_cpu", "cpu_relative", "cpu_ms", "grows", "writes")
+"""Checks that tell why others failed."""
 HARD_CHECKS = ("oom_kills", "restarts", "error_rate", "memory_peak")
 
 
@@ -47,32 +51,42 @@ def judge(
     policy: Thresholds = USUAL,
     *,
     baseline_memory: MemoryEvidence | None = None,
+    names: Sequence[str] = (),
 ) -> Verdict:
     """The verdict on one load run.
 
-    The baseline is the live generation under the same load at the same time, or None where there is none.
+    The baseline is the live generation under the same load at the same time, or None where there is none. `names`: what
+    the load's paths are called, in their order (bypath.names_of).
     """
     checks = memory_checks(memory, limits.memory_percent)
     if candidate is None or candidate.planned <= 0 or not candidate.latency_ms:
         sentence = "no request was sent: nothing was measured, and what is not measured does not pass"
         checks.append(Check("measurement", INCONCLUSIVE, 0, None, (None, None), sentence))
-        return _conclude(checks, [], {}, None)
-    run = Run(candidate, baseline, limits, memory, baseline_memory, policy)
+        return _conclude(checks, {}, None)
+    run = Run(candidate, baseline, limits, memory, baseline_memory, policy, names)
     measured = measurement_check(candidate, policy)
-    beside = failed_beside(baseline, limits.error_rate, policy)
-    errors = error_check(candidate, limits.error_rate, policy, measured.outcome == PASS)
+    beside = failed_beside(run)
+    errors = error_check(run, measured.outcome == PASS)
     checks += [errors, measured] if errors.outcome == FAIL else [measured, errors]
     judged = measured.outcome == PASS
     cold = run.cold_seconds if judged else 0.0
     arms = {"candidate": candidate, **({} if baseline is None else {"baseline": baseline})}
     facts = {name: summary(arm, cold) for name, arm in arms.items()}
     if not judged:
-        return _conclude(checks, [], facts, candidate, beside=beside)
+        return _conclude(checks, facts, candidate, beside=beside)
+    answer = _asked(run)
+    verdict = _conclude([*checks, *answer.checks], facts, candidate, shared=run.sick_beside, beside=beside)
+    return replace(verdict, warnings=tuple(answer.warnings), cold_seconds=cold).without(answer.uncompared)
+
+
+def _asked(run: Run) -> Answer:
+    """The answers to all questions as one."""
     answers = [ask(run) for ask in CHECKS]
-    checks += [check for answer in answers for check in answer.checks]
-    warnings = [warning for answer in answers for warning in answer.warnings]
-    verdict = _conclude(checks, warnings, facts, candidate, shared=run.sick_beside, beside=beside)
-    return replace(verdict, cold_seconds=cold)
+    return Answer(
+        [check for answer in answers for check in answer.checks],
+        [warning for answer in answers for warning in answer.warnings],
+        [words for answer in answers for words in answer.uncompared],
+    )
 
 
 def judge_stopped(
@@ -81,6 +95,8 @@ def judge_stopped(
     baseline: Samples | None,
     limits: Limits,
     memory: MemoryEvidence | None = None,
+    path_names: Sequence[str] = (),
+    baseline_memory: MemoryEvidence | None = None,
 ) -> Verdict:
     """The verdict on a load that was stopped because the live generation suffered, which `stopped` says in a sentence.
 
@@ -93,11 +109,11 @@ def judge_stopped(
     arms = {"candidate": candidate, **({"baseline": baseline} if baseline is not None else {})}
     names = {"candidate": "the candidate", "baseline": "the live generation"}
     told = [
-        f"{arm.failures} of {arm.planned} requests to {names[name]} failed"
-        + (f" ({arm.how_failed()})" if arm.failures and arm.kinds else "")
+        f"{arm.failures} of {arm.planned} requests to {names[name]} failed" + told_failures(arm, path_names)
         for name, arm in arms.items()
     ]
-    cause = "; ".join([*(check.sentence for check in failed[:1]), stopped, " and ".join(told)])
+    cores = told_cores(memory, baseline_memory)
+    cause = "; ".join(filter(None, [*(check.sentence for check in failed[:1]), stopped, " and ".join(told), cores]))
     outcome = FAIL if failed else INCONCLUSIVE
     facts = {name: summary(arm) for name, arm in arms.items()}
     return Verdict(outcome, cause, tuple(checks), (), bool(failed), 1, True, facts)
@@ -169,7 +185,6 @@ def decide(verdict: Verdict, on_inconclusive: str = "revert") -> str:
 
 def _conclude(
     checks: Sequence[Check],
-    warnings: Sequence[str],
     facts: Mapping[str, object],
     candidate: Samples | None,
     shared: bool = False,
@@ -177,13 +192,13 @@ def _conclude(
 ) -> Verdict:
     """shared: the live generation is sick at the same time, so that failed requests may be the host's fault.
     beside: what failed of it, in words that go into the cause of what is no pass."""
-    outcome = max((check.outcome for check in checks), key=lambda name: _WORST[name])
+    outcome = max((check.outcome for check in checks), key=lambda name: WORST[name])
     decisive = [check for check in checks if check.outcome == outcome]
     failed = "" if candidate is None else f"{candidate.failures} of {candidate.planned} requests failed"
-    cause = _words_of_pass(checks, failed) if outcome == PASS else _words_of(decisive[0], failed, beside)
+    cause = _words_of_pass(checks, failed) if outcome == PASS else _words_of(decisive, failed, beside)
     stands = [name for name in HARD_CHECKS if not (shared and name == "error_rate")]
-    hard = outcome == FAIL and any(check.name in stands for check in decisive)
-    return Verdict(outcome, cause, tuple(checks), tuple(warnings), hard, facts=facts)
+    hard = outcome == FAIL and any(check.question in stands and check.firm for check in decisive)
+    return Verdict(outcome, cause, tuple(checks), (), hard, facts=facts)
 
 
 def _words_of_pass(checks: Sequence[Check], failed: str) -> str:
@@ -193,7 +208,10 @@ def _words_of_pass(checks: Sequence[Check], failed: str) -> str:
     return "; ".join([*(told[-1:] or ["every check passed"]), failed])
 
 
-def _words_of(check: Check, failed: str, beside: str) -> str:
-    """The check that decided, what failed of the candidate where that is not what it says, and what failed beside."""
-    counts = "" if check.name in ("error_rate", "measurement") else failed
-    return "; ".join(part for part in (check.sentence, counts, beside) if part)
+def _words_of(decisive: Sequence[Check], failed: str, beside: str) -> str:
+    """The check that decided, what failed of the candidate where that is not what it says, what failed beside, and what
+    explains it: CPU, and what piles up, make requests slow."""
+    first = decisive[0]
+    counts = "" if first.question in ("error_rate", "measurement") else failed
+    behind = [check.sentence for check in decisive[1:] if check.question in EXPLAINING]
+    return "; ".join(part for part in (first.sentence, *behind, counts, beside) if part)

@@ -85,6 +85,13 @@ def binomial_cdf(k: int, n: int, p: float) -> float:
     return beta_cdf(1.0 - p, n - k, k + 1.0)
 
 
+def binomial_sf(k: int, n: int, p: float) -> float:
+    """P(X >= k) for X ~ Binomial(n, p), exact also where it is tiny."""
+    if k <= 0:
+        return 1.0
+    return 0.0 if k > n else beta_cdf(p, float(k), n - k + 1.0)
+
+
 def binomial_ppf(probability: float, n: int, p: float) -> int:
     """Smallest k with P(X <= k) >= probability for X ~ Binomial(n, p)."""
     low, high = -1, n
@@ -187,6 +194,14 @@ def holm(p_values: Sequence[float], alpha: float) -> list[bool]:
             break
         rejected[index] = True
     return rejected
+
+
+def holm_levels(p_values: Sequence[float], alpha: float) -> list[float]:
+    """The level at which Holm's procedure holds each hypothesis: alpha over the number of those that are no surer."""
+    levels = [alpha] * len(p_values)
+    for place, index in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        levels[index] = alpha / (len(p_values) - place)
+    return levels
 
 
 def kendall_s(values: Sequence[float]) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from .._declaration.shortfall import ALPHA, MIN_REQUESTS
@@ -18,6 +18,8 @@ from .._declaration.shortfall import ALPHA, MIN_REQUESTS
 PASS = "pass"
 FAIL = "fail"
 INCONCLUSIVE = "inconclusive"
+WORST: Final = {PASS: 0, INCONCLUSIVE: 1, FAIL: 2}
+"""Outcomes by how bad they are."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +30,11 @@ class Samples:
     infinite for a failure; `status` is the HTTP status or 0 where no answer came; `path` the index of the load's path.
     `lag_ms` is the longest wait for a connection that was added to a latency, `drift_ms` how far the generator fell
     behind. `complete` is False when the run is no measurement, and `why` says for what reason. `kinds`: in what ways
-    requests failed, and how many each ("answered 503", "timed out"). Where both arms get the same requests at different
-    times, `turned_s` tells by how much later than the schedule this arm begins, and `run_s` after how long it begins
-    again at its beginning (0: it is not known which requests are the same).
+    requests failed, and how many each ("answered 503", "timed out"); `path_kinds`: the same by the index of the path.
+    Where both arms get the same requests at different times, `turned_s` tells by how much later than the schedule this
+    arm begins, and `run_s` after how long it begins again at its beginning (0: it is not known which requests are the
+    same). `loaded` are the times in which this arm was asked, and `quiet` one in which nobody asked: (begin, end), in
+    seconds after the warm-up; empty where that is not known.
     """
 
     start_s: Sequence[float]
@@ -51,6 +55,9 @@ class Samples:
     kinds: Mapping[str, int] = field(default_factory=dict)
     turned_s: float = 0.0
     run_s: float = 0.0
+    path_kinds: Sequence[Mapping[str, int]] = ()
+    loaded: Sequence[tuple[float, float]] = ()
+    quiet: Sequence[float] = ()
 
     def how_failed(self) -> str:
         """In what ways its requests failed, the most frequent first, as part of a sentence; empty when not known."""
@@ -70,6 +77,9 @@ class Samples:
             "path": list(self.path),
             "notes": list(self.notes),
             "kinds": dict(self.kinds),
+            "path_kinds": [dict(kinds) for kinds in self.path_kinds],
+            "loaded": [[round(begin, 3), round(end, 3)] for begin, end in self.loaded],
+            "quiet": [round(second, 3) for second in self.quiet],
             **{name: getattr(self, name) for name in _PLAIN},
         }
 
@@ -83,6 +93,9 @@ class Samples:
             path=list(data.get("path", ())),
             notes=list(data.get("notes", ())),
             kinds=dict(data.get("kinds", {})),
+            path_kinds=[dict(kinds) for kinds in data.get("path_kinds", ())],
+            loaded=[(float(begin), float(end)) for begin, end in data.get("loaded", ())],
+            quiet=[float(second) for second in data.get("quiet", ())],
             **{name: data[name] for name in _PLAIN if name in data},
         )
 
@@ -99,7 +112,7 @@ class MemoryEvidence:
 
     `peak_mib` and `source` come from the cgroup where there is one; `limit_mib` is the limit that the peak is
     held against before `memory_percent` (usually MemoryMax). `restarts` are workers lost without having been recycled
-    on purpose, `deaths` how they ended, where that is known.
+    on purpose, `deaths` how they ended, where that is known. `use`: what was used second by second (use.COLUMNS).
     """
 
     peak_mib: float | None
@@ -116,6 +129,7 @@ class MemoryEvidence:
     seconds: float = 0.0
     notes: Sequence[str] = ()
     deaths: str = ""
+    use: Mapping[str, Sequence[float | None]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, object]:
         """Plain data that JSON can hold."""
@@ -130,10 +144,11 @@ class Thresholds:
     alpha: the chance of a wrong fail that a single check may have; comparisons: by how many hosts (or other verdicts of
     the same question) it is divided (Bonferroni); margin and floor_ms: a relative slowdown counts only above both;
     suspicion: a slowdown that is not proven, but would be chance less often than this, is inconclusive (the retry looks
-    again, for twice as long); relative: what is held against the live generation (without any, slow requests are not
-    counted against its own either); stall_ms: a standstill of this length is a fault (None: not looked for);
-    min_requests: fewer are no measurement; min_rate_share: nor is a rate below this share of the planned one;
-    memory_margin: a PSS above this many times the live one's fails (None: it is only said).
+    again, for twice as long); path_suspicion: the same for all paths together; relative: what is held against the live
+    generation (without any, slow requests are not counted against its own either); stall_ms: a standstill of this
+    length is a fault (None: not looked for); min_requests: fewer are no measurement; min_rate_share: nor is a rate
+    below this share of the planned one; memory_margin: a PSS above this many times the live one's fails (None: it is
+    only said); fail_share: how much of alpha a fail of this judgement may use, where others look too.
     """
 
     alpha: float = ALPHA
@@ -141,6 +156,7 @@ class Thresholds:
     margin: float = 1.2
     floor_ms: float = 5.0
     suspicion: float = 0.2
+    path_suspicion: float = 0.05
     relative: tuple[str, ...] = ("p50", "p95")
     min_requests: int = MIN_REQUESTS
     min_rate_share: float = 0.95
@@ -148,6 +164,12 @@ class Thresholds:
     memory_margin: float | None = None
     memory_floor_mib: float = 8.0
     on_inconclusive: str = "revert"
+    fail_share: float = 1.0
+
+    @property
+    def fail_level(self) -> float:
+        """The part of the level that a fail of this judgement may use: looks before it have used the others."""
+        return self.level * self.fail_share
 
     @property
     def level(self) -> float:
@@ -165,7 +187,11 @@ USUAL: Final = Thresholds()
 
 @dataclass(frozen=True)
 class Check:
-    """One question of the verdict: its answer, the value, the limit, confidence bounds, and a sentence that says it."""
+    """One question of the verdict: its answer, the value, the limit, confidence bounds, and a sentence that says it.
+
+    `name` is the question, and of one path of the load the path behind a colon: "error_rate:GET /e". `firm`: where the
+    question's fail is one that a retry must not undo, this one is.
+    """
 
     name: str
     outcome: str
@@ -173,6 +199,12 @@ class Check:
     limit: float | None
     bounds: tuple[float | None, float | None]
     sentence: str
+    firm: bool = True
+
+    @property
+    def question(self) -> str:
+        """The name without its path."""
+        return self.name.partition(":")[0]
 
     def to_dict(self) -> dict[str, object]:
         """Plain data that JSON can hold."""
@@ -190,8 +222,9 @@ class Check:
 class Verdict:
     """The outcome (pass, fail or inconclusive), the first cause in one sentence, every check, and what is only said.
 
-    `hard`: a fail that a retry must not undo. `stopped`: the load was ended because the live generation suffered, so
-    that there must be no retry. `cold_seconds`: the first seconds of the run, whose good answers are in no latency.
+    `uncompared`: what was not held against the live generation although there is one, or not asked at all. `hard`: a
+    fail that a retry must not undo. `stopped`: the load was ended because the live generation suffered, so that there
+    must be no retry. `cold_seconds`: the first seconds of the run, whose good answers are in no latency.
     """
 
     outcome: str
@@ -203,6 +236,7 @@ class Verdict:
     stopped: bool = False
     facts: Mapping[str, object] = field(default_factory=dict)
     cold_seconds: float = 0.0
+    uncompared: Sequence[str] = ()
 
     def to_dict(self) -> dict[str, object]:
         """Plain data that JSON can hold."""
@@ -211,12 +245,28 @@ class Verdict:
             "cause": self.cause,
             "checks": [check.to_dict() for check in self.checks],
             "warnings": list(self.warnings),
+            "uncompared": list(self.uncompared),
             "hard": self.hard,
             "attempts": self.attempts,
             "stopped": self.stopped,
             "cold_seconds": round(self.cold_seconds, 3),
             "facts": dict(self.facts),
         }
+
+    def also(self, check: Check) -> Verdict:
+        """The same with one more check, which is its cause where it is worse than the others."""
+        worse = WORST[check.outcome] > WORST[self.outcome]
+        cause = f"{check.sentence}; {self.cause}" if worse else self.cause
+        return replace(
+            self, outcome=check.outcome if worse else self.outcome, cause=cause, checks=(*self.checks, check)
+        )
+
+    def without(self, uncompared: Sequence[str]) -> Verdict:
+        """The same, which says what was not compared, in its cause too where it is a pass."""
+        if not uncompared:
+            return self
+        cause = f"{self.cause}; not compared: {'; '.join(uncompared)}" if self.outcome == PASS else self.cause
+        return replace(self, cause=cause, uncompared=(*self.uncompared, *uncompared))
 
     def check(self, name: str) -> Check:
         """The check of that name; KeyError where it was not made."""

@@ -44,6 +44,7 @@ class Evidence(TypedDict, total=False):
 
     Latencies are milliseconds, memory is MiB, `error_rate_limit` is a share of the `requests`. What begins with `live_`
     is of the generation that the candidate was held against. `paths`: what each path of the candidate took.
+    `uncompared`: what was not held against the live generation, and why.
     """
 
     verdict: str | None
@@ -55,6 +56,7 @@ class Evidence(TypedDict, total=False):
     peak_limit_mib: float | None
     memory_source: str | None
     checks: list[Json]
+    uncompared: list[str]
     histogram: str | None
     live_histogram: str | None
     memory: Json | None
@@ -229,6 +231,7 @@ def evidence_of(trial: Json) -> Row:
         "peak_limit_mib": limit("memory_peak") or memory.get("limit_mib"),
         "memory_source": memory.get("source"),
         "checks": verdict.get("checks", []),
+        "uncompared": verdict.get("uncompared", []),
         "histogram": (trial.get("candidate") or {}).get("histogram"),
         "live_histogram": (trial.get("live") or {}).get("histogram"),
         "memory": trial.get("memory"),
@@ -269,6 +272,8 @@ def text(rows: Sequence[Row], summary: str) -> str:
             lines.append(f"{where}: {phase}{cause}")
         if row.get("revert_cause"):
             lines.append(f"{row['host']}: {row['app']}: the revert failed: {row['revert_cause']}")
+        if row.get("uncompared") and row["status"] != "unchanged":
+            lines.append(f"{row['host']}: {row['app']}: not compared: {'; '.join(row['uncompared'])}")
         if row.get("mismatch"):
             lines.append(f"{row['host']}: {row['mismatch']}")
     lines.append(summary)

@@ -24,7 +24,6 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from headcount_units._declaration.app import Limits, Load
 from headcount_units._load.h2load import Target
-from headcount_units._load.memory import MemorySampler
 from headcount_units._load.trialload import Attempt, Capacity, Running, Turn, run_trial_load, with_retry
 from headcount_units._os import http
 from headcount_units._os.systemd import Systemd
@@ -126,9 +125,7 @@ def run_pair(number: int, pair: dict[str, Any], job: dict[str, Any], together: C
     takes: list[dict[str, Any]] = []
 
     def attempt(swap: bool, factor: float) -> Any:
-        arm, beside_arm = candidate.arm(), live.arm()
-        sampler = MemorySampler(arm.pids, arm.cgroup, journal_fn=arm.journal)
-        beside = MemorySampler(beside_arm.pids, beside_arm.cgroup, journal_fn=beside_arm.journal)
+        sampler, beside = candidate.arm().sampler(), live.arm().sampler()
         address = f"unix:{RUN}/nobody.sock" if kind == "refused" else f"unix:{candidate.socket}"
 
         def warm() -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -18,6 +19,7 @@ from typing import Any
 
 from headcount_scripts import paths
 
+from . import _judge_early as early
 from . import _judge_rules as rules
 from ._common import Bench, Cell, Report, markdown_table, percent
 
@@ -26,8 +28,11 @@ OURS = "ours"
 #: without a neighbour of ours, that run was not calm.
 DISTURBED_MS = 500.0
 WINDOWS = (10, 20, 30)
-UP = ("all+20%", "all+30%", "all+50%", "all+100%", "tail+30%", "tail+50%")
-ERRORS = ("errors 0.5%", "errors 1%", "errors 2%", "errors 5%")
+UP = ("all+20%", "all+30%", "all+50%", "all+100%", "all+300%", "tail+30%", "tail+50%")
+ERRORS = ("errors 0.5%", "errors 1%", "errors 2%", "errors 5%", "errors 20%")
+SOON = ("all+50%", "all+100%", "all+300%", "errors 20%", "hang")
+#: A median of fewer is none.
+LEAST_SOON = 5
 BROKEN = ("kill", "hang", "refused")
 
 
@@ -54,6 +59,7 @@ class Judged:
     growth_said: bool = False
     growth_fails: bool = False
     peers: Mapping[str, bool] = field(default_factory=dict)
+    soon: tuple[float | None, bool] | None = None
 
     @property
     def caught(self) -> bool | None:
@@ -106,9 +112,15 @@ def judge_cell(name: str, inputs: Mapping[str, Any], data: Mapping[str, Any], k6
                         check.name == "memory_growth" and check.outcome == "fail" for check in strict.checks
                     ),
                     peers=rules.peers_of(one, k6_limit),
+                    soon=_soon(first, retry) if seconds == 30 else None,
                 )
             )  # fmt: skip
     return found
+
+
+def _soon(first: rules.Take, retry: rules.Take | None) -> tuple[float | None, bool] | None:
+    found = early.soon(first, retry)
+    return None if found is None else (found.seconds, found.looked)
 
 
 def _ratio(take: rules.Take) -> float:
@@ -119,17 +131,10 @@ def _ratio(take: rules.Take) -> float:
 def _sources() -> str:
     """A digest of the code that decides, so that what was judged by another is judged again."""
     digest = hashlib.sha256()
-    for name in (
-        "_declaration/shortfall.py",
-        "_verdict/judge.py",
-        "_verdict/checks.py",
-        "_verdict/stability.py",
-        "_verdict/statistics.py",
-        "_verdict/types.py",
-        "_load/trialload.py",
-    ):
-        digest.update((paths.ROOT / "plugins" / "module_utils" / name).read_bytes())
-    for file in (Path(rules.__file__), Path(__file__)):
+    sources = paths.ROOT / "plugins" / "module_utils"
+    for file in (sources / "_declaration" / "shortfall.py", *sorted((sources / "_verdict").glob("*.py"))):
+        digest.update(file.read_bytes())
+    for file in (sources / "_load" / "early.py", Path(rules.__file__), Path(early.__file__), Path(__file__)):
         digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
 
@@ -358,17 +363,31 @@ def _targets(
     for variant, least in (("all+30%", 0.9), ("tail+30%", 0.9), ("all+50%", 0.98), ("tail+50%", 0.98)):
         caught = tally(_of(judged, variant, 50, 30))
         add(f"{variant} caught, 50/s, 30 s", f"at least {percent(least)}", caught, caught.share >= least)
-    for kind, row in (synthetic or {}).items():
-        for up, least in (("+30%", 0.9), ("+50%", 0.98)):
-            add(f"{kind}{up} caught, semi-synthetic", f"at least {percent(least)}", row[up], row[up].share >= least)
+    pairs = itertools.product((synthetic or {}).items(), (("+30%", 0.9), ("+50%", 0.98)))
+    for (kind, row), (up, least) in pairs:
+        add(f"{kind}{up} caught, semi-synthetic", f"at least {percent(least)}", row[up], row[up].share >= least)
     errors = tally(entry for entry in judged if entry.variant == "errors 5%" and entry.seconds == 30)
     add("errors 5 %, limit 1 %, caught", "always", errors, errors.count == errors.total)
     stalls = tally(entry for entry in judged if entry.variant == "stall" and entry.seconds == 30)
     add("a stall of 1 s seen", "always", stalls, stalls.count == stalls.total)
     broken = tally(entry for entry in judged if entry.variant in BROKEN and entry.seconds == 30)
     add("a hang, a refused port, a killed worker stopped", "always", broken, broken.count == broken.total)
+    found += [_soon_enough(judged, variant) for variant in SOON]
     found.append(("the generator, 100 requests a second", "at most 3 % of one core", percent(cost, 2), cost <= 0.03))
     return found
+
+
+def _soon_enough(judged: Sequence[Judged], variant: str) -> tuple[str, str, str, bool | None]:
+    """How soon the fail of a release came, as a row of _targets()."""
+    took = [entry.soon[0] for entry in _of(judged, variant, 50, 30) if entry.soon and entry.soon[0] is not None]
+    middle = statistics.median(took) if took else 0.0
+    told = f"{middle:.1f} s, median of {len(took)}" if took else "not measured"
+    return (
+        f"{variant}: the fail, retry included",
+        "at most 15 s",
+        told,
+        middle <= 15 if len(took) >= LEAST_SOON else None,
+    )
 
 
 def _proven(figure: str, told: str) -> bool:
@@ -408,6 +427,7 @@ def make(bench: Bench) -> Report:
                 *_summary(targets),
                 *_false_alarm_text(judged, groups),
                 *_caught_text(judged, synthetic),
+                *_soon_text(judged, groups),
                 *_cost_text(cost),
                 _not_measured(bench, judged),
             ]
@@ -493,6 +513,23 @@ def _caught_text(judged: Sequence[Judged], synthetic: Mapping[str, Mapping[str, 
         ]
     whole = [entry for entry in judged if entry.seconds == 30]
     return [*parts, "### Memory", _memory(judged), "### Broken releases", _broken(whole)]
+
+
+def _soon_text(judged: Sequence[Judged], groups: Mapping[str, Sequence[Judged]]) -> list[str]:
+    """How soon worse releases fail, and whether a look ever ends an equal one."""
+
+    def of(entries: Iterable[Judged]) -> list[early.Soon]:
+        return [early.Soon(*entry.soon) for entry in entries if entry.seconds == 30 and entry.soon is not None]
+
+    worse = {name: of(_of(judged, name, 50, 30)) for name in (*UP, *ERRORS, "stall", "hang", "refused")}
+    same = {f"same, {name}": of(groups[name]) for name in ("calm", "noisy", "disturbed")}
+    return [
+        "## How soon",
+        "The recorded runs, looked at as a trial looks at its load while it is under way "
+        "([docs/verdict.md](../verdict.md#sooner)). Seconds of load from the first measured request, those of the "
+        "retry included. A release that is as good as the live one must never be ended by a look.",
+        early.table({name: found for name, found in {**same, **worse}.items() if found}),
+    ]
 
 
 def _cost_text(cost: Mapping[str, float]) -> list[str]:

@@ -80,6 +80,8 @@ def window(samples: Samples, begin: float, seconds: float) -> Samples:
         path=[samples.path[index] for index in kept] if samples.path else (),
         planned=len(kept),
         failures=sum(not math.isfinite(value) for value in latency),
+        loaded=(),  # CPU is not told of a part
+        quiet=(),
     )
 
 
@@ -97,6 +99,8 @@ def joined(first: Samples, second: Samples) -> Samples:
         achieved_rate=min(first.achieved_rate, second.achieved_rate),
         complete=first.complete and second.complete,
         why=first.why or second.why,
+        loaded=(),
+        quiet=(),
     )
 
 

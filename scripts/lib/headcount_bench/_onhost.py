@@ -23,6 +23,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Mapping
 from typing import Any, Callable
 
 HOME = "/var/lib/headcount-bench"
@@ -107,6 +108,12 @@ def step_of(name: str) -> Callable[..., Any]:
     return found
 
 
+def told(evidence: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What the evidence of a trial says in short: its verdict, its notes, and how its load was run; empty without."""
+    known = evidence or {}
+    return {key: known[key] for key in ("verdict", "notes", "load") if key in known}
+
+
 def more(name: str, arguments: dict[str, Any]) -> list[Any]:
     """What a step takes beside the app and the generation."""
     if name != "prepare":
@@ -151,7 +158,8 @@ def main() -> int:
             else:
                 result = step_of(name)(app, number, *more(name, arguments))
         except failures.StepFailed as error:
-            say({"op": name, "failed": f"{error.phase}: {error.cause}", "phase": error.phase, "number": number})
+            say({"op": name, "failed": f"{error.phase}: {error.cause}", "phase": error.phase, "number": number,
+                 **told(error.evidence)})  # fmt: skip
             return 1
         except lock.Busy as error:
             say({"op": name, "failed": str(error), "phase": "lock", "busy": True, "number": number})
@@ -161,6 +169,7 @@ def main() -> int:
                  "traceback": traceback.format_exc(), "number": number})  # fmt: skip
             return 2
         keep = {key: value for key, value in result.items() if key not in ("evidence", "plan")}
+        keep.update(told(result.get("evidence")))
         say({"op": name, "number": number, "seconds": round(time.monotonic() - begin, 2), **keep})
     return 0
 

@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import argparse
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._verdict.judge import MemoryEvidence, Samples
+from headcount_bench import _judge_early as early
 from headcount_bench import _judge_release, _judge_report, judge
 from headcount_bench import _judge_rules as rules
 from headcount_bench._common import Bench, Cell, markdown_table
@@ -48,7 +50,7 @@ def test_cells_are_all_different_and_mixed() -> None:
     assert len({cell.key for cell in cells}) == len(cells) == len({cell.name for cell in cells})
     first = {cell.name.rsplit("/", 1)[0] for cell in cells[: len(cells) * 9 // 10]}
     assert first == {group[0] for group in judge.GROUPS}
-    assert sum(len(cell.inputs["variants"]) for cell in cells if cell.name.startswith("same/")) >= 200
+    assert sum(len(cell.inputs["variants"]) for cell in cells if cell.name.startswith("same/")) >= 300
     assert len(judge.cells(True)) < 30
 
 
@@ -136,6 +138,28 @@ def test_counting() -> None:
     assert _judge_report.tally(entries, "ratio") == Tally(1, 4)
     assert Tally(3, 120).told() == "3 of 120 (2.5 %; 0.5 % to 7.1 %)"
     assert (Tally(0, 0).told(), Tally(0, 0).short()) == ("not measured", "–")
+
+
+def test_how_soon_a_trial_would_have_failed() -> None:
+    slow = early.soon(take(draw(1500, 2.0), draw(1500)), take(draw(3000, 2.0), draw(3000)))
+    assert slow is not None
+    assert slow.looked
+    assert 4.0 < (slow.seconds or math.inf) <= 20.0
+    broken = [math.inf if place % 5 == 0 else value for place, value in enumerate(draw(1500))]
+    errors = early.soon(take(broken, draw(1500)), None)
+    assert errors is not None
+    assert 2.0 <= (errors.seconds or math.inf) <= 6.0
+    assert early.soon(take(draw(1500), draw(1500)), None) == early.Soon(None, False)
+    assert early.soon(take(draw(1500, 2.0), draw(1500)), None) is None  # its retry was not recorded
+    assert "| x | 1 | 1 of 1 | 1 |" in early.table({"x": [errors]})
+
+
+def test_what_is_known_of_a_run_at_a_second_is_what_was_answered_by_then() -> None:
+    some = early.known_by(samples([100.0, 9000.0, 100.0], rate=1.0), 2.5)
+    assert list(some.latency_ms) == [100.0, 1500.0]
+    assert (some.planned, some.failures) == (2, 0)
+    lost = early.known_by(replace(samples([math.inf] * 9, rate=1.0), status=[0] * 9), 7.5)
+    assert list(lost.latency_ms) == [math.inf, math.inf, math.inf, 4500.0, 3500.0, 2500.0, 1500.0]
 
 
 def test_conditions_are_told_apart() -> None:

@@ -186,8 +186,8 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"limits": {"p59_ms": 1}},
-        "headcount_apps[0].limits.p59_ms is not known: allowed is p50_ms, p95_ms, p99_ms, error_rate, memory_percent;"
-        " fix: did you mean p95_ms?",
+        "headcount_apps[0].limits.p59_ms is not known: allowed is p50_ms, p95_ms, p99_ms, error_rate, memory_percent, "
+        "cpu_ms, idle_cores; fix: did you mean p95_ms?",
     ),
     ({"limts": {}}, f"headcount_apps[0].limts is not known: allowed is {APP_KEYS}; fix: did you mean limits?"),
     (
@@ -198,7 +198,7 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
         {"limits": "p95_ms: 250"},
         "headcount_apps[0].limits is 'p95_ms: 250': allowed is a mapping with the keys p50_ms, p95_ms, p99_ms,"
         " error_rate,"
-        " memory_percent; fix: limits: {p95_ms: 250, error_rate: 0.01}",
+        " memory_percent, cpu_ms, idle_cores; fix: limits: {p95_ms: 250, error_rate: 0.01}",
     ),
     (
         {"name": None},

@@ -97,3 +97,10 @@ def test_a_train_across_the_end_becomes_two() -> None:
 def test_shares_are_whole_and_add_up() -> None:
     assert ar.shared_out(10, [1, 1, 1]) == [4, 3, 3]
     assert ar.shared_out(3, [100, 1]) == [3, 0]
+
+
+def test_a_path_of_the_smallest_weight_is_asked_twice() -> None:
+    assert ar.with_the_rare([1499, 1, 0]) == [1496, 2, 2]
+    assert ar.with_the_rare([500, 250]) == [500, 250]
+    assert ar.with_the_rare([20, 1, 0, 0]) == [20, 1, 0, 0]  # too large a part of so few requests
+    assert ar.with_the_rare([]) == []

@@ -10,6 +10,7 @@ import os
 import resource
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -448,6 +449,12 @@ def test_how_requests_failed(version: str, scenario: str, kinds: dict[str, int])
     samples = h2.account([captured(version, scenario)[0]])
     assert samples.kinds == kinds
     assert samples.how_failed() == ", ".join(f"{count} {how}" for how, count in kinds.items())
+
+
+def test_how_requests_failed_is_known_of_each_path() -> None:
+    runs = [captured(VERSIONS[0], name)[0] for name in ("ok", "500", "hang")]
+    samples = h2.account([replace(run, lane=replace(run.lane, path=path)) for run, path in zip(runs, (0, 2, 2))])
+    assert list(samples.path_kinds) == [{}, {}, {"answered 500": 8, "timed out": 8}]
 
 
 def test_a_load_is_ended_as_soon_as_it_is_to_stop(tmp_path: Path) -> None:

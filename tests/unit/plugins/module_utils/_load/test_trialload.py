@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.app import Limits, Load, LoadPath
 from ansible_collections.headcount.gunicorn.plugins.module_utils._load import h2load as h2
+from ansible_collections.headcount.gunicorn.plugins.module_utils._load import rate as rate_of
 from ansible_collections.headcount.gunicorn.plugins.module_utils._load import trialload as ld
 from ansible_collections.headcount.gunicorn.plugins.module_utils._verdict import judge as j
 from pretender import Pretender
@@ -135,7 +136,7 @@ def test_no_warm_up_where_none_is_wanted() -> None:
     ],
 )
 def test_a_derived_rate_is_told_as_such(capacity: float, arms: int, rate: float, reason: str) -> None:
-    assert ld.derive_rate(capacity, arms=arms) == ld.DerivedRate(rate, "derived", reason)
+    assert rate_of.derive_rate(capacity, arms=arms) == ld.DerivedRate(rate, "derived", reason)
 
 
 def test_a_trial_without_a_declared_rate() -> None:
@@ -148,7 +149,7 @@ def test_a_trial_without_a_declared_rate() -> None:
     ):
         ld.run_trial_load(NEW, OLD, replace(LOAD, rate=None), running=ld.Running(runner=Pretender()))
     with pytest.raises(h2.LoadError, match=r"the weighed capacity is 0: declare load\.rate"):
-        ld.derive_rate(0)
+        rate_of.derive_rate(0)
 
 
 def test_too_many_open_files_are_refused_before_the_load(monkeypatch: pytest.MonkeyPatch) -> None:

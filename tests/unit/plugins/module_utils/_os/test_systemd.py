@@ -2,11 +2,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 
 import pytest
-from ansible_collections.headcount.gunicorn.plugins.module_utils._os import secrecy
-from ansible_collections.headcount.gunicorn.plugins.module_utils._os.causes import Line, first_cause
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os import secrecy, systemd
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.causes import first_cause
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.lines import Line
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import (
     Completed,
     Systemd,
@@ -208,3 +210,20 @@ def test_an_error_of_another_kind_is_told_at_once() -> None:
     with pytest.raises(SystemdError, match="not found"):
         systemd.start("nothing.service")
     assert not asked
+
+
+def test_of_what_a_command_prints_the_end_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(systemd, "MOST_BYTES", 200_000)
+    code = "for number in range(100): print(number, 'x' * 10_000)"
+    done = systemd.run([sys.executable, "-c", code], 20.0)
+    lines = done.out.splitlines()
+    assert done.status == 0
+    assert 15 <= len(lines) <= 27
+    assert [line.split()[0] for line in lines] == [str(number) for number in range(100 - len(lines), 100)]
+
+
+def test_a_command_that_hangs_is_ended_and_one_that_fails_is_told() -> None:
+    assert systemd.run([sys.executable, "-c", "import time; time.sleep(60)"], 0.5).status == 124  # it hangs
+    failed = systemd.run([sys.executable, "-c", "import sys; print('a'); sys.exit('no')"], 20.0)
+    assert (failed.status, failed.out, failed.err) == (1, "a\n", "no\n")
+    assert systemd.run(["/nowhere/at/all"], 1.0).status == 127

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -13,7 +14,7 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._generation imp
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import instances as _instances
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.answers import Meanwhile
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.failures import StepFailed, sentence
-from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.lock import Run
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.run import Run
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.state import app_state
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.http import Answer, Ask
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.ownership import Foreign
@@ -24,7 +25,7 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import p
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.app import AppOnHost
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.heal import heal
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.rollback import rollback
-from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.trial import broken
+from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.trial import broken, live_of
 from fake_systemd import FakeSystemd
 
 RUN = Run("a1", "anna", "control1", "2026-11-22T10:00:00Z")
@@ -272,6 +273,15 @@ class TestBroken:
             '500 (2 of 2 requests; "ok")); judged by the absolute limits alone'
         )
         assert broken(host.app, None) == ""
+
+    def test_more_cpu_by_the_weigh_is_no_fault_of_the_same_code(self, host: Host) -> None:
+        for number, cpu_ms in ((1, 5.0), (2, 19.0)):
+            record = Path(host.layout.generation(number)) / "generation.json"
+            known = json.loads(record.read_text(encoding="utf-8"))
+            record.write_text(json.dumps({**known, "measured": {"cpu_ms": cpu_ms}}), encoding="utf-8")
+        assert live_of(host.app, 2, 1).weighed == ""
+        Path(host.layout.environment(2)).write_text('DEBUG="1"\n', encoding="utf-8")
+        assert live_of(host.app, 2, 1).weighed.startswith("weighed alone, a request takes 19 ms of CPU against 5 ")
 
     def test_a_switch_that_fails_says_what_users_got(self, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
         host.status = {("1.sock", "/"): 500, ("2.sock", "/"): 500, ("public", "/"): 500}

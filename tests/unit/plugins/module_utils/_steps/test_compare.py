@@ -9,8 +9,15 @@ from typing import Any
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.app import Limits
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.record import GenerationRecord
 from ansible_collections.headcount.gunicorn.plugins.module_utils._load.trialload import Attempt, DerivedRate, TrialLoad
-from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.compare import conclude, judged, lowered
+from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.compare import (
+    Judging,
+    arrangement,
+    conclude,
+    lowered,
+    weighed_more,
+)
 from ansible_collections.headcount.gunicorn.plugins.module_utils._verdict.types import MemoryEvidence, Samples
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._output.report import evidence_of
 
@@ -42,7 +49,7 @@ def arm(cold_ms: float, usual_ms: float) -> Samples:
 
 def trial_of(candidate: Samples) -> tuple[str, dict[str, Any]]:
     load = TrialLoad(candidate, None, DerivedRate(50.0, "declared", ""), 0.1, 0.01, False)
-    attempt: Attempt = judged(APP, load, CALM, None)
+    attempt: Attempt = Judging(APP).judged(load, CALM, None)
     verdict, evidence = conclude(APP, attempt.verdict, attempt, [], [])
     return verdict.cause, evidence
 
@@ -95,9 +102,76 @@ def test_a_lowered_plan_is_not_held_against_the_live_generation(compared: bool, 
     candidate = replace(arm(50.0, 50.0), latency_ms=slow)
     load = TrialLoad(candidate, arm(50.0, 50.0), DerivedRate(50.0, "declared", ""), 0.1, 0.01, False)
     app = {**APP, "limits": {"error_rate": 0.01}}
-    assert judged(app, load, CALM, None, compared=compared).verdict.outcome == outcome
+    assert Judging(app, smaller="" if compared else "it is smaller").judged(load, CALM, None).verdict.outcome == outcome
 
 
 def test_a_lowered_plan_is_held_against_its_own_limits() -> None:
     load = TrialLoad(arm(150.0, 150.0), arm(50.0, 50.0), DerivedRate(50.0, "declared", ""), 0.1, 0.01, False)
-    assert judged(APP, load, CALM, None, compared=False).verdict.outcome == "fail"
+    assert Judging(APP, smaller="it is smaller").judged(load, CALM, None).verdict.outcome == "fail"
+
+
+def ended(candidate: Samples, **more: Any) -> TrialLoad:
+    told = {
+        "why": "18 of 100 requests failed",
+        "at_s": 5.0,
+        "of_s": 30.0,
+        "share": 0.003,
+        "dead": False,
+        "saved_s": 25.0,
+    }
+    return TrialLoad(candidate, None, DerivedRate(50.0, "declared", ""), 0.1, 0.01, False, ended=told, looks=4, **more)
+
+
+def test_a_load_that_was_ended_says_so_and_never_passes() -> None:
+    failing = replace(arm(50.0, 50.0), status=[500] * 1500, latency_ms=[float("inf")] * 1500, failures=1500)
+    verdict = Judging(APP).judged(ended(failing), CALM, None).verdict
+    assert (verdict.outcome, verdict.hard) == ("fail", True)
+    assert verdict.cause.endswith("; the load was ended after 5.0 of 30 s")
+    good = Judging(APP).judged(ended(arm(50.0, 50.0)), CALM, None).verdict
+    assert good.outcome == "inconclusive"
+    assert good.cause.startswith("the load was ended after 5.0 of 30 s: 18 of 100 requests failed; p95 is ")
+
+
+WEIGHED = {"cpu_ms": 5.0, "wall_ms": 30.0}
+
+
+@pytest.mark.parametrize(
+    ("rate", "cpu_ms", "how", "words"),
+    [
+        (50, 5.0, (False, False), ""),
+        (50, 12.0, (True, False), "in turn (A B B A): 50 requests a second to both at once would take 120 % of the"),
+        (50, 20.0, (False, True), "50 requests a second to one alone would take 100 % of the host's 1 cores"),
+        (None, 20.0, (False, False), ""),
+    ],
+)
+def test_how_the_live_generation_is_loaded_beside(
+    rate: float | None, cpu_ms: float, how: tuple[bool, bool], words: str
+) -> None:
+    found = arrangement({"load": {"rate": rate}}, {**WEIGHED, "cpu_ms": cpu_ms}, 1.0)
+    assert (found.in_turn, found.alone) == how
+    assert words in found.why
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "said"),
+    [
+        (19.0, 5.0, "weighed alone, a request takes 19 ms of CPU against 5 of the live generation (+280 %); declare l"),
+        (7.0, 5.0, ""),
+        (0.9, 0.3, ""),
+        (19.0, 0.0, ""),
+    ],
+)
+def test_what_was_weighed_decides_where_nothing_can_be_compared(new: float, old: float, said: str) -> None:
+    candidate = GenerationRecord(APP, {}, {}, measured={"cpu_ms": new})
+    live = GenerationRecord(APP, {}, {}, measured={"cpu_ms": old})
+    more = weighed_more(candidate, live)
+    assert more.startswith(said)
+    assert bool(more) == bool(said)
+    assert weighed_more(candidate, replace(live, app={"load": {"paths": []}})) == ""
+    load = TrialLoad(arm(50.0, 50.0), None, DerivedRate(50.0, "declared", ""), 0.1, 0.01, False)
+    verdict = Judging(APP, alone="it would take 100 % of the cores", weighed=more).judged(load, CALM, None).verdict
+    assert verdict.outcome == ("inconclusive" if said else "pass")
+    assert verdict.uncompared == ("latency and CPU under load (it would take 100 % of the cores)",)
+    assert verdict.cause.startswith(said)
+    sick = replace(load, sick="the live generation is sick itself")
+    assert Judging(APP, weighed=more).judged(sick, CALM, None).verdict.outcome == "pass"

@@ -43,6 +43,12 @@ def search(tmp_path: Path) -> str:
     return str(program.parent)
 
 
+@pytest.fixture(autouse=True)
+def no_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is measured after the load has tests of its own."""
+    monkeypatch.setattr(ld, "REST_SECONDS", 0.0)
+
+
 def well(*_: Any) -> Answer:
     return Answer(200, b"ok", 1.0)
 

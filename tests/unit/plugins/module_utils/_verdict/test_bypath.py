@@ -80,3 +80,10 @@ def test_nothing_is_named_where_nothing_was_measured() -> None:
     none = samples([], [])
     verdict = j.judge(none, None, Limits(p95_ms=250, memory_percent=None))
     assert by.slow_path(verdict, none, None, NAMES) == ""
+
+
+def test_no_path_is_to_blame_for_more_cpu() -> None:
+    run = samples([10.0] * 900, [30.0] * 100)
+    check = j.Check("cpu_relative", j.FAIL, 3.0, 1.3, (None, None), "a request took 9 ms of CPU against 3")
+    verdict = j.Verdict(j.FAIL, check.sentence, (check,), (), False)
+    assert by.slow_path(verdict, run, samples([10.0] * 900, [29.0] * 100), NAMES) == ""

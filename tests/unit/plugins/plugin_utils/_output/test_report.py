@@ -248,6 +248,16 @@ def test_the_table() -> None:
     ]
 
 
+def test_what_was_not_compared_is_told() -> None:
+    verdict = {**VERDICT, "uncompared": ["CPU a request (users took 0.5 of a core)", "the latency of GET /rare (2)"]}
+    found = build(web1={**PROMOTED, "verdict": verdict})
+    assert found.rows[0]["uncompared"] == verdict["uncompared"]
+    words = "web1: shop: not compared: CPU a request (users took 0.5 of a core); the latency of GET /rare (2)"
+    assert words in report.text(found.rows, found.summary).splitlines()
+    unchanged = [{**found.rows[0], "status": "unchanged"}]
+    assert "not compared" not in report.text(unchanged, "")
+
+
 def test_what_the_summary_says_of_a_failure() -> None:
     """Only what is true: a refused generation stays for diagnosis, so that something was changed."""
     in_trial = {"outcome": "failed", "phase": "trial", "cause": "p95 is 312 ms"}

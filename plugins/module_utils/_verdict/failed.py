@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""How requests failed, by path, in words: "GET /e: 7 of 7 answered 500". Pure."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from .types import Samples
+
+MOST_TOLD = 3
+"""So many paths are told in a sentence."""
+
+
+@dataclass(frozen=True)
+class PathFailures:
+    """One path of one arm: how many of its requests failed, and in what ways, each with its number."""
+
+    name: str
+    requests: int
+    failures: int
+    kinds: Mapping[str, int] = field(default_factory=dict)
+
+    def share(self) -> str:
+        """ "18 of 300 requests", "all 7 requests", "the only request"."""
+        if self.failures < self.requests:
+            return f"{self.failures} of {self.requests} requests"
+        return f"all {self.requests} requests" if self.requests > 1 else "the only request"
+
+    def how(self) -> str:
+        """In what ways: "answered 500", or, the most frequent first, "failed (6 answered 500, 1 timed out)"."""
+        ways = sorted(self.kinds.items(), key=lambda item: (-item[1], item[0]))
+        if len(ways) == 1:
+            return ways[0][0]
+        return "failed" + (f" ({', '.join(f'{count} {how}' for how, count in ways)})" if ways else "")
+
+    def sentence(self) -> str:
+        """For people: "GET /e: 7 of 7 answered 500"."""
+        return f"{self.name}: {self.failures} of {self.requests} {self.how()}"
+
+
+def failures_by_path(samples: Samples, names: Sequence[str]) -> list[PathFailures]:
+    """Each path of the load, in its order, those without a request too; empty where it is not known which is which."""
+    if len(samples.path) != len(samples.latency_ms):
+        return []
+    asked = Counter(samples.path)
+    failed: dict[int, Counter[str]] = {}
+    for path, latency, status in zip(samples.path, samples.latency_ms, samples.status):
+        if not math.isfinite(latency):
+            failed.setdefault(path, Counter())[f"answered {status}" if status > 0 else "got no answer"] += 1
+    found = []
+    for index, name in enumerate(names):
+        ways = failed.get(index, Counter())
+        found.append(PathFailures(name, asked[index], sum(ways.values()), _without_an_answer(samples, index, ways)))
+    return found
+
+
+def _without_an_answer(samples: Samples, index: int, ways: Mapping[str, int]) -> dict[str, int]:
+    """The ways of a path, with what is known of its requests that got no answer: timed out, reset, refused."""
+    known = dict(samples.path_kinds[index]) if index < len(samples.path_kinds) else {}
+    return known if sum(known.values()) == sum(ways.values()) else dict(ways)
+
+
+def told_failures(samples: Samples, names: Sequence[str]) -> str:
+    """How requests failed, and of which paths, in brackets at the end of a sentence; empty when none did."""
+    if not samples.failures:
+        return ""
+    told = sorted((one for one in failures_by_path(samples, names) if one.failures), key=lambda one: -one.failures)
+    if not told:
+        return f" ({samples.how_failed()})" if samples.kinds else ""
+    words = [one.sentence() for one in told[:MOST_TOLD]]
+    if len(told) > MOST_TOLD:
+        others = told[MOST_TOLD:]
+        paths = "1 other path" if len(others) == 1 else f"{len(others)} other paths"
+        words.append(f"{paths}: {sum(one.failures for one in others)}")
+    return f" ({'; '.join(words)})"

@@ -1,0 +1,336 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Releases that look well and are not: whether a trial refuses them, or tells, in words that lead to the fault."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import re
+import shlex
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from headcount_scripts import labs, paths
+from headcount_scripts.console import ScriptError
+
+from . import _engine
+from ._common import Bench, Cell, Lab, Report, markdown_table
+from ._liar_app import NOISY
+
+TIMED = False  # both arms suffer from what else the machine does
+MINUTES = 120.0
+QUICK_MINUTES = 20.0
+VERSION = 4
+APP = "liar"
+HOSTS = ["la:1:1g:bookworm", "lb:1:1g:bookworm"]
+TRIES = 3
+"""A load that was stopped is tried so often in all: it may have been the machine's other work."""
+
+REFUSED, TOLD, PASSES, EITHER = "refused", "told", "passes", "refused or told"
+
+PATHS: Sequence[Mapping[str, Any]] = (
+    {"path": "/", "weight": 50},
+    {"path": "/a", "weight": 25},
+    {"path": "/b", "weight": 12},
+    {"path": "/c", "weight": 12, "method": "POST", "body": "x=1"},
+    {"path": "/rare", "weight": 0.25},
+)
+
+
+@dataclass(frozen=True)
+class Liar:
+    """A release, what must come of it, and a pattern of the words that lead to its fault. `changes`: what is declared
+    otherwise, of what is live too; `meanwhile`: what root does on the host while it is tried, as a shell command."""
+
+    name: str
+    what: str
+    expected: str
+    words: str = ""
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    quick: bool = False
+    meanwhile: str = ""
+
+    @property
+    def live(self) -> str:
+        """The shape of the release that is live beside it: a good one of its own kind, as it was before."""
+        return self.name if self.expected == PASSES and self.name in NOISY else ""
+
+
+def _load(**more: Any) -> dict[str, Any]:
+    return {"load": {"paths": [dict(path) for path in PATHS], "rate": 20, "seconds": 30, **more}}
+
+
+TIGHT = _load(rate=45)
+"""Twice as many do not fit on one core where a request takes 9 ms and more of it."""
+
+CROWDED = _load(rate=160)
+"""Twice as many do not fit on one core where a request takes 3 ms of it."""
+
+SLOWER = [*map(dict, PATHS[:4]), {**PATHS[4], "weight": 4}]
+RECYCLED = {"settings": {"workers": 2, "threads": 8, "max_requests": 150, "max_requests_jitter": 30}}
+LARGE = _load(paths=[dict(path) for path in PATHS[:3]] + [{**PATHS[3], "body": "x" * 20_000}])
+SAYS = _load(paths=[{**PATHS[0], "contains": "the answer"}, *map(dict, PATHS[1:])])
+
+BURSTS = "timeout 150 sh -c 'while sleep 1; do timeout 0.4 sh -c \"while :; do :; done\"; done'"
+"""A neighbour who takes the core for 0.4 s, again and again."""
+
+REEXEC = "for _ in 1 2 3 4 5 6; do sleep 15; systemctl daemon-reexec; done"
+
+LIARS: Sequence[Liar] = (
+    Liar("same", "the same release again", PASSES, quick=True),
+    Liar(
+        "rare-500",
+        "one of five paths always answers 500, at 0.25 % of the load",
+        REFUSED,
+        "GET /rare answered 500",
+        quick=True,
+    ),
+    Liar("b-500", "one of five paths always answers 500", REFUSED, "GET /b: .* answered 500"),
+    Liar("post-500", "only POST is broken", REFUSED, "POST /c.* answered 500", quick=True),
+    Liar("all-500", "every answer is 500", REFUSED, "answered 500|500"),
+    Liar("errors-20", "20 % of the answers are 500", REFUSED, "answered 500"),
+    Liar("errors-5", "5 % of the answers are 500", REFUSED, "answered 500"),
+    Liar("not-found", "every path answers 404", REFUSED, "404"),
+    Liar("after-120", "500 from each worker's 120th request on", REFUSED, "answered 500"),
+    Liar("second-worker", "one worker of two answers 500", REFUSED, "answered 500"),
+    Liar("cpu7", "7 ms more CPU a request", REFUSED, "ms of CPU", TIGHT, quick=True),
+    Liar("cpu14", "14 ms more CPU a request", REFUSED, "ms of CPU", TIGHT),
+    Liar("spin", "a thread that spins", REFUSED, "of a core", quick=True),
+    Liar("wait8", "8 ms more wait a request", REFUSED, "p50"),
+    Liar("slower-half", "every request takes twice as long", REFUSED, "p50"),
+    Liar("tail", "the slowest tenth takes 60 ms more", REFUSED, "p95"),
+    Liar("b-slow", "one path of five takes twice as long", REFUSED, "GET /b"),
+    Liar("lock", "one lock that every request waits for", REFUSED, "p50|p95"),
+    Liar("descriptors", "an open descriptor is left by every fourth request", REFUSED, "descriptors grew", quick=True),
+    Liar("threads", "a thread is left by every request", REFUSED, "threads grew|start new thread|answered 500"),
+    Liar("memory", "64 KiB are kept by every request", REFUSED, "memory"),
+    Liar("log-1mb", "1 MB of log for every request", REFUSED, "written", quick=True),
+    Liar("log-lines", "10,000 lines of log a second", REFUSED, "written|of a core|ms of CPU"),
+    Liar(
+        "hang",
+        "from each worker's 60th request on nothing is answered",
+        REFUSED,
+        "timed out|no answer|nothing was answered",
+    ),
+    Liar("hang-50th", "every 50th request is never answered", REFUSED, "timed out|no answer|nothing was answered"),
+    Liar("worker-dies", "a worker dies at its 150th request", REFUSED, "died"),
+    Liar(
+        "one-stalls",
+        "one worker of two stands still for 4 s, once",
+        EITHER,
+        "stood still|still|nothing was answered|ms or more",
+    ),
+    Liar(
+        "half-answer", "the answer ends after ten bytes", REFUSED, "cut short|no answer|reset|ended within its answer"
+    ),
+    Liar("late-byte", "the last byte comes half a second late", REFUSED, "p50|p95|ms or more"),
+    Liar("empty", "every answer is empty", REFUSED, "contain|the answer", SAYS),
+    Liar("error-page", "an error page with the status 200", REFUSED, "contain|the answer", SAYS),
+    Liar("redirects", "every path redirects to /login", REFUSED, "redirect"),
+    Liar("other-host", "404 for every Host but localhost", REFUSED, "404", {"host": "www.example.com"}),
+    Liar("head-only", "HEAD alone is answered", REFUSED, "405"),
+    Liar("large-answer", "every answer has 3 MB", EITHER, "ms of CPU|p50|p95|KiB|MiB"),
+    Liar("large-body", "20 ms more CPU for a body of 20 kB", REFUSED, "POST /c", LARGE),
+    Liar("first-byte", "the first byte comes 0.3 s late", REFUSED, "p50|p95"),
+    Liar("cold", "each worker's first 220 requests take 0.1 s more", EITHER, "settle|cold|first run|p50|p95"),
+    Liar("raises", "5 % of the requests raise an exception", REFUSED, "RuntimeError: no prices for today"),
+    Liar("locked", "10 % of the requests meet a locked database", REFUSED, "database is locked"),
+    Liar("disk", "400 kB are written to a file by every request", REFUSED, "written"),
+    Liar("children", "a process is left by every third request", REFUSED, "processes|threads|descriptors|memory"),
+    Liar("good-log", "a good release that logs a line for every request", PASSES),
+    Liar("good-slow-path", "a good release, one path of which is slow by nature", PASSES, changes=_load(paths=SLOWER)),
+    Liar("good-tail", "a good release, a tenth of whose requests is slow by nature", PASSES),
+    Liar("good-cache", "a good release that fills a cache, as the live one has", PASSES),
+    Liar("good-slow-start", "a good release that is slow at first", PASSES),
+    Liar("good-recycling", "a good release whose workers are replaced", PASSES, changes=RECYCLED),
+    Liar("good-tight", "the same release again, where the load fits once", PASSES, changes=CROWDED, quick=True),
+    Liar("good-neighbour", "the same release beside a neighbour who takes the core", PASSES, meanwhile=BURSTS),
+    Liar("good-reexec", "the same release while systemd begins anew", PASSES, meanwhile=REEXEC),
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Where to run instead of in a lab of its own."""
+    parser.add_argument("--lab", metavar="NAME", help="use this lab, which is up already, and leave it")
+
+
+def cells(quick: bool) -> list[Cell]:
+    """A cell for each release."""
+    rows = [row for row in LIARS if row.quick or not quick]
+    return [
+        Cell(row.name, {"version": VERSION, "what": row.what, "changes": dict(row.changes), "meanwhile": row.meanwhile})
+        for row in rows
+    ]
+
+
+def measure(bench: Bench) -> None:
+    """Each host tries the next release beside a good one that is live."""
+    with tempfile.TemporaryDirectory(prefix="headcount-liars-") as folder:  # what git ignores is in no release
+        _measure(bench, _project(Path(folder)))
+
+
+def _measure(bench: Bench, folder: Path) -> None:
+    rows = {row.name: row for row in LIARS}
+    scenes: dict[str, Scene] = {}
+
+    def work(lab: Lab, cell: Cell, host: str) -> dict[str, Any]:
+        if host not in scenes:
+            scenes[host] = Scene(_engine.Engine(lab, host, _engine.wheel_cache()), folder)
+            scenes[host].engine.push()
+        return scenes[host].tried(rows[cell.name])
+
+    if bench.options.lab:
+        lab = Lab(labs.load(bench.options.lab))
+        bench.run(lambda cell, host: work(lab, cell, host), lanes=lab.hosts)
+        return
+    with bench.lab(HOSTS) as lab:
+        bench.run(lambda cell, host: work(lab, cell, host), lanes=lab.hosts)
+
+
+def _project(folder: Path) -> Path:
+    """The app as a project: one module, and nothing that it depends on."""
+    place = folder / "liar"
+    place.mkdir(parents=True, exist_ok=True)
+    source = paths.ROOT / "scripts/lib/headcount_bench/_liar_app.py"
+    (place / "liar.py").write_bytes(source.read_bytes())
+    (place / "requirements.txt").write_text("", encoding="utf-8")
+    return place
+
+
+def declared(folder: Path, liar: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The release as an inventory would declare it."""
+    return {
+        "name": APP,
+        "source": {"path": str(folder), "as": "tree"},
+        "entry_point": "liar:app",
+        "listen": "0.0.0.0:8200",
+        "worker_class": "gthread",
+        "settings": {"workers": 2, "threads": 8},
+        "health": {"path": "/healthz", "contains": "ok", "boot_seconds": 20},
+        "environment": {"LIAR": liar, "LIAR_SERIAL": str(time.time())},
+        "limits": {"error_rate": 0.01, "memory_percent": 90},
+        "verify_seconds": 2,
+        **_load(),
+        **changes,
+    }
+
+
+def _steps(engine: _engine.Engine, app: Mapping[str, Any], *ops: str) -> list[dict[str, Any]]:
+    """Stage a release and go on with it. The run that holds the app's lease, if any, was one of this bench."""
+    lease = re.search(r'"id": "([\w-]+)"', engine.sh(f"cat /var/lib/headcount/{APP}/lease.json 2>/dev/null"))
+    gone = [lease[1]] if lease else []
+    return engine.steps(APP, ("stage", engine.request(app)), *ops, gone=gone, timeout=500)
+
+
+@dataclass
+class Scene:
+    """One host: its engine, the project of the releases, and what is live there, as this run knows it."""
+
+    engine: _engine.Engine
+    folder: Path
+    live: tuple[str, Mapping[str, Any]] | None = None
+
+    def tried(self, row: Liar) -> dict[str, Any]:
+        """What came of a release on its trial: refused by which words, or what was told."""
+        begin = time.monotonic()
+        if self.live != (row.live, row.changes):
+            self.live = None
+            good = _steps(self.engine, declared(self.folder, row.live, row.changes), "weigh", "promote")
+            if "failed" in good[-1]:
+                raise ScriptError(f"the good release was not promoted: {good[-1]['failed']}")
+            self.live = row.live, row.changes
+        tries, last = 0, {}
+        verdict: Mapping[str, Any] = {"stopped": True}
+        while verdict.get("stopped") and tries < TRIES:
+            tries += 1
+            with _meanwhile(self.engine, row.meanwhile):
+                last = _steps(self.engine, declared(self.folder, row.name, row.changes), "weigh", "trial")[-1]
+            verdict = last.get("verdict") or {}
+        notes: list[str] = last.get("notes", [])
+        return {
+            "what": row.what,
+            "expected": row.expected,
+            "refused": "failed" in last,
+            "stopped": bool(verdict.get("stopped")),
+            "phase": last.get("phase", ""),
+            "cause": last.get("failed") or verdict.get("cause", ""),
+            "told": [*verdict.get("warnings", []), *verdict.get("uncompared", []), *notes],
+            "attempts": verdict.get("attempts"),
+            "tries": tries,
+            "seconds": round(time.monotonic() - begin, 1),
+        }
+
+
+@contextlib.contextmanager
+def _meanwhile(engine: _engine.Engine, command: str) -> Iterator[None]:
+    """Let a unit of the host do it, which ends with this."""
+    if not command:
+        yield
+        return
+    engine.sh(f"systemd-run --quiet --unit liar-meanwhile --collect sh -c {shlex.quote(command)}", check=True)
+    try:
+        yield
+    finally:
+        engine.sh("systemctl stop liar-meanwhile")
+
+
+def came(row: Liar, value: Mapping[str, Any]) -> str:
+    """What came of it: refused, stopped (the load hurt the live generation, which says nothing of the candidate), told,
+    or passed in silence; with "unnamed" where the words do not lead to the fault."""
+    said = " ".join([str(value["cause"]), *map(str, value["told"])])
+    named = not row.words or re.search(row.words, said) is not None
+    if value["stopped"]:
+        return "stopped" if named else "stopped, unnamed"
+    if value["refused"]:
+        return "refused" if named else "refused, unnamed"
+    return "told" if row.words and named else "passed"
+
+
+def well(row: Liar, value: Mapping[str, Any]) -> bool:
+    """Whether it came as it must."""
+    fate = came(row, value)
+    if row.expected == PASSES:
+        return fate == "passed"
+    return fate == "refused" or (fate == "told" and row.expected in (TOLD, EITHER))
+
+
+def report(bench: Bench) -> Report:
+    """The catalogue as a table."""
+    rows = {row.name: row for row in LIARS}
+    values = {name: result.value for name, result in bench.results().items()}
+    missed = [f"{name}: {came(rows[name], value)}" for name, value in values.items() if not well(rows[name], value)]
+    table = [
+        [
+            name,
+            value["what"],
+            value["expected"],
+            came(rows[name], value) if well(rows[name], value) else f"**{came(rows[name], value)}**",
+            str(value["tries"]),
+            f"{value['seconds']:.0f}",
+            str(value["cause"])[:300].replace("|", "/"),
+        ]
+        for name, value in values.items()
+    ]
+    bad = [value for name, value in values.items() if rows[name].expected != PASSES]
+    fates = Counter(came(rows[name], value) for name, value in values.items() if rows[name].expected != PASSES)
+    caught = fates["refused"] + fates["refused, unnamed"]
+    good = len(values) - len(bad)
+    passed = sum(came(rows[name], value) == "passed" for name, value in values.items() if rows[name].expected == PASSES)
+    text = f"""\
+Each release runs beside a good one that is live, on a host of one core, through the collection's own stage, weigh and
+trial, at the load that its declaration says: 20 requests a second for 30 s (45, or 160, where twice as many must not
+fit). "Stopped" is a load that ended because the live generation suffered: users are safe, and nothing is known of the
+candidate but what the cause says. As the machine's other work can be what it suffers from, such a trial was repeated,
+at most {TRIES} times in all.
+
+{len(bad)} bad releases were tried, {caught} were refused; {good} good ones in noisy shapes, {passed} of which passed.
+
+{markdown_table(["release", "what is wrong", "must be", "was", "tries", "seconds", "cause"], table, right=(4, 5))}
+"""
+    return Report(title="Releases that look well and are not", markdown=text, data={"rows": values}, missed=missed)
