@@ -341,7 +341,7 @@ def report_of(results: Mapping[str, Result]) -> Report:
     )
     allowed = sorted({value["p95_ms"] for value in found.values() if value.get("p95_ms")})
     busy = (
-        f"The trials allowed a p95 of {listed([f'{ms} ms' for ms in allowed])}, at {_BUSY_LOAD['rate']} requests a "
+        f"The trials allowed a p95 of {listed([f'{ms} ms' for ms in allowed])}, at a few requests a "
         "second, and promoted where it could not tell, because other work ran on the machine."
     )
     parts = [
