@@ -18,7 +18,7 @@ from ...module_utils._facts import hardware
 from ...module_utils._os import OLDEST_PYTHON
 from ...module_utils._plan.types import Plan, PlanError, Policy, bare_values, plan_changes
 from .._edge import Json, Result
-from . import batches, choice, prepares
+from . import batches, choice, prepares, takenback
 from .probed import Facts, Live, Probe, ShownLive, State
 
 PLANNER = "1"
@@ -35,7 +35,7 @@ class Circumstances:
 
     `fleet`: how many hosts run each app. `gone`: runs that are known to have ended. `retune`: only what the host
     itself did counts. `only`: the apps that the run is limited to; none means all.
-    `prepared`: by app, the keys of the commands that any host has run.
+    `prepared`: by app, the keys of the commands that any host has run. `retry`: also what a guard took back is wanted.
     """
 
     fleet: Mapping[str, int]
@@ -43,6 +43,7 @@ class Circumstances:
     retune: bool = False
     only: Sequence[str] = ()
     prepared: Mapping[str, Collection[str]] = field(default_factory=dict)
+    retry: bool = False
 
 
 @dataclass
@@ -71,6 +72,8 @@ class AppDecision:
     """Whether the run is limited to other apps."""
     prepare: list[Json] = field(default_factory=list)
     """The commands that its candidate waits for (prepares.Todo)."""
+    taken_back: dict[str, str] = field(default_factory=dict)
+    """Ids of releases that are not to be rolled out here, as the guard took them back, and why."""
 
     @property
     def pending(self) -> bool:
@@ -283,11 +286,13 @@ def _decide_app(app: Json, facts: Facts, known: Known, inputs: _Inputs) -> tuple
         retune,
         _unset(state, known.retune_at_boot),
     )
-    chosen = choice.with_clashes(chosen, state)
+    back = takenback.taken_back(state, planned.source_id, parts, changed, planned.changes)
+    chosen = choice.with_clashes(takenback.unless_taken_back(chosen, back, inputs.circumstances.retry), state)
+    planned.taken_back = {} if inputs.circumstances.retry else dict(back.releases)
     planned.action, planned.reasons, planned.notes = chosen.action, chosen.reasons, chosen.notes
     if chosen.action == choice.DEPLOY and not planned.planning:
         planned.planning, planned.plan = inputs.plan(name, settled.facts)
-    planned.drift = drift_of(state, changed, settled.changes, planned)
+    planned.drift = [*drift_of(state, changed, settled.changes, planned), *([f"guard: {back.why}"] if back.why else [])]
     busy = choice.busy_with(state, gone) is not None
     return planned, chosen.reasons[0] if busy else ""
 

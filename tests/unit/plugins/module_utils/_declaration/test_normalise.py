@@ -327,6 +327,11 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
         "headcount_apps[0].profile is 'IO': allowed is one of cpu, io, mixed; fix: profile: io",
     ),
     (
+        {"guard": {"minutes": 5}, "recorder": False},
+        "headcount_apps[0].guard.minutes is 5 beside recorder: false, and without the recorder nobody could guard:"
+        " allowed is 0 without the recorder; fix: remove recorder: false, or remove guard",
+    ),
+    (
         {"profile": "io", "wait_ratio": 8},
         "headcount_apps[0].wait_ratio is 8 beside profile: io: allowed is one of profile and wait_ratio; fix: remove"
         " one of"

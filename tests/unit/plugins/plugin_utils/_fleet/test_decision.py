@@ -56,10 +56,10 @@ def plan(
     facts: dict[str, Any] | None = None,
     declared: list[dict[str, Any]] | None = None,
     source: str = "s1",
-    retune: bool = False,
     installed: tuple[str, ...] = (),
     lacking: dict[str, str] | None = None,
     only: tuple[str, ...] = (),
+    **how: bool,
 ) -> HostDecision:
     declared = declared or apps()
     probe = {"facts": facts or FACTS, "apps": states or {"shop": VIRGIN}, "installed": list(installed)}
@@ -75,7 +75,7 @@ def plan(
             "192.0.2.7",
             lacking=lacking or {},
         ),
-        Circumstances(dict.fromkeys(names, 3), [], retune, only),
+        Circumstances(dict.fromkeys(names, 3), [], only=only, **how),
         Policy(),
         plan_host,
     )
@@ -330,6 +330,59 @@ class TestPlan:
     def test_apps_that_are_not_declared(self) -> None:
         found = plan(deployed(), installed=("shop", "old"))
         assert plantable.drift_items(found) == [("old", "undeclared", "on the host, but not declared")]
+
+
+class TestTakenBack:
+    """What the guard went back from is not rolled out again, whatever its plan would be by now."""
+
+    WHY = "the guard took generation 4 of this release back at 2026-11-26T04:33:12Z: users were served worse"
+
+    def entry(self, source: str = "s2", release: str = "bad", **change: Any) -> dict[str, Any]:
+        digest = plan(source=source).apps["shop"].digest
+        cause = "users were served worse"
+        told = {"time": "2026-11-26T04:33:12.345Z", "generation": 4, "release": release, "cause": cause}
+        return {**told, "source_id": source, "digest": digest, **change}
+
+    @pytest.mark.parametrize("memory", [1024, 700])
+    def test_the_same_release_is_refused_with_the_guards_words_and_the_way_on(self, memory: int) -> None:
+        facts = {**FACTS, "memory": {"effective_mib": memory, "limited_by": "MemTotal"}}
+        found = plan(deployed(taken_back=[self.entry()]), source="s2", facts=facts)
+        way = "fix: roll out another release, or try this one again with -e headcount_retry=true"
+        assert (found.pending, found.causes) == ([], [f"shop: {self.WHY}; {way}"])
+        assert f"refused ({self.WHY}; {way})" in plantable.fleet_text([found])
+        assert ("shop", "guard", self.WHY) in plantable.drift_items(found)
+        assert HostDecision.from_dict(found.to_dict()) == found
+
+    def test_another_release_goes_its_way(self) -> None:
+        found = plan(deployed(taken_back=[self.entry()]), source="s3")
+        assert found.pending == ["shop"]
+        assert found.apps["shop"].taken_back == {"bad": self.WHY}
+        assert not any(kind == "guard" for _, kind, _ in plantable.drift_items(found))
+
+    def test_what_is_live_and_as_declared_is_left_alone(self) -> None:
+        app = plan(deployed(taken_back=[self.entry()])).apps["shop"]
+        assert (app.action, app.drift) == ("none", [])
+
+    def test_a_person_may_say_so(self) -> None:
+        found = plan(deployed(taken_back=[self.entry()]), source="s2", retry=True)
+        assert (found.pending, found.apps["shop"].taken_back) == (["shop"], {})
+        assert found.apps["shop"].notes == [f"{self.WHY}; tried again, as headcount_retry says"]
+
+    def test_where_the_source_was_live_before_the_declaration_is_to_blame(self) -> None:
+        """The same code serves well by the declaration before: another one is another try, the same one is not."""
+        worse, other = apps(environment={"WHERE": "elsewhere"}), apps(environment={"WHERE": "in-the-attic"})
+        entry = self.entry(source="s1", release="abc", digest=plan(declared=worse).apps["shop"].digest)
+        states = deployed(taken_back=[entry])
+        assert list(plan(states, declared=worse).refused) == ["shop"]
+        assert plan(states, declared=other).pending == ["shop"]
+        assert plan(states).pending == []
+        assert plan(deployed(taken_back=[entry], problems=["/x was edited"])).pending == ["shop"]
+
+    def test_a_plan_alone_that_was_taken_back_is_not_made_again(self) -> None:
+        entry = self.entry(source="s1", release="abc")
+        smaller = {**FACTS, "memory": {"effective_mib": 512, "limited_by": "MemTotal"}}
+        assert list(plan(deployed(taken_back=[entry]), facts=smaller).refused) == ["shop"]
+        assert plan(deployed(taken_back=[entry], problems=["/x was edited"])).pending == ["shop"]
 
 
 class TestText:
