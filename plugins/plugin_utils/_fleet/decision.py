@@ -277,24 +277,30 @@ def _decide_app(app: Json, facts: Facts, known: Known, inputs: _Inputs) -> tuple
         return _refused(planned, f"plan: {error}"), ""
     if live is not None:
         planned.changes = plan_changes(live.get("plan"), planned.plan or {})
-    chosen = choice.choose(
-        state,
-        changed,
-        settled.changes,
-        planned.changes,
-        gone,
-        retune,
-        _unset(state, known.retune_at_boot),
-    )
-    back = takenback.taken_back(state, planned.source_id, parts, changed, planned.changes)
-    chosen = choice.with_clashes(takenback.unless_taken_back(chosen, back, inputs.circumstances.retry), state)
-    planned.taken_back = {} if inputs.circumstances.retry else dict(back.releases)
-    planned.action, planned.reasons, planned.notes = chosen.action, chosen.reasons, chosen.notes
-    if chosen.action == choice.DEPLOY and not planned.planning:
+    _choose(planned, parts, changed, settled.changes, inputs)
+    if planned.action == choice.DEPLOY and not planned.planning:
         planned.planning, planned.plan = inputs.plan(name, settled.facts)
-    planned.drift = [*drift_of(state, changed, settled.changes, planned), *([f"guard: {back.why}"] if back.why else [])]
     busy = choice.busy_with(state, gone) is not None
-    return planned, chosen.reasons[0] if busy else ""
+    return planned, planned.reasons[0] if busy else ""
+
+
+def _choose(
+    planned: AppDecision,
+    parts: Mapping[str, str],
+    changed: Sequence[str],
+    hardware_changes: Sequence[str],
+    inputs: _Inputs,
+) -> None:
+    """Note what is done about an app whose plan is known, and its drift. `parts`: digests of all that decides it."""
+    state, run = inputs.states[planned.name], inputs.circumstances
+    unset = _unset(state, inputs.known.retune_at_boot)
+    chosen = choice.choose(state, changed, hardware_changes, planned.changes, run.gone, run.retune, unset)
+    back = takenback.taken_back(state, planned.source_id, parts, changed, planned.changes)
+    chosen = choice.with_clashes(takenback.unless_taken_back(chosen, back, run.retry), state)
+    planned.action, planned.reasons, planned.notes = chosen.action, chosen.reasons, chosen.notes
+    planned.taken_back = {} if run.retry else dict(back.releases)
+    told = [f"guard: {back.why}"] if back.why else []
+    planned.drift = [*drift_of(state, changed, hardware_changes, planned), *told]
 
 
 def _note_commands(planned: AppDecision, app: Json, inputs: _Inputs) -> None:

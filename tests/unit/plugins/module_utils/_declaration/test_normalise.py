@@ -744,6 +744,27 @@ def test_refused_variables_of_a_host(name: str, value: object, sentence: str) ->
     assert declaration.normalise_host_vars({name: value}, "web1")[1][0].text == sentence
 
 
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        ({"headcount_app": "shop", "headcount_remove_data": "true"}, ""),
+        ({"headcount_app": "shop", "headcount_to": ""}, ""),
+        ({"headcount_app": "shop", "headcount_to": "7"}, ""),
+        ({"headcount_app": ""}, "headcount_app is missing: allowed is the name of an app; fix: -e headcount_app=NAME"),
+        ({"headcount_app": "shop,api"}, "headcount_app is 'shop,api'"),
+        (
+            {"headcount_app": "shop", "headcount_remove_data": "ture"},
+            "headcount_remove_data is 'ture': allowed is true or false; fix: headcount_remove_data: true",
+        ),
+        ({"headcount_app": "shop", "headcount_to": "0"}, "headcount_to is "),
+    ],
+)
+def test_what_a_playbook_for_one_app_is_told(said: dict[str, object], sentence: str) -> None:
+    found = declaration.command_problems(said)
+    assert len(found) == bool(sentence)
+    assert "".join(found).startswith(sentence)
+
+
 def host(name: str, **variables: Any) -> declaration.Declaration:
     """A host with the minimal app."""
     return declaration.normalise_host({"headcount_apps": [app()], **variables}, name)
