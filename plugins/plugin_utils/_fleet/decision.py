@@ -16,6 +16,7 @@ from typing import Callable
 from ...module_utils._declaration.app import App
 from ...module_utils._facts import hardware
 from ...module_utils._os import OLDEST_PYTHON
+from ...module_utils._plan.planner import HostPlans
 from ...module_utils._plan.types import Plan, PlanError, Policy, bare_values, plan_changes
 from .._edge import Json, Result
 from . import batches, choice, prepares, takenback
@@ -24,7 +25,7 @@ from .probed import Facts, Live, Probe, ShownLive, State
 PLANNER = "1"
 """Version of the planner's rules: raise it when the same inputs give another plan, so that hosts are planned anew."""
 
-PlanHost = Callable[..., "dict[str, Plan]"]
+PlanHost = Callable[..., "HostPlans | dict[str, Plan]"]
 
 OK, FAILED, UNREACHABLE = "ok", "failed", "unreachable"
 
@@ -259,29 +260,35 @@ def _decide_app(app: Json, facts: Facts, known: Known, inputs: _Inputs) -> tuple
     """What is done about one app of the host, and why the host is failed for it; empty where it is not."""
     name = str(app["name"])
     state = inputs.states[name]
-    live = state.get("live") or None
-    settled = hardware.settle(facts, (live or {}).get("facts"))
+    live: Live = state.get("live") or {}
+    settled = hardware.settle(facts, live.get("facts"))
     parts = inputs.parts(app, settled.facts, known)
-    changed = choice.changed_parts(hardware.split_parts((live or {}).get("digest")), parts)
+    changed = choice.changed_parts(hardware.split_parts(live.get("digest")), parts)
     planned = _undecided(app, state, parts, known.source_ids.get(name, ""))
     retune, gone = inputs.circumstances.retune, inputs.circumstances.gone
+    planned.plan = live.get("plan")
     if name in known.lacking:
-        planned.plan = (live or {}).get("plan")
         return _refused(planned, known.lacking[name]), ""
-    try:
-        if live is not None and not changed and not retune:
-            planned.plan = live.get("plan")
-        else:
-            planned.planning, planned.plan = inputs.plan(name, settled.facts)
-    except PlanError as error:
-        return _refused(planned, f"plan: {error}"), ""
-    if live is not None:
+    holds = live and not changed and not retune
+    if not holds and (cause := _plan(planned, settled.facts, inputs)):
+        return _refused(planned, cause), ""
+    if live:
         planned.changes = plan_changes(live.get("plan"), planned.plan or {})
     _choose(planned, parts, changed, settled.changes, inputs)
-    if planned.action == choice.DEPLOY and not planned.planning:
-        planned.planning, planned.plan = inputs.plan(name, settled.facts)
+    if planned.action == choice.DEPLOY and not planned.planning and (cause := _plan(planned, settled.facts, inputs)):
+        return _refused(planned, cause), ""
     busy = choice.busy_with(state, gone) is not None
     return planned, planned.reasons[0] if busy else ""
+
+
+def _plan(planned: AppDecision, facts: Facts, inputs: _Inputs) -> str:
+    """Note the plan of an app; why there is none, else empty."""
+    planned.plan = None
+    try:
+        planned.planning, planned.plan = inputs.plan(planned.name, facts)
+    except PlanError as error:
+        return f"plan: {error}"
+    return ""
 
 
 def _choose(
@@ -352,7 +359,7 @@ class _Inputs:
     policy: Policy
     known: Known
     plan_host: PlanHost
-    _known: dict[str, dict[str, Plan]] = field(default_factory=dict)
+    _known: dict[str, HostPlans | dict[str, Plan]] = field(default_factory=dict)
 
     def parts(self, app: Json, facts: Facts, known: Known) -> dict[str, str]:
         """Digests of all that decides what `app` is on the host, by kind."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Callable
 from ...module_utils._declaration.app import App
 from ...module_utils._declaration.digests import secrets_digest
 from ...module_utils._declaration.normalise import Declaration, fleet_counts
-from ...module_utils._plan.planner import plan_host
+from ...module_utils._plan.planner import plan_each
 from ...module_utils._plan.size import ASYNC
 from ...module_utils._plan.types import Policy
 from ...module_utils._release.runstwice import notes as runs_twice
@@ -286,7 +286,7 @@ class Scheduler:
             ),
             circumstances,
             policy,
-            plan_host,
+            plan_each,
         )
 
     def _address(self, host: str, variables: Variables) -> str:

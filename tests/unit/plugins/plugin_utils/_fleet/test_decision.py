@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.normalise import normalise_apps
-from ansible_collections.headcount.gunicorn.plugins.module_utils._plan.planner import plan_host
-from ansible_collections.headcount.gunicorn.plugins.module_utils._plan.types import Policy, bare_values
+from ansible_collections.headcount.gunicorn.plugins.module_utils._plan.planner import plan_each
+from ansible_collections.headcount.gunicorn.plugins.module_utils._plan.types import PlanError, Policy, bare_values
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet import decision as hostplan
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.decision import (
     Circumstances,
@@ -77,7 +77,7 @@ def plan(
         ),
         Circumstances(dict.fromkeys(names, 3), [], only=only, **how),
         Policy(),
-        plan_host,
+        plan_each,
     )
 
 
@@ -117,7 +117,7 @@ SHAPE = plantable.shape_words(bare_values(plan().apps["shop"].plan))
 def test_an_exporter_that_is_not_as_declared_is_drift(wanted: str, there: str | None, told: str) -> None:
     probe = {"facts": FACTS, "apps": {}, **({} if there is None else {"exporter": there})}
     known = Known({}, {}, {}, exporter=wanted)
-    host = hostplan.decide_host("web1", [], probe, known, Circumstances({}, []), Policy(), plan_host)
+    host = hostplan.decide_host("web1", [], probe, known, Circumstances({}, []), Policy(), plan_each)
     assert host.exporter == told
     assert plantable.drift_items(host) == ([("", "exporter", told)] if told else [])
     assert HostDecision.from_dict(host.to_dict()) == host
@@ -267,6 +267,32 @@ class TestPlan:
         assert (found.status, found.pending) == ("ok", ["shop"])
         assert found.refused == lacking
         assert found.apps["api"].drift == ["source: api is not there"]
+
+    def test_a_mistake_in_the_part_of_one_app_refuses_that_one_alone(self) -> None:
+        """The others have the plans that they keep once it is put right."""
+        api = {"name": "api", "source": {"path": "api"}, "entry_point": "api:app", "listen": "0.0.0.0:8001"}
+        greedy = {**api, "processes": {"w": {"run": "sleep 1000", "instances": 4, "memory_mib": 300}}}
+        states = {"shop": VIRGIN, "api": VIRGIN}
+        found, right = plan(states, declared=apps(greedy)), plan(states, declared=apps(api))
+        assert (found.status, found.pending) == ("ok", ["shop"])
+        assert list(found.refused) == ["api"]
+        assert found.refused["api"].startswith("plan: api: processes (w) is 1200 MiB: ")
+        assert found.apps["shop"].plan == right.apps["shop"].plan
+
+    def test_parts_that_are_more_than_the_host_refuse_all(self) -> None:
+        api = {"name": "api", "source": {"path": "api"}, "entry_point": "api:app", "listen": "0.0.0.0:8001"}
+        found = plan({"shop": VIRGIN, "api": VIRGIN}, declared=apps({**api, "share": {"memory_mib": 5000}}))
+        assert list(found.refused) == ["shop", "api"]
+
+    def test_what_is_not_intact_and_has_no_plan_any_more_is_refused(self) -> None:
+        def impossible(**_: Any) -> Any:
+            raise PlanError("shop", "memory", "24 MiB", "too little", "more", "give it more")
+
+        known = Known({"shop": "s1"}, {"shop": "digest of secrets"}, {})
+        probe = {"facts": FACTS, "apps": deployed(problems=["/x was edited"]), "installed": []}
+        run = Circumstances({"shop": 3}, [])
+        found = hostplan.decide_host("web1", apps(), probe, known, run, Policy(), impossible)
+        assert found.causes == ["shop: plan: shop: memory is 24 MiB: too little. Allowed: more. Fix: give it more."]
 
     def test_something_in_the_way_of_one_app_leaves_the_others_alone(self) -> None:
         other = {"name": "api", "source": {"path": "api"}, "entry_point": "api:app", "listen": "0.0.0.0:8001"}
