@@ -32,6 +32,7 @@ __all__ = [
     "REDACTED",
     "Declaration",
     "Problem",
+    "command_problems",
     "digest",
     "fleet_counts",
     "fleet_problems",
@@ -136,6 +137,20 @@ def normalise_host_vars(variables: Mapping[str, object], host: str) -> tuple[Par
             f'headcount_base_dir: "{{{{ inventory_dir }}}}/{base_dir}"',
         )
     return values, context.problems
+
+
+def command_problems(said: Mapping[str, object]) -> list[str]:
+    """What is wrong with what a playbook for one app was told, in sentences. `said`: values by variable; the app's
+    name, and each other one that is given (neither null nor empty)."""
+    context = Context("")
+    for name, value in said.items():
+        known = _KNOWN[name]
+        item = known.items if name == APP and known.items is not None else known
+        if value not in (None, ""):
+            parse(item, value, (name,), context)
+        elif item.required:
+            context.add((name,), "is missing", item.allowed_text, f"-e {name}=NAME")
+    return [problem.text for problem in context.problems]
 
 
 def normalise_host(variables: Mapping[str, object], host: str) -> Declaration:

@@ -250,6 +250,15 @@ def _check_database(app: Parsed, parts: tuple[Part, ...], context: Context) -> N
         context.add((*parts, "database", "reserved"), what, "less than max_connections", f"reserved: {most // 10}")
 
 
+def _check_guard(app: Parsed, parts: tuple[Part, ...], context: Context) -> None:
+    """A guard goes by what the recorder counts."""
+    minutes = (app.get("guard") or {}).get("minutes") or 0
+    if app.get("recorder") is False and minutes > 0:
+        what = f"is {inline(minutes)} beside recorder: false, and without the recorder nobody could guard"
+        fix = "remove recorder: false, or remove guard"
+        context.add((*parts, "guard", "minutes"), what, "0 without the recorder", fix)
+
+
 _Rule = Callable[[Parsed, "tuple[Part, ...]", Context], None]
 
 
@@ -266,6 +275,7 @@ RULES: Final[tuple[tuple[tuple[str, ...], _Rule], ...]] = (
     (("load",), _check_paths_twice),
     (("load", "listen"), _check_origin),
     (("database",), _check_database),
+    (("guard", "recorder"), _check_guard),
     (("environment", "health", "load", "gunicorn"), check_prefix),
     (("listen", "listen_group", "listen_mode"), check_socket),
     (("trial", "environment", "secrets"), fold),

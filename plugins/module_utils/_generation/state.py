@@ -58,7 +58,7 @@ class AppState(TypedDict):
 
     `open`: what other users of the host can read; `port_taken`, `trial_port_taken`: who listens where the app and its
     candidate are to; `rollback_hint`: how a person goes back; `measured`: what the weigh of the live one found;
-    `prepared`: keys of the commands that have prepared it.
+    `prepared`: keys of the commands that have prepared it; `taken_back`: what its guard went back from.
     """
 
     live: LiveState | None
@@ -78,6 +78,7 @@ class AppState(TypedDict):
     clashes: list[str]
     drop_ins: list[str]
     prepared: list[str]
+    taken_back: list[Entry]
 
 
 def app_state(app: AppAsked, root: str = "/", systemd: Systemd | None = None) -> AppState:
@@ -135,6 +136,7 @@ def _app_state(app: AppAsked, layout: Layout, systemd: Systemd) -> AppState:
         "clashes": clashes(layout, seen.everything, app, seen.host),
         "drop_ins": sorted(shared_drop_ins(layout, seen.host.files)),
         "prepared": Prepared(layout).keys(),
+        "taken_back": ledger.taken_back(ledger.read(layout.ledger)),
     }
     if seen.live is None:
         # A first deployment that was cut short holds its port itself; the next one takes that down first.
