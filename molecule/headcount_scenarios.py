@@ -199,8 +199,12 @@ class Scenario:
 
     def report(self) -> dict[str, Any]:
         """The report of the last run."""
-        path = ROOT / ".headcount" / "test" / f"report-{self.name}.json"
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        return dict(json.loads(self.report_path.read_text(encoding="utf-8")))
+
+    @property
+    def report_path(self) -> Path:
+        """Where it lies; the page for a browser lies beside it."""
+        return ROOT / ".headcount" / "test" / f"report-{self.name}.json"
 
 
 def this_scenario() -> Scenario:

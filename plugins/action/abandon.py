@@ -32,7 +32,7 @@ class ActionModule(StepAction):
             failed = dict(variables.get("ansible_failed_result") or {})
             step = str(self._task.args.get("phase") or "begin")
             failed = without_secrets(self._templar, variables, name, failed)
-            outcome = outcome.after(step, {**failed, "failed": True, **in_words(name, step, failed)}, 0.0)
+            outcome = outcome.after(step, {**failed, "failed": True, **in_words(name, step, failed)}, 0.0, time.time())
         phase, cause = outcome.phase, outcome.cause
         result: Result = {"changed": False, "phase": phase, "cause": cause, "msg": f"{name}: {phase}: {cause}"}
         if not outcome.self_healed and not self._task.check_mode:
@@ -42,7 +42,7 @@ class ActionModule(StepAction):
                 answer = self.module_result({**arguments, "run": run, "gone": gone}, variables)
             except AnsibleConnectionFailure as error:
                 answer = {"failed": True, "lost": True, "msg": f"the host cannot be reached: {error}"}
-            outcome = outcome.after(self.phase, answer, time.monotonic() - begin)
+            outcome = outcome.after(self.phase, answer, time.monotonic() - begin, time.time())
             result["reached"] = not answer.get("lost")
             result["changed"] = not answer.get("failed")
         notes.write_outcome(outcome)

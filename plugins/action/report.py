@@ -14,6 +14,7 @@ from ..plugin_utils._edge import Result, Variables
 from ..plugin_utils._fleet import runs
 from ..plugin_utils._fleet.declared import plain
 from ..plugin_utils._output import report as _report
+from ..plugin_utils._output.page import page
 from ..plugin_utils._stepaction import FLEET, ControllerAction, templated, this_run
 
 
@@ -51,6 +52,8 @@ class ActionModule(ControllerAction):
                 "rows": report.rows,
             }
             runs.write_json(path, data, 0o644)
+            shown = path.with_name(f"{path.name}.html") if path.suffix == ".html" else path.with_suffix(".html")
+            runs.write_text(shown, page(data), 0o644)
             notes.end()
         except (runs.RunError, OSError) as error:
             raise AnsibleActionFail(f"report: {error}") from error
@@ -59,6 +62,7 @@ class ActionModule(ControllerAction):
             changed=False,
             msg=report.summary,
             path=str(path),
+            page=str(shown),
             first_cause=report.first_cause,
             failed_hosts=report.failed,
         )

@@ -16,6 +16,7 @@ author:
 description:
   - One row for each app of each host - cores, RAM, profile, worker class and size, latencies, errors and peak
     memory against their limits, verdict, live generation, URL - as a table and as JSON.
+  - Beside the JSON lies a page for a browser, one HTML file with plans, checks, latencies and the run over time.
   - Runs on the controller, once for the whole run; hosts are not connected to. Needs the result of
     M(headcount.gunicorn.plan) as C(headcount__fleet).
 extends_documentation_fragment:
@@ -46,6 +47,10 @@ EXAMPLES = r"""
 RETURN = r"""
 path:
   description: Where the report was written.
+  type: str
+  returned: success
+page:
+  description: The same for a browser, one HTML file beside it.
   type: str
   returned: success
 failed_hosts:

@@ -133,7 +133,7 @@ class StepAction(ActionBase):
             result["self_healed"] = bool(result.get("self_healed")) and self.heals_itself
         if not self._task.check_mode:
             outcome = notes.outcome(host, str(name))
-            notes.write_outcome(outcome.after(self.phase, result, time.monotonic() - begin))
+            notes.write_outcome(outcome.after(self.phase, result, time.monotonic() - begin, time.time()))
         return self.shown(result)
 
     def on_host(self, name: str, run: dict[str, str], gone: list[str], notes: Notes, variables: Variables) -> Result:

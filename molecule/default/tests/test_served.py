@@ -118,6 +118,9 @@ def test_the_report_has_the_evidence(scenario: Scenario, machine: Machine) -> No
     assert row["status"] == "unchanged"
     assert row["generation"] == 1
     assert row["url"] == f"http://{machine.address}:8000/"
+    page = scenario.report_path.with_suffix(".html").read_text(encoding="utf-8")
+    assert f"<td>{machine.name}</td>" in page
+    assert f"<td>http://{machine.address}:8000/</td>" in page
 
 
 def test_the_local_fact_says_what_is_live(scenario: Scenario, machine: Machine) -> None:

@@ -111,7 +111,7 @@ ROLE_VARIABLES: Final[dict[str, tuple[Field, ...]]] = {
         Field(
             "report_path",
             "str",
-            "Where the JSON goes.",
+            "Where the JSON goes; beside it lies a page for a browser, with the ending `.html`.",
             example="report.json",
             default_help="`report.json` in `headcount_work_dir`",
             check=checks.plain,

@@ -552,7 +552,7 @@ COMMAND_VARIABLES: Final[tuple[Field, ...]] = (
     Field(
         "headcount_report_path",
         "str",
-        "Where the report of a run is written, as JSON.",
+        "Where the report of a run is written, as JSON; beside it lies a page for a browser, with the ending `.html`.",
         example="report.json",
         default_help="`report.json` in `headcount_work_dir`",
         check=checks.plain,

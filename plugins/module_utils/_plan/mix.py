@@ -187,9 +187,29 @@ def picture(cores: float, in_line: float, shared: float, load: float | None = No
     if load is not None:
         place = max(0, min(len(loads) - 1, round(load * 20) - 1))
         lines.append(f"{'':7}  {'   ' * place} ^ {_at(whole, load, in_line, shared)}")
-    lines.append("L: they stand in a line, one computes after the other (sync with a worker a core, gevent)")
-    lines.append("S: they share the cores, by turns (many processes, or threads); X: both alike")
-    return lines
+    return [*lines, *LEGEND, *_so(whole, load, in_line, shared)]
+
+
+LEGEND: Final = (
+    "L: they stand in a line, one computes after the other (sync with a worker a core, gevent): a short request waits"
+    " until the long one before it is done",
+    "S: they share the cores, by turns (many processes, or threads): a short request is done soon, a long one takes"
+    " longer; X: both alike",
+    "A few processes more than cores are in between: who comes while all are taken stands in a line, which happens the"
+    " less the more of them run",
+)
+
+
+def _so(cores: int, load: float | None, in_line: float, shared: float) -> list[str]:
+    """What the picture says of a load, in a sentence."""
+    if load is None or load >= 1:
+        return []
+    line, turns = round(p95_in_line(cores, load, in_line), 1), round(p95_shared(cores, load, shared), 1)
+    better = "both are alike" if line == turns else f"{'turns' if turns < line else 'a line'} would be better"
+    return [
+        f"95 of 100 requests of the kind that suffers most take up to {number(line)} times as long as alone in a line,"
+        f" up to {number(turns)} times by turns: {better}"
+    ]
 
 
 def _at(cores: int, load: float, in_line: float, shared: float) -> str:

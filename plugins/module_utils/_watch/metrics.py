@@ -154,6 +154,9 @@ def _memory(made: _Page, one: InstanceView, labels: Labels) -> None:
         peak = None if found.peak_mib is None else found.peak_mib * MIB
         made.add("memory_bytes", "gauge", "Memory of the unit's control group.", found.current_mib * MIB, **labels)
         made.add("memory_peak_bytes", "gauge", "Its peak since the unit started.", peak, **labels)
+        anon = None if found.anon_mib is None else found.anon_mib * MIB
+        words = "The part of it that the kernel cannot take back: without page cache."
+        made.add("memory_anon_bytes", "gauge", words, anon, **labels)
         words = "Processes of the unit that the kernel's OOM killer ended."
         made.add("oom_kills_total", "counter", words, found.oom_kills, **labels)
     most = None if one.memory_max_mib is None else one.memory_max_mib * MIB

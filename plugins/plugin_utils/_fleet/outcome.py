@@ -17,13 +17,15 @@ BAD: Final = ("failed", "lost")
 
 @dataclass(frozen=True)
 class Step:
-    """One step of a run: `seconds` that it took, `healed` what it healed first, in words; `cause` when it failed."""
+    """One step of a run: `seconds` that it took, `at` when it ended (seconds since the epoch), `healed` what it healed
+    first, in words; `cause` when it failed."""
 
     phase: str
     ok: bool
     seconds: float
     cause: str | None = None
     healed: tuple[str, ...] = ()
+    at: float | None = None
 
     @classmethod
     def from_dict(cls, data: Json) -> Step:
@@ -37,6 +39,8 @@ class Step:
             plain["cause"] = self.cause
         if self.healed:
             plain["healed"] = list(self.healed)
+        if self.at is not None:
+            plain["at"] = self.at
         return plain
 
 
@@ -91,11 +95,13 @@ class Outcome:
         known["steps"] = [step.to_dict() for step in self.steps]
         return {"from" if key == "before" else key: value for key, value in known.items() if value is not None}
 
-    def after(self, phase: str, result: Json, seconds: float) -> Outcome:
-        """The outcome after the step `phase`, which took `seconds` and ended with a module's `result`."""
+    def after(self, phase: str, result: Json, seconds: float, at: float | None = None) -> Outcome:
+        """The outcome after the step `phase`, which took `seconds` and ended with a module's `result`; `at`: when
+        (seconds since the epoch)."""
         failed = bool(result.get("failed"))
         cause = result.get("cause") or result.get("msg") if failed else None
-        step = Step(phase, not failed, round(seconds, 1), cause, tuple(result.get("healed") or ()))
+        healed = tuple(result.get("healed") or ())
+        step = Step(phase, not failed, round(seconds, 1), cause, healed, None if at is None else round(at, 1))
         answered = {key: result[key] for key in _ANSWERED if result.get(key) is not None}
         found = replace(self, steps=(*self.steps, step), **answered)
         return found._failed(phase, result) if failed else found._ended(phase, result)

@@ -287,12 +287,16 @@ def _forget_archives(run: Path) -> None:
 
 def write_json(path: Path, data: Mapping[str, object], mode: int = 0o600) -> None:
     """Write JSON in one step: readers see the old file or the new one."""
+    write_text(path, json.dumps(data, indent=1, default=str) + "\n", mode)
+
+
+def write_text(path: Path, text: str, mode: int = 0o600) -> None:
+    """Write a file in one step: readers see the old one or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            json.dump(data, stream, indent=1, default=str)
-            stream.write("\n")
+            stream.write(text)
         os.chmod(temporary, mode)
         os.replace(temporary, path)
     except BaseException:

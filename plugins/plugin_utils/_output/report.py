@@ -36,14 +36,15 @@ HEADER = (
     "live",
     "URL",
 )
-_RIGHT = (2, 3, 7, 8, 9, 10)
+RIGHT = (2, 3, 7, 8, 9, 10)
 
 
 class Evidence(TypedDict, total=False):
     """The numbers of a trial that the report shows, each with its limit; None is what was not measured.
 
-    Latencies are milliseconds, memory is MiB, `error_rate_limit` is a share of the `requests`. `uncompared`: what was
-    not held against the live generation, and why.
+    Latencies are milliseconds, memory is MiB, `error_rate_limit` is a share of the `requests`. What begins with `live_`
+    is of the generation that the candidate was held against. `paths`: what each path of the candidate took;
+    `uncompared`: what was not held against the live generation, and why.
     """
 
     verdict: str | None
@@ -57,6 +58,10 @@ class Evidence(TypedDict, total=False):
     checks: list[Json]
     uncompared: list[str]
     histogram: str | None
+    live_histogram: str | None
+    memory: Json | None
+    live_memory: Json | None
+    paths: list[Json]
     p50_ms: float | None
     p50_limit_ms: float | None
     p95_ms: float | None
@@ -79,6 +84,7 @@ _Row = TypedDict(
         "phase": Optional[str],
         "generation": Optional[int],
         "from": Optional[int],
+        "before": Mapping[str, object],
         "release": Optional[str],
         "reasons": list[str],
         "notes": list[str],
@@ -144,6 +150,7 @@ def _app_row(host: HostDecision, app: AppDecision, begun: Outcome | None, check:
         "phase": outcome.phase,
         "generation": outcome.to if went_live else live.get("generation"),
         "from": outcome.before,
+        "before": bare_values(live.get("plan")) if went_live else {},
         "release": outcome.release if went_live else live.get("release"),
         "reasons": app.reasons,
         "notes": app.notes,
@@ -226,6 +233,10 @@ def evidence_of(trial: Json) -> Row:
         "checks": verdict.get("checks", []),
         "uncompared": verdict.get("uncompared", []),
         "histogram": (trial.get("candidate") or {}).get("histogram"),
+        "live_histogram": (trial.get("live") or {}).get("histogram"),
+        "memory": trial.get("memory"),
+        "live_memory": trial.get("live_memory"),
+        "paths": (trial.get("candidate") or {}).get("paths") or [],
         "p50_ms": seen.get("p50_ms"),
         "p50_limit_ms": limit("p50"),
         "p95_ms": seen.get("p95_ms"),
@@ -248,7 +259,7 @@ def url(listen: str, address: str) -> str:
 
 def text(rows: Sequence[Row], summary: str) -> str:
     """The rows of a report as a table, with every failure in words below it."""
-    lines = [table(HEADER, [cells(row) for row in rows], _RIGHT)]
+    lines = [table(HEADER, [cells(row) for row in rows], RIGHT)]
     if any(row.get("requests") is not None for row in rows):
         lines.append("Latencies, errors and memory: measured in the trial / limit.")
     for row in rows:
@@ -374,4 +385,4 @@ def _summary(rows: Sequence[Row], hosts: Sequence[HostDecision], check: bool) ->
     return f"{plural(len(hosts), 'host')}: {said}" + (f"; {changed}" if changed else "")
 
 
-__all__ = ["HEADER", "Report", "build", "cells", "evidence_of", "listed", "text", "url", "verdict_words"]
+__all__ = ["HEADER", "RIGHT", "Report", "build", "cells", "evidence_of", "listed", "text", "url", "verdict_words"]

@@ -72,7 +72,7 @@ class Site:
 
 SAMPLE: Final = Site()
 
-CPU_SHARES: Final = 20_480
+CPU_SHARES: Final = 262_144
 GROUP: Final = Path("/sys/fs/cgroup/cpu/headcount-serving")
 """Servers and wrk go before most of what else the machine does, where that is allowed (cgroup version 1, root)."""
 
@@ -263,7 +263,7 @@ def idle_seconds(cpus: Iterable[int]) -> float:
 def put_first(pid: int, group: str = "server") -> None:
     """Puts a new process and its children before all other work of this machine, as far as that is allowed.
 
-    Groups of their own have twenty times the CPU shares of others. Linux 6.12 and later: with
+    Groups of their own have the most CPU shares that there are, 256 times those of others. Linux 6.12 and later: with
     a short time slice (sched_setattr(2)) a task that wakes up does not wait for the end of another's.
     """
     if os.geteuid() != 0:

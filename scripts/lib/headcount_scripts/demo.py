@@ -23,6 +23,7 @@ from .console import ScriptError, colour, say
 from .labmodel import DEFAULT_LAB
 
 REPORT = paths.WORK / "report.json"
+PAGE = REPORT.with_suffix(".html")
 EPILOG = """\
 The first call installs what is missing, builds the lab's images and takes a few minutes; later ones take seconds and
 change nothing. ^C is safe: call it again. Arguments after -- go to ansible-playbook, like: scripts/demo -- --check
@@ -43,9 +44,10 @@ def _down() -> int:
     removed = labs.down(DEFAULT_LAB)
     if shutil.which("podman"):
         removed += images.remove()
-    if REPORT.exists():
-        REPORT.unlink()
-        removed.append(paths.shown(REPORT))
+    for file in (REPORT, PAGE):
+        if file.exists():
+            file.unlink()
+            removed.append(paths.shown(file))
     say(f"removed: {', '.join(removed)}" if removed else "there is no demo; nothing to remove")
     return 0
 
@@ -78,6 +80,12 @@ def _answers(found: Sequence[tuple[str, str]]) -> bool:
     return well
 
 
+def _name_page() -> None:
+    """Says where the report lies that a browser shows."""
+    if PAGE.exists():
+        print(f"the report for a browser: {PAGE.as_uri()}", flush=True)
+
+
 def _play(arguments: Sequence[str]) -> int:
     """Runs site.yml on the lab with its output as it comes. ^C reaches it first, and it cleans up."""
     command = ["ansible-playbook", "-i", str(paths.ROOT / "inventories" / "lab"), "site.yml", *arguments]
@@ -104,11 +112,13 @@ def _deploy(arguments: Sequence[str]) -> int:
     if REPORT.exists() and report.exists():
         subprocess.run([str(report)], cwd=paths.ROOT, stdin=subprocess.DEVNULL, check=False)
     if code:
+        _name_page()
         say(f"{colour('!!', 'red', sys.stderr)} the rollout failed (exit code {code}); its first cause stands above")
         return code
     well = True
     if REPORT.exists():
         well = _answers(urls(json.loads(REPORT.read_text(encoding="utf-8"))))
+    _name_page()
     say(f"{'ok' if well else '!!'} {time.monotonic() - started:.0f} s · remove it all with scripts/demo --down")
     return 0 if well else 1
 

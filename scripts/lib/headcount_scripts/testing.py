@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from . import bootstrap, console, images, labmodel, labs, paths
+from . import bootstrap, console, images, labmodel, labs, paths, tools
 from .console import ScriptError, colour, say
 
 LOGS = paths.WORK / "test"
@@ -304,6 +304,13 @@ def _run_scenarios(names: Sequence[str], keep: bool) -> list[Result]:
                 labs.down(f"molecule-{name}")
 
 
+def _find_tools() -> None:
+    """What unit tests ask and no environment of Python holds is put at the end of PATH."""
+    folder = tools.promtool()
+    if folder is not None:
+        os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}{os.pathsep}{folder}"
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="scripts/test", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -339,6 +346,8 @@ def main(arguments: list[str]) -> int:
         bootstrap.ensure_packages(bootstrap.LAB_PACKAGES)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
+    if not options.scenario:
+        _find_tools()
     results = [] if options.scenario else _side_by_side(checks(cpus, options.quick), max(2, cpus), 60)
     results += _run_scenarios(chosen, options.keep) if chosen else []
     total = sum((result.counts for result in results), Counts())

@@ -145,5 +145,11 @@ def test_the_picture_marks_the_load_of_the_app() -> None:
     assert mark.split("^")[1] == " here: 60 % busy, in a line 143.3 x, sharing 5.9 x"
     scale = next(line for line in mix.picture(1.0, 22.9, 1.0, 0.6) if line.strip().startswith("busy"))
     assert scale[mark.index("^") - 1 :].startswith("60")
+    assert mix.picture(1.0, 22.9, 1.0, 0.6)[-1] == (
+        "95 of 100 requests of the kind that suffers most take up to 143.3 times as long as alone in a line, up to 5.9"
+        " times by turns: turns would be better"
+    )
+    assert mix.picture(1.0, 0.5, 1.0, 0.6)[-1].endswith("a line would be better")
+    assert mix.picture(2.0, 0.5, 1.0, 0.05)[-1].endswith("both are alike")
     (over,) = [line for line in mix.picture(1.0, 22.9, 1.0, 1.2) if "here" in line]
     assert over.endswith("^ here: 120 %, more than the cores can do")

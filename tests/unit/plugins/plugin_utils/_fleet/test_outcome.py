@@ -28,6 +28,11 @@ class TestOutcome:
         assert (data["outcome"], data["from"], data["to"], data["generation"]) == ("promoted", 2, 3, 3)
         assert data["steps"][0] == {"phase": "stage", "ok": True, "seconds": 1.3, "healed": ["stopped a candidate"]}
 
+    def test_a_step_says_when_it_ended(self) -> None:
+        outcome = Outcome("web1", "shop").after("trial", OK, 12.5, 1.8e9)
+        assert Outcome.from_dict(outcome.to_dict()) == outcome
+        assert outcome.to_dict()["steps"] == [{"phase": "trial", "ok": True, "seconds": 12.5, "at": 1.8e9}]
+
     def test_a_step_in_between(self) -> None:
         assert self.go(("stage", STAGED))["outcome"] == "working"
 

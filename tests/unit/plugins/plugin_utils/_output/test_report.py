@@ -65,6 +65,22 @@ def begun(outcome: dict[str, Any], name: str = "web1") -> Outcome:
 class TestRows:
     """What is said of an app on a host."""
 
+    def test_current_against_recommended(self) -> None:
+        (row,) = build(web1=PROMOTED).rows
+        assert row["before"] == {"worker_class": "gthread", "workers": 2, "threads": 16, "worker_connections": 16}
+        (row,) = build(host(live=None), web1=PROMOTED).rows
+        assert row["before"] == {}, "nothing was live"
+        (row,) = build(host(action="none")).rows
+        assert row["before"] == {}, "nothing was changed"
+
+    def test_both_arms_and_their_memory(self) -> None:
+        arms = {"live": {"histogram": "OLD"}, "candidate": {"histogram": "HIST", "paths": [{"name": "GET /"}]}}
+        evidence = {**EVIDENCE, **arms, "live_memory": {"peak_mib": 80.0}}
+        (row,) = build(web1={**PROMOTED, "evidence": evidence}).rows
+        assert (row["histogram"], row["live_histogram"]) == ("HIST", "OLD")
+        assert (row["memory"], row["live_memory"]) == (EVIDENCE["memory"], {"peak_mib": 80.0})
+        assert row["paths"] == [{"name": "GET /"}]
+
     def test_promoted(self) -> None:
         (row,) = build(web1=PROMOTED).rows
         expected = {
