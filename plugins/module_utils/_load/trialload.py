@@ -169,6 +169,11 @@ class Turn:
         """The requests that warm an arm up; None where it is warm."""
         return None if self.warm else warmup_requests(load, workers)
 
+    def warmup_rate(self, rate: float, arms: int) -> float:
+        """The rate of the load that a warm-up keeps to: it asks all arms at once, also where the host has no room for
+        the load of both."""
+        return rate / arms if self.in_turn else rate
+
 
 @dataclass(frozen=True)
 class Running:
@@ -385,9 +390,8 @@ def run_trial_load(
     try:
         guarded.calm_down(rate.rate)
         sick = guarded.leave_out_the_sick()
-        # The warm-up asks both at once, also where the host has no room for the load of both.
-        warm = rate.rate / len(arms) if turn.in_turn else rate.rate
-        warmup, cut = _warm_up(guarded, turn.warmup(load, capacity.workers), warm, capacity.rps)
+        most = turn.warmup_rate(rate.rate, len(arms))
+        warmup, cut = _warm_up(guarded, turn.warmup(load, capacity.workers), most, capacity.rps)
         if not guarded.stopped:
             loaded = _Loaded(guarded, _told(on_warm))
             loaded.run(parts, REST_SECONDS if on_warm is not None else 0.0)
