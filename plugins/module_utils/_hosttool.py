@@ -20,7 +20,8 @@ from typing import Any, Callable, TypeVar
 
 from ._generation import generations, ledger
 from ._generation.failures import StepFailed
-from ._generation.lock import Busy, Run
+from ._generation.lock import Busy
+from ._generation.run import Run
 from ._generation.state import app_state
 from ._host import boot, byhand, probe
 from ._host.guard import guard

@@ -10,7 +10,8 @@ from typing import Any, Callable, Mapping, NoReturn
 from ansible.module_utils.basic import AnsibleModule
 
 from ._generation.failures import StepFailed
-from ._generation.lock import Busy, Run
+from ._generation.lock import Busy
+from ._generation.run import Run
 from ._os.paths import Layout
 from ._os.secrecy import clean, clean_text, learn_from
 from ._steps.app import AppOnHost

@@ -72,6 +72,11 @@ batches:
   type: list
   elements: int
   returned: success, but not with C(mode=drift)
+groups:
+  description: Which host belongs into which group of the later plays, as C(host) and C(group).
+  type: list
+  elements: dict
+  returned: success, but not with C(mode=drift)
 builds:
   description: For each host that has to build wheels from source, their names and versions; the plan is not whole.
   type: dict

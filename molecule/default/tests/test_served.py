@@ -10,6 +10,7 @@ import hashlib
 import pytest
 from headcount_scenarios import ROOT, Machine, Scenario, wait_for
 
+RUNNING = ["shop@1-worker.service", "shop@1.service"]
 SECRET = hashlib.sha256(b"not-to-be-seen").hexdigest()
 
 
@@ -29,7 +30,7 @@ def test_one_generation_is_live_and_nothing_else_runs(machine: Machine) -> None:
     assert status["live"]["generation"] == machine.live() == 1
     assert (status["intact"], status["healthy"]) == (True, True), status
     assert status["leftovers"] == []
-    assert machine.running() == ["shop@1.service"]
+    assert machine.running() == RUNNING
     assert machine.out("systemctl list-units --state=failed --plain --no-legend 'shop*'") == ""
 
 
@@ -106,11 +107,39 @@ def test_every_number_has_its_reason_on_the_host(machine: Machine) -> None:
 
 
 def test_the_ledger_has_who_what_and_the_verdict(machine: Machine) -> None:
-    events = [event for event in machine.ledger() if event["event"] != "data_made"]
+    events = [event for event in machine.ledger() if event["event"] not in ("data_made", "prepared")]
     assert [event["event"] for event in events] == ["staged", "promoted"]
     assert (events[1].get("from"), events[1]["to"], events[1]["verdict"]) == (None, 1, "pass")
     assert events[1]["user"]
     assert events[1]["controller"]
+
+
+def test_a_command_prepared_the_release_once_for_the_fleet(scenario: Scenario) -> None:
+    ran = {
+        name: one.out("cat /var/lib/hc-shop/prepared 2>/dev/null || true") for name, one in scenario.machines.items()
+    }
+    (line,) = "".join(ran.values()).splitlines()
+    assert line.startswith("prepare in /opt/headcount/shop/releases/")
+    first = next(name for name, said in ran.items() if said)
+    entries = {name: [one["event"] for one in each.ledger()] for name, each in scenario.machines.items()}
+    assert [name for name, events in entries.items() if "prepared" in events] == [first]
+    assert entries[first].index("staged") < entries[first].index("prepared") < entries[first].index("promoted")
+
+
+def test_a_further_process_has_what_the_server_has(machine: Machine) -> None:
+    unit = "shop@1-worker.service"
+    shown = dict(
+        line.split("=", 1)
+        for line in machine.out(f"systemctl show {unit} -p MainPID -p User -p MemoryMax -p NRestarts").splitlines()
+    )
+    assert (shown["User"], shown["MemoryMax"], shown["NRestarts"]) == ("hc-shop", str(32 * 2**20), "0")
+    environment = machine.out(f"tr '\\0' '\\n' </proc/{shown['MainPID']}/environ").splitlines()
+    assert {f"SHOP_TOKEN={SECRET}", "HEADCOUNT_ROLE=process", "HEADCOUNT_PROCESS=worker"} <= set(environment)
+    assert "NoNewPrivs:\t1" in machine.out(f"cat /proc/{shown['MainPID']}/status")
+    said = machine.out(f"systemd-analyze security --no-pager {unit} shop@1.service")
+    levels = [float(line.split(": ")[1].split()[0]) for line in said.splitlines() if "Overall exposure" in line]
+    assert levels[0] <= levels[1]
+    assert "processes: worker runs, " in machine.out("headcount status shop")
 
 
 def test_the_report_has_the_evidence(scenario: Scenario, machine: Machine) -> None:
@@ -166,7 +195,7 @@ def test_a_power_cut_brings_it_back(scenario: Scenario, machine: Machine) -> Non
     boot = machine.out("cat /proc/sys/kernel/random/boot_id; systemctl show --property UserspaceTimestampMonotonic")
     scenario.lab("power", machine.name, "cycle")
     wait_for("an answer after the power cut", lambda: machine.get("/").status == 200)
-    assert machine.running() == ["shop@1.service"]
+    assert machine.running() == RUNNING
     assert machine.get("/version").json["release"] == "first"
     assert (machine.master(), boot) != (before, "")
     assert machine.out("systemctl is-enabled shop.socket") in ("enabled", "linked")

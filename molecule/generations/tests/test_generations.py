@@ -25,6 +25,7 @@ from headcount_scripts import labs
 SECRET = hashlib.sha256(b"not-to-be-seen").hexdigest()
 EXPOSURE = 1.5
 CORE = (
+    "kill/prepare-under-way",
     "kill/stage-files-laid",
     "kill/promote-before-rename",
     "kill/promote-after-rename",
@@ -43,6 +44,8 @@ CORE = (
     "broken/live-deleted-and-reloaded-rollback",
     "data/kept",
     "data/outlives-the-app",
+    "release/prepare-fails",
+    "release/worker-dies",
 )
 ROWS = {row.name: row for row in CATALOGUE}
 

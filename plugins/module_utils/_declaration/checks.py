@@ -12,7 +12,7 @@ import ipaddress
 import re
 from typing import Final
 
-from .._facts.interpreter import HIDDEN
+from .._os.paths import HIDDEN
 from . import urls
 from .fields import Invalid
 

@@ -13,6 +13,7 @@ from .app import Data
 from .checks import plain
 from .data import keeps_database, place_in, places
 from .fields import ABSENT, REQUIRED, Context, Field, Invalid, Parsed, Part
+from .urls import credential
 
 
 def command(text: str) -> str:
@@ -44,21 +45,39 @@ def calendar(text: str) -> str:
 
 
 def check_commands(app: Parsed, parts: tuple[Part, ...], context: Context) -> None:
-    """A rule, after that of the data: placeholders in commands become folders, and a command is run on each host where
-    the database is the host's own."""
+    """A rule, after that of the data: placeholders in commands become folders, no command shows a secret, and it is run
+    on each host where the database is the host's own."""
     known = places(app["name"], Data.from_dict(app.get("data") or {}))
     for key, listed in (("prepare", enumerate(app.get("prepare") or ())), ("processes", _processes(app))):
         for name, one in listed:
-            one["run"] = place_in(one["run"], known, (*parts, key, name, "run"), context)
+            here = (*parts, key, name, "run")
+            one["run"] = place_in(one["run"], known, here, context)
+            shows = _shown_secret(one["run"], app["secrets"])
+            if shows:
+                what = f"shows {shows} to every user of the host, in the list of processes"
+                context.add(
+                    here, what, "a command that reads it from a variable of its environment", "name it in secrets"
+                )
     for one in app.get("prepare") or ():
         if one["each_host"] is None:
             one["each_host"] = keeps_database(app)
+
+
+def _shown_secret(run: str, secrets: dict[str, str]) -> str:
+    """What a command line shows that is secret; "" where nothing is."""
+    named = next((name for name, value in secrets.items() if len(value) >= _SECRET_LENGTH and value in run), "")
+    if named:
+        return f"the value of the secret {named}"
+    carried = credential(run)
+    return f"{carried} of a URL" if carried else ""
 
 
 def _processes(app: Parsed) -> Iterable[tuple[Part, Parsed]]:
     return (app.get("processes") or {}).items()
 
 
+_SECRET_LENGTH: Final = 8
+"""A shorter value is looked for in no command: it may be a word of it."""
 _PROCESS_NAME: Final = re.compile(r"(?=.{1,24}$)[a-z][a-z0-9]*(-[a-z][a-z0-9]*)*")
 _CALENDAR: Final = re.compile(r"[A-Za-z0-9*:/.,~ +_-]{3,100}")
 _SHELLS: Final = ("sh", "bash", "dash")

@@ -13,7 +13,8 @@ import posixpath
 from dataclasses import dataclass
 from typing import Iterator, Mapping
 
-from .._os.procfs import parse_cpu_list, read_int, read_pairs, read_text, under
+from .._os.paths import under
+from .._os.procfs import parse_cpu_list, read_int, read_pairs, read_text
 
 # cgroup v1 says "unlimited" with PAGE_COUNTER_MAX in bytes, 2^63 rounded down to a page; 32-bit kernels with less.
 # No machine has 2^60 bytes.

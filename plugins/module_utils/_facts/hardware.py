@@ -14,7 +14,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Mapping
 
-from .interpreter import DEFAULT
+from .._os.paths import SYSTEM_PYTHON
 from .neighbours import counted, words
 
 MEMORY_BAND = 0.05
@@ -123,12 +123,12 @@ def fact_parts(facts: Facts) -> dict[str, str]:
     Two interpreters of one version are two platforms: the release is tied to its own.
     """
     platform = [facts["python"]["version"], facts["platform"]["machine"], facts["platform"]["libc"]]
-    declared = facts["python"].get("declared") or DEFAULT
+    declared = facts["python"].get("declared") or SYSTEM_PYTHON
     taken = taken_mib(facts["memory"])
     parts: dict[str, object] = {
         "cores": [facts["cores"].get(key) for key in ("effective", "physical", "logical")],
         "memory": [facts["memory"]["effective_mib"], taken] if taken else facts["memory"]["effective_mib"],
-        "platform": platform if declared == DEFAULT else [*platform, declared],
+        "platform": platform if declared == SYSTEM_PYTHON else [*platform, declared],
         "limits": [facts.get("nofile_max"), facts.get("somaxconn")],
     }
     return {name: part_digest(value) for name, value in parts.items()}

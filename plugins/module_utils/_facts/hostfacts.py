@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass, field
 from shutil import which
 from typing import Any, Callable, Iterator, Mapping, NamedTuple, Sequence
 
+from .._os.paths import under
 from .._os.procfs import (
     MIB,
     format_cpu_list,
@@ -32,9 +33,8 @@ from .._os.procfs import (
     read_status,
     read_text,
     to_int,
-    under,
 )
-from . import cgroups, interpreter, neighbours
+from . import cgroups, interpreter, memoryuse, neighbours
 from .interpreter import Python
 
 Runner = Callable[[Sequence[str]], "str | None"]
@@ -404,7 +404,7 @@ def _memory(
     considered += _slice_limits(slices, throttles=trees.version_of("memory") == 2)
     holding = [limit for limit in considered if limit.counts and limit.value is not None]
     least = min(holding, key=lambda limit: limit.value or 0.0, default=considered[0])
-    others = neighbours.read(root, trees, groups, int(least.value or 0), apps)
+    others = memoryuse.read(root, trees, groups, int(least.value or 0), apps)
     return Memory(
         effective_mib=int(least.value or 0),
         limited_by=least.name,

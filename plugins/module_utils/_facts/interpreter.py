@@ -21,19 +21,7 @@ from importlib.util import find_spec
 from typing import Callable, Iterator, Sequence
 
 from .._os import OLDEST_PYTHON
-from .._os.procfs import under
-
-DEFAULT = "/usr/bin/python3"
-"""What headcount_python is where nobody declares it."""
-
-HIDDEN = {
-    "/home": "ProtectHome=",
-    "/root": "ProtectHome=",
-    "/run/user": "ProtectHome=",
-    "/tmp": "PrivateTmp=",
-    "/var/tmp": "PrivateTmp=",
-}
-"""Folders that an app's processes do not see, and the directive of their unit that hides them."""
+from .._os.paths import HIDDEN, under
 
 _FOLDERS = ("/usr/bin", "/usr/local/bin", "/opt/*/bin", "/usr/local/*/bin")
 _OLDEST_WORDS = ".".join(map(str, OLDEST_PYTHON))

@@ -13,7 +13,8 @@ import os
 import posixpath
 from dataclasses import asdict, dataclass
 
-from .._os.procfs import MIB, read_int, read_pairs, read_text, under
+from .._os.paths import under
+from .._os.procfs import MIB, read_int, read_pairs, read_text
 from .cgroups import SYSTEMD, UNIFIED, Group, locate, memberships, memory_limits, path_for, read_trees
 
 

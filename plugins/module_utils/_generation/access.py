@@ -13,8 +13,8 @@ import grp
 import os
 import stat
 
+from .._os.accounts import exists
 from .._os.paths import STATE, Layout
-from .._os.users import exists
 from . import generations
 
 CLOSED = 0o750

@@ -17,12 +17,12 @@ from math import comb
 from types import TracebackType
 from typing import Any, Callable, Mapping, Sequence, TypedDict
 
+from .._declaration.patience import answer_seconds
 from .._os.http import (
     KEPT_BYTES,
     Answer,
     Ask,
     Bounds,
-    answer_seconds,
     in_brackets,
     local_address,
     request,

@@ -13,12 +13,11 @@ import re
 from dataclasses import dataclass, field
 from typing import Iterable, Mapping
 
+from .._os.accounts import account_problem
 from .._os.files import sha256
 from .._os.ownership import leads_home
-from .._os.paths import UNITS, Layout
-from .._os.procfs import under
+from .._os.paths import UNITS, Layout, under
 from .._os.systemd import Runner, UnitState, run
-from .._os.users import account_problem
 from .._release.contents import is_release
 from . import datafolders, generations, ledger, truth
 from .ledger import Entry

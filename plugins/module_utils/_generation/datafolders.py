@@ -12,8 +12,8 @@ from __future__ import annotations
 import os
 from typing import Any, Iterable, Mapping, Sequence
 
+from .._os.accounts import owner
 from .._os.paths import Layout
-from .._os.users import owner
 from . import generations
 from .ledger import Entry
 

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .._os.files import as_mapping, read_mapping, sha256
-from .._os.paths import Layout
-from .._os.procfs import under
+from .._os.paths import Layout, under
 from .processnames import process_units_on_disk
 
 UNFINISHED = ".unfinished"

@@ -24,11 +24,12 @@ import os
 import signal
 import time
 from dataclasses import asdict, dataclass, field, replace
-from typing import Callable, Iterator, Mapping, TypedDict, cast
+from typing import Callable, Iterator, TypedDict, cast
 
 from .._os.files import make_directory, read_mapping, remove_file, write_json
 from .._os.paths import Layout
 from .ledger import now_text
+from .run import Run
 
 LEASE_SECONDS = 900.0
 """How long a run may stay silent between two steps: a whole batch of hosts may be worked on in between."""
@@ -56,26 +57,6 @@ STOPPABLE = frozenset({"stage", "prepare", "weigh", "trial"})
 
 class Busy(Exception):
     """Another run is changing this app on this host."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run of Headcount: who started it, where, when (`started`: ISO 8601, UTC)."""
-
-    id: str
-    user: str
-    controller: str
-    started: str
-
-    @classmethod
-    def from_dict(cls, value: Mapping[str, object]) -> Run:
-        return cls(*(str(value.get(key) or "unknown") for key in ("id", "user", "controller", "started")))
-
-    def to_dict(self) -> dict[str, str]:
-        return asdict(self)
-
-    def __str__(self) -> str:
-        return f"run {self.id} of {self.user} on {self.controller}"
 
 
 class Lease(TypedDict, total=False):

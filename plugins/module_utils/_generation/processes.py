@@ -20,13 +20,15 @@ from .processunits import ACCURACY_SECONDS
 PHASE = "processes"
 WATCH_SECONDS = 3.0
 """A process that was just started is watched for so long at least."""
+AS_THE_SERVER = 2.0
+"""... and for so many times as long as the server took to come up on the same host: it imports the same code."""
 POLL_SECONDS = 0.25
 STOP_SLACK_SECONDS = 30.0
 
 
 @dataclass
 class Processes:
-    """The processes of one app."""
+    """The processes of one app; what they said is looked for from the moment on when this was made."""
 
     instances: Instances
 
@@ -34,6 +36,7 @@ class Processes:
         self.layout = self.instances.layout
         self.systemd = self.instances.systemd
         self._since: dict[str, float] = {}
+        self._began = self.instances.clock()
 
     def units(self, number: int) -> list[str]:
         """Units of generation `number`'s processes, by what is on disk of it."""
@@ -45,12 +48,14 @@ class Processes:
         return {unit: number for unit, number in found.items() if number is not None}
 
     def hand_over(self, number: int, seconds: float) -> None:
-        """Stop all other generations' processes, then start those of generation `number`, and watch them for `seconds`.
+        """Stop all other generations' processes, then start those of generation `number` that do not run yet (the
+        public socket may have started them), and watch them all for `seconds`.
 
         StepFailed where one does not stay up; what was stopped is to be started again by whoever goes back.
         """
         self.stop_others(number)
-        if self.start(number):
+        self.start(number)
+        if self.units(number):
             self.watch(number, seconds)
 
     def start(self, number: int) -> list[str]:
@@ -114,14 +119,13 @@ class Processes:
     def watch(self, number: int, seconds: float) -> None:
         """See to it that the processes of generation `number` stay up for `seconds`; StepFailed where one does not."""
         units = starters(self.units(number))
-        begin, epoch = self.instances.monotonic(), self.instances.clock()
-        deadline = begin + max(seconds, WATCH_SECONDS)
+        deadline = self.instances.monotonic() + max(seconds, WATCH_SECONDS)
         while True:
             for unit, state in self.systemd.states(*units).items():
                 # One that is still on its way up is not judged before its time is over.
                 over = self.instances.monotonic() >= deadline
                 if state.restarts or state.gone or "auto-restart" in state.sub or (over and not state.running):
-                    raise StepFailed(PHASE, self.why_down(unit, state, epoch))
+                    raise StepFailed(PHASE, self.why_down(unit, state, self._began))
             if self.instances.monotonic() >= deadline:
                 return
             self.instances.sleep(POLL_SECONDS)

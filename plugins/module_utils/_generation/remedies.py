@@ -13,6 +13,7 @@ from .._declaration.app import Plain
 from .._declaration.data import may_be_outside
 from .._os.paths import Layout
 from . import data
+from .units import is_tree
 
 MOST = 2
 """So many remedies are told of one failure."""
@@ -22,6 +23,8 @@ _DENIED = re.compile(r"Permission denied")
 _MISSING = re.compile(r"No such file or directory")
 _DATABASE = re.compile(r"unable to open database file|attempt to write a readonly database")
 _QUOTED = re.compile(r"""b?['"‘](/[^'"’\n]+)['"’]""")
+_RELATIVE = re.compile(r"""Read-only file system: b?['"]([^/'"\n][^'"\n]*)['"]$""")
+"""A path in the working directory, which is the release."""
 _BARE = re.compile(r"(?<![\w.])(/(?:[\w.@+-]+/?)+)")
 _CODE = re.compile(
     r"/(?:releases/[0-9a-f]+|generations/[0-9]+/release)/(?:tree|venv/lib/python3[^/]*/site-packages)/(.+)"
@@ -46,7 +49,7 @@ def refusals(lines: Iterable[str]) -> list[Refusal]:
             continue
         kinds = ((_READ_ONLY, "read-only"), (_DENIED, "denied"), (_MISSING, "missing"))
         what = next((name for pattern, name in kinds if pattern.search(line)), "")
-        path = _path_of(line) if what else ""
+        path = _path_of(line.rstrip()) if what else ""
         # What is missing is the app's own affair, but for what only the sandbox hides.
         if path and "__pycache__" not in path and (what != "missing" or path.startswith(("/proc/", "/dev/"))):
             found[Refusal(path, what)] = None
@@ -57,6 +60,9 @@ def _path_of(line: str) -> str:
     quoted = _QUOTED.findall(line)
     if quoted:
         return str(quoted[-1])
+    relative = _RELATIVE.search(line)
+    if relative:
+        return os.path.normpath(relative[1])
     bare = _BARE.search(line)
     return bare[1] if bare else ""
 
@@ -85,6 +91,12 @@ def _remedy(refusal: Refusal, app: Plain, layout: Layout) -> str:
         return (
             "SQLite could not write its database where it is: keep it in the app's data (`environment: {NAME: "
             f'"sqlite:///{{data}}/app.db"}}`, which is {layout.data}/app.db), or name its file in `data.paths`'
+        )
+    if not path.startswith("/"):
+        way = f"`data: {{paths: [{_kept_at(path)}]}}` has that lead to the app's data" if is_tree(app) else ""
+        return (
+            f"it writes to {path} in its working directory, which is its release and read-only: give it a path below "
+            f"`{{data}}`, which is {layout.data}" + (f"; or {way}" if way else "")
         )
     if path.startswith("/proc/"):
         return f"{path} is hidden from it: `sandbox: {{proc: all}}` shows it"

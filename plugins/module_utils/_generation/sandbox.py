@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Final, Iterable, Mapping
 
 from .._declaration.app import Plain, Sandbox
-from .._os.users import has_group
+from .._os.accounts import has_group
 
 HARDENING: Final[Mapping[str, str]] = {
     "NoNewPrivileges": "yes",

@@ -159,8 +159,9 @@ def _tell_live(state: AppState, app: AppAsked, seen: _Seen, number: int) -> None
     layout = seen.layout
     record = generations.record(layout, number)
     declared = record.get("app") or {}
-    problems = _problems(seen, number, record)
-    healthy, detail = _health(seen, number, declared)
+    private = private_problem(layout, number)
+    problems = _problems(seen, number, record, private)
+    healthy, detail = _health(seen, number, declared, private)
     if _moves(declared.get("listen"), app.get("listen")):
         state["port_taken"] = address_taken(app["listen"])
     state["live"] = {
@@ -181,13 +182,13 @@ def _tell_live(state: AppState, app: AppAsked, seen: _Seen, number: int) -> None
     state["measured"] = record.get("measured")
 
 
-def _problems(seen: _Seen, number: int, record: Mapping[str, object]) -> list[str]:
-    """How the live generation is not what it was when it was tried."""
+def _problems(seen: _Seen, number: int, record: Mapping[str, object], private: str) -> list[str]:
+    """How the live generation is not what it was when it was tried. `private`: what private_problem() says of it."""
     layout = seen.layout
     problems = generations.problems(layout, number) + generations.public_problems(layout)
     problems += drop_in_problems(layout, number, record, seen.host.files)
     if seen.units.get(layout.service_unit(number), ABSENT).running:
-        problems += [words for words in (private_problem(layout, number),) if words]
+        problems += [private] if private else []
     problems += verify(Path(layout.release(str(record.get("release")))))
     return problems + access.account_problems(layout, number)
 
@@ -222,10 +223,10 @@ def _up(units: dict[str, UnitState]) -> list[str]:
     return [unit for unit, state in units.items() if not state.gone]
 
 
-def _health(seen: _Seen, number: int, app: AppRecord) -> tuple[bool, str]:
+def _health(seen: _Seen, number: int, app: AppRecord, private: str) -> tuple[bool, str]:
     """Whether the live generation serves its users, and what it answers: its health and the GET paths of its load.
 
-    `app`: as its record has it; empty where that cannot be read.
+    `app`: as its record has it; empty where that cannot be read. `private`: what private_problem() says of it.
     """
     layout, everything, units = seen.layout, seen.everything, seen.units
     for unit in (layout.public_socket_unit, layout.service_unit(number)):
@@ -242,7 +243,7 @@ def _health(seen: _Seen, number: int, app: AppRecord) -> tuple[bool, str]:
     if listens(1, app["listen"], layout.root) is False:
         return False, f"{layout.public_socket_unit} is active, but systemd does not listen on {app['listen']} any more"
     address: Address = layout.private_socket(number)
-    if private_problem(layout, number) and set(layout.instances(seen.up)) == {number}:
+    if private and set(layout.instances(seen.up)) == {number}:
         address = local_address(app["listen"])  # nobody else answers there
     unit = layout.service_unit(number)
 

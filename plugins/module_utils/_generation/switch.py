@@ -19,7 +19,7 @@ from .answers import HEALTH, WELL, Answers, meanwhile_words
 from .candidates import Candidates
 from .failures import StepFailed, Untouched
 from .instances import Instances
-from .processes import Processes
+from .processes import AS_THE_SERVER, Processes
 from .verify import Seen, answers_all, verify
 
 
@@ -113,7 +113,7 @@ def _switch_shared(
         # Where the old one cannot be asked by itself, nobody knows whose a failure on the socket of both is.
         beside = (lambda: False) if alone else (lambda: answers_all(instances, old, before))
         seen = verify(instances, new, app, verify_seconds, public=True, beside=beside)
-        Processes(instances).hand_over(new, verify_seconds)
+        Processes(instances).hand_over(new, max(verify_seconds, AS_THE_SERVER * boot))
         _make_live(instances, new)
         instances.leave(old)
         verify(instances, new, app, 0.0, public=True)
@@ -124,7 +124,7 @@ def _switch_shared(
         _make_live(instances, new)
         instances.systemd.begin_stop(instances.layout.service_unit(old))
         seen = {**_verify_alone(instances, old, new, app, verify_seconds, was, lenient), "before": was.detail}
-        wrong = _processes_down(instances, new, verify_seconds)
+        wrong = _processes_down(instances, new, max(verify_seconds, AS_THE_SERVER * boot))
         seen = {**seen, "wrong": [*seen.get("wrong", []), *wrong]} if wrong else seen
     opened = opened or _open_again(instances, new, app)
     return {**seen, "boot_seconds": round(boot, 2), **({"opened": opened} if opened else {})}
@@ -229,7 +229,7 @@ def _switch_address(instances: Instances, old: int | None, new: int, app: Plain,
     boot = instances.join(new, app["health"])
     # No other instance ever held this socket, so that it may be asked at once.
     seen = verify(instances, new, app, verify_seconds, public=True)
-    processes.hand_over(new, verify_seconds)
+    processes.hand_over(new, max(verify_seconds, AS_THE_SERVER * boot))
     if old is not None:
         instances.leave(old)
         verify(instances, new, app, 0.0, public=True)

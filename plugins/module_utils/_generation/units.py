@@ -9,6 +9,7 @@ from typing import Any
 
 from .._declaration.app import Plain
 from .._declaration.candidate import own_of
+from .._declaration.gunicorn import PLANNED
 from .._declaration.listening import mode_of
 from .._facts.workerends import HOOKS
 from .._os.paths import Layout
@@ -39,21 +40,6 @@ ENVIRONMENT = {
     "PYTHONFAULTHANDLER": "1",
 }
 
-GUNICORN_SETTINGS = (
-    "worker_class",
-    "workers",
-    "threads",
-    "worker_connections",
-    "preload_app",
-    "backlog",
-    "keepalive",
-    "timeout",
-    "graceful_timeout",
-    "max_requests",
-    "max_requests_jitter",
-)
-"""The settings of a plan that gunicorn.conf.py takes, under Gunicorn's own names."""
-
 MMAP_THRESHOLD_MIB = 32
 """The most that glibc takes (mallopt(3), DEFAULT_MMAP_THRESHOLD_MAX): larger blocks are mapped each on its own."""
 
@@ -82,7 +68,7 @@ def gunicorn_conf(app: Plain, plan: Plain, number: int) -> str:
             "",
         ]
     lines += [f"wsgi_app = {app['entry_point']!r}", f"proc_name = {name!r}"]
-    for key in GUNICORN_SETTINGS:
+    for key in PLANNED:
         entry = plan["settings"].get(key)
         if entry is None or entry["value"] is None:
             continue

@@ -15,7 +15,8 @@ from typing import Callable
 
 from .._generation.failures import StepFailed
 from .._generation.ledger import now_text
-from .._generation.lock import Busy, Run
+from .._generation.lock import Busy
+from .._generation.run import Run
 from .._generation.settings import retune_at_boot
 from .._os.files import make_directory, read_mapping, read_text_file, replace_link, write_file, write_json
 from .._os.paths import HOME, UNITS, Layout

@@ -11,17 +11,18 @@ from shutil import which
 from typing import Any
 
 from .._facts import hostfacts
-from .._facts.interpreter import DEFAULT
 from .._generation import dryrun
 from .._generation.settings import retune_at_boot
 from .._generation.state import AppAsked, app_state
 from .._os.exporterunit import installed as exporter_listens
-from .._os.paths import Layout, installed_apps
+from .._os.paths import SYSTEM_PYTHON, Layout, installed_apps
 from .._os.systemd import Systemd
 from .._release.contents import present
 
 
-def probe(apps: Sequence[AppAsked], slice_: str, python: str = DEFAULT, sandbox: Sequence[str] = ()) -> dict[str, Any]:
+def probe(
+    apps: Sequence[AppAsked], slice_: str, python: str = SYSTEM_PYTHON, sandbox: Sequence[str] = ()
+) -> dict[str, Any]:
     """Facts of the host and the state of `apps` on it (RETURN of plugins/modules/host_info.py). Nothing is changed.
 
     `python`: the interpreter that releases run on; `sandbox`: properties of the apps' units, tried for an app that is

@@ -169,11 +169,6 @@ class Turn:
         """The requests that warm an arm up; None where it is warm."""
         return None if self.warm else warmup_requests(load, workers)
 
-    def warmup_rate(self, rate: float, arms: int) -> float:
-        """The rate of the load that a warm-up keeps to: it asks all arms at once, also where the host has no room for
-        the load of both."""
-        return rate / arms if self.in_turn else rate
-
 
 @dataclass(frozen=True)
 class Running:
@@ -390,16 +385,15 @@ def run_trial_load(
     try:
         guarded.calm_down(rate.rate)
         sick = guarded.leave_out_the_sick()
-        most = turn.warmup_rate(rate.rate, len(arms))
-        warmup, cut = _warm_up(guarded, turn.warmup(load, capacity.workers), most, capacity.rps)
+        # The warm-up asks both at once, also where the host has no room for the load of both.
+        warm = rate.rate / len(arms) if turn.in_turn else rate.rate
+        warmup, cut = _warm_up(guarded, turn.warmup(load, capacity.workers), warm, capacity.rps)
         if not guarded.stopped:
             loaded = _Loaded(guarded, _told(on_warm))
             loaded.run(parts, REST_SECONDS if on_warm is not None else 0.0)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-    samples = {name: loaded.samples(name) for name in guarded.targets}
-    if len(arms) > 1 and not guarded.cut:
-        samples = _turned(samples, list(parts[0].lanes), span)
+    samples = loaded.by_arm(len(arms), list(parts[0].lanes), span)
     told = [f"{name}: {note}" for name, arm in samples.items() for note in arm.notes]
     return TrialLoad(
         candidate=samples["candidate"],
@@ -441,6 +435,11 @@ class _Loaded:
     phases: list[_Phase] = field(default_factory=list)
     times: list[tuple[float, float]] = field(default_factory=list)
     quiet: tuple[float, ...] = ()
+
+    def by_arm(self, arms: int, order: Sequence[str], seconds: float) -> dict[str, Samples]:
+        """The samples of each arm that was loaded, of `arms` that were to be for `seconds`; `order`: who came first."""
+        found = {name: self.samples(name) for name in self.guarded.targets}
+        return _turned(found, order, seconds) if arms > 1 and not self.guarded.cut else found
 
     def run(self, parts: Sequence[Part], rest_seconds: float) -> None:
         """Load part after part, then nobody for some seconds."""

@@ -17,6 +17,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from .lines import Line
+
 MOST_CHARACTERS = 500
 """So much of a cause is told."""
 
@@ -61,15 +63,6 @@ _JSON_TRACEBACK: Final = ("exc_info", "exception", "stack_trace", "traceback", "
 
 Record = Mapping[str, object]
 """A log record of JSON, or a part of one."""
-
-
-@dataclass(frozen=True)
-class Line:
-    """One line of a log: seconds since the epoch (0: not known), the process that wrote it (0: not known), and what."""
-
-    at: float
-    pid: int
-    text: str
 
 
 @dataclass(frozen=True)

@@ -38,9 +38,6 @@ MOST_BYTES = 256 << 20
 MOST_INTERIM = 20
 """So many interim answers (1xx) may go before the answer."""
 
-ANSWER_SECONDS = 10.0
-MOST_ANSWER_SECONDS = 300.0
-
 
 @dataclass(frozen=True)
 class Answer:
@@ -117,22 +114,6 @@ class Bounds:
     seconds: float
     most_bytes: int = MOST_BYTES
     keep_bytes: int = TOLD_BYTES
-
-
-def answer_seconds(app: Mapping[str, Any]) -> float:
-    """How long one request of the load of a normalised app may take: 10 s, or longer where it declares slow answers.
-
-    Twice its largest latency limit, at most `settings.timeout` where that is declared; without a latency limit
-    `settings.timeout` itself; never more than 300 s.
-    """
-    limits, declared = app.get("limits") or {}, (app.get("settings") or {}).get("timeout")
-    slowest = [float(limits[name]) for name in ("p50_ms", "p95_ms", "p99_ms") if limits.get(name)]
-    timeout = float(declared) if declared else MOST_ANSWER_SECONDS
-    if slowest:
-        timeout = min(timeout, 2 * max(slowest) / 1000.0)
-    elif not declared:
-        timeout = ANSWER_SECONDS
-    return min(MOST_ANSWER_SECONDS, max(ANSWER_SECONDS, timeout))
 
 
 class _TooMuch(Exception):

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import os
 
-from .paths import HOME, UNITS, Layout
-from .procfs import under
+from .paths import HOME, UNITS, Layout, under
 from .systemd import UnitState
 
 

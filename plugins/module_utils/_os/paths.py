@@ -21,6 +21,23 @@ _HOME_MARKS = frozenset({"generations", "live"})
 _STATE_MARKS = frozenset({"ledger.jsonl", "lock"})
 LOCAL_FACT = "etc/ansible/facts.d/headcount.fact"
 
+SYSTEM_PYTHON = "/usr/bin/python3"
+"""What headcount_python is where nobody declares it."""
+
+HIDDEN = {
+    "/home": "ProtectHome=",
+    "/root": "ProtectHome=",
+    "/run/user": "ProtectHome=",
+    "/tmp": "PrivateTmp=",
+    "/var/tmp": "PrivateTmp=",
+}
+"""Folders that an app's processes do not see, and the directive of their unit that hides them."""
+
+
+def under(root: str, path: str) -> str:
+    """The absolute `path` of a host, seen from the directory `root` that holds its tree."""
+    return os.path.join(root, path.lstrip("/")) if root != "/" else path
+
 
 @dataclass(frozen=True)
 class Layout:

@@ -14,12 +14,9 @@ import socket
 import struct
 from typing import Iterable
 
+from .paths import under
+
 MIB = 1024 * 1024
-
-
-def under(root: str, path: str) -> str:
-    """The absolute `path` of a host, seen from the directory `root` that holds its tree."""
-    return os.path.join(root, path.lstrip("/")) if root != "/" else path
 
 
 def read_text(root: str, path: str) -> str | None:
@@ -129,7 +126,7 @@ def port_holders(port: int, root: str = "/") -> list[str]:
 
     systemd holds the sockets of all its units: it is named only where no other process has the socket.
     """
-    return _holders(_listening(port, root), root)
+    return _holders(_listening(port, _tcp(root)), root)
 
 
 def socket_holders(path: str, root: str = "/") -> list[str]:
@@ -157,20 +154,25 @@ def _holders(sockets: set[str], root: str) -> list[str]:
     return others or list(found.values())
 
 
-def _listening(port: int, root: str) -> set[str]:
+def _tcp(root: str) -> list[str]:
+    """What the kernel's tables of TCP sockets say, for version 4 and 6; none where they cannot be read."""
+    return [text for table in ("/proc/net/tcp", "/proc/net/tcp6") if (text := read_text(root, table)) is not None]
+
+
+def _listening(port: int, tables: Iterable[str]) -> set[str]:
     """The sockets that listen on a TCP port, as links below /proc/PID/fd name them."""
     found: set[str] = set()
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        for line in (read_text(root, table) or "").splitlines()[1:]:
+    for text in tables:
+        for line in text.splitlines()[1:]:
             fields = line.split()
             if len(fields) > 9 and fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port:
                 found.add(f"socket:[{fields[9]}]")
     return found
 
 
-def _listening_unix(path: str, root: str) -> set[str]:
+def _listening_unix(path: str, table: str) -> set[str]:
     found: set[str] = set()
-    for line in (read_text(root, "/proc/net/unix") or "").splitlines()[1:]:
+    for line in table.splitlines()[1:]:
         fields = line.split(None, 7)
         if len(fields) > 7 and fields[7] == path and int(fields[3], 16) & LISTENS:
             found.add(f"socket:[{fields[6]}]")
@@ -183,15 +185,15 @@ def listens(pid: int, listen: str, root: str = "/") -> bool | None:
     A unix socket must be reached by its path, too.
     """
     unix = listen.startswith("unix:")
-    table = "/proc/net/unix" if unix else "/proc/net/tcp"
     folder = under(root, f"/proc/{pid}/fd")
     try:
         links = {_link(os.path.join(folder, name)) for name in os.listdir(folder)}
     except OSError:
         return None
-    if read_text(root, table) is None:
+    tables = [text for text in (read_text(root, "/proc/net/unix"),) if text is not None] if unix else _tcp(root)
+    if not tables:
         return None
-    wanted = _listening_unix(listen[5:], root) if unix else _listening(int(listen.rpartition(":")[2]), root)
+    wanted = _listening_unix(listen[5:], tables[0]) if unix else _listening(int(listen.rpartition(":")[2]), tables)
     held = links & wanted
     if not unix or root != "/" or not held:
         return bool(held)

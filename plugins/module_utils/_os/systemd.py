@@ -14,7 +14,7 @@ from collections import deque
 from dataclasses import dataclass, replace
 from typing import IO, Callable, Sequence
 
-from .causes import Line
+from .lines import Line
 from .secrecy import clean_lines, clean_text
 
 Runner = Callable[[Sequence[str], float], "Completed"]

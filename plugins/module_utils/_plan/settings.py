@@ -13,8 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Sequence
 
 from .._declaration.app import App
-from .._declaration.gunicorn import too_new
-from .._generation.units import GUNICORN_SETTINGS
+from .._declaration.gunicorn import PLANNED, too_new
 from .classes import ClassChoice
 from .inputs import MEMORY_HIGH_SHARE, Inputs
 from .size import ASYNC, HEAVY_SLOT_MIB, NOFILE_BASE, Ceiling, Shape
@@ -47,7 +46,7 @@ PYTHON_SWITCH_INTERVAL_MS: Final = 5
 own 5 ms count anew at each of the eight times that a short request gives the lock away."""
 
 SETTINGS: Final = (
-    *GUNICORN_SETTINGS,
+    *PLANNED,
     "limit_nofile",
     "malloc_trim_threshold_mib",
     "switch_interval_ms",

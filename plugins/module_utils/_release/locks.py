@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Iterable, Tuple
 
-from .._facts.interpreter import DEFAULT
+from .._os.paths import SYSTEM_PYTHON
 from .contents import TREE, ReleaseError
 
 _PIN = re.compile(r"([a-z0-9][a-z0-9._-]*)==(\S+) --hash=sha256:([0-9a-f]{64})")
@@ -98,7 +98,7 @@ def with_data(lock_text: str, paths: Iterable[str]) -> str:
 
 def lock_for(lock_text: str, python: str) -> str:
     """The lock of a release that the interpreter at the path `python` runs."""
-    return render_lock(replace(parse_lock(lock_text), interpreter=None if python == DEFAULT else python))
+    return render_lock(replace(parse_lock(lock_text), interpreter=None if python == SYSTEM_PYTHON else python))
 
 
 def _parse_pin(line: str, number: int) -> Pin:

@@ -20,9 +20,11 @@ from .._generation import access, generations, ledger, store, volatile
 from .._generation.candidates import Candidates
 from .._generation.failures import StepFailed, sentence
 from .._generation.instances import Instances
-from .._generation.lock import AppLock, Hold, Run
+from .._generation.lock import AppLock, Hold
+from .._generation.processnames import process_units_on_disk
 from .._generation.record import GenerationRecord
 from .._generation.remedies import remedies
+from .._generation.run import Run
 from .._os.files import make_directory, read_mapping, write_json
 from .._os.paths import Layout
 from .._os.secrecy import learn_from
@@ -97,12 +99,14 @@ class AppOnHost:
             yield
 
     def refused(self, number: int | None, begin: float) -> list[str]:
-        """What generation `number` was refused by its sandbox since `begin` (epoch seconds), by its log, in sentences
-        that name the line to declare."""
+        """What generation `number`, or a command or process of it, was refused by its sandbox since `begin` (epoch
+        seconds), by its log, in sentences that name the line to declare."""
         record = self.known(number)
         if number is None or record is None:
             return []
-        units = (self.layout.trial_service_unit(number), self.layout.service_unit(number))
+        further = [unit for unit in process_units_on_disk(self.layout, number) if unit.endswith(".service")]
+        prepared = [self.layout.prepare_unit] if record.app.get("prepare") else []
+        units = (self.layout.trial_service_unit(number), self.layout.service_unit(number), *prepared, *further)
         lines = [line for unit in units for line in self.systemd.journal(unit, begin, LOG_LINES)]
         return remedies(lines, record.app, self.layout)
 

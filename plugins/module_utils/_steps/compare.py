@@ -14,6 +14,7 @@ from typing import Callable, TypedDict
 
 from .._declaration.app import Limits, Load, Plain
 from .._declaration.origin import HOST
+from .._declaration.patience import answer_seconds
 from .._facts.unitgroups import unit_memory, unit_pids
 from .._facts.workerends import WorkerEnd, read_ends
 from .._generation.answers import Why, unknown
@@ -35,7 +36,7 @@ from .._load.trialload import (
 )
 from .._load.use import UseLog
 from .._os.causes import cause_of_request
-from .._os.http import Ask, answer_seconds
+from .._os.http import Ask
 from .._os.systemd import Systemd, UnitState
 from .._release.asynccompat import parse_reports
 from .._verdict.bypath import NO_GOOD_ANSWER, names_of, path_evidence, slow_path

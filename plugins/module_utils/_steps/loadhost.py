@@ -10,11 +10,12 @@ from typing import Callable, Optional, TypedDict
 
 from .._declaration.app import Limits, Load, Plain
 from .._declaration.origin import CONTROLLER, words
+from .._declaration.patience import ANSWER_SECONDS
 from .._load import h2load as h2
 from .._load.command import h2load_package
 from .._load.early import Early
 from .._load.trialload import Capacity, Protected, Running, Turn, run_trial_load
-from .._os.http import ANSWER_SECONDS, Answer, get, unhealthy
+from .._os.http import Answer, get, unhealthy
 from .._os.procfs import parse_os_release, read_text
 from .._verdict.bypath import names_of
 from .._verdict.early import Rule

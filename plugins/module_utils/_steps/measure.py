@@ -273,7 +273,7 @@ def weigh(
     """Weigh the running candidate `unit`, which answers on the unix socket `address`.
 
     `slots` is how many requests its one worker may have in flight, `memory_max_mib` what all its processes together may
-    take (None: no bound), `timeout_seconds` how long one request may take (http.answer_seconds).
+    take (None: no bound), `timeout_seconds` how long one request may take (patience.answer_seconds).
 
     Raises NotMeasured when too few requests are answered, when one does not end by itself, or when the worker leaks
     memory so fast that no plan holds.

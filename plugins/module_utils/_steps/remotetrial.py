@@ -17,13 +17,14 @@ from typing import TypedDict
 
 from .._declaration.app import Limits, Load, Plain
 from .._declaration.origin import is_remote, reachable, target, trial_listen, words
+from .._declaration.patience import answer_seconds
 from .._generation import generations
 from .._generation.failures import StepFailed
 from .._generation.lock import LEASE_SECONDS
 from .._generation.record import GenerationRecord
 from .._load.trialload import Attempt, TrialLoad, longest_seconds
 from .._os.files import read_mapping, write_json
-from .._os.http import Ask, answer_seconds
+from .._os.http import Ask
 from .._verdict.judge import RETRY_FACTOR, MemoryEvidence, combine, needs_retry
 from . import sampler
 from .app import AppOnHost

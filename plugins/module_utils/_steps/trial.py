@@ -9,10 +9,11 @@ from typing import Dict, TypedDict
 
 from .._declaration.app import Plain
 from .._declaration.origin import is_remote
+from .._declaration.patience import answer_seconds
 from .._generation import generations, store
 from .._generation.failures import StepFailed
 from .._load.h2load import LoadError
-from .._os.http import Ask, answer_seconds, lacking, only_redirects
+from .._os.http import Ask, lacking, only_redirects
 from .._os.procfs import read_text
 from .._verdict.judge import Verdict, decide
 from .app import AppOnHost

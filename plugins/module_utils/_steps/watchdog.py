@@ -20,11 +20,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from .._declaration.app import App, Load, Plain
+from .._declaration.patience import answer_seconds
 from .._generation.failures import StepFailed
 from .._generation.lock import STOPPABLE
+from .._generation.processes import AS_THE_SERVER
 from .._generation.record import GenerationRecord
 from .._load.trialload import longest_seconds as longest_load
-from .._os.http import answer_seconds
 from .._os.procfs import read_meminfo
 from .compare import arrangement
 from .measure import longest_seconds as longest_weigh
@@ -58,7 +59,10 @@ def _of(record: GenerationRecord | None) -> tuple[float, float, float]:
     drain = float((settings.get("graceful_timeout") or {}).get("value") or 60.0)
     # The processes end after the server does, by themselves if they run by a schedule, else when they are asked to.
     drain += 2 * max((process.stop_seconds for process in processes), default=0.0)
-    return boot, float(app.get("verify_seconds") or 10.0), drain + 10.0
+    verify = float(app.get("verify_seconds") or 10.0)
+    if processes:
+        verify += max(verify, AS_THE_SERVER * boot)  # they are watched after the server was
+    return boot, verify, drain + 10.0
 
 
 def step_seconds(phase: str, new: GenerationRecord | None, live: GenerationRecord | None) -> float:

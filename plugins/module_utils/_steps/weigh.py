@@ -8,10 +8,10 @@ import time
 from dataclasses import replace
 
 from .._declaration.app import Plain
+from .._declaration.patience import answer_seconds
 from .._facts import contention
 from .._generation import data, volatile
 from .._generation.failures import StepFailed
-from .._os.http import answer_seconds
 from .._plan.replan import replan, with_measured, with_release
 from . import measure
 from .app import AppOnHost

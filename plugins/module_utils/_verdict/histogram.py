@@ -14,12 +14,12 @@ import hashlib
 import math
 import struct
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from .._declaration.shortfall import QUANTILES
-from .judge import summary
-from .types import Samples, finite
+if TYPE_CHECKING:
+    from .types import Samples
 
 LOWEST = 1
 HIGHEST = 3_600_000_000  # an hour in microseconds
@@ -152,19 +152,3 @@ def digest(samples: Samples) -> str:
         microseconds = round(latency * 1000.0) if math.isfinite(latency) else -1
         sha.update(struct.pack(">qqii", round(start * 1e6), microseconds, status, path))
     return f"sha256:{sha.hexdigest()}"
-
-
-def evidence(samples: Samples, facts: Mapping[str, object] | None = None) -> dict[str, object]:
-    """What is kept of an arm: its summary, quantiles of the answers, the encoded histogram, and the samples' digest."""
-    histogram = Histogram.of_milliseconds(samples.latency_ms)
-    quantiles = {
-        name: None if (value := histogram.value_at(q)) is None else finite(value / 1000.0, 3)
-        for name, q in {**QUANTILES, "p90": 0.90, "p999": 0.999, "max": 1.0}.items()
-    }
-    return {
-        **summary(samples),
-        "answered_ms": quantiles,
-        "histogram": {"format": "HdrHistogram V2 compressed", "unit": "us", "data": histogram.encode()},
-        "digest": digest(samples),
-        **(dict(facts) if facts else {}),
-    }

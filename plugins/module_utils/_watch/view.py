@@ -20,8 +20,8 @@ from .._generation.processnames import process_units_on_disk, starters
 from .._generation.record import GenerationRecord
 from .._load.livewatch import accept_queue
 from .._load.memory import read_process
-from .._os.paths import Layout
-from .._os.procfs import read_text, under
+from .._os.paths import Layout, under
+from .._os.procfs import read_text
 from .._os.systemd import ABSENT, Systemd, UnitState
 from .._recorder.counts import Counts, Unreadable, Worker, read
 

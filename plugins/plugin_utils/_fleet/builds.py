@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass, field
 
 from .._display.text import listed
 from .._edge import Json
+from .._wheels.gathered import HostBuild, Platform, Wheel, WheelSet
 from .._wheels.tools import redact
-from .._wheels.wheelhouse import HostBuild, Platform, Wheel, WheelSet
 from .runs import Notes
 
 ASKED, BUILT, FAILED, LOST = "asked", "built", "failed", "lost"

@@ -126,7 +126,7 @@ class HostDecision:
 
     def to_dict(self) -> dict[str, object]:
         """Plain data for the notes of the run."""
-        return asdict(self)
+        return {**vars(self), "apps": {name: vars(app) for name, app in self.apps.items()}}
 
     @classmethod
     def from_dict(cls, data: Json) -> HostDecision:

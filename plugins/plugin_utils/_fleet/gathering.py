@@ -16,8 +16,8 @@ from typing import Callable
 from ...module_utils._release import asynccompat
 from .._edge import Json
 from .._wheels import sources
+from .._wheels.gathered import Platform, WheelSet
 from .._wheels.tools import WheelhouseError
-from .._wheels.wheelhouse import Platform, WheelSet, gather, source_identity
 from .declared import located_source
 
 SILENT_SECONDS = 1.0
@@ -72,20 +72,22 @@ class Gathering:
         key = source_key(source)
         if key not in self._ids:
             try:
-                self._ids[key] = source_identity(source, "/")
-                self.notes.update(dict.fromkeys(sources.notes_of(source, "/")))
+                found = sources.identity(sources.Source.of(source), Path("/"))
+                self._ids[key] = found.text
+                self.notes.update(dict.fromkeys(found.notes))
             except WheelhouseError as error:
                 self._ids[key] = error
-        found = self._ids[key]
-        if isinstance(found, WheelhouseError):
-            raise found
-        return found
+        known = self._ids[key]
+        if isinstance(known, WheelhouseError):
+            raise known
+        return known
 
     def gather(self, wanted: Iterable[tuple[str, Wanted]]) -> None:
         """Gather all that is wanted and not there yet, several platforms at once; failures are told by wheels()."""
         todo = {item: name for name, item in wanted if item not in self._sets}
         if not todo:
             return
+        from .._wheels.wheelhouse import gather
 
         def one(item: Wanted) -> WheelSet | WheelhouseError:
             try:

@@ -7,22 +7,19 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Callable, TypedDict
+from typing import TYPE_CHECKING, Any, Callable
 
-from ...module_utils._declaration.app import App, Load
+from ...module_utils._declaration.app import App
 from ...module_utils._declaration.digests import secrets_digest
 from ...module_utils._declaration.normalise import Declaration, fleet_counts
-from ...module_utils._declaration.origin import is_remote
-from ...module_utils._load.command import LoadError, files_needed, h2load_package
-from ...module_utils._os.http import answer_seconds
 from ...module_utils._plan.planner import plan_host
 from ...module_utils._plan.size import ASYNC
 from ...module_utils._plan.types import Policy
 from ...module_utils._release.runstwice import notes as runs_twice
 from .._edge import Json, Variables
+from .._wheels.gathered import Platform, WheelSet
 from .._wheels.pruning import prune
 from .._wheels.tools import NetworkUnreachable, ResolutionConflict, ToolMissing, WheelhouseError
-from .._wheels.wheelhouse import Platform, WheelSet
 from . import batches, builds, choice, twins
 from .decision import (
     FAILED,
@@ -38,11 +35,17 @@ from .decision import (
 from .declared import base_dirs, declarations, exporter_listen, locate, plain
 from .gathering import Gathering, Wanted, form_words, source_key, verdicts
 from .prepares import prepared_anywhere
-from .probed import Facts
 from .runs import Notes, gone
 from .verdicts import counts_as_failed, failed_before, hold
 
+if TYPE_CHECKING:
+    from .loadhosts import LoadHost
+
 PROBE = "headcount__probe"
+
+BUILDERS, PENDING, EXPORTERS = "headcount__builders", "headcount__pending", "headcount__exporters"
+"""Groups of the hosts that later plays are for: those that build wheels, those that will change, in order, and those
+whose exporter is not as declared."""
 
 _ATTEMPTS = 3
 """How often wheels are gathered for a host: that a class is ruled out and a Gunicorn is pinned may both show late."""
@@ -71,13 +74,6 @@ class Gathered:
         if before is None:
             return self
         return Gathered(self.installed, self.gunicorn or before.gunicorn, {**before.conflicts, **self.conflicts})
-
-
-class LoadHost(TypedDict):
-    """A machine that makes the load of trials, and how many open files one process of the load may need there."""
-
-    name: str
-    files: int
 
 
 @dataclass
@@ -114,6 +110,12 @@ class Schedule:
             if host.exporter and any(app.live or app.pending for app in host.apps.values())
         ]
 
+    @property
+    def groups(self) -> list[dict[str, str]]:
+        """Which host belongs into which group of the later plays, those that will change in their order."""
+        members = {BUILDERS: self.builds, PENDING: self.order, EXPORTERS: self.exporters}
+        return [{"host": host, "group": group} for group, hosts in members.items() for host in hosts]
+
     def to_result(self) -> dict[str, object]:
         """What later plays need to know, and no more: it becomes a variable of every host."""
         pending = {host.host: host for host in self.hosts if host.pending}
@@ -129,11 +131,11 @@ class Schedule:
             "unreachable_hosts": {host.host: host.cause for host in self.hosts if host.status == UNREACHABLE},
             "failed_hosts": {host.host: host.causes[0] for host in self.hosts if counts_as_failed(host)},
             "failed_apps": failed_before(self.hosts),
-            "packages": {name: missing_packages(host.facts) for name, host in pending.items()},
+            "packages": _packages(pending),
             "prepares": {name: _prepares(host) for name, host in pending.items()},
             "hooks": {name: self.hooks.get(name, {}) for name in pending},
             "load_hosts": self.load_hosts,
-            "exporters": self.exporters,
+            "groups": self.groups,
             "settings": asdict(self.rules) if self.rules else {},
             "mode": self.mode,
         }
@@ -144,34 +146,13 @@ def _prepares(host: HostDecision) -> list[str]:
     return [name for name in host.pending if host.apps[name].prepare]
 
 
-def missing_packages(facts: Facts) -> list[str]:
-    """Packages of the host's distribution that a rollout needs and that are not there."""
-    package = h2load_package(str((facts.get("os") or {}).get("id") or ""))
-    needed = {"h2load": package, "psutil": "python3-psutil"}
-    return [package for fact, package in needed.items() if not facts.get(fact)]
+def _packages(pending: Mapping[str, HostDecision]) -> dict[str, list[str]]:
+    """Packages that each host lacks for its rollout."""
+    if not pending:
+        return {}
+    from .loadhosts import missing_packages
 
-
-def load_hosts(hosts: Sequence[HostDecision], declared: Mapping[str, Declaration]) -> list[LoadHost]:
-    """Where the load of the coming trials is made, other than on the apps' own hosts: [{name, files}], by name.
-
-    `files`: open files that one process of the load may need there. A load that cannot be as declared counts for none
-    here; its trial says why.
-    """
-    found: dict[str, int] = {}
-    for host in hosts:
-        for app in declared[host.host].apps:
-            planned = host.apps.get(app["name"])
-            if planned is None or planned.action != choice.DEPLOY:
-                continue
-            load = Load.from_dict(app["load"])
-            if not is_remote(load):
-                continue
-            try:
-                files = files_needed(load, answer_seconds(app))
-            except LoadError:
-                files = 0
-            found[load.origin] = max(files, found.get(load.origin, 0))
-    return [{"name": name, "files": files} for name, files in sorted(found.items())]
+    return {name: missing_packages(host.facts) for name, host in pending.items()}
 
 
 class Scheduler:
@@ -528,6 +509,8 @@ class Scheduler:
                 first.variables["headcount_rollout_batches"],
             )
             fleet.order, fleet.batches = ready.order, ready.sizes
+            from .loadhosts import load_hosts
+
             fleet.load_hosts = load_hosts([host for host in hosts if host.pending], declared)
             fleet.hooks = {name: self._hooks(declared[name]) for name in pending}
         return fleet

@@ -16,6 +16,7 @@ import yaml
 
 from ...module_utils._declaration.fields import Problem
 from ...module_utils._declaration.normalise import normalise_apps, render_problems
+from ...module_utils._release.contents import TREE as RELEASED
 from .._display.text import listed
 from .._edge import Json
 from .._source.project import PACKAGE, TREE, form_of, table
@@ -173,15 +174,16 @@ def _tree(found: Given, scratch: Path, tools: Tools, hints: Hints, names: Sequen
     if not candidates:
         raise Cannot(_nothing(found, names), lacks_files=True)
     scratch.mkdir(exist_ok=True)
-    root = scratch / "project"
+    root = scratch / RELEASED
     root.mkdir()
     copy_project(folder, root)
+    kept = sandbox.lead(scratch, ())
     found = _with_requirements(found, names)
     made = _make(found, scratch, tools, TREE)
 
     def place(candidate: Candidate) -> sandbox.Place:
         paths = (root, root / candidate.path) if candidate.path else (root,)
-        return sandbox.Place(scratch, root, made.python, paths, (root,))
+        return sandbox.Place(scratch, root, made.python, paths, (root,), kept)
 
     told = survey(candidates, place, hints, tools.look, tools.say)
     guessed = tuple(found.source.get("requirements") or ())
@@ -215,9 +217,10 @@ def _installed(found: Given, scratch: Path, tools: Tools, hints: Hints, why: str
     candidates = _ordered(hints.candidates, scan.candidates(made.site, made.files, found.project, ("",)))
     candidates = [replace(item, path="") for item in candidates]
     own = tuple({made.site / name.partition("/")[0] for name in made.files if "/" in name})
+    kept = sandbox.lead(scratch, ())
 
     def place(candidate: Candidate) -> sandbox.Place:
-        return sandbox.Place(scratch, root, made.python, (), own or (made.site,))
+        return sandbox.Place(scratch, root, made.python, (), own or (made.site,), kept, installed=made.site)
 
     told = survey(candidates, place, hints, tools.look, tools.say)
     _refuse(told, found, candidates, made.files)

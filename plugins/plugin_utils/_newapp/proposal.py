@@ -12,7 +12,6 @@ from typing import Any, Final
 
 from ...module_utils._declaration.app import Limits
 from ...module_utils._declaration.checks import app_name
-from ...module_utils._declaration.data import INSTANCE
 from ...module_utils._declaration.fields import Invalid
 from ...module_utils._declaration.profiles import profile_of
 from ...module_utils._declaration.shortfall import needed_requests
@@ -20,7 +19,7 @@ from .._display.text import listed, plural
 from .._edge import Json
 from .beside import MIGRATES, is_clock, process_command, process_name
 from .pages import UNKNOWN, Choice, choose
-from .survey import Found, is_setting
+from .survey import Found, is_kept, is_setting
 from .types import Hints, Imported
 
 LISTEN: Final = "0.0.0.0:8000"
@@ -282,12 +281,12 @@ def _environment(draft: _Draft, path: str) -> dict[str, str]:
         if name in asked - set(environment) and _is_plain(name, value):
             environment[name] = value
             draft.comments[f"environment.{name}"] = f"as {origin} has it"
-    database = _database_variable(draft)
-    if _local_databases(draft) and database and database not in {**environment, **draft.app.required}:
-        environment[database] = f"sqlite:///{{data}}/{draft.entry['name']}.db"
-        draft.comments[f"environment.{database}"] = (
-            "by default a SQLite file where no host keeps one; {data} is kept; a database server's address is a secret"
-        )
+    for name, value in _database_variables(draft).items():
+        if name not in {**environment, **draft.app.required}:
+            environment[name] = value
+            draft.comments[f"environment.{name}"] = (
+                "by default a SQLite file where no host keeps one; {data} is kept; a server's address is a secret"
+            )
     return environment
 
 
@@ -295,18 +294,31 @@ def _database_variable(draft: _Draft) -> str:
     return next((item.name for item in draft.app.variables if _DATABASE.search(item.name)), "")
 
 
+def _database_variables(draft: _Draft) -> dict[str, str]:
+    """The variables that say where its SQLite files are, by their names or by what they are by default, and where
+    these files are kept."""
+    found = {}
+    for uri in _local_databases(draft):
+        path = _path(uri)
+        kept = f"{{data}}/{path.rpartition('/')[2]}"
+        for item in draft.app.variables:
+            if item.default in (uri, path):
+                found[item.name] = f"sqlite:///{kept}" if item.default == uri else kept
+    named = _database_variable(draft)
+    if named and not found and _local_databases(draft):
+        found[named] = f"sqlite:///{{data}}/{draft.entry['name']}.db"
+    return found
+
+
 def _local_databases(draft: _Draft) -> list[str]:
-    """The SQLite files that it uses, as its settings or the file system name them."""
-    local = [uri for uri in draft.app.databases if re.fullmatch(r"sqlite:(?!.*:memory:)//.+", uri)]
-    written = draft.app.written.items()
-    local += [path for path, kind in written if kind == "sqlite" and f"sqlite:///{path}" not in local]
-    kept = {f"sqlite:///{path.partition('/')[2]}" for path in local if _is_kept(path)}
-    return [item for item in dict.fromkeys(local) if item not in kept and not _is_kept(item)]
+    """The SQLite files that it uses beside its code, as its settings or the file system name them."""
+    found = [uri for uri in draft.app.databases if re.fullmatch(r"sqlite:(?!.*:memory:)//.+", uri)]
+    found += [f"sqlite:///{path}" for path, kind in draft.app.written.items() if kind == "sqlite"]
+    return [uri for uri in dict.fromkeys(found) if not is_kept(_path(uri))]
 
 
-def _is_kept(path: str) -> bool:
-    """Whether a path in the project leads to the app's data by itself, as Flask's instance folder does."""
-    return path == INSTANCE or path.startswith(f"{INSTANCE}/")
+def _path(uri: str) -> str:
+    return uri.removeprefix("sqlite:///").partition("?")[0]
 
 
 def _is_plain(name: str, value: str) -> bool:
@@ -429,48 +441,62 @@ def _processes(draft: _Draft) -> None:
 
 def _data(draft: _Draft) -> None:
     """What it writes, and which database it uses."""
-    app = draft.app
-    local = _local_databases(draft)
-    _written(draft, [path for path in app.written if not path.startswith("/") and not _is_kept(path)], local)
-    database = [item.name for item in app.variables if _DATABASE.search(item.name)]
-    if local and (app.kind == "django" or not database):
-        _kept_locally(draft, local)
-    elif not local and database and not set(database) & set(app.required):
-        draft.ask(f"which database is it to use? The code reads {listed(database, 2)}: put it under secrets")
+    app, environment = draft.app, draft.entry.get("environment")
+    given = {*app.required, *(environment if isinstance(environment, dict) else ())}
+    local, database = _local_databases(draft), _database_variable(draft)
+    if isinstance(environment, dict) and set(environment) & set(_database_variables(draft)):
+        local = []
+    paths = [path for path in draft.found.leads if local or app.written.get(path) != "sqlite"]
+    paths += _beside(draft, [_path(uri) for uri in local if not _is_below(_path(uri), paths)])
+    if paths:
+        why = "it writes there, beside its code, which is read-only on a host; so it leads to the app's data"
+        draft.put("data", {"paths": paths}, why)
+    _written(draft, paths)
+    _homeless(draft, local, paths)
+    if not local and database and database not in given:
+        draft.ask(f"which database is it to use? The code reads {database}: put it under secrets")
 
 
-def _kept_locally(draft: _Draft, local: Sequence[str]) -> None:
-    """Where the SQLite files of an app are kept that no variable of its own names."""
-    beside = [found[1] for uri in local if (found := re.fullmatch(r"sqlite:///([^/].*)", uri))]
-    lost = [item for item in local if item.removeprefix("sqlite:///").startswith(("/tmp/", "/var/tmp/", "/dev/shm/"))]
-    if draft.app.kind == "django" and beside:
-        draft.put("data", {"paths": beside}, "its database is beside its code, which is read-only; there it is kept")
-    elif lost:
+def _homeless(draft: _Draft, local: Sequence[str], paths: Sequence[str]) -> None:
+    """Asks about the database files of `local` that no host keeps: `paths` are those that lead into the app's data."""
+    lost = [uri for uri in local if _path(uri).startswith(("/tmp/", "/var/tmp/", "/dev/shm/"))]
+    left = [uri for uri in local if uri not in lost and not _is_below(_path(uri), paths)]
+    if lost:
         draft.ask(
             f"where is it to keep its database? {listed(lost, 2)} is lost with each generation: lead it into the app's "
             "data by its settings (`{data}` in environment), or say that it may be lost: data: {scratch: [...]}",
             must=True,
         )
-    else:
+    if left:
         draft.ask(
-            f"its database is a SQLite file ({listed(local, 2)}): is it in a folder `instance`, which is kept, or is "
-            "it to be named in data.paths, or a database server to be used?"
+            f"where is it to keep its database? {listed(left, 2)} is nothing that a host keeps: name it in data.paths, "
+            "or have its settings name a file in `{data}` or a database server"
         )
 
 
-def _written(draft: _Draft, inside: Sequence[str], databases: Sequence[str]) -> None:
-    """What it writes into its own folder."""
-    others = [path for path in inside if path not in databases]
-    if draft.found.writes and (inside or not any(map(_is_kept, draft.app.written))):
+def _beside(draft: _Draft, paths: Sequence[str]) -> list[str]:
+    """Database files beside the code, which nothing has opened here; of a package it is not known where they are."""
+    return [path for path in paths if not path.startswith("/") and (draft.subject.is_tree or "/" in path)]
+
+
+def _is_below(path: str, places: Sequence[str]) -> bool:
+    return any(path == place or (place.endswith("/") and path.startswith(place)) for place in places)
+
+
+def _written(draft: _Draft, paths: Sequence[str]) -> None:
+    """What it writes into its own folder, and what of that has no place."""
+    inside = [path for path in draft.app.written if not path.startswith("/") and not is_kept(path)]
+    left = [path for path in inside if not _is_below(path, paths) and not _is_below(f"{path}/", paths)]
+    if draft.found.writes and (left or not any(map(is_kept, draft.app.written))):
         draft.ask(
-            f"where is it to write {listed(inside or ['its files'], 4)}? It does so while it is imported, and a "
+            f"where is it to write {listed(left or ['its files'], 4)}? It does so while it is imported, and a "
             f"release is read-only on a host{_where(draft)}: let it log to standard error, and name in data.paths what "
             "it keeps",
             must=True,
         )
-    elif others:
+    elif left and not draft.found.writes:
         draft.ask(
-            f"it tries to write {listed(others, 4)} into its own folder, which is read-only on a host, and goes on "
+            f"it tries to write {listed(left, 4)} into its own folder, which is read-only on a host, and goes on "
             "without: is that right?"
         )
 

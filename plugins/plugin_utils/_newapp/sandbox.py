@@ -21,9 +21,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
+from ...module_utils._release.leads import INSTANCE, SEED, lay_leads, place_of
 from .._edge import Json
+from .inside.asking import BUSY
 from .types import Error, Imported, Page, Variable, Weighed
 
+DATA: Final = "data"
+"""What stands for the app's data in the scratch folder."""
 PROGRAM: Final = Path(__file__).with_name("inside")
 # $1 is where the package lies; it is on the path no longer than it takes to import it.
 _START: Final = """
@@ -43,26 +47,28 @@ _SAID: Final = 4000
 _MOST_DISKS: Final = 40
 _DISK: Final = re.compile(r"(ext\d|xfs|btrfs|zfs|f2fs|bcachefs|nfs\d?|cifs|vfat|overlay|tmpfs|9p|virtiofs|fuse\S*) ")
 
-# $1 the scratch folder, $2 the project's copy (read-only when $3 is ro), $4 the mount points of disks, one a line, $5
-# folders of /tmp that are needed, one a line; the command follows. Everything is read-only but the scratch folder and
-# /tmp, which is an empty one, as it is to a service that is protected. The scratch folder may lie in /tmp, and so may
-# the Python: they are kept at /mnt meanwhile.
+# $1 the scratch folder, $2 the folders of the release, one a line, the first of them the working directory (read-only
+# when $3 is ro), $4 the mount points of disks, one a line, $5 folders of /tmp that are needed, one a line; the command
+# follows. Everything is read-only but the scratch folder, where the app's data is, and /tmp, which is an empty one, as
+# it is to a service that is protected. The scratch folder may lie in /tmp, and so may the Python: they are kept at /mnt
+# meanwhile.
 _SHELL: Final = """
 set -e
 mount --make-rprivate /
 mount --bind "$1" /mnt
-kept() { printf "%s" "$5" | cat -n | while read -r number folder; do "$6" "$folder" "/mnt/kept/$number"; done; }
+kept() { printf "%s" "$1" | cat -n | while read -r number folder; do "$2" "$folder" "/mnt/kept/$number"; done; }
 keep() { mkdir -p "$2"; mount --bind "$1" "$2"; }
 put_back() { mkdir -p "$1"; mount --bind "$2" "$1"; mount -o remount,bind,ro "$1"; }
-kept "$1" "$2" "$3" "$4" "$5" keep
+kept "$5" keep
 mount --bind /mnt/tmp /tmp
 mkdir -p "$1"
 mount --rbind /mnt "$1"
-kept "$1" "$2" "$3" "$4" "$5" put_back
-mount --bind "$2" "$2"
-if [ "$3" = ro ]; then mount -o remount,bind,ro "$2"; fi
+kept "$5" put_back
+if [ "$3" = ro ]; then
+  printf "%s" "$2" | while read -r folder; do mount --bind "$folder" "$folder"; mount -o remount,bind,ro "$folder"; done
+fi
 echo "$4" | while read -r disk; do mount -o remount,bind,ro "$disk" 2>/dev/null || true; done
-cd "$2"
+cd "$(printf "%s" "$2" | head -n 1)"
 shift 5
 exec "$@"
 """
@@ -79,15 +85,61 @@ class Sandbox:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a project lies in the scratch folder. `paths` come first on sys.path, `own` are folders of its own code."""
+    """Where a project lies in the scratch folder. `paths` come first on sys.path, `own` are folders of its own code.
+
+    The scratch folder is made as a release is: what it leads to the app's data for leads to `data` in it. `kept` is
+    Flask's folder for that, None where the project ships one of its own; `leads` are others, by their paths in `code`,
+    the folder of the code (of a package, the one that it is installed in).
+    """
 
     scratch: Path
     root: Path
     python: Path
     paths: tuple[Path, ...] = ()
     own: tuple[Path, ...] = ()
+    kept: Path | None = None
+    leads: tuple[str, ...] = ()
+    installed: Path | None = None
     writable: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def code(self) -> Path:
+        """The folder that `leads`, and what the app wrote, are paths in."""
+        return self.installed or self.root
+
+
+def lead(release: Path, paths: Sequence[str] = ()) -> Path | None:
+    """Have `paths` of what is in a scratch folder lead to its data, as a host does; Flask's folder, if it leads there.
+
+    A path that ends in `/`, or has no ending, is a folder.
+    """
+    place_of(release, INSTANCE).parent.mkdir(parents=True, exist_ok=True)
+    lay_leads(release, paths, str(release / DATA))
+    for path in paths:
+        kept, seed = release / DATA / path, release / SEED / path
+        if seed.is_dir():
+            shutil.copytree(seed, kept, dirs_exist_ok=True)
+        elif seed.exists():
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(seed, kept)
+        else:
+            folder = kept if path.endswith("/") or not kept.suffix else kept.parent
+            folder.mkdir(parents=True, exist_ok=True)
+    instance = place_of(release, INSTANCE)
+    if not instance.is_symlink():
+        return None
+    (release / DATA / INSTANCE).mkdir(parents=True, exist_ok=True)
+    return instance
+
+
+def _unlead(release: Path, paths: Sequence[str]) -> None:
+    """Put back what was there before."""
+    for path in paths:
+        seed, place = release / SEED / path, place_of(release, path)
+        place.unlink()
+        if os.path.lexists(seed):
+            os.rename(seed, place)
 
 
 @lru_cache(maxsize=1)
@@ -125,7 +177,7 @@ def environment(place: Place) -> dict[str, str]:
 
 def look(place: Place, module: str, target: str = "", weigh_seconds: float = WEIGH_SECONDS) -> Imported:
     """Import `module` in the sandbox, find its callable, ask for its pages and weigh them."""
-    for name in ("home", "tmp"):
+    for name in ("home", "tmp", DATA):
         (place.scratch / name).mkdir(exist_ok=True)
     result = place.scratch / "answer.json"
     result.unlink(missing_ok=True)
@@ -145,8 +197,12 @@ def look(place: Place, module: str, target: str = "", weigh_seconds: float = WEI
     shutil.copytree(PROGRAM, program, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
     question = place.scratch / "asked.json"
     question.write_text(json.dumps(asked), encoding="utf-8")
-    seconds = IMPORT_SECONDS + ASK_SECONDS + weigh_seconds + _MARGIN_SECONDS
-    said, late = _run(_argv(place, [place.python, "-I", "-c", _START, program.parent, question]), place, seconds)
+    seconds = BUSY * (IMPORT_SECONDS + ASK_SECONDS + weigh_seconds) + _MARGIN_SECONDS
+    lead(place.scratch, place.leads)
+    try:
+        said, late = _run(_argv(place, [place.python, "-I", "-c", _START, program.parent, question]), place, seconds)
+    finally:
+        _unlead(place.scratch, place.leads)
     try:
         answer: Json = json.loads(result.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -157,9 +213,11 @@ def look(place: Place, module: str, target: str = "", weigh_seconds: float = WEI
     found = read(answer, place)
     if found.error is not None and found.error.kind == "SystemExit" and _last(said):
         # Who exits says why before, and not in the exception.
-        found = replace(
-            found, error=replace(found.error, message=f"{found.error.message}, after saying: {_last(said)}")
-        )
+        words = _last(said)
+        named = [item.name for item in found.variables if re.search(rf"(?<!\w){re.escape(item.name)}(?!\w)", words)]
+        lacking = [name for name in named if name not in place.environment]
+        told = replace(found.error, message=f"{found.error.message}, after saying: {words}")
+        found = replace(found, error=replace(told, missing_variables=(*told.missing_variables, *lacking)))
     return replace(found, module=module, said=said[-_SAID:])
 
 
@@ -170,8 +228,13 @@ def _argv(place: Place, command: Sequence[str | Path]) -> list[str]:
         return [*sandbox.argv, *words]
     mode = "rw" if place.writable else "ro"
     disks = "\n".join(disks_of(Path("/proc/self/mountinfo").read_text(encoding="utf-8")))
-    needed = "".join(f"{folder}\n" for folder in pythons_in_tmp(place))
-    return [*sandbox.argv, "sh", "-c", _SHELL, "sh", str(place.scratch), str(place.root), mode, disks, needed, *words]
+    environment_of = [folder for folder in [place.scratch / "venv"] if place.python.is_relative_to(folder)]
+    release, needed = map(_lines, ([place.root, *environment_of], pythons_in_tmp(place)))
+    return [*sandbox.argv, "sh", "-c", _SHELL, "sh", str(place.scratch), release, mode, disks, needed, *words]
+
+
+def _lines(paths: Sequence[Path]) -> str:
+    return "".join(f"{path}\n" for path in paths)
 
 
 def pythons_in_tmp(place: Place) -> list[Path]:
@@ -222,7 +285,7 @@ def _last(said: str) -> str:
 def read(answer: Json, place: Place) -> Imported:
     """The answer of the program, with paths as they are within the project."""
     error, config = answer.get("error"), answer.get("config", {})
-    written = {_within(path, place): kind for path, kind in answer.get("written", {}).items()}
+    written = {_written(path, place): kind for path, kind in answer.get("written", {}).items()}
     return Imported(
         module="",
         target=str(answer.get("target", "")),
@@ -263,6 +326,17 @@ def _error(error: Json, place: Place) -> Error:
     )
 
 
+def _written(path: str, place: Place) -> str:
+    """A path as `data.paths` has it; that of Flask's own folder; one that begins with `./` is in the working directory
+    of a package."""
+    if place.kept and f"{path}/".startswith(f"{place.kept}/"):
+        return f"{INSTANCE}{path[len(str(place.kept)) :]}"
+    if path.startswith(f"{place.code}/"):
+        return path[len(str(place.code)) + 1 :]
+    inside = _within(path, place)
+    return f"./{inside}" if inside and not inside.startswith("/") else inside
+
+
 def _within(path: str, place: Place) -> str:
     """A path as it is within the project, absolute where it lies elsewhere, "" for what is the sandbox's own."""
     for root in (place.root, *place.own):
@@ -274,6 +348,8 @@ def _within(path: str, place: Place) -> str:
 
 def _relative(text: str, place: Place) -> str:
     """Words without the scratch folder's name."""
+    text = text.replace(f"{place.kept}/", f"{INSTANCE}/") if place.kept else text
+    text = re.sub(rf"{re.escape(str(place.code))}/", "", text)
     text = re.sub(rf"{re.escape(str(place.root))}/?", "", text)
     return text.replace(f"{place.scratch}/", "")
 

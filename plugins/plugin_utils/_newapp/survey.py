@@ -9,11 +9,13 @@ folder it is looked at once more with that allowed, so that the rest can be told
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Final
 
+from ...module_utils._declaration.data import INSTANCE
 from .sandbox import Place
 from .types import Candidate, Error, Hints, Imported
 
@@ -29,7 +31,8 @@ Look = Callable[[Place, str, str], Imported]
 class Found:
     """What came of the candidates: the app, or None; and why each one that was tried is not it, in order.
 
-    `writes`: the app runs only where it may write into its own folder. `streams`: variables that keep it from that.
+    `writes`: the app runs only where it may write into its own folder. `streams`: variables that keep it from that;
+    `leads`: what leads to the app's data in its stead, as `data.paths` has it.
     `unreached`: what failed only because a peer that it calls while it is imported is out of reach here.
     """
 
@@ -37,6 +40,7 @@ class Found:
     failed: tuple[tuple[Candidate, Error], ...] = ()
     writes: bool = False
     streams: tuple[str, ...] = ()
+    leads: tuple[str, ...] = ()
     unreached: Imported | None = None
 
     @property
@@ -93,9 +97,11 @@ def _in_turn(candidates: Sequence[Candidate]) -> Iterator[Candidate]:
 def attempt(candidate: Candidate, place: Place, hints: Hints, look: Look) -> Found:
     """Look at one candidate, with stand-ins for the variables that it needs."""
     given = _declared(hints)
+    there = _files(place)
     app, required = _with_variables(candidate, replace(place, environment=given), hints, look)
     if app.found:
-        return Found(replace(app, required=required, candidate=candidate))
+        app = replace(app, required=required, candidate=candidate)
+        return _led(app, there, replace(place, environment={**given, **required}), look) or Found(app)
     error = app.error or Error("Ended", "it gave no answer")
     if error.unreached:
         target = candidate.target or candidate.likely
@@ -115,7 +121,56 @@ def attempt(candidate: Candidate, place: Place, hints: Hints, look: Look) -> Fou
         if again.found:
             done = replace(again, required=required, candidate=candidate)
             return Found(done, streams=(name,))
-    return Found(replace(free, required=required, candidate=candidate), ((candidate, error),), writes=True)
+    free = replace(free, required=required, candidate=candidate)
+    tight = replace(place, environment={**given, **required})
+    return _led(free, there, tight, look) or Found(free, ((candidate, error),), writes=True)
+
+
+MOST_LEADS: Final = 6
+
+
+def _led(app: Imported, there: Set[str], place: Place, look: Look) -> Found | None:
+    """The app where what it writes beside its code leads to its data; None where that is not it."""
+    written = {path: kind for path, kind in app.written.items() if not (place.kept and is_kept(path))}
+    leads = leads_of(written, there)
+    if not 0 < len(leads) <= MOST_LEADS:
+        return None
+    again = look(replace(place, leads=leads), app.candidate.module, app.candidate.target)
+    if not again.found:
+        return None
+    return Found(replace(again, required=app.required, candidate=app.candidate), leads=leads)
+
+
+def is_kept(path: str) -> bool:
+    """Whether a path in the project leads to the app's data by itself, as Flask's instance folder does."""
+    return path == INSTANCE or path.startswith(f"{INSTANCE}/")
+
+
+def leads_of(written: Mapping[str, str], there: Set[str]) -> tuple[str, ...]:
+    """What of the paths that an app wrote to can lead to its data: whole folders that its project does not have, else
+    single files. `there`: the files and folders of the project."""
+    found: dict[str, None] = {}
+    for path, kind in sorted(written.items()):
+        parts = path.split("/")
+        if path.startswith(("/", "./", "../")):
+            continue
+        new = next((end for end in range(1, len(parts)) if "/".join(parts[:end]) not in there), len(parts))
+        lead = "/".join(parts[:new])
+        if new < len(parts) or kind == "folder":
+            found[f"{lead}/"] = None
+        elif "." in parts[-1].lstrip("."):  # else it would be a folder
+            found[lead] = None
+    return tuple(item for item in found if item.rstrip("/") not in there or not item.endswith("/"))
+
+
+def _files(place: Place) -> Set[str]:
+    """The files and folders of a project, as paths in its code."""
+    return {
+        os.path.relpath(os.path.join(folder, name), place.code)
+        for own in place.own or (place.root,)
+        for folder, folders, files in os.walk(own)
+        for name in (*folders, *files, ".")
+    }
 
 
 def _refused_a_write(app: Imported) -> bool:

@@ -43,7 +43,7 @@ class Evidence(TypedDict, total=False):
     """The numbers of a trial that the report shows, each with its limit; None is what was not measured.
 
     Latencies are milliseconds, memory is MiB, `error_rate_limit` is a share of the `requests`. What begins with `live_`
-    is of the generation that the candidate was held against. `paths`: what each path of the candidate took;
+    is of the generation that the candidate was held against. `paths`: what each path of the candidate took.
     `uncompared`: what was not held against the live generation, and why.
     """
 

@@ -34,17 +34,24 @@ def read(path: Path) -> str:
         return ""
 
 
-def keep(path: Path, pins: Iterable[Pinned]) -> None:
-    """Keep versions; those that are not among them now (another worker class) stay."""
+def keep(path: Path, pins: Iterable[Pinned]) -> list[str]:
+    """Keep versions; those that are not among them now (another worker class) stay. Tells of each that became another
+    one."""
     lines = (line.partition("==") for line in read(path).splitlines() if "==" in line)
     versions = {name: version for name, _, version in lines}
     found = {**versions, **{pin.name: pin.version for pin in pins if pin.version}}
     if found == versions:
-        return
+        return []
     path.parent.mkdir(parents=True, exist_ok=True)
     part = temporary(path)
     part.write_text(_HEAD + "".join(f"{name}=={found[name]}\n" for name in sorted(found)), encoding="utf-8")
     os.replace(part, path)
+    return [
+        f"{name} {versions[name]}, which was decided once, gives way to {found[name]}: it is not to be had any more, "
+        "or what else is needed rules it out"
+        for name in sorted(versions)
+        if found[name] != versions[name]
+    ]
 
 
 __all__ = ["keep", "path_of", "read"]

@@ -162,16 +162,28 @@ def source_identity(source: Json | Source, base_dir: str | Path) -> str:
     A folder and a wheel count by content, a package by its requirement, a repository by the commit that its REF is
     now (asked of the remote unless REF is a full commit id); the lock counts with each of them.
     """
-    return identity(Source.of(source), Path(base_dir))[0]
+    return identity(Source.of(source), Path(base_dir)).text
 
 
-def identity(source: Source, base_dir: Path) -> tuple[str, str | None]:
-    """`source_identity`, and for git the commit."""
+@dataclass(frozen=True)
+class Identity:
+    """What a source is, for git the commit, and what a person should know of its files: what is left out, and what is
+    shipped that looks wrong."""
+
+    text: str
+    commit: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+def identity(source: Source, base_dir: Path) -> Identity:
+    """`source_identity`, and what came to light with it."""
     commit: str | None = None
     folder: Path | None = None
+    notes: tuple[str, ...] = ()
     if source.kind == "path":
         folder = project_folder(source, resolve(source.value, base_dir))
-        core = folder_digest(folder, shipped(folder, source.include, source.describe()).names)
+        files = shipped(folder, source.include, source.describe())
+        core, notes = folder_digest(folder, files.names), files.notes
     elif source.kind == "wheel":
         core = file_digest(wheel_file(source, base_dir))
     elif source.kind == "pip":
@@ -190,8 +202,8 @@ def identity(source: Source, base_dir: Path) -> tuple[str, str | None]:
     if source.requirements is not None:
         text += _named(source, folder)
     if source.kind == "git":
-        return f"git:{commit}" + (f":{hashlib.sha256(text.encode()).hexdigest()[:16]}"), commit
-    return f"{source.kind}:{hashlib.sha256(text.encode()).hexdigest()}", None
+        return Identity(f"git:{commit}" + (f":{hashlib.sha256(text.encode()).hexdigest()[:16]}"), commit)
+    return Identity(f"{source.kind}:{hashlib.sha256(text.encode()).hexdigest()}", None, notes)
 
 
 def _beside(folder: Path, source: Source, lock: Path | None) -> str:
@@ -319,15 +331,6 @@ def _git(words: list[str | Path], source: Source) -> None:
     if done.status:
         raise_for_network(source.describe(), done.text)
         raise BadSource(f"{source.describe()}: git {words[0]} failed: {essence(done.text, 1)}")
-
-
-def notes_of(source: Json | Source, base_dir: str | Path) -> tuple[str, ...]:
-    """What a person should know of the files of a source: what is left out, and what is shipped that looks wrong."""
-    parsed = Source.of(source)
-    if parsed.kind != "path":
-        return ()
-    folder = project_folder(parsed, resolve(parsed.value, Path(base_dir)))
-    return shipped(folder, parsed.include, parsed.describe()).notes
 
 
 def pins_of(source: Source, environment: Mapping[str, str]) -> tuple[Pinned, ...]:
@@ -522,7 +525,6 @@ __all__ = [
     "identity",
     "lock_path",
     "normalise_wheel",
-    "notes_of",
     "pins_of",
     "project_folder",
     "project_form",

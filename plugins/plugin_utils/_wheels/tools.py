@@ -153,6 +153,15 @@ def pip() -> tuple[str, ...]:
 
 def toml(path: Path) -> Json:
     """A TOML file. Raises BadSource when it cannot be read, ToolMissing where this Python has nothing to read it."""
+    try:
+        return _toml(path.read_text(encoding="utf-8"), path)
+    except (OSError, ValueError) as error:
+        raise BadSource(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
+
+
+@lru_cache(maxsize=32)
+def _toml(text: str, path: Path) -> Json:
+    """What `text` holds. A project's files are asked for many things, and parsed once while they stay the same."""
     for name in ("tomllib", "tomli", "pip._vendor.tomli"):  # Python 3.11, or what pip brings
         try:
             loads = importlib.import_module(name).loads
@@ -161,10 +170,7 @@ def toml(path: Path) -> Json:
             continue
     else:
         raise ToolMissing(f"{path} cannot be read: install tomli, or run the controller on Python 3.11 or later")
-    try:
-        found: Json = loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BadSource(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
+    found: Json = loads(text)
     return found
 
 

@@ -155,8 +155,8 @@ class _Gathering(Fetching):
     _kept: Path = field(default=Path(), init=False)
 
     def run(self, refresh: bool) -> WheelSet:
-        source_id, commit = sources.identity(self.source, self.base)
-        key = cached.digest(_SCHEMA, source_id, sorted(self.extra), self.platform.python, self.platform.key)
+        source = sources.identity(self.source, self.base)
+        key = cached.digest(_SCHEMA, source.text, sorted(self.extra), self.platform.python, self.platform.key)
         record = self.cache / "sets" / f"{key}.json"
         if not refresh and (known := cached.read_set(record)) is not None:
             return known
@@ -168,7 +168,7 @@ class _Gathering(Fetching):
             scratch.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=scratch) as work:
                 self.work = Path(work)
-                found = self._gather(source_id, commit)
+                found = self._gather(source.text, source.commit)
             if not found.needs_host_build:
                 cached.write_json(record, found.to_dict())
             return found
@@ -357,9 +357,9 @@ class _Gathering(Fetching):
             inside = direct.subdirectory or None
             source = Source(direct.kind, direct.value, direct.revision or None, subdirectory=inside, form=PACKAGE)
             try:
-                source_id, commit = sources.identity(source, Path("/"))
-                folder, top = self._folder(source, commit)
-                wheel = self._project(source, source_id, folder)
+                known = sources.identity(source, Path("/"))
+                folder, top = self._folder(source, known.commit)
+                wheel = self._project(source, known.text, folder)
             except ResolutionConflict:
                 raise
             except WheelhouseError as error:
@@ -442,7 +442,7 @@ class _Gathering(Fetching):
         if told.complete:
             self._check_complete(asked.app)
         else:
-            kept.keep(self._kept, pins.values())
+            self._note(*kept.keep(self._kept, pins.values()))
         locked = {(pin.name, pin.version): pin for pin in told.pins if pin.hashes}
         return tuple(
             locked.get((name, pin.version), pin) for name, pin in sorted(pins.items()) if name not in self._local

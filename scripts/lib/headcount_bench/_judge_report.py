@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -362,36 +363,31 @@ def _targets(
     for variant, least in (("all+30%", 0.9), ("tail+30%", 0.9), ("all+50%", 0.98), ("tail+50%", 0.98)):
         caught = tally(_of(judged, variant, 50, 30))
         add(f"{variant} caught, 50/s, 30 s", f"at least {percent(least)}", caught, caught.share >= least)
-    for kind, row in (synthetic or {}).items():
-        for up, least in (("+30%", 0.9), ("+50%", 0.98)):
-            add(f"{kind}{up} caught, semi-synthetic", f"at least {percent(least)}", row[up], row[up].share >= least)
+    pairs = itertools.product((synthetic or {}).items(), (("+30%", 0.9), ("+50%", 0.98)))
+    for (kind, row), (up, least) in pairs:
+        add(f"{kind}{up} caught, semi-synthetic", f"at least {percent(least)}", row[up], row[up].share >= least)
     errors = tally(entry for entry in judged if entry.variant == "errors 5%" and entry.seconds == 30)
     add("errors 5 %, limit 1 %, caught", "always", errors, errors.count == errors.total)
     stalls = tally(entry for entry in judged if entry.variant == "stall" and entry.seconds == 30)
     add("a stall of 1 s seen", "always", stalls, stalls.count == stalls.total)
     broken = tally(entry for entry in judged if entry.variant in BROKEN and entry.seconds == 30)
     add("a hang, a refused port, a killed worker stopped", "always", broken, broken.count == broken.total)
-    found += _soon_targets(judged)
+    found += [_soon_enough(judged, variant) for variant in SOON]
     found.append(("the generator, 100 requests a second", "at most 3 % of one core", percent(cost, 2), cost <= 0.03))
     return found
 
 
-def _soon_targets(judged: Sequence[Judged]) -> list[tuple[str, str, str, bool | None]]:
-    """As _targets() has them: how soon each of SOON fails."""
-    found: list[tuple[str, str, str, bool | None]] = []
-    for variant in SOON:
-        took = [entry.soon[0] for entry in _of(judged, variant, 50, 30) if entry.soon and entry.soon[0] is not None]
-        middle = statistics.median(took) if took else 0.0
-        told = f"{middle:.1f} s, median of {len(took)}" if took else "not measured"
-        found.append(
-            (
-                f"{variant}: the fail, retry included",
-                "at most 15 s",
-                told,
-                middle <= 15 if len(took) >= LEAST_SOON else None,
-            )
-        )
-    return found
+def _soon_enough(judged: Sequence[Judged], variant: str) -> tuple[str, str, str, bool | None]:
+    """How soon the fail of a release came, as a row of _targets()."""
+    took = [entry.soon[0] for entry in _of(judged, variant, 50, 30) if entry.soon and entry.soon[0] is not None]
+    middle = statistics.median(took) if took else 0.0
+    told = f"{middle:.1f} s, median of {len(took)}" if took else "not measured"
+    return (
+        f"{variant}: the fail, retry included",
+        "at most 15 s",
+        told,
+        middle <= 15 if len(took) >= LEAST_SOON else None,
+    )
 
 
 def _proven(figure: str, told: str) -> bool:

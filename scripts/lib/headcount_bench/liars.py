@@ -245,12 +245,14 @@ class Scene:
             if "failed" in good[-1]:
                 raise ScriptError(f"the good release was not promoted: {good[-1]['failed']}")
             self.live = row.live, row.changes
-        tries, verdict, last = 0, {"stopped": True}, {}
+        tries, last = 0, {}
+        verdict: Mapping[str, Any] = {"stopped": True}
         while verdict.get("stopped") and tries < TRIES:
             tries += 1
             with _meanwhile(self.engine, row.meanwhile):
                 last = _steps(self.engine, declared(self.folder, row.name, row.changes), "weigh", "trial")[-1]
             verdict = last.get("verdict") or {}
+        notes: list[str] = last.get("notes", [])
         return {
             "what": row.what,
             "expected": row.expected,
@@ -258,7 +260,7 @@ class Scene:
             "stopped": bool(verdict.get("stopped")),
             "phase": last.get("phase", ""),
             "cause": last.get("failed") or verdict.get("cause", ""),
-            "told": [*verdict.get("warnings", []), *verdict.get("uncompared", []), *last.get("notes", [])],
+            "told": [*verdict.get("warnings", []), *verdict.get("uncompared", []), *notes],
             "attempts": verdict.get("attempts"),
             "tries": tries,
             "seconds": round(time.monotonic() - begin, 1),

@@ -359,7 +359,11 @@ def text(found: Mapping[str, Mapping[str, Any]]) -> str:
         if (value := found.get(f"fault/{fault.name}"))
     ]
     header = ("fault", "alerts", "all told of after s", "all cleared s after its end", "others that fired")
-    return "\n\n".join([*parts, markdown_table(header, rows, right=(2, 3))])
+    tried = {alert for fault in FAULTS for alert in fault.alerts}
+    others = [alert.name for alert in _engine.collection("plugin_utils._monitoring.rules").alerts()]
+    untried = ", ".join(name for name in others if name not in tried)
+    played = f"Played by promtool in the unit tests alone, not on these hosts: {untried}."
+    return "\n\n".join([*parts, markdown_table(header, rows, right=(2, 3)), played])
 
 
 def missed(found: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -20,7 +20,7 @@ from headcount_scripts.console import ScriptError
 
 
 def options(*checkouts: str, asks: Path | None = None, quick: bool = False) -> argparse.Namespace:
-    return argparse.Namespace(checkouts=list(checkouts), asks=asks, quick=quick)
+    return argparse.Namespace(checkouts=list(checkouts), asks=asks, quick=quick, p95_ms=None)
 
 
 def test_a_project_is_measured_anew_when_its_files_or_what_is_asked_change(tmp_path: Path) -> None:
@@ -36,6 +36,19 @@ def test_a_project_is_measured_anew_when_its_files_or_what_is_asked_change(tmp_p
     (shop / "app.py").write_text("app = 2\n", encoding="utf-8")
     (changed,) = apps.cells_of(options(), tmp_path / "bench")
     assert len({first.key, asked.key, changed.key}) == 3
+
+
+def test_a_latency_that_is_allowed_to_all_is_told(tmp_path: Path) -> None:
+    host = {"status": "promoted", "cause": "", "class": "gthread", "size": "1 x 8", "verdict": "pass", "used": []}
+    value = {"kind": "", "revision": "1", "form": "tree", "new_app": 0, "first": [], "questions": [], "cannot": ""}
+    found = {**value, "added": [], "hosts": {"12": host}, "p95_ms": 3000}
+    assert (
+        "The trials allowed a p95 of 3000 ms" in apps.report_of({"shop": Result("shop", "1", found, 0.0, 1.0)}).markdown
+    )
+    assert (
+        "The trials allowed"
+        not in apps.report_of({"shop": Result("shop", "1", {**found, "p95_ms": None}, 0.0, 1.0)}).markdown
+    )
 
 
 @pytest.mark.parametrize(

@@ -17,12 +17,11 @@ import os
 import re
 import resource
 import sys
-import time
 import traceback
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
-from .asking import ask_all, elsewhere, routes_of, steady, weigh, within
+from .asking import ask_all, elsewhere, own_seconds, routes_of, steady, weigh, within
 from .target import find, kind_of
 from .watch import Seen, watch
 
@@ -122,6 +121,17 @@ def django_settings() -> Settings:
     return {"databases": found, "debug": bool(settings.DEBUG), "secret_key": not insecure}
 
 
+def placed(app: Any, uri: str) -> str:
+    """The address of a database with the whole path of its file, as Flask-SQLAlchemy takes it: in Flask's own folder
+    since its version 3, beside the code before."""
+    relative = re.fullmatch(r"(sqlite(?:\+\w+)?:///)((?!/|:memory:|file:)[^?]+)(.*)", uri)
+    extension = getattr(app, "extensions", {}).get("sqlalchemy")
+    if relative is None or extension is None:
+        return uri
+    folder = app.instance_path if hasattr(type(extension), "engines") else app.root_path
+    return f"{relative[1]}{os.path.join(folder, relative[2])}{relative[3]}"
+
+
 def settings_of(app: Any, kind: str) -> Settings:
     """What of a Flask app's configuration matters to a host: databases, and whether it debugs."""
     if kind == "django":
@@ -133,7 +143,7 @@ def settings_of(app: Any, kind: str) -> Settings:
     binds = config.get("SQLALCHEMY_BINDS") or {}
     uris = [uri, *(binds.values() if isinstance(binds, Mapping) else [])]
     return {
-        "databases": [re.sub(r"://[^/@]*@", "://***@", str(item)) for item in uris if item],
+        "databases": [re.sub(r"://[^/@]*@", "://***@", placed(app, str(item))) for item in uris if item],
         "debug": bool(config.get("DEBUG")),
         "secret_key": config.get("SECRET_KEY") is not None,
     }
@@ -167,7 +177,7 @@ class Answer:
 
 def look(asked: Asked, answer: Answer) -> None:
     """Import, find, ask, weigh."""
-    begin = time.monotonic()
+    begin = own_seconds()
     with within(float(asked["import_seconds"]), "the import"):
         module = importlib.import_module(str(asked["module"]))
         target, app = find(module, str(asked["target"]))
@@ -179,7 +189,7 @@ def look(asked: Asked, answer: Answer) -> None:
         kind=kind,
         class_name=f"{type(app).__module__}.{type(app).__qualname__}",
         file=getattr(module, "__file__", None),
-        import_seconds=round(time.monotonic() - begin, 2),
+        import_seconds=round(own_seconds() - begin, 2),
         config=settings_of(inner, kind),
         instance_path=str(getattr(inner, "instance_path", "") or ""),
     )

@@ -11,9 +11,11 @@ PLUGINS = Path(__file__).resolve().parents[4] / "plugins"
 UTILS = PLUGINS / "module_utils"
 
 SENT = {
+    "_declaration/patience",
     "_facts/cgroups",
     "_facts/hostfacts",
     "_facts/interpreter",
+    "_facts/memoryuse",
     "_facts/neighbours",
     "_generation/access",
     "_generation/answers",
@@ -23,23 +25,25 @@ SENT = {
     "_generation/generations",
     "_generation/ledger",
     "_generation/lock",
+    "_generation/names",
+    "_generation/run",
     "_generation/settings",
     "_generation/prepared",
     "_generation/processnames",
     "_generation/state",
     "_generation/truth",
     "_host/probe",
+    "_os/accounts",
     "_os/causes",
     "_os/exporterunit",
     "_os/files",
     "_os/http",
-    "_generation/names",
+    "_os/lines",
     "_os/ownership",
     "_os/paths",
     "_os/procfs",
     "_os/secrecy",
     "_os/systemd",
-    "_os/users",
     "_release/contents",
 }
 
@@ -62,3 +66,7 @@ def test_no_more_is_sent_than_a_probe_reads_with() -> None:
         sent |= left
         left = set().union(*(imported(UTILS / f"{name}.py") for name in left)) - sent
     assert sent == SENT
+
+
+def test_nothing_is_sent_where_the_host_has_the_tool() -> None:
+    assert imported(PLUGINS / "modules" / "tool_info.py") == set()

@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import clashes as _clashes
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import generations, ledger, names, store
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.failures import StepFailed, Untouched
-from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.lock import Run
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.run import Run
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os import ownership as _ownership
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.paths import Layout, installed_apps
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import (

@@ -197,6 +197,20 @@ def test_what_ran_is_stopped_before_its_successor_starts(host: Host) -> None:
     assert (host.processes.start(2), host.processes.stop_others(2), host.fake.said) == ([], [], [])
 
 
+def test_those_that_the_public_socket_has_started_are_watched_too(host: Host) -> None:
+    """On a first deployment the socket starts the processes that it wants, before anybody looks."""
+    host.fake.active = {"shop@2-report.timer", "shop@2-worker.service"}
+    host.shown["shop@2-worker.service"] = "ActiveState=activating\nSubState=auto-restart\nNRestarts=2\nExecMainStatus=1"
+    with pytest.raises(StepFailed, match="process worker does not stay up: it ended with status 1"):
+        host.processes.hand_over(2, 1.0)
+    assert host.fake.said == []
+
+
+def test_they_are_watched_for_as_long_as_is_asked(host: Host) -> None:
+    host.processes.hand_over(2, 40.0)
+    assert host.now >= 40.0
+
+
 def test_a_job_that_is_under_way_ends_by_itself_first(host: Host) -> None:
     host.fake.active = {"shop@1-report.service", "shop@1-report.timer"}
     host.on_sleep = ["shop@1-report.service"]

@@ -18,6 +18,9 @@ RELEASE = "/opt/headcount/shop/releases/0123456789abcdef"
 APP: dict[str, Any] = {"name": "shop", "user": None}
 
 
+TREE = {"source": {"as": "tree"}}
+
+
 def told(*lines: str, **changes: Any) -> list[str]:
     return remedies(lines, {**APP, **changes}, LAYOUT, lambda path: path != "/dev/none")
 
@@ -99,3 +102,19 @@ def test_the_path_of_a_rename_is_where_it_leads() -> None:
     assert refusals(["OSError: [Errno 30] Read-only file system: '/tmp/a' -> '/srv/b'"]) == [
         Refusal("/srv/b", "read-only")
     ]
+
+
+def test_a_path_in_the_working_directory_is_in_the_release() -> None:
+    line = "OSError: [Errno 30] Read-only file system: 'celerybeat-schedule'"
+    words = (
+        "it writes to celerybeat-schedule in its working directory, which is its release and read-only: give it a path "
+        "below `{data}`, which is /var/lib/hc-shop"
+    )
+    assert told(line) == [words]
+    assert told(line, **TREE) == [
+        f"{words}; or `data: {{paths: [celerybeat-schedule]}}` has that lead to the app's data"
+    ]
+    assert told("OSError: [Errno 30] Read-only file system: './static/gen/a.css'", **TREE)[0].endswith(
+        "`data: {paths: [static/gen]}` has that lead to the app's data"
+    )
+    assert told("PermissionError: [Errno 13] Permission denied: 'wkhtmltopdf'", **TREE) == [], "a program"

@@ -14,7 +14,8 @@ import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.app import Limits
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import generations, ledger, store
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.failures import StepFailed
-from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.lock import Busy, Run
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.lock import Busy
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.run import Run
 from ansible_collections.headcount.gunicorn.plugins.module_utils._host import guard as guarded
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import Completed, Systemd, SystemdError
 from ansible_collections.headcount.gunicorn.plugins.module_utils._recorder.counts import Counts, Tally

@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._facts import hardware
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import ledger, settings
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.failures import StepFailed
-from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.lock import Run
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.run import Run
 from ansible_collections.headcount.gunicorn.plugins.module_utils._host import boot, retune
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.paths import Layout
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import Completed, Systemd

@@ -8,11 +8,11 @@ import json
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.causes import (
-    Line,
     cause_of_request,
     exceptions,
     first_cause,
 )
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.lines import Line
 
 SITE = "/opt/headcount/shop/releases/ab12/venv/lib/python3.11/site-packages"
 TREE = "/opt/headcount/shop/releases/ab12/tree"

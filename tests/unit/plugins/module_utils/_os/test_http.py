@@ -11,12 +11,12 @@ from typing import Any
 
 import misbehaving
 import pytest
+from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.patience import answer_seconds
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os import secrecy
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.http import (
     Answer,
     Ask,
     Bounds,
-    answer_seconds,
     get,
     lacking,
     local_address,

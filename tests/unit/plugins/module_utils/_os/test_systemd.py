@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os import secrecy, systemd
-from ansible_collections.headcount.gunicorn.plugins.module_utils._os.causes import Line, first_cause
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.causes import first_cause
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.lines import Line
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import (
     Completed,
     Systemd,

@@ -8,15 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from ansible_collections.headcount.gunicorn.plugins.module_utils._os import users as _users
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os import accounts, users
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.accounts import Account, in_sudoers, sudoers, unfit
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import Completed
-from ansible_collections.headcount.gunicorn.plugins.module_utils._os.users import (
-    Account,
-    ensure_user,
-    in_sudoers,
-    sudoers,
-    unfit,
-)
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.users import ensure_user
 
 NOLOGIN = "/usr/sbin/nologin"
 
@@ -68,33 +63,33 @@ def test_rules_of_sudo(tmp_path: Path, rules: str, named: bool) -> None:
 
 
 def test_the_words_name_the_account_and_the_fix(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(_users, "find", lambda name, root: Account(name, 0, "/bin/sh"))
-    assert _users.account_problem("toor", declared=True, root=str(tmp_path)) == (
+    monkeypatch.setattr(accounts, "find", lambda name, root: Account(name, 0, "/bin/sh"))
+    assert accounts.account_problem("toor", declared=True, root=str(tmp_path)) == (
         "the account toor is no one for an app: it is root (user id 0); leave `user` out, and one is made for the app, "
         "or declare one without a login and without rights"
     )
-    assert str(_users.account_problem("hc-shop", declared=False, root=str(tmp_path))).endswith(
+    assert str(accounts.account_problem("hc-shop", declared=False, root=str(tmp_path))).endswith(
         "rename that account, or declare another `user`"
     )
-    monkeypatch.setattr(_users, "find", lambda name, root: None)
-    assert _users.account_problem("hc-shop", declared=False, root=str(tmp_path)) is None
+    monkeypatch.setattr(accounts, "find", lambda name, root: None)
+    assert accounts.account_problem("hc-shop", declared=False, root=str(tmp_path)) is None
 
 
 def test_an_account_with_a_shell_was_not_made_for_the_app(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     locked = Account("hc-shop", 1001, "/bin/bash", ("hc-shop",), password=False)
-    monkeypatch.setattr(_users, "find", lambda name, root: locked)
-    assert _users.account_problem("hc-shop", declared=False, root=str(tmp_path)) == (
+    monkeypatch.setattr(accounts, "find", lambda name, root: locked)
+    assert accounts.account_problem("hc-shop", declared=False, root=str(tmp_path)) == (
         "the account hc-shop is no one for an app: it was not made for the app: its shell is /bin/bash; "
         "rename that account, or declare another `user`"
     )
-    assert _users.account_problem("hc-shop", declared=True, root=str(tmp_path)) is None
+    assert accounts.account_problem("hc-shop", declared=True, root=str(tmp_path)) is None
 
 
 def test_what_shadow_says(tmp_path: Path) -> None:
     (tmp_path / "etc").mkdir()
     lines = ("anna:$y$j9T$x:1::", "locked:!$y$x:1::", "system:*:1::", "open::1::", "")
     (tmp_path / "etc/shadow").write_text("\n".join(lines), encoding="utf-8")
-    found = {name: _users._password(name, str(tmp_path)) for name in ("anna", "locked", "system", "open", "ldap")}
+    found = {name: accounts._password(name, str(tmp_path)) for name in ("anna", "locked", "system", "open", "ldap")}
     assert found == {"anna": True, "locked": False, "system": False, "open": True, "ldap": None}
 
 
@@ -110,8 +105,8 @@ def test_what_shadow_says(tmp_path: Path) -> None:
 def test_an_account_is_made_from_what_is_left_of_it(
     monkeypatch: pytest.MonkeyPatch, user: bool, group: bool, asked: list[str]
 ) -> None:
-    monkeypatch.setattr(_users, "_has_user", lambda name: user)
-    monkeypatch.setattr(_users, "has_group", lambda name: group)
+    monkeypatch.setattr(users, "has_user", lambda name: user)
+    monkeypatch.setattr(users, "has_group", lambda name: group)
     said: list[str] = []
 
     def runner(command: Sequence[str], seconds: float) -> Completed:

@@ -14,7 +14,7 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._generation imp
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import instances as _instances
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.answers import Meanwhile
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.failures import StepFailed, sentence
-from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.lock import Run
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.run import Run
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.state import app_state
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.http import Answer, Ask
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.ownership import Foreign

@@ -54,6 +54,7 @@ APP: dict[str, Any] = {
     "listen": "127.0.0.1:8000",
     "source": {"as": "tree"},
     "health": {},
+    "prepare": [{"run": "flask db upgrade"}],
 }
 
 
@@ -89,6 +90,8 @@ class Host:
         if command[0] == "systemd-run":
             self.called.append(command)
             return Completed(self.status, "", "")
+        if command[0] == "journalctl" and "cat" in command:
+            return Completed(0, "\n".join(self.lines if UNIT in command else []), "")
         if command[0] == "journalctl":
             told = [{"MESSAGE": line, "_PID": "7", "__REALTIME_TIMESTAMP": "1000000"} for line in self.lines]
             return Completed(0, "\n".join(map(json.dumps, told)), "")
@@ -169,6 +172,14 @@ def test_one_that_fails_ends_the_step_with_its_last_words(host: Host, shown: str
     assert Prepared(host.layout).begun() == {}
     last = ledger.read(host.layout.ledger)[-1]
     assert (last["event"], last["phase"], last["cause"]) == ("failed", "prepare", words)
+
+
+def test_one_that_writes_into_its_release_is_told_what_to_declare(host: Host) -> None:
+    host.status, host.shown = 1, "ActiveState=failed\nResult=exit-code\nExecMainStatus=1"
+    host.lines = ["OSError: [Errno 30] Read-only file system: 'static/gen/a.css'"]
+    with pytest.raises(StepFailed) as failed:
+        prepare(host.app, 1, [command("flask collect")])
+    assert "`data: {paths: [static/gen]}` has that lead to the app's data" in failed.value.cause
 
 
 def test_a_program_that_is_not_there_is_told_before_anything_runs(host: Host) -> None:

@@ -14,7 +14,8 @@ import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import generations, ledger, store
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.candidates import Candidates
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.failures import StepFailed
-from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.lock import LEASE_SECONDS, Run
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.lock import LEASE_SECONDS
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.run import Run
 from ansible_collections.headcount.gunicorn.plugins.module_utils._load.trialload import DerivedRate, TrialLoad
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import Completed, Systemd
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import remotetrial as away

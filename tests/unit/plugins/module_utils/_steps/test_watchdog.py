@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import ledger
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.failures import StepFailed
-from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.lock import Run
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.record import GenerationRecord
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.run import Run
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import app as _steps
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import watchdog as _watchdog
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.watchdog import step_seconds
@@ -118,7 +118,7 @@ import sys, time
 sys.path[:0] = {paths!r}
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import app as _steps
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import watchdog as _watchdog
-from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.lock import Run
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.run import Run
 _steps.step_seconds = lambda *_: 0.2
 _watchdog.GIVE_UP_SECONDS = 0.2
 with _steps.AppOnHost("shop", Run("a1", "anna", "control1", "t0"), {root!r}).step("weigh"):

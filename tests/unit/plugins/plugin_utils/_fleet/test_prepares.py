@@ -161,6 +161,23 @@ def test_a_folder_stands_in_the_place_of_its_name() -> None:
 
 
 @pytest.mark.parametrize(
+    ("run", "shows"),
+    [
+        ("rq worker --url redis://:hunter22@db/0 shop", "a password of a URL"),
+        ("flask init --key 0123456789abcdef", "the value of the secret KEY"),
+    ],
+)
+def test_no_command_shows_a_secret(run: str, shows: str) -> None:
+    secrets = {"KEY": "0123456789abcdef", "MODE": "flask"}
+    (problem,) = declared([], processes={"worker": run}, secrets=secrets)[1]
+    assert problem == (
+        f"headcount_apps[0].processes.worker.run shows {shows} to every user of the host, in the list of processes: "
+        "allowed is a command that reads it from a variable of its environment; fix: name it in secrets"
+    )
+    assert declared(["flask db upgrade", "rq worker --url redis://db/0"], secrets=secrets)[1] == []
+
+
+@pytest.mark.parametrize(
     ("prepare", "says"),
     [
         ("flask db upgrade", "allowed is a list of commands"),

@@ -14,16 +14,17 @@ from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet import b
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet import schedule as fleetplan
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.decision import AppDecision, HostDecision
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.gathering import Wanted
-from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.tools import (
-    NetworkUnreachable,
-    ResolutionConflict,
-    WheelMissing,
-)
-from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.wheelhouse import (
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.loadhosts import load_hosts
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.gathered import (
     HostBuild,
     Platform,
     Wheel,
     WheelSet,
+)
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.tools import (
+    NetworkUnreachable,
+    ResolutionConflict,
+    WheelMissing,
 )
 
 
@@ -211,6 +212,18 @@ def test_a_host_that_gets_nothing_is_not_touched_for_its_exporter(tmp_path: Path
     assert fleetplan.Schedule(notes, [], hosts).exporters == ["new", "live"]
 
 
+def test_hosts_that_change_are_listed_in_their_order(tmp_path: Path) -> None:
+    notes = Fleet(tmp_path, {"a": BOOKWORM}).notes
+    live = {"shop": AppDecision("shop", "deploy")}
+    hosts = [HostDecision(name, apps=live, exporter="is not there" if name == "a" else "") for name in ("a", "b")]
+    fleet = fleetplan.Schedule(notes, [], hosts, order=["b", "a"])
+    assert fleet.to_result()["groups"] == [
+        {"host": "b", "group": "headcount__pending"},
+        {"host": "a", "group": "headcount__pending"},
+        {"host": "a", "group": "headcount__exporters"},
+    ]
+
+
 @pytest.mark.parametrize(("mode", "gathers"), [("plan", True), ("rollout", True), ("retune", True), ("drift", False)])
 def test_a_plan_looks_for_the_wheels_that_its_rollout_needs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, gathers: bool
@@ -291,7 +304,7 @@ class TestLoadHosts:
         declared[-1]["load"]["paths"] = []
         actions = dict.fromkeys("abcdf", "deploy") | {"e": "none"}
         host = HostDecision("web1", apps={name: AppDecision(name, action) for name, action in actions.items()})
-        assert fleetplan.load_hosts([host], {"web1": Declaration("web1", declared, {}, [])}) == [
+        assert load_hosts([host], {"web1": Declaration("web1", declared, {}, [])}) == [
             {"name": "controller", "files": 43},
             {"name": "lg1", "files": 533},
             {"name": "lg3", "files": 0},

@@ -243,22 +243,43 @@ def test_a_name_that_hosts_take(project: str, name: str) -> None:
     assert name_for(project) == name
 
 
-def test_what_it_keeps_is_kept() -> None:
-    site = proposal(replace(APP, kind="django", databases=("sqlite:///db.sqlite3",)))
+@pytest.mark.parametrize("kind", ["django", "flask"])
+def test_a_database_beside_the_code_is_kept(kind: str) -> None:
+    site = proposal(replace(APP, kind=kind, databases=("sqlite:///db.sqlite3",)))
     assert site.entry["data"] == {"paths": ["db.sqlite3"]}
-    assert "SQLite" not in questions(site)
-    other = proposal(replace(APP, databases=("sqlite:///app.db",)))
-    assert "data" not in other.entry
-    assert (
-        "is a SQLite file (sqlite:///app.db): is it in a folder `instance`, which is kept, or is it to be named in"
-        in (questions(other))
-    )
+    assert "database" not in questions(site)
+
+
+@pytest.mark.parametrize(
+    ("default", "value"),
+    [("/tmp/notes.db", "{data}/notes.db"), ("sqlite:////tmp/notes.db", "sqlite:///{data}/notes.db")],
+)
+def test_a_variable_that_is_its_database_by_default_leads_to_the_data(default: str, value: str) -> None:
+    app = replace(APP, written={"/tmp/notes.db": "sqlite"}, variables=(Variable("NOTES_AT", default),))
+    found = proposal(app)
+    assert found.entry["environment"] == {"NOTES_AT": value}
+    assert "database" not in questions(found)
+
+
+def test_a_database_elsewhere_is_asked_about() -> None:
+    told = questions(proposal(replace(APP, databases=("sqlite:////opt/shop/app.db",))))
+    assert "where is it to keep its database? sqlite:////opt/shop/app.db is nothing that a host keeps" in told
+
+
+def test_what_it_writes_beside_its_code_leads_to_its_data() -> None:
+    app = replace(APP, written={"logs/shop.log": "file", "app.db": "sqlite", "cache": "file"})
+    told = propose(SUBJECT, Hints(), Found(app, leads=("app.db", "logs/")))
+    assert told.entry["data"] == {"paths": ["app.db", "logs/"]}
+    assert "it tries to write cache into its own folder" in questions(told)
+    assert "logs" not in questions(told)
+    named = replace(app, variables=(Variable("DATABASE_URL"),))
+    assert propose(SUBJECT, Hints(), Found(named, leads=("app.db", "logs/"))).entry["data"] == {"paths": ["logs/"]}
 
 
 def test_what_it_writes_into_its_instance_folder_is_kept_by_itself() -> None:
     written = {"instance": "folder", "instance/data.db": "sqlite"}
     failed = ((Candidate("shop"), Error("OSError", "Read-only file system: 'instance'", "shop.py:9", read_only=True)),)
-    app = replace(APP, written=written, databases=("sqlite:///data.db",))
+    app = replace(APP, written=written, databases=("sqlite:///instance/data.db",))
     told = questions(proposal(app, writes=True, failed=failed))
     assert "instance" not in told
     assert "SQLite" not in told

@@ -5,13 +5,17 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import tempfile
+import time
 import venv
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp import sandbox
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.inside import asking
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.sandbox import Place, best, look
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.types import Imported
 
@@ -74,6 +78,20 @@ def test_a_missing_variable_is_named_with_its_place(at: Place) -> None:
     assert (found.error.missing_variables, found.error.where) == (("SHOP_URL",), "shop.py:3")
 
 
+def test_a_variable_that_an_app_names_before_it_exits_is_missing(at: Place) -> None:
+    text = (
+        "import os, sys\n"
+        "if len(os.environ.get('SECRET_KEY', '')) < 16 or 'GIVEN' not in os.environ:\n"
+        "    print('configure a random SECRET_KEY, GIVEN is there')\n    sys.exit(1)\n"
+        f"{WSGI.format(name='app')}"
+    )
+    found = imported(at, text)
+    assert found.error is not None
+    assert found.error.missing_variables == ("SECRET_KEY",)
+    given = replace(at, environment={**at.environment, "SECRET_KEY": "headcount-stand-in"})
+    assert imported(given, text).found
+
+
 def test_a_variable_that_is_missing_only_shows_in_what_is_made_of_it(at: Place) -> None:
     found = imported(at, "import os\nPORT = int(os.getenv('SHOP_PORT'))\n")
     assert found.error is not None
@@ -97,6 +115,67 @@ def test_nothing_of_the_project_or_of_the_machine_is_written(at: Place, tmp_path
     assert not outside.exists()
     assert "data.txt" in found.written
     assert "PYTEST_CURRENT_TEST" not in found.error.message
+
+
+@pytest.fixture
+def led(tmp_path: Path) -> Place:
+    """A tree in a scratch folder, as a release is made, that leads to the data as one does."""
+    root = tmp_path / "tree"
+    root.mkdir()
+    (root / "seen.txt").write_text("shipped")
+    return Place(tmp_path, root, Path(sys.executable), (root,), (root,), sandbox.lead(tmp_path))
+
+
+@needs_mounts
+def test_what_leads_to_the_data_can_be_written(led: Place) -> None:
+    text = (
+        "import sqlite3\nfrom flask import Flask\napp = Flask(__name__)\n"
+        "open(app.instance_path + '/key', 'w').write('x')\n"
+        "def count(): return [open('seen.txt').read(), open('seen.txt', 'a').write('!')]\n"
+        "sqlite3.connect('app.db').execute('create table if not exists a (b)')\n"
+        "@app.route('/')\ndef index(): return str(count())\n"
+    )
+    refused = imported(led, text)
+    assert refused.error is not None
+    assert refused.error.read_only
+    assert refused.written == {"instance/key": "file", "app.db": "sqlite"}
+    found = imported(replace(led, leads=("app.db", "seen.txt")), text)
+    assert [(page.path, page.status) for page in found.pages] == [("/", 200)]
+    assert not (led.root / "app.db").exists()
+    assert (led.root / "seen.txt").read_text() == "shipped"
+    assert (led.scratch / "data" / "seen.txt").read_text().startswith("shipped!")
+
+
+@needs_mounts
+def test_an_installed_package_is_read_only_but_for_flasks_own_folder(tmp_path: Path) -> None:
+    venv.create(tmp_path / "venv", with_pip=False, symlinks=True)
+    site = next((tmp_path / "venv/lib").glob("python3*/site-packages"))
+    (site / "shop").mkdir()
+    (site / "shop/__init__.py").write_text(
+        "import os\ndef app(environ, start): pass\n"
+        f"open({str(tmp_path)!r} + '/venv/var/shop-instance', 'w')\n"
+        "os.makedirs(os.path.dirname(__file__) + '/uploads', exist_ok=True)\n"
+    )
+    (tmp_path / "work").mkdir()
+    kept = sandbox.lead(tmp_path)
+    place = Place(tmp_path, tmp_path / "work", tmp_path / "venv/bin/python", (), (site / "shop",), kept, installed=site)
+    found = look(place, "shop", "", weigh_seconds=0.1)
+    assert found.error is not None
+    assert "Read-only file system" in found.error.message
+    assert found.written == {"instance/shop-instance": "file", "shop/uploads": "folder"}
+    assert look(replace(place, leads=("shop/uploads",)), "shop", "", weigh_seconds=0.1).found
+
+
+def test_the_file_of_a_database_is_told_as_flask_sqlalchemy_finds_it(at: Place) -> None:
+    found = imported(
+        at,
+        "from flask import Flask\napp = Flask(__name__)\n"
+        "class Extension: engines = {}\n"
+        "app.extensions['sqlalchemy'] = Extension()\n"
+        "app.config['SQLALCHEMY_DATABASE_URI'] = 'sqlite:///app.db'\n"
+        "app.config['SQLALCHEMY_BINDS'] = {'old': 'sqlite://', 'far': 'sqlite:////srv/app.db'}\n",
+    )
+    assert found.databases == ("sqlite:///instance/app.db", "sqlite://", "sqlite:////srv/app.db")
 
 
 @needs_mounts
@@ -171,6 +250,34 @@ def test_an_endless_import_ends(at: Place, monkeypatch: pytest.MonkeyPatch) -> N
     found = imported(at, "while True:\n    pass\n")
     assert found.error is not None
     assert "took longer than 0.5 s" in found.error.message
+
+
+def test_a_busy_machine_does_not_make_an_import_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock of a step stands still while others have the processor, and a step ends for all that."""
+    now = {"wall": 0.0, "own": 0.0}
+    rung: list[float] = []
+    monkeypatch.setattr(asking, "own_seconds", lambda: now["own"])
+    monkeypatch.setattr(asking.time, "monotonic", lambda: now["wall"])
+    monkeypatch.setattr(asking.signal, "setitimer", lambda _, seconds: rung.append(seconds))
+    with asking.within(10, "the import"):
+        ring = signal.getsignal(signal.SIGALRM)
+        assert callable(ring)
+        now.update(wall=10.0, own=2.0)
+        ring(signal.SIGALRM, None)
+        assert rung == [10, 8.0]
+        now.update(wall=49.0, own=4.0)
+        ring(signal.SIGALRM, None)
+        assert rung == [10, 8.0, 1.0]
+        now.update(wall=50.0)
+        with pytest.raises(asking.TooLong, match="the import took longer than 10 s"):
+            ring(signal.SIGALRM, None)
+
+
+def test_the_own_clock_runs_with_the_work() -> None:
+    begin, cpu = asking.own_seconds(), time.process_time()
+    while time.process_time() - cpu < 0.05:
+        pass
+    assert 0.04 < asking.own_seconds() - begin < 5
 
 
 def test_disks_are_told_from_what_the_kernel_mounts() -> None:

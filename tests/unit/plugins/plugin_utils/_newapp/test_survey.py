@@ -5,10 +5,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.sandbox import Place
-from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.survey import stand_in, survey
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.survey import leads_of, stand_in, survey
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.types import (
     Candidate,
     Error,
@@ -122,3 +124,52 @@ def test_stand_ins_have_the_form_that_is_likely() -> None:
     assert [stand_in(name, {}) for name in names] == [
         "sqlite:///:memory:", "redis://localhost:6379/0", "1", "0", "app@example.com", "headcount-stand-in",
     ]  # fmt: skip
+
+
+def test_what_an_app_writes_beside_its_code_leads_to_its_data(tmp_path: Path) -> None:
+    (tmp_path / "static").mkdir()
+    place = Place(tmp_path, tmp_path, Path("/venv/bin/python"))
+    written = {"static/gen/a.js": "file", "instance/x": "file", "/tmp/y": "file"}
+    refused = failing(Error("OSError", "Read-only file system", read_only=True), written=written)
+
+    def answer(place: Place, module: str, target: str) -> Imported:
+        return replace(FOUND, written=written) if place.writable or place.leads else refused
+
+    found = survey([Candidate("shop")], lambda _: replace(place, kept=tmp_path / "instance"), Hints(), Looking(answer))
+    assert (found.leads, found.writes) == (("static/gen/",), False)
+    unkept = survey([Candidate("shop")], lambda _: place, Hints(), Looking(answer))
+    assert unkept.leads == ("instance/", "static/gen/")
+
+
+def test_what_an_app_writes_although_it_goes_on_without_leads_to_its_data_too() -> None:
+    looking = Looking(lambda place, *_: replace(FOUND, written={"app.db": "sqlite"}, peak_mib=len(place.leads)))
+    found = survey([Candidate("shop")], lambda _: PLACE, Hints(), looking)
+    assert found.app is not None
+    assert (found.leads, found.app.peak_mib) == (("app.db",), 1)
+
+
+def test_where_leading_it_to_its_data_does_not_help_it_is_asked() -> None:
+    refused = failing(Error("OSError", "Read-only file system", read_only=True), written={"logs": "folder"})
+    free = replace(FOUND, written={"logs": "folder"})
+    found = survey(
+        [Candidate("shop")], lambda _: PLACE, Hints(), Looking(lambda at, *_: free if at.writable else refused)
+    )
+    assert (found.leads, found.writes) == ((), True)
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "lead"),
+    [
+        pytest.param("logs", "folder", ("logs/",), id="a folder"),
+        pytest.param("logs/2026/shop.log", "file", ("logs/",), id="the whole folder that is not there"),
+        pytest.param("shop/uploads/a.png", "file", ("shop/uploads/",), id="one in a folder that is there"),
+        pytest.param("shop/app.db", "sqlite", ("shop/app.db",), id="a file in a folder that is there"),
+        pytest.param("shop/seen.txt", "file", ("shop/seen.txt",), id="a file that is there"),
+        pytest.param("shop", "folder", (), id="a folder that is there"),
+        pytest.param(".key", "file", (), id="a file that would be taken for a folder"),
+        pytest.param("./uploads", "folder", (), id="the working directory of a package"),
+        pytest.param("/tmp/x", "file", (), id="elsewhere"),
+    ],
+)
+def test_what_can_lead_to_the_data(path: str, kind: str, lead: tuple[str, ...]) -> None:
+    assert leads_of({path: kind}, {"shop", "shop/__init__.py", "shop/seen.txt"}) == lead

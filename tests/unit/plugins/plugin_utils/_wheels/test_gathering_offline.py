@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import tarfile
 import zipfile
@@ -51,14 +52,16 @@ def project(folder: Path, name: str, needs: str = "", more: str = "") -> Path:
     return folder
 
 
-def public(folder: Path, name: str, version: str, needs: str = "") -> None:
+def public(folder: Path, name: str, version: str, needs: str = "", build: str = "") -> None:
     info = f"{name}-{version}.dist-info"
-    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as archive:
+    tags = f"{build}-py3-none-any" if build else "py3-none-any"
+    with zipfile.ZipFile(folder / f"{name}-{version}-{tags}.whl", "w") as archive:
         head = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n" + (
             f"Requires-Dist: {needs}\n" if needs else ""
         )
         archive.writestr(f"{info}/METADATA", head)
-        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        made = f"Build: {build}\n" if build else ""
+        archive.writestr(f"{info}/WHEEL", f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n{made}")
         archive.writestr(f"{info}/RECORD", "")
 
 
@@ -346,6 +349,33 @@ def test_what_is_left_open_is_decided_once_and_kept(tmp_path: Path, links: Path)
     assert gather(tmp_path, app).distributions["flask"] == "3.2.0"
     (app / "requirements.txt").write_text("flask==3.0.3\nwerkzeug==3.0.3\n", encoding="utf-8")
     assert gather(tmp_path, app).kept == ""
+
+
+@pytest.mark.parametrize("change", ["newer", "gone", "again", "newer, and forgotten"])
+def test_another_days_index_gives_the_same_release(tmp_path: Path, links: Path, change: str) -> None:
+    """`forgotten`: what was gathered is no longer in the controller's cache, but for what is kept for good."""
+    app = tree(tmp_path / "app", {"requirements.txt": "flask\nsix\n"})
+    first = gather(tmp_path, app)
+    public(links, "flask", "3.2.0", "werkzeug>=3")
+    public(links, "werkzeug", "3.2.0")
+    if change == "gone":
+        (links / "flask-3.1.3-py3-none-any.whl").unlink()
+    if change == "again":
+        public(links, "six", "1.17.0", build="1")
+    if "forgotten" in change:
+        shutil.rmtree(tmp_path / "cache" / "sets")
+    later = gather(tmp_path, app)
+    assert (later.id, later.lock_text, later.notes) == (first.id, first.lock_text, first.notes)
+
+
+def test_that_what_was_decided_once_is_gone_is_told(tmp_path: Path, links: Path) -> None:
+    app = tree(tmp_path / "app", {"requirements.txt": "flask\n"})
+    gather(tmp_path, app)
+    public(links, "flask", "3.2.0", "werkzeug>=3")
+    (links / "flask-3.1.3-py3-none-any.whl").unlink()
+    (app / "app.py").write_text("import flask, os\n", encoding="utf-8")
+    told = "flask 3.1.3, which was decided once, gives way to 3.2.0: it is not to be had any more"
+    assert any(note.startswith(told) for note in gather(tmp_path, app).notes)
 
 
 @pytest.mark.parametrize(("pinned", "told"), [("21.2.0", True), ("27.0.1", False)])
