@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Mapping, TypedDict
 
-from .._os.causes import cause_of_request
 from .._os.files import as_mapping, read_mapping
 from .._os.http import address_taken, local_address, request
 from .._os.paths import Layout
@@ -250,6 +249,8 @@ def _health(seen: _Seen, number: int, app: AppRecord, private: str) -> tuple[boo
     unit = layout.service_unit(number)
 
     def why(path: str, begin: float, end: float) -> str:
+        from .._os.causes import cause_of_request
+
         return cause_of_request(seen.systemd.said(unit, begin - 1.0), path, begin, end)
 
     answers = look(address, app, float(app["health"]["timeout_seconds"]), request, log=why)
