@@ -15,7 +15,8 @@ from typing import Final
 
 from .app import App
 from .asking import complete, unbelieved
-from .digests import REDACTED, digest, looks_secret, public_digest, redacted, secret_header, secrets_digest
+from .braces import strangers
+from .digests import REDACTED, digest, looks_secret, public_digest, raw_env, redacted, secret_header, secrets_digest
 from .fields import Context, Parsed, Part, Problem, did_you_mean, inline, kind_of, parse, parse_fields, walk
 from .mixture import declared_kinds, spread_of
 from .origin import CONTROLLER, HOST
@@ -270,6 +271,13 @@ def warnings_for(app: App) -> list[str]:
         for name, value in app.environment.items()
         if looks_secret(name, value)
     ]
+    found += [
+        f"{app.name}: gunicorn.raw_env has {name}, which looks like a secret; secrets.{name} keeps it out of"
+        " gunicorn.conf.py and of all output"
+        for name, _, value in (pair.partition("=") for pair in raw_env(app))
+        if looks_secret(name, value)
+    ]
+    found += strangers(app)
     short = load_shortfall(app.load, app.limits)
     if short is not None:  # its retry can pass, or it had been refused
         found.append(f"{app.name}: {short.sentence}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from .accesslog import check_access_log
 from .app import Limits, Load, LoadPath
 from .asking import check_prefix
 from .candidate import fold
@@ -277,6 +278,7 @@ RULES: Final[tuple[tuple[tuple[str, ...], _Rule], ...]] = (
     (("database",), _check_database),
     (("guard", "recorder"), _check_guard),
     (("environment", "health", "load", "gunicorn"), check_prefix),
+    (("gunicorn",), check_access_log),
     (("listen", "listen_group", "listen_mode"), check_socket),
     (("trial", "environment", "secrets"), fold),
     (("name", "entry_point", "data", "environment", "secrets"), check_data),

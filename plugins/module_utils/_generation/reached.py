@@ -25,17 +25,25 @@ def _accounts(app: Plain) -> list[Account]:
     return members(str(app["listen_group"])) if app.get("listen_group") else [anybody()]
 
 
+def no_group(app: Plain) -> str:
+    """That the declared group is not on this host, in a sentence; empty where it is."""
+    try:
+        _accounts(app)
+    except KeyError:
+        fix = "install the proxy that brings it before, or name another one"
+        return f"listen_group: there is no group {app['listen_group']} on this host: {fix}"
+    return ""
+
+
 def fail_if_no_way(app: Plain) -> None:
     """StepFailed where the declared group is not on this host, or its members cannot come to where the socket is."""
     path, group = _socket(app), app.get("listen_group")
     if not path or not group:
         return
-    try:
-        accounts = _accounts(app)
-    except KeyError:
-        fix = "install the proxy that brings it before, or name another one"
-        raise StepFailed("stage", f"listen_group: there is no group {group} on this host: {fix}") from None
-    why = shut_out(os.path.join(os.path.dirname(path), NO_FILE), accounts, "")
+    missing = no_group(app)
+    if missing:
+        raise StepFailed("stage", missing)
+    why = shut_out(os.path.join(os.path.dirname(path), NO_FILE), _accounts(app), "")
     if why:
         raise StepFailed("stage", why.replace(f"/{NO_FILE}", "") + ": let it pass there, or listen in another folder")
 

@@ -28,14 +28,16 @@ from .processnames import down_of, left_of
 
 class AppAsked(TypedDict, total=False):
     """An app as the probe is asked for it: its `name`, where it is to listen and where its candidate is to
-    (`trial_listen`), the account that it is to run as, and its declared `data`; None and what is missing are not looked
-    at."""
+    (`trial_listen`), the account that it is to run as, its declared `data`, the group of its socket, and of its
+    `processes` each one's `schedule`; None and what is missing are not looked at."""
 
     name: str
     listen: str | None
     trial_listen: str | None
     user: str | None
     data: dict[str, object]
+    listen_group: str | None
+    processes: dict[str, dict[str, str]]
 
 
 class LiveState(TypedDict):
