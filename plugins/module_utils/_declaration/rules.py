@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from .accesslog import check_access_log
 from .app import Limits, Load, LoadPath
 from .asking import check_prefix
 from .candidate import fold
@@ -260,6 +259,14 @@ def _check_guard(app: Parsed, parts: tuple[Part, ...], context: Context) -> None
         context.add((*parts, "guard", "minutes"), what, "0 without the recorder", fix)
 
 
+def _check_access_log(app: Parsed, parts: tuple[Part, ...], context: Context) -> None:
+    """Gunicorn can fill in its format. Only what declares one loads what knows its atoms."""
+    if (app.get("gunicorn") or {}).get("access_log_format") is not None:
+        from .accesslog import check_access_log
+
+        check_access_log(app, parts, context)
+
+
 _Rule = Callable[[Parsed, "tuple[Part, ...]", Context], None]
 
 
@@ -278,7 +285,7 @@ RULES: Final[tuple[tuple[tuple[str, ...], _Rule], ...]] = (
     (("database",), _check_database),
     (("guard", "recorder"), _check_guard),
     (("environment", "health", "load", "gunicorn"), check_prefix),
-    (("gunicorn",), check_access_log),
+    (("gunicorn",), _check_access_log),
     (("listen", "listen_group", "listen_mode"), check_socket),
     (("trial", "environment", "secrets"), fold),
     (("name", "entry_point", "data", "environment", "secrets"), check_data),

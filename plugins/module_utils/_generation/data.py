@@ -14,8 +14,7 @@ import shlex
 import shutil
 from typing import Callable, Iterable, Sequence
 
-from .._declaration.app import Data, Outside, Plain
-from .._os.accounts import owner
+from .._declaration.app import Data, Plain
 from .._os.files import fsync_directory, make_directory
 from .._os.paths import Layout
 from .._release.leads import INSTANCE, SEED
@@ -114,71 +113,6 @@ def _make(path: str, user: str) -> None:
         if os.geteuid() == 0:
             os.chown(path, entry.pw_uid, entry.pw_gid)
     fsync_directory(os.path.dirname(path))
-
-
-def shut_out(layout: Layout, app: Plain, made: bool = True) -> list[str]:
-    """Which folders outside do not let the app in, one sentence each, with the fix. Asked as the app's account.
-
-    `made`: those that were missing have been made, and one that is missing still is told too.
-    """
-    user = str(app.get("user") or layout.user)
-    there = [folder for folder in declared(app).outside if made or os.path.lexists(folder.path)]
-    return [words for words in (_shut_out(folder, user) for folder in there) if words]
-
-
-def _shut_out(folder: Outside, user: str) -> str:
-    if not os.path.isdir(folder.path):
-        return f"data.outside: {folder.path} is {'no folder' if os.path.lexists(folder.path) else 'missing'}"
-    writes = folder.access == "write"
-    if may(folder.path, user, os.R_OK | os.X_OK | (os.W_OK if writes else 0)):
-        return ""
-    whose = owner(folder.path)
-    rights = "rwx" if writes else "rx"
-    words = (
-        f"data.outside: {user} may not {'write to' if writes else 'read'} {folder.path}, which belongs to {whose}: let "
-        f"it in by an access list (`setfacl -m u:{user}:{rights} {folder.path}`), or by a group that has {rights} there"
-    )
-    if whose == "root":
-        words += f"; where nobody else uses it, `chown {user}: {folder.path}` gives it to the app"
-    return words
-
-
-def of_another_app(layout: Layout, app: Plain, apps: Iterable[str]) -> list[str]:
-    """Which folders outside lead into what Headcount keeps of another one of `apps`, one sentence
-    each: by a link, for what is written so is refused before."""
-    found = []
-    for folder in declared(app).outside:
-        real = os.path.realpath(folder.path)
-        for name in apps:
-            other = Layout(name, layout.root)
-            kept = [os.path.realpath(path) for path in (other.data, other.cache, other.logs, other.home, other.state)]
-            if name != layout.app and any(real == path or real.startswith(f"{path}/") for path in kept):
-                found.append(
-                    f"data.outside: {folder.path} leads to {real}, which is the app {name}'s: name a folder that both "
-                    "are let into"
-                )
-    return found
-
-
-def may(path: str, user: str, rights: int) -> bool:
-    """Whether the account `user` has `rights` (os.R_OK, ...) on `path`, asked as that account. True where nobody can be
-    asked: without root, and for an account that is not there."""
-    try:
-        entry = pwd.getpwnam(user)
-    except KeyError:
-        return True
-    if os.geteuid() != 0:
-        return True
-    child = os.fork()
-    if child == 0:
-        try:
-            os.setgroups(os.getgrouplist(user, entry.pw_gid))
-            os.setgid(entry.pw_gid)
-            os.setuid(entry.pw_uid)
-            os._exit(0 if os.access(path, rights) else 1)
-        finally:
-            os._exit(2)
-    return os.waitpid(child, 0)[1] == 0
 
 
 def empty(path: str) -> None:

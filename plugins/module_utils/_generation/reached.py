@@ -10,6 +10,7 @@ from .._declaration.app import Plain
 from .._os.asuser import Account, anybody, members, shut_out
 from .._os.http import Ask, own_headers
 from .failures import StepFailed
+from .unmet import no_group
 
 NO_FILE = ".headcount-is-this-folder-passed"
 
@@ -23,16 +24,6 @@ def _socket(app: Plain) -> str:
 def _accounts(app: Plain) -> list[Account]:
     """Who is to reach it: the members of the declared group, else anybody."""
     return members(str(app["listen_group"])) if app.get("listen_group") else [anybody()]
-
-
-def no_group(app: Plain) -> str:
-    """That the declared group is not on this host, in a sentence; empty where it is."""
-    try:
-        _accounts(app)
-    except KeyError:
-        fix = "install the proxy that brings it before, or name another one"
-        return f"listen_group: there is no group {app['listen_group']} on this host: {fix}"
-    return ""
 
 
 def fail_if_no_way(app: Plain) -> None:

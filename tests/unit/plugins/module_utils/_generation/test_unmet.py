@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import clashes, data, reached, unmet
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import clashes, outside, unmet
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.paths import Layout
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import Completed
 
@@ -55,7 +55,7 @@ def test_the_probe_finds_it_where_it_looks_for_clashes(tmp_path: Path) -> None:
 
 
 def test_a_group_that_is_not_there_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reached, "members", lambda group: {"www-data": []}[group])
+    monkeypatch.setattr(unmet.grp, "getgrnam", lambda group: {"www-data": ()}[group])
     layout = Layout("shop", str(tmp_path))
     assert unmet.unmet(layout, {"listen_group": "www-data"}, Analyze()) == []
     assert unmet.unmet(layout, {"listen_group": "nosuch"}, Analyze()) == [
@@ -69,11 +69,11 @@ def test_a_folder_that_leads_into_another_apps_is_told(tmp_path: Path) -> None:
     os.makedirs(f"{other.data}/uploads")
     os.symlink(f"{other.data}/uploads", tmp_path / "media")
     app = {"data": {"outside": [{"path": str(tmp_path / "media"), "access": "write"}]}}
-    assert data.of_another_app(layout, app, ["guest", "shop"]) == [
+    assert outside.of_another_app(layout, app, ["guest", "shop"]) == [
         f"data.outside: {tmp_path}/media leads to {other.data}/uploads, which is the app guest's: name a folder that "
         "both are let into"
     ]
-    assert data.of_another_app(other, app, ["guest", "shop"]) == []
+    assert outside.of_another_app(other, app, ["guest", "shop"]) == []
 
 
 @pytest.mark.parametrize(
@@ -97,8 +97,8 @@ def test_a_folder_that_leads_into_another_apps_is_told(tmp_path: Path) -> None:
 def test_a_folder_that_shuts_the_app_out_is_told_with_its_owner_before_it_is_staged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whose: str, access: str, words: str
 ) -> None:
-    monkeypatch.setattr(data, "owner", lambda _: whose)
-    monkeypatch.setattr(data, "may", lambda *_: False)
+    monkeypatch.setattr(outside, "owner", lambda _: whose)
+    monkeypatch.setattr(outside, "may", lambda *_: False)
     missing = {"path": str(tmp_path / "missing"), "access": "write"}
     app = {"data": {"outside": [{"path": str(tmp_path), "access": access}, missing]}}
     assert unmet.unmet(Layout("shop", str(tmp_path)), app, Analyze()) == [words.format(path=tmp_path)]
