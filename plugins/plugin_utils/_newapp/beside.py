@@ -91,8 +91,9 @@ def in_code(module: str, text: str, origin: str) -> Iterator[Process]:
     """The processes that a module's code needs: it makes a Celery app, or queues of rq. `module`: as it is imported."""
     celery = _celery(text) if "elery" in text else ""
     if celery:
-        why = f"{origin}, which makes a Celery app"
-        yield Process("worker", f"celery -A {module}.{celery} worker", why)
+        # Celery makes as many children as the host has cores, which a service rarely has for itself.
+        why = f"{origin}, which makes a Celery app; two children, which fit into the memory that it has"
+        yield Process("worker", f"celery -A {module}.{celery} worker --concurrency 2", why)
         if _SCHEDULES.search(text):
             yield Process("beat", f"celery -A {module}.{celery} beat", f"{origin}, which has a schedule for Celery")
     if re.search(r"^\s*(import rq|from rq\b|from redis.*\n.*rq)", text, re.MULTILINE):

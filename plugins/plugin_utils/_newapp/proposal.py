@@ -30,6 +30,8 @@ _SECRET: Final = re.compile(
 _PREFIXES: Final = ("", "FLASK_", "APP_", "DJANGO_", "SECURITY_", "SESSION_", "WEB_", "SITE_")
 _CREDENTIAL: Final = re.compile(r"SECRET|PASSWORD|PASSWD|TOKEN|API_?KEY|PRIVATE_KEY|ACCESS_KEY|DSN|CREDENTIAL|_KEY$")
 _DATABASE: Final = re.compile(r"(DATABASE|SQLALCHEMY|POSTGRES|MYSQL|MARIADB|MONGO|(^|_)DB)\w*(URL|URI|DSN)")
+_BROKER: Final = re.compile(r"(REDIS|BROKER|RABBIT|AMQP)\w*(URL|URI|HOST)$|BROKER$")
+_QUEUE: Final = re.compile(r"\b(rq|celery|huey|huey_consumer|dramatiq)\b")
 _DRIVERS: Final = {
     "psycopg2": "PostgreSQL",
     "psycopg": "PostgreSQL",
@@ -424,9 +426,16 @@ def _mapping(value: object) -> Json:
 def _processes(draft: _Draft) -> None:
     """Further processes of the release."""
     found: dict[str, object] = {}
+    broker = _unknown_broker(draft)
     for process in draft.hints.processes:
-        name = process_name(process.name)
-        found[name] = process_command(process.command)
+        name, command = process_name(process.name), process_command(process.command)
+        if broker and _QUEUE.search(command):
+            draft.ask(
+                f"where is the queue of `{command}` ({process.origin})? Nothing says {broker}, and a process that does "
+                f"not reach it ends the rollout: set it under secrets, and add processes: {{{name}: {command}}}"
+            )
+            continue
+        found[name] = command
         once = (
             "; one for the whole fleet: headcount_app_overrides takes it from the others" if is_clock(process) else ""
         )
@@ -437,6 +446,13 @@ def _processes(draft: _Draft) -> None:
     queues = [name for name in ("celery", "rq", "huey", "dramatiq") if name in draft.app.libraries]
     if queues:
         draft.ask(f"what runs its tasks? The app imports {listed(queues, 2)}: name its workers in processes")
+
+
+def _unknown_broker(draft: _Draft) -> str:
+    """The variable that says where its queue is, where the entry gives none of them a value; "" otherwise."""
+    names = [item.name for item in draft.app.variables if _BROKER.search(item.name)]
+    given = {name for key in ("environment", "secrets") for name in _mapping(draft.entry.get(key))}
+    return names[0] if names and not given & set(names) else ""
 
 
 def _data(draft: _Draft) -> None:

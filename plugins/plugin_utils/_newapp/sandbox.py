@@ -213,9 +213,11 @@ def look(place: Place, module: str, target: str = "", weigh_seconds: float = WEI
     found = read(answer, place)
     if found.error is not None and found.error.kind == "SystemExit" and _last(said):
         # Who exits says why before, and not in the exception.
-        found = replace(
-            found, error=replace(found.error, message=f"{found.error.message}, after saying: {_last(said)}")
-        )
+        words = _last(said)
+        named = [item.name for item in found.variables if re.search(rf"(?<!\w){re.escape(item.name)}(?!\w)", words)]
+        lacking = [name for name in named if name not in place.environment]
+        told = replace(found.error, message=f"{found.error.message}, after saying: {words}")
+        found = replace(found, error=replace(told, missing_variables=(*told.missing_variables, *lacking)))
     return replace(found, module=module, said=said[-_SAID:])
 
 

@@ -112,15 +112,15 @@ def test_what_a_project_runs_before_its_server(tmp_path: Path) -> None:
     [
         (
             "from celery import Celery\napp = Celery('shop', broker=URL)\n",
-            {"worker": "celery -A shop.tasks.app worker"},
+            {"worker": "celery -A shop.tasks.app worker --concurrency 2"},
         ),
         (
             "import celery\nq = celery.Celery('shop')\nq.conf.beat_schedule = {}\n",
-            {"worker": "celery -A shop.tasks.q worker", "beat": "celery -A shop.tasks.q beat"},
+            {"worker": "celery -A shop.tasks.q worker --concurrency 2", "beat": "celery -A shop.tasks.q beat"},
         ),
         (
             "flask_app = create_app()\ncelery_app = flask_app.extensions['celery']\n",
-            {"worker": "celery -A shop.tasks.celery_app worker"},
+            {"worker": "celery -A shop.tasks.celery_app worker --concurrency 2"},
         ),
         ("import rq\nqueue = rq.Queue('mail', connection=redis)\n", {"worker": "rq worker mail"}),
         ("from queue import Queue\nq = Queue('mail')\n", {}),

@@ -181,6 +181,20 @@ def test_its_life_is_asked_about() -> None:
     assert "first" not in told
 
 
+@pytest.mark.parametrize("name", ["REDIS_URL", "CELERY_BROKER", "CELERY_BROKER_URL", "RABBITMQ_HOST"])
+def test_a_process_whose_queue_nobody_knows_is_a_question(name: str) -> None:
+    hints = Hints(
+        processes=(Process("worker", "rq worker mail", "Procfile"), Process("clock", "python clock.py", "Procfile"))
+    )
+    app = replace(APP, variables=(Variable(name, "redis://"),))
+    found = propose(SUBJECT, hints, Found(app))
+    assert found.entry["processes"] == {"clock": "python clock.py"}
+    assert f"Nothing says {name}" in questions(found)
+    assert "add processes: {worker: rq worker mail}" in questions(found)
+    known = propose(SUBJECT, hints, Found(replace(app, required={name: "x"})))
+    assert known.entry["processes"] == {"worker": "rq worker mail", "clock": "python clock.py"}
+
+
 def test_commands_and_processes_are_proposed() -> None:
     hints = Hints(
         processes=(

@@ -78,6 +78,20 @@ def test_a_missing_variable_is_named_with_its_place(at: Place) -> None:
     assert (found.error.missing_variables, found.error.where) == (("SHOP_URL",), "shop.py:3")
 
 
+def test_a_variable_that_an_app_names_before_it_exits_is_missing(at: Place) -> None:
+    text = (
+        "import os, sys\n"
+        "if len(os.environ.get('SECRET_KEY', '')) < 16 or 'GIVEN' not in os.environ:\n"
+        "    print('configure a random SECRET_KEY, GIVEN is there')\n    sys.exit(1)\n"
+        f"{WSGI.format(name='app')}"
+    )
+    found = imported(at, text)
+    assert found.error is not None
+    assert found.error.missing_variables == ("SECRET_KEY",)
+    given = replace(at, environment={**at.environment, "SECRET_KEY": "headcount-stand-in"})
+    assert imported(given, text).found
+
+
 def test_a_variable_that_is_missing_only_shows_in_what_is_made_of_it(at: Place) -> None:
     found = imported(at, "import os\nPORT = int(os.getenv('SHOP_PORT'))\n")
     assert found.error is not None
