@@ -16,15 +16,22 @@ author:
 description:
   - Every step on a host belongs to a run, which is written into the lease and the ledger.
     M(headcount.gunicorn.plan) begins one by itself; playbooks that go back or remove begin theirs with this.
+  - What the playbook was told on its command line is checked first, before a host is touched.
   - Runs on the controller, once for the whole play.
 extends_documentation_fragment:
   - headcount.gunicorn._attributes
   - headcount.gunicorn._attributes.on_controller
+options:
+  said:
+    description: What the playbook was told, by the variable of docs/variables.md; C(headcount_app) is one app's name.
+    type: dict
 """
 
 EXAMPLES = r"""
 - name: Begin the run
   headcount.gunicorn.begin_run:
+    said:
+      headcount_app: "{{ headcount_app | default('') }}"
   run_once: true
   register: headcount__fleet
 """

@@ -24,7 +24,8 @@ options:
   apps:
     description:
       - The apps of the host, each at least with C(name). C(listen) is looked at before the app listens there for the
-        first time, the account C(user) (none means the one that is made for the app) where it is given.
+        first time, the account C(user) (none means the one that is made for the app) where it is given. Beside that,
+        C(data), C(listen_group) and the C(schedule) of each of C(processes) are held against what the host has.
     type: list
     elements: dict
     required: true

@@ -55,6 +55,15 @@ removed:
   description: Whether anything of the app was there.
   type: bool
   returned: success
+known:
+  description: Whether the host has the app, or had it before; its ledger stays and says so.
+  type: bool
+  returned: success
+installed:
+  description: Names of the apps that Headcount has on this host, before the removal.
+  type: list
+  elements: str
+  returned: success
 left:
   description: What is in the app's folder and is not Headcount's; it stays.
   type: list
@@ -106,17 +115,19 @@ def main() -> None:
     )
     name, everything = module.params["name"], module.params["remove_data"]
     layout = Layout(name)
-    present = name in installed_apps() and os.path.exists(layout.home)
+    installed = installed_apps()
+    present = name in installed and os.path.exists(layout.home)
+    told = {"known": present or os.path.exists(layout.ledger), "installed": installed}
     gone, kept = datafolders.removal(layout, ledger.read(layout.ledger), everything)
     if module.check_mode or not (present or gone):
         sizes = {path: data.size_mib(path) for path in kept}
-        module.exit_json(changed=present or bool(gone), removed=present, gone=gone, kept=sizes)
+        module.exit_json(changed=present or bool(gone), removed=present, gone=gone, kept=sizes, **told)
     app = app_on_host(module, name)
 
     def work() -> dict[str, object]:
         removed = remove(app, everything)
         uninstall_if_idle()
-        return removed
+        return {**removed, **told}
 
     finish(module, name, work)
 

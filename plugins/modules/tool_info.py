@@ -97,6 +97,7 @@ compiler:
   returned: success
 """
 
+import gc
 import os
 import sys
 from importlib import import_module
@@ -117,6 +118,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     sys.dont_write_bytecode = True
+    gc.disable()  # the process ends with its answer: nothing that it makes is worth collecting
     sys.path.insert(0, os.path.realpath(module.params["tool"]))
     try:
         tool = import_module("headcount._host.probe")

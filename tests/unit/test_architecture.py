@@ -31,6 +31,12 @@ def test_every_file_that_is_named_by_its_package_is_there() -> None:
     assert [f"{package}/{name}" for package, name in named if not (PACKAGES[package] / f"{name}.py").is_file()] == []
 
 
+def test_every_test_that_is_named_is_there() -> None:
+    named = set(re.findall(r"`(?:tests/unit/)?((?:\w+/)*test_\w+\.py)`", TEXT))
+    there = [f"/{path.relative_to(ROOT)}" for path in (ROOT / "tests/unit").rglob("test_*.py")]
+    assert sorted(name for name in named if not any(path.endswith(f"/{name}") for path in there)) == []
+
+
 @pytest.mark.parametrize("package", sorted(PACKAGES))
 def test_the_row_of_a_package_names_its_files(package: str) -> None:
     (row,) = (line for line in TEXT.splitlines() if line.startswith(f"| `{package}` |"))

@@ -154,6 +154,13 @@ class TestRollback:
         assert play.code == 2
         assert "shop" in play.words.partition("shoe")[2]
 
+    def test_a_removal_of_an_app_that_is_not_there(self, scenario: Scenario, served: Machine) -> None:
+        live = served.live()
+        play = scenario.play("playbooks/remove.yml", headcount_hosts="served", headcount_app="shoe")
+        assert play.code == 2
+        assert "fix: headcount_app: shop" in play.words
+        assert served.live() == live
+
     def test_back_by_hand(self, scenario: Scenario, served: Machine) -> None:
         before = served.live()
         play = scenario.play("playbooks/rollback.yml", headcount_hosts="served", headcount_app="shop")

@@ -24,23 +24,43 @@ def command(text: str) -> str:
         raise Invalid(f"{str(error).lower()}", advice="close the quotes") from None
     if not words or not words[0]:
         raise Invalid("it names no program")
-    alone = [word for word in words if word in _SHELL_WORDS]
-    if alone and words[0].rpartition("/")[2] not in _SHELLS:
-        raise Invalid(f"no shell reads it, so that {alone[0]} would be an argument", f"sh -c {shlex.quote(text)}")
+    for_a_shell = _for_a_shell(text)
+    if for_a_shell and not any(word.rpartition("/")[2] in _SHELLS for word in words):
+        what = f"no shell reads it, so that {for_a_shell} would be an argument; in single quotes it may be one"
+        raise Invalid(what, f"sh -c {shlex.quote(text)}")
     return text
+
+
+def _for_a_shell(text: str) -> str:
+    """What of a command only a shell would act on: an operator that stands alone, a `;` at the end of a word, a
+    variable or another command's output. "" where nothing is; what is in quotes that keep it from a shell is not."""
+    for word in _AS_WRITTEN.findall(text):
+        if word in _SHELL_WORDS:
+            return str(word)
+        if word.endswith(";") and not word.endswith("\\;"):
+            return ";"
+        expanded = _EXPANDED.search(_QUOTED.sub(_read_by_a_shell, word))
+        if expanded:
+            return expanded.group()
+    return ""
+
+
+def _read_by_a_shell(quoted: re.Match[str]) -> str:
+    """What is in quotes as far as a shell puts something in its place: in double ones alone."""
+    return re.sub(r"\\.", "", quoted["double"] or "")
+
+
+def schedule(text: str) -> str:
+    """When a process runs, as systemd has it. Only what declares one loads what knows that."""
+    from .calendar import calendar
+
+    return calendar(text)
 
 
 def process_name(text: str) -> str:
     """The name of a process, which is part of its units' names."""
     if not _PROCESS_NAME.fullmatch(text):
         raise Invalid("lower-case words with hyphens between them, at most 24 characters")
-    return text
-
-
-def calendar(text: str) -> str:
-    """When something runs, as systemd has it; the host's own systemd has the last word."""
-    if not _CALENDAR.fullmatch(plain(text)):
-        raise Invalid("", "*-*-* 03:00:00")
     return text
 
 
@@ -79,7 +99,10 @@ def _processes(app: Parsed) -> Iterable[tuple[Part, Parsed]]:
 _SECRET_LENGTH: Final = 8
 """A shorter value is looked for in no command: it may be a word of it."""
 _PROCESS_NAME: Final = re.compile(r"(?=.{1,24}$)[a-z][a-z0-9]*(-[a-z][a-z0-9]*)*")
-_CALENDAR: Final = re.compile(r"[A-Za-z0-9*:/.,~ +_-]{3,100}")
+_AS_WRITTEN: Final = re.compile(r"""(?:[^\s'"\\]|\\.|'[^']*'|"(?:\\.|[^"\\])*")+""")
+"""A word of a command with its quotes."""
+_QUOTED: Final = re.compile(r"""\\.|'[^']*'|"(?P<double>(?:\\.|[^"\\])*)\"""")
+_EXPANDED: Final = re.compile(r"\$(?:[A-Za-z_][A-Za-z0-9_]*|\{[A-Za-z_][^}]*\}|\()|`")
 _SHELLS: Final = ("sh", "bash", "dash")
 _SHELL_WORDS: Final = frozenset({"&&", "||", ";", "|", ">", ">>", "<", "2>&1", "&"})
 
@@ -188,10 +211,11 @@ PROCESSES: Final = Field(
             Field(
                 "schedule",
                 "str",
-                "When it runs, as a calendar event of systemd; without it runs all the time.",
+                "When it runs, as a calendar event of systemd (a line of cron is refused with its translation); without"
+                " it runs all the time.",
                 example="*-*-* 03:00:00",
                 allowed="a calendar event of systemd (systemd.time(7))",
-                check=calendar,
+                check=schedule,
             ),
             Field(
                 "seconds",

@@ -23,6 +23,8 @@ _SYSTEM: Final = ("/dev", "/proc", "/sys", "/etc", "/usr", "/boot")
 _HOMES: Final = ("/home", "/root", "/run/user")
 _HEADCOUNTS: Final = ("/opt/headcount", "/var/lib/headcount")
 _RELEASES: Final = "/opt/headcount"
+_KEPT: Final = re.compile(r"/var/(?:lib|cache|log)/hc-(?P<app>[^/]+)(?=/|$)")
+"""The folders of an app."""
 _SQLITE: Final = re.compile(r"sqlite(?:\+[a-z0-9]+)?:///(?P<path>/[^?#]*)")
 _KEEPS: Final = re.compile(r"(?i)(^|_)(data|database|db|sqlite|storage|media|uploads?|persist\w*)(_|$)")
 _WRITTEN: Final = re.compile(r"(?i)(^|_)(database|db|sqlite|uploads?)(_|$)")
@@ -54,6 +56,10 @@ def outside(text: str) -> str:
         raise Invalid("what is there is lost", "/srv/media")
     if _below(path, _HEADCOUNTS):
         raise Invalid("it is Headcount's own", "/srv/media")
+    kept = _KEPT.match(path)
+    if kept:
+        what = f"it is the data of the app {kept['app']}, which the app has as {{data}}, {{cache}} or {{logs}}"
+        raise Invalid(what, advice="a folder that both apps are let into, or remove it where it is this app's own")
     if _below(path, _HOMES):
         raise Invalid("no app sees the homes of people", "/srv/media")
     return path
@@ -114,7 +120,7 @@ DATA: Final = Field(
             "list",
             "Folders of the host, by absolute paths, that the app may use beside its own; a bare string is one that it"
             " writes to. One that is missing is made for the app; one that is there is left as it is, and must let the"
-            " app in.",
+            " app in. Another app's data is refused.",
             [],
             ["/srv/media", {"path": "/srv/catalogue", "access": "read"}],
             items=Field(

@@ -25,6 +25,17 @@ def looks_secret(name: str, value: str) -> bool:
     return bool(_SECRET_WORDS.search(name) or _URL_PASSWORD.search(value))
 
 
+def raw_env(app: App) -> list[str]:
+    """What Gunicorn itself sets of the environment, each NAME=value."""
+    declared = (app.gunicorn or {}).get("raw_env")
+    return [str(pair) for pair in declared] if isinstance(declared, (list, tuple)) else []
+
+
+def _redacted_pair(pair: str) -> str:
+    name, _, value = pair.partition("=")
+    return f"{name}={REDACTED}" if looks_secret(name, value) else pair
+
+
 def secret_header(name: str) -> bool:
     """Whether a header of that name usually carries a secret."""
     return bool(_SECRET_HEADERS.search(name))
@@ -40,8 +51,12 @@ def redacted(app: App) -> App:
         )
         for path in app.load.paths
     )
+    gunicorn, pairs = app.gunicorn, raw_env(app)
+    if gunicorn and pairs:
+        gunicorn = {**gunicorn, "raw_env": [_redacted_pair(pair) for pair in pairs]}
     return replace(
         app,
+        gunicorn=gunicorn,
         secrets=dict.fromkeys(app.secrets, REDACTED),
         environment=environment,
         load=replace(app.load, paths=paths),

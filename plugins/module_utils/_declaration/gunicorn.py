@@ -168,7 +168,12 @@ GUNICORN: Final = Field(
     refused=REFUSED,
     fields=(
         _text("accesslog", "Where requests are logged; `-` is the journal.", "-"),
-        _text("access_log_format", "What is logged of a request.", '%(h)s "%(r)s" %(s)s %(b)s %(M)s ms'),
+        _text(
+            "access_log_format",
+            "What is logged of a request, with Gunicorn's atoms; what it cannot fill in is refused, unless"
+            " `logger_class` is declared.",
+            '%(h)s "%(r)s" %(s)s %(b)s %(M)s ms',
+        ),
         Field(
             "loglevel",
             "str",

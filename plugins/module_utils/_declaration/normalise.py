@@ -15,7 +15,8 @@ from typing import Final
 
 from .app import App
 from .asking import complete, unbelieved
-from .digests import REDACTED, digest, looks_secret, public_digest, redacted, secret_header, secrets_digest
+from .braces import strangers
+from .digests import REDACTED, digest, looks_secret, public_digest, raw_env, redacted, secret_header, secrets_digest
 from .fields import Context, Parsed, Part, Problem, did_you_mean, inline, kind_of, parse, parse_fields, walk
 from .mixture import declared_kinds, spread_of
 from .origin import CONTROLLER, HOST
@@ -32,6 +33,7 @@ __all__ = [
     "REDACTED",
     "Declaration",
     "Problem",
+    "command_problems",
     "digest",
     "fleet_counts",
     "fleet_problems",
@@ -136,6 +138,20 @@ def normalise_host_vars(variables: Mapping[str, object], host: str) -> tuple[Par
             f'headcount_base_dir: "{{{{ inventory_dir }}}}/{base_dir}"',
         )
     return values, context.problems
+
+
+def command_problems(said: Mapping[str, object]) -> list[str]:
+    """What is wrong with what a playbook for one app was told, in sentences. `said`: values by variable; the app's
+    name, and each other one that is given (neither null nor empty)."""
+    context = Context("")
+    for name, value in said.items():
+        known = _KNOWN[name]
+        item = known.items if name == APP and known.items is not None else known
+        if value not in (None, ""):
+            parse(item, value, (name,), context)
+        elif item.required:
+            context.add((name,), "is missing", item.allowed_text, f"-e {name}=NAME")
+    return [problem.text for problem in context.problems]
 
 
 def normalise_host(variables: Mapping[str, object], host: str) -> Declaration:
@@ -255,6 +271,13 @@ def warnings_for(app: App) -> list[str]:
         for name, value in app.environment.items()
         if looks_secret(name, value)
     ]
+    found += [
+        f"{app.name}: gunicorn.raw_env has {name}, which looks like a secret; secrets.{name} keeps it out of"
+        " gunicorn.conf.py and of all output"
+        for name, _, value in (pair.partition("=") for pair in raw_env(app))
+        if looks_secret(name, value)
+    ]
+    found += strangers(app)
     short = load_shortfall(app.load, app.limits)
     if short is not None:  # its retry can pass, or it had been refused
         found.append(f"{app.name}: {short.sentence}")

@@ -550,6 +550,15 @@ COMMAND_VARIABLES: Final[tuple[Field, ...]] = (
         default_help="false: the data stays, and where it is is told",
     ),
     Field(
+        "headcount_retry",
+        "bool",
+        "Whether site.yml rolls out once more what the guard of a host took back: the same code and dependencies are"
+        " refused there otherwise.",
+        example=True,
+        default_help="false",
+        same_for_all=True,
+    ),
+    Field(
         "headcount_report_path",
         "str",
         "Where the report of a run is written, as JSON; beside it lies a page for a browser, with the ending `.html`.",

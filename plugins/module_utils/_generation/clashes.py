@@ -19,7 +19,7 @@ from .._os.ownership import leads_home
 from .._os.paths import UNITS, Layout, under
 from .._os.systemd import Runner, UnitState, run
 from .._release.contents import is_release
-from . import datafolders, generations, ledger, truth
+from . import datafolders, generations, ledger, truth, unmet
 from .ledger import Entry
 from .names import edited, owns
 
@@ -107,6 +107,7 @@ def clashes(layout: Layout, states: dict[str, UnitState], app: Mapping[str, obje
         user = app["user"]
         problem = account_problem(str(user or layout.user), declared=user is not None, root=host.root)
         found += [problem] if problem else []
+        found += unmet.unmet(layout, app, host.runner)
     return found
 
 

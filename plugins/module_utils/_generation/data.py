@@ -14,7 +14,7 @@ import shlex
 import shutil
 from typing import Callable, Iterable, Sequence
 
-from .._declaration.app import Data, Outside, Plain
+from .._declaration.app import Data, Plain
 from .._os.files import fsync_directory, make_directory
 from .._os.paths import Layout
 from .._release.leads import INSTANCE, SEED
@@ -113,46 +113,6 @@ def _make(path: str, user: str) -> None:
         if os.geteuid() == 0:
             os.chown(path, entry.pw_uid, entry.pw_gid)
     fsync_directory(os.path.dirname(path))
-
-
-def shut_out(layout: Layout, app: Plain) -> list[str]:
-    """Which folders outside do not let the app in, one sentence each, with the fix. Asked as the app's account."""
-    user = str(app.get("user") or layout.user)
-    return [words for words in (_shut_out(folder, user) for folder in declared(app).outside) if words]
-
-
-def _shut_out(folder: Outside, user: str) -> str:
-    if not os.path.isdir(folder.path):
-        return f"data.outside: {folder.path} is {'no folder' if os.path.lexists(folder.path) else 'missing'}"
-    writes = folder.access == "write"
-    if may(folder.path, user, os.R_OK | os.X_OK | (os.W_OK if writes else 0)):
-        return ""
-    rights = "rwx" if writes else "rx"
-    return (
-        f"data.outside: {user} may not {'write to' if writes else 'read'} {folder.path}: give it to the app (`chown "
-        f"{user}: {folder.path}`), or let it in (`setfacl -m u:{user}:{rights} {folder.path}`)"
-    )
-
-
-def may(path: str, user: str, rights: int) -> bool:
-    """Whether the account `user` has `rights` (os.R_OK, ...) on `path`, asked as that account. True where nobody can be
-    asked: without root, and for an account that is not there."""
-    try:
-        entry = pwd.getpwnam(user)
-    except KeyError:
-        return True
-    if os.geteuid() != 0:
-        return True
-    child = os.fork()
-    if child == 0:
-        try:
-            os.setgroups(os.getgrouplist(user, entry.pw_gid))
-            os.setgid(entry.pw_gid)
-            os.setuid(entry.pw_uid)
-            os._exit(0 if os.access(path, rights) else 1)
-        finally:
-            os._exit(2)
-    return os.waitpid(child, 0)[1] == 0
 
 
 def empty(path: str) -> None:

@@ -161,6 +161,24 @@ def staged(entries: list[Entry]) -> set[int]:
     return found
 
 
+def taken_back(entries: list[Entry]) -> list[Entry]:
+    """What the guard took back, newest first: the events that tell of it, with generation, release, source_id, digest,
+    cause.
+
+    What was promoted again since is left out, as somebody wanted it; so is what came before the app was removed.
+    """
+    found: list[Entry] = []
+    for entry in entries:
+        event, source = entry.get("event"), entry.get("source_id")
+        if event == "removed":
+            found = []
+        elif event == "promoted":
+            found = [one for one in found if one["source_id"] != source]
+        elif event == "failed" and entry.get("phase") == "guard" and source and "from" in entry:
+            found.insert(0, entry)
+    return found
+
+
 def highest_generation(entries: list[Entry]) -> int:
     """The highest generation number that the ledger ever named; numbers are never used twice."""
     numbers = [entry.get(key) for entry in entries for key in ("generation", "to", "from")]

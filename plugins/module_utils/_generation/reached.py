@@ -10,6 +10,7 @@ from .._declaration.app import Plain
 from .._os.asuser import Account, anybody, members, shut_out
 from .._os.http import Ask, own_headers
 from .failures import StepFailed
+from .unmet import no_group
 
 NO_FILE = ".headcount-is-this-folder-passed"
 
@@ -30,12 +31,10 @@ def fail_if_no_way(app: Plain) -> None:
     path, group = _socket(app), app.get("listen_group")
     if not path or not group:
         return
-    try:
-        accounts = _accounts(app)
-    except KeyError:
-        fix = "install the proxy that brings it before, or name another one"
-        raise StepFailed("stage", f"listen_group: there is no group {group} on this host: {fix}") from None
-    why = shut_out(os.path.join(os.path.dirname(path), NO_FILE), accounts, "")
+    missing = no_group(app)
+    if missing:
+        raise StepFailed("stage", missing)
+    why = shut_out(os.path.join(os.path.dirname(path), NO_FILE), _accounts(app), "")
     if why:
         raise StepFailed("stage", why.replace(f"/{NO_FILE}", "") + ": let it pass there, or listen in another folder")
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Mapping, TypedDict
 
-from .._os.causes import cause_of_request
 from .._os.files import as_mapping, read_mapping
 from .._os.http import address_taken, local_address, request
 from .._os.paths import Layout
@@ -29,14 +28,16 @@ from .processnames import down_of, left_of
 
 class AppAsked(TypedDict, total=False):
     """An app as the probe is asked for it: its `name`, where it is to listen and where its candidate is to
-    (`trial_listen`), the account that it is to run as, and its declared `data`; None and what is missing are not looked
-    at."""
+    (`trial_listen`), the account that it is to run as, its declared `data`, the group of its socket, and of its
+    `processes` each one's `schedule`; None and what is missing are not looked at."""
 
     name: str
     listen: str | None
     trial_listen: str | None
     user: str | None
     data: dict[str, object]
+    listen_group: str | None
+    processes: dict[str, dict[str, str]]
 
 
 class LiveState(TypedDict):
@@ -58,7 +59,7 @@ class AppState(TypedDict):
 
     `open`: what other users of the host can read; `port_taken`, `trial_port_taken`: who listens where the app and its
     candidate are to; `rollback_hint`: how a person goes back; `measured`: what the weigh of the live one found;
-    `prepared`: keys of the commands that have prepared it.
+    `prepared`: keys of the commands that have prepared it; `taken_back`: what its guard went back from.
     """
 
     live: LiveState | None
@@ -78,6 +79,7 @@ class AppState(TypedDict):
     clashes: list[str]
     drop_ins: list[str]
     prepared: list[str]
+    taken_back: list[Entry]
 
 
 def app_state(app: AppAsked, root: str = "/", systemd: Systemd | None = None) -> AppState:
@@ -135,6 +137,7 @@ def _app_state(app: AppAsked, layout: Layout, systemd: Systemd) -> AppState:
         "clashes": clashes(layout, seen.everything, app, seen.host),
         "drop_ins": sorted(shared_drop_ins(layout, seen.host.files)),
         "prepared": Prepared(layout).keys(),
+        "taken_back": ledger.taken_back(ledger.read(layout.ledger)),
     }
     if seen.live is None:
         # A first deployment that was cut short holds its port itself; the next one takes that down first.
@@ -248,6 +251,8 @@ def _health(seen: _Seen, number: int, app: AppRecord, private: str) -> tuple[boo
     unit = layout.service_unit(number)
 
     def why(path: str, begin: float, end: float) -> str:
+        from .._os.causes import cause_of_request
+
         return cause_of_request(seen.systemd.said(unit, begin - 1.0), path, begin, end)
 
     answers = look(address, app, float(app["health"]["timeout_seconds"]), request, log=why)

@@ -74,5 +74,15 @@ def _go_back(app: AppOnHost, orders: Orders, breach: str) -> str:
         app.log("failed", generation=number, phase="guard", cause=f"{cause}; {failure.cause}")
         return f"generation {number}: {cause}; {failure.cause}"
     store.set_outcome(app.layout, number, "bad", cause)
-    app.log("failed", **{"from": done["to"]}, generation=number, phase="guard", cause=cause)
+    record = app.known(number)
+    app.log(
+        "failed",
+        **{"from": done["to"]},
+        generation=number,
+        release=record.release if record is not None else None,
+        source_id=record.source_id if record is not None else None,
+        digest=record.digest if record is not None else None,
+        phase="guard",
+        cause=cause,
+    )
     return f"generation {done['to']} is live again: {cause}"

@@ -16,7 +16,7 @@ from .._declaration.mixture import declared_kinds, spread_of
 from .._declaration.profiles import PROFILE_WAIT_RATIO, profile_of
 from .._generation.sandbox import costs
 from .mix import Mix, mix_of
-from .reserve import reserve_of
+from .reserve import Reserve, reserve_of
 from .types import MEASURED_REQUESTS_MIN, Host, Measured, Number, PlanError, Policy, number, share, up
 
 MEMORY_HIGH_SHARE: Final = 0.90
@@ -236,7 +236,48 @@ def _around(declared: float) -> tuple[float, float]:
     return declared / RATIO_IS_CONTRADICTED, max(declared * RATIO_IS_CONTRADICTED, RATIO_FREE)
 
 
-def divide(host: Host, apps: Sequence[App], policy: Policy) -> dict[str, Allotment]:
+@dataclass(frozen=True)
+class Division:
+    """A host divided among its apps: `memory` (MiB) and `cores` of each by name, with the words of how that came about.
+
+    `reserve`: what is kept for others.
+    """
+
+    host: Host
+    policy: Policy
+    reserve: Reserve
+    memory: Mapping[str, tuple[float, str]]
+    cores: Mapping[str, tuple[float, str]]
+
+    def of(self, app: App) -> Allotment:
+        """The part of one of the apps. PlanError where its own further processes leave nothing of that."""
+        host, kept = self.host, self.reserve
+        memory, memory_words = self.memory[app.name]
+        cores, cores_words = self.cores[app.name]
+        beside = _beside(app, memory, cores)
+        side = (
+            "/ 2 generations side by side"
+            if self.policy.rollout_headroom
+            else "for one generation, headcount_rollout_headroom is off"
+        )
+        generations = 2 if self.policy.rollout_headroom else 1
+        percent = 100.0 if app.limits.memory_percent is None else float(app.limits.memory_percent)
+        return Allotment(
+            cores=cores - beside.cores,
+            cores_reason=f"{number(host.cores)} effective cores ({host.cores_limited_by}){cores_words}"
+            + beside.cores_words,
+            budget_mib=(memory - beside.memory_mib) / generations,
+            budget_reason=(
+                f"{host.memory_mib} MiB ({host.memory_limited_by}) - {number(kept.mib)} MiB ({kept.why})"
+                f"{memory_words}{beside.memory_words} {side}"
+            ),
+            usable_share=min(MEMORY_HIGH_SHARE, percent / 100.0),
+            generations=generations,
+            warnings=kept.warnings,
+        )
+
+
+def divide(host: Host, apps: Sequence[App], policy: Policy) -> Division:
     """Cores and memory for each app: what an app names for itself first, the rest by weight.
 
     Two generations of an app stand side by side during a rollout, so one may use half of the app's memory, unless the
@@ -265,31 +306,7 @@ def divide(host: Host, apps: Sequence[App], policy: Policy) -> dict[str, Allotme
         )
     memory = _parts(apps, "memory_mib", memory_left, "MiB")
     cores = _parts(apps, "cores", host.cores, "cores")
-    generations = 2 if policy.rollout_headroom else 1
-    result = {}
-    for app in apps:
-        name = app.name
-        beside = _beside(app, memory[name][0], cores[name][0])
-        mine, how = memory[name][0] - beside.memory_mib, memory[name][1] + beside.memory_words
-        side = (
-            "/ 2 generations side by side"
-            if generations == 2
-            else "for one generation, headcount_rollout_headroom is off"
-        )
-        percent = 100.0 if app.limits.memory_percent is None else float(app.limits.memory_percent)
-        result[name] = Allotment(
-            cores=cores[name][0] - beside.cores,
-            cores_reason=f"{number(host.cores)} effective cores ({host.cores_limited_by}){cores[name][1]}"
-            + beside.cores_words,
-            budget_mib=mine / generations,
-            budget_reason=(
-                f"{host.memory_mib} MiB ({host.memory_limited_by}) - {number(reserve)} MiB ({why}){how} {side}"
-            ),
-            usable_share=min(MEMORY_HIGH_SHARE, percent / 100.0),
-            generations=generations,
-            warnings=kept.warnings,
-        )
-    return result
+    return Division(host, policy, kept, memory, cores)
 
 
 @dataclass(frozen=True)

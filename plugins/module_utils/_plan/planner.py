@@ -27,6 +27,7 @@ __all__ = [
     "GUNICORN",
     "OVERRIDES",
     "SETTINGS",
+    "HostPlans",
     "Limit",
     "Measured",
     "Mismatch",
@@ -36,6 +37,7 @@ __all__ = [
     "Policy",
     "Setting",
     "explain",
+    "plan_each",
     "plan_host",
     "profile_mismatch",
     "render_table",
@@ -48,6 +50,20 @@ weighed again varies by a few per cent in memory and by up to a tenth in its tim
 
 MEMORY_BAND: Final = 0.02
 """MemTotal moves by some pages with each kernel: a previous MemoryMax this little below the budget stays."""
+
+
+@dataclass(frozen=True)
+class HostPlans:
+    """The plans of the apps of a host. `refused`: why some have none, each for a mistake of its own."""
+
+    plans: Mapping[str, Plan]
+    refused: Mapping[str, PlanError]
+
+    def __getitem__(self, name: str) -> Plan:
+        """The plan of one app; PlanError where that app has none."""
+        if name in self.refused:
+            raise self.refused[name]
+        return self.plans[name]
 
 
 def plan_host(
@@ -69,28 +85,50 @@ def plan_host(
 
     Raises PlanError, which names the variable, its value, what is allowed and the fix, when no plan fits.
     """
-    rules = policy or Policy()
+    found = plan_each(facts, apps, measured, fleet, previous, async_verdicts, policy, gunicorn)
+    return {str(app["name"]): found[str(app["name"])] for app in apps}
+
+
+def plan_each(
+    facts: Mapping[str, Any],
+    apps: Sequence[Mapping[str, Any]],
+    measured: Mapping[str, Measured | Mapping[str, Any] | None] | None = None,
+    fleet: Mapping[str, int] | None = None,
+    previous: Mapping[str, Mapping[str, object] | None] | None = None,
+    async_verdicts: Mapping[str, Mapping[str, str | None]] | None = None,
+    policy: Policy | None = None,
+    gunicorn: Mapping[str, str] | None = None,
+) -> HostPlans:
+    """plan_host(), with which an app that cannot be planned is refused alone: its part of the host stays its own, so
+    that the others have the plans that they keep once it is put right.
+
+    Raises PlanError where the host cannot be divided among the apps at all.
+    """
     host = Host.from_facts(facts)
     whole = [App.from_dict(app) for app in apps]
-    allotments = divide(host, whole, rules)
-    plans = {}
+    division = divide(host, whole, policy or Policy())
+    plans, refused = dict[str, Plan](), dict[str, PlanError]()
     for app in whole:
         name = app.name
-        weighed = _weighed((measured or {}).get(name))
         before = bare_values((previous or {}).get(name))
-        _check_overrides(app)
-        budget, budget_kept = _memory_max(app, allotments[name], before)
-        subject = _Subject(
-            app=app,
-            host=host,
-            allotment=allotments[name],
-            hosts=int((fleet or {}).get(name) or 1),
-            verdicts={key: reason for key, reason in ((async_verdicts or {}).get(name) or {}).items() if reason},
-            memory_max=budget,
-            gunicorn=(gunicorn or {}).get(name),
-        )
-        plans[name] = _plan(subject, weighed, before, ["memory_max_mib", "memory_high_mib"] if budget_kept else [])
-    return plans
+        try:
+            allotment = division.of(app)
+            _check_overrides(app)
+            budget, budget_kept = _memory_max(app, allotment, before)
+            subject = _Subject(
+                app=app,
+                host=host,
+                allotment=allotment,
+                hosts=int((fleet or {}).get(name) or 1),
+                verdicts={key: reason for key, reason in ((async_verdicts or {}).get(name) or {}).items() if reason},
+                memory_max=budget,
+                gunicorn=(gunicorn or {}).get(name),
+            )
+            kept = ["memory_max_mib", "memory_high_mib"] if budget_kept else []
+            plans[name] = _plan(subject, _weighed((measured or {}).get(name)), before, kept)
+        except PlanError as error:
+            refused[name] = error
+    return HostPlans(plans, refused)
 
 
 def _weighed(found: Measured | Mapping[str, object] | None) -> Measured | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from .._declaration.app import App, Plain
 from .._release.asynccompat import verdicts
 from .._release.releases import distributions
-from .planner import Mismatch, plan_host, profile_mismatch
+from .planner import Mismatch, plan_each, profile_mismatch
 from .types import Measured, Policy
 
 
@@ -38,7 +38,7 @@ def with_release(planning: Plain, name: str, release: str, app: Plain) -> dict[s
 def replan(planning: Plain, name: str) -> tuple[dict[str, object], Mismatch | None]:
     """The plan of app `name` from its inputs, and whether the app contradicts its declared profile."""
     policy = planning.get("policy")
-    plan = plan_host(**{**planning, "policy": Policy(**policy) if policy else None})[name]
+    plan = plan_each(**{**planning, "policy": Policy(**policy) if policy else None})[name]
     app = next(App.from_dict(app) for app in planning["apps"] if app["name"] == name)
     measured = planning.get("measured", {}).get(name)
     mismatch = profile_mismatch(app, Measured.from_dict(measured) if measured else None, app.profile_mismatch)

@@ -47,6 +47,7 @@ def promote(app: AppOnHost, number: int, verdict: Plain | None = None) -> dict[s
                 "promoted",
                 **{"from": old, "to": number},
                 release=record.release,
+                source_id=record.source_id,
                 plan_changes=plan_changes(before.plan if before is not None else None, record.plan),
                 verdict=(verdict or {}).get("outcome"),
                 evidence=(verdict or {}).get("cause"),

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from .._declaration.app import App, Plain
-from .._generation import access, data, datafolders, generations, ledger, sandbox, store
+from .._generation import access, data, datafolders, generations, ledger, outside, sandbox, store
 from .._generation.clashes import Host, clashes, shared_drop_ins
 from .._generation.commands import words_of
 from .._generation.failures import StepFailed, Untouched
@@ -104,7 +104,7 @@ def make_data(app: AppOnHost, declared: Plain) -> None:
     host lacks a device that it is to have."""
     entries = ledger.read(app.layout.ledger)
     data.make(app.layout, declared, entries, lambda folders: app.log(datafolders.MADE, folders=folders))
-    shut = [*data.shut_out(app.layout, declared), *sandbox.missing(declared, app.root)]
+    shut = [*outside.shut_out(app.layout, declared), *sandbox.missing(declared, app.root)]
     if shut:
         raise StepFailed("stage", "; ".join(shut))
 

@@ -167,7 +167,9 @@ def combine(first: Verdict, second: Verdict | None) -> Verdict:
         return replace(
             second, outcome=INCONCLUSIVE, cause=cause, attempts=2, facts=facts, warnings=[*second.warnings, earlier]
         )
-    return replace(second, attempts=2, facts=facts, warnings=[*second.warnings, earlier])
+    # Of a candidate whose retry was stopped nothing is known but what the first run said.
+    cause = f"{second.cause}; {earlier}" if second.stopped else second.cause
+    return replace(second, cause=cause, attempts=2, facts=facts, warnings=[*second.warnings, earlier])
 
 
 def decide(verdict: Verdict, on_inconclusive: str = "revert") -> str:

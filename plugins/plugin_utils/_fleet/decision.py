@@ -16,15 +16,16 @@ from typing import Callable
 from ...module_utils._declaration.app import App
 from ...module_utils._facts import hardware
 from ...module_utils._os import OLDEST_PYTHON
+from ...module_utils._plan.planner import HostPlans
 from ...module_utils._plan.types import Plan, PlanError, Policy, bare_values, plan_changes
 from .._edge import Json, Result
-from . import batches, choice, prepares
+from . import batches, choice, prepares, takenback
 from .probed import Facts, Live, Probe, ShownLive, State
 
 PLANNER = "1"
 """Version of the planner's rules: raise it when the same inputs give another plan, so that hosts are planned anew."""
 
-PlanHost = Callable[..., "dict[str, Plan]"]
+PlanHost = Callable[..., "HostPlans | dict[str, Plan]"]
 
 OK, FAILED, UNREACHABLE = "ok", "failed", "unreachable"
 
@@ -35,7 +36,7 @@ class Circumstances:
 
     `fleet`: how many hosts run each app. `gone`: runs that are known to have ended. `retune`: only what the host
     itself did counts. `only`: the apps that the run is limited to; none means all.
-    `prepared`: by app, the keys of the commands that any host has run.
+    `prepared`: by app, the keys of the commands that any host has run. `retry`: also what a guard took back is wanted.
     """
 
     fleet: Mapping[str, int]
@@ -43,6 +44,7 @@ class Circumstances:
     retune: bool = False
     only: Sequence[str] = ()
     prepared: Mapping[str, Collection[str]] = field(default_factory=dict)
+    retry: bool = False
 
 
 @dataclass
@@ -71,6 +73,8 @@ class AppDecision:
     """Whether the run is limited to other apps."""
     prepare: list[Json] = field(default_factory=list)
     """The commands that its candidate waits for (prepares.Todo)."""
+    taken_back: dict[str, str] = field(default_factory=dict)
+    """Ids of releases that are not to be rolled out here, as the guard took them back, and why."""
 
     @property
     def pending(self) -> bool:
@@ -256,40 +260,54 @@ def _decide_app(app: Json, facts: Facts, known: Known, inputs: _Inputs) -> tuple
     """What is done about one app of the host, and why the host is failed for it; empty where it is not."""
     name = str(app["name"])
     state = inputs.states[name]
-    live = state.get("live") or None
-    settled = hardware.settle(facts, (live or {}).get("facts"))
+    live: Live = state.get("live") or {}
+    settled = hardware.settle(facts, live.get("facts"))
     parts = inputs.parts(app, settled.facts, known)
-    changed = choice.changed_parts(hardware.split_parts((live or {}).get("digest")), parts)
+    changed = choice.changed_parts(hardware.split_parts(live.get("digest")), parts)
     planned = _undecided(app, state, parts, known.source_ids.get(name, ""))
     retune, gone = inputs.circumstances.retune, inputs.circumstances.gone
+    planned.plan = live.get("plan")
     if name in known.lacking:
-        planned.plan = (live or {}).get("plan")
         return _refused(planned, known.lacking[name]), ""
-    try:
-        if live is not None and not changed and not retune:
-            planned.plan = live.get("plan")
-        else:
-            planned.planning, planned.plan = inputs.plan(name, settled.facts)
-    except PlanError as error:
-        return _refused(planned, f"plan: {error}"), ""
-    if live is not None:
+    holds = live and not changed and not retune
+    if not holds and (cause := _plan(planned, settled.facts, inputs)):
+        return _refused(planned, cause), ""
+    if live:
         planned.changes = plan_changes(live.get("plan"), planned.plan or {})
-    chosen = choice.choose(
-        state,
-        changed,
-        settled.changes,
-        planned.changes,
-        gone,
-        retune,
-        _unset(state, known.retune_at_boot),
-    )
-    chosen = choice.with_clashes(chosen, state)
-    planned.action, planned.reasons, planned.notes = chosen.action, chosen.reasons, chosen.notes
-    if chosen.action == choice.DEPLOY and not planned.planning:
-        planned.planning, planned.plan = inputs.plan(name, settled.facts)
-    planned.drift = drift_of(state, changed, settled.changes, planned)
+    _choose(planned, parts, changed, settled.changes, inputs)
+    if planned.action == choice.DEPLOY and not planned.planning and (cause := _plan(planned, settled.facts, inputs)):
+        return _refused(planned, cause), ""
     busy = choice.busy_with(state, gone) is not None
-    return planned, chosen.reasons[0] if busy else ""
+    return planned, planned.reasons[0] if busy else ""
+
+
+def _plan(planned: AppDecision, facts: Facts, inputs: _Inputs) -> str:
+    """Note the plan of an app; why there is none, else empty."""
+    planned.plan = None
+    try:
+        planned.planning, planned.plan = inputs.plan(planned.name, facts)
+    except PlanError as error:
+        return f"plan: {error}"
+    return ""
+
+
+def _choose(
+    planned: AppDecision,
+    parts: Mapping[str, str],
+    changed: Sequence[str],
+    hardware_changes: Sequence[str],
+    inputs: _Inputs,
+) -> None:
+    """Note what is done about an app whose plan is known, and its drift. `parts`: digests of all that decides it."""
+    state, run = inputs.states[planned.name], inputs.circumstances
+    unset = _unset(state, inputs.known.retune_at_boot)
+    chosen = choice.choose(state, changed, hardware_changes, planned.changes, run.gone, run.retune, unset)
+    back = takenback.taken_back(state, planned.source_id, parts, changed, planned.changes)
+    chosen = choice.with_clashes(takenback.unless_taken_back(chosen, back, run.retry), state)
+    planned.action, planned.reasons, planned.notes = chosen.action, chosen.reasons, chosen.notes
+    planned.taken_back = {} if run.retry else dict(back.releases)
+    told = [f"guard: {back.why}"] if back.why else []
+    planned.drift = [*drift_of(state, changed, hardware_changes, planned), *told]
 
 
 def _note_commands(planned: AppDecision, app: Json, inputs: _Inputs) -> None:
@@ -341,7 +359,7 @@ class _Inputs:
     policy: Policy
     known: Known
     plan_host: PlanHost
-    _known: dict[str, dict[str, Plan]] = field(default_factory=dict)
+    _known: dict[str, HostPlans | dict[str, Plan]] = field(default_factory=dict)
 
     def parts(self, app: Json, facts: Facts, known: Known) -> dict[str, str]:
         """Digests of all that decides what `app` is on the host, by kind."""

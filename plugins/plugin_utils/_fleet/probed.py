@@ -54,6 +54,7 @@ class State(TypedDict, total=False):
     clashes: list[str]
     retune_at_boot: bool
     prepared: list[str]
+    taken_back: list[Json]
 
 
 class Probe(TypedDict, total=False):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Callable
 from ...module_utils._declaration.app import App
 from ...module_utils._declaration.digests import secrets_digest
 from ...module_utils._declaration.normalise import Declaration, fleet_counts
-from ...module_utils._plan.planner import plan_host
+from ...module_utils._plan.planner import plan_each
 from ...module_utils._plan.size import ASYNC
 from ...module_utils._plan.types import Policy
 from ...module_utils._release.runstwice import notes as runs_twice
@@ -20,7 +20,7 @@ from .._edge import Json, Variables
 from .._wheels.gathered import Platform, WheelSet
 from .._wheels.pruning import prune
 from .._wheels.tools import NetworkUnreachable, ResolutionConflict, ToolMissing, WheelhouseError
-from . import batches, builds, choice, twins
+from . import batches, builds, choice, takenback, twins
 from .decision import (
     FAILED,
     OK,
@@ -189,7 +189,12 @@ class Scheduler:
         hostvars = self.variables["hostvars"]
         probes = [(hostvars.raw_get(name).get(PROBE) or {}).get("apps") or {} for name in names]
         circumstances = Circumstances(
-            self._fleet(declared), self.gone, self.mode == "retune", only, prepared_anywhere(probes)
+            self._fleet(declared),
+            self.gone,
+            self.mode == "retune",
+            only,
+            prepared_anywhere(probes),
+            bool(next(iter(declared.values())).variables.get("headcount_retry")),
         )
         hosts = []
         for name in names:
@@ -281,7 +286,7 @@ class Scheduler:
             ),
             circumstances,
             policy,
-            plan_host,
+            plan_each,
         )
 
     def _address(self, host: str, variables: Variables) -> str:
@@ -425,6 +430,9 @@ class Scheduler:
                 self.notes.write_wheels(found.id, found.to_dict())
                 self._noted.add(found.id)
             host.apps[name].release = found.id
+            if found.id in host.apps[name].taken_back:
+                host.refuse(name, takenback.refusal(host.apps[name].taken_back[found.id]))
+                continue
             workers = int(((host.apps[name].plan or {}).get("settings") or {}).get("workers", {}).get("value") or 0)
             self.gathering.notes.update(
                 dict.fromkeys(f"{name}: {words}" for words in runs_twice(found.distributions, workers == 1))

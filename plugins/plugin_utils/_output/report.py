@@ -210,6 +210,11 @@ def _trial(outcome: Outcome) -> Json:
     return {**evidence, "verdict": outcome.verdict or evidence.get("verdict")}
 
 
+def _without_use(memory: Json | None) -> Json | None:
+    """What is known of memory, without what was used second by second: that stays in the host's evidence."""
+    return {key: value for key, value in memory.items() if key != "use"} if memory else memory
+
+
 def evidence_of(trial: Json) -> Row:
     """The numbers of a trial that the report shows."""
     verdict = trial.get("verdict") or {}
@@ -234,8 +239,8 @@ def evidence_of(trial: Json) -> Row:
         "uncompared": verdict.get("uncompared", []),
         "histogram": (trial.get("candidate") or {}).get("histogram"),
         "live_histogram": (trial.get("live") or {}).get("histogram"),
-        "memory": trial.get("memory"),
-        "live_memory": trial.get("live_memory"),
+        "memory": _without_use(trial.get("memory")),
+        "live_memory": _without_use(trial.get("live_memory")),
         "paths": (trial.get("candidate") or {}).get("paths") or [],
         "p50_ms": seen.get("p50_ms"),
         "p50_limit_ms": limit("p50"),

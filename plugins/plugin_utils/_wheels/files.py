@@ -215,6 +215,34 @@ _COPIES = re.compile(r"(~|\.(bak|backup|orig|old|save|swp))$")
 """What editors and people leave beside a file: a copy of a secret is one."""
 
 
+@dataclass(frozen=True)
+class _Names:
+    """Patterns of names. Few need a regular expression, and each of those is compiled anew in every run."""
+
+    whole: frozenset[str]
+    ends: tuple[str, ...]
+    begins: tuple[str, ...]
+    others: tuple[str, ...]
+
+    @classmethod
+    def of(cls, patterns: Sequence[str]) -> _Names:
+        single = [pattern for pattern in patterns if pattern.count("*") == 1]
+        ends = tuple(pattern[1:] for pattern in single if pattern.startswith("*"))
+        begins = tuple(pattern[:-1] for pattern in single if pattern.endswith("*"))
+        told = {*(f"*{end}" for end in ends), *(f"{begin}*" for begin in begins)}
+        others = tuple(pattern for pattern in patterns if "*" in pattern and pattern not in told)
+        return cls(frozenset(pattern for pattern in patterns if "*" not in pattern), ends, begins, others)
+
+    def match(self, name: str) -> bool:
+        """Whether one of the patterns is that of `name`."""
+        if name in self.whole or name.endswith(self.ends) or name.startswith(self.begins):
+            return True
+        return any(fnmatchcase(name, pattern) for pattern in self.others)
+
+
+_SECRET_NAMES, _DATA_NAMES = _Names.of(_SECRETS), _Names.of(_DATA)
+
+
 def looks_secret(name: str, path: Path) -> bool:
     """Whether a file looks like a secret or data, by its name, or by the private key that is in it."""
     *folders, base = name.lower().split("/")
@@ -223,9 +251,9 @@ def looks_secret(name: str, path: Path) -> bool:
         return True
     if "templates" in folders and base.endswith(_TEXTS):
         return False
-    if any(fnmatchcase(base, pattern) for pattern in _SECRETS):
+    if _SECRET_NAMES.match(base):
         return not _TEMPLATE.search(base) and not _TEMPLATE_OF.match(base)
-    if any(fnmatchcase(base, pattern) for pattern in _DATA):
+    if _DATA_NAMES.match(base):
         return True
     if base.endswith(_SPEAKS_OF_KEYS):
         return False

@@ -127,6 +127,25 @@ def test_an_app_that_is_not_there_is_refused_by_name(tmp_path: Path, playbook: s
     assert "fix: headcount_app: shop" in printed
 
 
+@pytest.mark.parametrize(
+    ("playbook", "said", "words"),
+    [
+        ("remove", (), "headcount_app is missing: allowed is the name of an app; fix: -e headcount_app=NAME"),
+        ("rollback", (), "headcount_app is missing: allowed is the name of an app; fix: -e headcount_app=NAME"),
+        (
+            "remove",
+            ("-e", "headcount_app=shop", "-e", "headcount_remove_data=ture"),
+            "headcount_remove_data is 'ture': allowed is true or false; fix: headcount_remove_data: true",
+        ),
+        ("rollback", ("-e", "headcount_app=shop", "-e", "headcount_to=last"), "headcount_to is 'last': allowed is "),
+    ],
+)
+def test_what_a_playbook_for_one_app_is_told(tmp_path: Path, playbook: str, said: tuple[str, ...], words: str) -> None:
+    code, printed, connected = play(tmp_path, f"playbooks/{playbook}.yml", {"one": {"headcount_apps": [APP]}}, *said)
+    assert (code, connected) == (2, False)
+    assert words in printed
+
+
 def test_a_sound_host_is_connected_to(tmp_path: Path) -> None:
     """Or the tests above would prove nothing."""
     code, printed, connected = play(tmp_path, "site.yml", {"one": {"headcount_apps": [APP]}})

@@ -104,6 +104,8 @@ def test_a_secret_path_is_not_shown() -> None:
         ({"outside": ["/"]}, "data.outside[0].path is '/' (a folder of the system)"),
         ({"outside": ["/tmp/x"]}, "data.outside[0].path is '/tmp/x' (what is there is lost)"),
         ({"outside": ["/opt/headcount/shop"]}, "(it is Headcount's own)"),
+        ({"outside": ["/var/lib/hc-guest"]}, "(it is the data of the app guest, which the app has as {data}, {cache}"),
+        ({"outside": ["/var/log/hc-guest/old"]}, "fix: a folder that both apps are let into"),
         ({"outside": ["srv"]}, "data.outside[0].path is 'srv'"),
         ({"scratch": ["x.db"]}, "data.scratch[0] is 'x.db' (no absolute path)"),
     ],

@@ -327,6 +327,11 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
         "headcount_apps[0].profile is 'IO': allowed is one of cpu, io, mixed; fix: profile: io",
     ),
     (
+        {"guard": {"minutes": 5}, "recorder": False},
+        "headcount_apps[0].guard.minutes is 5 beside recorder: false, and without the recorder nobody could guard:"
+        " allowed is 0 without the recorder; fix: remove recorder: false, or remove guard",
+    ),
+    (
         {"profile": "io", "wait_ratio": 8},
         "headcount_apps[0].wait_ratio is 8 beside profile: io: allowed is one of profile and wait_ratio; fix: remove"
         " one of"
@@ -737,6 +742,27 @@ def test_variables_of_a_host_are_completed() -> None:
 )
 def test_refused_variables_of_a_host(name: str, value: object, sentence: str) -> None:
     assert declaration.normalise_host_vars({name: value}, "web1")[1][0].text == sentence
+
+
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        ({"headcount_app": "shop", "headcount_remove_data": "true"}, ""),
+        ({"headcount_app": "shop", "headcount_to": ""}, ""),
+        ({"headcount_app": "shop", "headcount_to": "7"}, ""),
+        ({"headcount_app": ""}, "headcount_app is missing: allowed is the name of an app; fix: -e headcount_app=NAME"),
+        ({"headcount_app": "shop,api"}, "headcount_app is 'shop,api'"),
+        (
+            {"headcount_app": "shop", "headcount_remove_data": "ture"},
+            "headcount_remove_data is 'ture': allowed is true or false; fix: headcount_remove_data: true",
+        ),
+        ({"headcount_app": "shop", "headcount_to": "0"}, "headcount_to is "),
+    ],
+)
+def test_what_a_playbook_for_one_app_is_told(said: dict[str, object], sentence: str) -> None:
+    found = declaration.command_problems(said)
+    assert len(found) == bool(sentence)
+    assert "".join(found).startswith(sentence)
 
 
 def host(name: str, **variables: Any) -> declaration.Declaration:

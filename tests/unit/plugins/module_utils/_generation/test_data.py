@@ -9,7 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import data, datafolders, generations
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import (
+    data,
+    datafolders,
+    generations,
+    outside,
+)
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.paths import Layout
 
 NOBODY: dict[str, Any] = {"name": "shop", "user": None}
@@ -158,4 +163,4 @@ def test_a_folder_goes_with_all_that_is_in_it_but_not_what_it_leads_to(layout: L
 def test_a_folder_outside_that_is_missing_is_told(tmp_path: Path) -> None:
     layout = Layout("shop", str(tmp_path))
     app = {**NOBODY, "data": {"outside": [{"path": str(tmp_path / "gone"), "access": "read"}]}}
-    assert data.shut_out(layout, app) == [f"data.outside: {tmp_path}/gone is missing"]
+    assert outside.shut_out(layout, app) == [f"data.outside: {tmp_path}/gone is missing"]

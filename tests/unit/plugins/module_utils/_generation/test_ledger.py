@@ -61,3 +61,18 @@ def test_a_line_that_lacks_what_every_event_has(tmp_path: Path) -> None:
     entries = ledger.read(str(path))
     assert [(entry["time"], entry["event"]) for entry in entries] == [("", "healed"), ("5", "")]
     assert describe(entries[0]).startswith("at an unknown time    healed")
+
+
+def test_what_the_guard_took_back_counts_until_it_is_promoted_again() -> None:
+    back = {"event": "failed", "phase": "guard", "from": 1, "generation": 2, "source_id": "path:2", "cause": "worse"}
+    stays_live = {key: value for key, value in back.items() if key != "from"}
+    trial = {**back, "phase": "trial"}
+    promoted = {"event": "promoted", "from": 1, "to": 3, "source_id": "path:3"}
+    assert ledger.taken_back([]) == []
+    assert ledger.taken_back([back, promoted, {"event": "rolled_back", "from": 3, "to": 1}]) == [back]
+    assert ledger.taken_back([stays_live, trial]) == []
+    assert ledger.taken_back([back, {**promoted, "source_id": "path:2"}]) == []
+    again = {**back, "generation": 4}
+    assert ledger.taken_back([back, {**promoted, "source_id": "path:2"}, again]) == [again]
+    assert ledger.taken_back([back, {**again, "source_id": "path:4"}])[0]["generation"] == 4
+    assert ledger.taken_back([back, {"event": "removed"}]) == []

@@ -23,7 +23,7 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._plan.types imp
 from fake_systemd import FakeSystemd
 
 PROCESSES: dict[str, Any] = {
-    "worker": {"run": "rq worker 'my shop' 100% $X", "instances": 2, "memory_mib": 100},
+    "worker": {"run": "rq worker 'my shop' 100% '$X'", "instances": 2, "memory_mib": 100},
     "beat": "celery beat",
     "nightly-report": {"run": "flask report", "schedule": "*-*-* 03:00:00", "seconds": 900, "memory_mib": 50},
 }

@@ -78,7 +78,8 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     os.makedirs(app.layout.state)
     for number in (1, 2):
         store.begin(app.layout, number, "0" * 16)
-        store.write(app.layout, number, {}, {"app": {}, "plan": {}})
+        whence = {"release": f"r{number}", "source_id": f"path:{number}", "digest": f"declared:{number}"}
+        store.write(app.layout, number, {}, {"app": {}, "plan": {}, **whence})
         store.finish(app.layout, number)
         store.set_outcome(app.layout, number, "good")
     store.activate(app.layout, 2)
@@ -104,6 +105,8 @@ def test_a_release_that_turns_bad_is_taken_back_and_the_ledger_says_why(host: Ho
     assert "requests failed" in str(cause)
     assert generations.describe(host.app.layout, 2).status == "bad"
     assert host.now[0] - BEGAN < 120
+    (entry,) = ledger.taken_back(ledger.read(host.app.layout.ledger))
+    assert [entry[key] for key in ("generation", "release", "source_id", "digest")] == [2, "r2", "path:2", "declared:2"]
 
 
 def test_a_good_one_is_left_and_the_ledger_says_so(host: Host) -> None:

@@ -1011,3 +1011,15 @@ def test_a_little_more_waiting_never_gives_a_plan_for_less(
     assert slots[-1] >= slots[0]
     if declared == {"profile": "cpu"} and policy == "warn":
         assert changes == 0
+
+
+def test_an_app_without_a_plan_leaves_the_others_theirs() -> None:
+    api = {**shop(), "name": "api", "processes": {"w": {"run": "x", "instances": 4, "memory_mib": 300}}}
+    found = _planner.plan_each(facts(), [shop(), api])
+    assert found["shop"] == _planner.plan_host(facts(), [shop(), {**api, "processes": {}}])["shop"]
+    with pytest.raises(_planner.PlanError, match=r"^api: processes \(w\) is 1200 MiB"):
+        found["api"]
+    with pytest.raises(_planner.PlanError, match=r"^api: "):
+        _planner.plan_host(facts(), [shop(), api])
+    with pytest.raises(_planner.PlanError, match=r"share\.memory_mib"):
+        _planner.plan_each(facts(), [shop(), {**shop(), "name": "api", "share": {"memory_mib": 5000}}])

@@ -569,3 +569,13 @@ def test_a_stopped_load_says_nothing_of_the_candidate_but_what_it_did_to_itself(
     verdict = j.judge_stopped(told, bad, None, held_to(error_rate=0.01), dead)
     assert (verdict.outcome, verdict.hard) == ("fail", True)
     assert verdict.cause.startswith("the kernel killed a process of the candidate for memory 2 times; the live gen")
+
+
+def test_where_the_retry_was_stopped_the_cause_tells_what_the_first_run_said() -> None:
+    first = j.Verdict(j.FAIL, "all 2 requests of GET /e answered 500", (), ())
+    second = j.Verdict(j.INCONCLUSIVE, "the live generation suffered", (), (), stopped=True)
+    found = j.combine(first, second)
+    assert found.cause == (
+        "the live generation suffered; the first run said fail: all 2 requests of GET /e answered 500"
+    )
+    assert (found.outcome, found.stopped, found.attempts) == (j.INCONCLUSIVE, True, 2)

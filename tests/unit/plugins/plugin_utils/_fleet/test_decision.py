@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.normalise import normalise_apps
-from ansible_collections.headcount.gunicorn.plugins.module_utils._plan.planner import plan_host
-from ansible_collections.headcount.gunicorn.plugins.module_utils._plan.types import Policy, bare_values
+from ansible_collections.headcount.gunicorn.plugins.module_utils._plan.planner import plan_each
+from ansible_collections.headcount.gunicorn.plugins.module_utils._plan.types import PlanError, Policy, bare_values
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet import decision as hostplan
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.decision import (
     Circumstances,
@@ -56,10 +56,10 @@ def plan(
     facts: dict[str, Any] | None = None,
     declared: list[dict[str, Any]] | None = None,
     source: str = "s1",
-    retune: bool = False,
     installed: tuple[str, ...] = (),
     lacking: dict[str, str] | None = None,
     only: tuple[str, ...] = (),
+    **how: bool,
 ) -> HostDecision:
     declared = declared or apps()
     probe = {"facts": facts or FACTS, "apps": states or {"shop": VIRGIN}, "installed": list(installed)}
@@ -75,9 +75,9 @@ def plan(
             "192.0.2.7",
             lacking=lacking or {},
         ),
-        Circumstances(dict.fromkeys(names, 3), [], retune, only),
+        Circumstances(dict.fromkeys(names, 3), [], only=only, **how),
         Policy(),
-        plan_host,
+        plan_each,
     )
 
 
@@ -117,7 +117,7 @@ SHAPE = plantable.shape_words(bare_values(plan().apps["shop"].plan))
 def test_an_exporter_that_is_not_as_declared_is_drift(wanted: str, there: str | None, told: str) -> None:
     probe = {"facts": FACTS, "apps": {}, **({} if there is None else {"exporter": there})}
     known = Known({}, {}, {}, exporter=wanted)
-    host = hostplan.decide_host("web1", [], probe, known, Circumstances({}, []), Policy(), plan_host)
+    host = hostplan.decide_host("web1", [], probe, known, Circumstances({}, []), Policy(), plan_each)
     assert host.exporter == told
     assert plantable.drift_items(host) == ([("", "exporter", told)] if told else [])
     assert HostDecision.from_dict(host.to_dict()) == host
@@ -268,6 +268,32 @@ class TestPlan:
         assert found.refused == lacking
         assert found.apps["api"].drift == ["source: api is not there"]
 
+    def test_a_mistake_in_the_part_of_one_app_refuses_that_one_alone(self) -> None:
+        """The others have the plans that they keep once it is put right."""
+        api = {"name": "api", "source": {"path": "api"}, "entry_point": "api:app", "listen": "0.0.0.0:8001"}
+        greedy = {**api, "processes": {"w": {"run": "sleep 1000", "instances": 4, "memory_mib": 300}}}
+        states = {"shop": VIRGIN, "api": VIRGIN}
+        found, right = plan(states, declared=apps(greedy)), plan(states, declared=apps(api))
+        assert (found.status, found.pending) == ("ok", ["shop"])
+        assert list(found.refused) == ["api"]
+        assert found.refused["api"].startswith("plan: api: processes (w) is 1200 MiB: ")
+        assert found.apps["shop"].plan == right.apps["shop"].plan
+
+    def test_parts_that_are_more_than_the_host_refuse_all(self) -> None:
+        api = {"name": "api", "source": {"path": "api"}, "entry_point": "api:app", "listen": "0.0.0.0:8001"}
+        found = plan({"shop": VIRGIN, "api": VIRGIN}, declared=apps({**api, "share": {"memory_mib": 5000}}))
+        assert list(found.refused) == ["shop", "api"]
+
+    def test_what_is_not_intact_and_has_no_plan_any_more_is_refused(self) -> None:
+        def impossible(**_: Any) -> Any:
+            raise PlanError("shop", "memory", "24 MiB", "too little", "more", "give it more")
+
+        known = Known({"shop": "s1"}, {"shop": "digest of secrets"}, {})
+        probe = {"facts": FACTS, "apps": deployed(problems=["/x was edited"]), "installed": []}
+        run = Circumstances({"shop": 3}, [])
+        found = hostplan.decide_host("web1", apps(), probe, known, run, Policy(), impossible)
+        assert found.causes == ["shop: plan: shop: memory is 24 MiB: too little. Allowed: more. Fix: give it more."]
+
     def test_something_in_the_way_of_one_app_leaves_the_others_alone(self) -> None:
         other = {"name": "api", "source": {"path": "api"}, "entry_point": "api:app", "listen": "0.0.0.0:8001"}
         states = {"shop": VIRGIN, "api": {**VIRGIN, "clashes": ["api.socket is somebody else's"]}}
@@ -330,6 +356,59 @@ class TestPlan:
     def test_apps_that_are_not_declared(self) -> None:
         found = plan(deployed(), installed=("shop", "old"))
         assert plantable.drift_items(found) == [("old", "undeclared", "on the host, but not declared")]
+
+
+class TestTakenBack:
+    """What the guard went back from is not rolled out again, whatever its plan would be by now."""
+
+    WHY = "the guard took generation 4 of this release back at 2026-11-26T04:33:12Z: users were served worse"
+
+    def entry(self, source: str = "s2", release: str = "bad", **change: Any) -> dict[str, Any]:
+        digest = plan(source=source).apps["shop"].digest
+        cause = "users were served worse"
+        told = {"time": "2026-11-26T04:33:12.345Z", "generation": 4, "release": release, "cause": cause}
+        return {**told, "source_id": source, "digest": digest, **change}
+
+    @pytest.mark.parametrize("memory", [1024, 700])
+    def test_the_same_release_is_refused_with_the_guards_words_and_the_way_on(self, memory: int) -> None:
+        facts = {**FACTS, "memory": {"effective_mib": memory, "limited_by": "MemTotal"}}
+        found = plan(deployed(taken_back=[self.entry()]), source="s2", facts=facts)
+        way = "fix: roll out another release, or try this one again with -e headcount_retry=true"
+        assert (found.pending, found.causes) == ([], [f"shop: {self.WHY}; {way}"])
+        assert f"refused ({self.WHY}; {way})" in plantable.fleet_text([found])
+        assert ("shop", "guard", self.WHY) in plantable.drift_items(found)
+        assert HostDecision.from_dict(found.to_dict()) == found
+
+    def test_another_release_goes_its_way(self) -> None:
+        found = plan(deployed(taken_back=[self.entry()]), source="s3")
+        assert found.pending == ["shop"]
+        assert found.apps["shop"].taken_back == {"bad": self.WHY}
+        assert not any(kind == "guard" for _, kind, _ in plantable.drift_items(found))
+
+    def test_what_is_live_and_as_declared_is_left_alone(self) -> None:
+        app = plan(deployed(taken_back=[self.entry()])).apps["shop"]
+        assert (app.action, app.drift) == ("none", [])
+
+    def test_a_person_may_say_so(self) -> None:
+        found = plan(deployed(taken_back=[self.entry()]), source="s2", retry=True)
+        assert (found.pending, found.apps["shop"].taken_back) == (["shop"], {})
+        assert found.apps["shop"].notes == [f"{self.WHY}; tried again, as headcount_retry says"]
+
+    def test_where_the_source_was_live_before_the_declaration_is_to_blame(self) -> None:
+        """The same code serves well by the declaration before: another one is another try, the same one is not."""
+        worse, other = apps(environment={"WHERE": "elsewhere"}), apps(environment={"WHERE": "in-the-attic"})
+        entry = self.entry(source="s1", release="abc", digest=plan(declared=worse).apps["shop"].digest)
+        states = deployed(taken_back=[entry])
+        assert list(plan(states, declared=worse).refused) == ["shop"]
+        assert plan(states, declared=other).pending == ["shop"]
+        assert plan(states).pending == []
+        assert plan(deployed(taken_back=[entry], problems=["/x was edited"])).pending == ["shop"]
+
+    def test_a_plan_alone_that_was_taken_back_is_not_made_again(self) -> None:
+        entry = self.entry(source="s1", release="abc")
+        smaller = {**FACTS, "memory": {"effective_mib": 512, "limited_by": "MemTotal"}}
+        assert list(plan(deployed(taken_back=[entry]), facts=smaller).refused) == ["shop"]
+        assert plan(deployed(taken_back=[entry], problems=["/x was edited"])).pending == ["shop"]
 
 
 class TestText:

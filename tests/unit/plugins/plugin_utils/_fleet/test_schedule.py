@@ -197,6 +197,16 @@ def test_wheels_that_cannot_be_had_refuse_their_app_alone(tmp_path: Path, check:
     assert host.causes == ["shop: wheels: there is no version of no-such-thing"]
 
 
+def test_wheels_that_make_a_release_which_the_guard_took_back(tmp_path: Path) -> None:
+    """Another source may come to the same release."""
+    fleet = Fleet(tmp_path, {"a": BOOKWORM})
+    planner = fleetplan.Scheduler(fleet.variables, None, fleet.notes, "rollout", False, print)
+    planner.gathering.put(wanted(BOOKWORM), replace(unbuilt(BOOKWORM), id="a1", needs_host_build=()))
+    host = HostDecision("a", apps={"shop": AppDecision("shop", "deploy", taken_back={"a1": "it was worse"})})
+    planner._take(host, {"shop": wanted(BOOKWORM)})
+    assert (host.pending, host.causes[0].split("; ")[0]) == ([], "shop: it was worse")
+
+
 def test_a_host_that_gets_nothing_is_not_touched_for_its_exporter(tmp_path: Path) -> None:
     notes = Fleet(tmp_path, {"a": BOOKWORM}).notes
     apps = {

@@ -282,3 +282,9 @@ def test_each_app_of_a_host_has_its_own_cause() -> None:
         "wiki": ("not started", None),
         "blog": ("unchanged", None),
     }
+
+
+def test_what_was_used_second_by_second_stays_in_the_evidence_of_the_host() -> None:
+    found = report.evidence_of({"memory": {"peak_mib": 9.0, "use": {"second": [1.0]}}, "live_memory": None})
+    assert found["memory"] == {"peak_mib": 9.0}
+    assert found["live_memory"] is None

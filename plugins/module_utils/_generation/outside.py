@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""The folders of a host that an app uses beside its own (`data.outside`): whose they are, and whether it is let in.
+
+Asked by the probe, which is sent to hosts, so it knows the declaration as plain values and imports little.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+from typing import Iterable, Mapping
+
+from .._os.accounts import owner
+from .._os.files import as_mapping
+from .._os.paths import Layout
+
+Plain = Mapping[str, object]
+
+
+def _outside(app: Plain) -> list[tuple[str, str]]:
+    """Path and access ("read" or "write") of each."""
+    folders = as_mapping(app.get("data")).get("outside") or ()
+    return [(str(folder["path"]), str(folder.get("access", "write"))) for folder in folders]
+
+
+def shut_out(layout: Layout, app: Plain, made: bool = True) -> list[str]:
+    """Which folders outside do not let the app in, one sentence each, with the fix. Asked as the app's account.
+
+    `made`: those that were missing have been made, and one that is missing still is told too.
+    """
+    user = str(app.get("user") or layout.user)
+    there = [folder for folder in _outside(app) if made or os.path.lexists(folder[0])]
+    return [words for words in (_shut_out(path, access == "write", user) for path, access in there) if words]
+
+
+def _shut_out(path: str, writes: bool, user: str) -> str:
+    if not os.path.isdir(path):
+        return f"data.outside: {path} is {'no folder' if os.path.lexists(path) else 'missing'}"
+    if may(path, user, os.R_OK | os.X_OK | (os.W_OK if writes else 0)):
+        return ""
+    whose = owner(path)
+    rights = "rwx" if writes else "rx"
+    words = (
+        f"data.outside: {user} may not {'write to' if writes else 'read'} {path}, which belongs to {whose}: let "
+        f"it in by an access list (`setfacl -m u:{user}:{rights} {path}`), or by a group that has {rights} there"
+    )
+    if whose == "root":
+        words += f"; where nobody else uses it, `chown {user}: {path}` gives it to the app"
+    return words
+
+
+def of_another_app(layout: Layout, app: Plain, apps: Iterable[str]) -> list[str]:
+    """Which folders outside lead into what Headcount keeps of another one of `apps`, one sentence
+    each: by a link, for what is written so is refused before."""
+    found = []
+    for folder, _ in _outside(app):
+        real = os.path.realpath(folder)
+        for name in apps:
+            other = Layout(name, layout.root)
+            kept = [os.path.realpath(path) for path in (other.data, other.cache, other.logs, other.home, other.state)]
+            if name != layout.app and any(real == path or real.startswith(f"{path}/") for path in kept):
+                found.append(
+                    f"data.outside: {folder} leads to {real}, which is the app {name}'s: name a folder that both "
+                    "are let into"
+                )
+    return found
+
+
+def may(path: str, user: str, rights: int) -> bool:
+    """Whether the account `user` has `rights` (os.R_OK, ...) on `path`, asked as that account. True where nobody can be
+    asked: without root, and for an account that is not there."""
+    try:
+        entry = pwd.getpwnam(user)
+    except KeyError:
+        return True
+    if os.geteuid() != 0:
+        return True
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setgroups(os.getgrouplist(user, entry.pw_gid))
+            os.setgid(entry.pw_gid)
+            os.setuid(entry.pw_uid)
+            os._exit(0 if os.access(path, rights) else 1)
+        finally:
+            os._exit(2)
+    return os.waitpid(child, 0)[1] == 0

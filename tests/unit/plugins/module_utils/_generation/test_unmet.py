@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""What an app declares that a host cannot give it is told before anything of it is laid down."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import clashes, outside, unmet
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.paths import Layout
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import Completed
+
+TAKEN = "03:00 Europe/Berlin"
+SAID = "Failed to parse calendar specification '03:00 Mars': Invalid argument"
+
+REFUSED = Completed(1, "", SAID)
+
+
+class Analyze:
+    """systemd-analyze of a host."""
+
+    def __init__(self, wrong: Completed = REFUSED) -> None:
+        self.wrong = wrong
+        self.asked: list[list[str]] = []
+
+    def __call__(self, command: Sequence[str], timeout_seconds: float) -> Completed:
+        self.asked.append(list(command))
+        return Completed(0, "", "") if command[-1] == TAKEN else self.wrong
+
+
+def processes(*schedules: str | None) -> dict[str, Any]:
+    return {"processes": {f"p{index}": {"schedule": schedule} for index, schedule in enumerate(schedules)}}
+
+
+def test_the_hosts_systemd_has_the_last_word_of_a_schedule(tmp_path: Path) -> None:
+    runner = Analyze()
+    (words,) = unmet.unmet(Layout("shop", str(tmp_path)), processes(TAKEN, None, "03:00 Mars"), runner)
+    assert words.startswith("processes.p2.schedule: the systemd of this host does not take '03:00 Mars': ")
+    assert runner.asked == [["systemd-analyze", "calendar", "--", each] for each in (TAKEN, "03:00 Mars")]
+
+
+@pytest.mark.parametrize("failed", [Completed(127, "", "not found"), Completed(1, "", "Failed to connect to bus")])
+def test_a_host_that_cannot_tell_refuses_nothing(tmp_path: Path, failed: Completed) -> None:
+    assert unmet.unmet(Layout("shop", str(tmp_path)), processes("03:00 Mars"), Analyze(failed)) == []
+
+
+def test_the_probe_finds_it_where_it_looks_for_clashes(tmp_path: Path) -> None:
+    layout, host = Layout("shop", str(tmp_path)), clashes.Host(str(tmp_path), runner=Analyze())
+    app = {"name": "shop", "user": None, **processes("03:00 Mars")}
+    assert [words[:24] for words in clashes.clashes(layout, {}, app, host)] == ["processes.p0.schedule: t"]
+
+
+def test_a_group_that_is_not_there_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unmet.grp, "getgrnam", lambda group: {"www-data": ()}[group])
+    layout = Layout("shop", str(tmp_path))
+    assert unmet.unmet(layout, {"listen_group": "www-data"}, Analyze()) == []
+    assert unmet.unmet(layout, {"listen_group": "nosuch"}, Analyze()) == [
+        "listen_group: there is no group nosuch on this host: install the proxy that brings it before, or name another "
+        "one"
+    ]
+
+
+def test_a_folder_that_leads_into_another_apps_is_told(tmp_path: Path) -> None:
+    layout, other = Layout("shop", str(tmp_path)), Layout("guest", str(tmp_path))
+    os.makedirs(f"{other.data}/uploads")
+    os.symlink(f"{other.data}/uploads", tmp_path / "media")
+    app = {"data": {"outside": [{"path": str(tmp_path / "media"), "access": "write"}]}}
+    assert outside.of_another_app(layout, app, ["guest", "shop"]) == [
+        f"data.outside: {tmp_path}/media leads to {other.data}/uploads, which is the app guest's: name a folder that "
+        "both are let into"
+    ]
+    assert outside.of_another_app(other, app, ["guest", "shop"]) == []
+
+
+@pytest.mark.parametrize(
+    ("whose", "access", "words"),
+    [
+        (
+            "person",
+            "write",
+            "data.outside: hc-shop may not write to {path}, which belongs to person: let it in by an access list "
+            "(`setfacl -m u:hc-shop:rwx {path}`), or by a group that has rwx there",
+        ),
+        (
+            "root",
+            "read",
+            "data.outside: hc-shop may not read {path}, which belongs to root: let it in by an access list (`setfacl "
+            "-m u:hc-shop:rx {path}`), or by a group that has rx there; where nobody else uses it, `chown hc-shop: "
+            "{path}` gives it to the app",
+        ),
+    ],
+)
+def test_a_folder_that_shuts_the_app_out_is_told_with_its_owner_before_it_is_staged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whose: str, access: str, words: str
+) -> None:
+    monkeypatch.setattr(outside, "owner", lambda _: whose)
+    monkeypatch.setattr(outside, "may", lambda *_: False)
+    missing = {"path": str(tmp_path / "missing"), "access": "write"}
+    app = {"data": {"outside": [{"path": str(tmp_path), "access": access}, missing]}}
+    assert unmet.unmet(Layout("shop", str(tmp_path)), app, Analyze()) == [words.format(path=tmp_path)]
