@@ -442,6 +442,7 @@ def _processes(draft: _Draft) -> None:
         draft.comments[f"processes.{name}"] = f"{process.origin}{once}"
     if found:
         draft.put("processes", found, "128 MiB for each, unless it says memory_mib: run, memory_mib, instances")
+    if draft.hints.processes:
         return
     queues = [name for name in ("celery", "rq", "huey", "dramatiq") if name in draft.app.libraries]
     if queues:

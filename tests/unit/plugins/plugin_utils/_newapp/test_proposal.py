@@ -186,8 +186,11 @@ def test_a_process_whose_queue_nobody_knows_is_a_question(name: str) -> None:
     hints = Hints(
         processes=(Process("worker", "rq worker mail", "Procfile"), Process("clock", "python clock.py", "Procfile"))
     )
-    app = replace(APP, variables=(Variable(name, "redis://"),))
+    app = replace(APP, variables=(Variable(name, "redis://"),), libraries=frozenset({"rq"}))
     found = propose(SUBJECT, hints, Found(app))
+    assert "what runs its tasks" not in questions(
+        propose(SUBJECT, replace(hints, processes=hints.processes[:1]), Found(app))
+    )
     assert found.entry["processes"] == {"clock": "python clock.py"}
     assert f"Nothing says {name}" in questions(found)
     assert "add processes: {worker: rq worker mail}" in questions(found)
