@@ -335,11 +335,12 @@ def report_of(results: Mapping[str, Result]) -> Report:
     found = {name: result.value for name, result in results.items()}
     ours = [name for name, value in found.items() if by_itself(value)]
     anyhow = [name for name, value in found.items() if any(map(live, value["hosts"].values()))]
+    allowed = sorted({value["p95_ms"] for value in found.values() if value.get("p95_ms")})
+    edit = "without an edit but for its trial's limits and load" if allowed else "without an edit"
     count = (
         f"{len(anyhow)} of {len(found)} projects went live and were used on a host at least, {len(ours)} of them by "
-        "the entry that new-app wrote, without an edit."
+        f"the entry that new-app wrote, {edit}."
     )
-    allowed = sorted({value["p95_ms"] for value in found.values() if value.get("p95_ms")})
     busy = (
         f"The trials allowed a p95 of {listed([f'{ms} ms' for ms in allowed])}, at a few requests a "
         "second, and promoted where it could not tell, because other work ran on the machine."
@@ -353,7 +354,7 @@ def report_of(results: Mapping[str, Result]) -> Report:
     ]
     missed = []
     if len(ours) < SHARE_LIVE * len(found):
-        missed.append(f"{len(ours)} of {len(found)} entries went live without an edit, three in four were said")
+        missed.append(f"{len(ours)} of {len(found)} entries went live {edit}, three in four were said")
     return Report("Projects as they are", "\n\n".join(part for part in parts if part), found, missed=missed)
 
 
