@@ -17,7 +17,7 @@ from .._os.secrecy import clean, learn_from
 from .._os.systemd import ABSENT, Systemd, UnitState
 from .._release.contents import verify
 from . import access, generations, ledger, truth
-from .answers import Address, AppRecord, look
+from .answers import LOOK_SECONDS, Address, AppRecord, look
 from .clashes import Host, clashes, drop_in_problems, shared_drop_ins
 from .ledger import Entry
 from .lock import AppLock, boot_id, stale_reason
@@ -82,19 +82,23 @@ class AppState(TypedDict):
     taken_back: list[Entry]
 
 
-def app_state(app: AppAsked, root: str = "/", systemd: Systemd | None = None) -> AppState:
+def app_state(
+    app: AppAsked, root: str = "/", systemd: Systemd | None = None, look_seconds: float = LOOK_SECONDS
+) -> AppState:
     """State of one app. `listen` is looked at unless the app is live there, `trial_listen` (where its candidate will
-    listen beside its private socket) unless a candidate runs, `user` where it is given."""
+    listen beside its private socket) unless a candidate runs, `user` where it is given. `look_seconds`: for how long
+    the live one is asked again and again."""
     layout = Layout(app["name"], root)
     learn_from(layout.state)
-    state: AppState = clean(_app_state(app, layout, systemd or Systemd()))
+    state: AppState = clean(_app_state(app, layout, systemd or Systemd(), look_seconds))
     return state
 
 
 @dataclass(frozen=True)
 class _Seen:
     """What an app's state is made from: what systemd says of all units with the app's names (`everything`) and of those
-    that are its own (`units`), which generation is live, and the host's unit files."""
+    that are its own (`units`), which generation is live, the host's unit files, and for how long that one
+    is asked."""
 
     layout: Layout
     host: Host
@@ -102,13 +106,14 @@ class _Seen:
     units: dict[str, UnitState]
     live: truth.Live | None
     systemd: Systemd
+    look_seconds: float
 
     @classmethod
-    def read(cls, layout: Layout, systemd: Systemd) -> _Seen:
+    def read(cls, layout: Layout, systemd: Systemd, look_seconds: float) -> _Seen:
         everything = systemd.matching(*_units(layout))
         units = owned(layout, everything)
         live = truth.live(layout, layout.instances(_up(units))) if os.path.isdir(layout.home) else None
-        return cls(layout, Host.read(layout.root, systemd.runner), everything, units, live, systemd)
+        return cls(layout, Host.read(layout.root, systemd.runner), everything, units, live, systemd, look_seconds)
 
     @property
     def up(self) -> list[str]:
@@ -116,8 +121,8 @@ class _Seen:
         return _up(self.units)
 
 
-def _app_state(app: AppAsked, layout: Layout, systemd: Systemd) -> AppState:
-    seen = _Seen.read(layout, systemd)
+def _app_state(app: AppAsked, layout: Layout, systemd: Systemd, look_seconds: float) -> AppState:
+    seen = _Seen.read(layout, systemd, look_seconds)
     known = [generations.describe(layout, one) for one in generations.numbers(layout)]
     state: AppState = {
         "live": None,
@@ -255,7 +260,8 @@ def _health(seen: _Seen, number: int, app: AppRecord, private: str) -> tuple[boo
 
         return cause_of_request(seen.systemd.said(unit, begin - 1.0), path, begin, end)
 
-    answers = look(address, app, float(app["health"]["timeout_seconds"]), request, log=why)
+    within = float(app["health"]["timeout_seconds"])
+    answers = look(address, app, within, request, log=why, seconds=seen.look_seconds)
     return answers.well, answers.detail
 
 

@@ -6,10 +6,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
-from typing import Callable
 
 from .._declaration.app import Plain
+from .._os.beside import Beside
 from .._os.causes import first_cause
 from .._os.http import address_taken, local_address
 from .._os.ownership import Foreign
@@ -21,20 +20,6 @@ from .failures import StepFailed, Untouched
 from .instances import Instances
 from .processes import AS_THE_SERVER, Processes
 from .verify import Seen, answers_all, verify
-
-
-class Looking:
-    """A look at a generation that is under way beside something else."""
-
-    def __init__(self, work: Callable[[], Answers]) -> None:
-        self._found: list[Answers] = []
-        self._thread = threading.Thread(target=lambda: self._found.append(work()), daemon=True)
-        self._thread.start()
-
-    def result(self) -> Answers:
-        """What it found; waits for its end, which is bounded."""
-        self._thread.join()
-        return self._found[0] if self._found else Answers(HEALTH, (), "it could not be looked at")
 
 
 def same_address(instances: Instances, one: int, other: int) -> bool:
@@ -93,6 +78,14 @@ def switch(
         raise failure from error
 
 
+def _look(instances: Instances, old: int, before: Plain) -> Answers:
+    """What the generation answers that is to go; no fault in looking at it keeps it."""
+    try:
+        return instances.look(old, before)
+    except Exception as error:
+        return Answers(HEALTH, (), f"it could not be looked at: {error}")
+
+
 def _switch_shared(
     instances: Instances,
     old: int,
@@ -104,7 +97,7 @@ def _switch_shared(
 ) -> Seen:
     opened = _open_public(instances, app["listen"])
     alone = not instances.private_open(old)
-    looking = Looking(lambda: instances.look(old, before))
+    looking = Beside(lambda: _look(instances, old, before))
     if alone:
         looking.result()  # before the new one holds the socket too: only what users get tells of the old one
     boot = instances.join(new, app["health"])
