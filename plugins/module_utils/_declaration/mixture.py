@@ -71,6 +71,7 @@ class Spread:
     shared: float
     fastest: Kind
     longest: Kind
+    kinds: tuple[Kind, ...]
 
     @property
     def mixed(self) -> bool:
@@ -102,6 +103,7 @@ def spread_of(kinds: Sequence[Kind]) -> Spread:
         shared=max(kind.cpu_ms / max(kind.alone_ms, TIMELESS_MS) for kind in kinds),
         fastest=fastest,
         longest=max(kinds, key=lambda kind: kind.cpu_ms),
+        kinds=tuple(kinds),
     )
 
 
@@ -123,6 +125,51 @@ def waiting_chance(cores: int, load: float) -> float:
     for count in range(1, cores + 1):  # Erlang B by its recursion, then Erlang C
         blocked = offered * blocked / (count + offered * blocked)
     return blocked / (1 - load * (1 - blocked))
+
+
+def taken_chance(cores: int, load: float, waiting: float, workers: int) -> float:
+    """The share of moments in which `workers` requests or more are there: those that share the cores (M/M/n, whatever
+    the sizes), and beside them, independently, those that wait (Poisson, `waiting` in the mean; M/G/infinity). That is
+    the product form of a network with a shared processor and a delay (Baskett, Chandy, Muntz and Palacios, 1975).
+    """
+    if load >= 1:
+        return 1.0
+    computing = _computing_tails(cores, load, workers)
+    chance, passed, found = math.exp(-waiting), 0.0, 0.0
+    for count in range(workers):
+        found += chance * computing[workers - count]
+        passed += chance
+        chance *= waiting / (count + 1)
+    return min(1.0, found + max(0.0, 1.0 - passed))
+
+
+def _computing_tails(cores: int, load: float, most: int) -> list[float]:
+    """For 0 to `most` requests the chance that so many or more compute or queue for a core in M/M/n, 0 < load < 1."""
+    full = waiting_chance(cores, load)
+    tails = [full * load ** (count - cores) for count in range(cores, most + 1)]
+    chance = full * (1 - load)  # of just `cores`, and from there down
+    below: list[float] = []
+    for count in range(cores, 0, -1):
+        chance *= count / (cores * load)
+        below.append(chance)
+    tail, few = full, []
+    for chance in below:
+        tail += chance
+        few.append(tail)
+    return [*reversed(few), *tails][: most + 1]
+
+
+def held_ms(kinds: Sequence[Kind], patience: float) -> float:
+    """What is left of a request that holds a worker, in the mean, at a moment at which one does: E[X^2] / (2 E[X]) of
+    the time that a request takes alone, with waits `patience` times as long."""
+    whole = sum(kind.weight for kind in kinds)
+    mean = sum(kind.weight * (kind.cpu_ms + patience * kind.wait_ms) for kind in kinds) / whole
+    square = sum(
+        kind.weight
+        * (kind.cpu_square + 2 * patience * kind.cpu_ms * kind.wait_ms + patience * patience * kind.wait_square)
+        for kind in kinds
+    )
+    return square / whole / (2 * mean) if mean > TIMELESS_MS else 0.0
 
 
 def p95_in_line(cores: int, load: float, in_line: float) -> float:

@@ -704,6 +704,7 @@ def test_apps_cannot_ask_for_more_than_there_is() -> None:
 
 TWO_KINDS = [("/", 95.0, 5.0, 0.0), ("/report", 5.0, 300.0, 0.0)]
 MILD_KINDS = [("/", 70.0, 4.6, 0.0), ("/list", 25.0, 12.6, 0.0), ("/search", 5.0, 40.6, 0.0)]
+SHOP = [("/", 60.0, 3.6, 0.0), ("/basket", 25.0, 5.6, 30.0), ("/search", 12.0, 20.6, 0.0), ("/report", 3.0, 251.0, 100.0)]
 ALIKE = [("/read", 1.0, 8.0, 0.0), ("/write", 1.0, 9.0, 0.0)]
 
 
@@ -733,9 +734,18 @@ def kinds(*paths: tuple[str, float, float, float], **more: Any) -> dict[str, Any
         (2, 4096, {"mix": None, "profile": "cpu", "rate": 143.0}, kinds(*MILD_KINDS), ("sync", 6, 1, 1)),
         (2, 4096, {"mix": None, "profile": "cpu", "rate": 29.5}, kinds(*TWO_KINDS), ("sync", 6, 1, 1)),
         (2, 8192, {"mix": None, "profile": "cpu", "rate": 91.0}, kinds(*TWO_KINDS), ("sync", 24, 1, 1)),
-        # not what one path alone seems to do, nor where one of several waits
+        # not what one path alone seems to do
         (1, 2048, {"mix": None}, kinds(("/", 1.0, 5.0, 0.0)), ("gthread", 3, 17, 17)),
-        (1, 2048, {"mix": None}, kinds(*TWO_KINDS, ("/far", 0.5, 5, 300)), ("gthread", 3, 17, 17)),
+        # where some wait, each in a worker: as long as these suffice for three times as long waits, and for bursts
+        (1, 2048, {"mix": None}, kinds(*TWO_KINDS, ("/far", 0.5, 5, 300)), ("sync", 16, 1, 1)),
+        (1, 2048, {"mix": None}, kinds(*TWO_KINDS, ("/far", 20, 5, 300)), ("gthread", 3, 20, 20)),
+        (1, 4096, {"mix": None, "rate": 44.3}, kinds(*SHOP), ("sync", 13, 1, 1)),
+        (1, 4096, {"mix": None, "rate": 22.1}, kinds(*SHOP), ("sync", 13, 1, 1)),
+        (2, 8192, {"mix": None, "rate": 124}, kinds(("/", 97, 2, 20), ("/report", 3, 400, 0)), ("sync", 24, 1, 1)),
+        (2, 8192, {"mix": None, "rate": 179}, kinds(("/", 98, 1, 50), ("/report", 2, 200, 0)), ("gthread", 6, 15, 15)),
+        (1, 4096, {"mix": None, "rate": 44.3, "buffering_proxy": False}, kinds(*SHOP), ("gthread", 3, 18, 18)),
+        (1, 4096, {"mix": None, "rate": 44.3, "concurrency": 40}, kinds(*SHOP), ("gthread", 3, 17, 17)),
+        (1, 512, {"mix": None, "rate": 44.3}, kinds(*SHOP), ("gthread", 3, 18, 18)),
         (2, 2048, {"mix": None}, None, ("gthread", 4, 41, 41)),
         # each connection wakes every process, which matters where requests compute for a moment
         (2, 2048, {"mix": None, "profile": "io", "concurrency": 200}, None, ("gthread", 2, 125, 125)),
