@@ -30,11 +30,6 @@ SHARING_PROCESSES: Final = ((4.0, 3), (2.0, 2), (0.0, 1))
 threads for each core. A connection wakes every idle process, so that each process more costs a request some 0.05 ms of
 CPU: nothing of 5 ms; of 0.7 ms so much that three on one core served a third less than one."""
 
-SHARING_UNKNOWN: Final = 2
-"""The same where requests wait and nobody knows whether they are alike. Where they are, each process costs: 32
-connections of 5 + 20 ms on one core were served at 168/s by one of 40 threads, at 164/s by two and at 152/s by three
-(gevent: 177/s)."""
-
 CPU_RATIO: Final = 0.2
 """Below this wait ratio sync wins: it is the first value where the calibration had gevent at or above sync in both
 figures."""
@@ -72,6 +67,27 @@ SYNC_WORSE: Final = 1.0
 """Where the most workers are fewer than that asks for, requests that wait may make the wait for a free one longer by so
 many times what the fastest kind takes anyway: threads take 1.1 to 1.4 times as long as processes on each day, and the
 waits are three times as long on few."""
+
+PATIENT_MS: Final = 15.0
+SHARING_PATIENT: Final = 6
+"""Requests that take so long alone bear it that a connection wakes some processes more: with so many in all hardly ever
+two compute in the same one. 32 connections of 5 + 20 ms on one core took 6.7, 6.7 and 6.7 ms of CPU with two processes
+that take turns each ms, and three and six that do as Python's own 5 ms say."""
+
+HARD_IN_LINE: Final = 10.0
+SHARING_HARD: Final = 2
+TURN_HARD_MS: Final = 0.5
+"""On a single core, where a request finds so many times as much work before it in a line as it takes alone, so many
+processes take turns this often: pages of 5 ms among 5 % of 300 ms took 6.9 and 7.6 times their time alone at a load of
+0.6 (two processes, 16 and 64 threads in all), and 8.7 and 9.1 times with three that take turns each ms. It costs 2 to
+3 % of the rate that saturates the core."""
+
+TURN_MS: Final = 1.0
+TURN_LONGER_MS: Final = 2.0
+"""sys.setswitchinterval(): after so long a thread that computes lets another one of its interpreter compute. Python's
+own 5 ms count anew at each of the eight times that a short request gives the lock away, so requests that differ take
+turns each first number of ms. Each turn costs CPU: patient requests have the second number where there are three
+processes for each core, and Python's own where there are SHARING_PATIENT in all."""
 
 THREADS_MAX: Final = 256
 """Threads in a worker: one interpreter lock serves them all."""
@@ -111,16 +127,12 @@ def sharing_want(inputs: Inputs) -> Want:
     whole = whole_cores(inputs.allotment.cores)
     held = sharing_slots(inputs)
     slots = int(held.value)
-    each = _processes(inputs)
-    enough = min(PROCESSES_MAX, max(each * whole, up(slots / THREADS_MAX)))
+    each, why = _processes(inputs)
+    least = SHARING_PATIENT if each == SHARING_PROCESSES[0][1] and _patient(inputs) else 1
+    enough = min(PROCESSES_MAX, max(each * whole, least, up(slots / THREADS_MAX)))
+    counted = f"{each} for each core" + (f", at least {least} in all" if least > 1 else "")
     workers = (
-        Limit(
-            "cores",
-            enough,
-            f"{each} for each core, as requests take {number(inputs.cpu_ms.value)} ms of CPU ({inputs.cpu_ms.origin}):"
-            " the kernel shares more evenly than an interpreter does, but each connection wakes every process;"
-            f" {inputs.allotment.cores_reason}",
-        ),
+        Limit("cores", enough, f"{counted}, {why}; {inputs.allotment.cores_reason}"),
         Limit("concurrency", max(1, slots), f"no more than requests in flight: {held.reason}"),
     )
     most = min(int(limit.value) for limit in workers)
@@ -130,11 +142,37 @@ def sharing_want(inputs: Inputs) -> Want:
     return Want(workers, target, min(first, max(1, up(inputs.concurrency.value)), busy), first)
 
 
-def _processes(inputs: Inputs) -> int:
-    """Processes for each core."""
+def _processes(inputs: Inputs) -> tuple[int, str]:
+    """Processes of threads for each core, and why."""
     each = next(count for least_ms, count in SHARING_PROCESSES if inputs.cpu_ms.value >= least_ms)
-    unknown = inputs.mix.origin == "assumed" and inputs.wait_ratio.value >= CPU_RATIO
-    return min(each, SHARING_UNKNOWN) if unknown else each
+    if _hard(inputs) and each > SHARING_HARD:
+        return SHARING_HARD, f"with turns of {number(TURN_HARD_MS)} ms on a single core"
+    return each, (
+        f"as requests take {number(inputs.cpu_ms.value)} ms of CPU ({inputs.cpu_ms.origin}): the kernel shares more"
+        " evenly than an interpreter does, but each connection wakes every process"
+    )
+
+
+def _hard(inputs: Inputs) -> bool:
+    """Whether on a single core a request that takes but a moment finds very long ones before it, and nothing waits."""
+    spread = inputs.mix.spread
+    if whole_cores(inputs.allotment.cores) > 1 or spread is None or inputs.mix.waits is not False:
+        return False
+    return spread.in_line >= HARD_IN_LINE and not _patient(inputs)
+
+
+def _patient(inputs: Inputs) -> bool:
+    """Whether requests take so long alone, the fastest kind where that is known, that some ms more hardly matter."""
+    spread = inputs.mix.spread
+    return (inputs.wall_ms.value if spread is None else spread.fastest.alone_ms) >= PATIENT_MS
+
+
+def turn_ms(inputs: Inputs, workers: int) -> float:
+    """How soon threads of one interpreter take turns, in ms; 0: Python's own."""
+    few = workers < SHARING_PROCESSES[0][1] * whole_cores(inputs.allotment.cores)
+    if few or not _patient(inputs):
+        return TURN_HARD_MS if _hard(inputs) else TURN_MS
+    return TURN_LONGER_MS if workers < SHARING_PATIENT else 0.0
 
 
 @dataclass(frozen=True)
