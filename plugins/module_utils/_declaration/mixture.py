@@ -24,8 +24,6 @@ fastest path takes alone: with two cores 90 % busy it then takes a fifth longer.
 HARMLESS_MS: Final = 2.0
 """Nor does it matter whether a request finds less CPU than this before it: the kernel's own turns are longer."""
 
-P95_TAIL: Final = 0.05
-
 TIMELESS_MS: Final = 1e-3
 """Less than a microsecond is no time."""
 
@@ -125,76 +123,6 @@ def waiting_chance(cores: int, load: float) -> float:
     for count in range(1, cores + 1):  # Erlang B by its recursion, then Erlang C
         blocked = offered * blocked / (count + offered * blocked)
     return blocked / (1 - load * (1 - blocked))
-
-
-def taken_chance(cores: int, load: float, waiting: float, workers: int) -> float:
-    """The share of moments in which `workers` requests or more are there: those that share the cores (M/M/n, whatever
-    the sizes), and beside them, independently, those that wait (Poisson, `waiting` in the mean; M/G/infinity). That is
-    the product form of a network with a shared processor and a delay (Baskett, Chandy, Muntz and Palacios, 1975).
-    """
-    if load >= 1:
-        return 1.0
-    computing = _computing_tails(cores, load, workers)
-    chance, passed, found = math.exp(-waiting), 0.0, 0.0
-    for count in range(workers):
-        found += chance * computing[workers - count]
-        passed += chance
-        chance *= waiting / (count + 1)
-    return min(1.0, found + max(0.0, 1.0 - passed))
-
-
-def _computing_tails(cores: int, load: float, most: int) -> list[float]:
-    """For 0 to `most` requests the chance that so many or more compute or queue for a core in M/M/n, 0 < load < 1."""
-    full = waiting_chance(cores, load)
-    tails = [full * load ** (count - cores) for count in range(cores, most + 1)]
-    chance = full * (1 - load)  # of just `cores`, and from there down
-    below: list[float] = []
-    for count in range(cores, 0, -1):
-        chance *= count / (cores * load)
-        below.append(chance)
-    tail, few = full, []
-    for chance in below:
-        tail += chance
-        few.append(tail)
-    return [*reversed(few), *tails][: most + 1]
-
-
-def held_ms(kinds: Sequence[Kind], patience: float) -> float:
-    """What is left of a request that holds a worker, in the mean, at a moment at which one does: E[X^2] / (2 E[X]) of
-    the time that a request takes alone, with waits `patience` times as long."""
-    whole = sum(kind.weight for kind in kinds)
-    mean = sum(kind.weight * (kind.cpu_ms + patience * kind.wait_ms) for kind in kinds) / whole
-    square = sum(
-        kind.weight
-        * (kind.cpu_square + 2 * patience * kind.cpu_ms * kind.wait_ms + patience * patience * kind.wait_square)
-        for kind in kinds
-    )
-    return square / whole / (2 * mean) if mean > TIMELESS_MS else 0.0
-
-
-def p95_in_line(cores: int, load: float, in_line: float) -> float:
-    """p95 of the fastest kind as a multiple of what it takes alone, where one request computes after the other.
-
-    `in_line`: see Spread. The wait is exponential but for its chance of being none (exact for M/M/n; for others the
-    tail in heavy traffic, Kingman). Infinite from a load of 1 on.
-    """
-    if load >= 1:
-        return math.inf
-    chance = waiting_chance(cores, load)
-    return 1.0 + max(0.0, math.log(chance / P95_TAIL)) * in_line / (cores * (1 - load))
-
-
-def p95_shared(cores: int, load: float, shared: float) -> float:
-    """The same where requests share the cores: of the kind that computes for most of its time, as many times its CPU
-    time as there are requests for each core in one moment of twenty (M/M/n, whatever the sizes). Exact for short ones,
-    during which the number stays; long ones see it change and fare better."""
-    if load >= 1:
-        return math.inf
-    chance = waiting_chance(cores, load)
-    if chance <= P95_TAIL:
-        return 1.0
-    queued = math.log(P95_TAIL / chance) / math.log(load)
-    return 1.0 + shared * queued / cores
 
 
 def declared_kinds(paths: Sequence[LoadPath]) -> list[Kind]:

@@ -12,8 +12,8 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-from .._declaration.mixture import Spread, crowding, held_ms, taken_chance
-from .inputs import CPU_MS_MIN, Inputs
+from .._declaration.mixture import Spread, crowding
+from .inputs import Inputs
 from .types import COUNTLESS, Limit, number, up
 
 CORE_TOLERANCE: Final = 0.1
@@ -52,21 +52,6 @@ who comes then waits as in a line: the more requests differ, the more workers th
 a load of 0.6: with C2 = 0.8 (4, 12 and 40 ms) 6 workers are within 5 % of any number, with C2 = 10 (5 % of 300 ms among
 5) 11, also where requests come in bursts. Surplus beyond that gains nothing, takes memory, and leaves each process
 colder."""
-
-SYNC_PATIENCE: Final = 3.0
-"""Where requests wait, each holds its sync worker meanwhile. There are workers for waits that are so many times as long
-as measured: what an app waits for has worse days than that of the weigh, and threads cost less than an app that hangs.
-"""
-
-SYNC_LOAD_LEAST: Final = 0.6
-"""Then the load counts as at least this: where so many wait, bursts take more workers than a mean tells. Requests of
-3 to 250 ms of which 28 in 100 wait, on one core at a load of 0.3 in bursts of four: 28 times the time alone with 6
-workers, 15 with 8, 9 with 12 (simulated)."""
-
-SYNC_WORSE: Final = 1.0
-"""Where the most workers are fewer than that asks for, requests that wait may make the wait for a free one longer by so
-many times what the fastest kind takes anyway: threads take 1.1 to 1.4 times as long as processes on each day, and the
-waits are three times as long on few."""
 
 PATIENT_MS: Final = 15.0
 SHARING_PATIENT: Final = 6
@@ -207,12 +192,9 @@ def sync_need(inputs: Inputs) -> SyncNeed:
         asked, enough = whole + surplus(whole, load, in_line, shared), True
         tail = f"{why}, in a line {number(round(in_line, 1))} times as long as alone"
     else:
-        load = max(SYNC_LOAD_LEAST, load)
-        asked, enough, patience = _with_waits(whole, load, spread, inputs.most_ratio, most)
-        tail = (
-            f"at a load of {number(round(load, 2))} (at least {number(SYNC_LOAD_LEAST)}, for bursts), also where the"
-            f" waits are {number(round(patience, 1))} times as long"
-        )
+        from .waits import with_waits
+
+        asked, enough, tail = with_waits(whole, load, spread, inputs.most_ratio, most)
     count = min(PROCESSES_MAX, most, max(least, asked))
     words = (
         f"with {count} workers (from {min(least, most)} to {most}) a request waits for a free one no longer than for a"
@@ -231,37 +213,6 @@ def waiting_kinds(inputs: Inputs) -> Spread | None:
     there at a time."""
     spread = inputs.mix.spread
     return spread if spread is not None and inputs.mix.waits and len(spread.kinds) > 1 else None
-
-
-def _with_waits(cores: int, load: float, spread: Spread, ratio: float, most: int) -> tuple[int, bool, float]:
-    """How many sync workers are asked for (at most `most`), whether they do, and how many times as long waits they
-    bear. `ratio`: the wait ratio that the plan goes by. Beside the requests that share the cores those count that
-    wait."""
-    seen = spread.wait_ms / max(spread.cpu_ms, CPU_MS_MIN)
-    patience = SYNC_PATIENCE * max(1.0, ratio / seen)
-    waiting = cores * load * seen * patience
-    if waiting + cores * load >= most:
-        return most, False, patience
-    crowd = crowding(cores, load)
-    bearable = SYNC_LINE * spread.fastest.alone_ms * (1.0 + crowd * spread.shared)
-    by_cores, held = spread.ahead_ms / (cores * (1 - load)), held_ms(spread.kinds, patience)
-
-    def delay(workers: int) -> float:
-        """Mean ms that a request waits for a free worker: those ahead leave as the cores, or as the workers, let
-        them."""
-        spare = workers - waiting - cores * load
-        if spare <= 0:
-            return math.inf
-        return taken_chance(cores, load, waiting, workers) * max(by_cores, held / spare)
-
-    if delay(most) > bearable:
-        anyway = by_cores * taken_chance(cores, load, 0.0, most)
-        return most, delay(most) - anyway <= SYNC_WORSE / SYNC_LINE * bearable, patience
-    low, high = cores, most  # too few, enough
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if delay(middle) <= bearable else (middle, high)
-    return high, True, patience
 
 
 def surplus(cores: int, load: float, in_line: float, shared: float) -> int:

@@ -838,6 +838,64 @@ def test_declared_times_of_paths_stand_for_the_apps() -> None:
     assert shape(found) == ("sync", 16, 1, 1)
 
 
+def test_the_reason_says_how_long_waits_the_workers_bear() -> None:
+    few = plan(facts(1, 4096), shop(mix=None, rate=44.3), kinds(*SHOP)).settings
+    assert few["worker_class"].value == "sync"
+    assert "few wait at a time, and the kernel shares more evenly between processes" in few["worker_class"].reason
+    told = "at a load of 0.6 (at least 0.6, for bursts), also where the waits are 3 times as long"
+    assert told in few["workers"].reason
+    many = plan(facts(2, 8192), shop(mix=None, rate=179), kinds(("/", 98, 1, 50), ("/report", 2, 200, 0))).settings
+    (sync,) = [limit for limit in many["worker_class"].limits if limit.name == "sync"]
+    assert sync.reason.startswith("requests that wait would take its workers: 24 workers at most, and with all of them")
+    turns = many["switch_interval_ms"]
+    assert (turns.value, turns.winner) == (0, "python")
+    assert "requests that take 15 ms and more alone bear turns of 5 ms" in turns.reason
+
+
+def test_the_more_requests_wait_the_more_workers_until_threads_hold_them() -> None:
+    found = []
+    for wait_ms in range(0, 4000, 40):
+        paths = kinds(*TWO_KINDS, ("/far", 10, 5, wait_ms))
+        found.append(plan(facts(1, 8192), shop(mix=None, rate=30), paths))
+    classes = [one.value("worker_class") for one in found]
+    assert classes == sorted(classes, reverse=True)
+    assert set(classes) == {"sync", "gthread"}
+    slots = [one.slots for one in found[1:]]
+    assert slots == sorted(slots)
+
+
+def test_noise_of_the_waits_does_not_flip_the_class() -> None:
+    app, host = shop(mix=None, rate=30), facts(1, 8192)
+    plans = {wait: plan(host, app, kinds(*TWO_KINDS, ("/far", 10, 5, wait))) for wait in range(40, 4000, 40)}
+    border = max(wait for wait, one in plans.items() if one.value("worker_class") == "sync")
+    before, after = plans[border], kinds(*TWO_KINDS, ("/far", 10, 5, border + 40))
+    assert plan(host, app, after).value("worker_class") == "gthread"
+    kept = plan(host, app, after, previous={"shop": before.to_dict()})
+    assert (kept.value("worker_class"), "worker_class" in kept.kept) == ("sync", True)
+    assert plan(host, app, kinds(*TWO_KINDS, ("/far", 10, 5, 2 * border)), previous={"shop": before.to_dict()}).value(
+        "worker_class"
+    ) == ("gthread")
+
+
+def test_a_declaration_that_bounds_the_waits_makes_the_workers_bear_it() -> None:
+    """profile_mismatch: warn keeps to what is declared: the weighed waits do not count as all there is."""
+    paths = kinds(*TWO_KINDS, ("/far", 10, 5, 20))
+    assert plan(facts(1, 8192), shop(mix=None, rate=30, profile="mixed"), paths).value("worker_class") == "sync"
+    bound = shop(mix=None, rate=30, wait_ratio=40, profile_mismatch="warn")
+    assert plan(facts(1, 8192), bound, paths).value("worker_class") == "gthread"
+
+
+def test_two_workers_have_what_a_guess_leaves_to_one() -> None:
+    app = shop(mix=None, profile="cpu", rate=30)
+    found = plan(facts(1, 256), app)
+    assert shape(found) == ("gthread", 2, 25, 25)
+    assert found.inputs["worker_mib"]["value"] < 50
+    (warning,) = [one for one in found.warnings if "so that two share the work" in one]
+    assert warning.endswith("declare memory.worker_mib, or go by the weigh")
+    assert plan(facts(1, 256), app, kinds(*TWO_KINDS, worker_pss_mib=45.0)).value("workers") == 1
+    assert plan(facts(1, 256), {**app, "memory": {"worker_mib": 45}}).value("workers") == 1
+
+
 def test_noise_of_the_cpu_time_keeps_the_processes() -> None:
     app, host = shop(mix=None, profile="cpu", buffering_proxy=False), facts(2, 2048)
     before = plan(host, app, kinds(("/", 95, 2.5, 0), ("/report", 5, 32, 0)))
