@@ -43,6 +43,10 @@ HEAVY_SLOTS_MIN: Final = 8
 """A request that holds this much is let in no earlier than a core can get to it, with at least so many in a worker: of
 8 MiB each, 64 in flight served 7 % more than 256, with a p95 a third lower, and 32 a fifth less, on two cores."""
 
+LEAN_FACTOR: Final = 1.3
+"""What a worker is at least assumed to take so that two fit, over a bare one. Pages of 5 ms among 5 % of 300 ms took
+twelve times their time alone in one process of 49 threads, seven times in two (one core, 256 MiB)."""
+
 NOFILE_BASE: Final = 256
 """Descriptors of a worker beside its requests: listeners, pipes, logs, imported files, pools."""
 
@@ -132,6 +136,27 @@ def memories(inputs: Inputs, worker_class: str, maximum_mib: int) -> list[Worker
         slot = Number(BARE_SLOT_MIB, "assumed", "assumed: a bare request in flight")
         found.append(WorkerMemory(bare, slot, master, usable, maximum_mib, warning, need))
     return found
+
+
+def for_two(inputs: Inputs, usual: WorkerMemory) -> WorkerMemory | None:
+    """The account of a worker of threads by which two fit, where by the usual guess only one does; None where that is
+    no guess, where one is enough, or where two would be left with hardly more than a bare app needs.
+
+    Requests that compute and are not alike take far longer in one interpreter than in two.
+    """
+    guessed = inputs.worker_mib is None and inputs.wait_ratio.value < CPU_RATIO and inputs.mix.mixed
+    if not guessed or inputs.slot_mib.value >= HEAVY_SLOT_MIB:
+        return None
+    want = sharing_want(inputs)
+    each = math.floor((usual.usable - usual.master.value - (want.first + 1) * usual.slot.value) / 2)
+    if want.most_workers < 2 or not LEAN_FACTOR * BARE_WORKER_MIB["gthread"] <= each < usual.base.value:
+        return None
+    words = f"assumed: as much as two workers have of {number(usual.usable)} MiB, as one alone would be slow"
+    warning = (
+        f"{inputs.app}: a worker is assumed to need {each} MiB and not {number(usual.base.value)}, so that two share"
+        f" the work in {number(usual.usable)} MiB; declare memory.worker_mib, or go by the weigh"
+    )
+    return replace(usual, base=Number(float(each), "assumed", words), warning=warning)
 
 
 def fits_once(memory: WorkerMemory) -> bool:
