@@ -30,6 +30,11 @@ SHARING_PROCESSES: Final = ((4.0, 3), (2.0, 2), (0.0, 1))
 threads for each core. A connection wakes every idle process, so that each process more costs a request some 0.05 ms of
 CPU: nothing of 5 ms; of 0.7 ms so much that three on one core served a third less than one."""
 
+SHARING_UNKNOWN: Final = 2
+"""The same where requests wait, are soon done all the same, and nobody knows whether they are alike. Where they are,
+each process costs: 32 connections of 5 + 20 ms on one core were served at 168/s by one of 40 threads, at 164/s by two
+and at 152/s by three that take turns each ms (gevent: 177/s)."""
+
 CPU_RATIO: Final = 0.2
 """Below this wait ratio sync wins: it is the first value where the calibration had gevent at or above sync in both
 figures."""
@@ -132,6 +137,8 @@ def _processes(inputs: Inputs) -> tuple[int, str]:
     each = next(count for least_ms, count in SHARING_PROCESSES if inputs.cpu_ms.value >= least_ms)
     if _hard(inputs) and each > SHARING_HARD:
         return SHARING_HARD, f"with turns of {number(TURN_HARD_MS)} ms on a single core"
+    if inputs.mix.origin == "assumed" and inputs.wait_ratio.value >= CPU_RATIO and not _patient(inputs):
+        each = min(each, SHARING_UNKNOWN)
     return each, (
         f"as requests take {number(inputs.cpu_ms.value)} ms of CPU ({inputs.cpu_ms.origin}): the kernel shares more"
         " evenly than an interpreter does, but each connection wakes every process"

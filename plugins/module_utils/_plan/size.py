@@ -367,7 +367,9 @@ def size(
     workers, per_worker = _fullest(inputs, want, ceiling, candidates, most, step)
     if workers < 1:
         tried = 1 if fixed_workers is None else fixed_workers
-        raise _does_not_fit(inputs, worker_class, ceiling, tried, step or 1, fixed_workers)
+        from .unfit import does_not_fit
+
+        raise does_not_fit(inputs, worker_class, ceiling, tried, step or 1, fixed_workers)
     if step is None and workers == most:
         room = ceiling.slots(workers) // workers
         per_worker = max(per_worker, min(room, up(want.target_slots / workers)))
@@ -416,50 +418,11 @@ def holds(ceiling: Ceiling, shape: Shape, tolerance: float) -> bool:
     )
 
 
-def _memory_workers(ceiling: Ceiling, per_worker: int) -> int:
+def memory_workers(ceiling: Ceiling, per_worker: int) -> int:
+    """The most workers with so many slots each that the memory holds."""
     memory = ceiling.memory
     each = memory.base.value + per_worker * memory.slot.value
     return fitting(memory.usable - memory.master.value, each)
-
-
-def _does_not_fit(
-    inputs: Inputs, worker_class: str, ceiling: Ceiling, workers: int, per_worker: int, fixed_workers: int | None
-) -> PlanError:
-    memory = ceiling.memory
-    name = {"gthread": "threads", "sync": "workers"}.get(worker_class, "worker_connections")
-    variable, value = ("workers", workers) if fixed_workers is not None else (name, per_worker)
-    slots = workers * per_worker
-    problems, allowed = [], COUNTLESS
-    if memory.total(workers, slots) > memory.usable + 1e-9:
-        problems.append(
-            f"{workers} x {number(memory.base.value)} MiB for workers, {slots} x"
-            f" {number(memory.slot.value)} MiB for requests and"
-            f" {number(memory.master.value)} MiB for the master are {number(memory.total(workers, slots))} MiB of"
-            f" {number(memory.usable)} MiB that may be planned with ({inputs.allotment.budget_reason})"
-        )
-        left = memory.usable - memory.master.value - memory.base.value
-        by_slots = fitting(left, memory.slot.value)
-        allowed = min(allowed, _memory_workers(ceiling, per_worker) if variable == "workers" else by_slots)
-    if ceiling.database_slots is not None and slots > ceiling.database_slots:
-        problems.append(f"the database allows {ceiling.database_slots} requests on a host: {ceiling.database_reason}")
-        by_database = (
-            ceiling.database_slots // per_worker if variable == "workers" else ceiling.database_slots // workers
-        )
-        allowed = min(allowed, by_database)
-    if per_worker > ceiling.nofile_slots:
-        problems.append(
-            f"{per_worker} requests need {NOFILE_BASE + per_worker * ceiling.descriptors_per_slot} open files of"
-            f" {ceiling.nofile_max}"
-        )
-        allowed = min(allowed, ceiling.nofile_slots)
-    return PlanError(
-        inputs.app,
-        f"settings.{variable}",
-        value,
-        "; ".join(problems) or "it does not fit",
-        f"at most {max(0, allowed)}" if allowed >= 1 else "none with these limits",
-        f"lower settings.{variable} or leave it to the plan",
-    )
 
 
 def _explained(
@@ -468,7 +431,7 @@ def _explained(
     """The same shape with all limits named and the winners found."""
     memory, per_worker = ceiling.memory, shape.per_worker
     need_each = max(1, min(per_worker, up(want.need / shape.workers)))
-    by_memory = max(shape.workers, _memory_workers(ceiling, need_each))
+    by_memory = max(shape.workers, memory_workers(ceiling, need_each))
     words = (
         f"{number(memory.usable)} MiB - {number(memory.master.value)} MiB"
         f" master, {number(memory.base.value)} MiB a worker"

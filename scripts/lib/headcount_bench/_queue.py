@@ -27,6 +27,10 @@ OVERHEAD_MS: Final = 0.7
 ACCEPT_MS: Final = 0.1
 """Part of the overhead that accepting takes, in a thread of its own under gthread and in the hub under gevent."""
 
+HUB_MS: Final = 0.25
+"""What a request costs a gevent hub more: alone, 5 ms of CPU took 5.96 in one sync worker and 6.21 in a hub (medians of
+280 requests, one after the other; docs/planner.md)."""
+
 HOPS: Final = 4
 HOPS_ALONE: Final = 1
 """How often another thread has the interpreter lock while one reads a request, and again while it answers. It lets the
@@ -145,6 +149,8 @@ class _Simulation:
     def stages(self, kind: Kind) -> list[tuple[float, float]]:
         """The bursts of a request; between two of them a thread lets the interpreter lock go, to read or to write."""
         own = OVERHEAD_MS if self.queues.slots == 1 else OVERHEAD_MS - ACCEPT_MS
+        if self.queues.slots != 1 and math.isinf(self.queues.switch_ms):
+            own += HUB_MS
         hops = HOPS if len(self.cores) > 1 else HOPS_ALONE
         around = [(own / (2 * hops), 0.0)] * hops
         if kind.wait_ms <= 0:

@@ -767,6 +767,7 @@ def kinds(*paths: tuple[str, float, float, float], **more: Any) -> dict[str, Any
         (2, 1024, {"mix": None, "profile": "cpu"}, kinds(("/", 1.0, 5.0, 0.0)), ("gthread", 6, 10, 10)),
         # who waits anyway bears longer turns, the more processes the longer, and a few more of them
         (1, 4096, {"mix": None, "rate": 44}, None, ("gthread", 6, 10, 10, 0)),
+        (1, 4096, {"mix": None, "rate": 44}, kinds(("/", 1.0, 8.6, 2.0)), ("gthread", 2, 26, 26)),
         (1, 1024, {"mix": None, "rate": 44}, None, ("gthread", 6, 10, 10, 0)),
         (1, 768, {"mix": None, "rate": 44}, None, ("gthread", 5, 11, 11, 2.0)),
         (1, 512, {"mix": None, "rate": 44}, None, ("gthread", 3, 17, 17, 2.0)),
