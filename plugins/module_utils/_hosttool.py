@@ -35,6 +35,7 @@ from ._plan.text import explain
 from ._plan.types import Plan
 from ._steps import guarding, sampler
 from ._steps.app import AppOnHost
+from ._steps.giveback import give_back
 from ._steps.rollback import rollback
 from ._watch.exporter import collect, serve, write_textfile
 from ._watch.text import status_lines, top_lines
@@ -155,7 +156,13 @@ def parser() -> argparse.ArgumentParser:
         "healthy is not kept. Exit status: 0 done, 1 not done (what was live is live), 3 another run holds the app.",
     )
     rollback.add_argument("app")
-    rollback.add_argument("generation", nargs="?", type=int, metavar="N")
+    where = rollback.add_mutually_exclusive_group()
+    where.add_argument("generation", nargs="?", type=int, metavar="N")
+    where.add_argument(
+        "--to-former",
+        action="store_true",
+        help="give the address back to the service that the app was taken over from",
+    )
     again = commands.add_parser(
         "retune",
         help="plan the app for what this host is now, and roll that out here: no network, no controller, no build",
@@ -227,7 +234,7 @@ def _status(options: argparse.Namespace, apps: list[str], root: str) -> int:
             for clash in state["clashes"]:
                 print(f"  ! {app}: in its way: {clash}")
             if live is None:
-                print(f"{app}: nothing is live")
+                print(f"{app}: nothing is live{_given_back(Layout(app, root))}")
                 continue
             print(f"{app}: generation {live['generation']} (release {live['release']}) on {live['listen']}")
             print(f"  {'healthy' if state['healthy'] else 'NOT HEALTHY'}: {state['health_detail']}")
@@ -240,6 +247,11 @@ def _status(options: argparse.Namespace, apps: list[str], root: str) -> int:
                 print(f"  ! {problem}")
     sound = all(state["healthy"] and state["intact"] and not state["leftovers"] for state in states.values())
     return OK if sound else FAILED
+
+
+def _given_back(layout: Layout) -> str:
+    """That the app's former service serves again, to stand behind another sentence; empty where it does not."""
+    return "; its former service has its address back" if ledger.given_back(ledger.read(layout.ledger)) else ""
 
 
 def _top(options: argparse.Namespace, apps: list[str], root: str) -> int:
@@ -315,6 +327,8 @@ def describe(entry: ledger.Entry) -> str:
     listed = listed if isinstance(listed, list) else [listed]
     if entry["event"] in ("prepared", "ran"):
         listed = [*_commands_told(entry), *listed]
+    elif entry["event"] == "given_back":
+        listed = [f"to {entry.get('former')}"]
     detail = entry.get("cause") or entry.get("evidence") or "; ".join(map(str, listed))
     who = f"{entry.get('user')}@{entry.get('controller')}"
     return (
@@ -344,6 +358,11 @@ def _app(name: str, root: str) -> AppOnHost:
 
 def _rollback(options: argparse.Namespace, apps: list[str], root: str) -> int:
     app = _app(apps[0], root)
+    if options.to_former:
+        return _step(
+            lambda: give_back(app),
+            lambda done: "\n  ".join([f"{apps[0]}: {done['former']} has its address again", *done["told"]]),
+        )
     return _step(
         lambda: rollback(app, options.generation),
         lambda done: "\n  ".join(

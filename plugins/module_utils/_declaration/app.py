@@ -324,6 +324,7 @@ class App(Section):
     listen: str = ""
     listen_group: str | None = None
     listen_mode: str | None = None
+    former: str | None = None
     profile: str | None = None
     wait_ratio: float | None = None
     cpu_ms: float | None = None
@@ -387,7 +388,9 @@ class App(Section):
         }
 
 
-_MAY_LACK: Final = ("listen_group", "listen_mode", "host", "scheme", "gunicorn", "command_prefix", "recorder", "guard")
+_MAY_LACK: Final = (
+    *("listen_group", "listen_mode", "former", "host", "scheme", "gunicorn", "command_prefix", "recorder", "guard"),
+)
 """Keys that are missing in the normalised form where they are not declared."""
 _SECTIONS: Final[Mapping[str, type[Section]]] = {
     "source": Source,

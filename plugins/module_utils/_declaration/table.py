@@ -16,6 +16,7 @@ from .candidate import TRIAL
 from .commands import PREPARE, PROCESSES
 from .data import DATA
 from .fields import REQUIRED, Field
+from .former import FORMER
 from .gunicorn import GUNICORN, PREFIX
 from .listening import GROUP as LISTEN_GROUP
 from .listening import MODE as LISTEN_MODE
@@ -66,6 +67,7 @@ APP_FIELDS: Final[tuple[Field, ...]] = (
     ),
     LISTEN_GROUP,
     LISTEN_MODE,
+    FORMER,
     Field(
         "profile",
         "str",

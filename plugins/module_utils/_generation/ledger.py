@@ -36,6 +36,7 @@ EVENTS = (
     "removed",
     "prepared",
     "ran",
+    "given_back",
 )
 
 
@@ -143,9 +144,16 @@ def last_live(entries: list[Entry]) -> int | None:
         if entry.get("event") in ("promoted", "rolled_back", "reverted"):
             number = entry.get("to")
             return number if isinstance(number, int) else None
-        if entry.get("event") == "removed":
+        if entry.get("event") in ("removed", "given_back"):
             return None
     return None
+
+
+def given_back(entries: list[Entry]) -> bool:
+    """Whether the app's address was given back to the service that had it before, and nothing was made live since."""
+    told = ("promoted", "rolled_back", "reverted", "removed", "given_back")
+    last = next((entry for entry in reversed(entries) if entry.get("event") in told), None)
+    return last is not None and last["event"] == "given_back"
 
 
 def staged(entries: list[Entry]) -> set[int]:

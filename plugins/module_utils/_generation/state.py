@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Mapping, TypedDict
+from typing import TYPE_CHECKING, Mapping, TypedDict
 
 from .._os.files import as_mapping, read_mapping
 from .._os.http import address_taken, local_address, request
@@ -25,10 +25,14 @@ from .names import owned
 from .prepared import Prepared
 from .processnames import down_of, left_of
 
+if TYPE_CHECKING:
+    from .former import FormerTold
+
 
 class AppAsked(TypedDict, total=False):
     """An app as the probe is asked for it: its `name`, where it is to listen and where its candidate is to
-    (`trial_listen`), the account that it is to run as, its declared `data`, the group of its socket, and of its
+    (`trial_listen`), the account that it is to run as, its declared `data`, the group of its socket, the service that
+    it takes its address over from (`former`), and of its
     `processes` each one's `schedule`; None and what is missing are not looked at."""
 
     name: str
@@ -37,6 +41,7 @@ class AppAsked(TypedDict, total=False):
     user: str | None
     data: dict[str, object]
     listen_group: str | None
+    former: str | None
     processes: dict[str, dict[str, str]]
 
 
@@ -59,7 +64,8 @@ class AppState(TypedDict):
 
     `open`: what other users of the host can read; `port_taken`, `trial_port_taken`: who listens where the app and its
     candidate are to; `rollback_hint`: how a person goes back; `measured`: what the weigh of the live one found;
-    `prepared`: keys of the commands that have prepared it; `taken_back`: what its guard went back from.
+    `prepared`: keys of the commands that have prepared it; `taken_back`: what its guard went back from; `former`: what
+    there is to take over of its former service, where one is declared and nothing is live.
     """
 
     live: LiveState | None
@@ -80,6 +86,7 @@ class AppState(TypedDict):
     drop_ins: list[str]
     prepared: list[str]
     taken_back: list[Entry]
+    former: FormerTold | None
 
 
 def app_state(
@@ -139,19 +146,35 @@ def _app_state(app: AppAsked, layout: Layout, systemd: Systemd, look_seconds: fl
         "trial_port_taken": _trial_port_taken(app, seen),
         "last_failure": _last_failure(layout),
         "rollback_hint": "",
-        "clashes": clashes(layout, seen.everything, app, seen.host),
+        "clashes": [],
         "drop_ins": sorted(shared_drop_ins(layout, seen.host.files)),
         "prepared": Prepared(layout).keys(),
         "taken_back": ledger.taken_back(ledger.read(layout.ledger)),
+        "former": None,
     }
+    spared = _tell_former(state, app, seen) if seen.live is None else frozenset[str]()
+    state["clashes"] = clashes(layout, seen.everything, app, seen.host, spared)
     if seen.live is None:
         # A first deployment that was cut short holds its port itself; the next one takes that down first.
         state["health_detail"] = truth.lost(layout) or state["health_detail"]
         own = layout.public_socket_unit in seen.up or bool(layout.instances(seen.up))
-        state["port_taken"] = None if own else address_taken(app.get("listen"))
+        free = own or (state["former"] is not None and state["former"]["way"] not in ("absent", "beside"))
+        state["port_taken"] = None if free else address_taken(app.get("listen"))
     else:
         _tell_live(state, app, seen, seen.live.number)
     return state
+
+
+def _tell_former(state: AppState, app: AppAsked, seen: _Seen) -> frozenset[str]:
+    """Fill in what there is to take over; the names of units that are, and are in nobody's way."""
+    unit, listen = app.get("former"), app.get("listen")
+    if not unit or not listen:
+        return frozenset()
+    from . import former
+
+    found = former.read(seen.layout, unit, listen, seen.systemd)
+    state["former"] = former.told(found, listen)
+    return frozenset({seen.layout.public_socket_unit} if found.way == former.SHARED else ())
 
 
 def _trial_port_taken(app: AppAsked, seen: _Seen) -> str | None:

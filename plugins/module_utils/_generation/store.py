@@ -102,8 +102,9 @@ def relink_units(layout: Layout, number: int) -> list[str]:
     return [f"left {layout.unit(unit)} as somebody edited it" for unit in left]
 
 
-def link_public(layout: Layout) -> bool:
-    """Link the public socket through `live`, and have it started at boot. True when anything changed.
+def link_public(layout: Layout, boot: bool = True) -> bool:
+    """Link the public socket through `live`, and have it started at boot, unless `boot` says that something else still
+    is. True when anything changed.
 
     Raises Foreign where a unit file of somebody else's has the name.
     """
@@ -111,6 +112,8 @@ def link_public(layout: Layout) -> bool:
     make_directory(os.path.dirname(layout.boot_link))
     through_live = unit_target(layout, os.path.join(layout.live, layout.public_socket_unit))
     changed = replace_link(layout.unit(layout.public_socket_unit), through_live)
+    if not boot:
+        return changed
     return replace_link(layout.boot_link, f"../{layout.public_socket_unit}") or changed
 
 

@@ -42,6 +42,7 @@ class Seen(TypedDict, total=False):
     despite: str
     users: Users
     shut_out: str
+    former: list[str]
 
 
 def verify(

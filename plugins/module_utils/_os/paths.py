@@ -91,6 +91,11 @@ class Layout:
         return os.path.join(self.state, "lease.json")
 
     @property
+    def former(self) -> str:
+        """What served the app's address before, and how it was taken over from that; root only."""
+        return os.path.join(self.state, "former.json")
+
+    @property
     def ended(self) -> str:
         """Which runs were ended here by another one, so that they do not go on."""
         return os.path.join(self.state, "ended.json")

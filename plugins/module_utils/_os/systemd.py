@@ -268,6 +268,27 @@ class Systemd:
     def state(self, unit: str) -> UnitState:
         return self.states(unit)[unit]
 
+    def property_lines(self, unit: str, name: str) -> list[str]:
+        """The values of one property of a unit, a line each; none of a unit that systemd does not know."""
+        done = self._systemctl("show", f"--property={name}", "--", unit)
+        lines = [line.partition("=") for line in done.out.splitlines()]
+        return [value for key, _, value in lines if key == name and value]
+
+    def properties(self, unit: str, *names: str) -> dict[str, str]:
+        """Properties of a unit as systemd prints them; those that it does not know are missing."""
+        done = self._systemctl("show", f"--property={','.join(names)}", "--", unit)
+        return {key: value for key, sep, value in (line.partition("=") for line in done.out.splitlines()) if sep}
+
+    def enable(self, *units: str) -> None:
+        """Have units started at boot. SystemdError when one cannot be."""
+        if units:
+            self._must("enable", *units)
+
+    def disable(self, *units: str) -> None:
+        """Have units started at boot no more; they run on. SystemdError when one cannot be."""
+        if units:
+            self._must("disable", *units)
+
     def loaded(self, pattern: str) -> list[str]:
         """Names of the units in memory that match the glob `pattern`, whatever their state."""
         done = self._systemctl("list-units", "--all", "--plain", "--no-legend", "--full", pattern)

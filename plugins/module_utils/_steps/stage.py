@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from .._declaration.app import App, Plain
-from .._generation import access, data, datafolders, generations, ledger, outside, sandbox, store
+from .._generation import access, data, datafolders, former, generations, ledger, outside, sandbox, store
 from .._generation.clashes import Host, clashes, shared_drop_ins
 from .._generation.commands import words_of
 from .._generation.failures import StepFailed, Untouched
@@ -115,7 +115,9 @@ def check_clashes(app: AppOnHost, declared: Plain) -> None:
     The plan has refused what the probe found; this is for what came since, and for a host that was not asked.
     """
     units = (app.layout.public_socket_unit, app.layout.instance_glob, app.layout.candidate_glob)
-    found = clashes(app.layout, app.systemd.matching(*units), declared, Host.read(app.root, app.systemd.runner))
+    spared = former.spared(app.layout, declared, app.systemd)
+    host = Host.read(app.root, app.systemd.runner)
+    found = clashes(app.layout, app.systemd.matching(*units), declared, host, spared)
     if not found:
         return
     failure = Untouched("stage", "; ".join(found))

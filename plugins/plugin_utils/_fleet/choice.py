@@ -137,9 +137,13 @@ def choose(
 def _first_deployment(state: State, retune: bool) -> Choice:
     if retune:
         return Choice(NOTHING, notes=["nothing is live yet; site.yml deploys it"])
+    former = state.get("former") or {}
+    if former.get("problem"):
+        return Choice(REFUSE, [f"former: {former['problem']}"])
     if state.get("port_taken"):
-        return Choice(REFUSE, [f"{state['port_taken']}; free it, or declare another `listen`"])
-    return Choice(DEPLOY, ["first deployment"])
+        told = f"; {former['words']}" if former else ", or name the service that serves the app as `former`"
+        return Choice(REFUSE, [f"{state['port_taken']}; free it, or declare another `listen`{told}"])
+    return Choice(DEPLOY, ["first deployment"], [str(former["words"])] if former else [])
 
 
 def _moved(
