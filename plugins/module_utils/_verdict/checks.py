@@ -32,7 +32,9 @@ def steady_state(run: Run) -> Answer:
     warnings = []
     if run.cold_seconds > 0:
         cold = short(run.cold_seconds)
-        warnings.append(f"cold start: the first {cold} s are not judged for latency ({steady.sentence})")
+        mine = live is None or steady.cold_seconds >= live.cold_seconds
+        why = steady.sentence if mine or live is None else f"of the live generation {live.sentence}"
+        warnings.append(f"cold start: the first {cold} s are not judged for latency ({why})")
     check = Check("steady_state", outcome, steady.cold_seconds, None, (None, None), steady.sentence)
     return Answer([check], warnings)
 
@@ -82,7 +84,7 @@ def memory_growth(run: Run) -> Answer:
 def enough_requests(run: Run) -> Answer:
     """Whether the limits can be passed at all with so many requests; it decides nothing."""
     needed, reason = needed_requests(run.limits, run.policy.level, run.policy.min_requests)
-    if run.candidate.planned >= needed:
+    if run.candidate.planned >= needed or not run.candidate.whole:  # the whole load may well have been enough
         return Answer()
     words = f"{run.candidate.planned} requests cannot pass {reason}: that takes at least {needed}. "
     return Answer(warnings=[f"{words}Lengthen load.seconds or raise load.rate"])

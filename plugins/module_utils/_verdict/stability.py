@@ -71,18 +71,15 @@ def steadiness(samples: Samples, blocks: int = 12, ratio: float = 1.3, floor_ms:
     pairs = len(tail) * (len(tail) - 1) // 2
     first, last = min(tail[:2]), min(tail[-2:])
     if st.kendall_s(tail) >= round(pairs * 24 / 28) and above(last, first):
+        rose = f"the median rose from {short(first)} ms to {short(last)} ms and was still rising"
         return Steadiness(
-            False,
-            0.0,
-            f"the run never settled: the median rose from {short(first)} ms to {short(last)} ms and was still rising",
+            False, 0.0, f"the run never settled: {rose}" if samples.whole else f"{rose} when the load was ended"
         )
     if cold > blocks // 3:
-        return Steadiness(
-            False,
-            0.0,
-            f"the run never settled: the median was {short(medians[0])} ms at first and {short(reference)} ms only "
-            f"after {short(cold * width)} of {short(end)} s. Raise load.warmup_requests",
-        )
+        slow = f"the median was {short(medians[0])} ms at first and {short(reference)} ms only after"
+        took = f"{short(cold * width)} of {short(end)} s"
+        advice = f"the run never settled: {slow} {took}. Raise load.warmup_requests"
+        return Steadiness(False, 0.0, advice if samples.whole else f"{slow} {took}, when the load was ended")
     if cold:
         return Steadiness(
             True,

@@ -408,6 +408,16 @@ def test_the_retry(first: j.Verdict, second: j.Verdict | None, outcome: str) -> 
     assert both.outcome == outcome
     if both.attempts == 2:
         assert f"the first run said {first.outcome}: {first.cause}" in both.warnings
+        once = both.cause.startswith("seen once, not again in the second run: ")
+        assert (f"; the first run said {first.outcome}: " in both.cause) is (both.outcome != j.PASS and not once)
+
+
+def test_a_cold_start_of_the_live_generation_alone_is_told_as_its_own() -> None:
+    cold = [400.0 if place < 200 else latency for place, latency in enumerate(usual(seed=2))]
+    verdict = j.judge(run(usual()), run(cold), held_to(), CALM)
+    told = [words for words in verdict.warnings if words.startswith("cold start: ")]
+    assert len(told) == 1
+    assert "are not judged for latency (of the live generation the median was 400 ms at first, " in told[0]
 
 
 @pytest.mark.parametrize(
