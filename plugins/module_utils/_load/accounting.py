@@ -210,8 +210,12 @@ def account(runs: Sequence[LaneRun], min_rate_share: float = 0.95) -> Samples:
         kinds=dict(whole.kinds),
         path_kinds=_kinds_by_path(runs, accounts),
         origin_s=origin,
-        whole=all(run.finished.stopped is None for run in runs),
+        whole=_ran_to_its_end(runs),
     )
+
+
+def _ran_to_its_end(runs: Sequence[LaneRun]) -> bool:
+    return all(run.finished.stopped is None for run in runs)
 
 
 def account_so_far(runs: Sequence[LaneRun], begin: float, now: float, timeout_seconds: float) -> Samples:

@@ -88,16 +88,21 @@ def _own(text: str) -> Own | None:
         return None
     record = causes.structured(bare)
     if record is not None:
-        level = _LEVELS.get(str(record.get("level") or record.get("levelname") or "").lower(), 0)
-        said = next((str(record[key]) for key in ("event", "message", "msg") if record.get(key)), "")
-        why = next((str(record[key]) for key in ("error", "err", "reason", "detail") if record.get(key)), "")
-        words = ": ".join(part for part in (said, why) if part)
-        return Own(words[:MOST_CHARACTERS], level) if words else None
+        return _of_record(record)
     bare = _TIME.sub("", bare).strip()
     if not bare or _ACCESS.search(bare) or _CHATTER.search(bare):
         return None
     level = 2 if _ERROR.search(bare) else 1 if _WARNING.search(bare) else 0
     return Own(bare[:MOST_CHARACTERS], level)
+
+
+def _of_record(record: causes.Record) -> Own | None:
+    """A structured record: what happened, and why."""
+    level = _LEVELS.get(str(record.get("level") or record.get("levelname") or "").lower(), 0)
+    said = next((str(record[key]) for key in ("event", "message", "msg") if record.get(key)), "")
+    why = next((str(record[key]) for key in ("error", "err", "reason", "detail") if record.get(key)), "")
+    words = ": ".join(filter(None, (said, why)))
+    return Own(words[:MOST_CHARACTERS], level) if words else None
 
 
 def told(found: Sequence[Own]) -> str:

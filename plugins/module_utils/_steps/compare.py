@@ -34,6 +34,7 @@ from .._load.trialload import (
     with_retry,
 )
 from .._load.use import UseLog
+from .._load.workers import WorkerLog
 from .._os.http import Ask
 from .._os.logged import Log, last_of_the_dead
 from .._os.systemd import Systemd, UnitState
@@ -64,7 +65,8 @@ WEIGHED_MARGIN = 1.5
 @dataclass(frozen=True)
 class Arm:
     """One generation under load: the unix socket that reaches it, how its unit is read, the directory of its files,
-    where its users reach it (empty: nowhere), and its log, which is asked why requests failed."""
+    where its users reach it (empty: nowhere), its log, which is asked why requests failed, and whether its workers show
+    once a second that they go on (workers.WorkerLog)."""
 
     socket: str
     state: Callable[[], UnitState]
@@ -74,11 +76,14 @@ class Arm:
     files: str = ""
     listen: str = ""
     log: Log | None = None
+    beats: bool = True
 
     def sampler(self) -> MemorySampler:
         """Reads the memory of its processes, and what becomes of its workers, while a load runs."""
-        use = UseLog(_CpuCounter(self))
-        return MemorySampler(self.pids, self.cgroup, journal_fn=self.journal, ends_fn=self.ends, use=use)
+        use, workers = UseLog(_CpuCounter(self)), WorkerLog(self.files, self.beats)
+        return MemorySampler(
+            self.pids, self.cgroup, journal_fn=self.journal, ends_fn=self.ends, use=use, workers=workers
+        )
 
     def ends(self) -> list[WorkerEnd] | None:
         """How its workers ended so far; None where it does not write that down."""
@@ -391,10 +396,7 @@ def conclude(
     requests fail (why_failed()).
     """
     notes = list(notes)
-    told = why.words
-    if any(check.name == "restarts" and check.outcome == FAIL for check in verdict.checks):
-        died = last_of_the_dead(journal)
-        told = "; ".join(filter(None, [f"its log says: {died}" if died and died not in told else "", told]))
+    told = _what_failed(verdict, journal, why)
     if told:
         notes.append(told)
         verdict = verdict if verdict.outcome == PASS else replace(verdict, cause=f"{verdict.cause}; {told}")
@@ -414,6 +416,14 @@ def conclude(
     if why.paths:
         found["failed"] = [one.to_dict() for one in why.paths]
     return verdict, found
+
+
+def _what_failed(verdict: Verdict, journal: list[str], why: Why) -> str:
+    """Why requests failed, and what a worker that died said before; empty where neither did."""
+    dead = any(check.name == "restarts" and check.outcome == FAIL for check in verdict.checks)
+    died = last_of_the_dead(journal) if dead else ""
+    words = f"its log says: {died}" if died and died not in why.words else ""
+    return "; ".join(filter(None, (words, why.words)))
 
 
 def evidence(
@@ -472,10 +482,17 @@ def missing_tool(search: str | None = None, where: str = "this host", fix: str =
 
 
 def arm(
-    systemd: Systemd, unit: str, socket: str, memory_max_mib: float, begin: float, files: str, root: str = "/"
+    systemd: Systemd,
+    unit: str,
+    socket: str,
+    memory_max_mib: float,
+    begin: float,
+    files: str,
+    root: str = "/",
+    beats: bool = True,
 ) -> Arm:
     """The arm of a unit that runs on this host; `begin` (epoch seconds) is where its log of the trial begins, `files`
-    the directory where it says how its workers ended."""
+    the directory where it says how its workers ended and counts its requests, `beats` as Arm has it."""
     return Arm(
         socket=socket,
         state=lambda: systemd.state(unit),
@@ -484,4 +501,5 @@ def arm(
         root=root,
         files=files,
         log=Log(lambda since: systemd.said(unit, since)),
+        beats=beats,
     )

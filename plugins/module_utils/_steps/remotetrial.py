@@ -30,7 +30,7 @@ from .app import AppOnHost
 from .compare import Judging, arrangement, asks, capacity, conclude, lowered
 from .loadhost import LoadRequest
 from .sampler import CANDIDATE, LIVE
-from .trial import Tried, broken, fail_if_unlike, lacking_now, live_of, memory_max, ruled, trial
+from .trial import Tried, beats, broken, fail_if_unlike, lacking_now, live_of, memory_max, ruled, trial
 from .weigh import fail_if_lost
 from .why import Candidate, why_failed
 
@@ -169,9 +169,9 @@ def _watch(app: AppOnHost, begun: Begun, declared: Plain) -> None:
     app.candidates.begin_watch(begun.number, sampler.request(arms, begun.begin), sys.executable, app.lock.seconds)
 
 
-def _watched(app: AppOnHost, number: int, trial: bool) -> tuple[str, float, str]:
+def _watched(app: AppOnHost, number: int, trial: bool) -> tuple[str, float, str, bool]:
     unit = app.layout.trial_service_unit(number) if trial else app.layout.service_unit(number)
-    return unit, memory_max(app, number), app.layout.instance_files(number, trial)
+    return unit, memory_max(app, number), app.layout.instance_files(number, trial), beats(app, number)
 
 
 def finish(app: AppOnHost, number: int, loaded: str) -> Tried | Wanted:

@@ -22,6 +22,7 @@ from .pathchecks import path_errors, path_latency
 from .run import Answer, Run
 from .stability import standstill, trimmed
 from .types import FAIL, INCONCLUSIVE, PASS, Check, MemoryEvidence, Samples, Thresholds, short
+from .workerchecks import one_stands_still, whose_errors
 
 
 def steady_state(run: Run) -> Answer:
@@ -97,6 +98,8 @@ CHECKS: Final[tuple[Callable[[Run], Answer], ...]] = (
     beside_live,
     path_latency,
     stall,
+    one_stands_still,
+    whose_errors,
     cpu_per_request,
     idle_cpu,
     piles_up,

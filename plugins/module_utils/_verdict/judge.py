@@ -38,7 +38,7 @@ __all__ = [
     "summary",
 ]
 
-EXPLAINING = ("idle_cpu", "cpu_relative", "cpu_ms", "grows", "writes")
+EXPLAINING = ("worker_still", "idle_cpu", "cpu_relative", "cpu_ms", "grows", "writes")
 """Checks that tell why others failed."""
 SAME_CPU = 1.1
 """Up to so many times the live generation's CPU, a request takes no more than one of that."""
@@ -229,6 +229,8 @@ def _words_of(checks: Sequence[Check], outcome: str, failed: str, beside: str) -
     first = decisive[0]
     counts = "" if first.question in ("error_rate", "measurement") else failed
     behind = [check.sentence for check in decisive[1:] if check.question in EXPLAINING]
+    if first.question == "error_rate":
+        behind += [check.sentence for check in checks if check.name == "errors_of_one_worker"]
     waits = _words_of_waiting(first, checks)
     return "; ".join(part for part in (first.sentence, *behind, waits, counts, beside) if part)
 

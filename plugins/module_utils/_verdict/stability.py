@@ -72,14 +72,11 @@ def steadiness(samples: Samples, blocks: int = 12, ratio: float = 1.3, floor_ms:
     first, last = min(tail[:2]), min(tail[-2:])
     if st.kendall_s(tail) >= round(pairs * 24 / 28) and above(last, first):
         rose = f"the median rose from {short(first)} ms to {short(last)} ms and was still rising"
-        return Steadiness(
-            False, 0.0, f"the run never settled: {rose}" if samples.whole else f"{rose} when the load was ended"
-        )
+        return _unsettled(samples, rose, "")
     if cold > blocks // 3:
         slow = f"the median was {short(medians[0])} ms at first and {short(reference)} ms only after"
         took = f"{short(cold * width)} of {short(end)} s"
-        advice = f"the run never settled: {slow} {took}. Raise load.warmup_requests"
-        return Steadiness(False, 0.0, advice if samples.whole else f"{slow} {took}, when the load was ended")
+        return _unsettled(samples, f"{slow} {took}", ". Raise load.warmup_requests")
     if cold:
         return Steadiness(
             True,
@@ -87,6 +84,12 @@ def steadiness(samples: Samples, blocks: int = 12, ratio: float = 1.3, floor_ms:
             f"the median was {short(medians[0])} ms at first, {short(reference)} ms from {short(cold * width)} s on",
         )
     return Steadiness(True, 0.0, f"steady at a median of {short(reference)} ms")
+
+
+def _unsettled(samples: Samples, words: str, advice: str) -> Steadiness:
+    """A run that did not settle; of one that was ended nobody knows whether it would have."""
+    whole = f"the run never settled: {words}{advice}"
+    return Steadiness(False, 0.0, whole if samples.whole else f"{words} when the load was ended")
 
 
 def standstill(samples: Samples) -> tuple[float, float, int]:
