@@ -332,7 +332,7 @@ class Judging:
     def rule(self) -> Rule:
         """How it is judged while its load is under way."""
         names = names_of(Load.from_dict(self.app["load"]).paths)
-        return Rule(Limits.from_dict(self.app["limits"]), self.policy, names)
+        return Rule(Limits.from_dict(self.app["limits"]), self.policy, names, answer_seconds(self.app))
 
     def judged(self, load: TrialLoad, memory: MemoryEvidence | None, other: MemoryEvidence | None) -> Attempt:
         """One run of the load with its verdict. `memory` is the candidate's, `other` the live generation's."""

@@ -55,12 +55,13 @@ class Candidate:
 @dataclass(frozen=True)
 class Failed:
     """One path that failed, as it is kept in the evidence: what it answered when it was asked again, in words, the
-    cause that its log names, and the lines of that moment."""
+    cause that its log names, and the lines of that moment. `well`: whether it is well by now."""
 
     request: str
     answered: str
     cause: str = ""
     log: Sequence[str] = ()
+    well: bool = False
 
     def to_dict(self) -> dict[str, object]:
         """Plain data that JSON can hold."""
@@ -95,10 +96,15 @@ def why_failed(samples: Samples, verdict: Verdict, candidate: Candidate, began: 
 
 
 def _sentences(found: Sequence[Failed]) -> list[str]:
-    """What is told of each path; a cause that was told of one before is not told again."""
-    words = []
-    for place, one in enumerate(found):
-        again = bool(one.cause) and one.cause in [other.cause for other in found[:place]]
+    """What is told of each path, of those first that are not well now. A cause that was told of one before is not told
+    again, and nothing of a further path that is well by now and says nothing more."""
+    words: list[str] = []
+    causes: set[str] = set()
+    for one in sorted(found, key=lambda one: one.well):
+        again = one.cause in causes
+        if words and one.well and (again or one.cause in ("", SILENT)):
+            continue
+        causes.add(one.cause)
         words.append(one.answered if again or not one.cause else f"{one.answered}; {one.cause}")
     return [f"asked again, {words[0]}", *words[1:]] if words else []
 
@@ -125,7 +131,7 @@ def _asked_again(samples: Samples, index: int, candidate: Candidate, began: floa
     answered = wrong or f"{name} answered {answer.status}"
     answered += " (an empty body)" if wrong == f"{name} answered {answer.status}" and not answer.body else ""
     if candidate.log is None:
-        return Failed(name, answered), answer.timed_out
+        return Failed(name, answered, well=not wrong), answer.timed_out
     now = candidate.clock()
     # The journal may have stopped taking lines of the unit; what it logged when it was weighed is the same candidate's.
     spans = [(begin, now), (began, ended), (began - EARLIER_SECONDS, began)]
@@ -133,7 +139,7 @@ def _asked_again(samples: Samples, index: int, candidate: Candidate, began: floa
     raised = next(filter(None, (candidate.log.raised(path.path, *span) for span in spans)), "")
     lines = candidate.log.around(begin, now) if wrong else _at_its_moments(samples, index, candidate)
     cause = raised or told(lines) or SILENT
-    return Failed(name, answered, cause, [own.text for own in lines[-MOST_KEPT:]]), answer.timed_out
+    return Failed(name, answered, cause, [own.text for own in lines[-MOST_KEPT:]], not wrong), answer.timed_out
 
 
 def _at_its_moments(samples: Samples, index: int, candidate: Candidate) -> list[Own]:

@@ -150,3 +150,14 @@ def test_a_cause_of_two_paths_is_told_once() -> None:
     words = Server(BROKEN, log=raised).why(samples(0, 1))
     assert words.count("database is locked") == 1
     assert "POST /basket answered 500" in words
+
+
+def test_what_is_well_by_now_is_told_after_what_is_not_and_only_where_it_says_more() -> None:
+    raised = traceback(BEGAN + 1, "/", "ValueError: once")
+    words = Server(*[FINE] * AGAIN, BROKEN, log=raised).why(samples(0, 2, 1))
+    assert words == (
+        'asked again, POST /basket answered 500 (text/plain "Oh no"); its log says nothing of it; '
+        "GET / answered 200; its log says: ValueError: once"
+    )
+    quiet = Server(*[FINE] * AGAIN, BROKEN).why(samples(0, 2, 1))
+    assert quiet == 'asked again, POST /basket answered 500 (text/plain "Oh no"); its log says nothing of it'

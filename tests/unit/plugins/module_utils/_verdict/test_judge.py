@@ -282,6 +282,15 @@ def test_a_stall_of_a_second_is_always_seen(rate: float, seconds: float, live: b
     assert j.combine(verdict, calm).outcome == "inconclusive"
 
 
+@pytest.mark.parametrize(("live", "outcome"), [(False, "pass"), (True, "fail")])
+def test_an_app_that_may_take_long_may_be_silent_as_long_where_nothing_shows_what_is_usual(
+    live: bool, outcome: str
+) -> None:
+    baseline = run([50.0] * 1500) if live else None
+    verdict = j.judge(run(stalled(10, 3.0)), baseline, held_to(error_rate=0.01, p99_ms=4000.0))
+    assert verdict.check("stall").outcome == outcome
+
+
 def test_a_stall_that_the_live_generation_shares_is_the_hosts() -> None:
     verdict = j.judge(run(stalled(10, 1.0)), run(stalled(10.1, 0.9)), held_to(error_rate=0.01))
     assert verdict.check("stall").outcome == "pass"
