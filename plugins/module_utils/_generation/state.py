@@ -279,9 +279,9 @@ def _health(seen: _Seen, number: int, app: AppRecord, private: str) -> tuple[boo
     unit = layout.service_unit(number)
 
     def why(path: str, begin: float, end: float) -> str:
-        from .._os.causes import cause_of_request
+        from .._os.logged import Log
 
-        return cause_of_request(seen.systemd.said(unit, begin - 1.0), path, begin, end)
+        return Log(lambda since: seen.systemd.said(unit, since))(path, begin, end)
 
     within = float(app["health"]["timeout_seconds"])
     answers = look(address, app, within, request, log=why, seconds=seen.look_seconds)

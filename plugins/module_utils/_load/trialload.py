@@ -400,7 +400,7 @@ def run_trial_load(
         baseline=samples.get("baseline"),
         rate=replace(rate, rate=round(h2.lanes_rate(next(iter(parts[0].lanes.values()))), 6)),
         cost_cpu_seconds=sum(phase.cpu_seconds for phase in guarded.phases),
-        cost_core_share=loaded.cpu_seconds / sum(part.seconds for part in parts),
+        cost_core_share=loaded.cpu_seconds / loaded.seconds if loaded.seconds else 0.0,
         swapped=turn.swap,
         warmup=warmup,
         notes=[note for note in (sick, *told, cut) if note],
@@ -452,7 +452,8 @@ class _Loaded:
             self.guarded.run(f"{number}-" if number else "", lanes, early)
             self.phases.append(self.guarded.phases[-1])
             ended = self.guarded.ended
-            self.times.append((begin, begin + (part.seconds if ended is None else ended.at_s)))
+            lasted = part.seconds if ended is None else max(0.001, ended.at_s - h2.UNSETTLED_S)
+            self.times.append((begin, begin + lasted))  # whose requests count
         if rest_seconds and not self.guarded.stopped and self.guarded.ended is None:
             begin = time.monotonic() - self.warm_at
             self.guarded.generator.running.rest(rest_seconds)
@@ -462,6 +463,12 @@ class _Loaded:
     def cpu_seconds(self) -> float:
         """Of the generator."""
         return sum(phase.cpu_seconds for phase in self.phases)
+
+    @property
+    def seconds(self) -> float:
+        """That it was loaded."""
+        ended = self.guarded.ended
+        return sum(end - begin for begin, end in self.times) if ended is None else ended.at_s
 
     def samples(self, name: str) -> Samples:
         """Of one arm; those of the warm-up where the load was stopped before it began."""

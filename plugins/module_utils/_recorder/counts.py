@@ -100,13 +100,15 @@ def _less(now: Mapping[str, int], before: Mapping[str, int]) -> dict[str, int]:
 @dataclass(frozen=True)
 class Worker:
     """A worker that runs: its process id (0 before it has begun), its number in the order of their starts, since when
-    (seconds of the monotonic clock), and the requests that it is serving."""
+    (seconds of the monotonic clock), and the requests that it is serving, has answered, and of those failed."""
 
     pid: int
     age: int
     since: float
     begun: int
     in_flight: int
+    ended: int = 0
+    errors: int = 0
 
 
 @dataclass(frozen=True)
@@ -206,4 +208,5 @@ def _tally(row: Sequence[int]) -> Tally:
 
 def _worker(row: Sequence[int]) -> Worker:
     tally = _tally(row)
-    return Worker(row[words.R_PID], row[words.R_AGE], row[words.R_SINCE] / 1e6, tally.begun, tally.in_flight)
+    since = row[words.R_SINCE] / 1e6
+    return Worker(row[words.R_PID], row[words.R_AGE], since, tally.begun, tally.in_flight, tally.ended, tally.errors)

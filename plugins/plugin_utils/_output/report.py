@@ -44,7 +44,8 @@ class Evidence(TypedDict, total=False):
 
     Latencies are milliseconds, memory is MiB, `error_rate_limit` is a share of the `requests`. What begins with `live_`
     is of the generation that the candidate was held against. `paths`: what each path of the candidate took.
-    `uncompared`: what was not held against the live generation, and why.
+    `uncompared`: what was not held against the live generation, and why. `failed_requests`: of each path that was asked
+    again because its requests failed, what it answered and what the app logged.
     """
 
     verdict: str | None
@@ -57,6 +58,7 @@ class Evidence(TypedDict, total=False):
     memory_source: str | None
     checks: list[Json]
     uncompared: list[str]
+    failed_requests: list[Json]
     histogram: str | None
     live_histogram: str | None
     memory: Json | None
@@ -237,6 +239,7 @@ def evidence_of(trial: Json) -> Row:
         "memory_source": memory.get("source"),
         "checks": verdict.get("checks", []),
         "uncompared": verdict.get("uncompared", []),
+        "failed_requests": trial.get("failed") or [],
         "histogram": (trial.get("candidate") or {}).get("histogram"),
         "live_histogram": (trial.get("live") or {}).get("histogram"),
         "memory": _without_use(trial.get("memory")),

@@ -98,6 +98,13 @@
         shown(check.value), shown(check.limit), interval(check.bounds), check.sentence || ""] })), [2, 3, 4])];
   }
 
+  function failed(row) {
+    if (!row.failed_requests) return null;
+    const rows = row.failed_requests.map((one) => ({ cells: [one.request, one.answered, one.cause,
+      el("pre", {}, (one.log || []).join("\n"))] }));
+    return [el("h3", {}, "Paths that failed, asked again"), table(["path", "answer", "cause", "logged meanwhile"], rows, [])];
+  }
+
   function plan(row) {
     if (!row.plan.length) return null;
     const before = row.before || {};
@@ -150,7 +157,7 @@
   }
 
   function detail(data, row) {
-    const parts = [words(row), curves(data, row), checks(row), memory(row), paths(row), plan(row), steps(row)];
+    const parts = [words(row), curves(data, row), checks(row), failed(row), memory(row), paths(row), plan(row), steps(row)];
     return el("td", { colspan: data.header.length }, el("div", {}, ...parts.flat().filter(Boolean)));
   }
 

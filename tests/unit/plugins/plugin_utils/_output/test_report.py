@@ -258,6 +258,12 @@ def test_what_was_not_compared_is_told() -> None:
     assert "not compared" not in report.text(unchanged, "")
 
 
+def test_what_failed_requests_were_answered_is_in_the_report() -> None:
+    one = {"request": "GET /", "answered": "GET / answered 500", "cause": "its log says: KeyError", "log": ["no price"]}
+    found = build(web1={**PROMOTED, "evidence": {"failed": [one]}})
+    assert found.rows[0]["failed_requests"] == [one]
+
+
 def test_what_the_summary_says_of_a_failure() -> None:
     """Only what is true: a refused generation stays for diagnosis, so that something was changed."""
     in_trial = {"outcome": "failed", "phase": "trial", "cause": "p95 is 312 ms"}
