@@ -356,6 +356,7 @@ class App(Section):
     user: str | None = None
     slice: str = "system.slice"
     recorder: bool | None = None
+    access_log: str | None = None
     guard: Guard | None = None
     prepare: tuple[Prepare, ...] = ()
     processes: Mapping[str, Process] = field(default_factory=dict)
@@ -387,7 +388,10 @@ class App(Section):
         }
 
 
-_MAY_LACK: Final = ("listen_group", "listen_mode", "host", "scheme", "gunicorn", "command_prefix", "recorder", "guard")
+_MAY_LACK: Final = (
+    *("listen_group", "listen_mode", "host", "scheme", "gunicorn", "command_prefix"),
+    *("recorder", "access_log", "guard"),
+)
 """Keys that are missing in the normalised form where they are not declared."""
 _SECTIONS: Final[Mapping[str, type[Section]]] = {
     "source": Source,

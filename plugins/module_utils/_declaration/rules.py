@@ -260,8 +260,14 @@ def _check_guard(app: Parsed, parts: tuple[Part, ...], context: Context) -> None
 
 
 def _check_access_log(app: Parsed, parts: tuple[Part, ...], context: Context) -> None:
-    """Gunicorn can fill in its format. Only what declares one loads what knows its atoms."""
-    if (app.get("gunicorn") or {}).get("access_log_format") is not None:
+    """Requests are logged once. Gunicorn can fill in its format; only what declares one loads what knows its atoms."""
+    own = app.get("gunicorn") or {}
+    twice = next((key for key in ("accesslog", "access_log_format") if own.get(key) is not None), None)
+    if twice and app.get("access_log") in ("combined", "json"):
+        what = f"is {inline(app['access_log'])} beside gunicorn.{twice}, so that each request would be logged twice"
+        allowed = "off beside a log of Gunicorn's own"
+        context.add((*parts, "access_log"), what, allowed, f"remove access_log, or remove gunicorn.{twice}")
+    elif own.get("access_log_format") is not None:
         from .accesslog import check_access_log
 
         check_access_log(app, parts, context)
@@ -285,7 +291,7 @@ RULES: Final[tuple[tuple[tuple[str, ...], _Rule], ...]] = (
     (("database",), _check_database),
     (("guard", "recorder"), _check_guard),
     (("environment", "health", "load", "gunicorn"), check_prefix),
-    (("gunicorn",), _check_access_log),
+    (("gunicorn", "access_log"), _check_access_log),
     (("listen", "listen_group", "listen_mode"), check_socket),
     (("trial", "environment", "secrets"), fold),
     (("name", "entry_point", "data", "environment", "secrets"), check_data),

@@ -42,6 +42,18 @@ GUARD: Final = Field(
     default_help="off",
 )
 
+ACCESS_LOG: Final = Field(
+    "access_log",
+    "str",
+    "Whether each request is a line in the host's journal (`journalctl -t NAME-access`), in the combined format of web "
+    "servers or as JSON, with its id (from X-Request-ID, or made, so that the app gets it there), duration, worker and "
+    "generation. Queries are left out, and all headers but the agent and the referrer.",
+    ABSENT,
+    "json",
+    choices=("off", "combined", "json"),
+    default_help="off",
+)
+
 EXPORTER: Final[tuple[Field, ...]] = (
     Field(
         "headcount_exporter",

@@ -95,7 +95,7 @@ def gunicorn_conf(app: Plain, plan: Plain, number: int) -> str:
             "control_socket_disable = True",
             "",
         ]
-    lines += [HOOKS, *filter(None, [recorder.loaded(app, plan["settings"])])]
+    lines += [HOOKS, *filter(None, [recorder.loaded(app, plan["settings"]), recorder.logging(app, number)])]
     if worker_class in lingering.CLASSES:
         lines += ["", lingering.closer(worker_class)]
     if worker_class == "gevent":
@@ -220,6 +220,8 @@ def service(app: Plain, plan: Plain, number: int, layout: Layout, trial: bool) -
         *_runtime_directory(layout, number, trial),
         *_environment_lines(plan, number, layout, trial),
         *data.unit_lines(app, number, layout),
+        # A journal that counts would leave out what the app says of its errors, too.
+        *(["LogRateLimitIntervalSec=0"] if recorder.logged(app) else []),
         f"ExecStart={serverhooks.command(app, _setting(plan, 'worker_class'), generation)}",
         "KillMode=mixed",
         f"TimeoutStartSec={boot + 30:.0f}",
@@ -305,7 +307,7 @@ def render(app: Plain, plan: Plain, number: int, layout: Layout) -> dict[str, st
         **process_files(app, number, layout, serving, beside),
         "gunicorn.conf.py": gunicorn_conf(app, plan, number),
         **serverhooks.files(app, _setting(plan, "worker_class")),
-        **({recorder.PROGRAM: recorder.program()} if recorder.wanted(app) else {}),
+        **recorder.programs(app),
         data.SCRIPT: data.script(app, number, layout),
         layout.public_socket_unit: public_socket(app, plan, number, layout),
         layout.socket_unit(number): private_socket(app, number, layout.private_socket(number), real, "generation"),

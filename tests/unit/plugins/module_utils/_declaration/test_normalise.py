@@ -332,6 +332,16 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
         " allowed is 0 without the recorder; fix: remove recorder: false, or remove guard",
     ),
     (
+        {"access_log": "json", "gunicorn": {"accesslog": "-"}},
+        "headcount_apps[0].access_log is json beside gunicorn.accesslog, so that each request would be logged twice:"
+        " allowed is off beside a log of Gunicorn's own; fix: remove access_log, or remove gunicorn.accesslog",
+    ),
+    (
+        {"access_log": True},
+        "headcount_apps[0].access_log is true (a boolean and not a string): allowed is one of off, combined, json; fix:"
+        " access_log: json",
+    ),
+    (
         {"profile": "io", "wait_ratio": 8},
         "headcount_apps[0].wait_ratio is 8 beside profile: io: allowed is one of profile and wait_ratio; fix: remove"
         " one of"
