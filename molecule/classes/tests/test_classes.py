@@ -101,6 +101,19 @@ def test_an_operator_finds_a_request_in_the_journal(scenario: Scenario) -> None:
     assert "access" not in new.out("journalctl -q -p info -u gthread-trial@1 -o short | awk '{print $5}' | sort -u")
 
 
+def test_what_is_live_is_loaded_again_by_a_timer_beside_its_users(scenario: Scenario) -> None:
+    new = scenario.machines["new"]
+    assert "gthread@1-load-test.timer" in new.out("systemctl list-timers --no-pager gthread@1-load-test.timer")
+    new.out("systemctl start gthread@1-load-test.service")
+    told = new.out("headcount status gthread")
+    assert re.search(r"load test of \S+ \S+ at 10 requests a second: (p50|stopped, )", told), told
+    page = new.out("headcount metrics")
+    assert 'headcount_load_test_rate{app="gthread"} 10' in page
+    found = json.loads(new.out("tail -n 1 /var/lib/headcount/gthread/loadtests.jsonl"))
+    assert (found["generation"], found["rate"]) == (1, 10)
+    assert found["outcome"] == "stopped" or found["requests"] == 30, found
+
+
 @named(CASES)
 def test_has_its_class_and_slots(scenario: Scenario, case: Case) -> None:
     machine = scenario.machines[case.host]

@@ -250,27 +250,13 @@ def _check_database(app: Parsed, parts: tuple[Part, ...], context: Context) -> N
         context.add((*parts, "database", "reserved"), what, "less than max_connections", f"reserved: {most // 10}")
 
 
-def _check_guard(app: Parsed, parts: tuple[Part, ...], context: Context) -> None:
-    """A guard goes by what the recorder counts."""
-    minutes = (app.get("guard") or {}).get("minutes") or 0
-    if app.get("recorder") is False and minutes > 0:
-        what = f"is {inline(minutes)} beside recorder: false, and without the recorder nobody could guard"
-        fix = "remove recorder: false, or remove guard"
-        context.add((*parts, "guard", "minutes"), what, "0 without the recorder", fix)
-
-
-def _check_access_log(app: Parsed, parts: tuple[Part, ...], context: Context) -> None:
-    """Requests are logged once. Gunicorn can fill in its format; only what declares one loads what knows its atoms."""
+def _check_watched(app: Parsed, parts: tuple[Part, ...], context: Context) -> None:
+    """How it is watched. Only what declares something of that loads the rules."""
     own = app.get("gunicorn") or {}
-    twice = next((key for key in ("accesslog", "access_log_format") if own.get(key) is not None), None)
-    if twice and app.get("access_log") in ("combined", "json"):
-        what = f"is {inline(app['access_log'])} beside gunicorn.{twice}, so that each request would be logged twice"
-        allowed = "off beside a log of Gunicorn's own"
-        context.add((*parts, "access_log"), what, allowed, f"remove access_log, or remove gunicorn.{twice}")
-    elif own.get("access_log_format") is not None:
-        from .accesslog import check_access_log
+    if own.get("access_log_format") is not None or any(app.get(key) for key in ("guard", "load_test", "access_log")):
+        from .watched import check_watched
 
-        check_access_log(app, parts, context)
+        check_watched(app, parts, context)
 
 
 _Rule = Callable[[Parsed, "tuple[Part, ...]", Context], None]
@@ -289,9 +275,8 @@ RULES: Final[tuple[tuple[tuple[str, ...], _Rule], ...]] = (
     (("load",), _check_paths_twice),
     (("load", "listen"), _check_origin),
     (("database",), _check_database),
-    (("guard", "recorder"), _check_guard),
     (("environment", "health", "load", "gunicorn"), check_prefix),
-    (("gunicorn", "access_log"), _check_access_log),
+    (("guard", "recorder", "gunicorn", "access_log", "load_test", "load", "processes"), _check_watched),
     (("listen", "listen_group", "listen_mode"), check_socket),
     (("trial", "environment", "secrets"), fold),
     (("name", "entry_point", "data", "environment", "secrets"), check_data),

@@ -22,7 +22,7 @@ from .listening import MODE as LISTEN_MODE
 from .profiles import WORKER_CLASSES
 from .sandbox import SANDBOX
 from .sections import HEALTH, LIMITS, LOAD, SETTINGS, SOURCE
-from .watching import ACCESS_LOG, EXPORTER, GUARD, RECORDER
+from .watching import ACCESS_LOG, EXPORTER, GUARD, LOAD_TEST, RECORDER
 
 _ENVIRONMENT_VALUE: Final = Field(
     "",
@@ -314,6 +314,7 @@ APP_FIELDS: Final[tuple[Field, ...]] = (
     RECORDER,
     ACCESS_LOG,
     GUARD,
+    LOAD_TEST,
     PREPARE,
     PROCESSES,
 )

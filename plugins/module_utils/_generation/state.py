@@ -16,7 +16,7 @@ from .._os.procfs import listens
 from .._os.secrecy import clean, learn_from
 from .._os.systemd import ABSENT, Systemd, UnitState
 from .._release.contents import verify
-from . import access, generations, ledger, truth
+from . import access, generations, ledger, loadtests, truth
 from .answers import Address, AppRecord, look
 from .clashes import Host, clashes, drop_in_problems, shared_drop_ins
 from .ledger import Entry
@@ -29,7 +29,7 @@ from .processnames import down_of, left_of
 class AppAsked(TypedDict, total=False):
     """An app as the probe is asked for it: its `name`, where it is to listen and where its candidate is to
     (`trial_listen`), the account that it is to run as, its declared `data`, the group of its socket, and of its
-    `processes` each one's `schedule`; None and what is missing are not looked at."""
+    `processes` each one's `schedule`, of its `load_test` the `calendar`; None and what is missing are not looked at."""
 
     name: str
     listen: str | None
@@ -38,6 +38,7 @@ class AppAsked(TypedDict, total=False):
     data: dict[str, object]
     listen_group: str | None
     processes: dict[str, dict[str, str]]
+    load_test: dict[str, str]
 
 
 class LiveState(TypedDict):
@@ -59,7 +60,8 @@ class AppState(TypedDict):
 
     `open`: what other users of the host can read; `port_taken`, `trial_port_taken`: who listens where the app and its
     candidate are to; `rollback_hint`: how a person goes back; `measured`: what the weigh of the live one found;
-    `prepared`: keys of the commands that have prepared it; `taken_back`: what its guard went back from.
+    `prepared`: keys of the commands that have prepared it; `taken_back`: what its guard went back from;
+    `load_tests`: the newest, oldest first.
     """
 
     live: LiveState | None
@@ -80,6 +82,7 @@ class AppState(TypedDict):
     drop_ins: list[str]
     prepared: list[str]
     taken_back: list[Entry]
+    load_tests: list[dict[str, object]]
 
 
 def app_state(app: AppAsked, root: str = "/", systemd: Systemd | None = None) -> AppState:
@@ -138,6 +141,7 @@ def _app_state(app: AppAsked, layout: Layout, systemd: Systemd) -> AppState:
         "drop_ins": sorted(shared_drop_ins(layout, seen.host.files)),
         "prepared": Prepared(layout).keys(),
         "taken_back": ledger.taken_back(ledger.read(layout.ledger)),
+        "load_tests": [one.to_dict() for one in loadtests.read(layout)[-loadtests.SHOWN :]],
     }
     if seen.live is None:
         # A first deployment that was cut short holds its port itself; the next one takes that down first.

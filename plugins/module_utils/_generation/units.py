@@ -17,7 +17,7 @@ from .._os.secrecy import MARK
 from .._recorder import configuration as recorder
 from .._release.asynccompat import MONITOR_HOOK, monitor_environment
 from .._release.contents import TREE
-from . import data, lingering, sandbox, serverhooks
+from . import data, lingering, loadtestunits, sandbox, serverhooks
 from .commands import surroundings
 from .processnames import starters
 from .processunits import ROLE, process_files
@@ -140,7 +140,7 @@ def public_socket(app: Plain, plan: Plain, number: int, layout: Layout) -> str:
     group = f"SocketGroup={app['listen_group']}\n" if app.get("listen_group") else ""
     unix = f"SocketMode={mode_of(dict(app))}\n{group}" if listen.startswith("unix:") else ""
     service = layout.service_unit(number)
-    further = starters(list(process_files(app, number, layout, "", {})))
+    further = starters([*process_files(app, number, layout, "", {}), *loadtestunits.units(app, number, layout)])
     return (
         f"# {app['name']}, generation {number}. Written by Headcount.\n"
         "[Unit]\n"
@@ -305,6 +305,7 @@ def render(app: Plain, plan: Plain, number: int, layout: Layout) -> dict[str, st
     beside = surroundings(f"{layout.generation(number)}/release", app, ROLE) if app.get("processes") else {}
     return {
         **process_files(app, number, layout, serving, beside),
+        **loadtestunits.units(app, number, layout),
         "gunicorn.conf.py": gunicorn_conf(app, plan, number),
         **serverhooks.files(app, _setting(plan, "worker_class")),
         **recorder.programs(app),

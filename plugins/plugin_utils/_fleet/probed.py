@@ -55,6 +55,7 @@ class State(TypedDict, total=False):
     retune_at_boot: bool
     prepared: list[str]
     taken_back: list[Json]
+    load_tests: list[Json]
 
 
 class Probe(TypedDict, total=False):

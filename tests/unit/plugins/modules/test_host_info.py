@@ -24,6 +24,7 @@ SENT = {
     "_generation/dryrun",
     "_generation/generations",
     "_generation/ledger",
+    "_generation/loadtests",
     "_generation/lock",
     "_generation/names",
     "_generation/run",

@@ -68,7 +68,13 @@ ASKED: dict[str, Any] = {
     "load": {"paths": ["/"]},
     "wait_ratio": 2.0,
 }
-WATCHED: dict[str, Any] = {"recorder": True, "guard": {"minutes": 10}, "access_log": "off"}
+WATCHED: dict[str, Any] = {
+    "recorder": True,
+    "guard": {"minutes": 10},
+    "access_log": "off",
+    "load": {"paths": ["/"]},
+    "load_test": {"calendar": "Sun 04:00", "rate": 2},
+}
 """Keys that came later: where they are not declared, the digests are what they were."""
 
 
