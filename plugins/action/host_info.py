@@ -76,4 +76,6 @@ def _asked(app: Json) -> Result:
     schedules = {name: one["schedule"] for name, one in (app.get("processes") or {}).items() if one.get("schedule")}
     if schedules:
         asked["processes"] = {name: {"schedule": schedule} for name, schedule in schedules.items()}
+    if app.get("load_test"):
+        asked["load_test"] = {"calendar": app["load_test"]["calendar"]}
     return {**asked, "trial_listen": candidate} if candidate else asked

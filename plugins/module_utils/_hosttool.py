@@ -18,13 +18,14 @@ import sys
 import time
 from typing import Any, Callable, TypeVar
 
-from ._generation import generations, ledger
+from ._generation import generations, ledger, loadtests
 from ._generation.failures import StepFailed
 from ._generation.lock import Busy
 from ._generation.run import Run
 from ._generation.state import app_state
 from ._host import boot, byhand, probe
 from ._host.guard import guard
+from ._host.loadtest import load_test
 from ._host.retune import retune
 from ._os.files import as_mapping, make_directory, read_text_file, replace_link, write_file
 from ._os.paths import TOOL, Layout, installed_apps
@@ -182,6 +183,10 @@ def parser() -> argparse.ArgumentParser:
     by_hand.add_argument("words", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="a program and its arguments")
     watch = commands.add_parser("guard", help="watch what users of a new generation get; what a promote starts")
     watch.add_argument("app")
+    tested = commands.add_parser(
+        "load-test", help="repeat the load of the trial on what is live; what its timer starts"
+    )
+    tested.add_argument("app")
     commands.add_parser("boot", help="what this host does after each boot: notice that its hardware changed")
     return top
 
@@ -218,6 +223,7 @@ def _main(arguments: list[str] | None, root: str) -> int:
         "retune": _retune,
         "run": _by_hand,
         "guard": _guard,
+        "load-test": _load_test,
         "boot": _at_boot,
     }[options.command]
     return run(options, chosen, root)
@@ -240,8 +246,10 @@ def _status(options: argparse.Namespace, apps: list[str], root: str) -> int:
             print(f"  {'healthy' if state['healthy'] else 'NOT HEALTHY'}: {state['health_detail']}")
             if state["rollback_hint"]:
                 print(f"  {state['rollback_hint']}")
-            watched = guarding.words(Layout(app, root), live["generation"])
-            for line in filter(None, [*status_lines(app_view(app, root)), watched]):
+            layout = Layout(app, root)
+            watched = guarding.words(layout, live["generation"])
+            tested = loadtests.words(loadtests.read(layout))
+            for line in filter(None, [*status_lines(app_view(app, root)), watched, tested]):
                 print(f"  {line}")
             for problem in state["problems"] + state["leftovers"] + state["open"]:
                 print(f"  ! {problem}")
@@ -391,6 +399,11 @@ def _by_hand(options: argparse.Namespace, apps: list[str], root: str) -> int:
 def _guard(options: argparse.Namespace, apps: list[str], root: str) -> int:
     run = Run(f"guard-{secrets.token_hex(4)}", "root", f"{socket.gethostname()} (guard)", ledger.now_text())
     return _step(lambda: guard(AppOnHost(apps[0], run, root)), lambda words: f"{apps[0]}: {words}")
+
+
+def _load_test(options: argparse.Namespace, apps: list[str], root: str) -> int:
+    run = Run(f"load-test-{secrets.token_hex(4)}", "root", f"{socket.gethostname()} (load test)", ledger.now_text())
+    return _step(lambda: load_test(AppOnHost(apps[0], run, root)), lambda words: f"{apps[0]}: {words}")
 
 
 def _at_boot(options: argparse.Namespace, apps: list[str], root: str) -> int:

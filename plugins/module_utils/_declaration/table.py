@@ -23,7 +23,7 @@ from .listening import MODE as LISTEN_MODE
 from .profiles import WORKER_CLASSES
 from .sandbox import SANDBOX
 from .sections import HEALTH, LIMITS, LOAD, SETTINGS, SOURCE
-from .watching import EXPORTER, GUARD, RECORDER
+from .watching import ACCESS_LOG, EXPORTER, GUARD, LOAD_TEST, RECORDER
 
 _ENVIRONMENT_VALUE: Final = Field(
     "",
@@ -314,7 +314,9 @@ APP_FIELDS: Final[tuple[Field, ...]] = (
         check=checks.slice,
     ),
     RECORDER,
+    ACCESS_LOG,
     GUARD,
+    LOAD_TEST,
     PREPARE,
     PROCESSES,
 )

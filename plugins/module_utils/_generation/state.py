@@ -16,7 +16,7 @@ from .._os.procfs import listens
 from .._os.secrecy import clean, learn_from
 from .._os.systemd import ABSENT, Systemd, UnitState
 from .._release.contents import verify
-from . import access, generations, ledger, truth
+from . import access, generations, ledger, loadtests, truth
 from .answers import LOOK_SECONDS, Address, AppRecord, look
 from .clashes import Host, clashes, drop_in_problems, shared_drop_ins
 from .ledger import Entry
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 class AppAsked(TypedDict, total=False):
     """An app as the probe is asked for it: its `name`, where it is to listen and where its candidate is to
     (`trial_listen`), the account that it is to run as, its declared `data`, the group of its socket, the service that
-    it takes its address over from (`former`), and of its
-    `processes` each one's `schedule`; None and what is missing are not looked at."""
+    it takes its address over from (`former`), of its `processes` each one's `schedule`, and of its `load_test` the
+    `calendar`; None and what is missing are not looked at."""
 
     name: str
     listen: str | None
@@ -43,6 +43,7 @@ class AppAsked(TypedDict, total=False):
     listen_group: str | None
     former: str | None
     processes: dict[str, dict[str, str]]
+    load_test: dict[str, str]
 
 
 class LiveState(TypedDict):
@@ -65,7 +66,8 @@ class AppState(TypedDict):
     `open`: what other users of the host can read; `port_taken`, `trial_port_taken`: who listens where the app and its
     candidate are to; `rollback_hint`: how a person goes back; `measured`: what the weigh of the live one found;
     `prepared`: keys of the commands that have prepared it; `taken_back`: what its guard went back from; `former`: what
-    there is to take over of its former service, where one is declared and nothing is live.
+    there is to take over of its former service, where one is declared and nothing is live; `load_tests`: the newest,
+    oldest first.
     """
 
     live: LiveState | None
@@ -87,6 +89,7 @@ class AppState(TypedDict):
     prepared: list[str]
     taken_back: list[Entry]
     former: FormerTold | None
+    load_tests: list[dict[str, object]]
 
 
 def app_state(
@@ -151,6 +154,7 @@ def _app_state(app: AppAsked, layout: Layout, systemd: Systemd, look_seconds: fl
         "prepared": Prepared(layout).keys(),
         "taken_back": ledger.taken_back(ledger.read(layout.ledger)),
         "former": None,
+        "load_tests": [one.to_dict() for one in loadtests.read(layout)[-loadtests.SHOWN :]],
     }
     spared = _tell_former(state, app, seen) if seen.live is None else frozenset[str]()
     state["clashes"] = clashes(layout, seen.everything, app, seen.host, spared)

@@ -8,7 +8,7 @@ import contextlib
 import os
 
 from .._declaration.app import Plain
-from .._os.beside import Beside
+from .._os.background import Background
 from .._os.causes import first_cause
 from .._os.http import address_taken, local_address
 from .._os.ownership import Foreign
@@ -108,7 +108,7 @@ def _switch_shared(
 ) -> Seen:
     opened = _open_public(instances, app["listen"])
     alone = not instances.private_open(old)
-    looking = Beside(lambda: _look(instances, old, before))
+    looking = Background(lambda: _look(instances, old, before))
     if alone:
         looking.result()  # before the new one holds the socket too: only what users get tells of the old one
     boot = instances.join(new, app["health"])

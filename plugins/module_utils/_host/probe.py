@@ -15,7 +15,7 @@ from .._generation import dryrun
 from .._generation.answers import GLANCE_SECONDS
 from .._generation.settings import retune_at_boot
 from .._generation.state import AppAsked, app_state
-from .._os.beside import Beside
+from .._os.background import Background
 from .._os.exporterunit import installed as exporter_listens
 from .._os.paths import SYSTEM_PYTHON, Layout, installed_apps
 from .._os.systemd import Systemd
@@ -30,7 +30,7 @@ def probe(
     `python`: the interpreter that releases run on; `sandbox`: properties of the apps' units, tried for an app that is
     not live.
     """
-    facts = Beside(lambda: hostfacts.read(slice_=slice_, python=python, apps=[app["name"] for app in apps]).to_dict())
+    facts = Background(lambda: hostfacts.read(slice_=slice_, python=python, apps=[app["name"] for app in apps]).to_dict())
     states: dict[str, dict[str, Any]] = {
         app["name"]: {
             **app_state(app, look_seconds=GLANCE_SECONDS),

@@ -163,6 +163,10 @@ def _deaf(done: Completed) -> bool:
     return _DEAF.search(done.err) is not None
 
 
+_NO_REQUESTS = ("-p", "info")
+"""Leaves out what is logged of each request (`access_log`), which would hide what the app says among it."""
+
+
 def _journal_lines(text: str) -> list[Line]:
     """The lines of one entry as `journalctl -o json` prints it; none where it is none, or has no message."""
     try:
@@ -300,7 +304,9 @@ class Systemd:
         self.runner(["journalctl", "--sync"], 20.0)
         # --all: a long line, as JSON has them, would be left out else.
         options = ["-o", "json", "--all", "--output-fields=MESSAGE,_PID", f"--since=@{int(since_epoch)}"]
-        done = self.runner(["journalctl", "--no-pager", "-q", "-u", unit, *options, "-n", str(lines)], 20.0)
+        done = self.runner(
+            ["journalctl", "--no-pager", "-q", *_NO_REQUESTS, "-u", unit, *options, "-n", str(lines)], 20.0
+        )
         read = [line for entry in done.out.split("\n") for line in _journal_lines(entry)] if done.status == 0 else []
         return [replace(line, text=text) for line, text in zip(read, clean_lines([line.text for line in read]))]
 
@@ -311,6 +317,7 @@ class Systemd:
                 "journalctl",
                 "--no-pager",
                 "-q",
+                *_NO_REQUESTS,
                 "-o",
                 "cat",
                 "-u",

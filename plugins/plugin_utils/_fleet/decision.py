@@ -76,6 +76,9 @@ class AppDecision:
     taken_back: dict[str, str] = field(default_factory=dict)
     """Ids of releases that are not to be rolled out here, as the guard took them back, and why."""
 
+    load_tests: list[Json] = field(default_factory=list)
+    """What came of the newest load tests of it there, oldest first."""
+
     @property
     def pending(self) -> bool:
         """Whether the host has to be touched for it."""
@@ -334,6 +337,7 @@ def _undecided(app: Json, state: State, parts: Mapping[str, str], source_id: str
         listen=str(app["listen"]),
         profile=app.get("profile"),
         problems=list(state.get("problems") or []),
+        load_tests=list(state.get("load_tests") or []),
     )
 
 

@@ -99,6 +99,7 @@ _Row = TypedDict(
         "plan": Optional[Json],
         "steps": list[Mapping[str, object]],
         "revert_cause": str,
+        "load_tests": list[Json],
     },
     total=False,
 )
@@ -164,6 +165,7 @@ def _app_row(host: HostDecision, app: AppDecision, begun: Outcome | None, check:
         "mismatch": outcome.mismatch,
         "plan": plan or None,
         "steps": [step.to_dict() for step in outcome.steps],
+        "load_tests": app.load_tests,
     }
     row.update(evidence_of(_trial(outcome) or live.get("trial") or {}))
     if status == "reverted":

@@ -144,6 +144,15 @@
     return [el("h3", {}, "Paths"), table(["path", "requests", "failed", "p50 ms", "p95 ms"], rows, [1, 2, 3, 4])];
   }
 
+  function loadTests(row) {
+    if (!row.load_tests) return null;
+    const rows = row.load_tests.map((test) => ({ cells: [test.time.slice(0, 16).replace("T", " "), test.generation,
+      shown(test.rate), test.outcome, shown(test.p50_ms), shown(test.p95_ms), shown(test.p99_ms),
+      test.requests === null ? "" : `${test.failures} of ${test.requests}`, shown(test.memory_mib), test.why] }));
+    return [el("h3", {}, "Load tests"), table(["began", "generation", "requests/s", "came to", "p50 ms", "p95 ms", "p99 ms",
+      "failed", "MiB after it", "why"], rows, [1, 2, 4, 5, 6, 7, 8])];
+  }
+
   function steps(row) {
     if (!row.steps) return null;
     return [el("h3", {}, "Steps"), table(["step", "seconds", "came to"], row.steps.map((step) => ({
@@ -157,7 +166,7 @@
   }
 
   function detail(data, row) {
-    const parts = [words(row), curves(data, row), checks(row), failed(row), memory(row), paths(row), plan(row), steps(row)];
+    const parts = [words(row), curves(data, row), checks(row), failed(row), memory(row), paths(row), loadTests(row), plan(row), steps(row)];
     return el("td", { colspan: data.header.length }, el("div", {}, ...parts.flat().filter(Boolean)));
   }
 

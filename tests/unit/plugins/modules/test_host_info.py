@@ -26,6 +26,7 @@ SENT = {
     "_generation/former",
     "_generation/generations",
     "_generation/ledger",
+    "_generation/loadtests",
     "_generation/lock",
     "_generation/names",
     "_generation/outside",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
-from ansible_collections.headcount.gunicorn.plugins.module_utils._os.beside import Beside
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.background import Background
 
 
 def test_work_is_under_way_before_its_result_is_asked_for() -> None:
@@ -16,10 +16,10 @@ def test_work_is_under_way_before_its_result_is_asked_for() -> None:
         assert may_end.wait(10)
         return "done"
 
-    beside = Beside(work)
+    work_under_way = Background(work)
     assert began.wait(10)
     may_end.set()
-    assert beside.result() == beside.result() == "done"
+    assert work_under_way.result() == work_under_way.result() == "done"
 
 
 def test_what_it_raises_is_raised_where_its_result_is_asked_for() -> None:
@@ -27,4 +27,4 @@ def test_what_it_raises_is_raised_where_its_result_is_asked_for() -> None:
         raise OSError("no such file")
 
     with pytest.raises(OSError, match="no such file"):
-        Beside(work).result()
+        Background(work).result()

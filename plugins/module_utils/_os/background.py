@@ -10,7 +10,7 @@ from typing import Callable, Generic, TypeVar
 T = TypeVar("T")
 
 
-class Beside(Generic[T]):
+class Background(Generic[T]):
     """`work`, under way in a thread of its own from now on."""
 
     def __init__(self, work: Callable[[], T]) -> None:
