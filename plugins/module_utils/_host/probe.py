@@ -30,7 +30,8 @@ def probe(
     `python`: the interpreter that releases run on; `sandbox`: properties of the apps' units, tried for an app that is
     not live.
     """
-    facts = Background(lambda: hostfacts.read(slice_=slice_, python=python, apps=[app["name"] for app in apps]).to_dict())
+    names = [app["name"] for app in apps]
+    facts = Background(lambda: hostfacts.read(slice_=slice_, python=python, apps=names).to_dict())
     states: dict[str, dict[str, Any]] = {
         app["name"]: {
             **app_state(app, look_seconds=GLANCE_SECONDS),
