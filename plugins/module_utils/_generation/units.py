@@ -15,8 +15,8 @@ from .._facts.workerends import HOOKS
 from .._os.paths import Layout
 from .._os.secrecy import MARK
 from .._recorder import configuration as recorder
-from .._release.asynccompat import MONITOR_HOOK, monitor_environment
 from .._release.contents import TREE
+from .._release.hubmonitor import MONITOR_HOOK, monitor_environment
 from . import data, lingering, loadtestunits, sandbox, serverhooks
 from .commands import surroundings
 from .processnames import starters

@@ -38,7 +38,7 @@ from .._load.workers import WorkerLog
 from .._os.http import Ask
 from .._os.logged import Log, last_of_the_dead
 from .._os.systemd import Systemd, UnitState
-from .._release.asynccompat import parse_reports
+from .._release.hubmonitor import parse_reports
 from .._verdict.bypath import NO_GOOD_ANSWER, names_of, path_evidence, slow_path
 from .._verdict.costchecks import CPU_FLOOR_MS
 from .._verdict.early import SPENT, Rule
