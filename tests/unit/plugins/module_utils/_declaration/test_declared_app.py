@@ -139,6 +139,7 @@ def test_it_knows_every_key_of_the_table() -> None:
         **LATER,
         **ASKED,
         **WATCHED,
+        "former": "gunicorn.service",
         "prepare": ["flask db upgrade"],
         "processes": {"worker": "rq worker"},
     }
