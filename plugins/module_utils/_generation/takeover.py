@@ -150,6 +150,7 @@ class Takeover:
         """What is new is not good enough: users come to the former service again, as far as it runs."""
         if self.beside is not None:
             self.beside.give_way()
+            close_first(self.instances)
         put_back(self.layout, self.systemd, self.record)
 
     def undo(self) -> None:
@@ -158,6 +159,12 @@ class Takeover:
         if self.beside is not None:
             self.beside.close()
         remove_file(self.layout.former)
+
+
+def close_first(instances: Instances) -> None:
+    """Stop the public socket by itself, while an instance has it and answers what waits there: a socket unit that is to
+    stop, and whose service has just ended, throws that away."""
+    instances.systemd.stop(*instances.own(instances.layout.public_socket_unit))
 
 
 def _enabled(systemd: Systemd, units: list[str]) -> tuple[str, ...]:
@@ -203,9 +210,7 @@ def retire(instances: Instances, record: Record) -> list[str]:
     _until_empty(instances, record.inode)
     if record.way == formers.RENAMED and not record.sockets:
         _end_without_its_file(instances, record)
-    for unit in _up(systemd, theirs):
-        # One after the other, the sockets first: a socket unit that is to stop, and whose service has just done so,
-        # takes what waits at its socket and throws it away.
+    for unit in _up(systemd, theirs):  # one after the other, the sockets first (see close_first)
         systemd.stop(unit, timeout_seconds=DRAIN_SECONDS + 30.0)
     systemd.reset_failed(*theirs)
     undrop(systemd, *theirs, root=layout.root)
@@ -284,6 +289,7 @@ def resume(instances: Instances, take_down: Callable[[], None]) -> list[str]:
         first = found[0] if found else Listener(record.address, record.inode)
         beside = Beside(instances.systemd, instances.layout.public_socket_unit, first, instances.layout.root)
         beside.give_way()
+        close_first(instances)
     put_back(instances.layout, instances.systemd, record)
     take_down()
     serve_again(instances.systemd, record)

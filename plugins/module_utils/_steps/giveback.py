@@ -20,7 +20,7 @@ from .._generation.answers import SILENT, Meanwhile, meanwhile_words
 from .._generation.beside import Beside, drop_in, undrop
 from .._generation.failures import StepFailed, sentence
 from .._generation.switch import restore, take_down
-from .._generation.takeover import GIVEN_BACK, RETIRED, Record, put_back, resume, serve_again
+from .._generation.takeover import GIVEN_BACK, RETIRED, Record, close_first, put_back, resume, serve_again
 from .._os.files import remove_file
 from .._os.http import local_address
 from .._os.listeners import SYSTEM_MANAGER, Listener, held, normal
@@ -167,9 +167,8 @@ class _HandOver:
             beside.close()
 
     def _leave(self) -> None:
-        """The app is taken down; its public socket by itself, while an instance has it: once that has ended, a socket
-        unit that is to stop throws away what waits at the socket, which is for the former service."""
-        self.app.systemd.stop(self.app.layout.public_socket_unit)
+        """The app is taken down; what waits at the public socket is for the former service."""
+        close_first(self.app.instances)
         take_down(self.app.instances)
 
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -173,6 +174,48 @@ def taken_over(shape: Shape) -> Callable[[Scene], None]:
     return work
 
 
+PLACES = (
+    ("_generation.takeover.Takeover.admit", "before", "old"),
+    ("_generation.takeover.Takeover.settle", "before", "old"),
+    ("_generation.takeover.retire", "before", "new"),
+)
+"""Where a takeover is killed, and who is to serve after heal."""
+
+
+def killed(scene: Scene) -> None:
+    """The process that takes over is killed at several places; heal goes back, or on, and nobody is lost."""
+    shape, seen = SHAPES["tcp"][1], scene.seen
+    try:
+        _make(scene, shape)
+        _serving(scene, shape, "old", "before")
+        with scene.engine.users(["127.0.0.1", PORT], ARMS, inside=True) as users:
+            for target, when, serves in PLACES:
+                declared = _engine.shop(
+                    NAME, listen=shape.listen, former=shape.unit, environment={"SHOP_RELEASE": "new"}
+                )
+                strike = {"target": target, "when": when, "then": {"kill": True}}
+                steps = ("stage", scene.engine.request(declared)), "finish", "promote"
+                done = scene.engine.steps(NAME, *steps, at=strike, gone=_gone(scene))
+                seen.must(done[-1].get("killed"), f"{target}: it was not killed: {done[-1]}")
+                done = scene.engine.steps(NAME, "heal", gone=_gone(scene))
+                seen.must("failed" not in done[-1], f"{target}: it was not healed: {done[-1]}")
+                _serving(scene, shape, serves, f"after {target}")
+                state = scene.sh(f"systemctl is-active {shape.unit}; systemctl is-enabled {shape.unit}").split()
+                wanted = ["active", "enabled"] if serves == "old" else ["inactive", "disabled"]
+                seen.must(state == wanted, f"after {target} {shape.unit} is {' and '.join(state)}")
+        bad = _engine.failures(users.rows)
+        seen.must(not bad, f"{len(bad)} of {len(users.rows)} requests were not served: {bad[:3]}")
+    finally:
+        _undo(scene, shape)
+    scene.clean()
+
+
+def _gone(scene: Scene) -> list[str]:
+    """The run that was killed."""
+    found = re.search(r'"id": "([\w-]+)"', scene.sh(f"cat /var/lib/headcount/{NAME}/lease.json 2>/dev/null"))
+    return [found[1]] if found else []
+
+
 def _take(scene: Scene, shape: Shape, turn: str) -> None:
     """One rollout that takes the address over."""
     seen = scene.seen
@@ -207,3 +250,11 @@ TAKEOVERS = [
     )
     for name, (words, shape) in SHAPES.items()
 ]
+TAKEOVERS.append(
+    Row(
+        "past/takeover-killed",
+        "what takes a port over is killed: before users came to the new server, before it was verified, and after",
+        "healed: back, back, and on; users lose nothing",
+        killed,
+    )
+)

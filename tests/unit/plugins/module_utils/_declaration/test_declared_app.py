@@ -64,6 +64,7 @@ ASKED: dict[str, Any] = {
     "command_prefix": ["ddtrace-run"],
     "listen": "unix:/run/shop.sock",
     "listen_group": "www-data",
+    "former": "gunicorn.service",
     "listen_mode": "0666",
     "load": {"paths": ["/"]},
     "wait_ratio": 2.0,
