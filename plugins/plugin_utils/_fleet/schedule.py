@@ -333,7 +333,7 @@ class Scheduler:
             again = []
             for host in left:
                 mine = {name: item for (owner, name), item in wanted.items() if owner == host.host}
-                found = self._take(host, mine)
+                found = self._take(host, mine, declared[host.host].apps)
                 before = known.setdefault(host.host, {})
                 before.update({name: item.after(before.get(name)) for name, item in found.items()})
                 last = attempt == _ATTEMPTS or host.status != OK or not found
@@ -401,9 +401,13 @@ class Scheduler:
             return f"{error}{fix if planned in ASYNC else ''}"
         return ""
 
-    def _take(self, host: HostDecision, wanted: Mapping[str, Wanted]) -> dict[str, Gathered]:
-        """Note which wheels the host will need; returns what its releases will hold, and what they cannot."""
+    def _take(self, host: HostDecision, wanted: Mapping[str, Wanted], apps: Sequence[Json] = ()) -> dict[str, Gathered]:
+        """Note which wheels the host will need for `apps`; returns what its releases will hold, and what they cannot.
+
+        An app whose entry point is in nothing that was gathered is refused.
+        """
         gathered = {}
+        entries = {str(app["name"]): app for app in apps}
         for name, item in wanted.items():
             try:
                 found = self.gathering.wheels(item)
@@ -420,25 +424,34 @@ class Scheduler:
             except WheelhouseError as error:
                 host.refuse(name, f"wheels: {error}")
                 continue
-            self.gathering.notes.update(dict.fromkeys(found.notes))
-            self._forms.update({name: words} if (words := form_words(found)) else {})
-            if found.needs_host_build:
-                self._unbuilt.add(host.host, name, builds.requests_of(found))
-                self.notes.write_unbuilt(item.key, found.to_dict())
-                continue
-            if found.id not in self._noted:
-                self.notes.write_wheels(found.id, found.to_dict())
-                self._noted.add(found.id)
-            host.apps[name].release = found.id
-            if found.id in host.apps[name].taken_back:
-                host.refuse(name, takenback.refusal(host.apps[name].taken_back[found.id]))
-                continue
-            workers = int(((host.apps[name].plan or {}).get("settings") or {}).get("workers", {}).get("value") or 0)
-            self.gathering.notes.update(
-                dict.fromkeys(f"{name}: {words}" for words in runs_twice(found.distributions, workers == 1))
-            )
-            gathered[name] = Gathered(found.distributions, found.gunicorn)
+            if self._keep(host, name, item, found, entries.get(name) or {}):
+                gathered[name] = Gathered(found.distributions, found.gunicorn)
         return gathered
+
+    def _keep(self, host: HostDecision, name: str, wanted: Wanted, found: WheelSet, app: Json) -> bool:
+        """Note what was gathered for an app of a host; whether it can be rolled out with that, as far as is known."""
+        self.gathering.notes.update(dict.fromkeys(found.notes))
+        self._forms.update({name: words} if (words := form_words(found)) else {})
+        from .._wheels import entrypoint
+
+        if wrong := entrypoint.problem_of(app, found):
+            host.refuse(name, f"entry_point {wrong}")
+            return False
+        if found.needs_host_build:
+            self._unbuilt.add(host.host, name, builds.requests_of(found))
+            self.notes.write_unbuilt(wanted.key, found.to_dict())
+            return False
+        if found.id not in self._noted:
+            self.notes.write_wheels(found.id, found.to_dict())
+            self._noted.add(found.id)
+        host.apps[name].release = found.id
+        if found.id in host.apps[name].taken_back:
+            host.refuse(name, takenback.refusal(host.apps[name].taken_back[found.id]))
+            return False
+        workers = int(((host.apps[name].plan or {}).get("settings") or {}).get("workers", {}).get("value") or 0)
+        twice = runs_twice(found.distributions, workers == 1)
+        self.gathering.notes.update(dict.fromkeys(f"{name}: {words}" for words in twice))
+        return True
 
     def _recall(self, wanted: Iterable[Wanted]) -> None:
         """What this run could not build is not gathered again, which would try to build it here again."""

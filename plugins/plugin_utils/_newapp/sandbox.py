@@ -23,8 +23,9 @@ from typing import Final
 
 from ...module_utils._release.leads import INSTANCE, SEED, lay_leads, place_of
 from .._edge import Json
+from .._wheels.tools import run
 from .inside.asking import BUSY
-from .types import Error, Imported, Page, Variable, Weighed
+from .types import LATE, Error, Imported, Page, Variable, Weighed
 
 DATA: Final = "data"
 """What stands for the app's data in the scratch folder."""
@@ -42,6 +43,7 @@ ASK_SECONDS: Final = 20.0
 WEIGH_SECONDS: Final = 3.0
 MEMORY_MIB: Final = 3072
 _MARGIN_SECONDS: Final = 45.0
+_GIT_SECONDS: Final = 60.0
 _NO_HOME: Final = "/nonexistent"
 _SAID: Final = 4000
 _MOST_DISKS: Final = 40
@@ -89,7 +91,9 @@ class Place:
 
     The scratch folder is made as a release is: what it leads to the app's data for leads to `data` in it. `kept` is
     Flask's folder for that, None where the project ships one of its own; `leads` are others, by their paths in `code`,
-    the folder of the code (of a package, the one that it is installed in).
+    the folder of the code (of a package, the one that it is installed in). `folders` are made in the data, and
+    `repositories` are made repositories of git there. `beside`: files and folders of code that is the project's too,
+    and lies elsewhere: members of its workspace. In the values of `environment` `{data}` stands for the data.
     """
 
     scratch: Path
@@ -99,6 +103,9 @@ class Place:
     own: tuple[Path, ...] = ()
     kept: Path | None = None
     leads: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
+    repositories: tuple[str, ...] = ()
+    beside: tuple[Path, ...] = ()
     installed: Path | None = None
     writable: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -171,20 +178,19 @@ def environment(place: Place) -> dict[str, str]:
         "HOME": home,
         "TMPDIR": "/tmp" if best().mounts else str(place.scratch / "tmp"),
         "FLASK_SKIP_DOTENV": "1",
-        **place.environment,
+        **{name: value.replace("{data}", str(place.scratch / DATA)) for name, value in place.environment.items()},
     }
 
 
 def look(place: Place, module: str, target: str = "", weigh_seconds: float = WEIGH_SECONDS) -> Imported:
     """Import `module` in the sandbox, find its callable, ask for its pages and weigh them."""
-    for name in ("home", "tmp", DATA):
-        (place.scratch / name).mkdir(exist_ok=True)
+    _furnish(place)
     result = place.scratch / "answer.json"
     result.unlink(missing_ok=True)
     asked = {
         "root": str(place.root),
         "paths": [str(path) for path in place.paths],
-        "project": [str(path) for path in place.own or (place.root,)],
+        "project": [str(path) for path in (*(place.own or (place.root,)), *place.beside)],
         "module": module,
         "target": target,
         "result": str(result),
@@ -193,32 +199,44 @@ def look(place: Place, module: str, target: str = "", weigh_seconds: float = WEI
         "weigh_seconds": weigh_seconds,
         "memory_mib": MEMORY_MIB,
     }
-    program = place.scratch / "program" / "headcount_inside"  # the checkout may lie where it is not seen
-    shutil.copytree(PROGRAM, program, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
     question = place.scratch / "asked.json"
     question.write_text(json.dumps(asked), encoding="utf-8")
     seconds = BUSY * (IMPORT_SECONDS + ASK_SECONDS + weigh_seconds) + _MARGIN_SECONDS
     lead(place.scratch, place.leads)
     try:
-        said, late = _run(_argv(place, [place.python, "-I", "-c", _START, program.parent, question]), place, seconds)
+        program = place.scratch / "program"
+        said, late = _run(_argv(place, [place.python, "-I", "-c", _START, program, question]), place, seconds)
     finally:
         _unlead(place.scratch, place.leads)
     try:
         answer: Json = json.loads(result.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        words = (
-            f"it did not end within {seconds:g} s" if late else f"its Python ended: {_last(said) or 'it said nothing'}"
-        )
+        if late:
+            return Imported(module=module, error=Error(LATE, f"it did not end within {seconds:g} s"))
+        words = f"its Python ended: {_last(said) or 'it said nothing'}"
         return Imported(module=module, error=Error("Ended", words))
-    found = read(answer, place)
-    if found.error is not None and found.error.kind == "SystemExit" and _last(said):
-        # Who exits says why before, and not in the exception.
-        words = _last(said)
-        named = [item.name for item in found.variables if re.search(rf"(?<!\w){re.escape(item.name)}(?!\w)", words)]
-        lacking = [name for name in named if name not in place.environment]
-        told = replace(found.error, message=f"{found.error.message}, after saying: {words}")
-        found = replace(found, error=replace(told, missing_variables=(*told.missing_variables, *lacking)))
-    return replace(found, module=module, said=said[-_SAID:])
+    return replace(_with_last_words(read(answer, place), said, place), module=module, said=said[-_SAID:])
+
+
+def _furnish(place: Place) -> None:
+    """Put into the scratch folder what the program and the project need to find there."""
+    for name in ("home", "tmp", DATA, *(f"{DATA}/{folder}" for folder in place.folders)):
+        (place.scratch / name).mkdir(parents=True, exist_ok=True)
+    for name in place.repositories:
+        run(["git", "init", "--quiet", place.scratch / DATA / name], _GIT_SECONDS)
+    program = place.scratch / "program" / "headcount_inside"  # the checkout may lie where it is not seen
+    shutil.copytree(PROGRAM, program, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
+
+
+def _with_last_words(found: Imported, said: str, place: Place) -> Imported:
+    """Who exits says why before, and not in the exception; a variable that is named there is missing."""
+    error, words = found.error, _relative(_last(said), place)
+    if error is None or error.kind != "SystemExit" or not words:
+        return found
+    named = [item.name for item in found.variables if re.search(rf"(?<!\w){re.escape(item.name)}(?!\w)", words)]
+    lacking = [name for name in named if name not in place.environment]
+    told = replace(error, message=f"{error.message}, after saying: {words}")
+    return replace(found, error=replace(told, missing_variables=(*told.missing_variables, *lacking)))
 
 
 def _argv(place: Place, command: Sequence[str | Path]) -> list[str]:
@@ -342,6 +360,9 @@ def _within(path: str, place: Place) -> str:
     for root in (place.root, *place.own):
         if path.startswith(f"{root}/"):
             return path[len(str(root)) + 1 :]
+    for item in place.beside:
+        if path.startswith((f"{item}/", f"{item}:")):
+            return path[len(str(item.parent)) + 1 :]
     inside = path.removeprefix(f"{place.scratch}/")
     return inside if inside == path or inside.startswith("venv/") else ""
 

@@ -338,18 +338,30 @@ def _against(value: float | None, limit: float | None) -> str:
 
 
 def _failures(hosts: Sequence[HostDecision], outcomes: Outcomes) -> dict[str, str]:
-    """{host: causes, one for each app} of the hosts that did not come to what was asked for."""
-    found = {host.host: list(host.causes) for host in hosts}
-    for host, apps in outcomes.items():
-        found.setdefault(host, []).extend(filter(None, map(_failure, apps.values())))
-    return {host: "; ".join(causes) for host, causes in found.items() if causes}
+    """{host: causes, each once, with the apps that it holds for} of the hosts that did not come to what was asked
+    for."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for host in hosts:
+        refused = host.refused.items() if host.status == OK else [("", host.cause or host.status)]
+        found[host.host] = list(refused)
+    for name, apps in outcomes.items():
+        found.setdefault(name, []).extend((app.app, why) for app in apps.values() if (why := _failure(app)))
+    return {host: _once(causes) for host, causes in found.items() if causes}
+
+
+def _once(causes: Iterable[tuple[str, str]]) -> str:
+    """(app, cause) in a sentence: what several apps failed for is told once, after their names."""
+    owners: dict[str, dict[str, None]] = {}
+    for app, why in causes:
+        owners.setdefault(why, {})[app] = None
+    return "; ".join(f"{', '.join(filter(None, apps))}: {why}".removeprefix(": ") for why, apps in owners.items())
 
 
 def _failure(outcome: Outcome) -> str:
     """Why an app did not come to what was asked for; empty where it did."""
     if outcome.failed or outcome.outcome == WORKING:
-        return f"{outcome.app}: {outcome.phase or 'rollout'}: {outcome.cause or 'the run was cut short'}"
-    return f"{outcome.app}: the revert failed: {outcome.revert_cause}" if outcome.outcome == "revert_failed" else ""
+        return f"{outcome.phase or 'rollout'}: {outcome.cause or 'the run was cut short'}"
+    return f"the revert failed: {outcome.revert_cause}" if outcome.outcome == "revert_failed" else ""
 
 
 def _first_cause(hosts: Sequence[HostDecision], outcomes: Outcomes) -> str | None:

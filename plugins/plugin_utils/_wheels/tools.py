@@ -22,6 +22,7 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration im
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import Version
 
+from .._display.text import listed
 from .._edge import Json
 
 EPOCH = 315532800  # 1980-01-01, the earliest time that a zip file can hold
@@ -196,10 +197,25 @@ def raise_for_network(what: str, text: str) -> None:
     """Raise NetworkUnreachable when `text` says so."""
     if is_network(text):
         lines = [line.strip(" ×╰─▶") for line in redact(text).splitlines() if is_network(line)]
+        hosts = list(dict.fromkeys(found for line in lines for found in _hosts(line)))
+        verb = "were" if len(hosts) > 1 else "was"
         raise NetworkUnreachable(
-            f"{what}: the network was not reachable from the controller ({lines[-1].removeprefix('cause: ')}); "
-            "check its connection and the index settings of uv and pip"
+            f"{what}: {listed(hosts, 3) or 'the network'} {verb} not reachable from the controller "
+            f"({lines[-1].removeprefix('cause: ')}); check its connection and the index settings of uv and pip"
         )
+
+
+_HOST = re.compile(
+    r"\b(?:https?|ssh|git)://(?:[^/\s@]*@)?(\[[^\]\s]+\](?::\d+)?|[^/\s'\"`)>]+)|\bhost='([^']+)'|"
+    r"(?:resolve host:?|connect to host|resolve hostname) ([\w.-]+)",
+    re.IGNORECASE,
+)
+
+
+def _hosts(line: str) -> Iterator[str]:
+    """The hosts that a line of uv, pip or git names."""
+    for match in _HOST.finditer(line):
+        yield next(filter(None, match.groups())).rstrip(".,;:")
 
 
 def resolution_error(what: str, text: str, python: str, asked: str = "") -> WheelhouseError:
@@ -212,7 +228,9 @@ def resolution_error(what: str, text: str, python: str, asked: str = "") -> Whee
                 f"{cause} (asked: {asked}); correct the name or the version in the project, or declare the index that "
                 "has it"
             )
-        return ResolutionConflict(f"{what}: {cause}", cause, redact(text))
+        other = re.search(r" needs (Python\S+), but the host has Python", cause)
+        fix = f"; allow another version of it, or have headcount_python name a {other[1]} of the host" if other else ""
+        return ResolutionConflict(f"{what}: {cause}{fix}", cause, redact(text))
     lines = [line.strip() for line in redact(text).splitlines() if line.strip() and not line.startswith("warning:")]
     return WheelhouseError(f"{what}: {' '.join(lines)[:800] or 'uv failed and said nothing'}")
 

@@ -3,9 +3,10 @@
 """The program that imports a project in a sandbox, asks it for its pages, and writes down what it saw.
 
 It runs with the project's own Python and imports nothing but the standard library: `run([..., "ASKED.json"])`.
-ASKED.json holds `root` (the working directory), `paths` (of modules, first ones first), `project` (folders whose code
-counts as the project's own), `module`, `target` (a callable or a call; empty: it is looked for as Flask does),
-`result` (where the answer goes, as JSON) and the bounds `import_seconds`, `ask_seconds`, `weigh_seconds`, `memory_mib`.
+ASKED.json holds `root` (the working directory), `paths` (of modules, first ones first), `project` (files and folders
+whose code counts as the project's own), `module`, `target` (a callable or a call; empty: it is looked for as Flask
+does), `result` (where the answer goes, as JSON) and the bounds `import_seconds`, `ask_seconds`, `weigh_seconds`,
+`memory_mib`.
 The answer is written after each stage, so that a project that hangs in one is known up to there.
 """
 

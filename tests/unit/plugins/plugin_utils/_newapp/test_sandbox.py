@@ -305,3 +305,35 @@ def test_a_python_that_lies_in_tmp_is_found() -> None:
         (root / "shop.py").write_text("def app(environ, start):\n    return []\n", encoding="utf-8")
         place = Place(scratch, root, Path(folder) / "env/bin/python", (root,), (root,))
         assert look(place, "shop", "app", weigh_seconds=0.1).target == "app"
+
+
+def test_data_in_a_value_is_a_folder_that_is_there(at: Place) -> None:
+    text = (
+        "import os\nfrom flask import Flask\napp = Flask(__name__)\n"
+        "@app.route('/')\ndef index():\n"
+        "    open(os.environ['PAGES'] + '/a', 'w').close()\n    return str(os.listdir(os.environ['PAGES']))\n"
+    )
+    place = replace(at, environment={"PAGES": "{data}/pages"}, folders=("pages",), repositories=("pages",))
+    assert [page.status for page in imported(place, text).pages] == [200]
+    assert sorted(item.name for item in (at.scratch / "data/pages").iterdir()) == [".git", "a"]
+
+
+def test_an_import_that_takes_too_long_is_told_as_such(at: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "IMPORT_SECONDS", 0.2)
+    found = imported(at, "import threading\nthreading.Event().wait(30)\n")
+    assert found.error is not None
+    assert found.error.late
+    assert found.error.message == "the import took longer than 0.2 s"
+
+
+def test_code_of_a_member_that_is_installed_is_the_projects_own(at: Place) -> None:
+    site = at.scratch / "site"
+    (site / "till").mkdir(parents=True)
+    (site / "till/__init__.py").write_text("import os\nTAX = os.environ.get('TILL_TAX', '19')\n")
+    (site / "coins.py").write_text("import os\nCURRENCY = os.environ.get('CURRENCY')\n")
+    (site / "others.py").write_text("import os\nOTHER = os.environ.get('OTHER')\n")
+    place = replace(at, paths=(at.root, site), beside=(site / "till", site / "coins.py"))
+    found = imported(place, "import coins, others, till\n" + WSGI.format(name="app"))
+    assert {item.name: item.places for item in found.variables} == {
+        "CURRENCY": ("coins.py:2",), "TILL_TAX": ("till/__init__.py:2",),
+    }  # fmt: skip

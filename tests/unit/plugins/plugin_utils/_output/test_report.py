@@ -204,6 +204,17 @@ class TestFailures:
         assert found.failed == {"web1": "blog: wheels: there is no blog; shop: trial: slow"}
         assert found.summary == "1 host: 1 promoted, 2 failed, 1 left out"
 
+    def test_what_several_apps_of_a_host_fail_for_is_told_once(self) -> None:
+        decided = host()
+        decided.apps["api"] = AppDecision("api", "deploy", listen="0.0.0.0:8001")
+        decided.apps["blog"] = AppDecision("blog", "refuse", ["wheels: there is no blog"])
+        full = {"outcome": "failed", "phase": "stage", "cause": "3 MiB are free"}
+        outcomes = {
+            "web1": {name: Outcome.from_dict({**full, "host": "web1", "app": name}) for name in ("shop", "api")}
+        }
+        found = report.build([decided], outcomes, False, None)
+        assert found.failed == {"web1": "blog: wheels: there is no blog; shop, api: stage: 3 MiB are free"}
+
     def test_a_revert_that_failed(self) -> None:
         found = build(web1={**PROMOTED, "outcome": "revert_failed", "revert_cause": "not intact"})
         assert found.failed == {"web1": "shop: the revert failed: not intact"}
