@@ -92,6 +92,8 @@ def why_failed(samples: Samples, verdict: Verdict, candidate: Candidate, began: 
         found = (*found, one)
         if silent:
             break
+    if verdict.stopped and all(one.well and one.cause in ("", SILENT) for one in found):
+        return Why("", found)  # it was the load, or the host
     return Why("; ".join(_sentences(found)), found)
 
 

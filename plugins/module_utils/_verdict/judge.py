@@ -171,6 +171,9 @@ def combine(first: Verdict, second: Verdict | None) -> Verdict:
             second, outcome=INCONCLUSIVE, cause=cause, attempts=2, facts=facts, warnings=[*second.warnings, earlier]
         )
     cause = second.cause
+    once = [check.sentence for check in first.checks if check.name == "worker_still" and check.outcome == FAIL]
+    if second.outcome == PASS and once:
+        cause = f"{second.cause}; seen once, not again in the second run: {once[0]}"
     if second.stopped:  # nothing else is known of the candidate
         cause = f"{second.cause}; {earlier}"
     elif second.outcome != PASS:

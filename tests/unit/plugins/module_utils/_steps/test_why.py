@@ -161,3 +161,9 @@ def test_what_is_well_by_now_is_told_after_what_is_not_and_only_where_it_says_mo
     )
     quiet = Server(*[FINE] * AGAIN, BROKEN).why(samples(0, 2, 1))
     assert quiet == 'asked again, POST /basket answered 500 (text/plain "Oh no"); its log says nothing of it'
+
+
+def test_of_a_load_that_was_stopped_what_is_well_by_now_says_nothing() -> None:
+    stopped = replace(FAILED, stopped=True)
+    assert Server(FINE).found(samples(0), verdict=stopped).words == ""
+    assert "answered 500" in Server(BROKEN).found(samples(0), verdict=stopped).words

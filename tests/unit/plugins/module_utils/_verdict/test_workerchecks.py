@@ -57,6 +57,7 @@ def test_one_that_stood_still_while_the_other_went_on_fails_and_a_retry_decides(
     both = j.combine(verdict, judged(seen()))
     assert both.outcome == j.PASS
     assert [words for words in both.warnings if "stood still for 4.1 s" in words]
+    assert "; seen once, not again in the second run: a worker (process 11) stood still for 4.1 s" in both.cause
 
 
 @pytest.mark.parametrize(
