@@ -22,7 +22,7 @@ from ...module_utils._plan.text import render_table
 from ...module_utils._plan.types import PlanError
 from .._display.text import listed, plural
 from .._edge import Json
-from .._newapp.proposal import Proposal, Question
+from .._newapp.draft import Proposal, Question
 
 DEFAULTS: Final[Mapping[str, object]] = {
     "worker_class": "sync",
