@@ -233,7 +233,7 @@ def _status(options: argparse.Namespace, apps: list[str], root: str) -> int:
             print(f"  {'healthy' if state['healthy'] else 'NOT HEALTHY'}: {state['health_detail']}")
             if state["rollback_hint"]:
                 print(f"  {state['rollback_hint']}")
-            watched = guarding.words(Layout(app, root), live["generation"])
+            watched = guarding.words(_app(app, root), live["generation"])
             for line in filter(None, [*status_lines(app_view(app, root)), watched]):
                 print(f"  {line}")
             for problem in state["problems"] + state["leftovers"] + state["open"]:
