@@ -246,9 +246,8 @@ def _status(options: argparse.Namespace, apps: list[str], root: str) -> int:
             print(f"  {'healthy' if state['healthy'] else 'NOT HEALTHY'}: {state['health_detail']}")
             if state["rollback_hint"]:
                 print(f"  {state['rollback_hint']}")
-            layout = Layout(app, root)
-            watched = guarding.words(layout, live["generation"])
-            tested = loadtests.words(loadtests.read(layout))
+            watched = guarding.words(_app(app, root), live["generation"])
+            tested = loadtests.words(loadtests.read(Layout(app, root)))
             for line in filter(None, [*status_lines(app_view(app, root)), watched, tested]):
                 print(f"  {line}")
             for problem in state["problems"] + state["leftovers"] + state["open"]:

@@ -16,7 +16,7 @@ from .._os.procfs import listens
 from .._os.secrecy import clean, learn_from
 from .._os.systemd import ABSENT, Systemd, UnitState
 from .._release.contents import verify
-from . import access, generations, ledger, loadtests, truth
+from . import access, generations, goingback, ledger, loadtests, truth
 from .answers import LOOK_SECONDS, Address, AppRecord, look
 from .clashes import Host, clashes, drop_in_problems, shared_drop_ins
 from .ledger import Entry
@@ -152,7 +152,7 @@ def _app_state(app: AppAsked, layout: Layout, systemd: Systemd, look_seconds: fl
         "clashes": [],
         "drop_ins": sorted(shared_drop_ins(layout, seen.host.files)),
         "prepared": Prepared(layout).keys(),
-        "taken_back": ledger.taken_back(ledger.read(layout.ledger)),
+        "taken_back": goingback.taken_back(layout, seen.live.number if seen.live else None),
         "former": None,
         "load_tests": [one.to_dict() for one in loadtests.read(layout)[-loadtests.SHOWN :]],
     }

@@ -21,6 +21,7 @@ from .._generation.settings import retune_at_boot
 from .._os.files import make_directory, read_mapping, read_text_file, replace_link, write_file, write_json
 from .._os.paths import HOME, UNITS, Layout
 from .._os.systemd import Systemd
+from .._steps import guarding
 from .._steps.app import AppOnHost
 from . import exporting
 from .retune import ReadFacts, Retuned, Standing, apps_here, note_hardware, read_at_boot, retune, standing
@@ -97,6 +98,8 @@ def check(
         app = AppOnHost(name, run, root, say=say)
         try:
             with app.alone("boot"):
+                for did in guarding.conclude(app):
+                    say(f"{name}: {did}")
                 stand = standing(app.layout, read)
                 if stand is None:
                     continue

@@ -15,6 +15,7 @@ from .._generation.processes import Processes
 from .._generation.switch import restore, take_down
 from .._os.systemd import SystemdError
 from .._os.users import UserError, ensure_user
+from . import guarding
 from .app import AppOnHost
 
 
@@ -30,6 +31,7 @@ def heal(app: AppOnHost, start: bool = True) -> list[str]:
     app.candidates.forget()
     did += takeover.resume(app.instances, lambda: take_down(app.instances))
     did += _heal_live(app, start)
+    did += guarding.conclude(app)
     if generations.live(app.layout) is not None:
         did += app.close()
     for number in generations.numbers(app.layout):

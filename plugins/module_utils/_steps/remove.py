@@ -13,6 +13,7 @@ from .._generation.prepared import Prepared
 from .._generation.switch import take_down
 from .._os.files import remove_file
 from .._os.paths import installed_apps
+from . import guarding
 from .app import AppOnHost
 
 
@@ -33,6 +34,7 @@ def remove(app: AppOnHost, everything: bool = False) -> dict[str, object]:
             store.remove(app.layout, number)
         left = _remove_home(app)
         Prepared(app.layout).forget()
+        guarding.forget(app.layout)
         app.systemd.reload()
         app.write_local_fact()
         gone, kept = datafolders.removal(app.layout, ledger.read(app.layout.ledger), everything)
