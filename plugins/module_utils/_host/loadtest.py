@@ -26,7 +26,7 @@ from .._load.trialload import Protected, Running
 from .._recorder.counts import Tally
 from .._steps.app import AppOnHost
 from .._steps.compare import missing_tool
-from .._steps.guarding import counted, words
+from .._steps.guarding import Orders, counted, watches
 from .._verdict.guarding import Reading
 from .._verdict.hurting import hurt
 from .._verdict.statistics import quantile_rank
@@ -67,9 +67,9 @@ class _Test:
     def in_the_way(self) -> str:
         """Why nobody should be loaded now, in a sentence; empty where nothing stands against it."""
         layout = self.app.layout
-        guard = words(layout, self.number)
-        if guard:
-            return f"generation {self.number} is {guard}"
+        orders = Orders.read(layout)
+        if orders is not None and orders.generation == self.number and watches(self.app, orders):
+            return f"generation {self.number} is watched by its guard"
         if generations.live(layout) != self.number:
             return f"generation {self.number} is not live any more"
         return self.app.lock.at_work()

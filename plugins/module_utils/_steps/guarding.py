@@ -122,6 +122,11 @@ def begin(app: AppOnHost, number: int, old: int | None, declared: Plain, was: Be
     return ""
 
 
+def watches(app: AppOnHost, orders: Orders) -> bool:
+    """Whether the guard with these orders is at work. Raises SystemdError."""
+    return not app.systemd.state(unit(app.layout, orders.generation)).gone
+
+
 def words(app: AppOnHost, live: int | None, now: Callable[[], float] = boot_seconds) -> str:
     """What is to be said of the guard over the live generation; empty where its time is over, or there was none.
 
@@ -131,7 +136,7 @@ def words(app: AppOnHost, live: int | None, now: Callable[[], float] = boot_seco
     if orders is None or orders.generation != live or orders.boot != boot_id(app.root):
         return ""
     left = orders.until - now()
-    if not app.systemd.state(unit(app.layout, orders.generation)).gone:
+    if watches(app, orders):
         until = time.strftime("%H:%M:%SZ", time.gmtime(app.clock() + left))
         return f"guarded until {until}: goes back to generation {orders.back_to} by itself if users get worse answers"
     going = GoingBack.read(app.layout)

@@ -122,9 +122,9 @@ def test_it_gives_way(app: AppOnHost, way: str, monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setattr(lock, "start_ticks", lambda _: "")  # that process has ended, its run has not
         assert app.lock.at_work() == (why := "run r7 is at work on it")
     elif way == "guard":
-        monkeypatch.setattr(guarding.time, "time", lambda: NOW)
-        guarding.Orders(2, 1, NOW + 60, 1.0, Before()).write(layout)
-        why = "generation 2 is guarded until"
+        guarding.Orders(2, 1, NOW + 60, 1.0, Before(), "a boot").write(layout)
+        monkeypatch.setattr(loadtest, "watches", lambda _, orders: orders.generation == 2)
+        why = "generation 2 is watched by its guard"
     elif way == "sick":
         monkeypatch.setattr(loadtest, "look", lambda *_: Answers(PATH, ("/",), "GET / answered 500"))
         why = "the live generation is not well: GET / answered 500"
