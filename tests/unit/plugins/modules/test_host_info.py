@@ -39,6 +39,7 @@ SENT = {
     "_os/causes",
     "_os/exporterunit",
     "_os/files",
+    "_os/folders",
     "_os/http",
     "_os/lines",
     "_os/ownership",

@@ -15,6 +15,7 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._generation imp
     generations,
     outside,
 )
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.folders import Unsafe
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.paths import Layout
 
 NOBODY: dict[str, Any] = {"name": "shop", "user": None}
@@ -164,3 +165,14 @@ def test_a_folder_outside_that_is_missing_is_told(tmp_path: Path) -> None:
     layout = Layout("shop", str(tmp_path))
     app = {**NOBODY, "data": {"outside": [{"path": str(tmp_path / "gone"), "access": "read"}]}}
     assert outside.shut_out(layout, app) == [f"data.outside: {tmp_path}/gone is missing"]
+
+
+def test_a_folder_is_not_made_through_a_link_that_the_app_can_put_there(layout: Layout, tmp_path: Path) -> None:
+    (tmp_path / "sudoers.d").mkdir()
+    (tmp_path / "m3").mkdir()
+    (tmp_path / "m3").chmod(0o777)
+    (tmp_path / "m3/up").symlink_to(tmp_path / "sudoers.d")
+    app = {**NOBODY, "data": {"outside": [{"path": str(tmp_path / "m3")}, {"path": str(tmp_path / "m3/up/thumbs")}]}}
+    with pytest.raises(Unsafe):
+        data.make(layout, app, [], lambda folders: None)
+    assert os.listdir(tmp_path / "sudoers.d") == []
