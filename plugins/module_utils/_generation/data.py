@@ -98,7 +98,7 @@ def make(layout: Layout, app: Plain, entries: Sequence[Entry], log: Callable[[li
     user = str(app.get("user") or layout.user)
     own = [path for path in folders(layout, app.get("data")) if not os.path.lexists(path)]
     other = [folder.path for folder in data.outside if folder.access == "write" and not os.path.lexists(folder.path)]
-    new = [path for path in own if path not in proven(entries)]
+    new = [path for path in own if path not in proven(layout, entries)]
     if new:
         log(new)
     for path in [*own, *other]:

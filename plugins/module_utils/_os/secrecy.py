@@ -5,6 +5,9 @@
 What a dying release says may hold its secrets: the text of an exception, a line of a log. What is known as a secret in
 this process (learn(), learn_from()) is replaced by `***` (clean()), also as repr(), JSON, URLs, HTML and base64 spell
 it. Whoever writes a ledger, an outcome, evidence or a module's result, or cuts a text to a length, cleans it first.
+
+A secret that is, or is within, a word that everybody reads anyway (publish(): the app's name, its account) stays in
+that word: hidden, it would be told by what stands around it, and Headcount's own facts would be lost.
 """
 
 from __future__ import annotations
@@ -15,9 +18,13 @@ import html
 import json
 import os
 import re
+from bisect import bisect_right
 from pathlib import Path
-from typing import Any, Iterable, Mapping, Sequence
+from typing import Any, Callable, Iterable, Mapping, Sequence
 from urllib.parse import quote, quote_plus, urlsplit
+
+from .files import as_mapping, read_mapping
+from .paths import STATE, Layout
 
 HIDDEN = "***"
 SHORTEST = 4
@@ -35,6 +42,7 @@ MARK = "# secrets:"
 OWN_WORDS = frozenset(
     {"time", "event", "run", "phase", "status", "outcome", "release", "user", "controller", "digest", "source_id"}
     | {"histogram", "samples_sha256", "plan", "planning", "facts", "settings", "listen", "plan_changes"}
+    | {"folders", "account"}
 )
 """Keys whose values are Headcount's own words, whatever they are alike."""
 
@@ -45,11 +53,15 @@ _ASSIGNMENT = re.compile(r'^([A-Za-z_]\w*)=(?:"((?:[^"\\]|\\.)*)"|([^\n]*))$', r
 
 
 class _Known:
-    """The secrets that this process knows, and the one pattern of all their spellings."""
+    """The secrets that this process knows, and the one pattern of all their spellings; the public words, and theirs."""
 
     def __init__(self) -> None:
         self.values: set[str] = set()
         self.pattern: re.Pattern[str] | None = None
+        self.public: set[str] = set()
+        self.public_pattern: re.Pattern[str] | None = None
+        self.read: set[str] = set()
+        """Records whose public words are known; a record never changes."""
 
     def add(self, values: Iterable[str]) -> None:
         new = {value for value in values if len(value) >= SHORTEST} - self.values
@@ -57,9 +69,31 @@ class _Known:
             return
         self.values |= new
         forms = {form for value in self.values for form in spellings(value)}
-        # The longest first: of two secrets of which one begins with the other, no end may be left over.
-        longest_first = sorted(forms, key=lambda form: (-len(form), form))
-        self.pattern = re.compile("|".join(re.escape(form) for form in longest_first))
+        self.pattern = re.compile(_any_of(forms))
+
+    def publish(self, words: Iterable[str]) -> None:
+        new = {word for word in words if len(word) >= SHORTEST} - self.public
+        if new:
+            self.public |= new
+            self.public_pattern = re.compile(rf"(?<!\w)(?:{_any_of(self.public)})(?!\w)")
+
+    def hide(self, text: str, by: Callable[[str], str]) -> str:
+        """`text` with `by` of each secret in its place, but for those that are within a public word."""
+        if self.pattern is None:
+            return text
+        spans = [found.span() for found in self.public_pattern.finditer(text)] if self.public_pattern else []
+        begins = [begin for begin, _ in spans]
+
+        def hidden(found: re.Match[str]) -> str:
+            index = bisect_right(begins, found.start()) - 1
+            return found[0] if index >= 0 and found.end() <= spans[index][1] else by(found[0])
+
+        return self.pattern.sub(hidden, text)
+
+
+def _any_of(words: Iterable[str]) -> str:
+    """A pattern of all words, the longest first: of two of which one begins with the other, no end is left over."""
+    return "|".join(re.escape(word) for word in sorted(words, key=lambda word: (-len(word), word)))
 
 
 _KNOWN = _Known()
@@ -93,13 +127,25 @@ def learn(values: Iterable[str]) -> None:
     _KNOWN.add(values)
 
 
+def publish(name: str, app: Mapping[str, Any] | None = None) -> None:
+    """From now on the words that everybody reads of the app `name` stay as they are: its name, its account, its
+    folders, and of `app`, its declaration as far as it is known, `user`, `listen` and `host`."""
+    layout, declared = Layout(name), app or {}
+    folders = (layout.home, layout.state, layout.data, layout.cache, layout.logs, layout.runtime)
+    told = [str(declared[key]) for key in ("user", "listen", "host") if declared.get(key)]
+    ports = [text.rpartition(":")[2] for text in told]
+    _KNOWN.publish([name, layout.user, *folders, *told, *ports])
+
+
 def forget() -> None:
-    """Know no secret any more."""
-    _KNOWN.values, _KNOWN.pattern = set(), None
+    """Know no secret and no public word any more."""
+    vars(_KNOWN).update(vars(_Known()))
 
 
 def learn_from(state: str) -> None:
-    """Learn the secrets of all generations of an app whose environment files lie in the folder `state`."""
+    """Learn the secrets of all generations of an app whose environment files lie in the folder `state`, and the words
+    of its generations that are public."""
+    _publish_records(state)
     try:
         names = sorted(name for name in os.listdir(state) if re.fullmatch(r"[0-9]+(\.trial)?\.env", name))
     except OSError:
@@ -107,6 +153,21 @@ def learn_from(state: str) -> None:
     for name in names:
         with contextlib.suppress(OSError):
             learn(secrets_of(Path(state, name).read_text(encoding="utf-8", errors="surrogateescape")))
+
+
+def _publish_records(state: str) -> None:
+    folder, name = os.path.split(state)
+    if os.path.join("/", folder).endswith(f"/{STATE}"):
+        layout = Layout(name, folder[: -len(STATE)])
+        publish(name)
+        with contextlib.suppress(OSError):
+            for number in os.listdir(layout.generations):
+                path = os.path.join(layout.generations, number, "generation.json")
+                if path not in _KNOWN.read and os.path.isfile(path):
+                    record = read_mapping(path)
+                    publish(name, as_mapping(record.get("app")))
+                    _KNOWN.publish([str(record.get("release") or "")])
+                    _KNOWN.read.add(path)
 
 
 def secrets_of(text: str) -> list[str]:
@@ -127,14 +188,14 @@ def secrets_of(text: str) -> list[str]:
 
 def clean_text(text: str) -> str:
     """`text` without the secrets that this process knows."""
-    return text if _KNOWN.pattern is None else _KNOWN.pattern.sub(HIDDEN, text)
+    return _KNOWN.hide(text, lambda _: HIDDEN)
 
 
 def clean_lines(lines: Sequence[str]) -> list[str]:
     """As clean_text(), line by line; a secret of several lines is found in all of them together."""
     if _KNOWN.pattern is None:
         return list(lines)
-    return _KNOWN.pattern.sub(lambda found: HIDDEN + "\n" * found[0].count("\n"), "\n".join(lines)).split("\n")
+    return _KNOWN.hide("\n".join(lines), lambda secret: HIDDEN + "\n" * secret.count("\n")).split("\n")
 
 
 def clean(value: Any) -> Any:

@@ -21,11 +21,13 @@ def remove(app: AppOnHost, everything: bool = False) -> dict[str, object]:
     and logs, unless `everything` goes.
 
     Returns {removed: True, left: what of somebody else's is in the app's folder, and stays, kept: the folders of its
-    data that stay, with what they take, gone: those that went}. StepFailed where nothing of that name is Headcount's.
+    data that stay, with what they take, gone: those that went, others: those in their places that are somebody else's,
+    and stay, with their owners}. StepFailed where nothing of that name is Headcount's.
     """
     if app.name not in installed_apps(app.root):
         raise Untouched("remove", f"{app.layout.home} is not Headcount's and is not touched")
     with app.alone("remove"):
+        user = datafolders.account(app.layout, ledger.read(app.layout.ledger))
         take_down(app.instances)
         app.systemd.stop(*(unit for unit in (app.layout.prepare_unit,) if not app.systemd.state(unit).gone))
         app.candidates.forget()
@@ -35,11 +37,17 @@ def remove(app: AppOnHost, everything: bool = False) -> dict[str, object]:
         Prepared(app.layout).forget()
         app.systemd.reload()
         app.write_local_fact()
-        gone, kept = datafolders.removal(app.layout, ledger.read(app.layout.ledger), everything)
-        for path in gone:
+        folders = datafolders.removal(app.layout, ledger.read(app.layout.ledger), user, everything)
+        for path in folders.gone:
             data.empty(path)
-        app.log(datafolders.REMOVED, left=left or None, folders=gone or None)
-    return {"removed": True, "left": left, "kept": {path: data.size_mib(path) for path in kept}, "gone": gone}
+        app.log(datafolders.REMOVED, left=left or None, folders=folders.gone or None, account=user)
+    return {"removed": True, "left": left, **told(folders)}
+
+
+def told(folders: datafolders.Removal) -> dict[str, object]:
+    """What becomes of the app's folders, as the module returns it."""
+    kept = {path: data.size_mib(path) for path in folders.kept}
+    return {"kept": kept, "gone": folders.gone, "others": folders.others}
 
 
 def _remove_home(app: AppOnHost) -> list[str]:

@@ -19,7 +19,7 @@ from .._generation.serverhooks import program
 from .._generation.units import environment_file, render
 from .._os.files import make_directory, write_file
 from .._os.folders import Unsafe
-from .._os.secrecy import learn
+from .._os.secrecy import learn, publish
 from .._os.users import ensure_user
 from .._plan.replan import replan, with_release
 from .._release.releases import distributions, install, lacking, release_id, unpack, with_data
@@ -34,6 +34,7 @@ def stage(app: AppOnHost, request: Plain) -> dict[str, object]:
     source_id, release {id, lock_text}, wheels_dir, python. Returns {generation, release, built, healed}.
     """
     learn((request.get("secrets") or {}).values())
+    publish(app.name, request["app"])
     declared = request["app"]
     check_clashes(app, declared)
     with app.step("stage"):

@@ -410,7 +410,9 @@ class TestFolders:
         assert found(tmp_path) == []  # it is in nobody's way
         run = Run("a1", "anna", "control1", "2026-11-22T10:00:00Z")
         app = AppOnHost("shop", run, str(tmp_path), Systemd(lambda *_: Completed(0, "", "")))
-        assert remove(app) == {"removed": True, "left": [f"{layout.home}/notes.txt"], "kept": {}, "gone": []}
+        left = [f"{layout.home}/notes.txt"]
+        assert remove(app) == {"removed": True, "left": left, "kept": {}, "gone": [], "others": {}}
+        assert ledger.read(layout.ledger)[-1]["account"] == "hc-shop"
         assert os.listdir(layout.home) == ["notes.txt"]
         assert found(tmp_path) == [
             f"{layout.home} is not Headcount's (it holds notes.txt): move it away, or give the app another `name`"

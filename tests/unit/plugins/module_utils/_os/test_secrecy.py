@@ -8,6 +8,7 @@ import base64
 import html
 import json
 from pathlib import Path
+from typing import Iterator
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -104,3 +105,37 @@ def test_a_secret_that_a_cut_would_split_is_not_half_told() -> None:
     cause = first_cause(systemd.journal("shop@1.service", 0.0))
     assert cause is not None
     assert "s3cr" not in cause
+
+
+@pytest.fixture
+def _nothing_known() -> Iterator[None]:
+    secrecy.forget()
+    yield
+    secrecy.forget()
+
+
+@pytest.mark.usefixtures("_nothing_known")
+def test_a_secret_that_is_like_a_public_word_stays_in_it_and_is_hidden_elsewhere() -> None:
+    secrecy.learn(["cart", "cart-s3cret", "cartsvc", "8801", "/opt", "s3cret"])
+    secrecy.publish("cart", {"user": "cartsvc", "listen": "0.0.0.0:8801"})
+    for words in (
+        "/var/lib/hc-cart was removed, by cartsvc",
+        "cart: generation 2 is live again",
+        "cart@3.service: /opt/headcount/cart/generations/3 at 0.0.0.0:8801, port 8801",
+    ):
+        assert secrecy.clean_text(words) == words
+    assert secrecy.clean_text("cart-s3cret xcart-s3cret /opt carts") == "*** x*** *** ***s"
+    assert secrecy.clean_lines(["cart", "cartography", "s3cret"]) == ["cart", "***ography", "***"]
+
+
+@pytest.mark.usefixtures("_nothing_known")
+def test_what_is_public_of_an_app_is_known_from_its_records(tmp_path: Path) -> None:
+    layout = Layout("cart", str(tmp_path))
+    Path(layout.state).mkdir(parents=True)
+    Path(layout.environment(3)).write_text(environment_file({}, {"A": "cart", "B": "webuser"}), encoding="utf-8")
+    Path(layout.generation(3)).mkdir(parents=True)
+    record = Path(layout.generation(3), generations.GENERATION)
+    record.write_text(json.dumps({"release": "webuser", "app": {"user": "webuser"}}), encoding="utf-8")
+    entry = ledger.append(layout.ledger, "data_made", folders=["/var/lib/hc-cart"], cause="webuser is cart's, cartX")
+    assert entry["folders"] == ["/var/lib/hc-cart"]
+    assert entry["cause"] == "webuser is cart's, ***X"
