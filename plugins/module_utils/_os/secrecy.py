@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any, Callable, Iterable, Mapping, Sequence
 from urllib.parse import quote, quote_plus, urlsplit
 
-from .files import as_mapping, read_mapping
 from .paths import STATE, Layout
 
 HIDDEN = "***"
@@ -127,7 +126,7 @@ def learn(values: Iterable[str]) -> None:
     _KNOWN.add(values)
 
 
-def publish(name: str, app: Mapping[str, Any] | None = None) -> None:
+def publish(name: str, app: Mapping[str, object] | None = None) -> None:
     """From now on the words that everybody reads of the app `name` stay as they are: its name, its account, its
     folders, and of `app`, its declaration as far as it is known, `user`, `listen` and `host`."""
     layout, declared = Layout(name), app or {}
@@ -157,17 +156,16 @@ def learn_from(state: str) -> None:
 
 def _publish_records(state: str) -> None:
     folder, name = os.path.split(state)
-    if os.path.join("/", folder).endswith(f"/{STATE}"):
-        layout = Layout(name, folder[: -len(STATE)])
-        publish(name)
-        with contextlib.suppress(OSError):
-            for number in os.listdir(layout.generations):
-                path = os.path.join(layout.generations, number, "generation.json")
-                if path not in _KNOWN.read and os.path.isfile(path):
-                    record = read_mapping(path)
-                    publish(name, as_mapping(record.get("app")))
-                    _KNOWN.publish([str(record.get("release") or "")])
-                    _KNOWN.read.add(path)
+    if not os.path.join("/", folder).endswith(f"/{STATE}"):
+        return
+    publish(name)
+    for path in Path(Layout(name, folder[: -len(STATE)]).generations).glob("*/generation.json"):
+        if str(path) not in _KNOWN.read:
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                record = json.loads(path.read_text(encoding="utf-8"))
+                publish(name, record["app"] if isinstance(record.get("app"), dict) else {})
+                _KNOWN.publish([str(record.get("release") or "")])
+            _KNOWN.read.add(str(path))
 
 
 def secrets_of(text: str) -> list[str]:
