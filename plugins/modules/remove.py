@@ -82,6 +82,11 @@ others:
   description: Folders in the place of the app's own that are somebody else's, each with its owner; they stay.
   type: dict
   returned: success
+ended:
+  description: Units of commands that ran with the app, by C(headcount run) or to prepare a release, and were ended.
+  type: list
+  elements: str
+  returned: success, but not in check mode
 phase:
   description: Which step failed.
   type: str

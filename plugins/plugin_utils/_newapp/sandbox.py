@@ -272,7 +272,7 @@ def hidden_places() -> list[Path]:
     """What of the machine is hidden from the code: homes, sockets of services, passwords and keys."""
     own = Path(os.path.realpath(Path.home()))
     found = [Path(place) for place in _HIDDEN]
-    outside = len(own.parts) > 2 and not any(own.is_relative_to(place) for place in (*found, "/tmp"))
+    outside = len(own.parts) > 2 and not any(own.is_relative_to(place) for place in [*found, Path("/tmp")])
     return [*found, own] if outside else found
 
 
@@ -283,12 +283,9 @@ def pythons_hidden(place: Place, hidden: Sequence[Path]) -> list[Path]:
     while link.is_symlink() and len(prefixes) < _MOST_DISKS:
         link = Path(os.path.normpath(link.parent / os.readlink(link)))
         prefixes.add(link.parent.parent)
-    return sorted(
-        prefix
-        for prefix in prefixes
-        if any(prefix.is_relative_to(folder) for folder in ("/tmp", *hidden))
-        and not prefix.is_relative_to(place.scratch)
-    )
+    away = [Path("/tmp"), *hidden]
+    missed = [prefix for prefix in prefixes if any(prefix.is_relative_to(folder) for folder in away)]
+    return sorted(prefix for prefix in missed if not prefix.is_relative_to(place.scratch))
 
 
 def disks_of(mounts: str) -> list[str]:

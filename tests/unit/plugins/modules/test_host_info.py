@@ -46,6 +46,7 @@ SENT = {
     "_os/paths",
     "_os/procfs",
     "_os/secrecy",
+    "_os/secretfiles",
     "_os/systemd",
     "_release/contents",
 }

@@ -14,7 +14,7 @@ from urllib.parse import quote, quote_plus
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import generations, ledger, store
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.units import environment_file
-from ansible_collections.headcount.gunicorn.plugins.module_utils._os import secrecy
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os import secrecy, secretfiles
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.causes import first_cause
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.paths import Layout
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import Completed, Systemd
@@ -71,10 +71,10 @@ def test_short_values_and_own_words_stay() -> None:
 
 def test_an_environment_file_tells_which_values_are_secrets() -> None:
     text = environment_file({"REGION": "production-eu"}, {"A": SECRET, "B": "two\nlines"})
-    assert secrecy.secrets_of(text) == [SECRET, "two\nlines"]
-    assert secrecy.secrets_of(text + "ADDED_PASSWORD=byhand\n") == [SECRET, "two\nlines", "byhand"]
+    assert secretfiles.secrets_of(text) == [SECRET, "two\nlines"]
+    assert secretfiles.secrets_of(text + "ADDED_PASSWORD=byhand\n") == [SECRET, "two\nlines", "byhand"]
     older = 'A="of an older Headcount"\nB="short"\nC_TOKEN="tok"\n'
-    assert secrecy.secrets_of(older) == [
+    assert secretfiles.secrets_of(older) == [
         "of an older Headcount",
         "tok",
     ]
@@ -139,3 +139,28 @@ def test_what_is_public_of_an_app_is_known_from_its_records(tmp_path: Path) -> N
     entry = ledger.append(layout.ledger, "data_made", folders=["/var/lib/hc-cart"], cause="webuser is cart's, cartX")
     assert entry["folders"] == ["/var/lib/hc-cart"]
     assert entry["cause"] == "webuser is cart's, ***X"
+
+
+@pytest.mark.usefixtures("_nothing_known")
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("\x1b[31mRED\x1b[2J\x1b[0m\ttab\nline", "RED\ttab\nline"),
+        ("\x1b]0;title\x07x \x1b]8;;http://e\x1b\\link", "x link"),
+        ("\x1bPq string\x1b\\y \x1b(B\x1bc", "y "),
+        ("windows\r\nlines\r", "windows\nlines"),
+        ("back\rover \x07 \x9b31m \x7f", "back\\x0dover \\x07 \\x9b31m \\x7f"),
+        ("\x1b]open\nnext", "\nnext"),
+        ("a name: ümlaut…", "a name: ümlaut…"),
+    ],
+)
+def test_what_a_terminal_would_act_on_is_told_nowhere(said: str, told: str) -> None:
+    assert secrecy.clean_text(said) == told
+    assert secrecy.clean({"cause": [said], "n": 1}) == {"cause": [told], "n": 1}
+    assert secrecy.clean_lines(said.split("\n")) == told.split("\n")
+
+
+@pytest.mark.usefixtures("_nothing_known")
+def test_a_secret_that_a_sequence_parts_is_hidden() -> None:
+    secrecy.learn(["s3cr3t-1-XYZZY", "\x1b[31mof its own"])
+    assert secrecy.clean_text("s3cr3t-\x1b[0m1-XYZZY, \x1b[31mof its own") == "***, ***"
