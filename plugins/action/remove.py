@@ -27,4 +27,8 @@ class ActionModule(StepAction):
             display(f"{host}: {name}: {words}")
         for path in result.get("gone") or []:
             display(f"{host}: {name}: {path} {'would be' if only_asked else 'was'} removed with all that was in it")
+        for unit in result.get("ended") or []:
+            display(f"{host}: {name}: {unit}, a command that ran with it, was ended")
+        for path, owner in (result.get("others") or {}).items():
+            display(f"{host}: {name}: {path} is not the app's, belongs to {owner}, and stays")
         return result

@@ -30,7 +30,8 @@ from ._host.retune import retune
 from ._os.files import as_mapping, make_directory, read_text_file, replace_link, write_file
 from ._os.paths import TOOL, Layout, installed_apps
 from ._os.reader import for_a_reader
-from ._os.secrecy import clean, clean_text, learn_from
+from ._os.secrecy import clean, clean_text
+from ._os.secretfiles import learn_from
 from ._os.systemd import SystemdError
 from ._plan.text import explain
 from ._plan.types import Plan

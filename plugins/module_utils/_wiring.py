@@ -13,7 +13,8 @@ from ._generation.failures import StepFailed
 from ._generation.lock import Busy
 from ._generation.run import Run
 from ._os.paths import Layout
-from ._os.secrecy import clean, clean_text, learn_from
+from ._os.secrecy import clean, clean_text
+from ._os.secretfiles import learn_from
 from ._steps.app import AppOnHost
 
 RUN_OPTIONS: dict[str, object] = {

@@ -78,6 +78,15 @@ gone:
   type: list
   elements: str
   returned: success
+others:
+  description: Folders in the place of the app's own that are somebody else's, each with its owner; they stay.
+  type: dict
+  returned: success
+ended:
+  description: Units of commands that ran with the app, by C(headcount run) or to prepare a release, and were ended.
+  type: list
+  elements: str
+  returned: success, but not in check mode
 phase:
   description: Which step failed.
   type: str
@@ -96,10 +105,11 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._generation import data, datafolders, ledger
+from ..module_utils._generation import datafolders, ledger
 from ..module_utils._host.boot import uninstall_if_idle
 from ..module_utils._os.paths import Layout, installed_apps
 from ..module_utils._steps.remove import remove
+from ..module_utils._steps.remove import told as folders_told
 from ..module_utils._wiring import RUN_OPTIONS, app_on_host, finish
 
 
@@ -118,10 +128,11 @@ def main() -> None:
     installed = installed_apps()
     present = name in installed and os.path.exists(layout.home)
     told = {"known": present or os.path.exists(layout.ledger), "installed": installed}
-    gone, kept = datafolders.removal(layout, ledger.read(layout.ledger), everything)
-    if module.check_mode or not (present or gone):
-        sizes = {path: data.size_mib(path) for path in kept}
-        module.exit_json(changed=present or bool(gone), removed=present, gone=gone, kept=sizes, **told)
+    entries = ledger.read(layout.ledger)
+    folders = datafolders.removal(layout, entries, datafolders.account(layout, entries), everything)
+    if module.check_mode or not (present or folders.gone):
+        changed = present or bool(folders.gone)
+        module.exit_json(changed=changed, removed=present, **folders_told(folders), **told)
     app = app_on_host(module, name)
 
     def work() -> dict[str, object]:

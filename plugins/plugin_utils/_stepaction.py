@@ -15,7 +15,7 @@ from typing import Any
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 
-from ..module_utils._os.secrecy import clean, learn
+from ..module_utils._os.secrecy import clean, learn, publish
 from ._edge import Json, Result, Variables
 from ._fleet.decision import connection_words, last_line
 from ._fleet.declared import plain
@@ -63,6 +63,7 @@ def without_secrets(templar: Any, variables: Variables, name: str, told: Result)
     for app in apps if isinstance(apps, list) else []:
         if isinstance(app, Mapping) and app.get("name") == name and isinstance(app.get("secrets"), Mapping):
             learn(str(value) for value in app["secrets"].values())
+            publish(name, app)
     cleaned: Result = clean(told)
     return cleaned
 

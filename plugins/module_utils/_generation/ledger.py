@@ -19,7 +19,8 @@ from datetime import datetime, timezone
 from typing import Callable, Dict
 
 from .._os.files import fsync_directory
-from .._os.secrecy import clean, learn_from
+from .._os.secrecy import clean
+from .._os.secretfiles import learn_from
 
 EVENTS = (
     "staged",

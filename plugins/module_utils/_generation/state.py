@@ -13,7 +13,8 @@ from .._os.files import as_mapping, read_mapping
 from .._os.http import address_taken, local_address, request
 from .._os.paths import Layout
 from .._os.procfs import listens
-from .._os.secrecy import clean, learn_from
+from .._os.secrecy import clean
+from .._os.secretfiles import learn_from
 from .._os.systemd import ABSENT, Systemd, UnitState
 from .._release.contents import verify
 from . import access, generations, goingback, ledger, loadtests, truth

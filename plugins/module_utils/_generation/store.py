@@ -20,7 +20,8 @@ from .._os.files import (
 )
 from .._os.ownership import check_free, leads_home
 from .._os.paths import Layout
-from .._os.secrecy import clean, learn_from
+from .._os.secrecy import clean
+from .._os.secretfiles import learn_from
 from .._release.contents import is_release
 from .generations import (
     EVIDENCE,

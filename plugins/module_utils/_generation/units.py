@@ -13,7 +13,7 @@ from .._declaration.gunicorn import PLANNED
 from .._declaration.listening import mode_of
 from .._facts.workerends import HOOKS
 from .._os.paths import Layout
-from .._os.secrecy import MARK
+from .._os.secretfiles import MARK
 from .._recorder import configuration as recorder
 from .._release.contents import TREE
 from .._release.hubmonitor import MONITOR_HOOK, monitor_environment

@@ -25,6 +25,7 @@ def unmet(layout: Layout, app: Plain, runner: Runner) -> list[str]:
     group = no_group(app)
     found = [*_schedules(app, runner), *([group] if group else [])]
     found += outside.of_another_app(layout, app, installed_apps(layout.root))
+    found += outside.unmade(app, str(app.get("user") or layout.user))
     return found + outside.shut_out(layout, app, made=False)
 
 

@@ -11,6 +11,8 @@ import re
 import stat
 from typing import Iterable, Iterator, Sequence
 
+from .._os.files import read_regular
+
 PLACES = ("/tmp", "/var/tmp", "/dev/shm", "/run/headcount-instances")
 MOST_ENTRIES = 2000
 MOST_DEEP = 4
@@ -65,11 +67,7 @@ def _files(top: str) -> Iterator[tuple[str, os.stat_result]]:
 def _is_database(path: str) -> bool:
     if _NAMES.fullmatch(os.path.basename(path)):
         return True
-    try:
-        with open(path, "rb") as stream:
-            return stream.read(len(_SQLITE)) == _SQLITE
-    except OSError:
-        return False
+    return read_regular(path, len(_SQLITE)) == _SQLITE  # the app may put a FIFO or a link there at any moment
 
 
 def _matches(path: str, patterns: Iterable[str]) -> bool:

@@ -13,12 +13,13 @@ import secrets
 import socket
 from typing import Callable
 
+from .._generation import localfact
 from .._generation.failures import StepFailed
 from .._generation.ledger import now_text
 from .._generation.lock import Busy
 from .._generation.run import Run
 from .._generation.settings import retune_at_boot
-from .._os.files import make_directory, read_mapping, read_text_file, replace_link, write_file, write_json
+from .._os.files import make_directory, read_text_file, replace_link, write_file
 from .._os.paths import HOME, UNITS, Layout
 from .._os.systemd import Systemd
 from .._steps import guarding
@@ -145,11 +146,9 @@ def tuned_words(name: str, done: Retuned) -> str:
 
 def write_drift(layout: Layout, changes: list[str]) -> None:
     """Show the drift, or that there is none any more, in the local fact."""
-    facts = read_mapping(layout.local_fact)
-    if not isinstance(facts.get(layout.app), dict):
-        return
-    mine = {key: value for key, value in facts[layout.app].items() if key != "drift"}
-    if changes:
-        mine["drift"] = changes
-    if mine != facts[layout.app]:
-        write_json(layout.local_fact, {**facts, layout.app: mine})
+
+    def with_drift(known: localfact.Part | None) -> localfact.Part | None:
+        told = {key: value for key, value in (known or {}).items() if key != "drift"}
+        return {**told, **({"drift": changes} if changes else {})} if known is not None else None
+
+    localfact.update(layout, with_drift)

@@ -189,6 +189,11 @@ class Layout:
         """A command that a person runs by hand; `name` tells it from others."""
         return f"headcount-run-{self.app}-{name}.service"
 
+    def run_units(self, units: Iterable[str]) -> list[str]:
+        """Those of `units` that are commands which persons run with this app: their names are process ids."""
+        begin, end = self.run_unit("*").split("*")
+        return sorted(unit for unit in units if unit.startswith(begin) and unit[len(begin) : -len(end)].isdigit())
+
     @property
     def units(self) -> str:
         return self._at(UNITS)

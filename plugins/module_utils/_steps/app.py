@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable, Iterator, Sequence
 
-from .._generation import access, generations, ledger, store, volatile
+from .._generation import access, generations, ledger, localfact, store, volatile
 from .._generation.candidates import Candidates
 from .._generation.failures import StepFailed, sentence
 from .._generation.instances import Instances
@@ -25,9 +25,8 @@ from .._generation.processnames import process_units_on_disk
 from .._generation.record import GenerationRecord
 from .._generation.remedies import remedies
 from .._generation.run import Run
-from .._os.files import make_directory, read_mapping, write_json
 from .._os.paths import Layout
-from .._os.secrecy import learn_from
+from .._os.secretfiles import learn_from
 from .._os.systemd import Systemd, SystemdError
 from .._os.users import UserError, ensure_group
 from .._plan.types import PlanError
@@ -94,7 +93,13 @@ class AppOnHost:
     def alone(self, phase: str, number: int | None = None, urgent: bool = False) -> Iterator[None]:
         """Hold the lock for a run's only or last step, which heals the host itself. `urgent`: as Hold has it."""
         hold = self._hold(phase, number, urgent)
-        with self.lock.alone(self.run, phase, self.gone, hold) as told, self._watched(phase, hold):
+        with contextlib.ExitStack() as stack:
+            try:
+                told = stack.enter_context(self.lock.alone(self.run, phase, self.gone, hold))
+            except OSError as error:
+                fix = f"{self.layout.state} has to be writable: Headcount keeps its lock and its ledger there"
+                raise StepFailed(phase, f"{sentence(error)}: {fix}") from error
+            stack.enter_context(self._watched(phase, hold))
             self._tell(told)
             yield
 
@@ -163,19 +168,16 @@ class AppOnHost:
     def write_local_fact(self) -> None:
         """Show what is live to `ansible -m setup` (ansible_local.headcount)."""
         live = generations.live(self.layout)
-        facts = read_mapping(self.layout.local_fact)
         record = self.known(live)
-        if record is None:
-            facts.pop(self.name, None)
-        else:
-            facts[self.name] = {
+        told = None
+        if record is not None:
+            told = {
                 "generation": live,
                 "release": record.release,
                 "listen": record.listen,
                 "settings": record.settings,
             }
-        make_directory(os.path.dirname(self.layout.local_fact))
-        write_json(self.layout.local_fact, facts)
+        localfact.update(self.layout, lambda _: told)
 
     def set_aside(self, number: int | None, failure: StepFailed) -> None:
         """Stop candidate `number`, keep it as the bad one for diagnosis, and write down why."""

@@ -22,13 +22,16 @@ def remove(app: AppOnHost, everything: bool = False) -> dict[str, object]:
     and logs, unless `everything` goes.
 
     Returns {removed: True, left: what of somebody else's is in the app's folder, and stays, kept: the folders of its
-    data that stay, with what they take, gone: those that went}. StepFailed where nothing of that name is Headcount's.
+    data that stay, with what they take, gone: those that went, others: those in their places that are somebody else's,
+    and stay, with their owners, ended: units of commands that ran with the app}. StepFailed where nothing of that name
+    is Headcount's.
     """
     if app.name not in installed_apps(app.root):
         raise Untouched("remove", f"{app.layout.home} is not Headcount's and is not touched")
     with app.alone("remove"):
+        user = datafolders.account(app.layout, ledger.read(app.layout.ledger))
         take_down(app.instances)
-        app.systemd.stop(*(unit for unit in (app.layout.prepare_unit,) if not app.systemd.state(unit).gone))
+        ended = _end_commands(app)
         app.candidates.forget()
         for number in generations.numbers(app.layout):
             store.remove(app.layout, number)
@@ -37,11 +40,25 @@ def remove(app: AppOnHost, everything: bool = False) -> dict[str, object]:
         guarding.forget(app.layout)
         app.systemd.reload()
         app.write_local_fact()
-        gone, kept = datafolders.removal(app.layout, ledger.read(app.layout.ledger), everything)
-        for path in gone:
+        folders = datafolders.removal(app.layout, ledger.read(app.layout.ledger), user, everything)
+        for path in folders.gone:
             data.empty(path)
-        app.log(datafolders.REMOVED, left=left or None, folders=gone or None)
-    return {"removed": True, "left": left, "kept": {path: data.size_mib(path) for path in kept}, "gone": gone}
+        app.log(datafolders.REMOVED, left=left or None, folders=folders.gone or None, account=user, ended=ended or None)
+    return {"removed": True, "left": left, "ended": ended, **told(folders)}
+
+
+def _end_commands(app: AppOnHost) -> list[str]:
+    """End what runs with the app beside its instances: a command that prepares it, and those of persons."""
+    byhand = app.layout.run_units(app.systemd.matching(app.layout.run_unit("*")))
+    ended = [unit for unit in (app.layout.prepare_unit, *byhand) if not app.systemd.state(unit).gone]
+    app.systemd.stop(*ended)
+    return ended
+
+
+def told(folders: datafolders.Removal) -> dict[str, object]:
+    """What becomes of the app's folders, as the module returns it."""
+    kept = {path: data.size_mib(path) for path in folders.kept}
+    return {"kept": kept, "gone": folders.gone, "others": folders.others}
 
 
 def _remove_home(app: AppOnHost) -> list[str]:

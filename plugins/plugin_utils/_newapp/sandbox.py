@@ -50,10 +50,12 @@ _MOST_DISKS: Final = 40
 _DISK: Final = re.compile(r"(ext\d|xfs|btrfs|zfs|f2fs|bcachefs|nfs\d?|cifs|vfat|overlay|tmpfs|9p|virtiofs|fuse\S*) ")
 
 # $1 the scratch folder, $2 the folders of the release, one a line, the first of them the working directory (read-only
-# when $3 is ro), $4 the mount points of disks, one a line, $5 folders of /tmp that are needed, one a line; the command
-# follows. Everything is read-only but the scratch folder, where the app's data is, and /tmp, which is an empty one, as
-# it is to a service that is protected. The scratch folder may lie in /tmp, and so may the Python: they are kept at /mnt
-# meanwhile.
+# when $3 is ro), $4 the mount points of disks, one a line, $5 folders that are needed of those that are hidden, $6 what
+# is hidden, both one a line; the command follows. Everything is read-only but the scratch folder, where the app's data
+# is, and /tmp, which is an empty one, as it is to a service that is protected. The scratch folder may lie in what is
+# hidden, and so may the Python: they are kept at /mnt meanwhile. The command has no capability and cannot get one, so
+# that it undoes nothing of this; and as it may be root's by its number, what root reaches without one is kept from it
+# too: devices, the kernel's settings, the sockets of services below /run, passwords and keys.
 _SHELL: Final = """
 set -e
 mount --make-rprivate /
@@ -61,19 +63,47 @@ mount --bind "$1" /mnt
 kept() { printf "%s" "$1" | cat -n | while read -r number folder; do "$2" "$folder" "/mnt/kept/$number"; done; }
 keep() { mkdir -p "$2"; mount --bind "$1" "$2"; }
 put_back() { mkdir -p "$1"; mount --bind "$2" "$1"; mount -o remount,bind,ro "$1"; }
+each() { printf "%s" "$1" | while read -r place; do if [ -e "$place" ]; then "$2" "$place"; fi; done; }
+hide() { if [ -d "$1" ]; then mount -t tmpfs -o mode=755 none "$1"; else mount --bind /dev/null "$1"; fi; }
+close() { if [ -d "$1" ]; then mount -o remount,bind,ro "$1"; fi; }
+read_only() { mount --bind "$1" "$1" && mount -o remount,bind,ro "$1"; }
 kept "$5" keep
+each "$6" hide
+mkdir -p /mnt/dev
+mount -t tmpfs -o mode=755 none /mnt/dev
+for node in null zero full random urandom; do : > /mnt/dev/$node; mount --bind /dev/$node /mnt/dev/$node; done
+ln -s /proc/self/fd /mnt/dev/fd
+mkdir /mnt/dev/shm
+mount -t tmpfs -o mode=1777 none /mnt/dev/shm
+mount -o remount,bind,ro /mnt/dev
+mount --rbind /mnt/dev /dev
+umount -R /mnt/dev
 mount --bind /mnt/tmp /tmp
 mkdir -p "$1"
 mount --rbind /mnt "$1"
 kept "$5" put_back
+each "$6" close
+for place in /proc/sys /proc/sysrq-trigger /proc/irq /proc/bus; do read_only "$place" 2>/dev/null || true; done
+while read -r _ _ _ _ place _; do
+  case "$place" in /sys|/sys/*) mount -o remount,bind,ro "$place" 2>/dev/null || true;; esac
+done < /proc/self/mountinfo
 if [ "$3" = ro ]; then
   printf "%s" "$2" | while read -r folder; do mount --bind "$folder" "$folder"; mount -o remount,bind,ro "$folder"; done
 fi
 echo "$4" | while read -r disk; do mount -o remount,bind,ro "$disk" 2>/dev/null || true; done
 cd "$(printf "%s" "$2" | head -n 1)"
-shift 5
-exec "$@"
+shift 6
+exec setpriv --bounding-set=-all --inh-caps=-all --no-new-privs "$@"
 """
+_TRIAL: Final = """
+mount --make-rprivate / && mount --bind /tmp /mnt && mount -t tmpfs none /mnt &&
+setpriv --bounding-set=-all --inh-caps=-all --no-new-privs true
+"""
+_HIDDEN: Final = (
+    *("/root", "/home", "/run", "/var/lib/headcount", "/var/spool/cron", "/etc/ssh", "/etc/ssl/private"),
+    *("/etc/shadow", "/etc/shadow-", "/etc/gshadow", "/etc/gshadow-"),
+)
+"""What is of the machine and its people, beside what is the home of who calls."""
 
 
 @dataclass(frozen=True)
@@ -156,15 +186,15 @@ def best() -> Sandbox:
         return Sandbox(
             told="unshare (package util-linux) is not there: the import could reach the network and the disk"
         )
-    base = ("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child")
+    base = ("unshare", "--net", "--ipc", "--mount", "--pid", "--fork", "--kill-child")
     user = () if os.geteuid() == 0 else ("--map-root-user",)
-    for argv, mounts in (
-        ((*base, *user), True),
-        (("unshare", "--net", *user), False),
+    for argv, mounts, told in (
+        ((*base, *user, "--mount-proc"), True, ""),
+        ((*base, *user), True, "/proc is the machine's own: the import could read of your processes there"),
+        (("unshare", "--net", *user), False, "mounts cannot be made: the import could write wherever you may"),
     ):
-        trial = "mount --make-rprivate / && mount --bind /tmp /mnt" if mounts else "true"
+        trial = _TRIAL if mounts else "true"
         if subprocess.run([*argv, "sh", "-c", trial], capture_output=True, check=False).returncode == 0:
-            told = "" if mounts else "mounts cannot be made: the import could write wherever you may"
             return Sandbox(argv, mounts, told)
     return Sandbox(told="namespaces are not allowed: the import could reach the network and the disk")
 
@@ -247,20 +277,33 @@ def _argv(place: Place, command: Sequence[str | Path]) -> list[str]:
     mode = "rw" if place.writable else "ro"
     disks = "\n".join(disks_of(Path("/proc/self/mountinfo").read_text(encoding="utf-8")))
     environment_of = [folder for folder in [place.scratch / "venv"] if place.python.is_relative_to(folder)]
-    release, needed = map(_lines, ([place.root, *environment_of], pythons_in_tmp(place)))
-    return [*sandbox.argv, "sh", "-c", _SHELL, "sh", str(place.scratch), release, mode, disks, needed, *words]
+    hidden = hidden_places()
+    release, needed, away = map(_lines, ([place.root, *environment_of], pythons_hidden(place, hidden), hidden))
+    return [*sandbox.argv, "sh", "-c", _SHELL, "sh", str(place.scratch), release, mode, disks, needed, away, *words]
 
 
 def _lines(paths: Sequence[Path]) -> str:
     return "".join(f"{path}\n" for path in paths)
 
 
-def pythons_in_tmp(place: Place) -> list[Path]:
-    """The folders of the Python and of what it is made from that lie in /tmp, and not in the scratch folder."""
-    prefixes = {place.python.parent.parent, place.python.resolve().parent.parent}
-    return sorted(
-        prefix for prefix in prefixes if prefix.is_relative_to("/tmp") and not prefix.is_relative_to(place.scratch)
-    )
+def hidden_places() -> list[Path]:
+    """What of the machine is hidden from the code: homes, sockets of services, passwords and keys."""
+    own = Path(os.path.realpath(Path.home()))
+    found = [Path(place) for place in _HIDDEN]
+    outside = len(own.parts) > 2 and not any(own.is_relative_to(place) for place in [*found, Path("/tmp")])
+    return [*found, own] if outside else found
+
+
+def pythons_hidden(place: Place, hidden: Sequence[Path]) -> list[Path]:
+    """The folders of the Python and of what it is made from that lie in /tmp or in what is hidden, and not in the
+    scratch folder."""
+    prefixes, link = {place.python.parent.parent, place.python.resolve().parent.parent}, place.python
+    while link.is_symlink() and len(prefixes) < _MOST_DISKS:
+        link = Path(os.path.normpath(link.parent / os.readlink(link)))
+        prefixes.add(link.parent.parent)
+    away = [Path("/tmp"), *hidden]
+    missed = [prefix for prefix in prefixes if any(prefix.is_relative_to(folder) for folder in away)]
+    return sorted(prefix for prefix in missed if not prefix.is_relative_to(place.scratch))
 
 
 def disks_of(mounts: str) -> list[str]:

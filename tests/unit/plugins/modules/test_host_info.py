@@ -42,6 +42,7 @@ SENT = {
     "_os/causes",
     "_os/exporterunit",
     "_os/files",
+    "_os/folders",
     "_os/http",
     "_os/lines",
     "_os/listeners",
@@ -49,6 +50,7 @@ SENT = {
     "_os/paths",
     "_os/procfs",
     "_os/secrecy",
+    "_os/secretfiles",
     "_os/systemd",
     "_release/contents",
 }

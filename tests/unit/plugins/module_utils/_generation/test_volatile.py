@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 
 import pytest
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import volatile
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.volatile import databases, words
 
 PID = 41
@@ -46,3 +48,12 @@ def test_a_link_is_no_database_and_a_process_that_is_gone_has_none(seen: Path, t
     assert databases(PID, root=str(tmp_path)) == []
     assert databases(0, root=str(tmp_path)) == []
     assert databases(7, root=str(tmp_path)) == []
+
+
+def test_a_fifo_that_the_app_puts_in_the_place_of_a_file_holds_nobody_up(
+    seen: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(seen / "tmp/swapped")
+    regular = (tmp_path / "proc").stat()
+    monkeypatch.setattr(volatile, "_files", lambda top: [(f"{top}/swapped", regular)] if top.endswith("/tmp") else [])
+    assert databases(PID, root=str(tmp_path)) == []
