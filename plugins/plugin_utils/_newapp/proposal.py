@@ -150,6 +150,12 @@ def _profile(draft: Draft, choice: Choice) -> None:
 
 
 def _paths(draft: Draft, choice: Choice) -> None:
+    if draft.found.app is not None and draft.app.is_bare:
+        draft.ask(
+            f"what gives the app its pages? {draft.app.entry_point} answers to no address: let entry_point name what "
+            "puts it together, a factory mostly",
+            must=True,
+        )
     _put_health(draft, choice)
     draft.comments["load.paths"] = choice.why_load
     weighed = [item.cpu_ms + item.wait_ms for item in draft.app.weighed if item.path in choice.load]

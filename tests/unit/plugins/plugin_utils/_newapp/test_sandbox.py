@@ -337,3 +337,9 @@ def test_code_of_a_member_that_is_installed_is_the_projects_own(at: Place) -> No
     assert {item.name: item.places for item in found.variables} == {
         "CURRENCY": ("coins.py:2",), "TILL_TAX": ("till/__init__.py:2",),
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(("route", "rules"), [("", 0), ("@app.post('/write')\ndef write(): return ''\n", 1)])
+def test_how_many_addresses_an_app_answers_to(at: Place, route: str, rules: int) -> None:
+    assert imported(at, f"from flask import Flask\napp = Flask(__name__)\n{route}").rules == rules
+    assert imported(at, WSGI.format(name="app")).rules is None

@@ -262,3 +262,26 @@ def test_what_a_person_gives_goes_before_what_files_say() -> None:
     survey([Candidate("shop")], lambda _: PLACE, Hints(variables={"A": ("1", "x")},
            given={"A": "2", "PORT": "$x"}), look)  # fmt: skip
     assert look.asked[0][3] == {"A": "2", "PORT": "$x"}
+
+
+def test_an_app_that_answers_to_nothing_is_passed_over_for_one_that_is_put_together() -> None:
+    bare = replace(FOUND, rules=0)
+    look = Looking(lambda _, module, __: bare if module == "shop" else replace(FOUND, rules=3))
+    found = survey([Candidate("shop"), Candidate("shop.main")], lambda _: PLACE, Hints(), look)
+    assert found.app is not None
+    assert found.app.candidate.module == "shop.main"
+    alone = survey([Candidate("shop")], lambda _: PLACE, Hints(), look)
+    assert alone.app is not None
+    assert alone.app.is_bare
+
+
+def test_a_secret_that_is_missed_by_another_name_is_given() -> None:
+    def answer(place: Place, module: str, target: str) -> Imported:
+        if "SHOP_SECRET" in place.environment:
+            return FOUND
+        asked = (Variable("SHOP_SECRET"), Variable("SECRETS_FILE_MODE"), Variable("MODE"))
+        return failing(Error("SystemExit", "1, after saying: server.secret_key is not changed"), variables=asked)
+
+    found = survey([Candidate("shop")], lambda _: PLACE, Hints(), Looking(answer))
+    assert found.app is not None
+    assert list(found.app.required) == ["SHOP_SECRET"]

@@ -517,3 +517,24 @@ def test_a_requirements_file_may_have_what_the_lock_has_for_development(tmp_path
     found = read(tmp_path, Pipfile__lock=lock, requirements__txt="flask==3.0.3\nfaker==4.0.2\n")
     assert [pin.name for pin in found.pins] == ["flask"]
     assert "six==1 is not in Pipfile.lock" in refusal(tmp_path, requirements__txt="flask==3.0.3\nsix==1\n")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "flask==3.1.2\n".encode("utf-16"),
+        "flask==3.1.2\n".encode("utf-8-sig"),
+        "# -*- coding: latin-1 -*-\n# f\u00fcr die Werkstatt\nflask==3.1.2\n".encode("latin-1"),
+        b"# -*- coding: nobody-knows -*-\nflask==3.1.2\n",
+    ],
+)
+def test_a_requirements_file_is_read_in_the_encoding_that_it_is_in(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "requirements.txt").write_bytes(data)
+    found = declared.requirements_file(tmp_path / "requirements.txt", tmp_path, {})
+    assert [(pin.name, pin.version) for pin in found.pins] == [("flask", "3.1.2")]
+
+
+def test_a_requirements_file_in_an_unknown_encoding_is_refused_with_the_fix(tmp_path: Path) -> None:
+    (tmp_path / "requirements.txt").write_bytes("# f\u00fcr\nflask\n".encode("latin-1"))
+    with pytest.raises(BadLock, match=r"requirements.txt cannot be read: .* fix: save it as UTF-8, or"):
+        declared.requirements_file(tmp_path / "requirements.txt", tmp_path, {})
