@@ -26,6 +26,14 @@ _QUIET = ("--use-pep517", "--no-build-isolation")  # so it is done in any case, 
 CHOOSE = "or say which one counts with source.requirements or source.lock"
 
 
+def lacks(label: str, name: str, owner: str, python: str) -> BadLock:
+    """The error for a lock without what something in it needs: mostly one that was made for another Python."""
+    return BadLock(
+        f"{label}: {name} is needed by {owner} with Python {python} and is not in the lock; make the lock again with "
+        f"that Python, {CHOOSE}"
+    )
+
+
 _MARKS: Final = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32"),

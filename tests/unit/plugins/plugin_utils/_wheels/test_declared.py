@@ -12,6 +12,7 @@ import pytest
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels import declared, sources
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.lockfiles import Direct, direct_of
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.locks import Pinned
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.reqfiles import lacks
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.tools import BadLock, BadSource
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.wheelhouse import Platform
 
@@ -538,3 +539,10 @@ def test_a_requirements_file_in_an_unknown_encoding_is_refused_with_the_fix(tmp_
     (tmp_path / "requirements.txt").write_bytes("# f\u00fcr\nflask\n".encode("latin-1"))
     with pytest.raises(BadLock, match=r"requirements.txt cannot be read: .* fix: save it as UTF-8, or"):
         declared.requirements_file(tmp_path / "requirements.txt", tmp_path, {})
+
+
+def test_a_lock_that_lacks_something_names_the_python_that_needs_it() -> None:
+    assert str(lacks("Pipfile.lock", "async-timeout", "redis", "3.11.2")) == (
+        "Pipfile.lock: async-timeout is needed by redis with Python 3.11.2 and is not in the lock; make the lock again "
+        "with that Python, or say which one counts with source.requirements or source.lock"
+    )
