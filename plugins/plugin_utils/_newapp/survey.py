@@ -22,6 +22,7 @@ from .types import Candidate, Error, Hints, Imported
 NOT_FOUND: Final = "NotFound"
 """The kind of an error of a module that holds no app, or not the one that was named."""
 MOST_CANDIDATES: Final = 12
+_MOST_BARE: Final = 3
 _MOST_ROUNDS: Final = 8
 _TO_STREAM: Final = re.compile(r"(^|_)(LOG\w*_(TO_)?)?(STDOUT|STDERR)$|^LOG_TO_(STDOUT|STDERR|CONSOLE|STREAM)$")
 
@@ -77,7 +78,7 @@ def survey(
     """
     failed: list[tuple[Candidate, Error]] = []
     unreached: Found | None = None
-    bare: Found | None = None
+    bare: list[Found] = []
     for candidate in _in_turn(candidates):
         if _is_pointless(candidate, failed):
             continue
@@ -85,12 +86,12 @@ def survey(
         found = attempt(candidate, place(candidate), hints, look)
         if found.app is not None and not found.app.is_bare:
             return replace(found, failed=(*failed, *found.failed))
-        bare = bare or found if found.app else bare
+        bare += [found] if found.app else []
         failed += found.failed
         unreached = unreached or found if found.unreached else unreached
-        if _enough(failed):
+        if _enough(failed) or len(bare) >= _MOST_BARE:
             break
-    return replace(bare or unreached or Found(None), failed=tuple(failed))
+    return replace(bare[0] if bare else unreached or Found(None), failed=tuple(failed))
 
 
 def _is_pointless(candidate: Candidate, failed: Sequence[tuple[Candidate, Error]]) -> bool:

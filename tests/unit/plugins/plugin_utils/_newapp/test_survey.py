@@ -270,9 +270,10 @@ def test_an_app_that_answers_to_nothing_is_passed_over_for_one_that_is_put_toget
     found = survey([Candidate("shop"), Candidate("shop.main")], lambda _: PLACE, Hints(), look)
     assert found.app is not None
     assert found.app.candidate.module == "shop.main"
-    alone = survey([Candidate("shop")], lambda _: PLACE, Hints(), look)
+    look = Looking(lambda *_: bare)
+    alone = survey([*map(Candidate, "abcdef")], lambda _: PLACE, Hints(), look)
     assert alone.app is not None
-    assert alone.app.is_bare
+    assert (alone.app.candidate.module, alone.app.is_bare, len(look.asked)) == ("a", True, 3)
 
 
 def test_a_secret_that_is_missed_by_another_name_is_given() -> None:
