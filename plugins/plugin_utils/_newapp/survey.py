@@ -317,10 +317,14 @@ def _wanted(app: Imported, error: Error, known: Mapping[str, str], hints: Hints)
 
 
 def _still_missing(error: Error, before: Place, now: Place) -> bool:
-    """Whether an error says that also a folder is not there that was made."""
+    """Whether an error says that also a folder is not there that was made, or that it is to be a file."""
     new = [folder for folder in now.folders if folder not in before.folders]
-    said = _NOT_THERE.search(error.message) and not _REPOSITORY.search(error.message)
-    return bool(said) and any(f"{DATA}/{folder}" in error.message for folder in new)
+    said = _NOT_THERE.search(error.message) or error.kind == "IsADirectoryError"
+    return (
+        bool(said)
+        and not _REPOSITORY.search(error.message)
+        and any(f"{DATA}/{folder}" in error.message for folder in new)
+    )
 
 
 _STAND_IN: Final = "headcount-stand-in"

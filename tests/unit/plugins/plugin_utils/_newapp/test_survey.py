@@ -238,6 +238,20 @@ def test_a_folder_that_has_to_be_there_is_made_in_the_apps_data(shown: str, repo
     assert found.repositories == (("wiki-pages",) if repository else ())
 
 
+def test_a_file_that_has_to_be_there_is_no_folder() -> None:
+    def answer(place: Place, module: str, target: str) -> Imported:
+        path = place.environment.get("SETTINGS", "").replace("{data}", "data")
+        if not path:
+            return failing(Error("KeyError", "SETTINGS", missing_variables=("SETTINGS",)))
+        if place.folders:
+            return failing(Error("IsADirectoryError", f"[Errno 21] Is a directory: '{path}'"))
+        return failing(Error("FileNotFoundError", f"[Errno 2] No such file or directory: '{path}'"))
+
+    found = survey([Candidate("shop")], lambda _: PLACE, Hints(), Looking(answer))
+    assert found.cause is not None
+    assert found.cause[1].message == "[Errno 2] No such file or directory: 'headcount-stand-in-settings'"
+
+
 def test_a_word_that_is_not_found_is_no_folder() -> None:
     def answer(place: Place, module: str, target: str) -> Imported:
         mode = place.environment.get("MODE", "")
