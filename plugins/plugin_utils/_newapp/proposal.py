@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 import re
+import textwrap
 from collections.abc import Sequence
 from typing import Final
 
@@ -114,9 +115,10 @@ def _not_looked_at(draft: Draft) -> None:
     else:
         names = [item.name for item in app.variables if re.search(r"(URL|URI|HOST|SERVER|BROKER)$", item.name)]
         how = f" Of its variables, {listed(names, 4)} may say where it is" if names else ""
+        said = textwrap.shorten(str(error), 200, placeholder=" ...")
         text = (
             f"can the host reach {listed(list(app.peers) or ['what it calls'], 3)}? The app calls it while it is "
-            f"imported ({error}), so that it could not be looked at here: check entry_point, health and load.{how}"
+            f"imported ({said}), so that it could not be looked at here: check entry_point, health and load.{how}"
         )
     draft.ask(text, must=True)
 
