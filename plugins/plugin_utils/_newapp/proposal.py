@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 import re
+import textwrap
 from collections.abc import Sequence
 from typing import Final
 
@@ -114,9 +115,10 @@ def _not_looked_at(draft: Draft) -> None:
     else:
         names = [item.name for item in app.variables if re.search(r"(URL|URI|HOST|SERVER|BROKER)$", item.name)]
         how = f" Of its variables, {listed(names, 4)} may say where it is" if names else ""
+        said = textwrap.shorten(str(error), 200, placeholder=" ...")
         text = (
             f"can the host reach {listed(list(app.peers) or ['what it calls'], 3)}? The app calls it while it is "
-            f"imported ({error}), so that it could not be looked at here: check entry_point, health and load.{how}"
+            f"imported ({said}), so that it could not be looked at here: check entry_point, health and load.{how}"
         )
     draft.ask(text, must=True)
 
@@ -150,6 +152,12 @@ def _profile(draft: Draft, choice: Choice) -> None:
 
 
 def _paths(draft: Draft, choice: Choice) -> None:
+    if draft.found.app is not None and draft.app.is_bare:
+        draft.ask(
+            f"what gives the app its pages? {draft.app.entry_point} answers to no address: let entry_point name what "
+            "puts it together, a factory mostly",
+            must=True,
+        )
     _put_health(draft, choice)
     draft.comments["load.paths"] = choice.why_load
     weighed = [item.cpu_ms + item.wait_ms for item in draft.app.weighed if item.path in choice.load]

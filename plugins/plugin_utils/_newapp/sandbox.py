@@ -357,6 +357,7 @@ def read(answer: Json, place: Place) -> Imported:
         import_seconds=float(answer.get("import_seconds", 0.0)),
         peak_mib=int(answer.get("peak_mib", 0)),
         routes=len(answer.get("routes", ())),
+        rules=answer.get("rules"),
         pages=tuple(Page(**item) for item in answer.get("asked", ())),
         weighed=tuple(Weighed(**item) for item in answer.get("weighed", ())),
         variables=tuple(_variable(name, known, place) for name, known in sorted(answer.get("variables", {}).items())),

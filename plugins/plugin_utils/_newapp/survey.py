@@ -22,6 +22,7 @@ from .types import Candidate, Error, Hints, Imported
 NOT_FOUND: Final = "NotFound"
 """The kind of an error of a module that holds no app, or not the one that was named."""
 MOST_CANDIDATES: Final = 12
+_MOST_BARE: Final = 3
 _MOST_ROUNDS: Final = 8
 _TO_STREAM: Final = re.compile(r"(^|_)(LOG\w*_(TO_)?)?(STDOUT|STDERR)$|^LOG_TO_(STDOUT|STDERR|CONSOLE|STREAM)$")
 
@@ -71,21 +72,26 @@ def survey(
     look: Look,
     say: Callable[[str], None] = lambda text: None,
 ) -> Found:
-    """Import candidates until one is the app. `place` says where each is looked at, `look` does it."""
+    """Import candidates until one is the app; one that answers to nothing is it only where no other is.
+
+    `place` says where each is looked at, `look` does it.
+    """
     failed: list[tuple[Candidate, Error]] = []
     unreached: Found | None = None
+    bare: list[Found] = []
     for candidate in _in_turn(candidates):
         if _is_pointless(candidate, failed):
             continue
         say(f"importing {candidate} ({candidate.origin})")
         found = attempt(candidate, place(candidate), hints, look)
-        if found.app is not None:
+        if found.app is not None and not found.app.is_bare:
             return replace(found, failed=(*failed, *found.failed))
+        bare += [found] if found.app else []
         failed += found.failed
         unreached = unreached or found if found.unreached else unreached
-        if _enough(failed):
+        if _enough(failed) or len(bare) >= _MOST_BARE:
             break
-    return replace(unreached, failed=tuple(failed)) if unreached else Found(None, tuple(failed))
+    return replace(bare[0] if bare else unreached or Found(None), failed=tuple(failed))
 
 
 def _is_pointless(candidate: Candidate, failed: Sequence[tuple[Candidate, Error]]) -> bool:
@@ -288,9 +294,7 @@ def _better(tried: _Tried, hints: Hints) -> _Tried | None:
     error, place = tried.app.error, tried.place
     if error is None:
         return None
-    known = place.environment
-    wanted = {name: stand_in(name, hints.examples) for name in error.missing_variables if name not in known}
-    wanted = wanted or {name: kept_at(name) for name in _homeless(error, known)}
+    known, wanted = place.environment, _wanted(tried.app, error, place.environment, hints)
     if wanted:
         folders = [value.removeprefix(_DATA) for value in wanted.values() if value.startswith(_DATA)]
         folders = list(dict.fromkeys([*place.folders, *folders]))
@@ -302,11 +306,25 @@ def _better(tried: _Tried, hints: Hints) -> _Tried | None:
     return None
 
 
+def _wanted(app: Imported, error: Error, known: Mapping[str, str], hints: Hints) -> dict[str, str]:
+    """The variables that an app may fail for want of, with values: those that it lacks, those of folders that are not
+    there, those of secrets that it misses."""
+    missing = [name for name in error.missing_variables if name not in known]
+    if missing:
+        return {name: stand_in(name, hints.examples) for name in missing}
+    homeless = {name: kept_at(name) for name in _homeless(error, known)}
+    return homeless or {name: stand_in(name, {}) for name in _unset_secrets(app, error, known)}
+
+
 def _still_missing(error: Error, before: Place, now: Place) -> bool:
-    """Whether an error says that also a folder is not there that was made."""
+    """Whether an error says that also a folder is not there that was made, or that it is to be a file."""
     new = [folder for folder in now.folders if folder not in before.folders]
-    said = _NOT_THERE.search(error.message) and not _REPOSITORY.search(error.message)
-    return bool(said) and any(f"{DATA}/{folder}" in error.message for folder in new)
+    said = _NOT_THERE.search(error.message) or error.kind == "IsADirectoryError"
+    return (
+        bool(said)
+        and not _REPOSITORY.search(error.message)
+        and any(f"{DATA}/{folder}" in error.message for folder in new)
+    )
 
 
 _STAND_IN: Final = "headcount-stand-in"
@@ -329,6 +347,16 @@ def _homeless(error: Error, known: Mapping[str, str]) -> list[str]:
         for name, value in known.items()
         if ("/" in value or value.startswith(_STAND_IN)) and value in error.message and not _NO_PLACE.match(value)
     ]
+
+
+_SECRET: Final = re.compile(r"(^|_)SECRET(_KEY)?$|^SECRET_")
+
+
+def _unset_secrets(app: Imported, error: Error, known: Mapping[str, str]) -> list[str]:
+    """The variables of secrets that an app asked for, where it fails for want of a secret by whatever name."""
+    if "secret" not in error.message.lower():
+        return []
+    return [item.name for item in app.variables if _SECRET.search(item.name) and item.name not in known]
 
 
 def kept_at(name: str) -> str:

@@ -151,6 +151,7 @@ class Imported:
     """What importing a module showed. `stage` is how far it came: import, ask, weigh or done.
 
     `written`: paths that it wrote to (within the project: relative) and what: file, folder or sqlite.
+    `rules`: how many addresses an app of Flask's kind answers to; None of any other.
     `other_host`: the status of a page that answers 200, when it is asked for by a name that nobody told the app.
     `required`: variables that it cannot be imported without, with the values that were given here.
     """
@@ -164,6 +165,7 @@ class Imported:
     import_seconds: float = 0.0
     peak_mib: int = 0
     routes: int = 0
+    rules: int | None = None
     pages: tuple[Page, ...] = ()
     weighed: tuple[Weighed, ...] = ()
     variables: tuple[Variable, ...] = ()
@@ -182,6 +184,11 @@ class Imported:
     def found(self) -> bool:
         """Whether the callable is there."""
         return self.stage != "import" and bool(self.target)
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether it answers to nothing: what it is made of is put together elsewhere."""
+        return self.rules == 0
 
     @property
     def entry_point(self) -> str:

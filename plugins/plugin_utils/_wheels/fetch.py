@@ -18,6 +18,7 @@ from packaging.utils import canonicalize_name, parse_wheel_filename
 from .._display.text import listed, plural
 from . import cache as cached
 from . import sources
+from .conflicts import resolution_error
 from .gathered import HostBuild, Platform, Wheel
 from .indexes import Indexes
 from .locks import Pinned, read_compiled
@@ -31,7 +32,6 @@ from .tools import (
     essence,
     pip,
     raise_for_network,
-    resolution_error,
     run,
     uv,
 )

@@ -44,6 +44,7 @@ from .inspection import check_credentials, check_whole, other_way
 from .lockfiles import Direct, direct_of
 from .locks import Pinned, exact, outside, read_compiled
 from .progress import tell
+from .reqfiles import lacks
 from .sources import Source, source_identity
 from .tools import (
     BadLock,
@@ -474,7 +475,7 @@ class _Gathering(Fetching):
         extra = [str(canonicalize_name(Requirement(item).name)) for item in self.extra]
         locked = [*self._told.pins, *(Pinned(name, "", ()) for name in self._local)]
         for name, owner in outside(locked, self._via, app if app in self._local else None, extra).items():
-            raise BadLock(f"{self._label()}: {name} is needed by {owner} and is not in the lock; make the lock again")
+            raise lacks(self._label(), name, owner, self.platform.python)
 
     def _gives_way(self, what: str, where: str, text: str, extra: Mapping[str, str]) -> bool:
         """Whether a declared version of the server is another one than the plan's, which is then taken and told."""

@@ -26,6 +26,7 @@ from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.subject
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.types import Answers
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.tools import NetworkUnreachable, ToolMissing
 
+HALF = "What is known without it is"
 READY, FAILED, USAGE, ASKED, CANNOT = 0, 1, 2, 3, 4
 
 EPILOG = """examples:
@@ -104,7 +105,7 @@ def main(arguments: list[str], look_at: Callable[..., flow.Entry] = flow.entry) 
             entry = look_at(options.source, tools, options.host, beside, _answers(options))
     except flow.Unfinished as error:
         written = _put(error.entry, target, options)
-        told = f"{_why(options.source, error.cause)}\n  What is known without it is {_where(written)}"
+        told = f"{_why(options.source, error.cause)}\n  {HALF} {_where(written)}"
         raise ScriptError(f"{told}, and asks for the rest{_way_on(error)}", _code(error.cause)) from None
     except Unknown as error:
         raise ScriptError(str(error), USAGE) from None

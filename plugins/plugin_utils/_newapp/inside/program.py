@@ -22,7 +22,7 @@ import traceback
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
-from .asking import ask_all, elsewhere, own_seconds, routes_of, steady, weigh, within
+from .asking import ask_all, elsewhere, own_seconds, routes_of, rules_of, steady, weigh, within
 from .target import find, kind_of
 from .watch import Seen, watch
 
@@ -195,7 +195,7 @@ def look(asked: Asked, answer: Answer) -> None:
         instance_path=str(getattr(inner, "instance_path", "") or ""),
     )
     routes = routes_of(app, kind)
-    answer.write(routes=routes)
+    answer.write(routes=routes, rules=rules_of(inner))
     found = ask_all(app, routes, float(asked["ask_seconds"]))
     good = [item["path"] for item in found if item["status"] == 200]
     answer.write(stage="weigh", asked=found, other_host=elsewhere(app, good[0]) if good else None)

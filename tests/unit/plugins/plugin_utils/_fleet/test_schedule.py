@@ -15,6 +15,7 @@ from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet import s
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.decision import AppDecision, HostDecision
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.gathering import Wanted
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.loadhosts import load_hosts
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.archives import pack_tree
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.gathered import (
     HostBuild,
     Platform,
@@ -319,3 +320,24 @@ class TestLoadHosts:
             {"name": "lg1", "files": 533},
             {"name": "lg3", "files": 0},
         ]
+
+
+@pytest.mark.parametrize(
+    ("entry_point", "refused"),
+    [("wsgi:app", ""), ("wsgii:app", "entry_point is 'wsgii:app', and there is no module wsgii in the project")],
+)
+def test_an_entry_point_that_leads_nowhere_refuses_its_app_before_a_host_builds(
+    tmp_path: Path, entry_point: str, refused: str
+) -> None:
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project/wsgi.py").write_text("app = 1\n", encoding="utf-8")
+    archive = pack_tree(tmp_path / "project", ["wsgi.py"], tmp_path)
+    tree = Wheel("tree", "0", archive.name, "c" * 64, 1, str(archive))
+    fleet = Fleet(tmp_path / "work", {"a": BOOKWORM})
+    planner = fleetplan.Scheduler(fleet.variables, None, fleet.notes, "rollout", False, print)
+    planner.gathering.put(wanted(BOOKWORM), WheelSet("id", "path:1", "", "", BOOKWORM, "", (), PIP, tree=tree))
+    host = HostDecision("a", apps={"shop": AppDecision("shop", "deploy")})
+    app = {"name": "shop", "entry_point": entry_point, "environment": {}}
+    found = planner._take(host, {"shop": wanted(BOOKWORM)}, [app])
+    assert (list(found), list(host.refused)) == (([], ["shop"]) if refused else (["shop"], []))
+    assert host.refused.get("shop", "").startswith(refused)

@@ -376,3 +376,10 @@ def test_an_app_whose_import_takes_too_long_is_asked_about() -> None:
     assert "can the host reach" not in questions(found)
     assert [question.must for question in found.questions].count(True) == 1
     flow.check(found, render.text(found))
+
+
+def test_an_app_that_answers_to_nothing_is_asked_about_first() -> None:
+    found = proposal(replace(APP, rules=0))
+    assert "what gives the app its pages? shop:app answers to no address" in questions(found)
+    assert any(question.must for question in found.questions)
+    assert "what gives the app its pages" not in questions(proposal(replace(APP, rules=2)))

@@ -440,3 +440,9 @@ def test_a_sandbox_that_shares_proc_says_so(monkeypatch: pytest.MonkeyPatch) -> 
         "/proc is the machine's own: the import could read of your processes there",
     )
     assert all("setpriv" in words[-1] for words in tried)
+
+
+@pytest.mark.parametrize(("route", "rules"), [("", 0), ("@app.post('/write')\ndef write(): return ''\n", 1)])
+def test_how_many_addresses_an_app_answers_to(at: Place, route: str, rules: int) -> None:
+    assert imported(at, f"from flask import Flask\napp = Flask(__name__)\n{route}").rules == rules
+    assert imported(at, WSGI.format(name="app")).rules is None

@@ -238,6 +238,20 @@ def test_a_folder_that_has_to_be_there_is_made_in_the_apps_data(shown: str, repo
     assert found.repositories == (("wiki-pages",) if repository else ())
 
 
+def test_a_file_that_has_to_be_there_is_no_folder() -> None:
+    def answer(place: Place, module: str, target: str) -> Imported:
+        path = place.environment.get("SETTINGS", "").replace("{data}", "data")
+        if not path:
+            return failing(Error("KeyError", "SETTINGS", missing_variables=("SETTINGS",)))
+        if place.folders:
+            return failing(Error("IsADirectoryError", f"[Errno 21] Is a directory: '{path}'"))
+        return failing(Error("FileNotFoundError", f"[Errno 2] No such file or directory: '{path}'"))
+
+    found = survey([Candidate("shop")], lambda _: PLACE, Hints(), Looking(answer))
+    assert found.cause is not None
+    assert found.cause[1].message == "[Errno 2] No such file or directory: 'headcount-stand-in-settings'"
+
+
 def test_a_word_that_is_not_found_is_no_folder() -> None:
     def answer(place: Place, module: str, target: str) -> Imported:
         mode = place.environment.get("MODE", "")
@@ -262,3 +276,27 @@ def test_what_a_person_gives_goes_before_what_files_say() -> None:
     survey([Candidate("shop")], lambda _: PLACE, Hints(variables={"A": ("1", "x")},
            given={"A": "2", "PORT": "$x"}), look)  # fmt: skip
     assert look.asked[0][3] == {"A": "2", "PORT": "$x"}
+
+
+def test_an_app_that_answers_to_nothing_is_passed_over_for_one_that_is_put_together() -> None:
+    bare = replace(FOUND, rules=0)
+    look = Looking(lambda _, module, __: bare if module == "shop" else replace(FOUND, rules=3))
+    found = survey([Candidate("shop"), Candidate("shop.main")], lambda _: PLACE, Hints(), look)
+    assert found.app is not None
+    assert found.app.candidate.module == "shop.main"
+    look = Looking(lambda *_: bare)
+    alone = survey([*map(Candidate, "abcdef")], lambda _: PLACE, Hints(), look)
+    assert alone.app is not None
+    assert (alone.app.candidate.module, alone.app.is_bare, len(look.asked)) == ("a", True, 3)
+
+
+def test_a_secret_that_is_missed_by_another_name_is_given() -> None:
+    def answer(place: Place, module: str, target: str) -> Imported:
+        if "SHOP_SECRET" in place.environment:
+            return FOUND
+        asked = (Variable("SHOP_SECRET"), Variable("SECRETS_FILE_MODE"), Variable("MODE"))
+        return failing(Error("SystemExit", "1, after saying: server.secret_key is not changed"), variables=asked)
+
+    found = survey([Candidate("shop")], lambda _: PLACE, Hints(), Looking(answer))
+    assert found.app is not None
+    assert list(found.app.required) == ["SHOP_SECRET"]

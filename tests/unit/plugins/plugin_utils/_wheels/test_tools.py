@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels import tools
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels import conflicts, tools
 
 HEAD = "error: No solution found when resolving dependencies\n  cause: "
 CONFLICTS = {
@@ -87,7 +87,7 @@ CONFLICTS = {
 
 @pytest.mark.parametrize(("words", "sentence"), CONFLICTS.values(), ids=CONFLICTS.keys())
 def test_a_conflict_becomes_one_sentence(words: str, sentence: str) -> None:
-    error = tools.resolution_error("source pip 'x'", HEAD + words, "3.9")
+    error = conflicts.resolution_error("source pip 'x'", HEAD + words, "3.9")
     assert isinstance(error, tools.ResolutionConflict)
     assert error.cause == sentence
     assert str(error).startswith(f"source pip 'x': {sentence}")
@@ -95,7 +95,7 @@ def test_a_conflict_becomes_one_sentence(words: str, sentence: str) -> None:
 
 
 def test_a_version_that_needs_another_python_names_the_variable() -> None:
-    error = tools.resolution_error("source pip 'x'", HEAD + CONFLICTS["Python too old"][0], "3.9")
+    error = conflicts.resolution_error("source pip 'x'", HEAD + CONFLICTS["Python too old"][0], "3.9")
     assert str(error) == (
         "source pip 'x': gunicorn==27.0.1 needs Python>=3.10, but the host has Python 3.9; allow another version of "
         "it, or have headcount_python name a Python>=3.10 of the host"
@@ -104,7 +104,7 @@ def test_a_version_that_needs_another_python_names_the_variable() -> None:
 
 def test_older_uv_draws_a_tree() -> None:
     text = "  × No solution found when resolving dependencies:\n  ╰─▶ Because it is late, we can conclude nothing.\n"
-    assert tools.conflict_cause(text, "3.11") == "Because it is late, we can conclude nothing"
+    assert conflicts.conflict_cause(text, "3.11") == "Because it is late, we can conclude nothing"
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_older_uv_draws_a_tree() -> None:
     ],
 )
 def test_disjoint(left: str, right: str, expected: bool) -> None:
-    assert tools._disjoint(left, right) is expected
+    assert conflicts._disjoint(left, right) is expected
 
 
 NETWORK = """error: Request failed after 3 retries in 9.1s
@@ -135,7 +135,7 @@ NETWORK = """error: Request failed after 3 retries in 9.1s
 
 def test_an_unreachable_index() -> None:
     with pytest.raises(tools.NetworkUnreachable) as caught:
-        tools.resolution_error("source path 'app'", NETWORK, "3.11")
+        conflicts.resolution_error("source path 'app'", NETWORK, "3.11")
     assert str(caught.value) == (
         "source path 'app': 127.0.0.1:1 was not reachable from the controller (Connection refused (os error 111)); "
         "check its connection and the index settings of uv and pip"
@@ -164,7 +164,7 @@ def test_what_was_not_reachable_is_named(said: str, hosts: str) -> None:
 
 def test_any_other_failure_keeps_uvs_words() -> None:
     text = "warning: noise\nerror: Couldn't parse requirement\n  cause: no such comparison operator\n"
-    error = tools.resolution_error("source pip 'x'", text, "3.11")
+    error = conflicts.resolution_error("source pip 'x'", text, "3.11")
     assert str(error) == "source pip 'x': error: Couldn't parse requirement cause: no such comparison operator"
 
 
