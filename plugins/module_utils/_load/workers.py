@@ -92,7 +92,7 @@ class WorkerLog:
     """
 
     directory: str = ""
-    beats: bool = True
+    beats: bool = False
     every_s: float = 0.5
     clock: Callable[[], float] = time.monotonic
     beat: Callable[[int], int | None] = read_beat

@@ -43,7 +43,7 @@ class Instance:
             clock=lambda: self.now,
             beat=lambda pid: signs(pid, self.now),
             stopped=lambda pid: bool(stopped and stopped(pid, self.now)),
-            **more,
+            **{"beats": True, **more},
         )
 
     def run(self, seconds: float = SECONDS, step: Callable[[], float] = lambda: 0.5) -> Instance:
