@@ -87,13 +87,7 @@ def judge_cell(name: str, inputs: Mapping[str, Any], data: Mapping[str, Any], k6
     for pair in data["pairs"]:
         takes = [rules.Take.from_dict(take) for take in pair["takes"]]
         first, retry = takes[0], takes[1] if len(takes) > 1 else None
-        spans: list[tuple[int, rules.Take, rules.Take | None]] = [(30, first, retry)]
-        if inputs["retry"] == "sooner" and retry is not None:
-            spans.append((20, first.cut(0, 20), retry.cut(0, 40)))
-            # what happens once, happens in the first ten seconds
-            parts = [part for part in ((0,) if pair["disturb"] else (0, 1, 2)) if retry.has(20 * part)]
-            spans += [(10, first.cut(10 * part, 10), retry.cut(20 * part, 20)) for part in parts]
-        for seconds, one, two in spans:
+        for seconds, one, two in _spans(inputs["retry"], bool(pair["disturb"]), first, retry):
             outcome = rules.outcome_of(one, two)
             verdict = rules.verdict_of(one)
             old = first.live_memory.pss_mib
@@ -116,6 +110,19 @@ def judge_cell(name: str, inputs: Mapping[str, Any], data: Mapping[str, Any], k6
                 )
             )  # fmt: skip
     return found
+
+
+def _spans(
+    how: str, once: bool, first: rules.Take, retry: rules.Take | None
+) -> list[tuple[int, rules.Take, rules.Take | None]]:
+    """The whole run and the parts of it that stand for shorter ones: seconds, first run, retry. `once`: something
+    happens once, in the first ten seconds."""
+    spans: list[tuple[int, rules.Take, rules.Take | None]] = [(30, first, retry)]
+    if how == "sooner" and retry is not None:
+        spans.append((20, first.cut(0, 20), retry.cut(0, 40)))
+        parts = [part for part in ((0,) if once else (0, 1, 2)) if retry.has(20 * part)]
+        spans += [(10, first.cut(10 * part, 10), retry.cut(20 * part, 20)) for part in parts]
+    return spans
 
 
 def _soon(first: rules.Take, retry: rules.Take | None) -> tuple[float | None, bool] | None:
