@@ -336,18 +336,22 @@ class _Guarded:
         """What the live generation did alone, for the evidence; empty where it was not asked."""
         return self.calm.to_dict() if self.calm is not None else {}
 
-    def sentence(self, rate: DerivedRate) -> str:
-        """Why the load was stopped, for people."""
+    def sentence(self, rate: DerivedRate, notes: Sequence[str]) -> str:
+        """Why the load was stopped, for people. `notes`: on what was sent."""
         if not self.stopped or self.calm is None:
             return ""
         asked = set(self.phases[-1].lanes) & set(self.targets)
         each = "to the candidate and to the live generation each" if len(asked) > 1 else "to the candidate"
         each = "to it alone" if asked == {"baseline"} else each
         fix = "lower load.rate" if rate.origin == "declared" else "declare a load.rate below that"
+        paused = next((note.partition(": ")[2] for note in notes if "the generator stood still" in note), "")
+        whose = "The host is too small for that load beside what is live"
+        if paused:
+            whose, fix = f"It may be the machine itself: {paused}", f"try again when it is calm, or {fix}"
         return (
             f"the live generation suffered under the load, which was stopped after {self.seconds:.1f} s at "
-            f"{self.rate:.3g} requests a second {each}: {self.stopped}; {self.calm.sentence()}. The host is too small "
-            f"for that load beside what is live, so that nothing is said of the candidate: {fix}"
+            f"{self.rate:.3g} requests a second {each}: {self.stopped}; {self.calm.sentence()}. {whose}, so that "
+            f"nothing is said of the candidate: {fix}"
         )
 
 
@@ -404,7 +408,7 @@ def run_trial_load(
         swapped=turn.swap,
         warmup=warmup,
         notes=[note for note in (sick, *told, cut) if note],
-        stopped=guarded.sentence(rate),
+        stopped=guarded.sentence(rate, told),
         calm=guarded.told_of_calm(),
         in_turn=turn.in_turn and len(guarded.targets) > 1,
         sick=sick,

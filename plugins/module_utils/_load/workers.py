@@ -24,6 +24,7 @@ from .._recorder import counts
 LEAST_S = 1.5
 """Shorter times without a sign of life are none."""
 BEAT_FILE = "wgunicorn-"
+MOST_SCANS = 10
 STOPPED = ("T", "t")
 Key = Tuple[int, int]
 """Of a process: its id, and when it was started (clock ticks since boot)."""
@@ -62,16 +63,40 @@ class _Life:
     stills: list[Still] = field(default_factory=list)
 
 
-def read_beat(pid: int, proc: str = "/proc") -> int | None:
-    """When a worker last touched its file, in ns of the epoch; None where it has none, or is gone."""
-    folder = Path(proc) / str(pid) / "fd"
-    found = []
-    with contextlib.suppress(OSError):
-        for name in os.listdir(folder):
-            with contextlib.suppress(OSError):  # a connection that is over by now
-                if BEAT_FILE in os.readlink(folder / name):
-                    found.append(os.stat(folder / name).st_ctime_ns)
-    return max(found, default=None)
+@dataclass
+class BeatFiles:
+    """Reads when workers last touched their files. Which descriptor leads to it is looked for once: a worker may have
+    thousands of others. One that has none is asked for it no more than MOST_SCANS times."""
+
+    proc: str = "/proc"
+    _known: dict[int, str] = field(default_factory=dict)
+    _scans: dict[int, int] = field(default_factory=dict)
+
+    def __call__(self, pid: int) -> int | None:
+        """In ns of the epoch; None where the process has no such file, or is gone."""
+        found = self._touched(pid, self._known.get(pid, ""))
+        if found is None and self._scans.get(pid, 0) < MOST_SCANS:
+            self._scans[pid] = self._scans.get(pid, 0) + 1
+            self._known[pid] = self._looked_for(pid)
+            found = self._touched(pid, self._known[pid])
+        return found
+
+    def _touched(self, pid: int, name: str) -> int | None:
+        file = Path(self.proc) / str(pid) / "fd" / name
+        try:
+            return os.stat(file).st_ctime_ns if name and BEAT_FILE in os.readlink(file) else None
+        except OSError:
+            return None
+
+    def _looked_for(self, pid: int) -> str:
+        """The descriptor's number, as text; empty where there is none."""
+        folder = Path(self.proc) / str(pid) / "fd"
+        with contextlib.suppress(OSError):
+            for name in sorted(os.listdir(folder), key=int):
+                with contextlib.suppress(OSError):  # a connection that is over by now
+                    if BEAT_FILE in os.readlink(folder / name):
+                        return name
+        return ""
 
 
 def is_stopped(pid: int, proc: str = "/proc") -> bool:
@@ -92,10 +117,10 @@ class WorkerLog:
     """
 
     directory: str = ""
-    beats: bool = True
+    beats: bool = False
     every_s: float = 0.5
     clock: Callable[[], float] = time.monotonic
-    beat: Callable[[int], int | None] = read_beat
+    beat: Callable[[int], int | None] = field(default_factory=BeatFiles)
     stopped: Callable[[int], bool] = is_stopped
     read: Callable[[str], counts.Counts | None] = counts.read
     lives: dict[Key, _Life] = field(default_factory=dict)

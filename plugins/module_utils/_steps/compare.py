@@ -76,7 +76,7 @@ class Arm:
     files: str = ""
     listen: str = ""
     log: Log | None = None
-    beats: bool = True
+    beats: bool = False
 
     def sampler(self) -> MemorySampler:
         """Reads the memory of its processes, and what becomes of its workers, while a load runs."""
@@ -489,7 +489,7 @@ def arm(
     begin: float,
     files: str,
     root: str = "/",
-    beats: bool = True,
+    beats: bool = False,
 ) -> Arm:
     """The arm of a unit that runs on this host; `begin` (epoch seconds) is where its log of the trial begins, `files`
     the directory where it says how its workers ended and counts its requests, `beats` as Arm has it."""

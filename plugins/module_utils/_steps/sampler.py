@@ -96,7 +96,7 @@ def main(request_file: str, result_file: str) -> int:
             float(one["memory_max_mib"]),
             float(asked["begin"]),
             str(one["files"]),
-            beats=bool(one.get("beats", True)),
+            beats=bool(one.get("beats", False)),
         )
         for name, one in asked["arms"].items()
     }

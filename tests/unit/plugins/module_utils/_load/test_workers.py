@@ -43,7 +43,7 @@ class Instance:
             clock=lambda: self.now,
             beat=lambda pid: signs(pid, self.now),
             stopped=lambda pid: bool(stopped and stopped(pid, self.now)),
-            **more,
+            **{"beats": True, **more},
         )
 
     def run(self, seconds: float = SECONDS, step: Callable[[], float] = lambda: 0.5) -> Instance:
@@ -162,14 +162,22 @@ def test_a_thousand_healthy_instances_on_hosts_of_all_kinds_of_calm_have_none(wo
     assert longest < STILL_S
 
 
-def test_the_file_of_a_worker_is_found_by_its_descriptor() -> None:
-    assert w.read_beat(os.getpid()) is None
+def test_the_file_of_a_worker_is_found_by_its_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:
+    beat = w.BeatFiles()
+    assert beat(os.getpid()) is None
     with tempfile.NamedTemporaryFile(prefix="wgunicorn-") as file:
-        first = w.read_beat(os.getpid())
+        first = beat(os.getpid())
         assert first is not None
+        monkeypatch.setattr(os, "listdir", lambda _: pytest.fail("it is looked for once"))
         os.utime(file.fileno(), (1.0, 1.0))
-        assert (w.read_beat(os.getpid()) or 0) >= first
-    assert w.read_beat(2**22 + 1) is None
+        assert (beat(os.getpid()) or 0) >= first
+
+
+def test_a_process_without_that_file_is_not_searched_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    beat, scans = w.BeatFiles(), []
+    monkeypatch.setattr(os, "listdir", lambda folder: scans.append(folder) or [])
+    assert [beat(2**22 + 1) for _ in range(50)] == [None] * 50
+    assert len(scans) == w.MOST_SCANS
 
 
 def test_a_process_that_is_stopped_is_told() -> None:
