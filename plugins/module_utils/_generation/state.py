@@ -25,6 +25,9 @@ from .names import owned
 from .prepared import Prepared
 from .processnames import down_of, left_of
 
+HISTORY = 12
+"""So many events of a ledger go into a report."""
+
 
 class AppAsked(TypedDict, total=False):
     """An app as the probe is asked for it: its `name`, where it is to listen and where its candidate is to
@@ -61,7 +64,7 @@ class AppState(TypedDict):
     `open`: what other users of the host can read; `port_taken`, `trial_port_taken`: who listens where the app and its
     candidate are to; `rollback_hint`: how a person goes back; `measured`: what the weigh of the live one found;
     `prepared`: keys of the commands that have prepared it; `taken_back`: what its guard went back from;
-    `load_tests`: the newest, oldest first.
+    `load_tests`: the newest, oldest first; `history`: the newest events of its ledger, oldest first.
     """
 
     live: LiveState | None
@@ -83,6 +86,7 @@ class AppState(TypedDict):
     prepared: list[str]
     taken_back: list[Entry]
     load_tests: list[dict[str, object]]
+    history: list[Entry]
 
 
 def app_state(app: AppAsked, root: str = "/", systemd: Systemd | None = None) -> AppState:
@@ -141,6 +145,7 @@ def _app_state(app: AppAsked, layout: Layout, systemd: Systemd) -> AppState:
         "drop_ins": sorted(shared_drop_ins(layout, seen.host.files)),
         "prepared": Prepared(layout).keys(),
         "taken_back": ledger.taken_back(ledger.read(layout.ledger)),
+        "history": [ledger.brief(one) for one in ledger.read(layout.ledger, last=HISTORY)],
         "load_tests": [one.to_dict() for one in loadtests.read(layout)[-loadtests.SHOWN :]],
     }
     if seen.live is None:

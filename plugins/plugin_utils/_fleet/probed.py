@@ -56,6 +56,7 @@ class State(TypedDict, total=False):
     prepared: list[str]
     taken_back: list[Json]
     load_tests: list[Json]
+    history: list[Json]
 
 
 class Probe(TypedDict, total=False):
