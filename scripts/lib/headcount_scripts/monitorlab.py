@@ -11,6 +11,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from . import labmodel, labs, paths
 from .console import ScriptError, run_logged, say, step
@@ -83,7 +84,7 @@ def up(targets: Sequence[str]) -> Monitoring:
             podman("exec", *environment, container, "sh", "-c", fetch, timeout=INSTALL_SECONDS)
     folder = paths.WORK / "monitoring"
     with step("writing rules and a console"):
-        command = [paths.ROOT / "scripts" / "monitoring", folder, "--job", JOB]
+        command: list[str | Path] = [paths.ROOT / "scripts" / "monitoring", folder, "--job", JOB]
         run_logged(command, paths.WORK / "monitoring.log", "scripts/monitoring")
     wanted = {
         "etc/prometheus/prometheus.yml": prometheus_yml(targets, JOB),
