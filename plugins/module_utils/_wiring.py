@@ -51,7 +51,7 @@ def finish(module: AnsibleModule, name: str, step: Callable[[], Mapping[str, obj
         _fail(module, name, busy=True, phase="lock", cause=str(error), msg=f"{name}: {error}")
     except StepFailed as error:
         msg = f"{name}: {error.phase}: {error.cause}"
-        _fail(module, name, phase=error.phase, cause=error.cause, evidence=error.evidence, msg=msg)
+        _fail(module, name, phase=error.phase, cause=error.cause, evidence=error.evidence, msg=msg, log=error.log)
     except Exception as error:  # an error of Headcount itself: its traceback is the evidence
         _fail(
             module,

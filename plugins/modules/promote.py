@@ -80,6 +80,11 @@ cause:
   description: Why, in one sentence.
   type: str
   returned: failure
+log:
+  description: The last lines that the generation logged.
+  type: list
+  elements: str
+  returned: failure
 busy:
   description: Another run holds the app; I(msg) names it.
   type: bool

@@ -16,11 +16,13 @@ from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure, AnsibleE
 from ansible.plugins.action import ActionBase
 
 from ..module_utils._os.secrecy import clean, learn, publish
+from ..module_utils._plan.types import bare_values
 from ._edge import Json, Result, Variables
 from ._fleet.decision import connection_words, last_line
 from ._fleet.declared import plain
 from ._fleet.outcome import Outcomes
 from ._fleet.runs import Notes, RunError
+from ._output.plantable import size_words
 
 FLEET = "headcount__fleet"
 """The variable in which a play keeps the result of the plan (or of begin_run): run, notes and runs that are gone."""
@@ -151,6 +153,9 @@ class StepAction(ActionBase):
     def shown(self, result: Result) -> Result:
         """What the task returns: no plans and no samples. The notes keep everything."""
         shown = {key: value for key, value in result.items() if key not in _KEPT_IN_NOTES}
+        settings = bare_values(result.get("plan"))
+        if settings.get("worker_class"):
+            shown["size"] = f"{settings['worker_class']} {size_words(settings)}"
         verdict = result.get("verdict")
         if verdict:
             shown["verdict"] = {key: verdict.get(key) for key in ("outcome", "cause")}

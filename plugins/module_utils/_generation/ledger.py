@@ -41,6 +41,7 @@ EVENTS = (
 )
 
 
+_BRIEF = ("time", "event", "from", "to", "generation", "user", "controller", "verdict", "phase", "cause", "evidence")
 RESERVE_BYTES = 64 * 1024
 
 Entry = Dict[str, object]
@@ -133,6 +134,11 @@ def read(path: str, last: int | None = None) -> list[Entry]:
     except FileNotFoundError:
         return []
     return entries if last is None else entries[-last:]
+
+
+def brief(entry: Entry) -> Entry:
+    """What a report tells of an event."""
+    return {key: entry[key] for key in _BRIEF if key in entry}
 
 
 def _texts(entry: Entry) -> dict[str, str]:

@@ -26,6 +26,9 @@ from .names import owned
 from .prepared import Prepared
 from .processnames import down_of, left_of
 
+HISTORY = 12
+"""So many events of a ledger go into a report."""
+
 if TYPE_CHECKING:
     from .former import FormerTold
 
@@ -68,7 +71,7 @@ class AppState(TypedDict):
     candidate are to; `rollback_hint`: how a person goes back; `measured`: what the weigh of the live one found;
     `prepared`: keys of the commands that have prepared it; `taken_back`: what its guard went back from; `former`: what
     there is to take over of its former service, where one is declared and nothing is live; `load_tests`: the newest,
-    oldest first.
+    oldest first; `history`: the newest events of its ledger, oldest first.
     """
 
     live: LiveState | None
@@ -91,6 +94,7 @@ class AppState(TypedDict):
     taken_back: list[Entry]
     former: FormerTold | None
     load_tests: list[dict[str, object]]
+    history: list[Entry]
 
 
 def app_state(
@@ -155,6 +159,7 @@ def _app_state(app: AppAsked, layout: Layout, systemd: Systemd, look_seconds: fl
         "prepared": Prepared(layout).keys(),
         "taken_back": goingback.taken_back(layout, seen.live.number if seen.live else None),
         "former": None,
+        "history": [ledger.brief(one) for one in ledger.read(layout.ledger, last=HISTORY)],
         "load_tests": [one.to_dict() for one in loadtests.read(layout)[-loadtests.SHOWN :]],
     }
     spared = _tell_former(state, app, seen) if seen.live is None else frozenset[str]()

@@ -38,6 +38,9 @@ from .watchdog import GIVE_UP_SECONDS, Watch, step_seconds, watched
 LOG_LINES = 1000
 """So much of an instance's log is looked through for what it was refused."""
 
+LAST_LINES = 12
+"""Of the log of one that failed, for people."""
+
 
 @dataclass
 class AppOnHost:
@@ -83,6 +86,7 @@ class AppOnHost:
                     watch.give_up()
                     failure = error if isinstance(error, StepFailed) else StepFailed(phase, sentence(error))
                     failure.cause = "; ".join([failure.cause, *self.refused(number, begin)])
+                    failure.log = self.last_lines(number, begin)
                     self.set_aside(number, failure)
                     raise failure from error
         except OSError as error:
@@ -114,6 +118,16 @@ class AppOnHost:
         units = (self.layout.trial_service_unit(number), self.layout.service_unit(number), *prepared, *further)
         lines = [line for unit in units for line in self.systemd.journal(unit, begin, LOG_LINES)]
         return remedies(lines, record.app, self.layout)
+
+    def last_lines(self, number: int | None, begin: float) -> list[str]:
+        """What generation `number` logged last since `begin` (epoch seconds), as a candidate or under users; not what
+        systemd says of it."""
+        if number is None:
+            return []
+        units = (self.layout.trial_service_unit(number), self.layout.service_unit(number))
+        said = [line for unit in units for line in self.systemd.said(unit, begin, LOG_LINES)]
+        said = [line for line in sorted(said, key=lambda one: one.at) if line.pid != 1 and line.text.strip()]
+        return [line.text for line in said[-LAST_LINES:]]
 
     def keeps_lost(self, number: int, trial: bool, scratch: Sequence[str]) -> list[str]:
         """The databases that an instance of generation `number`, or its candidate, keeps where they are lost."""

@@ -78,6 +78,8 @@ class AppDecision:
 
     load_tests: list[Json] = field(default_factory=list)
     """What came of the newest load tests of it there, oldest first."""
+    history: list[Json] = field(default_factory=list)
+    """The newest events of its ledger there before the run, oldest first."""
 
     @property
     def pending(self) -> bool:
@@ -338,6 +340,7 @@ def _undecided(app: Json, state: State, parts: Mapping[str, str], source_id: str
         profile=app.get("profile"),
         problems=list(state.get("problems") or []),
         load_tests=list(state.get("load_tests") or []),
+        history=list(state.get("history") or []),
     )
 
 

@@ -57,6 +57,7 @@ class State(TypedDict, total=False):
     taken_back: list[Json]
     former: Json | None
     load_tests: list[Json]
+    history: list[Json]
 
 
 class Probe(TypedDict, total=False):

@@ -138,12 +138,19 @@ class Schedule:
             "groups": self.groups,
             "settings": asdict(self.rules) if self.rules else {},
             "mode": self.mode,
+            "load_seconds": _load_seconds(pending.values()),
         }
 
 
 def _prepares(host: HostDecision) -> list[str]:
     """The apps of a host whose candidates wait for commands."""
     return [name for name in host.pending if host.apps[name].prepare]
+
+
+def _load_seconds(hosts: Iterable[HostDecision]) -> dict[str, float]:
+    """For how long each app that is to change is loaded."""
+    apps = [app for host in hosts for name in host.pending for app in host.apps[name].planning.get("apps") or []]
+    return {app["name"]: app["load"]["seconds"] for app in apps}
 
 
 def _packages(pending: Mapping[str, HostDecision]) -> dict[str, list[str]]:

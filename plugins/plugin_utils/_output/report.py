@@ -100,6 +100,9 @@ _Row = TypedDict(
         "steps": list[Mapping[str, object]],
         "revert_cause": str,
         "load_tests": list[Json],
+        "history": list[Json],
+        "drift": list[str],
+        "recommended": Mapping[str, object],
     },
     total=False,
 )
@@ -166,6 +169,9 @@ def _app_row(host: HostDecision, app: AppDecision, begun: Outcome | None, check:
         "plan": plan or None,
         "steps": [step.to_dict() for step in outcome.steps],
         "load_tests": app.load_tests,
+        "history": app.history,
+        "drift": app.drift,
+        "recommended": {} if went_live else _recommended(plan, app.plan),
     }
     row.update(evidence_of(_trial(outcome) or live.get("trial") or {}))
     if status == "reverted":
@@ -180,6 +186,12 @@ def _plan_shown(app: AppDecision, outcome: Outcome) -> Json:
     if outcome.to is None and app.live is not None:
         return app.live.get("plan") or {}
     return outcome.plan or app.plan or {}
+
+
+def _recommended(shown: Json, planned: Json | None) -> Mapping[str, object]:
+    """What the plan that was made would change of the one that is shown, by setting."""
+    now = bare_values(shown)
+    return {name: value for name, value in bare_values(planned).items() if now.get(name) != value} if now else {}
 
 
 def _cause_before(host: HostDecision, app: AppDecision) -> str | None:

@@ -242,6 +242,7 @@ class Runs:
 def _run(command: Sequence[str], seconds: float) -> subprocess.CompletedProcess[str]:
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     environ = {**os.environ, "PATH": path, "ANSIBLE_CONFIG": str(paths.ROOT / "ansible.cfg"), "NO_COLOR": "1"}
+    environ["ANSIBLE_STDOUT_CALLBACK"] = "default"
     try:
         return subprocess.run(
             command, cwd=paths.ROOT, env=environ, capture_output=True, text=True, timeout=seconds, check=False,

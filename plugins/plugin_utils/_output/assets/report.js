@@ -107,7 +107,8 @@
 
   function plan(row) {
     if (!row.plan.length) return null;
-    const before = row.before || {};
+    const before = row.before || {}, recommended = row.recommended || {};
+    const anew = Object.keys(recommended).length > 0;
     const rows = row.plan.map((setting) => {
       const old = setting.name in before ? shown(before[setting.name]) : "";
       const changed = setting.name in before && old !== shown(setting.value);
@@ -116,12 +117,13 @@
           el("span", { class: "reason" }, limit.reason)));
       const why = limits.length
         ? el("details", {}, el("summary", {}, setting.reason), el("ul", {}, ...limits)) : setting.reason;
-      return { kind: changed ? "changed" : null,
-        cells: [setting.name, old, shown(setting.value), setting.unit || "", setting.origin, why] };
+      const better = setting.name in recommended ? shown(recommended[setting.name]) : "";
+      return { kind: changed || setting.name in recommended ? "changed" : null,
+        cells: [setting.name, anew ? better : old, shown(setting.value), setting.unit || "", setting.origin, why] };
     });
     const inputs = row.inputs.map((input) => ({ cells: [input.name, shown(input.value), input.origin || "", input.source || ""] }));
     return [el("h3", {}, "Plan"),
-      table(["setting", row.before ? "before" : "", "value", "unit", "origin", "why"], rows, [1, 2]),
+      table(["setting", anew ? "recommended" : row.before ? "before" : "", "value", "unit", "origin", "why"], rows, [1, 2]),
       ...(row.warnings.length ? [el("ul", {}, ...row.warnings.map((words) => el("li", {}, words)))] : []),
       el("h3", {}, "What it started from"), table(["input", "value", "origin", "source"], inputs, [1])];
   }
@@ -142,6 +144,23 @@
     const rows = row.paths.map((path) => ({ cells: [path.name, shown(path.requests), shown(path.failures),
       shown(path.p50_ms), shown(path.p95_ms)] }));
     return [el("h3", {}, "Paths"), table(["path", "requests", "failed", "p50 ms", "p95 ms"], rows, [1, 2, 3, 4])];
+  }
+
+  function drift(row) {
+    if (!row.drift) return null;
+    return [el("h3", {}, "Not as it was tuned for, or declared"), el("ul", {}, ...row.drift.map((text) => el("li", {}, text)))];
+  }
+
+  function history(row) {
+    if (!row.history) return null;
+    const rows = [...row.history].reverse().map((event) => {
+      const to = event.to === undefined ? event.generation : event.to;
+      const about = event.from !== undefined && event.from !== null ? `${shown(event.from)} → ${shown(to)}` : shown(to);
+      const bad = ["failed", "rollback_failed", "reverted"].includes(event.event);
+      return { cells: [event.time.slice(0, 19).replace("T", " "), el("span", { class: bad ? "outcome-fail" : null }, event.event),
+        about, event.verdict || "", [event.user, event.controller].filter(Boolean).join("@"), event.cause || event.evidence || ""] };
+    });
+    return [el("h3", {}, "History before this run"), table(["time", "event", "generation", "verdict", "by", "why"], rows)];
   }
 
   function loadTests(row) {
@@ -166,7 +185,8 @@
   }
 
   function detail(data, row) {
-    const parts = [words(row), curves(data, row), checks(row), failed(row), memory(row), paths(row), loadTests(row), plan(row), steps(row)];
+    const parts = [words(row), curves(data, row), checks(row), failed(row), memory(row), paths(row), drift(row), loadTests(row), plan(row), steps(row),
+      history(row)];
     return el("td", { colspan: data.header.length }, el("div", {}, ...parts.flat().filter(Boolean)));
   }
 

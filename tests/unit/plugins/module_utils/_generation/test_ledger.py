@@ -76,3 +76,8 @@ def test_what_the_guard_took_back_counts_until_it_is_promoted_again() -> None:
     assert ledger.taken_back([back, {**promoted, "source_id": "path:2"}, again]) == [again]
     assert ledger.taken_back([back, {**again, "source_id": "path:4"}])[0]["generation"] == 4
     assert ledger.taken_back([back, {"event": "removed"}]) == []
+
+
+def test_what_a_report_tells_of_an_event_is_short() -> None:
+    entry = {"time": "t", "event": "failed", "generation": 3, "cause": "why", "run": "r1", "source_id": "x", "did": []}
+    assert ledger.brief(entry) == {"time": "t", "event": "failed", "generation": 3, "cause": "why"}

@@ -70,8 +70,29 @@ class TestRows:
         assert row["before"] == {"worker_class": "gthread", "workers": 2, "threads": 16, "worker_connections": 16}
         (row,) = build(host(live=None), web1=PROMOTED).rows
         assert row["before"] == {}, "nothing was live"
+        assert row["recommended"] == {}
         (row,) = build(host(action="none")).rows
         assert row["before"] == {}, "nothing was changed"
+        assert row["recommended"] == {}, "the plan is what is live"
+
+    def test_what_the_plan_would_change_of_what_stays_live(self) -> None:
+        decided = host()
+        larger = {"settings": {**PLAN["settings"], "workers": {"value": 4, "reason": "more cores"}}}
+        decided.apps["shop"].plan = larger
+        (row,) = build(decided, check=True).rows
+        assert row["recommended"] == {"workers": 4}
+        assert row["settings"]["workers"] == 2
+        first = host(live=None)
+        (row,) = build(first, check=True).rows
+        assert row["recommended"] == {}, "nothing is live"
+
+    def test_history_drift_and_load_tests_are_those_of_the_host(self) -> None:
+        decided = host()
+        app = decided.apps["shop"]
+        app.drift, app.load_tests = ["cores 1 -> 2"], [{"time": "2026-11-22T04:00:00Z", "outcome": "done"}]
+        app.history = [{"time": "2026-11-20T10:00:00Z", "event": "promoted", "from": 2, "to": 3}]
+        (row,) = build(decided).rows
+        assert (row["drift"], row["load_tests"], row["history"]) == (app.drift, app.load_tests, app.history)
 
     def test_both_arms_and_their_memory(self) -> None:
         arms = {"live": {"histogram": "OLD"}, "candidate": {"histogram": "HIST", "paths": [{"name": "GET /"}]}}
