@@ -23,7 +23,7 @@ attributes:
   check_mode:
     support: full
     details:
-      - Tells whether anything would be removed.
+      - Tells whether anything would be removed, and fails where something is mounted below it.
   diff_mode:
     support: none
     details:
@@ -65,10 +65,14 @@ installed:
   elements: str
   returned: success
 left:
-  description: What is in the app's folder and is not Headcount's; it stays.
+  description: What is in the app's folder and is not Headcount's; it stays, or in check mode would stay.
   type: list
   elements: str
-  returned: success, but not in check mode
+  returned: success
+stands:
+  description: What that means, in a sentence; empty where nothing is left.
+  type: str
+  returned: success
 kept:
   description: The folders of the app's data that stay, each with what it takes in MiB.
   type: dict
@@ -96,10 +100,10 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._generation import data, datafolders, ledger
+from ..module_utils._generation import data, datafolders, ledger, leftover
 from ..module_utils._host.boot import uninstall_if_idle
 from ..module_utils._os.paths import Layout, installed_apps
-from ..module_utils._steps.remove import remove
+from ..module_utils._steps.remove import mounted, remove
 from ..module_utils._wiring import RUN_OPTIONS, app_on_host, finish
 
 
@@ -120,14 +124,20 @@ def main() -> None:
     told = {"known": present or os.path.exists(layout.ledger), "installed": installed}
     gone, kept = datafolders.removal(layout, ledger.read(layout.ledger), everything)
     if module.check_mode or not (present or gone):
+        in_the_way = mounted(layout, gone) if present or gone else ""
+        if in_the_way:
+            module.fail_json(phase="remove", cause=in_the_way, msg=f"{name}: remove: {in_the_way}", **told)
         sizes = {path: data.size_mib(path) for path in kept}
-        module.exit_json(changed=present or bool(gone), removed=present, gone=gone, kept=sizes, **told)
+        left = leftover.left(layout) if told["known"] else []
+        stands = leftover.words(layout, left)
+        changed = present or bool(gone)
+        module.exit_json(changed=changed, removed=present, gone=gone, kept=sizes, left=left, stands=stands, **told)
     app = app_on_host(module, name)
 
     def work() -> dict[str, object]:
         removed = remove(app, everything)
         uninstall_if_idle()
-        return {**removed, **told}
+        return {**removed, "stands": leftover.words(layout, leftover.left(layout)), **told}
 
     finish(module, name, work)
 

@@ -11,7 +11,6 @@ import contextlib
 import os
 import pwd
 import shlex
-import shutil
 from typing import Callable, Iterable, Sequence
 
 from .._declaration.app import Data, Plain
@@ -113,19 +112,6 @@ def _make(path: str, user: str) -> None:
         if os.geteuid() == 0:
             os.chown(path, entry.pw_uid, entry.pw_gid)
     fsync_directory(os.path.dirname(path))
-
-
-def empty(path: str) -> None:
-    """Remove a folder with what is in it; one that is a mount of its own is only emptied."""
-    for name in os.listdir(path):
-        inner = os.path.join(path, name)
-        if os.path.isdir(inner) and not os.path.islink(inner):
-            shutil.rmtree(inner)
-        else:
-            os.unlink(inner)
-    with contextlib.suppress(OSError):
-        os.rmdir(path)
-        fsync_directory(os.path.dirname(path))
 
 
 def size_mib(path: str) -> float:
