@@ -346,8 +346,9 @@ class _Guarded:
         fix = "lower load.rate" if rate.origin == "declared" else "declare a load.rate below that"
         return (
             f"the live generation suffered under the load, which was stopped after {self.seconds:.1f} s at "
-            f"{self.rate:.3g} requests a second {each}: {self.stopped}; {self.calm.sentence()}. The host is too small "
-            f"for that load beside what is live, so that nothing is said of the candidate: {fix}"
+            f"{self.rate:.3g} requests a second {each}: {self.stopped}; {self.calm.sentence()}. The host had not "
+            "that much to give beside what is live (it is too small for it, or was busy with other things), so that "
+            f"nothing is said of the candidate: try again when it is calm, or {fix}"
         )
 
 

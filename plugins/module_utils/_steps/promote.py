@@ -109,6 +109,7 @@ def switch_counted(app: AppOnHost, old: int | None, new: int, declared: Plain, l
     record = app.known(old)
     before = (record.app or None) if record is not None else None
     shared = old is not None and same_address(app.instances, old, new)
+    losing = app.losing(old, declared) if old is not None else ""
     with Meanwhile(declared["listen"] if shared else None, declared) as users:
         try:
             seen = switch(app.instances, old, new, declared, float(declared["verify_seconds"]), before, lenient)
@@ -117,7 +118,9 @@ def switch_counted(app: AppOnHost, old: int | None, new: int, declared: Plain, l
             failure.cause += f"; {words}" if words else ""
             raise
     got = users.told()
-    return {**seen, "users": got} if got else seen
+    if got:
+        seen = {**seen, "users": got}
+    return {**seen, "losing": losing} if losing else seen
 
 
 def _check_room(app: AppOnHost) -> None:

@@ -55,6 +55,9 @@ class State(TypedDict, total=False):
     retune_at_boot: bool
     prepared: list[str]
     taken_back: list[Json]
+    left: list[Json]
+    losing: str
+    closed: bool
 
 
 class Probe(TypedDict, total=False):
