@@ -392,7 +392,7 @@ def test_too_little_room(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(releases.DiskFull) as caught:
         host.install()
     assert str(caught.value) == (
-        f"release {host.id} of shop needs 206 files at {top}, where 5 can be made: remove files there"
+        f"206 files are needed at {top} for release {host.id} of shop, and 5 can be made: remove files there"
     )
 
 
