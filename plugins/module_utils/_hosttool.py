@@ -12,7 +12,6 @@ import itertools
 import json
 import os
 import secrets
-import shutil
 import socket
 import sys
 import time
@@ -30,6 +29,7 @@ from ._host.retune import retune
 from ._os.files import as_mapping, make_directory, read_text_file, replace_link, write_file
 from ._os.paths import TOOL, Layout, installed_apps
 from ._os.reader import for_a_reader
+from ._os.removal import try_to_remove_tree
 from ._os.secrecy import clean, clean_text
 from ._os.secretfiles import learn_from
 from ._os.systemd import SystemdError
@@ -81,7 +81,7 @@ def install(sources: dict[str, str], root: str = "/", python: str = sys.executab
     changed = replace_link(os.path.join(top, "current"), version)
     for name in os.listdir(top):
         if changed and name not in (version, before, "current"):
-            shutil.rmtree(os.path.join(top, name), ignore_errors=True)
+            try_to_remove_tree(os.path.join(top, name))
     directory = os.path.join(root, "usr/local/sbin")
     make_directory(directory)
     tool = f"/{TOOL}/current"

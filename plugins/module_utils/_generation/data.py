@@ -11,11 +11,9 @@ import contextlib
 import os
 import pwd
 import shlex
-import shutil
 from typing import Callable, Iterable, Sequence
 
 from .._declaration.app import Data, Plain
-from .._os.files import fsync_directory
 from .._os.folders import make_folder
 from .._os.paths import Layout
 from .._release.leads import INSTANCE, SEED
@@ -113,19 +111,6 @@ def _ids(user: str) -> tuple[int, int] | None:
     except KeyError:
         return None
     return entry.pw_uid, entry.pw_gid
-
-
-def empty(path: str) -> None:
-    """Remove a folder with what is in it; one that is a mount of its own is only emptied."""
-    for name in os.listdir(path):
-        inner = os.path.join(path, name)
-        if os.path.isdir(inner) and not os.path.islink(inner):
-            shutil.rmtree(inner)
-        else:
-            os.unlink(inner)
-    with contextlib.suppress(OSError):
-        os.rmdir(path)
-        fsync_directory(os.path.dirname(path))
 
 
 def size_mib(path: str) -> float:

@@ -66,7 +66,8 @@ def clashes(layout: Layout, app: Mapping[str, Any], entries: Sequence[Entry]) ->
         elif path not in made and owner(path) != user:
             found.append(
                 f"{path}, where the app's data belongs, is not Headcount's and belongs to {owner(path)}: move it away; "
-                f"where it is what this app is to have, make the account (`useradd --system --no-create-home {user}`) "
+                f"where it is what this app is to have, make the account (`useradd --system --no-create-home --shell "
+                f"/usr/sbin/nologin {user}`) "
                 f"and give it to it (`chown -R {user}: {path}`)"
             )
     return found + _changed_account(layout, user)

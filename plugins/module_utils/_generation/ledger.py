@@ -194,6 +194,27 @@ def taken_back(entries: list[Entry]) -> list[Entry]:
     return found
 
 
+def left(entries: list[Entry]) -> list[Entry]:
+    """How people went back, newest first: the events that tell of it, with the `source_id` of the generation that was
+    left (`from`).
+
+    Since something was promoted last, as somebody wanted that; what was gone back to since is left out.
+    """
+    sources: dict[int, object] = {}
+    found: list[Entry] = []
+    for entry in entries:
+        event, to, before = entry.get("event"), entry.get("to"), entry.get("from")
+        if event in ("promoted", "removed"):
+            found = []
+        if event == "promoted" and isinstance(to, int):
+            sources[to] = entry.get("source_id")
+        elif event == "rolled_back" and isinstance(before, int):
+            source = sources.get(before)
+            found = [one for one in found if one["from"] != to]
+            found = [{**entry, "source_id": source}, *found] if source else found
+    return found
+
+
 def highest_generation(entries: list[Entry]) -> int:
     """The highest generation number that the ledger ever named; numbers are never used twice."""
     numbers = [entry.get(key) for entry in entries for key in ("generation", "to", "from")]

@@ -17,7 +17,7 @@ from .._os.secrecy import clean
 from .._os.secretfiles import learn_from
 from .._os.systemd import ABSENT, Systemd, UnitState
 from .._release.contents import verify
-from . import access, generations, goingback, ledger, loadtests, truth
+from . import access, generations, goingback, ledger, loadtests, truth, volatile
 from .answers import LOOK_SECONDS, Address, AppRecord, look
 from .clashes import Host, clashes, drop_in_problems, shared_drop_ins
 from .ledger import Entry
@@ -68,10 +68,12 @@ class AppState(TypedDict):
     """What is on the host of an app. Lists hold a sentence for each thing.
 
     `open`: what other users of the host can read; `port_taken`, `trial_port_taken`: who listens where the app and its
-    candidate are to; `rollback_hint`: how a person goes back; `measured`: what the weigh of the live one found;
-    `prepared`: keys of the commands that have prepared it; `taken_back`: what its guard went back from; `former`: what
-    there is to take over of its former service, where one is declared and nothing is live; `load_tests`: the newest,
-    oldest first; `history`: the newest events of its ledger, oldest first.
+    candidate are to; `rollback_hint`: how a person goes back, or opens what was stopped (`closed`); `measured`: what
+    the weigh of the live one found; `prepared`: keys of the commands that have prepared it; `taken_back`: what its
+    guard went back from; `left`: how people went back since the last promote, with the `digest` of what they left;
+    `losing`: which files users would lose with the live one, in a sentence; `former`: what there is to take over of its
+    former service, where one is declared and nothing is live; `load_tests`: the newest, oldest first; `history`: the
+    newest events of its ledger, oldest first.
     """
 
     live: LiveState | None
@@ -88,6 +90,7 @@ class AppState(TypedDict):
     trial_port_taken: str | None
     last_failure: Entry | None
     rollback_hint: str
+    closed: bool
     clashes: list[str]
     drop_ins: list[str]
     prepared: list[str]
@@ -95,6 +98,8 @@ class AppState(TypedDict):
     former: FormerTold | None
     load_tests: list[dict[str, object]]
     history: list[Entry]
+    left: list[Entry]
+    losing: str
 
 
 def app_state(
@@ -139,6 +144,7 @@ class _Seen:
 def _app_state(app: AppAsked, layout: Layout, systemd: Systemd, look_seconds: float) -> AppState:
     seen = _Seen.read(layout, systemd, look_seconds)
     known = [generations.describe(layout, one) for one in generations.numbers(layout)]
+    entries = ledger.read(layout.ledger)
     state: AppState = {
         "live": None,
         "intact": False,
@@ -154,13 +160,16 @@ def _app_state(app: AppAsked, layout: Layout, systemd: Systemd, look_seconds: fl
         "trial_port_taken": _trial_port_taken(app, seen),
         "last_failure": _last_failure(layout),
         "rollback_hint": "",
+        "closed": False,
         "clashes": [],
         "drop_ins": sorted(shared_drop_ins(layout, seen.host.files)),
         "prepared": Prepared(layout).keys(),
         "taken_back": goingback.taken_back(layout, seen.live.number if seen.live else None),
         "former": None,
-        "history": [ledger.brief(one) for one in ledger.read(layout.ledger, last=HISTORY)],
+        "history": [ledger.brief(one) for one in entries[-HISTORY:]],
         "load_tests": [one.to_dict() for one in loadtests.read(layout)[-loadtests.SHOWN :]],
+        "left": _left(layout, entries),
+        "losing": "",
     }
     spared = _tell_former(state, app, seen) if seen.live is None else frozenset[str]()
     state["clashes"] = clashes(layout, seen.everything, app, seen.host, spared)
@@ -218,9 +227,14 @@ def _tell_live(state: AppState, app: AppAsked, seen: _Seen, number: int) -> None
     }
     state["intact"], state["problems"] = not problems, problems
     state["healthy"], state["health_detail"] = healthy, detail
-    state["rollback_hint"] = "" if healthy else truth.rollback_hint(layout, number)
+    state["closed"] = _closed(seen, number)
+    opens = f"`systemctl start {layout.public_socket_unit}` on the host opens it to users again"
+    state["rollback_hint"] = "" if healthy else opens if state["closed"] else truth.rollback_hint(layout, number)
     state["open"] = access.problems(layout)
     state["measured"] = record.get("measured")
+    scratch = volatile.scratch_of(app, declared)
+    pid = seen.units.get(layout.service_unit(number), ABSENT).main_pid
+    state["losing"] = volatile.losing_words(number, volatile.kept_files(pid, scratch, layout.root))
 
 
 def _problems(seen: _Seen, number: int, record: Mapping[str, object], private: str) -> list[str]:
@@ -232,6 +246,14 @@ def _problems(seen: _Seen, number: int, record: Mapping[str, object], private: s
         problems += [private] if private else []
     problems += verify(Path(layout.release(str(record.get("release")))))
     return problems + access.account_problems(layout, number)
+
+
+def _closed(seen: _Seen, number: int) -> bool:
+    """Whether somebody stopped the app: neither its public socket nor generation `number` runs, and neither failed."""
+    layout = seen.layout
+    units = (layout.public_socket_unit, layout.service_unit(number))
+    inactive = all(seen.units.get(unit, ABSENT).active == "inactive" for unit in units)
+    return inactive and all(os.path.lexists(layout.unit(unit)) for unit in units)
 
 
 def _moves(before: str | None, after: str | None) -> bool:
@@ -334,6 +356,13 @@ def _lease(layout: Layout) -> dict[str, object] | None:
     if lease is None:
         return None
     return {**lease, "stale": stale_reason(lease, boot_id(layout.root), lock.clock(), lock.since_boot())}
+
+
+def _left(layout: Layout, entries: list[Entry]) -> list[Entry]:
+    """ledger.left(), each with the digest of all that the generation was made of, as long as it is on disk."""
+    found = ledger.left(entries)
+    records = [generations.record(layout, int(str(entry["from"]))) for entry in found]
+    return [{**entry, "digest": record.get("digest")} for entry, record in zip(found, records)]
 
 
 def _last_failure(layout: Layout) -> Entry | None:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from typing import Iterable, Mapping
 
 from .._os.files import (
@@ -20,6 +19,7 @@ from .._os.files import (
 )
 from .._os.ownership import check_free, leads_home
 from .._os.paths import Layout
+from .._os.removal import try_to_remove_tree
 from .._os.secrecy import clean
 from .._os.secretfiles import learn_from
 from .._release.contents import is_release
@@ -167,11 +167,11 @@ def remove(layout: Layout, number: int) -> None:
             remove_file(layout.unit(unit))
             remove_file(layout.timer_stamp(unit)) if unit.endswith(".timer") else None
             for directory in drop_ins(layout, unit):
-                shutil.rmtree(directory, ignore_errors=True)
+                try_to_remove_tree(directory)
     for file in (layout.environment(number), layout.trial_environment(number)):
         remove_file(file) if os.path.isdir(layout.state) else None
     _empty(path)
-    shutil.rmtree(path, ignore_errors=True)
+    try_to_remove_tree(path)
     if os.path.isdir(layout.generations):
         fsync_directory(layout.generations)
 

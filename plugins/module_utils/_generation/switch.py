@@ -348,6 +348,7 @@ def told(old: int | None, seen: Seen) -> list[str]:
         lines.append(f"generation {old} was broken, so it left first: {seen['before']}")
     if seen.get("despite"):
         lines.append(f"not gone back to {old}, which answered no better: {seen['despite']}")
+    lines += [seen["losing"]] if seen.get("losing") else []
     lines += [seen["shut_out"]] if seen.get("shut_out") else []
     lines += [f"what is live now is not well either: {sentence}" for sentence in seen.get("wrong", [])]
     words = meanwhile_words(seen.get("users") or {})

@@ -14,7 +14,7 @@ import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable, Iterator, Sequence
+from typing import Callable, Iterator, Mapping, Sequence
 
 from .._generation import access, generations, ledger, localfact, store, volatile
 from .._generation.candidates import Candidates
@@ -139,6 +139,16 @@ class AppOnHost:
             declared = Path(alone).read_text(encoding="utf-8")
             found = [path for path in found if path not in declared]
         return found
+
+    def losing(self, old: int, declared: Mapping[str, object]) -> str:
+        """Which files users would lose with generation `old`, in a sentence; empty where none are seen.
+
+        `declared`: the app as it will be, whose scratch counts beside the old one's own.
+        """
+        record = self.known(old)
+        scratch = volatile.scratch_of(declared, record.app if record is not None else None)
+        pid = self.systemd.state(self.layout.service_unit(old)).main_pid
+        return volatile.losing_words(old, volatile.kept_files(pid, scratch, self.root))
 
     def _hold(self, phase: str, number: int | None, urgent: bool = False) -> Hold:
         live = generations.live(self.layout)

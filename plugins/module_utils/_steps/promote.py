@@ -129,6 +129,7 @@ def switch_counted(
     record = app.known(old)
     before = (record.app or None) if record is not None else None
     shared = same_address(app.instances, old, new) if old is not None else former is not None and former.serves
+    losing = app.losing(old, declared) if old is not None else ""
     with Meanwhile(declared["listen"] if shared else None, declared) as users:
         try:
             seen = switch(app.instances, old, new, declared, float(declared["verify_seconds"]), before, lenient, former)
@@ -137,7 +138,9 @@ def switch_counted(
             failure.cause += f"; {words}" if words else ""
             raise
     got = users.told()
-    return {**seen, "users": got} if got else seen
+    if got:
+        seen = {**seen, "users": got}
+    return {**seen, "losing": losing} if losing else seen
 
 
 def _check_room(app: AppOnHost) -> None:

@@ -70,6 +70,10 @@ _PART_WORDS: Final = {
 }
 
 
+DECLARED_WORDS: Final = frozenset(_PART_WORDS[name] for name in _DECLARED_PARTS)
+"""Reasons that say that something else is declared than what is live."""
+
+
 def changed_parts(before: Mapping[str, str] | None, after: Mapping[str, str]) -> list[str]:
     """Names of the parts that differ; all of them when nothing is known of before."""
     return [name for name in after if (before or {}).get(name) != after[name]]

@@ -73,6 +73,8 @@ class AppDecision:
     """Whether the run is limited to other apps."""
     prepare: list[Json] = field(default_factory=list)
     """The commands that its candidate waits for (prepares.Todo)."""
+    warnings: list[str] = field(default_factory=list)
+    """What a person should know before it is deployed, in sentences."""
     taken_back: dict[str, str] = field(default_factory=dict)
     """Ids of releases that are not to be rolled out here, as the guard took them back, and why."""
 
@@ -257,7 +259,7 @@ def _leave_out(app: AppDecision) -> None:
     """Have a run do nothing about an app, and say what it would have done."""
     would = {choice.DEPLOY: "deployed", choice.HEAL: "healed", choice.REFUSE: "refused"}.get(app.action)
     told = f"headcount_app names others; otherwise it would be {would}: {'; '.join(app.reasons)}"
-    app.left_out, app.action, app.reasons, app.drift = True, choice.NOTHING, [], []
+    app.left_out, app.action, app.reasons, app.drift, app.warnings = True, choice.NOTHING, [], [], []
     app.notes = [told if would else "headcount_app names others; there would be nothing to do"]
 
 
@@ -296,6 +298,12 @@ def _plan(planned: AppDecision, facts: Facts, inputs: _Inputs) -> str:
     return ""
 
 
+_OPENS = (
+    "it was stopped on the host, and this opens it to users again: to keep it closed, leave it out (headcount_app "
+    "names the others)"
+)
+
+
 def _choose(
     planned: AppDecision,
     parts: Mapping[str, str],
@@ -309,6 +317,13 @@ def _choose(
     chosen = choice.choose(state, changed, hardware_changes, planned.changes, run.gone, run.retune, unset)
     back = takenback.taken_back(state, planned.source_id, parts, changed, planned.changes)
     chosen = choice.with_clashes(takenback.unless_taken_back(chosen, back, run.retry), state)
+    left = takenback.left_by_hand(state, planned.source_id, parts)
+    chosen = takenback.with_left(chosen, left)
+    if chosen.action == choice.DEPLOY:
+        planned.warnings = [takenback.left_warning(left)] if left else []
+        planned.warnings += filter(None, [state.get("losing")])
+    if chosen.pending and state.get("closed"):
+        planned.warnings += [_OPENS]
     planned.action, planned.reasons, planned.notes = chosen.action, chosen.reasons, chosen.notes
     planned.taken_back = {} if run.retry else dict(back.releases)
     told = [f"guard: {back.why}"] if back.why else []

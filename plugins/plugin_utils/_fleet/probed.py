@@ -58,6 +58,9 @@ class State(TypedDict, total=False):
     former: Json | None
     load_tests: list[Json]
     history: list[Json]
+    left: list[Json]
+    losing: str
+    closed: bool
 
 
 class Probe(TypedDict, total=False):

@@ -153,6 +153,16 @@ def _load_seconds(hosts: Iterable[HostDecision]) -> dict[str, float]:
     return {app["name"]: app["load"]["seconds"] for app in apps}
 
 
+def _warnings(hosts: Sequence[HostDecision]) -> list[str]:
+    """What a person should know of what is about to be deployed, each with its host and app."""
+    return [
+        f"{host.host}: {app.name}: {words}"
+        for host in hosts
+        for app in (host.apps[name] for name in host.pending)
+        for words in app.warnings
+    ]
+
+
 def _packages(pending: Mapping[str, HostDecision]) -> dict[str, list[str]]:
     """Packages that each host lacks for its rollout."""
     if not pending:
@@ -218,7 +228,7 @@ class Scheduler:
         fleet = Schedule(self.notes, self.gone, hosts, mode=self.mode, builds=found)
         if not found:
             fleet = self._schedule(hosts, declared)
-        fleet.warnings = [*told, *self.gathering.notes]
+        fleet.warnings = [*told, *_warnings(hosts), *self.gathering.notes]
         fleet.forms = self._forms
         for host in hosts:
             self.notes.write_decision(host)
@@ -524,7 +534,7 @@ class Scheduler:
         )
         fleet = Schedule(self.notes, self.gone, hosts, rules=rules, mode=self.mode)
         pending = [host.host for host in hosts if host.pending]
-        if pending and not self.check:
+        if pending and self.mode != "drift":
             fleet.stopped, fleet.held = hold(hosts, rules.max_failed)
             pending = [host.host for host in hosts if host.pending]
             if fleet.stopped:

@@ -124,7 +124,8 @@ class Report:
 
 def build(hosts: Sequence[HostDecision], outcomes: Outcomes, check: bool, stopped: str | None) -> Report:
     """The report of a run over `hosts`, from what was decided about them and what came of them."""
-    rows = [row for host in hosts for row in _host_rows(host, outcomes.get(host.host, {}), check)]
+    would = check and not stopped
+    rows = [row for host in hosts for row in _host_rows(host, outcomes.get(host.host, {}), would)]
     failed = _failures(hosts, outcomes)
     first = _first_cause(hosts, outcomes)
     if stopped and not failed:
@@ -215,7 +216,7 @@ def _status(host: HostDecision, app: AppDecision, begun: Outcome | None, check: 
         return FAILED
     if app.action == NOTHING:
         return "left out" if app.left_out else "unchanged"
-    return f"would {app.action}" if check else "not started"
+    return f"would {app.action}" if check and not app.held else "not started"
 
 
 def _trial(outcome: Outcome) -> Json:

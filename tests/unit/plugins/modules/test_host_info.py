@@ -37,6 +37,7 @@ SENT = {
     "_generation/state",
     "_generation/truth",
     "_generation/unmet",
+    "_generation/volatile",
     "_host/probe",
     "_os/accounts",
     "_os/causes",

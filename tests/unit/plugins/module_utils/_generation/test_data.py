@@ -177,16 +177,6 @@ def test_a_ledger_in_which_a_secret_hid_a_part_of_a_folders_name_proves_it_all_t
     assert datafolders.proven(layout, [{"event": "data_made", "folders": ["/srv/***"]}]) == set()
 
 
-def test_a_folder_goes_with_all_that_is_in_it_but_not_what_it_leads_to(layout: Layout, tmp_path: Path) -> None:
-    (tmp_path / "outside").mkdir()
-    (tmp_path / "outside/kept.txt").touch()
-    os.makedirs(f"{layout.data}/deep/er")
-    os.symlink(tmp_path / "outside", f"{layout.data}/link")
-    data.empty(layout.data)
-    assert not os.path.exists(layout.data)
-    assert os.listdir(tmp_path / "outside") == ["kept.txt"]
-
-
 def test_a_folder_outside_that_is_missing_is_told(tmp_path: Path) -> None:
     layout = Layout("shop", str(tmp_path))
     app = {**NOBODY, "data": {"outside": [{"path": str(tmp_path / "gone"), "access": "read"}]}}

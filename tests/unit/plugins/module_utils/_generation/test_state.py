@@ -128,6 +128,19 @@ def test_what_answers_users_with_500_is_not_healthy(layout: Layout, monkeypatch:
     assert found["rollback_hint"] == "`headcount-rollback shop` on the host goes back to generation 1"
 
 
+def test_what_somebody_stopped_is_opened_by_its_socket_not_by_an_older_generation(layout: Layout) -> None:
+    store.finish(layout, 2)
+    store.set_outcome(layout, 2, "good")
+    store.link_units(layout, 2)
+    store.link_public(layout)
+    store.activate(layout, 2)
+    found = state(layout)
+    assert (found["closed"], found["healthy"]) == (True, False)
+    assert found["rollback_hint"] == "`systemctl start shop.socket` on the host opens it to users again"
+    assert not state(layout, "shop.socket")["closed"]
+    assert not state(layout, "shop@2.service")["closed"]
+
+
 @pytest.mark.parametrize("how", ["deleted", "dangling"])
 def test_a_link_that_leads_nowhere_hides_nothing(layout: Layout, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The port is its own service's: no rollout may be refused for that."""
