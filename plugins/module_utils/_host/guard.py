@@ -14,6 +14,7 @@ import time
 from dataclasses import dataclass
 from typing import Callable
 
+from .._declaration.app import Health
 from .._generation import generations, goingback
 from .._generation.failures import StepFailed, sentence
 from .._generation.goingback import GoingBack
@@ -25,10 +26,14 @@ from .._steps.app import AppOnHost
 from .._steps.guarding import Orders
 from .._steps.rollback import rollback
 from .._verdict.guarding import LOOK_EVERY_S, Instance, Reading, Watch
+from .._verdict.types import short
 from .._watch.view import AppView, InstanceView, app_view
 
 AGAIN_S = 60.0
 """A way back that failed is tried again after so long."""
+
+DEAD_S = 30.0
+"""So long beyond the time that it may take to start, an instance that systemd does not get up is dead."""
 
 View = Callable[[], AppView]
 
@@ -80,7 +85,8 @@ def _reading(current: InstanceView, waiting: int | None, at: float) -> Reading:
 @dataclass
 class _Guarded:
     """The generation that the orders name, under watch. `failed`: why it did not go back, where it should have;
-    it tries again from `again` on (seconds since the boot; 0 before it failed)."""
+    it tries again from `again` on (seconds since the boot; 0 before it failed). `down`: that it does not come up, and
+    since when."""
 
     app: AppOnHost
     orders: Orders
@@ -89,11 +95,15 @@ class _Guarded:
     uncounted: str = ""
     failed: str = ""
     again: float = 0.0
+    down: tuple[str, float] | None = None
 
     def look(self, now: float) -> str:
         """Look at it, and go back once it is sure: what came of that, in a sentence; empty while it is watched on."""
         seen = _seen(self.view)
         current = seen.current if seen is not None else None
+        dead = self._dead(now) if seen is not None else ""
+        if dead:
+            return self._go_back(dead, now) if now >= self.again else ""
         if seen is None or current is None or current.generation != self.orders.generation or current.counts is None:
             self.uncounted = current.uncounted if current is not None else ""
             return ""
@@ -106,10 +116,28 @@ class _Guarded:
         """What is to be said when the time is over."""
         if self.failed:
             return self.failed
+        if self.down is not None:
+            return f"it cannot tell: {self.down[0]}"
         if self.watch is not None:
             return self.watch.conclusion()
         why = f": {self.uncounted}" if self.uncounted else ""
         return f"not enough traffic to tell (nothing was counted{why})"
+
+    def _dead(self, now: float) -> str:
+        """That it does not come up by itself any more, once that is sure. One that somebody stopped is not dead."""
+        name = self.app.layout.service_unit(self.orders.generation)
+        try:
+            state = self.app.systemd.state(name).active
+        except SystemdError:
+            return ""
+        if state not in ("failed", "activating"):
+            self.down = None
+            return ""
+        since = self.down[1] if self.down is not None else now
+        self.down = (f"{name} is {state}, and has not run for {short(now - since)} s", since)
+        record = self.app.known(self.orders.generation)
+        health = Health.from_dict(record.app.get("health") or {}) if record is not None else Health()
+        return self.down[0] if now - since > health.boot_seconds + DEAD_S else ""
 
     def _go_back(self, breach: str, now: float) -> str:
         """Go back, and write down why; empty where it is to be tried again."""

@@ -172,7 +172,9 @@ def guarded(shape: Shape, finds: str) -> Callable[[Scene], None]:
         scene.seen.told.append(cause[:240])
         scene.seen.must(re.search(finds, cause), f"the ledger has of the guard: {cause}")
         scene.seen.must([entry.get("generation") for entry in found] == [live], f"it took back {found}, not {live}")
-        _back(scene, before, answering)
+        scene.seen.must((scene.live(), scene.answering()) == (before, answering), f"live is {scene.live()}")
+        scene.deploy()
+        scene.clean()
 
     return work
 
@@ -287,6 +289,9 @@ WAYS: tuple[tuple[str, str, str, Callable[[Shape], Callable[[Scene], None]]], ..
     ),
     ("revert", "a fleet goes back", "done within its drain, and says what users got", reverted),
 )
+GUARDED = {"dead": r"of its workers died|has not run for", "hanging": r"it hangs: \d+ of \d+ slots? busy"}
+"""What a guard finds of a release that ends no request any more."""
+
 QUICK = frozenset({"broken/errors-rollout", "broken/hanging-rollback", "broken/some-heal", "broken/to-errors"})
 BROKEN = [
     *(
@@ -316,11 +321,15 @@ BROKEN = [
                 lost_healed(command)),
         )
     ),
-    Row(
-        "broken/hanging-guarded",
-        "the live release answers nothing any more while the host guards it",
-        "the guard goes back by itself, and the ledger says that it hangs",
-        guarded(next(shape for shape in SHAPES if shape.name == "hanging"), r"it hangs: \d+ of \d+ slots? busy"),
+    *(
+        Row(
+            f"broken/{shape.name}-guarded",
+            f"the live release {shape.words}, while the host guards it",
+            "the guard goes back by itself, and the ledger has what it found",
+            guarded(shape, GUARDED[shape.name]),
+        )
+        for shape in SHAPES
+        if shape.name in GUARDED
     ),
     Row(
         "broken/record-torn-rollback",

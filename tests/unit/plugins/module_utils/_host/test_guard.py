@@ -133,6 +133,34 @@ def test_a_release_that_hangs_is_taken_back(host: Host) -> None:
     assert host.went == [1]
 
 
+@pytest.mark.parametrize("state", ["failed", "activating"])
+def test_a_release_that_dies_and_does_not_come_up_is_taken_back(
+    host: Host, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    dead = UnitState("loaded", state, "dead", "", 0, 0, 0, "", "", "")
+    well = UnitState("loaded", "active", "running", "", 0, 0, 0, "", "", "")
+    monkeypatch.setattr(host.app.systemd, "state", lambda unit: dead if host.now[0] - BEGAN > 60 else well)
+    told = host.run(lambda look: view(tally(50 * look, 0) if look <= 12 else None))
+    assert f"worse after the promote: shop@2.service is {state}, and has not run for 95 s" in told
+    assert host.went == [1]
+
+
+def test_what_somebody_stopped_is_let_be_and_what_died_at_the_end_is_not_called_well(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states = {"now": "inactive"}
+    monkeypatch.setattr(
+        host.app.systemd, "state", lambda unit: UnitState("loaded", states["now"], "dead", "", 0, 0, 0, "", "", "")
+    )
+
+    def views(look: int) -> AppView:
+        states["now"] = "failed" if look > 115 else "inactive"
+        return view(tally(500 * look, 0) if look <= 12 else None)
+
+    assert host.run(views).startswith("generation 2: it cannot tell: shop@2.service is failed, and has not run for")
+    assert host.went == []
+
+
 def test_a_good_one_is_left_and_the_ledger_says_so(host: Host) -> None:
     assert host.run(lambda look: view(tally(40 * look, look // 60))) == "generation 2: 4802 requests, no breach"
     assert host.events == [("guarded", "4802 requests, no breach")]
