@@ -9,7 +9,7 @@ import time
 
 from .._scene import APP, Scene
 from .hand import next_run
-from .row import Row
+from .row import Row, refused
 
 KEPT = f"/var/lib/hc-{APP}"
 
@@ -68,6 +68,18 @@ def outlives_the_app(scene: Scene) -> None:
     scene.clean()
 
 
+def not_through_a_link(scene: Scene) -> None:
+    """The app owns a folder and has a link to /etc in it: root makes nothing there, and gives nothing of it away."""
+    scene.sh(f"mkdir -p /srv/media && chown hc-{APP}: /srv/media && ln -sfn /etc /srv/media/up")
+    try:
+        done = scene.deploy(data={"outside": [{"path": "/srv/media/up/thumbs"}]})
+        refused(scene, done, "root makes no folder there, as /srv/media belongs to", "stage", bad_kept=False)
+        left = scene.sh("ls -d /etc/thumbs 2>/dev/null").strip()
+        scene.seen.must(not left, f"{left} was made")
+    finally:
+        scene.sh("rm -rf /srv/media /etc/thumbs")
+
+
 DATA = [
     Row(
         "data/kept",
@@ -80,5 +92,11 @@ DATA = [
         "the app is removed, comes back, and is removed with its data",
         "its data stays until somebody says that it goes; it is said where it is",
         outlives_the_app,
+    ),
+    Row(
+        "data/not-through-a-link",
+        "a missing folder of `data.outside` lies below one that the app owns, where its link leads to /etc",
+        "refused before anything is laid down, with the fix; root makes nothing there",
+        not_through_a_link,
     ),
 ]
