@@ -45,7 +45,8 @@ _ORDER = re.compile(
     r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|[PX^_][^\x1b\n]*(?:\x1b\\)?|[ -/]*[0-~])|\r+(?=\n|$)"
 )
 """A sequence that a terminal acts on: colours, moves of the cursor, titles, strings."""
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_CONTROL = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u202a-\\u202e\\u2066-\\u2069]")
+"""Control characters, and those that turn the direction of what follows."""
 
 
 class _Known:
@@ -145,7 +146,7 @@ def printable(text: str) -> str:
     """`text` without sequences that a terminal acts on; other control characters are spelt out (`\\x07`)."""
     if _CONTROL.search(text) is None:
         return text
-    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", _ORDER.sub("", text))
+    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], _ORDER.sub("", text))
 
 
 def clean_text(text: str) -> str:

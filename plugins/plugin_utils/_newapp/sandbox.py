@@ -21,6 +21,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
+from ...module_utils._os.secrecy import printable
 from ...module_utils._release.leads import INSTANCE, SEED, lay_leads, place_of
 from .._edge import Json
 from .._wheels.tools import run
@@ -340,7 +341,7 @@ def _run(argv: Sequence[str], place: Place, seconds: float) -> tuple[str, bool]:
 
 def _last(said: str) -> str:
     lines = [line.strip() for line in said.splitlines() if line.strip()]
-    return lines[-1][:300] if lines else ""
+    return printable(lines[-1])[:300] if lines else ""
 
 
 def read(answer: Json, place: Place) -> Imported:
@@ -379,7 +380,7 @@ def _variable(name: str, known: Json, place: Place) -> Variable:
 def _error(error: Json, place: Place) -> Error:
     return Error(
         kind=str(error["type"]),
-        message=_relative(str(error["message"]), place),
+        message=printable(_relative(str(error["message"]), place)),
         where=_within(str(error["where"]), place) if error.get("where") else "",
         missing_module=str(error.get("missing_module") or ""),
         missing_variables=tuple(error.get("missing_variables") or ()),

@@ -106,6 +106,18 @@ def left_in_tmp(scene: Scene) -> None:
     scene.clean()
 
 
+def not_through_a_link(scene: Scene) -> None:
+    """The app owns a folder and has a link to /etc in it: root makes nothing there, and gives nothing of it away."""
+    scene.sh(f"mkdir -p /srv/media && chown hc-{APP}: /srv/media && ln -sfn /etc /srv/media/up")
+    try:
+        done = scene.deploy(data={"outside": [{"path": "/srv/media/up/thumbs"}]})
+        refused(scene, done, "root makes no folder there, as /srv/media belongs to", "stage", bad_kept=False)
+        left = scene.sh("ls -d /etc/thumbs 2>/dev/null").strip()
+        scene.seen.must(not left, f"{left} was made")
+    finally:
+        scene.sh("rm -rf /srv/media /etc/thumbs")
+
+
 DATA = [
     Row(
         "data/kept",
@@ -130,5 +142,11 @@ DATA = [
         "the live generation has users' files in its private /tmp, and another one is promoted",
         "they are named before, by the promote and in the ledger",
         left_in_tmp,
+    ),
+    Row(
+        "data/not-through-a-link",
+        "a missing folder of `data.outside` lies below one that the app owns, where its link leads to /etc",
+        "refused before anything is laid down, with the fix; root makes nothing there",
+        not_through_a_link,
     ),
 ]

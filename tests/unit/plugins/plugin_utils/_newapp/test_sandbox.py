@@ -446,3 +446,12 @@ def test_a_sandbox_that_shares_proc_says_so(monkeypatch: pytest.MonkeyPatch) -> 
 def test_how_many_addresses_an_app_answers_to(at: Place, route: str, rules: int) -> None:
     assert imported(at, f"from flask import Flask\napp = Flask(__name__)\n{route}").rules == rules
     assert imported(at, WSGI.format(name="app")).rules is None
+
+
+def test_what_a_project_says_gives_no_orders_to_a_terminal(at: Place) -> None:
+    raised = imported(at, "raise RuntimeError('\x1b[31mRED\x1b[2J \x07')\n")
+    assert raised.error is not None
+    assert raised.error.message == "RED \\x07"
+    ended = imported(at, "import os\nprint('\x1b]0;title\x07bye', flush=True)\nos._exit(7)\n")
+    assert ended.error is not None
+    assert ended.error.message == "its Python ended: bye"
