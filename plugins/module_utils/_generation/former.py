@@ -8,7 +8,7 @@ Read only: the probe tells it to the plan, and promote reads it anew before it t
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Iterable, Mapping, TypedDict
 
 from .._facts.unitgroups import unit_pids
@@ -36,7 +36,8 @@ class FormerTold(TypedDict):
 @dataclass(frozen=True)
 class Former:
     """The former service on this host. `sockets`: the socket units that start it; `holder`: the socket at the app's
-    address and who has it; `why`: why the way is no better one; `problem`: why it cannot be taken over."""
+    address and who has it; `why`: why the way is no better one; `problem`: why it cannot be taken over. `inherits`:
+    whether its main process itself has that socket, so that systemd could hand it one."""
 
     unit: str
     way: str = ABSENT
@@ -44,6 +45,7 @@ class Former:
     holder: Listener | None = None
     why: str = ""
     problem: str = ""
+    inherits: bool = False
 
     @property
     def serves(self) -> bool:
@@ -61,9 +63,10 @@ def read(layout: Layout, unit: str, listen: str, systemd: Systemd) -> Former:
         return Former(unit, sockets=sockets)
     if layout.public_socket_unit in sockets:
         return _of_its_name(layout, unit, listen, sockets, systemd)
-    return _by_address(
-        layout, Former(unit, BESIDE, sockets), listen, _holders(layout, state.control_group, up, systemd)
-    )
+    holders = _holders(layout, state.control_group, up, systemd)
+    found = _by_address(layout, Former(unit, BESIDE, sockets), listen, holders)
+    mine = {one.inode for one in held([state.main_pid], layout.root)}
+    return replace(found, inherits=found.holder is not None and found.holder.inode in mine)
 
 
 def _holders(layout: Layout, group: str, sockets: Iterable[str], systemd: Systemd) -> list[Listener]:
@@ -104,7 +107,7 @@ def _of_its_name(layout: Layout, unit: str, listen: str, sockets: tuple[str, ...
         problem = f"{unit} has further sockets ({', '.join(one for one in sockets if one != name)}): take them away"
         return Former(unit, STOPPED, sockets, problem=problem)
     holder = next((one for one in held([SYSTEM_MANAGER], layout.root) if one.address == normal(listen)), None)
-    return Former(unit, SHARED, sockets, holder)
+    return Former(unit, SHARED, sockets, holder or Listener(normal(listen), 0))
 
 
 def _by_address(layout: Layout, former: Former, listen: str, holders: list[Listener]) -> Former:

@@ -263,7 +263,11 @@ def _switch_former(instances: Instances, taking: Takeover, new: int, app: Plain,
     processes.hand_over(new, max(verify_seconds, AS_THE_SERVER * boot))
     taking.settle()
     _make_live(instances, new)
-    words = taking.retire()
+    try:
+        words = taking.retire()
+    except (SystemdError, OSError) as error:
+        # The new one is verified, and what was begun of this cannot be taken back: the next heal goes on with it.
+        words = [f"{taking.former.unit} has not left yet, and the next run sees to it: {error}"]
     _make_live(instances, new)  # disabling a unit takes those with it that it names (Also=)
     verify(instances, new, app, 0.0, public=True)
     return {

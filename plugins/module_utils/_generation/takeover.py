@@ -42,7 +42,7 @@ DRAIN_SECONDS = 100
 class Record:
     """former.json: the former service's `unit` and `sockets`, by which `way` its `address` is taken over from the
     socket `inode`, and how far that has come (`phase`). `enabled`: those of its units that a boot started; `moved`:
-    {unit file: where it lies meanwhile}."""
+    {unit file: where it lies meanwhile}. `inherits`: as Former has it."""
 
     unit: str
     way: str
@@ -52,6 +52,7 @@ class Record:
     enabled: Tuple[str, ...] = ()
     moved: Dict[str, str] = field(default_factory=dict)
     inode: int = 0
+    inherits: bool = False
 
     @classmethod
     def read(cls, layout: Layout) -> Record | None:
@@ -68,6 +69,7 @@ class Record:
             enabled=tuple(found.get("enabled") or ()),
             moved=dict(found.get("moved") or {}),
             inode=int(found.get("inode") or 0),
+            inherits=bool(found.get("inherits")),
         )
 
     def write(self, layout: Layout) -> Record:
@@ -108,6 +110,7 @@ class Takeover:
             sockets=self.former.sockets,
             enabled=_enabled(self.systemd, [*self.former.sockets, self.former.unit]),
             inode=holder.inode,
+            inherits=self.former.inherits,
         )
         if self.former.way == formers.SHARED:
             path = self.layout.unit(self.layout.public_socket_unit)
@@ -282,7 +285,7 @@ def resume(instances: Instances, take_down: Callable[[], None]) -> list[str]:
     if record is None or record.phase in (RETIRED, GIVEN_BACK):
         return []
     if record.phase == RETIRING:
-        return [f"stopped {record.unit}, whose address generation has by now", *retire(instances, record)]
+        return [f"stopped {record.unit}, whose address the app has by now", *retire(instances, record)]
     if record.way in (formers.JOINED, formers.RENAMED):
         pids = unit_pids(instances.systemd.state(record.unit).control_group or "/none", instances.layout.root)
         found = [one for one in held([*pids, 1], instances.layout.root) if one.inode == record.inode]

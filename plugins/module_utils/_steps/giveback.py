@@ -97,8 +97,11 @@ class _HandOver:
                 self._with_its_own_socket()
             elif record.sockets:
                 self._beside_ours(listen)
-            else:
+            elif record.inherits:
                 self._with_our_socket()
+            else:
+                # What systemd hands to a program that starts Gunicorn, Gunicorn does not take.
+                self._with_a_gap()
             app.systemd.enable(*record.enabled)
             now = app.instances.look_at(local_address(listen), declared) if declared else None
         words = meanwhile_words(users.told())
@@ -111,6 +114,7 @@ class _HandOver:
         replace(self.record, phase=GIVEN_BACK).write(self.app.layout)
 
     def _with_a_gap(self) -> None:
+        """The app is taken down, then the former service is started: in between nobody listens."""
         app = self.app
         take_down(app.instances)
         try:
@@ -120,6 +124,9 @@ class _HandOver:
                 restore(app.instances, self.live, None)
             raise
         self._given()
+        deadline = app.instances.monotonic() + BOOT_SECONDS
+        while not _serves(app, self.record) and app.instances.monotonic() < deadline:
+            app.instances.sleep(POLL_SECONDS)
 
     def _with_its_own_socket(self) -> None:
         """The public socket is the former service's again, open as it is: both hold it until ours has left."""

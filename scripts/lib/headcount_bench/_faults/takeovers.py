@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import _engine
-from .._scene import Scene
+from .._scene import Scene, lost
 from .row import HOME, Row
 
 OLD = "/opt/old-till"
@@ -28,7 +28,8 @@ ETC = "/etc/systemd/system"
 @dataclass(frozen=True)
 class Shape:
     """An old deployment. `listen`: where it is reached; `unit`: its service, `texts`: its unit files by name; `way`:
-    how it is taken over, in words; `name`: of the app that does; `gap`: whether users meet one."""
+    how it is taken over, in words; `name`: of the app that does; `gap`, `gap_back`:
+    whether users meet one, or one on the way back."""
 
     listen: str
     unit: str
@@ -36,6 +37,7 @@ class Shape:
     way: str
     name: str = NAME
     gap: bool = False
+    gap_back: bool = False
 
 
 def service(bind: str, more: str = "", workers: int = 2) -> str:
@@ -93,6 +95,22 @@ SHAPES: dict[str, tuple[str, Shape]] = {
             "till.service",
             {"till.service": service("till.socket", "Type=notify\n"), "till.socket": socket(f"0.0.0.0:{PORT}")},
             "its own socket, shared",
+        ),
+    ),
+    "parent": (
+        "a service of a program that starts Gunicorn again whenever it ends, as supervisors do",
+        Shape(
+            f"0.0.0.0:{PORT}",
+            "supervised.service",
+            {
+                "supervised.service": (
+                    "[Unit]\nDescription=the old till\n[Service]\nUser=till-old\nEnvironment=SHOP_RELEASE=old\n"
+                    f"ExecStart=/bin/sh -c 'while true; do {OLD}/venv/bin/python -m gunicorn --workers 2 --bind "
+                    f'0.0.0.0:{PORT} "shop.wsgi:create_app()"; done\'\n[Install]\nWantedBy=multi-user.target\n'
+                )
+            },
+            "a second socket on the same port",
+            gap_back=True,
         ),
     ),
     "other-address": (
@@ -158,12 +176,16 @@ def taken_over(shape: Shape) -> Callable[[Scene], None]:
                 for turn in ("first", "again"):
                     _take(scene, shape, turn)
                     if turn == "first":
+                        back = time.time()
                         said = scene.sh(f"headcount-rollback {shape.name} --to-former 2>&1; echo code $?")
                         seen.must("code 0" in said, f"it was not given back: {said}")
                         _serving(scene, shape, "old", "given back")
+                        served = time.time()
                         enabled = scene.sh(f"systemctl is-enabled {shape.unit}").strip()
                         seen.must(enabled == "enabled", f"given back, {shape.unit} is {enabled}")
             bad = _engine.failures(users.rows)
+            if shape.gap_back:
+                _, bad = lost(users.rows, users.began, [back, served])
             seen.told.append(f"{len(users.rows)} users of {shape.way}, {len(bad)} not served")
             if not shape.gap:
                 seen.must(not bad, f"{len(bad)} of {len(users.rows)} requests were not served: {bad[:3]}")

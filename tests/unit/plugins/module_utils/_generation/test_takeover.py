@@ -97,6 +97,25 @@ def test_a_boot_starts_the_former_one_until_the_new_one_is_verified(host: Host) 
     assert links[-1] is True
 
 
+def test_one_that_does_not_leave_is_told_and_the_new_one_stays(host: Host) -> None:
+    stop = host.systemd.__call__
+    host.instances.systemd = Systemd(
+        lambda command, seconds: (
+            Completed(1, "", "Job for old.service timed out.")
+            if "stop" in command and OLD in command
+            else stop(command, seconds)
+        )
+    )
+    seen = switch(host.instances, None, 2, APP, 1.0, former=Former(OLD, _former.JOINED, (), HOLDER))
+    assert generations.live(host.layout) == 2
+    assert "old.service has not left yet, and the next run sees to it" in told(None, seen)[1]
+    assert _phase(host) == takeover.RETIRING
+    host.instances.systemd = Systemd(host.systemd)
+    did = takeover.resume(host.instances, lambda: take_down(host.instances))
+    assert did == ["stopped old.service, whose address the app has by now"]
+    assert OLD not in host.systemd.active
+
+
 def test_where_there_is_no_other_way_it_is_stopped_before_and_the_gap_is_told(host: Host) -> None:
     former = Former(OLD, _former.STOPPED, (), HOLDER, "it listens on 127.0.0.1:8000")
     seen = switch(host.instances, None, 2, APP, 1.0, former=former)
@@ -161,7 +180,7 @@ def test_one_that_was_cut_short_after_it_was_verified_goes_on(host: Host) -> Non
     _interrupted(host, takeover.RETIRING)
     did = takeover.resume(host.instances, lambda: take_down(host.instances))
     assert host.systemd.active == {"shop.socket", "shop@2.service", "shop@2.socket"}
-    assert did == ["stopped old.service, whose address generation has by now"]
+    assert did == ["stopped old.service, whose address the app has by now"]
     assert _phase(host) == takeover.RETIRED
 
 

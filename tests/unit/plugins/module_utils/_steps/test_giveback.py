@@ -26,7 +26,7 @@ ADDRESS = "127.0.0.1:8000"
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     """Generation 2 is live and was given the address of old.service, which is stopped and disabled."""
     made = Host(tmp_path, monkeypatch)
-    Record(OLD, formers.JOINED, ADDRESS, takeover.RETIRED, (), (OLD,), {}, 7).write(made.layout)
+    Record(OLD, formers.JOINED, ADDRESS, takeover.RETIRED, (), (OLD,), {}, 7, True).write(made.layout)
     ledger.append(made.layout.ledger, "promoted", to=2)
     monkeypatch.setattr(giveback, "Meanwhile", lambda listen, app: Meanwhile(listen, app, made.answer))
     monkeypatch.setattr(giveback, "unit_pids", lambda group, root: [40, 41])
@@ -58,7 +58,7 @@ def test_one_that_does_not_serve_changes_nothing(host: Host, monkeypatch: pytest
     assert host.systemd.active == {"shop.socket", "shop@2.service", "shop@2.socket"}
     assert generations.live(host.layout) == 2
     assert not os.path.exists(os.path.join(host.app.root, "run/systemd/system/old.service.d"))
-    assert Record.read(host.layout) == Record(OLD, formers.JOINED, ADDRESS, takeover.RETIRED, (), (OLD,), {}, 7)
+    assert Record.read(host.layout) == Record(OLD, formers.JOINED, ADDRESS, takeover.RETIRED, (), (OLD,), {}, 7, True)
 
 
 def test_its_own_socket_unit_stays_open_all_the_while(host: Host) -> None:
@@ -93,8 +93,12 @@ def test_one_that_shares_its_socket_and_does_not_serve_changes_nothing(
     assert os.path.lexists(host.layout.boot_link)
 
 
-def test_another_address_is_given_back_with_a_gap(host: Host) -> None:
-    Record(OLD, formers.STOPPED, "127.0.0.2:8000", takeover.RETIRED, (), (OLD,)).write(host.layout)
+@pytest.mark.parametrize(("way", "address"), [(formers.STOPPED, "127.0.0.2:8000"), (formers.JOINED, ADDRESS)])
+def test_another_address_and_one_that_inherits_nothing_are_given_back_with_a_gap(
+    host: Host, monkeypatch: pytest.MonkeyPatch, way: str, address: str
+) -> None:
+    Record(OLD, way, address, takeover.RETIRED, (), (OLD,)).write(host.layout)
+    monkeypatch.setattr(giveback, "held", lambda pids, root: [Listener(address, 7, pids[0], 3)])
     give_back(host.app)
     said = host.systemd.said
     assert next(at for at, line in enumerate(said) if "shop@2.service" in line) < said.index("start old.service")
