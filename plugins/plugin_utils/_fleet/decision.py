@@ -19,7 +19,7 @@ from ...module_utils._os import OLDEST_PYTHON
 from ...module_utils._plan.planner import HostPlans
 from ...module_utils._plan.types import Plan, PlanError, Policy, bare_values, plan_changes
 from .._edge import Json, Result
-from . import batches, choice, prepares, takenback
+from . import batches, choice, prepares
 from .probed import Facts, Live, Probe, ShownLive, State
 
 PLANNER = "1"
@@ -315,19 +315,23 @@ def _choose(
     state, run = inputs.states[planned.name], inputs.circumstances
     unset = _unset(state, inputs.known.retune_at_boot)
     chosen = choice.choose(state, changed, hardware_changes, planned.changes, run.gone, run.retune, unset)
-    back = takenback.taken_back(state, planned.source_id, parts, changed, planned.changes)
-    chosen = choice.with_clashes(takenback.unless_taken_back(chosen, back, run.retry), state)
-    left = takenback.left_by_hand(state, planned.source_id, parts)
-    chosen = takenback.with_left(chosen, left)
+    left, why, releases = "", "", {}
+    if state.get("taken_back") or state.get("left"):
+        from . import takenback
+
+        back = takenback.taken_back(state, planned.source_id, parts, changed, planned.changes)
+        left = takenback.left_by_hand(state, planned.source_id, parts)
+        chosen = takenback.with_left(takenback.unless_taken_back(chosen, back, run.retry), left)
+        why, releases = back.why, dict(back.releases)
+    chosen = choice.with_clashes(chosen, state)
     if chosen.action == choice.DEPLOY:
         planned.warnings = [takenback.left_warning(left)] if left else []
         planned.warnings += filter(None, [state.get("losing")])
     if chosen.pending and state.get("closed"):
         planned.warnings += [_OPENS]
     planned.action, planned.reasons, planned.notes = chosen.action, chosen.reasons, chosen.notes
-    planned.taken_back = {} if run.retry else dict(back.releases)
-    told = [f"guard: {back.why}"] if back.why else []
-    planned.drift = [*drift_of(state, changed, hardware_changes, planned), *told]
+    planned.taken_back = {} if run.retry else releases
+    planned.drift = [*drift_of(state, changed, hardware_changes, planned), *([f"guard: {why}"] if why else [])]
 
 
 def _note_commands(planned: AppDecision, app: Json, inputs: _Inputs) -> None:

@@ -20,7 +20,7 @@ from .._edge import Json, Variables
 from .._wheels.gathered import Platform, WheelSet
 from .._wheels.pruning import prune
 from .._wheels.tools import NetworkUnreachable, ResolutionConflict, ToolMissing, WheelhouseError
-from . import batches, builds, choice, takenback, twins
+from . import batches, builds, choice, twins
 from .decision import (
     FAILED,
     OK,
@@ -463,6 +463,8 @@ class Scheduler:
             self._noted.add(found.id)
         host.apps[name].release = found.id
         if found.id in host.apps[name].taken_back:
+            from . import takenback
+
             host.refuse(name, takenback.refusal(host.apps[name].taken_back[found.id]))
             return False
         workers = int(((host.apps[name].plan or {}).get("settings") or {}).get("workers", {}).get("value") or 0)
