@@ -135,8 +135,17 @@ def test_clients_on_the_same_cores_make_processes_meet_on_one_of_them() -> None:
     apart = [took for *_, took in queue.replay(queue.Queues.of("sync", 2), 2, [kind], due)]
     beside = [took for *_, took in queue.replay(queue.Queues.of("sync", 2), 2, [kind], due, beside=True)]
     assert max(apart) == pytest.approx(10.0)
-    # Together until the idle core looks for work: one of them has done half of those 4 ms by then, and has to wait.
-    assert sorted({round(took, 3) for took in beside}) == [10.0, 12.0]
+    # Together until the idle core looks for work: each of them has done half of those 8 ms by then.
+    assert sorted({round(took, 3) for took in beside}) == [10.0, 14.0]
+
+
+def test_a_simulation_tells_what_it_computed() -> None:
+    due = [(0.02 * turn, 0) for turn in range(50)]
+    kind = queue.Kind("page", 5.0)
+    _, sync = queue.replayed(queue.Queues.of("sync", 4), 1, [kind], due)
+    assert sync == pytest.approx(50 * kind.alone_ms)
+    _, threads = queue.replayed(queue.Queues.of("gthread", 4, 8), 1, [kind], due)
+    assert threads == pytest.approx(50 * (kind.alone_ms + 3 * queue.WAKE_MS), rel=0.02)
 
 
 def test_threads_of_a_single_core_keep_the_lock_while_they_read_and_answer() -> None:
