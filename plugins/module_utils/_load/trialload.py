@@ -347,8 +347,8 @@ class _Guarded:
         return (
             f"the live generation suffered under the load, which was stopped after {self.seconds:.1f} s at "
             f"{self.rate:.3g} requests a second {each}: {self.stopped}; {self.calm.sentence()}. The host had not "
-            "that much to give beside what is live (it is too small for it, or was busy with other things), so that "
-            f"nothing is said of the candidate: try again when it is calm, or {fix}"
+            "that much to give beside what is live (it is too small for it, or was busy with other things: then try "
+            f"again), so that nothing is said of the candidate: {fix}"
         )
 
 
