@@ -345,7 +345,7 @@ class _Guarded:
         each = "to it alone" if asked == {"baseline"} else each
         fix = "lower load.rate" if rate.origin == "declared" else "declare a load.rate below that"
         paused = next((note.partition(": ")[2] for note in notes if "the generator stood still" in note), "")
-        whose = "The host had not that much to give beside what is live (it is too small for it, or was busy: then try again)"
+        whose = "The host had not that much to give beside what is live (it is too small, or was busy: then try again)"
         if paused:
             whose, fix = f"It may be the machine itself: {paused}", f"try again when it is calm, or {fix}"
         return (
