@@ -72,6 +72,11 @@ pruned:
   type: list
   elements: int
   returned: success
+log:
+  description: The last lines that the generation logged.
+  type: list
+  elements: str
+  returned: failure
 phase:
   description: Which step failed.
   type: str
@@ -79,11 +84,6 @@ phase:
 cause:
   description: Why, in one sentence.
   type: str
-  returned: failure
-log:
-  description: The last lines that the generation logged.
-  type: list
-  elements: str
   returned: failure
 busy:
   description: Another run holds the app; I(msg) names it.

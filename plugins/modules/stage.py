@@ -118,6 +118,11 @@ healed:
   type: list
   elements: str
   returned: success, but not in check mode
+log:
+  description: The last lines that the generation logged.
+  type: list
+  elements: str
+  returned: failure
 phase:
   description: Which step failed.
   type: str
@@ -125,11 +130,6 @@ phase:
 cause:
   description: Why, in one sentence.
   type: str
-  returned: failure
-log:
-  description: The last lines that the generation logged.
-  type: list
-  elements: str
   returned: failure
 busy:
   description: Another run holds the app; I(msg) names it.

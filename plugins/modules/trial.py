@@ -66,6 +66,11 @@ evidence:
   description: What the verdict rests on.
   type: dict
   returned: success
+log:
+  description: The last lines that the generation logged.
+  type: list
+  elements: str
+  returned: failure
 phase:
   description: Which step failed.
   type: str
@@ -73,11 +78,6 @@ phase:
 cause:
   description: Why, in one sentence.
   type: str
-  returned: failure
-log:
-  description: The last lines that the generation logged.
-  type: list
-  elements: str
   returned: failure
 busy:
   description: Another run holds the app; I(msg) names it.

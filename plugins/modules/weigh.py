@@ -60,6 +60,11 @@ warnings_told:
   type: list
   elements: str
   returned: success
+log:
+  description: The last lines that the generation logged.
+  type: list
+  elements: str
+  returned: failure
 phase:
   description: Which step failed.
   type: str
@@ -67,11 +72,6 @@ phase:
 cause:
   description: Why, in one sentence.
   type: str
-  returned: failure
-log:
-  description: The last lines that the generation logged.
-  type: list
-  elements: str
   returned: failure
 busy:
   description: Another run holds the app; I(msg) names it.
