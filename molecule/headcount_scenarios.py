@@ -47,6 +47,11 @@ class Play:
         return sum(row["changed"] for row in self.recap.values())
 
     @property
+    def lines(self) -> list[str]:
+        """The output line by line."""
+        return self.text.splitlines()
+
+    @property
     def words(self) -> str:
         """The output on one line, for causes that were wrapped."""
         return " ".join(self.text.split())
@@ -159,12 +164,14 @@ class Scenario:
     ephemeral: Path
     machines: Mapping[str, Machine]
 
-    def play(self, playbook: str, *arguments: str, **variables: Any) -> Play:
-        """Runs a playbook of this repository on the scenario's inventory; `variables` are extra variables."""
+    def play(self, playbook: str, *arguments: str, shown_by: str = "default", **variables: Any) -> Play:
+        """Runs a playbook of this repository on the scenario's inventory; `variables` are extra variables, `shown_by`
+        is the callback that prints."""
         extra = ["--extra-vars", json.dumps(variables)] if variables else []
         environment = {
             **os.environ,
             "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "ANSIBLE_STDOUT_CALLBACK": shown_by,
             "ANSIBLE_NOCOLOR": "1",
             "ANSIBLE_FORCE_COLOR": "0",
         }

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from ansible.errors import AnsibleActionFail
@@ -16,13 +17,19 @@ from ..plugin_utils._fleet import runs
 from ..plugin_utils._newapp import flow
 from ..plugin_utils._newapp.proposal import questions_text
 from ..plugin_utils._newapp.subject import Unknown
+from ..plugin_utils._newapp.types import Answers
 from ..plugin_utils._stepaction import ControllerAction, templated
 
 
 class ActionModule(ControllerAction):
     """One call, on the controller alone. A file that is there already is a person's, and stays."""
 
-    _VALID_ARGS = frozenset({"source", "dest", "name", "host", "force"})
+    _VALID_ARGS = frozenset(
+        {
+            *("source", "dest", "name", "host", "force"),
+            *("environment", "requirements", "lock", "entry_point", "subdirectory"),
+        }
+    )
 
     def run(self, tmp: None = None, task_vars: Variables | None = None) -> Result:
         """The entry, its questions, and whether a file was written."""
@@ -36,7 +43,10 @@ class ActionModule(ControllerAction):
             kept = f"{dest} is there already and is left as it is; force: true writes it anew"
             display(kept)
             return {**result, "changed": False, "dest": dest, "msg": kept}
-        entry = self._look(source, dest, variables)
+        try:
+            entry, failure = self._look(source, dest, variables), ""
+        except flow.Unfinished as error:
+            entry, failure = error.entry, f"new_app: {source} cannot work as it is: {error}"
         questions = questions_text(entry.proposal.questions)
         path = Path(dest or f"{entry.proposal.entry['name']}.yml")
         display("\n".join(questions))
@@ -45,6 +55,9 @@ class ActionModule(ControllerAction):
         )
         if result["changed"] and not self._task.check_mode:
             _write(path, entry.text)
+        if failure:
+            kept = f"; what is known without it is in {path}, and asks for the rest" if result["changed"] else ""
+            result.update(failed=True, msg=f"{failure}{kept}")
         return result
 
     def _stays(self, path: Path) -> bool:
@@ -55,10 +68,23 @@ class ActionModule(ControllerAction):
         cache = runs.work_dir(templated(self._templar, variables, "headcount_work_dir")) / "wheelhouse"
         beside = Path(dest).parent if host and dest else None
         try:
-            name = str(self._task.args.get("name") or "")
-            return flow.entry(source, flow.Tools(cache, say=display), host, beside, name)
-        except (flow.Cannot, Unknown, flow.WheelhouseError) as error:
+            return flow.entry(source, flow.Tools(cache, say=display), host, beside, self._answers())
+        except (Unknown, flow.WheelhouseError) as error:
             raise AnsibleActionFail(f"new_app: {source} cannot work as it is: {error}") from error
+
+    def _answers(self) -> Answers:
+        given = self._task.args
+        environment, requirements = given.get("environment") or {}, given.get("requirements") or []
+        if not isinstance(environment, Mapping) or not isinstance(requirements, (list, tuple)):
+            raise AnsibleActionFail("new_app: environment is a mapping of names to values, requirements is a list")
+        return Answers(
+            str(given.get("name") or ""),
+            {str(name): str(value) for name, value in environment.items()},
+            tuple(str(word) for word in requirements),
+            str(given.get("lock") or ""),
+            str(given.get("entry_point") or ""),
+            str(given.get("subdirectory") or ""),
+        )
 
 
 def _write(path: Path, text: str) -> None:

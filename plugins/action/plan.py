@@ -7,6 +7,7 @@ The documentation is in plugins/modules/plan.py.
 
 from __future__ import annotations
 
+from ansible import context
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.parsing.convert_bool import boolean
 
@@ -41,8 +42,9 @@ class ActionModule(ControllerAction):
         except (runs.RunError, WheelhouseError) as error:
             raise AnsibleActionFail(f"plan: {error}") from error
         result["changed"] = False
-        if fleet.warnings and not boolean(self._task.args.get("again", False)):
-            result["warnings"] = [*result.get("warnings", []), *fleet.warnings]
+        warnings = [*fleet.warnings, *self._left_aside(fleet)]
+        if warnings and not boolean(self._task.args.get("again", False)):
+            result["warnings"] = [*result.get("warnings", []), *warnings]
         if mode == "drift":
             result.update(self._tell_drift(fleet))
         else:
@@ -54,6 +56,15 @@ class ActionModule(ControllerAction):
         if mode in ("plan", "drift"):
             notes.end()
         return result
+
+    def _left_aside(self, fleet: Schedule) -> list[str]:
+        """What hosts have that this run does not declare, where the command line gives its apps."""
+        given = context.CLIARGS.get("extra_vars") or ()
+        if not given:
+            return []
+        from ..plugin_utils._fleet.aside import gives_apps, left_aside
+
+        return left_aside(fleet.hosts) if gives_apps(given, self._loader.load_from_file) else []
 
     def _notes(self, variables: Variables) -> runs.Notes:
         """Those of a new run; of the same run when a plan is made again."""

@@ -7,9 +7,12 @@ The documentation is in plugins/modules/preflight.py.
 
 from __future__ import annotations
 
+from ansible import context
+
 from ..module_utils._declaration.app import App
 from ..module_utils._declaration.normalise import (
     Declaration,
+    Problem,
     fleet_counts,
     fleet_problems,
     render_problems,
@@ -30,6 +33,7 @@ class ActionModule(ControllerAction):
         hosts = [str(host) for host in variables["ansible_play_hosts_all"]]
         declared = declarations(hosts, variables, self._templar)
         problems = [problem for host in declared for problem in host.problems]
+        problems += self._dropped(hosts)
         problems += fleet_problems(declared, [str(host) for host in variables["groups"]["all"]])
         result["changed"] = False
         if problems:
@@ -48,6 +52,15 @@ class ActionModule(ControllerAction):
         if warnings:
             result["warnings"] = [*result.get("warnings", []), *warnings]
         return result
+
+    def _dropped(self, hosts: list[str]) -> list[Problem]:
+        """What the command line gives of the apps in several places, so that some of it would be dropped."""
+        given = context.CLIARGS.get("extra_vars") or ()
+        if len(given) < 2:
+            return []
+        from ..plugin_utils._fleet.aside import dropped
+
+        return dropped(given, self._loader.load_from_file, hosts)
 
 
 def _inventory_warnings(declared: list[Declaration], variables: Variables) -> list[str]:

@@ -66,4 +66,7 @@ class ActionModule(ControllerAction):
             first_cause=report.first_cause,
             failed_hosts=report.failed,
         )
+        # As set_stats does: what AWX keeps of a job.
+        told = {key: data[key] for key in ("run", "summary", "first_cause", "failed")}
+        result["ansible_stats"] = {"data": {"headcount": told}, "per_host": False, "aggregate": False}
         return result

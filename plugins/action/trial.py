@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 
+from ..plugin_utils._display.terminal import display
 from ..plugin_utils._edge import Result, Variables
 from ..plugin_utils._fleet.runs import Notes
 from ..plugin_utils._stepaction import StepAction, templated
@@ -13,6 +14,8 @@ from ..plugin_utils._stepaction import StepAction, templated
 
 class ActionModule(StepAction):
     """The step trial: one call, or, where the load is remote, one before it and one after it.
+
+    A verdict that is no pass, and is promoted as on_inconclusive says, tells its reason at once.
 
     What is to be loaded, and what came of it, goes through the notes of the run: it is large, and none of a task's
     output.
@@ -29,6 +32,9 @@ class ActionModule(StepAction):
             arguments["loaded"] = json.dumps(notes.load(host, name)["made"])
         arguments["address"] = str(templated(self._templar, variables, "ansible_host") or host)
         result = self.module_result({**arguments, "run": run, "gone": gone}, variables)
+        verdict = result.get("verdict") or {}
+        if verdict.get("outcome") == "inconclusive" and not result.get("failed"):
+            display(f"{host}: {name}: inconclusive, promoted as on_inconclusive says: {verdict.get('cause')}")
         request = result.pop("load", None)
         if request is not None:
             notes.write_load(host, name, {"request": request})

@@ -12,29 +12,32 @@ import itertools
 import json
 import os
 import secrets
-import shutil
 import socket
 import sys
 import time
 from typing import Any, Callable, TypeVar
 
-from ._generation import generations, ledger
+from ._generation import generations, ledger, loadtests
 from ._generation.failures import StepFailed
 from ._generation.lock import Busy
 from ._generation.run import Run
 from ._generation.state import app_state
 from ._host import boot, byhand, probe
 from ._host.guard import guard
+from ._host.loadtest import load_test
 from ._host.retune import retune
 from ._os.files import as_mapping, make_directory, read_text_file, replace_link, write_file
 from ._os.paths import TOOL, Layout, installed_apps
 from ._os.reader import for_a_reader
-from ._os.secrecy import clean, clean_text, learn_from
+from ._os.removal import try_to_remove_tree
+from ._os.secrecy import clean, clean_text
+from ._os.secretfiles import learn_from
 from ._os.systemd import SystemdError
 from ._plan.text import explain
 from ._plan.types import Plan
 from ._steps import guarding, sampler
 from ._steps.app import AppOnHost
+from ._steps.giveback import give_back
 from ._steps.rollback import rollback
 from ._watch.exporter import collect, serve, write_textfile
 from ._watch.text import status_lines, top_lines
@@ -78,7 +81,7 @@ def install(sources: dict[str, str], root: str = "/", python: str = sys.executab
     changed = replace_link(os.path.join(top, "current"), version)
     for name in os.listdir(top):
         if changed and name not in (version, before, "current"):
-            shutil.rmtree(os.path.join(top, name), ignore_errors=True)
+            try_to_remove_tree(os.path.join(top, name))
     directory = os.path.join(root, "usr/local/sbin")
     make_directory(directory)
     tool = f"/{TOOL}/current"
@@ -155,7 +158,13 @@ def parser() -> argparse.ArgumentParser:
         "healthy is not kept. Exit status: 0 done, 1 not done (what was live is live), 3 another run holds the app.",
     )
     rollback.add_argument("app")
-    rollback.add_argument("generation", nargs="?", type=int, metavar="N")
+    where = rollback.add_mutually_exclusive_group()
+    where.add_argument("generation", nargs="?", type=int, metavar="N")
+    where.add_argument(
+        "--to-former",
+        action="store_true",
+        help="give the address back to the service that the app was taken over from",
+    )
     again = commands.add_parser(
         "retune",
         help="plan the app for what this host is now, and roll that out here: no network, no controller, no build",
@@ -175,6 +184,10 @@ def parser() -> argparse.ArgumentParser:
     by_hand.add_argument("words", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="a program and its arguments")
     watch = commands.add_parser("guard", help="watch what users of a new generation get; what a promote starts")
     watch.add_argument("app")
+    tested = commands.add_parser(
+        "load-test", help="repeat the load of the trial on what is live; what its timer starts"
+    )
+    tested.add_argument("app")
     commands.add_parser("boot", help="what this host does after each boot: notice that its hardware changed")
     return top
 
@@ -211,6 +224,7 @@ def _main(arguments: list[str] | None, root: str) -> int:
         "retune": _retune,
         "run": _by_hand,
         "guard": _guard,
+        "load-test": _load_test,
         "boot": _at_boot,
     }[options.command]
     return run(options, chosen, root)
@@ -227,19 +241,25 @@ def _status(options: argparse.Namespace, apps: list[str], root: str) -> int:
             for clash in state["clashes"]:
                 print(f"  ! {app}: in its way: {clash}")
             if live is None:
-                print(f"{app}: nothing is live")
+                print(f"{app}: nothing is live{_given_back(Layout(app, root))}")
                 continue
             print(f"{app}: generation {live['generation']} (release {live['release']}) on {live['listen']}")
             print(f"  {'healthy' if state['healthy'] else 'NOT HEALTHY'}: {state['health_detail']}")
             if state["rollback_hint"]:
                 print(f"  {state['rollback_hint']}")
-            watched = guarding.words(Layout(app, root), live["generation"])
-            for line in filter(None, [*status_lines(app_view(app, root)), watched]):
+            watched = guarding.words(_app(app, root), live["generation"])
+            tested = loadtests.words(loadtests.read(Layout(app, root)))
+            for line in filter(None, [*status_lines(app_view(app, root)), watched, tested]):
                 print(f"  {line}")
             for problem in state["problems"] + state["leftovers"] + state["open"]:
                 print(f"  ! {problem}")
     sound = all(state["healthy"] and state["intact"] and not state["leftovers"] for state in states.values())
     return OK if sound else FAILED
+
+
+def _given_back(layout: Layout) -> str:
+    """That the app's former service serves again, to stand behind another sentence; empty where it does not."""
+    return "; its former service has its address back" if ledger.given_back(ledger.read(layout.ledger)) else ""
 
 
 def _top(options: argparse.Namespace, apps: list[str], root: str) -> int:
@@ -315,6 +335,8 @@ def describe(entry: ledger.Entry) -> str:
     listed = listed if isinstance(listed, list) else [listed]
     if entry["event"] in ("prepared", "ran"):
         listed = [*_commands_told(entry), *listed]
+    elif entry["event"] == "given_back":
+        listed = [f"to {entry.get('former')}"]
     detail = entry.get("cause") or entry.get("evidence") or "; ".join(map(str, listed))
     who = f"{entry.get('user')}@{entry.get('controller')}"
     return (
@@ -344,6 +366,11 @@ def _app(name: str, root: str) -> AppOnHost:
 
 def _rollback(options: argparse.Namespace, apps: list[str], root: str) -> int:
     app = _app(apps[0], root)
+    if options.to_former:
+        return _step(
+            lambda: give_back(app),
+            lambda done: "\n  ".join([f"{apps[0]}: {done['former']} has its address again", *done["told"]]),
+        )
     return _step(
         lambda: rollback(app, options.generation),
         lambda done: "\n  ".join(
@@ -372,6 +399,11 @@ def _by_hand(options: argparse.Namespace, apps: list[str], root: str) -> int:
 def _guard(options: argparse.Namespace, apps: list[str], root: str) -> int:
     run = Run(f"guard-{secrets.token_hex(4)}", "root", f"{socket.gethostname()} (guard)", ledger.now_text())
     return _step(lambda: guard(AppOnHost(apps[0], run, root)), lambda words: f"{apps[0]}: {words}")
+
+
+def _load_test(options: argparse.Namespace, apps: list[str], root: str) -> int:
+    run = Run(f"load-test-{secrets.token_hex(4)}", "root", f"{socket.gethostname()} (load test)", ledger.now_text())
+    return _step(lambda: load_test(AppOnHost(apps[0], run, root)), lambda words: f"{apps[0]}: {words}")
 
 
 def _at_boot(options: argparse.Namespace, apps: list[str], root: str) -> int:

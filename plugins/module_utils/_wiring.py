@@ -13,7 +13,8 @@ from ._generation.failures import StepFailed
 from ._generation.lock import Busy
 from ._generation.run import Run
 from ._os.paths import Layout
-from ._os.secrecy import clean, clean_text, learn_from
+from ._os.secrecy import clean, clean_text
+from ._os.secretfiles import learn_from
 from ._steps.app import AppOnHost
 
 RUN_OPTIONS: dict[str, object] = {
@@ -50,7 +51,7 @@ def finish(module: AnsibleModule, name: str, step: Callable[[], Mapping[str, obj
         _fail(module, name, busy=True, phase="lock", cause=str(error), msg=f"{name}: {error}")
     except StepFailed as error:
         msg = f"{name}: {error.phase}: {error.cause}"
-        _fail(module, name, phase=error.phase, cause=error.cause, evidence=error.evidence, msg=msg)
+        _fail(module, name, phase=error.phase, cause=error.cause, evidence=error.evidence, msg=msg, log=error.log)
     except Exception as error:  # an error of Headcount itself: its traceback is the evidence
         _fail(
             module,

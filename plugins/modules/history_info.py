@@ -50,7 +50,8 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._generation import ledger
 from ..module_utils._os.paths import Layout, installed_apps
-from ..module_utils._os.secrecy import clean, learn_from
+from ..module_utils._os.secrecy import clean
+from ..module_utils._os.secretfiles import learn_from
 
 
 def main() -> None:

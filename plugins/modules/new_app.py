@@ -16,6 +16,8 @@ author:
 description:
   - Looks at a Flask (or other WSGI) project as it is, imports it in a sandbox, asks for its pages and weighs them for a
     moment, and writes the entry of C(headcount_apps) that makes it go live. What it could not know is a question.
+  - Where a project cannot be looked at to the end, it fails and says why; what is known without that is written all the
+    same, and asks for the rest.
   - Runs on the controller, as C(scripts/new-app) does. No host is connected to, and nothing of the project is written.
 extends_documentation_fragment:
   - headcount.gunicorn._attributes
@@ -32,6 +34,24 @@ options:
     type: path
   name:
     description: The name of the app on its hosts. It is the project's by default.
+    type: str
+  environment:
+    description:
+      - Variables that the project needs, by name. C({data}) in a value stands for the app's data.
+      - What is secret among them is used for the look alone, and is a question of the entry.
+    type: dict
+  requirements:
+    description: What the project depends on (files in it, and requirements), instead of what it says itself.
+    type: list
+    elements: str
+  lock:
+    description: The file that says the versions. No other one counts then.
+    type: path
+  entry_point:
+    description: The app as C(module:object), instead of what the project's files and code say.
+    type: str
+  subdirectory:
+    description: The folder of the project within the source.
     type: str
   host:
     description: Write a whole inventory with this host, and not the variables alone.

@@ -64,6 +64,11 @@ told:
   type: list
   elements: str
   returned: success
+log:
+  description: The last lines that the generation logged.
+  type: list
+  elements: str
+  returned: failure
 phase:
   description: Which step failed.
   type: str

@@ -72,6 +72,11 @@ pruned:
   type: list
   elements: int
   returned: success
+log:
+  description: The last lines that the generation logged.
+  type: list
+  elements: str
+  returned: failure
 phase:
   description: Which step failed.
   type: str

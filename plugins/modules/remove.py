@@ -23,7 +23,7 @@ attributes:
   check_mode:
     support: full
     details:
-      - Tells whether anything would be removed.
+      - Tells whether anything would be removed, and fails where something is mounted below it.
   diff_mode:
     support: none
     details:
@@ -65,10 +65,14 @@ installed:
   elements: str
   returned: success
 left:
-  description: What is in the app's folder and is not Headcount's; it stays.
+  description: What is in the app's folder and is not Headcount's; it stays, or in check mode would stay.
   type: list
   elements: str
-  returned: success, but not in check mode
+  returned: success
+stands:
+  description: What that means, in a sentence; empty where nothing is left.
+  type: str
+  returned: success
 kept:
   description: The folders of the app's data that stay, each with what it takes in MiB.
   type: dict
@@ -78,6 +82,15 @@ gone:
   type: list
   elements: str
   returned: success
+others:
+  description: Folders in the place of the app's own that are somebody else's, each with its owner; they stay.
+  type: dict
+  returned: success
+ended:
+  description: Units of commands that ran with the app, by C(headcount run) or to prepare a release, and were ended.
+  type: list
+  elements: str
+  returned: success, but not in check mode
 phase:
   description: Which step failed.
   type: str
@@ -96,10 +109,11 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._generation import data, datafolders, ledger
+from ..module_utils._generation import datafolders, ledger, leftover
 from ..module_utils._host.boot import uninstall_if_idle
 from ..module_utils._os.paths import Layout, installed_apps
-from ..module_utils._steps.remove import remove
+from ..module_utils._steps.remove import mounted, remove
+from ..module_utils._steps.remove import told as folders_told
 from ..module_utils._wiring import RUN_OPTIONS, app_on_host, finish
 
 
@@ -118,16 +132,21 @@ def main() -> None:
     installed = installed_apps()
     present = name in installed and os.path.exists(layout.home)
     told = {"known": present or os.path.exists(layout.ledger), "installed": installed}
-    gone, kept = datafolders.removal(layout, ledger.read(layout.ledger), everything)
-    if module.check_mode or not (present or gone):
-        sizes = {path: data.size_mib(path) for path in kept}
-        module.exit_json(changed=present or bool(gone), removed=present, gone=gone, kept=sizes, **told)
+    entries = ledger.read(layout.ledger)
+    folders = datafolders.removal(layout, entries, datafolders.account(layout, entries), everything)
+    if module.check_mode or not (present or folders.gone):
+        in_the_way = mounted(layout, folders.gone) if present or folders.gone else ""
+        if in_the_way:
+            module.fail_json(phase="remove", cause=in_the_way, msg=f"{name}: remove: {in_the_way}", **told)
+        left = leftover.left(layout) if told["known"] else []
+        changed, stands = present or bool(folders.gone), leftover.words(layout, left)
+        module.exit_json(changed=changed, removed=present, left=left, stands=stands, **folders_told(folders), **told)
     app = app_on_host(module, name)
 
     def work() -> dict[str, object]:
         removed = remove(app, everything)
         uninstall_if_idle()
-        return {**removed, **told}
+        return {**removed, "stands": leftover.words(layout, leftover.left(layout)), **told}
 
     finish(module, name, work)
 

@@ -54,7 +54,7 @@ page:
   type: str
   returned: success
 failed_hosts:
-  description: For each host that did not come to what was asked for the causes, one for each app.
+  description: For each host that did not come to what was asked for the causes, each once, with the apps it holds for.
   type: dict
   returned: success
 first_cause:

@@ -118,6 +118,11 @@ healed:
   type: list
   elements: str
   returned: success, but not in check mode
+log:
+  description: The last lines that the generation logged.
+  type: list
+  elements: str
+  returned: failure
 phase:
   description: Which step failed.
   type: str

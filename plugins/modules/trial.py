@@ -66,6 +66,11 @@ evidence:
   description: What the verdict rests on.
   type: dict
   returned: success
+log:
+  description: The last lines that the generation logged.
+  type: list
+  elements: str
+  returned: failure
 phase:
   description: Which step failed.
   type: str

@@ -60,6 +60,11 @@ warnings_told:
   type: list
   elements: str
   returned: success
+log:
+  description: The last lines that the generation logged.
+  type: list
+  elements: str
+  returned: failure
 phase:
   description: Which step failed.
   type: str

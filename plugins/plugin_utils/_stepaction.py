@@ -15,12 +15,14 @@ from typing import Any
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 
-from ..module_utils._os.secrecy import clean, learn
+from ..module_utils._os.secrecy import clean, learn, publish
+from ..module_utils._plan.types import bare_values
 from ._edge import Json, Result, Variables
 from ._fleet.decision import connection_words, last_line
 from ._fleet.declared import plain
 from ._fleet.outcome import Outcomes
 from ._fleet.runs import Notes, RunError
+from ._output.plantable import size_words
 
 FLEET = "headcount__fleet"
 """The variable in which a play keeps the result of the plan (or of begin_run): run, notes and runs that are gone."""
@@ -63,6 +65,7 @@ def without_secrets(templar: Any, variables: Variables, name: str, told: Result)
     for app in apps if isinstance(apps, list) else []:
         if isinstance(app, Mapping) and app.get("name") == name and isinstance(app.get("secrets"), Mapping):
             learn(str(value) for value in app["secrets"].values())
+            publish(name, app)
     cleaned: Result = clean(told)
     return cleaned
 
@@ -150,6 +153,9 @@ class StepAction(ActionBase):
     def shown(self, result: Result) -> Result:
         """What the task returns: no plans and no samples. The notes keep everything."""
         shown = {key: value for key, value in result.items() if key not in _KEPT_IN_NOTES}
+        settings = bare_values(result.get("plan"))
+        if settings.get("worker_class"):
+            shown["size"] = f"{settings['worker_class']} {size_words(settings)}"
         verdict = result.get("verdict")
         if verdict:
             shown["verdict"] = {key: verdict.get(key) for key in ("outcome", "cause")}

@@ -107,9 +107,17 @@ def test_after_all_of_them_the_host_is_as_declared(scenario: Scenario, served: M
 
 def test_a_first_deployment_that_fails_leaves_nothing_running(scenario: Scenario) -> None:
     bare = scenario.machines["bare"]
-    play = roll_out(scenario, "bare", BAD[3].shop)
+    overrides = {"shop": BAD[3].shop}
+    shown_by = "headcount.gunicorn.rollout"
+    play = scenario.play("site.yml", shown_by=shown_by, headcount_hosts="bare", headcount_app_overrides=overrides)
     assert play.code == 2
     assert re.search(BAD[3].cause, scenario.report()["failed"]["bare"])
+    # One line for the host, and below it what the candidate logged last.
+    (at,) = [place for place, line in enumerate(play.lines) if line.startswith("[1/1] bare: shop: FAILED in ")]
+    assert play.lines[at + 1].startswith("    | ")
+    assert play.lines[-1] == "1 host: 1 changed, failed on bare"
+    assert "TASK [" not in play.text
+    assert SECRET not in play.text
     assert bare.running() == []
     assert bare.get("/").status == 0
     assert bare.code("test -e /opt/headcount/shop/live") != 0

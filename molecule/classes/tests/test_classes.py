@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -67,6 +69,49 @@ def test_its_own_settings_of_gunicorn_and_its_socket_hold(scenario: Scenario) ->
     assert "accessed GET /healthz?own-settings HTTP/1.1" in log
     assert f"a hook of the project saw worker {old.workers('sync')[0]}" in log
     assert "SHOP_WRAPPED=yes" in old.out(f"tr '\\0' '\\n' < /proc/{old.master('sync')}/environ")
+
+
+def test_an_operator_finds_a_request_in_the_journal(scenario: Scenario) -> None:
+    """By the queries that docs/operations.md has, as they stand there."""
+    new, port = scenario.machines["new"], CASES[2].listen.rsplit(":", 1)[1]
+    asked = f"curl --silent --output /dev/null --header 'X-Request-ID: 7f3a19' http://127.0.0.1:{port}"
+    new.out(f"{asked}/mixed?wait_ms=700\\&token=hidden; {asked}/stream?token=hidden --max-time 0.3 || true")
+    docs = (Path(__file__).parents[3] / "docs/operations.md").read_text(encoding="utf-8")
+    queries = re.findall(r"^# (journalctl -t shop-access .*)$", docs, re.MULTILINE)
+    told = "journalctl --sync; journalctl -t gthread-access -o cat REQUEST_ID=7f3a19 | grep --quiet /stream"
+    new.out(f"timeout 30 sh -c 'until {told}; do sleep 0.1; done'")
+    one, failed, slowest, paths, who = [
+        new.out(f"bash -c {shlex.quote(query.replace('shop', 'gthread'))}").splitlines() for query in queries
+    ]
+    lines = [json.loads(line) for line in one[-2:]]
+    assert [(line["path"], line["status"], line["id"], line.get("ended")) for line in lines] == [
+        ("/mixed", 200, "7f3a19", None),
+        ("/stream", 200, "7f3a19", "cut"),
+    ]
+    assert {line["worker"] for line in lines} <= set(new.workers("gthread"))
+    assert {line["generation"] for line in lines} == {1}
+    assert one[-1] in failed
+    assert one[-2] not in failed
+    assert float(slowest[0].split()[0]) >= 700
+    assert any(line.endswith('"path":"/stream","status":200') for line in paths)
+    assert any('"client":"127.0.0.1"' in line for line in who)
+    assert "hidden" not in new.out("journalctl -t gthread-access -o cat")
+    # What the trial looks through for causes has none of its requests, and they are not among those of users.
+    assert new.out("journalctl -q -t gthread-trial-access -o cat -n 1").startswith('{"time"')
+    assert "access" not in new.out("journalctl -q -p info -u gthread-trial@1 -o short | awk '{print $5}' | sort -u")
+
+
+def test_what_is_live_is_loaded_again_by_a_timer_beside_its_users(scenario: Scenario) -> None:
+    new = scenario.machines["new"]
+    assert "gthread@1-load-test.timer" in new.out("systemctl list-timers --no-pager gthread@1-load-test.timer")
+    new.out("systemctl start gthread@1-load-test.service")
+    told = new.out("headcount status gthread")
+    assert re.search(r"load test of \S+ \S+ at 10 requests a second: (p50|stopped, )", told), told
+    page = new.out("headcount metrics")
+    assert 'headcount_load_test_rate{app="gthread"} 10' in page
+    found = json.loads(new.out("tail -n 1 /var/lib/headcount/gthread/loadtests.jsonl"))
+    assert (found["generation"], found["rate"]) == (1, 10)
+    assert found["outcome"] == "stopped" or found["requests"] == 30, found
 
 
 @named(CASES)

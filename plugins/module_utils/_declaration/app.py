@@ -24,6 +24,7 @@ __all__ = [
     "Limits",
     "Load",
     "LoadPath",
+    "LoadTest",
     "MemoryNeed",
     "Outside",
     "Prepare",
@@ -235,6 +236,16 @@ class Guard(Section):
 
 
 @dataclass(frozen=True)
+class LoadTest(Section):
+    """When the load of the trial is repeated on what is live (a calendar event of systemd), at which rate (requests a
+    second), and for how many seconds."""
+
+    calendar: str
+    rate: float
+    seconds: float = 30.0
+
+
+@dataclass(frozen=True)
 class Outside(Section):
     """A folder of the host, outside of the app's own, that the app writes to or reads."""
 
@@ -324,6 +335,7 @@ class App(Section):
     listen: str = ""
     listen_group: str | None = None
     listen_mode: str | None = None
+    former: str | None = None
     profile: str | None = None
     wait_ratio: float | None = None
     cpu_ms: float | None = None
@@ -356,7 +368,9 @@ class App(Section):
     user: str | None = None
     slice: str = "system.slice"
     recorder: bool | None = None
+    access_log: str | None = None
     guard: Guard | None = None
+    load_test: LoadTest | None = None
     prepare: tuple[Prepare, ...] = ()
     processes: Mapping[str, Process] = field(default_factory=dict)
 
@@ -387,7 +401,10 @@ class App(Section):
         }
 
 
-_MAY_LACK: Final = ("listen_group", "listen_mode", "host", "scheme", "gunicorn", "command_prefix", "recorder", "guard")
+_MAY_LACK: Final = (
+    *("listen_group", "listen_mode", "former", "host", "scheme", "gunicorn", "command_prefix"),
+    *("recorder", "access_log", "guard", "load_test"),
+)
 """Keys that are missing in the normalised form where they are not declared."""
 _SECTIONS: Final[Mapping[str, type[Section]]] = {
     "source": Source,
@@ -398,6 +415,7 @@ _SECTIONS: Final[Mapping[str, type[Section]]] = {
     "share": Share,
     "database": Database,
     "guard": Guard,
+    "load_test": LoadTest,
     "data": Data,
     "sandbox": Sandbox,
 }

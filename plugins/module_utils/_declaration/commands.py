@@ -9,6 +9,7 @@ import re
 import shlex
 from typing import Final, Iterable
 
+from .._os.secrecy import SHORTEST
 from .app import Data
 from .checks import plain
 from .data import keeps_database, place_in, places
@@ -68,11 +69,13 @@ def check_commands(app: Parsed, parts: tuple[Part, ...], context: Context) -> No
     """A rule, after that of the data: placeholders in commands become folders, no command shows a secret, and it is run
     on each host where the database is the host's own."""
     known = places(app["name"], Data.from_dict(app.get("data") or {}))
+    public = (app["name"], f"hc-{app['name']}", app.get("user"))
+    secrets = {name: value for name, value in app["secrets"].items() if value not in public}
     for key, listed in (("prepare", enumerate(app.get("prepare") or ())), ("processes", _processes(app))):
         for name, one in listed:
             here = (*parts, key, name, "run")
             one["run"] = place_in(one["run"], known, here, context)
-            shows = _shown_secret(one["run"], app["secrets"])
+            shows = _shown_secret(one["run"], secrets)
             if shows:
                 what = f"shows {shows} to every user of the host, in the list of processes"
                 context.add(
@@ -85,11 +88,21 @@ def check_commands(app: Parsed, parts: tuple[Part, ...], context: Context) -> No
 
 def _shown_secret(run: str, secrets: dict[str, str]) -> str:
     """What a command line shows that is secret; "" where nothing is."""
-    named = next((name for name, value in secrets.items() if len(value) >= _SECRET_LENGTH and value in run), "")
+    told = shlex.split(run)
+    whole = {part for word in told[1:] for part in (word, *re.split(r"[=:,]", word))}
+    named = next((name for name, value in secrets.items() if _shows(value, run, told, whole)), "")
     if named:
         return f"the value of the secret {named}"
     carried = credential(run)
     return f"{carried} of a URL" if carried else ""
+
+
+def _shows(secret: str, run: str, words: list[str], whole: set[str]) -> bool:
+    """Whether a command line shows `secret`: in its `words`, as its quotes have them; a short one as an argument, or as
+    the value of an option, and not as a part of it."""
+    if len(secret) >= _SECRET_LENGTH:
+        return secret in run or any(secret in word for word in words) or secret in " ".join(words)
+    return len(secret) >= SHORTEST and secret in whole
 
 
 def _processes(app: Parsed) -> Iterable[tuple[Part, Parsed]]:
@@ -97,7 +110,7 @@ def _processes(app: Parsed) -> Iterable[tuple[Part, Parsed]]:
 
 
 _SECRET_LENGTH: Final = 8
-"""A shorter value is looked for in no command: it may be a word of it."""
+"""A shorter value is looked for as a whole argument only: it may be a part of a word."""
 _PROCESS_NAME: Final = re.compile(r"(?=.{1,24}$)[a-z][a-z0-9]*(-[a-z][a-z0-9]*)*")
 _AS_WRITTEN: Final = re.compile(r"""(?:[^\s'"\\]|\\.|'[^']*'|"(?:\\.|[^"\\])*")+""")
 """A word of a command with its quotes."""

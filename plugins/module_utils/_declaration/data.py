@@ -119,8 +119,8 @@ DATA: Final = Field(
             "outside",
             "list",
             "Folders of the host, by absolute paths, that the app may use beside its own; a bare string is one that it"
-            " writes to. One that is missing is made for the app; one that is there is left as it is, and must let the"
-            " app in. Another app's data is refused.",
+            " writes to. One that is missing is made for the app, but not below a folder of an account without rights;"
+            " one that is there is left as it is, and must let the app in. Another app's data is refused.",
             [],
             ["/srv/media", {"path": "/srv/catalogue", "access": "read"}],
             items=Field(

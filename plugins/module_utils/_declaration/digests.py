@@ -78,6 +78,7 @@ def public_digest(app: App, source_id: str = "") -> str:
     content from another folder or another controller gives the same digest.
     """
     public = {**app.to_dict(), "secrets": sorted(app.secrets)}
+    public.pop("former", None)  # it is of the past once the app is live
     if source_id:
         public["source"] = source_id
     return digest(public)

@@ -54,6 +54,8 @@ _TRUE: Final = frozenset({"true", "yes", "on", "1"})
 _FALSE: Final = frozenset({"false", "no", "off", "0"})
 _PLAIN_YAML: Final = re.compile(r"[A-Za-z/_][A-Za-z0-9/_.+-]*")
 _YAML_WORDS: Final = frozenset({"true", "false", "yes", "no", "on", "off", "null", "y", "n"})
+_YAML_SWITCH: Final = {True: "on", False: "off"}
+"""What YAML reads as a boolean, where the word is a choice."""
 _SHOWN_CHARACTERS: Final = 60
 _LISTED_KEYS: Final = 20
 _SANITY_BOUND: Final = 100_000
@@ -356,6 +358,8 @@ def _default(item: Field, parts: tuple[Part, ...], context: Context) -> object:
 
 
 def _string(item: Field, value: object, parts: tuple[Part, ...], context: Context) -> object:
+    if isinstance(value, bool) and _YAML_SWITCH[value] in item.choices:
+        return _YAML_SWITCH[value]
     if isinstance(value, bool) or not isinstance(value, str):
         fix = None
         if isinstance(value, (int, float)) and not item.quiet and not item.choices:

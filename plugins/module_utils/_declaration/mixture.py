@@ -24,8 +24,6 @@ fastest path takes alone: with two cores 90 % busy it then takes a fifth longer.
 HARMLESS_MS: Final = 2.0
 """Nor does it matter whether a request finds less CPU than this before it: the kernel's own turns are longer."""
 
-P95_TAIL: Final = 0.05
-
 TIMELESS_MS: Final = 1e-3
 """Less than a microsecond is no time."""
 
@@ -71,6 +69,7 @@ class Spread:
     shared: float
     fastest: Kind
     longest: Kind
+    kinds: tuple[Kind, ...]
 
     @property
     def mixed(self) -> bool:
@@ -102,6 +101,7 @@ def spread_of(kinds: Sequence[Kind]) -> Spread:
         shared=max(kind.cpu_ms / max(kind.alone_ms, TIMELESS_MS) for kind in kinds),
         fastest=fastest,
         longest=max(kinds, key=lambda kind: kind.cpu_ms),
+        kinds=tuple(kinds),
     )
 
 
@@ -123,31 +123,6 @@ def waiting_chance(cores: int, load: float) -> float:
     for count in range(1, cores + 1):  # Erlang B by its recursion, then Erlang C
         blocked = offered * blocked / (count + offered * blocked)
     return blocked / (1 - load * (1 - blocked))
-
-
-def p95_in_line(cores: int, load: float, in_line: float) -> float:
-    """p95 of the fastest kind as a multiple of what it takes alone, where one request computes after the other.
-
-    `in_line`: see Spread. The wait is exponential but for its chance of being none (exact for M/M/n; for others the
-    tail in heavy traffic, Kingman). Infinite from a load of 1 on.
-    """
-    if load >= 1:
-        return math.inf
-    chance = waiting_chance(cores, load)
-    return 1.0 + max(0.0, math.log(chance / P95_TAIL)) * in_line / (cores * (1 - load))
-
-
-def p95_shared(cores: int, load: float, shared: float) -> float:
-    """The same where requests share the cores: of the kind that computes for most of its time, as many times its CPU
-    time as there are requests for each core in one moment of twenty (M/M/n, whatever the sizes). Exact for short ones,
-    during which the number stays; long ones see it change and fare better."""
-    if load >= 1:
-        return math.inf
-    chance = waiting_chance(cores, load)
-    if chance <= P95_TAIL:
-        return 1.0
-    queued = math.log(P95_TAIL / chance) / math.log(load)
-    return 1.0 + shared * queued / cores
 
 
 def declared_kinds(paths: Sequence[LoadPath]) -> list[Kind]:

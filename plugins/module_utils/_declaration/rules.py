@@ -250,21 +250,13 @@ def _check_database(app: Parsed, parts: tuple[Part, ...], context: Context) -> N
         context.add((*parts, "database", "reserved"), what, "less than max_connections", f"reserved: {most // 10}")
 
 
-def _check_guard(app: Parsed, parts: tuple[Part, ...], context: Context) -> None:
-    """A guard goes by what the recorder counts."""
-    minutes = (app.get("guard") or {}).get("minutes") or 0
-    if app.get("recorder") is False and minutes > 0:
-        what = f"is {inline(minutes)} beside recorder: false, and without the recorder nobody could guard"
-        fix = "remove recorder: false, or remove guard"
-        context.add((*parts, "guard", "minutes"), what, "0 without the recorder", fix)
+def _check_watched(app: Parsed, parts: tuple[Part, ...], context: Context) -> None:
+    """How it is watched. Only what declares something of that loads the rules."""
+    own = app.get("gunicorn") or {}
+    if own.get("access_log_format") is not None or any(app.get(key) for key in ("guard", "load_test", "access_log")):
+        from .watched import check_watched
 
-
-def _check_access_log(app: Parsed, parts: tuple[Part, ...], context: Context) -> None:
-    """Gunicorn can fill in its format. Only what declares one loads what knows its atoms."""
-    if (app.get("gunicorn") or {}).get("access_log_format") is not None:
-        from .accesslog import check_access_log
-
-        check_access_log(app, parts, context)
+        check_watched(app, parts, context)
 
 
 _Rule = Callable[[Parsed, "tuple[Part, ...]", Context], None]
@@ -283,9 +275,8 @@ RULES: Final[tuple[tuple[tuple[str, ...], _Rule], ...]] = (
     (("load",), _check_paths_twice),
     (("load", "listen"), _check_origin),
     (("database",), _check_database),
-    (("guard", "recorder"), _check_guard),
     (("environment", "health", "load", "gunicorn"), check_prefix),
-    (("gunicorn",), _check_access_log),
+    (("guard", "recorder", "gunicorn", "access_log", "load_test", "load", "processes"), _check_watched),
     (("listen", "listen_group", "listen_mode"), check_socket),
     (("trial", "environment", "secrets"), fold),
     (("name", "entry_point", "data", "environment", "secrets"), check_data),

@@ -16,13 +16,14 @@ from .candidate import TRIAL
 from .commands import PREPARE, PROCESSES
 from .data import DATA
 from .fields import REQUIRED, Field
+from .former import FORMER
 from .gunicorn import GUNICORN, PREFIX
 from .listening import GROUP as LISTEN_GROUP
 from .listening import MODE as LISTEN_MODE
 from .profiles import WORKER_CLASSES
 from .sandbox import SANDBOX
 from .sections import HEALTH, LIMITS, LOAD, SETTINGS, SOURCE
-from .watching import EXPORTER, GUARD, RECORDER
+from .watching import ACCESS_LOG, EXPORTER, GUARD, LOAD_TEST, RECORDER
 
 _ENVIRONMENT_VALUE: Final = Field(
     "",
@@ -66,6 +67,7 @@ APP_FIELDS: Final[tuple[Field, ...]] = (
     ),
     LISTEN_GROUP,
     LISTEN_MODE,
+    FORMER,
     Field(
         "profile",
         "str",
@@ -312,7 +314,9 @@ APP_FIELDS: Final[tuple[Field, ...]] = (
         check=checks.slice,
     ),
     RECORDER,
+    ACCESS_LOG,
     GUARD,
+    LOAD_TEST,
     PREPARE,
     PROCESSES,
 )

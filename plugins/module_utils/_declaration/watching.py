@@ -7,7 +7,8 @@ from __future__ import annotations
 from typing import Final
 
 from . import checks
-from .fields import ABSENT, Field
+from .commands import schedule
+from .fields import ABSENT, REQUIRED, Field
 
 RECORDER: Final = Field(
     "recorder",
@@ -40,6 +41,52 @@ GUARD: Final = Field(
         ),
     ),
     default_help="off",
+)
+
+ACCESS_LOG: Final = Field(
+    "access_log",
+    "str",
+    "Whether each request is a line in the host's journal (`journalctl -t NAME-access`), in the combined format of web "
+    "servers or as JSON, with its id (from X-Request-ID, or made, so that the app gets it there), duration, worker and "
+    "generation. Queries are left out, and all headers but the agent and the referrer.",
+    ABSENT,
+    "json",
+    choices=("off", "combined", "json"),
+    default_help="off",
+)
+
+LOAD_TEST: Final = Field(
+    "load_test",
+    "section",
+    "Repeats the load of the trial on the live generation, beside its users, by a timer of the host. It stops when "
+    "they are hurt, gives way to rollouts, and what it measured is told by status, exporter and report.",
+    ABSENT,
+    {"calendar": "Sun 04:00", "rate": 20},
+    fields=(
+        Field(
+            "calendar",
+            "str",
+            "When, as a calendar event of systemd; each host begins at a moment of its own within the quarter of an "
+            "hour after it.",
+            REQUIRED,
+            "Sun 04:00",
+            allowed="a calendar event of systemd (systemd.time(7))",
+            check=schedule,
+        ),
+        Field(
+            "rate",
+            "number",
+            "Requests a second, all paths together, that the host can take on top of its users; not more than "
+            "`load.rate`.",
+            REQUIRED,
+            20,
+            "per second",
+            above=0,
+            maximum=100_000,
+        ),
+        Field("seconds", "number", "How long.", 30.0, 30, "seconds", minimum=1, maximum=600),
+    ),
+    default_help="never",
 )
 
 EXPORTER: Final[tuple[Field, ...]] = (

@@ -53,6 +53,9 @@ LOOKS = 10
 LOOK_SECONDS = 0.25
 """One look asks each path once, and goes on up to so often while it has not lasted so long: some requests may fail."""
 
+GLANCE_SECONDS = 0.05
+"""The same for the look of a probe, which every run on every host waits for: quick paths are asked as often."""
+
 AGAIN = 20
 AGAIN_SECONDS = 2.0
 """A path that failed is asked up to so often more, within so long, until it is clear how much of it fails."""
@@ -214,11 +217,12 @@ def look(
     ask: Request = request,
     monotonic: Callable[[], float] = time.monotonic,
     log: Why = unknown,
+    seconds: float = LOOK_SECONDS,
 ) -> Answers:
     """Ask the generation at `address` for its health and its load paths. Never raises for what a server can do.
 
     `within`: seconds that one answer is waited for at most. Bounded: after one without an answer no more are asked.
-    `log`: is asked why a request failed; `detail` says it.
+    `seconds`: for how long paths are asked again. `log`: is asked why a request failed; `detail` says it.
     """
     asker = Asker(address, app, within, ask, monotonic, log)
     begin = monotonic()
@@ -227,7 +231,7 @@ def look(
         return Answers(SILENT, (str(reason),), f"{reason}{asker.why()}")
     for _ in range(LOOKS if asker.paths else 0):
         asker.round()
-        if asker.wrong() or monotonic() - begin >= LOOK_SECONDS:
+        if asker.wrong() or monotonic() - begin >= seconds:
             break
     wrong = [reason] if reason is not None else []
     wrong += asker.wrong()

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from dataclasses import dataclass
 from typing import Any, Mapping
 
@@ -14,6 +13,7 @@ from .._declaration.origin import FREE_PORT
 from .._os.files import make_directory, read_json, remove_file, write_file, write_json
 from .._os.http import address_taken
 from .._os.paths import TOOL
+from .._os.removal import try_to_remove_tree
 from . import generations
 from .failures import StepFailed
 from .instances import Instances
@@ -66,7 +66,7 @@ class Candidates:
         """Take away what opened a port for candidates, or gave them arguments of their own."""
         found = [path for path in map(self.layout.runtime_drop_in, units) if os.path.isdir(path)]
         for path in found:
-            shutil.rmtree(path, ignore_errors=True)
+            try_to_remove_tree(path)
         if found:
             self.instances.systemd.reload()
 
@@ -80,7 +80,7 @@ class Candidates:
         """
         service, socket = self.layout.trial_service_unit(number), self.layout.trial_socket_unit(number)
         for unit in (service, socket):
-            shutil.rmtree(self.layout.runtime_drop_in(unit), ignore_errors=True)
+            try_to_remove_tree(self.layout.runtime_drop_in(unit))
         if arguments:
             self._drop_in(
                 service,

@@ -42,7 +42,7 @@ UNIT_PATH = (
 
 _PACKAGED = ("/usr/lib/", "/lib/")
 _STATE_FILES = re.compile(
-    r"ledger\.jsonl(\.reserve)?|lock|lease\.json|prepared\.json|settings\.json|[0-9]+(\.trial)?\.env|\.headcount-.*"
+    r"ledger\.jsonl(\.reserve)?|lock|lease\.json|prepared\.json|former\.json|settings\.json|[0-9]+(\.trial)?\.env|\.headcount-.*"
 )
 _INSTANCE = r"((-trial)?@(?P<number>[0-9]*)\.(service|socket)|@(?P<further>[0-9]+)-[a-z][a-z0-9:-]*\.(service|timer))"
 """What stands behind the app's name in the names of its instances, candidates and processes."""
@@ -92,14 +92,26 @@ class Host:
         return cls(root, UnitFiles.read(root), runner)
 
 
-def clashes(layout: Layout, states: dict[str, UnitState], app: Mapping[str, object], host: Host) -> list[str]:
+def clashes(
+    layout: Layout,
+    states: dict[str, UnitState],
+    app: Mapping[str, object],
+    host: Host,
+    spared: frozenset[str] = frozenset(),
+) -> list[str]:
     """What is in the way of the app, one sentence each; empty when nothing is.
 
     `states`: what systemd says of the app's unit names (its public socket, `APP@*`, `APP-trial@*`). `app`: with `user`
     where its account and its data are to be looked at (None: the one that Headcount makes), and `data` as declared.
+    `spared`: units of its former service that are taken over.
     """
     entries = ledger.read(layout.ledger)
-    found = [*_units(layout, states, entries, host), *_drop_ins(layout, entries, host.files), *_lost(layout, states)]
+    theirs = {unit: state for unit, state in states.items() if unit not in spared}
+    found = [
+        *_units(layout, theirs, entries, host, spared),
+        *_drop_ins(layout, entries, host.files),
+        *_lost(layout, states),
+    ]
     found += datafolders.clashes(layout, app, entries) if "user" in app else []
     if not _deployed(entries):
         found += [words for words in (_home(layout), _state(layout)) if words]
@@ -149,11 +161,13 @@ def _lost(layout: Layout, states: dict[str, UnitState]) -> list[str]:
     return [words] if words else []
 
 
-def _units(layout: Layout, states: dict[str, UnitState], entries: list[Entry], host: Host) -> list[str]:
+def _units(
+    layout: Layout, states: dict[str, UnitState], entries: list[Entry], host: Host, spared: frozenset[str]
+) -> list[str]:
     """Units of somebody else's whose names the app needs: their files, and what runs of them without one."""
     used_up = _used_up(layout, entries)
     foreign = {unit: state for unit, state in states.items() if not state.gone and not owns(layout, unit, state)}
-    paths = _foreign_files(layout, host.files, used_up)
+    paths = _foreign_files(layout, host.files, used_up, spared)
     packages = _packages([path for path in paths if path.startswith(_PACKAGED)], host.runner)
     words = [_unit_words(layout, path, foreign, packages.get(path, "")) for path in paths]
     named = {os.path.basename(path) for path in paths}
@@ -169,11 +183,11 @@ def _units(layout: Layout, states: dict[str, UnitState], entries: list[Entry], h
     ]
 
 
-def _foreign_files(layout: Layout, files: UnitFiles, used_up: int) -> list[str]:
-    """Unit files with a name that the app needs that are not its own."""
+def _foreign_files(layout: Layout, files: UnitFiles, used_up: int, spared: frozenset[str]) -> list[str]:
+    """Unit files with a name that the app needs that are not its own, and are not taken over."""
     pattern = re.compile(rf"{re.escape(layout.app)}(\.socket|{_INSTANCE})")
     needed = [path for path in files.paths(pattern) if _needed(layout, os.path.basename(path), used_up)]
-    return [path for path in needed if not _own_file(layout, path)]
+    return [path for path in needed if not _own_file(layout, path) and os.path.basename(path) not in spared]
 
 
 def _unit_words(layout: Layout, path: str, foreign: dict[str, UnitState], package: str) -> str:

@@ -11,11 +11,10 @@ import contextlib
 import os
 import pwd
 import shlex
-import shutil
 from typing import Callable, Iterable, Sequence
 
 from .._declaration.app import Data, Plain
-from .._os.files import fsync_directory, make_directory
+from .._os.folders import make_folder
 from .._os.paths import Layout
 from .._release.leads import INSTANCE, SEED
 from . import sandbox
@@ -90,42 +89,28 @@ def _bare(paths: Iterable[str]) -> list[str]:
 def make(layout: Layout, app: Plain, entries: Sequence[Entry], log: Callable[[list[str]], object]) -> list[str]:
     """Make those of the app's folders that are missing, of its account alone, and those outside that are; returns them.
 
+    Raises Unsafe where one lies in or below a folder of an account without rights.
     `log` writes down which are the app's own, before any is there: killed in between, each is still known as its own.
     """
     data = declared(app)
     user = str(app.get("user") or layout.user)
     own = [path for path in folders(layout, app.get("data")) if not os.path.lexists(path)]
     other = [folder.path for folder in data.outside if folder.access == "write" and not os.path.lexists(folder.path)]
-    new = [path for path in own if path not in proven(entries)]
+    new = [path for path in own if path not in proven(layout, entries)]
     if new:
         log(new)
     for path in [*own, *other]:
-        make_directory(os.path.dirname(path))
-        _make(path, user)
+        make_folder(path, PRIVATE, _ids(user))
     return [*own, *other]
 
 
-def _make(path: str, user: str) -> None:
-    os.mkdir(path, PRIVATE)
-    os.chmod(path, PRIVATE)
-    with contextlib.suppress(KeyError):
+def _ids(user: str) -> tuple[int, int] | None:
+    """The ids of the account and of its group; None where it is not there."""
+    try:
         entry = pwd.getpwnam(user)
-        if os.geteuid() == 0:
-            os.chown(path, entry.pw_uid, entry.pw_gid)
-    fsync_directory(os.path.dirname(path))
-
-
-def empty(path: str) -> None:
-    """Remove a folder with what is in it; one that is a mount of its own is only emptied."""
-    for name in os.listdir(path):
-        inner = os.path.join(path, name)
-        if os.path.isdir(inner) and not os.path.islink(inner):
-            shutil.rmtree(inner)
-        else:
-            os.unlink(inner)
-    with contextlib.suppress(OSError):
-        os.rmdir(path)
-        fsync_directory(os.path.dirname(path))
+    except KeyError:
+        return None
+    return entry.pw_uid, entry.pw_gid
 
 
 def size_mib(path: str) -> float:

@@ -10,10 +10,14 @@ refused before that.
 from __future__ import annotations
 
 import os
+import re
+from dataclasses import dataclass
 from typing import Any, Iterable, Mapping, Sequence
 
 from .._os.accounts import owner
+from .._os.files import as_mapping
 from .._os.paths import Layout
+from .._os.secrecy import HIDDEN
 from . import generations
 from .ledger import Entry
 
@@ -29,12 +33,14 @@ def folders(layout: Layout, data: Mapping[str, object] | None) -> list[str]:
     return [layout.data, *optional]
 
 
-def proven(entries: Iterable[Entry]) -> set[str]:
-    """The folders that Headcount made for the app, by its ledger."""
+def proven(layout: Layout, entries: Iterable[Entry]) -> set[str]:
+    """Which of the app's folders Headcount made for it, by its ledger."""
     found: set[str] = set()
+    own = (layout.data, layout.cache, layout.logs)
     for entry in entries:
         listed = entry.get("folders")
-        told = {str(path) for path in listed} if isinstance(listed, list) else set()
+        names = [str(one) for one in listed] if isinstance(listed, list) else []
+        told = {path for path in own if any(_told_as(path, name) for name in names)}
         if entry.get("event") == MADE:
             found |= told
         elif entry.get("event") == REMOVED:
@@ -42,11 +48,16 @@ def proven(entries: Iterable[Entry]) -> set[str]:
     return found
 
 
+def _told_as(path: str, told: str) -> bool:
+    """Whether a ledger tells of `path`; an older one hid what was alike to a secret of the app."""
+    return re.fullmatch(".+".join(map(re.escape, told.split(HIDDEN))), path) is not None
+
+
 def clashes(layout: Layout, app: Mapping[str, Any], entries: Sequence[Entry]) -> list[str]:
     """What hinders the app from having its folders, one sentence each: they are somebody else's, or another account has
     them. `app`: with `user` (None: the account that Headcount makes) and `data`, as far as it is known."""
     user = str(app.get("user") or layout.user)
-    made, found = proven(entries), []
+    made, found = proven(layout, entries), []
     for path in folders(layout, app.get("data")):
         if not os.path.lexists(path):
             continue
@@ -55,7 +66,8 @@ def clashes(layout: Layout, app: Mapping[str, Any], entries: Sequence[Entry]) ->
         elif path not in made and owner(path) != user:
             found.append(
                 f"{path}, where the app's data belongs, is not Headcount's and belongs to {owner(path)}: move it away; "
-                f"where it is what this app is to have, make the account (`useradd --system --no-create-home {user}`) "
+                f"where it is what this app is to have, make the account (`useradd --system --no-create-home --shell "
+                f"/usr/sbin/nologin {user}`) "
                 f"and give it to it (`chown -R {user}: {path}`)"
             )
     return found + _changed_account(layout, user)
@@ -79,15 +91,37 @@ def _holds_anything(path: str) -> bool:
     return any(files for _, _, files in os.walk(path))
 
 
-def removal(layout: Layout, entries: Sequence[Entry], everything: bool) -> tuple[list[str], list[str]]:
-    """(what goes with the app, what stays): its cache goes, its data and its logs with `everything`.
+def account(layout: Layout, entries: Sequence[Entry]) -> str:
+    """The account that the app runs as on this host, or ran as until it was removed: that of its newest generation."""
+    for number in reversed(generations.numbers(layout)):
+        app = as_mapping(generations.record(layout, number).get("app"))
+        if app:
+            return str(app.get("user") or layout.user)
+    told = next((entry for entry in reversed(entries) if entry.get("event") == REMOVED), {})
+    return str(told.get("account") or layout.user)
 
-    A folder that is not the app's own is left alone, and is not told.
-    """
-    made = proven(entries)
+
+@dataclass(frozen=True)
+class Removal:
+    """What goes with the app, what stays of it, and which folders in the place of its own are somebody else's: those
+    stay too ({path: owner})."""
+
+    gone: list[str]
+    kept: list[str]
+    others: dict[str, str]
+
+
+def removal(layout: Layout, entries: Sequence[Entry], user: str, everything: bool) -> Removal:
+    """What becomes of the app's folders: its cache goes, its data and its logs with `everything`. `user`: account()."""
+    made = proven(layout, entries)
     gone: list[str] = []
     stay: list[str] = []
+    others: dict[str, str] = {}
     for path in (layout.data, layout.logs, layout.cache):
-        if os.path.isdir(path) and not os.path.islink(path) and (path in made or owner(path) == layout.user):
+        if not os.path.isdir(path) or os.path.islink(path):
+            continue
+        if path in made or owner(path) in (user, layout.user):
             (gone if everything or path == layout.cache else stay).append(path)
-    return gone, stay
+        else:
+            others[path] = owner(path)
+    return Removal(gone, stay, others)

@@ -8,7 +8,7 @@ import os
 
 from .._declaration.app import Plain
 from .._os.paths import Layout
-from .._recorder.configuration import PROGRAM
+from .._recorder.configuration import LOG_PROGRAM, PROGRAM
 from . import generations, ledger
 from .units import render
 
@@ -16,7 +16,7 @@ from .units import render
 def file_differences(layout: Layout, app: Plain, plan: Plain) -> list[dict[str, str]]:
     """The files of the live generation against those that a new one would have, in the form of Ansible's diff.
 
-    The recorder's program is left out: it is Headcount's own, and nothing that a person declares.
+    The programs of the recorder are left out: they are Headcount's own, and nothing that a person declares.
     """
     live = generations.live(layout)
     number = max([*generations.numbers(layout), ledger.highest_generation(ledger.read(layout.ledger))], default=0) + 1
@@ -24,7 +24,7 @@ def file_differences(layout: Layout, app: Plain, plan: Plain) -> list[dict[str, 
     before = {} if live is None else render_live(layout, live)
     differences = []
     for name, text in after.items():
-        if name == PROGRAM:
+        if name in (PROGRAM, LOG_PROGRAM):
             continue
         old_name = name.replace(f"@{number}.", f"@{live}.")
         differences.append(

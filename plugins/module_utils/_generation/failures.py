@@ -8,13 +8,15 @@ from typing import Mapping
 
 
 class StepFailed(Exception):
-    """A step of a rollout did not succeed. `cause` is one sentence for people; `phase` names the step."""
+    """A step of a rollout did not succeed. `cause` is one sentence for people; `phase` names the step; `log`: what the
+    generation that it was about logged last."""
 
     def __init__(self, phase: str, cause: str, evidence: Mapping[str, object] | None = None) -> None:
         super().__init__(cause)
         self.phase = phase
         self.cause = cause
         self.evidence = evidence or {}
+        self.log: list[str] = []
 
 
 class Untouched(StepFailed):

@@ -12,8 +12,9 @@ from typing import Callable
 from .._declaration.app import Plain
 from .._facts.unitgroups import unit_memory, unit_pids
 from .._facts.workerends import read_ends
-from .._os.causes import cause_of_request, first_cause
+from .._os.causes import first_cause
 from .._os.http import get, local_address, request, unhealthy
+from .._os.logged import Log
 from .._os.paths import Layout
 from .._os.procfs import children, listens
 from .._os.systemd import Systemd, UnitState
@@ -97,9 +98,9 @@ class Instances:
             raise StepFailed("start", f"does not start: {looping}{self._log_says(service, begin)}")
         return state.running
 
-    def log_of(self, service: str) -> Why:
-        """Asks the log of `service` why a request failed (see answers.Why)."""
-        return lambda path, begin, end: cause_of_request(self.systemd.said(service, begin - 1.0), path, begin, end)
+    def log_of(self, service: str) -> Log:
+        """The log of `service`, which is asked why a request failed."""
+        return Log(lambda since: self.systemd.said(service, since))
 
     def _log_says(self, service: str, begin: float) -> str:
         cause = first_cause(self.systemd.journal(service, begin))

@@ -19,7 +19,8 @@ from datetime import datetime, timezone
 from typing import Callable, Dict
 
 from .._os.files import fsync_directory
-from .._os.secrecy import clean, learn_from
+from .._os.secrecy import clean
+from .._os.secretfiles import learn_from
 
 EVENTS = (
     "staged",
@@ -36,9 +37,11 @@ EVENTS = (
     "removed",
     "prepared",
     "ran",
+    "given_back",
 )
 
 
+_BRIEF = ("time", "event", "from", "to", "generation", "user", "controller", "verdict", "phase", "cause", "evidence")
 RESERVE_BYTES = 64 * 1024
 
 Entry = Dict[str, object]
@@ -133,6 +136,11 @@ def read(path: str, last: int | None = None) -> list[Entry]:
     return entries if last is None else entries[-last:]
 
 
+def brief(entry: Entry) -> Entry:
+    """What a report tells of an event."""
+    return {key: entry[key] for key in _BRIEF if key in entry}
+
+
 def _texts(entry: Entry) -> dict[str, str]:
     return {key: str(entry[key]) for key in ("time", "event") if key in entry}
 
@@ -143,9 +151,16 @@ def last_live(entries: list[Entry]) -> int | None:
         if entry.get("event") in ("promoted", "rolled_back", "reverted"):
             number = entry.get("to")
             return number if isinstance(number, int) else None
-        if entry.get("event") == "removed":
+        if entry.get("event") in ("removed", "given_back"):
             return None
     return None
+
+
+def given_back(entries: list[Entry]) -> bool:
+    """Whether the app's address was given back to the service that had it before, and nothing was made live since."""
+    told = ("promoted", "rolled_back", "reverted", "removed", "given_back")
+    last = next((entry for entry in reversed(entries) if entry.get("event") in told), None)
+    return last is not None and last["event"] == "given_back"
 
 
 def staged(entries: list[Entry]) -> set[int]:
@@ -176,6 +191,27 @@ def taken_back(entries: list[Entry]) -> list[Entry]:
             found = [one for one in found if one["source_id"] != source]
         elif event == "failed" and entry.get("phase") == "guard" and source and "from" in entry:
             found.insert(0, entry)
+    return found
+
+
+def left(entries: list[Entry]) -> list[Entry]:
+    """How people went back, newest first: the events that tell of it, with the `source_id` of the generation that was
+    left (`from`).
+
+    Since something was promoted last, as somebody wanted that; what was gone back to since is left out.
+    """
+    sources: dict[int, object] = {}
+    found: list[Entry] = []
+    for entry in entries:
+        event, to, before = entry.get("event"), entry.get("to"), entry.get("from")
+        if event in ("promoted", "removed"):
+            found = []
+        if event == "promoted" and isinstance(to, int):
+            sources[to] = entry.get("source_id")
+        elif event == "rolled_back" and isinstance(before, int):
+            source = sources.get(before)
+            found = [one for one in found if one["from"] != to]
+            found = [{**entry, "source_id": source}, *found] if source else found
     return found
 
 

@@ -26,7 +26,7 @@ import time
 from dataclasses import asdict, dataclass, field, replace
 from typing import Callable, Iterator, TypedDict, cast
 
-from .._os.files import make_directory, read_mapping, remove_file, write_json
+from .._os.files import make_directory, read_mapping, read_text_file, remove_file, write_json
 from .._os.paths import Layout
 from .ledger import now_text
 from .run import Run
@@ -219,6 +219,17 @@ class AppLock:
             isinstance(value.get(key), (int, float)) for key in ("expires", "seconds", "until") if key in value
         )
         return cast(Lease, value) if whole else None
+
+    def at_work(self) -> str:
+        """Who changes the app now, or is between two steps, in a sentence; empty where nobody does. Touches nothing."""
+        text = read_text_file(self.layout.lock)
+        holder = Holder.parse(text) if text else None
+        if holder is not None and holder.start and start_ticks(holder.pid) == holder.start:
+            return f"{holder} is at work on it"
+        lease = self.lease()
+        if lease is None or stale_reason(lease, boot_id(self.layout.root), self.clock(), self.since_boot()):
+            return ""
+        return f"run {lease.get('run', {}).get('id')} is at work on it"
 
     @contextlib.contextmanager
     def step(

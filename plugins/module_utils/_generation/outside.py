@@ -13,6 +13,7 @@ from typing import Iterable, Mapping
 
 from .._os.accounts import owner
 from .._os.files import as_mapping
+from .._os.folders import Unsafe, hindrance
 from .._os.paths import Layout
 
 Plain = Mapping[str, object]
@@ -48,6 +49,33 @@ def _shut_out(path: str, writes: bool, user: str) -> str:
     if whose == "root":
         words += f"; where nobody else uses it, `chown {user}: {path}` gives it to the app"
     return words
+
+
+def unmade(app: Plain, user: str) -> list[str]:
+    """Which missing folders outside Headcount does not make for the account `user`, one sentence each, with the fix:
+    they lie where an account without rights could have root make, or give away, another one."""
+    missing = [path for path, access in _outside(app) if access == "write" and not os.path.lexists(path)]
+    found = []
+    for path in missing:
+        above = next((one for one in missing if path.startswith(f"{one}/")), None)
+        hinders = hindrance(path)
+        if above is not None:
+            found.append(
+                f"data.outside: {path} is missing, and lies in {above}, which is made for the app: leave it out, and "
+                "have the app make it"
+            )
+        elif hinders is not None:
+            found.append(unmade_words(path, hinders, user))
+    return found
+
+
+def unmade_words(path: str, hinders: Unsafe, user: str) -> str:
+    """That the missing folder `path` is not made, and why, in a sentence with the fix."""
+    words = f"data.outside: {path} is missing, and root makes no folder there, as {hinders}"
+    if not hinders.owner:
+        return f"{words}: name another place, or make it by hand"
+    make = f"make it as that account (`runuser -u {hinders.owner} -- mkdir -p {path}`)"
+    return f"{words}: {make}" + ("" if hinders.owner == user else f" and let {user} in, or name another place")
 
 
 def of_another_app(layout: Layout, app: Plain, apps: Iterable[str]) -> list[str]:

@@ -47,7 +47,8 @@ def process_services(layout: Layout, number: int, name: str, process: Process) -
 def _service(
     name: str, process: Process, unit: str, number: int, layout: Layout, service: str, surroundings: Plain
 ) -> str:
-    folder = f"{RUNTIME_INSTANCES}/{unit[: -len('.service')].replace('@', '-').replace(':', '-')}"
+    # No other app's: the folders of instances have no `@` in their names. After a `:` systemd would take a link.
+    folder = f"{RUNTIME_INSTANCES}/{unit[: -len('.service')].replace(':', '.')}"
     told = {**surroundings, "HEADCOUNT_PROCESS": name}
     ends = ["Type=exec", "Restart=always", f"RestartSec={RESTART_SECONDS}"]
     if process.schedule is not None:

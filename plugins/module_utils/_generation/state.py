@@ -7,17 +7,18 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Mapping, TypedDict
+from typing import TYPE_CHECKING, Mapping, TypedDict
 
 from .._os.files import as_mapping, read_mapping
 from .._os.http import address_taken, local_address, request
 from .._os.paths import Layout
 from .._os.procfs import listens
-from .._os.secrecy import clean, learn_from
+from .._os.secrecy import clean
+from .._os.secretfiles import learn_from
 from .._os.systemd import ABSENT, Systemd, UnitState
 from .._release.contents import verify
-from . import access, generations, ledger, truth
-from .answers import Address, AppRecord, look
+from . import access, generations, goingback, ledger, loadtests, truth, volatile
+from .answers import LOOK_SECONDS, Address, AppRecord, look
 from .clashes import Host, clashes, drop_in_problems, shared_drop_ins
 from .ledger import Entry
 from .lock import AppLock, boot_id, stale_reason
@@ -25,11 +26,18 @@ from .names import owned
 from .prepared import Prepared
 from .processnames import down_of, left_of
 
+HISTORY = 12
+"""So many events of a ledger go into a report."""
+
+if TYPE_CHECKING:
+    from .former import FormerTold
+
 
 class AppAsked(TypedDict, total=False):
     """An app as the probe is asked for it: its `name`, where it is to listen and where its candidate is to
-    (`trial_listen`), the account that it is to run as, its declared `data`, the group of its socket, and of its
-    `processes` each one's `schedule`; None and what is missing are not looked at."""
+    (`trial_listen`), the account that it is to run as, its declared `data`, the group of its socket, the service that
+    it takes its address over from (`former`), of its `processes` each one's `schedule`, and of its `load_test` the
+    `calendar`; None and what is missing are not looked at."""
 
     name: str
     listen: str | None
@@ -37,7 +45,9 @@ class AppAsked(TypedDict, total=False):
     user: str | None
     data: dict[str, object]
     listen_group: str | None
+    former: str | None
     processes: dict[str, dict[str, str]]
+    load_test: dict[str, str]
 
 
 class LiveState(TypedDict):
@@ -58,8 +68,12 @@ class AppState(TypedDict):
     """What is on the host of an app. Lists hold a sentence for each thing.
 
     `open`: what other users of the host can read; `port_taken`, `trial_port_taken`: who listens where the app and its
-    candidate are to; `rollback_hint`: how a person goes back; `measured`: what the weigh of the live one found;
-    `prepared`: keys of the commands that have prepared it; `taken_back`: what its guard went back from.
+    candidate are to; `rollback_hint`: how a person goes back, or opens what was stopped (`closed`); `measured`: what
+    the weigh of the live one found; `prepared`: keys of the commands that have prepared it; `taken_back`: what its
+    guard went back from; `left`: how people went back since the last promote, with the `digest` of what they left;
+    `losing`: which files users would lose with the live one, in a sentence; `former`: what there is to take over of its
+    former service, where one is declared and nothing is live; `load_tests`: the newest, oldest first; `history`: the
+    newest events of its ledger, oldest first.
     """
 
     live: LiveState | None
@@ -76,25 +90,35 @@ class AppState(TypedDict):
     trial_port_taken: str | None
     last_failure: Entry | None
     rollback_hint: str
+    closed: bool
     clashes: list[str]
     drop_ins: list[str]
     prepared: list[str]
     taken_back: list[Entry]
+    former: FormerTold | None
+    load_tests: list[dict[str, object]]
+    history: list[Entry]
+    left: list[Entry]
+    losing: str
 
 
-def app_state(app: AppAsked, root: str = "/", systemd: Systemd | None = None) -> AppState:
+def app_state(
+    app: AppAsked, root: str = "/", systemd: Systemd | None = None, look_seconds: float = LOOK_SECONDS
+) -> AppState:
     """State of one app. `listen` is looked at unless the app is live there, `trial_listen` (where its candidate will
-    listen beside its private socket) unless a candidate runs, `user` where it is given."""
+    listen beside its private socket) unless a candidate runs, `user` where it is given. `look_seconds`: for how long
+    the live one is asked again and again."""
     layout = Layout(app["name"], root)
     learn_from(layout.state)
-    state: AppState = clean(_app_state(app, layout, systemd or Systemd()))
+    state: AppState = clean(_app_state(app, layout, systemd or Systemd(), look_seconds))
     return state
 
 
 @dataclass(frozen=True)
 class _Seen:
     """What an app's state is made from: what systemd says of all units with the app's names (`everything`) and of those
-    that are its own (`units`), which generation is live, and the host's unit files."""
+    that are its own (`units`), which generation is live, the host's unit files, and for how long that one
+    is asked."""
 
     layout: Layout
     host: Host
@@ -102,13 +126,14 @@ class _Seen:
     units: dict[str, UnitState]
     live: truth.Live | None
     systemd: Systemd
+    look_seconds: float
 
     @classmethod
-    def read(cls, layout: Layout, systemd: Systemd) -> _Seen:
+    def read(cls, layout: Layout, systemd: Systemd, look_seconds: float) -> _Seen:
         everything = systemd.matching(*_units(layout))
         units = owned(layout, everything)
         live = truth.live(layout, layout.instances(_up(units))) if os.path.isdir(layout.home) else None
-        return cls(layout, Host.read(layout.root, systemd.runner), everything, units, live, systemd)
+        return cls(layout, Host.read(layout.root, systemd.runner), everything, units, live, systemd, look_seconds)
 
     @property
     def up(self) -> list[str]:
@@ -116,9 +141,10 @@ class _Seen:
         return _up(self.units)
 
 
-def _app_state(app: AppAsked, layout: Layout, systemd: Systemd) -> AppState:
-    seen = _Seen.read(layout, systemd)
+def _app_state(app: AppAsked, layout: Layout, systemd: Systemd, look_seconds: float) -> AppState:
+    seen = _Seen.read(layout, systemd, look_seconds)
     known = [generations.describe(layout, one) for one in generations.numbers(layout)]
+    entries = ledger.read(layout.ledger)
     state: AppState = {
         "live": None,
         "intact": False,
@@ -134,19 +160,40 @@ def _app_state(app: AppAsked, layout: Layout, systemd: Systemd) -> AppState:
         "trial_port_taken": _trial_port_taken(app, seen),
         "last_failure": _last_failure(layout),
         "rollback_hint": "",
-        "clashes": clashes(layout, seen.everything, app, seen.host),
+        "closed": False,
+        "clashes": [],
         "drop_ins": sorted(shared_drop_ins(layout, seen.host.files)),
         "prepared": Prepared(layout).keys(),
-        "taken_back": ledger.taken_back(ledger.read(layout.ledger)),
+        "taken_back": goingback.taken_back(layout, seen.live.number if seen.live else None),
+        "former": None,
+        "history": [ledger.brief(one) for one in entries[-HISTORY:]],
+        "load_tests": [one.to_dict() for one in loadtests.read(layout)[-loadtests.SHOWN :]],
+        "left": _left(layout, entries),
+        "losing": "",
     }
+    spared = _tell_former(state, app, seen) if seen.live is None else frozenset[str]()
+    state["clashes"] = clashes(layout, seen.everything, app, seen.host, spared)
     if seen.live is None:
         # A first deployment that was cut short holds its port itself; the next one takes that down first.
         state["health_detail"] = truth.lost(layout) or state["health_detail"]
         own = layout.public_socket_unit in seen.up or bool(layout.instances(seen.up))
-        state["port_taken"] = None if own else address_taken(app.get("listen"))
+        free = own or (state["former"] is not None and state["former"]["way"] not in ("absent", "beside"))
+        state["port_taken"] = None if free else address_taken(app.get("listen"))
     else:
         _tell_live(state, app, seen, seen.live.number)
     return state
+
+
+def _tell_former(state: AppState, app: AppAsked, seen: _Seen) -> frozenset[str]:
+    """Fill in what there is to take over; the names of units that are, and are in nobody's way."""
+    unit, listen = app.get("former"), app.get("listen")
+    if not unit or not listen:
+        return frozenset()
+    from . import former
+
+    found = former.read(seen.layout, unit, listen, seen.systemd)
+    state["former"] = former.told(found, listen)
+    return frozenset({seen.layout.public_socket_unit} if found.way == former.SHARED else ())
 
 
 def _trial_port_taken(app: AppAsked, seen: _Seen) -> str | None:
@@ -180,9 +227,14 @@ def _tell_live(state: AppState, app: AppAsked, seen: _Seen, number: int) -> None
     }
     state["intact"], state["problems"] = not problems, problems
     state["healthy"], state["health_detail"] = healthy, detail
-    state["rollback_hint"] = "" if healthy else truth.rollback_hint(layout, number)
+    state["closed"] = _closed(seen, number)
+    opens = f"`systemctl start {layout.public_socket_unit}` on the host opens it to users again"
+    state["rollback_hint"] = "" if healthy else opens if state["closed"] else truth.rollback_hint(layout, number)
     state["open"] = access.problems(layout)
     state["measured"] = record.get("measured")
+    scratch = volatile.scratch_of(app, declared)
+    pid = seen.units.get(layout.service_unit(number), ABSENT).main_pid
+    state["losing"] = volatile.losing_words(number, volatile.kept_files(pid, scratch, layout.root))
 
 
 def _problems(seen: _Seen, number: int, record: Mapping[str, object], private: str) -> list[str]:
@@ -194,6 +246,14 @@ def _problems(seen: _Seen, number: int, record: Mapping[str, object], private: s
         problems += [private] if private else []
     problems += verify(Path(layout.release(str(record.get("release")))))
     return problems + access.account_problems(layout, number)
+
+
+def _closed(seen: _Seen, number: int) -> bool:
+    """Whether somebody stopped the app: neither its public socket nor generation `number` runs, and neither failed."""
+    layout = seen.layout
+    units = (layout.public_socket_unit, layout.service_unit(number))
+    inactive = all(seen.units.get(unit, ABSENT).active == "inactive" for unit in units)
+    return inactive and all(os.path.lexists(layout.unit(unit)) for unit in units)
 
 
 def _moves(before: str | None, after: str | None) -> bool:
@@ -251,11 +311,12 @@ def _health(seen: _Seen, number: int, app: AppRecord, private: str) -> tuple[boo
     unit = layout.service_unit(number)
 
     def why(path: str, begin: float, end: float) -> str:
-        from .._os.causes import cause_of_request
+        from .._os.logged import Log
 
-        return cause_of_request(seen.systemd.said(unit, begin - 1.0), path, begin, end)
+        return Log(lambda since: seen.systemd.said(unit, since))(path, begin, end)
 
-    answers = look(address, app, float(app["health"]["timeout_seconds"]), request, log=why)
+    within = float(app["health"]["timeout_seconds"])
+    answers = look(address, app, within, request, log=why, seconds=seen.look_seconds)
     return answers.well, answers.detail
 
 
@@ -295,6 +356,13 @@ def _lease(layout: Layout) -> dict[str, object] | None:
     if lease is None:
         return None
     return {**lease, "stale": stale_reason(lease, boot_id(layout.root), lock.clock(), lock.since_boot())}
+
+
+def _left(layout: Layout, entries: list[Entry]) -> list[Entry]:
+    """ledger.left(), each with the digest of all that the generation was made of, as long as it is on disk."""
+    found = ledger.left(entries)
+    records = [generations.record(layout, int(str(entry["from"]))) for entry in found]
+    return [{**entry, "digest": record.get("digest")} for entry, record in zip(found, records)]
 
 
 def _last_failure(layout: Layout) -> Entry | None:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from typing import Iterable, Mapping
 
 from .._os.files import (
@@ -20,7 +19,9 @@ from .._os.files import (
 )
 from .._os.ownership import check_free, leads_home
 from .._os.paths import Layout
-from .._os.secrecy import clean, learn_from
+from .._os.removal import try_to_remove_tree
+from .._os.secrecy import clean
+from .._os.secretfiles import learn_from
 from .._release.contents import is_release
 from .generations import (
     EVIDENCE,
@@ -102,8 +103,9 @@ def relink_units(layout: Layout, number: int) -> list[str]:
     return [f"left {layout.unit(unit)} as somebody edited it" for unit in left]
 
 
-def link_public(layout: Layout) -> bool:
-    """Link the public socket through `live`, and have it started at boot. True when anything changed.
+def link_public(layout: Layout, boot: bool = True) -> bool:
+    """Link the public socket through `live`, and have it started at boot, unless `boot` says that something else still
+    is. True when anything changed.
 
     Raises Foreign where a unit file of somebody else's has the name.
     """
@@ -111,6 +113,8 @@ def link_public(layout: Layout) -> bool:
     make_directory(os.path.dirname(layout.boot_link))
     through_live = unit_target(layout, os.path.join(layout.live, layout.public_socket_unit))
     changed = replace_link(layout.unit(layout.public_socket_unit), through_live)
+    if not boot:
+        return changed
     return replace_link(layout.boot_link, f"../{layout.public_socket_unit}") or changed
 
 
@@ -163,11 +167,11 @@ def remove(layout: Layout, number: int) -> None:
             remove_file(layout.unit(unit))
             remove_file(layout.timer_stamp(unit)) if unit.endswith(".timer") else None
             for directory in drop_ins(layout, unit):
-                shutil.rmtree(directory, ignore_errors=True)
+                try_to_remove_tree(directory)
     for file in (layout.environment(number), layout.trial_environment(number)):
         remove_file(file) if os.path.isdir(layout.state) else None
     _empty(path)
-    shutil.rmtree(path, ignore_errors=True)
+    try_to_remove_tree(path)
     if os.path.isdir(layout.generations):
         fsync_directory(layout.generations)
 

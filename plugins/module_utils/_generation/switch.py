@@ -6,10 +6,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
-from typing import Callable
 
 from .._declaration.app import Plain
+from .._os.background import Background
 from .._os.causes import first_cause
 from .._os.http import address_taken, local_address
 from .._os.ownership import Foreign
@@ -18,23 +17,11 @@ from . import generations, store
 from .answers import HEALTH, WELL, Answers, meanwhile_words
 from .candidates import Candidates
 from .failures import StepFailed, Untouched
+from .former import SHARED, Former
 from .instances import Instances
 from .processes import AS_THE_SERVER, Processes
+from .takeover import Takeover, taken
 from .verify import Seen, answers_all, verify
-
-
-class Looking:
-    """A look at a generation that is under way beside something else."""
-
-    def __init__(self, work: Callable[[], Answers]) -> None:
-        self._found: list[Answers] = []
-        self._thread = threading.Thread(target=lambda: self._found.append(work()), daemon=True)
-        self._thread.start()
-
-    def result(self) -> Answers:
-        """What it found; waits for its end, which is bounded."""
-        self._thread.join()
-        return self._found[0] if self._found else Answers(HEALTH, (), "it could not be looked at")
 
 
 def same_address(instances: Instances, one: int, other: int) -> bool:
@@ -62,8 +49,10 @@ def switch(
     verify_seconds: float,
     before: Plain | None = None,
     lenient: bool = False,
+    former: Former | None = None,
 ) -> Seen:
-    """Give the public socket to generation `new`; `old` has it now (None: nothing does).
+    """Give the public socket to generation `new`; `old` has it now (None: nothing does, or `former`, a service that
+    Headcount did not make).
 
     Both hold the socket while `new` is verified; only then is `new` made live, by one rename, and only then does
     `old` drain. Whatever goes wrong, `old` is live and serving when StepFailed is raised, or, with no `old`,
@@ -73,8 +62,11 @@ def switch(
     leaves as soon as `new` answers, and is gone back to only where it is no worse than `new` by then. With
     `lenient` a `new` whose load paths fail is kept where `old` is not even healthy.
     """
+    taking = Takeover(instances, former) if old is None and former is not None and former.serves else None
     try:
-        if old is not None and same_address(instances, old, new):
+        if taking is not None:
+            seen = _switch_former(instances, taking, new, app, verify_seconds)
+        elif old is not None and same_address(instances, old, new):
             seen = _switch_shared(instances, old, new, app, verify_seconds, before or app, lenient)
         else:
             seen = _switch_address(instances, old, new, app, verify_seconds)
@@ -87,10 +79,22 @@ def switch(
     except (StepFailed, SystemdError, OSError) as error:
         failure = error if isinstance(error, StepFailed) else StepFailed("promote", str(error))
         try:
+            if taking is not None:
+                taking.give_way()
             restore(instances, old, new)
+            if taking is not None:
+                taking.undo()
         except (StepFailed, SystemdError, OSError) as second:
             failure = StepFailed(failure.phase, f"{failure.cause}; and the way back failed: {second}", failure.evidence)
         raise failure from error
+
+
+def _look(instances: Instances, old: int, before: Plain) -> Answers:
+    """What the generation answers that is to go; no fault in looking at it keeps it."""
+    try:
+        return instances.look(old, before)
+    except Exception as error:
+        return Answers(HEALTH, (), f"it could not be looked at: {error}")
 
 
 def _switch_shared(
@@ -104,7 +108,7 @@ def _switch_shared(
 ) -> Seen:
     opened = _open_public(instances, app["listen"])
     alone = not instances.private_open(old)
-    looking = Looking(lambda: instances.look(old, before))
+    looking = Background(lambda: _look(instances, old, before))
     if alone:
         looking.result()  # before the new one holds the socket too: only what users get tells of the old one
     boot = instances.join(new, app["health"])
@@ -173,10 +177,16 @@ def _verify_alone(
         return {"despite": cause, **({"wrong": list(now.wrong)} if now.rank > WELL else {})}
 
 
-def _make_live(instances: Instances, number: int) -> None:
+def _make_live(instances: Instances, number: int, boot: bool = True) -> None:
+    """Make `number` live, also for the next boot, unless something else still serves then."""
     # What can be refused comes first: the rename is done when nothing else can go wrong.
-    store.link_public(instances.layout)
-    store.activate(instances.layout, number)
+    if boot:
+        store.link_public(instances.layout)
+        store.activate(instances.layout, number)
+    else:
+        # The unit's file leads through `live`, which has to be there first: nothing was live before.
+        store.activate(instances.layout, number)
+        store.link_public(instances.layout, boot)
     instances.systemd.reload()
 
 
@@ -234,6 +244,37 @@ def _switch_address(instances: Instances, old: int | None, new: int, app: Plain,
         instances.leave(old)
         verify(instances, new, app, 0.0, public=True)
     return {**seen, "boot_seconds": round(boot, 2)}
+
+
+def _switch_former(instances: Instances, taking: Takeover, new: int, app: Plain, verify_seconds: float) -> Seen:
+    """The first deployment of an app whose address another service has (takeover): that one serves until `new` is
+    verified by itself, leaves when `new` is verified with users, and is what a boot starts until then."""
+    processes = Processes(instances)
+    processes.stop_others(new)
+    processes.set_clocks(new)
+    instances.systemd.reset_failed(instances.layout.public_socket_unit, instances.layout.service_unit(new))
+    taking.open(lambda: _make_live(instances, new, boot=False))
+    boot = instances.join(new, app["health"])
+    verify(instances, new, app, 0.0)
+    taking.admit()
+    # Where both hold one socket, nobody can tell whose a failure on it is before the former service has left.
+    beside = (lambda: False) if taking.former.way == SHARED else None
+    seen = verify(instances, new, app, verify_seconds, public=True, beside=beside)
+    processes.hand_over(new, max(verify_seconds, AS_THE_SERVER * boot))
+    taking.settle()
+    _make_live(instances, new)
+    try:
+        words = taking.retire()
+    except (SystemdError, OSError) as error:
+        # The new one is verified, and what was begun of this cannot be taken back: the next heal goes on with it.
+        words = [f"{taking.former.unit} has not left yet, and the next run sees to it: {error}"]
+    _make_live(instances, new)  # disabling a unit takes those with it that it names (Also=)
+    verify(instances, new, app, 0.0, public=True)
+    return {
+        **seen,
+        "boot_seconds": round(boot, 2),
+        "former": taken(taking.record, taking.seam, words, instances.layout.app),
+    }
 
 
 def _port_is_ours(instances: Instances, old: int, new: int) -> bool:
@@ -306,11 +347,12 @@ def told(old: int | None, seen: Seen) -> list[str]:
 
     `seen`: what switch() returned, with what users got meanwhile.
     """
-    lines = [seen["opened"]] if seen.get("opened") else []
+    lines = [*seen.get("former", []), *([seen["opened"]] if seen.get("opened") else [])]
     if seen.get("before"):
         lines.append(f"generation {old} was broken, so it left first: {seen['before']}")
     if seen.get("despite"):
         lines.append(f"not gone back to {old}, which answered no better: {seen['despite']}")
+    lines += [seen["losing"]] if seen.get("losing") else []
     lines += [seen["shut_out"]] if seen.get("shut_out") else []
     lines += [f"what is live now is not well either: {sentence}" for sentence in seen.get("wrong", [])]
     words = meanwhile_words(seen.get("users") or {})

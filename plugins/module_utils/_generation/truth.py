@@ -37,7 +37,10 @@ def live(layout: Layout, running: Iterable[int]) -> Live | None:
         return Live(number)
     whole = [one for one in generations.numbers(layout) if generations.finished(layout, one)]
     good = [one for one in whole if generations.describe(layout, one).status == "good"]
-    last = ledger.last_live(ledger.read(layout.ledger))
+    entries = ledger.read(layout.ledger)
+    if ledger.given_back(entries):
+        return None
+    last = ledger.last_live(entries)
     up = set(running)
     if last in whole and (last in up or not up & set(good)):
         assert last is not None

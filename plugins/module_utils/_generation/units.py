@@ -13,11 +13,11 @@ from .._declaration.gunicorn import PLANNED
 from .._declaration.listening import mode_of
 from .._facts.workerends import HOOKS
 from .._os.paths import Layout
-from .._os.secrecy import MARK
+from .._os.secretfiles import MARK
 from .._recorder import configuration as recorder
-from .._release.asynccompat import MONITOR_HOOK, monitor_environment
 from .._release.contents import TREE
-from . import data, lingering, sandbox, serverhooks
+from .._release.hubmonitor import MONITOR_HOOK, monitor_environment
+from . import data, lingering, loadtestunits, sandbox, serverhooks
 from .commands import surroundings
 from .processnames import starters
 from .processunits import ROLE, process_files
@@ -95,7 +95,7 @@ def gunicorn_conf(app: Plain, plan: Plain, number: int) -> str:
             "control_socket_disable = True",
             "",
         ]
-    lines += [HOOKS, *filter(None, [recorder.loaded(app, plan["settings"])])]
+    lines += [HOOKS, *filter(None, [recorder.loaded(app, plan["settings"]), recorder.logging(app, number)])]
     if worker_class in lingering.CLASSES:
         lines += ["", lingering.closer(worker_class)]
     if worker_class == "gevent":
@@ -140,7 +140,7 @@ def public_socket(app: Plain, plan: Plain, number: int, layout: Layout) -> str:
     group = f"SocketGroup={app['listen_group']}\n" if app.get("listen_group") else ""
     unix = f"SocketMode={mode_of(dict(app))}\n{group}" if listen.startswith("unix:") else ""
     service = layout.service_unit(number)
-    further = starters(list(process_files(app, number, layout, "", {})))
+    further = starters([*process_files(app, number, layout, "", {}), *loadtestunits.units(app, number, layout)])
     return (
         f"# {app['name']}, generation {number}. Written by Headcount.\n"
         "[Unit]\n"
@@ -220,6 +220,8 @@ def service(app: Plain, plan: Plain, number: int, layout: Layout, trial: bool) -
         *_runtime_directory(layout, number, trial),
         *_environment_lines(plan, number, layout, trial),
         *data.unit_lines(app, number, layout),
+        # A journal that counts would leave out what the app says of its errors, too.
+        *(["LogRateLimitIntervalSec=0"] if recorder.logged(app) else []),
         f"ExecStart={serverhooks.command(app, _setting(plan, 'worker_class'), generation)}",
         "KillMode=mixed",
         f"TimeoutStartSec={boot + 30:.0f}",
@@ -303,9 +305,10 @@ def render(app: Plain, plan: Plain, number: int, layout: Layout) -> dict[str, st
     beside = surroundings(f"{layout.generation(number)}/release", app, ROLE) if app.get("processes") else {}
     return {
         **process_files(app, number, layout, serving, beside),
+        **loadtestunits.units(app, number, layout),
         "gunicorn.conf.py": gunicorn_conf(app, plan, number),
         **serverhooks.files(app, _setting(plan, "worker_class")),
-        **({recorder.PROGRAM: recorder.program()} if recorder.wanted(app) else {}),
+        **recorder.programs(app),
         data.SCRIPT: data.script(app, number, layout),
         layout.public_socket_unit: public_socket(app, plan, number, layout),
         layout.socket_unit(number): private_socket(app, number, layout.private_socket(number), real, "generation"),

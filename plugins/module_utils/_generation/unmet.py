@@ -25,6 +25,7 @@ def unmet(layout: Layout, app: Plain, runner: Runner) -> list[str]:
     group = no_group(app)
     found = [*_schedules(app, runner), *([group] if group else [])]
     found += outside.of_another_app(layout, app, installed_apps(layout.root))
+    found += outside.unmade(app, str(app.get("user") or layout.user))
     return found + outside.shut_out(layout, app, made=False)
 
 
@@ -43,14 +44,16 @@ def no_group(app: Plain) -> str:
 def _schedules(app: Plain, runner: Runner) -> list[str]:
     """Schedules that the host's own systemd does not take: time zones that it lacks, steps that are too long for it."""
     found = []
-    for name, process in as_mapping(app.get("processes")).items():
-        schedule = process.get("schedule")
+    processes = as_mapping(app.get("processes"))
+    declared = {f"processes.{name}.schedule": process.get("schedule") for name, process in processes.items()}
+    declared["load_test.calendar"] = as_mapping(app.get("load_test")).get("calendar")
+    for key, schedule in declared.items():
         if not schedule:
             continue
         done = runner(["systemd-analyze", "calendar", "--", str(schedule)], _SECONDS)
         if done.status and _REFUSED in done.err:
             found.append(
-                f"processes.{name}.schedule: the systemd of this host does not take {schedule!r}: correct it "
+                f"{key}: the systemd of this host does not take {schedule!r}: correct it "
                 "(`systemd-analyze calendar` tells what it takes; a time zone has to be installed)"
             )
     return found

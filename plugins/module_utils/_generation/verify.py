@@ -30,7 +30,8 @@ class Seen(TypedDict, total=False):
 
     Of a switch too: seconds until it answered (`boot_seconds`); that the public socket was `opened` again; how the old
     one was broken, so that it left first (`before`); what is wrong with the new one, which was kept (`despite`); and
-    what `users` got meanwhile. Of a unix socket: who is `shut_out` of it, in a sentence.
+    what `users` got meanwhile. In sentences: which files went with the old one (`losing`); of a unix socket, who is
+    `shut_out` of it.
     """
 
     checks: int
@@ -42,6 +43,8 @@ class Seen(TypedDict, total=False):
     despite: str
     users: Users
     shut_out: str
+    former: list[str]
+    losing: str
 
 
 def verify(

@@ -13,14 +13,16 @@ import secrets
 import socket
 from typing import Callable
 
+from .._generation import localfact
 from .._generation.failures import StepFailed
 from .._generation.ledger import now_text
 from .._generation.lock import Busy
 from .._generation.run import Run
 from .._generation.settings import retune_at_boot
-from .._os.files import make_directory, read_mapping, read_text_file, replace_link, write_file, write_json
+from .._os.files import make_directory, read_text_file, replace_link, write_file
 from .._os.paths import HOME, UNITS, Layout
 from .._os.systemd import Systemd
+from .._steps import guarding
 from .._steps.app import AppOnHost
 from . import exporting
 from .retune import ReadFacts, Retuned, Standing, apps_here, note_hardware, read_at_boot, retune, standing
@@ -97,6 +99,8 @@ def check(
         app = AppOnHost(name, run, root, say=say)
         try:
             with app.alone("boot"):
+                for did in guarding.conclude(app):
+                    say(f"{name}: {did}")
                 stand = standing(app.layout, read)
                 if stand is None:
                     continue
@@ -142,11 +146,9 @@ def tuned_words(name: str, done: Retuned) -> str:
 
 def write_drift(layout: Layout, changes: list[str]) -> None:
     """Show the drift, or that there is none any more, in the local fact."""
-    facts = read_mapping(layout.local_fact)
-    if not isinstance(facts.get(layout.app), dict):
-        return
-    mine = {key: value for key, value in facts[layout.app].items() if key != "drift"}
-    if changes:
-        mine["drift"] = changes
-    if mine != facts[layout.app]:
-        write_json(layout.local_fact, {**facts, layout.app: mine})
+
+    def with_drift(known: localfact.Part | None) -> localfact.Part | None:
+        told = {key: value for key, value in (known or {}).items() if key != "drift"}
+        return {**told, **({"drift": changes} if changes else {})} if known is not None else None
+
+    localfact.update(layout, with_drift)

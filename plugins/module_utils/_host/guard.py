@@ -2,87 +2,172 @@
 # Copyright: Headcount contributors
 """The guard: after a promote the host watches what users get, and goes back by itself, with no controller.
 
-It runs as a transient unit of its own. It ends when its time is over, when another generation is made live, and with
-the host: after a restart nobody guards.
+It runs as a transient unit of its own, which goes on where its process is killed. It ends when its time is over, when
+another generation is made live, and with the host: after a restart nobody guards. What it is about to go back from it
+writes down first, so that whoever comes next on the app can say it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
+from dataclasses import dataclass
 from typing import Callable
 
-from .._generation import generations, store
-from .._generation.failures import StepFailed
-from .._generation.lock import Busy
+from .._declaration.app import Health
+from .._generation import generations, goingback
+from .._generation.failures import StepFailed, sentence
+from .._generation.goingback import GoingBack
+from .._generation.ledger import now_text
+from .._generation.lock import Busy, boot_id, boot_seconds
 from .._os.systemd import SystemdError
+from .._steps import guarding
 from .._steps.app import AppOnHost
 from .._steps.guarding import Orders
 from .._steps.rollback import rollback
-from .._verdict.guarding import LOOK_EVERY_S, Reading, Watch
+from .._verdict.guarding import LOOK_EVERY_S, Instance, Reading, Watch
+from .._verdict.types import short
 from .._watch.view import AppView, InstanceView, app_view
+
+AGAIN_S = 60.0
+"""A way back that failed is tried again after so long."""
+
+DEAD_S = 30.0
+"""So long beyond the time that it may take to start, an instance that systemd does not get up is dead."""
 
 View = Callable[[], AppView]
 
 
-def guard(app: AppOnHost, sleep: Callable[[float], None] = time.sleep, view: View | None = None) -> str:
+def guard(
+    app: AppOnHost,
+    sleep: Callable[[float], None] = time.sleep,
+    view: View | None = None,
+    now: Callable[[], float] = boot_seconds,
+) -> str:
     """Watch until the time is over; what came of it, in a sentence."""
     orders = Orders.read(app.layout)
-    if orders is None:
+    if orders is None or orders.boot != boot_id(app.root):
         return "there is nothing to guard"
-    look = view or (lambda: app_view(app.name, app.root, app.systemd))
-    watch: Watch | None = None
-    number, began = orders.generation, orders.until - 60 * orders.minutes
-    while app.clock() < orders.until:
+    guarded = _Guarded(app, orders, view or (lambda: app_view(app.name, app.root, app.systemd)))
+    while now() < orders.until:
         sleep(LOOK_EVERY_S)
-        if generations.live(app.layout) != number:
-            return f"generation {number} is not live any more; its guard ends"
-        current = _current(look)
-        if current is None or current.generation != number or current.counts is None:
-            continue
-        watch = watch or Watch(current.limits, orders.before, current.memory_max_mib)
-        breach = watch.look(_reading(current, app.clock() - began))
-        done = _go_back(app, orders, breach) if breach else ""
+        if generations.live(app.layout) != orders.generation:
+            with contextlib.suppress(OSError):
+                guarding.conclude(app)  # of one that was killed on its way back
+            return f"generation {orders.generation} is not live any more; its guard ends"
+        done = guarded.look(now())
         if done:
             return done
-    told = watch.conclusion() if watch is not None else "not enough traffic to tell (nothing was counted)"
-    app.log("guarded", generation=number, evidence=told)
-    return f"generation {number}: {told}"
+    told = guarded.conclusion()
+    with contextlib.suppress(OSError):
+        app.log("guarded", generation=orders.generation, evidence=told)
+    return f"generation {orders.generation}: {told}"
 
 
-def _current(look: View) -> InstanceView | None:
-    """The live instance; None while it does not run, or systemd does not answer."""
+def _seen(look: View) -> AppView | None:
+    """How the app runs; None while systemd does not answer, or it cannot be read."""
     try:
-        return look().current
-    except SystemdError:
+        return look()
+    except (SystemdError, OSError):
         return None
 
 
-def _reading(current: InstanceView, at: float) -> Reading:
+def _planned(current: InstanceView) -> Instance:
+    return Instance(current.memory_max_mib, current.slots, current.patience_s)
+
+
+def _reading(current: InstanceView, waiting: int | None, at: float) -> Reading:
     assert current.counts is not None
-    return Reading(at, current.counts.tally, current.memory.anon_mib if current.memory else None, current.oom_kills)
+    memory_mib = current.memory.anon_mib if current.memory else None
+    return Reading(at, current.counts.tally, memory_mib, current.oom_kills, waiting)
 
 
-def _go_back(app: AppOnHost, orders: Orders, breach: str) -> str:
-    """Go back, and write down why; empty while another run is at work on the app."""
-    number = orders.generation
-    cause = f"users were served worse after the promote: {breach}"
-    try:
-        done = rollback(app, orders.back_to, event="reverted")
-    except Busy:
-        return ""
-    except StepFailed as failure:
-        app.log("failed", generation=number, phase="guard", cause=f"{cause}; {failure.cause}")
-        return f"generation {number}: {cause}; {failure.cause}"
-    store.set_outcome(app.layout, number, "bad", cause)
-    record = app.known(number)
-    app.log(
-        "failed",
-        **{"from": done["to"]},
-        generation=number,
-        release=record.release if record is not None else None,
-        source_id=record.source_id if record is not None else None,
-        digest=record.digest if record is not None else None,
-        phase="guard",
-        cause=cause,
-    )
-    return f"generation {done['to']} is live again: {cause}"
+@dataclass
+class _Guarded:
+    """The generation that the orders name, under watch. `failed`: why it did not go back, where it should have;
+    it tries again from `again` on (seconds since the boot; 0 before it failed). `down`: that it does not come up, and
+    since when."""
+
+    app: AppOnHost
+    orders: Orders
+    view: View
+    watch: Watch | None = None
+    uncounted: str = ""
+    failed: str = ""
+    again: float = 0.0
+    down: tuple[str, float] | None = None
+
+    def look(self, now: float) -> str:
+        """Look at it, and go back once it is sure: what came of that, in a sentence; empty while it is watched on."""
+        seen = _seen(self.view)
+        current = seen.current if seen is not None else None
+        dead = self._dead(now) if seen is not None else ""
+        if dead:
+            return self._go_back(dead, now) if now >= self.again else ""
+        if seen is None or current is None or current.generation != self.orders.generation or current.counts is None:
+            self.uncounted = current.uncounted if current is not None else ""
+            return ""
+        self.watch = self.watch or Watch(current.limits, self.orders.before, _planned(current))
+        began = self.orders.until - 60 * self.orders.minutes
+        breach = self.watch.look(_reading(current, seen.waiting, now - began))
+        return self._go_back(breach, now) if breach and now >= self.again else ""
+
+    def conclusion(self) -> str:
+        """What is to be said when the time is over."""
+        if self.failed:
+            return self.failed
+        if self.down is not None:
+            return f"it cannot tell: {self.down[0]}"
+        if self.watch is not None:
+            return self.watch.conclusion()
+        why = f": {self.uncounted}" if self.uncounted else ""
+        return f"not enough traffic to tell (nothing was counted{why})"
+
+    def _dead(self, now: float) -> str:
+        """That it does not come up by itself any more, once that is sure. One that somebody stopped is not dead."""
+        name = self.app.layout.service_unit(self.orders.generation)
+        try:
+            state = self.app.systemd.state(name).active
+        except SystemdError:
+            return ""
+        if state not in ("failed", "activating"):
+            self.down = None
+            return ""
+        since = self.down[1] if self.down is not None else now
+        self.down = (f"{name} is {state}, and has not run for {short(now - since)} s", since)
+        record = self.app.known(self.orders.generation)
+        health = Health.from_dict(record.app.get("health") or {}) if record is not None else Health()
+        return self.down[0] if now - since > health.boot_seconds + DEAD_S else ""
+
+    def _go_back(self, breach: str, now: float) -> str:
+        """Go back, and write down why; empty where it is to be tried again."""
+        app, number = self.app, self.orders.generation
+        cause = f"users were served worse after the promote: {breach}"
+        going = self._going(cause)
+        with contextlib.suppress(OSError):  # where a full disk does not take it, it goes back all the same
+            going.write(app.layout)
+        try:
+            done = rollback(app, self.orders.back_to, event="reverted")
+        except Busy as error:
+            self.failed = f"{cause}; it could not go back: {error}"
+            return ""
+        except (StepFailed, SystemdError, OSError) as error:
+            said = error.cause if isinstance(error, StepFailed) else sentence(error)
+            if not self.again:
+                with contextlib.suppress(OSError):
+                    app.log("failed", generation=number, phase="guard", cause=f"{cause}; {said}")
+            self.failed, self.again = f"{cause}; {said}", now + AGAIN_S
+            with contextlib.suppress(OSError):
+                goingback.forget(app.layout)
+            return ""
+        told = f"generation {done['to']} is live again: {cause}"
+        try:
+            guarding.conclude(app, going)
+        except OSError as error:
+            return f"{told}; the ledger does not say so yet: {sentence(error)}"
+        return told
+
+    def _going(self, cause: str) -> GoingBack:
+        orders, record = self.orders, self.app.known(self.orders.generation)
+        whence = (record.release, record.source_id, record.digest) if record is not None else (None, None, None)
+        return GoingBack(orders.generation, orders.back_to, now_text(self.app.clock), cause, *whence)

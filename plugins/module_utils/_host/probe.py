@@ -12,8 +12,10 @@ from typing import Any
 
 from .._facts import hostfacts
 from .._generation import dryrun
+from .._generation.answers import GLANCE_SECONDS
 from .._generation.settings import retune_at_boot
 from .._generation.state import AppAsked, app_state
+from .._os.background import Background
 from .._os.exporterunit import installed as exporter_listens
 from .._os.paths import SYSTEM_PYTHON, Layout, installed_apps
 from .._os.systemd import Systemd
@@ -28,15 +30,21 @@ def probe(
     `python`: the interpreter that releases run on; `sandbox`: properties of the apps' units, tried for an app that is
     not live.
     """
+    names = [app["name"] for app in apps]
+    facts = Background(lambda: hostfacts.read(slice_=slice_, python=python, apps=names).to_dict())
     states: dict[str, dict[str, Any]] = {
-        app["name"]: {**app_state(app), "retune_at_boot": retune_at_boot(Layout(app["name"]))} for app in apps
+        app["name"]: {
+            **app_state(app, look_seconds=GLANCE_SECONDS),
+            "retune_at_boot": retune_at_boot(Layout(app["name"])),
+        }
+        for app in apps
     }
     first = [state for state in states.values() if state["live"] is None]
     wrong = dryrun.problem(sandbox, Systemd().runner) if first and sandbox else ""
     for state in first:
         state["clashes"] = [*state["clashes"], *([wrong] if wrong else [])]
     return {
-        "facts": hostfacts.read(slice_=slice_, python=python, apps=list(states)).to_dict(),
+        "facts": facts.result(),
         "apps": states,
         "installed": installed_apps(),
         "wheels": sorted(present()),

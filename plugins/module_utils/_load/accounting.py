@@ -209,7 +209,13 @@ def account(runs: Sequence[LaneRun], min_rate_share: float = 0.95) -> Samples:
         notes=_notes(runs, whole.paused_s),
         kinds=dict(whole.kinds),
         path_kinds=_kinds_by_path(runs, accounts),
+        origin_s=origin,
+        whole=_ran_to_its_end(runs),
     )
+
+
+def _ran_to_its_end(runs: Sequence[LaneRun]) -> bool:
+    return all(run.finished.stopped is None for run in runs)
 
 
 def account_so_far(runs: Sequence[LaneRun], begin: float, now: float, timeout_seconds: float) -> Samples:
@@ -239,6 +245,8 @@ def account_so_far(runs: Sequence[LaneRun], begin: float, now: float, timeout_se
         cpu_seconds=sum(run.finished.cpu_seconds for run in runs),
         kinds=dict(sum(ways, Counter())),
         path_kinds=list(map(dict, ways)),
+        whole=False,
+        origin_s=entries[0].due_s if entries else 0.0,
     )
 
 

@@ -21,6 +21,8 @@ from typing import Any
 from .._facts.workerends import Deaths, WorkerEnd, deaths, last_serial
 from .._verdict.types import MemoryEvidence
 from .use import UseLog
+from .workers import WorkerLog
+from .workers import moved as moved_workers
 
 __all__ = ["LogCounts", "MemoryEvidence", "MemorySampler", "ProcessMemory", "count_restarts", "read_process"]
 
@@ -157,7 +159,8 @@ class MemorySampler:
     master) that disappears is a restart, unless it was recycled on purpose: which its end tells, or, without ends, the
     journal.
     `mark_warm` is called when the warm-up is over; without it the level after the warm-up is not known, and the seconds
-    of what was used (MemoryEvidence.use) are those of its clock. use: what else is looked at with every sample.
+    of what was used (MemoryEvidence.use) are those of its clock. use, workers: what else is looked at with every
+    sample.
     """
 
     pids_fn: Callable[[], Sequence[int]]
@@ -170,6 +173,7 @@ class MemorySampler:
     reader: Callable[[int], ProcessMemory | None] = read_process
     resetter: Callable[[int], bool] = reset_high_water
     use: UseLog = field(default_factory=UseLog)
+    workers: WorkerLog | None = None
     _seen: dict[tuple[int, int], _Seen] = field(default_factory=dict)
     _gone: set[tuple[int, int]] = field(default_factory=set)
     _present: set[tuple[int, int]] = field(default_factory=set)
@@ -238,9 +242,14 @@ class MemorySampler:
             self._see(memory)
         pss = sum(memory.pss_mib for memory in found)
         self.use.look([memory.key for memory in found], pss if found else None)
+        self._look_at_workers(pids, found)
         self._peak_pss = max(self._peak_pss, pss)
         self._peak_uss = max(self._peak_uss, sum(memory.uss_mib for memory in found))
         self._samples += 1
+
+    def _look_at_workers(self, pids: Sequence[int], found: Sequence[ProcessMemory]) -> None:
+        if self.workers is not None:
+            self.workers.look([memory.key for memory in found if memory.parent == pids[0]])
 
     def _see(self, memory: ProcessMemory) -> None:
         seen = self._seen.setdefault(memory.key, _Seen(memory, memory, memory.pss_mib, memory.hwm_mib))
@@ -285,11 +294,17 @@ class MemorySampler:
             limit_mib=self._after.limit_mib,
             cpu_seconds=_difference(self._before.cpu_seconds, self._after.cpu_seconds),
             seconds=round(self._ended - self._began, 3),
-            workers=tuple(_worker(seen, key in self._gone) for key, seen in sorted(self._seen.items())),
+            workers=self._workers(),
             notes=tuple(self._notes),
             deaths=ends.ways() if ends is not None else "",
             use=self.use.columns(),
         )
+
+    def _workers(self) -> tuple[Mapping[str, object], ...]:
+        """What was seen of each process, the workers' signs of life among it."""
+        told = self.workers.told() if self.workers is not None else {}
+        found = [{**_worker(seen, key in self._gone), **told.get(key, {})} for key, seen in sorted(self._seen.items())]
+        return tuple(moved_workers(found, self.use.warm_at))
 
     def died(self) -> str:
         """That a worker has died since the window began, in a sentence; empty where none has, or where nobody writes it

@@ -336,18 +336,22 @@ class _Guarded:
         """What the live generation did alone, for the evidence; empty where it was not asked."""
         return self.calm.to_dict() if self.calm is not None else {}
 
-    def sentence(self, rate: DerivedRate) -> str:
-        """Why the load was stopped, for people."""
+    def sentence(self, rate: DerivedRate, notes: Sequence[str]) -> str:
+        """Why the load was stopped, for people. `notes`: on what was sent."""
         if not self.stopped or self.calm is None:
             return ""
         asked = set(self.phases[-1].lanes) & set(self.targets)
         each = "to the candidate and to the live generation each" if len(asked) > 1 else "to the candidate"
         each = "to it alone" if asked == {"baseline"} else each
         fix = "lower load.rate" if rate.origin == "declared" else "declare a load.rate below that"
+        paused = next((note.partition(": ")[2] for note in notes if "the generator stood still" in note), "")
+        whose = "The host had not that much to give beside what is live (it is too small, or was busy: then try again)"
+        if paused:
+            whose, fix = f"It may be the machine itself: {paused}", f"try again when it is calm, or {fix}"
         return (
             f"the live generation suffered under the load, which was stopped after {self.seconds:.1f} s at "
-            f"{self.rate:.3g} requests a second {each}: {self.stopped}; {self.calm.sentence()}. The host is too small "
-            f"for that load beside what is live, so that nothing is said of the candidate: {fix}"
+            f"{self.rate:.3g} requests a second {each}: {self.stopped}; {self.calm.sentence()}. {whose}, so that "
+            f"nothing is said of the candidate: {fix}"
         )
 
 
@@ -400,11 +404,11 @@ def run_trial_load(
         baseline=samples.get("baseline"),
         rate=replace(rate, rate=round(h2.lanes_rate(next(iter(parts[0].lanes.values()))), 6)),
         cost_cpu_seconds=sum(phase.cpu_seconds for phase in guarded.phases),
-        cost_core_share=loaded.cpu_seconds / sum(part.seconds for part in parts),
+        cost_core_share=loaded.cpu_seconds / loaded.seconds if loaded.seconds else 0.0,
         swapped=turn.swap,
         warmup=warmup,
         notes=[note for note in (sick, *told, cut) if note],
-        stopped=guarded.sentence(rate),
+        stopped=guarded.sentence(rate, told),
         calm=guarded.told_of_calm(),
         in_turn=turn.in_turn and len(guarded.targets) > 1,
         sick=sick,
@@ -452,7 +456,8 @@ class _Loaded:
             self.guarded.run(f"{number}-" if number else "", lanes, early)
             self.phases.append(self.guarded.phases[-1])
             ended = self.guarded.ended
-            self.times.append((begin, begin + (part.seconds if ended is None else ended.at_s)))
+            lasted = part.seconds if ended is None else max(0.001, ended.at_s - h2.UNSETTLED_S)
+            self.times.append((begin, begin + lasted))  # whose requests count
         if rest_seconds and not self.guarded.stopped and self.guarded.ended is None:
             begin = time.monotonic() - self.warm_at
             self.guarded.generator.running.rest(rest_seconds)
@@ -462,6 +467,12 @@ class _Loaded:
     def cpu_seconds(self) -> float:
         """Of the generator."""
         return sum(phase.cpu_seconds for phase in self.phases)
+
+    @property
+    def seconds(self) -> float:
+        """That it was loaded."""
+        ended = self.guarded.ended
+        return sum(end - begin for begin, end in self.times) if ended is None else ended.at_s
 
     def samples(self, name: str) -> Samples:
         """Of one arm; those of the warm-up where the load was stopped before it began."""

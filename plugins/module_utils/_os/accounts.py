@@ -120,9 +120,11 @@ def account_problem(name: str, declared: bool, root: str = "/") -> str | None:
     """
     account = find(name, root)
     reason = unfit(account, sudoers(root)) if account is not None else None
+    take = ""
     if account is not None and reason is None and not declared and account.has_shell:
         # Locked today, and one `passwd` or one key later somebody reads the app's secrets.
         reason = f"it was not made for the app: its shell is {account.shell}"
+        take = f"where it was made for the app, `usermod --shell /usr/sbin/nologin {name}`; else "
     if reason is None:
         return None
     fix = (
@@ -130,7 +132,7 @@ def account_problem(name: str, declared: bool, root: str = "/") -> str | None:
         if declared
         else "rename that account, or declare another `user`"
     )
-    return f"the account {name} is no one for an app: {reason}; {fix}"
+    return f"the account {name} is no one for an app: {reason}; {take}{fix}"
 
 
 def has_user(name: str) -> bool:

@@ -124,6 +124,17 @@ def _words_of(text: str) -> str:
     return text.partition(": ")[2]
 
 
+def without_colour(text: str) -> str:
+    """A line as it reads where no terminal shows its colours."""
+    return _COLOUR.sub("", text)
+
+
+def is_frame(text: str) -> bool:
+    """Whether a line belongs to a traceback: its head, a sentence between two, a frame, or a box around them."""
+    begin = text.strip()[:1]
+    return _TRACEBACK in text or (begin != "" and begin in _BOX) or any(text.startswith(words) for words in _CHAINED)
+
+
 def exceptions(lines: Iterable[Line]) -> list[Raised]:
     """The exceptions in a log, by the time at which they were told. The lines of several processes may be mixed."""
     by_process: dict[int, list[Line]] = {}
@@ -138,9 +149,9 @@ def _of_process(lines: Sequence[Line]) -> list[Raised]:
     while place < len(lines):
         line = lines[place]
         text = _COLOUR.sub("", line.text)
-        structured = _structured(text)
-        if structured is not None:
-            reading.found += _of_record(structured, line)
+        record = structured(text)
+        if record is not None:
+            reading.found += _of_record(record, line)
             reading.header = reading.link = ""
             place += 1
         elif _TRACEBACK in text and "\\n" in text:  # a line that holds it all, its line breaks spelt out
@@ -256,7 +267,7 @@ def _path_in(header: str) -> str:
     return ""
 
 
-def _structured(text: str) -> Record | None:
+def structured(text: str) -> Record | None:
     """A log line that is one JSON object; None where it is none."""
     bare = text.strip()
     if not bare.startswith("{") or not bare.endswith("}"):
@@ -363,7 +374,7 @@ def _same(told: str, asked: str) -> bool:
 
 
 _SERVER: Final = re.compile(r"^\[\d{4}-\d\d-\d\d [^\]]*\] \[\d+\] \[[A-Z]+\]")
-_MANAGER: Final = re.compile(
+MANAGER: Final = re.compile(
     r"^(?:Starting|Started|Stopping|Stopped) \S+\.(?:service|socket)\b|^\S+\.(?:service|socket): "
 )
 """What systemd itself says of a unit in its log."""
@@ -389,7 +400,7 @@ def first_cause(lines: Sequence[str]) -> str | None:
         text = line.strip()
         if _WORKER_EXITED.search(text):
             return (words or text)[:MOST_CHARACTERS]
-        if text and not _SERVER.match(text) and not _MANAGER.match(text):
+        if text and not _SERVER.match(text) and not MANAGER.match(text):
             words = text
         if _TROUBLE.search(text) and "Shutting" not in text:
             return text[:MOST_CHARACTERS]
@@ -399,10 +410,16 @@ def first_cause(lines: Sequence[str]) -> str | None:
 def last_words(lines: Sequence[str]) -> str:
     """The last words of a command that failed: its last exception, else its last line. Empty where it said nothing;
     what systemd itself says of a unit is none of its words."""
-    said = [line for line in lines if line.strip() and not _MANAGER.match(line.strip())]
+    said = [line for line in lines if line.strip() and not MANAGER.match(line.strip())]
     raised = [one for one in exceptions(Line(0.0, 0, text) for text in said) if not one.name.endswith("Warning")]
     last = raised[-1].words() if raised else "".join(said[-1:]).strip()
     return last[:MOST_CHARACTERS]
+
+
+def could_not_begin(lines: Sequence[str]) -> str:
+    """The exception that kept a worker from beginning, as Gunicorn names it; empty where it names none."""
+    found = exceptions(Line(0.0, 0, text) for text in lines)
+    return next((raised.words() for raised in found if _BOOT.search(raised.header) and _tells(raised)), "")
 
 
 def _fatal_exception(lines: Sequence[str]) -> str:

@@ -320,12 +320,17 @@ def unwell(ask: Ask, answer: Answer) -> str:
     if failure or well(answer.status, ask.status):
         lacks = not failure and bool(ask.contains) and ask.contains.encode() not in answer.body
         return (
-            f"{told}{in_brackets(answer.words())}, but its body does not contain {ask.contains!r}" if lacks else failure
+            f"{told}{in_brackets(shown(answer))}, but its body does not contain {ask.contains!r}" if lacks else failure
         )
     if not ask.status and redirected(answer):
         return f"{told}, a redirect to {answer.location}"
     expected = f", expected {' or '.join(map(str, ask.status))}" if ask.status else ""
     return told + in_brackets(answer.words()) + expected + by_which_name(answer, ask.headers)
+
+
+def shown(answer: Answer) -> str:
+    """As Answer.words(), and of an answer without a body that it has none."""
+    return answer.words() if answer.body else ", ".join(filter(None, (answer.words(), "an empty body")))
 
 
 ASKED_AS = "; it was asked for as localhost"

@@ -91,6 +91,11 @@ class Layout:
         return os.path.join(self.state, "lease.json")
 
     @property
+    def former(self) -> str:
+        """What served the app's address before, and how it was taken over from that; root only."""
+        return os.path.join(self.state, "former.json")
+
+    @property
     def ended(self) -> str:
         """Which runs were ended here by another one, so that they do not go on."""
         return os.path.join(self.state, "ended.json")
@@ -183,6 +188,11 @@ class Layout:
     def run_unit(self, name: str) -> str:
         """A command that a person runs by hand; `name` tells it from others."""
         return f"headcount-run-{self.app}-{name}.service"
+
+    def run_units(self, units: Iterable[str]) -> list[str]:
+        """Those of `units` that are commands which persons run with this app: their names are process ids."""
+        begin, end = self.run_unit("*").split("*")
+        return sorted(unit for unit in units if unit.startswith(begin) and unit[len(begin) : -len(end)].isdigit())
 
     @property
     def units(self) -> str:

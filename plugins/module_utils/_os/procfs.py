@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import socket
 import struct
 from typing import Iterable
@@ -122,7 +123,8 @@ LISTENS = 0x10000
 
 
 def port_holders(port: int, root: str = "/") -> list[str]:
-    """Who listens on a TCP port of this host, as "name (pid N)", sorted by process id; empty where nobody can tell.
+    """Who listens on a TCP port of this host, as "name (pid N)", with its service and how to end that, sorted by
+    process id; empty where nobody can tell.
 
     systemd holds the sockets of all its units: it is named only where no other process has the socket.
     """
@@ -149,9 +151,21 @@ def _holders(sockets: set[str], root: str) -> list[str]:
         with contextlib.suppress(OSError):
             if any(_link(os.path.join(folder, name)) in sockets for name in os.listdir(folder)):
                 name = read_text(root, f"/proc/{pid}/comm") or "a process"
-                found[int(pid)] = f"{name} (pid {pid})"
+                unit = _service(pid, root)
+                ends = f" of {unit} (`systemctl disable --now {unit}` ends it for good)" if unit else ""
+                found[int(pid)] = f"{name} (pid {pid}){ends}"
     others = [words for pid, words in sorted(found.items()) if pid != 1]
     return others or list(found.values())
+
+
+_SERVICE = re.compile(r"^(?:0:|\d+:name=systemd):.*/system\.slice/(?:[^/\n]+\.slice/)*([^/\n]+\.service)", re.MULTILINE)
+
+
+def _service(pid: str, root: str) -> str:
+    """The service of the host that a process belongs to, by its control group; empty where it is in none."""
+    text = read_text(root, f"/proc/{pid}/cgroup") or ""
+    found = _SERVICE.search(text)
+    return found.group(1) if found else ""
 
 
 def _tcp(root: str) -> list[str]:

@@ -3,8 +3,15 @@
 """Keeps the secrets of apps out of all that is written down or told: one place through which every word goes.
 
 What a dying release says may hold its secrets: the text of an exception, a line of a log. What is known as a secret in
-this process (learn(), learn_from()) is replaced by `***` (clean()), also as repr(), JSON, URLs, HTML and base64 spell
-it. Whoever writes a ledger, an outcome, evidence or a module's result, or cuts a text to a length, cleans it first.
+this process (learn(), secretfiles.learn_from()) is replaced by `***` (clean()), also as repr(), JSON, URLs, HTML and
+base64 spell it. Whoever writes a ledger, an outcome, evidence or a module's result, or cuts a text to a length, cleans
+it first.
+
+What it says may hold orders to a terminal as well. They are taken out in the same place: clean() leaves no control
+character but line breaks and tabs.
+
+A secret that is, or is within, a word that everybody reads anyway (publish(): the app's name, its account) stays in
+that word: hidden, it would be told by what stands around it, and Headcount's own facts would be lost.
 """
 
 from __future__ import annotations
@@ -13,11 +20,12 @@ import base64
 import contextlib
 import html
 import json
-import os
 import re
-from pathlib import Path
-from typing import Any, Iterable, Mapping, Sequence
+from bisect import bisect_right
+from typing import Any, Callable, Iterable, Mapping, Sequence
 from urllib.parse import quote, quote_plus, urlsplit
+
+from .paths import Layout
 
 HIDDEN = "***"
 SHORTEST = 4
@@ -26,30 +34,29 @@ SHORTEST = 4
 SHORTEST_LINE = 8
 """A line of a secret of several lines (a private key) is looked for from this length on: a log holds it by lines."""
 
-SHORTEST_UNNAMED = 8
-"""Where nobody wrote down which values of an environment file are secrets, those from this length on count as some."""
-
-MARK = "# secrets:"
-"""The line of an environment file that names which of its values are secrets."""
-
 OWN_WORDS = frozenset(
     {"time", "event", "run", "phase", "status", "outcome", "release", "user", "controller", "digest", "source_id"}
     | {"histogram", "samples_sha256", "plan", "planning", "facts", "settings", "listen", "plan_changes"}
+    | {"folders", "account"}
 )
 """Keys whose values are Headcount's own words, whatever they are alike."""
 
-_NAMED_LIKE = re.compile(
-    r"(?i)(^|_)(password|passwd|pass|pw|secret|token|api_?key|key|private_?key|credentials?|dsn)(_|$)"
+_ORDER = re.compile(
+    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|[PX^_][^\x1b\n]*(?:\x1b\\)?|[ -/]*[0-~])|\r+(?=\n|$)"
 )
-_ASSIGNMENT = re.compile(r'^([A-Za-z_]\w*)=(?:"((?:[^"\\]|\\.)*)"|([^\n]*))$', re.MULTILINE | re.DOTALL)
+"""A sequence that a terminal acts on: colours, moves of the cursor, titles, strings."""
+_CONTROL = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u202a-\\u202e\\u2066-\\u2069]")
+"""Control characters, and those that turn the direction of what follows."""
 
 
 class _Known:
-    """The secrets that this process knows, and the one pattern of all their spellings."""
+    """The secrets that this process knows, and the one pattern of all their spellings; the public words, and theirs."""
 
     def __init__(self) -> None:
         self.values: set[str] = set()
         self.pattern: re.Pattern[str] | None = None
+        self.public: set[str] = set()
+        self.public_pattern: re.Pattern[str] | None = None
 
     def add(self, values: Iterable[str]) -> None:
         new = {value for value in values if len(value) >= SHORTEST} - self.values
@@ -57,9 +64,31 @@ class _Known:
             return
         self.values |= new
         forms = {form for value in self.values for form in spellings(value)}
-        # The longest first: of two secrets of which one begins with the other, no end may be left over.
-        longest_first = sorted(forms, key=lambda form: (-len(form), form))
-        self.pattern = re.compile("|".join(re.escape(form) for form in longest_first))
+        self.pattern = re.compile(_any_of(forms))
+
+    def publish(self, words: Iterable[str]) -> None:
+        new = {word for word in words if len(word) >= SHORTEST} - self.public
+        if new:
+            self.public |= new
+            self.public_pattern = re.compile(rf"(?<!\w)(?:{_any_of(self.public)})(?!\w)")
+
+    def hide(self, text: str, by: Callable[[str], str]) -> str:
+        """`text` with `by` of each secret in its place, but for those that are within a public word."""
+        if self.pattern is None:
+            return text
+        spans = [found.span() for found in self.public_pattern.finditer(text)] if self.public_pattern else []
+        begins = [begin for begin, _ in spans]
+
+        def hidden(found: re.Match[str]) -> str:
+            index = bisect_right(begins, found.start()) - 1
+            return found[0] if index >= 0 and found.end() <= spans[index][1] else by(found[0])
+
+        return self.pattern.sub(hidden, text)
+
+
+def _any_of(words: Iterable[str]) -> str:
+    """A pattern of all words, the longest first: of two of which one begins with the other, no end is left over."""
+    return "|".join(re.escape(word) for word in sorted(words, key=lambda word: (-len(word), word)))
 
 
 _KNOWN = _Known()
@@ -93,57 +122,55 @@ def learn(values: Iterable[str]) -> None:
     _KNOWN.add(values)
 
 
+def publish_words(words: Iterable[str]) -> None:
+    """From now on these words stay as they are, whatever secret they are alike to."""
+    _KNOWN.publish(words)
+
+
+def publish(name: str, app: Mapping[str, object] | None = None) -> None:
+    """From now on the words that everybody reads of the app `name` stay as they are: its name, its account, its
+    folders, and of `app`, its declaration as far as it is known, `user`, `listen` and `host`."""
+    layout, declared = Layout(name), app or {}
+    folders = (layout.home, layout.state, layout.data, layout.cache, layout.logs, layout.runtime)
+    told = [str(declared[key]) for key in ("user", "listen", "host") if declared.get(key)]
+    ports = [text.rpartition(":")[2] for text in told]
+    _KNOWN.publish([name, layout.user, *folders, *told, *ports])
+
+
 def forget() -> None:
-    """Know no secret any more."""
-    _KNOWN.values, _KNOWN.pattern = set(), None
+    """Know no secret and no public word any more."""
+    vars(_KNOWN).update(vars(_Known()))
 
 
-def learn_from(state: str) -> None:
-    """Learn the secrets of all generations of an app whose environment files lie in the folder `state`."""
-    try:
-        names = sorted(name for name in os.listdir(state) if re.fullmatch(r"[0-9]+(\.trial)?\.env", name))
-    except OSError:
-        return
-    for name in names:
-        with contextlib.suppress(OSError):
-            learn(secrets_of(Path(state, name).read_text(encoding="utf-8", errors="surrogateescape")))
-
-
-def secrets_of(text: str) -> list[str]:
-    """The secret values in an environment file: those that it names as such, and those whose names look like it.
-
-    One without such a line is an older Headcount's: there every value of some length counts.
-    """
-    named = [line[len(MARK) :].split() for line in text.splitlines() if line.startswith(MARK)]
-    names = {name for line in named for name in line}
-    found = []
-    for match in _ASSIGNMENT.finditer(text):
-        name, quoted, bare = match.groups()
-        value = re.sub(r"\\(.)", r"\1", quoted, flags=re.DOTALL) if quoted is not None else bare.strip().strip("'")
-        if name in names or _NAMED_LIKE.search(name) or (not named and len(value) >= SHORTEST_UNNAMED):
-            found.append(value)
-    return found
+def printable(text: str) -> str:
+    """`text` without sequences that a terminal acts on; other control characters are spelt out (`\\x07`)."""
+    if _CONTROL.search(text) is None:
+        return text
+    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], _ORDER.sub("", text))
 
 
 def clean_text(text: str) -> str:
-    """`text` without the secrets that this process knows."""
-    return text if _KNOWN.pattern is None else _KNOWN.pattern.sub(HIDDEN, text)
+    """`text` without the secrets that this process knows, and without control characters."""
+    return _cleaned(text, lambda _: HIDDEN)
+
+
+def _cleaned(text: str, by: Callable[[str], str]) -> str:
+    hidden = _KNOWN.hide(text, by)
+    shown = printable(hidden)
+    return hidden if shown == hidden else _KNOWN.hide(shown, by)  # a sequence may have stood in the midst of a secret
 
 
 def clean_lines(lines: Sequence[str]) -> list[str]:
     """As clean_text(), line by line; a secret of several lines is found in all of them together."""
-    if _KNOWN.pattern is None:
-        return list(lines)
-    return _KNOWN.pattern.sub(lambda found: HIDDEN + "\n" * found[0].count("\n"), "\n".join(lines)).split("\n")
+    return _cleaned("\n".join(lines), lambda secret: HIDDEN + "\n" * secret.count("\n")).split("\n") if lines else []
 
 
 def clean(value: Any) -> Any:
-    """A copy of plain data (mappings, lists, texts, numbers) in which no text holds a secret that is known.
+    """A copy of plain data (mappings, lists, texts, numbers) in which no text holds a secret that is known, or a
+    control character.
 
     What stands under a key of OWN_WORDS is Headcount's own and stays as it is.
     """
-    if _KNOWN.pattern is None:
-        return value
     if isinstance(value, str):
         return clean_text(value)
     if isinstance(value, Mapping):

@@ -163,6 +163,10 @@ def _deaf(done: Completed) -> bool:
     return _DEAF.search(done.err) is not None
 
 
+_NO_REQUESTS = ("-p", "info")
+"""Leaves out what is logged of each request (`access_log`), which would hide what the app says among it."""
+
+
 def _journal_lines(text: str) -> list[Line]:
     """The lines of one entry as `journalctl -o json` prints it; none where it is none, or has no message."""
     try:
@@ -268,6 +272,27 @@ class Systemd:
     def state(self, unit: str) -> UnitState:
         return self.states(unit)[unit]
 
+    def property_lines(self, unit: str, name: str) -> list[str]:
+        """The values of one property of a unit, a line each; none of a unit that systemd does not know."""
+        done = self._systemctl("show", f"--property={name}", "--", unit)
+        lines = [line.partition("=") for line in done.out.splitlines()]
+        return [value for key, _, value in lines if key == name and value]
+
+    def properties(self, unit: str, *names: str) -> dict[str, str]:
+        """Properties of a unit as systemd prints them; those that it does not know are missing."""
+        done = self._systemctl("show", f"--property={','.join(names)}", "--", unit)
+        return {key: value for key, sep, value in (line.partition("=") for line in done.out.splitlines()) if sep}
+
+    def enable(self, *units: str) -> None:
+        """Have units started at boot. SystemdError when one cannot be."""
+        if units:
+            self._must("enable", *units)
+
+    def disable(self, *units: str) -> None:
+        """Have units started at boot no more; they run on. SystemdError when one cannot be."""
+        if units:
+            self._must("disable", *units)
+
     def loaded(self, pattern: str) -> list[str]:
         """Names of the units in memory that match the glob `pattern`, whatever their state."""
         done = self._systemctl("list-units", "--all", "--plain", "--no-legend", "--full", pattern)
@@ -279,7 +304,9 @@ class Systemd:
         self.runner(["journalctl", "--sync"], 20.0)
         # --all: a long line, as JSON has them, would be left out else.
         options = ["-o", "json", "--all", "--output-fields=MESSAGE,_PID", f"--since=@{int(since_epoch)}"]
-        done = self.runner(["journalctl", "--no-pager", "-q", "-u", unit, *options, "-n", str(lines)], 20.0)
+        done = self.runner(
+            ["journalctl", "--no-pager", "-q", *_NO_REQUESTS, "-u", unit, *options, "-n", str(lines)], 20.0
+        )
         read = [line for entry in done.out.split("\n") for line in _journal_lines(entry)] if done.status == 0 else []
         return [replace(line, text=text) for line, text in zip(read, clean_lines([line.text for line in read]))]
 
@@ -290,6 +317,7 @@ class Systemd:
                 "journalctl",
                 "--no-pager",
                 "-q",
+                *_NO_REQUESTS,
                 "-o",
                 "cat",
                 "-u",

@@ -11,7 +11,7 @@ from typing import Final, Mapping
 
 from .._declaration.app import App
 from .inputs import Inputs, wait_share
-from .sharing import CPU_RATIO, sharing_sync
+from .sharing import CPU_RATIO, SyncNeed, sync_need, waiting_kinds
 from .size import Ceiling
 from .types import Limit, fitting, number, share, up
 
@@ -53,8 +53,8 @@ def choose_class(app: App, inputs: Inputs, verdicts: Mapping[str, str], room: Ro
     """The worker class. `verdicts` has a reason for each class that the release's libraries rule out.
 
     auto: gthread where settings.threads asks for threads. Else sync only behind a proxy that buffers, for what
-    computes: one for each core where requests are alike, many where they are not and nothing waits. Else gevent where
-    nothing blocks it and requests are alike, else gthread.
+    computes: one for each core where requests are alike, many where they are not and so little waits at a time that
+    there are workers enough. Else gevent where nothing blocks it and requests are alike, else gthread.
     """
     blocked = {name: reason for name, reason in verdicts.items() if reason}
     if inputs.host.free_threaded:
@@ -103,10 +103,11 @@ def _asked(app: App, inputs: Inputs, blocked: Mapping[str, str]) -> ClassChoice:
 def _of_mixed(app: App, inputs: Inputs, room: Room, blocked: Mapping[str, str]) -> ClassChoice | None:
     """The class for requests that are not alike; None where none that shares the cores fits."""
     line = f"a long request must not hold up those behind it, so requests share the cores: {inputs.mix.source}"
-    if app.buffering_proxy and nothing_waits(app, inputs):
-        wanted = int(sharing_sync(inputs).value)
+    if _processes_share(app, inputs):
+        wanted = sync_need(inputs).planned
         if room.sync_workers >= up(SYNC_ENOUGH * wanted):
-            reason = f"{line}; nothing waits, and the kernel shares more evenly between processes than threads do"
+            held = "nothing waits" if nothing_waits(app, inputs) else "few wait at a time"
+            reason = f"{line}; {held}, and the kernel shares more evenly between processes than threads do"
             return _choice(app, inputs, blocked, "sync", "mix", reason, inputs.mix.origin)
         if room.fits["gthread"]:
             reason = f"{line}; there is room for {max(0, room.sync_workers)} sync workers, and {wanted} are wanted"
@@ -114,6 +115,23 @@ def _of_mixed(app: App, inputs: Inputs, room: Room, blocked: Mapping[str, str]) 
     if room.fits["gthread"] or not (room.fits["sync"] and app.buffering_proxy):
         return _choice(app, inputs, blocked, "gthread", "mix", line, inputs.mix.origin)
     return None
+
+
+def _processes_share(app: App, inputs: Inputs) -> bool:
+    """Whether sync workers may serve requests that are not alike: behind a proxy that buffers, where nothing waits, or
+    where so little does at a time that there are workers enough for that, also on a bad day, and for what is declared
+    to be in flight."""
+    if not app.buffering_proxy:
+        return False
+    if nothing_waits(app, inputs):
+        return True
+    need = _need_of_waits(inputs)
+    return need is not None and need.enough and (inputs.peak or 0) <= need.planned
+
+
+def _need_of_waits(inputs: Inputs) -> SyncNeed | None:
+    """The sync workers that requests ask for of which some wait; None where nobody knows how long which waits."""
+    return None if waiting_kinds(inputs) is None else sync_need(inputs)
 
 
 def nothing_waits(app: App, inputs: Inputs) -> bool:
@@ -159,6 +177,11 @@ def _of_sync(app: App, inputs: Inputs) -> str:
         return "a slow or idle client takes a whole worker, and no buffering proxy is declared"
     if inputs.mix.mixed and nothing_waits(app, inputs):
         return "many processes share the cores most evenly, and nothing waits in them"
+    need = _need_of_waits(inputs) if inputs.mix.mixed else None
+    if need is not None and need.enough and (inputs.peak or 0) <= need.planned:
+        return f"many processes share the cores most evenly: {need.words}"
+    if need is not None and not need.enough:
+        return f"requests that wait would take its workers: {need.words}"
     if inputs.mix.mixed:
         return f"few slots, which requests that wait would take, and {inputs.mix.source}"
     return f"one request per worker: right where little is waited; {_waits(inputs)}"

@@ -1,18 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
-"""Whether an app's requests are alike, and where that is known from; the picture of the two curves.
+"""Whether an app's requests are alike, and where that is known from.
 
 The moments and the formulas are those of _declaration.mixture.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import Final, Sequence
 
 from .._declaration.app import App
-from .._declaration.mixture import Kind, Spread, declared_kinds, p95_in_line, p95_shared, spread_of
+from .._declaration.mixture import Kind, Spread, declared_kinds, spread_of
 from .types import Measured, Number, PathTimes, number, share
 
 HEAVY_TAIL_C2: Final = 10.0
@@ -160,61 +159,3 @@ def _where(kinds: Sequence[Kind]) -> str:
     ]
     more = f", and {len(kinds) - 4} more" if len(kinds) > 4 else ""
     return "; ".join(shown) + more
-
-
-def picture(cores: float, in_line: float, shared: float, load: float | None = None) -> list[str]:
-    """The two curves as lines of text: p95 of the kind of request that suffers most, as a multiple of what it takes
-    alone, by the load of the cores. L: in a line, S: sharing, X: both. `load`: the app's own, which is marked."""
-    whole = max(1, math.ceil(cores - 0.1))
-    loads = [step / 20 for step in range(1, 20)]
-    rows = {
-        "L": [max(0, round(2 * math.log2(p95_in_line(whole, at, in_line)))) for at in loads],
-        "S": [max(0, round(2 * math.log2(p95_shared(whole, at, shared)))) for at in loads],
-    }
-    lines = [
-        "How much longer than alone a request takes (p95, of the kind that suffers most), by how busy the cores are:"
-    ]
-    for level in range(max(*rows["L"], *rows["S"]), -1, -1):
-        cells = []
-        for first, second in zip(rows["L"], rows["S"]):
-            marks = ("L" if first == level else "") + ("S" if second == level else "")
-            cells.append("X" if len(marks) == 2 else marks or " ")
-        times = f"{2 ** (level // 2)} x" if level % 2 == 0 else ""
-        lines.append(f"{times:>7} |{''.join(f' {cell} ' for cell in cells)}".rstrip())
-    lines.append(f"{'':7} +{'-' * 3 * len(loads)}")
-    scale = "".join(f"{at * 100:>2.0f} " if round(at * 20) % 2 == 0 else "   " for at in loads)
-    lines.append(f"{'busy %':>7}  {scale}".rstrip())
-    if load is not None:
-        place = max(0, min(len(loads) - 1, round(load * 20) - 1))
-        lines.append(f"{'':7}  {'   ' * place} ^ {_at(whole, load, in_line, shared)}")
-    return [*lines, *LEGEND, *_so(whole, load, in_line, shared)]
-
-
-LEGEND: Final = (
-    "L: they stand in a line, one computes after the other (sync with a worker a core, gevent): a short request waits"
-    " until the long one before it is done",
-    "S: they share the cores, by turns (many processes, or threads): a short request is done soon, a long one takes"
-    " longer; X: both alike",
-    "A few processes more than cores are in between: who comes while all are taken stands in a line, which happens the"
-    " less the more of them run",
-)
-
-
-def _so(cores: int, load: float | None, in_line: float, shared: float) -> list[str]:
-    """What the picture says of a load, in a sentence."""
-    if load is None or load >= 1:
-        return []
-    line, turns = round(p95_in_line(cores, load, in_line), 1), round(p95_shared(cores, load, shared), 1)
-    better = "both are alike" if line == turns else f"{'turns' if turns < line else 'a line'} would be better"
-    return [
-        f"95 of 100 requests of the kind that suffers most take up to {number(line)} times as long as alone in a line,"
-        f" up to {number(turns)} times by turns: {better}"
-    ]
-
-
-def _at(cores: int, load: float, in_line: float, shared: float) -> str:
-    """What both curves say of a load."""
-    if load >= 1:
-        return f"here: {share(load)}, more than the cores can do"
-    figures = [number(round(p95(cores, load, each), 1)) for p95, each in ((p95_in_line, in_line), (p95_shared, shared))]
-    return f"here: {share(load)} busy, in a line {figures[0]} x, sharing {figures[1]} x"

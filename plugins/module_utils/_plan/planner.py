@@ -18,7 +18,7 @@ from .._declaration.app import App
 from .classes import ClassChoice, Room, choose_class, room_for_sync
 from .inputs import Allotment, Inputs, Mismatch, divide, gather, profile_mismatch, wait_share
 from .settings import EVENTLET, GUNICORN, OVERRIDES, SETTINGS, Draft, all_settings, origin_of, override
-from .size import ASYNC, Shape, ceiling_for, fits_once, holds, memories, size
+from .size import ASYNC, Shape, ceiling_for, fits_once, for_two, holds, memories, size
 from .text import explain, render_table
 from .types import Host, Limit, Measured, Number, Plan, PlanError, Policy, Setting, bare_values, number, share, up
 
@@ -180,6 +180,9 @@ class _Subject:
         nofile_max = self._nofile_max()
         workers, per_worker = override(self.app, "workers"), _fixed_per_worker(self.app, choice.name)
         accounts = memories(inputs, choice.name, self.memory_max)
+        if choice.name == "gthread" and workers is None and per_worker is None:
+            lean = for_two(inputs, accounts[0])
+            accounts = accounts if lean is None else [lean, *accounts[1:]]
         found: list[Draft] = []
         for memory in [item for item in accounts if fits_once(item)] or accounts[-1:]:
             try:

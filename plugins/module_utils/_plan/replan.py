@@ -26,7 +26,7 @@ def with_release(planning: Plain, name: str, release: str, app: Plain) -> dict[s
     for worker_class in ("gevent", "eventlet"):
         if worker_class not in installed:
             found.setdefault(
-                worker_class, f"the release was built without {worker_class}; site.yml makes one that has it"
+                worker_class, f"the release was built without {worker_class}: only another release can have it"
             )
     # What the release asks of the sandbox (psutil) is known with it.
     bent = {"sandbox": app["sandbox"]} if app.get("sandbox") else {}

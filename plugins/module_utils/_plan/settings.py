@@ -16,6 +16,7 @@ from .._declaration.app import App
 from .._declaration.gunicorn import PLANNED, too_new
 from .classes import ClassChoice
 from .inputs import MEMORY_HIGH_SHARE, Inputs
+from .sharing import PATIENT_MS, TURN_HARD_MS, TURN_MS, turn_ms
 from .size import ASYNC, HEAVY_SLOT_MIB, NOFILE_BASE, Ceiling, Shape
 from .types import Limit, PlanError, Setting, number, share, up
 
@@ -40,10 +41,8 @@ KEPT_SLOTS: Final = 8
 """Requests' worth of freed memory that a worker keeps: with 6 of 8 MiB pages were still given back and faulted in
 again (103 a request, 500 with glibc's own threshold), with 8 they were not (23)."""
 
-SWITCH_INTERVAL_MS: Final = 1.0
 PYTHON_SWITCH_INTERVAL_MS: Final = 5
-"""sys.setswitchinterval(): after so long a thread that computes lets another one of its interpreter compute. Python's
-own 5 ms count anew at each of the eight times that a short request gives the lock away."""
+"""sys.getswitchinterval(), in ms."""
 
 SETTINGS: Final = (
     *PLANNED,
@@ -383,17 +382,24 @@ def _switch_interval(draft: Draft) -> Setting:
     """How soon threads of one interpreter take turns; 0 leaves it to Python."""
     name, unit = "switch_interval_ms", "ms"
     own = Limit("python", 0, f"Python's own: {PYTHON_SWITCH_INTERVAL_MS} ms, so that threads switch rarely")
-    short = Limit(
-        "mix", SWITCH_INTERVAL_MS, "threads that compute take turns so often that a short request hardly waits for them"
-    )
     mix = draft.inputs.mix
     if draft.choice.name != "gthread":
         why = f"a {draft.choice.name} worker has one thread that computes"
         return _simple(name, 0, unit, "class", why, "derived", (own,))
+    turns = turn_ms(draft.inputs, draft.shape.workers)
+    words = "threads that compute take turns so often that a short request hardly waits for them"
+    if turns not in (TURN_MS, TURN_HARD_MS):
+        words = (
+            f"requests that take {number(PATIENT_MS)} ms and more alone bear turns of"
+            f" {number(turns or PYTHON_SWITCH_INTERVAL_MS)} ms, which cost less CPU, where so many processes share the"
+            f" work ({draft.shape.workers})"
+        )
+    limits = (own, Limit("mix", turns, words)) if turns else (own,)
     if not mix.mixed:
         why = f"requests are alike, and switching only costs: {mix.source}"
-        return _simple(name, 0, unit, "python", why, mix.origin, (own, short))
-    return _simple(name, SWITCH_INTERVAL_MS, unit, "mix", f"{short.reason}; {mix.source}", mix.origin, (own, short))
+        return _simple(name, 0, unit, "python", why, mix.origin, limits)
+    winner = "mix" if turns else "python"
+    return _simple(name, turns, unit, winner, f"{words}; {mix.source}", mix.origin, limits)
 
 
 def _memory_settings(draft: Draft, memory_max: int) -> list[Setting]:

@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-from .._declaration.mixture import crowding
+from .._declaration.mixture import Spread, crowding
 from .inputs import Inputs
 from .types import COUNTLESS, Limit, number, up
 
@@ -31,9 +31,9 @@ threads for each core. A connection wakes every idle process, so that each proce
 CPU: nothing of 5 ms; of 0.7 ms so much that three on one core served a third less than one."""
 
 SHARING_UNKNOWN: Final = 2
-"""The same where requests wait and nobody knows whether they are alike. Where they are, each process costs: 32
-connections of 5 + 20 ms on one core were served at 168/s by one of 40 threads, at 164/s by two and at 152/s by three
-(gevent: 177/s)."""
+"""The same where requests wait, are soon done all the same, and nobody knows whether they are alike. Where they are,
+each process costs: 32 connections of 5 + 20 ms on one core were served at 168/s by one of 40 threads, at 164/s by two
+and at 152/s by three that take turns each ms (gevent: 177/s)."""
 
 CPU_RATIO: Final = 0.2
 """Below this wait ratio sync wins: it is the first value where the calibration had gevent at or above sync in both
@@ -57,6 +57,27 @@ who comes then waits as in a line: the more requests differ, the more workers th
 a load of 0.6: with C2 = 0.8 (4, 12 and 40 ms) 6 workers are within 5 % of any number, with C2 = 10 (5 % of 300 ms among
 5) 11, also where requests come in bursts. Surplus beyond that gains nothing, takes memory, and leaves each process
 colder."""
+
+PATIENT_MS: Final = 15.0
+SHARING_PATIENT: Final = 6
+"""Requests that take so long alone bear it that a connection wakes some processes more: with so many in all hardly ever
+two compute in the same one. 32 connections of 5 + 20 ms on one core took 6.7, 6.7 and 6.7 ms of CPU with two processes
+that take turns each ms, and three and six that do as Python's own 5 ms say."""
+
+HARD_IN_LINE: Final = 10.0
+SHARING_HARD: Final = 2
+TURN_HARD_MS: Final = 0.5
+"""On a single core, where a request finds so many times as much work before it in a line as it takes alone, so many
+processes take turns this often: pages of 5 ms among 5 % of 300 ms took 6.9 and 7.6 times their time alone at a load of
+0.6 (two processes, 16 and 64 threads in all), and 8.7 and 9.1 times with three that take turns each ms. It costs 2 to
+3 % of the rate that saturates the core."""
+
+TURN_MS: Final = 1.0
+TURN_LONGER_MS: Final = 2.0
+"""sys.setswitchinterval(): after so long a thread that computes lets another one of its interpreter compute. Python's
+own 5 ms count anew at each of the eight times that a short request gives the lock away, so requests that differ take
+turns each first number of ms. Each turn costs CPU: patient requests have the second number where there are three
+processes for each core, and Python's own where there are SHARING_PATIENT in all."""
 
 THREADS_MAX: Final = 256
 """Threads in a worker: one interpreter lock serves them all."""
@@ -96,16 +117,12 @@ def sharing_want(inputs: Inputs) -> Want:
     whole = whole_cores(inputs.allotment.cores)
     held = sharing_slots(inputs)
     slots = int(held.value)
-    each = _processes(inputs)
-    enough = min(PROCESSES_MAX, max(each * whole, up(slots / THREADS_MAX)))
+    each, why = _processes(inputs)
+    least = SHARING_PATIENT if each == SHARING_PROCESSES[0][1] and _patient(inputs) else 1
+    enough = min(PROCESSES_MAX, max(each * whole, least, up(slots / THREADS_MAX)))
+    counted = f"{each} for each core" + (f", at least {least} in all" if least > 1 else "")
     workers = (
-        Limit(
-            "cores",
-            enough,
-            f"{each} for each core, as requests take {number(inputs.cpu_ms.value)} ms of CPU ({inputs.cpu_ms.origin}):"
-            " the kernel shares more evenly than an interpreter does, but each connection wakes every process;"
-            f" {inputs.allotment.cores_reason}",
-        ),
+        Limit("cores", enough, f"{counted}, {why}; {inputs.allotment.cores_reason}"),
         Limit("concurrency", max(1, slots), f"no more than requests in flight: {held.reason}"),
     )
     most = min(int(limit.value) for limit in workers)
@@ -115,15 +132,59 @@ def sharing_want(inputs: Inputs) -> Want:
     return Want(workers, target, min(first, max(1, up(inputs.concurrency.value)), busy), first)
 
 
-def _processes(inputs: Inputs) -> int:
-    """Processes for each core."""
+def _processes(inputs: Inputs) -> tuple[int, str]:
+    """Processes of threads for each core, and why."""
     each = next(count for least_ms, count in SHARING_PROCESSES if inputs.cpu_ms.value >= least_ms)
-    unknown = inputs.mix.origin == "assumed" and inputs.wait_ratio.value >= CPU_RATIO
-    return min(each, SHARING_UNKNOWN) if unknown else each
+    if _hard(inputs) and each > SHARING_HARD:
+        return SHARING_HARD, f"with turns of {number(TURN_HARD_MS)} ms on a single core"
+    if inputs.mix.origin == "assumed" and inputs.wait_ratio.value >= CPU_RATIO and not _patient(inputs):
+        each = min(each, SHARING_UNKNOWN)
+    return each, (
+        f"as requests take {number(inputs.cpu_ms.value)} ms of CPU ({inputs.cpu_ms.origin}): the kernel shares more"
+        " evenly than an interpreter does, but each connection wakes every process"
+    )
+
+
+def _hard(inputs: Inputs) -> bool:
+    """Whether on a single core a request that takes but a moment finds very long ones before it, and nothing waits."""
+    spread = inputs.mix.spread
+    if whole_cores(inputs.allotment.cores) > 1 or spread is None or inputs.mix.waits is not False:
+        return False
+    return spread.in_line >= HARD_IN_LINE and not _patient(inputs)
+
+
+def _patient(inputs: Inputs) -> bool:
+    """Whether requests take so long alone, the fastest kind where that is known, that some ms more hardly matter."""
+    spread = inputs.mix.spread
+    return (inputs.wall_ms.value if spread is None else spread.fastest.alone_ms) >= PATIENT_MS
+
+
+def turn_ms(inputs: Inputs, workers: int) -> float:
+    """How soon threads of one interpreter take turns, in ms; 0: Python's own."""
+    few = workers < SHARING_PROCESSES[0][1] * whole_cores(inputs.allotment.cores)
+    if few or not _patient(inputs):
+        return TURN_HARD_MS if _hard(inputs) else TURN_MS
+    return TURN_LONGER_MS if workers < SHARING_PATIENT else 0.0
+
+
+@dataclass(frozen=True)
+class SyncNeed:
+    """Sync workers for requests that are not alike: `planned`, and in which words; `enough`: whether so many do, so
+    that requests that wait do not take them all."""
+
+    planned: int
+    enough: bool
+    words: str
 
 
 def sharing_sync(inputs: Inputs) -> Limit:
-    """Sync workers for requests that are not alike and do not wait: as many as the differences between them ask for."""
+    """Sync workers for requests that are not alike: as many as the differences between them ask for."""
+    need = sync_need(inputs)
+    return Limit("mix", need.planned, f"{need.words}; {inputs.allotment.cores_reason}")
+
+
+def sync_need(inputs: Inputs) -> SyncNeed:
+    """How many sync workers requests ask for that are not alike."""
     cores = inputs.allotment.cores
     whole = whole_cores(cores)
     load = SYNC_LOAD_UNKNOWN
@@ -133,12 +194,32 @@ def sharing_sync(inputs: Inputs) -> Limit:
         why = f"at a load of {number(round(load, 2))}: {number(inputs.rate)}/s x {number(inputs.cpu_ms.value)} ms"
     in_line, shared = (delay.value for delay in inputs.mix.delays())
     least, most = whole + SYNC_SURPLUS[0], min(SYNC_MOST * whole, whole + SYNC_SURPLUS[1])
-    count = min(PROCESSES_MAX, most, max(least, whole + surplus(whole, load, in_line, shared)))
+    spread = waiting_kinds(inputs)
+    if spread is None:
+        asked, enough = whole + surplus(whole, load, in_line, shared), True
+        tail = f"{why}, in a line {number(round(in_line, 1))} times as long as alone"
+    else:
+        from .waits import with_waits
+
+        asked, enough, tail = with_waits(whole, load, spread, inputs.most_ratio, most)
+    count = min(PROCESSES_MAX, most, max(least, asked))
     words = (
         f"with {count} workers (from {min(least, most)} to {most}) a request waits for a free one no longer than for a"
-        f" tenth of what it takes anyway, {why}, in a line {number(round(in_line, 1))} times as long as alone"
+        f" tenth of what it takes anyway, {tail}"
     )
-    return Limit("mix", count, f"{words}; {inputs.allotment.cores_reason}")
+    if not enough:
+        words = (
+            f"{most} workers at most, and with all of them a request may wait for a free one longer than for a tenth of"
+            f" what it takes anyway, {tail}"
+        )
+    return SyncNeed(count, enough, words)
+
+
+def waiting_kinds(inputs: Inputs) -> Spread | None:
+    """The kinds of request where several are known, of which some wait; None else: then nobody knows how many are
+    there at a time."""
+    spread = inputs.mix.spread
+    return spread if spread is not None and inputs.mix.waits and len(spread.kinds) > 1 else None
 
 
 def surplus(cores: int, load: float, in_line: float, shared: float) -> int:

@@ -43,6 +43,10 @@ HEAVY_SLOTS_MIN: Final = 8
 """A request that holds this much is let in no earlier than a core can get to it, with at least so many in a worker: of
 8 MiB each, 64 in flight served 7 % more than 256, with a p95 a third lower, and 32 a fifth less, on two cores."""
 
+LEAN_FACTOR: Final = 1.3
+"""What a worker is at least assumed to take so that two fit, over a bare one. Pages of 5 ms among 5 % of 300 ms took
+twelve times their time alone in one process of 49 threads, seven times in two (one core, 256 MiB)."""
+
 NOFILE_BASE: Final = 256
 """Descriptors of a worker beside its requests: listeners, pipes, logs, imported files, pools."""
 
@@ -132,6 +136,27 @@ def memories(inputs: Inputs, worker_class: str, maximum_mib: int) -> list[Worker
         slot = Number(BARE_SLOT_MIB, "assumed", "assumed: a bare request in flight")
         found.append(WorkerMemory(bare, slot, master, usable, maximum_mib, warning, need))
     return found
+
+
+def for_two(inputs: Inputs, usual: WorkerMemory) -> WorkerMemory | None:
+    """The account of a worker of threads by which two fit, where by the usual guess only one does; None where that is
+    no guess, where one is enough, or where two would be left with hardly more than a bare app needs.
+
+    Requests that compute and are not alike take far longer in one interpreter than in two.
+    """
+    guessed = inputs.worker_mib is None and inputs.wait_ratio.value < CPU_RATIO and inputs.mix.mixed
+    if not guessed or inputs.slot_mib.value >= HEAVY_SLOT_MIB:
+        return None
+    want = sharing_want(inputs)
+    each = math.floor((usual.usable - usual.master.value - (want.first + 1) * usual.slot.value) / 2)
+    if want.most_workers < 2 or not LEAN_FACTOR * BARE_WORKER_MIB["gthread"] <= each < usual.base.value:
+        return None
+    words = f"assumed: as much as two workers have of {number(usual.usable)} MiB, as one alone would be slow"
+    warning = (
+        f"{inputs.app}: a worker is assumed to need {each} MiB and not {number(usual.base.value)}, so that two share"
+        f" the work in {number(usual.usable)} MiB; declare memory.worker_mib, or go by the weigh"
+    )
+    return replace(usual, base=Number(float(each), "assumed", words), warning=warning)
 
 
 def fits_once(memory: WorkerMemory) -> bool:
@@ -342,7 +367,9 @@ def size(
     workers, per_worker = _fullest(inputs, want, ceiling, candidates, most, step)
     if workers < 1:
         tried = 1 if fixed_workers is None else fixed_workers
-        raise _does_not_fit(inputs, worker_class, ceiling, tried, step or 1, fixed_workers)
+        from .unfit import does_not_fit
+
+        raise does_not_fit(inputs, worker_class, ceiling, tried, step or 1, fixed_workers)
     if step is None and workers == most:
         room = ceiling.slots(workers) // workers
         per_worker = max(per_worker, min(room, up(want.target_slots / workers)))
@@ -391,50 +418,11 @@ def holds(ceiling: Ceiling, shape: Shape, tolerance: float) -> bool:
     )
 
 
-def _memory_workers(ceiling: Ceiling, per_worker: int) -> int:
+def memory_workers(ceiling: Ceiling, per_worker: int) -> int:
+    """The most workers with so many slots each that the memory holds."""
     memory = ceiling.memory
     each = memory.base.value + per_worker * memory.slot.value
     return fitting(memory.usable - memory.master.value, each)
-
-
-def _does_not_fit(
-    inputs: Inputs, worker_class: str, ceiling: Ceiling, workers: int, per_worker: int, fixed_workers: int | None
-) -> PlanError:
-    memory = ceiling.memory
-    name = {"gthread": "threads", "sync": "workers"}.get(worker_class, "worker_connections")
-    variable, value = ("workers", workers) if fixed_workers is not None else (name, per_worker)
-    slots = workers * per_worker
-    problems, allowed = [], COUNTLESS
-    if memory.total(workers, slots) > memory.usable + 1e-9:
-        problems.append(
-            f"{workers} x {number(memory.base.value)} MiB for workers, {slots} x"
-            f" {number(memory.slot.value)} MiB for requests and"
-            f" {number(memory.master.value)} MiB for the master are {number(memory.total(workers, slots))} MiB of"
-            f" {number(memory.usable)} MiB that may be planned with ({inputs.allotment.budget_reason})"
-        )
-        left = memory.usable - memory.master.value - memory.base.value
-        by_slots = fitting(left, memory.slot.value)
-        allowed = min(allowed, _memory_workers(ceiling, per_worker) if variable == "workers" else by_slots)
-    if ceiling.database_slots is not None and slots > ceiling.database_slots:
-        problems.append(f"the database allows {ceiling.database_slots} requests on a host: {ceiling.database_reason}")
-        by_database = (
-            ceiling.database_slots // per_worker if variable == "workers" else ceiling.database_slots // workers
-        )
-        allowed = min(allowed, by_database)
-    if per_worker > ceiling.nofile_slots:
-        problems.append(
-            f"{per_worker} requests need {NOFILE_BASE + per_worker * ceiling.descriptors_per_slot} open files of"
-            f" {ceiling.nofile_max}"
-        )
-        allowed = min(allowed, ceiling.nofile_slots)
-    return PlanError(
-        inputs.app,
-        f"settings.{variable}",
-        value,
-        "; ".join(problems) or "it does not fit",
-        f"at most {max(0, allowed)}" if allowed >= 1 else "none with these limits",
-        f"lower settings.{variable} or leave it to the plan",
-    )
 
 
 def _explained(
@@ -443,7 +431,7 @@ def _explained(
     """The same shape with all limits named and the winners found."""
     memory, per_worker = ceiling.memory, shape.per_worker
     need_each = max(1, min(per_worker, up(want.need / shape.workers)))
-    by_memory = max(shape.workers, _memory_workers(ceiling, need_each))
+    by_memory = max(shape.workers, memory_workers(ceiling, need_each))
     words = (
         f"{number(memory.usable)} MiB - {number(memory.master.value)} MiB"
         f" master, {number(memory.base.value)} MiB a worker"

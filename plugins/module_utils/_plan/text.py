@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from typing import Final, Mapping
 
-from .mix import picture
 from .settings import SETTINGS
 from .types import ORIGINS, Plan, Setting, bare_values, number
 
@@ -73,6 +72,8 @@ def _curves(plan: Plan) -> list[str]:
     cores, in_line, shared, load = (_value(plan, name) for name in ("cores", "delay_in_line", "delay_shared", "load"))
     if cores is None or in_line is None or shared is None:
         return []
+    from .picture import picture
+
     return picture(cores, in_line, shared, load)
 
 

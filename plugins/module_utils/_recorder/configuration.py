@@ -1,16 +1,21 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
-"""How the recorder comes into a generation: its program, and the part of gunicorn.conf.py that loads it. Pure."""
+"""How the recorder and the log of requests come into a generation: their programs, and the parts of gunicorn.conf.py
+that load them. Pure."""
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any
 
 from .._declaration.app import Limits, Plain
-from . import instance
+from . import instance, requestlog
 
-PROGRAM = "recorder.py"
-"""The name of the program in a generation's folder."""
+PROGRAM, LOG_PROGRAM = "recorder.py", "requestlog.py"
+"""The names of the programs in a generation's folder."""
+
+FORMS = ("combined", "json")
+"""How requests can be logged (`access_log`)."""
 
 _LOADED = """\
 # Counts requests in memory that others can read (recorder.py beside this file). No error of it fails anything.
@@ -33,16 +38,63 @@ except Exception as _error:
 """
 
 
+_LOGGED = """\
+# Tells of each request in the journal ({program} beside this file). No error of it fails anything.
+try:
+    def _own_program(name):
+        import importlib.util as importing
+
+        known = _sys.modules.get("headcount_" + name)
+        if known is None:
+            file = _os.path.join(_os.path.dirname(_os.path.abspath(__file__)), name + ".py")
+            spec = importing.spec_from_file_location("headcount_" + name, file)
+            known = importing.module_from_spec(spec)
+            spec.loader.exec_module(known)
+            _sys.modules["headcount_" + name] = known
+        return known
+
+    _before = globals().get("pre_request"), globals().get("post_request")
+    _how = _own_program("recorder").how_answered
+    pre_request, post_request = _own_program("requestlog").start({name!r}, {form!r}, {number}, _how, _before)
+except Exception as _error:
+    print(f"Requests are not logged: {{_error!r}}", file=_sys.stderr)
+"""
+
+
 def wanted(app: Plain) -> bool:
     """Whether the app's requests are counted; those of a generation of an older version are not."""
     return app.get("recorder") is not False
 
 
+def logged(app: Plain) -> str:
+    """In which of the FORMS the app's requests are logged; "" where they are not."""
+    form = str(app.get("access_log") or "")
+    return form if form in FORMS else ""
+
+
+def programs(app: Plain) -> dict[str, str]:
+    """The programs of a generation of the app, by their names. How a request ended the recorder's knows."""
+    found = {PROGRAM: program()} if wanted(app) or logged(app) else {}
+    return {**found, LOG_PROGRAM: _source(requestlog)} if logged(app) else found
+
+
 def program() -> str:
-    """The source of the recorder, from wherever Python loaded it (a zip archive, too)."""
-    spec: Any = instance.__spec__
-    source: str = spec.loader.get_source(instance.__name__)
+    """The source of the recorder."""
+    return _source(instance)
+
+
+def _source(module: ModuleType) -> str:
+    """The source of a module, from wherever Python loaded it (a zip archive, too)."""
+    spec: Any = module.__spec__
+    source: str = spec.loader.get_source(module.__name__)
     return source
+
+
+def logging(app: Plain, number: int) -> str:
+    """The part of gunicorn.conf.py that logs requests, behind `loaded`; empty where it does not."""
+    if not logged(app):
+        return ""
+    return _LOGGED.format(program=LOG_PROGRAM, name=app["name"], form=logged(app), number=number)
 
 
 def loaded(app: Plain, settings: Plain) -> str:

@@ -17,6 +17,9 @@ MOST_BYTES = 4 << 20
 TRIES = 20
 """So many workers would have to end while the file is copied before a copy is used that may miss one."""
 
+MOST, MOST_US = 1 << 42, 1 << 58
+"""No instance counts more, nor do its requests take more microseconds together: what says so was not counted."""
+
 BOUNDS_S = tuple(bound / 1e6 for bound in words.BOUNDS_US)
 """Upper bounds of the histogram in seconds; one more bucket follows, without a bound."""
 
@@ -100,13 +103,15 @@ def _less(now: Mapping[str, int], before: Mapping[str, int]) -> dict[str, int]:
 @dataclass(frozen=True)
 class Worker:
     """A worker that runs: its process id (0 before it has begun), its number in the order of their starts, since when
-    (seconds of the monotonic clock), and the requests that it is serving."""
+    (seconds of the monotonic clock), and the requests that it is serving, has answered, and of those failed."""
 
     pid: int
     age: int
     since: float
     begun: int
     in_flight: int
+    ended: int = 0
+    errors: int = 0
 
 
 @dataclass(frozen=True)
@@ -163,7 +168,25 @@ def parse(data: bytes) -> Counts:
     rows = values[words.H_ROWS]
     if rows < words.TOTALS or count != words.HEADER + rows * words.ROW:
         raise Unreadable(f"it is cut off: {count} words, where its header tells of {rows} rows")
+    _fail_if_absurd(values, rows)
     return _counts(values, rows)
+
+
+def _fail_if_absurd(values: tuple[int, ...], rows: int) -> None:
+    """Unreadable where there is a number that nothing can have counted: the app can write to the file by its name."""
+    told = [(values[place], MOST_US if place in _US else MOST) for place in _TOLD]
+    for row in range(rows):
+        begin = words.HEADER + words.ROW * row
+        told += [(values[begin + place], MOST_US if place in _ROW_US else MOST) for place in range(_ROW_WORDS)]
+    wrong = next((value for value, most in told if not 0 <= value <= most), None)
+    if wrong is not None:
+        raise Unreadable(f"it holds {wrong}, which nothing can have counted: something else wrote to it")
+
+
+_TOLD = (words.H_MASTER, words.H_STARTED, *range(words.H_MASTERS, words.H_LIMITS + len(words.LIMITS)))
+_US = (words.H_STARTED, words.H_CPU_US)
+_ROW_US = (words.R_SINCE, words.R_SUM_US)
+_ROW_WORDS = words.R_BUCKET + len(words.BOUNDS_US) + 1
 
 
 def _counts(values: tuple[int, ...], rows: int) -> Counts:
@@ -206,4 +229,5 @@ def _tally(row: Sequence[int]) -> Tally:
 
 def _worker(row: Sequence[int]) -> Worker:
     tally = _tally(row)
-    return Worker(row[words.R_PID], row[words.R_AGE], row[words.R_SINCE] / 1e6, tally.begun, tally.in_flight)
+    since = row[words.R_SINCE] / 1e6
+    return Worker(row[words.R_PID], row[words.R_AGE], since, tally.begun, tally.in_flight, tally.ended, tally.errors)

@@ -18,7 +18,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import stat
 import subprocess
 import sys
@@ -27,6 +26,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Mapping, Sequence
 
 from .._os.paths import Layout
+from .._os.removal import refuse_mounts, remove_tree, try_to_remove_tree
 from .buildjob import environment
 from .contents import (
     MANIFEST,
@@ -223,7 +223,7 @@ def _heal_file(path: Path, beside: Path, name: str, entry: Sequence[Any]) -> Non
         os.chmod(target, entry[1])
         return
     if mode and stat.S_ISDIR(mode):
-        shutil.rmtree(target)
+        remove_tree(str(target))
     temporary = target.with_name(f".{target.name}.repair")
     temporary.unlink(missing_ok=True)
     if entry[0] == "l":
@@ -249,7 +249,7 @@ def _copy_renamed(source: Path, target: Path, before: bytes, after: bytes) -> No
 
 def _remove_entry(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
+        remove_tree(str(path))
     else:
         path.unlink(missing_ok=True)
 
@@ -284,7 +284,7 @@ def _build(path: Path, lock: Lock, lock_text: str, files: Mapping[str, Path], py
     lay_leads(path, lock.data, Layout(path.parent.parent.name).data)
     # A file that cannot be compiled (a template, an old syntax) is not an error, as it is none for pip.
     _run([inside, "-I", "-m", "compileall", "-q", *code], work, "compiling", check=False)
-    shutil.rmtree(work)
+    remove_tree(str(work))
 
 
 def _environment(venv: Path, python: str, work: Path) -> str:
@@ -296,7 +296,7 @@ def _environment(venv: Path, python: str, work: Path) -> str:
     inside = str(venv / "bin/python")
     failures = []
     for path in dict.fromkeys((python, os.path.realpath(python))):
-        shutil.rmtree(venv, ignore_errors=True)
+        try_to_remove_tree(str(venv))
         try:
             _run([path, "-I", "-m", "venv", "--without-pip", str(venv)], work, "making the virtual environment")
             _run([inside, "-I", "-c", ""], work, f"starting the virtual environment of {path}")
@@ -396,16 +396,17 @@ def remove(path: Path) -> None:
     if path.is_symlink() or not path.is_dir():
         path.unlink()
         return
+    refuse_mounts(str(path))
     (path / UNFINISHED).touch()
     _fsync(path)
     (path / RELEASE).unlink(missing_ok=True)
     for entry in sorted(path.iterdir()):
         # The marker goes last: what is left of a removal that was cut short is still known as Headcount's.
         if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry)
+            remove_tree(str(entry))
         elif entry.name != UNFINISHED:
             entry.unlink()
-    shutil.rmtree(path)
+    remove_tree(str(path))
     _fsync(path.parent)
 
 

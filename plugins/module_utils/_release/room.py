@@ -51,10 +51,12 @@ def need_room(path: Path, need_mib: int, need_files: int, what: str) -> None:
     left = os.statvfs(folder)
     free_mib = left.f_bavail * left.f_frsize // MIB
     if free_mib < need_mib:
-        raise DiskFull(f"{what} needs {need_mib} MiB at {folder}, where {free_mib} MiB are free: free some room there")
+        raise DiskFull(
+            f"{need_mib} MiB are needed at {folder} for {what}, and {free_mib} MiB are free: free some room there"
+        )
     if left.f_files and left.f_favail < need_files:
         raise DiskFull(
-            f"{what} needs {need_files} files at {folder}, where {left.f_favail} can be made: remove files there"
+            f"{need_files} files are needed at {folder} for {what}, and {left.f_favail} can be made: remove files there"
         )
 
 

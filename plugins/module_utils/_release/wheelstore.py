@@ -12,13 +12,13 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-import shutil
 import tarfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Iterator, List, Set
 
 from .._os.files import sha256
+from .._os.removal import remove_tree, try_to_remove_tree
 from .contents import SHA256, WHEELS, ReleaseError, present
 from .locks import Pin, parse_lock
 from .room import MIB, disk_error, need_room
@@ -107,7 +107,7 @@ def find(pin: Pin, store: Path) -> Path:
         raise ReleaseError(f"the wheel of {pin.name} {pin.version} is not on this host ({folder}): ship it")
     path = folder / names[0]
     if sha256(str(path)) != pin.sha256:
-        shutil.rmtree(folder, ignore_errors=True)
+        try_to_remove_tree(str(folder))
         raise ReleaseError(f"wheel {path.name} was damaged on this host and is removed: run again to ship it anew")
     return path
 
@@ -137,5 +137,5 @@ def prune_wheels(wheels_dir: str = WHEELS, root: str = "/") -> List[str]:
                 (Path(wheels_dir) / name).unlink(missing_ok=True)
         removed = sorted(name for name in os.listdir(wheels_dir) if SHA256.fullmatch(name) and name not in used)
         for digest in removed:
-            shutil.rmtree(Path(wheels_dir) / digest)
+            remove_tree(os.path.join(wheels_dir, digest))
     return removed

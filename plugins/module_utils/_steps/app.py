@@ -14,9 +14,9 @@ import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable, Iterator, Sequence
+from typing import Callable, Iterator, Mapping, Sequence
 
-from .._generation import access, generations, ledger, store, volatile
+from .._generation import access, generations, ledger, localfact, store, volatile
 from .._generation.candidates import Candidates
 from .._generation.failures import StepFailed, sentence
 from .._generation.instances import Instances
@@ -25,9 +25,8 @@ from .._generation.processnames import process_units_on_disk
 from .._generation.record import GenerationRecord
 from .._generation.remedies import remedies
 from .._generation.run import Run
-from .._os.files import make_directory, read_mapping, write_json
 from .._os.paths import Layout
-from .._os.secrecy import learn_from
+from .._os.secretfiles import learn_from
 from .._os.systemd import Systemd, SystemdError
 from .._os.users import UserError, ensure_group
 from .._plan.types import PlanError
@@ -38,6 +37,9 @@ from .watchdog import GIVE_UP_SECONDS, Watch, step_seconds, watched
 
 LOG_LINES = 1000
 """So much of an instance's log is looked through for what it was refused."""
+
+LAST_LINES = 12
+"""Of the log of one that failed, for people."""
 
 
 @dataclass
@@ -84,6 +86,7 @@ class AppOnHost:
                     watch.give_up()
                     failure = error if isinstance(error, StepFailed) else StepFailed(phase, sentence(error))
                     failure.cause = "; ".join([failure.cause, *self.refused(number, begin)])
+                    failure.log = self.last_lines(number, begin)
                     self.set_aside(number, failure)
                     raise failure from error
         except OSError as error:
@@ -94,7 +97,13 @@ class AppOnHost:
     def alone(self, phase: str, number: int | None = None, urgent: bool = False) -> Iterator[None]:
         """Hold the lock for a run's only or last step, which heals the host itself. `urgent`: as Hold has it."""
         hold = self._hold(phase, number, urgent)
-        with self.lock.alone(self.run, phase, self.gone, hold) as told, self._watched(phase, hold):
+        with contextlib.ExitStack() as stack:
+            try:
+                told = stack.enter_context(self.lock.alone(self.run, phase, self.gone, hold))
+            except OSError as error:
+                fix = f"{self.layout.state} has to be writable: Headcount keeps its lock and its ledger there"
+                raise StepFailed(phase, f"{sentence(error)}: {fix}") from error
+            stack.enter_context(self._watched(phase, hold))
             self._tell(told)
             yield
 
@@ -110,6 +119,16 @@ class AppOnHost:
         lines = [line for unit in units for line in self.systemd.journal(unit, begin, LOG_LINES)]
         return remedies(lines, record.app, self.layout)
 
+    def last_lines(self, number: int | None, begin: float) -> list[str]:
+        """What generation `number` logged last since `begin` (epoch seconds), as a candidate or under users; not what
+        systemd says of it."""
+        if number is None:
+            return []
+        units = (self.layout.trial_service_unit(number), self.layout.service_unit(number))
+        said = [line for unit in units for line in self.systemd.said(unit, begin, LOG_LINES)]
+        said = [line for line in sorted(said, key=lambda one: one.at) if line.pid != 1 and line.text.strip()]
+        return [line.text for line in said[-LAST_LINES:]]
+
     def keeps_lost(self, number: int, trial: bool, scratch: Sequence[str]) -> list[str]:
         """The databases that an instance of generation `number`, or its candidate, keeps where they are lost."""
         unit = self.layout.trial_service_unit(number) if trial else self.layout.service_unit(number)
@@ -120,6 +139,16 @@ class AppOnHost:
             declared = Path(alone).read_text(encoding="utf-8")
             found = [path for path in found if path not in declared]
         return found
+
+    def losing(self, old: int, declared: Mapping[str, object]) -> str:
+        """Which files users would lose with generation `old`, in a sentence; empty where none are seen.
+
+        `declared`: the app as it will be, whose scratch counts beside the old one's own.
+        """
+        record = self.known(old)
+        scratch = volatile.scratch_of(declared, record.app if record is not None else None)
+        pid = self.systemd.state(self.layout.service_unit(old)).main_pid
+        return volatile.losing_words(old, volatile.kept_files(pid, scratch, self.root))
 
     def _hold(self, phase: str, number: int | None, urgent: bool = False) -> Hold:
         live = generations.live(self.layout)
@@ -163,19 +192,16 @@ class AppOnHost:
     def write_local_fact(self) -> None:
         """Show what is live to `ansible -m setup` (ansible_local.headcount)."""
         live = generations.live(self.layout)
-        facts = read_mapping(self.layout.local_fact)
         record = self.known(live)
-        if record is None:
-            facts.pop(self.name, None)
-        else:
-            facts[self.name] = {
+        told = None
+        if record is not None:
+            told = {
                 "generation": live,
                 "release": record.release,
                 "listen": record.listen,
                 "settings": record.settings,
             }
-        make_directory(os.path.dirname(self.layout.local_fact))
-        write_json(self.layout.local_fact, facts)
+        localfact.update(self.layout, lambda _: told)
 
     def set_aside(self, number: int | None, failure: StepFailed) -> None:
         """Stop candidate `number`, keep it as the bad one for diagnosis, and write down why."""

@@ -17,7 +17,6 @@ from .._declaration.origin import HOST
 from .._declaration.patience import answer_seconds
 from .._facts.unitgroups import unit_memory, unit_pids
 from .._facts.workerends import WorkerEnd, read_ends
-from .._generation.answers import Why, unknown
 from .._generation.record import GenerationRecord
 from .._generation.units import MAX_BLOCKING_SECONDS
 from .._load.early import Early
@@ -35,10 +34,11 @@ from .._load.trialload import (
     with_retry,
 )
 from .._load.use import UseLog
-from .._os.causes import cause_of_request
+from .._load.workers import WorkerLog
 from .._os.http import Ask
+from .._os.logged import Log, last_of_the_dead
 from .._os.systemd import Systemd, UnitState
-from .._release.asynccompat import parse_reports
+from .._release.hubmonitor import parse_reports
 from .._verdict.bypath import NO_GOOD_ANSWER, names_of, path_evidence, slow_path
 from .._verdict.costchecks import CPU_FLOOR_MS
 from .._verdict.early import SPENT, Rule
@@ -47,7 +47,7 @@ from .._verdict.judge import Samples, Thresholds, Verdict, judge, judge_stopped
 from .._verdict.stability import trimmed
 from .._verdict.types import FAIL, INCONCLUSIVE, PASS, USUAL, Check, short
 from .measure import Unit
-from .why import why_failed
+from .why import NOTHING_FAILED, Candidate, Why, why_failed
 
 INSTALLS = ", or let Headcount do it with headcount_install_packages: true"
 
@@ -65,7 +65,8 @@ WEIGHED_MARGIN = 1.5
 @dataclass(frozen=True)
 class Arm:
     """One generation under load: the unix socket that reaches it, how its unit is read, the directory of its files,
-    where its users reach it (empty: nowhere), and its log, which is asked why requests failed."""
+    where its users reach it (empty: nowhere), its log, which is asked why requests failed, and whether its workers show
+    once a second that they go on (workers.WorkerLog)."""
 
     socket: str
     state: Callable[[], UnitState]
@@ -74,12 +75,15 @@ class Arm:
     root: str = "/"
     files: str = ""
     listen: str = ""
-    log: Why = unknown
+    log: Log | None = None
+    beats: bool = False
 
     def sampler(self) -> MemorySampler:
         """Reads the memory of its processes, and what becomes of its workers, while a load runs."""
-        use = UseLog(_CpuCounter(self))
-        return MemorySampler(self.pids, self.cgroup, journal_fn=self.journal, ends_fn=self.ends, use=use)
+        use, workers = UseLog(_CpuCounter(self)), WorkerLog(self.files, self.beats)
+        return MemorySampler(
+            self.pids, self.cgroup, journal_fn=self.journal, ends_fn=self.ends, use=use, workers=workers
+        )
 
     def ends(self) -> list[WorkerEnd] | None:
         """How its workers ended so far; None where it does not write that down."""
@@ -123,7 +127,8 @@ class Evidence(TypedDict, total=False):
     """What is kept of a trial, as evidence.json has it.
 
     Each arm's samples in compact form, memory of both, how the load was run, seconds until the candidate answered, and
-    the live generation that it was compared `against` (None: none).
+    the live generation that it was compared `against` (None: none). `failed`: of each path that was asked again because
+    its requests failed, its answer and what was logged (why.Failed).
     """
 
     verdict: dict[str, object]
@@ -136,6 +141,7 @@ class Evidence(TypedDict, total=False):
     notes: list[str]
     boot_seconds: float
     against: int | None
+    failed: list[dict[str, object]]
 
 
 def capacity(plan: Plain, measured: Plain | None, cores: float) -> float | None:
@@ -295,10 +301,14 @@ def try_candidate(
 
     began = time.time()
     verdict, attempts = with_retry(attempt)
-    asked = [Ask.of_path(path) for path in app["load"]["paths"]]
-    address, seconds = candidate.socket, answer_seconds(app)
-    why = why_failed(attempts[-1].load.candidate, asked, address, seconds, candidate.log, began)
+    asked = Candidate(candidate.socket, asks(app), answer_seconds(app), candidate.log)
+    why = why_failed(attempts[-1].load.candidate, verdict, asked, began)
     return conclude(app, verdict, attempts[-1], candidate.journal(), notes, why=why)
+
+
+def asks(app: Plain) -> list[Ask]:
+    """The requests of the load of a normalised app, in its order."""
+    return [Ask.of_path(path) for path in app["load"]["paths"]]
 
 
 @dataclass(frozen=True)
@@ -322,7 +332,7 @@ class Judging:
     def rule(self) -> Rule:
         """How it is judged while its load is under way."""
         names = names_of(Load.from_dict(self.app["load"]).paths)
-        return Rule(Limits.from_dict(self.app["limits"]), self.policy, names)
+        return Rule(Limits.from_dict(self.app["limits"]), self.policy, names, answer_seconds(self.app))
 
     def judged(self, load: TrialLoad, memory: MemoryEvidence | None, other: MemoryEvidence | None) -> Attempt:
         """One run of the load with its verdict. `memory` is the candidate's, `other` the live generation's."""
@@ -362,6 +372,7 @@ def cut_short(verdict: Verdict, load: TrialLoad) -> Verdict:
     )
     if waiting >= LEAST_WAITING:
         seconds += f", when {waiting} of {load.candidate.planned} requests had no answer yet"
+    verdict = verdict.without(["idle CPU, and what piles up over a whole load (it was ended)"])
     if verdict.outcome == FAIL:
         return replace(verdict, cause=f"{verdict.cause}; {seconds}")
     check = Check("ended", INCONCLUSIVE, None, None, (None, None), f"{seconds}: {load.ended['why']}")
@@ -376,7 +387,7 @@ def conclude(
     journal: list[str],
     notes: list[str],
     source: str = HOST,
-    why: str = "",
+    why: Why = NOTHING_FAILED,
 ) -> tuple[Verdict, Evidence]:
     """The verdict with the path that was slow, the code that blocked the hub and what made requests fail named in its
     cause, and the evidence.
@@ -385,13 +396,14 @@ def conclude(
     requests fail (why_failed()).
     """
     notes = list(notes)
-    if why:
-        notes.append(why)
-        verdict = verdict if verdict.outcome == "pass" else replace(verdict, cause=f"{verdict.cause}; {why}")
+    told = _what_failed(verdict, journal, why)
+    if told:
+        notes.append(told)
+        verdict = verdict if verdict.outcome == PASS else replace(verdict, cause=f"{verdict.cause}; {told}")
     names = names_of(Load.from_dict(app["load"]).paths)
     cold, live = verdict.cold_seconds, last.load.baseline
     slow = slow_path(verdict, trimmed(last.load.candidate, cold), trimmed(live, cold) if live else None, names)
-    if slow and not (why and NO_GOOD_ANSWER in slow):
+    if slow and not (why.words and NO_GOOD_ANSWER in slow):
         notes.append(slow)
         verdict = replace(verdict, cause=f"{verdict.cause}; {slow}")
     package = app["entry_point"].partition(":")[0].partition(".")[0]
@@ -400,7 +412,18 @@ def conclude(
         notes += [line.text() for line in blocked]
         if verdict.outcome != "pass":
             verdict = replace(verdict, cause=f"{verdict.cause}; {blocked[0].text()}")
-    return verdict, evidence(verdict, last, notes, source, names)
+    found = evidence(verdict, last, notes, source, names)
+    if why.paths:
+        found["failed"] = [one.to_dict() for one in why.paths]
+    return verdict, found
+
+
+def _what_failed(verdict: Verdict, journal: list[str], why: Why) -> str:
+    """Why requests failed, and what a worker that died said before; empty where neither did."""
+    dead = any(check.name == "restarts" and check.outcome == FAIL for check in verdict.checks)
+    died = last_of_the_dead(journal) if dead else ""
+    words = f"its log says: {died}" if died and died not in why.words else ""
+    return "; ".join(filter(None, (words, why.words)))
 
 
 def evidence(
@@ -459,14 +482,17 @@ def missing_tool(search: str | None = None, where: str = "this host", fix: str =
 
 
 def arm(
-    systemd: Systemd, unit: str, socket: str, memory_max_mib: float, begin: float, files: str, root: str = "/"
+    systemd: Systemd,
+    unit: str,
+    socket: str,
+    memory_max_mib: float,
+    begin: float,
+    files: str,
+    root: str = "/",
+    beats: bool = False,
 ) -> Arm:
     """The arm of a unit that runs on this host; `begin` (epoch seconds) is where its log of the trial begins, `files`
-    the directory where it says how its workers ended."""
-
-    def why(path: str, since: float, until: float) -> str:
-        return cause_of_request(systemd.said(unit, since - 1.0), path, since, until)
-
+    the directory where it says how its workers ended and counts its requests, `beats` as Arm has it."""
     return Arm(
         socket=socket,
         state=lambda: systemd.state(unit),
@@ -474,5 +500,6 @@ def arm(
         memory_max_mib=memory_max_mib,
         root=root,
         files=files,
-        log=why,
+        log=Log(lambda since: systemd.said(unit, since)),
+        beats=beats,
     )

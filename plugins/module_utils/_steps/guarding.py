@@ -8,10 +8,13 @@ import contextlib
 import os
 import time
 from dataclasses import asdict, dataclass
-from typing import Any, Mapping
+from typing import Any, Callable, Mapping
 
 from .._declaration.app import Guard, Plain
-from .._os.files import as_mapping, read_mapping, write_json
+from .._generation import generations, goingback, store
+from .._generation.goingback import GoingBack
+from .._generation.lock import boot_id, boot_seconds
+from .._os.files import as_mapping, read_mapping, remove_file, write_json
 from .._os.paths import Layout
 from .._os.systemd import SystemdError
 from .._recorder.counts import Counts, Tally, Unreadable, read
@@ -24,14 +27,16 @@ LATE_SECONDS = 900.0
 
 @dataclass(frozen=True)
 class Orders:
-    """What a guard is told: the generation it watches, the one it goes back to, until when (epoch seconds), for how
-    many minutes in all, and what the generation before had counted."""
+    """What a guard is told: the generation it watches, the one it goes back to, until when (seconds since the boot that
+    `boot` names, which no clock that is set changes), for how many minutes in all, and what the generation before had
+    counted."""
 
     generation: int
     back_to: int
     until: float
     minutes: float
     before: Before
+    boot: str
 
     @classmethod
     def read(cls, layout: Layout) -> Orders | None:
@@ -46,6 +51,7 @@ class Orders:
                 float(data["until"]),
                 float(data["minutes"]),
                 Before(tally, float(data["seconds"])),
+                str(data["boot"]),
             )
         except (KeyError, TypeError, ValueError):
             return None
@@ -59,6 +65,7 @@ class Orders:
             "minutes": self.minutes,
             "tally": asdict(self.before.tally),
             "seconds": self.before.seconds,
+            "boot": self.boot,
         }
         write_json(_path(layout), told, 0o600)
 
@@ -103,19 +110,60 @@ def begin(app: AppOnHost, number: int, old: int | None, declared: Plain, was: Be
     if span <= 0 or old is None:
         return ""
     try:
-        Orders(number, old, app.clock() + 60 * span, span, was).write(app.layout)
+        goingback.forget(app.layout)
+        Orders(number, old, boot_seconds() + 60 * span, span, was, boot_id(app.root)).write(app.layout)
         command = ["/usr/local/sbin/headcount", "guard", app.name]
-        properties = [f"RuntimeMaxSec={60 * span + LATE_SECONDS:.0f}", "SyslogIdentifier=headcount"]
+        # on-abort: one that is killed goes on, with the time that is left; one that is stopped does not.
+        most = f"RuntimeMaxSec={60 * span + LATE_SECONDS:.0f}"
+        properties = [most, "SyslogIdentifier=headcount", "Restart=on-abort", "RestartSec=5"]
         app.systemd.run_transient(unit(app.layout, number), command, properties)
     except (SystemdError, OSError) as error:
         return f"generation {number} is not guarded: {error}"
     return ""
 
 
-def words(layout: Layout, live: int | None) -> str:
-    """What is to be said of a guard that is under way over the live generation; empty where there is none."""
-    orders = Orders.read(layout)
-    if orders is None or orders.generation != live or orders.until <= time.time():
+def watches(app: AppOnHost, orders: Orders) -> bool:
+    """Whether the guard with these orders is at work. Raises SystemdError."""
+    return not app.systemd.state(unit(app.layout, orders.generation)).gone
+
+
+def words(app: AppOnHost, live: int | None, now: Callable[[], float] = boot_seconds) -> str:
+    """What is to be said of the guard over the live generation; empty where its time is over, or there was none.
+
+    Raises SystemdError.
+    """
+    orders = Orders.read(app.layout)
+    if orders is None or orders.generation != live or orders.boot != boot_id(app.root):
         return ""
-    until = time.strftime("%H:%M:%SZ", time.gmtime(orders.until))
-    return f"guarded until {until}: goes back to generation {orders.back_to} by itself if users get worse answers"
+    left = orders.until - now()
+    if watches(app, orders):
+        until = time.strftime("%H:%M:%SZ", time.gmtime(app.clock() + left))
+        return f"guarded until {until}: goes back to generation {orders.back_to} by itself if users get worse answers"
+    going = GoingBack.read(app.layout)
+    found = f", and had found: {going.cause}" if going is not None and going.generation == live else ""
+    if left <= 0 and not found:
+        return ""
+    return f"not guarded any more: {unit(app.layout, orders.generation)} was ended before its time{found}"
+
+
+def conclude(app: AppOnHost, going: GoingBack | None = None) -> list[str]:
+    """Write down what a guard went back from (default: what one left), where the ledger does not have it yet; in
+    sentences, what was done.
+
+    The ledger has the first word: by it no run deploys that release again. Raises OSError where that cannot be written.
+    """
+    going = going or goingback.unsaid(app.layout, generations.live(app.layout))
+    if going is None:
+        return []
+    app.log("failed", **going.event())
+    with contextlib.suppress(OSError):
+        store.set_outcome(app.layout, going.generation, "bad", going.cause)
+    with contextlib.suppress(OSError):
+        goingback.forget(app.layout)
+    return [f"wrote down why the guard went back from generation {going.generation}: {going.cause}"]
+
+
+def forget(layout: Layout) -> None:
+    """The app leaves the host: nothing of its guards stays but what the ledger has."""
+    remove_file(_path(layout))
+    goingback.forget(layout)

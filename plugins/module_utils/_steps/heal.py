@@ -7,7 +7,7 @@ Every rollout and every rollback begins with it.
 
 from __future__ import annotations
 
-from .._generation import access, generations, ledger, store, truth
+from .._generation import access, generations, ledger, store, takeover, truth
 from .._generation.answers import HEALTH
 from .._generation.failures import StepFailed, Untouched
 from .._generation.names import save_aside
@@ -15,6 +15,7 @@ from .._generation.processes import Processes
 from .._generation.switch import restore, take_down
 from .._os.systemd import SystemdError
 from .._os.users import UserError, ensure_user
+from . import guarding
 from .app import AppOnHost
 
 
@@ -28,7 +29,9 @@ def heal(app: AppOnHost, start: bool = True) -> list[str]:
     app.candidates.put_away(*candidates)
     did += [f"stopped the candidate {unit} that a broken run left" for unit in candidates]
     app.candidates.forget()
+    did += takeover.resume(app.instances, lambda: take_down(app.instances))
     did += _heal_live(app, start)
+    did += guarding.conclude(app)
     if generations.live(app.layout) is not None:
         did += app.close()
     for number in generations.numbers(app.layout):

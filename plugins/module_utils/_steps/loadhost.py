@@ -99,21 +99,25 @@ def make_load(
             Load.from_dict(request["load"]),
             capacity=Capacity(int(request["workers"]), request.get("capacity_rps")),
             turn=Turn(swap, float(request["factor"]), bool(request.get("in_turn")), warm=swap),
-            running=Running(
-                float(request.get("answer_seconds", ANSWER_SECONDS)), runner=runner, early=Early(_rule(request, limits))
-            ),
+            running=Running(_answer_seconds(request), runner=runner, early=Early(_rule(request, limits))),
             on_warm=lambda: warm.append(monotonic()),
             protected=Protected(targets["baseline"], limits) if "baseline" in targets else None,
         )
     except h2.LoadError as error:
         raise NotLoaded(str(error)) from error
-    return {"load": load.pack(), "since_warm_seconds": round(monotonic() - warm[0], 3)}
+    now = monotonic()
+    since = now - warm[0] if warm else 0.0  # one that was stopped in its warm-up never got warm
+    return {"load": load.pack(), "since_warm_seconds": round(since, 3)}
 
 
 def _rule(request: LoadRequest, limits: Limits) -> Rule:
     """How the load is judged while it is under way. The host itself judges what came of it."""
     policy = USUAL if request.get("compared", True) else replace(USUAL, relative=())
-    return Rule(limits, policy, names_of(Load.from_dict(request["load"]).paths))
+    return Rule(limits, policy, names_of(Load.from_dict(request["load"]).paths), _answer_seconds(request))
+
+
+def _answer_seconds(request: LoadRequest) -> float:
+    return float(request.get("answer_seconds", ANSWER_SECONDS))
 
 
 def _reach(name: str, address: str, request: LoadRequest, ask: Callable[..., Answer]) -> None:

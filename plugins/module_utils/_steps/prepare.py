@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Dict, List, Sequence, TypedDict
 
 from .._declaration.app import Plain
-from .._generation.commands import Role, transient, words_of
+from .._generation.commands import STOP_SECONDS, Role, transient, words_of
 from .._generation.failures import StepFailed
 from .._generation.prepared import Prepared
 from .._generation.record import GenerationRecord
@@ -90,7 +90,7 @@ def _run(app: AppOnHost, record: GenerationRecord, command: Command, words: Sequ
     A step that is given up (its connection broke, somebody rolls back) leaves the command alone: it ends by itself,
     in its time, and the next run waits for it.
     """
-    layout, unit, begin = app.layout, app.layout.prepare_unit, app.clock()
+    layout, unit, begin, asked = app.layout, app.layout.prepare_unit, app.clock(), app.instances.monotonic()
     role = Role(unit, layout.command_directory(unit), "prepare")
     limits = {"RuntimeMaxSec": f"{command.seconds:.0f}"}
     call = transient(layout, int(record.number or 0), record.app, words, role, more=limits)
@@ -100,17 +100,25 @@ def _run(app: AppOnHost, record: GenerationRecord, command: Command, words: Sequ
         state = app.systemd.state(unit)
         app.systemd.reset_failed(unit)
         last = last_words([line.text for line in app.systemd.said(unit, begin)])
-        how = _how(state, command, record) or done.err.strip() or f"ended with status {done.status}"
+        how = (
+            _how(state, command, record, app.instances.monotonic() - asked)
+            or done.err.strip()
+            or f"ended with status {done.status}"
+        )
         raise StepFailed("prepare", clean_text(f"`{command.run}` {how}" + (f": {last}" if last else "")))
 
 
-def _how(state: UnitState, command: Command, record: GenerationRecord) -> str:
-    """How a command ended, in words; empty where systemd does not say."""
+def _how(state: UnitState, command: Command, record: GenerationRecord, seconds: float) -> str:
+    """How a command that took `seconds` ended, in words; empty where systemd does not say."""
     enough = f"it needs more than the {record.memory_max_mib:.0f} MiB that the plan allows"
     killed = f"was killed (signal {state.exit_status})"
+    left = (
+        f"ended, and left processes behind that did not end within {STOP_SECONDS} s when they were asked to (SIGTERM), "
+        "so that they were killed: have it wait for them"
+    )
     return {
         "exit-code": f"exited with status {state.exit_status}",
-        "timeout": f"did not end within {command.seconds:g} s",
+        "timeout": f"did not end within {command.seconds:g} s" if seconds >= command.seconds else left,
         "oom-kill": f"was killed by the kernel for memory: {enough}",
         "signal": f"{killed}, as the kernel does where {enough}" if state.exit_status == 9 else killed,
         "core-dump": killed,

@@ -9,9 +9,10 @@ import os
 
 from .._declaration.app import Plain
 from .._generation import data, generations, store, truth, volatile
+from .._generation import former as formers
 from .._generation.answers import Meanwhile, meanwhile_words
 from .._generation.clashes import Host, drop_in_problems
-from .._generation.failures import StepFailed, sentence
+from .._generation.failures import StepFailed, Untouched, sentence
 from .._generation.switch import same_address, switch, told
 from .._generation.verify import Seen
 from .._os.systemd import SystemdError
@@ -37,8 +38,9 @@ def promote(app: AppOnHost, number: int, verdict: Plain | None = None) -> dict[s
             raise StepFailed("promote", f"generation {number} is not what was tried: {wrong[0]}")
         _check_room(app)
         _fail_if_users_lose(app, old, record.app)
+        former = _former(app, old, record.app)
         before, was = app.known(old), guarding.before(app, old)
-        seen = switch_counted(app, old, number, record.app)
+        seen = switch_counted(app, old, number, record.app, former=former)
         # It is live and verified: what goes wrong from here on is told, and is made up for by the next heal.
         pruned: list[int] = []
         untold: list[str] = []
@@ -104,20 +106,41 @@ def _fail_if_lost(app: AppOnHost, old: int | None) -> None:
             raise StepFailed("promote", lost)
 
 
-def switch_counted(app: AppOnHost, old: int | None, new: int, declared: Plain, lenient: bool = False) -> Seen:
+def _former(app: AppOnHost, old: int | None, declared: Plain) -> formers.Former | None:
+    """The service that has the app's address before its first generation; None where none is declared."""
+    unit = declared.get("former")
+    if old is not None or not unit:
+        return None
+    former = formers.read(app.layout, str(unit), str(declared["listen"]), app.systemd)
+    if former.problem:
+        raise Untouched("promote", f"former: {former.problem}")
+    return former
+
+
+def switch_counted(
+    app: AppOnHost,
+    old: int | None,
+    new: int,
+    declared: Plain,
+    lenient: bool = False,
+    former: formers.Former | None = None,
+) -> Seen:
     """switch(), with what users got meanwhile: counted in its result, and in the cause when it failed."""
     record = app.known(old)
     before = (record.app or None) if record is not None else None
-    shared = old is not None and same_address(app.instances, old, new)
+    shared = same_address(app.instances, old, new) if old is not None else former is not None and former.serves
+    losing = app.losing(old, declared) if old is not None else ""
     with Meanwhile(declared["listen"] if shared else None, declared) as users:
         try:
-            seen = switch(app.instances, old, new, declared, float(declared["verify_seconds"]), before, lenient)
+            seen = switch(app.instances, old, new, declared, float(declared["verify_seconds"]), before, lenient, former)
         except StepFailed as failure:
             words = meanwhile_words(users.told())
             failure.cause += f"; {words}" if words else ""
             raise
     got = users.told()
-    return {**seen, "users": got} if got else seen
+    if got:
+        seen = {**seen, "users": got}
+    return {**seen, "losing": losing} if losing else seen
 
 
 def _check_room(app: AppOnHost) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypedDict
 
 from .._declaration.app import Limits, Load, Plain
@@ -24,16 +24,15 @@ from .._generation.lock import LEASE_SECONDS
 from .._generation.record import GenerationRecord
 from .._load.trialload import Attempt, TrialLoad, longest_seconds
 from .._os.files import read_mapping, write_json
-from .._os.http import Ask
 from .._verdict.judge import RETRY_FACTOR, MemoryEvidence, combine, needs_retry
 from . import sampler
 from .app import AppOnHost
-from .compare import Judging, arrangement, capacity, conclude, lowered
+from .compare import Judging, arrangement, asks, capacity, conclude, lowered
 from .loadhost import LoadRequest
 from .sampler import CANDIDATE, LIVE
-from .trial import Tried, broken, fail_if_unlike, lacking_now, live_of, memory_max, ruled, trial
+from .trial import Tried, beats, broken, fail_if_unlike, lacking_now, live_of, memory_max, ruled, trial
 from .weigh import fail_if_lost
-from .why import why_failed
+from .why import Candidate, why_failed
 
 
 class Wanted(TypedDict):
@@ -170,9 +169,9 @@ def _watch(app: AppOnHost, begun: Begun, declared: Plain) -> None:
     app.candidates.begin_watch(begun.number, sampler.request(arms, begun.begin), sys.executable, app.lock.seconds)
 
 
-def _watched(app: AppOnHost, number: int, trial: bool) -> tuple[str, float, str]:
+def _watched(app: AppOnHost, number: int, trial: bool) -> tuple[str, float, str, bool]:
     unit = app.layout.trial_service_unit(number) if trial else app.layout.service_unit(number)
-    return unit, memory_max(app, number), app.layout.instance_files(number, trial)
+    return unit, memory_max(app, number), app.layout.instance_files(number, trial), beats(app, number)
 
 
 def finish(app: AppOnHost, number: int, loaded: str) -> Tried | Wanted:
@@ -203,14 +202,11 @@ def finish(app: AppOnHost, number: int, loaded: str) -> Tried | Wanted:
             journal = app.systemd.journal(unit, begun.begin, lines=2000)
             source = Load.from_dict(declared["load"]).origin
             note = f"the load came from {words(source)}: latencies include the network between it and this host"
-            why = why_failed(
-                attempts[-1].load.candidate,
-                [Ask.of_path(path) for path in declared["load"]["paths"]],
-                app.layout.trial_socket(number),
-                answer_seconds(declared),
-                app.instances.log_of(unit),
-                begun.begin,
+            asked = Candidate(
+                app.layout.trial_socket(number), asks(declared), answer_seconds(declared), app.instances.log_of(unit)
             )
+            samples = replace(attempts[-1].load.candidate, origin_s=0.0)  # by the clock of another machine
+            why = why_failed(samples, verdict, asked, begun.begin)
             notes = [*begun.notes, note, *app.refused(number, begun.begin)]
             verdict, evidence = conclude(declared, verdict, attempts[-1], journal, notes, source=source, why=why)
             evidence["boot_seconds"], evidence["against"] = begun.boot_seconds, begun.live

@@ -6,13 +6,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+from typing import Iterator, Sequence
 
-from .._generation import data, datafolders, generations, ledger, store
-from .._generation.failures import Untouched
+from .._generation import data, datafolders, generations, ledger, leftover, store
+from .._generation.failures import StepFailed, Untouched, sentence
 from .._generation.prepared import Prepared
 from .._generation.switch import take_down
 from .._os.files import remove_file
-from .._os.paths import installed_apps
+from .._os.paths import Layout, installed_apps
+from .._os.removal import empty_tree, mounted_words, mounts_below
+from .._os.systemd import SystemdError
+from . import guarding
 from .app import AppOnHost
 
 
@@ -21,37 +25,79 @@ def remove(app: AppOnHost, everything: bool = False) -> dict[str, object]:
     and logs, unless `everything` goes.
 
     Returns {removed: True, left: what of somebody else's is in the app's folder, and stays, kept: the folders of its
-    data that stay, with what they take, gone: those that went}. StepFailed where nothing of that name is Headcount's.
+    data that stay, with what they take, gone: those that went, others: those in their places that are somebody else's,
+    and stay, with their owners, ended: units of commands that ran with the app}. StepFailed where nothing of that name
+    is Headcount's, where somebody mounted anything below what goes (then nothing was touched), and where something
+    cannot be removed.
     """
     if app.name not in installed_apps(app.root):
-        raise Untouched("remove", f"{app.layout.home} is not Headcount's and is not touched")
-    with app.alone("remove"):
+        there = os.path.lexists(app.layout.home)
+        what = "is not Headcount's and is not touched" if there else "does not exist: the app is not on this host"
+        raise Untouched("remove", f"{app.layout.home} {what}")
+    with app.alone("remove"), _told(app):
+        entries = ledger.read(app.layout.ledger)
+        user = datafolders.account(app.layout, entries)
+        folders = datafolders.removal(app.layout, entries, user, everything)
+        in_the_way = mounted(app.layout, folders.gone)
+        if in_the_way:
+            raise Untouched("remove", in_the_way)
         take_down(app.instances)
-        app.systemd.stop(*(unit for unit in (app.layout.prepare_unit,) if not app.systemd.state(unit).gone))
+        ended = _end_commands(app)
         app.candidates.forget()
         for number in generations.numbers(app.layout):
             store.remove(app.layout, number)
-        left = _remove_home(app)
+        _remove_home(app)
+        left = leftover.left(app.layout)
         Prepared(app.layout).forget()
+        guarding.forget(app.layout)
         app.systemd.reload()
         app.write_local_fact()
-        gone, kept = datafolders.removal(app.layout, ledger.read(app.layout.ledger), everything)
-        for path in gone:
-            data.empty(path)
-        app.log(datafolders.REMOVED, left=left or None, folders=gone or None)
-    return {"removed": True, "left": left, "kept": {path: data.size_mib(path) for path in kept}, "gone": gone}
+        for path in folders.gone:
+            empty_tree(path)
+        app.log(datafolders.REMOVED, left=left or None, folders=folders.gone or None, account=user, ended=ended or None)
+    return {"removed": True, "left": left, "ended": ended, **told(folders)}
 
 
-def _remove_home(app: AppOnHost) -> list[str]:
-    """Remove the app's folder, but for what Headcount did not make: that is returned."""
+def _end_commands(app: AppOnHost) -> list[str]:
+    """End what runs with the app beside its instances: a command that prepares it, and those of persons."""
+    byhand = app.layout.run_units(app.systemd.matching(app.layout.run_unit("*")))
+    ended = [unit for unit in (app.layout.prepare_unit, *byhand) if not app.systemd.state(unit).gone]
+    app.systemd.stop(*ended)
+    return ended
+
+
+def told(folders: datafolders.Removal) -> dict[str, object]:
+    """What becomes of the app's folders, as the module returns it."""
+    kept = {path: data.size_mib(path) for path in folders.kept}
+    return {"kept": kept, "gone": folders.gone, "others": folders.others}
+
+
+def mounted(layout: Layout, gone: Sequence[str]) -> str:
+    """What is mounted below the app's folder and the folders that are to go with it, in a sentence with the fix; empty
+    where nothing is."""
+    points = mounts_below([layout.home, *gone], layout.root)
+    return f"nothing was removed: {mounted_words(points)}" if points else ""
+
+
+@contextlib.contextmanager
+def _told(app: AppOnHost) -> Iterator[None]:
+    """Have what breaks a removal told in a sentence, and written into the ledger."""
+    try:
+        yield
+    except (StepFailed, SystemdError, OSError) as error:
+        failure = error if isinstance(error, StepFailed) else StepFailed("remove", sentence(error))
+        with contextlib.suppress(OSError):
+            app.log("failed", **{"from": generations.live(app.layout)}, phase=failure.phase, cause=failure.cause)
+        raise failure from error
+
+
+def _remove_home(app: AppOnHost) -> None:
+    """Remove the app's folder, but for what Headcount did not make."""
     app.prune_releases()
     for folder in (app.layout.generations, app.layout.releases, app.layout.home):
         names = os.listdir(folder) if os.path.isdir(folder) else []
         for name in names:
-            if name.startswith((".headcount-", ".live.")):
+            if leftover.temporary(name):
                 remove_file(os.path.join(folder, name))
         with contextlib.suppress(OSError):
             os.rmdir(folder)
-    if not os.path.isdir(app.layout.home):
-        return []
-    return [os.path.join(app.layout.home, name) for name in sorted(os.listdir(app.layout.home))]

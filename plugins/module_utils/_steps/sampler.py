@@ -17,6 +17,7 @@ from typing import Any, TypedDict
 
 from .._load.memory import MemoryEvidence, MemorySampler
 from .._load.use import moved
+from .._load.workers import moved as moved_workers
 from .._os.files import read_json, write_json
 from .._os.systemd import Systemd
 from .compare import arm
@@ -25,13 +26,14 @@ CANDIDATE, LIVE = "candidate", "live"
 LEVEL_EVERY_S = 1.0
 
 
-def request(arms: Mapping[str, tuple[str, float, str]], begin: float) -> dict[str, object]:
+def request(arms: Mapping[str, tuple[str, float, str, bool]], begin: float) -> dict[str, object]:
     """What main() is asked to do. `arms`: {"candidate" or "live": (unit, its MemoryMax in MiB, the directory of its
-    files)}; `begin`: epoch seconds at which the log of the trial begins."""
+    files, whether its workers beat)}; `begin`: epoch seconds at which the log of the trial begins."""
     return {
         "begin": begin,
         "arms": {
-            name: {"unit": unit, "memory_max_mib": limit, "files": files} for name, (unit, limit, files) in arms.items()
+            name: {"unit": unit, "memory_max_mib": limit, "files": files, "beats": beats}
+            for name, (unit, limit, files, beats) in arms.items()
         },
     }
 
@@ -72,7 +74,9 @@ def evidence(found: Mapping[str, Any], name: str, warm_at: float) -> MemoryEvide
     if not plain:
         return None
     settled = level_at(found.get("levels") or [], warm_at) if name == CANDIDATE else None
-    return MemoryEvidence(**{**plain, "after_warmup_mib": settled, "use": moved(plain.get("use") or {}, warm_at)})
+    used = moved(plain.get("use") or {}, warm_at)
+    workers = moved_workers(plain.get("workers") or (), warm_at)
+    return MemoryEvidence(**{**plain, "after_warmup_mib": settled, "use": used, "workers": workers})
 
 
 def main(request_file: str, result_file: str) -> int:
@@ -85,7 +89,15 @@ def main(request_file: str, result_file: str) -> int:
         signal.signal(number, lambda *_: over.set())
     systemd = Systemd()
     arms = {
-        name: arm(systemd, one["unit"], "", float(one["memory_max_mib"]), float(asked["begin"]), str(one["files"]))
+        name: arm(
+            systemd,
+            one["unit"],
+            "",
+            float(one["memory_max_mib"]),
+            float(asked["begin"]),
+            str(one["files"]),
+            beats=bool(one.get("beats", False)),
+        )
         for name, one in asked["arms"].items()
     }
     samplers = {name: one.sampler() for name, one in arms.items()}

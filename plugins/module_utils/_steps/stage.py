@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from .._declaration.app import App, Plain
-from .._generation import access, data, datafolders, generations, ledger, outside, sandbox, store
+from .._generation import access, data, datafolders, former, generations, ledger, outside, sandbox, store
 from .._generation.clashes import Host, clashes, shared_drop_ins
 from .._generation.commands import words_of
 from .._generation.failures import StepFailed, Untouched
@@ -18,7 +18,8 @@ from .._generation.record import GenerationRecord
 from .._generation.serverhooks import program
 from .._generation.units import environment_file, render
 from .._os.files import make_directory, write_file
-from .._os.secrecy import learn
+from .._os.folders import Unsafe
+from .._os.secrecy import learn, publish
 from .._os.users import ensure_user
 from .._plan.replan import replan, with_release
 from .._release.releases import distributions, install, lacking, release_id, unpack, with_data
@@ -33,6 +34,7 @@ def stage(app: AppOnHost, request: Plain) -> dict[str, object]:
     source_id, release {id, lock_text}, wheels_dir, python. Returns {generation, release, built, healed}.
     """
     learn((request.get("secrets") or {}).values())
+    publish(app.name, request["app"])
     declared = request["app"]
     check_clashes(app, declared)
     with app.step("stage"):
@@ -100,10 +102,13 @@ def with_leads(release: Plain, declared: Plain) -> dict[str, str]:
 
 
 def make_data(app: AppOnHost, declared: Plain) -> None:
-    """Make the folders that the app keeps its data in. StepFailed where one outside of them does not let it in, or the
-    host lacks a device that it is to have."""
+    """Make the folders that the app keeps its data in. StepFailed where one is not safely made, one outside of them
+    does not let it in, or the host lacks a device that it is to have."""
     entries = ledger.read(app.layout.ledger)
-    data.make(app.layout, declared, entries, lambda folders: app.log(datafolders.MADE, folders=folders))
+    try:
+        data.make(app.layout, declared, entries, lambda folders: app.log(datafolders.MADE, folders=folders))
+    except Unsafe as error:
+        raise StepFailed("stage", f"the app's folders are not made, as {error}") from None
     shut = [*outside.shut_out(app.layout, declared), *sandbox.missing(declared, app.root)]
     if shut:
         raise StepFailed("stage", "; ".join(shut))
@@ -115,7 +120,9 @@ def check_clashes(app: AppOnHost, declared: Plain) -> None:
     The plan has refused what the probe found; this is for what came since, and for a host that was not asked.
     """
     units = (app.layout.public_socket_unit, app.layout.instance_glob, app.layout.candidate_glob)
-    found = clashes(app.layout, app.systemd.matching(*units), declared, Host.read(app.root, app.systemd.runner))
+    spared = former.spared(app.layout, declared, app.systemd)
+    host = Host.read(app.root, app.systemd.runner)
+    found = clashes(app.layout, app.systemd.matching(*units), declared, host, spared)
     if not found:
         return
     failure = Untouched("stage", "; ".join(found))

@@ -130,7 +130,7 @@ def _arm(app: AppOnHost, number: int, trial: bool, begin: float) -> Arm:
     unit = app.layout.trial_service_unit(number) if trial else app.layout.service_unit(number)
     socket = app.layout.trial_socket(number) if trial else app.layout.private_socket(number)
     files = app.layout.instance_files(number, trial)
-    found = arm(app.systemd, unit, socket, memory_max(app, number), begin, files)
+    found = arm(app.systemd, unit, socket, memory_max(app, number), begin, files, beats=beats(app, number))
     return found if trial else replace(found, listen=app.record(number).listen)
 
 
@@ -143,6 +143,11 @@ def live_of(app: AppOnHost, number: int, live: int) -> Live:
     environments = [read_text("/", app.layout.environment(of)) for of in (number, live)]
     same = new.release == old.release and environments[0] == environments[1]
     return Live(old.plan, "" if same else weighed_more(new, old))
+
+
+def beats(app: AppOnHost, number: int) -> bool:
+    """Whether the workers of generation `number` show once a second that they go on, also while they serve."""
+    return bool(app.record(number).settings.get("worker_class") != "sync")
 
 
 def memory_max(app: AppOnHost, number: int) -> float:

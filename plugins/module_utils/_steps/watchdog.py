@@ -65,6 +65,10 @@ def _of(record: GenerationRecord | None) -> tuple[float, float, float]:
     return boot, verify, drain + 10.0
 
 
+FORMER_SECONDS = 300.0
+"""What the end of a former service may take beside all that, or its start where it has its address again."""
+
+
 def step_seconds(phase: str, new: GenerationRecord | None, live: GenerationRecord | None) -> float:
     """How long a step may take at most. `new` and `live`: the records of the generation at work and of the live one."""
     boots, verifies, drains = zip(_of(new), _of(live))
@@ -83,7 +87,8 @@ def step_seconds(phase: str, new: GenerationRecord | None, live: GenerationRecor
     }
     # Whatever may have to bring an instance up and go back again; each path of the load is asked.
     asked = answer * max(1, len((app.get("load") or {}).get("paths") or []))
-    switch = heal + 2 * (boot + verify + asked + drain)
+    former = FORMER_SECONDS if app.get("former") else 0.0
+    switch = heal + 2 * (boot + verify + asked + drain) + former
     counted["rollback"] = switch + boot  # it starts its target without users first
     return SLACK_SECONDS + counted.get(phase, switch)
 

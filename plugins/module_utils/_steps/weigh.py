@@ -18,6 +18,7 @@ from .app import AppOnHost
 from .measure import NotMeasured, Unit
 from .stage import finish
 from .watchdog import memory_bounded
+from .why import SILENT
 
 
 def fail_if_lost(app: AppOnHost, number: int, declared: Plain, phase: str) -> None:
@@ -34,7 +35,6 @@ def weigh(app: AppOnHost, number: int) -> dict[str, object]:
     says so (`profile_mismatch: fail`); the sentence has both figures.
     """
     with app.step("weigh", number):
-        begin = app.clock()
         record = app.record(number)
         declared, planned = record.app, record.settings
         service, begin = app.layout.trial_service_unit(number), app.clock()
@@ -44,7 +44,7 @@ def weigh(app: AppOnHost, number: int) -> dict[str, object]:
             state = app.systemd.state(service)
             unit = Unit(state.control_group, state.main_pid)
             slice_ = str(declared.get("slice") or "system.slice")
-            before, begin = contention.read(slice_, app.root), time.monotonic()
+            before, started = contention.read(slice_, app.root), time.monotonic()
             with memory_bounded("weigh"):
                 weighing = measure.weigh(
                     unit,
@@ -56,11 +56,12 @@ def weigh(app: AppOnHost, number: int) -> dict[str, object]:
                 )
             fail_if_lost(app, number, declared, "weigh")
         except NotMeasured as error:
-            said = app.instances.log_of(service)(error.path, begin, app.clock()) if error.path else ""
+            log = app.instances.log_of(service)
+            said = (log(error.path, begin, app.clock()) or SILENT) if error.path else ""
             raise StepFailed("weigh", f"{error}; {said}" if said else str(error)) from error
         finally:
             app.candidates.stop(number)
-        for sentence in contention.words(before, contention.read(slice_, app.root), time.monotonic() - begin):
+        for sentence in contention.words(before, contention.read(slice_, app.root), time.monotonic() - started):
             app.say(f"weigh: {sentence}")
         measured = {**weighing, "boot_seconds": round(boot, 2)}
         planning = with_measured(record.planning, app.name, measured)

@@ -22,6 +22,7 @@ from .pathchecks import path_errors, path_latency
 from .run import Answer, Run
 from .stability import standstill, trimmed
 from .types import FAIL, INCONCLUSIVE, PASS, Check, MemoryEvidence, Samples, Thresholds, short
+from .workerchecks import one_stands_still, whose_errors
 
 
 def steady_state(run: Run) -> Answer:
@@ -32,7 +33,9 @@ def steady_state(run: Run) -> Answer:
     warnings = []
     if run.cold_seconds > 0:
         cold = short(run.cold_seconds)
-        warnings.append(f"cold start: the first {cold} s are not judged for latency ({steady.sentence})")
+        mine = live is None or steady.cold_seconds >= live.cold_seconds
+        why = steady.sentence if mine or live is None else f"of the live generation {live.sentence}"
+        warnings.append(f"cold start: the first {cold} s are not judged for latency ({why})")
     check = Check("steady_state", outcome, steady.cold_seconds, None, (None, None), steady.sentence)
     return Answer([check], warnings)
 
@@ -67,7 +70,9 @@ def stall(run: Run) -> Answer:
     """Whether the candidate stood still."""
     if run.policy.stall_ms is None:
         return Answer()
-    return Answer([_stall_check(run.candidate, run.baseline, run.policy.stall_ms, run.policy)])
+    # Where nobody shows what is usual, an app that may take longer for each answer may be silent as long.
+    slowest = [run.limits.latency_ms(name) or 0.0 for name in QUANTILES] if run.baseline is None else [0.0]
+    return Answer([_stall_check(run.candidate, run.baseline, max(run.policy.stall_ms, *slowest), run.policy)])
 
 
 def memory_growth(run: Run) -> Answer:
@@ -82,7 +87,7 @@ def memory_growth(run: Run) -> Answer:
 def enough_requests(run: Run) -> Answer:
     """Whether the limits can be passed at all with so many requests; it decides nothing."""
     needed, reason = needed_requests(run.limits, run.policy.level, run.policy.min_requests)
-    if run.candidate.planned >= needed:
+    if run.candidate.planned >= needed or not run.candidate.whole:  # the whole load may well have been enough
         return Answer()
     words = f"{run.candidate.planned} requests cannot pass {reason}: that takes at least {needed}. "
     return Answer(warnings=[f"{words}Lengthen load.seconds or raise load.rate"])
@@ -95,6 +100,8 @@ CHECKS: Final[tuple[Callable[[Run], Answer], ...]] = (
     beside_live,
     path_latency,
     stall,
+    one_stands_still,
+    whose_errors,
     cpu_per_request,
     idle_cpu,
     piles_up,

@@ -75,7 +75,7 @@ def cpu_per_request(run: Run) -> Answer:
     limit = run.limits.cpu_ms
     new = _milliseconds(run.candidate, _use(run.memory), _idle(run.candidate, _use(run.memory)) or 0.0)
     if limit is not None:
-        return _within(new, limit)
+        return _within(new, limit, run.candidate.whole)
     if run.baseline is None or run.yardstick.outcome != PASS or not run.candidate.loaded:
         return Answer()
     old = _milliseconds(run.baseline, _use(run.baseline_memory))
@@ -100,11 +100,12 @@ def _idle(samples: Samples, use: Use) -> float | None:
     return share(use, "cpu_seconds", *samples.quiet) if len(samples.quiet) == 2 else None
 
 
-def _within(new: Sequence[float], limit: float) -> Answer:
-    """CPU of a request against the declared limit."""
+def _within(new: Sequence[float], limit: float, whole: bool) -> Answer:
+    """CPU of a request against the declared limit. `whole`: whether the load ran to its end."""
     none = (None, None)
     if len(new) < LEAST_BLOCKS:
         sentence = "CPU a request was not measured although it has a limit (limits.cpu_ms)"
+        sentence += "" if whole else ": the load was ended too soon"
         return Answer([Check("cpu_ms", INCONCLUSIVE, None, limit, none, sentence)])
     value = sum(new) / len(new)
     outcome = FAIL if value > limit else PASS

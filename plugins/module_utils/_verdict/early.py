@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from .._declaration.app import Limits
+from .._declaration.patience import ANSWER_SECONDS
 from .._declaration.shortfall import QUANTILES
 from . import statistics as st
 from .checks import absolute_latency, beside_live, error_check
@@ -35,17 +36,20 @@ still getting warm."""
 PARTS, LEAST_OF_A_PART = 6, 10
 """What is over of a load is cut into so many parts, and a fault must be seen throughout."""
 
-HANG_MS: Final = 5000.0
-"""So long without any answer, while requests come in and the live generation answers, is no standstill but an end."""
+HANG_SHARE: Final = 0.5
+"""No answer at all for this part of what an answer may take, while requests come in and the live generation answers, is
+no standstill but an end."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """By what a load is judged while it is under way: as judge() has it at its end."""
+    """By what a load is judged while it is under way: as judge() has it at its end. `answer_seconds`: how long one
+    answer is waited for."""
 
     limits: Limits
     policy: Thresholds
     names: Sequence[str] = ()
+    answer_seconds: float = ANSWER_SECONDS
 
 
 def spent(before: float, now: float) -> float:
@@ -69,7 +73,7 @@ def failed_already(candidate: Samples, baseline: Samples | None, rule: Rule, sha
         found = [check for check in slow if _throughout(check, run)]
         if found:
             return found[0].sentence
-    return hangs(candidate, baseline)
+    return hangs(candidate, baseline, HANG_SHARE * rule.answer_seconds)
 
 
 def _fails(check: Check) -> bool:
@@ -129,10 +133,10 @@ def _middle(latencies: Sequence[float]) -> float:
     return sorted(latencies)[len(latencies) // 2]
 
 
-def hangs(candidate: Samples, baseline: Samples | None) -> str:
-    """That the candidate answers nothing any more; empty where the live generation does not either."""
+def hangs(candidate: Samples, baseline: Samples | None, seconds: float) -> str:
+    """That the candidate has answered nothing for so many seconds; empty where the live generation has not either."""
     gap, begin, waiting = standstill(candidate)
-    if gap < HANG_MS or waiting < 5:
+    if gap < 1000.0 * seconds or waiting < 5:
         return ""
     if baseline is not None and (not baseline.latency_ms or standstill(baseline)[0] >= 0.5 * gap):
         return ""

@@ -7,6 +7,9 @@ beyond a declared limit) has to be surely above its limit, by the exact bound of
 the share of the generation before, which served the same users; over the requests of the last WINDOW_S, or over all
 since the promote; and it has to go on at AGREE looks in a row. So what was as slow or as faulty before is no reason to
 go back to it, a short disturbance is none, and few requests are none either: then it says that it cannot tell.
+
+What hangs ends nothing, and is counted by what it owes: requests in flight for longer than the app declares that they
+may be, while users wait. In a burst of traffic all slots are busy too, but what is in them comes and goes.
 """
 
 from __future__ import annotations
@@ -15,7 +18,8 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from .._declaration.app import Limits
-from .._recorder.counts import Tally
+from .._declaration.patience import ANSWER_SECONDS, MOST_ANSWER_SECONDS
+from .._recorder.counts import BOUNDS_S, Tally
 from .statistics import clopper_pearson
 from .types import short
 
@@ -28,6 +32,15 @@ LEVEL = 1e-5
 BEFORE_LEVEL = 0.01
 ENOUGH = 100
 """Requests from which on silence means that it is well."""
+
+NEARLY_ALL = 0.8
+"""From such a share of requests without an answer on it is a hang, also where slots are free."""
+
+FEW = 4
+"""So few requests without an answer are none."""
+
+LONG_SHARE = 0.1
+"""Requests that took at least so much of the slots' time under the generation before are what the app does."""
 
 DEATHS = 3
 DEATHS_WORSE = 5.0
@@ -45,41 +58,132 @@ class Before:
 
 @dataclass(frozen=True)
 class Reading:
-    """One look: seconds since the promote, what was counted since then, and memory in MiB (None: not known)."""
+    """One look: seconds since the promote, what was counted since then, memory in MiB, and connections that wait to be
+    accepted. None is what is not known."""
 
     at: float
     tally: Tally
     memory_mib: float | None = None
     oom_kills: int = 0
+    waiting: int | None = None
+
+
+@dataclass(frozen=True)
+class Instance:
+    """What is planned and declared of a generation: MemoryMax in MiB and requests that it can serve at once (None: not
+    known), and for how many seconds a request of it may be in flight."""
+
+    memory_max_mib: float | None = None
+    slots: int | None = None
+    patience_s: float = ANSWER_SECONDS
 
 
 @dataclass
 class Watch:
-    """What is remembered between looks at one generation. `memory_max_mib` is its MemoryMax."""
+    """What is remembered between looks at one generation."""
 
     limits: Limits
     before: Before
-    memory_max_mib: float | None = None
+    instance: Instance = field(default_factory=Instance)
     readings: deque[Reading] = field(default_factory=deque)
     agreed: int = 0
+    full_since: Reading | None = None
+    """The first of the last looks, all in a row, at which all slots were busy and connections waited."""
+
+    full_looks: int = 0
+    """So many came after it."""
+
+    @property
+    def patience_s(self) -> float:
+        """For how long a request may be in flight: as declared, or as long as usual under the generation before."""
+        return min(MOST_ANSWER_SECONDS, max(self.instance.patience_s, longest_usual_s(self.before.tally)))
 
     def look(self, now: Reading) -> str:
         """Take a reading in; the breach in a sentence once it is sure, else empty."""
+        if self.readings and now.tally.begun < self.readings[-1].tally.begun:
+            self.readings.clear()  # counted anew: what was started again by hand has a new recorder
+            self.full_since = None
         latest = now.tally.since(self.readings[-1].tally) if self.readings else now.tally
-        self.readings.append(now)
-        while len(self.readings) > 1 and self.readings[1].at <= now.at - WINDOW_S:
-            self.readings.popleft()
-        window = now.tally.since(self.readings[0].tally) if len(self.readings) > 1 else now.tally
-        words = self._dying(now) or self._memory(now) or self._share(latest, window, now.tally)
+        self._keep(now)
+        window = now.tally.since(self._at(now.at - WINDOW_S).tally) if len(self.readings) > 1 else now.tally
+        words = self._dying(now) or self._memory(now) or self._share(latest, window, now.tally) or self._hanging(now)
         if words or latest.ended + latest.lost:  # a look at which nothing was asked says nothing
             self.agreed = self.agreed + 1 if words else 0
         return words if self.agreed >= AGREE else ""
 
     def conclusion(self) -> str:
         """What is to be said when the time is over and nothing was a breach."""
-        last = self.readings[-1].tally if self.readings else Tally()
-        served = f"{last.ended} requests"
-        return f"{served}, no breach" if last.ended >= ENOUGH else f"not enough traffic to tell ({served})"
+        last = self.readings[-1] if self.readings else Reading(0.0, Tally())
+        served = f"{last.tally.ended} requests"
+        full = self.full_since
+        if full is not None and _settled(last) == _settled(full) and last.at - full.at >= (AGREE - 1) * LOOK_EVERY_S:
+            return f"it cannot tell ({served}): {self._stands(last, full)}"
+        return f"{served}, no breach" if last.tally.ended >= ENOUGH else f"not enough traffic to tell ({served})"
+
+    def _keep(self, now: Reading) -> None:
+        self.readings.append(now)
+        kept_s = WINDOW_S + self.patience_s
+        while len(self.readings) > 1 and self.readings[1].at <= now.at - kept_s:
+            self.readings.popleft()
+        slots = self.instance.slots
+        self.full_looks += 1
+        if not now.waiting or not slots or now.tally.in_flight < slots:
+            self.full_since = None
+        elif self.full_since is None or now.tally.lost > self.full_since.tally.lost:
+            self.full_since, self.full_looks = now, 0
+
+    def _at(self, seconds: float) -> Reading:
+        """The newest reading that is so old; the oldest where none is."""
+        return next((one for one in reversed(self.readings) if one.at <= seconds), self.readings[0])
+
+    def _hanging(self, now: Reading) -> str:
+        return self._standing(now) or self._unanswered(now)
+
+    def _standing(self, now: Reading) -> str:
+        """That nobody is let in, since what is in the slots has been there for too long.
+
+        The slots were busy all the time since the first look at which they were; what those took that ended since is
+        known; so the others have been in flight for the rest of it at least.
+        """
+        full, slots = self.full_since, self.instance.slots
+        if full is None or not slots or now.at <= full.at:
+            return ""
+        whole = slots * (now.at - full.at)
+        known = now.tally.since(full.tally).seconds
+        # What is short leaves its slot idle for moments: had the rest been that, a look would have met one of them.
+        chance = min(1.0, known / whole) ** self.full_looks
+        hangs = whole - known > slots * self.patience_s and chance <= LEVEL
+        return f"it hangs: {self._stands(now, full)}" if hangs else ""
+
+    def _stands(self, now: Reading, full: Reading) -> str:
+        ended, slots = _settled(now) - _settled(full), self.instance.slots
+        waits = "connection waits" if now.waiting == 1 else "connections wait"
+        return (
+            f"{now.tally.in_flight} of {slots} slot{'' if slots == 1 else 's'} busy and {now.waiting} {waits}, "
+            f"{ended or 'none'} of its requests ended within {short(now.at - full.at)} s, where one may take "
+            f"{short(self.patience_s)} s"
+        )
+
+    def _unanswered(self, now: Reading) -> str:
+        """That nearly all that was asked has had no answer for too long, though there may be room for more.
+
+        Of what had begun by then, at least what is more than all that ended until now is still in flight.
+        """
+        then = now.at - self.patience_s
+        old = self._at(then)
+        if old.at > then:
+            return ""
+        begin = self._at(then - WINDOW_S)
+        starts = ((begin.tally, "the last"), (Tally(), "all")) if begin is not old else ((Tally(), "all"),)
+        for start, which in starts:
+            asked, ended = old.tally.begun - start.begun, _settled(now) - start.ended - start.lost
+            left = asked - ended
+            if left <= max(FEW, 2 * self.before.tally.in_flight):
+                continue
+            if not ended or surely_above(left, asked, NEARLY_ALL):
+                beyond = f"have had no answer for {short(self.patience_s)} s or more"
+                return f"it hangs: at least {left} of {which} {asked} requests {beyond}"
+        return ""
 
     def _dying(self, now: Reading) -> str:
         ends = now.tally.ends
@@ -94,7 +198,7 @@ class Watch:
         return f"{dead} of its workers died within {short(now.at)} s{killed}"
 
     def _memory(self, now: Reading) -> str:
-        percent, most = self.limits.memory_percent, self.memory_max_mib
+        percent, most = self.limits.memory_percent, self.instance.memory_max_mib
         if now.memory_mib is None or percent is None or not most or now.memory_mib <= most * percent / 100:
             return ""
         return (
@@ -134,9 +238,26 @@ def upper(count: int, total: int) -> float:
     return clopper_pearson(count, total, BEFORE_LEVEL)[1] if count and total > 0 else 0.0
 
 
+def longest_usual_s(tally: Tally) -> float:
+    """Seconds that the long requests of an app take: those that have LONG_SHARE of all the time that it is busy. Where
+    that is beyond what is told apart, the most that any request is waited for; 0 where nothing was counted."""
+    longest = zip(reversed((0.0, *BOUNDS_S)), reversed((*BOUNDS_S, MOST_ANSWER_SECONDS)), reversed(tally.buckets))
+    spent = 0.0
+    for least, most, count in longest:
+        spent += least * count
+        if count and spent >= LONG_SHARE * tally.seconds:
+            return most
+    return 0.0
+
+
 def surely_above(count: int, total: int, share: float) -> bool:
     """Whether a share is above a limit beyond chance."""
     return 0 < count <= total and clopper_pearson(count, total, 2 * LEVEL)[0] > share
+
+
+def _settled(reading: Reading) -> int:
+    """Requests that are over, well or not."""
+    return reading.tally.ended + reading.tally.lost
 
 
 def _percent(share: float) -> str:

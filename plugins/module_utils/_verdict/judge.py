@@ -38,8 +38,11 @@ __all__ = [
     "summary",
 ]
 
-EXPLAINING = ("idle_cpu", "cpu_relative", "cpu_ms", "grows", "writes")
+EXPLAINING = ("worker_still", "idle_cpu", "cpu_relative", "cpu_ms", "grows", "writes")
 """Checks that tell why others failed."""
+SAME_CPU = 1.1
+"""Up to so many times the live generation's CPU, a request takes no more than one of that."""
+
 HARD_CHECKS = ("oom_kills", "restarts", "error_rate", "memory_peak")
 
 
@@ -167,9 +170,21 @@ def combine(first: Verdict, second: Verdict | None) -> Verdict:
         return replace(
             second, outcome=INCONCLUSIVE, cause=cause, attempts=2, facts=facts, warnings=[*second.warnings, earlier]
         )
-    # Of a candidate whose retry was stopped nothing is known but what the first run said.
-    cause = f"{second.cause}; {earlier}" if second.stopped else second.cause
+    cause = second.cause
+    once = [check.sentence for check in first.checks if check.name == "worker_still" and check.outcome == FAIL]
+    if second.outcome == PASS and once:
+        cause = f"{second.cause}; seen once, not again in the second run: {once[0]}"
+    if second.stopped:  # nothing else is known of the candidate
+        cause = f"{second.cause}; {earlier}"
+    elif second.outcome != PASS:
+        cause = f"{second.cause}; the first run said {first.outcome}: {_headline(first)}"
     return replace(second, cause=cause, attempts=2, facts=facts, warnings=[*second.warnings, earlier])
+
+
+def _headline(verdict: Verdict) -> str:
+    """The sentence of the check that decided."""
+    decisive = [check.sentence for check in verdict.checks if check.outcome == verdict.outcome]
+    return decisive[0] if decisive else verdict.cause
 
 
 def decide(verdict: Verdict, on_inconclusive: str = "revert") -> str:
@@ -197,7 +212,7 @@ def _conclude(
     outcome = max((check.outcome for check in checks), key=lambda name: WORST[name])
     decisive = [check for check in checks if check.outcome == outcome]
     failed = "" if candidate is None else f"{candidate.failures} of {candidate.planned} requests failed"
-    cause = _words_of_pass(checks, failed) if outcome == PASS else _words_of(decisive, failed, beside)
+    cause = _words_of_pass(checks, failed) if outcome == PASS else _words_of(checks, outcome, failed, beside)
     stands = [name for name in HARD_CHECKS if not (shared and name == "error_rate")]
     hard = outcome == FAIL and any(check.question in stands and check.firm for check in decisive)
     return Verdict(outcome, cause, tuple(checks), (), hard, facts=facts)
@@ -210,10 +225,26 @@ def _words_of_pass(checks: Sequence[Check], failed: str) -> str:
     return "; ".join([*(told[-1:] or ["every check passed"]), failed])
 
 
-def _words_of(decisive: Sequence[Check], failed: str, beside: str) -> str:
+def _words_of(checks: Sequence[Check], outcome: str, failed: str, beside: str) -> str:
     """The check that decided, what failed of the candidate where that is not what it says, what failed beside, and what
     explains it: CPU, and what piles up, make requests slow."""
+    decisive = [check for check in checks if check.outcome == outcome]
     first = decisive[0]
     counts = "" if first.question in ("error_rate", "measurement") else failed
     behind = [check.sentence for check in decisive[1:] if check.question in EXPLAINING]
-    return "; ".join(part for part in (first.sentence, *behind, counts, beside) if part)
+    if first.question == "error_rate":
+        behind += [check.sentence for check in checks if check.name == "errors_of_one_worker"]
+    waits = _words_of_waiting(first, checks)
+    return "; ".join(part for part in (first.sentence, *behind, waits, counts, beside) if part)
+
+
+def _words_of_waiting(first: Check, checks: Sequence[Check]) -> str:
+    """That requests which take longer than the live generation's wait longer, where their CPU was compared and is the
+    same; else empty."""
+    same = next((check for check in checks if check.name == "cpu_relative" and check.outcome == PASS), None)
+    slower = first.question in ("p50_relative", "p95_relative")
+    if not slower or same is None or same.value is None or same.value > SAME_CPU:
+        return ""
+    return (
+        "a request takes no more CPU than one of the live generation, so it waits longer: for a lock, a pool, a service"
+    )

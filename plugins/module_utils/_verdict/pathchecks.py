@@ -36,11 +36,12 @@ def path_errors(run: Run) -> Answer:
     beside = _failures_beside(run)
     asked = [one for one in told if one.requests]
     found = [_excused(check, one, beside.get(one.name), run) for check, one in zip(_error_checks(asked, run), asked)]
-    never = [one.name for one in told if not one.requests]
+    never = ", ".join(one.name for one in told if not one.requests)
+    why = "never asked: too small a weight" if run.candidate.whole else "not asked before the load was ended"
     return Answer(
         [check for (check, _), one in zip(found, asked) if one.failures],
         [check.sentence for check, excused in found if excused],
-        [f"{', '.join(never)} (never asked: too small a weight)"] if never else [],
+        [f"{never} ({why})"] if never else [],
     )
 
 
@@ -111,7 +112,8 @@ def path_latency(run: Run) -> Answer:
     pairs = _pairs(run.warm, trimmed(run.baseline, run.cold_seconds), run.names)
     enough = [pair for pair in pairs if min(len(pair.new), len(pair.old)) >= LEAST]
     few = [f"{pair.name} ({len(pair.new)})" for pair in pairs if pair not in enough and pair.new]
-    told = f"the latency of {', '.join(few)}, with fewer than {LEAST} requests each" if few else ""
+    ended = "" if run.candidate.whole else " before the load was ended"
+    told = f"the latency of {', '.join(few)}, with fewer than {LEAST} requests each{ended}" if few else ""
     return Answer(_compared(enough, run.policy), (), [told] if told else [])
 
 

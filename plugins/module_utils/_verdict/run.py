@@ -84,10 +84,8 @@ def measurement_check(samples: Samples, policy: Thresholds) -> Check:
         sentence = f"not a measurement: {len(samples.latency_ms)} rows for {samples.planned} planned requests"
     elif samples.planned < policy.min_requests:
         outcome = INCONCLUSIVE
-        sentence = (
-            f"not a measurement: {samples.planned} requests are too few, {policy.min_requests} is the least. "
-            "Lengthen load.seconds or raise load.rate"
-        )
+        sentence = f"not a measurement: {samples.planned} requests are too few, {policy.min_requests} is the least. "
+        sentence += "Lengthen load.seconds or raise load.rate" if samples.whole else "The load was ended before that"
     elif share < policy.min_rate_share:
         outcome = INCONCLUSIVE
         sentence = (

@@ -71,18 +71,12 @@ def steadiness(samples: Samples, blocks: int = 12, ratio: float = 1.3, floor_ms:
     pairs = len(tail) * (len(tail) - 1) // 2
     first, last = min(tail[:2]), min(tail[-2:])
     if st.kendall_s(tail) >= round(pairs * 24 / 28) and above(last, first):
-        return Steadiness(
-            False,
-            0.0,
-            f"the run never settled: the median rose from {short(first)} ms to {short(last)} ms and was still rising",
-        )
+        rose = f"the median rose from {short(first)} ms to {short(last)} ms and was still rising"
+        return _unsettled(samples, rose, "")
     if cold > blocks // 3:
-        return Steadiness(
-            False,
-            0.0,
-            f"the run never settled: the median was {short(medians[0])} ms at first and {short(reference)} ms only "
-            f"after {short(cold * width)} of {short(end)} s. Raise load.warmup_requests",
-        )
+        slow = f"the median was {short(medians[0])} ms at first and {short(reference)} ms only after"
+        took = f"{short(cold * width)} of {short(end)} s"
+        return _unsettled(samples, f"{slow} {took}", ". Raise load.warmup_requests")
     if cold:
         return Steadiness(
             True,
@@ -90,6 +84,12 @@ def steadiness(samples: Samples, blocks: int = 12, ratio: float = 1.3, floor_ms:
             f"the median was {short(medians[0])} ms at first, {short(reference)} ms from {short(cold * width)} s on",
         )
     return Steadiness(True, 0.0, f"steady at a median of {short(reference)} ms")
+
+
+def _unsettled(samples: Samples, words: str, advice: str) -> Steadiness:
+    """A run that did not settle; of one that was ended nobody knows whether it would have."""
+    whole = f"the run never settled: {words}{advice}"
+    return Steadiness(False, 0.0, whole if samples.whole else f"{words} when the load was ended")
 
 
 def standstill(samples: Samples) -> tuple[float, float, int]:

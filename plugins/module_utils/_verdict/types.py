@@ -33,8 +33,10 @@ class Samples:
     requests failed, and how many each ("answered 503", "timed out"); `path_kinds`: the same by the index of the path.
     Where both arms get the same requests at different times, `turned_s` tells by how much later than the schedule this
     arm begins, and `run_s` after how long it begins again at its beginning (0: it is not known which requests are the
-    same). `loaded` are the times in which this arm was asked, and `quiet` one in which nobody asked: (begin, end), in
-    seconds after the warm-up; empty where that is not known.
+    same). `origin_s`: at which second of the epoch the first request was due, by the clock of the machine that asked
+    (0: not known). `whole` is False where the load was ended before its time. `loaded` are the times in which this arm
+    was asked, and `quiet` one in which nobody asked: (begin, end), in seconds after the warm-up; empty where that is
+    not known.
     """
 
     start_s: Sequence[float]
@@ -58,6 +60,8 @@ class Samples:
     path_kinds: Sequence[Mapping[str, int]] = ()
     loaded: Sequence[tuple[float, float]] = ()
     quiet: Sequence[float] = ()
+    whole: bool = True
+    origin_s: float = 0.0
 
     def how_failed(self) -> str:
         """In what ways its requests failed, the most frequent first, as part of a sentence; empty when not known."""
@@ -102,7 +106,7 @@ class Samples:
 
 _PLAIN = (
     "planned", "period_s", "failures", "achieved_rate", "lag_ms", "complete", "why", "planned_rate", "drift_ms",
-    "cpu_seconds", "turned_s", "run_s",
+    "cpu_seconds", "turned_s", "run_s", "whole", "origin_s",
 )  # fmt: skip
 
 

@@ -8,7 +8,6 @@ app, and hides no other.
 
 from __future__ import annotations
 
-import calendar
 import socket
 import threading
 import time
@@ -16,11 +15,11 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Callable
 
-from .._generation import generations, ledger
+from .._generation import generations, ledger, loadtests
 from .._os.exporterunit import split
 from .._os.files import as_mapping, read_mapping, write_file
 from .._os.paths import Layout, installed_apps
-from .metrics import CONTENT_TYPE, Past, page
+from .metrics import CONTENT_TYPE, Past, epoch, page
 from .view import AppView, app_view
 
 FRESH_S = 1.0
@@ -44,15 +43,8 @@ def past(layout: Layout, live: int | None) -> Past:
         verdict=str(verdict) if verdict else None,
         time=epoch(str(last.get("time") or "")),
         drift=changed,
+        tested=next(iter(loadtests.read(layout)[-1:]), None),
     )
-
-
-def epoch(text: str) -> float | None:
-    """Epoch seconds of a time as the ledger writes it; None for anything else."""
-    try:
-        return float(calendar.timegm(time.strptime(text[:19], "%Y-%m-%dT%H:%M:%S")))
-    except ValueError:
-        return None
 
 
 def collect(root: str = "/", look: Callable[[str, str], AppView] = app_view) -> str:

@@ -8,10 +8,13 @@ ways in which workers end, limits and buckets. No path, no process id and no cli
 
 from __future__ import annotations
 
+import calendar
 import math
+import time
 from dataclasses import dataclass, field
 from typing import Iterable, Mapping, Sequence
 
+from .._generation.loadtests import Entry
 from .._recorder.counts import BOUNDS_S
 from .view import AppView, InstanceView, ProcessView
 
@@ -24,12 +27,13 @@ Labels = Mapping[str, str]
 class Past:
     """What the ledger of an app says of its last run here: `event` (promoted, failed, rolled_back), `verdict` of its
     trial, `time` (epoch seconds); and `drift`: whether the host is not what the live generation was tuned for, or its
-    files are not what was deployed. None is: not known."""
+    files are not what was deployed; `tested`: its newest load test. None is: not known, or there was none."""
 
     event: str | None = None
     verdict: str | None = None
     time: float | None = None
     drift: bool | None = None
+    tested: Entry | None = None
 
 
 @dataclass
@@ -86,6 +90,29 @@ def page(views: Sequence[AppView], past: Mapping[str, Past], failed: Mapping[str
     return made.render()
 
 
+def epoch(text: str) -> float | None:
+    """Epoch seconds of a time as the ledger writes it; None for anything else."""
+    try:
+        return float(calendar.timegm(time.strptime(text[:19], "%Y-%m-%dT%H:%M:%S")))
+    except ValueError:
+        return None
+
+
+def _tested(made: _Page, app: str, test: Entry) -> None:
+    words = "When the newest load test of the app began."
+    made.add("load_test_timestamp_seconds", "gauge", words, epoch(test.time), app=app)
+    words = "What came of it; the value is always 1. Stopped: users were hurt."
+    made.add("load_test_info", "gauge", words, 1, app=app, outcome=test.outcome)
+    made.add("load_test_rate", "gauge", "Its requests a second.", test.rate, app=app)
+    for name, value in (("p50", test.p50_ms), ("p95", test.p95_ms), ("p99", test.p99_ms)):
+        words = "How long its requests took."
+        made.add(
+            "load_test_latency_seconds", "gauge", words, None if value is None else value / 1000, app=app, quantile=name
+        )
+    failed = test.failures / test.requests if test.failures is not None and test.requests else None
+    made.add("load_test_error_ratio", "gauge", "The share of its requests that failed.", failed, app=app)
+
+
 def _app(made: _Page, view: AppView, past: Past) -> None:
     app = view.app
     current = view.current
@@ -102,6 +129,8 @@ def _app(made: _Page, view: AppView, past: Past) -> None:
     if past.drift is not None:
         words = "Whether the host, or the app's files on it, are not what the live generation was tried with."
         made.add("drift", "gauge", words, past.drift, app=app)
+    if past.tested is not None:
+        _tested(made, app, past.tested)
     for one in view.instances:
         _instance(made, app, one)
     for process in view.processes:

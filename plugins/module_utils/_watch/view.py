@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Callable, Mapping
 
 from .._declaration.app import Limits
+from .._declaration.patience import ANSWER_SECONDS, flight_seconds
 from .._facts.unitgroups import UnitMemory, unit_cpu_seconds, unit_memory
 from .._generation import generations, truth
 from .._generation.names import owned
@@ -57,7 +58,8 @@ class WorkerView:
 @dataclass(frozen=True)
 class InstanceView:
     """A running instance. `counts` is None where nothing is counted, and `uncounted` says why; `slots` and
-    `memory_max_mib` are the plan's, `limits` the app's, None where its record cannot be read."""
+    `memory_max_mib` are the plan's, `limits` the app's, None where its record cannot be read; `patience_s`: so long a
+    request of it may be in flight."""
 
     generation: int
     release: str | None
@@ -74,6 +76,7 @@ class InstanceView:
     memory: UnitMemory | None
     cpu_s: float | None
     at: float
+    patience_s: float = ANSWER_SECONDS
 
     @property
     def oom_kills(self) -> int:
@@ -232,6 +235,7 @@ def _instance(layout: Layout, number: int, state: UnitState, live: bool, now: fl
         memory=unit_memory(group, root) if group else None,
         cpu_s=unit_cpu_seconds(group, root) if group else None,
         at=now,
+        patience_s=flight_seconds(app),
     )
 
 

@@ -163,6 +163,8 @@ def without_build(request: Request) -> str:
     words = "or put a wheel of it where pip finds it, or allow a version that has one"
     if request.build.with_wheel:
         words += f" ({request.build.with_wheel} is the oldest after it)"
+    if request.build.pythons:
+        words += f", or have headcount_python name Python {listed(request.build.pythons)}, which it has a wheel for"
     same = _SAME_WITH_WHEELS.get(sdist.name)
     return f"{words}, or depend on {same}, which is the same with wheels" if same else words
 

@@ -70,6 +70,10 @@ _PART_WORDS: Final = {
 }
 
 
+DECLARED_WORDS: Final = frozenset(_PART_WORDS[name] for name in _DECLARED_PARTS)
+"""Reasons that say that something else is declared than what is live."""
+
+
 def changed_parts(before: Mapping[str, str] | None, after: Mapping[str, str]) -> list[str]:
     """Names of the parts that differ; all of them when nothing is known of before."""
     return [name for name in after if (before or {}).get(name) != after[name]]
@@ -137,9 +141,13 @@ def choose(
 def _first_deployment(state: State, retune: bool) -> Choice:
     if retune:
         return Choice(NOTHING, notes=["nothing is live yet; site.yml deploys it"])
+    former = state.get("former") or {}
+    if former.get("problem"):
+        return Choice(REFUSE, [f"former: {former['problem']}"])
     if state.get("port_taken"):
-        return Choice(REFUSE, [f"{state['port_taken']}; free it, or declare another `listen`"])
-    return Choice(DEPLOY, ["first deployment"])
+        told = f"; {former['words']}" if former else ", or name the service that serves the app as `former`"
+        return Choice(REFUSE, [f"{state['port_taken']}; free it, or declare another `listen`{told}"])
+    return Choice(DEPLOY, ["first deployment"], [str(former["words"])] if former else [])
 
 
 def _moved(

@@ -19,7 +19,7 @@ from ...module_utils._os import OLDEST_PYTHON
 from ...module_utils._plan.planner import HostPlans
 from ...module_utils._plan.types import Plan, PlanError, Policy, bare_values, plan_changes
 from .._edge import Json, Result
-from . import batches, choice, prepares, takenback
+from . import batches, choice, prepares
 from .probed import Facts, Live, Probe, ShownLive, State
 
 PLANNER = "1"
@@ -73,8 +73,15 @@ class AppDecision:
     """Whether the run is limited to other apps."""
     prepare: list[Json] = field(default_factory=list)
     """The commands that its candidate waits for (prepares.Todo)."""
+    warnings: list[str] = field(default_factory=list)
+    """What a person should know before it is deployed, in sentences."""
     taken_back: dict[str, str] = field(default_factory=dict)
     """Ids of releases that are not to be rolled out here, as the guard took them back, and why."""
+
+    load_tests: list[Json] = field(default_factory=list)
+    """What came of the newest load tests of it there, oldest first."""
+    history: list[Json] = field(default_factory=list)
+    """The newest events of its ledger there before the run, oldest first."""
 
     @property
     def pending(self) -> bool:
@@ -252,7 +259,7 @@ def _leave_out(app: AppDecision) -> None:
     """Have a run do nothing about an app, and say what it would have done."""
     would = {choice.DEPLOY: "deployed", choice.HEAL: "healed", choice.REFUSE: "refused"}.get(app.action)
     told = f"headcount_app names others; otherwise it would be {would}: {'; '.join(app.reasons)}"
-    app.left_out, app.action, app.reasons, app.drift = True, choice.NOTHING, [], []
+    app.left_out, app.action, app.reasons, app.drift, app.warnings = True, choice.NOTHING, [], [], []
     app.notes = [told if would else "headcount_app names others; there would be nothing to do"]
 
 
@@ -291,6 +298,12 @@ def _plan(planned: AppDecision, facts: Facts, inputs: _Inputs) -> str:
     return ""
 
 
+_OPENS = (
+    "it was stopped on the host, and this opens it to users again: to keep it closed, leave it out (headcount_app "
+    "names the others)"
+)
+
+
 def _choose(
     planned: AppDecision,
     parts: Mapping[str, str],
@@ -302,12 +315,23 @@ def _choose(
     state, run = inputs.states[planned.name], inputs.circumstances
     unset = _unset(state, inputs.known.retune_at_boot)
     chosen = choice.choose(state, changed, hardware_changes, planned.changes, run.gone, run.retune, unset)
-    back = takenback.taken_back(state, planned.source_id, parts, changed, planned.changes)
-    chosen = choice.with_clashes(takenback.unless_taken_back(chosen, back, run.retry), state)
+    left, why, releases = "", "", {}
+    if state.get("taken_back") or state.get("left"):
+        from . import takenback
+
+        back = takenback.taken_back(state, planned.source_id, parts, changed, planned.changes)
+        left = takenback.left_by_hand(state, planned.source_id, parts)
+        chosen = takenback.with_left(takenback.unless_taken_back(chosen, back, run.retry), left)
+        why, releases = back.why, dict(back.releases)
+    chosen = choice.with_clashes(chosen, state)
+    if chosen.action == choice.DEPLOY:
+        planned.warnings = [takenback.left_warning(left)] if left else []
+        planned.warnings += filter(None, [state.get("losing")])
+    if chosen.pending and state.get("closed"):
+        planned.warnings += [_OPENS]
     planned.action, planned.reasons, planned.notes = chosen.action, chosen.reasons, chosen.notes
-    planned.taken_back = {} if run.retry else dict(back.releases)
-    told = [f"guard: {back.why}"] if back.why else []
-    planned.drift = [*drift_of(state, changed, hardware_changes, planned), *told]
+    planned.taken_back = {} if run.retry else releases
+    planned.drift = [*drift_of(state, changed, hardware_changes, planned), *([f"guard: {why}"] if why else [])]
 
 
 def _note_commands(planned: AppDecision, app: Json, inputs: _Inputs) -> None:
@@ -334,6 +358,8 @@ def _undecided(app: Json, state: State, parts: Mapping[str, str], source_id: str
         listen=str(app["listen"]),
         profile=app.get("profile"),
         problems=list(state.get("problems") or []),
+        load_tests=list(state.get("load_tests") or []),
+        history=list(state.get("history") or []),
     )
 
 

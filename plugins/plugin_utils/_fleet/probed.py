@@ -55,6 +55,12 @@ class State(TypedDict, total=False):
     retune_at_boot: bool
     prepared: list[str]
     taken_back: list[Json]
+    former: Json | None
+    load_tests: list[Json]
+    history: list[Json]
+    left: list[Json]
+    losing: str
+    closed: bool
 
 
 class Probe(TypedDict, total=False):

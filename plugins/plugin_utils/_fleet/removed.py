@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ...module_utils._declaration.fields import did_you_mean
 from .._edge import Json
 
 
@@ -22,5 +21,5 @@ def nowhere(name: str, results: Mapping[str, Json | None]) -> str:
     what = f"headcount_app is {name!r}, and no host of the play has such an app, or had one"
     if not there:
         return f"{what}: there are no apps on them; fix: let headcount_hosts or --limit name the app's hosts"
-    fix = f"headcount_app: {did_you_mean(name, there) or there[0]}"
+    fix = "name the one that is to go, which is not guessed here"
     return f"{what}: allowed is one of the apps that there are, {', '.join(there)}; fix: {fix}"

@@ -20,7 +20,7 @@ from .._edge import Json, Variables
 from .._wheels.gathered import Platform, WheelSet
 from .._wheels.pruning import prune
 from .._wheels.tools import NetworkUnreachable, ResolutionConflict, ToolMissing, WheelhouseError
-from . import batches, builds, choice, takenback, twins
+from . import batches, builds, choice, twins
 from .decision import (
     FAILED,
     OK,
@@ -138,12 +138,29 @@ class Schedule:
             "groups": self.groups,
             "settings": asdict(self.rules) if self.rules else {},
             "mode": self.mode,
+            "load_seconds": _load_seconds(pending.values()),
         }
 
 
 def _prepares(host: HostDecision) -> list[str]:
     """The apps of a host whose candidates wait for commands."""
     return [name for name in host.pending if host.apps[name].prepare]
+
+
+def _load_seconds(hosts: Iterable[HostDecision]) -> dict[str, float]:
+    """For how long each app that is to change is loaded."""
+    apps = [app for host in hosts for name in host.pending for app in host.apps[name].planning.get("apps") or []]
+    return {app["name"]: app["load"]["seconds"] for app in apps}
+
+
+def _warnings(hosts: Sequence[HostDecision]) -> list[str]:
+    """What a person should know of what is about to be deployed, each with its host and app."""
+    return [
+        f"{host.host}: {app.name}: {words}"
+        for host in hosts
+        for app in (host.apps[name] for name in host.pending)
+        for words in app.warnings
+    ]
 
 
 def _packages(pending: Mapping[str, HostDecision]) -> dict[str, list[str]]:
@@ -211,7 +228,7 @@ class Scheduler:
         fleet = Schedule(self.notes, self.gone, hosts, mode=self.mode, builds=found)
         if not found:
             fleet = self._schedule(hosts, declared)
-        fleet.warnings = [*told, *self.gathering.notes]
+        fleet.warnings = [*told, *_warnings(hosts), *self.gathering.notes]
         fleet.forms = self._forms
         for host in hosts:
             self.notes.write_decision(host)
@@ -333,7 +350,7 @@ class Scheduler:
             again = []
             for host in left:
                 mine = {name: item for (owner, name), item in wanted.items() if owner == host.host}
-                found = self._take(host, mine)
+                found = self._take(host, mine, declared[host.host].apps)
                 before = known.setdefault(host.host, {})
                 before.update({name: item.after(before.get(name)) for name, item in found.items()})
                 last = attempt == _ATTEMPTS or host.status != OK or not found
@@ -401,9 +418,13 @@ class Scheduler:
             return f"{error}{fix if planned in ASYNC else ''}"
         return ""
 
-    def _take(self, host: HostDecision, wanted: Mapping[str, Wanted]) -> dict[str, Gathered]:
-        """Note which wheels the host will need; returns what its releases will hold, and what they cannot."""
+    def _take(self, host: HostDecision, wanted: Mapping[str, Wanted], apps: Sequence[Json] = ()) -> dict[str, Gathered]:
+        """Note which wheels the host will need for `apps`; returns what its releases will hold, and what they cannot.
+
+        An app whose entry point is in nothing that was gathered is refused.
+        """
         gathered = {}
+        entries = {str(app["name"]): app for app in apps}
         for name, item in wanted.items():
             try:
                 found = self.gathering.wheels(item)
@@ -420,25 +441,36 @@ class Scheduler:
             except WheelhouseError as error:
                 host.refuse(name, f"wheels: {error}")
                 continue
-            self.gathering.notes.update(dict.fromkeys(found.notes))
-            self._forms.update({name: words} if (words := form_words(found)) else {})
-            if found.needs_host_build:
-                self._unbuilt.add(host.host, name, builds.requests_of(found))
-                self.notes.write_unbuilt(item.key, found.to_dict())
-                continue
-            if found.id not in self._noted:
-                self.notes.write_wheels(found.id, found.to_dict())
-                self._noted.add(found.id)
-            host.apps[name].release = found.id
-            if found.id in host.apps[name].taken_back:
-                host.refuse(name, takenback.refusal(host.apps[name].taken_back[found.id]))
-                continue
-            workers = int(((host.apps[name].plan or {}).get("settings") or {}).get("workers", {}).get("value") or 0)
-            self.gathering.notes.update(
-                dict.fromkeys(f"{name}: {words}" for words in runs_twice(found.distributions, workers == 1))
-            )
-            gathered[name] = Gathered(found.distributions, found.gunicorn)
+            if self._keep(host, name, item, found, entries.get(name) or {}):
+                gathered[name] = Gathered(found.distributions, found.gunicorn)
         return gathered
+
+    def _keep(self, host: HostDecision, name: str, wanted: Wanted, found: WheelSet, app: Json) -> bool:
+        """Note what was gathered for an app of a host; whether it can be rolled out with that, as far as is known."""
+        self.gathering.notes.update(dict.fromkeys(found.notes))
+        self._forms.update({name: words} if (words := form_words(found)) else {})
+        from .._wheels import entrypoint
+
+        if wrong := entrypoint.problem_of(app, found):
+            host.refuse(name, f"entry_point {wrong}")
+            return False
+        if found.needs_host_build:
+            self._unbuilt.add(host.host, name, builds.requests_of(found))
+            self.notes.write_unbuilt(wanted.key, found.to_dict())
+            return False
+        if found.id not in self._noted:
+            self.notes.write_wheels(found.id, found.to_dict())
+            self._noted.add(found.id)
+        host.apps[name].release = found.id
+        if found.id in host.apps[name].taken_back:
+            from . import takenback
+
+            host.refuse(name, takenback.refusal(host.apps[name].taken_back[found.id]))
+            return False
+        workers = int(((host.apps[name].plan or {}).get("settings") or {}).get("workers", {}).get("value") or 0)
+        twice = runs_twice(found.distributions, workers == 1)
+        self.gathering.notes.update(dict.fromkeys(f"{name}: {words}" for words in twice))
+        return True
 
     def _recall(self, wanted: Iterable[Wanted]) -> None:
         """What this run could not build is not gathered again, which would try to build it here again."""
@@ -504,7 +536,7 @@ class Scheduler:
         )
         fleet = Schedule(self.notes, self.gone, hosts, rules=rules, mode=self.mode)
         pending = [host.host for host in hosts if host.pending]
-        if pending and not self.check:
+        if pending and self.mode != "drift":
             fleet.stopped, fleet.held = hold(hosts, rules.max_failed)
             pending = [host.host for host in hosts if host.pending]
             if fleet.stopped:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
-"""What the guard of a host took back is not rolled out there again unless a person says so. Pure functions."""
+"""What the guard of a host took back is not rolled out there again unless a person says so. What people went back from
+is, and it is told. Pure functions."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from typing import Final
 
 from ...module_utils._facts.hardware import split_parts
 from .._edge import Json
-from .choice import DEPLOY, REFUSE, Choice
+from .choice import DECLARED_WORDS, DEPLOY, REFUSE, Choice
 from .probed import State
 
 RETRY: Final = "headcount_retry"
@@ -65,6 +66,36 @@ def unless_taken_back(chosen: Choice, found: TakenBack, retry: bool) -> Choice:
     if retry:
         return replace(chosen, notes=[*chosen.notes, f"{found.why}; tried again, as {RETRY} says"])
     return Choice(REFUSE, [refusal(found.why)], chosen.notes)
+
+
+def left_by_hand(state: State, source_id: str, parts: Mapping[str, str]) -> str:
+    """How a person went back from what is declared now, in a sentence; empty where nobody did since the last promote.
+
+    `source_id`, `parts`: as for taken_back(). Where the live generation is of the same source, declaration and secrets
+    have to be the same as well.
+    """
+    live = state.get("live") or {}
+    for entry in state.get("left") or []:
+        same_code = live.get("source_id") == entry.get("source_id")
+        if entry.get("source_id") == source_id and (not same_code or _same_words(entry, parts)):
+            when = str(entry.get("time") or "").partition(".")[0]
+            who = f"{entry.get('user') or 'somebody'}@{entry.get('controller') or 'the host'}"
+            what = f"went back from it, generation {entry.get('from')}, to generation {entry.get('to')}"
+            return f"{who} {what}{f' at {when}Z' if when else ''}"
+    return ""
+
+
+def with_left(chosen: Choice, left: str) -> Choice:
+    """The choice, with the true reason where what is to be deployed is what a person went back from."""
+    if chosen.action != DEPLOY or not left:
+        return chosen
+    others = [reason for reason in chosen.reasons if reason not in DECLARED_WORDS]
+    return replace(chosen, reasons=[f"it is what is declared, although {left}", *others])
+
+
+def left_warning(left: str) -> str:
+    """What a person is to know who rolls out what somebody went back from."""
+    return f"{left}; this brings it again: to stay there, declare that code, or leave the app out (headcount_app)"
 
 
 def refusal(why: str) -> str:

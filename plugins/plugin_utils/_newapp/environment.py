@@ -15,8 +15,11 @@ from typing import Final
 from packaging.utils import canonicalize_name
 
 from ...module_utils._plan.settings import GUNICORN
+from .._display.text import plural
 from .._edge import Json
-from .._wheels.gathered import Platform, WheelSet
+from .._wheels.declared import project_sources
+from .._wheels.gathered import Platform
+from .._wheels.progress import tell
 from .._wheels.tools import BuildFailed, essence, raise_for_network, run, uv
 from .._wheels.wheelhouse import gather
 
@@ -27,11 +30,13 @@ _INSTALL_SECONDS: Final = 900.0
 @dataclass(frozen=True)
 class Made:
     """A virtual environment with what the project needs. `files` are the project's own modules in it, by name within
-    `site`; none for a tree. `name` and `version` are the distribution's."""
+    `site`; none for a tree. `beside` are those of what is built from folders beside it: members of its workspace.
+    `name` and `version` are the distribution's."""
 
     python: Path
     site: Path
     files: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
     name: str = ""
     version: str = ""
     notes: tuple[str, ...] = ()
@@ -50,16 +55,29 @@ def here() -> Platform:
 def make(source: Json, folder: Path, cache: Path) -> Made:
     """Gather what a rollout would gather for this machine, and install it. Raises WheelhouseError."""
     wheelset = gather(source, here(), SERVER, cache, "/")
+    tell(f"installing {plural(len(wheelset.wheels), 'wheel')} into an environment that is thrown away")
     python = _virtual_environment(folder)
     _install(python, [wheel.path for wheel in wheelset.wheels], "what was gathered could not be installed here")
     for build in wheelset.needs_host_build:
         what = (
             f"{build.sdist.name} {build.sdist.version} has no wheel for Python {here().minor}, and cannot be built here"
         )
+        tell(f"building {build.sdist.name} {build.sdist.version} from its source")
         newer = f" ({build.with_wheel} is the oldest after it that has one)" if build.with_wheel else ""
         _install(python, [build.sdist.path], what, f"; allow a version of it that has a wheel{newer}")
     site = next((folder / "lib").glob("python*/site-packages"))
-    return Made(python, site, own_files(site, wheelset), wheelset.app, wheelset.app_version, wheelset.notes)
+    own = own_files(site, wheelset.app) if wheelset.app else ()
+    beside = tuple(name for other in _beside(source) for name in own_files(site, other) if name not in own)
+    return Made(python, site, own, beside, wheelset.app, wheelset.app_version, wheelset.notes)
+
+
+def _beside(source: Json) -> list[str]:
+    """The names of what a project takes from folders beside it, its workspace's members among them."""
+    if source["kind"] != "path":
+        return []
+    folder = Path(source["value"])
+    found = project_sources(folder, Path(folder.anchor), None)
+    return [name for name, item in found.items() if item.kind == "path" and Path(item.value) != folder]
 
 
 def _virtual_environment(folder: Path) -> Path:
@@ -77,9 +95,9 @@ def _install(python: Path, files: list[str], what: str, fix: str = "") -> None:
         raise BuildFailed(f"{what}: {essence(done.text, 2)}{fix}")
 
 
-def own_files(site: Path, wheelset: WheelSet) -> tuple[str, ...]:
-    """The modules that the project's own distribution brought, as names within site-packages."""
-    name = canonicalize_name(wheelset.app)
+def own_files(site: Path, distribution: str) -> tuple[str, ...]:
+    """The modules that a distribution brought, as names within site-packages."""
+    name = canonicalize_name(distribution)
     for record in site.glob("*.dist-info/RECORD"):
         if canonicalize_name(record.parent.name.rpartition("-")[0].removesuffix(".dist")) == name or (
             canonicalize_name(record.parent.name.split("-")[0]) == name

@@ -4,9 +4,6 @@
 
 from __future__ import annotations
 
-import platform as machine
-import re
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,37 +11,25 @@ from typing import Any, Final
 
 import yaml
 
-from ...module_utils._declaration.fields import Problem
 from ...module_utils._declaration.normalise import normalise_apps, render_problems
 from ...module_utils._release.contents import TREE as RELEASED
-from .._display.text import listed
 from .._edge import Json
 from .._source.project import PACKAGE, TREE, form_of, table
 from .._wheels.declared import check_says
 from .._wheels.files import shipped
+from .._wheels.progress import told_to
 from .._wheels.sources import copy_project
 from .._wheels.tools import BadSource, BuildFailed, WheelhouseError, toml
 from . import hints as hinted
 from . import render, sandbox, scan
+from .draft import Proposal, Subject
 from .environment import Made, Maker, make
-from .proposal import Proposal, Subject, propose
-from .subject import Given, given
+from .held import scratch_folder
+from .proposal import propose
+from .refusals import HOST, Cannot, nothing, refuse
+from .subject import Given, Unknown, answered, given
 from .survey import Found, survey
-from .types import Candidate, Error, Hints, Imported
-
-_HOST: Final = "new-app"
-
-
-class Cannot(Exception):
-    """The project cannot work as it is: `problem` says why, as the preflight would.
-
-    `lacks_files`: what was looked at does not hold a module or a file that the project has.
-    """
-
-    def __init__(self, problem: Problem, lacks_files: bool = False) -> None:
-        super().__init__(problem.text)
-        self.problem = problem
-        self.lacks_files = lacks_files
+from .types import Answers, Candidate, Hints, Imported
 
 
 @dataclass(frozen=True)
@@ -70,14 +55,28 @@ class Entry:
         return not any(question.must for question in self.proposal.questions)
 
 
-def entry(what: str, tools: Tools, host: str = "", beside: Path | None = None, name: str = "") -> Entry:
-    """The entry of PATH|GIT|PIP. Raises Cannot, BadSource and other kinds of WheelhouseError."""
-    with tempfile.TemporaryDirectory(prefix="headcount-new-app-") as folder:
-        scratch = Path(folder).resolve()
-        found = given(what, scratch, tools.cache, beside)
-        if name:
-            found = replace(found, project=name)
-        return _finish(_proposal(found, scratch, tools), what, host)
+class Unfinished(Exception):
+    """A project could not be looked at to the end: `cause` says why; `entry` is what its files say by themselves, with
+    what is missing as questions."""
+
+    def __init__(self, cause: Cannot | WheelhouseError, half: Entry) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+        self.entry = half
+
+
+def entry(what: str, tools: Tools, host: str = "", beside: Path | None = None, answers: Answers | None = None) -> Entry:
+    """The entry of PATH|GIT|PIP. Raises Unknown where nothing can be meant, a WheelhouseError where it cannot be
+    fetched, and Unfinished where it could not be looked at to the end."""
+    with scratch_folder() as scratch:
+        found = answered(given(what, scratch, tools.cache, beside), answers or Answers(), beside)
+        try:
+            found = _narrowed(found, tools)
+            return _finish(_proposal(found, scratch, tools), what, host)
+        except Unknown:
+            raise
+        except (Cannot, WheelhouseError) as error:
+            raise Unfinished(error, _finish(_half(found, error), what, host)) from error
 
 
 def _finish(proposal: Proposal, what: str, host: str) -> Entry:
@@ -93,7 +92,7 @@ def check(proposal: Proposal, text: str) -> None:
     apps = read["all"]["vars"]["headcount_apps"] if "all" in read else read["headcount_apps"]
     if apps != [_plain(proposal.entry)]:
         raise AssertionError(f"the entry is not what is read back from its text: {apps!r}")
-    _, problems = normalise_apps(apps, _HOST)
+    _, problems = normalise_apps(apps, HOST)
     if problems:
         raise AssertionError(f"the entry does not pass the preflight:\n{render_problems(problems)}")
 
@@ -106,16 +105,59 @@ def _plain(value: Any) -> Any:
 
 def _proposal(found: Given, scratch: Path, tools: Tools) -> Proposal:
     if found.folder is None:
-        return _installed(found, scratch, tools, Hints(), "")
-    names = shipped(found.folder).names
-    below = _only_below(found, names)
-    if below:
-        tools.say(f"its app is in {below}")
-        folder = found.folder / below
-        found = replace(found, source={**found.source, "subdirectory": below}, folder=folder, project=folder.name)
-        names = shipped(folder).names
-        return _in_folder(found, folder, names, scratch, tools)
-    return _in_folder(found, _folder(found), names, scratch, tools)
+        return _installed(found, scratch, tools, Hints(given=found.answers.environment), "")
+    return _in_folder(found, found.folder, shipped(found.folder).names, scratch, tools)
+
+
+def _narrowed(found: Given, tools: Tools) -> Given:
+    """What was asked about, or the one project in it that holds an app."""
+    if found.folder is None or found.answers.subdirectory or found.answers.entry_point:
+        return found
+    below = _only_below(found, shipped(found.folder).names)
+    if not below:
+        return found
+    tools.say(f"its app is in {below}")
+    folder = found.folder / below
+    name = found.answers.name or folder.name
+    return replace(found, source={**found.source, "subdirectory": below}, folder=folder, project=name)
+
+
+def _half(found: Given, error: Cannot | WheelhouseError) -> Proposal:
+    """What the files of a project say by themselves, where it could not be looked at to the end because of `error`."""
+    hints, candidates, why, guessed = Hints(given=found.answers.environment), [], "", ()
+    is_tree = False
+    if found.folder is not None:
+        try:
+            names = shipped(found.folder).names
+            form = form_of(found.folder)
+            is_tree, why = form.is_tree, _why(found, form.kind, form.why)
+            hints = _hints(found, names)
+            candidates = _candidates(found, hints, scan.candidates(found.folder, names, found.project))
+            found = _with_requirements(found, names) if is_tree else found
+            guessed = tuple(found.source.get("requirements") or ()) if is_tree else ()
+        except WheelhouseError:
+            why = ""  # it is that which is told
+    cause = error.cause if isinstance(error, Cannot) else None
+    tried = cause[0] if cause else next(iter(candidates), Candidate("wsgi", "app", "a guess"))
+    required = dict.fromkeys(cause[1].stood_in, "") if cause else {}
+    stand = Imported(
+        tried.module, tried.target or tried.likely or "app", required=required, candidate=tried, error=None
+    )
+    subject = Subject(found.source, found.project, why or found.why, guessed=guessed, is_tree=is_tree)
+    return propose(subject, hints, Found(None, unreached=stand, cannot=str(error)), tried.path)
+
+
+def _hints(found: Given, names: Sequence[str]) -> Hints:
+    return replace(hinted.read(_folder(found), names), given=found.answers.environment)
+
+
+def _candidates(found: Given, hints: Hints, scanned: Sequence[Candidate]) -> list[Candidate]:
+    """The modules that may hold the app: the one that a person names, else all that hints and code name."""
+    if not found.answers.entry_point:
+        return _ordered(hints.candidates, scanned)
+    module, _, target = found.answers.entry_point.partition(":")
+    path = next((item.path for item in scanned if item.module == module), "")
+    return [Candidate(module, target, "--entry-point", path, certain=True)]
 
 
 _PROJECT_FILES: Final = ("pyproject.toml", "setup.py", "setup.cfg", "requirements.txt", "Pipfile")
@@ -133,7 +175,7 @@ def _only_below(found: Given, names: Sequence[str]) -> str:
 
 
 def _in_folder(found: Given, folder: Path, names: Sequence[str], scratch: Path, tools: Tools) -> Proposal:
-    hints = hinted.read(folder, names)
+    hints = _hints(found, names)
     form = form_of(folder)
     tools.say(f"{len(names)} files; it is a {form.kind}: {form.why}")
     if form.is_tree:
@@ -164,15 +206,17 @@ def _normalised(source: Json, folder: Path | None) -> Json:
     value = str(folder) if kind in ("path", "git") and folder else source[kind]
     kind = "path" if kind == "git" else kind
     value = str(Path(value).expanduser().resolve()) if kind == "wheel" else value
-    return {"kind": kind, "value": value, "as": source.get("as"), "requirements": source.get("requirements")}
+    lock = str(Path(source["lock"]).expanduser().resolve()) if source.get("lock") else None
+    wanted = source.get("requirements")
+    return {"kind": kind, "value": value, "as": source.get("as"), "requirements": wanted, "lock": lock}
 
 
 def _tree(found: Given, scratch: Path, tools: Tools, hints: Hints, names: Sequence[str], why: str) -> Proposal:
     """A project that is released as it is."""
     folder = _folder(found)
-    candidates = _ordered(hints.candidates, scan.candidates(folder, names, found.project))
+    candidates = _candidates(found, hints, scan.candidates(folder, names, found.project))
     if not candidates:
-        raise Cannot(_nothing(found, names), lacks_files=True)
+        raise Cannot(nothing(found, names), lacks_files=True)
     scratch.mkdir(exist_ok=True)
     root = scratch / RELEASED
     root.mkdir()
@@ -183,11 +227,11 @@ def _tree(found: Given, scratch: Path, tools: Tools, hints: Hints, names: Sequen
 
     def place(candidate: Candidate) -> sandbox.Place:
         paths = (root, root / candidate.path) if candidate.path else (root,)
-        return sandbox.Place(scratch, root, made.python, paths, (root,), kept)
+        return sandbox.Place(scratch, root, made.python, paths, (root,), kept, beside=_beside(made))
 
     told = survey(candidates, place, hints, tools.look, tools.say)
-    guessed = tuple(found.source.get("requirements") or ())
-    _refuse(told, found, candidates, names, guessed)
+    guessed = () if found.answers.requirements else tuple(found.source.get("requirements") or ())
+    refuse(told, found, names, guessed)
     subject = Subject(found.source, found.project, _why(found, "tree", why), made.notes, guessed)
     app = told.app or told.unreached
     return propose(subject, hints, told, app.candidate.path if app else "")
@@ -202,6 +246,8 @@ def _folder(found: Given) -> Path:
 def _with_requirements(found: Given, names: Sequence[str]) -> Given:
     """Name what the code imports where nothing in a tree says what it depends on; that may be nothing at all."""
     folder = _folder(found)
+    if found.answers.requirements or found.answers.lock:
+        return found
     try:
         check_says(folder, folder)
     except BadSource:
@@ -214,18 +260,25 @@ def _installed(found: Given, scratch: Path, tools: Tools, hints: Hints, why: str
     made = _make(found, scratch, tools, PACKAGE)
     root = scratch / "work"
     root.mkdir()
-    candidates = _ordered(hints.candidates, scan.candidates(made.site, made.files, found.project, ("",)))
+    candidates = _candidates(found, hints, scan.candidates(made.site, made.files, found.project, ("",)))
     candidates = [replace(item, path="") for item in candidates]
     own = tuple({made.site / name.partition("/")[0] for name in made.files if "/" in name})
+    alone = tuple(made.site / name for name in made.files if "/" not in name)
+    beside = (*_beside(made), *alone)
     kept = sandbox.lead(scratch, ())
 
     def place(candidate: Candidate) -> sandbox.Place:
-        return sandbox.Place(scratch, root, made.python, (), own or (made.site,), kept, installed=made.site)
+        return sandbox.Place(scratch, root, made.python, (), own or (root,), kept, beside=beside, installed=made.site)
 
     told = survey(candidates, place, hints, tools.look, tools.say)
-    _refuse(told, found, candidates, made.files)
+    refuse(told, found, made.files)
     subject = Subject(found.source, found.project, _why(found, "package", why), made.notes, is_tree=False)
     return propose(subject, hints, told)
+
+
+def _beside(made: Made) -> tuple[Path, ...]:
+    """The code of what is built from folders beside the project."""
+    return tuple(dict.fromkeys(made.site / name.partition("/")[0] for name in made.beside))
 
 
 def _why(found: Given, kind: str, why: str) -> str:
@@ -235,7 +288,8 @@ def _why(found: Given, kind: str, why: str) -> str:
 def _make(found: Given, scratch: Path, tools: Tools, kind: str) -> Made:
     tools.say("gathering and installing its dependencies")
     source = {**_normalised(found.source, found.folder), "as": kind if found.folder else None}
-    made = tools.make(source, scratch / "venv", tools.cache)
+    with told_to(tools.say):
+        made = tools.make(source, scratch / "venv", tools.cache)
     # The server is the plan's matter; and a clone lies in a folder that is gone afterwards.
     notes = [note for note in made.notes if " gives way to gunicorn " not in note]
     return replace(made, notes=tuple(note.replace(f"source path {str(found.folder)!r}: ", "") for note in notes))
@@ -253,109 +307,4 @@ def _ordered(named: Sequence[Candidate], scanned: Sequence[Candidate]) -> list[C
     return [*sure, *scanned, *(item for item in known if not item.certain)]
 
 
-# -- why it cannot work -----------------------------------------------------------------------------------------------
-
-
-def _refuse(
-    told: Found, found: Given, candidates: Sequence[Candidate], names: Sequence[str], guessed: Sequence[str] = ()
-) -> None:
-    """Raise Cannot when no app was found, with the reason that tells most; `guessed`: dependencies by imports alone."""
-    if told.app is not None or told.unreached is not None:
-        return
-    cause = told.cause
-    if cause is None:
-        raise Cannot(_nothing(found, names), lacks_files=True)
-    error = cause[1]
-    lacks = error.kind in ("NotFound", "FileNotFoundError", "TemplateNotFound") or _is_own(*cause)
-    problem = _problem(*cause)
-    if guessed and problem.fix.startswith(_ALWAYS):
-        fix = (
-            f"nothing in the project says versions, so that the newest of {listed(guessed, 6)} were taken: name those "
-            "that it was made for with source.requirements, or in a requirements.txt"
-        )
-        problem = replace(problem, fix=fix)
-    raise Cannot(problem, lacks)
-
-
-def _entry_point(what: str, allowed: str, fix: str) -> Problem:
-    return Problem(_HOST, ("headcount_apps", 0, "entry_point"), what, allowed, fix)
-
-
-def _nothing(found: Given, names: Sequence[str]) -> Problem:
-    below = scan.folders(found.folder, names) if found.folder else []
-    fix = "make a wsgi.py with `app = ...`"
-    if below:
-        fix = f"name the folder that holds the app, one of {listed(below, 4)}"
-    return _entry_point(
-        f"was not found in {found.project}: no module that can be imported from its folder makes a Flask app, a "
-        f"factory of one "
-        "or a WSGI callable, and nothing says how it is started (FLASK_APP, Procfile, Dockerfile, a Gunicorn command)",
-        "module:callable or module:factory()",
-        fix,
-    )
-
-
-def _is_own(candidate: Candidate, error: Error) -> bool:
-    """Whether what is missing is a module of the project itself."""
-    return bool(error.missing_module) and (error.missing_module.partition(".")[0] == candidate.module.partition(".")[0])
-
-
-# What older code asks of the standard library, and the Python that still has it.
-_OLDER: Final = (
-    (r"module '?collections'? has no attribute|from 'collections'", "3.9"),
-    (r"No module named '(distutils|asynchat|asyncore|imp)\b", "3.11"),
-    (r"No module named '(cgi|crypt|telnetlib|pipes|imghdr|sndhdr)\b", "3.12"),
-    (r"from 'inspect'|module 'inspect' has no attribute 'getargspec'", "3.10"),
-    (r"module 'pkgutil' has no attribute 'ImpImporter'|from 'typing\.io'", "3.11"),
-)
-
-# What newer code asks of the standard library, and the Python that first has it.
-_NEWER: Final = (
-    (r"cannot import name '(override|TypeAliasType)' from 'typing'", "3.12"),
-    (r"cannot import name '(Self|Never|assert_never|Required|NotRequired|StrEnum)'|No module named 'tomllib'", "3.11"),
-    (r"cannot import name 'batched' from 'itertools'", "3.12"),
-    (r"cannot import name '(deprecated|Buffer|CapsuleType)' from '(warnings|collections\.abc|types)'", "3.13"),
-)
-
-
-_ALWAYS: Final = "put right what it says"
-
-
-def _problem(candidate: Candidate, error: Error) -> Problem:
-    what = f"would be {str(candidate)!r} ({candidate.origin})"
-    callables, modules = "module:callable or module:factory()", "a module that can be imported"
-    if error.kind == "NotFound" and "ASGI" in error.message:
-        fix = "serve it with an ASGI server; a WSGI app beside it is named with FLASK_APP"
-        return _entry_point(f"{what}, but {error.message}", callables, fix)
-    if error.kind == "NotFound":
-        return _entry_point(
-            f"{what}, but {error.message}", callables, "a module wsgi.py that makes it and calls it app"
-        )
-    if error.kind == "Serves":
-        fix = 'put what serves under `if __name__ == "__main__":`'
-        return _entry_point(f"{what}, but {error.message}{_at(error)}", "a module that only defines the app", fix)
-    older = next((python for pattern, python in _OLDER if re.search(pattern, error.message)), "")
-    version = ".".join(machine.python_version_tuple()[:2])
-    failed = f"{what}, but importing it with Python {version} fails: {error}"
-    newer = next((python for pattern, python in _NEWER if re.search(pattern, error.message)), "")
-    if newer:
-        return _entry_point(failed, modules, f"headcount_python with a Python {newer} or newer on the host")
-    if older:
-        fix = f"newer versions of what it pins, or headcount_python with a Python {older} or older on the host"
-        return _entry_point(failed, modules, fix)
-    if _is_own(candidate, error):
-        fix = "name the folder that the module is in, or make what the build of the project would make"
-        return _entry_point(
-            f"{what}, but there is no module {error.missing_module}{_at(error)}", "a module of the project", fix
-        )
-    if error.missing_module:
-        fix = f"name the distribution that brings {error.missing_module} in the project's dependencies"
-        return _entry_point(failed, modules, fix)
-    return _entry_point(failed, modules, f"{_ALWAYS}; with these dependencies it fails so on every host")
-
-
-def _at(error: Error) -> str:
-    return f" ({error.where})" if error.where else ""
-
-
-__all__ = ["BadSource", "Cannot", "Entry", "Tools", "WheelhouseError", "check", "entry"]
+__all__ = ["BadSource", "Cannot", "Entry", "Tools", "Unfinished", "WheelhouseError", "check", "entry"]

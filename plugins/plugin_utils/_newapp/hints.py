@@ -14,7 +14,7 @@ from typing import Final
 
 import yaml
 
-from . import beside, commands
+from . import beside, codesecrets, commands
 from .types import Candidate, Command, Hints, Process
 
 _TEXT_BYTES: Final = 200_000
@@ -28,6 +28,11 @@ _EXAMPLES: Final = re.compile(
 )
 _COMPOSE: Final = re.compile(r"(docker-)?compose[^/]*\.ya?ml")
 _BESIDE: Final = re.compile(r"(^|/)(tests?|docs?|examples?|samples?|node_modules|\.github|\.git|\.circleci)(/|$)", re.I)
+
+_ASIDE: Final = re.compile(
+    r"(^|/)(conftest\.py|test_[^/]*|[^/]*_tests?\.py|tests\.py|(dev|development|testing|local)\.py)$"
+)
+"""Code that no host runs."""
 
 
 def read(folder: Path, names: Sequence[str]) -> Hints:
@@ -60,6 +65,7 @@ class _Reading:
     moved: dict[str, str] = field(default_factory=dict)
     prepares: dict[str, str] = field(default_factory=dict)
     before: dict[str, str] = field(default_factory=dict)
+    written: list[tuple[str, str]] = field(default_factory=list)
 
     def text(self, name: str) -> str:
         """A file's text; "" where it is none."""
@@ -253,13 +259,15 @@ class _Reading:
         self.moved.update(self._migrations())
 
     def code(self) -> None:
-        """Queues in the code that nothing in the project declares a process for."""
+        """Queues in the code that nothing in the project declares a process for; secrets that are written there."""
         declared = " ".join(process.command for process in self.processes.values())
         for name in [name for name in self.names if name.endswith(".py")][:_MOST_FILES]:
             text = self.text(name) if commands.module_of(name) else ""
             for process in beside.in_code(commands.module_of(name), text, name):
                 if process.command.split()[0] not in declared:
                     self.processes.setdefault(process.name, process)
+            if not _ASIDE.search(name):
+                self.written += [(what, f"{name}:{line}") for what, line in codesecrets.written(self.text(name))]
 
     def hints(self) -> Hints:
         """All of it, the surest first."""
@@ -276,6 +284,7 @@ class _Reading:
             tuple(self.moved.items()),
             tuple(Command(run, origin) for run, origin in self.prepares.items()),
             tuple(Command(run, origin) for run, origin in self.before.items()),
+            written=tuple(self.written),
         )
 
 

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from .._edge import Json
-from .proposal import Proposal, questions_text
+from .draft import Proposal
+from .proposal import questions_text
 
 _WIDTH: Final = 118
 _PLAIN: Final = re.compile(r"[A-Za-z/_.][A-Za-z0-9/_.+@=-]*")

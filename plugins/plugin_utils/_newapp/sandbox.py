@@ -21,10 +21,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
+from ...module_utils._os.secrecy import printable
 from ...module_utils._release.leads import INSTANCE, SEED, lay_leads, place_of
 from .._edge import Json
+from .._wheels.tools import run
 from .inside.asking import BUSY
-from .types import Error, Imported, Page, Variable, Weighed
+from .types import LATE, Error, Imported, Page, Variable, Weighed
 
 DATA: Final = "data"
 """What stands for the app's data in the scratch folder."""
@@ -42,16 +44,19 @@ ASK_SECONDS: Final = 20.0
 WEIGH_SECONDS: Final = 3.0
 MEMORY_MIB: Final = 3072
 _MARGIN_SECONDS: Final = 45.0
+_GIT_SECONDS: Final = 60.0
 _NO_HOME: Final = "/nonexistent"
 _SAID: Final = 4000
 _MOST_DISKS: Final = 40
 _DISK: Final = re.compile(r"(ext\d|xfs|btrfs|zfs|f2fs|bcachefs|nfs\d?|cifs|vfat|overlay|tmpfs|9p|virtiofs|fuse\S*) ")
 
 # $1 the scratch folder, $2 the folders of the release, one a line, the first of them the working directory (read-only
-# when $3 is ro), $4 the mount points of disks, one a line, $5 folders of /tmp that are needed, one a line; the command
-# follows. Everything is read-only but the scratch folder, where the app's data is, and /tmp, which is an empty one, as
-# it is to a service that is protected. The scratch folder may lie in /tmp, and so may the Python: they are kept at /mnt
-# meanwhile.
+# when $3 is ro), $4 the mount points of disks, one a line, $5 folders that are needed of those that are hidden, $6 what
+# is hidden, both one a line; the command follows. Everything is read-only but the scratch folder, where the app's data
+# is, and /tmp, which is an empty one, as it is to a service that is protected. The scratch folder may lie in what is
+# hidden, and so may the Python: they are kept at /mnt meanwhile. The command has no capability and cannot get one, so
+# that it undoes nothing of this; and as it may be root's by its number, what root reaches without one is kept from it
+# too: devices, the kernel's settings, the sockets of services below /run, passwords and keys.
 _SHELL: Final = """
 set -e
 mount --make-rprivate /
@@ -59,19 +64,47 @@ mount --bind "$1" /mnt
 kept() { printf "%s" "$1" | cat -n | while read -r number folder; do "$2" "$folder" "/mnt/kept/$number"; done; }
 keep() { mkdir -p "$2"; mount --bind "$1" "$2"; }
 put_back() { mkdir -p "$1"; mount --bind "$2" "$1"; mount -o remount,bind,ro "$1"; }
+each() { printf "%s" "$1" | while read -r place; do if [ -e "$place" ]; then "$2" "$place"; fi; done; }
+hide() { if [ -d "$1" ]; then mount -t tmpfs -o mode=755 none "$1"; else mount --bind /dev/null "$1"; fi; }
+close() { if [ -d "$1" ]; then mount -o remount,bind,ro "$1"; fi; }
+read_only() { mount --bind "$1" "$1" && mount -o remount,bind,ro "$1"; }
 kept "$5" keep
+each "$6" hide
+mkdir -p /mnt/dev
+mount -t tmpfs -o mode=755 none /mnt/dev
+for node in null zero full random urandom; do : > /mnt/dev/$node; mount --bind /dev/$node /mnt/dev/$node; done
+ln -s /proc/self/fd /mnt/dev/fd
+mkdir /mnt/dev/shm
+mount -t tmpfs -o mode=1777 none /mnt/dev/shm
+mount -o remount,bind,ro /mnt/dev
+mount --rbind /mnt/dev /dev
+umount -R /mnt/dev
 mount --bind /mnt/tmp /tmp
 mkdir -p "$1"
 mount --rbind /mnt "$1"
 kept "$5" put_back
+each "$6" close
+for place in /proc/sys /proc/sysrq-trigger /proc/irq /proc/bus; do read_only "$place" 2>/dev/null || true; done
+while read -r _ _ _ _ place _; do
+  case "$place" in /sys|/sys/*) mount -o remount,bind,ro "$place" 2>/dev/null || true;; esac
+done < /proc/self/mountinfo
 if [ "$3" = ro ]; then
   printf "%s" "$2" | while read -r folder; do mount --bind "$folder" "$folder"; mount -o remount,bind,ro "$folder"; done
 fi
 echo "$4" | while read -r disk; do mount -o remount,bind,ro "$disk" 2>/dev/null || true; done
 cd "$(printf "%s" "$2" | head -n 1)"
-shift 5
-exec "$@"
+shift 6
+exec setpriv --bounding-set=-all --inh-caps=-all --no-new-privs "$@"
 """
+_TRIAL: Final = """
+mount --make-rprivate / && mount --bind /tmp /mnt && mount -t tmpfs none /mnt &&
+setpriv --bounding-set=-all --inh-caps=-all --no-new-privs true
+"""
+_HIDDEN: Final = (
+    *("/root", "/home", "/run", "/var/lib/headcount", "/var/spool/cron", "/etc/ssh", "/etc/ssl/private"),
+    *("/etc/shadow", "/etc/shadow-", "/etc/gshadow", "/etc/gshadow-"),
+)
+"""What is of the machine and its people, beside what is the home of who calls."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +122,9 @@ class Place:
 
     The scratch folder is made as a release is: what it leads to the app's data for leads to `data` in it. `kept` is
     Flask's folder for that, None where the project ships one of its own; `leads` are others, by their paths in `code`,
-    the folder of the code (of a package, the one that it is installed in).
+    the folder of the code (of a package, the one that it is installed in). `folders` are made in the data, and
+    `repositories` are made repositories of git there. `beside`: files and folders of code that is the project's too,
+    and lies elsewhere: members of its workspace. In the values of `environment` `{data}` stands for the data.
     """
 
     scratch: Path
@@ -99,6 +134,9 @@ class Place:
     own: tuple[Path, ...] = ()
     kept: Path | None = None
     leads: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
+    repositories: tuple[str, ...] = ()
+    beside: tuple[Path, ...] = ()
     installed: Path | None = None
     writable: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -149,15 +187,15 @@ def best() -> Sandbox:
         return Sandbox(
             told="unshare (package util-linux) is not there: the import could reach the network and the disk"
         )
-    base = ("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child")
+    base = ("unshare", "--net", "--ipc", "--mount", "--pid", "--fork", "--kill-child")
     user = () if os.geteuid() == 0 else ("--map-root-user",)
-    for argv, mounts in (
-        ((*base, *user), True),
-        (("unshare", "--net", *user), False),
+    for argv, mounts, told in (
+        ((*base, *user, "--mount-proc"), True, ""),
+        ((*base, *user), True, "/proc is the machine's own: the import could read of your processes there"),
+        (("unshare", "--net", *user), False, "mounts cannot be made: the import could write wherever you may"),
     ):
-        trial = "mount --make-rprivate / && mount --bind /tmp /mnt" if mounts else "true"
+        trial = _TRIAL if mounts else "true"
         if subprocess.run([*argv, "sh", "-c", trial], capture_output=True, check=False).returncode == 0:
-            told = "" if mounts else "mounts cannot be made: the import could write wherever you may"
             return Sandbox(argv, mounts, told)
     return Sandbox(told="namespaces are not allowed: the import could reach the network and the disk")
 
@@ -171,20 +209,19 @@ def environment(place: Place) -> dict[str, str]:
         "HOME": home,
         "TMPDIR": "/tmp" if best().mounts else str(place.scratch / "tmp"),
         "FLASK_SKIP_DOTENV": "1",
-        **place.environment,
+        **{name: value.replace("{data}", str(place.scratch / DATA)) for name, value in place.environment.items()},
     }
 
 
 def look(place: Place, module: str, target: str = "", weigh_seconds: float = WEIGH_SECONDS) -> Imported:
     """Import `module` in the sandbox, find its callable, ask for its pages and weigh them."""
-    for name in ("home", "tmp", DATA):
-        (place.scratch / name).mkdir(exist_ok=True)
+    _furnish(place)
     result = place.scratch / "answer.json"
     result.unlink(missing_ok=True)
     asked = {
         "root": str(place.root),
         "paths": [str(path) for path in place.paths],
-        "project": [str(path) for path in place.own or (place.root,)],
+        "project": [str(path) for path in (*(place.own or (place.root,)), *place.beside)],
         "module": module,
         "target": target,
         "result": str(result),
@@ -193,32 +230,44 @@ def look(place: Place, module: str, target: str = "", weigh_seconds: float = WEI
         "weigh_seconds": weigh_seconds,
         "memory_mib": MEMORY_MIB,
     }
-    program = place.scratch / "program" / "headcount_inside"  # the checkout may lie where it is not seen
-    shutil.copytree(PROGRAM, program, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
     question = place.scratch / "asked.json"
     question.write_text(json.dumps(asked), encoding="utf-8")
     seconds = BUSY * (IMPORT_SECONDS + ASK_SECONDS + weigh_seconds) + _MARGIN_SECONDS
     lead(place.scratch, place.leads)
     try:
-        said, late = _run(_argv(place, [place.python, "-I", "-c", _START, program.parent, question]), place, seconds)
+        program = place.scratch / "program"
+        said, late = _run(_argv(place, [place.python, "-I", "-c", _START, program, question]), place, seconds)
     finally:
         _unlead(place.scratch, place.leads)
     try:
         answer: Json = json.loads(result.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        words = (
-            f"it did not end within {seconds:g} s" if late else f"its Python ended: {_last(said) or 'it said nothing'}"
-        )
+        if late:
+            return Imported(module=module, error=Error(LATE, f"it did not end within {seconds:g} s"))
+        words = f"its Python ended: {_last(said) or 'it said nothing'}"
         return Imported(module=module, error=Error("Ended", words))
-    found = read(answer, place)
-    if found.error is not None and found.error.kind == "SystemExit" and _last(said):
-        # Who exits says why before, and not in the exception.
-        words = _last(said)
-        named = [item.name for item in found.variables if re.search(rf"(?<!\w){re.escape(item.name)}(?!\w)", words)]
-        lacking = [name for name in named if name not in place.environment]
-        told = replace(found.error, message=f"{found.error.message}, after saying: {words}")
-        found = replace(found, error=replace(told, missing_variables=(*told.missing_variables, *lacking)))
-    return replace(found, module=module, said=said[-_SAID:])
+    return replace(_with_last_words(read(answer, place), said, place), module=module, said=said[-_SAID:])
+
+
+def _furnish(place: Place) -> None:
+    """Put into the scratch folder what the program and the project need to find there."""
+    for name in ("home", "tmp", DATA, *(f"{DATA}/{folder}" for folder in place.folders)):
+        (place.scratch / name).mkdir(parents=True, exist_ok=True)
+    for name in place.repositories:
+        run(["git", "init", "--quiet", place.scratch / DATA / name], _GIT_SECONDS)
+    program = place.scratch / "program" / "headcount_inside"  # the checkout may lie where it is not seen
+    shutil.copytree(PROGRAM, program, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
+
+
+def _with_last_words(found: Imported, said: str, place: Place) -> Imported:
+    """Who exits says why before, and not in the exception; a variable that is named there is missing."""
+    error, words = found.error, _relative(_last(said), place)
+    if error is None or error.kind != "SystemExit" or not words:
+        return found
+    named = [item.name for item in found.variables if re.search(rf"(?<!\w){re.escape(item.name)}(?!\w)", words)]
+    lacking = [name for name in named if name not in place.environment]
+    told = replace(error, message=f"{error.message}, after saying: {words}")
+    return replace(found, error=replace(told, missing_variables=(*told.missing_variables, *lacking)))
 
 
 def _argv(place: Place, command: Sequence[str | Path]) -> list[str]:
@@ -229,20 +278,33 @@ def _argv(place: Place, command: Sequence[str | Path]) -> list[str]:
     mode = "rw" if place.writable else "ro"
     disks = "\n".join(disks_of(Path("/proc/self/mountinfo").read_text(encoding="utf-8")))
     environment_of = [folder for folder in [place.scratch / "venv"] if place.python.is_relative_to(folder)]
-    release, needed = map(_lines, ([place.root, *environment_of], pythons_in_tmp(place)))
-    return [*sandbox.argv, "sh", "-c", _SHELL, "sh", str(place.scratch), release, mode, disks, needed, *words]
+    hidden = hidden_places()
+    release, needed, away = map(_lines, ([place.root, *environment_of], pythons_hidden(place, hidden), hidden))
+    return [*sandbox.argv, "sh", "-c", _SHELL, "sh", str(place.scratch), release, mode, disks, needed, away, *words]
 
 
 def _lines(paths: Sequence[Path]) -> str:
     return "".join(f"{path}\n" for path in paths)
 
 
-def pythons_in_tmp(place: Place) -> list[Path]:
-    """The folders of the Python and of what it is made from that lie in /tmp, and not in the scratch folder."""
-    prefixes = {place.python.parent.parent, place.python.resolve().parent.parent}
-    return sorted(
-        prefix for prefix in prefixes if prefix.is_relative_to("/tmp") and not prefix.is_relative_to(place.scratch)
-    )
+def hidden_places() -> list[Path]:
+    """What of the machine is hidden from the code: homes, sockets of services, passwords and keys."""
+    own = Path(os.path.realpath(Path.home()))
+    found = [Path(place) for place in _HIDDEN]
+    outside = len(own.parts) > 2 and not any(own.is_relative_to(place) for place in [*found, Path("/tmp")])
+    return [*found, own] if outside else found
+
+
+def pythons_hidden(place: Place, hidden: Sequence[Path]) -> list[Path]:
+    """The folders of the Python and of what it is made from that lie in /tmp or in what is hidden, and not in the
+    scratch folder."""
+    prefixes, link = {place.python.parent.parent, place.python.resolve().parent.parent}, place.python
+    while link.is_symlink() and len(prefixes) < _MOST_DISKS:
+        link = Path(os.path.normpath(link.parent / os.readlink(link)))
+        prefixes.add(link.parent.parent)
+    away = [Path("/tmp"), *hidden]
+    missed = [prefix for prefix in prefixes if any(prefix.is_relative_to(folder) for folder in away)]
+    return sorted(prefix for prefix in missed if not prefix.is_relative_to(place.scratch))
 
 
 def disks_of(mounts: str) -> list[str]:
@@ -279,7 +341,7 @@ def _run(argv: Sequence[str], place: Place, seconds: float) -> tuple[str, bool]:
 
 def _last(said: str) -> str:
     lines = [line.strip() for line in said.splitlines() if line.strip()]
-    return lines[-1][:300] if lines else ""
+    return printable(lines[-1])[:300] if lines else ""
 
 
 def read(answer: Json, place: Place) -> Imported:
@@ -296,6 +358,7 @@ def read(answer: Json, place: Place) -> Imported:
         import_seconds=float(answer.get("import_seconds", 0.0)),
         peak_mib=int(answer.get("peak_mib", 0)),
         routes=len(answer.get("routes", ())),
+        rules=answer.get("rules"),
         pages=tuple(Page(**item) for item in answer.get("asked", ())),
         weighed=tuple(Weighed(**item) for item in answer.get("weighed", ())),
         variables=tuple(_variable(name, known, place) for name, known in sorted(answer.get("variables", {}).items())),
@@ -317,7 +380,7 @@ def _variable(name: str, known: Json, place: Place) -> Variable:
 def _error(error: Json, place: Place) -> Error:
     return Error(
         kind=str(error["type"]),
-        message=_relative(str(error["message"]), place),
+        message=printable(_relative(str(error["message"]), place)),
         where=_within(str(error["where"]), place) if error.get("where") else "",
         missing_module=str(error.get("missing_module") or ""),
         missing_variables=tuple(error.get("missing_variables") or ()),
@@ -342,6 +405,9 @@ def _within(path: str, place: Place) -> str:
     for root in (place.root, *place.own):
         if path.startswith(f"{root}/"):
             return path[len(str(root)) + 1 :]
+    for item in place.beside:
+        if path.startswith((f"{item}/", f"{item}:")):
+            return path[len(str(item.parent)) + 1 :]
     inside = path.removeprefix(f"{place.scratch}/")
     return inside if inside == path or inside.startswith("venv/") else ""
 

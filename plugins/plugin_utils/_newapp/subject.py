@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -16,8 +16,10 @@ from packaging.requirements import InvalidRequirement, Requirement
 from ...module_utils._declaration import checks
 from ...module_utils._declaration.fields import Invalid
 from .._edge import Json
+from .._source.requirements import is_file_name
 from .._wheels.sources import Source, checkout, remote_commit
 from .._wheels.tools import BadSource, essence, raise_for_network, redact, run, toml, uv
+from .types import Answers
 
 
 class Unknown(BadSource):
@@ -31,12 +33,13 @@ _GIT_SECONDS: Final = 120.0
 @dataclass(frozen=True)
 class Given:
     """`source` is the entry's source, `folder` a checkout of it (None for a wheel or a distribution), `why` tells how
-    the value came about, `project` is the name that the app is given."""
+    the value came about, `project` is the name that the app is given, `answers` are what a person said beside."""
 
     source: Json
     folder: Path | None
     project: str
     why: str = ""
+    answers: Answers = field(default_factory=Answers)
 
 
 def given(what: str, scratch: Path, cache: Path, beside: Path | None = None) -> Given:
@@ -65,6 +68,65 @@ def given(what: str, scratch: Path, cache: Path, beside: Path | None = None) -> 
             "or NAME==VERSION; fix: correct the path"
         )
     return _distribution(what)
+
+
+def answered(found: Given, answers: Answers, beside: Path | None = None) -> Given:
+    """What is asked about with what a person answered beforehand. Raises Unknown for an answer that cannot be."""
+    source, folder = dict(found.source), found.folder
+    _check_fits(found, answers)
+    if folder is not None and answers.subdirectory:
+        folder = _below(folder, answers.subdirectory)
+        source["subdirectory"] = answers.subdirectory.strip("/")
+    if folder is not None and answers.requirements:
+        source["requirements"] = [_requirement(word, folder) for word in answers.requirements]
+    if answers.lock:
+        if not Path(answers.lock).expanduser().is_file():
+            raise Unknown(f"--lock is {answers.lock!r}, which is no file: allowed is a lock or a requirements file")
+        source["lock"] = _shown(answers.lock, Path(answers.lock).expanduser(), beside)
+    _check_entry_point(answers.entry_point)
+    named = project_name(folder) if folder is not None and answers.subdirectory else found.project
+    return replace(found, source=source, folder=folder, project=answers.name or named, answers=answers)
+
+
+def _check_fits(found: Given, answers: Answers) -> None:
+    if found.folder is None and (answers.subdirectory or answers.requirements):
+        option = "subdirectory" if answers.subdirectory else "requirements"
+        raise Unknown(
+            f"--{option} is for the folder of a project or a repository, and a {next(iter(found.source))} is given: "
+            "leave it out"
+        )
+
+
+def _check_entry_point(text: str) -> None:
+    if not text:
+        return
+    try:
+        checks.entry_point(text)
+    except Invalid as error:
+        fix = f"; fix: {error.fix}" if error.fix else ""
+        raise Unknown(
+            f"--entry-point is {text!r}: {error}; allowed is module:callable or module:factory(){fix}"
+        ) from None
+
+
+def _below(folder: Path, name: str) -> Path:
+    below = (folder / name).resolve()
+    if not below.is_dir() or not below.is_relative_to(folder.resolve()):
+        raise Unknown(f"--subdirectory is {name!r}: allowed is a folder in the source")
+    return below
+
+
+def _requirement(word: str, folder: Path) -> str:
+    """A requirements file by its path in the project, however it was typed; or a requirement as it is."""
+    path = Path(word).expanduser()
+    if not is_file_name(word) or (not path.is_absolute() and (folder / word).is_file()):
+        return word
+    path = path.resolve()
+    if not path.is_file():
+        raise Unknown(f"--requirements is {word!r}, which is no file of the project and no requirement")
+    if not path.is_relative_to(folder.resolve()):
+        raise Unknown(f"--requirements is {word!r}, which is not in the project: put it there, or name --lock {word}")
+    return str(path.relative_to(folder.resolve()))
 
 
 def _is_bare(path: Path) -> bool:

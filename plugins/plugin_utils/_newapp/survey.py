@@ -16,10 +16,13 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from ...module_utils._declaration.data import INSTANCE
-from .sandbox import Place
+from .sandbox import DATA, Place
 from .types import Candidate, Error, Hints, Imported
 
+NOT_FOUND: Final = "NotFound"
+"""The kind of an error of a module that holds no app, or not the one that was named."""
 MOST_CANDIDATES: Final = 12
+_MOST_BARE: Final = 3
 _MOST_ROUNDS: Final = 8
 _TO_STREAM: Final = re.compile(r"(^|_)(LOG\w*_(TO_)?)?(STDOUT|STDERR)$|^LOG_TO_(STDOUT|STDERR|CONSOLE|STREAM)$")
 
@@ -33,7 +36,9 @@ class Found:
 
     `writes`: the app runs only where it may write into its own folder. `streams`: variables that keep it from that;
     `leads`: what leads to the app's data in its stead, as `data.paths` has it.
-    `unreached`: what failed only because a peer that it calls while it is imported is out of reach here.
+    `unreached`: what failed only because a peer that it calls while it is imported is out of reach here, or because it
+    takes longer than there is time; with `cannot` what could not be looked at at all, and why. `folders`: those in the
+    app's data that it needs to be there; `repositories`: those of them that it needs to be repositories of git.
     """
 
     app: Imported | None
@@ -42,13 +47,16 @@ class Found:
     streams: tuple[str, ...] = ()
     leads: tuple[str, ...] = ()
     unreached: Imported | None = None
+    folders: tuple[str, ...] = ()
+    repositories: tuple[str, ...] = ()
+    cannot: str = ""
 
     @property
     def cause(self) -> tuple[Candidate, Error] | None:
         """The failure that tells most: of the candidate that the project itself names, else of the likeliest that is
         there."""
         told = [pair for pair in self.failed if pair[0].certain] or list(self.failed)
-        told.sort(key=lambda pair: (pair[1].kind == "NotFound", _is_absent(*pair)))
+        told.sort(key=lambda pair: (pair[1].kind == NOT_FOUND, _is_absent(*pair)))
         return told[0] if told else None
 
 
@@ -64,23 +72,59 @@ def survey(
     look: Look,
     say: Callable[[str], None] = lambda text: None,
 ) -> Found:
-    """Import candidates until one is the app. `place` says where each is looked at, `look` does it."""
+    """Import candidates until one is the app; one that answers to nothing is it only where no other is.
+
+    `place` says where each is looked at, `look` does it.
+    """
     failed: list[tuple[Candidate, Error]] = []
-    modules: dict[str, int] = {}
     unreached: Found | None = None
+    bare: list[Found] = []
     for candidate in _in_turn(candidates):
+        if _is_pointless(candidate, failed):
+            continue
         say(f"importing {candidate} ({candidate.origin})")
         found = attempt(candidate, place(candidate), hints, look)
-        if found.app is not None:
+        if found.app is not None and not found.app.is_bare:
             return replace(found, failed=(*failed, *found.failed))
+        bare += [found] if found.app else []
         failed += found.failed
         unreached = unreached or found if found.unreached else unreached
-        lacking = found.failed[-1][1].missing_module if found.failed else ""
-        if lacking and not _is_absent(*found.failed[-1]):
-            modules[lacking] = modules.get(lacking, 0) + 1
-            if modules[lacking] >= 3:
-                break
-    return replace(unreached, failed=tuple(failed)) if unreached else Found(None, tuple(failed))
+        if _enough(failed) or len(bare) >= _MOST_BARE:
+            break
+    return replace(bare[0] if bare else unreached or Found(None), failed=tuple(failed))
+
+
+def _is_pointless(candidate: Candidate, failed: Sequence[tuple[Candidate, Error]]) -> bool:
+    """Whether what failed before tells of a candidate what it comes to: its module cannot be imported, or the project
+    names another one, which is its app although it fails."""
+    if not failed:
+        return False
+    before, error = failed[-1]
+    if not candidate.target and before.module == candidate.module and error.kind != NOT_FOUND:
+        return True
+    named = (item.certain and not _leads_nowhere(item, why) for item, why in failed)
+    return not candidate.certain and any(named)
+
+
+def _leads_nowhere(candidate: Candidate, error: Error) -> bool:
+    """Whether a candidate is no app at all: its module is not there, or holds none."""
+    return error.kind == NOT_FOUND or _is_absent(candidate, error)
+
+
+def _enough(failed: Sequence[tuple[Candidate, Error]]) -> bool:
+    """Whether other candidates would fail as the last one did: at the same place, for want of the same distribution,
+    or because each takes as long."""
+    if not failed:
+        return False
+    candidate, last = failed[-1]
+    errors = [error for _, error in failed]
+    if last.late:
+        return candidate.certain or sum(error.late for error in errors) > 1
+    if _leads_nowhere(candidate, last):
+        return False
+    if last.missing_module:
+        return sum(error.missing_module == last.missing_module for error in errors) >= 3
+    return bool(last.where) and sum((error.kind, error.where) == (last.kind, last.where) for error in errors) > 1
 
 
 def _in_turn(candidates: Sequence[Candidate]) -> Iterator[Candidate]:
@@ -98,31 +142,43 @@ def attempt(candidate: Candidate, place: Place, hints: Hints, look: Look) -> Fou
     """Look at one candidate, with stand-ins for the variables that it needs."""
     given = _declared(hints)
     there = _files(place)
-    app, required = _with_variables(candidate, replace(place, environment=given), hints, look)
+    tried = _with_variables(candidate, replace(place, environment=given), hints, look)
+    app, required = tried.app, tried.required
     if app.found:
         app = replace(app, required=required, candidate=candidate)
-        return _led(app, there, replace(place, environment={**given, **required}), look) or Found(app)
-    error = app.error or Error("Ended", "it gave no answer")
-    if error.unreached:
+        return _placed(_led(app, there, tried.place, look) or Found(app), tried.place)
+    error = tried.error
+    if error.unreached or error.late:
         target = candidate.target or candidate.likely
         stand = replace(app, target=target, required=required, candidate=candidate) if target else None
-        return Found(None, ((candidate, error),), unreached=stand)
+        return _placed(Found(None, ((candidate, error),), unreached=stand), tried.place)
     if not _refused_a_write(app):
         return Found(None, ((candidate, error),))
-    loose = replace(place, writable=True, environment={**given, **required})
-    free, more = _with_variables(candidate, loose, hints, look)
-    if not free.found:
-        return Found(None, ((candidate, free.error or error),))
-    required = {**required, **more}
-    streams = tuple(item.name for item in free.variables if _TO_STREAM.search(item.name))
+    free = _with_variables(candidate, replace(tried.place, writable=True), hints, look)
+    if not free.app.found:
+        return Found(None, ((candidate, free.error if free.app.error else error),))
+    required = {**required, **free.required}
+    tight = replace(free.place, writable=False)
+    return _placed(_writing(candidate, free.app, required, (there, error, tight), look), tight)
+
+
+def _placed(found: Found, place: Place) -> Found:
+    """What was found, with what had to be in the app's data."""
+    return replace(found, folders=place.folders, repositories=place.repositories)
+
+
+def _writing(
+    candidate: Candidate, app: Imported, required: Mapping[str, str], at: tuple[Set[str], Error, Place], look: Look
+) -> Found:
+    """What came of an app that is found where it may write into its own folder. `at`: the files of the project, what
+    refused it, and the place where it may not write."""
+    there, error, tight = at
+    streams = tuple(item.name for item in app.variables if _TO_STREAM.search(item.name))
     for name in streams:
-        tight = replace(place, environment={**given, **required, name: "1"})
-        again = look(tight, candidate.module, candidate.target)
+        again = look(replace(tight, environment={**tight.environment, name: "1"}), candidate.module, candidate.target)
         if again.found:
-            done = replace(again, required=required, candidate=candidate)
-            return Found(done, streams=(name,))
-    free = replace(free, required=required, candidate=candidate)
-    tight = replace(place, environment={**given, **required})
+            return Found(replace(again, required=required, candidate=candidate), streams=(name,))
+    free = replace(app, required=required, candidate=candidate)
     return _led(free, there, tight, look) or Found(free, ((candidate, error),), writes=True)
 
 
@@ -186,8 +242,10 @@ def _refused_a_write(app: Imported) -> bool:
 
 
 def _declared(hints: Hints) -> dict[str, str]:
-    """What the project's own files give to its variables, as far as it is a setting of the app."""
-    return {name: value for name, (value, _) in hints.variables.items() if is_setting(name) and "$" not in value}
+    """What the project's own files give to its variables, as far as it is a setting of the app, and what a person
+    gives."""
+    own = {name: value for name, (value, _) in hints.variables.items() if is_setting(name) and "$" not in value}
+    return {**own, **hints.given}
 
 
 _NO_SETTING: Final = re.compile(
@@ -202,21 +260,109 @@ def is_setting(name: str) -> bool:
     return not _NO_SETTING.match(name)
 
 
-def _with_variables(candidate: Candidate, place: Place, hints: Hints, look: Look) -> tuple[Imported, dict[str, str]]:
-    """What came of a candidate, and the variables that it had to be given."""
-    given: dict[str, str] = {}
-    app = look(place, candidate.module, candidate.target)
+@dataclass(frozen=True)
+class _Tried:
+    """What came of a candidate, the variables that it had to be given, and the place with these."""
+
+    app: Imported
+    required: Mapping[str, str]
+    place: Place
+
+    @property
+    def error(self) -> Error:
+        """Why it was not found, and what stood in when it happened."""
+        error = self.app.error or Error("Ended", "it gave no answer")
+        return replace(error, stood_in=tuple(self.required))
+
+
+def _with_variables(candidate: Candidate, place: Place, hints: Hints, look: Look) -> _Tried:
+    """What came of a candidate, with stand-ins for variables that it cannot do without, and folders that it needs."""
+    tried = _Tried(look(place, candidate.module, candidate.target), {}, place)
     for _ in range(_MOST_ROUNDS):
-        error = app.error
-        wanted = [
-            name for name in (error.missing_variables if error else ()) if name not in {**given, **place.environment}
-        ]
-        if app.found or not wanted:
+        better = None if tried.app.found else _better(tried, hints)
+        if better is None:
             break
-        given.update({name: stand_in(name, hints.examples) for name in wanted})
-        with_given = replace(place, environment={**place.environment, **given})
-        app = look(with_given, candidate.module, candidate.target)
-    return app, given
+        app = look(better.place, candidate.module, candidate.target)
+        if app.error and _still_missing(app.error, tried.place, better.place):
+            break  # it is no folder that it lacks
+        tried = replace(better, app=app)
+    return tried
+
+
+def _better(tried: _Tried, hints: Hints) -> _Tried | None:
+    """What may help a candidate by the words that it failed with: variables, a folder, a repository; None: nothing."""
+    error, place = tried.app.error, tried.place
+    if error is None:
+        return None
+    known, wanted = place.environment, _wanted(tried.app, error, place.environment, hints)
+    if wanted:
+        folders = [value.removeprefix(_DATA) for value in wanted.values() if value.startswith(_DATA)]
+        folders = list(dict.fromkeys([*place.folders, *folders]))
+        place = replace(place, environment={**known, **wanted}, folders=tuple(folders))
+        return _Tried(tried.app, {**tried.required, **wanted}, place)
+    told = [folder for folder in place.folders if f"{DATA}/{folder}" in error.message] or list(place.folders[:1])
+    if _REPOSITORY.search(error.message) and told and told[0] not in place.repositories:
+        return replace(tried, place=replace(place, repositories=(*place.repositories, told[0])))
+    return None
+
+
+def _wanted(app: Imported, error: Error, known: Mapping[str, str], hints: Hints) -> dict[str, str]:
+    """The variables that an app may fail for want of, with values: those that it lacks, those of folders that are not
+    there, those of secrets that it misses."""
+    missing = [name for name in error.missing_variables if name not in known]
+    if missing:
+        return {name: stand_in(name, hints.examples) for name in missing}
+    homeless = {name: kept_at(name) for name in _homeless(error, known)}
+    return homeless or {name: stand_in(name, {}) for name in _unset_secrets(app, error, known)}
+
+
+def _still_missing(error: Error, before: Place, now: Place) -> bool:
+    """Whether an error says that also a folder is not there that was made, or that it is to be a file."""
+    new = [folder for folder in now.folders if folder not in before.folders]
+    said = _NOT_THERE.search(error.message) or error.kind == "IsADirectoryError"
+    return (
+        bool(said)
+        and not _REPOSITORY.search(error.message)
+        and any(f"{DATA}/{folder}" in error.message for folder in new)
+    )
+
+
+_STAND_IN: Final = "headcount-stand-in"
+_DATA: Final = "{data}/"
+_NOT_THERE: Final = re.compile(
+    r"not found|not exist|no such (file|folder|dir)|not a (valid |proper )?(folder|dir|path)|is no (folder|dir)|"
+    r"cannot (find|open)|missing",
+    re.IGNORECASE,
+)
+_REPOSITORY: Final = re.compile(r"\bgit (init|repo)|GitRepo|not a git", re.IGNORECASE)
+_NO_PLACE: Final = re.compile(r"[a-z][a-z0-9+.-]*:/?/|\{data\}/")
+
+
+def _homeless(error: Error, known: Mapping[str, str]) -> list[str]:
+    """The variables whose values are paths that the words of an error say are not there."""
+    if not _NOT_THERE.search(error.message):
+        return []
+    return [
+        name
+        for name, value in known.items()
+        if ("/" in value or value.startswith(_STAND_IN)) and value in error.message and not _NO_PLACE.match(value)
+    ]
+
+
+_SECRET: Final = re.compile(r"(^|_)SECRET(_KEY)?$|^SECRET_")
+
+
+def _unset_secrets(app: Imported, error: Error, known: Mapping[str, str]) -> list[str]:
+    """The variables of secrets that an app asked for, where it fails for want of a secret by whatever name."""
+    if "secret" not in error.message.lower():
+        return []
+    return [item.name for item in app.variables if _SECRET.search(item.name) and item.name not in known]
+
+
+def kept_at(name: str) -> str:
+    """Where in the app's data the folder is that a variable names: `{data}/repository`."""
+    words = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    return _DATA + (re.sub(r"-(dir|directory|folder|path|root)$", "", words) or "files")
 
 
 def stand_in(name: str, examples: Mapping[str, tuple[str, str]]) -> str:
@@ -225,10 +371,12 @@ def stand_in(name: str, examples: Mapping[str, tuple[str, str]]) -> str:
     if shown:
         return shown
     upper = name.upper()
+    if re.search(r"(DIR|DIRECTORY|FOLDER)$", upper):
+        return kept_at(name)
     for pattern, value in _STAND_INS:
         if re.search(pattern, upper):
             return value
-    return "headcount-stand-in"
+    return f"{_STAND_IN}-{name.lower()}"
 
 
 _STAND_INS: Final = (
@@ -239,5 +387,5 @@ _STAND_INS: Final = (
     (r"(PORT|SIZE|COUNT|LIMIT|NUM\w*|TTL|TIMEOUT|SECONDS|MINUTES|DAYS|HOURS|PER_PAGE|WORKERS|LENGTH|MAX\w*)$", "1"),
     (r"(^|_)(DEBUG|ENABLE\w*|USE\w*|IS|VERIFY|TLS|SSL|SECURE)(_|$)", "0"),
     (r"EMAIL|MAIL_(FROM|SENDER)", "app@example.com"),
-    (r"(DIR|FOLDER|PATH)$", "/tmp"),
+    (r"PATH$", "/tmp"),
 )

@@ -29,6 +29,22 @@ class Candidate:
 
 
 @dataclass(frozen=True)
+class Answers:
+    """What a person answers beforehand, each empty where it is left to new-app.
+
+    `environment`: values of variables, in which `{data}` stands for the app's data. `requirements`: files of the
+    project, and requirements. `lock`: the file that says the versions. `subdirectory`: the folder within the source.
+    """
+
+    name: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    requirements: tuple[str, ...] = ()
+    lock: str = ""
+    entry_point: str = ""
+    subdirectory: str = ""
+
+
+@dataclass(frozen=True)
 class Process:
     """A further process that the project declares, and which file says so."""
 
@@ -52,7 +68,8 @@ class Hints:
     `variables`: those that its files give a value to, by name: (value, file). `examples`: the same of files that show
     what a person has to set. `listen` is "address:port". `migrations` are folders of migrations with the command that
     runs them, "" where nobody knows: (folder, command). `prepares` prepare a release; what `before` is for, which the
-    server's line runs too, is not known.
+    server's line runs too, is not known. `given` are the variables that a person gave. `written`: what is secret and
+    is written into the code: (name, FILE:LINE).
     """
 
     candidates: tuple[Candidate, ...] = ()
@@ -65,11 +82,18 @@ class Hints:
     migrations: tuple[tuple[str, str], ...] = ()
     prepares: tuple[Command, ...] = ()
     before: tuple[Command, ...] = ()
+    given: Mapping[str, str] = field(default_factory=dict)
+    written: tuple[tuple[str, str], ...] = ()
+
+
+LATE = "TooLong"
+"""The kind of an error that is nothing but a time that ran out."""
 
 
 @dataclass(frozen=True)
 class Error:
-    """Why a module could not be used. `where` is FILE:LINE within the project; `unreached`: a peer did not answer."""
+    """Why a module could not be used. `where` is FILE:LINE within the project; `unreached`: a peer did not answer;
+    `stood_in`: variables whose values new-app had made up when it happened."""
 
     kind: str
     message: str
@@ -78,6 +102,12 @@ class Error:
     missing_variables: tuple[str, ...] = ()
     read_only: bool = False
     unreached: bool = False
+    stood_in: tuple[str, ...] = ()
+
+    @property
+    def late(self) -> bool:
+        """Whether nothing was wrong but that it took too long, here."""
+        return self.kind == LATE
 
     def __str__(self) -> str:
         place = f" ({self.where})" if self.where else ""
@@ -121,6 +151,7 @@ class Imported:
     """What importing a module showed. `stage` is how far it came: import, ask, weigh or done.
 
     `written`: paths that it wrote to (within the project: relative) and what: file, folder or sqlite.
+    `rules`: how many addresses an app of Flask's kind answers to; None of any other.
     `other_host`: the status of a page that answers 200, when it is asked for by a name that nobody told the app.
     `required`: variables that it cannot be imported without, with the values that were given here.
     """
@@ -134,6 +165,7 @@ class Imported:
     import_seconds: float = 0.0
     peak_mib: int = 0
     routes: int = 0
+    rules: int | None = None
     pages: tuple[Page, ...] = ()
     weighed: tuple[Weighed, ...] = ()
     variables: tuple[Variable, ...] = ()
@@ -152,6 +184,11 @@ class Imported:
     def found(self) -> bool:
         """Whether the callable is there."""
         return self.stage != "import" and bool(self.target)
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether it answers to nothing: what it is made of is put together elsewhere."""
+        return self.rules == 0
 
     @property
     def entry_point(self) -> str:

@@ -116,7 +116,8 @@ def app_line(app: AppDecision) -> str:
     shape = shape_words(bare_values(app.live.get("plan"))) if app.live else ""
     parts = [f"{app.name}: {live}"]
     parts += [shape] if shape else []
-    what = "left out" if app.left_out else _VERBS[app.action]
+    waits = app.held and app.action in (DEPLOY, HEAL)
+    what = "left out" if app.left_out else "held back" if waits else _VERBS[app.action]
     why = "; ".join([*app.reasons, *app.notes])
     return f"{', '.join(parts)}: {what}" + (f" ({why})" if why else "")
 

@@ -44,7 +44,8 @@ class Evidence(TypedDict, total=False):
 
     Latencies are milliseconds, memory is MiB, `error_rate_limit` is a share of the `requests`. What begins with `live_`
     is of the generation that the candidate was held against. `paths`: what each path of the candidate took.
-    `uncompared`: what was not held against the live generation, and why.
+    `uncompared`: what was not held against the live generation, and why. `failed_requests`: of each path that was asked
+    again because its requests failed, what it answered and what the app logged.
     """
 
     verdict: str | None
@@ -57,6 +58,7 @@ class Evidence(TypedDict, total=False):
     memory_source: str | None
     checks: list[Json]
     uncompared: list[str]
+    failed_requests: list[Json]
     histogram: str | None
     live_histogram: str | None
     memory: Json | None
@@ -97,6 +99,10 @@ _Row = TypedDict(
         "plan": Optional[Json],
         "steps": list[Mapping[str, object]],
         "revert_cause": str,
+        "load_tests": list[Json],
+        "history": list[Json],
+        "drift": list[str],
+        "recommended": Mapping[str, object],
     },
     total=False,
 )
@@ -118,7 +124,8 @@ class Report:
 
 def build(hosts: Sequence[HostDecision], outcomes: Outcomes, check: bool, stopped: str | None) -> Report:
     """The report of a run over `hosts`, from what was decided about them and what came of them."""
-    rows = [row for host in hosts for row in _host_rows(host, outcomes.get(host.host, {}), check)]
+    would = check and not stopped
+    rows = [row for host in hosts for row in _host_rows(host, outcomes.get(host.host, {}), would)]
     failed = _failures(hosts, outcomes)
     first = _first_cause(hosts, outcomes)
     if stopped and not failed:
@@ -162,6 +169,10 @@ def _app_row(host: HostDecision, app: AppDecision, begun: Outcome | None, check:
         "mismatch": outcome.mismatch,
         "plan": plan or None,
         "steps": [step.to_dict() for step in outcome.steps],
+        "load_tests": app.load_tests,
+        "history": app.history,
+        "drift": app.drift,
+        "recommended": {} if went_live else _recommended(plan, app.plan),
     }
     row.update(evidence_of(_trial(outcome) or live.get("trial") or {}))
     if status == "reverted":
@@ -176,6 +187,12 @@ def _plan_shown(app: AppDecision, outcome: Outcome) -> Json:
     if outcome.to is None and app.live is not None:
         return app.live.get("plan") or {}
     return outcome.plan or app.plan or {}
+
+
+def _recommended(shown: Json, planned: Json | None) -> Mapping[str, object]:
+    """What the plan that was made would change of the one that is shown, by setting."""
+    now = bare_values(shown)
+    return {name: value for name, value in bare_values(planned).items() if now.get(name) != value} if now else {}
 
 
 def _cause_before(host: HostDecision, app: AppDecision) -> str | None:
@@ -199,7 +216,7 @@ def _status(host: HostDecision, app: AppDecision, begun: Outcome | None, check: 
         return FAILED
     if app.action == NOTHING:
         return "left out" if app.left_out else "unchanged"
-    return f"would {app.action}" if check else "not started"
+    return f"would {app.action}" if check and not app.held else "not started"
 
 
 def _trial(outcome: Outcome) -> Json:
@@ -237,6 +254,7 @@ def evidence_of(trial: Json) -> Row:
         "memory_source": memory.get("source"),
         "checks": verdict.get("checks", []),
         "uncompared": verdict.get("uncompared", []),
+        "failed_requests": trial.get("failed") or [],
         "histogram": (trial.get("candidate") or {}).get("histogram"),
         "live_histogram": (trial.get("live") or {}).get("histogram"),
         "memory": _without_use(trial.get("memory")),
@@ -333,18 +351,30 @@ def _against(value: float | None, limit: float | None) -> str:
 
 
 def _failures(hosts: Sequence[HostDecision], outcomes: Outcomes) -> dict[str, str]:
-    """{host: causes, one for each app} of the hosts that did not come to what was asked for."""
-    found = {host.host: list(host.causes) for host in hosts}
-    for host, apps in outcomes.items():
-        found.setdefault(host, []).extend(filter(None, map(_failure, apps.values())))
-    return {host: "; ".join(causes) for host, causes in found.items() if causes}
+    """{host: causes, each once, with the apps that it holds for} of the hosts that did not come to what was asked
+    for."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for host in hosts:
+        refused = host.refused.items() if host.status == OK else [("", host.cause or host.status)]
+        found[host.host] = list(refused)
+    for name, apps in outcomes.items():
+        found.setdefault(name, []).extend((app.app, why) for app in apps.values() if (why := _failure(app)))
+    return {host: _once(causes) for host, causes in found.items() if causes}
+
+
+def _once(causes: Iterable[tuple[str, str]]) -> str:
+    """(app, cause) in a sentence: what several apps failed for is told once, after their names."""
+    owners: dict[str, dict[str, None]] = {}
+    for app, why in causes:
+        owners.setdefault(why, {})[app] = None
+    return "; ".join(f"{', '.join(filter(None, apps))}: {why}".removeprefix(": ") for why, apps in owners.items())
 
 
 def _failure(outcome: Outcome) -> str:
     """Why an app did not come to what was asked for; empty where it did."""
     if outcome.failed or outcome.outcome == WORKING:
-        return f"{outcome.app}: {outcome.phase or 'rollout'}: {outcome.cause or 'the run was cut short'}"
-    return f"{outcome.app}: the revert failed: {outcome.revert_cause}" if outcome.outcome == "revert_failed" else ""
+        return f"{outcome.phase or 'rollout'}: {outcome.cause or 'the run was cut short'}"
+    return f"the revert failed: {outcome.revert_cause}" if outcome.outcome == "revert_failed" else ""
 
 
 def _first_cause(hosts: Sequence[HostDecision], outcomes: Outcomes) -> str | None:

@@ -15,11 +15,14 @@ from pathlib import Path
 
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
+from .._display.text import listed, plural
 from . import cache as cached
 from . import sources
+from .conflicts import resolution_error
 from .gathered import HostBuild, Platform, Wheel
 from .indexes import Indexes
 from .locks import Pinned, read_compiled
+from .progress import tell
 from .tools import (
     BadLock,
     BuildFailed,
@@ -29,12 +32,13 @@ from .tools import (
     essence,
     pip,
     raise_for_network,
-    resolution_error,
     run,
     uv,
 )
 
 _COMPILE_SECONDS = 300.0
+_PYTHONS = frozenset({"3.9", "3.10", "3.11", "3.12", "3.13", "3.14"})
+"""Those that hosts have."""
 DOWNLOAD_SECONDS = 1200.0
 
 
@@ -106,6 +110,8 @@ class Fetching:
         out = self.work / f"wheels-{len(list(self.work.glob('wheels-*')))}"
         out.mkdir()
         left = {pin.name: pin for pin in pins}
+        if len(left) > 1:
+            tell(f"fetching {plural(len(left), 'wheel')}")
         without: list[Pinned] = []
         while left:
             done = self._pip_download(list(left.values()), out, binary=True)
@@ -155,7 +161,7 @@ class Fetching:
             if "No matching distribution" in said:
                 raise WheelMissing(
                     f"{what}: neither a wheel for {self.where()} nor a source; allow another version of it"
-                    f"{self._newer_words(pin)}, or have headcount_python name a Python that it has wheels for"
+                    f"{self._newer_words(pin)}{python_words(self._pythons(pin))}"
                 )
             raise BuildFailed(
                 f"{what}: there is no wheel for {self.where()}, and its source cannot be prepared on the controller "
@@ -167,7 +173,8 @@ class Fetching:
     def with_newer(self, build: HostBuild) -> HostBuild:
         """What a host has to build, with the oldest later version of it that has a wheel."""
         name = str(canonicalize_name(build.sdist.name))
-        return replace(build, with_wheel=self._newer(Pinned(name, build.sdist.version, ())))
+        pin = Pinned(name, build.sdist.version, ())
+        return replace(build, with_wheel=self._newer(pin), pythons=self._pythons(pin))
 
     def _newer(self, pin: Pinned) -> str:
         """The oldest version after that of a pin that has a wheel for the platform; "" where there is none."""
@@ -178,15 +185,32 @@ class Fetching:
             return ""
         return found.pins[pin.name].version if pin.name in found.pins else ""
 
+    def _pythons(self, pin: Pinned) -> tuple[str, ...]:
+        """The other Pythons that the version of a pin has a wheel for."""
+        options = ["--only-binary", pin.name, "--no-deps"]
+        return tuple(
+            python
+            for python in sorted(_PYTHONS - {self.platform.minor}, key=lambda text: int(text.partition(".")[2]))
+            if self._resolves(f"{pin.name}=={pin.version}", python, options)
+        )
+
+    def _resolves(self, wanted: str, python: str, options: Sequence[str]) -> bool:
+        other = Fetching(replace(self.platform, python=python), self.cache)
+        other.work, other.indexes = self.work, self.indexes
+        try:
+            return bool(read_compiled(other.compile(wanted, [wanted], options)).pins)
+        except WheelhouseError:
+            return False
+
     def without_wheel(self, what: str, error: ResolutionConflict) -> ResolutionConflict:
         """The error in plain words where it is that a version has neither a wheel for the platform nor a source."""
         found = re.search(r"Because ([\w.-]+)==(\S+) has no wheels with a matching", " ".join(error.detail.split()))
         if not found:
             return error
-        newer = self._newer_words(Pinned(str(canonicalize_name(found[1])), found[2], ()))
+        pin = Pinned(str(canonicalize_name(found[1])), found[2], ())
         cause = (
             f"{found[1]}=={found[2]} has neither a wheel for {self.where()} nor a source; allow another version of it"
-            f"{newer}, or have headcount_python name a Python that it has wheels for"
+            f"{self._newer_words(pin)}{python_words(self._pythons(pin))}"
         )
         return ResolutionConflict(f"{what}: {cause}", cause, error.detail)
 
@@ -201,6 +225,7 @@ class Fetching:
             return known
         out = Path(tempfile.mkdtemp(prefix="build-", dir=self.work))
         impure = self.cache / "built" / f"{sdist.sha256}.impure"
+        tell(f"building a wheel of {what}")
         try:
             wheel = None if impure.exists() else sources.build_wheel(Path(sdist.path), out, what, self.environment())
         except BuildFailed:
@@ -233,6 +258,11 @@ class Fetching:
 
     def where(self) -> str:
         return f"Python {self.platform.minor} on {self.platform.machine} with {self.platform.libc}"
+
+
+def python_words(pythons: Sequence[str]) -> str:
+    """What another Python would do for a version that lacks a wheel for the host's."""
+    return f", or have headcount_python name Python {listed(pythons, 6)}, which it has a wheel for" if pythons else ""
 
 
 def _requires_of(sdist: Path, work: Path) -> tuple[str, ...]:

@@ -123,12 +123,14 @@ class Wheel:
 class HostBuild:
     """A source that has to be built on a host of the platform, and the wheels that its build needs.
 
-    `with_wheel`: the oldest later version that has a wheel for the platform; "" where none is known.
+    `with_wheel`: the oldest later version that has a wheel for the platform; "" where none is known. `pythons`: other
+    Pythons that this version has a wheel for ("3.11").
     """
 
     sdist: Wheel
     build_wheels: tuple[Wheel, ...]
     with_wheel: str = ""
+    pythons: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, object]:
         """Plain data."""
@@ -136,13 +138,15 @@ class HostBuild:
             "sdist": self.sdist.to_dict(),
             "build_wheels": [wheel.to_dict() for wheel in self.build_wheels],
             "with_wheel": self.with_wheel,
+            "pythons": list(self.pythons),
         }
 
     @classmethod
     def from_dict(cls, data: Json) -> HostBuild:
         """From `to_dict`."""
         tools = tuple(Wheel(**wheel) for wheel in data["build_wheels"])
-        return cls(Wheel(**data["sdist"]), tools, str(data.get("with_wheel", "")))
+        newer, pythons = str(data.get("with_wheel", "")), tuple(data.get("pythons", ()))
+        return cls(Wheel(**data["sdist"]), tools, newer, pythons)
 
 
 @dataclass(frozen=True)

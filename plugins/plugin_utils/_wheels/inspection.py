@@ -15,6 +15,7 @@ from .._source.project import PACKAGE, table
 from . import sources
 from .gathered import Wheel
 from .indexes import check_url
+from .reqfiles import decoded
 from .sources import Source
 from .tools import BuildFailed, toml
 
@@ -70,7 +71,7 @@ def check_credentials(source: Source, folder: Path, names: Sequence[str]) -> Non
         path = folder / name
         if not _says_where(name) or not path.is_file() or path.stat().st_size > _MOST_BYTES:
             continue
-        for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+        for number, line in enumerate(decoded(path.read_bytes(), "replace").splitlines(), 1):
             for url in _URL.findall(line):
                 if not _ONLY_A_USER.match(url) and not _STANDS_FOR.search(url):
                     check_url(url.rstrip(".,;)]"), f"{source.describe()}: {name}, line {number}:")

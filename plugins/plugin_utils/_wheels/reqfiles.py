@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Final
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
@@ -22,6 +24,38 @@ from .tools import BadLock
 _ARCHIVES = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".tgz")
 _QUIET = ("--use-pep517", "--no-build-isolation")  # so it is done in any case, or what is built is the same
 CHOOSE = "or say which one counts with source.requirements or source.lock"
+
+
+def lacks(label: str, name: str, owner: str, python: str) -> BadLock:
+    """The error for a lock without what something in it needs: mostly one that was made for another Python."""
+    return BadLock(
+        f"{label}: {name} is needed by {owner} with Python {python} and is not in the lock; make the lock again with "
+        f"that Python, {CHOOSE}"
+    )
+
+
+_MARKS: Final = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_CODING: Final = re.compile(rb"coding[:=]\s*([-\w.]+)")
+
+
+def decoded(data: bytes, errors: str = "strict") -> str:
+    """The text of a requirements file as pip reads it: by the mark that it begins with (Windows' PowerShell writes
+    UTF-16), by a comment in its first lines, or as UTF-8."""
+    for mark, encoding in _MARKS:
+        if data.startswith(mark):
+            return data.decode("utf-8-sig" if encoding == "utf-8" else encoding, errors)
+    comments = b"\n".join(line for line in data.split(b"\n", 2)[:2] if line.startswith(b"#"))
+    said = _CODING.search(comments)
+    try:
+        return data.decode(said[1].decode("ascii") if said else "utf-8", errors)
+    except LookupError:  # an encoding that nobody knows
+        return data.decode("utf-8", errors)
 
 
 @dataclass(frozen=True)
@@ -80,9 +114,14 @@ class Reading:
         self.seen.add(path.resolve())
         label = os.path.relpath(path, self.folder)
         try:
-            text = path.read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            raise BadLock(f"{label} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+            text = decoded(path.read_bytes())
+        except OSError as error:
+            raise BadLock(f"{label} cannot be read: {error.strerror or error}") from None
+        except UnicodeDecodeError as error:
+            raise BadLock(
+                f"{label} cannot be read: {error}; fix: save it as UTF-8, or say in its first line what it is: "
+                "# -*- coding: latin-1 -*-"
+            ) from None
         for number, raw in logical_lines(text):
             where = f"{label}, line {number}"
             indexes.check_options(raw, where)

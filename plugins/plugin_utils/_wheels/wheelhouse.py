@@ -43,6 +43,8 @@ from .gathered import HostBuild, Platform, Wheel, WheelSet
 from .inspection import check_credentials, check_whole, other_way
 from .lockfiles import Direct, direct_of
 from .locks import Pinned, exact, outside, read_compiled
+from .progress import tell
+from .reqfiles import lacks
 from .sources import Source, source_identity
 from .tools import (
     BadLock,
@@ -336,6 +338,7 @@ class _Gathering(Fetching):
             if source.kind == "path":
                 project = sources.copy_beside(folder, Path(tempfile.mkdtemp(prefix="project-", dir=self.work)), source)
             out = Path(tempfile.mkdtemp(prefix="app-", dir=self.work))
+            tell(f"building a wheel of {source.describe()}")
             made = sources.build_wheel(project, out, source.describe(), self.environment())
             known = cached.store(self.cache, made)
             if sources.check_wheel(made, source.describe())[2]:
@@ -438,6 +441,7 @@ class _Gathering(Fetching):
             raise BadLock(
                 f"{self._label()}: {asked.app} itself is not in the lock; make the lock from {str(asked.wanted[0])!r}"
             )
+        tell("asking which versions of its dependencies fit together")
         pins, self._via = self._with_all_brought(asked)
         if told.complete:
             self._check_complete(asked.app)
@@ -471,7 +475,7 @@ class _Gathering(Fetching):
         extra = [str(canonicalize_name(Requirement(item).name)) for item in self.extra]
         locked = [*self._told.pins, *(Pinned(name, "", ()) for name in self._local)]
         for name, owner in outside(locked, self._via, app if app in self._local else None, extra).items():
-            raise BadLock(f"{self._label()}: {name} is needed by {owner} and is not in the lock; make the lock again")
+            raise lacks(self._label(), name, owner, self.platform.python)
 
     def _gives_way(self, what: str, where: str, text: str, extra: Mapping[str, str]) -> bool:
         """Whether a declared version of the server is another one than the plan's, which is then taken and told."""
@@ -545,7 +549,7 @@ class _Gathering(Fetching):
         told, cause = self._told, error.cause.lower()
         places = [f"{where} has {text}" for where, text in told.requirements if text.lower() in cause]
         message = f"{error} ({listed(places, 4)})" if places else str(error)
-        if any(pin.name not in exact(self.extra) for pin in told.pins):
+        if any(pin.name not in exact(self.extra) for pin in told.pins) and "the host has python" not in cause:
             message += f"; {self._label()} says which versions: make it again after a change of what is required"
         return message
 

@@ -335,5 +335,6 @@ def wheel_cache() -> Path:
 
 
 def environ() -> dict[str, str]:
-    """The environment for tools of the checkout's virtual environment."""
-    return {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    """The environment for tools of the checkout's virtual environment; of Ansible every task is told."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "ANSIBLE_STDOUT_CALLBACK": "default"}

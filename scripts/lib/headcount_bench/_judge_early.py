@@ -65,13 +65,15 @@ def known_by(samples: Samples, second: float) -> Samples:
         path_kinds=(),
         loaded=(),
         quiet=(),
+        whole=False,
     )
 
 
 def ended(take: rules.Take, seconds: float) -> Ended | None:
-    """The first look that ends the load of a run that was to take so long; None where none does."""
+    """The first look that ends the load of a run that was to take so long; None where none does. One that was ended as
+    it was made ended then at the latest."""
     before, at = 0.0, early.LEAST_SECONDS
-    while at < seconds:
+    while at < min(seconds, take.ended_s or seconds):
         share = early.spent(before, at / seconds)
         candidate, live = known_by(take.candidate, at), known_by(take.live, at)
         why = early.failed_already(candidate, live, RULE, share) if candidate.latency_ms and live.latency_ms else ""
@@ -79,7 +81,7 @@ def ended(take: rules.Take, seconds: float) -> Ended | None:
             policy = replace(rules.USUAL, fail_share=share)
             return Ended(at, why, judge.judge(candidate, live, rules.LIMITS, None, policy))
         before, at = at / seconds, at + max(early.EVERY_SECONDS, LATER_SHARE * at)
-    return None
+    return None if take.ended_s is None else Ended(take.ended_s, "as it was made", rules.verdict_of(take))
 
 
 def soon(first: rules.Take, retry: rules.Take | None, seconds: float = 30.0) -> Soon | None:

@@ -23,15 +23,19 @@ from typing import Any, Callable, Iterator
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from headcount_units._declaration.app import Limits, Load
+from headcount_units._load.early import Early
 from headcount_units._load.h2load import Target
 from headcount_units._load.trialload import Attempt, Capacity, Running, Turn, run_trial_load, with_retry
 from headcount_units._os import http
 from headcount_units._os.systemd import Systemd
 from headcount_units._steps.compare import Arm
+from headcount_units._verdict.early import Rule
 from headcount_units._verdict.judge import Thresholds, judge
 
 HOME = os.path.dirname(os.path.abspath(__file__))
 RUN = "/run/headcount-bench"
+LIMITS = Limits(error_rate=0.01, memory_percent=None)
+ANSWER_S = 5.0
 #: The pauses are what makes its bursts.
 BURNER = """
 import random, time
@@ -88,6 +92,7 @@ class Instance:
             state=lambda: self.systemd.state(self.unit),
             journal=lambda: self.systemd.journal(self.unit, self.begin, lines=2000),
             memory_max_mib=float(self.settings["memory_max_mib"]),
+            beats=self.settings["worker_class"] != "sync",
         )
 
     def send(self, number: int, workers: int | None = None) -> None:
@@ -115,7 +120,7 @@ def disturb(kind: str, instance: Instance) -> None:
 
 
 def run_pair(number: int, pair: dict[str, Any], job: dict[str, Any], together: Callable[[], None]) -> dict[str, Any]:
-    """Both instances, the load (and the retry: always, or when the verdict asks for it), and all samples."""
+    """Both instances, the load (and the retry: sooner over, or when the verdict asks for it), and all samples."""
     settings = job["settings"]
     load = Load.from_dict({"paths": job["paths"], "rate": job["rate"], "seconds": job["seconds"]})
     usual = dict(job["environment"])
@@ -124,8 +129,9 @@ def run_pair(number: int, pair: dict[str, Any], job: dict[str, Any], together: C
     kind = pair.get("disturb", "")
     takes: list[dict[str, Any]] = []
 
-    def attempt(swap: bool, factor: float) -> Any:
+    def attempt(swap: bool, factor: float, sooner: bool = False) -> Any:
         sampler, beside = candidate.arm().sampler(), live.arm().sampler()
+        early = Early(Rule(LIMITS, Thresholds(), answer_seconds=ANSWER_S), sampler.died) if sooner else None
         address = f"unix:{RUN}/nobody.sock" if kind == "refused" else f"unix:{candidate.socket}"
 
         def warm() -> None:
@@ -140,12 +146,10 @@ def run_pair(number: int, pair: dict[str, Any], job: dict[str, Any], together: C
         with sampler, beside:
             run = run_trial_load(
                 Target(address), Target(f"unix:{live.socket}"), load, capacity=Capacity(settings["workers"]),
-                turn=Turn(swap, factor), running=Running(5.0), on_warm=warm,
+                turn=Turn(swap, factor), running=Running(ANSWER_S, early=early), on_warm=warm,
             )  # fmt: skip
         memory, its_memory = sampler.evidence(), beside.evidence()
-        verdict = judge(
-            run.candidate, run.baseline, Limits(memory_percent=None), memory, Thresholds(), baseline_memory=its_memory
-        )
+        verdict = judge(run.candidate, run.baseline, LIMITS, memory, Thresholds(), baseline_memory=its_memory)
         takes.append(
             {
                 "swap": swap, "factor": factor, "at": begin, "seconds": time.time() - begin,
@@ -159,9 +163,9 @@ def run_pair(number: int, pair: dict[str, Any], job: dict[str, Any], together: C
     try:
         live.start()
         candidate.start()
-        if job["retry"] == "always":
+        if job["retry"] == "sooner":  # the first whole, to be judged by its parts; the retry as a trial has it
             attempt(False, 1.0)
-            attempt(True, 2.0)
+            attempt(True, 2.0, sooner=True)
             return {**pair, "takes": takes}
         verdict, attempts = with_retry(attempt)
         final = {"outcome": verdict.outcome, "cause": verdict.cause, "attempts": len(attempts)}

@@ -37,7 +37,8 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Take:
-    """One load run of a pair, as recorded."""
+    """One load run of a pair, as recorded. `ended_s`: the second at which it was ended because the candidate had failed
+    (None: it was not), as the look saw that could use the `share` of alpha."""
 
     candidate: Samples
     live: Samples
@@ -45,10 +46,13 @@ class Take:
     live_memory: MemoryEvidence
     core_share: float
     rate: float
+    ended_s: float | None = None
+    share: float = 1.0
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Take:
         """From the raw data of a cell."""
+        ended = data["load"].get("ended") or {}
         return cls(
             Samples.from_dict(data["candidate"]),
             Samples.from_dict(data["live"]),
@@ -56,11 +60,19 @@ class Take:
             _memory(data["live_memory"]),
             float(data["load"]["cost_core_share"]),
             float(data["load"]["rate"]),
+            float(ended["at_s"]) if ended else None,
+            float(ended["share"]) if ended else 1.0,
         )
 
     def cut(self, begin: float, seconds: float) -> Take:
         """The part of the run whose requests were due from `begin` on, for so long. Memory stays that of the run."""
-        return replace(self, candidate=window(self.candidate, begin, seconds), live=window(self.live, begin, seconds))
+        part = replace(self, candidate=window(self.candidate, begin, seconds), live=window(self.live, begin, seconds))
+        later = self.ended_s is not None and self.ended_s > begin + seconds
+        return replace(part, ended_s=None, share=1.0) if later else part
+
+    def has(self, begin: float) -> bool:
+        """Whether it was still under way at that second."""
+        return self.ended_s is None or self.ended_s > begin
 
 
 def _memory(data: Mapping[str, Any]) -> MemoryEvidence:
@@ -110,8 +122,12 @@ def slowed(samples: Samples, factor: float, above_ms: float = 0.0) -> Samples:
 
 
 def verdict_of(take: Take, policy: Thresholds = USUAL) -> Verdict:
-    """Our verdict on one run."""
-    return judge.judge(take.candidate, take.live, LIMITS, take.memory, policy, baseline_memory=take.live_memory)
+    """Our verdict on one run; of one that was ended, with what that look could use of alpha, and never a pass."""
+    if take.ended_s is not None:
+        policy = replace(policy, fail_share=take.share)
+    found = judge.judge(take.candidate, take.live, LIMITS, take.memory, policy, baseline_memory=take.live_memory)
+    ended = take.ended_s is not None and found.outcome == judge.PASS
+    return replace(found, outcome=judge.INCONCLUSIVE) if ended else found
 
 
 @dataclass(frozen=True)

@@ -83,6 +83,12 @@ def fail(status: str = "500 Internal Server Error") -> None:
     raise Bad(status)
 
 
+def no_route() -> None:
+    """What is logged without a traceback."""
+    print("ERROR prices: no route to the price server", file=sys.stderr)
+    fail()
+
+
 def sometimes(share: float, then: Callable[[], None]) -> Callable[[Mapping[str, Any]], None]:
     """Do something for a share of the requests, at random."""
 
@@ -184,7 +190,7 @@ LIARS: Mapping[str, Callable[[Mapping[str, Any]], None]] = {
     "wait8": lambda _: time.sleep(0.008),  # what it takes longer
     "slower-half": lambda _: time.sleep(0.020),  # as long again as it takes
     "rare-500": path_is("/rare", fail),
-    "b-500": path_is("/b", fail),
+    "b-500": path_is("/b", no_route),
     "b-slow": path_is("/b", lambda: time.sleep(0.030)),  # slower by its own time
     "post-500": post_broken,
     "all-500": lambda _: fail(),

@@ -43,12 +43,17 @@ def kinds_of(traffic: mix.Traffic, cpu_ms: Sequence[float]) -> list[_queue.Kind]
 
 def simulated(
     config: Config, host: Host, traffic: mix.Traffic, schedules: Sequence[mix.Schedule], cpu_ms: Sequence[float],
-    alone_ms: Sequence[float], beside: bool = False,
+    alone_ms: Sequence[float], beside: bool = False, took_ms: Sequence[float] = (),
 ) -> Simulated:  # fmt: skip
-    """All rounds of one contender, each from an idle server on, as the real ones were. `beside`: see _queue."""
-    kinds = kinds_of(traffic, cpu_ms)
-    latencies: list[list[float]] = [[] for _ in kinds]
-    for due in schedules:
+    """All rounds of one contender, each from an idle server on, as the real ones were. `beside`: see _queue.
+    `took_ms`: CPU time of a request in each real round; the simulated round takes the same."""
+    latencies: list[list[float]] = [[] for _ in cpu_ms]
+    for number, due in enumerate(schedules):
+        kinds = kinds_of(traffic, cpu_ms)
+        if took_ms:
+            _, computed = _queue.replayed(queues_of(config), host.cores, kinds, due, beside)
+            scale = took_ms[number] * len(due) / computed
+            kinds = kinds_of(traffic, [scale * one for one in cpu_ms])
         for kind, _, took in _queue.replay(queues_of(config), host.cores, kinds, due, beside):
             latencies[kind].append(took)
     told = mix.told(latencies, alone_ms)
@@ -76,7 +81,10 @@ def beside(host: Host, traffic: mix.Traffic, value: Mapping[str, Any], arrivals:
             config = Config.from_settings(entry["settings"])
             mine = schedules[: len(entry["runs"])]
             shared = not value["cpus"]["load"] and host.cores > 1
-            found[entry["config"]] = simulated(config, host, traffic, mine, value["cpu_ms"], value["alone_ms"], shared)
+            took = [float(run["cpu_ms"]) for run in entry["runs"]]
+            found[entry["config"]] = simulated(
+                config, host, traffic, mine, value["cpu_ms"], value["alone_ms"], shared, took
+            )
     return found
 
 

@@ -44,10 +44,11 @@ SWITCH_MS: Final = 5.0
 """sys.getswitchinterval(): a thread that computes hands the interpreter lock over after so long, when another waits."""
 
 
-IDLE_BALANCE_MS: Final = 4.0
-BUSY_BALANCE_MS: Final = 32.0
-"""When a core looks for work on a fuller one: with nothing to do at its next tick (CONFIG_HZ=250), and sixteen times as
-rarely as each 2 ms where it has something to do (Linux' `busy_factor` of a domain of two cores)."""
+IDLE_BALANCE_MS: Final = 8.0
+BUSY_BALANCE_MS: Final = 64.0
+"""When a core looks for work on a fuller one. With nothing to do two ticks later (CONFIG_HZ=250): an idle core has no
+tick of its own, so the fuller one notices first. Else sixteen times (Linux' `busy_factor`) each 4 ms, to which the 2 ms
+of a domain of two cores grow where they are mostly found even."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,7 @@ class _Simulation:
         self.cores = [_Core(cores / whole) for _ in range(whole)]
         self.processes = [_Process(queues.slots) for _ in range(queues.processes)]
         self.now = 0.0
+        self.computed = 0.0
         self.by_time: list[tuple[float, int, str, Any]] = []
         self.waiting: deque[_Request] = deque()
         self.order = itertools.count()
@@ -165,6 +167,7 @@ class _Simulation:
                 break
             for each in self.cores:
                 each.given += (when - self.now) * each.each
+                self.computed += (when - self.now) * each.speed if each.computing else 0.0
             self.now = when
             if first <= when:
                 _, _, index, _ = heapq.heappop(self.cores[core].bursts)
@@ -386,9 +389,17 @@ def replay(
     """The same for requests that are due at given times (seconds, in order; the place of the kind): for each that was
     answered its kind, when it came and what it took, in ms, in the order of the answers. `beside`: the clients run on
     the same cores."""
+    return replayed(queues, cores, kinds, due, beside)[0]
+
+
+def replayed(
+    queues: Queues, cores: float, kinds: Sequence[Kind], due: Sequence[tuple[float, int]], beside: bool = False
+) -> tuple[list[tuple[int, float, float]], float]:
+    """replay(), and the CPU time in ms that it all took."""
     last = due[-1][0] if due else 0.0
     simulation = _Simulation(queues, cores, kinds, beside)
-    return simulation.run(((at * 1000.0, kind) for at, kind in due), (last + 1.0) * 1000.0)
+    found = simulation.run(((at * 1000.0, kind) for at, kind in due), (last + 1.0) * 1000.0)
+    return found, simulation.computed
 
 
 def quantile(values: Sequence[float], share: float) -> float:

@@ -105,8 +105,11 @@ class Scene:
         return {"path": str(folder)}
 
     def prepare(self) -> None:
-        """Two good generations, the newer one live, nothing left over; anything else is made so from scratch."""
-        self.seen = Observed()
+        """Two good generations, the newer one live, nothing left over; anything else is made so from scratch.
+
+        So is what a row left whose promise was not kept: its release may have faults that wait for the next one.
+        """
+        doubtful, self.seen = bool(self.seen.broken), Observed()
         # What a row that was broken off may have left.
         self.sh("umount -l /opt/headcount; test -e /usr/bin/h2load.away && mv /usr/bin/h2load.away /usr/bin/h2load")
         if self.gone():
@@ -114,10 +117,12 @@ class Scene:
         for _ in range(2):
             state = self.engine.status(APP)
             good = [one for one in state.get("generations", []) if one["status"] == "good"]
-            if state.get("healthy") and state.get("intact") and not state.get("leftovers") and len(good) > 1:
+            whole = state.get("healthy") and state.get("intact") and not state.get("leftovers")
+            if whole and len(good) > 1 and not doubtful:
                 self.release = self.answering() or self.release
                 return
-            if not state.get("healthy") or not state.get("intact") or state.get("leftovers"):
+            if not whole or doubtful:
+                doubtful = False
                 self.engine.steps(APP, "remove", gone=self.gone())
                 self.sh(f"systemctl stop '{APP}*'; systemctl reset-failed; rm -rf /opt/headcount/{APP}")
             for _ in range(2):

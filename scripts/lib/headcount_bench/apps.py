@@ -10,6 +10,7 @@ a person answered to the questions of its entry (`entry`, `vars`), and how it is
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import re
@@ -28,6 +29,7 @@ from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.files i
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.sources import folder_digest
 from headcount_scripts import paths
 from headcount_scripts.console import ScriptError, say
+from headcount_scripts.newapp import HALF
 
 from ._common import Bench, Cell, Lab, Report, Result, markdown_table
 from ._visitor import Use, Visitor
@@ -240,6 +242,7 @@ class Runs:
 def _run(command: Sequence[str], seconds: float) -> subprocess.CompletedProcess[str]:
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     environ = {**os.environ, "PATH": path, "ANSIBLE_CONFIG": str(paths.ROOT / "ansible.cfg"), "NO_COLOR": "1"}
+    environ["ANSIBLE_STDOUT_CALLBACK"] = "default"
     try:
         return subprocess.run(
             command, cwd=paths.ROOT, env=environ, capture_output=True, text=True, timeout=seconds, check=False,
@@ -283,7 +286,8 @@ def said(text: str) -> dict[str, Any]:
     cannot = ""
     for number, line in enumerate(lines):
         if line.endswith("cannot work as it is:"):
-            cannot = " ".join(lines[number + 1 :])
+            why = itertools.takewhile(lambda words: not words.startswith(HALF), lines[number + 1 :])
+            cannot = " ".join(why)
     return {"first": first, "questions": open_ones, "cannot": cannot, "form": form(text)}
 
 

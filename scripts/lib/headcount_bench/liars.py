@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import re
 import shlex
 import tempfile
@@ -24,11 +25,13 @@ from ._common import Bench, Cell, Lab, Report, markdown_table
 from ._liar_app import NOISY
 
 TIMED = False  # both arms suffer from what else the machine does
-MINUTES = 120.0
+MINUTES = 60.0
 QUICK_MINUTES = 20.0
-VERSION = 4
+VERSION = 5
 APP = "liar"
 HOSTS = ["la:1:1g:bookworm", "lb:1:1g:bookworm"]
+RATE, SECONDS = 30, 20
+"""As many requests as limits need, retry included in a minute."""
 TRIES = 3
 """A load that was stopped is tried so often in all: it may have been the machine's other work."""
 
@@ -63,13 +66,13 @@ class Liar:
 
 
 def _load(**more: Any) -> dict[str, Any]:
-    return {"load": {"paths": [dict(path) for path in PATHS], "rate": 20, "seconds": 30, **more}}
+    return {"load": {"paths": [dict(path) for path in PATHS], "rate": RATE, "seconds": SECONDS, **more}}
 
 
-TIGHT = _load(rate=45)
+TIGHT = _load(rate=45, seconds=15)
 """Twice as many do not fit on one core where a request takes 9 ms and more of it."""
 
-CROWDED = _load(rate=160)
+CROWDED = _load(rate=160, seconds=15)
 """Twice as many do not fit on one core where a request takes 3 ms of it."""
 
 SLOWER = [*map(dict, PATHS[:4]), {**PATHS[4], "weight": 4}]
@@ -88,17 +91,19 @@ LIARS: Sequence[Liar] = (
         "rare-500",
         "one of five paths always answers 500, at 0.25 % of the load",
         REFUSED,
-        "GET /rare answered 500",
+        'GET /rare answered 500 .*"wrong"',
         quick=True,
     ),
-    Liar("b-500", "one of five paths always answers 500", REFUSED, "GET /b: .* answered 500"),
-    Liar("post-500", "only POST is broken", REFUSED, "POST /c.* answered 500", quick=True),
-    Liar("all-500", "every answer is 500", REFUSED, "answered 500|500"),
-    Liar("errors-20", "20 % of the answers are 500", REFUSED, "answered 500"),
+    Liar(
+        "b-500", "one of five paths always answers 500", REFUSED, "GET /b answered 500 .*no route to the price server"
+    ),
+    Liar("post-500", "only POST is broken", REFUSED, 'POST /c answered 500 .*"wrong"', quick=True),
+    Liar("all-500", "every answer is 500", REFUSED, 'answered 500 .*"wrong"'),
+    Liar("errors-20", "20 % of the answers are 500", REFUSED, 'answered 500 .*"wrong"'),
     Liar("errors-5", "5 % of the answers are 500", REFUSED, "answered 500"),
-    Liar("not-found", "every path answers 404", REFUSED, "404"),
-    Liar("after-120", "500 from each worker's 120th request on", REFUSED, "answered 500"),
-    Liar("second-worker", "one worker of two answers 500", REFUSED, "answered 500"),
+    Liar("not-found", "every path answers 404", REFUSED, '404 .*"wrong"'),
+    Liar("after-120", "500 from each worker's 120th request on", REFUSED, 'answered 500 .*"wrong"'),
+    Liar("second-worker", "one worker of two answers 500", REFUSED, "were one worker's"),
     Liar("cpu7", "7 ms more CPU a request", REFUSED, "ms of CPU", TIGHT, quick=True),
     Liar("cpu14", "14 ms more CPU a request", REFUSED, "ms of CPU", TIGHT),
     Liar("spin", "a thread that spins", REFUSED, "of a core", quick=True),
@@ -108,7 +113,7 @@ LIARS: Sequence[Liar] = (
     Liar("b-slow", "one path of five takes twice as long", REFUSED, "GET /b"),
     Liar("lock", "one lock that every request waits for", REFUSED, "p50|p95"),
     Liar("descriptors", "an open descriptor is left by every fourth request", REFUSED, "descriptors grew", quick=True),
-    Liar("threads", "a thread is left by every request", REFUSED, "threads grew|start new thread|answered 500"),
+    Liar("threads", "a thread is left by every request", REFUSED, "threads grew|start new thread"),
     Liar("memory", "64 KiB are kept by every request", REFUSED, "memory"),
     Liar("log-1mb", "1 MB of log for every request", REFUSED, "written", quick=True),
     Liar("log-lines", "10,000 lines of log a second", REFUSED, "written|of a core|ms of CPU"),
@@ -124,7 +129,7 @@ LIARS: Sequence[Liar] = (
         "one-stalls",
         "one worker of two stands still for 4 s, once",
         EITHER,
-        "stood still|still|nothing was answered|ms or more",
+        "stood still",
     ),
     Liar(
         "half-answer", "the answer ends after ten bytes", REFUSED, "cut short|no answer|reset|ended within its answer"
@@ -162,11 +167,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def cells(quick: bool) -> list[Cell]:
     """A cell for each release."""
-    rows = [row for row in LIARS if row.quick or not quick]
+    rows = sorted((row for row in LIARS if row.quick or not quick), key=_alike)
     return [
         Cell(row.name, {"version": VERSION, "what": row.what, "changes": dict(row.changes), "meanwhile": row.meanwhile})
         for row in rows
     ]
+
+
+def _alike(row: Liar) -> tuple[bool, str, str]:
+    """Rows that are tried beside the same live generation stand together: it is promoted once for all of them."""
+    return bool(row.live or row.changes), row.live, json.dumps(row.changes, sort_keys=True)
 
 
 def measure(bench: Bench) -> None:
@@ -282,8 +292,10 @@ def _meanwhile(engine: _engine.Engine, command: str) -> Iterator[None]:
 
 def came(row: Liar, value: Mapping[str, Any]) -> str:
     """What came of it: refused, stopped (the load hurt the live generation, which says nothing of the candidate), told,
-    or passed in silence; with "unnamed" where the words do not lead to the fault."""
-    said = " ".join([str(value["cause"]), *map(str, value["told"])])
+    or passed in silence; with "unnamed" where the words do not lead to the fault. The sentence of a pass tells of none.
+    """
+    passed = not value["refused"] and not value["stopped"]
+    said = " ".join([*([] if passed else [str(value["cause"])]), *map(str, value["told"])])
     named = not row.words or re.search(row.words, said) is not None
     if value["stopped"]:
         return "stopped" if named else "stopped, unnamed"
@@ -324,10 +336,10 @@ def report(bench: Bench) -> Report:
     passed = sum(came(rows[name], value) == "passed" for name, value in values.items() if rows[name].expected == PASSES)
     text = f"""\
 Each release runs beside a good one that is live, on a host of one core, through the collection's own stage, weigh and
-trial, at the load that its declaration says: 20 requests a second for 30 s (45, or 160, where twice as many must not
-fit). "Stopped" is a load that ended because the live generation suffered: users are safe, and nothing is known of the
-candidate but what the cause says. As the machine's other work can be what it suffers from, such a trial was repeated,
-at most {TRIES} times in all.
+trial, at the load that its declaration says: {RATE} requests a second for {SECONDS} s (45, or 160, where twice as many
+must not fit). "Stopped" is a load that ended because the live generation suffered: users are safe, and nothing is known
+of the candidate but what the cause says. As the machine's other work can be what it suffers from, such a trial was
+repeated, at most {TRIES} times in all.
 
 {len(bad)} bad releases were tried, {caught} were refused; {good} good ones in noisy shapes, {passed} of which passed.
 

@@ -92,18 +92,20 @@ def codename(etc: Path = Path("/etc")) -> str | None:
     return release.get("VERSION_CODENAME") if release.get("ID") == "debian" else None
 
 
-def lines_for(suite: str, own: str | None, sources: Iterable[Source]) -> list[str]:
+def lines_for(suite: str, own: str | None, sources: Iterable[Source], base_alone: bool = False) -> list[str]:
     """One-line sources of the release `suite` on the mirrors of `sources`, which name the release `own`.
 
-    Of the own release's suites the base, -updates and -security are taken over. ScriptError without any.
+    Of the own release's suites the base, -updates and -security are taken over, with `base_alone` the first of them.
+    ScriptError without any.
     """
+    taken = ("",) if base_alone else ("", "updates", "security")
     lines: list[str] = []
     for source in sources:
         if "main" not in source.components or source.uri.startswith("cdrom:"):
             continue
         for old in source.suites:
             base, dash, part = old.partition("-")
-            if own is None or base not in (own, "stable") or part not in ("", "updates", "security"):
+            if own is None or base not in (own, "stable") or part not in taken:
                 continue
             keyring = source.signed_by or DEFAULT_KEYRING
             line = f"deb [signed-by={keyring}] {source.uri} {suite}{dash}{part} main"

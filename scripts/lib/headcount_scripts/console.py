@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -55,6 +56,65 @@ def step(title: str) -> Iterator[None]:
     say(f"{colour('ok', 'green', sys.stderr)} {title} ({time.monotonic() - started:.1f} s)")
 
 
+class Ended(BaseException):
+    """A signal asks the process to end: what it holds is given back on the way out. `number` is the signal's."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"ended by signal {number}")
+        self.number = number
+
+
+@contextlib.contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Have SIGTERM and SIGHUP end this block as ^C does, by an exception, so that what it made is removed."""
+
+    def end(number: int, _: object) -> None:
+        raise Ended(number)
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class Progress:
+    """Says what is being done, and again how long it has taken, so that nobody takes a long step for a dead one."""
+
+    def __init__(self, every_seconds: float = 30.0) -> None:
+        self._every = every_seconds
+        self._step: tuple[str, float] | None = None
+        self._news = threading.Condition()
+        self._ended = False
+        self._thread = threading.Thread(target=self._remind, daemon=True)
+
+    def __enter__(self) -> Progress:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._news:
+            self._ended = True
+            self._news.notify()
+        self._thread.join()
+
+    def say(self, text: str) -> None:
+        """A step begins."""
+        with self._news:
+            self._step = (text, time.monotonic())
+            self._news.notify()
+        say(f"{colour('..', 'dim', sys.stderr)} {text}")
+
+    def _remind(self) -> None:
+        with self._news:
+            while not self._ended:
+                heard = self._news.wait(self._every)
+                if not heard and self._step is not None:
+                    text, begin = self._step
+                    say(f"{colour('..', 'dim', sys.stderr)} {text}: {time.monotonic() - begin:.0f} s so far")
+
+
 def guard(main: Callable[[], int]) -> int:
     """Runs a command; a ScriptError becomes its message and exit code, ^C becomes 130 without a traceback, and a reader
     that goes away before everything is said 141."""
@@ -66,6 +126,8 @@ def guard(main: Callable[[], int]) -> int:
     except ScriptError as error:
         say(f"{colour('error:', 'red', sys.stderr)} {error}")
         return error.code
+    except Ended as ended:
+        return 128 + ended.number
     except KeyboardInterrupt:
         say("interrupted; call it again to go on from here")
         return 130

@@ -18,12 +18,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import bootstrap, images, labmodel, labs, paths
+from . import bootstrap, images, labmodel, labs, monitorlab, paths
 from .console import ScriptError, colour, say
 from .labmodel import DEFAULT_LAB
 
 REPORT = paths.WORK / "report.json"
 PAGE = REPORT.with_suffix(".html")
+EXPORTED = ("-e", '{"headcount_exporter": true, "headcount_exporter_listen": "0.0.0.0:9788"}')
+"""Has the lab's hosts export how their apps run, where another host of a lab reaches it."""
+
 EPILOG = """\
 The first call installs what is missing, builds the lab's images and takes a few minutes; later ones take seconds and
 change nothing. ^C is safe: call it again. Arguments after -- go to ansible-playbook, like: scripts/demo -- --check
@@ -36,12 +39,17 @@ def _parser() -> argparse.ArgumentParser:
         prog="scripts/demo", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--down", action="store_true", help="remove the lab, its images and the demo's files")
+    parser.add_argument(
+        "--monitoring",
+        action="store_true",
+        help="have the hosts export how their apps run, and one more host of a lab with Prometheus and Alertmanager",
+    )
     parser.add_argument("arguments", nargs="*", metavar="ARGUMENT", help=argparse.SUPPRESS)
     return parser
 
 
 def _down() -> int:
-    removed = labs.down(DEFAULT_LAB)
+    removed = [*labs.down(DEFAULT_LAB), *monitorlab.down()]
     if shutil.which("podman"):
         removed += images.remove()
     for file in (REPORT, PAGE):
@@ -86,6 +94,13 @@ def _name_page() -> None:
         print(f"the report for a browser: {PAGE.as_uri()}", flush=True)
 
 
+def _watch(addresses: Sequence[str]) -> None:
+    """Has a Prometheus watch the exporters at these addresses, and says where it is."""
+    made = monitorlab.up(addresses)
+    print(f"the console in Prometheus: {made.console}")
+    print(f"alerts: {made.alerts}, and what somebody would be told of: {made.alertmanager}", flush=True)
+
+
 def _play(arguments: Sequence[str]) -> int:
     """Runs site.yml on the lab with its output as it comes. ^C reaches it first, and it cleans up."""
     command = ["ansible-playbook", "-i", str(paths.ROOT / "inventories" / "lab"), "site.yml", *arguments]
@@ -99,7 +114,8 @@ def _play(arguments: Sequence[str]) -> int:
 
 
 def _deploy(arguments: Sequence[str]) -> int:
-    """What happens in the virtual environment: lab, rollout, report, answers."""
+    """What happens in the virtual environment: lab, rollout, report, answers. Begins with EXPORTED where the hosts are
+    to be watched."""
     started = time.monotonic()
     bootstrap.ensure_packages(bootstrap.LAB_PACKAGES)
     lab, changed = labs.up(DEFAULT_LAB, None, None)
@@ -118,6 +134,8 @@ def _deploy(arguments: Sequence[str]) -> int:
     well = True
     if REPORT.exists():
         well = _answers(urls(json.loads(REPORT.read_text(encoding="utf-8"))))
+    if list(arguments[: len(EXPORTED)]) == list(EXPORTED):
+        _watch([host.address for host in lab.hosts])
     _name_page()
     say(f"{'ok' if well else '!!'} {time.monotonic() - started:.0f} s · remove it all with scripts/demo --down")
     return 0 if well else 1
@@ -138,7 +156,7 @@ def main(arguments: list[str]) -> int:
         raise ScriptError("the lab's hosts are privileged containers: call this as root")
     if options.down:
         return _down()
-    return _enter(bootstrap.ensure("controller"), rest)
+    return _enter(bootstrap.ensure("controller"), [*EXPORTED, *rest] if options.monitoring else rest)
 
 
 def _enter(python: Path, arguments: Sequence[str]) -> NoReturn:

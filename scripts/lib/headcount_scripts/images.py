@@ -13,7 +13,7 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from . import aptsources, paths
+from . import aptsources, labmodel, paths
 from .console import ScriptError, locked, run_logged, step
 from .podman import exists, podman
 
@@ -41,7 +41,8 @@ def _proxies() -> list[str]:
 
 
 def _build(suite: str, image: str) -> None:
-    sources = aptsources.lines_for(suite, aptsources.codename(), aptsources.read())
+    alone = suite in labmodel.BASE_ALONE
+    sources = aptsources.lines_for(suite, aptsources.codename(), aptsources.read(), alone)
     keyrings = {line.split("signed-by=")[1].split("]")[0] for line in sources}
     missing = sorted(keyring for keyring in keyrings if not Path(keyring).exists())
     if missing:

@@ -20,7 +20,13 @@ DEFAULT_LAB = "headcount"
 DEFAULT_HOSTS = ("small:1:512m:bookworm", "large:2:1g:trixie")
 USER = "ansible"
 #: Suites that the lab has images of, with the other names that they are known by.
-SUITES = {"bookworm": ("debian12", "12"), "trixie": ("debian13", "13")}
+SUITES = {
+    "bullseye": ("debian11", "11"),
+    "bookworm": ("debian12", "12"),
+    "trixie": ("debian13", "13"),
+}
+#: Of these the base suite alone is taken: the updates of an old release are not whole on every mirror any more.
+BASE_ALONE = frozenset({"bullseye"})
 SMALLEST_MIB = 128
 CPU_PERIOD_US = 100_000
 

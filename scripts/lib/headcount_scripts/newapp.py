@@ -15,15 +15,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 from . import paths
-from .console import ScriptError, colour, say
+from .console import Progress, ScriptError, colour, ended_by_signals, say
 
 sys.path.insert(0, str(paths.ROOT / ".collections"))
 
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp import flow, sandbox
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.proposal import questions_text
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.refusals import Cannot
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.subject import Unknown
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.types import Answers
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.tools import NetworkUnreachable, ToolMissing
 
+HALF = "What is known without it is"
 READY, FAILED, USAGE, ASKED, CANNOT = 0, 1, 2, 3, 4
 
 EPILOG = """examples:
@@ -32,8 +35,11 @@ EPILOG = """examples:
   scripts/new-app https://git.example.com/shop.git@v1.4.2 --output -
   scripts/new-app httpbin==0.10.2 --output -
 
+  scripts/new-app ../myapp --force --environment API_URL=https://api.example.com --requirements requirements/web.txt
+
 exit codes: 0 an entry that can go live as it is, 1 it could not be looked at (network, disk), 2 wrong use,
-3 an entry with a question that must be answered first, 4 the project cannot work as it is (the message says why)
+3 an entry with a question that must be answered first, 4 the project cannot work as it is (the message says why).
+With 1 and 4, what is known without a look is written all the same, and asks for the rest.
 """
 
 
@@ -49,6 +55,26 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "source", metavar="PATH|GIT|PIP", help="a folder, a wheel, a repository's URL[@VERSION], or NAME==VERSION"
     )
+    result.add_argument(
+        "--environment",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        type=_variable,
+        help="a variable that it needs; {data} in its value is its data, a secret is not written down; repeatable",
+    )
+    result.add_argument(
+        "--requirements",
+        action="append",
+        default=[],
+        metavar="FILE|REQUIREMENT",
+        help="what it depends on, instead of what the project says itself; repeatable",
+    )
+    result.add_argument("--lock", default="", metavar="FILE", help="which file says the versions; no other one counts")
+    result.add_argument(
+        "--entry-point", default="", metavar="MODULE:OBJECT", help="the app, instead of what files and code say"
+    )
+    result.add_argument("--subdirectory", default="", metavar="FOLDER", help="the project within the source")
     result.add_argument("--name", default="", help="the app's name on its hosts (the project's)")
     result.add_argument(
         "--host", default="", metavar="NAME", help="write a whole inventory with this host, not only the variables"
@@ -58,35 +84,82 @@ def parser() -> argparse.ArgumentParser:
     return result
 
 
+def _variable(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise argparse.ArgumentTypeError(f"{name!r} has no value: allowed is NAME=VALUE")
+    return name, value
+
+
 def main(arguments: list[str], look_at: Callable[..., flow.Entry] = flow.entry) -> int:
     """Runs scripts/new-app with its arguments; returns the exit code."""
     options = parser().parse_args(arguments)
     target = None if options.output in (None, "-") else Path(options.output)
     _free(target, options.force)
     beside = (target.parent if target else Path.cwd()) if options.host and options.output != "-" else None
-    tools = flow.Tools(paths.WORK / "wheelhouse", say=lambda text: say(f"{colour('..', 'dim', sys.stderr)} {text}"))
     if sandbox.best().told:
         say(f"{colour('note:', 'yellow', sys.stderr)} {sandbox.best().told}")
     try:
-        entry = look_at(options.source, tools, options.host, beside, options.name)
-    except flow.Cannot as error:
-        raise ScriptError(
-            f"{options.source} cannot work as it is:\n  " + "\n  ".join(str(error).splitlines()), CANNOT
-        ) from None
+        with ended_by_signals(), Progress() as progress:
+            tools = flow.Tools(paths.WORK / "wheelhouse", say=progress.say)
+            entry = look_at(options.source, tools, options.host, beside, _answers(options))
+    except flow.Unfinished as error:
+        written = _put(error.entry, target, options)
+        told = f"{_why(options.source, error.cause)}\n  {HALF} {_where(written)}"
+        raise ScriptError(f"{told}, and asks for the rest{_way_on(error)}", _code(error.cause)) from None
     except Unknown as error:
         raise ScriptError(str(error), USAGE) from None
-    except (NetworkUnreachable, ToolMissing) as error:
-        raise ScriptError(str(error), FAILED) from None
-    except flow.WheelhouseError as error:
-        raise ScriptError(f"{options.source} cannot work as it is:\n  {error}", CANNOT) from None
-    if options.output == "-":
-        print(entry.text, end="")
-    else:
-        target = target or Path(f"{entry.proposal.entry['name']}.yml")
-        _free(target, options.force)
-        _write(target, entry.text)
+    except (Cannot, flow.WheelhouseError) as error:
+        raise ScriptError(_why(options.source, error), _code(error)) from None
+    target = _put(entry, target, options)
     _tell(entry, target, options.host)
     return READY if entry.ready else ASKED
+
+
+def _answers(options: argparse.Namespace) -> Answers:
+    return Answers(
+        options.name,
+        dict(options.environment),
+        tuple(options.requirements),
+        options.lock,
+        options.entry_point,
+        options.subdirectory,
+    )
+
+
+def _put(entry: flow.Entry, target: Path | None, options: argparse.Namespace) -> Path | None:
+    """Print the entry, or write it; the file that it is in then."""
+    if options.output == "-":
+        print(entry.text, end="")
+        return None
+    target = target or Path(f"{entry.proposal.entry['name']}.yml")
+    _free(target, options.force)
+    _write(target, entry.text)
+    return target
+
+
+def _where(written: Path | None) -> str:
+    return f"in {written}" if written else "on standard output"
+
+
+def _code(error: Exception) -> int:
+    return FAILED if isinstance(error, (NetworkUnreachable, ToolMissing)) else CANNOT
+
+
+def _why(source: str, error: Exception) -> str:
+    if _code(error) == FAILED:
+        return str(error)
+    return f"{source} cannot work as it is:\n  " + "\n  ".join(str(error).splitlines())
+
+
+def _way_on(error: flow.Unfinished) -> str:
+    """How the look can be had all the same."""
+    if _code(error.cause) == FAILED:
+        return ". Call it again with --force once that is there"
+    return (
+        ".\n  Call it again with --force once that is put right, or with what it lacks: --environment NAME=VALUE, "
+        "--requirements FILE,\n  --lock FILE, --entry-point MODULE:OBJECT, --subdirectory FOLDER"
+    )
 
 
 def _free(target: Path | None, force: bool) -> None:

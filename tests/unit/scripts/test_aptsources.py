@@ -77,6 +77,14 @@ def test_lines_for_another_release_on_the_same_mirror() -> None:
     ]
 
 
+def test_of_an_old_release_the_base_is_taken_alone() -> None:
+    lines = aptsources.lines_for("bullseye", "bookworm", aptsources.parse_deb822(DEB822), base_alone=True)
+    assert lines == [
+        "deb [signed-by=/usr/share/keyrings/own.gpg] http://mirror.example/debian bullseye main",
+        "deb [signed-by=/usr/share/keyrings/own.gpg] http://second.example/debian bullseye main",
+    ]
+
+
 @pytest.mark.parametrize(
     ("own", "sources"),
     [

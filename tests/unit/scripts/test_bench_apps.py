@@ -162,6 +162,8 @@ def test_what_new_app_said() -> None:
         "first": ["headcount_apps[0].x: where?"], "questions": ["y: who?"], "cannot": "", "form": "",
     }  # fmt: skip
     assert apps.said("error: x cannot work as it is:\n  what\n  fix: it\n")["cannot"] == "what fix: it"
+    half = "error: x cannot work as it is:\n  what\n  What is known without it is in /tmp/x.yml\n  Call"
+    assert apps.said(half)["cannot"] == "what"
 
 
 def test_what_a_project_was_taken_as() -> None:

@@ -182,11 +182,38 @@ def test_targets_say_what_was_not_measured_and_what_was_missed() -> None:
     assert found["the generator, 100 requests a second"] is False
 
 
+def ended(take_: rules.Take, second: float, share: float = 0.003) -> rules.Take:
+    """The run as it is recorded when it was ended at that second."""
+    return replace(take_.cut(0, second - 1.0), ended_s=second, share=share)
+
+
+def test_a_retry_that_was_ended_is_judged_with_what_its_look_could_use() -> None:
+    first, retry = take(draw(1500, 1.5), draw(1500)), ended(take(draw(3000, 1.5), draw(3000)), 9.0)
+    assert rules.outcome_of(first, retry).final == "fail"
+    assert early.soon(first, retry) == early.Soon(pytest.approx(early.ended(first, 30.0).second + 9.0, abs=9.0), True)
+    good = ended(take(draw(3000), draw(3000)), 9.0)
+    assert rules.verdict_of(good).outcome == "inconclusive"  # it never passes
+    assert early.ended(good, 60.0).second == 9.0
+    assert early.ended(take(draw(3000), draw(3000)), 60.0) is None
+
+
+def test_the_parts_of_a_retry_that_was_ended() -> None:
+    retry = ended(take(draw(3000, 1.5), draw(3000)), 25.0)
+    assert [retry.has(second) for second in (0, 20, 40)] == [True, True, False]
+    before, after = retry.cut(0, 20), retry.cut(20, 20)
+    assert (before.ended_s, before.share, before.candidate.planned) == (None, 1.0, 1000)
+    assert (after.ended_s, after.share) == (25.0, 0.003)
+    told = {"ended": {"at_s": 25.0, "share": 0.003}, "cost_core_share": 0.01, "rate": 50.0}
+    plain = {"candidate": retry.candidate.to_dict(), "live": retry.live.to_dict(), "load": told}
+    again = rules.Take.from_dict({**plain, "memory": retry.memory.to_dict(), "live_memory": retry.memory.to_dict()})
+    assert (again.ended_s, again.share) == (25.0, 0.003)
+
+
 def test_the_report_of_recorded_runs(tmp_path: Path) -> None:
     options = argparse.Namespace(quick=False, only=[], keep=False)
     inputs = {"profile": "io", "noise": 0, "rate": 50, "seconds": 30, "repeat": 0}
     same = Cell("same/calm/io/0", {**inputs, "retry": "needed", "variants": ["same"]})
-    slow = Cell("worse/50/a/0", {**inputs, "retry": "always", "variants": ["all+50%"]})
+    slow = Cell("worse/50/a/0", {**inputs, "retry": "sooner", "variants": ["all+50%"]})
     bench = Bench("judge", [same, slow], options, tmp_path, 1.0)
 
     def recorded(seconds: int, scale: float) -> dict[str, Any]:

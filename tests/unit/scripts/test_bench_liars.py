@@ -50,6 +50,7 @@ GOOD = liars.Liar("x", "", liars.PASSES)
         (ROW, value(False, "every check passed", "1 of 700 requests of GET / answered 500"), "told", False),
         (EITHER, value(False, "every check passed", "1 of 700 requests of GET / answered 500"), "told", True),
         (EITHER, value(False, "every check passed"), "passed", False),
+        (EITHER, value(False, "GET / answered 500 no more often than before"), "passed", False),
         (ROW, value(True, "the live generation suffered", stopped=True), "stopped, unnamed", False),
         (ROW, value(True, "it suffered; 9 of GET / answered 500", stopped=True), "stopped", False),
         (GOOD, value(True, "the live generation suffered", stopped=True), "stopped", False),
@@ -65,6 +66,13 @@ def test_a_good_release_is_tried_beside_one_of_its_own_shape() -> None:
     rows = {row.name: row for row in liars.LIARS}
     assert rows["good-tail"].live == "good-tail"
     assert (rows["same"].live, rows["good-reexec"].live, rows["cold"].live) == ("", "", "")
+
+
+def test_rows_beside_the_same_live_generation_stand_together() -> None:
+    rows = {row.name: row for row in liars.LIARS}
+    order = [(rows[cell.name].live, str(rows[cell.name].changes)) for cell in liars.cells(False)]
+    assert len(order) == len(liars.LIARS)
+    assert sum(one != other for one, other in zip(order, order[1:])) == len(set(order)) - 1
 
 
 def test_the_report_names_what_was_not_as_it_must_be() -> None:

@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+import bisect
 import random
 import statistics
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration import mixture
+from ansible_collections.headcount.gunicorn.plugins.module_utils._plan import waits
 from headcount_bench import _queue as queue
 
 PLAIN = queue.Kind("page", 10.0)
@@ -69,6 +71,25 @@ def test_slots_that_long_requests_exhaust_make_the_others_wait() -> None:
     assert few > 20 * many
 
 
+@pytest.mark.parametrize(("cores", "load"), [(1, 0.6), (2, 0.5)])
+def test_those_that_wait_are_there_beside_those_that_share_the_cores(cores: int, load: float) -> None:
+    """The chance that a request finds so many others there, whatever each of them takes."""
+    kinds = (queue.Kind("page", 5.0, 0.0, 70), queue.Kind("basket", 4.0, 60.0, 25), queue.Kind("list", 30.0, 0.0, 5))
+    known = spread(kinds)
+    rate, chance = load * cores * 1000.0 / known.cpu_ms, random.Random(5)
+    due, at = [], 0.0
+    for _ in range(30_000):
+        at += chance.expovariate(rate)
+        due.append((at, chance.choices(range(3), [kind.weight for kind in kinds])[0]))
+    took = queue.replay(queue.Queues.of("sync", 100 * cores), cores, kinds, due)
+    left = sorted(came + took_ms for _, came, took_ms in took)
+    found = [number - bisect.bisect_right(left, 1000.0 * came) for number, (came, _) in enumerate(due)]
+    for workers in (2, 4, 6):
+        share = sum(count >= workers for count in found) / len(found)
+        waiting = rate * known.wait_ms / 1000.0
+        assert share == pytest.approx(waits.taken_chance(cores, load, waiting, workers), rel=0.1, abs=0.005)
+
+
 def test_a_hub_serves_one_after_the_other_but_waits_for_many() -> None:
     kinds = (queue.Kind("page", 1.0, 50.0, 98), queue.Kind("report", 200.0, 0.0, 2))
     hub, threads = (
@@ -114,8 +135,17 @@ def test_clients_on_the_same_cores_make_processes_meet_on_one_of_them() -> None:
     apart = [took for *_, took in queue.replay(queue.Queues.of("sync", 2), 2, [kind], due)]
     beside = [took for *_, took in queue.replay(queue.Queues.of("sync", 2), 2, [kind], due, beside=True)]
     assert max(apart) == pytest.approx(10.0)
-    # Together until the idle core looks for work: one of them has done half of those 4 ms by then, and has to wait.
-    assert sorted({round(took, 3) for took in beside}) == [10.0, 12.0]
+    # Together until the idle core looks for work: each of them has done half of those 8 ms by then.
+    assert sorted({round(took, 3) for took in beside}) == [10.0, 14.0]
+
+
+def test_a_simulation_tells_what_it_computed() -> None:
+    due = [(0.02 * turn, 0) for turn in range(50)]
+    kind = queue.Kind("page", 5.0)
+    _, sync = queue.replayed(queue.Queues.of("sync", 4), 1, [kind], due)
+    assert sync == pytest.approx(50 * kind.alone_ms)
+    _, threads = queue.replayed(queue.Queues.of("gthread", 4, 8), 1, [kind], due)
+    assert threads == pytest.approx(50 * (kind.alone_ms + 3 * queue.WAKE_MS), rel=0.02)
 
 
 def test_threads_of_a_single_core_keep_the_lock_while_they_read_and_answer() -> None:

@@ -42,7 +42,7 @@ def test_parse_host(text: str, spec: HostSpec) -> None:
         (["a:nan"], "cores 'nan': write a number from 0.1, like 1, 2 or 1.5"),
         (["a:1:much"], "memory 'much': write a size like 512m or 1.5g"),
         (["a:1:64m"], "memory '64m': a lab host needs at least 128m"),
-        (["a:1:1g:sid"], "suite 'sid': the lab has images of bookworm, trixie"),
+        (["a:1:1g:sid"], "suite 'sid': the lab has images of bullseye, bookworm, trixie"),
         (["a:1:1g:trixie:x"], "host 'a:1:1g:trixie:x': write NAME:CORES:MEMORY:SUITE, like small:1:512m:bookworm"),
         (["a", "b", "a:2"], "host 'a' is given twice"),
         (

@@ -4,16 +4,23 @@
 
 from __future__ import annotations
 
+import os
+import re
+import signal
+import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.fields import Problem
-from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.flow import Cannot, Entry
-from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.proposal import Proposal, Question
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.draft import Proposal, Question
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.flow import Entry, Unfinished
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.refusals import Cannot
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.subject import Unknown
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.types import Answers
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.tools import NetworkUnreachable
-from headcount_scripts import newapp
+from headcount_scripts import console, newapp
 from headcount_scripts.console import ScriptError
 
 
@@ -84,3 +91,81 @@ def test_why_there_is_no_entry(tmp_path: Path, error: Exception, code: int) -> N
     assert caught.value.code == code
     assert str(error) in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_known_without_a_look_is_written_all_the_same(tmp_path: Path) -> None:
+    cannot = Cannot(Problem("new-app", ("headcount_apps", 0, "entry_point"), "was not found"))
+    with pytest.raises(ScriptError) as caught:
+        run("../shop", found=Unfinished(cannot, entry(Question("what?", must=True))))
+    assert caught.value.code == newapp.CANNOT
+    assert (tmp_path / "shop.yml").read_text() == "headcount_apps: []\n"
+    assert "What is known without it is in shop.yml, and asks for the rest" in str(caught.value)
+    assert "--environment NAME=VALUE" in str(caught.value)
+
+
+def test_without_a_network_it_is_to_be_called_again(capsys: pytest.CaptureFixture[str]) -> None:
+    unreached = NetworkUnreachable("pypi.org was not reachable")
+    with pytest.raises(ScriptError) as caught:
+        run("../shop", "--output", "-", found=Unfinished(unreached, entry()))
+    assert caught.value.code == newapp.FAILED
+    assert "is on standard output, and asks for the rest. Call it again with --force once that is there" in str(
+        caught.value
+    )
+    assert capsys.readouterr().out == "headcount_apps: []\n"
+
+
+def test_answers_reach_the_look() -> None:
+    seen: list[Answers] = []
+
+    def look_at(source: str, tools: Any, host: str, beside: Any, answers: Answers) -> Entry:
+        seen.append(answers)
+        return entry()
+
+    words = "--environment A=1=2 --environment B= --requirements web.txt --requirements x==1 --lock uv.lock"
+    more = "--entry-point shop:app --subdirectory back --name till"
+    assert newapp.main(["../shop", *words.split(), *more.split()], look_at) == newapp.READY
+    assert seen == [Answers("till", {"A": "1=2", "B": ""}, ("web.txt", "x==1"), "uv.lock", "shop:app", "back")]
+
+
+@pytest.mark.parametrize("word", ["A", "=x", "1A=x", "A B=x"])
+def test_a_variable_has_a_name_and_a_value(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run("../shop", "--environment", word)
+    assert "allowed is NAME=VALUE" in capsys.readouterr().err
+
+
+def test_a_long_step_is_told_of_again_and_without_a_terminal_plainly(capsys: pytest.CaptureFixture[str]) -> None:
+    told = threading.Event()
+
+    def tell(text: str) -> None:
+        print(text, file=sys.stderr)
+        if "so far" in text:
+            told.set()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(console, "say", tell)
+        with console.Progress(0.05) as progress:
+            progress.say("gathering")
+            assert told.wait(20)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == ".. gathering"
+    assert re.fullmatch(r"\.\. gathering: \d+ s so far", lines[1])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_it_on_the_way_out(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    left: list[str] = []
+
+    def work() -> int:
+        with console.ended_by_signals():
+            try:
+                os.kill(os.getpid(), number)
+                signal.sigtimedwait([], 20)
+            finally:
+                left.append("removed")
+        return 0
+
+    assert console.guard(work) == 128 + number
+    assert left == ["removed"]
+    assert signal.getsignal(number) == before

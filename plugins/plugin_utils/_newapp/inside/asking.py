@@ -109,6 +109,13 @@ def routes_of(app: Any, kind: str) -> list[Route]:
     return [{"path": path, "endpoint": ""} for path in USUAL_PATHS]
 
 
+def rules_of(app: Any) -> int | None:
+    """How many addresses an app of Flask's kind answers to beside its static files; None of any other."""
+    if not hasattr(app, "url_map"):
+        return None
+    return sum(str(rule.endpoint).rpartition(".")[2] != "static" for rule in app.url_map.iter_rules())
+
+
 def flask_routes(app: Any) -> Iterator[Route]:
     """Those of Flask's url_map."""
     found = set()

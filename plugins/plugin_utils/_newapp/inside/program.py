@@ -3,9 +3,10 @@
 """The program that imports a project in a sandbox, asks it for its pages, and writes down what it saw.
 
 It runs with the project's own Python and imports nothing but the standard library: `run([..., "ASKED.json"])`.
-ASKED.json holds `root` (the working directory), `paths` (of modules, first ones first), `project` (folders whose code
-counts as the project's own), `module`, `target` (a callable or a call; empty: it is looked for as Flask does),
-`result` (where the answer goes, as JSON) and the bounds `import_seconds`, `ask_seconds`, `weigh_seconds`, `memory_mib`.
+ASKED.json holds `root` (the working directory), `paths` (of modules, first ones first), `project` (files and folders
+whose code counts as the project's own), `module`, `target` (a callable or a call; empty: it is looked for as Flask
+does), `result` (where the answer goes, as JSON) and the bounds `import_seconds`, `ask_seconds`, `weigh_seconds`,
+`memory_mib`.
 The answer is written after each stage, so that a project that hangs in one is known up to there.
 """
 
@@ -21,7 +22,7 @@ import traceback
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
-from .asking import ask_all, elsewhere, own_seconds, routes_of, steady, weigh, within
+from .asking import ask_all, elsewhere, own_seconds, routes_of, rules_of, steady, weigh, within
 from .target import find, kind_of
 from .watch import Seen, watch
 
@@ -194,7 +195,7 @@ def look(asked: Asked, answer: Answer) -> None:
         instance_path=str(getattr(inner, "instance_path", "") or ""),
     )
     routes = routes_of(app, kind)
-    answer.write(routes=routes)
+    answer.write(routes=routes, rules=rules_of(inner))
     found = ask_all(app, routes, float(asked["ask_seconds"]))
     good = [item["path"] for item in found if item["status"] == 200]
     answer.write(stage="weigh", asked=found, other_host=elsewhere(app, good[0]) if good else None)

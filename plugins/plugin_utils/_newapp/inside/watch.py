@@ -38,7 +38,8 @@ class Seen:
     """What the project did: variables it asked for, files it wrote, peers it called."""
 
     def __init__(self, project: Iterable[str]) -> None:
-        self.project = tuple(os.path.realpath(folder) + os.sep for folder in project)
+        places = [os.path.realpath(place) for place in project]
+        self.project = tuple(place if os.path.isfile(place) else place + os.sep for place in places)
         self.variables: dict[str, Known] = {}
         self.written: dict[str, str] = {}
         self.peers: dict[str, None] = {}

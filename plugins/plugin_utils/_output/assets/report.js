@@ -98,9 +98,17 @@
         shown(check.value), shown(check.limit), interval(check.bounds), check.sentence || ""] })), [2, 3, 4])];
   }
 
+  function failed(row) {
+    if (!row.failed_requests) return null;
+    const rows = row.failed_requests.map((one) => ({ cells: [one.request, one.answered, one.cause,
+      el("pre", {}, (one.log || []).join("\n"))] }));
+    return [el("h3", {}, "Paths that failed, asked again"), table(["path", "answer", "cause", "logged meanwhile"], rows, [])];
+  }
+
   function plan(row) {
     if (!row.plan.length) return null;
-    const before = row.before || {};
+    const before = row.before || {}, recommended = row.recommended || {};
+    const anew = Object.keys(recommended).length > 0;
     const rows = row.plan.map((setting) => {
       const old = setting.name in before ? shown(before[setting.name]) : "";
       const changed = setting.name in before && old !== shown(setting.value);
@@ -109,12 +117,13 @@
           el("span", { class: "reason" }, limit.reason)));
       const why = limits.length
         ? el("details", {}, el("summary", {}, setting.reason), el("ul", {}, ...limits)) : setting.reason;
-      return { kind: changed ? "changed" : null,
-        cells: [setting.name, old, shown(setting.value), setting.unit || "", setting.origin, why] };
+      const better = setting.name in recommended ? shown(recommended[setting.name]) : "";
+      return { kind: changed || setting.name in recommended ? "changed" : null,
+        cells: [setting.name, anew ? better : old, shown(setting.value), setting.unit || "", setting.origin, why] };
     });
     const inputs = row.inputs.map((input) => ({ cells: [input.name, shown(input.value), input.origin || "", input.source || ""] }));
     return [el("h3", {}, "Plan"),
-      table(["setting", row.before ? "before" : "", "value", "unit", "origin", "why"], rows, [1, 2]),
+      table(["setting", anew ? "recommended" : row.before ? "before" : "", "value", "unit", "origin", "why"], rows, [1, 2]),
       ...(row.warnings.length ? [el("ul", {}, ...row.warnings.map((words) => el("li", {}, words)))] : []),
       el("h3", {}, "What it started from"), table(["input", "value", "origin", "source"], inputs, [1])];
   }
@@ -137,6 +146,32 @@
     return [el("h3", {}, "Paths"), table(["path", "requests", "failed", "p50 ms", "p95 ms"], rows, [1, 2, 3, 4])];
   }
 
+  function drift(row) {
+    if (!row.drift) return null;
+    return [el("h3", {}, "Not as it was tuned for, or declared"), el("ul", {}, ...row.drift.map((text) => el("li", {}, text)))];
+  }
+
+  function history(row) {
+    if (!row.history) return null;
+    const rows = [...row.history].reverse().map((event) => {
+      const to = event.to === undefined ? event.generation : event.to;
+      const about = event.from !== undefined && event.from !== null ? `${shown(event.from)} → ${shown(to)}` : shown(to);
+      const bad = ["failed", "rollback_failed", "reverted"].includes(event.event);
+      return { cells: [event.time.slice(0, 19).replace("T", " "), el("span", { class: bad ? "outcome-fail" : null }, event.event),
+        about, event.verdict || "", [event.user, event.controller].filter(Boolean).join("@"), event.cause || event.evidence || ""] };
+    });
+    return [el("h3", {}, "History before this run"), table(["time", "event", "generation", "verdict", "by", "why"], rows)];
+  }
+
+  function loadTests(row) {
+    if (!row.load_tests) return null;
+    const rows = row.load_tests.map((test) => ({ cells: [test.time.slice(0, 16).replace("T", " "), test.generation,
+      shown(test.rate), test.outcome, shown(test.p50_ms), shown(test.p95_ms), shown(test.p99_ms),
+      test.requests === null ? "" : `${test.failures} of ${test.requests}`, shown(test.memory_mib), test.why] }));
+    return [el("h3", {}, "Load tests"), table(["began", "generation", "requests/s", "came to", "p50 ms", "p95 ms", "p99 ms",
+      "failed", "MiB after it", "why"], rows, [1, 2, 4, 5, 6, 7, 8])];
+  }
+
   function steps(row) {
     if (!row.steps) return null;
     return [el("h3", {}, "Steps"), table(["step", "seconds", "came to"], row.steps.map((step) => ({
@@ -150,7 +185,8 @@
   }
 
   function detail(data, row) {
-    const parts = [words(row), curves(data, row), checks(row), memory(row), paths(row), plan(row), steps(row)];
+    const parts = [words(row), curves(data, row), checks(row), failed(row), memory(row), paths(row), drift(row), loadTests(row), plan(row), steps(row),
+      history(row)];
     return el("td", { colspan: data.header.length }, el("div", {}, ...parts.flat().filter(Boolean)));
   }
 

@@ -14,6 +14,7 @@ from .past import PAST
 from .prepares import PREPARES
 from .releases import RELEASES
 from .row import GROUPS, Row
+from .takeovers import TAKEOVERS
 
 ROWS: list[Row] = [
     *RELEASES,
@@ -27,6 +28,7 @@ ROWS: list[Row] = [
     *BROKEN,
     *DATA,
     *PAST,
+    *TAKEOVERS,
     *PREPARES,
 ]
 

@@ -22,6 +22,7 @@ from .row import HOME, Row
 FILE = "/etc/shop.broken"
 DRAIN_SECONDS = 6
 WAY_OUT_SECONDS = DRAIN_SECONDS + 24
+GUARD_SECONDS = 150
 """The drain, systemd's own patience after that, the start of the other one, and looking at both; on a busy machine."""
 
 
@@ -53,18 +54,18 @@ SHAPES = (
 )
 
 
-def _deploy_turning(scene: Scene, shape: Shape) -> int | None:
+def _deploy_turning(scene: Scene, shape: Shape, **changes: Any) -> int | None:
     """A good generation that turns broken when it is told to is live; its number."""
     scene.sh(f"rm -f {FILE}")
-    done = scene.deploy(faults=f"turns:{shape.name}", settings={"graceful_timeout": DRAIN_SECONDS})
+    done = scene.deploy(faults=f"turns:{shape.name}", settings={"graceful_timeout": DRAIN_SECONDS}, **changes)
     scene.seen.must("failed" not in done[-1], f"the release was not deployed: {done[-1].get('failed')}")
     return scene.live()
 
 
 @contextlib.contextmanager
-def broken(scene: Scene, shape: Shape) -> Iterator[int | None]:
+def broken(scene: Scene, shape: Shape, **changes: Any) -> Iterator[int | None]:
     """The live generation turns broken; what users lose until the end of this is the fault's own."""
-    live = _deploy_turning(scene, shape)
+    live = _deploy_turning(scene, shape, **changes)
     begin = time.time()
     scene.seen.window = [begin - 0.1, begin + 240.0]
     scene.sh(f"touch {FILE}")
@@ -151,6 +152,29 @@ def reverted(shape: Shape) -> Callable[[Scene], None]:
         last = scene.engine.ledger(APP)[-1]
         scene.seen.must(last["event"] == "reverted", f"the ledger's last word is {last['event']}")
         _back(scene, before, answering)
+
+    return work
+
+
+def guarded(shape: Shape, finds: str) -> Callable[[Scene], None]:
+    """The host's guard goes back by itself, and the ledger has what it found."""
+
+    def work(scene: Scene) -> None:
+        before, answering = scene.live(), scene.answering()
+        with broken(scene, shape, guard={"minutes": 5}) as live:
+            begin = time.monotonic()
+            while scene.live() == live and time.monotonic() - begin < GUARD_SECONDS:
+                time.sleep(0.5)
+            unit = f"headcount-guard-{APP}-{live}.service"
+            scene.sh(f"timeout 60 sh -c 'while systemctl is-active -q {unit}; do sleep 0.2; done'")
+        found = [entry for entry in scene.engine.ledger(APP) if entry.get("phase") == "guard"][-1:]
+        cause = str(found[0].get("cause")) if found else "nothing"
+        scene.seen.told.append(cause[:240])
+        scene.seen.must(re.search(finds, cause), f"the ledger has of the guard: {cause}")
+        scene.seen.must([entry.get("generation") for entry in found] == [live], f"it took back {found}, not {live}")
+        scene.seen.must((scene.live(), scene.answering()) == (before, answering), f"live is {scene.live()}")
+        scene.deploy()
+        scene.clean()
 
     return work
 
@@ -265,6 +289,9 @@ WAYS: tuple[tuple[str, str, str, Callable[[Shape], Callable[[Scene], None]]], ..
     ),
     ("revert", "a fleet goes back", "done within its drain, and says what users got", reverted),
 )
+GUARDED = {"dead": r"of its workers died|has not run for", "hanging": r"it hangs: \d+ of \d+ slots? busy"}
+"""What a guard finds of a release that ends no request any more."""
+
 QUICK = frozenset({"broken/errors-rollout", "broken/hanging-rollback", "broken/some-heal", "broken/to-errors"})
 BROKEN = [
     *(
@@ -293,6 +320,16 @@ BROKEN = [
             Row(f"broken/live-{name}-heal", f"{fault}; heal and the next run", "made anew; nothing is refused or lost",
                 lost_healed(command)),
         )
+    ),
+    *(
+        Row(
+            f"broken/{shape.name}-guarded",
+            f"the live release {shape.words}, while the host guards it",
+            "the guard goes back by itself, and the ledger has what it found",
+            guarded(shape, GUARDED[shape.name]),
+        )
+        for shape in SHAPES
+        if shape.name in GUARDED
     ),
     Row(
         "broken/record-torn-rollback",

@@ -247,6 +247,40 @@ def beside_a_failing_one(scene: Scene) -> None:
     scene.clean()
 
 
+def taken_back_and_again(scene: Scene) -> None:
+    """A release turns bad under its users, the host's guard goes back, and the same release is rolled out again."""
+    before, answering = scene.live(), scene.answering()
+    declared = {**by_playbook(scene), "guard": {"minutes": 5}}
+    declared["environment"] = {**declared["environment"], "SHOP_FAULTS": "turns:errors"}
+    release = scene.release
+
+    def roll_out(*options: str) -> tuple[int, str]:
+        process = playbook(scene, declared, *options)
+        out = process.communicate(timeout=240)[0]
+        return process.returncode, " ".join(out.split())
+
+    code, out = roll_out()
+    scene.seen.must((code, scene.answering()) == (0, release), f"it was not promoted: {out[-500:]}")
+    bad = time.time()
+    scene.sh("touch /etc/shop.broken")
+    begin = time.monotonic()
+    while scene.answering() != answering and time.monotonic() - begin < 120.0:
+        time.sleep(0.5)
+    scene.seen.window = [bad - 0.1, time.time()]
+    scene.sh("rm -f /etc/shop.broken")
+    scene.seen.told.append(f"taken back {time.monotonic() - begin:.0f} s after it turned bad")
+    scene.seen.must((scene.live(), scene.answering()) == (before, answering), f"live is {scene.live()}, not {before}")
+    code, out = roll_out()
+    scene.seen.told += re.findall(r"the guard took [^)]{0,300}", out)[:1]
+    scene.seen.must(code != 0, "the same release was rolled out again")
+    scene.seen.must("headcount_retry=true" in out and "requests failed" in out, f"it said {out[-600:]}")
+    scene.seen.must((scene.live(), scene.answering()) == (before, answering), f"live is {scene.live()}, not {before}")
+    code, out = roll_out("-e", "headcount_retry=true")
+    scene.seen.must((code, scene.answering()) == (0, release), f"headcount_retry did not let it: {out[-500:]}")
+    scene.deploy()
+    scene.clean()
+
+
 STEPS = ("stage", "weigh", "trial", "promote")
 CONTROLLERS = [
     *(
@@ -284,6 +318,12 @@ CONTROLLERS = [
         "the first deployment of another app of the host fails in the same rollout",
         "the app is promoted and stays; the end names both and is a failure; a rollout of the one leaves out the other",
         beside_a_failing_one,
+    ),
+    Row(
+        "controller/taken-back-and-again",
+        "a promoted release turns bad, the host's guard goes back, and it is rolled out again",
+        "refused with what the guard found, the one before serving on; with headcount_retry it is rolled out",
+        taken_back_and_again,
     ),
     Row(
         "controller/two-at-once",

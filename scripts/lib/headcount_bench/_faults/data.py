@@ -9,7 +9,7 @@ import time
 
 from .._scene import APP, Scene
 from .hand import next_run
-from .row import Row
+from .row import Row, refused
 
 KEPT = f"/var/lib/hc-{APP}"
 
@@ -68,6 +68,56 @@ def outlives_the_app(scene: Scene) -> None:
     scene.clean()
 
 
+def mounted_below(scene: Scene) -> None:
+    """Somebody's folder is mounted below the app's data, which is to go: nothing goes, before it is unmounted."""
+    theirs, point = "/srv/photos", f"{KEPT}/photos"
+    scene.sh(f"mkdir -p {theirs} {point} && echo theirs > {theirs}/1.jpg && mount --bind {theirs} {point}")
+    try:
+        done = scene.engine.steps(APP, ("remove", {"everything": True}), gone=scene.gone())
+        refused(scene, done, f"umount {point}", "remove", bad_kept=False)
+        scene.seen.must(scene.sh(f"cat {theirs}/1.jpg").strip() == "theirs", "what was mounted is gone")
+        scene.clean("after the refusal")
+    finally:
+        scene.sh(f"umount {point}")
+    begin = time.time()
+    scene.seen.window = [begin - 0.1, begin + 240.0]
+    done = scene.engine.steps(APP, ("remove", {"everything": True}), gone=scene.gone())
+    scene.seen.must(done[-1].get("gone") == [KEPT], f"once it is unmounted, its data does not go: {done[-1]}")
+    scene.seen.must(scene.sh(f"cat {theirs}/1.jpg; rm -r {theirs}").strip() == "theirs", "what was mounted went then")
+    scene.deploy()
+    scene.deploy()
+    scene.seen.window[1] = time.time()
+    scene.clean()
+
+
+def left_in_tmp(scene: Scene) -> None:
+    """The live generation has users' files in its private /tmp: it is told before they go, and by the promote."""
+    unit = f"{APP}@{scene.live()}.service"
+    inside = f"nsenter -m -t $(systemctl show --value -p MainPID {unit}) setpriv --reuid hc-{APP} --clear-groups"
+    scene.sh(f"{inside} sh -c 'echo theirs > /tmp/Ab3.data; echo theirs > /tmp/Ab3.meta; echo x > /tmp/tmpabcd1234'")
+    told = f"2 files in the private /tmp of generation {scene.live()}"
+    before = str(scene.engine.status(APP).get("losing"))
+    scene.seen.must(before.startswith(told), f"it is not told before: {before}")
+    done = scene.deploy()[-1]
+    scene.seen.must(any(told in line for line in done.get("told", [])), f"the promote does not say so: {done}")
+    entry = scene.engine.ledger(APP)[-1]
+    scene.seen.must(told in str(entry.get("told")), f"the ledger does not say so: {entry}")
+    scene.seen.told.append(before[:200])
+    scene.clean()
+
+
+def not_through_a_link(scene: Scene) -> None:
+    """The app owns a folder and has a link to /etc in it: root makes nothing there, and gives nothing of it away."""
+    scene.sh(f"mkdir -p /srv/media && chown hc-{APP}: /srv/media && ln -sfn /etc /srv/media/up")
+    try:
+        done = scene.deploy(data={"outside": [{"path": "/srv/media/up/thumbs"}]})
+        refused(scene, done, "root makes no folder there, as /srv/media belongs to", "stage", bad_kept=False)
+        left = scene.sh("ls -d /etc/thumbs 2>/dev/null").strip()
+        scene.seen.must(not left, f"{left} was made")
+    finally:
+        scene.sh("rm -rf /srv/media /etc/thumbs")
+
+
 DATA = [
     Row(
         "data/kept",
@@ -80,5 +130,23 @@ DATA = [
         "the app is removed, comes back, and is removed with its data",
         "its data stays until somebody says that it goes; it is said where it is",
         outlives_the_app,
+    ),
+    Row(
+        "data/mounted-below",
+        "somebody's folder is mounted below the app's data, and the app is removed with its data",
+        "nothing is removed; the mount is named with the command that takes it away",
+        mounted_below,
+    ),
+    Row(
+        "data/left-in-tmp",
+        "the live generation has users' files in its private /tmp, and another one is promoted",
+        "they are named before, by the promote and in the ledger",
+        left_in_tmp,
+    ),
+    Row(
+        "data/not-through-a-link",
+        "a missing folder of `data.outside` lies below one that the app owns, where its link leads to /etc",
+        "refused before anything is laid down, with the fix; root makes nothing there",
+        not_through_a_link,
     ),
 ]

@@ -161,7 +161,7 @@ PLACES = [
         "prune",
         "while an old generation is removed",
         SHORT,
-        {"target": "_generation.store.shutil.rmtree", "match": r"generations/\d+"},
+        {"target": "_generation.store.try_to_remove_tree", "match": r"generations/\d+"},
         new=True,
         changes=(("retain", {"good": 2}),),
     ),

@@ -88,6 +88,17 @@ class TestTrial:
         assert found["load"] == {"from": "lg1", "candidate": "10.0.0.5:8001", "baseline": None, "factor": 1.0}
         assert notes.load("web1", "shop") == {"request": REQUEST}
 
+    def test_why_it_cannot_tell_is_said_of_what_is_promoted(
+        self, notes: Notes, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        said: list[str] = []
+        monkeypatch.setattr(trial_action, "display", said.append)
+        cause = "all of 2 of POST /order failed (answered 500), limit 5 %: too few requests of this path to tell"
+        for outcome, failed in (("pass", False), ("inconclusive", False), ("inconclusive", True)):
+            answer = {"failed": failed, "verdict": {"outcome": outcome, "cause": cause}}
+            self.trial({}, answer, []).on_host("shop", {}, [], notes, VARIABLES)
+        assert said == [f"web1: shop: inconclusive, promoted as on_inconclusive says: {cause}"]
+
     def test_what_came_of_it_is_handed_over(self, notes: Notes) -> None:
         notes.write_load("web1", "shop", {"request": REQUEST, "made": {"load": "packed", "since_warm_seconds": 1.0}})
         asked: list[dict[str, Any]] = []

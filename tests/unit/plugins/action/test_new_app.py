@@ -13,6 +13,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.headcount.gunicorn.plugins.action import new_app
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp import flow
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.types import Answers
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.tools import BadSource
 
 PROPOSAL: Any = SimpleNamespace(
@@ -72,3 +73,27 @@ def test_what_cannot_be_looked_at_is_told(
     with pytest.raises(AnsibleActionFail) as caught:
         run(monkeypatch, answer, **arguments)
     assert str(caught.value) == message
+
+
+def test_what_is_known_without_a_look_is_written_and_the_task_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dest = tmp_path / "shop.yml"
+    half = flow.Unfinished(BadSource("it holds no Python"), flow.Entry(PROPOSAL, "headcount_apps: []\n"))
+    found = run(monkeypatch, half, source="../shop", dest=str(dest))
+    assert (found["failed"], found["changed"], dest.read_text(encoding="utf-8")) == (True, True, "headcount_apps: []\n")
+    assert found["msg"] == (
+        f"new_app: ../shop cannot work as it is: it holds no Python; what is known without it is in {dest}, and asks "
+        "for the rest"
+    )
+
+
+def test_answers_are_handed_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    action = object.__new__(new_app.ActionModule)
+    arguments = {"environment": {"PORT": 1}, "requirements": ["x==1"], "entry_point": "shop:app", "name": "till"}
+    action._task = SimpleNamespace(args=arguments)
+    assert action._answers() == Answers("till", {"PORT": "1"}, ("x==1",), entry_point="shop:app")
+    action._task = SimpleNamespace(args={"environment": "PORT=1"})
+    with pytest.raises(AnsibleActionFail, match="environment is a mapping"):
+        action._answers()

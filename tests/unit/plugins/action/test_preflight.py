@@ -263,3 +263,14 @@ def test_a_source_in_an_inventory_that_is_a_folder(tmp_path: Path) -> None:
     assert f"lies in the inventory folder {tmp_path}/inventory" in words
     code, printed, _ = run(tmp_path, "-i", "inventory/hosts.yml", play_vars=variables)
     assert code == 0
+
+
+def test_apps_of_two_files_on_the_command_line_are_refused(tmp_path: Path) -> None:
+    fleet(tmp_path, 1, {"headcount_apps": [APP]})
+    for name in ("one", "two"):
+        apps = [{**APP, "name": name}]
+        (tmp_path / f"{name}.yml").write_text(yaml.safe_dump({"headcount_apps": apps}), encoding="utf-8")
+    code, printed, found = run(tmp_path, "-e", "@one.yml", "-e", "@two.yml")
+    assert code == 2, printed
+    assert "headcount_apps is given by -e @one.yml and by -e @two.yml" in found["msg"]
+    assert run(tmp_path, "-e", "@one.yml")[0] == 0

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import units
-from ansible_collections.headcount.gunicorn.plugins.module_utils._recorder import configuration, counts
+from ansible_collections.headcount.gunicorn.plugins.module_utils._recorder import configuration, counts, requestlog
 
 PYTHON = os.environ.get("HEADCOUNT_GUNICORN_PYTHON", sys.executable)
 """Whose Gunicorn serves: another version's can be tried by hand."""
@@ -45,6 +45,10 @@ def app(environ, start_response):
     if path == "/large":
         start_response(status, [("Content-Length", str(64 << 20))])
         return (b"x" * (1 << 20) for _ in range(64))
+    if path == "/id":
+        told = environ["HTTP_X_REQUEST_ID"].encode()
+        start_response(status, [("Content-Length", str(len(told)))])
+        return [told]
     start_response(status, [("Content-Length", "2")])
     return [b"ok"]
 
@@ -164,14 +168,23 @@ class Server:
 
 @contextlib.contextmanager
 def serving(
-    folder: Path, worker_class: str, limits: dict[str, Any] | None = None, program: str | None = None, **settings: Any
+    folder: Path,
+    worker_class: str,
+    limits: dict[str, Any] | None = None,
+    program: str | None = None,
+    declared: dict[str, Any] | None = None,
+    **settings: Any,
 ) -> Iterator[Server]:
-    """Serve APP from `folder`, which is the runtime directory as well. `program`: instead of the recorder's."""
+    """Serve APP from `folder`, which is the runtime directory as well. `program`: instead of the recorder's;
+    `declared`: more of the app. Requests that are logged go to the socket `journal` in `folder`."""
     folder.mkdir(exist_ok=True)
-    app = {"name": "shop", "entry_point": "counted:app", "limits": limits or {}}
+    app = {"name": "shop", "entry_point": "counted:app", "limits": limits or {}, **(declared or {})}
     (folder / "counted.py").write_text(APP)
     (folder / "gunicorn.conf.py").write_text(units.gunicorn_conf(app, plan(worker_class, **settings), 1))
-    (folder / configuration.PROGRAM).write_text(configuration.program() if program is None else program)
+    for name, text in configuration.programs(app).items():
+        (folder / name).write_text(text.replace(requestlog.JOURNAL, str(folder / "journal")))
+    if program is not None:
+        (folder / configuration.PROGRAM).write_text(program)
     with contextlib.closing(socket.create_server(("127.0.0.1", 0), backlog=256)) as listener:
         port, handle = listener.getsockname()[1], listener.fileno()
         process = subprocess.Popen(

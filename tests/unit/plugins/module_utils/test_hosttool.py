@@ -74,6 +74,25 @@ def test_the_history_is_newest_first(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert json.loads(capsys.readouterr().out)["generation"] == 2
 
 
+def test_what_was_given_back_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    layout = Layout("shop", str(tmp_path))
+    os.makedirs(layout.state)
+    ledger.append(layout.ledger, "promoted", to=1)
+    ledger.append(layout.ledger, "given_back", **{"from": 1, "former": "old.service"})
+    assert tool.main(["history", "shop"], root=str(tmp_path)) == tool.OK
+    assert capsys.readouterr().out.splitlines()[0].endswith("given_back  by None@None: to old.service")
+    assert tool.main(["status", "shop"], root=str(tmp_path)) == tool.FAILED
+    assert "shop: nothing is live; its former service has its address back" in capsys.readouterr().out
+
+
+def test_only_one_way_back_at_a_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.makedirs(Layout("shop", str(tmp_path)).state)
+    with pytest.raises(SystemExit):
+        tool.main(["rollback", "shop", "3", "--to-former"], root=str(tmp_path))
+    assert tool.main(["rollback", "shop", "--to-former"], root=str(tmp_path)) == tool.FAILED
+    assert "shop was taken over from no other service on this host" in capsys.readouterr().err
+
+
 def test_nothing_is_live(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     os.makedirs(Layout("shop", str(tmp_path)).state)
     assert tool.main(["plan", "shop"], root=str(tmp_path)) == tool.FAILED

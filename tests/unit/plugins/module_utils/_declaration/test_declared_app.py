@@ -64,11 +64,18 @@ ASKED: dict[str, Any] = {
     "command_prefix": ["ddtrace-run"],
     "listen": "unix:/run/shop.sock",
     "listen_group": "www-data",
+    "former": "gunicorn.service",
     "listen_mode": "0666",
     "load": {"paths": ["/"]},
     "wait_ratio": 2.0,
 }
-WATCHED: dict[str, Any] = {"recorder": True, "guard": {"minutes": 10}}
+WATCHED: dict[str, Any] = {
+    "recorder": True,
+    "guard": {"minutes": 10},
+    "access_log": "off",
+    "load": {"paths": ["/"]},
+    "load_test": {"calendar": "Sun 04:00", "rate": 2},
+}
 """Keys that came later: where they are not declared, the digests are what they were."""
 
 
@@ -97,6 +104,11 @@ def test_it_is_exact_both_ways(declared: dict[str, Any]) -> None:
         assert again == form
         assert json.dumps(again, sort_keys=True, indent=2) == json.dumps(form, sort_keys=True, indent=2)
         assert digest(again) == digest(form)
+
+
+def test_a_choice_that_yaml_reads_as_a_boolean_is_the_word() -> None:
+    assert normalised({**MINIMAL, "access_log": False})["access_log"] == "off"
+    assert "access_log" not in normalised(MINIMAL)
 
 
 def test_its_digests_are_those_of_the_generations_that_are_live() -> None:
@@ -128,6 +140,7 @@ def test_it_knows_every_key_of_the_table() -> None:
         **LATER,
         **ASKED,
         **WATCHED,
+        "former": "gunicorn.service",
         "prepare": ["flask db upgrade"],
         "processes": {"worker": "rq worker"},
     }

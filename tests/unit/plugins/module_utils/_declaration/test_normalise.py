@@ -332,6 +332,36 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
         " allowed is 0 without the recorder; fix: remove recorder: false, or remove guard",
     ),
     (
+        {"access_log": "json", "gunicorn": {"accesslog": "-"}},
+        "headcount_apps[0].access_log is json beside gunicorn.accesslog, so that each request would be logged twice:"
+        " allowed is off beside a log of Gunicorn's own; fix: remove access_log, or remove gunicorn.accesslog",
+    ),
+    (
+        {"load_test": {"calendar": "Sun 04:00", "rate": 90}, "load": {"rate": 50}},
+        "headcount_apps[0].load_test.rate is 90, more than load.rate of 50, with which each release is tried: allowed"
+        " is at most load.rate; fix: rate: 25",
+    ),
+    (
+        {"load_test": {"calendar": "0 4 * * 0", "rate": 20}},
+        "headcount_apps[0].load_test.calendar is '0 4 * * 0' (a line of cron, which systemd does not take):"
+        ' allowed is a calendar event of systemd (systemd.time(7)); fix: calendar: "Sun *-*-* 04:00:00"',
+    ),
+    (
+        {"load_test": {"calendar": "Sun 04:00", "rate": 20}, "load": {"from": "loadgen1"}},
+        "headcount_apps[0].load_test is declared beside load.from: loadgen1, and a host's timer can only make a load"
+        " itself: allowed is no load_test beside a load from elsewhere; fix: remove load_test, or load.from",
+    ),
+    (
+        {"load_test": {"calendar": "Sun 04:00", "rate": 20}, "processes": {"load-test": "rq worker"}},
+        "headcount_apps[0].processes.load-test is the name that the units of load_test have; fix: give the process"
+        " another name",
+    ),
+    (
+        {"access_log": True},
+        "headcount_apps[0].access_log is true (a boolean and not a string): allowed is one of off, combined, json; fix:"
+        " access_log: json",
+    ),
+    (
         {"profile": "io", "wait_ratio": 8},
         "headcount_apps[0].wait_ratio is 8 beside profile: io: allowed is one of profile and wait_ratio; fix: remove"
         " one of"

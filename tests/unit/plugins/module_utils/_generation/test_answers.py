@@ -53,8 +53,10 @@ class Server:
         self.now += answer.elapsed_ms / 1000
         return answer
 
-    def look(self, app: dict[str, Any] = APP, within: float | None = 5.0) -> answers.Answers:
-        return answers.look("/run/1.sock", app, within, self, lambda: self.now)
+    def look(
+        self, app: dict[str, Any] = APP, within: float | None = 5.0, seconds: float = answers.LOOK_SECONDS
+    ) -> answers.Answers:
+        return answers.look("/run/1.sock", app, within, self, lambda: self.now, seconds=seconds)
 
     def count(self, path: str) -> int:
         return sum(ask.path == path for ask in self.asked)
@@ -67,6 +69,14 @@ def test_one_that_answers_everything_is_asked_more_than_once_and_never_with_post
     assert server.count("/basket") == 0
     assert server.count("/") == answers.LOOKS
     assert server.now < 1.0
+
+
+def test_a_glance_asks_each_path_once_however_slow_and_quick_ones_as_often() -> None:
+    quick, slow = Server(), Server({"/": [Answer(200, b"", 60.0)]})
+    for server in (quick, slow):
+        assert server.look(seconds=answers.GLANCE_SECONDS).well
+    assert quick.count("/") == quick.count("/list") > 3
+    assert (slow.count("/"), slow.count("/list")) == (1, 1)
 
 
 def test_the_declared_headers_go_along() -> None:

@@ -4,14 +4,22 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import clashes as _clashes
-from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import generations, ledger, names, store
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import (
+    generations,
+    ledger,
+    lock,
+    names,
+    store,
+)
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.failures import StepFailed, Untouched
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.run import Run
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os import ownership as _ownership
@@ -410,7 +418,9 @@ class TestFolders:
         assert found(tmp_path) == []  # it is in nobody's way
         run = Run("a1", "anna", "control1", "2026-11-22T10:00:00Z")
         app = AppOnHost("shop", run, str(tmp_path), Systemd(lambda *_: Completed(0, "", "")))
-        assert remove(app) == {"removed": True, "left": [f"{layout.home}/notes.txt"], "kept": {}, "gone": []}
+        left = [f"{layout.home}/notes.txt"]
+        assert remove(app) == {"removed": True, "left": left, "kept": {}, "gone": [], "others": {}, "ended": []}
+        assert ledger.read(layout.ledger)[-1]["account"] == "hc-shop"
         assert os.listdir(layout.home) == ["notes.txt"]
         assert found(tmp_path) == [
             f"{layout.home} is not Headcount's (it holds notes.txt): move it away, or give the app another `name`"
@@ -454,3 +464,33 @@ class TestSteps:
         with pytest.raises(StepFailed, match="is not Headcount's and is not touched"):
             remove(app)
         assert (tmp_path / "opt/headcount/shop/theirs").exists()
+
+    def test_a_host_that_cannot_be_written_says_so(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        layout = deployed(tmp_path, 1)
+
+        def read_only(path: str, *_: object) -> int:
+            raise OSError(errno.EROFS, "Read-only file system", path)
+
+        app = AppOnHost("shop", self.RUN, str(tmp_path), Systemd(nobody))
+        monkeypatch.setattr(lock.os, "open", read_only)
+        with pytest.raises(StepFailed) as failed, app.alone("rollback"):
+            pass
+        words = f"Read-only file system: {layout.lock}: {layout.state} has to be writable: Headcount keeps its lock"
+        assert failed.value.cause.startswith(words)
+
+    def test_commands_that_run_with_the_app_end_with_it(self, tmp_path: Path) -> None:
+        deployed(tmp_path, 1)
+        units = ["headcount-run-shop-41", "headcount-run-shop-x-42", "headcount-prepare-shop"]
+        called: list[list[str]] = []
+
+        def systemd(command: Sequence[str], timeout_seconds: float) -> Completed:
+            called.append(list(command))
+            wanted = command[command.index("--") + 1 :] if "show" in command and "--" in command else []
+            shown = [unit for unit in units if any(fnmatch(f"{unit}.service", pattern) for pattern in wanted)]
+            loaded = "LoadState=loaded\nActiveState=active"
+            return Completed(0, "\n\n".join(f"Id={unit}.service\n{loaded}" for unit in shown), "")
+
+        removed = remove(AppOnHost("shop", self.RUN, str(tmp_path), Systemd(systemd)))
+        ended = ["headcount-prepare-shop.service", "headcount-run-shop-41.service"]
+        assert removed["ended"] == ended
+        assert any(command[-3:] == ["stop", *ended] for command in called)

@@ -15,6 +15,7 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._generation imp
     generations,
     outside,
 )
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.folders import Unsafe
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.paths import Layout
 
 NOBODY: dict[str, Any] = {"name": "shop", "user": None}
@@ -74,9 +75,9 @@ def test_what_the_release_came_with_is_kept_once(layout: Layout) -> None:
 
 def test_a_folder_is_proven_by_the_ledger_until_it_went_with_the_app(layout: Layout) -> None:
     made: dict[str, object] = {"event": "data_made", "folders": [layout.data, layout.cache]}
-    assert datafolders.proven([made]) == {layout.data, layout.cache}
-    assert datafolders.proven([made, {"event": "removed", "folders": [layout.cache]}]) == {layout.data}
-    assert datafolders.proven([made, {"event": "removed"}, {"event": "data_made", "folders": "torn"}]) == {
+    assert datafolders.proven(layout, [made]) == {layout.data, layout.cache}
+    assert datafolders.proven(layout, [made, {"event": "removed", "folders": [layout.cache]}]) == {layout.data}
+    assert datafolders.proven(layout, [made, {"event": "removed"}, {"event": "data_made", "folders": "torn"}]) == {
         layout.data,
         layout.cache,
     }
@@ -144,23 +145,50 @@ def test_folders_are_written_down_before_they_are_made(layout: Layout, tmp_path:
 def test_what_goes_with_the_app_and_what_stays(layout: Layout, owners: dict[str, str]) -> None:
     for path in (layout.data, layout.logs, layout.cache):
         os.makedirs(path)
-    assert datafolders.removal(layout, [], False) == ([layout.cache], [layout.data, layout.logs])
-    assert datafolders.removal(layout, [], True) == ([layout.data, layout.logs, layout.cache], [])
+    removal = datafolders.removal
+    stays = datafolders.Removal([layout.cache], [layout.data, layout.logs], {})
+    assert removal(layout, [], "hc-shop", False) == stays
+    all_of_it = [layout.data, layout.logs, layout.cache]
+    assert removal(layout, [], "hc-shop", True) == datafolders.Removal(all_of_it, [], {})
     owners[layout.data] = "postgres"
-    assert datafolders.removal(layout, [], True) == ([layout.logs, layout.cache], [])
+    others = datafolders.Removal([layout.logs, layout.cache], [], {layout.data: "postgres"})
+    assert removal(layout, [], "hc-shop", True) == others
+    assert removal(layout, [], "postgres", True) == datafolders.Removal(all_of_it, [], {})
 
 
-def test_a_folder_goes_with_all_that_is_in_it_but_not_what_it_leads_to(layout: Layout, tmp_path: Path) -> None:
-    (tmp_path / "outside").mkdir()
-    (tmp_path / "outside/kept.txt").touch()
-    os.makedirs(f"{layout.data}/deep/er")
-    os.symlink(tmp_path / "outside", f"{layout.data}/link")
-    data.empty(layout.data)
-    assert not os.path.exists(layout.data)
-    assert os.listdir(tmp_path / "outside") == ["kept.txt"]
+def test_the_data_of_an_app_with_an_account_of_its_own_goes_with_it_also_later(
+    layout: Layout, owners: dict[str, str]
+) -> None:
+    assert datafolders.account(layout, []) == "hc-shop"
+    os.makedirs(layout.generation(2))
+    record = Path(layout.generation(2), "generation.json")
+    record.write_text('{"app": {"user": "cartsvc"}}', encoding="utf-8")
+    Path(layout.generation(2), "manifest.json").write_text("{}", encoding="utf-8")
+    assert datafolders.account(layout, []) == "cartsvc"
+    record.unlink()
+    assert datafolders.account(layout, [{"event": "removed", "account": "cartsvc"}]) == "cartsvc"
+
+
+def test_a_ledger_in_which_a_secret_hid_a_part_of_a_folders_name_proves_it_all_the_same(layout: Layout) -> None:
+    hidden = [path.replace("shop", "***") for path in (layout.data, layout.cache)]
+    made = {"event": "data_made", "folders": hidden}
+    assert datafolders.proven(layout, [made]) == {layout.data, layout.cache}
+    assert datafolders.proven(layout, [made, {"event": "removed", "folders": hidden[:1]}]) == {layout.cache}
+    assert datafolders.proven(layout, [{"event": "data_made", "folders": ["/srv/***"]}]) == set()
 
 
 def test_a_folder_outside_that_is_missing_is_told(tmp_path: Path) -> None:
     layout = Layout("shop", str(tmp_path))
     app = {**NOBODY, "data": {"outside": [{"path": str(tmp_path / "gone"), "access": "read"}]}}
     assert outside.shut_out(layout, app) == [f"data.outside: {tmp_path}/gone is missing"]
+
+
+def test_a_folder_is_not_made_through_a_link_that_the_app_can_put_there(layout: Layout, tmp_path: Path) -> None:
+    (tmp_path / "sudoers.d").mkdir()
+    (tmp_path / "m3").mkdir()
+    (tmp_path / "m3").chmod(0o777)
+    (tmp_path / "m3/up").symlink_to(tmp_path / "sudoers.d")
+    app = {**NOBODY, "data": {"outside": [{"path": str(tmp_path / "m3")}, {"path": str(tmp_path / "m3/up/thumbs")}]}}
+    with pytest.raises(Unsafe):
+        data.make(layout, app, [], lambda folders: None)
+    assert os.listdir(tmp_path / "sudoers.d") == []

@@ -76,3 +76,21 @@ def test_what_the_guard_took_back_counts_until_it_is_promoted_again() -> None:
     assert ledger.taken_back([back, {**promoted, "source_id": "path:2"}, again]) == [again]
     assert ledger.taken_back([back, {**again, "source_id": "path:4"}])[0]["generation"] == 4
     assert ledger.taken_back([back, {"event": "removed"}]) == []
+
+
+def test_what_a_report_tells_of_an_event_is_short() -> None:
+    entry = {"time": "t", "event": "failed", "generation": 3, "cause": "why", "run": "r1", "source_id": "x", "did": []}
+    assert ledger.brief(entry) == {"time": "t", "event": "failed", "generation": 3, "cause": "why"}
+
+
+def test_what_people_went_back_from_counts_until_something_is_promoted() -> None:
+    made = [{"event": "promoted", "to": number, "source_id": f"path:{number}"} for number in (1, 2, 3)]
+    back = {"event": "rolled_back", "from": 3, "to": 2, "user": "anna"}
+    further = {"event": "rolled_back", "from": 2, "to": 1, "user": "anna"}
+    assert ledger.left([*made, back]) == [{**back, "source_id": "path:3"}]
+    assert [entry["from"] for entry in ledger.left([*made, back, further])] == [2, 3]
+    forward = {"event": "rolled_back", "from": 2, "to": 3}
+    assert [entry["from"] for entry in ledger.left([*made, back, forward])] == [2]
+    assert ledger.left([*made, back, {"event": "promoted", "to": 4, "source_id": "path:3"}]) == []
+    assert ledger.left([*made, back, {"event": "removed"}]) == []
+    assert ledger.left([{"event": "rolled_back", "from": [7], "to": {}}, {**back, "from": 9}]) == []

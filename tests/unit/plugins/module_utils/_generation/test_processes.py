@@ -94,7 +94,7 @@ class TestUnits:
             assert line in served
         assert 'ExecStart=/usr/bin/env "rq" "worker" "my shop" "100%%" "$$X"' in lines
         assert "MemoryMax=100M" in lines
-        assert "RuntimeDirectory=headcount-instances/shop-7-worker-2" in lines
+        assert "RuntimeDirectory=headcount-instances/shop@7-worker.2" in lines, "no instance of an app has this one"
         assert 'Environment="HEADCOUNT_PROCESS=worker"' in lines
         assert "Restart=always" in lines
         assert not [

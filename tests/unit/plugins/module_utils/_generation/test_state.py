@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import former as _former
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import ledger, store
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import state as _state
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.http import Answer, address_taken
@@ -74,6 +75,24 @@ def test_whole_and_healthy_but_for_what_a_killed_stage_left(layout: Layout) -> N
     assert found["live"]["generation"] == 1
 
 
+@pytest.mark.parametrize(
+    ("way", "taken", "clash"), [("joined", None, True), ("shared", None, False), ("beside", "by nginx", True)]
+)
+def test_what_is_taken_over_is_in_nobodys_way(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, way: str, taken: str | None, clash: bool
+) -> None:
+    fresh = Layout("till", layout.root)
+    Path(fresh.unit("till.socket")).write_text("[Socket]\n", encoding="utf-8")
+    found = _former.Former("old.service", way, ("till.socket",))
+    monkeypatch.setattr(_former, "read", lambda *_: found)
+    monkeypatch.setattr(_state, "address_taken", lambda listen: "by nginx")
+    asked: _state.AppAsked = {"name": "till", "listen": "0.0.0.0:80", "former": "old.service"}
+    told = _state.app_state(asked, layout.root, Systemd(Units("till.socket")))
+    assert (told["former"] or {}).get("way") == way
+    assert told["port_taken"] == taken
+    assert bool(told["clashes"]) is clash
+
+
 def test_one_that_cannot_be_asked_by_itself_is_told_and_is_healthy(
     layout: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,6 +126,19 @@ def test_what_answers_users_with_500_is_not_healthy(layout: Layout, monkeypatch:
     found = state(layout, "shop.socket", "shop@2.service")
     # Generation 1 was edited above, but it is all there is.
     assert found["rollback_hint"] == "`headcount-rollback shop` on the host goes back to generation 1"
+
+
+def test_what_somebody_stopped_is_opened_by_its_socket_not_by_an_older_generation(layout: Layout) -> None:
+    store.finish(layout, 2)
+    store.set_outcome(layout, 2, "good")
+    store.link_units(layout, 2)
+    store.link_public(layout)
+    store.activate(layout, 2)
+    found = state(layout)
+    assert (found["closed"], found["healthy"]) == (True, False)
+    assert found["rollback_hint"] == "`systemctl start shop.socket` on the host opens it to users again"
+    assert not state(layout, "shop.socket")["closed"]
+    assert not state(layout, "shop@2.service")["closed"]
 
 
 @pytest.mark.parametrize("how", ["deleted", "dangling"])

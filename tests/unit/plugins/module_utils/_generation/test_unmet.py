@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import clashes, outside, unmet
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.folders import Unsafe
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.paths import Layout
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import Completed
 
@@ -102,3 +103,30 @@ def test_a_folder_that_shuts_the_app_out_is_told_with_its_owner_before_it_is_sta
     missing = {"path": str(tmp_path / "missing"), "access": "write"}
     app = {"data": {"outside": [{"path": str(tmp_path), "access": access}, missing]}}
     assert unmet.unmet(Layout("shop", str(tmp_path)), app, Analyze()) == [words.format(path=tmp_path)]
+
+
+def test_a_folder_that_would_be_made_where_the_app_can_swap_it_is_refused_with_the_fix(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout, media = Layout("shop", str(tmp_path)), tmp_path / "media"
+    app = {"data": {"outside": [{"path": f"{media}/sub", "access": "write"}]}}
+    assert unmet.unmet(layout, app, Analyze()) == []
+    words = f"data.outside: {media}/sub is missing, and root makes no folder there, as {media} "
+    monkeypatch.setattr(outside, "hindrance", lambda _: Unsafe(str(media), "belongs to hc-shop", "hc-shop"))
+    made = f"{words}belongs to hc-shop: make it as that account (`runuser -u hc-shop -- mkdir -p {media}/sub`)"
+    assert unmet.unmet(layout, app, Analyze()) == [made]
+    assert unmet.unmet(layout, {**app, "user": "web"}, Analyze()) == [f"{made} and let web in, or name another place"]
+    monkeypatch.setattr(outside, "hindrance", lambda _: Unsafe(str(media), "can be written to by every account"))
+    found = [f"{words}can be written to by every account: name another place, or make it by hand"]
+    assert unmet.unmet(layout, app, Analyze()) == found
+    (media / "sub").mkdir(parents=True)
+    assert unmet.unmet(layout, app, Analyze()) == [], "one that is there is not made"
+
+
+def test_a_missing_folder_in_another_that_the_app_is_given_is_refused(tmp_path: Path) -> None:
+    paths = [{"path": f"{tmp_path}/m3", "access": "write"}, {"path": f"{tmp_path}/m3/up", "access": "write"}]
+    found = unmet.unmet(Layout("shop", str(tmp_path)), {"data": {"outside": paths}}, Analyze())
+    assert found == [
+        f"data.outside: {tmp_path}/m3/up is missing, and lies in {tmp_path}/m3, which is made for the app: leave it "
+        "out, and have the app make it"
+    ]

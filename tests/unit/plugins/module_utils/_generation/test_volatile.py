@@ -3,11 +3,19 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 
 import pytest
-from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.volatile import databases, words
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import volatile
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.volatile import (
+    databases,
+    kept_files,
+    losing_words,
+    scratch_of,
+    words,
+)
 
 PID = 41
 
@@ -46,3 +54,55 @@ def test_a_link_is_no_database_and_a_process_that_is_gone_has_none(seen: Path, t
     assert databases(PID, root=str(tmp_path)) == []
     assert databases(0, root=str(tmp_path)) == []
     assert databases(7, root=str(tmp_path)) == []
+
+
+def test_a_fifo_that_the_app_puts_in_the_place_of_a_file_holds_nobody_up(
+    seen: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(seen / "tmp/swapped")
+    regular = (tmp_path / "proc").stat()
+    monkeypatch.setattr(volatile, "_files", lambda top: [(f"{top}/swapped", regular)] if top.endswith("/tmp") else [])
+    assert databases(PID, root=str(tmp_path)) == []
+
+
+def test_files_of_users_in_the_private_tmp_are_told_with_when_they_were_written(seen: Path, tmp_path: Path) -> None:
+    for number, name in enumerate(("tmp/Ab3.data", "tmp/Ab3.meta", "tmp/deep/x.png", "var/tmp/y.csv")):
+        (seen / name).write_text("theirs", encoding="utf-8")
+        os.utime(seen / name, (1764140400 + 60 * number,) * 2)
+    found = kept_files(PID, root=str(tmp_path))
+    assert [path for path, _ in found] == ["/var/tmp/y.csv", "/tmp/deep/x.png", "/tmp/Ab3.meta", "/tmp/Ab3.data"]
+    assert losing_words(3, found) == (
+        "4 files in the private /tmp of generation 3, which is live, are lost when it leaves: /var/tmp/y.csv, "
+        "/tmp/deep/x.png, /tmp/Ab3.meta and 1 more, written 2025-11-26 07:00Z to 2025-11-26 07:03Z; if users gave "
+        "them, keep them in the app's data (`{data}` in `environment`) and copy them there before; else say that they "
+        "may be lost (`data: {scratch: [/var/tmp/y.csv]}`)"
+    )
+    assert losing_words(3, found[:1]).startswith("1 file in the private /tmp of generation 3, which is live, is lost")
+    assert kept_files(PID, ["/tmp/*", "/var/tmp/*"], str(tmp_path)) == []
+
+
+def test_what_is_thrown_away_anyway_is_nobodys_loss(seen: Path, tmp_path: Path) -> None:
+    names = [
+        "tmp/tmpk3_x9a2b", "tmp/tmpk3_x9a2b.png", "tmp/tmpabcd1234/inner.txt", "tmp/matplotlib-8x2/fontlist.json",
+        "tmp/flask_cache/2029240f6d1128be89ddc32729463129", "tmp/app.lock", "tmp/shop.pid", "tmp/.org/x", "tmp/a.pyc",
+        "tmp/prometheus_multi/gauge_1", "tmp/pymp-3f/sock", "dev/shm/ring", "tmp/shop.db",
+    ]  # fmt: skip
+    for name in names:
+        (seen / name).parent.mkdir(parents=True, exist_ok=True)
+        (seen / name).write_text("x", encoding="utf-8")
+    (seen / "tmp/empty.txt").touch()
+    (seen / "srv/x").write_text("x", encoding="utf-8")
+    (seen / "tmp/link.txt").symlink_to("/srv/x")
+    assert kept_files(PID, root=str(tmp_path)) == []
+    assert losing_words(3, []) == ""
+    assert kept_files(0, root=str(tmp_path)) == kept_files(7, root=str(tmp_path)) == []
+    for name in ("torch.jpg", "promo.csv", "pipeline.txt", "snapshot.png", "uvb.txt", "tmp.txt"):
+        (seen / "tmp" / name).write_text("x", encoding="utf-8")
+    assert len(kept_files(PID, root=str(tmp_path))) == 6
+
+
+def test_what_may_be_lost_by_either_declaration_counts() -> None:
+    assert scratch_of({"data": {"scratch": ["/tmp/a*"]}}, None, {"data": None}, {"data": {"scratch": ["/tmp/b"]}}) == [
+        "/tmp/a*",
+        "/tmp/b",
+    ]

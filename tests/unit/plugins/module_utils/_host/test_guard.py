@@ -4,20 +4,32 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.app import Limits
-from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import generations, ledger, store
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import (
+    generations,
+    goingback,
+    ledger,
+    store,
+)
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.failures import StepFailed
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.lock import Busy
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.run import Run
 from ansible_collections.headcount.gunicorn.plugins.module_utils._host import guard as guarded
-from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import Completed, Systemd, SystemdError
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import (
+    ABSENT,
+    Completed,
+    Systemd,
+    SystemdError,
+    UnitState,
+)
 from ansible_collections.headcount.gunicorn.plugins.module_utils._recorder.counts import Counts, Tally
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import guarding
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.app import AppOnHost
@@ -27,13 +39,13 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._watch.view imp
 BEGAN = 1_800_000_000.0
 
 
-def view(tally: Tally | None, generation: int = 2) -> AppView:
+def view(tally: Tally | None, generation: int = 2, waiting: int = 0) -> AppView:
     """What is seen of the live instance; None: nothing of it runs."""
     counts = Counts(tally, (), BEGAN, 7, {}, 1, 0, 0, 0.0, 0.0) if tally is not None else None
     one = InstanceView(
         generation, "r", True, "u", "active", counts, "", (), 8, 2, 200.0, Limits(error_rate=0.01), None, None, 0.0
     )
-    return AppView("shop", generation, "0.0.0.0:8000", True, 0, (one,) if tally is not None else (), 0.0)
+    return AppView("shop", generation, "0.0.0.0:8000", True, waiting, (one,) if tally is not None else (), 0.0)
 
 
 def tally(good: int, errors: int) -> Tally:
@@ -55,7 +67,7 @@ class Host:
         def sleep(seconds: float) -> None:
             self.now[0] += seconds
 
-        return guarded.guard(self.app, sleep, lambda: views(next(looks)))
+        return guarded.guard(self.app, sleep, lambda: views(next(looks)), lambda: self.now[0])
 
     @property
     def events(self) -> list[tuple[Any, Any]]:
@@ -92,7 +104,8 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
         return {"from": 2, "to": wanted, "told": []}
 
     monkeypatch.setattr(guarded, "rollback", back)
-    guarding.Orders(2, 1, BEGAN + 600, 10.0, Before(tally(30_000, 10), 3600.0)).write(app.layout)
+    monkeypatch.setattr(guarding, "boot_seconds", lambda: now[0])
+    guarding.Orders(2, 1, BEGAN + 600, 10.0, Before(tally(30_000, 10), 3600.0), "").write(app.layout)
     return made
 
 
@@ -107,6 +120,45 @@ def test_a_release_that_turns_bad_is_taken_back_and_the_ledger_says_why(host: Ho
     assert host.now[0] - BEGAN < 120
     (entry,) = ledger.taken_back(ledger.read(host.app.layout.ledger))
     assert [entry[key] for key in ("generation", "release", "source_id", "digest")] == [2, "r2", "path:2", "declared:2"]
+
+
+def test_a_release_that_hangs_is_taken_back(host: Host) -> None:
+    def views(look: int) -> AppView:
+        served = tally(50 * min(look, 12), 0)
+        hangs = look > 12
+        return view(replace(served, begun=served.begun + 8 * hangs), waiting=30 * max(0, look - 12))
+
+    told = host.run(views)
+    assert "it hangs: 8 of 8 slots busy and 210 connections wait, none of its requests ended within 30 s" in told
+    assert host.went == [1]
+
+
+@pytest.mark.parametrize("state", ["failed", "activating"])
+def test_a_release_that_dies_and_does_not_come_up_is_taken_back(
+    host: Host, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    dead = UnitState("loaded", state, "dead", "", 0, 0, 0, "", "", "")
+    well = UnitState("loaded", "active", "running", "", 0, 0, 0, "", "", "")
+    monkeypatch.setattr(host.app.systemd, "state", lambda unit: dead if host.now[0] - BEGAN > 60 else well)
+    told = host.run(lambda look: view(tally(50 * look, 0) if look <= 12 else None))
+    assert f"worse after the promote: shop@2.service is {state}, and has not run for 95 s" in told
+    assert host.went == [1]
+
+
+def test_what_somebody_stopped_is_let_be_and_what_died_at_the_end_is_not_called_well(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states = {"now": "inactive"}
+    monkeypatch.setattr(
+        host.app.systemd, "state", lambda unit: UnitState("loaded", states["now"], "dead", "", 0, 0, 0, "", "", "")
+    )
+
+    def views(look: int) -> AppView:
+        states["now"] = "failed" if look > 115 else "inactive"
+        return view(tally(500 * look, 0) if look <= 12 else None)
+
+    assert host.run(views).startswith("generation 2: it cannot tell: shop@2.service is failed, and has not run for")
+    assert host.went == []
 
 
 def test_a_good_one_is_left_and_the_ledger_says_so(host: Host) -> None:
@@ -145,14 +197,143 @@ def test_what_another_run_holds_is_taken_back_as_soon_as_it_may(host: Host, monk
     assert (len(tries), host.went) == (3, [1])
 
 
-def test_a_way_back_that_fails_is_told(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        StepFailed("rollback", "generation 1 was not kept, 2 stays live: it is broken"),
+        SystemdError("it is broken"),
+        OSError(errno.EIO, "it is broken"),
+    ],
+)
+def test_a_way_back_that_fails_is_told_once_and_tried_again(
+    host: Host, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    real, tries = guarded.rollback, []
+
+    def fails(*arguments: Any, **named: Any) -> Any:
+        tries.append(host.now[0])
+        if len(tries) < 3:
+            raise error
+        return real(*arguments, **named)
+
+    monkeypatch.setattr(guarded, "rollback", fails)
+    told = host.run(lambda look: view(tally(10 * look, 20 * look)))
+    assert told.startswith("generation 1 is live again: ")
+    assert host.went == [1]
+    assert tries[1] - tries[0] >= guarded.AGAIN_S
+    first, last = host.events
+    assert (first[0], last[0]) == ("failed", "failed")
+    assert first[1].endswith("it is broken")
+    assert len(ledger.taken_back(ledger.read(host.app.layout.ledger))) == 1
+
+
+def test_a_way_back_that_fails_until_the_end_is_the_last_word(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: Any, **__: Any) -> Any:
         raise StepFailed("rollback", "generation 1 was not kept, 2 stays live: it is broken")
 
     monkeypatch.setattr(guarded, "rollback", fails)
     told = host.run(lambda look: view(tally(10 * look, 20 * look)))
     assert told.endswith("generation 1 was not kept, 2 stays live: it is broken")
-    assert [event for event, _ in host.events] == ["failed"]
+    assert [event for event, _ in host.events] == ["failed", "guarded"]
+    assert "no breach" not in str(host.events)
+    assert goingback.GoingBack.read(host.app.layout) is None
+
+
+def _unwritable(*_: Any, **__: Any) -> Any:
+    raise OSError(errno.EROFS, "Read-only file system", "outcome.json")
+
+
+def test_what_cannot_be_marked_as_bad_is_in_the_ledger_all_the_same(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "set_outcome", _unwritable)
+    assert host.run(lambda look: view(tally(10 * look, 20 * look))).startswith("generation 1 is live again: ")
+    assert [entry["generation"] for entry in ledger.taken_back(ledger.read(host.app.layout.ledger))] == [2]
+
+
+def test_a_ledger_that_cannot_be_written_is_made_up_for_by_the_next_heal(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, log = host.app, host.app.log
+    monkeypatch.setattr(app, "log", _unwritable)
+    told = host.run(lambda look: view(tally(10 * look, 20 * look)))
+    assert told.startswith("generation 1 is live again: ")
+    assert told.endswith("; the ledger does not say so yet: Read-only file system: outcome.json")
+    (entry,) = goingback.taken_back(app.layout, 1)
+    assert (entry["generation"], entry["source_id"], entry["phase"]) == (2, "path:2", "guard")
+    monkeypatch.setattr(app, "log", log)
+    (did,) = guarding.conclude(app)
+    assert did.startswith("wrote down why the guard went back from generation 2: users were served worse")
+    assert goingback.taken_back(app.layout, 1) == ledger.taken_back(ledger.read(app.layout.ledger)) != []
+    assert generations.describe(app.layout, 2).status == "bad"
+    assert guarding.conclude(app) == []
+
+
+def test_a_guard_that_is_killed_once_it_went_back_goes_on_and_says_why(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    real = guarded.rollback
+
+    def killed(*arguments: Any, **named: Any) -> Any:
+        real(*arguments, **named)
+        raise Killed
+
+    monkeypatch.setattr(guarded, "rollback", killed)
+    with pytest.raises(Killed):
+        host.run(lambda look: view(tally(10 * look, 20 * look)))
+    assert host.events == []
+    assert [entry["generation"] for entry in goingback.taken_back(host.app.layout, 1)] == [2], "the probe knows it"
+    assert host.run(lambda look: view(None)) == "generation 2 is not live any more; its guard ends"
+    ((event, cause),) = host.events
+    assert event == "failed"
+    assert "requests failed" in cause
+
+
+def test_what_a_guard_did_not_go_back_from_is_not_said(host: Host) -> None:
+    """It was killed before the switch: what it found is live."""
+    goingback.GoingBack(2, 1, "now", "it hangs").write(host.app.layout)
+    assert goingback.taken_back(host.app.layout, 2) == []
+    assert guarding.conclude(host.app) == []
+
+
+def test_a_clock_that_is_set_neither_ends_nor_prolongs_the_watch(host: Host) -> None:
+    host.app.clock = lambda: host.now[0] + 86_400.0
+    assert host.run(lambda look: view(tally(40 * look, 0))) == "generation 2: 4800 requests, no breach"
+
+
+def test_nobody_guards_after_a_restart_of_the_host(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guarded, "boot_id", lambda root: "another")
+    assert host.run(lambda look: view(tally(10 * look, 20 * look))) == "there is nothing to guard"
+    assert host.went == []
+
+
+def test_the_status_says_who_guards_and_who_does_not_any_more(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    app, runs = host.app, UnitState("loaded", "active", "running", "", 0, 0, 0, "", "", "")
+    monkeypatch.setattr(app.systemd, "state", lambda unit: runs)
+
+    def now() -> float:
+        return host.now[0]
+
+    assert guarding.words(app, 2, now).startswith("guarded until ")
+    assert guarding.words(app, 1, now) == ""
+    monkeypatch.setattr(app.systemd, "state", lambda unit: ABSENT)
+    gone = "not guarded any more: headcount-guard-shop-2.service was ended before its time"
+    assert guarding.words(app, 2, now) == gone
+    goingback.GoingBack(2, 1, "now", "it hangs").write(app.layout)
+    assert guarding.words(app, 2, now) == f"{gone}, and had found: it hangs"
+    goingback.forget(app.layout)
+    assert guarding.words(app, 2, lambda: BEGAN + 601) == ""
+    monkeypatch.setattr(guarding, "boot_id", lambda root: "another")
+    assert guarding.words(app, 2, now) == ""
+
+
+def test_nothing_of_a_guard_stays_when_the_app_leaves(host: Host) -> None:
+    goingback.GoingBack(2, 1, "now", "it hangs").write(host.app.layout)
+    guarding.forget(host.app.layout)
+    assert not [name for name in os.listdir(host.app.layout.state) if name.startswith("guard")]
 
 
 def test_a_service_manager_that_does_not_answer_is_no_breach(host: Host) -> None:
@@ -167,7 +348,7 @@ def test_a_service_manager_that_does_not_answer_is_no_breach(host: Host) -> None
 def test_a_guard_is_set_where_it_is_declared_and_there_is_a_way_back(host: Host) -> None:
     layout, was = host.app.layout, Before(tally(100, 0), 50.0)
     assert guarding.begin(host.app, 3, 2, {"guard": {"minutes": 5}}, was) == ""
-    assert guarding.Orders.read(layout) == guarding.Orders(3, 2, BEGAN + 300, 5.0, was)
+    assert guarding.Orders.read(layout) == guarding.Orders(3, 2, BEGAN + 300, 5.0, was, "")
     assert host.asked[-1][0] == "systemd-run"
     assert "--unit=headcount-guard-shop-3.service" in host.asked[-1]
     assert host.asked[-1][-3:] == ["/usr/local/sbin/headcount", "guard", "shop"]

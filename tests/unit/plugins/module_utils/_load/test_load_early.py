@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.app import Limits, Load
@@ -129,3 +129,41 @@ def test_only_the_load_itself_is_looked_at() -> None:
     assert (dict(found.ended), found.looks) == ({}, 0)
     again = ld.TrialLoad.unpack(found.pack())
     assert (again.ended, again.looks) == ({}, 0)
+
+
+class Over:
+    """Sees at once that the candidate has failed, three seconds into the load."""
+
+    looks = 2
+    ended = early.Ended("it failed", 3.0, 10.0, 0.001)
+
+    def __init__(self, *_: object) -> None: ...
+
+    def __call__(self) -> str:
+        return self.ended.why
+
+
+class Stopped(Pretender):
+    """Ends the load three seconds after its begin, when it is told to stop."""
+
+    def __call__(self, launches: Sequence[h2.Launch], stop: Callable[[], str] | None = None) -> list[h2.Finished]:
+        ended = super().__call__(launches)
+        if stop is None:
+            return ended
+        at = min(end.started for end in ended) + 3.0
+        unbegun = h2.Finished(None, "", "", "", 0.0, at, stopped=at)
+        return [replace(end, stdout="", code=-9, stopped=at) if end.started < at else unbegun for end in ended]
+
+
+def test_of_a_load_that_was_ended_the_time_counts_whose_requests_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ld, "EarlyWatch", Over)
+    running = ld.Running(runner=Stopped(), early=early.Early(RULE))
+    found = ld.run_trial_load(h2.Target("unix:/run/new.sock"), None, Load(rate=50, seconds=10), running=running)
+    (begin, end), samples = found.candidate.loaded[0], found.candidate
+    assert end - begin == pytest.approx(2.0, abs=0.01)  # of the last second no request counts
+    assert samples.planned == pytest.approx(100, abs=15)
+    assert not samples.whole
+    assert samples.origin_s > 0.0
+    assert found.cost_core_share == pytest.approx(samples.cpu_seconds / 3.0, rel=0.01)
+    again = ld.TrialLoad.unpack(found.pack()).candidate
+    assert (again.whole, again.origin_s) == (False, samples.origin_s)

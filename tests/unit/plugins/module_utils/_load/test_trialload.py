@@ -237,6 +237,27 @@ def test_beside_a_live_generation_the_load_begins_gently() -> None:
     assert ld.TrialLoad.unpack(found.pack()).calm == found.calm
 
 
+def test_where_the_generator_stood_still_too_the_host_is_not_said_to_be_too_small(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def account(runs: Sequence[h2.LaneRun], min_rate_share: float = 0.95) -> j.Samples:
+        return replace(whole(runs, min_rate_share), notes=[PAUSED])
+
+    whole = h2.account
+    monkeypatch.setattr(h2, "account", account)
+    load = replace(LOAD, warmup_requests=300)
+    running = ld.Running(runner=Sufferer(monkeypatch, 3))
+    found = ld.run_trial_load(NEW, OLD, load, running=running, protected=LIVE)
+    assert found.stopped.endswith(
+        f"half of them within 10 ms. It may be the machine itself: {PAUSED}, so that nothing is said of the candidate: "
+        "try again when it is calm, or lower load.rate"
+    )
+    assert "too small" not in found.stopped
+
+
+PAUSED = "the generator stood still for 851 ms, as a machine that stops does"
+
+
 @pytest.mark.parametrize(("at", "phase_rate"), [(1, "25"), (2, "50"), (3, "50")])
 def test_the_load_stops_when_the_live_generation_suffers(
     monkeypatch: pytest.MonkeyPatch, at: int, phase_rate: str

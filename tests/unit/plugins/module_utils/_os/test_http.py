@@ -254,7 +254,7 @@ def test_what_counts_as_an_answer(status: list[int] | None, answer: Answer, word
         ("application/json", b'\n\n{"error": "no database"}\n', 'application/json "{"error": "no database"}"'),
         ("Text/Plain", b"x" * 400, f'text/plain "{"x" * 120}..."'),
         ("image/png", b"\x89PNG\x00\x00", "image/png"),
-        ("", b"\x1b[31mred", '"[31mred"'),
+        ("", b"\x1b[31mred", '"red"'),
         ("", b"", ""),
     ],
 )  # fmt: skip

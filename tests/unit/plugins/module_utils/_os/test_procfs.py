@@ -46,6 +46,25 @@ def test_who_listens(root: Path, port: int, holders: list[str]) -> None:
     assert procfs.port_holders(port, str(root)) == holders
 
 
+@pytest.mark.parametrize(
+    ("group", "unit"),
+    [
+        ("0::/system.slice/notes.service", "notes.service"),
+        (
+            "0::/machine.slice/libpod-1.scope/system.slice/system-getty.slice/getty@1.service",
+            "getty@1.service",
+        ),
+        ("3:memory:/x\n1:name=systemd:/system.slice/notes.service/child", "notes.service"),
+        ("0::/user.slice/user-1000.slice/user@1000.service/app.slice/dev.service", ""),
+        ("0::/user.slice/user-0.slice/session-3.scope", ""),
+    ],
+)
+def test_whose_service_listens_and_how_it_is_ended_for_good(root: Path, group: str, unit: str) -> None:
+    (root / "proc/812/cgroup").write_text(f"{group}\n", encoding="utf-8")
+    ends = f" of {unit} (`systemctl disable --now {unit}` ends it for good)" if unit else ""
+    assert procfs.port_holders(8001, str(root)) == [f"nginx (pid 812){ends}"]
+
+
 def test_nobody_can_tell(tmp_path: Path) -> None:
     (tmp_path / "proc").mkdir()
     assert procfs.port_holders(80, str(tmp_path)) == []

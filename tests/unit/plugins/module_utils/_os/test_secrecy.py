@@ -8,12 +8,13 @@ import base64
 import html
 import json
 from pathlib import Path
+from typing import Iterator
 from urllib.parse import quote, quote_plus
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import generations, ledger, store
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.units import environment_file
-from ansible_collections.headcount.gunicorn.plugins.module_utils._os import secrecy
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os import secrecy, secretfiles
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.causes import first_cause
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.paths import Layout
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import Completed, Systemd
@@ -70,10 +71,10 @@ def test_short_values_and_own_words_stay() -> None:
 
 def test_an_environment_file_tells_which_values_are_secrets() -> None:
     text = environment_file({"REGION": "production-eu"}, {"A": SECRET, "B": "two\nlines"})
-    assert secrecy.secrets_of(text) == [SECRET, "two\nlines"]
-    assert secrecy.secrets_of(text + "ADDED_PASSWORD=byhand\n") == [SECRET, "two\nlines", "byhand"]
+    assert secretfiles.secrets_of(text) == [SECRET, "two\nlines"]
+    assert secretfiles.secrets_of(text + "ADDED_PASSWORD=byhand\n") == [SECRET, "two\nlines", "byhand"]
     older = 'A="of an older Headcount"\nB="short"\nC_TOKEN="tok"\n'
-    assert secrecy.secrets_of(older) == [
+    assert secretfiles.secrets_of(older) == [
         "of an older Headcount",
         "tok",
     ]
@@ -104,3 +105,63 @@ def test_a_secret_that_a_cut_would_split_is_not_half_told() -> None:
     cause = first_cause(systemd.journal("shop@1.service", 0.0))
     assert cause is not None
     assert "s3cr" not in cause
+
+
+@pytest.fixture
+def _nothing_known() -> Iterator[None]:
+    secrecy.forget()
+    yield
+    secrecy.forget()
+
+
+@pytest.mark.usefixtures("_nothing_known")
+def test_a_secret_that_is_like_a_public_word_stays_in_it_and_is_hidden_elsewhere() -> None:
+    secrecy.learn(["cart", "cart-s3cret", "cartsvc", "8801", "/opt", "s3cret"])
+    secrecy.publish("cart", {"user": "cartsvc", "listen": "0.0.0.0:8801"})
+    for words in (
+        "/var/lib/hc-cart was removed, by cartsvc",
+        "cart: generation 2 is live again",
+        "cart@3.service: /opt/headcount/cart/generations/3 at 0.0.0.0:8801, port 8801",
+    ):
+        assert secrecy.clean_text(words) == words
+    assert secrecy.clean_text("cart-s3cret xcart-s3cret /opt carts") == "*** x*** *** ***s"
+    assert secrecy.clean_lines(["cart", "cartography", "s3cret"]) == ["cart", "***ography", "***"]
+
+
+@pytest.mark.usefixtures("_nothing_known")
+def test_what_is_public_of_an_app_is_known_from_its_records(tmp_path: Path) -> None:
+    layout = Layout("cart", str(tmp_path))
+    Path(layout.state).mkdir(parents=True)
+    Path(layout.environment(3)).write_text(environment_file({}, {"A": "cart", "B": "webuser"}), encoding="utf-8")
+    Path(layout.generation(3)).mkdir(parents=True)
+    record = Path(layout.generation(3), generations.GENERATION)
+    record.write_text(json.dumps({"release": "webuser", "app": {"user": "webuser"}}), encoding="utf-8")
+    entry = ledger.append(layout.ledger, "data_made", folders=["/var/lib/hc-cart"], cause="webuser is cart's, cartX")
+    assert entry["folders"] == ["/var/lib/hc-cart"]
+    assert entry["cause"] == "webuser is cart's, ***X"
+
+
+@pytest.mark.usefixtures("_nothing_known")
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("\x1b[31mRED\x1b[2J\x1b[0m\ttab\nline", "RED\ttab\nline"),
+        ("\x1b]0;title\x07x \x1b]8;;http://e\x1b\\link", "x link"),
+        ("\x1bPq string\x1b\\y \x1b(B\x1bc", "y "),
+        ("windows\r\nlines\r", "windows\nlines"),
+        ("\u202egnp.exe", "\\u202egnp.exe"),
+        ("back\rover \x07 \x9b31m \x7f", "back\\rover \\x07 \\x9b31m \\x7f"),
+        ("\x1b]open\nnext", "\nnext"),
+        ("a name: ümlaut…", "a name: ümlaut…"),
+    ],
+)
+def test_what_a_terminal_would_act_on_is_told_nowhere(said: str, told: str) -> None:
+    assert secrecy.clean_text(said) == told
+    assert secrecy.clean({"cause": [said], "n": 1}) == {"cause": [told], "n": 1}
+    assert secrecy.clean_lines(said.split("\n")) == told.split("\n")
+
+
+@pytest.mark.usefixtures("_nothing_known")
+def test_a_secret_that_a_sequence_parts_is_hidden() -> None:
+    secrecy.learn(["s3cr3t-1-XYZZY", "\x1b[31mof its own"])
+    assert secrecy.clean_text("s3cr3t-\x1b[0m1-XYZZY, \x1b[31mof its own") == "***, ***"

@@ -106,7 +106,7 @@ def test_what_was_said_has_time_and_process_and_no_secrets() -> None:
         secrecy.forget()
     assert said == [
         Line(1764114001.5, 812, "password ***"),
-        Line(1764114001.6, 813, "\x1b[31mred"),
+        Line(1764114001.6, 813, "red"),
         Line(1764114001.7, 0, "two"),
         Line(1764114001.7, 0, "lines"),
     ]

@@ -80,7 +80,8 @@ def test_an_account_with_a_shell_was_not_made_for_the_app(monkeypatch: pytest.Mo
     monkeypatch.setattr(accounts, "find", lambda name, root: locked)
     assert accounts.account_problem("hc-shop", declared=False, root=str(tmp_path)) == (
         "the account hc-shop is no one for an app: it was not made for the app: its shell is /bin/bash; "
-        "rename that account, or declare another `user`"
+        "where it was made for the app, `usermod --shell /usr/sbin/nologin hc-shop`; else rename "
+        "that account, or declare another `user`"
     )
     assert accounts.account_problem("hc-shop", declared=True, root=str(tmp_path)) is None
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration import mixture
 from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.app import App
-from ansible_collections.headcount.gunicorn.plugins.module_utils._plan import mix
+from ansible_collections.headcount.gunicorn.plugins.module_utils._plan import mix, picture, waits
 from ansible_collections.headcount.gunicorn.plugins.module_utils._plan.types import Measured
 
 REPORT = [mixture.Kind.steady("page", 95, 5.0, 0.0), mixture.Kind.steady("report", 5, 300.0, 0.0)]
@@ -120,19 +120,42 @@ def test_crowding_is_erlangs() -> None:
     assert math.isinf(mixture.crowding(2, 1.0))
 
 
+def test_the_chance_that_so_many_are_there() -> None:
+    """M/M/n where nothing waits; Poisson beside it where some do."""
+    assert waits.taken_chance(1, 0.6, 0.0, 3) == pytest.approx(0.6**3)
+    assert waits.taken_chance(2, 0.5, 0.0, 1) == pytest.approx(2 / 3)
+    assert waits.taken_chance(2, 0.5, 0.0, 4) == pytest.approx((1 / 3) * 0.5**2)
+    assert waits.taken_chance(1, 1e-9, 2.0, 2) == pytest.approx(1 - 3 * math.exp(-2), abs=1e-6)
+    assert waits.taken_chance(1, 1.0, 0.0, 50) == 1.0
+    assert waits.taken_chance(1, 0.5, 5000.0, 100) == 1.0
+    one = [waits.taken_chance(3, 0.7, waiting, 12) for waiting in (0.0, 1.0, 2.0, 4.0, 8.0)]
+    assert one == sorted(one)
+    many = [waits.taken_chance(3, 0.7, 2.0, workers) for workers in range(40)]
+    assert many == sorted(many, reverse=True)
+    assert many[0] == 1.0
+
+
+def test_what_is_left_of_a_request_that_holds_a_worker() -> None:
+    assert waits.held_ms(REPORT, 1.0) == pytest.approx(mixture.spread_of(REPORT).ahead_ms)
+    waiting = [mixture.Kind.steady("page", 1, 5.0, 10.0)]
+    assert waits.held_ms(waiting, 1.0) == pytest.approx(7.5)
+    assert waits.held_ms(waiting, 3.0) == pytest.approx(17.5)
+    assert waits.held_ms([mixture.Kind.steady("page", 1, 0.0, 0.0)], 1.0) == 0.0
+
+
 def test_p95_of_both_ways() -> None:
     """M/M/1: the wait of 95 % is ln(load / 0.05) x E[S] / (1 - load); the number there is ln(0.05) / ln(load)."""
-    assert mixture.p95_in_line(1, 0.5, 1.0) == pytest.approx(1 + math.log(10) / 0.5)
-    assert mixture.p95_shared(1, 0.5, 1.0) == pytest.approx(math.log(0.05) / math.log(0.5))
-    assert mixture.p95_shared(1, 0.6, 1.0) == pytest.approx(5.86, abs=0.01)
-    assert mixture.p95_shared(2, 0.1, 1.0) == 1.0
-    assert mixture.p95_in_line(8, 0.1, 20.0) == 1.0
-    assert math.isinf(mixture.p95_in_line(2, 1.0, 1.0))
-    assert math.isinf(mixture.p95_shared(2, 1.0, 1.0))
+    assert picture.p95_in_line(1, 0.5, 1.0) == pytest.approx(1 + math.log(10) / 0.5)
+    assert picture.p95_shared(1, 0.5, 1.0) == pytest.approx(math.log(0.05) / math.log(0.5))
+    assert picture.p95_shared(1, 0.6, 1.0) == pytest.approx(5.86, abs=0.01)
+    assert picture.p95_shared(2, 0.1, 1.0) == 1.0
+    assert picture.p95_in_line(8, 0.1, 20.0) == 1.0
+    assert math.isinf(picture.p95_in_line(2, 1.0, 1.0))
+    assert math.isinf(picture.p95_shared(2, 1.0, 1.0))
 
 
 def test_the_picture_has_both_curves_and_where_they_part() -> None:
-    lines = mix.picture(2.0, 22.9, 1.0)
+    lines = picture.picture(2.0, 22.9, 1.0)
     assert {"L", "S"} <= set("".join(line.partition("|")[2] for line in lines))
     assert lines[0].startswith("How much longer than alone a request takes (p95,")
     assert lines[1].rstrip().endswith("L")
@@ -141,15 +164,15 @@ def test_the_picture_has_both_curves_and_where_they_part() -> None:
 
 
 def test_the_picture_marks_the_load_of_the_app() -> None:
-    (mark,) = [line for line in mix.picture(1.0, 22.9, 1.0, 0.6) if "here" in line]
+    (mark,) = [line for line in picture.picture(1.0, 22.9, 1.0, 0.6) if "here" in line]
     assert mark.split("^")[1] == " here: 60 % busy, in a line 143.3 x, sharing 5.9 x"
-    scale = next(line for line in mix.picture(1.0, 22.9, 1.0, 0.6) if line.strip().startswith("busy"))
+    scale = next(line for line in picture.picture(1.0, 22.9, 1.0, 0.6) if line.strip().startswith("busy"))
     assert scale[mark.index("^") - 1 :].startswith("60")
-    assert mix.picture(1.0, 22.9, 1.0, 0.6)[-1] == (
+    assert picture.picture(1.0, 22.9, 1.0, 0.6)[-1] == (
         "95 of 100 requests of the kind that suffers most take up to 143.3 times as long as alone in a line, up to 5.9"
         " times by turns: turns would be better"
     )
-    assert mix.picture(1.0, 0.5, 1.0, 0.6)[-1].endswith("a line would be better")
-    assert mix.picture(2.0, 0.5, 1.0, 0.05)[-1].endswith("both are alike")
-    (over,) = [line for line in mix.picture(1.0, 22.9, 1.0, 1.2) if "here" in line]
+    assert picture.picture(1.0, 0.5, 1.0, 0.6)[-1].endswith("a line would be better")
+    assert picture.picture(2.0, 0.5, 1.0, 0.05)[-1].endswith("both are alike")
+    (over,) = [line for line in picture.picture(1.0, 22.9, 1.0, 1.2) if "here" in line]
     assert over.endswith("^ here: 120 %, more than the cores can do")

@@ -704,6 +704,12 @@ def test_apps_cannot_ask_for_more_than_there_is() -> None:
 
 TWO_KINDS = [("/", 95.0, 5.0, 0.0), ("/report", 5.0, 300.0, 0.0)]
 MILD_KINDS = [("/", 70.0, 4.6, 0.0), ("/list", 25.0, 12.6, 0.0), ("/search", 5.0, 40.6, 0.0)]
+SHOP = [
+    ("/", 60.0, 3.6, 0.0),
+    ("/basket", 25.0, 5.6, 30.0),
+    ("/search", 12.0, 20.6, 0.0),
+    ("/report", 3.0, 251.0, 100.0),
+]
 ALIKE = [("/read", 1.0, 8.0, 0.0), ("/write", 1.0, 9.0, 0.0)]
 
 
@@ -733,10 +739,25 @@ def kinds(*paths: tuple[str, float, float, float], **more: Any) -> dict[str, Any
         (2, 4096, {"mix": None, "profile": "cpu", "rate": 143.0}, kinds(*MILD_KINDS), ("sync", 6, 1, 1)),
         (2, 4096, {"mix": None, "profile": "cpu", "rate": 29.5}, kinds(*TWO_KINDS), ("sync", 6, 1, 1)),
         (2, 8192, {"mix": None, "profile": "cpu", "rate": 91.0}, kinds(*TWO_KINDS), ("sync", 24, 1, 1)),
-        # not what one path alone seems to do, nor where one of several waits
+        # not what one path alone seems to do
         (1, 2048, {"mix": None}, kinds(("/", 1.0, 5.0, 0.0)), ("gthread", 3, 17, 17)),
-        (1, 2048, {"mix": None}, kinds(*TWO_KINDS, ("/far", 0.5, 5, 300)), ("gthread", 3, 17, 17)),
-        (2, 2048, {"mix": None}, None, ("gthread", 4, 41, 41)),
+        # where some wait, each in a worker: as long as these suffice for three times as long waits, and for bursts
+        (1, 2048, {"mix": None}, kinds(*TWO_KINDS, ("/far", 0.5, 5, 300)), ("sync", 16, 1, 1)),
+        (1, 2048, {"mix": None}, kinds(*TWO_KINDS, ("/far", 20, 5, 300)), ("gthread", 3, 20, 20)),
+        (1, 4096, {"mix": None, "rate": 44.3}, kinds(*SHOP), ("sync", 13, 1, 1)),
+        (1, 4096, {"mix": None, "rate": 22.1}, kinds(*SHOP), ("sync", 13, 1, 1)),
+        (2, 8192, {"mix": None, "rate": 124}, kinds(("/", 97, 2, 20), ("/report", 3, 400, 0)), ("sync", 24, 1, 1)),
+        (
+            2,
+            8192,
+            {"mix": None, "rate": 179},
+            kinds(("/", 98, 1, 50), ("/report", 2, 200, 0)),
+            ("gthread", 6, 15, 15, 0),
+        ),
+        (1, 4096, {"mix": None, "rate": 44.3, "buffering_proxy": False}, kinds(*SHOP), ("gthread", 3, 18, 18)),
+        (1, 4096, {"mix": None, "rate": 44.3, "concurrency": 40}, kinds(*SHOP), ("gthread", 3, 17, 17)),
+        (1, 512, {"mix": None, "rate": 44.3}, kinds(*SHOP), ("gthread", 3, 18, 18)),
+        (2, 2048, {"mix": None}, None, ("gthread", 6, 28, 28, 0)),
         # each connection wakes every process, which matters where requests compute for a moment
         (2, 2048, {"mix": None, "profile": "io", "concurrency": 200}, None, ("gthread", 2, 125, 125)),
         (2, 2048, {"mix": None, "cpu_ms": 3, "wait_ms": 3}, None, ("gthread", 4, 15, 15)),
@@ -744,6 +765,19 @@ def kinds(*paths: tuple[str, float, float, float], **more: Any) -> dict[str, Any
         (2, 2048, {"mix": None, "concurrency": 3}, None, ("gthread", 4, 2, 2)),
         # one path says nothing about the others
         (2, 1024, {"mix": None, "profile": "cpu"}, kinds(("/", 1.0, 5.0, 0.0)), ("gthread", 6, 10, 10)),
+        # who waits anyway bears longer turns, the more processes the longer, and a few more of them
+        (1, 4096, {"mix": None, "rate": 44}, None, ("gthread", 6, 10, 10, 0)),
+        (1, 4096, {"mix": None, "rate": 44}, kinds(("/", 1.0, 8.6, 2.0)), ("gthread", 2, 26, 26)),
+        (1, 1024, {"mix": None, "rate": 44}, None, ("gthread", 6, 10, 10, 0)),
+        (1, 768, {"mix": None, "rate": 44}, None, ("gthread", 5, 11, 11, 2.0)),
+        (1, 512, {"mix": None, "rate": 44}, None, ("gthread", 3, 17, 17, 2.0)),
+        (1, 384, {"mix": None, "rate": 44}, None, ("gthread", 2, 25, 25)),
+        # very long ones on a single core: shorter turns, of two processes; two also where but a guess leaves one
+        (1, 4096, {"profile": "cpu", "buffering_proxy": False}, kinds(*TWO_KINDS), ("gthread", 2, 25, 25, 0.5)),
+        (2, 4096, {"profile": "cpu", "buffering_proxy": False}, kinds(*TWO_KINDS), ("gthread", 6, 10, 10)),
+        (1, 256, {"mix": None, "profile": "cpu", "rate": 30}, None, ("gthread", 2, 25, 25)),
+        (1, 256, {"mix": None, "profile": "io", "rate": 30}, None, ("gthread", 1, 49, 49)),
+        (1, 200, {"mix": None, "profile": "cpu", "rate": 30}, None, ("gthread", 1, 14, 14)),
         # weighed, and not alike
         (2, 2048, {"mix": None, "profile": "cpu"}, kinds(*TWO_KINDS), ("sync", 18, 1, 1)),
         (2, 2048, {"profile": "cpu"}, kinds(*TWO_KINDS), ("sync", 18, 1, 1)),
@@ -765,8 +799,9 @@ def test_requests_that_are_not_alike_share_the_cores(
     cores: float, memory: int, app: dict[str, Any], measured: Any, expected: tuple[Any, ...]
 ) -> None:
     found = plan(facts(cores, memory), shop(**{"profile_mismatch": "use_measured", **app}), measured)
-    assert shape(found) == expected
-    assert found.value("switch_interval_ms") == (1.0 if expected[0] == "gthread" else 0)
+    assert shape(found) == expected[:4]
+    turns = expected[4] if len(expected) > 4 else 1.0
+    assert found.value("switch_interval_ms") == (turns if expected[0] == "gthread" else 0)
     shares = expected[0] == "gthread" or expected[1] > cores
     assert found.inputs["mix"]["value"] == ("mixed" if shares else "uniform")
 
@@ -802,6 +837,64 @@ def test_declared_times_of_paths_stand_for_the_apps() -> None:
     assert found.inputs["cpu_ms"]["value"] == pytest.approx(19.75)
     assert (found.inputs["cpu_c2"]["value"], found.inputs["cpu_c2"]["origin"]) == (10.6, "declared")
     assert shape(found) == ("sync", 16, 1, 1)
+
+
+def test_the_reason_says_how_long_waits_the_workers_bear() -> None:
+    few = plan(facts(1, 4096), shop(mix=None, rate=44.3), kinds(*SHOP)).settings
+    assert few["worker_class"].value == "sync"
+    assert "few wait at a time, and the kernel shares more evenly between processes" in few["worker_class"].reason
+    told = "at a load of 0.6 (at least 0.6, for bursts), also where the waits are 3 times as long"
+    assert told in few["workers"].reason
+    many = plan(facts(2, 8192), shop(mix=None, rate=179), kinds(("/", 98, 1, 50), ("/report", 2, 200, 0))).settings
+    (sync,) = [limit for limit in many["worker_class"].limits if limit.name == "sync"]
+    assert sync.reason.startswith("requests that wait would take its workers: 24 workers at most, and with all of them")
+    turns = many["switch_interval_ms"]
+    assert (turns.value, turns.winner) == (0, "python")
+    assert "requests that take 15 ms and more alone bear turns of 5 ms" in turns.reason
+
+
+def test_the_more_requests_wait_the_more_workers_until_threads_hold_them() -> None:
+    found = []
+    for wait_ms in range(0, 4000, 40):
+        paths = kinds(*TWO_KINDS, ("/far", 10, 5, wait_ms))
+        found.append(plan(facts(1, 8192), shop(mix=None, rate=30), paths))
+    classes = [one.value("worker_class") for one in found]
+    assert classes == sorted(classes, reverse=True)
+    assert set(classes) == {"sync", "gthread"}
+    slots = [one.slots for one in found[1:]]
+    assert slots == sorted(slots)
+
+
+def test_noise_of_the_waits_does_not_flip_the_class() -> None:
+    app, host = shop(mix=None, rate=30), facts(1, 8192)
+    plans = {wait: plan(host, app, kinds(*TWO_KINDS, ("/far", 10, 5, wait))) for wait in range(40, 4000, 40)}
+    border = max(wait for wait, one in plans.items() if one.value("worker_class") == "sync")
+    before, after = plans[border], kinds(*TWO_KINDS, ("/far", 10, 5, border + 40))
+    assert plan(host, app, after).value("worker_class") == "gthread"
+    kept = plan(host, app, after, previous={"shop": before.to_dict()})
+    assert (kept.value("worker_class"), "worker_class" in kept.kept) == ("sync", True)
+    assert plan(host, app, kinds(*TWO_KINDS, ("/far", 10, 5, 2 * border)), previous={"shop": before.to_dict()}).value(
+        "worker_class"
+    ) == ("gthread")
+
+
+def test_a_declaration_that_bounds_the_waits_makes_the_workers_bear_it() -> None:
+    """profile_mismatch: warn keeps to what is declared: the weighed waits do not count as all there is."""
+    paths = kinds(*TWO_KINDS, ("/far", 10, 5, 20))
+    assert plan(facts(1, 8192), shop(mix=None, rate=30, profile="mixed"), paths).value("worker_class") == "sync"
+    bound = shop(mix=None, rate=30, wait_ratio=40, profile_mismatch="warn")
+    assert plan(facts(1, 8192), bound, paths).value("worker_class") == "gthread"
+
+
+def test_two_workers_have_what_a_guess_leaves_to_one() -> None:
+    app = shop(mix=None, profile="cpu", rate=30)
+    found = plan(facts(1, 256), app)
+    assert shape(found) == ("gthread", 2, 25, 25)
+    assert found.inputs["worker_mib"]["value"] < 50
+    (warning,) = [one for one in found.warnings if "so that two share the work" in one]
+    assert warning.endswith("declare memory.worker_mib, or go by the weigh")
+    assert plan(facts(1, 256), app, kinds(*TWO_KINDS, worker_pss_mib=45.0)).value("workers") == 1
+    assert plan(facts(1, 256), {**app, "memory": {"worker_mib": 45}}).value("workers") == 1
 
 
 def test_noise_of_the_cpu_time_keeps_the_processes() -> None:

@@ -206,6 +206,40 @@ def test_another_versions_file_is_told_as_such_and_is_not_taken_over(tmp_path: P
     assert read(tmp_path).tally.begun == 0
 
 
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (instance.H_STARTED, -1),
+        (instance.H_STARTED, 1 << 62),
+        (instance.H_CPU_US, -5),
+        (instance.H_RSS_KIB, 1 << 60),
+        (instance.HEADER + instance.R_BEGUN, -7),
+        (instance.HEADER + instance.ROW + instance.R_BEGUN, 1 << 60),
+        (instance.HEADER + 2 * instance.ROW + instance.R_OUTCOME + 4, 1 << 60),
+        (instance.HEADER + 2 * instance.ROW + instance.R_BUCKET, -(1 << 40)),
+        (instance.HEADER + 2 * instance.ROW + instance.R_PID, -1),
+    ],
+)
+def test_what_nothing_can_have_counted_is_not_told(tmp_path: Path, place: int, value: int) -> None:
+    """The app wrote to the file: neither a status nor a guard goes by it."""
+    master = Master(tmp_path)
+    answer(master, master.fork(1), 200, 3)
+    path = tmp_path / instance.FILE
+    path.chmod(0o600)
+    data = bytearray(path.read_bytes())
+    memoryview(data).cast("q")[place] = value
+    with pytest.raises(counts.Unreadable, match=f"it holds {value}, which nothing can have counted"):
+        counts.parse(bytes(data))
+
+
+def test_what_an_instance_has_counted_in_years_is_told(tmp_path: Path) -> None:
+    master = Master(tmp_path)
+    row = master.fork(1).headcount_row
+    row[instance.R_BEGUN] = row[instance.R_OUTCOME + 1] = 1 << 41
+    row[instance.R_SUM_US] = 1 << 57
+    assert read(tmp_path).tally.ended == 1 << 41
+
+
 def test_links_and_pipes_are_not_followed(tmp_path: Path) -> None:
     (tmp_path / instance.FILE).symlink_to("/etc/shadow")
     assert counts.read(str(tmp_path)) is None

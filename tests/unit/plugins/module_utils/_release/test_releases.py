@@ -386,13 +386,13 @@ def test_too_little_room(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
         host.install()
     top = Path(host.root)
     assert str(caught.value) == (
-        f"release {host.id} of shop needs 65 MiB at {top}, where 10 MiB are free: free some room there"
+        f"65 MiB are needed at {top} for release {host.id} of shop, and 10 MiB are free: free some room there"
     )
     left.f_bavail = 10**6
     with pytest.raises(releases.DiskFull) as caught:
         host.install()
     assert str(caught.value) == (
-        f"release {host.id} of shop needs 206 files at {top}, where 5 can be made: remove files there"
+        f"206 files are needed at {top} for release {host.id} of shop, and 5 can be made: remove files there"
     )
 
 

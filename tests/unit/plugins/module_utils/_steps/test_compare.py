@@ -18,6 +18,7 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.compare 
     lowered,
     weighed_more,
 )
+from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.why import Failed, Why
 from ansible_collections.headcount.gunicorn.plugins.module_utils._verdict.types import MemoryEvidence, Samples
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._output.report import evidence_of
 
@@ -28,6 +29,7 @@ APP: dict[str, Any] = {
     "entry_point": "shop:app",
 }
 
+RATE = DerivedRate(50.0, "declared", "")
 CALM = MemoryEvidence(peak_mib=100.0, source="cgroup v2 memory.peak", limit_mib=200.0)
 
 
@@ -127,9 +129,26 @@ def test_a_load_that_was_ended_says_so_and_never_passes() -> None:
     verdict = Judging(APP).judged(ended(failing), CALM, None).verdict
     assert (verdict.outcome, verdict.hard) == ("fail", True)
     assert verdict.cause.endswith("; the load was ended after 5.0 of 30 s")
+    assert verdict.uncompared == ("idle CPU, and what piles up over a whole load (it was ended)",)
     good = Judging(APP).judged(ended(arm(50.0, 50.0)), CALM, None).verdict
     assert good.outcome == "inconclusive"
     assert good.cause.startswith("the load was ended after 5.0 of 30 s: 18 of 100 requests failed; p95 is ")
+
+
+DEAD = replace(CALM, restarts=1, deaths="exited with status 3")
+LEFT = ["prices: the licence has expired", "[2026-11-25 23:40:01 +0000] [8] [ERROR] Worker (pid:9) exited with code 3"]
+
+
+def test_what_a_worker_said_before_it_died_and_what_its_requests_got_stand_in_the_cause_and_the_evidence() -> None:
+    attempt = Judging(APP).judged(TrialLoad(arm(50.0, 50.0), None, RATE, 0.1, 0.01, False), DEAD, None)
+    asked = Failed("GET /", 'GET / answered 500 (text/plain "no")', "its log says nothing of it", ["a line"])
+    verdict, evidence = conclude(APP, attempt.verdict, attempt, LEFT, [], why=Why("asked again, GET / ...", [asked]))
+    assert verdict.cause == (
+        "1 worker of the candidate died under load (exited with status 3); 0 of 1500 requests failed; "
+        "its log says: prices: the licence has expired; asked again, GET / ..."
+    )
+    assert evidence["failed"] == [asked.to_dict()]
+    assert evidence_of(evidence)["failed_requests"] == [asked.to_dict()]
 
 
 WEIGHED = {"cpu_ms": 5.0, "wall_ms": 30.0}

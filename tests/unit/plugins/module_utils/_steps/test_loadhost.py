@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.app import Load
+from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.app import Limits, Load
 from ansible_collections.headcount.gunicorn.plugins.module_utils._load import command
 from ansible_collections.headcount.gunicorn.plugins.module_utils._load import h2load as h2
 from ansible_collections.headcount.gunicorn.plugins.module_utils._load import trialload as ld
@@ -91,6 +91,24 @@ class TestBefore:
 
 class TestLoad:
     """The load itself."""
+
+    def test_one_that_was_stopped_in_its_warm_up_never_got_warm(
+        self, search: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        stopped = ld.TrialLoad(
+            h2.account([]), None, ld.DerivedRate(50.0, "declared", ""), 0.0, 0.0, False, stopped="it suffered"
+        )
+        monkeypatch.setattr(loadhost, "run_trial_load", lambda *_, **__: stopped)
+        done = loadhost.make_load(REQUEST, search=search, ask=well)
+        assert done["since_warm_seconds"] == 0.0
+        assert ld.TrialLoad.unpack(done["load"]).stopped == "it suffered"
+
+    def test_an_answer_is_waited_for_as_long_as_the_host_says(self, search: str) -> None:
+        runner = Pretender()
+        slow = {**REQUEST, "answer_seconds": 80.0, "limits": {"p95_ms": 40000}}
+        loadhost.make_load(slow, search=search, ask=well, runner=runner)
+        assert {launch.argv[launch.argv.index("-N") + 1] for launch in runner.calls[-1]} == {"80s"}
+        assert loadhost._rule(slow, Limits()).answer_seconds == 80.0
 
     def test_both_arms_over_tcp_with_the_host_of_the_private_sockets(self, search: str) -> None:
         runner = Pretender()

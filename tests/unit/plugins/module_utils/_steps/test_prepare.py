@@ -78,7 +78,7 @@ class Host:
             path.parent.mkdir(exist_ok=True)
             path.touch(0o755)
         self.app.instances.sleep = self.pass_time
-        self.now = 0.0
+        self.now, self.seconds = 0.0, 0.0
         self.app.instances.monotonic = lambda: self.now
 
     def pass_time(self, seconds: float) -> None:
@@ -89,6 +89,7 @@ class Host:
     def __call__(self, command: Sequence[str], timeout_seconds: float) -> Completed:
         if command[0] == "systemd-run":
             self.called.append(command)
+            self.now += self.seconds
             return Completed(self.status, "", "")
         if command[0] == "journalctl" and "cat" in command:
             return Completed(0, "\n".join(self.lines if UNIT in command else []), "")
@@ -163,7 +164,7 @@ def test_what_has_run_is_not_run_again(host: Host) -> None:
     ],
 )
 def test_one_that_fails_ends_the_step_with_its_last_words(host: Host, shown: str, words: str) -> None:
-    host.status, host.shown = 1, f"ActiveState=failed\n{shown}"
+    host.status, host.shown, host.seconds = 1, f"ActiveState=failed\n{shown}", 60.0
     with pytest.raises(StepFailed) as failed:
         prepare(host.app, 1, [command(), command("flask never")])
     assert (failed.value.phase, failed.value.cause) == ("prepare", words)
@@ -172,6 +173,15 @@ def test_one_that_fails_ends_the_step_with_its_last_words(host: Host, shown: str
     assert Prepared(host.layout).begun() == {}
     last = ledger.read(host.layout.ledger)[-1]
     assert (last["event"], last["phase"], last["cause"]) == ("failed", "prepare", words)
+
+
+def test_one_that_ended_and_left_processes_behind_is_not_told_as_one_that_took_too_long(host: Host) -> None:
+    host.status, host.shown, host.seconds = 1, "ActiveState=failed\nResult=timeout\nExecMainStatus=0", 31.0
+    with pytest.raises(StepFailed) as failed:
+        prepare(host.app, 1, [command()])
+    assert failed.value.cause.startswith(
+        "`flask db upgrade` ended, and left processes behind that did not end within 30 s when they were asked to"
+    )
 
 
 def test_one_that_writes_into_its_release_is_told_what_to_declare(host: Host) -> None:

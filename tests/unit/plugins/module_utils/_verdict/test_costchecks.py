@@ -92,6 +92,21 @@ def test_more_cpu_for_each_request_is_caught(more: float) -> None:
     assert "declare limits.cpu_ms where the release is meant to take more" in verdict.cause
 
 
+def test_what_is_slow_with_the_same_cpu_waits_and_what_takes_more_does_not() -> None:
+    """A lock, a pool or a service shows in the latency alone; what takes CPU is told by its CPU."""
+    slow = replace(arm(), latency_ms=[90.0 + place % 7 for place in range(len(arm().start_s))])
+    waits = (
+        "a request takes no more CPU than one of the live generation, so it waits longer: for a lock, a pool, a service"
+    )
+    verdict = j.judge(slow, arm(2), LIMITS, used(5.0), baseline_memory=used(5.0, seed=2))
+    assert verdict.cause.startswith("p50 is 9")
+    assert f"; {waits}; 0 of " in verdict.cause
+    busy = j.judge(slow, arm(2), LIMITS, used(9.0), baseline_memory=used(5.0, seed=2))
+    assert "; a request took 9" in busy.cause
+    assert waits not in busy.cause
+    assert waits not in j.judge(slow, arm(2), LIMITS, None).cause
+
+
 def test_a_release_that_is_meant_to_take_more_says_so() -> None:
     meant = Limits(memory_percent=None, cpu_ms=10.0)
     assert judged(used(9.0), used(2.0), meant).outcome == j.PASS

@@ -105,9 +105,18 @@ def test_a_hang_is_seen_without_a_limit_and_without_a_live_generation() -> None:
 def test_a_hang_that_the_live_generation_shares_is_the_hosts() -> None:
     still = until(whole(lambda source, second: usual(source, second) if second < 3 else 60_000.0, 1), 12.0)
     beside = until(whole(lambda source, second: usual(source, second) if second < 3 else 60_000.0, 2), 12.0)
-    assert e.hangs(still, None).startswith("nothing was answered for ")
-    assert e.hangs(still, until(whole(usual, 2), 12.0)).startswith("nothing was answered for ")
-    assert e.hangs(still, beside) == ""
+    assert e.hangs(still, None, 5.0).startswith("nothing was answered for ")
+    assert e.hangs(still, until(whole(usual, 2), 12.0), 5.0).startswith("nothing was answered for ")
+    assert e.hangs(still, beside, 5.0) == ""
+
+
+@pytest.mark.parametrize(("seconds", "ended"), [(10.0, True), (80.0, False)])
+def test_an_app_that_may_take_long_for_each_answer_does_not_hang(seconds: float, ended: bool) -> None:
+    """A first release whose every answer takes 8 s: at second 7 nothing was answered yet, and everything waits."""
+    starts = [place / RATE for place in range(int(6 * RATE))]
+    waiting = so_far(starts, [1000.0 * (7.0 - start) for start in starts], 7.0)
+    rule = e.Rule(Limits(memory_percent=None, p95_ms=500.0 * seconds), j.Thresholds(), answer_seconds=seconds)
+    assert bool(e.failed_already(waiting, None, rule, 0.001)) is ended
 
 
 @pytest.mark.parametrize(("cold_s", "most"), [(2.0, 0), (4.0, 0), (8.0, 1)])

@@ -15,8 +15,10 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._verdict.guardi
     AGREE,
     LOOK_EVERY_S,
     Before,
+    Instance,
     Reading,
     Watch,
+    longest_usual_s,
 )
 
 LIMITS = Limits(p95_ms=250, error_rate=0.01)
@@ -118,7 +120,7 @@ def test_workers_that_died_as_often_before_are_none() -> None:
 
 
 def test_memory_beyond_its_share_is_seen() -> None:
-    made = Watch(LIMITS, Before(), memory_max_mib=200.0)
+    made = Watch(LIMITS, Before(), Instance(memory_max_mib=200.0))
     said = [made.look(Reading(5.0 * turn, tally(10 * turn), memory_mib=100.0 + 10 * turn)) for turn in range(1, 12)]
     assert said[-1].startswith("it uses 210 MiB, more than 80 % of the 200 that it may have")
     assert said[:9] == [""] * 9
@@ -126,3 +128,144 @@ def test_memory_beyond_its_share_is_seen() -> None:
 
 def test_lost_requests_are_errors() -> None:
     assert "requests failed" in watched([tally(40, lost=5)] * 20, USUAL)[0]
+
+
+# -- what hangs ends nothing ------------------------------------------------------------------------------------------
+
+
+def flow(begun: int, ended: int, seconds: float = 0.0, lost: int = 0) -> Tally:
+    """So many requests that began, and that ended well after so many seconds in all."""
+    return Tally(begun, lost, seconds, {**Tally().outcomes, "2xx": ended})
+
+
+def looked(
+    steps: Iterable[tuple[Tally, int | None]], before: Before | None = None, **instance: Any
+) -> tuple[str, Watch, int]:
+    """As watched(), with how many connections wait at each look."""
+    made = Watch(LIMITS, before or Before(), Instance(**{"slots": 4, **instance}))
+    total, looks = Tally(), 0
+    for looks, (step, waiting) in enumerate(steps, 1):
+        total = added(total, step)
+        words = made.look(Reading(looks * LOOK_EVERY_S, total, waiting=waiting))
+        if words:
+            return words, made, looks
+    return "", made, looks
+
+
+WELL = [(flow(30, 30, 0.6), 0)] * 8
+FILLS = (flow(20, 16, 0.4), 14)
+NOTHING = flow(0, 0)
+
+
+def test_an_app_that_hangs_in_all_its_slots_is_seen_though_nothing_ends() -> None:
+    words, _, looks = looked([*WELL, FILLS, *((NOTHING, 30 * turn) for turn in range(1, 30))])
+    assert words == (
+        "it hangs: 4 of 4 slots busy and 180 connections wait, none of its requests ended within 30 s, "
+        "where one may take 10 s"
+    )
+    assert looks == 8 + 1 + 6
+
+
+def test_an_app_that_hangs_in_some_of_its_slots_is_seen_by_the_time_that_they_owe() -> None:
+    """Three of four threads hang; the fourth one answers at once whatever it gets, and the queue grows."""
+    steps = [*WELL, FILLS, *((flow(50, 50, 5.0), 40 * turn) for turn in range(1, 30))]
+    words, _, looks = looked(steps)
+    assert words.startswith("it hangs: 4 of 4 slots busy")
+    assert looks < 8 + 14
+
+
+@pytest.mark.parametrize(
+    ("slots", "seconds", "beside"), [(1, 0.05, 0.01), (4, 1.0, 0.02), (4, 9.0, 0.5), (1, 0.001, 0.001)]
+)
+def test_a_burst_that_fills_all_slots_is_no_breach(slots: int, seconds: float, beside: float) -> None:
+    """Ten minutes of more than it can serve: connections wait, and a slot is idle only `beside` each request."""
+    numbers = random.Random(7)
+    share = seconds / (seconds + beside)
+    for _ in range(50):
+        ended, steps = 0, [*WELL, FILLS]
+        for turn in range(1, 110):
+            now = int(slots * LOOK_EVERY_S * turn / (seconds + beside))
+            busy = sum(numbers.random() < share for _ in range(slots))
+            flying = sum(one.begun - one.ended for one, _ in steps)
+            steps.append((flow(now - ended + busy - flying, now - ended, (now - ended) * seconds), 500))
+            ended = now
+        words, made, _ = looked(steps, slots=slots)
+        assert words == ""
+        assert "no breach" in made.conclusion() or "not enough" in made.conclusion()
+
+
+def test_slots_that_are_busy_while_nobody_waits_are_none() -> None:
+    """Four that poll for a minute each, and nobody else."""
+    assert looked([*WELL, (flow(4, 0), 0), *[(NOTHING, 0)] * 11] * 8)[0] == ""
+
+
+def test_a_request_that_may_take_long_by_its_declaration_is_waited_for() -> None:
+    standing = [*WELL, FILLS, *[(NOTHING, 9)] * 14]
+    assert looked(standing)[0] != ""
+    assert looked(standing, patience_s=120.0)[0] == ""
+    assert "where one may take 120 s" in looked([*standing, *[(NOTHING, 9)] * 30], patience_s=120.0)[0]
+
+
+def test_a_request_that_took_as_long_before_is_waited_for() -> None:
+    """An app that streams: what is long has a tenth of the slots' time at least."""
+    buckets = [0] * len(Tally().buckets)
+    buckets[10], buckets[-2] = 10_000, 30
+    before = Before(
+        Tally(10_030, 0, 10_000 * 0.01 + 30 * 80.0, {**Tally().outcomes, "2xx": 10_030}, buckets=buckets), 3600.0
+    )
+    assert longest_usual_s(before.tally) == 100.0
+    standing = [*WELL, FILLS, *[(NOTHING, 9)] * 18]
+    assert looked(standing, before)[0] == ""
+    stray = Before(
+        Tally(100_001, 0, 2_080.0, {**Tally().outcomes, "2xx": 100_001}, buckets=[*buckets[:-2], 1, 0]), 3600.0
+    )
+    assert longest_usual_s(stray.tally) < 10.0
+    assert looked(standing, stray)[0] != "", "one request that took long once is not what the app does"
+
+
+def test_a_database_that_is_away_for_a_quarter_of_a_minute_hangs_nothing() -> None:
+    back = (flow(60, 64, 64.0), 0)
+    assert looked([*WELL, FILLS, (NOTHING, 40), (NOTHING, 70), (NOTHING, 90), back, *WELL] * 5)[0] == ""
+
+
+def test_an_app_of_many_slots_that_answers_nobody_is_seen_before_they_are_full() -> None:
+    words, _, looks = looked([*WELL, *[(flow(30, 0), 0)] * 30], slots=1000)
+    assert "requests have had no answer for 10 s or more" in words
+    assert looks < 8 + 14
+    healthy = [(flow(31, 1, 0.01), 0)] * 40
+    words, _, _ = looked([*WELL, *healthy], slots=1000)
+    assert "requests have had no answer for 10 s or more" in words, "that its health is asked and answered saves it not"
+
+
+def test_an_app_of_many_slots_that_is_slow_under_a_burst_is_not_taken_for_one_that_hangs() -> None:
+    """It serves 20 a second of 60 that come, which all wait in its slots until these are full."""
+    steps, flying = list(WELL), 0
+    for _ in range(100):
+        begun = min(300, 1000 - flying + 100)
+        flying += begun - 100
+        steps.append((flow(begun, 100, 100 * flying / 20), 5 if flying >= 1000 else 0))
+    assert looked(steps, slots=1000)[0] == ""
+
+
+def test_streams_that_come_again_after_the_switch_are_not_taken_for_hanging() -> None:
+    before = Before(Tally(5_060, 0, 100.0, {**Tally().outcomes, "2xx": 5_000}), 3600.0)
+    assert looked([(flow(60, 0), 0), *[(NOTHING, 0)] * 100], before, slots=1000)[0] == ""
+    assert looked([(flow(60, 0), 0), *[(NOTHING, 0)] * 100], slots=1000)[0] != "", "of the one before nothing is known"
+
+
+def test_a_few_requests_without_an_answer_are_none() -> None:
+    assert looked([*WELL, (flow(4, 0), 0), *[(NOTHING, 0)] * 60])[0] == ""
+
+
+def test_what_stands_still_at_the_end_is_not_called_well() -> None:
+    _, made, _ = looked([*WELL, FILLS, *[(NOTHING, 9)] * 4], patience_s=60.0)
+    assert made.conclusion() == (
+        "it cannot tell (256 requests): 4 of 4 slots busy and 9 connections wait, none of its requests ended within "
+        "20 s, where one may take 60 s"
+    )
+
+
+def test_what_was_started_again_is_counted_anew() -> None:
+    made = Watch(LIMITS, Before(), Instance(slots=4))
+    for turn, one in enumerate([flow(1000, 996), flow(1000, 996), flow(4, 0), flow(4, 0), *[flow(4, 0)] * 3]):
+        assert made.look(Reading(5.0 * turn, one, waiting=1)) == ""

@@ -282,6 +282,15 @@ def test_a_stall_of_a_second_is_always_seen(rate: float, seconds: float, live: b
     assert j.combine(verdict, calm).outcome == "inconclusive"
 
 
+@pytest.mark.parametrize(("live", "outcome"), [(False, "pass"), (True, "fail")])
+def test_an_app_that_may_take_long_may_be_silent_as_long_where_nothing_shows_what_is_usual(
+    live: bool, outcome: str
+) -> None:
+    baseline = run([50.0] * 1500) if live else None
+    verdict = j.judge(run(stalled(10, 3.0)), baseline, held_to(error_rate=0.01, p99_ms=4000.0))
+    assert verdict.check("stall").outcome == outcome
+
+
 def test_a_stall_that_the_live_generation_shares_is_the_hosts() -> None:
     verdict = j.judge(run(stalled(10, 1.0)), run(stalled(10.1, 0.9)), held_to(error_rate=0.01))
     assert verdict.check("stall").outcome == "pass"
@@ -408,6 +417,16 @@ def test_the_retry(first: j.Verdict, second: j.Verdict | None, outcome: str) -> 
     assert both.outcome == outcome
     if both.attempts == 2:
         assert f"the first run said {first.outcome}: {first.cause}" in both.warnings
+        once = both.cause.startswith("seen once, not again in the second run: ")
+        assert (f"; the first run said {first.outcome}: " in both.cause) is (both.outcome != j.PASS and not once)
+
+
+def test_a_cold_start_of_the_live_generation_alone_is_told_as_its_own() -> None:
+    cold = [400.0 if place < 200 else latency for place, latency in enumerate(usual(seed=2))]
+    verdict = j.judge(run(usual()), run(cold), held_to(), CALM)
+    told = [words for words in verdict.warnings if words.startswith("cold start: ")]
+    assert len(told) == 1
+    assert "are not judged for latency (of the live generation the median was 400 ms at first, " in told[0]
 
 
 @pytest.mark.parametrize(

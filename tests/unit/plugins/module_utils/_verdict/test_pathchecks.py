@@ -107,6 +107,39 @@ def test_a_path_that_was_never_asked_is_named() -> None:
     assert json.loads(json.dumps(verdict.to_dict()))["uncompared"]
 
 
+def test_of_a_load_that_was_ended_nothing_is_said_that_is_true_of_a_whole_one_alone() -> None:
+    """Its path was not too rare, and its requests would have been enough."""
+    cut = samples([[(20.0, 500)] * 10, [(20.0, 200)] * 8], whole=False)
+    verdict = judged(cut, names=["GET /", "GET /b", "GET /rare"])
+    assert verdict.outcome == j.FAIL
+    assert "not a measurement: 18 requests are too few, 100 is the least. The load was ended before that" in (
+        verdict.check("measurement").sentence
+    )
+    longer = samples([[(20.0, 500)] * 100, [(20.0, 200)] * 8], whole=False)
+    verdict = judged(longer, samples([[(20.0, 200)] * 100, [(20.0, 200)] * 8]), ["GET /", "GET /b", "GET /rare"])
+    assert verdict.uncompared == (
+        "GET /rare (not asked before the load was ended)",
+        "the latency of GET /b (8), with fewer than 20 requests each before the load was ended",
+    )
+    assert not [words for words in verdict.warnings if "Lengthen" in words]
+    assert [words for words in judged(replace(longer, whole=True)).warnings if "Lengthen load.seconds" in words]
+    said = json.dumps(verdict.to_dict())
+    for untrue in ("never asked", "too small a weight", "Lengthen", "Raise load.warmup", "never settled"):
+        assert untrue not in said
+
+
+def test_a_load_that_was_ended_while_it_got_slower_is_not_said_to_have_never_settled() -> None:
+    slow = [(10.0 + 3.0 * place, 200) for place in range(300)]
+    warming = [(200.0 if place < 150 else 20.0, 200) for place in range(300)]
+    for latencies in (slow, warming):
+        whole = judged(samples([latencies]), names=["GET /"]).check("steady_state")
+        cut = judged(samples([latencies], whole=False), names=["GET /"]).check("steady_state")
+        assert whole.sentence.startswith("the run never settled: ")
+        assert whole.outcome == cut.outcome == j.INCONCLUSIVE
+        assert cut.sentence.startswith("the median ")
+        assert cut.sentence.endswith("when the load was ended")
+
+
 def test_what_has_too_few_requests_for_its_latency_is_named() -> None:
     verdict = judged(mixed(), mixed(seed=2))
     assert verdict.uncompared == ("the latency of GET /e (2), with fewer than 20 requests each",)

@@ -208,6 +208,11 @@ def test_what_else_can_be_done_than_to_build() -> None:
     newer = replace(asked, build=replace(asked.build, with_wheel="2.1"))
     assert builds.without_build(newer).endswith("or allow a version that has one (2.1 is the oldest after it)")
     assert builds.Request.from_dict(newer.to_dict()) == newer
+    other = replace(asked, build=replace(asked.build, with_wheel="2.1", pythons=("3.9", "3.10")))
+    assert builds.without_build(other).endswith(
+        "(2.1 is the oldest after it), or have headcount_python name Python 3.9, 3.10, which it has a wheel for"
+    )
+    assert builds.Request.from_dict(other.to_dict()) == other
     sdist = replace(asked.build.sdist, name="psycopg2")
     told = builds.failure(replace(asked, build=replace(asked.build, sdist=sdist)), "a", "timeout", "", 9.0, "debian")
     assert told.endswith(f"{OR}, or depend on psycopg2-binary, which is the same with wheels")

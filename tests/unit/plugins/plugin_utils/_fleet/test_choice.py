@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.normalise import normalise_apps
@@ -161,7 +161,7 @@ class TestChoose:
                 "refuse",
                 [
                     "listen address 0.0.0.0:80 cannot be taken: Address already in use; free it, "
-                    "or declare another `listen`"
+                    "or declare another `listen`, or name the service that serves the app as `former`"
                 ],
             ),
         ],
@@ -264,3 +264,29 @@ def test_what_is_in_the_way_of_a_deployment(
 ) -> None:
     found = choice.with_clashes(choice.Choice(action, ["first"]), state(**now))
     assert (found.action, found.reasons, found.notes) == expected
+
+
+class TestFormer:
+    """An app whose address another service has, and that names it."""
+
+    TOLD: ClassVar[dict[str, Any]] = {
+        "unit": "old.service",
+        "way": "joined",
+        "words": "takes 0.0.0.0:80 over from old.service: ...",
+        "problem": "",
+    }
+
+    def test_the_way_is_told(self) -> None:
+        found = choice.choose({"live": None, "former": self.TOLD}, [], [], {})
+        assert (found.action, found.notes) == ("deploy", [self.TOLD["words"]])
+
+    def test_what_cannot_be_taken_over_is_refused(self) -> None:
+        found = choice.choose({"live": None, "former": {**self.TOLD, "problem": "till.socket is down"}}, [], [], {})
+        assert (found.action, found.reasons) == ("refuse", ["former: till.socket is down"])
+
+    def test_somebody_else_who_has_the_address_is_refused(self) -> None:
+        told = {**self.TOLD, "way": "beside", "words": "old.service does not listen there"}
+        found = choice.choose({"live": None, "former": told, "port_taken": "it is nginx's"}, [], [], {})
+        assert found.reasons == [
+            "it is nginx's; free it, or declare another `listen`; old.service does not listen there"
+        ]

@@ -478,3 +478,58 @@ class TestText:
 )
 def test_the_shape_of_a_plan(settings: dict[str, Any], words: str) -> None:
     assert plantable.shape_words(settings) == words
+
+
+class TestLeftByHand:
+    """What a person went back from is deployed when it is declared still, and that is told as the reason."""
+
+    WORDS = "root@n1 went back from it, generation 2, to generation 1 at 2026-11-26T06:59:01Z"
+
+    def entry(self, source: str = "s2", **change: Any) -> dict[str, Any]:
+        digest = plan(source=source).apps["shop"].digest
+        told = {"time": "2026-11-26T06:59:01.345Z", "from": 2, "to": 1, "user": "root", "controller": "n1"}
+        return {**told, "source_id": source, "digest": digest, **change}
+
+    def test_the_same_code_again_has_the_true_reason_and_a_warning(self) -> None:
+        app = plan(deployed(left=[self.entry()]), source="s2").apps["shop"]
+        assert app.reasons == [f"it is what is declared, although {self.WORDS}"]
+        assert app.warnings == [
+            f"{self.WORDS}; this brings it again: to stay there, declare that code, or leave the app out "
+            "(headcount_app)"
+        ]
+
+    def test_other_code_is_another_source(self) -> None:
+        app = plan(deployed(left=[self.entry()]), source="s3").apps["shop"]
+        assert (app.reasons, app.warnings) == (["its source changed"], [])
+
+    def test_what_is_live_and_declared_is_left_alone(self) -> None:
+        app = plan(deployed(left=[self.entry()])).apps["shop"]
+        assert (app.action, app.warnings) == ("none", [])
+
+    def test_of_the_same_code_the_declaration_counts(self) -> None:
+        worse, other = apps(environment={"WHERE": "elsewhere"}), apps(environment={"WHERE": "in-the-attic"})
+        states = deployed(left=[self.entry("s1", digest=plan(declared=worse).apps["shop"].digest)])
+        assert plan(states, declared=worse).apps["shop"].reasons == [f"it is what is declared, although {self.WORDS}"]
+        assert plan(states, declared=other).apps["shop"].reasons == ["its declaration changed"]
+
+
+class TestLosing:
+    """Files that users would lose with the live generation are told before another one takes its place."""
+
+    def test_where_it_is_to_be_deployed_and_only_there(self) -> None:
+        states = deployed(losing="4 files are lost")
+        assert plan(states, source="s2").apps["shop"].warnings == ["4 files are lost"]
+        assert plan(states).apps["shop"].warnings == []
+
+
+class TestClosed:
+    """What somebody stopped is opened again by a run that touches it: it is said before."""
+
+    def test_it_is_a_warning_of_what_is_healed_or_deployed(self) -> None:
+        states = deployed(closed=True, healthy=False, health_detail="shop.socket is inactive")
+        opens = "it was stopped on the host, and this opens it to users again"
+        for source, action in (("s1", "heal"), ("s2", "deploy")):
+            app = plan(states, source=source).apps["shop"]
+            assert app.action == action
+            assert app.warnings[0].startswith(opens)
+        assert plan(deployed(), source="s2").apps["shop"].warnings == []

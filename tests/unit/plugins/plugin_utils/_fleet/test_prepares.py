@@ -165,16 +165,23 @@ def test_a_folder_stands_in_the_place_of_its_name() -> None:
     [
         ("rq worker --url redis://:hunter22@db/0 shop", "a password of a URL"),
         ("flask init --key 0123456789abcdef", "the value of the secret KEY"),
+        ("flask init 'it'\"'\"'s-a-secret'", "the value of the secret QUOTED"),
+        ("flask init 01234567'89abcdef'", "the value of the secret KEY"),
+        ("flask init two words", "the value of the secret TWO"),
+        ("flask init --pin=7351", "the value of the secret PIN"),
+        ("flask init 7351", "the value of the secret PIN"),
     ],
 )
 def test_no_command_shows_a_secret(run: str, shows: str) -> None:
-    secrets = {"KEY": "0123456789abcdef", "MODE": "flask"}
+    secrets = {"KEY": "0123456789abcdef", "MODE": "flask", "QUOTED": "it's-a-secret", "TWO": "two words"}
+    secrets |= {"PIN": "7351", "DB_NAME": "shop", "SHORT": "db"}
     (problem,) = declared([], processes={"worker": run}, secrets=secrets)[1]
     assert problem == (
         f"headcount_apps[0].processes.worker.run shows {shows} to every user of the host, in the list of processes: "
         "allowed is a command that reads it from a variable of its environment; fix: name it in secrets"
     )
-    assert declared(["flask db upgrade", "rq worker --url redis://db/0"], secrets=secrets)[1] == []
+    well = ["flask db upgrade", "rq worker --url redis://db/0 shop", "flask init 173519 --name shop"]
+    assert declared(well, secrets=secrets)[1] == []
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def test_where_a_host_has_it_or_had_it_or_cannot_tell_nothing_is_wrong(results: 
 def test_a_name_that_no_host_has_is_told_with_those_that_there_are() -> None:
     assert nowhere("guets", {"a": said(False, "guest", "shop"), "b": said(False, "guest")}) == (
         "headcount_app is 'guets', and no host of the play has such an app, or had one: allowed is one of the apps that"
-        " there are, guest, shop; fix: headcount_app: guest"
+        " there are, guest, shop; fix: name the one that is to go, which is not guessed here"
     )
     assert nowhere("guets", {"a": said(False)}) == (
         "headcount_app is 'guets', and no host of the play has such an app, or had one: there are no apps on them; fix:"

@@ -15,6 +15,9 @@ from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet import s
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.decision import AppDecision, HostDecision
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.gathering import Wanted
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.loadhosts import load_hosts
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._output.plantable import fleet_text
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._output.report import build
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.archives import pack_tree
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.gathered import (
     HostBuild,
     Platform,
@@ -258,6 +261,38 @@ def test_a_plan_looks_for_the_wheels_that_its_rollout_needs(
     assert asked == ([[host]] if gathers else [])
 
 
+@pytest.mark.parametrize(("mode", "check"), [("rollout", False), ("rollout", True), ("plan", True)])
+def test_what_a_rollout_holds_back_is_told_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, check: bool
+) -> None:
+    rules = {
+        "headcount_rollout_max_failed": 0,
+        "headcount_rollout_wait_seconds": 0,
+        "headcount_on_failure": "revert_all",
+    }
+    hosts = {
+        "a": HostDecision("a", apps={"shop": AppDecision("shop", "deploy", ["first"])}),
+        "b": HostDecision("b", apps={"shop": AppDecision("shop", "refuse", ["its port is taken"])}),
+    }
+    declared = [Declaration(name, [], rules, []) for name in hosts]
+    monkeypatch.setattr(fleetplan, "declarations", lambda *_: declared)
+    variables = {"ansible_play_hosts_all": ["a", "b"], "hostvars": Hostvars({"a": {}, "b": {}})}
+    planner = fleetplan.Scheduler(variables, None, runs.begin(tmp_path), mode, check, print)
+    monkeypatch.setattr(planner, "_host", lambda one, *_: hosts[one.host])
+    monkeypatch.setattr(planner, "_gather", lambda *_: None)
+    fleet = planner.plan()
+    said = "1 host cannot be rolled out (b), headcount_rollout_max_failed allows 0"
+    assert (fleet.stopped, fleet.order) == (f"no host is touched: {said}", [])
+    assert "shop: nothing is live: held back (first; shop is held back: 1 host cannot" in fleet_text(fleet.hosts)
+    rows = build(fleet.hosts, {}, check, fleet.stopped).rows
+    assert [row["status"] for row in rows] == ["not started", "failed"]
+
+
+def test_what_a_person_should_know_of_a_deployment_is_a_warning_with_its_host() -> None:
+    apps = {"shop": AppDecision("shop", "deploy", warnings=["4 files are lost"]), "wiki": AppDecision("wiki", "none")}
+    assert fleetplan._warnings([HostDecision("a", apps=apps)]) == ["a: shop: 4 files are lost"]
+
+
 def with_class(worker_class: str, packages: list[str]) -> HostDecision:
     settings = {"worker_class": {"value": worker_class}, "gunicorn_packages": {"value": packages}}
     return HostDecision("a", apps={"shop": AppDecision("shop", "deploy", plan={"settings": settings})})
@@ -319,3 +354,24 @@ class TestLoadHosts:
             {"name": "lg1", "files": 533},
             {"name": "lg3", "files": 0},
         ]
+
+
+@pytest.mark.parametrize(
+    ("entry_point", "refused"),
+    [("wsgi:app", ""), ("wsgii:app", "entry_point is 'wsgii:app', and there is no module wsgii in the project")],
+)
+def test_an_entry_point_that_leads_nowhere_refuses_its_app_before_a_host_builds(
+    tmp_path: Path, entry_point: str, refused: str
+) -> None:
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project/wsgi.py").write_text("app = 1\n", encoding="utf-8")
+    archive = pack_tree(tmp_path / "project", ["wsgi.py"], tmp_path)
+    tree = Wheel("tree", "0", archive.name, "c" * 64, 1, str(archive))
+    fleet = Fleet(tmp_path / "work", {"a": BOOKWORM})
+    planner = fleetplan.Scheduler(fleet.variables, None, fleet.notes, "rollout", False, print)
+    planner.gathering.put(wanted(BOOKWORM), WheelSet("id", "path:1", "", "", BOOKWORM, "", (), PIP, tree=tree))
+    host = HostDecision("a", apps={"shop": AppDecision("shop", "deploy")})
+    app = {"name": "shop", "entry_point": entry_point, "environment": {}}
+    found = planner._take(host, {"shop": wanted(BOOKWORM)}, [app])
+    assert (list(found), list(host.refused)) == (([], ["shop"]) if refused else (["shop"], []))
+    assert host.refused.get("shop", "").startswith(refused)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ import pytest
 import yaml
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp import flow, sandbox
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.environment import Made
-from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.tools import BuildFailed
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.subject import Unknown
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.types import Answers
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.tools import BuildFailed, NetworkUnreachable
 
 FLASK = "from flask import Flask\napp = Flask(__name__)\n@app.route('/')\ndef index(): return 'hello'\n"
 PACKAGE = '[project]\nname = "till"\n[build-system]\nrequires = []\n'
@@ -117,7 +120,7 @@ def test_a_package_whose_wheel_holds_no_app_is_taken_as_a_tree(tmp_path: Path) -
 def test_a_project_that_cannot_work_is_refused_as_by_the_preflight(
     tmp_path: Path, files: dict[str, str], words: str
 ) -> None:
-    with pytest.raises(flow.Cannot) as caught:
+    with pytest.raises(flow.Unfinished) as caught:
         flow.entry(project(tmp_path / "shop", **files), tools(Maker()))
     assert str(caught.value).startswith("headcount_apps[0].entry_point ")
     assert ": allowed is " in str(caught.value)
@@ -127,9 +130,111 @@ def test_a_project_that_cannot_work_is_refused_as_by_the_preflight(
 @pytest.mark.parametrize(("fails", "files"), [(False, "acme_missing"), (True, "acme_missing")])
 def test_one_reason_is_told_where_neither_form_works(tmp_path: Path, fails: bool, files: str) -> None:
     shop = project(tmp_path / "shop", app__py=f"import {files}\n" + FLASK, pyproject__toml=PACKAGE)
-    with pytest.raises(flow.Cannot) as caught:
+    with pytest.raises(flow.Unfinished) as caught:
         flow.entry(shop, tools(Maker(fails)))
     assert (files in str(caught.value)) is fails
+
+
+def test_what_cannot_be_looked_at_to_the_end_gives_what_is_known_without_it(tmp_path: Path) -> None:
+    broken = "import os\nif os.environ['TILL_KEY'] != 'x' * 32:\n    raise ValueError('a key has 32 bytes')\n" + FLASK
+    shop = project(tmp_path / "shop", wsgi__py=broken, requirements__txt="flask\n",
+                   Procfile="web: gunicorn -b :9000 wsgi:app\nworker: python work.py\n")  # fmt: skip
+    with pytest.raises(flow.Unfinished) as caught:
+        flow.entry(shop, tools(Maker()))
+    half = caught.value.entry
+    assert not half.ready
+    assert "TILL_KEY had values that were made up here" in str(caught.value)
+    assert half.proposal.entry["entry_point"] == "wsgi:app"
+    assert half.proposal.entry["listen"] == "0.0.0.0:9000"
+    assert half.proposal.entry["processes"] == {"worker": "python work.py"}
+    assert half.proposal.entry["secrets"] == {"TILL_KEY": "{{ vault_shop_till_key }}"}
+    told = [question.text for question in half.proposal.questions if question.must]
+    assert told[0].startswith("what is its entry_point, and which pages do users ask for?")
+    assert "what is TILL_KEY?" in told[1]
+    given = flow.entry(shop, tools(Maker()), answers=Answers(environment={"TILL_KEY": "x" * 32}))
+    assert given.proposal.entry["health"] == "/"
+    assert "x" * 32 not in given.text
+
+
+@pytest.mark.parametrize("error", [NetworkUnreachable("pypi.org was not reachable"), BuildFailed("no compiler")])
+def test_what_cannot_be_gathered_leaves_what_is_known_by_files(tmp_path: Path, error: Exception) -> None:
+    def make(*_: Any) -> Made:
+        raise error
+
+    shop = project(tmp_path / "shop", app__py=FLASK, requirements__txt="flask\n")
+    with pytest.raises(flow.Unfinished) as caught:
+        flow.entry(shop, tools(make))
+    assert caught.value.cause is error
+    assert caught.value.entry.proposal.entry["entry_point"] == "app:app"
+    assert str(error) in " ".join(caught.value.entry.text.replace("#", "").split())
+
+
+def test_answers_of_a_person_go_before_what_new_app_finds(tmp_path: Path) -> None:
+    asked: list[Mapping[str, Any]] = []
+
+    def make(source: Mapping[str, Any], folder: Path, cache: Path) -> Made:
+        asked.append(source)
+        return Made(Path(sys.executable), folder)
+
+    project(tmp_path / "all", oneSLASHapp__py=FLASK, twoSLASHapp__py="app = 3\n", twoSLASHother__py=FLASK)
+    (tmp_path / "all/two/needs.txt").write_text("flask\n")
+    answers = Answers("till", {"A": "{data}/a"}, (str(tmp_path / "all/two/needs.txt"), "x==1"), entry_point="other:app",
+                      subdirectory="two")  # fmt: skip
+    found = flow.entry(str(tmp_path / "all"), tools(make), answers=answers).proposal.entry
+    assert found["name"] == "till"
+    assert found["entry_point"] == "other:app"
+    assert found["environment"] == {"A": "{data}/a"}
+    assert found["source"] == {
+        "path": str(tmp_path / "all"), "subdirectory": "two", "requirements": ["needs.txt", "x==1"],
+    }  # fmt: skip
+    assert (asked[0]["value"], asked[0]["requirements"]) == (str(tmp_path / "all/two"), ["needs.txt", "x==1"])
+
+
+def test_a_lock_that_a_person_names_is_in_the_entry_and_is_gathered_by(tmp_path: Path) -> None:
+    asked: list[Mapping[str, Any]] = []
+
+    def make(source: Mapping[str, Any], folder: Path, cache: Path) -> Made:
+        asked.append(source)
+        return Made(Path(sys.executable), folder)
+
+    shop = project(tmp_path / "shop", app__py=FLASK, shop__lock="flask==3.1.2\n")
+    lock = f"{shop}/shop.lock"
+    found = flow.entry(shop, tools(make), answers=Answers(lock=lock)).proposal.entry
+    assert found["source"] == {"path": shop, "lock": lock}
+    assert asked[0]["lock"] == lock
+
+
+@pytest.mark.parametrize(
+    ("answers", "words"),
+    [
+        (Answers(lock="/nowhere/x.lock"), "--lock is '/nowhere/x.lock', which is no file"),
+        (Answers(requirements=("none.txt",)), "--requirements is 'none.txt', which is no file of the project"),
+        (Answers(requirements=("/etc/os-release.txt",)), "which is no file of the project"),
+        (Answers(subdirectory="../x"), "--subdirectory is '../x': allowed is a folder in the source"),
+        (Answers(entry_point="app.py:app"), "--entry-point is 'app.py:app': 'app.py' is a file"),
+    ],
+)
+def test_an_answer_that_cannot_be_is_refused_by_its_option(tmp_path: Path, answers: Answers, words: str) -> None:
+    shop = project(tmp_path / "shop", app__py=FLASK)
+    with pytest.raises(Unknown) as caught:
+        flow.entry(shop, tools(Maker()), answers=answers)
+    assert words in str(caught.value)
+
+
+def test_variables_of_a_member_of_the_workspace_are_seen(tmp_path: Path) -> None:
+    def make(source: Mapping[str, Any], folder: Path, cache: Path) -> Made:
+        site = folder / "site"
+        (site / "till").mkdir(parents=True)
+        (site / "till/__init__.py").write_text("import os\nKEY = os.environ['TILL_KEY']\n")
+        return Made(Path(sys.executable), site, beside=("till/__init__.py",))
+
+    shop = project(tmp_path / "shop", app__py=f"import till\n{FLASK}", requirements__txt="flask\n")
+
+    def look(place: sandbox.Place, module: str, target: str) -> Any:
+        return sandbox.look(replace(place, paths=(*place.paths, place.beside[0].parent)), module, target, 0.1)
+
+    found = flow.entry(shop, flow.Tools(Path("/nowhere"), make, look)).proposal.entry
+    assert found["secrets"] == {"TILL_KEY": "{{ vault_shop_till_key }}"}
 
 
 def test_notes_name_no_folder_that_is_gone_and_no_server(tmp_path: Path) -> None:
@@ -145,9 +250,9 @@ def test_notes_name_no_folder_that_is_gone_and_no_server(tmp_path: Path) -> None
 
 def test_a_guess_of_dependencies_that_fails_asks_for_their_versions(tmp_path: Path) -> None:
     shop = project(tmp_path / "shop", app__py="from flask import no_such_name\n" + FLASK)
-    with pytest.raises(flow.Cannot) as caught:
+    with pytest.raises(flow.Unfinished) as caught:
         flow.entry(shop, tools(Maker()))
-    assert caught.value.problem.fix == (
+    assert caught.value.cause.problem.fix == (
         "nothing in the project says versions, so that the newest of flask were taken: name those that it was made for "
         "with source.requirements, or in a requirements.txt"
     )

@@ -10,10 +10,8 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp import flow, render
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.draft import Proposal, Subject
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.proposal import (
-    Proposal,
-    Subject,
-    is_own_secret,
     name_for,
     propose,
     questions_text,
@@ -30,6 +28,7 @@ from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.types i
     Variable,
     Weighed,
 )
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.variables import is_own_secret
 
 SUBJECT = Subject({"path": "../shop"}, "My Shop", "taken as a tree: it has requirements.txt")
 APP = Imported(
@@ -318,3 +317,69 @@ def test_a_database_that_a_host_would_lose_is_asked_about_first(app: Imported) -
     named = proposal(replace(app, variables=(Variable("DATABASE_URL"),)))
     assert named.entry["environment"] == {"DATABASE_URL": "sqlite:///{data}/my-shop.db"}
     assert "first" not in questions(named)
+
+
+def test_a_folder_that_has_to_be_there_is_made_and_named() -> None:
+    app = replace(APP, required={"PAGES": "{data}/pages"}, variables=(Variable("PAGES"),))
+    found = proposal(app, folders=("pages",), repositories=("pages",))
+    assert found.entry["environment"] == {"PAGES": "{data}/pages"}
+    assert found.entry["data"] == {"folders": ["pages"]}
+    assert found.entry["prepare"] == [{"run": "git init {data}/pages", "each_host": True}]
+    assert "is git on the host?" in questions(found)
+    assert not any(question.must for question in found.questions)
+    flow.check(found, render.text(found))
+
+
+def test_a_database_in_memory_goes_to_the_data_where_a_variable_names_it() -> None:
+    app = replace(APP, databases=("sqlite:///:memory:",), variables=(Variable("DATABASE_URL"),))
+    assert proposal(app).entry["environment"] == {"DATABASE_URL": "sqlite:///{data}/my-shop.db"}
+
+
+def test_a_database_that_a_variable_leads_to_the_data_is_no_file_in_its_folder() -> None:
+    app = replace(APP, databases=("sqlite:///shop/shop.db",), variables=(Variable("DATABASE_URL"),),
+                  written={"shop/shop.db": "sqlite"})  # fmt: skip
+    found = proposal(app)
+    assert found.entry["environment"] == {"DATABASE_URL": "sqlite:///{data}/my-shop.db"}
+    assert "shop.db" not in questions(found)
+
+
+def test_what_a_person_gives_is_in_the_entry_and_no_secret_of_it_is() -> None:
+    hints = Hints(
+        given={"API_URL": "https://api", "API_TOKEN": "hunter22", "DATABASE_URL": "postgresql://a:hunter22@db/a"}
+    )
+    found = proposal(replace(APP, required={"API_TOKEN": "hunter22"}), hints)
+    text = render.text(found)
+    assert found.entry["environment"] == {"API_URL": "https://api"}
+    assert found.entry["secrets"] == {
+        "API_TOKEN": "{{ vault_my_shop_api_token }}", "DATABASE_URL": "{{ vault_my_shop_database_url }}",
+    }  # fmt: skip
+    assert "hunter22" not in text
+    assert sum(question.must for question in found.questions) == 2
+    flow.check(found, text)
+
+
+def test_secrets_in_the_code_are_told_with_their_places() -> None:
+    hints = Hints(written=(("SECRET_KEY", "app.py:3"), ("URL", "db.py:9")))
+    told = questions(proposal(hints=hints))
+    assert "where SECRET_KEY (app.py:3), URL (db.py:9) is written?" in told
+    read = replace(APP, variables=(Variable("SECRET_KEY", "dev"),))
+    assert "SECRET_KEY (app.py:3)" not in questions(proposal(read, hints))
+
+
+def test_an_app_whose_import_takes_too_long_is_asked_about() -> None:
+    error = Error("TooLong", "the import took longer than 60 s")
+    stand = replace(APP, error=error, pages=(), weighed=(), stage="import")
+    found = proposal(None, unreached=stand)
+    assert "what does its import wait for? Here, without a network, the import took longer than 60 s" in questions(
+        found
+    )
+    assert "can the host reach" not in questions(found)
+    assert [question.must for question in found.questions].count(True) == 1
+    flow.check(found, render.text(found))
+
+
+def test_an_app_that_answers_to_nothing_is_asked_about_first() -> None:
+    found = proposal(replace(APP, rules=0))
+    assert "what gives the app its pages? shop:app answers to no address" in questions(found)
+    assert any(question.must for question in found.questions)
+    assert "what gives the app its pages" not in questions(proposal(replace(APP, rules=2)))

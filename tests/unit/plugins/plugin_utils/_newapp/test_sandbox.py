@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -305,3 +306,152 @@ def test_a_python_that_lies_in_tmp_is_found() -> None:
         (root / "shop.py").write_text("def app(environ, start):\n    return []\n", encoding="utf-8")
         place = Place(scratch, root, Path(folder) / "env/bin/python", (root,), (root,))
         assert look(place, "shop", "app", weigh_seconds=0.1).target == "app"
+
+
+def test_data_in_a_value_is_a_folder_that_is_there(at: Place) -> None:
+    text = (
+        "import os\nfrom flask import Flask\napp = Flask(__name__)\n"
+        "@app.route('/')\ndef index():\n"
+        "    open(os.environ['PAGES'] + '/a', 'w').close()\n    return str(os.listdir(os.environ['PAGES']))\n"
+    )
+    place = replace(at, environment={"PAGES": "{data}/pages"}, folders=("pages",), repositories=("pages",))
+    assert [page.status for page in imported(place, text).pages] == [200]
+    assert sorted(item.name for item in (at.scratch / "data/pages").iterdir()) == [".git", "a"]
+
+
+def test_an_import_that_takes_too_long_is_told_as_such(at: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "IMPORT_SECONDS", 0.2)
+    found = imported(at, "import threading\nthreading.Event().wait(30)\n")
+    assert found.error is not None
+    assert found.error.late
+    assert found.error.message == "the import took longer than 0.2 s"
+
+
+def test_code_of_a_member_that_is_installed_is_the_projects_own(at: Place) -> None:
+    site = at.scratch / "site"
+    (site / "till").mkdir(parents=True)
+    (site / "till/__init__.py").write_text("import os\nTAX = os.environ.get('TILL_TAX', '19')\n")
+    (site / "coins.py").write_text("import os\nCURRENCY = os.environ.get('CURRENCY')\n")
+    (site / "others.py").write_text("import os\nOTHER = os.environ.get('OTHER')\n")
+    place = replace(at, paths=(at.root, site), beside=(site / "till", site / "coins.py"))
+    found = imported(place, "import coins, others, till\n" + WSGI.format(name="app"))
+    assert {item.name: item.places for item in found.variables} == {
+        "CURRENCY": ("coins.py:2",), "TILL_TAX": ("till/__init__.py:2",),
+    }  # fmt: skip
+
+
+SEES = (
+    "import os, subprocess\nSEEN = {}\n"
+    "def see(name, act):\n"
+    "    try: SEEN[name] = act()\n"
+    "    except OSError as error: SEEN[name] = error.errno\n"
+)
+
+
+@needs_mounts
+def test_the_code_has_no_right_to_undo_the_sandbox(at: Place) -> None:
+    text = (
+        f"{SEES}"
+        "WANTED = ('CapPrm', 'CapEff', 'CapBnd', 'CapAmb', 'NoNewPrivs')\n"
+        "STATUS = dict(line.split(':', 1) for line in open('/proc/self/status'))\n"
+        "SEEN = {name: int(STATUS[name], 16) for name in WANTED}\n"
+        "REMOUNT = ['mount', '-o', 'remount,bind,rw', '/']\n"
+        "SEEN['remount'] = subprocess.run(REMOUNT, stderr=subprocess.DEVNULL).returncode == 0\n"
+        "see('etc', lambda: open('/etc/headcount-was-here', 'w'))\n"
+        "raise RuntimeError(SEEN)\n"
+    )
+    found = imported(at, text)
+    assert found.error is not None
+    none = {"CapPrm": 0, "CapEff": 0, "CapBnd": 0, "CapAmb": 0, "NoNewPrivs": 1}
+    assert found.error.message == str({**none, "remount": False, "etc": 30})
+
+
+@needs_mounts
+def test_homes_services_devices_and_other_processes_are_not_seen(at: Place) -> None:
+    text = (
+        f"{SEES}"
+        "for place in ('/root', '/home'): see(place, lambda: os.listdir(place))\n"
+        "see('sockets', lambda: [name for name in os.listdir('/run') if name != 'mount'])\n"
+        "see('shadow', lambda: open('/etc/shadow').read())\n"
+        "see('write', lambda: open('/home/x', 'w'))\n"
+        "see('kernel', lambda: open('/proc/sys/kernel/core_pattern', 'w'))\n"
+        "see('processes', lambda: [name for name in os.listdir('/proc') if name.isdigit()])\n"
+        "see('disks', lambda: sorted(os.listdir('/dev')))\n"
+        "raise RuntimeError(SEEN)\n"
+    )
+    found = imported(at, text)
+    assert found.error is not None
+    assert found.error.message == str(
+        {
+            **{"/root": [], "/home": [], "sockets": [], "shadow": "", "write": 30, "kernel": 30, "processes": ["1"]},
+            "disks": ["fd", "full", "null", "random", "shm", "urandom", "zero"],
+        }
+    )
+
+
+@needs_mounts
+def test_a_project_and_a_python_that_lie_in_what_is_hidden_are_seen_and_nothing_else_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        home, scratch = Path(folder), Path(folder) / "scratch"
+        monkeypatch.setattr(sandbox, "_HIDDEN", (*sandbox._HIDDEN, folder))
+        (home / "private.txt").write_text("")
+        venv.create(home / "python", with_pip=False, symlinks=True)
+        root = scratch / "project"
+        root.mkdir(parents=True)
+        place = Place(scratch, root, home / "python/bin/python", (root,), (root,))
+        found = imported(place, f"import os\nraise RuntimeError(sorted(os.listdir({folder!r})))\n")
+        assert found.error is not None
+        assert found.error.message == "['python', 'scratch']"
+        assert imported(place, WSGI.format(name="app")).found
+
+
+def test_the_home_of_who_calls_is_hidden_wherever_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for home, told in (("/var/lib/ci", True), ("/home/anna", False), ("/", False)):
+        monkeypatch.setenv("HOME", home)
+        assert (Path(home) in sandbox.hidden_places()) == told
+
+
+def test_what_a_python_is_made_from_is_needed_at_each_step(at: Place, tmp_path: Path) -> None:
+    links = [tmp_path / name / "bin/python" for name in ("one", "two")]
+    for link in links:
+        link.parent.mkdir(parents=True)
+    links[0].symlink_to(links[1])
+    links[1].symlink_to(sys.executable)
+    place = replace(at, scratch=tmp_path / "scratch", python=links[0])
+    found = sandbox.pythons_hidden(place, [tmp_path])
+    assert found[:2] == [tmp_path / "one", tmp_path / "two"]
+
+
+def test_a_sandbox_that_shares_proc_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[list[str]] = []
+
+    def run(words: list[str], **_: object) -> subprocess.CompletedProcess[bytes]:
+        tried.append(words)
+        return subprocess.CompletedProcess(words, int("--mount-proc" in words))
+
+    monkeypatch.setattr(sandbox.subprocess, "run", run)
+    best.cache_clear()
+    made = best()
+    best.cache_clear()
+    assert (made.mounts, made.told) == (
+        True,
+        "/proc is the machine's own: the import could read of your processes there",
+    )
+    assert all("setpriv" in words[-1] for words in tried)
+
+
+@pytest.mark.parametrize(("route", "rules"), [("", 0), ("@app.post('/write')\ndef write(): return ''\n", 1)])
+def test_how_many_addresses_an_app_answers_to(at: Place, route: str, rules: int) -> None:
+    assert imported(at, f"from flask import Flask\napp = Flask(__name__)\n{route}").rules == rules
+    assert imported(at, WSGI.format(name="app")).rules is None
+
+
+def test_what_a_project_says_gives_no_orders_to_a_terminal(at: Place) -> None:
+    raised = imported(at, "raise RuntimeError('\x1b[31mRED\x1b[2J \x07')\n")
+    assert raised.error is not None
+    assert raised.error.message == "RED \\x07"
+    ended = imported(at, "import os\nprint('\x1b]0;title\x07bye', flush=True)\nos._exit(7)\n")
+    assert ended.error is not None
+    assert ended.error.message == "its Python ended: bye"

@@ -122,7 +122,7 @@ def test_what_the_project_s_files_give_is_given_but_for_what_is_the_image_s() ->
 def test_stand_ins_have_the_form_that_is_likely() -> None:
     names = ["DATABASE_URL", "REDIS_URL", "MAIL_PORT", "USE_TLS", "MAIL_SENDER_EMAIL", "ANYTHING"]
     assert [stand_in(name, {}) for name in names] == [
-        "sqlite:///:memory:", "redis://localhost:6379/0", "1", "0", "app@example.com", "headcount-stand-in",
+        "sqlite:///:memory:", "redis://localhost:6379/0", "1", "0", "app@example.com", "headcount-stand-in-anything",
     ]  # fmt: skip
 
 
@@ -173,3 +173,130 @@ def test_where_leading_it_to_its_data_does_not_help_it_is_asked() -> None:
 )
 def test_what_can_lead_to_the_data(path: str, kind: str, lead: tuple[str, ...]) -> None:
     assert leads_of({path: kind}, {"shop", "shop/__init__.py", "shop/seen.txt"}) == lead
+
+
+def test_what_takes_too_long_is_no_fault_of_the_project_and_others_are_not_tried() -> None:
+    look = Looking(lambda *_: failing(Error("TooLong", "the import took longer than 60 s")))
+    candidates = [Candidate("shop", "app", certain=True), Candidate("other", likely="app")]
+    found = survey(candidates, lambda _: PLACE, Hints(), look)
+    assert found.unreached is not None
+    assert (found.unreached.entry_point, len(look.asked)) == ("shop:app", 1)
+
+
+def test_a_module_that_cannot_be_imported_is_imported_once_and_the_same_error_twice_is_enough() -> None:
+    look = Looking(lambda *_: failing(Error("ValueError", "no key", "settings.py:3")))
+    assert survey([*map(Candidate, ("a", "b", "c"))], lambda _: PLACE, Hints(), look).app is None
+    assert [item[0] for item in look.asked] == ["a", "b"]
+
+
+def test_what_the_project_names_is_its_app_although_it_fails() -> None:
+    look = Looking(lambda _, module, __: FOUND if module == "other" else failing(Error("SystemExit", "no website")))
+    candidates = [Candidate("shop", "app", certain=True), Candidate("other")]
+    assert survey(candidates, lambda _: PLACE, Hints(), look).app is None
+    assert [item[:2] for item in look.asked] == [("shop", "app")]
+    absent = Error("ModuleNotFoundError", "No module named 'shop'", missing_module="shop")
+    look = Looking(lambda _, module, __: FOUND if module == "other" else failing(absent))
+    assert survey(candidates, lambda _: PLACE, Hints(), look).app is not None
+
+
+def test_what_stood_in_when_it_failed_is_told() -> None:
+    def answer(place: Place, module: str, target: str) -> Imported:
+        if "TILL_KEY" not in place.environment:
+            return failing(Error("KeyError", "TILL_KEY", missing_variables=("TILL_KEY",)))
+        return failing(Error("ValueError", "a key has 32 bytes"))
+
+    found = survey([Candidate("shop")], lambda _: PLACE, Hints(), Looking(answer))
+    assert found.cause is not None
+    assert found.cause[1].stood_in == ("TILL_KEY",)
+
+
+class Wiki:
+    """An app that needs a folder that is there, and as a `repository` one of git."""
+
+    def __init__(self, repository: bool = False) -> None:
+        self.repository = repository
+
+    def __call__(self, place: Place, module: str, target: str) -> Imported:
+        path = place.environment.get("WIKI_PAGES", "")
+        if not path:
+            return failing(Error("SystemExit", "WIKI_PAGES is not set", missing_variables=("WIKI_PAGES",)))
+        shown = path.replace("{data}", "data")
+        if path.removeprefix("{data}/") not in place.folders:
+            return failing(Error("SystemExit", f"1, after saying: path {shown!r} not found"))
+        if self.repository and not place.repositories:
+            return failing(Error("SystemExit", f"1, after saying: no git repository in {shown!r}: run 'git init'"))
+        return FOUND
+
+
+@pytest.mark.parametrize(("shown", "repository"), [("", False), ("/app-data/pages", False), ("", True)])
+def test_a_folder_that_has_to_be_there_is_made_in_the_apps_data(shown: str, repository: bool) -> None:
+    hints = Hints(examples={"WIKI_PAGES": (shown, ".env.example")} if shown else {})
+    found = survey([Candidate("shop")], lambda _: PLACE, hints, Looking(Wiki(repository)))
+    assert found.app is not None
+    assert found.app.required == {"WIKI_PAGES": "{data}/wiki-pages"}
+    assert found.folders == ("wiki-pages",)
+    assert found.repositories == (("wiki-pages",) if repository else ())
+
+
+def test_a_file_that_has_to_be_there_is_no_folder() -> None:
+    def answer(place: Place, module: str, target: str) -> Imported:
+        path = place.environment.get("SETTINGS", "").replace("{data}", "data")
+        if not path:
+            return failing(Error("KeyError", "SETTINGS", missing_variables=("SETTINGS",)))
+        if place.folders:
+            return failing(Error("IsADirectoryError", f"[Errno 21] Is a directory: '{path}'"))
+        return failing(Error("FileNotFoundError", f"[Errno 2] No such file or directory: '{path}'"))
+
+    found = survey([Candidate("shop")], lambda _: PLACE, Hints(), Looking(answer))
+    assert found.cause is not None
+    assert found.cause[1].message == "[Errno 2] No such file or directory: 'headcount-stand-in-settings'"
+
+
+def test_a_word_that_is_not_found_is_no_folder() -> None:
+    def answer(place: Place, module: str, target: str) -> Imported:
+        mode = place.environment.get("MODE", "")
+        missing = () if mode else ("MODE",)
+        return failing(Error("KeyError", f"settings {mode.replace('{', '').replace('}', '')!r} not found",
+                             missing_variables=missing))  # fmt: skip
+
+    found = survey([Candidate("shop")], lambda _: PLACE, Hints(), Looking(answer))
+    assert found.cause is not None
+    assert "headcount-stand-in-mode" in found.cause[1].message
+
+
+def test_a_variable_of_a_folder_is_one_that_is_there_from_the_beginning() -> None:
+    look = Looking(lambda place, *_: FOUND if "UPLOAD_DIR" in place.environment else failing(
+        Error("KeyError", "UPLOAD_DIR", missing_variables=("UPLOAD_DIR",))))  # fmt: skip
+    found = survey([Candidate("shop")], lambda _: PLACE, Hints(), look)
+    assert (found.folders, found.app and found.app.required) == (("upload",), {"UPLOAD_DIR": "{data}/upload"})
+
+
+def test_what_a_person_gives_goes_before_what_files_say() -> None:
+    look = Looking(lambda *_: FOUND)
+    survey([Candidate("shop")], lambda _: PLACE, Hints(variables={"A": ("1", "x")},
+           given={"A": "2", "PORT": "$x"}), look)  # fmt: skip
+    assert look.asked[0][3] == {"A": "2", "PORT": "$x"}
+
+
+def test_an_app_that_answers_to_nothing_is_passed_over_for_one_that_is_put_together() -> None:
+    bare = replace(FOUND, rules=0)
+    look = Looking(lambda _, module, __: bare if module == "shop" else replace(FOUND, rules=3))
+    found = survey([Candidate("shop"), Candidate("shop.main")], lambda _: PLACE, Hints(), look)
+    assert found.app is not None
+    assert found.app.candidate.module == "shop.main"
+    look = Looking(lambda *_: bare)
+    alone = survey([*map(Candidate, "abcdef")], lambda _: PLACE, Hints(), look)
+    assert alone.app is not None
+    assert (alone.app.candidate.module, alone.app.is_bare, len(look.asked)) == ("a", True, 3)
+
+
+def test_a_secret_that_is_missed_by_another_name_is_given() -> None:
+    def answer(place: Place, module: str, target: str) -> Imported:
+        if "SHOP_SECRET" in place.environment:
+            return FOUND
+        asked = (Variable("SHOP_SECRET"), Variable("SECRETS_FILE_MODE"), Variable("MODE"))
+        return failing(Error("SystemExit", "1, after saying: server.secret_key is not changed"), variables=asked)
+
+    found = survey([Candidate("shop")], lambda _: PLACE, Hints(), Looking(answer))
+    assert found.app is not None
+    assert list(found.app.required) == ["SHOP_SECRET"]

@@ -147,6 +147,19 @@ def test_five_hundred_hosts_stay_small() -> None:
     assert len(page.page(data(*rows))) < 2_000_000
 
 
+def test_the_past_of_a_host_goes_along() -> None:
+    past = {
+        "history": [{"time": "2026-11-20T10:00:00.000Z", "event": "promoted", "from": 2, "to": 3}],
+        "drift": ["cores 1 -> 2"],
+        "load_tests": [{"time": "2026-11-22T04:00:00.000Z", "outcome": "done"}],
+        "recommended": {"workers": 4},
+    }
+    (told,) = packed(page.page(data(row(**past))))["rows"]
+    assert {key: told[key] for key in past} == past
+    (told,) = packed(page.page(data(row(history=[], drift=[], load_tests=[], recommended={}))))["rows"]
+    assert not set(past) & set(told), "what is empty takes no room"
+
+
 def test_the_script_is_one() -> None:
     node = shutil.which("node")
     if node is None:

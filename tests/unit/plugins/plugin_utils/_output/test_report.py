@@ -70,8 +70,29 @@ class TestRows:
         assert row["before"] == {"worker_class": "gthread", "workers": 2, "threads": 16, "worker_connections": 16}
         (row,) = build(host(live=None), web1=PROMOTED).rows
         assert row["before"] == {}, "nothing was live"
+        assert row["recommended"] == {}
         (row,) = build(host(action="none")).rows
         assert row["before"] == {}, "nothing was changed"
+        assert row["recommended"] == {}, "the plan is what is live"
+
+    def test_what_the_plan_would_change_of_what_stays_live(self) -> None:
+        decided = host()
+        larger = {"settings": {**PLAN["settings"], "workers": {"value": 4, "reason": "more cores"}}}
+        decided.apps["shop"].plan = larger
+        (row,) = build(decided, check=True).rows
+        assert row["recommended"] == {"workers": 4}
+        assert row["settings"]["workers"] == 2
+        first = host(live=None)
+        (row,) = build(first, check=True).rows
+        assert row["recommended"] == {}, "nothing is live"
+
+    def test_history_drift_and_load_tests_are_those_of_the_host(self) -> None:
+        decided = host()
+        app = decided.apps["shop"]
+        app.drift, app.load_tests = ["cores 1 -> 2"], [{"time": "2026-11-22T04:00:00Z", "outcome": "done"}]
+        app.history = [{"time": "2026-11-20T10:00:00Z", "event": "promoted", "from": 2, "to": 3}]
+        (row,) = build(decided).rows
+        assert (row["drift"], row["load_tests"], row["history"]) == (app.drift, app.load_tests, app.history)
 
     def test_both_arms_and_their_memory(self) -> None:
         arms = {"live": {"histogram": "OLD"}, "candidate": {"histogram": "HIST", "paths": [{"name": "GET /"}]}}
@@ -204,6 +225,17 @@ class TestFailures:
         assert found.failed == {"web1": "blog: wheels: there is no blog; shop: trial: slow"}
         assert found.summary == "1 host: 1 promoted, 2 failed, 1 left out"
 
+    def test_what_several_apps_of_a_host_fail_for_is_told_once(self) -> None:
+        decided = host()
+        decided.apps["api"] = AppDecision("api", "deploy", listen="0.0.0.0:8001")
+        decided.apps["blog"] = AppDecision("blog", "refuse", ["wheels: there is no blog"])
+        full = {"outcome": "failed", "phase": "stage", "cause": "3 MiB are free"}
+        outcomes = {
+            "web1": {name: Outcome.from_dict({**full, "host": "web1", "app": name}) for name in ("shop", "api")}
+        }
+        found = report.build([decided], outcomes, False, None)
+        assert found.failed == {"web1": "blog: wheels: there is no blog; shop, api: stage: 3 MiB are free"}
+
     def test_a_revert_that_failed(self) -> None:
         found = build(web1={**PROMOTED, "outcome": "revert_failed", "revert_cause": "not intact"})
         assert found.failed == {"web1": "shop: the revert failed: not intact"}
@@ -256,6 +288,12 @@ def test_what_was_not_compared_is_told() -> None:
     assert words in report.text(found.rows, found.summary).splitlines()
     unchanged = [{**found.rows[0], "status": "unchanged"}]
     assert "not compared" not in report.text(unchanged, "")
+
+
+def test_what_failed_requests_were_answered_is_in_the_report() -> None:
+    one = {"request": "GET /", "answered": "GET / answered 500", "cause": "its log says: KeyError", "log": ["no price"]}
+    found = build(web1={**PROMOTED, "evidence": {"failed": [one]}})
+    assert found.rows[0]["failed_requests"] == [one]
 
 
 def test_what_the_summary_says_of_a_failure() -> None:

@@ -12,6 +12,7 @@ import pytest
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels import declared, sources
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.lockfiles import Direct, direct_of
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.locks import Pinned
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.reqfiles import lacks
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.tools import BadLock, BadSource
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.wheelhouse import Platform
 
@@ -517,3 +518,31 @@ def test_a_requirements_file_may_have_what_the_lock_has_for_development(tmp_path
     found = read(tmp_path, Pipfile__lock=lock, requirements__txt="flask==3.0.3\nfaker==4.0.2\n")
     assert [pin.name for pin in found.pins] == ["flask"]
     assert "six==1 is not in Pipfile.lock" in refusal(tmp_path, requirements__txt="flask==3.0.3\nsix==1\n")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "flask==3.1.2\n".encode("utf-16"),
+        "flask==3.1.2\n".encode("utf-8-sig"),
+        "# -*- coding: latin-1 -*-\n# f\u00fcr die Werkstatt\nflask==3.1.2\n".encode("latin-1"),
+        b"# -*- coding: nobody-knows -*-\nflask==3.1.2\n",
+    ],
+)
+def test_a_requirements_file_is_read_in_the_encoding_that_it_is_in(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "requirements.txt").write_bytes(data)
+    found = declared.requirements_file(tmp_path / "requirements.txt", tmp_path, {})
+    assert [(pin.name, pin.version) for pin in found.pins] == [("flask", "3.1.2")]
+
+
+def test_a_requirements_file_in_an_unknown_encoding_is_refused_with_the_fix(tmp_path: Path) -> None:
+    (tmp_path / "requirements.txt").write_bytes("# f\u00fcr\nflask\n".encode("latin-1"))
+    with pytest.raises(BadLock, match=r"requirements.txt cannot be read: .* fix: save it as UTF-8, or"):
+        declared.requirements_file(tmp_path / "requirements.txt", tmp_path, {})
+
+
+def test_a_lock_that_lacks_something_names_the_python_that_needs_it() -> None:
+    assert str(lacks("Pipfile.lock", "async-timeout", "redis", "3.11.2")) == (
+        "Pipfile.lock: async-timeout is needed by redis with Python 3.11.2 and is not in the lock; make the lock again "
+        "with that Python, or say which one counts with source.requirements or source.lock"
+    )

@@ -498,8 +498,8 @@ def test_a_version_without_a_wheel_names_the_oldest_one_that_has_one(tmp_path: P
         gather(tmp_path, app)
     assert (
         "native==1.0 has neither a wheel for Python 3.11 on x86_64 with glibc 2.36 nor a source; allow another version "
-        "of it (3.0 is the oldest after it that has a wheel), or have headcount_python name a Python that it has "
-        "wheels for (requirements.txt, line 1 has native==1.0)"
+        "of it (3.0 is the oldest after it that has a wheel), or have headcount_python name Python 3.9, which it has a "
+        "wheel for (requirements.txt, line 1 has native==1.0)"
     ) in str(caught.value)
 
 

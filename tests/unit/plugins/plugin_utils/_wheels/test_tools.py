@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels import tools
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels import conflicts, tools
 
 HEAD = "error: No solution found when resolving dependencies\n  cause: "
 CONFLICTS = {
@@ -87,15 +87,24 @@ CONFLICTS = {
 
 @pytest.mark.parametrize(("words", "sentence"), CONFLICTS.values(), ids=CONFLICTS.keys())
 def test_a_conflict_becomes_one_sentence(words: str, sentence: str) -> None:
-    error = tools.resolution_error("source pip 'x'", HEAD + words, "3.9")
+    error = conflicts.resolution_error("source pip 'x'", HEAD + words, "3.9")
     assert isinstance(error, tools.ResolutionConflict)
     assert error.cause == sentence
-    assert str(error) == f"source pip 'x': {sentence}"
+    assert str(error).startswith(f"source pip 'x': {sentence}")
+    assert ("headcount_python" in str(error)) is ("the host has Python" in sentence)
+
+
+def test_a_version_that_needs_another_python_names_the_variable() -> None:
+    error = conflicts.resolution_error("source pip 'x'", HEAD + CONFLICTS["Python too old"][0], "3.9")
+    assert str(error) == (
+        "source pip 'x': gunicorn==27.0.1 needs Python>=3.10, but the host has Python 3.9; allow another version of "
+        "it, or have headcount_python name a Python>=3.10 of the host"
+    )
 
 
 def test_older_uv_draws_a_tree() -> None:
     text = "  × No solution found when resolving dependencies:\n  ╰─▶ Because it is late, we can conclude nothing.\n"
-    assert tools.conflict_cause(text, "3.11") == "Because it is late, we can conclude nothing"
+    assert conflicts.conflict_cause(text, "3.11") == "Because it is late, we can conclude nothing"
 
 
 @pytest.mark.parametrize(
@@ -112,7 +121,7 @@ def test_older_uv_draws_a_tree() -> None:
     ],
 )
 def test_disjoint(left: str, right: str, expected: bool) -> None:
-    assert tools._disjoint(left, right) is expected
+    assert conflicts._disjoint(left, right) is expected
 
 
 NETWORK = """error: Request failed after 3 retries in 9.1s
@@ -126,16 +135,36 @@ NETWORK = """error: Request failed after 3 retries in 9.1s
 
 def test_an_unreachable_index() -> None:
     with pytest.raises(tools.NetworkUnreachable) as caught:
-        tools.resolution_error("source path 'app'", NETWORK, "3.11")
+        conflicts.resolution_error("source path 'app'", NETWORK, "3.11")
     assert str(caught.value) == (
-        "source path 'app': the network was not reachable from the controller (Connection refused (os error 111)); "
+        "source path 'app': 127.0.0.1:1 was not reachable from the controller (Connection refused (os error 111)); "
         "check its connection and the index settings of uv and pip"
     )
 
 
+@pytest.mark.parametrize(
+    ("said", "hosts"),
+    [
+        ("fatal: unable to access 'https://git.example.com/shop.git/': Could not resolve host: git.example.com",
+         "git.example.com was"),
+        ("ssh: connect to host code.example.com port 22: Connection refused", "code.example.com was"),
+        ("ssh: Could not resolve hostname code.example.com: Name or service not known", "code.example.com was"),
+        ("HTTPSConnectionPool(host='pypi.example.com', port=443): Max retries exceeded with url: /simple/x/",
+         "pypi.example.com was"),
+        ("Failed to fetch: `https://a.example.com/simple/x/`\nFailed to fetch: `http://b.example.com:81/x`",
+         "a.example.com, b.example.com:81 were"),
+        ("dns error: failed to lookup address", "the network was"),
+    ],
+)  # fmt: skip
+def test_what_was_not_reachable_is_named(said: str, hosts: str) -> None:
+    with pytest.raises(tools.NetworkUnreachable) as caught:
+        tools.raise_for_network("shop", said)
+    assert str(caught.value).startswith(f"shop: {hosts} not reachable from the controller (")
+
+
 def test_any_other_failure_keeps_uvs_words() -> None:
     text = "warning: noise\nerror: Couldn't parse requirement\n  cause: no such comparison operator\n"
-    error = tools.resolution_error("source pip 'x'", text, "3.11")
+    error = conflicts.resolution_error("source pip 'x'", text, "3.11")
     assert str(error) == "source pip 'x': error: Couldn't parse requirement cause: no such comparison operator"
 
 

@@ -16,6 +16,7 @@ import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._release import contents as _releasefiles
 from ansible_collections.headcount.gunicorn.plugins.module_utils._release import releases as _releases
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels import fetch, indexes, sources, wheelhouse
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.gathered import HostBuild, Wheel
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.tools import Done, WheelhouseError
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.wheelhouse import Platform
 from packaging.tags import parse_tag
@@ -285,9 +286,28 @@ def test_neither_wheel_nor_source(tmp_path: Path, index: Index, monkeypatch: pyt
     with pytest.raises(wheelhouse.WheelMissing) as caught:
         gather(tmp_path, "other==1.0")
     assert str(caught.value) == (
-        "other 1.0: neither a wheel for Python 3.11 on x86_64 with glibc 2.36 nor a source; "
-        "allow another version of it, or have headcount_python name a Python that it has wheels for"
+        "other 1.0: neither a wheel for Python 3.11 on x86_64 with glibc 2.36 nor a source; allow another version of it"
     )
+
+
+def test_a_version_without_a_wheel_names_the_pythons_that_it_has_one_for(
+    tmp_path: Path, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index.sdist("native-1.0.tar.gz")
+    compiled = index._compile
+
+    def with_wheels(words: list[str], cwd: Path) -> Done:
+        python = words[words.index("--python-version") + 1]
+        if "--only-binary" in words and python not in ("3.9", "3.10"):
+            return Done(1, "", "No solution found when resolving dependencies")
+        return compiled(words, cwd)
+
+    monkeypatch.setattr(index, "_compile", with_wheels)
+    fetching = fetch.Fetching(BOOKWORM, tmp_path / "cache")
+    fetching.work = tmp_path / "work"
+    fetching.work.mkdir()
+    build = HostBuild(Wheel("native", "1.0", "native-1.0.tar.gz", "a" * 64, 1, "/cache/native-1.0.tar.gz"), ())
+    assert fetching.with_newer(build).pythons == ("3.9", "3.10")
 
 
 def test_a_file_that_is_not_the_locked_one(tmp_path: Path, index: Index, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Writes the entries of apps that a host runs already. The documentation is in plugins/modules/adopt.py."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ansible.errors import AnsibleActionFail
+from ansible.module_utils.parsing.convert_bool import boolean
+from ansible.plugins.action import ActionBase
+
+from ..plugin_utils._adopt.entry import Adopted, entries, secrets_text
+from ..plugin_utils._display.terminal import display
+from ..plugin_utils._edge import Result, Variables
+from ..plugin_utils._newapp.proposal import questions_text
+from ..plugin_utils._newapp.render import text
+
+OWNER_ONLY = 0o600
+
+
+class ActionModule(ActionBase):
+    """One read-only call to the host. No secret is in its result, or printed."""
+
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+    _VALID_ARGS = frozenset({"unit", "dest", "name", "force", "python"})
+
+    def run(self, tmp: None = None, task_vars: Variables | None = None) -> Result:
+        """The entries and the files that were written."""
+        variables = task_vars or {}
+        result: Result = super().run(tmp, variables)
+        host = str(variables.get("inventory_hostname") or "host")
+        asked = {key: self._task.args[key] for key in ("unit", "python") if self._task.args.get(key)}
+        read: Result = self._execute_module(
+            module_name="headcount.gunicorn.former_info", module_args=asked, task_vars=variables
+        )
+        if read.get("failed") or read.get("unreachable"):
+            return {**result, **{key: read[key] for key in ("failed", "unreachable", "msg") if key in read}}
+        name = str(self._task.args.get("name") or "")
+        found = entries(host, read["running"], read["facts"], name)
+        if not found:
+            unit = asked.get("unit")
+            display(f"{host}: {'no service' if not unit else unit + ' is no service that'} runs a Gunicorn")
+        told = [self._keep(host, one) for one in found]
+        return {**result, "changed": any(one["changed"] for one in told), "apps": told}
+
+    def _keep(self, host: str, one: Adopted) -> Result:
+        """Write one entry, and tell what there is to say of it; a file that is there is a person's, and stays."""
+        folder = Path(str(self._task.args.get("dest") or "adopted")) / host
+        path, vault = folder / f"{one.name}.yml", folder / f"{one.name}.secrets.yml"
+        questions = questions_text(one.proposal.questions)
+        stays = path.exists() and not boolean(self._task.args.get("force", False))
+        if not stays and not self._task.check_mode:
+            _write(path, text(one.proposal), 0o644)
+            if one.secrets:
+                _write(vault, secrets_text(one.secrets), OWNER_ONLY)
+        has = "would have" if self._task.check_mode else "has"
+        written = f"{path} is there already and is left as it is" if stays else f"{path} {has} its entry"
+        secret = f", {vault} the values of {len(one.secrets)} secrets (ansible-vault encrypt)" if one.secrets else ""
+        lines = [one.summary, *(f"  {line}" for line in one.comparison), *questions, f"{written}{secret}"]
+        display("\n".join(lines))
+        return {
+            "name": one.name,
+            "changed": not stays,
+            "dest": str(path),
+            "secrets": str(vault) if one.secrets else "",
+            "entry": dict(one.proposal.entry),
+            "comparison": list(one.comparison),
+            "questions": questions,
+        }
+
+
+def _write(path: Path, content: str, mode: int) -> None:
+    """Whole or not at all, and with that mode from the beginning."""
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8") as stream:
+            stream.write(content)
+        scratch.replace(path)
+    except OSError as error:
+        raise AnsibleActionFail(f"adopt: {path} cannot be written: {error.strerror}") from error

@@ -1,0 +1,297 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""The Gunicorns that services of this host run, and all that an entry for them needs. Read only; nothing is run."""
+
+from __future__ import annotations
+
+import configparser
+import os
+import pwd
+import re
+from dataclasses import asdict, dataclass, field
+from typing import Dict, Final, List, Mapping, Tuple
+
+from .._declaration.digests import looks_secret
+from .._facts.unitgroups import unit_pids
+from .._os.listeners import held
+from .._os.paths import HOME
+from .._os.procfs import children, read_status, read_text, to_int
+from .._os.systemd import Systemd
+from . import commandline, conffile, nginx
+
+NOT_THE_APPS: Final = re.compile(
+    r"PATH|LANG|LANGUAGE|LC_\w+|HOME|LOGNAME|USER|SHELL|PWD|OLDPWD|SHLVL|TERM|_|TZ|MAIL|HOSTNAME|VIRTUAL_ENV\w*|PS1"
+    r"|INVOCATION_ID|JOURNAL_STREAM|SYSTEMD_\w+|MEMORY_PRESSURE_\w+|LISTEN_\w+|NOTIFY_SOCKET|MAINPID|WATCHDOG_\w+"
+    r"|(RUNTIME|STATE|CACHE|LOGS|CONFIGURATION|CREDENTIALS)_DIRECTORY|SUPERVISOR_\w+|GUNICORN_(CMD_ARGS|PID|FD)"
+    r"|SERVER_SOFTWARE|PYTHON(UNBUFFERED|DONTWRITEBYTECODE|FAULTHANDLER|HASHSEED)"
+)
+"""Variables that a service manager or a shell sets, or that are Gunicorn's own."""
+
+CONFIG_FILE: Final = "gunicorn.conf.py"
+_NGINX: Final = "/etc/nginx"
+_MOST_BYTES: Final = 2**20
+_SHELLS: Final = ("/usr/sbin/nologin", "/sbin/nologin", "/bin/false", "/usr/bin/false")
+
+
+@dataclass(frozen=True)
+class Running:
+    """A Gunicorn that runs. `settings`: as Gunicorn takes them; `unread`: settings of its file that only running it
+    would tell; `hooks`: functions of that file. `listen`: addresses that it listens on. `secrets` are variables that
+    look like ones; show them to nobody. `worker_mib`: what a worker takes (PSS), `workers`: how many run. `python`:
+    "3.11", "" where it is not known. `login`: whether somebody can log in as its `user`. `fronts`: servers of nginx
+    before it. `shared`: whether the service runs further programs."""
+
+    unit: str
+    file: str = ""
+    sockets: Tuple[str, ...] = ()
+    user: str = ""
+    login: bool = False
+    folder: str = ""
+    program: Tuple[str, ...] = ()
+    entry_point: str = ""
+    settings: Dict[str, object] = field(default_factory=dict)
+    config: str = ""
+    unread: Tuple[str, ...] = ()
+    hooks: Tuple[str, ...] = ()
+    listen: Tuple[str, ...] = ()
+    environment: Dict[str, str] = field(default_factory=dict, repr=False)
+    secrets: Dict[str, str] = field(default_factory=dict, repr=False)
+    python: str = ""
+    gunicorn: str = ""
+    workers: int = 0
+    worker_mib: float | None = None
+    git: str = ""
+    commit: str = ""
+    shared: bool = False
+    fronts: Tuple[nginx.Front, ...] = ()
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain data, with the secrets in it."""
+        return asdict(self)
+
+
+def running(unit: str | None = None, cores: int = 1, root: str = "/", systemd: Systemd | None = None) -> list[Running]:
+    """The Gunicorns of this host's services, those of `unit` alone where it is given; Headcount's own are left out.
+
+    `cores`: what multiprocessing.cpu_count() gives on this host.
+    """
+    manager = systemd or Systemd()
+    found: dict[str, list[int]] = {}
+    for pid in _pids(root):
+        if commandline.own_words(_words(root, pid)) or _title(root, pid):
+            found.setdefault(_unit_of(root, pid), []).append(pid)
+    units = [name for name in sorted(found) if name and (unit is None or name == unit)]
+    return [one for name in units for one in _of_unit(name, found[name], cores, root, manager)]
+
+
+def _pids(root: str) -> list[int]:
+    return sorted(int(name) for name in os.listdir(os.path.join(root, "proc")) if name.isdigit())
+
+
+def _words(root: str, pid: int) -> list[str]:
+    """The command line of a process."""
+    return [word for word in (read_text(root, f"/proc/{pid}/cmdline") or "").split("\0") if word]
+
+
+def _title(root: str, pid: int) -> bool:
+    """Whether a process is a Gunicorn that has made a title of its command line."""
+    return (read_text(root, f"/proc/{pid}/cmdline") or "").startswith(commandline.TITLE)
+
+
+def _unit_of(root: str, pid: int) -> str:
+    """The service that a process belongs to, by its control groups; "" where it belongs to none."""
+    for line in (read_text(root, f"/proc/{pid}/cgroup") or "").splitlines():
+        parts = line.split(":", 2)
+        names = [part for part in parts[-1].split("/") if part.endswith(".service")]
+        if len(parts) == 3 and parts[1] in ("", "name=systemd") and names:
+            return names[-1] if not names[0].startswith("user@") else ""
+    return ""
+
+
+def _of_unit(unit: str, pids: list[int], cores: int, root: str, systemd: Systemd) -> list[Running]:
+    """What a service runs: one for each master, whose parent is no Gunicorn of it."""
+    state = systemd.state(unit)
+    if _link(root, state.fragment or "/none").startswith(f"/{HOME}/") or state.fragment.startswith(f"/{HOME}/"):
+        return []
+    told = systemd.properties(unit, "TriggeredBy", "ExecStart")
+    sockets = tuple(sorted(name for name in told.get("TriggeredBy", "").split() if name.endswith(".socket")))
+    by_parent = {pid: [child for child, _ in children(pid, pids, root)] for pid in pids}
+    workers = {child for kids in by_parent.values() for child in kids}
+    masters = [pid for pid in pids if pid not in workers]
+    everything = unit_pids(state.control_group, root) if state.control_group else pids
+    others = len(masters) > 1 or bool(set(everything) - set(pids) - {state.main_pid})
+    found = []
+    for master in masters:
+        read = _Reading(root, master, cores, told.get("ExecStart", ""))
+        found.append(read.running(unit, state.fragment, sockets, by_parent[master], others))
+    return found
+
+
+@dataclass
+class _Reading:
+    """One master as it is read."""
+
+    root: str
+    master: int
+    cores: int
+    exec_start: str
+
+    def __post_init__(self) -> None:
+        words = _words(self.root, self.master)
+        by_unit = commandline.parse(commandline.exec_words(self.exec_start))
+        self.command = commandline.parse(words) or by_unit or commandline.Command(tuple(words))
+        self.environment = self._environment()
+        self.folder = _link(self.root, f"/proc/{self.master}/cwd")
+
+    def _environment(self) -> dict[str, str]:
+        pairs = (read_text(self.root, f"/proc/{self.master}/environ") or "").split("\0")
+        return {name: value for name, equals, value in (pair.partition("=") for pair in pairs) if equals and name}
+
+    def running(self, unit: str, file: str, sockets: tuple[str, ...], workers: list[int], shared: bool) -> Running:
+        """All that is found of it."""
+        by_environment = commandline.from_environment(self.environment.get("GUNICORN_CMD_ARGS", ""))
+        path, text = self._config({**by_environment, **self.command.settings})
+        conf = conffile.read(text, self.cores, self.environment)
+        if path.startswith("python:"):
+            conf = conffile.ConfFile(unread=("all that it says",))
+        settings = commandline.merged(conf.settings, by_environment, self.command.settings)
+        listen = tuple(dict.fromkeys(one.address for one in held([self.master], self.root)))
+        user = _user(self.root, (workers or [self.master])[0])
+        environment, secrets = _divided(self.environment)
+        git, commit = _git(self.root, self.folder)
+        return Running(
+            unit=unit,
+            file=file,
+            sockets=sockets,
+            user=user,
+            login=_may_log_in(user),
+            folder=self.folder,
+            program=self.command.program,
+            entry_point=str(self.command.app or settings.get("wsgi_app") or ""),
+            settings=settings,
+            config=path,
+            unread=conf.unread,
+            hooks=conf.hooks,
+            listen=listen,
+            environment=environment,
+            secrets=secrets,
+            python=self._python(),
+            gunicorn=self._gunicorn(),
+            workers=len(workers),
+            worker_mib=_worker_mib(self.root, workers),
+            git=git,
+            commit=commit,
+            shared=shared,
+            fronts=tuple(nginx.fronts(_nginx_files(self.root), listen[0])) if listen else (),
+        )
+
+    def _config(self, settings: Mapping[str, object]) -> tuple[str, str]:
+        """(path, text) of its file of settings; ("", "") without one."""
+        declared = str(settings.get("config") or "")
+        if declared.startswith("python:"):
+            return declared, ""  # a module of the app: only importing it would tell
+        name = declared[len("file:") :] if declared.startswith("file:") else declared
+        path = os.path.join(self.folder or "/", name or CONFIG_FILE)
+        text = _text(self.root, path)
+        return (path, text) if declared or text else ("", "")
+
+    def _python(self) -> str:
+        """The version of its Python, by the name of its program."""
+        found = re.search(r"python(\d+\.\d+)", _link(self.root, f"/proc/{self.master}/exe"))
+        return found[1] if found else ""
+
+    def _gunicorn(self) -> str:
+        """The version of its Gunicorn, by what is installed beside its program."""
+        if not self.command.program:
+            return ""
+        folder = os.path.dirname(os.path.dirname(self.command.program[-1 if len(self.command.program) < 3 else 0]))
+        for lib in _listed(self.root, os.path.join(folder, "lib")):
+            for name in _listed(self.root, os.path.join(folder, "lib", lib, "site-packages")):
+                found = re.fullmatch(r"gunicorn-([0-9][^-]*)\.dist-info", name)
+                if found:
+                    return found[1]
+        return ""
+
+
+def _divided(environment: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """The app's own variables: (those that may be shown, those that look like secrets)."""
+    own = {name: value for name, value in sorted(environment.items()) if not NOT_THE_APPS.fullmatch(name)}
+    secret = {name: value for name, value in own.items() if looks_secret(name, value)}
+    return {name: value for name, value in own.items() if name not in secret}, secret
+
+
+def _user(root: str, pid: int) -> str:
+    uid = to_int(read_status(root, str(pid)).get("Uid", "").split("\t")[0])
+    if uid is None:
+        return ""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _may_log_in(user: str) -> bool:
+    try:
+        return pwd.getpwnam(user).pw_shell not in _SHELLS
+    except KeyError:
+        return False
+
+
+def _worker_mib(root: str, workers: list[int]) -> float | None:
+    """What a worker takes (MiB, its share of what they have together); None where the kernel does not tell."""
+    found = []
+    for pid in workers:
+        match = re.search(r"(?m)^Pss:\s+(\d+) kB", read_text(root, f"/proc/{pid}/smaps_rollup") or "")
+        if match:
+            found.append(int(match[1]) / 1024.0)
+    return round(sum(found) / len(found), 1) if found else None
+
+
+def _git(root: str, folder: str) -> tuple[str, str]:
+    """(URL without credentials, commit) of the checkout that the app runs from; "" where it is none."""
+    text = _text(root, os.path.join(folder, ".git/config"))
+    parser = configparser.ConfigParser(strict=False, interpolation=None)
+    try:
+        parser.read_string(text)
+        url = parser.get('remote "origin"', "url", fallback="")
+    except configparser.Error:
+        url = ""
+    head = _text(root, os.path.join(folder, ".git/HEAD")).strip()
+    if head.startswith("ref: "):
+        head = _text(root, os.path.join(folder, ".git", head[len("ref: ") :])).strip()
+    commit = head if re.fullmatch(r"[0-9a-f]{40,64}", head) else ""
+    return re.sub(r"://[^/@\s]*@", "://", url), commit
+
+
+def _nginx_files(root: str) -> List[str]:
+    """The texts of nginx's files, as its packages lay them out."""
+    paths = [f"{_NGINX}/nginx.conf"]
+    for folder in ("conf.d", "sites-enabled"):
+        paths += [os.path.join(_NGINX, folder, name) for name in _listed(root, os.path.join(_NGINX, folder))]
+    return [text for text in (_text(root, path) for path in paths) if text]
+
+
+def _text(root: str, path: str) -> str:
+    """The text of a file, "" where there is none that can be read, or is more than a person would write."""
+    where = os.path.join(root, path.lstrip("/"))
+    try:
+        if os.path.getsize(where) > _MOST_BYTES:
+            return ""
+        with open(where, encoding="utf-8", errors="replace") as stream:
+            return stream.read()
+    except OSError:
+        return ""
+
+
+def _listed(root: str, path: str) -> list[str]:
+    try:
+        return sorted(os.listdir(os.path.join(root, path.lstrip("/"))))
+    except OSError:
+        return []
+
+
+def _link(root: str, path: str) -> str:
+    try:
+        return os.readlink(os.path.join(root, path.lstrip("/")))
+    except OSError:
+        return ""

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""A socket unit is opened on an address where somebody else listens, without a moment at which nobody does.
+
+Until admit() whoever connects comes to the one that was there, then to the new one; give_way() takes that back. On a
+TCP port both sockets say SO_REUSEPORT, and a filter leads new connections to one of them. A unix socket is reached by
+its file: each has a second name, which is renamed to the one that users know.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+from dataclasses import dataclass, field
+
+from .._os.files import make_directory, remove_file, write_file
+from .._os.listeners import (
+    SYSTEM_MANAGER,
+    Listener,
+    held,
+    hold,
+    keep_alone,
+    lead,
+    lead_nowhere,
+    let_beside,
+    point,
+)
+from .._os.paths import RUNTIME_UNITS, under
+from .._os.systemd import Systemd
+
+DROP_IN = "headcount-takeover.conf"
+FIRST, SECOND = 0, 1
+"""Places of the two sockets of a port: who listened first, and who came to it."""
+
+
+def drop_in(systemd: Systemd, unit: str, text: str, root: str = "/") -> None:
+    """Change a unit until the next boot, or until undrop(); systemd has to be reloaded."""
+    folder = under(root, f"/{RUNTIME_UNITS}/{unit}.d")
+    make_directory(folder)
+    write_file(os.path.join(folder, DROP_IN), text)
+
+
+def undrop(systemd: Systemd, *units: str, root: str = "/") -> None:
+    """Take back what drop_in() did to units, and reload systemd where there was anything."""
+    found = [under(root, f"/{RUNTIME_UNITS}/{unit}.d") for unit in units]
+    found = [folder for folder in found if os.path.lexists(os.path.join(folder, DROP_IN))]
+    for folder in found:
+        remove_file(os.path.join(folder, DROP_IN))
+        if not os.listdir(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+    if found:
+        systemd.reload()
+
+
+@dataclass
+class Beside:
+    """`unit` (a socket unit that is not active) is to listen where `first` does."""
+
+    systemd: Systemd
+    unit: str
+    first: Listener
+    root: str = "/"
+    second: int = 0
+    """The inode of the new socket, once it is open."""
+    _held: list[socket.socket] = field(default_factory=list)
+
+    @property
+    def path(self) -> str:
+        """The file of a unix socket; empty of a port."""
+        return self.first.address[len("unix:") :] if self.first.address.startswith("unix:") else ""
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """The second names of both sockets, where they have files."""
+        return f"{self.path}.headcount-first", f"{self.path}.headcount-second"
+
+    def open(self) -> None:
+        """Open the new socket; users still come to the first one. OSError or SystemdError where it cannot be."""
+        if self.path:
+            self._open_file()
+        else:
+            self._open_port()
+
+    def _open_file(self) -> None:
+        first, second = self.names
+        for name in self.names:
+            remove_file(name)
+        os.link(self.path, first)
+        # systemd removes the file of the first one, binds its own, and listens: some microseconds.
+        self.systemd.start(self.unit)
+        os.link(self.path, second)
+        point(self.path, first)
+
+    def _open_port(self) -> None:
+        one = hold(self._first_now())
+        self._held.append(one)
+        let_beside(one)
+        drop_in(self.systemd, self.unit, "[Socket]\nReusePort=yes\n", self.root)
+        try:
+            self.systemd.reload()
+            self.systemd.start(self.unit)
+            lead(one, FIRST)
+        finally:
+            undrop(self.systemd, self.unit, root=self.root)
+        new = [one for one in held([SYSTEM_MANAGER], self.root) if one.address == self.first.address]
+        self._held += [hold(one) for one in new if one.inode != self.first.inode]
+        self.second = next((one.inode for one in new if one.inode != self.first.inode), 0)
+
+    def _first_now(self) -> Listener:
+        """The first socket under the number that it has by now: systemd's change whenever it reads its units again."""
+        return next((one for one in held([self.first.pid], self.root) if one.inode == self.first.inode), self.first)
+
+    def admit(self) -> None:
+        """Users come to the new socket from now on."""
+        if self.path:
+            point(self.path, self.names[1])
+        else:
+            lead(self._held[0], SECOND)
+
+    def give_way(self) -> None:
+        """Users come to the first socket again. Where the process that opened the second one has ended, too."""
+        if self.path:
+            if os.path.lexists(self.names[0]):
+                point(self.path, self.names[0])
+            return
+        with contextlib.suppress(OSError):
+            one = self._held[0] if self._held else hold(self._first_now())
+            lead(one, FIRST)
+
+    def close(self) -> None:
+        """The first one has gone, or the second one has: what both needed goes."""
+        if self.path:
+            for name in self.names:
+                remove_file(name)
+        for one in self._held[1:]:
+            with contextlib.suppress(OSError):
+                lead_nowhere(one)
+                keep_alone(one)
+        for one in self._held:
+            one.close()
+        self._held.clear()

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""What serves an app's address before Headcount does, where that is declared (`former`), and how it can be taken over.
+
+Read only: the probe tells it to the plan, and promote reads it anew before it takes anything over (takeover).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, replace
+from typing import Iterable, Mapping, TypedDict
+
+from .._facts.unitgroups import unit_pids
+from .._os.listeners import SYSTEM_MANAGER, Listener, held, hold, normal
+from .._os.paths import Layout
+from .._os.procfs import leads_to
+from .._os.systemd import Systemd
+
+ABSENT, BESIDE, SHARED, JOINED, RENAMED, STOPPED = "absent", "beside", "shared", "joined", "renamed", "stopped"
+"""How an address is taken over: there is nothing to take over; what runs does not listen there, and stays; its socket
+unit becomes the app's own, with the open socket in it; a second socket on the same port; a second unix socket that is
+renamed over the first; or what serves is stopped before, which users notice."""
+
+
+class FormerTold(TypedDict):
+    """The former service, as the probe tells it: its `unit`, the `way` (above) that its address is taken over, and
+    that in `words`; `problem`: why it cannot be, else empty."""
+
+    unit: str
+    way: str
+    words: str
+    problem: str
+
+
+@dataclass(frozen=True)
+class Former:
+    """The former service on this host. `sockets`: the socket units that start it; `holder`: the socket at the app's
+    address and who has it; `why`: why the way is no better one; `problem`: why it cannot be taken over. `inherits`:
+    whether its main process itself has that socket, so that systemd could hand it one."""
+
+    unit: str
+    way: str = ABSENT
+    sockets: tuple[str, ...] = ()
+    holder: Listener | None = None
+    why: str = ""
+    problem: str = ""
+    inherits: bool = False
+
+    @property
+    def serves(self) -> bool:
+        """Whether the app's address has to be taken over from it."""
+        return self.way not in (ABSENT, BESIDE)
+
+
+def read(layout: Layout, unit: str, listen: str, systemd: Systemd) -> Former:
+    """What the former service `unit` has of the address `listen` of the app."""
+    state = systemd.state(unit)
+    told = systemd.properties(unit, "TriggeredBy")
+    sockets = tuple(sorted(name for name in told.get("TriggeredBy", "").split() if name.endswith(".socket")))
+    up = tuple(name for name, one in systemd.states(*sockets).items() if one.running)
+    if state.gone and not up:
+        return Former(unit, sockets=sockets)
+    if layout.public_socket_unit in sockets:
+        return _of_its_name(layout, unit, listen, sockets, systemd)
+    holders = _holders(layout, state.control_group, up, systemd)
+    found = _by_address(layout, Former(unit, BESIDE, sockets), listen, holders)
+    mine = {one.inode for one in held([state.main_pid], layout.root)}
+    return replace(found, inherits=found.holder is not None and found.holder.inode in mine)
+
+
+def _holders(layout: Layout, group: str, sockets: Iterable[str], systemd: Systemd) -> list[Listener]:
+    """The sockets that its processes listen on, and those that systemd holds for its socket units."""
+    own = held(unit_pids(group, layout.root) if group else [], layout.root)
+    wanted = {address for unit in sockets for address in _addresses(unit, systemd)}
+    if not wanted:
+        return own
+    by_systemd = [one for one in held([SYSTEM_MANAGER], layout.root) if one.address in wanted]
+    inodes = {one.inode for one in by_systemd}
+    return [*by_systemd, *(one for one in own if one.inode not in inodes)]
+
+
+def _addresses(unit: str, systemd: Systemd) -> list[str]:
+    """What a socket unit listens on, as Listener has it; Listen= of systemctl has an address and its kind a line."""
+    found = []
+    for line in systemd.property_lines(unit, "Listen"):
+        text, _, kind = line.rpartition(" ")
+        if kind != "(Stream)":
+            continue
+        with contextlib.suppress(ValueError):
+            found.append(f"unix:{text}" if text.startswith("/") else normal(text))
+    return found
+
+
+def _of_its_name(layout: Layout, unit: str, listen: str, sockets: tuple[str, ...], systemd: Systemd) -> Former:
+    """Its socket unit has the name that the app's own is to have: then that is shared, or nothing is."""
+    name = layout.public_socket_unit
+    if systemd.state(name).gone:
+        problem = f"{name} of {unit} is not active, but {unit} is: start {name}, or stop both"
+        return Former(unit, STOPPED, sockets, problem=problem)
+    addresses = _addresses(name, systemd)
+    if addresses != [normal(listen)]:
+        there = " and ".join(addresses) or "nothing that is a stream"
+        problem = f"{name} of {unit} listens on {there}: declare that as `listen`, or give the app another `name`"
+        return Former(unit, STOPPED, sockets, problem=problem)
+    if len(sockets) > 1:
+        problem = f"{unit} has further sockets ({', '.join(one for one in sockets if one != name)}): take them away"
+        return Former(unit, STOPPED, sockets, problem=problem)
+    holder = next((one for one in held([SYSTEM_MANAGER], layout.root) if one.address == normal(listen)), None)
+    return Former(unit, SHARED, sockets, holder or Listener(normal(listen), 0))
+
+
+def _by_address(layout: Layout, former: Former, listen: str, holders: list[Listener]) -> Former:
+    """The way for a former service whose units have other names than the app's."""
+    wanted, unit, sockets = normal(listen), former.unit, former.sockets
+    same = [one for one in holders if one.address == wanted]
+    if wanted.startswith("unix:"):
+        same = [one for one in same if layout.root != "/" or leads_to(wanted[len("unix:") :], [one.inode])]
+        return Former(unit, RENAMED, sockets, same[0]) if same else former
+    port = wanted.rpartition(":")[2]
+    near = [one for one in holders if not one.address.startswith("unix:") and one.address.rpartition(":")[2] == port]
+    if not near:
+        return former
+    if len(near) > 1:
+        return Former(unit, STOPPED, sockets, near[0], f"{len(near)} sockets listen on its port")
+    if not same:
+        return Former(unit, STOPPED, sockets, near[0], f"it listens on {near[0].address}")
+    if not _can_hold(same[0]):
+        return Former(unit, STOPPED, sockets, same[0], "this kernel does not let its socket be held (pidfd_getfd)")
+    return Former(unit, JOINED, sockets, same[0])
+
+
+def _can_hold(listener: Listener) -> bool:
+    try:
+        hold(listener).close()
+    except (OSError, AttributeError):
+        return False
+    return True
+
+
+_WORDS = {
+    SHARED: "its socket unit becomes the app's own, open as it is: no request is lost",
+    JOINED: "a second socket listens beside its own, and gets the new connections once the app is verified: no request "
+    "is lost",
+    RENAMED: "a second socket is renamed over its own once the app is verified: no request is lost",
+}
+
+
+def spared(layout: Layout, app: Mapping[str, object], systemd: Systemd) -> frozenset[str]:
+    """Unit names that the app needs and that its former service has: they are taken over, and in nobody's way.
+    `app`: with `former` where it is declared, and `listen`."""
+    unit = app.get("former")
+    if not unit:
+        return frozenset()
+    found = read(layout, str(unit), str(app["listen"]), systemd)
+    return frozenset({layout.public_socket_unit} if found.way == SHARED else ())
+
+
+def told(former: Former, listen: str) -> FormerTold:
+    """What the plan tells of the former service."""
+    unit = former.unit
+    if former.way == ABSENT:
+        words = f"{unit} does not run: there is nothing to take over"
+    elif former.way == BESIDE:
+        words = f"{unit} does not listen on {listen}: it is left as it is"
+    elif former.way == STOPPED:
+        words = (
+            f"takes {listen} over from {unit}, which is stopped before, as {former.why or 'there is no other way'}: "
+            "users meet a gap, as long as its last requests and the start of the app take"
+        )
+    else:
+        words = f"takes {listen} over from {unit}: {_WORDS[former.way]}"
+    return {"unit": unit, "way": former.way, "words": words, "problem": former.problem}

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""What is in an app's folder and is not Headcount's: it outlives the app and hinders its return. Read only."""
+
+from __future__ import annotations
+
+import os
+from typing import Sequence
+
+from .._os.paths import Layout
+from .._release.contents import is_release
+from . import generations
+
+_SHOWN = 5
+
+
+def left(layout: Layout) -> list[str]:
+    """Paths of what a removal leaves in the app's folder, or has left there, sorted."""
+    home, found = layout.home, []
+    for name in _names(home):
+        path = os.path.join(home, name)
+        if path == layout.generations:
+            found += [one for one in _inside(path) if not generations.made(one)]
+        elif path == layout.releases:
+            found += [one for one in _inside(path) if not is_release(one)]
+        elif path != layout.live or not os.path.islink(path):
+            found.append(path)
+    return sorted(found)
+
+
+def temporary(name: str) -> bool:
+    """Whether a file of that name is one that Headcount was writing when it was killed."""
+    return name.startswith((".headcount-", ".live."))
+
+
+def _names(folder: str) -> list[str]:
+    names = os.listdir(folder) if os.path.isdir(folder) and not os.path.islink(folder) else []
+    return [name for name in names if not temporary(name)]
+
+
+def _inside(folder: str) -> list[str]:
+    return [os.path.join(folder, name) for name in _names(folder)]
+
+
+def words(layout: Layout, paths: Sequence[str]) -> str:
+    """What is left and what that means, in a sentence with the fix; empty where nothing is."""
+    if not paths:
+        return ""
+    more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
+    return (
+        f"{', '.join(paths[:_SHOWN])}{more}: not Headcount's, left in {layout.home}; move it away before the app is "
+        "to come back, which is refused as long as it is there"
+    )

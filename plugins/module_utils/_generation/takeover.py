@@ -1,0 +1,313 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""The address of an app goes from the service that had it before (former) to the app's first generation.
+
+What was begun is written down before it is done, so that whoever comes after a killed run knows which of the two
+serves: until the new generation is verified that is the former service, which a boot starts too; from then on it is
+the generation. The former service is disabled, never deleted, and can be given its address back (giveback).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from dataclasses import asdict, dataclass, field, replace
+from typing import Callable, Dict, Tuple
+
+from .._facts.unitgroups import unit_pids
+from .._os.files import fsync_directory, read_mapping, remove_file, write_json
+from .._os.listeners import Listener, held, waiting
+from .._os.paths import Layout
+from .._os.procfs import children, read_text
+from .._os.systemd import Systemd, SystemdError
+from . import former as formers
+from .beside import Beside, drop_in, undrop
+from .failures import StepFailed
+from .former import Former
+from .instances import Instances
+
+JOINING, RETIRING, RETIRED, GIVEN_BACK = "joining", "retiring", "retired", "given_back"
+"""How far a takeover has come: the former service serves, and the new generation is verified; the new generation is
+live, and the former service leaves; it has left; it has its address again."""
+
+SAVED = "headcount-former"
+EMPTY_SECONDS, EMPTY_LOOKS, POLL_SECONDS = 10.0, 3, 0.05
+"""For so long it is waited that nobody waits at the former socket any more, until that was seen so often in a row."""
+DRAIN_SECONDS = 100
+"""The former service's last requests may take so long."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """former.json: the former service's `unit` and `sockets`, by which `way` its `address` is taken over from the
+    socket `inode`, and how far that has come (`phase`). `enabled`: those of its units that a boot started; `moved`:
+    {unit file: where it lies meanwhile}. `inherits`: as Former has it."""
+
+    unit: str
+    way: str
+    address: str
+    phase: str = JOINING
+    sockets: Tuple[str, ...] = ()
+    enabled: Tuple[str, ...] = ()
+    moved: Dict[str, str] = field(default_factory=dict)
+    inode: int = 0
+    inherits: bool = False
+
+    @classmethod
+    def read(cls, layout: Layout) -> Record | None:
+        """What is written down for the app; None where nothing (that can be read) is."""
+        found = read_mapping(layout.former)
+        if not {"unit", "way", "address", "phase"} <= set(found):
+            return None
+        return cls(
+            str(found["unit"]),
+            str(found["way"]),
+            str(found["address"]),
+            str(found["phase"]),
+            sockets=tuple(found.get("sockets") or ()),
+            enabled=tuple(found.get("enabled") or ()),
+            moved=dict(found.get("moved") or {}),
+            inode=int(found.get("inode") or 0),
+            inherits=bool(found.get("inherits")),
+        )
+
+    def write(self, layout: Layout) -> Record:
+        """Write it down, root only."""
+        write_json(layout.former, asdict(self), 0o600)
+        return self
+
+    @property
+    def units(self) -> list[str]:
+        """Its units; the sockets first, so that nothing starts the service again."""
+        return [*self.sockets, self.unit]
+
+
+@dataclass
+class Takeover:
+    """One takeover. `former`: as it was read just now."""
+
+    instances: Instances
+    former: Former
+
+    def __post_init__(self) -> None:
+        self.layout = self.instances.layout
+        self.systemd = self.instances.systemd
+        self.beside: Beside | None = None
+        self.seam = 0.0
+        """Seconds in which nobody listened."""
+        self._stopped = 0.0
+
+    def open(self, activate: Callable[[], None]) -> None:
+        """Open the app's public socket beside the former one, or in its place. `activate`: makes the new generation's
+        units known to systemd, with nothing that a boot would start."""
+        holder = self.former.holder
+        assert holder is not None
+        self.record = Record(
+            self.former.unit,
+            self.former.way,
+            holder.address,
+            sockets=self.former.sockets,
+            enabled=_enabled(self.systemd, [*self.former.sockets, self.former.unit]),
+            inode=holder.inode,
+            inherits=self.former.inherits,
+        )
+        if self.former.way == formers.SHARED:
+            path = self.layout.unit(self.layout.public_socket_unit)
+            moved = {path: f"{path}.{SAVED}"} if os.path.lexists(path) else {}
+            self.record = replace(self.record, moved=moved)
+        self.record.write(self.layout)
+        for path, saved in self.record.moved.items():
+            os.rename(path, saved)
+            fsync_directory(os.path.dirname(path))
+        activate()
+        public = self.layout.public_socket_unit
+        if self.former.way in (formers.JOINED, formers.RENAMED):
+            self.beside = Beside(self.systemd, public, holder, self.layout.root)
+            self.beside.open()
+        elif self.former.way == formers.STOPPED:
+            self._stopped = self.instances.monotonic()
+            self.systemd.stop(*_up(self.systemd, self.record.units), timeout_seconds=3600.0)
+            self.systemd.start(public)
+
+    def admit(self) -> None:
+        """The new generation answers: users come to it from now on."""
+        if self.beside is not None:
+            self.beside.admit()
+        if self._stopped:
+            self.seam = self.instances.monotonic() - self._stopped
+
+    def settle(self) -> None:
+        """The new generation is verified: from here on a boot starts it, and the former service leaves."""
+        self.record = replace(self.record, phase=RETIRING).write(self.layout)
+
+    def retire(self) -> list[str]:
+        """The former service leaves, with every request that it has answered, and is disabled. What a person is to
+        know of it, in sentences."""
+        words = retire(self.instances, self.record)
+        if self.beside is not None:
+            self.beside.close()
+        return words
+
+    def give_way(self) -> None:
+        """What is new is not good enough: users come to the former service again, as far as it runs."""
+        if self.beside is not None:
+            self.beside.give_way()
+            close_first(self.instances)
+        put_back(self.layout, self.systemd, self.record)
+
+    def undo(self) -> None:
+        """What is new has been taken down: the former service has its address, and serves."""
+        serve_again(self.systemd, self.record)
+        if self.beside is not None:
+            self.beside.close()
+        remove_file(self.layout.former)
+
+
+def close_first(instances: Instances) -> None:
+    """Stop the public socket by itself, while an instance has it and answers what waits there: a socket unit that is to
+    stop, and whose service has just ended, throws that away."""
+    instances.systemd.stop(*instances.own(instances.layout.public_socket_unit))
+
+
+def _enabled(systemd: Systemd, units: list[str]) -> tuple[str, ...]:
+    """Those of `units` that a boot starts."""
+    states = {unit: systemd.properties(unit, "UnitFileState").get("UnitFileState", "") for unit in units}
+    return tuple(unit for unit in units if states[unit] == "enabled")
+
+
+def _up(systemd: Systemd, units: list[str]) -> list[str]:
+    return [unit for unit, state in systemd.states(*units).items() if not state.gone]
+
+
+def put_back(layout: Layout, systemd: Systemd, record: Record) -> None:
+    """Its unit files lie where they were; systemd knows them by now."""
+    public = layout.unit(layout.public_socket_unit)
+    for path, saved in record.moved.items():
+        if os.path.lexists(saved):
+            os.replace(saved, path)
+            fsync_directory(os.path.dirname(path))
+    if record.way == formers.SHARED:
+        if public not in record.moved:
+            remove_file(public)  # theirs lies in another folder, which this one hid
+        systemd.reload()
+
+
+def serve_again(systemd: Systemd, record: Record) -> None:
+    """Start the former service where it does not run, and have a boot start it as before."""
+    undrop(systemd, *record.units)
+    systemd.enable(*record.enabled)
+    down = [unit for unit, state in systemd.states(*record.units).items() if state.gone]
+    systemd.start(*down) if down else None
+
+
+def retire(instances: Instances, record: Record) -> list[str]:
+    """Have the former service answer what it has been asked, end and be disabled. Again: what is left of that."""
+    layout, systemd = instances.layout, instances.systemd
+    theirs = [unit for unit in record.units if unit != layout.public_socket_unit]
+    for unit in theirs:
+        lines = ["[Socket]", "RemoveOnStop=no"] if unit.endswith(".socket") else _lasting(systemd, unit)
+        drop_in(systemd, unit, "\n".join([*lines, ""]), layout.root)
+    systemd.reload()
+    words = _disabled(systemd, theirs, record)
+    _until_empty(instances, record.inode)
+    if record.way == formers.RENAMED and not record.sockets:
+        _end_without_its_file(instances, record)
+    for unit in _up(systemd, theirs):  # one after the other, the sockets first (see close_first)
+        systemd.stop(unit, timeout_seconds=DRAIN_SECONDS + 30.0)
+    systemd.reset_failed(*theirs)
+    undrop(systemd, *theirs, root=layout.root)
+    replace(record, phase=RETIRED).write(layout)
+    return words
+
+
+def _lasting(systemd: Systemd, unit: str) -> list[str]:
+    """What lets a service end in its own time, once, with the folder of its socket still there."""
+    return ["[Service]", "Restart=no", f"TimeoutStopSec={DRAIN_SECONDS}", "RuntimeDirectoryPreserve=yes"]
+
+
+def _disabled(systemd: Systemd, units: list[str], record: Record) -> list[str]:
+    try:
+        systemd.disable(*(unit for unit in units if unit in record.enabled))
+    except SystemdError as error:
+        return [f"{record.unit} cannot be disabled, so that a boot starts it too: {error}"]
+    left = [unit for unit in units if systemd.properties(unit, "UnitFileState").get("UnitFileState") == "enabled"]
+    return [f"a boot still starts {', '.join(left)}: disable it by hand"] if left else []
+
+
+def _until_empty(instances: Instances, inode: int) -> None:
+    """Wait until nobody waits at the former socket any more: who does is answered by the former service."""
+    deadline, empty = instances.monotonic() + EMPTY_SECONDS, 0
+    while empty < EMPTY_LOOKS and instances.monotonic() < deadline:
+        empty = 0 if waiting(inode, instances.layout.root) else empty + 1
+        instances.sleep(POLL_SECONDS)
+
+
+def _end_without_its_file(instances: Instances, record: Record) -> None:
+    """End a Gunicorn that would remove the file of its socket, in whose place the app's own is by now.
+
+    Its master does so when it is asked to end: it is stopped (SIGSTOP), its workers are asked to end, as it would ask
+    them, and when they have answered what they had, the unit is killed.
+    """
+    systemd, root = instances.systemd, instances.layout.root
+    group = systemd.state(record.unit).control_group
+    pids = unit_pids(group, root) if group else []
+    holders = {pid for pid in pids if any(one.inode == record.inode for one in held([pid], root))}
+    workers = {child for pid in holders for child, _ in children(pid, holders, root)}
+    masters = holders - workers
+    if not masters:
+        return
+    for pid in masters:
+        _signal(pid, signal.SIGSTOP)
+    for pid in workers:
+        _signal(pid, signal.SIGTERM)
+    deadline = instances.monotonic() + DRAIN_SECONDS
+    while any(_lives(pid, root) for pid in workers) and instances.monotonic() < deadline:
+        instances.sleep(POLL_SECONDS)
+    systemd.kill(record.unit)
+
+
+def _signal(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def _lives(pid: int, root: str) -> bool:
+    """Whether a process runs: one that has ended stays in the table while its parent is stopped (state Z)."""
+    state = (read_text(root, f"/proc/{pid}/stat") or "").rpartition(")")[2].split()
+    return bool(state) and state[0] not in ("Z", "X")
+
+
+def resume(instances: Instances, take_down: Callable[[], None]) -> list[str]:
+    """Bring a takeover that was cut short to an end: back, where the new generation was not verified yet, else on.
+    `take_down`: takes down what is new. What was done, in sentences; SystemdError."""
+    record = Record.read(instances.layout)
+    if record is None or record.phase in (RETIRED, GIVEN_BACK):
+        return []
+    if record.phase == RETIRING:
+        return [f"stopped {record.unit}, whose address the app has by now", *retire(instances, record)]
+    if record.way in (formers.JOINED, formers.RENAMED):
+        pids = unit_pids(instances.systemd.state(record.unit).control_group or "/none", instances.layout.root)
+        found = [one for one in held([*pids, 1], instances.layout.root) if one.inode == record.inode]
+        first = found[0] if found else Listener(record.address, record.inode)
+        beside = Beside(instances.systemd, instances.layout.public_socket_unit, first, instances.layout.root)
+        beside.give_way()
+        close_first(instances)
+    put_back(instances.layout, instances.systemd, record)
+    take_down()
+    serve_again(instances.systemd, record)
+    remove_file(instances.layout.former)
+    return [f"took down a first deployment that had not taken {record.address} over from {record.unit} yet"]
+
+
+def taken(record: Record, seam: float, words: list[str], app: str) -> list[str]:
+    """What a person is to know of a takeover, in sentences."""
+    gap = f", after {1000 * seam:.0f} ms in which nobody answered" if seam else ""
+    back = f"`headcount-rollback {app} --to-former` gives it back"
+    return [f"took {record.address} over from {record.unit}{gap}; it is disabled, not deleted: {back}", *words]
+
+
+def fail_if_problem(former: Former | None) -> None:
+    """StepFailed where the former service cannot be taken over as it is."""
+    if former is not None and former.problem:
+        raise StepFailed("promote", f"former: {former.problem}")

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Listening sockets of other processes: who has one, a hold of it, and a second socket beside it on its address.
+
+Linux lets two sockets listen on one TCP address when both say SO_REUSEPORT and belong to one user, whenever they say
+it. A hold of the first (pidfd_getfd(2)) can say so for a process that never heard of it; a filter of one instruction
+then decides which of the two gets the new connections. A unix socket is reached by its file, which a rename replaces.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import ipaddress
+import os
+import socket
+import struct
+from dataclasses import dataclass
+from typing import Iterable
+
+from .paths import under
+from .procfs import LISTENS, SHOW_QUEUE, UNIX_QUEUE, ask_unix, read_text, to_int, unix_rows
+
+SYSTEM_MANAGER = 1
+"""The process that holds the sockets of systemd's socket units."""
+
+_PIDFD_GETFD = 438  # the same on all machines; Linux 5.6 and later
+_REUSEPORT_CBPF, _REUSEPORT_DETACH = 51, 68  # linux/socket.h
+_RETURN = 0x06  # BPF_RET | BPF_K
+
+
+@dataclass(frozen=True)
+class Listener:
+    """A socket that listens. `address`: "unix:/path", "0.0.0.0:8000" or "[::]:8000"; `pid`, `fd`: who holds it, and
+    under which number; `inode`: what tells it from others."""
+
+    address: str
+    inode: int
+    pid: int = 0
+    fd: int = -1
+
+
+def normal(listen: str) -> str:
+    """An address as Listener has it: [0:0::1]:80 becomes [::1]:80."""
+    if listen.startswith("unix:"):
+        return listen
+    host, _, port = listen.rpartition(":")
+    address = ipaddress.ip_address(host.strip("[]"))
+    return f"[{address}]:{int(port)}" if address.version == 6 else f"{address}:{int(port)}"
+
+
+def _tcp_address(text: str) -> str:
+    """The address of a row of /proc/net/tcp or tcp6, whose words of 32 bits are in the machine's order."""
+    host, _, port = text.partition(":")
+    words = [struct.pack("=I", int(host[at : at + 8], 16)) for at in range(0, len(host), 8)]
+    name = socket.inet_ntop(socket.AF_INET if len(words) == 1 else socket.AF_INET6, b"".join(words))
+    return normal(f"{name}:{int(port, 16)}" if len(words) == 1 else f"[{name}]:{int(port, 16)}")
+
+
+def listening(root: str = "/") -> list[Listener]:
+    """All stream sockets of this host that listen, by the kernel's tables; nobody is named."""
+    found = []
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for line in (read_text(root, table) or "").splitlines()[1:]:
+            fields = line.split()
+            if len(fields) > 9 and fields[3] == "0A":
+                found.append(Listener(_tcp_address(fields[1]), int(fields[9])))
+    for line in (read_text(root, "/proc/net/unix") or "").splitlines()[1:]:
+        fields = line.split(None, 7)
+        if len(fields) > 7 and fields[4] == "0001" and int(fields[3], 16) & LISTENS:
+            found.append(Listener(f"unix:{fields[7]}", int(fields[6])))
+    return found
+
+
+def held(pids: Iterable[int], root: str = "/") -> list[Listener]:
+    """The listening sockets that these processes hold, each once: by the process that comes first."""
+    known = {f"socket:[{one.inode}]": one for one in listening(root)}
+    found: dict[int, Listener] = {}
+    for pid in pids:
+        folder = under(root, f"/proc/{pid}/fd")
+        try:
+            names = sorted(os.listdir(folder), key=int)
+        except OSError:
+            continue
+        for name in names:
+            one = known.get(_link(os.path.join(folder, name)))
+            if one is not None:
+                found.setdefault(one.inode, Listener(one.address, one.inode, pid, int(name)))
+    return list(found.values())
+
+
+def _link(path: str) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:
+        return ""
+
+
+def waiting(inode: int, root: str = "/") -> int | None:
+    """Connections to a listening socket that nobody has accepted yet; None where the kernel does not tell, and of a
+    socket that is gone."""
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for line in (read_text(root, table) or "").splitlines()[1:]:
+            fields = line.split()
+            if len(fields) > 9 and fields[3] == "0A" and to_int(fields[9]) == inode:
+                return int(fields[4].rpartition(":")[2], 16)
+    try:
+        rows = unix_rows(ask_unix(SHOW_QUEUE)) if root == "/" else []
+    except OSError:
+        return None
+    queues = [told.get(UNIX_QUEUE, b"") for number, told in rows if number == inode]
+    return next((int(struct.unpack_from("=I", queue)[0]) for queue in queues if len(queue) >= 4), None)
+
+
+def hold(listener: Listener) -> socket.socket:
+    """A second hold of a listening socket: it is the same one, and stays open as long as anybody holds it. OSError."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    process = os.pidfd_open(listener.pid)
+    try:
+        number = libc.syscall(_PIDFD_GETFD, process, listener.fd, 0)
+        if number < 0:
+            error = ctypes.get_errno()
+            raise OSError(error, os.strerror(error), f"/proc/{listener.pid}/fd/{listener.fd}")
+    finally:
+        os.close(process)
+    os.set_inheritable(number, False)
+    return socket.socket(fileno=number)
+
+
+def let_beside(one: socket.socket) -> None:
+    """Let another socket of root listen on the TCP address of `one`, if it says SO_REUSEPORT too. OSError."""
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    os.fchown(one.fileno(), os.geteuid(), -1)
+
+
+def keep_alone(one: socket.socket) -> None:
+    """Take back let_beside()."""
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 0)
+
+
+def lead(one: socket.socket, place: int) -> None:
+    """Lead all new connections to one of the sockets that share the TCP address of `one`: to the one that began to
+    listen `place`th, from 0. Where that is gone, the others get them. OSError."""
+    code = ctypes.create_string_buffer(struct.pack("=HBBI", _RETURN, 0, 0, place))
+    one.setsockopt(socket.SOL_SOCKET, _REUSEPORT_CBPF, struct.pack("@HL", 1, ctypes.addressof(code)))
+
+
+def lead_nowhere(one: socket.socket) -> None:
+    """Take back lead(). OSError."""
+    one.setsockopt(socket.SOL_SOCKET, _REUSEPORT_DETACH, 0)
+
+
+def point(path: str, kept: str) -> None:
+    """Make the name `path` lead to the unix socket that is also called `kept`, at once for everybody who connects."""
+    beside = f"{path}.headcount"
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(beside)
+    os.link(kept, beside)
+    os.rename(beside, path)
+    if os.path.lexists(beside):  # both were the same file already: then rename(2) does nothing
+        os.unlink(beside)

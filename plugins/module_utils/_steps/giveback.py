@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""The step give back: the service that an app was taken over from serves its address again, with nothing but this host.
+
+The app's generations stay on disk; the next rollout takes the address over anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass, replace
+from typing import Callable, TypedDict
+
+from .._declaration.app import Plain
+from .._facts.unitgroups import unit_pids
+from .._generation import former as formers
+from .._generation import generations, store, truth
+from .._generation.answers import SILENT, Meanwhile, meanwhile_words
+from .._generation.beside import Beside, drop_in, undrop
+from .._generation.failures import StepFailed, sentence
+from .._generation.switch import restore, take_down
+from .._generation.takeover import GIVEN_BACK, RETIRED, Record, close_first, put_back, resume, serve_again
+from .._os.files import remove_file
+from .._os.http import local_address
+from .._os.listeners import SYSTEM_MANAGER, Listener, held, normal
+from .._os.systemd import SystemdError
+from .app import AppOnHost
+
+BOOT_SECONDS, POLL_SECONDS = 60.0, 0.1
+SERVING = 2
+"""A Gunicorn serves when its master and a worker at least hold the socket."""
+
+
+class GivenBack(TypedDict):
+    """What came of it: the generation that was live, the service that serves now, and sentences for people."""
+
+    live: int | None
+    former: str
+    told: list[str]
+
+
+def give_back(app: AppOnHost) -> GivenBack:
+    """Give the app's address back to its former service, which is enabled again as it was.
+
+    StepFailed where there is none, and where it does not come up: then what was live is live.
+    """
+    _recorded(app)  # before the lock, which would make a folder for an app that is not there
+    with app.alone("rollback", None, urgent=True):
+        record = _recorded(app)
+        found = truth.live(app.layout, app.instances.running())
+        live = found.number if found else generations.live(app.layout)
+        known = app.known(live)
+        declared: Plain = known.app if known is not None else {}
+        try:
+            if record.phase != RETIRED:
+                told = resume(app.instances, lambda: take_down(app.instances))
+                record = Record.read(app.layout) or replace(record, phase=GIVEN_BACK)
+            else:
+                told = []
+            if record.phase == RETIRED:
+                told += _HandOver(app, record, live).work(declared)
+        except (StepFailed, SystemdError, OSError) as error:
+            cause = error.cause if isinstance(error, StepFailed) else sentence(error)
+            app.log("rollback_failed", **{"from": live}, cause=cause)
+            raise StepFailed("rollback", f"{record.unit} was not given its address back: {cause}") from error
+        with contextlib.suppress(OSError):
+            app.write_local_fact()
+    return {"live": live, "former": record.unit, "told": told}
+
+
+def _recorded(app: AppOnHost) -> Record:
+    record = Record.read(app.layout)
+    if record is None:
+        raise StepFailed("rollback", f"{app.name} was taken over from no other service on this host")
+    if record.phase == GIVEN_BACK:
+        raise StepFailed("rollback", f"{record.unit} has its address back already")
+    return record
+
+
+@dataclass(frozen=True)
+class _HandOver:
+    """The former service serves, and the app, whose generation `live` is live, is taken down."""
+
+    app: AppOnHost
+    record: Record
+    live: int | None
+
+    def work(self, declared: Plain) -> list[str]:
+        """What a person is to know of it, in sentences."""
+        app, record = self.app, self.record
+        listen = str(declared.get("listen") or record.address)
+        with Meanwhile(listen if declared else None, declared) as users:
+            if normal(listen) != record.address or len(record.sockets) > 1:
+                self._with_a_gap()
+            elif record.way == formers.SHARED:
+                self._with_its_own_socket()
+            elif record.sockets:
+                self._beside_ours(listen)
+            elif record.inherits:
+                self._with_our_socket()
+            else:
+                # What systemd hands to a program that starts Gunicorn, Gunicorn does not take.
+                self._with_a_gap()
+            app.systemd.enable(*record.enabled)
+            now = app.instances.look_at(local_address(listen), declared) if declared else None
+        words = meanwhile_words(users.told())
+        silent = [f"{record.unit} runs, but does not answer: {now.detail}"] if now and now.rank == SILENT else []
+        return [*silent, *([words] if words else [])]
+
+    def _given(self) -> None:
+        """From here on the address is the former service's, whatever becomes of this process."""
+        self.app.log("given_back", **{"from": self.live}, former=self.record.unit)
+        replace(self.record, phase=GIVEN_BACK).write(self.app.layout)
+
+    def _with_a_gap(self) -> None:
+        """The app is taken down, then the former service is started: in between nobody listens."""
+        app = self.app
+        take_down(app.instances)
+        try:
+            serve_again(app.systemd, self.record)
+        except SystemdError:
+            if self.live is not None:
+                restore(app.instances, self.live, None)
+            raise
+        self._given()
+        deadline = app.instances.monotonic() + BOOT_SECONDS
+        while not _serves(app, self.record) and app.instances.monotonic() < deadline:
+            app.instances.sleep(POLL_SECONDS)
+
+    def _with_its_own_socket(self) -> None:
+        """The public socket is the former service's again, open as it is: both hold it until ours has left."""
+        app = self.app
+        if generations.link_target(app.layout.boot_link) == f"../{app.layout.public_socket_unit}":
+            remove_file(app.layout.boot_link)
+        put_back(app.layout, app.systemd, self.record)
+        _start(app, self.record, self._ours_again)
+        self._given()
+        take_down(app.instances)  # the public socket is not the app's any more, and stays
+
+    def _ours_again(self) -> None:
+        path = self.app.layout.unit(self.app.layout.public_socket_unit)
+        for saved in self.record.moved.values():
+            os.replace(path, saved)
+        store.link_public(self.app.layout)
+        self.app.systemd.reload()
+
+    def _with_our_socket(self) -> None:
+        """The former service, which opens its socket itself, is given ours this time: its next start opens its own."""
+        app, unit = self.app, self.record.unit
+        text = f"[Service]\nSockets={app.layout.public_socket_unit}\nNonBlocking=yes\n"
+        drop_in(app.systemd, unit, text, app.layout.root)
+        app.systemd.reload()
+        _start(app, self.record, lambda: undrop(app.systemd, unit, root=app.layout.root))
+        self._given()
+        self._leave()
+        undrop(app.systemd, unit, root=app.layout.root)
+
+    def _beside_ours(self, listen: str) -> None:
+        """The former service's socket unit is opened beside ours, and gets the new connections."""
+        app = self.app
+        ours = [one for one in held([SYSTEM_MANAGER], app.layout.root) if one.address == normal(listen)]
+        if len(ours) != 1:
+            self._with_a_gap()
+            return
+        beside = Beside(app.systemd, self.record.sockets[0], ours[0], app.layout.root)
+        try:
+            beside.open()
+            _start(app, self.record, beside.give_way)
+            beside.admit()
+            self._given()
+            self._leave()
+        finally:
+            beside.close()
+
+    def _leave(self) -> None:
+        """The app is taken down; what waits at the public socket is for the former service."""
+        close_first(self.app.instances)
+        take_down(self.app.instances)
+
+
+def _start(app: AppOnHost, record: Record, undo: Callable[[], None]) -> None:
+    """Start the former service and wait until it serves. StepFailed, with it stopped again, where it does not."""
+    begin = app.clock()
+    deadline = app.instances.monotonic() + BOOT_SECONDS
+    try:
+        app.systemd.reset_failed(record.unit)
+        app.systemd.start(record.unit)
+        while not _serves(app, record):
+            state = app.systemd.state(record.unit)
+            if state.gone or app.instances.monotonic() >= deadline:
+                lines = app.systemd.journal(record.unit, begin)
+                raise StepFailed("rollback", f"{record.unit} does not serve: {lines[-1] if lines else state.result}")
+            app.instances.sleep(POLL_SECONDS)
+    except (StepFailed, SystemdError):
+        app.systemd.stop(record.unit)
+        undo()
+        raise
+
+
+def _serves(app: AppOnHost, record: Record) -> bool:
+    """Whether its processes have come up: a master and a worker at least hold a socket at the address."""
+    root, group = app.layout.root, app.systemd.state(record.unit).control_group
+    pids = unit_pids(group, root) if group else []
+
+    def there(one: Listener) -> bool:
+        return one.address == record.address
+
+    return sum(any(map(there, held([pid], root))) for pid in pids) >= SERVING

@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""The inventory entry of a Gunicorn that runs already, and what it runs with beside the plan. Pure.
+
+Secrets are in none of what is made here but in secrets_text(), which is for a file of its owner's alone.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ...module_utils._declaration.checks import app_name
+from ...module_utils._declaration.fields import Invalid
+from ...module_utils._declaration.gunicorn import GUNICORN, HOOKS, REFUSED
+from ...module_utils._declaration.normalise import normalise_apps
+from ...module_utils._plan.planner import plan_host
+from ...module_utils._plan.text import render_table
+from ...module_utils._plan.types import PlanError
+from .._display.text import listed, plural
+from .._edge import Json
+from .._newapp.draft import Proposal, Question
+
+DEFAULTS: Final[Mapping[str, object]] = {
+    "worker_class": "sync",
+    "threads": 1,
+    "timeout": 30,
+    "graceful_timeout": 30,
+    "keepalive": 2,
+    "max_requests": 0,
+    "max_requests_jitter": 0,
+    "preload_app": False,
+    "backlog": 2048,
+    "worker_connections": 1000,
+}
+"""What a Gunicorn has where nothing is said."""
+
+_GENERIC: Final = re.compile(r"(g?unicorn|web|app|api|wsgi|site|server|flask|django|supervisor)d?[0-9]*", re.IGNORECASE)
+_KNOWN: Final = frozenset({*(item.name for item in GUNICORN.fields), *REFUSED, *DEFAULTS}) - frozenset(HOOKS)
+_TAKEN: Final = frozenset(item.name for item in GUNICORN.fields) - {"accesslog", "errorlog", "hooks", "raw_env"}
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """What is written and told of one Gunicorn. `secrets`: values by the names of their variables in the vault."""
+
+    name: str
+    proposal: Proposal
+    secrets: Mapping[str, str]
+    comparison: tuple[str, ...]
+    summary: str
+
+
+def adopted(host: str, running: Json, facts: Json, name: str = "") -> Adopted:
+    """The entry of a Gunicorn that `host` runs (a dictionary of former_info), and the comparison with the plan."""
+    found = _Draft(host, running, name or app_name_of(running))
+    found.write()
+    entry = found.entry
+    comparison = tuple(compared(entry, running, facts))
+    return Adopted(
+        found.name,
+        Proposal(entry, found.comments, tuple(found.notes), tuple(found.questions)),
+        {vault_name(found.name, key): value for key, value in sorted(found.secrets.items())},
+        comparison,
+        summary(host, running),
+    )
+
+
+def app_name_of(running: Json) -> str:
+    """What the app is called: as its service, or where that is called as anybody's, as its module or folder."""
+    unit = str(running["unit"]).rpartition(".")[0].partition("@")[0]
+    module = str(running.get("entry_point") or "").partition(":")[0].partition(".")[0]
+    folder = str(running.get("folder") or "").rstrip("/").rpartition("/")[2]
+    for words in (unit, module, folder):
+        name = re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-0123456789")[:23].strip("-")
+        try:
+            if name and not _GENERIC.fullmatch(words):
+                return app_name(name)
+        except Invalid:
+            continue
+    return "app"
+
+
+def vault_name(app: str, variable: str) -> str:
+    """The variable of the inventory that a secret of an app is kept in."""
+    return re.sub(r"\W", "_", f"vault_{app}_{variable}".lower())
+
+
+def current(running: Json) -> dict[str, object]:
+    """Its settings by the names of a plan, with Gunicorn's defaults."""
+    settings = running.get("settings") or {}
+    found = {key: settings.get(key, default) for key, default in DEFAULTS.items()}
+    found["workers"] = running.get("workers") or settings.get("workers") or 1
+    if found["worker_class"] == "sync" and _whole(found["threads"]) > 1:
+        found["worker_class"] = "gthread"  # as Gunicorn does
+    return found
+
+
+def _whole(value: object) -> int:
+    return int(str(value)) if str(value).isdigit() else 0
+
+
+def summary(host: str, running: Json) -> str:
+    """What runs, in a sentence."""
+    now = current(running)
+    threads = f" with {now['threads']} threads each" if now["worker_class"] == "gthread" else ""
+    where = listed([str(one) for one in running.get("listen") or ()]) or "no socket"
+    memory = f", {running['worker_mib']:.0f} MiB a worker" if running.get("worker_mib") else ""
+    front = (running.get("fronts") or [{}])[0]
+    behind = f", behind nginx{' for ' + front['name'] if front.get('name') else ''}" if front else ""
+    return (
+        f"{host}: {running['unit']} runs {running.get('entry_point') or 'an app that its command line does not name'}: "
+        f"{plural(_whole(now['workers']), str(now['worker_class']) + ' worker')}{threads}{memory}, on {where} as "
+        f"{running.get('user') or 'an unknown account'}{behind}"
+    )
+
+
+def compared(entry: Json, running: Json, facts: Json) -> list[str]:
+    """Their settings against the plan's, as a table with reasons; why there is no plan, where there is none."""
+    apps, problems = normalise_apps([{**entry, "secrets": {}}], "")
+    if problems:
+        return [f"no plan yet: {problem.text}" for problem in problems]
+    try:
+        plan = plan_host(facts, apps)[str(entry["name"])]
+    except PlanError as error:
+        return [f"no plan: {error}"]
+    return render_table(plan, {key: value for key, value in current(running).items() if key in plan.settings})
+
+
+def secrets_text(secrets: Mapping[str, str]) -> str:
+    """The file of the secrets, which wants to be encrypted (ansible-vault)."""
+    lines = ["# Encrypt this file before it goes anywhere: ansible-vault encrypt FILE"]
+    # Whatever is in a value is a value: nothing in it is a template of Jinja.
+    lines += [f"{name}: !unsafe {json.dumps(value)}" for name, value in sorted(secrets.items())]
+    return "\n".join(lines) + "\n"
+
+
+class _Draft:
+    """The entry as it is put together."""
+
+    def __init__(self, host: str, running: Json, name: str) -> None:
+        self.host, self.running, self.name = host, running, name
+        self.settings: Mapping[str, object] = running.get("settings") or {}
+        self.entry: dict[str, object] = {"name": name}
+        self.comments: dict[str, str] = {}
+        self.notes: list[str] = []
+        self.questions: list[Question] = []
+        self.secrets: dict[str, str] = dict(running.get("secrets") or {})
+
+    def write(self) -> None:
+        """All parts, in the order of a person's entry."""
+        running = self.running
+        self.notes.append(f"Read from {running['unit']} of {self.host}. The entry is a person's from here on.")
+        self._source()
+        entry_point = str(running.get("entry_point") or "")
+        self._put("entry_point", entry_point or "wsgi:app", "its command line has it" if entry_point else "a guess")
+        if not entry_point:
+            self._ask("entry_point: its command line does not name the app; what does it load?", must=True)
+        self._address()
+        self._front()
+        self._put_environment()
+        self._settings()
+        if running.get("worker_mib"):
+            self._put("memory", {"worker_mib": running["worker_mib"]}, "a worker today; the weigh replaces it")
+        self._account()
+        self._ask("health, load.paths and limits: which pages tell that it is well, and what may they take?")
+
+    def _put(self, key: str, value: Any, why: str = "") -> None:
+        self.entry[key] = value
+        if why:
+            self.comments[key] = why
+
+    def _ask(self, text: str, must: bool = False) -> None:
+        self.questions.append(Question(text, must))
+
+    def _source(self) -> None:
+        git, commit, folder = (str(self.running.get(key) or "") for key in ("git", "commit", "folder"))
+        if git:
+            version = {"version": commit} if commit else {}
+            self._put("source", {"git": git, **version}, f"what {folder} is a checkout of")
+            self._ask(f"source: is what runs in {self.host}:{folder} that commit, without changes of its own?")
+        else:
+            self._put("source", {"path": f"../{self.name}"}, f"a copy of {self.host}:{folder}")
+            text = f"{self.host}:{folder} is no checkout of git: bring the code to the controller, without its venv"
+            self._ask(f"source: {text}", must=True)
+
+    def _address(self) -> None:
+        addresses = [str(one) for one in self.running.get("listen") or ()]
+        listen = addresses[0] if addresses else "0.0.0.0:8000"
+        self._put("listen", listen, "where it is reached today" if addresses else "it does not listen; a guess")
+        self._put("former", str(self.running["unit"]), "serves until the first generation has passed its trial")
+        if len(addresses) > 1:
+            text = f"listen: it listens on {listed(addresses)}, and an app has one address: which one do users come by?"
+            self._ask(text, must=True)
+        if self.running.get("shared"):
+            text = "runs further programs, and is stopped as a whole: let them run by others"
+            self._ask(f"former: {self.running['unit']} {text}", must=True)
+
+    def _front(self) -> None:
+        fronts = list(self.running.get("fronts") or ())
+        if not fronts:
+            return
+        front = fronts[0]
+        if front.get("buffers"):
+            self._put("buffering_proxy", True, "nginx is in front of it on this host")
+        if front.get("name"):
+            self._put("host", front["name"], "server_name of nginx")
+        if front.get("https"):
+            self._put("scheme", "https", "users come by https; the trial says so in X-Forwarded-Proto")
+
+    def _put_environment(self) -> None:
+        environment = dict(self.running.get("environment") or {})
+        # A template of Jinja in a value would be filled in by Ansible.
+        odd = {key for key, value in environment.items() if "{{" in value or "{%" in value or "{#" in value}
+        self.secrets.update({key: environment.pop(key) for key in sorted(odd)})
+        if environment:
+            self._put("environment", environment, "what its process has, without what a service manager sets")
+        if self.secrets:
+            references = {key: f"{{{{ {vault_name(self.name, key)} }}}}" for key in sorted(self.secrets)}
+            self._put("secrets", references, "their values are in the file beside this one")
+
+    def _settings(self) -> None:
+        chosen = {key: self.settings.get(key) for key in ("timeout", "graceful_timeout")}
+        planned = {key: value for key, value in chosen.items() if _whole(value) not in (0, DEFAULTS[key])}
+        if planned:
+            self._put("settings", planned, "somebody chose them; without them the plan does")
+        own = {key: value for key, value in self.settings.items() if key in _TAKEN and not isinstance(value, dict)}
+        if own:
+            self._put("gunicorn", own, "settings of Gunicorn that no plan has")
+        self._ask_of_its_file()
+
+    def _ask_of_its_file(self) -> None:
+        file = self.running.get("config")
+        hooks = [name for name in self.running.get("hooks") or () if name in HOOKS]
+        if hooks:
+            self._ask(f"gunicorn.hooks: {file} defines {listed(hooks)}: what of it is still wanted?")
+        # Other names are the file's own; a sentence stands for the whole file.
+        unread = [name for name in self.running.get("unread") or () if name in _KNOWN or " " in name]
+        if unread:
+            self._ask(f"{file} decides {listed(unread)} as it runs, which was not done: what is it?")
+
+    def _account(self) -> None:
+        user, folder = str(self.running.get("user") or ""), str(self.running.get("folder") or "")
+        self._ask(
+            f"data: the app runs as an account of its own, and not as {user or 'it did'}: what did it write below "
+            f"{folder}, or elsewhere, that is to last (data.paths, data.outside)?"
+        )
+
+
+def entries(host: str, running: Sequence[Json], facts: Json, name: str = "") -> list[Adopted]:
+    """One for each Gunicorn; two that would be called alike are told apart by a number."""
+    found: list[Adopted] = []
+    for one in running:
+        wanted = name or app_name_of(one)
+        taken = [it.name for it in found]
+        unique = next(it for it in [wanted, *(f"{wanted[:20]}-{n}" for n in range(2, 99))] if it not in taken)
+        found.append(adopted(host, one, facts, unique))
+    return found

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""What is secret and is written into a project's code: keys, passwords, addresses with a password. Nothing is run."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from typing import Final
+
+_KEY: Final = re.compile(
+    r"(\w+_)?(SECRET_KEY|SECRET_KEY_BASE|JWT_SECRET|PASSWORD_SALT|SIGNING_KEY|ENCRYPTION_KEY|FERNET_KEY)", re.IGNORECASE
+)
+"""Names of what is made for this app alone: a value of any length is one."""
+_CREDENTIAL: Final = re.compile(
+    r"([A-Z0-9]+_)*(PASSWORD|PASSWD|API_?KEY|ACCESS_KEY|SECRET_ACCESS_KEY|PRIVATE_KEY|(AUTH|ACCESS|API|BOT)_?TOKEN|"
+    r"CLIENT_SECRET)"
+)
+"""Names of what others gave, as settings are called; a label or a field of a form is called in lower case."""
+_CONNECTS: Final = re.compile(
+    r"(^|\.)(connect|create_engine|create_pool|Redis|StrictRedis|MongoClient|Connection|login)$"
+)
+_IN_URL: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s:@{}%$<]*:(?P<password>[^/\s@{}%$<]+)@[^\s]", re.IGNORECASE)
+_STANDS_FOR: Final = re.compile(
+    r"(your|my|the|some|change|replace|insert)[-_ ]?\w*|pass(word|wd)?|pw|token|secret|x+|\*+|\.+|example|dummy|none",
+    re.IGNORECASE,
+)
+"""A word in the place of a password, as an example has it."""
+_ELSEWHERE: Final = re.compile(r"(^|_)?(test|dev|local|debug|example|ci)", re.IGNORECASE)
+_READS: Final = re.compile(r"(^|\.)(getenv|get_env|config|env|environ|environ\.get|environ\.setdefault|env\.\w+)$")
+
+
+def written(text: str) -> list[tuple[str, int]]:
+    """(name, line) of what is secret in the code of a module, in order: a name whose value is a literal, or `URL` for
+    an address with a password. Defaults of variables, tests and settings of development do not count."""
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError):
+        return []
+    found = [item for node in tree.body for item in _in(node)]
+    return list(dict.fromkeys(found))
+
+
+def _in(node: ast.AST) -> Iterator[tuple[str, int]]:
+    if _is_aside(node):
+        return
+    for name, value in _named(node):
+        if isinstance(value, ast.Constant) and _is_secret(name, value.value):
+            yield name.rpartition(".")[2], value.lineno
+    if isinstance(node, ast.Constant) and isinstance(node.value, str) and _has_password(node.value):
+        yield "URL", node.lineno
+    for child in ast.iter_child_nodes(node):
+        yield from _in(child)
+
+
+def _is_aside(node: ast.AST) -> bool:
+    """Whether a part of the code says nothing of how the app runs: it is for tests or development, it is a default of
+    what the environment says, or it is a text about the code."""
+    if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+        return bool(_ELSEWHERE.match(node.name))
+    if isinstance(node, ast.If):
+        return "__name__" in ast.dump(node.test)
+    if isinstance(node, ast.Call):
+        return bool(_READS.search(ast.unparse(node.func)))
+    if isinstance(node, ast.BoolOp):
+        return isinstance(node.op, ast.Or)
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+def _named(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
+    """The names that a statement or an expression gives values to."""
+    if isinstance(node, ast.Assign):
+        yield from ((_name(target), node.value) for target in node.targets)
+    elif isinstance(node, ast.AnnAssign) and node.value is not None:
+        yield _name(node.target), node.value
+    elif isinstance(node, ast.Dict):
+        yield from ((_text(key), value) for key, value in zip(node.keys, node.values) if key is not None)
+    elif isinstance(node, ast.Call):
+        connects = _CONNECTS.search(ast.unparse(node.func))
+        for keyword in node.keywords:
+            name = keyword.arg or ""
+            yield name.upper() if connects and name in ("password", "passwd") else name, keyword.value
+
+
+def _name(target: ast.expr) -> str:
+    """`SECRET_KEY` of `SECRET_KEY`, `app.secret_key` and `app.config["SECRET_KEY"]`."""
+    if isinstance(target, ast.Subscript):
+        return _text(target.slice)
+    return target.attr if isinstance(target, ast.Attribute) else getattr(target, "id", "")
+
+
+def _text(node: ast.expr) -> str:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+
+
+def _is_secret(name: str, value: object) -> bool:
+    if not isinstance(value, (str, bytes)) or not value:
+        return False
+    text = value if isinstance(value, str) else value.decode("latin-1")
+    if _KEY.fullmatch(name):
+        return True
+    plain = not re.search(r"[\s{}%<>$]", text) and len(text) > 3
+    return bool(_CREDENTIAL.fullmatch(name)) and plain and not _STANDS_FOR.fullmatch(text)
+
+
+def _has_password(text: str) -> bool:
+    found = _IN_URL.match(text)
+    return found is not None and not _STANDS_FOR.fullmatch(found["password"])

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Why a project cannot work as it is, in the words of the preflight. Pure, but for the names of its folders."""
+
+from __future__ import annotations
+
+import platform as machine
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from ...module_utils._declaration.fields import Problem
+from .._display.text import listed
+from . import scan
+from .subject import Given
+from .survey import Found
+from .types import Candidate, Error
+
+HOST: Final = "new-app"
+
+
+class Cannot(Exception):
+    """The project cannot work as it is: `problem` says why, as the preflight would.
+
+    `lacks_files`: what was looked at does not hold a module or a file that the project has. `cause`: what was imported,
+    and what came of it.
+    """
+
+    def __init__(
+        self, problem: Problem, lacks_files: bool = False, cause: tuple[Candidate, Error] | None = None
+    ) -> None:
+        super().__init__(problem.text)
+        self.problem = problem
+        self.lacks_files = lacks_files
+        self.cause = cause
+
+
+def refuse(told: Found, found: Given, names: Sequence[str], guessed: Sequence[str] = ()) -> None:
+    """Raise Cannot when no app was found, with the reason that tells most.
+
+    `names` are the files that were looked at, `guessed` dependencies by imports alone.
+    """
+    if told.app is not None or told.unreached is not None:
+        return
+    cause = told.cause
+    if cause is None:
+        raise Cannot(nothing(found, names), lacks_files=True)
+    error = cause[1]
+    lacks = error.kind in ("NotFound", "FileNotFoundError", "TemplateNotFound") or _is_own(*cause)
+    problem = _problem(*cause)
+    if guessed and not error.stood_in and problem.fix.startswith(_ALWAYS):
+        fix = (
+            f"nothing in the project says versions, so that the newest of {listed(guessed, 6)} were taken: name those "
+            "that it was made for with source.requirements, or in a requirements.txt"
+        )
+        problem = replace(problem, fix=fix)
+    raise Cannot(problem, lacks, cause)
+
+
+def _entry_point(what: str, allowed: str, fix: str) -> Problem:
+    return Problem(HOST, ("headcount_apps", 0, "entry_point"), what, allowed, fix)
+
+
+def nothing(found: Given, names: Sequence[str]) -> Problem:
+    below = scan.folders(found.folder, names) if found.folder else []
+    fix = "make a wsgi.py with `app = ...`"
+    if below:
+        fix = f"name the folder that holds the app, one of {listed(below, 4)}"
+    return _entry_point(
+        f"was not found in {found.project}: no module that can be imported from its folder makes a Flask app, a "
+        f"factory of one "
+        "or a WSGI callable, and nothing says how it is started (FLASK_APP, Procfile, Dockerfile, a Gunicorn command)",
+        "module:callable or module:factory()",
+        fix,
+    )
+
+
+def _is_own(candidate: Candidate, error: Error) -> bool:
+    """Whether what is missing is a module of the project itself."""
+    return bool(error.missing_module) and (error.missing_module.partition(".")[0] == candidate.module.partition(".")[0])
+
+
+# What older code asks of the standard library, and the Python that still has it.
+_OLDER: Final = (
+    (r"module '?collections'? has no attribute|from 'collections'", "3.9"),
+    (r"No module named '(distutils|asynchat|asyncore|imp)\b", "3.11"),
+    (r"No module named '(cgi|crypt|telnetlib|pipes|imghdr|sndhdr)\b", "3.12"),
+    (r"from 'inspect'|module 'inspect' has no attribute 'getargspec'", "3.10"),
+    (r"module 'pkgutil' has no attribute 'ImpImporter'|from 'typing\.io'", "3.11"),
+)
+
+# What newer code asks of the standard library, and the Python that first has it.
+_NEWER: Final = (
+    (r"cannot import name '(override|TypeAliasType)' from 'typing'", "3.12"),
+    (r"cannot import name '(Self|Never|assert_never|Required|NotRequired|StrEnum)'|No module named 'tomllib'", "3.11"),
+    (r"cannot import name 'batched' from 'itertools'", "3.12"),
+    (r"cannot import name '(deprecated|Buffer|CapsuleType)' from '(warnings|collections\.abc|types)'", "3.13"),
+)
+
+
+_ALWAYS: Final = "put right what it says"
+
+
+def _problem(candidate: Candidate, error: Error) -> Problem:
+    what = f"would be {str(candidate)!r} ({candidate.origin})"
+    callables, modules = "module:callable or module:factory()", "a module that can be imported"
+    if error.kind == "NotFound" and "ASGI" in error.message:
+        fix = "serve it with an ASGI server; a WSGI app beside it is named with FLASK_APP"
+        return _entry_point(f"{what}, but {error.message}", callables, fix)
+    if error.kind == "NotFound":
+        return _entry_point(
+            f"{what}, but {error.message}", callables, "a module wsgi.py that makes it and calls it app"
+        )
+    if error.kind == "Serves":
+        fix = 'put what serves under `if __name__ == "__main__":`'
+        return _entry_point(f"{what}, but {error.message}{_at(error)}", "a module that only defines the app", fix)
+    if error.late:
+        fix = (
+            "find out what it waits for: there is no network here. Where it only needs longer on this machine, "
+            "--entry-point MODULE:CALLABLE names what it would have shown"
+        )
+        return _entry_point(f"{what}, but {error.message}{_at(error)}", "a module whose import comes to an end", fix)
+    older = next((python for pattern, python in _OLDER if re.search(pattern, error.message)), "")
+    version = ".".join(machine.python_version_tuple()[:2])
+    failed = f"{what}, but importing it with Python {version} fails: {error}"
+    newer = next((python for pattern, python in _NEWER if re.search(pattern, error.message)), "")
+    if newer:
+        return _entry_point(failed, modules, f"headcount_python with a Python {newer} or newer on the host")
+    if older:
+        fix = f"newer versions of what it pins, or headcount_python with a Python {older} or older on the host"
+        return _entry_point(failed, modules, fix)
+    if _is_own(candidate, error):
+        fix = "name the folder that the module is in, or make what the build of the project would make"
+        return _entry_point(
+            f"{what}, but there is no module {error.missing_module}{_at(error)}", "a module of the project", fix
+        )
+    if error.missing_module:
+        fix = f"name the distribution that brings {error.missing_module} in the project's dependencies"
+        return _entry_point(failed, modules, fix)
+    return _entry_point(failed, modules, _fix(error))
+
+
+def _fix(error: Error) -> str:
+    """What to do about an import that fails for a reason of its own."""
+    if error.stood_in:
+        return (
+            f"{_ALWAYS}; {listed(error.stood_in, 6)} had values that were made up here: give those that it takes, with "
+            f"--environment {error.stood_in[0]}=VALUE"
+        )
+    return f"{_ALWAYS}; with these dependencies it fails so on every host"
+
+
+def _at(error: Error) -> str:
+    return f" ({error.where})" if error.where else ""

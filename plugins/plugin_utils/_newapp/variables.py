@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""The variables of an entry: what an app needs, what its files and a person give it, and which of that is secret."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from .._display.text import listed
+from .draft import Draft
+from .survey import is_kept, is_setting
+
+_SECRET: Final = re.compile(
+    r"(SECRET_KEY|SECRET|COOKIE_SECRET|SESSION_SECRET|(JWT|CSRF|WTF_CSRF)_SECRET(_KEY)?|(PASSWORD_)?SALT|SIGNING_KEY|"
+    r"SECRET_KEY_BASE)"
+)
+_PREFIXES: Final = ("", "FLASK_", "APP_", "DJANGO_", "SECURITY_", "SESSION_", "WEB_", "SITE_")
+_CREDENTIAL: Final = re.compile(r"SECRET|PASSWORD|PASSWD|TOKEN|API_?KEY|PRIVATE_KEY|ACCESS_KEY|DSN|CREDENTIAL|_KEY$")
+_DATABASE: Final = re.compile(r"(DATABASE|SQLALCHEMY|POSTGRES|MYSQL|MARIADB|MONGO|(^|_)DB)\w*(URL|URI|DSN)")
+_MOST_VARIABLES: Final = 12
+
+
+def is_own_secret(name: str, project: str) -> bool:
+    """Whether a variable is a secret that the app needs for itself alone, so that any random value is right.
+
+    One of another service (AWS_SECRET_KEY) is none: its value is known elsewhere.
+    """
+    own = re.sub(r"[^A-Z0-9]+", "_", project.upper()).strip("_") + "_"
+    return any(name.startswith(prefix) and _SECRET.fullmatch(name[len(prefix) :]) for prefix in (*_PREFIXES, own))
+
+
+def put_variables(draft: Draft, path: str) -> None:
+    environment = _environment(draft, path)
+    secrets: dict[str, str] = {}
+    _given(draft, environment, secrets)
+    for name in draft.app.required:
+        _required(draft, name, environment, secrets)
+    for item in draft.app.variables:
+        if is_own_secret(item.name, draft.subject.project) and item.name not in {**environment, **secrets}:
+            secrets[item.name] = generated(str(draft.entry["name"]), item.name)
+            instead = ", instead of the default that the code shows to everybody" if item.default else ""
+            draft.comments[f"secrets.{item.name}"] = _GENERATED + instead
+    for key, value in (("environment", environment), ("secrets", secrets)):
+        if value:
+            draft.put(key, value)
+    _others(draft, {**environment, **secrets}, [item.name for item in draft.app.variables])
+
+
+_PASSWORD: Final = re.compile(r"://[^/\s@]*:[^/\s@]+@")
+
+
+def _given(draft: Draft, environment: dict[str, str], secrets: dict[str, str]) -> None:
+    """What a person gave: as it is, but for what is secret, whose value is in no file of the entry; and what has to be
+    a folder that is there."""
+    for name, value in draft.hints.given.items():
+        if is_own_secret(name, draft.subject.project) or _CREDENTIAL.search(name) or _PASSWORD.search(value):
+            variable = _vault(draft, name)
+            secrets[name] = f"{{{{ {variable} }}}}"
+            draft.comments[f"secrets.{name}"] = "new-app was given it, and does not write it down"
+            draft.ask(
+                f"what is {name}? It was given to new-app, which does not write it down: set {variable}", must=True
+            )
+        else:
+            environment[name] = value
+            draft.comments[f"environment.{name}"] = "as it was given to new-app"
+    for name, value in draft.app.required.items():
+        if value.startswith("{data}/"):
+            environment[name] = value
+            draft.comments[f"environment.{name}"] = "a folder that has to be there: among the app's data, which is kept"
+
+
+def _vault(draft: Draft, name: str) -> str:
+    """The variable of Ansible that a secret of the app is in."""
+    return f"vault_{re.sub(r'[^a-z0-9]+', '_', str(draft.entry['name']))}_{name.lower()}"
+
+
+def _environment(draft: Draft, path: str) -> dict[str, str]:
+    """What the app needs in its environment, and what its files give it that it asks for."""
+    environment: dict[str, str] = {}
+    if path:
+        environment["PYTHONPATH"] = path
+        draft.comments["environment.PYTHONPATH"] = f"its modules begin in {path}/"
+    for name in draft.found.streams:
+        environment[name] = "1"
+        draft.comments[f"environment.{name}"] = "its files are read-only on a host: it logs to the journal with this"
+    asked = {item.name for item in draft.app.variables}
+    for name, (value, origin) in draft.hints.variables.items():
+        if name in asked - set(environment) and _is_plain(name, value):
+            environment[name] = value
+            draft.comments[f"environment.{name}"] = f"as {origin} has it"
+    for name, value in database_variables(draft).items():
+        if name not in {**environment, **draft.app.required}:
+            environment[name] = value
+            draft.comments[f"environment.{name}"] = (
+                "by default a SQLite database that no host keeps; {data} is kept; a server's address is a secret"
+            )
+    return environment
+
+
+def database_variable(draft: Draft) -> str:
+    return next((item.name for item in draft.app.variables if _DATABASE.search(item.name)), "")
+
+
+def database_variables(draft: Draft) -> dict[str, str]:
+    """The variables that say where its SQLite files are, by their names or by what they are by default, and where
+    these files are kept."""
+    found = {}
+    for uri in local_databases(draft):
+        path = path_of(uri)
+        kept = f"{{data}}/{path.rpartition('/')[2]}"
+        for item in draft.app.variables:
+            if item.default in (uri, path):
+                found[item.name] = f"sqlite:///{kept}" if item.default == uri else kept
+    named = database_variable(draft)
+    in_memory = [uri for uri in draft.app.databases if re.fullmatch(r"sqlite:(//)?(/:memory:)?", uri)]
+    if named and not found and (local_databases(draft) or in_memory):
+        found[named] = f"sqlite:///{{data}}/{draft.entry['name']}.db"
+    return found
+
+
+def local_databases(draft: Draft) -> list[str]:
+    """The SQLite files that it uses beside its code, as its settings or the file system name them."""
+    found = [uri for uri in draft.app.databases if re.fullmatch(r"sqlite:(?!.*:memory:)//.+", uri)]
+    found += [f"sqlite:///{path}" for path, kind in draft.app.written.items() if kind == "sqlite"]
+    return [uri for uri in dict.fromkeys(found) if not is_kept(path_of(uri))]
+
+
+def path_of(uri: str) -> str:
+    return uri.removeprefix("sqlite:///").partition("?")[0]
+
+
+def _is_plain(name: str, value: str) -> bool:
+    """Whether a value can stand in the entry: a setting of the app, no credential, nothing for a shell to fill in."""
+    return is_setting(name) and "$" not in value and not _CREDENTIAL.search(name)
+
+
+_GENERATED: Final = "made at random by the first run and kept in that file of the controller; a vault can take it over"
+
+
+def generated(app: str, name: str) -> str:
+    """A template whose value is made once, at random, and kept in a file of the controller."""
+    return (
+        f"{{{{ lookup('ansible.builtin.password', '~/.config/headcount/secrets/{app}/{name}', "
+        "length=48, chars=['ascii_letters', 'digits']) }}"
+    )
+
+
+def _required(draft: Draft, name: str, environment: dict[str, str], secrets: dict[str, str]) -> None:
+    """A variable that the app cannot be imported without."""
+    if name in environment or name in secrets:
+        return
+    places = next((item.places for item in draft.app.variables if item.name == name), ())
+    where = f" ({places[-1]})" if places else ""
+    shown, origin = draft.hints.examples.get(name, ("", ""))
+    if is_own_secret(name, draft.subject.project):
+        secrets[name] = generated(str(draft.entry["name"]), name)
+        draft.comments[f"secrets.{name}"] = f"the app does not start without it{where}; {_GENERATED}"
+        return
+    if shown and not _CREDENTIAL.search(name) and not _DATABASE.search(name):
+        environment[name] = shown
+        draft.comments[f"environment.{name}"] = (
+            f"the app does not start without it{where}; the value is that of {origin}"
+        )
+        return
+    variable = _vault(draft, name)
+    secrets[name] = f"{{{{ {variable} }}}}"
+    draft.comments[f"secrets.{name}"] = f"the app does not start without it{where}"
+    draft.ask(
+        f"what is {name}? The app does not start without it{where}: set {variable}, or write the value here", must=True
+    )
+
+
+def _others(draft: Draft, given: Mapping[str, str], asked: Sequence[str]) -> None:
+    """The variables that the code asks for beside those of the entry."""
+    names = [name for name in asked if name not in given]
+    if names:
+        draft.notes.append(
+            f"The code also asks for these variables, and does without: {listed(names, _MOST_VARIABLES)}"
+        )

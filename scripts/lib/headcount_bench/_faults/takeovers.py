@@ -1,0 +1,282 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""A Gunicorn of somebody's own serves an address with users on it: taken over, given back, and taken over again."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .. import _engine
+from .._scene import Scene, lost
+from .row import HOME, Row
+
+OLD = "/opt/old-till"
+NAME = "till"
+PORT = 8302
+ARMS: tuple[dict[str, Any], ...] = (
+    {"name": "new", "kind": "close", "rate": 20, "paths": ["/version"]},
+    {"name": "long", "kind": "close", "rate": 0.5, "paths": ["/wait?ms=1500"]},
+)
+ETC = "/etc/systemd/system"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """An old deployment. `listen`: where it is reached; `unit`: its service, `texts`: its unit files by name; `way`:
+    how it is taken over, in words; `name`: of the app that does; `gap`, `gap_back`:
+    whether users meet one, or one on the way back."""
+
+    listen: str
+    unit: str
+    texts: Mapping[str, str]
+    way: str
+    name: str = NAME
+    gap: bool = False
+    gap_back: bool = False
+
+
+def service(bind: str, more: str = "", workers: int = 2) -> str:
+    """The unit of a Gunicorn as people write it. `bind`: words of Gunicorn, or its socket unit."""
+    requires = f"Requires={bind}\n" if bind.endswith(".socket") else ""
+    bind = "" if requires else bind
+    return (
+        f"[Unit]\nDescription=the old till\n{requires}[Service]\nUser=till-old\nEnvironment=SHOP_RELEASE=old\n"
+        f"{more}Restart=always\nExecStart={OLD}/venv/bin/python -m gunicorn --workers {workers} {bind} "
+        "shop.wsgi:create_app()\n[Install]\nWantedBy=multi-user.target\n"
+    )
+
+
+def socket(listen: str) -> str:
+    """The unit of a socket."""
+    return f"[Socket]\nListenStream={listen}\n[Install]\nWantedBy=sockets.target\n"
+
+
+RUN = "/run/till-old"
+SHAPES: dict[str, tuple[str, Shape]] = {
+    "tcp": (
+        "a hand-made gunicorn.service on a port",
+        Shape(
+            f"0.0.0.0:{PORT}",
+            "gunicorn.service",
+            {"gunicorn.service": service(f"--bind 0.0.0.0:{PORT}")},
+            "a second socket on the same port",
+        ),
+    ),
+    "unix": (
+        "a gunicorn.service with a unix socket in its runtime directory",
+        Shape(
+            f"unix:{RUN}/gunicorn.sock",
+            "gunicorn.service",
+            {"gunicorn.service": service(f"--bind unix:{RUN}/gunicorn.sock --umask 0", "RuntimeDirectory=till-old\n")},
+            "a second unix socket renamed over the first",
+        ),
+    ),
+    "socket": (
+        "a gunicorn.socket on a port, with its service",
+        Shape(
+            f"0.0.0.0:{PORT}",
+            "gunicorn.service",
+            {
+                "gunicorn.service": service("gunicorn.socket", "Type=notify\n"),
+                "gunicorn.socket": socket(f"0.0.0.0:{PORT}"),
+            },
+            "a second socket on the same port",
+        ),
+    ),
+    "own-name": (
+        "a till.socket of the app's own name, with its service",
+        Shape(
+            f"0.0.0.0:{PORT}",
+            "till.service",
+            {"till.service": service("till.socket", "Type=notify\n"), "till.socket": socket(f"0.0.0.0:{PORT}")},
+            "its own socket, shared",
+        ),
+    ),
+    "parent": (
+        "a service of a program that starts Gunicorn again whenever it ends, as supervisors do",
+        Shape(
+            f"0.0.0.0:{PORT}",
+            "supervised.service",
+            {
+                "supervised.service": (
+                    "[Unit]\nDescription=the old till\n[Service]\nUser=till-old\nEnvironment=SHOP_RELEASE=old\n"
+                    f"ExecStart=/bin/sh -c 'while true; do {OLD}/venv/bin/python -m gunicorn --workers 2 --bind "
+                    f'0.0.0.0:{PORT} "shop.wsgi:create_app()"; done\'\n[Install]\nWantedBy=multi-user.target\n'
+                )
+            },
+            "a second socket on the same port",
+            gap_back=True,
+        ),
+    ),
+    "other-address": (
+        "a gunicorn.service on one address of a port that the app is to have on all",
+        Shape(
+            f"0.0.0.0:{PORT}",
+            "gunicorn.service",
+            {"gunicorn.service": service(f"--bind 127.0.0.1:{PORT}")},
+            "stopped before",
+            gap=True,
+        ),
+    ),
+}
+
+
+def _make(scene: Scene, shape: Shape) -> None:
+    """The old deployment runs, and a boot would start it."""
+    files = "".join(f"cat > {ETC}/{name} <<'END'\n{text}END\n" for name, text in shape.texts.items())
+    scene.engine.sh(
+        f"mkdir -p {OLD}; cp -a {HOME}/live/release/venv {OLD}/; chmod -R a+rX {OLD}; "
+        "id till-old >/dev/null 2>&1 || useradd --system --shell /usr/sbin/nologin till-old; "
+        f"{files}systemctl daemon-reload; systemctl enable --now {' '.join(shape.texts)}",
+        check=True,
+    )
+
+
+def _ask(shape: Shape) -> str:
+    address = shape.listen
+    to = f"--unix-socket {address[5:]} http://localhost" if address.startswith("unix:") else f"http://127.0.0.1:{PORT}"
+    return f"curl -s -m 5 {to}/version"
+
+
+def _serving(scene: Scene, shape: Shape, release: str, when: str) -> None:
+    """Whoever asks comes to `release`."""
+    deadline = time.monotonic() + 30
+    got = ""
+    while time.monotonic() < deadline:
+        text = scene.sh(_ask(shape))
+        got = str(json.loads(text).get("release", "")) if text.startswith("{") else text
+        if got == release:
+            return
+    scene.seen.must(False, f"{when} {got!r} answers, not {release}")
+
+
+def _undo(scene: Scene, shape: Shape) -> None:
+    scene.engine.steps(shape.name, "remove")
+    scene.sh(
+        f"systemctl disable --now {' '.join(shape.texts)}; rm -rf {' '.join(f'{ETC}/{one}*' for one in shape.texts)} "
+        f"/var/lib/headcount/{shape.name} {OLD}; systemctl daemon-reload; systemctl reset-failed; userdel till-old"
+    )
+
+
+def taken_over(shape: Shape) -> Callable[[Scene], None]:
+    """The old deployment is taken over, given back and taken over again, with users on it all the while."""
+
+    def work(scene: Scene) -> None:
+        seen = scene.seen
+        address: Any = shape.listen[5:] if shape.listen.startswith("unix:") else ["127.0.0.1", PORT]
+        try:
+            _make(scene, shape)
+            _serving(scene, shape, "old", "before")
+            with scene.engine.users(address, ARMS, inside=True) as users:
+                for turn in ("first", "again"):
+                    _take(scene, shape, turn)
+                    if turn == "first":
+                        back = time.time()
+                        said = scene.sh(f"headcount-rollback {shape.name} --to-former 2>&1; echo code $?")
+                        seen.must("code 0" in said, f"it was not given back: {said}")
+                        _serving(scene, shape, "old", "given back")
+                        served = time.time()
+                        enabled = scene.sh(f"systemctl is-enabled {shape.unit}").strip()
+                        seen.must(enabled == "enabled", f"given back, {shape.unit} is {enabled}")
+            bad = _engine.failures(users.rows)
+            if shape.gap_back:
+                _, bad = lost(users.rows, users.began, [back, served])
+            seen.told.append(f"{len(users.rows)} users of {shape.way}, {len(bad)} not served")
+            if not shape.gap:
+                seen.must(not bad, f"{len(bad)} of {len(users.rows)} requests were not served: {bad[:3]}")
+        finally:
+            _undo(scene, shape)
+        scene.clean()
+
+    return work
+
+
+PLACES = (
+    ("_generation.takeover.Takeover.admit", "before", "old"),
+    ("_generation.takeover.Takeover.settle", "before", "old"),
+    ("_generation.takeover.retire", "before", "new"),
+)
+"""Where a takeover is killed, and who is to serve after heal."""
+
+
+def killed(scene: Scene) -> None:
+    """The process that takes over is killed at several places; heal goes back, or on, and nobody is lost."""
+    shape, seen = SHAPES["tcp"][1], scene.seen
+    try:
+        _make(scene, shape)
+        _serving(scene, shape, "old", "before")
+        with scene.engine.users(["127.0.0.1", PORT], ARMS, inside=True) as users:
+            for target, when, serves in PLACES:
+                declared = _engine.shop(
+                    NAME, listen=shape.listen, former=shape.unit, environment={"SHOP_RELEASE": "new"}
+                )
+                strike = {"target": target, "when": when, "then": {"kill": True}}
+                steps = ("stage", scene.engine.request(declared)), "finish", "promote"
+                done = scene.engine.steps(NAME, *steps, at=strike, gone=_gone(scene))
+                seen.must(done[-1].get("killed"), f"{target}: it was not killed: {done[-1]}")
+                done = scene.engine.steps(NAME, "heal", gone=_gone(scene))
+                seen.must("failed" not in done[-1], f"{target}: it was not healed: {done[-1]}")
+                _serving(scene, shape, serves, f"after {target}")
+                state = scene.sh(f"systemctl is-active {shape.unit}; systemctl is-enabled {shape.unit}").split()
+                wanted = ["active", "enabled"] if serves == "old" else ["inactive", "disabled"]
+                seen.must(state == wanted, f"after {target} {shape.unit} is {' and '.join(state)}")
+        bad = _engine.failures(users.rows)
+        seen.must(not bad, f"{len(bad)} of {len(users.rows)} requests were not served: {bad[:3]}")
+    finally:
+        _undo(scene, shape)
+    scene.clean()
+
+
+def _gone(scene: Scene) -> list[str]:
+    """The run that was killed."""
+    found = re.search(r'"id": "([\w-]+)"', scene.sh(f"cat /var/lib/headcount/{NAME}/lease.json 2>/dev/null"))
+    return [found[1]] if found else []
+
+
+def _take(scene: Scene, shape: Shape, turn: str) -> None:
+    """One rollout that takes the address over."""
+    seen = scene.seen
+    release = f"{scene.host}-{turn}"
+    declared = _engine.shop(
+        shape.name, listen=shape.listen, former=shape.unit, environment={"SHOP_RELEASE": release}, concurrency=10
+    )
+    request = scene.engine.request(declared)
+    done = scene.engine.steps(shape.name, ("stage", request), "finish", "promote")
+    seen.must("failed" not in done[-1], f"{turn}: it was not taken over: {done[-1].get('failed')}")
+    told = [line for line in done[-1].get("told", []) if "took " in line]
+    seen.must(told, f"{turn}: nothing was told: {done[-1]}")
+    seen.told += told if turn == "first" else []
+    gap = f"{'with' if shape.gap else 'without'} a gap"
+    seen.must(("nobody answered" in str(told)) is shape.gap, f"{turn}: it was to be {gap}: {told}")
+    _serving(scene, shape, release, turn)
+    state = scene.sh(f"systemctl is-active {shape.unit}; systemctl is-enabled {shape.unit}").split()
+    seen.must(state == ["inactive", "disabled"], f"{turn}: {shape.unit} is {' and '.join(state)}")
+    status = scene.engine.status(shape.name)
+    seen.must(status.get("healthy"), f"{turn}: it is not healthy: {status.get('health_detail')}")
+    seen.must(status.get("intact"), f"{turn}: it is not intact: {status.get('problems')}")
+    seen.must(not status.get("leftovers"), f"{turn}: there is left: {status.get('leftovers')}")
+
+
+TAKEOVERS = [
+    Row(
+        f"past/takeover-{name}",
+        words,
+        "taken over, given back and taken over again; users lose "
+        + ("what they ask in the gap that is told" if shape.gap else "nothing"),
+        taken_over(shape),
+    )
+    for name, (words, shape) in SHAPES.items()
+]
+TAKEOVERS.append(
+    Row(
+        "past/takeover-killed",
+        "what takes a port over is killed: before users came to the new server, before it was verified, and after",
+        "healed: back, back, and on; users lose nothing",
+        killed,
+    )
+)

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""The action adopt: what it writes, who can read it, and that a file of a person's stays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ansible.plugins.action import ActionBase
+from ansible_collections.headcount.gunicorn.plugins.action import adopt
+from ansible_collections.headcount.gunicorn.plugins.module_utils._facts.given import declared
+
+RUNNING: dict[str, Any] = {
+    "unit": "gunicorn.service",
+    "user": "deploy",
+    "folder": "/srv/shop",
+    "entry_point": "shop.wsgi:app",
+    "listen": ["0.0.0.0:8000"],
+    "secrets": {"DATABASE_URL": "postgres://a:hunter2@db/x"},
+    "workers": 3,
+}
+
+ANSWER = {"running": [RUNNING], "facts": declared(2, 2048).to_dict()}
+
+
+def run(monkeypatch: pytest.MonkeyPatch, answer: Any = None, check: bool = False, **arguments: Any) -> dict[str, Any]:
+    """The result of the action where the host answers `answer`."""
+    monkeypatch.setattr(ActionBase, "run", lambda *_: {})
+    monkeypatch.setattr(ActionBase, "_execute_module", lambda *_, **__: ANSWER if answer is None else answer)
+    action = object.__new__(adopt.ActionModule)
+    action._task = SimpleNamespace(args=arguments, check_mode=check)
+    return action.run(task_vars={"inventory_hostname": "web1"})
+
+
+def test_entry_and_secrets_are_written_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = run(monkeypatch, dest=str(tmp_path))
+    entry, secrets = tmp_path / "web1/shop.yml", tmp_path / "web1/shop.secrets.yml"
+    assert (found["changed"], found["apps"][0]["dest"]) == (True, str(entry))
+    assert secrets.stat().st_mode & 0o777 == 0o600
+    assert "hunter2" in secrets.read_text(encoding="utf-8")
+    assert "hunter2" not in entry.read_text(encoding="utf-8") + repr(found) + capsys.readouterr().out
+    entry.write_text("mine\n", encoding="utf-8")
+    assert run(monkeypatch, dest=str(tmp_path))["changed"] is False
+    assert entry.read_text(encoding="utf-8") == "mine\n"
+    assert run(monkeypatch, dest=str(tmp_path), force=True)["changed"] is True
+    assert entry.read_text(encoding="utf-8") != "mine\n"
+
+
+def test_check_mode_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run(monkeypatch, check=True, dest=str(tmp_path))["changed"] is True
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_host_that_runs_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = run(monkeypatch, {"running": [], "facts": {}}, dest=str(tmp_path), unit="nginx.service")
+    assert (found["changed"], found["apps"]) == (False, [])
+
+
+def test_a_host_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run(monkeypatch, {"failed": True, "msg": "no Python"}) == {"failed": True, "msg": "no Python"}

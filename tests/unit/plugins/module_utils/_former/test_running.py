@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""The Gunicorns of a host that is a directory."""
+
+from __future__ import annotations
+
+import pwd
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from ansible_collections.headcount.gunicorn.plugins.module_utils._former import running as _running
+from ansible_collections.headcount.gunicorn.plugins.module_utils._former.running import Running, running
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import Completed, Systemd
+
+VENV = "/srv/shop/venv"
+ENVIRON = "PATH=/bin\0LANG=C.UTF-8\0INVOCATION_ID=1\0MODE=live\0API_TOKEN=hunter2\0DB=postgres://a:b@db/x\0PORT=8000"
+TCP = """\
+  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 00000000:1F40 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 111 1 0 100 0 0 10 0
+"""
+
+
+class Host:
+    """Processes of a host, each with its service."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.units = root, dict[str, str]()
+        (root / "proc/net").mkdir(parents=True)
+        self.write("/proc/net/tcp", TCP)
+
+    def write(self, path: str, text: str) -> None:
+        file = self.root / path.lstrip("/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+
+    def process(
+        self, pid: int, parent: int, line: str, unit: str, sockets: Sequence[int] = (), environ: str = ""
+    ) -> None:
+        folder = self.root / "proc" / str(pid)
+        (folder / "fd").mkdir(parents=True)
+        for number, inode in enumerate(sockets, 3):
+            (folder / "fd" / str(number)).symlink_to(f"socket:[{inode}]")
+        (folder / "cwd").symlink_to("/srv/shop")
+        (folder / "exe").symlink_to("/usr/bin/python3.11")
+        files = {
+            "cmdline": line.replace(" ", "\0"),
+            "environ": environ,
+            "cgroup": f"0::/system.slice/{unit}",
+            "stat": f"{pid} (python3) S {parent} " + "0 " * 17 + str(pid) + " 0",
+            "status": "Name:\tpython3\nUid:\t1000\t1000\t1000\t1000\n",
+            "smaps_rollup": "55 ---p\nRss:  90000 kB\nPss:  51200 kB\n",
+        }
+        for name, text in files.items():
+            self.write(f"/proc/{pid}/{name}", text)
+        self.units.setdefault(unit, f"/etc/systemd/system/{unit}")
+
+    def systemctl(self, command: Sequence[str], timeout_seconds: float) -> Completed:
+        unit = command[-1]
+        lines = [f"Id={unit}", "ActiveState=active", f"FragmentPath={self.units.get(unit, '')}", "MainPID=40"]
+        return Completed(0, "\n".join([*lines, "TriggeredBy=shop.socket shop.timer", f"ExecStart={self.started}"]), "")
+
+    started = ""
+
+    def running(self, unit: str | None = None) -> list[Running]:
+        return running(unit, 4, str(self.root), Systemd(self.systemctl))
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
+    shop = SimpleNamespace(pw_name="deploy", pw_shell="/bin/bash")
+    monkeypatch.setattr(pwd, "getpwuid", lambda uid: shop)
+    monkeypatch.setattr(pwd, "getpwnam", lambda name: shop)
+    made = Host(tmp_path)
+    line = f"{VENV}/bin/python {VENV}/bin/gunicorn -c gunicorn.conf.py shop:app"
+    made.process(40, 1, line, "shop.service", [111], ENVIRON)
+    made.process(41, 40, line, "shop.service", [111])
+    made.process(42, 40, line, "shop.service", [111])
+    made.process(50, 1, "/usr/sbin/nginx -g daemon", "nginx.service")
+    made.write("/srv/shop/gunicorn.conf.py", "workers = 2\ntimeout = 90\ndef post_fork(s, w): pass\n")
+    made.write(f"{VENV}/lib/python3.11/site-packages/gunicorn-22.0.0.dist-info/METADATA", "")
+    made.write("/srv/shop/.git/config", '[remote "origin"]\n\turl = https://ci:token@git.example.com/shop.git\n')
+    made.write("/srv/shop/.git/HEAD", "ref: refs/heads/main\n")
+    made.write("/srv/shop/.git/refs/heads/main", "a" * 40 + "\n")
+    made.write(
+        "/etc/nginx/sites-enabled/shop", "server { server_name a.b; location / { proxy_pass http://127.0.0.1:8000; } }"
+    )
+    return made
+
+
+def test_all_that_an_entry_needs(host: Host) -> None:
+    (found,) = host.running()
+    assert (found.unit, found.sockets, found.file) == (
+        "shop.service",
+        ("shop.socket",),
+        "/etc/systemd/system/shop.service",
+    )
+    assert (found.user, found.login, found.folder) == ("deploy", True, "/srv/shop")
+    assert (found.entry_point, found.listen, found.workers) == ("shop:app", ("0.0.0.0:8000",), 2)
+    assert (found.worker_mib, found.python, found.gunicorn) == (50.0, "3.11", "22.0.0")
+    assert found.settings == {"workers": 2, "timeout": 90, "config": "gunicorn.conf.py"}
+    assert (found.config, found.hooks, found.unread) == ("/srv/shop/gunicorn.conf.py", ("post_fork",), ())
+    assert (found.git, found.commit) == ("https://git.example.com/shop.git", "a" * 40)
+    assert [front.name for front in found.fronts] == ["a.b"]
+    assert found.shared is False
+
+
+def test_secrets_are_kept_apart_and_are_in_no_text(host: Host) -> None:
+    (found,) = host.running()
+    assert found.environment == {"MODE": "live", "PORT": "8000"}
+    assert found.secrets == {"API_TOKEN": "hunter2", "DB": "postgres://a:b@db/x"}
+    assert "hunter2" not in repr(found)
+    assert "token@" not in repr(found)
+
+
+def test_one_service_alone(host: Host) -> None:
+    assert [one.unit for one in host.running("shop.service")] == ["shop.service"]
+    assert host.running("nginx.service") == []
+
+
+def test_headcounts_own_are_left_out(host: Host) -> None:
+    host.units["shop.service"] = "/opt/headcount/shop/live/shop@1.service"
+    assert host.running() == []
+    host.units["shop.service"] = "/etc/systemd/system/shop@1.service"
+    file = host.root / "etc/systemd/system/shop@1.service"
+    file.parent.mkdir(parents=True)
+    file.symlink_to("/opt/headcount/shop/generations/1/shop@1.service")
+    assert host.running() == []
+
+
+def test_one_that_has_made_a_title_of_its_command_line_is_read_from_its_unit(host: Host) -> None:
+    host.started = f"{{ path={VENV}/bin/gunicorn ; argv[]={VENV}/bin/gunicorn -w 7 till:app ; ignore_errors=no ; }}"
+    for pid, title in ((40, "gunicorn: master [till:app]"), (41, "gunicorn: worker [till:app]")):
+        host.write(f"/proc/{pid}/cmdline", title)
+    host.write("/srv/shop/gunicorn.conf.py", "")
+    (found,) = host.running()
+    assert (found.entry_point, found.settings["workers"]) == ("till:app", 7)
+
+
+def test_a_parent_that_runs_two_of_them_is_told(host: Host) -> None:
+    host.process(60, 1, "gunicorn -w 1 till:app", "shop.service")
+    found = host.running()
+    assert [(one.entry_point, one.shared) for one in found] == [("shop:app", True), ("till:app", True)]
+
+
+def test_a_configuration_that_is_a_module_is_not_imported(host: Host) -> None:
+    host.write("/proc/40/cmdline", "gunicorn\0-c\0python:shop.conf\0shop:app")
+    (found,) = host.running()
+    assert (found.config, found.unread) == ("python:shop.conf", ("all that it says",))
+
+
+def test_the_processes_of_people_are_no_services(host: Host) -> None:
+    host.write("/proc/40/cgroup", "0::/user.slice/user-1000.slice/user@1000.service/app.slice/shop.service")
+    for pid in (41, 42):
+        host.write(f"/proc/{pid}/cgroup", "0::/user.slice/session-3.scope")
+    assert host.running() == []
+
+
+def test_nothing_is_read_that_no_person_wrote(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_running, "_MOST_BYTES", 10)
+    (found,) = host.running()
+    assert found.settings == {"config": "gunicorn.conf.py"}

@@ -1,0 +1,272 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""An address goes from a service of somebody's own to the first generation, and back where that does not hold."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import beside as _beside
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import former as _former
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import generations, store, takeover
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import instances as _instances
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import switch as _switch
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.failures import StepFailed
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.former import Former
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.switch import switch, take_down, told
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.takeover import Record
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.listeners import Listener
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import Completed, Systemd
+from test_instances import APP, Host
+
+OLD = "old.service"
+ADDRESS = "127.0.0.1:8000"
+HOLDER = Listener(ADDRESS, 4711, 40, 5)
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
+    """Nothing of the app is live, and old.service serves."""
+    made = Host(tmp_path)
+    store.deactivate(made.layout)
+    store.unlink_public(made.layout)
+    made.systemd.active = {OLD}
+    os.makedirs(made.layout.state)
+    monkeypatch.setattr(_instances, "get", made.get)
+    monkeypatch.setattr(_instances, "request", made.request)
+    monkeypatch.setattr(_switch, "address_taken", lambda listen: None)
+    monkeypatch.setattr(takeover, "waiting", lambda inode, root: 0)
+    monkeypatch.setattr(takeover, "_enabled", lambda systemd, units: tuple(units))
+    for name in ("let_beside", "keep_alone", "lead_nowhere"):
+        monkeypatch.setattr(_beside, name, lambda one, name=name: made.systemd.said.append(name))
+    monkeypatch.setattr(_beside, "lead", lambda one, place: made.systemd.said.append(f"lead {place}"))
+    monkeypatch.setattr(_beside, "hold", lambda listener: _Held())
+    monkeypatch.setattr(_beside, "held", lambda pids, root: [HOLDER, Listener(ADDRESS, 4712, 1, 9)])
+    return made
+
+
+class _Held:
+    def close(self) -> None:
+        pass
+
+
+def _phase(host: Host) -> str | None:
+    record = Record.read(host.layout)
+    return record.phase if record else None
+
+
+def test_it_serves_until_the_new_one_is_verified_and_users_come_to_that(host: Host) -> None:
+    former = Former(OLD, _former.JOINED, (), HOLDER)
+    seen = switch(host.instances, None, 2, APP, 1.0, former=former)
+    said = host.systemd.said
+    order = ["let_beside", "start shop.socket", "lead 0", "start shop@2.service", "lead 1", "stop old.service"]
+    assert [line for line in said if line in order] == order
+    assert generations.live(host.layout) == 2
+    assert os.path.lexists(host.layout.boot_link)
+    assert host.systemd.active == {"shop.socket", "shop@2.service", "shop@2.socket"}
+    assert _phase(host) == takeover.RETIRED
+    assert told(None, seen) == [
+        "took 127.0.0.1:8000 over from old.service; it is disabled, not deleted: "
+        "`headcount-rollback shop --to-former` gives it back"
+    ]
+    assert not os.path.exists(host.root / "run/systemd/system/shop.socket.d")
+
+
+def test_one_that_does_not_start_leaves_the_former_one_as_it_was(host: Host) -> None:
+    host.sick = {"2.sock"}
+    with pytest.raises(StepFailed, match="never became ready"):
+        switch(host.instances, None, 2, APP, 1.0, former=Former(OLD, _former.JOINED, (), HOLDER))
+    assert host.systemd.active == {OLD}
+    assert "stop old.service" not in host.systemd.said
+    assert host.systemd.said.count("lead 0") == 2
+    assert "lead 1" not in host.systemd.said
+    assert generations.live(host.layout) is None
+    assert not os.path.lexists(host.layout.boot_link)
+    assert _phase(host) is None
+
+
+def test_a_boot_starts_the_former_one_until_the_new_one_is_verified(host: Host) -> None:
+    links: list[bool] = []
+    host.answer("2.sock", "/", lambda: links.append(os.path.lexists(host.layout.boot_link)) or 200)
+    switch(host.instances, None, 2, APP, 1.0, former=Former(OLD, _former.JOINED, (), HOLDER))
+    assert links[0] is False
+    assert links[-1] is True
+
+
+def test_one_that_does_not_leave_is_told_and_the_new_one_stays(host: Host) -> None:
+    stop = host.systemd.__call__
+    host.instances.systemd = Systemd(
+        lambda command, seconds: (
+            Completed(1, "", "Job for old.service timed out.")
+            if "stop" in command and OLD in command
+            else stop(command, seconds)
+        )
+    )
+    seen = switch(host.instances, None, 2, APP, 1.0, former=Former(OLD, _former.JOINED, (), HOLDER))
+    assert generations.live(host.layout) == 2
+    assert "old.service has not left yet, and the next run sees to it" in told(None, seen)[1]
+    assert _phase(host) == takeover.RETIRING
+    host.instances.systemd = Systemd(host.systemd)
+    did = takeover.resume(host.instances, lambda: take_down(host.instances))
+    assert did == ["stopped old.service, whose address the app has by now"]
+    assert OLD not in host.systemd.active
+
+
+def test_where_there_is_no_other_way_it_is_stopped_before_and_the_gap_is_told(host: Host) -> None:
+    former = Former(OLD, _former.STOPPED, (), HOLDER, "it listens on 127.0.0.1:8000")
+    seen = switch(host.instances, None, 2, APP, 1.0, former=former)
+    said = host.systemd.said
+    assert said.index("stop old.service") < said.index("start shop.socket")
+    assert "ms in which nobody answered" in told(None, seen)[0]
+
+
+def test_one_that_was_stopped_is_started_again_where_the_new_one_does_not_start(host: Host) -> None:
+    host.sick = {"2.sock"}
+    with pytest.raises(StepFailed):
+        switch(host.instances, None, 2, APP, 1.0, former=Former(OLD, _former.STOPPED, (), HOLDER))
+    assert host.systemd.active == {OLD}
+
+
+def test_a_socket_unit_of_the_apps_name_changes_hands_and_goes_back(host: Host) -> None:
+    path = Path(host.layout.unit("shop.socket"))
+    path.write_text(f"[Socket]\nListenStream={ADDRESS}\n", encoding="utf-8")
+    host.systemd.active = {OLD, "shop.socket"}
+    host.sick = {"2.sock"}
+    former = Former(OLD, _former.SHARED, ("shop.socket",), HOLDER)
+    with pytest.raises(StepFailed):
+        switch(host.instances, None, 2, APP, 1.0, former=former)
+    assert not path.is_symlink()
+    assert path.read_text(encoding="utf-8") == f"[Socket]\nListenStream={ADDRESS}\n"
+    assert os.listdir(path.parent).count("shop.socket.headcount-former") == 0
+    assert OLD in host.systemd.active
+    assert "stop old.service" not in host.systemd.said
+
+    host.sick = set()
+    switch(host.instances, None, 2, APP, 1.0, former=former)
+    assert path.is_symlink()
+    assert (path.parent / "shop.socket.headcount-former").exists()
+    assert OLD not in host.systemd.active
+    assert "stop shop.socket old.service" not in host.systemd.said
+
+
+def test_what_does_not_listen_there_is_left_as_it_is(host: Host) -> None:
+    switch(host.instances, None, 2, APP, 0.0, former=Former(OLD, _former.BESIDE))
+    assert OLD in host.systemd.active
+    assert _phase(host) is None
+
+
+def _interrupted(host: Host, phase: str) -> None:
+    store.activate(host.layout, 2)
+    store.link_public(host.layout, boot=False)
+    host.systemd.active |= {"shop.socket", "shop@2.service", "shop@2.socket"}
+    Record(OLD, _former.STOPPED, ADDRESS, phase, (), (OLD,)).write(host.layout)
+
+
+def test_a_takeover_that_was_cut_short_before_it_was_verified_goes_back(host: Host) -> None:
+    _interrupted(host, takeover.JOINING)
+    host.systemd.active -= {OLD}
+    did = takeover.resume(host.instances, lambda: take_down(host.instances))
+    assert host.systemd.active == {OLD}
+    assert generations.live(host.layout) is None
+    assert did == ["took down a first deployment that had not taken 127.0.0.1:8000 over from old.service yet"]
+    assert takeover.resume(host.instances, lambda: take_down(host.instances)) == []
+
+
+def test_one_that_was_cut_short_after_it_was_verified_goes_on(host: Host) -> None:
+    _interrupted(host, takeover.RETIRING)
+    did = takeover.resume(host.instances, lambda: take_down(host.instances))
+    assert host.systemd.active == {"shop.socket", "shop@2.service", "shop@2.socket"}
+    assert did == ["stopped old.service, whose address the app has by now"]
+    assert _phase(host) == takeover.RETIRED
+
+
+def test_a_record_that_cannot_be_read_is_none(host: Host) -> None:
+    Path(host.layout.former).write_text(json.dumps({"unit": OLD}), encoding="utf-8")
+    assert Record.read(host.layout) is None
+
+
+class Asked:
+    """A service manager that says of units what a test gives it."""
+
+    def __init__(self, units: dict[str, dict[str, str]]) -> None:
+        self.units = units
+
+    def __call__(self, command: Any, timeout_seconds: float) -> Completed:
+        names = command[command.index("--") + 1 :]
+        blocks = []
+        for name in names:
+            told = {"Id": name, "LoadState": "not-found", "ActiveState": "inactive", **self.units.get(name, {})}
+            blocks.append("\n".join(f"{key}={value}" for key, value in told.items()))
+        return Completed(0, "\n\n".join(blocks) + "\n", "")
+
+
+UP = {"LoadState": "loaded", "ActiveState": "active", "ControlGroup": "/system.slice/old.service"}
+
+
+@pytest.mark.parametrize(
+    ("listen", "units", "own", "by_systemd", "way", "told_"),
+    [
+        (ADDRESS, {}, [], [], "absent", "old.service does not run: there is nothing to take over"),
+        (ADDRESS, {OLD: UP}, ["127.0.0.1:9000"], [], "beside", "old.service does not listen on 127.0.0.1:8000"),
+        (ADDRESS, {OLD: UP}, [ADDRESS], [], "joined", "no request is lost"),
+        (ADDRESS, {OLD: UP}, [ADDRESS, ADDRESS], [], "stopped", "as 2 sockets listen on its port"),
+        ("0.0.0.0:8000", {OLD: UP}, [ADDRESS], [], "stopped", "as it listens on 127.0.0.1:8000"),
+        ("unix:/run/a.sock", {OLD: UP}, ["unix:/run/a.sock"], [], "renamed", "renamed over its own"),
+        ("unix:/run/a.sock", {OLD: UP}, ["unix:/run/b.sock"], [], "beside", "it is left as it is"),
+        (
+            ADDRESS,
+            {
+                OLD: {**UP, "TriggeredBy": "old.socket old.timer"},
+                "old.socket": {**UP, "Listen": f"{ADDRESS} (Stream)"},
+            },
+            [ADDRESS],
+            [ADDRESS],
+            "joined",
+            "no request is lost",
+        ),
+        (
+            ADDRESS,
+            {OLD: {**UP, "TriggeredBy": "shop.socket"}, "shop.socket": {**UP, "Listen": f"{ADDRESS} (Stream)"}},
+            [ADDRESS],
+            [ADDRESS],
+            "shared",
+            "its socket unit becomes the app's own",
+        ),
+        (
+            ADDRESS,
+            {OLD: {**UP, "TriggeredBy": "shop.socket"}, "shop.socket": {**UP, "Listen": "[::]:8000 (Stream)"}},
+            [],
+            [],
+            "stopped",
+            "problem: shop.socket of old.service listens on [::]:8000: declare that as `listen`",
+        ),
+    ],
+)
+def test_the_way_that_loses_least(
+    host: Host,
+    monkeypatch: pytest.MonkeyPatch,
+    listen: str,
+    units: dict[str, dict[str, str]],
+    own: list[str],
+    by_systemd: list[str],
+    way: str,
+    told_: str,
+) -> None:
+    """`own`: addresses of the sockets that its processes hold, `by_systemd`: of those that systemd does."""
+
+    def held(pids: list[int], root: str) -> list[Listener]:
+        addresses = by_systemd if pids == [1] else own
+        return [Listener(address, 100 + (0 if by_systemd else at), pids[0], 3) for at, address in enumerate(addresses)]
+
+    monkeypatch.setattr(_former, "held", held)
+    monkeypatch.setattr(_former, "unit_pids", lambda group, root: [40, 41])
+    monkeypatch.setattr(_former, "hold", lambda listener: _Held())
+    former = _former.read(host.layout, OLD, listen, Systemd(Asked(units)))
+    said = _former.told(former, listen)
+    assert former.way == way
+    assert told_ in f"{said['words']} problem: {said['problem']}"
+    assert former.serves is (way not in ("absent", "beside"))

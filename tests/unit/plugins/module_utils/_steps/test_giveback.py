@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""An address goes back to the service that had it before the app did."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import former as formers
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import generations, ledger, takeover, truth
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.answers import Meanwhile
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.failures import StepFailed
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.takeover import Record
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.listeners import Listener
+from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import giveback
+from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.giveback import give_back
+from test_app import Host
+
+OLD = "old.service"
+ADDRESS = "127.0.0.1:8000"
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
+    """Generation 2 is live and was given the address of old.service, which is stopped and disabled."""
+    made = Host(tmp_path, monkeypatch)
+    Record(OLD, formers.JOINED, ADDRESS, takeover.RETIRED, (), (OLD,), {}, 7, True).write(made.layout)
+    ledger.append(made.layout.ledger, "promoted", to=2)
+    monkeypatch.setattr(giveback, "Meanwhile", lambda listen, app: Meanwhile(listen, app, made.answer))
+    monkeypatch.setattr(giveback, "unit_pids", lambda group, root: [40, 41])
+    monkeypatch.setattr(giveback, "held", lambda pids, root: [Listener(ADDRESS, 7, pids[0], 3)])
+    show = made.systemd._show
+    monkeypatch.setattr(made.systemd, "_show", lambda unit: f"{show(unit)}\nControlGroup=/system.slice/{unit}")
+    return made
+
+
+def test_the_former_service_has_the_open_socket_before_the_app_is_taken_down(host: Host) -> None:
+    done = give_back(host.app)
+    said = host.systemd.said
+    assert said.index("start old.service") < said.index("stop shop.socket")
+    ended = next(at for at, line in enumerate(said) if line.startswith("stop") and "shop@2.service" in line)
+    assert said.index("stop shop.socket") < ended
+    assert host.systemd.active == {OLD}
+    assert done == {"live": 2, "former": OLD, "told": []}
+    assert not os.path.exists(os.path.join(host.app.root, "run/systemd/system/old.service.d"))
+    assert truth.live(host.layout, []) is None
+    assert ledger.read(host.layout.ledger)[-1]["event"] == "given_back"
+    assert generations.numbers(host.layout) == [1, 2]
+
+
+def test_one_that_does_not_serve_changes_nothing(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(giveback, "held", lambda pids, root: [])
+    monkeypatch.setattr(giveback, "BOOT_SECONDS", 0.0)
+    with pytest.raises(StepFailed, match=r"old\.service was not given its address back: old\.service does not serve"):
+        give_back(host.app)
+    assert host.systemd.active == {"shop.socket", "shop@2.service", "shop@2.socket"}
+    assert generations.live(host.layout) == 2
+    assert not os.path.exists(os.path.join(host.app.root, "run/systemd/system/old.service.d"))
+    assert Record.read(host.layout) == Record(OLD, formers.JOINED, ADDRESS, takeover.RETIRED, (), (OLD,), {}, 7, True)
+
+
+def test_its_own_socket_unit_stays_open_all_the_while(host: Host) -> None:
+    public = Path(host.layout.unit("shop.socket"))
+    saved = Path(f"{public}.headcount-former")
+    saved.write_text(f"[Socket]\nListenStream={ADDRESS}\n", encoding="utf-8")
+    moved = {str(public): str(saved)}
+    record = Record(OLD, formers.SHARED, ADDRESS, takeover.RETIRED, ("shop.socket",), (OLD,), moved, 7)
+    record.write(host.layout)
+    give_back(host.app)
+    assert host.systemd.active == {OLD, "shop.socket"}
+    assert not any("shop.socket" in line for line in host.systemd.said)
+    assert (public.is_symlink(), saved.exists()) == (False, False)
+
+
+def test_one_that_shares_its_socket_and_does_not_serve_changes_nothing(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(giveback, "held", lambda pids, root: [])
+    monkeypatch.setattr(giveback, "BOOT_SECONDS", 0.0)
+    public = Path(host.layout.unit("shop.socket"))
+    saved = Path(f"{public}.headcount-former")
+    saved.write_text("[Socket]\n", encoding="utf-8")
+    record = Record(
+        OLD, formers.SHARED, ADDRESS, takeover.RETIRED, ("shop.socket",), (OLD,), {str(public): str(saved)}, 7
+    )
+    record.write(host.layout)
+    with pytest.raises(StepFailed, match="does not serve"):
+        give_back(host.app)
+    assert host.systemd.active == {"shop.socket", "shop@2.service", "shop@2.socket"}
+    assert (public.is_symlink(), saved.exists()) == (True, True)
+    assert os.path.lexists(host.layout.boot_link)
+
+
+@pytest.mark.parametrize(("way", "address"), [(formers.STOPPED, "127.0.0.2:8000"), (formers.JOINED, ADDRESS)])
+def test_another_address_and_one_that_inherits_nothing_are_given_back_with_a_gap(
+    host: Host, monkeypatch: pytest.MonkeyPatch, way: str, address: str
+) -> None:
+    Record(OLD, way, address, takeover.RETIRED, (), (OLD,)).write(host.layout)
+    monkeypatch.setattr(giveback, "held", lambda pids, root: [Listener(address, 7, pids[0], 3)])
+    give_back(host.app)
+    said = host.systemd.said
+    assert next(at for at, line in enumerate(said) if "shop@2.service" in line) < said.index("start old.service")
+    assert host.systemd.active == {OLD}
+
+
+@pytest.mark.parametrize(
+    ("phase", "why"),
+    [(None, "shop was taken over from no other service on this host"), ("given_back", "old.service has its address")],
+)
+def test_what_cannot_be_given_back_is_said(host: Host, phase: str | None, why: str) -> None:
+    if phase is None:
+        os.unlink(host.layout.former)
+    else:
+        Record(OLD, formers.JOINED, ADDRESS, phase).write(host.layout)
+    with pytest.raises(StepFailed, match=why):
+        give_back(host.app)
+    assert generations.live(host.layout) == 2
+
+
+def test_what_was_given_back_is_not_healed_into_being_live(host: Host) -> None:
+    give_back(host.app)
+    assert host.app.instances.running() == {}
+    assert truth.live(host.layout, [1, 2]) is None
+    ledger.append(host.layout.ledger, "promoted", to=2)
+    assert truth.live(host.layout, [2]) == truth.Live(2, "by the ledger and what runs")

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""What a removal looks at before anything goes, what it says of what stays, and how it fails."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import (
+    datafolders,
+    generations,
+    ledger,
+    leftover,
+    store,
+)
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.failures import StepFailed, Untouched
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.run import Run
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.paths import Layout
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import Completed, Systemd
+from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import remove as _remove
+from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.app import AppOnHost
+from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.remove import mounted, remove
+
+RUN = Run("a1", "anna", "control1", "2026-11-26T07:00:00Z")
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> AppOnHost:
+    """An app with one generation, live, and data that is its own."""
+    layout = Layout("shop", str(tmp_path))
+    for folder in (layout.units, layout.state, f"{layout.data}/photos"):
+        os.makedirs(folder)
+    store.begin(layout, 1, "0" * 16)
+    store.write(layout, 1, {"shop.socket": "[Socket]\n"}, {"number": 1})
+    store.finish(layout, 1)
+    store.link_units(layout, 1)
+    store.activate(layout, 1)
+    store.link_public(layout)
+    ledger.append(layout.ledger, datafolders.MADE, folders=[layout.data])
+    ledger.append(layout.ledger, "promoted", to=1)
+    return AppOnHost("shop", RUN, str(tmp_path), Systemd(lambda *_: Completed(0, "", "")))
+
+
+def mount(root: Path, point: str) -> None:
+    (root / "proc/self").mkdir(parents=True)
+    line = f"36 35 98:0 /photos {point} rw - ext4 /dev/sda1 rw\n"
+    (root / "proc/self/mountinfo").write_text(line, encoding="utf-8")
+
+
+def test_nothing_goes_where_something_is_mounted_below_the_data_and_the_ledger_says_so(
+    app: AppOnHost, tmp_path: Path
+) -> None:
+    point = f"{app.layout.data}/photos"
+    mount(tmp_path, point)
+    with pytest.raises(Untouched) as caught:
+        remove(app, everything=True)
+    said = f"nothing was removed: {point} is a mount, and what is on it is not Headcount's to remove: `umount {point}`"
+    assert caught.value.cause == f"{said} first"
+    assert mounted(app.layout, [app.layout.data]) == f"{said} first"
+    assert generations.live(app.layout) == 1
+    assert os.path.isdir(point)
+    last = ledger.read(app.layout.ledger)[-1]
+    assert (last["event"], last["phase"], last["cause"]) == ("failed", "remove", f"{said} first")
+
+
+def test_a_mount_below_data_that_stays_is_in_nobodys_way(app: AppOnHost, tmp_path: Path) -> None:
+    mount(tmp_path, f"{app.layout.data}/photos")
+    assert remove(app)["gone"] == []
+
+
+def test_a_mount_among_the_releases_is_in_the_way_of_every_removal(app: AppOnHost, tmp_path: Path) -> None:
+    mount(tmp_path, f"{app.layout.releases}/0123")
+    with pytest.raises(Untouched, match=f"umount {app.layout.releases}/0123"):
+        remove(app)
+
+
+def test_what_cannot_be_removed_is_told_in_words_and_the_next_run_goes_on(
+    app: AppOnHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: str) -> None:
+        raise PermissionError(1, "Operation not permitted", f"{path}/kept")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(_remove, "empty_tree", fail)
+        with pytest.raises(StepFailed, match=f"Operation not permitted: {app.layout.data}/kept"):
+            remove(app, everything=True)
+    assert ledger.read(app.layout.ledger)[-1]["event"] == "failed"
+    assert remove(app, everything=True)["gone"] == [app.layout.data]
+    assert not os.path.exists(app.layout.data)
+    assert ledger.read(app.layout.ledger)[-1]["event"] == "removed"
+
+
+def test_what_is_not_headcounts_is_told_before_and_after_with_its_place(app: AppOnHost) -> None:
+    layout = app.layout
+    for path in ("backup/a.tar", "live.bak", "releases/my.key", "generations/9/theirs"):
+        target = os.path.join(layout.home, path)
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        Path(target).touch()
+    theirs = [f"{layout.home}/{path}" for path in ("backup", "generations/9", "live.bak", "releases/my.key")]
+    assert leftover.left(layout) == theirs
+    assert remove(app)["left"] == theirs
+    assert leftover.left(layout) == theirs
+    assert leftover.words(layout, theirs) == (
+        f"{', '.join(theirs)}: not Headcount's, left in {layout.home}; move it away before the app is to come back, "
+        "which is refused as long as it is there"
+    )
+    assert leftover.words(layout, []) == ""
+
+
+def test_an_app_that_is_not_there_is_not_called_somebody_elses(tmp_path: Path) -> None:
+    gone = AppOnHost("bar", RUN, str(tmp_path), Systemd(lambda *_: Completed(0, "", "")))
+    with pytest.raises(Untouched, match="/opt/headcount/bar does not exist: the app is not on this host"):
+        remove(gone)

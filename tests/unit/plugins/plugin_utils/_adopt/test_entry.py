@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""The entry of a Gunicorn that runs already."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.normalise import normalise_apps
+from ansible_collections.headcount.gunicorn.plugins.module_utils._facts.given import declared
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._adopt import entry
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.proposal import questions_text
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.render import text
+
+RUNNING: dict[str, Any] = {
+    "unit": "gunicorn.service",
+    "sockets": [],
+    "user": "deploy",
+    "login": True,
+    "folder": "/srv/shop",
+    "entry_point": "shop.wsgi:app",
+    "settings": {"workers": 3, "timeout": 120, "limit_request_line": 8190, "bind": ["0.0.0.0:8000"]},
+    "config": "/srv/shop/gunicorn.conf.py",
+    "unread": ["_own", "certfile"],
+    "hooks": ["post_fork", "helper"],
+    "listen": ["0.0.0.0:8000"],
+    "environment": {"MODE": "live", "GREETING": "{{ hello }}"},
+    "secrets": {"DATABASE_URL": "postgres://a:hunter2@db/x"},
+    "workers": 3,
+    "worker_mib": 90.0,
+    "git": "https://git.example.com/shop.git",
+    "commit": "a" * 40,
+    "shared": False,
+    "fronts": [{"name": "shop.example.com", "https": True, "buffers": True, "paths": ["/"]}],
+}
+
+
+def adopted(**changes: Any) -> entry.Adopted:
+    return entry.entries("web1", [{**RUNNING, **changes}], declared(2, 2048).to_dict())[0]
+
+
+def test_it_is_taken_as_it_is_written() -> None:
+    one = adopted()
+    written = yaml.safe_load(text(one.proposal))["headcount_apps"]
+    assert written == [one.proposal.entry]
+    assert normalise_apps(written, "web1")[1] == []
+    assert written[0] == {
+        "name": "shop",
+        "source": {"git": "https://git.example.com/shop.git", "version": "a" * 40},
+        "entry_point": "shop.wsgi:app",
+        "listen": "0.0.0.0:8000",
+        "former": "gunicorn.service",
+        "buffering_proxy": True,
+        "host": "shop.example.com",
+        "scheme": "https",
+        "environment": {"MODE": "live"},
+        "secrets": {"DATABASE_URL": "{{ vault_shop_database_url }}", "GREETING": "{{ vault_shop_greeting }}"},
+        "settings": {"timeout": 120},
+        "gunicorn": {"limit_request_line": 8190},
+        "memory": {"worker_mib": 90.0},
+    }
+
+
+def test_no_secret_is_anywhere_but_in_its_own_file(tmp_path: Any) -> None:
+    one = adopted()
+    shown = text(one.proposal) + "\n".join([*one.comparison, *questions_text(one.proposal.questions), one.summary])
+    assert "hunter2" not in shown
+    file = tmp_path / "shop.secrets.yml"
+    file.write_text(entry.secrets_text(one.secrets), encoding="utf-8")
+    read = DataLoader().load_from_file(str(file))
+    assert read == {"vault_shop_database_url": "postgres://a:hunter2@db/x", "vault_shop_greeting": "{{ hello }}"}
+
+
+def test_their_workers_stand_beside_the_plans() -> None:
+    table = "\n".join(adopted().comparison)
+    rows = {
+        line.split()[1 if line.lstrip()[0] == "*" else 0]: line.split() for line in table.splitlines() if line.strip()
+    }
+    assert rows["worker_class"][2] == "sync"
+    assert rows["workers"][2] == "3"
+    assert rows["timeout"][2:4] == ["120", "120"]
+    assert adopted().summary == (
+        "web1: gunicorn.service runs shop.wsgi:app: 3 sync workers, 90 MiB a worker, on 0.0.0.0:8000 as deploy, "
+        "behind nginx for shop.example.com"
+    )
+
+
+def test_what_it_decides_as_it_runs_is_asked() -> None:
+    questions = "\n".join(questions_text(adopted().proposal.questions))
+    assert "defines post_fork: what of it" in questions
+    assert "decides certfile as it runs" in questions
+    assert "as deploy: what did it write below /srv/shop" in questions
+
+
+@pytest.mark.parametrize(
+    ("changes", "question"),
+    [
+        ({"git": ""}, "source: web1:/srv/shop is no checkout of git"),
+        ({"listen": ["0.0.0.0:8000", "unix:/run/a.sock"]}, "it listens on 0.0.0.0:8000, unix:/run/a.sock"),
+        ({"shared": True}, "former: gunicorn.service runs further programs"),
+        ({"entry_point": ""}, "entry_point: its command line does not name the app"),
+    ],
+)
+def test_what_has_to_be_answered_first(changes: dict[str, Any], question: str) -> None:
+    asked = [one for one in adopted(**changes).proposal.questions if one.must]
+    assert [question in one.text for one in asked] == [True]
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({}, "shop"),
+        ({"unit": "Web_Shop.service"}, "web-shop"),
+        ({"unit": "gunicorn@blue.service", "entry_point": "wsgi:app"}, "shop"),
+        ({"unit": "gunicorn.service", "entry_point": "app:app", "folder": "/"}, "app"),
+        ({"unit": "a-very-long-name-for-a-service-of-ours.service"}, "a-very-long-name-for-a"),
+    ],
+)
+def test_what_it_is_called(changes: dict[str, Any], name: str) -> None:
+    assert entry.app_name_of({**RUNNING, **changes}) == name
+
+
+def test_two_that_would_be_called_alike() -> None:
+    found = entry.entries("web1", [RUNNING, RUNNING], declared(2, 2048).to_dict())
+    assert [one.name for one in found] == ["shop", "shop-2"]
+
+
+def test_threads_make_it_gthread() -> None:
+    now = entry.current({**RUNNING, "settings": {"threads": "4"}, "workers": 0})
+    assert (now["worker_class"], now["workers"]) == ("gthread", 1)
+
+
+def test_why_there_is_no_plan() -> None:
+    (line,) = adopted(listen=["unix:/run/headcount/a.sock"]).comparison
+    assert line.startswith("no plan yet: headcount_apps[0].listen")

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""What is secret in code is found, and what only looks like it is not."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.codesecrets import written
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("SECRET_KEY = 'dev'\n", "SECRET_KEY"),
+        ("app.secret_key = b'x'\n", "secret_key"),
+        ("app.config['SECRET_KEY'] = 'abc'\n", "SECRET_KEY"),
+        ("class Config:\n    JWT_SECRET_KEY: str = 'abc'\n", "JWT_SECRET_KEY"),
+        ("def make():\n    app.config.from_mapping(SECRET_KEY='dev', DATABASE=path)\n", "SECRET_KEY"),
+        ("app.config.update({'SECURITY_PASSWORD_SALT': '1'})\n", "SECURITY_PASSWORD_SALT"),
+        ("MAIL_PASSWORD = 'Tr0ub4dor'\n", "MAIL_PASSWORD"),
+        ("STRIPE_API_KEY = 'sk_live_1234'\n", "STRIPE_API_KEY"),
+        ("db = psycopg2.connect(host='db', password='hunter22')\n", "PASSWORD"),
+        ("URI = 'postgresql://shop:hunter22@db/shop'\n", "URL"),
+        ("engine = create_engine('mysql+pymysql://shop:hunter22@db/shop')\n", "URL"),
+    ],
+)
+def test_a_secret_in_the_code_is_told_with_its_line(text: str, name: str) -> None:
+    assert written(f"import os\n{text}") == [(name, 1 + text.count("\n"))]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SECRET_KEY = os.environ['SECRET_KEY']\n",
+        "SECRET_KEY = os.environ.get('SECRET_KEY', 'dev')\n",
+        "SECRET_KEY = os.environ.get('SECRET_KEY') or 'you-will-never-guess'\n",
+        "SECRET_KEY = config('SECRET_KEY', default='dev')\n",
+        "URI = os.getenv('URI') or 'postgresql://shop:hunter22@db/shop'\n",
+        "URI = 'postgresql://user:password@db/shop'\n",
+        "URI = f'postgresql://shop:{password}@db/shop'\n",
+        "class TestConfig:\n    SECRET_KEY = 'test'\n",
+        "class DevelopmentConfig:\n    SECRET_KEY = 'dev'\n",
+        "if __name__ == '__main__':\n    app.secret_key = 'dev'\n",
+        "password = PasswordField('Password')\n",
+        "INVALID_PASSWORD = 'this password is wrong'\n",
+        "MAIL_PASSWORD = 'your-password'\n",
+        "SECRET_KEY = None\nSECRET_KEY = ''\n",
+        "'SECRET_KEY = x'\n",
+        "def broken(:\n",
+    ],
+)
+def test_what_is_no_secret_of_the_app_is_not_told(text: str) -> None:
+    assert written(text) == []
