@@ -8,9 +8,11 @@ import argparse
 import compileall
 import getpass
 import hashlib
+import importlib
 import itertools
 import json
 import os
+import re
 import secrets
 import socket
 import sys
@@ -105,18 +107,33 @@ def _target(link: str) -> str | None:
 
 
 def own_sources() -> dict[str, str]:
-    """Sources of this package's loaded modules for install(), from wherever Python loaded them (a zip archive, too)."""
-    package = __package__ or ""
-    found = {}
-    for name, module in sorted(sys.modules.items()):
-        if name.startswith(package + "."):
+    """Sources of this package's modules for install(), from wherever Python loads them (a zip archive, too): of those
+    that are loaded, and of those that functions of them import when they are called."""
+    package = f"{__package__ or ''}."
+    found: dict[str, str] = {}
+    seen: set[str] = set()
+    while left := {name for name in sys.modules if name.startswith(package)} - seen:
+        seen |= left
+        for name in sorted(left):
+            module = sys.modules[name]
             loader: Any = getattr(getattr(module, "__spec__", None), "loader", None)
             source = loader.get_source(name) if hasattr(loader, "get_source") else None
             if source is not None:
-                path = name[len(package) + 1 :].replace(".", "/")
+                path = name[len(package) :].replace(".", "/")
                 found[f"{path}/__init__" if hasattr(module, "__path__") else path] = source
+                _import_later(name, source)
     found.pop("_wiring", None)  # it is about Ansible, which the host need not have
     return found
+
+
+_LATER = re.compile(r"^[ ]+from (\.+)([\w.]*) import (\w+)", re.MULTILINE)
+
+
+def _import_later(name: str, source: str) -> None:
+    """Import what a module's functions import when they are called."""
+    for dots, below, item in _LATER.findall(source):
+        parent = name.rsplit(".", len(dots))[0]
+        importlib.import_module(f"{parent}.{below or item}")
 
 
 def parser() -> argparse.ArgumentParser:

@@ -166,7 +166,7 @@ class TestRollback:
         live = served.live()
         play = scenario.play("playbooks/remove.yml", headcount_hosts="served", headcount_app="shoe")
         assert play.code == 2
-        assert "fix: headcount_app: shop" in play.words
+        assert "allowed is one of the apps that there are, shop; fix: name the one that is to go" in play.words
         assert served.live() == live
 
     def test_back_by_hand(self, scenario: Scenario, served: Machine) -> None:

@@ -44,6 +44,7 @@ from .._verdict.costchecks import CPU_FLOOR_MS
 from .._verdict.early import SPENT, Rule
 from .._verdict.histogram import Histogram, digest
 from .._verdict.judge import Samples, Thresholds, Verdict, judge, judge_stopped
+from .._verdict.pathchecks import confirmed
 from .._verdict.stability import trimmed
 from .._verdict.types import FAIL, INCONCLUSIVE, PASS, USUAL, Check, short
 from .measure import Unit
@@ -396,11 +397,13 @@ def conclude(
     requests fail (why_failed()).
     """
     notes = list(notes)
+    names = names_of(Load.from_dict(app["load"]).paths)
+    again = [one.request for one in why.paths if not one.well]
+    verdict = confirmed(verdict, last.load.candidate, names, again, Limits.from_dict(app["limits"]).error_rate)
     told = _what_failed(verdict, journal, why)
     if told:
         notes.append(told)
         verdict = verdict if verdict.outcome == PASS else replace(verdict, cause=f"{verdict.cause}; {told}")
-    names = names_of(Load.from_dict(app["load"]).paths)
     cold, live = verdict.cold_seconds, last.load.baseline
     slow = slow_path(verdict, trimmed(last.load.candidate, cold), trimmed(live, cold) if live else None, names)
     if slow and not (why.words and NO_GOOD_ANSWER in slow):

@@ -9,7 +9,7 @@ all requests that fail is within the limit. The chance of a wrong answer is held
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from .._declaration.shortfall import QUANTILES
@@ -18,7 +18,7 @@ from .compared import Compared
 from .failed import PathFailures, failures_by_path
 from .run import Answer, Run
 from .stability import trimmed
-from .types import FAIL, INCONCLUSIVE, PASS, Check, Samples, Thresholds
+from .types import FAIL, INCONCLUSIVE, PASS, Check, Samples, Thresholds, Verdict
 
 LEAST = 20
 """Fewer requests of a path are not held against the live generation's."""
@@ -43,6 +43,29 @@ def path_errors(run: Run) -> Answer:
         [check.sentence for check, excused in found if excused],
         [f"{never} ({why})"] if never else [],
     )
+
+
+def confirmed(
+    verdict: Verdict, samples: Samples, names: Sequence[str], again: Collection[str], error_rate: float
+) -> Verdict:
+    """The verdict; a fail where a path failed all of its requests, too few to tell, and the one of `again` as well.
+
+    `samples`: the candidate's of the last load; `again`: names of paths that were asked once more and failed. The
+    chance that all of them fail at `error_rate` is held against the level of all paths together (Bonferroni).
+    """
+    doubtful = {
+        check.name.partition(":")[2]: check
+        for check in verdict.checks
+        if check.name.startswith("error_rate:") and check.outcome == INCONCLUSIVE and not verdict.stopped
+    }
+    for one in failures_by_path(samples, names):
+        check, all_failed = doubtful.get(one.name), 0 < one.failures == one.requests
+        chance = error_rate ** (one.requests + 1)
+        if check is None or not all_failed or one.name not in again or chance > Thresholds().level / 2 / len(names):
+            continue
+        said = f"{one.share()} of {one.name} {one.how()}, and so did one more, limit {100 * error_rate:.3g} %"
+        verdict = verdict.also(replace(check, outcome=FAIL, sentence=said))
+    return verdict
 
 
 def _failures_beside(run: Run) -> dict[str, PathFailures]:

@@ -298,7 +298,7 @@ HOW: Final = """\
   what the weigh measured. Without a proxy gthread would be planned wherever requests are not alike. 2n+1: sync,
   Gunicorn's documentation. heroku: min(2n+1, RAM / 256 MiB) sync. debops: n+1 sync. cloud run: gthread 1 x 8.
 - Memory: anonymous PSS of all processes and the pages of files once, after a run; not enforced, but what takes more
-  than the budget of the plan is marked.
+  than its trial would let it (`limits.memory_percent`, 80 % of the generation's MemoryMax) is marked, and is no best.
 - Same again: the slowdown of the weighed plan on a second server, to that on the first. Others: the share of the
   server's CPUs that went to other work."""
 

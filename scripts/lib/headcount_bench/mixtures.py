@@ -134,7 +134,7 @@ def work(bench: Bench, cell: Cell, cpus: Sequence[int], load_cpus: Sequence[int]
     task = _Task(host, mix.traffic_of(cell.inputs["traffic"]), float(cell.inputs["load"]),
                  str(cell.inputs["arrivals"]), tuple(cpus), tuple(load_cpus))  # fmt: skip
     app, declared = app_of(host, task.traffic, task.load), declared_plan(host, task.traffic, task.load)
-    budget = float(declared.value("memory_max_mib"))
+    budget = float(declared.value("memory_max_mib")) * float(app["limits"]["memory_percent"]) / 100
     kept = {"version": SEARCH_VERSION, "budget": budget}
     search = Cell(cell.name, {**{key: cell.inputs[key] for key in ("host", "traffic", "load", "arrivals")}, **kept})
     found = bench.load_raw(search)

@@ -28,6 +28,18 @@ def test_the_sources_are_all_that_the_tool_imports(tmp_path: Path) -> None:
     assert (done.stdout, done.stderr) == ("headcount\n", "")
 
 
+def test_what_is_imported_when_it_is_called_is_among_them_too(tmp_path: Path) -> None:
+    """In a Python of its own: here other tests have imported it all already."""
+    code = (
+        "from ansible_collections.headcount.gunicorn.plugins.module_utils import _hosttool as tool; "
+        "wanted = {'_plan/picture', '_plan/waits', '_plan/unfit', '_generation/former', '_os/logged'}; "
+        "print(sorted(wanted - set(tool.own_sources())))"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
 def test_a_version_replaces_another_with_one_rename(tmp_path: Path) -> None:
     root = str(tmp_path)
     top = tmp_path / "usr/local/lib/headcount"

@@ -14,6 +14,7 @@ import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.app import Limits
 from ansible_collections.headcount.gunicorn.plugins.module_utils._verdict import judge as j
 from ansible_collections.headcount.gunicorn.plugins.module_utils._verdict.failed import failures_by_path, told_failures
+from ansible_collections.headcount.gunicorn.plugins.module_utils._verdict.pathchecks import confirmed
 
 NAMES = ["GET /", "GET /b", "POST /c", "GET /d", "GET /e"]
 LIMITS = Limits(memory_percent=None)
@@ -57,6 +58,20 @@ def mixed(failing: Mapping[int, tuple[int, int]] = {}, seed: int = 1, total: int
 
 def judged(candidate: j.Samples, live: j.Samples | None = None, names: Sequence[str] = NAMES) -> j.Verdict:
     return j.judge(candidate, live, LIMITS, names=names)
+
+
+def test_a_path_of_two_requests_that_fails_once_more_when_it_is_asked_again_is_a_fail() -> None:
+    failing, limits = mixed({2: (0, 500), 4: (2, 500)}), replace(LIMITS, error_rate=0.05)
+    verdict = j.judge(failing, mixed(seed=2), limits, names=NAMES)
+    assert verdict.outcome == j.INCONCLUSIVE
+    assert confirmed(verdict, failing, NAMES, [], 0.05) == verdict
+    assert confirmed(verdict, failing, NAMES, ["POST /c"], 0.05) == verdict
+    found = confirmed(verdict, failing, NAMES, ["GET /e"], 0.05)
+    assert found.outcome == j.FAIL
+    assert found.cause.startswith("all 2 requests of GET /e answered 500, and so did one more, limit 5 %; ")
+    assert confirmed(verdict, failing, NAMES, ["GET /e"], 0.5) == verdict  # three of three may be chance
+    stopped = replace(verdict, stopped=True)
+    assert confirmed(stopped, failing, NAMES, ["GET /e"], 0.05) == stopped
 
 
 def test_a_path_that_always_fails_is_caught_at_a_quarter_of_a_percent_of_the_load() -> None:

@@ -420,8 +420,7 @@ def test_what_a_python_is_made_from_is_needed_at_each_step(at: Place, tmp_path: 
     links[0].symlink_to(links[1])
     links[1].symlink_to(sys.executable)
     place = replace(at, scratch=tmp_path / "scratch", python=links[0])
-    found = sandbox.pythons_hidden(place, [tmp_path])
-    assert found[:2] == [tmp_path / "one", tmp_path / "two"]
+    assert {tmp_path / "one", tmp_path / "two"} <= set(sandbox.pythons_hidden(place, [tmp_path]))
 
 
 def test_a_sandbox_that_shares_proc_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
