@@ -8,10 +8,12 @@ Read only: the probe tells it to the plan, and promote reads it anew before it t
 from __future__ import annotations
 
 import contextlib
+import os
 from dataclasses import dataclass, replace
-from typing import Iterable, Mapping, TypedDict
+from typing import Iterable, Mapping, Sequence, TypedDict
 
 from .._facts.unitgroups import unit_pids
+from .._os.files import read_text_file
 from .._os.listeners import SYSTEM_MANAGER, Listener, held, hold, normal
 from .._os.paths import Layout
 from .._os.procfs import leads_to
@@ -61,12 +63,49 @@ def read(layout: Layout, unit: str, listen: str, systemd: Systemd) -> Former:
     up = tuple(name for name, one in systemd.states(*sockets).items() if one.running)
     if state.gone and not up:
         return Former(unit, sockets=sockets)
+    entangled = _entangled(layout, unit, sockets, systemd)
+    if entangled:
+        return Former(unit, STOPPED, sockets, problem=entangled)
     if layout.public_socket_unit in sockets:
         return _of_its_name(layout, unit, listen, sockets, systemd)
     holders = _holders(layout, state.control_group, up, systemd)
     found = _by_address(layout, Former(unit, BESIDE, sockets), listen, holders)
     mine = {one.inode for one in held([state.main_pid], layout.root)}
     return replace(found, inherits=found.holder is not None and found.holder.inode in mine)
+
+
+_LEAD_TO_IT = ("RequiredBy", "RequisiteOf", "BoundBy", "ConsistsOf", "WantedBy", "UpheldBy")
+
+
+def _entangled(layout: Layout, unit: str, sockets: Sequence[str], systemd: Systemd) -> str:
+    """Why taking over from `unit` would reach further than it, in a sentence with the fix; empty where it does not.
+
+    What requires a service is stopped with it, what wants it starts it again; `systemctl disable` also disables what
+    its Also= names, and removes a unit file that is a link.
+    """
+    told = systemd.properties(unit, *_LEAD_TO_IT, "TriggeredBy", "FragmentPath")
+    names = {name for key in (*_LEAD_TO_IT, "TriggeredBy") for name in told.get(key, "").split()}
+    others = sorted(name for name in names - {unit, *sockets} if not name.endswith(".target"))
+    if others:
+        return (
+            f"{', '.join(others)} on this host requires, wants or starts {unit}, and would be stopped with it or start "
+            f"it again; take that out of there first (`systemctl edit {others[0]}`)"
+        )
+    path = told.get("FragmentPath", "")
+    place = os.path.join(layout.root, path.lstrip("/")) if path else ""
+    if place and os.path.realpath(place).startswith(f"{os.path.dirname(layout.home)}/"):
+        return f"{unit} is Headcount's own; remove that app first (playbooks/remove.yml)"
+    if place and os.path.islink(place):
+        return f"{path} is a link, which `systemctl disable` would remove; copy the file there first"
+    named = {name for line in _lines(place) if line.startswith("Also=") for name in line[5:].split()}
+    also = sorted(named - {unit, *sockets})
+    if also:
+        return f"{path} names {', '.join(also)} in Also=, which would be disabled with it; take that line out first"
+    return ""
+
+
+def _lines(path: str) -> list[str]:
+    return [line.strip() for line in (read_text_file(path) or "").splitlines()] if path else []
 
 
 def _holders(layout: Layout, group: str, sockets: Iterable[str], systemd: Systemd) -> list[Listener]:

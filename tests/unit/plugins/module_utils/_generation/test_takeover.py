@@ -220,7 +220,7 @@ UP = {"LoadState": "loaded", "ActiveState": "active", "ControlGroup": "/system.s
         (
             ADDRESS,
             {
-                OLD: {**UP, "TriggeredBy": "old.socket old.timer"},
+                OLD: {**UP, "TriggeredBy": "old.socket"},
                 "old.socket": {**UP, "Listen": f"{ADDRESS} (Stream)"},
             },
             [ADDRESS],
