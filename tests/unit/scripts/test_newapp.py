@@ -104,7 +104,7 @@ def test_what_is_known_without_a_look_is_written_all_the_same(tmp_path: Path) ->
 
 
 def test_without_a_network_it_is_to_be_called_again(capsys: pytest.CaptureFixture[str]) -> None:
-    unreached = NetworkUnreachable("pypi.org was not reachable")
+    unreached = NetworkUnreachable("index.example was not reachable")
     with pytest.raises(ScriptError) as caught:
         run("../shop", "--output", "-", found=Unfinished(unreached, entry()))
     assert caught.value.code == newapp.FAILED

@@ -156,7 +156,7 @@ def test_what_cannot_be_looked_at_to_the_end_gives_what_is_known_without_it(tmp_
     assert "x" * 32 not in given.text
 
 
-@pytest.mark.parametrize("error", [NetworkUnreachable("pypi.org was not reachable"), BuildFailed("no compiler")])
+@pytest.mark.parametrize("error", [NetworkUnreachable("index.example was not reachable"), BuildFailed("no compiler")])
 def test_what_cannot_be_gathered_leaves_what_is_known_by_files(tmp_path: Path, error: Exception) -> None:
     def make(*_: Any) -> Made:
         raise error
