@@ -55,6 +55,7 @@ class ActionModule(ActionBase):
         if not stays and not self._task.check_mode:
             _write(path, text(one.proposal), 0o644)
             if one.secrets:
+                _keep_from_git(folder.parent)
                 _write(vault, secrets_text(one.secrets), OWNER_ONLY)
         has = "would have" if self._task.check_mode else "has"
         written = f"{path} is there already and is left as it is" if stays else f"{path} {has} its entry"
@@ -70,6 +71,16 @@ class ActionModule(ActionBase):
             "comparison": list(one.comparison),
             "questions": questions,
         }
+
+
+def _keep_from_git(folder: Path) -> None:
+    """Have git pass over the files with secrets, which nobody has encrypted yet; a list that is there is a person's."""
+    if not (folder / ".gitignore").exists():
+        _write(
+            folder / ".gitignore",
+            "# Values of secrets, until ansible-vault has encrypted them.\n*.secrets.yml\n",
+            0o644,
+        )
 
 
 def _write(path: Path, content: str, mode: int) -> None:

@@ -265,9 +265,16 @@ def unkept(name: str, value: str, app: str, data: Data) -> tuple[str, str, str] 
     if _below(path, (_RELEASES,)):
         return f"{what} in the release, which is read-only and is replaced", allowed, better
     if found or _WRITTEN.search(name):
-        fix = f"{better}, or data: {{outside: [{inline(path.rpartition('/')[0] if found else path)}]}}"
+        folder = _folder_of(path, bool(found))
+        fix = f"{better}, or data: {{outside: [{inline(folder)}]}}" if may_be_outside(folder) else better
         return f"{what} where the app cannot write", f"{allowed}, or below a folder of data.outside", fix
     return None
+
+
+def _folder_of(path: str, file: bool) -> str:
+    """The folder that a path is in, where it is, or looks like, a file; else the path itself."""
+    above, _, last = path.rstrip("/").rpartition("/")
+    return above if file or "." in last[1:] else path.rstrip("/")
 
 
 def _is_path(value: str) -> bool:

@@ -9,7 +9,7 @@ from typing import Final
 
 from .fields import ABSENT, Field, Invalid
 
-_UNIT: Final = re.compile(r"[A-Za-z0-9:_.\\-]+(@[A-Za-z0-9:_.\\-]+)?\.service")
+_UNIT: Final = re.compile(r"(?!-)[A-Za-z0-9:_.\\-]+(@[A-Za-z0-9:_.\\-]+)?\.service")
 
 
 def _service(text: str) -> str:

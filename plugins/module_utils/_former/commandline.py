@@ -161,5 +161,5 @@ _NUMBERS: Final = frozenset(
 
 
 def _number(key: str, value: object) -> object:
-    text = str(value)
-    return int(text) if key in _NUMBERS and text.isdigit() else value
+    text = str(value) if isinstance(value, (str, int)) else ""
+    return int(text) if key in _NUMBERS and re.fullmatch(r"[0-9]{1,9}", text) else value

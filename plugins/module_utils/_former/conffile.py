@@ -22,8 +22,14 @@ _BINARY: Final[Mapping[type, Callable[[Any, Any], Any]]] = {
     ast.Div: operator.truediv,
 }
 _CONVERT: Final[Mapping[str, Callable[..., Any]]] = {"int": int, "float": float, "str": str, "max": max, "min": min}
-_MOST: Final = 10_000
-"""No number or text of a setting is longer than this: what would be is not read."""
+MOST_BYTES: Final = 2**15
+"""A file that is longer is not read: Python would take seconds, and much memory, to parse it."""
+_MOST, _MOST_OF_ALL = 10_000, 100_000
+"""So many characters, numbers and the like one setting has at most, and so many all have: what has more is not read."""
+_MOST_WORK: Final = 200_000
+"""So many values are looked at in all."""
+_LARGEST: Final = 2**63
+"""No number is larger."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +49,9 @@ class _Unread(Exception):
 def read(text: str, cores: int, environment: Mapping[str, str]) -> ConfFile:
     """Read a file. `cores`: what multiprocessing.cpu_count() gives there; `environment`: what its Gunicorn has."""
     try:
-        body = ast.parse(text).body
-    except (SyntaxError, ValueError):
-        return ConfFile(unread=("the whole file, which is no Python",))
+        body = _parsed(text)
+    except _Unread as error:
+        return ConfFile(unread=(f"the whole file, which is {error}",))
     reader = _Reader(cores, environment)
     hooks: list[str] = []
     for node in body:
@@ -62,6 +68,18 @@ def read(text: str, cores: int, environment: Mapping[str, str]) -> ConfFile:
     return ConfFile(settings, tuple(dict.fromkeys(reader.unread)), tuple(hooks))
 
 
+def _parsed(text: str) -> list[ast.stmt]:
+    """The statements of a file. _Unread says what it is where it has none."""
+    if len(text) > MOST_BYTES:
+        raise _Unread(f"longer than {MOST_BYTES // 1024} KiB")
+    try:
+        return ast.parse(text).body
+    except (SyntaxError, ValueError):
+        raise _Unread("no Python") from None
+    except (RecursionError, MemoryError):
+        raise _Unread("nested too deeply") from None
+
+
 def _stored(node: ast.Name) -> bool:
     return isinstance(node.ctx, ast.Store)
 
@@ -73,6 +91,7 @@ class _Reader:
         self.cores, self.environment = cores, environment
         self.names: dict[str, object] = {}
         self.unread: list[str] = []
+        self.work, self.room = _MOST_WORK, _MOST_OF_ALL
 
     def assign(self, target: ast.expr, value: ast.expr) -> None:
         """Take in one assignment."""
@@ -80,11 +99,51 @@ class _Reader:
             return
         self.names.pop(target.id, None)
         try:
-            self.names[target.id] = self._value(value)
-        except (_Unread, ArithmeticError, TypeError, ValueError, LookupError):
+            found = self._value(value)
+            self.room -= self._size(found)
+            if self.room < 0:
+                raise _Unread
+            self.names[target.id] = found
+        except (_Unread, ArithmeticError, TypeError, ValueError, LookupError, RecursionError, MemoryError):
             self.unread.append(target.id)
 
+    def _size(self, value: object) -> int:
+        """How much a value holds. _Unread: more than a person would write, or what no setting is."""
+        self._count()
+        if isinstance(value, str):
+            value.encode()  # half a character is no text: ValueError
+            size = len(value)
+        elif isinstance(value, (list, dict)):
+            parts = [*value, *value.values()] if isinstance(value, dict) else value
+            size = 1
+            for one in parts:
+                size += self._size(one)
+                if size > _MOST:
+                    raise _Unread
+        elif value is None or isinstance(value, (int, float)):
+            size = 1
+            if isinstance(value, (int, float)) and not -_LARGEST < value < _LARGEST:  # nan is in no order
+                raise _Unread
+        else:
+            raise _Unread
+        if size > _MOST:
+            raise _Unread
+        return size
+
+    def _count(self) -> None:
+        self.work -= 1
+        if self.work < 0:
+            raise _Unread
+
     def _value(self, node: ast.expr) -> Any:
+        """The value of an expression; no part of one holds more than a setting may."""
+        self._count()
+        value = self._read(node)
+        if not isinstance(value, (list, dict)):  # their parts were looked at, and the whole is where it is assigned
+            self._size(value)
+        return value
+
+    def _read(self, node: ast.expr) -> Any:
         if isinstance(node, ast.Constant):
             return node.value
         if isinstance(node, ast.Name) and node.id in self.names:
@@ -95,7 +154,7 @@ class _Reader:
             (ast.Dict, self._dict),
             (ast.BinOp, self._binary),
             (ast.BoolOp, self._first_true),
-            (ast.JoinedStr, lambda one: "".join(map(self._part, one.values))),
+            (ast.JoinedStr, self._joined),
             (ast.Subscript, self._from_environment),
             (ast.Call, self._called),
         )
@@ -119,7 +178,7 @@ class _Reader:
         """A number, or two texts after one another; what would grow beyond reason is not read."""
         numbers = all(isinstance(one, (int, float)) for one in (left, right))
         texts = isinstance(left, str) and isinstance(right, str) and work is operator.add
-        if not (numbers or texts) or (texts and len(left) + len(right) > _MOST):
+        if not (numbers or texts):
             raise _Unread
         return work(left, right)
 
@@ -133,10 +192,21 @@ class _Reader:
                 break
         return value
 
+    def _joined(self, node: ast.JoinedStr) -> str:
+        found = ""
+        for one in node.values:
+            found += self._part(one)
+            if len(found) > _MOST:
+                raise _Unread
+        return found
+
     def _part(self, node: ast.expr) -> str:
+        inner = node
         if isinstance(node, ast.FormattedValue) and node.format_spec is None and node.conversion == -1:
-            return str(self._value(node.value))
-        return str(self._value(node))
+            inner = node.value
+        value = self._value(inner)
+        self.work -= self._size(value)  # a text is made of all that a list holds
+        return str(value)
 
     def _from_environment(self, node: ast.Subscript) -> str:
         if _dotted(node.value) != "os.environ":
@@ -156,6 +226,8 @@ class _Reader:
         if name in ("os.environ.get", "os.getenv", "environ.get", "getenv") and arguments:
             return self.environment.get(str(arguments[0]), arguments[1] if len(arguments) > 1 else None)
         if name in _CONVERT and arguments and None not in arguments:
+            if name == "str":
+                self._size(arguments[0])
             return _CONVERT[name](*arguments)
         raise _Unread
 

@@ -9,10 +9,12 @@ import os
 import pwd
 import re
 from dataclasses import asdict, dataclass, field
-from typing import Dict, Final, List, Mapping, Tuple
+from typing import ContextManager, Dict, Final, List, Mapping, Tuple
 
 from .._declaration.digests import looks_secret
 from .._facts.unitgroups import unit_pids
+from .._os import socketfile
+from .._os.foreignfiles import as_account, names_in, text_of
 from .._os.listeners import held
 from .._os.paths import HOME
 from .._os.procfs import children, read_status, read_text, to_int
@@ -20,26 +22,31 @@ from .._os.systemd import Systemd
 from . import commandline, conffile, nginx
 
 NOT_THE_APPS: Final = re.compile(
-    r"PATH|LANG|LANGUAGE|LC_\w+|HOME|LOGNAME|USER|SHELL|PWD|OLDPWD|SHLVL|TERM|_|TZ|MAIL|HOSTNAME|VIRTUAL_ENV\w*|PS1"
+    r"PATH|LANG|LANGUAGE|LC_\w+|HOME|LOGNAME|USER|SHELL|PWD|OLDPWD|SHLVL|TERM|_|MAIL|HOSTNAME|VIRTUAL_ENV\w*|PS1"
     r"|INVOCATION_ID|JOURNAL_STREAM|SYSTEMD_\w+|MEMORY_PRESSURE_\w+|LISTEN_\w+|NOTIFY_SOCKET|MAINPID|WATCHDOG_\w+"
     r"|(RUNTIME|STATE|CACHE|LOGS|CONFIGURATION|CREDENTIALS)_DIRECTORY|SUPERVISOR_\w+|GUNICORN_(CMD_ARGS|PID|FD)"
     r"|SERVER_SOFTWARE|PYTHON(UNBUFFERED|DONTWRITEBYTECODE|FAULTHANDLER|HASHSEED)"
 )
 """Variables that a service manager or a shell sets, or that are Gunicorn's own."""
 
+_LIKELY: Final = re.compile(r"(?i)(^|_)(key|pass|passphrase|pwd|dsn|auth|salt|webhook)(_|$)")
+"""What may be a secret by its name: in a vault nothing is lost by it."""
 CONFIG_FILE: Final = "gunicorn.conf.py"
 _NGINX: Final = "/etc/nginx"
 _MOST_BYTES: Final = 2**20
+_UNREADABLE: Final = f"the whole file, which is no plain file, or is longer than {conffile.MOST_BYTES // 1024} KiB"
 _SHELLS: Final = ("/usr/sbin/nologin", "/sbin/nologin", "/bin/false", "/usr/bin/false")
 
 
 @dataclass(frozen=True)
 class Running:
-    """A Gunicorn that runs. `settings`: as Gunicorn takes them; `unread`: settings of its file that only running it
+    """A Gunicorn that runs. `settings`: as Gunicorn takes them, but for raw_env, which is in `environment`; `options`:
+    those of them that its command line or GUNICORN_CMD_ARGS gives; `unread`: settings of its file that only running it
     would tell; `hooks`: functions of that file. `listen`: addresses that it listens on. `secrets` are variables that
     look like ones; show them to nobody. `worker_mib`: what a worker takes (PSS), `workers`: how many run. `python`:
     "3.11", "" where it is not known. `login`: whether somebody can log in as its `user`. `fronts`: servers of nginx
-    before it. `shared`: whether the service runs further programs."""
+    before it. `shared`: whether the service runs further programs. `reach`: who connects to its unix socket, where its
+    first address is one."""
 
     unit: str
     file: str = ""
@@ -50,6 +57,7 @@ class Running:
     program: Tuple[str, ...] = ()
     entry_point: str = ""
     settings: Dict[str, object] = field(default_factory=dict)
+    options: Tuple[str, ...] = ()
     config: str = ""
     unread: Tuple[str, ...] = ()
     hooks: Tuple[str, ...] = ()
@@ -64,6 +72,7 @@ class Running:
     commit: str = ""
     shared: bool = False
     fronts: Tuple[nginx.Front, ...] = ()
+    reach: socketfile.Reach | None = None
 
     def to_dict(self) -> dict[str, object]:
         """Plain data, with the secrets in it."""
@@ -150,15 +159,15 @@ class _Reading:
     def running(self, unit: str, file: str, sockets: tuple[str, ...], workers: list[int], shared: bool) -> Running:
         """All that is found of it."""
         by_environment = commandline.from_environment(self.environment.get("GUNICORN_CMD_ARGS", ""))
-        path, text = self._config({**by_environment, **self.command.settings})
-        conf = conffile.read(text, self.cores, self.environment)
-        if path.startswith("python:"):
-            conf = conffile.ConfFile(unread=("all that it says",))
+        with _as_its_account(self.root, self.master):  # what lies there may be made to mislead who reads it
+            path, conf = self._config({**by_environment, **self.command.settings})
+            git, commit = _git(self.root, self.folder)
+            version = self._gunicorn()
         settings = commandline.merged(conf.settings, by_environment, self.command.settings)
+        added = _pairs(settings.pop("raw_env", ()))
         listen = tuple(dict.fromkeys(one.address for one in held([self.master], self.root)))
         user = _user(self.root, (workers or [self.master])[0])
-        environment, secrets = _divided(self.environment)
-        git, commit = _git(self.root, self.folder)
+        environment, secrets = _divided(self.environment, added)
         return Running(
             unit=unit,
             file=file,
@@ -169,6 +178,7 @@ class _Reading:
             program=self.command.program,
             entry_point=str(self.command.app or settings.get("wsgi_app") or ""),
             settings=settings,
+            options=tuple(sorted({*by_environment, *self.command.settings} - {"raw_env"})),
             config=path,
             unread=conf.unread,
             hooks=conf.hooks,
@@ -176,24 +186,30 @@ class _Reading:
             environment=environment,
             secrets=secrets,
             python=self._python(),
-            gunicorn=self._gunicorn(),
+            gunicorn=version,
             workers=len(workers),
             worker_mib=_worker_mib(self.root, workers),
             git=git,
             commit=commit,
             shared=shared,
-            fronts=tuple(nginx.fronts(_nginx_files(self.root), listen[0])) if listen else (),
+            fronts=_fronts(self.root, listen[0]) if listen else (),
+            reach=_reach(self.root, listen[0]) if listen else None,
         )
 
-    def _config(self, settings: Mapping[str, object]) -> tuple[str, str]:
-        """(path, text) of its file of settings; ("", "") without one."""
+    def _config(self, settings: Mapping[str, object]) -> tuple[str, conffile.ConfFile]:
+        """The path of its file of settings, and what that says; "" without one."""
         declared = str(settings.get("config") or "")
         if declared.startswith("python:"):
-            return declared, ""  # a module of the app: only importing it would tell
+            # A module of the app: only importing it would tell.
+            return declared, conffile.ConfFile(unread=("all that it says",))
         name = declared[len("file:") :] if declared.startswith("file:") else declared
         path = os.path.join(self.folder or "/", name or CONFIG_FILE)
-        text = _text(self.root, path)
-        return (path, text) if declared or text else ("", "")
+        where = os.path.join(self.root, path.lstrip("/"))
+        text = text_of(where, conffile.MOST_BYTES)
+        if text is None:
+            there = declared or os.path.lexists(where)
+            return (path, conffile.ConfFile(unread=(_UNREADABLE,))) if there else ("", conffile.ConfFile())
+        return path, conffile.read(text, self.cores, self.environment)
 
     def _python(self) -> str:
         """The version of its Python, by the name of its program."""
@@ -213,10 +229,26 @@ class _Reading:
         return ""
 
 
-def _divided(environment: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
-    """The app's own variables: (those that may be shown, those that look like secrets)."""
-    own = {name: value for name, value in sorted(environment.items()) if not NOT_THE_APPS.fullmatch(name)}
-    secret = {name: value for name, value in own.items() if looks_secret(name, value)}
+def _as_its_account(root: str, pid: int) -> ContextManager[None]:
+    """With the rights of a process of this host."""
+    status = read_status(root, str(pid)) if root == "/" else {}
+    ids = [to_int(status.get(key, "").split("\t")[-1]) for key in ("Uid", "Gid")]  # those that files are opened with
+    groups = [number for number in map(to_int, status.get("Groups", "").split()) if number is not None]
+    return as_account(ids[0] or 0, ids[1] or 0, groups)
+
+
+def _pairs(lines: object) -> dict[str, str]:
+    """The variables that Gunicorn sets by itself (raw_env)."""
+    texts = [str(one) for one in lines] if isinstance(lines, (list, tuple)) else []
+    return {name: value for name, equals, value in (text.partition("=") for text in texts) if equals and name}
+
+
+def _divided(environment: Mapping[str, str], added: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """The app's own variables: (those that may be shown, those that look like secrets). `added`: by Gunicorn itself,
+    whatever they are called."""
+    own = {name: value for name, value in environment.items() if not NOT_THE_APPS.fullmatch(name)}
+    own = dict(sorted({**own, **added}.items()))
+    secret = {name: value for name, value in own.items() if looks_secret(name, value) or _LIKELY.search(name)}
     return {name: value for name, value in own.items() if name not in secret}, secret
 
 
@@ -235,6 +267,12 @@ def _may_log_in(user: str) -> bool:
         return pwd.getpwnam(user).pw_shell not in _SHELLS
     except KeyError:
         return False
+
+
+def _reach(root: str, address: str) -> socketfile.Reach | None:
+    """Who connects to a unix socket; None of another address."""
+    path = address[len("unix:") :] if address.startswith("unix:/") else ""
+    return socketfile.reach(os.path.join(root, path.lstrip("/"))) if path else None
 
 
 def _worker_mib(root: str, workers: list[int]) -> float | None:
@@ -263,6 +301,14 @@ def _git(root: str, folder: str) -> tuple[str, str]:
     return re.sub(r"://[^/@\s]*@", "://", url), commit
 
 
+def _fronts(root: str, listen: str) -> Tuple[nginx.Front, ...]:
+    """The servers of nginx that lead to an address; none of files that are nested beyond reason."""
+    try:
+        return tuple(nginx.fronts(_nginx_files(root), listen))
+    except RecursionError:
+        return ()
+
+
 def _nginx_files(root: str) -> List[str]:
     """The texts of nginx's files, as its packages lay them out."""
     paths = [f"{_NGINX}/nginx.conf"]
@@ -273,21 +319,11 @@ def _nginx_files(root: str) -> List[str]:
 
 def _text(root: str, path: str) -> str:
     """The text of a file, "" where there is none that can be read, or is more than a person would write."""
-    where = os.path.join(root, path.lstrip("/"))
-    try:
-        if os.path.getsize(where) > _MOST_BYTES:
-            return ""
-        with open(where, encoding="utf-8", errors="replace") as stream:
-            return stream.read()
-    except OSError:
-        return ""
+    return text_of(os.path.join(root, path.lstrip("/")), _MOST_BYTES) or ""
 
 
 def _listed(root: str, path: str) -> list[str]:
-    try:
-        return sorted(os.listdir(os.path.join(root, path.lstrip("/"))))
-    except OSError:
-        return []
+    return names_in(os.path.join(root, path.lstrip("/")))
 
 
 def _link(root: str, path: str) -> str:

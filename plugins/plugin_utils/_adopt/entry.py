@@ -13,9 +13,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ...module_utils._declaration.app import Data
 from ...module_utils._declaration.checks import app_name
+from ...module_utils._declaration.data import unkept
 from ...module_utils._declaration.fields import Invalid
 from ...module_utils._declaration.gunicorn import GUNICORN, HOOKS, REFUSED
+from ...module_utils._declaration.listening import GROUP
 from ...module_utils._declaration.normalise import normalise_apps
 from ...module_utils._plan.planner import plan_host
 from ...module_utils._plan.text import render_table
@@ -40,6 +43,9 @@ DEFAULTS: Final[Mapping[str, object]] = {
 
 _GENERIC: Final = re.compile(r"(g?unicorn|web|app|api|wsgi|site|server|flask|django|supervisor)d?[0-9]*", re.IGNORECASE)
 _KNOWN: Final = frozenset({*(item.name for item in GUNICORN.fields), *REFUSED, *DEFAULTS}) - frozenset(HOOKS)
+_LOGS: Final = ("accesslog", "errorlog")
+_ELSEWHERE: Final = frozenset({*DEFAULTS, "workers", "bind", "config", "wsgi_app", "user", "group", "initgroups"})
+"""What the entry, the comparison or another question has."""
 _TAKEN: Final = frozenset(item.name for item in GUNICORN.fields) - {"accesslog", "errorlog", "hooks", "raw_env"}
 
 
@@ -100,7 +106,7 @@ def current(running: Json) -> dict[str, object]:
 
 
 def _whole(value: object) -> int:
-    return int(str(value)) if str(value).isdigit() else 0
+    return int(str(value)) if re.fullmatch(r"[0-9]{1,9}", str(value)) else 0
 
 
 def summary(host: str, running: Json) -> str:
@@ -195,9 +201,27 @@ class _Draft:
         if len(addresses) > 1:
             text = f"listen: it listens on {listed(addresses)}, and an app has one address: which one do users come by?"
             self._ask(text, must=True)
+        self._reached(listen)
         if self.running.get("shared"):
             text = "runs further programs, and is stopped as a whole: let them run by others"
             self._ask(f"former: {self.running['unit']} {text}", must=True)
+
+    def _reached(self, listen: str) -> None:
+        """Who connects to its unix socket: a file of root's has one group, or everybody, or root alone."""
+        reach = self.running.get("reach") or {}
+        if not listen.startswith("unix:") or not reach or reach["everybody"]:
+            return
+        path, groups, users = listen[len("unix:") :], list(reach["groups"]), dict(reach["users"])
+        names = [name for name in [*groups, *users.values()] if _is_group(name)]
+        if not groups and not users:
+            self._put("listen_mode", "0600", f"root alone connects to {path} today")
+        elif names:
+            self._put("listen_group", names[0], f"who connects to {path} today (mode {reach['mode']})")
+        more = [*(f"the group {name}" for name in groups if name not in names[:1]), *users]
+        if more:
+            now = f"the group {names[0]} does then" if names else "no group is to that the entry could name"
+            text = f"listen_group: {listed(more)} may connect to {path} today, and {now}: is the proxy's account in it?"
+            self._ask(text, must=not names)
 
     def _front(self) -> None:
         fronts = list(self.running.get("fronts") or ())
@@ -230,7 +254,16 @@ class _Draft:
         own = {key: value for key, value in self.settings.items() if key in _TAKEN and not isinstance(value, dict)}
         if own:
             self._put("gunicorn", own, "settings of Gunicorn that no plan has")
+        self._ask_of_others(own)
         self._ask_of_its_file()
+
+    def _ask_of_others(self, own: Mapping[str, object]) -> None:
+        """Name each setting that is not carried over; other names of its file are the file's own."""
+        said = [name for name in self.settings if name in _KNOWN or name in (self.running.get("options") or ())]
+        said = [name for name in said if self.settings[name] not in (None, False, "")]
+        left = [name for name in sorted(said) if name not in own and name not in _ELSEWHERE]
+        if left:
+            self._ask(f"gunicorn: the entry leaves out {'; '.join(map(_why_not, left))}: is any of it still wanted?")
 
     def _ask_of_its_file(self) -> None:
         file = self.running.get("config")
@@ -246,8 +279,32 @@ class _Draft:
         user, folder = str(self.running.get("user") or ""), str(self.running.get("folder") or "")
         self._ask(
             f"data: the app runs as an account of its own, and not as {user or 'it did'}: what did it write below "
-            f"{folder}, or elsewhere, that is to last (data.paths, data.outside)?"
+            f"{folder}, or elsewhere, that is to last? Leave it where it is, and let both accounts in (data.outside): "
+            "a copy that is made while the service serves lacks what users write after that"
         )
+        variables = {**(self.running.get("environment") or {}), **self.secrets}
+        for name, value in sorted(variables.items()):
+            wrong = unkept(name, str(value), self.name, Data())
+            if wrong is not None:
+                self._ask(f"data: {name} {wrong[0]}: {wrong[2]}", must=True)
+
+
+def _why_not(name: str) -> str:
+    """A setting that is not carried over, with the reason, and the key that does it instead."""
+    if name in _LOGS:
+        return f"{name} (the journal has it; gunicorn.accesslog: '-' has requests there too)"
+    refusal = REFUSED.get(name)
+    if refusal is None:
+        return f"{name} (Headcount knows no such setting)" if name not in _KNOWN else f"{name} (gunicorn.{name})"
+    return f"{name} ({refusal.why}{'; ' + refusal.instead if refusal.instead else ''})"
+
+
+def _is_group(name: str) -> bool:
+    """Whether a group can be named in an entry."""
+    try:
+        return GROUP.check is not None and GROUP.check(name) == name
+    except Invalid:
+        return False
 
 
 def entries(host: str, running: Sequence[Json], facts: Json, name: str = "") -> list[Adopted]:

@@ -116,6 +116,23 @@ def test_what_cannot_be_kept_is_refused(data: dict[str, Any], words: str) -> Non
     assert words in problems[0]
 
 
+@pytest.mark.parametrize(
+    ("value", "fix"),
+    [
+        ("/srv/shop/app.db", "or data: {outside: [/srv/shop]}"),
+        ("/srv/shop/uploads", "or data: {outside: [/srv/shop/uploads]}"),
+        ("sqlite:////srv/shop/app", "or data: {outside: [/srv/shop]}"),
+        ("/var/lib/app.db", 'DATABASE: "{data}/app.db"'),
+    ],
+)
+def test_a_fix_is_one_that_is_taken(value: str, fix: str) -> None:
+    (problem,) = declared(environment={"DATABASE": value})[1]
+    assert problem.endswith(fix)
+    folder = fix.partition("[")[2].rstrip("]}")
+    if folder:
+        assert declared(environment={"DATABASE": value}, data={"outside": [folder]})[1] == []
+
+
 def test_paths_beside_the_code_are_allowed() -> None:
     assert declared(data={"paths": ["shop/static/uploads", "shops", "db.sqlite3", "instance/"]})[1] == []
 

@@ -23,6 +23,8 @@ def test_a_service(unit: str) -> None:
         ("gunicorn.socket", "not the name of a service"),
         ("../../etc/passwd.service", "not the name of a service"),
         ("a b.service", "not the name of a service"),
+        ("-H.service", "not the name of a service"),
+        ("--user@x.service", "not the name of a service"),
     ],
 )
 def test_what_is_none(unit: str, words: str) -> None:

@@ -50,3 +50,47 @@ def test_what_only_running_it_would_tell(text: str, unread: tuple[str, ...]) -> 
 
 def test_its_hooks() -> None:
     assert read("def post_fork(server, worker):\n    pass\n", 1, {}).hooks == ("post_fork",)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a = 10\n" + "a = a * a\n" * 500,
+        "a = [1]\n" + "a = [a, a]\n" * 200,
+        "a = {'k': 1}\n" + "a = {'a': a, 'b': a}\n" * 200,
+        "a = 'x'\n" + "a = f'{a}{a}'\n" * 100,
+        "a = 'x'\n" + "a = a + a\n" * 500,
+        "a = '" + "x" * 9000 + "'\na = f'" + "{a}" * 5000 + "'",
+        "a = [['x'] * 9] * 9",
+        "a = 9 ** 9 ** 9",
+        "a = 0x" + "f" * 20_000,
+        "a = (" + "1," * 12_000 + ")",
+        "a = b'x'",
+        "a = 1j",
+        "a = ...",
+        "a = float('nan')",
+        "a = 1e999",
+        "a = '\\ud800'",
+        "import os\na = os.environ['LARGE']",
+    ],
+)
+def test_what_no_person_writes_is_not_read(text: str) -> None:
+    found = read(text, 1, {"LARGE": "x" * 20_000})
+    assert found.settings == {}
+    assert "a" in found.unread
+
+
+@pytest.mark.parametrize("text", ["a = " + "-" * 30_000 + "1", "a = " + "1+" * 15_000 + "1", "a = " + "(" * 30_000])
+def test_what_is_nested_beyond_reason(text: str) -> None:
+    assert read(text, 1, {}).settings == {}
+    assert read(text, 1, {}).unread
+
+
+def test_a_long_file_is_not_parsed() -> None:
+    assert read("a = 1\n" * 10_000, 1, {}).unread == ("the whole file, which is longer than 32 KiB",)
+
+
+def test_many_settings_that_are_long_together() -> None:
+    found = read("b = '" + "x" * 9000 + "'\n" + "".join(f"a{one} = b\n" for one in range(1500)), 1, {})
+    assert sum(len(str(value)) for value in found.settings.values()) <= 100_000
+    assert len(found.unread) > 1000

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import pwd
 from collections.abc import Sequence
 from pathlib import Path
@@ -158,6 +159,55 @@ def test_the_processes_of_people_are_no_services(host: Host) -> None:
 
 
 def test_nothing_is_read_that_no_person_wrote(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_running, "_MOST_BYTES", 10)
+    monkeypatch.setattr(_running.conffile, "MOST_BYTES", 10)
     (found,) = host.running()
     assert found.settings == {"config": "gunicorn.conf.py"}
+
+
+@pytest.mark.parametrize("name", ["gunicorn.conf.py", ".git/config", ".git/HEAD", ".git/refs/heads/main"])
+@pytest.mark.parametrize("kind", ["pipe", "folder", "device", "large"])
+def test_what_is_no_plain_file_is_not_waited_for(host: Host, name: str, kind: str) -> None:
+    file = host.root / "srv/shop" / name
+    file.unlink()
+    if kind == "pipe":
+        os.mkfifo(file)
+    elif kind == "folder":
+        file.mkdir()
+    elif kind == "device":
+        file.symlink_to("/dev/zero")
+    else:
+        file.write_text("# " + "x" * 2**21)
+    (found,) = host.running()
+    if name == "gunicorn.conf.py":
+        assert found.settings == {"config": "gunicorn.conf.py"}
+        assert found.unread == ("the whole file, which is no plain file, or is longer than 32 KiB",)
+    else:
+        assert "" in (found.git, found.commit)
+
+
+def test_a_release_that_a_link_leads_to_is_read(host: Host) -> None:
+    file = host.root / "srv/shop/gunicorn.conf.py"
+    file.rename(host.root / "srv/shop/real.py")
+    file.symlink_to("real.py")
+    (found,) = host.running()
+    assert found.settings["timeout"] == 90
+
+
+def test_what_gunicorn_itself_puts_into_the_environment(host: Host) -> None:
+    host.write("/proc/40/cmdline", "gunicorn\0-e\0MODE=tried\0--env\0STRIPE_KEY=sk_live_1\0-e\0LANG=de\0shop:app")
+    (found,) = host.running()
+    assert found.environment == {"MODE": "tried", "PORT": "8000", "LANG": "de"}
+    assert found.secrets["STRIPE_KEY"] == "sk_live_1"
+    assert "raw_env" not in found.settings
+    assert "sk_live_1" not in repr(found)
+    host.write("/proc/40/cmdline", "gunicorn\0shop:app")
+    host.write("/srv/shop/gunicorn.conf.py", "raw_env = ['A=1', 'TZ=Europe/Berlin']")
+    (found,) = host.running()
+    assert (found.environment["A"], found.environment["TZ"]) == ("1", "Europe/Berlin")
+
+
+def test_numbers_that_are_none(host: Host) -> None:
+    host.write("/proc/40/cmdline", "gunicorn\0-w\0" + "9" * 5000 + "\0--threads\0²\0shop:app")
+    (found,) = host.running()
+    assert found.settings["threads"] == "²"
+    assert found.options == ("threads", "workers")

@@ -136,3 +136,59 @@ def test_threads_make_it_gthread() -> None:
 def test_why_there_is_no_plan() -> None:
     (line,) = adopted(listen=["unix:/run/headcount/a.sock"]).comparison
     assert line.startswith("no plan yet: headcount_apps[0].listen")
+
+
+@pytest.mark.parametrize(
+    ("reach", "declared", "question"),
+    [
+        ({"mode": "0777", "everybody": True, "groups": [], "users": {}}, {}, ""),
+        ({"mode": "0770", "everybody": False, "groups": ["www-data"], "users": {}}, {"listen_group": "www-data"}, ""),
+        (
+            {"mode": "0770", "everybody": False, "groups": ["www-data", "ops"], "users": {"deploy": "deploy"}},
+            {"listen_group": "www-data"},
+            "the group ops, deploy may connect to /run/a.sock today, and the group www-data does then",
+        ),
+        (
+            {"mode": "0700", "everybody": False, "groups": [], "users": {"deploy": "deploy"}},
+            {"listen_group": "deploy"},
+            "deploy may connect to /run/a.sock today, and the group deploy does then: is the proxy's account in it?",
+        ),
+        ({"mode": "0600", "everybody": False, "groups": [], "users": {}}, {"listen_mode": "0600"}, ""),
+        (
+            {"mode": "0660", "everybody": False, "groups": ["4711"], "users": {}},
+            {},
+            "the group 4711 may connect to /run/a.sock today, and no group is to that the entry could name",
+        ),
+    ],
+)
+def test_whom_a_unix_socket_lets_in(reach: dict[str, Any], declared: dict[str, str], question: str) -> None:
+    one = adopted(listen=["unix:/run/a.sock"], reach=reach)
+    found = {key: value for key, value in one.proposal.entry.items() if key in ("listen_group", "listen_mode")}
+    assert found == declared
+    assert yaml.safe_load(text(one.proposal))["headcount_apps"] == [one.proposal.entry]
+    assert normalise_apps([one.proposal.entry], "web1")[1] == []
+    asked = [item.text for item in one.proposal.questions if item.text.startswith("listen_group")]
+    assert [question in words for words in asked] == ([True] if question else [])
+
+
+def test_every_setting_that_is_left_out_is_named() -> None:
+    settings = {"certfile": "/etc/x.pem", "umask": 7, "accesslog": "/var/log/a", "port": 8000, "keyfile": None}
+    settings |= {"logconfig_dict": {"version": 1}, "tomorrow": "7", "preload_app": True}
+    one = adopted(settings=settings, options=["tomorrow"])
+    (words,) = [item.text for item in one.proposal.questions if "leaves out" in item.text]
+    assert words == (
+        "gunicorn: the entry leaves out accesslog (the journal has it; gunicorn.accesslog: '-' has requests there "
+        "too); certfile (Headcount asks and tries apps over plain HTTP/1.1; let the proxy in front do that); "
+        "logconfig_dict (gunicorn.logconfig_dict); tomorrow (Headcount knows no such setting); umask (the unit does "
+        "that; sandbox.umask of the app): is any of it still wanted?"
+    )
+
+
+def test_data_that_the_app_could_not_write_is_asked_before_it_is_refused() -> None:
+    one = adopted(secrets={"DATABASE_URL": "sqlite:////srv/shop/data/app.db"}, environment={"UPLOADS": "/srv/up"})
+    asked = [item.text for item in one.proposal.questions if item.must]
+    assert asked == [
+        'data: DATABASE_URL is a SQLite database where the app cannot write: DATABASE_URL: "sqlite:///{data}/app.db", '
+        "or data: {outside: [/srv/shop/data]}",
+        'data: UPLOADS is a path where the app cannot write: UPLOADS: "{data}/up", or data: {outside: [/srv/up]}',
+    ]

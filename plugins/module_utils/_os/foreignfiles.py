@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Reading files that accounts without rights may have made: never for longer, never more, and never what they may not.
+
+What is at a path may be a pipe that nobody writes to, a device, or a link to what only root may read. So it is read as
+that account, where there is one, without waiting, and only where it is a plain file that is not large. Links are
+followed: what they lead to is read as that account, too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from typing import Iterator, Sequence
+
+_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+
+
+def text_of(path: str, most: int) -> str | None:
+    """The text of the plain file at `path`; None where there is none, or none that can be read, or one of more than
+    `most` bytes."""
+    try:
+        handle = os.open(path, _FLAGS)
+    except (OSError, ValueError):
+        return None
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            return None
+        with open(handle, "rb", closefd=False) as stream:
+            content = stream.read(most + 1)
+    except OSError:
+        return None
+    finally:
+        os.close(handle)
+    return content.decode("utf-8", "replace") if len(content) <= most else None
+
+
+def names_in(path: str, most: int = 10_000) -> list[str]:
+    """The first `most` names in a folder, sorted; none where there is no folder that can be read."""
+    found: list[str] = []
+    try:
+        with os.scandir(path) as entries:
+            for entry in entries:
+                if len(found) >= most:
+                    break
+                found.append(entry.name)
+    except (OSError, ValueError):
+        return []
+    return sorted(found)
+
+
+@contextlib.contextmanager
+def as_account(uid: int, gid: int, groups: Sequence[int] = ()) -> Iterator[None]:
+    """Do what follows with the rights of a user, its group and further `groups` alone, where this process is root's and
+    the user is not."""
+    if os.geteuid() != 0 or not uid:
+        yield
+        return
+    before, own = os.getgroups(), os.getegid()
+    os.setgroups(list(groups))
+    os.setegid(gid)
+    os.seteuid(uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(own)
+        os.setgroups(before)
