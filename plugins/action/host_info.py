@@ -71,11 +71,13 @@ def _is_own(modules: Sequence[str], digest: str) -> bool:
 def _asked(app: Json) -> Result:
     """What the host is told of an app that is to be looked at."""
     candidate = trial_listen(app["listen"], Load.from_dict(app["load"]))
-    keys = ("name", "listen", "slice", "user", "data", "listen_group", "former")
+    keys = ("name", "listen", "slice", "user", "data", "listen_group", "listen_mode", "former")
     asked = {key: app[key] for key in keys if key in app}
     schedules = {name: one["schedule"] for name, one in (app.get("processes") or {}).items() if one.get("schedule")}
     if schedules:
         asked["processes"] = {name: {"schedule": schedule} for name, schedule in schedules.items()}
+    if app.get("former") and app.get("sandbox"):
+        asked["sandbox"] = {key: app["sandbox"][key] for key in ("groups", "umask") if key in app["sandbox"]}
     if app.get("load_test"):
         asked["load_test"] = {"calendar": app["load_test"]["calendar"]}
     return {**asked, "trial_listen": candidate} if candidate else asked

@@ -23,7 +23,8 @@ from ._generation import generations, ledger, loadtests
 from ._generation.failures import StepFailed
 from ._generation.lock import Busy
 from ._generation.run import Run
-from ._generation.state import app_state
+from ._generation.state import AppAsked, app_state
+from ._generation.takeover import Record
 from ._host import boot, byhand, probe
 from ._host.guard import guard
 from ._host.loadtest import load_test
@@ -248,7 +249,7 @@ def _main(arguments: list[str] | None, root: str) -> int:
 
 
 def _status(options: argparse.Namespace, apps: list[str], root: str) -> int:
-    states = {app: app_state({"name": app}, root) for app in apps}
+    states = {app: app_state(_asked(Layout(app, root)), root) for app in apps}
     if options.json:
         told = {app: {**state, "now": app_view(app, root).to_dict()} for app, state in states.items()}
         print(json.dumps(told, indent=2, sort_keys=True))
@@ -272,6 +273,14 @@ def _status(options: argparse.Namespace, apps: list[str], root: str) -> int:
                 print(f"  ! {problem}")
     sound = all(state["healthy"] and state["intact"] and not state["leftovers"] for state in states.values())
     return OK if sound else FAILED
+
+
+def _asked(layout: Layout) -> AppAsked:
+    """The app, with the service that it was taken over from: that has its units again when it was given back."""
+    record = Record.read(layout)
+    if record is None:
+        return {"name": layout.app}
+    return {"name": layout.app, "former": record.unit, "listen": record.address}
 
 
 def _given_back(layout: Layout) -> str:

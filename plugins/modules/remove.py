@@ -65,12 +65,13 @@ installed:
   elements: str
   returned: success
 left:
-  description: What is in the app's folder and is not Headcount's; it stays, or in check mode would stay.
+  description: What is in the app's folder, or changes its units, and is not Headcount's; it stays, or in check mode
+    would stay.
   type: list
   elements: str
   returned: success
 stands:
-  description: What that means, in a sentence; empty where nothing is left.
+  description: What that means, and which service had the app's address before; empty where nothing is left.
   type: str
   returned: success
 kept:
@@ -106,6 +107,7 @@ busy:
 """
 
 import os
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -139,14 +141,15 @@ def main() -> None:
         if in_the_way:
             module.fail_json(phase="remove", cause=in_the_way, msg=f"{name}: remove: {in_the_way}", **told)
         left = leftover.left(layout) if told["known"] else []
-        changed, stands = present or bool(folders.gone), leftover.words(layout, left)
+        changed, stands = present or bool(folders.gone), leftover.words(left)
         module.exit_json(changed=changed, removed=present, left=left, stands=stands, **folders_told(folders), **told)
     app = app_on_host(module, name)
 
     def work() -> dict[str, object]:
-        removed = remove(app, everything)
+        removed: dict[str, Any] = remove(app, everything)
         uninstall_if_idle()
-        return {**removed, "stands": leftover.words(layout, leftover.left(layout)), **told}
+        stands = [leftover.words(leftover.left(layout)), removed.pop("former")]
+        return {**removed, "stands": "; ".join(filter(None, stands)), **told}
 
     finish(module, name, work)
 

@@ -12,11 +12,13 @@ import os
 from dataclasses import dataclass, replace
 from typing import Iterable, Mapping, Sequence, TypedDict
 
+from .._declaration.listening import OPEN, mode_of
 from .._facts.unitgroups import unit_pids
 from .._os.files import read_text_file
 from .._os.listeners import SYSTEM_MANAGER, Listener, held, hold, normal
-from .._os.paths import Layout
+from .._os.paths import Layout, under
 from .._os.procfs import leads_to
+from .._os.socketfile import reach
 from .._os.systemd import Systemd
 
 ABSENT, BESIDE, SHARED, JOINED, RENAMED, STOPPED = "absent", "beside", "shared", "joined", "renamed", "stopped"
@@ -38,8 +40,9 @@ class FormerTold(TypedDict):
 @dataclass(frozen=True)
 class Former:
     """The former service on this host. `sockets`: the socket units that start it; `holder`: the socket at the app's
-    address and who has it; `why`: why the way is no better one; `problem`: why it cannot be taken over. `inherits`:
-    whether its main process itself has that socket, so that systemd could hand it one."""
+    address and who has it; `why`: why the way is no better one; `problem`: why it cannot be taken over; `notes`: what
+    else a person is to know. `inherits`: whether its main process itself has that socket, so that systemd could hand it
+    one."""
 
     unit: str
     way: str = ABSENT
@@ -48,6 +51,7 @@ class Former:
     why: str = ""
     problem: str = ""
     inherits: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def serves(self) -> bool:
@@ -55,8 +59,38 @@ class Former:
         return self.way not in (ABSENT, BESIDE)
 
 
-def read(layout: Layout, unit: str, listen: str, systemd: Systemd) -> Former:
-    """What the former service `unit` has of the address `listen` of the app."""
+def read(layout: Layout, app: Mapping[str, object], systemd: Systemd) -> Former:
+    """What the service `former` of `app` has of the app's address `listen`. `listen_group`, `listen_mode`: who reaches
+    a unix socket then. `unit` is the service's own name, also where it was declared by another one (Alias=)."""
+    declared, listen = str(app["former"]), str(app["listen"])
+    found = _read(layout, systemd.properties(declared, "Id").get("Id") or declared, listen, systemd)
+    if found.problem or not found.serves or not listen.startswith("unix:"):
+        return found
+    problem, note = _reached(layout, found.unit, app)
+    return replace(found, problem=problem, notes=(note,) if note else ())
+
+
+def _reached(layout: Layout, unit: str, app: Mapping[str, object]) -> tuple[str, str]:
+    """Whether more, or others, reach the app's unix socket than that of `unit`: (why that is refused, what is only
+    told), a sentence each; empty where that is not so."""
+    path = str(app["listen"])[len("unix:") :]
+    before = reach(under(layout.root, path))
+    if before is None:
+        return "", ""
+    mode, group = mode_of(dict(app)), app.get("listen_group")
+    was = f"{path} of {unit} lets in {before.words} (mode {before.mode})"
+    if mode == OPEN and not before.everybody:
+        if app.get("listen_mode"):
+            return "", f"{was}, and the app's everybody"
+        names = [*before.groups, *before.users.values()]
+        narrow = f"listen_group: {names[0]}" if names else "listen_mode: '0600'"
+        return f"{was}, and the app's would let in everybody: declare `{narrow}`, or `listen_mode: '{OPEN}'`", ""
+    if group and not (before.groups == (str(group),) or (before.everybody and mode == OPEN)):
+        return "", f"{was}, and the app's {'everybody' if mode == OPEN else f'the group {group}'}"
+    return "", f"{was}, and the app's root alone" if mode == "0600" and before.words != "root alone" else ""
+
+
+def _read(layout: Layout, unit: str, listen: str, systemd: Systemd) -> Former:
     state = systemd.state(unit)
     told = systemd.properties(unit, "TriggeredBy")
     sockets = tuple(sorted(name for name in told.get("TriggeredBy", "").split() if name.endswith(".socket")))
@@ -191,7 +225,7 @@ def spared(layout: Layout, app: Mapping[str, object], systemd: Systemd) -> froze
     unit = app.get("former")
     if not unit:
         return frozenset()
-    found = read(layout, str(unit), str(app["listen"]), systemd)
+    found = read(layout, app, systemd)
     return frozenset({layout.public_socket_unit} if found.way == SHARED else ())
 
 
@@ -209,4 +243,5 @@ def told(former: Former, listen: str) -> FormerTold:
         )
     else:
         words = f"takes {listen} over from {unit}: {_WORDS[former.way]}"
+    words = "; ".join([words, *former.notes])
     return {"unit": unit, "way": former.way, "words": words, "problem": former.problem}

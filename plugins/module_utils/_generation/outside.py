@@ -9,43 +9,56 @@ from __future__ import annotations
 
 import os
 import pwd
-from typing import Iterable, Mapping
+from typing import Container, Iterable, Mapping
 
-from .._os.accounts import owner
+from .._os.accounts import has_user, owner
 from .._os.files import as_mapping
 from .._os.folders import Unsafe, hindrance
 from .._os.paths import Layout
+from .._os.rights import Who, closed_above, rules
 
 Plain = Mapping[str, object]
 
+NO_LOGIN = "/usr/sbin/nologin"
 
-def _outside(app: Plain) -> list[tuple[str, str]]:
-    """Path and access ("read" or "write") of each."""
+
+def outside_of(app: Plain) -> list[tuple[str, str]]:
+    """Path and access ("read" or "write") of each of `data.outside`."""
     folders = as_mapping(app.get("data")).get("outside") or ()
     return [(str(folder["path"]), str(folder.get("access", "write"))) for folder in folders]
 
 
-def shut_out(layout: Layout, app: Plain, made: bool = True) -> list[str]:
+def shut_out(layout: Layout, app: Plain, made: bool = True, told: Container[str] = ()) -> list[str]:
     """Which folders outside do not let the app in, one sentence each, with the fix. Asked as the app's account.
 
-    `made`: those that were missing have been made, and one that is missing still is told too.
+    `made`: those that were missing have been made, and one that is missing still is told too. `told`: those that are
+    told already.
     """
     user = str(app.get("user") or layout.user)
-    there = [folder for folder in _outside(app) if made or os.path.lexists(folder[0])]
+    there = [folder for folder in outside_of(app) if folder[0] not in told and (made or os.path.lexists(folder[0]))]
     return [words for words in (_shut_out(path, access == "write", user) for path, access in there) if words]
 
 
 def _shut_out(path: str, writes: bool, user: str) -> str:
     if not os.path.isdir(path):
-        return f"data.outside: {path} is {'no folder' if os.path.lexists(path) else 'missing'}"
+        what = "missing"
+        if os.path.lexists(path):
+            what = f"no folder: name the one that it is in ({os.path.dirname(path)}), or move it to one of its own"
+        return f"data.outside: {path} is {what}"
     if may(path, user, os.R_OK | os.X_OK | (os.W_OK if writes else 0)):
         return ""
     whose = owner(path)
-    rights = "rwx" if writes else "rx"
+    rights = "rwX" if writes else "rX"
+    lets = f"setfacl -R -m u:{user}:{rights} {path}; setfacl -R -d -m u:{user}:{rights} {path}"
     words = (
-        f"data.outside: {user} may not {'write to' if writes else 'read'} {path}, which belongs to {whose}: let "
-        f"it in by an access list (`setfacl -m u:{user}:{rights} {path}`), or by a group that has {rights} there"
+        f"data.outside: {user} may not {'write to' if writes else 'read'} {path}, which belongs to {whose}: let it in, "
+        f"to what is there and to what comes, by access lists (`{lets}`), or by a group that has these rights there"
     )
+    above = closed_above(path, Who.named(user))
+    if above:
+        words += f"; {above} has to let it pass too (`setfacl -m u:{user}:x {above}`)"
+    if not has_user(user):
+        words += f"; that account is to be there first (`useradd --system --no-create-home --shell {NO_LOGIN} {user}`)"
     if whose == "root":
         words += f"; where nobody else uses it, `chown {user}: {path}` gives it to the app"
     return words
@@ -54,7 +67,7 @@ def _shut_out(path: str, writes: bool, user: str) -> str:
 def unmade(app: Plain, user: str) -> list[str]:
     """Which missing folders outside Headcount does not make for the account `user`, one sentence each, with the fix:
     they lie where an account without rights could have root make, or give away, another one."""
-    missing = [path for path, access in _outside(app) if access == "write" and not os.path.lexists(path)]
+    missing = [path for path, access in outside_of(app) if access == "write" and not os.path.lexists(path)]
     found = []
     for path in missing:
         above = next((one for one in missing if path.startswith(f"{one}/")), None)
@@ -82,7 +95,7 @@ def of_another_app(layout: Layout, app: Plain, apps: Iterable[str]) -> list[str]
     """Which folders outside lead into what Headcount keeps of another one of `apps`, one sentence
     each: by a link, for what is written so is refused before."""
     found = []
-    for folder, _ in _outside(app):
+    for folder, _ in outside_of(app):
         real = os.path.realpath(folder)
         for name in apps:
             other = Layout(name, layout.root)
@@ -96,14 +109,15 @@ def of_another_app(layout: Layout, app: Plain, apps: Iterable[str]) -> list[str]
 
 
 def may(path: str, user: str, rights: int) -> bool:
-    """Whether the account `user` has `rights` (os.R_OK, ...) on `path`, asked as that account. True where nobody can be
-    asked: without root, and for an account that is not there."""
+    """Whether the account `user` has `rights` (os.R_OK, ...) on `path`, asked as that account; by modes and access
+    lists where it is not there yet. True where nobody can be asked, without root."""
+    if os.geteuid() != 0:
+        return True
     try:
         entry = pwd.getpwnam(user)
     except KeyError:
-        return True
-    if os.geteuid() != 0:
-        return True
+        found, who = rules(os.path.realpath(path)), Who.named(user)
+        return found is None or (found.allow(who, rights) and not closed_above(path, who))
     child = os.fork()
     if child == 0:
         try:

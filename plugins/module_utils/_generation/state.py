@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Mapping, TypedDict
 
@@ -25,6 +25,7 @@ from .lock import AppLock, boot_id, stale_reason
 from .names import owned
 from .prepared import Prepared
 from .processnames import down_of, left_of
+from .unmet import not_shared
 
 HISTORY = 12
 """So many events of a ledger go into a report."""
@@ -35,9 +36,10 @@ if TYPE_CHECKING:
 
 class AppAsked(TypedDict, total=False):
     """An app as the probe is asked for it: its `name`, where it is to listen and where its candidate is to
-    (`trial_listen`), the account that it is to run as, its declared `data`, the group of its socket, the service that
-    it takes its address over from (`former`), of its `processes` each one's `schedule`, and of its `load_test` the
-    `calendar`; None and what is missing are not looked at."""
+    (`trial_listen`), the account that it is to run as, its declared `data`, the group and the mode of its socket, the
+    service that it takes its address over from (`former`), with that groups and mask of its `sandbox`, of its
+    `processes` each one's `schedule`, and of its `load_test` the `calendar`; None and what is missing are not looked
+    at."""
 
     name: str
     listen: str | None
@@ -45,6 +47,8 @@ class AppAsked(TypedDict, total=False):
     user: str | None
     data: dict[str, object]
     listen_group: str | None
+    listen_mode: str | None
+    sandbox: dict[str, object]
     former: str | None
     processes: dict[str, dict[str, str]]
     load_test: dict[str, str]
@@ -191,8 +195,9 @@ def _tell_former(state: AppState, app: AppAsked, seen: _Seen) -> frozenset[str]:
         return frozenset()
     from . import former
 
-    found = former.read(seen.layout, unit, listen, seen.systemd)
-    state["former"] = former.told(found, listen)
+    found = former.read(seen.layout, app, seen.systemd)
+    _, note = not_shared(seen.layout, app, seen.systemd)
+    state["former"] = former.told(replace(found, notes=(*found.notes, *filter(None, [note]))), listen)
     return frozenset({seen.layout.public_socket_unit} if found.way == former.SHARED else ())
 
 

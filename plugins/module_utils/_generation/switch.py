@@ -273,7 +273,7 @@ def _switch_former(instances: Instances, taking: Takeover, new: int, app: Plain,
     return {
         **seen,
         "boot_seconds": round(boot, 2),
-        "former": taken(taking.record, taking.seam, words, instances.layout.app),
+        "former": taken(taking.record, taking.seam, [*words, *taking.former.notes], instances.layout.app),
     }
 
 

@@ -13,7 +13,7 @@ import contextlib
 import os
 import signal
 from dataclasses import asdict, dataclass, field, replace
-from typing import Callable, Dict, Tuple
+from typing import Callable, Dict, Sequence, Tuple
 
 from .._facts.unitgroups import unit_pids
 from .._os.files import fsync_directory, read_mapping, remove_file, write_json
@@ -300,7 +300,7 @@ def resume(instances: Instances, take_down: Callable[[], None]) -> list[str]:
     return [f"took down a first deployment that had not taken {record.address} over from {record.unit} yet"]
 
 
-def taken(record: Record, seam: float, words: list[str], app: str) -> list[str]:
+def taken(record: Record, seam: float, words: Sequence[str], app: str) -> list[str]:
     """What a person is to know of a takeover, in sentences."""
     gap = f", after {1000 * seam:.0f} ms in which nobody answered" if seam else ""
     back = f"`headcount-rollback {app} --to-former` gives it back"

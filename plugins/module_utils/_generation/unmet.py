@@ -11,8 +11,9 @@ import grp
 
 from .._os.files import as_mapping
 from .._os.paths import Layout, installed_apps
-from .._os.systemd import Runner
-from . import outside
+from .._os.systemd import Runner, Systemd
+from . import generations, outside
+from .inherited import Inherited
 from .outside import Plain
 
 _SECONDS = 10.0
@@ -21,12 +22,23 @@ _REFUSED = "Failed to parse calendar"
 
 
 def unmet(layout: Layout, app: Plain, runner: Runner) -> list[str]:
-    """One sentence each; `app`: `processes`, `listen_group` and `data`, as far as they are known."""
+    """One sentence each; `app`: `processes`, `listen_group`, `former` and `data`, as far as they are known."""
     group = no_group(app)
     found = [*_schedules(app, runner), *([group] if group else [])]
     found += outside.of_another_app(layout, app, installed_apps(layout.root))
     found += outside.unmade(app, str(app.get("user") or layout.user))
-    return found + outside.shut_out(layout, app, made=False)
+    kept, _ = not_shared(layout, app, Systemd(runner))
+    return [*found, *kept.values(), *outside.shut_out(layout, app, made=False, told=kept)]
+
+
+def not_shared(layout: Layout, app: Plain, systemd: Systemd) -> tuple[dict[str, str], str]:
+    """{folder: why an app that is not live yet, and its former service, cannot both use it, in a sentence}, and that
+    not all was looked at, to stand behind a sentence."""
+    unit = app.get("former")
+    if not unit or not outside.outside_of(app) or generations.live(layout) is not None:
+        return {}, ""
+    inherited = Inherited(layout, app, str(unit), systemd)
+    return inherited.problems(), inherited.told()
 
 
 def no_group(app: Plain) -> str:

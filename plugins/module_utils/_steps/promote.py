@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from dataclasses import replace
 
 from .._declaration.app import Plain
 from .._generation import data, generations, store, truth, volatile
@@ -14,6 +15,7 @@ from .._generation.answers import Meanwhile, meanwhile_words
 from .._generation.clashes import Host, drop_in_problems
 from .._generation.failures import StepFailed, Untouched, sentence
 from .._generation.switch import same_address, switch, told
+from .._generation.unmet import not_shared
 from .._generation.verify import Seen
 from .._os.systemd import SystemdError
 from .._plan.types import plan_changes
@@ -111,9 +113,14 @@ def _former(app: AppOnHost, old: int | None, declared: Plain) -> formers.Former 
     unit = declared.get("former")
     if old is not None or not unit:
         return None
-    former = formers.read(app.layout, str(unit), str(declared["listen"]), app.systemd)
+    former = formers.read(app.layout, declared, app.systemd)
     if former.problem:
         raise Untouched("promote", f"former: {former.problem}")
+    apart, note = not_shared(app.layout, declared, app.systemd)  # what came since the generation was staged
+    if apart:
+        raise Untouched("promote", "; ".join(apart.values()))
+    if note:
+        former = replace(former, notes=(*former.notes, note))
     return former
 
 

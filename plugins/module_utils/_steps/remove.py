@@ -12,6 +12,7 @@ from .._generation import data, datafolders, generations, ledger, leftover, stor
 from .._generation.failures import StepFailed, Untouched, sentence
 from .._generation.prepared import Prepared
 from .._generation.switch import take_down
+from .._generation.takeover import JOINING, RETIRED, RETIRING, Record, resume
 from .._os.files import remove_file
 from .._os.paths import Layout, installed_apps
 from .._os.removal import empty_tree, mounted_words, mounts_below
@@ -24,8 +25,9 @@ def remove(app: AppOnHost, everything: bool = False) -> dict[str, object]:
     """Take the app off this host: instances, units, releases, generations. The ledger stays, and so do the app's data
     and logs, unless `everything` goes.
 
-    Returns {removed: True, left: what of somebody else's is in the app's folder, and stays, kept: the folders of its
-    data that stay, with what they take, gone: those that went, others: those in their places that are somebody else's,
+    Returns {removed: True, left: what of somebody else's is in the app's folder or changes its units, and stays,
+    former: how the service comes back that it was taken over from, in a sentence, kept: the folders of its data that
+    stay, with what they take, gone: those that went, others: those in their places that are somebody else's,
     and stay, with their owners, ended: units of commands that ran with the app}. StepFailed where nothing of that name
     is Headcount's, where somebody mounted anything below what goes (then nothing was touched), and where something
     cannot be removed.
@@ -41,6 +43,7 @@ def remove(app: AppOnHost, everything: bool = False) -> dict[str, object]:
         in_the_way = mounted(app.layout, folders.gone)
         if in_the_way:
             raise Untouched("remove", in_the_way)
+        _end_takeover(app)
         take_down(app.instances)
         ended = _end_commands(app)
         app.candidates.forget()
@@ -50,12 +53,38 @@ def remove(app: AppOnHost, everything: bool = False) -> dict[str, object]:
         left = leftover.left(app.layout)
         Prepared(app.layout).forget()
         guarding.forget(app.layout)
+        former = _forget_former(app)
         app.systemd.reload()
         app.write_local_fact()
         for path in folders.gone:
             empty_tree(path)
         app.log(datafolders.REMOVED, left=left or None, folders=folders.gone or None, account=user, ended=ended or None)
-    return {"removed": True, "left": left, "ended": ended, **told(folders)}
+    return {"removed": True, "left": left, "former": former, "ended": ended, **told(folders)}
+
+
+def _end_takeover(app: AppOnHost) -> None:
+    """Go back where a takeover was cut short before the app was verified: the former service has its address then."""
+    record = Record.read(app.layout)
+    if record is not None and record.phase == JOINING:
+        resume(app.instances, lambda: take_down(app.instances))
+
+
+def _forget_former(app: AppOnHost) -> str:
+    """Forget from which service the app was taken over, whose unit files lie where they were again: how that comes
+    back, in a sentence; empty where it was not taken over, or has its address back."""
+    record = Record.read(app.layout)
+    if record is None or record.phase not in (RETIRING, RETIRED):
+        remove_file(app.layout.former)
+        return ""
+    for path, saved in record.moved.items():
+        if os.path.lexists(saved) and not os.path.lexists(path):
+            os.rename(saved, path)
+    remove_file(app.layout.former)
+    units = " ".join(record.enabled or record.units)
+    return (
+        f"{record.unit}, which the app was taken over from, is disabled: `systemctl enable --now {units}` brings it "
+        "back"
+    )
 
 
 def _end_commands(app: AppOnHost) -> list[str]:

@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from .._declaration.app import App, Plain
-from .._generation import access, data, datafolders, former, generations, ledger, outside, sandbox, store
+from .._declaration.candidate import own_of
+from .._generation import access, data, datafolders, former, generations, inherited, ledger, outside, sandbox, store
 from .._generation.clashes import Host, clashes, shared_drop_ins
 from .._generation.commands import words_of
 from .._generation.failures import StepFailed, Untouched
@@ -37,6 +38,7 @@ def stage(app: AppOnHost, request: Plain) -> dict[str, object]:
     publish(app.name, request["app"])
     declared = request["app"]
     check_clashes(app, declared)
+    check_variables(app, declared, request.get("secrets") or {})
     with app.step("stage"):
         release = with_leads(request["release"], declared)
         _check_home(app)
@@ -123,6 +125,22 @@ def check_clashes(app: AppOnHost, declared: Plain) -> None:
     spared = former.spared(app.layout, declared, app.systemd)
     host = Host.read(app.root, app.systemd.runner)
     found = clashes(app.layout, app.systemd.matching(*units), declared, host, spared)
+    _refuse(app, found)
+
+
+def check_variables(app: AppOnHost, declared: Plain, secrets: Plain) -> None:
+    """Raise Untouched where a variable of an app that is to be taken over leads to a file or folder which its former
+    service uses, and which does not let the app in."""
+    unit = declared.get("former")
+    if not unit or generations.live(app.layout) is not None:
+        return
+    found = inherited.Inherited(app.layout, declared, str(unit), app.systemd)
+    own = {"environment": own_of(declared["environment"], candidate=False), "secrets": own_of(secrets, candidate=False)}
+    _refuse(app, [words for section, values in own.items() for words in found.of_variables(values, section)])
+
+
+def _refuse(app: AppOnHost, found: list[str]) -> None:
+    """Raise Untouched where anything was `found`, for the ledger too where the app has one."""
     if not found:
         return
     failure = Untouched("stage", "; ".join(found))

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils import _hosttool as tool
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import ledger
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.takeover import GIVEN_BACK, Record
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.paths import Layout
 
 
@@ -95,6 +96,14 @@ def test_what_was_given_back_is_told(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert capsys.readouterr().out.splitlines()[0].endswith("given_back  by None@None: to old.service")
     assert tool.main(["status", "shop"], root=str(tmp_path)) == tool.FAILED
     assert "shop: nothing is live; its former service has its address back" in capsys.readouterr().out
+
+
+def test_what_was_given_back_is_in_nobodys_way(tmp_path: Path) -> None:
+    layout = Layout("shop", str(tmp_path))
+    os.makedirs(layout.state)
+    assert tool._asked(layout) == {"name": "shop"}
+    Record("shop.service", "shared", "0.0.0.0:80", GIVEN_BACK).write(layout)
+    assert tool._asked(layout) == {"name": "shop", "former": "shop.service", "listen": "0.0.0.0:80"}
 
 
 def test_only_one_way_back_at_a_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

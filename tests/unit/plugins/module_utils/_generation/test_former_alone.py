@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import former
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.paths import Layout
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.socketfile import Reach
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import UnitState
 
 
@@ -31,7 +32,8 @@ class Units:
 @pytest.mark.parametrize("key", ["RequiredBy", "BoundBy", "ConsistsOf", "WantedBy", "TriggeredBy"])
 def test_one_that_other_units_lead_to_is_refused_by_name(tmp_path: Path, key: str) -> None:
     units = Units(**{key: "front.timer multi-user.target"})
-    found = former.read(Layout("shop", str(tmp_path)), "dep.service", "0.0.0.0:8000", units)
+    app = {"former": "dep.service", "listen": "0.0.0.0:8000"}
+    found = former.read(Layout("shop", str(tmp_path)), app, units)
     assert found.problem.startswith("front.timer on this host requires, wants or starts dep.service")
 
 
@@ -53,3 +55,53 @@ def test_one_whose_unit_cannot_be_disabled_alone_is_refused(tmp_path: Path) -> N
     place.unlink()
     place.symlink_to(f"{layout.home}/live/dep.service")
     assert "is Headcount's own" in problem()
+
+
+PATH = "/run/old/gunicorn.sock"
+DEPLOY = Reach("0770", False, ("www-data",), {"deploy": "deploy"})
+
+
+@pytest.mark.parametrize(
+    ("before", "declared", "problem", "note"),
+    [
+        (Reach("0777", True), {}, "", ""),
+        (
+            DEPLOY,
+            {},
+            f"{PATH} of old.service lets in the group www-data and deploy (mode 0770), and the app's would let in "
+            "everybody: declare `listen_group: www-data`, or `listen_mode: '0666'`",
+            "",
+        ),
+        (Reach("0700", False, (), {"deploy": "team"}), {}, "declare `listen_group: team`", ""),
+        (Reach("0600"), {}, "lets in root alone (mode 0600), and the app's would let in everybody", ""),
+        (DEPLOY, {"listen_mode": "0666"}, "", "(mode 0770), and the app's everybody"),
+        (DEPLOY, {"listen_group": "www-data"}, "", ""),
+        (DEPLOY, {"listen_group": "staff"}, "", "and the app's the group staff"),
+        (Reach("0777", True), {"listen_group": "staff"}, "", "lets in everybody (mode 0777), and the app's the group"),
+        (Reach("0777", True), {"listen_mode": "0600"}, "", "and the app's root alone"),
+        (None, {}, "", ""),
+    ],
+)
+def test_whom_its_socket_lets_in_is_kept_or_declared(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    before: Reach | None,
+    declared: dict[str, str],
+    problem: str,
+    note: str,
+) -> None:
+    app = {"former": "old.service", "listen": f"unix:{PATH}", **declared}
+    monkeypatch.setattr(former, "reach", lambda _: before)
+    monkeypatch.setattr(former, "_read", lambda *_: former.Former("old.service", former.RENAMED))
+    found = former.read(Layout("shop", str(tmp_path)), app, Units())
+    assert problem in found.problem if problem else not found.problem
+    assert [note in one for one in found.notes] == ([True] if note else [])
+    assert all(one in former.told(found, app["listen"])["words"] for one in found.notes)
+
+
+def test_another_name_of_a_service_is_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(former, "_read", lambda _, unit, *__: asked.append(unit) or former.Former(unit))
+    app = {"former": "web.service", "listen": "0.0.0.0:8000"}
+    assert former.read(Layout("shop", str(tmp_path)), app, Units(Id="gunicorn.service")).unit == "gunicorn.service"
+    assert asked == ["gunicorn.service"]

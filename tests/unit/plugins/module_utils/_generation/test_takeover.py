@@ -265,7 +265,7 @@ def test_the_way_that_loses_least(
     monkeypatch.setattr(_former, "held", held)
     monkeypatch.setattr(_former, "unit_pids", lambda group, root: [40, 41])
     monkeypatch.setattr(_former, "hold", lambda listener: _Held())
-    former = _former.read(host.layout, OLD, listen, Systemd(Asked(units)))
+    former = _former.read(host.layout, {"former": OLD, "listen": listen}, Systemd(Asked(units)))
     said = _former.told(former, listen)
     assert former.way == way
     assert told_ in f"{said['words']} problem: {said['problem']}"

@@ -83,15 +83,19 @@ def test_a_folder_that_leads_into_another_apps_is_told(tmp_path: Path) -> None:
         (
             "person",
             "write",
-            "data.outside: hc-shop may not write to {path}, which belongs to person: let it in by an access list "
-            "(`setfacl -m u:hc-shop:rwx {path}`), or by a group that has rwx there",
+            "data.outside: hc-shop may not write to {path}, which belongs to person: let it in, to what is there and "
+            "to what comes, by access lists (`setfacl -R -m u:hc-shop:rwX {path}; setfacl -R -d -m u:hc-shop:rwX "
+            "{path}`), or by a group that has these rights there; that account is to be there first (`useradd --system "
+            "--no-create-home --shell /usr/sbin/nologin hc-shop`)",
         ),
         (
             "root",
             "read",
-            "data.outside: hc-shop may not read {path}, which belongs to root: let it in by an access list (`setfacl "
-            "-m u:hc-shop:rx {path}`), or by a group that has rx there; where nobody else uses it, `chown hc-shop: "
-            "{path}` gives it to the app",
+            "data.outside: hc-shop may not read {path}, which belongs to root: let it in, to what is there and to what "
+            "comes, by access lists (`setfacl -R -m u:hc-shop:rX {path}; setfacl -R -d -m u:hc-shop:rX {path}`), or by "
+            "a group that has these rights there; that account is to be there first (`useradd --system "
+            "--no-create-home --shell /usr/sbin/nologin hc-shop`); where nobody else uses it, `chown hc-shop: {path}` "
+            "gives it to the app",
         ),
     ],
 )
@@ -100,6 +104,7 @@ def test_a_folder_that_shuts_the_app_out_is_told_with_its_owner_before_it_is_sta
 ) -> None:
     monkeypatch.setattr(outside, "owner", lambda _: whose)
     monkeypatch.setattr(outside, "may", lambda *_: False)
+    monkeypatch.setattr(outside, "closed_above", lambda *_: "")
     missing = {"path": str(tmp_path / "missing"), "access": "write"}
     app = {"data": {"outside": [{"path": str(tmp_path), "access": access}, missing]}}
     assert unmet.unmet(Layout("shop", str(tmp_path)), app, Analyze()) == [words.format(path=tmp_path)]
@@ -110,6 +115,7 @@ def test_a_folder_that_would_be_made_where_the_app_can_swap_it_is_refused_with_t
 ) -> None:
     layout, media = Layout("shop", str(tmp_path)), tmp_path / "media"
     app = {"data": {"outside": [{"path": f"{media}/sub", "access": "write"}]}}
+    monkeypatch.setattr(outside, "may", lambda *_: True)
     assert unmet.unmet(layout, app, Analyze()) == []
     words = f"data.outside: {media}/sub is missing, and root makes no folder there, as {media} "
     monkeypatch.setattr(outside, "hindrance", lambda _: Unsafe(str(media), "belongs to hc-shop", "hc-shop"))
@@ -130,3 +136,30 @@ def test_a_missing_folder_in_another_that_the_app_is_given_is_refused(tmp_path: 
         f"data.outside: {tmp_path}/m3/up is missing, and lies in {tmp_path}/m3, which is made for the app: leave it "
         "out, and have the app make it"
     ]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="asks as another account")
+def test_a_folder_that_is_closed_to_an_account_that_is_not_there_yet_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "srv/media").mkdir(parents=True)
+    monkeypatch.setattr(outside, "closed_above", lambda path, _: "")
+    app = {"user": "hc-no-such", "data": {"outside": [{"path": f"{tmp_path}/srv/media", "access": "read"}]}}
+    assert unmet.unmet(Layout("shop", str(tmp_path)), app, Analyze()) == []
+    (tmp_path / "srv/media").chmod(0o750)
+    (words,) = unmet.unmet(Layout("shop", str(tmp_path)), app, Analyze())
+    assert words.startswith(f"data.outside: hc-no-such may not read {tmp_path}/srv/media")
+    (tmp_path / "srv/media").chmod(0o755)
+    monkeypatch.setattr(outside, "closed_above", lambda path, _: "/srv")
+    (words,) = unmet.unmet(Layout("shop", str(tmp_path)), app, Analyze())
+    assert "; /srv has to let it pass too (`setfacl -m u:hc-no-such:x /srv`)" in words
+
+
+def test_a_file_is_told_with_the_folder_that_it_is_in(tmp_path: Path) -> None:
+    (tmp_path / "app.db").touch()
+    app = {"data": {"outside": [{"path": f"{tmp_path}/app.db", "access": "write"}]}}
+    (words,) = unmet.unmet(Layout("shop", str(tmp_path)), app, Analyze())
+    assert words == (
+        f"data.outside: {tmp_path}/app.db is no folder: name the one that it is in ({tmp_path}), or move it to one of "
+        "its own"
+    )

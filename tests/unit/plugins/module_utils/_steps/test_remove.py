@@ -14,6 +14,7 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._generation imp
     ledger,
     leftover,
     store,
+    takeover,
 )
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.failures import StepFailed, Untouched
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.run import Run
@@ -102,11 +103,51 @@ def test_what_is_not_headcounts_is_told_before_and_after_with_its_place(app: App
     assert leftover.left(layout) == theirs
     assert remove(app)["left"] == theirs
     assert leftover.left(layout) == theirs
-    assert leftover.words(layout, theirs) == (
-        f"{', '.join(theirs)}: not Headcount's, left in {layout.home}; move it away before the app is to come back, "
-        "which is refused as long as it is there"
+    assert leftover.words(theirs) == (
+        f"{', '.join(theirs)}: not Headcount's, and left; move it away before the app is to come back, which is "
+        "refused as long as it is there"
     )
-    assert leftover.words(layout, []) == ""
+    assert leftover.words([]) == ""
+
+
+def test_drop_ins_of_others_are_told(app: AppOnHost) -> None:
+    names = ("shop.socket.d", "shop@.service.d", "shop-trial@.socket.d", "shop-api.service.d", "socket.d")
+    for name in names:
+        os.makedirs(app.layout.unit(name))
+    assert remove(app)["left"] == sorted(app.layout.unit(name) for name in names[:3])
+
+
+@pytest.mark.parametrize(
+    ("phase", "words"),
+    [
+        (
+            takeover.RETIRED,
+            "shop.service, which the app was taken over from, is disabled: `systemctl enable --now shop.socket "
+            "shop.service` brings it back",
+        ),
+        (takeover.GIVEN_BACK, ""),
+    ],
+)
+def test_the_service_before_it_is_told_and_has_its_files_again(app: AppOnHost, phase: str, words: str) -> None:
+    path = app.layout.unit("shop.socket")
+    saved, enabled = f"{path}.{takeover.SAVED}", ("shop.socket", "shop.service")
+    moved = {path: saved} if phase == takeover.RETIRED else {}
+    for file in moved.values():
+        Path(file).write_text("theirs")
+    takeover.Record("shop.service", "shared", "0.0.0.0:80", phase, enabled=enabled, moved=moved).write(app.layout)
+    assert remove(app)["former"] == words
+    assert not os.path.exists(app.layout.former)
+    if moved:
+        assert Path(path).read_text() == "theirs"
+        assert not os.path.exists(saved)
+
+
+def test_a_takeover_that_was_cut_short_is_gone_back_from_first(app: AppOnHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    resumed: list[bool] = []
+    monkeypatch.setattr(_remove, "resume", lambda *_: resumed.append(True) or [])
+    takeover.Record("old.service", "joined", "0.0.0.0:80").write(app.layout)
+    assert remove(app)["former"] == ""
+    assert resumed == [True]
 
 
 def test_an_app_that_is_not_there_is_not_called_somebody_elses(tmp_path: Path) -> None:
