@@ -8,7 +8,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .. import _engine
@@ -183,6 +183,8 @@ def taken_over(shape: Shape) -> Callable[[Scene], None]:
                         served = time.time()
                         enabled = scene.sh(f"systemctl is-enabled {shape.unit}").strip()
                         seen.must(enabled == "enabled", f"given back, {shape.unit} is {enabled}")
+                        clashes = scene.engine.status(shape.name).get("clashes")
+                        seen.must(clashes == [], f"given back, status has it in the way: {clashes}")
             bad = _engine.failures(users.rows)
             if shape.gap_back:
                 _, bad = lost(users.rows, users.began, [back, served])
@@ -232,18 +234,105 @@ def killed(scene: Scene) -> None:
     scene.clean()
 
 
+DATA = "/srv/old-till"
+
+
+def keeps_data(scene: Scene) -> None:
+    """The old service writes to a folder that lets the app in, and to a database in it that does not: refused with the
+    commands that let both in to both's; then either reads and writes what the other wrote, here and back and again."""
+    shape, seen = SHAPES["tcp"][1], scene.seen
+    app = f"headcount run {NAME} -- python -c"
+    old = "runuser -u till-old -- sh -c"
+    try:
+        _make(scene, shape)
+        scene.engine.sh(
+            "command -v setfacl || { apt-get update -q && apt-get install -y --no-install-recommends acl; } && "
+            f"install -d -o till-old -m 0777 {DATA}; {old} 'umask 077; echo old > {DATA}/till.db'",
+            check=True,
+            timeout=300.0,
+        )
+        _serving(scene, shape, "old", "before")
+        outside: dict[str, Any] = {"data": {"outside": [DATA]}}
+        declared = _engine.shop(NAME, listen=shape.listen, former=shape.unit, **outside)
+        done = scene.engine.steps(NAME, ("stage", scene.engine.request(declared)))
+        said = str(done[-1].get("failed"))
+        seen.must("(till.db)" in said and "address back" in said, f"it was not refused for its database: {said}")
+        there = scene.sh(f"test -e /opt/headcount/{NAME} || echo nothing").strip()
+        seen.must(there == "nothing", "something was laid down")
+        for command in re.findall(r"`((?:useradd|setfacl) [^`]+)`", said):
+            scene.engine.sh(command, check=True)
+        with scene.engine.users(["127.0.0.1", PORT], ARMS, inside=True) as users:
+            for turn, before in (("first", "old"), ("again", "first")):
+                _take(scene, shape, turn, **outside)
+                there = scene.sh(
+                    f'{app} \'open("{DATA}/till.db", "a").write("{turn}\\n"); '
+                    f'open("{DATA}/{turn}.txt", "w").write("{turn}")\'; cat {DATA}/till.db'
+                )
+                seen.must(turn in there.split(), f"{turn}: the app did not write to the database: {there}")
+                if turn == "again":
+                    text = scene.sh(f"{app} 'print(open(\"{DATA}/later.txt\").read())'")
+                    seen.must("later" in text, f"the app does not read what the old service wrote meanwhile: {text}")
+                    break
+                said = scene.sh(f"headcount-rollback {NAME} --to-former 2>&1; echo code $?")
+                seen.must("code 0" in said, f"it was not given back: {said}")
+                _serving(scene, shape, "old", f"given back after {before}")
+                text = scene.sh(f"{old} 'echo back >> {DATA}/till.db; cat {DATA}/*; echo later > {DATA}/later.txt'")
+                seen.must("first" in text.split("\n")[0], f"the old service does not read what the app wrote: {text}")
+                seen.must("back" in text.split(), f"the old service does not write to its database: {text}")
+        bad = _engine.failures(users.rows)
+        seen.must(not bad, f"{len(bad)} of {len(users.rows)} requests were not served: {bad[:3]}")
+    finally:
+        _undo(scene, shape)
+        scene.sh(f"rm -rf {DATA}")
+    scene.clean()
+
+
+def narrow(scene: Scene) -> None:
+    """The old service's unix socket lets in a group alone: one for everybody is refused, and that group is kept."""
+    unit = service(
+        f"--bind unix:{RUN}/gunicorn.sock --umask 7", "Group=www-data\nRuntimeDirectory=till-old\n", workers=2
+    )
+    shape = replace(SHAPES["unix"][1], texts={"gunicorn.service": unit})
+    seen, path = scene.seen, f"{RUN}/gunicorn.sock"
+    connect = f"curl -s -o /dev/null -w '%{{http_code}}' -m 5 --unix-socket {path} http://localhost/version"
+    try:
+        _make(scene, shape)
+        _serving(scene, shape, "old", "before")
+        with scene.engine.users(path, ARMS, inside=True) as users:
+            declared = _engine.shop(NAME, listen=shape.listen, former=shape.unit)
+            done = scene.engine.steps(NAME, ("stage", scene.engine.request(declared)), "finish", "promote")
+            said = str(done[-1].get("failed"))
+            seen.must("`listen_group: www-data`" in said, f"a socket for everybody was not refused: {said}")
+            _serving(scene, shape, "old", "refused")
+            _take(scene, shape, "first", listen_group="www-data")
+            has = scene.sh(f"stat -c '%U:%G %a' {path}").strip()
+            seen.must(has == "root:www-data 660", f"the socket is {has}")
+            codes = [scene.sh(f"runuser -u {user} -- {connect}").strip() for user in ("www-data", "nobody")]
+            seen.must(codes == ["200", "000"], f"www-data and nobody got {codes}")
+        bad = _engine.failures(users.rows)
+        seen.must(not bad, f"{len(bad)} of {len(users.rows)} requests were not served: {bad[:3]}")
+    finally:
+        _undo(scene, shape)
+    scene.clean()
+
+
 def _gone(scene: Scene) -> list[str]:
     """The run that was killed."""
     found = re.search(r'"id": "([\w-]+)"', scene.sh(f"cat /var/lib/headcount/{NAME}/lease.json 2>/dev/null"))
     return [found[1]] if found else []
 
 
-def _take(scene: Scene, shape: Shape, turn: str) -> None:
-    """One rollout that takes the address over."""
+def _take(scene: Scene, shape: Shape, turn: str, **more: Any) -> None:
+    """One rollout that takes the address over; `more`: of the app's declaration."""
     seen = scene.seen
     release = f"{scene.host}-{turn}"
     declared = _engine.shop(
-        shape.name, listen=shape.listen, former=shape.unit, environment={"SHOP_RELEASE": release}, concurrency=10
+        shape.name,
+        listen=shape.listen,
+        former=shape.unit,
+        environment={"SHOP_RELEASE": release},
+        concurrency=10,
+        **more,
     )
     request = scene.engine.request(declared)
     done = scene.engine.steps(shape.name, ("stage", request), "finish", "promote")
@@ -280,3 +369,17 @@ TAKEOVERS.append(
         killed,
     )
 )
+TAKEOVERS += [
+    Row(
+        "past/takeover-data",
+        "the old service keeps a database in a folder that the app is let in to, and to the database not",
+        "refused with the commands that let both in; then both read and write what the other wrote, users lose nothing",
+        keeps_data,
+    ),
+    Row(
+        "past/takeover-narrow",
+        "the old service's unix socket lets in one group, and the app's is to let in everybody",
+        "refused with the group to declare; with it, that group connects and nobody else; users lose nothing",
+        narrow,
+    ),
+]
