@@ -13,6 +13,7 @@ from ansible.plugins.action import ActionBase
 
 from ..plugin_utils._adopt.entry import Adopted, entries, secrets_text
 from ..plugin_utils._display.terminal import display
+from ..plugin_utils._display.text import plural
 from ..plugin_utils._edge import Result, Variables
 from ..plugin_utils._newapp.proposal import questions_text
 from ..plugin_utils._newapp.render import text
@@ -59,7 +60,8 @@ class ActionModule(ActionBase):
                 _write(vault, secrets_text(one.secrets), OWNER_ONLY)
         has = "would have" if self._task.check_mode else "has"
         written = f"{path} is there already and is left as it is" if stays else f"{path} {has} its entry"
-        secret = f", {vault} the values of {len(one.secrets)} secrets (ansible-vault encrypt)" if one.secrets else ""
+        held = plural(len(one.secrets), "secret")
+        secret = f", {vault} the values of {held} (ansible-vault encrypt)" if one.secrets else ""
         lines = [one.summary, *(f"  {line}" for line in one.comparison), *questions, f"{written}{secret}"]
         display("\n".join(lines))
         return {

@@ -21,11 +21,13 @@ class ActionModule(StepAction):
         """One module call."""
         result = super().on_host(name, run, gone, notes, variables)
         if not result.get("failed"):
-            verb = "would be" if self._task.check_mode else "is"
+            of = f"{variables['inventory_hostname']}: {name}"
+            verb, again = ("would be", "would have") if self._task.check_mode else ("is", "has")
             before = f" (it was {result['from']})" if result.get("from") is not None else ""
-            display(
-                f"{variables['inventory_hostname']}: {name}: generation {result.get('to')} {verb} live again{before}"
-            )
+            if result.get("former"):
+                display(f"{of}: {result['former']} {again} its address again")
+            else:
+                display(f"{of}: generation {result.get('to')} {verb} live again{before}")
             for line in result.get("told") or []:
-                display(f"{variables['inventory_hostname']}: {name}: {line}")
+                display(f"{of}: {line}")
         return result

@@ -107,7 +107,6 @@ busy:
 """
 
 import os
-from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -146,9 +145,9 @@ def main() -> None:
     app = app_on_host(module, name)
 
     def work() -> dict[str, object]:
-        removed: dict[str, Any] = remove(app, everything)
+        removed = remove(app, everything)
         uninstall_if_idle()
-        stands = [leftover.words(leftover.left(layout)), removed.pop("former")]
+        stands = [leftover.words(leftover.left(layout)), str(removed.pop("former"))]
         return {**removed, "stands": "; ".join(filter(None, stands)), **told}
 
     finish(module, name, work)

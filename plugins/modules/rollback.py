@@ -37,6 +37,11 @@ options:
   to:
     description: Number of the generation to go back to. The default is the good one before the live.
     type: int
+  to_former:
+    description:
+      - Whether the address goes back to the service that the app was taken over from; then no generation is live.
+      - Not beside O(to).
+    type: bool
   event:
     description: What the ledger calls it - a person's rollback, or the revert of a fleet whose rollout stopped.
     type: str
@@ -61,7 +66,11 @@ from:
 to:
   description: Number of the generation that is live now.
   type: int
-  returned: success
+  returned: success, where it goes back to a generation
+former:
+  description: The service that has its address again.
+  type: str
+  returned: success, with O(to_former)
 told:
   description: What a person is to know of it; what users got while it was under way, where requests failed.
   type: list
@@ -83,8 +92,16 @@ busy:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils._steps.app import AppOnHost
+from ..module_utils._steps.giveback import give_back, recorded
 from ..module_utils._steps.rollback import rollback, rollback_target
 from ..module_utils._wiring import RUN_OPTIONS, app_on_host, finish
+
+
+def given_back(app: AppOnHost) -> dict[str, object]:
+    """What came of it, as a result."""
+    done = give_back(app)
+    return {"from": done["live"], "former": done["former"], "told": done["told"]}
 
 
 def main() -> None:
@@ -93,13 +110,17 @@ def main() -> None:
         argument_spec={
             "name": {"type": "str", "required": True},
             "to": {"type": "int"},
+            "to_former": {"type": "bool"},
             "event": {"type": "str", "choices": ["rolled_back", "reverted"], "default": "rolled_back"},
             **RUN_OPTIONS,
         },
+        mutually_exclusive=[("to", "to_former")],
         supports_check_mode=True,
     )
     name = module.params["name"]
     app = app_on_host(module, name)
+    if module.params["to_former"]:
+        finish(module, name, lambda: {"former": recorded(app).unit} if module.check_mode else given_back(app))
     if module.check_mode:
         finish(module, name, lambda: {"to": rollback_target(app, module.params["to"])})
     finish(module, name, lambda: rollback(app, module.params["to"], module.params["event"]))

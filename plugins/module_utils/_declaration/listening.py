@@ -8,9 +8,7 @@ import re
 from typing import Final
 
 from .fields import ABSENT, Context, Field, Invalid, Parsed, Part, inline
-
-OPEN: Final = "0666"
-CLOSED: Final = "0660"
+from .socketmode import CLOSED, OPEN
 
 
 def _group(text: str) -> str:
@@ -39,11 +37,6 @@ MODE: Final = Field(
     default_help="0660 with `listen_group`, else 0666",
     choices=("0600", CLOSED, OPEN),
 )
-
-
-def mode_of(app: Parsed) -> str:
-    """The mode of the public socket's file."""
-    return str(app.get("listen_mode") or (CLOSED if app.get("listen_group") else OPEN))
 
 
 def check_socket(app: Parsed, parts: tuple[Part, ...], context: Context) -> None:

@@ -136,6 +136,13 @@ ROLE_VARIABLES: Final[dict[str, tuple[Field, ...]]] = {
             example=7,
             default_help="the good one before the live one",
         ),
+        Field(
+            "rollback_to_former",
+            "bool",
+            "Whether the address goes back to the service that the app was taken over from (`former`).",
+            False,
+            True,
+        ),
     ),
 }
 """Parameters of single roles, which their callers set; by the role's name, which they begin with."""

@@ -538,6 +538,13 @@ COMMAND_VARIABLES: Final[tuple[Field, ...]] = (
         default_help="the good one before the live one",
     ),
     Field(
+        "headcount_to_former",
+        "bool",
+        "Whether rollback.yml gives the address back to the app's `former` service.",
+        example=True,
+        default_help="false",
+    ),
+    Field(
         "headcount_last",
         "int",
         "How many events history.yml prints.",

@@ -12,14 +12,14 @@ import os
 from dataclasses import dataclass, replace
 from typing import Iterable, Mapping, Sequence, TypedDict
 
-from .._declaration.listening import OPEN, mode_of
+from .._declaration.socketmode import OPEN, mode_of
 from .._facts.unitgroups import unit_pids
 from .._os.files import read_text_file
 from .._os.listeners import SYSTEM_MANAGER, Listener, held, hold, normal
 from .._os.paths import Layout, under
-from .._os.procfs import leads_to
+from .._os.procfs import leads_to, read_text, to_int
 from .._os.socketfile import reach
-from .._os.systemd import Systemd
+from .._os.systemd import Systemd, UnitState
 
 ABSENT, BESIDE, SHARED, JOINED, RENAMED, STOPPED = "absent", "beside", "shared", "joined", "renamed", "stopped"
 """How an address is taken over: there is nothing to take over; what runs does not listen there, and stays; its socket
@@ -77,7 +77,7 @@ def _reached(layout: Layout, unit: str, app: Mapping[str, object]) -> tuple[str,
     before = reach(under(layout.root, path))
     if before is None:
         return "", ""
-    mode, group = mode_of(dict(app)), app.get("listen_group")
+    mode, group = mode_of(app), app.get("listen_group")
     was = f"{path} of {unit} lets in {before.words} (mode {before.mode})"
     if mode == OPEN and not before.everybody:
         if app.get("listen_mode"):
@@ -101,11 +101,61 @@ def _read(layout: Layout, unit: str, listen: str, systemd: Systemd) -> Former:
     if entangled:
         return Former(unit, STOPPED, sockets, problem=entangled)
     if layout.public_socket_unit in sockets:
-        return _of_its_name(layout, unit, listen, sockets, systemd)
-    holders = _holders(layout, state.control_group, up, systemd)
-    found = _by_address(layout, Former(unit, BESIDE, sockets), listen, holders)
-    mine = {one.inode for one in held([state.main_pid], layout.root)}
-    return replace(found, inherits=found.holder is not None and found.holder.inode in mine)
+        found = _of_its_name(layout, unit, listen, sockets, systemd)
+    else:
+        holders = _holders(layout, state.control_group, up, systemd)
+        found = _by_address(layout, Former(unit, BESIDE, sockets), listen, holders)
+        mine = {one.inode for one in held([state.main_pid], layout.root)}
+        found = replace(found, inherits=found.holder is not None and found.holder.inode in mine)
+    if found.problem or not found.serves or found.holder is None:
+        return found
+    return replace(found, problem=_further(layout, unit, state, found.holder))
+
+
+_LOGGERS = ("cat", "tee", "logger", "multilog", "svlogd", "cronolog", "rotatelogs", "systemd-cat")
+"""Programs that a service's own lines go through, and that end with it."""
+
+
+def _further(layout: Layout, unit: str, state: UnitState, holder: Listener) -> str:
+    """Which programs a service runs beside the server that has the address, which would be stopped with it, in a
+    sentence; empty where there are none. What started the server, and what that started, is no other program."""
+    root, pids = layout.root, unit_pids(state.control_group, layout.root) if state.control_group else []
+    parents = {pid: _parent(root, pid) for pid in pids}
+    servers = {pid for pid in pids if any(one.address == holder.address for one in held([pid], root))}
+    if not servers:
+        return ""
+    known = {state.main_pid, *servers, *(above for pid in servers for above in _above(pid, parents))}
+    others = _named([pid for pid in sorted({*pids} - known) if not _above(pid, parents) & servers], root)
+    if not others:
+        return ""
+    more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
+    return (
+        f"{unit} runs {', '.join(others[:_SHOWN])}{more} beside it, which would be stopped with it: have that run by a "
+        "service of its own first"
+    )
+
+
+def _named(pids: Iterable[int], root: str) -> list[str]:
+    """Processes by the names of their programs; without those that a service's own lines go through."""
+    names = {pid: read_text(root, f"/proc/{pid}/comm") or "" for pid in pids}
+    return [f"{name} ({pid})" for pid, name in names.items() if name not in _LOGGERS]
+
+
+def _parent(root: str, pid: int) -> int:
+    fields = (read_text(root, f"/proc/{pid}/stat") or "").rpartition(")")[2].split()
+    return to_int(fields[1]) or 0 if len(fields) > 1 else 0
+
+
+def _above(pid: int, parents: Mapping[int, int]) -> set[int]:
+    """The processes that a process descends from, as far as they are known."""
+    found: set[int] = set()
+    while parents.get(pid) in parents and parents[pid] not in found:
+        pid = parents[pid]
+        found.add(pid)
+    return found
+
+
+_SHOWN = 3
 
 
 _LEAD_TO_IT = ("RequiredBy", "RequisiteOf", "BoundBy", "ConsistsOf", "WantedBy", "UpheldBy")

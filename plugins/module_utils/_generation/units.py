@@ -10,7 +10,7 @@ from typing import Any
 from .._declaration.app import Plain
 from .._declaration.candidate import own_of
 from .._declaration.gunicorn import PLANNED
-from .._declaration.listening import mode_of
+from .._declaration.socketmode import mode_of
 from .._facts.workerends import HOOKS
 from .._os.paths import Layout
 from .._os.secretfiles import MARK
@@ -138,7 +138,7 @@ def public_socket(app: Plain, plan: Plain, number: int, layout: Layout) -> str:
     listen = app["listen"]
     address = listen[len("unix:") :] if listen.startswith("unix:") else listen
     group = f"SocketGroup={app['listen_group']}\n" if app.get("listen_group") else ""
-    unix = f"SocketMode={mode_of(dict(app))}\n{group}" if listen.startswith("unix:") else ""
+    unix = f"SocketMode={mode_of(app)}\n{group}" if listen.startswith("unix:") else ""
     service = layout.service_unit(number)
     further = starters([*process_files(app, number, layout, "", {}), *loadtestunits.units(app, number, layout)])
     return (

@@ -45,9 +45,9 @@ def give_back(app: AppOnHost) -> GivenBack:
 
     StepFailed where there is none, and where it does not come up: then what was live is live.
     """
-    _recorded(app)  # before the lock, which would make a folder for an app that is not there
+    recorded(app)  # before the lock, which would make a folder for an app that is not there
     with app.alone("rollback", None, urgent=True):
-        record = _recorded(app)
+        record = recorded(app)
         found = truth.live(app.layout, app.instances.running())
         live = found.number if found else generations.live(app.layout)
         known = app.known(live)
@@ -69,7 +69,8 @@ def give_back(app: AppOnHost) -> GivenBack:
     return {"live": live, "former": record.unit, "told": told}
 
 
-def _recorded(app: AppOnHost) -> Record:
+def recorded(app: AppOnHost) -> Record:
+    """How the app was taken over. StepFailed where it was not, or the former service has its address back already."""
     record = Record.read(app.layout)
     if record is None:
         raise StepFailed("rollback", f"{app.name} was taken over from no other service on this host")

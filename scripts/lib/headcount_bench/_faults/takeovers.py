@@ -28,8 +28,8 @@ ETC = "/etc/systemd/system"
 @dataclass(frozen=True)
 class Shape:
     """An old deployment. `listen`: where it is reached; `unit`: its service, `texts`: its unit files by name; `way`:
-    how it is taken over, in words; `name`: of the app that does; `gap`, `gap_back`:
-    whether users meet one, or one on the way back."""
+    how it is taken over, in words; `name`: of the app that does; `gap`, `gap_back`: whether users meet one, or one on
+    the way back; `before`, `after`: shell commands that make and undo what it has beside its units."""
 
     listen: str
     unit: str
@@ -38,6 +38,8 @@ class Shape:
     name: str = NAME
     gap: bool = False
     gap_back: bool = False
+    before: str = "true"
+    after: str = "true"
 
 
 def service(bind: str, more: str = "", workers: int = 2) -> str:
@@ -57,6 +59,13 @@ def socket(listen: str) -> str:
 
 
 RUN = "/run/till-old"
+PROGRAM = f"""[program:till]
+command={OLD}/venv/bin/python -m gunicorn --workers 2 --bind 0.0.0.0:{PORT} shop.wsgi:create_app()
+user=till-old
+environment=SHOP_RELEASE="old"
+autorestart=true
+"""
+SUPERVISED = f"printf '%s' '{PROGRAM}' > /etc/supervisor/conf.d/till.conf && systemctl restart supervisor"
 SHAPES: dict[str, tuple[str, Shape]] = {
     "tcp": (
         "a hand-made gunicorn.service on a port",
@@ -113,6 +122,18 @@ SHAPES: dict[str, tuple[str, Shape]] = {
             gap_back=True,
         ),
     ),
+    "supervisor": (
+        "a supervisord of Debian's package, whose program is a Gunicorn",
+        Shape(
+            f"0.0.0.0:{PORT}",
+            "supervisor.service",
+            {},
+            "a second socket on the same port",
+            gap_back=True,
+            before=f"apt-get update -q && apt-get install -y --no-install-recommends supervisor && {SUPERVISED}",
+            after="apt-get purge -y supervisor; rm -rf /etc/supervisor",
+        ),
+    ),
     "other-address": (
         "a gunicorn.service on one address of a port that the app is to have on all",
         Shape(
@@ -128,12 +149,14 @@ SHAPES: dict[str, tuple[str, Shape]] = {
 
 def _make(scene: Scene, shape: Shape) -> None:
     """The old deployment runs, and a boot would start it."""
+    units = " ".join(shape.texts or [shape.unit])
     files = "".join(f"cat > {ETC}/{name} <<'END'\n{text}END\n" for name, text in shape.texts.items())
     scene.engine.sh(
         f"mkdir -p {OLD}; cp -a {HOME}/live/release/venv {OLD}/; chmod -R a+rX {OLD}; "
         "id till-old >/dev/null 2>&1 || useradd --system --shell /usr/sbin/nologin till-old; "
-        f"{files}systemctl daemon-reload; systemctl enable --now {' '.join(shape.texts)}",
+        f"{files}{shape.before}; systemctl daemon-reload; systemctl enable --now {units}",
         check=True,
+        timeout=300.0,
     )
 
 
@@ -158,8 +181,10 @@ def _serving(scene: Scene, shape: Shape, release: str, when: str) -> None:
 def _undo(scene: Scene, shape: Shape) -> None:
     scene.engine.steps(shape.name, "remove")
     scene.sh(
-        f"systemctl disable --now {' '.join(shape.texts)}; rm -rf {' '.join(f'{ETC}/{one}*' for one in shape.texts)} "
-        f"/var/lib/headcount/{shape.name} {OLD}; systemctl daemon-reload; systemctl reset-failed; userdel till-old"
+        f"systemctl disable --now {' '.join(shape.texts or [shape.unit])}; {shape.after}; "
+        f"rm -rf {' '.join(f'{ETC}/{one}*' for one in shape.texts)} /var/lib/headcount/{shape.name} {OLD}; "
+        "systemctl daemon-reload; systemctl reset-failed; userdel till-old",
+        timeout=300.0,
     )
 
 
@@ -287,6 +312,26 @@ def keeps_data(scene: Scene) -> None:
     scene.clean()
 
 
+def runs_more(scene: Scene) -> None:
+    """Beside the Gunicorn supervisord runs another program: refused by its name, and both run on."""
+    shape, seen = SHAPES["supervisor"][1], scene.seen
+    more = "printf '[program:queue]\\ncommand=/bin/sleep 1000\\n' > /etc/supervisor/conf.d/queue.conf"
+    shape = replace(shape, before=shape.before.replace(SUPERVISED, f"{more} && {SUPERVISED}"))
+    try:
+        _make(scene, shape)
+        _serving(scene, shape, "old", "before")
+        declared = _engine.shop(NAME, listen=shape.listen, former=shape.unit)
+        done = scene.engine.steps(NAME, ("stage", scene.engine.request(declared)), "finish", "promote")
+        said = str(done[-1].get("failed"))
+        seen.must(re.search(r"supervisor.service runs sleep \(\d+\) beside it", said), f"it was not refused: {said}")
+        seen.told.append(said[:200])
+        _serving(scene, shape, "old", "refused")
+        seen.must(scene.sh("pgrep -x sleep").strip(), "the other program was stopped")
+    finally:
+        _undo(scene, shape)
+    scene.clean()
+
+
 def narrow(scene: Scene) -> None:
     """The old service's unix socket lets in a group alone: one for everybody is refused, and that group is kept."""
     unit = service(
@@ -370,6 +415,12 @@ TAKEOVERS.append(
     )
 )
 TAKEOVERS += [
+    Row(
+        "past/takeover-further",
+        "a supervisord runs another program beside the Gunicorn that is to be taken over",
+        "refused with the name of the other program, which is not stopped",
+        runs_more,
+    ),
     Row(
         "past/takeover-data",
         "the old service keeps a database in a folder that the app is let in to, and to the database not",

@@ -11,6 +11,7 @@ PLUGINS = Path(__file__).resolve().parents[4] / "plugins"
 UTILS = PLUGINS / "module_utils"
 
 SENT = {
+    "_declaration/socketmode",
     "_declaration/patience",
     "_facts/cgroups",
     "_facts/hostfacts",
@@ -37,6 +38,7 @@ SENT = {
     "_generation/settings",
     "_generation/state",
     "_generation/truth",
+    "_generation/inherited",
     "_generation/unmet",
     "_generation/volatile",
     "_host/probe",
@@ -53,8 +55,10 @@ SENT = {
     "_os/ownership",
     "_os/paths",
     "_os/procfs",
+    "_os/rights",
     "_os/secrecy",
     "_os/secretfiles",
+    "_os/socketfile",
     "_os/systemd",
     "_release/contents",
 }

@@ -7,8 +7,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.listening import mode_of
 from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.normalise import normalise_apps
+from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.socketmode import mode_of
 
 SHOP: dict[str, Any] = {
     "name": "shop",

@@ -780,6 +780,7 @@ def test_refused_variables_of_a_host(name: str, value: object, sentence: str) ->
         ({"headcount_app": "shop", "headcount_remove_data": "true"}, ""),
         ({"headcount_app": "shop", "headcount_to": ""}, ""),
         ({"headcount_app": "shop", "headcount_to": "7"}, ""),
+        ({"headcount_app": "shop", "headcount_to_former": "yes please"}, "headcount_to_former is 'yes please'"),
         ({"headcount_app": ""}, "headcount_app is missing: allowed is the name of an app; fix: -e headcount_app=NAME"),
         ({"headcount_app": "shop,api"}, "headcount_app is 'shop,api'"),
         (

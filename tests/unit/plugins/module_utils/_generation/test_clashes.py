@@ -419,7 +419,8 @@ class TestFolders:
         run = Run("a1", "anna", "control1", "2026-11-22T10:00:00Z")
         app = AppOnHost("shop", run, str(tmp_path), Systemd(lambda *_: Completed(0, "", "")))
         left = [f"{layout.home}/notes.txt"]
-        assert remove(app) == {"removed": True, "left": left, "kept": {}, "gone": [], "others": {}, "ended": []}
+        empty: dict[str, object] = {"former": "", "kept": {}, "gone": [], "others": {}, "ended": []}
+        assert remove(app) == {"removed": True, "left": left, **empty}
         assert ledger.read(layout.ledger)[-1]["account"] == "hc-shop"
         assert os.listdir(layout.home) == ["notes.txt"]
         assert found(tmp_path) == [

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import former
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.listeners import Listener
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.paths import Layout
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.socketfile import Reach
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import UnitState
@@ -57,6 +58,7 @@ def test_one_whose_unit_cannot_be_disabled_alone_is_refused(tmp_path: Path) -> N
     assert "is Headcount's own" in problem()
 
 
+HOLDER = Listener("0.0.0.0:8000", 4711, 42, 5)
 PATH = "/run/old/gunicorn.sock"
 DEPLOY = Reach("0770", False, ("www-data",), {"deploy": "deploy"})
 
@@ -105,3 +107,29 @@ def test_another_name_of_a_service_is_the_service(tmp_path: Path, monkeypatch: p
     app = {"former": "web.service", "listen": "0.0.0.0:8000"}
     assert former.read(Layout("shop", str(tmp_path)), app, Units(Id="gunicorn.service")).unit == "gunicorn.service"
     assert asked == ["gunicorn.service"]
+
+
+def test_one_that_runs_further_programs_is_refused_by_their_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """supervisord (40) has started a shell (41) with Gunicorn (42, 43), which has started mogrify (44); and others."""
+    parents = {40: 1, 41: 40, 42: 41, 43: 42, 44: 43, 45: 40, 46: 45, 47: 41}
+    names = {45: "celery", 46: "celery", 47: "tee"}
+    for pid, parent in parents.items():
+        folder = tmp_path / "proc" / str(pid)
+        folder.mkdir(parents=True)
+        (folder / "stat").write_text(f"{pid} (a) b) S {parent} 1 1")
+        (folder / "comm").write_text(names.get(pid, "python3"))
+    pids = list(parents)
+    monkeypatch.setattr(former, "unit_pids", lambda *_: pids)
+    monkeypatch.setattr(former, "held", lambda asked, _: [HOLDER] if {42, 43}.intersection(asked) else [])
+    state = UnitState("loaded", "active", "running", "success", 40, 0, 0, "/system.slice/s.service", "", "")
+    layout = Layout("shop", str(tmp_path))
+    assert former._further(layout, "s.service", state, HOLDER) == (
+        "s.service runs celery (45), celery (46) beside it, which would be stopped with it: have that run by a service "
+        "of its own first"
+    )
+    pids = [40, 41, 42, 43, 44, 47]
+    assert former._further(layout, "s.service", state, HOLDER) == ""
+    pids = [40, 45]
+    assert former._further(layout, "s.service", state, HOLDER) == ""
