@@ -18,7 +18,9 @@ from ansible.plugins.action import ActionBase
 
 from ..module_utils._declaration.digests import digest
 from ..module_utils._release.hostbuild import BUILD_SECONDS
+from ..plugin_utils._display.reminder import Reminder
 from ..plugin_utils._display.terminal import display
+from ..plugin_utils._display.text import listed
 from ..plugin_utils._edge import Json, Result, Variables
 from ..plugin_utils._fleet import builds
 from ..plugin_utils._fleet.decision import connection_words
@@ -69,17 +71,12 @@ class ActionModule(ActionBase):
         archive = notes.path / "builds" / f"{digest(sorted({item.sha256 for item in files}))[:16]}.tar"
         pack(files, archive)
         seconds = float(self._task.args.get("seconds") or BUILD_SECONDS)
+        what = f"{host}: compiling {listed([request.what for request in requests])}"
+        display(f"{what} from source, which may take up to {seconds / 60:.0f} min each")
         try:
-            result = self._execute_module(
-                module_name="headcount.gunicorn.build",
-                module_args={
-                    "archive": send(self, archive),
-                    "builds": [request.for_host() for request in requests],
-                    "python": declaration(variables, self._templar).variables["headcount_python"],
-                    "seconds": seconds,
-                },
-                task_vars=variables,
-            )
+            with Reminder(display) as reminder:
+                reminder.step(host, what)
+                result = self._built(archive, requests, seconds, variables)
         except AnsibleConnectionFailure as error:
             said = connection_words(getattr(error, "message", error))
             return [{"lost": f"the connection to {host} was lost: {said}"}] * len(requests)
@@ -88,6 +85,20 @@ class ActionModule(ActionBase):
         if result.get("failed") or "answers" not in result:
             return [{"lost": in_words("", "build", result)["cause"]}] * len(requests)
         return [{**answer, "limit": seconds} for answer in result["answers"]]
+
+    def _built(self, archive: Path, requests: list[builds.Request], seconds: float, variables: Variables) -> Result:
+        """What the module build says."""
+        result: Result = self._execute_module(
+            module_name="headcount.gunicorn.build",
+            module_args={
+                "archive": send(self, archive),
+                "builds": [request.for_host() for request in requests],
+                "python": declaration(variables, self._templar).variables["headcount_python"],
+                "seconds": seconds,
+            },
+            task_vars=variables,
+        )
+        return result
 
     def _keep(self, host: str, request: builds.Request, answer: Json, notes: Notes, variables: Variables) -> str:
         """Keep the wheel of an answer, or return why there is none."""

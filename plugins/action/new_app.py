@@ -27,7 +27,7 @@ class ActionModule(ControllerAction):
     _VALID_ARGS = frozenset(
         {
             *("source", "dest", "name", "host", "force"),
-            *("environment", "requirements", "lock", "entry_point", "subdirectory"),
+            *("environment", "requirements", "lock", "entry_point", "subdirectory", "python"),
         }
     )
 
@@ -84,6 +84,7 @@ class ActionModule(ControllerAction):
             str(given.get("lock") or ""),
             str(given.get("entry_point") or ""),
             str(given.get("subdirectory") or ""),
+            str(given.get("python") or ""),
         )
 
 

@@ -53,6 +53,9 @@ options:
   subdirectory:
     description: The folder of the project within the source.
     type: str
+  python:
+    description: The Python of the controller that it is looked at with, by its path or its version; else Ansible's own.
+    type: str
   host:
     description: Write a whole inventory with this host, and not the variables alone.
     type: str

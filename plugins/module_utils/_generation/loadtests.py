@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict, dataclass
-from typing import Sequence
+from typing import Final, Sequence
 
 from .._os.files import read_text_file, write_file
 from .._os.paths import Layout
@@ -18,6 +18,9 @@ SHOWN = 12
 """So many of the newest go into a report."""
 
 DONE, STOPPED, SKIPPED, UNMEASURED = "done", "stopped", "skipped", "unmeasured"
+
+EXIT_STATUS: Final = {DONE: 0, SKIPPED: 3, STOPPED: 4, UNMEASURED: 5}
+"""How the command that runs one ends, by its outcome. Where there is nothing to test it is 1."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from .._declaration.app import LoadTest, Plain
 from .._os.paths import Layout
+from .loadtests import EXIT_STATUS
 
 NAME = "load-test"
 """What its units are called, as if it were a process of the app."""
@@ -28,6 +29,8 @@ def units(app: Plain, number: int, layout: Layout) -> dict[str, str]:
         f"{head}Description={layout.app}: load test of generation {number}\n"
         "\n[Service]\nType=oneshot\nSyslogIdentifier=headcount\n"
         f"TimeoutStartSec={declared.seconds + LATE_SECONDS:.0f}\n"
+        # One that is skipped, stopped or not measured is told by its outcome: nothing of the host has failed.
+        f"SuccessExitStatus={' '.join(str(status) for status in EXIT_STATUS.values() if status)}\n"
         f"ExecStart=/usr/local/sbin/headcount load-test {layout.app}\n"
     )
     timer = (

@@ -36,8 +36,8 @@ PHASE = "load test"
 Repeat = Callable[..., Repeated]
 
 
-def load_test(app: AppOnHost, repeat: Repeat = repeat_load, missing: Callable[[], str | None] = missing_tool) -> str:
-    """Run the load test that the live generation declares, and note what came of it. Returns it in a sentence.
+def load_test(app: AppOnHost, repeat: Repeat = repeat_load, missing: Callable[[], str | None] = missing_tool) -> Entry:
+    """Run the load test that the live generation declares, and note what came of it, which is returned.
 
     StepFailed where nothing is live, or it declares none.
     """
@@ -54,7 +54,7 @@ def load_test(app: AppOnHost, repeat: Repeat = repeat_load, missing: Callable[[]
     entry = replace(entry, why=why) if why else test.run(entry, declared, repeat)
     with contextlib.suppress(OSError):  # a full disk has other worries
         loadtests.append(app.layout, entry)
-    return loadtests.words([entry])
+    return entry
 
 
 @dataclass

@@ -14,9 +14,11 @@ from threading import Timer
 from typing import Callable
 
 from ...module_utils._release import asynccompat
+from .._display.reminder import EVERY_SECONDS, Reminder
 from .._edge import Json
 from .._wheels import sources
 from .._wheels.gathered import Platform, WheelSet
+from .._wheels.progress import told_to
 from .._wheels.tools import WheelhouseError
 from .declared import located_source
 
@@ -51,13 +53,15 @@ def source_key(source: Json) -> str:
 
 @dataclass
 class Gathering:
-    """Everything that a run has gathered. `display` is told what is being done when it takes a while.
+    """Everything that a run has gathered. `display` is told what is being done when it takes a while, and again each
+    `every_seconds`.
 
     `notes`: what a person should know of the sources, each sentence once, in order.
     """
 
     cache: Path
     display: Callable[[str], None] = print
+    every_seconds: float = EVERY_SECONDS
     _ids: dict[str, str | WheelhouseError] = field(default_factory=dict)
     _sets: dict[Wanted, WheelSet | WheelhouseError] = field(default_factory=dict)
     notes: dict[str, None] = field(default_factory=dict)
@@ -90,17 +94,24 @@ class Gathering:
         from .._wheels.wheelhouse import gather
 
         def one(item: Wanted) -> WheelSet | WheelhouseError:
+            def doing(text: str) -> None:
+                reminder.step(item.key, f"{todo[item]}: {text}, for {item}")
+
             try:
-                return gather(json.loads(item.source), item.platform, list(item.packages), self.cache, "/")
+                with told_to(doing):
+                    return gather(json.loads(item.source), item.platform, list(item.packages), self.cache, "/")
             except WheelhouseError as error:
                 return error
+            finally:
+                reminder.step(item.key, "")
 
+        reminder = Reminder(self.display, self.every_seconds)
         words = [f"{name}: gathering wheels for {item}" for item, name in todo.items()]
         # What was gathered before is there at once: nothing is worth saying.
         timer = Timer(SILENT_SECONDS, lambda: self.display("\n".join(words)))
         timer.start()
         try:
-            with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+            with reminder, ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
                 self._sets.update(zip(todo, pool.map(one, todo)))
         finally:
             timer.cancel()

@@ -5,7 +5,11 @@
 from __future__ import annotations
 
 import csv
+import json
+import os
 import platform as machine
+import re
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,18 +24,20 @@ from .._edge import Json
 from .._wheels.declared import project_sources
 from .._wheels.gathered import Platform
 from .._wheels.progress import tell
-from .._wheels.tools import BuildFailed, essence, raise_for_network, run, uv
+from .._wheels.tools import BuildFailed, ResolutionConflict, essence, raise_for_network, run, uv
 from .._wheels.wheelhouse import gather
+from .subject import Unknown
 
 SERVER: Final = (f"gunicorn=={GUNICORN}",)
 _INSTALL_SECONDS: Final = 900.0
+_FIND_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True)
 class Made:
     """A virtual environment with what the project needs. `files` are the project's own modules in it, by name within
     `site`; none for a tree. `beside` are those of what is built from folders beside it: members of its workspace.
-    `name` and `version` are the distribution's."""
+    `name` and `version` are the distribution's, `minor` is its Python's ("3.11")."""
 
     python: Path
     site: Path
@@ -40,35 +46,108 @@ class Made:
     name: str = ""
     version: str = ""
     notes: tuple[str, ...] = ()
+    minor: str = ""
 
 
-Maker = Callable[[Json, Path, Path], Made]
-"""Makes an environment of a source (as normalised) in a new folder, with what was gathered before in a cache."""
+Maker = Callable[..., Made]
+"""Makes an environment of a source (as normalised) in a new folder, with what was gathered before in a cache; with
+`python`, where a person names one."""
 
 
-def here() -> Platform:
-    """The platform of this machine's Python."""
-    libc, version = machine.libc_ver()
-    return Platform(machine.python_version(), machine.machine(), f"{libc or 'musl'} {version or '1.2'}")
+@dataclass(frozen=True)
+class Interpreter:
+    """A Python of this machine that a project is looked at with. `named`: a person named it."""
+
+    path: str
+    platform: Platform
+    named: bool = False
+
+    @property
+    def words(self) -> str:
+        """Which it is, and whose."""
+        whose = "as --python says" if self.named else "this machine's; --python names another"
+        return f"Python {self.platform.python} ({self.path}, {whose})"
 
 
-def make(source: Json, folder: Path, cache: Path) -> Made:
-    """Gather what a rollout would gather for this machine, and install it. Raises WheelhouseError."""
-    wheelset = gather(source, here(), SERVER, cache, "/")
+_ASKED: Final = (
+    "import json, platform, sys; print(json.dumps([sys.executable, platform.python_version(), platform.machine(), "
+    "*platform.libc_ver()]))"
+)
+
+
+def interpreter(named: str = "") -> Interpreter:
+    """The Python that new-app runs with, or the one that is `named`: by its path, or by its version (3.12).
+
+    Raises Unknown where there is none.
+    """
+    if not named:
+        return Interpreter(sys.executable, _platform(machine.python_version(), machine.machine(), *machine.libc_ver()))
+    path = named
+    if "/" not in named:
+        done = run([*uv(), "python", "find", "--no-python-downloads", named], _FIND_SECONDS)
+        path = done.stdout.strip() if done.status == 0 else shutil.which(f"python{named}") or ""
+    try:
+        told = run([path, "-I", "-c", _ASKED], _FIND_SECONDS).stdout if os.access(path, os.X_OK) else ""
+        executable, *about = json.loads(told)
+    except (OSError, ValueError):  # it is no program, or none that is a Python
+        executable, about = "", []
+    if not executable:
+        raise Unknown(
+            f"--python is {named!r}, which is no Python of this machine: allowed is the path of one, or a version of "
+            "one that is installed; fix: install it, or name where it is"
+        )
+    return Interpreter(executable, _platform(*about), named=True)
+
+
+def _platform(python: str, hardware: str, libc: str, version: str) -> Platform:
+    return Platform(python, hardware, f"{libc or 'musl'} {version or '1.2'}")
+
+
+def make(source: Json, folder: Path, cache: Path, python: str = "") -> Made:
+    """Gather what a rollout would gather for a Python of this machine, and install it. Raises WheelhouseError."""
+    using = interpreter(python)
+    tell(f"looking with {using.words}; a host's own counts in a rollout")
+    try:
+        return _made(source, folder, cache, using)
+    except ResolutionConflict as error:
+        raise ResolutionConflict(of_this_machine(str(error), using), error.cause, error.detail) from None
+
+
+def of_this_machine(text: str, using: Interpreter) -> str:
+    """What is said of a host, as it is to be said where no host is known: of the Python that is looked with."""
+    found = re.search(
+        r"the host has (Python \S+?)(; allow another version of it, or have headcount_python name a (Python\S+) of the "
+        r"host)?$",
+        text,
+    )
+    if not found:
+        return text
+    return (
+        f"{text[: found.start()]}it is looked at with {using.words}: name a {found[3] or 'newer one'} of this machine "
+        "with --python, allow another version of it, or see that hosts have one (headcount_python names it)"
+    )
+
+
+def _made(source: Json, folder: Path, cache: Path, using: Interpreter) -> Made:
+    wheelset = gather(source, using.platform, SERVER, cache, "/")
     tell(f"installing {plural(len(wheelset.wheels), 'wheel')} into an environment that is thrown away")
-    python = _virtual_environment(folder)
+    python = _virtual_environment(folder, using.path)
     _install(python, [wheel.path for wheel in wheelset.wheels], "what was gathered could not be installed here")
     for build in wheelset.needs_host_build:
         what = (
-            f"{build.sdist.name} {build.sdist.version} has no wheel for Python {here().minor}, and cannot be built here"
+            f"{build.sdist.name} {build.sdist.version} has no wheel for Python {using.platform.minor}, and cannot be "
+            "built here"
         )
-        tell(f"building {build.sdist.name} {build.sdist.version} from its source")
+        tell(f"compiling {build.sdist.name} {build.sdist.version} from its source, which can take minutes")
         newer = f" ({build.with_wheel} is the oldest after it that has one)" if build.with_wheel else ""
         _install(python, [build.sdist.path], what, f"; allow a version of it that has a wheel{newer}")
     site = next((folder / "lib").glob("python*/site-packages"))
     own = own_files(site, wheelset.app) if wheelset.app else ()
     beside = tuple(name for other in _beside(source) for name in own_files(site, other) if name not in own)
-    return Made(python, site, own, beside, wheelset.app, wheelset.app_version, wheelset.notes)
+    notes = wheelset.notes
+    if using.named:
+        notes = (*notes, f"It was looked at with Python {using.platform.python}: hosts may need it (headcount_python)")
+    return Made(python, site, own, beside, wheelset.app, wheelset.app_version, notes, using.platform.minor)
 
 
 def _beside(source: Json) -> list[str]:
@@ -80,8 +159,8 @@ def _beside(source: Json) -> list[str]:
     return [name for name, item in found.items() if item.kind == "path" and Path(item.value) != folder]
 
 
-def _virtual_environment(folder: Path) -> Path:
-    done = run([*uv(), "venv", "--quiet", "--no-python-downloads", "--python", sys.executable, folder], 120)
+def _virtual_environment(folder: Path, python: str) -> Path:
+    done = run([*uv(), "venv", "--quiet", "--no-python-downloads", "--python", python, folder], 120)
     if done.status:
         raise BuildFailed(f"a virtual environment could not be made: {essence(done.text)}")
     return folder / "bin" / "python"

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +20,7 @@ from .._wheels.declared import check_says
 from .._wheels.files import shipped
 from .._wheels.progress import told_to
 from .._wheels.sources import copy_project
-from .._wheels.tools import BadSource, BuildFailed, WheelhouseError, toml
+from .._wheels.tools import BadSource, BuildFailed, LacksFiles, WheelhouseError, toml
 from . import hints as hinted
 from . import render, sandbox, scan
 from .draft import Proposal, Subject
@@ -68,8 +69,11 @@ class Unfinished(Exception):
 def entry(what: str, tools: Tools, host: str = "", beside: Path | None = None, answers: Answers | None = None) -> Entry:
     """The entry of PATH|GIT|PIP. Raises Unknown where nothing can be meant, a WheelhouseError where it cannot be
     fetched, and Unfinished where it could not be looked at to the end."""
+    answers = answers or Answers()
+    if answers.python:
+        tools = replace(tools, make=partial(tools.make, python=answers.python))
     with scratch_folder() as scratch:
-        found = answered(given(what, scratch, tools.cache, beside), answers or Answers(), beside)
+        found = answered(given(what, scratch, tools.cache, beside), answers, beside)
         try:
             found = _narrowed(found, tools)
             return _finish(_proposal(found, scratch, tools), what, host)
@@ -139,7 +143,7 @@ def _half(found: Given, error: Cannot | WheelhouseError) -> Proposal:
             why = ""  # it is that which is told
     cause = error.cause if isinstance(error, Cannot) else None
     tried = cause[0] if cause else next(iter(candidates), Candidate("wsgi", "app", "a guess"))
-    required = dict.fromkeys(cause[1].stood_in, "") if cause else {}
+    required = dict.fromkeys((*cause[1].stood_in, *cause[1].leading), "") if cause else {}
     stand = Imported(
         tried.module, tried.target or tried.likely or "app", required=required, candidate=tried, error=None
     )
@@ -185,19 +189,26 @@ def _in_folder(found: Given, folder: Path, names: Sequence[str], scratch: Path, 
     except (Cannot, BuildFailed) as error:
         if isinstance(error, Cannot) and not error.lacks_files:
             raise
-        what = (
-            "no wheel of it can be built here"
-            if isinstance(error, BuildFailed)
-            else "what is installed of it holds no app"
-        )
+        what = _amiss(error)
         tools.say(f"{what}; looking at it as a tree")
         declared = replace(found, source={**found.source, "as": TREE})
         why = f"{form.why}, but {what}: its files are taken as they are"
         try:
             return _tree(declared, scratch / "again", tools, hints, names, why)
         except Cannot as later:
+            if isinstance(error, LacksFiles):  # it may do without
+                tools.say(f"that does not work: {later.problem.what}; looking at it as a package that does without")
+                without = replace(found, source={**found.source, "as": PACKAGE})
+                return _installed(without, scratch / "without", tools, hints, f"{form.why}, and as a tree it fails")
             # Of what was installed it is told what it lacks; of what was never built, what its files came to.
             raise (later if isinstance(error, BuildFailed) else error) from None
+
+
+def _amiss(error: Cannot | BuildFailed) -> str:
+    """Why a project is not taken as the package that it is."""
+    if isinstance(error, LacksFiles):
+        return f"the wheel of it lacks {error.what}, which its app would look for"
+    return "no wheel of it can be built here" if isinstance(error, BuildFailed) else "what is installed holds no app"
 
 
 def _normalised(source: Json, folder: Path | None) -> Json:
@@ -223,7 +234,7 @@ def _tree(found: Given, scratch: Path, tools: Tools, hints: Hints, names: Sequen
     copy_project(folder, root)
     kept = sandbox.lead(scratch, ())
     found = _with_requirements(found, names)
-    made = _make(found, scratch, tools, TREE)
+    made = _make(found, scratch, tools, is_tree=True)
 
     def place(candidate: Candidate) -> sandbox.Place:
         paths = (root, root / candidate.path) if candidate.path else (root,)
@@ -231,7 +242,7 @@ def _tree(found: Given, scratch: Path, tools: Tools, hints: Hints, names: Sequen
 
     told = survey(candidates, place, hints, tools.look, tools.say)
     guessed = () if found.answers.requirements else tuple(found.source.get("requirements") or ())
-    refuse(told, found, names, guessed)
+    refuse(told, found, names, made.minor, guessed)
     subject = Subject(found.source, found.project, _why(found, "tree", why), made.notes, guessed)
     app = told.app or told.unreached
     return propose(subject, hints, told, app.candidate.path if app else "")
@@ -257,9 +268,9 @@ def _with_requirements(found: Given, names: Sequence[str]) -> Given:
 
 def _installed(found: Given, scratch: Path, tools: Tools, hints: Hints, why: str) -> Proposal:
     """A project that is built and installed."""
-    made = _make(found, scratch, tools, PACKAGE)
+    made = _make(found, scratch, tools)
     root = scratch / "work"
-    root.mkdir()
+    root.mkdir(parents=True)
     candidates = _candidates(found, hints, scan.candidates(made.site, made.files, found.project, ("",)))
     candidates = [replace(item, path="") for item in candidates]
     own = tuple({made.site / name.partition("/")[0] for name in made.files if "/" in name})
@@ -271,7 +282,7 @@ def _installed(found: Given, scratch: Path, tools: Tools, hints: Hints, why: str
         return sandbox.Place(scratch, root, made.python, (), own or (root,), kept, beside=beside, installed=made.site)
 
     told = survey(candidates, place, hints, tools.look, tools.say)
-    refuse(told, found, made.files)
+    refuse(told, found, made.files, made.minor)
     subject = Subject(found.source, found.project, _why(found, "package", why), made.notes, is_tree=False)
     return propose(subject, hints, told)
 
@@ -285,9 +296,10 @@ def _why(found: Given, kind: str, why: str) -> str:
     return "; ".join(part for part in (found.why, f"taken as a {kind}: {why}" if why else "") if part)
 
 
-def _make(found: Given, scratch: Path, tools: Tools, kind: str) -> Made:
+def _make(found: Given, scratch: Path, tools: Tools, is_tree: bool = False) -> Made:
+    """Its environment, made as the entry would have a rollout make it."""
     tools.say("gathering and installing its dependencies")
-    source = {**_normalised(found.source, found.folder), "as": kind if found.folder else None}
+    source = {**_normalised(found.source, found.folder), "as": TREE if is_tree else found.source.get("as")}
     with told_to(tools.say):
         made = tools.make(source, scratch / "venv", tools.cache)
     # The server is the plan's matter; and a clone lies in a folder that is gone afterwards.

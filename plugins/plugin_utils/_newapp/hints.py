@@ -14,7 +14,7 @@ from typing import Final
 
 import yaml
 
-from . import beside, codesecrets, commands
+from . import beside, commands, incode
 from .types import Candidate, Command, Hints, Process
 
 _TEXT_BYTES: Final = 200_000
@@ -66,6 +66,7 @@ class _Reading:
     prepares: dict[str, str] = field(default_factory=dict)
     before: dict[str, str] = field(default_factory=dict)
     written: list[tuple[str, str]] = field(default_factory=list)
+    temporary: list[tuple[str, str, str]] = field(default_factory=list)
 
     def text(self, name: str) -> str:
         """A file's text; "" where it is none."""
@@ -259,7 +260,8 @@ class _Reading:
         self.moved.update(self._migrations())
 
     def code(self) -> None:
-        """Queues in the code that nothing in the project declares a process for; secrets that are written there."""
+        """Queues in the code that nothing in the project declares a process for; secrets and temporary folders that are
+        written there."""
         declared = " ".join(process.command for process in self.processes.values())
         for name in [name for name in self.names if name.endswith(".py")][:_MOST_FILES]:
             text = self.text(name) if commands.module_of(name) else ""
@@ -267,7 +269,9 @@ class _Reading:
                 if process.command.split()[0] not in declared:
                     self.processes.setdefault(process.name, process)
             if not _ASIDE.search(name):
-                self.written += [(what, f"{name}:{line}") for what, line in codesecrets.written(self.text(name))]
+                text = self.text(name)
+                self.written += [(what, f"{name}:{line}") for what, line in incode.written(text)]
+                self.temporary += [(what, at, f"{name}:{line}") for what, at, line in incode.temporary(text)]
 
     def hints(self) -> Hints:
         """All of it, the surest first."""
@@ -285,6 +289,7 @@ class _Reading:
             tuple(Command(run, origin) for run, origin in self.prepares.items()),
             tuple(Command(run, origin) for run, origin in self.before.items()),
             written=tuple(self.written),
+            temporary=tuple(self.temporary),
         )
 
 

@@ -18,6 +18,7 @@ from ...module_utils._declaration.shortfall import needed_requests
 from .._display.text import listed, plural
 from .._edge import Json
 from .beside import MIGRATES, is_clock, process_command, process_name
+from .defaults import ask_about_defaults, kept_variables
 from .draft import Draft, Proposal, Question, Subject
 from .pages import UNKNOWN, Choice, choose
 from .survey import Found, is_kept
@@ -211,6 +212,7 @@ def _life(draft: Draft) -> None:
     _data(draft)
     _prepare(draft)
     _processes(draft)
+    ask_about_defaults(draft)
     if draft.found.app:
         _seen(draft, draft.found.app)
 
@@ -319,7 +321,10 @@ def _data(draft: Draft) -> None:
 
 def _put_data(draft: Draft, paths: Sequence[str]) -> None:
     """What of its data is declared: `paths` lead there, and folders that have to be there."""
-    kept = {"paths": list(paths), "folders": list(draft.found.folders)}
+    environment = _mapping(draft.entry.get("environment"))
+    led = {name: value for name, value in kept_variables(draft).items() if environment.get(name) == value.rstrip("/")}
+    made = [value.removeprefix("{data}/").rstrip("/") for value in led.values() if value.endswith("/")]
+    kept = {"paths": list(paths), "folders": list(dict.fromkeys([*draft.found.folders, *made]))}
     why = {
         "paths": "it writes there, beside its code, which is read-only on a host; so it leads to the app's data",
         "folders": "made before its first start; kept",

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import platform as machine
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -36,10 +35,11 @@ class Cannot(Exception):
         self.cause = cause
 
 
-def refuse(told: Found, found: Given, names: Sequence[str], guessed: Sequence[str] = ()) -> None:
+def refuse(told: Found, found: Given, names: Sequence[str], python: str, guessed: Sequence[str] = ()) -> None:
     """Raise Cannot when no app was found, with the reason that tells most.
 
-    `names` are the files that were looked at, `guessed` dependencies by imports alone.
+    `names` are the files that were looked at, `python` is the version that they were imported with, `guessed` are
+    dependencies by imports alone.
     """
     if told.app is not None or told.unreached is not None:
         return
@@ -48,7 +48,7 @@ def refuse(told: Found, found: Given, names: Sequence[str], guessed: Sequence[st
         raise Cannot(nothing(found, names), lacks_files=True)
     error = cause[1]
     lacks = error.kind in ("NotFound", "FileNotFoundError", "TemplateNotFound") or _is_own(*cause)
-    problem = _problem(*cause)
+    problem = _problem(*cause, python)
     if guessed and not error.stood_in and problem.fix.startswith(_ALWAYS):
         fix = (
             f"nothing in the project says versions, so that the newest of {listed(guessed, 6)} were taken: name those "
@@ -78,7 +78,11 @@ def nothing(found: Given, names: Sequence[str]) -> Problem:
 
 def _is_own(candidate: Candidate, error: Error) -> bool:
     """Whether what is missing is a module of the project itself."""
-    return bool(error.missing_module) and (error.missing_module.partition(".")[0] == candidate.module.partition(".")[0])
+    return (
+        bool(error.missing_module)
+        and error.kind != _NO_METADATA
+        and (error.missing_module.partition(".")[0] == candidate.module.partition(".")[0])
+    )
 
 
 # What older code asks of the standard library, and the Python that still has it.
@@ -99,19 +103,15 @@ _NEWER: Final = (
 )
 
 
+_NO_METADATA: Final = "PackageNotFoundError"
 _ALWAYS: Final = "put right what it says"
 
 
-def _problem(candidate: Candidate, error: Error) -> Problem:
+def _problem(candidate: Candidate, error: Error, python: str) -> Problem:
     what = f"would be {str(candidate)!r} ({candidate.origin})"
     callables, modules = "module:callable or module:factory()", "a module that can be imported"
-    if error.kind == "NotFound" and "ASGI" in error.message:
-        fix = "serve it with an ASGI server; a WSGI app beside it is named with FLASK_APP"
-        return _entry_point(f"{what}, but {error.message}", callables, fix)
     if error.kind == "NotFound":
-        return _entry_point(
-            f"{what}, but {error.message}", callables, "a module wsgi.py that makes it and calls it app"
-        )
+        return _entry_point(f"{what}, but {error.message}", callables, _fix_of_none(error))
     if error.kind == "Serves":
         fix = 'put what serves under `if __name__ == "__main__":`'
         return _entry_point(f"{what}, but {error.message}{_at(error)}", "a module that only defines the app", fix)
@@ -121,24 +121,39 @@ def _problem(candidate: Candidate, error: Error) -> Problem:
             "--entry-point MODULE:CALLABLE names what it would have shown"
         )
         return _entry_point(f"{what}, but {error.message}{_at(error)}", "a module whose import comes to an end", fix)
-    older = next((python for pattern, python in _OLDER if re.search(pattern, error.message)), "")
-    version = ".".join(machine.python_version_tuple()[:2])
-    failed = f"{what}, but importing it with Python {version} fails: {error}"
-    newer = next((python for pattern, python in _NEWER if re.search(pattern, error.message)), "")
+    older = next((version for pattern, version in _OLDER if re.search(pattern, error.message)), "")
+    using = f" with Python {python}" if python else ""
+    failed = f"{what}, but importing it here{using} fails: {error}"
+    newer = next((version for pattern, version in _NEWER if re.search(pattern, error.message)), "")
     if newer:
-        return _entry_point(failed, modules, f"headcount_python with a Python {newer} or newer on the host")
+        return _entry_point(
+            failed, modules, f"headcount_python with a Python {newer} or newer on the host, and --python here"
+        )
     if older:
-        fix = f"newer versions of what it pins, or headcount_python with a Python {older} or older on the host"
+        fix = (
+            f"newer versions of what it pins, or headcount_python with a Python {older} or older on the host, and "
+            "--python here"
+        )
         return _entry_point(failed, modules, fix)
     if _is_own(candidate, error):
         fix = "name the folder that the module is in, or make what the build of the project would make"
         return _entry_point(
             f"{what}, but there is no module {error.missing_module}{_at(error)}", "a module of the project", fix
         )
+    if error.kind == _NO_METADATA:
+        fix = f"source.as: package installs it; a tree is no distribution, which {error.missing_module} is wanted as"
+        return _entry_point(failed, modules, fix)
     if error.missing_module:
         fix = f"name the distribution that brings {error.missing_module} in the project's dependencies"
         return _entry_point(failed, modules, fix)
     return _entry_point(failed, modules, _fix(error))
+
+
+def _fix_of_none(error: Error) -> str:
+    """What to do about a module that holds no app."""
+    if "ASGI" in error.message:
+        return "serve it with an ASGI server; a WSGI app beside it is named with FLASK_APP"
+    return _fix(error) if error.stood_in else "a module wsgi.py that makes it and calls it app"
 
 
 def _fix(error: Error) -> str:
@@ -147,6 +162,17 @@ def _fix(error: Error) -> str:
         return (
             f"{_ALWAYS}; {listed(error.stood_in, 6)} had values that were made up here: give those that it takes, with "
             f"--environment {error.stood_in[0]}=VALUE"
+        )
+    if error.leading:
+        name = error.leading[0]
+        return (
+            f"name what {name} leads to on a host, with --environment {name}=VALUE ({{data}}/... is a place in the "
+            "app's data); the project's own files give it that value"
+        )
+    if error.unset:
+        return (
+            f"{_ALWAYS}; where it is for want of {listed(error.unset, 6)}, which it asked for and nothing sets: "
+            f"--environment {error.unset[0]}=VALUE"
         )
     return f"{_ALWAYS}; with these dependencies it fails so on every host"
 

@@ -260,14 +260,17 @@ def _furnish(place: Place) -> None:
 
 
 def _with_last_words(found: Imported, said: str, place: Place) -> Imported:
-    """Who exits says why before, and not in the exception; a variable that is named there is missing."""
+    """Who exits, or makes no app, says why before, and not in the exception; a variable that is named there is
+    missing."""
     error, words = found.error, _relative(_last(said), place)
-    if error is None or error.kind != "SystemExit" or not words:
+    if error is None or not words:
         return found
     named = [item.name for item in found.variables if re.search(rf"(?<!\w){re.escape(item.name)}(?!\w)", words)]
     lacking = [name for name in named if name not in place.environment]
-    told = replace(error, message=f"{error.message}, after saying: {words}")
-    return replace(found, error=replace(told, missing_variables=(*told.missing_variables, *lacking)))
+    if error.kind == "SystemExit" or (error.kind == "NotFound" and lacking):
+        error = replace(error, message=f"{error.message}, after saying: {words}")
+    missing = dict.fromkeys((*error.missing_variables, *lacking))
+    return replace(found, error=replace(error, missing_variables=tuple(missing)))
 
 
 def _argv(place: Place, command: Sequence[str | Path]) -> list[str]:
@@ -367,6 +370,8 @@ def read(answer: Json, place: Place) -> Imported:
         other_host=answer.get("other_host"),
         debug=bool(config.get("debug")),
         has_secret_key=config.get("secret_key"),
+        temporary=dict(config.get("temporary", {})),
+        weak={name: (item["state"], item["variable"]) for name, item in config.get("weak", {}).items()},
         peers=tuple(answer.get("peers", ())),
         libraries=frozenset(answer.get("libraries", ())),
     )

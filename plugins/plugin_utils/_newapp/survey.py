@@ -270,9 +270,16 @@ class _Tried:
 
     @property
     def error(self) -> Error:
-        """Why it was not found, and what stood in when it happened."""
-        error = self.app.error or Error("Ended", "it gave no answer")
-        return replace(error, stood_in=tuple(self.required))
+        """Why it was not found, what stood in when it happened, and which variables it may come from."""
+        error, given = self.app.error or Error("Ended", "it gave no answer"), self.place.environment
+        leading = [name for name, value in given.items() if len(value) > 1 and "/" in value and value in error.message]
+        unset = [item.name for item in self.app.variables if item.default is None and item.name not in given]
+        return replace(
+            error,
+            stood_in=tuple(self.required),
+            leading=tuple(name for name in leading if name not in self.required),
+            unset=tuple(unset),
+        )
 
 
 def _with_variables(candidate: Candidate, place: Place, hints: Hints, look: Look) -> _Tried:

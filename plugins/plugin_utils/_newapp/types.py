@@ -34,6 +34,7 @@ class Answers:
 
     `environment`: values of variables, in which `{data}` stands for the app's data. `requirements`: files of the
     project, and requirements. `lock`: the file that says the versions. `subdirectory`: the folder within the source.
+    `python`: the Python that it is looked at with, by its path or its version.
     """
 
     name: str = ""
@@ -42,6 +43,7 @@ class Answers:
     lock: str = ""
     entry_point: str = ""
     subdirectory: str = ""
+    python: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,8 @@ class Hints:
     what a person has to set. `listen` is "address:port". `migrations` are folders of migrations with the command that
     runs them, "" where nobody knows: (folder, command). `prepares` prepare a release; what `before` is for, which the
     server's line runs too, is not known. `given` are the variables that a person gave. `written`: what is secret and
-    is written into the code: (name, FILE:LINE).
+    is written into the code: (name, FILE:LINE). `temporary`: what the code sets to a temporary folder: (name, path,
+    FILE:LINE).
     """
 
     candidates: tuple[Candidate, ...] = ()
@@ -84,6 +87,7 @@ class Hints:
     before: tuple[Command, ...] = ()
     given: Mapping[str, str] = field(default_factory=dict)
     written: tuple[tuple[str, str], ...] = ()
+    temporary: tuple[tuple[str, str, str], ...] = ()
 
 
 LATE = "TooLong"
@@ -93,7 +97,8 @@ LATE = "TooLong"
 @dataclass(frozen=True)
 class Error:
     """Why a module could not be used. `where` is FILE:LINE within the project; `unreached`: a peer did not answer;
-    `stood_in`: variables whose values new-app had made up when it happened."""
+    `stood_in`: variables whose values new-app had made up when it happened; `leading`: those whose values its words
+    hold; `unset`: those that were asked for without a default, and that nothing gives a value."""
 
     kind: str
     message: str
@@ -103,6 +108,8 @@ class Error:
     read_only: bool = False
     unreached: bool = False
     stood_in: tuple[str, ...] = ()
+    leading: tuple[str, ...] = ()
+    unset: tuple[str, ...] = ()
 
     @property
     def late(self) -> bool:
@@ -154,6 +161,8 @@ class Imported:
     `rules`: how many addresses an app of Flask's kind answers to; None of any other.
     `other_host`: the status of a page that answers 200, when it is asked for by a name that nobody told the app.
     `required`: variables that it cannot be imported without, with the values that were given here.
+    `temporary`: the settings that lead to a temporary folder, with where. `weak`: those that have to be secret and are
+    not: (empty, placeholder or known, the variable whose default it is).
     """
 
     module: str
@@ -174,6 +183,8 @@ class Imported:
     other_host: int | None = None
     debug: bool = False
     has_secret_key: bool | None = None
+    temporary: Mapping[str, str] = field(default_factory=dict)
+    weak: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     peers: tuple[str, ...] = ()
     libraries: frozenset[str] = frozenset()
     required: Mapping[str, str] = field(default_factory=dict)

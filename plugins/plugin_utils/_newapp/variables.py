@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from .._display.text import listed
+from .defaults import kept_variables
 from .draft import Draft
 from .survey import is_kept, is_setting
 
@@ -42,10 +43,21 @@ def put_variables(draft: Draft, path: str) -> None:
             secrets[item.name] = generated(str(draft.entry["name"]), item.name)
             instead = ", instead of the default that the code shows to everybody" if item.default else ""
             draft.comments[f"secrets.{item.name}"] = _GENERATED + instead
+    _known_to_all(draft, environment, secrets)
     for key, value in (("environment", environment), ("secrets", secrets)):
         if value:
             draft.put(key, value)
     _others(draft, {**environment, **secrets}, [item.name for item in draft.app.variables])
+
+
+def _known_to_all(draft: Draft, environment: Mapping[str, str], secrets: dict[str, str]) -> None:
+    """A secret of the app that is the default of a variable, by whatever name: made, as others are."""
+    for setting, (_, name) in draft.app.weak.items():
+        if name and name not in environment and name not in secrets and name not in draft.app.required:
+            secrets[name] = generated(str(draft.entry["name"]), name)
+            draft.comments[f"secrets.{name}"] = (
+                f"{_GENERATED}; its {setting}, instead of the default that the code shows to everybody"
+            )
 
 
 _PASSWORD: Final = re.compile(r"://[^/\s@]*:[^/\s@]+@")
@@ -95,6 +107,12 @@ def _environment(draft: Draft, path: str) -> dict[str, str]:
             environment[name] = value
             draft.comments[f"environment.{name}"] = (
                 "by default a SQLite database that no host keeps; {data} is kept; a server's address is a secret"
+            )
+    for name, value in kept_variables(draft).items():
+        if name not in {**environment, **draft.app.required}:
+            environment[name] = value.rstrip("/")
+            draft.comments[f"environment.{name}"] = (
+                "by default in a temporary folder, which a host gives to each generation anew; {data} is kept"
             )
     return environment
 

@@ -20,11 +20,12 @@ def lacking(names: Sequence[str], wheel: Mapping[str, str]) -> dict[str, int]:
 
     `names`: the files of the project; `wheel`: those of the wheel, with the text of those that are Python ("" for
     others). Of the packages in the wheel every module counts, and their templates, static files, migrations and
-    translations; of what lies beside them, only modules that the wheel imports. Tests and the like never count.
+    translations; of what lies beside them, only modules that the wheel imports. Tests and the like never count, nor do
+    files whose names begin with a dot: they keep an empty folder in git, or are for tools.
     """
     found: dict[str, int] = {}
     for name, place in _wanted(names, wheel).items():
-        if place not in wheel and not _ASIDE.search(name):
+        if place not in wheel and not _ASIDE.search(name) and not PurePosixPath(name).name.startswith("."):
             shown = _shown(name)
             found[shown] = found.get(shown, 0) + 1
     for name in _beside(names, wheel):

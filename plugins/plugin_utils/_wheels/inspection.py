@@ -17,7 +17,7 @@ from .gathered import Wheel
 from .indexes import check_url
 from .reqfiles import decoded
 from .sources import Source
-from .tools import BuildFailed, toml
+from .tools import LacksFiles, toml
 
 _PACKAGING = (
     "*requirements*.txt", "*requirements*.in", "*requirements*.lock", "*constraints*.txt", "*constraints*.in",
@@ -36,18 +36,20 @@ _MOST_BYTES = 8 << 20
 def check_whole(source: Source, app: Wheel, names: Sequence[str]) -> str:
     """What the wheel of a project lacks of its shipped files, in a sentence for whoever says that it is a package.
 
-    Raises BuildFailed when the app would look for it and nobody says so; "" when it lacks nothing.
+    Raises LacksFiles when the app would look for it and nobody says so; "" when it lacks nothing.
     """
     found = lacking(names, sources.contents(Path(app.path)))
     if not found:
         return ""
     counted = [name + (f" ({plural(count, 'file')})" if name.endswith("/") else "") for name, count in found.items()]
-    words = f"{source.describe()}: the wheel that is built of it lacks {listed(counted, 8)}"
+    what = listed(counted, 8)
+    words = f"{source.describe()}: the wheel that is built of it lacks {what}"
     if source.form == PACKAGE:
         return f"{words}; source.as: tree would have it"
-    raise BuildFailed(
+    raise LacksFiles(
         f"{words}, which the app would not find: take the project as it is with source.as: tree, have its build "
-        "include it (package-data of setuptools), or say source.as: package when the app needs none of it"
+        "include it (package-data of setuptools), or say source.as: package when the app needs none of it",
+        what,
     )
 
 

@@ -77,6 +77,14 @@ class BuildFailed(WheelhouseError):
     """A source could not be built into a wheel."""
 
 
+class LacksFiles(BuildFailed):
+    """The wheel of a project lacks files of it that its app would look for: `what`, for people."""
+
+    def __init__(self, message: str, what: str = "files") -> None:
+        super().__init__(message)
+        self.what = what
+
+
 class ToolMissing(WheelhouseError):
     """uv, pip or git is not on the controller."""
 

@@ -74,6 +74,12 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--entry-point", default="", metavar="MODULE:OBJECT", help="the app, instead of what files and code say"
     )
+    result.add_argument(
+        "--python",
+        default="",
+        metavar="PATH|VERSION",
+        help="the Python of this machine that it is looked at with (the one that new-app runs with)",
+    )
     result.add_argument("--subdirectory", default="", metavar="FOLDER", help="the project within the source")
     result.add_argument("--name", default="", help="the app's name on its hosts (the project's)")
     result.add_argument(
@@ -124,6 +130,7 @@ def _answers(options: argparse.Namespace) -> Answers:
         options.lock,
         options.entry_point,
         options.subdirectory,
+        options.python,
     )
 
 
@@ -158,7 +165,7 @@ def _way_on(error: flow.Unfinished) -> str:
         return ". Call it again with --force once that is there"
     return (
         ".\n  Call it again with --force once that is put right, or with what it lacks: --environment NAME=VALUE, "
-        "--requirements FILE,\n  --lock FILE, --entry-point MODULE:OBJECT, --subdirectory FOLDER"
+        "--requirements FILE,\n  --lock FILE, --entry-point MODULE:OBJECT, --subdirectory FOLDER, --python PATH"
     )
 
 

@@ -122,9 +122,9 @@ def test_answers_reach_the_look() -> None:
         return entry()
 
     words = "--environment A=1=2 --environment B= --requirements web.txt --requirements x==1 --lock uv.lock"
-    more = "--entry-point shop:app --subdirectory back --name till"
+    more = "--entry-point shop:app --subdirectory back --name till --python 3.12"
     assert newapp.main(["../shop", *words.split(), *more.split()], look_at) == newapp.READY
-    assert seen == [Answers("till", {"A": "1=2", "B": ""}, ("web.txt", "x==1"), "uv.lock", "shop:app", "back")]
+    assert seen == [Answers("till", {"A": "1=2", "B": ""}, ("web.txt", "x==1"), "uv.lock", "shop:app", "back", "3.12")]
 
 
 @pytest.mark.parametrize("word", ["A", "=x", "1A=x", "A B=x"])

@@ -19,10 +19,10 @@ import re
 import resource
 import sys
 import traceback
-from collections.abc import Mapping
 from typing import Any, TypedDict
 
 from .asking import ask_all, elsewhere, own_seconds, routes_of, rules_of, steady, weigh, within
+from .settings import settings_of
 from .target import find, kind_of
 from .watch import Seen, watch
 
@@ -58,14 +58,6 @@ class Failure(TypedDict):
     missing_variables: list[str]
     unreached: bool
     read_only: bool
-
-
-class Settings(TypedDict, total=False):
-    """What of an app's configuration matters to a host."""
-
-    databases: list[str]
-    debug: bool
-    secret_key: bool
 
 
 def error_of(error: BaseException, seen: Seen) -> Failure:
@@ -110,46 +102,6 @@ def lacking(error: BaseException, words: str, where: str | None, seen: Seen) -> 
     return missing
 
 
-def django_settings() -> Settings:
-    """The same of a Django project."""
-    settings: Any = importlib.import_module("django.conf").settings
-    found = []
-    for database in settings.DATABASES.values():
-        engine = str(database.get("ENGINE", "")).rpartition(".")[2]
-        name = str(database.get("NAME", ""))
-        found.append(f"sqlite:///{name}" if engine == "sqlite3" else engine)
-    insecure = str(settings.SECRET_KEY).startswith("django-insecure-")
-    return {"databases": found, "debug": bool(settings.DEBUG), "secret_key": not insecure}
-
-
-def placed(app: Any, uri: str) -> str:
-    """The address of a database with the whole path of its file, as Flask-SQLAlchemy takes it: in Flask's own folder
-    since its version 3, beside the code before."""
-    relative = re.fullmatch(r"(sqlite(?:\+\w+)?:///)((?!/|:memory:|file:)[^?]+)(.*)", uri)
-    extension = getattr(app, "extensions", {}).get("sqlalchemy")
-    if relative is None or extension is None:
-        return uri
-    folder = app.instance_path if hasattr(type(extension), "engines") else app.root_path
-    return f"{relative[1]}{os.path.join(folder, relative[2])}{relative[3]}"
-
-
-def settings_of(app: Any, kind: str) -> Settings:
-    """What of a Flask app's configuration matters to a host: databases, and whether it debugs."""
-    if kind == "django":
-        return django_settings()
-    config = getattr(app, "config", None)
-    if not isinstance(config, Mapping):
-        return {}
-    uri = config.get("SQLALCHEMY_DATABASE_URI")
-    binds = config.get("SQLALCHEMY_BINDS") or {}
-    uris = [uri, *(binds.values() if isinstance(binds, Mapping) else [])]
-    return {
-        "databases": [re.sub(r"://[^/@]*@", "://***@", placed(app, str(item))) for item in uris if item],
-        "debug": bool(config.get("DEBUG")),
-        "secret_key": config.get("SECRET_KEY") is not None,
-    }
-
-
 class Answer:
     """The answer, written as it grows."""
 
@@ -157,6 +109,10 @@ class Answer:
         self.path = path
         self.seen = seen
         self.data: dict[str, object] = {"stage": "import", "error": None}
+
+    def defaults(self) -> dict[str, str]:
+        """The variables that the project asked for, by the defaults that it names."""
+        return {name: known["default"] for name, known in self.seen.variables.items() if known["default"]}
 
     def write(self, **more: Any) -> None:
         """Add to the answer and put it down."""
@@ -191,7 +147,7 @@ def look(asked: Asked, answer: Answer) -> None:
         class_name=f"{type(app).__module__}.{type(app).__qualname__}",
         file=getattr(module, "__file__", None),
         import_seconds=round(own_seconds() - begin, 2),
-        config=settings_of(inner, kind),
+        config=settings_of(inner, kind, answer.defaults(), os.path.dirname(asked["result"])),
         instance_path=str(getattr(inner, "instance_path", "") or ""),
     )
     routes = routes_of(app, kind)

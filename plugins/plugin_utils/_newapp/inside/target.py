@@ -37,11 +37,11 @@ def kind_of(thing: object) -> str:
 
 def takes_two(thing: Callable[..., object]) -> bool:
     """Whether a callable has the two arguments of WSGI, by position, needs no more, and is no coroutine."""
-    if inspect.iscoroutinefunction(thing) or inspect.iscoroutinefunction(vars(type(thing)).get("__call__")):
-        return False
     try:
+        if inspect.iscoroutinefunction(thing) or inspect.iscoroutinefunction(vars(type(thing)).get("__call__")):
+            return False
         parameters = list(inspect.signature(thing).parameters.values())
-    except (TypeError, ValueError):
+    except Exception:  # it has no signature; or it is a proxy, as Flask's request is, of what is not there now
         return False
     usual = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     placed = [item for item in parameters if item.kind in usual]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.headcount.gunicorn.plugins.module_utils import _hosttool
 from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.app import Limits
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import (
     loadtests,
@@ -78,7 +79,7 @@ def repeated(done: Repeated, seen: list[Any] | None = None) -> Callable[..., Rep
 
 
 def run(app: AppOnHost, done: Repeated = DONE, seen: list[Any] | None = None) -> str:
-    return loadtest.load_test(app, repeated(done, seen), lambda: None)
+    return loadtests.words([loadtest.load_test(app, repeated(done, seen), lambda: None)])
 
 
 def test_the_load_of_the_trial_goes_to_what_is_live_at_the_declared_rate(app: AppOnHost) -> None:
@@ -109,7 +110,7 @@ def test_what_was_no_measurement_is_none(app: AppOnHost) -> None:
     def fails(*_: Any, **__: Any) -> Repeated:
         raise LoadError("too few open files")
 
-    assert "unmeasured, too few open files" in loadtest.load_test(app, fails, lambda: None)
+    assert "unmeasured, too few open files" in loadtests.words([loadtest.load_test(app, fails, lambda: None)])
 
 
 @pytest.mark.parametrize("way", ["lease", "guard", "sick", "tool"])
@@ -128,8 +129,8 @@ def test_it_gives_way(app: AppOnHost, way: str, monkeypatch: pytest.MonkeyPatch)
     elif way == "sick":
         monkeypatch.setattr(loadtest, "look", lambda *_: Answers(PATH, ("/",), "GET / answered 500"))
         why = "the live generation is not well: GET / answered 500"
-    told = loadtest.load_test(app, repeated(Repeated(SAMPLES)), lambda: why if way == "tool" else None)
-    assert f"skipped, {why}" in told
+    tested = loadtest.load_test(app, repeated(Repeated(SAMPLES)), lambda: why if way == "tool" else None)
+    assert f"skipped, {why}" in loadtests.words([tested])
     assert [one.outcome for one in loadtests.read(layout)] == ["skipped"]
 
 
@@ -179,6 +180,7 @@ def test_its_units_come_with_the_generation(app: AppOnHost) -> None:
     assert "TimeoutStartSec=310\n" in service
     assert "OnCalendar=Sun 04:00\n" in timer
     assert "Persistent=no\n" in timer
+    assert "SuccessExitStatus=3 4 5\n" in service
     assert loadtestunits.units({**APP, "load_test": None}, 7, app.layout) == {}
 
 
@@ -209,6 +211,24 @@ LIMITS = Limits(error_rate=0.01, memory_percent=80)
 def test_users_are_hurt_by_what_became_worse(first: Reading, now: Reading, told: str) -> None:
     assert hurt(first, now, LIMITS, 200.0).startswith(told)
     assert bool(hurt(first, now, LIMITS, 200.0)) is bool(told)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status"), [("done", 0), ("skipped", 3), ("stopped", 4), ("unmeasured", 5), ("", 1)]
+)
+def test_its_exit_status_says_whether_something_was_measured(
+    app: AppOnHost, monkeypatch: pytest.MonkeyPatch, outcome: str, status: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def test(app: AppOnHost) -> Entry:
+        if not outcome:
+            raise StepFailed("load test", "nothing of shop is live on this host")
+        return Entry("2026-11-15T04:00:00Z", 2, 20, 10, outcome, "why", 200, 0)
+
+    monkeypatch.setattr(_hosttool, "load_test", test)
+    monkeypatch.setattr(_hosttool.os, "geteuid", lambda: 0)
+    assert _hosttool.main(["load-test", "shop"], app.root) == status
+    said = capsys.readouterr()
+    assert (f"{outcome}, why" in said.out) is (status in (3, 4, 5))
 
 
 def test_an_entry_is_plain(app: AppOnHost) -> None:

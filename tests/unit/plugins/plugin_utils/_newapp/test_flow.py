@@ -17,7 +17,11 @@ from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp import 
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.environment import Made
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.subject import Unknown
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.types import Answers
-from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.tools import BuildFailed, NetworkUnreachable
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.tools import (
+    BuildFailed,
+    LacksFiles,
+    NetworkUnreachable,
+)
 
 FLASK = "from flask import Flask\napp = Flask(__name__)\n@app.route('/')\ndef index(): return 'hello'\n"
 PACKAGE = '[project]\nname = "till"\n[build-system]\nrequires = []\n'
@@ -26,14 +30,14 @@ PACKAGE = '[project]\nname = "till"\n[build-system]\nrequires = []\n'
 class Maker:
     """Gives the environment that the tests run in, and notes for what it was asked."""
 
-    def __init__(self, fails: bool = False) -> None:
+    def __init__(self, fails: type[BuildFailed] | None = None) -> None:
         self.asked: list[Any] = []
         self.fails = fails
 
     def __call__(self, source: Mapping[str, Any], folder: Path, cache: Path) -> Made:
         self.asked.append(source["as"])
-        if source["as"] == "package" and self.fails:
-            raise BuildFailed("it could not be built")
+        if source["as"] is None and self.fails:
+            raise self.fails("it is not whole")
         return Made(Path(sys.executable), folder, ())
 
 
@@ -74,9 +78,9 @@ def test_the_only_app_of_a_repository_is_found_below_its_top(tmp_path: Path) -> 
 
 
 def test_a_package_that_cannot_be_built_is_taken_as_a_tree(tmp_path: Path) -> None:
-    made = Maker(fails=True)
+    made = Maker(BuildFailed)
     found = flow.entry(project(tmp_path / "shop", app__py=FLASK, pyproject__toml=PACKAGE), tools(made))
-    assert made.asked == ["package", "tree"]
+    assert made.asked == [None, "tree"]
     assert found.proposal.entry["source"]["as"] == "tree"
     assert "no wheel of it can be built here: its files are taken as they are" in " ".join(
         found.text.replace("#", "").split()
@@ -86,7 +90,44 @@ def test_a_package_that_cannot_be_built_is_taken_as_a_tree(tmp_path: Path) -> No
 def test_a_package_whose_wheel_holds_no_app_is_taken_as_a_tree(tmp_path: Path) -> None:
     made = Maker()
     found = flow.entry(project(tmp_path / "shop", app__py=FLASK, pyproject__toml=PACKAGE), tools(made))
-    assert (made.asked, found.proposal.entry["name"]) == (["package", "tree"], "till")
+    assert (made.asked, found.proposal.entry["name"]) == ([None, "tree"], "till")
+
+
+def test_a_package_whose_wheel_lacks_files_is_taken_as_a_rollout_would_have_it(tmp_path: Path) -> None:
+    made = Maker(LacksFiles)
+    found = flow.entry(project(tmp_path / "shop", app__py=FLASK, pyproject__toml=PACKAGE), tools(made))
+    assert (made.asked, found.proposal.entry["source"]["as"]) == ([None, "tree"], "tree")
+    assert "but the wheel of it lacks files, which its app would look for" in found.proposal.comments["source"]
+
+
+def test_a_package_that_lacks_files_and_works_as_no_tree_is_one_that_does_without(tmp_path: Path) -> None:
+    """Its app asks for the version that it is installed as."""
+    code = "from importlib.metadata import version\nversion('till')\n" + FLASK
+    asked: list[Any] = []
+
+    def make(source: Mapping[str, Any], folder: Path, cache: Path) -> Made:
+        asked.append(source["as"])
+        if source["as"] is None:
+            raise LacksFiles("it is not whole", "till/static/")
+        if source["as"] == "package":
+            project(folder, till__py=FLASK)
+            return Made(Path(sys.executable), folder, ("till.py",))
+        return Made(Path(sys.executable), folder)
+
+    told: list[str] = []
+    shop = project(tmp_path / "shop", till__py=code, pyproject__toml=PACKAGE)
+    with pytest.raises(flow.Unfinished):
+        flow.entry(shop, tools(make, told))
+    assert asked == [None, "tree", "package"]
+    assert "the wheel of it lacks till/static/, which its app would look for; looking at it as a tree" in told
+    assert any("looking at it as a package that does without" in text for text in told)
+
+
+def test_an_app_that_asks_for_its_own_version_is_told_what_installs_it(tmp_path: Path) -> None:
+    code = "from importlib.metadata import version\nversion('till')\n" + FLASK
+    with pytest.raises(flow.Unfinished) as caught:
+        flow.entry(project(tmp_path / "till", till__py=code, requirements__txt="flask\n"), tools(Maker()))
+    assert "fix: source.as: package installs it; a tree is no distribution" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -127,12 +168,58 @@ def test_a_project_that_cannot_work_is_refused_as_by_the_preflight(
     assert words in str(caught.value)
 
 
-@pytest.mark.parametrize(("fails", "files"), [(False, "acme_missing"), (True, "acme_missing")])
-def test_one_reason_is_told_where_neither_form_works(tmp_path: Path, fails: bool, files: str) -> None:
+@pytest.mark.parametrize(("fails", "files"), [(None, "acme_missing"), (BuildFailed, "acme_missing")])
+def test_one_reason_is_told_where_neither_form_works(
+    tmp_path: Path, fails: type[BuildFailed] | None, files: str
+) -> None:
     shop = project(tmp_path / "shop", app__py=f"import {files}\n" + FLASK, pyproject__toml=PACKAGE)
     with pytest.raises(flow.Unfinished) as caught:
         flow.entry(shop, tools(Maker(fails)))
-    assert (files in str(caught.value)) is fails
+    assert (files in str(caught.value)) is bool(fails)
+
+
+OPENS = "import os\nopen(os.environ.get('SHOP_SETTINGS', ''))\n" + FLASK
+
+
+@pytest.mark.parametrize(
+    ("files", "fix"),
+    [
+        pytest.param(
+            {"app__py": OPENS, "Dockerfile": "FROM x\nENV SHOP_SETTINGS=/config/shop.cfg\nCMD gunicorn app:app\n"},
+            "fix: name what SHOP_SETTINGS leads to on a host, with --environment SHOP_SETTINGS=VALUE",
+            id="its files lead to what is not there",
+        ),
+        pytest.param(
+            {"app__py": "import os\nif not os.environ.get('SHOP_SETTINGS'):\n    raise SystemExit(1)\n" + FLASK},
+            "--environment SHOP_SETTINGS=VALUE",
+            id="it ends without a word",
+        ),
+    ],
+)
+def test_a_variable_that_an_import_may_fail_for_want_of_is_named(
+    tmp_path: Path, files: dict[str, str], fix: str
+) -> None:
+    with pytest.raises(flow.Unfinished) as caught:
+        flow.entry(project(tmp_path / "shop", requirements__txt="flask\n", **files), tools(Maker()))
+    assert fix in str(caught.value)
+    if "Dockerfile" in files:
+        assert "QUESTION, to be answered first: what is SHOP_SETTINGS?" in " ".join(
+            caught.value.entry.text.replace("#", "").split()
+        )
+
+
+def test_another_python_is_what_a_person_names(tmp_path: Path) -> None:
+    named: list[str] = []
+
+    def make(source: Mapping[str, Any], folder: Path, cache: Path, python: str = "") -> Made:
+        named.append(python)
+        return Made(Path(sys.executable), folder, minor="3.99")
+
+    shop = project(tmp_path / "shop", app__py="import acme_missing\n" + FLASK, requirements__txt="flask\n")
+    for answers in (Answers(), Answers(python="3.99")):
+        with pytest.raises(flow.Unfinished, match=r"importing it here with Python 3\.99 fails"):
+            flow.entry(shop, tools(make), answers=answers)
+    assert named == ["", "3.99"]
 
 
 def test_what_cannot_be_looked_at_to_the_end_gives_what_is_known_without_it(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 import venv
 from dataclasses import replace
@@ -91,6 +92,22 @@ def test_a_variable_that_an_app_names_before_it_exits_is_missing(at: Place) -> N
     assert found.error.missing_variables == ("SECRET_KEY",)
     given = replace(at, environment={**at.environment, "SECRET_KEY": "headcount-stand-in"})
     assert imported(given, text).found
+
+
+def test_a_variable_that_is_named_where_no_app_is_made_is_missing(at: Place) -> None:
+    text = (
+        "import logging, os\n"
+        "if os.environ.get('SHOP_SETTINGS'):\n"
+        + textwrap.indent(WSGI.format(name="application"), "    ")
+        + "else:\n    logging.fatal('environment variable SHOP_SETTINGS must be set')\n"
+    )
+    found = imported(at, text, "application")
+    assert found.error is not None
+    assert (found.error.kind, found.error.missing_variables) == ("NotFound", ("SHOP_SETTINGS",))
+    assert "after saying: CRITICAL:root:environment variable SHOP_SETTINGS must be set" in found.error.message
+    silent = imported(at, "print('SHOP_SETTINGS is not read')\n", "application")
+    assert silent.error is not None
+    assert silent.error.message == "it holds no application"
 
 
 def test_a_variable_that_is_missing_only_shows_in_what_is_made_of_it(at: Place) -> None:
@@ -240,6 +257,9 @@ def test_why_a_module_is_no_app(at: Place, text: str, kind: str, words: str) -> 
                      "build('live')", "build('live')",
                      id="a factory with a literal"),
         pytest.param("from flask import Flask\nshop = Flask(__name__)\n", "", "shop", id="the only Flask object"),
+        pytest.param("from flask import Flask, current_app, g, request, session\n"
+                     "def create_app():\n    return Flask(__name__)\n", "", "create_app()",
+                     id="beside what is there in a request alone"),
     ],
 )  # fmt: skip
 def test_which_callable_is_taken(at: Place, text: str, target: str, wanted: str) -> None:

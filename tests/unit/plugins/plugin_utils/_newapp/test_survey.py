@@ -252,6 +252,22 @@ def test_a_file_that_has_to_be_there_is_no_folder() -> None:
     assert found.cause[1].message == "[Errno 2] No such file or directory: 'headcount-stand-in-settings'"
 
 
+def test_what_an_error_may_come_from_is_named() -> None:
+    """A value of the project's own files that its words hold, and what it asked for in vain."""
+
+    def answer(place: Place, module: str, target: str) -> Imported:
+        asked = (Variable("SHOP_SETTINGS"), Variable("SHOP_MODE"), Variable("SHOP_PORT", "80"))
+        path = place.environment["SHOP_SETTINGS"].replace("{data}", "data")
+        kind, said = ("IsADirectoryError", "Is a directory") if place.folders else ("FileNotFoundError", "No such file")
+        return failing(Error(kind, f"{said}: '{path}'"), variables=asked)
+
+    hints = Hints(variables={"SHOP_SETTINGS": ("/config/shop.cfg", "Dockerfile"), "SHOP_URL": ("/x", "Dockerfile")})
+    found = survey([Candidate("shop")], lambda _: PLACE, hints, Looking(answer))
+    assert found.cause is not None
+    error = found.cause[1]
+    assert (error.leading, error.unset, error.stood_in) == (("SHOP_SETTINGS",), ("SHOP_MODE",), ())
+
+
 def test_a_word_that_is_not_found_is_no_folder() -> None:
     def answer(place: Place, module: str, target: str) -> Imported:
         mode = place.environment.get("MODE", "")

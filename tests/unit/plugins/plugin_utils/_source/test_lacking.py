@@ -42,6 +42,12 @@ INIT = "shop/__init__.py"
             id="tests and the like",
         ),
         pytest.param([INIT, "shop/README.md", "shop/assets/x.scss"], {INIT: ""}, {}, id="what nobody looks for"),
+        pytest.param(
+            [INIT, "shop/static/fonts/.empty", "shop/static/js/.gitkeep", "shop/migrations/.gitignore"],
+            {INIT: ""},
+            {},
+            id="what keeps an empty folder",
+        ),
         pytest.param(["wsgi.py"], {"wsgi.py": "import os\n"}, {}, id="one module"),
     ],
 )

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.codesecrets import written
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.incode import written
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
-"""What is secret and is written into a project's code: keys, passwords, addresses with a password. Nothing is run."""
+"""What a project's code says that a host has to say otherwise: secrets (keys, passwords, addresses with a password),
+and temporary folders in which something is kept. Nothing is run."""
 
 from __future__ import annotations
 
@@ -9,10 +10,8 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-_KEY: Final = re.compile(
-    r"(\w+_)?(SECRET_KEY|SECRET_KEY_BASE|JWT_SECRET|PASSWORD_SALT|SIGNING_KEY|ENCRYPTION_KEY|FERNET_KEY)", re.IGNORECASE
-)
-"""Names of what is made for this app alone: a value of any length is one."""
+from .inside.settings import SECRET, TEMPORARY
+
 _CREDENTIAL: Final = re.compile(
     r"([A-Z0-9]+_)*(PASSWORD|PASSWD|API_?KEY|ACCESS_KEY|SECRET_ACCESS_KEY|PRIVATE_KEY|(AUTH|ACCESS|API|BOT)_?TOKEN|"
     r"CLIENT_SECRET)"
@@ -40,6 +39,28 @@ def written(text: str) -> list[tuple[str, int]]:
         return []
     found = [item for node in tree.body for item in _in(node)]
     return list(dict.fromkeys(found))
+
+
+def temporary(text: str) -> list[tuple[str, str, int]]:
+    """(name, path, line) of the settings in the code of a module that lead to a temporary folder, in order."""
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError):
+        return []
+    return [item for node in tree.body for item in _leads(node)]
+
+
+def _leads(node: ast.AST) -> Iterator[tuple[str, str, int]]:
+    """Those of the statements of a module and its classes that give an upper-case name a path."""
+    if _is_aside(node) or isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        return
+    if isinstance(node, (ast.Assign, ast.AnnAssign)):
+        for name, value in _named(node):
+            if name.isupper() and isinstance(value, ast.Constant) and TEMPORARY.match(_text(value)):
+                yield name, _text(value), value.lineno
+        return
+    for child in ast.iter_child_nodes(node):
+        yield from _leads(child)
 
 
 def _in(node: ast.AST) -> Iterator[tuple[str, int]]:
@@ -98,7 +119,7 @@ def _is_secret(name: str, value: object) -> bool:
     if not isinstance(value, (str, bytes)) or not value:
         return False
     text = value if isinstance(value, str) else value.decode("latin-1")
-    if _KEY.fullmatch(name):
+    if SECRET.fullmatch(name):
         return True
     plain = not re.search(r"[\s{}%<>$]", text) and len(text) > 3
     return bool(_CREDENTIAL.fullmatch(name)) and plain and not _STANDS_FOR.fullmatch(text)

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Questions about what an app is set to as long as nobody says otherwise: temporary folders, secrets that are none."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from .._display.text import listed
+from .draft import Draft
+from .inside.settings import TEMPORARY
+from .survey import kept_at
+from .types import Imported
+
+_KEEPS: Final = re.compile(
+    r"(^|[_.])(STOR\w*|UPLOAD\w*|MEDIA|DATA|DATABASE|DB|FILES?|DOCUMENTS?|REPO\w*|BACKUPS?|ARCHIVES?|ATTACHMENTS?|CONTENT|"
+    r"IMAGES?|PHOTOS?|WIKI|PAGES|EXPORTS?|IMPORTS?)([_.]|$)",
+    re.IGNORECASE,
+)
+"""What the name of a setting says of what is kept there."""
+_PASSING: Final = re.compile(
+    r"CACHE|TMP|TEMP|LOCK|PID|SOCK|MULTIPROC|LOG|SEARCH|INDEX|SESSION|SCRATCH|SPOOL", re.IGNORECASE
+)
+"""The same of what may be lost."""
+_FILE_OF_SETTINGS: Final = re.compile(r"(CONFIG|CONF|SETTINGS?)(_FILE|_PATH)?$")
+
+
+def kept_variables(draft: Draft) -> dict[str, str]:
+    """The variables that by default lead to a temporary folder in which something is kept, and where they lead to in
+    the app's data instead: a file with its name, or a folder that ends in `/`."""
+    found = {}
+    for item in draft.app.variables:
+        if TEMPORARY.match(item.default or "") and _keeps(item.name):
+            name = str(item.default).rstrip("/").rpartition("/")[2]
+            found[item.name] = f"{{data}}/{name}" if "." in name else f"{kept_at(item.name)}/"
+    return found
+
+
+def _keeps(name: str) -> bool:
+    return bool(_KEEPS.search(name)) and not _PASSING.search(name)
+
+
+def ask_about_defaults(draft: Draft) -> None:
+    """Ask about each setting that leads to a temporary folder, and each secret that anybody knows."""
+    _ask_temporary(draft)
+    _ask_weak(draft)
+
+
+def _ask_temporary(draft: Draft) -> None:
+    found = dict(_temporary(draft))
+    kept = [name for name in found if _keeps(name)]
+    passing = [name for name in found if name not in kept]
+    if kept:
+        draft.ask(
+            f"where is it to keep what is in {_shown(found, kept)}? A host gives each generation a temporary folder of "
+            f"its own, and what is in there is lost with it: {_how(draft, kept)}",
+            must=True,
+        )
+    if passing:
+        draft.ask(
+            f"may what is in {_shown(found, passing)} be lost? Each generation has a temporary folder of its own: "
+            f"{_how(draft, passing)} where not"
+        )
+
+
+def _temporary(draft: Draft) -> Iterator[tuple[str, str]]:
+    """(setting or variable, path): those of the app as it was imported, the defaults of its variables, those that its
+    code writes down; but for what the entry says, and the places of databases, which are asked about by themselves."""
+    said = _said(draft)
+    databases = {uri.removeprefix("sqlite:///").partition("?")[0] for uri in draft.app.databases}
+    seen = {item.default for item in draft.app.variables if item.name in said}
+    for name, path in (
+        *((item.name, item.default or "") for item in draft.app.variables),
+        *draft.app.temporary.items(),
+        *((name, path) for name, path, _ in draft.hints.temporary),
+    ):
+        if TEMPORARY.match(path) and name not in said and path not in seen and path not in databases:
+            seen.add(path)
+            yield name, path
+
+
+def _said(draft: Draft) -> set[str]:
+    """The variables that the entry gives a value to."""
+    given = (draft.entry.get(key) for key in ("environment", "secrets"))
+    return {str(name) for values in given if isinstance(values, dict) for name in values}
+
+
+def _shown(found: dict[str, str], names: list[str]) -> str:
+    return listed([f"{name} ({found[name]})" for name in names], 4)
+
+
+def _how(draft: Draft, names: list[str]) -> str:
+    """How a setting is said: by a variable that is called like it, by a file of settings, or nobody knows how."""
+    asked = [item.name for item in draft.app.variables]
+    own = [name for name in names if name in asked]
+    if own:
+        folder = kept_at(own[0])
+        return (
+            f'environment: {{{own[0]}: "{folder}"}} and data: {{folders: [{folder.removeprefix("{data}/")}]}} keep it'
+        )
+    files = [name for name in asked if _FILE_OF_SETTINGS.search(name) and name not in _said(draft)]
+    by = f"a file that {files[0]} names" if files else "its settings"
+    return f"have {by} lead it to a folder in the app's data (`{{data}}`, data.folders)"
+
+
+def _ask_weak(draft: Draft) -> None:
+    said, told = _said(draft), {name for name, _ in draft.hints.written}
+    empty: list[str] = []
+    guessed: list[str] = []
+    for name, (state, variable) in draft.app.weak.items():
+        if variable in said or any(item.endswith(name) for item in said) or (state != "empty" and name in told):
+            continue
+        (empty if state == "empty" else guessed).append(name)
+    if empty:
+        draft.ask(
+            f"where does its secret come from? {listed(empty, 4)} is empty, so that nothing is signed and a sign-in "
+            f"fails: {_from(draft.app, empty[0])}"
+        )
+    if guessed:
+        draft.ask(
+            f"where does its secret come from? {listed(guessed, 4)} is a word that anybody can guess: "
+            f"{_from(draft.app, guessed[0])}"
+        )
+
+
+def _from(app: Imported, name: str) -> str:
+    """How a secret is given to an app whose code reads none from its environment."""
+    files = [item.name for item in app.variables if _FILE_OF_SETTINGS.search(item.name)]
+    if files:
+        return f"a file that {files[0]} names may say it (one that is on the host, with the rights of a secret)"
+    return f'what the code reads as os.environ["{name}"] is set with secrets: {{{name}: ...}}'
