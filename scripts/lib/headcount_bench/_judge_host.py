@@ -26,6 +26,7 @@ from typing import Any, Callable, Iterator
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from headcount_units._declaration.app import Limits, Load
+from headcount_units._facts.workerends import HOOKS
 from headcount_units._load.early import Early
 from headcount_units._load.h2load import Target
 from headcount_units._load.trialload import Attempt, Capacity, Running, Turn, run_trial_load, with_retry
@@ -37,6 +38,7 @@ from headcount_units._verdict.judge import Thresholds, judge
 
 HOME = os.path.dirname(os.path.abspath(__file__))
 RUN = "/run/headcount-bench"
+CONFIG = f"{RUN}/gunicorn.conf.py"
 LIMITS = Limits(error_rate=0.01, memory_percent=None)
 ANSWER_S = 5.0
 #: Of an instance while it starts: others are loaded meanwhile.
@@ -59,6 +61,7 @@ class Instance:
         self.name, self.settings, self.environment = name, settings, environment
         self.unit = f"bench-{name}.service"
         self.socket = f"{RUN}/{name}.sock"
+        self.files = f"{RUN}-{name}"
         self.systemd = Systemd()
         self.begin = time.time()
 
@@ -69,10 +72,17 @@ class Instance:
         variables = {"PYTHONPATH": f"{HOME}/site:{HOME}/app:{HOME}", **self.environment}
         command = ["systemd-run", "--quiet", "--collect", f"--unit={self.unit}", "--property=Type=notify"]
         command += [f"--property=MemoryMax={self.settings['memory_max_mib']}M", "--property=LimitNOFILE=4096"]
-        command += [f"--property=Nice={LEAST_PRIORITY}"]
+        command += [f"--property=Nice={LEAST_PRIORITY}", f"--property=RuntimeDirectory={self.files.rpartition('/')[2]}"]
         command += [f"--setenv={name}={value}" for name, value in variables.items()]
         command += ["/usr/bin/python3", "-m", "gunicorn", "--no-control-socket", "--worker-tmp-dir", "/dev/shm"]
-        command += ["--bind", f"unix:{self.socket}", "--worker-class", self.settings["worker_class"]]
+        command += [
+            "--config",
+            CONFIG,
+            "--bind",
+            f"unix:{self.socket}",
+            "--worker-class",
+            self.settings["worker_class"],
+        ]
         command += ["--workers", str(self.settings["workers"]), "--threads", str(self.settings["threads"])]
         command += ["headcount_bench_release:create_app()"]
         subprocess.run(command, check=True, capture_output=True, timeout=60)
@@ -105,6 +115,7 @@ class Instance:
             state=lambda: self.systemd.state(self.unit),
             journal=lambda: self.systemd.journal(self.unit, self.begin, lines=2000),
             memory_max_mib=float(self.settings["memory_max_mib"]),
+            files=self.files,
             beats=self.settings["worker_class"] != "sync",
         )
 
@@ -260,6 +271,8 @@ def main() -> int:
     """Runs the job of standard input."""
     job = json.load(sys.stdin)
     os.makedirs(RUN, exist_ok=True)
+    with open(CONFIG, "w", encoding="utf-8") as stream:
+        stream.write(HOOKS)
     for unit in Systemd().loaded("bench-*.service"):  # what a run that was killed left
         subprocess.run(["systemctl", "kill", "-s", "KILL", unit], check=False, capture_output=True, timeout=30)
         subprocess.run(["systemctl", "stop", unit], check=False, capture_output=True, timeout=30)

@@ -35,6 +35,7 @@ QUICK_MINUTES = 10.0
 TIMED = False
 VERSION = 5
 HOME = "/opt/headcount-bench"
+UNIT = "headcount-judge.service"
 #: 128 times the weight of a process of this machine, so that its other work disturbs the measurement less.
 CPU_SHARES = 131_072
 CPU_GROUPS = Path("/sys/fs/cgroup/cpu")
@@ -184,8 +185,10 @@ def measure(bench: Bench) -> None:
         def work(cell: Cell, host: str) -> Any:
             job = json.dumps(job_of(cell.inputs, cpus[host]))
             before = os.getloadavg()[0]
-            # as a unit: what podman starts itself is not in the host's own group (see _Apart)
-            command = ["systemd-run", "--quiet", "--pipe", "--wait", "--collect"]
+            # as a unit: what podman starts itself is not in the host's own group (see _Apart); a call that was killed
+            # has left its own
+            lab.run(host, ["systemctl", "stop", UNIT], check=False)
+            command = ["systemd-run", "--quiet", "--pipe", "--wait", "--collect", f"--unit={UNIT}"]
             most = 120 + 2 * seconds_of(cell.inputs, True)
             out = lab.run(host, [*command, "/usr/bin/python3", f"{HOME}/bench_host.py"], stdin=job, timeout=most)
             found = json.loads(out)
