@@ -70,8 +70,10 @@ def known_by(samples: Samples, second: float) -> Samples:
 
 
 def ended(take: rules.Take, seconds: float) -> Ended | None:
-    """The first look that ends the load of a run that was to take so long; None where none does. One that was ended as
-    it was made ended then at the latest."""
+    """The first look that ends the load of a run that was to take so long; None where none does. Of one that was looked
+    at as it was made, what came of that."""
+    if take.looks:
+        return None if take.ended_s is None else Ended(take.ended_s, "as it was made", rules.verdict_of(take))
     before, at = 0.0, early.LEAST_SECONDS
     while at < min(seconds, take.ended_s or seconds):
         share = early.spent(before, at / seconds)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.app import Limits
 from ansible_collections.headcount.gunicorn.plugins.module_utils._verdict import judge, statistics
+from ansible_collections.headcount.gunicorn.plugins.module_utils._verdict.early import SPENT
 from ansible_collections.headcount.gunicorn.plugins.module_utils._verdict.judge import (
     MemoryEvidence,
     Samples,
@@ -38,7 +39,7 @@ Floats = NDArray[np.float64]
 @dataclass(frozen=True)
 class Take:
     """One load run of a pair, as recorded. `ended_s`: the second at which it was ended because the candidate had failed
-    (None: it was not), as the look saw that could use the `share` of alpha."""
+    (None: it was not), as the look saw that could use the `share` of alpha; `looks`: how often it was looked."""
 
     candidate: Samples
     live: Samples
@@ -48,6 +49,7 @@ class Take:
     rate: float
     ended_s: float | None = None
     share: float = 1.0
+    looks: int = 0
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Take:
@@ -62,13 +64,14 @@ class Take:
             float(data["load"]["rate"]),
             float(ended["at_s"]) if ended else None,
             float(ended["share"]) if ended else 1.0,
+            int(data["load"].get("looks", 0)),
         )
 
     def cut(self, begin: float, seconds: float) -> Take:
         """The part of the run whose requests were due from `begin` on, for so long. Memory stays that of the run."""
         part = replace(self, candidate=window(self.candidate, begin, seconds), live=window(self.live, begin, seconds))
         later = self.ended_s is not None and self.ended_s > begin + seconds
-        return replace(part, ended_s=None, share=1.0) if later else part
+        return replace(part, ended_s=None, share=1.0, looks=0) if later else part
 
     def has(self, begin: float) -> bool:
         """Whether it was still under way at that second."""
@@ -125,6 +128,8 @@ def verdict_of(take: Take, policy: Thresholds = USUAL) -> Verdict:
     """Our verdict on one run; of one that was ended, with what that look could use of alpha, and never a pass."""
     if take.ended_s is not None:
         policy = replace(policy, fail_share=take.share)
+    elif take.looks:
+        policy = replace(policy, fail_share=1.0 - SPENT)
     found = judge.judge(take.candidate, take.live, LIMITS, take.memory, policy, baseline_memory=take.live_memory)
     ended = take.ended_s is not None and found.outcome == judge.PASS
     return replace(found, outcome=judge.INCONCLUSIVE) if ended else found

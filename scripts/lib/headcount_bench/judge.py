@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import shutil
 import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +29,20 @@ from headcount_scripts.podman import podman
 from . import _judge_report
 from ._common import Bench, Cell, Lab, Report
 
-MINUTES = 180.0
-QUICK_MINUTES = 9.0
+MINUTES = 60.0
+QUICK_MINUTES = 10.0
 #: Takes no turns: both arms suffer from what else the machine does, and what it took is told beside each figure.
 TIMED = False
-VERSION = 4
+VERSION = 5
 HOME = "/opt/headcount-bench"
+UNIT = "headcount-judge.service"
 #: 128 times the weight of a process of this machine, so that its other work disturbs the measurement less.
 CPU_SHARES = 131_072
 CPU_GROUPS = Path("/sys/fs/cgroup/cpu")
+#: Seconds until the first load of a cell, and of each pair beside its load: the warm-up, the rest, the change.
+START_S, BESIDE_S = 12.0, 6.0
 
-#: What an app of a profile is: its load, its settings for one core, and how many pairs a host carries at once.
+#: What an app of a profile is: its load, and its settings for one core.
 PROFILES: Mapping[str, Mapping[str, Any]] = {
     "io": {
         "paths": [{"path": "/wait?ms=40"}],
@@ -71,56 +76,74 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
 USUAL_PSS_MIB = 47.4
 
 
-def _cell(kind: str, place: int, profile: str, noise: int, rate: int, variants: Sequence[str], retry: str) -> Cell:
-    inputs = {
-        "version": VERSION, "profile": profile, "noise": noise, "rate": rate, "seconds": 30, "variants": list(variants),
-        "retry": retry, "repeat": place,
-    }  # fmt: skip
-    return Cell(f"{kind}/{place}", inputs)
+@dataclass(frozen=True)
+class Group:
+    """Cells of one kind: how many, and what each is. `seconds` of load, at `rate` requests a second to each arm;
+    `variants`: the candidates, which `slots` side by side take in their order, `rounds` times over; `noise`: processes
+    that burn the CPU beside them. `retry`: "needed" (when the verdict asks for it), "trial" (so, and both runs end as
+    soon as they have failed), "sooner" (always, and it alone ends so). `few`: how many cells --quick has."""
+
+    name: str
+    profile: str
+    noise: int
+    seconds: int
+    variants: tuple[str, ...]
+    rounds: int
+    slots: int
+    retry: str
+    count: int
+    few: int
+    rate: int = 50
+
+    def cells(self, quick: bool) -> list[Cell]:
+        """Its cells."""
+        inputs = {
+            "version": VERSION, "profile": self.profile, "noise": self.noise, "rate": self.rate,
+            "seconds": self.seconds, "variants": list(self.variants) * self.rounds, "slots": self.slots,
+            "retry": self.retry,
+        }  # fmt: skip
+        return [Cell(f"{self.name}/{n}", {**inputs, "repeat": n}) for n in range(self.few if quick else self.count)]
 
 
-#: (name, profile, noisy processes, rate, candidates side by side, retry, how many groups; of them in --quick)
-Plan = tuple[str, str, int, int, tuple[str, ...], str, int, int]
-GROUPS: Sequence[Plan] = (
-    ("same/calm/io", "io", 0, 50, ("same",) * 3, "needed", 4, 3),
-    ("same/calm/cpu", "cpu", 0, 50, ("same",), "needed", 6, 2),
-    ("same/noisy/io", "io", 2, 50, ("same",) * 2, "needed", 4, 2),
-    ("same/noisy/cpu", "cpu", 2, 50, ("same",), "needed", 6, 2),
-    ("same/calm/io-crowded", "io", 0, 50, ("same",) * 4, "needed", 22, 1),
-    ("same/calm/cpu-crowded", "cpu", 0, 50, ("same",) * 3, "needed", 22, 2),
-    ("same/noisy/io-crowded", "io", 2, 50, ("same",) * 3, "needed", 22, 1),
-    ("same/noisy/cpu-crowded", "cpu", 2, 50, ("same",) * 2, "needed", 26, 2),
-    # side by side, those whose retries take about as long
-    ("worse/50/a", "io", 0, 50, ("all+30%", "all+50%", "all+100%", "errors 5%"), "sooner", 10, 1),
-    ("worse/50/b", "io", 0, 50, ("all+20%", "tail+30%", "errors 0.5%", "stall"), "sooner", 10, 1),
-    ("worse/50/c", "io", 0, 50, ("tail+50%", "errors 1%", "errors 2%", "stall-one"), "sooner", 10, 1),
-    ("worse/50/d", "io", 0, 50, ("all+30%", "all+300%", "errors 20%"), "sooner", 5, 1),
-    ("worse/100/a", "io", 0, 100, ("all+20%", "all+30%"), "sooner", 1, 0),
-    ("worse/100/b", "io", 0, 100, ("all+50%", "all+100%"), "sooner", 1, 0),
-    ("worse/100/c", "io", 0, 100, ("tail+30%", "tail+50%"), "sooner", 1, 0),
-    ("worse/100/d", "io", 0, 100, ("errors 0.5%", "errors 1%"), "sooner", 1, 0),
-    ("worse/100/e", "io", 0, 100, ("errors 2%", "errors 5%"), "sooner", 1, 0),
-    ("worse/100/f", "io", 0, 100, ("stall", "stall-one"), "sooner", 1, 0),
-    ("broken/a", "io", 0, 50, ("memory+20%", "memory+50%", "kill"), "needed", 5, 1),
-    ("broken/b", "io", 0, 50, ("hang", "refused"), "needed", 5, 1),
+#: Side by side there are as many as leave a core some rest: a pair takes a fifth of it (io), or a third (cpu).
+_SAME = ("same",)
+#: The longest first, so that all slots end at about the same time.
+_ASKED = ("stall", "tail+30%", "errors 2%", "tail+50%", "all+30%", "all+50%", "all+100%", "errors 5%")
+_AT_THE_MARGIN = ("all+20%", "errors 0.5%", "errors 1%", "stall-one")
+_FAILING = ("all+30%", "hang", "kill", "all+50%", "all+100%", "all+300%", "errors 20%", "refused")
+GROUPS: Sequence[Group] = (
+    Group("same/calm/io", "io", 0, 15, _SAME, 20, 4, "needed", 3, 1),
+    Group("same/calm/cpu", "cpu", 0, 15, _SAME, 15, 3, "needed", 4, 1),
+    Group("same/noisy/io", "io", 2, 15, _SAME, 15, 3, "needed", 4, 1),
+    Group("same/noisy/cpu", "cpu", 2, 15, _SAME, 10, 2, "needed", 5, 1),
+    Group("same/calm/io-30", "io", 0, 30, _SAME, 12, 4, "needed", 2, 0),
+    Group("same/calm/cpu-30", "cpu", 0, 30, _SAME, 9, 3, "needed", 2, 0),
+    Group("same/noisy/io-30", "io", 2, 30, _SAME, 9, 3, "needed", 2, 0),
+    Group("same/noisy/cpu-30", "cpu", 2, 30, _SAME, 6, 2, "needed", 2, 0),
+    Group("worse/all", "io", 0, 30, (*_AT_THE_MARGIN, *_ASKED), 1, 4, "sooner", 2, 0),
+    Group("worse/asked", "io", 0, 30, _ASKED, 1, 4, "sooner", 7, 1),
+    Group("failing", "io", 0, 30, _FAILING, 2, 4, "trial", 3, 1),
+    Group("memory", "io", 0, 30, ("memory+20%", "memory+50%"), 3, 4, "needed", 1, 0),
 )
 
 
 def cells(quick: bool) -> list[Cell]:
     """All groups of pairs, the kinds mixed, so that a run that ends early has some of each."""
     placed = []
-    for order, (name, profile, noise, rate, variants, retry, full, few) in enumerate(GROUPS):
-        count = few if quick else full
+    for order, group in enumerate(GROUPS):
+        found = group.cells(quick)
+        # false alarms first, a little: rare events need the most runs
         placed += [
-            # false alarms first, a little: rare events need the most runs
-            (
-                (place + 0.5) / count - 0.1 * (set(variants) == {"same"}),
-                order,
-                _cell(name, place, profile, noise, rate, variants, retry),
-            )
-            for place in range(count)
+            ((place + 0.5) / len(found) - 0.1 * (group.variants == _SAME), order, cell)
+            for place, cell in enumerate(found)
         ]
     return [cell for _, _, cell in sorted(placed, key=lambda item: item[:2])]
+
+
+def seconds_of(inputs: Mapping[str, Any], retried: bool) -> float:
+    """How many seconds a cell takes where nothing is loaded a second time, or (`retried`) everything is."""
+    once = inputs["seconds"] * (3.0 if retried else 1.0) + BESIDE_S * (2.0 if retried else 1.0)
+    return START_S + once * math.ceil(len(inputs["variants"]) / inputs["slots"])
 
 
 def job_of(inputs: Mapping[str, Any], cpu: int) -> dict[str, Any]:
@@ -136,7 +159,7 @@ def job_of(inputs: Mapping[str, Any], cpu: int) -> dict[str, Any]:
         pairs.append({"variant": name, "environment": environment, "disturb": variant.get("disturb", "")})
     return {
         **{key: profile[key] for key in ("paths", "environment", "settings")},
-        **{key: inputs[key] for key in ("rate", "seconds", "retry", "noise")},
+        **{key: inputs[key] for key in ("rate", "seconds", "retry", "noise", "slots")},
         "pairs": pairs,
         "cpu": cpu,
     }
@@ -152,7 +175,7 @@ def measure(bench: Bench) -> None:
     machine = sorted(os.sched_getaffinity(0), reverse=True)
     cpus = {f"h{number}": cpu for number, cpu in enumerate(machine[: bench.options.hosts], 1)}  # each its own
     names = list(cpus)
-    with bench.lab([f"{name}:1:1g:bookworm" for name in names]) as lab:
+    with bench.lab([f"{name}:1:2g:bookworm" for name in names]) as lab:
         with step(f"installing the sample app on {', '.join(names)}"):
             site = _site(bench.folder.parent if bench.quick else bench.folder)
             for name in names:
@@ -162,9 +185,12 @@ def measure(bench: Bench) -> None:
         def work(cell: Cell, host: str) -> Any:
             job = json.dumps(job_of(cell.inputs, cpus[host]))
             before = os.getloadavg()[0]
-            # as a unit: what podman starts itself is not in the host's own group (see _Apart)
-            command = ["systemd-run", "--quiet", "--pipe", "--wait", "--collect"]
-            out = lab.run(host, [*command, "/usr/bin/python3", f"{HOME}/bench_host.py"], stdin=job, timeout=300)
+            # as a unit: what podman starts itself is not in the host's own group (see _Apart); a call that was killed
+            # has left its own
+            lab.run(host, ["systemctl", "stop", UNIT], check=False)
+            command = ["systemd-run", "--quiet", "--pipe", "--wait", "--collect", f"--unit={UNIT}"]
+            most = 120 + 2 * seconds_of(cell.inputs, True)
+            out = lab.run(host, [*command, "/usr/bin/python3", f"{HOME}/bench_host.py"], stdin=job, timeout=most)
             found = json.loads(out)
             bench.save_raw(cell, found)
             return {"cpu": found["cpu"], "load_average": round(before, 2), "pairs": len(found["pairs"])}
