@@ -148,7 +148,7 @@ def checks(cpus: int, quick: bool = False) -> list[Check]:
     python = sys.executable
     junit, integration = LOGS / "junit-unit", LOGS / "junit-preflight"
     ansible = {"ANSIBLE_COLLECTIONS_PATH": str(paths.ROOT / ".collections")}
-    slow = [] if quick else [_judge("galaxy-importer"), _judge("antsibull-docs")]
+    slow = [] if quick else [_judge("galaxy-importer"), _judge("antsibull-docs"), _browser()]
     return [
         Check(
             "unit tests",
@@ -176,6 +176,17 @@ def checks(cpus: int, quick: bool = False) -> list[Check]:
         Check("yamllint", ("yamllint", "--strict", ".")),
         Check("shellcheck", ("shellcheck", "--external-sources", *shell_files())),
     ]
+
+
+def _browser() -> Check:
+    """The report of a run in a browser as a check; it is skipped where there is none (tools.chromium)."""
+    junit = LOGS / "junit-browser"
+    return Check(
+        "report in a browser",
+        (sys.executable, "-m", "pytest", "tests/integration/browser", f"--junitxml={junit / 'browser.xml'}"),
+        junit=junit,
+        own=False,
+    )
 
 
 def _judge(name: str) -> Check:
@@ -304,8 +315,10 @@ def _run_scenarios(names: Sequence[str], keep: bool) -> list[Result]:
                 labs.down(f"molecule-{name}")
 
 
-def _find_tools() -> None:
-    """What unit tests ask and no environment of Python holds is put at the end of PATH."""
+def _find_tools(quick: bool) -> None:
+    """What tests ask and no environment of Python holds: it is installed, or put at the end of PATH."""
+    if not quick:
+        tools.chromium()
     folder = tools.promtool()
     if folder is not None:
         os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}{os.pathsep}{folder}"
@@ -347,7 +360,7 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
     if not options.scenario:
-        _find_tools()
+        _find_tools(options.quick)
     results = [] if options.scenario else _side_by_side(checks(cpus, options.quick), max(2, cpus), 60)
     results += _run_scenarios(chosen, options.keep) if chosen else []
     total = sum((result.counts for result in results), Counts())

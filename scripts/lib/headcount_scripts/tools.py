@@ -12,10 +12,12 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from . import paths
+from . import bootstrap, paths
 from .console import ScriptError, locked, run_logged, say, step
 
 FOLDER = paths.WORK / "tools"
+CHROMIUMS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+"""Programs that show a page to Playwright. The first one is a package of Debian of its own, a third as large."""
 
 
 def promtool(folder: Path = FOLDER) -> Path | None:
@@ -28,6 +30,20 @@ def promtool(folder: Path = FOLDER) -> Path | None:
     except (ScriptError, OSError, subprocess.SubprocessError, tarfile.TarError) as error:
         say(f"!! no promtool, so that the rules for Prometheus are not tried: {str(error).splitlines()[0]}")
         return None
+
+
+def chromium(install: bool = True) -> Path | None:
+    """The program of a Chromium, installed where there is none and `install` says so; None, with words, where it cannot
+    be had: the report of a run is not tried in a browser then."""
+    found = next(filter(None, map(shutil.which, CHROMIUMS)), None)
+    if found is not None or not install:
+        return Path(found) if found else None
+    try:
+        bootstrap.ensure_packages({CHROMIUMS[0]: CHROMIUMS[0]})
+    except ScriptError as error:
+        say(f"!! no Chromium, so that the report is not tried in a browser: {str(error).splitlines()[0]}")
+        return None
+    return chromium(install=False)
 
 
 def program(name: str, package: str, folder: Path = FOLDER) -> Path:

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from headcount_scripts import tools
+from headcount_scripts import bootstrap, tools
 from headcount_scripts.console import ScriptError
 
 CONTROL = (
@@ -51,3 +51,29 @@ def test_without_it_there_are_words_and_no_end(
     monkeypatch.setattr(shutil, "which", lambda name: None)
     assert tools.promtool(tmp_path) is None
     assert "the rules for Prometheus are not tried" in capsys.readouterr().err
+
+
+def test_a_chromium_that_is_there_is_taken_and_none_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = {"chromium": "/usr/bin/chromium", "google-chrome": "/opt/chrome"}
+    monkeypatch.setattr(shutil, "which", there.get)
+    monkeypatch.setattr(bootstrap, "ensure_packages", lambda wanted: pytest.fail(f"{wanted} is installed"))
+    assert tools.chromium() == Path("/usr/bin/chromium")
+    there.clear()
+    assert tools.chromium(install=False) is None
+
+
+def test_a_chromium_is_installed_where_there_is_none(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    there: dict[str, str] = {}
+    monkeypatch.setattr(shutil, "which", there.get)
+    monkeypatch.setattr(bootstrap, "ensure_packages", lambda wanted: there.update(dict.fromkeys(wanted, "/usr/bin/it")))
+    assert tools.chromium() == Path("/usr/bin/it")
+
+    def refused(wanted: object) -> None:
+        raise ScriptError("these packages are missing: chromium-headless-shell. Install them, or call this as root")
+
+    there.clear()
+    monkeypatch.setattr(bootstrap, "ensure_packages", refused)
+    assert tools.chromium() is None
+    assert "the report is not tried in a browser: these packages are missing" in capsys.readouterr().err

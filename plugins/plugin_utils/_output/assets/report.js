@@ -209,7 +209,7 @@
 
     function line(row) {
       const key = `${row.host}/${row.app || ""}`;
-      const button = el("button", { type: "button", "aria-expanded": open.has(key) }, row.cells[0]);
+      const button = el("button", { type: "button", "aria-expanded": String(open.has(key)) }, row.cells[0]);
       const made = el("tr", { class: row.tone, id: key }, ...row.cells.map((cell, place) => {
         const head = data.header[place];
         const link = head === "URL" && /^https?:/.test(cell) ? el("a", { href: cell, rel: "noreferrer" }, cell) : cell;
@@ -280,10 +280,16 @@
     const choice = el("select", { "aria-label": "Status", onchange: (event) => { state.status = event.target.value; anew(); } },
       el("option", { value: "" }, "every status"), ...statuses.map((name) => el("option", { value: name }, name)));
     document.addEventListener("keydown", (event) => {
-      if (event.key === "/" && !/INPUT|SELECT/.test(document.activeElement.tagName)) {
-        event.preventDefault();
+      if (/INPUT|SELECT/.test(document.activeElement.tagName)) return;
+      if (event.key === "End") {  // that of the fleet, not of the rows that are made
+        more(Infinity);
+        end.scrollIntoView({ block: "end" });
+      } else if (event.key === "/") {
         filter.focus();
+      } else {
+        return;
       }
+      event.preventDefault();
     });
     window.addEventListener("beforeprint", () => more(Infinity));
     const wanted = decodeURIComponent(location.hash.slice(1));
