@@ -100,7 +100,8 @@ def gunicorn_conf(app: Plain, plan: Plain, number: int) -> str:
         lines += ["", lingering.closer(worker_class)]
     if worker_class == "gevent":
         lines += ["", MONITOR_HOOK]
-    lines += [f"\n{part}" for part in (serverhooks.address(app), serverhooks.hooks(app)) if part]
+    parts = (serverhooks.address(app), recorder.answers(app), serverhooks.hooks(app))
+    lines += [f"\n{part}" for part in parts if part]
     return "\n".join(lines)
 
 

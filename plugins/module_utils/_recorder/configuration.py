@@ -19,6 +19,7 @@ FORMS = ("combined", "json")
 
 _LOADED = """\
 # Counts requests in memory that others can read (recorder.py beside this file). No error of it fails anything.
+_worker_ready = None
 try:
     import importlib.util as _import
 
@@ -33,8 +34,22 @@ try:
         _hooks = _recorder.start(_folder, workers={workers}, threads={threads}, limits_ms={limits})
         pre_fork, post_fork, pre_request, post_request = _hooks[:4]
         _told.append(_hooks.ended)
+        _worker_ready = _hooks.ready
 except Exception as _error:
     print(f"Headcount's recorder does not count: {{_error!r}}", file=_sys.stderr)
+"""
+
+
+_ANSWERS = """\
+# The recorder also counts which of the requests in flight are being answered.
+_before_answers = globals().get("post_worker_init")
+
+
+def post_worker_init(worker):
+    if _before_answers is not None:
+        _before_answers(worker)
+    if _worker_ready is not None:
+        _worker_ready(worker)
 """
 
 
@@ -95,6 +110,12 @@ def logging(app: Plain, number: int) -> str:
     if not logged(app):
         return ""
     return _LOGGED.format(program=LOG_PROGRAM, name=app["name"], form=logged(app), number=number)
+
+
+def answers(app: Plain) -> str:
+    """The part of gunicorn.conf.py that stands before the app, behind all that has a `post_worker_init` of Headcount's
+    but a project's own; empty where nothing is counted."""
+    return _ANSWERS if wanted(app) else ""
 
 
 def loaded(app: Plain, settings: Plain) -> str:

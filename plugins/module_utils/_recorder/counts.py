@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Mapping, Sequence
 
 from .._os.files import read_regular
@@ -35,6 +35,7 @@ class Unreadable(ValueError):
 class Tally:
     """What was counted of some requests. `seconds`: what those that ended took together, `over`: how many of them took
     longer than the declared limit of a quantile ("p95"), `lost`: begun by a worker that was killed before it answered.
+    `answering`: in flight, and nobody waits for it as for an answer (see `instance`); None where that is not counted.
     """
 
     begun: int = 0
@@ -44,6 +45,7 @@ class Tally:
     over: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(words.LIMITS, 0))
     ends: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(words.ENDS, 0))
     buckets: Sequence[int] = (0,) * (len(words.BOUNDS_US) + 1)
+    answering: int | None = 0
 
     @property
     def ended(self) -> int:
@@ -53,6 +55,11 @@ class Tally:
     @property
     def in_flight(self) -> int:
         return max(0, self.begun - self.ended - self.lost)
+
+    @property
+    def unanswered(self) -> int:
+        """Of those in flight, which wait for their answer; all of them where that is not counted."""
+        return max(0, self.in_flight - (self.answering or 0))
 
     @property
     def errors(self) -> int:
@@ -69,6 +76,7 @@ class Tally:
             over=_less(self.over, before.over),
             ends=_less(self.ends, before.ends),
             buckets=tuple(now - then for now, then in zip(self.buckets, before.buckets)),
+            answering=_change(self.answering, before.answering),
         )
 
     def quantile_s(self, q: float) -> float | None:
@@ -87,6 +95,7 @@ class Tally:
         return {
             "begun": self.begun,
             "in_flight": self.in_flight,
+            "answering": self.answering,
             "lost": self.lost,
             "seconds": round(self.seconds, 6),
             "outcomes": dict(self.outcomes),
@@ -94,6 +103,10 @@ class Tally:
             "worker_ends": dict(self.ends),
             "buckets": [[*pair] for pair in zip([*BOUNDS_S, None], self.buckets)],
         }
+
+
+def _change(now: int | None, before: int | None) -> int | None:
+    return None if now is None or before is None else now - before
 
 
 def _less(now: Mapping[str, int], before: Mapping[str, int]) -> dict[str, int]:
@@ -186,7 +199,7 @@ def _fail_if_absurd(values: tuple[int, ...], rows: int) -> None:
 _TOLD = (words.H_MASTER, words.H_STARTED, *range(words.H_MASTERS, words.H_LIMITS + len(words.LIMITS)))
 _US = (words.H_STARTED, words.H_CPU_US)
 _ROW_US = (words.R_SINCE, words.R_SUM_US)
-_ROW_WORDS = words.R_BUCKET + len(words.BOUNDS_US) + 1
+_ROW_WORDS = words.R_ANSWERED + 1
 
 
 def _counts(values: tuple[int, ...], rows: int) -> Counts:
@@ -198,8 +211,10 @@ def _counts(values: tuple[int, ...], rows: int) -> Counts:
     running = [row(place) for place in range(words.TOTALS, rows) if place != counted]
     running = [one for one in running if one[words.R_AGE]]
     limits = values[words.H_LIMITS : words.H_LIMITS + len(words.LIMITS)]
+    tally = _tally([sum(column) for column in zip(row(sequence & 1), *running)])
+    answering = sum(max(0, one[words.R_ANSWERED] - _tally(one).ended) for one in running)
     return Counts(
-        tally=_tally([sum(column) for column in zip(row(sequence & 1), *running)]),
+        tally=replace(tally, answering=answering if values[words.H_ANSWERS] == 1 else None),
         workers=tuple(sorted((_worker(one) for one in running), key=lambda worker: worker.age)),
         started=values[words.H_STARTED] / 1e6,
         master=values[words.H_MASTER],

@@ -12,7 +12,9 @@ at once which totals count and which row is in them already. So whoever reads se
 the master is killed between any two instructions; the next master takes the counts over.
 
 A request counts as begun in BEGUN, and, when it has ended, in one of the OUTCOMES: the last word that is written for
-it. What a worker that was killed had begun and not ended is LOST. No error in here fails a request or a boot.
+it. What a worker that was killed had begun and not ended is LOST. ANSWERED counts those that nobody waits for as for an
+answer: they have ended, or theirs has begun (a stream, a download), or they are a WebSocket or send much themselves. No
+error in here fails a request or a boot.
 """
 
 from __future__ import annotations
@@ -55,6 +57,7 @@ H_MAGIC, H_HEADER, H_ROW, H_ROWS, H_BOUNDS, H_MASTER, H_STARTED = 0, 1, 2, 3, 4,
 H_CURRENT, H_MASTERS, H_UNCOUNTED, H_TROUBLE, H_CPU_US, H_RSS_KIB = 7, 8, 9, 10, 11, 12
 H_LIMITS = 13
 H_BOUND = 16
+H_ANSWERS = 49
 HEADER = 64
 
 # Words of a row. BEGUN stands behind the outcomes: whoever copies the row in order never sees more ended than begun.
@@ -66,8 +69,9 @@ R_LOST = R_BEGUN + 1
 R_OVER = R_LOST + 1
 R_END = R_OVER + len(LIMITS)
 R_BUCKET = R_END + len(ENDS)
+R_ANSWERED = R_BUCKET + len(BOUNDS_US) + 1
 ROW = 64
-SUMMED = range(R_SUM_US, R_BUCKET + len(BOUNDS_US) + 1)
+SUMMED = range(R_SUM_US, R_ANSWERED)
 """The words of a row that are added up."""
 
 TOTALS = 2
@@ -77,13 +81,14 @@ SPARE = 8
 
 class Hooks(NamedTuple):
     """What gunicorn.conf.py hands to Gunicorn. `ended(worker, mark, status)`: a worker has ended, with the mark that it
-    left and what waitpid() said (None: not known)."""
+    left and what waitpid() said (None: not known). `ready(worker)`: it has loaded the app."""
 
     pre_fork: Callable[[Any, Any], None]
     post_fork: Callable[[Any, Any], None]
     pre_request: Callable[[Any, Any], None]
     post_request: Callable[[Any, Any, Any, Any], None]
     ended: Callable[[Any, str, int | None], None]
+    ready: Callable[[Any], None]
 
 
 _started: dict[str, Hooks] = {}
@@ -275,7 +280,8 @@ def _hooks(words: memoryview, threads: bool) -> Hooks:
     def ended(worker: Any, mark: str, status: int | None) -> None:
         rows.give_back(worker.age, how_ended(mark, status))
 
-    return Hooks(pre_fork, post_fork, *_request_hooks(words, threads), ended)
+    pre_request, post_request, ready = _request_hooks(words, threads)
+    return Hooks(pre_fork, post_fork, pre_request, post_request, ended, ready)
 
 
 def _trouble(words: memoryview, log: Any, error: Exception) -> None:
@@ -286,9 +292,13 @@ def _trouble(words: memoryview, log: Any, error: Exception) -> None:
             log.warning("Headcount's recorder: %r", error)
 
 
-def _request_hooks(words: memoryview, threads: bool) -> tuple[Callable[..., None], Callable[..., None]]:
-    """pre_request and post_request. Each request meets them, so that they look up as little as they can."""
+def _request_hooks(
+    words: memoryview, threads: bool
+) -> tuple[Callable[..., None], Callable[..., None], Callable[..., None]]:
+    """pre_request, post_request and ready. Each request meets them, so that they look up as little as they can."""
     began: dict[int, int] = {}
+    answering: set[int] = set()
+    """The environments of requests in flight that are in R_ANSWERED already."""
     clock, bucket, raised = time.monotonic_ns, bisect_left, sys.exc_info
     # Only threads interrupt each other between the reading and the writing of a word.
     turn = threading.Lock() if threads else None
@@ -307,12 +317,16 @@ def _request_hooks(words: memoryview, threads: bool) -> tuple[Callable[..., None
         except Exception as error:
             _trouble(words, worker.log, error)
 
-    def count(row: memoryview, took: int, how: int) -> None:
+    def count(row: memoryview, took: int, how: int, request: int) -> None:
         row[R_SUM_US] += took
         row[R_BUCKET + bucket(BOUNDS_US, took)] += 1
         if took > least:
             for limit, place in limits:
                 row[place] += took > limit
+        if request in answering:
+            answering.discard(request)
+        else:
+            row[R_ANSWERED] += 1
         row[how] += 1
 
     def post_request(worker: Any, req: Any, environ: Any, resp: Any) -> None:
@@ -320,11 +334,57 @@ def _request_hooks(words: memoryview, threads: bool) -> tuple[Callable[..., None
             took = (clock() - began.pop(id(req))) // 1000
             how = R_OUTCOME + how_answered(resp, raised()[1])
             if turn is None:
-                count(worker.headcount_row, took, how)
+                count(worker.headcount_row, took, how, id(environ))
             else:
                 with turn:
-                    count(worker.headcount_row, took, how)
+                    count(worker.headcount_row, took, how, id(environ))
         except Exception as error:
             _trouble(words, worker.log, error)
 
-    return pre_request, post_request
+    def ready(worker: Any) -> None:
+        row = getattr(worker, "headcount_row", None)
+        if row is not None:
+            worker.wsgi = _telling(worker, row, answering, turn, words)
+            words[H_ANSWERS] = 1
+
+    return pre_request, post_request, ready
+
+
+MUCH = len("1000000")
+"""So many digits has the length of a body that takes its time to come."""
+
+
+def _telling(worker: Any, row: memoryview, answering: set[int], turn: Any, words: memoryview) -> Callable[..., Any]:
+    """The app of a worker, which tells on the way when an answer begins."""
+    serve, log = worker.wsgi, worker.log
+
+    def begin(request: int) -> None:
+        try:
+            if request in answering:
+                return
+            answering.add(request)
+            if turn is None:
+                row[R_ANSWERED] += 1
+            else:
+                with turn:
+                    row[R_ANSWERED] += 1
+        except Exception as error:
+            _trouble(words, log, error)
+
+    def app(environ: Any, start_response: Any) -> Any:
+        request = id(environ)
+
+        def start(status: Any, headers: Any, exc_info: Any = None) -> Any:
+            begin(request)
+            return start_response(status, headers, exc_info)
+
+        length = environ.get("CONTENT_LENGTH")
+        if (
+            (length and len(length) >= MUCH)
+            or "HTTP_TRANSFER_ENCODING" in environ
+            or ("HTTP_UPGRADE" in environ and environ["HTTP_UPGRADE"].lower() == "websocket")
+        ):
+            begin(request)
+        return serve(environ, start)
+
+    return app

@@ -8,14 +8,17 @@ the share of the generation before, which served the same users; over the reques
 since the promote; and it has to go on at AGREE looks in a row. So what was as slow or as faulty before is no reason to
 go back to it, a short disturbance is none, and few requests are none either: then it says that it cannot tell.
 
-What hangs ends nothing, and is counted by what it owes: requests in flight for longer than the app declares that they
-may be, while users wait. In a burst of traffic all slots are busy too, but what is in them comes and goes.
+What hangs ends nothing, and is counted by what it owes: requests in flight without an answer for longer than the app
+declares that they may be, whether new ones come or not. In a burst of traffic all slots are busy too, but what is in
+them comes and goes. A request whose answer has begun (a stream, a download), a WebSocket and a large upload are nothing
+that somebody waits for. Where it cannot be sure, it says what it saw, and does not call that well.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from math import ceil
 
 from .._declaration.app import Limits
 from .._declaration.patience import ANSWER_SECONDS, MOST_ANSWER_SECONDS
@@ -34,7 +37,7 @@ ENOUGH = 100
 """Requests from which on silence means that it is well."""
 
 NEARLY_ALL = 0.8
-"""From such a share of requests without an answer on it is a hang, also where slots are free."""
+"""From such a share of requests without an answer on, beside those that ended, it is a hang, though slots are free."""
 
 FEW = 4
 """So few requests without an answer are none."""
@@ -114,11 +117,16 @@ class Watch:
     def conclusion(self) -> str:
         """What is to be said when the time is over and nothing was a breach."""
         last = self.readings[-1] if self.readings else Reading(0.0, Tally())
-        served = f"{last.tally.ended} requests"
-        full = self.full_since
+        served, full = f"{last.tally.ended} requests", self.full_since
         if full is not None and _settled(last) == _settled(full) and last.at - full.at >= (AGREE - 1) * LOOK_EVERY_S:
             return f"it cannot tell ({served}): {self._stands(last, full)}"
-        return f"{served}, no breach" if last.tally.ended >= ENOUGH else f"not enough traffic to tell ({served})"
+        patience_s = self.instance.patience_s if self.before.tally.answering else self.patience_s
+        old, slots, usual = self._old(last, patience_s), self.instance.slots, 2 * self.before.tally.unanswered
+        owes = self._owes(last, old, patience_s) if old > usual else ""
+        if owes and (old > FEW or (slots is not None and 2 * old >= slots)):
+            return f"it cannot tell ({served}): {owes}"
+        told = f"{served}, no breach" if last.tally.ended >= ENOUGH else f"not enough traffic to tell ({served})"
+        return f"{told}; {owes}" if owes else told
 
     def _keep(self, now: Reading) -> None:
         self.readings.append(now)
@@ -146,7 +154,7 @@ class Watch:
         known; so the others have been in flight for the rest of it at least.
         """
         full, slots = self.full_since, self.instance.slots
-        if full is None or not slots or now.at <= full.at:
+        if full is None or not slots or now.at <= full.at or self._as_long_before(now):
             return ""
         whole = slots * (now.at - full.at)
         known = now.tally.since(full.tally).seconds
@@ -154,6 +162,11 @@ class Watch:
         chance = min(1.0, known / whole) ** self.full_looks
         hangs = whole - known > slots * self.patience_s and chance <= LEVEL
         return f"it hangs: {self._stands(now, full)}" if hangs else ""
+
+    def _as_long_before(self, now: Reading) -> bool:
+        """Whether the generation before had what fills slots for longer than anybody can tell: it was not better."""
+        streams, before = now.tally.answering or 0, self.before.tally
+        return _endless(before) or now.tally.in_flight < 2 * streams <= 4 * (before.answering or 0)
 
     def _stands(self, now: Reading, full: Reading) -> str:
         ended, slots = _settled(now) - _settled(full), self.instance.slots
@@ -165,25 +178,52 @@ class Watch:
         )
 
     def _unanswered(self, now: Reading) -> str:
-        """That nearly all that was asked has had no answer for too long, though there may be room for more.
-
-        Of what had begun by then, at least what is more than all that ended until now is still in flight.
-        """
-        then = now.at - self.patience_s
-        old = self._at(then)
-        if old.at > then:
+        """That next to nothing is answered any more, though there may be room, and whether new requests come or not."""
+        then = now.at - self.patience_s - WINDOW_S
+        start = self._at(then)
+        if start.at > then or now.tally.answering is None:
             return ""
-        begin = self._at(then - WINDOW_S)
-        starts = ((begin.tally, "the last"), (Tally(), "all")) if begin is not old else ((Tally(), "all"),)
-        for start, which in starts:
-            asked, ended = old.tally.begun - start.begun, _settled(now) - start.ended - start.lost
-            left = asked - ended
-            if left <= max(FEW, 2 * self.before.tally.in_flight):
+        old, ended = self._old(now, self.patience_s), _settled(now) - _settled(start)
+        if old <= max(FEW, 2 * self.before.tally.unanswered):
+            return ""
+        if ended and not surely_above(old, old + ended, NEARLY_ALL):
+            return ""
+        within = f"{ended or 'none'} of its requests ended within {short(now.at - start.at)} s"
+        return f"it hangs: {self._owes(now, old, self.patience_s)}, {within}"
+
+    def _old(self, now: Reading, patience_s: float) -> int:
+        """How many requests have been in flight without an answer for so many seconds, at least.
+
+        Of those that had begun by then what is more than all that ended since is in flight still. Where others come and
+        go, what these took is known: whatever else was seen in the slots at each look until then is in there still, but
+        for what is being answered by now, and was not then.
+        """
+        then, answering = now.at - patience_s, now.tally.answering or 0
+        begun = next((one.tally.begun for one in reversed(self.readings) if one.at <= then), 0)
+        found = begun - _settled(now) - answering
+        least, looks = now.tally.unanswered, 0
+        for since in reversed(self.readings):
+            span = then - since.at
+            if span < 0:
                 continue
-            if not ended or surely_above(left, asked, NEARLY_ALL):
-                beyond = f"have had no answer for {short(self.patience_s)} s or more"
-                return f"it hangs: at least {left} of {which} {asked} requests {beyond}"
-        return ""
+            least, looks = min(least, since.tally.unanswered), looks + 1
+            gone = now.tally.since(since.tally)
+            answered = min(answering, max(0, (gone.answering or 0) + gone.ended + gone.lost))
+            known = max(0.0, gone.seconds) + gone.lost * (now.at - since.at) + answered * span
+            # As in _standing(): had that been short ones, a look would have met fewer.
+            if span > 0 and known < least * span and (known / (least * span)) ** looks <= LEVEL:
+                found = max(found, ceil(least - known / span))
+        return max(0, min(found, now.tally.unanswered))
+
+    def _owes(self, now: Reading, old: int, patience_s: float) -> str:
+        """What is in flight for so long, in words."""
+        slots, is_one = self.instance.slots, old == 1
+        long = f"for {short(patience_s)} s or more"
+        done = f"been in flight {long}" if now.tally.answering is None else f"had no answer {long}"
+        if slots is None:
+            return f"at least {old} request{' has' if is_one else 's have'} {done}"
+        requests = "a request has" if is_one else "requests have"
+        return f"in at least {old} of {slots} slot{'' if slots == 1 else 's'} {requests} {done}"
 
     def _dying(self, now: Reading) -> str:
         ends = now.tally.ends
@@ -248,6 +288,11 @@ def longest_usual_s(tally: Tally) -> float:
         if count and spent >= LONG_SHARE * tally.seconds:
             return most
     return 0.0
+
+
+def _endless(tally: Tally) -> bool:
+    """Whether the long requests of an app take longer than can be told apart."""
+    return bool(tally.buckets[-1]) and BOUNDS_S[-1] * tally.buckets[-1] >= LONG_SHARE * tally.seconds
 
 
 def surely_above(count: int, total: int, share: float) -> bool:

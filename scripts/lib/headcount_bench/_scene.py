@@ -57,6 +57,8 @@ class Scene:
     serial: int = 0
     seen: Observed = field(default_factory=Observed)
     release: str = ""
+    asking: _engine.Users = field(init=False)
+    """Those who ask now."""
 
     @property
     def address(self) -> list[Any]:
@@ -166,6 +168,7 @@ class Scene:
     def users(self) -> Iterator[_engine.Users]:
         """Users ask all the while."""
         with self.engine.users(self.address, ARMS) as users:
+            self.asking = users
             time.sleep(0.5)  # so that requests are under way when it begins
             yield users
             time.sleep(0.5)  # and some are made after its end

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from .._engine import failures
 from .._scene import APP, Scene
 from .hand import next_run
 from .row import HOME, Row
@@ -53,11 +54,14 @@ SHAPES = (
     Shape("dropping", "drops every connection", "no answer"),
 )
 
+HANGING = next(shape for shape in SHAPES if shape.name == "hanging")
+
 
 def _deploy_turning(scene: Scene, shape: Shape, **changes: Any) -> int | None:
     """A good generation that turns broken when it is told to is live; its number."""
     scene.sh(f"rm -f {FILE}")
-    done = scene.deploy(faults=f"turns:{shape.name}", settings={"graceful_timeout": DRAIN_SECONDS}, **changes)
+    settings = {"graceful_timeout": DRAIN_SECONDS, **changes.pop("settings", {})}
+    done = scene.deploy(faults=f"turns:{shape.name}", settings=settings, **changes)
     scene.seen.must("failed" not in done[-1], f"the release was not deployed: {done[-1].get('failed')}")
     return scene.live()
 
@@ -162,21 +166,77 @@ def guarded(shape: Shape, finds: str) -> Callable[[Scene], None]:
     def work(scene: Scene) -> None:
         before, answering = scene.live(), scene.answering()
         with broken(scene, shape, guard={"minutes": 5}) as live:
-            begin = time.monotonic()
-            while scene.live() == live and time.monotonic() - begin < GUARD_SECONDS:
-                time.sleep(0.5)
-            unit = f"headcount-guard-{APP}-{live}.service"
-            scene.sh(f"timeout 60 sh -c 'while systemctl is-active -q {unit}; do sleep 0.2; done'")
-        found = [entry for entry in scene.engine.ledger(APP) if entry.get("phase") == "guard"][-1:]
-        cause = str(found[0].get("cause")) if found else "nothing"
-        scene.seen.told.append(cause[:240])
-        scene.seen.must(re.search(finds, cause), f"the ledger has of the guard: {cause}")
-        scene.seen.must([entry.get("generation") for entry in found] == [live], f"it took back {found}, not {live}")
+            _await_guard(scene, live)
+        _taken_back(scene, live, finds)
         scene.seen.must((scene.live(), scene.answering()) == (before, answering), f"live is {scene.live()}")
         scene.deploy()
         scene.clean()
 
     return work
+
+
+def _await_guard(scene: Scene, live: int | None) -> None:
+    """Until the guard over that generation has gone back from it, and ended."""
+    begin = time.monotonic()
+    while scene.live() == live and time.monotonic() - begin < GUARD_SECONDS:
+        time.sleep(0.5)
+    unit = f"headcount-guard-{APP}-{live}.service"
+    scene.sh(f"timeout 60 sh -c 'while systemctl is-active -q {unit}; do sleep 0.2; done'")
+
+
+def _taken_back(scene: Scene, live: int | None, finds: str) -> None:
+    """The ledger has that the guard went back from generation `live`, and why."""
+    found = [entry for entry in scene.engine.ledger(APP) if entry.get("phase") == "guard"][-1:]
+    cause = str(found[0].get("cause")) if found else "nothing"
+    scene.seen.told.append(cause[:240])
+    scene.seen.must(re.search(finds, cause), f"the ledger has of the guard: {cause}")
+    scene.seen.must([entry.get("generation") for entry in found] == [live], f"it took back {found}, not {live}")
+
+
+SLOTS, CLIENTS = 32, 12
+THREADS: dict[str, Any] = {"worker_class": "gthread", "settings": {"workers": 1, "threads": SLOTS}}
+
+
+@contextlib.contextmanager
+def _only(scene: Scene, path: str) -> Iterator[None]:
+    """So many clients, each of which asks again once it has its answer, and nobody else."""
+    scene.asking.stop()
+    asks = "/run/shop.clients"
+    one = f"while test -e {asks} && curl -s -o /dev/null -m 600 'http://127.0.0.1:8000{path}'; do sleep 0.2; done"
+    scene.sh(f'touch {asks}; for n in $(seq {CLIENTS}); do setsid sh -c "{one}" >/dev/null 2>&1 & done')
+    try:
+        yield
+    finally:
+        scene.sh(f"rm -f {asks}; pkill -x curl")
+
+
+def hanging_few(scene: Scene) -> None:
+    """Fewer clients than slots: once all of them wait, no new request comes, and no slot is missing."""
+    before, answering = scene.live(), scene.answering()
+    with _only(scene, "/version"), broken(scene, HANGING, guard={"minutes": 5}, **THREADS) as live:
+        _await_guard(scene, live)
+    _taken_back(scene, live, rf"it hangs: in at least {CLIENTS} of {SLOTS} slots requests have had no answer")
+    scene.seen.must((scene.live(), scene.answering()) == (before, answering), f"live is {scene.live()}")
+    with scene.users() as users:
+        time.sleep(3.0)
+    scene.seen.must(users.rows and not failures(users.rows), "who came afterwards was not served")
+    scene.deploy()
+    scene.clean()
+
+
+def streams_guarded(scene: Scene) -> None:
+    """The new release answers some in streams, and nobody else asks: that is no hang, and the guard lets it be."""
+    done = scene.deploy(guard={"minutes": 1.5}, **THREADS)
+    scene.seen.must("failed" not in done[-1], f"the release was not deployed: {done[-1].get('failed')}")
+    live = scene.live()
+    with _only(scene, "/stream?every_ms=500&seconds=300"):
+        unit = f"headcount-guard-{APP}-{live}.service"
+        scene.sh(f"timeout 110 sh -c 'while systemctl is-active -q {unit}; do sleep 0.5; done'")
+        told = [str(entry.get("evidence")) for entry in scene.engine.ledger(APP) if entry["event"] == "guarded"][-1:]
+    scene.seen.told += told
+    scene.seen.must(scene.live() == live, f"live is {scene.live()}, not {live}")
+    scene.seen.must(told and "no breach" in told[0] and "no answer" not in told[0], f"the guard said {told}")
+    scene.clean()
 
 
 def healed(shape: Shape) -> Callable[[Scene], None]:
@@ -330,6 +390,18 @@ BROKEN = [
         )
         for shape in SHAPES
         if shape.name in GUARDED
+    ),
+    Row(
+        "broken/hanging-few-guarded",
+        f"the live release answers nothing any more; its {CLIENTS} clients wait in {SLOTS} slots, and ask nothing new",
+        "the guard goes back by itself, and the ledger has what it found",
+        hanging_few,
+    ),
+    Row(
+        "broken/streams-guarded",
+        f"the live release streams to {CLIENTS} clients, and no request is new, while the host guards it",
+        "the guard lets it be, and does not take streams for what hangs",
+        streams_guarded,
     ),
     Row(
         "broken/record-torn-rollback",

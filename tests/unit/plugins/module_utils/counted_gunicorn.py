@@ -38,6 +38,9 @@ def app(environ, start_response):
         os.kill(os.getpid(), signal.SIGKILL)
     if path.startswith("/wait"):
         time.sleep(float(path[5:]))
+    if path.startswith("/stream"):
+        start_response("200 OK", [])
+        return streaming(float(path[7:]))
     status = {"/missing": "404 Not Found", "/error": "503 Service Unavailable"}.get(path, "200 OK")
     if path == "/breaks":
         start_response(status, [("Content-Length", "100")])
@@ -51,6 +54,11 @@ def app(environ, start_response):
         return [told]
     start_response(status, [("Content-Length", "2")])
     return [b"ok"]
+
+def streaming(seconds):
+    yield b"begun"
+    time.sleep(seconds)
+    yield b"ended"
 
 def breaking():
     yield b"x" * 50
@@ -107,6 +115,12 @@ class Server:
         self.seen[told] += 1
         return told
 
+    def send(self, head: str) -> socket.socket:
+        """Begin a request with these lines as its head; the connection on which it waits for its answer."""
+        connection = socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE_S)
+        connection.sendall(f"{head}\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
+        return connection
+
     def cut(self) -> None:
         """Ask for much, and leave in the middle of the answer."""
         begun = b""
@@ -156,9 +170,11 @@ class Server:
     def kill_workers(self) -> int:
         """SIGKILL to every worker that runs; how many those were."""
         workers = self.counted(lambda found: all(worker.pid for worker in found.workers)).workers
-        for worker in workers:
-            os.kill(worker.pid, signal.SIGKILL)
-        return len(workers)
+        pids = {worker.pid for worker in workers}
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        self.counted(lambda found: not pids & {worker.pid for worker in found.workers})  # their master has seen it
+        return len(pids)
 
     def stop(self) -> None:
         """End it in order."""

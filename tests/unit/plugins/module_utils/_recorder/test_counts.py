@@ -103,6 +103,34 @@ def test_what_a_killed_worker_had_begun_is_lost(tmp_path: Path) -> None:
     assert (tally.begun, tally.lost, tally.in_flight, tally.errors, tally.ends["killed"]) == (2, 1, 0, 1, 1)
 
 
+@pytest.mark.parametrize("threads", [False, True])
+def test_an_answer_that_has_begun_is_told_from_one_that_is_waited_for(tmp_path: Path, threads: bool) -> None:
+    master = Master(tmp_path, threads=threads)
+    worker = master.fork(1)
+    master.hooks.pre_request(worker, object())
+    assert read(tmp_path).tally.answering is None, "not counted before a worker has loaded the app"
+    calls: list[Any] = []
+
+    def serve(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])
+        start_response("500 Oh", [], exc_info=(None, None, None))
+        return [b"ok"]
+
+    worker.wsgi = serve
+    master.hooks.ready(worker)
+    request, environ = object(), {"CONTENT_LENGTH": ""}
+    master.hooks.pre_request(worker, request)
+    assert worker.wsgi(environ, lambda *given, **named: calls.append((given, named))) == [b"ok"]
+    assert [given[2] for given, _ in calls] == [None, (None, None, None)]
+    tally = read(tmp_path).tally
+    assert (tally.in_flight, tally.answering, tally.unanswered) == (2, 1, 1)
+    master.hooks.post_request(worker, request, environ, SimpleNamespace(status_code=200, headers_sent=True))
+    tally = read(tmp_path).tally
+    assert (tally.in_flight, tally.answering, tally.unanswered) == (1, 0, 1)
+    master.end(worker, " ", signal.SIGKILL)
+    assert (read(tmp_path).tally.lost, read(tmp_path).tally.answering) == (1, 0)
+
+
 def test_a_worker_that_gunicorn_forgets_gives_its_row_back(tmp_path: Path) -> None:
     master = Master(tmp_path)
     worker = master.fork(1)

@@ -133,9 +133,10 @@ def test_lost_requests_are_errors() -> None:
 # -- what hangs ends nothing ------------------------------------------------------------------------------------------
 
 
-def flow(begun: int, ended: int, seconds: float = 0.0, lost: int = 0) -> Tally:
-    """So many requests that began, and that ended well after so many seconds in all."""
-    return Tally(begun, lost, seconds, {**Tally().outcomes, "2xx": ended})
+def flow(begun: int, ended: int, seconds: float = 0.0, lost: int = 0, answering: int | None = 0) -> Tally:
+    """So many requests that began, and that ended well after so many seconds in all; `answering`: of those in flight so
+    many more are being answered."""
+    return Tally(begun, lost, seconds, {**Tally().outcomes, "2xx": ended}, answering=answering)
 
 
 def looked(
@@ -196,7 +197,7 @@ def test_a_burst_that_fills_all_slots_is_no_breach(slots: int, seconds: float, b
 
 def test_slots_that_are_busy_while_nobody_waits_are_none() -> None:
     """Four that poll for a minute each, and nobody else."""
-    assert looked([*WELL, (flow(4, 0), 0), *[(NOTHING, 0)] * 11] * 8)[0] == ""
+    assert looked([*WELL, (flow(4, 0), 0), *[(NOTHING, 0)] * 11, (flow(0, 4, 240.0), 0)] * 8)[0] == ""
 
 
 def test_a_request_that_may_take_long_by_its_declaration_is_waited_for() -> None:
@@ -263,6 +264,125 @@ def test_what_stands_still_at_the_end_is_not_called_well() -> None:
         "it cannot tell (256 requests): 4 of 4 slots busy and 9 connections wait, none of its requests ended within "
         "20 s, where one may take 60 s"
     )
+
+
+# -- fewer clients than slots: no new request comes once all of them wait ----------------------------------------------
+
+ALL_WAIT = (flow(154, 0), 0)
+WAIT_WORDS = "in at least 154 of 256 slots requests have had no answer for 10 s or more"
+
+
+def test_an_app_that_hangs_with_all_its_clients_in_fewer_slots_than_it_has_is_seen() -> None:
+    well = [(flow(500, 500, 10.0), 0)] * 12
+    words, _, looks = looked([*well, ALL_WAIT, *[(NOTHING, 0)] * 30], slots=256)
+    assert words == f"it hangs: {WAIT_WORDS}, none of its requests ended within 40 s"
+    assert looks <= 12 + 12
+    probed = [(flow(1, 1, 0.01), 0)] * 30
+    words, _, _ = looked([*well, ALL_WAIT, *probed], slots=256)  # its health is still asked, and answered
+    assert words.startswith(f"it hangs: {WAIT_WORDS}, 8 of its requests ended")
+
+
+def test_what_hangs_while_others_are_answered_is_told_and_not_gone_back_from() -> None:
+    """One path hangs, which a new kind of long poll may be; the others are served."""
+    others = [(flow(100, 100, 3.0), 0)] * 60
+    words, made, _ = looked([*others[:10], (flow(254, 100, 3.0), 0), *others], slots=256)
+    assert words == ""
+    assert made.conclusion() == f"it cannot tell (7100 requests): {WAIT_WORDS}"
+
+
+def test_streams_and_downloads_are_not_waited_for() -> None:
+    """A release that has streams where the one before had none: their answers have begun."""
+    well = [(flow(500, 500, 10.0), 0)] * 12
+    words, made, _ = looked([*well, (flow(154, 0, answering=154), 0), *[(NOTHING, 0)] * 90], slots=256)
+    assert words == ""
+    assert made.conclusion() == "6000 requests, no breach"
+    more_and_more = [(flow(2, 0, answering=2), 0)] * 100
+    assert looked(more_and_more, Before(flow(60, 59, 1.0, answering=1), 60.0), slots=256)[0] == ""
+
+
+def test_streams_that_begin_late_are_none() -> None:
+    """Each waits 8 s for its answer, which then goes on for minutes: as many wait at each look, others each time."""
+    steps = [
+        (flow(9, 0), 0),
+        (flow(9, 0), 0),
+        *[(flow(9, 0, answering=9), 0)] * 60,
+        *[(flow(9, 9, 2_700, answering=0), 0)] * 60,
+    ]
+    words, made, _ = looked(steps, slots=1000)
+    assert words == ""
+    assert "no answer" not in made.conclusion()
+
+
+def test_what_hangs_beside_streams_is_seen() -> None:
+    well = [(flow(500, 500, 10.0), 0)] * 12
+    steps = [*well, (flow(254, 0, answering=100), 0), *[(NOTHING, 0)] * 30]
+    assert looked(steps, slots=256)[0].startswith(f"it hangs: {WAIT_WORDS}")
+
+
+def test_where_streams_are_not_told_from_what_hangs_it_cannot_tell() -> None:
+    """A recorder of a version that does not count them."""
+    steps = [(flow(500, 500, 10.0, answering=None), 0)] * 12
+    steps += [(flow(154, 0, answering=None), 0), *[(flow(0, 0, answering=None), 0)] * 60]
+    words, made, _ = looked(steps, slots=256)
+    assert words == ""
+    assert made.conclusion() == (
+        "it cannot tell (6000 requests): in at least 154 of 256 slots requests have been in flight for 10 s or more"
+    )
+
+
+def test_as_many_that_waited_before_are_no_reason() -> None:
+    """An app that is polled: each of its clients waits for its answer for minutes."""
+    before = Before(flow(5_080, 5_000, 100.0), 3600.0)
+    words, made, _ = looked([(flow(154, 0), 0), *[(NOTHING, 0)] * 100], before, slots=256)
+    assert (words, made.conclusion()) == ("", "not enough traffic to tell (0 requests)")
+    assert looked([(flow(170, 0), 0), *[(NOTHING, 0)] * 100], before, slots=256)[0] != ""
+
+
+def test_polls_that_end_in_their_time_are_none() -> None:
+    """Clients that poll for 30 s each, and nobody else: a release that polls where the one before did not."""
+    for each in (1, 7, 20):
+        steps = [(flow(each, 0), 0)] * 6 + [(flow(each, each, each * 30.0), 0)] * 100
+        assert looked(steps, Before(flow(9_000, 9_000, 100.0), 3600.0), slots=256)[0] == ""
+
+
+def test_a_burst_in_many_slots_is_not_taken_for_what_stands() -> None:
+    """Ten minutes of some hundred requests in flight that take 4 s each: the looks meet other ones each time."""
+    numbers = random.Random(5)
+    for _ in range(50):
+        steps, flying = [(flow(300, 0), 0)], 300
+        for _ in range(110):
+            next_flying = numbers.randint(150, 256)
+            ended = int(5 * flying / 4)
+            steps.append((flow(ended + next_flying - flying, ended, 4.0 * ended), 0))
+            flying = next_flying
+        words, made, _ = looked(steps, slots=256)
+        assert words == ""
+        assert made.conclusion().endswith("requests, no breach")
+
+
+def test_a_single_slot_that_is_busy_for_long_is_not_called_well() -> None:
+    _, made, _ = looked([*WELL, (flow(1, 0), 0), *[(NOTHING, 0)] * 5], slots=1)
+    assert made.conclusion() == (
+        "it cannot tell (240 requests): in at least 1 of 1 slot a request has had no answer for 10 s or more"
+    )
+    _, made, _ = looked([*WELL, (flow(1, 0), 0), *[(NOTHING, 0)] * 5], slots=8)
+    assert made.conclusion() == (
+        "240 requests, no breach; in at least 1 of 8 slots a request has had no answer for 10 s or more"
+    )
+
+
+def test_streams_that_fill_all_slots_as_before_are_no_reason() -> None:
+    """Threads that stream to eight clients for ever, and others who wait, in both generations."""
+    full = [(flow(8, 0, answering=8), 3), *[(NOTHING, 3)] * 100]
+    before = Before(flow(1_008, 1_000, 20.0, answering=8), 3600.0)
+    assert looked(full, before, slots=8)[0] == ""
+    assert looked(full, Before(flow(1_000, 1_000, 20.0), 3600.0), slots=8)[0].startswith("it hangs: 8 of 8 slots busy")
+    buckets = [0] * len(Tally().buckets)
+    buckets[10], buckets[-1] = 10_000, 3
+    endless = Before(Tally(10_003, 0, 1_000.0, {**Tally().outcomes, "2xx": 10_003}, buckets=buckets), 3600.0)
+    words, made, _ = looked(full, endless, slots=8)
+    assert words == ""
+    assert made.conclusion().startswith("it cannot tell (0 requests): 8 of 8 slots busy and 3 connections wait")
 
 
 def test_what_was_started_again_is_counted_anew() -> None:
