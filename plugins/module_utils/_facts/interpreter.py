@@ -26,6 +26,8 @@ from .._os.paths import HIDDEN, under
 _FOLDERS = ("/usr/bin", "/usr/local/bin", "/opt/*/bin", "/usr/local/*/bin")
 _OLDEST_WORDS = ".".join(map(str, OLDEST_PYTHON))
 _SECONDS = 20.0
+_NEEDED = ["venv"] if sys.version_info >= (3, 10) else ["venv", "distutils.core"]
+"""Modules that Debian has in packages of their own. pip installs nothing without distutils, up to Python 3.9."""
 
 _ASK = """
 import json, os, platform, sys
@@ -33,11 +35,14 @@ try:
     libc = os.confstr("CS_GNU_LIBC_VERSION")
 except Exception:
     libc = None
-try:
-    from importlib.util import find_spec
-    venv = find_spec("venv") is not None
-except Exception:
-    venv = False
+lacking = []
+for name in ["venv"] if sys.version_info >= (3, 10) else ["venv", "distutils.core"]:
+    try:
+        from importlib.util import find_spec
+        if find_spec(name) is None:
+            lacking.append(name)
+    except Exception:
+        lacking.append(name)
 print(json.dumps({
     "version": list(sys.version_info[:3]),
     "full": platform.python_version(),
@@ -49,7 +54,7 @@ print(json.dumps({
     "free_threaded": "t" in getattr(sys, "abiflags", ""),
     "machine": platform.machine(),
     "libc": libc,
-    "venv": venv,
+    "lacking": lacking,
 }))
 """
 """A program that every Python since 2.6 can run."""
@@ -86,6 +91,18 @@ Ask = Callable[[Sequence[str]], "tuple[int, str, str]"]
 """Runs a command: exit status, standard output, standard error. Raises OSError where it cannot be started."""
 
 
+def _lacking() -> list[str]:
+    """What the interpreter that runs this lacks of _NEEDED."""
+    found = []
+    for name in _NEEDED:
+        try:
+            there = find_spec(name) is not None
+        except ImportError:  # its package is not there
+            there = False
+        found += [] if there else [name]
+    return found
+
+
 def own() -> Python:
     """The interpreter that runs this."""
     inside = sys.prefix != sys.base_prefix  # a virtual environment: its base makes the new ones
@@ -102,7 +119,7 @@ def read(declared: str, ask: Ask | None = None, root: str = "/") -> Found:
     """The interpreter at the path `declared`, and what keeps a release from running on it."""
     if os.path.realpath(declared) == os.path.realpath(sys.executable) and ask is None:
         mine = own()
-        problem = "" if find_spec("venv") else _no_venv(declared)
+        problem = _incomplete(declared, _lacking())
         places = (declared, mine.executable, os.path.dirname(os.__file__))
         return Found(replace(mine, declared=declared, problem=problem or _unreachable(declared, places, root)))
     unknown = Python("", declared, "", declared=declared)
@@ -126,7 +143,7 @@ def read(declared: str, ask: Ask | None = None, root: str = "/") -> Found:
         free_threaded=bool(said["free_threaded"]),
         declared=declared,
     )
-    problem = _unfit(declared, python, bool(said["venv"]), root)
+    problem = _unfit(declared, python, said["lacking"], root)
     places = (declared, python.executable, str(said["library"]))
     python = replace(python, problem=problem or _unreachable(declared, places, root))
     return Found(python, str(said["machine"]), str(said["libc"] or ""))
@@ -157,7 +174,7 @@ def _missing(declared: str, error: OSError, root: str) -> str:
     return f"headcount_python is {declared}, which cannot be run on this host ({why}); {_fix(root)}"
 
 
-def _unfit(declared: str, python: Python, venv: bool, root: str) -> str:
+def _unfit(declared: str, python: Python, lacking: Sequence[str], root: str) -> str:
     """Why the interpreter itself is not one that releases run on."""
     version = tuple(int(part) for part in python.version.split("."))
     if version < OLDEST_PYTHON:
@@ -166,13 +183,18 @@ def _unfit(declared: str, python: Python, venv: bool, root: str) -> str:
     if python.implementation != "CPython":
         told = f"headcount_python is {declared}, which is {python.implementation} {python.full} on this host: wheels"
         return f"{told} are gathered for CPython alone; {_fix(root)}"
-    return "" if venv else _no_venv(declared)
+    return _incomplete(declared, lacking)
 
 
-def _no_venv(declared: str) -> str:
+def _incomplete(declared: str, lacking: Sequence[str]) -> str:
+    """Why a Python with a part of the standard library is too little, and what brings the rest; "" where none lacks."""
+    if not lacking:
+        return ""
+    packages = ", ".join(f"python3-{name.partition('.')[0]}" for name in lacking)
+    modules = f"module{'s'[: len(lacking) - 1]} {' and '.join(lacking)}"
     return (
-        f"headcount_python is {declared}, which lacks the module venv on this host; fix: install the whole of its "
-        "standard library (Debian: python3-venv, Fedora: python3-libs)"
+        f"headcount_python is {declared}, which lacks the {modules} on this host; fix: install the whole of its "
+        f"standard library (Debian: {packages}, Fedora: python3-libs)"
     )
 
 

@@ -103,6 +103,14 @@ def group_memory(group: Group, root: str = "/") -> UnitMemory | None:
     )
 
 
+def machine_oom_kills(root: str = "/") -> int | None:
+    """Processes that the kernel has killed for memory on the whole machine since it booted (Linux 4.13 and later).
+
+    In a container these are those of its neighbours, too.
+    """
+    return read_pairs(root, "/proc/vmstat").get("oom_kill")
+
+
 def _mib(value: int | None) -> float | None:
     return None if value is None else value / MIB
 

@@ -134,11 +134,15 @@ class _Seen:
 
 @dataclass(frozen=True)
 class CgroupCounts:
-    """What the kernel counted of a unit up to a moment: MiB, processes killed, seconds. None is: not known."""
+    """What the kernel counted of a unit up to a moment: MiB, processes killed, seconds. None is: not known.
+
+    `machine_oom_kills`: processes killed on the whole machine, for a unit whose own are not counted.
+    """
 
     peak_mib: float | None = None
     source: str = ""
     oom_kills: int | None = None
+    machine_oom_kills: int | None = None
     limit_mib: float | None = None
     cpu_seconds: float | None = None
 
@@ -153,11 +157,10 @@ class MemorySampler:
     """Samples an instance's processes in a thread while a load runs; `with sampler: ...`, then `sampler.evidence()`.
 
     pids_fn: process ids of the instance, the master first (an empty list when it is gone). cgroup_reader: a mapping
-    with peak_mib, source, oom_kills, limit_mib, cpu_seconds, each optional; called before and after, for counts are
-    told as differences. journal_fn: the instance's journal lines of the window, called once at the end.
-    ends_fn: how its workers ended (workerends), None where it does not write that down. A worker (a child of the
-    master) that disappears is a restart, unless it was recycled on purpose: which its end tells, or, without ends, the
-    journal.
+    with the fields of CgroupCounts, each optional; called before and after, for counts are told as differences.
+    journal_fn: the instance's journal lines of the window, called once at the end. ends_fn: how its workers ended
+    (workerends), None where it does not write that down. A worker (a child of the master) that disappears is a
+    restart, unless it was recycled on purpose: which its end tells, or, without ends, the journal.
     `mark_warm` is called when the warm-up is over; without it the level after the warm-up is not known, and the seconds
     of what was used (MemoryEvidence.use) are those of its clock. use, workers: what else is looked at with every
     sample.
@@ -330,6 +333,8 @@ class MemorySampler:
 
     def _oom_kills(self) -> int | None:
         counted = _difference(self._before.oom_kills, self._after.oom_kills)
+        if counted is None and _difference(self._before.machine_oom_kills, self._after.machine_oom_kills) == 0:
+            return self._counts.out_of_memory  # nobody's on the machine were killed, and so none of its
         if counted is None:
             return self._counts.out_of_memory or (0 if self.cgroup_reader is None and self.journal_fn else None)
         return max(int(counted), self._counts.out_of_memory)

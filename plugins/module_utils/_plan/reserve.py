@@ -13,6 +13,12 @@ from .types import Host, Policy, number, share
 TOLD_SHARE: Final = 0.2
 """Others that use this much of the memory are worth a warning."""
 
+NO_LIMITS: Final = (
+    "systemd cannot limit the memory of a unit on this host: an app that takes too much takes it from all the others, "
+    "and its memory is measured by its processes; fix: boot with cgroup_enable=memory, and from systemd 258 on with "
+    "control groups of version 2 alone (systemd.unified_cgroup_hierarchy=1 before)"
+)
+
 
 @dataclass(frozen=True)
 class Reserve:
@@ -34,13 +40,14 @@ def reserve_of(host: Host, policy: Policy) -> Reserve:
         f"others use {number(taken)} of {host.memory_mib} MiB ({share(taken / host.memory_mib)}){who}" if taken else ""
     )
     declared = policy.reserve_memory_mib
+    unlimited = () if host.limits_hold else (NO_LIMITS,)
     if declared is not None:
         short = taken > declared
         warning = (
             f"{told}, and headcount_reserve_memory_mib leaves them {number(declared)}: memory that is not there is "
             "planned; raise it, or leave it out"
         )
-        return Reserve(float(declared), "headcount_reserve_memory_mib", (warning,) if short else ())
+        return Reserve(float(declared), "headcount_reserve_memory_mib", (*unlimited, *((warning,) if short else ())))
     usual, why = system_mib(host.memory_mib)
     spare = usual * SPARE_SHARE
     kept = max(usual, taken + spare)
@@ -51,4 +58,4 @@ def reserve_of(host: Host, policy: Policy) -> Reserve:
             f"{host.growing}: memory runs short when it does; headcount_reserve_memory_mib: {most} keeps it"
         )
     why = f"{told}, and {number(spare)} are kept beside that" if taken else why
-    return Reserve(kept, why, tuple(warnings))
+    return Reserve(kept, why, (*unlimited, *warnings))

@@ -15,6 +15,7 @@ from typing import Any, Final, Mapping, Union
 
 from .._facts.neighbours import growing, words
 
+Facts = Mapping[str, Any]
 Value = Union[int, float, str, bool]
 
 ORIGINS: Final = ("measured", "declared", "derived", "assumed", "override")
@@ -25,6 +26,9 @@ MEASURED_REQUESTS_MIN: Final = 20
 """Fewer requests than this say nothing: with 20, one slow first request moves the mean of the CPU time by a few per
 cent only."""
 
+
+SYSTEMD_WITHOUT_VERSION_1: Final = 258
+"""From this one on, systemd uses control groups of version 2 alone."""
 
 COUNTLESS: Final = 10**9
 """A count that limits nothing: more than any host has."""
@@ -396,6 +400,7 @@ class Policy:
 class Host:
     """The host facts that planning needs. `cores` may be a fraction. `others_mib`: MiB that are taken by what is not
     planned for, `others` in words by whom; `growth_mib`: what their limits let them take more, `growing` in words who.
+    `limits_hold`: whether systemd can limit the memory of a unit here.
     """
 
     cores: float
@@ -412,9 +417,10 @@ class Host:
     others: str = ""
     growing: str = ""
     growth_mib: float = 0.0
+    limits_hold: bool = True
 
     @classmethod
-    def from_facts(cls, facts: Mapping[str, Any]) -> Host:
+    def from_facts(cls, facts: Facts) -> Host:
         """Reads the shape of the probe's host facts. Raises PlanError where they cannot be planned for."""
         cores, memory, python = facts["cores"], facts["memory"], facts["python"]
         effective = float(cores["effective"])
@@ -443,4 +449,11 @@ class Host:
             others=words(memory.get("neighbours") or ()),
             growing=growing(memory.get("neighbours") or ())[1],
             growth_mib=growing(memory.get("neighbours") or ())[0],
+            limits_hold=_limits_hold(facts),
         )
+
+
+def _limits_hold(facts: Facts) -> bool:
+    """Whether systemd has control groups of memory that it uses; True where nothing is known."""
+    systemd, version = facts.get("systemd"), facts["cgroup"]["memory"]
+    return not systemd or version == 2 or (version == 1 and systemd < SYSTEMD_WITHOUT_VERSION_1)

@@ -23,7 +23,7 @@ RECIPE = Path(__file__).parent / "image"
 
 def name(suite: str) -> str:
     """The image's full name for a suite, with the digest of the recipe."""
-    digest = hashlib.sha256(suite.encode())
+    digest = hashlib.sha256(" ".join((suite, *labmodel.MORE_PACKAGES.get(suite, ()))).encode())
     for file in sorted(RECIPE.iterdir()):
         digest.update(file.read_bytes())
     return f"{REPOSITORY}:{suite}-{digest.hexdigest()[:12]}"
@@ -47,7 +47,8 @@ def _build(suite: str, image: str) -> None:
     missing = sorted(keyring for keyring in keyrings if not Path(keyring).exists())
     if missing:
         raise ScriptError(f"the keyring {missing[0]} is missing: install debian-archive-keyring and call this again")
-    packages = ",".join((RECIPE / "packages.txt").read_text(encoding="utf-8").split())
+    packages = (RECIPE / "packages.txt").read_text(encoding="utf-8").split()
+    packages += labmodel.MORE_PACKAGES.get(suite, ())
     folder = paths.LABS / "images"
     folder.mkdir(parents=True, exist_ok=True)
     tar = folder / f"{image.rsplit(':', 1)[1]}.tar"
@@ -56,10 +57,11 @@ def _build(suite: str, image: str) -> None:
     try:
         run_logged(
             [
-                *("mmdebstrap", "--variant=minbase", f"--include={packages}", *_proxies()),
+                *("mmdebstrap", "--variant=minbase", f"--include={','.join(packages)}", *_proxies()),
                 # The target's documents and translations are of no use on a lab host.
                 *("--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*"),
                 *("--dpkgopt=path-exclude=/usr/share/locale/*", '--aptopt=Acquire::Languages "none"'),
+                *(('--aptopt=Acquire::Check-Valid-Until "false"',) if suite in labmodel.NOT_OUT else ()),
                 f'--customize-hook=sh "{RECIPE / "customise.sh"}" "$1"',
                 suite,
                 tar,

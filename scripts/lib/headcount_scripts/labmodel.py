@@ -24,9 +24,17 @@ SUITES = {
     "bullseye": ("debian11", "11"),
     "bookworm": ("debian12", "12"),
     "trixie": ("debian13", "13"),
+    "forky": ("debian14", "14"),
 }
 #: Of these the base suite alone is taken: the updates of an old release are not whole on every mirror any more.
 BASE_ALONE = frozenset({"bullseye"})
+#: What their Python lacks of its standard library, and pip needs.
+MORE_PACKAGES = {"bullseye": ("python3-distutils",)}
+#: Of these a mirror's lists may be past the day that they were signed for: Debian signs those of a release that is not
+#: out for a week, and mirrors that are made at longer intervals lag behind. The signature itself is always checked.
+NOT_OUT = frozenset({"forky"})
+#: Their systemd (258 and later) ends at once unless control groups are of version 2 alone.
+UNIFIED_ALONE = frozenset({"forky"})
 SMALLEST_MIB = 128
 CPU_PERIOD_US = 100_000
 
@@ -209,6 +217,23 @@ def mac(address: str) -> str:
 def quota_us(cores: float) -> int:
     """The CPU quota in microseconds a period of 100 ms; -1 (none) for whole cores."""
     return -1 if float(cores).is_integer() else round(cores * CPU_PERIOD_US)
+
+
+def first_command(suite: str, unified: bool) -> list[str]:
+    """What a host of a suite starts as PID 1. `unified`: this machine has version 2 control groups and no others.
+
+    Where it has version 1 or both, a systemd that knows version 2 alone gets that tree in the place of the others. It
+    has no controllers there, so that limits of units do not hold. The size of the host does, and is to be seen in
+    version 1's memory tree, which is kept beside.
+    """
+    if unified or suite not in UNIFIED_ALONE:
+        return ["/sbin/init"]
+    steps = (
+        "mkdir -p /run/lab-memory && mount --bind /sys/fs/cgroup/memory /run/lab-memory",
+        "umount -R /sys/fs/cgroup && mount -t cgroup2 -o nosuid,nodev,noexec cgroup2 /sys/fs/cgroup",
+        "exec /sbin/init",
+    )
+    return ["/bin/sh", "-c", " && ".join(steps)]
 
 
 def shown_cores(cores: float) -> str:

@@ -37,6 +37,8 @@ SSH_UID = 1000
 #: Each systemd takes about five inotify instances, and without them it ends; Linux gives root 128 for all containers.
 INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
 INOTIFY_INSTANCES = 8192
+#: There where a machine has version 2 control groups and no others.
+UNIFIED = Path("/sys/fs/cgroup/cgroup.controllers")
 DEFAULT_INVENTORY = paths.ROOT / "inventories" / "lab" / "hosts.yml"
 
 
@@ -265,7 +267,7 @@ def _create(lab: Lab, host: Host) -> None:
         *("--shm-size", f"{host.memory_mib // 2}m", *_limits(host)),
         *("--label", f"{LAB_LABEL}={lab.name}", "--label", f"{CHECKOUT_LABEL}={paths.ROOT}"),
         *("--label", f"{HOST_LABEL}={host.name}", "--label", f"{CPUS_LABEL}={','.join(map(str, host.cpus))}"),
-        *(host.image, "/sbin/init"),
+        *(host.image, *labmodel.first_command(host.suite, UNIFIED.exists())),
     )
     podman("cp", "--archive=false", "-", f"{name}:/", stdin=_seed(lab, host))
 
@@ -496,10 +498,10 @@ def status(lab: Lab) -> list[HostStatus]:
 
 def _memory_used(name: str) -> int | None:
     """MiB that the host's processes and files in memory use, without the page cache that can be dropped."""
-    files = "/sys/fs/cgroup/memory"
+    trees = "/sys/fs/cgroup/memory", "/run/lab-memory", "/sys/fs/cgroup"
     script = (
-        f"if [ -d {files} ]; then cat {files}/memory.usage_in_bytes {files}/memory.stat;"
-        " else cat /sys/fs/cgroup/memory.current /sys/fs/cgroup/memory.stat; fi"
+        f"for tree in {' '.join(trees)}; do for used in memory.usage_in_bytes memory.current; do"
+        " if [ -f $tree/$used ]; then cat $tree/$used $tree/memory.stat; exit; fi; done; done"
     )
     lines = podman("exec", name, "sh", "-c", script, check=False).stdout.splitlines()
     if not lines or not lines[0].isdigit():

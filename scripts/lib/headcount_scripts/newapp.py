@@ -4,11 +4,15 @@
 
 Its dependencies are gathered as a rollout would gather them, it is imported in a sandbox (a read-only copy, no network,
 no home, none of your environment), its pages are asked for and weighed for a moment. Nothing of the project is written.
+
+Without a project, and with a host, it writes the entries of what Gunicorn services of that host run today, each beside
+the plan for it (playbooks/adopt.yml); nothing of the host is changed.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -36,10 +40,12 @@ EPILOG = """examples:
   scripts/new-app httpbin==0.10.2 --output -
 
   scripts/new-app ../myapp --force --environment API_URL=https://api.example.com --requirements requirements/web.txt
+  scripts/new-app --host web1 -i inventories/mine        writes adopted/web1/NAME.yml of each Gunicorn that runs there
 
 exit codes: 0 an entry that can go live as it is, 1 it could not be looked at (network, disk), 2 wrong use,
 3 an entry with a question that must be answered first, 4 the project cannot work as it is (the message says why).
-With 1 and 4, what is known without a look is written all the same, and asks for the rest.
+With 1 and 4, what is known without a look is written all the same, and asks for the rest. Without a project they are
+ansible-playbook's.
 """
 
 
@@ -53,7 +59,11 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     result.add_argument(
-        "source", metavar="PATH|GIT|PIP", help="a folder, a wheel, a repository's URL[@VERSION], or NAME==VERSION"
+        "source",
+        metavar="PATH|GIT|PIP",
+        nargs="?",
+        default="",
+        help="a folder, a wheel, a repository's URL[@VERSION], or NAME==VERSION; left out: what runs on --host today",
     )
     result.add_argument(
         "--environment",
@@ -85,7 +95,12 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--host", default="", metavar="NAME", help="write a whole inventory with this host, not only the variables"
     )
-    result.add_argument("--output", metavar="FILE|-", help="where it goes; - is standard output (NAME.yml here)")
+    result.add_argument("-i", "--inventory", metavar="PATH", help="without a project: where the host is (the lab's)")
+    result.add_argument(
+        "--output",
+        metavar="FILE|-",
+        help="where it goes; - is standard output (NAME.yml here; without a project a folder, adopted)",
+    )
     result.add_argument("--force", action="store_true", help="overwrite the file")
     return result
 
@@ -99,7 +114,12 @@ def _variable(text: str) -> tuple[str, str]:
 
 def main(arguments: list[str], look_at: Callable[..., flow.Entry] = flow.entry) -> int:
     """Runs scripts/new-app with its arguments; returns the exit code."""
-    options = parser().parse_args(arguments)
+    command = parser()
+    options = command.parse_args(arguments)
+    if not options.source:
+        return _running(options, command)
+    if options.inventory:
+        command.error("--inventory is for what runs on a host already: leave the project out, or the inventory")
     target = None if options.output in (None, "-") else Path(options.output)
     _free(target, options.force)
     beside = (target.parent if target else Path.cwd()) if options.host and options.output != "-" else None
@@ -120,6 +140,26 @@ def main(arguments: list[str], look_at: Callable[..., flow.Entry] = flow.entry) 
     target = _put(entry, target, options)
     _tell(entry, target, options.host)
     return READY if entry.ready else ASKED
+
+
+def _running(options: argparse.Namespace, command: argparse.ArgumentParser) -> int:
+    """Has the entries of what runs on the host written; does not return, as ansible-playbook takes over."""
+    if not options.host:
+        command.error("say which project (PATH|GIT|PIP), or with --host NAME on which host it runs today")
+    about = ("environment", "requirements", "lock", "entry_point", "subdirectory")
+    given = [f"--{name.replace('_', '-')}" for name in about if getattr(options, name)]
+    if given:
+        command.error(f"{given[0]} is about a project: name it, or leave {given[0]} out")
+    if options.output == "-":
+        command.error("--output - is for a project: what runs on a host is written into a folder, by its names")
+    inventory = options.inventory or str(paths.ROOT / "inventories" / "lab")
+    inventory = os.path.abspath(inventory) if os.path.exists(inventory) else inventory
+    variables = {"adopt_dest": os.path.abspath(options.output or "adopted"), "adopt_force": options.force}
+    variables.update({"adopt_name": options.name} if options.name else {})
+    words = ["ansible-playbook", "-i", inventory, "playbooks/adopt.yml", "--limit", options.host]
+    os.environ["ANSIBLE_CONFIG"] = str(paths.ROOT / "ansible.cfg")
+    os.chdir(paths.ROOT)
+    os.execvp(words[0], [*words, "-e", json.dumps(variables)])
 
 
 def _answers(options: argparse.Namespace) -> Answers:

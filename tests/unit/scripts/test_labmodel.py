@@ -42,7 +42,7 @@ def test_parse_host(text: str, spec: HostSpec) -> None:
         (["a:nan"], "cores 'nan': write a number from 0.1, like 1, 2 or 1.5"),
         (["a:1:much"], "memory 'much': write a size like 512m or 1.5g"),
         (["a:1:64m"], "memory '64m': a lab host needs at least 128m"),
-        (["a:1:1g:sid"], "suite 'sid': the lab has images of bullseye, bookworm, trixie"),
+        (["a:1:1g:sid"], "suite 'sid': the lab has images of bullseye, bookworm, trixie, forky"),
         (["a:1:1g:trixie:x"], "host 'a:1:1g:trixie:x': write NAME:CORES:MEMORY:SUITE, like small:1:512m:bookworm"),
         (["a", "b", "a:2"], "host 'a' is given twice"),
         (
@@ -116,6 +116,28 @@ def test_mac_goes_with_the_address() -> None:
 @pytest.mark.parametrize(("cores", "quota"), [(1.0, -1), (2.0, -1), (1.5, 150_000), (0.25, 25_000)])
 def test_quota(cores: float, quota: int) -> None:
     assert labmodel.quota_us(cores) == quota
+
+
+@pytest.mark.parametrize(("suite", "unified"), [("trixie", False), ("bookworm", True), ("forky", True)])
+def test_a_host_starts_its_own_systemd(suite: str, unified: bool) -> None:
+    assert labmodel.first_command(suite, unified) == ["/sbin/init"]
+
+
+def test_a_systemd_without_version_1_gets_the_tree_of_version_2_alone() -> None:
+    shell, option, script = labmodel.first_command("forky", False)
+    assert (shell, option) == ("/bin/sh", "-c")
+    steps = script.split(" && ")
+    assert steps[-1] == "exec /sbin/init"
+    memory, unmounted, mounted = (
+        next(index for index, step in enumerate(steps) if step.startswith(begin))
+        for begin in ("mount --bind /sys/fs/cgroup/memory", "umount -R", "mount -t cgroup2")
+    )
+    assert memory < unmounted < mounted
+
+
+def test_each_suite_that_is_special_is_one_of_the_lab() -> None:
+    special = {*labmodel.BASE_ALONE, *labmodel.NOT_OUT, *labmodel.UNIFIED_ALONE, *labmodel.MORE_PACKAGES}
+    assert special <= set(labmodel.SUITES)
 
 
 def test_lab_survives_its_file() -> None:

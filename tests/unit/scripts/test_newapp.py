@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -52,6 +53,52 @@ def test_the_entry_is_written_and_the_next_command_is_told(tmp_path: Path, capsy
 def test_with_a_host_it_is_an_inventory(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("../shop", "--host", "web1", "--output", "mine.yml") == newapp.READY
     assert "-i mine.yml" in capsys.readouterr().err
+
+
+def test_without_a_project_it_reads_what_runs_on_the_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine").mkdir()
+    called: list[list[str]] = []
+
+    def take_over(_: str, words: list[str]) -> None:
+        called.append(words)
+        raise SystemExit(0)
+
+    monkeypatch.setattr(os, "execvp", take_over)
+    monkeypatch.setenv("ANSIBLE_CONFIG", "")
+    with pytest.raises(SystemExit):
+        run("--host", "web1", "-i", "mine", "--name", "shop")
+    with pytest.raises(SystemExit):
+        run("--host", "web1,", "--inventory", "web1,", "--output", "/srv/entries", "--force")
+    first, second = called
+    assert first[:-1] == [
+        *("ansible-playbook", "-i", str(tmp_path / "mine"), "playbooks/adopt.yml", "--limit", "web1", "-e")
+    ]
+    assert json.loads(first[-1]) == {
+        "adopt_dest": str(tmp_path / "adopted"),
+        "adopt_force": False,
+        "adopt_name": "shop",
+    }
+    assert second[2] == "web1,"
+    assert json.loads(second[-1]) == {"adopt_dest": "/srv/entries", "adopt_force": True}
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ([], "say which project"),
+        (["--host", "web1", "--lock", "uv.lock"], "--lock is about a project"),
+        (["--host", "web1", "--entry-point", "a:b"], "--entry-point is about a project"),
+        (["--host", "web1", "--output", "-"], "is written into a folder"),
+        (["../shop", "--inventory", "mine"], "--inventory is for what runs on a host already"),
+    ],
+)
+def test_what_is_asked_of_a_project_is_not_asked_of_a_host(
+    words: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run(*words)
+    assert ended.value.code == newapp.USAGE
+    assert told in capsys.readouterr().err
 
 
 def test_standard_output_has_the_entry_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

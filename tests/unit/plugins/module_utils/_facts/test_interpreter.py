@@ -26,7 +26,7 @@ SAYS: dict[str, Any] = {
     "free_threaded": False,
     "machine": "x86_64",
     "libc": "glibc 2.36",
-    "venv": True,
+    "lacking": [],
 }
 
 
@@ -77,7 +77,19 @@ def test_one_in_a_virtual_environment_is_the_one_that_made_it(tmp_path: Path) ->
         pytest.param(
             {"implementation": "PyPy"}, "which is PyPy 3.12.1 on this host: wheels are gathered for", id="PyPy"
         ),
-        pytest.param({"venv": False}, "which lacks the module venv on this host; fix: install the whole", id="no venv"),
+        pytest.param({"lacking": ["venv"]}, "which lacks the module venv on this host; fix: install", id="no venv"),
+        pytest.param(
+            {"lacking": ["distutils.core"]},
+            "which lacks the module distutils.core on this host; fix: install the whole of its standard library"
+            " (Debian: python3-distutils, Fedora: python3-libs)",
+            id="no distutils",
+        ),
+        pytest.param(
+            {"lacking": ["venv", "distutils.core"]},
+            "lacks the modules venv and distutils.core on this host; fix: install the whole of its standard library"
+            " (Debian: python3-venv, python3-distutils,",
+            id="neither",
+        ),
         pytest.param(
             {"executable": "/home/me/py/bin/python3.12"},
             "headcount_python is /opt/python/bin/python3.12, which needs"

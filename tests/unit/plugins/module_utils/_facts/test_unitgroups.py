@@ -156,3 +156,12 @@ def test_the_peak_is_read_and_reset_under_version_1(tmp_path: Path) -> None:
         assert meter.reset() is True
         assert meter.since_reset is True
     assert file.read_text().startswith("0\n")
+
+
+@pytest.mark.parametrize(
+    ("vmstat", "killed"), [("pgfault 12\noom_kill 172\n", 172), ("oom_kill 0\n", 0), ("pgfault 12\n", None)]
+)
+def test_what_the_kernel_killed_on_the_whole_machine(vmstat: str, killed: int | None, tmp_path: Path) -> None:
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/vmstat").write_text(vmstat, encoding="ascii")
+    assert unitgroups.machine_oom_kills(str(tmp_path)) == killed

@@ -10,7 +10,7 @@ import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.normalise import normalise_apps
 from ansible_collections.headcount.gunicorn.plugins.module_utils._facts.given import declared
 from ansible_collections.headcount.gunicorn.plugins.module_utils._plan.planner import plan_host
-from ansible_collections.headcount.gunicorn.plugins.module_utils._plan.reserve import reserve_of
+from ansible_collections.headcount.gunicorn.plugins.module_utils._plan.reserve import NO_LIMITS, reserve_of
 from ansible_collections.headcount.gunicorn.plugins.module_utils._plan.types import Host, PlanError, Policy
 
 DATABASE = {"name": "postgresql.service", "mib": 307, "promised_mib": 0, "limit_mib": None}
@@ -42,6 +42,17 @@ def test_a_declared_reserve_holds_and_is_told_where_it_is_too_little() -> None:
     short = reserve_of(host, Policy(reserve_memory_mib=64))
     assert short.mib == 64
     assert "headcount_reserve_memory_mib leaves them 64: memory that is not there is planned" in short.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("systemd", "memory", "holds"),
+    [(252, 1, True), (257, 1, True), (257, 2, True), (262, 2, True), (262, 1, False), (252, 0, False), (0, 0, True)],
+)
+def test_where_systemd_cannot_limit_memory_it_is_told(systemd: int, memory: int, holds: bool) -> None:
+    found = facts(1024, 60)
+    found.update(systemd=systemd, cgroup={**found["cgroup"], "memory": memory})
+    warnings = reserve_of(Host.from_facts(found), Policy()).warnings
+    assert warnings == (() if holds else (NO_LIMITS,))
 
 
 def test_a_unit_that_may_still_take_more_is_told() -> None:
