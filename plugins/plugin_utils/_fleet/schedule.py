@@ -564,7 +564,7 @@ class Scheduler:
 
 
 def _unsettled(hosts: Sequence[HostDecision]) -> str | None:
-    """The host on which a command may be under way that must not be begun on another one beside it, where there is one."""
+    """The host on which a command may be under way that must not be begun on another one beside it, if any."""
     found = (host.host for host in hosts if any(host.apps[name].unsettled for name in host.pending))
     return next(found, None)
 
