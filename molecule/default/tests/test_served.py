@@ -5,11 +5,20 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
+import re
+import sys
 
 import pytest
+import yaml
 from headcount_scenarios import ROOT, Machine, Scenario, wait_for
 
+sys.path.insert(0, str(ROOT / ".collections"))
+
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import sandbox
+
+EXPOSURE = 1.1
 RUNNING = ["shop@1-worker.service", "shop@1.service"]
 SECRET = hashlib.sha256(b"not-to-be-seen").hexdigest()
 
@@ -138,8 +147,31 @@ def test_a_further_process_has_what_the_server_has(machine: Machine) -> None:
     assert "NoNewPrivs:\t1" in machine.out(f"cat /proc/{shown['MainPID']}/status")
     said = machine.out(f"systemd-analyze security --no-pager {unit} shop@1.service")
     levels = [float(line.split(": ")[1].split()[0]) for line in said.splitlines() if "Overall exposure" in line]
-    assert levels[0] <= levels[1]
+    assert levels == [EXPOSURE, EXPOSURE]
     assert "processes: worker runs, " in machine.out("headcount status shop")
+
+
+def test_exposure_is_as_low_as_told_and_each_key_costs_what_is_told(machine: Machine) -> None:
+    """The table of docs/operations.md by the systemd of both hosts: the app's own unit, whole and with one key bent."""
+    docs = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+: [^|]*)`[^|]* \|.*\| ([\d.]+) \| ([\d.]+) \|$", docs, re.MULTILINE)
+    keys = [{}, *(yaml.safe_load(cell) for cell, _, _ in rows)]
+    assert {key for bent in keys for key in bent} == set(sandbox.MEANINGS)
+    unit, whole = machine.out("cat /opt/headcount/shop/live/shop@1.service"), "\n".join(sandbox.lines({"name": "shop"}))
+    assert whole in unit
+    units = [unit.replace(whole, "\n".join(sandbox.lines({"name": "shop", "sandbox": bent}))) for bent in keys]
+    look = "systemd-analyze security --no-pager --offline=true $f"
+    script = "\n".join(["f=$(mktemp --suffix=.service)", *(f"cat >$f <<'END'\n{text}\nEND\n{look}" for text in units)])
+    packed = base64.b64encode(gzip.compress(f"export LC_ALL=C.UTF-8\n{script}\nrm $f".encode())).decode()
+    said = machine.out(f"bash -c 'base64 -d <<<{packed} | gunzip | bash'")
+    totals = [float(word) for word in re.findall(r"Overall exposure level for \S+: ([\d.]+)", said)]
+    open_lines = [dict(re.findall(r"^✗ (\S+) .* ([\d.]+) *$", part, re.MULTILINE)) for part in said.split("Overall")]
+    costs = [
+        sum(float(found[name]) for name in found if name not in open_lines[0]) for found in open_lines[: len(keys)]
+    ]
+    assert len(open_lines[0]) > 5
+    told = [(0.0, EXPOSURE), *((float(cost), float(alone)) for _, cost, alone in rows)]
+    assert list(zip([round(cost, 1) for cost in costs], totals, strict=True)) == told
 
 
 def test_the_report_has_the_evidence(scenario: Scenario, machine: Machine) -> None:

@@ -16,6 +16,7 @@ HARDENING: Final[Mapping[str, str]] = {
     "CapabilityBoundingSet": "",
     "AmbientCapabilities": "",
     "PrivateTmp": "yes",
+    "PrivateMounts": "yes",
     "PrivateDevices": "yes",
     "PrivateUsers": "yes",
     "ProtectSystem": "strict",

@@ -23,7 +23,7 @@ from .clashes import Host, clashes, drop_in_problems, shared_drop_ins
 from .ledger import Entry
 from .lock import AppLock, boot_id, stale_reason
 from .names import owned
-from .prepared import Prepared
+from .prepared import Begun, Prepared
 from .processnames import down_of, left_of
 from .unmet import not_shared
 
@@ -73,11 +73,11 @@ class AppState(TypedDict):
 
     `open`: what other users of the host can read; `port_taken`, `trial_port_taken`: who listens where the app and its
     candidate are to; `rollback_hint`: how a person goes back, or opens what was stopped (`closed`); `measured`: what
-    the weigh of the live one found; `prepared`: keys of the commands that have prepared it; `taken_back`: what its
-    guard went back from; `left`: how people went back since the last promote, with the `digest` of what they left;
-    `losing`: which files users would lose with the live one, in a sentence; `former`: what there is to take over of its
-    former service, where one is declared and nothing is live; `load_tests`: the newest, oldest first; `history`: the
-    newest events of its ledger, oldest first.
+    the weigh of the live one found; `prepared`: keys of the commands that have prepared it, `preparing`: by key, those
+    of whose end nothing is known; `taken_back`: what its guard went back from; `left`: how people went back since the
+    last promote, with the `digest` of what they left; `losing`: which files users would lose with the live one, in a
+    sentence; `former`: what there is to take over of its former service, where one is declared and nothing is live;
+    `load_tests`: the newest, oldest first; `history`: the newest events of its ledger, oldest first.
     """
 
     live: LiveState | None
@@ -98,6 +98,7 @@ class AppState(TypedDict):
     clashes: list[str]
     drop_ins: list[str]
     prepared: list[str]
+    preparing: dict[str, Begun]
     taken_back: list[Entry]
     former: FormerTold | None
     load_tests: list[dict[str, object]]
@@ -168,6 +169,7 @@ def _app_state(app: AppAsked, layout: Layout, systemd: Systemd, look_seconds: fl
         "clashes": [],
         "drop_ins": sorted(shared_drop_ins(layout, seen.host.files)),
         "prepared": Prepared(layout).keys(),
+        "preparing": Prepared(layout).begun(),
         "taken_back": goingback.taken_back(layout, seen.live.number if seen.live else None),
         "former": None,
         "history": [ledger.brief(one) for one in entries[-HISTORY:]],

@@ -22,6 +22,9 @@ MOST_ENTRIES = 2000
 MOST_DEEP = 4
 _SQLITE = b"SQLite format 3\x00"
 _NAMES = re.compile(r"(?i).+\.(db|db3|sqlite|sqlite3|s3db|mdb|rdb|dbm|gdbm)")
+_COUNTS = re.compile(r"(counter|histogram|summary|gauge_(live)?(all|max|min|sum|mostrecent))_[0-9]+\.db", re.ASCII)
+"""What prometheus_client counts in, a file for each kind and worker (PROMETHEUS_MULTIPROC_DIR): no database, and it has
+to begin anew with each instance."""
 _SHOWN = 3
 _PRIVATE = ("/tmp", "/var/tmp")
 _PASSING = re.compile(
@@ -58,7 +61,8 @@ def kept_files(main_pid: int, scratch: Sequence[str] = (), root: str = "/") -> l
     for place in _PRIVATE if uid is not None else ():
         for path, status in _files(seen + place):
             shown = path[len(seen) :]
-            passing = any(_PASSING.fullmatch(part) for part in shown[len(place) + 1 :].split("/"))
+            parts = shown[len(place) + 1 :].split("/")
+            passing = any(_PASSING.fullmatch(part) for part in parts) or _COUNTS.fullmatch(parts[-1])
             if status.st_uid == uid and status.st_size and not passing and not _matches(shown, scratch):
                 found += [] if _is_database(path) else [(shown, status.st_mtime)]
     return sorted(found, key=lambda one: (-one[1], one[0]))
@@ -124,7 +128,8 @@ def _files(top: str) -> Iterator[tuple[str, os.stat_result]]:
 
 
 def _is_database(path: str) -> bool:
-    if _NAMES.fullmatch(os.path.basename(path)):
+    name = os.path.basename(path)
+    if _NAMES.fullmatch(name) and not _COUNTS.fullmatch(name):
         return True
     return read_regular(path, len(_SQLITE)) == _SQLITE  # the app may put a FIFO or a link there at any moment
 

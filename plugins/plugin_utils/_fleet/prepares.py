@@ -66,6 +66,17 @@ def prepared_anywhere(probes: Sequence[Mapping[str, Json]]) -> dict[str, set[str
     return found
 
 
+def unsettled(todo: Sequence[Todo], begun: Mapping[str, Json]) -> list[str]:
+    """A sentence for each command of `todo` that the fleet needs once, that a run before began on this host, and of
+    whose end nothing is known. `begun`: what the probe says of those, by key."""
+    return [
+        f"`{one.run}` was begun here by {begun[one.key]['by']} at {begun[one.key]['since']}, and nothing is known of "
+        "its end: this host goes first, waits for it where it is under way, and runs it again"
+        for one in todo
+        if one.key in begun and not one.each_host
+    ]
+
+
 class Claims:
     """Who runs the commands of app `name` that one host runs for all, in the run whose notes are in `notes`."""
 

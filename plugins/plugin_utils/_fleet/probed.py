@@ -54,6 +54,7 @@ class State(TypedDict, total=False):
     clashes: list[str]
     retune_at_boot: bool
     prepared: list[str]
+    preparing: Mapping[str, Json]
     taken_back: list[Json]
     former: Json | None
     load_tests: list[Json]

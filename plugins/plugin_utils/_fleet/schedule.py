@@ -545,7 +545,7 @@ class Scheduler:
             ready = batches.order_hosts(
                 pending,
                 {host.host: host.hardware for host in hosts},
-                first.variables["headcount_canary"],
+                _unsettled(hosts) or first.variables["headcount_canary"],
                 first.variables["headcount_rollout_batches"],
             )
             fleet.order, fleet.batches = ready.order, ready.sizes
@@ -561,6 +561,12 @@ class Scheduler:
         folders = base_dirs(variables_for_paths(self.variables, raw), declared.variables["headcount_base_dir"])
         said = {hook: declared.variables[f"headcount_{hook}_tasks"] for hook in ("drain", "undrain")}
         return {hook: locate(str(path), folders) if path else None for hook, path in said.items()}
+
+
+def _unsettled(hosts: Sequence[HostDecision]) -> str | None:
+    """The host on which a command may be under way that must not be begun on another one beside it, if any."""
+    found = (host.host for host in hosts if any(host.apps[name].unsettled for name in host.pending))
+    return next(found, None)
 
 
 def variables_for_paths(play: Variables, host: Variables) -> Variables:

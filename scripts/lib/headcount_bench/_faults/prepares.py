@@ -5,18 +5,21 @@
 from __future__ import annotations
 
 import re
+import shlex
 import time
 from typing import Any
 
 from .._scene import APP, Scene
+from .controllers import by_playbook, kill_tree, next_playbook, playbook, settled, wait_step
+from .data import KEPT, records
 from .row import Row, refused
 
 UNIT = f"headcount-prepare-{APP}"
 
 
 def prepare(command: str, seconds: float = 30.0) -> tuple[str, dict[str, object]]:
-    """The step prepare with one command."""
-    return ("prepare", {"commands": [{"run": command, "key": command, "seconds": seconds}]})
+    """The step prepare with one command, which no row before has run."""
+    return ("prepare", {"commands": [{"run": command, "key": f"{command} {time.time()}", "seconds": seconds}]})
 
 
 def _said(scene: Scene, since: str) -> list[str]:
@@ -48,8 +51,7 @@ def killed(scene: Scene) -> None:
     """SIGKILL to the step while a migration is under way: it ends by itself, and the next run waits, and runs it
     again."""
     before, since = scene.live(), scene.sh("date +%s").strip()
-    command = "sh -c 'echo began $HEADCOUNT_GENERATION; sleep 8; echo ended $HEADCOUNT_GENERATION'"
-    step = prepare(command)
+    step = prepare(MIGRATION)
     at = {"target": "_steps.prepare.transient", "then": {"kill": True, "later": 2.0}}
     done = scene.engine.steps(APP, ("stage", scene.request()), step, at=at, gone=scene.gone())
     scene.seen.must(done[-1].get("killed"), f"the step was not killed: {done[-1]}")
@@ -66,6 +68,110 @@ def killed(scene: Scene) -> None:
     done = scene.engine.steps(APP, ("stage", scene.request()), step, "finish", "promote", gone=scene.gone())
     scene.seen.must("failed" not in done[-1], f"the third run failed: {done[-1]}")
     scene.seen.must(len(_said(scene, since)) == 4, "what had run to its end was run again")
+    scene.clean()
+
+
+MIGRATION = "sh -c 'echo began $HEADCOUNT_GENERATION; sleep 8; echo ended $HEADCOUNT_GENERATION'"
+FILES = f"""
+import os, sqlite3
+import shop
+db = sqlite3.connect("{KEPT}/shop.db")
+db.execute("create table if not exists runs (generation)")
+db.execute("insert into runs values (?)", [os.environ["HEADCOUNT_GENERATION"]])
+db.commit()
+"""
+
+
+def _one_at_a_time(scene: Scene, since: str, least: int, most: int) -> None:
+    """The command ran to its end between `least` and `most` times, never twice at the same moment."""
+    said = [line.split()[0] for line in _said(scene, since)]
+    scene.seen.told.append(f"run {said.count('ended')} times")
+    scene.seen.must(said == ["began", "ended"] * (len(said) // 2), f"the commands ran like this: {said}")
+    scene.seen.must(least <= len(said) // 2 <= most, f"it ran {len(said) // 2} times, not {least} to {most}")
+
+
+def controller_killed(scene: Scene) -> None:
+    """SIGKILL to ansible-playbook and all its processes while a migration is under way: it ends by itself, and the
+    next rollout does not begin it beside that."""
+    before, since = scene.live(), scene.sh("date +%s").strip()
+    declared = {**by_playbook(scene), "prepare": [MIGRATION]}
+    process = playbook(scene, declared)
+    scene.seen.must(wait_step(scene, "prepare", process), "the rollout did not come to prepare")
+    begin = time.monotonic()
+    while not _said(scene, since) and time.monotonic() - begin < 30.0:
+        time.sleep(0.2)
+    kill_tree(process)
+    scene.seen.must(scene.live() == before, f"live is {scene.live()}, not {before}")
+    next_playbook(scene, declared)
+    settled(scene)
+    _one_at_a_time(scene, since, 1, 2)
+
+
+def power_cut(scene: Scene) -> None:
+    """The host loses its power while a migration is under way: what is live serves after the boot, and the next run
+    tells that nothing is known of its end, and runs it again."""
+    before, since = scene.live(), scene.sh("date +%s").strip()
+    step = prepare(MIGRATION)
+    with scene.engine.begin(APP, ("stage", scene.request()), step, gone=scene.gone()):
+        begin = time.monotonic()
+        while not _said(scene, since) and time.monotonic() - begin < 60.0:
+            time.sleep(0.2)
+        scene.seen.must(_said(scene, since), "the command was not begun")
+        cut = time.time()
+        scene.power()
+    scene.seen.must(scene.wait_served() is not None, "the app does not answer after the boot")
+    scene.seen.window = [cut - 0.1, time.time()]
+    scene.seen.must(scene.live() == before, f"live is {scene.live()}, not {before}")
+    scene.seen.must(not scene.sh(f"systemctl is-active {UNIT}").startswith("active"), "the command runs after the boot")
+    done = scene.engine.steps(APP, ("stage", scene.request()), step, "finish", "promote", gone=scene.gone())
+    scene.seen.must("failed" not in done[-1], f"the next run failed: {done[-1]}")
+    told = next((" ".join(one.get("told", [])) for one in done if one["op"] == "prepare"), "")
+    scene.seen.told.append(told[:300])
+    scene.seen.must("nothing is known of its end: it is run again" in told, f"the next run told {told or done[-1]}")
+    said = [line.split()[0] for line in _said(scene, since)]
+    scene.seen.must(said[-2:] == ["began", "ended"], f"the commands ran like this: {said}")
+    scene.clean()
+
+
+def command_killed(scene: Scene) -> None:
+    """SIGKILL to the migration itself: the rollout ends with it, nothing of the release is started, and the next run
+    runs it again."""
+    before, since = scene.live(), scene.sh("date +%s").strip()
+    step = prepare(MIGRATION)
+    with scene.engine.begin(APP, ("stage", scene.request()), step, gone=scene.gone()) as process:
+        begin = time.monotonic()
+        while not _said(scene, since) and time.monotonic() - begin < 60.0:
+            time.sleep(0.2)
+        scene.sh(f"systemctl kill --signal=KILL --kill-whom=all {UNIT}")
+        done = process.wait(60.0)
+    refused(scene, done, "was killed", "prepare")
+    scene.seen.must(scene.live() == before, f"live is {scene.live()}, not {before}")
+    done = scene.engine.steps(APP, ("stage", scene.request()), step, "finish", "promote", gone=scene.gone())
+    scene.seen.must("failed" not in done[-1], f"the next run failed: {done[-1]}")
+    said = [line.split()[0] for line in _said(scene, since)]
+    scene.seen.must(said == ["began", "began", "ended"], f"the commands ran like this: {said}")
+    scene.clean()
+
+
+def rolled_back(scene: Scene) -> None:
+    """A release whose migration has run is rolled back, and rolled out again: the data is as the migration left it
+    both times, and it does not run again."""
+    before, wanted = scene.answering(), records(scene, "POST")
+    migration = prepare(f"python -c {shlex.quote(FILES)}")
+    request = scene.request()
+    done = scene.engine.steps(APP, ("stage", request), migration, "finish", "promote", gone=scene.gone())
+    scene.seen.must("failed" not in done[-1], f"the release was refused: {done[-1]}")
+    said = scene.sh(f"headcount-rollback {APP} 2>&1; echo code $?")
+    scene.seen.must("code 0" in said, f"the rollback said {said}")
+    scene.seen.must(scene.answering() == before, f"{scene.answering()} answers, not {before}")
+    scene.seen.must(records(scene) == wanted, f"after the rollback there are {records(scene)} records, not {wanted}")
+    done = scene.engine.steps(APP, ("stage", request), migration, "finish", "promote", gone=scene.gone())
+    scene.seen.must("failed" not in done[-1], f"the same release again was refused: {done[-1]}")
+    scene.seen.must(records(scene) == wanted, f"with it again there are {records(scene)} records, not {wanted}")
+    count = "import sqlite3; print(sqlite3.connect('%s/shop.db').execute('select count(*) from runs').fetchone()[0])"
+    runs = scene.sh(f"python3 -c {shlex.quote(count % KEPT)}; rm {KEPT}/shop.db").strip()
+    scene.seen.must(runs == "1", f"the migration ran {runs} times")
+    scene.seen.told.append(f"run {runs} time, {wanted} records throughout")
     scene.clean()
 
 
@@ -134,6 +240,30 @@ PREPARES = [
         "SIGKILL while a command prepares the release",
         "the command ends by itself; the next run waits for it, tells, and runs it again, and later ones do not",
         killed,
+    ),
+    Row(
+        "kill/prepare-command",
+        "SIGKILL to the command that prepares the release",
+        "refused, saying that it was killed; what is live serves on; the next run runs it again",
+        command_killed,
+    ),
+    Row(
+        "power/prepare-under-way",
+        "power cut while a command prepares the release",
+        "what was live serves after the boot; the next run tells that its end is not known, and runs it again",
+        power_cut,
+    ),
+    Row(
+        "controller/killed-at-prepare",
+        "SIGKILL to ansible-playbook while a command prepares the release",
+        "the command ends by itself, and the next rollout does not begin it beside that",
+        controller_killed,
+    ),
+    Row(
+        "data/rollback-after-prepare",
+        "a release whose migration has run is rolled back, and rolled out again",
+        "the records are there each time, and the migration is not run again",
+        rolled_back,
     ),
     Row(
         "release/worker-dies",

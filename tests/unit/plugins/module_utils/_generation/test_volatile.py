@@ -48,6 +48,18 @@ def test_databases_are_known_by_name_or_by_content(seen: Path, tmp_path: Path) -
     assert "`data: {scratch: [/dev/shm/cache.sqlite3]}`" in words(found)
 
 
+def test_what_prometheus_client_counts_in_is_no_database(seen: Path, tmp_path: Path) -> None:
+    """A file for each kind and worker, which has to begin anew with each instance: nobody's loss, wherever it lies."""
+    for name in ("counter_41.db", "histogram_41.db", "summary_7.db", "gauge_livesum_41.db", "gauge_all_9.db"):
+        for place in ("tmp", "tmp/deep", "dev/shm", "run/headcount-instances/shop-trial-3"):
+            (seen / place / name).write_bytes(b"\x10\x01\x00\x00" + bytes(60))
+    assert databases(PID, root=str(tmp_path)) == []
+    assert kept_files(PID, root=str(tmp_path)) == []
+    make(seen / "tmp/counter_8.db")
+    (seen / "tmp/counter_of_visits.db").write_bytes(b"theirs")
+    assert databases(PID, root=str(tmp_path)) == ["/tmp/counter_8.db", "/tmp/counter_of_visits.db"]
+
+
 def test_a_link_is_no_database_and_a_process_that_is_gone_has_none(seen: Path, tmp_path: Path) -> None:
     make(seen / "srv/kept.db")
     (seen / "tmp/kept.db").symlink_to("/srv/kept.db")

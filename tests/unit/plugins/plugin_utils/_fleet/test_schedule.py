@@ -237,18 +237,37 @@ def test_hosts_that_change_are_listed_in_their_order(tmp_path: Path) -> None:
     ]
 
 
+RULES = {
+    "headcount_canary": None,
+    "headcount_rollout_batches": [1],
+    "headcount_rollout_max_failed": 0,
+    "headcount_rollout_wait_seconds": 0,
+    "headcount_on_failure": "revert_all",
+    "headcount_drain_tasks": None,
+    "headcount_undrain_tasks": None,
+    "headcount_base_dir": None,
+}
+
+
+@pytest.mark.parametrize(("canary", "unsettled", "first"), [(None, (), "a"), ("b", (), "b"), ("b", ("c",), "c")])
+def test_the_host_on_which_a_migration_may_be_under_way_goes_first(
+    tmp_path: Path, canary: str | None, unsettled: tuple[str, ...], first: str
+) -> None:
+    """Whatever canary is declared, and whoever was added before it: no other host begins it beside that."""
+    names = ["a", "b", "c"]
+    variables = {"hostvars": Hostvars({name: {} for name in names})}
+    planner = fleetplan.Scheduler(variables, None, runs.begin(tmp_path), "rollout", False, print)
+    apps = {name: {"shop": AppDecision("shop", "deploy", unsettled=name in unsettled)} for name in names}
+    hosts = [HostDecision(name, apps=apps[name], facts={}) for name in names]
+    declared = {name: Declaration(name, [], {**RULES, "headcount_canary": canary}, []) for name in names}
+    assert planner._schedule(hosts, declared).order[0] == first
+
+
 @pytest.mark.parametrize(("mode", "gathers"), [("plan", True), ("rollout", True), ("retune", True), ("drift", False)])
 def test_a_plan_looks_for_the_wheels_that_its_rollout_needs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, gathers: bool
 ) -> None:
-    rules = {
-        "headcount_canary": None,
-        "headcount_rollout_batches": [1],
-        "headcount_rollout_max_failed": 0,
-        "headcount_rollout_wait_seconds": 0,
-        "headcount_on_failure": "revert_all",
-    }
-    declared = Declaration("a", [], rules, [])
+    declared = Declaration("a", [], RULES, [])
     monkeypatch.setattr(fleetplan, "declarations", lambda *_: [declared])
     variables = {"ansible_play_hosts_all": ["a"], "hostvars": Hostvars({"a": {}})}
     planner = fleetplan.Scheduler(variables, None, runs.begin(tmp_path), mode, mode in ("plan", "drift"), print)
