@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 
@@ -69,4 +70,10 @@ class ActionModule(ControllerAction):
         # As set_stats does: what AWX keeps of a job.
         told = {key: data[key] for key in ("run", "summary", "first_cause", "failed")}
         result["ansible_stats"] = {"data": {"headcount": told}, "per_host": False, "aggregate": False}
+        if "ara.clients.utils" in sys.modules:  # ARA's callback records this playbook
+            from ..plugin_utils._output import ara
+
+            why = ara.record(self, variables, told, str(shown))
+            if why:
+                display(f"ARA did not take the report of this run: {why}")
         return result

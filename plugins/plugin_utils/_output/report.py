@@ -417,7 +417,7 @@ def _summary(rows: Sequence[Row], hosts: Sequence[HostDecision], check: bool) ->
     elif not touched:
         # A refused generation stays for diagnosis, with its release.
         changed = "no new generation went live"
-    return f"{plural(len(hosts), 'host')}: {said}" + (f"; {changed}" if changed else "")
+    return f"{plural(len(hosts), 'host')}: {'; '.join(filter(None, (said, changed)))}"
 
 
 __all__ = ["HEADER", "RIGHT", "Report", "build", "cells", "evidence_of", "listed", "text", "url", "verdict_words"]
