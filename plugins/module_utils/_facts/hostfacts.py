@@ -117,10 +117,11 @@ class Platform:
 
 @dataclass(frozen=True)
 class Os:
-    """ID and VERSION_ID of os-release(5)."""
+    """ID, VERSION_ID and ID_LIKE of os-release(5)."""
 
     id: str
     version_id: str
+    like: str = ""
 
 
 @dataclass(frozen=True)
@@ -239,7 +240,7 @@ def read(
         ),
         python=here.python,
         platform=here.platform,
-        os=Os(release.get("ID", ""), release.get("VERSION_ID", "")),
+        os=Os(release.get("ID", ""), release.get("VERSION_ID", ""), release.get("ID_LIKE", "")),
         systemd=_major(manager.get("Version", "")),
         nofile_max=nofile_max,
         nofile_limited_by=nofile_by,

@@ -455,5 +455,5 @@ class Host:
 
 def _limits_hold(facts: Facts) -> bool:
     """Whether systemd has control groups of memory that it uses; True where nothing is known."""
-    systemd, version = facts.get("systemd"), facts["cgroup"]["memory"]
-    return not systemd or version == 2 or (version == 1 and systemd < SYSTEMD_WITHOUT_VERSION_1)
+    systemd, version = facts.get("systemd"), (facts.get("cgroup") or {}).get("memory")
+    return not systemd or version not in (0, 1) or (version == 1 and systemd < SYSTEMD_WITHOUT_VERSION_1)

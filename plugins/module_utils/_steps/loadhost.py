@@ -64,7 +64,8 @@ def lacking_packages(name: str, files: int, install: bool, search: str | None = 
         return []
     if not install or name == CONTROLLER:
         raise NotLoaded(lacking)
-    return [h2load_package(parse_os_release(read_text(root, "etc/os-release")).get("ID", ""))]
+    release = parse_os_release(read_text(root, "etc/os-release"))
+    return [h2load_package(release.get("ID", ""), release.get("ID_LIKE", ""))]
 
 
 def make_load(

@@ -26,7 +26,8 @@ class LoadHost(TypedDict):
 
 def missing_packages(facts: Facts) -> list[str]:
     """Packages of the host's distribution that a rollout needs and that are not there."""
-    package = h2load_package(str((facts.get("os") or {}).get("id") or ""))
+    system = facts.get("os") or {}
+    package = h2load_package(str(system.get("id") or ""), str(system.get("like") or ""))
     needed = {"h2load": package, "psutil": "python3-psutil"}
     return [package for fact, package in needed.items() if not facts.get(fact)]
 

@@ -59,10 +59,26 @@ class TestBefore:
     def test_all_there(self, search: str) -> None:
         assert loadhost.lacking_packages("lg1", 100, True, search) == []
 
-    @pytest.mark.parametrize(("system", "package"), [("debian", "nghttp2-client"), ("fedora", "nghttp2")])
-    def test_what_will_be_installed_on_a_load_host(self, tmp_path: Path, system: str, package: str) -> None:
+    @pytest.mark.parametrize(
+        ("release", "package"),
+        [
+            ("ID=debian\n", "nghttp2-client"),
+            ("ID=ubuntu\nID_LIKE=debian\n", "nghttp2-client"),
+            ("ID=raspbian\nID_LIKE=debian\n", "nghttp2-client"),
+            ("ID=kali\nID_LIKE=debian\n", "nghttp2-client"),
+            ('ID=pop\nID_LIKE="ubuntu debian"\n', "nghttp2-client"),
+            ("ID=linuxmint\nID_LIKE=ubuntu\n", "nghttp2-client"),
+            ("ID=fedora\n", "nghttp2"),
+            ('ID="rhel"\nID_LIKE="fedora"\nVERSION_ID="9.4"\n', "nghttp2"),
+            ('ID="rocky"\nID_LIKE="rhel centos fedora"\nVERSION_ID="9.4"\n', "nghttp2"),
+            ('ID="almalinux"\nID_LIKE="rhel centos fedora"\n', "nghttp2"),
+            ('ID="centos"\nID_LIKE="rhel fedora"\n', "nghttp2"),
+            ('ID="amzn"\nID_LIKE="fedora"\n', "nghttp2"),
+        ],
+    )
+    def test_what_will_be_installed_on_a_load_host(self, tmp_path: Path, release: str, package: str) -> None:
         (tmp_path / "etc").mkdir()
-        (tmp_path / "etc/os-release").write_text(f"ID={system}\n", encoding="utf-8")
+        (tmp_path / "etc/os-release").write_text(release, encoding="utf-8")
         assert loadhost.lacking_packages("lg1", 0, True, "", str(tmp_path)) == [package]
 
     @pytest.mark.parametrize(
