@@ -4,7 +4,7 @@
 
 Each NAME=CHECKOUT is rolled out unmodified on a host with Debian 12 and one with Debian 13, asked as its users would,
 and removed again. Nothing of a checkout is kept but what came of it. --asks names a YAML file that says for a NAME what
-a person answered: to new-app (`options`, the words of its command line), in the entry (`entry`, `vars`) and on the hosts
+a person answered: to new-app (`options`, words of its command line), in the entry (`entry`, `vars`) and on the hosts
 (`packages`, Debian's); and how the app is used (`uses`).
 """
 
