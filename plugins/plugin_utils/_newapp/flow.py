@@ -16,7 +16,7 @@ from ...module_utils._declaration.normalise import normalise_apps, render_proble
 from ...module_utils._release.contents import TREE as RELEASED
 from .._edge import Json
 from .._source.project import PACKAGE, TREE, form_of, table
-from .._wheels.declared import check_says
+from .._wheels.declared import check_says, members
 from .._wheels.files import shipped
 from .._wheels.progress import told_to
 from .._wheels.sources import copy_project
@@ -28,7 +28,7 @@ from .environment import Made, Maker, make
 from .held import scratch_folder
 from .proposal import propose
 from .refusals import HOST, Cannot, nothing, refuse
-from .subject import Given, Unknown, answered, given
+from .subject import Given, Unknown, answered, given, project_name
 from .survey import Found, survey
 from .types import Answers, Candidate, Hints, Imported
 
@@ -122,7 +122,7 @@ def _narrowed(found: Given, tools: Tools) -> Given:
         return found
     tools.say(f"its app is in {below}")
     folder = found.folder / below
-    name = found.answers.name or folder.name
+    name = found.answers.name or project_name(folder)
     return replace(found, source={**found.source, "subdirectory": below}, folder=folder, project=name)
 
 
@@ -171,11 +171,21 @@ def _only_below(found: Given, names: Sequence[str]) -> str:
     """The one project below that holds an app, where the top folder is no project itself; "" otherwise."""
     folder = _folder(found)
     top = toml(folder / "pyproject.toml") if (folder / "pyproject.toml").is_file() else {}
+    if table(top, "tool", "uv", "workspace"):
+        return _member(found, folder, names)
     if top.get("project") or table(top, "tool", "poetry") or any(name in names for name in _PROJECT_FILES[1:]):
         return ""
     holding = scan.folders(folder, names)
     below = [item for item in holding if any(f"{item}/{name}" in names for name in _PROJECT_FILES)]
     return below[0] if len(below) == 1 else ""
+
+
+def _member(found: Given, folder: Path, names: Sequence[str]) -> str:
+    """The one member of a workspace that holds an app, where its root holds none; "" otherwise."""
+    team = [str(place.relative_to(folder)) for place in members(folder).values() if place != folder]
+    held = [item.origin.partition(" ")[0] for item in scan.candidates(folder, names, found.project)]
+    below = {next((place for place in team if name.startswith(f"{place}/")), "") for name in held}
+    return below.pop() if len(below) == 1 else ""
 
 
 def _in_folder(found: Given, folder: Path, names: Sequence[str], scratch: Path, tools: Tools) -> Proposal:

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 _FOLDERS = ("templates", "static", "migrations", "translations")
 _ASIDE = re.compile(
     r"(^|/)(tests?|testing|docs?|examples?|scripts?|bench(marks?)?|conftest|setup|noxfile|tasks|fabfile)(\.py$|/|$)"
-    r"|(^|/)(test_[^/]*|[^/]*_tests?)\.py$"
+    r"|(^|/)(test_[^/]*|[^/]*_tests?)\.py$|(^|/)\.[^/]+$|\.pot$"
 )
 
 
@@ -21,11 +21,11 @@ def lacking(names: Sequence[str], wheel: Mapping[str, str]) -> dict[str, int]:
     `names`: the files of the project; `wheel`: those of the wheel, with the text of those that are Python ("" for
     others). Of the packages in the wheel every module counts, and their templates, static files, migrations and
     translations; of what lies beside them, only modules that the wheel imports. Tests and the like never count, nor do
-    files whose names begin with a dot: they keep an empty folder in git, or are for tools.
+    files whose names begin with a dot (they keep an empty folder in git, or are for tools) and what translators need.
     """
     found: dict[str, int] = {}
     for name, place in _wanted(names, wheel).items():
-        if place not in wheel and not _ASIDE.search(name) and not PurePosixPath(name).name.startswith("."):
+        if place not in wheel and not _ASIDE.search(name):
             shown = _shown(name)
             found[shown] = found.get(shown, 0) + 1
     for name in _beside(names, wheel):

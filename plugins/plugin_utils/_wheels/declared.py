@@ -66,7 +66,16 @@ def declared(
         constraints=(*found.constraints, *map(str, uv.get("constraint-dependencies", []))),
         overrides=tuple(map(str, uv.get("override-dependencies", []))),
         indexes=replace(known, bound={**known.bound, **_bound(folder, top)}),
+        absent=_absent(told, found) if tree else (),
     )
+
+
+def _absent(told: Json, found: Declared) -> tuple[str, ...]:
+    """What drops a tree's own name, which its plugins depend on, from what is looked for in an index."""
+    name = table_of(told, "project").get("name") or table_of(told, "tool", "poetry").get("name")
+    own = canonicalize_name(str(name or ""))
+    asked = {canonicalize_name(Requirement(text).name) for _, text in found.requirements}
+    return (f"{own} ; python_version < '0'",) if own and own not in asked else ()
 
 
 def check_says(folder: Path, top: Path) -> None:

@@ -67,7 +67,8 @@ class Declared:
     the app. `itself`: the extras with which the project itself is named (`-e .[extra]`); None where it is not. `label`
     names the lock in messages. Of the packages in `only_binary` (":all:": of all) nothing but wheels is taken; with
     `prefer_binary` an older version that has a wheel goes before a newer one that has none. `aside`: names that a lock
-    has for development alone.
+    has for development alone. `absent`: overrides that drop what dependencies ask for and is none, as it is the project
+    itself, whose files are there.
     """
 
     label: str = ""
@@ -83,6 +84,7 @@ class Declared:
     only_binary: tuple[str, ...] = ()
     prefer_binary: bool = False
     aside: frozenset[str] = frozenset()
+    absent: tuple[str, ...] = ()
 
 
 @dataclass

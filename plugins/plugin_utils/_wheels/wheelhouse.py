@@ -529,7 +529,7 @@ class _Gathering(Fetching):
         options += [word for name in (*told.only_binary, *asked.with_wheels) for word in ("--only-binary", name)]
         limits = [*self._limits(asked.what, files, extra), *asked.keep]
         overrides = [*(line for name, line in files.items() if name != asked.app), *told.overrides]
-        overrides += self._replaced_servers(asked.what, extra)
+        overrides += [*self._replaced_servers(asked.what, extra), *told.absent]
         self._kept = self._kept_path(asked, [*beside, *limits, *told.overrides, *told.only_binary])
         try:
             return self.compile(asked.what, lines, options, limits, overrides, kept.read(self._kept))

@@ -4,7 +4,8 @@
 
 Each NAME=CHECKOUT is rolled out unmodified on a host with Debian 12 and one with Debian 13, asked as its users would,
 and removed again. Nothing of a checkout is kept but what came of it. --asks names a YAML file that says for a NAME what
-a person answered to the questions of its entry (`entry`, `vars`), and how it is used (`uses`).
+a person answered: to new-app (`options`, words of its command line), in the entry (`entry`, `vars`) and on the hosts
+(`packages`, Debian's); and how the app is used (`uses`).
 """
 
 from __future__ import annotations
@@ -44,13 +45,14 @@ SHARE_LIVE: Final = 0.75
 """As many of the entries are to go live without an edit."""
 _BUSY_LOAD: Final = {"rate": 5, "seconds": 120}
 """So few requests that a standstill of the machine is told from one of the app."""
-_NEW_APP_SECONDS, _ROLLOUT_SECONDS = 1200.0, 1800.0
+_ASKED: Final = ("kind", "options", "entry", "vars", "packages", "uses")
+_NEW_APP_SECONDS, _ROLLOUT_SECONDS, _PACKAGES_SECONDS = 1200.0, 1800.0, 600.0
 
 
 @dataclass(frozen=True)
 class Project:
-    """A checkout, and what a person adds: `entry` and `vars` answer the questions of new-app; `uses` are what its users
-    do; `kind` says in a few words what it is an example of."""
+    """A checkout, and what a person adds: `options` go to new-app, `entry` and `vars` answer its questions, `packages`
+    are installed on the hosts; `uses` are what its users do; `kind` says in a few words what it is an example of."""
 
     name: str
     path: Path
@@ -58,16 +60,25 @@ class Project:
     entry: Mapping[str, Any] = field(default_factory=dict)
     vars: Mapping[str, Any] = field(default_factory=dict)
     uses: tuple[Use, ...] = ()
+    options: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
+
+    @property
+    def added(self) -> list[str]:
+        """What a person says beside what new-app writes, in words."""
+        installed = [f"{name} on the host" for name in self.packages]
+        return [*([" ".join(self.options)] if self.options else []), *sorted({*self.entry, *self.vars}), *installed]
 
     @classmethod
     def of(cls, name: str, path: str, asks: Mapping[str, Any]) -> Project:
         """From an argument, and its part of the file of --asks. Raises ScriptError."""
-        unknown = sorted(set(asks) - {"kind", "entry", "vars", "uses"})
+        unknown = sorted(set(asks) - set(_ASKED))
         if unknown:
-            raise ScriptError(f"--asks: {name} has {', '.join(unknown)}: allowed are kind, entry, vars and uses", 2)
+            raise ScriptError(f"--asks: {name} has {', '.join(unknown)}: allowed are {listed(_ASKED, 9)}", 2)
         uses = tuple(Use.of(item, f"--asks: {name}") for item in asks.get("uses", ()))
         kind, entry, more = str(asks.get("kind", "")), asks.get("entry", {}), asks.get("vars", {})
-        return cls(name, Path(path), kind, entry, more, uses)
+        options, packages = (tuple(map(str, asks.get(key, ()))) for key in ("options", "packages"))
+        return cls(name, Path(path), kind, entry, more, uses, options, packages)
 
     def revision(self) -> str:
         """Twelve hex digits of the content that is shipped."""
@@ -167,7 +178,7 @@ class Runs:
         entry, told = self.entry(project)
         found: dict[str, Any] = {"kind": project.kind, "revision": project.revision(), **told, "hosts": {}}
         found["p95_ms"] = self.p95_ms
-        found["added"] = sorted({*project.entry, *project.vars})
+        found["added"] = project.added
         if entry is None or (told["new_app"] == ASKED and not found["added"]):
             return found
         with ThreadPoolExecutor(max_workers=len(suites)) as pool:
@@ -185,6 +196,7 @@ class Runs:
         """The entry that new-app writes (None where it says that the project cannot work), and what it said."""
         path = self.folder / "entries" / f"{project.name}.yml"
         words = [paths.ROOT / "scripts/new-app", project.path, "--name", project.name, "--output", path, "--force"]
+        words += project.options
         done = _run([str(word) for word in words], _NEW_APP_SECONDS)
         if done.returncode not in (READY, ASKED, CANNOT):
             raise ScriptError(f"new-app ended with code {done.returncode}: {done.stderr.strip()[-500:]}")
@@ -209,6 +221,10 @@ class Runs:
             json.dumps({"all": {"hosts": {host: {"ansible_host": self.lab.addresses[host]}}, "vars": variables}}),
             encoding="utf-8",
         )
+        if project.packages:
+            self.lab.run(host, ["apt-get", "-q", "update"], timeout=_PACKAGES_SECONDS)
+            words = ["apt-get", "-qy", "--no-install-recommends", "install", *project.packages]
+            self.lab.run(host, ["env", "DEBIAN_FRONTEND=noninteractive", *words], timeout=_PACKAGES_SECONDS)
         done = _playbook(inventory, "site.yml")
         try:
             row = _row(work / "report.json")
@@ -312,7 +328,7 @@ def outcome(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def form(text: str) -> str:
     """What new-app took a project as: a tree or a package; "" where it did not come to it."""
-    found = re.findall(r"it is a (tree|package): |looking at it as a (tree)", text)
+    found = re.findall(r"it is a (tree|package): |looking at it as a (tree|package)", text)
     return next((word for word in found[-1] if word), "") if found else ""
 
 

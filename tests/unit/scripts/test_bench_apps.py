@@ -56,7 +56,11 @@ def test_a_latency_that_is_allowed_to_all_is_told(tmp_path: Path) -> None:
         ([], "", "name a project: scripts/bench apps NAME=CHECKOUT"),
         (["shop"], "", "shop: what is wanted is NAME=CHECKOUT, with the folder of a project"),
         (["shop=/nowhere"], "", "shop=/nowhere: what is wanted is NAME=CHECKOUT"),
-        (["shop={here}"], "shop: {use: 1}", "--asks: shop has use: allowed are kind, entry, vars and uses"),
+        (
+            ["shop={here}"],
+            "shop: {use: 1}",
+            "--asks: shop has use: allowed are kind, options, entry, vars, packages and uses",
+        ),
         (["shop={here}"], "shop: {uses: [{put: /}]}", "--asks: shop: a use has one of get, form, post, with its path"),
     ],
 )
@@ -170,7 +174,16 @@ def test_what_a_project_was_taken_as() -> None:
     built = ".. 40 files; it is a package: it has a setup.py\n"
     assert apps.form(built) == "package"
     assert apps.form(f"{built}.. no wheel of it can be built here; looking at it as a tree\n") == "tree"
+    without = f"{built}.. looking at it as a tree\n.. that fails; looking at it as a package that does without\n"
+    assert apps.form(without) == "package"
     assert apps.form("nothing") == ""
+
+
+def test_what_a_person_answers_to_new_app_and_on_the_hosts_is_told(tmp_path: Path) -> None:
+    asks = {"options": ["--requirements", "flask<3"], "packages": ["git"], "entry": {"data": {}}}
+    project = apps.Project.of("wiki", str(tmp_path), asks)
+    assert project.added == ["--requirements flask<3", "data", "git on the host"]
+    assert apps.Project.of("wiki", str(tmp_path), {}).added == []
 
 
 def result(name: str, **more: Any) -> Result:

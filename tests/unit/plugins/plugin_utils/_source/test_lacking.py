@@ -43,10 +43,10 @@ INIT = "shop/__init__.py"
         ),
         pytest.param([INIT, "shop/README.md", "shop/assets/x.scss"], {INIT: ""}, {}, id="what nobody looks for"),
         pytest.param(
-            [INIT, "shop/static/fonts/.empty", "shop/static/js/.gitkeep", "shop/migrations/.gitignore"],
+            [INIT, "shop/static/fonts/.empty", "shop/static/js/.gitkeep", "shop/translations/messages.pot"],
             {INIT: ""},
             {},
-            id="what keeps an empty folder",
+            id="what keeps an empty folder, and what translators need",
         ),
         pytest.param(["wsgi.py"], {"wsgi.py": "import os\n"}, {}, id="one module"),
     ],

@@ -295,6 +295,21 @@ def test_source_requirements_count_instead_of_what_the_project_says(tmp_path: Pa
     assert gather(tmp_path, app, requirements=[]).distributions == {"gunicorn": "27.0.1"}
 
 
+@pytest.mark.parametrize("offered", ["", "1.0", "3.0"])
+def test_what_a_plugin_of_a_tree_needs_of_it_is_the_tree_itself(tmp_path: Path, links: Path, offered: str) -> None:
+    public(links, "forum_plugin", "2.0", "Forum>=3")
+    if offered:
+        public(links, "forum", offered)
+    folder = tmp_path / "forum"
+    folder.mkdir()
+    told = '[project]\nname = "Forum"\nversion = "2.1"\ndependencies = ["flask", "forum-plugin>=2"]\n'
+    (folder / "pyproject.toml").write_text(told, encoding="utf-8")
+    (folder / "app.py").write_text("", encoding="utf-8")
+    found = gather(tmp_path, folder)
+    assert found.tree is not None
+    assert set(found.distributions) == {"flask", "forum-plugin", "gunicorn", "werkzeug"}
+
+
 def test_a_tree_of_a_workspace_gets_the_members_from_the_checkout(tmp_path: Path, links: Path) -> None:
     mono = tmp_path / "mono"
     project(mono / "packages/six", "six")
