@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import shutil
@@ -45,7 +46,7 @@ from .._verdict.early import SPENT, Rule
 from .._verdict.histogram import Histogram, digest
 from .._verdict.judge import Samples, Thresholds, Verdict, judge, judge_stopped
 from .._verdict.pathchecks import confirmed
-from .._verdict.pooling import SUSPICION, Pool, shorter
+from .._verdict.pooling import SUSPICION, Pool, Shorter, shorter
 from .._verdict.stability import trimmed
 from .._verdict.types import FAIL, INCONCLUSIVE, PASS, USUAL, Check, short
 from .measure import Unit
@@ -262,12 +263,7 @@ def try_candidate(
     load is shorter for it, where both generations are loaded at once.
     """
     spec, limits = Load.from_dict(app["load"]), Limits.from_dict(app["limits"])
-    protected = None
-    if baseline is not None:
-        public = baseline.listen
-        protected = Protected(
-            Target(f"unix:{baseline.socket}"), limits, lambda: accept_queue(public) if public else None
-        )
+    protected = _protected(baseline, limits) if baseline is not None else None
     how = arrangement(app, measured, cores) if baseline is not None else Arrangement()
     notes = [how.why] if how.why else []
     if how.alone:
@@ -275,7 +271,8 @@ def try_candidate(
     smaller = lowered(plan, live.plan, limits) if baseline is not None and live else ""
     notes += [smaller] if smaller else []
     judging = Judging(app, 1, smaller, how.why if how.alone else "", live.weighed if live else "")
-    short = shorter(pool, spec, limits) if baseline is not None and not how.in_turn and not smaller else None
+    at_once = baseline is not None and not (how.in_turn or smaller)
+    short = shorter(pool if at_once else None, spec, limits)
 
     def attempt(swap: bool, factor: float) -> Attempt:
         first = short if not swap else None
@@ -283,40 +280,46 @@ def try_candidate(
         sampler = candidate.sampler()
         other = baseline.sampler() if baseline is not None else None
 
-        def warm() -> None:
-            sampler.mark_warm()
-            if other is not None:
-                other.mark_warm()
+        both = [one for one in (sampler, other) if one is not None]
 
-        with sampler:
-            if other is not None:
-                other.start()
-            try:
-                load = run_trial_load(
-                    Target(f"unix:{candidate.socket}"),
-                    Target(f"unix:{baseline.socket}") if baseline is not None else None,
-                    spec,
-                    capacity=Capacity(int(plan["settings"]["workers"]["value"]), capacity(plan, measured, cores)),
-                    turn=Turn(swap, first.part if first else factor, how.in_turn, warm=swap),
-                    running=Running(answer_seconds(app), early=Early(judged.rule(), sampler.died)),
-                    on_warm=warm,
-                    protected=protected,
-                )
-            finally:
-                if other is not None:
-                    other.stop()
+        def warm() -> None:
+            for one in both:
+                one.mark_warm()
+
+        with contextlib.ExitStack() as sampled:
+            for one in both:
+                sampled.enter_context(one)
+            load = run_trial_load(
+                Target(f"unix:{candidate.socket}"),
+                Target(f"unix:{baseline.socket}") if baseline is not None else None,
+                spec,
+                capacity=Capacity(int(plan["settings"]["workers"]["value"]), capacity(plan, measured, cores)),
+                turn=Turn(swap, first.part if first else factor, how.in_turn, warm=swap),
+                running=Running(answer_seconds(app), early=Early(judged.rule(), sampler.died)),
+                on_warm=warm,
+                protected=protected,
+            )
         return judged.judged(load, sampler.evidence(), other.evidence() if other is not None else None)
 
     began = time.time()
     verdict, attempts = with_retry(attempt)
     asked = Candidate(candidate.socket, asks(app), answer_seconds(app), candidate.log)
     why = why_failed(attempts[-1].load.candidate, verdict, asked, began)
-    if short and len(attempts) == 1:
-        verdict = verdict.without([short.words()])
+    verdict = verdict.without([short.words()] if short and len(attempts) == 1 else [])
     verdict, found = conclude(app, verdict, attempts[-1], candidate.journal(), notes, why=why)
+    return verdict, _with_pool(found, short)
+
+
+def _with_pool(found: Evidence, short: Shorter | None) -> Evidence:
     if short:
         found["pooled"] = short.to_dict()
-    return verdict, found
+    return found
+
+
+def _protected(live: Arm, limits: Limits) -> Protected:
+    """The live generation, whose users' connections are counted where they come in."""
+    public = live.listen
+    return Protected(Target(f"unix:{live.socket}"), limits, lambda: accept_queue(public) if public else None)
 
 
 def asks(app: Plain) -> list[Ask]:
