@@ -6,8 +6,11 @@ from __future__ import annotations
 
 import json
 
+from ansible.module_utils.parsing.convert_bool import boolean
+
 from ..plugin_utils._display.terminal import display
 from ..plugin_utils._edge import Result, Variables
+from ..plugin_utils._fleet.pooled import pool_for
 from ..plugin_utils._fleet.runs import Notes
 from ..plugin_utils._stepaction import StepAction, templated
 
@@ -30,6 +33,10 @@ class ActionModule(StepAction):
         arguments = {key: value for key, value in self._task.args.items() if value is not None}
         if arguments.pop("loaded", False):
             arguments["loaded"] = json.dumps(notes.load(host, name)["made"])
+        wanted = boolean(templated(self._templar, variables, "headcount_pool_evidence") or False)
+        pool = pool_for(notes, host, name) if wanted else None
+        if pool:
+            arguments["pool"] = pool
         arguments["address"] = str(templated(self._templar, variables, "ansible_host") or host)
         result = self.module_result({**arguments, "run": run, "gone": gone}, variables)
         verdict = result.get("verdict") or {}

@@ -41,6 +41,11 @@ options:
   loaded:
     description: What came of the remote load. In a task, V(true); the action fills in the rest.
     type: str
+  pool:
+    description:
+      - What hosts of its class found of the same release, with C(headcount_pool_evidence) - how many C(hosts), their
+        C(requests), and how many C(failures). The action fills it in.
+    type: dict
 requirements:
   - Python 3.9 or later and systemd on the host
 """
@@ -88,6 +93,7 @@ busy:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._steps.remotetrial import try_from
+from ..module_utils._verdict.pooling import Pool
 from ..module_utils._wiring import RUN_OPTIONS, app_on_host, finish
 
 
@@ -99,6 +105,7 @@ def main() -> None:
             "generation": {"type": "int", "required": True},
             "address": {"type": "str", "default": ""},
             "loaded": {"type": "str", "no_log": True},
+            "pool": {"type": "dict"},
             **RUN_OPTIONS,
         },
         supports_check_mode=False,
@@ -106,7 +113,8 @@ def main() -> None:
     name = module.params["name"]
     app = app_on_host(module, name)
     number, address, loaded = (module.params[key] for key in ("generation", "address", "loaded"))
-    finish(module, name, lambda: try_from(app, number, address, loaded))
+    pool = Pool.of(module.params["pool"])
+    finish(module, name, lambda: try_from(app, number, address, loaded, pool))
 
 
 if __name__ == "__main__":

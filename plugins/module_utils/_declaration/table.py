@@ -459,6 +459,14 @@ VARIABLES: Final[tuple[Field, ...]] = (
         same_for_all=True,
     ),
     Field(
+        "headcount_pool_evidence",
+        "bool",
+        "Whether hosts of one class share what they find of a release, so that its trials on later ones may be"
+        " shorter.",
+        False,
+        True,
+    ),
+    Field(
         "headcount_rollout_wait_seconds",
         "number",
         "The wait between two batches.",

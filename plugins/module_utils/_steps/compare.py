@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import shutil
@@ -45,6 +46,7 @@ from .._verdict.early import SPENT, Rule
 from .._verdict.histogram import Histogram, digest
 from .._verdict.judge import Samples, Thresholds, Verdict, judge, judge_stopped
 from .._verdict.pathchecks import confirmed
+from .._verdict.pooling import SUSPICION, Pool, Shorter, shorter
 from .._verdict.stability import trimmed
 from .._verdict.types import FAIL, INCONCLUSIVE, PASS, USUAL, Check, short
 from .measure import Unit
@@ -131,7 +133,8 @@ class Evidence(TypedDict, total=False):
 
     Each arm's samples in compact form, memory of both, how the load was run, seconds until the candidate answered, and
     the live generation that it was compared `against` (None: none). `failed`: of each path that was asked again because
-    its requests failed, its answer and what was logged (why.Failed).
+    its requests failed, its answer and what was logged (why.Failed). `pooled`: the other hosts for whose sake its first
+    load was shorter (Pool), its seconds, and those that are declared.
     """
 
     verdict: dict[str, object]
@@ -145,6 +148,7 @@ class Evidence(TypedDict, total=False):
     boot_seconds: float
     against: int | None
     failed: list[dict[str, object]]
+    pooled: dict[str, float]
 
 
 def capacity(plan: Plain, measured: Plain | None, cores: float) -> float | None:
@@ -252,61 +256,72 @@ def try_candidate(
     baseline: Arm | None,
     measured: Plain | None,
     cores: float,
-    comparisons: int = 1,
     live: Live | None = None,
+    pool: Pool | None = None,
 ) -> tuple[Verdict, Evidence]:
     """Load and judge; returns the verdict and the evidence. LoadError when the load cannot be run as declared.
 
-    `live`: the generation that `baseline` reaches.
+    `live`: the generation that `baseline` reaches. `pool`: what hosts of its class found of the same release: the first
+    load is shorter for it, where both generations are loaded at once.
     """
     spec, limits = Load.from_dict(app["load"]), Limits.from_dict(app["limits"])
-    protected = None
-    if baseline is not None:
-        public = baseline.listen
-        protected = Protected(
-            Target(f"unix:{baseline.socket}"), limits, lambda: accept_queue(public) if public else None
-        )
+    protected = _protected(baseline, limits) if baseline is not None else None
     how = arrangement(app, measured, cores) if baseline is not None else Arrangement()
     notes = [how.why] if how.why else []
     if how.alone:
         baseline = None
     smaller = lowered(plan, live.plan, limits) if baseline is not None and live else ""
     notes += [smaller] if smaller else []
-    judging = Judging(app, comparisons, smaller, how.why if how.alone else "", live.weighed if live else "")
+    judging = Judging(app, 1, smaller, how.why if how.alone else "", live.weighed if live else "")
+    at_once = baseline is not None and not (how.in_turn or smaller)
+    short = shorter(pool if at_once else None, spec, limits)
 
     def attempt(swap: bool, factor: float) -> Attempt:
+        first = short if not swap else None
+        judged = replace(judging, pool=first.pool) if first else judging
         sampler = candidate.sampler()
         other = baseline.sampler() if baseline is not None else None
 
-        def warm() -> None:
-            sampler.mark_warm()
-            if other is not None:
-                other.mark_warm()
+        both = [one for one in (sampler, other) if one is not None]
 
-        with sampler:
-            if other is not None:
-                other.start()
-            try:
-                load = run_trial_load(
-                    Target(f"unix:{candidate.socket}"),
-                    Target(f"unix:{baseline.socket}") if baseline is not None else None,
-                    spec,
-                    capacity=Capacity(int(plan["settings"]["workers"]["value"]), capacity(plan, measured, cores)),
-                    turn=Turn(swap, factor, how.in_turn, warm=swap),
-                    running=Running(answer_seconds(app), early=Early(judging.rule(), sampler.died)),
-                    on_warm=warm,
-                    protected=protected,
-                )
-            finally:
-                if other is not None:
-                    other.stop()
-        return judging.judged(load, sampler.evidence(), other.evidence() if other is not None else None)
+        def warm() -> None:
+            for one in both:
+                one.mark_warm()
+
+        with contextlib.ExitStack() as sampled:
+            for one in both:
+                sampled.enter_context(one)
+            load = run_trial_load(
+                Target(f"unix:{candidate.socket}"),
+                Target(f"unix:{baseline.socket}") if baseline is not None else None,
+                spec,
+                capacity=Capacity(int(plan["settings"]["workers"]["value"]), capacity(plan, measured, cores)),
+                turn=Turn(swap, first.part if first else factor, how.in_turn, warm=swap),
+                running=Running(answer_seconds(app), early=Early(judged.rule(), sampler.died)),
+                on_warm=warm,
+                protected=protected,
+            )
+        return judged.judged(load, sampler.evidence(), other.evidence() if other is not None else None)
 
     began = time.time()
     verdict, attempts = with_retry(attempt)
     asked = Candidate(candidate.socket, asks(app), answer_seconds(app), candidate.log)
     why = why_failed(attempts[-1].load.candidate, verdict, asked, began)
-    return conclude(app, verdict, attempts[-1], candidate.journal(), notes, why=why)
+    verdict = verdict.without([short.words()] if short and len(attempts) == 1 else [])
+    verdict, found = conclude(app, verdict, attempts[-1], candidate.journal(), notes, why=why)
+    return verdict, _with_pool(found, short)
+
+
+def _with_pool(found: Evidence, short: Shorter | None) -> Evidence:
+    if short:
+        found["pooled"] = short.to_dict()
+    return found
+
+
+def _protected(live: Arm, limits: Limits) -> Protected:
+    """The live generation, whose users' connections are counted where they come in."""
+    public = live.listen
+    return Protected(Target(f"unix:{live.socket}"), limits, lambda: accept_queue(public) if public else None)
 
 
 def asks(app: Plain) -> list[Ask]:
@@ -318,18 +333,22 @@ def asks(app: Plain) -> list[Ask]:
 class Judging:
     """How the runs of a trial's load are judged. `smaller`: why its latency is not held against the live generation's
     (lowered()), `alone`: why that one was not loaded; `weighed`: that the CPU of a request grew by what was weighed
-    (weighed_more()), which counts where it cannot be compared under load."""
+    (weighed_more()), which counts where it cannot be compared under load; `pool`: for whose sake this load is shorter
+    than declared."""
 
     app: Plain
     comparisons: int = 1
     smaller: str = ""
     alone: str = ""
     weighed: str = ""
+    pool: Pool | None = None
 
     @property
     def policy(self) -> Thresholds:
         """How strictly it is judged."""
         usual = Thresholds(comparisons=self.comparisons, on_inconclusive=self.app["on_inconclusive"])
+        if self.pool is not None:
+            usual = replace(usual, pool=self.pool, suspicion=SUSPICION)
         return replace(usual, relative=()) if self.smaller else usual
 
     def rule(self) -> Rule:

@@ -25,6 +25,7 @@ from .._generation.record import GenerationRecord
 from .._load.trialload import Attempt, TrialLoad, longest_seconds
 from .._os.files import read_mapping, write_json
 from .._verdict.judge import RETRY_FACTOR, MemoryEvidence, combine, needs_retry
+from .._verdict.pooling import Pool
 from . import sampler
 from .app import AppOnHost
 from .compare import Judging, arrangement, asks, capacity, conclude, lowered
@@ -70,14 +71,16 @@ class Begun:
     attempts: list[Loaded] = field(default_factory=list)
 
 
-def try_from(app: AppOnHost, number: int, address: str = "", loaded: str | None = None) -> Tried | Wanted:
+def try_from(
+    app: AppOnHost, number: int, address: str = "", loaded: str | None = None, pool: Pool | None = None
+) -> Tried | Wanted:
     """What is done on the host for the trial of generation `number`, wherever its load comes from.
 
-    From the host itself: the whole trial. Remote: without `loaded` begin(), with it finish().
+    From the host itself: the whole trial, with `pool`. Remote: without `loaded` begin(), with it finish().
     """
     record = app.known(number)
     if record is None or not is_remote(record.load):
-        return trial(app, number)
+        return trial(app, number, pool)
     return begin(app, number, address) if loaded is None else finish(app, number, loaded)
 
 

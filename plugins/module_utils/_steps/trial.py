@@ -16,6 +16,7 @@ from .._load.h2load import LoadError
 from .._os.http import Ask, lacking, only_redirects
 from .._os.procfs import read_text
 from .._verdict.judge import Verdict, decide
+from .._verdict.pooling import Pool
 from .app import AppOnHost
 from .compare import Arm, Evidence, Live, arm, missing_tool, try_candidate, weighed_more
 from .watchdog import memory_bounded
@@ -29,8 +30,10 @@ class Tried(TypedDict):
     evidence: Dict[str, object]
 
 
-def trial(app: AppOnHost, number: int) -> Tried:
+def trial(app: AppOnHost, number: int, pool: Pool | None = None) -> Tried:
     """Load the candidate beside the live generation and judge it. Returns {verdict, evidence} when it may go live.
+
+    `pool`: what hosts of its class found of the same release, for which its first load may be shorter.
 
     StepFailed, with the verdict's cause, when it may not; the candidate is stopped either way.
     """
@@ -56,6 +59,7 @@ def trial(app: AppOnHost, number: int) -> Tried:
                     record.measured,
                     record.cores,
                     live=live_of(app, number, live) if live is not None and not why_broken else None,
+                    pool=pool,
                 )
             fail_if_lost(app, number, declared, "trial")
             lacks = lacking_now(app, number, declared)

@@ -19,6 +19,7 @@ from .compared import Compared
 from .costchecks import cpu_per_request, idle_cpu, piles_up, writes
 from .failed import told_failures
 from .pathchecks import path_errors, path_latency
+from .pooling import pooled_bound
 from .run import Answer, Run
 from .stability import standstill, trimmed
 from .types import FAIL, INCONCLUSIVE, PASS, Check, MemoryEvidence, Samples, Thresholds, short
@@ -125,11 +126,19 @@ def error_check(run: Run, measured: bool) -> Check:
         outcome, sentence = FAIL, f"{said}: with {policy.confidence} confidence above {100 * low:.3g} %"
     elif not measured:
         outcome, sentence = INCONCLUSIVE, f"{said}, in a run that is not a measurement"
-    elif high > limit:
+    elif high <= limit:
+        outcome, sentence = PASS, f"{said}: with {policy.confidence} confidence at most {100 * high:.3g} %"
+    else:
         outcome = INCONCLUSIVE
         sentence = f"{said}: it lies between {100 * low:.3g} and {100 * high:.3g} %, too wide to tell"
-    else:
-        outcome, sentence = PASS, f"{said}: with {policy.confidence} confidence at most {100 * high:.3g} %"
+        pool = policy.pool
+        bound = pooled_bound(failures, samples.planned, limit, pool, policy.level) if pool else None
+        if pool and bound is not None:
+            outcome, high = PASS, bound
+            sentence = (
+                f"{said}: with {policy.confidence} confidence at most {100 * high:.3g} % by these and those of "
+                f"{pool.words()}, as it fails no more of them than they"
+            )
     return Check("error_rate", outcome, rate, limit, (low, high), sentence)
 
 

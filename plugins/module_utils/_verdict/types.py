@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from .._declaration.shortfall import ALPHA, MIN_REQUESTS
+from .pooling import Pool
 
 PASS = "pass"
 FAIL = "fail"
@@ -152,7 +153,8 @@ class Thresholds:
     generation (without any, slow requests are not counted against its own either); stall_ms: a standstill of this
     length is a fault (None: not looked for); min_requests: fewer are no measurement; min_rate_share: nor is a rate
     below this share of the planned one; memory_margin: a PSS above this many times the live one's fails (None: it is
-    only said); fail_share: how much of alpha a fail of this judgement may use, where others look too.
+    only said); fail_share: how much of alpha a fail of this judgement may use, where others look too; pool: what other
+    hosts of the class found of the same release, where this load is shorter for it.
     """
 
     alpha: float = ALPHA
@@ -169,6 +171,7 @@ class Thresholds:
     memory_floor_mib: float = 8.0
     on_inconclusive: str = "revert"
     fail_share: float = 1.0
+    pool: Pool | None = None
 
     @property
     def fail_level(self) -> float:

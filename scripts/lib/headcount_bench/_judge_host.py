@@ -41,8 +41,6 @@ RUN = "/run/headcount-bench"
 CONFIG = f"{RUN}/gunicorn.conf.py"
 LIMITS = Limits(error_rate=0.01, memory_percent=None)
 ANSWER_S = 5.0
-#: Of an instance while it starts: others are loaded meanwhile.
-LEAST_PRIORITY = 19
 #: The pauses are what makes its bursts.
 BURNER = """
 import random, time
@@ -57,8 +55,9 @@ while True:
 class Instance:
     """One instance of Gunicorn as a transient unit."""
 
-    def __init__(self, name: str, settings: dict[str, Any], environment: dict[str, str]) -> None:
-        self.name, self.settings, self.environment = name, settings, environment
+    def __init__(self, name: str, job: dict[str, Any], environment: dict[str, str]) -> None:
+        self.name, self.settings, self.nice = name, job["settings"], job["nice"]
+        self.environment = {**job["environment"], **environment}
         self.unit = f"bench-{name}.service"
         self.socket = f"{RUN}/{name}.sock"
         self.files = f"{RUN}-{name}"
@@ -66,13 +65,13 @@ class Instance:
         self.begin = time.time()
 
     def start(self) -> None:
-        """Starts it and waits until it answers; it gives way to everything until awake()."""
+        """Starts it and waits until it answers; others are loaded meanwhile, and it gives way to them until awake()."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.socket)
         variables = {"PYTHONPATH": f"{HOME}/site:{HOME}/app:{HOME}", **self.environment}
         command = ["systemd-run", "--quiet", "--collect", f"--unit={self.unit}", "--property=Type=notify"]
         command += [f"--property=MemoryMax={self.settings['memory_max_mib']}M", "--property=LimitNOFILE=4096"]
-        command += [f"--property=Nice={LEAST_PRIORITY}", f"--property=RuntimeDirectory={self.files.rpartition('/')[2]}"]
+        command += [f"--property=Nice={self.nice}", f"--property=RuntimeDirectory={self.files.rpartition('/')[2]}"]
         command += [f"--setenv={name}={value}" for name, value in variables.items()]
         command += ["/usr/bin/python3", "-m", "gunicorn", "--no-control-socket", "--worker-tmp-dir", "/dev/shm"]
         command += [
@@ -195,7 +194,7 @@ class Slot:
 
     def __init__(self, number: int, job: dict[str, Any], waiting: queue.SimpleQueue[dict[str, Any]]) -> None:
         self.number, self.job, self.waiting = number, job, waiting
-        self.live = Instance(f"live{number}", job["settings"], dict(job["environment"]))
+        self.live = Instance(f"live{number}", job, {})
         self.found: list[dict[str, Any]] = []
         self._candidates: list[Instance] = []
 
@@ -224,8 +223,7 @@ class Slot:
             pair = self.waiting.get_nowait()
         except queue.Empty:
             return None, None
-        environment = {**self.job["environment"], **pair["environment"]}
-        candidate = Instance(f"candidate{self.number}-{len(self._candidates)}", self.job["settings"], environment)
+        candidate = Instance(f"candidate{self.number}-{len(self._candidates)}", self.job, pair["environment"])
         self._candidates.append(candidate)
 
         def start() -> Instance:

@@ -513,9 +513,10 @@ def _false_alarm_text(judged: Sequence[Judged], groups: Mapping[str, Sequence[Ju
         "## False alarms: a release against itself",
         f"{verdicts} verdicts, 50 requests a second to each arm. "
         "`io`: gthread 2x8, `/wait` of a lognormal time (median 40 ms, sigma 0.4). "
-        "`cpu`: sync, 2 workers, `/cpu` of 1 and 4 ms (3:1). Each verdict has a candidate of its own, which starts, at "
-        "the lowest priority, while the one before it is loaded; three to five of them have the same live instance "
-        "beside them. Two to four pairs run on a host at once. Noisy: two processes on the same core burn it in bursts "
+        "`cpu`: sync, 2 workers, `/cpu` of 1 and 4 ms (3:1). Each verdict has a candidate of its own, which starts "
+        "while the one before it is loaded (at the lowest priority where there are no neighbours); three to five of "
+        "them have the same live instance beside them. Two to four pairs run on a host at once. Noisy: two processes "
+        "on the same core burn it in bursts "
         "of 0.2 to 2 s with pauses of 0.2 to 1.5 s. The "
         "machine was shared with other work, "
         f"which took {percent(statistics.median(others))} (median) of the hosts' CPUs, at most {percent(max(others))}; "
@@ -651,6 +652,9 @@ def _not_measured(bench: Bench, judged: Sequence[Judged]) -> str:
         "not in it.",
         "- Parts of one run (10 and 20 s) are not independent of each other; nor quite are verdicts beside the same "
         "live instance, or at the same time on one host.",
+        "- Hosts without a rest of CPU: where three pairs of `cpu` filled a core, queues grew without end, and half of "
+        "the verdicts on identical code were no pass. A trial looks after that (the live generation is asked alone "
+        "first, and the load ends when it suffers); these runs do not.",
         "- The sample app's waits are independent of each other; an app whose slow requests come in bunches is harder.",
     ]
     return "\n".join(lines)

@@ -67,18 +67,18 @@ def test_what_is_asked_of_a_release_is_tried_often_enough_to_tell() -> None:
         for name in cell.inputs["variants"]
     )
     assert min(tried[name, "trial", 30] for name in _judge_report.SOON) >= _judge_report.LEAST_SOON
-    assert min(tried[name, "sooner", 30] for name in ("all+30%", "tail+30%", "all+50%", "tail+50%", "stall")) >= 9
+    assert min(tried[name, "sooner", 30] for name in ("all+30%", "tail+30%", "all+50%", "tail+50%", "stall")) >= 7
 
 
-def test_a_whole_run_takes_forty_minutes_on_two_hosts() -> None:
+def test_a_whole_run_takes_three_quarters_of_an_hour_on_two_hosts() -> None:
     inputs = [cell.inputs for cell in judge.cells(False)]
     retries = {"needed": 0.0, "sooner": 35.0, "trial": -16.0}  # what a retry adds, and an end before the time takes off
     seconds = sum(
         judge.seconds_of(one, False) + retries[one["retry"]] * math.ceil(len(one["variants"]) / one["slots"])
         for one in inputs
     )
-    assert seconds / 2 / 60 < 40
-    assert max(judge.seconds_of(one, True) for one in inputs) < 600
+    assert seconds / 2 / 60 < 45
+    assert max(judge.seconds_of(one, True) for one in inputs) < 660
 
 
 def test_every_variant_of_the_plan_is_known_and_makes_a_job() -> None:

@@ -11,6 +11,8 @@ import pytest
 from ansible.errors import AnsibleConnectionFailure
 from ansible_collections.headcount.gunicorn.plugins.action import load as load_action
 from ansible_collections.headcount.gunicorn.plugins.action import trial as trial_action
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.decision import AppDecision, HostDecision
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.outcome import Outcome
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.runs import Notes
 
 REQUEST = {"from": "lg1", "candidate": "10.0.0.5:8001", "baseline": None, "factor": 1.0, "load": {"paths": ["body"]}}
@@ -106,3 +108,56 @@ class TestTrial:
         assert self.trial({"loaded": True}, verdict, asked).on_host("shop", {}, [], notes, VARIABLES) == verdict
         assert json.loads(asked[0]["loaded"]) == {"load": "packed", "since_warm_seconds": 1.0}
         assert asked[0]["address"] == "web1"
+
+
+PASSED = {"outcome": "pass", "attempts": 1}
+PLAN = {"settings": {"worker_class": {"value": "gthread"}, "workers": {"value": 2}, "threads": {"value": 8}}}
+
+
+def judged(notes: Notes, host: str, **changes: Any) -> None:
+    """A host of the class that promoted the release after a whole load of 1500 requests, of which one failed."""
+    arm = {"planned": 1500, "failures": 1, **changes.pop("arm", {})}
+    hardware, declared = changes.pop("hardware", "2 cores, 1 GiB"), changes.pop("declared", "d1")
+    plain: dict[str, Any] = {
+        "outcome": "promoted", "release": "r1", "plan": PLAN, "verdict": PASSED, "evidence": {"candidate": arm},
+    }  # fmt: skip
+    app = AppDecision("shop", "deploy", digest=f"cores:2,declared:{declared}", plan=PLAN)
+    notes.write_decision(HostDecision(host, hardware=hardware, apps={"shop": app}))
+    notes.write_outcome(Outcome(host, "shop", **{**plain, **changes}))
+
+
+class TestPool:
+    """What hosts of one class share, where that is wanted."""
+
+    def asked(self, notes: Notes, wanted: object = True) -> Any:
+        asked: list[dict[str, Any]] = []
+        variables = {**VARIABLES, "headcount_pool_evidence": wanted}
+        TestTrial().trial({}, {"verdict": PASSED}, asked).on_host("shop", {}, [], notes, variables)
+        return asked[0].get("pool")
+
+    def test_hosts_that_passed_with_whole_loads_are_counted(self, notes: Notes) -> None:
+        judged(notes, "web1", outcome="working", verdict=None, evidence=None)
+        assert self.asked(notes) is None
+        judged(notes, "web2")
+        judged(notes, "web3", arm={"planned": 1400, "failures": 3})
+        assert self.asked(notes) == {"hosts": 2, "requests": 2900, "failures": 4}
+        assert [self.asked(notes, no) for no in (False, "false", None)] == [None] * 3
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"hardware": "4 cores, 1 GiB"},
+            {"release": "r2"},
+            {"declared": "d2"},
+            {"plan": {"settings": {"worker_class": {"value": "gthread"}, "workers": {"value": 4}}}},
+            {"verdict": {"outcome": "pass", "attempts": 2}},
+            {"verdict": {"outcome": "inconclusive", "attempts": 1}},
+            {"outcome": "failed"},
+            {"outcome": "reverted"},
+            {"evidence": {"candidate": {"planned": 750, "failures": 0}, "pooled": {"hosts": 2}}},
+        ],
+    )
+    def test_who_judged_something_else_or_otherwise_is_not(self, notes: Notes, changes: dict[str, Any]) -> None:
+        judged(notes, "web1", outcome="working", verdict=None, evidence=None)
+        judged(notes, "web2", **changes)
+        assert self.asked(notes) is None

@@ -6,11 +6,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.app import Limits
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.record import GenerationRecord
 from ansible_collections.headcount.gunicorn.plugins.module_utils._load.trialload import Attempt, DerivedRate, TrialLoad
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import UnitState
+from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import compare
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.compare import (
     Judging,
     arrangement,
@@ -19,6 +22,7 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.compare 
     weighed_more,
 )
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.why import Failed, Why
+from ansible_collections.headcount.gunicorn.plugins.module_utils._verdict.pooling import Pool
 from ansible_collections.headcount.gunicorn.plugins.module_utils._verdict.types import MemoryEvidence, Samples
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._output.report import evidence_of
 
@@ -194,3 +198,66 @@ def test_what_was_weighed_decides_where_nothing_can_be_compared(new: float, old:
     assert verdict.cause.startswith(said)
     sick = replace(load, sick="the live generation is sick itself")
     assert Judging(APP, weighed=more).judged(sick, CALM, None).verdict.outcome == "pass"
+
+
+class Loads:
+    """Stands in for the load: what each run was to be, and how much slower its candidate is."""
+
+    def __init__(self, *slower: float) -> None:
+        self.slower = list(slower)
+        self.turns: list[tuple[bool, float]] = []
+
+    def __call__(self, *_: Any, turn: Any, on_warm: Any, **__: Any) -> TrialLoad:
+        on_warm()
+        self.turns.append((turn.swap, turn.factor))
+        usual = scattered(round(1500 * turn.factor))
+        slower = self.slower.pop(0)
+        worse = replace(usual, latency_ms=[slower * value for value in usual.latency_ms])
+        return TrialLoad(worse, usual, RATE, 0.1, 0.01, turn.swap)
+
+
+def scattered(requests: int) -> Samples:
+    """Latencies of 20 to 39.9 ms."""
+    latencies = [20.0 + (index * 37 % 200) / 10 for index in range(requests)]
+    plain = {"failures": 0, "achieved_rate": 50.0, "planned_rate": 50.0, "path": [0] * requests}
+    return Samples([index / 50 for index in range(requests)], latencies, [200] * requests, requests, 0.02, **plain)
+
+
+class Side(compare.Arm):
+    """An arm whose memory is known."""
+
+    def sampler(self) -> Any:
+        found = MagicMock()
+        found.evidence.return_value = CALM
+        found.__exit__.return_value = None
+        return found
+
+
+POOL = Pool(3, 4500, 2)
+
+
+@pytest.mark.parametrize(
+    ("pool", "slower", "cpu_ms", "turns", "outcome"),
+    [
+        (None, (1.0,), 5.0, [(False, 1.0)], "pass"),
+        (POOL, (1.0,), 5.0, [(False, 0.5)], "pass"),
+        (POOL, (1.5, 1.5), 5.0, [(False, 0.5), (True, 2.0)], "fail"),
+        (POOL, (1.5, 1.0), 5.0, [(False, 0.5), (True, 2.0)], "pass"),
+        (POOL, (1.0,), 12.0, [(False, 1.0)], "pass"),  # loaded in turn
+    ],
+)
+def test_the_first_load_of_a_later_host_is_shorter_and_nothing_else_is(
+    monkeypatch: pytest.MonkeyPatch, pool: Pool | None, slower: Any, cpu_ms: float, turns: Any, outcome: str
+) -> None:
+    loads = Loads(*slower)
+    monkeypatch.setattr(compare, "run_trial_load", loads)
+    app = {**APP, "load": {"paths": [{"path": "/"}], "rate": 50, "seconds": 30}, "settings": {}}
+    side = Side("/run/a.sock", lambda: UnitState(*[""] * 4, 0, 0, 0, *[""] * 3), list, 200.0)
+    plan = {"settings": {"workers": {"value": 2}}, "slots": 16}
+    weighed = {**WEIGHED, "cpu_ms": cpu_ms}
+    verdict, evidence = compare.try_candidate(app, plan, side, side, weighed, 1.0, pool=pool)
+    assert (loads.turns, verdict.outcome) == (turns, outcome)
+    short = turns[0] == (False, 0.5)
+    assert ("pooled" in evidence) == short
+    words = "the rest of its load (it lasted 15 of 30 s, after 3 hosts of its class"
+    assert (words in " ".join(verdict.uncompared)) == (short and len(turns) == 1)

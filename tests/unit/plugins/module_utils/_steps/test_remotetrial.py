@@ -21,6 +21,7 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd imp
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import remotetrial as away
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.app import AppOnHost
 from ansible_collections.headcount.gunicorn.plugins.module_utils._verdict.judge import MemoryEvidence, Samples
+from ansible_collections.headcount.gunicorn.plugins.module_utils._verdict.pooling import Pool
 
 RUN = Run("a1", "anna", "control1", "2026-11-22T10:00:00Z")
 LOAD = {"paths": [{"path": "/"}], "rate": 50.0, "seconds": 30.0, "warmup_requests": 10, "from": "lg1", "port": 8001}
@@ -156,8 +157,10 @@ class TestBegin:
 
     def test_from_the_host_itself_is_the_trial_of_before(self, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
         host.write(2, load={key: value for key, value in LOAD.items() if key not in ("from", "port")})
-        monkeypatch.setattr(away, "trial", lambda _, number: {"whole": number})
-        assert away.try_from(host.app, 2, "10.0.0.5") == {"whole": 2}
+        monkeypatch.setattr(away, "trial", lambda _, number, pool: {"whole": number, "pool": pool})
+        assert away.try_from(host.app, 2, "10.0.0.5") == {"whole": 2, "pool": None}
+        pool = Pool(2, 3000, 1)
+        assert away.try_from(host.app, 2, "10.0.0.5", pool=pool) == {"whole": 2, "pool": pool}
         assert host.said == []
 
 
