@@ -14,11 +14,9 @@ from threading import Timer
 from typing import Callable
 
 from ...module_utils._release import asynccompat
-from .._display.reminder import EVERY_SECONDS, Reminder
 from .._edge import Json
 from .._wheels import sources
 from .._wheels.gathered import Platform, WheelSet
-from .._wheels.progress import told_to
 from .._wheels.tools import WheelhouseError
 from .declared import located_source
 
@@ -61,7 +59,7 @@ class Gathering:
 
     cache: Path
     display: Callable[[str], None] = print
-    every_seconds: float = EVERY_SECONDS
+    every_seconds: float = 30.0
     _ids: dict[str, str | WheelhouseError] = field(default_factory=dict)
     _sets: dict[Wanted, WheelSet | WheelhouseError] = field(default_factory=dict)
     notes: dict[str, None] = field(default_factory=dict)
@@ -91,6 +89,8 @@ class Gathering:
         todo = {item: name for name, item in wanted if item not in self._sets}
         if not todo:
             return
+        from .._display.reminder import Reminder
+        from .._wheels.progress import told_to
         from .._wheels.wheelhouse import gather
 
         def one(item: Wanted) -> WheelSet | WheelhouseError:

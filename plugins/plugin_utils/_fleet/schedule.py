@@ -18,7 +18,6 @@ from ...module_utils._plan.types import Policy
 from ...module_utils._release.runstwice import notes as runs_twice
 from .._edge import Json, Variables
 from .._wheels.gathered import Platform, WheelSet
-from .._wheels.pruning import prune
 from .._wheels.tools import NetworkUnreachable, ResolutionConflict, ToolMissing, WheelhouseError
 from . import batches, builds, choice, twins
 from .decision import (
@@ -221,9 +220,13 @@ class Scheduler:
         found: dict[str, list[builds.Request]] = {}
         # What a plan or a check says is what its rollout would find; drift is asked for often, and waits for no index.
         if self.mode != "drift":
-            self._gather([host for host in hosts if host.pending], declared, circumstances)
+            pending = [host for host in hosts if host.pending]
+            self._gather(pending, declared, circumstances)
             found = self._builds(hosts, declared)
-            prune(self.gathering.cache)
+            if pending:
+                from .._wheels.pruning import prune
+
+                prune(self.gathering.cache)
         # With builds to come, who goes when is not known yet.
         fleet = Schedule(self.notes, self.gone, hosts, mode=self.mode, builds=found)
         if not found:

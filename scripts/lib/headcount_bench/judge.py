@@ -144,7 +144,7 @@ def cells(quick: bool) -> list[Cell]:
 
 def seconds_of(inputs: Mapping[str, Any], retried: bool) -> float:
     """How many seconds a cell takes where nothing is loaded a second time, or (`retried`) everything is."""
-    once = inputs["seconds"] * (3.0 if retried else 1.0) + BESIDE_S * (2.0 if retried else 1.0)
+    once = float(inputs["seconds"]) * (3.0 if retried else 1.0) + BESIDE_S * (2.0 if retried else 1.0)
     return START_S + once * math.ceil(len(inputs["variants"]) / inputs["slots"])
 
 
