@@ -71,7 +71,8 @@ left:
   elements: str
   returned: success
 stands:
-  description: What that means, and which service had the app's address before; empty where nothing is left.
+  description: What that means, and how the service that had the app's address before comes back; empty where nothing
+    is left.
   type: str
   returned: success
 kept:
@@ -113,7 +114,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils._generation import datafolders, ledger, leftover
 from ..module_utils._host.boot import uninstall_if_idle
 from ..module_utils._os.paths import Layout, installed_apps
-from ..module_utils._steps.remove import mounted, remove
+from ..module_utils._steps.remove import former_words, mounted, remove
 from ..module_utils._steps.remove import told as folders_told
 from ..module_utils._wiring import RUN_OPTIONS, app_on_host, finish
 
@@ -140,8 +141,15 @@ def main() -> None:
         if in_the_way:
             module.fail_json(phase="remove", cause=in_the_way, msg=f"{name}: remove: {in_the_way}", **told)
         left = leftover.left(layout) if told["known"] else []
-        changed, stands = present or bool(folders.gone), leftover.words(left)
-        module.exit_json(changed=changed, removed=present, left=left, stands=stands, **folders_told(folders), **told)
+        stands = "; ".join(filter(None, [leftover.words(left), former_words(layout)]))
+        module.exit_json(
+            changed=present or bool(folders.gone),
+            removed=present,
+            left=left,
+            stands=stands,
+            **folders_told(folders),
+            **told,
+        )
     app = app_on_host(module, name)
 
     def work() -> dict[str, object]:

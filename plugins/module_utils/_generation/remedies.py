@@ -29,6 +29,7 @@ _BARE = re.compile(r"(?<![\w.])(/(?:[\w.@+-]+/?)+)")
 _CODE = re.compile(
     r"/(?:releases/[0-9a-f]+|generations/[0-9]+/release)/(?:tree|venv/lib/python3[^/]*/site-packages)/(.+)"
 )
+_BEGINS_EMPTY = "what its users have is there, and the app's own data, `{data}`, begins empty"
 _HOMES = re.compile(r"/(?:home|root)(?:/|$)")
 
 
@@ -88,6 +89,11 @@ def _remedy(refusal: Refusal, app: Plain, layout: Layout) -> str:
     """One refusal in words, with what to declare; empty where nothing is known that helps."""
     path = refusal.path
     if refusal.what == "database":
+        if app.get("former"):
+            return (
+                f"SQLite could not write its database where it is: `data: {{outside: [FOLDER]}}`, with the folder in "
+                f"which {app['former']} keeps it, lets the app in; {_BEGINS_EMPTY}"
+            )
         return (
             "SQLite could not write its database where it is: keep it in the app's data (`environment: {NAME: "
             f'"sqlite:///{{data}}/app.db"}}`, which is {layout.data}/app.db), or name its file in `data.paths`'
@@ -134,10 +140,10 @@ def _elsewhere(refusal: Refusal, app: Plain, layout: Layout) -> str:
         )
     folder = os.path.dirname(path) if "." in os.path.basename(path).lstrip(".") else path
     if may_be_outside(folder):
-        return (
-            f"it may not write to {path}: `data: {{outside: [{folder}]}}` lets it, or have it write to `{{data}}`, "
-            f"which is {layout.data}"
-        )
+        lets = f"it may not write to {path}: `data: {{outside: [{folder}]}}` lets it"
+        if app.get("former"):
+            return f"{lets}, as {app['former']} does; {_BEGINS_EMPTY}"
+        return f"{lets}, or have it write to `{{data}}`, which is {layout.data}"
     if refusal.what == "read-only":
         return f"it may not write to {path}: have it write to its data, `{{data}}` in `environment` ({layout.data})"
     return ""

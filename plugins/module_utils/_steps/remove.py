@@ -69,6 +69,18 @@ def _end_takeover(app: AppOnHost) -> None:
         resume(app.instances, lambda: take_down(app.instances))
 
 
+def former_words(layout: Layout) -> str:
+    """What a removal means for the service that the app was taken over from, in a sentence for who may still do
+    otherwise; empty where it was not taken over, or has its address back."""
+    record = Record.read(layout)
+    if record is None or record.phase not in (RETIRING, RETIRED):
+        return ""
+    return (
+        f"nobody would answer its users: {record.unit}, which it was taken over from, is disabled and stays so; "
+        f"`headcount-rollback {layout.app} --to-former` before it gives the address back without a request lost"
+    )
+
+
 def _forget_former(app: AppOnHost) -> str:
     """Forget from which service the app was taken over, whose unit files lie where they were again: how that comes
     back, in a sentence; empty where it was not taken over, or has its address back."""

@@ -118,3 +118,19 @@ def test_a_path_in_the_working_directory_is_in_the_release() -> None:
         "`data: {paths: [static/gen]}` has that lead to the app's data"
     )
     assert told("PermissionError: [Errno 13] Permission denied: 'wkhtmltopdf'", **TREE) == [], "a program"
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("OperationalError: attempt to write a readonly database", "`data: {outside: [FOLDER]}`"),
+        ("OSError: [Errno 30] Read-only file system: '/srv/media/a.png'", "`data: {outside: [/srv/media]}`"),
+    ],
+)
+def test_what_a_former_service_keeps_is_not_begun_anew(line: str, words: str) -> None:
+    (said,) = told(line, former="old.service")
+    assert words in said
+    assert "old.service" in said
+    assert "begins empty" in said
+    assert "sqlite:///" not in said
+    assert "or have it write" not in said

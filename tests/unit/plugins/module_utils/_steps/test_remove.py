@@ -22,7 +22,11 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._os.paths impor
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import Completed, Systemd
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import remove as _remove
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.app import AppOnHost
-from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.remove import mounted, remove
+from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.remove import (
+    former_words,
+    mounted,
+    remove,
+)
 
 RUN = Run("a1", "anna", "control1", "2026-11-26T07:00:00Z")
 
@@ -140,6 +144,16 @@ def test_the_service_before_it_is_told_and_has_its_files_again(app: AppOnHost, p
     if moved:
         assert Path(path).read_text() == "theirs"
         assert not os.path.exists(saved)
+
+
+@pytest.mark.parametrize("phase", [takeover.RETIRING, takeover.RETIRED, takeover.GIVEN_BACK, takeover.JOINING])
+def test_who_still_may_is_told_that_nobody_would_serve_its_users(app: AppOnHost, phase: str) -> None:
+    assert former_words(app.layout) == ""
+    takeover.Record("old.service", "joined", "0.0.0.0:80", phase, enabled=("old.service",)).write(app.layout)
+    before = Path(app.layout.former).read_bytes()
+    words = former_words(app.layout)
+    assert ("headcount-rollback shop --to-former" in words) is (phase in {takeover.RETIRING, takeover.RETIRED})
+    assert Path(app.layout.former).read_bytes() == before
 
 
 def test_a_takeover_that_was_cut_short_is_gone_back_from_first(app: AppOnHost, monkeypatch: pytest.MonkeyPatch) -> None:
