@@ -294,8 +294,9 @@ def missed(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
 def differences(value: Mapping[str, Any]) -> list[str]:
     """What is not as the clients say, in words."""
     clients = value["clients"]
+    failed = clients.get("failed", 0)  # dropped unread, so that no worker began them
     pairs = [
-        ("requests", sum(one["begun"] for one in value["recorders"]) - value["own"], sum(clients.values())),
+        ("requests", sum(one["begun"] for one in value["recorders"]) - value["own"], sum(clients.values()) - failed),
         ("answers of 4xx", both(value, "4xx"), clients.get("4xx", 0)),
         (
             "answers of 2xx, and cut ones",
@@ -306,6 +307,6 @@ def differences(value: Mapping[str, Any]) -> list[str]:
         ("requests of the exporter", value["exporter"]["exporter"], value["exporter"]["recorder"]),
         *(("lost requests", one["lost"], one["clients"]) for one in value["killed"]),
         ("workers without a row, and errors", sum(one["uncounted"] + one["trouble"] for one in value["recorders"]), 0),
-        ("requests that failed", 0, clients.get("failed", 0)),
+        ("requests that failed", 0, failed),
     ]
     return [f"{own} {what} by Headcount, {theirs} by the clients" for what, own, theirs in pairs if own != theirs]

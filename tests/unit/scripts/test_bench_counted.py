@@ -42,7 +42,10 @@ def test_what_agrees_is_no_difference() -> None:
         ({"lines": 130}, ["131 lines of the log by Headcount, 140 by the clients"]),
         ({"killed": [{"clients": 4, "lost": 3}]}, ["3 lost requests by Headcount, 4 by the clients"]),
         ({"exporter": {"exporter": 80, "recorder": 82}}, ["80 requests of the exporter by Headcount, 82 by the"]),
-        ({"clients": {"2xx": 89, "4xx": 40, "cut": 6, "failed": 1}}, ["96 answers", "0 requests that failed by"]),
+        (
+            {"clients": {"2xx": 89, "4xx": 40, "cut": 6, "failed": 1}},
+            ["136 requests", "96 answers", "0 requests that failed"],
+        ),
     ],
 )
 def test_each_difference_is_told(change: dict[str, Any], told: list[str]) -> None:
