@@ -16,7 +16,7 @@ from typing import Iterable, Mapping, Sequence
 
 from .._generation.loadtests import Entry
 from .._recorder.counts import BOUNDS_S
-from .view import AppView, InstanceView, ProcessView
+from .view import NOT_DECLARED, AppView, InstanceView, ProcessView
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 MIB = 1024 * 1024
@@ -162,8 +162,9 @@ def _instance(made: _Page, app: str, one: InstanceView) -> None:
     made.add("workers_planned", "gauge", "Worker processes, as planned.", one.planned_workers, **labels)
     made.add("cpu_seconds_total", "counter", "CPU time of the unit.", one.cpu_s, **labels)
     _memory(made, one, labels)
-    words = "Whether the instance's requests are counted."
-    made.add("recorder_up", "gauge", words, one.counts is not None, **labels)
+    words = "Whether the instance's requests are counted; not told where that is not wanted."
+    counted = None if one.uncounted == NOT_DECLARED else one.counts is not None
+    made.add("recorder_up", "gauge", words, counted, **labels)
     if one.counts is not None:
         _requests(made, one, labels)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass
-from typing import Callable, Mapping
+from typing import Callable, Mapping, Sequence
 
 from .._declaration.app import Limits
 from .._declaration.patience import ANSWER_SECONDS, flight_seconds
@@ -219,6 +219,7 @@ def _instance(layout: Layout, number: int, state: UnitState, live: bool, now: fl
     settings = record.settings if record is not None else {}
     counts, why = _counts(layout.instance_files(number, trial=False), app.get("recorder") is not False)
     group, root = state.control_group, layout.root
+    workers = tuple(_worker(worker, now, root) for worker in counts.workers) if counts is not None else ()
     return InstanceView(
         generation=number,
         release=record.release if record is not None else None,
@@ -227,13 +228,13 @@ def _instance(layout: Layout, number: int, state: UnitState, live: bool, now: fl
         state=state.active,
         counts=counts,
         uncounted=why,
-        workers=tuple(_worker(worker, now, root) for worker in counts.workers) if counts is not None else (),
+        workers=workers,
         slots=int(record.plan["slots"]) if record is not None and record.plan.get("slots") else None,
         planned_workers=int(settings["workers"]) if settings.get("workers") else None,
         memory_max_mib=float(settings["memory_max_mib"]) if settings.get("memory_max_mib") else None,
         limits=Limits.from_dict(app.get("limits") or {}),
         memory=unit_memory(group, root) if group else None,
-        cpu_s=unit_cpu_seconds(group, root) if group else None,
+        cpu_s=_cpu(group, counts, workers, root),
         at=now,
         patience_s=flight_seconds(app),
     )
@@ -261,6 +262,16 @@ def _worker(worker: Worker, now: float, root: str) -> WorkerView:
         cpu_s=cpu_seconds(worker.pid, root),
         pss_mib=seen.pss_mib if seen is not None else None,
     )
+
+
+def _cpu(group: str, counts: Counts | None, workers: Sequence[WorkerView], root: str) -> float | None:
+    """CPU seconds of an instance: those of its unit; where the kernel does not count these (version 1 of control
+    groups), those of its master, of the workers that run, and of those that have ended."""
+    used = unit_cpu_seconds(group, root) if group else None
+    master = cpu_seconds(counts.master, root) if counts is not None else None
+    if used is not None or counts is None or master is None:
+        return used
+    return master + counts.ended_cpu_s + sum(worker.cpu_s or 0.0 for worker in workers)
 
 
 def cpu_seconds(pid: int, root: str = "/") -> float | None:

@@ -272,9 +272,10 @@ def _headcount(job: str) -> tuple[Alert, ...]:
         Alert(
             "HeadcountBlind",
             WARNING,
-            f"headcount_app_looked_at == 0\nor\nsum by ({WHO}) (increase(headcount_recorder_errors_total[15m])) > 0",
+            f"headcount_app_looked_at == 0\nor\nmin by ({WHO}) (headcount_recorder_up) == 0\nor\n"
+            f"sum by ({WHO}) (increase(headcount_recorder_errors_total[15m])) > 0",
             "5m",
-            "Headcount could not look at an app, or its recorder has errors of its own, for 5 minutes.",
+            "Headcount could not look at an app, its recorder counts nothing, or has errors of its own, for 5 minutes.",
             f"{_HERE} cannot be looked at",
             "What is told of this app is missing or incomplete. The app itself is not affected.",
         ),

@@ -11,7 +11,8 @@ request that failed has the status 0 and says why in its tag.
 close: a connection for each request. keep: connections are used again and again, the longest idle first; a connection
 that the server closes while it is idle is a failure here when a request was already sent on it; at most `connections`
 (8) are kept. trickle: half of the
-request, a pause, the rest.
+request, a pause, the rest. cut: the client goes away after it has asked, without reading; its row has the status 0 and
+the tag "cut".
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ from typing import Any
 
 TRICKLE_SECONDS = 1.5
 """How long a slow client leaves its request unfinished."""
+
+CUT_SECONDS = 0.1
+"""How long a client waits that goes away."""
 
 
 class Arm:
@@ -75,18 +79,20 @@ class Arm:
             return await asyncio.open_unix_connection(self.address)
         return await asyncio.open_connection(self.address[0], self.address[1])
 
+    def kept(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+        """The connection that has been idle for longest; None without any."""
+        while self.idle:
+            reader, writer = self.idle.popleft()
+            if not reader.at_eof():
+                return reader, writer
+            # Closed while it was idle, and seen before anything was sent: what every client deals with.
+            writer.close()
+        return None
+
     async def ask(self, path: str) -> tuple[int, str]:
         kind = self.spec.get("kind", "close")
         keep = kind == "keep"
-        reader = writer = None
-        while keep and self.idle and reader is None:
-            reader, writer = self.idle.popleft()
-            if reader.at_eof():
-                # Closed while it was idle, and seen before anything was sent: what every client deals with.
-                writer.close()
-                reader = writer = None
-        if reader is None or writer is None:
-            reader, writer = await self.connect()
+        reader, writer = (self.kept() if keep else None) or await self.connect()
         good = False
         try:
             head = f"GET {path} HTTP/1.1\r\nHost: bench\r\n".encode()
@@ -98,6 +104,9 @@ class Arm:
                 head = head[12:]
             writer.write(head + rest)
             await writer.drain()
+            if kind == "cut":
+                await asyncio.sleep(CUT_SECONDS)
+                return 0, "cut"
             answer = await reader.readuntil(b"\r\n\r\n")
             lines = answer.decode("latin-1").lower().split("\r\n")
             status = int(lines[0].split()[1])

@@ -88,6 +88,11 @@ def _answers(found: Sequence[tuple[str, str]]) -> bool:
     return well
 
 
+def _written() -> int:
+    """When the report was written, in nanoseconds; 0 where there is none."""
+    return REPORT.stat().st_mtime_ns if REPORT.exists() else 0
+
+
 def _name_page() -> None:
     """Says where the report lies that a browser shows."""
     if PAGE.exists():
@@ -123,12 +128,15 @@ def _deploy(arguments: Sequence[str]) -> int:
     say(f"{'ok' if changed else 'as it was:'} lab: {sizes}")
     if not (paths.ROOT / "site.yml").exists():
         raise ScriptError("site.yml is missing: this checkout is not complete")
+    before = _written()
     code = _play(arguments)
+    told = _written() != before  # a run that is refused leaves the report of the one before
     report = paths.ROOT / "scripts" / "report"
-    if REPORT.exists() and report.exists():
+    if told and report.exists():
         subprocess.run([str(report)], cwd=paths.ROOT, stdin=subprocess.DEVNULL, check=False)
     if code:
-        _name_page()
+        if told:
+            _name_page()
         say(f"{colour('!!', 'red', sys.stderr)} the rollout failed (exit code {code}); its first cause stands above")
         return code
     well = True

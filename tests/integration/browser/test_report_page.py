@@ -180,7 +180,7 @@ def test_printed_it_has_every_row(visit: Opened) -> None:
     expect(visit.page.locator(ROWS)).to_have_count(2 * HOSTS)
 
 
-def test_on_a_phone_only_the_tables_move_sideways(browser: Browser, file: Path) -> None:
+def test_on_a_phone_only_tables_and_pictures_move_sideways(browser: Browser, file: Path) -> None:
     with _chromium.opened(browser, file, viewport=PHONE, has_touch=True, is_mobile=True) as found:
         button = found.page.locator(ROWS).first.get_by_role("button")
         button.tap()
@@ -191,6 +191,9 @@ def test_on_a_phone_only_the_tables_move_sideways(browser: Browser, file: Path) 
         below = found.page.locator("tr.detail > td > div")
         expect(below.get_by_role("heading", name="Plan")).to_be_attached()
         assert below.bounding_box()["width"] < PHONE["width"], "what is opened is read without moving the table"
+        for picture in found.page.locator("svg").all():
+            shown = picture.evaluate("found => found.getBoundingClientRect().width / found.viewBox.baseVal.width")
+            assert shown == 1, "a picture keeps its size, so that its words can be read"
         assert found.complaints == []
 
 

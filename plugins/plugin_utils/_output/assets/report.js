@@ -83,7 +83,8 @@
     const keys = found.flatMap(([name]) => [el("span", { class: `key ${name}` }), name]);
     if (limits.length) keys.push(el("span", { class: "key limit" }), "limit");
     const columns = ["", ...data.points.map((point) => `${shown(point * 100)} %`)];
-    return [el("h3", {}, "Latency, ms"), el("p", { class: "aside" }, ...keys), svg,
+    return [el("h3", {}, "Latency, ms"), el("p", { class: "aside" }, ...keys),
+      el("div", { class: "scroll" }, svg),
       table(columns, found.map(([name, values]) => ({ cells: [name, ...values.map(shown)] })),
         data.points.map((_, place) => place + 1))];
   }
@@ -148,7 +149,7 @@
 
   function drift(row) {
     if (!row.drift) return null;
-    return [el("h3", {}, "Not as it was tuned for, or declared"), el("ul", {}, ...row.drift.map((text) => el("li", {}, text)))];
+    return [el("h3", {}, "Before this run not as it was tuned for, or declared"), el("ul", {}, ...row.drift.map((text) => el("li", {}, text)))];
   }
 
   function history(row) {

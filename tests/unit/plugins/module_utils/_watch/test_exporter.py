@@ -21,6 +21,7 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._recorder.count
 from ansible_collections.headcount.gunicorn.plugins.module_utils._watch import exporter
 from ansible_collections.headcount.gunicorn.plugins.module_utils._watch.metrics import Past, page
 from ansible_collections.headcount.gunicorn.plugins.module_utils._watch.view import (
+    NOT_DECLARED,
     AppView,
     InstanceView,
     ProcessView,
@@ -103,6 +104,8 @@ def test_one_whose_requests_are_not_counted_is_told_of_all_the_same() -> None:
     found = samples(page([uncounted], {}, {}, 0.01))
     assert found['headcount_recorder_up{app="shop",generation="3"}'] == 0
     assert not [name for name in found if "requests" in name or "cpu" in name or "pss" in name]
+    unwanted = replace(uncounted, instances=(replace(uncounted.instances[0], uncounted=NOT_DECLARED),))
+    assert not [name for name in samples(page([unwanted], {}, {}, 0.01)) if "recorder_up" in name]
 
 
 def test_further_processes_are_told_of() -> None:

@@ -207,6 +207,22 @@ def test_the_table_and_json_of_the_command(
     assert json.loads(capsys.readouterr().out)["shop"]["live"] == 2
 
 
+def test_cpu_that_the_kernel_does_not_count_for_the_unit_is_that_of_its_processes(layout: Layout) -> None:
+    count(layout, 2, [200])
+    current = seen(layout, *UP).current
+    assert current is not None
+    assert current.counts is not None
+    assert current.cpu_s is None, "nor does it say what the processes used"
+    ticks = os.sysconf("SC_CLK_TCK")
+    for pid, used in ((current.counts.master, 2 * ticks), (current.workers[0].pid, 3 * ticks)):
+        stat = Path(layout.root, "proc", str(pid), "stat")
+        stat.parent.mkdir(parents=True, exist_ok=True)
+        stat.write_text(f"{pid} (gunicorn: it) S {'0 ' * 10}{used} {ticks} 0 0\n", encoding="utf-8")
+    again = seen(layout, *UP).current
+    assert again is not None
+    assert again.cpu_s == 2 + 1 + 3 + 1
+
+
 def test_cpu_of_a_process_is_read() -> None:
     assert (view.cpu_seconds(os.getpid()) or 0) > 0
     assert view.cpu_seconds(1 << 30) is None

@@ -73,6 +73,7 @@ WELL: dict[str, float] = {
     of("headcount_memory_max_bytes"): 1e8,
     of("headcount_oom_kills_total"): 0,
     of("headcount_recorder_errors_total"): 0,
+    of("headcount_recorder_up"): 1,
 }
 FAULTS = {
     "HeadcountAppDown": Fault({f"headcount_app_up{{{HERE}}}": 0}, 2, 5, 1),
@@ -100,6 +101,9 @@ FAULTS = {
     "HeadcountExporterGone": Fault({'up{instance="h1", job="headcount"}': 0}, 4, 6, 1),
     "HeadcountBlind": Fault({f"headcount_app_looked_at{{{HERE}}}": 0}, 6, 8, 1),
 }
+ALSO = {"HeadcountBlind": Fault({of("headcount_recorder_up"): 0}, 6, 8, 1)}
+"""Other faults that an alert is about."""
+
 NEARLY = {
     "a burst of a few errors": Fault({of("headcount_requests_total", outcome="5xx"): 1}, 3, 5, 1),
     "few slow requests among few": Fault(
@@ -173,7 +177,7 @@ def test_each_alert_fires_under_its_fault_and_clears_after_it(promtool: str, tmp
             asked(name, BEGIN + fault.fires, True),
             asked(name, BEGIN + fault.minutes + fault.clears, False),
         )
-        for name, fault in FAULTS.items()
+        for name, fault in (*FAULTS.items(), *ALSO.items())
     ]
     play(promtool, tmp_path, scenes)
 

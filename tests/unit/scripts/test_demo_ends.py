@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""How the demo ends: its last line names the report of this run, and never that of another one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from headcount_scripts import bootstrap, demo, labs, paths
+
+
+@pytest.mark.parametrize(
+    ("code", "writes", "named"),
+    [(0, True, True), (2, True, True), (2, False, False)],
+    ids=["well", "failed", "refused before there was anything to tell"],
+)
+def test_the_last_line_names_the_report_of_this_run(
+    code: int,
+    writes: bool,
+    named: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "site.yml").touch()
+    report = tmp_path / "report.json"
+    for file in (report, report.with_suffix(".html")):
+        file.write_text('{"rows": []}', encoding="utf-8")
+
+    def play(arguments: object) -> int:
+        if writes:
+            report.unlink()
+            report.write_text('{"rows": [], "run": {}}', encoding="utf-8")
+        return code
+
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    monkeypatch.setattr(demo, "REPORT", report)
+    monkeypatch.setattr(demo, "PAGE", report.with_suffix(".html"))
+    monkeypatch.setattr(demo, "_play", play)
+    monkeypatch.setattr(bootstrap, "ensure_packages", lambda wanted: None)
+    monkeypatch.setattr(labs, "up", lambda *asked: (SimpleNamespace(hosts=[]), False))
+    assert demo._deploy([]) == code
+    said = capsys.readouterr().out.splitlines()
+    assert said[-1:] == ([f"the report for a browser: {report.with_suffix('.html').as_uri()}"] if named else [])
