@@ -137,7 +137,7 @@ def folder_digest(folder: Path, names: Sequence[str]) -> str:
             digest.update(os.fsencode(name) + b"\0l" + os.fsencode(linked(folder, name)) + b"\0")
             continue
         executable = b"x" if path.stat().st_mode & stat.S_IXUSR else b"-"
-        content = hashlib.sha256(path.read_bytes()).digest()
+        content = bytes.fromhex(file_digest(path))
         digest.update(os.fsencode(name) + b"\0" + executable + content)
     return digest.hexdigest()
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import tracemalloc
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -224,3 +225,15 @@ def test_bad_git_references(tmp_path: Path, repository: Path) -> None:
         sources.remote_commit(sources.Source("git", str(tmp_path / "none")))
     with pytest.raises(BadSource, match="neither URL nor version may begin with '-'"):
         sources.remote_commit(sources.Source("git", "--upload-pack=x"))
+
+
+def test_a_large_file_of_a_project_is_not_held_in_memory(tmp_path: Path) -> None:
+    with (tmp_path / "model.bin").open("wb") as stream:
+        stream.truncate(64 * 2**20)
+    tracemalloc.start()
+    try:
+        sources.folder_digest(tmp_path, ["model.bin"])
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 8 * 2**20

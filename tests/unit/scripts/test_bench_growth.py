@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""What the benchmark of growth makes of its counts."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from headcount_bench import growth
+
+
+@pytest.mark.parametrize(
+    ("values", "each"),
+    [([5] * 12, 0.0), (list(range(12)), 1.0), ([9, 3, 4, 3, 4, 3, 4, 3, 4, 3, 4, 9], 0.0), ([4, 4, 4, 0, 0, 0], -1.0)],
+)
+def test_what_a_rollout_adds(values: list[int], each: float) -> None:
+    assert growth.slope(values) == each
+
+
+def looks(**columns: list[int]) -> list[dict[str, int]]:
+    return [dict(zip(columns, row)) for row in zip(*columns.values())]
+
+
+def told(found: list[dict[str, int]]) -> growth.Report:
+    bench: Any = SimpleNamespace(results=lambda: {"trixie": SimpleNamespace(value={"looks": found})})
+    return growth.report(bench)
+
+
+def test_the_ledger_may_grow_and_nothing_else_may() -> None:
+    steps = list(range(0, 240, 20))
+    well = told(looks(wheels=[1, 2, *[3] * 10], **{"bytes of ledger": steps}))
+    assert well.missed == []
+    assert "| bytes of ledger | 40 | 40 | 220 | 220 |" in well.markdown
+    badly = told(looks(wheels=list(range(12)), **{"bytes of ledger": steps}))
+    assert badly.missed == ["trixie: wheels grew from 2 to 11 in 10 rollouts"]
