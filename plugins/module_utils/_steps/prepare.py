@@ -72,9 +72,13 @@ def prepare(app: AppOnHost, number: int, commands: Sequence[Command]) -> Ran:
 
 
 def _wait_for_left(app: AppOnHost, seconds: float) -> list[str]:
-    """Wait for the command of a run that was killed: it is in the midst of what must not be done twice at once."""
+    """Wait for the command of a run that was killed: it is in the midst of what must not be done twice at once.
+
+    One that has failed in the meantime keeps its unit's name, which systemd gives to no other before it is forgotten.
+    """
     unit, begin = app.layout.prepare_unit, app.instances.monotonic()
     if app.systemd.state(unit).gone:
+        app.systemd.reset_failed(unit)
         return []
     while not app.systemd.state(unit).gone:
         if app.instances.monotonic() - begin > seconds + SLACK_SECONDS:

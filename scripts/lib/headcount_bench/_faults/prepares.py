@@ -96,7 +96,7 @@ def controller_killed(scene: Scene) -> None:
     before, since = scene.live(), scene.sh("date +%s").strip()
     declared = {**by_playbook(scene), "prepare": [MIGRATION]}
     process = playbook(scene, declared)
-    scene.seen.must(wait_step(scene, "prepare", process), "the rollout did not come to prepare")
+    scene.seen.must(wait_step(scene, "prepare", process, 240.0), "the rollout did not come to prepare")
     begin = time.monotonic()
     while not _said(scene, since) and time.monotonic() - begin < 30.0:
         time.sleep(0.2)
@@ -105,6 +105,25 @@ def controller_killed(scene: Scene) -> None:
     next_playbook(scene, declared)
     settled(scene)
     _one_at_a_time(scene, since, 1, 2)
+
+
+def fails_alone(scene: Scene) -> None:
+    """SIGKILL to the step while a migration is under way, which then fails: the next run runs it again, and has its own
+    words for it."""
+    before = scene.live()
+    words = "import time; time.sleep(4); raise LookupError('no such table')"
+    step = prepare(f"python -c {shlex.quote(words)}")
+    at = {"target": "_steps.prepare.transient", "then": {"kill": True, "later": 2.0}}
+    done = scene.engine.steps(APP, ("stage", scene.request()), step, at=at, gone=scene.gone())
+    scene.seen.must(done[-1].get("killed"), f"the step was not killed: {done[-1]}")
+    begin = time.monotonic()
+    while scene.sh(f"systemctl is-active {UNIT}").strip() == "active" and time.monotonic() - begin < 30.0:
+        time.sleep(0.3)
+    scene.seen.must(scene.sh(f"systemctl is-failed {UNIT}").strip() == "failed", "the command did not fail by itself")
+    done = scene.engine.steps(APP, ("stage", scene.request()), prepare("true"), "finish", "promote", gone=scene.gone())
+    scene.seen.must("failed" not in done[-1], f"the next run failed: {done[-1]}")
+    scene.seen.must(scene.live() != before, "the next run promoted nothing")
+    scene.clean()
 
 
 def power_cut(scene: Scene) -> None:
@@ -246,6 +265,12 @@ PREPARES = [
         "SIGKILL to the command that prepares the release",
         "refused, saying that it was killed; what is live serves on; the next run runs it again",
         command_killed,
+    ),
+    Row(
+        "kill/prepare-then-fails",
+        "SIGKILL while a command prepares the release, which fails by itself after that",
+        "the next run runs its own command, which is not taken for the one that failed",
+        fails_alone,
     ),
     Row(
         "power/prepare-under-way",

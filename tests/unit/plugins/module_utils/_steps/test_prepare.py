@@ -79,6 +79,7 @@ class Host:
             path.touch(0o755)
         self.app.instances.sleep = self.pass_time
         self.now, self.seconds = 0.0, 0.0
+        self.taken = False
         self.app.instances.monotonic = lambda: self.now
 
     def pass_time(self, seconds: float) -> None:
@@ -90,7 +91,11 @@ class Host:
         if command[0] == "systemd-run":
             self.called.append(command)
             self.now += self.seconds
+            if self.taken:
+                return Completed(1, "", f"Failed to start transient service unit: Unit {UNIT} was already loaded")
             return Completed(self.status, "", "")
+        if "reset-failed" in command and UNIT in command:
+            self.taken = False
         if command[0] == "journalctl" and "cat" in command:
             return Completed(0, "\n".join(self.lines if UNIT in command else []), "")
         if command[0] == "journalctl":
@@ -135,6 +140,11 @@ def test_a_command_has_what_the_service_has_but_for_what_is_the_servers(host: Ho
     }
     assert called[-4:] == ["--", f"{release}/venv/bin/flask", "db", "upgrade"]
     assert f"--unit={UNIT}" in called
+
+
+def test_what_a_killed_run_left_and_failed_since_is_not_in_the_way_of_the_next(host: Host) -> None:
+    host.taken, host.shown = True, "ActiveState=failed\nResult=exit-code\nExecMainStatus=1"
+    assert [one["run"] for one in prepare(host.app, 1, [command()])["prepared"]] == ["flask db upgrade"]
 
 
 def test_what_has_run_is_not_run_again(host: Host) -> None:
