@@ -74,7 +74,8 @@ class Project:
         """From an argument, and its part of the file of --asks. Raises ScriptError."""
         unknown = sorted(set(asks) - set(_ASKED))
         if unknown:
-            raise ScriptError(f"--asks: {name} has {', '.join(unknown)}: allowed are {listed(_ASKED, 9)}", 2)
+            allowed = f"{', '.join(_ASKED[:-1])} and {_ASKED[-1]}"
+            raise ScriptError(f"--asks: {name} has {', '.join(unknown)}: allowed are {allowed}", 2)
         uses = tuple(Use.of(item, f"--asks: {name}") for item in asks.get("uses", ()))
         kind, entry, more = str(asks.get("kind", "")), asks.get("entry", {}), asks.get("vars", {})
         options, packages = (tuple(map(str, asks.get(key, ()))) for key in ("options", "packages"))

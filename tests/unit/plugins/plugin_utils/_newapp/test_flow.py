@@ -77,7 +77,7 @@ def test_the_only_app_of_a_repository_is_found_below_its_top(tmp_path: Path) -> 
     assert found["source"] == {"path": repository, "subdirectory": "back"}
 
 
-@pytest.mark.parametrize("other", ["packagesSLASHstoreSLASHstore__py", "adminSLASHapp__py"])
+@pytest.mark.parametrize("other", ["packagesSLASHstoreSLASHstore__py", "deskSLASHapp__py"])
 def test_the_only_app_of_a_workspace_is_looked_at_as_the_member_that_it_is(tmp_path: Path, other: str) -> None:
     root = '[project]\nname = "mono"\n[tool.uv.workspace]\nmembers = ["packages/*", "services/*"]\n'
     files = {
@@ -85,10 +85,10 @@ def test_the_only_app_of_a_workspace_is_looked_at_as_the_member_that_it_is(tmp_p
         "packagesSLASHstoreSLASHpyproject__toml": PACKAGE.replace("till", "store"),
         "servicesSLASHwebSLASHpyproject__toml": '[project]\nname = "shop-web"\ndependencies = ["flask"]\n',
         "servicesSLASHwebSLASHweb__py": FLASK,
-        other: FLASK if "admin" in other else "def connect(): ...\n",
+        other: FLASK if "desk" in other else "def connect(): ...\n",
     }
     found = flow.entry(project(tmp_path / "mono", **files), tools(Maker())).proposal.entry
-    if "admin" in other:  # which of the two is meant is nothing that new-app could know
+    if "desk" in other:  # which of the two is meant is nothing that new-app could know
         assert "subdirectory" not in found["source"]
     else:
         assert (found["name"], found["entry_point"]) == ("shop-web", "web:app")
