@@ -111,11 +111,13 @@ def step_of(name: str) -> Callable[..., Any]:
 def told(evidence: Mapping[str, Any] | None) -> dict[str, Any]:
     """What the evidence of a trial says in short: its verdict, its notes, and how its load was run; empty without."""
     known = evidence or {}
-    return {key: known[key] for key in ("verdict", "notes", "load") if key in known}
+    return {key: known[key] for key in ("verdict", "notes", "load", "pooled") if key in known}
 
 
 def more(name: str, arguments: dict[str, Any]) -> list[Any]:
     """What a step takes beside the app and the generation."""
+    if name == "trial" and arguments.get("pool"):
+        return [importlib.import_module("headcount._verdict.pooling").Pool.of(arguments["pool"])]
     if name != "prepare":
         return []
     command = importlib.import_module("headcount._steps.prepare").Command
