@@ -259,6 +259,8 @@ def _status(options: argparse.Namespace, apps: list[str], root: str) -> int:
                 print(f"  ! {app}: in its way: {clash}")
             if live is None:
                 print(f"{app}: nothing is live{_given_back(Layout(app, root))}")
+                for problem in state["leftovers"]:
+                    print(f"  ! {problem}")
                 continue
             print(f"{app}: generation {live['generation']} (release {live['release']}) on {live['listen']}")
             print(f"  {'healthy' if state['healthy'] else 'NOT HEALTHY'}: {state['health_detail']}")
