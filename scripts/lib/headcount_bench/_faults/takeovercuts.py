@@ -40,6 +40,8 @@ def cut(shape: Shape) -> Callable[[Scene], None]:
                     window = _cut_at(scene, shape, {"target": target, "when": when, "then": {"kill": True}}, phase)
                     answers = _answering(scene, shape)
                     window.append(time.time())
+                    seen.window = [(seen.window or window)[0], window[1]]  # whoever else the host serves
+                    scene.sh("headcount boot")  # as headcount-boot.service does, which a playbook installs
                     wanted = (serves,) if serves else ("old", "new")
                     seen.must(answers in wanted, f"{target}: after the boot {answers!r} answers, not {wanted}")
                 _, bad = lost(users.rows, users.began, window)
