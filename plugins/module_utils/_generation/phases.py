@@ -19,6 +19,13 @@ _STANDS = {
 }
 
 
+def shared(layout: Layout) -> frozenset[str]:
+    """Names of units that the app and its former service have in common while a takeover has not ended."""
+    found = read_mapping(layout.former)
+    common = found.get("way") == "shared" and found.get("phase") in _STANDS
+    return frozenset({layout.public_socket_unit} if common else ())
+
+
 def unfinished(layout: Layout) -> list[str]:
     """That a takeover has not ended, with its phase and what comes next, in a sentence; none where there is nothing."""
     found = read_mapping(layout.former)

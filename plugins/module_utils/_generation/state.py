@@ -171,7 +171,7 @@ def _app_state(app: AppAsked, layout: Layout, systemd: Systemd, look_seconds: fl
         "left": _left(layout, entries),
         "losing": "",
     }
-    spared = _tell_former(state, app, seen) if seen.live is None else frozenset[str]()
+    spared = (_tell_former(state, app, seen) if seen.live is None else frozenset[str]()) | phases.shared(layout)
     state["clashes"] = clashes(layout, seen.everything, app, seen.host, spared)
     if seen.live is None:
         # A first deployment that was cut short holds its port itself; the next one takes that down first.
