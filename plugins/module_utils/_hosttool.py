@@ -263,7 +263,7 @@ def _status(options: argparse.Namespace, apps: list[str], root: str) -> int:
             for clash in state["clashes"]:
                 print(f"  ! {app}: in its way: {clash}")
             if live is None:
-                print(f"{app}: nothing is live{_given_back(Layout(app, root))}")
+                print(_nothing_live(Layout(app, root), state["leftovers"]))
                 continue
             print(f"{app}: generation {live['generation']} (release {live['release']}) on {live['listen']}")
             print(f"  {'healthy' if state['healthy'] else 'NOT HEALTHY'}: {state['health_detail']}")
@@ -287,9 +287,10 @@ def _asked(layout: Layout) -> AppAsked:
     return {"name": layout.app, "former": record.unit, "listen": record.address}
 
 
-def _given_back(layout: Layout) -> str:
-    """That the app's former service serves again, to stand behind another sentence; empty where it does not."""
-    return "; its former service has its address back" if ledger.given_back(ledger.read(layout.ledger)) else ""
+def _nothing_live(layout: Layout, leftovers: list[str]) -> str:
+    """That nothing of the app is live, whether its former service serves again, and what is left of a run."""
+    again = "; its former service has its address back" if ledger.given_back(ledger.read(layout.ledger)) else ""
+    return "\n  ! ".join([f"{layout.app}: nothing is live{again}", *leftovers])
 
 
 def _top(options: argparse.Namespace, apps: list[str], root: str) -> int:

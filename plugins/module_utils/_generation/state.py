@@ -17,7 +17,7 @@ from .._os.secrecy import clean
 from .._os.secretfiles import learn_from
 from .._os.systemd import ABSENT, Systemd, UnitState
 from .._release.contents import verify
-from . import access, generations, goingback, ledger, loadtests, truth, volatile
+from . import access, generations, goingback, ledger, loadtests, phases, truth, volatile
 from .answers import LOOK_SECONDS, Address, AppRecord, look
 from .clashes import Host, clashes, drop_in_problems, shared_drop_ins
 from .ledger import Entry
@@ -177,7 +177,7 @@ def _app_state(app: AppAsked, layout: Layout, systemd: Systemd, look_seconds: fl
         "left": _left(layout, entries),
         "losing": "",
     }
-    spared = _tell_former(state, app, seen) if seen.live is None else frozenset[str]()
+    spared = (_tell_former(state, app, seen) if seen.live is None else frozenset[str]()) | phases.shared(layout)
     state["clashes"] = clashes(layout, seen.everything, app, seen.host, spared)
     if seen.live is None:
         # A first deployment that was cut short holds its port itself; the next one takes that down first.
@@ -346,6 +346,7 @@ def _leftovers(seen: _Seen, known: list[generations.Generation]) -> list[str]:
     found += [f"{unit} runs, but is not live" for one, unit in layout.instances(up).items() if one != number]
     found += left_of(layout, number, up)
     found += [f"generation {one.number} is unfinished" for one in known if one.status == "unfinished"]
+    found += phases.unfinished(layout)
     if live is not None and live.why:
         found.append(f"`live` leads {generations.astray(layout)}; generation {number} is live ({live.why})")
     recorded = number is None or (

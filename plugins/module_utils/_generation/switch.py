@@ -177,8 +177,9 @@ def _verify_alone(
         return {"despite": cause, **({"wrong": list(now.wrong)} if now.rank > WELL else {})}
 
 
-def _make_live(instances: Instances, number: int, boot: bool = True) -> None:
-    """Make `number` live, also for the next boot, unless something else still serves then."""
+def _make_live(instances: Instances, number: int, boot: bool = True, public: bool = True) -> None:
+    """Make `number` live, also for the next boot, unless something else still serves then. `public`: with the app's
+    own public socket, which it has not while a former service's is shared."""
     # What can be refused comes first: the rename is done when nothing else can go wrong.
     if boot:
         store.link_public(instances.layout)
@@ -186,7 +187,8 @@ def _make_live(instances: Instances, number: int, boot: bool = True) -> None:
     else:
         # The unit's file leads through `live`, which has to be there first: nothing was live before.
         store.activate(instances.layout, number)
-        store.link_public(instances.layout, boot)
+        if public:
+            store.link_public(instances.layout, boot)
     instances.systemd.reload()
 
 
@@ -253,7 +255,7 @@ def _switch_former(instances: Instances, taking: Takeover, new: int, app: Plain,
     processes.stop_others(new)
     processes.set_clocks(new)
     instances.systemd.reset_failed(instances.layout.public_socket_unit, instances.layout.service_unit(new))
-    taking.open(lambda: _make_live(instances, new, boot=False))
+    taking.open(lambda: _make_live(instances, new, boot=False, public=taking.former.way != SHARED))
     boot = instances.join(new, app["health"])
     verify(instances, new, app, 0.0)
     taking.admit()

@@ -4,7 +4,9 @@
 
 What was begun is written down before it is done, so that whoever comes after a killed run knows which of the two
 serves: until the new generation is verified that is the former service, which a boot starts too; from then on it is
-the generation. The former service is disabled, never deleted, and can be given its address back (giveback).
+the generation. The former service is disabled, never deleted, and can be given its address back (giveback). At no
+moment is there a unit file that a boot would start something else by: a socket unit that both share is the former
+one's until the new generation is verified, and changes hands by one rename.
 """
 
 from __future__ import annotations
@@ -16,21 +18,20 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Callable, Dict, Sequence, Tuple
 
 from .._facts.unitgroups import unit_pids
-from .._os.files import fsync_directory, read_mapping, remove_file, write_json
+from .._os.files import fsync_directory, read_mapping, remove_file, replace_link, write_json
 from .._os.listeners import Listener, held, waiting
+from .._os.ownership import leads_home
 from .._os.paths import Layout
 from .._os.procfs import children, read_text
 from .._os.systemd import Systemd, SystemdError
 from . import former as formers
+from . import generations, phases
 from .beside import Beside, drop_in, undrop
 from .failures import StepFailed
 from .former import Former
 from .instances import Instances
 
-JOINING, RETIRING, RETIRED, GIVEN_BACK = "joining", "retiring", "retired", "given_back"
-"""How far a takeover has come: the former service serves, and the new generation is verified; the new generation is
-live, and the former service leaves; it has left; it has its address again."""
-
+JOINING, RETIRING, RETIRED, GIVEN_BACK = phases.JOINING, phases.RETIRING, phases.RETIRED, phases.GIVEN_BACK
 SAVED = "headcount-former"
 EMPTY_SECONDS, EMPTY_LOOKS, POLL_SECONDS = 10.0, 3, 0.05
 """For so long it is waited that nobody waits at the former socket any more, until that was seen so often in a row."""
@@ -100,7 +101,7 @@ class Takeover:
 
     def open(self, activate: Callable[[], None]) -> None:
         """Open the app's public socket beside the former one, or in its place. `activate`: makes the new generation's
-        units known to systemd, with nothing that a boot would start."""
+        units known to systemd, with nothing that a boot would start, and without a socket unit that both share."""
         holder = self.former.holder
         assert holder is not None
         self.record = Record(
@@ -117,9 +118,6 @@ class Takeover:
             moved = {path: f"{path}.{SAVED}"} if os.path.lexists(path) else {}
             self.record = replace(self.record, moved=moved)
         self.record.write(self.layout)
-        for path, saved in self.record.moved.items():
-            os.rename(path, saved)
-            fsync_directory(os.path.dirname(path))
         activate()
         public = self.layout.public_socket_unit
         if self.former.way in (formers.JOINED, formers.RENAMED):
@@ -140,6 +138,7 @@ class Takeover:
     def settle(self) -> None:
         """The new generation is verified: from here on a boot starts it, and the former service leaves."""
         self.record = replace(self.record, phase=RETIRING).write(self.layout)
+        cover(self.layout, self.record)
 
     def retire(self) -> list[str]:
         """The former service leaves, with every request that it has answered, and is disabled. What a person is to
@@ -180,12 +179,23 @@ def _up(systemd: Systemd, units: list[str]) -> list[str]:
     return [unit for unit, state in systemd.states(*units).items() if not state.gone]
 
 
+def cover(layout: Layout, record: Record) -> None:
+    """The app's own public socket lies where a unit file of the former service did, by one rename; that is kept."""
+    for path, saved in record.moved.items():
+        if not leads_home(layout, path):
+            remove_file(saved)
+            os.link(path, saved, follow_symlinks=False)
+            fsync_directory(os.path.dirname(path))
+            replace_link(path, generations.unit_target(layout, os.path.join(layout.live, layout.public_socket_unit)))
+
+
 def put_back(layout: Layout, systemd: Systemd, record: Record) -> None:
     """Its unit files lie where they were; systemd knows them by now."""
     public = layout.unit(layout.public_socket_unit)
     for path, saved in record.moved.items():
         if os.path.lexists(saved):
             os.replace(saved, path)
+            remove_file(saved)  # where both were names of one file, it has two still
             fsync_directory(os.path.dirname(path))
     if record.way == formers.SHARED:
         if public not in record.moved:
@@ -279,12 +289,13 @@ def _lives(pid: int, root: str) -> bool:
 
 
 def resume(instances: Instances, take_down: Callable[[], None]) -> list[str]:
-    """Bring a takeover that was cut short to an end: back, where the new generation was not verified yet, else on.
-    `take_down`: takes down what is new. What was done, in sentences; SystemdError."""
+    """Bring a takeover that was cut short to an end: back, where the new generation was not verified yet, or where the
+    host was started since then and the former service serves alone; else on. `take_down`: takes down what is new. What
+    was done, in sentences; SystemdError."""
     record = Record.read(instances.layout)
     if record is None or record.phase in (RETIRED, GIVEN_BACK):
         return []
-    if record.phase == RETIRING:
+    if record.phase == RETIRING and not _alone(instances, record):
         return [f"stopped {record.unit}, whose address the app has by now", *retire(instances, record)]
     if record.way in (formers.JOINED, formers.RENAMED):
         pids = unit_pids(instances.systemd.state(record.unit).control_group or "/none", instances.layout.root)
@@ -298,6 +309,13 @@ def resume(instances: Instances, take_down: Callable[[], None]) -> list[str]:
     serve_again(instances.systemd, record)
     remove_file(instances.layout.former)
     return [f"took down a first deployment that had not taken {record.address} over from {record.unit} yet"]
+
+
+def _alone(instances: Instances, record: Record) -> bool:
+    """Whether the former service runs, and the app does not."""
+    number = generations.live(instances.layout)
+    ours = number is not None and instances.systemd.state(instances.layout.service_unit(number)).running
+    return not ours and instances.systemd.state(record.unit).running
 
 
 def taken(record: Record, seam: float, words: Sequence[str], app: str) -> list[str]:

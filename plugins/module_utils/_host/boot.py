@@ -2,6 +2,8 @@
 # Copyright: Headcount contributors
 """What a host does once after each boot: it notices that its hardware or its limits have changed, and says so.
 
+Before that a takeover that was cut short comes to its end: what was verified has the address.
+
 In the journal (`journalctl -u headcount-boot`), in the ledger (`hardware_changed`) and in the local fact
 (ansible_local.headcount.APP.drift). Where headcount_retune_at_boot is set, it then tunes the app again by itself.
 """
@@ -13,15 +15,16 @@ import secrets
 import socket
 from typing import Callable
 
-from .._generation import localfact
+from .._generation import generations, localfact, takeover
 from .._generation.failures import StepFailed
 from .._generation.ledger import now_text
 from .._generation.lock import Busy
 from .._generation.run import Run
 from .._generation.settings import retune_at_boot
+from .._generation.switch import take_down
 from .._os.files import make_directory, read_text_file, replace_link, write_file
 from .._os.paths import HOME, UNITS, Layout
-from .._os.systemd import Systemd
+from .._os.systemd import Systemd, SystemdError
 from .._steps import guarding
 from .._steps.app import AppOnHost
 from . import exporting
@@ -99,7 +102,7 @@ def check(
         app = AppOnHost(name, run, root, say=say)
         try:
             with app.alone("boot"):
-                for did in guarding.conclude(app):
+                for did in [*_taken_over(app), *guarding.conclude(app)]:
                     say(f"{name}: {did}")
                 stand = standing(app.layout, read)
                 if stand is None:
@@ -115,10 +118,18 @@ def check(
         except StepFailed as error:
             well = False
             say(f"{name}: not re-tuned, what is live stays: {error.phase}: {error.cause}")
-        except OSError as error:
+        except (OSError, SystemdError) as error:
             well = False
             say(f"{name}: {error}")
     return well
+
+
+def _taken_over(app: AppOnHost) -> list[str]:
+    """Bring a takeover that was cut short to its end. Returns what was done."""
+    did = takeover.resume(app.instances, lambda: take_down(app.instances))
+    if did:
+        app.log("healed", did=did, generation=generations.live(app.layout))
+    return did
 
 
 def _left(layout: Layout, read: ReadFacts) -> list[str]:

@@ -8,7 +8,6 @@ The app's generations stay on disk; the next rollout takes the address over anew
 from __future__ import annotations
 
 import contextlib
-import os
 from dataclasses import dataclass, replace
 from typing import Callable, TypedDict
 
@@ -20,7 +19,7 @@ from .._generation.answers import SILENT, Meanwhile, meanwhile_words
 from .._generation.beside import Beside, drop_in, undrop
 from .._generation.failures import StepFailed, sentence
 from .._generation.switch import restore, take_down
-from .._generation.takeover import GIVEN_BACK, RETIRED, Record, close_first, put_back, resume, serve_again
+from .._generation.takeover import GIVEN_BACK, RETIRED, Record, close_first, cover, put_back, resume, serve_again
 from .._os.files import remove_file
 from .._os.http import local_address
 from .._os.listeners import SYSTEM_MANAGER, Listener, held, normal
@@ -140,9 +139,7 @@ class _HandOver:
         take_down(app.instances)  # the public socket is not the app's any more, and stays
 
     def _ours_again(self) -> None:
-        path = self.app.layout.unit(self.app.layout.public_socket_unit)
-        for saved in self.record.moved.values():
-            os.replace(path, saved)
+        cover(self.app.layout, self.record)
         store.link_public(self.app.layout)
         self.app.systemd.reload()
 

@@ -14,6 +14,7 @@ from .past import PAST
 from .prepares import PREPARES
 from .releases import RELEASES
 from .row import GROUPS, Row
+from .takeovercuts import CUTS
 from .takeovers import TAKEOVERS
 
 ROWS: list[Row] = [
@@ -29,6 +30,7 @@ ROWS: list[Row] = [
     *DATA,
     *PAST,
     *TAKEOVERS,
+    *CUTS,
     *PREPARES,
 ]
 

@@ -193,17 +193,19 @@ def _taken_back(scene: Scene, live: int | None, finds: str) -> None:
     scene.seen.must([entry.get("generation") for entry in found] == [live], f"it took back {found}, not {live}")
 
 
-SLOTS, CLIENTS = 32, 12
+SLOTS, CLIENTS, FAILED = 32, 12, "/run/shop.failed"
 THREADS: dict[str, Any] = {"worker_class": "gthread", "settings": {"workers": 1, "threads": SLOTS}}
 
 
 @contextlib.contextmanager
 def _only(scene: Scene, path: str) -> Iterator[None]:
-    """So many clients, each of which asks again once it has its answer, and nobody else."""
+    """So many clients, each of which asks again once it has its answer, and nobody else; who has none leaves his mark
+    in FAILED."""
     scene.asking.stop()
     asks = "/run/shop.clients"
-    one = f"while test -e {asks} && curl -s -o /dev/null -m 600 'http://127.0.0.1:8000{path}'; do sleep 0.2; done"
-    scene.sh(f'touch {asks}; for n in $(seq {CLIENTS}); do setsid sh -c "{one}" >/dev/null 2>&1 & done')
+    one = f"curl -s -o /dev/null -m 600 'http://127.0.0.1:8000{path}' || echo $? >> {FAILED}; sleep 0.2"
+    start = f'setsid sh -c "while test -e {asks}; do {one}; done" >/dev/null 2>&1 &'.replace("$?", "\\$?")
+    scene.sh(f"rm -f {FAILED}; touch {asks}; for n in $(seq {CLIENTS}); do {start} done")
     try:
         yield
     finally:
@@ -214,6 +216,8 @@ def hanging_few(scene: Scene) -> None:
     """Fewer clients than slots: once all of them wait, no new request comes, and no slot is missing."""
     before, answering = scene.live(), scene.answering()
     with _only(scene, "/version"), broken(scene, HANGING, guard={"minutes": 5}, **THREADS) as live:
+        failed = scene.sh(f"cat {FAILED}").split()
+        scene.seen.must(not failed, f"in the promote curl failed with {failed}")
         _await_guard(scene, live)
     _taken_back(scene, live, rf"it hangs: in at least {CLIENTS} of {SLOTS} slots requests have had no answer")
     scene.seen.must((scene.live(), scene.answering()) == (before, answering), f"live is {scene.live()}")

@@ -106,6 +106,21 @@ def test_what_was_given_back_is_in_nobodys_way(tmp_path: Path) -> None:
     assert tool._asked(layout) == {"name": "shop", "former": "shop.service", "listen": "0.0.0.0:80"}
 
 
+def test_a_takeover_that_has_not_ended_is_told_where_nothing_is_live_yet(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layout = Layout("shop", str(tmp_path))
+    os.makedirs(layout.state)
+    os.makedirs(layout.home)
+    told = {"unit": "old.service", "way": "shared", "address": "0.0.0.0:80", "phase": "joining"}
+    Path(layout.former).write_text(json.dumps(told), encoding="utf-8")
+    assert tool.main(["status", "shop"], root=str(tmp_path)) == tool.FAILED
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "shop: nothing is live"
+    assert lines[1].startswith("  ! the takeover of 0.0.0.0:80 from old.service has not ended (phase joining)")
+    assert "`headcount-rollback shop --to-former`" in lines[1]
+
+
 def test_only_one_way_back_at_a_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     os.makedirs(Layout("shop", str(tmp_path)).state)
     with pytest.raises(SystemExit):

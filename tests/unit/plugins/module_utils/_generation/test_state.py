@@ -313,3 +313,26 @@ def test_an_address_that_the_app_moves_to(layout: Layout, monkeypatch: pytest.Mo
     assert taken("0.0.0.0:8000") is None  # by itself
     assert taken("127.0.0.1:8001") == "127.0.0.1:8001 is taken"
     assert taken("unix:/run/shop.sock") == "unix:/run/shop.sock is taken"
+
+
+@pytest.mark.parametrize(
+    ("way", "phase", "clash"),
+    [
+        ("shared", "joining", False),
+        ("shared", "retiring", False),
+        ("shared", "retired", True),
+        ("joined", "joining", True),
+    ],
+)
+def test_a_socket_unit_that_a_takeover_shares_is_in_nobodys_way(
+    layout: Layout, way: str, phase: str, clash: bool
+) -> None:
+    """Killed before the new generation was verified: the next run has to come through, to heal that."""
+    os.unlink(layout.unit("shop.socket"))
+    os.unlink(layout.ledger)
+    Path(layout.unit("shop.socket")).write_text("[Socket]\nListenStream=8000\n")
+    told = {"unit": "old.service", "way": way, "address": "127.0.0.1:8000", "phase": phase}
+    Path(layout.former).write_text(json.dumps(told))
+    found = _state.app_state({"name": "shop"}, layout.root, Systemd(Units("shop@1.service", "shop.socket")))
+    assert bool(found["clashes"]) is clash
+    assert any(f"(phase {phase})" in one for one in found["leftovers"]) is (phase != "retired")

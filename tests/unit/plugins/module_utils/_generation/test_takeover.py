@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import beside as _beside
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import former as _former
-from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import generations, store, takeover
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import generations, phases, store, takeover
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import instances as _instances
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import switch as _switch
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.failures import StepFailed
@@ -151,6 +151,63 @@ def test_a_socket_unit_of_the_apps_name_changes_hands_and_goes_back(host: Host) 
     assert (path.parent / "shop.socket.headcount-former").exists()
     assert OLD not in host.systemd.active
     assert "stop shop.socket old.service" not in host.systemd.said
+
+
+def _shared(host: Host) -> tuple[Path, str, Former]:
+    """The former service's socket unit has the app's own name."""
+    path, text = Path(host.layout.unit("shop.socket")), f"[Socket]\nListenStream={ADDRESS}\n"
+    path.write_text(text, encoding="utf-8")
+    host.systemd.active = {OLD, "shop.socket"}
+    return path, text, Former(OLD, _former.SHARED, ("shop.socket",), HOLDER)
+
+
+def test_a_boot_finds_the_former_socket_unit_until_the_new_one_is_verified(host: Host) -> None:
+    path, text, former = _shared(host)
+    there: list[bool] = []
+    host.answer("2.sock", "/", lambda: there.append(path.is_symlink()) or 200)
+    switch(host.instances, None, 2, APP, 1.0, former=former)
+    assert there[0] is False
+    assert there == sorted(there), "it changes hands once"
+    assert path.is_symlink()
+    assert (path.parent / "shop.socket.headcount-former").read_text(encoding="utf-8") == text
+
+
+@pytest.mark.parametrize("phase", [takeover.JOINING, takeover.RETIRING])
+@pytest.mark.parametrize("kept", [False, True])
+def test_after_a_boot_in_a_takeover_a_shared_socket_is_the_former_ones(host: Host, phase: str, kept: bool) -> None:
+    """The host lost its power: the former service was started, and nothing of the app."""
+    path, text, _ = _shared(host)
+    saved = Path(f"{path}.headcount-former")
+    if kept:
+        os.link(path, saved)
+    store.activate(host.layout, 2)
+    Record(OLD, _former.SHARED, ADDRESS, phase, ("shop.socket",), (OLD, "shop.socket"), {str(path): str(saved)}).write(
+        host.layout
+    )
+    did = takeover.resume(host.instances, lambda: take_down(host.instances))
+    assert did == ["took down a first deployment that had not taken 127.0.0.1:8000 over from old.service yet"]
+    assert path.read_text(encoding="utf-8") == text
+    assert not path.is_symlink()
+    assert not saved.exists()
+    assert host.systemd.active == {OLD, "shop.socket"}
+    assert generations.live(host.layout) is None
+    assert _phase(host) is None
+
+
+def test_a_takeover_that_has_not_ended_is_told_with_its_phase_and_the_next_step(host: Host) -> None:
+    assert phases.unfinished(host.layout) == []
+    _interrupted(host, takeover.JOINING)
+    assert phases.unfinished(host.layout) == [
+        "the takeover of 127.0.0.1:8000 from old.service has not ended (phase joining): until the new generation is "
+        "verified old.service serves, and a boot starts it; the next run, a boot, or `headcount-rollback shop "
+        "--to-former` goes back to it"
+    ]
+    _interrupted(host, takeover.RETIRING)
+    assert "(phase retiring): the new generation is verified, and old.service is to leave" in str(
+        phases.unfinished(host.layout)
+    )
+    _interrupted(host, takeover.RETIRED)
+    assert phases.unfinished(host.layout) == []
 
 
 def test_what_does_not_listen_there_is_left_as_it_is(host: Host) -> None:

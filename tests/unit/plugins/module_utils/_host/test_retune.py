@@ -16,7 +16,7 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.fai
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.run import Run
 from ansible_collections.headcount.gunicorn.plugins.module_utils._host import boot, retune
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.paths import Layout
-from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import Completed, Systemd
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import Completed, Systemd, SystemdError
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.app import AppOnHost
 
 
@@ -103,6 +103,21 @@ def test_the_next_boot_does_not_repeat_it_and_the_hardware_of_before_takes_it_ba
     assert len(ledger.read(host.ledger)) == 2
     check(host, facts())
     assert "drift" not in local_fact(host)
+
+
+def test_a_boot_ends_a_takeover_that_was_cut_short(host: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    did = "took down a first deployment that had not taken 0.0.0.0:80 over from old.service yet"
+    monkeypatch.setattr(boot.takeover, "resume", lambda instances, take_down: [did])
+    well, said = check(host, facts())
+    assert well
+    assert said[0] == f"shop: {did}"
+    assert [(entry["event"], entry["did"]) for entry in ledger.read(host.ledger)] == [("healed", [did])]
+
+    def fails(instances: Any, take_down: Any) -> list[str]:
+        raise SystemdError("old.service does not start")
+
+    monkeypatch.setattr(boot.takeover, "resume", fails)
+    assert check(host, facts()) == (False, ["shop: old.service does not start"])
 
 
 def test_a_boot_leaves_no_lease(host: Layout) -> None:
