@@ -44,6 +44,7 @@ def put_variables(draft: Draft, path: str) -> None:
             instead = ", instead of the default that the code shows to everybody" if item.default else ""
             draft.comments[f"secrets.{item.name}"] = _GENERATED + instead
     _known_to_all(draft, environment, secrets)
+    _public_passwords(draft, {**environment, **secrets}, secrets)
     for key, value in (("environment", environment), ("secrets", secrets)):
         if value:
             draft.put(key, value)
@@ -58,6 +59,30 @@ def _known_to_all(draft: Draft, environment: Mapping[str, str], secrets: dict[st
             draft.comments[f"secrets.{name}"] = (
                 f"{_GENERATED}; its {setting}, instead of the default that the code shows to everybody"
             )
+
+
+_OWN_PASSWORD: Final = re.compile(r"(?:.*_)?(?:PASSWORD|PASSWD)")
+_SERVICES: Final = re.compile(
+    r"(?:^|_)(?:DB|DATABASE|SQL|POSTGRES\w*|PG|MYSQL|MARIADB|MONGO\w*|REDIS|RABBIT\w*|AMQP|MAIL|SMTP|EMAIL|IMAP|LDAP|"
+    r"PROXY|ELASTIC\w*|BROKER|CELERY|S3|SSL|KEYSTORE|TEST\w*)(?:_|$)"
+)
+"""Services that an app signs in to: their passwords are known elsewhere, and a default leads to none of theirs."""
+
+
+def _public_passwords(draft: Draft, given: Mapping[str, str], secrets: dict[str, str]) -> None:
+    """A password that lets people in to the app, whose default its code shows to everybody: asked for first."""
+    for item in draft.app.variables:
+        if not item.default or item.name in given or not _OWN_PASSWORD.fullmatch(item.name):
+            continue
+        if _SERVICES.search(item.name):
+            continue
+        variable = _vault(draft, item.name)
+        secrets[item.name] = f"{{{{ {variable} }}}}"
+        draft.comments[f"secrets.{item.name}"] = "instead of the default that the code shows to everybody"
+        draft.ask(
+            f"what is {item.name}? By default it is the word that the code shows to everybody: set {variable}",
+            must=True,
+        )
 
 
 _PASSWORD: Final = re.compile(r"://[^/\s@]*:[^/\s@]+@")

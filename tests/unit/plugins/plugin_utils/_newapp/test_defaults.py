@@ -175,3 +175,23 @@ def test_temporary_folders_in_the_code_are_seen_with_their_lines(tmp_path: Path)
     told = [item for item in asked(known=found) if "temporary folder" in item]
     assert "UPLOADS (/tmp/up)" in told[0]
     assert "CACHE_DIR (/dev/shm/wiki/cache)" in told[1]
+
+
+@pytest.mark.parametrize(
+    ("variable", "wanted"),
+    [
+        (Variable("FFS_PASSWORD", "default_password"), True),
+        (Variable("ADMIN_PASSWD", "admin"), True),
+        (Variable("FFS_PASSWORD", ""), False),
+        (Variable("FFS_PASSWORD"), False),
+        (Variable("PASSWORD_MIN_LENGTH", "8"), False),
+        (Variable("POSTGRES_PASSWORD", "postgres"), False),
+        (Variable("APP_DB_PASSWORD", "app"), False),
+        (Variable("MAIL_PASSWORD", "x"), False),
+    ],
+)
+def test_a_password_that_the_code_shows_to_everybody_is_asked_for(variable: Variable, wanted: bool) -> None:
+    found = made(replace(APP, variables=(variable,)))
+    text = "\n".join(questions_text(found.questions))
+    assert (f"what is {variable.name}? By default it is the word that the code shows to everybody" in text) is wanted
+    assert (variable.name in found.entry.get("secrets", {})) is wanted
