@@ -15,7 +15,7 @@ import secrets
 import socket
 from typing import Callable
 
-from .._generation import generations, localfact, takeover
+from .._generation import generations, localfact, phases, takeover
 from .._generation.failures import StepFailed
 from .._generation.ledger import now_text
 from .._generation.lock import Busy
@@ -23,12 +23,12 @@ from .._generation.run import Run
 from .._generation.settings import retune_at_boot
 from .._generation.switch import take_down
 from .._os.files import make_directory, read_text_file, replace_link, write_file
-from .._os.paths import HOME, UNITS, Layout
+from .._os.paths import HOME, UNITS, Layout, installed_apps
 from .._os.systemd import Systemd, SystemdError
 from .._steps import guarding
 from .._steps.app import AppOnHost
 from . import exporting
-from .retune import ReadFacts, Retuned, Standing, apps_here, note_hardware, read_at_boot, retune, standing
+from .retune import ReadFacts, Retuned, Standing, note_hardware, read_at_boot, retune, standing
 
 UNIT = "headcount-boot.service"
 
@@ -98,7 +98,7 @@ def check(
 ) -> bool:
     """Look at every app of this host. False when something that was to be done could not be."""
     run, well = boot_run(), True
-    for name in apps_here(root):
+    for name in _looked_at(root):
         app = AppOnHost(name, run, root, say=say)
         try:
             with app.alone("boot"):
@@ -122,6 +122,12 @@ def check(
             well = False
             say(f"{name}: {error}")
     return well
+
+
+def _looked_at(root: str) -> list[str]:
+    """Apps with a live generation, and those whose takeover was cut short before there was one."""
+    layouts = [Layout(name, root) for name in installed_apps(root)]
+    return [one.app for one in layouts if generations.live(one) is not None or phases.unfinished(one)]
 
 
 def _taken_over(app: AppOnHost) -> list[str]:

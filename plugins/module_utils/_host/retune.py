@@ -21,7 +21,7 @@ from .._generation.ledger import Entry
 from .._generation.ledger import read as read_ledger
 from .._generation.record import GenerationRecord
 from .._os.files import as_mapping
-from .._os.paths import Layout, installed_apps
+from .._os.paths import Layout
 from .._plan.replan import replan, with_release
 from .._plan.types import plan_changes
 from .._steps.app import AppOnHost
@@ -179,8 +179,3 @@ def note_hardware(app: AppOnHost, stand: Standing) -> bool:
         return False
     app.log("hardware_changed", generation=stand.number, changes=stand.changes)
     return True
-
-
-def apps_here(root: str) -> list[str]:
-    """Apps with a live generation on this host."""
-    return [name for name in installed_apps(root) if generations.live(Layout(name, root)) is not None]

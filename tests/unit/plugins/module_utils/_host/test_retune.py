@@ -120,6 +120,17 @@ def test_a_boot_ends_a_takeover_that_was_cut_short(host: Layout, monkeypatch: py
     assert check(host, facts()) == (False, ["shop: old.service does not start"])
 
 
+def test_a_boot_ends_a_takeover_that_was_cut_short_before_anything_was_live(
+    host: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.unlink(host.live)
+    monkeypatch.setattr(boot.takeover, "resume", lambda instances, take_down: ["went back"])
+    assert check(host, facts()) == (True, [])
+    told = {"unit": "old.service", "way": "joined", "address": "0.0.0.0:80", "phase": "joining"}
+    Path(host.former).write_text(json.dumps(told))
+    assert check(host, facts()) == (True, ["shop: went back"])
+
+
 def test_a_boot_leaves_no_lease(host: Layout) -> None:
     check(host, facts(memory=512))
     assert not os.path.exists(host.lease)
