@@ -144,8 +144,9 @@ def cells(quick: bool) -> list[Cell]:
 
 def seconds_of(inputs: Mapping[str, Any], retried: bool) -> float:
     """How many seconds a cell takes where nothing is loaded a second time, or (`retried`) everything is."""
-    once = float(inputs["seconds"]) * (3.0 if retried else 1.0) + BESIDE_S * (2.0 if retried else 1.0)
-    return START_S + once * math.ceil(len(inputs["variants"]) / inputs["slots"])
+    once: float = inputs["seconds"] * (3.0 if retried else 1.0) + BESIDE_S * (2.0 if retried else 1.0)
+    turns: int = math.ceil(len(inputs["variants"]) / inputs["slots"])
+    return START_S + once * turns
 
 
 def job_of(inputs: Mapping[str, Any], cpu: int) -> dict[str, Any]:
