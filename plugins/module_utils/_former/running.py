@@ -9,17 +9,18 @@ import os
 import pwd
 import re
 from dataclasses import asdict, dataclass, field
-from typing import ContextManager, Dict, Final, List, Mapping, Tuple
+from typing import Dict, Final, List, Mapping, Tuple
 
 from .._declaration.digests import looks_secret
 from .._facts.unitgroups import unit_pids
 from .._os import socketfile
-from .._os.foreignfiles import as_account, names_in, text_of
+from .._os.foreignfiles import names_in, text_of
 from .._os.listeners import held
 from .._os.paths import HOME
 from .._os.procfs import children, read_status, read_text, to_int
 from .._os.systemd import Systemd
 from . import commandline, conffile, nginx
+from .asservice import Reader, reader_of
 
 NOT_THE_APPS: Final = re.compile(
     r"PATH|LANG|LANGUAGE|LC_\w+|HOME|LOGNAME|USER|SHELL|PWD|OLDPWD|SHLVL|TERM|_|MAIL|HOSTNAME|VIRTUAL_ENV\w*|PS1"
@@ -159,10 +160,12 @@ class _Reading:
     def running(self, unit: str, file: str, sockets: tuple[str, ...], workers: list[int], shared: bool) -> Running:
         """All that is found of it."""
         by_environment = commandline.from_environment(self.environment.get("GUNICORN_CMD_ARGS", ""))
-        with _as_its_account(self.root, self.master):  # what lies there may be made to mislead who reads it
-            path, conf = self._config({**by_environment, **self.command.settings})
-            git, commit = _git(self.root, self.folder)
-            version = self._gunicorn()
+        declared = {**by_environment, **self.command.settings}
+        # What lies there may be made to mislead who reads it.
+        reader = reader_of(self.root, self.master, workers, str(declared.get("user") or ""))
+        path, conf = self._config(declared, reader)
+        git, commit = _git(reader, self.folder)
+        version = self._gunicorn(reader)
         settings = commandline.merged(conf.settings, by_environment, self.command.settings)
         added = _pairs(settings.pop("raw_env", ()))
         listen = tuple(dict.fromkeys(one.address for one in held([self.master], self.root)))
@@ -196,7 +199,7 @@ class _Reading:
             reach=_reach(self.root, listen[0]) if listen else None,
         )
 
-    def _config(self, settings: Mapping[str, object]) -> tuple[str, conffile.ConfFile]:
+    def _config(self, settings: Mapping[str, object], reader: Reader) -> tuple[str, conffile.ConfFile]:
         """The path of its file of settings, and what that says; "" without one."""
         declared = str(settings.get("config") or "")
         if declared.startswith("python:"):
@@ -204,11 +207,12 @@ class _Reading:
             return declared, conffile.ConfFile(unread=("all that it says",))
         name = declared[len("file:") :] if declared.startswith("file:") else declared
         path = os.path.join(self.folder or "/", name or CONFIG_FILE)
-        where = os.path.join(self.root, path.lstrip("/"))
-        text = text_of(where, conffile.MOST_BYTES)
+        text = reader.text(path, conffile.MOST_BYTES)
         if text is None:
-            there = declared or os.path.lexists(where)
-            return (path, conffile.ConfFile(unread=(_UNREADABLE,))) if there else ("", conffile.ConfFile())
+            if not declared and reader.ids is not None and not reader.is_there(path):
+                return "", conffile.ConfFile()
+            why = reader.hinders(path)
+            return path, conffile.ConfFile(unread=(f"the whole file, {why}" if why else _UNREADABLE,))
         return path, conffile.read(text, self.cores, self.environment)
 
     def _python(self) -> str:
@@ -216,25 +220,17 @@ class _Reading:
         found = re.search(r"python(\d+\.\d+)", _link(self.root, f"/proc/{self.master}/exe"))
         return found[1] if found else ""
 
-    def _gunicorn(self) -> str:
+    def _gunicorn(self, reader: Reader) -> str:
         """The version of its Gunicorn, by what is installed beside its program."""
         if not self.command.program:
             return ""
         folder = os.path.dirname(os.path.dirname(self.command.program[-1 if len(self.command.program) < 3 else 0]))
-        for lib in _listed(self.root, os.path.join(folder, "lib")):
-            for name in _listed(self.root, os.path.join(folder, "lib", lib, "site-packages")):
+        for lib in reader.names(os.path.join(folder, "lib")):
+            for name in reader.names(os.path.join(folder, "lib", lib, "site-packages")):
                 found = re.fullmatch(r"gunicorn-([0-9][^-]*)\.dist-info", name)
                 if found:
                     return found[1]
         return ""
-
-
-def _as_its_account(root: str, pid: int) -> ContextManager[None]:
-    """With the rights of a process of this host."""
-    status = read_status(root, str(pid)) if root == "/" else {}
-    ids = [to_int(status.get(key, "").split("\t")[-1]) for key in ("Uid", "Gid")]  # those that files are opened with
-    groups = [number for number in map(to_int, status.get("Groups", "").split()) if number is not None]
-    return as_account(ids[0] or 0, ids[1] or 0, groups)
 
 
 def _pairs(lines: object) -> dict[str, str]:
@@ -285,18 +281,18 @@ def _worker_mib(root: str, workers: list[int]) -> float | None:
     return round(sum(found) / len(found), 1) if found else None
 
 
-def _git(root: str, folder: str) -> tuple[str, str]:
+def _git(reader: Reader, folder: str) -> tuple[str, str]:
     """(URL without credentials, commit) of the checkout that the app runs from; "" where it is none."""
-    text = _text(root, os.path.join(folder, ".git/config"))
+    text = reader.text(os.path.join(folder, ".git/config"), _MOST_BYTES) or ""
     parser = configparser.ConfigParser(strict=False, interpolation=None)
     try:
         parser.read_string(text)
         url = parser.get('remote "origin"', "url", fallback="")
     except configparser.Error:
         url = ""
-    head = _text(root, os.path.join(folder, ".git/HEAD")).strip()
+    head = (reader.text(os.path.join(folder, ".git/HEAD"), _MOST_BYTES) or "").strip()
     if head.startswith("ref: "):
-        head = _text(root, os.path.join(folder, ".git", head[len("ref: ") :])).strip()
+        head = (reader.text(os.path.join(folder, ".git", head[len("ref: ") :]), _MOST_BYTES) or "").strip()
     commit = head if re.fullmatch(r"[0-9a-f]{40,64}", head) else ""
     return re.sub(r"://[^/@\s]*@", "://", url), commit
 
