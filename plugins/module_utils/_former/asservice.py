@@ -8,10 +8,12 @@ place of one of its own.
 
 from __future__ import annotations
 
+import itertools
 import os
 import pwd
+import stat
 from dataclasses import dataclass
-from typing import ContextManager, Sequence, Tuple
+from typing import ContextManager, Pattern, Sequence, Tuple
 
 from .._os.foreignfiles import as_account, names_in, roots_alone, text_of
 from .._os.procfs import read_status, to_int
@@ -47,6 +49,18 @@ class Reader:
             return []
         with self._rights():
             return names_in(self._place(path))
+
+    def folders(self, path: str, pattern: Pattern[str], most: int) -> list[str]:
+        """The first `most` names in a folder that match, and are of folders, not of links to such."""
+        named = [name for name in self.names(path) if pattern.fullmatch(name)]
+        with self._rights():
+            return list(itertools.islice((name for name in named if self._is_folder(os.path.join(path, name))), most))
+
+    def _is_folder(self, path: str) -> bool:
+        try:
+            return stat.S_ISDIR(os.lstat(self._place(path)).st_mode)
+        except (OSError, ValueError):
+            return False
 
     def is_there(self, path: str) -> bool:
         """Whether anything is at a path, a link that leads nowhere too, as far as the account can tell."""
