@@ -44,8 +44,9 @@ class ActionModule(ActionBase):
         if not found:
             unit = asked.get("unit")
             display(f"{host}: {'no service' if not unit else unit + ' is no service that'} runs a Gunicorn")
+        left = _told(host, read)
         told = [self._keep(host, one) for one in found]
-        return {**result, "changed": any(one["changed"] for one in told), "apps": told}
+        return {**result, "changed": any(one["changed"] for one in told), "apps": told, "not_looked_at": left}
 
     def _keep(self, host: str, one: Adopted) -> Result:
         """Write one entry, and tell what there is to say of it; a file that is there is a person's, and stays."""
@@ -73,6 +74,14 @@ class ActionModule(ActionBase):
             "comparison": list(one.comparison),
             "questions": questions,
         }
+
+
+def _told(host: str, read: Result) -> list[str]:
+    """What was not looked at on the host, which is printed."""
+    left = [str(words) for words in read.get("not_looked_at") or ()]
+    for words in left:
+        display(f"{host}: {words}")
+    return left
 
 
 def _keep_from_git(folder: Path) -> None:

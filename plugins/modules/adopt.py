@@ -64,4 +64,9 @@ apps:
   type: list
   elements: dict
   returned: success
+not_looked_at:
+  description: What was left out, a sentence each, as the host runs too many processes that look like a Gunicorn.
+  type: list
+  elements: str
+  returned: success
 """

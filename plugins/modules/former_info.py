@@ -52,6 +52,13 @@ running:
   type: list
   elements: dict
   returned: success
+not_looked_at:
+  description:
+    - What was left out, a sentence each. At most 50 Gunicorns are read, and no longer than 10 seconds, as accounts
+      without rights can start any number of processes that look like one.
+  type: list
+  elements: str
+  returned: success
 facts:
   description: Host facts, as M(headcount.gunicorn.host_info) has them.
   type: dict
@@ -77,8 +84,8 @@ def main() -> None:
         supports_check_mode=True,
     )
     facts = hostfacts.read(slice_=module.params["slice"], python=module.params["python"], apps=[]).to_dict()
-    found = running(module.params["unit"], os.cpu_count() or 1)
-    module.exit_json(changed=False, running=[one.to_dict() for one in found], facts=facts)
+    found, left = running(module.params["unit"], os.cpu_count() or 1)
+    module.exit_json(changed=False, running=[one.to_dict() for one in found], not_looked_at=left, facts=facts)
 
 
 if __name__ == "__main__":

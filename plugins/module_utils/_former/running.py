@@ -5,21 +5,24 @@
 from __future__ import annotations
 
 import configparser
+import itertools
 import os
 import pwd
 import re
+import time
 from dataclasses import asdict, dataclass, field
-from typing import ContextManager, Dict, Final, List, Mapping, Tuple
+from typing import Callable, Dict, Final, List, Mapping, Tuple
 
 from .._declaration.digests import looks_secret
 from .._facts.unitgroups import unit_pids
 from .._os import socketfile
-from .._os.foreignfiles import as_account, names_in, text_of
+from .._os.foreignfiles import names_in, text_of
 from .._os.listeners import held
 from .._os.paths import HOME
-from .._os.procfs import children, read_status, read_text, to_int
+from .._os.procfs import parent, read_status, read_text, to_int
 from .._os.systemd import Systemd
 from . import commandline, conffile, nginx
+from .asservice import Reader, reader_of
 
 NOT_THE_APPS: Final = re.compile(
     r"PATH|LANG|LANGUAGE|LC_\w+|HOME|LOGNAME|USER|SHELL|PWD|OLDPWD|SHLVL|TERM|_|MAIL|HOSTNAME|VIRTUAL_ENV\w*|PS1"
@@ -34,6 +37,12 @@ _LIKELY: Final = re.compile(r"(?i)(^|_)(key|pass|passphrase|pwd|dsn|auth|salt|we
 CONFIG_FILE: Final = "gunicorn.conf.py"
 _NGINX: Final = "/etc/nginx"
 _MOST_BYTES: Final = 2**20
+MOST_MASTERS: Final = 50
+SECONDS: Final = 10.0
+"""So many Gunicorns of a host, and so long, are looked at."""
+
+_PYTHON: Final = re.compile(r"python3(\.\d+)?")
+_MOST_PYTHONS, _MOST_WEIGHED, _SHOWN = 5, 100, 5
 _UNREADABLE: Final = f"the whole file, which is no plain file, or is longer than {conffile.MOST_BYTES // 1024} KiB"
 _SHELLS: Final = ("/usr/sbin/nologin", "/sbin/nologin", "/bin/false", "/usr/bin/false")
 
@@ -79,18 +88,86 @@ class Running:
         return asdict(self)
 
 
-def running(unit: str | None = None, cores: int = 1, root: str = "/", systemd: Systemd | None = None) -> list[Running]:
-    """The Gunicorns of this host's services, those of `unit` alone where it is given; Headcount's own are left out.
+class _Deadline:
+    """When no more is looked at."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock, self._end = clock, clock() + SECONDS
+
+    def passed(self) -> bool:
+        """Whether it has."""
+        return self._clock() > self._end
+
+
+@dataclass(frozen=True)
+class _Service:
+    """The Gunicorns of a service that are its masters, each with its workers; `pids`: all of them."""
+
+    name: str
+    pids: List[int]
+    masters: Dict[int, List[int]]
+
+
+def running(
+    unit: str | None = None,
+    cores: int = 1,
+    root: str = "/",
+    systemd: Systemd | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> tuple[list[Running], list[str]]:
+    """The Gunicorns of this host's services, those of `unit` alone where it is given; Headcount's own are left out. And
+    what was not looked at, a sentence each: accounts without rights can start any number of processes.
 
     `cores`: what multiprocessing.cpu_count() gives on this host.
     """
-    manager = systemd or Systemd()
-    found: dict[str, list[int]] = {}
+    manager, deadline = systemd or Systemd(), _Deadline(clock)
+    by_unit, whole = _by_unit(unit, root, deadline)
+    # Those with fewer first: none is passed over for the number of another service's.
+    services = sorted((_service(name, pids) for name, pids in by_unit.items()), key=lambda one: len(one.masters))
+    found: list[Running] = []
+    left: list[str] = []
+    room = MOST_MASTERS
+    for service in services:
+        wanted = len(service.masters)
+        some, looked = _of_unit(service, room, (cores, root), manager, deadline)
+        room -= len(some)
+        found += some
+        if looked < wanted:
+            left.append(f"{service.name}: {wanted - looked} of the {wanted} Gunicorns that it runs")
+    told = [] if whole else ["some of the processes"]
+    told += [*sorted(left)[:_SHOWN], f"those of {len(left) - _SHOWN} more services"] if len(left) > _SHOWN else left
+    return sorted(found, key=lambda one: one.unit), [_not_looked_at(what, unit) for what in told]
+
+
+def _not_looked_at(what: str, unit: str | None) -> str:
+    one = " (adopt_unit names the one service that is looked at)" if unit is None else ""
+    return f"not looked at: {what}; at most {MOST_MASTERS} Gunicorns are, and for {SECONDS:.0f} seconds{one}"
+
+
+def _by_unit(unit: str | None, root: str, deadline: _Deadline) -> tuple[dict[str, dict[int, int | None]], bool]:
+    """The processes of each service that are Gunicorns, each with its parent, and whether all processes were looked
+    at."""
+    found: dict[str, dict[int, int | None]] = {}
     for pid in _pids(root):
+        if deadline.passed():
+            return found, False
         if commandline.own_words(_words(root, pid)) or _title(root, pid):
-            found.setdefault(_unit_of(root, pid), []).append(pid)
-    units = [name for name in sorted(found) if name and (unit is None or name == unit)]
-    return [one for name in units for one in _of_unit(name, found[name], cores, root, manager)]
+            name = _unit_of(root, pid)
+            if name and unit in (None, name):
+                found.setdefault(name, {})[pid] = parent(pid, root)
+    return found, True
+
+
+def _service(name: str, parents: Mapping[int, int | None]) -> _Service:
+    """Its masters: those whose parent is no Gunicorn of it."""
+    workers: dict[int, list[int]] = {pid: [] for pid in parents}
+    masters = []
+    for pid, above in parents.items():
+        if above is not None and above in workers:
+            workers[above].append(pid)
+        else:
+            masters.append(pid)
+    return _Service(name, list(parents), {pid: workers[pid] for pid in masters})
 
 
 def _pids(root: str) -> list[int]:
@@ -117,23 +194,28 @@ def _unit_of(root: str, pid: int) -> str:
     return ""
 
 
-def _of_unit(unit: str, pids: list[int], cores: int, root: str, systemd: Systemd) -> list[Running]:
-    """What a service runs: one for each master, whose parent is no Gunicorn of it."""
-    state = systemd.state(unit)
+def _of_unit(
+    service: _Service, most: int, host: tuple[int, str], systemd: Systemd, deadline: _Deadline
+) -> tuple[list[Running], int]:
+    """What a service runs: one for each of its first `most` masters, as far as there is time, and how many were looked
+    at. `host`: its cores and where it is."""
+    cores, root = host
+    if most <= 0 or deadline.passed():
+        return [], 0
+    state = systemd.state(service.name)
     if _link(root, state.fragment or "/none").startswith(f"/{HOME}/") or state.fragment.startswith(f"/{HOME}/"):
-        return []
-    told = systemd.properties(unit, "TriggeredBy", "ExecStart")
+        return [], len(service.masters)
+    told = systemd.properties(service.name, "TriggeredBy", "ExecStart")
     sockets = tuple(sorted(name for name in told.get("TriggeredBy", "").split() if name.endswith(".socket")))
-    by_parent = {pid: [child for child, _ in children(pid, pids, root)] for pid in pids}
-    workers = {child for kids in by_parent.values() for child in kids}
-    masters = [pid for pid in pids if pid not in workers]
-    everything = unit_pids(state.control_group, root) if state.control_group else pids
-    others = len(masters) > 1 or bool(set(everything) - set(pids) - {state.main_pid})
-    found = []
-    for master in masters:
+    everything = unit_pids(state.control_group, root) if state.control_group else service.pids
+    others = len(service.masters) > 1 or bool(set(everything) - set(service.pids) - {state.main_pid})
+    found: list[Running] = []
+    for master, workers in itertools.islice(service.masters.items(), most):
+        if deadline.passed():
+            break
         read = _Reading(root, master, cores, told.get("ExecStart", ""))
-        found.append(read.running(unit, state.fragment, sockets, by_parent[master], others))
-    return found
+        found.append(read.running(service.name, state.fragment, sockets, workers, others))
+    return found, len(found)
 
 
 @dataclass
@@ -159,10 +241,12 @@ class _Reading:
     def running(self, unit: str, file: str, sockets: tuple[str, ...], workers: list[int], shared: bool) -> Running:
         """All that is found of it."""
         by_environment = commandline.from_environment(self.environment.get("GUNICORN_CMD_ARGS", ""))
-        with _as_its_account(self.root, self.master):  # what lies there may be made to mislead who reads it
-            path, conf = self._config({**by_environment, **self.command.settings})
-            git, commit = _git(self.root, self.folder)
-            version = self._gunicorn()
+        declared = {**by_environment, **self.command.settings}
+        # What lies there may be made to mislead who reads it.
+        reader = reader_of(self.root, self.master, workers, str(declared.get("user") or ""))
+        path, conf = self._config(declared, reader)
+        git, commit = _git(reader, self.folder)
+        version = self._gunicorn(reader)
         settings = commandline.merged(conf.settings, by_environment, self.command.settings)
         added = _pairs(settings.pop("raw_env", ()))
         listen = tuple(dict.fromkeys(one.address for one in held([self.master], self.root)))
@@ -196,7 +280,7 @@ class _Reading:
             reach=_reach(self.root, listen[0]) if listen else None,
         )
 
-    def _config(self, settings: Mapping[str, object]) -> tuple[str, conffile.ConfFile]:
+    def _config(self, settings: Mapping[str, object], reader: Reader) -> tuple[str, conffile.ConfFile]:
         """The path of its file of settings, and what that says; "" without one."""
         declared = str(settings.get("config") or "")
         if declared.startswith("python:"):
@@ -204,11 +288,12 @@ class _Reading:
             return declared, conffile.ConfFile(unread=("all that it says",))
         name = declared[len("file:") :] if declared.startswith("file:") else declared
         path = os.path.join(self.folder or "/", name or CONFIG_FILE)
-        where = os.path.join(self.root, path.lstrip("/"))
-        text = text_of(where, conffile.MOST_BYTES)
+        text = reader.text(path, conffile.MOST_BYTES)
         if text is None:
-            there = declared or os.path.lexists(where)
-            return (path, conffile.ConfFile(unread=(_UNREADABLE,))) if there else ("", conffile.ConfFile())
+            if not declared and reader.ids is not None and not reader.is_there(path):
+                return "", conffile.ConfFile()
+            why = reader.hinders(path)
+            return path, conffile.ConfFile(unread=(f"the whole file, {why}" if why else _UNREADABLE,))
         return path, conffile.read(text, self.cores, self.environment)
 
     def _python(self) -> str:
@@ -216,25 +301,17 @@ class _Reading:
         found = re.search(r"python(\d+\.\d+)", _link(self.root, f"/proc/{self.master}/exe"))
         return found[1] if found else ""
 
-    def _gunicorn(self) -> str:
+    def _gunicorn(self, reader: Reader) -> str:
         """The version of its Gunicorn, by what is installed beside its program."""
         if not self.command.program:
             return ""
         folder = os.path.dirname(os.path.dirname(self.command.program[-1 if len(self.command.program) < 3 else 0]))
-        for lib in _listed(self.root, os.path.join(folder, "lib")):
-            for name in _listed(self.root, os.path.join(folder, "lib", lib, "site-packages")):
+        for lib in reader.folders(os.path.join(folder, "lib"), _PYTHON, _MOST_PYTHONS):
+            for name in reader.names(os.path.join(folder, "lib", lib, "site-packages")):
                 found = re.fullmatch(r"gunicorn-([0-9][^-]*)\.dist-info", name)
                 if found:
                     return found[1]
         return ""
-
-
-def _as_its_account(root: str, pid: int) -> ContextManager[None]:
-    """With the rights of a process of this host."""
-    status = read_status(root, str(pid)) if root == "/" else {}
-    ids = [to_int(status.get(key, "").split("\t")[-1]) for key in ("Uid", "Gid")]  # those that files are opened with
-    groups = [number for number in map(to_int, status.get("Groups", "").split()) if number is not None]
-    return as_account(ids[0] or 0, ids[1] or 0, groups)
 
 
 def _pairs(lines: object) -> dict[str, str]:
@@ -278,25 +355,25 @@ def _reach(root: str, address: str) -> socketfile.Reach | None:
 def _worker_mib(root: str, workers: list[int]) -> float | None:
     """What a worker takes (MiB, its share of what they have together); None where the kernel does not tell."""
     found = []
-    for pid in workers:
+    for pid in workers[:_MOST_WEIGHED]:
         match = re.search(r"(?m)^Pss:\s+(\d+) kB", read_text(root, f"/proc/{pid}/smaps_rollup") or "")
         if match:
             found.append(int(match[1]) / 1024.0)
     return round(sum(found) / len(found), 1) if found else None
 
 
-def _git(root: str, folder: str) -> tuple[str, str]:
+def _git(reader: Reader, folder: str) -> tuple[str, str]:
     """(URL without credentials, commit) of the checkout that the app runs from; "" where it is none."""
-    text = _text(root, os.path.join(folder, ".git/config"))
+    text = reader.text(os.path.join(folder, ".git/config"), _MOST_BYTES) or ""
     parser = configparser.ConfigParser(strict=False, interpolation=None)
     try:
         parser.read_string(text)
         url = parser.get('remote "origin"', "url", fallback="")
     except configparser.Error:
         url = ""
-    head = _text(root, os.path.join(folder, ".git/HEAD")).strip()
+    head = (reader.text(os.path.join(folder, ".git/HEAD"), _MOST_BYTES) or "").strip()
     if head.startswith("ref: "):
-        head = _text(root, os.path.join(folder, ".git", head[len("ref: ") :])).strip()
+        head = (reader.text(os.path.join(folder, ".git", head[len("ref: ") :]), _MOST_BYTES) or "").strip()
     commit = head if re.fullmatch(r"[0-9a-f]{40,64}", head) else ""
     return re.sub(r"://[^/@\s]*@", "://", url), commit
 

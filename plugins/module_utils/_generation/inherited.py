@@ -32,16 +32,24 @@ _DATABASE = re.compile(r"\.(db3?|sqlite3?|s3db)(-wal|-shm|-journal)?$", re.IGNOR
 _SQLITE = re.compile(r"sqlite(?:\+[a-z0-9]+)?:///(?P<path>/[^?#]*)")
 _SHOWN, _ASKED = 3, 20
 _FILE, _FOLDER = 0o666, 0o777
+_SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc", "/boot", "/nix", "/snap")
+"""What a service of root's, which may write everywhere, reads alone."""
+
+_LOST = ("/run", "/var/run", "/dev", "/opt/headcount", "/var/lib/headcount")
+_WHOLE = ("/", "/opt", "/srv", "/mnt", "/media", "/var", "/data", "/var/lib", "/var/cache", "/var/log", "/var/spool")
+"""Folders that data.outside does not take: with what is below them, and by themselves."""
 
 
 @dataclass
 class _Looked:
     """What was seen below a folder. `shut`: what the app is not let in to; `unread`: folders in which the former
-    service could not read what the app makes; `unwritten`: those in which the app could not use what that makes."""
+    service could not read what the app makes; `unwritten`: those in which the app could not use what that makes;
+    `linked`: {what hinders the app where links lead, with the fix: those links}."""
 
     shut: list[str] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
     unwritten: list[str] = field(default_factory=list)
+    linked: dict[str, list[str]] = field(default_factory=dict)
 
 
 @dataclass
@@ -117,17 +125,30 @@ class Inherited:
         return f"only {MOST - max(0, self.bounds.left)} of what is below {', '.join(self.cut)} were looked at"
 
     def _of_folder(self, path: str, writes: bool) -> str:
-        if not os.path.isdir(path) or self.who.uid == 0 or (self.who.uid is not None and self.who.uid == self.old.uid):
+        if not os.path.isdir(path):
             return ""
         seen = self._look(os.path.realpath(path), writes)
         seen.shut = self._really(seen.shut, writes)
+        cut = " (not all of it was looked at)" if os.path.realpath(path) in self.cut else ""
+        found = [*self._of_rights(seen, path, writes, cut), *self._of_links(seen, path, cut)]
+        return f"data.outside: {'; '.join(found)}" if found else ""
+
+    def _of_rights(self, seen: _Looked, path: str, writes: bool, cut: str) -> Iterator[str]:
+        """What is wrong with the folder and what is in it, with the fix."""
+        if self.who.uid == 0 or (self.who.uid is not None and self.who.uid == self.old.uid):
+            return
         told = [words for words in self._words(seen, path, writes) if words]
         passing = self._passing(path)
-        if not told and not passing:
-            return ""
-        told = told or [f"{self.who.name} does not come to {path}"]
-        cut = " (not all of it was looked at)" if os.path.realpath(path) in self.cut else ""
-        return f"data.outside: {'; '.join(told)}{cut}: {self._fix(path, writes)}{passing}"
+        if told or passing:
+            told = told or [f"{self.who.name} does not come to {path}"]
+            yield f"{'; '.join(told)}{cut}: {self._fix(path, writes)}{passing}"
+
+    def _of_links(self, seen: _Looked, path: str, cut: str) -> Iterator[str]:
+        """What is wrong with where links in the folder lead, a clause each, with the fix."""
+        for why, links in itertools.islice(seen.linked.items(), _SHOWN):
+            yield f"{_shown(links, path)} in {path} {'leads' if len(links) == 1 else 'lead'} {why}"
+        if len(seen.linked) > _SHOWN:
+            yield f"links to {len(seen.linked) - _SHOWN} more places{cut}"
 
     def _words(self, seen: _Looked, path: str, writes: bool) -> Iterator[str]:
         """What is wrong, a clause each."""
@@ -160,9 +181,65 @@ class Inherited:
                     return seen
                 if stat.S_ISDIR(entry.mode):
                     left.append(entry.path)
+                elif stat.S_ISLNK(entry.mode):
+                    self._of_link(seen, entry.path, writes)
                 elif stat.S_ISREG(entry.mode) and not _lets(entry.path, self.who, wants):
                     seen.shut.append(entry.path)
         return seen
+
+    def _of_link(self, seen: _Looked, link: str, writes: bool) -> None:
+        """What hinders the app where a link leads to what the former service uses. A folder of `data.outside` that it
+        leads into is looked at by itself."""
+        real = _target(link)
+        wanted = (READ | WRITE, READ) if writes and not _below(real, _SYSTEM) else (READ,)
+        wants = next((rights for rights in wanted if real and _reaches(self.old, real, rights)), 0)
+        if not wants:
+            return
+        why = self._hidden(real) or self._elsewhere(real, bool(wants & WRITE))
+        why = why or ("" if self._is_ours(real) else self._shut_there(real, wants))
+        if why:
+            seen.linked.setdefault(why, []).append(link)
+
+    def _is_ours(self, real: str, access: str = "") -> bool:
+        """Whether it lies in a folder that the app has, with `access` where it is given."""
+        outside = [folder for folder, given in outside_of(self.app) if access in ("", given)]
+        own = (self.layout.data, self.layout.cache, self.layout.logs)
+        return _below(real, [os.path.realpath(folder) for folder in (*outside, *own)])
+
+    def _hidden(self, real: str) -> str:
+        hidden = next((folder for folder in HIDDEN if _below(real, [folder])), None)
+        if hidden is None:
+            return ""
+        place = real if os.path.isdir(real) else os.path.dirname(real)
+        return (
+            f"to what is in {place}, which {HIDDEN[hidden]} of the app's units hides: move that to a folder that is "
+            "declared in data.outside, such as one below /srv, and have the link lead there"
+        )
+
+    def _elsewhere(self, real: str, writes: bool) -> str:
+        """That the app's units let it write where it is declared alone."""
+        if not writes or self._is_ours(real, "write"):
+            return ""
+        place = real if os.path.isdir(real) else os.path.dirname(real)
+        what = f"to what is in {place}, where {self.old.name} may write, and which the app's units have read-only"
+        if self._is_ours(real):
+            return f"{what}: declare it in data.outside with access write"
+        if place in _WHOLE or _below(place, _LOST) or re.search(r"[\s:%\"'\\]", place):
+            return f"{what}: move that to a folder of its own, declare it in data.outside, and have the link lead there"
+        return f"{what}: declare {place} in data.outside too"
+
+    def _shut_there(self, real: str, wants: int) -> str:
+        """That the app is not let in to what is outside of its folders."""
+        writes = bool(wants & WRITE)
+        if _reaches(self.who, real, wants):
+            return ""
+        rights = os.R_OK | (os.W_OK if writes else 0)
+        if self.who.uid is not None and os.geteuid() == 0 and may(real, self.who.name, rights):
+            return ""
+        letters = ("rw" if writes else "r") + ("X" if os.path.isdir(real) else "")
+        lets = f"{self._first()}`setfacl -R -m u:{self.who.name}:{letters} {real}`"
+        do = "use" if writes else "read"
+        return f"to {real}, which {self.who.name} may not {do}: let it in ({lets}{self._passing(real)})"
 
     def _of_new(self, seen: _Looked, folder: str, writes: bool) -> None:
         """What either would make in a folder of what is kept there, and what the other could do with it."""
@@ -238,6 +315,19 @@ def _entries(folder: str) -> list[_Entry]:
     except OSError:
         return []
     return sorted(found, key=lambda one: (_DATABASE.search(one.path) is None, one.path))
+
+
+def _target(link: str) -> str:
+    """The file or folder that a link leads to in the end; empty where it leads to nothing, or to something else."""
+    try:
+        mode = os.stat(link).st_mode  # which ends after 40 links, as realpath() would not
+    except (OSError, ValueError):
+        return ""
+    return os.path.realpath(link) if stat.S_ISREG(mode) or stat.S_ISDIR(mode) else ""
+
+
+def _below(path: str, folders: Iterable[str]) -> bool:
+    return any(path == folder or path.startswith(f"{folder}/") for folder in folders)
 
 
 def _lets(path: str, who: Who, wants: int) -> bool:

@@ -14,6 +14,7 @@ import os
 import stat
 from typing import Iterator, Sequence
 
+_MOST_LINKS = 40
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
@@ -48,6 +49,32 @@ def names_in(path: str, most: int = 10_000) -> list[str]:
     except (OSError, ValueError):
         return []
     return sorted(found)
+
+
+def roots_alone(path: str) -> bool:
+    """Whether nobody but root could have changed what is at the absolute `path`: each folder and link on the way, and
+    what is there, is root's, and no other account may write to it. False where nothing is there."""
+    place, rest, links = "/", path.split("/"), 0
+    while rest:
+        name = rest.pop(0)
+        place = os.path.dirname(place) if name == ".." else place
+        here = place if name in ("", ".", "..") else os.path.join(place, name)
+        try:
+            status = os.lstat(here)
+            target = os.readlink(here) if stat.S_ISLNK(status.st_mode) else None
+        except (OSError, ValueError):
+            return False
+        if status.st_uid != 0 or links > _MOST_LINKS:
+            return False
+        if target is not None:
+            links += 1
+            place = "/" if target.startswith("/") else place
+            rest = [*target.split("/"), *rest]
+            continue
+        if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):  # access lists show in the bit of the group
+            return False
+        place = here
+    return True
 
 
 @contextlib.contextmanager

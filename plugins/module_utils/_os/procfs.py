@@ -118,6 +118,12 @@ def children(parent: int, pids: Iterable[int], root: str = "/") -> frozenset[tup
     return frozenset(found)
 
 
+def parent(pid: int, root: str = "/") -> int | None:
+    """The process that a process is a child of; None where it has ended."""
+    fields = (read_text(root, f"/proc/{pid}/stat") or "").rpartition(")")[2].split()
+    return to_int(fields[1]) if len(fields) > 1 else None
+
+
 LISTENS = 0x10000
 """__SO_ACCEPTCON of the flags in /proc/net/unix."""
 

@@ -63,3 +63,11 @@ def test_a_host_that_runs_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_host_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert run(monkeypatch, {"failed": True, "msg": "no Python"}) == {"failed": True, "msg": "no Python"}
+
+
+def test_what_was_not_looked_at_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = run(monkeypatch, {"running": [], "facts": {}, "not_looked_at": ["not looked at: a"]}, dest=str(tmp_path))
+    assert found["not_looked_at"] == ["not looked at: a"]
+    assert "web1: not looked at: a" in capsys.readouterr().out

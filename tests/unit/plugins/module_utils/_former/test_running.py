@@ -4,9 +4,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import pwd
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -65,7 +66,11 @@ class Host:
     started = ""
 
     def running(self, unit: str | None = None) -> list[Running]:
-        return running(unit, 4, str(self.root), Systemd(self.systemctl))
+        return running(unit, 4, str(self.root), Systemd(self.systemctl))[0]
+
+    def left(self, unit: str | None = None, clock: Callable[[], float] = lambda: 0.0) -> list[str]:
+        """What was not looked at."""
+        return running(unit, 4, str(self.root), Systemd(self.systemctl), clock)[1]
 
 
 @pytest.fixture
@@ -211,3 +216,61 @@ def test_numbers_that_are_none(host: Host) -> None:
     (found,) = host.running()
     assert found.settings["threads"] == "²"
     assert found.options == ("threads", "workers")
+
+
+def test_one_service_with_many_does_not_hide_the_others(host: Host) -> None:
+    for pid in range(1000, 1060):
+        host.process(pid, 1, "gunicorn -w 1 till:app", "a.service")
+    found = host.running()
+    assert [one.unit for one in found] == ["a.service"] * 49 + ["shop.service"]
+    (words,) = host.left()
+    assert words == (
+        "not looked at: a.service: 11 of the 60 Gunicorns that it runs; at most 50 Gunicorns are, and for 10 seconds "
+        "(adopt_unit names the one service that is looked at)"
+    )
+    assert host.left("shop.service") == []
+    assert host.left("a.service")[0].endswith(
+        "10 of the 60 Gunicorns that it runs; at most 50 Gunicorns are, and for 10 seconds"
+    )
+
+
+def test_headcounts_own_take_nobodys_room(host: Host) -> None:
+    for pid in range(1000, 1060):
+        host.process(pid, 1, "gunicorn -w 1 till:app", f"own@{pid}.service")
+        host.units[f"own@{pid}.service"] = "/opt/headcount/own/live/own.service"
+    assert [one.unit for one in host.running()] == ["shop.service"]
+    assert host.left() == []
+
+
+def test_services_that_are_left_out_are_counted(host: Host) -> None:
+    for pid in range(1000, 1057):
+        host.process(pid, 1, "gunicorn -w 1 till:app", f"a{pid}.service")
+    left = host.left()
+    assert left[0].startswith("not looked at: a1049.service: 1 of the 1 Gunicorns that it runs; ")
+    assert left[-1].startswith("not looked at: those of 3 more services; ")
+    assert len(left) == 6
+
+
+def test_it_ends_in_time(host: Host) -> None:
+    steps = itertools.count()
+    assert host.left(clock=lambda: next(steps) * 6.0)[0].startswith("not looked at: some of the processes; ")
+    moments = iter([0.0] * 5 + [99.0] * 9)  # as the processes have been looked at
+    (words,) = host.left(clock=lambda: next(moments))
+    assert words.startswith("not looked at: shop.service: 1 of the 1 Gunicorns that it runs; ")
+
+
+def test_the_version_is_looked_for_in_real_folders_of_a_python_alone(host: Host) -> None:
+    lib = host.root / VENV.lstrip("/") / "lib"
+    (lib / "python3.11").rename(lib / "real")
+    for number in range(10):
+        (lib / f"python3.{number}").symlink_to("real")
+    assert host.running()[0].gunicorn == ""
+    (lib / "python3.0").unlink()
+    (lib / "real").rename(lib / "python3.0")
+    assert host.running()[0].gunicorn == "22.0.0"
+    (lib / "python3.9").unlink()
+    (lib / "python3.0").rename(lib / "python3.9")
+    for number in range(9):
+        (lib / f"python3.{number}").unlink(missing_ok=True)
+        (lib / f"python3.{number}").mkdir()
+    assert host.running()[0].gunicorn == ""

@@ -188,3 +188,103 @@ def test_whom_a_service_works_as(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     monkeypatch.setattr(inherited, "unit_pids", lambda *_: [])
     found = inherited.former_account("old.service", systemd, str(tmp_path))
     assert (found.uid, found.umask) == (0, 0o027)
+
+
+@pytest.fixture
+def volume(media: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of the old service's that a link in its open one leads to: the database that it keeps there."""
+    monkeypatch.setattr(Who, "named", lambda *_: Who("hc-shop", 4001, 4001, frozenset({4001})))
+    monkeypatch.setattr(inherited, "HIDDEN", {})
+    open_to_both(media)
+    folder = tmp_path / "volume"
+    folder.mkdir(mode=0o755)
+    (folder / "live.db").touch(0o600)
+    for path in (folder, folder / "live.db"):
+        own(path, OLD.uid or 0)
+    (media / "live.db").symlink_to(folder / "live.db")
+    return folder
+
+
+def test_a_link_that_leads_to_where_the_app_cannot_write(media: Path, volume: Path) -> None:
+    (words,) = asked(media).problems().values()
+    assert words == (
+        f"data.outside: live.db in {media} leads to what is in {volume}, where deploy may write, and which the app's "
+        f"units have read-only: declare {volume} in data.outside too"
+    )
+    os.chmod(volume / "live.db", 0o666)  # the units have it read-only all the same
+    (media / "uploads/more").symlink_to(volume)
+    (words,) = asked(media).problems().values()
+    assert words.startswith(f"data.outside: live.db, uploads/more in {media} lead to what is in {volume}, where")
+
+
+def test_where_a_link_leads_is_declared(media: Path, volume: Path) -> None:
+    both = [{"path": str(media), "access": "write"}, {"path": str(volume), "access": "write"}]
+    found = asked(media, data={"outside": both}).problems()
+    assert list(found) == [str(volume)]
+    assert "hc-shop may not use 2 things" in found[str(volume)]
+    open_to_both(volume)
+    assert asked(media, data={"outside": both}).problems() == {}
+    both[1]["access"] = "read"
+    (words,) = asked(media, data={"outside": both}).problems().values()
+    assert words.endswith("have read-only: declare it in data.outside with access write")
+
+
+def test_a_link_to_what_the_app_may_not_read(media: Path, volume: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inherited, "may", lambda *_: False)
+    (words,) = asked(media, "read").problems().values()
+    assert words == (
+        f"data.outside: live.db in {media} leads to {volume}/live.db, which hc-shop may not read: let it in "
+        f"(`setfacl -R -m u:hc-shop:r {volume}/live.db`)"
+    )
+    os.chmod(volume / "live.db", 0o644)
+    assert asked(media, "read").problems() == {}
+
+
+def test_a_link_to_what_the_units_hide(media: Path, volume: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inherited, "HIDDEN", {str(volume): "ProtectHome="})
+    for access in ("read", "write"):
+        (words,) = asked(media, access).problems().values()
+        assert f"leads to what is in {volume}, which ProtectHome= of the app's units hides: move that" in words
+
+
+def test_links_that_are_in_nobodys_way(media: Path, volume: Path) -> None:
+    (media / "live.db").unlink()
+    own(volume / "live.db", 0)  # the old service may not use it either
+    targets = {"foreign": volume / "live.db", "loop": media / "loop", "gone": media / "none", "null": Path("/dev/null")}
+    for name, target in {**targets, "within": media / "app.db", "python3": Path("/usr/bin/env")}.items():
+        (media / name).symlink_to(target)
+    for number in range(2000):
+        (media / f"chain{number}").symlink_to(f"chain{number + 1}")
+    assert asked(media).problems() == {}
+
+
+def test_the_same_account_cannot_write_there_either(media: Path, volume: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Who, "named", lambda *_: OLD)
+    (words,) = asked(media).problems().values()
+    assert words.endswith(f"declare {volume} in data.outside too")
+
+
+def test_where_a_link_leads_cannot_be_declared(media: Path, volume: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("_WHOLE", "_LOST"):
+        with monkeypatch.context() as patched:
+            patched.setattr(inherited, name, (str(volume),))
+            (words,) = asked(media).problems().values()
+        assert "move that to a folder of its own, declare it in data.outside, and have the link lead there" in words
+
+
+def test_links_to_many_places_are_counted(media: Path, volume: Path) -> None:
+    for number in range(5):
+        (volume / str(number)).mkdir()
+        own(volume / str(number), OLD.uid or 0)
+        (media / f"to{number}").symlink_to(volume / str(number))
+    (words,) = asked(media).problems().values()
+    assert words.endswith("; links to 3 more places")
+
+
+def test_a_service_of_roots_reads_what_is_the_systems(
+    media: Path, volume: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inherited, "former_account", lambda *_: Who("root", 0, 0, frozenset({0}), 0o022))
+    (media / "live.db").unlink()
+    (media / "python3").symlink_to("/usr/bin/env")
+    assert asked(media).problems() == {}

@@ -5,10 +5,18 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.headcount.gunicorn.plugins.module_utils._os.foreignfiles import as_account, names_in, text_of
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.foreignfiles import (
+    as_account,
+    names_in,
+    roots_alone,
+    text_of,
+)
 
 
 def test_a_plain_file_that_is_not_large(tmp_path: Path) -> None:
@@ -45,3 +53,47 @@ def test_with_the_rights_of_an_account() -> None:
     assert (os.geteuid(), os.getegid(), os.getgroups()) == before
     with as_account(0, 0):
         assert os.geteuid() == 0
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A folder that nobody but root writes to, as those above it are."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    folder = Path(tempfile.mkdtemp(dir="/var/lib"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def test_what_root_alone_could_have_changed(place: Path, tmp_path: Path) -> None:
+    file = place / "file"
+    file.write_text("a")
+    (place / "link").symlink_to("../" + place.name + "/./file")
+    (place / "folder").mkdir(0o755)
+    (place / "folder/up").symlink_to("../link")
+    for name in ("file", "link", "folder/up"):
+        assert roots_alone(str(place / name)), name
+    for name in ("missing", "file/below", "a\0b", "loop"):
+        (place / "loop").unlink(missing_ok=True)
+        (place / "loop").symlink_to("loop")
+        assert not roots_alone(str(place / name)), name
+    assert not roots_alone(str(tmp_path))  # /tmp is everybody's
+
+
+@pytest.mark.parametrize("what", ["file", "folder", "link"])
+def test_what_others_could_have_changed(place: Path, what: str) -> None:
+    (place / "folder").mkdir(0o755)
+    (place / "folder/file").touch(0o644)
+    (place / "folder/link").symlink_to("file")
+    one = place / "folder" if what == "folder" else place / "folder" / what
+    way = str(place / "folder/link")
+    assert roots_alone(way)
+    os.chown(one, 65_534, -1, follow_symlinks=False)
+    assert not roots_alone(way)
+    os.chown(one, 0, -1, follow_symlinks=False)
+    assert roots_alone(way)
+    if what != "link":
+        for mode in (0o775, 0o757):
+            one.chmod(mode)
+            assert not roots_alone(way)
