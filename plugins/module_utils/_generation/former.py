@@ -167,7 +167,7 @@ def _entangled(layout: Layout, unit: str, sockets: Sequence[str], systemd: Syste
     What requires a service is stopped with it, what wants it starts it again; `systemctl disable` also disables what
     its Also= names, and removes a unit file that is a link.
     """
-    told = systemd.properties(unit, *_LEAD_TO_IT, "TriggeredBy", "FragmentPath")
+    told = systemd.properties(unit, *_LEAD_TO_IT, "TriggeredBy", "FragmentPath", "OnSuccess")
     names = {name for key in (*_LEAD_TO_IT, "TriggeredBy") for name in told.get(key, "").split()}
     others = sorted(name for name in names - {unit, *sockets} if not name.endswith(".target"))
     if others:
@@ -175,7 +175,17 @@ def _entangled(layout: Layout, unit: str, sockets: Sequence[str], systemd: Syste
             f"{', '.join(others)} on this host requires, wants or starts {unit}, and would be stopped with it or start "
             f"it again; take that out of there first (`systemctl edit {others[0]}`)"
         )
-    path = told.get("FragmentPath", "")
+    after = told.get("OnSuccess", "")
+    if after:
+        return (
+            f"{unit} starts {after} when it ends (OnSuccess=), and systemd cannot be told not to; take that out of "
+            f"there first (`systemctl edit --full {unit}`)"
+        )
+    return _not_alone(layout, unit, sockets, told.get("FragmentPath", ""))
+
+
+def _not_alone(layout: Layout, unit: str, sockets: Sequence[str], path: str) -> str:
+    """Why `systemctl disable` of a unit, whose file is at `path`, would do more, as _entangled() tells it."""
     place = os.path.join(layout.root, path.lstrip("/")) if path else ""
     if place and os.path.realpath(place).startswith(f"{os.path.dirname(layout.home)}/"):
         return f"{unit} is Headcount's own; remove that app first (playbooks/remove.yml)"

@@ -38,6 +38,12 @@ def test_one_that_other_units_lead_to_is_refused_by_name(tmp_path: Path, key: st
     assert found.problem.startswith("front.timer on this host requires, wants or starts dep.service")
 
 
+def test_one_whose_end_starts_another_unit_is_refused_by_its_name(tmp_path: Path) -> None:
+    app = {"former": "dep.service", "listen": "0.0.0.0:8000"}
+    found = former.read(Layout("shop", str(tmp_path)), app, Units(OnSuccess="next.service"))
+    assert found.problem.startswith("dep.service starts next.service when it ends (OnSuccess=)")
+
+
 def test_one_whose_unit_cannot_be_disabled_alone_is_refused(tmp_path: Path) -> None:
     place = tmp_path / "etc/systemd/system/dep.service"
     place.parent.mkdir(parents=True)
