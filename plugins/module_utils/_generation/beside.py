@@ -13,7 +13,9 @@ import contextlib
 import os
 import shutil
 import socket
+import threading
 from dataclasses import dataclass, field
+from typing import Iterator
 
 from .._os.files import make_directory, remove_file, write_file
 from .._os.listeners import (
@@ -30,7 +32,10 @@ from .._os.listeners import (
 from .._os.paths import RUNTIME_UNITS, under
 from .._os.systemd import Systemd
 
-DROP_IN = "headcount-takeover.conf"
+DROP_IN = "zzz-headcount-takeover.conf"
+"""systemd reads drop-ins of all folders in the order of their names, and the last one has the last word."""
+NAME_SECONDS = 0.02
+"""So often it is seen to that a socket has its name (name_kept)."""
 FIRST, SECOND = 0, 1
 """Places of the two sockets of a port: who listened first, and who came to it."""
 
@@ -52,6 +57,38 @@ def undrop(systemd: Systemd, *units: str, root: str = "/") -> None:
             shutil.rmtree(folder, ignore_errors=True)
     if found:
         systemd.reload()
+
+
+@contextlib.contextmanager
+def name_kept(address: str, root: str = "/") -> Iterator[None]:
+    """The file of the unix socket at `address` stays, whoever removes it meanwhile: it is there again at once, by a
+    second name. Who puts another one in its place is let be. Of a port: nothing."""
+    path = under(root, address[len("unix:") :]) if address.startswith("unix:") else ""
+    if not path or not os.path.lexists(path):
+        yield
+        return
+    second, end = f"{path}.headcount-kept", threading.Event()
+    remove_file(second)
+    os.link(path, second)
+
+    def watch() -> None:
+        while not end.wait(NAME_SECONDS):
+            _name_again(path, second)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        end.set()
+        thread.join()
+        _name_again(path, second)
+        remove_file(second)
+
+
+def _name_again(path: str, second: str) -> None:
+    with contextlib.suppress(OSError):  # it is there, most often; or the folder has gone with both
+        os.link(second, path)
 
 
 @dataclass

@@ -26,7 +26,7 @@ from .._os.procfs import children, read_text
 from .._os.systemd import Systemd, SystemdError
 from . import former as formers
 from . import generations, phases
-from .beside import Beside, drop_in, undrop
+from .beside import Beside, drop_in, name_kept, undrop
 from .failures import StepFailed
 from .former import Former
 from .instances import Instances
@@ -35,6 +35,7 @@ JOINING, RETIRING, RETIRED, GIVEN_BACK = phases.JOINING, phases.RETIRING, phases
 SAVED = "headcount-former"
 EMPTY_SECONDS, EMPTY_LOOKS, POLL_SECONDS = 10.0, 3, 0.05
 """For so long it is waited that nobody waits at the former socket any more, until that was seen so often in a row."""
+_STATUSES = tuple(str(status) for status in range(1, 256))
 DRAIN_SECONDS = 100
 """The former service's last requests may take so long."""
 
@@ -216,24 +217,38 @@ def retire(instances: Instances, record: Record) -> list[str]:
     layout, systemd = instances.layout, instances.systemd
     theirs = [unit for unit in record.units if unit != layout.public_socket_unit]
     for unit in theirs:
-        lines = ["[Socket]", "RemoveOnStop=no"] if unit.endswith(".socket") else _lasting(systemd, unit)
+        lines = ["[Socket]", "RemoveOnStop=no"] if unit.endswith(".socket") else _lasting(record)
         drop_in(systemd, unit, "\n".join([*lines, ""]), layout.root)
     systemd.reload()
     words = _disabled(systemd, theirs, record)
     _until_empty(instances, record.inode)
-    if record.way == formers.RENAMED and not record.sockets:
-        _end_without_its_file(instances, record)
-    for unit in _up(systemd, theirs):  # one after the other, the sockets first (see close_first)
-        systemd.stop(unit, timeout_seconds=DRAIN_SECONDS + 30.0)
+    with name_kept(record.address, layout.root):
+        if _killed(record):
+            _end_without_its_file(instances, record)
+        for unit in _up(systemd, theirs):  # one after the other, the sockets first (see close_first)
+            systemd.stop(unit, timeout_seconds=DRAIN_SECONDS + 30.0)
     systemd.reset_failed(*theirs)
     undrop(systemd, *theirs, root=layout.root)
     replace(record, phase=RETIRED).write(layout)
     return words
 
 
-def _lasting(systemd: Systemd, unit: str) -> list[str]:
-    """What lets a service end in its own time, once, with the folder of its socket still there."""
-    return ["[Service]", "Restart=no", f"TimeoutStopSec={DRAIN_SECONDS}", "RuntimeDirectoryPreserve=yes"]
+def _killed(record: Record) -> bool:
+    """Whether it is ended by a kill (see _end_without_its_file)."""
+    return record.way == formers.RENAMED and not record.sockets
+
+
+def _lasting(record: Record) -> list[str]:
+    """What lets a service end in its own time, once, with the socket and its folder still there.
+
+    Nothing is to come of its end: it is one that went well, however it ends, as systemd cannot be told to forget what
+    OnFailure= starts; what is to run after it, or instead of a signal, would remove the file of the app's socket.
+    """
+    lines = ["[Unit]", "FailureAction=none", "SuccessAction=none"]
+    lines += ["[Service]", "Restart=no", "RestartForceExitStatus=", f"TimeoutStopSec={DRAIN_SECONDS}"]
+    lines += ["RuntimeDirectoryPreserve=yes", f"SuccessExitStatus={' '.join(['SIGKILL', *_STATUSES])}"]
+    lines += ["ExecStopPost="] if record.address.startswith("unix:") else []
+    return [*lines, "ExecStop="] if _killed(record) else lines
 
 
 def _disabled(systemd: Systemd, units: list[str], record: Record) -> list[str]:

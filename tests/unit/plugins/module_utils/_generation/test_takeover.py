@@ -246,6 +246,64 @@ def test_a_record_that_cannot_be_read_is_none(host: Host) -> None:
     assert Record.read(host.layout) is None
 
 
+def _retiring(host: Host, tmp_path: Path, way: str, sockets: tuple[str, ...] = ()) -> Path:
+    """The app's socket is in the place of that of old.service, which is to leave."""
+    path = tmp_path / "a.sock"
+    path.write_text("ours", encoding="utf-8")
+    store.activate(host.layout, 2)
+    host.systemd.active |= {"shop.socket", "shop@2.service"}
+    Record(OLD, way, f"unix:{path}", takeover.RETIRING, sockets, (OLD,)).write(host.layout)
+    return path
+
+
+def _drop_in(host: Host) -> list[str]:
+    folder = host.root / "run/systemd/system/old.service.d"
+    return [line for path in folder.glob("*.conf") for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("way", "sockets", "stops"),
+    [(_former.RENAMED, (), True), (_former.RENAMED, ("old.socket",), False), (_former.SHARED, ("shop.socket",), False)],
+)
+def test_nothing_comes_of_the_end_of_one_on_a_unix_socket(
+    host: Host, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, way: str, sockets: tuple[str, ...], stops: bool
+) -> None:
+    _retiring(host, tmp_path, way, sockets)
+    seen: list[list[str]] = []
+    host.systemd.on_stop = lambda: seen.append(_drop_in(host))
+    monkeypatch.setattr(_beside, "under", lambda root, path: path if path.startswith(str(tmp_path)) else root + path)
+    takeover.resume(host.instances, lambda: take_down(host.instances))
+    assert {"ExecStopPost=", "RestartForceExitStatus=", "FailureAction=none"} <= set(seen[0])
+    assert any(line.startswith("SuccessExitStatus=SIGKILL 1 2 ") for line in seen[0])
+    assert ("ExecStop=" in seen[0]) is stops
+    assert _drop_in(host) == []
+
+
+def test_one_on_a_port_ends_as_its_unit_says(host: Host) -> None:
+    seen: list[list[str]] = []
+    host.systemd.on_stop = lambda: seen.append(_drop_in(host))
+    switch(host.instances, None, 2, APP, 1.0, former=Former(OLD, _former.JOINED, (), HOLDER))
+    assert not {"ExecStopPost=", "ExecStop="} & {line for lines in seen for line in lines}
+    assert any("Restart=no" in lines for lines in seen)
+
+
+def test_a_drop_in_has_the_last_word() -> None:
+    assert sorted([_beside.DROP_IN, "override.conf", "zz-local.conf"])[-1] == _beside.DROP_IN
+
+
+def test_the_apps_socket_file_is_there_again_where_the_end_of_the_former_one_removes_it(
+    host: Host, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = _retiring(host, tmp_path, _former.RENAMED)
+    number = path.stat().st_ino
+    monkeypatch.setattr(_beside, "under", lambda root, path: path if path.startswith(str(tmp_path)) else root + path)
+    host.systemd.on_stop = lambda: path.unlink(missing_ok=True)
+    takeover.resume(host.instances, lambda: take_down(host.instances))
+    assert path.stat().st_ino == number
+    assert [one.name for one in tmp_path.glob("a.sock*")] == ["a.sock"]
+    assert _phase(host) == takeover.RETIRED
+
+
 class Asked:
     """A service manager that says of units what a test gives it."""
 
