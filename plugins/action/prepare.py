@@ -10,9 +10,19 @@ from ansible.errors import AnsibleConnectionFailure
 
 from ..plugin_utils._display.terminal import display
 from ..plugin_utils._edge import Result, Variables
-from ..plugin_utils._fleet.prepares import Claims, Todo
+from ..plugin_utils._fleet.prepares import LOST, Claims, Todo
 from ..plugin_utils._fleet.runs import Notes
 from ..plugin_utils._stepaction import StepAction, in_words
+
+
+def _waits_for(first: str, host: str, todo: Sequence[Todo], claims: Claims) -> str:
+    """Why no host but `first` may run what the fleet needs once: it may be under way there. Empty where `host` may."""
+    if first in ("", host) or all(one.each_host for one in todo) or claims.done_by(first):
+        return ""
+    return (
+        f"a command that the fleet needs once was begun on {first} by a run before, nothing is known of its end, and "
+        f"{first} did not come to run it: no other host does; fix: roll {claims.name} out to {first} first"
+    )
 
 
 class ActionModule(StepAction):
@@ -24,10 +34,11 @@ class ActionModule(StepAction):
     def on_host(self, name: str, run: dict[str, str], gone: list[str], notes: Notes, variables: Variables) -> Result:
         """One module call, or none where nothing is left to run here."""
         host = str(variables["inventory_hostname"])
-        todo = [Todo.from_dict(one) for one in notes.decision(host).apps[name].prepare]
+        decided = notes.decision(host).apps[name]
+        todo = [Todo.from_dict(one) for one in decided.prepare]
         claims = Claims(notes.path, name)
         with claims.turn():
-            failed = claims.failure(todo)
+            failed = claims.failure(todo) or _waits_for(decided.unsettled, host, todo, claims)
             if failed:
                 self.heals_itself = False  # nothing was asked of this host: its candidate is still to be put away
                 return {"failed": True, "changed": False, "phase": self.phase, "cause": failed}
@@ -38,7 +49,7 @@ class ActionModule(StepAction):
                 try:
                     result = self._call(left, run, gone, variables)
                 except AnsibleConnectionFailure:
-                    claims.end(shared, host, "the connection to it was lost meanwhile")
+                    claims.end(shared, host, LOST)
                     raise
                 cause = in_words(name, self.phase, result)["cause"] if result.get("failed") else ""
                 claims.end(shared, host, str(cause))

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from typing import Callable, TypedDict
 
 from .._os.files import as_mapping, read_mapping, remove_file, write_json
@@ -50,6 +51,12 @@ class Prepared:
             done = [one for one in done if one["key"] != key]
             done.append({"key": key, "run": command.get("run"), "at": now_text(self.clock)})
         self._write(begun, done)
+
+    def settle(self, keys: Collection[str]) -> None:
+        """None is under way any more: those that were begun are forgotten, but for `keys`, which are run again."""
+        begun = self.begun()
+        if set(begun) - set(keys):
+            self._write({key: one for key, one in begun.items() if key in keys}, self._done())
 
     def forget(self) -> None:
         """The app leaves the host: the next one that comes is prepared anew."""

@@ -13,8 +13,8 @@ the master is killed between any two instructions; the next master takes the cou
 
 A request counts as begun in BEGUN, and, when it has ended, in one of the OUTCOMES: the last word that is written for
 it. What a worker that was killed had begun and not ended is LOST. ANSWERED counts those that nobody waits for as for an
-answer: they have ended, or theirs has begun (a stream, a download), or they are a WebSocket or send much themselves. No
-error in here fails a request or a boot.
+answer: they have ended, or theirs has begun (a stream, a download), or they are a WebSocket or send much themselves, or
+the app waits for more of their body. No error in here fails a request or a boot.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ import sys
 import threading
 import time
 from bisect import bisect_left
+from functools import partial
 from typing import Any, Callable, NamedTuple, Sequence
 
 FILE = "recorder"
@@ -354,6 +355,45 @@ MUCH = len("1000000")
 """So many digits has the length of a body that takes its time to come."""
 
 
+class _Body:
+    """The body of a request, which tells while the app waits for more of it: then it is the client that is slow."""
+
+    __slots__ = ("_body", "_told")
+
+    def __init__(self, body: Any, told: Callable[[int], bool]) -> None:
+        self._body = body
+        self._told = told
+
+    def _waiting(self, part: Callable[..., Any], *size: Any) -> Any:
+        counted = self._told(1)
+        try:
+            return part(*size)
+        finally:
+            if counted:
+                self._told(-1)
+
+    def read(self, *size: Any) -> Any:
+        return self._waiting(self._body.read, *size)
+
+    def readline(self, *size: Any) -> Any:
+        return self._waiting(self._body.readline, *size)
+
+    def readlines(self, *hint: Any) -> Any:
+        return self._waiting(self._body.readlines, *hint)
+
+    def __iter__(self) -> _Body:
+        return self
+
+    def __next__(self) -> Any:
+        line = self.readline()
+        if not line:
+            raise StopIteration
+        return line
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._body, name)
+
+
 def _telling(worker: Any, row: memoryview, answering: set[int], turn: Any, words: memoryview) -> Callable[..., Any]:
     """The app of a worker, which tells on the way when an answer begins."""
     serve, log = worker.wsgi, worker.log
@@ -371,6 +411,20 @@ def _telling(worker: Any, row: memoryview, answering: set[int], turn: Any, words
         except Exception as error:
             _trouble(words, log, error)
 
+    def reading(request: int, more: int) -> bool:
+        try:
+            if more > 0 and request in answering:
+                return False
+            if turn is None:
+                row[R_ANSWERED] += more
+            else:
+                with turn:
+                    row[R_ANSWERED] += more
+            return True
+        except Exception as error:
+            _trouble(words, log, error)
+            return False
+
     def app(environ: Any, start_response: Any) -> Any:
         request = id(environ)
 
@@ -385,6 +439,8 @@ def _telling(worker: Any, row: memoryview, answering: set[int], turn: Any, words
             or ("HTTP_UPGRADE" in environ and environ["HTTP_UPGRADE"].lower() == "websocket")
         ):
             begin(request)
+        elif length and length != "0" and "wsgi.input" in environ:
+            environ["wsgi.input"] = _Body(environ["wsgi.input"], partial(reading, request))
         return serve(environ, start)
 
     return app

@@ -52,6 +52,7 @@ def prepare(app: AppOnHost, number: int, commands: Sequence[Command]) -> Ran:
     with app.step("prepare", number):
         record, kept = app.record(number), Prepared(app.layout, app.clock)
         told = _wait_for_left(app, max((command.seconds for command in commands), default=0.0))
+        kept.settle([command.key for command in commands])
         begun, done = kept.begun(), set(kept.keys())
         left = [command for command in commands if command.key not in done]
         words = [words_of(app.layout, number, command.run) for command in left]

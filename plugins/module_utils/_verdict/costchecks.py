@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Final
 
 from . import statistics as st
 from .run import Answer, Run
 from .types import FAIL, INCONCLUSIVE, PASS, Check, MemoryEvidence, Samples, short
-from .use import Use, blocks, per_request, share
+from .use import Use, parts_after, per_request, share
 
 BLOCKS: Final = 24
 """In so many parts a load is cut to tell whether it was more than chance that one arm took more CPU."""
@@ -218,12 +219,29 @@ def piles_up(run: Run) -> Answer:
     what that one holds: a cache or a pool that fills up holds no more than one that is full."""
     found = [pile_check(run, pile) for pile in PILES]
     told = [one for one in found if one is not None]
-    return Answer([check for check, _ in told], [check.sentence for check, warned in told if warned])
+    unseen = [pile.words for pile, one in zip(PILES, found) if one is None and _seen(run, pile)]
+    why = f"a request takes {short(settling_seconds(run.candidate))} s: the load is too short to tell a pile from them"
+    return Answer(
+        [check for check, _ in told],
+        [check.sentence for check, warned in told if warned],
+        uncompared=[f"growth of {words} ({why})" for words in unseen],
+    )
+
+
+def _seen(run: Run, pile: Pile) -> bool:
+    """Whether a pile would have been told, had requests taken no time."""
+    return growth_of(run.candidate, _use(run.memory), pile, 0.0) is not None
+
+
+def settling_seconds(samples: Samples) -> float:
+    """As long as nearly all requests of an arm take: so long what is in flight may grow with nothing that piles up."""
+    answered = sorted(value for value in samples.latency_ms if isfinite(value))
+    return answered[st.quantile_rank(len(answered), 0.95) - 1] / 1000.0 if answered else 0.0
 
 
 def pile_check(run: Run, pile: Pile) -> tuple[Check, bool] | None:
     """The check of one pile, and whether its sentence is a warning although it passes; None where it was not seen."""
-    growth = growth_of(run.candidate, _use(run.memory), pile)
+    growth = growth_of(run.candidate, _use(run.memory), pile, settling_seconds(run.candidate))
     if growth is None:
         return None
     first, last, rising, late = growth
@@ -243,7 +261,10 @@ def pile_check(run: Run, pile: Pile) -> tuple[Check, bool] | None:
 def _excuse(run: Run, pile: Pile, grown: float, last: float) -> tuple[str, bool]:
     """Why what grew by `grown`, to `last`, is no fault, as the end of a sentence (empty: it is one); and whether that
     is told as a warning."""
-    other = growth_of(run.baseline, _use(run.baseline_memory), pile) if run.baseline is not None else None
+    other = None
+    if run.baseline is not None:
+        # After as long as of the candidate, so that both are held against each other in the same parts of their load.
+        other = growth_of(run.baseline, _use(run.baseline_memory), pile, settling_seconds(run.candidate))
     if other is None:
         # The first memory of an app's life can be its cache; descriptors and threads that never come back are none.
         return ("; there is no live generation to tell a cache from a leak by", True) if pile.fills else ("", False)
@@ -255,11 +276,13 @@ def _excuse(run: Run, pile: Pile, grown: float, last: float) -> tuple[str, bool]
     return "", False
 
 
-def growth_of(samples: Samples, use: Use, pile: Pile) -> tuple[float, float, bool, float] | None:
+def growth_of(samples: Samples, use: Use, pile: Pile, settling: float) -> tuple[float, float, bool, float] | None:
     """How a pile grew over the load: (at first, at last, whether it rose all along, by how much in its last half), each
-    the least of an eighth of the load, so that what comes and goes with requests does not count. None: not sampled."""
+    the least of an eighth of the load, so that what comes and goes with requests does not count. The load counts from
+    `settling` seconds after its beginning on: until then requests in flight become more. None: not sampled, or too
+    short."""
     least = []
-    for begin, end, _ in blocks(samples, PARTS):
+    for begin, end in parts_after(samples, PARTS, settling):
         points = use.between(pile.column, begin, end)
         if points:
             least.append(min(value for _, value in points))

@@ -10,8 +10,9 @@ go back to it, a short disturbance is none, and few requests are none either: th
 
 What hangs ends nothing, and is counted by what it owes: requests in flight without an answer for longer than the app
 declares that they may be, whether new ones come or not. In a burst of traffic all slots are busy too, but what is in
-them comes and goes. A request whose answer has begun (a stream, a download), a WebSocket and a large upload are nothing
-that somebody waits for. Where it cannot be sure, it says what it saw, and does not call that well.
+them comes and goes. A request whose answer has begun (a stream, a download), a WebSocket, a large upload and a body
+that is still coming are nothing that somebody waits for. Where it cannot be sure, it says what it saw, and does not
+call that well.
 """
 
 from __future__ import annotations
@@ -199,8 +200,9 @@ class Watch:
         for what is being answered by now, and was not then.
         """
         then, answering = now.at - patience_s, now.tally.answering or 0
-        begun = next((one.tally.begun for one in reversed(self.readings) if one.at <= then), 0)
-        found = begun - _settled(now) - answering
+        before = next((one.tally for one in reversed(self.readings) if one.at <= then), Tally())
+        # What was being sent then, and waits for its answer by now, may have waited for a moment only.
+        found = before.begun - _settled(now) - max(answering, before.answering or 0)
         least, looks = now.tally.unanswered, 0
         for since in reversed(self.readings):
             span = then - since.at

@@ -55,6 +55,22 @@ class Use:
         return None if first is None or last is None or last < first else last - first
 
 
+def parts_after(samples: Samples, count: int, settling: float) -> list[tuple[float, float]]:
+    """The load of an arm in about `count` parts of equal time, (begin, end), each time that it was asked beginning only
+    `settling` seconds after its beginning. Empty where that leaves less than half of it."""
+    loaded = [(begin + settling, end) for begin, end in samples.loaded]
+    whole = sum(end - begin for begin, end in samples.loaded)
+    if not loaded or sum(max(0.0, end - begin) for begin, end in loaded) < 0.5 * whole:
+        return []
+    each = max(1, count // len(loaded))
+    return [
+        (begin + place * (end - begin) / each, begin + (place + 1) * (end - begin) / each)
+        for begin, end in loaded
+        if end > begin
+        for place in range(each)
+    ]
+
+
 def blocks(samples: Samples, count: int) -> list[tuple[float, float, int]]:
     """The load of an arm in about `count` blocks of equal time: (begin, end, requests), in seconds after the warm-up.
 

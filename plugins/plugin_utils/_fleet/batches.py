@@ -66,6 +66,11 @@ def order_hosts(
     return Order(order, sizes)
 
 
+def after_one(alone: str | None, hosts: Sequence[str], batches: Sequence[str | int]) -> list[str | int]:
+    """`batches`, after one of a single host where `alone` is one of `hosts`."""
+    return [*([1] if alone in hosts else []), *batches]
+
+
 def batch_size(batch: str | int, total: int) -> int:
     """Hosts in a batch: a count, or a share of `total` rounded up to at least one."""
     text = str(batch)

@@ -73,8 +73,9 @@ class AppDecision:
     """Whether the run is limited to other apps."""
     prepare: list[Json] = field(default_factory=list)
     """The commands that its candidate waits for (prepares.Todo)."""
-    unsettled: bool = False
-    """Whether one that the fleet needs once was begun on this host, and nothing is known of its end."""
+    unsettled: str = ""
+    """The one host that may run what the fleet needs once: a command was begun there, and nothing is known of its end.
+    """
     warnings: list[str] = field(default_factory=list)
     """What a person should know before it is deployed, in sentences."""
     taken_back: dict[str, str] = field(default_factory=dict)
@@ -345,9 +346,6 @@ def _note_commands(planned: AppDecision, app: Json, inputs: _Inputs) -> None:
     secrets = known.secrets.get(planned.name, "")
     todo = prepares.to_run(App.from_dict(app), planned.source_id, secrets, state.get("prepared") or (), anywhere)
     planned.prepare = [one.to_dict() for one in todo]
-    unsettled = prepares.unsettled(todo, state.get("preparing") or {})
-    planned.unsettled = bool(unsettled)
-    planned.notes = [*planned.notes, *unsettled]
     if todo:
         planned.notes = [*planned.notes, f"before its candidate starts: {', '.join(map(str, todo))}"]
 

@@ -22,6 +22,7 @@ from ...module_utils._declaration.digests import prepare_key
 from .._edge import Json
 
 BEGUN, DONE = "begun", "done"
+LOST = "the connection to it was lost meanwhile"
 
 
 @dataclass(frozen=True)
@@ -66,21 +67,11 @@ def prepared_anywhere(probes: Sequence[Mapping[str, Json]]) -> dict[str, set[str
     return found
 
 
-def unsettled(todo: Sequence[Todo], begun: Mapping[str, Json]) -> list[str]:
-    """A sentence for each command of `todo` that the fleet needs once, that a run before began on this host, and of
-    whose end nothing is known. `begun`: what the probe says of those, by key."""
-    return [
-        f"`{one.run}` was begun here by {begun[one.key]['by']} at {begun[one.key]['since']}, and nothing is known of "
-        "its end: this host goes first, waits for it where it is under way, and runs it again"
-        for one in todo
-        if one.key in begun and not one.each_host
-    ]
-
-
 class Claims:
     """Who runs the commands of app `name` that one host runs for all, in the run whose notes are in `notes`."""
 
     def __init__(self, notes: Path, name: str) -> None:
+        self.name = name
         self.file = notes / "prepare" / f"{name}.json"
         self.lock = notes / "prepare" / f"{name}.lock"
 
@@ -106,6 +97,10 @@ class Claims:
         """Those of `todo` that were not run for the fleet in this run."""
         known = self._read()
         return [one for one in todo if one.each_host or (known.get(one.key) or {}).get("state") != DONE]
+
+    def done_by(self, host: str) -> bool:
+        """Whether `host` has run any of the app's for the fleet in this run, and well."""
+        return any(claim["host"] == host and claim["state"] == DONE for claim in self._read().values())
 
     def begin(self, commands: Sequence[Todo], host: str) -> None:
         """Note that `host` runs them now."""

@@ -539,7 +539,9 @@ class Scheduler:
         )
         fleet = Schedule(self.notes, self.gone, hosts, rules=rules, mode=self.mode)
         pending = [host.host for host in hosts if host.pending]
+        alone = None
         if pending and self.mode != "drift":
+            alone = self._unsettled(hosts, declared)
             fleet.stopped, fleet.held = hold(hosts, rules.max_failed)
             pending = [host.host for host in hosts if host.pending]
             if fleet.stopped:
@@ -548,8 +550,8 @@ class Scheduler:
             ready = batches.order_hosts(
                 pending,
                 {host.host: host.hardware for host in hosts},
-                _unsettled(hosts) or first.variables["headcount_canary"],
-                first.variables["headcount_rollout_batches"],
+                alone or first.variables["headcount_canary"],
+                batches.after_one(alone, pending, first.variables["headcount_rollout_batches"]),
             )
             fleet.order, fleet.batches = ready.order, ready.sizes
             from .loadhosts import load_hosts
@@ -558,18 +560,22 @@ class Scheduler:
             fleet.hooks = {name: self._hooks(declared[name]) for name in pending}
         return fleet
 
+    def _unsettled(self, hosts: Sequence[HostDecision], declared: Mapping[str, Declaration]) -> str | None:
+        """The host on which a command may be under way that must not be begun on another one beside it, if any."""
+        if not any(host.apps[name].prepare for host in hosts for name in host.pending):
+            return None
+        from . import unsettled
+
+        probes = {host.host: self.variables["hostvars"].raw_get(host.host).get(PROBE) for host in hosts}
+        everyone = (self.variables.get("groups") or {}).get("all") or ()
+        return unsettled.first_host(hosts, declared, probes, self.notes, everyone)
+
     def _hooks(self, declared: Declaration) -> dict[str, str | None]:
         """Where the controller has the host's own task files: {drain: path, undrain: path}, None where none is said."""
         raw = self.variables["hostvars"].raw_get(declared.host)
         folders = base_dirs(variables_for_paths(self.variables, raw), declared.variables["headcount_base_dir"])
         said = {hook: declared.variables[f"headcount_{hook}_tasks"] for hook in ("drain", "undrain")}
         return {hook: locate(str(path), folders) if path else None for hook, path in said.items()}
-
-
-def _unsettled(hosts: Sequence[HostDecision]) -> str | None:
-    """The host on which a command may be under way that must not be begun on another one beside it, if any."""
-    found = (host.host for host in hosts if any(host.apps[name].unsettled for name in host.pending))
-    return next(found, None)
 
 
 def variables_for_paths(play: Variables, host: Variables) -> Variables:

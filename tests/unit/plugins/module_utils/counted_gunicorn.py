@@ -36,6 +36,9 @@ def app(environ, start_response):
         raise RuntimeError("on purpose")
     if path == "/kill":
         os.kill(os.getpid(), signal.SIGKILL)
+    if path == "/upload":
+        assert len(environ["wsgi.input"].read()) == 6
+        time.sleep(2)
     if path.startswith("/wait"):
         time.sleep(float(path[5:]))
     if path.startswith("/stream"):

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import signal
 from pathlib import Path
@@ -129,6 +130,65 @@ def test_an_answer_that_has_begun_is_told_from_one_that_is_waited_for(tmp_path: 
     assert (tally.in_flight, tally.answering, tally.unanswered) == (1, 0, 1)
     master.end(worker, " ", signal.SIGKILL)
     assert (read(tmp_path).tally.lost, read(tmp_path).tally.answering) == (1, 0)
+
+
+@pytest.mark.parametrize("threads", [False, True])
+def test_a_body_that_is_still_coming_is_no_wait_for_the_app(tmp_path: Path, threads: bool) -> None:
+    """However short it is: its client is slow, and not the app. What follows is waited for."""
+    master = Master(tmp_path, threads=threads)
+    worker = master.fork(1)
+    seen: list[int | None] = []
+
+    def look() -> None:
+        seen.append(read(tmp_path).tally.answering)
+
+    class Coming(io.BytesIO):
+        name = "of the server's own"
+
+        def read(self, size: int | None = -1) -> bytes:
+            look()
+            return super().read(size)
+
+        def readline(self, size: int | None = -1) -> bytes:
+            look()
+            return super().readline(size)
+
+        def readlines(self, hint: int | None = -1) -> list[bytes]:
+            look()
+            raise OSError("it went away")
+
+    def serve(environ: Any, start_response: Any) -> list[bytes]:
+        body = environ["wsgi.input"]
+        look()
+        assert (body.read(2), body.readline(), list(body), body.name) == (b"ab", b"c\n", [b"d\n"], Coming.name)
+        look()
+        with pytest.raises(OSError, match="it went away"):
+            body.readlines()
+        look()
+        start_response("200 OK", [])
+        assert body.read() == b""
+        return []
+
+    worker.wsgi = serve
+    master.hooks.ready(worker)
+    request, environ = object(), {"CONTENT_LENGTH": "6", "wsgi.input": Coming(b"abc\nd\n")}
+    master.hooks.pre_request(worker, request)
+    worker.wsgi(environ, lambda *_: None)
+    assert seen == [0, 1, 1, 1, 1, 0, 1, 0, 1]
+    master.hooks.post_request(worker, request, environ, SimpleNamespace(status_code=200, headers_sent=True))
+    tally = read(tmp_path).tally
+    assert (tally.in_flight, tally.answering, tally.unanswered) == (0, 0, 0)
+    assert read(tmp_path).trouble == 0
+
+
+def test_a_request_without_a_body_keeps_the_servers_own(tmp_path: Path) -> None:
+    master = Master(tmp_path)
+    worker = master.fork(1)
+    given = io.BytesIO()
+    worker.wsgi = lambda environ, _: [environ["wsgi.input"]]
+    master.hooks.ready(worker)
+    for more in ({}, {"CONTENT_LENGTH": ""}, {"CONTENT_LENGTH": "0"}):
+        assert worker.wsgi({"wsgi.input": given, **more}, None) == [given]
 
 
 def test_a_worker_that_gunicorn_forgets_gives_its_row_back(tmp_path: Path) -> None:

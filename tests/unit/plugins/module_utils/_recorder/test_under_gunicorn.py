@@ -117,6 +117,21 @@ def test_what_is_answered_in_part_is_not_taken_for_what_waits(worker_class: str,
         assert server.counted().trouble == 0
 
 
+@pytest.mark.parametrize("worker_class", CLASSES)
+def test_a_short_body_that_comes_slowly_is_not_waited_for_before_it_has_come(worker_class: str, tmp_path: Path) -> None:
+    skip_where_missing(worker_class)
+    with serving(tmp_path, worker_class) as server:
+        connection = server.send("POST /upload HTTP/1.1\r\nContent-Length: 6")
+        connection.sendall(b"abc")
+        server.counted(lambda found: (found.tally.in_flight, found.tally.answering) == (1, 1))
+        connection.sendall(b"def")
+        server.counted(lambda found: (found.tally.in_flight, found.tally.answering) == (1, 0))
+        assert connection.recv(4096).startswith(b"HTTP/1.1 200")
+        connection.close()
+        ended = server.counted()
+        assert (ended.tally.answering, ended.tally.unanswered, ended.trouble) == (0, 0, 0)
+
+
 def test_requests_of_a_connection_that_is_kept_count_each(tmp_path: Path) -> None:
     with serving(tmp_path, "gthread", keepalive=5) as server:
         server.ask("/")

@@ -219,6 +219,13 @@ def test_what_a_killed_run_left_is_waited_for_told_and_run_again(host: Host) -> 
     assert prepare(host.app, 1, [command()]) == {"prepared": [], "told": []}
 
 
+def test_what_the_release_before_it_left_is_settled_once_it_was_waited_for(host: Host) -> None:
+    Prepared(host.layout).begin("key of the release before", "flask db upgrade", "run b2 of bert on control2")
+    host.shown = "ActiveState=active"
+    assert prepare(host.app, 1, [command()])["told"] == ["waited 6 s for the command that a run before had begun"]
+    assert Prepared(host.layout).begun() == {}
+
+
 def test_one_that_does_not_end_is_named(host: Host) -> None:
     host.shown, host.app.instances.sleep = "ActiveState=active", lambda seconds: setattr(host, "now", host.now + 30)
     with pytest.raises(StepFailed, match=f"{UNIT}, which another run left, does not end: `systemctl stop {UNIT}`"):

@@ -208,6 +208,39 @@ def test_what_fills_up_to_what_the_live_generation_holds_is_no_pile(column: str,
     assert half.outcome == j.FAIL
 
 
+def in_flight(seconds: float) -> j.MemoryEvidence:
+    """Threads and descriptors of an app whose requests take so long, at 9 a second: more until the first ends."""
+    busy = 9.0 * seconds
+    return used(
+        threads=lambda part: 121.0 + busy * min(1.0, part * SECONDS / seconds),
+        descriptors=lambda part: 81.0 + busy * min(1.0, part * SECONDS / seconds),
+    )
+
+
+def test_requests_that_are_still_filling_up_are_no_pile() -> None:
+    slow = arm(latency_ms=[12_000.0] * int(SECONDS * RATE))
+    verdict = j.judge(slow, None, LIMITS, in_flight(12.0))
+    assert [check.outcome for check in verdict.checks if check.name.startswith("grows:")] == [j.PASS] * 3
+    assert not [words for words in verdict.uncompared if words.startswith("growth")]
+
+
+def test_what_piles_up_behind_slow_requests_is_caught() -> None:
+    slow = arm(latency_ms=[12_000.0] * int(SECONDS * RATE))
+    verdict = j.judge(slow, None, LIMITS, used(threads=lambda part: 9.0 + 700.0 * part))
+    assert verdict.check("grows:threads").outcome == j.FAIL
+
+
+@pytest.mark.parametrize("seconds", [16.0, 31.0])
+def test_where_requests_take_most_of_the_load_it_is_said_that_piles_were_not_told(seconds: float) -> None:
+    slow = arm(latency_ms=[1000.0 * seconds] * int(SECONDS * RATE))
+    verdict = j.judge(slow, None, LIMITS, in_flight(seconds))
+    assert not [check for check in verdict.checks if check.name.startswith("grows:")]
+    assert (
+        f"growth of threads (a request takes {seconds:g} s: the load is too short to tell a pile from them)"
+        in verdict.uncompared
+    )
+
+
 def test_of_a_first_release_the_memory_that_grows_is_told_alone() -> None:
     growing = judged(used(pss_mib=lambda part: 50.0 + 40.0 * part), None)
     assert growing.outcome == j.PASS

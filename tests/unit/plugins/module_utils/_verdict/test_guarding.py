@@ -313,6 +313,16 @@ def test_streams_that_begin_late_are_none() -> None:
     assert "no answer" not in made.conclusion()
 
 
+def test_what_came_slowly_counts_from_when_it_has_come() -> None:
+    """Six slow uploads, and nobody else: from the look at which their bodies are there they have 10 s, as others do."""
+    coming = [*[(flow(500, 500, 10.0), 0)] * 12, (flow(6, 0, answering=6), 0), *[(NOTHING, 0)] * 40]
+    assert looked(coming, slots=40)[0] == ""
+    come = [*coming, (flow(0, 0, answering=-6), 0)]
+    words, _, looks = looked([*come, *[(NOTHING, 0)] * 20], slots=40)
+    assert words.startswith("it hangs: in at least 6 of 40 slots requests have had no answer for 10 s or more")
+    assert looks - len(come) == 2 + 3, "10 s, and four looks agree"
+
+
 def test_what_hangs_beside_streams_is_seen() -> None:
     well = [(flow(500, 500, 10.0), 0)] * 12
     steps = [*well, (flow(254, 0, answering=100), 0), *[(NOTHING, 0)] * 30]

@@ -309,20 +309,6 @@ class TestPlan:
         assert (found.status, found.pending) == ("failed", [])
         assert str(found.cause).startswith("api: held by run r1")
 
-    def test_a_migration_that_a_killed_run_began_here_is_told_and_makes_its_host_the_first(self) -> None:
-        declared = apps(prepare=["flask db upgrade", {"run": "flask collect", "each_host": True}])
-        virgin = plan(declared=declared).apps["shop"]
-        assert not virgin.unsettled
-        begun = {one["key"]: {"run": one["run"], "since": "10:00", "by": "run 7 of ada"} for one in virgin.prepare}
-        found = plan({"shop": {**VIRGIN, "preparing": begun}}, declared=declared).apps["shop"]
-        assert found.unsettled
-        assert [note for note in found.notes if "was begun here" in note] == [
-            "`flask db upgrade` was begun here by run 7 of ada at 10:00, and nothing is known of its end: this host "
-            "goes first, waits for it where it is under way, and runs it again"
-        ]
-        each = {key: value for key, value in begun.items() if value["run"] == "flask collect"}
-        assert not plan({"shop": {**VIRGIN, "preparing": each}}, declared=declared).apps["shop"].unsettled
-
     def test_a_run_that_is_limited_to_one_app_plans_with_all_and_changes_no_other(self) -> None:
         other = {"name": "api", "source": {"path": "api"}, "entry_point": "api:app", "listen": "0.0.0.0:8001"}
         states = {"shop": VIRGIN, "api": VIRGIN}

@@ -15,7 +15,6 @@ from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.prepares
     Todo,
     prepared_anywhere,
     to_run,
-    unsettled,
 )
 
 APP = App("shop", prepare=(Prepare("flask db upgrade"), Prepare("flask collect", each_host=True, seconds=5.0)))
@@ -56,15 +55,6 @@ def test_what_any_host_has_run() -> None:
 
 
 ONCE, EACH = Todo("flask db upgrade", "k1", False, 60.0), Todo("flask collect", "k2", True, 60.0)
-
-
-def test_what_a_killed_run_began_here_is_told_with_who_and_when() -> None:
-    begun = {"k1": {"run": ONCE.run, "since": "2026-11-26T10:00:00Z", "by": "run 7 of ada"}, "k2": {}, "k3": {}}
-    assert unsettled([ONCE, EACH], begun) == [
-        "`flask db upgrade` was begun here by run 7 of ada at 2026-11-26T10:00:00Z, and nothing is known of its end: "
-        "this host goes first, waits for it where it is under way, and runs it again"
-    ]
-    assert unsettled([ONCE, EACH], {}) == []
 
 
 class TestClaims:

@@ -255,12 +255,17 @@ def test_the_host_on_which_a_migration_may_be_under_way_goes_first(
 ) -> None:
     """Whatever canary is declared, and whoever was added before it: no other host begins it beside that."""
     names = ["a", "b", "c"]
-    variables = {"hostvars": Hostvars({name: {} for name in names})}
+    left = {"shop": {"preparing": {"another key": {"run": "flask db upgrade"}}}}
+    probed = {name: {fleetplan.PROBE: {"apps": left if name in unsettled else {"shop": {}}}} for name in names}
+    variables = {"hostvars": Hostvars(probed), "groups": {"all": names}}
     planner = fleetplan.Scheduler(variables, None, runs.begin(tmp_path), "rollout", False, print)
-    apps = {name: {"shop": AppDecision("shop", "deploy", unsettled=name in unsettled)} for name in names}
+    todo = {"run": "flask db upgrade", "key": "k", "each_host": False, "seconds": 60.0}
+    apps = {name: {"shop": AppDecision("shop", "deploy", prepare=[todo])} for name in names}
     hosts = [HostDecision(name, apps=apps[name], facts={}) for name in names]
-    declared = {name: Declaration(name, [], {**RULES, "headcount_canary": canary}, []) for name in names}
-    assert planner._schedule(hosts, declared).order[0] == first
+    rules = {**RULES, "headcount_canary": canary, "headcount_rollout_batches": ["100%"]}
+    declaration = [{"name": "shop", "load": {}, "prepare": [{**todo, "run": "flask collect", "each_host": True}]}]
+    found = planner._schedule(hosts, {name: Declaration(name, declaration, rules, []) for name in names})
+    assert (found.order[0], found.batches) == (first, [1, 2] if unsettled else [3])
 
 
 @pytest.mark.parametrize(("mode", "gathers"), [("plan", True), ("rollout", True), ("retune", True), ("drift", False)])
