@@ -32,6 +32,7 @@ SENT = {
     "_generation/lock",
     "_generation/names",
     "_generation/outside",
+    "_generation/phases",
     "_generation/prepared",
     "_generation/processnames",
     "_generation/run",
