@@ -16,13 +16,14 @@ from .._facts.unitgroups import unit_pids
 from .._generation import former as formers
 from .._generation import generations, store, truth
 from .._generation.answers import SILENT, Meanwhile, meanwhile_words
-from .._generation.beside import Beside, drop_in, undrop
+from .._generation.beside import Beside, drop_in, name_kept, undrop
 from .._generation.failures import StepFailed, sentence
 from .._generation.switch import restore, take_down
 from .._generation.takeover import GIVEN_BACK, RETIRED, Record, close_first, cover, put_back, resume, serve_again
 from .._os.files import remove_file
 from .._os.http import local_address
 from .._os.listeners import SYSTEM_MANAGER, Listener, held, normal
+from .._os.procfs import leads_to
 from .._os.systemd import SystemdError
 from .app import AppOnHost
 
@@ -92,41 +93,70 @@ class _HandOver:
         listen = str(declared.get("listen") or record.address)
         with Meanwhile(listen if declared else None, declared) as users:
             if normal(listen) != record.address or len(record.sockets) > 1:
-                self._with_a_gap()
+                self._with_a_gap(declared)
             elif record.way == formers.SHARED:
                 self._with_its_own_socket()
             elif record.sockets:
-                self._beside_ours(listen)
+                self._beside_ours(listen, declared)
             elif record.inherits:
-                self._with_our_socket()
+                self._with_our_socket(declared)
             else:
                 # What systemd hands to a program that starts Gunicorn, Gunicorn does not take.
-                self._with_a_gap()
+                self._with_a_gap(declared)
             app.systemd.enable(*record.enabled)
-            now = app.instances.look_at(local_address(listen), declared) if declared else None
+            self._answer_or_go_back(declared)
         words = meanwhile_words(users.told())
-        silent = [f"{record.unit} runs, but does not answer: {now.detail}"] if now and now.rank == SILENT else []
-        return [*silent, *([words] if words else [])]
+        return [words] if words else []
+
+    def _answer_or_go_back(self, declared: Plain) -> None:
+        """Users get an answer from the former service, where need be after it has been started once more. StepFailed,
+        with the app live again, where they do not."""
+        app, unit = self.app, self.record.unit
+        if _answers(app, self.record, declared, BOOT_SECONDS):
+            return
+        app.systemd.stop(unit)  # its next start opens its own socket, and makes its file
+        with contextlib.suppress(SystemdError):
+            serve_again(app.systemd, self.record)
+            if _answers(app, self.record, declared, BOOT_SECONDS):
+                return
+        self._live_again()
+        self.record.write(app.layout)
+        app.log("reverted", **{"from": None}, to=self.live, cause=f"{unit} did not answer at {self.record.address}")
+        raise StepFailed("rollback", _silent(self.record))
+
+    def _live_again(self) -> None:
+        """The former service is stopped and disabled again, and the app serves."""
+        app, record = self.app, self.record
+        with contextlib.suppress(SystemdError):
+            app.systemd.disable(*record.enabled)
+        with contextlib.suppress(SystemdError):
+            app.systemd.stop(*(name for name in record.units if name != app.layout.public_socket_unit))
+        if record.way == formers.SHARED:
+            app.systemd.stop(app.layout.public_socket_unit)  # theirs, which ours replaces
+            cover(app.layout, record)
+        if self.live is not None:
+            restore(app.instances, self.live, None)
 
     def _given(self) -> None:
         """From here on the address is the former service's, whatever becomes of this process."""
         self.app.log("given_back", **{"from": self.live}, former=self.record.unit)
         replace(self.record, phase=GIVEN_BACK).write(self.app.layout)
 
-    def _with_a_gap(self) -> None:
+    def _with_a_gap(self, declared: Plain) -> None:
         """The app is taken down, then the former service is started: in between nobody listens."""
         app = self.app
         take_down(app.instances)
         try:
             serve_again(app.systemd, self.record)
-        except SystemdError:
-            if self.live is not None:
-                restore(app.instances, self.live, None)
+            deadline = app.instances.monotonic() + BOOT_SECONDS
+            while not _serves(app, self.record) and app.instances.monotonic() < deadline:
+                app.instances.sleep(POLL_SECONDS)
+            if not _answers(app, self.record, declared, BOOT_SECONDS):
+                raise StepFailed("rollback", _silent(self.record))
+        except (StepFailed, SystemdError):
+            self._live_again()
             raise
         self._given()
-        deadline = app.instances.monotonic() + BOOT_SECONDS
-        while not _serves(app, self.record) and app.instances.monotonic() < deadline:
-            app.instances.sleep(POLL_SECONDS)
 
     def _with_its_own_socket(self) -> None:
         """The public socket is the former service's again, open as it is: both hold it until ours has left."""
@@ -143,23 +173,34 @@ class _HandOver:
         store.link_public(self.app.layout)
         self.app.systemd.reload()
 
-    def _with_our_socket(self) -> None:
+    def _with_our_socket(self, declared: Plain) -> None:
         """The former service, which opens its socket itself, is given ours this time: its next start opens its own."""
         app, unit = self.app, self.record.unit
         text = f"[Service]\nSockets={app.layout.public_socket_unit}\nNonBlocking=yes\n"
+        # Where it does not serve, its stop leaves what the app needs.
+        text += "RuntimeDirectoryPreserve=yes\nExecStopPost=\n"
         drop_in(app.systemd, unit, text, app.layout.root)
         app.systemd.reload()
         _start(app, self.record, lambda: undrop(app.systemd, unit, root=app.layout.root))
+        if not _reached(app, self.record):
+            self._by_a_socket_of_its_own(declared)
+            return
         self._given()
         self._leave()
         undrop(app.systemd, unit, root=app.layout.root)
 
-    def _beside_ours(self, listen: str) -> None:
+    def _by_a_socket_of_its_own(self, declared: Plain) -> None:
+        """It runs, but nobody comes to it: it opens its own socket."""
+        self.app.systemd.stop(self.record.unit)
+        undrop(self.app.systemd, self.record.unit, root=self.app.layout.root)
+        self._with_a_gap(declared)
+
+    def _beside_ours(self, listen: str, declared: Plain) -> None:
         """The former service's socket unit is opened beside ours, and gets the new connections."""
         app = self.app
         ours = [one for one in held([SYSTEM_MANAGER], app.layout.root) if one.address == normal(listen)]
         if len(ours) != 1:
-            self._with_a_gap()
+            self._with_a_gap(declared)
             return
         beside = Beside(app.systemd, self.record.sockets[0], ours[0], app.layout.root)
         try:
@@ -181,19 +222,48 @@ def _start(app: AppOnHost, record: Record, undo: Callable[[], None]) -> None:
     """Start the former service and wait until it serves. StepFailed, with it stopped again, where it does not."""
     begin = app.clock()
     deadline = app.instances.monotonic() + BOOT_SECONDS
-    try:
-        app.systemd.reset_failed(record.unit)
-        app.systemd.start(record.unit)
-        while not _serves(app, record):
-            state = app.systemd.state(record.unit)
-            if state.gone or app.instances.monotonic() >= deadline:
-                lines = app.systemd.journal(record.unit, begin)
-                raise StepFailed("rollback", f"{record.unit} does not serve: {lines[-1] if lines else state.result}")
-            app.instances.sleep(POLL_SECONDS)
-    except (StepFailed, SystemdError):
-        app.systemd.stop(record.unit)
-        undo()
-        raise
+    with name_kept(record.address, app.layout.root):  # what it runs before often removes the file of "its" old socket
+        try:
+            app.systemd.reset_failed(record.unit)
+            app.systemd.start(record.unit)
+            while not _serves(app, record):
+                state = app.systemd.state(record.unit)
+                if state.gone or app.instances.monotonic() >= deadline:
+                    lines = app.systemd.journal(record.unit, begin)
+                    raise StepFailed(
+                        "rollback", f"{record.unit} does not serve: {lines[-1] if lines else state.result}"
+                    )
+                app.instances.sleep(POLL_SECONDS)
+        except (StepFailed, SystemdError):
+            app.systemd.stop(record.unit)
+            undo()
+            raise
+
+
+def _silent(record: Record) -> str:
+    return f"{record.unit} runs, but does not answer at {record.address}"
+
+
+def _answers(app: AppOnHost, record: Record, declared: Plain, seconds: float) -> bool:
+    """Whether users get an answer at its address, within `seconds`; not waited for where nobody comes to it. Where
+    nobody knows what to ask, whether they come to it."""
+    if not declared:
+        return _reached(app, record)
+    deadline = app.instances.monotonic() + seconds
+    while app.instances.look_at(local_address(record.address), declared).rank == SILENT:
+        if app.instances.monotonic() >= deadline or not _reached(app, record):
+            return False
+        app.instances.sleep(POLL_SECONDS)
+    return True
+
+
+def _reached(app: AppOnHost, record: Record) -> bool:
+    """Whether who connects to its unix socket comes to a socket that its processes hold; of a port always."""
+    if not record.address.startswith("unix:") or app.layout.root != "/":
+        return True
+    group = app.systemd.state(record.unit).control_group
+    found = held(unit_pids(group, app.layout.root) if group else [], app.layout.root)
+    return leads_to(record.address[len("unix:") :], [one.inode for one in found if one.address == record.address])
 
 
 def _serves(app: AppOnHost, record: Record) -> bool:

@@ -5,18 +5,26 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 
 import pytest
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import (
+    beside,
+    generations,
+    ledger,
+    takeover,
+    truth,
+)
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import former as formers
-from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import generations, ledger, takeover, truth
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.answers import Meanwhile
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.failures import StepFailed
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.takeover import Record
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.listeners import Listener
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import giveback
+from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.app import AppOnHost
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.giveback import give_back
-from test_app import Host
+from test_app import RUN, Host
 
 OLD = "old.service"
 ADDRESS = "127.0.0.1:8000"
@@ -29,6 +37,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     Record(OLD, formers.JOINED, ADDRESS, takeover.RETIRED, (), (OLD,), {}, 7, True).write(made.layout)
     ledger.append(made.layout.ledger, "promoted", to=2)
     monkeypatch.setattr(giveback, "Meanwhile", lambda listen, app: Meanwhile(listen, app, made.answer))
+    monkeypatch.setattr(giveback, "BOOT_SECONDS", 0.5)
     monkeypatch.setattr(giveback, "unit_pids", lambda group, root: [40, 41])
     monkeypatch.setattr(giveback, "held", lambda pids, root: [Listener(ADDRESS, 7, pids[0], 3)])
     show = made.systemd._show
@@ -59,6 +68,70 @@ def test_one_that_does_not_serve_changes_nothing(host: Host, monkeypatch: pytest
     assert generations.live(host.layout) == 2
     assert not os.path.exists(os.path.join(host.app.root, "run/systemd/system/old.service.d"))
     assert Record.read(host.layout) == Record(OLD, formers.JOINED, ADDRESS, takeover.RETIRED, (), (OLD,), {}, 7, True)
+
+
+def test_one_that_nobody_comes_to_opens_its_own_socket(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it runs before its start has removed the file of the socket that it was given, for good."""
+    comes = [False]
+    monkeypatch.setattr(giveback, "_reached", lambda app, record: comes.pop() if comes else True)
+    give_back(host.app)
+    said = [line for line in host.systemd.said if line.endswith(OLD) or "shop@2.service" in line]
+    assert [line.split()[0] for line in said] == ["start", "stop", "stop", "start"]
+    assert "shop@2.service" in said[2]
+    assert host.systemd.active == {OLD}
+    assert Record.read(host.layout).phase == takeover.GIVEN_BACK
+
+
+def test_one_that_is_silent_is_started_once_more(host: Host) -> None:
+    host.status = dict.fromkeys([("public", "/healthz"), ("public", "/")], 0)
+    host.systemd.on_stop = lambda: f"stop {OLD}" in host.systemd.said and host.status.clear()
+    give_back(host.app)
+    assert [line for line in host.systemd.said if line.endswith(OLD)] == [f"start {OLD}", f"stop {OLD}", f"start {OLD}"]
+    assert host.systemd.active == {OLD}
+
+
+@pytest.mark.parametrize("inherits", [True, False])
+def test_one_that_stays_silent_fails_and_the_app_is_live_again(host: Host, inherits: bool) -> None:
+    record = Record(OLD, formers.JOINED, ADDRESS, takeover.RETIRED, (), (OLD,), {}, 7, inherits)
+    record.write(host.layout)
+    host.status = dict.fromkeys([("public", "/healthz"), ("public", "/")], 0)
+    with pytest.raises(StepFailed, match=r"old\.service runs, but does not answer at 127\.0\.0\.1:8000"):
+        give_back(host.app)
+    assert host.systemd.active == {"shop.socket", "shop@2.service", "shop@2.socket"}
+    assert generations.live(host.layout) == 2
+    assert truth.live(host.layout, [2]).number == 2
+    assert Record.read(host.layout) == record
+
+
+def test_the_file_of_the_socket_is_there_again_where_its_start_removes_it(
+    host: Host, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.sock"
+    path.write_text("ours", encoding="utf-8")
+    number = path.stat().st_ino
+    record = Record(OLD, formers.RENAMED, f"unix:{path}", takeover.RETIRED, (), (OLD,), {}, 7, True)
+    monkeypatch.setattr(giveback, "held", lambda pids, root: [Listener(record.address, 7, pids[0], 3)])
+    monkeypatch.setattr(beside, "under", lambda root, path: path)
+    monkeypatch.setattr(host.app.systemd, "start", lambda *units: path.unlink())
+    giveback._start(host.app, record, list)
+    assert path.stat().st_ino == number
+    assert [one.name for one in tmp_path.glob("a.sock*")] == ["a.sock"]
+
+
+def test_who_comes_to_its_file_must_come_to_a_socket_that_it_holds(
+    host: Host, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.sock"
+    app = AppOnHost("shop", RUN, "/", host.app.systemd)
+    record = Record(OLD, formers.RENAMED, f"unix:{path}", takeover.RETIRED)
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind(str(path))
+        one.listen()
+        inode = os.fstat(one.fileno()).st_ino
+        monkeypatch.setattr(giveback, "held", lambda pids, root: [Listener(record.address, inode)])
+        assert giveback._reached(app, record)
+        path.unlink()
+        assert not giveback._reached(app, record)
 
 
 def test_its_own_socket_unit_stays_open_all_the_while(host: Host) -> None:
