@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from dataclasses import dataclass, replace
 from typing import Iterable, Mapping, Sequence, TypedDict
 
@@ -116,16 +117,19 @@ _LOGGERS = ("cat", "tee", "logger", "multilog", "svlogd", "cronolog", "rotatelog
 """Programs that a service's own lines go through, and that end with it."""
 
 
+_SHELLS = ("sh", "bash", "dash")
+_PYTHONS_OWN = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
+"""What an app that uses multiprocessing starts without being asked, and starts anew."""
+
+
 def _further(layout: Layout, unit: str, state: UnitState, holder: Listener) -> str:
     """Which programs a service runs beside the server that has the address, which would be stopped with it, in a
-    sentence; empty where there are none. What started the server, and what that started, is no other program."""
-    root, pids = layout.root, unit_pids(state.control_group, layout.root) if state.control_group else []
-    parents = {pid: _parent(root, pid) for pid in pids}
-    servers = {pid for pid in pids if any(one.address == holder.address for one in held([pid], root))}
-    if not servers:
-        return ""
-    known = {state.main_pid, *servers, *(above for pid in servers for above in _above(pid, parents))}
-    others = _named([pid for pid in sorted({*pids} - known) if not _above(pid, parents) & servers], root)
+    sentence; empty where there are none. What started the server, and what its workers started, is no other program."""
+    found = _beside(layout.root, state, holder)
+    if found:  # what is just starting, or ending, is no program that runs
+        time.sleep(AGAIN_SECONDS)
+        found &= _beside(layout.root, state, holder)
+    others = _named(sorted(found), layout.root)
     if not others:
         return ""
     more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
@@ -135,10 +139,41 @@ def _further(layout: Layout, unit: str, state: UnitState, holder: Listener) -> s
     )
 
 
+def _beside(root: str, state: UnitState, holder: Listener) -> set[int]:
+    """The processes of a service that are neither its server nor what started that, nor what its workers started.
+
+    A program that a shell started before it became the server (exec) is a child of the master, as the workers are; but
+    these have the socket. None where nobody has it: then nothing tells them apart.
+    """
+    pids = unit_pids(state.control_group, root) if state.control_group else []
+    parents = {pid: _parent(root, pid) for pid in pids}
+    servers = {pid for pid in pids if any(one.address == holder.address for one in held([pid], root))}
+    if not servers:
+        return set()
+    workers = {pid for pid in servers if parents[pid] in servers}
+    known = {state.main_pid, *servers, *(above for pid in servers for above in _above(pid, parents))}
+    return {pid for pid in {*pids} - known if not _above(pid, parents) & workers}
+
+
 def _named(pids: Iterable[int], root: str) -> list[str]:
-    """Processes by the names of their programs; without those that a service's own lines go through."""
+    """Processes by the names of their programs; without those that a service's own lines go through, and those that
+    Python starts by itself."""
     names = {pid: read_text(root, f"/proc/{pid}/comm") or "" for pid in pids}
-    return [f"{name} ({pid})" for pid, name in names.items() if name not in _LOGGERS]
+    loggers = _loggers(names, {pid: _parent(root, pid) for pid in names})
+    return [f"{name} ({pid})" for pid, name in names.items() if pid not in loggers and not _pythons_own(root, pid)]
+
+
+def _loggers(names: Mapping[int, str], parents: Mapping[int, int]) -> set[int]:
+    """Those of these processes that lines go through, and the shells that have started nothing else."""
+    found = {pid for pid, name in names.items() if name in _LOGGERS}
+    children = {pid: {child for child, parent in parents.items() if parent == pid} for pid in names}
+    shells = [pid for pid, name in names.items() if name in _SHELLS]
+    return found.union(pid for pid in shells if children[pid] and children[pid] <= found)
+
+
+def _pythons_own(root: str, pid: int) -> bool:
+    words = read_text(root, f"/proc/{pid}/cmdline") or ""
+    return any(name in words for name in _PYTHONS_OWN)
 
 
 def _parent(root: str, pid: int) -> int:
@@ -156,6 +191,8 @@ def _above(pid: int, parents: Mapping[int, int]) -> set[int]:
 
 
 _SHOWN = 3
+AGAIN_SECONDS = 0.3
+"""After so long it is looked again for further programs."""
 
 
 _LEAD_TO_IT = ("RequiredBy", "RequisiteOf", "BoundBy", "ConsistsOf", "WantedBy", "UpheldBy")

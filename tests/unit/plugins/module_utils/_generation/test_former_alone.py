@@ -127,6 +127,7 @@ def test_one_that_runs_further_programs_is_refused_by_their_names(
         (folder / "stat").write_text(f"{pid} (a) b) S {parent} 1 1")
         (folder / "comm").write_text(names.get(pid, "python3"))
     pids = list(parents)
+    monkeypatch.setattr(former, "AGAIN_SECONDS", 0.0)
     monkeypatch.setattr(former, "unit_pids", lambda *_: pids)
     monkeypatch.setattr(former, "held", lambda asked, _: [HOLDER] if {42, 43}.intersection(asked) else [])
     state = UnitState("loaded", "active", "running", "success", 40, 0, 0, "/system.slice/s.service", "", "")
@@ -139,3 +140,76 @@ def test_one_that_runs_further_programs_is_refused_by_their_names(
     assert former._further(layout, "s.service", state, HOLDER) == ""
     pids = [40, 45]
     assert former._further(layout, "s.service", state, HOLDER) == ""
+
+
+class Unit:
+    """The processes of a service: {process: (parent, name, command line)}. Gunicorn's, which `hold` the socket, are the
+    master 40, that a start script has become (exec), and its worker 41."""
+
+    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.root, self.hold, self.waits = root, {40, 41}, 0
+        self.processes = {40: (1, "gunicorn", ""), 41: (40, "gunicorn", "")}
+        monkeypatch.setattr(former, "unit_pids", lambda *_: list(self.processes))
+        monkeypatch.setattr(former, "held", lambda asked, _: [HOLDER] if self.hold.intersection(asked) else [])
+        monkeypatch.setattr(former.time, "sleep", lambda _: self.later())
+
+    def later(self) -> None:
+        self.waits += 1
+
+    def problem(self) -> str:
+        for pid, (parent, name, command) in self.processes.items():
+            folder = self.root / "proc" / str(pid)
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "stat").write_text(f"{pid} ({name}) S {parent} 1 1")
+            (folder / "comm").write_text(name)
+            (folder / "cmdline").write_text(command)
+        state = UnitState("loaded", "active", "running", "success", 40, 0, 0, "/system.slice/s.service", "", "")
+        return former._further(Layout("shop", str(self.root)), "s.service", state, HOLDER)
+
+
+@pytest.fixture
+def unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Unit:
+    return Unit(tmp_path, monkeypatch)
+
+
+def test_what_a_script_starts_beside_the_server_that_it_becomes_is_another_program(unit: Unit) -> None:
+    unit.processes |= {42: (40, "celery", ""), 43: (42, "celery", ""), 44: (41, "mogrify", "")}
+    assert unit.problem().startswith(
+        "s.service runs celery (42), celery (43) beside it, which would be stopped with it"
+    )
+
+
+def test_a_worker_that_has_a_socket_of_its_own_at_the_address_is_none(unit: Unit) -> None:
+    unit.processes |= {42: (40, "gunicorn", "")}
+    unit.hold |= {42}
+    assert unit.problem() == ""
+    assert unit.waits == 0
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_one_that_is_just_starting_or_ending_is_none(unit: Unit, monkeypatch: pytest.MonkeyPatch, ends: bool) -> None:
+    unit.processes |= {42: (40, "gunicorn", "")}
+    monkeypatch.setattr(unit, "later", lambda: unit.processes.pop(42) if ends else unit.hold.add(42))
+    assert unit.problem() == ""
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {42: (40, "tee", "")},
+        {42: (40, "bash", "/bin/bash\0start.sh"), 43: (42, "tee", "")},
+        {42: (40, "python3", "python3\0-c\0from multiprocessing.resource_tracker import main;main(5)")},
+    ],
+)
+def test_what_its_lines_go_through_and_what_python_starts_by_itself_is_none(
+    unit: Unit, more: dict[int, tuple[int, str, str]]
+) -> None:
+    unit.processes |= more
+    assert unit.problem() == ""
+
+
+def test_a_shell_that_runs_something_is_named(unit: Unit) -> None:
+    unit.processes |= {42: (40, "bash", ""), 43: (42, "tee", ""), 44: (42, "celery", "")}
+    assert unit.problem().startswith("s.service runs bash (42), celery (44) beside it")
+    unit.processes = {40: (1, "gunicorn", ""), 41: (40, "gunicorn", ""), 42: (40, "sh", "")}
+    assert unit.problem().startswith("s.service runs sh (42) beside it")
