@@ -17,6 +17,7 @@ from ..plugin_utils._display.text import plural
 from ..plugin_utils._edge import Result, Variables
 from ..plugin_utils._newapp.proposal import questions_text
 from ..plugin_utils._newapp.render import text
+from ..plugin_utils._newapp.templates import plain
 
 OWNER_ONLY = 0o600
 
@@ -69,7 +70,7 @@ class ActionModule(ActionBase):
             "changed": not stays,
             "dest": str(path),
             "secrets": str(vault) if one.secrets else "",
-            "entry": dict(one.proposal.entry),
+            "entry": plain(one.proposal.entry),
             "comparison": list(one.comparison),
             "questions": questions,
         }

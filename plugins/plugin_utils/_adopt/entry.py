@@ -7,9 +7,8 @@ Secrets are in none of what is made here but in secrets_text(), which is for a f
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -26,6 +25,8 @@ from ...module_utils._plan.types import PlanError
 from .._display.text import listed, plural
 from .._edge import Json
 from .._newapp.draft import Proposal, Question
+from .._newapp.render import quoted
+from .._newapp.templates import is_foreign, variable, without_odd_keys
 
 DEFAULTS: Final[Mapping[str, object]] = {
     "worker_class": "sync",
@@ -64,12 +65,12 @@ def adopted(host: str, running: Json, facts: Json, name: str = "") -> Adopted:
     """The entry of a Gunicorn that `host` runs (a dictionary of former_info), and the comparison with the plan."""
     found = _Draft(host, running, name or app_name_of(running))
     found.write()
-    entry = found.entry
-    comparison = tuple(compared(entry, running, facts))
+    comparison = tuple(compared(found.entry, running, facts))
+    proposal = without_odd_keys(Proposal(found.entry, found.comments, tuple(found.notes), tuple(found.questions)))
     return Adopted(
         found.name,
-        Proposal(entry, found.comments, tuple(found.notes), tuple(found.questions)),
-        {vault_name(found.name, key): value for key, value in sorted(found.secrets.items())},
+        proposal,
+        {name: found.secrets[key] for key, name in vault_names(found.name, found.secrets).items()},
         comparison,
         summary(host, running),
     )
@@ -90,9 +91,16 @@ def app_name_of(running: Json) -> str:
     return "app"
 
 
-def vault_name(app: str, variable: str) -> str:
-    """The variable of the inventory that a secret of an app is kept in."""
-    return re.sub(r"\W", "_", f"vault_{app}_{variable}".lower())
+def vault_names(app: str, names: Iterable[str]) -> dict[str, str]:
+    """The variables of the inventory that the secrets of an app are kept in, one for each, whatever they are called."""
+    found: dict[str, str] = {}
+    for name in sorted(names):
+        wanted = re.sub(r"[^a-z0-9_]", "_", f"vault_{app}_{name}".lower())
+        taken = set(found.values())
+        found[name] = next(
+            one for one in (wanted, *(f"{wanted}_{n}" for n in range(2, len(taken) + 3))) if one not in taken
+        )
+    return found
 
 
 def current(running: Json) -> dict[str, object]:
@@ -140,7 +148,7 @@ def secrets_text(secrets: Mapping[str, str]) -> str:
     """The file of the secrets, which wants to be encrypted (ansible-vault)."""
     lines = ["# Encrypt this file before it goes anywhere: ansible-vault encrypt FILE"]
     # Whatever is in a value is a value: nothing in it is a template of Jinja.
-    lines += [f"{name}: !unsafe {json.dumps(value)}" for name, value in sorted(secrets.items())]
+    lines += [f"{name}: !unsafe {quoted(value)}" for name, value in sorted(secrets.items())]
     return "\n".join(lines) + "\n"
 
 
@@ -238,12 +246,12 @@ class _Draft:
     def _put_environment(self) -> None:
         environment = dict(self.running.get("environment") or {})
         # A template of Jinja in a value would be filled in by Ansible.
-        odd = {key for key, value in environment.items() if "{{" in value or "{%" in value or "{#" in value}
+        odd = {key for key, value in environment.items() if is_foreign(value)}
         self.secrets.update({key: environment.pop(key) for key in sorted(odd)})
         if environment:
             self._put("environment", environment, "what its process has, without what a service manager sets")
         if self.secrets:
-            references = {key: f"{{{{ {vault_name(self.name, key)} }}}}" for key in sorted(self.secrets)}
+            references = {key: variable(name) for key, name in vault_names(self.name, self.secrets).items()}
             self._put("secrets", references, "their values are in the file beside this one")
 
     def _settings(self) -> None:

@@ -4,13 +4,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
-
-import yaml
+from typing import Final
 
 from ...module_utils._declaration.normalise import normalise_apps, render_problems
 from ...module_utils._release.contents import TREE as RELEASED
@@ -22,7 +20,7 @@ from .._wheels.progress import told_to
 from .._wheels.sources import copy_project
 from .._wheels.tools import BadSource, BuildFailed, LacksFiles, WheelhouseError, toml
 from . import hints as hinted
-from . import render, sandbox, scan
+from . import render, sandbox, scan, templates
 from .draft import Proposal, Subject
 from .environment import Made, Maker, make
 from .held import scratch_folder
@@ -85,6 +83,7 @@ def entry(what: str, tools: Tools, host: str = "", beside: Path | None = None, a
 
 def _finish(proposal: Proposal, what: str, host: str) -> Entry:
     heading = [f"Written by scripts/new-app from {what}. Each value is a proposal: change what you know better."]
+    proposal = templates.without_odd_keys(proposal)
     text = render.text(proposal, host, heading)
     check(proposal, text)
     return Entry(proposal, text)
@@ -92,19 +91,13 @@ def _finish(proposal: Proposal, what: str, host: str) -> Entry:
 
 def check(proposal: Proposal, text: str) -> None:
     """The preflight's own check of the entry, as it can be read back. AssertionError is a fault of new-app."""
-    read = yaml.safe_load(text)
+    read = templates.read(text)
     apps = read["all"]["vars"]["headcount_apps"] if "all" in read else read["headcount_apps"]
-    if apps != [_plain(proposal.entry)]:
+    if apps != [templates.plain(proposal.entry)]:
         raise AssertionError(f"the entry is not what is read back from its text: {apps!r}")
     _, problems = normalise_apps(apps, HOST)
     if problems:
         raise AssertionError(f"the entry does not pass the preflight:\n{render_problems(problems)}")
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def _proposal(found: Given, scratch: Path, tools: Tools) -> Proposal:

@@ -192,3 +192,14 @@ def test_data_that_the_app_could_not_write_is_asked_before_it_is_refused() -> No
         "or data: {outside: [/srv/shop/data]}",
         'data: UPLOADS is a path where the app cannot write: UPLOADS: "{data}/up", or data: {outside: [/srv/up]}',
     ]
+
+
+def test_each_secret_has_a_variable_of_its_own_and_reads_as_it_was(tmp_path: Any) -> None:
+    secrets = {"DB_PASS": "a", "DB-PASS": "b", "db_pass": "\U0001f511 \x7f", "{{ x }}": "d"}
+    one = adopted(secrets=secrets, environment={})
+    assert sorted(one.secrets.values()) == sorted(secrets.values())
+    references = one.proposal.entry["secrets"]
+    assert {one.secrets[name[3:-3]] for name in references.values()} == {"a", "b", "\U0001f511 \x7f"}
+    file = tmp_path / "shop.secrets.yml"
+    file.write_text(entry.secrets_text(one.secrets), encoding="utf-8")
+    assert DataLoader().load_from_file(str(file)) == one.secrets
