@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from ansible.errors import AnsibleActionFail
@@ -53,17 +54,15 @@ class ActionModule(ActionBase):
         folder = Path(str(self._task.args.get("dest") or "adopted")) / host
         path, vault = folder / f"{one.name}.yml", folder / f"{one.name}.secrets.yml"
         questions = questions_text(one.proposal.questions)
-        stays = path.exists() and not boolean(self._task.args.get("force", False))
+        there = [file for file in (path, vault) if os.path.lexists(file)]
+        stays = bool(there) and not boolean(self._task.args.get("force", False))
         if not stays and not self._task.check_mode:
             _write(path, text(one.proposal), 0o644)
             if one.secrets:
                 _keep_from_git(folder.parent)
                 _write(vault, secrets_text(one.secrets), OWNER_ONLY)
-        has = "would have" if self._task.check_mode else "has"
-        written = f"{path} is there already and is left as it is" if stays else f"{path} {has} its entry"
-        held = plural(len(one.secrets), "secret")
-        secret = f", {vault} the values of {held} (ansible-vault encrypt)" if one.secrets else ""
-        lines = [one.summary, *(f"  {line}" for line in one.comparison), *questions, f"{written}{secret}"]
+        written = _stay(there) if stays else self._written(path, vault, len(one.secrets))
+        lines = [one.summary, *(f"  {line}" for line in one.comparison), *questions, written]
         display("\n".join(lines))
         return {
             "name": one.name,
@@ -74,6 +73,17 @@ class ActionModule(ActionBase):
             "comparison": list(one.comparison),
             "questions": questions,
         }
+
+    def _written(self, path: Path, vault: Path, secrets: int) -> str:
+        has = "would have" if self._task.check_mode else "has"
+        held = f", {vault} the values of {plural(secrets, 'secret')} (ansible-vault encrypt)" if secrets else ""
+        return f"{path} {has} its entry{held}"
+
+
+def _stay(there: Sequence[Path]) -> str:
+    """What is said of files that are a person's."""
+    kept = "is there already and is left as it is" if len(there) == 1 else "are there already and are left as they are"
+    return f"{' and '.join(map(str, there))} {kept}; nothing is written (adopt_force writes both anew)"
 
 
 def _keep_from_git(folder: Path) -> None:

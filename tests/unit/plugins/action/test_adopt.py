@@ -51,6 +51,24 @@ def test_entry_and_secrets_are_written_once(
     assert entry.read_text(encoding="utf-8") != "mine\n"
 
 
+def test_a_file_of_secrets_stays_without_its_entry_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entry, secrets = tmp_path / "web1/shop.yml", tmp_path / "web1/shop.secrets.yml"
+    secrets.parent.mkdir()
+    secrets.write_text("$ANSIBLE_VAULT;1.1;AES256\n", encoding="utf-8")
+    assert run(monkeypatch, dest=str(tmp_path))["changed"] is False
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"{secrets} is there already and is left as it is; nothing is written" in said
+    assert "has its entry" not in said
+    assert (secrets.read_text(encoding="utf-8"), entry.exists()) == ("$ANSIBLE_VAULT;1.1;AES256\n", False)
+    entry.write_text("mine\n", encoding="utf-8")
+    run(monkeypatch, dest=str(tmp_path))
+    assert f"{entry} and {secrets} are there already" in " ".join(capsys.readouterr().out.split())
+    assert run(monkeypatch, dest=str(tmp_path), force=True)["changed"] is True
+    assert "hunter2" in secrets.read_text(encoding="utf-8")
+
+
 def test_check_mode_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run(monkeypatch, check=True, dest=str(tmp_path))["changed"] is True
     assert list(tmp_path.iterdir()) == []
