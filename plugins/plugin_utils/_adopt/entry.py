@@ -22,7 +22,7 @@ from ...module_utils._declaration.normalise import normalise_apps
 from ...module_utils._plan.planner import plan_host
 from ...module_utils._plan.text import render_table
 from ...module_utils._plan.types import PlanError
-from .._display.text import listed, plural
+from .._display.text import listed, plural, visible
 from .._edge import Json
 from .._newapp.draft import Proposal, Question
 from .._newapp.render import quoted
@@ -125,7 +125,7 @@ def summary(host: str, running: Json) -> str:
     memory = f", {running['worker_mib']:.0f} MiB a worker" if running.get("worker_mib") else ""
     front = (running.get("fronts") or [{}])[0]
     behind = f", behind nginx{' for ' + front['name'] if front.get('name') else ''}" if front else ""
-    return (
+    return visible(
         f"{host}: {running['unit']} runs {running.get('entry_point') or 'an app that its command line does not name'}: "
         f"{plural(_whole(now['workers']), str(now['worker_class']) + ' worker')}{threads}{memory}, on {where} as "
         f"{running.get('user') or 'an unknown account'}{behind}"
@@ -136,12 +136,13 @@ def compared(entry: Json, running: Json, facts: Json) -> list[str]:
     """Their settings against the plan's, as a table with reasons; why there is no plan, where there is none."""
     apps, problems = normalise_apps([{**entry, "secrets": {}}], "")
     if problems:
-        return [f"no plan yet: {problem.text}" for problem in problems]
+        return [visible(f"no plan yet: {problem.text}") for problem in problems]
     try:
         plan = plan_host(facts, apps)[str(entry["name"])]
     except PlanError as error:
-        return [f"no plan: {error}"]
-    return render_table(plan, {key: value for key, value in current(running).items() if key in plan.settings})
+        return [visible(f"no plan: {error}")]
+    now = {key: value for key, value in current(running).items() if key in plan.settings}
+    return render_table(plan, {key: visible(value) if isinstance(value, str) else value for key, value in now.items()})
 
 
 def secrets_text(secrets: Mapping[str, str]) -> str:

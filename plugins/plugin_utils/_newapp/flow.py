@@ -12,6 +12,7 @@ from typing import Final
 
 from ...module_utils._declaration.normalise import normalise_apps, render_problems
 from ...module_utils._release.contents import TREE as RELEASED
+from .._display.text import visible
 from .._edge import Json
 from .._source.project import PACKAGE, TREE, form_of, table
 from .._wheels.declared import check_says, members
@@ -68,6 +69,7 @@ def entry(what: str, tools: Tools, host: str = "", beside: Path | None = None, a
     """The entry of PATH|GIT|PIP. Raises Unknown where nothing can be meant, a WheelhouseError where it cannot be
     fetched, and Unfinished where it could not be looked at to the end."""
     answers = answers or Answers()
+    tools = replace(tools, say=partial(_say, tools.say))
     if answers.python:
         tools = replace(tools, make=partial(tools.make, python=answers.python))
     with scratch_folder() as scratch:
@@ -79,6 +81,10 @@ def entry(what: str, tools: Tools, host: str = "", beside: Path | None = None, a
             raise
         except (Cannot, WheelhouseError) as error:
             raise Unfinished(error, _finish(_half(found, error), what, host)) from error
+
+
+def _say(say: Callable[[str], None], text: str) -> None:
+    say(visible(text))
 
 
 def _finish(proposal: Proposal, what: str, host: str) -> Entry:

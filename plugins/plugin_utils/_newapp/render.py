@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
+from .._display.text import visible
 from .._edge import Json
 from .draft import Proposal
 from .proposal import questions_text
@@ -103,6 +104,7 @@ def _section(section: Json, path: str, comments: Mapping[str, str]) -> Iterator[
 
 def _with_comment(line: str, why: str) -> Iterator[str]:
     """A line with its comment beside it, or above where both are too long."""
+    why = visible(why)
     for padded in (line.ljust(_COLUMN), line):
         beside = f"{padded}  # {why}"
         if why and len(beside) + _INDENT <= _WIDTH:
@@ -115,6 +117,6 @@ def _with_comment(line: str, why: str) -> Iterator[str]:
 
 def _comment(indent: str, words: str) -> list[str]:
     return textwrap.wrap(
-        " ".join(words.split()), _WIDTH - _INDENT, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ",
+        visible(words), _WIDTH - _INDENT, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ",
         break_long_words=False, break_on_hyphens=False,
     )  # fmt: skip

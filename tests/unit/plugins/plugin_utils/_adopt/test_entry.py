@@ -14,6 +14,7 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._facts.given im
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._adopt import entry
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.proposal import questions_text
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.render import text
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.templates import read
 
 RUNNING: dict[str, Any] = {
     "unit": "gunicorn.service",
@@ -203,3 +204,20 @@ def test_each_secret_has_a_variable_of_its_own_and_reads_as_it_was(tmp_path: Any
     file = tmp_path / "shop.secrets.yml"
     file.write_text(entry.secrets_text(one.secrets), encoding="utf-8")
     assert DataLoader().load_from_file(str(file)) == one.secrets
+
+
+@pytest.mark.parametrize("odd", ["\n    prepare: [id]\n    #", "\r", "\x1b[31m", "\u2028", "\x85", "\x00", "\u202e"])
+def test_no_text_of_a_host_adds_to_the_entry_or_reaches_the_terminal(odd: str) -> None:
+    told = f"x{odd}x"
+    one = adopted(
+        unit=f"{told}.service", user=told, folder=f"/srv/{told}", config=f"/srv/{told}", entry_point=told, git=told,
+        listen=[f"unix:/{told}"], settings={"worker_class": told, told: "1"}, options=[told], unread=[f"{told} x"],
+        environment={"A": told, told: "1"}, fronts=[{"name": told}],
+    )  # fmt: skip
+    written = read(text(one.proposal))["headcount_apps"]
+    assert written == [one.proposal.entry]
+    assert "prepare" not in written[0]
+    shown = [*text(one.proposal).split("\n"), one.summary, *one.comparison, *questions_text(one.proposal.questions)]
+    assert [line for line in shown if not line.isprintable()] == []
+    (_, *table) = adopted(settings={"worker_class": told}).comparison
+    assert all(line.isprintable() for line in table)
