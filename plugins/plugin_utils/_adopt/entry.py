@@ -19,6 +19,7 @@ from ...module_utils._declaration.fields import Invalid
 from ...module_utils._declaration.gunicorn import GUNICORN, HOOKS, REFUSED
 from ...module_utils._declaration.listening import GROUP
 from ...module_utils._declaration.normalise import normalise_apps
+from ...module_utils._former.likely import likely_value
 from ...module_utils._plan.planner import plan_host
 from ...module_utils._plan.text import render_table
 from ...module_utils._plan.types import PlanError
@@ -261,6 +262,7 @@ class _Draft:
         if planned:
             self._put("settings", planned, "somebody chose them; without them the plan does")
         own = {key: value for key, value in self.settings.items() if key in _TAKEN and not isinstance(value, dict)}
+        own = {key: value for key, value in own.items() if not likely_value(str(value))}
         if own:
             self._put("gunicorn", own, "settings of Gunicorn that no plan has")
         self._ask_of_others(own)

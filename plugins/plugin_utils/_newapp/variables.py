@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from ...module_utils._former.likely import likely
 from .._display.text import listed
 from .defaults import kept_variables
 from .draft import Draft
@@ -87,14 +88,16 @@ def _public_passwords(draft: Draft, given: Mapping[str, str], secrets: dict[str,
         )
 
 
-_PASSWORD: Final = re.compile(r"://[^/\s@]*:[^/\s@]+@")
-
-
 def _given(draft: Draft, environment: dict[str, str], secrets: dict[str, str]) -> None:
     """What a person gave: as it is, but for what is secret, whose value is in no file of the entry; and what has to be
     a folder that is there."""
     for name, value in draft.hints.given.items():
-        if is_own_secret(name, draft.subject.project) or _CREDENTIAL.search(name) or _PASSWORD.search(value):
+        is_place = value == "{data}" or value.startswith("{data}/")
+        if (
+            is_own_secret(name, draft.subject.project)
+            or _CREDENTIAL.search(name)
+            or (likely(name, value) and not is_place)
+        ):
             vault = _vault(draft, name)
             secrets[name] = variable(vault)
             draft.comments[f"secrets.{name}"] = "new-app was given it, and does not write it down"

@@ -221,3 +221,10 @@ def test_no_text_of_a_host_adds_to_the_entry_or_reaches_the_terminal(odd: str) -
     assert [line for line in shown if not line.isprintable()] == []
     (_, *table) = adopted(settings={"worker_class": told}).comparison
     assert all(line.isprintable() for line in table)
+
+
+def test_a_setting_with_a_secret_is_left_out_and_named() -> None:
+    one = adopted(settings={"statsd_host": "user:hunter2@h", "statsd_prefix": "shop"})
+    assert one.proposal.entry["gunicorn"] == {"statsd_prefix": "shop"}
+    assert [item.text for item in one.proposal.questions if "leaves out statsd_host" in item.text] != []
+    assert "hunter2" not in text(one.proposal)
