@@ -21,6 +21,7 @@ from ..plugin_utils._newapp.render import text
 from ..plugin_utils._newapp.templates import plain
 
 OWNER_ONLY = 0o600
+_SECRETS = "*.secrets.yml"
 
 
 class ActionModule(ActionBase):
@@ -56,13 +57,20 @@ class ActionModule(ActionBase):
         questions = questions_text(one.proposal.questions)
         there = [file for file in (path, vault) if os.path.lexists(file)]
         stays = bool(there) and not boolean(self._task.args.get("force", False))
+        unkept = ""
         if not stays and not self._task.check_mode:
             _write(path, text(one.proposal), 0o644)
             if one.secrets:
-                _keep_from_git(folder.parent)
+                unkept = _keep_from_git(folder.parent)
                 _write(vault, secrets_text(one.secrets), OWNER_ONLY)
         written = _stay(there) if stays else self._written(path, vault, len(one.secrets))
-        lines = [one.summary, *(f"  {line}" for line in one.comparison), *questions, written]
+        lines = [
+            one.summary,
+            *(f"  {line}" for line in one.comparison),
+            *questions,
+            written,
+            *([unkept] if unkept else []),
+        ]
         display("\n".join(lines))
         return {
             "name": one.name,
@@ -86,14 +94,20 @@ def _stay(there: Sequence[Path]) -> str:
     return f"{' and '.join(map(str, there))} {kept}; nothing is written (adopt_force writes both anew)"
 
 
-def _keep_from_git(folder: Path) -> None:
-    """Have git pass over the files with secrets, which nobody has encrypted yet; a list that is there is a person's."""
-    if not (folder / ".gitignore").exists():
-        _write(
-            folder / ".gitignore",
-            "# Values of secrets, until ansible-vault has encrypted them.\n*.secrets.yml\n",
-            0o644,
-        )
+def _keep_from_git(folder: Path) -> str:
+    """Have git pass over the files with secrets, which nobody has encrypted yet; a list that is there is a person's,
+    and what it lacks is said."""
+    ignored = folder / ".gitignore"
+    if not ignored.exists():
+        _write(ignored, f"# Values of secrets, until ansible-vault has encrypted them.\n{_SECRETS}\n", 0o644)
+        return ""
+    try:
+        lines = ignored.read_text(encoding="utf-8", errors="replace").split("\n")
+    except OSError:
+        lines = []
+    if _SECRETS in (line.strip() for line in lines):
+        return ""
+    return f"{ignored} does not keep {_SECRETS} from git: add that line, or encrypt them before anything is committed"
 
 
 def _write(path: Path, content: str, mode: int) -> None:

@@ -318,12 +318,17 @@ def _is_group(name: str) -> bool:
         return False
 
 
+def _numbered(name: str, most: int) -> list[str]:
+    """The names that tell apps apart which would be called alike, as long as a name may be."""
+    return [f"{name[: 22 - len(str(number))].rstrip('-')}-{number}" for number in range(2, most + 1)]
+
+
 def entries(host: str, running: Sequence[Json], facts: Json, name: str = "") -> list[Adopted]:
     """One for each Gunicorn; two that would be called alike are told apart by a number."""
     found: list[Adopted] = []
     for one in running:
         wanted = name or app_name_of(one)
         taken = [it.name for it in found]
-        unique = next(it for it in [wanted, *(f"{wanted[:20]}-{n}" for n in range(2, 99))] if it not in taken)
+        unique = next(it for it in [wanted, *_numbered(wanted, len(taken) + 2)] if it not in taken)
         found.append(adopted(host, one, facts, unique))
     return found

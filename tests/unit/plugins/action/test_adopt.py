@@ -81,3 +81,13 @@ def test_a_host_that_runs_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_host_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert run(monkeypatch, {"failed": True, "msg": "no Python"}) == {"failed": True, "msg": "no Python"}
+
+
+@pytest.mark.parametrize(("list_of_git", "said"), [("venv/\n", True), ("# mine\n*.secrets.yml\n", False)])
+def test_a_list_of_git_that_lacks_the_secrets_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], list_of_git: str, said: bool
+) -> None:
+    (tmp_path / ".gitignore").write_text(list_of_git, encoding="utf-8")
+    run(monkeypatch, dest=str(tmp_path))
+    assert ("does not keep *.secrets.yml from git" in " ".join(capsys.readouterr().out.split())) is said
+    assert (tmp_path / ".gitignore").read_text(encoding="utf-8") == list_of_git

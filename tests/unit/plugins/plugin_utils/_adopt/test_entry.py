@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
+from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.checks import app_name
 from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.normalise import normalise_apps
 from ansible_collections.headcount.gunicorn.plugins.module_utils._facts.given import declared
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._adopt import entry
@@ -228,3 +229,10 @@ def test_a_setting_with_a_secret_is_left_out_and_named() -> None:
     assert one.proposal.entry["gunicorn"] == {"statsd_prefix": "shop"}
     assert [item.text for item in one.proposal.questions if "leaves out statsd_host" in item.text] != []
     assert "hunter2" not in text(one.proposal)
+
+
+def test_many_that_would_be_called_alike() -> None:
+    running = [{**RUNNING, "unit": "a-very-long-name-for-a-service.service"}] * 120
+    names = [one.name for one in entry.entries("web1", running, declared(2, 2048).to_dict())]
+    assert len(set(names)) == len(names)
+    assert [app_name(name) for name in names] == names
