@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from ansible.errors import AnsibleActionFail
@@ -17,8 +18,10 @@ from ..plugin_utils._display.text import plural
 from ..plugin_utils._edge import Result, Variables
 from ..plugin_utils._newapp.proposal import questions_text
 from ..plugin_utils._newapp.render import text
+from ..plugin_utils._newapp.templates import plain
 
 OWNER_ONLY = 0o600
+_SECRETS = "*.secrets.yml"
 
 
 class ActionModule(ActionBase):
@@ -53,27 +56,37 @@ class ActionModule(ActionBase):
         folder = Path(str(self._task.args.get("dest") or "adopted")) / host
         path, vault = folder / f"{one.name}.yml", folder / f"{one.name}.secrets.yml"
         questions = questions_text(one.proposal.questions)
-        stays = path.exists() and not boolean(self._task.args.get("force", False))
+        there = [file for file in (path, vault) if os.path.lexists(file)]
+        stays = bool(there) and not boolean(self._task.args.get("force", False))
+        unkept = ""
         if not stays and not self._task.check_mode:
             _write(path, text(one.proposal), 0o644)
             if one.secrets:
-                _keep_from_git(folder.parent)
+                unkept = _keep_from_git(folder.parent)
                 _write(vault, secrets_text(one.secrets), OWNER_ONLY)
-        has = "would have" if self._task.check_mode else "has"
-        written = f"{path} is there already and is left as it is" if stays else f"{path} {has} its entry"
-        held = plural(len(one.secrets), "secret")
-        secret = f", {vault} the values of {held} (ansible-vault encrypt)" if one.secrets else ""
-        lines = [one.summary, *(f"  {line}" for line in one.comparison), *questions, f"{written}{secret}"]
+        written = _stay(there) if stays else self._written(path, vault, len(one.secrets))
+        lines = [
+            one.summary,
+            *(f"  {line}" for line in one.comparison),
+            *questions,
+            written,
+            *([unkept] if unkept else []),
+        ]
         display("\n".join(lines))
         return {
             "name": one.name,
             "changed": not stays,
             "dest": str(path),
             "secrets": str(vault) if one.secrets else "",
-            "entry": dict(one.proposal.entry),
+            "entry": plain(one.proposal.entry),
             "comparison": list(one.comparison),
             "questions": questions,
         }
+
+    def _written(self, path: Path, vault: Path, secrets: int) -> str:
+        has = "would have" if self._task.check_mode else "has"
+        held = f", {vault} the values of {plural(secrets, 'secret')} (ansible-vault encrypt)" if secrets else ""
+        return f"{path} {has} its entry{held}"
 
 
 def _told(host: str, read: Result) -> list[str]:
@@ -84,14 +97,26 @@ def _told(host: str, read: Result) -> list[str]:
     return left
 
 
-def _keep_from_git(folder: Path) -> None:
-    """Have git pass over the files with secrets, which nobody has encrypted yet; a list that is there is a person's."""
-    if not (folder / ".gitignore").exists():
-        _write(
-            folder / ".gitignore",
-            "# Values of secrets, until ansible-vault has encrypted them.\n*.secrets.yml\n",
-            0o644,
-        )
+def _stay(there: Sequence[Path]) -> str:
+    """What is said of files that are a person's."""
+    kept = "is there already and is left as it is" if len(there) == 1 else "are there already and are left as they are"
+    return f"{' and '.join(map(str, there))} {kept}; nothing is written (adopt_force writes both anew)"
+
+
+def _keep_from_git(folder: Path) -> str:
+    """Have git pass over the files with secrets, which nobody has encrypted yet; a list that is there is a person's,
+    and what it lacks is said."""
+    ignored = folder / ".gitignore"
+    if not ignored.exists():
+        _write(ignored, f"# Values of secrets, until ansible-vault has encrypted them.\n{_SECRETS}\n", 0o644)
+        return ""
+    try:
+        lines = ignored.read_text(encoding="utf-8", errors="replace").split("\n")
+    except OSError:
+        lines = []
+    if _SECRETS in (line.strip() for line in lines):
+        return ""
+    return f"{ignored} does not keep {_SECRETS} from git: add that line, or encrypt them before anything is committed"
 
 
 def _write(path: Path, content: str, mode: int) -> None:

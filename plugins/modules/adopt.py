@@ -43,7 +43,7 @@ options:
     description: The name of the app. It is the service's by default, or that of its module.
     type: str
   force:
-    description: Write the files anew where they are there already.
+    description: Write both files of an entry anew where either is there already.
     type: bool
     default: false
   python:

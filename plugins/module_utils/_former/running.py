@@ -23,6 +23,7 @@ from .._os.procfs import parent, read_status, read_text, to_int
 from .._os.systemd import Systemd
 from . import commandline, conffile, nginx
 from .asservice import Reader, reader_of
+from .likely import likely
 
 NOT_THE_APPS: Final = re.compile(
     r"PATH|LANG|LANGUAGE|LC_\w+|HOME|LOGNAME|USER|SHELL|PWD|OLDPWD|SHLVL|TERM|_|MAIL|HOSTNAME|VIRTUAL_ENV\w*|PS1"
@@ -32,8 +33,6 @@ NOT_THE_APPS: Final = re.compile(
 )
 """Variables that a service manager or a shell sets, or that are Gunicorn's own."""
 
-_LIKELY: Final = re.compile(r"(?i)(^|_)(key|pass|passphrase|pwd|dsn|auth|salt|webhook)(_|$)")
-"""What may be a secret by its name: in a vault nothing is lost by it."""
 CONFIG_FILE: Final = "gunicorn.conf.py"
 _NGINX: Final = "/etc/nginx"
 _MOST_BYTES: Final = 2**20
@@ -325,7 +324,7 @@ def _divided(environment: Mapping[str, str], added: Mapping[str, str]) -> tuple[
     whatever they are called."""
     own = {name: value for name, value in environment.items() if not NOT_THE_APPS.fullmatch(name)}
     own = dict(sorted({**own, **added}.items()))
-    secret = {name: value for name, value in own.items() if looks_secret(name, value) or _LIKELY.search(name)}
+    secret = {name: value for name, value in own.items() if looks_secret(name, value) or likely(name, value)}
     return {name: value for name, value in own.items() if name not in secret}, secret
 
 
@@ -375,7 +374,7 @@ def _git(reader: Reader, folder: str) -> tuple[str, str]:
     if head.startswith("ref: "):
         head = (reader.text(os.path.join(folder, ".git", head[len("ref: ") :]), _MOST_BYTES) or "").strip()
     commit = head if re.fullmatch(r"[0-9a-f]{40,64}", head) else ""
-    return re.sub(r"://[^/@\s]*@", "://", url), commit
+    return re.sub(r"://[^/\s]*@", "://", url), commit
 
 
 def _fronts(root: str, listen: str) -> Tuple[nginx.Front, ...]:

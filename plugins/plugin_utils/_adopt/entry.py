@@ -7,9 +7,8 @@ Secrets are in none of what is made here but in secrets_text(), which is for a f
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,12 +19,15 @@ from ...module_utils._declaration.fields import Invalid
 from ...module_utils._declaration.gunicorn import GUNICORN, HOOKS, REFUSED
 from ...module_utils._declaration.listening import GROUP
 from ...module_utils._declaration.normalise import normalise_apps
+from ...module_utils._former.likely import likely_value
 from ...module_utils._plan.planner import plan_host
 from ...module_utils._plan.text import render_table
 from ...module_utils._plan.types import PlanError
-from .._display.text import listed, plural
+from .._display.text import listed, plural, visible
 from .._edge import Json
 from .._newapp.draft import Proposal, Question
+from .._newapp.render import quoted
+from .._newapp.templates import is_foreign, variable, without_odd_keys
 
 DEFAULTS: Final[Mapping[str, object]] = {
     "worker_class": "sync",
@@ -64,12 +66,12 @@ def adopted(host: str, running: Json, facts: Json, name: str = "") -> Adopted:
     """The entry of a Gunicorn that `host` runs (a dictionary of former_info), and the comparison with the plan."""
     found = _Draft(host, running, name or app_name_of(running))
     found.write()
-    entry = found.entry
-    comparison = tuple(compared(entry, running, facts))
+    comparison = tuple(compared(found.entry, running, facts))
+    proposal = without_odd_keys(Proposal(found.entry, found.comments, tuple(found.notes), tuple(found.questions)))
     return Adopted(
         found.name,
-        Proposal(entry, found.comments, tuple(found.notes), tuple(found.questions)),
-        {vault_name(found.name, key): value for key, value in sorted(found.secrets.items())},
+        proposal,
+        {name: found.secrets[key] for key, name in vault_names(found.name, found.secrets).items()},
         comparison,
         summary(host, running),
     )
@@ -90,9 +92,16 @@ def app_name_of(running: Json) -> str:
     return "app"
 
 
-def vault_name(app: str, variable: str) -> str:
-    """The variable of the inventory that a secret of an app is kept in."""
-    return re.sub(r"\W", "_", f"vault_{app}_{variable}".lower())
+def vault_names(app: str, names: Iterable[str]) -> dict[str, str]:
+    """The variables of the inventory that the secrets of an app are kept in, one for each, whatever they are called."""
+    found: dict[str, str] = {}
+    for name in sorted(names):
+        wanted = re.sub(r"[^a-z0-9_]", "_", f"vault_{app}_{name}".lower())
+        taken = set(found.values())
+        found[name] = next(
+            one for one in (wanted, *(f"{wanted}_{n}" for n in range(2, len(taken) + 3))) if one not in taken
+        )
+    return found
 
 
 def current(running: Json) -> dict[str, object]:
@@ -117,7 +126,7 @@ def summary(host: str, running: Json) -> str:
     memory = f", {running['worker_mib']:.0f} MiB a worker" if running.get("worker_mib") else ""
     front = (running.get("fronts") or [{}])[0]
     behind = f", behind nginx{' for ' + front['name'] if front.get('name') else ''}" if front else ""
-    return (
+    return visible(
         f"{host}: {running['unit']} runs {running.get('entry_point') or 'an app that its command line does not name'}: "
         f"{plural(_whole(now['workers']), str(now['worker_class']) + ' worker')}{threads}{memory}, on {where} as "
         f"{running.get('user') or 'an unknown account'}{behind}"
@@ -128,19 +137,20 @@ def compared(entry: Json, running: Json, facts: Json) -> list[str]:
     """Their settings against the plan's, as a table with reasons; why there is no plan, where there is none."""
     apps, problems = normalise_apps([{**entry, "secrets": {}}], "")
     if problems:
-        return [f"no plan yet: {problem.text}" for problem in problems]
+        return [visible(f"no plan yet: {problem.text}") for problem in problems]
     try:
         plan = plan_host(facts, apps)[str(entry["name"])]
     except PlanError as error:
-        return [f"no plan: {error}"]
-    return render_table(plan, {key: value for key, value in current(running).items() if key in plan.settings})
+        return [visible(f"no plan: {error}")]
+    now = {key: value for key, value in current(running).items() if key in plan.settings}
+    return render_table(plan, {key: visible(value) if isinstance(value, str) else value for key, value in now.items()})
 
 
 def secrets_text(secrets: Mapping[str, str]) -> str:
     """The file of the secrets, which wants to be encrypted (ansible-vault)."""
     lines = ["# Encrypt this file before it goes anywhere: ansible-vault encrypt FILE"]
     # Whatever is in a value is a value: nothing in it is a template of Jinja.
-    lines += [f"{name}: !unsafe {json.dumps(value)}" for name, value in sorted(secrets.items())]
+    lines += [f"{name}: !unsafe {quoted(value)}" for name, value in sorted(secrets.items())]
     return "\n".join(lines) + "\n"
 
 
@@ -238,12 +248,12 @@ class _Draft:
     def _put_environment(self) -> None:
         environment = dict(self.running.get("environment") or {})
         # A template of Jinja in a value would be filled in by Ansible.
-        odd = {key for key, value in environment.items() if "{{" in value or "{%" in value or "{#" in value}
+        odd = {key for key, value in environment.items() if is_foreign(value)}
         self.secrets.update({key: environment.pop(key) for key in sorted(odd)})
         if environment:
             self._put("environment", environment, "what its process has, without what a service manager sets")
         if self.secrets:
-            references = {key: f"{{{{ {vault_name(self.name, key)} }}}}" for key in sorted(self.secrets)}
+            references = {key: variable(name) for key, name in vault_names(self.name, self.secrets).items()}
             self._put("secrets", references, "their values are in the file beside this one")
 
     def _settings(self) -> None:
@@ -252,6 +262,7 @@ class _Draft:
         if planned:
             self._put("settings", planned, "somebody chose them; without them the plan does")
         own = {key: value for key, value in self.settings.items() if key in _TAKEN and not isinstance(value, dict)}
+        own = {key: value for key, value in own.items() if not likely_value(str(value))}
         if own:
             self._put("gunicorn", own, "settings of Gunicorn that no plan has")
         self._ask_of_others(own)
@@ -307,12 +318,17 @@ def _is_group(name: str) -> bool:
         return False
 
 
+def _numbered(name: str, most: int) -> list[str]:
+    """The names that tell apps apart which would be called alike, as long as a name may be."""
+    return [f"{name[: 22 - len(str(number))].rstrip('-')}-{number}" for number in range(2, most + 1)]
+
+
 def entries(host: str, running: Sequence[Json], facts: Json, name: str = "") -> list[Adopted]:
     """One for each Gunicorn; two that would be called alike are told apart by a number."""
     found: list[Adopted] = []
     for one in running:
         wanted = name or app_name_of(one)
         taken = [it.name for it in found]
-        unique = next(it for it in [wanted, *(f"{wanted[:20]}-{n}" for n in range(2, 99))] if it not in taken)
+        unique = next(it for it in [wanted, *_numbered(wanted, len(taken) + 2)] if it not in taken)
         found.append(adopted(host, one, facts, unique))
     return found

@@ -35,6 +35,11 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Any]], right: Sequence[
     return "\n".join([lines[0], rule, *lines[1:]])
 
 
+def visible(text: str) -> str:
+    """Text of others on one line: whitespace as one space each, and nothing that a terminal, or YAML, would obey."""
+    return "".join(char for char in " ".join(text.split()) if char.isprintable())
+
+
 def plural(count: int, one: str, many: str | None = None) -> str:
     """`1 host`, `2 hosts`."""
     return f"{count} {one if count == 1 else many or one + 's'}"

@@ -4,16 +4,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
-
-import yaml
+from typing import Final
 
 from ...module_utils._declaration.normalise import normalise_apps, render_problems
 from ...module_utils._release.contents import TREE as RELEASED
+from .._display.text import visible
 from .._edge import Json
 from .._source.project import PACKAGE, TREE, form_of, table
 from .._wheels.declared import check_says, members
@@ -22,7 +21,7 @@ from .._wheels.progress import told_to
 from .._wheels.sources import copy_project
 from .._wheels.tools import BadSource, BuildFailed, LacksFiles, WheelhouseError, toml
 from . import hints as hinted
-from . import render, sandbox, scan
+from . import render, sandbox, scan, templates
 from .draft import Proposal, Subject
 from .environment import Made, Maker, make
 from .held import scratch_folder
@@ -70,6 +69,7 @@ def entry(what: str, tools: Tools, host: str = "", beside: Path | None = None, a
     """The entry of PATH|GIT|PIP. Raises Unknown where nothing can be meant, a WheelhouseError where it cannot be
     fetched, and Unfinished where it could not be looked at to the end."""
     answers = answers or Answers()
+    tools = replace(tools, say=partial(_say, tools.say))
     if answers.python:
         tools = replace(tools, make=partial(tools.make, python=answers.python))
     with scratch_folder() as scratch:
@@ -83,8 +83,13 @@ def entry(what: str, tools: Tools, host: str = "", beside: Path | None = None, a
             raise Unfinished(error, _finish(_half(found, error), what, host)) from error
 
 
+def _say(say: Callable[[str], None], text: str) -> None:
+    say(visible(text))
+
+
 def _finish(proposal: Proposal, what: str, host: str) -> Entry:
     heading = [f"Written by scripts/new-app from {what}. Each value is a proposal: change what you know better."]
+    proposal = templates.without_odd_keys(proposal)
     text = render.text(proposal, host, heading)
     check(proposal, text)
     return Entry(proposal, text)
@@ -92,19 +97,13 @@ def _finish(proposal: Proposal, what: str, host: str) -> Entry:
 
 def check(proposal: Proposal, text: str) -> None:
     """The preflight's own check of the entry, as it can be read back. AssertionError is a fault of new-app."""
-    read = yaml.safe_load(text)
+    read = templates.read(text)
     apps = read["all"]["vars"]["headcount_apps"] if "all" in read else read["headcount_apps"]
-    if apps != [_plain(proposal.entry)]:
+    if apps != [templates.plain(proposal.entry)]:
         raise AssertionError(f"the entry is not what is read back from its text: {apps!r}")
     _, problems = normalise_apps(apps, HOST)
     if problems:
         raise AssertionError(f"the entry does not pass the preflight:\n{render_problems(problems)}")
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def _proposal(found: Given, scratch: Path, tools: Tools) -> Proposal:

@@ -15,7 +15,7 @@ from ...module_utils._declaration.checks import app_name
 from ...module_utils._declaration.fields import Invalid
 from ...module_utils._declaration.profiles import profile_of
 from ...module_utils._declaration.shortfall import needed_requests
-from .._display.text import listed, plural
+from .._display.text import listed, plural, visible
 from .._edge import Json
 from .beside import MIGRATES, is_clock, process_command, process_name
 from .defaults import ask_about_defaults, kept_variables
@@ -420,4 +420,5 @@ def _where(draft: Draft) -> str:
 def questions_text(questions: Sequence[Question]) -> list[str]:
     """The questions as lines, those that must be answered first."""
     ordered = sorted(questions, key=lambda item: not item.must)
-    return [f"{'QUESTION, to be answered first' if item.must else 'QUESTION'}: {item.text}" for item in ordered]
+    words = {True: "QUESTION, to be answered first", False: "QUESTION"}
+    return [f"{words[item.must]}: {visible(item.text)}" for item in ordered]

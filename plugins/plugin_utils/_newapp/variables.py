@@ -8,10 +8,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from ...module_utils._former.likely import likely
 from .._display.text import listed
 from .defaults import kept_variables
 from .draft import Draft
 from .survey import is_kept, is_setting
+from .templates import password, variable, without_odd_variables
 
 _SECRET: Final = re.compile(
     r"(SECRET_KEY|SECRET|COOKIE_SECRET|SESSION_SECRET|(JWT|CSRF|WTF_CSRF)_SECRET(_KEY)?|(PASSWORD_)?SALT|SIGNING_KEY|"
@@ -33,6 +35,7 @@ def is_own_secret(name: str, project: str) -> bool:
 
 
 def put_variables(draft: Draft, path: str) -> None:
+    without_odd_variables(draft)
     environment = _environment(draft, path)
     secrets: dict[str, str] = {}
     _given(draft, environment, secrets)
@@ -40,7 +43,7 @@ def put_variables(draft: Draft, path: str) -> None:
         _required(draft, name, environment, secrets)
     for item in draft.app.variables:
         if is_own_secret(item.name, draft.subject.project) and item.name not in {**environment, **secrets}:
-            secrets[item.name] = generated(str(draft.entry["name"]), item.name)
+            secrets[item.name] = password(str(draft.entry["name"]), item.name)
             instead = ", instead of the default that the code shows to everybody" if item.default else ""
             draft.comments[f"secrets.{item.name}"] = _GENERATED + instead
     _known_to_all(draft, environment, secrets)
@@ -55,7 +58,7 @@ def _known_to_all(draft: Draft, environment: Mapping[str, str], secrets: dict[st
     """A secret of the app that is the default of a variable, by whatever name: made, as others are."""
     for setting, (_, name) in draft.app.weak.items():
         if name and name not in environment and name not in secrets and name not in draft.app.required:
-            secrets[name] = generated(str(draft.entry["name"]), name)
+            secrets[name] = password(str(draft.entry["name"]), name)
             draft.comments[f"secrets.{name}"] = (
                 f"{_GENERATED}; its {setting}, instead of the default that the code shows to everybody"
             )
@@ -76,29 +79,29 @@ def _public_passwords(draft: Draft, given: Mapping[str, str], secrets: dict[str,
             continue
         if _SERVICES.search(item.name):
             continue
-        variable = _vault(draft, item.name)
-        secrets[item.name] = f"{{{{ {variable} }}}}"
+        vault = _vault(draft, item.name)
+        secrets[item.name] = variable(vault)
         draft.comments[f"secrets.{item.name}"] = "instead of the default that the code shows to everybody"
         draft.ask(
-            f"what is {item.name}? By default it is the word that the code shows to everybody: set {variable}",
+            f"what is {item.name}? By default it is the word that the code shows to everybody: set {vault}",
             must=True,
         )
-
-
-_PASSWORD: Final = re.compile(r"://[^/\s@]*:[^/\s@]+@")
 
 
 def _given(draft: Draft, environment: dict[str, str], secrets: dict[str, str]) -> None:
     """What a person gave: as it is, but for what is secret, whose value is in no file of the entry; and what has to be
     a folder that is there."""
     for name, value in draft.hints.given.items():
-        if is_own_secret(name, draft.subject.project) or _CREDENTIAL.search(name) or _PASSWORD.search(value):
-            variable = _vault(draft, name)
-            secrets[name] = f"{{{{ {variable} }}}}"
+        is_place = value == "{data}" or value.startswith("{data}/")
+        if (
+            is_own_secret(name, draft.subject.project)
+            or _CREDENTIAL.search(name)
+            or (likely(name, value) and not is_place)
+        ):
+            vault = _vault(draft, name)
+            secrets[name] = variable(vault)
             draft.comments[f"secrets.{name}"] = "new-app was given it, and does not write it down"
-            draft.ask(
-                f"what is {name}? It was given to new-app, which does not write it down: set {variable}", must=True
-            )
+            draft.ask(f"what is {name}? It was given to new-app, which does not write it down: set {vault}", must=True)
         else:
             environment[name] = value
             draft.comments[f"environment.{name}"] = "as it was given to new-app"
@@ -110,7 +113,7 @@ def _given(draft: Draft, environment: dict[str, str], secrets: dict[str, str]) -
 
 def _vault(draft: Draft, name: str) -> str:
     """The variable of Ansible that a secret of the app is in."""
-    return f"vault_{re.sub(r'[^a-z0-9]+', '_', str(draft.entry['name']))}_{name.lower()}"
+    return re.sub(r"[^a-z0-9]+", "_", f"vault_{draft.entry['name']}_{name}".lower())
 
 
 def _environment(draft: Draft, path: str) -> dict[str, str]:
@@ -182,14 +185,6 @@ def _is_plain(name: str, value: str) -> bool:
 _GENERATED: Final = "made at random by the first run and kept in that file of the controller; a vault can take it over"
 
 
-def generated(app: str, name: str) -> str:
-    """A template whose value is made once, at random, and kept in a file of the controller."""
-    return (
-        f"{{{{ lookup('ansible.builtin.password', '~/.config/headcount/secrets/{app}/{name}', "
-        "length=48, chars=['ascii_letters', 'digits']) }}"
-    )
-
-
 def _required(draft: Draft, name: str, environment: dict[str, str], secrets: dict[str, str]) -> None:
     """A variable that the app cannot be imported without."""
     if name in environment or name in secrets:
@@ -198,7 +193,7 @@ def _required(draft: Draft, name: str, environment: dict[str, str], secrets: dic
     where = f" ({places[-1]})" if places else ""
     shown, origin = draft.hints.examples.get(name, ("", ""))
     if is_own_secret(name, draft.subject.project):
-        secrets[name] = generated(str(draft.entry["name"]), name)
+        secrets[name] = password(str(draft.entry["name"]), name)
         draft.comments[f"secrets.{name}"] = f"the app does not start without it{where}; {_GENERATED}"
         return
     if shown and not _CREDENTIAL.search(name) and not _DATABASE.search(name):
@@ -207,11 +202,11 @@ def _required(draft: Draft, name: str, environment: dict[str, str], secrets: dic
             f"the app does not start without it{where}; the value is that of {origin}"
         )
         return
-    variable = _vault(draft, name)
-    secrets[name] = f"{{{{ {variable} }}}}"
+    vault = _vault(draft, name)
+    secrets[name] = variable(vault)
     draft.comments[f"secrets.{name}"] = f"the app does not start without it{where}"
     draft.ask(
-        f"what is {name}? The app does not start without it{where}: set {variable}, or write the value here", must=True
+        f"what is {name}? The app does not start without it{where}: set {vault}, or write the value here", must=True
     )
 
 

@@ -194,9 +194,10 @@ def _code(error: Exception) -> int:
 
 
 def _why(source: str, error: Exception) -> str:
+    lines = ["".join(filter(str.isprintable, line)) for line in str(error).splitlines()]
     if _code(error) == FAILED:
-        return str(error)
-    return f"{source} cannot work as it is:\n  " + "\n  ".join(str(error).splitlines())
+        return "\n".join(lines)
+    return f"{source} cannot work as it is:\n  " + "\n  ".join(lines)
 
 
 def _way_on(error: flow.Unfinished) -> str:

@@ -51,6 +51,24 @@ def test_entry_and_secrets_are_written_once(
     assert entry.read_text(encoding="utf-8") != "mine\n"
 
 
+def test_a_file_of_secrets_stays_without_its_entry_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entry, secrets = tmp_path / "web1/shop.yml", tmp_path / "web1/shop.secrets.yml"
+    secrets.parent.mkdir()
+    secrets.write_text("$ANSIBLE_VAULT;1.1;AES256\n", encoding="utf-8")
+    assert run(monkeypatch, dest=str(tmp_path))["changed"] is False
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"{secrets} is there already and is left as it is; nothing is written" in said
+    assert "has its entry" not in said
+    assert (secrets.read_text(encoding="utf-8"), entry.exists()) == ("$ANSIBLE_VAULT;1.1;AES256\n", False)
+    entry.write_text("mine\n", encoding="utf-8")
+    run(monkeypatch, dest=str(tmp_path))
+    assert f"{entry} and {secrets} are there already" in " ".join(capsys.readouterr().out.split())
+    assert run(monkeypatch, dest=str(tmp_path), force=True)["changed"] is True
+    assert "hunter2" in secrets.read_text(encoding="utf-8")
+
+
 def test_check_mode_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run(monkeypatch, check=True, dest=str(tmp_path))["changed"] is True
     assert list(tmp_path.iterdir()) == []
@@ -71,3 +89,13 @@ def test_what_was_not_looked_at_is_told(
     found = run(monkeypatch, {"running": [], "facts": {}, "not_looked_at": ["not looked at: a"]}, dest=str(tmp_path))
     assert found["not_looked_at"] == ["not looked at: a"]
     assert "web1: not looked at: a" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("list_of_git", "said"), [("venv/\n", True), ("# mine\n*.secrets.yml\n", False)])
+def test_a_list_of_git_that_lacks_the_secrets_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], list_of_git: str, said: bool
+) -> None:
+    (tmp_path / ".gitignore").write_text(list_of_git, encoding="utf-8")
+    run(monkeypatch, dest=str(tmp_path))
+    assert ("does not keep *.secrets.yml from git" in " ".join(capsys.readouterr().out.split())) is said
+    assert (tmp_path / ".gitignore").read_text(encoding="utf-8") == list_of_git

@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
+from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.checks import app_name
 from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.normalise import normalise_apps
 from ansible_collections.headcount.gunicorn.plugins.module_utils._facts.given import declared
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._adopt import entry
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.proposal import questions_text
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.render import text
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.templates import read
 
 RUNNING: dict[str, Any] = {
     "unit": "gunicorn.service",
@@ -192,3 +194,45 @@ def test_data_that_the_app_could_not_write_is_asked_before_it_is_refused() -> No
         "or data: {outside: [/srv/shop/data]}",
         'data: UPLOADS is a path where the app cannot write: UPLOADS: "{data}/up", or data: {outside: [/srv/up]}',
     ]
+
+
+def test_each_secret_has_a_variable_of_its_own_and_reads_as_it_was(tmp_path: Any) -> None:
+    secrets = {"DB_PASS": "a", "DB-PASS": "b", "db_pass": "\U0001f511 \x7f", "{{ x }}": "d"}
+    one = adopted(secrets=secrets, environment={})
+    assert sorted(one.secrets.values()) == sorted(secrets.values())
+    references = one.proposal.entry["secrets"]
+    assert {one.secrets[name[3:-3]] for name in references.values()} == {"a", "b", "\U0001f511 \x7f"}
+    file = tmp_path / "shop.secrets.yml"
+    file.write_text(entry.secrets_text(one.secrets), encoding="utf-8")
+    assert DataLoader().load_from_file(str(file)) == one.secrets
+
+
+@pytest.mark.parametrize("odd", ["\n    prepare: [id]\n    #", "\r", "\x1b[31m", "\u2028", "\x85", "\x00", "\u202e"])
+def test_no_text_of_a_host_adds_to_the_entry_or_reaches_the_terminal(odd: str) -> None:
+    told = f"x{odd}x"
+    one = adopted(
+        unit=f"{told}.service", user=told, folder=f"/srv/{told}", config=f"/srv/{told}", entry_point=told, git=told,
+        listen=[f"unix:/{told}"], settings={"worker_class": told, told: "1"}, options=[told], unread=[f"{told} x"],
+        environment={"A": told, told: "1"}, fronts=[{"name": told}],
+    )  # fmt: skip
+    written = read(text(one.proposal))["headcount_apps"]
+    assert written == [one.proposal.entry]
+    assert "prepare" not in written[0]
+    shown = [*text(one.proposal).split("\n"), one.summary, *one.comparison, *questions_text(one.proposal.questions)]
+    assert [line for line in shown if not line.isprintable()] == []
+    (_, *table) = adopted(settings={"worker_class": told}).comparison
+    assert all(line.isprintable() for line in table)
+
+
+def test_a_setting_with_a_secret_is_left_out_and_named() -> None:
+    one = adopted(settings={"statsd_host": "user:hunter2@h", "statsd_prefix": "shop"})
+    assert one.proposal.entry["gunicorn"] == {"statsd_prefix": "shop"}
+    assert [item.text for item in one.proposal.questions if "leaves out statsd_host" in item.text] != []
+    assert "hunter2" not in text(one.proposal)
+
+
+def test_many_that_would_be_called_alike() -> None:
+    running = [{**RUNNING, "unit": "a-very-long-name-for-a-service.service"}] * 120
+    names = [one.name for one in entry.entries("web1", running, declared(2, 2048).to_dict())]
+    assert len(set(names)) == len(names)
+    assert [app_name(name) for name in names] == names

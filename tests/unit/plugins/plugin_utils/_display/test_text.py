@@ -26,3 +26,7 @@ def test_plural(count: int, words: str) -> None:
 def test_many_names() -> None:
     assert text.listed(["a", "b"]) == "a, b"
     assert text.listed(list("abcdefg")) == "a, b, c, d, e and 2 more"
+
+
+def test_text_of_others_is_one_line_that_no_terminal_obeys() -> None:
+    assert text.visible("a\n  b\x1b[31m\tc\u2028d\x00\u202ee é") == "a b[31m c de é"

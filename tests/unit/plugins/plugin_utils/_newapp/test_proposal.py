@@ -358,6 +358,14 @@ def test_what_a_person_gives_is_in_the_entry_and_no_secret_of_it_is() -> None:
     flow.check(found, text)
 
 
+def test_what_a_person_gives_is_a_secret_by_any_part_of_its_name_or_value() -> None:
+    given = {"DBPASS": "hunter22", "BROKER": "Endpoint=x;AccountKey=hunter22", "KEY_FOLDER": "{data}/keys"}
+    found = proposal(hints=Hints(given=given))
+    assert found.entry["environment"] == {"KEY_FOLDER": "{data}/keys"}
+    assert list(found.entry["secrets"]) == ["DBPASS", "BROKER"]
+    assert "hunter22" not in render.text(found)
+
+
 def test_secrets_in_the_code_are_told_with_their_places() -> None:
     hints = Hints(written=(("SECRET_KEY", "app.py:3"), ("URL", "db.py:9")))
     told = questions(proposal(hints=hints))
