@@ -15,6 +15,7 @@ from .draft import Draft, Proposal, Question
 
 _MARKS: Final = re.compile(r"\{\{|\{%|\{#|#jinja2:")
 """What begins a template of Jinja; Ansible takes a text for one without braces where it begins with the last."""
+_LONGEST: Final = 255
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -51,8 +52,8 @@ def is_foreign(value: object) -> bool:
 
 
 def is_key(name: object) -> bool:
-    """Whether a text can be a key of an entry: nothing marks a key as no template."""
-    return not is_foreign(name) and str(name).isprintable()
+    """Whether a text can be a key of an entry: nothing marks a key as no template, and YAML reads no long ones."""
+    return not is_foreign(name) and str(name).isprintable() and len(str(name)) <= _LONGEST
 
 
 def plain(value: Any) -> Any:
@@ -76,7 +77,7 @@ def without_odd_keys(proposal: Proposal) -> Proposal:
 
 def _kept(value: Any, path: str, odd: list[str]) -> Any:
     if isinstance(value, Mapping):
-        odd += [f"{path} {str(key)!r}".strip() for key in value if not is_key(key)]
+        odd += [f"{path} {str(key)[:_LONGEST]!r}".strip() for key in value if not is_key(key)]
         return {key: _kept(item, f"{path}.{key}".strip("."), odd) for key, item in value.items() if is_key(key)}
     return [_kept(item, path, odd) for item in value] if isinstance(value, (list, tuple)) else value
 

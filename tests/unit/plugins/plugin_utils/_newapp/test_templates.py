@@ -119,3 +119,9 @@ def test_variables_of_a_project_that_are_called_as_none_is() -> None:
     assert draft.entry["secrets"] == {"ADMIN_PASSWORD": "{{ vault_shop_admin_password }}"}
     assert [repr(odd) in question.text for question in draft.questions if question.must] == [True, False]
     assert replace(draft.app, variables=()).required == {}
+
+
+def test_a_key_that_yaml_cannot_read_is_left_out() -> None:
+    found = templates.without_odd_keys(Proposal({"name": "shop", "environment": {"A": "1", "x" * 1100: "2"}}))
+    assert found.entry == {"name": "shop", "environment": {"A": "1"}}
+    assert len(found.questions[0].text) < 400
