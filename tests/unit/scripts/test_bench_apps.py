@@ -59,7 +59,7 @@ def test_a_latency_that_is_allowed_to_all_is_told(tmp_path: Path) -> None:
         (
             ["shop={here}"],
             "shop: {use: 1}",
-            "--asks: shop has use: allowed are kind, options, entry, vars, packages, uses",
+            "--asks: shop has use: allowed are kind, options, entry, vars, packages and uses",
         ),
         (["shop={here}"], "shop: {uses: [{put: /}]}", "--asks: shop: a use has one of get, form, post, with its path"),
     ],
