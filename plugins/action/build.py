@@ -18,10 +18,10 @@ from ansible.plugins.action import ActionBase
 
 from ..module_utils._declaration.digests import digest
 from ..module_utils._release.hostbuild import BUILD_SECONDS
-from ..plugin_utils._display.reached import connection_words
 from ..plugin_utils._display.reminder import Reminder
 from ..plugin_utils._display.terminal import display
 from ..plugin_utils._display.text import listed
+from ..plugin_utils._display.unreached import connection_words
 from ..plugin_utils._edge import Json, Result, Variables
 from ..plugin_utils._fleet import builds
 from ..plugin_utils._fleet.declared import declaration, plain

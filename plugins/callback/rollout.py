@@ -38,7 +38,7 @@ from ansible import constants as C
 from ansible.plugins.callback.default import CallbackModule as Default
 
 from ..plugin_utils._display.course import Course, recap, step_of
-from ..plugin_utils._display.reached import connection_words
+from ..plugin_utils._display.unreached import connection_words
 from ..plugin_utils._edge import Json
 
 EVERY_SECONDS = 1.0

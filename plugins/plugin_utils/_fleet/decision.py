@@ -18,7 +18,7 @@ from ...module_utils._facts import hardware
 from ...module_utils._os import OLDEST_PYTHON
 from ...module_utils._plan.planner import HostPlans
 from ...module_utils._plan.types import Plan, PlanError, Policy, bare_values, plan_changes
-from .._display.reached import connection_words
+from .._display.unreached import connection_words
 from .._edge import Json, Result
 from . import batches, choice, prepares
 from .probed import Facts, Live, Probe, ShownLive, State

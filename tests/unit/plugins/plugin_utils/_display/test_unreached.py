@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.headcount.gunicorn.plugins.plugin_utils._display.reached import connection_words
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._display.unreached import connection_words
 
 WAITS = " (how long Ansible waits: ANSIBLE_TIMEOUT, or timeout in ansible.cfg; 10 s unless it is set)"
 
