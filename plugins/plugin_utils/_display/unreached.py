@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from ...module_utils._os import OLDEST_PYTHON
+from .text import first_line, last_line
 
 _WAITED: Final = re.compile(
     r"(?i)connect to (host|address) .*timed out|timed out during banner exchange|timeout \(\d+s\) waiting"
@@ -87,15 +88,3 @@ def failure_words(result: Mapping[str, object]) -> str:
     if str(result.get("msg", "")).startswith("MODULE FAILURE"):
         return last_line(result.get("module_stderr") or result.get("module_stdout")) or words
     return words
-
-
-def first_line(text: object) -> str:
-    """The first line of something that Ansible said, without its trailing punctuation."""
-    lines = [line.strip() for line in str(text or "").splitlines() if line.strip()]
-    return lines[0].rstrip(".") if lines else ""
-
-
-def last_line(text: object) -> str:
-    """The last line: what a traceback comes down to."""
-    lines = [line.strip() for line in str(text or "").splitlines() if line.strip()]
-    return lines[-1].rstrip(".") if lines else ""

@@ -16,7 +16,6 @@ from ...module_utils._declaration.app import App
 from ...module_utils._facts import hardware
 from ...module_utils._plan.planner import HostPlans
 from ...module_utils._plan.types import Plan, PlanError, Policy, bare_values, plan_changes
-from .._display.unreached import connection_words, failure_words, known_words
 from .._edge import Json, Result
 from . import batches, choice, prepares
 from .probed import Facts, Live, Probe, ShownLive, State
@@ -152,11 +151,13 @@ def without_probe(host: str, probe: Probe | None, address: str = "") -> HostDeci
     """The plan of a host whose probe brought nothing: it was not reached, or the probe failed there. Else None."""
     if not probe:
         return HostDecision(host, FAILED, "was not probed", address)
+    if not (probe.get("unreachable") or probe.get("failed") or "facts" not in probe):
+        return None
+    from .._display.unreached import connection_words, failure_words, known_words
+
     if probe.get("unreachable"):
         return HostDecision(host, UNREACHABLE, f"could not be reached: {connection_words(probe.get('msg'))}", address)
-    if probe.get("failed") or "facts" not in probe:
-        return HostDecision(host, FAILED, known_words(probe) or f"the probe failed: {failure_words(probe)}", address)
-    return None
+    return HostDecision(host, FAILED, known_words(probe) or f"the probe failed: {failure_words(probe)}", address)
 
 
 @dataclass(frozen=True)
