@@ -17,8 +17,9 @@ from ansible.plugins.action import ActionBase
 
 from ..module_utils._os.secrecy import clean, learn, publish
 from ..module_utils._plan.types import bare_values
+from ._display.unreached import connection_words
 from ._edge import Json, Result, Variables
-from ._fleet.decision import connection_words, last_line
+from ._fleet.decision import last_line
 from ._fleet.declared import plain
 from ._fleet.outcome import Outcomes
 from ._fleet.runs import Notes, RunError

@@ -36,6 +36,7 @@ __all__ = [
     "judge_stopped",
     "needs_retry",
     "summary",
+    "words_of_revert",
 ]
 
 EXPLAINING = ("worker_still", "idle_cpu", "cpu_relative", "cpu_ms", "grows", "writes")
@@ -210,8 +211,28 @@ def decide(verdict: Verdict, on_inconclusive: str = "revert") -> str:
         raise ValueError(f"on_inconclusive is {on_inconclusive!r}; allowed are revert and promote")
     if verdict.outcome == PASS:
         return "promote"
-    measured = all(check.outcome == PASS for check in verdict.checks if check.name == "measurement")
+    measured = not _unmeasured(verdict)
     return "promote" if verdict.outcome == INCONCLUSIVE and measured and on_inconclusive == "promote" else "revert"
+
+
+def words_of_revert(verdict: Verdict, on_inconclusive: str = "revert") -> str:
+    """Why a verdict that does not promote keeps what is live, in a sentence: the cause, and why `on_inconclusive` does
+    not promote what is inconclusive."""
+    if verdict.outcome == FAIL:
+        return verdict.cause
+    kept = "inconclusive, so what is live stays"
+    if on_inconclusive != "promote":
+        return f"{kept}: {verdict.cause}"
+    more = "; ".join(["", *(text for text in _unmeasured(verdict) if text not in verdict.cause)])
+    return (
+        f"{kept}, and on_inconclusive: promote does not hold, which is for a load that is a measurement, and this one "
+        f"is none: {verdict.cause}{more}"
+    )
+
+
+def _unmeasured(verdict: Verdict) -> list[str]:
+    """Why the load of a verdict is no measurement, a sentence each; none where it is one."""
+    return [check.sentence for check in verdict.checks if check.name == "measurement" and check.outcome != PASS]
 
 
 def _conclude(

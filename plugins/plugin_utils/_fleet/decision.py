@@ -18,6 +18,7 @@ from ...module_utils._facts import hardware
 from ...module_utils._os import OLDEST_PYTHON
 from ...module_utils._plan.planner import HostPlans
 from ...module_utils._plan.types import Plan, PlanError, Policy, bare_values, plan_changes
+from .._display.unreached import connection_words
 from .._edge import Json, Result
 from . import batches, choice, prepares
 from .probed import Facts, Live, Probe, ShownLive, State
@@ -219,7 +220,8 @@ def decide_host(
     """Plan a host that was probed.
 
     `apps`: normalised. An app that cannot be planned for is refused, with the planner's words. One that another run is
-    at work on makes the host failed: its trial would be disturbed.
+    at work on makes the host failed: its trial would be disturbed. A run that is limited to other apps goes on, and
+    says so: who names one app waits for no other one, whose run may have died.
     """
     facts = dict(probe["facts"])
     result = HostDecision(
@@ -236,14 +238,20 @@ def decide_host(
     )
     states: dict[str, State] = {str(app["name"]): probe["apps"].get(app["name"]) or {} for app in apps}
     inputs = _Inputs(apps, states, circumstances, policy, known, plan_host)
+    beside: list[str] = []
     for app in apps:
         planned, obstacle = _decide_app(app, facts, known, inputs)
         _note_commands(planned, app, inputs)
         result.apps[planned.name] = planned
-        if obstacle:
+        left_out = circumstances.only and planned.name not in circumstances.only
+        if obstacle and not left_out:
             result.fail(f"{planned.name}: {obstacle}")
-        if circumstances.only and planned.name not in circumstances.only:
+        if left_out:
             _leave_out(planned)
+        if obstacle and left_out:
+            beside.append(f"beside it {planned.name} is {obstacle}, else both trials may disturb each other")
+    for name in result.pending:
+        result.apps[name].warnings += beside
     return result
 
 
@@ -489,15 +497,6 @@ def _drift_of_parts(changed: Sequence[str], live: Live) -> list[str]:
 
 def _value(value: object) -> str:
     return "-" if value is None else " ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def connection_words(text: object) -> str:
-    """Why a host could not be reached, without the words that Ansible puts around what ssh said."""
-    said = " ".join(str(text or "no answer").split())
-    for prefix in ("Task failed: ", "Failed to connect to the host via ssh: "):
-        said = said[len(prefix) :] if said.startswith(prefix) else said
-    before, told, after = said.partition("can be reached over ssh:")
-    return ((after.strip() or "it does not answer") if told else before).rstrip(".")
 
 
 def first_line(text: object) -> str:
