@@ -64,6 +64,13 @@ class TrialLoad:
     ended: Mapping[str, object] = field(default_factory=dict)
     looks: int = 0
 
+    def after(self, first: TrialLoad) -> TrialLoad:
+        """The same, whose samples know the requests of the run before it."""
+        baseline = self.baseline
+        if baseline is not None and first.baseline is not None:
+            baseline = baseline.after(first.baseline)
+        return replace(self, candidate=self.candidate.after(first.candidate), baseline=baseline)
+
     def pack(self) -> str:
         """Everything, the samples too, as short text that goes from one machine to another; the inverse of unpack()."""
         arms = {"candidate": self.candidate, "baseline": self.baseline}

@@ -38,7 +38,8 @@ class Samples:
     (0: not known). `whole` is False where the load was ended before its time. `loaded` are the times in which this arm
     was asked, and `quiet` one in which nobody asked: (begin, end), in seconds after the warm-up; empty where that is
     not known. `sizes` are (index of the path, answers, bytes of their bodies) of each process that asked and got good
-    answers alone; `before` (ms, index of the path) of each request of the warm-up, in their order.
+    answers alone; `before` (ms, index of the path) of each request that came before, in order: of the warm-up and
+    of an earlier run.
     """
 
     start_s: Sequence[float]
@@ -66,6 +67,10 @@ class Samples:
     origin_s: float = 0.0
     sizes: Sequence[tuple[int, int, int]] = ()
     before: Sequence[tuple[float, int]] = ()
+
+    def after(self, first: Samples) -> Samples:
+        """The same, which was asked after another run: all of that one's requests were before it."""
+        return replace(self, before=[*first.before, *zip(first.latency_ms, first.path), *self.before])
 
     def how_failed(self) -> str:
         """In what ways its requests failed, the most frequent first, as part of a sentence; empty when not known."""
