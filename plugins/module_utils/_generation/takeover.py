@@ -216,11 +216,12 @@ def retire(instances: Instances, record: Record) -> list[str]:
     """Have the former service answer what it has been asked, end and be disabled. Again: what is left of that."""
     layout, systemd = instances.layout, instances.systemd
     theirs = [unit for unit in record.units if unit != layout.public_socket_unit]
+    left_out = _left_out(systemd, record.unit)
     for unit in theirs:
         lines = ["[Socket]", "RemoveOnStop=no"] if unit.endswith(".socket") else _lasting(record)
         drop_in(systemd, unit, "\n".join([*lines, ""]), layout.root)
     systemd.reload()
-    words = _disabled(systemd, theirs, record)
+    words = [*_disabled(systemd, theirs, record), *left_out]
     _until_empty(instances, record.inode)
     with name_kept(record.address, layout.root):
         if _killed(record):
@@ -242,13 +243,24 @@ def _lasting(record: Record) -> list[str]:
     """What lets a service end in its own time, once, with the socket and its folder still there.
 
     Nothing is to come of its end: it is one that went well, however it ends, as systemd cannot be told to forget what
-    OnFailure= starts; what is to run after it, or instead of a signal, would remove the file of the app's socket.
+    OnFailure= starts. What is to run after it often takes away what the app has by then: the file of its socket, or the
+    host's place in a balancer. Of one that is killed, so does what is to run instead of a signal.
     """
     lines = ["[Unit]", "FailureAction=none", "SuccessAction=none"]
     lines += ["[Service]", "Restart=no", "RestartForceExitStatus=", f"TimeoutStopSec={DRAIN_SECONDS}"]
     lines += ["RuntimeDirectoryPreserve=yes", f"SuccessExitStatus={' '.join(['SIGKILL', *_STATUSES])}"]
-    lines += ["ExecStopPost="] if record.address.startswith("unix:") else []
+    lines += ["ExecStopPost="]
     return [*lines, "ExecStop="] if _killed(record) else lines
+
+
+def _left_out(systemd: Systemd, unit: str) -> list[str]:
+    """What the service would run after its end, and does not this once, in a sentence."""
+    if not systemd.properties(unit, "ExecStopPost").get("ExecStopPost", "").strip():
+        return []
+    return [
+        f"{unit} ended without what its ExecStopPost= runs, which may take away what the app has by now: run by hand "
+        f"what of it is needed (`systemctl cat {unit}`)"
+    ]
 
 
 def _disabled(systemd: Systemd, units: list[str], record: Record) -> list[str]:
