@@ -226,36 +226,37 @@ def report(bench: Bench) -> Report:
 
 def text(values: Mapping[str, Any]) -> str:
     """The page."""
-    bad = [
-        (name.partition("/")[2], one["words"], "yes" if one["back"] else "**no**", f"{one['seconds']:.0f}",
-         one["requests"], one["bad"], len(one["lost"]), one["cause"].replace("|", "/"))
-        for name, one in values.items() if name.startswith("bad/")
-    ]  # fmt: skip
-    head = (
-        "release",
-        "what is bad of it",
-        "taken back",
-        "s after its promote",
-        "requests",
-        "bad answers",
-        "lost",
-        "ledger",
-    )
-    good = [one for name, one in values.items() if name.startswith("good/")]
-    promotes, back = sum(one["promotes"] for one in good), sum(one["back"] for one in good)
-    requests, lost = sum(one["requests"] for one in good), sum(len(one["lost"]) for one in good)
-    counts = [int(found[0]) for one in good for said in one["told"] if (found := re.match(r"\d+", said))]
-    middle = f", {statistics.median(counts):.0f} requests under a guard in the middle" if counts else ""
-    minutes = good[0]["minutes"] if good else GOOD_MINUTES
+    bad = [_bad_row(name, one) for name, one in values.items() if name.startswith("bad/")]
+    told = ("release", "what is bad of it", "taken back", "s after its promote", "requests", "bad answers", "lost")
     return f"""\
 Each release of the sample app went the whole way (weigh, trial, promote) on a host of one core. From then on nobody but
 users touched the host: there was no controller. Its trial asks one path; what is bad is on another one, or comes later.
 
-{markdown_table(head, bad, right=range(3, 7))}
+{markdown_table((*told, "ledger"), bad, right=range(3, 7))}
 
-Of {promotes} good releases, each guarded for {minutes:g} minute{"" if minutes == 1 else "s"} under users who come in
-bursts, {back} were taken back; {lost} of {requests} requests were lost{middle}.
+{_good_words([one for name, one in values.items() if name.startswith("good/")])}
 """
+
+
+def _bad_row(name: str, one: Mapping[str, Any]) -> tuple[object, ...]:
+    back, cause = "yes" if one["back"] else "**no**", str(one["cause"]).replace("|", "/")
+    counts = (f"{one['seconds']:.0f}", one["requests"], one["bad"], len(one["lost"]))
+    return (name.partition("/")[2], one["words"], back, *counts, cause)
+
+
+def _good_words(good: Sequence[Mapping[str, Any]]) -> str:
+    """What came of the good releases, in a sentence."""
+    if not good:
+        return "No good release was promoted."
+    promotes, back, requests = (sum(one[key] for one in good) for key in ("promotes", "back", "requests"))
+    lost = sum(len(one["lost"]) for one in good)
+    counts = [int(found[0]) for one in good for said in one["told"] if (found := re.match(r"\d+", said))]
+    middle = f", {statistics.median(counts):.0f} requests under a guard in the middle" if counts else ""
+    minutes = good[0]["minutes"]
+    return (
+        f"Of {promotes} good releases, each guarded for {minutes:g} minute{'' if minutes == 1 else 's'} under users who "
+        f"come in bursts, {back} were taken back; {lost} of {requests} requests were lost{middle}."
+    )
 
 
 def missed(values: Mapping[str, Any]) -> list[str]:
