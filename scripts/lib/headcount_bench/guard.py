@@ -254,8 +254,8 @@ def _good_words(good: Sequence[Mapping[str, Any]]) -> str:
     middle = f", {statistics.median(counts):.0f} requests under a guard in the middle" if counts else ""
     minutes = good[0]["minutes"]
     return (
-        f"Of {promotes} good releases, each guarded for {minutes:g} minute{'' if minutes == 1 else 's'} under users who "
-        f"come in bursts, {back} were taken back; {lost} of {requests} requests were lost{middle}."
+        f"Of {promotes} good releases, each guarded for {minutes:g} minute{'' if minutes == 1 else 's'} under users "
+        f"who come in bursts, {back} were taken back; {lost} of {requests} requests were lost{middle}."
     )
 
 
