@@ -267,7 +267,7 @@ def said() -> bytes:
     if LIAR == "large-answer":
         return b"x" * 3_000_000
     if LIAR == "good-sizes":
-        return b"x" * round(1000 * 1000 ** random.random())
+        return bytes(round(1000 * 1000 ** random.random()))
     return b"" if LIAR.startswith("empty") else b"the answer\n" * 20
 
 
