@@ -145,6 +145,34 @@ def test_a_release_that_dies_and_does_not_come_up_is_taken_back(
     assert host.went == [1]
 
 
+def test_starts_that_fail_do_not_count_as_running(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two starts it is on its way down, and for a moment of each systemd calls it active."""
+    states = ["activating", "active", "deactivating"]
+
+    def state(unit: str) -> UnitState:
+        looks = round(host.now[0] - BEGAN - 60) // 5
+        now = "active" if looks < 0 else states[looks % 3]
+        return UnitState("loaded", now, "", "", 0, 0, looks // 3, "", f"start {looks // 3}", "")
+
+    monkeypatch.setattr(host.app.systemd, "state", state)
+    told = host.run(lambda look: view(tally(50 * min(look, 12), 0)))
+    assert "shop@2.service is deactivating, and has not run for 100 s" in told
+    assert host.went == [1]
+
+
+def test_a_start_that_answers_is_up(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its master is started anew once a minute, and serves in between: how often that may be is another question."""
+
+    def state(unit: str) -> UnitState:
+        looks = round(host.now[0] - BEGAN) // 5
+        now = "activating" if looks % 12 == 6 else "active"
+        return UnitState("loaded", now, "", "", 0, 0, looks // 12, "", f"start {looks // 12}", "")
+
+    monkeypatch.setattr(host.app.systemd, "state", state)
+    assert "no breach" in host.run(lambda look: view(tally(40 * look, 0)))
+    assert host.went == []
+
+
 def test_what_somebody_stopped_is_let_be_and_what_died_at_the_end_is_not_called_well(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
