@@ -12,7 +12,6 @@ from ansible.plugins.action import ActionBase
 
 from ..plugin_utils._display.terminal import display
 from ..plugin_utils._edge import Result, Variables
-from ..plugin_utils._fleet.decision import connection_words
 from ..plugin_utils._fleet.declared import plain
 from ..plugin_utils._fleet.guards import heard
 from ..plugin_utils._fleet.runs import Notes
@@ -41,6 +40,8 @@ class ActionModule(ActionBase):
             )
             why = in_words("", "guarded", answer)["cause"] if answer.get("failed") else ""
         except AnsibleConnectionFailure as error:
+            from ..plugin_utils._display.unreached import connection_words
+
             answer, why = {}, connection_words(getattr(error, "message", error))
         if why:
             display(f"{host}: what its guard came to is not known: {why}")
