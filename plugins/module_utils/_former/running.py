@@ -41,7 +41,7 @@ MOST_MASTERS: Final = 50
 SECONDS: Final = 10.0
 """So many Gunicorns of a host, and so long, are looked at."""
 
-_MOST_PATHS, _MOST_WEIGHED, _SHOWN = 20, 100, 5
+_MOST_PATHS, _MOST_WEIGHED, _SHOWN, _MOST_PIDS = 20, 100, 5, 1000
 _UNREADABLE: Final = f"the whole file, which is no plain file, or is longer than {conffile.MOST_BYTES // 1024} KiB"
 _SHELLS: Final = ("/usr/sbin/nologin", "/sbin/nologin", "/bin/false", "/usr/bin/false")
 
@@ -217,9 +217,20 @@ def _of_unit(
         if deadline.passed():
             break
         read = _Reading(root, master, cores, told)
-        pids = [master, *workers] if len(service.masters) > 1 else everything
+        pids = _descendants(root, master, everything)
         found.append(read.running((service.name, state.fragment, sockets), workers, pids, others))
     return found, len(found)
+
+
+def _descendants(root: str, master: int, pids: Sequence[int]) -> list[int]:
+    """Those of `pids` that are `master` or were started by it, by its workers and so on: what starts the master has
+    files of its own, and so have other programs of it."""
+    parents = {pid: parent(pid, root) for pid in pids[:_MOST_PIDS]}
+    found, more = {master}, {master}
+    while more:
+        more = {pid for pid, above in parents.items() if above in more} - found
+        found |= more
+    return sorted(found)
 
 
 @dataclass
