@@ -102,8 +102,7 @@ def _read(layout: Layout, unit: str, app: Mapping[str, object], systemd: Systemd
     if layout.public_socket_unit in sockets:
         found = _of_its_name(layout, unit, listen, sockets, systemd)
     else:
-        pids = unit_pids(state.control_group, layout.root) if state.control_group else []
-        holders = _holders(layout.root, pids, up, systemd)
+        holders = _holders(layout.root, _pids(state, layout.root), up, systemd)
         found = _by_address(layout, Former(unit, BESIDE, sockets), listen, holders)
         mine = {one.inode for one in held([state.main_pid], layout.root)}
         found = replace(found, inherits=found.holder is not None and found.holder.inode in mine)
@@ -135,7 +134,7 @@ def _of_all(layout: Layout, former: Former, app: Mapping[str, object], state: Un
     if problem or former.holder is None:
         return replace(former, problem=former.problem or problem)
     beside, started = formerprograms.further(root, unit, state, former.holder)
-    pid = state.main_pid or next(iter(unit_pids(state.control_group, root) if state.control_group else []), 0)
+    pid = state.main_pid or next(iter(_pids(state, root)), 0)
     lost, told = formerplaces.lost(unit, state, pid, scratch_of(app), systemd, root)
     notes = (*former.notes, *reached.notes, *filter(None, (started, told)))
     return replace(former, problem=former.problem or beside or lost, notes=notes)
@@ -152,18 +151,13 @@ _PYTHONS_OWN = re.compile(r"unix:@?(.*/)?(pymp-[^/]*/)?listener-[^/]*")
 def _unserved(former: Former, listen: str, state: UnitState, systemd: Systemd, root: str) -> str:
     """What it serves at other addresses, where nobody would answer any more, in a sentence with the fix; empty where
     there is nothing."""
-    pids = unit_pids(state.control_group, root) if state.control_group else []
-    found = _holders(root, formerprograms.without_starters(pids, root), former.sockets, systemd)
-    others = sorted({one.address for one in found if not _serves(listen, one.address)})
-    others = [one for one in others if not _CONTROL.fullmatch(one) and not _PYTHONS_OWN.fullmatch(one)]
-    wider = next((one for one in others if _serves(one, normal(listen))), "")
+    others = _elsewhere(listen, former.sockets, _pids(state, root), systemd, root)
+    wider = next((one for one in others if not one.endswith(")") and _serves(one, normal(listen))), "")
     if wider:
         return (
             f"{former.unit} listens on {wider}, and the app would on {listen} alone, so that nobody would answer the "
             f"rest of its users: declare `listen: {wider!r}`, or have it listen on {listen} alone first"
         )
-    lines = [line for unit in former.sockets for line in systemd.property_lines(unit, "Listen")]
-    others += [line for line in lines if not line.endswith(" (Stream)")]
     if not others:
         return ""
     port = listen.rpartition(":")[2]
@@ -173,6 +167,21 @@ def _unserved(former: Former, listen: str, state: UnitState, systemd: Systemd, r
         f"{former.unit} listens on {' and '.join(others)} too, where nobody would answer once it is stopped: {every}"
         "have another service answer there, and take that out of its units or its command line first"
     )
+
+
+def _elsewhere(listen: str, sockets: Iterable[str], pids: list[int], systemd: Systemd, root: str) -> list[str]:
+    """The addresses of these processes and socket units that `listen` does not answer; of other kinds than streams as
+    systemctl prints them, with their kind in brackets."""
+    held_there = _holders(root, formerprograms.without_starters(pids, root), sockets, systemd)
+    found = sorted({one.address for one in held_there if not _serves(listen, one.address)})
+    found = [one for one in found if not _CONTROL.fullmatch(one) and not _PYTHONS_OWN.fullmatch(one)]
+    lines = [line for unit in sockets for line in systemd.property_lines(unit, "Listen")]
+    return [*found, *(line for line in lines if not line.endswith(" (Stream)"))]
+
+
+def _pids(state: UnitState, root: str) -> list[int]:
+    """The processes of a service."""
+    return unit_pids(state.control_group, root) if state.control_group else []
 
 
 def _serves(listen: str, address: str) -> bool:

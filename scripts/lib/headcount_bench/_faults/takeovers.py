@@ -383,7 +383,8 @@ def reaches_further(scene: Scene) -> None:
             _make(scene, replace(shape, before=more))
             scene.engine.sh(
                 f"mkdir -p {os.path.dirname(_CONF)}; printf '{conf}' > {_CONF}; systemctl daemon-reload; "
-                f"systemctl start till-more.{'target' if 'target' in what else 'service'}; systemctl restart gunicorn.service",
+                f"systemctl start till-more.{'target' if 'target' in what else 'service'}; "
+                "systemctl restart gunicorn.service",
                 check=True,
             )
             _serving(scene, shape, "old", f"{what}: before")
