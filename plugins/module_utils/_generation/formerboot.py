@@ -19,7 +19,7 @@ from .._os.systemd import Systemd
 from .clashes import UNIT_PATH
 
 _FOLDERS = (".wants", ".requires", ".upholds")
-_SURE = ("", "enabled", "disabled", "static", "indirect", "alias")
+_SURE = ("", "enabled", "enabled-runtime", "disabled", "static", "indirect", "alias")
 """What systemd says of a unit file (UnitFileState) whose links are all that there is to it."""
 _WANTED = ("WantedBy", "RequiredBy", "UpheldBy")
 _MOST_ALIASES = 10

@@ -35,7 +35,17 @@ _NOTHING_COMES_OF = (
     *("Triggers", "References", "ReferencedBy"),  # of sockets and timers; what another property names by itself
     *("Slice", "InSlice", "SliceOf", "RequiresMountsFor", "WantsMountsFor"),  # where it is counted, and what is mounted
     *("Id", "Names", "Following", "Description", "Documentation", "Unit"),
-    *("BusName", "SyslogIdentifier", "UtmpIdentifier", "PAMName", "AppArmorProfile", "LogNamespace", "User", "Group"),
+    *(
+        "BusName",
+        "SyslogIdentifier",
+        "UtmpIdentifier",
+        "PAMName",
+        "AppArmorProfile",
+        "LogNamespace",
+        "User",
+        "Group",
+        "FileDescriptorName",
+    ),
 )
 _KNOWN = frozenset(
     (*_STOPPED_WITH_IT, *_START_IT, *_STARTED_BY_ITS_END, *_SHARE_ITS_PLACES, *_NEEDS, *_ENDS_IT, *_NOTHING_COMES_OF)
@@ -68,7 +78,7 @@ def reach(layout: Layout, unit: str, sockets: Sequence[str], systemd: Systemd) -
         )
         if problem:
             return Reach(problem)
-    return Reach(notes=tuple(_notes(unit, told[unit], systemd)))
+    return Reach(notes=tuple(_notes(unit, told[unit], own, systemd)))
 
 
 def _names(properties: Mapping[str, str]) -> set[str]:
@@ -197,9 +207,9 @@ def _needing(unit: str, properties: Mapping[str, str], own: set[str], systemd: S
     )
 
 
-def _notes(unit: str, properties: Mapping[str, str], systemd: Systemd) -> Iterator[str]:
+def _notes(unit: str, properties: Mapping[str, str], own: set[str], systemd: Systemd) -> Iterator[str]:
     """What is told of a service that can be taken over."""
-    ends = _others(properties, _ENDS_IT, {unit})
+    ends = _others(properties, _ENDS_IT, own)
     if ends:
         yield f"what stops or restarts {_listed(ends)} reaches {unit}, and not the app"
     lines = [line for key in ("ExecStop", "ExecStopPost") for line in systemd.property_lines(unit, key)]
