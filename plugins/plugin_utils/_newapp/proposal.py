@@ -402,12 +402,15 @@ def _is_below(path: str, places: Sequence[str]) -> bool:
 def _written(draft: Draft, paths: Sequence[str]) -> None:
     """What it writes into its own folder, and what of that has no place: `paths` lead to the data."""
     inside = [path for path in draft.app.written if not path.startswith("/") and not is_kept(path)]
-    working = [path.removeprefix("./") for path in inside if path.startswith("./")]
-    if working:
-        _into_working_folder(draft, working)
-        inside = [path for path in inside if not path.startswith("./")]
-        if not inside:
-            return
+    beside = [path for path in inside if not path.startswith("./")]
+    if len(beside) < len(inside):
+        _into_working_folder(draft, [path.removeprefix("./") for path in inside if path.startswith("./")])
+    if beside or not inside:
+        _beside_its_code(draft, beside, paths)
+
+
+def _beside_its_code(draft: Draft, inside: Sequence[str], paths: Sequence[str]) -> None:
+    """The same of what is `inside` the folder of its code."""
     left = [path for path in inside if not _is_below(path, paths) and not _is_below(f"{path}/", paths)]
     if draft.found.writes and (left or not any(map(is_kept, draft.app.written))):
         draft.ask(
