@@ -200,7 +200,7 @@ def _tell_former(state: AppState, app: AppAsked, seen: _Seen) -> frozenset[str]:
     found = former.read(seen.layout, app, seen.systemd)
     _, note = not_shared(seen.layout, app, seen.systemd)
     state["former"] = former.told(replace(found, notes=(*found.notes, *filter(None, [note]))), listen)
-    return frozenset({seen.layout.public_socket_unit} if found.way == former.SHARED else ())
+    return former.spared(seen.layout, found)
 
 
 def _trial_port_taken(app: AppAsked, seen: _Seen) -> str | None:

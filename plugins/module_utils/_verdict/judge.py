@@ -15,7 +15,7 @@ from .._declaration.shortfall import QUANTILES, RETRY_FACTOR
 from . import statistics as st
 from .checks import CHECKS, error_check, failed_beside, memory_checks
 from .costchecks import told_cores
-from .failed import told_failures
+from .failed import told_failures, wrong_answers
 from .run import Answer, Run, measurement_check
 from .stability import trimmed
 from .types import FAIL, INCONCLUSIVE, PASS, USUAL, WORST, Check, MemoryEvidence, Samples, Thresholds, Verdict, finite
@@ -41,8 +41,13 @@ __all__ = [
 
 EXPLAINING = ("worker_still", "idle_cpu", "cpu_relative", "cpu_ms", "grows", "writes")
 """Checks that tell why others failed."""
+TELLING = ("answer_size", "cold_requests")
+"""Checks that decide nothing, and are made only where they have something to tell."""
 SAME_CPU = 1.1
 """Up to so many times the live generation's CPU, a request takes no more than one of that."""
+
+SLOW = ("steady_state", *QUANTILES, *(f"{name}_relative" for name in QUANTILES), "cpu_relative", "cpu_ms", "grows")
+"""Checks of what large answers, or a cold start, may be the reason for."""
 
 HARD_CHECKS = ("oom_kills", "restarts", "error_rate", "memory_peak")
 
@@ -105,7 +110,7 @@ def judge_stopped(
     """The verdict on a load that was stopped because the live generation suffered, which `stopped` says in a sentence.
 
     Inconclusive, whatever both answered under it; only what the candidate did to itself (killed for memory, dead
-    workers, memory above its limit) is a fail.
+    workers, memory above its limit) is a fail. A path that it alone answers wrongly is told before all else.
     """
     checks = memory_checks(memory, limits.memory_percent)
     failed = [check for check in checks if check.outcome == FAIL]
@@ -117,7 +122,9 @@ def judge_stopped(
         for name, arm in arms.items()
     ]
     cores = told_cores(memory, baseline_memory)
-    cause = "; ".join(filter(None, [*(check.sentence for check in failed[:1]), stopped, " and ".join(told), cores]))
+    own = wrong_answers(candidate, baseline, path_names, limits.error_rate)
+    parts = [*(check.sentence for check in failed[:1]), own, stopped, " and ".join(told), cores]
+    cause = "; ".join(filter(None, parts))
     outcome = FAIL if failed else INCONCLUSIVE
     facts = {name: summary(arm) for name, arm in arms.items()}
     return Verdict(outcome, cause, tuple(checks), (), bool(failed), 1, True, facts)
@@ -175,11 +182,20 @@ def combine(first: Verdict, second: Verdict | None) -> Verdict:
     once = [check.sentence for check in first.checks if check.name == "worker_still" and check.outcome == FAIL]
     if second.outcome == PASS and once:
         cause = f"{second.cause}; seen once, not again in the second run: {once[0]}"
+    if second.outcome == PASS:
+        cause = "; ".join([cause, *_told_once(first, second)])
     if second.stopped:  # nothing else is known of the candidate
         cause = f"{second.cause}; {earlier}"
     elif second.outcome != PASS:
         cause = f"{second.cause}; the first run said {first.outcome}: {_headline(first)}"
     return replace(second, cause=cause, attempts=2, facts=facts, warnings=[*second.warnings, earlier])
+
+
+def _told_once(first: Verdict, second: Verdict) -> list[str]:
+    """What the first run alone had to tell: in the second one the candidate is warm."""
+    known = {check.question for check in second.checks}
+    once = [check for check in first.checks if check.question in TELLING and check.question not in known]
+    return [f"in the first run: {check.sentence}" for check in once]
 
 
 def _headline(verdict: Verdict) -> str:
@@ -243,7 +259,12 @@ def _words_of_pass(checks: Sequence[Check], failed: str) -> str:
     """What tells most of a run that passed: how it compares, else its last latency limit; and what failed of it."""
     told = [check.sentence for check in checks if check.name in QUANTILES]
     told += [check.sentence for check in checks if check.name == "p95_relative"]
-    return "; ".join([*(told[-1:] or ["every check passed"]), failed])
+    return "; ".join([*(told[-1:] or ["every check passed"]), failed, *_told(checks)])
+
+
+def _told(checks: Sequence[Check]) -> list[str]:
+    """What decides nothing and is told."""
+    return [check.sentence for check in checks if check.question in TELLING]
 
 
 def _words_of(checks: Sequence[Check], outcome: str, failed: str, beside: str) -> str:
@@ -255,6 +276,8 @@ def _words_of(checks: Sequence[Check], outcome: str, failed: str, beside: str) -
     behind = [check.sentence for check in decisive[1:] if check.question in EXPLAINING]
     if first.question == "error_rate":
         behind += [check.sentence for check in checks if check.name == "errors_of_one_worker"]
+    if first.question in SLOW:
+        behind += _told(checks)
     waits = _words_of_waiting(first, checks)
     return "; ".join(part for part in (first.sentence, *behind, waits, counts, beside) if part)
 
