@@ -102,6 +102,7 @@ class Takeover:
         self.seam = 0.0
         """Seconds in which nobody listened."""
         self._stopped = 0.0
+        self._told: list[str] = []
 
     def open(self, activate: Callable[[], None]) -> None:
         """Open the app's public socket beside the former one, or in its place. `activate`: makes the new generation's
@@ -128,6 +129,7 @@ class Takeover:
             self.beside = Beside(self.systemd, public, holder, self.layout.root)
             self.beside.open()
         elif self.former.way == formers.STOPPED:
+            self._told = _left_out(self.systemd, self.former.unit)  # what they leave out nobody can read afterwards
             _last_words(self.layout, self.systemd, self.record)
             self._stopped = self.instances.monotonic()
             self.systemd.stop(*_up(self.systemd, self.record.units), timeout_seconds=3600.0)
@@ -148,7 +150,7 @@ class Takeover:
     def retire(self) -> list[str]:
         """The former service leaves, with every request that it has answered, and is disabled. What a person is to
         know of it, in sentences."""
-        words = retire(self.instances, self.record)
+        words = [*self._told, *retire(self.instances, self.record)]
         if self.beside is not None:
             self.beside.close()
         return words

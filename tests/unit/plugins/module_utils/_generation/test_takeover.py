@@ -331,16 +331,17 @@ def test_one_on_a_port_ends_as_its_unit_says(host: Host) -> None:
 
 
 @pytest.mark.parametrize("runs", ["", "{ path=/usr/local/bin/out-of-the-balancer ; argv[]=x ; }"])
-def test_what_one_would_run_after_its_end_is_left_out_and_told(host: Host, runs: str) -> None:
+@pytest.mark.parametrize("way", [_former.JOINED, _former.STOPPED])
+def test_what_one_would_run_after_its_end_is_left_out_and_told(host: Host, way: str, runs: str) -> None:
     real = host.systemd.__call__
-    host.instances.systemd = Systemd(
-        lambda command, seconds: (
-            Completed(0, f"ExecStopPost={runs}\n", "")
-            if "--property=ExecStopPost" in command
-            else real(command, seconds)
-        )
-    )
-    seen = switch(host.instances, None, 2, APP, 1.0, former=Former(OLD, _former.JOINED, (), HOLDER))
+
+    def systemctl(command: Any, seconds: float) -> Completed:
+        if "--property=ExecStopPost" in command:
+            return Completed(0, f"ExecStopPost={'' if 'ExecStopPost=' in _drop_in(host) else runs}\n", "")
+        return real(command, seconds)
+
+    host.instances.systemd = Systemd(systemctl)
+    seen = switch(host.instances, None, 2, APP, 1.0, former=Former(OLD, way, (), HOLDER))
     words = [line for line in told(None, seen) if "ended without what its ExecStopPost= runs" in line]
     assert len(words) == bool(runs)
 
