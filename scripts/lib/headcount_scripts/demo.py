@@ -148,7 +148,7 @@ def _deploy(arguments: Sequence[str]) -> int:
     report = paths.ROOT / "scripts" / "report"
     if told and report.exists():
         subprocess.run([str(report)], cwd=paths.ROOT, stdin=subprocess.DEVNULL, check=False)
-    # After a rollout that failed they are to be seen all the more; one that is refused, or a rehearsal, exports nothing.
+    # After a rollout that failed they are to be seen all the more; one that is refused or a rehearsal exports nothing.
     watched = told and _exports(arguments)
     if code:
         if watched:
