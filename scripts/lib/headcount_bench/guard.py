@@ -37,6 +37,8 @@ GOOD, QUICK_GOOD = 15, 3
 GOOD_MINUTES: Final = 1.0
 """How long each good promote is guarded, before the next."""
 
+TRIES: Final = 3
+
 FOUND_S: Final = 300.0
 """A bad release is taken back within so many seconds; leaks need most of them."""
 
@@ -155,12 +157,19 @@ def with_body(code: str, body: str) -> str:
 
 
 def promoted(scene: Scene, minutes: float, bad: Bad | None = None) -> int | None:
-    """A release that went the whole way; its number. ScriptError where it was refused."""
-    with source(bad) as found:
-        done = scene.whole(source=found, guard={"minutes": minutes}, **DECLARED)
-    if "failed" in done[-1]:
-        raise ScriptError(f"{scene.host}: the release was not promoted: {done[-1]['failed']}")
-    return scene.live()
+    """A release that went the whole way; its number. ScriptError where it was refused.
+
+    A load that was stopped is made again: it says nothing of the release.
+    """
+    done: list[dict[str, Any]] = []
+    for _ in range(TRIES):
+        with source(bad) as found:
+            done = scene.whole(source=found, guard={"minutes": minutes}, **DECLARED)
+        if "failed" not in done[-1]:
+            return scene.live()
+        if "inconclusive" not in str(done[-1]["failed"]):
+            break
+    raise ScriptError(f"{scene.host}: the release was not promoted: {done[-1]['failed']}")
 
 
 def guard_ended(scene: Scene, number: int | None, seconds: float) -> bool:
@@ -182,7 +191,6 @@ def turned_bad(scene: Scene, bad: Bad) -> dict[str, Any]:
     entries = [one for one in scene.engine.ledger(APP) if one.get("phase") == "guard"]
     cause = str(entries[-1].get("cause")) if entries and entries[-1].get("generation") == number else ""
     after = scene.answering()
-    scene.sh(f"headcount status {APP}")
     lost = [list(row) for row in failures(users.rows) if int(row[3]) != bad.own]
     return {
         "words": bad.words,
