@@ -29,7 +29,7 @@ from ._scene import APP, ARMS, Scene
 TIMED = False  # what happens, not how fast
 MINUTES = 60.0
 QUICK_MINUTES = 20.0
-VERSION: Final = 1
+VERSION: Final = 2
 HOSTS: Final = ["ga:1:1g:bookworm", "gb:1:1g:trixie"]
 GOOD, QUICK_GOOD = 15, 3
 """Good promotes of each of two hosts."""
@@ -53,7 +53,6 @@ DECLARED: Final[Mapping[str, Any]] = {
     "load": {"paths": ["/wait?ms=20"], "rate": 20, "seconds": 10},
     "limits": {"p95_ms": 400, "error_rate": 0.02, "memory_percent": 80},
     "on_inconclusive": "promote",  # a machine too busy to measure is not the point
-    "settings": {"graceful_timeout": 6},
 }
 VERSION_ROUTE: Final = "    def version() -> Response:\n"
 
@@ -192,6 +191,7 @@ def turned_bad(scene: Scene, bad: Bad) -> dict[str, Any]:
     cause = str(entries[-1].get("cause")) if entries and entries[-1].get("generation") == number else ""
     after = scene.answering()
     lost = [list(row) for row in failures(users.rows) if int(row[3]) != bad.own]
+    early = [row for row in lost if users.began + float(row[1]) < began]
     return {
         "words": bad.words,
         "back": ended and (scene.live(), after) == (before, answering),
@@ -200,7 +200,8 @@ def turned_bad(scene: Scene, bad: Bad) -> dict[str, Any]:
         "seconds": round(seconds, 1),
         "requests": len(users.rows),
         "bad": len(failures(users.rows)) - len(lost),
-        "lost": lost[:20],
+        "lost": lost,
+        "lost_before_it_was_promoted": len(early),
     }
 
 
@@ -222,7 +223,7 @@ def good_promotes(scene: Scene, promotes: int, minutes: float) -> dict[str, Any]
         "back": back,
         "told": told,
         "requests": len(users.rows),
-        "lost": lost[:20],
+        "lost": lost,
     }
 
 
@@ -272,7 +273,9 @@ def missed(values: Mapping[str, Any]) -> list[str]:
     told = []
     for name, one in values.items():
         if one["lost"]:
-            told.append(f"{name}: {len(one['lost'])} requests were lost, like {one['lost'][0]}")
+            early = one.get("lost_before_it_was_promoted", 0)
+            when = f", {early} of them before its promote was over" if early else ""
+            told.append(f"{name}: {len(one['lost'])} requests were lost{when}, like {one['lost'][0]}")
         if name.startswith("good/") and one["back"]:
             told.append(f"{name}: {one['back']} of {one['promotes']} good releases were taken back")
         if name.startswith("bad/") and not (one["back"] and one["named"]):
