@@ -19,7 +19,7 @@ from typing import Iterable, Mapping
 
 from .._facts.unitgroups import unit_pids
 from .._former.commandline import TITLE, own_words
-from .._os.listeners import Listener, held
+from .._os.listeners import Listener, alike, held
 from .._os.paths import under
 from .._os.procfs import parent, read_text
 from .._os.systemd import UnitState
@@ -41,6 +41,15 @@ AGAIN_SECONDS = 0.3
 _IMAGE_FIELDS = (23, 25)
 """Where startcode and startstack (26 and 28 of proc(5)) are in /proc/PID/stat behind the name; alike in forks."""
 _POLLS = re.compile(r"(?m)^tfd:\s*(\d+)")
+
+
+@dataclass(frozen=True)
+class Serving:
+    """Who serves an address: whether that is a `gunicorn`, and how many `workers` it has, which is how many requests it
+    answers at once at least. Of another server, and of none, nothing is known."""
+
+    gunicorn: bool = False
+    workers: int = 0
 
 
 @dataclass(frozen=True)
@@ -71,6 +80,14 @@ def further(root: str, unit: str, state: UnitState, holder: Listener) -> tuple[s
         )
     starters = [name for name in _named(sorted(found.starters), root) if name.partition(" ")[0] not in _STARTERS]
     return "", f"{' and '.join(starters)} of {unit}, which started the server, ends with it" if starters else ""
+
+
+def serving(root: str, state: UnitState, address: str) -> Serving:
+    """Who of a service serves an address."""
+    pids = unit_pids(state.control_group, root) if state.control_group else []
+    holding = {pid for pid in pids if any(alike(one.address, address) for one in held([pid], root))}
+    found = {pid for pid in holding if _is_gunicorn(root, pid)}
+    return Serving(bool(found), sum(parent(pid, root) in found for pid in found))
 
 
 def without_starters(pids: Iterable[int], root: str) -> list[int]:

@@ -18,6 +18,7 @@ from .._generation import generations, store, truth
 from .._generation.answers import SILENT, Meanwhile, meanwhile_words
 from .._generation.beside import Beside, drop_in, name_kept, undrop
 from .._generation.failures import StepFailed, sentence
+from .._generation.formerprograms import serving
 from .._generation.switch import restore, take_down
 from .._generation.takeover import (
     GIVEN_BACK,
@@ -278,11 +279,13 @@ def _reached(app: AppOnHost, record: Record) -> bool:
 
 
 def _serves(app: AppOnHost, record: Record) -> bool:
-    """Whether its processes have come up: a master and a worker at least hold a socket at the address."""
+    """Whether its processes have come up: of a Gunicorn a master and a worker at least hold a socket at the address."""
     root, group = app.layout.root, app.systemd.state(record.unit).control_group
     pids = unit_pids(group, root) if group else []
 
     def there(one: Listener) -> bool:
         return alike(one.address, record.address)
 
-    return sum(any(map(there, held([pid], root))) for pid in pids) >= SERVING
+    holding = sum(any(map(there, held([pid], root))) for pid in pids)
+    least = SERVING if serving(root, app.systemd.state(record.unit), record.address).gunicorn else 1
+    return holding >= least

@@ -19,6 +19,7 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._generation imp
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import former as formers
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.answers import Meanwhile
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.failures import StepFailed
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.formerprograms import Serving
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.takeover import Record
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.listeners import Listener
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import giveback
@@ -57,6 +58,17 @@ def test_the_former_service_has_the_open_socket_before_the_app_is_taken_down(hos
     assert truth.live(host.layout, []) is None
     assert ledger.read(host.layout.ledger)[-1]["event"] == "given_back"
     assert generations.numbers(host.layout) == [1, 2]
+
+
+@pytest.mark.parametrize(("gunicorn", "serves"), [(True, False), (False, True)])
+def test_one_process_is_enough_of_another_server_than_gunicorn(
+    host: Host, monkeypatch: pytest.MonkeyPatch, gunicorn: bool, serves: bool
+) -> None:
+    monkeypatch.setattr(giveback, "unit_pids", lambda group, root: [40])
+    monkeypatch.setattr(giveback, "serving", lambda *_: Serving(gunicorn))
+    record = Record.read(host.layout)
+    assert record is not None
+    assert giveback._serves(host.app, record) is serves
 
 
 LINK = f"/etc/systemd/system/graphical.target.wants/{OLD}"
