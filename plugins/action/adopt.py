@@ -8,13 +8,14 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from ansible.errors import AnsibleActionFail
+from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 
 from ..plugin_utils._adopt.entry import Adopted, entries, secrets_text
 from ..plugin_utils._display.terminal import display
 from ..plugin_utils._display.text import plural
+from ..plugin_utils._display.unreached import known_words
 from ..plugin_utils._edge import Result, Variables
 from ..plugin_utils._newapp.proposal import questions_text
 from ..plugin_utils._newapp.render import text
@@ -37,11 +38,11 @@ class ActionModule(ActionBase):
         result: Result = super().run(tmp, variables)
         host = str(variables.get("inventory_hostname") or "host")
         asked = {key: self._task.args[key] for key in ("unit", "python") if self._task.args.get(key)}
-        read: Result = self._execute_module(
-            module_name="headcount.gunicorn.former_info", module_args=asked, task_vars=variables
-        )
+        read = self._read(asked, variables)
         if read.get("failed") or read.get("unreachable"):
-            return {**result, **{key: read[key] for key in ("failed", "unreachable", "msg") if key in read}}
+            # What the module wrote besides may have secrets in it.
+            msg = known_words(read) or read.get("msg")
+            return {**result, **{key: read[key] for key in ("failed", "unreachable") if key in read}, "msg": msg}
         name = str(self._task.args.get("name") or "")
         found = entries(host, read["running"], read["facts"], name)
         if not found:
@@ -50,6 +51,19 @@ class ActionModule(ActionBase):
         left = _told(host, read)
         told = [self._keep(host, one) for one in found]
         return {**result, "changed": any(one["changed"] for one in told), "apps": told, "not_looked_at": left}
+
+    def _read(self, asked: Result, variables: Variables) -> Result:
+        """What the module tells of the host."""
+        try:
+            read: Result = self._execute_module(
+                module_name="headcount.gunicorn.former_info", module_args=asked, task_vars=variables
+            )
+        except AnsibleError as error:
+            words = known_words({"msg": error.message})
+            if not words:
+                raise
+            return {"failed": True, "msg": words}
+        return read
 
     def _keep(self, host: str, one: Adopted) -> Result:
         """Write one entry, and tell what there is to say of it; a file that is there is a person's, and stays."""

@@ -21,9 +21,9 @@ from ..module_utils._release.hostbuild import BUILD_SECONDS
 from ..plugin_utils._display.reminder import Reminder
 from ..plugin_utils._display.terminal import display
 from ..plugin_utils._display.text import listed
+from ..plugin_utils._display.unreached import connection_words
 from ..plugin_utils._edge import Json, Result, Variables
 from ..plugin_utils._fleet import builds
-from ..plugin_utils._fleet.decision import connection_words
 from ..plugin_utils._fleet.declared import declaration, plain
 from ..plugin_utils._fleet.runs import Notes, RunError
 from ..plugin_utils._stepaction import in_words, send, this_run

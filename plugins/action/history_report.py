@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 from ..plugin_utils._display.terminal import display
+from ..plugin_utils._display.text import last_line
 from ..plugin_utils._edge import Result, Variables
-from ..plugin_utils._fleet.decision import last_line
 from ..plugin_utils._fleet.declared import plain
 from ..plugin_utils._output import history
 from ..plugin_utils._stepaction import ControllerAction

@@ -12,8 +12,8 @@ import json
 from ansible.errors import AnsibleConnectionFailure
 
 from ..module_utils._declaration.origin import words
+from ..plugin_utils._display.unreached import connection_words
 from ..plugin_utils._edge import Result, Variables
-from ..plugin_utils._fleet.decision import connection_words
 from ..plugin_utils._fleet.runs import Notes
 from ..plugin_utils._stepaction import StepAction, in_words
 

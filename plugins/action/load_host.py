@@ -11,8 +11,8 @@ from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
 from ..module_utils._declaration.origin import words
+from ..plugin_utils._display.unreached import connection_words
 from ..plugin_utils._edge import Result, Variables
-from ..plugin_utils._fleet.decision import connection_words
 
 
 class ActionModule(ActionBase):

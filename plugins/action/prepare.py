@@ -58,7 +58,7 @@ class ActionModule(StepAction):
 
     def _call(self, left: Sequence[Todo], run: dict[str, str], gone: list[str], variables: Variables) -> Result:
         arguments = {key: self._task.args[key] for key in ("name", "generation")}
-        commands = [{"run": one.run, "key": one.key, "seconds": one.seconds} for one in left]
+        commands = [{"run": one.run, "key": one.key, "seconds": one.seconds, "creates": one.creates} for one in left]
         result = self.module_result({**arguments, "commands": commands, "run": run, "gone": gone}, variables)
         who = f"{variables['inventory_hostname']}: {arguments['name']}"
         for line in result.get("told") or []:

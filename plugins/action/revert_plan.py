@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from ..plugin_utils._display.terminal import display
 from ..plugin_utils._edge import Result, Variables
-from ..plugin_utils._fleet.verdicts import revert_plan
+from ..plugin_utils._fleet.gating import revert_plan
 from ..plugin_utils._stepaction import ControllerAction, outcomes_so_far
 
 

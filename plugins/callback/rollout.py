@@ -38,6 +38,7 @@ from ansible import constants as C
 from ansible.plugins.callback.default import CallbackModule as Default
 
 from ..plugin_utils._display.course import Course, recap, step_of
+from ..plugin_utils._display.unreached import connection_words
 from ..plugin_utils._edge import Json
 
 EVERY_SECONDS = 1.0
@@ -140,7 +141,7 @@ class CallbackModule(Default):
             return
         host, task, told = _parts(result)
         self.course.skip(host, _app(task))
-        self._say(f"{host}: could not be reached: {told.get('msg') or 'no reason was given'}", C.COLOR_UNREACHABLE)
+        self._say(f"{host}: could not be reached: {connection_words(told.get('msg'))}", C.COLOR_UNREACHABLE)
 
     def v2_runner_on_skipped(self, result: Any) -> None:
         """A step was left out."""

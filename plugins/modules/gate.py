@@ -15,8 +15,8 @@ author:
   - Headcount contributors (!UNKNOWN)
 description:
   - Counts the hosts on which each app failed so far; one that failed on more than C(headcount_rollout_max_failed)
-    goes no further, and the others go on. The batch is not begun where no app is left to begin. Waits
-    C(headcount_rollout_wait_seconds) between two batches.
+    goes no further, and the others go on. What M(headcount.gunicorn.guarded) found taken back counts as failed. The
+    batch is not begun where no app is left to begin.
   - Runs on the controller, once for the batch; hosts are not connected to. Needs the result of
     M(headcount.gunicorn.plan) as C(headcount__fleet).
 extends_documentation_fragment:

@@ -33,7 +33,9 @@ options:
     type: int
     required: true
   commands:
-    description: The commands, each with C(run), C(key) (what it is known by once it was run) and C(seconds).
+    description:
+      - The commands, each with C(run), C(key) (what it is known by once it was run), C(seconds) and, where it is not to
+        be run twice on a host, C(creates) (a path that it makes).
     type: list
     elements: dict
     required: true

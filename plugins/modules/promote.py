@@ -67,6 +67,10 @@ told:
   type: list
   elements: str
   returned: success
+guarded:
+  description: Whether the host watches it by itself from now on (C(guard) of the app).
+  type: bool
+  returned: success
 pruned:
   description: Numbers of the generations that were removed.
   type: list

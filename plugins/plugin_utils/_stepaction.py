@@ -17,8 +17,8 @@ from ansible.plugins.action import ActionBase
 
 from ..module_utils._os.secrecy import clean, learn, publish
 from ..module_utils._plan.types import bare_values
+from ._display.text import last_line
 from ._edge import Json, Result, Variables
-from ._fleet.decision import connection_words, last_line
 from ._fleet.declared import plain
 from ._fleet.outcome import Outcomes
 from ._fleet.runs import Notes, RunError
@@ -125,6 +125,8 @@ class StepAction(ActionBase):
         try:
             result.update(self.on_host(str(name), run, gone, notes, variables))
         except AnsibleConnectionFailure as error:
+            from ._display.unreached import connection_words
+
             cause = f"the connection to the host was lost: {connection_words(getattr(error, 'message', error))}"
             result.update(failed=True, lost=True, cause=cause, phase=self.phase)
         except RunError as error:

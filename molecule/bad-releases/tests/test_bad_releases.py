@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -256,3 +257,43 @@ class TestLoadFromElsewhere:
         assert served.out("ls /run/headcount/shop").split() == [f"{served.live()}.sock"]
         left = served.out("systemctl list-units --all --plain --no-legend 'headcount-sampler*' 'headcount-deadline*'")
         assert left.strip() == ""
+
+
+USERS_COME = """\
+- name: The release turns bad, and users ask it
+  ansible.builtin.shell: |
+    touch /etc/shop.broken
+    systemd-run --unit users --collect sh -c 'while sleep 0.05; do curl -s -o /dev/null 127.0.0.1:8000/version; done'
+  changed_when: true
+"""
+
+
+def test_a_rollout_stops_where_the_guard_of_a_promoted_host_went_back(
+    scenario: Scenario, served: Machine, tmp_path: Path
+) -> None:
+    """Its trial is well, and the host before the last is promoted; then users get errors. The last host is let be."""
+    bare, before = scenario.machines["bare"], served.live()
+    last, told = bare.live(), bare.ledger()
+    tasks = tmp_path / "users.yml"
+    tasks.write_text(USERS_COME, encoding="utf-8")
+    turning = {"environment": {"SHOP_RELEASE": "turning", "SHOP_FAULTS": "turns:errors"}, "guard": {"minutes": 5}}
+    try:
+        play = scenario.play(
+            "site.yml",
+            headcount_canary="served",
+            headcount_rollout_batches=[1, 1],
+            headcount_rollout_wait_seconds=60,
+            headcount_undrain_tasks=str(tasks),
+            headcount_app_overrides={"shop": turning},
+        )
+    finally:
+        served.out("systemctl stop users; rm -f /etc/shop.broken")
+    assert play.code == 2
+    went = rf"the guard took generation \d+ back, generation {before} is live again: users were served worse after the"
+    assert re.search(rf"batch 2 of 2 is not begun: shop failed on 1 host \(served\).*; served: {went}", play.words)
+    failed = scenario.report()["failed"]
+    assert re.match(rf"shop: guard: {went} promote: \d+ of (all|the last) \d+ requests failed", failed["served"])
+    assert list(failed) == ["served"]
+    assert served.live() == before
+    assert served.get("/version").json["release"] == "third"
+    assert (bare.live(), bare.ledger()) == (last, told), "the last host was not touched"

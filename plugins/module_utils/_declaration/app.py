@@ -296,11 +296,19 @@ class AsyncLibrary(Section):
 
 @dataclass(frozen=True)
 class Prepare(Section):
-    """A command that prepares a release. Without `each_host` one host runs it for the fleet; `seconds` is its limit."""
+    """A command that prepares a release. Without `each_host` one host runs it for the fleet; `seconds` is its limit.
+
+    With `creates` it is not run on a host where that path is there, and holds something.
+    """
 
     run: str
     each_host: bool = False
     seconds: float = 600.0
+    creates: str = ""
+
+    def to_dict(self) -> dict[str, object]:
+        """The section of a normalised app; without what it creates where that is not declared."""
+        return {key: value for key, value in super().to_dict().items() if value or key != "creates"}
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,15 @@ def _read_by_a_shell(quoted: re.Match[str]) -> str:
     return re.sub(r"\\.", "", quoted["double"] or "")
 
 
+def created(text: str) -> str:
+    """What a command makes: a path in the app's data, which is there on a host whatever the release."""
+    inside = plain(text)[len(_DATA) :] if text.startswith(_DATA) else ""
+    parts = inside.rstrip("/").split("/")
+    if {"", ".", ".."}.intersection(parts):
+        raise Invalid("no place in the app's data", f"{{data}}/{parts[-1]}" if parts[-1].strip(".") else None)
+    return text.rstrip("/")
+
+
 def schedule(text: str) -> str:
     """When a process runs, as systemd has it. Only what declares one loads what knows that."""
     from .calendar import calendar
@@ -75,6 +84,8 @@ def check_commands(app: Parsed, parts: tuple[Part, ...], context: Context) -> No
         for name, one in listed:
             here = (*parts, key, name, "run")
             one["run"] = place_in(one["run"], known, here, context)
+            if "creates" in one:
+                one["creates"] = place_in(one["creates"], known, (*parts, key, name, "creates"), context)
             shows = _shown_secret(one["run"], secrets)
             if shows:
                 what = f"shows {shows} to every user of the host, in the list of processes"
@@ -83,7 +94,14 @@ def check_commands(app: Parsed, parts: tuple[Part, ...], context: Context) -> No
                 )
     for one in app.get("prepare") or ():
         if one["each_host"] is None:
-            one["each_host"] = keeps_database(app)
+            one["each_host"] = "creates" in one or keeps_database(app)
+        elif "creates" in one and not one["each_host"]:
+            context.add(
+                (*parts, "prepare"),
+                f"has a command with each_host: false that creates {one['creates']}, which each host has for itself",
+                "each_host: true, or no creates",
+                "remove each_host",
+            )
 
 
 def _shown_secret(run: str, secrets: dict[str, str]) -> str:
@@ -109,6 +127,7 @@ def _processes(app: Parsed) -> Iterable[tuple[Part, Parsed]]:
     return (app.get("processes") or {}).items()
 
 
+_DATA: Final = "{data}/"
 _SECRET_LENGTH: Final = 8
 """A shorter value is looked for as a whole argument only: it may be a part of a word."""
 _PROCESS_NAME: Final = re.compile(r"(?=.{1,24}$)[a-z][a-z0-9]*(-[a-z][a-z0-9]*)*")
@@ -127,14 +146,14 @@ PREPARE: Final = Field(
     " release, environment and secrets. One that fails ends the rollout of the app; what is live serves on.",
     ABSENT,
     ["flask db upgrade"],
-    allowed="a list of commands, each a string or a mapping with the keys run, each_host, seconds",
+    allowed="a list of commands, each a string or a mapping with the keys run, each_host, seconds, creates",
     items=Field(
         "",
         "section",
         "A command.",
         REQUIRED,
         {"run": "flask db upgrade", "seconds": 900},
-        allowed="a command, or a mapping with the keys run, each_host, seconds",
+        allowed="a command, or a mapping with the keys run, each_host, seconds, creates",
         shorthand="run",
         fields=(
             Field(
@@ -155,9 +174,19 @@ PREPARE: Final = Field(
                 None,
                 True,
                 default_help="whether a variable of the app names a SQLite database in its data, which each host has"
-                " for itself",
+                " for itself, or `creates` does",
             ),
             Field("seconds", "number", "How long it may take.", 600.0, 900, "seconds", above=0, maximum=86_400),
+            Field(
+                "creates",
+                "str",
+                "What it makes: a file or a folder in the app's data. Where that is there and holds something, the"
+                " command is not run, so that a first setup does not empty what a host keeps.",
+                ABSENT,
+                "{data}/instance/shop.sqlite",
+                allowed="a path that begins with {data}/",
+                check=created,
+            ),
         ),
     ),
 )

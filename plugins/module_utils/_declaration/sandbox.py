@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from .._os.accounts import ROOT_LIKE
+from .._os.groups import ROOT_LIKE
 from .fields import ABSENT, REQUIRED, Field, Invalid
 
 _DEVICE: Final = re.compile(r"/dev/[A-Za-z0-9._/-]+")

@@ -469,7 +469,7 @@ VARIABLES: Final[tuple[Field, ...]] = (
     Field(
         "headcount_rollout_wait_seconds",
         "number",
-        "The wait between two batches.",
+        "The wait between two batches, in which guards may find something.",
         0.0,
         300,
         "seconds",

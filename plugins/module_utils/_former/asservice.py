@@ -8,6 +8,7 @@ place of one of its own.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import pwd
@@ -15,7 +16,7 @@ import stat
 from dataclasses import dataclass
 from typing import ContextManager, Pattern, Sequence, Tuple
 
-from .._os.foreignfiles import as_account, names_in, roots_alone, text_of
+from .._os.foreignfiles import as_account, content_of, entries_in, names_in, roots_alone, text_of
 from .._os.procfs import read_status, to_int
 
 
@@ -42,6 +43,44 @@ class Reader:
             return None
         with self._rights():
             return text_of(self._place(path), most)
+
+    def content(self, path: str, most: int) -> bytes | None:
+        """As foreignfiles.content_of()."""
+        if not self._may(path):
+            return None
+        with self._rights():
+            return content_of(self._place(path), most)
+
+    def entries(self, path: str, most: int) -> list[tuple[str, os.stat_result]]:
+        """As foreignfiles.entries_in()."""
+        if not self._may(path):
+            return []
+        with self._rights():
+            return entries_in(self._place(path), most)
+
+    def writes(self, path: str) -> bool:
+        """Whether the account may write to what is at a path; False where nothing is."""
+        if self.ids is None:
+            return False
+        with self._rights():
+            return os.access(self._place(path), os.W_OK, effective_ids=True)
+
+    def status(self, path: str) -> os.stat_result | None:
+        """What is at a path itself, be it a link; None where nothing is, or the account cannot tell."""
+        if not self._may(path):
+            return None
+        with self._rights(), contextlib.suppress(OSError, ValueError):
+            return os.lstat(self._place(path))
+        return None
+
+    def owns(self, status: os.stat_result) -> bool:
+        """Whether a file is the account's."""
+        return self.ids is not None and status.st_uid == self.ids.uid
+
+    def is_folder(self, path: str) -> bool:
+        """Whether a folder is at a path, and no link to one."""
+        with self._rights():
+            return self._is_folder(path)
 
     def names(self, path: str) -> list[str]:
         """As foreignfiles.names_in()."""
@@ -92,7 +131,8 @@ class Reader:
 
 def reader_of(root: str, master: int, workers: Sequence[int], user: str) -> Reader:
     """That of a master's files. `user`: whom its workers are given to, as it is declared; empty where it is not."""
-    return Reader(root, _working_as(root, master, workers, user) if root == "/" else Ids(0, 0))
+    own = Ids(os.geteuid(), os.getegid())
+    return Reader(root, _working_as(root, master, workers, user) if root == "/" else own)
 
 
 def _working_as(root: str, master: int, workers: Sequence[int], user: str) -> Ids | None:

@@ -11,7 +11,7 @@ import pwd
 import re
 import time
 from dataclasses import asdict, dataclass, field
-from typing import Callable, Dict, Final, List, Mapping, Tuple
+from typing import Callable, Dict, Final, List, Mapping, Sequence, Tuple
 
 from .._declaration.digests import looks_secret
 from .._facts.unitgroups import unit_pids
@@ -21,7 +21,8 @@ from .._os.listeners import held
 from .._os.paths import HOME
 from .._os.procfs import parent, read_status, read_text, to_int
 from .._os.systemd import Systemd
-from . import commandline, conffile, nginx
+from . import commandline, conffile, nginx, written
+from . import installed as distributions
 from .asservice import Reader, reader_of
 from .likely import likely
 
@@ -40,8 +41,7 @@ MOST_MASTERS: Final = 50
 SECONDS: Final = 10.0
 """So many Gunicorns of a host, and so long, are looked at."""
 
-_PYTHON: Final = re.compile(r"python3(\.\d+)?")
-_MOST_PYTHONS, _MOST_WEIGHED, _SHOWN = 5, 100, 5
+_MOST_PATHS, _MOST_WEIGHED, _SHOWN, _MOST_PIDS = 20, 100, 5, 1000
 _UNREADABLE: Final = f"the whole file, which is no plain file, or is longer than {conffile.MOST_BYTES // 1024} KiB"
 _SHELLS: Final = ("/usr/sbin/nologin", "/sbin/nologin", "/bin/false", "/usr/bin/false")
 
@@ -54,7 +54,8 @@ class Running:
     look like ones; show them to nobody. `worker_mib`: what a worker takes (PSS), `workers`: how many run. `python`:
     "3.11", "" where it is not known. `login`: whether somebody can log in as its `user`. `fronts`: servers of nginx
     before it. `shared`: whether the service runs further programs. `reach`: who connects to its unix socket, where its
-    first address is one."""
+    first address is one. `code`: the folder of its code, `git` and `commit` what that is a checkout of; `installed`:
+    the distribution that its code is of instead. `kept`: what it has written."""
 
     unit: str
     file: str = ""
@@ -81,6 +82,9 @@ class Running:
     shared: bool = False
     fronts: Tuple[nginx.Front, ...] = ()
     reach: socketfile.Reach | None = None
+    code: str = ""
+    installed: distributions.Installed | None = None
+    kept: written.Kept = field(default_factory=written.Kept)
 
     def to_dict(self) -> dict[str, object]:
         """Plain data, with the secrets in it."""
@@ -204,7 +208,7 @@ def _of_unit(
     state = systemd.state(service.name)
     if _link(root, state.fragment or "/none").startswith(f"/{HOME}/") or state.fragment.startswith(f"/{HOME}/"):
         return [], len(service.masters)
-    told = systemd.properties(service.name, "TriggeredBy", "ExecStart")
+    told = systemd.properties(service.name, "TriggeredBy", "ExecStart", "StateDirectory", "ReadWritePaths")
     sockets = tuple(sorted(name for name in told.get("TriggeredBy", "").split() if name.endswith(".socket")))
     everything = unit_pids(state.control_group, root) if state.control_group else service.pids
     others = len(service.masters) > 1 or bool(set(everything) - set(service.pids) - {state.main_pid})
@@ -212,9 +216,21 @@ def _of_unit(
     for master, workers in itertools.islice(service.masters.items(), most):
         if deadline.passed():
             break
-        read = _Reading(root, master, cores, told.get("ExecStart", ""))
-        found.append(read.running(service.name, state.fragment, sockets, workers, others))
+        read = _Reading(root, master, cores, told)
+        pids = _descendants(root, master, everything)
+        found.append(read.running((service.name, state.fragment, sockets), workers, pids, others))
     return found, len(found)
+
+
+def _descendants(root: str, master: int, pids: Sequence[int]) -> list[int]:
+    """Those of `pids` that are `master` or were started by it, by its workers and so on: what starts the master has
+    files of its own, and so have other programs of it."""
+    parents = {pid: parent(pid, root) for pid in pids[:_MOST_PIDS]}
+    found, more = {master}, {master}
+    while more:
+        more = {pid for pid, above in parents.items() if above in more} - found
+        found |= more
+    return sorted(found)
 
 
 @dataclass
@@ -224,11 +240,11 @@ class _Reading:
     root: str
     master: int
     cores: int
-    exec_start: str
+    unit: Mapping[str, str]
 
     def __post_init__(self) -> None:
         words = _words(self.root, self.master)
-        by_unit = commandline.parse(commandline.exec_words(self.exec_start))
+        by_unit = commandline.parse(commandline.exec_words(self.unit.get("ExecStart", "")))
         self.command = commandline.parse(words) or by_unit or commandline.Command(tuple(words))
         self.environment = self._environment()
         self.folder = _link(self.root, f"/proc/{self.master}/cwd")
@@ -237,29 +253,35 @@ class _Reading:
         pairs = (read_text(self.root, f"/proc/{self.master}/environ") or "").split("\0")
         return {name: value for name, equals, value in (pair.partition("=") for pair in pairs) if equals and name}
 
-    def running(self, unit: str, file: str, sockets: tuple[str, ...], workers: list[int], shared: bool) -> Running:
-        """All that is found of it."""
+    def running(
+        self, unit: tuple[str, str, tuple[str, ...]], workers: list[int], pids: Sequence[int], shared: bool
+    ) -> Running:
+        """All that is found of it. `unit`: its name, file and sockets; `pids`: the processes that may be its own."""
         by_environment = commandline.from_environment(self.environment.get("GUNICORN_CMD_ARGS", ""))
         declared = {**by_environment, **self.command.settings}
         # What lies there may be made to mislead who reads it.
         reader = reader_of(self.root, self.master, workers, str(declared.get("user") or ""))
         path, conf = self._config(declared, reader)
-        git, commit = _git(reader, self.folder)
-        version = self._gunicorn(reader)
         settings = commandline.merged(conf.settings, by_environment, self.command.settings)
         added = _pairs(settings.pop("raw_env", ()))
         listen = tuple(dict.fromkeys(one.address for one in held([self.master], self.root)))
         user = _user(self.root, (workers or [self.master])[0])
         environment, secrets = _divided(self.environment, added)
+        entry_point = str(self.command.app or settings.get("wsgi_app") or "")
+        prefix = self._prefix(reader)
+        sites = distributions.sites(reader, prefix)
+        code, owner = self._code(reader, entry_point, settings, sites)
+        git, commit = _git(reader, code)
+        places = self._places(code if owner is None or owner.editable else "", prefix, settings, environment)
         return Running(
-            unit=unit,
-            file=file,
-            sockets=sockets,
+            unit=unit[0],
+            file=unit[1],
+            sockets=unit[2],
             user=user,
             login=_may_log_in(user),
             folder=self.folder,
             program=self.command.program,
-            entry_point=str(self.command.app or settings.get("wsgi_app") or ""),
+            entry_point=entry_point,
             settings=settings,
             options=tuple(sorted({*by_environment, *self.command.settings} - {"raw_env"})),
             config=path,
@@ -269,7 +291,7 @@ class _Reading:
             environment=environment,
             secrets=secrets,
             python=self._python(),
-            gunicorn=version,
+            gunicorn=distributions.version_of(reader, sites, "gunicorn"),
             workers=len(workers),
             worker_mib=_worker_mib(self.root, workers),
             git=git,
@@ -277,6 +299,60 @@ class _Reading:
             shared=shared,
             fronts=_fronts(self.root, listen[0]) if listen else (),
             reach=_reach(self.root, listen[0]) if listen else None,
+            code=code,
+            installed=owner,
+            kept=written.kept(reader, pids, places),
+        )
+
+    def _prefix(self, reader: Reader) -> str:
+        """The folder of its Python environment, by the program that it was started with; "" where nothing says it."""
+        program = self.command.program
+        word = program[-1 if len(program) < 3 else 0] if program else ""
+        folders = [self.environment.get("VIRTUAL_ENV", ""), *self.environment.get("PATH", "").split(":")]
+        if word and "/" not in word:
+            places = [os.path.join(folder, "bin") for folder in folders[:1] if folder] + folders[1:_MOST_PATHS]
+            word = next((path for path in (os.path.join(place, word) for place in places) if reader.is_there(path)), "")
+        path = os.path.normpath(os.path.join(self.folder or "/", word))
+        return os.path.dirname(os.path.dirname(path)) if word else ""
+
+    def _code(
+        self, reader: Reader, entry_point: str, settings: Mapping[str, object], sites: Sequence[str]
+    ) -> tuple[str, distributions.Installed | None]:
+        """The folder of its code, and the distribution that has it where that is none of a project's own."""
+        module = entry_point.partition(":")[0].strip()
+        if not re.fullmatch(r"[^\W\d]\w*(\.\w+)*", module):
+            return self.folder, None
+        paths = ["", *_paths(settings.get("pythonpath"), ","), *_paths(self.environment.get("PYTHONPATH"), ":")]
+        roots = [os.path.normpath(os.path.join(self.folder or "/", path)) for path in paths]
+        for root in dict.fromkeys(roots[:_MOST_PATHS]):
+            if distributions.has_module(reader, root, module):
+                inside = root == self.folder or root.startswith(f"{self.folder.rstrip('/')}/")
+                return self.folder if inside else root, None
+        owner = distributions.installed(reader, sites, module)
+        if owner is None:
+            return self.folder, None
+        return owner.folder or self.folder, owner
+
+    def _places(
+        self, code: str, prefix: str, settings: Mapping[str, object], environment: Mapping[str, str]
+    ) -> written.Places:
+        """Where to look for what it keeps. `code`: empty where none of it lies in a folder of its own."""
+        paths = [str(settings.get(name) or "") for name in ("accesslog", "errorlog", "pidfile")]
+        logs = tuple(
+            os.path.normpath(os.path.join(self.folder or "/", path)) for path in paths if path not in ("", "-")
+        )
+        state = [
+            os.path.join("/var/lib", name.partition(":")[0]) for name in self.unit.get("StateDirectory", "").split()
+        ]
+        writable = [name.lstrip("-+") for name in self.unit.get("ReadWritePaths", "").split()]
+        return written.Places(
+            code or self.folder,
+            bool(code),
+            (prefix,) if prefix not in ("/usr", "/usr/local") else (),
+            (os.path.join(prefix, "var"),) if prefix not in ("", "/", "/usr") else (),
+            logs,
+            {"StateDirectory": state, "ReadWritePaths": writable},
+            environment,
         )
 
     def _config(self, settings: Mapping[str, object], reader: Reader) -> tuple[str, conffile.ConfFile]:
@@ -300,17 +376,11 @@ class _Reading:
         found = re.search(r"python(\d+\.\d+)", _link(self.root, f"/proc/{self.master}/exe"))
         return found[1] if found else ""
 
-    def _gunicorn(self, reader: Reader) -> str:
-        """The version of its Gunicorn, by what is installed beside its program."""
-        if not self.command.program:
-            return ""
-        folder = os.path.dirname(os.path.dirname(self.command.program[-1 if len(self.command.program) < 3 else 0]))
-        for lib in reader.folders(os.path.join(folder, "lib"), _PYTHON, _MOST_PYTHONS):
-            for name in reader.names(os.path.join(folder, "lib", lib, "site-packages")):
-                found = re.fullmatch(r"gunicorn-([0-9][^-]*)\.dist-info", name)
-                if found:
-                    return found[1]
-        return ""
+
+def _paths(value: object, mark: str) -> list[str]:
+    """The paths of a setting that is a text or a list of texts, each with `mark` between several."""
+    texts = value if isinstance(value, (list, tuple)) else [value or ""]
+    return [path for text in texts for path in str(text).split(mark) if path]
 
 
 def _pairs(lines: object) -> dict[str, str]:

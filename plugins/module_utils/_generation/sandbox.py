@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import Final, Iterable, Mapping
 
 from .._declaration.app import Plain, Sandbox
-from .._os.accounts import has_group
 
 HARDENING: Final[Mapping[str, str]] = {
     "NoNewPrivileges": "yes",
@@ -86,6 +85,8 @@ def lines(app: Plain) -> list[str]:
 
 def missing(app: Plain, root: str = "/") -> list[str]:
     """Which devices and groups of the declaration this host does not have, one sentence each."""
+    from .._os.accounts import has_group
+
     bent = declared(app)
     devices = [path for path in bent.devices if not os.path.exists(os.path.join(root, path.lstrip("/")))]
     groups = [name for name in bent.groups if not has_group(name)]

@@ -102,6 +102,7 @@ class Takeover:
         self.seam = 0.0
         """Seconds in which nobody listened."""
         self._stopped = 0.0
+        self._left_out: list[str] = []
 
     def open(self, activate: Callable[[], None]) -> None:
         """Open the app's public socket beside the former one, or in its place. `activate`: makes the new generation's
@@ -128,6 +129,7 @@ class Takeover:
             self.beside = Beside(self.systemd, public, holder, self.layout.root)
             self.beside.open()
         elif self.former.way == formers.STOPPED:
+            self._left_out = _left_out(self.systemd, self.record.unit)
             _last_words(self.layout, self.systemd, self.record)
             self._stopped = self.instances.monotonic()
             self.systemd.stop(*_up(self.systemd, self.record.units), timeout_seconds=3600.0)
@@ -148,7 +150,7 @@ class Takeover:
     def retire(self) -> list[str]:
         """The former service leaves, with every request that it has answered, and is disabled. What a person is to
         know of it, in sentences."""
-        words = retire(self.instances, self.record)
+        words = [*retire(self.instances, self.record), *self._left_out]
         if self.beside is not None:
             self.beside.close()
         return words
@@ -256,8 +258,9 @@ def _last_words(layout: Layout, systemd: Systemd, record: Record) -> list[str]:
 def retire(instances: Instances, record: Record) -> list[str]:
     """Have the former service answer what it has been asked, end and be disabled. Again: what is left of that."""
     layout, systemd = instances.layout, instances.systemd
+    left_out = _left_out(systemd, record.unit)
     theirs = _last_words(layout, systemd, record)
-    words = _disabled(layout, systemd, theirs, record)
+    words = [*_disabled(layout, systemd, theirs, record), *left_out]
     _until_empty(instances, record.inode)
     _until_answered(instances, record)
     with name_kept(record.address, layout.root):
@@ -280,13 +283,24 @@ def _lasting(record: Record) -> list[str]:
     """What lets a service end in its own time, once, with the socket and its folder still there.
 
     Nothing is to come of its end: it is one that went well, however it ends, as systemd cannot be told to forget what
-    OnFailure= starts; what is to run after it, or instead of a signal, would remove the file of the app's socket.
+    OnFailure= starts. What is to run after it often takes away what the app has by then: the file of its socket, or the
+    host's place in a balancer. Of one that is killed, so does what is to run instead of a signal.
     """
     lines = ["[Unit]", "FailureAction=none", "SuccessAction=none"]
     lines += ["[Service]", "Restart=no", "RestartForceExitStatus=", f"TimeoutStopSec={DRAIN_SECONDS}"]
     lines += ["RuntimeDirectoryPreserve=yes", f"SuccessExitStatus={' '.join(['SIGKILL', *_STATUSES])}"]
-    lines += ["ExecStopPost="] if record.address.startswith("unix:") else []
+    lines += ["ExecStopPost="]
     return [*lines, "ExecStop="] if _killed(record) else lines
+
+
+def _left_out(systemd: Systemd, unit: str) -> list[str]:
+    """What the service would run after its end, and does not this once, in a sentence."""
+    if not systemd.properties(unit, "ExecStopPost").get("ExecStopPost", "").strip():
+        return []
+    return [
+        f"{unit} ended without what its ExecStopPost= runs, which may take away what the app has by now: run by hand "
+        f"what of it is needed (`systemctl cat {unit}`)"
+    ]
 
 
 def _disabled(layout: Layout, systemd: Systemd, units: list[str], record: Record) -> list[str]:

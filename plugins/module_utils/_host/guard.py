@@ -20,7 +20,7 @@ from .._generation.failures import StepFailed, sentence
 from .._generation.goingback import GoingBack
 from .._generation.ledger import now_text
 from .._generation.lock import Busy, boot_id, boot_seconds
-from .._os.systemd import SystemdError
+from .._os.systemd import SystemdError, UnitState
 from .._steps import guarding
 from .._steps.app import AppOnHost
 from .._steps.guarding import Orders
@@ -82,11 +82,20 @@ def _reading(current: InstanceView, waiting: int | None, at: float) -> Reading:
     return Reading(at, current.counts.tally, memory_mib, current.oom_kills, waiting)
 
 
+@dataclass(frozen=True)
+class _Attempt:
+    """A start of the instance: when it was seen first (seconds since the boot), and what had been answered by then."""
+
+    invocation: str
+    since: float
+    ended: int
+
+
 @dataclass
 class _Guarded:
     """The generation that the orders name, under watch. `failed`: why it did not go back, where it should have;
     it tries again from `again` on (seconds since the boot; 0 before it failed). `down`: that it does not come up, and
-    since when."""
+    since when. `attempt`: the last start that systemd says is up."""
 
     app: AppOnHost
     orders: Orders
@@ -96,12 +105,13 @@ class _Guarded:
     failed: str = ""
     again: float = 0.0
     down: tuple[str, float] | None = None
+    attempt: _Attempt | None = None
 
     def look(self, now: float) -> str:
         """Look at it, and go back once it is sure: what came of that, in a sentence; empty while it is watched on."""
         seen = _seen(self.view)
         current = seen.current if seen is not None else None
-        dead = self._dead(now) if seen is not None else ""
+        dead = self._dead(current, now) if seen is not None else ""
         if dead:
             return self._go_back(dead, now) if now >= self.again else ""
         if seen is None or current is None or current.generation != self.orders.generation or current.counts is None:
@@ -123,21 +133,33 @@ class _Guarded:
         why = f": {self.uncounted}" if self.uncounted else ""
         return f"not enough traffic to tell (nothing was counted{why})"
 
-    def _dead(self, now: float) -> str:
+    def _dead(self, current: InstanceView | None, now: float) -> str:
         """That it does not come up by itself any more, once that is sure. One that somebody stopped is not dead."""
         name = self.app.layout.service_unit(self.orders.generation)
         try:
-            state = self.app.systemd.state(name).active
+            state = self.app.systemd.state(name)
         except SystemdError:
             return ""
-        if state not in ("failed", "activating"):
+        if state.active == "inactive" or (state.running and self._up(state, current, now)):
             self.down = None
+        if state.active == "inactive" or state.running:
             return ""
         since = self.down[1] if self.down is not None else now
-        self.down = (f"{name} is {state}, and has not run for {short(now - since)} s", since)
+        self.down = (f"{name} is {state.active}, and has not run for {short(now - since)} s", since)
+        return self.down[0] if now - since > self._boot_seconds() + DEAD_S else ""
+
+    def _up(self, state: UnitState, current: InstanceView | None, now: float) -> bool:
+        """Whether that start has come up, and is not another one that is about to fail: systemd calls it active as soon
+        as the master runs, before a worker has imported the app."""
+        ended = current.counts.tally.ended if current is not None and current.counts is not None else 0
+        if self.attempt is None or self.attempt.invocation != state.invocation:
+            self.attempt = _Attempt(state.invocation, now, ended)
+        return ended > self.attempt.ended or now - self.attempt.since >= self._boot_seconds()
+
+    def _boot_seconds(self) -> float:
         record = self.app.known(self.orders.generation)
         health = Health.from_dict(record.app.get("health") or {}) if record is not None else Health()
-        return self.down[0] if now - since > health.boot_seconds + DEAD_S else ""
+        return health.boot_seconds
 
     def _go_back(self, breach: str, now: float) -> str:
         """Go back, and write down why; empty where it is to be tried again."""

@@ -35,7 +35,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Summary:
-    """The request counts that h2load prints at its end."""
+    """The request counts that h2load prints at its end, and the bytes of the answers' bodies (None: it told none)."""
 
     total: int
     started: int
@@ -46,6 +46,7 @@ class Summary:
     timeout: int
     statuses: Sequence[int]
     seconds: float
+    body_bytes: int | None = None
 
 
 def parse_log(text: str) -> tuple[list[Row], int]:
@@ -74,6 +75,7 @@ def parse_summary(text: str) -> Summary | None:
         re.MULTILINE,
     )
     codes = re.search(r"^status codes: (\d+) 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx", text, re.MULTILINE)
+    traffic = re.search(r"^traffic: .* \((\d+)\) data$", text, re.MULTILINE)
     ended = re.search(r"^finished in ([0-9.]+)(us|ms|s|m|h)\b", text, re.MULTILINE)
     if not requests:
         return None
@@ -89,6 +91,7 @@ def parse_summary(text: str) -> Summary | None:
         timeout=timeout,
         statuses=tuple(int(number) for number in codes.groups()) if codes else (),
         seconds=float(ended.group(1)) * unit[ended.group(2)] if ended else 0.0,
+        body_bytes=int(traffic.group(1)) if traffic else None,
     )
 
 
@@ -211,7 +214,23 @@ def account(runs: Sequence[LaneRun], min_rate_share: float = 0.95) -> Samples:
         path_kinds=_kinds_by_path(runs, accounts),
         origin_s=origin,
         whole=_ran_to_its_end(runs),
+        sizes=_sizes(runs),
     )
+
+
+def _sizes(runs: Sequence[LaneRun]) -> list[tuple[int, int, int]]:
+    """(place of its path, answers, bytes of their bodies) of each lane that got a good answer to all requests: those of
+    others have the bytes of failed ones among them."""
+    return [size for run in runs for size in _size(run)]
+
+
+def _size(run: LaneRun) -> list[tuple[int, int, int]]:
+    lane, counts = run.lane, parse_summary(run.finished.stdout)
+    rows, _ = parse_log(run.finished.log)
+    good = sum(well(row.status, lane.status) for row in rows)
+    if run.finished.stopped is not None or counts is None or counts.body_bytes is None or not good == lane.planned > 0:
+        return []
+    return [(lane.path, lane.planned, counts.body_bytes)] if good == len(rows) else []
 
 
 def _ran_to_its_end(runs: Sequence[LaneRun]) -> bool:

@@ -89,5 +89,6 @@ def _joined(first: Samples, second: Samples, after_s: float, took_s: float) -> S
         notes=[*first.notes, *second.notes],
         kinds=dict(Counter(first.kinds) + Counter(second.kinds)),
         path_kinds=[dict(Counter(one) + Counter(other)) for one, other in places],
+        sizes=[*first.sizes, *second.sizes],
         origin_s=0.0,  # the parts did not follow one another at once
     )

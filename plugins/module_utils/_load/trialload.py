@@ -64,6 +64,13 @@ class TrialLoad:
     ended: Mapping[str, object] = field(default_factory=dict)
     looks: int = 0
 
+    def after(self, first: TrialLoad) -> TrialLoad:
+        """The same, whose samples know the requests of the run before it."""
+        baseline = self.baseline
+        if baseline is not None and first.baseline is not None:
+            baseline = baseline.after(first.baseline)
+        return replace(self, candidate=self.candidate.after(first.candidate), baseline=baseline)
+
     def pack(self) -> str:
         """Everything, the samples too, as short text that goes from one machine to another; the inverse of unpack()."""
         arms = {"candidate": self.candidate, "baseline": self.baseline}
@@ -482,7 +489,14 @@ class _Loaded:
             return last.samples(name) if name in last.lanes else h2.account([])
         times = [when for _, when in mine]
         whole = one_after_another([phase.samples(name) for phase, _ in mine], [end - begin for begin, end in times])
-        return replace(whole, loaded=times, quiet=self.quiet)
+        return replace(whole, loaded=times, quiet=self.quiet, before=self._before(name))
+
+    def _before(self, name: str) -> list[tuple[float, int]]:
+        """(ms, place of its path) of each request of the warm-up to an arm, in their order."""
+        load = {id(phase) for phase in self.phases}
+        warming = [phase for phase in self.guarded.phases if name in phase.lanes and id(phase) not in load]
+        found = [phase.samples(name) for phase in warming]
+        return [one for samples in found for one in zip(samples.latency_ms, samples.path)]
 
 
 def _allow_files(needed: int) -> None:

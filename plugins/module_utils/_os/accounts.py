@@ -12,10 +12,8 @@ import re
 from dataclasses import dataclass
 from typing import Iterable
 
+from .groups import ROOT_LIKE
 from .paths import under
-
-ROOT_LIKE = ("root", "sudo", "wheel", "admin", "docker", "lxd", "incus-admin", "disk", "shadow")
-"""Groups whose members can become root, or read what only root can."""
 
 _NO_LOGIN = ("nologin", "false", "true", "sync", "halt", "shutdown")
 _KEYS = (".ssh/authorized_keys", ".ssh/authorized_keys2")

@@ -21,6 +21,12 @@ _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 def text_of(path: str, most: int) -> str | None:
     """The text of the plain file at `path`; None where there is none, or none that can be read, or one of more than
     `most` bytes."""
+    content = content_of(path, most)
+    return content.decode("utf-8", "replace") if content is not None else None
+
+
+def content_of(path: str, most: int) -> bytes | None:
+    """The bytes of the plain file at `path`; None as for text_of()."""
     try:
         handle = os.open(path, _FLAGS)
     except (OSError, ValueError):
@@ -34,7 +40,7 @@ def text_of(path: str, most: int) -> str | None:
         return None
     finally:
         os.close(handle)
-    return content.decode("utf-8", "replace") if len(content) <= most else None
+    return content if len(content) <= most else None
 
 
 def names_in(path: str, most: int = 10_000) -> list[str]:
@@ -49,6 +55,16 @@ def names_in(path: str, most: int = 10_000) -> list[str]:
     except (OSError, ValueError):
         return []
     return sorted(found)
+
+
+def entries_in(path: str, most: int) -> list[tuple[str, os.stat_result]]:
+    """The first `most` names in a folder, sorted, each with what is there itself, be it a link; none where there is no
+    folder that can be read."""
+    found: list[tuple[str, os.stat_result]] = []
+    for name in names_in(path, most):
+        with contextlib.suppress(OSError, ValueError):
+            found.append((name, os.lstat(os.path.join(path, name))))
+    return found
 
 
 def roots_alone(path: str) -> bool:

@@ -276,6 +276,8 @@ def try_candidate(
     at_once = baseline is not None and not (how.in_turn or smaller)
     short = shorter(pool if at_once else None, spec, limits)
 
+    earlier: list[TrialLoad] = []
+
     def attempt(swap: bool, factor: float) -> Attempt:
         first = short if not swap else None
         judged = replace(judging, pool=first.pool) if first else judging
@@ -301,6 +303,8 @@ def try_candidate(
                 on_warm=warm,
                 protected=protected,
             )
+        load = load.after(earlier[-1]) if earlier else load
+        earlier.append(load)
         return judged.judged(load, sampler.evidence(), other.evidence() if other is not None else None)
 
     began = time.time()

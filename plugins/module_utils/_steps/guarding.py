@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Callable, Mapping
 
 from .._declaration.app import Guard, Plain
-from .._generation import generations, goingback, store
+from .._generation import generations, goingback, ledger, store
 from .._generation.goingback import GoingBack
 from .._generation.lock import boot_id, boot_seconds
 from .._os.files import as_mapping, read_mapping, remove_file, write_json
@@ -86,6 +86,11 @@ def minutes(app: Mapping[str, Any]) -> float:
     return float(Guard.from_dict(app.get("guard") or {}).minutes)
 
 
+def wanted(app: Plain, old: int | None) -> bool:
+    """Whether a generation that follows `old` is to be guarded: not where there is nothing to go back to."""
+    return old is not None and minutes(app) > 0
+
+
 def counted(layout: Layout, number: int | None) -> Counts | None:
     """What the instance of a generation has counted; None where nobody can tell."""
     if number is None:
@@ -107,7 +112,7 @@ def begin(app: AppOnHost, number: int, old: int | None, declared: Plain, was: Be
     Nothing is watched where it is not declared, and where there is no generation to go back to.
     """
     span = minutes(declared)
-    if span <= 0 or old is None:
+    if old is None or not wanted(declared, old):
         return ""
     try:
         goingback.forget(app.layout)
@@ -144,6 +149,31 @@ def words(app: AppOnHost, live: int | None, now: Callable[[], float] = boot_seco
     if left <= 0 and not found:
         return ""
     return f"not guarded any more: {unit(app.layout, orders.generation)} was ended before its time{found}"
+
+
+@dataclass(frozen=True)
+class Said:
+    """What the guard over a generation has come to so far. `cause`: what it found, empty where it found nothing;
+    `back_to`: the generation that it went back to, None where what it found is live still; `watches`: whether it is at
+    work, so that more may come."""
+
+    cause: str
+    back_to: int | None
+    watches: bool
+
+
+def said(app: AppOnHost, number: int) -> Said:
+    """What the guard over generation `number` has come to, by what it wrote down."""
+    unit_gone = False
+    with contextlib.suppress(SystemdError):
+        unit_gone = app.systemd.state(unit(app.layout, number)).gone  # before its last word is looked for
+    live, going = generations.live(app.layout), GoingBack.read(app.layout)
+    found = [one for one in ledger.read(app.layout.ledger) if (one["event"], one.get("phase")) == ("failed", "guard")]
+    told = [(str(one.get("cause") or ""), one.get("from")) for one in found if one.get("generation") == number]
+    if going is not None and going.generation == number:
+        told.append((going.cause, going.back_to if going.back_to == live else None))
+    cause, back_to = next((one for one in told if isinstance(one[1], int)), told[-1] if told else ("", None))
+    return Said(cause, back_to if isinstance(back_to, int) else None, not unit_gone)
 
 
 def conclude(app: AppOnHost, going: GoingBack | None = None) -> list[str]:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Dict, List, Sequence, TypedDict
 
@@ -24,16 +25,28 @@ SLACK_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Command:
-    """A command to run: `key` is what it is known by once it was run, `seconds` its limit."""
+    """A command to run: `key` is what it is known by once it was run, `seconds` its limit, `creates` what it makes."""
 
     run: str
     key: str
     seconds: float
+    creates: str = ""
 
     @classmethod
     def from_dict(cls, data: Plain) -> Command:
         """From a module's argument."""
-        return cls(str(data["run"]), str(data["key"]), float(data["seconds"]))
+        return cls(str(data["run"]), str(data["key"]), float(data["seconds"]), str(data.get("creates") or ""))
+
+    @property
+    def is_done(self) -> bool:
+        """Whether what it makes is there already, and holds something: an empty file is what a mere look left."""
+        try:
+            with os.scandir(self.creates) as inside:
+                return any(inside)
+        except NotADirectoryError:
+            return os.stat(self.creates).st_size > 0
+        except FileNotFoundError:
+            return False
 
 
 class Ran(TypedDict):
@@ -46,8 +59,8 @@ class Ran(TypedDict):
 def prepare(app: AppOnHost, number: int, commands: Sequence[Command]) -> Ran:
     """Run those of `commands` that were not run to their end before, in the sandbox of generation `number`.
 
-    The first that fails ends the step, and so the rollout: StepFailed with its last words. What a killed run left is
-    waited for, told, and run again.
+    One whose work is there already is told, and not run. The first that fails ends the step, and so the rollout:
+    StepFailed with its last words. What a killed run left is waited for, told, and run again.
     """
     with app.step("prepare", number):
         record, kept = app.record(number), Prepared(app.layout, app.clock)
@@ -58,6 +71,9 @@ def prepare(app: AppOnHost, number: int, commands: Sequence[Command]) -> Ran:
         words = [words_of(app.layout, number, command.run) for command in left]
         ran: list[dict[str, object]] = []
         for command, found in zip(left, words):
+            if command.creates and command.key not in begun and command.is_done:
+                told.append(f"`{command.run}` is not run: {command.creates} is there")
+                continue
             if command.key in begun:
                 told.append(
                     f"`{command.run}` was begun by {begun[command.key]['by']} at {begun[command.key]['since']}, and "
@@ -110,7 +126,9 @@ def _run(app: AppOnHost, record: GenerationRecord, command: Command, words: Sequ
             or done.err.strip()
             or f"ended with status {done.status}"
         )
-        raise StepFailed("prepare", clean_text(f"`{command.run}` {how}" + (f": {last}" if last else "")))
+        half = command.creates and command.is_done
+        left = f"; {command.creates} is there now, so that it is run again only when that is removed" if half else ""
+        raise StepFailed("prepare", clean_text(f"`{command.run}` {how}" + (f": {last}" if last else "") + left))
 
 
 def _how(state: UnitState, command: Command, record: GenerationRecord, seconds: float) -> str:

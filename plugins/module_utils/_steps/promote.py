@@ -29,7 +29,7 @@ PROMOTE_MIB = 4
 def promote(app: AppOnHost, number: int, verdict: Plain | None = None) -> dict[str, object]:
     """Give the public socket to generation `number`, which must be finished, and verify it there.
 
-    Returns {from, to, verified, pruned}. StepFailed when it does not hold: the generation before serves.
+    Returns {from, to, verified, pruned, told, guarded}. StepFailed when it does not hold: the generation before serves.
     """
     with app.step("promote", number):
         record = app.record(number)
@@ -46,6 +46,7 @@ def promote(app: AppOnHost, number: int, verdict: Plain | None = None) -> dict[s
         # It is live and verified: what goes wrong from here on is told, and is made up for by the next heal.
         pruned: list[int] = []
         untold: list[str] = []
+        guarded = False
         try:
             app.log(
                 "promoted",
@@ -61,12 +62,15 @@ def promote(app: AppOnHost, number: int, verdict: Plain | None = None) -> dict[s
             store.set_outcome(app.layout, number, "good")
             app.write_local_fact()
             pruned = prune(app, old)
-            untold += filter(None, [guarding.begin(app, number, old, record.app, was)])
+            unguarded = guarding.begin(app, number, old, record.app, was)
+            untold += filter(None, [unguarded])
+            guarded = guarding.wanted(record.app, old) and not unguarded
         except (OSError, SystemdError) as error:
             untold.append(f"generation {number} is live, but not all of it could be written down: {sentence(error)}")
         with contextlib.suppress(OSError):
             app.lock.release(app.run)
-    return {"from": old, "to": number, "verified": seen, "pruned": pruned, "told": [*told(old, seen), *untold]}
+    words = [*told(old, seen), *untold]
+    return {"from": old, "to": number, "verified": seen, "pruned": pruned, "told": words, "guarded": guarded}
 
 
 def _fail_if_users_lose(app: AppOnHost, old: int | None, declared: Plain) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypedDict
 
@@ -193,7 +194,7 @@ def finish(app: AppOnHost, number: int, loaded: str) -> Tried | Wanted:
             declared = app.record(number).app
             begun.attempts.append(_attempt(app, json.loads(loaded)))
             judging = Judging(declared, 1, begun.smaller, begun.alone, begun.weighed)
-            attempts = [_judged(judging, one) for one in begun.attempts]
+            attempts = _judged(judging, begun.attempts)
             if len(attempts) == 1 and needs_retry(attempts[0].verdict):
                 begun.request["swap"], begun.request["factor"] = True, RETRY_FACTOR
                 _watch(app, begun, declared)
@@ -235,6 +236,12 @@ def _attempt(app: AppOnHost, loaded: Plain) -> Loaded:
     }
 
 
-def _judged(judging: Judging, one: Loaded) -> Attempt:
-    memory = {name: MemoryEvidence(**plain) if plain else None for name, plain in one["memory"].items()}
-    return judging.judged(TrialLoad.unpack(one["load"]), memory[CANDIDATE], memory[LIVE])
+def _judged(judging: Judging, runs: Sequence[Loaded]) -> list[Attempt]:
+    """The runs with their verdicts, each of which knows the requests of the one before it."""
+    found: list[Attempt] = []
+    for one in runs:
+        memory = {name: MemoryEvidence(**plain) if plain else None for name, plain in one["memory"].items()}
+        load = TrialLoad.unpack(one["load"])
+        load = load.after(found[-1].load) if found else load
+        found.append(judging.judged(load, memory[CANDIDATE], memory[LIVE]))
+    return found

@@ -26,8 +26,11 @@ RolledBack = TypedDict(
 """What came of a rollback; `told` are sentences for people."""
 
 
-def rollback_target(app: AppOnHost, wanted: int | None) -> int:
-    """The generation to go back to; StepFailed, with the list of what there is, when it cannot be."""
+def rollback_target(app: AppOnHost, wanted: int | None, live_too: bool = False) -> int:
+    """The generation to go back to; StepFailed, with the list of what there is, when it cannot be.
+
+    `live_too`: one that is live already is no mistake.
+    """
     apps = installed_apps(app.root)
     if app.name not in apps:
         raise StepFailed(
@@ -45,7 +48,7 @@ def rollback_target(app: AppOnHost, wanted: int | None) -> int:
         wanted = truth.rollback_target(app.layout, live)
         if wanted is None:
             raise StepFailed("rollback", f"{app.name} has no good generation before {live}; there are: {there}")
-    if wanted == live and not found.why:
+    if wanted == live and not found.why and not live_too:
         raise StepFailed("rollback", f"generation {wanted} of {app.name} is live already; there are: {there}")
     if generations.describe(app.layout, wanted).status != "good":
         raise StepFailed("rollback", f"generation {wanted} of {app.name} cannot be gone back to; there are: {there}")
@@ -60,9 +63,10 @@ def rollback(app: AppOnHost, wanted: int | None = None, event: str = "rolled_bac
     ends it.
     """
     # Before the lock, which would make a folder for an app that is not there.
-    number, before = rollback_target(app, wanted), generations.live(app.layout)
-    with app.alone("rollback", number, urgent=event == "rolled_back"):
-        target = rollback_target(app, wanted)
+    reverts = event == "reverted"  # the guard of the host may have been quicker
+    number, before = rollback_target(app, wanted, reverts), generations.live(app.layout)
+    with app.alone("rollback", number, urgent=not reverts):
+        target = rollback_target(app, wanted, reverts)
         old, healed = generations.live(app.layout), list[str]()
         if wanted is None and old != before:
             raise StepFailed(
@@ -73,7 +77,7 @@ def rollback(app: AppOnHost, wanted: int | None = None, event: str = "rolled_bac
         try:
             healed = heal(app, start=False)
             old = generations.live(app.layout)
-            if old == target:  # only the link to it was lost
+            if old == target:  # only the link to it was lost, or somebody went back meanwhile
                 healed += heal(app)
                 return {"from": old, "to": target, "verified": {}, "healed": healed, "told": healed}
             healed += make_account(app, target) + _reclaim(app, target)

@@ -15,7 +15,7 @@ from .._generation.failures import StepFailed
 from .._load.h2load import LoadError
 from .._os.http import Ask, lacking, only_redirects
 from .._os.procfs import read_text
-from .._verdict.judge import Verdict, decide
+from .._verdict.judge import Verdict, decide, words_of_revert
 from .._verdict.pooling import Pool
 from .app import AppOnHost
 from .compare import Arm, Evidence, Live, arm, missing_tool, try_candidate, weighed_more
@@ -101,8 +101,7 @@ def ruled(app: AppOnHost, number: int, declared: Plain, verdict: Verdict, eviden
     """
     kept = store.set_evidence(app.layout, number, evidence)
     if decide(verdict, declared["on_inconclusive"]) != "promote":
-        words = "" if verdict.outcome == "fail" else "inconclusive, so what is live stays: "
-        raise StepFailed("trial", f"{words}{verdict.cause}", kept)
+        raise StepFailed("trial", words_of_revert(verdict, declared["on_inconclusive"]), kept)
     if lacks:
         raise StepFailed("trial", f"after the load {lacks}", kept)
     return {"verdict": verdict.to_dict(), "evidence": kept}

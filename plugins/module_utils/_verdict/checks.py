@@ -22,6 +22,7 @@ from .pathchecks import path_errors, path_latency
 from .pooling import pooled_bound
 from .run import Answer, Run
 from .stability import standstill, trimmed
+from .toldchecks import answer_sizes, cold_requests
 from .types import FAIL, INCONCLUSIVE, PASS, Check, MemoryEvidence, Samples, Thresholds, short
 from .workerchecks import one_stands_still, whose_errors
 
@@ -109,6 +110,8 @@ CHECKS: Final[tuple[Callable[[Run], Answer], ...]] = (
     writes,
     memory_growth,
     enough_requests,
+    answer_sizes,
+    cold_requests,
 )
 
 

@@ -36,12 +36,18 @@ __all__ = [
     "judge_stopped",
     "needs_retry",
     "summary",
+    "words_of_revert",
 ]
 
 EXPLAINING = ("worker_still", "idle_cpu", "cpu_relative", "cpu_ms", "grows", "writes")
 """Checks that tell why others failed."""
+TELLING = ("answer_size", "cold_requests")
+"""Checks that decide nothing, and are made only where they have something to tell."""
 SAME_CPU = 1.1
 """Up to so many times the live generation's CPU, a request takes no more than one of that."""
+
+SLOW = ("steady_state", *QUANTILES, *(f"{name}_relative" for name in QUANTILES), "cpu_relative", "cpu_ms", "grows")
+"""Checks of what large answers, or a cold start, may be the reason for."""
 
 HARD_CHECKS = ("oom_kills", "restarts", "error_rate", "memory_peak")
 
@@ -174,11 +180,20 @@ def combine(first: Verdict, second: Verdict | None) -> Verdict:
     once = [check.sentence for check in first.checks if check.name == "worker_still" and check.outcome == FAIL]
     if second.outcome == PASS and once:
         cause = f"{second.cause}; seen once, not again in the second run: {once[0]}"
+    if second.outcome == PASS:
+        cause = "; ".join([cause, *_told_once(first, second)])
     if second.stopped:  # nothing else is known of the candidate
         cause = f"{second.cause}; {earlier}"
     elif second.outcome != PASS:
         cause = f"{second.cause}; the first run said {first.outcome}: {_headline(first)}"
     return replace(second, cause=cause, attempts=2, facts=facts, warnings=[*second.warnings, earlier])
+
+
+def _told_once(first: Verdict, second: Verdict) -> list[str]:
+    """What the first run alone had to tell: in the second one the candidate is warm."""
+    known = {check.question for check in second.checks}
+    once = [check for check in first.checks if check.question in TELLING and check.question not in known]
+    return [f"in the first run: {check.sentence}" for check in once]
 
 
 def _headline(verdict: Verdict) -> str:
@@ -196,8 +211,28 @@ def decide(verdict: Verdict, on_inconclusive: str = "revert") -> str:
         raise ValueError(f"on_inconclusive is {on_inconclusive!r}; allowed are revert and promote")
     if verdict.outcome == PASS:
         return "promote"
-    measured = all(check.outcome == PASS for check in verdict.checks if check.name == "measurement")
+    measured = not _unmeasured(verdict)
     return "promote" if verdict.outcome == INCONCLUSIVE and measured and on_inconclusive == "promote" else "revert"
+
+
+def words_of_revert(verdict: Verdict, on_inconclusive: str = "revert") -> str:
+    """Why a verdict that does not promote keeps what is live, in a sentence: the cause, and why `on_inconclusive` does
+    not promote what is inconclusive."""
+    if verdict.outcome == FAIL:
+        return verdict.cause
+    kept = "inconclusive, so what is live stays"
+    if on_inconclusive != "promote":
+        return f"{kept}: {verdict.cause}"
+    more = "; ".join(["", *(text for text in _unmeasured(verdict) if text not in verdict.cause)])
+    return (
+        f"{kept}, and on_inconclusive: promote does not hold, which is for a load that is a measurement, and this one "
+        f"is none: {verdict.cause}{more}"
+    )
+
+
+def _unmeasured(verdict: Verdict) -> list[str]:
+    """Why the load of a verdict is no measurement, a sentence each; none where it is one."""
+    return [check.sentence for check in verdict.checks if check.name == "measurement" and check.outcome != PASS]
 
 
 def _conclude(
@@ -222,7 +257,12 @@ def _words_of_pass(checks: Sequence[Check], failed: str) -> str:
     """What tells most of a run that passed: how it compares, else its last latency limit; and what failed of it."""
     told = [check.sentence for check in checks if check.name in QUANTILES]
     told += [check.sentence for check in checks if check.name == "p95_relative"]
-    return "; ".join([*(told[-1:] or ["every check passed"]), failed])
+    return "; ".join([*(told[-1:] or ["every check passed"]), failed, *_told(checks)])
+
+
+def _told(checks: Sequence[Check]) -> list[str]:
+    """What decides nothing and is told."""
+    return [check.sentence for check in checks if check.question in TELLING]
 
 
 def _words_of(checks: Sequence[Check], outcome: str, failed: str, beside: str) -> str:
@@ -234,6 +274,8 @@ def _words_of(checks: Sequence[Check], outcome: str, failed: str, beside: str) -
     behind = [check.sentence for check in decisive[1:] if check.question in EXPLAINING]
     if first.question == "error_rate":
         behind += [check.sentence for check in checks if check.name == "errors_of_one_worker"]
+    if first.question in SLOW:
+        behind += _told(checks)
     waits = _words_of_waiting(first, checks)
     return "; ".join(part for part in (first.sentence, *behind, waits, counts, beside) if part)
 

@@ -128,6 +128,11 @@ def clopper_pearson(failures: int, n: int, alpha: float) -> tuple[float, float]:
     return low, high
 
 
+def median(values: Sequence[float]) -> float:
+    """The middle one of some values, the upper one of an even number."""
+    return sorted(values)[len(values) // 2]
+
+
 def exceedance_sf(k: int, n: int, r: int, m: int) -> float:
     """P(K >= k), K the number of m new draws above the r-th smallest of n draws, all from one continuous distribution.
 

@@ -37,7 +37,9 @@ class Samples:
     same). `origin_s`: at which second of the epoch the first request was due, by the clock of the machine that asked
     (0: not known). `whole` is False where the load was ended before its time. `loaded` are the times in which this arm
     was asked, and `quiet` one in which nobody asked: (begin, end), in seconds after the warm-up; empty where that is
-    not known.
+    not known. `sizes` are (index of the path, answers, bytes of their bodies) of each process that asked and got good
+    answers alone; `before` (ms, index of the path) of each request that came before, in order: of the warm-up and
+    of an earlier run.
     """
 
     start_s: Sequence[float]
@@ -63,6 +65,12 @@ class Samples:
     quiet: Sequence[float] = ()
     whole: bool = True
     origin_s: float = 0.0
+    sizes: Sequence[tuple[int, int, int]] = ()
+    before: Sequence[tuple[float, int]] = ()
+
+    def after(self, first: Samples) -> Samples:
+        """The same, which was asked after another run: all of that one's requests were before it."""
+        return replace(self, before=[*first.before, *zip(first.latency_ms, first.path), *self.before])
 
     def how_failed(self) -> str:
         """In what ways its requests failed, the most frequent first, as part of a sentence; empty when not known."""
@@ -85,6 +93,8 @@ class Samples:
             "path_kinds": [dict(kinds) for kinds in self.path_kinds],
             "loaded": [[round(begin, 3), round(end, 3)] for begin, end in self.loaded],
             "quiet": [round(second, 3) for second in self.quiet],
+            "sizes": [list(one) for one in self.sizes],
+            "before": [[finite(latency, 3), path] for latency, path in self.before],
             **{name: getattr(self, name) for name in _PLAIN},
         }
 
@@ -101,6 +111,8 @@ class Samples:
             path_kinds=[dict(kinds) for kinds in data.get("path_kinds", ())],
             loaded=[(float(begin), float(end)) for begin, end in data.get("loaded", ())],
             quiet=[float(second) for second in data.get("quiet", ())],
+            sizes=[(int(path), int(answers), int(size)) for path, answers, size in data.get("sizes", ())],
+            before=[(math.inf if ms is None else float(ms), int(path)) for ms, path in data.get("before", ())],
             **{name: data[name] for name in _PLAIN if name in data},
         )
 

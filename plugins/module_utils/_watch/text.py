@@ -47,8 +47,10 @@ def served(tally: Tally) -> str:
     parts = [f"{_count(tally.ended, 'request')} served"]
     if sum(tally.buckets):
         parts.append(f"p50 {_ms(tally, 0.5)} ms, p95 {_ms(tally, 0.95)} ms")
-    names = {"4xx": "answered 4xx", "5xx": "answered 5xx", "broken": "broke off", "cut": "cut by their clients"}
+    names = {"4xx": "answered 4xx", "5xx": "answered 5xx", "broken": "broke off"}
     told = [f"{tally.outcomes[name]} {words}" for name, words in names.items() if tally.outcomes[name]]
+    gone = tally.outcomes["cut"]
+    told += [f"{gone} whose client{'s' if gone != 1 else ''} went away before the answer's end"] if gone else []
     told += [f"{tally.lost} lost with a killed worker"] if tally.lost else []
     return ", ".join([*parts, *told])
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ...module_utils._declaration.app import Data
+from ...module_utils._declaration.app import Data, Outside
 from ...module_utils._declaration.checks import app_name
 from ...module_utils._declaration.data import unkept
 from ...module_utils._declaration.fields import Invalid
@@ -28,6 +28,8 @@ from .._edge import Json
 from .._newapp.draft import Proposal, Question
 from .._newapp.render import quoted
 from .._newapp.templates import is_foreign, variable, without_odd_keys
+from .kept import data_of
+from .source import source_of
 
 DEFAULTS: Final[Mapping[str, object]] = {
     "worker_class": "sync",
@@ -172,7 +174,10 @@ class _Draft:
         self.notes.append(f"Read from {running['unit']} of {self.host}. The entry is a person's from here on.")
         self._source()
         entry_point = str(running.get("entry_point") or "")
-        self._put("entry_point", entry_point or "wsgi:app", "its command line has it" if entry_point else "a guess")
+        why = "its command line has it" if entry_point else "a guess"
+        if entry_point and ":" not in entry_point:
+            entry_point, why = f"{entry_point}:application", "Gunicorn takes application where none is named"
+        self._put("entry_point", entry_point or "wsgi:app", why)
         if not entry_point:
             self._ask("entry_point: its command line does not name the app; what does it load?", must=True)
         self._address()
@@ -181,7 +186,7 @@ class _Draft:
         self._settings()
         if running.get("worker_mib"):
             self._put("memory", {"worker_mib": running["worker_mib"]}, "a worker today; the weigh replaces it")
-        self._account()
+        self._data()
         self._ask("health, load.paths and limits: which pages tell that it is well, and what may they take?")
 
     def _put(self, key: str, value: Any, why: str = "") -> None:
@@ -193,15 +198,9 @@ class _Draft:
         self.questions.append(Question(text, must))
 
     def _source(self) -> None:
-        git, commit, folder = (str(self.running.get(key) or "") for key in ("git", "commit", "folder"))
-        if git:
-            version = {"version": commit} if commit else {}
-            self._put("source", {"git": git, **version}, f"what {folder} is a checkout of")
-            self._ask(f"source: is what runs in {self.host}:{folder} that commit, without changes of its own?")
-        else:
-            self._put("source", {"path": f"../{self.name}"}, f"a copy of {self.host}:{folder}")
-            text = f"{self.host}:{folder} is no checkout of git: bring the code to the controller, without its venv"
-            self._ask(f"source: {text}", must=True)
+        found = source_of(self.host, self.running, self.name)
+        self._put("source", dict(found.value), found.why)
+        self.questions += found.questions
 
     def _address(self) -> None:
         addresses = [str(one) for one in self.running.get("listen") or ()]
@@ -286,16 +285,23 @@ class _Draft:
         if unread:
             self._ask(f"{file} decides {listed(unread)} as it runs, which was not done: what is it?")
 
-    def _account(self) -> None:
+    def _data(self) -> None:
+        """What it keeps, and what it may keep that was not found."""
+        found = data_of(self.host, self.running, self.name)
+        if found.entry():
+            self._put("data", found.entry(), "what it was found to keep")
+        self.questions += found.questions
         user, folder = str(self.running.get("user") or ""), str(self.running.get("folder") or "")
+        what = "what else" if found.questions else "what"
         self._ask(
-            f"data: the app runs as an account of its own, and not as {user or 'it did'}: what did it write below "
-            f"{folder}, or elsewhere, that is to last? Leave it where it is, and let both accounts in (data.outside): "
-            "a copy that is made while the service serves lacks what users write after that"
+            f"data: the app runs as an account of its own, and not as {user or 'it did'}: {what} did it write "
+            f"below {folder}, or elsewhere, that is to last? Leave it where it is, and let both accounts in "
+            "(data.outside): a copy that is made while the service serves lacks what users write after that"
         )
         variables = {**(self.running.get("environment") or {}), **self.secrets}
+        declared = Data(outside=tuple(Outside(path) for path in found.outside))
         for name, value in sorted(variables.items()):
-            wrong = unkept(name, str(value), self.name, Data())
+            wrong = unkept(name, str(value), self.name, declared)
             if wrong is not None:
                 self._ask(f"data: {name} {wrong[0]}: {wrong[2]}", must=True)
 

@@ -50,3 +50,15 @@ def listed(names: Sequence[str], most: int = 5) -> str:
     if len(names) <= most:
         return ", ".join(names)
     return f"{', '.join(names[:most])} and {len(names) - most} more"
+
+
+def first_line(text: object) -> str:
+    """The first line of something that Ansible said, without its trailing punctuation."""
+    lines = [line.strip() for line in str(text or "").splitlines() if line.strip()]
+    return lines[0].rstrip(".") if lines else ""
+
+
+def last_line(text: object) -> str:
+    """The last line: what a traceback comes down to."""
+    lines = [line.strip() for line in str(text or "").splitlines() if line.strip()]
+    return lines[-1].rstrip(".") if lines else ""

@@ -8,14 +8,12 @@ Pure: sources, wheels and hosts are looked at elsewhere, and handed in. What com
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Callable
 
 from ...module_utils._declaration.app import App
 from ...module_utils._facts import hardware
-from ...module_utils._os import OLDEST_PYTHON
 from ...module_utils._plan.planner import HostPlans
 from ...module_utils._plan.types import Plan, PlanError, Policy, bare_values, plan_changes
 from .._edge import Json, Result
@@ -153,38 +151,13 @@ def without_probe(host: str, probe: Probe | None, address: str = "") -> HostDeci
     """The plan of a host whose probe brought nothing: it was not reached, or the probe failed there. Else None."""
     if not probe:
         return HostDecision(host, FAILED, "was not probed", address)
+    if not (probe.get("unreachable") or probe.get("failed") or "facts" not in probe):
+        return None
+    from .._display.unreached import connection_words, failure_words, known_words
+
     if probe.get("unreachable"):
         return HostDecision(host, UNREACHABLE, f"could not be reached: {connection_words(probe.get('msg'))}", address)
-    if probe.get("failed") or "facts" not in probe:
-        detail = first_line(probe.get("module_stderr")) or first_line(probe.get("msg")) or "no answer"
-        if str(probe.get("msg", "")).startswith("MODULE FAILURE"):
-            detail = last_line(probe.get("module_stderr") or probe.get("module_stdout")) or detail
-        said = " ".join(str(probe.get(key) or "") for key in ("msg", "module_stderr", "module_stdout"))
-        return HostDecision(host, FAILED, _old_python(said) or f"the probe failed: {detail}", address)
-    return None
-
-
-_OLD_PYTHON = (
-    re.compile(r"Headcount needs Python \S+ or later, and this is Python (?P<version>[\d.]+)"),
-    re.compile(r"ansible-core requires a minimum of Python version \S+ Current version: (?P<version>[\d.]+)"),
-    # What a Python before 3.7 says of the first line of every module.
-    re.compile(r"SyntaxError: future feature annotations is not defined"),
-    # And Python 2 of an f-string, or of an annotation.
-    re.compile(r"SyntaxError: (?:invalid syntax|Non-ASCII character)"),
-)
-
-
-def _old_python(said: str) -> str:
-    """In words, that the Python that Ansible runs on is too old, where the probe `said` so; else ""."""
-    found = next(filter(None, (pattern.search(said) for pattern in _OLD_PYTHON)), None)
-    if found is None:
-        return ""
-    version = found.groupdict().get("version") or "3.6 or older"
-    oldest = ".".join(map(str, OLDEST_PYTHON))
-    return (
-        f"Ansible runs on Python {version} on this host, and {oldest} or later is needed; fix: install one, and let "
-        "ansible_python_interpreter name it"
-    )
+    return HostDecision(host, FAILED, known_words(probe) or f"the probe failed: {failure_words(probe)}", address)
 
 
 @dataclass(frozen=True)
@@ -219,7 +192,8 @@ def decide_host(
     """Plan a host that was probed.
 
     `apps`: normalised. An app that cannot be planned for is refused, with the planner's words. One that another run is
-    at work on makes the host failed: its trial would be disturbed.
+    at work on makes the host failed: its trial would be disturbed. A run that is limited to other apps goes on, and
+    says so: who names one app waits for no other one, whose run may have died.
     """
     facts = dict(probe["facts"])
     result = HostDecision(
@@ -236,14 +210,20 @@ def decide_host(
     )
     states: dict[str, State] = {str(app["name"]): probe["apps"].get(app["name"]) or {} for app in apps}
     inputs = _Inputs(apps, states, circumstances, policy, known, plan_host)
+    beside: list[str] = []
     for app in apps:
         planned, obstacle = _decide_app(app, facts, known, inputs)
         _note_commands(planned, app, inputs)
         result.apps[planned.name] = planned
-        if obstacle:
+        left_out = circumstances.only and planned.name not in circumstances.only
+        if obstacle and not left_out:
             result.fail(f"{planned.name}: {obstacle}")
-        if circumstances.only and planned.name not in circumstances.only:
+        if left_out:
             _leave_out(planned)
+        if obstacle and left_out:
+            beside.append(f"beside it {planned.name} is {obstacle}, else both trials may disturb each other")
+    for name in result.pending:
+        result.apps[name].warnings += beside
     return result
 
 
@@ -489,24 +469,3 @@ def _drift_of_parts(changed: Sequence[str], live: Live) -> list[str]:
 
 def _value(value: object) -> str:
     return "-" if value is None else " ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def connection_words(text: object) -> str:
-    """Why a host could not be reached, without the words that Ansible puts around what ssh said."""
-    said = " ".join(str(text or "no answer").split())
-    for prefix in ("Task failed: ", "Failed to connect to the host via ssh: "):
-        said = said[len(prefix) :] if said.startswith(prefix) else said
-    before, told, after = said.partition("can be reached over ssh:")
-    return ((after.strip() or "it does not answer") if told else before).rstrip(".")
-
-
-def first_line(text: object) -> str:
-    """The first line of something that Ansible said, without its trailing punctuation."""
-    lines = [line.strip() for line in str(text or "").splitlines() if line.strip()]
-    return lines[0].rstrip(".") if lines else ""
-
-
-def last_line(text: object) -> str:
-    """The last line: what a traceback comes down to."""
-    lines = [line.strip() for line in str(text or "").splitlines() if line.strip()]
-    return lines[-1].rstrip(".") if lines else ""

@@ -12,7 +12,9 @@ from typing import Any, Final
 from .._edge import Json
 
 WORKING: Final = "working"
-BAD: Final = ("failed", "lost")
+TAKEN_BACK: Final = "taken_back"
+BAD: Final = ("failed", "lost", TAKEN_BACK)
+GUARD: Final = "guard"
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,9 @@ class Outcome:
     """What came of an app on a host so far: the one place where an outcome changes.
 
     `outcome`: `working` (steps are under way), `promoted`, `healed`, `failed` (what was live is live), `lost` (the host
-    could not be reached any more), `reverted` (promoted, and taken back with the fleet), `revert_failed`.
+    could not be reached any more), `taken_back` (promoted, and taken back by the host's guard), `reverted` (promoted,
+    and given back with the fleet), `revert_failed`. `guarded`: whether a guard watches what was promoted, as far as is
+    known.
     `phase` and `cause` are those of the first failure, at `failed_at` (seconds since the epoch); `self_healed`: the
     step that failed has healed the host itself. A promotion went from generation `before` to `to`. `verdict`,
     `evidence`, `measured`, `plan` and `mismatch` are what the host's modules answered.
@@ -76,11 +80,29 @@ class Outcome:
     self_healed: bool = False
     busy: bool = False
     failed_at: float | None = None
+    guarded: bool | None = None
 
     @property
     def failed(self) -> bool:
-        """Whether the rollout of the app failed, or its host was lost."""
-        return self.outcome in BAD
+        """Whether the rollout of the app failed, its host was lost, or its guard found it bad."""
+        return self.outcome in BAD or self.found_by_guard
+
+    @property
+    def found_by_guard(self) -> bool:
+        """Whether the host's guard found bad what was promoted; `cause` says what it came to."""
+        return self.phase == GUARD
+
+    def still_guarded(self, watches: bool) -> Outcome:
+        """The outcome with whether its guard watches on."""
+        return replace(self, guarded=watches)
+
+    def guard_found(self, cause: str, back_to: int | None, at: float) -> Outcome:
+        """The outcome after the guard found it bad, `at` seconds since the epoch, and went back to `back_to`; None:
+        what it found is live still, so that it can go back with the fleet."""
+        steps = self.steps if self.found_by_guard else (*self.steps, Step(GUARD, False, 0.0, cause, (), round(at, 1)))
+        first = self.failed_at if self.found_by_guard else at
+        found = replace(self, steps=steps, phase=GUARD, cause=cause, failed_at=first)
+        return found if back_to is None else replace(found, outcome=TAKEN_BACK, reverted_to=back_to, guarded=False)
 
     @classmethod
     def from_dict(cls, data: Json) -> Outcome:
@@ -132,7 +154,7 @@ class Outcome:
         )
 
 
-_ANSWERED: Final = ("generation", "release", "verdict", "evidence", "measured", "plan", "mismatch")
+_ANSWERED: Final = ("generation", "release", "verdict", "evidence", "measured", "plan", "mismatch", "guarded")
 
 Outcomes = Mapping[str, Mapping[str, Outcome]]
 """{host: {app: what came of it}} of everything that was begun in a run."""

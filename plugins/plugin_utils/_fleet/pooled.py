@@ -51,7 +51,8 @@ def pool_for(notes: Notes, host: str, app: str) -> Json | None:
 def whole(outcome: Outcome) -> bool:
     """Whether it was promoted after a single load, as long as declared."""
     verdict, evidence = outcome.verdict or {}, outcome.evidence or {}
-    passed = outcome.outcome == "promoted" and verdict.get("outcome") == "pass" and verdict.get("attempts") == 1
+    kept = outcome.outcome == "promoted" and not outcome.failed
+    passed = kept and verdict.get("outcome") == "pass" and verdict.get("attempts") == 1
     return bool(passed and evidence.get("candidate") and not evidence.get("pooled"))
 
 

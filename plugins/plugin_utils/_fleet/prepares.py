@@ -33,6 +33,7 @@ class Todo:
     key: str
     each_host: bool
     seconds: float
+    creates: str = ""
 
     @classmethod
     def from_dict(cls, data: Json) -> Todo:
@@ -44,7 +45,8 @@ class Todo:
         return asdict(self)
 
     def __str__(self) -> str:
-        return f"`{self.run}` {'here' if self.each_host else 'once for the fleet'}"
+        where = "here" if self.each_host else "once for the fleet"
+        return f"`{self.run}` {where}{f', unless {self.creates} is there' if self.creates else ''}"
 
 
 def to_run(app: App, source_id: str, secrets: str, here: Collection[str], anywhere: Collection[str]) -> list[Todo]:
@@ -53,7 +55,8 @@ def to_run(app: App, source_id: str, secrets: str, here: Collection[str], anywhe
     `here`: keys of those that this host has run, `anywhere`: of those that any host of the run has. `secrets`: digest.
     """
     all_of_them = [
-        Todo(one.run, prepare_key(app, one.run, source_id, secrets), one.each_host, one.seconds) for one in app.prepare
+        Todo(one.run, prepare_key(app, one.run, source_id, secrets), one.each_host, one.seconds, one.creates)
+        for one in app.prepare
     ]
     return [one for one in all_of_them if one.key not in (here if one.each_host else anywhere)]
 

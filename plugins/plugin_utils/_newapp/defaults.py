@@ -5,14 +5,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
 from .._display.text import listed
 from .draft import Draft
 from .inside.settings import TEMPORARY
 from .survey import kept_at
-from .types import Imported
+from .types import Imported, Variable
 
 _KEEPS: Final = re.compile(
     r"(^|[_.])(STOR\w*|UPLOAD\w*|MEDIA|DATA|DATABASE|DB|FILES?|DOCUMENTS?|REPO\w*|BACKUPS?|ARCHIVES?|ATTACHMENTS?|CONTENT|"
@@ -24,7 +24,7 @@ _PASSING: Final = re.compile(
     r"CACHE|TMP|TEMP|LOCK|PID|SOCK|MULTIPROC|LOG|SEARCH|INDEX|SESSION|SCRATCH|SPOOL", re.IGNORECASE
 )
 """The same of what may be lost."""
-_FILE_OF_SETTINGS: Final = re.compile(r"(CONFIG|CONF|SETTINGS?)(_FILE|_PATH)?$")
+_FILE_OF_SETTINGS: Final = re.compile(r"(CONFIG|CONF|SETTINGS?)(_FILE)?(_PATH)?$")
 
 
 def kept_variables(draft: Draft) -> dict[str, str]:
@@ -100,9 +100,15 @@ def _how(draft: Draft, names: list[str]) -> str:
         return (
             f'environment: {{{own[0]}: "{folder}"}} and data: {{folders: [{folder.removeprefix("{data}/")}]}} keep it'
         )
-    files = [name for name in asked if _FILE_OF_SETTINGS.search(name) and name not in _said(draft)]
-    by = f"a file that {files[0]} names" if files else "its settings"
+    by = settings_file(draft.app.variables, _said(draft)) or "its settings"
     return f"have {by} lead it to a folder in the app's data (`{{data}}`, data.folders)"
+
+
+def settings_file(variables: Sequence[Variable], said: Collection[str]) -> str:
+    """In words: the file of settings that one of an app's variables names, but for those that are `said`; "" without
+    one."""
+    files = [item.name for item in variables if _FILE_OF_SETTINGS.search(item.name) and item.name not in said]
+    return f"a file that {files[0]} names" if files else ""
 
 
 def _ask_weak(draft: Draft) -> None:

@@ -19,12 +19,22 @@ from .._wheels.declared import check_says, members
 from .._wheels.files import shipped
 from .._wheels.progress import told_to
 from .._wheels.sources import copy_project
-from .._wheels.tools import BadSource, BuildFailed, LacksFiles, WheelhouseError, toml
+from .._wheels.tools import (
+    BadLock,
+    BadSource,
+    BuildFailed,
+    Contradiction,
+    LacksFiles,
+    NetworkUnreachable,
+    WheelhouseError,
+    toml,
+)
 from . import hints as hinted
 from . import render, sandbox, scan, templates
-from .draft import Proposal, Subject
+from .draft import Proposal, Question, Subject
 from .environment import Made, Maker, make
 from .held import scratch_folder
+from .older import MOST_STEPS, stepped_back
 from .proposal import propose
 from .refusals import HOST, Cannot, nothing, refuse
 from .subject import Given, Unknown, answered, given, project_name
@@ -163,6 +173,7 @@ def _candidates(found: Given, hints: Hints, scanned: Sequence[Candidate]) -> lis
     return [Candidate(module, target, "--entry-point", path, certain=True)]
 
 
+_VENV: Final = "venv"
 _PROJECT_FILES: Final = ("pyproject.toml", "setup.py", "setup.cfg", "requirements.txt", "Pipfile")
 
 
@@ -188,6 +199,37 @@ def _member(found: Given, folder: Path, names: Sequence[str]) -> str:
 
 
 def _in_folder(found: Given, folder: Path, names: Sequence[str], scratch: Path, tools: Tools) -> Proposal:
+    try:
+        return _as_declared(found, folder, names, scratch, tools)
+    except Contradiction as error:
+        if found.answers.requirements or found.answers.lock:
+            raise
+        files = [name for name in error.files if (folder / name).is_file()]
+        failed = []
+        for turn, name in enumerate(files):
+            tools.say(f"{error.what}; trying {name} alone")
+            alone = replace(
+                found,
+                source={**found.source, "requirements": [name]},
+                answers=replace(found.answers, requirements=(name,)),
+            )
+            try:
+                return _asked_about(_as_declared(alone, folder, names, scratch / f"by-{turn}", tools), error.what, name)
+            except NetworkUnreachable:
+                raise
+            except (Cannot, WheelhouseError) as why:
+                failed.append(f"{name} alone: {why.problem.what if isinstance(why, Cannot) else why}")
+        raise BadLock("; ".join([str(error), *failed])) from error
+
+
+def _asked_about(proposal: Proposal, contradiction: str, taken: str) -> Proposal:
+    """The proposal with the question whether the right one of two files was taken."""
+    text = f"is it {taken} that counts? {contradiction}; with {taken} alone it could be imported here"
+    return replace(proposal, questions=(*proposal.questions, Question(text)))
+
+
+def _as_declared(found: Given, folder: Path, names: Sequence[str], scratch: Path, tools: Tools) -> Proposal:
+    scratch.mkdir(exist_ok=True)
     hints = _hints(found, names)
     form = form_of(folder)
     tools.say(f"{len(names)} files; it is a {form.kind}: {form.why}")
@@ -237,12 +279,41 @@ def _tree(found: Given, scratch: Path, tools: Tools, hints: Hints, names: Sequen
     candidates = _candidates(found, hints, scan.candidates(folder, names, found.project))
     if not candidates:
         raise Cannot(nothing(found, names), lacks_files=True)
+    found = _with_requirements(found, names)
+    for turn in range(MOST_STEPS):
+        place = scratch / f"older-{turn}" if turn else scratch
+        try:
+            return _tree_with(found, place, tools, hints, (names, candidates), why)
+        except Cannot as error:
+            guessed, cause = _guessed(found), error.cause
+            older = stepped_back(guessed, cause[1], place / _VENV) if guessed and cause else None
+            if older is None or cause is None:
+                raise
+            tools.say(f"{cause[1]}; nothing says versions: trying {', '.join(older)}")
+            found = replace(found, source={**found.source, "requirements": older})
+    return _tree_with(found, scratch / "oldest", tools, hints, (names, candidates), why)
+
+
+def _guessed(found: Given) -> tuple[str, ...]:
+    """The requirements of a tree that nothing in the project says."""
+    return () if found.answers.requirements else tuple(found.source.get("requirements") or ())
+
+
+def _tree_with(
+    found: Given,
+    scratch: Path,
+    tools: Tools,
+    hints: Hints,
+    code: tuple[Sequence[str], Sequence[Candidate]],
+    why: str,
+) -> Proposal:
+    """The same with its requirements as they are; `code`: its files, and which of their modules may hold its app."""
+    folder, (names, candidates) = _folder(found), code
     scratch.mkdir(exist_ok=True)
     root = scratch / RELEASED
     root.mkdir()
     copy_project(folder, root)
     kept = sandbox.lead(scratch, ())
-    found = _with_requirements(found, names)
     made = _make(found, scratch, tools, is_tree=True)
 
     def place(candidate: Candidate) -> sandbox.Place:
@@ -250,9 +321,8 @@ def _tree(found: Given, scratch: Path, tools: Tools, hints: Hints, names: Sequen
         return sandbox.Place(scratch, root, made.python, paths, (root,), kept, beside=_beside(made))
 
     told = survey(candidates, place, hints, tools.look, tools.say)
-    guessed = () if found.answers.requirements else tuple(found.source.get("requirements") or ())
-    refuse(told, found, names, made.minor, guessed)
-    subject = Subject(found.source, found.project, _why(found, "tree", why), made.notes, guessed)
+    refuse(told, found, names, made.minor, _guessed(found))
+    subject = Subject(found.source, found.project, _why(found, "tree", why), made.notes, _guessed(found))
     app = told.app or told.unreached
     return propose(subject, hints, told, app.candidate.path if app else "")
 
@@ -310,7 +380,7 @@ def _make(found: Given, scratch: Path, tools: Tools, is_tree: bool = False) -> M
     tools.say("gathering and installing its dependencies")
     source = {**_normalised(found.source, found.folder), "as": TREE if is_tree else found.source.get("as")}
     with told_to(tools.say):
-        made = tools.make(source, scratch / "venv", tools.cache)
+        made = tools.make(source, scratch / _VENV, tools.cache)
     # The server is the plan's matter; and a clone lies in a folder that is gone afterwards.
     notes = [note for note in made.notes if " gives way to gunicorn " not in note]
     return replace(made, notes=tuple(note.replace(f"source path {str(found.folder)!r}: ", "") for note in notes))

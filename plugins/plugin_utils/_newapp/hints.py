@@ -67,6 +67,9 @@ class _Reading:
     before: dict[str, str] = field(default_factory=dict)
     written: list[tuple[str, str]] = field(default_factory=list)
     temporary: list[tuple[str, str, str]] = field(default_factory=list)
+    sessions: list[str] = field(default_factory=list)
+    prefixes: list[str] = field(default_factory=list)
+    instance_files: list[str] = field(default_factory=list)
 
     def text(self, name: str) -> str:
         """A file's text; "" where it is none."""
@@ -272,6 +275,9 @@ class _Reading:
                 text = self.text(name)
                 self.written += [(what, f"{name}:{line}") for what, line in incode.written(text)]
                 self.temporary += [(what, at, f"{name}:{line}") for what, at, line in incode.temporary(text)]
+                self.sessions += [f"{name}:{line}" for line in incode.sessions(text)]
+                self.prefixes += incode.prefixes(text)
+                self.instance_files += incode.instance_files(text)
 
     def hints(self) -> Hints:
         """All of it, the surest first."""
@@ -290,6 +296,9 @@ class _Reading:
             tuple(Command(run, origin) for run, origin in self.before.items()),
             written=tuple(self.written),
             temporary=tuple(self.temporary),
+            sessions=tuple(self.sessions),
+            prefixes=tuple(dict.fromkeys(filter(None, self.prefixes))),
+            instance_files=tuple(dict.fromkeys(self.instance_files)),
         )
 
 

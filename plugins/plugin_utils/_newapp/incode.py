@@ -41,6 +41,57 @@ def written(text: str) -> list[tuple[str, int]]:
     return list(dict.fromkeys(found))
 
 
+_SESSIONS: Final = re.compile(
+    r"flask_(login|wtf|security|admin|appbuilder|debugtoolbar|dance|oidc|seasurf|principal)\b|authlib\.|flask_oauthlib"
+)
+"""What keeps something in the session of a user."""
+_IN_FLASK: Final = ("session", "flash", "get_flashed_messages")
+
+
+def sessions(text: str) -> list[int]:
+    """The lines of a module that import what needs Flask's session, and so a secret to sign it with."""
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError):
+        return []
+    return sorted({line for node in ast.walk(tree) for line in _needing_session(node)})
+
+
+def _needing_session(node: ast.AST) -> Iterator[int]:
+    if isinstance(node, ast.Import):
+        needs = any(_SESSIONS.match(f"{alias.name}.") for alias in node.names)
+    elif isinstance(node, ast.ImportFrom) and node.module == "flask" and not node.level:
+        needs = any(alias.name in _IN_FLASK for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        needs = not node.level and bool(_SESSIONS.match(f"{node.module}."))
+    elif isinstance(node, ast.Attribute):
+        needs = node.attr in _IN_FLASK and getattr(node.value, "id", "") == "flask"
+    else:
+        return
+    if needs:
+        yield node.lineno
+
+
+def instance_files(text: str) -> list[str]:
+    """The files of settings that a module reads from Flask's instance folder."""
+    if "instance_relative_config=True" not in text:
+        return []
+    return re.findall(r"\.from_pyfile\(\s*['\"]([\w.-]+)['\"]", text)
+
+
+def prefixes(text: str) -> list[str]:
+    """The prefixes of the variables that a module has a Flask app take its settings from (from_prefixed_env)."""
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError):
+        return []
+    return [
+        _text((*node.args, *(keyword.value for keyword in node.keywords), ast.Constant("FLASK"))[0])
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "from_prefixed_env"
+    ]
+
+
 def temporary(text: str) -> list[tuple[str, str, int]]:
     """(name, path, line) of the settings in the code of a module that lead to a temporary folder, in order."""
     try:

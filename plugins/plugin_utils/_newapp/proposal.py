@@ -18,8 +18,9 @@ from ...module_utils._declaration.shortfall import needed_requests
 from .._display.text import listed, plural, visible
 from .._edge import Json
 from .beside import MIGRATES, is_clock, process_command, process_name
-from .defaults import ask_about_defaults, kept_variables
+from .defaults import ask_about_defaults, kept_variables, settings_file
 from .draft import Draft, Proposal, Question, Subject
+from .inside.tables import LACKS_TABLE
 from .pages import UNKNOWN, Choice, choose
 from .survey import Found, is_kept
 from .types import Hints, Imported
@@ -170,7 +171,9 @@ def _paths(draft: Draft, choice: Choice) -> None:
     draft.comments["limits.error_rate"] = "the share of requests that may fail"
     for text in choice.questions:
         draft.ask(text, must=choice.nothing and draft.found.app is not None)
-    draft.ask("how many requests are in flight at peak on one host? Say it with concurrency: N (else the host's most)")
+    draft.notes.append(
+        "It is planned for as many requests at a time as a host takes; concurrency: N says how many there are at peak."
+    )
 
 
 def _put_health(draft: Draft, choice: Choice) -> None:
@@ -226,6 +229,8 @@ def _prepare(draft: Draft) -> None:
             draft.ask(f"{folder}/ holds migrations: which command runs them? Name it in prepare")
         elif command and not any(MIGRATES.search(run) for run in said):
             said[command] = f"{folder}/ holds migrations"
+    if not said:
+        _first_setup(draft, made)
     if said and draft.subject.is_tree:
         here = _keeps_own_database(draft)
         draft.put("prepare", [*made, *({"run": run, "each_host": True} if here else run for run in said)])
@@ -238,6 +243,37 @@ def _prepare(draft: Draft) -> None:
             "its package is not)? Then name it in prepare: a rollout runs nothing of its own accord"
         )
     _before(draft)
+
+
+def _first_setup(draft: Draft, before: Sequence[Json]) -> None:
+    """The command of the app's own that makes its tables, where its pages lacked some: only where they are not there
+    yet, because it may begin with emptying them."""
+    app = draft.app
+    kept = [place for place in (_place_in_data(draft, path) for path in app.made) if place]
+    if app.setup and kept and len(kept) == len(app.made):
+        draft.put("prepare", [*before, {"run": f"flask {app.setup}", "creates": kept[0]}])
+        draft.comments["prepare"] = (
+            "makes its tables, as it did here; not where there are some already, which it may empty"
+        )
+        return
+    lacking = [page for page in app.pages if LACKS_TABLE.search(page.error)]
+    if app.setup or lacking:
+        how = f"`flask {app.setup}` did so here: is it right for a database that holds something?" if app.setup else ""
+        shown = f" GET {lacking[0].path} fails with {lacking[0].error}." if lacking else ""
+        draft.ask(
+            f"which command makes its tables?{shown} {how or 'Nothing in the project says one.'} Name it in prepare, "
+            "and with `creates` the file that it makes in {data}, so that it does not run twice"
+        )
+
+
+def _place_in_data(draft: Draft, path: str) -> str:
+    """Where in the app's data a database is that it has beside its code here; "" where nothing leads it there."""
+    data, environment = _mapping(draft.entry.get("data")), _mapping(draft.entry.get("environment"))
+    led = data.get("paths")
+    if is_kept(path) or (isinstance(led, list) and _is_below(path, led)):
+        return f"{{data}}/{path}"
+    place = f"{{data}}/{path.rpartition('/')[2]}"
+    return place if {place, f"sqlite:///{place}"} & set(map(str, environment.values())) else ""
 
 
 def _repositories(draft: Draft) -> list[Json]:
@@ -337,12 +373,14 @@ def _put_data(draft: Draft, paths: Sequence[str]) -> None:
 
 def _homeless(draft: Draft, local: Sequence[str], paths: Sequence[str]) -> None:
     """Asks about the database files of `local` that no host keeps: `paths` are those that lead into the app's data."""
+    app = draft.app
     lost = [uri for uri in local if path_of(uri).startswith(("/tmp/", "/var/tmp/", "/dev/shm/"))]
     left = [uri for uri in local if uri not in lost and not _is_below(path_of(uri), paths)]
     if lost:
         draft.ask(
             f"where is it to keep its database? {listed(lost, 2)} is lost with each generation: lead it into the app's "
-            "data by its settings (`{data}` in environment), or say that it may be lost: data: {scratch: [...]}",
+            f"data by {settings_file(app.variables, ()) or 'its settings'} (`{{data}}` in environment), or say that it "
+            "may be lost: data: {scratch: [...]}",
             must=True,
         )
     if left:
@@ -394,8 +432,12 @@ def _seen(draft: Draft, app: Imported) -> None:
     _told_by_the_code(draft, app)
     if app.has_secret_key is False and app.kind == "django":
         draft.ask("its SECRET_KEY is the one that startproject wrote into the code: where does a secret one come from?")
-    if app.has_secret_key is False and app.kind == "flask":
-        draft.ask("it sets no SECRET_KEY, so that sessions and flashed messages fail: is none needed?")
+    made = any(name.endswith("SECRET_KEY") for name in _mapping(draft.entry.get("secrets")))
+    if app.has_secret_key is False and app.kind == "flask" and draft.hints.sessions and not made:
+        draft.ask(
+            f"where does its SECRET_KEY come from? It sets none, and {listed(list(draft.hints.sessions), 3)} uses the "
+            'session, which fails without one: what the code reads as os.environ["SECRET_KEY"] is made here by itself'
+        )
 
 
 def _told_by_the_code(draft: Draft, app: Imported) -> None:
@@ -405,10 +447,12 @@ def _told_by_the_code(draft: Draft, app: Imported) -> None:
         told.add("SECRET_KEY")
     found = [f"{name} ({place})" for name, place in draft.hints.written if name not in told]
     if found:
+        files = draft.hints.instance_files
+        elsewhere = f". {files[0]} in its instance folder ({{data}}/instance) may say it as well" if files else ""
         draft.ask(
             f"where else can what is secret come from than from the code, where {listed(found, 5)} is written? All who "
             'have the code know it, and each release holds it. What the code reads as os.environ["NAME"] is set with '
-            "secrets: {NAME: ...}"
+            f"secrets: {{NAME: ...}}{elsewhere}"
         )
 
 

@@ -349,7 +349,7 @@ def _last(said: str) -> str:
 
 def read(answer: Json, place: Place) -> Imported:
     """The answer of the program, with paths as they are within the project."""
-    error, config = answer.get("error"), answer.get("config", {})
+    error, config, setup = answer.get("error"), answer.get("config", {}), answer.get("setup", {})
     written = {_written(path, place): kind for path, kind in answer.get("written", {}).items()}
     return Imported(
         module="",
@@ -372,6 +372,8 @@ def read(answer: Json, place: Place) -> Imported:
         has_secret_key=config.get("secret_key"),
         temporary=dict(config.get("temporary", {})),
         weak={name: (item["state"], item["variable"]) for name, item in config.get("weak", {}).items()},
+        setup=str(setup.get("command", "")),
+        made=tuple(_written(path, place) for path in setup.get("made", ())),
         peers=tuple(answer.get("peers", ())),
         libraries=frozenset(answer.get("libraries", ())),
     )

@@ -217,7 +217,12 @@ def distributions(folder: Path, names: Sequence[str]) -> list[str]:
     python = [name for name in names if name.endswith(".py") and not _BESIDE.search(name)]
     found = {module.partition(".")[0] for name in python[:MOST_FILES] for module in _modules(_text(folder / name))}
     known = set(sys.stdlib_module_names) | own | {""}
-    return sorted(_DISTRIBUTIONS.get(module, module.replace("_", "-")) for module in found - known)
+    return sorted(distribution_of(module) for module in found - known)
+
+
+def distribution_of(module: str) -> str:
+    """The name of the distribution that a module is probably of."""
+    return _DISTRIBUTIONS.get(module, module.replace("_", "-"))
 
 
 def _modules(text: str) -> list[str]:

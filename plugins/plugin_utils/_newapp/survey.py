@@ -194,7 +194,8 @@ def _led(app: Imported, there: Set[str], place: Place, look: Look) -> Found | No
     again = look(replace(place, leads=leads), app.candidate.module, app.candidate.target)
     if not again.found:
         return None
-    return Found(replace(again, required=app.required, candidate=app.candidate), leads=leads)
+    setup, made = (again.setup, again.made) if again.setup else (app.setup, app.made)  # once made, they are there
+    return Found(replace(again, required=app.required, candidate=app.candidate, setup=setup, made=made), leads=leads)
 
 
 def is_kept(path: str) -> bool:

@@ -72,7 +72,9 @@ class Hints:
     runs them, "" where nobody knows: (folder, command). `prepares` prepare a release; what `before` is for, which the
     server's line runs too, is not known. `given` are the variables that a person gave. `written`: what is secret and
     is written into the code: (name, FILE:LINE). `temporary`: what the code sets to a temporary folder: (name, path,
-    FILE:LINE).
+    FILE:LINE). `sessions`: where the code uses what needs a session (FILE:LINE). `prefixes`: of the variables that it
+    takes its settings from, whatever they are called (FLASK for FLASK_SECRET_KEY). `instance_files`: of settings, in
+    Flask's instance folder.
     """
 
     candidates: tuple[Candidate, ...] = ()
@@ -88,6 +90,9 @@ class Hints:
     given: Mapping[str, str] = field(default_factory=dict)
     written: tuple[tuple[str, str], ...] = ()
     temporary: tuple[tuple[str, str, str], ...] = ()
+    sessions: tuple[str, ...] = ()
+    prefixes: tuple[str, ...] = ()
+    instance_files: tuple[str, ...] = ()
 
 
 LATE = "TooLong"
@@ -161,6 +166,7 @@ class Imported:
     `rules`: how many addresses an app of Flask's kind answers to; None of any other.
     `other_host`: the status of a page that answers 200, when it is asked for by a name that nobody told the app.
     `required`: variables that it cannot be imported without, with the values that were given here.
+    `setup`: the command of its own that made the tables which its pages lacked; `made`: the databases that hold them.
     `temporary`: the settings that lead to a temporary folder, with where. `weak`: those that have to be secret and are
     not: (empty, placeholder or known, the variable whose default it is).
     """
@@ -185,6 +191,8 @@ class Imported:
     has_secret_key: bool | None = None
     temporary: Mapping[str, str] = field(default_factory=dict)
     weak: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    setup: str = ""
+    made: tuple[str, ...] = ()
     peers: tuple[str, ...] = ()
     libraries: frozenset[str] = frozenset()
     required: Mapping[str, str] = field(default_factory=dict)

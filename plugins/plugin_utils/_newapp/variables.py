@@ -46,12 +46,21 @@ def put_variables(draft: Draft, path: str) -> None:
             secrets[item.name] = password(str(draft.entry["name"]), item.name)
             instead = ", instead of the default that the code shows to everybody" if item.default else ""
             draft.comments[f"secrets.{item.name}"] = _GENERATED + instead
+    _by_prefix(draft, environment, secrets)
     _known_to_all(draft, environment, secrets)
     _public_passwords(draft, {**environment, **secrets}, secrets)
     for key, value in (("environment", environment), ("secrets", secrets)):
         if value:
             draft.put(key, value)
     _others(draft, {**environment, **secrets}, [item.name for item in draft.app.variables])
+
+
+def _by_prefix(draft: Draft, environment: Mapping[str, str], secrets: dict[str, str]) -> None:
+    """The secret of an app that has none, and takes each of its settings from a variable of that name."""
+    name = f"{draft.hints.prefixes[0]}_SECRET_KEY" if draft.hints.prefixes else ""
+    if name and draft.app.has_secret_key is False and name not in environment and name not in secrets:
+        secrets[name] = password(str(draft.entry["name"]), name)
+        draft.comments[f"secrets.{name}"] = f"{_GENERATED}; the code takes its SECRET_KEY from it"
 
 
 def _known_to_all(draft: Draft, environment: Mapping[str, str], secrets: dict[str, str]) -> None:

@@ -2,8 +2,9 @@
 # Copyright: Headcount contributors
 """The report of a run as one HTML file, for a browser or a mail: it needs nothing else and asks no network. Pure.
 
-The fleet's table is readable without a script. All else is data, compressed in the file; what a person opens is made
-then. So a run over hundreds of hosts stays a few megabytes, and opens at once.
+The fleet's table is readable without a script. All else is data, compressed in the file in parts: what the table is
+made of, the steps, and the rows in full, some of them in each part. A part is unpacked when a person opens what is in
+it. So a run over hundreds of hosts stays a few megabytes, and opens at once.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import base64
 import gzip
 import hashlib
 import json
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Final
@@ -21,9 +23,11 @@ from . import report
 
 ASSETS: Final = Path(__file__).with_name("assets")
 GOOD: Final = ("promoted", "healed", "unchanged")
-BAD: Final = ("failed", "lost", "revert_failed", "reverted", "cut short", "unreachable")
+BAD: Final = ("failed", "lost", "taken_back", "revert_failed", "reverted", "cut short", "unreachable")
 POINTS: Final = (0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 1.0)
 """The quantiles that a distribution is drawn by."""
+PART: Final = 40
+"""So many rows are unpacked together when one of them is opened."""
 
 
 def page(data: Json) -> str:
@@ -59,8 +63,9 @@ def page(data: Json) -> str:
 {_table(data)}
 </noscript>
 </main>
-<script type="application/octet-stream" id="data">{_packed(data)}</script>
+{_kept("data", _first(data))}
 <script>{script}</script>
+{_parts(data)}
 </body>
 </html>
 """
@@ -78,20 +83,37 @@ def _table(data: Json) -> str:
 
 def _tone(row: Json) -> str:
     status = str(row["status"])
-    return "good" if status in GOOD else "bad" if status in BAD else "other"
+    if status in BAD or row.get("phase"):
+        return "bad"
+    return "good" if status in GOOD else "other"
 
 
-def _packed(data: Json) -> str:
-    """What the script needs: JSON, compressed, in base64. The same data give the same text."""
-    told = {
+def _kept(name: str, told: object) -> str:
+    """A part of the data: JSON, compressed, in base64. The same data give the same text."""
+    plain = json.dumps(told, separators=(",", ":"), default=str).encode()
+    packed = base64.b64encode(gzip.compress(plain, 9, mtime=0)).decode()
+    return f'<script type="application/octet-stream" id="{name}">{packed}</script>'
+
+
+def _first(data: Json) -> dict[str, object]:
+    """What the table and its filter need. `timed`: whether any step says when it ended."""
+    return {
         "header": list(report.HEADER),
         "right": list(report.RIGHT),
         "points": list(POINTS),
         "batches": batches(data),
-        "rows": [_row(row) for row in data["rows"]],
+        "part": PART,
+        "timed": any(step.get("at") for row in data["rows"] for step in row.get("steps") or ()),
+        "rows": [_line(row) for row in data["rows"]],
     }
-    plain = json.dumps(told, separators=(",", ":"), default=str).encode()
-    return base64.b64encode(gzip.compress(plain, 9, mtime=0)).decode()
+
+
+def _parts(data: Json) -> str:
+    """All else, in the order in which it stands in the file: the steps of each row, and the rows in full."""
+    rows = data["rows"]
+    found = [_kept("steps", [row.get("steps") or [] for row in rows])]
+    found += [_kept(f"rows-{begin // PART}", _whole(rows[begin : begin + PART])) for begin in range(0, len(rows), PART)]
+    return "\n".join(found)
 
 
 def batches(data: Json) -> list[list[str]]:
@@ -103,25 +125,36 @@ def batches(data: Json) -> list[list[str]]:
     return found
 
 
-def _row(row: report.Row) -> Json:
-    """A row with its cells as they are shown, its histograms as curves, and its plan without what it repeats."""
+def _line(row: report.Row) -> Json:
+    """A row of the table, with its cells as they are shown."""
+    shown = {key: row.get(key) for key in _LINE if row.get(key)}
+    return {**shown, "cells": report.cells(row), "tone": _tone(row)}
+
+
+def _whole(rows: Sequence[report.Row]) -> Json:
+    """Rows in full; `plan` of each is the place of its plan among the `plans`, of which hosts alike have the same."""
+    places: dict[str, int] = {}
+    told = []
+    for row in rows:
+        place = places.setdefault(json.dumps(_plan(row), separators=(",", ":"), default=str), len(places))
+        shown = {key: value for key, value in row.items() if key not in _FOLDED and value not in (None, [], {}, "")}
+        curves = {"candidate": curve(row.get("histogram")), "live": curve(row.get("live_histogram"))}
+        told.append({**shown, "curves": curves, "plan": place})
+    return {"plans": [json.loads(plan) for plan in places], "rows": told}
+
+
+def _plan(row: report.Row) -> Json:
+    """The plan of a row without what it repeats."""
     plan = row.get("plan") or {}
-    shown = {key: value for key, value in row.items() if key not in _FOLDED and value not in (None, [], {}, "")}
     return {
-        **shown,
-        "cells": report.cells(row),
-        "tone": _tone(row),
-        "curves": {
-            "candidate": curve(row.get("histogram")),
-            "live": curve(row.get("live_histogram")),
-        },
         "plan": [{"name": name, **setting} for name, setting in (plan.get("settings") or {}).items()],
         "inputs": [{"name": name, **found} for name, found in (plan.get("inputs") or {}).items() if _told(found)],
         "warnings": plan.get("warnings") or [],
     }
 
 
-_FOLDED: Final = ("plan", "settings", "histogram", "live_histogram", "hardware", "profile")
+_LINE: Final = ("host", "app", "status", "cause")
+_FOLDED: Final = ("plan", "settings", "histogram", "live_histogram", "hardware", "profile", "steps")
 
 
 def _told(found: object) -> bool:

@@ -17,7 +17,7 @@ from .._display.text import listed, plural, table
 from .._edge import Json
 from .._fleet.choice import NOTHING, REFUSE
 from .._fleet.decision import FAILED, OK, UNREACHABLE, AppDecision, HostDecision
-from .._fleet.outcome import WORKING, Outcome, Outcomes
+from .._fleet.outcome import TAKEN_BACK, WORKING, Outcome, Outcomes
 from .plantable import size_words
 
 HEADER = (
@@ -175,7 +175,7 @@ def _app_row(host: HostDecision, app: AppDecision, begun: Outcome | None, check:
         "recommended": {} if went_live else _recommended(plan, app.plan),
     }
     row.update(evidence_of(_trial(outcome) or live.get("trial") or {}))
-    if status == "reverted":
+    if status in ("reverted", TAKEN_BACK):
         row["generation"] = outcome.reverted_to
     if outcome.revert_cause:
         row["revert_cause"] = outcome.revert_cause
@@ -335,12 +335,13 @@ def verdict_words(row: Row) -> str:
     status = str(row["status"])
     verdict = row.get("verdict")
     if status == "promoted":
-        return f"{verdict}, promoted"
+        return f"{verdict}, promoted" + (f", FAILED in {row['phase']}" if row.get("phase") else "")
     if status == "unchanged":
         return f"{verdict}, unchanged" if verdict else "unchanged"
     if status == "failed" and row.get("phase"):
         return f"FAILED in {row['phase']}"
-    return {"failed": "FAILED", "lost": "LOST", "revert_failed": "REVERT FAILED"}.get(status, status)
+    loud = {"failed": "FAILED", "lost": "LOST", TAKEN_BACK: "TAKEN BACK", "revert_failed": "REVERT FAILED"}
+    return loud.get(status, status)
 
 
 def _against(value: float | None, limit: float | None) -> str:
@@ -398,6 +399,7 @@ def _summary(rows: Sequence[Row], hosts: Sequence[HostDecision], check: bool) ->
         "promoted",
         "healed",
         "unchanged",
+        TAKEN_BACK,
         "reverted",
         "not started",
         "failed",
@@ -411,7 +413,7 @@ def _summary(rows: Sequence[Row], hosts: Sequence[HostDecision], check: bool) ->
     names = [*[status for status in order if status in counts], *[status for status in counts if status not in order]]
     said = ", ".join(f"{counts[name]} {name.replace('_', ' ')}" for name in names)
     changed = ""
-    touched = {"promoted", "healed", "reverted", "lost", "revert_failed", "cut short"} & set(counts)
+    touched = {"promoted", "healed", TAKEN_BACK, "reverted", "lost", "revert_failed", "cut short"} & set(counts)
     if check or not (touched or any(row.get("phase") for row in rows)):
         changed = "nothing was changed"
     elif not touched:

@@ -9,7 +9,7 @@ import re
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import Version
 
-from .tools import ResolutionConflict, WheelhouseError, raise_for_network, redact
+from .tools import ResolutionConflict, WheelhouseError, essence, raise_for_network, redact
 
 
 def resolution_error(what: str, text: str, python: str, asked: str = "") -> WheelhouseError:
@@ -25,6 +25,13 @@ def resolution_error(what: str, text: str, python: str, asked: str = "") -> Whee
         other = re.search(r" needs (Python\S+), but the host has Python", cause)
         fix = f"; allow another version of it, or have headcount_python name a {other[1]} of the host" if other else ""
         return ResolutionConflict(f"{what}: {cause}{fix}", cause, redact(text))
+    built = re.search(r"Failed to (?:download and )?build `([^`=]+)==([^`]+)`", text)
+    if built:
+        return WheelhouseError(
+            f"{what}: {built[1]} {built[2]} cannot be built with Python {python}, so that nobody knows what it depends "
+            f"on ({essence(text, 1)}); allow another version of it, or have headcount_python name an older Python of "
+            "the host"
+        )
     lines = [line.strip() for line in redact(text).splitlines() if line.strip() and not line.startswith("warning:")]
     return WheelhouseError(f"{what}: {' '.join(lines)[:800] or 'uv failed and said nothing'}")
 

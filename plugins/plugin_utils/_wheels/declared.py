@@ -27,7 +27,7 @@ from . import indexes
 from .lockfiles import LOCKFILES, Direct, Found, direct_of, read_lockfile
 from .locks import AUTOMATIC, Pinned, applies
 from .reqfiles import CHOOSE, Declared, direct_line, requirements_file, stated_requirements
-from .tools import BadLock, BadSource, toml
+from .tools import BadLock, BadSource, Contradiction, toml
 
 
 def declared(
@@ -215,9 +215,10 @@ def _agree(truth: Declared, other: Declared) -> None:
     for pin in other.pins:
         mine = pins.get(pin.name)
         if mine is not None and mine.version != pin.version:
-            raise BadLock(
+            raise Contradiction(
                 f"{truth.label} has {pin.name} {mine.version} and {other.label} has {pin.name} {pin.version}: two "
-                f"files that contradict each other; make one of them again from the other, remove one, {CHOOSE}"
+                f"files that contradict each other; make one of them again from the other, remove one, {CHOOSE}",
+                (truth.label, other.label),
             )
     if not truth.complete:
         return
@@ -228,14 +229,16 @@ def _agree(truth: Declared, other: Declared) -> None:
         if known is None and name in truth.aside:
             continue  # a file made of the whole lock: what is for development is not installed
         if known is None and name not in truth.direct:
-            raise BadLock(
+            raise Contradiction(
                 f"{where}: {text} is not in {truth.label}, which is more exact: lock it there too, remove the line, "
-                f"{CHOOSE}"
+                f"{CHOOSE}",
+                (truth.label, other.label),
             )
         if known is not None and not wanted.specifier.contains(known.version, prereleases=True):
-            raise BadLock(
+            raise Contradiction(
                 f"{where}: {text} contradicts {truth.label}, which has {name} {known.version}: make the lock again, "
-                f"correct the line, {CHOOSE}"
+                f"correct the line, {CHOOSE}",
+                (truth.label, other.label),
             )
 
 

@@ -56,6 +56,19 @@ class BadLock(WheelhouseError):
     """A requirements lock cannot be used."""
 
 
+class Contradiction(BadLock):
+    """Two files of a project contradict each other: `files` are their names, the more exact first."""
+
+    def __init__(self, message: str, files: tuple[str, str]) -> None:
+        super().__init__(message)
+        self.files = files
+
+    @property
+    def what(self) -> str:
+        """What contradicts what, without the ways out."""
+        return re.split(r"; make one of|: lock it there|: make the lock", str(self))[0]
+
+
 class ResolutionConflict(WheelhouseError):
     """The requirements cannot be met together. `cause` is one plain sentence, `detail` what the resolver said."""
 

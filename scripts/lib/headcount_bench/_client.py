@@ -3,7 +3,8 @@
 """Users: open-loop HTTP load from several kinds of clients at once, every request accounted for. Standard library only.
 
 Reads one JSON object from standard input: {address: [host, port] or "/path", seconds, timeout, arms: [{name, rate,
-paths, kind: close|keep|trickle, connections}]}. Runs for `seconds`, or until standard input ends when `seconds` is
+paths, kind: close|keep|trickle, connections, burst: [seconds, every]}]}.
+Runs for `seconds`, or until standard input ends when `seconds` is
 null. A request is due at a time of its own, whatever became of those before; its latency counts from then, connecting
 included. Prints one JSON line: {began, rows: [[arm, start in seconds since `began`, latency in ms, status, tag]]}; a
 request that failed has the status 0 and says why in its tag.
@@ -12,7 +13,8 @@ close: a connection for each request. keep: connections are used again and again
 that the server closes while it is idle is a failure here when a request was already sent on it; at most `connections`
 (8) are kept. trickle: half of the
 request, a pause, the rest. cut: the client goes away after it has asked, without reading; its row has the status 0 and
-the tag "cut".
+the tag "cut". An arm with a burst asks at its rate for so many seconds, and then not at all until so many seconds after
+the burst began.
 """
 
 from __future__ import annotations
@@ -43,10 +45,9 @@ class Arm:
 
     async def run(self, stop: asyncio.Event, seconds: float | None) -> None:
         """Issue requests at the arm's rate."""
-        period = 1.0 / self.spec["rate"]
         begin, count = time.monotonic(), 0
         while not stop.is_set():
-            due = begin + count * period
+            due = begin + due_s(count, self.spec["rate"], self.spec.get("burst"))
             if seconds is not None and due - begin >= seconds:
                 break
             wait = due - time.monotonic()
@@ -119,6 +120,14 @@ class Arm:
         finally:
             if not good:
                 writer.close()
+
+
+def due_s(count: int, rate: float, burst: Any = None) -> float:
+    """When request `count` (from 0) of an arm is due, in seconds since its first; burst: [seconds, every]."""
+    if not burst:
+        return float(count / rate)
+    each = max(1, round(burst[0] * rate))
+    return float(count // each * burst[1] + count % each / rate)
 
 
 def tag_of(body: bytes) -> str:

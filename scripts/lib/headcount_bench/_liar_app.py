@@ -211,6 +211,8 @@ LIARS: Mapping[str, Callable[[Mapping[str, Any]], None]] = {
     "tail": sometimes(0.1, lambda: time.sleep(0.060)),  # the slowest tenth
     "half-answer": lambda _: None,
     "empty": lambda _: None,
+    "empty-unsaid": lambda _: None,
+    "error-page-unsaid": lambda _: None,
     "late-byte": lambda _: None,
     "redirects": lambda _: fail("302 Found"),
     "error-page": lambda _: None,
@@ -232,6 +234,7 @@ NOISY: Mapping[str, Callable[[Mapping[str, Any]], None]] = {
     "good-slow-path": path_is("/rare", lambda: time.sleep(0.3)),  # by nature
     "good-cache": fill_cache,
     "good-tail": sometimes(0.1, lambda: time.sleep(0.1)),  # by nature
+    "good-sizes": lambda _: None,
     "good-slow-start": lambda _: time.sleep(0.2) if asked["count"] < 20 else None,  # what it loads then
 }
 
@@ -259,11 +262,13 @@ def body(ready: bytes) -> Iterable[bytes]:
 
 def said() -> bytes:
     """What a well request is answered."""
-    if LIAR == "error-page":
+    if LIAR.startswith("error-page"):
         return b"<title>Sorry</title>Something went wrong.\n"
     if LIAR == "large-answer":
         return b"x" * 3_000_000
-    return b"" if LIAR == "empty" else b"the answer\n" * 20
+    if LIAR == "good-sizes":
+        return bytes(round(1000 * 1000 ** random.random()))
+    return b"" if LIAR.startswith("empty") else b"the answer\n" * 20
 
 
 def app(environ: Mapping[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:

@@ -24,7 +24,7 @@ from ._engine import collection
 
 MINUTES = 10.0
 QUICK_MINUTES = 5.0
-VERSION: Final = 1
+VERSION: Final = 2
 HOSTS: Final = (100, 500, 2000)
 PROMISED: Final = 500
 """The promise is about so many hosts."""
@@ -49,7 +49,10 @@ ACTS: Final = {
         "const input = find('.controls input'); input.value = 'failed';"
         " input.dispatchEvent(new Event('input', {bubbles: true}))"
     ),
-    "open_ms": "find('#fleet > tbody button').click()",
+    "open_ms": (
+        "find('#fleet > tbody button').click();"
+        " while (!find('tr.detail')) await new Promise((resolve) => requestAnimationFrame(resolve))"
+    ),
 }
 
 

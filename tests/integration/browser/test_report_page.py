@@ -238,3 +238,38 @@ def test_a_file_that_was_damaged_shows_the_table(browser: Browser, file: Path, t
     with _chromium.opened(browser, damaged) as found:
         expect(found.page.locator("tbody tr")).to_have_count(2 * HOSTS)
         assert len(found.complaints) == 1
+
+
+def test_a_row_that_was_damaged_says_so_and_the_others_open(browser: Browser, file: Path, tmp_path: Path) -> None:
+    text = file.read_text(encoding="utf-8")
+    begin = text.index('id="rows-0">') + 200
+    damaged = tmp_path / "damaged.html"
+    damaged.write_text(text[:begin] + text[begin + 1000 :], encoding="utf-8")
+    with _chromium.opened(browser, damaged) as found:
+        found.page.get_by_role("button", name="web001").first.click()
+        expect(found.page.locator("tr.detail")).to_have_text(
+            "This part of the file cannot be read: it was cut or damaged."
+        )
+        found.page.get_by_role("button", name="web030").first.click()
+        expect(found.page.locator("tr.detail").get_by_role("heading", name="Plan")).to_be_attached()
+        assert len(found.complaints) == 1
+
+
+def test_rows_of_every_part_open_with_what_is_theirs(visit: Opened, told: dict[str, Any]) -> None:
+    for row in (told["rows"][1], told["rows"][2 * HOSTS - 1]):
+        filter_by(visit.page, f"{row['host']} {row['app']}")
+        visit.page.get_by_role("button", name=row["host"]).click()
+        below = visit.page.locator("tr.detail")
+        expect(below.get_by_text(row["verdict_cause"], exact=True).first).to_be_attached()
+        steps = below.get_by_role("table").filter(has_text="secondscame to").locator("tbody tr td:nth-child(2)")
+        assert steps.all_inner_texts() == [f"{step['seconds']:g}" for step in row["steps"]]
+        visit.page.get_by_role("button", name=row["host"]).click()
+        expect(below).to_have_count(0)
+
+
+def test_a_row_that_is_closed_at_once_stays_closed(visit: Opened) -> None:
+    button = visit.page.locator(ROWS).first.get_by_role("button")
+    button.evaluate("found => { found.click(); found.click(); }")
+    expect(button).to_have_attribute("aria-expanded", "false")
+    visit.page.locator(ROWS).nth(1).get_by_role("button").click()
+    expect(visit.page.locator("tr.detail")).to_have_count(1)

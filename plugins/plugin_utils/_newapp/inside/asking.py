@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, TypedDict
 
+from .tables import heard, words_of
+
 MOST_ASKED = 60
 MOST_BYTES = 1 << 20
 PATH_SECONDS = 5.0
@@ -202,22 +204,31 @@ def ask_all(app: Any, routes: list[Route], seconds: float) -> list[Answered]:
         key=lambda route: (not re.search(r"health|ping|status|live|ready", route["path"], re.I), len(route["path"]))
     )
     found = []
-    for route in wanted[:MOST_ASKED]:
-        left = end - own_seconds()
-        if left <= 0:
-            break
-        begin = own_seconds()
-        item: Answered = {"path": route["path"], "status": None, "type": "", "bytes": 0, "error": "", "ms": 0.0}
-        try:
-            with within(min(left, PATH_SECONDS), f"GET {route['path']}"):
-                item["status"], item["type"], item["bytes"] = ask(app, route["path"])
-        except TooLong as error:
-            item["error"] = str(error)
-        except BaseException as error:  # whatever a page of somebody else's does, the next one is asked
-            item["status"], item["error"] = 500, f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        item["ms"] = round((own_seconds() - begin) * 1000, 3)
-        found.append(item)
+    with heard(app) as failures:
+        for route in wanted[:MOST_ASKED]:
+            left = end - own_seconds()
+            if left <= 0:
+                break
+            failures.clear()
+            found.append(_asked(app, route["path"], min(left, PATH_SECONDS), failures))
     return found
+
+
+def _asked(app: Any, path: str, seconds: float, failures: list[BaseException]) -> Answered:
+    """What a path answers within `seconds`; `failures` are what the app itself turned into an answer."""
+    begin = own_seconds()
+    item: Answered = {"path": path, "status": None, "type": "", "bytes": 0, "error": "", "ms": 0.0}
+    try:
+        with within(seconds, f"GET {path}"):
+            item["status"], item["type"], item["bytes"] = ask(app, path)
+        if failures and (item["status"] or 0) >= 500:
+            item["error"] = words_of(failures[-1])
+    except TooLong as error:
+        item["error"] = str(error)
+    except BaseException as error:  # whatever a page of somebody else's does, the next one is asked
+        item["status"], item["error"] = 500, words_of(error)
+    item["ms"] = round((own_seconds() - begin) * 1000, 3)
+    return item
 
 
 def weigh(app: Any, paths: list[str], seconds: float) -> list[Cost]:

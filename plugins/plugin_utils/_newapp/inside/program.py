@@ -21,8 +21,9 @@ import sys
 import traceback
 from typing import Any, TypedDict
 
-from .asking import ask_all, elsewhere, own_seconds, routes_of, rules_of, steady, weigh, within
+from .asking import Answered, ask_all, elsewhere, own_seconds, routes_of, rules_of, steady, weigh, within
 from .settings import settings_of
+from .tables import databases_in, made_by
 from .target import find, kind_of
 from .watch import Seen, watch
 
@@ -153,11 +154,24 @@ def look(asked: Asked, answer: Answer) -> None:
     routes = routes_of(app, kind)
     answer.write(routes=routes, rules=rules_of(inner))
     found = ask_all(app, routes, float(asked["ask_seconds"]))
+    setup = set_up(inner, found, float(asked["ask_seconds"]))
+    if setup:
+        answer.write(setup={"command": setup, "made": databases_in(answer.seen.written)})
+        found = ask_all(app, routes, float(asked["ask_seconds"]))
     good = [item["path"] for item in found if item["status"] == 200]
     answer.write(stage="weigh", asked=found, other_host=elsewhere(app, good[0]) if good else None)
     with within(float(asked["weigh_seconds"]) + 30, "the weighing"):
         weighed = weigh(app, steady(found), float(asked["weigh_seconds"]))
     answer.write(stage="done", weighed=weighed)
+
+
+def set_up(app: Any, found: list[Answered], seconds: float) -> str:
+    """The command of the app's own that made the tables which its pages lacked; "" where none did."""
+    try:
+        with within(seconds, "making the tables"):
+            return made_by(app, [item["error"] for item in found])
+    except BaseException:  # as in ask_all: the app's own business
+        return ""
 
 
 def main(argv: list[str]) -> int:

@@ -40,9 +40,23 @@
     ));
   }
 
-  async function read() {
-    const text = document.getElementById("data").textContent;
-    const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  // A part of the data, unpacked once. All but the first may stand further on in a file that is still being read.
+  const parts = new Map();
+  const whole = new Promise((done) => {
+    if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", done, { once: true });
+    else done();
+  });
+
+  function read(name) {
+    if (!parts.has(name)) parts.set(name, unpack(name));
+    return parts.get(name);
+  }
+
+  async function unpack(name) {
+    if (!document.getElementById(name)) await whole;
+    const letters = atob(document.getElementById(name).textContent);
+    const bytes = new Uint8Array(letters.length);
+    for (let place = 0; place < bytes.length; place++) bytes[place] = letters.charCodeAt(place);
     const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
     return new Response(stream).json();
   }
@@ -175,6 +189,7 @@
 
   function steps(row) {
     if (!row.steps) return null;
+    if (!row.steps.length) return null;
     return [el("h3", {}, "Steps"), table(["step", "seconds", "came to"], row.steps.map((step) => ({
       cells: [step.phase, shown(step.seconds), step.ok ? "well" : el("span", { class: "outcome-fail" }, step.cause || "failed")],
     })), [1])];
@@ -185,10 +200,17 @@
     return el("ul", {}, ...told.filter(Boolean).map((text) => el("li", {}, text)));
   }
 
+  // The row in full: what is shown of it in the table, and what its part of the data has beside that.
+  async function full(data, row) {
+    const [part, steps] = await Promise.all([read(`rows-${Math.floor(row.place / data.part)}`), read("steps")]);
+    const told = part.rows[row.place % data.part];
+    return { ...told, ...part.plans[told.plan], steps: steps[row.place] };
+  }
+
   function detail(data, row) {
-    const parts = [words(row), curves(data, row), checks(row), failed(row), memory(row), paths(row), drift(row), loadTests(row), plan(row), steps(row),
+    const shown = [words(row), curves(data, row), checks(row), failed(row), memory(row), paths(row), drift(row), loadTests(row), plan(row), steps(row),
       history(row)];
-    return el("td", { colspan: data.header.length }, el("div", {}, ...parts.flat().filter(Boolean)));
+    return shown.flat().filter(Boolean);
   }
 
   // -- the fleet's table: rows are made when they come into sight ---------------------------------------------------
@@ -200,11 +222,12 @@
     const end = el("div");
     const count = el("span", { class: "aside", role: "status" });
 
+    const words = new Intl.Collator("en", { numeric: true });
     const compare = (one, other) => {
       const pair = [one, other].map((row) => row.cells[state.column]);
       const numbers = pair.map(parseFloat);
       const order = data.right.includes(state.column) && numbers.every((value) => !Number.isNaN(value))
-        ? numbers[0] - numbers[1] : pair[0].localeCompare(pair[1], "en", { numeric: true });
+        ? numbers[0] - numbers[1] : words.compare(...pair);
       return state.down ? -order : order;
     };
 
@@ -218,17 +241,24 @@
           place ? link : button);
       }));
       let below = null;
-      const toggle = (wanted) => {
+      const toggle = async (wanted) => {
         button.setAttribute("aria-expanded", wanted);
-        if (wanted && !below) {
-          below = el("tr", { class: "detail" }, detail(data, row));
-          made.after(below);
-          open.add(key);
-        } else if (!wanted && below) {
-          below.remove();
-          below = null;
+        below?.remove();
+        below = null;
+        if (!wanted) {
           open.delete(key);
+          return;
         }
+        open.add(key);
+        const inside = el("div");
+        const own = below = el("tr", { class: "detail" }, el("td", { colspan: data.header.length }, inside));
+        try {
+          inside.append(...detail(data, await full(data, row)));
+        } catch (error) {
+          inside.append("This part of the file cannot be read: it was cut or damaged.");
+          console.error(error);
+        }
+        if (below === own) made.after(own);
       };
       button.addEventListener("click", () => toggle(!below));
       return { made, opened: () => open.has(key) && toggle(true) };
@@ -263,6 +293,7 @@
         ? `${data.rows.length} rows` : `${state.wanted.length} of ${data.rows.length} rows`;
     }
 
+    data.rows.forEach((row, place) => { row.place = place; });
     for (const row of data.rows) row.search = [...row.cells, row.status, row.cause || ""].join("\n").toLowerCase();
     const heads = data.header.map((name, place) => {
       const head = el("th", { scope: "col", class: data.right.includes(place) ? "right" : null });
@@ -304,10 +335,10 @@
 
   // -- the run over time, made when it is opened ------------------------------------------------------------------------------------------
 
-  function timeline(data) {
+  function timeline(data, steps) {
     const bars = new Map();
     for (const row of data.rows) {
-      for (const step of row.steps || []) {
+      for (const step of steps[row.place]) {
         if (!step.at) continue;
         if (!bars.has(row.host)) bars.set(row.host, []);
         bars.get(row.host).push({ ...step, app: row.app, begin: step.at - step.seconds });
@@ -354,21 +385,27 @@
   }
 
   function course(data) {
-    if (!data.rows.some((row) => (row.steps || []).some((step) => step.at))) return [];
+    if (!data.timed) return [];
     const box = el("details", { id: "course" }, el("summary", {}, "The run over time"));
-    const draw = () => box.children.length > 1 || box.append(timeline(data));
+    let steps = null;
+    const draw = () => steps && (box.children.length > 1 || box.append(timeline(data, steps)));
+    const ready = async () => {
+      steps = await read("steps");
+      if (box.open) draw();
+    };
     box.addEventListener("toggle", draw);
     window.addEventListener("beforeprint", () => {
       draw();
       box.open = true;
     });
+    whole.then(ready).catch(console.error);  // a printer does not wait for it
     return [box];
   }
 
   async function begin() {
     const plain = main.querySelector("noscript").textContent;
     try {
-      const data = await read();
+      const data = await read("data");
       main.replaceChildren(...course(data), ...fleet(data));
       if (location.hash) document.getElementById(decodeURIComponent(location.hash.slice(1)))?.scrollIntoView();
     } catch (error) {

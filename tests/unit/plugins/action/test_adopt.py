@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.headcount.gunicorn.plugins.action import adopt
 from ansible_collections.headcount.gunicorn.plugins.module_utils._facts.given import declared
@@ -29,7 +30,13 @@ ANSWER = {"running": [RUNNING], "facts": declared(2, 2048).to_dict()}
 def run(monkeypatch: pytest.MonkeyPatch, answer: Any = None, check: bool = False, **arguments: Any) -> dict[str, Any]:
     """The result of the action where the host answers `answer`."""
     monkeypatch.setattr(ActionBase, "run", lambda *_: {})
-    monkeypatch.setattr(ActionBase, "_execute_module", lambda *_, **__: ANSWER if answer is None else answer)
+
+    def answered(*_: Any, **__: Any) -> Any:
+        if isinstance(answer, Exception):
+            raise answer
+        return ANSWER if answer is None else answer
+
+    monkeypatch.setattr(ActionBase, "_execute_module", answered)
     action = object.__new__(adopt.ActionModule)
     action._task = SimpleNamespace(args=arguments, check_mode=check)
     return action.run(task_vars={"inventory_hostname": "web1"})
@@ -72,6 +79,33 @@ def test_a_file_of_secrets_stays_without_its_entry_too(
 def test_check_mode_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run(monkeypatch, check=True, dest=str(tmp_path))["changed"] is True
     assert list(tmp_path.iterdir()) == []
+
+
+SUDO = "sudo: sorry, you must have a tty to run sudo"
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (
+            AnsibleError("Missing sudo password"),
+            "becoming root asks for a password on this host; fix: --ask",
+        ),
+        ({"failed": True, "msg": "no json", "module_stderr": SUDO}, "sudo wants a terminal on this host (requiretty)"),
+        ({"failed": True, "msg": "MODULE FAILURE", "module_stdout": "hunter2"}, "MODULE FAILURE"),
+    ],
+)
+def test_why_a_host_could_not_be_read(monkeypatch: pytest.MonkeyPatch, answer: Any, words: str) -> None:
+    found = run(monkeypatch, answer)
+    assert found["failed"] is True
+    assert found["msg"].startswith(words)
+    assert "hunter2" not in repr(found)
+
+
+def test_a_host_that_is_not_reached_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run(monkeypatch, {"unreachable": True, "msg": "no route"}) == {"unreachable": True, "msg": "no route"}
+    with pytest.raises(AnsibleConnectionFailure):
+        run(monkeypatch, AnsibleConnectionFailure("no route"))
 
 
 def test_a_host_that_runs_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,7 +60,7 @@ def start(folder: Path) -> Iterator[Start]:
 
 
 def read(master: int, *workers: int) -> Running:
-    return _Reading("/", master, 4, "").running("a.service", "", (), list(workers), False)
+    return _Reading("/", master, 4, {}).running(("a.service", "", ()), list(workers), [master, *workers], False)
 
 
 def test_a_file_of_roots_is_not_read_for_a_service_that_roots_gunicorn_gives_away(folder: Path, start: Start) -> None:

@@ -274,3 +274,76 @@ def test_the_version_is_looked_for_in_real_folders_of_a_python_alone(host: Host)
         (lib / f"python3.{number}").unlink(missing_ok=True)
         (lib / f"python3.{number}").mkdir()
     assert host.running()[0].gunicorn == ""
+
+
+SITE = f"{VENV}/lib/python3.11/site-packages"
+
+
+def test_one_that_is_installed_and_has_no_folder(host: Host) -> None:
+    (host.root / "srv/shop/.git/config").unlink()
+    host.write(f"{SITE}/shop.py", "")
+    host.write(f"{SITE}/my_shop-1.4.dist-info/RECORD", "shop.py,sha256=x,1\n")
+    host.write(f"{SITE}/my_shop-1.4.dist-info/METADATA", "Name: my-shop\nVersion: 1.4\n\n")
+    (found,) = host.running()
+    assert found.installed is not None
+    assert (found.installed.name, found.installed.version, found.installed.origin) == ("my-shop", "1.4", "index")
+    # A file of the project goes before what is installed, as it does for Python.
+    host.write("/srv/shop/shop.py", "")
+    assert host.running()[0].installed is None
+
+
+def test_the_folder_of_the_code_is_where_python_finds_it(host: Host) -> None:
+    host.write("/srv/code/shop.py", "")
+    host.write("/srv/code/.git/config", '[remote "origin"]\n\turl = https://git.example.com/code.git\n')
+    line = f"{VENV}/bin/gunicorn\0--pythonpath\0/srv/lib,/srv/code\0shop:app"
+    host.write("/proc/40/cmdline", line)
+    (found,) = host.running()
+    assert (found.code, found.git) == ("/srv/code", "https://git.example.com/code.git")
+    host.write("/srv/shop/src/shop.py", "")
+    host.write("/proc/40/cmdline", f"{VENV}/bin/gunicorn\0--pythonpath\0src\0shop:app")
+    assert host.running()[0].code == "/srv/shop"
+
+
+@pytest.mark.parametrize(
+    ("program", "environ"),
+    [
+        ("venv/bin/gunicorn", ""),
+        ("gunicorn", f"VIRTUAL_ENV={VENV}"),
+        ("gunicorn", f"PATH=/none:{VENV}/bin:/usr/bin"),
+        (f"{VENV}/bin/python\0-m\0gunicorn", ""),
+    ],
+)
+def test_its_python_is_found_by_its_program(host: Host, program: str, environ: str) -> None:
+    host.write(f"{VENV}/bin/gunicorn", "")
+    host.write("/proc/40/cmdline", f"{program}\0shop:app")
+    host.write("/proc/40/environ", environ)
+    assert host.running()[0].gunicorn == "22.0.0"
+
+
+def test_what_it_keeps_is_named_and_of_no_other_service(host: Host) -> None:
+    host.write("/srv/shop/shop.py", "")
+    host.write("/srv/shop/access.log", "")
+    host.write("/srv/shop/gunicorn.conf.py", "accesslog = 'access.log'\n")
+    for pid, target in ((41, "/srv/data/a.db"), (42, "/srv/shop/access.log"), (50, "/srv/data/nginx.db")):
+        host.write(f"/proc/{pid}/fdinfo/9", "flags:\t02\n")
+        (host.root / f"proc/{pid}/fd/9").symlink_to(target)
+    assert [(one.path, one.how) for one in host.running()[0].kept.found] == [("/srv/data/a.db", "open")]
+
+
+def test_what_starts_it_has_files_of_its_own(host: Host) -> None:
+    """supervisord keeps its own logs open, and its other programs theirs; what a worker has started is the app's."""
+    host.write("/srv/shop/shop.py", "")
+    host.write("/proc/40/stat", "40 (python3) S 30 " + "0 " * 17 + "40 0")
+    everything = {
+        30: "/srv/logs/supervisord",
+        31: "/srv/queue/jobs.db",
+        40: "",
+        41: "",
+        42: "",
+        43: "/srv/data/out.png",
+    }
+    for pid, above, line in ((30, 1, "/usr/bin/supervisord"), (31, 30, "/bin/queue"), (43, 41, "/bin/convert")):
+        host.process(pid, above, line, "shop.service")
+        host.write(f"/proc/{pid}/fdinfo/9", "flags:\t02\n")
+        (host.root / f"proc/{pid}/fd/9").symlink_to(everything[pid])
+    assert _running._descendants(str(host.root), 40, list(everything)) == [40, 41, 42, 43]

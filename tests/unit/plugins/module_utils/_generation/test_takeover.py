@@ -341,8 +341,24 @@ def test_one_on_a_port_ends_as_its_unit_says(host: Host) -> None:
     seen: list[list[str]] = []
     host.systemd.on_stop = lambda: seen.append(_drop_in(host))
     switch(host.instances, None, 2, APP, 1.0, former=Former(OLD, _former.JOINED, (), HOLDER))
-    assert not {"ExecStopPost=", "ExecStop="} & {line for lines in seen for line in lines}
-    assert any("Restart=no" in lines for lines in seen)
+    assert "ExecStop=" not in {line for lines in seen for line in lines}
+    assert all({"Restart=no", "ExecStopPost="} <= set(lines) for lines in seen)
+    assert len(seen) > 0
+
+
+@pytest.mark.parametrize("runs", ["", "{ path=/usr/local/bin/out-of-the-balancer ; argv[]=x ; }"])
+def test_what_one_would_run_after_its_end_is_left_out_and_told(host: Host, runs: str) -> None:
+    real = host.systemd.__call__
+    host.instances.systemd = Systemd(
+        lambda command, seconds: (
+            Completed(0, f"ExecStopPost={runs}\n", "")
+            if "--property=ExecStopPost" in command
+            else real(command, seconds)
+        )
+    )
+    seen = switch(host.instances, None, 2, APP, 1.0, former=Former(OLD, _former.JOINED, (), HOLDER))
+    words = [line for line in told(None, seen) if "ended without what its ExecStopPost= runs" in line]
+    assert len(words) == bool(runs)
 
 
 def test_a_drop_in_has_the_last_word() -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +143,34 @@ def test_a_release_that_dies_and_does_not_come_up_is_taken_back(
     told = host.run(lambda look: view(tally(50 * look, 0) if look <= 12 else None))
     assert f"worse after the promote: shop@2.service is {state}, and has not run for 95 s" in told
     assert host.went == [1]
+
+
+def test_starts_that_fail_do_not_count_as_running(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two starts it is on its way down, and for a moment of each systemd calls it active."""
+    states = ["activating", "active", "deactivating"]
+
+    def state(unit: str) -> UnitState:
+        looks = round(host.now[0] - BEGAN - 60) // 5
+        now = "active" if looks < 0 else states[looks % 3]
+        return UnitState("loaded", now, "", "", 0, 0, looks // 3, "", f"start {looks // 3}", "")
+
+    monkeypatch.setattr(host.app.systemd, "state", state)
+    told = host.run(lambda look: view(tally(50 * min(look, 12), 0)))
+    assert "shop@2.service is deactivating, and has not run for 100 s" in told
+    assert host.went == [1]
+
+
+def test_a_start_that_answers_is_up(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its master is started anew once a minute, and serves in between: how often that may be is another question."""
+
+    def state(unit: str) -> UnitState:
+        looks = round(host.now[0] - BEGAN) // 5
+        now = "activating" if looks % 12 == 6 else "active"
+        return UnitState("loaded", now, "", "", 0, 0, looks // 12, "", f"start {looks // 12}", "")
+
+    monkeypatch.setattr(host.app.systemd, "state", state)
+    assert "no breach" in host.run(lambda look: view(tally(40 * look, 0)))
+    assert host.went == []
 
 
 def test_what_somebody_stopped_is_let_be_and_what_died_at_the_end_is_not_called_well(
@@ -328,6 +356,49 @@ def test_the_status_says_who_guards_and_who_does_not_any_more(host: Host, monkey
     assert guarding.words(app, 2, lambda: BEGAN + 601) == ""
     monkeypatch.setattr(guarding, "boot_id", lambda root: "another")
     assert guarding.words(app, 2, now) == ""
+
+
+class TestSaid:
+    """What a rollout that still runs is told of a guard."""
+
+    def test_while_it_watches_and_when_it_found_nothing(self, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+        runs = UnitState("loaded", "active", "running", "", 0, 0, 0, "", "", "")
+        monkeypatch.setattr(host.app.systemd, "state", lambda unit: runs)
+        assert guarding.said(host.app, 2) == guarding.Said("", None, True)
+        monkeypatch.setattr(host.app.systemd, "state", lambda unit: ABSENT)
+        host.run(lambda look: view(tally(10 * look, 0)))
+        assert guarding.said(host.app, 2) == guarding.Said("", None, False)
+
+    def test_what_it_took_back(self, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(host.app.systemd, "state", lambda unit: ABSENT)
+        host.run(lambda look: view(tally(10 * look, 20 * look)))
+        told = guarding.said(host.app, 2)
+        assert told.cause.startswith("users were served worse after the promote: ")
+        assert (told.back_to, told.watches) == (1, False)
+        assert guarding.said(host.app, 1).cause == "", "of no other generation"
+
+    def test_what_it_took_back_and_could_not_write_down(self, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(host.app, "log", _unwritable)
+        host.run(lambda look: view(tally(10 * look, 20 * look)))
+        assert guarding.said(host.app, 2).back_to == 1
+
+    def test_what_it_is_about_to_take_back(self, host: Host) -> None:
+        goingback.GoingBack(2, 1, "now", "it hangs").write(host.app.layout)
+        assert guarding.said(host.app, 2).cause == "it hangs"
+        assert guarding.said(host.app, 2).back_to is None
+
+    def test_what_it_could_not_take_back_until_it_could(self, host: Host) -> None:
+        host.app.log("failed", generation=2, phase="guard", cause="it hangs; generation 1 is not intact")
+        assert astuple(guarding.said(host.app, 2))[:2] == ("it hangs; generation 1 is not intact", None)
+        host.app.log("failed", **goingback.GoingBack(2, 1, "now", "it hangs").event())
+        assert astuple(guarding.said(host.app, 2))[:2] == ("it hangs", 1)
+
+    def test_a_service_manager_that_does_not_answer(self, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+        def silent(unit: str) -> UnitState:
+            raise SystemdError("no answer")
+
+        monkeypatch.setattr(host.app.systemd, "state", silent)
+        assert guarding.said(host.app, 2).watches, "it is asked again"
 
 
 def test_nothing_of_a_guard_stays_when_the_app_leaves(host: Host) -> None:

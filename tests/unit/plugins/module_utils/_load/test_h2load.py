@@ -105,6 +105,16 @@ def test_the_summary(version: str) -> None:
     assert found.seconds == pytest.approx(1.39, abs=0.02)
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_bytes_of_answers_are_known_of_a_process_that_got_a_good_one_each_time(version: str) -> None:
+    lanes = [captured(version, name)[0] for name in ("ok", "unix", "post", "chunked", "302", "500", "short", "hang")]
+    assert h2.account(lanes).sizes == [(0, 40, 80), (0, 40, 80), (0, 40, 80), (0, 40, 80)]
+    stopped, _ = captured(version, "ok", stopped=4e9)
+    assert h2.account([stopped]).sizes == []
+    silent, _ = captured(version, "ok", stdout=lanes[0].finished.stdout.replace("traffic", "tragedy"))
+    assert h2.account([silent]).sizes == []
+
+
 @pytest.mark.parametrize(
     ("changes", "why"),
     [

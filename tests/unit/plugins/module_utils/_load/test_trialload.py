@@ -74,6 +74,7 @@ def test_both_arms_get_the_same_bursts_half_a_run_apart() -> None:
     }
     assert found.baseline is not None
     assert (found.candidate.planned, found.baseline.planned) == (500, 500)
+    assert (found.candidate.before, found.baseline.before) == ([(20.0, 0)] * 300, [(10.0, 0)] * 300)
     assert (max(found.candidate.latency_ms), max(found.baseline.latency_ms)) == (20.0, 10.0)
     assert (found.rate.rate, found.rate.origin) == (50.0, "declared")
     assert found.cost_core_share == pytest.approx(0.1 * len(measured) / 10.0)

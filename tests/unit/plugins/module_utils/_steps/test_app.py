@@ -163,6 +163,14 @@ class TestBroken:
         with pytest.raises(StepFailed, match="generation 2 of shop is live already"):
             rollback(host.app, 2)
 
+    def test_a_revert_that_the_guard_was_quicker_with_has_nothing_left_to_do(self, host: Host) -> None:
+        assert rollback(host.app, 1, "reverted")["from"] == 2
+        done = rollback(host.app, 1, "reverted")
+        assert (done["from"], done["to"], done["told"]) == (1, 1, [])
+        assert generations.live(host.layout) == 1
+        with pytest.raises(StepFailed, match="generation 1 of shop is live already"):
+            rollback(host.app, 1)
+
     def test_what_is_gone_from_the_disk_is_gone_back_from(self, host: Host) -> None:
         """It runs still, out of files that were deleted: the way back leads to the good one before it, no further."""
         host.add(3)

@@ -261,3 +261,16 @@ def test_the_first_load_of_a_later_host_is_shorter_and_nothing_else_is(
     assert ("pooled" in evidence) == short
     words = "the rest of its load (it lasted 15 of 30 s, after 3 hosts of its class"
     assert (words in " ".join(verdict.uncompared)) == (short and len(turns) == 1)
+
+
+def test_a_candidate_that_is_as_fast_only_in_its_second_run_was_cold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slow in all of the first run, it may have been slow by itself: the second one, which asks the same processes,
+    tells."""
+    monkeypatch.setattr(compare, "run_trial_load", Loads(4.0, 1.0))
+    app = {**APP, "load": {"paths": [{"path": "/"}], "rate": 50, "seconds": 30}, "settings": {}}
+    side = Side("/run/a.sock", lambda: UnitState(*[""] * 4, 0, 0, 0, *[""] * 3), list, 200.0)
+    plan = {"settings": {"workers": {"value": 2}}, "slots": 16}
+    verdict, _ = compare.try_candidate(app, plan, side, side, WEIGHED, 1.0)
+    assert (verdict.outcome, verdict.attempts) == ("pass", 2)
+    assert "; cold start: the candidate's first 1500 requests took " in verdict.cause
+    assert verdict.cause.count("cold start") == 1

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,44 @@ def test_a_command_has_what_the_service_has_but_for_what_is_the_servers(host: Ho
 def test_what_a_killed_run_left_and_failed_since_is_not_in_the_way_of_the_next(host: Host) -> None:
     host.taken, host.shown = True, "ActiveState=failed\nResult=exit-code\nExecMainStatus=1"
     assert [one["run"] for one in prepare(host.app, 1, [command()])["prepared"]] == ["flask db upgrade"]
+
+
+@pytest.mark.parametrize(
+    ("there", "runs"),
+    [
+        pytest.param(None, True, id="nothing"),
+        pytest.param("", True, id="what a mere look left"),
+        pytest.param("rows", False, id="a database"),
+        pytest.param("folder", True, id="an empty folder"),
+        pytest.param("folder/x", False, id="a folder that holds something"),
+    ],
+)
+def test_what_it_creates_and_is_there_is_not_made_again(
+    host: Host, tmp_path: Path, there: str | None, runs: bool
+) -> None:
+    kept = tmp_path / "kept"
+    if there is not None and "folder" in there:
+        (tmp_path / there.replace("folder", "kept")).mkdir(parents=True)
+    elif there is not None:
+        kept.write_text(there)
+    found = prepare(host.app, 1, [replace(command("flask init-db"), creates=str(kept))])
+    assert [one["run"] for one in found["prepared"]] == (["flask init-db"] if runs else [])
+    assert found["told"] == ([] if runs else [f"`flask init-db` is not run: {kept} is there"])
+
+
+def test_what_one_that_failed_has_left_is_told(host: Host, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    kept.mkdir()
+
+    def half(words: Sequence[str], timeout_seconds: float) -> Completed:
+        if words[0] == "systemd-run":
+            (kept / "half").touch()
+        return host(words, timeout_seconds)
+
+    host.status, host.shown = 1, "ActiveState=inactive\nResult=exit-code\nExecMainStatus=1"
+    host.app.systemd.runner = half
+    with pytest.raises(StepFailed, match="is there now, so that it is run again only when that is removed"):
+        prepare(host.app, 1, [replace(command("flask init-db"), creates=str(kept))])
 
 
 def test_what_has_run_is_not_run_again(host: Host) -> None:

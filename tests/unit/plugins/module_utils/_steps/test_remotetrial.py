@@ -199,6 +199,7 @@ class TestFinish:
         away.finish(host.app, 2, loaded(300.0))
         done = away.finish(host.app, 2, loaded())
         assert (done["verdict"]["outcome"], done["verdict"]["attempts"]) == ("pass", 2)
+        assert "; cold start: the candidate's first 1500 requests took " in done["verdict"]["cause"]
 
     @pytest.mark.parametrize(("cores", "asked_again"), [(2.0, True), (1.0, False)])
     def test_one_with_a_smaller_part_of_the_host_need_not_be_as_fast(

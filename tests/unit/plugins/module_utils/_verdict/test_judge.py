@@ -558,6 +558,14 @@ def test_what_was_not_measured_is_never_promoted() -> None:
     check = j.Check("measurement", "inconclusive", 200, None, (None, None), "not a measurement: too few rows")
     verdict = j.Verdict("inconclusive", "not a measurement: too few rows", (check,))
     assert j.decide(verdict, "promote") == "revert"
+    assert j.words_of_revert(verdict) == "inconclusive, so what is live stays: not a measurement: too few rows"
+    assert j.words_of_revert(verdict, "promote") == (
+        "inconclusive, so what is live stays, and on_inconclusive: promote does not hold, which is for a load that is "
+        "a measurement, and this one is none: not a measurement: too few rows"
+    )
+    told = j.words_of_revert(replace(verdict, cause="p95 is open"), "promote")
+    assert told.endswith("this one is none: p95 is open; not a measurement: too few rows")
+    assert j.words_of_revert(replace(verdict, outcome="fail", cause="p95 is 400 ms"), "promote") == "p95 is 400 ms"
 
 
 def test_both_failed_is_said_and_how() -> None:

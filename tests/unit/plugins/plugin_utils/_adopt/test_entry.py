@@ -236,3 +236,154 @@ def test_many_that_would_be_called_alike() -> None:
     names = [one.name for one in entry.entries("web1", running, declared(2, 2048).to_dict())]
     assert len(set(names)) == len(names)
     assert [app_name(name) for name in names] == names
+
+
+def questions(**changes: Any) -> str:
+    return "\n".join(questions_text(adopted(**changes).proposal.questions))
+
+
+INSTALLED: dict[str, Any] = {"name": "Otter-Wiki", "version": "2.10.0", "origin": "index", "beside": []}
+
+
+@pytest.mark.parametrize(
+    ("owner", "source", "question"),
+    [
+        (
+            {},
+            {"pip": "Otter-Wiki==2.10.0"},
+            "QUESTION: source: Otter-Wiki 2.10.0, which web1 has installed from an index",
+        ),
+        ({"origin": "system"}, {"pip": "Otter-Wiki==2.10.0"}, "as a package of its distribution"),
+        (
+            {"beside": ["a==1", "b==2", "c==3", "d==4", "e==5", "f==6"]},
+            {"pip": "Otter-Wiki==2.10.0"},
+            "beside Otter-Wiki somebody installed a==1, b==2, c==3, d==4, e==5 and 1 more: does the app need any",
+        ),
+        (
+            {"origin": "git", "url": "https://git.example.com/w.git", "commit": "b" * 40, "subdirectory": "web"},
+            {"git": "https://git.example.com/w.git", "version": "b" * 40, "subdirectory": "web"},
+            "QUESTION",
+        ),
+        (
+            {"origin": "file", "url": "file:///tmp/w-1-py3-none-any.whl"},
+            {"wheel": "../w-1-py3-none-any.whl"},
+            "QUESTION, to be answered first: source: Otter-Wiki 2.10.0, which web1 has installed from file:///tmp/w-1",
+        ),
+        (
+            {"origin": "folder", "folder": "/srv/w"},
+            {"path": "../shop"},
+            "to be answered first: source: Otter-Wiki, which was installed from web1:/srv/w, is no checkout of git",
+        ),
+        (
+            {"version": "odd version"},
+            {"path": "../shop"},
+            "to be answered first: source: Otter-Wiki, which was installed",
+        ),
+    ],
+)
+def test_the_source_of_one_that_is_installed(owner: dict[str, Any], source: dict[str, str], question: str) -> None:
+    changes = {"installed": {**INSTALLED, **owner}, "git": "", "code": owner.get("folder", "/srv/shop")}
+    one = adopted(**changes)
+    assert one.proposal.entry["source"] == source
+    assert question in questions(**changes)
+    assert normalise_apps([{**one.proposal.entry, "secrets": {}}], "web1")[1] == []
+
+
+def kept(*found: dict[str, Any], **more: Any) -> dict[str, Any]:
+    things = [
+        {
+            "folder": False,
+            "files": 1,
+            "bytes": 2048,
+            "newest": 0.0,
+            "database": False,
+            "names": [],
+            "how": "beside",
+            **one,
+        }
+        for one in found
+    ]
+    return {"kept": {"found": things, "settings": [], "more": 0, "cut": False, **more}}
+
+
+def test_what_lies_beside_the_code_is_declared_and_has_to_be_brought_along() -> None:
+    changes = kept(
+        {"path": "/srv/shop/shop.db", "how": "open", "database": True, "newest": 1764160000.0},
+        {"path": "/srv/shop/uploads", "folder": True, "files": 3},
+        {"path": "/srv/shop/v1.d", "folder": True},
+    )
+    one = adopted(**changes)
+    assert one.proposal.entry["data"] == {"paths": ["shop.db", "uploads", "v1.d/"]}
+    assert normalise_apps([{**one.proposal.entry, "secrets": {}}], "web1")[1] == []
+    assert (
+        "to be answered first: data: it keeps web1:/srv/shop/shop.db (a database, open for writing, 2 KiB, written "
+        "2025-11-26 12:26Z), web1:/srv/shop/uploads (3 files, 2 KiB), web1:/srv/shop/v1.d (1 file, 2 KiB) beside its "
+        "code, where a release has only what the project has; the app finds them in /var/lib/hc-shop (data.paths), "
+        "which is empty at first: bring what is to last there"
+    ) in questions(**changes)
+    assert "what else did it write below /srv/shop" in questions(**changes)
+
+
+def test_what_lies_elsewhere_stays_there() -> None:
+    changes = kept(
+        {"path": "/srv/data/shop.db", "how": "open", "database": True},
+        {"path": "/srv/data/deep", "how": "variable", "folder": True, "files": 0, "names": ["DEEP"]},
+        {"path": "/srv/media", "how": "unit", "folder": True, "files": 0, "names": ["ReadWritePaths"]},
+    )
+    changes["environment"] = {"DB_PATH": "/srv/data/shop.db"}
+    one = adopted(**changes)
+    assert one.proposal.entry["data"] == {"outside": ["/srv/data", "/srv/media"]}
+    assert normalise_apps([{**one.proposal.entry, "secrets": {}}], "web1")[1] == []
+    assert (
+        "QUESTION: data.outside: it keeps web1:/srv/data/shop.db (a database, open for writing, 2 KiB), "
+        "web1:/srv/data/deep (named by DEEP), web1:/srv/media (ReadWritePaths of the unit), left where it is: let the "
+        "app's account in beside deploy"
+    ) in questions(**changes)
+    assert "DB_PATH" not in questions(**changes)
+
+
+@pytest.mark.parametrize(
+    ("thing", "words"),
+    [
+        (
+            {"path": "/srv/shop/instance", "folder": True, "database": True},
+            "(with a database, 1 file, 2 KiB): Flask's own",
+        ),
+        ({"path": "/srv/venv/var/shop-instance", "folder": True}, "): Flask's own folder for data"),
+        (
+            {"path": "/srv/shop/uploads", "how": "link", "names": ["/srv/media"], "files": 0},
+            "(to /srv/media): no release has a link out",
+        ),
+        (
+            {"path": "/home/deploy/shop.db", "how": "open"},
+            "(open for writing, 2 KiB): a place that no app is given",
+        ),
+        ({"path": "/srv/x.db", "how": "open"}, ": a place that no app is given"),
+        ({"path": "/tmp/x.db", "how": "open"}, ": lost with the next generation or boot"),
+        ({"path": "/var/log/shop/app.txt", "how": "open"}, ": a log; "),
+        ({"path": "/srv/venv/notes.db", "how": "open"}, ": a place that no app is given"),
+    ],
+)
+def test_what_no_entry_can_declare_is_asked(thing: dict[str, Any], words: str) -> None:
+    changes = {**kept(thing), "program": ["/srv/venv/bin/gunicorn"]}
+    assert words in questions(**changes)
+    assert "data" not in adopted(**changes).proposal.entry
+
+
+def test_what_was_not_told_is_said() -> None:
+    asked = questions(**kept(settings=[".env", "local.py"], more=3, cut=True))
+    assert "source: web1:/srv/shop has .env, local.py, which git does not track and a release lacks" in asked
+    assert "the entry lacks 3 things more that it keeps and part of what lies beside the code" in asked
+
+
+def test_a_module_alone_is_what_gunicorn_takes_it_for() -> None:
+    assert adopted(entry_point="radicale").proposal.entry["entry_point"] == "radicale:application"
+
+
+def test_a_folder_of_the_account_is_asked_about() -> None:
+    changes = kept({"path": "/var/lib/radicale", "how": "owned", "folder": True, "files": 0})
+    assert (
+        "QUESTION: data: web1:/var/lib/radicale (a folder), of deploy, may have data of it: name it where it has "
+        "(data.outside: [/var/lib/radicale])"
+    ) in questions(**changes)
+    assert "data" not in adopted(**changes).proposal.entry

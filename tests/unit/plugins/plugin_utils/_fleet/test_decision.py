@@ -137,7 +137,8 @@ class TestWithoutProbe:
                     "over ssh: ssh: connect to host 192.0.2.7 port 22: Connection timed out\r\n",
                 },
                 "unreachable",
-                "could not be reached: ssh: connect to host 192.0.2.7 port 22: Connection timed out",
+                "could not be reached: ssh: connect to host 192.0.2.7 port 22: Connection timed out (how long Ansible "
+                "waits: ANSIBLE_TIMEOUT, or timeout in ansible.cfg; 10 s unless it is set)",
             ),
             (
                 {"unreachable": True, "msg": "Failed to connect to the host via ssh: Permission denied (publickey)."},
@@ -308,6 +309,19 @@ class TestPlan:
         found = plan({"shop": VIRGIN, "api": {**VIRGIN, "lease": lease}}, declared=apps(other))
         assert (found.status, found.pending) == ("failed", [])
         assert str(found.cause).startswith("api: held by run r1")
+
+    def test_a_run_that_is_limited_to_one_app_does_not_fail_for_the_run_of_another_one(self) -> None:
+        other = {"name": "api", "source": {"path": "api"}, "entry_point": "api:app", "listen": "0.0.0.0:8001"}
+        lease = {"run": {"id": "r1", "user": "u", "controller": "c", "started": "t"}, "step": "weigh"}
+        states = {"shop": VIRGIN, "api": {**VIRGIN, "lease": lease}}
+        found = plan(states, declared=apps(other), only=("shop",))
+        assert (found.status, found.pending, found.causes) == ("ok", ["shop"], [])
+        assert found.apps["shop"].warnings == [
+            "beside it api is held by run r1 of u on c since t (last step: weigh); wait for that run to end, else both "
+            "trials may disturb each other"
+        ]
+        assert found.apps["api"].warnings == []
+        assert plan(states, declared=apps(other), only=("api",)).status == "failed"
 
     def test_a_run_that_is_limited_to_one_app_plans_with_all_and_changes_no_other(self) -> None:
         other = {"name": "api", "source": {"path": "api"}, "entry_point": "api:app", "listen": "0.0.0.0:8001"}

@@ -143,6 +143,32 @@ def test_a_database_that_each_host_has_is_prepared_on_each(given: dict[str, obje
     assert [one["each_host"] for one in prepare] == [each_host, not each_host], "what is declared is honoured"
 
 
+def test_what_a_command_creates_is_of_each_host() -> None:
+    prepare, problems = declared([{"run": "flask init-db", "creates": "{data}/instance/shop.sqlite"}])
+    kept = "/var/lib/hc-shop/instance/shop.sqlite"
+    full = {"run": "flask init-db", "each_host": True, "seconds": 600.0, "creates": kept}
+    assert (prepare, problems) == ([full], [])
+    app = App.from_dict({"name": "shop", "prepare": [full]})
+    assert app.to_dict()["prepare"] == [full]
+    (todo,) = to_run(app, "source", "", (), ())
+    assert Todo.from_dict(todo.to_dict()) == todo
+    assert str(todo) == f"`flask init-db` here, unless {kept} is there"
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"creates": "/srv/shop.db"}, "creates is '/srv/shop.db' (no place in the app's data): allowed is a path that"),
+        ({"creates": "{data}/../shop.db"}, 'allowed is a path that begins with {data}/; fix: creates: "{data}/shop.db'),
+        ({"creates": "{data}/"}, "allowed is a path that begins with {data}/"),
+        ({"creates": "{data}/shop.db", "each_host": False}, "each host has for itself: allowed is each_host: true"),
+    ],
+)
+def test_what_a_command_creates_is_in_the_data_of_a_host(given: dict[str, object], words: str) -> None:
+    _, problems = declared([{"run": "flask init-db", **given}])
+    assert words in "".join(problems)
+
+
 def test_a_folder_stands_in_the_place_of_its_name() -> None:
     commands = ["flask init {data}/shop.db", "sh -c 'echo ${data} {other}'"]
     prepare, problems = declared(commands, processes={"beat": "celery -A shop beat -s {data}/beat"})

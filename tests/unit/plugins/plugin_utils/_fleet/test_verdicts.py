@@ -8,13 +8,12 @@ from typing import Any
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.decision import AppDecision, HostDecision
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.gating import gate, revert_plan
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.outcome import Outcome
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.verdicts import (
     counts_as_failed,
     failed_before,
-    gate,
     hold,
-    revert_plan,
 )
 
 ORDER = ["web1", "web2", "web3", "web4"]

@@ -19,6 +19,7 @@ from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.subject
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.types import Answers
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.tools import (
     BuildFailed,
+    Contradiction,
     LacksFiles,
     NetworkUnreachable,
 )
@@ -350,7 +351,8 @@ def test_notes_name_no_folder_that_is_gone_and_no_server(tmp_path: Path) -> None
         notes = (f"{where}x==1 is old", f"{where}uv.lock: gunicorn==25 gives way to gunicorn 27, which the plan needs")
         return Made(Path(sys.executable), folder, notes=notes)
 
-    assert flow.entry(shop, tools(make)).proposal.notes == ("x==1 is old",)
+    notes = flow.entry(shop, tools(make)).proposal.notes
+    assert [note for note in notes if "concurrency" not in note] == ["x==1 is old"]
 
 
 def test_a_guess_of_dependencies_that_fails_asks_for_their_versions(tmp_path: Path) -> None:
@@ -361,3 +363,45 @@ def test_a_guess_of_dependencies_that_fails_asks_for_their_versions(tmp_path: Pa
         "nothing in the project says versions, so that the newest of flask were taken: name those that it was made for "
         "with source.requirements, or in a requirements.txt"
     )
+
+
+def test_a_project_that_says_no_versions_gets_older_ones_where_the_newest_lack_what_it_imports(tmp_path: Path) -> None:
+    asked: list[Any] = []
+
+    def make(source: Mapping[str, Any], folder: Path, cache: Path) -> Made:
+        asked.append(source["requirements"])
+        major = 3 - len(asked)
+        lib = folder / "lib/python3.11/site-packages"
+        (lib / f"acme_kit-{major}.2.dist-info").mkdir(parents=True)
+        project(folder.parent / "tree", acme_kit__py="def build(): ...\n" if major == 1 else "")
+        return Made(Path(sys.executable), lib)
+
+    told: list[str] = []
+    shop = project(tmp_path / "shop", app__py="from acme_kit import build\n" + FLASK)
+    found = flow.entry(shop, tools(make, told)).proposal
+    assert asked == [["acme-kit", "flask"], ["acme-kit<2", "flask"]]
+    assert found.entry["source"]["requirements"] == ["acme-kit<2", "flask"]
+    assert any("nothing says versions: trying acme-kit<2, flask" in text for text in told)
+
+
+@pytest.mark.parametrize("works", ["Pipfile.lock", "requirements.txt", ""])
+def test_of_two_files_that_contradict_each_other_the_one_is_taken_that_works(tmp_path: Path, works: str) -> None:
+    def make(source: Mapping[str, Any], folder: Path, cache: Path) -> Made:
+        if source["requirements"] is None:
+            files = ("Pipfile.lock", "requirements.txt")
+            raise Contradiction("a has x 1 and b has x 2: two; make one of them again", files)
+        if source["requirements"] != [works]:
+            raise BuildFailed("x 1 cannot be built")
+        return Made(Path(sys.executable), folder)
+
+    shop = project(tmp_path / "shop", app__py=FLASK, requirements__txt="x==2\n", Pipfile__lock="{}")
+    if not works:
+        with pytest.raises(flow.Unfinished) as caught:
+            flow.entry(shop, tools(make))
+        assert "; Pipfile.lock alone: x 1 cannot be built; requirements.txt alone: x 1 cannot" in str(caught.value)
+        return
+    found = flow.entry(shop, tools(make)).proposal
+    assert found.entry["source"]["requirements"] == [works]
+    assert [question.text for question in found.questions] == [
+        f"is it {works} that counts? a has x 1 and b has x 2: two; with {works} alone it could be imported here"
+    ]

@@ -5,7 +5,12 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.incode import written
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.incode import (
+    instance_files,
+    prefixes,
+    sessions,
+    written,
+)
 
 
 @pytest.mark.parametrize(
@@ -51,3 +56,33 @@ def test_a_secret_in_the_code_is_told_with_its_line(text: str, name: str) -> Non
 )
 def test_what_is_no_secret_of_the_app_is_not_told(text: str) -> None:
     assert written(text) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("from flask import Flask, session\n", [1]),
+        ("import flask\nflask.flash('hello')\n", [2]),
+        ("import flask_login\nfrom flask_wtf.csrf import CSRFProtect\n", [1, 2]),
+        ("from authlib.integrations.flask_client import OAuth\n", [1]),
+        ("from flask import Flask, request\nfrom flask_cors import CORS\n", []),
+        ("from .flask import session\nfrom sqlalchemy.orm import Session as session\n", []),
+        ("def broken(:\n", []),
+    ],
+)
+def test_what_needs_a_session_is_found(text: str, lines: list[int]) -> None:
+    assert sessions(text) == lines
+
+
+def test_variables_that_settings_are_taken_from_by_their_prefix() -> None:
+    assert prefixes("app.config.from_prefixed_env()\n") == ["FLASK"]
+    both = "app.config.from_prefixed_env('SHOP')\napp.config.from_prefixed_env(prefix='TILL')\n"
+    assert prefixes(both) == ["SHOP", "TILL"]
+    assert prefixes("app.config.from_object('x')\n") == []
+
+
+def test_a_file_of_settings_in_the_instance_folder() -> None:
+    made = "app = Flask(__name__, instance_relative_config=True)\n"
+    read = "app.config.from_pyfile('config.py', silent=True)\n"
+    assert instance_files(made + read) == ["config.py"]
+    assert instance_files(read) == []

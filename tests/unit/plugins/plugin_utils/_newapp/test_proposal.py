@@ -158,7 +158,9 @@ def test_what_it_writes_into_its_own_folder_is_asked_first() -> None:
 
 def test_its_life_is_asked_about() -> None:
     hints = Hints(
-        processes=(Process("worker", "rq worker", "Procfile"),), migrations=(("migrations", "flask db upgrade"),)
+        processes=(Process("worker", "rq worker", "Procfile"),),
+        migrations=(("migrations", "flask db upgrade"),),
+        sessions=("shop.py:1",),
     )
     app = replace(
         APP,
@@ -175,7 +177,7 @@ def test_its_life_is_asked_about() -> None:
     assert found.entry["prepare"] == ["flask db upgrade"]
     assert found.entry["processes"] == {"worker": "rq worker"}
     for words in ("it called localhost:6379 here", "which names do users ask for?",
-                  "debug mode", "no SECRET_KEY"):  # fmt: skip
+                  "debug mode", "where does its SECRET_KEY come from?"):  # fmt: skip
         assert words in told
     assert "first" not in told
 
@@ -317,6 +319,73 @@ def test_a_database_that_a_host_would_lose_is_asked_about_first(app: Imported) -
     named = proposal(replace(app, variables=(Variable("DATABASE_URL"),)))
     assert named.entry["environment"] == {"DATABASE_URL": "sqlite:///{data}/my-shop.db"}
     assert "first" not in questions(named)
+
+
+NO_SECRET = replace(APP, has_secret_key=False)
+
+
+def test_a_secret_key_is_asked_for_where_the_code_uses_the_session() -> None:
+    assert "SECRET_KEY" not in questions(proposal(NO_SECRET))
+    told = questions(proposal(NO_SECRET, Hints(sessions=("shop/views.py:3",))))
+    assert "where does its SECRET_KEY come from? It sets none, and shop/views.py:3 uses the session" in told
+
+
+def test_a_secret_key_that_the_code_takes_from_a_variable_of_its_prefix_is_made() -> None:
+    hints = Hints(sessions=("shop/views.py:3",), prefixes=("SHOP",))
+    found = proposal(NO_SECRET, hints)
+    assert list(found.entry["secrets"]) == ["SHOP_SECRET_KEY"]
+    assert "SECRET_KEY" not in questions(found)
+    assert "secrets" not in proposal(replace(APP, has_secret_key=True), hints).entry
+
+
+def test_what_can_be_left_to_the_host_is_no_question() -> None:
+    found = proposal()
+    assert found.questions == ()
+    assert "concurrency: N says how many" in " ".join(found.notes)
+
+
+LACKING = Page("/list", 500, error="OperationalError: no such table: post")
+
+
+@pytest.mark.parametrize(
+    ("made", "variables", "creates"),
+    [("instance/shop.sqlite", {}, "{data}/instance/shop.sqlite"),
+     ("shop.db", {"DATABASE_URL": "sqlite:///shop.db"}, "{data}/shop.db")],
+)  # fmt: skip
+def test_the_command_that_makes_its_tables_is_run_where_there_are_none(
+    made: str, variables: dict[str, str], creates: str
+) -> None:
+    app = replace(
+        APP,
+        setup="init-db",
+        made=(made,),
+        written={made: "sqlite"},
+        databases=tuple(variables.values()),
+        variables=tuple(Variable(name, default) for name, default in variables.items()),
+    )
+    found = proposal(app)
+    assert found.entry["prepare"] == [{"run": "flask init-db", "creates": creates}]
+    assert found.questions == ()
+    flow.check(found, render.text(found))
+
+
+def test_tables_that_a_command_makes_elsewhere_are_asked_about() -> None:
+    """On a server that all hosts share, and that may hold something, a first setup is nothing for each release."""
+    found = proposal(replace(APP, setup="init-db", databases=("postgresql://***@db/shop",)))
+    assert "prepare" not in found.entry
+    assert "which command makes its tables? `flask init-db` did so here: is it right for" in questions(found)
+
+
+def test_a_page_that_lacks_a_table_is_told_with_it() -> None:
+    told = questions(proposal(replace(APP, pages=(*APP.pages, LACKING))))
+    assert "which command makes its tables? GET /list fails with OperationalError: no such table: post. Nothing" in told
+    migrated = proposal(replace(APP, pages=(*APP.pages, LACKING)), Hints(prepares=(Command("flask db upgrade", "x"),)))
+    assert "which command makes its tables" not in questions(migrated)
+
+
+def test_a_file_of_settings_says_where_a_database_is() -> None:
+    app = replace(APP, databases=("sqlite:////tmp/shop.db",), variables=(Variable("SHOP_SETTINGS_FILE_PATH"),))
+    assert "lead it into the app's data by a file that SHOP_SETTINGS_FILE_PATH names" in questions(proposal(app))
 
 
 def test_a_folder_that_has_to_be_there_is_made_and_named() -> None:

@@ -474,3 +474,52 @@ def test_what_a_project_says_gives_no_orders_to_a_terminal(at: Place) -> None:
     ended = imported(at, "import os\nprint('\x1b]0;title\x07bye', flush=True)\nos._exit(7)\n")
     assert ended.error is not None
     assert ended.error.message == "its Python ended: bye"
+
+
+TABLES = """
+import os, sqlite3, sys
+import click
+from flask import Flask
+app = Flask(__name__)
+os.makedirs(app.instance_path, exist_ok=True)
+
+def connect():
+    return sqlite3.connect(os.path.join(app.instance_path, "shop.sqlite"))
+
+@app.route("/")
+def index():
+    return str(connect().execute("SELECT count(*) FROM item").fetchone())
+
+@app.route("/well")
+def well():
+    return "well"
+
+@click.command("COMMAND")
+def setup():
+    MAKES
+    app.logger
+
+app.cli.add_command(setup)
+"""
+CREATES = "connect().executescript('DROP TABLE IF EXISTS item; CREATE TABLE item (name TEXT)')"
+
+
+@pytest.mark.parametrize(
+    ("command", "makes", "status", "setup"),
+    [
+        ("init-db", CREATES, 200, "init-db"),
+        ("db_create", CREATES, 200, "db_create"),
+        ("seed", CREATES, 500, ""),
+        ("init-db", "sys.exit(3)", 500, ""),
+    ],
+)
+def test_the_command_of_its_own_that_makes_the_tables_is_found(
+    at: Place, command: str, makes: str, status: int, setup: str
+) -> None:
+    (at.root / "instance").mkdir()
+    place = replace(at, writable=True)
+    found = imported(place, TABLES.replace("COMMAND", command).replace("MAKES", makes))
+    pages = {page.path: page for page in found.pages}
+    assert (pages["/"].status, pages["/well"].status, found.setup) == (status, 200, setup)
+    assert found.made == (("instance/shop.sqlite",) if setup else ())
+    assert setup or pages["/"].error == "OperationalError: no such table: item"

@@ -55,12 +55,11 @@ def data(*rows: dict[str, Any], **change: Any) -> dict[str, Any]:
     }
 
 
-def packed(text: str) -> dict[str, Any]:
-    """What the script of a page gets."""
-    found = re.search(r'<script type="application/octet-stream" id="data">([^<]*)</script>', text)
+def packed(text: str, name: str = "data") -> Any:
+    """What the script of a page gets of a part of the data."""
+    found = re.search(rf'<script type="application/octet-stream" id="{name}">([^<]*)</script>', text)
     assert found
-    unpacked: dict[str, Any] = json.loads(gzip.decompress(base64.b64decode(found[1])))
-    return unpacked
+    return json.loads(gzip.decompress(base64.b64decode(found[1])))
 
 
 class Reader(HTMLParser):
@@ -111,17 +110,40 @@ def test_what_the_report_knows_is_in_it_once() -> None:
     text = page.page(data())
     assert page.page(data()) == text, "the same data give the same file"
     found = packed(text)
-    (one,) = found["rows"]
-    assert one["cells"] == report.cells(row())
-    assert one["tone"] == "good"
-    assert one["plan"] == [{"name": "workers", **PLAN["settings"]["workers"]}]  # type: ignore[index]
-    assert one["inputs"] == [{"name": "cores", "value": 2.0, "origin": "derived", "source": "2 cores"}]
-    assert (one["before"], one["warnings"]) == ({"workers": 1}, ["put a proxy in front"])
-    assert (one["checks"], one["steps"][0]["at"]) == ([CHECK], 1.8e9)
+    (line,) = found["rows"]
+    assert line == {"host": "web1", "app": "shop", "status": "promoted", "cells": report.cells(row()), "tone": "good"}
+    assert found["timed"]
+    assert packed(text, "steps")[0][0]["at"] == 1.8e9
+    part = packed(text, "rows-0")
+    ((one,), (plan,)) = part["rows"], part["plans"]
+    assert plan["plan"] == [{"name": "workers", **PLAN["settings"]["workers"]}]  # type: ignore[index]
+    assert plan["inputs"] == [{"name": "cores", "value": 2.0, "origin": "derived", "source": "2 cores"}]
+    assert (one["plan"], one["before"], plan["warnings"]) == (0, {"workers": 1}, ["put a proxy in front"])
+    assert one["checks"] == [CHECK]
     assert one["curves"]["candidate"] == one["curves"]["live"]
     assert len(one["curves"]["live"]) == len(found["points"])
     assert one["curves"]["live"][-1] == pytest.approx(40.0, rel=0.01)
     assert "histogram" not in one
+
+
+def test_each_row_is_in_its_part_with_its_plan() -> None:
+    other = {**PLAN, "warnings": ["another"]}
+    rows = [row(f"web{number}", plan=other if number % 2 else PLAN) for number in range(2 * page.PART + 1)]
+    text = page.page(data(*rows))
+    parts = [packed(text, f"rows-{number}") for number in range(3)]
+    assert packed(text)["part"] == page.PART
+    assert [one["host"] for part in parts for one in part["rows"]] == [one["host"] for one in rows]
+    assert [len(part["plans"]) for part in parts] == [2, 2, 1], "hosts alike have one"
+    told = [part["plans"][one["plan"]]["warnings"] for part in parts for one in part["rows"]]
+    assert told == [one["plan"]["warnings"] for one in rows]
+    assert "rows-3" not in text
+
+
+def test_what_the_table_is_made_of_is_small_and_comes_first() -> None:
+    rows = [row(f"web{number}", reasons=[f"reason {number}" * 20]) for number in range(200)]
+    text = page.page(data(*rows))
+    assert text.index('id="data"') < text.index("<script>") < text.index('id="steps"') < text.index('id="rows-0"')
+    assert set(packed(text)["rows"][0]) <= {"host", "app", "status", "cause", "cells", "tone"}
 
 
 @pytest.mark.parametrize("histogram", [None, "", "HIST", "SElTVA=="])
@@ -133,7 +155,7 @@ def test_a_host_without_an_app_and_a_run_that_failed() -> None:
     lost = {"host": "web2", "address": "", "app": None, "status": "unreachable", "cause": "no route </script>"}
     text = page.page(data(row(), lost, first_cause="web2: no route </script>", failed={"web2": "no route"}))
     Reader(text)
-    assert text.count("</script>") == 2
+    assert text.count("</script>") == text.count("<script") == 4
     assert [one["tone"] for one in packed(text)["rows"]] == ["good", "bad"]
 
 
@@ -154,9 +176,9 @@ def test_the_past_of_a_host_goes_along() -> None:
         "load_tests": [{"time": "2026-11-22T04:00:00.000Z", "outcome": "done"}],
         "recommended": {"workers": 4},
     }
-    (told,) = packed(page.page(data(row(**past))))["rows"]
+    (told,) = packed(page.page(data(row(**past))), "rows-0")["rows"]
     assert {key: told[key] for key in past} == past
-    (told,) = packed(page.page(data(row(history=[], drift=[], load_tests=[], recommended={}))))["rows"]
+    (told,) = packed(page.page(data(row(history=[], drift=[], load_tests=[], recommended={}))), "rows-0")["rows"]
     assert not set(past) & set(told), "what is empty takes no room"
 
 

@@ -210,6 +210,19 @@ class TestFailures:
         assert list(found.failed) == ["web2"]
         assert found.summary == "2 hosts: 1 reverted, 1 failed"
 
+    def test_what_the_guard_took_back_failed(self) -> None:
+        why = "the guard took generation 4 back, generation 3 is live again: 12 of 40 requests failed"
+        found = {**PROMOTED, "phase": "guard", "cause": why, "failed_at": 1.0}
+        done = build(web1={**found, "outcome": "taken_back", "reverted_to": 3})
+        assert done.failed == {"web1": f"shop: guard: {why}"}
+        assert done.summary == "1 host: 1 taken back"
+        (row,) = done.rows
+        assert (row["generation"], report.verdict_words(row)) == (3, "TAKEN BACK")
+        assert f"web1: shop: guard: {why}" in report.text(done.rows, done.summary)
+        done = build(web1=found)
+        assert done.failed == {"web1": f"shop: guard: {why}"}, "what it could not take back did so, too"
+        assert report.verdict_words(done.rows[0]) == "pass, promoted, FAILED in guard"
+
     def test_each_app_of_a_host_is_named(self) -> None:
         decided = host()
         decided.apps["api"] = AppDecision("api", "deploy", listen="0.0.0.0:8001")

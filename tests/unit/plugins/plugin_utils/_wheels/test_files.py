@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._source import project
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels import files, sources
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.tools import BadSource, Done
 
@@ -60,6 +61,21 @@ def test_what_git_ignores_is_not_shipped_and_makes_no_other_source(checkout: Pat
     assert sources.source_identity({"kind": "path", "value": str(checkout)}, "/") == before
     sources.copy_project(checkout, checkout.parent / "copy")
     assert not [path for path in (checkout.parent / "copy").rglob("*") if path.name in (".env", "dev.db")]
+
+
+def test_what_git_ignores_of_a_project_of_poetry_is_not_shipped_before_its_first_commit(folder: Path) -> None:
+    """Its build would ask git, which its copy does not have."""
+    write(folder, "pyproject.toml", text='[tool.poetry]\nname = "shop"\nversion = "1"\n[build-system]\nrequires = []\n')
+    write(folder, ".gitignore", text=".env\nlocal_settings.py\ndev.db\n")
+    git(folder, "init", "--quiet")
+    assert project.form_of(folder).kind == project.PACKAGE
+    before = sources.source_identity({"kind": "path", "value": str(folder)}, "/")
+    write(folder, ".env", "local_settings.py", "shop/local_settings.py", "shop/dev.db")
+    assert names(folder) == set()
+    assert sources.source_identity({"kind": "path", "value": str(folder)}, "/") == before
+    sources.copy_project(folder, folder.parent / "copy")
+    copied = {str(path.relative_to(folder.parent / "copy")) for path in (folder.parent / "copy").rglob("*.*")}
+    assert copied == {"pyproject.toml", ".gitignore", "shop/__init__.py"}
 
 
 def test_what_is_new_and_not_ignored_is_shipped_unless_it_looks_like_a_secret(checkout: Path) -> None:

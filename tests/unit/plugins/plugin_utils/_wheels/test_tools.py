@@ -168,6 +168,19 @@ def test_any_other_failure_keeps_uvs_words() -> None:
     assert str(error) == "source pip 'x': error: Couldn't parse requirement cause: no such comparison operator"
 
 
+def test_what_could_not_be_built_to_see_what_it_needs_is_told_in_a_sentence() -> None:
+    text = (
+        "error: Failed to build `markupsafe==1.0`\n  Caused by: The build backend returned an error\n"
+        '[stderr]\nTraceback (most recent call last):\n  File "<string>", line 14, in <module>\n'
+        "ImportError: cannot import name 'Feature' from 'setuptools'\n"
+    )
+    assert str(conflicts.resolution_error("source path 'x'", text, "3.11.2")) == (
+        "source path 'x': markupsafe 1.0 cannot be built with Python 3.11.2, so that nobody knows what it depends on "
+        "(ImportError: cannot import name 'Feature' from 'setuptools'); allow another version of it, or have "
+        "headcount_python name an older Python of the host"
+    )
+
+
 def test_credentials_are_left_out() -> None:
     assert tools.redact("fatal: https://me:secret@host/x.git gone") == "fatal: https://***@host/x.git gone"
 

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Whether pages fail for want of a table, and the command of the app's own that makes it."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+LACKS_TABLE = re.compile(
+    r"no such table|relation \"[^\"]+\" does not exist|\b[Tt]able '[^']+' doesn't exist|UndefinedTable"
+)
+MAKES = re.compile(
+    r"(init|create|make|set[-_]?up)[-_]?(the[-_])?(db|database|tables?|schema)|(db|database)[-_](init|create|set[-_]?up)",
+    re.IGNORECASE,
+)
+"""How a command is called that makes the tables of an app."""
+
+
+@contextmanager
+def heard(app: Any) -> Iterator[list[BaseException]]:
+    """What requests of a Flask app fail with, which it answers itself."""
+    found: list[BaseException] = []
+    signal = getattr(sys.modules.get("flask"), "got_request_exception", None)
+    if signal is None or not hasattr(app, "url_map"):
+        yield found
+        return
+
+    def note(sender: object, exception: BaseException, **_: object) -> None:
+        found.append(exception)
+
+    signal.connect(note, weak=False)
+    try:
+        yield found
+    finally:
+        signal.disconnect(note)
+
+
+def words_of(error: BaseException) -> str:
+    """An exception in one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+
+
+def commands_of(app: Any) -> list[str]:
+    """The commands of a Flask app's own that may make its tables: by their names, and without an argument."""
+    known = getattr(getattr(app, "cli", None), "commands", None)
+    if not isinstance(known, Mapping):
+        return []
+    return [
+        name
+        for name, command in known.items()
+        if MAKES.fullmatch(str(name))
+        and not hasattr(command, "commands")
+        and not any(getattr(item, "required", False) for item in getattr(command, "params", ()))
+    ]
+
+
+def made_by(app: Any, errors: Sequence[str]) -> str:
+    """The command that made the tables which pages lack by their `errors`; "" where none did, or none is lacking."""
+    if not any(LACKS_TABLE.search(error) for error in errors):
+        return ""
+    for name in commands_of(app):
+        with app.app_context():  # as the program flask has it
+            if app.test_cli_runner().invoke(args=[name]).exit_code == 0:
+                return name
+    return ""
+
+
+def databases_in(written: Mapping[str, str]) -> list[str]:
+    """The SQLite files among what was written that hold something."""
+    files = [path for path, kind in written.items() if kind == "sqlite" and os.path.isfile(path)]
+    return [path for path in files if os.stat(path).st_size]

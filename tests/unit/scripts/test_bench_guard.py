@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""What of scripts/bench guard needs no host: its releases, its bursts, and what it says is missed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from headcount_bench import guard
+from headcount_bench._client import due_s
+from headcount_scripts import paths
+from headcount_scripts.console import ScriptError
+
+
+@pytest.mark.parametrize("bad", guard.BAD, ids=lambda bad: bad.name)
+def test_a_bad_release_is_the_sample_app_but_for_a_view(bad: guard.Bad) -> None:
+    code = (paths.ROOT / "app/src/shop/wsgi.py").read_text(encoding="utf-8")
+    changed = guard.with_body(code, bad.body)
+    compile(changed, "wsgi.py", "exec")
+    assert bad.body in changed.partition('@app.get("/version")')[2]
+    assert all("/version" not in path for path in guard.DECLARED["load"]["paths"]), "its trial does not ask it"
+    with pytest.raises(ScriptError, match="no view of /version"):
+        guard.with_body("", bad.body)
+
+
+def test_bursts() -> None:
+    assert [due_s(count, 2.0) for count in range(3)] == [0.0, 0.5, 1.0]
+    assert [due_s(count, 2.0, [1.0, 9.0]) for count in range(5)] == [0.0, 0.5, 9.0, 9.5, 18.0]
+
+
+def bad(**change: Any) -> dict[str, Any]:
+    told = {"words": "it leaks", "back": True, "cause": "it uses 120 MiB", "named": True, "seconds": 81.0}
+    return {**told, "requests": 900, "bad": 0, "lost": [], **change}
+
+
+def good(**change: Any) -> dict[str, Any]:
+    told = ["700 requests, no breach", "900 requests, no breach", "not enough traffic to tell (3 requests)"]
+    return {"promotes": 3, "minutes": 1.0, "back": 0, "told": told, "requests": 4000, "lost": [], **change}
+
+
+def test_what_came_is_told() -> None:
+    said = guard.text({"bad/leak": bad(), "good/1": good(), "good/2": good()})
+    assert "| leak | it leaks | yes | 81 | 900 | 0 | 0 | it uses 120 MiB |" in said
+    assert "Of 6 good releases, each guarded for 1 minute under users" in said
+    assert "0 were taken back; 0 of 8000 requests were lost, 800 requests under a guard in the middle" in said
+    assert "No good release was promoted." in guard.text({"bad/leak": bad()}), "a run that was broken off"
+
+
+def test_only_what_was_promised_is_missed() -> None:
+    assert guard.missed({"bad/leak": bad(), "good/1": good()}) == []
+    row = ["new", 1.0, 3.0, 0, "reset"]
+    assert guard.missed(
+        {
+            "bad/leak": bad(back=False, named=False, cause=""),
+            "bad/x": bad(named=False),
+            "good/1": good(back=1, lost=[row]),
+        }
+    ) == [
+        "bad/leak: not taken back, and the ledger has nothing of it",
+        "bad/x: taken back, and the ledger has 'it uses 120 MiB'",
+        f"good/1: 1 requests were lost, like {row}",
+        "good/1: 1 of 3 good releases were taken back",
+    ]
