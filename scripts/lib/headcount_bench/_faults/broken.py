@@ -113,9 +113,8 @@ def rollout(shape: Shape) -> Callable[[Scene], None]:
         _told(scene, shape, text)
         notes = scene.sh(f"cat {HOME}/generations/{last.get('number')}/evidence.json")
         # One that fails only some requests may be found out by the trial alone, which then goes without it.
-        without = re.search(
-            f"generation {live} was not loaded beside the candidate|sick itself and no yardstick", notes
-        )
+        ways = f"generation {live} was not loaded beside the candidate|sick itself and no yardstick"
+        without = re.search(ways, notes)
         scene.seen.must(bool(without) is not shape.slowly, f"its yardstick: {notes[-300:]}")
         scene.clean()
 
