@@ -99,6 +99,28 @@ def test_one_that_stays_silent_is_started_by_no_boot(host: Host) -> None:
     assert not os.path.lexists(link)
 
 
+def test_the_app_serves_until_the_workers_have_imported_what_they_are_to_serve(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = [False, False, True]
+    stopped = []
+    monkeypatch.setattr(
+        giveback,
+        "imported",
+        lambda *_: stopped.append([line for line in host.systemd.said if "stop" in line]) or looks.pop(0),
+    )
+    give_back(host.app)
+    assert stopped == [[], [], []]
+    assert host.systemd.active == {OLD}
+
+
+def test_one_that_imports_for_long_is_not_waited_for_for_ever(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(giveback, "imported", lambda *_: False)
+    monkeypatch.setattr(giveback, "BOOT_SECONDS", 0.0)
+    give_back(host.app)
+    assert host.systemd.active == {OLD}
+
+
 def test_one_that_does_not_serve_changes_nothing(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(giveback, "held", lambda pids, root: [])
     monkeypatch.setattr(giveback, "BOOT_SECONDS", 0.0)
