@@ -42,8 +42,8 @@ class FormerTold(TypedDict):
 class Former:
     """The former service on this host. `sockets`: the socket units that start it; `holder`: the socket at the app's
     address and who has it; `why`: why the way is no better one; `problem`: why it cannot be taken over; `notes`: what
-    else a person is to know. `inherits`: whether its main process itself has that socket, so that systemd could hand it
-    one."""
+    else a person is to know. `inherits`: whether its main process is a Gunicorn that has that socket, so that
+    systemd could hand it one. `workers`: of that Gunicorn."""
 
     unit: str
     way: str = ABSENT
@@ -53,6 +53,7 @@ class Former:
     problem: str = ""
     inherits: bool = False
     notes: tuple[str, ...] = ()
+    workers: int = 0
 
     @property
     def serves(self) -> bool:
@@ -136,8 +137,17 @@ def _of_all(layout: Layout, former: Former, app: Mapping[str, object], state: Un
     beside, started = formerprograms.further(root, unit, state, former.holder)
     pid = state.main_pid or next(iter(_pids(state, root)), 0)
     lost, told = formerplaces.lost(unit, state, pid, scratch_of(app), systemd, root)
-    notes = (*former.notes, *reached.notes, *filter(None, (started, told)))
-    return replace(former, problem=former.problem or beside or lost, notes=notes)
+    served = formerprograms.serving(root, state, former.holder.address)
+    other = "" if served.gunicorn or state.gone else _OTHER_SERVER.format(unit=unit)
+    notes = (*former.notes, *reached.notes, *filter(None, (other, started, told)))
+    former = replace(former, inherits=former.inherits and served.gunicorn, workers=served.workers, notes=notes)
+    return replace(former, problem=former.problem or beside or lost)
+
+
+_OTHER_SERVER = (
+    "the server of {unit} is no Gunicorn: what it is answering when it is stopped may be cut off, and its address is "
+    "given back with a gap"
+)
 
 
 # -- what it listens on -----------------------------------------------------------------------------------------------

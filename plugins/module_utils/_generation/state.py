@@ -190,6 +190,16 @@ def _app_state(app: AppAsked, layout: Layout, systemd: Systemd, look_seconds: fl
     return state
 
 
+def _former_again(layout: Layout) -> list[str]:
+    """That a boot would start the service too that the app was taken over from."""
+    record = phases.left(layout)
+    if not record:
+        return []
+    from . import formerboot
+
+    return formerboot.again(layout, record)
+
+
 def _tell_former(state: AppState, app: AppAsked, seen: _Seen) -> frozenset[str]:
     """Fill in what there is to take over; the names of units that are, and are in nobody's way."""
     unit, listen = app.get("former"), app.get("listen")
@@ -238,6 +248,7 @@ def _tell_live(state: AppState, app: AppAsked, seen: _Seen, number: int) -> None
     opens = f"`systemctl start {layout.public_socket_unit}` on the host opens it to users again"
     state["rollback_hint"] = "" if healthy else opens if state["closed"] else truth.rollback_hint(layout, number)
     state["open"] = access.problems(layout)
+    state["clashes"] += _former_again(layout)
     state["measured"] = record.get("measured")
     scratch = volatile.scratch_of(app, declared)
     pid = seen.units.get(layout.service_unit(number), ABSENT).main_pid
