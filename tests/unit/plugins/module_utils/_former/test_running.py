@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._former import running as _running
+from ansible_collections.headcount.gunicorn.plugins.module_utils._former.masters import sized
 from ansible_collections.headcount.gunicorn.plugins.module_utils._former.running import Running, running
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import Completed, Systemd
 
@@ -110,6 +111,17 @@ def test_all_that_an_entry_needs(host: Host) -> None:
     assert (found.git, found.commit) == ("https://git.example.com/shop.git", "a" * 40)
     assert [front.name for front in found.fronts] == ["a.b"]
     assert found.shared is False
+
+
+def test_what_a_service_holds_is_read_by_itself(host: Host) -> None:
+    def sizes(unit: str) -> list[tuple[int, object]]:
+        found = sized(unit, 4, str(host.root), Systemd(host.systemctl))
+        return [(workers, settings.get("timeout")) for workers, settings in found]
+
+    assert sizes("shop.service") == [(2, 90)]
+    assert sizes("nginx.service") == []
+    host.process(60, 1, "gunicorn -w 1 --timeout 5 till:app", "shop.service")
+    assert sizes("shop.service") == [(2, 90), (0, 5)]
 
 
 def test_secrets_are_kept_apart_and_are_in_no_text(host: Host) -> None:
