@@ -387,8 +387,9 @@ class _Inputs:
     def plan(self, name: str, facts: Facts) -> tuple[Json, Json]:
         """The planner's arguments as plain data, and the plan of `name`. Raises PlanError."""
         previous = {key: state.get("live") for key, state in self.states.items()}
+        held = {key: former["held"] for key, state in self.states.items() if (former := _former_held(state))}
         arguments: Result = {
-            "facts": dict(facts),
+            "facts": {**facts, "former": held} if held else dict(facts),
             "apps": [without_environment(app) for app in self.apps],
             "measured": {
                 key: {**measured, "earlier": True}
@@ -407,6 +408,12 @@ class _Inputs:
         if self.policy != Policy():
             arguments["policy"] = asdict(self.policy)
         return arguments, self._known[key][name].to_dict()
+
+
+def _former_held(state: State) -> Json:
+    """What is to be taken over, where it is known how many requests that holds; else nothing."""
+    former = state.get("former") or {}
+    return former if former.get("held") and not state.get("live") else {}
 
 
 def without_environment(app: Json) -> Json:
