@@ -4,14 +4,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from secrets import token_hex
 
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 
+from ..module_utils._former.sealed import unseal
 from ..plugin_utils._adopt.entry import Adopted, entries, secrets_text
 from ..plugin_utils._display.terminal import display
 from ..plugin_utils._display.text import plural
@@ -53,16 +56,19 @@ class ActionModule(ActionBase):
         return {**result, "changed": any(one["changed"] for one in told), "apps": told, "not_looked_at": left}
 
     def _read(self, asked: Result, variables: Variables) -> Result:
-        """What the module tells of the host."""
+        """What the module tells of the host. Sealed on its way: with -vvv Ansible prints what comes from hosts."""
+        key = token_hex(32)
         try:
             read: Result = self._execute_module(
-                module_name="headcount.gunicorn.former_info", module_args=asked, task_vars=variables
+                module_name="headcount.gunicorn.former_info", module_args={**asked, "key": key}, task_vars=variables
             )
         except AnsibleError as error:
             words = known_words({"msg": error.message})
             if not words:
                 raise
             return {"failed": True, "msg": words}
+        if "sealed" in read:
+            read["running"] = json.loads(unseal(str(read.pop("sealed")), key))
         return read
 
     def _keep(self, host: str, one: Adopted) -> Result:

@@ -35,6 +35,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible import constants as C
+from ansible import context
 from ansible.plugins.callback.default import CallbackModule as Default
 
 from ..plugin_utils._display.course import Course, recap, step_of
@@ -168,7 +169,8 @@ class CallbackModule(Default):
             return
         summaries = {host: stats.summarize(host) for host in sorted(stats.processed)}
         bad = any(one["failures"] or one["unreachable"] for one in summaries.values())
-        self._say("\n".join(recap(summaries, self.course.first_cause)), C.COLOR_ERROR if bad else C.COLOR_OK)
+        check = bool(context.CLIARGS.get("check"))
+        self._say("\n".join(recap(summaries, self.course.first_cause, check)), C.COLOR_ERROR if bad else C.COLOR_OK)
 
     def _warn(self, result: Any, told: Json) -> None:
         """What Ansible itself warns of; before core 2.19 the plain result has it."""

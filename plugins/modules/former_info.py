@@ -18,8 +18,8 @@ description:
     its command line, its settings, its environment, its account, its sockets, and the servers of nginx before it.
     Those that Headcount runs are left out.
   - Nothing is run, and nothing of the app is imported. A C(gunicorn.conf.py) is read as far as it is made of literals.
-  - The result holds the values of secrets. The action M(headcount.gunicorn.adopt) keeps them from everybody; used by
-    itself, the task wants C(no_log).
+  - The result holds the values of secrets, and with C(-vvv) Ansible prints every result as it came. The action
+    M(headcount.gunicorn.adopt) has them sealed with O(key); used by itself without it, the task wants C(no_log).
 extends_documentation_fragment:
   - headcount.gunicorn._attributes
   - headcount.gunicorn._attributes.changes_nothing
@@ -35,6 +35,9 @@ options:
     description: The Python interpreter that releases are to run on.
     type: path
     default: /usr/bin/python3
+  key:
+    description: With it RV(sealed) is returned instead of RV(running), which can be read with that key alone.
+    type: str
 requirements:
   - Python 3.9 or later and systemd on the host
 """
@@ -51,7 +54,11 @@ running:
   description: One dictionary for each Gunicorn.
   type: list
   elements: dict
-  returned: success
+  returned: success, without O(key)
+sealed:
+  description: RV(running) as JSON, sealed.
+  type: str
+  returned: success, with O(key)
 not_looked_at:
   description:
     - What was left out, a sentence each. At most 50 Gunicorns are read, and no longer than 10 seconds, as accounts
@@ -65,12 +72,14 @@ facts:
   returned: success
 """
 
+import json
 import os
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._facts import hostfacts
 from ..module_utils._former.running import running
+from ..module_utils._former.sealed import seal
 
 
 def main() -> None:
@@ -80,12 +89,16 @@ def main() -> None:
             "unit": {"type": "str"},
             "slice": {"type": "str", "default": "system.slice"},
             "python": {"type": "path", "default": "/usr/bin/python3"},
+            "key": {"type": "str", "no_log": True},
         },
         supports_check_mode=True,
     )
     facts = hostfacts.read(slice_=module.params["slice"], python=module.params["python"], apps=[]).to_dict()
     found, left = running(module.params["unit"], os.cpu_count() or 1)
-    module.exit_json(changed=False, running=[one.to_dict() for one in found], not_looked_at=left, facts=facts)
+    plain = [one.to_dict() for one in found]
+    key = module.params["key"]
+    told = {"sealed": seal(json.dumps(plain), key)} if key else {"running": plain}
+    module.exit_json(changed=False, not_looked_at=left, facts=facts, **told)
 
 
 if __name__ == "__main__":

@@ -75,7 +75,7 @@ class Reader:
 
     def owns(self, status: os.stat_result) -> bool:
         """Whether a file is the account's."""
-        return self.root != "/" or (self.ids is not None and status.st_uid == self.ids.uid)
+        return self.ids is not None and status.st_uid == self.ids.uid
 
     def is_folder(self, path: str) -> bool:
         """Whether a folder is at a path, and no link to one."""
@@ -131,7 +131,8 @@ class Reader:
 
 def reader_of(root: str, master: int, workers: Sequence[int], user: str) -> Reader:
     """That of a master's files. `user`: whom its workers are given to, as it is declared; empty where it is not."""
-    return Reader(root, _working_as(root, master, workers, user) if root == "/" else Ids(0, 0))
+    own = Ids(os.geteuid(), os.getegid())
+    return Reader(root, _working_as(root, master, workers, user) if root == "/" else own)
 
 
 def _working_as(root: str, master: int, workers: Sequence[int], user: str) -> Ids | None:

@@ -19,7 +19,7 @@ from .._os import socketfile
 from .._os.foreignfiles import names_in, text_of
 from .._os.listeners import held
 from .._os.paths import HOME
-from .._os.procfs import read_status, read_text, to_int
+from .._os.procfs import parent, read_status, read_text, to_int
 from .._os.systemd import Systemd
 from . import installed as distributions
 from . import nginx, written
@@ -37,7 +37,7 @@ NOT_THE_APPS: Final = re.compile(
 
 _NGINX: Final = "/etc/nginx"
 _MOST_BYTES: Final = 2**20
-_MOST_PATHS, _MOST_WEIGHED, _SHOWN = 20, 100, 5
+_MOST_PATHS, _MOST_WEIGHED, _SHOWN, _MOST_PIDS = 20, 100, 5, 1000
 _SHELLS: Final = ("/usr/sbin/nologin", "/sbin/nologin", "/bin/false", "/usr/bin/false")
 
 
@@ -142,9 +142,20 @@ def _of_unit(
         if deadline.passed():
             break
         read = _Reading(root, master, cores, told)
-        pids = [master, *workers] if len(service.masters) > 1 else everything
+        pids = _descendants(root, master, everything)
         found.append(read.running((service.name, state.fragment, sockets), workers, pids, others))
     return found, len(found)
+
+
+def _descendants(root: str, master: int, pids: Sequence[int]) -> list[int]:
+    """Those of `pids` that are `master` or were started by it, by its workers and so on: what starts the master has
+    files of its own, and so have other programs of it."""
+    parents = {pid: parent(pid, root) for pid in pids[:_MOST_PIDS]}
+    found, more = {master}, {master}
+    while more:
+        more = {pid for pid, above in parents.items() if above in more} - found
+        found |= more
+    return sorted(found)
 
 
 @dataclass

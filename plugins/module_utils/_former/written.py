@@ -19,9 +19,9 @@ from .._os.procfs import read_text
 from .asservice import Reader
 from .tracked import MOST_BYTES, tracked
 
-OPEN, BESIDE, UNIT, VARIABLE, LINK = "open", "beside", "unit", "variable", "link"
+OPEN, BESIDE, UNIT, VARIABLE, LINK, OWNED = "open", "beside", "unit", "variable", "link", "owned"
 """How it was found: a process has it open for writing, it lies beside the code, the service's unit or a variable of the
-environment names it, or it is a link beside the code to somewhere else."""
+environment names it, it is a link beside the code to somewhere else, or a folder of the account in a usual place."""
 
 MOST, SECONDS, MOST_DEEP, MOST_TOLD = 20_000, 3.0, 8, 20
 """So many files, for so long and so deep, are looked at beside the code of an app; so many things are told."""
@@ -47,6 +47,8 @@ _SETTINGS: Final = re.compile(r"(?i).+\.(pyi?|cfg|ini|toml|ya?ml|conf)|\.(flask)
 _PLACEHOLDER: Final = re.compile(r"(?i)\.(git)?(keep|ignore)(me)?|readme.*")
 _SYSTEM: Final = re.compile(r"/(dev|proc|sys)(/|$)|/(memfd|anon_inode|socket|pipe):|.* \(deleted\)$")
 _NO_DATA: Final = re.compile(r"/(etc|usr|proc|dev|sys|run|tmp)/|/[^/]*$")
+_USUAL: Final = ("/var/lib", "/var/opt", "/var/www", "/srv", "/opt", "/data", "/mnt", "/media")
+"""Where folders of data lie, of which one level is looked at."""
 _LATER: Final = 60.0
 """What was written so many seconds after the newest code is no part of that."""
 
@@ -124,7 +126,9 @@ def kept(reader: Reader, pids: Iterable[int], places: Places, clock: Callable[[]
         else:
             beside[within] = replace(beside[within], how=OPEN)
     named = list(_named(reader, places, [*beside, *(one.path for one in opened)]))
-    every = sorted([*opened, *beside.values()], key=lambda one: (one.how != OPEN, not one.database, one.path)) + named
+    known = [*beside, *(one.path for one in opened), *(one.path for one in named)]
+    every = sorted([*opened, *beside.values()], key=lambda one: (one.how != OPEN, not one.database, one.path))
+    every += [*named, *_owned(reader, places, known)]
     return Kept(tuple(every[:MOST_TOLD]), tuple(tree.settings()), max(0, len(every) - MOST_TOLD), tree.cut)
 
 
@@ -225,6 +229,18 @@ def _names(places: Places) -> Dict[str, Tuple[str, List[str]]]:
         if re.fullmatch(r"/[^\s:;,?*]+", path):
             found.setdefault(os.path.normpath(path), (VARIABLE, []))[1].append(name)
     return found
+
+
+def _owned(reader: Reader, places: Places, known: Sequence[str]) -> Iterator[Written]:
+    """The folders in the usual places that are the account's, where that has rights that others have not, and in which
+    nothing was found."""
+    apart = (*places.apart, places.code)
+    for place in _USUAL if reader.ids is not None and reader.ids.uid else ():
+        for name, status in reader.entries(place, _MOST_OF_FOLDER):
+            path = os.path.join(place, name)
+            inside = any(one == path or one.startswith(f"{path}/") for one in (*known, *apart))
+            if stat.S_ISDIR(status.st_mode) and reader.owns(status) and not inside and not _in_any(path, apart):
+                yield Written(path, OWNED, True)
 
 
 def _in_any(path: str, folders: Iterable[str]) -> bool:

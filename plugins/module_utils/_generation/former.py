@@ -8,19 +8,19 @@ Read only: the probe tells it to the plan, and promote reads it anew before it t
 from __future__ import annotations
 
 import contextlib
-import os
-import time
+import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Iterable, Mapping, Sequence, TypedDict
+from typing import TYPE_CHECKING, Iterable, Mapping, TypedDict
 
 from .._declaration.socketmode import OPEN, mode_of
 from .._facts.unitgroups import unit_pids
-from .._os.files import read_text_file
-from .._os.listeners import SYSTEM_MANAGER, Listener, held, hold, normal
+from .._os.listeners import SYSTEM_MANAGER, Listener, alike, held, hold, normal
 from .._os.paths import Layout, under
-from .._os.procfs import leads_to, read_text, to_int
+from .._os.procfs import leads_to
 from .._os.socketfile import reach
 from .._os.systemd import Systemd, UnitState
+from . import formerboot, formerplaces, formerprograms, formerunits, phases
+from .volatile import scratch_of
 
 if TYPE_CHECKING:
     from .._former.slots import FormerSlots
@@ -72,11 +72,11 @@ def read(layout: Layout, app: Mapping[str, object], systemd: Systemd) -> Former:
     """What the service `former` of `app` has of the app's address `listen`. `listen_group`, `listen_mode`: who reaches
     a unix socket then. `unit` is the service's own name, also where it was declared by another one (Alias=)."""
     declared, listen = str(app["former"]), str(app["listen"])
-    found = _read(layout, systemd.properties(declared, "Id").get("Id") or declared, listen, systemd)
+    found = _read(layout, systemd.properties(declared, "Id").get("Id") or declared, app, systemd)
     if found.problem or not found.serves or not listen.startswith("unix:"):
         return found
     problem, note = _reached(layout, found.unit, app)
-    return replace(found, problem=problem, notes=(note,) if note else ())
+    return replace(found, problem=problem, notes=(*found.notes, note) if note else found.notes)
 
 
 def _reached(layout: Layout, unit: str, app: Mapping[str, object]) -> tuple[str, str]:
@@ -99,161 +99,116 @@ def _reached(layout: Layout, unit: str, app: Mapping[str, object]) -> tuple[str,
     return "", f"{was}, and the app's root alone" if mode == "0600" and before.words != "root alone" else ""
 
 
-def _read(layout: Layout, unit: str, listen: str, systemd: Systemd) -> Former:
+def _read(layout: Layout, unit: str, app: Mapping[str, object], systemd: Systemd) -> Former:
+    listen = str(app["listen"])
     state = systemd.state(unit)
     told = systemd.properties(unit, "TriggeredBy")
     sockets = tuple(sorted(name for name in told.get("TriggeredBy", "").split() if name.endswith(".socket")))
     up = tuple(name for name, one in systemd.states(*sockets).items() if one.running)
     if state.gone and not up:
-        return Former(unit, sockets=sockets)
-    entangled = _entangled(layout, unit, sockets, systemd)
-    if entangled:
-        return Former(unit, STOPPED, sockets, problem=entangled)
+        return Former(unit, sockets=sockets, problem=_sleeping(layout, [unit, *sockets], systemd))
     if layout.public_socket_unit in sockets:
         found = _of_its_name(layout, unit, listen, sockets, systemd)
     else:
-        holders = _holders(layout, state.control_group, up, systemd)
+        holders = _holders(layout.root, _pids(state, layout.root), up, systemd)
         found = _by_address(layout, Former(unit, BESIDE, sockets), listen, holders)
         mine = {one.inode for one in held([state.main_pid], layout.root)}
         found = replace(found, inherits=found.holder is not None and found.holder.inode in mine)
-    if found.problem or not found.serves or found.holder is None:
-        return found
-    return replace(found, problem=_further(layout, unit, state, found.holder))
+    return _of_all(layout, found, app, state, systemd) if found.serves else found
 
 
-_LOGGERS = ("cat", "tee", "logger", "multilog", "svlogd", "cronolog", "rotatelogs", "systemd-cat")
-"""Programs that a service's own lines go through, and that end with it."""
-
-
-_SHELLS = ("sh", "bash", "dash")
-_PYTHONS_OWN = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
-"""What an app that uses multiprocessing starts without being asked, and starts anew."""
-
-
-def _further(layout: Layout, unit: str, state: UnitState, holder: Listener) -> str:
-    """Which programs a service runs beside the server that has the address, which would be stopped with it, in a
-    sentence; empty where there are none. What started the server, and what its workers started, is no other program."""
-    found = _beside(layout.root, state, holder)
-    if found:  # what is just starting, or ending, is no program that runs
-        time.sleep(AGAIN_SECONDS)
-        found &= _beside(layout.root, state, holder)
-    others = _named(sorted(found), layout.root)
-    if not others:
+def _sleeping(layout: Layout, units: list[str], systemd: Systemd) -> str:
+    """That a boot starts a service that does not run, in a sentence with the fix; empty where none does, and while a
+    takeover has not ended, which the next run sees to."""
+    started = [unit for unit in units if formerboot.links(layout, [unit])]
+    if not started or phases.unfinished(layout):
         return ""
-    more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
     return (
-        f"{unit} runs {', '.join(others[:_SHOWN])}{more} beside it, which would be stopped with it: have that run by a "
-        "service of its own first"
+        f"{units[0]} does not run, but a boot starts {' and '.join(started)}, which would take the address from the "
+        f"app: `systemctl disable {' '.join(started)}`, or start it, so that it is taken over"
     )
 
 
-def _beside(root: str, state: UnitState, holder: Listener) -> set[int]:
-    """The processes of a service that are neither its server nor what started that, nor what its workers started.
-
-    A program that a shell started before it became the server (exec) is a child of the master, as the workers are; but
-    these have the socket. None where nobody has it: then nothing tells them apart.
-    """
-    pids = unit_pids(state.control_group, root) if state.control_group else []
-    parents = {pid: _parent(root, pid) for pid in pids}
-    servers = {pid for pid in pids if any(one.address == holder.address for one in held([pid], root))}
-    if not servers:
-        return set()
-    workers = {pid for pid in servers if parents[pid] in servers}
-    known = {state.main_pid, *servers, *(above for pid in servers for above in _above(pid, parents))}
-    return {pid for pid in {*pids} - known if not _above(pid, parents) & workers}
-
-
-def _named(pids: Iterable[int], root: str) -> list[str]:
-    """Processes by the names of their programs; without those that a service's own lines go through, and those that
-    Python starts by itself."""
-    names = {pid: read_text(root, f"/proc/{pid}/comm") or "" for pid in pids}
-    loggers = _loggers(names, {pid: _parent(root, pid) for pid in names})
-    return [f"{name} ({pid})" for pid, name in names.items() if pid not in loggers and not _pythons_own(root, pid)]
+def _of_all(layout: Layout, former: Former, app: Mapping[str, object], state: UnitState, systemd: Systemd) -> Former:
+    """`former`, which serves the address, with what taking that over would do beside: why it is not to be, else what a
+    person is to know."""
+    unit, listen, root = former.unit, str(app["listen"]), layout.root
+    reached = formerunits.reach(layout, unit, former.sockets, systemd)
+    units = [unit, *former.sockets]
+    problem = reached.problem or next(
+        filter(None, (formerboot.problem(layout, one, systemd, units) for one in units)), ""
+    )
+    problem = problem or _unserved(former, listen, state, systemd, root)
+    if problem or former.holder is None:
+        return replace(former, problem=former.problem or problem)
+    beside, started = formerprograms.further(root, unit, state, former.holder)
+    pid = state.main_pid or next(iter(_pids(state, root)), 0)
+    lost, told = formerplaces.lost(unit, state, pid, scratch_of(app), systemd, root)
+    notes = (*former.notes, *reached.notes, *filter(None, (started, told)))
+    return replace(former, problem=former.problem or beside or lost, notes=notes)
 
 
-def _loggers(names: Mapping[int, str], parents: Mapping[int, int]) -> set[int]:
-    """Those of these processes that lines go through, and the shells that have started nothing else."""
-    found = {pid for pid, name in names.items() if name in _LOGGERS}
-    children = {pid: {child for child, parent in parents.items() if parent == pid} for pid in names}
-    shells = [pid for pid, name in names.items() if name in _SHELLS]
-    return found.union(pid for pid in shells if children[pid] and children[pid] <= found)
+# -- what it listens on -----------------------------------------------------------------------------------------------
+
+_CONTROL = re.compile(r"unix:.*/[^/]*\.ctl")
+"""Where Gunicorn 25 and later takes commands, of whoever runs it."""
+_PYTHONS_OWN = re.compile(r"unix:@?(.*/)?(pymp-[^/]*/)?listener-[^/]*")
+"""What Python's multiprocessing listens on, for the processes of one program."""
 
 
-def _pythons_own(root: str, pid: int) -> bool:
-    words = read_text(root, f"/proc/{pid}/cmdline") or ""
-    return any(name in words for name in _PYTHONS_OWN)
-
-
-def _parent(root: str, pid: int) -> int:
-    fields = (read_text(root, f"/proc/{pid}/stat") or "").rpartition(")")[2].split()
-    return to_int(fields[1]) or 0 if len(fields) > 1 else 0
-
-
-def _above(pid: int, parents: Mapping[int, int]) -> set[int]:
-    """The processes that a process descends from, as far as they are known."""
-    found: set[int] = set()
-    while parents.get(pid) in parents and parents[pid] not in found:
-        pid = parents[pid]
-        found.add(pid)
-    return found
-
-
-_SHOWN = 3
-AGAIN_SECONDS = 0.3
-"""After so long it is looked again for further programs."""
-
-
-_LEAD_TO_IT = ("RequiredBy", "RequisiteOf", "BoundBy", "ConsistsOf", "WantedBy", "UpheldBy")
-
-
-def _entangled(layout: Layout, unit: str, sockets: Sequence[str], systemd: Systemd) -> str:
-    """Why taking over from `unit` would reach further than it, in a sentence with the fix; empty where it does not.
-
-    What requires a service is stopped with it, what wants it starts it again; `systemctl disable` also disables what
-    its Also= names, and removes a unit file that is a link.
-    """
-    told = systemd.properties(unit, *_LEAD_TO_IT, "TriggeredBy", "FragmentPath", "OnSuccess")
-    names = {name for key in (*_LEAD_TO_IT, "TriggeredBy") for name in told.get(key, "").split()}
-    others = sorted(name for name in names - {unit, *sockets} if not name.endswith(".target"))
-    if others:
+def _unserved(former: Former, listen: str, state: UnitState, systemd: Systemd, root: str) -> str:
+    """What it serves at other addresses, where nobody would answer any more, in a sentence with the fix; empty where
+    there is nothing."""
+    others = _elsewhere(listen, former.sockets, _pids(state, root), systemd, root)
+    wider = next((one for one in others if not one.endswith(")") and _serves(one, normal(listen))), "")
+    if wider:
         return (
-            f"{', '.join(others)} on this host requires, wants or starts {unit}, and would be stopped with it or start "
-            f"it again; take that out of there first (`systemctl edit {others[0]}`)"
+            f"{former.unit} listens on {wider}, and the app would on {listen} alone, so that nobody would answer the "
+            f"rest of its users: declare `listen: {wider!r}`, or have it listen on {listen} alone first"
         )
-    after = told.get("OnSuccess", "")
-    if after:
-        return (
-            f"{unit} starts {after} when it ends (OnSuccess=), and systemd cannot be told not to; take that out of "
-            f"there first (`systemctl edit --full {unit}`)"
-        )
-    return _not_alone(layout, unit, sockets, told.get("FragmentPath", ""))
+    if not others:
+        return ""
+    port = listen.rpartition(":")[2]
+    near = not listen.startswith("unix:") and any(one.endswith(f":{port}") for one in others)
+    every = f"declare `listen: '[::]:{port}'`, which is every address of the host, or " if near else ""
+    return (
+        f"{former.unit} listens on {' and '.join(others)} too, where nobody would answer once it is stopped: {every}"
+        "have another service answer there, and take that out of its units or its command line first"
+    )
 
 
-def _not_alone(layout: Layout, unit: str, sockets: Sequence[str], path: str) -> str:
-    """Why `systemctl disable` of a unit, whose file is at `path`, would do more, as _entangled() tells it."""
-    place = os.path.join(layout.root, path.lstrip("/")) if path else ""
-    if place and os.path.realpath(place).startswith(f"{os.path.dirname(layout.home)}/"):
-        return f"{unit} is Headcount's own; remove that app first (playbooks/remove.yml)"
-    if place and os.path.islink(place):
-        return f"{path} is a link, which `systemctl disable` would remove; copy the file there first"
-    named = {name for line in _lines(place) if line.startswith("Also=") for name in line[5:].split()}
-    also = sorted(named - {unit, *sockets})
-    if also:
-        return f"{path} names {', '.join(also)} in Also=, which would be disabled with it; take that line out first"
-    return ""
+def _elsewhere(listen: str, sockets: Iterable[str], pids: list[int], systemd: Systemd, root: str) -> list[str]:
+    """The addresses of these processes and socket units that `listen` does not answer; of other kinds than streams as
+    systemctl prints them, with their kind in brackets."""
+    held_there = _holders(root, formerprograms.without_starters(pids, root), sockets, systemd)
+    found = sorted({one.address for one in held_there if not _serves(listen, one.address)})
+    found = [one for one in found if not _CONTROL.fullmatch(one) and not _PYTHONS_OWN.fullmatch(one)]
+    lines = [line for unit in sockets for line in systemd.property_lines(unit, "Listen")]
+    return [*found, *(line for line in lines if not line.endswith(" (Stream)"))]
 
 
-def _lines(path: str) -> list[str]:
-    return [line.strip() for line in (read_text_file(path) or "").splitlines()] if path else []
+def _pids(state: UnitState, root: str) -> list[int]:
+    """The processes of a service."""
+    return unit_pids(state.control_group, root) if state.control_group else []
 
 
-def _holders(layout: Layout, group: str, sockets: Iterable[str], systemd: Systemd) -> list[Listener]:
+def _serves(listen: str, address: str) -> bool:
+    """Whether who listens on `listen` answers all who come to `address`; [::] takes IPv4 too."""
+    wanted = normal(listen)
+    if wanted.startswith("unix:") or address.startswith("unix:") or wanted == address:
+        return alike(wanted, address)
+    host, _, port = wanted.rpartition(":")
+    to, _, at = address.rpartition(":")
+    return port == at and (host == "[::]" or (host == "0.0.0.0" and not to.startswith("[")))
+
+
+def _holders(root: str, pids: Iterable[int], sockets: Iterable[str], systemd: Systemd) -> list[Listener]:
     """The sockets that its processes listen on, and those that systemd holds for its socket units."""
-    own = held(unit_pids(group, layout.root) if group else [], layout.root)
+    own = held(pids, root)
     wanted = {address for unit in sockets for address in _addresses(unit, systemd)}
     if not wanted:
         return own
-    by_systemd = [one for one in held([SYSTEM_MANAGER], layout.root) if one.address in wanted]
+    by_systemd = [one for one in held([SYSTEM_MANAGER], root) if one.address in wanted]
     inodes = {one.inode for one in by_systemd}
     return [*by_systemd, *(one for one in own if one.inode not in inodes)]
 
@@ -291,7 +246,7 @@ def _of_its_name(layout: Layout, unit: str, listen: str, sockets: tuple[str, ...
 def _by_address(layout: Layout, former: Former, listen: str, holders: list[Listener]) -> Former:
     """The way for a former service whose units have other names than the app's."""
     wanted, unit, sockets = normal(listen), former.unit, former.sockets
-    same = [one for one in holders if one.address == wanted]
+    same = [one for one in holders if alike(one.address, wanted)]
     if wanted.startswith("unix:"):
         same = [one for one in same if layout.root != "/" or leads_to(wanted[len("unix:") :], [one.inode])]
         return Former(unit, RENAMED, sockets, same[0]) if same else former
@@ -324,14 +279,9 @@ _WORDS = {
 }
 
 
-def spared(layout: Layout, app: Mapping[str, object], systemd: Systemd) -> frozenset[str]:
-    """Unit names that the app needs and that its former service has: they are taken over, and in nobody's way.
-    `app`: with `former` where it is declared, and `listen`."""
-    unit = app.get("former")
-    if not unit:
-        return frozenset()
-    found = read(layout, app, systemd)
-    return frozenset({layout.public_socket_unit} if found.way == SHARED else ())
+def spared(layout: Layout, former: Former | None) -> frozenset[str]:
+    """Unit names that the app needs and that its former service has: they are taken over, and in nobody's way."""
+    return frozenset({layout.public_socket_unit} if former is not None and former.way == SHARED else ())
 
 
 def told(former: Former, listen: str) -> FormerTold:

@@ -204,7 +204,7 @@ def _tell_former(state: AppState, app: AppAsked, seen: _Seen) -> frozenset[str]:
     if found.serves and (held := _held_by(found.unit, seen)):
         told["held"] = held
     state["former"] = told
-    return frozenset({seen.layout.public_socket_unit} if found.way == former.SHARED else ())
+    return former.spared(seen.layout, found)
 
 
 def _held_by(unit: str, seen: _Seen) -> FormerSlots | None:

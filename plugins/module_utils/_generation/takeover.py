@@ -15,7 +15,7 @@ import contextlib
 import os
 import signal
 from dataclasses import asdict, dataclass, field, replace
-from typing import Callable, Dict, Sequence, Tuple
+from typing import Callable, Dict, Sequence, Tuple, TypedDict
 
 from .._facts.unitgroups import unit_pids
 from .._os.files import fsync_directory, read_mapping, remove_file, replace_link, write_json
@@ -25,7 +25,7 @@ from .._os.paths import Layout
 from .._os.procfs import children, read_text
 from .._os.systemd import Systemd, SystemdError
 from . import former as formers
-from . import generations, phases
+from . import formerboot, generations, phases
 from .beside import Beside, drop_in, name_kept, undrop
 from .failures import StepFailed
 from .former import Former
@@ -44,7 +44,8 @@ DRAIN_SECONDS = 100
 class Record:
     """former.json: the former service's `unit` and `sockets`, by which `way` its `address` is taken over from the
     socket `inode`, and how far that has come (`phase`). `enabled`: those of its units that a boot started; `moved`:
-    {unit file: where it lies meanwhile}. `inherits`: as Former has it."""
+    {unit file: where it lies meanwhile}. `inherits`: as Former has it. `links`: {unit: {link: where it leads}} of what
+    had a boot start them; None: noted before links were, and `enabled` is all that is known."""
 
     unit: str
     way: str
@@ -55,6 +56,7 @@ class Record:
     moved: Dict[str, str] = field(default_factory=dict)
     inode: int = 0
     inherits: bool = False
+    links: Dict[str, Dict[str, str]] | None = None
 
     @classmethod
     def read(cls, layout: Layout) -> Record | None:
@@ -72,6 +74,7 @@ class Record:
             moved=dict(found.get("moved") or {}),
             inode=int(found.get("inode") or 0),
             inherits=bool(found.get("inherits")),
+            links=None if found.get("links") is None else {unit: dict(of) for unit, of in found["links"].items()},
         )
 
     def write(self, layout: Layout) -> Record:
@@ -110,9 +113,9 @@ class Takeover:
             self.former.way,
             holder.address,
             sockets=self.former.sockets,
-            enabled=_enabled(self.systemd, [*self.former.sockets, self.former.unit]),
             inode=holder.inode,
             inherits=self.former.inherits,
+            **_started_at_boot(self.layout, self.systemd, [*self.former.sockets, self.former.unit]),
         )
         if self.former.way == formers.SHARED:
             path = self.layout.unit(self.layout.public_socket_unit)
@@ -125,6 +128,7 @@ class Takeover:
             self.beside = Beside(self.systemd, public, holder, self.layout.root)
             self.beside.open()
         elif self.former.way == formers.STOPPED:
+            _last_words(self.layout, self.systemd, self.record)
             self._stopped = self.instances.monotonic()
             self.systemd.stop(*_up(self.systemd, self.record.units), timeout_seconds=3600.0)
             self.systemd.start(public)
@@ -158,7 +162,7 @@ class Takeover:
 
     def undo(self) -> None:
         """What is new has been taken down: the former service has its address, and serves."""
-        serve_again(self.systemd, self.record)
+        serve_again(self.layout, self.systemd, self.record)
         if self.beside is not None:
             self.beside.close()
         remove_file(self.layout.former)
@@ -170,10 +174,35 @@ def close_first(instances: Instances) -> None:
     instances.systemd.stop(*instances.own(instances.layout.public_socket_unit))
 
 
-def _enabled(systemd: Systemd, units: list[str]) -> tuple[str, ...]:
-    """Those of `units` that a boot starts."""
-    states = {unit: systemd.properties(unit, "UnitFileState").get("UnitFileState", "") for unit in units}
-    return tuple(unit for unit in units if states[unit] == "enabled")
+class _Boots(TypedDict):
+    """The part of a record that tells how a boot starts the units."""
+
+    enabled: Tuple[str, ...]
+    links: Dict[str, Dict[str, str]]
+
+
+def _started_at_boot(layout: Layout, systemd: Systemd, units: list[str]) -> _Boots:
+    """Those of `units` that a boot starts, and what has it do so."""
+    names = {unit: [unit, *systemd.properties(unit, "Names").get("Names", "").split()] for unit in units}
+    links = {unit: formerboot.links(layout, names[unit]) for unit in units}
+    return {"enabled": tuple(unit for unit in units if links[unit]), "links": links}
+
+
+def boot_no_more(layout: Layout, systemd: Systemd, record: Record) -> None:
+    """Have no boot start its units, but for a socket unit that is the app's own by now. SystemdError."""
+    theirs = [unit for unit in record.units if unit != layout.public_socket_unit]
+    if record.links is None:
+        systemd.disable(*(unit for unit in theirs if unit in record.enabled))
+    else:
+        formerboot.take_away(layout, systemd, {path: to for unit in theirs for path, to in record.links[unit].items()})
+
+
+def boot_again(layout: Layout, systemd: Systemd, record: Record) -> list[str]:
+    """Have a boot start its units as before. What is not as it was, in sentences. SystemdError."""
+    if record.links is None:
+        systemd.enable(*record.enabled)
+        return []
+    return formerboot.put_back(layout, systemd, {path: to for of in record.links.values() for path, to in of.items()})
 
 
 def _up(systemd: Systemd, units: list[str]) -> list[str]:
@@ -204,24 +233,32 @@ def put_back(layout: Layout, systemd: Systemd, record: Record) -> None:
         systemd.reload()
 
 
-def serve_again(systemd: Systemd, record: Record) -> None:
-    """Start the former service where it does not run, and have a boot start it as before."""
-    undrop(systemd, *record.units)
-    systemd.enable(*record.enabled)
+def serve_again(layout: Layout, systemd: Systemd, record: Record) -> list[str]:
+    """Start the former service where it does not run, and have a boot start it as before. What is not as it was, in
+    sentences."""
+    undrop(systemd, *record.units, root=layout.root)
+    words = boot_again(layout, systemd, record)
     down = [unit for unit, state in systemd.states(*record.units).items() if state.gone]
     systemd.start(*down) if down else None
+    return words
+
+
+def _last_words(layout: Layout, systemd: Systemd, record: Record) -> list[str]:
+    """Have its units, which are to be stopped, end as _lasting() says, until undrop(). They are returned."""
+    theirs = [unit for unit in record.units if unit != layout.public_socket_unit]
+    for unit in theirs:
+        lines = ["[Socket]", "RemoveOnStop=no"] if unit.endswith(".socket") else _lasting(record)
+        drop_in(systemd, unit, "\n".join([*lines, ""]), layout.root)
+    systemd.reload()
+    return theirs
 
 
 def retire(instances: Instances, record: Record) -> list[str]:
     """Have the former service answer what it has been asked, end and be disabled. Again: what is left of that."""
     layout, systemd = instances.layout, instances.systemd
-    theirs = [unit for unit in record.units if unit != layout.public_socket_unit]
     left_out = _left_out(systemd, record.unit)
-    for unit in theirs:
-        lines = ["[Socket]", "RemoveOnStop=no"] if unit.endswith(".socket") else _lasting(record)
-        drop_in(systemd, unit, "\n".join([*lines, ""]), layout.root)
-    systemd.reload()
-    words = [*_disabled(systemd, theirs, record), *left_out]
+    theirs = _last_words(layout, systemd, record)
+    words = [*_disabled(layout, systemd, theirs, record), *left_out]
     _until_empty(instances, record.inode)
     with name_kept(record.address, layout.root):
         if _killed(record):
@@ -263,13 +300,13 @@ def _left_out(systemd: Systemd, unit: str) -> list[str]:
     ]
 
 
-def _disabled(systemd: Systemd, units: list[str], record: Record) -> list[str]:
+def _disabled(layout: Layout, systemd: Systemd, units: list[str], record: Record) -> list[str]:
     try:
-        systemd.disable(*(unit for unit in units if unit in record.enabled))
-    except SystemdError as error:
+        boot_no_more(layout, systemd, record)
+    except (SystemdError, OSError) as error:
         return [f"{record.unit} cannot be disabled, so that a boot starts it too: {error}"]
-    left = [unit for unit in units if systemd.properties(unit, "UnitFileState").get("UnitFileState") == "enabled"]
-    return [f"a boot still starts {', '.join(left)}: disable it by hand"] if left else []
+    left = formerboot.started_by(systemd, units)
+    return [f"a boot still starts {record.unit}, for {', '.join(left)}: disable it by hand"] if left else []
 
 
 def _until_empty(instances: Instances, inode: int) -> None:
@@ -333,9 +370,9 @@ def resume(instances: Instances, take_down: Callable[[], None]) -> list[str]:
         close_first(instances)
     put_back(instances.layout, instances.systemd, record)
     take_down()
-    serve_again(instances.systemd, record)
+    words = serve_again(instances.layout, instances.systemd, record)
     remove_file(instances.layout.former)
-    return [f"took down a first deployment that had not taken {record.address} over from {record.unit} yet"]
+    return [f"took down a first deployment that had not taken {record.address} over from {record.unit} yet", *words]
 
 
 def _alone(instances: Instances, record: Record) -> bool:

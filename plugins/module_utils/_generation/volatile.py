@@ -68,6 +68,27 @@ def kept_files(main_pid: int, scratch: Sequence[str] = (), root: str = "/") -> l
     return sorted(found, key=lambda one: (-one[1], one[0]))
 
 
+def kept_in(
+    main_pid: int, places: Sequence[str], scratch: Sequence[str] = (), uid: int | None = None, root: str = "/"
+) -> tuple[list[str], list[tuple[str, float]]]:
+    """Databases, and other files that look kept with their times, as databases() and kept_files() tell them, in other
+    `places` that the process `main_pid` sees; whoever owns them, or `uid` alone."""
+    seen = os.path.join(root, "proc", str(main_pid), "root")
+    found: list[str] = []
+    others: list[tuple[str, float]] = []
+    for place in places:
+        for path, status in _files(seen + place):
+            shown = path[len(seen) :]
+            if uid not in (None, status.st_uid) or not status.st_size or _matches(shown, scratch):
+                continue
+            parts = shown[len(place) :].strip("/").split("/")
+            if _is_database(path):
+                found.append(shown)
+            elif not any(_PASSING.fullmatch(part) for part in parts) and not _COUNTS.fullmatch(parts[-1]):
+                others.append((shown, status.st_mtime))
+    return sorted(set(found)), sorted(set(others), key=lambda one: (-one[1], one[0]))
+
+
 def scratch_of(*apps: Mapping[str, object] | None) -> list[str]:
     """The patterns of what may be lost that any of these declarations of an app has, as plain values."""
     return [str(one) for app in apps for one in as_mapping(as_mapping(app).get("data")).get("scratch") or ()]

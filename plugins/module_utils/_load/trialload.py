@@ -358,7 +358,7 @@ class _Guarded:
         return (
             f"the live generation suffered under the load, which was stopped after {self.seconds:.1f} s at "
             f"{self.rate:.3g} requests a second {each}: {self.stopped}; {self.calm.sentence()}. {whose}, so that "
-            f"nothing is said of the candidate: {fix}"
+            f"nothing is said of how fast the candidate is: {fix}"
         )
 
 

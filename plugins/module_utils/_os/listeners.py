@@ -49,6 +49,13 @@ def normal(listen: str) -> str:
     return f"[{address}]:{int(port)}" if address.version == 6 else f"{address}:{int(port)}"
 
 
+def alike(one: str, other: str) -> bool:
+    """Whether two addresses, as Listener has them, are one: /var/run/a.sock is /run/a.sock where that is a link."""
+    if one == other or not (one.startswith("unix:/") and other.startswith("unix:/")):
+        return one == other
+    return os.path.realpath(one[len("unix:") :]) == os.path.realpath(other[len("unix:") :])
+
+
 def _tcp_address(text: str) -> str:
     """The address of a row of /proc/net/tcp or tcp6, whose words of 32 bits are in the machine's order."""
     host, _, port = text.partition(":")

@@ -279,8 +279,9 @@ class Systemd:
         return [value for key, _, value in lines if key == name and value]
 
     def properties(self, unit: str, *names: str) -> dict[str, str]:
-        """Properties of a unit as systemd prints them; those that it does not know are missing."""
-        done = self._systemctl("show", f"--property={','.join(names)}", "--", unit)
+        """Properties of a unit as systemd prints them, all where none is named; those that it does not know are
+        missing."""
+        done = self._systemctl("show", *([f"--property={','.join(names)}"] if names else []), "--", unit)
         return {key: value for key, sep, value in (line.partition("=") for line in done.out.splitlines()) if sep}
 
     def enable(self, *units: str) -> None:

@@ -19,10 +19,21 @@ from .._generation.answers import SILENT, Meanwhile, meanwhile_words
 from .._generation.beside import Beside, drop_in, name_kept, undrop
 from .._generation.failures import StepFailed, sentence
 from .._generation.switch import restore, take_down
-from .._generation.takeover import GIVEN_BACK, RETIRED, Record, close_first, cover, put_back, resume, serve_again
+from .._generation.takeover import (
+    GIVEN_BACK,
+    RETIRED,
+    Record,
+    boot_again,
+    boot_no_more,
+    close_first,
+    cover,
+    put_back,
+    resume,
+    serve_again,
+)
 from .._os.files import remove_file
 from .._os.http import local_address
-from .._os.listeners import SYSTEM_MANAGER, Listener, held, normal
+from .._os.listeners import SYSTEM_MANAGER, Listener, alike, held, normal
 from .._os.procfs import leads_to
 from .._os.systemd import SystemdError
 from .app import AppOnHost
@@ -92,7 +103,7 @@ class _HandOver:
         app, record = self.app, self.record
         listen = str(declared.get("listen") or record.address)
         with Meanwhile(listen if declared else None, declared) as users:
-            if normal(listen) != record.address or len(record.sockets) > 1:
+            if not alike(normal(listen), record.address) or len(record.sockets) > 1:
                 self._with_a_gap(declared)
             elif record.way == formers.SHARED:
                 self._with_its_own_socket()
@@ -103,10 +114,10 @@ class _HandOver:
             else:
                 # What systemd hands to a program that starts Gunicorn, Gunicorn does not take.
                 self._with_a_gap(declared)
-            app.systemd.enable(*record.enabled)
+            told = boot_again(app.layout, app.systemd, record)
             self._answer_or_go_back(declared)
         words = meanwhile_words(users.told())
-        return [words] if words else []
+        return [*told, words] if words else told
 
     def _answer_or_go_back(self, declared: Plain) -> None:
         """Users get an answer from the former service, where need be after it has been started once more. StepFailed,
@@ -116,7 +127,7 @@ class _HandOver:
             return
         app.systemd.stop(unit)  # its next start opens its own socket, and makes its file
         with contextlib.suppress(SystemdError):
-            serve_again(app.systemd, self.record)
+            serve_again(app.layout, app.systemd, self.record)
             if _answers(app, self.record, declared, BOOT_SECONDS):
                 return
         self._live_again()
@@ -128,7 +139,7 @@ class _HandOver:
         """The former service is stopped and disabled again, and the app serves."""
         app, record = self.app, self.record
         with contextlib.suppress(SystemdError):
-            app.systemd.disable(*record.enabled)
+            boot_no_more(app.layout, app.systemd, record)
         with contextlib.suppress(SystemdError):
             app.systemd.stop(*(name for name in record.units if name != app.layout.public_socket_unit))
         if record.way == formers.SHARED:
@@ -147,7 +158,7 @@ class _HandOver:
         app = self.app
         take_down(app.instances)
         try:
-            serve_again(app.systemd, self.record)
+            serve_again(app.layout, app.systemd, self.record)
             deadline = app.instances.monotonic() + BOOT_SECONDS
             while not _serves(app, self.record) and app.instances.monotonic() < deadline:
                 app.instances.sleep(POLL_SECONDS)
@@ -263,7 +274,7 @@ def _reached(app: AppOnHost, record: Record) -> bool:
         return True
     group = app.systemd.state(record.unit).control_group
     found = held(unit_pids(group, app.layout.root) if group else [], app.layout.root)
-    return leads_to(record.address[len("unix:") :], [one.inode for one in found if one.address == record.address])
+    return leads_to(record.address[len("unix:") :], [one.inode for one in found if alike(one.address, record.address)])
 
 
 def _serves(app: AppOnHost, record: Record) -> bool:
@@ -272,6 +283,6 @@ def _serves(app: AppOnHost, record: Record) -> bool:
     pids = unit_pids(group, root) if group else []
 
     def there(one: Listener) -> bool:
-        return one.address == record.address
+        return alike(one.address, record.address)
 
     return sum(any(map(there, held([pid], root))) for pid in pids) >= SERVING

@@ -8,7 +8,7 @@ import contextlib
 import os
 from typing import Iterator, Sequence
 
-from .._generation import data, datafolders, generations, ledger, leftover, store
+from .._generation import data, datafolders, formerboot, generations, ledger, leftover, store
 from .._generation.failures import StepFailed, Untouched, sentence
 from .._generation.prepared import Prepared
 from .._generation.switch import take_down
@@ -92,11 +92,18 @@ def _forget_former(app: AppOnHost) -> str:
         if os.path.lexists(saved) and not os.path.lexists(path):
             os.rename(saved, path)
     remove_file(app.layout.former)
-    units = " ".join(record.enabled or record.units)
-    return (
-        f"{record.unit}, which the app was taken over from, is disabled: `systemctl enable --now {units}` brings it "
-        "back"
+    return f"{record.unit}, which the app was taken over from, is disabled: `{_by_hand(app, record)}` brings it back"
+
+
+def _by_hand(app: AppOnHost, record: Record) -> str:
+    """The commands that bring a former service back as it was."""
+    found = {path: to for of in (record.links or {}).values() for path, to in of.items()}
+    static = any(
+        app.systemd.properties(unit, "UnitFileState").get("UnitFileState") == "static" for unit in record.units
     )
+    if record.links is None or (found and not static):
+        return f"systemctl enable --now {' '.join(record.enabled or record.units)}"
+    return formerboot.by_hand(record.units, found)
 
 
 def _end_commands(app: AppOnHost) -> list[str]:

@@ -117,15 +117,17 @@ def make_data(app: AppOnHost, declared: Plain) -> None:
 
 
 def check_clashes(app: AppOnHost, declared: Plain) -> None:
-    """Raise Untouched where units, drop-ins, folders or an account of somebody else's are in the app's way.
+    """Raise Untouched where units, drop-ins, folders or an account of somebody else's are in the app's way, or its
+    former service cannot be taken over as it is.
 
     The plan has refused what the probe found; this is for what came since, and for a host that was not asked.
     """
     units = (app.layout.public_socket_unit, app.layout.instance_glob, app.layout.candidate_glob)
-    spared = former.spared(app.layout, declared, app.systemd)
+    taken = declared.get("former") and generations.live(app.layout) is None
+    old = former.read(app.layout, declared, app.systemd) if taken else None
     host = Host.read(app.root, app.systemd.runner)
-    found = clashes(app.layout, app.systemd.matching(*units), declared, host, spared)
-    _refuse(app, found)
+    found = clashes(app.layout, app.systemd.matching(*units), declared, host, former.spared(app.layout, old))
+    _refuse(app, [*([f"former: {old.problem}"] if old is not None and old.problem else []), *found])
 
 
 def check_variables(app: AppOnHost, declared: Plain, secrets: Plain) -> None:

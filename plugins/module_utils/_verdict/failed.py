@@ -9,10 +9,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from .statistics import clopper_pearson
 from .types import Samples
 
 MOST_TOLD = 3
 """So many paths are told in a sentence."""
+
+LEVEL = 0.01
+"""Of the bounds between which a path's share of wrong answers lies, of each of two generations."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,11 @@ class PathFailures:
     def sentence(self) -> str:
         """For people: "GET /e: 7 of 7 answered 500"."""
         return f"{self.name}: {self.failures} of {self.requests} {self.how()}"
+
+    @property
+    def answered_wrongly(self) -> int:
+        """How many got an answer, and a wrong one: a machine that is too busy gives none."""
+        return sum(count for way, count in self.kinds.items() if way.startswith("answered "))
 
 
 def failures_by_path(samples: Samples, names: Sequence[str]) -> list[PathFailures]:
@@ -77,3 +86,18 @@ def told_failures(samples: Samples, names: Sequence[str]) -> str:
         paths = "1 other path" if len(others) == 1 else f"{len(others)} other paths"
         words.append(f"{paths}: {sum(one.failures for one in others)}")
     return f" ({'; '.join(words)})"
+
+
+def wrong_answers(candidate: Samples, baseline: Samples | None, names: Sequence[str], most: float) -> str:
+    """The paths that the candidate surely answers wrongly more often than the live generation, and than the share
+    `most`, in a sentence; empty where there is none, and where the live one was not asked."""
+    others = {one.name: one for one in failures_by_path(baseline, names)} if baseline is not None else {}
+    told = []
+    for one in failures_by_path(candidate, names):
+        other = others.get(one.name)
+        if other is None or not other.requests or not one.answered_wrongly:
+            continue
+        low = clopper_pearson(one.answered_wrongly, one.requests, LEVEL)[0]
+        if low > max(most, clopper_pearson(other.answered_wrongly, other.requests, LEVEL)[1]):
+            told.append(f"{one.sentence()}, {other.answered_wrongly} of {other.requests} of the live generation's")
+    return "; ".join(told[:MOST_TOLD])

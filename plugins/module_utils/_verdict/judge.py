@@ -15,7 +15,7 @@ from .._declaration.shortfall import QUANTILES, RETRY_FACTOR
 from . import statistics as st
 from .checks import CHECKS, error_check, failed_beside, memory_checks
 from .costchecks import told_cores
-from .failed import told_failures
+from .failed import told_failures, wrong_answers
 from .run import Answer, Run, measurement_check
 from .stability import trimmed
 from .types import FAIL, INCONCLUSIVE, PASS, USUAL, WORST, Check, MemoryEvidence, Samples, Thresholds, Verdict, finite
@@ -110,7 +110,7 @@ def judge_stopped(
     """The verdict on a load that was stopped because the live generation suffered, which `stopped` says in a sentence.
 
     Inconclusive, whatever both answered under it; only what the candidate did to itself (killed for memory, dead
-    workers, memory above its limit) is a fail.
+    workers, memory above its limit) is a fail. A path that it alone answers wrongly is told before all else.
     """
     checks = memory_checks(memory, limits.memory_percent)
     failed = [check for check in checks if check.outcome == FAIL]
@@ -122,7 +122,9 @@ def judge_stopped(
         for name, arm in arms.items()
     ]
     cores = told_cores(memory, baseline_memory)
-    cause = "; ".join(filter(None, [*(check.sentence for check in failed[:1]), stopped, " and ".join(told), cores]))
+    own = wrong_answers(candidate, baseline, path_names, limits.error_rate)
+    parts = [*(check.sentence for check in failed[:1]), own, stopped, " and ".join(told), cores]
+    cause = "; ".join(filter(None, parts))
     outcome = FAIL if failed else INCONCLUSIVE
     facts = {name: summary(arm) for name, arm in arms.items()}
     return Verdict(outcome, cause, tuple(checks), (), bool(failed), 1, True, facts)

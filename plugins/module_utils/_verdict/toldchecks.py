@@ -29,8 +29,8 @@ FIRST_SLOW: Final = 9
 """So many of them must take longer than the later ones of their paths."""
 COLD_SHARE, COLD_MS = 0.5, 20.0
 """They do above both: this share of what a request usually takes, and so many milliseconds."""
-LIVE_TIMES: Final = 2.0
-"""So many times as much longer as the first ones of the live generation, which is warm, they must take."""
+LIVE_TIMES: Final = 3.0
+"""So many times as much longer as as many first ones of the live generation, which is warm, they must take."""
 LATE_SHARE: Final = 0.25
 """The later requests are those of the last part of the load."""
 
@@ -107,37 +107,39 @@ def cold_requests(run: Run) -> Answer:
     The load that follows may be slow at first by itself: the live generation, which is warm, shows by how much.
     """
     mine = _first(run.candidate)
-    if mine is None or run.baseline is None:
+    other = _first(run.baseline) if run.baseline is not None else None
+    if mine is None or other is None or mine.slow < FIRST_SLOW:
         return Answer()
-    other = _first(run.baseline)
-    usual = max(0.0, other.more_ms) if other is not None else 0.0
-    if other is None or mine.slow < FIRST_SLOW or mine.more_ms <= LIVE_TIMES * usual:
+    count = mine.cold()
+    more, usual = st.median(mine.excess[:count]), max(0.0, st.median(other.excess[:count]))
+    if more <= LIVE_TIMES * usual:
         return Answer()
-    count, more = mine.cold()
     said = (
-        f"cold start: the candidate's first {count} requests took {milliseconds(more)} longer than its later ones (the "
-        f"first of the live generation {milliseconds(usual)}): see what its workers load or fill then"
+        f"cold start: the candidate's first {count} requests took {milliseconds(more)} longer than its later ones (as "
+        f"many of the live generation {milliseconds(usual)}): see what its workers load or fill then"
     )
     return Answer([Check("cold_requests", PASS, float(count), None, (None, None), said)], [said])
 
 
 @dataclass(frozen=True)
 class _Series:
-    """By how many ms requests took longer than later ones of their paths, in their order from the very first on; of the
-    first ones how many took surely longer, and their median."""
+    """By how many ms requests took longer than later ones of their paths, in their order from the very first on, and
+    from how many ms on that counts."""
 
     excess: Sequence[float]
-    slow: int
-    more_ms: float
+    least_ms: float
 
-    def cold(self) -> tuple[int, float]:
-        """How many requests took at least half as much longer as the first ones, one FIRST after the other, and how
-        many ms they took longer (the median)."""
+    @property
+    def slow(self) -> int:
+        """How many of the first ones took longer."""
+        return sum(more > self.least_ms for more in self.excess[:FIRST])
+
+    def cold(self) -> int:
+        """How many requests took longer, from the first ones on, one FIRST after the other."""
         count = FIRST
-        while count < len(self.excess) and st.median(self.excess[count : count + FIRST]) > 0.5 * self.more_ms:
+        while count < len(self.excess) and st.median(self.excess[count : count + FIRST]) > self.least_ms:
             count += FIRST
-        cold = self.excess[:count]
-        return len(cold), st.median(cold)
+        return min(count, len(self.excess))
 
 
 def _first(samples: Samples) -> _Series | None:
@@ -149,8 +151,7 @@ def _first(samples: Samples) -> _Series | None:
     if len(samples.before) < FIRST or len(answered) < FIRST:
         return None
     excess = [latency - known for latency, known in answered]
-    least = max(COLD_MS, COLD_SHARE * st.median([known for _, known in answered]))
-    return _Series(excess, sum(more > least for more in excess[:FIRST]), st.median(excess[:FIRST]))
+    return _Series(excess, max(COLD_MS, COLD_SHARE * st.median([known for _, known in answered])))
 
 
 def _usual(samples: Samples) -> Mapping[int, float]:

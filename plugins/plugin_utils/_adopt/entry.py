@@ -177,7 +177,10 @@ class _Draft:
         self.notes.append(f"Read from {running['unit']} of {self.host}. The entry is a person's from here on.")
         self._source()
         entry_point = str(running.get("entry_point") or "")
-        self._put("entry_point", entry_point or "wsgi:app", "its command line has it" if entry_point else "a guess")
+        why = "its command line has it" if entry_point else "a guess"
+        if entry_point and ":" not in entry_point:
+            entry_point, why = f"{entry_point}:application", "Gunicorn takes application where none is named"
+        self._put("entry_point", entry_point or "wsgi:app", why)
         if not entry_point:
             self._ask("entry_point: its command line does not name the app; what does it load?", must=True)
         self._address()

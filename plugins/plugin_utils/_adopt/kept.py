@@ -13,7 +13,7 @@ from typing import Final
 
 from ...module_utils._declaration.data import INSTANCE, inside, may_be_outside
 from ...module_utils._declaration.fields import Invalid
-from ...module_utils._former.written import LINK, OPEN, UNIT, VARIABLE
+from ...module_utils._former.written import LINK, OPEN, OWNED, UNIT, VARIABLE
 from .._display.text import listed, plural
 from .._edge import Json
 from .._newapp.draft import Question
@@ -21,11 +21,11 @@ from .._newapp.draft import Question
 _VOLATILE: Final = ("/tmp", "/var/tmp", "/dev/shm", "/run", "/var/run")
 _LOG: Final = re.compile(r"(?i)(/var/log/.*|.+\.log)")
 _UNITS: Final = ("bytes", "KiB", "MiB", "GiB", "TiB")
-_BESIDE, _APART, _INSTANCE, _LOST, _LOGGED, _LINKED, _CLOSED = (
-    *("beside", "apart", "instance", "lost", "log", "link", "closed"),
+_BESIDE, _APART, _INSTANCE, _LOST, _LOGGED, _LINKED, _CLOSED, _OWNED = (
+    *("beside", "apart", "instance", "lost", "log", "link", "closed", "owned"),
 )
 """Where a thing lies: beside the code, where an app may be given it, in Flask's own folder, where it is lost with the
-next boot, as a log, behind a link, and where no app may keep anything."""
+next boot, as a log, behind a link, where no app may keep anything, and in a folder of the service's account."""
 
 
 @dataclass
@@ -92,13 +92,18 @@ class _Found:
             things = self.by_kind.get(kind)
             if things:
                 self._ask(found, f"data: {self._told(things)}: {words}", must)
+        owned = self.by_kind.get(_OWNED)
+        if owned:
+            user = str(self.running.get("user") or "the service's account")
+            words = f"may have data of it: name it where it has (data.outside: [{owned[0]['path']}])"
+            self._ask(found, f"data: {self._told(owned)}, of {user}, {words}")
         self._rest(found)
         return found
 
     def _kind(self, one: Json) -> str:
         path = str(one["path"])
-        if one.get("how") == LINK:
-            return _LINKED
+        if one.get("how") in (LINK, OWNED):
+            return _LINKED if one["how"] == LINK else _OWNED
         if any(_below(path, place) for place in _VOLATILE):
             return _LOST
         own = bool(self.code) and path != self.code and _below(path, self.code)
@@ -176,7 +181,13 @@ def _folder_of(one: Json) -> str:
 def _known(one: Json) -> str:
     """What is known of a thing, in short."""
     names = listed([str(name) for name in one.get("names") or ()])
-    how = {OPEN: "open for writing", UNIT: f"{names} of the unit", VARIABLE: f"named by {names}", LINK: f"to {names}"}
+    how = {
+        OWNED: "a folder",
+        OPEN: "open for writing",
+        UNIT: f"{names} of the unit",
+        VARIABLE: f"named by {names}",
+        LINK: f"to {names}",
+    }
     database = "" if not one.get("database") else "with a database" if one.get("folder") else "a database"
     parts = [database, how.get(str(one["how"]), ""), *_measured(one)]
     return ", ".join(part for part in parts if part) or "found beside the code"

@@ -131,14 +131,16 @@ def log_lines(log: object) -> list[str]:
     return [f"    | {line}" for line in lines[-LOG_LINES:]]
 
 
-def recap(summaries: Mapping[str, Mapping[str, int]], first_cause: str) -> list[str]:
+def recap(summaries: Mapping[str, Mapping[str, int]], first_cause: str, check: bool = False) -> list[str]:
     """What came of a playbook, by Ansible's counts for each host: how many hosts changed, failed, were not reached,
-    and where several failed, which was the first."""
-    changed = sum(bool(one.get("changed")) for one in summaries.values())
+    and where several failed, which was the first. One that failed does not count as changed: what it came to is said by
+    the report. `check`: nothing was, so it is said what would be."""
     failed = [host for host, one in summaries.items() if one.get("failures")]
     lost = [host for host, one in summaries.items() if one.get("unreachable")]
-    parts = [f"{changed} changed"] if changed else ["nothing changed"]
+    changed = sum(bool(one.get("changed")) for host, one in summaries.items() if host not in failed)
+    parts = [f"{changed} would change" if check else f"{changed} changed"] if changed else []
     parts += [f"{words} on {_listed(hosts)}" for words, hosts in (("failed", failed), ("not reached", lost)) if hosts]
+    parts = parts or ["nothing would change" if check else "nothing changed"]
     lines = [f"{plural(len(summaries), 'host')}: {', '.join(parts)}"] if summaries else []
     return [*lines, *([f"first cause: {first_cause}"] if first_cause and len(failed) > 1 else [])]
 

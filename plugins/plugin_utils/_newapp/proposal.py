@@ -402,6 +402,15 @@ def _is_below(path: str, places: Sequence[str]) -> bool:
 def _written(draft: Draft, paths: Sequence[str]) -> None:
     """What it writes into its own folder, and what of that has no place: `paths` lead to the data."""
     inside = [path for path in draft.app.written if not path.startswith("/") and not is_kept(path)]
+    beside = [path for path in inside if not path.startswith("./")]
+    if len(beside) < len(inside):
+        _into_working_folder(draft, [path.removeprefix("./") for path in inside if path.startswith("./")])
+    if beside or not inside:
+        _beside_its_code(draft, beside, paths)
+
+
+def _beside_its_code(draft: Draft, inside: Sequence[str], paths: Sequence[str]) -> None:
+    """The same of what is `inside` the folder of its code."""
     left = [path for path in inside if not _is_below(path, paths) and not _is_below(f"{path}/", paths)]
     if draft.found.writes and (left or not any(map(is_kept, draft.app.written))):
         draft.ask(
@@ -415,6 +424,18 @@ def _written(draft: Draft, paths: Sequence[str]) -> None:
             f"it tries to write {listed(left, 4)} into its own folder, which is read-only on a host, and goes on "
             "without: is that right?"
         )
+
+
+def _into_working_folder(draft: Draft, names: Sequence[str]) -> None:
+    """Asks about what a package writes into the folder that it runs in, where data.paths leads nothing."""
+    does = "does so while it is imported" if draft.found.writes else "goes on without"
+    draft.ask(
+        f"where is it to write {listed(list(names), 4)}? It names no folder for that, so that it would be the one that "
+        f"it runs in, which is read-only on a host, and {does}{_where(draft)}: have "
+        f"{settings_file(draft.app.variables, ()) or 'its settings'} name a folder in the app's data (`{{data}}`, "
+        "data.folders), or take the project as it is (source.as: tree), with it in data.paths",
+        must=draft.found.writes,
+    )
 
 
 def _seen(draft: Draft, app: Imported) -> None:

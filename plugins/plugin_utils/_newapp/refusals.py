@@ -144,9 +144,18 @@ def _problem(candidate: Candidate, error: Error, python: str) -> Problem:
         fix = f"source.as: package installs it; a tree is no distribution, which {error.missing_module} is wanted as"
         return _entry_point(failed, modules, fix)
     if error.missing_module:
-        fix = f"name the distribution that brings {error.missing_module} in the project's dependencies"
-        return _entry_point(failed, modules, fix)
+        return _entry_point(failed, modules, _fix_of_missing(error.missing_module))
     return _entry_point(failed, modules, _fix(error))
+
+
+def _fix_of_missing(module: str) -> str:
+    """What to do about a module that nothing brings."""
+    if module.partition(".")[0] == "pkg_resources":
+        return (
+            "name setuptools<81 in the project's dependencies: newer ones have no pkg_resources, and an environment "
+            "has none of itself; or take a version of what imports it that does without"
+        )
+    return f"name the distribution that brings {module} in the project's dependencies"
 
 
 def _fix_of_none(error: Error) -> str:

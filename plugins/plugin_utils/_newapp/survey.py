@@ -374,9 +374,10 @@ def kept_at(name: str) -> str:
 
 
 def stand_in(name: str, examples: Mapping[str, tuple[str, str]]) -> str:
-    """A value for a variable that the import cannot do without; what the project shows as an example goes first."""
+    """A value for a variable that the import cannot do without; what the project shows as an example goes first, but
+    for the address of a database server, which is out of reach here whatever it says."""
     shown = examples.get(name, ("", ""))[0]
-    if shown:
+    if shown and not (_SERVER.match(shown) and _DATABASE.search(name.upper())):
         return shown
     upper = name.upper()
     if re.search(r"(DIR|DIRECTORY|FOLDER)$", upper):
@@ -387,8 +388,10 @@ def stand_in(name: str, examples: Mapping[str, tuple[str, str]]) -> str:
     return f"{_STAND_IN}-{name.lower()}"
 
 
+_SERVER: Final = re.compile(r"(?!sqlite)[a-z][a-z0-9+]*://", re.IGNORECASE)
+_DATABASE: Final = re.compile(r"(DATABASE|SQLALCHEMY|_DB|^DB)\w*(URL|URI|DSN)")
 _STAND_INS: Final = (
-    (r"(DATABASE|SQLALCHEMY|_DB|^DB)\w*(URL|URI|DSN)", "sqlite:///:memory:"),
+    (_DATABASE, "sqlite:///:memory:"),
     (r"(REDIS|CELERY|BROKER|RQ|CACHE)\w*(URL|URI)", "redis://localhost:6379/0"),
     (r"MONGO\w*(URL|URI)", "mongodb://localhost:27017/app"),
     (r"(URL|URI|ENDPOINT|DOMAIN)$", "http://localhost"),

@@ -16,6 +16,7 @@ from packaging.utils import parse_sdist_filename, parse_wheel_filename
 
 from . import sources
 from .gathered import Platform, Wheel, WheelSet
+from .locks import Pinned
 from .pruning import touch
 
 
@@ -46,15 +47,30 @@ def built_path(cache: Path, key: str, platform: Platform | None) -> Path:
 
 def built(cache: Path, key: str, platform: Platform | None) -> Wheel | None:
     """The wheel that a source was built into before, when it is still whole."""
+    return _wheel(built_path(cache, key, platform))
+
+
+def picked_path(cache: Path, pin: Pinned, platform: Platform) -> Path:
+    """Where it is kept which of the files that a pin allows is the one for a platform."""
+    return cache / "picked" / f"{digest(pin.line())}-{platform.key}.json"
+
+
+def picked(cache: Path, pin: Pinned, platform: Platform) -> Wheel | None:
+    """The wheel that was fetched for a pin and a platform before, when it is still whole."""
+    return _wheel(picked_path(cache, pin, platform))
+
+
+def _wheel(path: Path) -> Wheel | None:
+    """The wheel that a record names, when it is still whole; the record counts as used now."""
     try:
-        data = json.loads(built_path(cache, key, platform).read_text(encoding="utf-8"))
+        data = json.loads(path.read_text(encoding="utf-8"))
         data.pop("origin", None)
         wheel = Wheel(**data)
     except (OSError, ValueError, TypeError):
         return None
     if not whole([wheel]):
         return None
-    touch(built_path(cache, key, platform))
+    touch(path)
     return wheel
 
 
@@ -120,6 +136,8 @@ __all__ = [
     "built_path",
     "digest",
     "mtime",
+    "picked",
+    "picked_path",
     "read_set",
     "store",
     "temporary",

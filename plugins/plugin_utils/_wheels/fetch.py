@@ -9,7 +9,7 @@ import re
 import sys
 import tarfile
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -106,7 +106,13 @@ class Fetching:
         return done.stdout or (known.read_text(encoding="utf-8") if preferred else "")
 
     def _download(self, pins: Sequence[Pinned]) -> tuple[list[Wheel], list[Pinned]]:
-        """Wheels of `pins` for the platform, and the pins of which there is none."""
+        """Wheels of `pins` for the platform, and the pins of which there is none. What was fetched before is there."""
+        known = {pin.name: cached.picked(self.cache, pin, self.platform) for pin in pins}
+        had = [wheel for wheel in known.values() if wheel is not None]
+        wheels, without = self._fetched([pin for pin in pins if known[pin.name] is None])
+        return had + wheels, without
+
+    def _fetched(self, pins: Sequence[Pinned]) -> tuple[list[Wheel], list[Pinned]]:
         out = self.work / f"wheels-{len(list(self.work.glob('wheels-*')))}"
         out.mkdir()
         left = {pin.name: pin for pin in pins}
@@ -126,7 +132,14 @@ class Fetching:
         absent = sorted(set(left) - {wheel.name for wheel in wheels})
         if absent:
             raise WheelhouseError(f"gathering wheels: pip brought nothing for {', '.join(absent)}")
+        self._keep_picked(wheels, left)
         return wheels, without
+
+    def _keep_picked(self, wheels: Sequence[Wheel], pins: Mapping[str, Pinned]) -> None:
+        """Note which file each of `pins` is on the platform."""
+        for wheel in wheels:
+            if wheel.name in pins:
+                cached.write_json(cached.picked_path(self.cache, pins[wheel.name], self.platform), wheel.to_dict())
 
     def _pip_download(self, pins: Sequence[Pinned], out: Path, binary: bool) -> str | None:
         """None, or what pip said when it failed."""

@@ -2,7 +2,8 @@
 # Copyright: Headcount contributors
 """How large the controller's cache of wheels becomes: what was not used for longest goes first.
 
-Each rollout of another source leaves a set, the wheel of the app, and what that was built from. A set that is read
+Each rollout of another source leaves a set, the wheel of the app, and what that was built from; each pin, which file it
+is on a platform. A set that is read
 again counts as used now, so that what a fleet rolls out stays, whatever its age. What goes is gathered again when it is
 wanted.
 """
@@ -58,7 +59,7 @@ def prune(cache: Path, now: float | None = None) -> int:
 def _prune(cache: Path, now: float) -> int:
     kept, gone = _divided(_records(cache / "sets"), now)
     used = {digest for record in kept for digest in record.files}
-    built = _records(cache / "built")
+    built = [*_records(cache / "built"), *_records(cache / "picked")]
     still, over = _divided([record for record in built if used.isdisjoint(record.files)], now)
     for record in (*gone, *over):
         record.path.unlink(missing_ok=True)

@@ -8,7 +8,7 @@ exists only as source is built once: here when the wheel is pure, on a host of t
 
 The cache (`cache_dir`), all of it written by renaming finished files into place::
 
-    wheels/SHA256/NAME.whl   every file, by content
+    wheels/SHA256/NAME.whl   every file, by content; picked/KEY.json: which of them a pin is on a platform
     sets/KEY.json            what a resolution came to; sets/KEY.lock is held while it is made
     built/KEY.json           which wheel a source was built into, and by whom when it was a host
     built/SHA256.impure      a source whose wheel is not pure: it is not tried here again

@@ -17,6 +17,7 @@ import sys
 import tempfile
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -219,6 +220,7 @@ LIARS: Mapping[str, Callable[[Mapping[str, Any]], None]] = {
     "other-host": other_host,
     "head-only": head_only,
     "large-answer": lambda _: None,
+    "gzip-bomb": lambda _: None,
     "large-body": large_body,
     "first-byte": lambda _: time.sleep(0.3),  # nothing is sent before
     "cold": lambda _: time.sleep(0.1) if asked["count"] < 220 else None,  # a cache that fills slowly
@@ -244,6 +246,7 @@ def nothing(environ: Mapping[str, Any]) -> None:
 
 
 MOVED = [("Location", "/login")] if LIAR == "redirects" else []
+ENCODED = [("Content-Encoding", "gzip")] if LIAR == "gzip-bomb" else []
 BEHAVIOUR = {**LIARS, **NOISY}.get(LIAR, nothing)
 
 
@@ -260,8 +263,19 @@ def body(ready: bytes) -> Iterable[bytes]:
     yield ready
 
 
+def bomb() -> bytes:
+    """A small answer that fills the memory of whoever unpacks it."""
+    packer = zlib.compressobj(wbits=31)
+    return b"".join([*(packer.compress(bytes(2**20)) for _ in range(200)), packer.flush()])
+
+
+BOMB = bomb() if LIAR == "gzip-bomb" else b""
+
+
 def said() -> bytes:
     """What a well request is answered."""
+    if BOMB:
+        return BOMB
     if LIAR.startswith("error-page"):
         return b"<title>Sorry</title>Something went wrong.\n"
     if LIAR == "large-answer":
@@ -286,7 +300,7 @@ def app(environ: Mapping[str, Any], start_response: Callable[..., Any]) -> Itera
         start_response(str(error), [("Content-Type", "text/plain"), ("Content-Length", "5"), *MOVED])
         return [b"wrong"]
     answer = said()
-    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(answer)))])
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(answer))), *ENCODED])
     return body(answer)
 
 

@@ -150,6 +150,12 @@ LIARS: Sequence[Liar] = (
     Liar("other-host", "404 for every Host but localhost", REFUSED, "404", {"host": "www.example.com"}),
     Liar("head-only", "HEAD alone is answered", REFUSED, "405"),
     Liar("large-answer", "every answer has 3 MB", EITHER, "answers of GET /.* have 3 MB, of the live"),
+    Liar(
+        "gzip-bomb",
+        "every answer is gzip, unasked for, of 200 MB of nothing",
+        TOLD,
+        "answers of GET /.* have 20. kB, of the live generation 220 bytes",
+    ),
     Liar("large-body", "20 ms more CPU for a body of 20 kB", REFUSED, "POST /c", LARGE),
     Liar("first-byte", "the first byte comes 0.3 s late", REFUSED, "p50|p95"),
     Liar("cold", "each worker's first 220 requests take 0.1 s more", EITHER, r"first \d+ requests took"),

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -68,12 +69,13 @@ autorestart=true
 SUPERVISED = f"printf '%s' '{PROGRAM}' > /etc/supervisor/conf.d/till.conf && systemctl restart supervisor"
 SHAPES: dict[str, tuple[str, Shape]] = {
     "tcp": (
-        "a hand-made gunicorn.service on a port",
+        "a hand-made gunicorn.service on a port, which a link that somebody made has a boot start too",
         Shape(
             f"0.0.0.0:{PORT}",
             "gunicorn.service",
             {"gunicorn.service": service(f"--bind 0.0.0.0:{PORT}")},
             "a second socket on the same port",
+            before=f"mkdir -p {ETC}/graphical.target.wants; ln -sf ../gunicorn.service {ETC}/graphical.target.wants/",
         ),
     ),
     "unix": (
@@ -160,6 +162,12 @@ def _make(scene: Scene, shape: Shape) -> None:
     )
 
 
+def _links(scene: Scene, shape: Shape) -> list[str]:
+    """What has a boot start its units."""
+    names = " -o ".join(f"-name '{unit}'" for unit in shape.texts or [shape.unit])
+    return sorted(scene.sh(f"find {ETC} -type l \\( {names} \\) -printf '%p %l\\n'").splitlines())
+
+
 def _ask(shape: Shape) -> str:
     address = shape.listen
     to = f"--unix-socket {address[5:]} http://localhost" if address.startswith("unix:") else f"http://127.0.0.1:{PORT}"
@@ -197,6 +205,7 @@ def taken_over(shape: Shape) -> Callable[[Scene], None]:
         try:
             _make(scene, shape)
             _serving(scene, shape, "old", "before")
+            links = _links(scene, shape)
             with scene.engine.users(address, ARMS, inside=True) as users:
                 for turn in ("first", "again"):
                     _take(scene, shape, turn)
@@ -208,6 +217,8 @@ def taken_over(shape: Shape) -> Callable[[Scene], None]:
                         served = time.time()
                         enabled = scene.sh(f"systemctl is-enabled {shape.unit}").strip()
                         seen.must(enabled == "enabled", f"given back, {shape.unit} is {enabled}")
+                        again = _links(scene, shape)
+                        seen.must(again == links, f"given back, it has {again}, not {links}")
                         clashes = scene.engine.status(shape.name).get("clashes")
                         seen.must(clashes == [], f"given back, status has it in the way: {clashes}")
             bad = _engine.failures(users.rows)
@@ -332,6 +343,66 @@ def runs_more(scene: Scene) -> None:
     scene.clean()
 
 
+_CONF = f"{ETC}/gunicorn.service.d/further.conf"
+_START = f'#!/bin/sh\\nsleep 1000 &\\nexec {OLD}/venv/bin/python -m gunicorn --workers 2 "shop.wsgi:create_app()"\\n'
+FURTHER: dict[str, tuple[str, str, str]] = {
+    "a second address": (
+        "tcp",
+        f"[Service]\\nExecStart=\\nExecStart={OLD}/venv/bin/python -m gunicorn --workers 2 --bind 0.0.0.0:{PORT} "
+        '--bind unix:/tmp/till-old.sock "shop.wsgi:create_app()"\\n',
+        "listens on unix:/tmp/till-old.sock too",
+    ),
+    "another unit's stop": ("tcp", "[Unit]\\nPropagatesStopTo=till-more.service\\n", "(PropagatesStopTo= of"),
+    "a target's own file": ("tcp", "", f"{ETC}/till-more.target has till-more.target start gunicorn.service"),
+    "a private database": (
+        "tcp",
+        '[Service]\\nPrivateTmp=yes\\nExecStartPre=/bin/sh -c "echo kept > /tmp/till.db"\\n',
+        "keeps a database in /tmp/till.db",
+    ),
+    "a program with the socket": (
+        "socket",
+        f"[Service]\\nExecStart=\\nExecStart=/bin/sh {OLD}/start.sh\\n",
+        "runs sleep (",
+    ),
+}
+"""What taking an old deployment over would reach: {what it is: (its shape, the drop-in that makes it so, words of the
+refusal)}."""
+
+
+def reaches_further(scene: Scene) -> None:
+    """More than the one server on the one address would end with the old service: refused, and all of it runs on."""
+    seen = scene.seen
+    more = (
+        f"printf '[Service]\\nExecStart=/bin/sleep infinity\\n' > {ETC}/till-more.service; "
+        f"printf '[Unit]\\nWants=gunicorn.service\\n' > {ETC}/till-more.target; printf '{_START}' > {OLD}/start.sh"
+    )
+    shape = SHAPES["tcp"][1]
+    try:
+        for what, (name, conf, words) in FURTHER.items():
+            shape = SHAPES[name][1]
+            _make(scene, replace(shape, before=more))
+            scene.engine.sh(
+                f"mkdir -p {os.path.dirname(_CONF)}; printf '{conf}' > {_CONF}; systemctl daemon-reload; "
+                f"systemctl start till-more.{'target' if 'target' in what else 'service'}; "
+                "systemctl restart gunicorn.service",
+                check=True,
+            )
+            _serving(scene, shape, "old", f"{what}: before")
+            declared = _engine.shop(NAME, listen=shape.listen, former=shape.unit)
+            done = scene.engine.steps(NAME, ("stage", scene.engine.request(declared)))
+            said = str(done[-1].get("failed"))
+            seen.must(words in said, f"{what} was not refused: {said}")
+            there = scene.sh(f"test -e {HOME.rpartition('/')[0]}/{NAME} || echo nothing").strip()
+            seen.must(there == "nothing", f"{what}: something was laid down")
+            _serving(scene, shape, "old", f"{what}: refused")
+            scene.sh(f"rm -rf {os.path.dirname(_CONF)}; systemctl stop till-more.target till-more.service")
+            _undo(scene, shape)
+    finally:
+        _undo(scene, shape)
+        scene.sh(f"rm -rf {os.path.dirname(_CONF)} {ETC}/till-more.*; systemctl daemon-reload")
+    scene.clean()
+
+
 def narrow(scene: Scene) -> None:
     """The old service's unix socket lets in a group alone: one for everybody is refused, and that group is kept."""
     unit = service(
@@ -420,6 +491,13 @@ TAKEOVERS += [
         "a supervisord runs another program beside the Gunicorn that is to be taken over",
         "refused with the name of the other program, which is not stopped",
         runs_more,
+    ),
+    Row(
+        "past/takeover-reaches",
+        "old services with a second address, a stop that another unit's is, a target that starts them, a database in a "
+        "private /tmp, a program that has inherited the socket",
+        "refused, each with what is there, before anything is laid down; all of them serve on",
+        reaches_further,
     ),
     Row(
         "past/takeover-data",

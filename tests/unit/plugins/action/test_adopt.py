@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.headcount.gunicorn.plugins.action import adopt
 from ansible_collections.headcount.gunicorn.plugins.module_utils._facts.given import declared
+from ansible_collections.headcount.gunicorn.plugins.module_utils._former.sealed import seal
 
 RUNNING: dict[str, Any] = {
     "unit": "gunicorn.service",
@@ -31,10 +33,14 @@ def run(monkeypatch: pytest.MonkeyPatch, answer: Any = None, check: bool = False
     """The result of the action where the host answers `answer`."""
     monkeypatch.setattr(ActionBase, "run", lambda *_: {})
 
-    def answered(*_: Any, **__: Any) -> Any:
+    def answered(*_: Any, module_args: dict[str, Any], **__: Any) -> Any:
         if isinstance(answer, Exception):
             raise answer
-        return ANSWER if answer is None else answer
+        told = ANSWER if answer is None else answer
+        if "running" not in told:
+            return told
+        sealed = seal(json.dumps(told["running"]), module_args["key"])
+        return {**{key: value for key, value in told.items() if key != "running"}, "sealed": sealed}
 
     monkeypatch.setattr(ActionBase, "_execute_module", answered)
     action = object.__new__(adopt.ActionModule)

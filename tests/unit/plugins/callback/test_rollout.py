@@ -164,7 +164,7 @@ def test_in_a_playbook_of_the_checkout_it_is_the_callback_and_names_what_fails(t
     assert "nobody wants to read this" not in said
     assert "localhost: shop: trial: too slow\n" in said
     assert "Do what cannot be done" in said
-    assert said.endswith("1 host: nothing changed, failed on localhost\n")
+    assert said.endswith("1 host: failed on localhost\n")
     assert "\033" not in said
 
 

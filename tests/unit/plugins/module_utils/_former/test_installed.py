@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ class Environment:
     """A Python environment below a folder."""
 
     def __init__(self, root: Path) -> None:
-        self.root, self.reader = root, Reader(str(root), Ids(0, 0))
+        self.root, self.reader = root, Reader(str(root), Ids(os.geteuid(), os.getegid()))
         (root / SITE.lstrip("/")).mkdir(parents=True)
 
     def write(self, path: str, text: str = "") -> None:

@@ -340,3 +340,22 @@ def test_what_it_keeps_is_named_and_of_no_other_service(host: Host) -> None:
         host.write(f"/proc/{pid}/fdinfo/9", "flags:\t02\n")
         (host.root / f"proc/{pid}/fd/9").symlink_to(target)
     assert [(one.path, one.how) for one in host.running()[0].kept.found] == [("/srv/data/a.db", "open")]
+
+
+def test_what_starts_it_has_files_of_its_own(host: Host) -> None:
+    """supervisord keeps its own logs open, and its other programs theirs; what a worker has started is the app's."""
+    host.write("/srv/shop/shop.py", "")
+    host.write("/proc/40/stat", "40 (python3) S 30 " + "0 " * 17 + "40 0")
+    everything = {
+        30: "/srv/logs/supervisord",
+        31: "/srv/queue/jobs.db",
+        40: "",
+        41: "",
+        42: "",
+        43: "/srv/data/out.png",
+    }
+    for pid, above, line in ((30, 1, "/usr/bin/supervisord"), (31, 30, "/bin/queue"), (43, 41, "/bin/convert")):
+        host.process(pid, above, line, "shop.service")
+        host.write(f"/proc/{pid}/fdinfo/9", "flags:\t02\n")
+        (host.root / f"proc/{pid}/fd/9").symlink_to(everything[pid])
+    assert _running._descendants(str(host.root), 40, list(everything)) == [40, 41, 42, 43]

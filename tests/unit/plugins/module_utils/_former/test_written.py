@@ -20,7 +20,7 @@ HERE = Places("/srv/shop", apart=("/srv/shop/env311",))
 
 class Host:
     def __init__(self, root: Path) -> None:
-        self.root, self.reader = root, Reader(str(root), Ids(0, 0))
+        self.root, self.reader = root, Reader(str(root), Ids(os.geteuid(), os.getegid()))
         self.write("/srv/shop/app.py", at=DEPLOYED)
 
     def write(self, path: str, text: str = "x", at: float = LATER) -> None:
@@ -44,7 +44,8 @@ class Host:
 
 
 @pytest.fixture
-def host(tmp_path: Path) -> Host:
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
+    monkeypatch.setattr(_written, "_USUAL", ())
     return Host(tmp_path)
 
 
@@ -166,6 +167,21 @@ def test_what_the_unit_and_variables_name(host: Host) -> None:
         "/srv/media": ("unit", True, ("ReadWritePaths", "MEDIA")),
         "/srv/other.db": ("variable", False, ("DB",)),
     }
+
+
+def test_folders_of_the_account_in_the_usual_places(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    uid = os.geteuid() or 4711
+    for path in ("/var/lib/radicale/a", "/srv/media/a", "/srv/venv/a", "/srv/file"):
+        host.write(path)
+        os.chown(host.root / os.path.dirname(path).lstrip("/"), uid, -1)
+    (host.root / "srv/link").symlink_to("media")
+    host.open(5, "/srv/media/a")
+    monkeypatch.setattr(_written, "_USUAL", ("/var/lib", "/srv", "/none"))
+    host.reader = Reader(str(host.root), Ids(uid, 0))
+    found = [(one.path, one.how) for one in host.kept(replace(HERE, apart=("/srv/venv/bin",))).found]
+    assert found == [("/srv/media/a", "open"), ("/var/lib/radicale", "owned")]
+    host.reader = Reader(str(host.root), Ids(0, 0))
+    assert "owned" not in {one.how for one in host.kept().found}
 
 
 def test_no_more_is_looked_at_and_told_than_is_worth_it(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import clashes as _clashes
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import (
+    former,
     generations,
     ledger,
     lock,
@@ -449,6 +450,16 @@ class TestSteps:
             f"{ETC}/shop.socket"
         ]
         assert not (tmp_path / "var").exists()
+
+    def test_a_former_service_that_is_not_to_be_taken_over_is_known_before_anything_is_laid_down(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        app = AppOnHost("shop", self.RUN, str(tmp_path), Systemd(nobody))
+        monkeypatch.setattr(former, "read", lambda *_: former.Former("old.service", problem="it runs celery"))
+        declared = {"name": "shop", "user": None, "former": "old.service", "listen": "127.0.0.1:8000"}
+        with pytest.raises(Untouched, match="former: it runs celery"):
+            stage(app, {"app": declared, "release": {"id": "0" * 16}})
+        assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
     def test_an_app_that_is_there_has_it_in_its_ledger(self, tmp_path: Path) -> None:
         layout = deployed(tmp_path, 1)

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
-"""A service that others depend on, or that cannot be disabled without more going, is not taken over."""
+"""Whom a former service answers, at which addresses: nobody of them is lost, or it is not taken over."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import former
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import former, formerboot, phases
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.listeners import Listener
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.paths import Layout
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.socketfile import Reach
@@ -27,41 +27,10 @@ class Units:
         return {unit: self.state(unit) for unit in units}
 
     def properties(self, unit: str, *names: str) -> dict[str, str]:
-        return {name: self._properties.get(name, "") for name in names}
+        return {name: self._properties.get(name, "") for name in names} if names else self._properties
 
-
-@pytest.mark.parametrize("key", ["RequiredBy", "BoundBy", "ConsistsOf", "WantedBy", "TriggeredBy"])
-def test_one_that_other_units_lead_to_is_refused_by_name(tmp_path: Path, key: str) -> None:
-    units = Units(**{key: "front.timer multi-user.target"})
-    app = {"former": "dep.service", "listen": "0.0.0.0:8000"}
-    found = former.read(Layout("shop", str(tmp_path)), app, units)
-    assert found.problem.startswith("front.timer on this host requires, wants or starts dep.service")
-
-
-def test_one_whose_end_starts_another_unit_is_refused_by_its_name(tmp_path: Path) -> None:
-    app = {"former": "dep.service", "listen": "0.0.0.0:8000"}
-    found = former.read(Layout("shop", str(tmp_path)), app, Units(OnSuccess="next.service"))
-    assert found.problem.startswith("dep.service starts next.service when it ends (OnSuccess=)")
-
-
-def test_one_whose_unit_cannot_be_disabled_alone_is_refused(tmp_path: Path) -> None:
-    place = tmp_path / "etc/systemd/system/dep.service"
-    place.parent.mkdir(parents=True)
-    units, layout = Units(FragmentPath="/etc/systemd/system/dep.service"), Layout("shop", str(tmp_path))
-
-    def problem() -> str:
-        return former._entangled(layout, "dep.service", ("dep.socket",), units)
-
-    place.write_text("[Install]\nWantedBy=multi-user.target\nAlso=dep.socket\n")
-    assert problem() == ""
-    place.write_text("[Install]\nAlso=dep.socket dep-worker.service\n")
-    assert "names dep-worker.service in Also=" in problem()
-    place.unlink()
-    place.symlink_to("/srv/dep.service")
-    assert "is a link, which `systemctl disable` would remove" in problem()
-    place.unlink()
-    place.symlink_to(f"{layout.home}/live/dep.service")
-    assert "is Headcount's own" in problem()
+    def property_lines(self, unit: str, name: str) -> list[str]:
+        return self._properties.get(name, "").split("; ") if self._properties.get(name) else []
 
 
 HOLDER = Listener("0.0.0.0:8000", 4711, 42, 5)
@@ -115,101 +84,108 @@ def test_another_name_of_a_service_is_the_service(tmp_path: Path, monkeypatch: p
     assert asked == ["gunicorn.service"]
 
 
-def test_one_that_runs_further_programs_is_refused_by_their_names(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """supervisord (40) has started a shell (41) with Gunicorn (42, 43), which has started mogrify (44); and others."""
-    parents = {40: 1, 41: 40, 42: 41, 43: 42, 44: 43, 45: 40, 46: 45, 47: 41}
-    names = {45: "celery", 46: "celery", 47: "tee"}
-    for pid, parent in parents.items():
-        folder = tmp_path / "proc" / str(pid)
-        folder.mkdir(parents=True)
-        (folder / "stat").write_text(f"{pid} (a) b) S {parent} 1 1")
-        (folder / "comm").write_text(names.get(pid, "python3"))
-    pids = list(parents)
-    monkeypatch.setattr(former, "AGAIN_SECONDS", 0.0)
-    monkeypatch.setattr(former, "unit_pids", lambda *_: pids)
-    monkeypatch.setattr(former, "held", lambda asked, _: [HOLDER] if {42, 43}.intersection(asked) else [])
-    state = UnitState("loaded", "active", "running", "success", 40, 0, 0, "/system.slice/s.service", "", "")
-    layout = Layout("shop", str(tmp_path))
-    assert former._further(layout, "s.service", state, HOLDER) == (
-        "s.service runs celery (45), celery (46) beside it, which would be stopped with it: have that run by a service "
-        "of its own first"
+SERVED = "127.0.0.1:8000"
+
+
+def _read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listen: str, *own: str, **properties: str) -> former.Former:
+    """What is read of a service whose main process listens on `own`."""
+    sockets = [Listener(address, 4711 + at, 42, 5 + at) for at, address in enumerate(own)]
+    monkeypatch.setattr(former, "unit_pids", lambda *_: [42])
+    monkeypatch.setattr(former, "held", lambda pids, _: sockets if pids == [42] else [])
+    monkeypatch.setattr(former, "_can_hold", lambda _: True)
+    monkeypatch.setattr(former.formerprograms, "further", lambda *_: ("", ""))
+    units = Units(**properties)
+    monkeypatch.setattr(
+        units,
+        "state",
+        lambda _: UnitState("loaded", "active", "running", "", 42, 0, 0, "/system.slice/old.service", "", ""),
     )
-    pids = [40, 41, 42, 43, 44, 47]
-    assert former._further(layout, "s.service", state, HOLDER) == ""
-    pids = [40, 45]
-    assert former._further(layout, "s.service", state, HOLDER) == ""
-
-
-class Unit:
-    """The processes of a service: {process: (parent, name, command line)}. Gunicorn's, which `hold` the socket, are the
-    master 40, that a start script has become (exec), and its worker 41."""
-
-    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.root, self.hold, self.waits = root, {40, 41}, 0
-        self.processes = {40: (1, "gunicorn", ""), 41: (40, "gunicorn", "")}
-        monkeypatch.setattr(former, "unit_pids", lambda *_: list(self.processes))
-        monkeypatch.setattr(former, "held", lambda asked, _: [HOLDER] if self.hold.intersection(asked) else [])
-        monkeypatch.setattr(former.time, "sleep", lambda _: self.later())
-
-    def later(self) -> None:
-        self.waits += 1
-
-    def problem(self) -> str:
-        for pid, (parent, name, command) in self.processes.items():
-            folder = self.root / "proc" / str(pid)
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / "stat").write_text(f"{pid} ({name}) S {parent} 1 1")
-            (folder / "comm").write_text(name)
-            (folder / "cmdline").write_text(command)
-        state = UnitState("loaded", "active", "running", "success", 40, 0, 0, "/system.slice/s.service", "", "")
-        return former._further(Layout("shop", str(self.root)), "s.service", state, HOLDER)
-
-
-@pytest.fixture
-def unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Unit:
-    return Unit(tmp_path, monkeypatch)
-
-
-def test_what_a_script_starts_beside_the_server_that_it_becomes_is_another_program(unit: Unit) -> None:
-    unit.processes |= {42: (40, "celery", ""), 43: (42, "celery", ""), 44: (41, "mogrify", "")}
-    assert unit.problem().startswith(
-        "s.service runs celery (42), celery (43) beside it, which would be stopped with it"
-    )
-
-
-def test_a_worker_that_has_a_socket_of_its_own_at_the_address_is_none(unit: Unit) -> None:
-    unit.processes |= {42: (40, "gunicorn", "")}
-    unit.hold |= {42}
-    assert unit.problem() == ""
-    assert unit.waits == 0
-
-
-@pytest.mark.parametrize("ends", [True, False])
-def test_one_that_is_just_starting_or_ending_is_none(unit: Unit, monkeypatch: pytest.MonkeyPatch, ends: bool) -> None:
-    unit.processes |= {42: (40, "gunicorn", "")}
-    monkeypatch.setattr(unit, "later", lambda: unit.processes.pop(42) if ends else unit.hold.add(42))
-    assert unit.problem() == ""
+    return former.read(Layout("shop", str(tmp_path)), {"former": "old.service", "listen": listen}, units)
 
 
 @pytest.mark.parametrize(
-    "more",
+    ("listen", "own", "problem"),
     [
-        {42: (40, "tee", "")},
-        {42: (40, "bash", "/bin/bash\0start.sh"), 43: (42, "tee", "")},
-        {42: (40, "python3", "python3\0-c\0from multiprocessing.resource_tracker import main;main(5)")},
+        (SERVED, [SERVED], ""),
+        (
+            SERVED,
+            [SERVED, "unix:/run/old/b.sock"],
+            "old.service listens on unix:/run/old/b.sock too, where nobody would answer once it is stopped: have "
+            "another service answer there",
+        ),
+        ("unix:/run/old/b.sock", [SERVED, "unix:/run/old/b.sock"], "old.service listens on 127.0.0.1:8000 too"),
+        (SERVED, [SERVED, "0.0.0.0:9100", "127.0.0.1:9200"], "listens on 0.0.0.0:9100 and 127.0.0.1:9200 too"),
+        (
+            SERVED,
+            [SERVED, "10.0.0.5:8000"],
+            "declare `listen: '[::]:8000'`, which is every address of the host, or have",
+        ),
+        ("0.0.0.0:8000", [SERVED, "10.0.0.5:8000"], ""),
+        ("[::]:8000", ["0.0.0.0:8000"], ""),
+        (
+            SERVED,
+            ["0.0.0.0:8000"],
+            "old.service listens on 0.0.0.0:8000, and the app would on 127.0.0.1:8000 alone, so that nobody would "
+            "answer the rest of its users: declare `listen: '0.0.0.0:8000'`, or have it listen on 127.0.0.1:8000 alone "
+            "first",
+        ),
+        ("0.0.0.0:8000", ["[::]:8000"], "declare `listen: '[::]:8000'`"),
+        ("0.0.0.0:8000", ["0.0.0.0:8000", "[::1]:8000"], "listens on [::1]:8000 too"),
+        (SERVED, [SERVED, "unix:/home/deploy/.gunicorn/gunicorn.ctl"], ""),
+        (SERVED, [SERVED, "unix:/tmp/pymp-1a2b/listener-x", "unix:@listener-42-0"], ""),
+        (SERVED, ["127.0.0.1:9000", "unix:/run/old/b.sock"], ""),
     ],
 )
-def test_what_its_lines_go_through_and_what_python_starts_by_itself_is_none(
-    unit: Unit, more: dict[int, tuple[int, str, str]]
+def test_all_that_it_answers_the_app_answers_or_it_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listen: str, own: list[str], problem: str
 ) -> None:
-    unit.processes |= more
-    assert unit.problem() == ""
+    found = _read(tmp_path, monkeypatch, listen, *own)
+    assert problem in found.problem if problem else not found.problem
 
 
-def test_a_shell_that_runs_something_is_named(unit: Unit) -> None:
-    unit.processes |= {42: (40, "bash", ""), 43: (42, "tee", ""), 44: (42, "celery", "")}
-    assert unit.problem().startswith("s.service runs bash (42), celery (44) beside it")
-    unit.processes = {40: (1, "gunicorn", ""), 41: (40, "gunicorn", ""), 42: (40, "sh", "")}
-    assert unit.problem().startswith("s.service runs sh (42) beside it")
+def test_where_what_starts_programs_is_told_to_is_no_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """supervisord (39), which listens for supervisorctl, has started Gunicorn (42)."""
+    for pid, name in ((39, "supervisord"), (42, "gunicorn")):
+        (tmp_path / f"proc/{pid}").mkdir(parents=True)
+        (tmp_path / f"proc/{pid}/comm").write_text(name)
+    _read(tmp_path, monkeypatch, SERVED, SERVED)
+    sockets = {39: "unix:/run/supervisor.sock", 42: SERVED}
+    monkeypatch.setattr(former, "unit_pids", lambda *_: [39, 42])
+    monkeypatch.setattr(former, "held", lambda pids, _: [Listener(sockets[pid], pid, pid) for pid in pids if pid > 1])
+    state = UnitState("loaded", "active", "running", "", 39, 0, 0, "/system.slice/s.service", "", "")
+    found = former.Former("s.service", former.JOINED)
+    assert former._unserved(found, SERVED, state, Units(), str(tmp_path)) == ""
+    (tmp_path / "proc/39/comm").write_text("celery")
+    assert "unix:/run/supervisor.sock too" in former._unserved(found, SERVED, state, Units(), str(tmp_path))
+
+
+def test_what_its_socket_units_have_beside_streams_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = f"{SERVED} (Stream); 0.0.0.0:8125 (Datagram)"
+    found = _read(tmp_path, monkeypatch, SERVED, SERVED, TriggeredBy="old.socket", Listen=lines)
+    assert found.problem.startswith("old.service listens on 0.0.0.0:8125 (Datagram) too")
+
+
+def test_one_that_does_not_run_and_that_a_boot_starts_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    units, layout = Units(), Layout("shop", str(tmp_path))
+    state = UnitState("loaded", "failed", "failed", "", 0, 0, 0, "", "", "")
+    monkeypatch.setattr(units, "state", lambda _: state)
+    app = {"former": "old.service", "listen": SERVED}
+    assert former.read(layout, app, units).problem == ""
+    monkeypatch.setattr(formerboot, "links", lambda *_: {"/etc/systemd/system/a.wants/old.service": "x"})
+    assert former.read(layout, app, units).problem == (
+        "old.service does not run, but a boot starts old.service, which would take the address from the app: "
+        "`systemctl disable old.service`, or start it, so that it is taken over"
+    )
+    monkeypatch.setattr(phases, "unfinished", lambda _: ["the takeover has not ended"])
+    assert former.read(layout, app, units).problem == ""
+
+
+def test_one_that_others_depend_on_is_refused_where_its_address_is_taken_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = {"PropagatesStopTo": "sidecar.service"}
+    assert "sidecar.service" in _read(tmp_path, monkeypatch, SERVED, SERVED, **told).problem
+    assert _read(tmp_path, monkeypatch, SERVED, "127.0.0.1:9000", **told).problem == ""
+    assert "anew at each boot" in _read(tmp_path, monkeypatch, SERVED, SERVED, UnitFileState="generated").problem

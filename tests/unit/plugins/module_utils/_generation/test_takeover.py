@@ -40,7 +40,6 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     monkeypatch.setattr(_instances, "request", made.request)
     monkeypatch.setattr(_switch, "address_taken", lambda listen: None)
     monkeypatch.setattr(takeover, "waiting", lambda inode, root: 0)
-    monkeypatch.setattr(takeover, "_enabled", lambda systemd, units: tuple(units))
     for name in ("let_beside", "keep_alone", "lead_nowhere"):
         monkeypatch.setattr(_beside, name, lambda one, name=name: made.systemd.said.append(name))
     monkeypatch.setattr(_beside, "lead", lambda one, place: made.systemd.said.append(f"lead {place}"))
@@ -277,6 +276,49 @@ def test_nothing_comes_of_the_end_of_one_on_a_unix_socket(
     assert any(line.startswith("SuccessExitStatus=SIGKILL 1 2 ") for line in seen[0])
     assert ("ExecStop=" in seen[0]) is stops
     assert _drop_in(host) == []
+
+
+def test_one_that_is_stopped_before_ends_in_its_own_time_too(host: Host) -> None:
+    """Nothing comes of that end, whether it is before the app starts or after."""
+    seen: list[list[str]] = []
+    host.systemd.on_stop = lambda: seen.append(_drop_in(host))
+    host.sick = {"2.sock"}
+    with pytest.raises(StepFailed):
+        switch(host.instances, None, 2, APP, 1.0, former=Former(OLD, _former.STOPPED, (), HOLDER))
+    assert {"Restart=no", "FailureAction=none", f"TimeoutStopSec={takeover.DRAIN_SECONDS}"} <= set(seen[0])
+    assert _drop_in(host) == []
+    assert host.systemd.active == {OLD}
+
+
+def _linked_by_hand(host: Host) -> Path:
+    """A link that no `systemctl enable` makes: old.service has no [Install]."""
+    link = host.root / "etc/systemd/system/graphical.target.wants" / OLD
+    link.parent.mkdir()
+    link.symlink_to(f"../{OLD}")
+    return link
+
+
+def test_what_has_a_boot_start_it_is_taken_away_link_by_link_and_noted(host: Host) -> None:
+    link = _linked_by_hand(host)
+    there: list[bool] = []
+    host.answer("2.sock", "/", lambda: there.append(link.is_symlink()) or 200)
+    switch(host.instances, None, 2, APP, 1.0, former=Former(OLD, _former.JOINED, (), HOLDER))
+    assert there[0] is True
+    assert not link.parent.exists()
+    record = Record.read(host.layout)
+    assert record is not None
+    assert (record.enabled, record.links) == (
+        (OLD,),
+        {OLD: {f"/etc/systemd/system/graphical.target.wants/{OLD}": f"../{OLD}"}},
+    )
+    assert takeover.boot_again(host.layout, host.instances.systemd, record) == []
+    assert os.readlink(link) == f"../{OLD}"
+
+
+def test_one_that_a_boot_starts_all_the_same_is_told(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(takeover.formerboot, "started_by", lambda systemd, units: ["grp.target"])
+    seen = switch(host.instances, None, 2, APP, 1.0, former=Former(OLD, _former.JOINED, (), HOLDER))
+    assert "a boot still starts old.service, for grp.target: disable it by hand" in told(None, seen)
 
 
 def test_one_on_a_port_ends_as_its_unit_says(host: Host) -> None:

@@ -250,8 +250,8 @@ def test_where_the_generator_stood_still_too_the_host_is_not_said_to_be_too_smal
     running = ld.Running(runner=Sufferer(monkeypatch, 3))
     found = ld.run_trial_load(NEW, OLD, load, running=running, protected=LIVE)
     assert found.stopped.endswith(
-        f"half of them within 10 ms. It may be the machine itself: {PAUSED}, so that nothing is said of the candidate: "
-        "try again when it is calm, or lower load.rate"
+        f"half of them within 10 ms. It may be the machine itself: {PAUSED}, so that nothing is said of how fast "
+        "the candidate is: try again when it is calm, or lower load.rate"
     )
     assert "too small" not in found.stopped
 
@@ -272,7 +272,7 @@ def test_the_load_stops_when_the_live_generation_suffers(
         f"at {phase_rate} requests a second to the candidate and to the live generation each: 30 conn" in found.stopped
     )
     assert "alone it answered 12 of 12 requests at 12.5 a second, half of them within 10 ms" in found.stopped
-    assert found.stopped.endswith("so that nothing is said of the candidate: lower load.rate")
+    assert found.stopped.endswith("so that nothing is said of how fast the candidate is: lower load.rate")
     assert not found.candidate.complete
     assert found.baseline is not None
     # what was due two seconds after the first process began, as all were stopped after three

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os import listeners
-from ansible_collections.headcount.gunicorn.plugins.module_utils._os.listeners import Listener
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.listeners import Listener, alike
 
 TCP = """\
   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
@@ -47,6 +47,15 @@ def root(tmp_path: Path) -> Path:
         for name, target in links.items():
             (folder / name).symlink_to(target)
     return tmp_path
+
+
+def test_a_link_in_the_path_of_a_socket_makes_no_other_address(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "var-run").symlink_to("run")
+    assert alike(f"unix:{tmp_path}/var-run/a.sock", f"unix:{tmp_path}/run/a.sock")
+    assert not alike(f"unix:{tmp_path}/run/a.sock", f"unix:{tmp_path}/run/b.sock")
+    assert alike("127.0.0.1:80", "127.0.0.1:80")
+    assert not alike("127.0.0.1:80", f"unix:{tmp_path}/run/a.sock")
 
 
 def test_all_that_listen(root: Path) -> None:

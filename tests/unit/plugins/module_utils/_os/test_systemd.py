@@ -80,6 +80,17 @@ def test_names_and_globs_are_asked_for_in_one_call() -> None:
     assert [command[-3:] for command in recorder.commands] == [["--", "shop.socket", "shop@*.service"]]
 
 
+def test_all_properties_are_told_where_none_is_named() -> None:
+    recorder = Recorder(Completed(0, "Id=shop.socket\nNewKind=a.service\n", ""))
+    systemd = Systemd(recorder)
+    assert systemd.properties("shop.socket") == {"Id": "shop.socket", "NewKind": "a.service"}
+    systemd.properties("shop.socket", "Id", "Names")
+    assert [[word for word in command if "property" in word] for command in recorder.commands] == [
+        [],
+        ["--property=Id,Names"],
+    ]
+
+
 def test_nothing_to_stop_asks_nobody() -> None:
     recorder = Recorder(Completed(0, "", ""))
     Systemd(recorder).stop()

@@ -59,6 +59,34 @@ def test_the_former_service_has_the_open_socket_before_the_app_is_taken_down(hos
     assert generations.numbers(host.layout) == [1, 2]
 
 
+LINK = f"/etc/systemd/system/graphical.target.wants/{OLD}"
+
+
+def _linked(host: Host, links: dict[str, str]) -> Path:
+    Record(OLD, formers.JOINED, ADDRESS, takeover.RETIRED, (), (OLD,), {}, 7, True, {OLD: links}).write(host.layout)
+    return Path(f"{host.app.root}{LINK}")
+
+
+def test_a_boot_starts_it_by_the_very_links_that_it_had(host: Host) -> None:
+    link = _linked(host, {LINK: f"../{OLD}"})
+    assert give_back(host.app)["told"] == []
+    assert os.readlink(link) == f"../{OLD}"
+
+
+def test_a_link_that_cannot_be_put_back_is_told(host: Host) -> None:
+    link = _linked(host, {LINK: f"../{OLD}"})
+    link.mkdir(parents=True)
+    assert give_back(host.app)["told"] == [f"{LINK} is not the link to ../{OLD} that it was: put it back by hand"]
+
+
+def test_one_that_stays_silent_is_started_by_no_boot(host: Host) -> None:
+    link = _linked(host, {LINK: f"../{OLD}"})
+    host.status = dict.fromkeys([("public", "/healthz"), ("public", "/")], 0)
+    with pytest.raises(StepFailed, match="does not answer"):
+        give_back(host.app)
+    assert not os.path.lexists(link)
+
+
 def test_one_that_does_not_serve_changes_nothing(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(giveback, "held", lambda pids, root: [])
     monkeypatch.setattr(giveback, "BOOT_SECONDS", 0.0)

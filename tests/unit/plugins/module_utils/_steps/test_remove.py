@@ -146,6 +146,24 @@ def test_the_service_before_it_is_told_and_has_its_files_again(app: AppOnHost, p
         assert not os.path.exists(saved)
 
 
+@pytest.mark.parametrize(("state", "by_links"), [("disabled", False), ("static", True)])
+def test_one_that_nothing_enables_is_told_with_its_links(
+    app: AppOnHost, monkeypatch: pytest.MonkeyPatch, state: str, by_links: bool
+) -> None:
+    link = "/etc/systemd/system/multi-user.target.wants/old.service"
+    links = {"old.service": {link: "../old.service"}}
+    record = takeover.Record(
+        "old.service", "joined", "0.0.0.0:80", takeover.RETIRED, enabled=("old.service",), links=links
+    )
+    record.write(app.layout)
+    monkeypatch.setattr(app.systemd, "properties", lambda *_: {"UnitFileState": state})
+    commands = (
+        f"mkdir -p {os.path.dirname(link)}; ln -s ../old.service {link}; systemctl daemon-reload; "
+        "systemctl start old.service"
+    )
+    assert (f"`{commands}` brings it back" in remove(app)["former"]) is by_links
+
+
 @pytest.mark.parametrize("phase", [takeover.RETIRING, takeover.RETIRED, takeover.GIVEN_BACK, takeover.JOINING])
 def test_who_still_may_is_told_that_nobody_would_serve_its_users(app: AppOnHost, phase: str) -> None:
     assert former_words(app.layout) == ""

@@ -252,3 +252,31 @@ def test_identical_releases_are_hardly_ever_told_apart_by_path() -> None:
 def test_a_path_slower_by_half_is_mostly_caught() -> None:
     caught = sum(judged(slow_one(1.5, 2 * seed), slow_one(1.0, 2 * seed + 1)).outcome != j.PASS for seed in range(40))
     assert caught >= 36
+
+
+GOOD, WRONG, NONE = (20.0, 200), (20.0, 500), (20.0, 0)
+
+
+def test_what_the_candidate_alone_answers_wrongly_is_told_first_though_the_live_one_suffered() -> None:
+    new = samples([[GOOD] * 20 + [NONE] * 4, [WRONG] * 23])
+    old = samples([[GOOD] * 21 + [NONE] * 3, [GOOD] * 20 + [NONE] * 3])
+    told = "the live generation suffered, so that nothing is said of how fast the candidate is"
+    verdict = j.judge_stopped(told, new, old, LIMITS, path_names=["GET /", "GET /b"])
+    assert verdict.cause.startswith(f"GET /b: 23 of 23 answered 500, 0 of 23 of the live generation's; {told}; ")
+    assert verdict.outcome == j.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    ("new", "old"),
+    [
+        ([WRONG] * 23, [WRONG] * 20 + [GOOD] * 3),  # both do
+        ([NONE] * 23, [GOOD] * 23),  # nothing was answered: the machine may have been too busy
+        ([WRONG] * 2, [GOOD] * 2),  # too few to be sure
+        ([WRONG] * 23, []),  # the live one was not asked
+    ],
+)
+def test_what_may_be_the_machine_is_not_told_as_the_candidates_own(
+    new: Sequence[tuple[float, int]], old: Sequence[tuple[float, int]]
+) -> None:
+    verdict = j.judge_stopped("it suffered", samples([new]), samples([old]), LIMITS, path_names=["GET /"])
+    assert verdict.cause.startswith("it suffered; ")

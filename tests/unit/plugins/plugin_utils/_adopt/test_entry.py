@@ -380,3 +380,16 @@ def test_what_was_not_told_is_said() -> None:
     asked = questions(**kept(settings=[".env", "local.py"], more=3, cut=True))
     assert "source: web1:/srv/shop has .env, local.py, which git does not track and a release lacks" in asked
     assert "the entry lacks 3 things more that it keeps and part of what lies beside the code" in asked
+
+
+def test_a_module_alone_is_what_gunicorn_takes_it_for() -> None:
+    assert adopted(entry_point="radicale").proposal.entry["entry_point"] == "radicale:application"
+
+
+def test_a_folder_of_the_account_is_asked_about() -> None:
+    changes = kept({"path": "/var/lib/radicale", "how": "owned", "folder": True, "files": 0})
+    assert (
+        "QUESTION: data: web1:/var/lib/radicale (a folder), of deploy, may have data of it: name it where it has "
+        "(data.outside: [/var/lib/radicale])"
+    ) in questions(**changes)
+    assert "data" not in adopted(**changes).proposal.entry

@@ -84,7 +84,10 @@ def test_the_recap_counts_hosts_and_names_those_that_are_not_well() -> None:
     assert recap({"web1": summary(), "web2": summary()}, "") == ["2 hosts: nothing changed"]
     hosts = {f"web{number}": summary(2, failures=number > 2) for number in range(1, 7)}
     assert recap({**hosts, "db": summary(unreachable=1)}, "web3: shop: trial: too slow") == [
-        "7 hosts: 6 changed, failed on web3, web4, web5 and 1 more, not reached on db",
+        "7 hosts: 2 changed, failed on web3, web4, web5 and 1 more, not reached on db",
         "first cause: web3: shop: trial: too slow",
     ]
     assert recap({}, "") == []
+    assert recap({"web1": summary(3), "web2": summary()}, "", check=True) == ["2 hosts: 1 would change"]
+    assert recap({"web1": summary(), "web2": summary(1, failures=1)}, "", check=True) == ["2 hosts: failed on web2"]
+    assert recap({"web1": summary()}, "", check=True) == ["1 host: nothing would change"]

@@ -162,6 +162,10 @@ def test_an_app_that_asks_for_its_own_version_is_told_what_installs_it(tmp_path:
             "fix: name the distribution that brings acme_missing", id="a dependency",
         ),
         pytest.param(
+            {"app__py": "from flask import Flask\nimport pkg_resources.missing\napp = Flask('x')\n"},
+            "fix: name setuptools<81 in the project's dependencies", id="a part of setuptools that is gone",
+        ),
+        pytest.param(
             {"app__py": "from flask import Flask\nfrom collections import MutableMapping\napp = Flask('x')\n"},
             "headcount_python with a Python 3.9", id="older than this Python",
         ),

@@ -294,6 +294,16 @@ def test_what_it_writes_beside_its_code_leads_to_its_data() -> None:
     assert propose(SUBJECT, Hints(), Found(named, leads=("app.db", "logs/"))).entry["data"] == {"paths": ["logs/"]}
 
 
+@pytest.mark.parametrize("writes", [True, False])
+def test_what_a_package_writes_into_the_folder_that_it_runs_in_has_to_be_named_by_its_settings(writes: bool) -> None:
+    failed = ((APP.candidate, Error("OSError", "Read-only file system: 'uploads'", "till/store.py:9")),)
+    found = proposal(replace(APP, written={"./uploads": "folder"}), writes=writes, failed=failed)
+    (question,) = found.questions
+    assert question.must is writes
+    assert "where is it to write uploads? It names no folder for that" in question.text
+    assert "name a folder in the app's data (`{data}`, data.folders), or take the project as it is" in question.text
+
+
 def test_what_it_writes_into_its_instance_folder_is_kept_by_itself() -> None:
     written = {"instance": "folder", "instance/data.db": "sqlite"}
     failed = ((Candidate("shop"), Error("OSError", "Read-only file system: 'instance'", "shop.py:9", read_only=True)),)

@@ -119,6 +119,14 @@ def test_what_the_project_s_files_give_is_given_but_for_what_is_the_image_s() ->
     assert look.asked[0][3] == {"MODE": "live"}
 
 
+def test_an_example_of_a_database_server_is_no_stand_in() -> None:
+    """It is out of reach, so that an app that makes its tables while it is imported would be told to fail."""
+    shown = "mysql+pymysql://[USER]:[PASSWORD]@[HOST]/shop"
+    examples = dict.fromkeys(("SQLALCHEMY_DATABASE_URI", "SHOP_API"), (shown, ".env.example"))
+    examples["DB_URL"] = ("sqlite:///shop.db", ".env.example")
+    assert [stand_in(name, examples) for name in examples] == ["sqlite:///:memory:", shown, "sqlite:///shop.db"]
+
+
 def test_stand_ins_have_the_form_that_is_likely() -> None:
     names = ["DATABASE_URL", "REDIS_URL", "MAIL_PORT", "USE_TLS", "MAIL_SENDER_EMAIL", "ANYTHING"]
     assert [stand_in(name, {}) for name in names] == [

@@ -128,6 +128,36 @@ def test_a_set_is_the_locked_wheels_of_app_and_server(tmp_path: Path, index: Ind
     assert {"--require-hashes", "--no-deps", "manylinux_2_36_x86_64", "manylinux2014_x86_64"} <= set(download)
 
 
+def fetched(index: Index) -> list[str]:
+    """What was fetched as a wheel, call by call."""
+    lines = [Path(words[words.index("-r") + 1]) for words in index.calls if "download" in words]
+    return [path.name for path in lines]
+
+
+def test_what_was_fetched_for_the_same_pins_is_not_fetched_again(tmp_path: Path, index: Index) -> None:
+    app = tmp_path / "app"
+    app.mkdir()
+    (app / "app.py").write_text("import flask\n", encoding="utf-8")
+    (app / "requirements.txt").write_text("flask==3.1.3\n", encoding="utf-8")
+
+    def gathered(platform: Platform = BOOKWORM) -> Any:
+        return wheelhouse.gather(
+            {"kind": "path", "value": str(app)}, platform, ["gunicorn==27.0.1"], tmp_path / "cache", tmp_path
+        )
+
+    first, before = gathered(), len(fetched(index))
+    (app / "app.py").write_text("import flask  # changed\n", encoding="utf-8")
+    second = gathered()
+    assert (first.id != second.id, first.wheels == second.wheels) == (True, True)
+    assert len(fetched(index)) == before
+    Path(second.wheels[0].path).write_bytes(b"damaged")
+    (app / "app.py").write_text("import flask  # again\n", encoding="utf-8")
+    assert gathered().wheels == first.wheels
+    assert len(fetched(index)) == before + 1
+    gathered(Platform("3.13.1", "x86_64", "glibc 2.41"))
+    assert len(fetched(index)) > before + 1, "another platform may have other files"
+
+
 def test_a_set_survives_as_plain_data(tmp_path: Path, index: Index) -> None:
     found = gather(tmp_path)
     assert wheelhouse.WheelSet.from_dict(found.to_dict()) == found
