@@ -12,7 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from ansible_collections.headcount.gunicorn.plugins.module_utils._former import running as _running
+from ansible_collections.headcount.gunicorn.plugins.module_utils._former import masters as _masters
 from ansible_collections.headcount.gunicorn.plugins.module_utils._former.masters import sized
 from ansible_collections.headcount.gunicorn.plugins.module_utils._former.running import Running, running
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import Completed, Systemd
@@ -176,7 +176,7 @@ def test_the_processes_of_people_are_no_services(host: Host) -> None:
 
 
 def test_nothing_is_read_that_no_person_wrote(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_running.conffile, "MOST_BYTES", 10)
+    monkeypatch.setattr(_masters.conffile, "MOST_BYTES", 10)
     (found,) = host.running()
     assert found.settings == {"config": "gunicorn.conf.py"}
 
