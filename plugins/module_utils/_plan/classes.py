@@ -57,10 +57,7 @@ def choose_class(app: App, inputs: Inputs, verdicts: Mapping[str, str], room: Ro
     waits at a time that there are workers enough. Else gevent where nothing blocks it and requests are alike, also as
     far as they were weighed, else gthread.
     """
-    blocked = {name: reason for name, reason in verdicts.items() if reason}
-    if inputs.host.free_threaded:
-        blocked.setdefault("gevent", "gevent does not support free-threaded Python")
-        blocked.setdefault("eventlet", "eventlet does not support free-threaded Python")
+    blocked = _blocked(inputs, verdicts)
     if app.worker_class != "auto":
         return _asked(app, inputs, blocked)
     threads = app.settings.get("threads")
@@ -73,9 +70,9 @@ def choose_class(app: App, inputs: Inputs, verdicts: Mapping[str, str], room: Ro
             return found
     ratio, waits = inputs.wait_ratio, _waits(inputs)
     computes = ratio.value < CPU_RATIO
-    if computes and app.buffering_proxy and not inputs.mix.known_alike:
-        return _of_alike_so_far(app, inputs, room, blocked)
     if computes and app.buffering_proxy:
+        if not inputs.mix.known_alike:
+            return _of_alike_so_far(app, inputs, room, blocked)
         return _choice(app, inputs, blocked, "sync", "waiting", f"it computes: {waits}", ratio.origin)
     if computes:
         reason = (
@@ -91,6 +88,15 @@ def choose_class(app: App, inputs: Inputs, verdicts: Mapping[str, str], room: Ro
         reason = f"{best} one gevent worker does not fit in the memory and one gthread worker does"
         return _choice(app, inputs, blocked, "gthread", "memory", reason, "derived")
     return _choice(app, inputs, blocked, "gevent", "waiting", f"it waits: {waits}", ratio.origin)
+
+
+def _blocked(inputs: Inputs, verdicts: Mapping[str, str]) -> dict[str, str]:
+    """The classes that are ruled out, each with the reason."""
+    blocked = {name: reason for name, reason in verdicts.items() if reason}
+    if inputs.host.free_threaded:
+        blocked.setdefault("gevent", "gevent does not support free-threaded Python")
+        blocked.setdefault("eventlet", "eventlet does not support free-threaded Python")
+    return blocked
 
 
 def _asked(app: App, inputs: Inputs, blocked: Mapping[str, str]) -> ClassChoice:

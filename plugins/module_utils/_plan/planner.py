@@ -124,13 +124,20 @@ def plan_each(
                 verdicts={key: reason for key, reason in ((async_verdicts or {}).get(name) or {}).items() if reason},
                 memory_max=budget,
                 gunicorn=(gunicorn or {}).get(name),
-                former=(facts.get("former") or {}).get(name) or {},
+                former=_former_of(facts, name),
             )
             kept = ["memory_max_mib", "memory_high_mib"] if budget_kept else []
             plans[name] = _plan(subject, _weighed((measured or {}).get(name)), before, kept)
         except PlanError as error:
             refused[name] = error
     return HostPlans(plans, refused)
+
+
+def _former_of(facts: Mapping[str, object], name: str) -> Mapping[str, object]:
+    """What the service holds that serves an app today (FormerSlots); empty where that is not known."""
+    held = facts.get("former")
+    found = held.get(name) if isinstance(held, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
 
 
 def _weighed(found: Measured | Mapping[str, object] | None) -> Measured | None:

@@ -387,9 +387,8 @@ class _Inputs:
     def plan(self, name: str, facts: Facts) -> tuple[Json, Json]:
         """The planner's arguments as plain data, and the plan of `name`. Raises PlanError."""
         previous = {key: state.get("live") for key, state in self.states.items()}
-        held = {key: former["held"] for key, state in self.states.items() if (former := _former_held(state))}
         arguments: Result = {
-            "facts": {**facts, "former": held} if held else dict(facts),
+            "facts": _with_former(facts, self.states),
             "apps": [without_environment(app) for app in self.apps],
             "measured": {
                 key: {**measured, "earlier": True}
@@ -410,10 +409,11 @@ class _Inputs:
         return arguments, self._known[key][name].to_dict()
 
 
-def _former_held(state: State) -> Json:
-    """What is to be taken over, where it is known how many requests that holds; else nothing."""
-    former = state.get("former") or {}
-    return former if former.get("held") and not state.get("live") else {}
+def _with_former(facts: Facts, states: Mapping[str, State]) -> dict[str, object]:
+    """The facts, and how many requests that holds what is to be taken over, of the apps of which it is known."""
+    first = {name: state.get("former") or {} for name, state in states.items() if not state.get("live")}
+    held = {name: former["held"] for name, former in first.items() if former.get("held")}
+    return {**facts, "former": held} if held else dict(facts)
 
 
 def without_environment(app: Json) -> Json:

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._former import masters as _masters
 from ansible_collections.headcount.gunicorn.plugins.module_utils._former.masters import sized
-from ansible_collections.headcount.gunicorn.plugins.module_utils._former.running import Running, running
+from ansible_collections.headcount.gunicorn.plugins.module_utils._former.running import Running, _descendants, running
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import Completed, Systemd
 
 VENV = "/srv/shop/venv"
@@ -358,4 +358,4 @@ def test_what_starts_it_has_files_of_its_own(host: Host) -> None:
         host.process(pid, above, line, "shop.service")
         host.write(f"/proc/{pid}/fdinfo/9", "flags:\t02\n")
         (host.root / f"proc/{pid}/fd/9").symlink_to(everything[pid])
-    assert _running._descendants(str(host.root), 40, list(everything)) == [40, 41, 42, 43]
+    assert _descendants(str(host.root), 40, list(everything)) == [40, 41, 42, 43]
