@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import re
 from dataclasses import dataclass, replace
-from typing import Iterable, Mapping, TypedDict
+from typing import TYPE_CHECKING, Iterable, Mapping, TypedDict
 
 from .._declaration.socketmode import OPEN, mode_of
 from .._facts.unitgroups import unit_pids
@@ -22,20 +22,28 @@ from .._os.systemd import Systemd, UnitState
 from . import formerboot, formerplaces, formerprograms, formerunits, phases
 from .volatile import scratch_of
 
+if TYPE_CHECKING:
+    from .._former.slots import FormerSlots
+
 ABSENT, BESIDE, SHARED, JOINED, RENAMED, STOPPED = "absent", "beside", "shared", "joined", "renamed", "stopped"
 """How an address is taken over: there is nothing to take over; what runs does not listen there, and stays; its socket
 unit becomes the app's own, with the open socket in it; a second socket on the same port; a second unix socket that is
 renamed over the first; or what serves is stopped before, which users notice."""
 
 
-class FormerTold(TypedDict):
-    """The former service, as the probe tells it: its `unit`, the `way` (above) that its address is taken over, and
-    that in `words`; `problem`: why it cannot be, else empty."""
-
+class _Told(TypedDict):
     unit: str
     way: str
     words: str
     problem: str
+
+
+class FormerTold(_Told, total=False):
+    """The former service, as the probe tells it: its `unit`, the `way` (above) that its address is taken over, and
+    that in `words`; `problem`: why it cannot be, else empty; `held`: what it can have in flight, where that is known.
+    """
+
+    held: FormerSlots
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ HISTORY = 12
 """So many events of a ledger go into a report."""
 
 if TYPE_CHECKING:
+    from .._former.slots import FormerSlots
     from .former import FormerTold
 
 
@@ -209,8 +210,24 @@ def _tell_former(state: AppState, app: AppAsked, seen: _Seen) -> frozenset[str]:
 
     found = former.read(seen.layout, app, seen.systemd)
     _, note = not_shared(seen.layout, app, seen.systemd)
-    state["former"] = former.told(replace(found, notes=(*found.notes, *filter(None, [note]))), listen)
+    told = former.told(replace(found, notes=(*found.notes, *filter(None, [note]))), listen)
+    if found.serves and (held := _held_by(found.unit, seen)):
+        told["held"] = held
+    state["former"] = told
     return former.spared(seen.layout, found)
+
+
+def _held_by(unit: str, seen: _Seen) -> FormerSlots | None:
+    """How many requests a service can have in flight that serves an app today; None where that is not known, or where
+    several Gunicorns are its."""
+    from .._former.masters import sized
+    from .._former.slots import slots_of
+
+    try:
+        found = sized(unit, os.cpu_count() or 1, seen.layout.root, seen.systemd)
+    except OSError:  # no /proc that can be read
+        return None
+    return slots_of(unit, *found[0]) if len(found) == 1 else None
 
 
 def _trial_port_taken(app: AppAsked, seen: _Seen) -> str | None:

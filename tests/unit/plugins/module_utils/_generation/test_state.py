@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.headcount.gunicorn.plugins.module_utils._former import masters as _masters
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import former as _former
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import ledger, store
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import state as _state
@@ -92,6 +93,20 @@ def test_what_is_taken_over_is_in_nobodys_way(
     assert (told["former"] or {}).get("way") == way
     assert told["port_taken"] == taken
     assert bool(told["clashes"]) is clash
+
+
+@pytest.mark.parametrize("way", ["joined", "beside"])
+def test_what_is_taken_over_tells_how_many_requests_it_holds(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    monkeypatch.setattr(_former, "read", lambda *_: _former.Former("old.service", way))
+    monkeypatch.setattr(_masters, "sized", lambda unit, *_: [(3, {"threads": 2})])
+    asked: _state.AppAsked = {"name": "till", "listen": "0.0.0.0:80", "former": "old.service"}
+    told = _state.app_state(asked, layout.root, Systemd(Units()))["former"] or {}
+    held = {"unit": "old.service", "slots": 6, "words": "3 gthread workers of 2 threads", "hub": False}
+    assert told.get("held") == (held if way == "joined" else None)
+    monkeypatch.setattr(_masters, "sized", lambda unit, *_: [(3, {}), (1, {})])
+    assert "held" not in (_state.app_state(asked, layout.root, Systemd(Units()))["former"] or {})
 
 
 def test_one_that_cannot_be_asked_by_itself_is_told_and_is_healthy(
