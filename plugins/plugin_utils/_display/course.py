@@ -138,9 +138,10 @@ def recap(summaries: Mapping[str, Mapping[str, int]], first_cause: str, check: b
     failed = [host for host, one in summaries.items() if one.get("failures")]
     lost = [host for host, one in summaries.items() if one.get("unreachable")]
     changed = sum(bool(one.get("changed")) for host, one in summaries.items() if host not in failed)
-    parts = [f"{changed} would change" if check else f"{changed} changed"] if changed else []
+    did = "would change" if check else "changed"
+    parts = [f"{changed} {did}"] if changed else []
     parts += [f"{words} on {_listed(hosts)}" for words, hosts in (("failed", failed), ("not reached", lost)) if hosts]
-    parts = parts or ["nothing would change" if check else "nothing changed"]
+    parts = parts or [f"nothing {did}"]
     lines = [f"{plural(len(summaries), 'host')}: {', '.join(parts)}"] if summaries else []
     return [*lines, *([f"first cause: {first_cause}"] if first_cause and len(failed) > 1 else [])]
 
