@@ -51,7 +51,7 @@ class Former:
     """The former service on this host. `sockets`: the socket units that start it; `holder`: the socket at the app's
     address and who has it; `why`: why the way is no better one; `problem`: why it cannot be taken over; `notes`: what
     else a person is to know. `inherits`: whether its main process is a Gunicorn that has that socket, so that
-    systemd could hand it one. `workers`: of that Gunicorn."""
+    systemd could hand it one."""
 
     unit: str
     way: str = ABSENT
@@ -61,7 +61,6 @@ class Former:
     problem: str = ""
     inherits: bool = False
     notes: tuple[str, ...] = ()
-    workers: int = 0
 
     @property
     def serves(self) -> bool:
@@ -145,10 +144,10 @@ def _of_all(layout: Layout, former: Former, app: Mapping[str, object], state: Un
     beside, started = formerprograms.further(root, unit, state, former.holder)
     pid = state.main_pid or next(iter(_pids(state, root)), 0)
     lost, told = formerplaces.lost(unit, state, pid, scratch_of(app), systemd, root)
-    served = formerprograms.serving(root, state, former.holder.address)
-    other = "" if served.gunicorn or state.gone else _OTHER_SERVER.format(unit=unit)
+    gunicorn = formerprograms.by_gunicorn(root, state, former.holder.address)
+    other = "" if gunicorn or state.gone else _OTHER_SERVER.format(unit=unit)
     notes = (*former.notes, *reached.notes, *filter(None, (other, started, told)))
-    former = replace(former, inherits=former.inherits and served.gunicorn, workers=served.workers, notes=notes)
+    former = replace(former, inherits=former.inherits and gunicorn, notes=notes)
     return replace(former, problem=former.problem or beside or lost)
 
 

@@ -45,15 +45,6 @@ _POLLS = re.compile(r"(?m)^tfd:\s*(\d+)")
 
 
 @dataclass(frozen=True)
-class Serving:
-    """Who serves an address: whether that is a `gunicorn`, and how many `workers` it has, which is how many requests it
-    answers at once at least. Of another server, and of none, nothing is known."""
-
-    gunicorn: bool = False
-    workers: int = 0
-
-
-@dataclass(frozen=True)
 class Programs:
     """Processes of a service beside its server. `starters`: what started that, and runs on; `beside`: others."""
 
@@ -83,12 +74,12 @@ def further(root: str, unit: str, state: UnitState, holder: Listener) -> tuple[s
     return "", f"{' and '.join(starters)} of {unit}, which started the server, ends with it" if starters else ""
 
 
-def serving(root: str, state: UnitState, address: str) -> Serving:
-    """Who of a service serves an address."""
+def by_gunicorn(root: str, state: UnitState, address: str) -> bool:
+    """Whether a Gunicorn of a service serves an address."""
     pids = unit_pids(state.control_group, root) if state.control_group else []
-    holding = {pid for pid in pids if any(alike(one.address, address) for one in held([pid], root))}
-    found = {pid for pid in holding if _is_gunicorn(root, pid)}
-    return Serving(bool(found), sum(parent(pid, root) in found for pid in found))
+    return any(
+        _is_gunicorn(root, pid) and any(alike(one.address, address) for one in held([pid], root)) for pid in pids
+    )
 
 
 def imported(root: str, state: UnitState, address: str) -> bool:

@@ -325,7 +325,7 @@ def _until_answered(instances: Instances, record: Record) -> None:
     so long (EMPTY_SECONDS)."""
     root, state = instances.layout.root, instances.systemd.state(record.unit)
     pids = unit_pids(state.control_group, root) if state.control_group else []
-    if not pids or formerprograms.serving(root, state, record.address).gunicorn:
+    if not pids or formerprograms.by_gunicorn(root, state, record.address):
         return
     deadline = instances.monotonic() + EMPTY_SECONDS
     while connected(pids, record.address, root) and instances.monotonic() < deadline:

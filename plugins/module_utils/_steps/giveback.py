@@ -18,7 +18,7 @@ from .._generation import generations, store, truth
 from .._generation.answers import SILENT, Meanwhile, meanwhile_words
 from .._generation.beside import Beside, drop_in, name_kept, undrop
 from .._generation.failures import StepFailed, sentence
-from .._generation.formerprograms import imported, serving
+from .._generation.formerprograms import by_gunicorn, imported
 from .._generation.switch import restore, take_down
 from .._generation.takeover import (
     GIVEN_BACK,
@@ -292,5 +292,5 @@ def _serves(app: AppOnHost, record: Record) -> bool:
         return alike(one.address, record.address)
 
     holding = sum(any(map(there, held([pid], root))) for pid in pids)
-    least = SERVING if serving(root, app.systemd.state(record.unit), record.address).gunicorn else 1
+    least = SERVING if by_gunicorn(root, app.systemd.state(record.unit), record.address) else 1
     return holding >= least

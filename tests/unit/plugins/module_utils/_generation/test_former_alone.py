@@ -147,10 +147,9 @@ def test_all_that_it_answers_the_app_answers_or_it_is_refused(
 def test_only_a_gunicorn_takes_a_socket_that_systemd_hands_to_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gunicorn: bool
 ) -> None:
-    serving = former.formerprograms.Serving(gunicorn, 3 if gunicorn else 0)
-    monkeypatch.setattr(former.formerprograms, "serving", lambda *_: serving)
+    monkeypatch.setattr(former.formerprograms, "by_gunicorn", lambda *_: gunicorn)
     found = _read(tmp_path, monkeypatch, SERVED, SERVED)
-    assert (found.inherits, found.workers) == (gunicorn, serving.workers)
+    assert found.inherits is gunicorn
     assert ("no Gunicorn" in " ".join(found.notes)) is not gunicorn
 
 

@@ -145,20 +145,15 @@ def test_a_main_process_that_has_not_started_the_server_is_another_program(unit:
 
 
 @pytest.mark.parametrize(
-    ("command", "serving"),
-    [
-        (GUNICORN, formerprograms.Serving(True, 2)),
-        ("python\0-m\0flask\0run", formerprograms.Serving()),
-    ],
+    ("command", "gunicorn"),
+    [(GUNICORN, True), ("python\0-m\0flask\0run", False)],
 )
-def test_a_gunicorn_and_its_workers_are_told_from_other_servers(
-    unit: Unit, command: str, serving: formerprograms.Serving
-) -> None:
+def test_a_gunicorn_is_told_from_other_servers(unit: Unit, command: str, gunicorn: bool) -> None:
     unit.processes = {40: (1, "a", command), 41: (40, "a", command), 42: (40, "a", command), 43: (40, "tee", "tee")}
     unit.hold = {40, 41, 42}
     assert unit.problem() == ""
     state = UnitState("loaded", "active", "running", "success", 40, 0, 0, "/system.slice/s.service", "", "")
-    assert formerprograms.serving(str(unit.root), state, HOLDER.address) == serving
+    assert formerprograms.by_gunicorn(str(unit.root), state, HOLDER.address) is gunicorn
 
 
 @pytest.mark.parametrize(

@@ -327,7 +327,7 @@ def test_another_server_than_gunicorn_is_waited_for_until_it_has_answered(
 ) -> None:
     left = [2, 1, 0]
     monkeypatch.setattr(takeover, "unit_pids", lambda *_: [40])
-    monkeypatch.setattr(takeover.formerprograms, "serving", lambda *_: _former.formerprograms.Serving(gunicorn))
+    monkeypatch.setattr(takeover.formerprograms, "by_gunicorn", lambda *_: gunicorn)
     monkeypatch.setattr(takeover, "connected", lambda *_: left.pop(0))
     host.systemd.on_stop = lambda: host.systemd.said.append(f"left {left}")
     show = host.systemd._show

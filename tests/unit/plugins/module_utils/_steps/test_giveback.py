@@ -19,7 +19,6 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._generation imp
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import former as formers
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.answers import Meanwhile
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.failures import StepFailed
-from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.formerprograms import Serving
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.takeover import Record
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.listeners import Listener
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import giveback
@@ -65,7 +64,7 @@ def test_one_process_is_enough_of_another_server_than_gunicorn(
     host: Host, monkeypatch: pytest.MonkeyPatch, gunicorn: bool, serves: bool
 ) -> None:
     monkeypatch.setattr(giveback, "unit_pids", lambda group, root: [40])
-    monkeypatch.setattr(giveback, "serving", lambda *_: Serving(gunicorn))
+    monkeypatch.setattr(giveback, "by_gunicorn", lambda *_: gunicorn)
     record = Record.read(host.layout)
     assert record is not None
     assert giveback._serves(host.app, record) is serves
