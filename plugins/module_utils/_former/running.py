@@ -48,14 +48,15 @@ _SHELLS: Final = ("/usr/sbin/nologin", "/sbin/nologin", "/bin/false", "/usr/bin/
 
 @dataclass(frozen=True)
 class Running:
-    """A Gunicorn that runs. `settings`: as Gunicorn takes them, but for raw_env, which is in `environment`; `options`:
-    those of them that its command line or GUNICORN_CMD_ARGS gives; `unread`: settings of its file that only running it
-    would tell; `hooks`: functions of that file. `listen`: addresses that it listens on for its users. `secrets` are variables that
-    look like ones; show them to nobody. `worker_mib`: what a worker takes (PSS), `workers`: how many run. `python`:
-    "3.11", "" where it is not known. `login`: whether somebody can log in as its `user`. `fronts`: servers of nginx
-    before it. `shared`: whether the service runs further programs. `reach`: who connects to its unix socket, where its
-    first address is one. `code`: the folder of its code, `git` and `commit` what that is a checkout of; `installed`:
-    the distribution that its code is of instead. `kept`: what it has written."""
+    """A Gunicorn that runs. `settings`: as Gunicorn takes them, but for raw_env, which is in `environment`;
+    `options`: those of them that its command line or GUNICORN_CMD_ARGS gives; `unread`: settings of its file that
+    only running it would tell; `hooks`: functions of that file. `listen`: addresses that it listens on for its users.
+    `secrets` are variables that look like ones; show them to nobody. `worker_mib`: what a worker takes (PSS),
+    `workers`: how many run. `python`: "3.11", "" where it is not known. `login`: whether somebody can log in as its
+    `user`. `fronts`: servers of nginx before it. `shared`: whether the service runs further programs. `reach`: who
+    connects to its unix socket, where its first address is one. `code`: the folder of its code, `git` and `commit`
+    what that is a checkout of; `installed`: the distribution that its code is of instead. `kept`: what it has
+    written."""
 
     unit: str
     file: str = ""

@@ -103,7 +103,7 @@ def test_what_it_decides_as_it_runs_is_asked() -> None:
         ({"git": "", "commit": ""}, "source: web1:/srv/shop is no checkout of git"),
         (
             {"git": ""},
-            "source: web1:/srv/shop is a checkout of git at aaaaaaaaaaaa that has no remote, so that nothing",
+            "source: web1:/srv/shop is a checkout of git at aaaaaaaaaaaa that has no remote",
         ),
         ({"listen": ["0.0.0.0:8000", "unix:/run/a.sock"]}, "it listens on 0.0.0.0:8000, unix:/run/a.sock"),
         ({"shared": True}, "former: gunicorn.service runs further programs"),
@@ -136,7 +136,7 @@ def test_what_it_is_called(changes: dict[str, Any], name: str) -> None:
     [
         (
             "0x0.service",
-            "name: the app is called x0 (as 0x0.service, as far as a name goes: lower-case letters, digits",
+            "name: the app is called x0 (as 0x0.service, as far as a name goes: lower-case",
         ),
         ("a-very-long-name-for-a-service-of-ours.service", "name: the app is called a-very-long-name-for-a (as a-very"),
         ("Web_Shop.service", ""),
