@@ -11,14 +11,14 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ..plugin_utils._display.terminal import display
 from ..plugin_utils._edge import Result, Variables
 from ..plugin_utils._fleet.gating import gate_of
-from ..plugin_utils._fleet.guards import questions, shared
+from ..plugin_utils._fleet.guards import questions, shared, working
 from ..plugin_utils._stepaction import ControllerAction, outcomes_so_far
 
 
 class ActionModule(ControllerAction):
     """One call for a batch; hosts are not connected to."""
 
-    _VALID_ARGS = frozenset({"wait"})
+    _VALID_ARGS = frozenset({"wait", "name"})
 
     def run(self, tmp: None = None, task_vars: Variables | None = None) -> Result:
         """`ask`: whom each host of the batch asks. Waits between two batches first when the inventory says so."""
@@ -32,5 +32,7 @@ class ActionModule(ControllerAction):
             if found.batch > 1 and wait and not found.stop:
                 display(f"waiting {wait:.0f} s before batch {found.batch} (headcount_rollout_wait_seconds)")
                 time.sleep(wait)  # what the inventory asks for between two batches
-        result.update(changed=False, ask=shared(questions(outcomes), batch))
+        name = self._task.args.get("name")
+        asking = working(batch, fleet["apps"], outcomes, str(name)) if name else batch
+        result.update(changed=False, ask=shared(questions(outcomes), asking))
         return result

@@ -19,6 +19,10 @@ description:
   - Runs on the controller, once for the batch; hosts are not connected to. Needs the result of
     M(headcount.gunicorn.plan) as C(headcount__fleet).
 options:
+  name:
+    description: The app that is about to be promoted; hosts where its rollout has failed ask nobody. All hosts of the
+      batch ask where there is none.
+    type: str
   wait:
     description:
       - Whether to wait for C(headcount_rollout_wait_seconds) first, where a batch went before this one and this one may

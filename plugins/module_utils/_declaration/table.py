@@ -91,7 +91,8 @@ APP_FIELDS: Final[tuple[Field, ...]] = (
     Field(
         "mix",
         "str",
-        "Whether requests take about the same CPU time (uniform) or long ones come among short ones (mixed).",
+        "Whether requests take about the same CPU time (uniform) or long ones come among short ones (mixed). uniform is"
+        " said of the whole app, also of what is never weighed: only with it sync is planned with one worker a core.",
         choices=("uniform", "mixed"),
         example="uniform",
         default_help="taken as mixed until several paths have been weighed and are alike",

@@ -73,6 +73,12 @@ class Reader:
             return os.lstat(self._place(path))
         return None
 
+    def target(self, path: str) -> str:
+        """Where the link at a path leads, as it says; empty where there is none."""
+        with self._rights(), contextlib.suppress(OSError, ValueError):
+            return os.readlink(self._place(path))
+        return ""
+
     def owns(self, status: os.stat_result) -> bool:
         """Whether a file is the account's."""
         return self.ids is not None and status.st_uid == self.ids.uid

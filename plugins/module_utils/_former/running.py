@@ -21,10 +21,11 @@ from .._os.listeners import for_users, held
 from .._os.paths import HOME
 from .._os.procfs import parent, read_status, read_text, to_int
 from .._os.systemd import Systemd
-from . import commandline, conffile, nginx, written
 from . import installed as distributions
-from .asservice import Reader, reader_of
+from . import nginx, written
+from .asservice import Reader
 from .likely import likely
+from .masters import MOST_MASTERS, SECONDS, Deadline, Master, Service, by_unit, link, service_of
 
 NOT_THE_APPS: Final = re.compile(
     r"PATH|LANG|LANGUAGE|LC_\w+|HOME|LOGNAME|USER|SHELL|PWD|OLDPWD|SHLVL|TERM|_|MAIL|HOSTNAME|VIRTUAL_ENV\w*|PS1"
@@ -34,15 +35,9 @@ NOT_THE_APPS: Final = re.compile(
 )
 """Variables that a service manager or a shell sets, or that are Gunicorn's own."""
 
-CONFIG_FILE: Final = "gunicorn.conf.py"
 _NGINX: Final = "/etc/nginx"
 _MOST_BYTES: Final = 2**20
-MOST_MASTERS: Final = 50
-SECONDS: Final = 10.0
-"""So many Gunicorns of a host, and so long, are looked at."""
-
 _MOST_PATHS, _MOST_WEIGHED, _SHOWN, _MOST_PIDS = 20, 100, 5, 1000
-_UNREADABLE: Final = f"the whole file, which is no plain file, or is longer than {conffile.MOST_BYTES // 1024} KiB"
 _SHELLS: Final = ("/usr/sbin/nologin", "/sbin/nologin", "/bin/false", "/usr/bin/false")
 
 
@@ -92,26 +87,6 @@ class Running:
         return asdict(self)
 
 
-class _Deadline:
-    """When no more is looked at."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock, self._end = clock, clock() + SECONDS
-
-    def passed(self) -> bool:
-        """Whether it has."""
-        return self._clock() > self._end
-
-
-@dataclass(frozen=True)
-class _Service:
-    """The Gunicorns of a service that are its masters, each with its workers; `pids`: all of them."""
-
-    name: str
-    pids: List[int]
-    masters: Dict[int, List[int]]
-
-
 def running(
     unit: str | None = None,
     cores: int = 1,
@@ -124,10 +99,10 @@ def running(
 
     `cores`: what multiprocessing.cpu_count() gives on this host.
     """
-    manager, deadline = systemd or Systemd(), _Deadline(clock)
-    by_unit, whole = _by_unit(unit, root, deadline)
+    manager, deadline = systemd or Systemd(), Deadline(clock)
+    units, whole = by_unit(unit, root, deadline)
     # Those with fewer first: none is passed over for the number of another service's.
-    services = sorted((_service(name, pids) for name, pids in by_unit.items()), key=lambda one: len(one.masters))
+    services = sorted((service_of(name, pids) for name, pids in units.items()), key=lambda one: len(one.masters))
     found: list[Running] = []
     left: list[str] = []
     room = MOST_MASTERS
@@ -148,58 +123,8 @@ def _not_looked_at(what: str, unit: str | None) -> str:
     return f"not looked at: {what}; at most {MOST_MASTERS} Gunicorns are, and for {SECONDS:.0f} seconds{one}"
 
 
-def _by_unit(unit: str | None, root: str, deadline: _Deadline) -> tuple[dict[str, dict[int, int | None]], bool]:
-    """The processes of each service that are Gunicorns, each with its parent, and whether all processes were looked
-    at."""
-    found: dict[str, dict[int, int | None]] = {}
-    for pid in _pids(root):
-        if deadline.passed():
-            return found, False
-        if commandline.own_words(_words(root, pid)) or _title(root, pid):
-            name = _unit_of(root, pid)
-            if name and unit in (None, name):
-                found.setdefault(name, {})[pid] = parent(pid, root)
-    return found, True
-
-
-def _service(name: str, parents: Mapping[int, int | None]) -> _Service:
-    """Its masters: those whose parent is no Gunicorn of it."""
-    workers: dict[int, list[int]] = {pid: [] for pid in parents}
-    masters = []
-    for pid, above in parents.items():
-        if above is not None and above in workers:
-            workers[above].append(pid)
-        else:
-            masters.append(pid)
-    return _Service(name, list(parents), {pid: workers[pid] for pid in masters})
-
-
-def _pids(root: str) -> list[int]:
-    return sorted(int(name) for name in os.listdir(os.path.join(root, "proc")) if name.isdigit())
-
-
-def _words(root: str, pid: int) -> list[str]:
-    """The command line of a process."""
-    return [word for word in (read_text(root, f"/proc/{pid}/cmdline") or "").split("\0") if word]
-
-
-def _title(root: str, pid: int) -> bool:
-    """Whether a process is a Gunicorn that has made a title of its command line."""
-    return (read_text(root, f"/proc/{pid}/cmdline") or "").startswith(commandline.TITLE)
-
-
-def _unit_of(root: str, pid: int) -> str:
-    """The service that a process belongs to, by its control groups; "" where it belongs to none."""
-    for line in (read_text(root, f"/proc/{pid}/cgroup") or "").splitlines():
-        parts = line.split(":", 2)
-        names = [part for part in parts[-1].split("/") if part.endswith(".service")]
-        if len(parts) == 3 and parts[1] in ("", "name=systemd") and names:
-            return names[-1] if not names[0].startswith("user@") else ""
-    return ""
-
-
 def _of_unit(
-    service: _Service, most: int, host: tuple[int, str], systemd: Systemd, deadline: _Deadline
+    service: Service, most: int, host: tuple[int, str], systemd: Systemd, deadline: Deadline
 ) -> tuple[list[Running], int]:
     """What a service runs: one for each of its first `most` masters, as far as there is time, and how many were looked
     at. `host`: its cores and where it is."""
@@ -207,7 +132,7 @@ def _of_unit(
     if most <= 0 or deadline.passed():
         return [], 0
     state = systemd.state(service.name)
-    if _link(root, state.fragment or "/none").startswith(f"/{HOME}/") or state.fragment.startswith(f"/{HOME}/"):
+    if link(root, state.fragment or "/none").startswith(f"/{HOME}/") or state.fragment.startswith(f"/{HOME}/"):
         return [], len(service.masters)
     told = systemd.properties(service.name, "TriggeredBy", "ExecStart", "StateDirectory", "ReadWritePaths")
     sockets = tuple(sorted(name for name in told.get("TriggeredBy", "").split() if name.endswith(".socket")))
@@ -235,35 +160,16 @@ def _descendants(root: str, master: int, pids: Sequence[int]) -> list[int]:
 
 
 @dataclass
-class _Reading:
-    """One master as it is read."""
-
-    root: str
-    master: int
-    cores: int
-    unit: Mapping[str, str]
-
-    def __post_init__(self) -> None:
-        words = _words(self.root, self.master)
-        by_unit = commandline.parse(commandline.exec_words(self.unit.get("ExecStart", "")))
-        self.command = commandline.parse(words) or by_unit or commandline.Command(tuple(words))
-        self.environment = self._environment()
-        self.folder = _link(self.root, f"/proc/{self.master}/cwd")
-
-    def _environment(self) -> dict[str, str]:
-        pairs = (read_text(self.root, f"/proc/{self.master}/environ") or "").split("\0")
-        return {name: value for name, equals, value in (pair.partition("=") for pair in pairs) if equals and name}
+class _Reading(Master):
+    """One master as it is read whole."""
 
     def running(
         self, unit: tuple[str, str, tuple[str, ...]], workers: list[int], pids: Sequence[int], shared: bool
     ) -> Running:
         """All that is found of it. `unit`: its name, file and sockets; `pids`: the processes that may be its own."""
-        by_environment = commandline.from_environment(self.environment.get("GUNICORN_CMD_ARGS", ""))
-        declared = {**by_environment, **self.command.settings}
-        # What lies there may be made to mislead who reads it.
-        reader = reader_of(self.root, self.master, workers, str(declared.get("user") or ""))
-        path, conf = self._config(declared, reader)
-        settings = commandline.merged(conf.settings, by_environment, self.command.settings)
+        found = self.declared(workers)
+        reader, by_environment, path, conf = found.reader, found.by_environment, found.path, found.conf
+        settings = found.settings
         added = _pairs(settings.pop("raw_env", ()))
         control = str(settings.get("control_socket") or "")
         addresses = (one.address for one in held([self.master], self.root))
@@ -358,25 +264,9 @@ class _Reading:
             environment,
         )
 
-    def _config(self, settings: Mapping[str, object], reader: Reader) -> tuple[str, conffile.ConfFile]:
-        """The path of its file of settings, and what that says; "" without one."""
-        declared = str(settings.get("config") or "")
-        if declared.startswith("python:"):
-            # A module of the app: only importing it would tell.
-            return declared, conffile.ConfFile(unread=("all that it says",))
-        name = declared[len("file:") :] if declared.startswith("file:") else declared
-        path = os.path.join(self.folder or "/", name or CONFIG_FILE)
-        text = reader.text(path, conffile.MOST_BYTES)
-        if text is None:
-            if not declared and reader.ids is not None and not reader.is_there(path):
-                return "", conffile.ConfFile()
-            why = reader.hinders(path)
-            return path, conffile.ConfFile(unread=(f"the whole file, {why}" if why else _UNREADABLE,))
-        return path, conffile.read(text, self.cores, self.environment)
-
     def _python(self) -> str:
         """The version of its Python, by the name of its program."""
-        found = re.search(r"python(\d+\.\d+)", _link(self.root, f"/proc/{self.master}/exe"))
+        found = re.search(r"python(\d+\.\d+)", link(self.root, f"/proc/{self.master}/exe"))
         return found[1] if found else ""
 
 
@@ -481,10 +371,3 @@ def _text(root: str, path: str) -> str:
 
 def _listed(root: str, path: str) -> list[str]:
     return names_in(os.path.join(root, path.lstrip("/")))
-
-
-def _link(root: str, path: str) -> str:
-    try:
-        return os.readlink(os.path.join(root, path.lstrip("/")))
-    except OSError:
-        return ""

@@ -274,7 +274,7 @@ class _Tree:
                 if stat.S_ISREG(status.st_mode):
                     self.files[path] = status
                 elif stat.S_ISLNK(status.st_mode):
-                    self.links[path] = _target(self.reader.root, os.path.join(self.top, path))
+                    self.links[path] = self.reader.target(os.path.join(self.top, path))
                 elif stat.S_ISDIR(status.st_mode) and deep < MOST_DEEP and not _ENVIRONMENT.fullmatch(name):
                     folders.append((path, deep + 1))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass, replace
-from typing import Iterable, Mapping, TypedDict
+from typing import TYPE_CHECKING, Iterable, Mapping, TypedDict
 
 from .._declaration.socketmode import OPEN, mode_of
 from .._facts.unitgroups import unit_pids
@@ -21,28 +21,36 @@ from .._os.systemd import Systemd, UnitState
 from . import formerboot, formerplaces, formerprograms, formerunits, phases
 from .volatile import scratch_of
 
+if TYPE_CHECKING:
+    from .._former.slots import FormerSlots
+
 ABSENT, BESIDE, SHARED, JOINED, RENAMED, STOPPED = "absent", "beside", "shared", "joined", "renamed", "stopped"
 """How an address is taken over: there is nothing to take over; what runs does not listen there, and stays; its socket
 unit becomes the app's own, with the open socket in it; a second socket on the same port; a second unix socket that is
 renamed over the first; or what serves is stopped before, which users notice."""
 
 
-class FormerTold(TypedDict):
-    """The former service, as the probe tells it: its `unit`, the `way` (above) that its address is taken over, and
-    that in `words`; `problem`: why it cannot be, else empty."""
-
+class _Told(TypedDict):
     unit: str
     way: str
     words: str
     problem: str
 
 
+class FormerTold(_Told, total=False):
+    """The former service, as the probe tells it: its `unit`, the `way` (above) that its address is taken over, and
+    that in `words`; `problem`: why it cannot be, else empty; `held`: what it can have in flight, where that is known.
+    """
+
+    held: FormerSlots
+
+
 @dataclass(frozen=True)
 class Former:
     """The former service on this host. `sockets`: the socket units that start it; `holder`: the socket at the app's
     address and who has it; `why`: why the way is no better one; `problem`: why it cannot be taken over; `notes`: what
-    else a person is to know. `inherits`: whether its main process itself has that socket, so that systemd could hand it
-    one."""
+    else a person is to know. `inherits`: whether its main process is a Gunicorn that has that socket, so that
+    systemd could hand it one. `workers`: of that Gunicorn."""
 
     unit: str
     way: str = ABSENT
@@ -52,6 +60,7 @@ class Former:
     problem: str = ""
     inherits: bool = False
     notes: tuple[str, ...] = ()
+    workers: int = 0
 
     @property
     def serves(self) -> bool:
@@ -135,8 +144,17 @@ def _of_all(layout: Layout, former: Former, app: Mapping[str, object], state: Un
     beside, started = formerprograms.further(root, unit, state, former.holder)
     pid = state.main_pid or next(iter(_pids(state, root)), 0)
     lost, told = formerplaces.lost(unit, state, pid, scratch_of(app), systemd, root)
-    notes = (*former.notes, *reached.notes, *filter(None, (started, told)))
-    return replace(former, problem=former.problem or beside or lost, notes=notes)
+    served = formerprograms.serving(root, state, former.holder.address)
+    other = "" if served.gunicorn or state.gone else _OTHER_SERVER.format(unit=unit)
+    notes = (*former.notes, *reached.notes, *filter(None, (other, started, told)))
+    former = replace(former, inherits=former.inherits and served.gunicorn, workers=served.workers, notes=notes)
+    return replace(former, problem=former.problem or beside or lost)
+
+
+_OTHER_SERVER = (
+    "the server of {unit} is no Gunicorn: what it is answering when it is stopped may be cut off, and its address is "
+    "given back with a gap"
+)
 
 
 # -- what it listens on -----------------------------------------------------------------------------------------------

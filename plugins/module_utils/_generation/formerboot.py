@@ -189,6 +189,25 @@ def started_by(systemd: Systemd, units: Sequence[str]) -> list[str]:
     return sorted({name for one in told for key in _WANTED for name in one.get(key, "").split()} - {*units})
 
 
+def again(layout: Layout, former: Mapping[str, object]) -> list[str]:
+    """That a boot would start the service `former` (former.json) beside the app that took its address over, since
+    somebody enabled it again, in a sentence with the fix; none where none would."""
+    sockets = former.get("sockets")
+    units = [str(former.get("unit")), *(map(str, sockets) if isinstance(sockets, list) else [])]
+    found = [
+        (unit, path)
+        for unit in units
+        if unit != layout.public_socket_unit
+        for path in links(layout, [unit])
+        if os.path.dirname(path).endswith(_FOLDERS)
+    ]
+    return [
+        f"{path} has a boot start {unit}, which the app was taken over from, on the same address: `systemctl disable "
+        f"{unit}`, or `headcount-rollback {layout.app} --to-former`"
+        for unit, path in found[:1]
+    ]
+
+
 def by_hand(units: Sequence[str], found: Mapping[str, str]) -> str:
     """The commands by which a person has a boot start these units as these links did, and starts them."""
     commands = [f"ln -s {target} {path}" for path, target in sorted(found.items())]

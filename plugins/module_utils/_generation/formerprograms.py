@@ -13,13 +13,14 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import stat
 import time
 from dataclasses import dataclass
 from typing import Iterable, Mapping
 
 from .._facts.unitgroups import unit_pids
 from .._former.commandline import TITLE, own_words, parse
-from .._os.listeners import Listener, held
+from .._os.listeners import Listener, alike, held
 from .._os.paths import under
 from .._os.procfs import parent, read_text
 from .._os.systemd import UnitState
@@ -41,6 +42,15 @@ AGAIN_SECONDS = 0.3
 _IMAGE_FIELDS = (23, 25)
 """Where startcode and startstack (26 and 28 of proc(5)) are in /proc/PID/stat behind the name; alike in forks."""
 _POLLS = re.compile(r"(?m)^tfd:\s*(\d+)")
+
+
+@dataclass(frozen=True)
+class Serving:
+    """Who serves an address: whether that is a `gunicorn`, and how many `workers` it has, which is how many requests it
+    answers at once at least. Of another server, and of none, nothing is known."""
+
+    gunicorn: bool = False
+    workers: int = 0
 
 
 @dataclass(frozen=True)
@@ -71,6 +81,41 @@ def further(root: str, unit: str, state: UnitState, holder: Listener) -> tuple[s
         )
     starters = [name for name in _named(sorted(found.starters), root) if name.partition(" ")[0] not in _STARTERS]
     return "", f"{' and '.join(starters)} of {unit}, which started the server, ends with it" if starters else ""
+
+
+def serving(root: str, state: UnitState, address: str) -> Serving:
+    """Who of a service serves an address."""
+    pids = unit_pids(state.control_group, root) if state.control_group else []
+    holding = {pid for pid in pids if any(alike(one.address, address) for one in held([pid], root))}
+    found = {pid for pid in holding if _is_gunicorn(root, pid)}
+    return Serving(bool(found), sum(parent(pid, root) in found for pid in found))
+
+
+def imported(root: str, state: UnitState, address: str) -> bool:
+    """Whether the workers of a service's Gunicorn at an address have imported the app and answer, as far as can be
+    told: each has a file by which it tells its master, once it has come so far, that it is alive."""
+    pids = unit_pids(state.control_group, root) if state.control_group else []
+    holding = [pid for pid in pids if _is_gunicorn(root, pid)]
+    holding = [pid for pid in holding if any(alike(one.address, address) for one in held([pid], root))]
+    masters = [pid for pid in holding if parent(pid, root) not in holding]
+    return all(_has_told(file) for pid in masters for file in _told_by(root, pid))
+
+
+def _told_by(root: str, pid: int) -> list[os.stat_result]:
+    """The files by which the workers of a Gunicorn tell that they are alive; their master holds them all."""
+    folder, found = under(root, f"/proc/{pid}/fd"), []
+    with contextlib.suppress(OSError):
+        for name in os.listdir(folder):
+            path = os.path.join(folder, name)
+            with contextlib.suppress(OSError):
+                found += [os.stat(path)] if "/wgunicorn-" in os.readlink(path) else []
+    return found
+
+
+def _has_told(file: os.stat_result) -> bool:
+    """A worker sets the time of its file to that of the monotonic clock, which began with the boot; before Gunicorn 20
+    it changed the mode."""
+    return file.st_mtime <= time.monotonic() + 1.0 or stat.S_IMODE(file.st_mode) in (0, 1)
 
 
 def without_starters(pids: Iterable[int], root: str) -> list[int]:

@@ -212,8 +212,7 @@ def _notes(unit: str, properties: Mapping[str, str], own: set[str], systemd: Sys
     ends = _others(properties, _ENDS_IT, own)
     if ends:
         yield f"what stops or restarts {_listed(ends)} reaches {unit}, and not the app"
-    lines = [line for key in ("ExecStop", "ExecStopPost") for line in systemd.property_lines(unit, key)]
-    commands = [text for line in lines for text in _COMMAND.findall(line)]
+    commands = [text for line in systemd.property_lines(unit, "ExecStop") for text in _COMMAND.findall(line)]
     others = [text for text in commands if os.path.basename(text.split(" ", 1)[0]) != "kill"]
     if others:
         yield f"{unit} runs {_listed([f'`{text[:120]}`' for text in others])} when it is stopped"

@@ -26,6 +26,12 @@ def shared(layout: Layout) -> frozenset[str]:
     return frozenset({layout.public_socket_unit} if common else ())
 
 
+def left(layout: Layout) -> dict[str, object]:
+    """What former.json has of a service that has left, and whose address the app has; empty where there is none."""
+    found = read_mapping(layout.former)
+    return found if found.get("phase") == RETIRED else {}
+
+
 def unfinished(layout: Layout) -> list[str]:
     """That a takeover has not ended, with its phase and what comes next, in a sentence; none where there is nothing."""
     found = read_mapping(layout.former)

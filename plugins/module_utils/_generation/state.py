@@ -31,6 +31,7 @@ HISTORY = 12
 """So many events of a ledger go into a report."""
 
 if TYPE_CHECKING:
+    from .._former.slots import FormerSlots
     from .former import FormerTold
 
 
@@ -190,6 +191,16 @@ def _app_state(app: AppAsked, layout: Layout, systemd: Systemd, look_seconds: fl
     return state
 
 
+def _former_again(layout: Layout) -> list[str]:
+    """That a boot would start the service too that the app was taken over from."""
+    record = phases.left(layout)
+    if not record:
+        return []
+    from . import formerboot
+
+    return formerboot.again(layout, record)
+
+
 def _tell_former(state: AppState, app: AppAsked, seen: _Seen) -> frozenset[str]:
     """Fill in what there is to take over; the names of units that are, and are in nobody's way."""
     unit, listen = app.get("former"), app.get("listen")
@@ -199,8 +210,24 @@ def _tell_former(state: AppState, app: AppAsked, seen: _Seen) -> frozenset[str]:
 
     found = former.read(seen.layout, app, seen.systemd)
     _, note = not_shared(seen.layout, app, seen.systemd)
-    state["former"] = former.told(replace(found, notes=(*found.notes, *filter(None, [note]))), listen)
+    told = former.told(replace(found, notes=(*found.notes, *filter(None, [note]))), listen)
+    if found.serves and (held := _held_by(found.unit, seen)):
+        told["held"] = held
+    state["former"] = told
     return former.spared(seen.layout, found)
+
+
+def _held_by(unit: str, seen: _Seen) -> FormerSlots | None:
+    """How many requests a service can have in flight that serves an app today; None where that is not known, or where
+    several Gunicorns are its."""
+    from .._former.masters import sized
+    from .._former.slots import slots_of
+
+    try:
+        found = sized(unit, os.cpu_count() or 1, seen.layout.root, seen.systemd)
+    except OSError:  # no /proc that can be read
+        return None
+    return slots_of(unit, *found[0]) if len(found) == 1 else None
 
 
 def _trial_port_taken(app: AppAsked, seen: _Seen) -> str | None:
@@ -238,6 +265,7 @@ def _tell_live(state: AppState, app: AppAsked, seen: _Seen, number: int) -> None
     opens = f"`systemctl start {layout.public_socket_unit}` on the host opens it to users again"
     state["rollback_hint"] = "" if healthy else opens if state["closed"] else truth.rollback_hint(layout, number)
     state["open"] = access.problems(layout)
+    state["clashes"] += _former_again(layout)
     state["measured"] = record.get("measured")
     scratch = volatile.scratch_of(app, declared)
     pid = seen.units.get(layout.service_unit(number), ABSENT).main_pid

@@ -19,13 +19,13 @@ from typing import Callable, Dict, Sequence, Tuple, TypedDict
 
 from .._facts.unitgroups import unit_pids
 from .._os.files import fsync_directory, read_mapping, remove_file, replace_link, write_json
-from .._os.listeners import Listener, held, waiting
+from .._os.listeners import Listener, connected, held, waiting
 from .._os.ownership import leads_home
 from .._os.paths import Layout
 from .._os.procfs import children, read_text
 from .._os.systemd import Systemd, SystemdError
 from . import former as formers
-from . import formerboot, generations, phases
+from . import formerboot, formerprograms, generations, phases
 from .beside import Beside, drop_in, name_kept, undrop
 from .failures import StepFailed
 from .former import Former
@@ -102,6 +102,7 @@ class Takeover:
         self.seam = 0.0
         """Seconds in which nobody listened."""
         self._stopped = 0.0
+        self._told: list[str] = []
 
     def open(self, activate: Callable[[], None]) -> None:
         """Open the app's public socket beside the former one, or in its place. `activate`: makes the new generation's
@@ -128,6 +129,7 @@ class Takeover:
             self.beside = Beside(self.systemd, public, holder, self.layout.root)
             self.beside.open()
         elif self.former.way == formers.STOPPED:
+            self._told = _left_out(self.systemd, self.former.unit)  # what they leave out nobody can read afterwards
             _last_words(self.layout, self.systemd, self.record)
             self._stopped = self.instances.monotonic()
             self.systemd.stop(*_up(self.systemd, self.record.units), timeout_seconds=3600.0)
@@ -148,7 +150,7 @@ class Takeover:
     def retire(self) -> list[str]:
         """The former service leaves, with every request that it has answered, and is disabled. What a person is to
         know of it, in sentences."""
-        words = retire(self.instances, self.record)
+        words = [*self._told, *retire(self.instances, self.record)]
         if self.beside is not None:
             self.beside.close()
         return words
@@ -260,6 +262,7 @@ def retire(instances: Instances, record: Record) -> list[str]:
     theirs = _last_words(layout, systemd, record)
     words = [*_disabled(layout, systemd, theirs, record), *left_out]
     _until_empty(instances, record.inode)
+    _until_answered(instances, record)
     with name_kept(record.address, layout.root):
         if _killed(record):
             _end_without_its_file(instances, record)
@@ -314,6 +317,18 @@ def _until_empty(instances: Instances, inode: int) -> None:
     deadline, empty = instances.monotonic() + EMPTY_SECONDS, 0
     while empty < EMPTY_LOOKS and instances.monotonic() < deadline:
         empty = 0 if waiting(inode, instances.layout.root) else empty + 1
+        instances.sleep(POLL_SECONDS)
+
+
+def _until_answered(instances: Instances, record: Record) -> None:
+    """Wait until a server that is no Gunicorn, which may cut off what it is answering, has no connection any more, for
+    so long (EMPTY_SECONDS)."""
+    root, state = instances.layout.root, instances.systemd.state(record.unit)
+    pids = unit_pids(state.control_group, root) if state.control_group else []
+    if not pids or formerprograms.serving(root, state, record.address).gunicorn:
+        return
+    deadline = instances.monotonic() + EMPTY_SECONDS
+    while connected(pids, record.address, root) and instances.monotonic() < deadline:
         instances.sleep(POLL_SECONDS)
 
 

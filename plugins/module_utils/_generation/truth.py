@@ -113,4 +113,9 @@ def rollback_hint(layout: Layout, live_number: int | None) -> str:
     number = rollback_target(layout, live_number)
     if number is None:
         return ""
+    wrong = generations.problems(layout, number)
+    if wrong:
+        return (
+            f"generation {number}, which `headcount-rollback {layout.app}` would go back to, is not intact: {wrong[0]}"
+        )
     return f"`headcount-rollback {layout.app}` on the host goes back to generation {number}"

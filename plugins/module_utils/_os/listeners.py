@@ -116,6 +116,37 @@ def held(pids: Iterable[int], root: str = "/") -> list[Listener]:
     return list(found.values())
 
 
+def connected(pids: Iterable[int], address: str, root: str = "/") -> int:
+    """How many connections to an address these processes have, by the kernel's tables: a port of any of the host's
+    addresses, or the path of a unix socket."""
+    wanted = _accepted_unix(address, root) if address.startswith("unix:") else _accepted(address, root)
+    found: set[str] = set()
+    for folder in (under(root, f"/proc/{pid}/fd") for pid in pids if wanted):
+        with contextlib.suppress(OSError):
+            found.update(_link(os.path.join(folder, name)) for name in os.listdir(folder))
+    return len(found & wanted)
+
+
+def _accepted(address: str, root: str) -> set[str]:
+    """The established connections to a port, as links below /proc/PID/fd name them."""
+    port, found = int(address.rpartition(":")[2]), set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for line in (read_text(root, table) or "").splitlines()[1:]:
+            fields = line.split()
+            if len(fields) > 9 and fields[3] == "01" and int(fields[1].rpartition(":")[2], 16) == port:
+                found.add(f"socket:[{fields[9]}]")
+    return found
+
+
+def _accepted_unix(address: str, root: str) -> set[str]:
+    found = set()
+    for line in (read_text(root, "/proc/net/unix") or "").splitlines()[1:]:
+        fields = line.split(None, 7)
+        if len(fields) > 7 and not int(fields[3], 16) & LISTENS and alike(f"unix:{fields[7]}", address):
+            found.add(f"socket:[{fields[6]}]")
+    return found
+
+
 def _link(path: str) -> str:
     try:
         return os.readlink(path)

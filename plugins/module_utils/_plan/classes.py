@@ -53,13 +53,11 @@ def choose_class(app: App, inputs: Inputs, verdicts: Mapping[str, str], room: Ro
     """The worker class. `verdicts` has a reason for each class that the release's libraries rule out.
 
     auto: gthread where settings.threads asks for threads. Else sync only behind a proxy that buffers, for what
-    computes: one for each core where requests are alike, many where they are not and so little waits at a time that
-    there are workers enough. Else gevent where nothing blocks it and requests are alike, else gthread.
+    computes: one for each core where a person says that requests are alike, many where they are not and so little
+    waits at a time that there are workers enough. Else gevent where nothing blocks it and requests are alike, also as
+    far as they were weighed, else gthread.
     """
-    blocked = {name: reason for name, reason in verdicts.items() if reason}
-    if inputs.host.free_threaded:
-        blocked.setdefault("gevent", "gevent does not support free-threaded Python")
-        blocked.setdefault("eventlet", "eventlet does not support free-threaded Python")
+    blocked = _blocked(inputs, verdicts)
     if app.worker_class != "auto":
         return _asked(app, inputs, blocked)
     threads = app.settings.get("threads")
@@ -73,6 +71,8 @@ def choose_class(app: App, inputs: Inputs, verdicts: Mapping[str, str], room: Ro
     ratio, waits = inputs.wait_ratio, _waits(inputs)
     computes = ratio.value < CPU_RATIO
     if computes and app.buffering_proxy:
+        if not inputs.mix.known_alike:
+            return _of_alike_so_far(app, inputs, room, blocked)
         return _choice(app, inputs, blocked, "sync", "waiting", f"it computes: {waits}", ratio.origin)
     if computes:
         reason = (
@@ -88,6 +88,15 @@ def choose_class(app: App, inputs: Inputs, verdicts: Mapping[str, str], room: Ro
         reason = f"{best} one gevent worker does not fit in the memory and one gthread worker does"
         return _choice(app, inputs, blocked, "gthread", "memory", reason, "derived")
     return _choice(app, inputs, blocked, "gevent", "waiting", f"it waits: {waits}", ratio.origin)
+
+
+def _blocked(inputs: Inputs, verdicts: Mapping[str, str]) -> dict[str, str]:
+    """The classes that are ruled out, each with the reason."""
+    blocked = {name: reason for name, reason in verdicts.items() if reason}
+    if inputs.host.free_threaded:
+        blocked.setdefault("gevent", "gevent does not support free-threaded Python")
+        blocked.setdefault("eventlet", "eventlet does not support free-threaded Python")
+    return blocked
 
 
 def _asked(app: App, inputs: Inputs, blocked: Mapping[str, str]) -> ClassChoice:
@@ -115,6 +124,29 @@ def _of_mixed(app: App, inputs: Inputs, room: Room, blocked: Mapping[str, str]) 
     if room.fits["gthread"] or not (room.fits["sync"] and app.buffering_proxy):
         return _choice(app, inputs, blocked, "gthread", "mix", line, inputs.mix.origin)
     return None
+
+
+def _of_alike_so_far(app: App, inputs: Inputs, room: Room, blocked: Mapping[str, str]) -> ClassChoice:
+    """The class for requests that compute and are alike where they are known, behind a proxy that buffers, where nobody
+    says so of the whole app: what was not weighed (what users send) may wait for long."""
+    origin = inputs.mix.origin
+    line = (
+        f"it computes ({_waits(inputs)}) and is alike as far as that is known ({inputs.mix.source}), but"
+        " mix: uniform is not declared, so that requests which nobody weighed may take long"
+    )
+    against = blocked.get("gevent")
+    if against is None and room.fits["gevent"]:
+        reason = f"{line}: with gevent one that waits holds nobody up"
+        return _choice(app, inputs, blocked, "gevent", "mix", reason, origin)
+    best = f"{line}; gevent would serve it best, but {against or 'one gevent worker does not fit in the memory'}"
+    wanted = sync_need(inputs).planned
+    if not _processes_share(app, inputs):
+        return _choice(app, inputs, blocked, "gthread", "mix", f"{best}: threads hold what waits", origin)
+    if room.sync_workers >= up(SYNC_ENOUGH * wanted) or not room.fits["gthread"]:
+        reason = f"{best}: more sync workers than cores leave some free meanwhile"
+        return _choice(app, inputs, blocked, "sync", "mix", reason, origin)
+    reason = f"{best}; there is room for {max(0, room.sync_workers)} sync workers, and {wanted} are wanted"
+    return _choice(app, inputs, blocked, "gthread", "memory", reason, origin)
 
 
 def _processes_share(app: App, inputs: Inputs) -> bool:
@@ -184,6 +216,8 @@ def _of_sync(app: App, inputs: Inputs) -> str:
         return f"requests that wait would take its workers: {need.words}"
     if inputs.mix.mixed:
         return f"few slots, which requests that wait would take, and {inputs.mix.source}"
+    if not inputs.mix.known_alike:
+        return "one request per worker: one for each core would leave none where what nobody weighed takes long"
     return f"one request per worker: right where little is waited; {_waits(inputs)}"
 
 

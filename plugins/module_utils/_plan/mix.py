@@ -29,7 +29,8 @@ WAITS_MS: Final = 1.0
 @dataclass(frozen=True)
 class Mix:
     """Whether the requests are alike: the word (uniform or mixed), where it comes from and why; the moments, where the
-    kinds are known. `waits`: whether any of several paths waits; None where nobody knows."""
+    kinds are known. `waits`: whether any of several paths waits; None where nobody knows. `declared_alike`: whether a
+    person says of the whole app that they are alike."""
 
     word: str
     origin: str
@@ -37,6 +38,13 @@ class Mix:
     spread: Spread | None
     warnings: tuple[str, ...] = ()
     waits: bool | None = None
+    declared_alike: bool = False
+
+    @property
+    def known_alike(self) -> bool:
+        """Whether the requests of the whole app are known to be alike: a person says so, and nothing that was weighed
+        speaks against it. Paths that are weighed say nothing about those that are not, such as what users send."""
+        return self.word == "uniform" and self.declared_alike
 
     @property
     def mixed(self) -> bool:
@@ -101,7 +109,7 @@ def mix_of(app: App, measured: Measured | None) -> Mix:
     of the paths make, and what was weighed over several paths.
     """
     seen, told = measured_kinds(measured), declared_kinds(app.load.paths)
-    return replace(_mix_of(app, seen, told), waits=_any_waits(seen or told))
+    return replace(_mix_of(app, seen, told), waits=_any_waits(seen or told), declared_alike=app.mix == "uniform")
 
 
 def _any_waits(kinds: Sequence[Kind]) -> bool | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Mapping, Sequence
 
 from .._declaration.app import App
@@ -20,7 +20,7 @@ from .inputs import Allotment, Inputs, Mismatch, divide, gather, profile_mismatc
 from .settings import EVENTLET, GUNICORN, OVERRIDES, SETTINGS, Draft, all_settings, origin_of, override
 from .size import ASYNC, Shape, ceiling_for, fits_once, for_two, holds, memories, size
 from .text import explain, render_table
-from .types import Host, Limit, Measured, Number, Plan, PlanError, Policy, Setting, bare_values, number, share, up
+from .types import Host, Limit, Measured, Number, Plan, PlanError, Policy, Setting, bare_values, number, share
 
 __all__ = [
     "BAND",
@@ -78,7 +78,8 @@ def plan_host(
 ) -> dict[str, Plan]:
     """Plans every app of one host.
 
-    `facts`: host facts as plain data. `apps`: normalised apps. By app name: `measured`, a Measured or its dict,
+    `facts`: host facts as plain data; `former` in them, where it is: what the services that serve the apps today hold
+    (FormerSlots), by app name. `apps`: normalised apps. By app name: `measured`, a Measured or its dict,
     or None; `fleet`, the number of hosts that run the app (1 when unknown), which share its database; `previous`,
     the settings in force, bare values or a plan's, for the dead band; `async_verdicts`, for each class the reason
     why the release's libraries rule it out, or None; `gunicorn`, the version that the project itself pins.
@@ -123,12 +124,20 @@ def plan_each(
                 verdicts={key: reason for key, reason in ((async_verdicts or {}).get(name) or {}).items() if reason},
                 memory_max=budget,
                 gunicorn=(gunicorn or {}).get(name),
+                former=_former_of(facts, name),
             )
             kept = ["memory_max_mib", "memory_high_mib"] if budget_kept else []
             plans[name] = _plan(subject, _weighed((measured or {}).get(name)), before, kept)
         except PlanError as error:
             refused[name] = error
     return HostPlans(plans, refused)
+
+
+def _former_of(facts: Mapping[str, object], name: str) -> Mapping[str, object]:
+    """What the service holds that serves an app today (FormerSlots); empty where that is not known."""
+    held = facts.get("former")
+    found = held.get(name) if isinstance(held, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
 
 
 def _weighed(found: Measured | Mapping[str, object] | None) -> Measured | None:
@@ -141,7 +150,8 @@ class _Subject:
     """What is planned: an app on a host, and what is known of both but for a measurement.
 
     `hosts`: how many of the fleet run the app. `verdicts`: for each worker class that the release's libraries rule
-    out, why. `memory_max`: MiB of MemoryMax. `gunicorn`: the version that the project pins.
+    out, why. `memory_max`: MiB of MemoryMax. `gunicorn`: the version that the project pins. `former`: what the service
+    holds that serves the app today (FormerSlots).
     """
 
     app: App
@@ -151,6 +161,7 @@ class _Subject:
     verdicts: Mapping[str, str]
     memory_max: int
     gunicorn: str | None = None
+    former: Mapping[str, object] = field(default_factory=dict)
 
     def draft(self, measured: Measured | None, worker_class: str | None = None) -> Draft:
         """What a measurement (None: none yet) leads to, with the worker class that is given or the one that suits.
@@ -231,7 +242,7 @@ def _plan(subject: _Subject, measured: Measured | None, previous: Mapping[str, o
     return Plan(
         app=subject.app.name,
         settings={name: settings[name] for name in SETTINGS},
-        warnings=_warnings(chosen, settings),
+        warnings=_warnings(chosen, settings, subject.former),
         inputs=_inputs(chosen, subject.hosts),
         slots=chosen.shape.slots,
         budget_mib=math.floor(subject.allotment.budget_mib),
@@ -294,10 +305,11 @@ def _fixed_per_worker(app: App, worker_class: str) -> Any:
 def _neighbours(subject: _Subject, measured: Measured) -> list[Draft]:
     """The plans that measurements within the band would have given."""
     around = (1 - BAND, 1.0, 1 + BAND)
+    apart = ((1.0, 1.0, 1.0, 1 - BAND), (1.0, 1.0, 1.0, 1 + BAND))
     result = []
-    for memory, waiting, computing in itertools.product(around, around, around):
+    for factors in (*itertools.product(around, around, around), *apart):
         try:
-            result.append(subject.draft(measured.scaled(memory, waiting, computing)))
+            result.append(subject.draft(measured.scaled(*factors)))
         except PlanError:
             continue
     return result
@@ -382,12 +394,12 @@ def _said_kept(item: Setting) -> Setting:
 # --- what goes beside the settings ------------------------------------------------------------------------------------
 
 
-def _warnings(draft: Draft, settings: Mapping[str, Setting]) -> tuple[str, ...]:
+def _warnings(draft: Draft, settings: Mapping[str, Setting], former: Mapping[str, object]) -> tuple[str, ...]:
     """What a person has to know of the plan, each sentence beginning with the app."""
     told = (
         _of_class(draft, str(settings["gunicorn_version"].value)),
         _of_slow_clients(draft),
-        _of_concurrency(draft),
+        *_of_few_slots(draft, former),
         _of_rate(draft),
         _of_preload(draft) if settings["preload_app"].value else None,
         _of_keepalive(draft),
@@ -420,18 +432,12 @@ def _of_slow_clients(draft: Draft) -> str | None:
     )
 
 
-def _of_concurrency(draft: Draft) -> str | None:
-    flight, shape = draft.inputs.concurrency, draft.shape
-    unknown = flight.origin == "assumed" and draft.inputs.peak is None
-    if unknown or draft.choice.name == "sync" or shape.slots >= flight.value:
-        return None
-    if shape.slots_winner == "waiting":
-        return None
-    limit = {"need": "memory", "guess": "memory"}.get(shape.slots_winner, shape.slots_winner)
-    return (
-        f"{shape.slots} requests can be in flight, fewer than the {number(up(flight.value))} planned"
-        f" for ({flight.source}); what limits it: {limit}. The rest waits in the backlog"
-    )
+def _of_few_slots(draft: Draft, former: Mapping[str, object]) -> Sequence[str]:
+    if draft.shape.slots >= draft.inputs.concurrency.value and not former:
+        return ()
+    from .fewer import warnings
+
+    return warnings(draft, former)
 
 
 def _of_rate(draft: Draft) -> str | None:

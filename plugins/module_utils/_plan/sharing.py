@@ -159,6 +159,13 @@ def _patient(inputs: Inputs) -> bool:
     return (inputs.wall_ms.value if spread is None else spread.fastest.alone_ms) >= PATIENT_MS
 
 
+def unweighed_slots(inputs: Inputs) -> int:
+    """Threads that are wanted at least where requests are alike as far as they were weighed, and nobody says so of the
+    whole app: as many as would be where they are not, so that others that take long leave some free."""
+    crowd = whole_cores(inputs.allotment.cores) + SHARING_QUEUE
+    return crowd if inputs.peak is None else min(crowd, up(GTHREAD_HEADROOM * inputs.peak))
+
+
 def turn_ms(inputs: Inputs, workers: int) -> float:
     """How soon threads of one interpreter take turns, in ms; 0: Python's own."""
     few = workers < SHARING_PROCESSES[0][1] * whole_cores(inputs.allotment.cores)
@@ -184,7 +191,7 @@ def sharing_sync(inputs: Inputs) -> Limit:
 
 
 def sync_need(inputs: Inputs) -> SyncNeed:
-    """How many sync workers requests ask for that are not alike."""
+    """How many sync workers requests ask for that are not alike, or of which nobody says so."""
     cores = inputs.allotment.cores
     whole = whole_cores(cores)
     load = SYNC_LOAD_UNKNOWN

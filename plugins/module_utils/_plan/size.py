@@ -25,6 +25,7 @@ from .sharing import (
     sharing_slots,
     sharing_sync,
     sharing_want,
+    unweighed_slots,
     whole_cores,
 )
 from .types import COUNTLESS, Limit, Number, PlanError, down, fitting, number, share, up
@@ -235,7 +236,7 @@ def _least_workers(inputs: Inputs) -> int:
 def _sync_want(inputs: Inputs) -> Want:
     """Workers of sync, each of which has one request in flight."""
     by_cores, flight = _sync_by_cores(inputs), _in_flight(inputs)
-    if inputs.mix.mixed:
+    if not inputs.mix.known_alike:
         flight = max(flight, int(sharing_slots(inputs).value))
     in_flight = max(_least_workers(inputs), flight)
     workers = (
@@ -263,7 +264,7 @@ def _sync_by_cores(inputs: Inputs) -> Limit:
         count = max(whole, up(cores * (1 + ratio) * SYNC_WAIT_HEADROOM))
         words = f"cores x (1 + wait ratio {number(ratio)}) x {number(SYNC_WAIT_HEADROOM)}: {reason}"
     shared = sharing_sync(inputs)
-    if inputs.mix.mixed and count < int(shared.value):
+    if not inputs.mix.known_alike and count < int(shared.value):
         return shared
     return Limit("cores", count, words)
 
@@ -286,15 +287,21 @@ def _loop_want(inputs: Inputs, worker_class: str) -> Want:
         workers, most = _for_threads(workers, min(whole, busy), held)
     else:
         most = min(whole, busy)
+    spare = unweighed_slots(inputs) if worker_class == "gthread" and _partly_weighed(inputs) else 0
     keep_busy = COUNTLESS
     if not math.isinf(inputs.most_ratio):
-        keep_busy = max(2 * most, up(cores * (1 + inputs.most_ratio) * BUSY_FACTOR), held)
+        keep_busy = max(2 * most, up(cores * (1 + inputs.most_ratio) * BUSY_FACTOR), held, spare)
         if not inputs.buffered:
             keep_busy = max(keep_busy, whole + SHARING_QUEUE)
     if worker_class in ASYNC:
         return Want(workers, _async_target(inputs, most, held), min(flight, keep_busy), held=held)
-    target = _threads_target(inputs, most, keep_busy)
-    return Want(workers, target, min(flight, keep_busy, THREADS_MAX * most), held=min(held, THREADS_MAX * most))
+    target, threads = _threads_target(inputs, most, keep_busy, spare), THREADS_MAX * most
+    return Want(workers, target, min(flight, keep_busy, threads), min(spare, threads), min(held, threads))
+
+
+def _partly_weighed(inputs: Inputs) -> bool:
+    """Whether requests are alike where they are known, and nobody says so of the whole app."""
+    return not inputs.mix.mixed and not inputs.mix.known_alike
 
 
 def _for_threads(workers: tuple[Limit, ...], most: int, held: int) -> tuple[tuple[Limit, ...], int]:
@@ -322,18 +329,21 @@ def _async_target(inputs: Inputs, workers: int, held: int) -> tuple[Limit, ...]:
     return by_load, Limit("waiting", enough, f"{_busy_words(inputs, HEAVY_FACTOR)}; {why}")
 
 
-def _threads_target(inputs: Inputs, workers: int, keep_busy: int) -> tuple[Limit, ...]:
-    """Threads that are comfortable, but no more than keep the cores busy or than share one interpreter."""
+def _threads_target(inputs: Inputs, workers: int, keep_busy: int, spare: int) -> tuple[Limit, ...]:
+    """Threads that are comfortable, but no more than keep the cores busy or than share one interpreter. `spare`: so
+    many at least, for requests that were not weighed."""
     flight = _in_flight(inputs)
     words = f"{number(GTHREAD_HEADROOM)} x {flight} in flight: {inputs.concurrency.source}"
     target = [
-        Limit("concurrency", max(up(GTHREAD_HEADROOM * flight), 2 * workers), words),
+        Limit("concurrency", max(up(GTHREAD_HEADROOM * flight), 2 * workers, spare), words),
         Limit("threads", THREADS_MAX * workers, f"at most {THREADS_MAX} threads share one interpreter"),
     ]
     if keep_busy < COUNTLESS:
         words = _busy_words(inputs, BUSY_FACTOR)
         if not inputs.buffered:
             words += f", and no fewer than {SHARING_QUEUE} slow clients and the declared concurrency"
+        elif spare:
+            words += f", and no fewer than {spare}, for requests that nobody weighed"
         target.append(Limit("waiting", keep_busy, words))
     return tuple(target)
 

@@ -352,9 +352,12 @@ class Measured:
         """The same with its memory alone: what is left of a weigh of other paths."""
         return replace(self, cpu_ms=None, wall_ms=None, wait_ratio=None, requests=0, seconds=0.0, paths=())
 
-    def scaled(self, memory: float, waiting: float, computing: float = 1.0) -> Measured:
+    def scaled(self, memory: float, waiting: float, computing: float = 1.0, apart: float = 1.0) -> Measured:
         """The same measurement with its memory, its waiting and its CPU time multiplied: what noise could have made of
-        it. The wait ratio follows the waiting alone."""
+        it. The wait ratio follows the waiting alone. `apart`: so many times as far from their mean the CPU times are.
+        """
+        whole = sum(path.weight for path in self.paths if path.requests)
+        mean = sum(path.weight * path.cpu_ms for path in self.paths if path.requests) / whole if whole else 0.0
 
         def times(value: float | None, factor: float) -> float | None:
             return None if value is None else value * factor
@@ -376,8 +379,8 @@ class Measured:
             paths=tuple(
                 replace(
                     path,
-                    cpu_ms=path.cpu_ms * computing,
-                    cpu_sd_ms=path.cpu_sd_ms * computing,
+                    cpu_ms=max(0.0, mean + (path.cpu_ms - mean) * apart) * computing,
+                    cpu_sd_ms=path.cpu_sd_ms * apart * computing,
                     wait_ms=path.wait_ms * waiting,
                     wait_sd_ms=path.wait_sd_ms * waiting,
                 )

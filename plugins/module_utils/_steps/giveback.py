@@ -18,6 +18,7 @@ from .._generation import generations, store, truth
 from .._generation.answers import SILENT, Meanwhile, meanwhile_words
 from .._generation.beside import Beside, drop_in, name_kept, undrop
 from .._generation.failures import StepFailed, sentence
+from .._generation.formerprograms import imported, serving
 from .._generation.switch import restore, take_down
 from .._generation.takeover import (
     GIVEN_BACK,
@@ -230,16 +231,21 @@ class _HandOver:
 
 
 def _start(app: AppOnHost, record: Record, undo: Callable[[], None]) -> None:
-    """Start the former service and wait until it serves. StepFailed, with it stopped again, where it does not."""
+    """Start the former service and wait until it serves, and its workers have imported the app: until then it would
+    take requests and leave them waiting. StepFailed, with it stopped again, where it does not."""
     begin = app.clock()
     deadline = app.instances.monotonic() + BOOT_SECONDS
     with name_kept(record.address, app.layout.root):  # what it runs before often removes the file of "its" old socket
         try:
             app.systemd.reset_failed(record.unit)
             app.systemd.start(record.unit)
-            while not _serves(app, record):
+            state = app.systemd.state(record.unit)
+            while not _serves(app, record) or not imported(app.layout.root, state, record.address):
                 state = app.systemd.state(record.unit)
-                if state.gone or app.instances.monotonic() >= deadline:
+                late = app.instances.monotonic() >= deadline
+                if late and _serves(app, record):
+                    break  # what it imports takes longer than anybody waits
+                if state.gone or late:
                     lines = app.systemd.journal(record.unit, begin)
                     raise StepFailed(
                         "rollback", f"{record.unit} does not serve: {lines[-1] if lines else state.result}"
@@ -278,11 +284,13 @@ def _reached(app: AppOnHost, record: Record) -> bool:
 
 
 def _serves(app: AppOnHost, record: Record) -> bool:
-    """Whether its processes have come up: a master and a worker at least hold a socket at the address."""
+    """Whether its processes have come up: of a Gunicorn a master and a worker at least hold a socket at the address."""
     root, group = app.layout.root, app.systemd.state(record.unit).control_group
     pids = unit_pids(group, root) if group else []
 
     def there(one: Listener) -> bool:
         return alike(one.address, record.address)
 
-    return sum(any(map(there, held([pid], root))) for pid in pids) >= SERVING
+    holding = sum(any(map(there, held([pid], root))) for pid in pids)
+    least = SERVING if serving(root, app.systemd.state(record.unit), record.address).gunicorn else 1
+    return holding >= least

@@ -40,7 +40,7 @@ def promote(app: AppOnHost, number: int, verdict: Plain | None = None) -> dict[s
             raise StepFailed("promote", f"generation {number} is not what was tried: {wrong[0]}")
         _check_room(app)
         _fail_if_users_lose(app, old, record.app)
-        former = _former(app, old, record.app)
+        former = _former(app, old, record.app, int(record.plan.get("slots") or 0))
         before, was = app.known(old), guarding.before(app, old)
         seen = switch_counted(app, old, number, record.app, former=former)
         # It is live and verified: what goes wrong from here on is told, and is made up for by the next heal.
@@ -112,8 +112,9 @@ def _fail_if_lost(app: AppOnHost, old: int | None) -> None:
             raise StepFailed("promote", lost)
 
 
-def _former(app: AppOnHost, old: int | None, declared: Plain) -> formers.Former | None:
-    """The service that has the app's address before its first generation; None where none is declared."""
+def _former(app: AppOnHost, old: int | None, declared: Plain, slots: int) -> formers.Former | None:
+    """The service that has the app's address before its first generation; None where none is declared. `slots`: how
+    many requests that generation answers at once, 0 where it is not known."""
     unit = declared.get("former")
     if old is not None or not unit:
         return None
@@ -123,9 +124,19 @@ def _former(app: AppOnHost, old: int | None, declared: Plain) -> formers.Former 
     apart, note = not_shared(app.layout, declared, app.systemd)  # what came since the generation was staged
     if apart:
         raise Untouched("promote", "; ".join(apart.values()))
-    if note:
-        former = replace(former, notes=(*former.notes, note))
-    return former
+    fewer = _fewer(former, slots)
+    return replace(former, notes=(*former.notes, *filter(None, (note, fewer))))
+
+
+def _fewer(former: formers.Former, slots: int) -> str:
+    """That the app answers fewer requests at once than its former service, in a clause; empty where it does not."""
+    if not slots or slots >= former.workers:
+        return ""
+    return (
+        f"{former.unit} answered {former.workers} requests at once with its workers, and the app's plan has room for "
+        f"{slots}: one slow request holds up more of the others; if some of them wait (uploads, other servers), "
+        "declare a path that does in load.paths, or `settings: {worker_class: gthread}`"
+    )
 
 
 def switch_counted(

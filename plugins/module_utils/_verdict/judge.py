@@ -85,7 +85,8 @@ def judge(
         return _conclude(checks, facts, candidate, beside=beside)
     answer = _asked(run)
     verdict = _conclude([*checks, *answer.checks], facts, candidate, shared=run.sick_beside, beside=beside)
-    return replace(verdict, warnings=tuple(answer.warnings), cold_seconds=cold).without(answer.uncompared)
+    told = tuple(_told(answer.checks))
+    return replace(verdict, warnings=tuple(answer.warnings), cold_seconds=cold, told=told).without(answer.uncompared)
 
 
 def _asked(run: Run) -> Answer:
@@ -173,6 +174,8 @@ def combine(first: Verdict, second: Verdict | None) -> Verdict:
         return first
     earlier = f"the first run said {first.outcome}: {first.cause}"
     facts = {**second.facts, "first": first.to_dict()}
+    told_once = _told_once(first, second)
+    second = replace(second, told=(*second.told, *told_once))
     if second.outcome == PASS and any(check.name == "stall" and check.outcome == FAIL for check in first.checks):
         cause = f"seen once, not again in the second run: {first.cause}"
         return replace(
@@ -183,7 +186,7 @@ def combine(first: Verdict, second: Verdict | None) -> Verdict:
     if second.outcome == PASS and once:
         cause = f"{second.cause}; seen once, not again in the second run: {once[0]}"
     if second.outcome == PASS:
-        cause = "; ".join([cause, *_told_once(first, second)])
+        cause = "; ".join([cause, *told_once])
     if second.stopped:  # nothing else is known of the candidate
         cause = f"{second.cause}; {earlier}"
     elif second.outcome != PASS:

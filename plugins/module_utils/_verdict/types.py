@@ -243,7 +243,8 @@ class Verdict:
 
     `uncompared`: what was not held against the live generation although there is one, or not asked at all. `hard`: a
     fail that a retry must not undo. `stopped`: the load was ended because the live generation suffered, so that there
-    must be no retry. `cold_seconds`: the first seconds of the run, whose good answers are in no latency.
+    must be no retry. `cold_seconds`: the first seconds of the run, whose good answers are in no latency. `told`: what
+    decides nothing and a person should read all the same, in sentences.
     """
 
     outcome: str
@@ -256,6 +257,7 @@ class Verdict:
     facts: Mapping[str, object] = field(default_factory=dict)
     cold_seconds: float = 0.0
     uncompared: Sequence[str] = ()
+    told: Sequence[str] = ()
 
     def to_dict(self) -> dict[str, object]:
         """Plain data that JSON can hold."""
@@ -265,6 +267,7 @@ class Verdict:
             "checks": [check.to_dict() for check in self.checks],
             "warnings": list(self.warnings),
             "uncompared": list(self.uncompared),
+            "told": list(self.told),
             "hard": self.hard,
             "attempts": self.attempts,
             "stopped": self.stopped,

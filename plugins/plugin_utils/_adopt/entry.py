@@ -20,6 +20,7 @@ from ...module_utils._declaration.gunicorn import GUNICORN, HOOKS, REFUSED
 from ...module_utils._declaration.listening import GROUP
 from ...module_utils._declaration.normalise import normalise_apps
 from ...module_utils._former.likely import likely_value
+from ...module_utils._former.slots import slots_of
 from ...module_utils._plan.planner import plan_host
 from ...module_utils._plan.text import render_table
 from ...module_utils._plan.types import PlanError
@@ -150,8 +151,10 @@ def compared(entry: Json, running: Json, facts: Json) -> list[str]:
     apps, problems = normalise_apps([{**entry, "secrets": {}}], "")
     if problems:
         return [visible(f"no plan yet: {problem.text}") for problem in problems]
+    name, settings = str(entry["name"]), running.get("settings") or {}
+    held = slots_of(str(running["unit"]), _whole(running.get("workers")), settings)
     try:
-        plan = plan_host(facts, apps)[str(entry["name"])]
+        plan = plan_host({**facts, "former": {name: held}} if held else facts, apps)[name]
     except PlanError as error:
         return [visible(f"no plan: {error}")]
     now = {key: value for key, value in current(running).items() if key in plan.settings}

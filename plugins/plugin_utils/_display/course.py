@@ -135,14 +135,17 @@ def recap(summaries: Mapping[str, Mapping[str, int]], first_cause: str, check: b
     """What came of a playbook, by Ansible's counts for each host: how many hosts changed, failed, were not reached,
     and where several failed, which was the first. One that failed does not count as changed: what it came to is said by
     the report. `check`: nothing was, so it is said what would be."""
-    failed = [host for host, one in summaries.items() if one.get("failures")]
-    lost = [host for host, one in summaries.items() if one.get("unreachable")]
-    changed = sum(bool(one.get("changed")) for host, one in summaries.items() if host not in failed)
-    parts = [f"{changed} would change" if check else f"{changed} changed"] if changed else []
+    failed, lost = _counting(summaries, "failures"), _counting(summaries, "unreachable")
+    changed = len(set(_counting(summaries, "changed")) - set(failed))
+    parts = [f"{changed} {'would change' if check else 'changed'}"] if changed else []
     parts += [f"{words} on {_listed(hosts)}" for words, hosts in (("failed", failed), ("not reached", lost)) if hosts]
-    parts = parts or ["nothing would change" if check else "nothing changed"]
+    parts = parts or [f"nothing {'would change' if check else 'changed'}"]
     lines = [f"{plural(len(summaries), 'host')}: {', '.join(parts)}"] if summaries else []
     return [*lines, *([f"first cause: {first_cause}"] if first_cause and len(failed) > 1 else [])]
+
+
+def _counting(summaries: Mapping[str, Mapping[str, int]], what: str) -> list[str]:
+    return [host for host, one in summaries.items() if one.get(what)]
 
 
 def _listed(hosts: Sequence[str]) -> str:

@@ -388,7 +388,7 @@ class _Inputs:
         """The planner's arguments as plain data, and the plan of `name`. Raises PlanError."""
         previous = {key: state.get("live") for key, state in self.states.items()}
         arguments: Result = {
-            "facts": dict(facts),
+            "facts": _with_former(facts, self.states),
             "apps": [without_environment(app) for app in self.apps],
             "measured": {
                 key: {**measured, "earlier": True}
@@ -407,6 +407,13 @@ class _Inputs:
         if self.policy != Policy():
             arguments["policy"] = asdict(self.policy)
         return arguments, self._known[key][name].to_dict()
+
+
+def _with_former(facts: Facts, states: Mapping[str, State]) -> dict[str, object]:
+    """The facts, and how many requests that holds what is to be taken over, of the apps of which it is known."""
+    first = {name: state.get("former") or {} for name, state in states.items() if not state.get("live")}
+    held = {name: former["held"] for name, former in first.items() if former.get("held")}
+    return {**facts, "former": held} if held else dict(facts)
 
 
 def without_environment(app: Json) -> Json:

@@ -27,7 +27,7 @@ def _stops(name: str, failed: Sequence[str], max_failed: int) -> str:
 
 @dataclass(frozen=True)
 class Gate:
-    """Whether a batch may begin. `batch` of `batches`, from 1; `stopped`: apps that are not begun in it.
+    """Whether a batch may begin. `batch` of `batches`, from 1; `why_stopped`: why an app is not begun in it.
 
     Apps are independent of each other: one that failed too often goes no further, and stops none of the others. What
     the guard of a host took back counts as failed there, and `why` says what it found. The batch itself is not begun
@@ -38,7 +38,12 @@ class Gate:
     why: str
     batch: int
     batches: int
-    stopped: list[str] = field(default_factory=list)
+    why_stopped: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def stopped(self) -> list[str]:
+        """The apps that are not begun."""
+        return list(self.why_stopped)
 
 
 def gate(
@@ -57,10 +62,13 @@ def gate(
     number = _number_of(order, sizes, batch)
     names = list(dict.fromkeys(name for apps in batch.values() for name in apps))
     bad = {name: [host for host in _failed(name, before, outcomes) if host not in batch] for name in names}
-    stopped = [name for name in names if len(bad[name]) > max_failed]
-    told = [[_stops(name, bad[name], max_failed), *guards.words(outcomes, name, bad[name])] for name in stopped]
-    why = "; ".join(itertools.chain.from_iterable(told))
-    if stopped and stopped == names:
+    stopped = {
+        name: "; ".join([_stops(name, bad[name], max_failed), *guards.words(outcomes, name, bad[name])])
+        for name in names
+        if len(bad[name]) > max_failed
+    }
+    why = "; ".join(stopped.values())
+    if stopped and list(stopped) == names:
         return Gate(True, f"batch {number} of {len(sizes)} is not begun: {why}", number, len(sizes), stopped)
     begun = f"batch {number} of {len(sizes)}: {listed(list(batch))}"
     return Gate(False, f"{begun}; left out: {why}" if why else begun, number, len(sizes), stopped)

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from .._edge import Json
+from .choice import DEPLOY
 from .outcome import Outcome, Outcomes
 
 
@@ -41,6 +42,12 @@ def shared(asked: Sequence[Question], batch: Sequence[str]) -> dict[str, list[Js
     for place, one in enumerate(one for one in asked if one not in own):
         dealt.setdefault(batch[place % len(batch)], []).append(asdict(one))
     return dealt
+
+
+def working(batch: Sequence[str], apps: Json, outcomes: Outcomes, name: str) -> list[str]:
+    """The hosts of a batch on which the rollout of an app goes on. `apps`: {host: {app: what is done about it}}."""
+    failed = [host for host in batch if name in outcomes.get(host, {}) and outcomes[host][name].failed]
+    return [host for host in batch if apps.get(host, {}).get(name) == DEPLOY and host not in failed]
 
 
 def heard(outcome: Outcome, answer: Mapping[str, object], at: float) -> Outcome:

@@ -44,7 +44,8 @@ class Evidence(TypedDict, total=False):
 
     Latencies are milliseconds, memory is MiB, `error_rate_limit` is a share of the `requests`. What begins with `live_`
     is of the generation that the candidate was held against. `paths`: what each path of the candidate took.
-    `uncompared`: what was not held against the live generation, and why. `failed_requests`: of each path that was asked
+    `uncompared`: what was not held against the live generation, and why. `told`: what decided nothing and is to be read
+    all the same, in sentences. `failed_requests`: of each path that was asked
     again because its requests failed, what it answered and what the app logged.
     """
 
@@ -58,6 +59,7 @@ class Evidence(TypedDict, total=False):
     memory_source: str | None
     checks: list[Json]
     uncompared: list[str]
+    told: list[str]
     failed_requests: list[Json]
     histogram: str | None
     live_histogram: str | None
@@ -254,6 +256,7 @@ def evidence_of(trial: Json) -> Row:
         "memory_source": memory.get("source"),
         "checks": verdict.get("checks", []),
         "uncompared": verdict.get("uncompared", []),
+        "told": verdict.get("told", []),
         "failed_requests": trial.get("failed") or [],
         "histogram": (trial.get("candidate") or {}).get("histogram"),
         "live_histogram": (trial.get("live") or {}).get("histogram"),
@@ -280,6 +283,13 @@ def url(listen: str, address: str) -> str:
     return f"http://{shown}:{port}/"
 
 
+def _beside(row: Row) -> list[str]:
+    """What the verdict on an app tells beside its cause: what decides nothing, and what was not compared."""
+    told = [words for words in row.get("told") or [] if words not in str(row.get("cause"))]
+    uncompared = row.get("uncompared")
+    return [*told, *([f"not compared: {'; '.join(uncompared)}"] if uncompared else [])]
+
+
 def text(rows: Sequence[Row], summary: str) -> str:
     """The rows of a report as a table, with every failure in words below it."""
     lines = [table(HEADER, [cells(row) for row in rows], RIGHT)]
@@ -295,8 +305,8 @@ def text(rows: Sequence[Row], summary: str) -> str:
             lines.append(f"{where}: {phase}{cause}")
         if row.get("revert_cause"):
             lines.append(f"{row['host']}: {row['app']}: the revert failed: {row['revert_cause']}")
-        if row.get("uncompared") and row["status"] != "unchanged":
-            lines.append(f"{row['host']}: {row['app']}: not compared: {'; '.join(row['uncompared'])}")
+        if row["status"] != "unchanged":
+            lines += [f"{row['host']}: {row['app']}: {words}" for words in _beside(row)]
         if row.get("mismatch"):
             lines.append(f"{row['host']}: {row['mismatch']}")
     lines.append(summary)

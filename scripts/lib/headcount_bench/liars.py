@@ -286,7 +286,7 @@ class Scene:
             "stopped": bool(verdict.get("stopped")),
             "phase": last.get("phase", ""),
             "cause": last.get("failed") or verdict.get("cause", ""),
-            "told": [*verdict.get("warnings", []), *verdict.get("uncompared", []), *notes],
+            "told": [*verdict.get("told", []), *verdict.get("warnings", []), *verdict.get("uncompared", []), *notes],
             "attempts": verdict.get("attempts"),
             "tries": tries,
             "seconds": round(time.monotonic() - begin, 1),

@@ -106,6 +106,19 @@ def _watch(addresses: Sequence[str]) -> None:
     print(f"alerts: {made.alerts}, and what somebody would be told of: {made.alertmanager}", flush=True)
 
 
+def _watch_what_is_there(addresses: Sequence[str]) -> None:
+    """As _watch(), after a rollout that failed: what goes wrong with it is told, and does not hide that."""
+    try:
+        _watch(addresses)
+    except ScriptError as error:
+        say(f"{colour('!!', 'red', sys.stderr)} {error}")
+
+
+def _exports(arguments: Sequence[str]) -> bool:
+    """Whether the hosts export how their apps run once the rollout is over."""
+    return list(arguments[: len(EXPORTED)]) == list(EXPORTED) and not {"--check", "-C"} & set(arguments)
+
+
 def _play(arguments: Sequence[str]) -> int:
     """Runs site.yml on the lab with its output as it comes. ^C reaches it first, and it cleans up."""
     command = ["ansible-playbook", "-i", str(paths.ROOT / "inventories" / "lab"), "site.yml", *arguments]
@@ -124,6 +137,7 @@ def _deploy(arguments: Sequence[str]) -> int:
     started = time.monotonic()
     bootstrap.ensure_packages(bootstrap.LAB_PACKAGES)
     lab, changed = labs.up(DEFAULT_LAB, None, None)
+    addresses = [host.address for host in lab.hosts]
     sizes = ", ".join(f"{host.name} ({labmodel.shown_size(host)}, {host.suite})" for host in lab.hosts)
     say(f"{'ok' if changed else 'as it was:'} lab: {sizes}")
     if not (paths.ROOT / "site.yml").exists():
@@ -134,7 +148,11 @@ def _deploy(arguments: Sequence[str]) -> int:
     report = paths.ROOT / "scripts" / "report"
     if told and report.exists():
         subprocess.run([str(report)], cwd=paths.ROOT, stdin=subprocess.DEVNULL, check=False)
+    # After a rollout that failed they are to be seen all the more; one that is refused or a rehearsal exports nothing.
+    watched = told and _exports(arguments)
     if code:
+        if watched:
+            _watch_what_is_there(addresses)
         if told:
             _name_page()
         say(f"{colour('!!', 'red', sys.stderr)} the rollout failed (exit code {code}); its first cause stands above")
@@ -142,8 +160,8 @@ def _deploy(arguments: Sequence[str]) -> int:
     well = True
     if REPORT.exists():
         well = _answers(urls(json.loads(REPORT.read_text(encoding="utf-8"))))
-    if list(arguments[: len(EXPORTED)]) == list(EXPORTED):
-        _watch([host.address for host in lab.hosts])
+    if watched:
+        _watch(addresses)
     _name_page()
     say(f"{'ok' if well else '!!'} {time.monotonic() - started:.0f} s · remove it all with scripts/demo --down")
     return 0 if well else 1

@@ -99,6 +99,18 @@ def test_a_hub_serves_one_after_the_other_but_waits_for_many() -> None:
     assert threads < 60 < 1.5 * 60 < hub
 
 
+def test_what_nobody_weighed_and_waits_holds_nobody_in_a_hub_and_few_in_surplus_processes() -> None:
+    kinds = (queue.Kind("page", 8.0, 0.0, 995), queue.Kind("form", 8.0, 8000.0, 5))
+    one, rule, many, hub = (
+        queue.slowdowns(kinds, queue.simulate(shape, 1, kinds, 40.0, 100.0))["page"]
+        for shape in (*(queue.Queues.of("sync", workers) for workers in (1, 3, 6)), queue.Queues.of("gevent", 1, 64))
+    )
+    assert hub < 5
+    assert many < 10
+    assert rule > 50
+    assert one > rule
+
+
 def test_arrivals_keep_their_rate_in_bursts_too() -> None:
     for burst in (1.0, 5.0):
         times = []

@@ -50,6 +50,20 @@ def test_it_waits_until_all_are_scraped_and_says_which_are_not(monkeypatch: pyte
         )
 
 
+@pytest.mark.parametrize(
+    ("shown", "ready"),
+    [
+        ("prometheus installed\nprometheus-alertmanager installed\n", True),
+        ("prometheus installed\nprometheus-alertmanager half-configured\n", False),
+        ("prometheus-alertmanager unpacked\n", False),
+        ("", False),
+    ],
+)
+def test_what_was_broken_off_half_way_is_not_taken_for_installed(shown: str, ready: bool) -> None:
+    assert monitorlab.installed(shown) is ready
+    assert "dpkg --configure -a" in monitorlab.INSTALL
+
+
 def test_its_files_are_whole() -> None:
     with tarfile.open(fileobj=io.BytesIO(monitorlab.archive({"etc/a.yml": "a: ü\n"}))) as tar:
         member = tar.extractfile("etc/a.yml")

@@ -5,6 +5,7 @@
 from .broken import BROKEN
 from .controllers import CONTROLLERS
 from .data import DATA
+from .entering import ENTERING
 from .foreign import FOREIGN
 from .hand import HAND
 from .held import STEPS_HELD
@@ -29,6 +30,7 @@ ROWS: list[Row] = [
     *BROKEN,
     *DATA,
     *PAST,
+    *ENTERING,
     *TAKEOVERS,
     *CUTS,
     *PREPARES,

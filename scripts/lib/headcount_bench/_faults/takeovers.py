@@ -43,12 +43,13 @@ class Shape:
     after: str = "true"
 
 
-def service(bind: str, more: str = "", workers: int = 2) -> str:
-    """The unit of a Gunicorn as people write it. `bind`: words of Gunicorn, or its socket unit."""
+def service(bind: str, more: str = "", workers: int = 2, unit: str = "") -> str:
+    """The unit of a Gunicorn as people write it. `bind`: words of Gunicorn, or its socket unit; `more`, `unit`: lines
+    of its sections."""
     requires = f"Requires={bind}\n" if bind.endswith(".socket") else ""
     bind = "" if requires else bind
     return (
-        f"[Unit]\nDescription=the old till\n{requires}[Service]\nUser=till-old\nEnvironment=SHOP_RELEASE=old\n"
+        f"[Unit]\nDescription=the old till\n{requires}{unit}[Service]\nUser=till-old\nEnvironment=SHOP_RELEASE=old\n"
         f"{more}Restart=always\nExecStart={OLD}/venv/bin/python -m gunicorn --workers {workers} {bind} "
         "shop.wsgi:create_app()\n[Install]\nWantedBy=multi-user.target\n"
     )
@@ -60,6 +61,8 @@ def socket(listen: str) -> str:
 
 
 RUN = "/run/till-old"
+END = "/run/till-told"
+"""What programs that are run at the end of an old service leave, each a file with more behind it."""
 PROGRAM = f"""[program:till]
 command={OLD}/venv/bin/python -m gunicorn --workers 2 --bind 0.0.0.0:{PORT} shop.wsgi:create_app()
 user=till-old
@@ -69,13 +72,24 @@ autorestart=true
 SUPERVISED = f"printf '%s' '{PROGRAM}' > /etc/supervisor/conf.d/till.conf && systemctl restart supervisor"
 SHAPES: dict[str, tuple[str, Shape]] = {
     "tcp": (
-        "a hand-made gunicorn.service on a port, which a link that somebody made has a boot start too",
+        "a hand-made gunicorn.service on a port, with programs for its end and its failure, which a link that somebody "
+        "made has a boot start too",
         Shape(
             f"0.0.0.0:{PORT}",
             "gunicorn.service",
-            {"gunicorn.service": service(f"--bind 0.0.0.0:{PORT}")},
+            {
+                "gunicorn.service": service(
+                    f"--bind 0.0.0.0:{PORT}",
+                    f"ExecStopPost=+/bin/touch {END}-end\n",
+                    unit="OnFailure=till-end.service\n",
+                )
+            },
             "a second socket on the same port",
-            before=f"mkdir -p {ETC}/graphical.target.wants; ln -sf ../gunicorn.service {ETC}/graphical.target.wants/",
+            before=(
+                f"mkdir -p {ETC}/graphical.target.wants; ln -sf ../gunicorn.service {ETC}/graphical.target.wants/; "
+                f"printf '[Service]\\nType=oneshot\\nExecStart=/bin/touch {END}-failure\\n' > {ETC}/till-end.service"
+            ),
+            after=f"rm -f {ETC}/till-end.service {END}-*",
         ),
     ),
     "unix": (
@@ -209,6 +223,8 @@ def taken_over(shape: Shape) -> Callable[[Scene], None]:
             with scene.engine.users(address, ARMS, inside=True) as users:
                 for turn in ("first", "again"):
                     _take(scene, shape, turn)
+                    ran = scene.sh(f"ls {END}-* 2>/dev/null").split()
+                    seen.must(not ran, f"{turn}: of the end of {shape.unit} came {ran}")
                     if turn == "first":
                         back = time.time()
                         said = scene.sh(f"headcount-rollback {shape.name} --to-former 2>&1; echo code $?")

@@ -9,9 +9,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import yaml
+from ansible_collections.headcount.gunicorn.plugins.action import promote
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.outcome import Outcome
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.runs import Notes
 
 ROOT = Path(__file__).resolve().parents[4]
 RUN = {"id": "20261126-000000-0000", "user": "root", "controller": "c", "started": "2026-11-26T00:00:00Z"}
@@ -81,3 +86,41 @@ def test_what_was_found_before_ends_the_wait(tmp_path: Path) -> None:
     said = batch(tmp_path, promoted("web1", **back))
     assert "waiting" not in said
     assert f"headcount_rollout_max_failed allows 0; web1: {cause}" in said
+
+
+FLEET: dict[str, Any] = {
+    **{"order": ["web1", "web2"], "batches": [1, 1], "failed_apps": {}, "settings": {"max_failed": 0}},
+    "apps": {host: {"shop": "deploy"} for host in ("web1", "web2")},
+}
+
+
+@pytest.mark.parametrize(
+    ("outcome", "goes"),
+    [
+        (Outcome("web1", "shop", "promoted", before=3, to=4), True),
+        (Outcome("web1", "shop", "taken_back", before=3, to=4, phase="guard", cause="the guard took it"), False),
+    ],
+)
+def test_nothing_is_promoted_once_a_guard_has_stopped_the_rollout(tmp_path: Path, outcome: Outcome, goes: bool) -> None:
+    """Its candidate was on trial meanwhile: it is put away by the step abandon, as no step of the host has done so."""
+    notes = Notes(tmp_path)
+    notes.write_outcome(outcome)
+    action = object.__new__(promote.ActionModule)
+    action._task = SimpleNamespace(args={"name": "shop", "generation": 4})  # type: ignore[assignment]
+    asked: list[dict[str, Any]] = []
+
+    def module_result(arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+        asked.append(arguments)
+        return {"changed": True}
+
+    action.module_result = module_result  # type: ignore[method-assign]
+    variables = {"headcount__fleet": FLEET, "ansible_play_batch": ["web2"], "inventory_hostname": "web2"}
+    result = action.on_host("shop", {}, [], notes, variables)
+    assert bool(asked) is goes
+    if not goes:
+        assert result["cause"] == (
+            "not promoted, since shop failed on 1 host (web1), headcount_rollout_max_failed allows 0; "
+            "web1: the guard took it"
+        )
+        assert not action.heals_itself
+        assert promote.ActionModule.heals_itself, "other promotes do"

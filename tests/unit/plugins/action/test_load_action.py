@@ -5,12 +5,18 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import pytest
 from ansible.errors import AnsibleConnectionFailure
 from ansible_collections.headcount.gunicorn.plugins.action import load as load_action
 from ansible_collections.headcount.gunicorn.plugins.action import trial as trial_action
+from ansible_collections.headcount.gunicorn.plugins.module_utils._load.rate import DerivedRate
+from ansible_collections.headcount.gunicorn.plugins.module_utils._load.trialload import TrialLoad
+from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.compare import Judging, conclude
+from ansible_collections.headcount.gunicorn.plugins.module_utils._verdict.pooling import Pool, Shorter
+from ansible_collections.headcount.gunicorn.plugins.module_utils._verdict.types import MemoryEvidence, Samples
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.decision import AppDecision, HostDecision
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.outcome import Outcome
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.runs import Notes
@@ -161,3 +167,50 @@ class TestPool:
         judged(notes, "web1", outcome="working", verdict=None, evidence=None)
         judged(notes, "web2", **changes)
         assert self.asked(notes) is None
+
+    def test_what_each_step_of_a_rollout_answers_is_what_a_later_host_gets(self, notes: Notes) -> None:
+        """The evidence as a trial keeps it, after all steps of two hosts; a third, judged by theirs, is left out."""
+        judged(notes, "web1", outcome="working", verdict=None, evidence=None)
+        for host in ("web2", "web3"):
+            judged(notes, host)
+            notes.write_outcome(rolled_out(host, trial_of(requests=600, failures=1)))
+        assert self.asked(notes) == {"hosts": 2, "requests": 1200, "failures": 2}
+        judged(notes, "web4")
+        shorter = trial_of(requests=300, failures=0)
+        shorter["evidence"]["pooled"] = Shorter(Pool(2, 1200, 2), 15.0, 30.0).to_dict()
+        notes.write_outcome(rolled_out("web4", shorter))
+        assert self.asked(notes) == {"hosts": 2, "requests": 1200, "failures": 2}
+
+
+def trial_of(requests: int, failures: int) -> dict[str, Any]:
+    """What the trial of a host answers, as JSON brings it: the verdict and the evidence of one load."""
+    latencies = [20.0 + place % 9 for place in range(requests - failures)] + [math.inf] * failures
+    plain: dict[str, Any] = {"failures": failures, "achieved_rate": 20.0, "planned_rate": 20.0, "path": [0] * requests}
+    seconds = [place / 20 for place in range(requests)]
+    status = [200] * (requests - failures) + [500] * failures
+    arm = Samples(seconds, latencies, status, requests, 0.05, **plain)
+    app = {
+        "load": {"paths": [{"path": "/"}]},
+        "limits": {"error_rate": 0.05},
+        "on_inconclusive": "revert",
+        "entry_point": "shop:app",
+    }
+    load = TrialLoad(arm, arm, DerivedRate(20.0, "declared", ""), 0.1, 0.01, False)
+    attempt = Judging(app).judged(load, MemoryEvidence(50.0, "cgroup", limit_mib=200.0), None)
+    verdict, evidence = conclude(app, attempt.verdict, attempt, [], [])
+    found: dict[str, Any] = json.loads(json.dumps({"verdict": verdict.to_dict(), "evidence": evidence}))
+    return found
+
+
+def rolled_out(host: str, trial: dict[str, Any]) -> Outcome:
+    """What came of a host, step by step."""
+    found = Outcome(host, "shop")
+    steps: list[tuple[str, dict[str, Any]]] = [
+        ("stage", {"generation": 2, "release": "r1"}),
+        ("weigh", {"plan": PLAN}),
+        ("trial", trial),
+        ("promote", {"from": 1, "to": 2, "verified": {}}),
+    ]
+    for phase, result in steps:
+        found = found.after(phase, result, 1.0)
+    return found

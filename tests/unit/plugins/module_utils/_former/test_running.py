@@ -12,8 +12,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from ansible_collections.headcount.gunicorn.plugins.module_utils._former import running as _running
-from ansible_collections.headcount.gunicorn.plugins.module_utils._former.running import Running, running
+from ansible_collections.headcount.gunicorn.plugins.module_utils._former import masters as _masters
+from ansible_collections.headcount.gunicorn.plugins.module_utils._former.masters import sized
+from ansible_collections.headcount.gunicorn.plugins.module_utils._former.running import Running, _descendants, running
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import Completed, Systemd
 
 VENV = "/srv/shop/venv"
@@ -112,6 +113,17 @@ def test_all_that_an_entry_needs(host: Host) -> None:
     assert found.shared is False
 
 
+def test_what_a_service_holds_is_read_by_itself(host: Host) -> None:
+    def sizes(unit: str) -> list[tuple[int, object]]:
+        found = sized(unit, 4, str(host.root), Systemd(host.systemctl))
+        return [(workers, settings.get("timeout")) for workers, settings in found]
+
+    assert sizes("shop.service") == [(2, 90)]
+    assert sizes("nginx.service") == []
+    host.process(60, 1, "gunicorn -w 1 --timeout 5 till:app", "shop.service")
+    assert sizes("shop.service") == [(2, 90), (0, 5)]
+
+
 def test_secrets_are_kept_apart_and_are_in_no_text(host: Host) -> None:
     (found,) = host.running()
     assert found.environment == {"MODE": "live", "PORT": "8000"}
@@ -164,7 +176,7 @@ def test_the_processes_of_people_are_no_services(host: Host) -> None:
 
 
 def test_nothing_is_read_that_no_person_wrote(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_running.conffile, "MOST_BYTES", 10)
+    monkeypatch.setattr(_masters.conffile, "MOST_BYTES", 10)
     (found,) = host.running()
     assert found.settings == {"config": "gunicorn.conf.py"}
 
@@ -385,4 +397,4 @@ def test_what_starts_it_has_files_of_its_own(host: Host) -> None:
         host.process(pid, above, line, "shop.service")
         host.write(f"/proc/{pid}/fdinfo/9", "flags:\t02\n")
         (host.root / f"proc/{pid}/fd/9").symlink_to(everything[pid])
-    assert _running._descendants(str(host.root), 40, list(everything)) == [40, 41, 42, 43]
+    assert _descendants(str(host.root), 40, list(everything)) == [40, 41, 42, 43]

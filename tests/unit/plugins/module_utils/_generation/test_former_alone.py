@@ -159,6 +159,17 @@ def test_where_its_command_line_has_gunicorn_take_commands_is_no_address(
     assert "unix:/run/old/b.sock too" in former._unserved(found, SERVED, state, Units(), str(tmp_path))
 
 
+@pytest.mark.parametrize("gunicorn", [True, False])
+def test_only_a_gunicorn_takes_a_socket_that_systemd_hands_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gunicorn: bool
+) -> None:
+    serving = former.formerprograms.Serving(gunicorn, 3 if gunicorn else 0)
+    monkeypatch.setattr(former.formerprograms, "serving", lambda *_: serving)
+    found = _read(tmp_path, monkeypatch, SERVED, SERVED)
+    assert (found.inherits, found.workers) == (gunicorn, serving.workers)
+    assert ("no Gunicorn" in " ".join(found.notes)) is not gunicorn
+
+
 def test_where_what_starts_programs_is_told_to_is_no_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """supervisord (39), which listens for supervisorctl, has started Gunicorn (42)."""
     for pid, name in ((39, "supervisord"), (42, "gunicorn")):

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -144,6 +145,23 @@ def test_a_main_process_that_has_not_started_the_server_is_another_program(unit:
 
 
 @pytest.mark.parametrize(
+    ("command", "serving"),
+    [
+        (GUNICORN, formerprograms.Serving(True, 2)),
+        ("python\0-m\0flask\0run", formerprograms.Serving()),
+    ],
+)
+def test_a_gunicorn_and_its_workers_are_told_from_other_servers(
+    unit: Unit, command: str, serving: formerprograms.Serving
+) -> None:
+    unit.processes = {40: (1, "a", command), 41: (40, "a", command), 42: (40, "a", command), 43: (40, "tee", "tee")}
+    unit.hold = {40, 41, 42}
+    assert unit.problem() == ""
+    state = UnitState("loaded", "active", "running", "success", 40, 0, 0, "/system.slice/s.service", "", "")
+    assert formerprograms.serving(str(unit.root), state, HOLDER.address) == serving
+
+
+@pytest.mark.parametrize(
     ("name", "note"),
     [("supervisord", ""), ("celery", "celery (39) of s.service, which started the server, ends with it")],
 )
@@ -154,3 +172,26 @@ def test_what_started_the_server_and_does_more_is_told(
     assert unit.problem() == ""
     state = UnitState("loaded", "active", "running", "success", 39, 0, 0, "/system.slice/s.service", "", "")
     assert formerprograms.further(str(unit.root), "s.service", state, HOLDER) == ("", note)
+
+
+def test_workers_answer_once_they_have_told_their_master_that_they_live(unit: Unit, tmp_path: Path) -> None:
+    unit.processes = {40: (1, "gunicorn", GUNICORN), 41: (40, "gunicorn", GUNICORN), 42: (40, "gunicorn", GUNICORN)}
+    unit.hold = {40, 41, 42}
+    assert unit.problem() == ""
+    state = UnitState("loaded", "active", "running", "success", 40, 0, 0, "/system.slice/s.service", "", "")
+
+    def imported() -> bool:
+        return formerprograms.imported(str(unit.root), state, HOLDER.address)
+
+    assert imported(), "where nothing can be told, it is not waited for"
+    (unit.root / "proc/40/fd").mkdir()
+    files = [tmp_path / f"wgunicorn-{number}" for number in (1, 2)]
+    for number, file in enumerate(files):
+        file.touch()
+        (unit.root / f"proc/40/fd/{number}").symlink_to(file)
+    assert not imported()
+    now = formerprograms.time.monotonic()
+    os.utime(files[0], (now, now))
+    assert not imported()
+    files[1].chmod(0)
+    assert imported()

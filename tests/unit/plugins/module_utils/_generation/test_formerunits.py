@@ -146,7 +146,7 @@ def test_one_whose_unit_cannot_be_disabled_alone_is_refused(tmp_path: Path) -> N
 def test_what_it_runs_at_its_end_and_what_ended_it_is_told(tmp_path: Path) -> None:
     stop = "{ path=/bin/kill ; argv[]=/bin/kill -s TERM $MAINPID ; ignore_errors=no ; start_time=[n/a] }"
     after = "{ path=/usr/local/bin/bye ; argv[]=/usr/local/bin/bye --all ; ignore_errors=no ; start_time=[n/a] }"
-    told = {"ExecStop": f"{stop}\n{after}", "ExecStopPost": stop, "PartOf": "web.target", "BindsTo": "dep.socket"}
+    told = {"ExecStop": f"{stop}\n{after}", "PartOf": "web.target", "BindsTo": "dep.socket"}
     assert _reach(tmp_path, told).notes == (
         f"what stops or restarts web.target reaches {UNIT}, and not the app",
         f"{UNIT} runs `/usr/local/bin/bye --all` when it is stopped",

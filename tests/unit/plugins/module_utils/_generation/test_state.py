@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.headcount.gunicorn.plugins.module_utils._former import masters as _masters
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import former as _former
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import ledger, store
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import state as _state
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.takeover import Record
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.http import Answer, address_taken
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.paths import Layout
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import Completed, Systemd
@@ -93,6 +95,20 @@ def test_what_is_taken_over_is_in_nobodys_way(
     assert bool(told["clashes"]) is clash
 
 
+@pytest.mark.parametrize("way", ["joined", "beside"])
+def test_what_is_taken_over_tells_how_many_requests_it_holds(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    monkeypatch.setattr(_former, "read", lambda *_: _former.Former("old.service", way))
+    monkeypatch.setattr(_masters, "sized", lambda unit, *_: [(3, {"threads": 2})])
+    asked: _state.AppAsked = {"name": "till", "listen": "0.0.0.0:80", "former": "old.service"}
+    told = _state.app_state(asked, layout.root, Systemd(Units()))["former"] or {}
+    held = {"unit": "old.service", "slots": 6, "words": "3 gthread workers of 2 threads", "hub": False}
+    assert told.get("held") == (held if way == "joined" else None)
+    monkeypatch.setattr(_masters, "sized", lambda unit, *_: [(3, {}), (1, {})])
+    assert "held" not in (_state.app_state(asked, layout.root, Systemd(Units()))["former"] or {})
+
+
 def test_one_that_cannot_be_asked_by_itself_is_told_and_is_healthy(
     layout: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,8 +140,27 @@ def test_what_answers_users_with_500_is_not_healthy(layout: Layout, monkeypatch:
     ledger.append(layout.ledger, "promoted", **{"from": 1, "to": 2})
     monkeypatch.setattr(_state, "request", lambda *_: Answer(500, b"", 3.0))
     found = state(layout, "shop.socket", "shop@2.service")
-    # Generation 1 was edited above, but it is all there is.
-    assert found["rollback_hint"] == "`headcount-rollback shop` on the host goes back to generation 1"
+    # Generation 1 was edited above, and it is all there is.
+    assert found["rollback_hint"] == (
+        f"generation 1, which `headcount-rollback shop` would go back to, is not intact: {path} was edited"
+    )
+
+
+@pytest.mark.parametrize(("phase", "told"), [("retired", True), ("given_back", False), ("retiring", False)])
+def test_a_service_that_it_was_taken_over_from_and_a_boot_starts_again_is_in_its_way(
+    layout: Layout, phase: str, told: bool
+) -> None:
+    """Somebody has enabled it since, or a package has."""
+    link = Path(layout.units) / "multi-user.target.wants/old.service"
+    Record("old.service", "joined", "127.0.0.1:8000", phase, ("old.socket",)).write(layout)
+    assert state(layout, "shop.socket", "shop@1.service")["clashes"] == []
+    link.parent.mkdir()
+    link.symlink_to("../old.service")
+    words = (
+        "/etc/systemd/system/multi-user.target.wants/old.service has a boot start old.service, which the app was taken "
+        "over from, on the same address: `systemctl disable old.service`, or `headcount-rollback shop --to-former`"
+    )
+    assert state(layout, "shop.socket", "shop@1.service")["clashes"] == ([words] if told else [])
 
 
 def test_what_somebody_stopped_is_opened_by_its_socket_not_by_an_older_generation(layout: Layout) -> None:

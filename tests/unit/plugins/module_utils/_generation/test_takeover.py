@@ -321,6 +321,22 @@ def test_one_that_a_boot_starts_all_the_same_is_told(host: Host, monkeypatch: py
     assert "a boot still starts old.service, for grp.target: disable it by hand" in told(None, seen)
 
 
+@pytest.mark.parametrize("gunicorn", [True, False])
+def test_another_server_than_gunicorn_is_waited_for_until_it_has_answered(
+    host: Host, monkeypatch: pytest.MonkeyPatch, gunicorn: bool
+) -> None:
+    left = [2, 1, 0]
+    monkeypatch.setattr(takeover, "unit_pids", lambda *_: [40])
+    monkeypatch.setattr(takeover.formerprograms, "serving", lambda *_: _former.formerprograms.Serving(gunicorn))
+    monkeypatch.setattr(takeover, "connected", lambda *_: left.pop(0))
+    host.systemd.on_stop = lambda: host.systemd.said.append(f"left {left}")
+    show = host.systemd._show
+    monkeypatch.setattr(host.systemd, "_show", lambda unit: f"{show(unit)}\nControlGroup=/system.slice/{unit}")
+    switch(host.instances, None, 2, APP, 1.0, former=Former(OLD, _former.JOINED, (), HOLDER))
+    said = host.systemd.said
+    assert said[said.index("stop old.service") + 1] == ("left [2, 1, 0]" if gunicorn else "left []")
+
+
 def test_one_on_a_port_ends_as_its_unit_says(host: Host) -> None:
     seen: list[list[str]] = []
     host.systemd.on_stop = lambda: seen.append(_drop_in(host))
@@ -331,16 +347,17 @@ def test_one_on_a_port_ends_as_its_unit_says(host: Host) -> None:
 
 
 @pytest.mark.parametrize("runs", ["", "{ path=/usr/local/bin/out-of-the-balancer ; argv[]=x ; }"])
-def test_what_one_would_run_after_its_end_is_left_out_and_told(host: Host, runs: str) -> None:
+@pytest.mark.parametrize("way", [_former.JOINED, _former.STOPPED])
+def test_what_one_would_run_after_its_end_is_left_out_and_told(host: Host, way: str, runs: str) -> None:
     real = host.systemd.__call__
-    host.instances.systemd = Systemd(
-        lambda command, seconds: (
-            Completed(0, f"ExecStopPost={runs}\n", "")
-            if "--property=ExecStopPost" in command
-            else real(command, seconds)
-        )
-    )
-    seen = switch(host.instances, None, 2, APP, 1.0, former=Former(OLD, _former.JOINED, (), HOLDER))
+
+    def systemctl(command: Any, seconds: float) -> Completed:
+        if "--property=ExecStopPost" in command:
+            return Completed(0, f"ExecStopPost={'' if 'ExecStopPost=' in _drop_in(host) else runs}\n", "")
+        return real(command, seconds)
+
+    host.instances.systemd = Systemd(systemctl)
+    seen = switch(host.instances, None, 2, APP, 1.0, former=Former(OLD, way, (), HOLDER))
     words = [line for line in told(None, seen) if "ended without what its ExecStopPost= runs" in line]
     assert len(words) == bool(runs)
 

@@ -97,6 +97,10 @@ def test_the_way_back_passes_over_a_generation_that_is_torn(layout: Layout) -> N
     assert truth.rollback_hint(layout, 3) == "`headcount-rollback shop` on the host goes back to generation 1"
     os.truncate(Path(layout.generation(1)) / "generation.json", 0)
     assert truth.rollback_target(layout, 3) == 2  # whose damage is told to who asks for it
+    assert truth.rollback_hint(layout, 3) == (
+        "generation 2, which `headcount-rollback shop` would go back to, is not intact: "
+        f"{layout.generation(2)}/generation.json was edited"
+    )
     assert truth.rollback_target(layout, 1) is None
     assert truth.rollback_hint(layout, 1) == ""
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os import listeners
-from ansible_collections.headcount.gunicorn.plugins.module_utils._os.listeners import Listener, alike
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.listeners import Listener, alike, connected
 
 TCP = """\
   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
@@ -159,3 +159,21 @@ def test_a_name_leads_to_another_socket_at_once(tmp_path: Path) -> None:
         with socket.socket(socket.AF_UNIX) as user:
             user.connect(str(path))
             assert (_accepted(first), _accepted(second)) == (0, 1)
+
+
+@pytest.mark.parametrize("unix", [True, False])
+def test_connections_to_an_address_are_counted_of_who_has_them(tmp_path: Path, unix: bool) -> None:
+    with socket.socket(socket.AF_UNIX if unix else socket.AF_INET) as one:
+        one.bind(str(tmp_path / "a.sock") if unix else ("127.0.0.1", 0))
+        one.listen()
+        name = one.getsockname()
+        address = f"unix:{name}" if unix else f"127.0.0.1:{name[1]}"
+        pids = [os.getpid()]
+        assert connected(pids, address) == 0
+        with socket.socket(one.family) as client:
+            client.connect(name)
+            accepted, _ = one.accept()
+            with accepted:
+                assert connected(pids, address) == 1
+                assert connected([1 << 22], address) == 0
+            assert connected(pids, address) == 0

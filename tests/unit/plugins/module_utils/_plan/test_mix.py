@@ -105,6 +105,14 @@ def test_where_the_word_comes_from(app: dict[str, Any], weigh: Measured | None, 
     assert found.cpu_c2().value >= 0
 
 
+def test_only_a_person_says_that_all_requests_are_alike() -> None:
+    weigh = measured(("a", 1, 8, 0), ("b", 1, 8, 0))
+    seen = mix.mix_of(App(name="shop"), weigh)
+    assert (seen.mixed, seen.known_alike) == (False, False)
+    assert mix.mix_of(App(name="shop", mix="uniform"), weigh).known_alike
+    assert not mix.mix_of(App(name="shop", mix="uniform"), measured(("a", 95, 5, 0), ("b", 5, 300, 0))).known_alike
+
+
 def test_a_declaration_that_the_weigh_contradicts_is_told() -> None:
     (warning,) = mix.mix_of(App(name="shop", mix="uniform"), measured(("/", 95, 5, 0), ("/report", 5, 300, 0))).warnings
     assert warning == (

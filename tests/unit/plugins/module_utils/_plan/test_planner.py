@@ -582,7 +582,7 @@ def test_a_path_that_never_answered_well_does_not_count_and_is_told() -> None:
     measured = kinds(*ALIKE, uncounted=["GET /members answered 403 each time"])
     measured["paths"].append(refused)
     found = plan(facts(2, 2048), shop(mix=None, profile="cpu"), measured)
-    assert (found.value("worker_class"), found.inputs["mix"]["origin"]) == ("sync", "measured")
+    assert (found.value("worker_class"), found.inputs["mix"]["origin"]) == ("gevent", "measured")
     assert found.warnings == ("shop: GET /members answered 403 each time",)
     later = plan(facts(2, 2048), shop(mix=None, profile="cpu", load={"paths": []}), {**measured, "earlier": True})
     assert not any("403" in warning for warning in later.warnings)
@@ -786,8 +786,10 @@ def kinds(*paths: tuple[str, float, float, float], **more: Any) -> dict[str, Any
         (2, 1024, {"mix": None, "profile": "cpu"}, kinds(*TWO_KINDS), ("gthread", 6, 10, 10)),
         (2, 512, {"mix": None, "profile": "cpu"}, kinds(*TWO_KINDS), ("gthread", 3, 17, 17)),
         (2, 320, {"mix": None, "profile": "cpu"}, kinds(*TWO_KINDS), ("gthread", 1, 50, 50)),
-        # weighed, and alike
-        (2, 2048, {"mix": None, "profile": "cpu"}, kinds(*ALIKE), ("sync", 2, 1, 1)),
+        # weighed, and alike: a person says that the others are too, or what nobody weighed may wait in a hub
+        (2, 2048, {"mix": "uniform", "profile": "cpu"}, kinds(*ALIKE), ("sync", 2, 1, 1)),
+        (2, 2048, {"mix": None, "profile": "cpu"}, kinds(*ALIKE), ("gevent", 2, 1, 128)),
+        (1, 1024, {"mix": None, "concurrency": 20}, kinds(*ALIKE), ("gevent", 1, 1, 64)),
         (2, 2048, {"mix": None, "profile": "io"}, kinds(("/", 9, 1, 50), ("/more", 1, 3, 60)), ("gevent", 2, 1, 128)),
         # waits that differ hold nobody up
         (2, 2048, {"mix": None, "profile": "io"}, kinds(("/", 95, 5, 0), ("/far", 5, 5, 1000)), ("gevent", 2, 1, 128)),
@@ -804,6 +806,109 @@ def test_requests_that_are_not_alike_share_the_cores(
     assert found.value("switch_interval_ms") == (turns if expected[0] == "gthread" else 0)
     shares = expected[0] == "gthread" or expected[1] > cores
     assert found.inputs["mix"]["value"] == ("mixed" if shares else "uniform")
+
+
+NO_GEVENT = {"shop": {"gevent": "psycopg2 2.9.10 blocks the event loop"}}
+
+
+@pytest.mark.parametrize(
+    ("cores", "memory", "app", "measured", "expected"),
+    [
+        # some workers are free while what nobody weighed takes long
+        (1, 1024, {}, kinds(*ALIKE), ("sync", 6, 1, 1)),
+        (1, 1024, {"rate": 70}, kinds(*ALIKE), ("sync", 5, 1, 1)),
+        (2, 2048, {}, kinds(*ALIKE), ("sync", 6, 1, 1)),
+        (2, 2048, {"rate": 10}, kinds(*ALIKE), ("sync", 6, 1, 1)),
+        (8, 16384, {}, kinds(*ALIKE), ("sync", 12, 1, 1)),
+        (2, 2048, {"mix": "uniform"}, kinds(*ALIKE), ("sync", 2, 1, 1)),
+        # as far as memory goes, else by threads
+        (1, 640, {}, kinds(*ALIKE), ("sync", 5, 1, 1)),
+        (1, 384, {}, kinds(*ALIKE), ("gthread", 1, 49, 49)),
+        (1, 384, {"mix": "uniform"}, kinds(*ALIKE), ("sync", 1, 1, 1)),
+        (1, 1024, {"buffering_proxy": False}, kinds(*ALIKE), ("gthread", 1, 49, 49)),
+        # where they wait, threads enough for those that were not weighed
+        (1, 1024, {}, kinds(("/", 1, 8, 2), ("/b", 1, 8, 3)), ("gthread", 1, 49, 49)),
+        (1, 1024, {"rate": 10}, kinds(("/", 1, 8, 2), ("/b", 1, 8, 3)), ("gthread", 1, 49, 49)),
+        (1, 1024, {"concurrency": 8}, kinds(("/", 1, 8, 2), ("/b", 1, 8, 3)), ("gthread", 1, 10, 10)),
+        (1, 1024, {"mix": "uniform"}, kinds(("/", 1, 8, 2), ("/b", 1, 8, 3)), ("gthread", 1, 3, 3)),
+    ],
+)
+def test_what_is_alike_as_far_as_it_was_weighed_leaves_room_for_the_rest_without_gevent_too(
+    cores: float, memory: int, app: dict[str, Any], measured: Any, expected: tuple[Any, ...]
+) -> None:
+    found = plan(facts(cores, memory), shop(**{"mix": None, **app}), measured, async_verdicts=NO_GEVENT)
+    assert shape(found)[: len(expected)] == expected
+    assert found.inputs["mix"]["value"] == "uniform"
+
+
+def test_declared_times_that_are_alike_do_not_speak_for_the_whole_app() -> None:
+    paths = [{"path": name, "weight": weight, "cpu_ms": cpu} for name, weight, cpu, _ in ALIKE]
+    app = shop(mix=None, load={"paths": paths})
+    assert shape(plan(facts(2, 2048), app)) == ("gevent", 2, 1, 128)
+    assert shape(plan(facts(2, 2048), {**app, "mix": "uniform"})) == ("sync", 2, 1, 1)
+
+
+def test_the_reason_says_that_nobody_weighed_the_rest() -> None:
+    found = plan(facts(2, 2048), shop(mix=None), kinds(*ALIKE)).settings["worker_class"]
+    assert (found.value, found.winner, found.origin) == ("gevent", "mix", "measured")
+    assert "is alike as far as that is known (measured: the CPU times have a C2 of 0" in found.reason
+    assert found.reason.endswith(
+        "but mix: uniform is not declared, so that requests which nobody weighed may take long: with gevent one that"
+        " waits holds nobody up"
+    )
+    other = plan(facts(2, 2048), shop(mix=None), kinds(*ALIKE), async_verdicts=NO_GEVENT).settings["worker_class"]
+    assert "gevent would serve it best, but psycopg2 2.9.10 blocks the event loop" in other.reason
+
+
+def test_noise_of_the_differences_does_not_flip_the_class() -> None:
+    app, host = shop(mix=None), facts(2, 2048)
+    before = plan(host, app, kinds(("/", 1, 4, 0), ("/b", 1, 9.5, 0)))
+    assert shape(before) == ("gevent", 2, 1, 128)
+    after = kinds(("/", 1, 4, 0), ("/b", 1, 10, 0))
+    assert shape(plan(host, app, after)) == ("sync", 9, 1, 1)
+    kept = plan(host, app, after, previous={"shop": before.to_dict()})
+    assert (shape(kept), "worker_class" in kept.kept) == (shape(before), True)
+    far = kinds(("/", 1, 4, 0), ("/b", 1, 40, 0))
+    assert plan(host, app, far, previous={"shop": before.to_dict()}).value("worker_class") == "sync"
+    # sync with a worker a core, as older plans had it, is not kept
+    old = {"shop": {"worker_class": "sync", "workers": 2}}
+    assert plan(host, app, kinds(*ALIKE), previous=old, async_verdicts=NO_GEVENT).value("workers") == 6
+
+
+def test_fewer_slots_than_are_declared_are_warned_of_with_what_to_declare() -> None:
+    (told,) = plan(facts(1, 1024), shop(concurrency=20), kinds(*ALIKE)).warnings
+    assert told == (
+        "shop: 1 request can be in flight, fewer than the 20 planned for (declared: 20 requests in flight); what limits"
+        " it: a sync worker has one at a time, and the plan has 1. The rest waits in the backlog, behind whatever takes"
+        " long: leave out mix: uniform where any request may take long, or declare worker_class: gthread for threads"
+    )
+    (told,) = plan(facts(1, 1024), shop(mix=None, concurrency=20), kinds(*ALIKE), async_verdicts=NO_GEVENT).warnings
+    assert told.startswith("shop: 6 requests can be in flight, fewer than the 20 planned for")
+    assert told.endswith("long: declare worker_class: gthread for threads, or settings.workers for more workers")
+    heavy = shop(profile="mixed", concurrency=128, memory={"worker_mib": 40.0, "slot_mib": 8.0})
+    (told,) = plan(facts(2, 8192), heavy).warnings
+    assert "each holds 8 MiB, so they are let in as the cores get to them" in told
+    assert told.endswith("settings.worker_connections lets in more")
+    assert plan(facts(1, 1024), shop(mix=None, concurrency=20), kinds(*ALIKE)).warnings == ()
+    assert plan(facts(1, 1024), shop(rate=20), kinds(*ALIKE)).warnings == ()
+
+
+def test_a_former_service_that_held_more_is_warned_of() -> None:
+    def told(slots: int, app: dict[str, Any], hub: bool = False) -> tuple[str, ...]:
+        held = {"unit": "old.service", "slots": slots, "words": f"{slots} sync workers", "hub": hub}
+        return plan({**facts(1, 1024), "former": {"shop": held}}, app, kinds(*ALIKE)).warnings
+
+    assert told(3, shop()) == (
+        "shop: 1 request can be in flight, and old.service holds 3 (3 sync workers): leave out mix: uniform where any"
+        " request may take long, or declare worker_class: gthread for threads",
+    )
+    assert told(3, shop(mix=None)) == ()
+    (sentence,) = told(300, shop(mix=None))
+    assert sentence == (
+        "shop: 256 requests can be in flight, and old.service holds 300 (300 sync workers): declare concurrency: 300"
+        " where so many are in flight at once"
+    )
+    assert told(1000, shop(mix=None), hub=True) == ()
 
 
 def test_a_path_that_blocks_its_hub_for_longer_than_the_others_take_rules_gevent_out() -> None:

@@ -435,3 +435,17 @@ class Counted(Meanwhile):
 
     def told(self) -> dict[str, Any]:
         return {"path": "/", "asked": 4, "failed": 3, "got": {"200": 1, "500": 3}}
+
+
+@pytest.mark.parametrize(
+    ("workers", "slots", "told"),
+    [
+        (3, 1, "old.service answered 3 requests at once with its workers, and the app's plan has room for 1: one slow"),
+        (3, 3, ""),
+        (0, 1, ""),
+        (3, 0, ""),
+    ],
+)
+def test_that_a_former_service_answered_more_at_once_is_told(workers: int, slots: int, told: str) -> None:
+    said = promote._fewer(promote.formers.Former("old.service", workers=workers), slots)
+    assert said.startswith(told) if told else said == ""

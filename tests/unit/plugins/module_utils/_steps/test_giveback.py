@@ -19,6 +19,7 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._generation imp
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import former as formers
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.answers import Meanwhile
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.failures import StepFailed
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.formerprograms import Serving
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.takeover import Record
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.listeners import Listener
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import giveback
@@ -59,6 +60,17 @@ def test_the_former_service_has_the_open_socket_before_the_app_is_taken_down(hos
     assert generations.numbers(host.layout) == [1, 2]
 
 
+@pytest.mark.parametrize(("gunicorn", "serves"), [(True, False), (False, True)])
+def test_one_process_is_enough_of_another_server_than_gunicorn(
+    host: Host, monkeypatch: pytest.MonkeyPatch, gunicorn: bool, serves: bool
+) -> None:
+    monkeypatch.setattr(giveback, "unit_pids", lambda group, root: [40])
+    monkeypatch.setattr(giveback, "serving", lambda *_: Serving(gunicorn))
+    record = Record.read(host.layout)
+    assert record is not None
+    assert giveback._serves(host.app, record) is serves
+
+
 LINK = f"/etc/systemd/system/graphical.target.wants/{OLD}"
 
 
@@ -85,6 +97,28 @@ def test_one_that_stays_silent_is_started_by_no_boot(host: Host) -> None:
     with pytest.raises(StepFailed, match="does not answer"):
         give_back(host.app)
     assert not os.path.lexists(link)
+
+
+def test_the_app_serves_until_the_workers_have_imported_what_they_are_to_serve(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = [False, False, True]
+    stopped = []
+    monkeypatch.setattr(
+        giveback,
+        "imported",
+        lambda *_: stopped.append([line for line in host.systemd.said if "stop" in line]) or looks.pop(0),
+    )
+    give_back(host.app)
+    assert stopped == [[], [], []]
+    assert host.systemd.active == {OLD}
+
+
+def test_one_that_imports_for_long_is_not_waited_for_for_ever(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(giveback, "imported", lambda *_: False)
+    monkeypatch.setattr(giveback, "BOOT_SECONDS", 0.0)
+    give_back(host.app)
+    assert host.systemd.active == {OLD}
 
 
 def test_one_that_does_not_serve_changes_nothing(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,6 +74,8 @@ def test_answers_that_became_many_times_larger_are_told_and_decide_nothing() -> 
     assert told(verdict, "answer_size") == [said]
     assert said in verdict.warnings
     assert f"; {said}" in verdict.cause
+    assert verdict.told == (said,)
+    assert verdict.to_dict()["told"] == [said]
     one = judged(sized(arm(), of(2000), of(400_000)), sized(arm(2), of(2000), of(100_000)))
     assert told(one, "answer_size") == ["answers of GET /a have 400 kB, of the live generation 100 kB"]
 
@@ -158,6 +160,7 @@ def test_a_cold_start_that_goes_on_in_the_load_is_told_after_the_retry_too() -> 
     both = j.combine(first, judged(arm(3, warm=15), arm(4, warm=15)))
     assert both.outcome == j.PASS
     assert "; in the first run: cold start: the candidate's first 540 requests took" in both.cause
+    assert [words[:59] for words in both.told] == ["in the first run: cold start: the candidate's first 540 req"]
     again = j.combine(first, judged(arm(3, more=lambda n: 100.0 if n < 40 else 0.0), arm(4)))
     assert again.cause.count("cold start: the candidate's") == 1
 

@@ -90,6 +90,12 @@ def test_their_workers_stand_beside_the_plans() -> None:
     )
 
 
+def test_a_plan_for_fewer_requests_than_it_holds_says_so() -> None:
+    told = "requests can be in flight, and gunicorn.service holds 500 (500 sync workers)"
+    assert told in "\n".join(adopted(workers=500).comparison)
+    assert told not in "\n".join(adopted().comparison)
+
+
 def test_what_it_decides_as_it_runs_is_asked() -> None:
     questions = "\n".join(questions_text(adopted().proposal.questions))
     assert "defines post_fork: what of it" in questions

@@ -123,6 +123,19 @@ def test_an_exporter_that_is_not_as_declared_is_drift(wanted: str, there: str | 
     assert HostDecision.from_dict(host.to_dict()) == host
 
 
+def test_what_the_former_service_holds_is_planned_with_until_the_app_is_live() -> None:
+    held = {"unit": "old.service", "slots": 5000, "words": "5000 sync workers", "hub": False}
+    former = {"unit": "old.service", "way": "joined", "words": "takes it over", "problem": "", "held": held}
+    first = plan({"shop": {**VIRGIN, "former": former}}).apps["shop"]
+    assert first.planning["facts"]["former"] == {"shop": held}
+    assert any("old.service holds 5000 (5000 sync workers)" in one for one in first.plan["warnings"])
+    assert first.digest == plan().apps["shop"].digest
+    states = deployed()
+    states["shop"] = {**states["shop"], "former": former}
+    later = plan(states, declared=apps(concurrency=7)).apps["shop"]
+    assert "former" not in later.planning["facts"]
+
+
 class TestWithoutProbe:
     """Hosts that brought no answer are told apart."""
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from ansible_collections.headcount.gunicorn.plugins.action.guarded import note
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.gating import gate, revert_plan
-from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.guards import heard, questions, shared
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.guards import heard, questions, shared, working
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.outcome import Outcome
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.pooled import whole
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.runs import Notes
@@ -60,6 +60,11 @@ class TestWhoIsAsked:
         assert dealt["web8"][0]["generations"] == {"shop": 4}
         assert shared(questions(outcomes), []) == {}
 
+    def test_hosts_that_are_done_with_an_app_ask_nobody(self) -> None:
+        apps = {"web1": {"shop": "deploy"}, "web2": {"shop": "deploy"}, "web3": {"shop": "heal"}, "web4": {}}
+        outcomes = {"web1": {"shop": Outcome("web1", "shop", "failed")}, "web2": {"shop": Outcome("web2", "shop")}}
+        assert working(["web1", "web2", "web3", "web4"], apps, outcomes, "shop") == ["web2"]
+
 
 class TestWhatItMeans:
     """A generation that was taken back counts as one that failed."""
@@ -71,6 +76,7 @@ class TestWhatItMeans:
             "batch 2 of 2 is not begun: shop failed on 1 host (web1), headcount_rollout_max_failed allows 0; "
             f"web1: {TOOK}"
         )
+        assert found.why_stopped == {"shop": found.why.partition(": ")[2]}
 
     def test_as_many_may_be_taken_back_as_may_fail(self) -> None:
         found = gate(ORDER, [1, 2], {"web2": ["shop"], "web3": ["shop"]}, {"web1": {"shop": taken_back()}}, {}, 1)

@@ -303,6 +303,17 @@ def test_what_was_not_compared_is_told() -> None:
     assert "not compared" not in report.text(unchanged, "")
 
 
+def test_what_decides_nothing_is_told_unless_the_cause_says_it() -> None:
+    said = "answers of GET / have 3 MB, of the live generation 2 kB"
+    found = build(web1={**PROMOTED, "verdict": {**VERDICT, "told": [said]}})
+    assert found.rows[0]["told"] == [said]
+    assert f"web1: shop: {said}" in report.text(found.rows, found.summary).splitlines()
+    refused = [{**found.rows[0], "cause": f"p95 is 312 ms; {said}", "phase": "trial"}]
+    assert report.text(refused, "").count(said) == 1
+    unchanged = [{**found.rows[0], "status": "unchanged"}]
+    assert said not in report.text(unchanged, "")
+
+
 def test_what_failed_requests_were_answered_is_in_the_report() -> None:
     one = {"request": "GET /", "answered": "GET / answered 500", "cause": "its log says: KeyError", "log": ["no price"]}
     found = build(web1={**PROMOTED, "evidence": {"failed": [one]}})

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Hosts that let Ansible in less easily: what their sudo wants, where nothing may be executed, a lock that is held."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .._scene import Scene
+from .controllers import by_playbook, playbook
+from .row import Row
+
+SUDOERS = "/etc/sudoers.d/ansible"
+WORD = "correct horse"
+HELD_SECONDS = 40
+HOLDER = (
+    "import fcntl, time; file = open('/var/lib/dpkg/lock-frontend', 'w'); fcntl.lockf(file, fcntl.LOCK_EX); "
+    f"time.sleep({HELD_SECONDS})"
+)
+
+
+def _roll_out(scene: Scene, declared: Mapping[str, Any], *options: str) -> tuple[int, str]:
+    """The exit status of a rollout by playbook, and what it said."""
+    process = playbook(scene, declared, *options)
+    out = " ".join(process.communicate(timeout=400)[0].split())
+    return process.returncode, out
+
+
+def _rolled_out(scene: Scene, declared: Mapping[str, Any], *options: str) -> None:
+    code, out = _roll_out(scene, declared, *options)
+    scene.seen.must(code == 0, f"the rollout failed: {out[-600:]}")
+    answering = scene.answering()
+    scene.seen.must(answering == scene.release, f"{answering} answers, not {scene.release}")
+    scene.clean()
+
+
+def sudo_asks(scene: Scene) -> None:
+    """Root's rights are to be had for a password, then from a terminal alone: told with the fix, which is one."""
+    declared, before = by_playbook(scene), scene.live()
+    kept = scene.sh(f"cat {SUDOERS}")
+    password = "-e", f"ansible_become_password='{WORD}'"
+    try:
+        scene.sh(f"echo 'ansible:{WORD}' | chpasswd; echo 'ansible ALL=(ALL:ALL) ALL' > {SUDOERS}")
+        for options, words in (
+            ((), "becoming root asks for a password on this host; fix: "),
+            (("-e", "ansible_become_password=wrong"), "becoming root does not take the password that it was given"),
+        ):
+            code, out = _roll_out(scene, declared, *options)
+            scene.seen.must(code != 0 and words in out, f"it does not say {words!r}: {out[-600:]}")
+        scene.sh(f"echo 'Defaults requiretty' >> {SUDOERS}")
+        code, out = _roll_out(scene, declared, *password)
+        words = "sudo wants a terminal on this host (requiretty); fix: ansible_pipelining: false"
+        scene.seen.must(code != 0 and words in out, f"it does not say {words!r}: {out[-600:]}")
+        scene.seen.must(scene.live() == before, f"live is {scene.live()}, not {before}")
+        _rolled_out(scene, declared, *password, "-e", "ansible_pipelining=false")
+    finally:
+        scene.sh(f"printf '%s\\n' '{kept.strip()}' > {SUDOERS}; passwd -d ansible; passwd -l ansible")
+
+
+def nothing_executed(scene: Scene) -> None:
+    """Nothing below /tmp may be executed, h2load is missing, and another process has dpkg's lock: it is waited for."""
+    declared = by_playbook(scene)
+    try:
+        scene.sh(
+            "mount -t tmpfs -o noexec,nosuid,nodev,mode=1777 tmpfs /tmp; dpkg --purge nghttp2-client; "
+            f'systemd-run --quiet --collect --unit=holds-dpkg /usr/bin/python3 -c "{HOLDER}"',
+            timeout=120.0,
+        )
+        there = scene.sh("command -v h2load || echo none; systemctl is-active holds-dpkg").split()
+        scene.seen.must(there == ["none", "active"], f"there is {there}")
+        _rolled_out(scene, declared)
+        there = scene.sh("command -v h2load; ls -A /tmp | grep -v '^systemd-private-'").split()
+        scene.seen.must(there == ["/usr/bin/h2load"], f"there is {there}")
+    finally:
+        scene.sh("systemctl stop holds-dpkg; umount -l /tmp; command -v h2load || apt-get install -y nghttp2-client")
+
+
+ENTERING = [
+    Row(
+        "past/sudo-asks",
+        "sudo wants a password, another one, and a terminal",
+        "each is told with the setting that answers it, and with both settings it is rolled out; users lose nothing",
+        sudo_asks,
+    ),
+    Row(
+        "past/noexec-and-dpkg-lock",
+        f"/tmp is noexec, h2load is missing, and another process has dpkg's lock for {HELD_SECONDS} s",
+        "the lock is waited for, h2load is installed, and it is rolled out; nothing is left in /tmp",
+        nothing_executed,
+    ),
+]
