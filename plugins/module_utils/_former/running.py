@@ -17,7 +17,7 @@ from .._declaration.digests import looks_secret
 from .._facts.unitgroups import unit_pids
 from .._os import socketfile
 from .._os.foreignfiles import names_in, text_of
-from .._os.listeners import held
+from .._os.listeners import for_users, held
 from .._os.paths import HOME
 from .._os.procfs import parent, read_status, read_text, to_int
 from .._os.systemd import Systemd
@@ -43,14 +43,15 @@ _SHELLS: Final = ("/usr/sbin/nologin", "/sbin/nologin", "/bin/false", "/usr/bin/
 
 @dataclass(frozen=True)
 class Running:
-    """A Gunicorn that runs. `settings`: as Gunicorn takes them, but for raw_env, which is in `environment`; `options`:
-    those of them that its command line or GUNICORN_CMD_ARGS gives; `unread`: settings of its file that only running it
-    would tell; `hooks`: functions of that file. `listen`: addresses that it listens on. `secrets` are variables that
-    look like ones; show them to nobody. `worker_mib`: what a worker takes (PSS), `workers`: how many run. `python`:
-    "3.11", "" where it is not known. `login`: whether somebody can log in as its `user`. `fronts`: servers of nginx
-    before it. `shared`: whether the service runs further programs. `reach`: who connects to its unix socket, where its
-    first address is one. `code`: the folder of its code, `git` and `commit` what that is a checkout of; `installed`:
-    the distribution that its code is of instead. `kept`: what it has written."""
+    """A Gunicorn that runs. `settings`: as Gunicorn takes them, but for raw_env, which is in `environment`;
+    `options`: those of them that its command line or GUNICORN_CMD_ARGS gives; `unread`: settings of its file that
+    only running it would tell; `hooks`: functions of that file. `listen`: addresses that it listens on for its users.
+    `secrets` are variables that look like ones; show them to nobody. `worker_mib`: what a worker takes (PSS),
+    `workers`: how many run. `python`: "3.11", "" where it is not known. `login`: whether somebody can log in as its
+    `user`. `fronts`: servers of nginx before it. `shared`: whether the service runs further programs. `reach`: who
+    connects to its unix socket, where its first address is one. `code`: the folder of its code, `git` and `commit`
+    what that is a checkout of; `installed`: the distribution that its code is of instead. `kept`: what it has
+    written."""
 
     unit: str
     file: str = ""
@@ -170,7 +171,9 @@ class _Reading(Master):
         reader, by_environment, path, conf = found.reader, found.by_environment, found.path, found.conf
         settings = found.settings
         added = _pairs(settings.pop("raw_env", ()))
-        listen = tuple(dict.fromkeys(one.address for one in held([self.master], self.root)))
+        control = str(settings.get("control_socket") or "")
+        addresses = (one.address for one in held([self.master], self.root))
+        listen = tuple(dict.fromkeys(address for address in addresses if for_users(address, control)))
         user = _user(self.root, (workers or [self.master])[0])
         environment, secrets = _divided(self.environment, added)
         entry_point = str(self.command.app or settings.get("wsgi_app") or "")
@@ -322,17 +325,25 @@ def _worker_mib(root: str, workers: list[int]) -> float | None:
 
 
 def _git(reader: Reader, folder: str) -> tuple[str, str]:
-    """(URL without credentials, commit) of the checkout that the app runs from; "" where it is none."""
+    """(URL without credentials, commit) of the checkout that the app runs from; "" where it is none, and a URL of ""
+    where it has no remote."""
     text = reader.text(os.path.join(folder, ".git/config"), _MOST_BYTES) or ""
     parser = configparser.ConfigParser(strict=False, interpolation=None)
     try:
         parser.read_string(text)
-        url = parser.get('remote "origin"', "url", fallback="")
+        remotes = [name for name in parser.sections() if name.startswith("remote ")]
+        # A checkout with one remote is of that one, whatever it is called.
+        name = remotes[0] if len(remotes) == 1 else 'remote "origin"'
+        url = parser.get(name, "url", fallback="")
     except configparser.Error:
         url = ""
     head = (reader.text(os.path.join(folder, ".git/HEAD"), _MOST_BYTES) or "").strip()
     if head.startswith("ref: "):
-        head = (reader.text(os.path.join(folder, ".git", head[len("ref: ") :]), _MOST_BYTES) or "").strip()
+        name = head[len("ref: ") :]
+        head = (reader.text(os.path.join(folder, ".git", name), _MOST_BYTES) or "").strip()
+        packed = reader.text(os.path.join(folder, ".git/packed-refs"), _MOST_BYTES) or ""
+        lines = [line.partition(" ") for line in packed.splitlines()]
+        head = head or next((commit for commit, _, ref in lines if ref == name), "")
     commit = head if re.fullmatch(r"[0-9a-f]{40,64}", head) else ""
     return re.sub(r"://[^/\s]*@", "://", url), commit
 

@@ -8,13 +8,12 @@ Read only: the probe tells it to the plan, and promote reads it anew before it t
 from __future__ import annotations
 
 import contextlib
-import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Iterable, Mapping, TypedDict
 
 from .._declaration.socketmode import OPEN, mode_of
 from .._facts.unitgroups import unit_pids
-from .._os.listeners import SYSTEM_MANAGER, Listener, alike, held, hold, normal
+from .._os.listeners import SYSTEM_MANAGER, Listener, alike, for_users, held, hold, normal
 from .._os.paths import Layout, under
 from .._os.procfs import leads_to
 from .._os.socketfile import reach
@@ -159,11 +158,6 @@ _OTHER_SERVER = (
 
 # -- what it listens on -----------------------------------------------------------------------------------------------
 
-_CONTROL = re.compile(r"unix:.*/[^/]*\.ctl")
-"""Where Gunicorn 25 and later takes commands, of whoever runs it."""
-_PYTHONS_OWN = re.compile(r"unix:@?(.*/)?(pymp-[^/]*/)?listener-[^/]*")
-"""What Python's multiprocessing listens on, for the processes of one program."""
-
 
 def _unserved(former: Former, listen: str, state: UnitState, systemd: Systemd, root: str) -> str:
     """What it serves at other addresses, where nobody would answer any more, in a sentence with the fix; empty where
@@ -191,7 +185,8 @@ def _elsewhere(listen: str, sockets: Iterable[str], pids: list[int], systemd: Sy
     systemctl prints them, with their kind in brackets."""
     held_there = _holders(root, formerprograms.without_starters(pids, root), sockets, systemd)
     found = sorted({one.address for one in held_there if not _serves(listen, one.address)})
-    found = [one for one in found if not _CONTROL.fullmatch(one) and not _PYTHONS_OWN.fullmatch(one)]
+    controls = formerprograms.controls(pids, root)
+    found = [one for one in found if all(for_users(one, control) for control in controls)]
     lines = [line for unit in sockets for line in systemd.property_lines(unit, "Listen")]
     return [*found, *(line for line in lines if not line.endswith(" (Stream)"))]
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Iterable, Mapping
 
 from .._facts.unitgroups import unit_pids
-from .._former.commandline import TITLE, own_words
+from .._former.commandline import TITLE, own_words, parse
 from .._os.listeners import Listener, alike, held
 from .._os.paths import under
 from .._os.procfs import parent, read_text
@@ -115,6 +115,17 @@ def without_starters(pids: Iterable[int], root: str) -> list[int]:
     return [pid for pid in pids if (read_text(root, f"/proc/{pid}/comm") or "") not in _STARTERS]
 
 
+def controls(pids: Iterable[int], root: str) -> set[str]:
+    """The paths at which Gunicorns among these processes take commands, as their command lines say, and "" where they
+    need not say it."""
+    commands = [parse(_words(root, pid)) for pid in pids]
+    return {"", *(str(one.settings.get("control_socket") or "") for one in commands if one)}
+
+
+def _words(root: str, pid: int) -> list[str]:
+    return [word for word in (read_text(root, f"/proc/{pid}/cmdline") or "").split("\0") if word]
+
+
 def _read(root: str, state: UnitState, holder: Listener) -> Programs:
     """None where nobody has the socket: then nothing tells them apart."""
     pids = unit_pids(state.control_group, root) if state.control_group else []
@@ -143,7 +154,7 @@ def _servers(holding: Mapping[int, int], main_pid: int, root: str) -> set[int]:
 
 def _is_gunicorn(root: str, pid: int) -> bool:
     text = read_text(root, f"/proc/{pid}/cmdline") or ""
-    return text.startswith(TITLE) or own_words([word for word in text.split("\0") if word]) is not None
+    return text.startswith(TITLE) or own_words(_words(root, pid)) is not None
 
 
 def _image(root: str, pid: int) -> tuple[str, ...]:

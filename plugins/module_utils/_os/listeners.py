@@ -13,6 +13,7 @@ import contextlib
 import ctypes
 import ipaddress
 import os
+import re
 import socket
 import struct
 from dataclasses import dataclass
@@ -54,6 +55,25 @@ def alike(one: str, other: str) -> bool:
     if one == other or not (one.startswith("unix:/") and other.startswith("unix:/")):
         return one == other
     return os.path.realpath(one[len("unix:") :]) == os.path.realpath(other[len("unix:") :])
+
+
+_CONTROL = re.compile(r"unix:.*/[^/]*\.ctl")
+_PYTHONS_OWN = re.compile(r"unix:@?(.*/)?(pymp-[^/]*/)?listener-[^/]*")
+
+
+def for_users(address: str, control: str = "") -> bool:
+    """Whether users may come by an address; by two kinds nobody does: where Gunicorn 25 and later takes commands of
+    whoever runs it, and what Python's multiprocessing listens on for the processes of one program.
+
+    `control`: the path that Gunicorn's `control_socket` says, "" where nothing does; a relative one is below a folder
+    that Gunicorn chooses.
+    """
+    if _CONTROL.fullmatch(address) or _PYTHONS_OWN.fullmatch(address):
+        return False
+    named = os.path.normpath(control) if control else ""
+    if named.startswith("/"):
+        return not alike(address, f"unix:{named}")
+    return not (named and address.startswith("unix:/") and address.endswith(f"/{named}"))
 
 
 def _tcp_address(text: str) -> str:

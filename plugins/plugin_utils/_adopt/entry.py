@@ -86,13 +86,23 @@ def app_name_of(running: Json) -> str:
     module = str(running.get("entry_point") or "").partition(":")[0].partition(".")[0]
     folder = str(running.get("folder") or "").rstrip("/").rpartition("/")[2]
     for words in (unit, module, folder):
-        name = re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-0123456789")[:23].strip("-")
+        name = re.sub(r"[^a-z0-9]+", "-", words.lower()).lstrip("-0123456789")[:23].strip("-")
         try:
             if name and not _GENERIC.fullmatch(words):
                 return app_name(name)
         except Invalid:
             continue
     return "app"
+
+
+def _why_called(running: Json, name: str) -> str:
+    """Why an app has less of a name than its service; "" where it has all of it, or that is called as anybody's."""
+    unit = str(running["unit"]).rpartition(".")[0].partition("@")[0]
+    if unit == name or name != app_name_of(running):
+        return ""
+    if _GENERIC.fullmatch(unit) or re.sub(r"[^a-z0-9]+", "-", unit.lower()).strip("-") == name:
+        return ""
+    return f"as {running['unit']}, as far as a name goes: lower-case letters, digits and hyphens, a letter first"
 
 
 def vault_names(app: str, names: Iterable[str]) -> dict[str, str]:
@@ -175,6 +185,10 @@ class _Draft:
         """All parts, in the order of a person's entry."""
         running = self.running
         self.notes.append(f"Read from {running['unit']} of {self.host}. The entry is a person's from here on.")
+        why = _why_called(running, self.name)
+        if why:
+            self.comments["name"] = why
+            self._ask(f"name: the app is called {self.name} ({why}): is that right? adopt_name gives another one")
         self._source()
         entry_point = str(running.get("entry_point") or "")
         why = "its command line has it" if entry_point else "a guess"

@@ -45,7 +45,14 @@ def _of_folder(host: str, running: Json, name: str, owner: str) -> Source:
         asked = f"source: is what runs in {host}:{folder} that commit, without changes of its own?"
         return Source({"git": git, **version}, f"what {folder} is a checkout of", (Question(asked),))
     what = f"{owner}, which was installed from {host}:{folder}," if owner else f"{host}:{folder}"
-    asked = f"source: {what} is no checkout of git: bring the code to the controller, without its venv"
+    if commit:
+        asked = (
+            f"source: {what} is a checkout of git at {commit[:12]} that has no remote, so that nothing says where a "
+            "rollout gets it from: push it to a repository (source.git), or bring a clone of it to the controller "
+            "(source.path)"
+        )
+    else:
+        asked = f"source: {what} is no checkout of git: bring the code to the controller, without its venv"
     return Source({"path": f"../{name}"}, f"a copy of {host}:{folder}", (Question(asked, must=True),))
 
 

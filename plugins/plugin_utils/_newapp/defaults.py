@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Collection, Iterator, Sequence
 from typing import Final
@@ -45,6 +46,7 @@ def _keeps(name: str) -> bool:
 def ask_about_defaults(draft: Draft) -> None:
     """Ask about each setting that leads to a temporary folder, and each secret that anybody knows."""
     _ask_temporary(draft)
+    _ask_relative(draft)
     _ask_weak(draft)
 
 
@@ -63,6 +65,42 @@ def _ask_temporary(draft: Draft) -> None:
             f"may what is in {_shown(found, passing)} be lost? Each generation has a temporary folder of its own: "
             f"{_how(draft, passing)} where not"
         )
+
+
+_IS_PLACE: Final = re.compile(r"_?(DIR|DIRECTORY|FOLDER|PATH)$", re.IGNORECASE)
+
+
+def _ask_relative(draft: Draft) -> None:
+    """Ask about variables that name a place: it made what they name by default, which is where it runs, or keeps
+    something there by their names."""
+    said = {*_said(draft), *draft.app.required}
+    own = {item.name: item.default or "" for item in draft.app.variables if item.name not in said and _is_below(item)}
+    made = [name for name, default in own.items() if default and _is_made(default, draft.app)]
+    named = [name for name in own if name not in made and _IS_PLACE.search(name) and _keeps(name)]
+    _ask_of_places(draft, {name: own[name] for name in made}, must=True)
+    _ask_of_places(draft, {name: own[name] for name in named}, must=any(own[name] for name in named))
+
+
+def _ask_of_places(draft: Draft, places: dict[str, str], must: bool) -> None:
+    """Ask about variables by name, each with its default, "" without one; of none nothing."""
+    if places:
+        shown = listed([f"{name} ({default})" if default else name for name, default in places.items()], 4)
+        draft.ask(
+            f"where is it to keep what is in {shown}? Without a value that is in the folder that it runs in, or "
+            f"nowhere, and a release is read-only on a host: {_how(draft, list(places))}",
+            must=must,
+        )
+
+
+def _is_below(item: Variable) -> bool:
+    """Whether what a variable names by default may be below the folder that the app runs in, and is to last."""
+    default = item.default or ""
+    return not (default.startswith(("/", "~", "{")) or "://" in default or _PASSING.search(item.name))
+
+
+def _is_made(default: str, app: Imported) -> bool:
+    place = posixpath.normpath(default)
+    return any(f"{path.removeprefix('./')}/".startswith(f"{place}/") for path in app.written)
 
 
 def _temporary(draft: Draft) -> Iterator[tuple[str, str]]:

@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from .._display.text import listed, plural
+from .inside.tables import LACKS_TABLE
 from .types import Page
 
 MOST_PATHS: Final = 4
@@ -32,6 +33,7 @@ class Choice:
     """The health path and the load paths, with the status that means well for each.
 
     `nothing`: no page answered in a way that can be asked for, so that the paths are only a place to write them.
+    `broken`: the question that is to be answered first of pages that failed although nothing was out of reach.
     """
 
     health: str
@@ -42,19 +44,22 @@ class Choice:
     why_load: str
     questions: tuple[str, ...] = ()
     nothing: bool = False
+    broken: str = ""
 
 
 UNKNOWN: Final = Choice("/", 200, "a guess", ("/",), (200,), "a guess", nothing=True)
 """Of an app that could not be looked at."""
 
 
-def choose(pages: Sequence[Page]) -> Choice:
-    """Health and load paths among the pages that were asked for."""
+def choose(pages: Sequence[Page], alone: bool = True) -> Choice:
+    """Health and load paths among the pages that were asked for; `alone`: the app called no peer, for want of which a
+    page may fail here."""
     pages = [page for page in pages if _URL_PATH.fullmatch(page.path) and "#" not in page.path]
     good = [page for page in pages if page.status == 200]
-    if good:
-        return _of_good(pages, good)
-    return _of_others(pages)
+    broken = [page for page in pages if alone and _is_broken(page)]
+    left = [page for page in pages if page not in broken]
+    found = _of_good(left, good) if good else _of_others(pages)
+    return found if found.nothing else replace(found, broken=_broken_question(broken))
 
 
 def _of_good(pages: Sequence[Page], good: Sequence[Page]) -> Choice:
@@ -76,6 +81,30 @@ def _health(pages: Sequence[Page], good: Sequence[Page]) -> tuple[Page, str, lis
     broken = [page for page in pages if _HEALTH.search(page.path)][:1]
     doubt = [f"{page.path} looks like the health path, but {_answer(page)} here: is it right?" for page in broken]
     return health, "answered 200 here; a page that says no more than that the app is well is better", doubt
+
+
+_LACKS: Final = re.compile(
+    r"anonymous|current_user|sign(ed)?[-_ ]?in|log(ged)?[-_ ]?in|session|OperationalError|database|connect|refused|"
+    r"resolve|timed? ?out|unreachable",
+    re.I,
+)
+"""What the words of a page say that fails for want of somebody who has signed in, or of a peer."""
+
+
+def _is_broken(page: Page) -> bool:
+    """Whether a page failed for none of the reasons that are this place's: no peer, no tables, nobody signed in."""
+    return page.status == 500 and not LACKS_TABLE.search(page.error) and not _LACKS.search(page.error)
+
+
+def _broken_question(broken: Sequence[Page]) -> str:
+    if not broken:
+        return ""
+    shown = listed([f"{page.path} ({page.error or page.status})" for page in broken], 3)
+    return (
+        f"what is lacking to {plural(len(broken), 'page')}? {shown} failed here although the app called nothing that "
+        "is out of reach: a file or a folder that is not shipped, data or a setting. Give it that (source.include, "
+        "data, environment); where users ask for none of them, take this question away"
+    )
 
 
 def _failed_question(failed: Sequence[Page]) -> list[str]:

@@ -57,7 +57,7 @@ def propose(subject: Subject, hints: Hints, found: Found, path: str = "") -> Pro
     if app is None:
         raise ValueError("there is nothing to propose where no app was found")
     draft = Draft(subject, hints, found, app)
-    choice = choose(app.pages) if found.app else UNKNOWN
+    choice = choose(app.pages, not _called(app)) if found.app else UNKNOWN
     draft.notes += subject.notes
     _identity(draft)
     _profile(draft, choice)
@@ -66,6 +66,11 @@ def propose(subject: Subject, hints: Hints, found: Found, path: str = "") -> Pro
     _timeout(draft)
     _life(draft)
     return Proposal(draft.entry, draft.comments, tuple(draft.notes), tuple(draft.questions))
+
+
+def _called(app: Imported) -> list[str]:
+    """The peers that it called, but for what is the machine's."""
+    return [peer for peer in app.peers if not peer.startswith(("/dev/", "localhost:80", "/run/systemd"))]
 
 
 def name_for(text: str) -> str:
@@ -171,6 +176,8 @@ def _paths(draft: Draft, choice: Choice) -> None:
     draft.comments["limits.error_rate"] = "the share of requests that may fail"
     for text in choice.questions:
         draft.ask(text, must=choice.nothing and draft.found.app is not None)
+    if choice.broken:
+        draft.ask(choice.broken, must=True)
     draft.notes.append(
         "It is planned for as many requests at a time as a host takes; concurrency: N says how many there are at peak."
     )
@@ -440,7 +447,7 @@ def _into_working_folder(draft: Draft, names: Sequence[str]) -> None:
 
 def _seen(draft: Draft, app: Imported) -> None:
     """What it did and how it is set, as it was imported here."""
-    peers = [peer for peer in app.peers if not peer.startswith(("/dev/", "localhost:80", "/run/systemd"))]
+    peers = _called(app)
     if peers:
         draft.ask(f"it called {listed(peers, 4)} here, where nothing was to be reached: can the host reach it?")
     if app.other_host not in (None, 200):

@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
-"""Why a project cannot work as it is, in the words of the preflight. Pure, but for the names of its folders."""
+"""Why a project cannot work as it is, in the words of the preflight. Pure, but for what is in its folder."""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 from ...module_utils._declaration.fields import Problem
 from .._display.text import listed
+from .._wheels.files import left_out, looks_secret, shipped
 from . import scan
 from .subject import Given
 from .survey import Found
@@ -49,6 +52,8 @@ def refuse(told: Found, found: Given, names: Sequence[str], python: str, guessed
     error = cause[1]
     lacks = error.kind in ("NotFound", "FileNotFoundError", "TemplateNotFound") or _is_own(*cause)
     problem = _problem(*cause, python)
+    if found.folder is not None:
+        problem = replace(problem, fix=_fix_of_left_out(found.folder, *cause) or problem.fix)
     if guessed and not error.stood_in and problem.fix.startswith(_ALWAYS):
         fix = (
             f"nothing in the project says versions, so that the newest of {listed(guessed, 6)} were taken: name those "
@@ -104,6 +109,7 @@ _NEWER: Final = (
 
 
 _NO_METADATA: Final = "PackageNotFoundError"
+_LACKS_A_FILE: Final = ("FileNotFoundError", "TemplateNotFound", "NotADirectoryError")
 _ALWAYS: Final = "put right what it says"
 
 
@@ -146,6 +152,36 @@ def _problem(candidate: Candidate, error: Error, python: str) -> Problem:
     if error.missing_module:
         return _entry_point(failed, modules, _fix_of_missing(error.missing_module))
     return _entry_point(failed, modules, _fix(error))
+
+
+_QUOTED: Final = re.compile(r"'([^'\n]{1,200})'")
+_MOST_NAMED: Final = 5
+
+
+def _fix_of_left_out(folder: Path, candidate: Candidate, error: Error) -> str:
+    """What to do where it lacks a file that the project has in its folder, and that is not shipped; "" elsewhere."""
+    names: list[str] = []
+    if error.kind in _LACKS_A_FILE:
+        names = [os.path.normpath(name) for name in _QUOTED.findall(error.message)[:_MOST_NAMED]]
+    elif error.missing_module:
+        path = os.path.join(candidate.path, *error.missing_module.split("."))
+        names = [f"{path}.py", f"{path}/__init__.py"]
+    names = [name for name in names if not name.startswith(("/", "../"))]
+    known = set(shipped(folder).names) if names else set()
+    for name in names:
+        why = left_out(folder, name) if name not in known else ""
+        if why and looks_secret(name, folder / name):
+            return (
+                f"{name} is in the project's folder, but is not shipped, as it looks like a secret: let the code read "
+                "what is in it from its environment, which `secrets` and `environment` give it"
+            )
+        if why:
+            return (
+                f"{name} is in the project's folder, but is not shipped, as {why}: declare "
+                f"source.include: [{name!r}], or let the code do without it and read what is in it from its "
+                "environment"
+            )
+    return ""
 
 
 def _fix_of_missing(module: str) -> str:

@@ -298,6 +298,20 @@ def _link(name: str, path: Path, folder: Path) -> str:
     return name
 
 
+def left_out(folder: Path, name: str) -> str:
+    """Why a file of a project is not shipped where source.include does not name it: as git ignores it, or by its name.
+
+    "" where there is no such file within `folder`. Raises BadSource where git cannot be asked.
+    """
+    path = folder / name
+    if not path.is_file() or not path.resolve().is_relative_to(folder.resolve()):
+        return ""
+    top = checkout_of(folder)
+    if top and _is_repository(top) and _git(["check-ignore", "--", str(path)], folder, "source"):
+        return "git ignores it"
+    return "its name, or that of its folder, says that it is data, a secret or an environment"
+
+
 # -- git --------------------------------------------------------------------------------------------------------------
 
 

@@ -202,6 +202,45 @@ def test_what_is_no_plain_file_is_not_waited_for(host: Host, name: str, kind: st
         assert "" in (found.git, found.commit)
 
 
+def test_a_checkout_without_a_remote_has_its_commit_alone(host: Host) -> None:
+    host.write("/srv/shop/.git/config", "[core]\n\tbare = false\n")
+    (found,) = host.running()
+    assert (found.git, found.commit) == ("", "a" * 40)
+
+
+def test_a_remote_by_another_name_and_a_packed_branch_are_read(host: Host) -> None:
+    host.write("/srv/shop/.git/config", '[remote "upstream"]\n\turl = https://git.example.com/shop.git\n')
+    (host.root / "srv/shop/.git/refs/heads/main").unlink()
+    host.write("/srv/shop/.git/packed-refs", f"# pack-refs with: peeled\n{'b' * 40} refs/heads/main\n^{'c' * 40}\n")
+    (found,) = host.running()
+    assert (found.git, found.commit) == ("https://git.example.com/shop.git", "b" * 40)
+
+
+UNIX = "0000000000000000: 00000002 00000000 00010000 0001 01 {} {}\n"
+
+
+@pytest.mark.parametrize(
+    ("path", "option", "listens"),
+    [
+        ("/home/deploy/.gunicorn/gunicorn.ctl", "", False),
+        ("/run/user/1000/gunicorn.ctl", "", False),
+        ("/run/shop/orders.sock", "--control-socket /run/shop/orders.sock", False),
+        ("/run/user/1000/orders.sock", "--control-socket=orders.sock", False),
+        ("/run/shop/a.sock", "--control-socket /run/shop/orders.sock", True),
+        ("/run/shop/orders.sock", "", True),
+    ],
+)
+def test_where_gunicorn_takes_commands_is_no_address_of_users(
+    host: Host, path: str, option: str, listens: bool
+) -> None:
+    host.write("/proc/net/unix", "Num RefCount Protocol Flags Type St Inode Path\n" + UNIX.format(222, path))
+    (host.root / "proc/40/fd/9").symlink_to("socket:[222]")
+    line = f"{VENV}/bin/gunicorn {option} shop:app".split()
+    host.write("/proc/40/cmdline", "\0".join(line))
+    (found,) = host.running()
+    assert found.listen == (("0.0.0.0:8000", f"unix:{path}") if listens else ("0.0.0.0:8000",))
+
+
 def test_a_release_that_a_link_leads_to_is_read(host: Host) -> None:
     file = host.root / "srv/shop/gunicorn.conf.py"
     file.rename(host.root / "srv/shop/real.py")

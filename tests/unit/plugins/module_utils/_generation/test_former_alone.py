@@ -143,6 +143,22 @@ def test_all_that_it_answers_the_app_answers_or_it_is_refused(
     assert problem in found.problem if problem else not found.problem
 
 
+def test_where_its_command_line_has_gunicorn_take_commands_is_no_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pid = 42
+    (tmp_path / f"proc/{pid}").mkdir(parents=True)
+    (tmp_path / f"proc/{pid}/cmdline").write_text("gunicorn\0--control-socket\0/run/old/orders.sock\0old:app")
+    monkeypatch.setattr(former, "unit_pids", lambda *_: [pid])
+    sockets = [SERVED, "unix:/run/old/orders.sock"]
+    monkeypatch.setattr(former, "held", lambda pids, _: [Listener(one, 7, pid) for one in sockets if pid in pids])
+    state = UnitState("loaded", "active", "running", "", pid, 0, 0, "/system.slice/s.service", "", "")
+    found = former.Former("s.service", former.JOINED)
+    assert former._unserved(found, SERVED, state, Units(), str(tmp_path)) == ""
+    sockets.append("unix:/run/old/b.sock")
+    assert "unix:/run/old/b.sock too" in former._unserved(found, SERVED, state, Units(), str(tmp_path))
+
+
 @pytest.mark.parametrize("gunicorn", [True, False])
 def test_only_a_gunicorn_takes_a_socket_that_systemd_hands_to_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gunicorn: bool

@@ -106,7 +106,11 @@ def test_what_it_decides_as_it_runs_is_asked() -> None:
 @pytest.mark.parametrize(
     ("changes", "question"),
     [
-        ({"git": ""}, "source: web1:/srv/shop is no checkout of git"),
+        ({"git": "", "commit": ""}, "source: web1:/srv/shop is no checkout of git"),
+        (
+            {"git": ""},
+            "source: web1:/srv/shop is a checkout of git at aaaaaaaaaaaa that has no remote",
+        ),
         ({"listen": ["0.0.0.0:8000", "unix:/run/a.sock"]}, "it listens on 0.0.0.0:8000, unix:/run/a.sock"),
         ({"shared": True}, "former: gunicorn.service runs further programs"),
         ({"entry_point": ""}, "entry_point: its command line does not name the app"),
@@ -122,6 +126,8 @@ def test_what_has_to_be_answered_first(changes: dict[str, Any], question: str) -
     [
         ({}, "shop"),
         ({"unit": "Web_Shop.service"}, "web-shop"),
+        ({"unit": "shop2.service"}, "shop2"),
+        ({"unit": "gunicorn3.service"}, "shop"),
         ({"unit": "gunicorn@blue.service", "entry_point": "wsgi:app"}, "shop"),
         ({"unit": "gunicorn.service", "entry_point": "app:app", "folder": "/"}, "app"),
         ({"unit": "a-very-long-name-for-a-service-of-ours.service"}, "a-very-long-name-for-a"),
@@ -129,6 +135,28 @@ def test_what_has_to_be_answered_first(changes: dict[str, Any], question: str) -
 )
 def test_what_it_is_called(changes: dict[str, Any], name: str) -> None:
     assert entry.app_name_of({**RUNNING, **changes}) == name
+
+
+@pytest.mark.parametrize(
+    ("unit", "why"),
+    [
+        (
+            "0x0.service",
+            "name: the app is called x0 (as 0x0.service, as far as a name goes: lower-case",
+        ),
+        ("a-very-long-name-for-a-service-of-ours.service", "name: the app is called a-very-long-name-for-a (as a-very"),
+        ("Web_Shop.service", ""),
+        ("gunicorn.service", ""),
+        ("shop@1.service", ""),
+    ],
+)
+def test_a_name_that_lost_some_of_its_services_says_why(unit: str, why: str) -> None:
+    one = adopted(unit=unit)
+    asked = [line for line in questions_text(one.proposal.questions) if "name: the app is called" in line]
+    assert [why in line for line in asked] == [True] * bool(why)
+    assert ("as far as a name goes" in text(one.proposal)) is bool(why)
+    named = entry.entries("web1", [{**RUNNING, "unit": unit}], declared(2, 2048).to_dict(), "mine")[0]
+    assert "name: the app is called" not in "\n".join(questions_text(named.proposal.questions))
 
 
 def test_two_that_would_be_called_alike() -> None:
@@ -288,7 +316,7 @@ INSTALLED: dict[str, Any] = {"name": "Otter-Wiki", "version": "2.10.0", "origin"
     ],
 )
 def test_the_source_of_one_that_is_installed(owner: dict[str, Any], source: dict[str, str], question: str) -> None:
-    changes = {"installed": {**INSTALLED, **owner}, "git": "", "code": owner.get("folder", "/srv/shop")}
+    changes = {"installed": {**INSTALLED, **owner}, "git": "", "commit": "", "code": owner.get("folder", "/srv/shop")}
     one = adopted(**changes)
     assert one.proposal.entry["source"] == source
     assert question in questions(**changes)

@@ -195,3 +195,26 @@ def test_a_password_that_the_code_shows_to_everybody_is_asked_for(variable: Vari
     text = "\n".join(questions_text(found.questions))
     assert (f"what is {variable.name}? By default it is the word that the code shows to everybody" in text) is wanted
     assert (variable.name in found.entry.get("secrets", {})) is wanted
+
+
+@pytest.mark.parametrize(
+    ("variable", "written", "first"),
+    [
+        (Variable("WIKI_DIRECTORY"), {}, False),
+        (Variable("WIKI_DIRECTORY", "wiki"), {}, True),
+        (Variable("UPLOAD_FOLDER", "./up"), {}, True),
+        (Variable("PLACE", "notes"), {"notes": "folder"}, True),
+        (Variable("PLACE", "notes"), {"./notes/a.md": "file"}, True),
+        (Variable("PLACE", "notes"), {"notesbook": "folder"}, None),
+        (Variable("CACHE_DIR", "cache"), {}, None),
+        (Variable("TEMPLATE_FOLDER", "templates"), {}, None),
+        (Variable("DATA_DIR", "/srv/data"), {}, None),
+        (Variable("DATA_PATH", "https://data.example.com"), {}, None),
+    ],
+)
+def test_a_place_below_where_it_runs_is_asked_about(
+    variable: Variable, written: Mapping[str, str], first: bool | None
+) -> None:
+    found = made(replace(APP, variables=(variable,), written=written))
+    about = [one.must for one in found.questions if f"where is it to keep what is in {variable.name}" in one.text]
+    assert about == ([] if first is None else [first])

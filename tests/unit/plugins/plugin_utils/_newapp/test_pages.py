@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import pytest
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.pages import choose
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.types import Page
 
@@ -55,3 +56,27 @@ def test_where_every_page_fails_nothing_is_known() -> None:
     found = choose(pages(root=500, users=None))
     assert found.nothing
     assert "All of 2 pages failed here" in found.questions[0]
+
+
+@pytest.mark.parametrize("error", ["", "FileNotFoundError: 'wiki/homepage.md'", "KeyError: 'PAGES'"])
+def test_a_page_that_fails_of_itself_is_asked_about_first(error: str) -> None:
+    found = choose([Page("/", 200), Page("/list/", 500, error=error), Page("/far", 503)])
+    assert f"what is lacking to 1 page? /list/ ({error or 500}) failed here" in found.broken
+    assert ["/list/" in text for text in found.questions] == [False]
+    assert choose([Page("/", 401), Page("/list/", 500, error=error)]).broken
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        "OperationalError: no such table: page",
+        "AttributeError: 'AnonymousUserMixin' object has no attribute 'name'",
+        "ConnectionError: refused",
+    ],
+)
+def test_a_page_that_fails_for_want_of_what_a_host_has_is_not(error: str) -> None:
+    pages = [Page("/", 200), Page("/list/", 500, error=error)]
+    found = choose(pages)
+    assert not found.broken
+    assert "/list/" in found.questions[0]
+    assert not choose([Page("/", 200), Page("/list/", 500)], alone=False).broken

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""What is said of a project that cannot work as it is for want of a file that it has, and that is not shipped."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.refusals import Cannot, refuse
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.subject import Given
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.survey import Found
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.types import Candidate, Error
+
+LACKS = Error("FileNotFoundError", "'instance/config.py' (No such file or directory)")
+
+
+def told(folder: Path, error: Error) -> str:
+    found = Found(None, ((Candidate("shop", "app", "a guess"), error),))
+    with pytest.raises(Cannot) as raised:
+        refuse(found, Given({"path": "../shop"}, folder, "shop"), ["shop.py"], "3.11")
+    return raised.value.problem.fix
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "instance").mkdir()
+    for name in ("shop.py", "instance/config.py", "local.py", ".env"):
+        (tmp_path / name).write_text("A = 1\n")
+    (tmp_path / ".gitignore").write_text("instance/\nlocal.py\n.env\n")
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("error", "name"),
+    [
+        (LACKS, "instance/config.py"),
+        (Error("ModuleNotFoundError", "No module named 'local'", missing_module="local"), "local.py"),
+    ],
+)
+def test_a_file_that_git_ignores_is_named_with_its_fix(folder: Path, error: Error, name: str) -> None:
+    fix = told(folder, error)
+    assert f"{name} is in the project's folder, but is not shipped, as git ignores it" in fix
+    assert f"source.include: [{name!r}]" in fix
+    assert "on every host" not in fix
+
+
+def test_one_that_looks_like_a_secret_is_not_to_be_shipped(folder: Path) -> None:
+    fix = told(folder, Error("FileNotFoundError", "'.env'"))
+    assert "as it looks like a secret: let the code read what is in it from its environment" in fix
+    assert "source.include" not in fix
+
+
+def test_what_is_nowhere_or_is_shipped_is_told_as_before(folder: Path) -> None:
+    for message in ("'other.py'", "'shop.py'", "'/etc/shop/config.py'", "'../x/config.py'"):
+        assert "on every host" in told(folder, Error("FileNotFoundError", message))
+
+
+def test_outside_of_a_checkout_its_name_says_why(tmp_path: Path) -> None:
+    (tmp_path / "instance").mkdir()
+    (tmp_path / "instance/config.py").write_text("A = 1\n")
+    assert "is not shipped, as its name, or that of its folder, says" in told(tmp_path, LACKS)
