@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .._scene import Scene
-from .controllers import by_playbook, playbook
+from .controllers import by_playbook, kill_tree, playbook
 from .row import Row
 
 SUDOERS = "/etc/sudoers.d/ansible"
@@ -23,7 +23,11 @@ HOLDER = (
 def _roll_out(scene: Scene, declared: Mapping[str, Any], *options: str) -> tuple[int, str]:
     """The exit status of a rollout by playbook, and what it said."""
     process = playbook(scene, declared, *options)
-    out = " ".join(process.communicate(timeout=400)[0].split())
+    try:
+        out = " ".join(process.communicate(timeout=400)[0].split())
+    finally:
+        if process.returncode is None:
+            kill_tree(process)
     return process.returncode, out
 
 
@@ -67,10 +71,11 @@ def nothing_executed(scene: Scene) -> None:
             f'systemd-run --quiet --collect --unit=holds-dpkg /usr/bin/python3 -c "{HOLDER}"',
             timeout=120.0,
         )
-        there = scene.sh("command -v h2load || echo none; systemctl is-active holds-dpkg").split()
+        there = scene.engine.sh("command -v h2load || echo none; systemctl is-active holds-dpkg", check=True).split()
         scene.seen.must(there == ["none", "active"], f"there is {there}")
         _rolled_out(scene, declared)
-        there = scene.sh("command -v h2load; ls -A /tmp | grep -v '^systemd-private-'").split()
+        left = "ls -A /tmp | grep -v '^systemd-private-' || true"
+        there = scene.engine.sh(f"command -v h2load; {left}", check=True).split()
         scene.seen.must(there == ["/usr/bin/h2load"], f"there is {there}")
     finally:
         scene.sh("systemctl stop holds-dpkg; umount -l /tmp; command -v h2load || apt-get install -y nghttp2-client")
