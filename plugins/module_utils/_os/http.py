@@ -254,8 +254,8 @@ class _Exchange:
 
 
 def _words(error: Exception) -> str:
-    """An error in at most 200 characters: http.client repeats what a server sent."""
-    words = str(error) or type(error).__name__
+    """An error in at most 200 characters that a terminal can show: http.client repeats what a server sent."""
+    words = " ".join(clean_text(str(error)).split()) or type(error).__name__
     return words if len(words) <= 200 else f"{words[:200]}..."
 
 

@@ -364,10 +364,15 @@ def machine_line(found: Mapping[str, Any]) -> str:
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]], right: Sequence[int] = ()) -> str:
-    """A Markdown table; the columns in `right` are aligned to the right."""
+    """A Markdown table, of printable characters; the columns in `right` are aligned to the right."""
     marks = ["---:" if index in right else "---" for index in range(len(header))]
     lines = [header, marks, *rows]
-    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
+    shown = ["".join(filter(str.isprintable, f"| {' | '.join(_escaped(cell) for cell in line)} |")) for line in lines]
+    return "\n".join(shown)
+
+
+def _escaped(cell: object) -> str:
+    return str(cell).replace("|", "\\|")
 
 
 def percent(share: float, digits: int = 1) -> str:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import http.server
 import re
+import socket
 import threading
 import time
 import tracemalloc
@@ -309,3 +310,18 @@ def test_an_answer_that_lacks_what_it_must_contain() -> None:
     assert lacking("/run/x.sock", [Ask("/"), basket], 5.0, ask) == words  # the fourth of five
     assert asked == [basket] * 4
     assert lacking("/run/x.sock", [Ask("/")], 5.0, ask) == ""
+
+
+def test_what_is_no_http_is_told_in_signs_that_a_terminal_can_show() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            peer = listener.accept()[0]
+            with peer:
+                peer.recv(4096)
+                peer.sendall(b"\x00\xff\x1b[2Jthis is not HTTP\r\n\r\n")
+
+        threading.Thread(target=answer, daemon=True).start()
+        told = get(listener.getsockname()[:2], "/", 5.0)
+    assert told.error.isprintable()
+    assert "this is not HTTP" in told.error
