@@ -43,6 +43,8 @@ from ..plugin_utils._display.unreached import connection_words
 from ..plugin_utils._edge import Json
 
 EVERY_SECONDS = 1.0
+TELLING = ("headcount.gunicorn.plan", "headcount.gunicorn.gate")
+WARNINGS = ("warnings", "deprecations")
 _ERASE = "\r\033[K"
 
 
@@ -106,9 +108,13 @@ class CallbackModule(Default):
         if self._plainly:
             super().v2_runner_on_ok(result)
             return
-        host, task, told = _parts(result)
-        self._warn(result, told)
+        host, task = _where(result)
         action = str(task.action)
+        if not (step_of(action) or action in TELLING):
+            self._warn_of(result)
+            return
+        told = _told(result)
+        self._warn(result, told)
         if action == "headcount.gunicorn.plan":
             self.course.planned(told)
         elif action == "headcount.gunicorn.gate":
@@ -122,7 +128,7 @@ class CallbackModule(Default):
         if self._plainly:
             super().v2_runner_on_failed(result, ignore_errors)
             return
-        host, task, told = _parts(result)
+        (host, task), told = _where(result), _told(result)
         if not step_of(str(task.action)):
             self.live.clear()
             if str(task.action) in ("fail", "ansible.builtin.fail") and told.get("msg"):
@@ -140,13 +146,13 @@ class CallbackModule(Default):
         if self._plainly:
             super().v2_runner_on_unreachable(result)
             return
-        host, task, told = _parts(result)
+        host, task = _where(result)
         self.course.skip(host, _app(task))
-        self._say(f"{host}: could not be reached: {connection_words(told.get('msg'))}", C.COLOR_UNREACHABLE)
+        self._say(f"{host}: could not be reached: {connection_words(_told(result).get('msg'))}", C.COLOR_UNREACHABLE)
 
     def v2_runner_on_skipped(self, result: Any) -> None:
         """A step was left out."""
-        host, task, _ = _parts(result)
+        host, task = _where(result)
         self.course.skip(host, _app(task))
         if self._plainly:
             super().v2_runner_on_skipped(result)
@@ -172,6 +178,11 @@ class CallbackModule(Default):
         check = bool(context.CLIARGS.get("check"))
         self._say("\n".join(recap(summaries, self.course.first_cause, check)), C.COLOR_ERROR if bad else C.COLOR_OK)
 
+    def _warn_of(self, result: Any) -> None:
+        """The same where nothing else of it is needed: since core 2.19 it has its warnings by themselves."""
+        by_itself = "warnings" in dir(result)
+        self._warn(result, {key: getattr(result, key) for key in WARNINGS} if by_itself else _told(result))
+
     def _warn(self, result: Any, told: Json) -> None:
         """What Ansible itself warns of; before core 2.19 the plain result has it."""
         with contextlib.suppress(AttributeError):
@@ -183,12 +194,20 @@ class CallbackModule(Default):
             self._display.display(text, color=color)
 
 
-def _parts(result: Any) -> tuple[str, Any, Json]:
-    """Host, task and result of what a callback gets: core 2.21 has no `_host`, `_task` and `_result` any more, and
-    before 2.19 there are no others."""
-    names = ("host", "task", "result")
-    host, task, told = (getattr(result, name if hasattr(result, name) else f"_{name}") for name in names)
-    return str(host.get_name()), task, told if isinstance(told, Mapping) else {}
+def _where(result: Any) -> tuple[str, Any]:
+    """Host and task of what a callback gets."""
+    return str(_of(result, "host").get_name()), _of(result, "task")
+
+
+def _told(result: Any) -> Json:
+    """What was told. Ansible makes a copy of all of it, which of a large one takes its time."""
+    told = _of(result, "result")
+    return told if isinstance(told, Mapping) else {}
+
+
+def _of(result: Any, name: str) -> Any:
+    """Core 2.21 has no `_host`, `_task` and `_result` any more, and before 2.19 there are no others."""
+    return getattr(result, name if name in dir(result) else f"_{name}")
 
 
 def _app(task: Any) -> str:

@@ -13,7 +13,6 @@ from .._os.files import as_mapping
 from .._os.paths import Layout, installed_apps
 from .._os.systemd import Runner, Systemd
 from . import generations, outside
-from .inherited import Inherited
 from .outside import Plain
 
 _SECONDS = 10.0
@@ -37,6 +36,8 @@ def not_shared(layout: Layout, app: Plain, systemd: Systemd) -> tuple[dict[str, 
     unit = app.get("former")
     if not unit or not outside.outside_of(app) or generations.live(layout) is not None:
         return {}, ""
+    from .inherited import Inherited
+
     inherited = Inherited(layout, app, str(unit), systemd)
     return inherited.problems(), inherited.told()
 
