@@ -58,7 +58,7 @@ def test_it_counts_what_the_client_counts(worker_class: str, tmp_path: Path) -> 
         assert (mixed.tally.lost, mixed.tally.answering) == (0, 0)
         assert sum(mixed.tally.buckets) == mixed.tally.ended
         assert mixed.tally.over["p95"] >= 40, "those that wait 80 ms"
-        assert mixed.tally.over["p50"] >= mixed.tally.over["p95"] + 40
+        assert mixed.tally.over["p50"] >= 80, "and those that wait 20 ms, and on a busy machine more than 60"
         assert mixed.limits_ms == {"p50": 10, "p95": 60}
         assert (mixed.trouble, mixed.uncounted, mixed.masters) == (0, 0, 1)
         assert mixed.ended_cpu_s > 0
