@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Callable, Dict, Final, FrozenSet, Iterable, Iterator, List, Mapping, Sequence, Tuple
 
+from .._os.bounds import Bounds
 from .._os.procfs import read_text
 from .asservice import Reader
 from .tracked import MOST_BYTES, tracked
@@ -23,7 +24,7 @@ OPEN, BESIDE, UNIT, VARIABLE, LINK, OWNED = "open", "beside", "unit", "variable"
 """How it was found: a process has it open for writing, it lies beside the code, the service's unit or a variable of the
 environment names it, it is a link beside the code to somewhere else, or a folder of the account in a usual place."""
 
-MOST, SECONDS, MOST_DEEP, MOST_TOLD = 20_000, 3.0, 8, 20
+MOST_DEEP, MOST_TOLD = 8, 20
 """So many files, for so long and so deep, are looked at beside the code of an app; so many things are told."""
 
 _MOST_PIDS, _MOST_OPEN, _MOST_OF_FOLDER = 200, 4000, 10_000
@@ -82,21 +83,6 @@ class Kept:
     cut: bool = False
 
 
-@dataclass
-class _Bounds:
-    """What is left of the count and the time."""
-
-    clock: Callable[[], float] = time.monotonic
-
-    def __post_init__(self) -> None:
-        self.left, self.end = MOST, self.clock() + SECONDS
-
-    def spent(self) -> bool:
-        """Whether no more is looked at; counts one."""
-        self.left -= 1
-        return self.left < 0 or self.clock() > self.end
-
-
 @dataclass(frozen=True)
 class Places:
     """Where to look. `code`: the folder of the app's code, or where it runs; `is_code`: whether its code lies there;
@@ -115,7 +101,7 @@ class Places:
 
 def kept(reader: Reader, pids: Iterable[int], places: Places, clock: Callable[[], float] = time.monotonic) -> Kept:
     """What the service of these processes keeps."""
-    tree = _Tree(reader, places, _Bounds(clock))
+    tree = _Tree(reader, places, Bounds(clock))
     tree.walk()
     beside = {one.path: one for one in [*tree.groups(), *_whole(reader, places)]}
     opened = []
@@ -251,7 +237,7 @@ def _in_any(path: str, folders: Iterable[str]) -> bool:
 class _Tree:
     """The folder of an app, and what lies in it without being code."""
 
-    def __init__(self, reader: Reader, places: Places, bounds: _Bounds) -> None:
+    def __init__(self, reader: Reader, places: Places, bounds: Bounds) -> None:
         self.reader, self.places, self.bounds = reader, places, bounds
         self.top = places.code.rstrip("/")
         self.files: Dict[str, os.stat_result] = {}

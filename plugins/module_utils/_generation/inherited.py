@@ -13,11 +13,11 @@ import os
 import re
 import shutil
 import stat
-import time
 from dataclasses import dataclass, field
-from typing import Callable, Iterable, Iterator, Mapping
+from typing import Iterable, Iterator, Mapping
 
 from .._facts.unitgroups import unit_pids
+from .._os.bounds import MOST, Bounds
 from .._os.files import as_mapping
 from .._os.paths import HIDDEN, Layout
 from .._os.procfs import read_status, to_int
@@ -25,7 +25,6 @@ from .._os.rights import PASS, READ, WRITE, Who, closed_above, rules, rules_of_n
 from .._os.systemd import Systemd
 from .outside import Plain, may, outside_of
 
-MOST, SECONDS = 20_000, 3.0
 """So many files and folders, and so long, are looked at of an app."""
 
 _DATABASE = re.compile(r"\.(db3?|sqlite3?|s3db)(-wal|-shm|-journal)?$", re.IGNORECASE)
@@ -53,21 +52,6 @@ class _Looked:
 
 
 @dataclass
-class _Bounds:
-    """What is left of the count and the time."""
-
-    clock: Callable[[], float] = time.monotonic
-
-    def __post_init__(self) -> None:
-        self.left, self.end = MOST, self.clock() + SECONDS
-
-    def spent(self) -> bool:
-        """Whether no more is looked at; counts one."""
-        self.left -= 1
-        return self.left < 0 or self.clock() > self.end
-
-
-@dataclass
 class Inherited:
     """The app `app` (plain, as the probe or a record has it) that is to be taken over from the service `unit`."""
 
@@ -75,7 +59,7 @@ class Inherited:
     app: Plain
     unit: str
     systemd: Systemd
-    bounds: _Bounds = field(default_factory=_Bounds)
+    bounds: Bounds = field(default_factory=Bounds)
 
     def __post_init__(self) -> None:
         bent = as_mapping(self.app.get("sandbox"))
@@ -122,7 +106,9 @@ class Inherited:
         """That not all was looked at, in a clause; empty where it was."""
         if not self.cut:
             return ""
-        return f"only {MOST - max(0, self.bounds.left)} of what is below {', '.join(self.cut)} were looked at"
+        return (
+            f"only {self.bounds.most - max(0, self.bounds.left)} of what is below {', '.join(self.cut)} were looked at"
+        )
 
     def _of_folder(self, path: str, writes: bool) -> str:
         if not os.path.isdir(path):

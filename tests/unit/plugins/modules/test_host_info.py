@@ -55,6 +55,7 @@ SENT = {
     "_host/probe",
     "_os/accounts",
     "_os/background",
+    "_os/bounds",
     "_os/causes",
     "_os/exporterunit",
     "_os/files",

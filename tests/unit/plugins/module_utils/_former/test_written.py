@@ -13,6 +13,7 @@ import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._former import written as _written
 from ansible_collections.headcount.gunicorn.plugins.module_utils._former.asservice import Ids, Reader
 from ansible_collections.headcount.gunicorn.plugins.module_utils._former.written import Kept, Places, Written, kept
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os import bounds
 
 DEPLOYED, LATER = 1_000_000.0, 1_100_000.0
 HERE = Places("/srv/shop", apart=("/srv/shop/env311",))
@@ -189,9 +190,9 @@ def test_no_more_is_looked_at_and_told_than_is_worth_it(host: Host, monkeypatch:
         host.write(f"/srv/shop/{number:02}.db")
     found = host.kept()
     assert (len(found.found), found.more, found.cut) == (20, 5, False)
-    monkeypatch.setattr(_written, "MOST", 10)
+    monkeypatch.setattr(bounds, "MOST", 10)
     assert host.kept().cut
-    monkeypatch.setattr(_written, "MOST", 20_000)
+    monkeypatch.setattr(bounds, "MOST", 20_000)
     moments = iter([0.0, *[99.0] * 9])
     assert kept(host.reader, [], HERE, clock=lambda: next(moments)).cut
 

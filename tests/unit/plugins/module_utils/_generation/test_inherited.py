@@ -13,6 +13,7 @@ import pytest
 from access_lists import let_in
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import inherited, unmet
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.inherited import Inherited
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os import bounds
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.paths import Layout
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.rights import Who
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import Completed, Systemd
@@ -127,7 +128,7 @@ def test_the_way_to_it_is_closed(media: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_walk_that_is_cut_short_says_so(media: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inherited, "MOST", 2)
+    monkeypatch.setattr(bounds, "MOST", 2)
     found = asked(media)
     (words,) = found.problems().values()
     assert " (not all of it was looked at): let both in" in words
@@ -137,7 +138,7 @@ def test_a_walk_that_is_cut_short_says_so(media: Path, monkeypatch: pytest.Monke
 def test_it_stops_in_time(media: Path) -> None:
     moments = iter(range(100))
     found = asked(media)
-    found.bounds = inherited._Bounds(lambda: float(next(moments)))
+    found.bounds = inherited.Bounds(lambda: float(next(moments)))
     found.problems()
     assert found.cut == [str(media)]
 
