@@ -211,6 +211,8 @@ def how_answered(resp: Any, error: BaseException | None) -> int:
 
 CLIENT_ERROR, SERVER_ERROR, CUT, BROKEN = (OUTCOMES.index(name) for name in ("4xx", "5xx", "cut", "broken"))
 CLIENT_GONE = frozenset({"NoMoreData", "HTTP2StreamError", "HTTP2ConnectionError"})
+ENDED = {status: R_OUTCOME + status // 100 - 1 for status in range(100, 600)}
+"""The word of a row that counts an answer of a status: each request meets this, so that it is not reckoned out anew."""
 OWN_HEADERS = frozenset({"InvalidResponseHeader", "InvalidResponseHeaderName"})
 """Names of Gunicorn's exceptions: not every version has all of them."""
 
@@ -325,7 +327,7 @@ def _request_hooks(
             for limit, place in limits:
                 row[place] += took > limit
         if request in answering:
-            answering.discard(request)
+            answering.remove(request)
         else:
             row[R_ANSWERED] += 1
         row[how] += 1
@@ -333,7 +335,10 @@ def _request_hooks(
     def post_request(worker: Any, req: Any, environ: Any, resp: Any) -> None:
         try:
             took = (clock() - began.pop(id(req))) // 1000
-            how = R_OUTCOME + how_answered(resp, raised()[1])
+            error = raised()[1]
+            how = ENDED.get(resp.status_code) if error is None else None
+            if how is None:
+                how = R_OUTCOME + how_answered(resp, error)
             if turn is None:
                 count(worker.headcount_row, took, how, id(environ))
             else:
@@ -425,22 +430,24 @@ def _telling(worker: Any, row: memoryview, answering: set[int], turn: Any, words
             _trouble(words, log, error)
             return False
 
-    def app(environ: Any, start_response: Any) -> Any:
-        request = id(environ)
-
-        def start(status: Any, headers: Any, exc_info: Any = None) -> Any:
-            begin(request)
-            return start_response(status, headers, exc_info)
-
+    def watch(environ: Any) -> None:
         length = environ.get("CONTENT_LENGTH")
         if (
             (length and len(length) >= MUCH)
             or "HTTP_TRANSFER_ENCODING" in environ
             or ("HTTP_UPGRADE" in environ and environ["HTTP_UPGRADE"].lower() == "websocket")
         ):
-            begin(request)
+            begin(id(environ))
         elif length and length != "0" and "wsgi.input" in environ:
-            environ["wsgi.input"] = _Body(environ["wsgi.input"], partial(reading, request))
+            environ["wsgi.input"] = _Body(environ["wsgi.input"], partial(reading, id(environ)))
+
+    def app(environ: Any, start_response: Any) -> Any:
+        def start(status: Any, headers: Any, exc_info: Any = None) -> Any:
+            begin(id(environ))
+            return start_response(status, headers, exc_info)
+
+        if "CONTENT_LENGTH" in environ or "HTTP_TRANSFER_ENCODING" in environ or "HTTP_UPGRADE" in environ:
+            watch(environ)
         return serve(environ, start)
 
     return app
