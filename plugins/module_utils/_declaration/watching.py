@@ -14,7 +14,7 @@ RECORDER: Final = Field(
     "recorder",
     "bool",
     "Whether the app's requests are counted: how many, how long they take, how they end, how many run, and how its "
-    "workers end. It costs one to two microseconds a request; `headcount top` shows what it knows.",
+    "workers end. It costs some microseconds a request; `headcount top` shows what it knows.",
     ABSENT,
     False,
     default_help="true",
