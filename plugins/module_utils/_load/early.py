@@ -13,7 +13,7 @@ from .._verdict.types import Samples
 from . import h2load as h2
 from .livewatch import read_log
 
-LATER_SHARE = 0.15
+LATER_SHARE = 0.1
 """A look comes after at least this part of the time that has passed."""
 
 Arms = Mapping[str, Sequence["tuple[h2.Launch, h2.Lane]"]]

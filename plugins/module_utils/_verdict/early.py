@@ -28,7 +28,7 @@ from .types import FAIL, PASS, Check, Samples, Thresholds, short
 SPENT: Final = 0.1
 """The share of alpha that all looks together may use."""
 
-LEAST_SECONDS, EVERY_SECONDS = 2.0, 1.0
+LEAST_SECONDS, EVERY_SECONDS = 2.0, 0.5
 SETTLED_SHARE, SETTLING_SHARE = 0.95, 0.9
 """A candidate whose last quarter of requests takes less than this share of its first quarter, or of its second, is
 still getting warm."""

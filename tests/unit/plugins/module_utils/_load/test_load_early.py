@@ -61,7 +61,7 @@ def ended(server: Server, alarm: Callable[[], str] = lambda: "") -> early.EarlyW
 def test_a_good_load_is_looked_at_and_goes_on() -> None:
     watch = ended(Server())
     assert watch.ended is None
-    assert 12 <= watch.looks <= 17
+    assert 22 <= watch.looks <= 26
 
 
 def test_a_load_that_fails_ends_with_its_reason_and_what_was_saved() -> None:
