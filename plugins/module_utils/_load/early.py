@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .._verdict.early import EVERY_SECONDS, LEAST_SECONDS, Rule, failed_already, spent
 from .._verdict.types import Samples
@@ -49,7 +49,7 @@ class EarlyWatch:
     """Call it, many times a second: it returns why the load may end, or "".
 
     arms: the processes that ask each arm ("candidate", "baseline") and their lanes; seconds: of the load;
-    timeout_seconds: how long an answer is waited for.
+    timeout_seconds: how long an answer is waited for. `seen`: the samples of the look that ended the load, by arm.
     """
 
     arms: Arms
@@ -60,6 +60,7 @@ class EarlyWatch:
     read: Callable[[str], str] = read_log
     ended: Ended | None = None
     looks: int = 0
+    seen: Mapping[str, Samples] = field(default_factory=dict)
     _begin: float | None = None
     _before: float = 0.0
     _next: float = LEAST_SECONDS
@@ -88,6 +89,8 @@ class EarlyWatch:
         samples = {name: self._so_far(name, now) for name in self.arms}
         why = failed_already(samples["candidate"], samples.get("baseline"), self.early.rule, share)
         self._end(why, passed, share, False)
+        if self.ended is not None:
+            self.seen = samples
 
     def _end(self, why: str, passed: float, share: float, dead: bool) -> None:
         if why:

@@ -216,14 +216,18 @@ class _Generator:
 @dataclass
 class _Phase:
     """One part of the load: lanes by the name of whom they ask, and what came of them. `cut`: when it began and ended
-    (seconds since the epoch) where that was before its time, because the candidate had failed."""
+    (seconds since the epoch) where that was before its time, because the candidate had failed; `seen`: the samples of
+    the look that saw it, from which alone the verdict is made: by what came in until all had stopped it might be none."""
 
     lanes: dict[str, list[h2.Lane]]
     ended: dict[str, list[h2.Finished]] = field(default_factory=dict)
     cut: tuple[float, float] | None = None
+    seen: Mapping[str, Samples] = field(default_factory=dict)
     timeout_seconds: float = 10.0
 
     def samples(self, name: str) -> Samples:
+        if name in self.seen:
+            return replace(self.seen[name], cpu_seconds=sum(end.cpu_seconds for end in self.ended[name]))
         runs = [h2.LaneRun(lane, end) for lane, end in zip(self.lanes[name], self.ended[name])]
         return h2.account(runs) if self.cut is None else h2.account_so_far(runs, *self.cut, self.timeout_seconds)
 
@@ -299,7 +303,7 @@ class _Guarded:
             self.looks += looking.looks
             self.ended = looking.ended
             if looking.ended is not None:
-                phase.cut = (begin, begin + looking.ended.at_s)
+                phase.cut, phase.seen = (begin, begin + looking.ended.at_s), looking.seen
                 phase.timeout_seconds = self.generator.running.timeout_seconds
         for name, some in launches.items():
             phase.ended[name], ended = ended[: len(some)], ended[len(some) :]

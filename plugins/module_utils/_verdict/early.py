@@ -3,8 +3,8 @@
 """Whether a load that is still under way has failed already: the questions that can be answered before its end. Pure.
 
 A load is looked at again and again, and each look could be wrong by chance. So all looks together may use SPENT of the
-chance that a fail may be wrong, shared out by the square of the part of the load that is over; what is left is for the
-judgement at its end. The chance of a wrong fail stays what it is. A load never passes early: what comes late (a leak, a
+chance that a fail may be wrong, shared out evenly over the load (alpha spending: Lan and DeMets, Biometrika 1983; power
+1 of Kim and DeMets, Biometrika 1987); what is left is for the judgement at its end. The chance of a wrong fail stays what it is. A load never passes early: what comes late (a leak, a
 standstill) is looked for to its end.
 """
 
@@ -30,8 +30,9 @@ SPENT: Final = 0.1
 
 LEAST_SECONDS, EVERY_SECONDS = 2.0, 0.5
 SETTLED_SHARE, SETTLING_SHARE = 0.95, 0.9
-"""A candidate whose last quarter of requests takes less than this share of its first quarter, or of its second, is
-still getting warm."""
+"""A candidate whose last quarter of requests takes less than this share of its first quarter, or of its second, is still
+getting warm, unless chance alone makes such a difference in CHANCE of all pairs of quarters."""
+CHANCE: Final = 0.2
 
 PARTS, LEAST_OF_A_PART = 6, 10
 """What is over of a load is cut into so many parts, and a fault must be seen throughout."""
@@ -54,7 +55,7 @@ class Rule:
 
 def spent(before: float, now: float) -> float:
     """The share of alpha that a look may use when the part `now` of the load is over, the one before at `before`."""
-    return SPENT * max(0.0, min(1.0, now) ** 2 - before**2)
+    return SPENT * max(0.0, min(1.0, now) - before)
 
 
 def failed_already(candidate: Samples, baseline: Samples | None, rule: Rule, share: float) -> str:
@@ -125,12 +126,19 @@ def warm(run: Run) -> bool:
     quarter = len(ordered) // 4
     if quarter < 10:
         return False
-    first, second, last = (_middle(ordered[place : place + quarter]) for place in (0, quarter, len(ordered) - quarter))
-    return last >= SETTLED_SHARE * first and last >= SETTLING_SHARE * second
+    first, second, last = (ordered[place : place + quarter] for place in (0, quarter, len(ordered) - quarter))
+    return not (_faster(last, first, SETTLED_SHARE) or _faster(last, second, SETTLING_SHARE))
 
 
-def _middle(latencies: Sequence[float]) -> float:
-    return sorted(latencies)[len(latencies) // 2]
+def _faster(last: Sequence[float], before: Sequence[float], share: float) -> bool:
+    """Whether the median of `last` is less than this share of that of `before`, and not by chance: so many of `before`
+    lie above it as of the same requests would in fewer than CHANCE of all cases."""
+    rank = len(last) // 2 + 1
+    middle = sorted(last)[rank - 1]
+    if middle >= share * sorted(before)[len(before) // 2]:
+        return False
+    above = sum(latency > middle for latency in before)
+    return st.exceedance_sf(above, len(last), rank, len(before)) < CHANCE
 
 
 def hangs(candidate: Samples, baseline: Samples | None, seconds: float) -> str:

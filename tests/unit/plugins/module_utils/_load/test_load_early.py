@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import pytest
@@ -15,7 +15,7 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._load import ea
 from ansible_collections.headcount.gunicorn.plugins.module_utils._load import h2load as h2
 from ansible_collections.headcount.gunicorn.plugins.module_utils._load import trialload as ld
 from ansible_collections.headcount.gunicorn.plugins.module_utils._verdict.early import Rule
-from ansible_collections.headcount.gunicorn.plugins.module_utils._verdict.types import Thresholds
+from ansible_collections.headcount.gunicorn.plugins.module_utils._verdict.types import Samples, Thresholds
 from pretender import Pretender
 
 EPOCH = 1_000_000.0
@@ -135,6 +135,7 @@ class Over:
     """Sees at once that the candidate has failed, three seconds into the load."""
 
     looks = 2
+    seen: Mapping[str, Samples] = {}
     ended = early.Ended("it failed", 3.0, 10.0, 0.001)
 
     def __init__(self, *_: object) -> None: ...
@@ -167,3 +168,19 @@ def test_of_a_load_that_was_ended_the_time_counts_whose_requests_do(monkeypatch:
     assert found.cost_core_share == pytest.approx(samples.cpu_seconds / 3.0, rel=0.01)
     again = ld.TrialLoad.unpack(found.pack()).candidate
     assert (again.whole, again.origin_s) == (False, samples.origin_s)
+
+
+def test_the_verdict_is_made_from_what_the_look_saw(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What came in until the load had stopped could turn a fail that is sure into one that is not."""
+    watch = ended(Server(latency_ms=math.inf))
+    assert watch.ended is not None
+    assert watch.seen["candidate"].planned > 0
+    assert ended(Server()).seen == {}
+
+    class Seen(Over):
+        seen = watch.seen
+
+    monkeypatch.setattr(ld, "EarlyWatch", Seen)
+    running = ld.Running(runner=Stopped(), early=early.Early(RULE))
+    found = ld.run_trial_load(h2.Target("unix:/run/new.sock"), None, Load(rate=50, seconds=10), running=running)
+    assert found.candidate.latency_ms == watch.seen["candidate"].latency_ms

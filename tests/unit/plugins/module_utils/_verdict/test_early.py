@@ -62,7 +62,7 @@ def ended_at(made: Made, seed: int, live: Made | None = usual, rule: e.Rule = RU
         )
         if why:
             return second, why
-        before, second = second, second + max(e.EVERY_SECONDS, 0.15 * second)
+        before, second = second, second + max(e.EVERY_SECONDS, 0.1 * second)
     return math.inf, ""
 
 
