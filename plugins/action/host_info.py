@@ -24,7 +24,8 @@ class ActionModule(ActionBase):
     """Asks for the apps of the inventory, unless the task names others. Nothing secret is sent.
 
     One remote call where the tool on the host is this collection's own: that reads with what it has compiled before.
-    Else a second one, which brings the code along.
+    Else a second one, which brings the code along: to a host that has nothing of Headcount the little that tells what
+    it is, and that nothing of an app is there. All the rest, in a third one, only where something is.
     """
 
     TRANSFERS_FILES = False
@@ -45,7 +46,10 @@ class ActionModule(ActionBase):
             arguments.setdefault("slice", apps[0]["slice"] if apps else "system.slice")
         found = self._ask("tool_info", arguments, variables)
         if not found.get("unreachable") and not _is_own(found.pop("modules", ()), str(found.pop("digest", ""))):
-            found = self._ask("host_info", arguments, variables)
+            fresh = found.pop("nothing", False) and not any(map(_looked_into, arguments["apps"]))
+            found = self._ask("host_info", arguments, variables) if fresh else {"beyond": True}
+            if found.pop("beyond", ()):
+                found = self._ask("apps_info", arguments, variables)
         result.update(found)
         result.pop("invocation", None)
         return result
@@ -66,6 +70,11 @@ def _is_own(modules: Sequence[str], digest: str) -> bool:
             return False
         own.update(path.read_bytes())
     return bool(modules) and own.hexdigest() == digest
+
+
+def _looked_into(app: Json) -> bool:
+    """Whether an app declares what only `apps_info` looks into."""
+    return bool(app.get("former") or (app.get("data") or {}).get("outside"))
 
 
 def _asked(app: Json) -> Result:

@@ -20,10 +20,11 @@ import time
 from typing import Any, Callable, TypeVar
 
 from ._generation import generations, ledger, loadtests
+from ._generation.asked import AppAsked
 from ._generation.failures import StepFailed
 from ._generation.lock import Busy
 from ._generation.run import Run
-from ._generation.state import AppAsked, app_state
+from ._generation.state import app_state
 from ._generation.takeover import Record
 from ._host import boot, byhand, probe
 from ._host.guard import guard

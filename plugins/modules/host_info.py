@@ -17,6 +17,9 @@ description:
   - One read-only call for all apps of a host - its cores and RAM as a service really gets them, the live generation
     of each app, whether its files are intact, whether it is healthy, what broken runs left, who holds its lock, and
     what of somebody else's is in its way (units, drop-ins, folders, an account, the address).
+  - The host's own tool is asked first (M(headcount.gunicorn.tool_info)). To a host that has nothing of Headcount goes
+    this module, which tells what the host is, and that nothing of the apps is there; where it finds anything that
+    has to do with one (RV(beyond)), and where the tool is another version, M(headcount.gunicorn.apps_info) goes there.
 extends_documentation_fragment:
   - headcount.gunicorn._attributes
   - headcount.gunicorn._attributes.changes_nothing
@@ -46,6 +49,9 @@ options:
     default: []
 requirements:
   - Python 3.9 or later and systemd on the host
+seealso:
+  - module: headcount.gunicorn.apps_info
+  - module: headcount.gunicorn.tool_info
 """
 
 EXAMPLES = r"""
@@ -86,11 +92,16 @@ compiler:
   description: Path of the host's C compiler; none where there is none. A host with one is asked first to build wheels.
   type: str
   returned: success
+beyond:
+  description: What the module by itself does not look into, a few words each.
+  type: list
+  elements: str
+  returned: success, from the module by itself
 """
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._host.probe import probe
+from ..module_utils._host.firstlook import first_look
 
 
 def main() -> None:
@@ -104,10 +115,8 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    module.exit_json(
-        changed=False,
-        **probe(module.params["apps"], module.params["slice"], module.params["python"], module.params["sandbox"]),
-    )
+    asked = [module.params[key] for key in ("apps", "slice", "python", "sandbox")]
+    module.exit_json(changed=False, **first_look(*asked))
 
 
 if __name__ == "__main__":

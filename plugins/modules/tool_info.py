@@ -16,7 +16,8 @@ author:
 description:
   - Has the C(headcount) command's own code on a host read what M(headcount.gunicorn.host_info) reads. That module asks
     this one first, and believes the answer where the code on the host is its own, by SHA-256.
-  - Fails where there is no such tool, as on a host that has no app yet, or where it is another version that cannot.
+  - Fails where there is no such tool, as on a host that has no app yet (then it tells whether the host has RV(nothing)
+    of Headcount at all), or where it is another version that cannot.
 extends_documentation_fragment:
   - headcount.gunicorn._attributes
   - headcount.gunicorn._attributes.changes_nothing
@@ -58,6 +59,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+nothing:
+  description: Whether the host has neither a tool nor any folder of Headcount.
+  type: bool
+  returned: failure
 modules:
   description: Parts of the tool's code that answered, below its package.
   type: list
@@ -123,7 +128,11 @@ def main() -> None:
     try:
         tool = import_module("headcount._host.probe")
     except ImportError as error:
-        module.fail_json(msg=f"{module.params['tool']} is no tool that can probe: {error}")
+        places = (module.params["tool"], "/opt/headcount", "/var/lib/headcount")
+        module.fail_json(
+            msg=f"{module.params['tool']} is no tool that can probe: {error}",
+            nothing=not any(map(os.path.lexists, places)),
+        )
     asked = [module.params[key] for key in ("apps", "slice", "python", "sandbox")]
     try:
         found = tool.probe(*asked)

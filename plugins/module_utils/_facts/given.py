@@ -9,7 +9,7 @@ from typing import Any, Mapping, Sequence
 from .._os.procfs import format_cpu_list
 from .hostfacts import Cgroup, Considered, Cores, HostFacts, Memory, Os, Platform
 from .interpreter import Python
-from .neighbours import Neighbour
+from .others import Neighbour
 
 
 def declared(

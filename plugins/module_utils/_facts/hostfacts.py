@@ -34,8 +34,9 @@ from .._os.procfs import (
     read_text,
     to_int,
 )
-from . import cgroups, interpreter, memoryuse, neighbours
+from . import cgroups, interpreter, memoryuse
 from .interpreter import Python
+from .others import Neighbour
 
 Runner = Callable[[Sequence[str]], "str | None"]
 
@@ -92,7 +93,7 @@ class Memory:
     swap_mib: int
     available_mib: int
     others_mib: int | None = None
-    neighbours: tuple[neighbours.Neighbour, ...] = ()
+    neighbours: tuple[Neighbour, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from .._os.paths import under
 from .._os.procfs import MIB, read_int, read_meminfo, read_pairs, read_status, read_text
 from . import cgroups
 from .cgroups import Group
-from .neighbours import Neighbour, Others
+from .others import Neighbour, Others
 
 NAMED_MIB = 8
 """A unit that uses less is not named."""

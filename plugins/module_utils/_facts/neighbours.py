@@ -7,8 +7,9 @@ The system's own share is kept for it anyway: others count where they use more t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Mapping, Sequence
+
+from .others import Neighbour
 
 RESERVE_SHARE = 0.10
 RESERVE_FLOOR_MIB = 64
@@ -19,25 +20,6 @@ MiB only a quarter, and never more than 1 GiB: the system does not grow with the
 
 SPARE_SHARE = 0.5
 """Of that, what is kept beside what others are seen to use: they grow, and the kernel and the page cache need some."""
-
-
-@dataclass(frozen=True)
-class Neighbour:
-    """A unit that uses memory, in MiB: what it uses and cannot be dropped, what it is promised (0: nothing), and what
-    MemoryHigh= or MemoryMax= let it use (None: all)."""
-
-    name: str
-    mib: int
-    promised_mib: int = 0
-    limit_mib: int | None = None
-
-
-@dataclass(frozen=True)
-class Others:
-    """MiB that are not there for the planned apps, and who has them, the largest first."""
-
-    mib: int
-    neighbours: tuple[Neighbour, ...] = ()
 
 
 def system_mib(total_mib: float) -> tuple[float, str]:

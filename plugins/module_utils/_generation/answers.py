@@ -18,13 +18,13 @@ from types import TracebackType
 from typing import Any, Callable, Mapping, Sequence, TypedDict
 
 from .._declaration.patience import answer_seconds
+from .._os.addresses import local_address
 from .._os.http import (
     KEPT_BYTES,
     Answer,
     Ask,
     Bounds,
     in_brackets,
-    local_address,
     request,
     unhealthy,
     unwell,

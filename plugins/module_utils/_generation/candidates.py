@@ -11,9 +11,9 @@ from typing import Any, Mapping
 from .._declaration.app import Plain
 from .._declaration.origin import FREE_PORT
 from .._os.files import make_directory, read_json, remove_file, write_file, write_json
-from .._os.http import address_taken
 from .._os.paths import TOOL
 from .._os.removal import try_to_remove_tree
+from .._os.taken import address_taken
 from . import generations
 from .failures import StepFailed
 from .instances import Instances

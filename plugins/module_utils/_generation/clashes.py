@@ -13,32 +13,17 @@ import re
 from dataclasses import dataclass, field
 from typing import Iterable, Mapping
 
+from .._os import unitfiles
 from .._os.accounts import account_problem
 from .._os.files import sha256
 from .._os.ownership import leads_home
 from .._os.paths import UNITS, Layout, under
 from .._os.systemd import Runner, UnitState, run
+from .._os.unitfiles import UnitFiles, configurations
 from .._release.contents import is_release
 from . import datafolders, generations, ledger, truth, unmet
 from .ledger import Entry
 from .names import edited, owns
-
-UNIT_PATH = (
-    "etc/systemd/system.control",
-    "run/systemd/system.control",
-    "run/systemd/transient",
-    "run/systemd/generator.early",
-    UNITS,
-    "etc/systemd/system.attached",
-    "run/systemd/system",
-    "run/systemd/system.attached",
-    "run/systemd/generator",
-    "usr/local/lib/systemd/system",
-    "usr/lib/systemd/system",
-    "lib/systemd/system",
-    "run/systemd/generator.late",
-)
-"""Where systemd looks for unit files, the most important first (systemd.unit(5))."""
 
 _PACKAGED = ("/usr/lib/", "/lib/")
 _STATE_FILES = re.compile(
@@ -48,34 +33,6 @@ _INSTANCE = r"((-trial)?@(?P<number>[0-9]*)\.(service|socket)|@(?P<further>[0-9]
 """What stands behind the app's name in the names of its instances, candidates and processes."""
 
 _SHOWN = 4
-
-
-@dataclass(frozen=True)
-class UnitFiles:
-    """What lies where systemd looks for unit files: {directory, as the host sees it: names}, in its order."""
-
-    names: dict[str, list[str]]
-
-    @classmethod
-    def read(cls, root: str = "/") -> UnitFiles:
-        """List the directories; /lib is left out where it is /usr/lib."""
-        found: dict[str, list[str]] = {}
-        seen: set[str] = set()
-        for directory in UNIT_PATH:
-            path = os.path.join(root, directory)
-            real = os.path.realpath(path)
-            if real in seen:
-                continue
-            seen.add(real)
-            try:
-                found[f"/{directory}"] = sorted(os.listdir(path))
-            except OSError:
-                continue
-        return cls(found)
-
-    def paths(self, pattern: re.Pattern[str]) -> list[str]:
-        """Everything whose name matches the whole `pattern`."""
-        return [f"{at}/{name}" for at, names in self.names.items() for name in names if pattern.fullmatch(name)]
 
 
 @dataclass(frozen=True)
@@ -236,15 +193,6 @@ def _listed(items: list[str]) -> str:
 # -- drop-ins ---------------------------------------------------------------------------------------------------------
 
 
-def _configurations(layout: Layout, directory: str) -> list[str]:
-    """The files of a drop-in directory that systemd reads, as the host sees them."""
-    try:
-        names = sorted(os.listdir(under(layout.root, directory)))
-    except OSError:
-        return []
-    return [f"{directory}/{name}" for name in names if name.endswith(".conf")]
-
-
 def _drop_ins(layout: Layout, entries: list[Entry], files: UnitFiles) -> list[str]:
     used_up = _used_up(layout, entries)
     directories = [
@@ -252,8 +200,8 @@ def _drop_ins(layout: Layout, entries: list[Entry], files: UnitFiles) -> list[st
         for path in files.paths(re.compile(rf"{re.escape(layout.app)}.*\.d"))
         if _needed(layout, os.path.basename(path)[: -len(".d")], used_up)
     ]
-    found = [path for directory in directories for path in _configurations(layout, directory)]
-    alike = [path for at in files.paths(_candidates_alone(layout.app)) for path in _configurations(layout, at)]
+    found = [path for directory in directories for path in configurations(directory, layout.root)]
+    alike = [path for at in files.paths(_candidates_alone(layout.app)) for path in configurations(at, layout.root)]
     told = []
     if found:
         told.append(
@@ -274,23 +222,14 @@ def _candidates_alone(app: str) -> re.Pattern[str]:
     return re.compile(rf"{re.escape(app)}-\.(service|socket)\.d")
 
 
-def _shared_directories(app: str) -> set[str]:
-    """Names of the drop-in directories whose files apply to units of other apps too (systemd.unit(5))."""
-    words = app.split("-")
-    beginnings = ["", *("-".join(words[:count]) + "-." for count in range(1, len(words)))]
-    return {f"{beginning}{kind}.d" for beginning in beginnings for kind in ("service", "socket")}
-
-
 def shared_drop_ins(layout: Layout, files: UnitFiles) -> dict[str, str]:
     """{path: sha256} of the drop-ins that the host has for all services, or all whose names begin alike."""
-    wanted = re.compile("|".join(re.escape(name) for name in sorted(_shared_directories(layout.app))))
     found = {}
-    for directory in files.paths(wanted):
-        for path in _configurations(layout, directory):
-            try:
-                found[path] = sha256(under(layout.root, path))
-            except OSError:
-                continue
+    for path in unitfiles.shared_drop_ins(layout.app, files, layout.root):
+        try:
+            found[path] = sha256(under(layout.root, path))
+        except OSError:
+            continue
     return found
 
 
@@ -306,7 +245,7 @@ def drop_in_problems(layout: Layout, number: int, record: Mapping[str, object], 
     for at, names in files.names.items():
         for name in sorted(set(names) & {*own, *named}):
             if name in own or at not in told:
-                found += [f"{path} overrides the unit" for path in _configurations(layout, f"{at}/{name}")]
+                found += [f"{path} overrides the unit" for path in configurations(f"{at}/{name}", layout.root)]
     before = record.get("drop_ins")
     if not isinstance(before, dict):
         return found  # laid down before drop-ins were noted

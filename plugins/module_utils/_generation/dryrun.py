@@ -12,6 +12,7 @@ import re
 from typing import Sequence
 
 from .._os.systemd import Runner
+from . import inert
 
 _SECONDS = 30.0
 _STEPS = {
@@ -34,9 +35,7 @@ def problem(properties: Sequence[str], runner: Runner) -> str:
 
     Where nothing can be tried, nothing is known: the first start tells then.
     """
-    command = ["systemd-run", "--wait", "--collect", "--description=Headcount tries the sandbox of its units"]
-    command += [f"--property={one}" for one in (*properties, "User=nobody")]
-    done = runner([*command, "--", "/bin/true"], _SECONDS)
+    done = runner(inert.command(properties), _SECONDS)
     if done.status == 0:
         return ""
     found = re.search(r"status=(\d+)(?:/(\w+))?", f"{done.out}\n{done.err}")

@@ -15,8 +15,8 @@ from .._declaration.socketmode import OPEN, mode_of
 from .._facts.unitgroups import unit_pids
 from .._os.listeners import SYSTEM_MANAGER, Listener, alike, for_users, held, hold, normal
 from .._os.paths import Layout, under
-from .._os.procfs import leads_to
 from .._os.socketfile import reach
+from .._os.sockets import leads_to
 from .._os.systemd import Systemd, UnitState
 from . import formerboot, formerplaces, formerprograms, formerunits, phases
 from .volatile import scratch_of

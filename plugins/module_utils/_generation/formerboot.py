@@ -16,7 +16,7 @@ from typing import Iterable, Mapping, Sequence
 from .._os.files import fsync_directory, make_directory, read_text_file, remove_file, replace_link
 from .._os.paths import UNITS, Layout, under
 from .._os.systemd import Systemd
-from .clashes import UNIT_PATH
+from .._os.unitfiles import UNIT_PATH
 
 _FOLDERS = (".wants", ".requires", ".upholds")
 _SURE = ("", "enabled", "enabled-runtime", "disabled", "static", "indirect", "alias")

@@ -12,11 +12,13 @@ from typing import Callable
 from .._declaration.app import Plain
 from .._facts.unitgroups import unit_memory, unit_pids
 from .._facts.workerends import read_ends
+from .._os.addresses import local_address
 from .._os.causes import first_cause
-from .._os.http import get, local_address, request, unhealthy
+from .._os.http import get, request, unhealthy
 from .._os.logged import Log
 from .._os.paths import Layout
-from .._os.procfs import children, listens
+from .._os.procfs import children
+from .._os.sockets import listens
 from .._os.systemd import Systemd, UnitState
 from . import access, generations
 from .answers import HEALTH, Address, Answers, Asker, Why, look, unknown

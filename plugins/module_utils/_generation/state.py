@@ -7,18 +7,21 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Mapping, TypedDict
+from typing import TYPE_CHECKING, Mapping, TypedDict, cast
 
+from .._os.addresses import local_address
 from .._os.files import as_mapping, read_mapping
-from .._os.http import address_taken, local_address, request
+from .._os.http import request
 from .._os.paths import Layout
-from .._os.procfs import listens
 from .._os.secrecy import clean
 from .._os.secretfiles import learn_from
+from .._os.sockets import listens
 from .._os.systemd import ABSENT, Systemd, UnitState
+from .._os.taken import address_taken
 from .._release.contents import verify
 from . import access, generations, goingback, ledger, loadtests, phases, truth, volatile
 from .answers import LOOK_SECONDS, Address, AppRecord, look
+from .asked import AppAsked, nothing
 from .clashes import Host, clashes, drop_in_problems, shared_drop_ins
 from .ledger import Entry
 from .lock import AppLock, boot_id, stale_reason
@@ -33,26 +36,6 @@ HISTORY = 12
 if TYPE_CHECKING:
     from .._former.slots import FormerSlots
     from .former import FormerTold
-
-
-class AppAsked(TypedDict, total=False):
-    """An app as the probe is asked for it: its `name`, where it is to listen and where its candidate is to
-    (`trial_listen`), the account that it is to run as, its declared `data`, the group and the mode of its socket, the
-    service that it takes its address over from (`former`), with that groups and mask of its `sandbox`, of its
-    `processes` each one's `schedule`, and of its `load_test` the `calendar`; None and what is missing are not looked
-    at."""
-
-    name: str
-    listen: str | None
-    trial_listen: str | None
-    user: str | None
-    data: dict[str, object]
-    listen_group: str | None
-    listen_mode: str | None
-    sandbox: dict[str, object]
-    former: str | None
-    processes: dict[str, dict[str, str]]
-    load_test: dict[str, str]
 
 
 class LiveState(TypedDict):
@@ -151,33 +134,23 @@ def _app_state(app: AppAsked, layout: Layout, systemd: Systemd, look_seconds: fl
     seen = _Seen.read(layout, systemd, look_seconds)
     known = [generations.describe(layout, one) for one in generations.numbers(layout)]
     entries = ledger.read(layout.ledger)
-    state: AppState = {
-        "live": None,
-        "intact": False,
-        "problems": [],
-        "healthy": False,
-        "health_detail": "nothing is deployed",
-        "leftovers": _leftovers(seen, known) if os.path.isdir(layout.home) else [],
-        "open": [],
-        "lease": _lease(layout),
-        "generations": [one.to_dict() for one in known],
-        "measured": None,
-        "port_taken": None,
-        "trial_port_taken": _trial_port_taken(app, seen),
-        "last_failure": _last_failure(layout),
-        "rollback_hint": "",
-        "closed": False,
-        "clashes": [],
-        "drop_ins": sorted(shared_drop_ins(layout, seen.host.files)),
-        "prepared": Prepared(layout).keys(),
-        "preparing": Prepared(layout).begun(),
-        "taken_back": goingback.taken_back(layout, seen.live.number if seen.live else None),
-        "former": None,
-        "history": [ledger.brief(one) for one in entries[-HISTORY:]],
-        "load_tests": [one.to_dict() for one in loadtests.read(layout)[-loadtests.SHOWN :]],
-        "left": _left(layout, entries),
-        "losing": "",
-    }
+    state = cast(AppState, nothing())
+    state.update(
+        {
+            "leftovers": _leftovers(seen, known) if os.path.isdir(layout.home) else [],
+            "lease": _lease(layout),
+            "generations": [one.to_dict() for one in known],
+            "trial_port_taken": _trial_port_taken(app, seen),
+            "last_failure": _last_failure(layout),
+            "drop_ins": sorted(shared_drop_ins(layout, seen.host.files)),
+            "prepared": Prepared(layout).keys(),
+            "preparing": Prepared(layout).begun(),
+            "taken_back": goingback.taken_back(layout, seen.live.number if seen.live else None),
+            "history": [ledger.brief(one) for one in entries[-HISTORY:]],
+            "load_tests": [one.to_dict() for one in loadtests.read(layout)[-loadtests.SHOWN :]],
+            "left": _left(layout, entries),
+        }
+    )
     spared = (_tell_former(state, app, seen) if seen.live is None else frozenset[str]()) | phases.shared(layout)
     state["clashes"] = clashes(layout, seen.everything, app, seen.host, spared)
     if seen.live is None:

@@ -8,11 +8,12 @@ import contextlib
 import os
 
 from .._declaration.app import Plain
+from .._os.addresses import local_address
 from .._os.background import Background
 from .._os.causes import first_cause
-from .._os.http import address_taken, local_address
 from .._os.ownership import Foreign
 from .._os.systemd import SystemdError
+from .._os.taken import address_taken
 from . import generations, store
 from .answers import HEALTH, WELL, Answers, meanwhile_words
 from .candidates import Candidates

@@ -10,8 +10,8 @@ from .._declaration.app import Plain
 from .._facts.unitgroups import unit_pids
 from .._facts.workerends import WorkerEnd, deaths, last_serial, read_ends
 from .._load.memory import count_restarts
+from .._os.addresses import local_address
 from .._os.causes import first_cause
-from .._os.http import local_address
 from .._os.procfs import children
 from .._os.systemd import UnitState
 from .answers import Asker, Users

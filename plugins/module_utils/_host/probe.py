@@ -13,8 +13,9 @@ from typing import Any
 from .._facts import hostfacts
 from .._generation import dryrun
 from .._generation.answers import GLANCE_SECONDS
+from .._generation.asked import AppAsked
 from .._generation.settings import retune_at_boot
-from .._generation.state import AppAsked, app_state
+from .._generation.state import app_state
 from .._os.background import Background
 from .._os.exporterunit import installed as exporter_listens
 from .._os.paths import SYSTEM_PYTHON, Layout, installed_apps

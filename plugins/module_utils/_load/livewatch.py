@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 
 from .._declaration.app import Limits
 from .._os.http import well
-from .._os.procfs import SHOW_NAME, SHOW_QUEUE, UNIX_NAME, UNIX_QUEUE, ask_unix, read_text, unix_rows
+from .._os.procfs import read_text
+from .._os.sockets import SHOW_NAME, SHOW_QUEUE, UNIX_NAME, UNIX_QUEUE, ask_unix, unix_rows
 from .._verdict.statistics import clopper_pearson
 from .._verdict.types import Samples, milliseconds, short
 from .h2load import Lane, Launch, Row, lanes_rate, parse_log

@@ -9,20 +9,16 @@ and then for ever, or gigabytes at once, takes neither more of this process' tim
 from __future__ import annotations
 
 import contextlib
-import errno
 import html
 import http.client
 import io
-import os
 import re
 import socket
-import stat
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .procfs import port_holders, socket_holders
 from .secrecy import clean_text
 
 BLOCK_BYTES = 64 * 1024
@@ -382,75 +378,6 @@ def only_redirects(
             what = f"{path.method} {path.path} only redirects ({answer.status} to {answer.location})"
             return f"{what}: {fix}"
     return ""
-
-
-def local_address(listen: str) -> str | tuple[str, int]:
-    """Where this host reaches what listens on `listen` ("host:port" or "unix:/path"): wildcards become loopback."""
-    if listen.startswith("unix:"):
-        return listen[len("unix:") :]
-    host, _, port = listen.rpartition(":")
-    host = host.strip("[]")
-    return {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1", "*": "127.0.0.1"}.get(host, host), int(port)
-
-
-def address_taken(listen: str | None) -> str | None:
-    """Why nothing new could listen on `listen` of this host: another process does. None when it is free.
-
-    Who listens on a port is named where /proc tells it.
-    """
-    if not listen:
-        return None
-    address = local_address(listen)
-    if isinstance(address, str):
-        words = _path_taken(address)
-        return f"listen address {listen} {words}" if words else None
-    host = listen.rpartition(":")[0].strip("[]") or "0.0.0.0"
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with contextlib.closing(socket.socket(family, socket.SOCK_STREAM)) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, int(address[1])))
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                holders = port_holders(int(address[1]))
-                words = f": {', '.join(holders[:3])}" if holders else ""
-                return f"listen address {listen} is taken by another process{words}"
-            return f"listen address {listen} cannot be taken: {error.strerror}"
-    return None
-
-
-def _path_taken(path: str) -> str | None:
-    """Why no unix socket can be made at `path`, in words; None when it can.
-
-    systemd removes whatever file is in the way of a socket, so that only a socket that nobody listens on may be there.
-    """
-    try:
-        mode = os.lstat(path).st_mode
-    except FileNotFoundError:
-        folder = os.path.dirname(path)
-        while not os.path.lexists(folder):
-            folder = os.path.dirname(folder)
-        return None if os.path.isdir(folder) else f"cannot be taken: {folder} is no folder"
-    except NotADirectoryError:
-        return f"cannot be taken: a folder on the way to it is a file: {path}"
-    except OSError as error:
-        return f"cannot be taken: {error.strerror}"
-    if not stat.S_ISSOCK(mode):
-        kind = "a folder" if stat.S_ISDIR(mode) else "a link" if stat.S_ISLNK(mode) else "a file"
-        return f"is taken: {path} is {kind} of somebody else's and no socket"
-    holders = socket_holders(path)
-    if holders:
-        # Not asked, because a connection would start what systemd holds the socket for.
-        return f"is taken by another process: {', '.join(holders[:3])}"
-    with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as probe:
-        probe.settimeout(1.0)
-        try:
-            probe.connect(path)
-        except (ConnectionRefusedError, FileNotFoundError):
-            return None  # systemd replaces a socket file that nobody listens on
-        except OSError:
-            pass  # of another kind (datagrams), or with a full backlog: somebody is there
-    return "is taken by another process"
 
 
 def get(

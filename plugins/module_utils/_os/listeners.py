@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from typing import Iterable
 
 from .paths import under
-from .procfs import LISTENS, SHOW_QUEUE, UNIX_QUEUE, ask_unix, read_text, to_int, unix_rows
+from .procfs import read_text, to_int
+from .sockets import LISTENS, SHOW_QUEUE, UNIX_QUEUE, ask_unix, unix_rows
 
 SYSTEM_MANAGER = 1
 """The process that holds the sockets of systemd's socket units."""

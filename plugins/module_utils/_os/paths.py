@@ -279,7 +279,7 @@ def installed_apps(root: str = "/") -> list[str]:
         try:
             with os.scandir(os.path.join(root, base)) as entries:
                 names = [entry.name for entry in entries if entry.is_dir() and entry.name != "wheels"]
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             continue
         for name in names:
             held = set(os.listdir(os.path.join(root, base, name)))

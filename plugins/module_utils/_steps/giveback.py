@@ -32,10 +32,10 @@ from .._generation.takeover import (
     resume,
     serve_again,
 )
+from .._os.addresses import local_address
 from .._os.files import remove_file
-from .._os.http import local_address
 from .._os.listeners import SYSTEM_MANAGER, Listener, alike, held, normal
-from .._os.procfs import leads_to
+from .._os.sockets import leads_to
 from .._os.systemd import SystemdError
 from .app import AppOnHost
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._facts import hostfacts, neighbours
 from ansible_collections.headcount.gunicorn.plugins.module_utils._facts.hardware import fact_parts, settle, taken_mib
+from ansible_collections.headcount.gunicorn.plugins.module_utils._facts.others import Neighbour
 
 MIB = 1024 * 1024
 
@@ -65,7 +66,7 @@ def test_a_database_that_uses_most_of_a_host_is_seen_and_named(tmp_path: Path) -
     host.group("system.slice/postgresql.service", 300, cache=90, **{"memory.high": 400})
     memory = host.read()
     assert memory.others_mib == 332
-    assert memory.neighbours == (neighbours.Neighbour("postgresql.service", 300, 0, 400),)
+    assert memory.neighbours == (Neighbour("postgresql.service", 300, 0, 400),)
     assert neighbours.words(memory.neighbours) == "postgresql.service 300 MiB"
 
 
@@ -108,7 +109,7 @@ def test_what_is_promised_is_not_there_even_before_it_is_used(tree: Tree) -> Non
     tree.group("db.slice/postgresql.service", 60, **{"memory.low": 200})
     memory = tree.read()
     assert memory.others_mib == 148 + (400 - 50) + (300 - 60)
-    assert neighbours.Neighbour("redis.service", 50, 400) in memory.neighbours
+    assert Neighbour("redis.service", 50, 400) in memory.neighbours
 
 
 def test_huge_pages_are_taken_and_named(tmp_path: Path) -> None:
@@ -117,7 +118,7 @@ def test_huge_pages_are_taken_and_named(tmp_path: Path) -> None:
     host.write("/proc/meminfo", f"{text}HugePages_Total: 500\nHugepagesize: 2048 kB\n")
     memory = host.read()
     assert memory.others_mib == 1148
-    assert memory.neighbours[0] == neighbours.Neighbour("huge pages", 1000, 1000)
+    assert memory.neighbours[0] == Neighbour("huge pages", 1000, 1000)
 
 
 def test_a_container_of_somebody_elses_is_one_neighbour(tree: Tree) -> None:

@@ -18,9 +18,10 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._generation imp
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import ledger, store
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import state as _state
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.takeover import Record
-from ansible_collections.headcount.gunicorn.plugins.module_utils._os.http import Answer, address_taken
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.http import Answer
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.paths import Layout
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import Completed, Systemd
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.taken import address_taken
 
 RECORD: dict[str, Any] = {
     "release": "0" * 16,

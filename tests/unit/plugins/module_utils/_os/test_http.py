@@ -14,13 +14,13 @@ import misbehaving
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.patience import answer_seconds
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os import secrecy
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.addresses import local_address
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.http import (
     Answer,
     Ask,
     Bounds,
     get,
     lacking,
-    local_address,
     only_redirects,
     own_headers,
     request,

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from ansible_collections.headcount.gunicorn.plugins.module_utils._os import procfs
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os import sockets, taken
 
 HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
 LINE = (
@@ -43,7 +43,7 @@ def root(tmp_path: Path) -> Path:
     [(8001, ["nginx (pid 812)"]), (8002, ["systemd (pid 1)"]), (8003, []), (8004, [])],
 )
 def test_who_listens(root: Path, port: int, holders: list[str]) -> None:
-    assert procfs.port_holders(port, str(root)) == holders
+    assert taken.port_holders(port, str(root)) == holders
 
 
 @pytest.mark.parametrize(
@@ -62,12 +62,12 @@ def test_who_listens(root: Path, port: int, holders: list[str]) -> None:
 def test_whose_service_listens_and_how_it_is_ended_for_good(root: Path, group: str, unit: str) -> None:
     (root / "proc/812/cgroup").write_text(f"{group}\n", encoding="utf-8")
     ends = f" of {unit} (`systemctl disable --now {unit}` ends it for good)" if unit else ""
-    assert procfs.port_holders(8001, str(root)) == [f"nginx (pid 812){ends}"]
+    assert taken.port_holders(8001, str(root)) == [f"nginx (pid 812){ends}"]
 
 
 def test_nobody_can_tell(tmp_path: Path) -> None:
     (tmp_path / "proc").mkdir()
-    assert procfs.port_holders(80, str(tmp_path)) == []
+    assert taken.port_holders(80, str(tmp_path)) == []
 
 
 @pytest.mark.parametrize(
@@ -93,12 +93,12 @@ def test_who_has_the_socket_to_give(root: Path, pid: int, listen: str, holds: bo
     )
     os.symlink("socket:[21]", root / "proc/1/fd/21")
     os.symlink("socket:[22]", root / "proc/812/fd/22")
-    assert procfs.listens(pid, listen, str(root)) is holds
+    assert sockets.listens(pid, listen, str(root)) is holds
 
 
 def test_without_tables_nobody_knows_who_listens(tmp_path: Path) -> None:
     (tmp_path / "proc/1/fd").mkdir(parents=True)
-    assert procfs.listens(1, "0.0.0.0:80", str(tmp_path)) is None
+    assert sockets.listens(1, "0.0.0.0:80", str(tmp_path)) is None
 
 
 def test_a_unix_socket_must_be_reached_by_its_path(tmp_path: Path) -> None:
@@ -107,15 +107,15 @@ def test_a_unix_socket_must_be_reached_by_its_path(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as first, socket.socket(socket.AF_UNIX) as second:
         first.bind(path)
         first.listen()
-        assert procfs.listens(os.getpid(), f"unix:{path}") is True
+        assert sockets.listens(os.getpid(), f"unix:{path}") is True
         # Gunicorn before 26 calls listen() once more on what systemd gave it: the kernel then names its process.
         subprocess.run(
             [sys.executable, "-c", f"import socket; socket.socket(fileno={first.fileno()}).listen()"],
             pass_fds=[first.fileno()],
             check=True,
         )
-        assert procfs.listens(os.getpid(), f"unix:{path}") is True
+        assert sockets.listens(os.getpid(), f"unix:{path}") is True
         os.unlink(path)
-        assert procfs.listens(os.getpid(), f"unix:{path}") is False
+        assert sockets.listens(os.getpid(), f"unix:{path}") is False
         second.bind(path)  # another inode is in its place, and nobody listens there
-        assert procfs.listens(os.getpid(), f"unix:{path}") is False
+        assert sockets.listens(os.getpid(), f"unix:{path}") is False
