@@ -49,6 +49,8 @@ def answers(path: str) -> Iterator[bytes]:
         "/short": iter([b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhello"]),
         "/short-chunks": iter([CHUNKED + b"64\r\nhello"]),
         "/stalls": itertools.chain([CLOSE + b"hello"], itertools.repeat(b"")),
+        "/late": itertools.chain(itertools.repeat(b"", 35), [CLOSE], itertools.repeat(b"")),
+        "/long": _slowly(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", b"x"),
         "/silent": itertools.repeat(b""),
         "/garbage": iter([b"\x00\xff" * 4000 + b"\r\n\r\n"]),
         "/nothing": iter([]),
