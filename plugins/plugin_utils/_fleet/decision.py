@@ -251,11 +251,17 @@ def _decide_app(app: Json, facts: Facts, known: Known, inputs: _Inputs) -> tuple
     name = str(app["name"])
     state = inputs.states[name]
     live: Live = state.get("live") or {}
-    settled = hardware.settle(facts, live.get("facts"))
-    parts = inputs.parts(app, settled.facts, known)
-    changed = choice.changed_parts(hardware.split_parts(live.get("digest")), parts)
-    planned = _undecided(app, state, parts, known.source_ids.get(name, ""))
+    stored, retired = live.get("facts"), inputs.retired
     retune, gone = inputs.circumstances.retune, inputs.circumstances.gone
+    settled = hardware.settle(facts, stored, retired)
+    parts = inputs.parts(app, settled.facts, known)
+    before = hardware.split_parts(live.get("digest"))
+    changed = choice.changed_parts(before, parts)
+    if stored and retired and (changed or retune):
+        settled = hardware.settle(facts, hardware.without(stored, retired), retired)
+        parts = inputs.parts(app, settled.facts, known)
+        changed = choice.changed_parts(before, parts)
+    planned = _undecided(app, state, parts, known.source_ids.get(name, ""))
     planned.plan = live.get("plan")
     if name in known.lacking:
         return _refused(planned, known.lacking[name]), ""
@@ -369,6 +375,12 @@ class _Inputs:
     known: Known
     plan_host: PlanHost
     _known: dict[str, HostPlans | dict[str, Plan]] = field(default_factory=dict)
+
+    @property
+    def retired(self) -> frozenset[str]:
+        """Units that apps of the host were taken over from, and that have left: a plan that is made anew has their
+        memory; one that holds is not made anew for it."""
+        return frozenset(unit for state in self.states.values() for unit in state.get("retired") or ())
 
     def parts(self, app: Json, facts: Facts, known: Known) -> dict[str, str]:
         """Digests of all that decides what `app` is on the host, by kind."""
