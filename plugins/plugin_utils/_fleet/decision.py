@@ -251,16 +251,8 @@ def _decide_app(app: Json, facts: Facts, known: Known, inputs: _Inputs) -> tuple
     name = str(app["name"])
     state = inputs.states[name]
     live: Live = state.get("live") or {}
-    stored, retired = live.get("facts"), inputs.retired
     retune, gone = inputs.circumstances.retune, inputs.circumstances.gone
-    settled = hardware.settle(facts, stored, retired)
-    parts = inputs.parts(app, settled.facts, known)
-    before = hardware.split_parts(live.get("digest"))
-    changed = choice.changed_parts(before, parts)
-    if stored and retired and (changed or retune):
-        settled = hardware.settle(facts, hardware.without(stored, retired), retired)
-        parts = inputs.parts(app, settled.facts, known)
-        changed = choice.changed_parts(before, parts)
+    settled, parts, changed = _settled(app, facts, live, known, inputs)
     planned = _undecided(app, state, parts, known.source_ids.get(name, ""))
     planned.plan = live.get("plan")
     if name in known.lacking:
@@ -275,6 +267,24 @@ def _decide_app(app: Json, facts: Facts, known: Known, inputs: _Inputs) -> tuple
         return _refused(planned, cause), ""
     busy = choice.busy_with(state, gone) is not None
     return planned, planned.reasons[0] if busy else ""
+
+
+def _settled(
+    app: Json, facts: Facts, live: Live, known: Known, inputs: _Inputs
+) -> tuple[hardware.Settled, dict[str, str], list[str]]:
+    """The facts to plan `app` with, the digests of all that decides it, and the names of those that differ from the
+    live generation's."""
+    stored, retired = live.get("facts"), inputs.retired
+    before = hardware.split_parts(live.get("digest"))
+
+    def against(yardstick: Facts | None) -> tuple[hardware.Settled, dict[str, str], list[str]]:
+        settled = hardware.settle(facts, yardstick, retired)
+        parts = inputs.parts(app, settled.facts, known)
+        return settled, parts, choice.changed_parts(before, parts)
+
+    found = against(stored)
+    anew = bool(found[2]) or inputs.circumstances.retune
+    return against(hardware.without(stored, retired)) if anew and stored and retired else found
 
 
 def _plan(planned: AppDecision, facts: Facts, inputs: _Inputs) -> str:

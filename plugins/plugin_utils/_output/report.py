@@ -181,12 +181,17 @@ def _app_row(host: HostDecision, app: AppDecision, begun: Outcome | None, check:
         "drift": app.drift,
         "recommended": {} if went_live else _recommended(plan, app.plan),
     }
-    row.update(evidence_of(_trial(outcome) or (live.get("trial") if status in _STAYS else None) or {}))
+    row.update(evidence_of(_trial(outcome) or _own_trial(live, status)))
     if status in ("reverted", TAKEN_BACK):
         row["generation"] = outcome.reverted_to
     if outcome.revert_cause:
         row["revert_cause"] = outcome.revert_cause
     return row
+
+
+def _own_trial(live: Json, status: str) -> Json:
+    """The evidence of the live generation's own trial where that is what a row with such a status is about."""
+    return (live.get("trial") if status in _STAYS else None) or {}
 
 
 def _plan_shown(app: AppDecision, outcome: Outcome) -> Json:
