@@ -17,7 +17,7 @@ from ansible.plugins.action import ActionBase
 from ..module_utils._former.sealed import unseal
 from ..plugin_utils._adopt.entry import Adopted, entries, secrets_text
 from ..plugin_utils._display.terminal import display
-from ..plugin_utils._display.text import plural
+from ..plugin_utils._display.text import listed, plural
 from ..plugin_utils._display.unreached import known_words
 from ..plugin_utils._edge import Result, Variables
 from ..plugin_utils._newapp.proposal import questions_text
@@ -49,8 +49,7 @@ class ActionModule(ActionBase):
         name = str(self._task.args.get("name") or "")
         found = entries(host, read["running"], read["facts"], name)
         if not found:
-            unit = asked.get("unit")
-            display(f"{host}: {'no service' if not unit else unit + ' is no service that'} runs a Gunicorn")
+            display(f"{host}: {_nothing(asked.get('unit'), read.get('own') or ())}")
         left = _told(host, read)
         told = [self._keep(host, one) for one in found]
         return {**result, "changed": any(one["changed"] for one in told), "apps": told, "not_looked_at": left}
@@ -109,6 +108,13 @@ class ActionModule(ActionBase):
         return f"{path} {has} its entry{held}"
 
 
+def _nothing(unit: str | None, own: Sequence[str]) -> str:
+    """Why there is nothing to adopt. `own`: services of the host that are Headcount's own already."""
+    if own:
+        return f"nothing to adopt: what runs Gunicorn there is Headcount's own already, {listed(own)}"
+    return f"{unit} is no service that runs a Gunicorn" if unit else "no service runs a Gunicorn"
+
+
 def _told(host: str, read: Result) -> list[str]:
     """What was not looked at on the host, which is printed."""
     left = [str(words) for words in read.get("not_looked_at") or ()]
@@ -147,5 +153,6 @@ def _write(path: Path, content: str, mode: int) -> None:
         with open(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8") as stream:
             stream.write(content)
         scratch.replace(path)
-    except OSError as error:
-        raise AnsibleActionFail(f"adopt: {path} cannot be written: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # a name may hold a NUL
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise AnsibleActionFail(f"adopt: {str(path)[:200]!r} cannot be written: {why}") from error

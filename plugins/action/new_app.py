@@ -16,7 +16,7 @@ from ..plugin_utils._edge import Result, Variables
 from ..plugin_utils._fleet import runs
 from ..plugin_utils._newapp import flow
 from ..plugin_utils._newapp.proposal import questions_text
-from ..plugin_utils._newapp.subject import Unknown
+from ..plugin_utils._newapp.subject import Unknown, unwritable
 from ..plugin_utils._newapp.types import Answers
 from ..plugin_utils._stepaction import ControllerAction, templated
 
@@ -39,6 +39,8 @@ class ActionModule(ControllerAction):
         if not source:
             raise AnsibleActionFail("new_app: source is missing: a folder, a wheel, a URL of git or NAME==VERSION")
         dest = str(self._task.args.get("dest") or "")
+        if wrong := unwritable(dest):
+            raise AnsibleActionFail(f"new_app: dest is {dest!r}, which {wrong}")
         if dest and self._stays(Path(dest)):
             kept = f"{dest} is there already and is left as it is; force: true writes it anew"
             display(kept)
@@ -61,7 +63,7 @@ class ActionModule(ControllerAction):
         return result
 
     def _stays(self, path: Path) -> bool:
-        return path.exists() and not boolean(self._task.args.get("force", False))
+        return os.path.lexists(path) and not boolean(self._task.args.get("force", False))
 
     def _look(self, source: str, dest: str, variables: Variables) -> flow.Entry:
         host = str(self._task.args.get("host") or "")
@@ -94,4 +96,4 @@ def _write(path: Path, text: str) -> None:
         scratch.write_text(text, encoding="utf-8")
         scratch.replace(path)
     except OSError as error:
-        raise AnsibleActionFail(f"new_app: {path} cannot be written: {error.strerror}") from error
+        raise AnsibleActionFail(f"new_app: {str(path)[:200]} cannot be written: {error.strerror}") from error

@@ -66,6 +66,12 @@ not_looked_at:
   type: list
   elements: str
   returned: success
+own:
+  description: The services that run an app of Headcount's own, by app and unit; they are left out.
+  type: list
+  elements: str
+  returned: success
+  sample: [shop (shop@3.service)]
 facts:
   description: Host facts, as M(headcount.gunicorn.host_info) has them.
   type: dict
@@ -94,11 +100,11 @@ def main() -> None:
         supports_check_mode=True,
     )
     facts = hostfacts.read(slice_=module.params["slice"], python=module.params["python"], apps=[]).to_dict()
-    found, left = running(module.params["unit"], os.cpu_count() or 1)
+    found, left, own = running(module.params["unit"], os.cpu_count() or 1)
     plain = [one.to_dict() for one in found]
     key = module.params["key"]
     told = {"sealed": seal(json.dumps(plain), key)} if key else {"running": plain}
-    module.exit_json(changed=False, not_looked_at=left, facts=facts, **told)
+    module.exit_json(changed=False, not_looked_at=left, own=own, facts=facts, **told)
 
 
 if __name__ == "__main__":

@@ -74,7 +74,9 @@ apps:
   type: dict
   returned: success
 installed:
-  description: Names of all apps that Headcount has on this host, declared or not.
+  description: >-
+    Names of all apps that Headcount has on this host, declared or not. Those that were removed, and of which the ledger
+    stays, are not among them.
   type: list
   elements: str
   returned: success

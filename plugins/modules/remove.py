@@ -113,7 +113,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._generation import datafolders, ledger, leftover
 from ..module_utils._host.boot import uninstall_if_idle
-from ..module_utils._os.paths import Layout, installed_apps
+from ..module_utils._os.paths import Layout, installed_apps, present_apps
 from ..module_utils._steps.remove import former_words, mounted, remove
 from ..module_utils._steps.remove import told as folders_told
 from ..module_utils._wiring import RUN_OPTIONS, app_on_host, finish
@@ -131,9 +131,8 @@ def main() -> None:
     )
     name, everything = module.params["name"], module.params["remove_data"]
     layout = Layout(name)
-    installed = installed_apps()
-    present = name in installed and os.path.exists(layout.home)
-    told = {"known": present or os.path.exists(layout.ledger), "installed": installed}
+    present = name in installed_apps() and os.path.exists(layout.home)
+    told = {"known": present or os.path.exists(layout.ledger), "installed": present_apps()}
     entries = ledger.read(layout.ledger)
     folders = datafolders.removal(layout, entries, datafolders.account(layout, entries), everything)
     if module.check_mode or not (present or folders.gone):

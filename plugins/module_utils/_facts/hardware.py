@@ -12,10 +12,10 @@ import hashlib
 import json
 import math
 from dataclasses import dataclass, field
-from typing import Any, Mapping
+from typing import Any, Collection, Mapping
 
 from .._os.paths import SYSTEM_PYTHON
-from .neighbours import counted, words
+from .neighbours import counted, taken_by, words
 
 MEMORY_BAND = 0.05
 """Memory that differs by less than this share is the same: kernels take a little more or less at each boot."""
@@ -39,11 +39,12 @@ class Settled:
     changes: list[str] = field(default_factory=list)
 
 
-def settle(found: Facts, stored: Facts | None) -> Settled:
+def settle(found: Facts, stored: Facts | None, retired: Collection[str] = ()) -> Settled:
     """The facts to plan with: those of the live generation (`stored`) where the host differs from them by noise only.
 
     Otherwise a host whose memory is 3 MiB less after each boot would be planned anew each time. The stored ones stay
-    the yardstick, so that a slow creep is seen once it is out of the band.
+    the yardstick, so that a slow creep is seen once it is out of the band. `retired`: units that apps of the host were
+    taken over from. That they have left is what was meant to come, and no change.
     """
     facts: dict[str, object] = dict(found)
     if not stored:
@@ -55,7 +56,7 @@ def settle(found: Facts, stored: Facts | None) -> Settled:
     else:
         changes.append(f"cores {exact(was)} -> {exact(now)} ({found['cores'].get('limited_by', 'host')})")
     was, now = float(stored["memory"]["effective_mib"]), float(found["memory"]["effective_mib"])
-    used, others = _settled_others(found["memory"], stored["memory"])
+    used, others = _settled_others(found["memory"], stored["memory"], retired)
     if abs(was - now) <= MEMORY_BAND * was:
         facts["memory"] = {**found["memory"], **stored["memory"], **used}
     else:
@@ -70,21 +71,37 @@ def settle(found: Facts, stored: Facts | None) -> Settled:
     return Settled(facts, changes)
 
 
-def _settled_others(found: Facts, stored: Facts) -> tuple[dict[str, object], list[str]]:
+def without(stored: Facts, retired: Collection[str]) -> Facts:
+    """Facts of a live generation without the memory of the units in `retired`, for a plan that is made anew."""
+    return {**stored, "memory": _without(stored["memory"], retired)}
+
+
+def _without(memory: Facts, retired: Collection[str]) -> Facts:
+    named = memory.get("neighbours") or []
+    left = [one for one in named if one["name"] in retired]
+    if not left:
+        return memory
+    stay = [one for one in named if one not in left]
+    return {**memory, "others_mib": max(0, int(_others_mib(memory)) - taken_by(left)), "neighbours": stay}
+
+
+def _settled_others(found: Facts, stored: Facts, retired: Collection[str]) -> tuple[dict[str, object], list[str]]:
     """What others use, to plan with, and in words what they did.
 
     Memory that is not there any more counts at once. Memory that is there again is not: a database that was started
     anew takes it back. It counts when none of those who had it is there any more.
     """
-    was, now = taken_mib(stored), taken_mib(found)
-    before = {str(one["name"]) for one in stored.get("neighbours") or ()}
+    live = stored
     after = {str(one["name"]) for one in found.get("neighbours") or ()}
+    stored = _without(stored, set(retired) - after)
+    before = {str(one["name"]) for one in stored.get("neighbours") or ()}
+    was, now = taken_mib(stored), taken_mib(found)
     band = max(OTHERS_BAND_MIB, MEMORY_BAND * float(found["effective_mib"]))
     # What counts leaps from 0 once the reserve of the system does not cover it; a host that breathes does not.
     more = min(now - was, _others_mib(found) - _others_mib(stored)) > band
     fewer = min(was - now, _others_mib(stored) - _others_mib(found)) > band and not before & after
     changed = found.get("others_mib") is not None and (more or fewer)
-    source = found if changed else stored
+    source = found if changed else live
     kept = {"others_mib": source.get("others_mib"), "neighbours": source.get("neighbours") or []}
     if not changed:
         return kept, []

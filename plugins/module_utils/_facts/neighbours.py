@@ -47,6 +47,11 @@ def words(neighbours: Sequence[Mapping[str, object] | Neighbour]) -> str:
     return ", ".join(f"{one.name} {max(one.mib, one.promised_mib)} MiB" for one in named[:3])
 
 
+def taken_by(neighbours: Sequence[Mapping[str, object]]) -> int:
+    """MiB that are not there for others because of these units."""
+    return sum(_mib(one) for one in neighbours)
+
+
 def growing(neighbours: Sequence[Mapping[str, object]]) -> tuple[float, str]:
     """MiB that the limits of units (MemoryHigh=, MemoryMax=) let them take beyond what they use, and who, in words."""
     grown, named = 0.0, []

@@ -20,7 +20,7 @@ from .._os.foreignfiles import names_in, text_of
 from .._os.listeners import for_users, held
 from .._os.paths import HOME
 from .._os.procfs import parent, read_status, read_text, to_int
-from .._os.systemd import Systemd
+from .._os.systemd import Systemd, UnitState
 from . import installed as distributions
 from . import nginx, written
 from .asservice import Reader
@@ -93,9 +93,11 @@ def running(
     root: str = "/",
     systemd: Systemd | None = None,
     clock: Callable[[], float] = time.monotonic,
-) -> tuple[list[Running], list[str]]:
-    """The Gunicorns of this host's services, those of `unit` alone where it is given; Headcount's own are left out. And
-    what was not looked at, a sentence each: accounts without rights can start any number of processes.
+) -> tuple[list[Running], list[str], list[str]]:
+    """The Gunicorns of this host's services, those of `unit` alone where it is given. Headcount's own are left out.
+
+    Then what was not looked at, a sentence each, as accounts without rights can start any number of processes; and the
+    services that are Headcount's own, by app and unit ("shop (shop@3.service)").
 
     `cores`: what multiprocessing.cpu_count() gives on this host.
     """
@@ -105,17 +107,29 @@ def running(
     services = sorted((service_of(name, pids) for name, pids in units.items()), key=lambda one: len(one.masters))
     found: list[Running] = []
     left: list[str] = []
+    own: list[str] = []
     room = MOST_MASTERS
     for service in services:
         wanted = len(service.masters)
-        some, looked = _of_unit(service, room, (cores, root), manager, deadline)
+        state = None if room <= 0 or deadline.passed() else manager.state(service.name)
+        if state is not None and (app := _own_app(state, root)):
+            own.append(f"{app} ({service.name})")
+            continue
+        some, looked = _of_unit(service, state, room, (cores, root), manager, deadline)
         room -= len(some)
         found += some
         if looked < wanted:
             left.append(f"{service.name}: {wanted - looked} of the {wanted} Gunicorns that it runs")
     told = [] if whole else ["some of the processes"]
     told += [*sorted(left)[:_SHOWN], f"those of {len(left) - _SHOWN} more services"] if len(left) > _SHOWN else left
-    return sorted(found, key=lambda one: one.unit), [_not_looked_at(what, unit) for what in told]
+    return sorted(found, key=lambda one: one.unit), [_not_looked_at(what, unit) for what in told], sorted(own)
+
+
+def _own_app(state: UnitState, root: str) -> str:
+    """Which app of Headcount's a service is of; empty where it is of none."""
+    below, file = f"/{HOME}/", state.fragment
+    place = next((path for path in (link(root, file or "/none"), file) if path.startswith(below)), "")
+    return place[len(below) :].partition("/")[0]
 
 
 def _not_looked_at(what: str, unit: str | None) -> str:
@@ -124,16 +138,18 @@ def _not_looked_at(what: str, unit: str | None) -> str:
 
 
 def _of_unit(
-    service: Service, most: int, host: tuple[int, str], systemd: Systemd, deadline: Deadline
+    service: Service,
+    state: UnitState | None,
+    most: int,
+    host: tuple[int, str],
+    systemd: Systemd,
+    deadline: Deadline,
 ) -> tuple[list[Running], int]:
     """What a service runs: one for each of its first `most` masters, as far as there is time, and how many were looked
-    at. `host`: its cores and where it is."""
+    at. `state`: of the service; None where there is neither room nor time. `host`: its cores and where it is."""
     cores, root = host
-    if most <= 0 or deadline.passed():
+    if state is None:
         return [], 0
-    state = systemd.state(service.name)
-    if link(root, state.fragment or "/none").startswith(f"/{HOME}/") or state.fragment.startswith(f"/{HOME}/"):
-        return [], len(service.masters)
     told = systemd.properties(service.name, "TriggeredBy", "ExecStart", "StateDirectory", "ReadWritePaths")
     sockets = tuple(sorted(name for name in told.get("TriggeredBy", "").split() if name.endswith(".socket")))
     everything = unit_pids(state.control_group, root) if state.control_group else service.pids

@@ -58,4 +58,5 @@ def nothing() -> dict[str, object]:
         "load_tests": [],
         "left": [],
         "losing": "",
+        "retired": [],
     }

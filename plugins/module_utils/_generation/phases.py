@@ -32,6 +32,13 @@ def left(layout: Layout) -> dict[str, object]:
     return found if found.get("phase") == RETIRED else {}
 
 
+def retired(layout: Layout) -> list[str]:
+    """Names of the units of a service that has left, and whose address the app has."""
+    found = left(layout)
+    sockets = found.get("sockets")
+    return [*map(str, sockets if isinstance(sockets, list) else ()), str(found["unit"])] if found.get("unit") else []
+
+
 def unfinished(layout: Layout) -> list[str]:
     """That a takeover has not ended, with its phase and what comes next, in a sentence; none where there is nothing."""
     found = read_mapping(layout.former)

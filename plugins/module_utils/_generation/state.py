@@ -61,6 +61,7 @@ class AppState(TypedDict):
     of whose end nothing is known; `taken_back`: what its guard went back from; `left`: how people went back since the
     last promote, with the `digest` of what they left; `losing`: which files users would lose with the live one, in a
     sentence; `former`: what there is to take over of its former service, where one is declared and nothing is live;
+    `retired`: units that the live one was taken over from, and that have left;
     `load_tests`: the newest, oldest first; `history`: the newest events of its ledger, oldest first.
     """
 
@@ -89,6 +90,7 @@ class AppState(TypedDict):
     history: list[Entry]
     left: list[Entry]
     losing: str
+    retired: list[str]
 
 
 def app_state(
@@ -239,6 +241,7 @@ def _tell_live(state: AppState, app: AppAsked, seen: _Seen, number: int) -> None
     state["rollback_hint"] = "" if healthy else opens if state["closed"] else truth.rollback_hint(layout, number)
     state["open"] = access.problems(layout)
     state["clashes"] += _former_again(layout)
+    state["retired"] = phases.retired(layout)
     state["measured"] = record.get("measured")
     scratch = volatile.scratch_of(app, declared)
     pid = seen.units.get(layout.service_unit(number), ABSENT).main_pid

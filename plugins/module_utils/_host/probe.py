@@ -18,7 +18,7 @@ from .._generation.settings import retune_at_boot
 from .._generation.state import app_state
 from .._os.background import Background
 from .._os.exporterunit import installed as exporter_listens
-from .._os.paths import SYSTEM_PYTHON, Layout, installed_apps
+from .._os.paths import SYSTEM_PYTHON, Layout, present_apps
 from .._os.systemd import Systemd
 from .._release.contents import present
 
@@ -47,7 +47,7 @@ def probe(
     return {
         "facts": facts.result(),
         "apps": states,
-        "installed": installed_apps(),
+        "installed": present_apps(),
         "wheels": sorted(present()),
         "exporter": exporter_listens(),
         "compiler": which("cc") or which("gcc") or which("clang"),

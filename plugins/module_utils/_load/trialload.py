@@ -217,7 +217,7 @@ class _Generator:
 class _Phase:
     """One part of the load: lanes by the name of whom they ask, and what came of them. `cut`: when it began and ended
     (seconds since the epoch) where that was before its time, because the candidate had failed; `seen`: the samples of
-    the look that saw it, from which alone the verdict is made: by what came in until all had stopped it might be none."""
+    the look that saw it, from which the verdict is made: by what came in until all had stopped it might be no fail."""
 
     lanes: dict[str, list[h2.Lane]]
     ended: dict[str, list[h2.Finished]] = field(default_factory=dict)

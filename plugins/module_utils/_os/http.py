@@ -34,6 +34,9 @@ MOST_BYTES = 256 << 20
 MOST_INTERIM = 20
 """So many interim answers (1xx) may go before the answer."""
 
+MANY_PIECES = 3
+"""An answer that came in fewer pieces was late, however long it took: nothing shows that more would always come."""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -41,8 +44,8 @@ class Answer:
 
     `elapsed_ms` is wall time from connect to the last byte, `received` the bytes that came, head and body. `cut` says
     what an answer did that had begun, but did not end as it should ("still sends after 10 s ..."); `endless`: it went
-    on until a bound was reached; `timed_out`: nothing, or nothing more, came in time. `location` is where a redirect
-    leads to, at most 200 characters.
+    on until a bound was reached (never_ends()); `timed_out`: it was not whole in time for any other reason. `location`
+    is where a redirect leads to, at most 200 characters.
     """
 
     status: int
@@ -112,6 +115,44 @@ class Bounds:
     keep_bytes: int = TOLD_BYTES
 
 
+@dataclass(frozen=True)
+class Came:
+    """What has come of an answer that is not whole: its bytes, in how many pieces, and when.
+
+    `first` and `last` are seconds from connect to the first and to the last piece. `silent`: seconds of waiting since.
+    `declared`: the bytes of body that the answer said it has (Content-Length), if it said so.
+    """
+
+    received: int
+    pieces: int
+    first: float
+    last: float
+    silent: float
+    declared: int | None = None
+
+
+def never_ends(came: Came, bound_seconds: float) -> bool:
+    """Whether an answer that was cut off after `bound_seconds` is one that does not end by itself.
+
+    Only what was sent shows that: several pieces over at least half of the bound. An answer that began late is slow,
+    and so is one that says how long it is.
+    """
+    sent_seconds = came.last - came.first
+    return came.declared is None and came.pieces >= MANY_PIECES and sent_seconds >= bound_seconds / 2
+
+
+def not_in_time(came: Came, bound_seconds: float, took: str, body: bool) -> str:
+    """What an answer did that began within `bound_seconds`, but was not whole by then; `body`: its head was."""
+    if never_ends(came, bound_seconds):
+        if body:
+            return f"still sends after {took} ({came.received} bytes so far): it never ends by itself"
+        return f"still sends the head of its answer after {took} ({came.received} bytes so far)"
+    if came.silent > bound_seconds / 2:
+        return f"stopped within its answer: {came.received} bytes came, and none in the last {came.silent:.3g} s"
+    long = f", {came.declared} were to come" if came.declared is not None else ""
+    return f"was not whole after {took}: {came.received} bytes came{long}, the first after {came.first:.3g} s"
+
+
 class _TooMuch(Exception):
     """More bytes came than an answer may have."""
 
@@ -122,7 +163,9 @@ class _Stream(io.RawIOBase):
     def __init__(self, sock: socket.socket, bounds: Bounds, deadline: float, monotonic: Callable[[], float]) -> None:
         super().__init__()
         self._sock, self._bounds, self._deadline, self._monotonic = sock, bounds, deadline, monotonic
-        self.received = 0
+        self.received = self.pieces = 0
+        self.first = self.last = deadline
+        """When the first and the last piece came."""
         self.waits_since = deadline
         """Since when it waits for the next byte: a slow reader is no silent server."""
         self._reader: io.BufferedReader | None = None
@@ -139,7 +182,11 @@ class _Stream(io.RawIOBase):
             raise _TooMuch
         self._sock.settimeout(left)
         count = self._sock.recv_into(buffer)
-        self.received += count
+        if count:
+            self.last = self._monotonic()
+            self.first = self.last if not self.pieces else self.first
+            self.pieces += 1
+            self.received += count
         return count
 
     def makefile(self, *_: Any) -> io.BufferedReader:
@@ -175,6 +222,7 @@ class _Exchange:
         self.begin = monotonic()
         self.stream: _Stream | None = None
         self.status = 0
+        self.declared: int | None = None
         self.location = self.kind = ""
         self.body = bytearray()
 
@@ -204,7 +252,7 @@ class _Exchange:
                 raise http.client.HTTPException(f"more than {MOST_INTERIM} interim answers ({response.status}) came")
             response = http.client.HTTPResponse(stream, method=self._ask.method)
             response.begin()
-        self.status = response.status
+        self.status, self.declared = response.status, response.length
         self.location = (response.getheader("Location") or "")[:200]
         self.kind = (response.getheader("Content-Type") or "")[:200]
         while True:
@@ -222,6 +270,12 @@ class _Exchange:
             received=received, location=self.location, kind=self.kind,
         )  # fmt: skip
 
+    def _came(self, stream: _Stream) -> Came:
+        return Came(
+            stream.received, stream.pieces, stream.first - self.begin, stream.last - self.begin,
+            self._monotonic() - stream.waits_since, self.declared,
+        )  # fmt: skip
+
     def failed(self, error: Exception) -> Answer:
         """What is told of an answer that did not come, or did not come whole."""
         stream, took = self.stream, f"{self.seconds:.3g} s"
@@ -232,14 +286,9 @@ class _Exchange:
             endless = True
             cut = f"sent more than {self._bounds.most_bytes / 2**20:.0f} MiB in {took} and went on"
         elif isinstance(error, socket.timeout) and stream is not None and received:
-            silent = self._monotonic() - stream.waits_since
-            endless = silent <= self._bounds.seconds / 2
-            if not endless:
-                cut = f"stopped within its answer: {received} bytes came, and none in the last {silent:.3g} s"
-            elif self.status:
-                cut = f"still sends after {took} ({received} bytes so far): it never ends by itself"
-            else:
-                cut = f"still sends the head of its answer after {took} ({received} bytes so far)"
+            came = self._came(stream)
+            endless = never_ends(came, self._bounds.seconds)
+            cut = not_in_time(came, self._bounds.seconds, took, bool(self.status))
         elif isinstance(error, http.client.IncompleteRead) and self.status:
             missing = f", {error.expected} are missing" if error.expected else ""
             cut = f"ended within its answer: {received} bytes came in {took}{missing}"

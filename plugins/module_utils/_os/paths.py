@@ -274,15 +274,20 @@ def installed_apps(root: str = "/") -> list[str]:
 
     A folder of somebody else's among theirs is known by what is in it, and is left out.
     """
-    found: set[str] = set()
-    for base, marks in ((HOME, _HOME_MARKS), (STATE, _STATE_MARKS)):
-        try:
-            with os.scandir(os.path.join(root, base)) as entries:
-                names = [entry.name for entry in entries if entry.is_dir() and entry.name != "wheels"]
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        for name in names:
-            held = set(os.listdir(os.path.join(root, base, name)))
-            if not held or held & marks:
-                found.add(name)
-    return sorted(found)
+    return sorted(_found(root, HOME, _HOME_MARKS) | _found(root, STATE, _STATE_MARKS))
+
+
+def present_apps(root: str = "/") -> list[str]:
+    """As installed_apps(), without those that were removed and of which only the ledger is left."""
+    return sorted(_found(root, HOME, _HOME_MARKS))
+
+
+def _found(root: str, base: str, marks: frozenset[str]) -> set[str]:
+    """Names of the folders in `base` that hold one of `marks`, or nothing."""
+    try:
+        with os.scandir(os.path.join(root, base)) as entries:
+            names = [entry.name for entry in entries if entry.is_dir() and entry.name != "wheels"]
+    except (FileNotFoundError, NotADirectoryError):
+        return set()
+    held = {name: set(os.listdir(os.path.join(root, base, name))) for name in names}
+    return {name for name, there in held.items() if not there or there & marks}

@@ -4,8 +4,8 @@
 
 A load is looked at again and again, and each look could be wrong by chance. So all looks together may use SPENT of the
 chance that a fail may be wrong, shared out evenly over the load (alpha spending: Lan and DeMets, Biometrika 1983; power
-1 of Kim and DeMets, Biometrika 1987); what is left is for the judgement at its end. The chance of a wrong fail stays what it is. A load never passes early: what comes late (a leak, a
-standstill) is looked for to its end.
+1 of Kim and DeMets, Biometrika 1987); what is left is for the judgement at its end. The chance of a wrong fail stays
+what it is. A load never passes early: what comes late (a leak, a standstill) is looked for to its end.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ SPENT: Final = 0.1
 
 LEAST_SECONDS, EVERY_SECONDS = 2.0, 0.5
 SETTLED_SHARE, SETTLING_SHARE = 0.95, 0.9
-"""A candidate whose last quarter of requests takes less than this share of its first quarter, or of its second, is still
-getting warm, unless chance alone makes such a difference in CHANCE of all pairs of quarters."""
+"""A candidate whose last quarter of requests takes less than this share of its first quarter, or of its second, is
+still getting warm, unless chance alone makes such a difference in CHANCE of all pairs of quarters."""
 CHANCE: Final = 0.2
 
 PARTS, LEAST_OF_A_PART = 6, 10

@@ -251,11 +251,9 @@ def _decide_app(app: Json, facts: Facts, known: Known, inputs: _Inputs) -> tuple
     name = str(app["name"])
     state = inputs.states[name]
     live: Live = state.get("live") or {}
-    settled = hardware.settle(facts, live.get("facts"))
-    parts = inputs.parts(app, settled.facts, known)
-    changed = choice.changed_parts(hardware.split_parts(live.get("digest")), parts)
-    planned = _undecided(app, state, parts, known.source_ids.get(name, ""))
     retune, gone = inputs.circumstances.retune, inputs.circumstances.gone
+    settled, parts, changed = _settled(app, facts, live, known, inputs)
+    planned = _undecided(app, state, parts, known.source_ids.get(name, ""))
     planned.plan = live.get("plan")
     if name in known.lacking:
         return _refused(planned, known.lacking[name]), ""
@@ -269,6 +267,24 @@ def _decide_app(app: Json, facts: Facts, known: Known, inputs: _Inputs) -> tuple
         return _refused(planned, cause), ""
     busy = choice.busy_with(state, gone) is not None
     return planned, planned.reasons[0] if busy else ""
+
+
+def _settled(
+    app: Json, facts: Facts, live: Live, known: Known, inputs: _Inputs
+) -> tuple[hardware.Settled, dict[str, str], list[str]]:
+    """The facts to plan `app` with, the digests of all that decides it, and the names of those that differ from the
+    live generation's."""
+    stored, retired = live.get("facts"), inputs.retired
+    before = hardware.split_parts(live.get("digest"))
+
+    def against(yardstick: Facts | None) -> tuple[hardware.Settled, dict[str, str], list[str]]:
+        settled = hardware.settle(facts, yardstick, retired)
+        parts = inputs.parts(app, settled.facts, known)
+        return settled, parts, choice.changed_parts(before, parts)
+
+    found = against(stored)
+    anew = bool(found[2]) or inputs.circumstances.retune
+    return against(hardware.without(stored, retired)) if anew and stored and retired else found
 
 
 def _plan(planned: AppDecision, facts: Facts, inputs: _Inputs) -> str:
@@ -369,6 +385,12 @@ class _Inputs:
     known: Known
     plan_host: PlanHost
     _known: dict[str, HostPlans | dict[str, Plan]] = field(default_factory=dict)
+
+    @property
+    def retired(self) -> frozenset[str]:
+        """Units that apps of the host were taken over from, and that have left: a plan that is made anew has their
+        memory; one that holds is not made anew for it."""
+        return frozenset(unit for state in self.states.values() for unit in state.get("retired") or ())
 
     def parts(self, app: Json, facts: Facts, known: Known) -> dict[str, str]:
         """Digests of all that decides what `app` is on the host, by kind."""

@@ -62,6 +62,7 @@ class State(TypedDict, total=False):
     left: list[Json]
     losing: str
     closed: bool
+    retired: list[str]
 
 
 class Probe(TypedDict, total=False):

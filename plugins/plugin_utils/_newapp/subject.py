@@ -28,6 +28,7 @@ class Unknown(BadSource):
 
 _REPOSITORY: Final = re.compile(r"(https|http|ssh|git|file)://\S+|git\+\S+|[\w.-]+@[\w.-]+:\S+|\S+\.git/?")
 _GIT_SECONDS: Final = 120.0
+_BRIEF: Final = 200
 
 
 @dataclass(frozen=True)
@@ -42,28 +43,41 @@ class Given:
     answers: Answers = field(default_factory=Answers)
 
 
+def unwritable(text: str) -> str:
+    """Why no inventory can hold what a person gave; empty where it can."""
+    if "\0" in text:
+        return "holds a NUL"
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "is not UTF-8"
+    return ""
+
+
 def given(what: str, scratch: Path, cache: Path, beside: Path | None = None) -> Given:
     """What PATH|GIT|PIP means. A repository is cloned below `scratch`, through the mirror in `cache`.
 
     `beside` is the folder that relative paths of the entry begin in, where it is not the working directory. Raises
     Unknown, with what is allowed and the fix.
     """
-    path = Path(what).expanduser()
-    if path.is_dir() and not _is_bare(path):
+    if wrong := unwritable(what):
+        raise Unknown(f"source is {_brief(what)}, which {wrong}: no inventory can hold it; fix: rename it")
+    path = _path(what)
+    if os.path.isdir(path) and not _is_bare(path):
         return Given({"path": _shown(what, path, beside)}, path.resolve(), project_name(path.resolve()))
-    if path.is_file() and path.name.endswith(".whl"):
+    if os.path.isfile(path) and path.name.endswith(".whl"):
         return Given({"wheel": _shown(what, path, beside)}, None, path.name.partition("-")[0].replace("_", "-"))
     if _is_bare(path) or _REPOSITORY.fullmatch(what):
-        return _repository(str(path.resolve()) if path.is_dir() else what.removeprefix("git+"), scratch, cache)
-    if path.exists():
+        return _repository(str(path.resolve()) if os.path.isdir(path) else what.removeprefix("git+"), scratch, cache)
+    if os.path.exists(path):
         raise Unknown(
-            f"source is {what!r}, which is a file: allowed is the folder of a project, a wheel, the URL of a "
+            f"source is {_brief(what)}, which is a file: allowed is the folder of a project, a wheel, the URL of a "
             f"repository or "
             "NAME==VERSION; fix: name the folder that the file is in"
         )
     if "/" in what or what.startswith((".", "~")):
         raise Unknown(
-            f"source is {what!r}, which is not there: allowed is the folder of a project, a wheel, the URL of a "
+            f"source is {_brief(what)}, which is not there: allowed is the folder of a project, a wheel, the URL of a "
             f"repository "
             "or NAME==VERSION; fix: correct the path"
         )
@@ -73,6 +87,7 @@ def given(what: str, scratch: Path, cache: Path, beside: Path | None = None) -> 
 def answered(found: Given, answers: Answers, beside: Path | None = None) -> Given:
     """What is asked about with what a person answered beforehand. Raises Unknown for an answer that cannot be."""
     source, folder = dict(found.source), found.folder
+    _check_writable(answers)
     _check_fits(found, answers)
     if folder is not None and answers.subdirectory:
         folder = _below(folder, answers.subdirectory)
@@ -80,12 +95,35 @@ def answered(found: Given, answers: Answers, beside: Path | None = None) -> Give
     if folder is not None and answers.requirements:
         source["requirements"] = [_requirement(word, folder) for word in answers.requirements]
     if answers.lock:
-        if not Path(answers.lock).expanduser().is_file():
-            raise Unknown(f"--lock is {answers.lock!r}, which is no file: allowed is a lock or a requirements file")
-        source["lock"] = _shown(answers.lock, Path(answers.lock).expanduser(), beside)
+        lock = _path(answers.lock)
+        if not os.path.isfile(lock):
+            raise Unknown(
+                f"--lock is {_brief(answers.lock)}, which is no file: allowed is a lock or a requirements file"
+            )
+        source["lock"] = _shown(answers.lock, lock, beside)
     _check_entry_point(answers.entry_point)
     named = project_name(folder) if folder is not None and answers.subdirectory else found.project
     return replace(found, source=source, folder=folder, project=answers.name or named, answers=answers)
+
+
+def _check_writable(answers: Answers) -> None:
+    words = {"lock": answers.lock, "entry-point": answers.entry_point, "subdirectory": answers.subdirectory}
+    named = [*words.items(), ("name", answers.name), ("python", answers.python)]
+    named += [("requirements", word) for word in answers.requirements]
+    named += [("environment", f"{name}={value}") for name, value in answers.environment.items()]
+    for option, text in named:
+        if wrong := unwritable(text):
+            raise Unknown(f"--{option} is {_brief(text)}, which {wrong}: no inventory can hold it")
+
+
+def _path(text: str) -> Path:
+    """The path that a person typed; of an account that there is not, as it is."""
+    return Path(os.path.expanduser(text))
+
+
+def _brief(text: str) -> str:
+    """What a person typed, quoted, in at most 200 characters: it may be longer than a path can be."""
+    return repr(text if len(text) <= _BRIEF else f"{text[:_BRIEF]}...")
 
 
 def _check_fits(found: Given, answers: Answers) -> None:
@@ -110,27 +148,27 @@ def _check_entry_point(text: str) -> None:
 
 
 def _below(folder: Path, name: str) -> Path:
-    below = (folder / name).resolve()
-    if not below.is_dir() or not below.is_relative_to(folder.resolve()):
-        raise Unknown(f"--subdirectory is {name!r}: allowed is a folder in the source")
-    return below
+    below = folder / name
+    if not os.path.isdir(below) or not below.resolve().is_relative_to(folder.resolve()):
+        raise Unknown(f"--subdirectory is {_brief(name)}: allowed is a folder in the source")
+    return below.resolve()
 
 
 def _requirement(word: str, folder: Path) -> str:
     """A requirements file by its path in the project, however it was typed; or a requirement as it is."""
-    path = Path(word).expanduser()
-    if not is_file_name(word) or (not path.is_absolute() and (folder / word).is_file()):
+    path = _path(word)
+    if not is_file_name(word) or (not path.is_absolute() and os.path.isfile(folder / word)):
         return word
+    if not os.path.isfile(path):
+        raise Unknown(f"--requirements is {_brief(word)}, which is no file of the project and no requirement")
     path = path.resolve()
-    if not path.is_file():
-        raise Unknown(f"--requirements is {word!r}, which is no file of the project and no requirement")
     if not path.is_relative_to(folder.resolve()):
         raise Unknown(f"--requirements is {word!r}, which is not in the project: put it there, or name --lock {word}")
     return str(path.relative_to(folder.resolve()))
 
 
 def _is_bare(path: Path) -> bool:
-    return (path / "HEAD").is_file() and (path / "objects").is_dir() and (path / "refs").is_dir()
+    return os.path.isfile(path / "HEAD") and all(os.path.isdir(path / name) for name in ("objects", "refs"))
 
 
 def _shown(what: str, path: Path, beside: Path | None) -> str:
@@ -206,7 +244,7 @@ def _distribution(what: str) -> Given:
         requirement = Requirement(what)
     except InvalidRequirement:
         raise Unknown(
-            f"source is {what!r}: allowed is the folder of a project, a wheel, the URL of a repository or "
+            f"source is {_brief(what)}: allowed is the folder of a project, a wheel, the URL of a repository or "
             f"NAME==VERSION; fix: "
             "a folder with ./ before it, or the name of a distribution"
         ) from None

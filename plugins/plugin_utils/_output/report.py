@@ -2,7 +2,8 @@
 # Copyright: Headcount contributors
 """The report of a run: one row of evidence for each app of each host, and what went wrong first. Pure functions.
 
-What was not measured in the run or in the live generation's own trial is left empty, never filled in.
+What was not measured is left empty, never filled in. The figures of a row are those of this run's trial. Where the run
+leaves what is live as it is, they are those of the live generation's own.
 """
 
 from __future__ import annotations
@@ -146,6 +147,10 @@ def _host_rows(host: HostDecision, outcomes: Mapping[str, Outcome], check: bool)
         yield {**base, **_app_row(host, app, outcomes.get(name), check)}
 
 
+_STAYS = frozenset({"unchanged", "left out", "healed", "would heal"})
+"""An app with such a status is what was live before, with the figures of its own trial; any other was to be tried."""
+
+
 def _app_row(host: HostDecision, app: AppDecision, begun: Outcome | None, check: bool) -> Row:
     live = app.live or {}
     outcome = begun or Outcome(host.host, app.name)
@@ -176,12 +181,17 @@ def _app_row(host: HostDecision, app: AppDecision, begun: Outcome | None, check:
         "drift": app.drift,
         "recommended": {} if went_live else _recommended(plan, app.plan),
     }
-    row.update(evidence_of(_trial(outcome) or live.get("trial") or {}))
+    row.update(evidence_of(_trial(outcome) or _own_trial(live, status)))
     if status in ("reverted", TAKEN_BACK):
         row["generation"] = outcome.reverted_to
     if outcome.revert_cause:
         row["revert_cause"] = outcome.revert_cause
     return row
+
+
+def _own_trial(live: Json, status: str) -> Json:
+    """The evidence of the live generation's own trial where that is what a row with such a status is about."""
+    return (live.get("trial") if status in _STAYS else None) or {}
 
 
 def _plan_shown(app: AppDecision, outcome: Outcome) -> Json:

@@ -26,11 +26,12 @@ sys.path.insert(0, str(paths.ROOT / ".collections"))
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp import flow, sandbox
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.proposal import questions_text
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.refusals import Cannot
-from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.subject import Unknown
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.subject import Unknown, unwritable
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.types import Answers
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.tools import NetworkUnreachable, ToolMissing
 
 HALF = "What is known without it is"
+_BRIEF = 200
 READY, FAILED, USAGE, ASKED, CANNOT = 0, 1, 2, 3, 4
 
 EPILOG = """examples:
@@ -116,6 +117,8 @@ def main(arguments: list[str], look_at: Callable[..., flow.Entry] = flow.entry) 
     """Runs scripts/new-app with its arguments; returns the exit code."""
     command = parser()
     options = command.parse_args(arguments)
+    if wrong := unwritable(options.output or ""):
+        command.error(f"--output is {options.output!r}, which {wrong}")
     if not options.source:
         return _running(options, command)
     if options.inventory:
@@ -211,7 +214,16 @@ def _way_on(error: flow.Unfinished) -> str:
 
 
 def _free(target: Path | None, force: bool) -> None:
-    if target is not None and target.exists() and not force:
+    if target is None:
+        return
+    try:
+        os.lstat(target)
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:  # told before the look, which takes a while
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise ScriptError(f"--output is {str(target)[:_BRIEF]!r}, which cannot be written: {why}", USAGE) from None
+    if not force:
         raise ScriptError(
             f"{target} is there already: name another file with --output, or overwrite it with --force", USAGE
         )

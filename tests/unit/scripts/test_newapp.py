@@ -125,6 +125,23 @@ def test_a_file_is_overwritten_only_by_force(tmp_path: Path, words: tuple[str, .
 
 
 @pytest.mark.parametrize(
+    ("path", "why"),
+    [("a" * 300, "File name too long"), ("/x" * 2500, "File name too long"), ("/dev/null/x", "Not a directory")],
+)
+def test_where_nothing_can_be_written_is_told_before_the_look(path: str, why: str) -> None:
+    with pytest.raises(ScriptError, match=f"which cannot be written: {why}") as caught:
+        run("../shop", "--output", path, found=AssertionError("nothing is looked at"))
+    assert caught.value.code == 2
+    assert len(str(caught.value)) < 300
+
+
+def test_a_name_that_is_not_utf_8_is_wrong_use(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        run("../shop", "--output", "caf\udce9.yml", found=AssertionError("nothing is looked at"))
+    assert "which is not UTF-8" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("error", "code"),
     [
         (Cannot(Problem("new-app", ("headcount_apps", 0, "entry_point"), "was not found")), newapp.CANNOT),

@@ -87,6 +87,36 @@ def test_check_mode_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("own", "arguments", "words"),
+    [
+        ([], {}, "web1: no service runs a Gunicorn"),
+        ([], {"unit": "x.service"}, "web1: x.service is no service that runs a Gunicorn"),
+        (
+            ["api (api@1.service)", "shop (shop@3.service)"],
+            {},
+            "web1: nothing to adopt: what runs Gunicorn there is Headcount's own already, api (api@1.service),"
+            " shop (shop@3.service)",
+        ),
+        (
+            ["shop (shop@3.service)"],
+            {"unit": "shop@3.service"},
+            "web1: nothing to adopt: what runs Gunicorn there is Headcount's own already, shop (shop@3.service)",
+        ),
+    ],
+)
+def test_why_there_is_nothing_to_adopt(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    own: list[str],
+    arguments: dict[str, str],
+    words: str,
+) -> None:
+    found = run(monkeypatch, {**ANSWER, "running": [], "own": own}, **arguments)
+    assert (found["changed"], found["apps"]) == (False, [])
+    assert " ".join(capsys.readouterr().out.split()) == words
+
+
 SUDO = "sudo: sorry, you must have a tty to run sudo"
 
 

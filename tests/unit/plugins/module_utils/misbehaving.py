@@ -49,12 +49,25 @@ def answers(path: str) -> Iterator[bytes]:
         "/short": iter([b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhello"]),
         "/short-chunks": iter([CHUNKED + b"64\r\nhello"]),
         "/stalls": itertools.chain([CLOSE + b"hello"], itertools.repeat(b"")),
+        "/long": _slowly(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", b"x"),
         "/silent": itertools.repeat(b""),
         "/garbage": iter([b"\x00\xff" * 4000 + b"\r\n\r\n"]),
         "/nothing": iter([]),
         "/broken": iter([b"HTTP/1.1 500 Oh no\r\nContent-Type: text/html\r\nContent-Length: 30\r\n\r\n", BROKEN]),
     }
     return known[path]
+
+
+class Ticking:
+    """A clock that goes on by `step_seconds` with each look at it: a stream that is read by it comes to its bound after
+    so many pieces, however slow the machine is."""
+
+    def __init__(self, step_seconds: float) -> None:
+        self._step = step_seconds
+        self._looks = itertools.count()
+
+    def __call__(self) -> float:
+        return next(self._looks) * self._step
 
 
 def _serve(connection: socket.socket, over: threading.Event) -> None:

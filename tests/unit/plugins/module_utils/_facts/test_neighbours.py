@@ -9,7 +9,12 @@ from typing import Any
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._facts import hostfacts, neighbours
-from ansible_collections.headcount.gunicorn.plugins.module_utils._facts.hardware import fact_parts, settle, taken_mib
+from ansible_collections.headcount.gunicorn.plugins.module_utils._facts.hardware import (
+    fact_parts,
+    settle,
+    taken_mib,
+    without,
+)
 from ansible_collections.headcount.gunicorn.plugins.module_utils._facts.others import Neighbour
 
 MIB = 1024 * 1024
@@ -169,6 +174,41 @@ def test_a_database_that_breathes_or_was_just_started_changes_nothing() -> None:
 def test_memory_is_there_again_when_nobody_of_those_who_had_it_is() -> None:
     settled = settle(facts(12), facts(330, "postgresql.service"))
     assert settled.changes == ["memory that others use 330 -> 0 MiB"]
+
+
+@pytest.mark.parametrize(
+    ("others", "names", "now", "stay", "changes"),
+    [
+        (330, ("old.service",), 12, (), []),
+        (330, ("old.service", "postgresql.service"), 40, ("postgresql.service",), []),
+        (330, ("old.service",), 330, ("old.service",), []),  # somebody has started it again
+        (12, (), 330, ("old.service",), ["memory that others use 0 -> 330 MiB (old.service 300 MiB)"]),
+        (
+            330,
+            ("old.service",),
+            290,
+            ("redis.service",),
+            ["memory that others use 0 -> 290 MiB (redis.service 300 MiB)"],
+        ),
+        (460, ("old.service", "redis.service"), 12, (), ["memory that others use 160 -> 0 MiB"]),
+    ],
+)
+def test_that_a_service_has_left_which_an_app_was_taken_over_from_is_no_change(
+    others: int, names: tuple[str, ...], now: int, stay: tuple[str, ...], changes: list[str]
+) -> None:
+    stored = facts(others, *names)
+    settled = settle(facts(now, *stay), stored, {"old.service"})
+    assert settled.changes == changes
+    assert (fact_parts(settled.facts) == fact_parts(stored)) is not bool(changes)
+
+
+def test_a_plan_that_is_made_anew_has_the_memory_of_who_has_left() -> None:
+    stored = facts(330, "old.service", "postgresql.service")
+    memory = without(stored, {"old.service"})["memory"]
+    assert memory["others_mib"] == 30
+    assert [one["name"] for one in memory["neighbours"]] == ["postgresql.service"]
+    assert without(stored, {"other.service"})["memory"] == stored["memory"]
+    assert without(old_facts(), {"old.service"}) == old_facts()
 
 
 def test_the_same_facts_are_no_change() -> None:

@@ -73,6 +73,10 @@ class Host:
         """What was not looked at."""
         return running(unit, 4, str(self.root), Systemd(self.systemctl), clock)[1]
 
+    def own(self, unit: str | None = None) -> list[str]:
+        """Headcount's own services."""
+        return running(unit, 4, str(self.root), Systemd(self.systemctl))[2]
+
 
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
@@ -137,14 +141,15 @@ def test_one_service_alone(host: Host) -> None:
     assert host.running("nginx.service") == []
 
 
-def test_headcounts_own_are_left_out(host: Host) -> None:
+def test_headcounts_own_are_left_out_and_named(host: Host) -> None:
+    assert host.own() == []
     host.units["shop.service"] = "/opt/headcount/shop/live/shop@1.service"
-    assert host.running() == []
+    assert (host.running(), host.own(), host.own("x.service")) == ([], ["shop (shop.service)"], [])
     host.units["shop.service"] = "/etc/systemd/system/shop@1.service"
     file = host.root / "etc/systemd/system/shop@1.service"
     file.parent.mkdir(parents=True)
     file.symlink_to("/opt/headcount/shop/generations/1/shop@1.service")
-    assert host.running() == []
+    assert (host.running(), host.own("shop.service")) == ([], ["shop (shop.service)"])
 
 
 def test_one_that_has_made_a_title_of_its_command_line_is_read_from_its_unit(host: Host) -> None:

@@ -33,22 +33,19 @@ def serving(folder: Path, kind: str) -> Iterator[tuple[str, int]]:
     """One worker of that class without keep-alive; yields its address."""
     (folder / "lingering_app.py").write_text(APP)
     (folder / "gunicorn.conf.py").write_text(lingering.closer(kind))
-    with contextlib.closing(socket.socket()) as free:
-        free.bind(("127.0.0.1", 0))
-        address = free.getsockname()
-    command = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "-b", f"127.0.0.1:{address[1]}"]
+    # Its socket listens from here on: nobody else takes the port, and who connects before it is up is answered then.
+    with contextlib.closing(socket.create_server(("127.0.0.1", 0), backlog=64)) as listening:
+        yield from _serving(folder, kind, listening)
+
+
+def _serving(folder: Path, kind: str, listening: socket.socket) -> Iterator[tuple[str, int]]:
+    command = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "-b", f"fd://{listening.fileno()}"]
     command += ["-k", kind, "--threads", "4" if kind == "gthread" else "1", "--keep-alive", "0", "lingering_app:app"]
-    process = subprocess.Popen(command, cwd=folder, stderr=subprocess.DEVNULL, start_new_session=True)
+    process = subprocess.Popen(
+        command, cwd=folder, stderr=subprocess.DEVNULL, start_new_session=True, pass_fds=[listening.fileno()]
+    )
     try:
-        deadline = time.monotonic() + 30
-        while True:
-            try:
-                socket.create_connection(address).close()
-                break
-            except ConnectionRefusedError:
-                assert time.monotonic() < deadline, "it never came up"
-                time.sleep(0.1)  # between two looks
-        yield address
+        yield listening.getsockname()
     finally:
         process.terminate()
         process.wait(20)

@@ -182,24 +182,24 @@ run = _lock.Run({run!r}, "anna", "control1", "t0")
 hold = _lock.Hold({seconds}, lease={lease})
 with _lock.AppLock(Layout("shop", {root!r})).step(run, {step!r}, hold=hold):
     print("held", flush=True)
-    time.sleep({holds})
+    sys.stdin.read(1)
 """
 
 
 @pytest.fixture
 def holding(host: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Another process that holds the app: hold(step, holds=seconds that it does, ...)."""
+    """Another process that holds the app, until let_go(): hold(step, ...)."""
     begun: list[subprocess.Popen[str]] = []
 
-    def hold(step: str, holds: float, **changes: Any) -> subprocess.Popen[str]:
+    def hold(step: str, **changes: Any) -> subprocess.Popen[str]:
         text = HOLDING.format(
             **{"run": "a1", "seconds": 30.0, "lease": True, "deaf": False, **changes},
             paths=[path for path in sys.path if path],
             root=str(host),
             step=step,
-            holds=holds,
         )
-        process = subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE, text=True)
+        command = [sys.executable, "-c", text]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         begun.append(process)
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
@@ -215,12 +215,29 @@ Holding = Callable[..., "subprocess.Popen[str]"]
 BERTS = Hold(10.0)
 
 
-def test_a_step_of_a_run_that_is_gone_is_waited_for_and_told(host: Path, holding: Holding) -> None:
-    process = holding("promote", 0.7)
-    said: list[str] = []
+def let_go(process: subprocess.Popen[str]) -> None:
+    """Have the process that holds the app end its step."""
+    assert process.stdin is not None
+    process.stdin.close()
+    process.stdin = None
+
+
+def waiting_for(host: Path, process: subprocess.Popen[str], said: list[str] | None = None) -> AppLock:
+    """A lock whose holder ends its step once somebody has said that it is waited for, and not before."""
     waiting = lock(host)
-    waiting.say = said.append
-    with waiting.step(BERT, "stage", frozenset({"a1"}), BERTS) as told:
+
+    def say(words: str) -> None:
+        (said if said is not None else []).append(words)
+        let_go(process)
+
+    waiting.say = say
+    return waiting
+
+
+def test_a_step_of_a_run_that_is_gone_is_waited_for_and_told(host: Path, holding: Holding) -> None:
+    process = holding("promote")
+    said: list[str] = []
+    with waiting_for(host, process, said).step(BERT, "stage", frozenset({"a1"}), BERTS) as told:
         assert told is not None
         assert re.match(
             rf"waited \d+ s for process {process.pid} \(promote of run a1\) to end; took over from run", told
@@ -229,21 +246,21 @@ def test_a_step_of_a_run_that_is_gone_is_waited_for_and_told(host: Path, holding
 
 
 def test_a_step_without_a_lease_is_waited_for_whosever_it_is(host: Path, holding: Holding) -> None:
-    process = holding("rollback", 0.5, lease=False)
-    with lock(host).step(BERT, "stage", hold=BERTS) as told:
+    process = holding("rollback", lease=False)
+    with waiting_for(host, process).step(BERT, "stage", hold=BERTS) as told:
         assert re.fullmatch(rf"waited \d+ s for process {process.pid} \(rollback of run a1\) to end", str(told))
 
 
 @pytest.mark.parametrize("step", ["stage", "weigh", "trial"])
 def test_nobody_waits_for_a_weigh_of_a_run_that_is_gone(host: Path, holding: Holding, step: str) -> None:
-    process = holding(step, 60.0)
+    process = holding(step)
     with lock(host).step(BERT, "stage", frozenset({"a1"}), BERTS) as told:
         assert f"asked process {process.pid} ({step} of run a1) to end, which it did after" in str(told)
     assert process.wait(5) == -signal.SIGTERM
 
 
 def test_a_run_ends_its_own_step_whose_connection_broke(host: Path, holding: Holding) -> None:
-    process = holding("trial", 60.0)
+    process = holding("trial")
     with lock(host).alone(ANNA, "abandon"):
         assert process.wait(5) == -signal.SIGTERM
     with lock(host).step(ANNA, "stage"):
@@ -251,7 +268,7 @@ def test_a_run_ends_its_own_step_whose_connection_broke(host: Path, holding: Hol
 
 
 def test_a_rollback_ends_the_trial_of_another_run_which_does_not_go_on(host: Path, holding: Holding) -> None:
-    process = holding("trial", 60.0)
+    process = holding("trial")
     with lock(host).alone(BERT, "rollback", hold=Hold(10.0, urgent=True)) as told:
         assert f"asked process {process.pid} (trial of run a1) to end" in str(told)
         assert "took over from run a1" in str(told)
@@ -272,10 +289,12 @@ def test_a_rollback_takes_over_between_two_steps_before_users_are_reached(host: 
 
 
 def test_a_rollback_waits_for_a_promote(host: Path, holding: Holding) -> None:
-    process = holding("promote", 0.5)
+    process = holding("promote")
+    patient = AppLock(Layout("shop", str(host)))
+    patient.say = lambda _: let_go(process)
     with (
         pytest.raises(Busy, match=r"held on this host by run a1 .*\(last step: promote\)"),
-        AppLock(Layout("shop", str(host))).alone(BERT, "rollback", hold=Hold(urgent=True)),
+        patient.alone(BERT, "rollback", hold=Hold(urgent=True)),
     ):
         pass
     assert process.wait(5) == 0
@@ -283,7 +302,7 @@ def test_a_rollback_waits_for_a_promote(host: Path, holding: Holding) -> None:
 
 def test_a_process_that_does_not_hear_is_killed(host: Path, holding: Holding, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_lock, "STOP_SECONDS", 0.3)
-    process = holding("weigh", 60.0, deaf=True)
+    process = holding("weigh", deaf=True)
     with lock(host).step(BERT, "stage", frozenset({"a1"}), BERTS) as told:
         assert f"killed process {process.pid} (weigh of run a1), which did not end within" in str(told)
     assert process.wait(5) == -signal.SIGKILL
@@ -293,7 +312,7 @@ def test_a_process_whose_time_is_long_over_is_killed_even_when_it_stands_still(
     host: Path, holding: Holding, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_lock, "OVERDUE_SECONDS", 0.0)
-    process = holding("promote", 60.0, seconds=0.0)
+    process = holding("promote", seconds=0.0)
     process.send_signal(signal.SIGSTOP)
     with lock(host).step(ANNA, "abandon", hold=BERTS) as told:
         assert f"killed process {process.pid} (promote of run a1)" in str(told)

@@ -164,6 +164,16 @@ def test_a_service_that_it_was_taken_over_from_and_a_boot_starts_again_is_in_its
     assert state(layout, "shop.socket", "shop@1.service")["clashes"] == ([words] if told else [])
 
 
+@pytest.mark.parametrize(
+    ("phase", "units"),
+    [("retired", ["old.socket", "old.service"]), ("given_back", []), ("retiring", []), ("joining", [])],
+)
+def test_who_it_was_taken_over_from_is_told_once_it_has_left(layout: Layout, phase: str, units: list[str]) -> None:
+    assert state(layout, "shop.socket", "shop@1.service")["retired"] == []
+    Record("old.service", "joined", "127.0.0.1:8000", phase, ("old.socket",)).write(layout)
+    assert state(layout, "shop.socket", "shop@1.service")["retired"] == units
+
+
 def test_what_somebody_stopped_is_opened_by_its_socket_not_by_an_older_generation(layout: Layout) -> None:
     store.finish(layout, 2)
     store.set_outcome(layout, 2, "good")

@@ -19,8 +19,11 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._os.http import
     Answer,
     Ask,
     Bounds,
+    Came,
     get,
     lacking,
+    never_ends,
+    not_in_time,
     only_redirects,
     own_headers,
     request,
@@ -111,6 +114,8 @@ def test_every_whole_answer_is_read_to_its_end(wild: Any, path: str) -> None:
 
 
 SECONDS = r"[\d.]+ s"
+BY_PIECES = ("/events", "/events-chunked", "/status", "/head", "/long")
+"""What never ends is read by a clock that counts its pieces: a machine that is slow for a moment cuts none short."""
 
 
 @pytest.mark.parametrize(
@@ -129,6 +134,7 @@ SECONDS = r"[\d.]+ s"
         ("/short", False, r"ended within its answer: \d+ bytes came in [\d.e-]+ s, 95 are missing"),
         ("/short-chunks", False, r"ended within its answer: \d+ bytes came"),
         ("/stalls", False, rf"stopped within its answer: \d+ bytes came, and none in the last {SECONDS}"),
+        ("/long", False, rf"was not whole after {SECONDS}: \d+ bytes came, 100000 were to come, the first after"),
         ("/silent", False, rf"got no answer: timed out after {SECONDS}"),
         ("/garbage", False, r"got no answer: .{1,210}$"),
         ("/nothing", False, "got no answer: Remote end closed connection"),
@@ -137,7 +143,8 @@ SECONDS = r"[\d.]+ s"
 def test_no_answer_takes_more_than_its_bounds(wild: Any, path: str, endless: bool, said: str) -> None:
     begin = time.monotonic()
     tracemalloc.start()
-    answer = request(wild, Ask(path), Bounds(1.0, most_bytes=4 << 20))
+    clock = misbehaving.Ticking(0.01) if path in BY_PIECES else time.monotonic
+    answer = request(wild, Ask(path), Bounds(1.0, most_bytes=4 << 20), clock)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert time.monotonic() - begin < 8.0
@@ -146,6 +153,29 @@ def test_no_answer_takes_more_than_its_bounds(wild: Any, path: str, endless: boo
     assert re.search(rf"^GET {path} ({said})", answer.failure("GET", path)), answer.failure("GET", path)
     if path not in ("/head", "/interim", "/trailers"):
         assert answer.endless is endless
+
+
+@pytest.mark.parametrize(
+    ("came", "body", "endless", "said"),
+    [
+        (Came(40, 9, 0.1, 9.9, 0.1), True, True, "still sends after 10 s (40 bytes so far): it never ends by itself"),
+        (Came(90, 3, 2.0, 7.0, 3.0), True, True, "still sends after 10 s (90 bytes so far): it never ends by itself"),
+        (Came(90, 9, 0.1, 9.0, 1.0), False, True, "still sends the head of its answer after 10 s (90 bytes so far)"),
+        # a starved host: the first byte came late, and no more could come until the bound
+        (Came(400, 1, 6.0, 6.0, 4.0), True, False, "was not whole after 10 s: 400 bytes came, the first after 6 s"),
+        (Came(400, 40, 5.2, 10.0, 0.0), True, False, "was not whole after 10 s: 400 bytes came, the first after 5.2 s"),
+        (Came(400, 2, 0.1, 9.9, 0.1), True, False, "was not whole after 10 s: 400 bytes came, the first after 0.1 s"),
+        (Came(9, 1, 6.0, 6.0, 4.0), False, False, "was not whole after 10 s: 9 bytes came, the first after 6 s"),
+        (Came(400, 1, 4.0, 4.0, 6.0), True, False,
+         "stopped within its answer: 400 bytes came, and none in the last 6 s"),
+        # one that says how long it is ends by itself
+        (Came(400, 90, 0.1, 9.9, 0.1, 800), True, False,
+         "was not whole after 10 s: 400 bytes came, 800 were to come, the first after 0.1 s"),
+    ],
+)  # fmt: skip
+def test_what_never_ends_has_sent_for_half_of_the_bound(came: Came, body: bool, endless: bool, said: str) -> None:
+    assert never_ends(came, 10.0) is endless
+    assert not_in_time(came, 10.0, "10 s", body) == said
 
 
 def test_nothing_is_ever_decompressed(wild: Any) -> None:

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
-from ansible_collections.headcount.gunicorn.plugins.module_utils._os.paths import Layout
+from pathlib import Path
+
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.paths import Layout, installed_apps, present_apps
 
 UNITS = [
     "shop.socket",
@@ -22,6 +24,16 @@ UNITS = [
 def test_candidates_are_those_of_the_app_alone() -> None:
     assert Layout("shop").candidates(UNITS) == ["shop-trial@11.service", "shop-trial@11.socket"]
     assert Layout("shop-two").candidates(UNITS) == ["shop-two-trial@1.service"]
+
+
+def test_what_was_removed_is_known_and_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "opt/headcount/shop/generations/1").mkdir(parents=True)
+    for name in ("shop", "gone"):
+        (tmp_path / "var/lib/headcount" / name).mkdir(parents=True)
+        (tmp_path / "var/lib/headcount" / name / "ledger.jsonl").touch()
+    assert installed_apps(str(tmp_path)) == ["gone", "shop"]
+    assert present_apps(str(tmp_path)) == ["shop"]
+    assert present_apps(str(tmp_path / "nowhere")) == []
 
 
 def test_instances_by_generation() -> None:

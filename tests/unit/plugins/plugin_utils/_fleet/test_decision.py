@@ -136,6 +136,32 @@ def test_what_the_former_service_holds_is_planned_with_until_the_app_is_live() -
     assert "former" not in later.planning["facts"]
 
 
+def with_others(*names: str) -> dict[str, Any]:
+    named = [{"name": name, "mib": 400, "promised_mib": 0, "limit_mib": None} for name in names]
+    return {**FACTS, "memory": {**FACTS["memory"], "others_mib": 12 + 400 * len(named), "neighbours": named}}
+
+
+def test_what_was_taken_over_has_left_and_is_no_drift() -> None:
+    """Its memory was not there when the app was planned for; a later plan has it."""
+    first = plan(facts=with_others("old.service", "postgresql.service"))
+    assert "old.service" in str(first.apps["shop"].plan)
+    states = deployed(first, retired=["old.service"])
+    now = plan(states, with_others("postgresql.service"))
+    assert (now.apps["shop"].action, now.apps["shop"].drift, now.apps["shop"].notes) == ("none", [], [])
+    changed = plan(states, with_others("postgresql.service"), source="s2").apps["shop"]
+    assert changed.reasons == ["its source changed", "the host's memory changed"]
+    assert "old.service" not in str(changed.plan)
+    assert changed.digest == plan(facts=with_others("postgresql.service"), source="s2").apps["shop"].digest
+    again = plan(deployed(HostDecision("web1", apps={"shop": changed})), with_others("postgresql.service"), source="s2")
+    assert (again.apps["shop"].action, again.apps["shop"].drift) == ("none", [])
+    states = deployed(plan(facts=with_others("old.service")), retired=["old.service"])
+    assert plan(states, with_others()).apps["shop"].drift == []
+    assert "old.service" not in str(plan(states, with_others(), source="s2").apps["shop"].plan)
+    assert plan(deployed(plan(facts=with_others("old.service"))), with_others()).apps["shop"].drift[0] == (
+        "hardware: memory that others use 412 -> 0 MiB"
+    )
+
+
 class TestWithoutProbe:
     """Hosts that brought no answer are told apart."""
 

@@ -8,7 +8,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.subject import Unknown, given
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp import subject
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.subject import Unknown, answered, given
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.types import Answers
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.tools import Done
 
 
 def test_a_folder_is_written_as_it_was_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,3 +72,57 @@ def test_anything_else_is_refused_with_the_fix(tmp_path: Path, what: str, words:
         given(what, tmp_path, tmp_path)
     assert words in str(caught.value)
     assert "hunter2" not in str(caught.value)
+
+
+LONG = "/" + "/".join(["a" * 120] * 40)
+NAME = "a" * 300
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        (LONG, "which is not there: allowed"),
+        (f"./{NAME}", "which is not there: allowed"),
+        (f"{NAME}.whl", "no release was found|is 'a"),
+        ("./a\0b", "which holds a NUL: no inventory can hold it"),
+        ("./caf\udce9", "which is not UTF-8: no inventory can hold it; fix: rename it"),
+        ("~nobody-of-that-name/shop", "which is not there: allowed"),
+        ("./turns", "which is not there: allowed"),
+    ],
+)
+def test_a_path_that_no_system_has_is_refused_in_a_short_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(subject, "run", lambda *_, **__: Done(1, "", "no such thing"))
+    (tmp_path / "turns").symlink_to("turns")
+    with pytest.raises(Unknown, match=words) as caught:
+        given(what, tmp_path, tmp_path)
+    assert len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize(
+    ("option", "path"),
+    [
+        *((option, path) for option in ("lock", "subdirectory", "requirements")
+          for path in (LONG, NAME, "a\0b", "caf\udce9", "turns")),
+        ("lock", "~nobody-of-that-name/x"),
+        ("subdirectory", "~nobody-of-that-name/x"),
+    ],
+)  # fmt: skip
+def test_so_is_an_answer(tmp_path: Path, option: str, path: str) -> None:
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "turns").symlink_to("turns")
+    value = (f"{path}.txt" if path == LONG else f"./{path}.txt",) if option == "requirements" else path
+    with pytest.raises(Unknown, match=f"^--{option} is ") as caught:
+        answered(given(str(tmp_path / "shop"), tmp_path, tmp_path), Answers(**{option: value}))
+    assert len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [Answers(name="a\0"), Answers(python="\udcff"), Answers(environment={"A": "\udcff"}), Answers(entry_point="a\0:b")],
+)
+def test_what_no_inventory_can_hold_is_no_answer(tmp_path: Path, answers: Answers) -> None:
+    with pytest.raises(Unknown, match=r"^--[a-z-]+ is .*, which (holds a NUL|is not UTF-8): no inventory can hold it"):
+        answered(given(str(tmp_path), tmp_path, tmp_path), answers)

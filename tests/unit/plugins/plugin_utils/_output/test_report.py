@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -171,6 +172,43 @@ class TestRows:
         live["trial"] = {"verdict": VERDICT, **EVIDENCE}
         (row,) = build(planned).rows
         assert (row["p95_ms"], report.verdict_words(row)) == (61.0, "pass, unchanged")
+
+    @pytest.mark.parametrize(
+        ("planned", "outcome", "check", "p95_ms"),
+        [
+            (host(), {"outcome": "failed", "phase": "prepare", "cause": "no table"}, False, None),
+            (host(), {"outcome": "failed", "phase": "weigh", "cause": "no memory"}, False, None),
+            (host(), {"outcome": "lost", "phase": "stage", "cause": "gone"}, False, None),
+            (host(), {"outcome": "working"}, False, None),
+            (host(), {**PROMOTED, "verdict": None, "evidence": None}, False, None),  # nothing to hold it against
+            (host(), None, False, None),  # not started
+            (host(), None, True, None),  # would deploy
+            (host(status="failed", cause="no room"), None, False, None),
+            (host(action="refuse"), None, False, None),
+            (host(action="heal"), {"outcome": "healed"}, False, 61.0),
+            (host(action="heal"), None, True, 61.0),
+            (host(action="heal"), {"outcome": "failed", "phase": "heal", "cause": "no"}, False, None),
+        ],
+    )
+    def test_what_was_not_tried_shows_no_other_generations_figures(
+        self, planned: HostDecision, outcome: dict[str, Any] | None, check: bool, p95_ms: float | None
+    ) -> None:
+        planned = copy.deepcopy(planned)
+        app = planned.apps["shop"]
+        app.reasons = ["shares are more than the host"]
+        assert app.live is not None
+        app.live["trial"] = {
+            "verdict": VERDICT,
+            **EVIDENCE,
+            "candidate": {"histogram": "OLD", "paths": [{"name": "/"}]},
+        }
+        came = {"web1": {"shop": begun(outcome)}} if outcome else {}
+        (row,) = report.build([planned], came, check, None).rows
+        assert row["p95_ms"] == p95_ms
+        if p95_ms is None:
+            names = ("verdict", "requests", "failures", "peak_mib", "histogram", "memory")
+            assert {row[name] for name in names} == {None}
+            assert row["paths"] == row["checks"] == []
 
     def test_a_host_that_was_not_reached(self) -> None:
         (row,) = build(HostDecision("web2", "unreachable", "could not be reached: no route")).rows
