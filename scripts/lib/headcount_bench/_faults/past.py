@@ -8,6 +8,7 @@ import contextlib
 import subprocess
 import time
 from collections.abc import Iterator
+from typing import Any
 
 from headcount_scripts import labs
 
@@ -52,7 +53,12 @@ def grown(scene: Scene) -> None:
 
 
 NEIGHBOUR = "bench-database"
-SMALL_MIB, BESIDE_MIB, TOO_MUCH_MIB = 512, 300, 384
+CALM: dict[str, Any] = {
+    "load": {"paths": ["/wait?ms=20"], "rate": 20, "seconds": 6},
+    "limits": {"p95_ms": 1000, "error_rate": 0.02, "memory_percent": 80},
+}
+"""What memory is tried with: how soon it is answered is not the point."""
+SMALL_MIB, BESIDE_MIB, TOO_MUCH_MIB = 512, 300, 420
 """The memory of a small host, what a service beside an app has of it, and what leaves too little for an app."""
 
 
@@ -86,7 +92,7 @@ def planned_beside(scene: Scene, held_mib: int) -> None:
         scene.engine.push()
         memory = scene.engine.facts["memory"]
         total = int(memory["effective_mib"])
-        request = scene.request()
+        request = scene.request(**CALM)
         told = " ".join(request["plan"]["warnings"])
         scene.seen.must(f"{NEIGHBOUR}.service" in told, f"the plan does not name it: {told or memory}")
         done = scene.engine.steps(APP, ("stage", request), "weigh", "trial", "promote", gone=scene.gone())
