@@ -1,13 +1,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
-"""Drift and retune, as a machine shrinks and grows while its app serves."""
+"""Drift and retune, as a machine shrinks and grows while its app serves; a release there and back on each Debian."""
 
 from __future__ import annotations
 
+import contextlib
+import socket
 from typing import Any
 
 import pytest
-from headcount_scenarios import Machine, Scenario
+from headcount_scenarios import Machine, Scenario, wait_for
+
+SYSTEMD = {"old": ("bullseye", "systemd 247", "Python 3.9"), "next": ("forky", "systemd 26", "Python 3.1")}
+"""Of the hosts with the oldest and the newest Debian: its name, and how the versions of what matters begin."""
 
 
 @pytest.fixture
@@ -87,3 +92,39 @@ def test_an_edited_file_is_drift(scenario: Scenario, large: Machine) -> None:
     assert play.code == 2
     assert "gunicorn.conf.py" in play.words
     no_drift(scenario)
+
+
+def test_the_oldest_and_the_newest_debian_take_a_release_and_give_it_back(scenario: Scenario) -> None:
+    machines = {name: scenario.machines[name] for name in SYSTEMD}
+    for name, machine in machines.items():
+        codename, systemd, python = SYSTEMD[name]
+        assert f"VERSION_CODENAME={codename}" in machine.out("cat /etc/os-release").splitlines()
+        assert machine.out("systemctl --version").startswith(systemd)
+        assert machine.out("/usr/bin/python3 --version").startswith(python)
+    second = {"shop": {"environment": {"SHOP_RELEASE": "second"}}}
+    play = scenario.play("site.yml", "--limit", ",".join(machines), headcount_app_overrides=second)
+    assert play.code == 0
+    for machine in machines.values():
+        assert machine.get("/version").json["release"] == "second"
+        promoted = next(event for event in reversed(machine.ledger()) if event["event"] == "promoted")
+        assert (promoted["from"], promoted["to"], promoted["verdict"]) == (1, 2, "pass")
+        assert machine.out("headcount-rollback shop").strip().startswith("shop: generation 1 is live again")
+        assert machine.get("/version").json["release"] == "first"
+        assert machine.running() == ["shop@1.service"]
+        assert (machine.status()["intact"], machine.status()["leftovers"]) == (True, [])
+    no_drift(scenario)
+
+
+def test_silent_clients_do_not_end_a_gunicorn_of_the_oldest(scenario: Scenario) -> None:
+    """Its gthread looks at no connection any more once it has as many as it may that have sent nothing yet."""
+    old = scenario.machines["old"]
+    settings = old.settings()
+    assert settings["worker_class"] == "gthread"
+    taken, beyond = settings["workers"] * settings["worker_connections"], 8
+    with contextlib.ExitStack() as clients:
+        for _ in range(taken + beyond):
+            clients.enter_context(socket.create_connection((old.address, 8000), timeout=10))
+        queue = "ss --no-header --listening --numeric --tcp 'sport = :8000' | awk '{print $2}'"
+        wait_for("all slots are taken", lambda: old.out(queue) == str(beyond))
+    wait_for("an answer when they have left", lambda: old.get("/", timeout=3).status == 200)
+    assert old.running() == [f"shop@{old.live()}.service"]

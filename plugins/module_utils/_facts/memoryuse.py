@@ -45,7 +45,8 @@ def read(
     units = list(_units(top, root)) if top else []
     prober = _prober_mib(root)
     # What the planned apps hold is divided anew, and who asks is gone by then.
-    aside = prober + sum(_held_mib(group, root) for group in units if posixpath.basename(group.path) in own)
+    ours = [group for group in units if posixpath.basename(group.path) in own]
+    aside = prober + (sum(_held_mib(group, root) for group in ours) or _held_by_processes_mib(own, trees, root))
     machine = _machine_mib(root)
     of_machine = effective_mib if machine is None else machine[0] - max(0.0, machine[1] - aside)
     left = min([effective_mib, of_machine, *_left_by_limits(chain, root, aside)])
@@ -56,6 +57,27 @@ def read(
     if huge:
         named.insert(0, Neighbour("huge pages", huge, huge))
     return Others(int(min(taken, effective_mib)), tuple(named[:_NAMED]))
+
+
+def _held_by_processes_mib(own: frozenset[str], trees: cgroups.Trees, root: str) -> float:
+    """MiB that the processes of the own units hold, on a host whose units have no groups of memory: what is shared
+    counts by shares."""
+    tree = cgroups.SYSTEMD if trees.of(cgroups.SYSTEMD) else cgroups.UNIFIED
+    top = cgroups.mount_root(tree, trees, root)
+    units = (group for group in _units(top, root) if posixpath.basename(group.path) in own) if top else ()
+    return sum(_anon_mib(pid, root) for group in units for pid in _pids(group, root))
+
+
+def _pids(group: Group, root: str) -> Iterator[str]:
+    yield from (read_text(root, group.file("cgroup.procs")) or "").split()
+    for child in _children(group, root):
+        yield from _pids(child, root)
+
+
+def _anon_mib(pid: str, root: str) -> float:
+    texts = (read_text(root, f"/proc/{pid}/{name}") or "" for name in ("smaps_rollup", "status"))
+    found = (re.search(r"^(?:Pss_Anon|RssAnon):\s*(\d+) kB", text, re.MULTILINE) for text in texts)
+    return next((int(one[1]) / 1024 for one in found if one), 0.0)
 
 
 def _left_by_limits(chain: Sequence[Group], root: str, aside: float) -> Iterator[float]:

@@ -87,7 +87,7 @@ def group_memory(group: Group, root: str = "/") -> UnitMemory | None:
     peak = read_int(root, group.file(peak_file))
     limits = {name: value for name, value, _ in memory_limits(group, root)}
     stat = read_pairs(root, group.file("memory.stat"))
-    events = read_pairs(root, group.file("memory.oom_control" if first else "memory.events"))
+    events = _oom_events(group, root)
     return UnitMemory(
         cgroup=group.path,
         version=group.version,
@@ -103,12 +103,28 @@ def group_memory(group: Group, root: str = "/") -> UnitMemory | None:
     )
 
 
-def machine_oom_kills(root: str = "/") -> int | None:
-    """Processes that the kernel has killed for memory on the whole machine since it booted (Linux 4.13 and later).
+def oom_kills_around(pid: int, root: str = "/") -> int | None:
+    """Processes that the kernel has killed for memory since the boot where those of a unit without a memory group of
+    its own are counted, too (Linux 4.13 and later); None where that is not known, and where its process `pid` is gone.
 
-    In a container these are those of its neighbours, too.
+    That is the group that the process is in, or the nearest above it that counts; else the whole machine. A container
+    whose units have none is such a group, so that nobody's beside it counts.
     """
+    trees, paths = read_trees(root), memberships(pid, root)
+    path = path_for("memory", trees, paths)
+    if not paths:
+        return None
+    while path is not None:
+        group = locate("memory", path, trees, root)
+        events = _oom_events(group, root) if group is not None else {}
+        if "oom_kill" in events:
+            return events["oom_kill"]
+        path = posixpath.dirname(path) if path.strip("/") else None
     return read_pairs(root, "/proc/vmstat").get("oom_kill")
+
+
+def _oom_events(group: Group, root: str) -> dict[str, int]:
+    return read_pairs(root, group.file("memory.oom_control" if group.version == 1 else "memory.events"))
 
 
 def _mib(value: int | None) -> float | None:

@@ -17,7 +17,7 @@ from .._os.secretfiles import MARK
 from .._recorder import configuration as recorder
 from .._release.contents import TREE
 from .._release.hubmonitor import MONITOR_HOOK, monitor_environment
-from . import data, lingering, loadtestunits, sandbox, serverhooks
+from . import accepting, data, lingering, loadtestunits, sandbox, serverhooks
 from .commands import surroundings
 from .processnames import starters
 from .processunits import ROLE, process_files
@@ -98,6 +98,8 @@ def gunicorn_conf(app: Plain, plan: Plain, number: int) -> str:
     lines += [HOOKS, *filter(None, [recorder.loaded(app, plan["settings"]), recorder.logging(app, number)])]
     if worker_class in lingering.CLASSES:
         lines += ["", lingering.closer(worker_class)]
+    if worker_class in accepting.CLASSES:
+        lines += ["", accepting.ACCEPTER]
     if worker_class == "gevent":
         lines += ["", MONITOR_HOOK]
     parts = (serverhooks.address(app), recorder.answers(app), serverhooks.hooks(app))

@@ -136,13 +136,13 @@ class _Seen:
 class CgroupCounts:
     """What the kernel counted of a unit up to a moment: MiB, processes killed, seconds. None is: not known.
 
-    `machine_oom_kills`: processes killed on the whole machine, for a unit whose own are not counted.
+    `oom_kills_around`: those of others included, for a unit whose own are not counted.
     """
 
     peak_mib: float | None = None
     source: str = ""
     oom_kills: int | None = None
-    machine_oom_kills: int | None = None
+    oom_kills_around: int | None = None
     limit_mib: float | None = None
     cpu_seconds: float | None = None
 
@@ -333,8 +333,8 @@ class MemorySampler:
 
     def _oom_kills(self) -> int | None:
         counted = _difference(self._before.oom_kills, self._after.oom_kills)
-        if counted is None and _difference(self._before.machine_oom_kills, self._after.machine_oom_kills) == 0:
-            return self._counts.out_of_memory  # nobody's on the machine were killed, and so none of its
+        if counted is None and _difference(self._before.oom_kills_around, self._after.oom_kills_around) == 0:
+            return self._counts.out_of_memory  # nobody's were killed, and so none of its
         if counted is None:
             return self._counts.out_of_memory or (0 if self.cgroup_reader is None and self.journal_fn else None)
         return max(int(counted), self._counts.out_of_memory)

@@ -16,7 +16,7 @@ from typing import Callable, TypedDict
 from .._declaration.app import Limits, Load, Plain
 from .._declaration.origin import HOST
 from .._declaration.patience import answer_seconds
-from .._facts.unitgroups import machine_oom_kills, unit_memory, unit_pids
+from .._facts.unitgroups import oom_kills_around, unit_memory, unit_pids
 from .._facts.workerends import WorkerEnd, read_ends
 from .._generation.record import GenerationRecord
 from .._generation.units import MAX_BLOCKING_SECONDS
@@ -106,7 +106,7 @@ class Arm:
             "cpu_seconds": Unit(state.control_group, state.main_pid, self.root).cpu_seconds(),
         }
         if counted is None:
-            found["machine_oom_kills"] = machine_oom_kills(self.root)
+            found["oom_kills_around"] = oom_kills_around(state.main_pid, self.root)
         else:
             found.update(peak_mib=counted.peak_mib, source=counted.peak_source, oom_kills=counted.oom_kills)
         return found

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import time
 from collections.abc import Callable
 
@@ -247,6 +249,25 @@ def h2load_missing(scene: Scene) -> None:
         scene.sh("mv /usr/bin/h2load.away /usr/bin/h2load")
 
 
+SILENT = 80
+"""Clients that connect and say nothing: more than the app has slots."""
+
+
+def silent_clients(scene: Scene) -> None:
+    """More clients than there are slots connect, send nothing and leave: whoever comes after them is served."""
+    host, port = scene.address
+    begin = time.time()
+    with contextlib.ExitStack() as clients:
+        for _ in range(SILENT):
+            clients.enter_context(socket.create_connection((host, port), timeout=10))
+        # As many as it will ever look at: from here on a worker that waits for them all serves nobody.
+        scene.sh(f"curl -s -m 3 http://127.0.0.1:{port}/version")
+    back = scene.wait_served()
+    scene.seen.window = [begin, time.time()]
+    scene.seen.must(back is not None, f"{SILENT} clients have left, and nobody is served")
+    scene.clean()
+
+
 def slow_clients(scene: Scene) -> None:
     """Sixty clients that send half of a request, before, during and after the switch."""
     arms = [{"name": "slow", "kind": "trickle", "rate": 12, "paths": ["/version"]}]
@@ -360,6 +381,12 @@ HOSTS = [
         "the load generator is not on the host",
         "refused with the name of the package",
         h2load_missing,
+    ),
+    Row(
+        "host/silent-clients",
+        f"{SILENT} clients connect, send nothing and leave, more than the app has slots",
+        "who comes after them is served",
+        silent_clients,
     ),
     Row(
         "host/slow-clients",

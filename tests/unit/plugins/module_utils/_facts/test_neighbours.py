@@ -87,6 +87,24 @@ def test_what_the_planned_apps_use_is_not_others(tree: Tree) -> None:
     assert [one.name for one in asked.neighbours] == ["blog@1.service"]
 
 
+@pytest.mark.parametrize("controllers", ["cpuset cpu io pids", "cpuset cpu io memory pids"])
+def test_what_they_use_is_not_others_either_where_no_group_counts_memory(tree: Tree, controllers: str) -> None:
+    """A kernel without control groups of memory, or one that hands them to no unit: else an app that is live would take
+    the memory from itself, and each rollout would plan it anew."""
+    tree.write("/sys/fs/cgroup/cgroup.controllers", controllers)
+    tree.write("/proc/meminfo", f"MemTotal: {2048 * 1024} kB\nMemAvailable: {1048 * 1024} kB\n")
+    tree.own("shop@4.service")
+    unit = "/sys/fs/cgroup/system.slice/system-shop.slice/shop@4.service"
+    tree.write(f"{unit}/cgroup.procs", "70\n")
+    tree.write(f"{unit}/workers/cgroup.procs", "71\n72\n")
+    tree.write("/sys/fs/cgroup/system.slice/ssh.service/cgroup.procs", "73\n")
+    tree.write("/proc/70/smaps_rollup", f"Rss: {900 * 1024} kB\nPss_Anon:     {400 * 1024} kB\n")
+    tree.write("/proc/71/smaps_rollup", f"Rss: {900 * 1024} kB\n")  # a kernel that does not tell shares of it
+    tree.write("/proc/71/status", f"Name:\tgunicorn\nRssAnon:\t  {500 * 1024} kB\n")
+    tree.write("/proc/73/status", f"RssAnon:\t  {50 * 1024} kB\n")
+    assert tree.read().others_mib == 100
+
+
 def test_a_unit_with_an_apps_name_that_is_not_headcounts_is_others(tree: Tree) -> None:
     tree.write("/proc/meminfo", f"MemTotal: {2048 * 1024} kB\nMemAvailable: {1048 * 1024} kB\n")
     tree.group("system.slice/shop@4.service", 600)

@@ -158,10 +158,48 @@ def test_the_peak_is_read_and_reset_under_version_1(tmp_path: Path) -> None:
     assert file.read_text().startswith("0\n")
 
 
+def _a_process(root: Path, groups: str, mount: str, vmstat: str = "oom_kill 172\n") -> str:
+    files = {"proc/77/cgroup": groups, "proc/self/mountinfo": mount, "proc/vmstat": vmstat}
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text, encoding="ascii")
+    return str(root)
+
+
 @pytest.mark.parametrize(
     ("vmstat", "killed"), [("pgfault 12\noom_kill 172\n", 172), ("oom_kill 0\n", 0), ("pgfault 12\n", None)]
 )
-def test_what_the_kernel_killed_on_the_whole_machine(vmstat: str, killed: int | None, tmp_path: Path) -> None:
-    (tmp_path / "proc").mkdir()
-    (tmp_path / "proc/vmstat").write_text(vmstat, encoding="ascii")
-    assert unitgroups.machine_oom_kills(str(tmp_path)) == killed
+def test_without_control_groups_of_memory_the_whole_machine_counts(
+    vmstat: str, killed: int | None, tmp_path: Path
+) -> None:
+    root = _a_process(tmp_path, "0::/system.slice/shop@1.service\n", "", vmstat)
+    assert unitgroups.oom_kills_around(77, root) == killed
+
+
+def test_of_a_process_that_is_gone_nobody_knows_what_counts(tmp_path: Path) -> None:
+    root = _a_process(tmp_path, "0::/\n", "")
+    assert unitgroups.oom_kills_around(78, root) is None
+    assert unitgroups.oom_kills_around(0, root) is None
+
+
+def test_a_container_whose_units_have_no_group_of_memory_counts_by_its_own(tmp_path: Path) -> None:
+    """A lab host with systemd 262 on a machine with version 1: all of it is in one group there."""
+    mount = "90 80 0:30 /pod/libpod-5a /run/lab-memory rw - cgroup cgroup rw,memory\n"
+    folder = tmp_path / "run/lab-memory/init.scope"
+    folder.mkdir(parents=True)
+    (folder / "memory.oom_control").write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 3\n", encoding="ascii")
+    root = _a_process(tmp_path, "4:memory:/pod/libpod-5a/init.scope\n0::/system.slice/shop@1.service\n", mount)
+    assert unitgroups.unit_memory("/system.slice/shop@1.service", root) is None
+    assert unitgroups.oom_kills_around(77, root) == 3
+
+
+@pytest.mark.parametrize(("counts", "killed"), [("system.slice", 5), ("", 172)])
+def test_the_nearest_group_above_that_counts(counts: str, killed: int, tmp_path: Path) -> None:
+    tree = tmp_path / "sys/fs/cgroup"
+    (tree / "system.slice/shop@1.service").mkdir(parents=True)
+    (tree / "cgroup.controllers").write_text("cpu memory\n", encoding="ascii")
+    if counts:
+        (tree / counts / "memory.events").write_text("oom 6\noom_kill 5\n", encoding="ascii")
+    mount = "30 20 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"
+    root = _a_process(tmp_path, "0::/system.slice/shop@1.service\n", mount)
+    assert unitgroups.oom_kills_around(77, root) == killed

@@ -221,10 +221,10 @@ def test_a_process_that_could_not_be_read_for_once_is_not_lost() -> None:
         ([{"oom_kills": 3}, {"oom_kills": 3}], ["x has been killed by the OOM killer."], 1),
         ([{}, {}], [], None),
         # None of its own are counted: none on the whole machine are none of its.
-        ([{"machine_oom_kills": 7}, {"machine_oom_kills": 7}], [], 0),
-        ([{"machine_oom_kills": 7}, {"machine_oom_kills": 7}], ["x has been killed by the OOM killer."], 1),
-        ([{"machine_oom_kills": 7}, {"machine_oom_kills": 8}], [], None),
-        ([{"machine_oom_kills": 7}, {}], [], None),
+        ([{"oom_kills_around": 7}, {"oom_kills_around": 7}], [], 0),
+        ([{"oom_kills_around": 7}, {"oom_kills_around": 7}], ["x has been killed by the OOM killer."], 1),
+        ([{"oom_kills_around": 7}, {"oom_kills_around": 8}], [], None),
+        ([{"oom_kills_around": 7}, {}], [], None),
     ],
 )
 def test_oom_kills(readings: list[dict[str, int]], journal: list[str], kills: int | None) -> None:
