@@ -31,8 +31,9 @@ MINUTES = 60.0
 QUICK_MINUTES = 20.0
 VERSION: Final = 2
 HOSTS: Final = ["ga:1:1g:bookworm", "gb:1:1g:trixie"]
-GOOD, QUICK_GOOD = 15, 3
-"""Good promotes of each of two hosts."""
+GOOD, QUICK_GOOD = 6, 2
+EACH: Final = 5
+"""So many cells of good promotes, and promotes of each: what one that is broken off costs."""
 
 GOOD_MINUTES: Final = 1.0
 """How long each good promote is guarded, before the next."""
@@ -98,11 +99,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def cells(quick: bool) -> list[Cell]:
-    """A cell for each bad release, and one for the good promotes of each host."""
-    promotes = QUICK_GOOD if quick else GOOD
+    """A cell for each bad release, and those of the good promotes."""
     good = [
-        Cell(f"good/{place}", {"version": VERSION, "place": place, "promotes": promotes, "minutes": GOOD_MINUTES})
-        for place in (1, 2)
+        Cell(f"good/{place}", {"version": VERSION, "place": place, "promotes": EACH, "minutes": GOOD_MINUTES})
+        for place in range(1, 1 + (QUICK_GOOD if quick else GOOD))
     ]
     return [
         *good,
