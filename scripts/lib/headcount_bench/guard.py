@@ -265,9 +265,14 @@ def _good_words(good: Sequence[Mapping[str, Any]]) -> str:
     counts = [int(found[0]) for one in good for said in one["told"] if (found := re.match(r"\d+", said))]
     middle = f", {statistics.median(counts):.0f} requests under a guard in the middle" if counts else ""
     minutes = good[0]["minutes"]
+    steady = sum(float(arm["rate"]) for arm in ARMS)
+    bursts = " and ".join(
+        f"{arm['rate']} more for {arm['burst'][0]:g} of each {arm['burst'][1]:g} s" for arm in BURSTS[len(ARMS) :]
+    )
     return (
         f"Of {promotes} good releases, each guarded for {minutes:g} minute{'' if minutes == 1 else 's'} under users "
-        f"who come in bursts, {back} were taken back; {lost} of {requests} requests were lost{middle}."
+        f"who come in bursts, {back} were taken back; {lost} of {requests} requests were lost{middle}. "
+        f"The users ask {steady:.0f} times a second, {bursts}."
     )
 
 
