@@ -11,7 +11,7 @@ from typing import Any
 from .._declaration.app import Limits, Plain
 from . import instance, requestlog
 
-PROGRAM, LOG_PROGRAM = "recorder.py", "requestlog.py"
+PROGRAM, LOG_PROGRAM = instance.PROGRAM, "requestlog.py"
 """The names of the programs in a generation's folder."""
 
 FORMS = ("combined", "json")

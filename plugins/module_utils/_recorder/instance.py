@@ -32,6 +32,9 @@ from functools import partial
 from typing import Any, Callable, NamedTuple, Sequence
 
 FILE = "recorder"
+PROGRAM = "recorder.py"
+"""The name of the copy of this file in a generation's folder."""
+
 MAGIC = 0x31306365526448  # "HdRec01"
 WORD = 8
 
@@ -144,10 +147,13 @@ def _open(directory: str, rows: int, limits_ms: Sequence[float | None]) -> memor
 
 
 def _read(path: str) -> memoryview | None:
-    """The words that a master before this one left; None where there are none, or none of this kind."""
+    """The words that a master before this one left; None where there are none, or none of this kind.
+
+    Nobody is waited for: the app, whose folder it is, may have put a pipe there.
+    """
     try:
-        with open(path, "rb") as stream:
-            data = stream.read(1 << 24)
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as stream:
+            data = stream.read(1 << 24) or b""
     except OSError:
         return None
     if len(data) % WORD or len(data) < (HEADER + TOTALS * ROW) * WORD:

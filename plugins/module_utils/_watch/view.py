@@ -25,10 +25,13 @@ from .._os.paths import Layout, under
 from .._os.procfs import read_text
 from .._os.systemd import ABSENT, Systemd, UnitState
 from .._recorder.counts import Counts, Unreadable, Worker, read
+from .._recorder.instance import PROGRAM
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 NOT_DECLARED = "`recorder: false` is declared"
-BEFORE_IT = "the generation is of a version without a recorder, or Gunicorn has not started"
+BEFORE_IT = "the generation is of a version without a recorder"
+NOT_STARTED = "Gunicorn has not started"
+NOT_BEGUN = "its recorder could not begin (a full /run, most often): `journalctl -u {unit} | grep recorder` says why"
 
 
 @dataclass(frozen=True)
@@ -217,7 +220,7 @@ def _instance(layout: Layout, number: int, state: UnitState, live: bool, now: fl
     record = _record(layout, number)
     app = record.app if record is not None else {}
     settings = record.settings if record is not None else {}
-    counts, why = _counts(layout.instance_files(number, trial=False), app.get("recorder") is not False)
+    counts, why = _counts(layout, number, app.get("recorder") is not False, state)
     group, root = state.control_group, layout.root
     workers = tuple(_worker(worker, now, root) for worker in counts.workers) if counts is not None else ()
     return InstanceView(
@@ -240,15 +243,21 @@ def _instance(layout: Layout, number: int, state: UnitState, live: bool, now: fl
     )
 
 
-def _counts(directory: str, wanted: bool) -> tuple[Counts | None, str]:
+def _counts(layout: Layout, number: int, wanted: bool, state: UnitState) -> tuple[Counts | None, str]:
     """What the recorder counted, and why there is nothing."""
+    directory = layout.instance_files(number, trial=False)
     try:
         counts = read(directory)
     except Unreadable as error:
         return None, f"{directory}/recorder cannot be read: {error}"
     if counts is not None:
         return counts, ""
-    return None, BEFORE_IT if wanted else NOT_DECLARED
+    if not wanted:
+        return None, NOT_DECLARED
+    if not os.path.exists(os.path.join(layout.generation(number), PROGRAM)):
+        return None, BEFORE_IT
+    # A unit is active only after Gunicorn has read its configuration, which begins to count or says why not.
+    return None, NOT_BEGUN.format(unit=layout.service_unit(number)) if state.active == "active" else NOT_STARTED
 
 
 def _worker(worker: Worker, now: float, root: str) -> WorkerView:

@@ -6,8 +6,10 @@ Reads one JSON object from standard input: {address: [host, port] or "/path", se
 paths, kind: close|keep|trickle, connections, burst: [seconds, every]}]}.
 Runs for `seconds`, or until standard input ends when `seconds` is
 null. A request is due at a time of its own, whatever became of those before; its latency counts from then, connecting
-included. Prints one JSON line: {began, rows: [[arm, start in seconds since `began`, latency in ms, status, tag]]}; a
-request that failed has the status 0 and says why in its tag.
+included. Prints one JSON line: {began, rows: [[arm, start in seconds since `began`, latency in ms, status, tag]],
+held_up: [[from, to]]}; a request that failed has the status 0 and says why in its tag. `held_up`: between which seconds
+since `began` this program itself stood still, since the machine gave it no time: a server that hears nothing from a
+client for seconds has done nothing wrong when it hangs up.
 
 close: a connection for each request. keep: connections are used again and again, the longest idle first; a connection
 that the server closes while it is idle is a failure here when a request was already sent on it; at most `connections`
@@ -30,6 +32,10 @@ from typing import Any
 
 TRICKLE_SECONDS = 1.5
 """How long a slow client leaves its request unfinished."""
+
+BEAT_SECONDS = 0.25
+HELD_UP_SECONDS = 0.5
+"""What beats so often, and is so much late, was held up."""
 
 CUT_SECONDS = 0.1
 """How long a client waits that goes away."""
@@ -139,6 +145,17 @@ def tag_of(body: bytes) -> str:
     return str(value.get("release") or "") if isinstance(value, dict) else ""
 
 
+async def watch_itself(began: float, held_up: list[list[float]], over: asyncio.Event) -> None:
+    """Note between which seconds since `began` nothing here could run, until it is over."""
+    while not over.is_set():
+        since = time.monotonic()
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(over.wait(), BEAT_SECONDS)
+        now = time.monotonic()
+        if now - since > BEAT_SECONDS + HELD_UP_SECONDS:
+            held_up.append([round(since + BEAT_SECONDS - began, 4), round(now - began, 4)])
+
+
 async def main() -> None:
     """Run all arms."""
     spec = json.loads(sys.stdin.readline())
@@ -150,9 +167,14 @@ async def main() -> None:
         loop.run_in_executor(None, lambda: (sys.stdin.read(), loop.call_soon_threadsafe(stop.set)))
     rows: list[Any] = []
     began, wall = time.monotonic(), time.time()
+    held_up: list[list[float]] = []
+    over = asyncio.Event()
+    watching = asyncio.create_task(watch_itself(began, held_up, over))
     arms = [Arm(arm, spec["address"], spec["timeout"], rows, began) for arm in spec["arms"]]
     await asyncio.gather(*(arm.run(stop, spec.get("seconds")) for arm in arms))
-    print(json.dumps({"began": wall, "rows": rows}), flush=True)
+    over.set()
+    await watching
+    print(json.dumps({"began": wall, "rows": rows, "held_up": held_up}), flush=True)
 
 
 if __name__ == "__main__":

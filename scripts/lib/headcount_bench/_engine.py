@@ -288,7 +288,7 @@ class Steps:
 
 
 class Users:
-    """Users under way; see _client.py."""
+    """Users under way; see _client.py, also for `rows` and `held_up`."""
 
     def __init__(self, command: Sequence[str], spec: Mapping[str, Any]) -> None:
         self.process = subprocess.Popen(
@@ -298,6 +298,7 @@ class Users:
         self.process.stdin.write(json.dumps(spec) + "\n")
         self.process.stdin.flush()
         self.rows: list[list[Any]] = []
+        self.held_up: list[list[float]] = []
         self.began = time.time()
         self._stopped = False
 
@@ -310,7 +311,7 @@ class Users:
         try:
             out, _ = self.process.communicate(timeout=60)
             told = json.loads(out)
-            self.rows, self.began = told["rows"], told["began"]
+            self.rows, self.began, self.held_up = told["rows"], told["began"], told["held_up"]
         except (subprocess.TimeoutExpired, ValueError) as error:
             self.process.kill()
             raise ScriptError(f"the users did not tell what they got: {error}") from None
@@ -319,6 +320,22 @@ class Users:
 def failures(rows: Sequence[Sequence[Any]]) -> list[Sequence[Any]]:
     """The rows without a good answer."""
     return [row for row in rows if not 200 <= int(row[3]) < 400]
+
+
+HELD_UP_S = 2.0
+"""A client that is silent for so long may find its connection closed: a stopping Gunicorn keeps idle ones so long."""
+
+
+def lost_and_held_up(users: Users) -> tuple[list[list[Any]], list[list[Any]]]:
+    """(the rows without a good answer, those of them without any within which the users' own program stood still for
+    HELD_UP_S): what comes of the latter is the busy machine's, of which nobody can tell what the server did."""
+    lost: list[list[Any]] = []
+    held_up: list[list[Any]] = []
+    for row in failures(users.rows):
+        begin, end = float(row[1]), float(row[1]) + float(row[2]) / 1000
+        stood = sum(max(0.0, min(end, until) - max(begin, since)) for since, until in users.held_up)
+        (held_up if int(row[3]) == 0 and stood >= HELD_UP_S else lost).append(list(row))
+    return lost, held_up
 
 
 def notes_of(bench: Bench) -> str:

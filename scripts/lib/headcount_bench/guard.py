@@ -23,7 +23,7 @@ from headcount_scripts.console import ScriptError
 
 from . import _engine
 from ._common import Bench, Cell, Lab, Report, markdown_table
-from ._engine import failures, notes_of
+from ._engine import lost_and_held_up, notes_of
 from ._scene import APP, ARMS, Scene
 
 TIMED = False  # what happens, not how fast
@@ -31,8 +31,9 @@ MINUTES = 60.0
 QUICK_MINUTES = 20.0
 VERSION: Final = 2
 HOSTS: Final = ["ga:1:1g:bookworm", "gb:1:1g:trixie"]
-GOOD, QUICK_GOOD = 15, 3
-"""Good promotes of each of two hosts."""
+GOOD, QUICK_GOOD = 6, 2
+EACH: Final = 5
+"""So many cells of good promotes, and promotes of each: what one that is broken off costs."""
 
 GOOD_MINUTES: Final = 1.0
 """How long each good promote is guarded, before the next."""
@@ -98,11 +99,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def cells(quick: bool) -> list[Cell]:
-    """A cell for each bad release, and one for the good promotes of each host."""
-    promotes = QUICK_GOOD if quick else GOOD
+    """A cell for each bad release, and those of the good promotes."""
     good = [
-        Cell(f"good/{place}", {"version": VERSION, "place": place, "promotes": promotes, "minutes": GOOD_MINUTES})
-        for place in (1, 2)
+        Cell(f"good/{place}", {"version": VERSION, "place": place, "promotes": EACH, "minutes": GOOD_MINUTES})
+        for place in range(1, 1 + (QUICK_GOOD if quick else GOOD))
     ]
     return [
         *good,
@@ -190,7 +190,8 @@ def turned_bad(scene: Scene, bad: Bad) -> dict[str, Any]:
     entries = [one for one in scene.engine.ledger(APP) if one.get("phase") == "guard"]
     cause = str(entries[-1].get("cause")) if entries and entries[-1].get("generation") == number else ""
     after = scene.answering()
-    lost = [list(row) for row in failures(users.rows) if int(row[3]) != bad.own]
+    failed, held_up = lost_and_held_up(users)
+    lost = [row for row in failed if int(row[3]) != bad.own]
     early = [row for row in lost if users.began + float(row[1]) < began]
     return {
         "words": bad.words,
@@ -199,8 +200,9 @@ def turned_bad(scene: Scene, bad: Bad) -> dict[str, Any]:
         "named": re.search(bad.finds, cause) is not None,
         "seconds": round(seconds, 1),
         "requests": len(users.rows),
-        "bad": len(failures(users.rows)) - len(lost),
+        "bad": len(failed) - len(lost),
         "lost": lost,
+        "held_up": len(held_up),
         "lost_before_it_was_promoted": len(early),
     }
 
@@ -216,7 +218,7 @@ def good_promotes(scene: Scene, promotes: int, minutes: float) -> dict[str, Any]
             last = [one for one in scene.engine.ledger(APP) if one["event"] in ("guarded", "failed")][-1:]
             told += [str(one.get("evidence") or one.get("cause")) for one in last if one.get("generation") == number]
             back += scene.live() != number
-    lost = [list(row) for row in failures(users.rows)]
+    lost, held_up = lost_and_held_up(users)
     return {
         "promotes": promotes,
         "minutes": minutes,
@@ -224,6 +226,7 @@ def good_promotes(scene: Scene, promotes: int, minutes: float) -> dict[str, Any]
         "told": told,
         "requests": len(users.rows),
         "lost": lost,
+        "held_up": len(held_up),
     }
 
 
@@ -244,7 +247,7 @@ users touched the host: there was no controller. Its trial asks one path; what i
 {markdown_table((*told, "ledger"), bad, right=range(3, 7))}
 
 {_good_words([one for name, one in values.items() if name.startswith("good/")])}
-"""
+{_held_up_words(values)}"""
 
 
 def _bad_row(name: str, one: Mapping[str, Any]) -> tuple[object, ...]:
@@ -262,9 +265,25 @@ def _good_words(good: Sequence[Mapping[str, Any]]) -> str:
     counts = [int(found[0]) for one in good for said in one["told"] if (found := re.match(r"\d+", said))]
     middle = f", {statistics.median(counts):.0f} requests under a guard in the middle" if counts else ""
     minutes = good[0]["minutes"]
+    steady = sum(float(arm["rate"]) for arm in ARMS)
+    bursts = " and ".join(
+        f"{arm['rate']} more for {arm['burst'][0]:g} of each {arm['burst'][1]:g} s" for arm in BURSTS[len(ARMS) :]
+    )
     return (
         f"Of {promotes} good releases, each guarded for {minutes:g} minute{'' if minutes == 1 else 's'} under users "
-        f"who come in bursts, {back} were taken back; {lost} of {requests} requests were lost{middle}."
+        f"who come in bursts, {back} were taken back; {lost} of {requests} requests were lost{middle}. "
+        f"The users ask {steady:.0f} times a second, {bursts}."
+    )
+
+
+def _held_up_words(values: Mapping[str, Any]) -> str:
+    """What is said of the users' own program; empty where it never stood still for long."""
+    held_up = sum(one.get("held_up", 0) for one in values.values())
+    if not held_up:
+        return ""
+    return (
+        f"\n{held_up} more requests had no answer after the users' own program had stood still within them for "
+        f"{_engine.HELD_UP_S:g} s or more, since the machine gave it no time: of those nobody can tell.\n"
     )
 
 

@@ -4,11 +4,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from headcount_bench import guard
-from headcount_bench._client import due_s
+from headcount_bench import _engine, guard
+from headcount_bench._client import due_s, watch_itself
 from headcount_scripts import paths
 from headcount_scripts.console import ScriptError
 
@@ -29,6 +32,35 @@ def test_bursts() -> None:
     assert [due_s(count, 2.0, [1.0, 9.0]) for count in range(5)] == [0.0, 0.5, 9.0, 9.5, 18.0]
 
 
+def test_what_users_lose_while_their_own_program_stands_still_is_told_apart() -> None:
+    good, error = ["new", 10.0, 9000.0, 200, "g1"], ["new", 10.0, 9000.0, 503, ""]
+    closed = ["new", 10.0, 9000.0, 0, "IncompleteReadError: 0 bytes read"]
+    brief = ["new", 10.0, 800.0, 0, "ConnectionResetError"]
+    users: Any = SimpleNamespace(rows=[good, error, closed, brief], held_up=[[10.5, 12.0], [18.0, 30.0]])
+    assert _engine.lost_and_held_up(users) == ([error, brief], [closed])
+    users.held_up = [[10.5, 12.0], [18.9, 30.0]]
+    assert _engine.lost_and_held_up(users) == ([error, closed, brief], []), "1.6 s are too few to explain it"
+
+
+def test_users_note_when_they_could_not_run() -> None:
+    async def stand_still() -> list[list[float]]:
+        found: list[list[float]] = []
+        over, began = asyncio.Event(), time.monotonic()
+        watching = asyncio.create_task(watch_itself(began, found, over))
+        await asyncio.sleep(0)
+        end = time.monotonic() + 1.5
+        while time.monotonic() < end:
+            pass
+        await asyncio.sleep(0)
+        over.set()
+        await watching
+        return found
+
+    since, until = asyncio.run(stand_still())[0]
+    assert since < 1.0
+    assert until >= 1.5
+
+
 def bad(**change: Any) -> dict[str, Any]:
     told = {"words": "it leaks", "back": True, "cause": "it uses 120 MiB", "named": True, "seconds": 81.0}
     return {**told, "requests": 900, "bad": 0, "lost": [], **change}
@@ -44,6 +76,9 @@ def test_what_came_is_told() -> None:
     assert "| leak | it leaks | yes | 81 | 900 | 0 | 0 | it uses 120 MiB |" in said
     assert "Of 6 good releases, each guarded for 1 minute under users" in said
     assert "0 were taken back; 0 of 8000 requests were lost, 800 requests under a guard in the middle" in said
+    assert "The users ask 21 times a second, 60 more for 2 of each 9 s and 40 more for 1 of each 23 s." in said
+    assert "stood still" not in said
+    assert "3 more requests had no answer after" in guard.text({"bad/leak": bad(held_up=1), "good/1": good(held_up=2)})
     assert "No good release was promoted." in guard.text({"bad/leak": bad()}), "a run that was broken off"
 
 

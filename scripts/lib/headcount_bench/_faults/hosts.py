@@ -104,6 +104,31 @@ def disk_fills_promoting(scene: Scene) -> None:
     next_run(scene)
 
 
+def no_room_to_count(scene: Scene) -> None:
+    """/run is full while the new generation starts: its recorder gets no room, and says so."""
+    done = scene.engine.steps(APP, ("stage", scene.request()), "finish", gone=scene.gone())
+    number, run = done[-1]["number"], scene.engine.ledger(APP)[-1]["run"]
+    told = f"journalctl --boot --unit {APP}@{number}.service | grep -q 'recorder does not count'"
+    fill = (
+        "mount -o remount,size=$(($(df -k --output=used /run | tail -1) + 4))k /run; "
+        "head -c 1M /dev/zero > /run/filler; "
+        f'(timeout 60 sh -c "until {told}; do sleep 0.2; done"; rm /run/filler; mount -o remount,size=50% /run) '
+        "> /dev/null 2>&1 &"
+    )
+    at = {"target": "_generation.instances.Instances.join", "then": {"shell": fill}}
+    done = scene.engine.steps(APP, "promote", number=number, run=_engine.this_run(run), at=at)
+    scene.seen.must("failed" not in done[-1], f"the promote failed: {done[-1].get('failed')}")
+    scene.seen.must(scene.live() == number, f"live is {scene.live()}, not {number}")
+    said = scene.sh(f"headcount status {APP} | grep 'not counted'").strip()
+    scene.seen.told.append(said)
+    scene.seen.must("recorder could not begin" in said, f"of the recorder the status says: {said or 'nothing'}")
+    shown = scene.sh(said.split("`")[1]).strip() if "`" in said else ""
+    scene.seen.must("No space left on device" in shown, f"what it names shows: {shown or 'nothing'}")
+    next_run(scene)
+    said = scene.sh(f"headcount status {APP} | grep 'not counted'").strip()
+    scene.seen.must(not said, f"the next generation has room, and the status says: {said}")
+
+
 def read_only_staging(scene: Scene) -> None:
     """/opt/headcount is read-only."""
     before = scene.live()
@@ -319,6 +344,12 @@ HOSTS = [
         "the disk fills up right after the rename",
         "the new one is live, and the ledger has it all the same",
         disk_fills_promoting,
+    ),
+    Row(
+        "host/no-room-to-count",
+        "/run is full while the new generation starts, so that its recorder gets no room",
+        "it serves and is made live uncounted, which the status says; no request is lost",
+        no_room_to_count,
     ),
     Row(
         "host/read-only-staging",

@@ -206,6 +206,13 @@ def test_the_app_serves_where_something_is_in_the_place_of_its_file(tmp_path: Pa
         assert "Headcount's recorder does not count: " in (tmp_path / "log").read_text()
 
 
+def test_a_pipe_in_the_place_of_its_file_holds_up_no_start(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "recorder")
+    with serving(tmp_path, "sync") as server:
+        assert [server.ask("/") for _ in range(5)] == ["200"] * 5
+        assert server.counted(lambda found: found.tally.in_flight == 0).tally.begun == 5
+
+
 def test_nobody_writes_to_the_file_by_its_name(tmp_path: Path) -> None:
     with serving(tmp_path, "sync") as server:
         server.ask("/")
