@@ -428,11 +428,15 @@ def text(found: Mapping[str, Mapping[str, Any]]) -> str:
         if (value := found.get(f"fault/{fault.name}"))
     ]
     header = ("fault", "alerts", "all told of after s", "all cleared s after its end", "others that fired")
+    return "\n\n".join([*parts, markdown_table(header, rows, right=(2, 3)), _tried(found)])
+
+
+def _tried(found: Mapping[str, object]) -> str:
+    """That all alerts fired, or which have not been tried."""
     tried = {alert for fault in FAULTS if f"fault/{fault.name}" in found for alert in fault.alerts}
     names = [alert.name for alert in _engine.collection("plugin_utils._monitoring.rules").alerts()]
     untried = ", ".join(name for name in names if name not in tried)
-    played = f"Not tried on these hosts: {untried}." if untried else f"All {len(names)} alerts fired and cleared."
-    return "\n\n".join(filter(None, [*parts, markdown_table(header, rows, right=(2, 3)), played]))
+    return f"Not tried on these hosts: {untried}." if untried else f"All {len(names)} alerts fired and cleared."
 
 
 def missed(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
