@@ -14,7 +14,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -26,6 +26,8 @@ REPORT = paths.WORK / "report.json"
 PAGE = REPORT.with_suffix(".html")
 EXPORTED = ("-e", '{"headcount_exporter": true, "headcount_exporter_listen": "0.0.0.0:9788"}')
 """Has the lab's hosts export how their apps run, where another host of a lab reaches it."""
+PATIENCE_S = "60"
+"""So many seconds Ansible waits for a host to answer (ANSIBLE_TIMEOUT), unless that is set."""
 
 EPILOG = """\
 The first call installs what is missing, builds the lab's images and takes a few minutes; later ones take seconds and
@@ -119,11 +121,16 @@ def _exports(arguments: Sequence[str]) -> bool:
     return list(arguments[: len(EXPORTED)]) == list(EXPORTED) and not {"--check", "-C"} & set(arguments)
 
 
+def environment(own: Mapping[str, str]) -> dict[str, str]:
+    """The environment of ansible-playbook, from the demo's `own`: the checkout's settings, and more patience than
+    Ansible has by itself. Hosts and controller share one machine, where each keeps the others waiting."""
+    return {"ANSIBLE_TIMEOUT": PATIENCE_S, **own, "ANSIBLE_CONFIG": str(paths.ROOT / "ansible.cfg")}
+
+
 def _play(arguments: Sequence[str]) -> int:
     """Runs site.yml on the lab with its output as it comes. ^C reaches it first, and it cleans up."""
     command = ["ansible-playbook", "-i", str(paths.ROOT / "inventories" / "lab"), "site.yml", *arguments]
-    environment = {**os.environ, "ANSIBLE_CONFIG": str(paths.ROOT / "ansible.cfg")}
-    with subprocess.Popen(command, cwd=paths.ROOT, env=environment, stdin=subprocess.DEVNULL) as child:
+    with subprocess.Popen(command, cwd=paths.ROOT, env=environment(os.environ), stdin=subprocess.DEVNULL) as child:
         while True:
             try:
                 return child.wait()

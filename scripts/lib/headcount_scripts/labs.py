@@ -26,7 +26,7 @@ from pathlib import Path
 from . import images, labmodel, paths
 from .console import ScriptError, locked, say, step
 from .labmodel import Host, HostSpec, Lab
-from .podman import exists, podman, podman_json
+from .podman import exists, podman, podman_json, remove
 
 LAB_LABEL = "headcount.lab"
 CHECKOUT_LABEL = "headcount.checkout"
@@ -258,7 +258,7 @@ def _resize(lab: Lab, host: Host) -> None:
 
 def _create(lab: Lab, host: Host) -> None:
     name = container(lab.name, host.name)
-    podman("rm", "--force", "--ignore", "--time", "0", name)
+    remove(name)
     others = [f"--add-host={other.name}:{other.address}" for other in lab.hosts if other.name != host.name]
     podman(
         *("create", "--name", name, "--hostname", host.name, "--privileged", "--cgroupns=private", "--systemd=always"),
@@ -411,7 +411,7 @@ def _remove_others(lab: Lab, states: Mapping[str, str]) -> bool:
     wanted = {container(lab.name, host.name) for host in lab.hosts}
     extra = [old for old in states if old not in wanted]
     if extra:
-        podman("rm", "--force", "--time", "0", *extra)
+        remove(*extra)
     return bool(extra)
 
 
@@ -452,7 +452,7 @@ def down(name: str, checkout: Path = paths.ROOT) -> list[str]:
             _close_connections(name, lab.hosts)
             names = podman("ps", "--all", "--format", "{{.Names}}", *labels).stdout.split()
             if names:
-                podman("rm", "--force", "--time", "0", *names)
+                remove(*names)
             removed += names
             if exists("network", ident):
                 podman("network", "rm", "--force", ident)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import tarfile
 import time
 import urllib.request
@@ -88,10 +89,10 @@ def up(targets: Sequence[str]) -> Monitoring:
         with step(f"installing {' and '.join(PACKAGES)} on {host.name}"):
             environment = ("--env", "DEBIAN_FRONTEND=noninteractive")
             podman("exec", *environment, container, "sh", "-c", INSTALL, timeout=INSTALL_SECONDS + 60)
-    folder = paths.WORK / "monitoring"
+    folder, log = files()
     with step("writing rules and a console"):
         command: list[str | Path] = [paths.ROOT / "scripts" / "monitoring", folder, "--job", JOB]
-        run_logged(command, paths.WORK / "monitoring.log", "scripts/monitoring")
+        run_logged(command, log, "scripts/monitoring")
     wanted = {
         "etc/prometheus/prometheus.yml": prometheus_yml(targets, JOB),
         "etc/prometheus/alertmanager.yml": ALERTMANAGER_YML,
@@ -113,8 +114,21 @@ def installed(shown: str) -> bool:
 
 
 def down() -> list[str]:
-    """Remove the lab; what was removed."""
-    return labs.down(LAB)
+    """Remove the lab, and what was written for it; what was removed."""
+    removed = labs.down(LAB)
+    folder, log = files()
+    if folder.exists():
+        shutil.rmtree(folder)
+        removed.append(paths.shown(folder))
+    if log.exists():
+        log.unlink()
+        removed.append(paths.shown(log))
+    return removed
+
+
+def files() -> tuple[Path, Path]:
+    """The folder of what is written for Prometheus, and the log of that."""
+    return paths.WORK / "monitoring", paths.WORK / "monitoring.log"
 
 
 def archive(wanted: Mapping[str, str]) -> bytes:

@@ -6,12 +6,18 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
+from collections.abc import Callable
 from typing import Any
 
 from .console import ScriptError
 
 #: crun refuses the hybrid cgroup layout that Debian machines may have; runc takes all of them.
 PODMAN = ("podman", "--runtime", "runc")
+
+REMOVE_SECONDS = 120.0
+STILL_THERE = "did not die within timeout"
+"""So podman says that what it killed was not gone when it looked."""
 
 
 def podman(
@@ -37,6 +43,23 @@ def podman(
         words = " ".join(arguments[:3])
         raise ScriptError(f"podman {words} … failed: {(result.stderr or result.stdout).strip()}")
     return result
+
+
+def remove(*names: str, clock: Callable[[], float] = time.monotonic) -> None:
+    """Removes containers, and ends what runs in them; those that are not there are well.
+
+    podman waits for a few seconds until the processes that it killed are gone. On a busy machine they take longer: it
+    is asked again, for REMOVE_SECONDS at most. Raises ScriptError with podman's own words.
+    """
+    deadline = clock() + REMOVE_SECONDS
+    while True:
+        try:
+            podman("rm", "--force", "--ignore", "--time", "0", *names)
+        except ScriptError as error:
+            if STILL_THERE not in str(error) or clock() > deadline:
+                raise
+        else:
+            return
 
 
 def exists(kind: str, name: str) -> bool:

@@ -27,6 +27,18 @@ def test_all_times_are_much_shorter_and_nothing_else_changes() -> None:
     assert not re.search(r"\[\d+[mhd]\]|for: [1-9]\d*[mhd]", short)
 
 
+def test_so_many_requests_are_asked_for_in_a_window_however_short() -> None:
+    factors = re.compile(r"headcount_errors:rate(\w+) \* (\d+) >= (\d+)")
+    assert dict.fromkeys(factors.findall(RULES)) == dict.fromkeys(
+        [("1h", "3600", "10"), ("6h", "21600", "10"), ("3d", "259200", "10")]
+    )
+    short = monitoring.faster(RULES)
+    assert [found[1:] for found in factors.findall(short)] == [("36", "10"), ("216", "10"), ("2592", "10")]
+    assert "(30 * instance_app:headcount_ended:rate5m > 0)" in short
+    assert re.search(r"node_textfile_mtime_seconds\{.*\} > 60$", short, re.MULTILINE)
+    assert "> 2.5" in short, "a number of workers is no time"
+
+
 def test_each_alert_of_a_fault_is_one() -> None:
     tried = {alert for fault in monitoring.FAULTS for alert in fault.alerts}
     assert tried == {name for name in names(RULES) if name.startswith("Headcount")}, "and each alert has its fault"
@@ -43,6 +55,22 @@ def test_what_came_of_a_run() -> None:
     assert "1 of 1 queries of the dashboard had data." in text
     assert "| its unit is stopped | HeadcountAppDown | 12.5 | 8.0 | HeadcountDrift |" in text
     assert monitoring.missed(found()) == []
+    assert "Not tried on these hosts: HeadcountErrorBudgetBurnsFast, " in text
+
+
+def test_all_alerts_are_said_to_have_fired_where_each_has() -> None:
+    fault = {"fired_s": 1.0, "cleared_s": 1.0, "others": []}
+    text = monitoring.text({f"fault/{one.name}": fault for one in monitoring.FAULTS})
+    assert "All 14 alerts fired and cleared." in text
+    assert "Not tried" not in text
+
+
+def test_an_alert_that_is_for_worse_is_missed() -> None:
+    fault = {"fired_s": 1.0, "cleared_s": 1.0, "others": ["HeadcountErrorBudgetBurnsFast"]}
+    assert monitoring.missed({"fault/few errors": fault}) == [
+        "one request in ten answers 500: HeadcountErrorBudgetBurnsFast fired, which is for worse"
+    ]
+    assert monitoring.missed({"fault/some errors": fault}) == []
 
 
 def test_a_panel_without_data_is_missed_unless_the_kernel_does_not_tell() -> None:

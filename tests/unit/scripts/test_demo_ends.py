@@ -96,3 +96,10 @@ def test_hosts_are_watched_where_they_export_how_they_run(
     said = capsys.readouterr()
     assert ("http://10.9.9.9:9090/consoles/headcount.html" in said.out) is (watched and not code)
     assert ("does not see every exporter" in said.err) is (watched and bool(code))
+
+
+@pytest.mark.parametrize(("own", "waits"), [({}, "60"), ({"ANSIBLE_TIMEOUT": "5"}, "5")], ids=["by itself", "as set"])
+def test_a_busy_machine_has_more_time_to_answer_than_ansible_gives(own: dict[str, str], waits: str) -> None:
+    made = demo.environment({"PATH": "/bin", "ANSIBLE_CONFIG": "/etc/ansible/ansible.cfg", **own})
+    assert made["ANSIBLE_TIMEOUT"] == waits
+    assert (made["PATH"], made["ANSIBLE_CONFIG"]) == ("/bin", str(paths.ROOT / "ansible.cfg"))

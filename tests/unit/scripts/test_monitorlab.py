@@ -7,9 +7,10 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+from pathlib import Path
 
 import pytest
-from headcount_scripts import demo, monitorlab
+from headcount_scripts import demo, labs, monitorlab, paths
 from headcount_scripts.console import ScriptError
 
 
@@ -69,3 +70,15 @@ def test_its_files_are_whole() -> None:
         member = tar.extractfile("etc/a.yml")
         assert member is not None
         assert member.read().decode() == "a: ü\n"
+
+
+def test_nothing_of_it_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths, "WORK", tmp_path)
+    monkeypatch.setattr(labs, "down", lambda name: [f"lab {name}"])
+    assert monitorlab.down() == ["lab headcount-monitor"]
+    folder, log = monitorlab.files()
+    folder.mkdir()
+    (folder / "headcount.rules.yml").touch()
+    log.touch()
+    assert len(monitorlab.down()) == 3
+    assert list(tmp_path.iterdir()) == []
