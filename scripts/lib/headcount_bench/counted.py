@@ -11,7 +11,6 @@ run in them.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import re
 import statistics
@@ -21,11 +20,11 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from headcount_scripts import labs
 from headcount_scripts.console import ScriptError
 
 from . import _engine
 from ._common import Bench, Cell, Lab, Report, markdown_table
+from ._hosts import a_lab
 from .switch import APP
 
 TIMED = False  # what counts is what is counted; a scrape is timed beside one of a fresh instance
@@ -91,8 +90,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def measure(bench: Bench) -> None:
     """One after the other, on one host."""
-    with contextlib.ExitStack() as stack:
-        lab = Lab(labs.load(bench.options.lab)) if bench.options.lab else stack.enter_context(bench.lab(HOSTS))
+    with a_lab(bench, HOSTS) as lab:
         bench.run(lambda cell, host: Host(lab, host).cell(cell.inputs), lanes=lab.hosts[:1])
 
 

@@ -4,18 +4,15 @@
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import time
 from collections.abc import Mapping
 from typing import Any
 
-from headcount_scripts import labs
-
-from . import _engine
-from ._common import Bench, Cell, Lab, Report, markdown_table
+from ._common import Bench, Cell, Report, markdown_table
 from ._engine import notes_of
 from ._faults import GROUPS, ROWS, Row
+from ._hosts import add_lab, on_each_host
 from ._scene import Scene, described, lost, variants_folder
 
 TIMED = False  # nothing here is a matter of milliseconds
@@ -24,10 +21,7 @@ QUICK_MINUTES = 15.0
 HOSTS = ["fa:1:1500m:bookworm", "fb:1:1500m:trixie"]
 VERSION = 1
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Where to run instead of in a lab of its own."""
-    parser.add_argument("--lab", metavar="NAME", help="use this lab, which is up already, and leave it")
+add_arguments = add_lab
 
 
 def cells(quick: bool) -> list[Cell]:
@@ -40,25 +34,7 @@ def measure(bench: Bench) -> None:
     """Two hosts of one core each; each takes the next row."""
     shutil.rmtree(variants_folder(), ignore_errors=True)
     rows = {row.name: row for row in ROWS}
-    scenes: dict[str, Scene] = {}
-
-    def work(lab: Lab, cell: Cell, host: str) -> dict[str, Any]:
-        if host not in scenes:
-            engine = _engine.Engine(lab, host, _engine.wheel_cache())
-            engine.push()
-            scenes[host] = Scene(lab, host, engine)
-        return run_row(scenes[host], rows[cell.name])
-
-    if bench.options.lab:
-        lab = _lab(bench.options.lab)
-        bench.run(lambda cell, host: work(lab, cell, host), lanes=lab.hosts)
-        return
-    with bench.lab(HOSTS) as lab:
-        bench.run(lambda cell, host: work(lab, cell, host), lanes=lab.hosts)
-
-
-def _lab(name: str) -> Lab:
-    return Lab(labs.load(name))
+    on_each_host(bench, HOSTS, Scene, lambda scene, cell: run_row(scene, rows[cell.name]))
 
 
 def run_row(scene: Scene, row: Row) -> dict[str, Any]:

@@ -8,7 +8,6 @@ ask, or what comes later, is bad: the guard has to find it, go back without a lo
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import re
 import shutil
@@ -18,12 +17,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from headcount_scripts import labs, paths
+from headcount_scripts import paths
 from headcount_scripts.console import ScriptError
 
 from . import _engine
-from ._common import Bench, Cell, Lab, Report, markdown_table
+from ._common import Bench, Cell, Report, markdown_table
 from ._engine import lost_and_held_up, notes_of
+from ._hosts import add_lab, on_each_host
 from ._scene import APP, ARMS, Scene
 
 TIMED = False  # what happens, not how fast
@@ -92,10 +92,7 @@ BAD: Final[Sequence[Bad]] = (
     ),
 )
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Where to run instead of in a lab of its own."""
-    parser.add_argument("--lab", metavar="NAME", help="use this lab, which is up already, and leave it")
+add_arguments = add_lab
 
 
 def cells(quick: bool) -> list[Cell]:
@@ -113,25 +110,14 @@ def cells(quick: bool) -> list[Cell]:
 def measure(bench: Bench) -> None:
     """Each host takes the next cell."""
     bad = {f"bad/{one.name}": one for one in BAD}
-    scenes: dict[str, Scene] = {}
 
-    def work(lab: Lab, cell: Cell, host: str) -> dict[str, Any]:
-        if host not in scenes:
-            engine = _engine.Engine(lab, host, _engine.wheel_cache())
-            engine.push()
-            scenes[host] = Scene(lab, host, engine)
-        scene = scenes[host]
+    def work(scene: Scene, cell: Cell) -> dict[str, Any]:
         scene.prepare()
         if cell.name in bad:
             return turned_bad(scene, bad[cell.name])
         return good_promotes(scene, int(cell.inputs["promotes"]), float(cell.inputs["minutes"]))
 
-    if bench.options.lab:
-        lab = Lab(labs.load(bench.options.lab))
-        bench.run(lambda cell, host: work(lab, cell, host), lanes=lab.hosts)
-        return
-    with bench.lab(HOSTS) as lab:
-        bench.run(lambda cell, host: work(lab, cell, host), lanes=lab.hosts)
+    on_each_host(bench, HOSTS, Scene, work)
 
 
 @contextlib.contextmanager

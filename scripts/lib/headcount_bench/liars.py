@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import re
@@ -17,11 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from headcount_scripts import labs, paths
+from headcount_scripts import paths
 from headcount_scripts.console import ScriptError
 
 from . import _engine
-from ._common import Bench, Cell, Lab, Report, markdown_table
+from ._common import Bench, Cell, Report, markdown_table
+from ._hosts import add_lab, on_each_host
 from ._liar_app import NOISY
 
 TIMED = False  # both arms suffer from what else the machine does
@@ -175,10 +175,7 @@ LIARS: Sequence[Liar] = (
     Liar("good-reexec", "the same release while systemd begins anew", PASSES, meanwhile=REEXEC),
 )
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Where to run instead of in a lab of its own."""
-    parser.add_argument("--lab", metavar="NAME", help="use this lab, which is up already, and leave it")
+add_arguments = add_lab
 
 
 def cells(quick: bool) -> list[Cell]:
@@ -198,25 +195,13 @@ def _alike(row: Liar) -> tuple[bool, str, str]:
 def measure(bench: Bench) -> None:
     """Each host tries the next release beside a good one that is live."""
     with tempfile.TemporaryDirectory(prefix="headcount-liars-") as folder:  # what git ignores is in no release
-        _measure(bench, _project(Path(folder)))
-
-
-def _measure(bench: Bench, folder: Path) -> None:
-    rows = {row.name: row for row in LIARS}
-    scenes: dict[str, Scene] = {}
-
-    def work(lab: Lab, cell: Cell, host: str) -> dict[str, Any]:
-        if host not in scenes:
-            scenes[host] = Scene(_engine.Engine(lab, host, _engine.wheel_cache()), folder)
-            scenes[host].engine.push()
-        return scenes[host].tried(rows[cell.name])
-
-    if bench.options.lab:
-        lab = Lab(labs.load(bench.options.lab))
-        bench.run(lambda cell, host: work(lab, cell, host), lanes=lab.hosts)
-        return
-    with bench.lab(HOSTS) as lab:
-        bench.run(lambda cell, host: work(lab, cell, host), lanes=lab.hosts)
+        project, rows = _project(Path(folder)), {row.name: row for row in LIARS}
+        on_each_host(
+            bench,
+            HOSTS,
+            lambda _lab, _host, engine: Scene(engine, project),
+            lambda scene, cell: scene.tried(rows[cell.name]),
+        )
 
 
 def _project(folder: Path) -> Path:
