@@ -21,6 +21,8 @@ import testinfra
 
 ROOT = Path(__file__).resolve().parents[1]
 PLAY_SECONDS = 600
+SBIN = "/usr/local/sbin"
+"""Where the host's own tools lie; sudo of Debian 14 does not look there."""
 #: Straight to the lab's own addresses, whatever proxy this machine uses.
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -100,7 +102,7 @@ class Machine:
 
     def status(self, app: str = "shop") -> dict[str, Any]:
         """What the host's own tool says of an app; its exit status is 1 where something is wrong."""
-        done = self.infra.run(f"headcount status --json {app}")
+        done = self.infra.run(f"{SBIN}/headcount status --json {app}")
         assert done.rc in (0, 1), done
         return dict(json.loads(done.stdout)[app])
 

@@ -9,7 +9,7 @@ import socket
 from typing import Any
 
 import pytest
-from headcount_scenarios import Machine, Scenario, wait_for
+from headcount_scenarios import SBIN, Machine, Scenario, wait_for
 
 SYSTEMD = {"old": ("bullseye", "systemd 247", "Python 3.9"), "next": ("forky", "systemd 26", "Python 3.1")}
 """Of the hosts with the oldest and the newest Debian: its name, and how the versions of what matters begin."""
@@ -108,7 +108,7 @@ def test_the_oldest_and_the_newest_debian_take_a_release_and_give_it_back(scenar
         assert machine.get("/version").json["release"] == "second"
         promoted = next(event for event in reversed(machine.ledger()) if event["event"] == "promoted")
         assert (promoted["from"], promoted["to"], promoted["verdict"]) == (1, 2, "pass")
-        assert machine.out("headcount-rollback shop").strip().startswith("shop: generation 1 is live again")
+        assert machine.out(f"{SBIN}/headcount-rollback shop").strip().startswith("shop: generation 1 is live again")
         assert machine.get("/version").json["release"] == "first"
         assert machine.running() == ["shop@1.service"]
         assert (machine.status()["intact"], machine.status()["leftovers"]) == (True, [])
