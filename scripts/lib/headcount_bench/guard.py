@@ -38,6 +38,9 @@ EACH: Final = 5
 GOOD_MINUTES: Final = 1.0
 """How long each good promote is guarded, before the next."""
 
+LONG, LONG_MINUTES = 2, 10.0
+"""So many more are guarded for so long, as the docs have it."""
+
 TRIES: Final = 3
 
 FOUND_S: Final = 300.0
@@ -100,6 +103,10 @@ def cells(quick: bool) -> list[Cell]:
     good = [
         Cell(f"good/{place}", {"version": VERSION, "place": place, "promotes": EACH, "minutes": GOOD_MINUTES})
         for place in range(1, 1 + (QUICK_GOOD if quick else GOOD))
+    ]
+    good += [
+        Cell(f"good/long {place}", {"version": VERSION, "place": place, "promotes": 1, "minutes": LONG_MINUTES})
+        for place in range(1, 1 + (0 if quick else LONG))
     ]
     return [
         *good,
@@ -243,22 +250,26 @@ def _bad_row(name: str, one: Mapping[str, Any]) -> tuple[object, ...]:
 
 
 def _good_words(good: Sequence[Mapping[str, Any]]) -> str:
-    """What came of the good releases, in a sentence."""
+    """What came of the good releases, in a sentence for each length of a guard, and how often users asked."""
     if not good:
         return "No good release was promoted."
-    promotes, back, requests = (sum(one[key] for one in good) for key in ("promotes", "back", "requests"))
-    lost = sum(len(one["lost"]) for one in good)
-    counts = [int(found[0]) for one in good for said in one["told"] if (found := re.match(r"\d+", said))]
-    middle = f", {statistics.median(counts):.0f} requests under a guard in the middle" if counts else ""
-    minutes = good[0]["minutes"]
     steady = sum(float(arm["rate"]) for arm in ARMS)
     bursts = " and ".join(
         f"{arm['rate']} more for {arm['burst'][0]:g} of each {arm['burst'][1]:g} s" for arm in BURSTS[len(ARMS) :]
     )
+    lengths = sorted({float(one["minutes"]) for one in good})
+    told = [_guarded_words([one for one in good if one["minutes"] == minutes], minutes) for minutes in lengths]
+    return " ".join((*told, f"The users ask {steady:.0f} times a second, {bursts}."))
+
+
+def _guarded_words(good: Sequence[Mapping[str, Any]], minutes: float) -> str:
+    promotes, back, requests = (sum(one[key] for one in good) for key in ("promotes", "back", "requests"))
+    lost = sum(len(one["lost"]) for one in good)
+    counts = [int(found[0]) for one in good for said in one["told"] if (found := re.match(r"\d+", said))]
+    middle = f", {statistics.median(counts):.0f} requests under a guard in the middle" if counts else ""
     return (
         f"Of {promotes} good releases, each guarded for {minutes:g} minute{'' if minutes == 1 else 's'} under users "
-        f"who come in bursts, {back} were taken back; {lost} of {requests} requests were lost{middle}. "
-        f"The users ask {steady:.0f} times a second, {bursts}."
+        f"who come in bursts, {back} were taken back; {lost} of {requests} requests were lost{middle}."
     )
 
 

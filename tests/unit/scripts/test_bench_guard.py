@@ -77,6 +77,9 @@ def test_what_came_is_told() -> None:
     assert "Of 6 good releases, each guarded for 1 minute under users" in said
     assert "0 were taken back; 0 of 8000 requests were lost, 800 requests under a guard in the middle" in said
     assert "The users ask 21 times a second, 60 more for 2 of each 9 s and 40 more for 1 of each 23 s." in said
+    said = guard.text({"good/1": good(), "good/long 1": good(promotes=1, minutes=10.0, told=[])})
+    assert "Of 3 good releases, each guarded for 1 minute under" in said
+    assert "Of 1 good releases, each guarded for 10 minutes under" in said
     assert "stood still" not in said
     assert "3 more requests had no answer after" in guard.text({"bad/leak": bad(held_up=1), "good/1": good(held_up=2)})
     assert "No good release was promoted." in guard.text({"bad/leak": bad()}), "a run that was broken off"
