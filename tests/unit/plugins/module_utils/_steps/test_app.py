@@ -460,7 +460,9 @@ def test_a_unit_whose_link_somebody_took_away_is_linked_again_by_a_rollback_to_i
 def test_a_unit_that_is_masked_is_not_gone_back_to_and_says_how_it_can_be(both: Host) -> None:
     os.unlink(both.layout.unit("shop@1.service"))
     os.symlink(os.devnull, both.layout.unit("shop@1.service"))
-    with pytest.raises(StepFailed, match=r"shop@1\.service is not Headcount's.* it is masked; `systemctl unmask shop@1\.service`"):
+    with pytest.raises(
+        StepFailed, match=r"shop@1\.service is not Headcount's.* it is masked; `systemctl unmask shop@1\.service`"
+    ):
         rollback(both.app, 1)
     assert os.readlink(both.layout.unit("shop@1.service")) == os.devnull
     assert generations.live(both.layout) == 2
