@@ -21,7 +21,7 @@ from typing import Any, Callable, TypeVar
 
 from ._generation import generations, ledger, loadtests
 from ._generation.asked import AppAsked
-from ._generation.failures import StepFailed
+from ._generation.failures import StepFailed, sentence
 from ._generation.lock import Busy
 from ._generation.run import Run
 from ._generation.state import app_state
@@ -217,11 +217,23 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None, root: str = "/") -> int:
     """Run the command, also for a reader that goes away; returns its exit status."""
-    return for_a_reader(lambda: _main(arguments, root))
+    return for_a_reader(lambda: _told(arguments, root))
+
+
+def _told(arguments: list[str] | None, root: str) -> int:
+    """_main(), with what the host refuses in a sentence: no process or no room is left, or systemd is silent."""
+    try:
+        return _main(arguments, root)
+    except (SystemdError, OSError) as error:
+        print(f"headcount: {clean_text(sentence(error))}", file=sys.stderr)
+        return FAILED
 
 
 def _main(arguments: list[str] | None, root: str) -> int:
     options = parser().parse_args(arguments)
+    if not _may_read(root):  # before anything is looked at: folders of apps are closed to others, too
+        print("headcount: its state is readable by root only; use sudo", file=sys.stderr)
+        return USAGE
     apps = installed_apps(root)
     wanted = getattr(options, "app", None)
     if wanted is not None and wanted not in apps:
@@ -229,11 +241,6 @@ def _main(arguments: list[str] | None, root: str) -> int:
             f"headcount: there is no app {wanted!r} on this host; there are: {', '.join(apps) or 'none'}",
             file=sys.stderr,
         )
-        return USAGE
-    if not os.access(Layout("x", root).state.rpartition("/")[0], os.R_OK | os.X_OK) or (
-        root == "/" and os.geteuid() != 0
-    ):
-        print("headcount: its state is readable by root only; use sudo", file=sys.stderr)
         return USAGE
     chosen = [wanted] if wanted else apps
     run = {
@@ -251,6 +258,14 @@ def _main(arguments: list[str] | None, root: str) -> int:
         "boot": _at_boot,
     }[options.command]
     return run(options, chosen, root)
+
+
+def _may_read(root: str) -> bool:
+    """Whether who calls may read Headcount's state below `root`; on a host itself that is root alone."""
+    if root == "/":
+        return os.geteuid() == 0
+    state = Layout("x", root).state.rpartition("/")[0]
+    return not os.path.lexists(state) or os.access(state, os.R_OK | os.X_OK)
 
 
 def _status(options: argparse.Namespace, apps: list[str], root: str) -> int:

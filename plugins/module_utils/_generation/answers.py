@@ -9,6 +9,7 @@ generation's private socket, which no other instance answers; the public socket 
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import Counter
@@ -19,6 +20,7 @@ from typing import Any, Callable, Mapping, Sequence, TypedDict
 
 from .._declaration.patience import answer_seconds
 from .._os.addresses import local_address
+from .._os.background import begin_thread
 from .._os.http import (
     KEPT_BYTES,
     Answer,
@@ -278,7 +280,8 @@ class Meanwhile:
 
     def __enter__(self) -> Meanwhile:
         if self._address is not None:
-            self._thread.start()
+            with contextlib.suppress(OSError):
+                begin_thread(self._thread)
         return self
 
     def __exit__(
@@ -288,7 +291,8 @@ class Meanwhile:
 
     def _run(self) -> None:
         while not self._end.is_set():
-            threading.Thread(target=self._one, daemon=True).start()
+            with contextlib.suppress(OSError):  # a host without room for a thread: one request less is counted
+                begin_thread(threading.Thread(target=self._one, daemon=True))
             self._end.wait(self.PERIOD_SECONDS)
 
     def _one(self) -> None:

@@ -17,6 +17,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import Iterator
 
+from .._os.background import begin_thread
 from .._os.files import make_directory, remove_file, write_file
 from .._os.listeners import (
     SYSTEM_MANAGER,
@@ -75,8 +76,7 @@ def name_kept(address: str, root: str = "/") -> Iterator[None]:
         while not end.wait(NAME_SECONDS):
             _name_again(path, second)
 
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
+    thread = begin_thread(threading.Thread(target=watch, daemon=True))
     try:
         yield
     finally:

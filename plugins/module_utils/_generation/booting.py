@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from .._facts.workerends import Deaths, WorkerEnd
+from .._os.background import begin_thread
 from .._os.http import Answer
 from .._os.systemd import UnitState
 
@@ -68,8 +69,7 @@ class Waiting:
         self._answers: list[Answer] = []
         self._errors: list[Exception] = []
         self._ask = ask
-        self._thread = threading.Thread(target=self._work, daemon=True)
-        self._thread.start()
+        self._thread = begin_thread(threading.Thread(target=self._work, daemon=True))
 
     def _work(self) -> None:
         try:

@@ -132,9 +132,8 @@ def problems(layout: Layout, number: int) -> list[str]:
             found.append(f"{path}/release leads elsewhere")
     except OSError as error:
         found.append(f"{path} cannot be read: {error.strerror}")
+    found += [f"{layout.unit(unit)} does not lead to generation {number}" for unit in unlinked(layout, number)]
     for unit in units_of(layout, number):
-        if link_target(layout.unit(unit)) != unit_target(layout, os.path.join(layout.generation(number), unit)):
-            found.append(f"{layout.unit(unit)} does not lead to generation {number}")
         for directory in drop_ins(layout, unit):
             with contextlib.suppress(OSError):
                 found += [f"{directory}/{name} overrides the unit" for name in sorted(os.listdir(directory))]
@@ -146,6 +145,15 @@ def problems(layout: Layout, number: int) -> list[str]:
 def units_of(layout: Layout, number: int) -> list[str]:
     """Units with files of their own for generation `number`: of its instance, its candidate and its processes."""
     return [*layout.instance_units(number), *process_units_on_disk(layout, number)]
+
+
+def unlinked(layout: Layout, number: int) -> list[str]:
+    """Those of the units of generation `number` whose link does not lead to them: it is gone, masked, or edited."""
+    return [
+        unit
+        for unit in units_of(layout, number)
+        if link_target(layout.unit(unit)) != unit_target(layout, os.path.join(layout.generation(number), unit))
+    ]
 
 
 def drop_ins(layout: Layout, unit: str) -> tuple[str, str]:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from .._facts.workerends import Deaths, WorkerEnd, deaths, last_serial
+from .._os.background import begin_thread
 from .._verdict.types import MemoryEvidence
 from .use import UseLog
 from .workers import WorkerLog
@@ -212,8 +213,7 @@ class MemorySampler:
         if not all(reset):
             self._note("high-water marks could not be set back: spikes may be older than the window")
         self.sample()
-        self._thread = threading.Thread(target=self._loop, name="headcount-memory", daemon=True)
-        self._thread.start()
+        self._thread = begin_thread(threading.Thread(target=self._loop, name="headcount-memory", daemon=True))
 
     def stop(self) -> None:
         """Ends the window."""

@@ -4,10 +4,21 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 from typing import Callable, Generic, TypeVar
 
 T = TypeVar("T")
+
+
+def begin_thread(thread: threading.Thread) -> threading.Thread:
+    """Start `thread`, and return it. OSError (EAGAIN) where this host has no thread left, as for a process."""
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise OSError(errno.EAGAIN, f"this host could not begin a thread: {os.strerror(errno.EAGAIN)}") from error
+    return thread
 
 
 class Background(Generic[T]):
@@ -17,8 +28,7 @@ class Background(Generic[T]):
         self._work = work
         self._found: list[T] = []
         self._failed: list[BaseException] = []
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
+        self._thread = begin_thread(threading.Thread(target=self._run, daemon=True))
 
     def _run(self) -> None:
         try:

@@ -56,6 +56,9 @@ def owned(layout: Layout, states: dict[str, UnitState]) -> dict[str, UnitState]:
 def check_free(layout: Layout, path: str) -> None:
     """Raise Foreign when the unit file `path` is there and is not the app's own."""
     if os.path.lexists(path) and not leads_home(layout, path):
+        if os.path.islink(path) and os.readlink(path) == os.devnull:
+            fix = f"`systemctl unmask {os.path.basename(path)}`"
+            raise Foreign(f"{path} is not Headcount's and is not touched: it is masked; {fix}, and run again")
         raise Foreign(
             f"{path} is not Headcount's and is not touched: it does not lead into {layout.home}; take it away, "
             "and run again"

@@ -5,14 +5,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import select
 import subprocess
-import tempfile
-import threading
 import time
 from collections import deque
 from dataclasses import dataclass, replace
-from typing import IO, Callable, Sequence
+from typing import Callable, Sequence
 
 from .lines import Line
 from .secrecy import clean_lines, clean_text
@@ -20,13 +20,18 @@ from .secrecy import clean_lines, clean_text
 Runner = Callable[[Sequence[str], float], "Completed"]
 
 MOST_BYTES, _CHUNK = 8 * 2**20, 2**16
+LATE, UNBEGUN = 124, 126
+END_LOOK_SECONDS = 0.05
+"""How often it is looked whether a command has ended that has closed its output, or left it to another process."""
+
 DEAF_LOOKS, DEAF_WAIT_SECONDS = 100, 0.1
 _DEAF = re.compile(
     r"Connection (?:reset|refused|terminated|timed out)|Transport endpoint is not connected|Failed to connect to bus"
     r"|Broken pipe|disconnected from message bus|Message recipient disconnected|NoReply",
     re.IGNORECASE,
 )
-"""What systemctl says where the manager did not hear it out; it is then asked again, for about 10 s."""
+"""What systemctl says where the manager did not hear it out; it is then asked again, for about 10 s, and so it is where
+this host could not begin it."""
 
 
 @dataclass(frozen=True)
@@ -43,52 +48,76 @@ class SystemdError(Exception):
 
 
 def run(command: Sequence[str], timeout_seconds: float) -> Completed:
-    """Run `command` without a shell; a command that outlasts `timeout_seconds` counts as status 124.
+    """Run `command` without a shell; a command that outlasts `timeout_seconds` counts as status 124, one that is not
+    there as 127, one that this host could not begin (no process, memory or open file is left) as UNBEGUN.
 
-    Of what it prints the last MOST_BYTES are kept: an app may log more than this process has memory for.
+    Of what it prints the last MOST_BYTES are kept: an app may log more than this process has memory for. It takes no
+    thread and no file, as a host on which something is wrong may have neither left.
     """
-    late = threading.Event()
+    until = time.monotonic() + timeout_seconds
     try:
-        with (
-            tempfile.TemporaryFile() as errors,
-            subprocess.Popen(list(command), stdout=subprocess.PIPE, stderr=errors) as child,
-        ):
-
-            def end() -> None:
-                late.set()
-                child.kill()
-
-            timer = threading.Timer(timeout_seconds, end)
-            timer.start()
+        with subprocess.Popen(list(command), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
             try:
-                out = _last_of(child.stdout)
-                status = child.wait()
+                out, err = _printed(child, until)
+                status = child.wait(max(0.0, until - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                child.kill()
+                return Completed(LATE, "", f"{command[0]} did not answer within {timeout_seconds:.0f} s")
             except BaseException:
                 child.kill()
                 raise
-            finally:
-                timer.cancel()
-            errors.seek(0)
-            err = errors.read(MOST_BYTES)
-    except OSError as error:
+    except FileNotFoundError as error:
         return Completed(127, "", str(error))
-    if late.is_set():
-        return Completed(124, "", f"{command[0]} did not answer within {timeout_seconds:.0f} s")
+    except OSError as error:
+        return Completed(UNBEGUN, "", f"this host could not begin {command[0]}: {error.strerror or error}")
     return Completed(status, out.decode("utf-8", "replace"), err.decode("utf-8", "replace"))
 
 
-def _last_of(stream: IO[bytes] | None) -> bytes:
+def _printed(child: subprocess.Popen[bytes], until: float) -> tuple[bytes, bytes]:
+    """What `child` prints on both of its streams until it ends; subprocess.TimeoutExpired at `until` (monotonic).
+
+    A process that it leaves behind with its standard error is not waited for.
+    """
+    streams = [stream for stream in (child.stdout, child.stderr) if stream is not None]
+    tails = {stream.fileno(): _Tail() for stream in streams}
+    poll = select.poll()
+    for descriptor in tails:
+        poll.register(descriptor, select.POLLIN)
+    left = set(tails)
+    while left:
+        over = streams[0].fileno() not in left and child.poll() is not None
+        ready = poll.poll(0 if over else 1000 * min(END_LOOK_SECONDS, max(0.0, until - time.monotonic())))
+        if not ready and over:
+            break
+        if not over and time.monotonic() >= until:
+            raise subprocess.TimeoutExpired(child.args, 0.0)
+        for descriptor, _ in ready:
+            chunk = os.read(descriptor, _CHUNK)
+            tails[descriptor].add(chunk)
+            if not chunk:
+                poll.unregister(descriptor)
+                left.discard(descriptor)
+    out, err = (tail.whole() for tail in tails.values())
+    return out, err
+
+
+class _Tail:
     """The last MOST_BYTES of a stream, from the beginning of a line on; all of it where it has no more."""
-    kept: deque[bytes] = deque()
-    size, cut = 0, False
-    while stream is not None and (chunk := stream.read(_CHUNK)):
-        kept.append(chunk)
-        size += len(chunk)
-        while size - len(kept[0]) >= MOST_BYTES:
-            size -= len(kept.popleft())
-            cut = True
-    whole = b"".join(kept)
-    return whole.partition(b"\n")[2] if cut else whole
+
+    def __init__(self) -> None:
+        self.kept: deque[bytes] = deque()
+        self.size, self.cut = 0, False
+
+    def add(self, chunk: bytes) -> None:
+        self.kept.append(chunk)
+        self.size += len(chunk)
+        while self.size - len(self.kept[0]) >= MOST_BYTES:
+            self.size -= len(self.kept.popleft())
+            self.cut = True
+
+    def whole(self) -> bytes:
+        joined = b"".join(self.kept)
+        return joined.partition(b"\n")[2] if self.cut else joined
 
 
 @dataclass(frozen=True)
@@ -157,7 +186,9 @@ def parse_show(text: str) -> dict[str, UnitState]:
 
 
 def _deaf(done: Completed) -> bool:
-    """Whether the manager did not hear what it was asked. Where there is none, nobody will ever hear."""
+    """Whether the manager did not hear what it was asked, or did not answer. Where there is none, nobody ever will."""
+    if done.status in (LATE, UNBEGUN):
+        return True
     if not done.status or "not been booted with systemd" in done.err:
         return False
     return _DEAF.search(done.err) is not None
@@ -197,9 +228,19 @@ class Systemd:
         anew (daemon-reexec). What is asked of it may be asked twice."""
         for _ in range(DEAF_LOOKS):
             done = self.runner(["systemctl", "--no-pager", "--no-ask-password", *words], timeout_seconds)
-            if not _deaf(done):
+            if not _deaf(done) or done.status == LATE:
                 break
             self.sleep(DEAF_WAIT_SECONDS)
+        return done
+
+    def _answer(self, *words: str) -> Completed:
+        """What systemctl answers to a question. SystemdError where it has none: no answer is not the answer that there
+        is no such unit."""
+        done = self._systemctl(*words)
+        if _deaf(done):
+            asked = [word for word in words if not word.startswith("--")]
+            said = done.err.strip().splitlines()
+            raise SystemdError(f"systemctl {' '.join(asked)} got no answer: {said[0] if said else 'nothing'}")
         return done
 
     def _must(self, *words: str, timeout_seconds: float = 30.0) -> None:
@@ -264,24 +305,21 @@ class Systemd:
 
         Units that are inactive may be missing from what a glob finds. SystemdError when systemd cannot be asked.
         """
-        done = self._systemctl("show", f"--property={','.join(_PROPERTIES)}", "--", *patterns)
-        if _deaf(done):  # no answer is not the answer that there is no such unit
-            raise SystemdError(f"systemctl show {' '.join(patterns)} got no answer: {done.err.strip().splitlines()[0]}")
-        return parse_show(done.out)
+        return parse_show(self._answer("show", f"--property={','.join(_PROPERTIES)}", "--", *patterns).out)
 
     def state(self, unit: str) -> UnitState:
         return self.states(unit)[unit]
 
     def property_lines(self, unit: str, name: str) -> list[str]:
         """The values of one property of a unit, a line each; none of a unit that systemd does not know."""
-        done = self._systemctl("show", f"--property={name}", "--", unit)
+        done = self._answer("show", f"--property={name}", "--", unit)
         lines = [line.partition("=") for line in done.out.splitlines()]
         return [value for key, _, value in lines if key == name and value]
 
     def properties(self, unit: str, *names: str) -> dict[str, str]:
         """Properties of a unit as systemd prints them, all where none is named; those that it does not know are
         missing."""
-        done = self._systemctl("show", *([f"--property={','.join(names)}"] if names else []), "--", unit)
+        done = self._answer("show", *([f"--property={','.join(names)}"] if names else []), "--", unit)
         return {key: value for key, sep, value in (line.partition("=") for line in done.out.splitlines()) if sep}
 
     def enable(self, *units: str) -> None:
@@ -296,7 +334,7 @@ class Systemd:
 
     def loaded(self, pattern: str) -> list[str]:
         """Names of the units in memory that match the glob `pattern`, whatever their state."""
-        done = self._systemctl("list-units", "--all", "--plain", "--no-legend", "--full", pattern)
+        done = self._answer("list-units", "--all", "--plain", "--no-legend", "--full", pattern)
         return [line.split()[0] for line in done.out.splitlines() if line.split()]
 
     def said(self, unit: str, since_epoch: float, lines: int = 4000) -> list[Line]:

@@ -27,6 +27,7 @@ from typing import Callable, Iterator, Protocol, Sequence, TypedDict
 from .._declaration.app import LoadPath
 from .._facts.unitgroups import unit_cpu_seconds, unit_pids
 from .._load.memory import ProcessMemory, read_process
+from .._os.background import begin_thread
 from .._os.http import Answer, Ask, request, unwell
 from .uncounted import told
 
@@ -139,7 +140,7 @@ def ask(
     try:
         threads = [threading.Thread(target=work, args=(slot,), daemon=True) for slot in range(at_once)]
         for thread in threads:
-            thread.start()
+            begin_thread(thread)
     finally:
         threading.stack_size(before)
     for thread in threads:
@@ -575,8 +576,7 @@ def _watched(candidate: _Candidate, size: int, seconds: float) -> tuple[float, A
             peaks.append(sum(memory.uss_mib for pid, memory in seen.items() if pid != unit.main_pid))
             done.wait(WATCH_SECONDS)
 
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
+    watcher = begin_thread(threading.Thread(target=watch, daemon=True))
     try:
         asked = ask(candidate.address, candidate.paths, seconds, size, 1, candidate.timeout_seconds)
     finally:

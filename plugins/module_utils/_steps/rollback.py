@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from typing import List, Optional, TypedDict
 
 from .._declaration.app import Plain
@@ -114,13 +115,16 @@ def rollback(app: AppOnHost, wanted: int | None = None, event: str = "rolled_bac
 
 
 def _reclaim(app: AppOnHost, number: int) -> list[str]:
-    """Give generation `number` its own units again where somebody edited them: it is gone back to as it was tried."""
+    """Give generation `number` its own units again where somebody edited them, or took away the links to them
+    (`systemctl disable`, or `unmask` after a mask): it is gone back to as it was tried. Raises Foreign where a unit is
+    masked, or led elsewhere."""
     units = generations.units_of(app.layout, number)
+    missing = [unit for unit in units if not os.path.lexists(app.layout.unit(unit))]
     did = [words for words in (save_aside(app.layout, unit, app.clock) for unit in units) if words]
-    if did:
+    if generations.unlinked(app.layout, number):
         store.link_units(app.layout, number)
         app.systemd.reload()
-    return did
+    return did + [f"linked {unit} again, whose unit file was gone" for unit in missing]
 
 
 def _prove(app: AppOnHost, number: int, declared: Plain) -> None:

@@ -26,6 +26,7 @@ from .._generation.lock import STOPPABLE
 from .._generation.processes import AS_THE_SERVER
 from .._generation.record import GenerationRecord
 from .._load.trialload import longest_seconds as longest_load
+from .._os.background import begin_thread
 from .._os.procfs import read_meminfo
 from .compare import arrangement
 from .measure import longest_seconds as longest_weigh
@@ -129,7 +130,7 @@ class Watch:
 
     def begin(self) -> None:
         """Set the deadline, and listen to those who ask."""
-        threading.Thread(target=self._end_process, daemon=True).start()
+        begin_thread(threading.Thread(target=self._end_process, daemon=True))
         if threading.current_thread() is not threading.main_thread():
             return
         asked = (signal.SIGTERM, signal.SIGHUP) if self.phase in STOPPABLE else (signal.SIGHUP,)

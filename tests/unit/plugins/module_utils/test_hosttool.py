@@ -16,6 +16,7 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils import _hosttoo
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import ledger
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.takeover import GIVEN_BACK, Record
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.paths import Layout
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import SystemdError
 
 
 def test_the_sources_are_all_that_the_tool_imports(tmp_path: Path) -> None:
@@ -134,3 +135,26 @@ def test_nothing_is_live(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert tool.main(["plan", "shop"], root=str(tmp_path)) == tool.FAILED
     assert tool.main(["status", "shop"], root=str(tmp_path)) == tool.FAILED
     assert "shop: nothing is live" in capsys.readouterr().out
+
+
+def test_who_is_not_root_is_told_so_before_anything_is_looked_at(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def closed(root: str) -> list[str]:
+        raise PermissionError(13, "Permission denied", "/opt/headcount/shop")
+
+    monkeypatch.setattr(tool, "installed_apps", closed)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert tool.main(["rollback", "shop"]) == tool.USAGE
+    assert capsys.readouterr().err == "headcount: its state is readable by root only; use sudo\n"
+
+
+def test_a_host_without_a_process_left_is_told_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def silent(*words: object) -> list[str]:
+        raise SystemdError("systemctl show shop@* got no answer: this host could not begin systemctl: Resource")
+
+    monkeypatch.setattr(tool, "installed_apps", silent)
+    assert tool.main(["status"], str(tmp_path)) == tool.FAILED
+    assert capsys.readouterr().err.startswith("headcount: systemctl show shop@* got no answer: this host could not")

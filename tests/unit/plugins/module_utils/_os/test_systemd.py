@@ -1,12 +1,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sys
-from collections.abc import Sequence
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os import secrecy, systemd
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.background import begin_thread
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.causes import first_cause
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.lines import Line
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import (
@@ -238,3 +245,53 @@ def test_a_command_that_hangs_is_ended_and_one_that_fails_is_told() -> None:
     failed = systemd.run([sys.executable, "-c", "import sys; print('a'); sys.exit('no')"], 20.0)
     assert (failed.status, failed.out, failed.err) == (1, "a\n", "no\n")
     assert systemd.run(["/nowhere/at/all"], 1.0).status == 127
+
+
+def test_a_command_that_this_host_cannot_begin_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    def begin(*words: object, **options: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(systemd.subprocess, "Popen", begin)
+    done = systemd.run(["systemctl", "show"], 1.0)
+    said = "this host could not begin systemctl: Resource temporarily unavailable"
+    assert done == Completed(systemd.UNBEGUN, "", said)
+
+
+def test_a_command_takes_no_thread_and_no_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def none_left(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", none_left)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))  # where no folder can be written
+    assert systemd.run([sys.executable, "-c", "print('here')"], 20.0) == Completed(0, "here\n", "")
+
+
+def test_what_a_command_leaves_behind_is_not_waited_for() -> None:
+    code = "import subprocess, sys; subprocess.Popen(['sleep', '30'], stdout=subprocess.DEVNULL); sys.exit(3)"
+    begin = time.monotonic()
+    assert systemd.run([sys.executable, "-c", code], 20.0).status == 3
+    assert time.monotonic() - begin < 15
+
+
+@pytest.mark.parametrize("status", [systemd.LATE, systemd.UNBEGUN])
+def test_no_answer_is_not_the_answer_that_nothing_is_there(status: int) -> None:
+    silent = Systemd(lambda command, timeout: Completed(status, "", "why there is none"), sleep=lambda seconds: None)
+    questions: list[Callable[[], object]] = [
+        lambda: silent.states("shop@1.service"),
+        lambda: silent.matching("shop@*"),
+        lambda: silent.loaded("shop@*"),
+        lambda: silent.properties("shop@1.service", "Id"),
+        lambda: silent.property_lines("shop@1.service", "Id"),
+    ]
+    for question in questions:
+        with pytest.raises(SystemdError, match="got no answer: why there is none"):
+            question()
+
+
+def test_a_thread_that_cannot_be_begun_is_an_error_of_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", none_left)
+    with pytest.raises(OSError, match="this host could not begin a thread: Resource temporarily unavailable"):
+        begin_thread(threading.Thread())

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,12 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.run
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.state import app_state
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.http import Answer, Ask
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.ownership import Foreign
-from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import Systemd
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import (
+    UNBEGUN,
+    Completed,
+    Systemd,
+    SystemdError,
+)
 from ansible_collections.headcount.gunicorn.plugins.module_utils._plan.types import plan_changes
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import heal as _heal
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import promote
@@ -435,3 +441,43 @@ class Counted(Meanwhile):
 
     def told(self) -> dict[str, Any]:
         return {"path": "/", "asked": 4, "failed": 3, "got": {"200": 1, "500": 3}}
+
+
+@pytest.fixture(name="both")
+def _both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
+    return Host(tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize("unit", ["shop@1.service", "shop@1.socket", "shop-trial@1.service"])
+def test_a_unit_whose_link_somebody_took_away_is_linked_again_by_a_rollback_to_it(both: Host, unit: str) -> None:
+    os.unlink(both.layout.unit(unit))  # `systemctl disable` does, and `systemctl unmask` after a mask
+    done = rollback(both.app, 1)
+    assert (done["to"], generations.live(both.layout)) == (1, 1)
+    assert done["told"] == [f"linked {unit} again, whose unit file was gone"]
+    assert not generations.problems(both.layout, 1)
+
+
+def test_a_unit_that_is_masked_is_not_gone_back_to_and_says_how_it_can_be(both: Host) -> None:
+    os.unlink(both.layout.unit("shop@1.service"))
+    os.symlink(os.devnull, both.layout.unit("shop@1.service"))
+    with pytest.raises(
+        StepFailed, match=r"shop@1\.service is not Headcount's.* it is masked; `systemctl unmask shop@1\.service`"
+    ):
+        rollback(both.app, 1)
+    assert os.readlink(both.layout.unit("shop@1.service")) == os.devnull
+    assert generations.live(both.layout) == 2
+
+
+def test_a_host_that_can_begin_no_process_loses_nothing_that_runs(both: Host) -> None:
+    asked: list[str] = []
+
+    def runner(command: Sequence[str], timeout_seconds: float) -> Completed:
+        asked.append(command[3] if command[0] == "systemctl" else command[0])
+        return Completed(UNBEGUN, "", "this host could not begin systemctl: Resource temporarily unavailable")
+
+    systemd = Systemd(runner, sleep=lambda seconds: None)
+    app = AppOnHost("shop", RUN, both.app.root, systemd)
+    with pytest.raises((StepFailed, SystemdError), match="could not begin systemctl: Resource temporarily"):
+        rollback(app, 1)
+    assert set(asked) == {"show"}  # nothing was stopped, and no socket opened anew, for a unit that seemed to be gone
+    assert generations.live(both.layout) == 2
