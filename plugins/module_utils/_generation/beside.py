@@ -29,6 +29,7 @@ from .._os.listeners import (
     lead_nowhere,
     let_beside,
     point,
+    shut_beside,
 )
 from .._os.paths import RUNTIME_UNITS, under
 from .._os.systemd import Systemd
@@ -137,8 +138,10 @@ class Beside:
         drop_in(self.systemd, self.unit, "[Socket]\nReusePort=yes\n", self.root)
         try:
             self.systemd.reload()
-            self.systemd.start(self.unit)
-            lead(one, FIRST)
+            # The filter is there before the new socket is: on a busy host many users come between two calls.
+            with shut_beside(one):
+                lead(one, FIRST)
+                self.systemd.start(self.unit)
         finally:
             undrop(self.systemd, self.unit, root=self.root)
         new = [one for one in held([SYSTEM_MANAGER], self.root) if one.address == self.first.address]
@@ -166,15 +169,20 @@ class Beside:
             one = self._held[0] if self._held else hold(self._first_now())
             lead(one, FIRST)
 
-    def close(self) -> None:
-        """The first one has gone, or the second one has: what both needed goes."""
+    def close(self, stays: int = SECOND) -> None:
+        """Who had one of the two sockets has ended, and the one that `stays` (FIRST or SECOND) has its address alone:
+        what both needed goes."""
         if self.path:
             for name in self.names:
                 remove_file(name)
-        for one in self._held[1:]:
-            with contextlib.suppress(OSError):
-                lead_nowhere(one)
-                keep_alone(one)
-        for one in self._held:
+        last, others = self._held[stays : stays + 1], self._held[:stays] + self._held[stays + 1 :]
+        # A hold keeps a socket open whose server has ended. Were the filter taken away first, users would come to that
+        # one too until it is closed, and be thrown out with it.
+        for one in others:
+            one.close()
+        for one in last:
+            for alone in (lead_nowhere, keep_alone):
+                with contextlib.suppress(OSError):
+                    alone(one)
             one.close()
         self._held.clear()

@@ -26,7 +26,7 @@ from .._os.procfs import children, read_text
 from .._os.systemd import Systemd, SystemdError
 from . import former as formers
 from . import formerboot, formerprograms, generations, phases
-from .beside import Beside, drop_in, name_kept, undrop
+from .beside import FIRST, Beside, drop_in, name_kept, undrop
 from .failures import StepFailed
 from .former import Former
 from .instances import Instances
@@ -166,7 +166,7 @@ class Takeover:
         """What is new has been taken down: the former service has its address, and serves."""
         serve_again(self.layout, self.systemd, self.record)
         if self.beside is not None:
-            self.beside.close()
+            self.beside.close(FIRST)
         remove_file(self.layout.former)
 
 

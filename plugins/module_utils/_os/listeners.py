@@ -27,7 +27,7 @@ SYSTEM_MANAGER = 1
 """The process that holds the sockets of systemd's socket units."""
 
 _PIDFD_GETFD = 438  # the same on all machines; Linux 5.6 and later
-_REUSEPORT_CBPF, _REUSEPORT_DETACH = 51, 68  # linux/socket.h
+_FILTER, _REUSEPORT_CBPF, _REUSEPORT_DETACH = 26, 51, 68  # linux/socket.h
 _RETURN = 0x06  # BPF_RET | BPF_K
 
 
@@ -200,8 +200,35 @@ def keep_alone(one: socket.socket) -> None:
 def lead(one: socket.socket, place: int) -> None:
     """Lead all new connections to one of the sockets that share the TCP address of `one`: to the one that began to
     listen `place`th, from 0. Where that is gone, the others get them. OSError."""
-    code = ctypes.create_string_buffer(struct.pack("=HBBI", _RETURN, 0, 0, place))
-    one.setsockopt(socket.SOL_SOCKET, _REUSEPORT_CBPF, struct.pack("@HL", 1, ctypes.addressof(code)))
+    _say(one, _REUSEPORT_CBPF, place)
+
+
+def _say(one: socket.socket, option: int, answer: int) -> None:
+    """Give a socket a filter of one instruction, which always says the same."""
+    code = ctypes.create_string_buffer(struct.pack("=HBBI", _RETURN, 0, 0, answer))
+    one.setsockopt(socket.SOL_SOCKET, option, struct.pack("@HL", 1, ctypes.addressof(code)))
+
+
+def shut_beside(one: socket.socket) -> socket.socket:
+    """A socket of ours beside `one`, on its TCP address, that takes nobody in; to be closed soon. OSError.
+
+    lead() can be said only where two sockets share an address, and is to be in force before the second one comes that
+    does take people in. Who knocks at this one in between is not answered, and knocks again a second later.
+    """
+    beside = socket.socket(one.family, socket.SOCK_STREAM)
+    try:
+        if one.family == socket.AF_INET6:
+            only = one.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+            beside.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only)
+        beside.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        beside.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        _say(beside, _FILTER, 0)
+        beside.bind(one.getsockname())
+        beside.listen()
+    except OSError:
+        beside.close()
+        raise
+    return beside
 
 
 def lead_nowhere(one: socket.socket) -> None:

@@ -16,7 +16,7 @@ from .._facts.unitgroups import unit_pids
 from .._generation import former as formers
 from .._generation import generations, store, truth
 from .._generation.answers import SILENT, Meanwhile, meanwhile_words
-from .._generation.beside import Beside, drop_in, name_kept, undrop
+from .._generation.beside import FIRST, Beside, drop_in, name_kept, undrop
 from .._generation.failures import StepFailed, sentence
 from .._generation.formerprograms import by_gunicorn, imported
 from .._generation.switch import restore, take_down
@@ -218,6 +218,13 @@ class _HandOver:
         try:
             beside.open()
             _start(app, self.record, beside.give_way)
+        except (StepFailed, SystemdError, OSError):
+            # Where nothing leads past it any more, its socket would get users whom nobody answers.
+            with contextlib.suppress(SystemdError), name_kept(self.record.address, app.layout.root):
+                app.systemd.stop(self.record.sockets[0])
+            beside.close(FIRST)
+            raise
+        try:
             beside.admit()
             self._given()
             self._leave()

@@ -220,6 +220,14 @@ def lost(rows: Sequence[Sequence[Any]], began: float, window: Sequence[float] | 
     return caused, other
 
 
+def times(bad: Sequence[Sequence[Any]], began: float, moments: Sequence[tuple[str, float, float]]) -> str:
+    """All failures, and `moments` (what went on, from and to in epoch seconds), on the clock of the users: how many
+    seconds after they `began`."""
+    asked = [f"{row[1]:.2f}-{row[1] + row[2] / 1000:.2f} {str(row[4]).partition(':')[0]}" for row in bad]
+    went_on = [f"{what} {start - began:.1f}-{end - began:.1f}" for what, start, end in moments]
+    return f"at {', '.join(asked)} s, where {', '.join(went_on)} s"
+
+
 def described(entries: Sequence[Mapping[str, Any]]) -> list[str]:
     """Ledger entries in few words."""
     texts = []

@@ -27,6 +27,11 @@ def test_a_loss_is_the_faults_own_when_it_overlaps_its_window() -> None:
     assert _scene.lost(ROWS, 100.0, None)[0] == []
 
 
+def test_losses_are_told_on_the_clock_of_the_users() -> None:
+    told = _scene.times(ROWS[1:2], 100.0, [("taken over", 101.0, 109.0), ("given back", 109.0, 112.5)])
+    assert told == "at 2.00-5.00 ConnectionResetError s, where taken over 1.0-9.0, given back 9.0-12.5 s"
+
+
 def test_ledger_entries_in_few_words() -> None:
     entries: list[dict[str, Any]] = [
         {"event": "promoted", "from": None, "to": 1},

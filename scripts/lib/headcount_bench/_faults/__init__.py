@@ -17,6 +17,7 @@ from .releases import RELEASES
 from .row import GROUPS, Row
 from .takeovercuts import CUTS
 from .takeovers import TAKEOVERS
+from .takeoverstill import STILLS
 
 ROWS: list[Row] = [
     *RELEASES,
@@ -32,6 +33,7 @@ ROWS: list[Row] = [
     *PAST,
     *ENTERING,
     *TAKEOVERS,
+    *STILLS,
     *CUTS,
     *PREPARES,
 ]

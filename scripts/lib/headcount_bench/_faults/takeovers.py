@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .. import _engine
-from .._scene import Scene, lost
+from .._scene import Scene, lost, times
 from .row import HOME, Row
 
 OLD = "/opt/old-till"
@@ -30,7 +30,8 @@ ETC = "/etc/systemd/system"
 class Shape:
     """An old deployment. `listen`: where it is reached; `unit`: its service, `texts`: its unit files by name; `way`:
     how it is taken over, in words; `name`: of the app that does; `gap`, `gap_back`: whether users meet one, or one on
-    the way back; `before`, `after`: shell commands that make and undo what it has beside its units."""
+    the way back; `before`, `after`: shell commands that make and undo what it has beside its units; `log`: one that
+    prints when its server was started and ended, "" where the unit's own log does."""
 
     listen: str
     unit: str
@@ -41,6 +42,7 @@ class Shape:
     gap_back: bool = False
     before: str = "true"
     after: str = "true"
+    log: str = ""
 
 
 def service(bind: str, more: str = "", workers: int = 2, unit: str = "") -> str:
@@ -148,6 +150,7 @@ SHAPES: dict[str, tuple[str, Shape]] = {
             gap_back=True,
             before=f"apt-get update -q && apt-get install -y --no-install-recommends supervisor && {SUPERVISED}",
             after="apt-get purge -y supervisor; rm -rf /etc/supervisor",
+            log="grep -h 'spawned\\|success\\|exited\\|stopped\\|SIG' /var/log/supervisor/supervisord.log",
         ),
     ),
     "other-address": (
@@ -180,6 +183,12 @@ def _links(scene: Scene, shape: Shape) -> list[str]:
     """What has a boot start its units."""
     names = " -o ".join(f"-name '{unit}'" for unit in shape.texts or [shape.unit])
     return sorted(scene.sh(f"find {ETC} -type l \\( {names} \\) -printf '%p %l\\n'").splitlines())
+
+
+def _log(scene: Scene, shape: Shape) -> str:
+    """When the old server was started and ended, in UTC."""
+    command = shape.log or f"journalctl -u {shape.unit} --utc -o short-iso-precise --no-pager"
+    return scene.sh(f"({command}) | tail -n 20")
 
 
 def _ask(shape: Shape) -> str:
@@ -220,9 +229,12 @@ def taken_over(shape: Shape) -> Callable[[Scene], None]:
             _make(scene, shape)
             _serving(scene, shape, "old", "before")
             links = _links(scene, shape)
+            moments: list[tuple[str, float, float]] = []
             with scene.engine.users(address, ARMS, inside=True) as users:
                 for turn in ("first", "again"):
+                    begin = time.time()
                     _take(scene, shape, turn)
+                    moments.append((f"taken over {turn}", begin, time.time()))
                     ran = scene.sh(f"ls {END}-* 2>/dev/null").split()
                     seen.must(not ran, f"{turn}: of the end of {shape.unit} came {ran}")
                     if turn == "first":
@@ -231,6 +243,7 @@ def taken_over(shape: Shape) -> Callable[[Scene], None]:
                         seen.must("code 0" in said, f"it was not given back: {said}")
                         _serving(scene, shape, "old", "given back")
                         served = time.time()
+                        moments.append(("given back", back, served))
                         enabled = scene.sh(f"systemctl is-enabled {shape.unit}").strip()
                         seen.must(enabled == "enabled", f"given back, {shape.unit} is {enabled}")
                         again = _links(scene, shape)
@@ -242,7 +255,9 @@ def taken_over(shape: Shape) -> Callable[[Scene], None]:
                 _, bad = lost(users.rows, users.began, [back, served])
             seen.told.append(f"{len(users.rows)} users of {shape.way}, {len(bad)} not served")
             if not shape.gap:
-                seen.must(not bad, f"{len(bad)} of {len(users.rows)} requests were not served: {bad[:3]}")
+                when = times(bad, users.began, moments)
+                seen.must(not bad, f"{len(bad)} of {len(users.rows)} requests were not served: {when}")
+                seen.told += [_log(scene, shape)] if bad else []
         finally:
             _undo(scene, shape)
         scene.clean()

@@ -4,8 +4,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +47,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
         monkeypatch.setattr(_beside, name, lambda one, name=name: made.systemd.said.append(name))
     monkeypatch.setattr(_beside, "lead", lambda one, place: made.systemd.said.append(f"lead {place}"))
     monkeypatch.setattr(_beside, "hold", lambda listener: _Held())
+    monkeypatch.setattr(_beside, "shut_beside", lambda one: contextlib.nullcontext())
     monkeypatch.setattr(_beside, "held", lambda pids, root: [HOLDER, Listener(ADDRESS, 4712, 1, 9)])
     return made
 
@@ -51,6 +55,95 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
 class _Held:
     def close(self) -> None:
         pass
+
+
+USERS = 16
+"""Were they led to one of two sockets by chance, all would come to the same one once in 32768 times."""
+
+
+class _Port:
+    """Two sockets on one port of this machine. `second` comes when it is started; users come at moments of the test."""
+
+    def __init__(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.first, self.second, self.users = socket.socket(), socket.socket(), list[socket.socket]()
+        self.first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.first.bind(("127.0.0.1", 0))
+        self.first.listen(128)
+        self.name = self.first.getsockname()
+        self.address = f"127.0.0.1:{self.name[1]}"
+        self.beside = _beside.Beside(Systemd(self._systemctl), "shop.socket", self._of(self.first), str(tmp_path))
+        monkeypatch.setattr(_beside, "hold", lambda listener: socket.socket(fileno=os.dup(listener.fd)))
+        monkeypatch.setattr(_beside, "held", lambda pids, root: [self._of(self.first), self._of(self.second)])
+
+    def _of(self, one: socket.socket) -> Listener:
+        return Listener(self.address, os.fstat(one.fileno()).st_ino, os.getpid(), one.fileno())
+
+    def _systemctl(self, command: Any, seconds: float) -> Completed:
+        if "start" in command:
+            for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+                self.second.setsockopt(socket.SOL_SOCKET, option, 1)
+            self.second.bind(self.name)
+            self.second.listen(128)
+            self.come()
+        return Completed(0, "", "")
+
+    def come(self) -> None:
+        """Users connect."""
+        self.users += [socket.create_connection(self.name, timeout=5) for _ in range(USERS)]
+
+    def served(self, one: socket.socket) -> int:
+        """How many of the users get an answer from the server of that socket."""
+        one.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                with one.accept()[0] as user:
+                    user.sendall(b"!")
+        found = 0
+        for user in self.users:
+            user.settimeout(0.2)
+            with contextlib.suppress(OSError), user:
+                found += user.recv(1) == b"!"
+        self.users.clear()
+        return found
+
+
+@pytest.fixture
+def port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[_Port]:
+    made = _Port(tmp_path, monkeypatch)
+    yield made
+    for one in (made.first, made.second, *made.users):
+        one.close()
+
+
+def test_who_comes_in_the_moment_in_which_the_second_socket_opens_comes_to_the_first(port: _Port) -> None:
+    port.beside.open()
+    assert port.served(port.first) == USERS
+    port.come()
+    assert port.served(port.first) == USERS
+    port.beside.admit()
+    port.come()
+    assert port.served(port.second) == USERS
+
+
+@pytest.mark.parametrize(("stays", "led"), [(_beside.SECOND, "admit"), (_beside.FIRST, "give_way")])
+def test_nobody_is_led_to_the_socket_whose_server_has_ended_and_that_is_held_still(
+    port: _Port, monkeypatch: pytest.MonkeyPatch, stays: int, led: str
+) -> None:
+    """On a busy host there may be seconds between any two calls."""
+    port.beside.open()
+    assert port.served(port.first) == USERS
+    getattr(port.beside, led)()
+    sockets = (port.first, port.second)
+    sockets[1 - stays].close()
+    for name in ("lead_nowhere", "keep_alone"):
+        call = getattr(_beside, name)
+        monkeypatch.setattr(_beside, name, lambda one, call=call: (port.come(), call(one), port.come()))
+    port.come()
+    port.beside.close(stays)
+    assert port.served(sockets[stays]) == 5 * USERS
+    assert sockets[stays].getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT) == 0
+    port.come()
+    assert port.served(sockets[stays]) == USERS
 
 
 def _phase(host: Host) -> str | None:
@@ -62,7 +155,7 @@ def test_it_serves_until_the_new_one_is_verified_and_users_come_to_that(host: Ho
     former = Former(OLD, _former.JOINED, (), HOLDER)
     seen = switch(host.instances, None, 2, APP, 1.0, former=former)
     said = host.systemd.said
-    order = ["let_beside", "start shop.socket", "lead 0", "start shop@2.service", "lead 1", "stop old.service"]
+    order = ["let_beside", "lead 0", "start shop.socket", "start shop@2.service", "lead 1", "stop old.service"]
     assert [line for line in said if line in order] == order
     assert generations.live(host.layout) == 2
     assert os.path.lexists(host.layout.boot_link)

@@ -145,6 +145,36 @@ def test_a_second_socket_gets_the_new_connections_when_it_is_to() -> None:
             assert _accepted(second) == 8
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_where_to_lead_can_be_said_before_the_second_socket_comes(address: str) -> None:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family) as first, socket.socket(family) as second:
+        try:
+            first.bind((address, 0))
+        except OSError as error:
+            pytest.skip(f"this machine has no {address}: {error}")
+        first.listen(64)
+        name = first.getsockname()[:2]
+        listeners.let_beside(first)
+        with pytest.raises(OSError, match="Invalid argument"):
+            listeners.lead(first, 0)
+        with listeners.shut_beside(first) as shut:
+            listeners.lead(first, 1)
+            with socket.socket(family) as user:
+                user.settimeout(0.2)
+                with pytest.raises(TimeoutError):
+                    user.connect(name)
+            assert _accepted(shut) == 0
+            listeners.lead(first, 0)
+            second.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            second.bind(name)
+            second.listen(64)
+        for place, one in ((0, first), (1, second)):
+            listeners.lead(first, place)
+            with socket.create_connection(name, timeout=5):
+                assert _accepted(one) == 1
+
+
 def test_a_name_leads_to_another_socket_at_once(tmp_path: Path) -> None:
     path, kept = tmp_path / "app.sock", tmp_path / "app.sock.new"
     with socket.socket(socket.AF_UNIX) as first, socket.socket(socket.AF_UNIX) as second:

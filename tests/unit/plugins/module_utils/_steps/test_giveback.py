@@ -195,6 +195,30 @@ def test_who_comes_to_its_file_must_come_to_a_socket_that_it_holds(
         assert not giveback._reached(app, record)
 
 
+@pytest.mark.parametrize("serves", [True, False])
+def test_its_socket_beside_ours_is_shut_where_it_does_not_serve(
+    host: Host, monkeypatch: pytest.MonkeyPatch, serves: bool
+) -> None:
+    record = Record(OLD, formers.JOINED, ADDRESS, takeover.RETIRED, ("old.socket",), (OLD,), {}, 7)
+    record.write(host.layout)
+    monkeypatch.setattr(giveback, "_serves", lambda app, record: serves)
+    monkeypatch.setattr(giveback, "BOOT_SECONDS", 0.0)
+    said = host.systemd.said
+    for name in ("admit", "give_way"):
+        monkeypatch.setattr(beside.Beside, name, lambda self, name=name: said.append(name))
+    monkeypatch.setattr(beside.Beside, "open", lambda self: self.systemd.start(self.unit))
+    monkeypatch.setattr(beside.Beside, "close", lambda self, stays=beside.SECOND: said.append(f"{stays} stays"))
+    if serves:
+        give_back(host.app)
+    else:
+        with pytest.raises(StepFailed, match="does not serve"):
+            give_back(host.app)
+    active = {OLD, "old.socket"} if serves else {"shop.socket", "shop@2.service", "shop@2.socket"}
+    assert host.systemd.active == active
+    order = ["admit", "stop shop.socket", "1 stays"] if serves else ["give_way", "stop old.socket", "0 stays"]
+    assert [line for line in said if line in order] == order
+
+
 def test_its_own_socket_unit_stays_open_all_the_while(host: Host) -> None:
     public = Path(host.layout.unit("shop.socket"))
     saved = Path(f"{public}.headcount-former")
