@@ -158,6 +158,36 @@ def _rollback_sick(scene: Scene, line: str) -> None:
     scene.clean()
 
 
+def rollback_to_unlinked(scene: Scene) -> None:
+    """The units of the generation to go back to were disabled, which takes their links away: they are linked again."""
+    target = _newest_good_but(scene, scene.live())
+    scene.sh(f"systemctl disable {APP}@{target}.service {APP}-trial@{target}.socket")
+    said = scene.sh(f"headcount-rollback {APP} {target} 2>&1; echo code $?")
+    scene.seen.told.append(said.strip()[:200])
+    scene.seen.must("code 0" in said and f"linked {APP}@{target}.service again" in said, f"it said {said}")
+    scene.seen.must(scene.live() == target, f"live is {scene.live()}, not {target}")
+    scene.clean()
+
+
+PIDS = "/sys/fs/cgroup/pids/pids"
+NO_PROCESS_LEFT = (
+    f"before=$(cat {PIDS}.max); echo $(($(cat {PIDS}.current) + {{spare}})) > {PIDS}.max; "
+    f"headcount-rollback {APP} {{target}} 2>&1; echo code $?; echo $before > {PIDS}.max"
+)
+
+
+def rollback_without_processes(scene: Scene) -> None:
+    """Three processes and threads may still be begun: what runs is not taken for dead because nobody can be asked."""
+    before = scene.live()
+    said = scene.sh(NO_PROCESS_LEFT.format(spare=3, target=_newest_good_but(scene, before)))
+    scene.seen.told.append(said.strip()[:200])
+    scene.seen.must("code 1" in said and "Traceback" not in said, f"it said {said}")
+    why = ("could not begin", "Resource temporarily unavailable", "can't start new thread")  # ours, and the app's log
+    scene.seen.must(any(words in said for words in why), f"it did not say why: {said}")
+    scene.seen.must(scene.live() == before, f"live is {scene.live()}, not {before}")
+    next_run(scene)
+
+
 def rollback_nowhere(scene: Scene) -> None:
     """Asking for what is not there gets the list of what is."""
     before = scene.live()
@@ -403,6 +433,18 @@ HAND = [
         "the Python of the generation to go back to dies at once",
         "it is not kept; the live one, which has the same socket, serves on",
         rollback_sick("PYTHONHOME=/nowhere"),
+    ),
+    Row(
+        "hand/rollback-to-unlinked",
+        "the units of the generation to go back to were disabled, which takes their links away",
+        "linked again, and gone back to",
+        rollback_to_unlinked,
+    ),
+    Row(
+        "hand/rollback-without-processes",
+        "the host can begin three more processes or threads when somebody goes back",
+        "not done, with the reason; what is live serves on, and nobody loses a request",
+        rollback_without_processes,
     ),
     Row(
         "hand/private-socket-gone",
