@@ -17,7 +17,7 @@ from .._os import unitfiles
 from .._os.accounts import account_problem
 from .._os.files import sha256
 from .._os.ownership import leads_home
-from .._os.paths import UNITS, Layout, under
+from .._os.paths import UNITS, Layout, present_apps, under
 from .._os.systemd import Runner, UnitState, run
 from .._os.unitfiles import UnitFiles, configurations
 from .._release.contents import is_release
@@ -75,9 +75,20 @@ def clashes(
     if "user" in app:
         user = app["user"]
         problem = account_problem(str(user or layout.user), declared=user is not None, root=host.root)
-        found += [problem] if problem else []
+        found += [problem] if problem else _sharing(layout, str(user or layout.user))
         found += unmet.unmet(layout, app, host.runner)
     return found
+
+
+def _sharing(layout: Layout, user: str) -> list[str]:
+    """Which other app has a live generation that runs as `user`."""
+    for name in present_apps(layout.root):
+        other = Layout(name, layout.root)
+        if name != layout.app and generations.live(other) is not None and datafolders.account(other, []) == user:
+            return [
+                f"{user} is the account of {name} on this host, which could then read its secrets: leave `user` out"
+            ]
+    return []
 
 
 def _deployed(entries: list[Entry]) -> bool:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 from collections.abc import Sequence
 from fnmatch import fnmatch
@@ -506,3 +507,24 @@ class TestSteps:
         ended = ["headcount-prepare-shop.service", "headcount-run-shop-41.service"]
         assert removed["ended"] == ended
         assert any(command[-3:] == ["stop", *ended] for command in called)
+
+
+@pytest.mark.parametrize(("name", "live", "user", "told"), [
+    ("till", True, "kept", True),
+    ("till", True, None, False),
+    ("till", False, "kept", False),
+    ("shop", True, "kept", False),
+])  # fmt: skip
+def test_an_app_does_not_get_the_account_of_another_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, live: bool, user: str | None, told: bool
+) -> None:
+    """Declared in another inventory, so that nobody sees both: each could read the other's secrets."""
+    monkeypatch.setattr(_clashes, "account_problem", lambda *_, **__: None)
+    monkeypatch.setattr(_clashes.unmet, "unmet", lambda *_: [])
+    put(tmp_path, "opt/headcount/shop/generations/1/generation.json", json.dumps({"app": {"user": "kept"}}))
+    if live:
+        link(tmp_path, "opt/headcount/shop/live", "generations/1")
+    asked = {"name": name, "user": user}
+    found = _clashes.clashes(Layout(name, str(tmp_path)), {}, asked, _clashes.Host.read(str(tmp_path), nobody))
+    sentence = "kept is the account of shop on this host, which could then read its secrets: leave `user` out"
+    assert (sentence in found) is told
