@@ -381,6 +381,7 @@ MANAGER: Final = re.compile(
 _WORKER_EXITED: Final = re.compile(r"\bWorker \(pid:\s*\d+\) exited with code\b")
 _TROUBLE: Final = re.compile(
     r"\b(Error|error|ERROR|FATAL|failed|denied|No such file|not found|Killed)\b|^Failed to (find|parse|import)"
+    r"|: Failed to (spawn|fork|run|set up|load)\b.*: "
 )
 
 

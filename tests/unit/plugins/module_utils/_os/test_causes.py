@@ -285,6 +285,14 @@ database_url
   Field required [type=missing, input_value={}, input_type=dict]
 """
 
+UNBEGUN = """\
+Starting shop@3.service - shop: Gunicorn, generation 3...
+shop@3.service: Failed to spawn executor: Resource temporarily unavailable
+shop@3.service: Failed to spawn 'start' task: Resource temporarily unavailable
+shop@3.service: Failed with result 'resources'.
+Failed to start shop@3.service - shop: Gunicorn, generation 3.
+"""
+
 
 @pytest.mark.parametrize(
     ("log", "cause"),
@@ -294,6 +302,7 @@ database_url
         (COPED_WITH + SQLALCHEMY.partition("\n")[2], "sqlalchemy.exc.OperationalError: (sqlite3.OperationalError) "
          "unable to open database file"),
         (FLASK + "Fatal Python error: Segmentation fault\n", "Fatal Python error: Segmentation fault"),
+        (UNBEGUN, "shop@3.service: Failed to spawn executor: Resource temporarily unavailable"),
         (
             SETTINGS,
             "pydantic_core._pydantic_core.ValidationError: 1 validation error for Settings database_url, "
