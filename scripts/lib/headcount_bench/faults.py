@@ -48,8 +48,7 @@ def run_row(scene: Scene, row: Row) -> dict[str, Any]:
     _, held_up = lost_and_held_up(users)
     if held_up:
         seen.told.append(f"{len(held_up)} users' own program stood still within their request, on a busy machine")
-    rows = [one for one in users.rows if list(one) not in held_up]
-    caused, other = lost(rows, users.began, seen.window)
+    caused, other = lost(users.rows, users.began, seen.window)
     seen.must(not other, f"{len(other)} requests were not served: {other[:3]}")
     events = scene.events(since)
     return {
