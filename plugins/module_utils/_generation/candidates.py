@@ -15,6 +15,7 @@ from .._os.paths import TOOL
 from .._os.removal import try_to_remove_tree
 from .._os.taken import address_taken
 from . import generations
+from .beginnable import no_room
 from .failures import StepFailed
 from .instances import Instances
 from .names import owned
@@ -76,9 +77,13 @@ class Candidates:
         `arguments` are given to Gunicorn through GUNICORN_CMD_ARGS, for a candidate that is weighed: it differs from
         its plan, and HEADCOUNT_ROLE says so.
         `listen` ("address:port") is opened beside its private socket until stop(); StepFailed, naming who
-        is in the way, when it is taken.
+        is in the way, when it is taken. StepFailed too where the host has no room for its processes and threads: it
+        would take the last ones from the live generation.
         """
         service, socket = self.layout.trial_service_unit(number), self.layout.trial_socket_unit(number)
+        full = no_room(self.instances, number, service, 1 if arguments else None)
+        if full:
+            raise StepFailed("start", full)
         for unit in (service, socket):
             try_to_remove_tree(self.layout.runtime_drop_in(unit))
         if arguments:

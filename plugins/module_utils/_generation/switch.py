@@ -16,6 +16,7 @@ from .._os.systemd import SystemdError
 from .._os.taken import address_taken
 from . import generations, store
 from .answers import HEALTH, WELL, Answers, meanwhile_words
+from .beginnable import no_room
 from .candidates import Candidates
 from .failures import StepFailed, Untouched
 from .former import SHARED, Former
@@ -107,6 +108,9 @@ def _switch_shared(
     before: Plain,
     lenient: bool,
 ) -> Seen:
+    full = no_room(instances, new, instances.layout.service_unit(new))
+    if full and _look(instances, old, before).well:  # one that is broken makes room when it leaves
+        raise Untouched("promote", full)
     opened = _open_public(instances, app["listen"])
     alone = not instances.private_open(old)
     looking = Background(lambda: _look(instances, old, before))
@@ -223,6 +227,7 @@ def _switch_address(instances: Instances, old: int | None, new: int, app: Plain,
         taken = address_taken(app["listen"])
         if taken:
             raise Untouched("promote", f"{taken}; free it, or declare another `listen`")
+    _fail_if_no_room(instances, new)
     # Starting the socket starts the processes of its generation, too.
     processes = Processes(instances)
     processes.stop_others(new)
@@ -252,6 +257,7 @@ def _switch_address(instances: Instances, old: int | None, new: int, app: Plain,
 def _switch_former(instances: Instances, taking: Takeover, new: int, app: Plain, verify_seconds: float) -> Seen:
     """The first deployment of an app whose address another service has (takeover): that one serves until `new` is
     verified by itself, leaves when `new` is verified with users, and is what a boot starts until then."""
+    _fail_if_no_room(instances, new)
     processes = Processes(instances)
     processes.stop_others(new)
     processes.set_clocks(new)
@@ -278,6 +284,12 @@ def _switch_former(instances: Instances, taking: Takeover, new: int, app: Plain,
         "boot_seconds": round(boot, 2),
         "former": taken(taking.record, taking.seam, [*words, *taking.former.notes], instances.layout.app),
     }
+
+
+def _fail_if_no_room(instances: Instances, number: int) -> None:
+    full = no_room(instances, number, instances.layout.service_unit(number))
+    if full:
+        raise Untouched("promote", full)
 
 
 def _port_is_ours(instances: Instances, old: int, new: int) -> bool:

@@ -29,6 +29,8 @@ ARMS: tuple[dict[str, Any], ...] = (
     {"name": "long", "kind": "close", "rate": 0.5, "paths": ["/wait?ms=2000"]},
     {"name": "slow", "kind": "trickle", "rate": 0.4, "paths": ["/version"]},
 )
+PIDS = "/sys/fs/cgroup/pids/pids"
+"""Before `.max` and `.current`: the control group of a lab host, which holds all of its processes and threads."""
 _VARIANTS = threading.Lock()
 
 
@@ -189,6 +191,15 @@ class Scene:
                 f"rm -f {folder}/filler; rm -rf /mnt/copy/*; cp -a {folder}/. /mnt/copy/; umount -l {folder}; "
                 f"find {folder} -mindepth 1 -delete; cp -a /mnt/copy/. {folder}/; systemctl daemon-reload"
             )
+
+    @contextlib.contextmanager
+    def few_tasks(self, spare: int) -> Iterator[None]:
+        """The host can begin no more than `spare` processes and threads beside those that it has."""
+        self.sh(f"cat {PIDS}.max > /root/pids.max; echo $(($(cat {PIDS}.current) + {spare})) > {PIDS}.max")
+        try:
+            yield
+        finally:
+            self.sh(f"cat /root/pids.max > {PIDS}.max")
 
     def power(self, action: str = "cycle") -> None:
         """The host loses its power, and has it again."""

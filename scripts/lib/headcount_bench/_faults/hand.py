@@ -7,7 +7,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from .._scene import APP, Scene
+from .._scene import APP, PIDS, Scene
 from .row import HOME, STATE, Row
 
 
@@ -169,23 +169,27 @@ def rollback_to_unlinked(scene: Scene) -> None:
     scene.clean()
 
 
-PIDS = "/sys/fs/cgroup/pids/pids"
 NO_PROCESS_LEFT = (
     f"before=$(cat {PIDS}.max); echo $(($(cat {PIDS}.current) + {{spare}})) > {PIDS}.max; "
     f"headcount-rollback {APP} {{target}} 2>&1; echo code $?; echo $before > {PIDS}.max"
 )
 
 
-def rollback_without_processes(scene: Scene) -> None:
-    """Three processes and threads may still be begun: what runs is not taken for dead because nobody can be asked."""
-    before = scene.live()
-    said = scene.sh(NO_PROCESS_LEFT.format(spare=3, target=_newest_good_but(scene, before)))
-    scene.seen.told.append(said.strip()[:200])
-    scene.seen.must("code 1" in said and "Traceback" not in said, f"it said {said}")
-    why = ("could not begin", "Resource temporarily unavailable", "can't start new thread")  # ours, or the log's
-    scene.seen.must(any(words in said for words in why), f"it did not say why: {said}")
-    scene.seen.must(scene.live() == before, f"live is {scene.live()}, not {before}")
-    next_run(scene)
+def rollback_without(spare: int) -> Callable[[Scene], None]:
+    """`spare` processes and threads may still be begun: what runs is not taken for dead because nobody can be asked,
+    and what is gone back to does not come to users, nor take from the live one, what it has no room for."""
+
+    def work(scene: Scene) -> None:
+        before = scene.live()
+        said = scene.sh(NO_PROCESS_LEFT.format(spare=spare, target=_newest_good_but(scene, before)))
+        scene.seen.told.append(said.strip()[:300])
+        scene.seen.must("code 1" in said and "Traceback" not in said, f"it said {said}")
+        why = ("could not begin", "has no room for generation")
+        scene.seen.must(any(words in said for words in why), f"it did not say why: {said}")
+        scene.seen.must(scene.live() == before, f"live is {scene.live()}, not {before}")
+        next_run(scene)
+
+    return work
 
 
 def rollback_nowhere(scene: Scene) -> None:
@@ -444,7 +448,13 @@ HAND = [
         "hand/rollback-without-processes",
         "the host can begin three more processes or threads when somebody goes back",
         "not done, with the reason; what is live serves on, and nobody loses a request",
-        rollback_without_processes,
+        rollback_without(3),
+    ),
+    Row(
+        "hand/rollback-with-few-processes",
+        "the host can begin forty more processes or threads when somebody goes back",
+        "refused before anything is started, with the count and the limit; what is live serves on",
+        rollback_without(40),
     ),
     Row(
         "hand/private-socket-gone",

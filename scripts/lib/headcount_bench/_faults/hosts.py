@@ -278,6 +278,20 @@ SILENT = 80
 """Clients that connect and say nothing: more than the app has slots."""
 
 
+def few_processes(scene: Scene) -> None:
+    """Forty processes and threads may still be begun, and a generation under load takes more: as a candidate it would
+    take them from the live one, on the public socket it would drop requests that it has accepted."""
+    before = scene.live()
+    number = scene.engine.steps(APP, ("stage", scene.request()), "finish", gone=scene.gone())[-1].get("number")
+    with scene.few_tasks(40):
+        done = scene.engine.steps(APP, "promote", number=number, gone=scene.gone())
+        refused(scene, done, f"no room for generation {number}.*pids.max", "promote", bad_kept=False)
+        done = scene.whole()
+        refused(scene, done, "no room for generation.*pids.max", "start")
+    scene.seen.must(scene.live() == before, f"live is {scene.live()}, not {before}")
+    next_run(scene)
+
+
 def silent_clients(scene: Scene) -> None:
     """More clients than there are slots connect, send nothing and leave: whoever comes after them is served."""
     host, port = scene.address
@@ -412,6 +426,12 @@ HOSTS = [
         "the load generator is not on the host",
         "refused with the name of the package",
         h2load_missing,
+    ),
+    Row(
+        "host/few-processes",
+        "the host can begin forty more processes or threads, and a generation takes more",
+        "neither tried beside the live one nor promoted, with the count and the limit; nobody loses a request",
+        few_processes,
     ),
     Row(
         "host/silent-clients",

@@ -22,6 +22,8 @@ class FakeSystemd:
     clock: Callable[[], float] = float
     on_stop: Callable[[], object] = object
     sockets: bool = True
+    tasks: dict[str, str] = field(default_factory=dict)
+    """TasksCurrent= of units; others do not tell it."""
 
     def __call__(self, command: Sequence[str], timeout_seconds: float) -> Completed:
         words = [word for word in command[1:] if not word.startswith("--no-") and word != "--"]
@@ -51,4 +53,5 @@ class FakeSystemd:
     def _show(self, unit: str) -> str:
         active = "active" if unit in self.active else "failed" if unit in self.broken else "inactive"
         pid = 7 if active == "active" else 0
-        return f"Id={unit}\nLoadState=loaded\nActiveState={active}\nMainPID={pid}\nResult=exit-code"
+        tasks = f"\nTasksCurrent={self.tasks[unit]}" if unit in self.tasks else ""
+        return f"Id={unit}\nLoadState=loaded\nActiveState={active}\nMainPID={pid}\nResult=exit-code{tasks}"

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 import time
@@ -604,3 +605,62 @@ class TestSocketFiles:
         with pytest.raises(StepFailed):
             switch(host.instances, 1, 2, APP, 0.5)
         assert host.systemd.active == {"shop.socket", "shop@1.service", "shop@1.socket"}
+
+
+class TestRoomForTasks:
+    """An instance has to have room for its processes and threads before users, or the live one, can miss them."""
+
+    @pytest.fixture
+    def small(self, host: Host) -> Host:
+        """A host on which 40 more may be begun, for generations of 2 workers with 8 threads each: 19."""
+        files = {
+            "proc/self/mountinfo": "30 1 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw",
+            "proc/1/cgroup": "0::/init.scope",
+            "sys/fs/cgroup/cgroup.controllers": "cpu memory pids",
+            "sys/fs/cgroup/pids.max": "140",
+            "sys/fs/cgroup/pids.current": "100",
+        }
+        for name, text in files.items():
+            (host.root / name).parent.mkdir(parents=True, exist_ok=True)
+            (host.root / name).write_text(text + "\n", encoding="utf-8")
+        settings = {"worker_class": "gthread", "workers": 2, "threads": 8}
+        plan = {"settings": {name: {"value": value} for name, value in settings.items()}}
+        for number in (1, 2):
+            record = {"app": APP, "plan": plan, "planning": {}}
+            path = Path(host.layout.generation(number)) / "generation.json"
+            path.write_text(json.dumps(record), encoding="utf-8")
+        host.systemd.tasks = {"shop@1.service": "19"}
+        return host
+
+    def test_there_is_room(self, small: Host) -> None:
+        switch(small.instances, 1, 2, APP, 1.0)
+        assert generations.live(small.layout) == 2
+
+    def test_what_the_live_one_has_yet_to_begin_counts(self, small: Host) -> None:
+        small.systemd.tasks = {"shop@1.service": "3"}
+        with pytest.raises(Untouched) as failed:
+            switch(small.instances, 1, 2, APP, 1.0)
+        assert failed.value.cause == (
+            "this host has no room for generation 2: its 19 processes and threads, 16 that the live generation has yet "
+            "to begin and 10 to spare are 45, but only 40 more may be begun (/sys/fs/cgroup/pids.max is 140, and 100 "
+            "are there). End some of them, or allow more, and run this again"
+        )
+        assert small.systemd.said == []
+
+    def test_a_broken_one_makes_room_when_it_leaves(self, small: Host) -> None:
+        small.systemd.tasks = {"shop@1.service": "3"}
+        small.answer("1.sock", "/", 500)
+        switch(small.instances, 1, 2, APP, 1.0, APP)
+        assert generations.live(small.layout) == 2
+
+    def test_a_candidate_takes_none_from_the_live_one(self, small: Host) -> None:
+        (small.root / "sys/fs/cgroup/pids.current").write_text("120\n", encoding="utf-8")
+        with pytest.raises(StepFailed, match="its 19 processes and threads and 10 to spare are 29, but only 20 more"):
+            small.candidates.start(2, APP["health"])
+        assert small.systemd.said == []
+        small.candidates.start(2, APP["health"], "--workers 1")  # one worker alone needs 10
+
+    def test_a_record_that_tells_no_plan_hinders_nothing(self, small: Host) -> None:
+        (Path(small.layout.generation(2)) / "generation.json").write_text("{}", encoding="utf-8")
+        (small.root / "sys/fs/cgroup/pids.current").write_text("139\n", encoding="utf-8")
+        switch(small.instances, 1, 2, APP, 1.0)
