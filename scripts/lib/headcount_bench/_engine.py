@@ -326,16 +326,16 @@ HELD_UP_S = 2.0
 """A client that is silent for so long may find its connection closed: a stopping Gunicorn keeps idle ones so long."""
 
 
-def lost_and_held_up(users: Users) -> tuple[list[list[Any]], list[list[Any]]]:
-    """(the rows without a good answer, those of them without any within which the users' own program stood still for
-    HELD_UP_S): what comes of the latter is the busy machine's, of which nobody can tell what the server did."""
-    lost: list[list[Any]] = []
-    held_up: list[list[Any]] = []
+def held_up(users: Users) -> list[list[Any]]:
+    """Those of the rows without any answer within which the users' own program stood still for HELD_UP_S: they are
+    lost as all others are, and a reader may want to know that the machine was busy."""
+    found: list[list[Any]] = []
     for row in failures(users.rows):
         begin, end = float(row[1]), float(row[1]) + float(row[2]) / 1000
         stood = sum(max(0.0, min(end, until) - max(begin, since)) for since, until in users.held_up)
-        (held_up if int(row[3]) == 0 and stood >= HELD_UP_S else lost).append(list(row))
-    return lost, held_up
+        if int(row[3]) == 0 and stood >= HELD_UP_S:
+            found.append(list(row))
+    return found
 
 
 def notes_of(bench: Bench) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ._common import Bench, Cell, Report, markdown_table
-from ._engine import lost_and_held_up, notes_of
+from ._engine import held_up, notes_of
 from ._faults import GROUPS, ROWS, Row
 from ._hosts import add_lab, on_each_host
 from ._scene import Scene, described, lost, variants_folder
@@ -45,9 +45,9 @@ def run_row(scene: Scene, row: Row) -> dict[str, Any]:
     with scene.users() as users:
         row.work(scene)
     seen = scene.seen
-    _, held_up = lost_and_held_up(users)
-    if held_up:
-        seen.told.append(f"{len(held_up)} users' own program stood still within their request, on a busy machine")
+    stood_still = len(held_up(users))
+    if stood_still:
+        seen.told.append(f"{stood_still} users' own program stood still within their request, on a busy machine")
     caused, other = lost(users.rows, users.began, seen.window)
     seen.must(not other, f"{len(other)} requests were not served: {other[:3]}")
     events = scene.events(since)

@@ -22,7 +22,7 @@ from headcount_scripts.console import ScriptError
 
 from . import _engine
 from ._common import Bench, Cell, Report, markdown_table
-from ._engine import lost_and_held_up, notes_of
+from ._engine import failures, held_up, notes_of
 from ._hosts import add_lab, on_each_host
 from ._scene import APP, ARMS, Scene
 
@@ -183,7 +183,7 @@ def turned_bad(scene: Scene, bad: Bad) -> dict[str, Any]:
     entries = [one for one in scene.engine.ledger(APP) if one.get("phase") == "guard"]
     cause = str(entries[-1].get("cause")) if entries and entries[-1].get("generation") == number else ""
     after = scene.answering()
-    failed, held_up = lost_and_held_up(users)
+    failed = [list(row) for row in failures(users.rows)]
     lost = [row for row in failed if int(row[3]) != bad.own]
     early = [row for row in lost if users.began + float(row[1]) < began]
     return {
@@ -195,7 +195,7 @@ def turned_bad(scene: Scene, bad: Bad) -> dict[str, Any]:
         "requests": len(users.rows),
         "bad": len(failed) - len(lost),
         "lost": lost,
-        "held_up": len(held_up),
+        "held_up": len(held_up(users)),
         "lost_before_it_was_promoted": len(early),
     }
 
@@ -211,15 +211,14 @@ def good_promotes(scene: Scene, promotes: int, minutes: float) -> dict[str, Any]
             last = [one for one in scene.engine.ledger(APP) if one["event"] in ("guarded", "failed")][-1:]
             told += [str(one.get("evidence") or one.get("cause")) for one in last if one.get("generation") == number]
             back += scene.live() != number
-    lost, held_up = lost_and_held_up(users)
     return {
         "promotes": promotes,
         "minutes": minutes,
         "back": back,
         "told": told,
         "requests": len(users.rows),
-        "lost": lost,
-        "held_up": len(held_up),
+        "lost": [list(row) for row in failures(users.rows)],
+        "held_up": len(held_up(users)),
     }
 
 
@@ -275,12 +274,12 @@ def _guarded_words(good: Sequence[Mapping[str, Any]], minutes: float) -> str:
 
 def _held_up_words(values: Mapping[str, Any]) -> str:
     """What is said of the users' own program; empty where it never stood still for long."""
-    held_up = sum(one.get("held_up", 0) for one in values.values())
-    if not held_up:
+    stood_still = sum(one.get("held_up", 0) for one in values.values())
+    if not stood_still:
         return ""
     return (
-        f"\n{held_up} more requests had no answer after the users' own program had stood still within them for "
-        f"{_engine.HELD_UP_S:g} s or more, since the machine gave it no time: of those nobody can tell.\n"
+        f"\nWithin {stood_still} of the lost requests the users' own program stood still for {_engine.HELD_UP_S:g} s "
+        "or more, since the machine gave it no time: of those nobody can tell what the server did.\n"
     )
 
 

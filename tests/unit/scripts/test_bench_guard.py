@@ -32,14 +32,14 @@ def test_bursts() -> None:
     assert [due_s(count, 2.0, [1.0, 9.0]) for count in range(5)] == [0.0, 0.5, 9.0, 9.5, 18.0]
 
 
-def test_what_users_lose_while_their_own_program_stands_still_is_told_apart() -> None:
+def test_which_losses_fell_into_a_stand_still_of_the_users_own_program() -> None:
     good, error = ["new", 10.0, 9000.0, 200, "g1"], ["new", 10.0, 9000.0, 503, ""]
     closed = ["new", 10.0, 9000.0, 0, "IncompleteReadError: 0 bytes read"]
     brief = ["new", 10.0, 800.0, 0, "ConnectionResetError"]
     users: Any = SimpleNamespace(rows=[good, error, closed, brief], held_up=[[10.5, 12.0], [18.0, 30.0]])
-    assert _engine.lost_and_held_up(users) == ([error, brief], [closed])
+    assert _engine.held_up(users) == [closed]
     users.held_up = [[10.5, 12.0], [18.9, 30.0]]
-    assert _engine.lost_and_held_up(users) == ([error, closed, brief], []), "1.6 s are too few to explain it"
+    assert _engine.held_up(users) == [], "1.6 s are too few to explain it"
 
 
 def test_users_note_when_they_could_not_run() -> None:
@@ -81,7 +81,9 @@ def test_what_came_is_told() -> None:
     assert "Of 3 good releases, each guarded for 1 minute under" in said
     assert "Of 1 good releases, each guarded for 10 minutes under" in said
     assert "stood still" not in said
-    assert "3 more requests had no answer after" in guard.text({"bad/leak": bad(held_up=1), "good/1": good(held_up=2)})
+    assert "Within 3 of the lost requests the users' own program" in guard.text(
+        {"bad/leak": bad(held_up=1), "good/1": good(held_up=2)}
+    )
     assert "No good release was promoted." in guard.text({"bad/leak": bad()}), "a run that was broken off"
 
 
