@@ -103,8 +103,8 @@ class ActionModule(ActionBase):
     def _keep(self, host: str, request: builds.Request, answer: Json, notes: Notes, variables: Variables) -> str:
         """Keep the wheel of an answer, or return why there is none."""
         if not answer["filename"]:
-            system = (plain(variables.get("headcount__probe")) or {}).get("facts", {}).get("os", {}).get("id", "")
-            return builds.failure(request, host, answer["result"], answer["log"], answer["limit"], str(system))
+            system = builds.system_of((plain(variables.get("headcount__probe")) or {}).get("facts", {}))
+            return builds.failure(request, host, answer["result"], answer["log"], answer["limit"], system)
         origin = {
             "host": host,
             "run": notes.id,

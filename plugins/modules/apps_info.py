@@ -21,25 +21,7 @@ description:
 extends_documentation_fragment:
   - headcount.gunicorn._attributes
   - headcount.gunicorn._attributes.changes_nothing
-options:
-  apps:
-    description: As of M(headcount.gunicorn.host_info).
-    type: list
-    elements: dict
-    required: true
-  slice:
-    description: The systemd slice that the apps run in; its limits count.
-    type: str
-    default: system.slice
-  python:
-    description: As of M(headcount.gunicorn.host_info).
-    type: path
-    default: /usr/bin/python3
-  sandbox:
-    description: As of M(headcount.gunicorn.host_info).
-    type: list
-    elements: str
-    default: []
+  - headcount.gunicorn._probe
 requirements:
   - Python 3.9 or later and systemd on the host
 seealso:
@@ -56,8 +38,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 facts:
-  description: As of M(headcount.gunicorn.host_info), like RV(apps), RV(installed), RV(wheels), RV(exporter)
-    and RV(compiler).
+  description: >-
+    Host facts; cores and memory with the limit that set them, and the Python that releases run on, with what is wrong
+    with it, if anything is.
   type: dict
   returned: success
 apps:
@@ -65,7 +48,9 @@ apps:
   type: dict
   returned: success
 installed:
-  description: Names of all apps that Headcount has on this host, declared or not.
+  description: >-
+    Names of all apps that Headcount has on this host, declared or not. Those that were removed, and of which the ledger
+    stays, are not among them.
   type: list
   elements: str
   returned: success

@@ -23,30 +23,7 @@ description:
 extends_documentation_fragment:
   - headcount.gunicorn._attributes
   - headcount.gunicorn._attributes.changes_nothing
-options:
-  apps:
-    description:
-      - The apps of the host, each at least with C(name). C(listen) is looked at before the app listens there for the
-        first time, the account C(user) (none means the one that is made for the app) where it is given. Beside that,
-        C(data), C(listen_group) and the C(schedule) of each of C(processes) are held against what the host has.
-    type: list
-    elements: dict
-    required: true
-  slice:
-    description: The systemd slice that the apps run in; its limits count.
-    type: str
-    default: system.slice
-  python:
-    description: The Python interpreter that releases run on, whatever Python the module itself runs on.
-    type: path
-    default: /usr/bin/python3
-  sandbox:
-    description:
-      - Properties of the apps' units, as NAME=VALUE. Where an app is not live yet, systemd is asked to run a program
-        with them that does nothing, because containers cannot always make such a sandbox.
-    type: list
-    elements: str
-    default: []
+  - headcount.gunicorn._probe
 requirements:
   - Python 3.9 or later and systemd on the host
 seealso:
@@ -63,6 +40,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+beyond:
+  description: What the module by itself does not look into, a few words each.
+  type: list
+  elements: str
+  returned: success, from the module by itself
 facts:
   description: >-
     Host facts; cores and memory with the limit that set them, and the Python that releases run on, with what is wrong
@@ -94,11 +76,6 @@ compiler:
   description: Path of the host's C compiler; none where there is none. A host with one is asked first to build wheels.
   type: str
   returned: success
-beyond:
-  description: What the module by itself does not look into, a few words each.
-  type: list
-  elements: str
-  returned: success, from the module by itself
 """
 
 from ansible.module_utils.basic import AnsibleModule

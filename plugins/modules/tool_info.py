@@ -21,25 +21,8 @@ description:
 extends_documentation_fragment:
   - headcount.gunicorn._attributes
   - headcount.gunicorn._attributes.changes_nothing
+  - headcount.gunicorn._probe
 options:
-  apps:
-    description: As of M(headcount.gunicorn.host_info).
-    type: list
-    elements: dict
-    required: true
-  slice:
-    description: The systemd slice that the apps run in; its limits count.
-    type: str
-    default: system.slice
-  python:
-    description: As of M(headcount.gunicorn.host_info).
-    type: path
-    default: /usr/bin/python3
-  sandbox:
-    description: As of M(headcount.gunicorn.host_info).
-    type: list
-    elements: str
-    default: []
   tool:
     description: The folder of the tool.
     type: path
@@ -73,8 +56,9 @@ digest:
   type: str
   returned: success
 facts:
-  description: As of M(headcount.gunicorn.host_info), like RV(apps), RV(installed), RV(wheels), RV(exporter)
-    and RV(compiler).
+  description: >-
+    Host facts; cores and memory with the limit that set them, and the Python that releases run on, with what is wrong
+    with it, if anything is.
   type: dict
   returned: success
 apps:
@@ -82,7 +66,9 @@ apps:
   type: dict
   returned: success
 installed:
-  description: Names of all apps that Headcount has on this host, declared or not.
+  description: >-
+    Names of all apps that Headcount has on this host, declared or not. Those that were removed, and of which the ledger
+    stays, are not among them.
   type: list
   elements: str
   returned: success
@@ -97,7 +83,7 @@ exporter:
   type: str
   returned: success
 compiler:
-  description: Path of the host's C compiler; none where there is none.
+  description: Path of the host's C compiler; none where there is none. A host with one is asked first to build wheels.
   type: str
   returned: success
 """

@@ -10,6 +10,7 @@ import pytest
 
 CORES = {"small": 1, "large": 2}
 MEMORY_MIB = {"small": 512, "large": 1024}
+SET_CLOCK = "/usr/bin/python3 -c 'import time; time.clock_settime(time.CLOCK_REALTIME, time.time())'"
 SUITE = {"small": "bookworm", "large": "trixie"}
 
 
@@ -46,6 +47,11 @@ def test_memory_max_is_enforced(host: Any) -> None:
     # 255 is the code of ssh's own failures: keep systemd-run's to ourselves.
     beyond = host.run(f"systemd-run --wait -p MemoryMax=64M {eat} || true")
     assert "code=killed" in beyond.stderr
+
+
+def test_the_machines_clock_cannot_be_set(host: Any) -> None:
+    # to what it is: were it allowed, nothing would have been moved
+    assert "Operation not permitted" in host.run(SET_CLOCK).stderr
 
 
 def test_journal_is_on_disk(host: Any) -> None:

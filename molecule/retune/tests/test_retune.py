@@ -14,6 +14,8 @@ from headcount_scenarios import SBIN, Machine, Scenario, wait_for
 SYSTEMD = {"old": ("bullseye", "systemd 247", "Python 3.9"), "next": ("forky", "systemd 26", "Python 3.1")}
 """Of the hosts with the oldest and the newest Debian: its name, and how the versions of what matters begin."""
 
+SET_CLOCK = "/usr/bin/python3 -c 'import time; time.clock_settime(time.CLOCK_REALTIME, time.time())'"
+
 
 @pytest.fixture
 def large(scenario: Scenario) -> Machine:
@@ -101,6 +103,7 @@ def test_the_oldest_and_the_newest_debian_take_a_release_and_give_it_back(scenar
         assert f"VERSION_CODENAME={codename}" in machine.out("cat /etc/os-release").splitlines()
         assert machine.out("systemctl --version").startswith(systemd)
         assert machine.out("/usr/bin/python3 --version").startswith(python)
+        assert "Operation not permitted" in machine.infra.run(SET_CLOCK).stderr
     second = {"shop": {"environment": {"SHOP_RELEASE": "second"}}}
     play = scenario.play("site.yml", "--limit", ",".join(machines), headcount_app_overrides=second)
     assert play.code == 0

@@ -138,6 +138,20 @@ _EXPANDED: Final = re.compile(r"\$(?:[A-Za-z_][A-Za-z0-9_]*|\{[A-Za-z_][^}]*\}|\
 _SHELLS: Final = ("sh", "bash", "dash")
 _SHELL_WORDS: Final = frozenset({"&&", "||", ";", "|", ">", ">>", "<", "2>&1", "&"})
 
+
+def _run(example: str) -> Field:
+    return Field(
+        "run",
+        "str",
+        "The command: a program of the release or of the host, and its arguments. No shell reads it. `{data}`"
+        " stands for the app's folder.",
+        REQUIRED,
+        example,
+        allowed="a program and its arguments",
+        check=command,
+    )
+
+
 PREPARE: Final = Field(
     "prepare",
     "list",
@@ -156,16 +170,7 @@ PREPARE: Final = Field(
         allowed="a command, or a mapping with the keys run, each_host, seconds, creates",
         shorthand="run",
         fields=(
-            Field(
-                "run",
-                "str",
-                "The command: a program of the release or of the host, and its arguments. No shell reads it. `{data}`"
-                " stands for the app's folder.",
-                REQUIRED,
-                "flask db upgrade",
-                allowed="a program and its arguments",
-                check=command,
-            ),
+            _run("flask db upgrade"),
             Field(
                 "each_host",
                 "bool",
@@ -211,16 +216,7 @@ PROCESSES: Final = Field(
         " stop_seconds",
         shorthand="run",
         fields=(
-            Field(
-                "run",
-                "str",
-                "The command: a program of the release or of the host, and its arguments. No shell reads it. `{data}`"
-                " stands for the app's folder.",
-                REQUIRED,
-                "rq worker shop",
-                allowed="a program and its arguments",
-                check=command,
-            ),
+            _run("rq worker shop"),
             Field(
                 "instances",
                 "int",

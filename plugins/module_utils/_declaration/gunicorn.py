@@ -36,24 +36,6 @@ HOOKS: Final[Mapping[str, int]] = {
 }
 """Server hooks, each with the number of its arguments."""
 
-PLANNED: Final = (
-    "worker_class",
-    "workers",
-    "threads",
-    "worker_connections",
-    "preload_app",
-    "backlog",
-    "keepalive",
-    "timeout",
-    "graceful_timeout",
-    "max_requests",
-    "max_requests_jitter",
-)
-"""The settings of a plan that gunicorn.conf.py takes, under Gunicorn's own names."""
-
-SINCE: Final[Mapping[str, tuple[int, ...]]] = {"enable_backlog_metric": (24, 1), "http_parser": (25, 2)}
-"""What came after 23.0.0, and with which version."""
-
 _PLAN: Final = (
     "workers",
     "threads",
@@ -66,6 +48,12 @@ _PLAN: Final = (
     "max_requests",
     "max_requests_jitter",
 )
+PLANNED: Final = ("worker_class", *_PLAN)
+"""The settings of a plan that gunicorn.conf.py takes, under Gunicorn's own names."""
+
+SINCE: Final[Mapping[str, tuple[int, ...]]] = {"enable_backlog_metric": (24, 1), "http_parser": (25, 2)}
+"""What came after 23.0.0, and with which version."""
+
 _GROUPS: Final[tuple[tuple[Refusal, tuple[str, ...]], ...]] = (
     (
         Refusal("Headcount asks and tries apps over plain HTTP/1.1; let the proxy in front do that"),

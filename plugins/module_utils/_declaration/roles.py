@@ -9,6 +9,13 @@ from typing import Final
 from . import checks
 from .fields import REQUIRED, Field
 
+
+def _app(variable: str) -> Field:
+    return Field(
+        variable, "str", "Name of the app.", REQUIRED, "shop", allowed="the name of an app", check=checks.app_name
+    )
+
+
 ROLE_VARIABLES: Final[dict[str, tuple[Field, ...]]] = {
     "history": (
         Field(
@@ -96,15 +103,7 @@ ROLE_VARIABLES: Final[dict[str, tuple[Field, ...]]] = {
         ),
     ),
     "remove": (
-        Field(
-            "remove_app",
-            "str",
-            "Name of the app.",
-            REQUIRED,
-            "shop",
-            allowed="the name of an app",
-            check=checks.app_name,
-        ),
+        _app("remove_app"),
         Field("remove_data", "bool", "Whether the app's data goes too.", False, True),
     ),
     "report": (
@@ -118,15 +117,7 @@ ROLE_VARIABLES: Final[dict[str, tuple[Field, ...]]] = {
         ),
     ),
     "rollback": (
-        Field(
-            "rollback_app",
-            "str",
-            "Name of the app.",
-            REQUIRED,
-            "shop",
-            allowed="the name of an app",
-            check=checks.app_name,
-        ),
+        _app("rollback_app"),
         Field(
             "rollback_to",
             "int",

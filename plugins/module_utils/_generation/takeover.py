@@ -18,8 +18,9 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Callable, Dict, Sequence, Tuple, TypedDict
 
 from .._facts.unitgroups import unit_pids
+from .._os.acceptqueue import waiting
 from .._os.files import fsync_directory, read_mapping, remove_file, replace_link, write_json
-from .._os.listeners import Listener, connected, held, waiting
+from .._os.listeners import Listener, connected, held
 from .._os.ownership import leads_home
 from .._os.paths import Layout
 from .._os.procfs import children, read_text

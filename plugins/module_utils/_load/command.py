@@ -22,15 +22,20 @@ MOST_DERIVED = 200.0
 """Requests a second of one arm that are never exceeded where no rate is declared."""
 MOST_RANDOM = 1000.0
 """Requests a second of one arm above which they come evenly."""
-_DEBIAN_LIKE = frozenset({"debian", "ubuntu"})
+_DEBIAN_LIKE = frozenset({"debian", "ubuntu", "raspbian", "linuxmint"})
 _LEAST_PERIOD_MS = 4
 _MOST_LANES = 16
 _TOKEN = re.compile(r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
 
 
+def debian_like(system: str) -> bool:
+    """Whether a distribution calls its packages as Debian does; `system`: ID and ID_LIKE of its os-release(5)."""
+    return not _DEBIAN_LIKE.isdisjoint(system.split())
+
+
 def h2load_package(distribution: str, like: str = "") -> str:
     """The package of a distribution that holds h2load; ID and ID_LIKE of its os-release(5)."""
-    return "nghttp2-client" if _DEBIAN_LIKE & {distribution, *like.split()} else "nghttp2"
+    return "nghttp2-client" if debian_like(f"{distribution} {like}") else "nghttp2"
 
 
 class LoadError(ValueError):

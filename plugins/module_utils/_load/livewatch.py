@@ -11,15 +11,12 @@ generation's own calm state, which the beginning of the load measures with it al
 from __future__ import annotations
 
 import math
-import struct
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from .._declaration.app import Limits
 from .._os.http import well
-from .._os.procfs import read_text
-from .._os.sockets import SHOW_NAME, SHOW_QUEUE, UNIX_NAME, UNIX_QUEUE, ask_unix, unix_rows
 from .._verdict.statistics import clopper_pearson
 from .._verdict.types import Samples, milliseconds, short
 from .h2load import Lane, Launch, Row, lanes_rate, parse_log
@@ -263,41 +260,3 @@ def _missing(lane: Lane, rows: Sequence[Row], begin: float, after: float, until:
     """How many of those have no row: failed without an answer, or still unanswered."""
     there = sum(after < row.start_us / 1e6 <= until for row in rows)
     return _due(lane, begin, after, until) - there
-
-
-# -- the accept queue of a listening socket ----------------------------------------------------------------------------
-
-
-def accept_queue(listen: str, root: str = "/") -> int | None:
-    """How many connections wait to be accepted at `listen` ("address:port" or "unix:/path"); None if nobody can tell.
-
-    TCP: rx_queue of the LISTEN rows of /proc/net/tcp and tcp6 (proc(5)); unix: UNIX_DIAG_RQLEN (sock_diag(7)).
-    """
-    if listen.startswith("unix:"):
-        try:
-            return unix_queues(ask_unix(SHOW_NAME | SHOW_QUEUE)).get(listen[len("unix:") :])
-        except OSError:
-            return None
-    return tcp_queue([read_text(root, f"/proc/net/{name}") or "" for name in ("tcp", "tcp6")], listen)
-
-
-def tcp_queue(tables: Sequence[str], listen: str) -> int | None:
-    """The longest accept queue of the sockets that listen on the port of `listen`, by the kernel's tables."""
-    port = int(listen.rpartition(":")[2])
-    found = None
-    for line in (line for table in tables for line in table.splitlines()[1:]):
-        fields = line.split()
-        if len(fields) > 4 and fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port:
-            found = max(found or 0, int(fields[4].partition(":")[2], 16))
-    return found
-
-
-def unix_queues(data: bytes) -> dict[str, int]:
-    """{path: connections that wait} from what sock_diag answered."""
-    queues: dict[str, int] = {}
-    for _, told in unix_rows(data):
-        name = told.get(UNIX_NAME, b"").rstrip(b"\0").decode("utf-8", "replace")
-        waiting = told.get(UNIX_QUEUE, b"")
-        if name and len(waiting) >= 4:
-            queues[name] = max(queues.get(name, 0), struct.unpack_from("=I", waiting)[0])
-    return queues

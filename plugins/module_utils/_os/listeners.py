@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from typing import Iterable
 
 from .paths import under
-from .procfs import read_text, to_int
-from .sockets import LISTENS, SHOW_QUEUE, UNIX_QUEUE, ask_unix, unix_rows
+from .procfs import read_text
+from .sockets import LISTENS
 
 SYSTEM_MANAGER = 1
 """The process that holds the sockets of systemd's socket units."""
@@ -153,22 +153,6 @@ def _link(path: str) -> str:
         return os.readlink(path)
     except OSError:
         return ""
-
-
-def waiting(inode: int, root: str = "/") -> int | None:
-    """Connections to a listening socket that nobody has accepted yet; None where the kernel does not tell, and of a
-    socket that is gone."""
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        for line in (read_text(root, table) or "").splitlines()[1:]:
-            fields = line.split()
-            if len(fields) > 9 and fields[3] == "0A" and to_int(fields[9]) == inode:
-                return int(fields[4].rpartition(":")[2], 16)
-    try:
-        rows = unix_rows(ask_unix(SHOW_QUEUE)) if root == "/" else []
-    except OSError:
-        return None
-    queues = [told.get(UNIX_QUEUE, b"") for number, told in rows if number == inode]
-    return next((int(struct.unpack_from("=I", queue)[0]) for queue in queues if len(queue) >= 4), None)
 
 
 def hold(listener: Listener) -> socket.socket:

@@ -22,7 +22,6 @@ from .._generation.record import GenerationRecord
 from .._generation.units import MAX_BLOCKING_SECONDS
 from .._load.early import Early
 from .._load.h2load import Target
-from .._load.livewatch import accept_queue
 from .._load.memory import MemoryEvidence, MemorySampler
 from .._load.trialload import (
     Attempt,
@@ -36,6 +35,7 @@ from .._load.trialload import (
 )
 from .._load.use import UseLog
 from .._load.workers import WorkerLog
+from .._os.acceptqueue import accept_queue
 from .._os.http import Ask
 from .._os.logged import Log, last_of_the_dead
 from .._os.systemd import Systemd, UnitState

@@ -19,8 +19,8 @@ from .._generation import generations, truth
 from .._generation.names import owned
 from .._generation.processnames import process_units_on_disk, starters
 from .._generation.record import GenerationRecord
-from .._load.livewatch import accept_queue
 from .._load.memory import read_process
+from .._os.acceptqueue import accept_queue
 from .._os.paths import Layout, under
 from .._os.procfs import read_text
 from .._os.systemd import ABSENT, Systemd, UnitState

@@ -15,6 +15,7 @@ from .._display.text import listed
 from .._edge import Json
 from .._wheels.gathered import HostBuild, Platform, Wheel, WheelSet
 from .._wheels.tools import redact
+from .probed import Facts
 from .runs import Notes
 
 ASKED, BUILT, FAILED, LOST = "asked", "built", "failed", "lost"
@@ -145,7 +146,8 @@ def assign(
 def failure(request: Request, host: str, result: str, log: str, seconds: float, system: str) -> str:
     """Why a build failed, in one sentence: package, platform, host, the compiler's last lines, and what to do.
 
-    `result` and `log` are those of `hostbuild.Built`, `seconds` the time limit, `system` the host's os-release ID.
+    `result` and `log` are those of `hostbuild.Built`, `seconds` the time limit, `system` the host's ID
+    and ID_LIKE of os-release(5).
     """
     return (
         f"{request.what} has no wheel for {request.where}, and its build on {host} failed: "
@@ -169,9 +171,15 @@ def without_build(request: Request) -> str:
     return f"{words}, or depend on {same}, which is the same with wheels" if same else words
 
 
+def system_of(facts: Facts) -> str:
+    """ID and ID_LIKE of a host's os-release(5), by which packages have their names."""
+    release = facts.get("os") or {}
+    return f"{release.get('id') or ''} {release.get('like') or ''}"
+
+
 def without_compiler(request: Request, host: str, system: str) -> str:
     """What a person should know before a source is built on a host where no C compiler was found."""
-    packages = "gcc and python3-dev" if system in _DEBIAN else "gcc and python3-devel"
+    packages = _named("gcc,python3-dev gcc,python3-devel", system)
     return (
         f"{request.what} has no wheel for {request.where} and is built on {host}, where no C compiler was found: most "
         f"such builds fail without one; install {packages} there first, {without_build(request)}"
@@ -213,7 +221,6 @@ def last_lines(log: str, most: int = 4) -> str:
     return " | ".join((telling or lines)[-most:])[-800:]
 
 
-_DEBIAN = ("debian", "ubuntu", "raspbian", "linuxmint")
 _HINTS: tuple[tuple[str, str, str], ...] = (
     (r"No space left on device|Disk quota exceeded", "free some room in /var/tmp of {host}", ""),
     (
@@ -260,9 +267,15 @@ def remedy(result: str, log: str, host: str, system: str, last: str) -> str:
         if found:
             groups = found.groupdict()
             what = next((value for value in groups.values() if value), "")
-            names = packages.split(" ")[0 if system in _DEBIAN else -1].replace(",", " and ")
-            return f"{words.format(host=host, what=what, packages=names)}, {last}"
+            return f"{words.format(host=host, what=what, packages=_named(packages, system))}, {last}"
     return f"correct what it says on {host}, {last}"
+
+
+def _named(packages: str, system: str) -> str:
+    """Packages by the names of a system, out of Debian's and the others'."""
+    from ...module_utils._load.command import debian_like
+
+    return packages.split(" ")[0 if debian_like(system) else -1].replace(",", " and ")
 
 
 # -- the notes of the run ---------------------------------------------------------------------------------------------
@@ -320,6 +333,7 @@ __all__ = [
     "failure",
     "note",
     "requests_of",
+    "system_of",
     "without_build",
     "without_compiler",
 ]

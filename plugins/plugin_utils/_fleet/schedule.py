@@ -521,8 +521,8 @@ class Scheduler:
             elif self.check:
                 plan.apps[app].notes.append(f"{request.what} would be built on {host}")
         if host is not None and not self._compiler(host):
-            system = str((plans[host].facts.get("os") or {}).get("id", ""))
-            self.gathering.notes[builds.without_compiler(request, host, system)] = None
+            told = builds.without_compiler(request, host, builds.system_of(plans[host].facts))
+            self.gathering.notes[told] = None
 
     def _compiler(self, host: str) -> str | None:
         """What the probe found on a host to build with."""

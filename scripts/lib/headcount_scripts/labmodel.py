@@ -35,6 +35,30 @@ MORE_PACKAGES = {"bullseye": ("python3-distutils",)}
 NOT_OUT = frozenset({"forky"})
 #: Their systemd (258 and later) ends at once unless control groups are of version 2 alone.
 UNIFIED_ALONE = frozenset({"forky"})
+#: What podman's --security-opt seccomp= takes. Calls that set the machine's clock, which all hosts share, are refused
+#: as to a user without the right (EPERM). A privileged container keeps every capability, whatever --cap-drop says.
+NO_CLOCK = {
+    "defaultAction": "SCMP_ACT_ALLOW",
+    "archMap": [
+        {"architecture": "SCMP_ARCH_X86_64", "subArchitectures": ["SCMP_ARCH_X86", "SCMP_ARCH_X32"]},
+        {"architecture": "SCMP_ARCH_AARCH64", "subArchitectures": ["SCMP_ARCH_ARM"]},
+    ],
+    "syscalls": [
+        {
+            "names": [
+                "adjtimex",
+                "clock_adjtime",
+                "clock_adjtime64",
+                "clock_settime",
+                "clock_settime64",
+                "settimeofday",
+                "stime",
+            ],
+            "action": "SCMP_ACT_ERRNO",
+            "errnoRet": 1,
+        }
+    ],
+}
 SMALLEST_MIB = 128
 CPU_PERIOD_US = 100_000
 

@@ -68,7 +68,7 @@ class Found:
 
 
 def folder(name: str) -> Path:
-    """Where a lab's keys, known_hosts, ssh_config, inventory and lab.json lie."""
+    """Where a lab's keys, known_hosts, ssh_config, inventory, seccomp.json and lab.json lie."""
     return paths.LABS / name
 
 
@@ -256,6 +256,12 @@ def _resize(lab: Lab, host: Host) -> None:
     podman("exec", name, "mount", "-o", f"remount,size={host.memory_mib // 2}m", "/dev/shm", check=False)
 
 
+def _create_all(lab: Lab, hosts: Sequence[Host]) -> None:
+    # podman reads it when it makes a container, and keeps it there
+    _write(folder(lab.name) / "seccomp.json", json.dumps(labmodel.NO_CLOCK, indent=1))
+    _parallel(lambda host: _create(lab, host), hosts)
+
+
 def _create(lab: Lab, host: Host) -> None:
     name = container(lab.name, host.name)
     remove(name)
@@ -264,6 +270,7 @@ def _create(lab: Lab, host: Host) -> None:
         *("create", "--name", name, "--hostname", host.name, "--privileged", "--cgroupns=private", "--systemd=always"),
         *("--ulimit", "nofile=1024:20000", "--ulimit", "nproc=30000:30000", "--restart", "no"),
         *("--network", network(lab.name), "--ip", host.address, "--mac-address", labmodel.mac(host.address), *others),
+        *("--security-opt", f"seccomp={folder(lab.name) / 'seccomp.json'}"),
         *("--shm-size", f"{host.memory_mib // 2}m", *_limits(host)),
         *("--label", f"{LAB_LABEL}={lab.name}", "--label", f"{CHECKOUT_LABEL}={paths.ROOT}"),
         *("--label", f"{HOST_LABEL}={host.name}", "--label", f"{CPUS_LABEL}={','.join(map(str, host.cpus))}"),
@@ -433,7 +440,7 @@ def _bring_up(lab: Lab, before: Mapping[str, Host], states: Mapping[str, str]) -
     if starting:
         with step(f"starting {', '.join(host.name for host in starting)}"):
             _close_connections(lab.name, starting)
-            _parallel(lambda host: _create(lab, host), new)
+            _create_all(lab, new)
             _parallel(lambda host: _start(lab, host), starting)
             _parallel(lambda host: _wait_ready(lab, host), starting)
     for host in resized:
@@ -557,7 +564,7 @@ def reset(name: str, host_names: Sequence[str]) -> list[str]:
         _save(lab)
         _close_connections(name, fresh)
         with step(f"replacing {', '.join(host.name for host in fresh)}"):
-            _parallel(lambda host: _create(lab, host), fresh)
+            _create_all(lab, fresh)
             _parallel(lambda host: _start(lab, host), fresh)
             _parallel(lambda host: _wait_ready(lab, host), fresh)
         return [host.name for host in fresh]

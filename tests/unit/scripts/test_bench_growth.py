@@ -35,3 +35,35 @@ def test_the_ledger_may_grow_and_nothing_else_may() -> None:
     assert "| bytes of ledger | 40 | 40 | 220 | 220 |" in well.markdown
     badly = told(looks(wheels=list(range(12)), **{"bytes of ledger": steps}))
     assert badly.missed == ["trixie: wheels grew from 2 to 11 in 10 rollouts"]
+
+
+def test_what_there_was_time_for_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+
+    class Host:
+        def __init__(self, *_: object) -> None:
+            self.engine = self
+
+        def push(self) -> None:
+            """Nothing is brought."""
+
+        def variant(self) -> str:
+            return str(len(made))
+
+        def deploy(self, source: str, retain: object) -> list[dict[str, object]]:
+            made.append(source)
+            return [{}]
+
+        def sh(self, command: str) -> str:
+            return "3" if command.startswith(("du", "stat")) else "a\nb\n"
+
+    monkeypatch.setattr(growth, "Scene", Host)
+    monkeypatch.setattr(growth._engine, "Engine", Host)
+    monkeypatch.setattr(growth._engine, "wheel_cache", lambda: None)
+    lab: Any = SimpleNamespace(name="lab")
+    inputs = {"suite": "trixie", "rollouts": 200, "retain": 2}
+    found = growth.grown(lab, {"trixie": "host"}, inputs, lambda: 20 - len(made))
+    assert len(found["looks"]) == len(made) == 20
+    assert found["looks"][0]["wheels"] == 2
+    made.clear()
+    assert len(growth.grown(lab, {"trixie": "host"}, inputs, lambda: 0)["looks"]) == growth.LEAST

@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -219,6 +220,35 @@ def _undo(scene: Scene, shape: Shape) -> None:
     )
 
 
+@contextlib.contextmanager
+def former(scene: Scene, shape: Shape) -> Iterator[None]:
+    """The old deployment runs and serves; afterwards it goes, with what took it over."""
+    try:
+        _make(scene, shape)
+        _serving(scene, shape, "old", "before")
+        yield
+    finally:
+        _undo(scene, shape)
+    scene.clean()
+
+
+@contextlib.contextmanager
+def none_lost(scene: Scene, moments: Sequence[tuple[str, float, float]] = ()) -> Iterator[None]:
+    """Users ask the port from the host itself, and all are served; `moments`: what went on, from when to when."""
+    with scene.engine.users(["127.0.0.1", PORT], ARMS, inside=True) as users:
+        yield
+    bad = _engine.failures(users.rows)
+    when = times(bad, users.began, moments)
+    scene.seen.must(not bad, f"{len(bad)} of {len(users.rows)} requests were not served: {when}")
+
+
+def give_back(scene: Scene, shape: Shape, after: str) -> None:
+    """The old service has its address again."""
+    said = scene.sh(f"headcount-rollback {shape.name} --to-former 2>&1; echo code $?")
+    scene.seen.must("code 0" in said, f"after {after} it was not given back: {said}")
+    _serving(scene, shape, "old", f"given back after {after}")
+
+
 def taken_over(shape: Shape) -> Callable[[Scene], None]:
     """The old deployment is taken over, given back and taken over again, with users on it all the while."""
 
@@ -276,29 +306,19 @@ PLACES = (
 def killed(scene: Scene) -> None:
     """The process that takes over is killed at several places; heal goes back, or on, and nobody is lost."""
     shape, seen = SHAPES["tcp"][1], scene.seen
-    try:
-        _make(scene, shape)
-        _serving(scene, shape, "old", "before")
-        with scene.engine.users(["127.0.0.1", PORT], ARMS, inside=True) as users:
-            for target, when, serves in PLACES:
-                declared = _engine.shop(
-                    NAME, listen=shape.listen, former=shape.unit, environment={"SHOP_RELEASE": "new"}
-                )
-                strike = {"target": target, "when": when, "then": {"kill": True}}
-                steps = ("stage", scene.engine.request(declared)), "finish", "promote"
-                done = scene.engine.steps(NAME, *steps, at=strike, gone=_gone(scene))
-                seen.must(done[-1].get("killed"), f"{target}: it was not killed: {done[-1]}")
-                done = scene.engine.steps(NAME, "heal", gone=_gone(scene))
-                seen.must("failed" not in done[-1], f"{target}: it was not healed: {done[-1]}")
-                _serving(scene, shape, serves, f"after {target}")
-                state = scene.sh(f"systemctl is-active {shape.unit}; systemctl is-enabled {shape.unit}").split()
-                wanted = ["active", "enabled"] if serves == "old" else ["inactive", "disabled"]
-                seen.must(state == wanted, f"after {target} {shape.unit} is {' and '.join(state)}")
-        bad = _engine.failures(users.rows)
-        seen.must(not bad, f"{len(bad)} of {len(users.rows)} requests were not served: {bad[:3]}")
-    finally:
-        _undo(scene, shape)
-    scene.clean()
+    with former(scene, shape), none_lost(scene):
+        for target, when, serves in PLACES:
+            declared = _engine.shop(NAME, listen=shape.listen, former=shape.unit, environment={"SHOP_RELEASE": "new"})
+            strike = {"target": target, "when": when, "then": {"kill": True}}
+            steps = ("stage", scene.engine.request(declared)), "finish", "promote"
+            done = scene.engine.steps(NAME, *steps, at=strike, gone=_gone(scene))
+            seen.must(done[-1].get("killed"), f"{target}: it was not killed: {done[-1]}")
+            done = scene.engine.steps(NAME, "heal", gone=_gone(scene))
+            seen.must("failed" not in done[-1], f"{target}: it was not healed: {done[-1]}")
+            _serving(scene, shape, serves, f"after {target}")
+            state = scene.sh(f"systemctl is-active {shape.unit}; systemctl is-enabled {shape.unit}").split()
+            wanted = ["active", "enabled"] if serves == "old" else ["inactive", "disabled"]
+            seen.must(state == wanted, f"after {target} {shape.unit} is {' and '.join(state)}")
 
 
 DATA = "/srv/old-till"
@@ -340,9 +360,7 @@ def keeps_data(scene: Scene) -> None:
                     text = scene.sh(f"{app} 'print(open(\"{DATA}/later.txt\").read())'")
                     seen.must("later" in text, f"the app does not read what the old service wrote meanwhile: {text}")
                     break
-                said = scene.sh(f"headcount-rollback {NAME} --to-former 2>&1; echo code $?")
-                seen.must("code 0" in said, f"it was not given back: {said}")
-                _serving(scene, shape, "old", f"given back after {before}")
+                give_back(scene, shape, before)
                 text = scene.sh(f"{old} 'echo back >> {DATA}/till.db; cat {DATA}/*; echo later > {DATA}/later.txt'")
                 seen.must("first" in text.split("\n")[0], f"the old service does not read what the app wrote: {text}")
                 seen.must("back" in text.split(), f"the old service does not write to its database: {text}")
@@ -359,9 +377,7 @@ def runs_more(scene: Scene) -> None:
     shape, seen = SHAPES["supervisor"][1], scene.seen
     more = "printf '[program:queue]\\ncommand=/bin/sleep 1000\\n' > /etc/supervisor/conf.d/queue.conf"
     shape = replace(shape, before=shape.before.replace(SUPERVISED, f"{more} && {SUPERVISED}"))
-    try:
-        _make(scene, shape)
-        _serving(scene, shape, "old", "before")
+    with former(scene, shape):
         declared = _engine.shop(NAME, listen=shape.listen, former=shape.unit)
         done = scene.engine.steps(NAME, ("stage", scene.engine.request(declared)), "finish", "promote")
         said = str(done[-1].get("failed"))
@@ -369,9 +385,6 @@ def runs_more(scene: Scene) -> None:
         seen.told.append(said[:200])
         _serving(scene, shape, "old", "refused")
         seen.must(scene.sh("pgrep -x sleep").strip(), "the other program was stopped")
-    finally:
-        _undo(scene, shape)
-    scene.clean()
 
 
 _CONF = f"{ETC}/gunicorn.service.d/further.conf"

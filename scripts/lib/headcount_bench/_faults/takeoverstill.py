@@ -7,9 +7,9 @@ from __future__ import annotations
 import time
 
 from .. import _engine
-from .._scene import Scene, times
+from .._scene import Scene
 from .row import Row
-from .takeovers import ARMS, NAME, PORT, SHAPES, _make, _serving, _undo
+from .takeovers import NAME, SHAPES, _serving, former, give_back, none_lost
 
 STILL_SECONDS = 2
 STILL = (
@@ -24,40 +24,27 @@ def stands_still(scene: Scene) -> None:
     even where the new server does not start."""
     shape, seen = SHAPES["tcp"][1], scene.seen
     moments: list[tuple[str, float, float]] = []
-    try:
-        _make(scene, shape)
-        _serving(scene, shape, "old", "before")
-        with scene.engine.users(["127.0.0.1", PORT], ARMS, inside=True) as users:
-            for target, entry_point, serves in STILL:
-                declared = _engine.shop(
-                    NAME,
-                    listen=shape.listen,
-                    former=shape.unit,
-                    environment={"SHOP_RELEASE": "new"},
-                    entry_point=entry_point,
-                )
-                strike = {"target": target, "then": {"shell": f"sleep {STILL_SECONDS}"}}
+    with former(scene, shape), none_lost(scene, moments):
+        for target, entry_point, serves in STILL:
+            declared = _engine.shop(
+                NAME,
+                listen=shape.listen,
+                former=shape.unit,
+                environment={"SHOP_RELEASE": "new"},
+                entry_point=entry_point,
+            )
+            strike = {"target": target, "then": {"shell": f"sleep {STILL_SECONDS}"}}
+            begin = time.time()
+            done = scene.engine.steps(NAME, ("stage", scene.engine.request(declared)), "finish", "promote", at=strike)
+            moments.append((target.rpartition(".")[2], begin, time.time()))
+            failed = str(done[-1].get("failed", ""))
+            expected = "No module named 'shop.nothing'" if serves == "old" else ""
+            seen.must(expected in failed and bool(expected) is bool(failed), f"{target}: it ended with {done[-1]}")
+            _serving(scene, shape, serves, f"after {target}")
+            if serves == "new":
                 begin = time.time()
-                done = scene.engine.steps(
-                    NAME, ("stage", scene.engine.request(declared)), "finish", "promote", at=strike
-                )
-                moments.append((target.rpartition(".")[2], begin, time.time()))
-                failed = str(done[-1].get("failed", ""))
-                expected = "No module named 'shop.nothing'" if serves == "old" else ""
-                seen.must(expected in failed and bool(expected) is bool(failed), f"{target}: it ended with {done[-1]}")
-                _serving(scene, shape, serves, f"after {target}")
-                if serves == "new":
-                    begin = time.time()
-                    said = scene.sh(f"headcount-rollback {NAME} --to-former 2>&1; echo code $?")
-                    seen.must("code 0" in said, f"{target}: it was not given back: {said}")
-                    _serving(scene, shape, "old", f"given back after {target}")
-                    moments.append(("given back", begin, time.time()))
-        bad = _engine.failures(users.rows)
-        when = times(bad, users.began, moments)
-        seen.must(not bad, f"{len(bad)} of {len(users.rows)} requests were not served: {when}")
-    finally:
-        _undo(scene, shape)
-    scene.clean()
+                give_back(scene, shape, target)
+                moments.append(("given back", begin, time.time()))
 
 
 STILLS = [

@@ -5,15 +5,16 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.headcount.gunicorn.plugins.doc_fragments import _run
+from ansible_collections.headcount.gunicorn.plugins.doc_fragments import _probe, _run
 
 PLUGINS = Path(__file__).resolve().parents[4] / "plugins"
 MODULES = sorted((PLUGINS / "modules").glob("*.py"))
-RUN = "headcount.gunicorn._run"
+RUN, PROBE = "headcount.gunicorn._run", "headcount.gunicorn._probe"
 
 
 def texts(module: Path) -> dict[str, str]:
@@ -40,6 +41,26 @@ def test_there_are_steps() -> None:
 @pytest.mark.parametrize("module", STEPS, ids=lambda module: module.stem)
 def test_every_step_returns_the_same_of_its_failure(module: Path) -> None:
     assert texts(module)["RETURN"].endswith(_run.ModuleDocFragment.RETURN)
+
+
+READERS = [module for module in MODULES if PROBE in fragments(module)]
+
+
+@pytest.mark.parametrize("module", READERS, ids=lambda module: module.stem)
+def test_what_reads_a_host_returns_the_same(module: Path) -> None:
+    assert texts(module)["RETURN"].endswith(_probe.ModuleDocFragment.RETURN)
+
+
+def test_what_reads_a_host_takes_what_the_fragment_says() -> None:
+    assert {module.stem for module in READERS} == {"apps_info", "host_info", "tool_info"}
+    told = yaml.safe_load(_probe.ModuleDocFragment.DOCUMENTATION)["options"]
+    shared = {name: {key: value for key, value in spec.items() if key != "description"} for name, spec in told.items()}
+    for module in READERS:
+        found = re.search(r"argument_spec=(\{.*?\n        \}),", module.read_text(encoding="utf-8"), re.DOTALL)
+        assert found is not None
+        taken = ast.literal_eval(found[1])
+        taken.pop("tool", None)
+        assert taken == shared
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.stem)

@@ -4,11 +4,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import socket
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -189,32 +186,6 @@ def test_alone() -> None:
     assert not slow.sick(replace(LIMITS, p95_ms=None))
     assert dead.to_dict()["p50_ms"] is None
     assert dead.sentence() == "alone it answered 0 of 1 requests at 10 a second"
-
-
-def test_the_queue_of_a_unix_socket_and_of_a_port(tmp_path: Path) -> None:
-    path = str(tmp_path / "s")
-    with contextlib.ExitStack() as stack:
-        unix = stack.enter_context(contextlib.closing(socket.socket(socket.AF_UNIX)))
-        unix.bind(path)
-        unix.listen(20)
-        port = stack.enter_context(contextlib.closing(socket.socket()))
-        port.bind(("127.0.0.1", 0))
-        port.listen(20)
-        listen = f"127.0.0.1:{port.getsockname()[1]}"
-        assert (lw.accept_queue(f"unix:{path}"), lw.accept_queue(listen)) == (0, 0)
-        for _ in range(3):
-            one = stack.enter_context(contextlib.closing(socket.socket(socket.AF_UNIX)))
-            one.connect(path)
-            stack.enter_context(contextlib.closing(socket.create_connection(port.getsockname())))
-        assert (lw.accept_queue(f"unix:{path}"), lw.accept_queue(listen)) == (3, 3)
-    assert lw.accept_queue(f"unix:{path}") is None
-    assert lw.accept_queue("127.0.0.1:1") is None
-
-
-def test_what_is_no_answer_of_the_kernel_is_nothing() -> None:
-    assert lw.unix_queues(b"") == {}
-    assert lw.unix_queues(b"\1\0\0\0" * 9) == {}
-    assert lw.tcp_queue(["", "  sl  local_address\n   0: nonsense\n"], "0.0.0.0:80") is None
 
 
 def test_what_fails_alone_may_go_on_failing() -> None:

@@ -75,12 +75,6 @@ def test_what_processes_hold_is_told_once(root: Path) -> None:
     ]
 
 
-def test_who_waits(root: Path) -> None:
-    assert listeners.waiting(111, str(root)) == 3
-    assert listeners.waiting(112, str(root)) == 0
-    assert listeners.waiting(999, str(root)) is None
-
-
 @pytest.mark.parametrize(
     ("listen", "same"),
     [

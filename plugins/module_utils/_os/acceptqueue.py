@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""How many connections wait to be accepted at a listening socket, by what the kernel says of it.
+
+TCP: rx_queue of the LISTEN rows of /proc/net/tcp and tcp6 (proc(5)); unix: UNIX_DIAG_RQLEN (sock_diag(7)).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator
+
+from .sockets import SHOW_NAME, SHOW_QUEUE, UNIX_NAME, UNIX_QUEUE, ask_unix, tcp, unix_rows
+
+
+def accept_queue(listen: str, root: str = "/") -> int | None:
+    """The longest queue of those that listen at `listen` ("address:port" or "unix:/path"); None if nobody can tell."""
+    if listen.startswith("unix:"):
+        path = listen[len("unix:") :]
+        return max((queue for _, name, queue in _unix(SHOW_NAME | SHOW_QUEUE) if name == path), default=None)
+    wanted = int(listen.rpartition(":")[2])
+    return max((queue for port, _, queue in tcp_queues(tcp(root)) if port == wanted), default=None)
+
+
+def waiting(inode: int, root: str = "/") -> int | None:
+    """The queue of one socket; None where the kernel does not tell, and of a socket that is gone."""
+    for _, number, queue in tcp_queues(tcp(root)):
+        if number == inode:
+            return queue
+    rows = _unix(SHOW_QUEUE) if root == "/" else ()
+    return next((queue for number, _, queue in rows if number == inode), None)
+
+
+def tcp_queues(tables: Iterable[str]) -> Iterator[tuple[int, int, int]]:
+    """(port, inode, connections that wait) of each listening socket in the kernel's tables."""
+    for line in (line for table in tables for line in table.splitlines()[1:]):
+        fields = line.split()
+        if len(fields) > 9 and fields[3] == "0A" and fields[9].isdigit():
+            yield int(fields[1].rpartition(":")[2], 16), int(fields[9]), int(fields[4].partition(":")[2], 16)
+
+
+def unix_queues(data: bytes) -> Iterator[tuple[int, str, int]]:
+    """(inode, path, connections that wait) of each socket that sock_diag told the queue of."""
+    for inode, told in unix_rows(data):
+        queue = told.get(UNIX_QUEUE, b"")
+        if len(queue) >= 4:
+            name = told.get(UNIX_NAME, b"").rstrip(b"\0").decode("utf-8", "replace")
+            yield inode, name, struct.unpack_from("=I", queue)[0]
+
+
+def _unix(show: int) -> Iterable[tuple[int, str, int]]:
+    try:
+        return unix_queues(ask_unix(show))
+    except OSError:
+        return ()
