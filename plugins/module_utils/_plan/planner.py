@@ -403,6 +403,7 @@ def _warnings(draft: Draft, settings: Mapping[str, Setting], former: Mapping[str
         _of_rate(draft),
         _of_preload(draft) if settings["preload_app"].value else None,
         _of_keepalive(draft),
+        _of_recycling(draft, settings),
     )
     own = (f"{draft.inputs.app}: {sentence}" for sentence in told if sentence)
     memory = draft.ceiling.memory.warning
@@ -429,6 +430,19 @@ def _of_slow_clients(draft: Draft) -> str | None:
     return (
         f"a {kind} worker waits for slow clients: put a buffering proxy in front and set buffering_proxy: true,"
         " or set worker_class: gevent"
+    )
+
+
+def _of_recycling(draft: Draft, settings: Mapping[str, Setting]) -> str | None:
+    """What a plan never has by itself."""
+    requests = settings["max_requests"].value
+    if draft.shape.workers > 1 or not requests:
+        return None
+    return (
+        f"settings.max_requests is {requests} with one worker: Gunicorn begins the next worker only when that one has"
+        " ended, and it ends when its last request has (a stream or a download, too), or after graceful_timeout"
+        f" ({settings['graceful_timeout'].value} s); so nobody answers users meanwhile, nor while the next one imports"
+        " the app: set workers: 2 beside it, or remove max_requests (MemoryMax bounds a leak)"
     )
 
 
