@@ -115,18 +115,19 @@ def wanted(app: Plain, old: int | None) -> bool:
     return old is not None and minutes(app) > 0
 
 
-def counted(layout: Layout, number: int | None) -> Counts | None:
+def counted(app: AppOnHost, number: int | None) -> Counts | None:
     """What the instance of a generation has counted; None where nobody can tell."""
     if number is None:
         return None
-    with contextlib.suppress(Unreadable):
-        return read(layout.instance_files(number, trial=False))
+    with contextlib.suppress(Unreadable, SystemdError):
+        master = app.systemd.state(app.layout.service_unit(number)).main_pid
+        return read(app.layout.instance_files(number, trial=False), master, app.root)
     return None
 
 
 def before(app: AppOnHost, old: int | None) -> Before:
     """What the generation that is about to leave has counted: what the new one is held against."""
-    found = counted(app.layout, old)
+    found = counted(app, old)
     return Before() if found is None else Before(found.tally, max(1.0, app.clock() - found.started))
 
 
