@@ -30,6 +30,7 @@ from ._host import boot, byhand, probe
 from ._host.guard import guard
 from ._host.loadtest import load_test
 from ._host.retune import retune
+from ._os import exporterunit
 from ._os.files import as_mapping, make_directory, read_text_file, replace_link, write_file
 from ._os.paths import TOOL, Layout, installed_apps
 from ._os.reader import for_a_reader
@@ -291,8 +292,16 @@ def _status(options: argparse.Namespace, apps: list[str], root: str) -> int:
                 print(f"  {line}")
             for problem in state["problems"] + state["leftovers"] + state["open"]:
                 print(f"  ! {problem}")
+        _tell_of_the_exporter(options.app, root)
     sound = all(state["healthy"] and state["intact"] and not state["leftovers"] for state in states.values())
     return OK if sound else FAILED
+
+
+def _tell_of_the_exporter(app: str | None, root: str) -> None:
+    """Say that the host's exporter does not run, where that is so and no single app was asked for."""
+    if app is None and exporterunit.seen(root) == exporterunit.STOPPED:
+        name = exporterunit.UNIT
+        print(f"! {name} does not run: Prometheus is told nothing of this host; systemctl start {name}")
 
 
 def _asked(layout: Layout) -> AppAsked:

@@ -53,7 +53,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils import _hosttool
 from ..module_utils._host import exporting
-from ..module_utils._os.exporterunit import UNIT, installed
+from ..module_utils._os.exporterunit import UNIT, installed, seen
 from ..module_utils._os.systemd import SystemdError
 
 
@@ -65,7 +65,7 @@ def main() -> None:
     )
     listen = module.params["listen"]
     if module.check_mode:
-        module.exit_json(changed=installed() != listen, listen=listen)
+        module.exit_json(changed=seen() != listen, listen=listen)
     try:
         if listen:
             _hosttool.install(_hosttool.own_sources())

@@ -95,7 +95,10 @@ def test_an_operator_finds_a_request_in_the_journal(scenario: Scenario) -> None:
     assert float(slowest[0].split()[0]) >= 700
     assert any(line.endswith('"path":"/stream","status":200') for line in paths)
     assert any('"client":"127.0.0.1"' in line for line in who)
-    assert "hidden" not in new.out("journalctl -t gthread-access -o cat")
+    users = new.out("journalctl -t gthread-access -o cat")
+    assert "hidden" not in users
+    # Those of Headcount itself (weigh, trial, the load of what is live, looks) are told apart.
+    assert not re.search('"agent":"(headcount|h2load)', users), users
     # What the trial looks through for causes has none of its requests, and they are not among those of users.
     assert new.out("journalctl -q -t gthread-trial-access -o cat -n 1").startswith('{"time"')
     assert "access" not in new.out("journalctl -q -p info -u gthread-trial@1 -o short | awk '{print $5}' | sort -u")

@@ -13,8 +13,9 @@ from .._declaration.app import Plain
 from .._facts.unitgroups import unit_memory, unit_pids
 from .._facts.workerends import read_ends
 from .._os.addresses import local_address
-from .._os.causes import first_cause
 from .._os.http import get, request, unhealthy
+from .._os.lastwords import first_cause
+from .._os.lines import UNREAD, says
 from .._os.logged import Log
 from .._os.paths import Layout
 from .._os.procfs import children
@@ -106,7 +107,7 @@ class Instances:
 
     def _log_says(self, service: str, begin: float) -> str:
         cause = first_cause(self.systemd.journal(service, begin))
-        return f"; its log says: {cause}" if cause else ""
+        return f"; {says(cause)}" if cause else ""
 
     def _workers(self, state: UnitState) -> frozenset[tuple[int, int]]:
         """The processes that its master has started, each with its start time."""
@@ -143,7 +144,8 @@ class Instances:
         words = {"exit-code": f"exited with status {state.exit_status}", "signal": "was killed by a signal"}
         how = words.get(state.result, f"ended ({state.result or state.active})")
         blocked = access.impassable(self.layout) if "Permission denied" in (cause or "") else []
-        return f"died while starting: {'; '.join([cause or how, *blocked])}"
+        told = [how, cause] if cause and cause.startswith(UNREAD) else [cause or how]
+        return f"died while starting: {'; '.join([*told, *blocked])}"
 
     def join(self, number: int, health: Plain) -> float:
         """Start generation `number` on the public socket beside what already serves it; seconds until it answered."""

@@ -8,8 +8,8 @@ import os
 from dataclasses import dataclass
 
 from .._declaration.app import App
-from .._os.causes import last_words
 from .._os.files import make_directory
+from .._os.lastwords import last_words
 from .._os.systemd import UnitState
 from . import generations
 from .failures import StepFailed

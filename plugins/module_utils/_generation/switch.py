@@ -10,7 +10,8 @@ import os
 from .._declaration.app import Plain
 from .._os.addresses import local_address
 from .._os.background import Background
-from .._os.causes import first_cause
+from .._os.lastwords import first_cause
+from .._os.lines import UNREAD
 from .._os.ownership import Foreign
 from .._os.systemd import SystemdError
 from .._os.taken import address_taken
@@ -303,7 +304,8 @@ def _why_not_listening(instances: Instances, listen: str, error: Exception) -> s
     taken = any("Address already in use" in line for line in lines)
     if taken:
         return f"listen address {listen} is taken by another process; free it, or declare another `listen`"
-    return f"cannot listen on {listen}: {first_cause(lines) or error}"
+    cause = first_cause(lines) or str(error)
+    return f"cannot listen on {listen}: {f'{error}; {cause}' if cause.startswith(UNREAD) else cause}"
 
 
 def restore(instances: Instances, old: int | None, new: int | None) -> None:

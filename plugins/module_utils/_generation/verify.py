@@ -11,7 +11,7 @@ from .._facts.unitgroups import unit_pids
 from .._facts.workerends import WorkerEnd, deaths, last_serial, read_ends
 from .._load.memory import count_restarts
 from .._os.addresses import local_address
-from .._os.causes import first_cause
+from .._os.lastwords import first_cause
 from .._os.procfs import children
 from .._os.systemd import UnitState
 from .answers import Asker, Users

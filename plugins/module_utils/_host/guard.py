@@ -3,14 +3,18 @@
 """The guard: after a promote the host watches what users get, and goes back by itself, with no controller.
 
 It runs as a transient unit of its own, which goes on where its process is killed. It ends when its time is over, when
-another generation is made live, and with the host: after a restart nobody guards. What it is about to go back from it
-writes down first, so that whoever comes next on the app can say it.
+another generation is made live, and with the host: after a restart nobody guards, as nothing is left of what was
+counted until then, and a host that has just begun is no measure. Where it ends before its time it says from when to
+when it watched. What it is about to go back from it writes down first, so that whoever comes next on the app can say
+it.
 """
 
 from __future__ import annotations
 
 import contextlib
-import time
+import os
+import select
+import signal
 from dataclasses import dataclass
 from typing import Callable
 
@@ -40,28 +44,41 @@ View = Callable[[], AppView]
 
 def guard(
     app: AppOnHost,
-    sleep: Callable[[float], None] = time.sleep,
+    sleep: Callable[[float], object] | None = None,
     view: View | None = None,
     now: Callable[[], float] = boot_seconds,
 ) -> str:
-    """Watch until the time is over; what came of it, in a sentence."""
-    orders = Orders.read(app.layout)
-    if orders is None or orders.boot != boot_id(app.root):
+    """Watch until the time is over, or until `sleep` tells that it is to end; what came of it, in a sentence."""
+    orders, sleep = Orders.read(app.layout), sleep or _until_asked()
+    if orders is None or orders.end or orders.boot != boot_id(app.root):
         return "there is nothing to guard"
     guarded = _Guarded(app, orders, view or (lambda: app_view(app.name, app.root, app.systemd)))
     while now() < orders.until:
-        sleep(LOOK_EVERY_S)
+        asked = sleep(LOOK_EVERY_S)
         if generations.live(app.layout) != orders.generation:
             with contextlib.suppress(OSError):
                 guarding.conclude(app)  # of one that was killed on its way back
             return f"generation {orders.generation} is not live any more; its guard ends"
+        if asked:
+            told = f"{guarding.cut_short(app, orders, app.clock(), _who_asked(app, orders))}; {guarded.conclusion()}"
+            return guarded.end(told, told)
+        guarding.looked(app.layout)
         done = guarded.look(now())
         if done:
             return done
-    told = guarded.conclusion()
-    with contextlib.suppress(OSError):
-        app.log("guarded", generation=orders.generation, evidence=told)
-    return f"generation {orders.generation}: {told}"
+    return guarded.end(guarded.conclusion(), guarding.WHOLE)
+
+
+def _until_asked() -> Callable[[float], object]:
+    """Sleeps for so many seconds, or until this process is asked to end (SIGTERM); then it tells so."""
+    heard, tell = os.pipe()
+    signal.signal(signal.SIGTERM, lambda *_: os.write(tell, b"."))
+    return lambda seconds: select.select([heard], [], [], seconds)[0]
+
+
+def _who_asked(app: AppOnHost, orders: Orders) -> str:
+    going_down = app.systemd.runner(["systemctl", "is-system-running"], 5.0).out.strip() == "stopping"
+    return "the host was shut down" if going_down else f"{guarding.unit(app.layout, orders.generation)} was stopped"
 
 
 def _seen(look: View) -> AppView | None:
@@ -121,6 +138,13 @@ class _Guarded:
         began = self.orders.until - 60 * self.orders.minutes
         breach = self.watch.look(_reading(current, seen.waiting, now - began))
         return self._go_back(breach, now) if breach and now >= self.again else ""
+
+    def end(self, told: str, how: str) -> str:
+        """Write down what it came to and how it ended; the former in a sentence."""
+        with contextlib.suppress(OSError):
+            self.app.log("guarded", generation=self.orders.generation, evidence=told)
+        guarding.over(self.app, self.orders, how)
+        return f"generation {self.orders.generation}: {told}"
 
     def conclusion(self) -> str:
         """What is to be said when the time is over."""

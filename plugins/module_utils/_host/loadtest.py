@@ -106,7 +106,7 @@ class _Test:
         layout = self.app.layout
         group = self.app.systemd.state(layout.service_unit(self.number)).control_group
         memory = unit_memory(group, self.app.root) if group else None
-        counts = counted(layout, self.number)
+        counts = counted(self.app, self.number)
         return Reading(
             at=self.app.clock(),
             tally=counts.tally if counts is not None else Tally(),

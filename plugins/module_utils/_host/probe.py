@@ -17,7 +17,7 @@ from .._generation.asked import AppAsked
 from .._generation.settings import retune_at_boot
 from .._generation.state import app_state
 from .._os.background import Background
-from .._os.exporterunit import installed as exporter_listens
+from .._os.exporterunit import seen as exporter_listens
 from .._os.paths import SYSTEM_PYTHON, Layout, present_apps
 from .._os.systemd import Systemd
 from .._release.contents import present

@@ -183,11 +183,15 @@ class _Account:
     achieved: float
 
 
-def account(runs: Sequence[LaneRun], min_rate_share: float = 0.95) -> Samples:
+def account(runs: Sequence[LaneRun], min_rate_share: float = 0.95, timeout_seconds: float = 0.0) -> Samples:
     """The samples of one arm: one entry for every planned request of every lane, in the order in which they were
-    due."""
+    due.
+
+    Of a load that was stopped, a request whose answer might still have come within `timeout_seconds` is none that
+    failed: it was cut by whoever stopped it, and took as long as it had waited by then.
+    """
     runs = [cut_short(run) for run in runs]
-    accounts = [_lane_account(run) for run in runs]
+    accounts = [_as_stopped(run, _lane_account(run), timeout_seconds) for run in runs]
     whole = _together(accounts)
     wanted = lanes_rate([run.lane for run in runs])
     span = max((run.lane.lasts_s for run in runs), default=0.0)
@@ -287,6 +291,15 @@ def _as_it_stands(entry: Entry, waited: float, timeout_seconds: float) -> Entry:
     if entry.status or not math.isinf(entry.latency_ms) or waited >= timeout_seconds:
         return entry
     return replace(entry, latency_ms=1000.0 * waited)
+
+
+def _as_stopped(run: LaneRun, lane: _Account, timeout_seconds: float) -> _Account:
+    """The account of a lane as it stood when its process was stopped, where it was."""
+    stopped = run.finished.stopped
+    if stopped is None or not timeout_seconds:
+        return lane
+    entries = [_as_it_stands(entry, stopped - entry.due_s, timeout_seconds) for entry in lane.entries]
+    return replace(lane, entries=entries, kinds=dict(sum(_ways_of(entries), Counter())))
 
 
 def _together(lanes: Sequence[_Account]) -> _Account:

@@ -20,6 +20,7 @@ from typing import Any
 
 from .._facts.workerends import Deaths, WorkerEnd, deaths, last_serial
 from .._os.background import begin_thread
+from .._os.lines import UNREAD
 from .._verdict.types import MemoryEvidence
 from .use import UseLog
 from .workers import WorkerLog
@@ -226,9 +227,12 @@ class MemorySampler:
         self._deaths = self._ends()
         if self.journal_fn is not None:
             try:
-                self._counts = count_restarts(self.journal_fn())
+                lines = list(self.journal_fn())
             except OSError as problem:
-                self._note(f"the journal could not be read: {problem}")
+                lines = [f"{UNREAD}{problem}"]
+            self._counts = count_restarts(lines)
+            if lines and lines[0].startswith(UNREAD):
+                self._note(lines[0])
 
     def sample(self, look_again: bool = True) -> None:
         """One sample of every process; look_again: ask for the processes anew (which may cost a systemctl)."""

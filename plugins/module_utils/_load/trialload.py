@@ -223,13 +223,15 @@ class _Phase:
     ended: dict[str, list[h2.Finished]] = field(default_factory=dict)
     cut: tuple[float, float] | None = None
     seen: Mapping[str, Samples] = field(default_factory=dict)
-    timeout_seconds: float = 10.0
+    timeout_seconds: float = Running.timeout_seconds
 
     def samples(self, name: str) -> Samples:
         if name in self.seen:
             return replace(self.seen[name], cpu_seconds=sum(end.cpu_seconds for end in self.ended[name]))
         runs = [h2.LaneRun(lane, end) for lane, end in zip(self.lanes[name], self.ended[name])]
-        return h2.account(runs) if self.cut is None else h2.account_so_far(runs, *self.cut, self.timeout_seconds)
+        if self.cut is not None:
+            return h2.account_so_far(runs, *self.cut, self.timeout_seconds)
+        return h2.account(runs, timeout_seconds=self.timeout_seconds)
 
     @property
     def cpu_seconds(self) -> float:
@@ -281,7 +283,8 @@ class _Guarded:
     def run(self, prefix: str, lanes: Mapping[str, Sequence[h2.Lane]], early: Early | None = None) -> None:
         """The next phase: load at once whom `lanes` name; a live generation that is not among them is asked now and
         then. `early`: end it as soon as the candidate has failed."""
-        phase = _Phase({name: list(some) for name, some in lanes.items()})
+        waits = self.generator.running.timeout_seconds
+        phase = _Phase({name: list(some) for name, some in lanes.items()}, timeout_seconds=waits)
         seconds = max((lane.lasts_s for some in lanes.values() for lane in some), default=0.0)
         launches = {
             name: self.generator.launches(prefix + name, some, self.targets[name]) for name, some in phase.lanes.items()
@@ -304,7 +307,6 @@ class _Guarded:
             self.ended = looking.ended
             if looking.ended is not None:
                 phase.cut, phase.seen = (begin, begin + looking.ended.at_s), looking.seen
-                phase.timeout_seconds = self.generator.running.timeout_seconds
         for name, some in launches.items():
             phase.ended[name], ended = ended[: len(some)], ended[len(some) :]
         self.phases.append(phase)

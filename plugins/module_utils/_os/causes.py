@@ -42,7 +42,7 @@ _ASIDE: Final = re.compile(
 )
 """What stands before the traceback of something else than a request."""
 _GREENLET: Final = re.compile(r"\bGreenlet\b.*\bfailed with ")
-_BOOT: Final = re.compile(r"Exception in worker process")
+BOOT: Final = re.compile(r"Exception in worker process")
 _REQUESTS: Final = (
     re.compile(r"Exception on (?P<path>/\S*) \[[A-Z]+\]"),
     re.compile(r"Error handling request (?P<path>/\S*)"),
@@ -55,7 +55,7 @@ _THROUGH: Final = re.compile(
 )
 """Files of servers and frameworks that a request comes through."""
 _QUIET: Final = re.compile(r"\[(?:WARNING|INFO|DEBUG)\]|\b(?:WARNING|INFO|DEBUG)\b")
-_LEAVING: Final = ("SystemExit", "KeyboardInterrupt", "GeneratorExit")
+LEAVING: Final = ("SystemExit", "KeyboardInterrupt", "GeneratorExit")
 _RELEASE: Final = re.compile(r"^.*/(?:tree|site-packages|dist-packages)/|^/opt/headcount/.*?/releases/[^/]+/")
 _LIBRARY: Final = re.compile(r"/(?:site-packages|dist-packages)/|/lib/python3|^<")
 _JSON_TRACEBACK: Final = ("exc_info", "exception", "stack_trace", "traceback", "stack", "exc_text")
@@ -355,14 +355,14 @@ def cause_of_request(lines: Iterable[Line], path: str, begin: float, end: float)
 
 def _may_be_of(raised: Raised, path: str) -> bool:
     """Whether a failed request for `path` may have raised it."""
-    if raised.aside or _BOOT.search(raised.header) or (raised.path and not _same(raised.path, path)):
+    if raised.aside or BOOT.search(raised.header) or (raised.path and not _same(raised.path, path)):
         return False
     return bool(raised.path) or raised.through or not _QUIET.search(raised.header)
 
 
 def _request_words(raised: Raised) -> str:
     """For people; of a worker that its master ended where it stood, which says why, if that is known."""
-    if raised.name not in _LEAVING:
+    if raised.name not in LEAVING:
         return raised.words(place=True)
     return f"it was ended while it was at {raised.where}" if raised.where else ""
 
@@ -373,67 +373,7 @@ def _same(told: str, asked: str) -> bool:
     return told == asked or (len(told) > 1 and asked.endswith(told))
 
 
-_SERVER: Final = re.compile(r"^\[\d{4}-\d\d-\d\d [^\]]*\] \[\d+\] \[[A-Z]+\]")
 MANAGER: Final = re.compile(
     r"^(?:Starting|Started|Stopping|Stopped) \S+\.(?:service|socket)\b|^\S+\.(?:service|socket): "
 )
 """What systemd itself says of a unit in its log."""
-_WORKER_EXITED: Final = re.compile(r"\bWorker \(pid:\s*\d+\) exited with code\b")
-_TROUBLE: Final = re.compile(
-    r"\b(Error|error|ERROR|FATAL|failed|denied|No such file|not found|Killed)\b|^Failed to (find|parse|import)"
-    r"|: Failed to (spawn|fork|run|set up|load)\b.*: "
-)
-
-
-def first_cause(lines: Sequence[str]) -> str | None:
-    """The line of a log that says why a process died, or None when none does.
-
-    The exception that Gunicorn tells of a worker that could not boot is the cause; without any the last one that is no
-    thread's and no request's, because what an app logged before that it lived through. Gunicorn's own "Worker failed to
-    boot" only repeats that something was wrong before, and its "Worker exited with code 1" that the app ended by
-    itself: then the app's own line before it is the cause.
-    """
-    raised = _fatal_exception(lines)
-    if raised:
-        return raised
-    words = ""
-    for line in lines:
-        text = line.strip()
-        if _WORKER_EXITED.search(text):
-            return (words or text)[:MOST_CHARACTERS]
-        if text and not _SERVER.match(text) and not MANAGER.match(text):
-            words = text
-        if _TROUBLE.search(text) and "Shutting" not in text:
-            return text[:MOST_CHARACTERS]
-    return None
-
-
-def last_words(lines: Sequence[str]) -> str:
-    """The last words of a command that failed: its last exception, else its last line. Empty where it said nothing;
-    what systemd itself says of a unit is none of its words."""
-    said = [line for line in lines if line.strip() and not MANAGER.match(line.strip())]
-    raised = [one for one in exceptions(Line(0.0, 0, text) for text in said) if not one.name.endswith("Warning")]
-    last = raised[-1].words() if raised else "".join(said[-1:]).strip()
-    return last[:MOST_CHARACTERS]
-
-
-def could_not_begin(lines: Sequence[str]) -> str:
-    """The exception that kept a worker from beginning, as Gunicorn names it; empty where it names none."""
-    found = exceptions(Line(0.0, 0, text) for text in lines)
-    return next((raised.words() for raised in found if _BOOT.search(raised.header) and _tells(raised)), "")
-
-
-def _fatal_exception(lines: Sequence[str]) -> str:
-    """The exception, or the crash of Python itself, that a process died of; empty where there is none."""
-    found = [raised for raised in exceptions(Line(0.0, 0, text) for text in lines) if _tells(raised)]
-    booting = [raised for raised in found if _BOOT.search(raised.header)]
-    crashed = [line.strip() for line in lines if line.startswith("Fatal Python error: ")]
-    own = [raised for raised in found if not raised.aside and not raised.path]
-    last = own[-1:] or found[-1:]
-    told = [*(raised.words() for raised in booting[:1]), *crashed, *(raised.words() for raised in last)]
-    return told[0] if told else ""
-
-
-def _tells(raised: Raised) -> bool:
-    """Whether it says something: Gunicorn's own way out of a worker does not."""
-    return not raised.name.endswith("Warning") and raised.name not in ("HaltServer", *_LEAVING)

@@ -11,6 +11,13 @@ from .paths import UNITS
 
 UNIT = "headcount-exporter.service"
 
+STOPPED = "stopped"
+"""What the probe says of one whose unit is as it was written, and that nobody runs."""
+
+_RUNNING = "run/systemd/units"
+"""Here systemd keeps a link for each unit that is neither inactive nor failed, for the journal; asking systemd itself
+would cost each probe a process."""
+
 
 def split(listen: str) -> tuple[str, int]:
     """Host and port of "127.0.0.1:9788" or "[::1]:9788"."""
@@ -83,3 +90,15 @@ def listens_at(text: str | None) -> str:
 def installed(root: str = "/") -> str:
     """Where this host's exporter listens; "" where there is none, "changed" where its unit is not as it was written."""
     return listens_at(read_text_file(os.path.join(root, UNITS, UNIT)))
+
+
+def stopped(root: str = "/") -> bool:
+    """Whether systemd keeps units here, and that of the exporter is none that runs or is about to."""
+    units = os.path.join(root, _RUNNING)
+    return os.path.isdir(units) and not os.path.lexists(os.path.join(units, f"invocation:{UNIT}"))
+
+
+def seen(root: str = "/") -> str:
+    """installed(), or STOPPED where that is one that does not run."""
+    there = installed(root)
+    return STOPPED if there not in ("", "changed") and stopped(root) else there

@@ -399,34 +399,6 @@ def redirected(answer: Answer) -> bool:
 
 
 AS_USERS = "scheme: https where a proxy in front takes https off, host where the app has a name of its own, headers"
-REDIRECT_FIX = (
-    f"nothing of the app is measured that way; declare what users send ({AS_USERS}), or the path that it leads to, or, "
-    "where the redirect is what users get, status: [%d]"
-)
-
-
-def only_redirects(
-    address: str | tuple[str, int],
-    paths: Sequence[Ask],
-    seconds: float,
-    ask: Callable[..., Answer] = request,
-) -> str:
-    """Which path of the load only ever redirects though no `status` of it says so, with the fix; else empty.
-
-    Each path is asked once, and one that redirects twice more. Bounded: `seconds` for each request.
-    """
-    for path in paths:
-        if path.status:
-            continue
-        for _ in range(3):
-            answer = ask(address, path, path.within(seconds))
-            if not redirected(answer):
-                break
-        else:
-            fix = REDIRECT_FIX % answer.status
-            what = f"{path.method} {path.path} only redirects ({answer.status} to {answer.location})"
-            return f"{what}: {fix}"
-    return ""
 
 
 def get(

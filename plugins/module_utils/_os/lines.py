@@ -6,6 +6,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+UNREAD = "its log could not be read: "
+"""So begins the one line of a log that the host could not read, where nobody knows what was logged."""
+
+
+def says(words: str) -> str:
+    """What a log says, as a part of a sentence."""
+    return words if words.startswith(UNREAD) else f"its log says: {words}"
+
 
 @dataclass(frozen=True)
 class Line:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from . import causes
-from .lines import Line
+from .lines import UNREAD, Line
 
 MOST_LINES = 2
 """So many lines are told in a sentence, and"""
@@ -76,14 +76,17 @@ def owns(lines: Iterable[Line], begin: float, end: float) -> list[Own]:
     found = []
     for line in known:
         meanwhile = not line.at or begin - causes.SLACK_SECONDS <= line.at <= end + causes.SLACK_SECONDS
-        own = _own(line.text) if meanwhile and line.text.strip() not in raised else None
+        own = own_line(line.text) if meanwhile and line.text.strip() not in raised else None
         if own is not None:
             found.append(own)
     return found
 
 
-def _own(text: str) -> Own | None:
+def own_line(text: str) -> Own | None:
+    """A line of a log as the app's own; None where it is somebody else's, or says nothing."""
     bare = causes.without_colour(text)
+    if bare.startswith(UNREAD):
+        return Own(bare[:MOST_CHARACTERS], 2)
     if not bare.strip() or bare[0] in " \t|" or causes.is_frame(bare) or causes.MANAGER.match(bare.strip()):
         return None
     record = causes.structured(bare)
@@ -112,27 +115,10 @@ def told(found: Sequence[Own]) -> str:
     """
     worst = max((own.level for own in found), default=0)
     texts = list(dict.fromkeys(own.text for own in found if own.level == worst))[-MOST_LINES:]
+    if texts and texts[0].startswith(UNREAD):
+        return texts[0]
     return f"logged meanwhile: {', '.join(map(_quoted, texts))}" if texts else ""
 
 
 def _quoted(text: str) -> str:
     return '"' + text.replace('"', "'") + '"'
-
-
-_EXITED: Final = re.compile(r"\bWorker \(pid:\s*\d+\) exited with code\b")
-
-
-def last_of_the_dead(lines: Sequence[str]) -> str:
-    """What a worker said before it died: that Python itself crashed, why it could not begin, or the app's own last line
-    before the worker left by itself. Empty where the log does not tell: one that was killed says nothing."""
-    crashed = next((line.strip() for line in lines if line.startswith("Fatal Python error: ")), "")
-    begun = crashed or causes.could_not_begin(lines)
-    if begun:
-        return begun[: causes.MOST_CHARACTERS]
-    words = ""
-    for line in lines:
-        if _EXITED.search(line):
-            return words
-        own = _own(line)
-        words = own.text if own is not None else words
-    return ""

@@ -14,7 +14,7 @@ from collections import deque
 from dataclasses import dataclass, replace
 from typing import Callable, Sequence
 
-from .lines import Line
+from .lines import UNREAD, Line
 from .secrecy import clean_lines, clean_text
 
 Runner = Callable[[Sequence[str], float], "Completed"]
@@ -339,33 +339,27 @@ class Systemd:
 
     def said(self, unit: str, since_epoch: float, lines: int = 4000) -> list[Line]:
         """The last lines that `unit` logged since `since_epoch` (seconds), with time and process, without secrets;
-        empty when there is no journal to ask. What was logged until now is in it."""
-        self.runner(["journalctl", "--sync"], 20.0)
+        empty when there is no journal to ask, one that begins with UNREAD where it does not answer. What was logged
+        until now is in it."""
         # --all: a long line, as JSON has them, would be left out else.
-        options = ["-o", "json", "--all", "--output-fields=MESSAGE,_PID", f"--since=@{int(since_epoch)}"]
-        done = self.runner(
-            ["journalctl", "--no-pager", "-q", *_NO_REQUESTS, "-u", unit, *options, "-n", str(lines)], 20.0
-        )
-        read = [line for entry in done.out.split("\n") for line in _journal_lines(entry)] if done.status == 0 else []
+        options = ["json", "--all", "--output-fields=MESSAGE,_PID"]
+        text, unread = self._logged(unit, since_epoch, lines, options)
+        read = [line for entry in text.split("\n") for line in _journal_lines(entry)]
+        read = [Line(0.0, 0, unread)] if unread else read
         return [replace(line, text=text) for line, text in zip(read, clean_lines([line.text for line in read]))]
 
     def journal(self, unit: str, since_epoch: float, lines: int = 200) -> list[str]:
-        """The last lines that `unit` logged since `since_epoch` (seconds); empty when there is no journal to ask."""
-        done = self.runner(
-            [
-                "journalctl",
-                "--no-pager",
-                "-q",
-                *_NO_REQUESTS,
-                "-o",
-                "cat",
-                "-u",
-                unit,
-                f"--since=@{int(since_epoch)}",
-                "-n",
-                str(lines),
-            ],
-            20.0,
-        )
+        """The texts of said()."""
+        text, unread = self._logged(unit, since_epoch, lines, ["cat"])
         # Cleaned before anybody cuts a line to a length: the beginning of a secret would not be known as one.
-        return clean_text(done.out).splitlines() if done.status == 0 else []
+        return clean_text(text + unread).splitlines()
+
+    def _logged(self, unit: str, since_epoch: float, lines: int, form: Sequence[str]) -> tuple[str, str]:
+        """What journalctl prints, and why it could not be had ("" where it could)."""
+        ask = ["journalctl", "--no-pager", "-q", *_NO_REQUESTS, "-u", unit, f"--since=@{int(since_epoch)}"]
+        self.runner(["journalctl", "--sync"], 20.0)
+        done = self.runner([*ask, "-n", str(lines), "-o", *form], 20.0)
+        if not done.status:
+            return done.out, ""
+        why = "".join(done.err.strip().splitlines()[:1])
+        return "", "" if why.startswith("No journal files") else f"{UNREAD}{why or f'status {done.status}'}"

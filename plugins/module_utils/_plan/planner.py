@@ -18,7 +18,7 @@ from .._declaration.app import App
 from .classes import ClassChoice, Room, choose_class, room_for_sync
 from .inputs import Allotment, Inputs, Mismatch, divide, gather, profile_mismatch, wait_share
 from .settings import EVENTLET, GUNICORN, OVERRIDES, SETTINGS, Draft, all_settings, origin_of, override
-from .size import ASYNC, Shape, ceiling_for, fits_once, for_two, holds, memories, size
+from .size import Shape, ceiling_for, fits_once, for_two, holds, memories, size
 from .text import explain, render_table
 from .types import Host, Limit, Measured, Number, Plan, PlanError, Policy, Setting, bare_values, number, share
 
@@ -401,8 +401,7 @@ def _warnings(draft: Draft, settings: Mapping[str, Setting], former: Mapping[str
         _of_slow_clients(draft),
         *_of_few_slots(draft, former),
         _of_rate(draft),
-        _of_preload(draft) if settings["preload_app"].value else None,
-        _of_keepalive(draft),
+        *_of_settings(draft, settings),
     )
     own = (f"{draft.inputs.app}: {sentence}" for sentence in told if sentence)
     memory = draft.ceiling.memory.warning
@@ -432,6 +431,14 @@ def _of_slow_clients(draft: Draft) -> str | None:
     )
 
 
+def _of_settings(draft: Draft, settings: Mapping[str, Setting]) -> Sequence[str]:
+    if not draft.app.settings:
+        return ()
+    from .ownsettings import warnings
+
+    return warnings(draft, settings)
+
+
 def _of_few_slots(draft: Draft, former: Mapping[str, object]) -> Sequence[str]:
     if draft.shape.slots >= draft.inputs.concurrency.value and not former:
         return ()
@@ -452,22 +459,6 @@ def _of_rate(draft: Draft) -> str | None:
         f"rate {number(inputs.rate)}/s x {number(inputs.cpu_ms.value)} ms of CPU ({inputs.cpu_ms.origin}) needs"
         f" {number(need)} cores, and there are {number(cores)}: use more hosts or larger ones"
     )
-
-
-def _of_preload(draft: Draft) -> str | None:
-    kind = draft.choice.name
-    if kind not in ASYNC:
-        return None
-    return (
-        f"preload_app with {kind}: the app is imported before the worker patches the library; the configuration"
-        " file must patch first"
-    )
-
-
-def _of_keepalive(draft: Draft) -> str | None:
-    if draft.choice.name == "gthread" and override(draft.app, "keepalive"):
-        return "settings.keepalive binds clients to one gthread worker, however busy that is"
-    return None
 
 
 def _inputs(draft: Draft, hosts: int) -> dict[str, object]:

@@ -5,10 +5,12 @@ its own runtime directory."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import stat
 import struct
 from dataclasses import dataclass, field, replace
-from typing import Mapping, Sequence
+from typing import Callable, Mapping, Sequence
 
 from .._os.files import read_regular
 from . import instance as words
@@ -29,6 +31,10 @@ ERRORS = ("5xx", "broken")
 
 class Unreadable(ValueError):
     """A recorder's file that this version cannot read; the message says why."""
+
+
+class Damaged(Unreadable):
+    """One that something else wrote to: a new one is begun when the instance is started anew."""
 
 
 @dataclass(frozen=True)
@@ -148,21 +154,55 @@ class Counts:
     ended_rss_mib: float
 
 
-def read(directory: str) -> Counts | None:
+def read(directory: str, master: int = 0, root: str = "/") -> Counts | None:
     """What the recorder of the instance with that runtime directory has counted; None where there is none.
 
-    Raises Unreadable where there is something else in its place.
+    A file that somebody removed, or put another one in the place of, is counted in all the same: it is read from
+    Gunicorn's `master` (its process), who holds it. Raises Unreadable where there is something else in its place.
     """
     path = os.path.join(directory, words.FILE)
+    try:
+        found = _read(path)
+    except Unreadable:
+        held = _held(master, root)
+        if not held:
+            raise
+        return _read(held, _through)
+    held = "" if found is not None else _held(master, root)
+    return _read(held, _through) if held else found
+
+
+def _held(master: int, root: str) -> str:
+    """Where a removed recorder's file is that a process has open; "" where it has none."""
+    folder, names = os.path.join(root, "proc", str(master), "fd"), []
+    with contextlib.suppress(OSError):
+        names = os.listdir(folder) if master else []
+    for path in (os.path.join(folder, name) for name in names):
+        with contextlib.suppress(OSError):  # closed since
+            if os.readlink(path).endswith(f"/{words.FILE} (deleted)"):
+                return path
+    return ""
+
+
+def _read(path: str, fetch: Callable[[str, int], bytes | None] = read_regular) -> Counts | None:
     for _ in range(TRIES):
-        data = read_regular(path, MOST_BYTES)
+        data = fetch(path, MOST_BYTES)
         if data is None:
             return None
         found = parse(data)
-        again = read_regular(path, words.HEADER * words.WORD) or b""
+        again = fetch(path, words.HEADER * words.WORD) or b""
         if again[_CURRENT] == data[_CURRENT]:
             break
     return found
+
+
+def _through(path: str, most: int) -> bytes | None:
+    """As read_regular(), through a descriptor of a process, which is a link."""
+    with contextlib.suppress(OSError):
+        if stat.S_ISREG(os.stat(path).st_mode):
+            with open(path, "rb") as stream:
+                return stream.read(most)
+    return None
 
 
 _CURRENT = slice(words.H_CURRENT * words.WORD, (words.H_CURRENT + 1) * words.WORD)
@@ -173,27 +213,27 @@ def parse(data: bytes) -> Counts:
     count = len(data) // words.WORD
     values = struct.unpack_from(f"={count}q", data)
     if count < words.HEADER or values[words.H_MAGIC] != words.MAGIC:
-        raise Unreadable("it is no recorder's file")
+        raise Damaged("it was emptied or written over" if count < words.HEADER else "it is no recorder's file")
     shape = (values[words.H_HEADER], values[words.H_ROW], values[words.H_BOUNDS])
     bounds = values[words.H_BOUND : words.H_BOUND + len(words.BOUNDS_US)]
     if shape != (words.HEADER, words.ROW, len(words.BOUNDS_US)) or bounds != words.BOUNDS_US:
         raise Unreadable("it is that of another version of Headcount; the next generation has this one's")
     rows = values[words.H_ROWS]
     if rows < words.TOTALS or count != words.HEADER + rows * words.ROW:
-        raise Unreadable(f"it is cut off: {count} words, where its header tells of {rows} rows")
+        raise Damaged(f"it is cut off: {count} words, where its header tells of {rows} rows")
     _fail_if_absurd(values, rows)
     return _counts(values, rows)
 
 
 def _fail_if_absurd(values: tuple[int, ...], rows: int) -> None:
-    """Unreadable where there is a number that nothing can have counted: the app can write to the file by its name."""
+    """Damaged where there is a number that nothing can have counted: the app can write to the file by its name."""
     told = [(values[place], MOST_US if place in _US else MOST) for place in _TOLD]
     for row in range(rows):
         begin = words.HEADER + words.ROW * row
         told += [(values[begin + place], MOST_US if place in _ROW_US else MOST) for place in range(_ROW_WORDS)]
     wrong = next((value for value, most in told if not 0 <= value <= most), None)
     if wrong is not None:
-        raise Unreadable(f"it holds {wrong}, which nothing can have counted: something else wrote to it")
+        raise Damaged(f"it holds {wrong}, which nothing can have counted: something else wrote to it")
 
 
 _TOLD = (words.H_MASTER, words.H_STARTED, *range(words.H_MASTERS, words.H_LIMITS + len(words.LIMITS)))

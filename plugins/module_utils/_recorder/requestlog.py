@@ -7,10 +7,11 @@ nothing but the standard library, and nothing of this package.
 
 A line goes to the journal as a datagram of its native protocol that nobody waits for: a journal that hangs or is full
 costs the line and not the request, and the next line of the worker says how many are missing. It has the identifier
-APP-access (APP-trial-access of a candidate), which keeps it apart from what the app says, and the priority of debug,
-which keeps it out of what is looked through for causes. Of the request it has the path without the query, and no header
-but those named here: queries and other headers hold what nobody should read in a log. No error in here fails a request
-or a boot.
+APP-access, which keeps it apart from what the app says, and the priority of debug, which keeps it out of what is looked
+through for causes. Requests of Headcount itself (to a candidate; through the private socket of a live instance, as
+loads and looks come; by its own name from the same host) have APP-trial-access, so that who counts users counts nobody
+else. Of the request it has the path without the query, and no header but those named here: queries and other headers
+hold what nobody should read in a log. No error in here fails a request or a boot.
 """
 
 from __future__ import annotations
@@ -27,6 +28,10 @@ from typing import Any, Callable, NamedTuple, Optional, Sequence
 from urllib.parse import urlsplit
 
 JOURNAL = "/run/systemd/journal/socket"
+PRIVATE = "/run/headcount/"
+"""Here lie the sockets that Headcount alone reaches."""
+AGENT, CLIENT = "headcount", "192.0.2.1"
+"""What Headcount calls itself where it asks as users do, and the client that it tells of as a proxy would."""
 ID_HEADER = "X-REQUEST-ID"
 """As Gunicorn has the names of headers."""
 
@@ -80,8 +85,8 @@ Before = Sequence[Optional[Callable[..., None]]]
 
 def start(app: str, form: str, generation: int, how: How, before: Before = (None, None)) -> Hooks:
     """Hooks that tell of each request of `app` in the `form` combined or json."""
-    trial = os.environ.get("HEADCOUNT_ROLE") == "trial"
-    tell = _Teller(f"{app}{'-trial' if trial else ''}-access", {"combined": combined, "json": as_json}[form])
+    candidate = os.environ.get("HEADCOUNT_ROLE") in ("weigh", "trial")
+    tell = _Teller(app, {"combined": combined, "json": as_json}[form])
     first, last = before
     begun: dict[int, tuple[float, str, int]] = {}
 
@@ -101,11 +106,26 @@ def start(app: str, form: str, generation: int, how: How, before: Before = (None
             ms = (time.monotonic_ns() - since) / 1e6
             outcome = how(resp, sys.exc_info()[1])
             told = request_of(req, environ, resp, outcome, worker.cfg.forwarded_allow_ips, (at, told_as), ms)
-            tell(told._replace(generation=generation))
+            tell(told._replace(generation=generation), candidate or is_own(environ))
         except Exception as error:
             tell.trouble(worker.log, error)
 
     return Hooks(pre_request, post_request)
+
+
+def is_own(environ: Any) -> bool:
+    """Whether Headcount itself has asked: through a private socket, or as users do, by its own name from this host and
+    with no proxy between. Somebody else who takes its name does not come from here."""
+    told_of = environ.get("HTTP_X_FORWARDED_FOR")
+    named = told_of == CLIENT or (told_of is None and environ.get("HTTP_USER_AGENT") == AGENT)
+    peer = environ.get("REMOTE_ADDR")
+    if peer and not named:
+        return False
+    try:
+        own = environ["gunicorn.socket"].getsockname()
+    except (OSError, KeyError, AttributeError):
+        return False
+    return named and peer == own[0] if peer else named or str(own).startswith(PRIVATE)
 
 
 def identify(req: Any) -> str:
@@ -232,21 +252,22 @@ def _quoted(text: str) -> str:
 class _Teller:
     """Writes lines to the journal, and never waits for it."""
 
-    def __init__(self, identifier: str, form: Callable[[Request], str]) -> None:
-        self.head = f"PRIORITY={_DEBUG}\nSYSLOG_IDENTIFIER={identifier}\n"
+    def __init__(self, app: str, form: Callable[[Request], str]) -> None:
+        self.heads = [f"PRIORITY={_DEBUG}\nSYSLOG_IDENTIFIER={app}{whose}-access\n" for whose in ("", "-trial")]
         self.form = form
         self.to = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         self.to.setblocking(False)
         self.missing: dict[int, int] = {}
         self.troubled = False
 
-    def __call__(self, told: Request) -> None:
-        """Write of one request. Fields beside the line let `journalctl` find it by its id and by its status."""
+    def __call__(self, told: Request, own: bool) -> None:
+        """Write of one request, of a user or Headcount's `own`. Fields beside the line let `journalctl` find it by its
+        id and by its status."""
         missing = self.missing.pop(told.worker, 0)
         line = self.form(told._replace(missing=missing))
         fields = f"REQUEST_ID={told.id}\nREQUEST_STATUS={told.status or told.ended}\nGENERATION={told.generation}\n"
         try:
-            self.to.sendto(f"MESSAGE={line}\n{self.head}{fields}".encode("ascii", "replace"), JOURNAL)
+            self.to.sendto(f"MESSAGE={line}\n{self.heads[own]}{fields}".encode("ascii", "replace"), JOURNAL)
         except OSError:
             self.missing[told.worker] = missing + 1
 

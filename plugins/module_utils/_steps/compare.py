@@ -37,7 +37,9 @@ from .._load.use import UseLog
 from .._load.workers import WorkerLog
 from .._os.acceptqueue import accept_queue
 from .._os.http import Ask
-from .._os.logged import Log, last_of_the_dead
+from .._os.lastwords import last_of_the_dead
+from .._os.lines import says
+from .._os.logged import Log
 from .._os.systemd import Systemd, UnitState
 from .._release.hubmonitor import parse_reports
 from .._verdict.bypath import NO_GOOD_ANSWER, names_of, path_evidence, slow_path
@@ -450,7 +452,7 @@ def _what_failed(verdict: Verdict, journal: list[str], why: Why) -> str:
     """Why requests failed, and what a worker that died said before; empty where neither did."""
     dead = any(check.name == "restarts" and check.outcome == FAIL for check in verdict.checks)
     died = last_of_the_dead(journal) if dead else ""
-    words = f"its log says: {died}" if died and died not in why.words else ""
+    words = says(died) if died and died not in why.words else ""
     return "; ".join(filter(None, (words, why.words)))
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Callable, Mapping
 
 from .._declaration.app import Guard, Plain
@@ -29,7 +29,8 @@ LATE_SECONDS = 900.0
 class Orders:
     """What a guard is told: the generation it watches, the one it goes back to, until when (seconds since the boot that
     `boot` names, which no clock that is set changes), for how many minutes in all, and what the generation before had
-    counted."""
+    counted; by the clock, when it began (`at`, 0: not known). `end`: how it ended (WHOLE, or in a sentence why before
+    its time), empty as long as nobody has written that down."""
 
     generation: int
     back_to: int
@@ -37,6 +38,8 @@ class Orders:
     minutes: float
     before: Before
     boot: str
+    at: float = 0.0
+    end: str = ""
 
     @classmethod
     def read(cls, layout: Layout) -> Orders | None:
@@ -52,6 +55,8 @@ class Orders:
                 float(data["minutes"]),
                 Before(tally, float(data["seconds"])),
                 str(data["boot"]),
+                float(data.get("at") or 0.0),
+                str(data.get("end") or ""),
             )
         except (KeyError, TypeError, ValueError):
             return None
@@ -66,12 +71,31 @@ class Orders:
             "tally": asdict(self.before.tally),
             "seconds": self.before.seconds,
             "boot": self.boot,
+            "at": self.at,
+            "end": self.end,
         }
         write_json(_path(layout), told, 0o600)
 
 
+WHOLE = "whole"
+"""How a guard ends that has watched for as long as it was to."""
+
+
 def _path(layout: Layout) -> str:
     return os.path.join(layout.state, "guard.json")
+
+
+def looked(layout: Layout) -> None:
+    """Have the orders' file say when the guard looked last, for whoever finds it ended with no word."""
+    with contextlib.suppress(OSError):
+        os.utime(_path(layout))
+
+
+def over(app: AppOnHost, orders: Orders, end: str) -> None:
+    """Write down how the guard with these orders ended, unless another one has its own since."""
+    if Orders.read(app.layout) == orders:
+        with contextlib.suppress(OSError):
+            replace(orders, end=end).write(app.layout)
 
 
 def unit(layout: Layout, number: int) -> str:
@@ -91,18 +115,19 @@ def wanted(app: Plain, old: int | None) -> bool:
     return old is not None and minutes(app) > 0
 
 
-def counted(layout: Layout, number: int | None) -> Counts | None:
+def counted(app: AppOnHost, number: int | None) -> Counts | None:
     """What the instance of a generation has counted; None where nobody can tell."""
     if number is None:
         return None
-    with contextlib.suppress(Unreadable):
-        return read(layout.instance_files(number, trial=False))
+    with contextlib.suppress(Unreadable, SystemdError):
+        master = app.systemd.state(app.layout.service_unit(number)).main_pid
+        return read(app.layout.instance_files(number, trial=False), master, app.root)
     return None
 
 
 def before(app: AppOnHost, old: int | None) -> Before:
     """What the generation that is about to leave has counted: what the new one is held against."""
-    found = counted(app.layout, old)
+    found = counted(app, old)
     return Before() if found is None else Before(found.tally, max(1.0, app.clock() - found.started))
 
 
@@ -112,11 +137,12 @@ def begin(app: AppOnHost, number: int, old: int | None, declared: Plain, was: Be
     Nothing is watched where it is not declared, and where there is no generation to go back to.
     """
     span = minutes(declared)
-    if old is None or not wanted(declared, old):
-        return ""
+    if old is None or not span:
+        return f"generation {number} is not guarded: there is none before it to go back to" if span else ""
     try:
         goingback.forget(app.layout)
-        Orders(number, old, boot_seconds() + 60 * span, span, was, boot_id(app.root)).write(app.layout)
+        until, boot = boot_seconds() + 60 * span, boot_id(app.root)
+        Orders(number, old, until, span, was, boot, app.clock()).write(app.layout)
         command = ["/usr/local/sbin/headcount", "guard", app.name]
         # on-abort: one that is killed goes on, with the time that is left; one that is stopped does not.
         most = f"RuntimeMaxSec={60 * span + LATE_SECONDS:.0f}"
@@ -138,17 +164,44 @@ def words(app: AppOnHost, live: int | None, now: Callable[[], float] = boot_seco
     Raises SystemdError.
     """
     orders = Orders.read(app.layout)
-    if orders is None or orders.generation != live or orders.boot != boot_id(app.root):
+    if orders is None or orders.generation != live or orders.end == WHOLE:
         return ""
-    left = orders.until - now()
-    if watches(app, orders):
-        until = time.strftime("%H:%M:%SZ", time.gmtime(app.clock() + left))
+    if not orders.end and orders.boot == boot_id(app.root) and watches(app, orders):
+        until = _clock(app.clock() + orders.until - now())
         return f"guarded until {until}: goes back to generation {orders.back_to} by itself if users get worse answers"
-    going = GoingBack.read(app.layout)
-    found = f", and had found: {going.cause}" if going is not None and going.generation == live else ""
-    if left <= 0 and not found:
+    early = orders.end or _ended_early(app, orders, now())
+    return f"not guarded any more: {early}" if early else ""
+
+
+def cut_short(app: AppOnHost, orders: Orders, until: float, why: str) -> str:
+    """That a guard did not watch to the end, but until then (seconds since the epoch), and why."""
+    watched = max(0.0, until - orders.at)
+    return (
+        f"it did not watch to the end: from {_clock(orders.at)} to {_clock(orders.at + watched)}, "
+        f"{watched / 60:.1f} of {orders.minutes:g} minutes, then {why}"
+    )
+
+
+def _ended_early(app: AppOnHost, orders: Orders, now: float) -> str:
+    """That the guard with these orders ended before its time with no word, in a sentence; empty where it did not.
+
+    Raises SystemdError.
+    """
+    again = orders.boot != boot_id(app.root)
+    if not orders.at or not (again or (now < orders.until and not watches(app, orders))):
         return ""
-    return f"not guarded any more: {unit(app.layout, orders.generation)} was ended before its time{found}"
+    with contextlib.suppress(OSError):
+        seen = os.stat(_path(app.layout)).st_mtime
+        name = unit(app.layout, orders.generation)
+        told = cut_short(app, orders, seen, "the host was started again" if again else f"{name} was ended")
+        going = GoingBack.read(app.layout)
+        found = f"; it had found: {going.cause}" if going is not None and going.generation == orders.generation else ""
+        return told + found
+    return ""
+
+
+def _clock(at: float) -> str:
+    return time.strftime("%H:%M:%SZ", time.gmtime(at))
 
 
 @dataclass(frozen=True)
@@ -177,14 +230,23 @@ def said(app: AppOnHost, number: int) -> Said:
 
 
 def conclude(app: AppOnHost, going: GoingBack | None = None) -> list[str]:
-    """Write down what a guard went back from (default: what one left), where the ledger does not have it yet; in
-    sentences, what was done.
+    """Write down what a guard went back from (default: what one left), and that one ended before its time with no
+    word, where the ledger does not have it yet; in sentences, what was done.
 
     The ledger has the first word: by it no run deploys that release again. Raises OSError where that cannot be written.
     """
-    going = going or goingback.unsaid(app.layout, generations.live(app.layout))
+    live = generations.live(app.layout)
+    going = going or goingback.unsaid(app.layout, live)
     if going is None:
-        return []
+        orders, early = Orders.read(app.layout), ""
+        if orders is not None and orders.generation == live and not orders.end:
+            with contextlib.suppress(SystemdError):
+                early = _ended_early(app, orders, boot_seconds())
+        if orders is None or not early:
+            return []
+        app.log("guarded", generation=live, evidence=early)
+        over(app, orders, early)
+        return [f"wrote down how the guard over generation {live} ended: {early}"]
     app.log("failed", **going.event())
     with contextlib.suppress(OSError):
         store.set_outcome(app.layout, going.generation, "bad", going.cause)

@@ -13,7 +13,7 @@ from .._generation.commands import STOP_SECONDS, Role, transient, words_of
 from .._generation.failures import StepFailed
 from .._generation.prepared import Prepared
 from .._generation.record import GenerationRecord
-from .._os.causes import last_words
+from .._os.lastwords import last_words
 from .._os.secrecy import clean_text
 from .._os.systemd import UnitState
 from .app import AppOnHost

@@ -13,12 +13,13 @@ from .._declaration.patience import answer_seconds
 from .._generation import generations, store
 from .._generation.failures import StepFailed
 from .._load.h2load import LoadError
-from .._os.http import Ask, lacking, only_redirects
+from .._os.http import Ask, lacking
 from .._os.procfs import read_text
 from .._verdict.judge import Verdict, decide, words_of_revert
 from .._verdict.pooling import Pool
 from .app import AppOnHost
 from .compare import Arm, Evidence, Live, arm, missing_tool, try_candidate, weighed_more
+from .uncounted import only_redirects
 from .watchdog import memory_bounded
 from .weigh import fail_if_lost
 

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
-"""Paths of the load whose answers do not mean well while a candidate is weighed: what a person is told of them."""
+"""Paths of the load whose answers do not mean well while a candidate is weighed or about to be tried: what a person is
+told of them."""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import Sequence
+from typing import Callable, Sequence
 
-from .._os.http import ASKED_AS
+from .._os.http import AS_USERS, ASKED_AS, Answer, Ask, redirected, request
 
 _FIX = {
     401: "declare in load.paths what lets the request in (headers: {Authorization: ...}), or another path",
@@ -37,3 +38,33 @@ def _status(error: str) -> int:
     """The status that an error tells of; 0 for a connection that failed."""
     digits = error.partition(_STATUS)[2][:3]
     return int(digits) if digits.isdigit() else 0
+
+
+_REDIRECT_FIX = (
+    f"nothing of the app is measured that way; declare what users send ({AS_USERS}), or the path that it leads to, or, "
+    "where the redirect is what users get, status: [%d]"
+)
+
+
+def only_redirects(
+    address: str | tuple[str, int],
+    paths: Sequence[Ask],
+    seconds: float,
+    ask: Callable[..., Answer] = request,
+) -> str:
+    """Which path of the load only ever redirects though no `status` of it says so, with the fix; else empty.
+
+    Each path is asked once, and one that redirects twice more. Bounded: `seconds` for each request.
+    """
+    for path in paths:
+        if path.status:
+            continue
+        for _ in range(3):
+            answer = ask(address, path, path.within(seconds))
+            if not redirected(answer):
+                break
+        else:
+            fix = _REDIRECT_FIX % answer.status
+            what = f"{path.method} {path.path} only redirects ({answer.status} to {answer.location})"
+            return f"{what}: {fix}"
+    return ""

@@ -24,13 +24,14 @@ from .._os.acceptqueue import accept_queue
 from .._os.paths import Layout, under
 from .._os.procfs import read_text
 from .._os.systemd import ABSENT, Systemd, UnitState
-from .._recorder.counts import Counts, Unreadable, Worker, read
+from .._recorder.counts import Counts, Damaged, Unreadable, Worker, read
 from .._recorder.instance import PROGRAM
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 NOT_DECLARED = "`recorder: false` is declared"
 BEFORE_IT = "the generation is of a version without a recorder"
 NOT_STARTED = "Gunicorn has not started"
+BEGINS_ANEW = "`systemctl restart {unit}` begins a new one, while users wait in the socket; so does the next generation"
 NOT_BEGUN = "its recorder could not begin (a full /run, most often): `journalctl -u {unit} | grep recorder` says why"
 
 
@@ -247,9 +248,10 @@ def _counts(layout: Layout, number: int, wanted: bool, state: UnitState) -> tupl
     """What the recorder counted, and why there is nothing."""
     directory = layout.instance_files(number, trial=False)
     try:
-        counts = read(directory)
+        counts = read(directory, state.main_pid, layout.root)
     except Unreadable as error:
-        return None, f"{directory}/recorder cannot be read: {error}"
+        fix = f"; {BEGINS_ANEW.format(unit=layout.service_unit(number))}" if isinstance(error, Damaged) else ""
+        return None, f"{directory}/recorder cannot be read: {error}{fix}"
     if counts is not None:
         return counts, ""
     if not wanted:

@@ -233,6 +233,8 @@ def _exporter_differs(wanted: str | None, there: str | None) -> str:
         return ""
     if there == "changed":
         return "its unit was edited, or is that of another version of Headcount"
+    if there == "stopped":
+        return "does not run: somebody stopped it, or it failed" if wanted else "does not run, and none is declared"
     if not wanted:
         return f"listens on {there}, but none is declared"
     return f"is to listen on {wanted}, but {f'listens on {there}' if there else 'is not there'}"

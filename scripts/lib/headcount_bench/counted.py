@@ -169,7 +169,8 @@ class Host:
             second = self.deploy("g2", inputs["class"], settings)
             time.sleep(max(0.0, seconds - (time.monotonic() - begin)))
         told = [self.idle(first), self.idle(second)]
-        lines = [json.loads(line) for line in self.engine.sh(f"journalctl -t {APP}-access -o cat").splitlines() if line]
+        logged = self.engine.sh(f"journalctl -t {APP}-access -t {APP}-trial-access -u '{APP}@*' -o cat")
+        lines = [json.loads(line) for line in logged.splitlines() if line]
         return {
             "clients": by_outcome(users.rows),
             "failed": [list(row) for row in users.rows if row[3] == 0 and row[4] != "cut"][:5],

@@ -195,23 +195,41 @@ def serving(
     **settings: Any,
 ) -> Iterator[Server]:
     """Serve APP from `folder`, which is the runtime directory as well. `program`: instead of the recorder's;
-    `declared`: more of the app. Requests that are logged go to the socket `journal` in `folder`."""
+    `declared`: more of the app. Requests that are logged go to the socket `journal` in `folder`, where
+    `private.sock` is the private socket."""
     folder.mkdir(exist_ok=True)
     app = {"name": "shop", "entry_point": "counted:app", "limits": limits or {}, **(declared or {})}
     (folder / "counted.py").write_text(APP)
     (folder / "gunicorn.conf.py").write_text(units.gunicorn_conf(app, plan(worker_class, **settings), 1))
     for name, text in configuration.programs(app).items():
-        (folder / name).write_text(text.replace(requestlog.JOURNAL, str(folder / "journal")))
+        placed = text.replace(requestlog.PRIVATE, str(folder / "private"))
+        (folder / name).write_text(placed.replace(requestlog.JOURNAL, str(folder / "journal")))
     if program is not None:
         (folder / configuration.PROGRAM).write_text(program)
-    with contextlib.closing(socket.create_server(("127.0.0.1", 0), backlog=256)) as listener:
+    with (
+        contextlib.closing(socket.create_server(("127.0.0.1", 0), backlog=256)) as listener,
+        contextlib.closing(socket.socket(socket.AF_UNIX)) as private,
+    ):
         port, handle = listener.getsockname()[1], listener.fileno()
+        (folder / "private.sock").unlink(missing_ok=True)
+        private.bind(str(folder / "private.sock"))
+        private.listen(256)
         process = subprocess.Popen(
-            [PYTHON, "-m", "gunicorn", "--config", "gunicorn.conf.py", "--bind", f"fd://{handle}"],
+            [
+                PYTHON,
+                "-m",
+                "gunicorn",
+                "--config",
+                "gunicorn.conf.py",
+                "--bind",
+                f"fd://{handle}",
+                "--bind",
+                f"fd://{private.fileno()}",
+            ],
             cwd=folder,
             env={**os.environ, "RUNTIME_DIRECTORY": str(folder), "PYTHONDONTWRITEBYTECODE": "1"},
             stderr=(folder / "log").open("ab"),
-            pass_fds=[handle],
+            pass_fds=[handle, private.fileno()],
             start_new_session=True,
         )
         try:

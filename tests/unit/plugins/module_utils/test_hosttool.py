@@ -15,8 +15,10 @@ import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils import _hosttool as tool
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import ledger
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.takeover import GIVEN_BACK, Record
+from ansible_collections.headcount.gunicorn.plugins.module_utils._host import exporting
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.paths import Layout
-from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import SystemdError
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import Systemd, SystemdError
+from fake_systemd import FakeSystemd
 
 
 def test_the_sources_are_all_that_the_tool_imports(tmp_path: Path) -> None:
@@ -120,6 +122,19 @@ def test_a_takeover_that_has_not_ended_is_told_where_nothing_is_live_yet(
     assert lines[0] == "shop: nothing is live"
     assert lines[1].startswith("  ! the takeover of 0.0.0.0:80 from old.service has not ended (phase joining)")
     assert "`headcount-rollback shop --to-former`" in lines[1]
+
+
+def test_status_names_an_exporter_that_does_not_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "etc/systemd/system").mkdir(parents=True)
+    exporting.install("127.0.0.1:9788", str(tmp_path), Systemd(FakeSystemd()))
+    running = tmp_path / "run/systemd/units/invocation:headcount-exporter.service"
+    running.parent.mkdir(parents=True)
+    told = "! headcount-exporter.service does not run: Prometheus is told nothing of this host;"
+    assert tool.main(["status"], str(tmp_path)) == tool.OK
+    assert capsys.readouterr().out == f"{told} systemctl start headcount-exporter.service\n"
+    running.symlink_to("0123456789abcdef")
+    assert tool.main(["status"], str(tmp_path)) == tool.OK
+    assert capsys.readouterr().out == ""
 
 
 def test_only_one_way_back_at_a_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

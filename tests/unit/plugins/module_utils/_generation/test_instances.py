@@ -367,6 +367,13 @@ def test_one_whose_workers_only_die_is_told_with_its_last_words(host: Host, monk
     assert host.time - begin < 13.0
 
 
+def test_how_it_ended_is_told_where_its_log_could_not_be_read(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.systemd.broken.add("shop@2.service")
+    monkeypatch.setattr(Systemd, "journal", lambda *_: ["its log could not be read: status 1"])
+    told = host.instances.why_dead("shop@2.service", host.time)
+    assert told == "died while starting: exited with status 0; its log could not be read: status 1"
+
+
 def test_sockets_of_candidates_stop_before_their_services(host: Host) -> None:
     """A request that waits in the socket starts the service again, which cancels a stop of the service alone."""
     host.candidates.put_away("shop-trial@2.service", "shop-trial@2.socket")

@@ -46,6 +46,19 @@ def test_one_that_does_not_run_is_started(root: str) -> None:
     assert fake.active == {unit.UNIT}
 
 
+def test_one_that_does_not_run_is_seen_without_asking_systemd(root: str) -> None:
+    exporting.install(LISTEN, root, Systemd(FakeSystemd()))
+    assert unit.seen(root) == LISTEN, "nothing says that systemd keeps units here"
+    kept = Path(root, "run/systemd/units")
+    kept.mkdir(parents=True)
+    assert unit.seen(root) == unit.STOPPED
+    (kept / f"invocation:{unit.UNIT}").symlink_to("0123456789abcdef")
+    assert unit.seen(root) == LISTEN
+    exporting.uninstall(root, Systemd(FakeSystemd()))
+    (kept / f"invocation:{unit.UNIT}").unlink()
+    assert unit.seen(root) == "", "what is not there is not stopped"
+
+
 @pytest.mark.parametrize(
     ("text", "listen"),
     [

@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
+import signal
 from collections.abc import Callable
 from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
@@ -60,12 +62,14 @@ class Host:
     now: list[float]
     went: list[int] = field(default_factory=list)
     asked: list[list[str]] = field(default_factory=list)
+    asked_at: float = math.inf
 
     def run(self, views: Callable[[int], AppView]) -> str:
         looks = iter(range(1, 10_000))
 
-        def sleep(seconds: float) -> None:
+        def sleep(seconds: float) -> bool:
             self.now[0] += seconds
+            return self.now[0] >= self.asked_at
 
         return guarded.guard(self.app, sleep, lambda: views(next(looks)), lambda: self.now[0])
 
@@ -105,7 +109,10 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
 
     monkeypatch.setattr(guarded, "rollback", back)
     monkeypatch.setattr(guarding, "boot_seconds", lambda: now[0])
-    guarding.Orders(2, 1, BEGAN + 600, 10.0, Before(tally(30_000, 10), 3600.0), "").write(app.layout)
+    utime = os.utime
+    monkeypatch.setattr(os, "utime", lambda path: utime(path, (now[0], now[0])))
+    guarding.Orders(2, 1, BEGAN + 600, 10.0, Before(tally(30_000, 10), 3600.0), "", BEGAN).write(app.layout)
+    guarding.looked(app.layout)
     return made
 
 
@@ -321,10 +328,16 @@ def test_a_guard_that_is_killed_once_it_went_back_goes_on_and_says_why(
 
 
 def test_what_a_guard_did_not_go_back_from_is_not_said(host: Host) -> None:
-    """It was killed before the switch: what it found is live."""
+    """It was killed before the switch: what it found is live, and it goes on watching, or is said to have ended."""
     goingback.GoingBack(2, 1, "now", "it hangs").write(host.app.layout)
     assert goingback.taken_back(host.app.layout, 2) == []
-    assert guarding.conclude(host.app) == []
+    with pytest.MonkeyPatch.context() as patch:
+        runs = UnitState("loaded", "activating", "auto-restart", "", 0, 0, 0, "", "", "")
+        patch.setattr(host.app.systemd, "state", lambda unit: runs)
+        assert guarding.conclude(host.app) == []
+    (did,) = guarding.conclude(host.app)
+    assert did.endswith("then headcount-guard-shop-2.service was ended; it had found: it hangs")
+    assert goingback.taken_back(host.app.layout, 2) == []
 
 
 def test_a_clock_that_is_set_neither_ends_nor_prolongs_the_watch(host: Host) -> None:
@@ -348,14 +361,76 @@ def test_the_status_says_who_guards_and_who_does_not_any_more(host: Host, monkey
     assert guarding.words(app, 2, now).startswith("guarded until ")
     assert guarding.words(app, 1, now) == ""
     monkeypatch.setattr(app.systemd, "state", lambda unit: ABSENT)
-    gone = "not guarded any more: headcount-guard-shop-2.service was ended before its time"
+    host.now[0] += 90
+    guarding.looked(app.layout)
+    watched = "not guarded any more: it did not watch to the end: from 08:00:00Z to 08:01:30Z, 1.5 of 10 minutes, then"
+    gone = f"{watched} headcount-guard-shop-2.service was ended"
     assert guarding.words(app, 2, now) == gone
     goingback.GoingBack(2, 1, "now", "it hangs").write(app.layout)
-    assert guarding.words(app, 2, now) == f"{gone}, and had found: it hangs"
+    assert guarding.words(app, 2, now) == f"{gone}; it had found: it hangs"
     goingback.forget(app.layout)
     assert guarding.words(app, 2, lambda: BEGAN + 601) == ""
     monkeypatch.setattr(guarding, "boot_id", lambda root: "another")
-    assert guarding.words(app, 2, now) == ""
+    assert guarding.words(app, 2, now) == f"{watched} the host was started again"
+
+
+@pytest.mark.parametrize(
+    ("state", "why"),
+    [("running", "headcount-guard-shop-2.service was stopped"), ("stopping", "the host was shut down")],
+)
+def test_one_that_is_asked_to_end_says_from_when_to_when_it_watched(host: Host, state: str, why: str) -> None:
+    host.app.systemd = Systemd(lambda command, seconds: Completed(0, f"{state}\n", ""))
+    host.asked_at = BEGAN + 120
+    told = host.run(lambda look: view(tally(40 * look, 0)))
+    early = f"it did not watch to the end: from 08:00:00Z to 08:02:00Z, 2.0 of 10 minutes, then {why}"
+    assert told.startswith(f"generation 2: {early}; ")
+    assert told.endswith("requests, no breach")
+    ((event, evidence),) = host.events
+    assert (event, f"generation 2: {evidence}") == ("guarded", told)
+    assert guarding.words(host.app, 2) == f"not guarded any more: {evidence}"
+    assert guarding.conclude(host.app) == [], "it is in the ledger"
+    assert host.run(lambda look: view(None)) == "there is nothing to guard"
+
+
+def test_one_that_went_with_the_power_is_told_of_after_the_boot(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.now[0] += 65
+    guarding.looked(host.app.layout)
+    monkeypatch.setattr(guarding, "boot_id", lambda root: "another")
+    early = "from 08:00:00Z to 08:01:05Z, 1.1 of 10 minutes, then the host was started again"
+    (did,) = guarding.conclude(host.app)
+    assert did.endswith(early)
+    assert host.events == [("guarded", f"it did not watch to the end: {early}")]
+    assert guarding.words(host.app, 2).endswith(early)
+    assert guarding.conclude(host.app) == []
+    store.activate(host.app.layout, 1)
+    assert guarding.words(host.app, 1) == "", "of what is not live any more nobody needs to know"
+
+
+def test_one_that_watched_to_the_end_is_told_of_no_more(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.run(lambda look: view(tally(40 * look, 0)))
+    monkeypatch.setattr(guarding, "boot_id", lambda root: "another")
+    assert guarding.words(host.app, 2) == ""
+    assert guarding.conclude(host.app) == []
+
+
+def test_its_last_word_is_never_written_over_the_orders_of_the_next(host: Host) -> None:
+    orders = guarding.Orders.read(host.app.layout)
+    assert orders is not None
+    new = replace(orders, generation=3)
+    new.write(host.app.layout)
+    guarding.over(host.app, orders, guarding.WHOLE)
+    assert guarding.Orders.read(host.app.layout) == new
+
+
+def test_it_hears_at_once_that_it_is_asked_to_end() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        sleep = guarded._until_asked()
+        assert not sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert sleep(60.0)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class TestSaid:
@@ -419,13 +494,15 @@ def test_a_service_manager_that_does_not_answer_is_no_breach(host: Host) -> None
 def test_a_guard_is_set_where_it_is_declared_and_there_is_a_way_back(host: Host) -> None:
     layout, was = host.app.layout, Before(tally(100, 0), 50.0)
     assert guarding.begin(host.app, 3, 2, {"guard": {"minutes": 5}}, was) == ""
-    assert guarding.Orders.read(layout) == guarding.Orders(3, 2, BEGAN + 300, 5.0, was, "")
+    assert guarding.Orders.read(layout) == guarding.Orders(3, 2, BEGAN + 300, 5.0, was, "", BEGAN)
     assert host.asked[-1][0] == "systemd-run"
     assert "--unit=headcount-guard-shop-3.service" in host.asked[-1]
     assert host.asked[-1][-3:] == ["/usr/local/sbin/headcount", "guard", "shop"]
     count = len(host.asked)
+    alone = guarding.begin(host.app, 1, None, {"guard": {"minutes": 5}}, was)
+    assert alone == "generation 1 is not guarded: there is none before it to go back to"
     for old, declared in (
-        (None, {"guard": {"minutes": 5}}),
+        (None, {}),
         (2, {}),
         (2, {"guard": {"minutes": 5}, "recorder": False}),
     ):

@@ -240,7 +240,7 @@ def test_what_cannot_be_read_is_noted() -> None:
 
     instance = Instance(CALM)
     found = instance.run(sampler(instance, cgroup_reader=refuse, journal_fn=refuse))
-    assert found.notes == ("the cgroup could not be read: no", "the journal could not be read: no")
+    assert found.notes == ("the cgroup could not be read: no", "its log could not be read: no")
     assert found.oom_kills is None
 
 

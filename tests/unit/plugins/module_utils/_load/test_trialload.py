@@ -241,8 +241,8 @@ def test_beside_a_live_generation_the_load_begins_gently() -> None:
 def test_where_the_generator_stood_still_too_the_host_is_not_said_to_be_too_small(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def account(runs: Sequence[h2.LaneRun], min_rate_share: float = 0.95) -> j.Samples:
-        return replace(whole(runs, min_rate_share), notes=[PAUSED])
+    def account(runs: Sequence[h2.LaneRun], timeout_seconds: float = 0.0) -> j.Samples:
+        return replace(whole(runs, timeout_seconds=timeout_seconds), notes=[PAUSED])
 
     whole = h2.account
     monkeypatch.setattr(h2, "account", account)
@@ -281,6 +281,40 @@ def test_the_load_stops_when_the_live_generation_suffers(
     verdict = j.judge_stopped(found.stopped, found.candidate, found.baseline, LIMITS)
     assert (verdict.outcome, j.needs_retry(verdict), j.decide(verdict, "promote")) == ("inconclusive", False, "revert")
     assert ld.TrialLoad.unpack(found.pack()).stopped == found.stopped
+
+
+class Slow(Sufferer):
+    """The live generation takes two seconds for each answer by the time the load is stopped."""
+
+    def __call__(self, launches: Sequence[h2.Launch], stop: Callable[[], str] | None = None) -> list[h2.Finished]:
+        ended = super().__call__(launches, stop)
+        if len(self.calls) - 1 != self.at:
+            return ended
+        return [self._cut(launch, end) for launch, end in zip(launches, ended)]
+
+    @staticmethod
+    def _cut(launch: h2.Launch, end: h2.Finished) -> h2.Finished:
+        if "unix:/run/old.sock" not in launch.argv or end.stopped is None:
+            return end
+        rows = [line for line in end.log.splitlines() if int(line.split("\t")[0]) / 1e6 + 2.0 <= end.stopped]
+        return replace(end, log="".join(f"{line}\n" for line in rows))
+
+
+def test_what_the_trial_cut_at_its_end_is_no_failure_of_the_live_generation(monkeypatch: pytest.MonkeyPatch) -> None:
+    runner = Slow(monkeypatch, 3)
+    found = ld.run_trial_load(NEW, OLD, replace(LOAD, warmup_requests=300), running=ld.Running(runner=runner),
+                              protected=LIVE)  # fmt: skip
+    assert found.baseline is not None
+    waited = [value for value in found.baseline.latency_ms if value >= 1000.0]
+    assert len(waited) > 20, "they were in flight for more than a second"
+    assert (found.baseline.failures, found.baseline.kinds) == (0, {})
+    impatient = ld.run_trial_load(
+        NEW, OLD, replace(LOAD, warmup_requests=300), protected=LIVE,
+        running=ld.Running(runner=Slow(monkeypatch, 3), timeout_seconds=1.5),
+    )  # fmt: skip
+    assert impatient.baseline is not None
+    assert impatient.baseline.kinds == {"got no answer": impatient.baseline.failures}
+    assert 0 < impatient.baseline.failures < len(waited), "for those its time was over"
 
 
 def test_a_live_generation_that_is_not_loaded_is_watched_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,8 @@ import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.causes import (
     cause_of_request,
     exceptions,
-    first_cause,
 )
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.lastwords import first_cause
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.lines import Line
 
 SITE = "/opt/headcount/shop/releases/ab12/venv/lib/python3.11/site-packages"

@@ -24,7 +24,6 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._os.http import
     lacking,
     never_ends,
     not_in_time,
-    only_redirects,
     own_headers,
     request,
     unhealthy,
@@ -216,43 +215,8 @@ def test_who_declares_slow_answers_is_waited_for(app: dict[str, Any], seconds: f
     assert answer_seconds(app) == seconds
 
 
-def answering(*answers: Answer) -> Any:
-    """Something to ask that gives these answers, the last one for ever."""
-    left = list(answers)
-    asked: list[Ask] = []
-
-    def ask(address: Any, what: Ask, bounds: Bounds) -> Answer:
-        asked.append(what)
-        return left.pop(0) if len(left) > 1 else left[0]
-
-    return ask, asked
-
-
 AWAY = Answer(302, b"", 1.0, location="https://shop.example.com/?")
 FINE = Answer(200, b"ok", 1.0)
-
-
-@pytest.mark.parametrize(
-    ("path", "answers", "times", "words"),
-    [
-        ({"path": "/"}, [AWAY], 3, "GET / only redirects (302 to https://shop.example.com/?): nothing of the app is"),
-        ({"path": "/", "status": [302]}, [AWAY], 0, ""),
-        ({"path": "/"}, [AWAY, FINE], 2, ""),
-        ({"path": "/"}, [FINE], 1, ""),
-        ({"path": "/"}, [Answer(500, b"", 1.0)], 1, ""),  # for the load to measure
-        ({"path": "/"}, [Answer(0, b"", 1.0, "refused")], 1, ""),
-        ({"path": "/"}, [Answer(304, b"", 1.0)], 1, ""),
-        ({"path": "/p", "method": "POST", "body": "{}"}, [AWAY], 3, "POST /p only redirects (302 to https://shop."),
-    ],
-)
-def test_a_path_that_only_redirects(path: dict[str, Any], answers: list[Answer], times: int, words: str) -> None:
-    ask, asked = answering(*answers)
-    found = only_redirects("/run/x.sock", [Ask.of_path(path)], 5.0, ask)
-    assert found.startswith(words)
-    assert bool(found) is bool(words)
-    assert len(asked) == times
-    if words:
-        assert found.endswith("or, where the redirect is what users get, status: [302]")
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,9 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.headcount.gunicorn.plugins.module_utils._os.lines import Line
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.lines import UNREAD, Line
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.logged import (
     Log,
-    last_of_the_dead,
     owns,
     told,
 )
@@ -85,20 +84,9 @@ def test_an_exception_goes_before_lines_and_a_mere_line_is_told_only_where_it_te
     assert Log(lambda since: lines("hello", "WARNING old"))("/a", NOW, NOW) == ""
 
 
-@pytest.mark.parametrize(
-    ("texts", "words"),
-    [
-        (["hello", "[x] [8] [WARNING] Worker (pid:9) was sent SIGKILL! Perhaps out of memory?"], ""),
-        (
-            ["hello", "Fatal Python error: Segmentation fault", "", "Current thread"],
-            "Fatal Python error: Segmentation fault",
-        ),
-        (["licence expired", *NOBODYS[:4], "[x] [8] [ERROR] Worker (pid:9) exited with code 3"], "licence expired"),
-        (
-            ["[x] [9] [ERROR] Exception in worker process", "Traceback (most recent call last):", "KeyError: 'MODE'"],
-            "KeyError: 'MODE'",
-        ),
-    ],
-)
-def test_what_a_worker_said_before_it_died(texts: list[str], words: str) -> None:
-    assert last_of_the_dead(texts) == words
+def test_a_log_that_could_not_be_read_is_told_as_such() -> None:
+    unread = f"{UNREAD}this host could not begin journalctl: Cannot allocate memory"
+    log = Log(lambda since: [Line(0.0, 0, unread)])
+    assert log("/basket", NOW, NOW) == unread
+    assert log.raised("/basket", NOW, NOW) == ""
+    assert [own.text for own in log.around(NOW, NOW)] == [unread]

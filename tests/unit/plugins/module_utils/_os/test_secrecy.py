@@ -15,7 +15,7 @@ import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import generations, ledger, store
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.units import environment_file
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os import secrecy, secretfiles
-from ansible_collections.headcount.gunicorn.plugins.module_utils._os.causes import first_cause
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.lastwords import first_cause
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.paths import Layout
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import Completed, Systemd
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os import secrecy, systemd
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.background import begin_thread
-from ansible_collections.headcount.gunicorn.plugins.module_utils._os.causes import first_cause
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.lastwords import first_cause
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.lines import Line
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import (
     Completed,
@@ -295,3 +295,28 @@ def test_a_thread_that_cannot_be_begun_is_an_error_of_the_host(monkeypatch: pyte
     monkeypatch.setattr(threading.Thread, "start", none_left)
     with pytest.raises(OSError, match="this host could not begin a thread: Resource temporarily unavailable"):
         begin_thread(threading.Thread())
+
+
+@pytest.mark.parametrize(
+    ("done", "why"),
+    [
+        (Completed(systemd.UNBEGUN, "", "this host could not begin journalctl: Cannot allocate memory"), None),
+        (Completed(systemd.LATE, "", "journalctl did not answer within 20 s"), None),
+        (
+            Completed(1, "half a line", "Failed to open files: Too many open files\nmore"),
+            "Failed to open files: Too many",
+        ),
+        (Completed(3, "", ""), "status 3"),
+    ],
+)
+def test_a_log_that_cannot_be_read_is_not_an_empty_one(done: Completed, why: str | None) -> None:
+    (text,) = Systemd(Recorder(done)).journal("shop@1.service", 0.0)
+    assert text.startswith(f"its log could not be read: {why or done.err}")
+    assert Systemd(Recorder(done)).said("shop@1.service", 0.0) == [Line(0.0, 0, text)]
+
+
+def test_what_was_logged_until_now_is_in_it() -> None:
+    recorder = Recorder(Completed(0, "one\ntwo", ""))
+    assert Systemd(recorder).journal("shop@1.service", 7.9) == ["one", "two"]
+    assert [command[:2] for command in recorder.commands] == [["journalctl", "--sync"], ["journalctl", "--no-pager"]]
+    assert "--since=@7" in recorder.commands[1]

@@ -402,6 +402,24 @@ def test_recycling_follows_the_rate_and_spares_a_single_worker() -> None:
     assert (found.value("max_requests"), found.value("max_requests_jitter")) == (216_000, 43_200)
 
 
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"workers": 1, "max_requests": 500}, True),
+        ({"workers": 1, "max_requests": 0}, False),
+        ({"workers": 1}, False),
+        ({"workers": 2, "max_requests": 500}, False),
+    ],
+)
+def test_recycling_the_only_worker_is_warned_of_and_never_planned(settings: dict[str, int], told: bool) -> None:
+    found = plan(facts(2, 1024), shop(profile="io", rate=20.0, settings={"timeout": 40, **settings}))
+    words = "shop: settings.max_requests is 500 with one worker: Gunicorn begins the next worker only when"
+    warned = [warning for warning in found.warnings if warning.startswith(words)]
+    assert len(warned) == told
+    assert all("or after graceful_timeout (40 s)" in warning for warning in warned)
+    assert told or settings["workers"] > 1 or found.value("max_requests") == 0
+
+
 def test_requests_that_hold_memory_are_let_in_as_the_cores_get_to_them() -> None:
     app = shop(profile="io", concurrency=128)
     assert shape(plan(facts(2, 8192), app, weighed(2.0, 32.0))) == ("gevent", 2, 1, 128)

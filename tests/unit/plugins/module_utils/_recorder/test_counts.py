@@ -264,7 +264,7 @@ def test_a_reload_counts_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "why"),
     [
-        (b"", "no recorder's file"),
+        (b"", "it was emptied or written over"),
         (b"x" * 5000, "no recorder's file"),
         (None, "cut off"),
     ],
@@ -326,6 +326,21 @@ def test_what_an_instance_has_counted_in_years_is_told(tmp_path: Path) -> None:
     row[instance.R_BEGUN] = row[instance.R_OUTCOME + 1] = 1 << 41
     row[instance.R_SUM_US] = 1 << 57
     assert read(tmp_path).tally.ended == 1 << 41
+
+
+def test_what_is_counted_in_a_file_that_somebody_removed_is_read_from_its_master(tmp_path: Path) -> None:
+    master = Master(tmp_path)
+    answer(master, master.fork(1))
+    (tmp_path / instance.FILE).unlink()
+    assert counts.read(str(tmp_path)) is None
+    assert counts.read(str(tmp_path), 1 << 22) is None, "that process is gone"
+    answer(master, master.fork(2))
+    for something_else in (None, b"x" * 5000):
+        if something_else is not None:
+            (tmp_path / instance.FILE).write_bytes(something_else)
+        found = counts.read(str(tmp_path), os.getpid())
+        assert found is not None
+        assert found.tally.begun == 2
 
 
 def test_links_and_pipes_are_not_followed(tmp_path: Path) -> None:

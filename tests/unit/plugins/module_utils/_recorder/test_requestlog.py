@@ -15,6 +15,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration import asking
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.http import Ask, Bounds, own_headers
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.http import request as request_of_headcount
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.paths import Layout
 from ansible_collections.headcount.gunicorn.plugins.module_utils._recorder import configuration, requestlog
 from ansible_collections.headcount.gunicorn.plugins.module_utils._recorder.instance import OUTCOMES
 from counted_gunicorn import PATIENCE_S, Server, serving
@@ -223,6 +227,49 @@ def test_each_request_is_a_line_in_the_journal(
         assert (line["path"], line["status"], line["ended"]) == ("/large", 200, "cut")
         assert "missing" not in line
         assert server.counted().tally.begun == 8, "the recorder counts beside it"
+
+
+@pytest.mark.parametrize("worker_class", CLASSES)
+def test_requests_of_headcount_itself_are_not_among_those_of_users(
+    worker_class: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those through the private socket, and those that it asks as users do from the same host."""
+    skip_where_missing(worker_class)
+    monkeypatch.setenv("HEADCOUNT_ROLE", "live")
+    folder = tmp_path / "run"
+    with journal(folder) as taken, serving(folder, worker_class, declared={"access_log": "json"}) as server:
+        private, public = str(folder / "private.sock"), ("127.0.0.1", server.port)
+        browser = {"User-Agent": "Mozilla"}
+        for address, headers, whose in (
+            (private, browser, "shop-trial-access"),
+            (private, {}, "shop-trial-access"),
+            (public, {}, "shop-trial-access"),
+            (public, browser, "shop-access"),
+            (public, {"X-Forwarded-For": "192.0.2.7"}, "shop-access"),
+            (public, {"X-Forwarded-For": asking.CLIENT, **browser}, "shop-trial-access"),
+        ):
+            assert request_of_headcount(address, Ask("/", headers=headers), Bounds(PATIENCE_S)).status == 200
+            assert entry(taken)["SYSLOG_IDENTIFIER"] == whose
+
+
+@pytest.mark.parametrize("role", ["weigh", "trial"])
+def test_all_that_a_candidate_gets_is_headcounts_own(
+    role: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADCOUNT_ROLE", role)
+    with journal(tmp_path) as taken, serving(tmp_path, "sync", declared={"access_log": "combined"}) as server:
+        ask(server, "/", User_Agent="Mozilla", X_Forwarded_For="192.0.2.7")
+        assert entry(taken)["SYSLOG_IDENTIFIER"] == "shop-trial-access"
+
+
+def test_who_calls_itself_headcount_elsewhere_is_a_user() -> None:
+    connection = SimpleNamespace(getsockname=lambda: ("10.0.0.5", 8000))
+    environ = {"HTTP_USER_AGENT": "headcount", "REMOTE_ADDR": "10.0.0.5", "gunicorn.socket": connection}
+    assert requestlog.is_own(environ)
+    assert not requestlog.is_own({**environ, "REMOTE_ADDR": "10.0.0.6"})
+    assert not requestlog.is_own({})
+    assert (own_headers({})["User-Agent"], asking.CLIENT) == (requestlog.AGENT, requestlog.CLIENT)
+    assert Layout("shop").private_socket(7).startswith(requestlog.PRIVATE)
 
 
 def test_a_journal_that_does_not_take_lines_holds_up_no_request(tmp_path: Path) -> None:

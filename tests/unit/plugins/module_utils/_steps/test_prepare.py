@@ -18,7 +18,7 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.loc
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.prepared import Prepared
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.record import GenerationRecord
 from ansible_collections.headcount.gunicorn.plugins.module_utils._host import byhand
-from ansible_collections.headcount.gunicorn.plugins.module_utils._os.causes import last_words
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.lastwords import last_words
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import Completed, Systemd
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.app import AppOnHost
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.prepare import Command, prepare

@@ -141,12 +141,16 @@ def test_a_dead_app_is_told_of(layout: Layout) -> None:
         ("no room", "its recorder could not begin (a full /run, most often): `journalctl -u shop@2.service | grep"),
         ("declared", view.NOT_DECLARED),
         ("wedged", "cannot be read: it is no recorder's file"),
+        (
+            "emptied",
+            "recorder cannot be read: it was emptied or written over; `systemctl restart shop@2.service`",
+        ),
     ],
 )
 def test_why_nothing_is_counted_is_told(layout: Layout, wrong: str, why: str) -> None:
-    if wrong == "wedged":
+    if wrong in ("wedged", "emptied"):
         os.makedirs(layout.instance_files(2, trial=False))
-        Path(layout.instance_files(2, trial=False), "recorder").write_bytes(b"x" * 4096)
+        Path(layout.instance_files(2, trial=False), "recorder").write_bytes(b"x" * (4096 * (wrong == "wedged")))
     if wrong == "declared":
         path = Path(layout.generation(2)) / "generation.json"
         record = json.loads(path.read_text(encoding="utf-8"))

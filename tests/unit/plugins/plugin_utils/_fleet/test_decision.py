@@ -111,6 +111,8 @@ SHAPE = plantable.shape_words(bare_values(plan().apps["shop"].plan))
         ("127.0.0.1:9788", "", "is to listen on 127.0.0.1:9788, but is not there"),
         ("0.0.0.0:9788", "127.0.0.1:9788", "is to listen on 0.0.0.0:9788, but listens on 127.0.0.1:9788"),
         ("", "127.0.0.1:9788", "listens on 127.0.0.1:9788, but none is declared"),
+        ("127.0.0.1:9788", "stopped", "does not run: somebody stopped it, or it failed"),
+        ("", "stopped", "does not run, and none is declared"),
         ("127.0.0.1:9788", "changed", "its unit was edited, or is that of another version of Headcount"),
     ],
 )
