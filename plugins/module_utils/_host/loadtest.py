@@ -21,8 +21,8 @@ from .._generation.failures import StepFailed
 from .._generation.loadtests import DONE, SKIPPED, STOPPED, UNMEASURED, Entry
 from .._load.command import LoadError, Target
 from .._load.livewatch import accept_queue
+from .._load.phases import Protected, Running
 from .._load.repeat import Repeated, repeat_load
-from .._load.trialload import Protected, Running
 from .._recorder.counts import Tally
 from .._steps.app import AppOnHost
 from .._steps.compare import missing_tool

@@ -130,7 +130,7 @@ class TestBegin:
         wanted = away.try_from(host.app, 2, "10.0.0.5")["load"]
         assert (wanted["candidate"], wanted["baseline"]) == ("10.0.0.5:8001", "10.0.0.5:8000")
         assert (wanted["from"], wanted["swap"], wanted["factor"], wanted["workers"]) == ("lg1", False, 1.0, 2)
-        assert host.said == ["start 2 0.0.0.0:8001", "watch 2 for 1054 s"]
+        assert host.said == ["start 2 0.0.0.0:8001", "watch 2 for 1136 s"]
         assert {name: arm["unit"] for name, arm in host.watched["arms"].items()} == {
             "candidate": "shop-trial@2.service",
             "live": "shop@1.service",
@@ -140,7 +140,7 @@ class TestBegin:
         away.begin(host.app, 2, "10.0.0.5")
         lease = host.app.lock.lease()
         assert lease is not None
-        assert lease["expires"] == 1000.0 + LEASE_SECONDS + 154.0
+        assert lease["expires"] == 1000.0 + LEASE_SECONDS + 236.0
 
     def test_the_declared_address_goes_before_that_of_the_inventory(self, host: Host) -> None:
         host.write(2, load={**LOAD, "address": "192.0.2.9"})
@@ -186,11 +186,11 @@ class TestFinish:
         self.begun(host)
         again = away.finish(host.app, 2, loaded(300.0))
         assert (again["load"]["swap"], again["load"]["factor"]) == (True, 2.0)
-        assert host.said == ["watch 2 for 1054 s"]
+        assert host.said == ["watch 2 for 1136 s"]
         with pytest.raises(StepFailed, match=r"^p95 is 32\d ms, limit 100") as failed:
             away.finish(host.app, 2, loaded(300.0))
         assert failed.value.evidence["verdict"]["attempts"] == 2
-        assert host.said == ["watch 2 for 1054 s", "stop 2", "stop 2"]
+        assert host.said == ["watch 2 for 1136 s", "stop 2", "stop 2"]
         assert generations.live(host.app.layout) == 1
         assert host.events()[-1] == "failed"
 
