@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from .lines import Line
+from .lines import Line, without_complaints
 
 MOST_CHARACTERS = 500
 """So much of a cause is told."""
@@ -38,7 +38,7 @@ _CHAINED: Final = {
 }
 _ASIDE: Final = re.compile(
     r"^Exception in thread |^Exception ignored |was never retrieved|^Unhandled exception in thread"
-    r"|\bGreenlet\b.*\bfailed with|\braised an exception$|^--- Logging error ---|^Error in (?:sys\.excepthook|atexit)"
+    r"|\bGreenlet\b.*\bfailed with|\braised an exception$|^Error in (?:sys\.excepthook|atexit)"
 )
 """What stands before the traceback of something else than a request."""
 _GREENLET: Final = re.compile(r"\bGreenlet\b.*\bfailed with ")
@@ -138,7 +138,7 @@ def is_frame(text: str) -> bool:
 def exceptions(lines: Iterable[Line]) -> list[Raised]:
     """The exceptions in a log, by the time at which they were told. The lines of several processes may be mixed."""
     by_process: dict[int, list[Line]] = {}
-    for line in lines:
+    for line in without_complaints(lines):
         by_process.setdefault(line.pid, []).append(line)
     found = [raised for of_one in by_process.values() for raised in _of_process(of_one)]
     return sorted(found, key=lambda raised: raised.at)
@@ -385,6 +385,11 @@ _TROUBLE: Final = re.compile(
 )
 
 
+def own_lines(lines: Sequence[str]) -> list[str]:
+    """The lines of a log without what logging says of itself."""
+    return [line.text for line in without_complaints(Line(0.0, 0, text) for text in lines)]
+
+
 def first_cause(lines: Sequence[str]) -> str | None:
     """The line of a log that says why a process died, or None when none does.
 
@@ -397,7 +402,7 @@ def first_cause(lines: Sequence[str]) -> str | None:
     if raised:
         return raised
     words = ""
-    for line in lines:
+    for line in own_lines(lines):
         text = line.strip()
         if _WORKER_EXITED.search(text):
             return (words or text)[:MOST_CHARACTERS]
@@ -411,7 +416,7 @@ def first_cause(lines: Sequence[str]) -> str | None:
 def last_words(lines: Sequence[str]) -> str:
     """The last words of a command that failed: its last exception, else its last line. Empty where it said nothing;
     what systemd itself says of a unit is none of its words."""
-    said = [line for line in lines if line.strip() and not MANAGER.match(line.strip())]
+    said = [line for line in own_lines(lines) if line.strip() and not MANAGER.match(line.strip())]
     raised = [one for one in exceptions(Line(0.0, 0, text) for text in said) if not one.name.endswith("Warning")]
     last = raised[-1].words() if raised else "".join(said[-1:]).strip()
     return last[:MOST_CHARACTERS]
