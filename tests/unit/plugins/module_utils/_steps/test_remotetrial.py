@@ -22,6 +22,7 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import r
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.app import AppOnHost
 from ansible_collections.headcount.gunicorn.plugins.module_utils._verdict.judge import MemoryEvidence, Samples
 from ansible_collections.headcount.gunicorn.plugins.module_utils._verdict.pooling import Pool
+from ansible_collections.headcount.gunicorn.plugins.module_utils._verdict.types import Check
 
 RUN = Run("a1", "anna", "control1", "2026-11-22T10:00:00Z")
 LOAD = {"paths": [{"path": "/"}], "rate": 50.0, "seconds": 30.0, "warmup_requests": 10, "from": "lg1", "port": 8001}
@@ -181,6 +182,15 @@ class TestFinish:
         assert kept["notes"] == [
             "the load came from load host lg1: latencies include the network between it and this host"
         ]
+
+    def test_what_its_answers_are_unlike_is_told(self, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+        said = "answers of GET / have no Content-Type, of the live generation the type text/html"
+        check = Check("answer_kind:GET /", "pass", None, None, (None, None), said)
+        monkeypatch.setattr(away, "unlike_live", lambda *_: [check])
+        self.begun(host)
+        done = away.finish(host.app, 2, loaded())
+        assert (done["verdict"]["outcome"], done["verdict"]["told"]) == ("pass", [said])
+        assert done["evidence"]["verdict"] == done["verdict"]
 
     def test_a_slow_one_is_loaded_once_more_and_then_put_away(self, host: Host) -> None:
         self.begun(host)
