@@ -4,7 +4,8 @@
 
 It answers them with 404 or 405 before anything else is loaded. That is neither a fault of it nor a yardstick: it is
 not asked for them again. The load then has two halves: first both generations are asked what both know, then the
-candidate alone is asked everything, as declared. So what is compared had the same requests at the same time. Pure.
+candidate for everything, as declared, and the live generation once more for what it knows. So what is compared had the
+same requests at the same time. Pure.
 """
 
 from __future__ import annotations
@@ -76,7 +77,8 @@ def without(samples: Samples, left_out: Collection[int]) -> Samples:
 def in_two_halves(
     parts: Sequence[Part], paths: Sequence[h2.PathLoad], rate: float, seconds: float, new: Collection[int]
 ) -> list[Part]:
-    """The parts of a load, for both arms without the new paths, and one more that asks the candidate for everything.
+    """The parts of a load, for both arms without the new paths, and one more that asks the candidate for everything:
+    beside the live generation, unless they are loaded in turn, because there is no room for both.
 
     Empty where both would get too few requests to be a measurement.
     """
@@ -88,7 +90,11 @@ def in_two_halves(
     known = [known_of(part) for part in parts]
     if sum(lane.planned for part in known for lane in part.lanes.get("candidate", ())) < MIN_REQUESTS:
         return []
-    return [*known, Part({"candidate": h2.plan_arrivals(paths, rate, seconds, seed="new paths")}, seconds, whole=True)]
+    if len(parts) == 1:
+        lanes = {**known[0].lanes, "candidate": parts[0].lanes["candidate"]}
+    else:
+        lanes = {"candidate": h2.plan_arrivals(paths, rate, seconds, seed="new paths")}
+    return [*known, Part(lanes, seconds, whole=True)]
 
 
 def words(new: Mapping[str, int]) -> list[str]:

@@ -33,6 +33,9 @@ REST_SECONDS = 2.0
 WARM_SHARE = 1.5
 
 
+_ARMS = ("candidate", "baseline", "beside", "meanwhile")
+
+
 @dataclass(frozen=True)
 class TrialLoad:
     """What came of the load: both arms, the rate per arm, the generator's CPU seconds and its share of one core.
@@ -42,8 +45,9 @@ class TrialLoad:
     generation was not loaded although it was asked for, in a sentence. `looks`: how often it was looked whether the
     candidate had failed already, and `ended` what came of that where it had (Ended.to_dict()). `new`: the paths that
     the live generation does not know ("GET /x"), with the status that it answers. Where it was loaded nevertheless,
-    `candidate` was asked for all paths while nobody else was, and `beside` is the candidate while both were asked for
-    those that both know; `few` says why it was not.
+    `candidate` was asked for all paths, and `beside` is the candidate while both were asked for those that both know;
+    `baseline` is the live generation at that time, `meanwhile` while the candidate was asked for all paths (None: it
+    was not loaded then). `few` says why it was not loaded at all.
     """
 
     candidate: Samples
@@ -62,6 +66,7 @@ class TrialLoad:
     looks: int = 0
     new: Mapping[str, int] = field(default_factory=dict)
     beside: Samples | None = None
+    meanwhile: Samples | None = None
     few: str = ""
 
     def uncompared(self) -> list[str]:
@@ -83,7 +88,7 @@ class TrialLoad:
 
     def pack(self) -> str:
         """Everything, the samples too, as short text that goes from one machine to another; the inverse of unpack()."""
-        arms = {"candidate": self.candidate, "baseline": self.baseline, "beside": self.beside}
+        arms = {name: getattr(self, name) for name in _ARMS}
         plain = {
             **{name: getattr(self, name) for name in ("cost_cpu_seconds", "cost_core_share", "swapped", "in_turn")},
             **{name: arm.to_dict() if arm is not None else None for name, arm in arms.items()},
@@ -106,13 +111,9 @@ class TrialLoad:
         """From pack(). ValueError when it is something else."""
         try:
             plain = json.loads(zlib.decompress(base64.b64decode(text, validate=True)))
-            arms = {name: plain.pop(name, None) for name in ("candidate", "baseline", "beside")}
-            return cls(
-                candidate=Samples.from_dict(arms["candidate"]),
-                baseline=Samples.from_dict(arms["baseline"]) if arms["baseline"] is not None else None,
-                beside=Samples.from_dict(arms["beside"]) if arms["beside"] is not None else None,
-                **{**plain, "rate": DerivedRate(**plain["rate"])},
-            )
+            arms = {name: plain.pop(name) for name in _ARMS}
+            samples = {name: Samples.from_dict(arm) if arm is not None else None for name, arm in arms.items()}
+            return cls(**{**samples, **plain, "rate": DerivedRate(**plain["rate"])})
         except (zlib.error, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not what came of a load: {error}") from error
 
@@ -246,6 +247,7 @@ def run_trial_load(
         looks=guarded.looks,
         new=guarded.named(),
         beside=samples.get("beside"),
+        meanwhile=samples.get("meanwhile"),
         few=few,
     )
 
@@ -290,14 +292,24 @@ class _Loaded:
 
     def by_arm(self, arms: int, order: Sequence[str], seconds: float) -> dict[str, Samples]:
         """The samples of each arm that was loaded, of `arms` that were to be for `seconds`; `order`: who came first.
-        "beside" is the candidate while it was asked with the live generation, where it was asked for more after that.
+        Where the candidate was asked for more paths than the live generation in the end, that is "candidate", and what
+        both answered then and before is told apart as TrialLoad has it.
         """
-        found = {name: self.samples(name, False) for name in self.guarded.targets}
-        if arms > 1 and not self.guarded.cut:
-            found = _turned(found, order, seconds)
-        if any(self.whole):
-            found["beside"], found["candidate"] = found["candidate"], self.samples("candidate", True)
-        return found
+        found = self._part(False, arms, order, seconds)
+        if not any(self.whole):
+            return found
+        last = self._part(True, arms, order, seconds)
+        told = {"candidate": last["candidate"], "beside": found["candidate"], "baseline": found["baseline"]}
+        if "baseline" not in last:
+            return told
+        # Of a load that was stopped it is told what it was stopped for.
+        return {**told, "meanwhile": last["baseline"], **(last if self.guarded.stopped else {})}
+
+    def _part(self, whole: bool, arms: int, order: Sequence[str], seconds: float) -> dict[str, Samples]:
+        phases = [phase for phase, all_paths in zip(self.phases, self.whole) if all_paths == whole]
+        names = [name for name in self.guarded.targets if not whole or any(name in phase.lanes for phase in phases)]
+        found = {name: self.samples(name, whole) for name in names}
+        return _turned(found, order, seconds) if arms > 1 and not self.guarded.cut else found
 
     def run(self, parts: Sequence[Part], rest_seconds: float) -> None:
         """Load part after part, then nobody for some seconds."""
@@ -308,6 +320,8 @@ class _Loaded:
             if not lanes or self.guarded.cut:
                 continue
             begin = time.monotonic() - self.warm_at
+            if part.whole and early is not None:
+                early = early.by_limits_alone()
             self.guarded.run(f"{number}-" if number else "", lanes, early)
             self.phases.append(self.guarded.phases[-1])
             self.whole.append(part.whole)

@@ -372,7 +372,7 @@ class Judging:
         policy = replace(self.policy, fail_share=_left_of_alpha(load))
         verdict = judge(
             load.candidate, load.baseline, limits, memory, policy,
-            baseline_memory=other, names=names, new=NewPaths(load.new, load.beside),
+            baseline_memory=other, names=names, new=NewPaths(load.new, load.beside, load.meanwhile),
         )  # fmt: skip
         verdict = cut_short(verdict, load)
         unheld = [f"latency ({self.smaller})"] if self.smaller else []

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
-"""What is asked of a load in two halves: both generations were asked for what both know, then the candidate alone for
+"""What is asked of a load in two halves: both generations were asked for what both know, then the candidate for
 everything, paths included that the live generation does not know.
 
 The first half is held against the live generation, the second one against the limits; what a candidate does to itself
@@ -22,8 +22,10 @@ from .workerchecks import one_stands_still, whose_errors
 
 Ask = Callable[[Run], Answer]
 
-ALONE: Final[tuple[Ask, ...]] = (steady_state, absolute_latency, stall, cpu_per_request, writes, enough_requests)
+ALONE: Final[tuple[Ask, ...]] = (cpu_per_request, writes, enough_requests)
 """What is asked of the second half, as if there were no live generation."""
+MEANWHILE: Final[tuple[Ask, ...]] = (steady_state, absolute_latency, stall)
+"""What is asked of the second half, and is the host's where the live generation, loaded beside it, shows it too."""
 IN_BOTH: Final[tuple[Ask, ...]] = (path_errors, one_stands_still, piles_up)
 """What is asked of both, what the live generation did in the first half being known."""
 OF_ALL: Final[tuple[Ask, ...]] = (absolute_latency, enough_requests, whose_errors)
@@ -33,10 +35,12 @@ OF_ALL: Final[tuple[Ask, ...]] = (absolute_latency, enough_requests, whose_error
 @dataclass(frozen=True)
 class NewPaths:
     """The paths of a load that the live generation does not know, with the `status` that it answers. `beside`: where it
-    was loaded without them, the candidate at that time, which was asked for all paths after that."""
+    was loaded without them, the candidate at that time, which was asked for all paths after that; `meanwhile`: the live
+    generation while it was, if it was loaded."""
 
     status: Mapping[str, int] = field(default_factory=dict)
     beside: Samples | None = None
+    meanwhile: Samples | None = None
 
 
 NO_NEW_PATHS: Final = NewPaths()
@@ -65,13 +69,23 @@ def worse_errors(errors: Check, run: Run, beside: Samples | None) -> Check:
     return first if first.outcome == FAIL else errors
 
 
-def in_halves(run: Run, beside: Samples) -> Answer:
+def sick_meanwhile(run: Run, new: NewPaths) -> bool:
+    """Whether the live generation was sick in the second half, so that failed requests may be the host's fault."""
+    return new.meanwhile is not None and replace(run, baseline=new.meanwhile).sick_beside
+
+
+def in_halves(run: Run, beside: Samples, meanwhile: Samples | None) -> Answer:
     """The answers of both halves: of a question that both were asked the worse one."""
     first = together(run, beside)
     measured = measurement_check(beside, run.policy)
     # The limit on CPU is one on all requests.
     left_out = OF_ALL if run.limits.cpu_ms is None else (*OF_ALL, cpu_per_request)
-    answers = [asked(run, (*IN_BOTH, whose_errors)), asked(replace(run, baseline=None), ALONE)]
+    not_compared = replace(run, baseline=meanwhile, policy=replace(run.policy, relative=()))
+    answers = [
+        asked(run, (*IN_BOTH, whose_errors)),
+        asked(not_compared, MEANWHILE),
+        asked(replace(run, baseline=None), ALONE),
+    ]
     if measured.outcome == PASS:
         answers.append(asked(first, [ask for ask in CHECKS if ask not in left_out]))
     else:

@@ -16,7 +16,7 @@ from . import statistics as st
 from .checks import CHECKS, error_check, failed_beside, memory_checks
 from .costchecks import told_cores
 from .failed import told_failures, wrong_answers
-from .halves import NO_NEW_PATHS, NewPaths, asked, in_halves, worse_errors
+from .halves import NO_NEW_PATHS, NewPaths, asked, in_halves, sick_meanwhile, worse_errors
 from .run import Run, measurement_check
 from .stability import trimmed
 from .types import FAIL, INCONCLUSIVE, PASS, USUAL, WORST, Check, MemoryEvidence, Samples, Thresholds, Verdict, finite
@@ -88,8 +88,14 @@ def judge(
     facts = {name: summary(arm, cold) for name, arm in arms.items() if arm is not None}
     if not judged:
         return _conclude(checks, facts, candidate, beside=failed_too)
-    answer = asked(run, CHECKS) if beside is None else in_halves(run, beside)
-    verdict = _conclude([*checks, *answer.checks], facts, candidate, shared=run.sick_beside, beside=failed_too)
+    answer = asked(run, CHECKS) if beside is None else in_halves(run, beside, new.meanwhile)
+    verdict = _conclude(
+        [*checks, *answer.checks],
+        facts,
+        candidate,
+        shared=run.sick_beside or sick_meanwhile(run, new),
+        beside=failed_too,
+    )
     told = tuple(_told(answer.checks))
     return replace(verdict, warnings=tuple(answer.warnings), cold_seconds=cold, told=told).without(answer.uncompared)
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.ap
 from ansible_collections.headcount.gunicorn.plugins.module_utils._load import h2load as h2
 from ansible_collections.headcount.gunicorn.plugins.module_utils._load import newpaths
 from ansible_collections.headcount.gunicorn.plugins.module_utils._load.early import Early
+from ansible_collections.headcount.gunicorn.plugins.module_utils._load.livewatch import LiveWatch
 from ansible_collections.headcount.gunicorn.plugins.module_utils._load.phases import Protected, Running
 from ansible_collections.headcount.gunicorn.plugins.module_utils._load.trialload import (
     TrialLoad,
@@ -93,16 +94,20 @@ def test_the_live_generation_is_not_asked_for_what_it_does_not_know() -> None:
     assert [set(one["new.sock"]) for one in (ramp, warm)] == [{"/", "/new"}] * 2
     assert both["new.sock"] == both["old.sock"] == {"/": 900}
     assert alone["new.sock"] == {"/": 900, "/new": 900}
-    assert set(alone["old.sock"]) == {"/"}, "it is still watched"
+    assert alone["old.sock"] == {"/": 900}
     assert (found.new, found.stopped, found.sick, found.few) == ({"GET /new": 404}, "", "", "")
     assert found.baseline is not None
     assert found.beside is not None
-    assert (found.candidate.planned, found.beside.planned, found.baseline.planned) == (1800, 900, 900)
+    assert found.meanwhile is not None
+    planned = [arm.planned for arm in (found.candidate, found.beside, found.baseline, found.meanwhile)]
+    assert planned == [1800, 900, 900, 900]
     assert found.rate.rate == 60
     assert TOLD in found.notes
     again = TrialLoad.unpack(found.pack())
     assert (again.beside, again.new) == (TrialLoad.unpack(again.pack()).beside, found.new)
     assert again.beside is not None
+    assert again.meanwhile is not None
+    assert again.meanwhile.to_dict() == found.meanwhile.to_dict()
     assert again.beside.to_dict() == found.beside.to_dict()
 
 
@@ -149,6 +154,54 @@ def test_a_limit_holds_for_the_new_path_too() -> None:
     declared["limits"] = {"error_rate": 0.01, "p95_ms": 250, "memory_percent": None}
     verdict = Judging(declared).judged(load, MEMORY, None).verdict
     assert (verdict.outcome, verdict.cause.startswith("p95 is 70")) == ("fail", True)
+
+
+def still(samples: Samples, begin: float, seconds: float) -> Samples:
+    """The same, which answered nothing for some seconds."""
+    end = begin + seconds
+    took = [max(ms, 1000 * (end - at)) if begin <= at < end else ms
+            for at, ms in zip(samples.start_s, samples.latency_ms)]  # fmt: skip
+    return replace(samples, latency_ms=took)
+
+
+@pytest.mark.parametrize(("host", "outcome"), [(False, "fail"), (True, "pass")])
+def test_a_standstill_of_the_host_is_none_of_the_candidates(host: bool, outcome: str) -> None:
+    load = loaded(TwoReleases(live={"/new": (404, 5.0)}))
+    assert load.meanwhile is not None
+    stood = replace(load, candidate=still(load.candidate, 12.0, 1.2))
+    stood = replace(stood, meanwhile=still(load.meanwhile, 12.0, 1.2)) if host else stood
+    verdict = Judging(app()).judged(stood, MEMORY, None).verdict
+    assert verdict.outcome == outcome, verdict.cause
+    assert host or verdict.cause.startswith("nothing was answered for")
+
+
+def test_a_load_that_is_stopped_in_its_second_half_tells_of_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Suffers(TwoReleases):
+        def __call__(self, launches: Sequence[h2.Launch], stop: Callable[[], str] | None = None) -> list[h2.Finished]:
+            ended = super().__call__(launches)
+            if len(self.calls) < 5:
+                return ended
+            assert stop is not None
+            assert stop()
+            at = min(end.started for end in ended) + 3.0
+            unbegun = h2.Finished(None, "", "", "", 0.0, at, stopped=at)
+            return [replace(end, stdout="", code=-9, stopped=at) if end.started < at else unbegun for end in ended]
+
+    monkeypatch.setattr(LiveWatch, "__call__", lambda _: "30 connections of users waited to be accepted")
+    found = loaded(Suffers(live={"/new": (404, 5.0)}))
+    assert "at 60 requests a second to the candidate and to the live generation each: 30 conn" in found.stopped
+    assert found.baseline is not None
+    assert found.baseline.planned < 200
+    verdict = Judging(app()).judged(found, MEMORY, None).verdict
+    assert (verdict.outcome, verdict.stopped) == ("inconclusive", True)
+
+
+def test_a_new_path_that_is_slow_ends_no_load() -> None:
+    """While all paths are asked, the live generation is asked for others, and no yardstick."""
+    found = loaded(TwoReleases({"/new": (200, 700.0)}, live={"/new": (404, 5.0)}))
+    rule = Rule(LIMITS, Judging(app()).policy, NAMES)
+    assert failed_already(found.candidate, found.meanwhile, rule, 0.1) != ""
+    assert failed_already(found.candidate, found.meanwhile, Early(rule).by_limits_alone().rule, 0.1) == ""
 
 
 def test_what_failed_in_the_first_half_is_a_fail() -> None:
