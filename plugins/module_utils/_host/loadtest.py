@@ -20,8 +20,8 @@ from .._generation.answers import look
 from .._generation.failures import StepFailed
 from .._generation.loadtests import DONE, SKIPPED, STOPPED, UNMEASURED, Entry
 from .._load.command import LoadError, Target
+from .._load.phases import Protected, Running
 from .._load.repeat import Repeated, repeat_load
-from .._load.trialload import Protected, Running
 from .._os.acceptqueue import accept_queue
 from .._recorder.counts import Tally
 from .._steps.app import AppOnHost

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .._verdict.early import EVERY_SECONDS, LEAST_SECONDS, Rule, failed_already, spent
 from .._verdict.types import Samples
@@ -26,6 +26,10 @@ class Early:
 
     rule: Rule
     alarm: Callable[[], str] = lambda: ""
+
+    def by_limits_alone(self) -> Early:
+        """The same, where the live generation is not asked for the same."""
+        return replace(self, rule=replace(self.rule, policy=replace(self.rule.policy, relative=())))
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,12 @@ from . import h2load as h2
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a load: the lanes of each arm that it asks, and its seconds."""
+    """A part of a load: the lanes of each arm that it asks, and its seconds. `whole`: it asks the candidate for
+    all paths, after those that asked both for what both know."""
 
     lanes: Mapping[str, Sequence[h2.Lane]]
     seconds: float
+    whole: bool = False
 
 
 def arms_lanes(

@@ -14,7 +14,7 @@ from .._declaration.app import Load
 from .._verdict.types import Samples
 from . import h2load as h2
 from .livewatch import Bounds, Calm, LiveWatch
-from .trialload import CALM_LEAST_RATE, CALM_MOST_S, CALM_REQUESTS, CALM_SHARE, Protected, Running
+from .phases import CALM_LEAST_RATE, CALM_MOST_S, CALM_REQUESTS, CALM_SHARE, Protected, Running
 
 LOOK_EVERY_S = 1.0
 

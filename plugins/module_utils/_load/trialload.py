@@ -14,29 +14,26 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
-from .._declaration.app import Limits, Load
+from .._declaration.app import Load
 from .._declaration.shortfall import RETRY_FACTOR
 from .._verdict.judge import combine, needs_retry
-from .._verdict.types import Samples, Verdict
+from .._verdict.types import PASS, Samples, Verdict
 from . import h2load as h2
-from .early import Early, EarlyWatch, Ended
 from .inturn import Part, arms_lanes, in_turn, one_after_another
-from .livewatch import Bounds, Calm, LiveWatch
 from .memory import MemoryEvidence
+from .newpaths import LONGEST_S, NOT_THERE, in_two_halves, words
+from .phases import USUAL, Generator, Guarded, Phase, Protected, Running
 from .rate import DerivedRate, choose_rate
 
 WARMUP_PER_WORKER = 100
-CALM, PULSE = "calm", "pulse"
-CALM_SHARE, CALM_LEAST_RATE, CALM_REQUESTS, CALM_MOST_S = 0.25, 4.0, 10, 3.0
-"""The live generation alone: at this share of load.rate, or this rate, for so many requests, or so many seconds."""
-
 RAMP_SHARE, RAMP_SECONDS = 0.5, 1.0
 REST_SECONDS = 2.0
 """So long nobody is asked after the load: what a generation uses then it uses for itself."""
 
 WARM_SHARE = 1.5
-PULSE_RATE = 4.0
-"""Requests a second by which a live generation is watched that is not loaded beside the candidate."""
+
+
+_ARMS = ("candidate", "baseline", "beside", "meanwhile")
 
 
 @dataclass(frozen=True)
@@ -46,7 +43,11 @@ class TrialLoad:
     `stopped` says why it was ended before its time, in a sentence: the live generation suffered. `calm` is what that
     one did alone. `in_turn`: the arms were loaded one after another (A B B A), not at once. `sick`: why the live
     generation was not loaded although it was asked for, in a sentence. `looks`: how often it was looked whether the
-    candidate had failed already, and `ended` what came of that where it had (Ended.to_dict()).
+    candidate had failed already, and `ended` what came of that where it had (Ended.to_dict()). `new`: the paths that
+    the live generation does not know ("GET /x"), with the status that it answers. Where it was loaded nevertheless,
+    `candidate` was asked for all paths, and `beside` is the candidate while both were asked for those that both know;
+    `baseline` is the live generation at that time, `meanwhile` while the candidate was asked for all paths (None: it
+    was not loaded then). `few` says why it was not loaded at all.
     """
 
     candidate: Samples
@@ -63,6 +64,20 @@ class TrialLoad:
     sick: str = ""
     ended: Mapping[str, object] = field(default_factory=dict)
     looks: int = 0
+    new: Mapping[str, int] = field(default_factory=dict)
+    beside: Samples | None = None
+    meanwhile: Samples | None = None
+    few: str = ""
+
+    def uncompared(self) -> list[str]:
+        """What of the paths was not held against the live generation, although it was asked for."""
+        told = words(self.new) if self.baseline is not None else []
+        return [*told, f"latency and CPU ({self.few})"] if self.few else told
+
+    def compared(self, verdict: Verdict) -> Samples:
+        """The samples of the candidate that decided a verdict on its latency."""
+        relative = any(check.question.endswith("_relative") and check.outcome != PASS for check in verdict.checks)
+        return self.beside if relative and self.beside is not None else self.candidate
 
     def after(self, first: TrialLoad) -> TrialLoad:
         """The same, whose samples know the requests of the run before it."""
@@ -73,7 +88,7 @@ class TrialLoad:
 
     def pack(self) -> str:
         """Everything, the samples too, as short text that goes from one machine to another; the inverse of unpack()."""
-        arms = {"candidate": self.candidate, "baseline": self.baseline}
+        arms = {name: getattr(self, name) for name in _ARMS}
         plain = {
             **{name: getattr(self, name) for name in ("cost_cpu_seconds", "cost_core_share", "swapped", "in_turn")},
             **{name: arm.to_dict() if arm is not None else None for name, arm in arms.items()},
@@ -85,6 +100,8 @@ class TrialLoad:
             "sick": self.sick,
             "ended": dict(self.ended),
             "looks": self.looks,
+            "new": dict(self.new),
+            "few": self.few,
         }
         text = json.dumps(plain, separators=(",", ":"), allow_nan=False)
         return base64.b64encode(zlib.compress(text.encode(), 6)).decode()
@@ -94,12 +111,9 @@ class TrialLoad:
         """From pack(). ValueError when it is something else."""
         try:
             plain = json.loads(zlib.decompress(base64.b64decode(text, validate=True)))
-            arms = {name: plain.pop(name) for name in ("candidate", "baseline")}
-            return cls(
-                candidate=Samples.from_dict(arms["candidate"]),
-                baseline=Samples.from_dict(arms["baseline"]) if arms["baseline"] is not None else None,
-                **{**plain, "rate": DerivedRate(**plain["rate"])},
-            )
+            arms = {name: plain.pop(name) for name in _ARMS}
+            samples = {name: Samples.from_dict(arm) if arm is not None else None for name, arm in arms.items()}
+            return cls(**{**samples, **plain, "rate": DerivedRate(**plain["rate"])})
         except (zlib.error, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not what came of a load: {error}") from error
 
@@ -119,6 +133,7 @@ class TrialLoad:
             "in_turn": self.in_turn,
             "ended": dict(self.ended),
             "looks": self.looks,
+            "new": dict(self.new),
         }
 
 
@@ -132,24 +147,16 @@ def longest_seconds(
     if in_turn:
         more = float(load.seconds) * RETRY_FACTOR + 2 * (timeout_seconds + h2.GRACE_S) + REST_SECONDS
         return longest_seconds(load, timeout_seconds, warmup_max_seconds) + more
-    beginning = CALM_MOST_S + RAMP_SECONDS + 2 * (timeout_seconds + h2.GRACE_S)
-    return beginning + warmup_max_seconds + float(load.seconds) * RETRY_FACTOR + 2 * (timeout_seconds + h2.GRACE_S)
+    waits = timeout_seconds + h2.GRACE_S
+    beginning = LONGEST_S + RAMP_SECONDS + 2 * waits + warmup_max_seconds
+    # Both are asked for what both know, then the candidate for everything.
+    return beginning + 2 * (float(load.seconds) * RETRY_FACTOR + waits) + waits
 
 
 def warmup_requests(load: Load, workers: int) -> int:
     """How many requests warm an arm up: load.warmup_requests, or 100 for each worker."""
     declared = load.warmup_requests
     return WARMUP_PER_WORKER * max(1, workers) if declared is None else int(declared)
-
-
-@dataclass(frozen=True)
-class Protected:
-    """The live generation as it is kept from suffering: where it is asked, the limits of the app, and how many users'
-    connections wait for it (None: nobody can tell)."""
-
-    target: h2.Target
-    limits: Limits
-    queue: Callable[[], int | None] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -177,197 +184,6 @@ class Turn:
         return None if self.warm else warmup_requests(load, workers)
 
 
-@dataclass(frozen=True)
-class Running:
-    """How h2load is run: how long one answer is waited for and how long a warm-up may take, in seconds, what runs its
-    processes, which program it is, and how seconds are waited for in which nobody is asked. `early`: how it is judged
-    while it is under way (None: at its end alone)."""
-
-    timeout_seconds: float = 10.0
-    warmup_max_seconds: float = 30.0
-    runner: h2.Runner = h2.run_processes
-    program: str = "h2load"
-    rest: Callable[[float], object] = time.sleep
-    early: Early | None = None
-
-
-@dataclass(frozen=True)
-class _Generator:
-    """How h2load is run in this trial: what is asked, and where it writes."""
-
-    paths: Sequence[h2.PathLoad]
-    directory: str
-    running: Running
-
-    def launches(
-        self, label: str, lanes: Sequence[h2.Lane], target: h2.Target, delay_s: float = 0.0
-    ) -> list[h2.Launch]:
-        return h2.prepare(
-            self.paths, lanes, target, directory=self.directory, label=label, delay_s=delay_s,
-            timeout_s=self.running.timeout_seconds, program=self.running.program,
-        )  # fmt: skip
-
-    def lanes(self, rate: float, seconds: float) -> list[h2.Lane]:
-        heaviest = max((path.weight for path in self.paths), default=1.0)
-        least = 0.5 * sum(path.weight for path in self.paths) / heaviest / rate  # one request, of the heaviest path
-        return h2.plan_lanes(self.paths, rate, max(seconds, 1.01 * least))
-
-
-@dataclass
-class _Phase:
-    """One part of the load: lanes by the name of whom they ask, and what came of them. `cut`: when it began and ended
-    (seconds since the epoch) where that was before its time, because the candidate had failed; `seen`: the samples of
-    the look that saw it, from which the verdict is made: by what came in until all had stopped it might be no fail."""
-
-    lanes: dict[str, list[h2.Lane]]
-    ended: dict[str, list[h2.Finished]] = field(default_factory=dict)
-    cut: tuple[float, float] | None = None
-    seen: Mapping[str, Samples] = field(default_factory=dict)
-    timeout_seconds: float = Running.timeout_seconds
-
-    def samples(self, name: str) -> Samples:
-        if name in self.seen:
-            return replace(self.seen[name], cpu_seconds=sum(end.cpu_seconds for end in self.ended[name]))
-        runs = [h2.LaneRun(lane, end) for lane, end in zip(self.lanes[name], self.ended[name])]
-        if self.cut is not None:
-            return h2.account_so_far(runs, *self.cut, self.timeout_seconds)
-        return h2.account(runs, timeout_seconds=self.timeout_seconds)
-
-    @property
-    def cpu_seconds(self) -> float:
-        return sum(end.cpu_seconds for ends in self.ended.values() for end in ends)
-
-
-@dataclass
-class _Guarded:
-    """Runs the phases of a load, and stops it when the live generation suffers. `targets`: whom it asks, by arm."""
-
-    generator: _Generator
-    targets: dict[str, h2.Target]
-    protected: Protected | None
-    phases: list[_Phase] = field(default_factory=list)
-    calm: Calm | None = None
-    stopped: str = ""
-    seconds: float = 0.0
-    rate: float = 0.0
-    ended: Ended | None = None
-    looks: int = 0
-    _queued: list[int] = field(default_factory=list)
-
-    def calm_down(self, rate: float) -> Samples | None:
-        """Measure the live generation alone, at a fraction of the rate of the load. None where it is not protected."""
-        if self.protected is None:
-            return None
-        alone = max(CALM_SHARE * rate, min(rate, CALM_LEAST_RATE))
-        phase = _Phase({CALM: self.generator.lanes(alone, min(CALM_MOST_S, max(1.0, CALM_REQUESTS / alone)))})
-        launches = self.generator.launches(CALM, phase.lanes[CALM], self.protected.target)
-        phase.ended[CALM] = self.generator.running.runner(launches, self._count_queue)
-        samples = phase.samples(CALM)
-        self.calm = Calm.of(samples, max(self._queued, default=None))
-        return samples
-
-    def leave_out_the_sick(self) -> str:
-        """Neither load nor protect a live generation that is sick alone. A sentence that says so; else empty."""
-        if self.protected is None or self.calm is None or not self.calm.sick(self.protected.limits):
-            return ""
-        self.targets.pop("baseline", None)
-        self.protected = None
-        return f"the live generation is sick itself ({self.calm.sentence()}): it is no yardstick and was not loaded"
-
-    def _count_queue(self) -> str:
-        waiting = self.protected.queue() if self.protected is not None else None
-        if waiting is not None:
-            self._queued.append(waiting)
-        return ""
-
-    def run(self, prefix: str, lanes: Mapping[str, Sequence[h2.Lane]], early: Early | None = None) -> None:
-        """The next phase: load at once whom `lanes` name; a live generation that is not among them is asked now and
-        then. `early`: end it as soon as the candidate has failed."""
-        waits = self.generator.running.timeout_seconds
-        phase = _Phase({name: list(some) for name, some in lanes.items()}, timeout_seconds=waits)
-        seconds = max((lane.lasts_s for some in lanes.values() for lane in some), default=0.0)
-        launches = {
-            name: self.generator.launches(prefix + name, some, self.targets[name]) for name, some in phase.lanes.items()
-        }
-        self.rate = h2.lanes_rate(next(iter(phase.lanes.values())))
-        watch = None
-        if self.protected is not None and self.calm is not None:
-            if "baseline" not in phase.lanes:
-                phase.lanes[PULSE] = self.generator.lanes(min(self.rate, PULSE_RATE), seconds)
-                launches[PULSE] = self.generator.launches(prefix + PULSE, phase.lanes[PULSE], self.protected.target)
-            live = "baseline" if "baseline" in phase.lanes else PULSE
-            bounds = Bounds.of(self.protected.limits, self.calm)
-            watch = LiveWatch(launches[live], phase.lanes[live], bounds, self.protected.queue)
-        every = [launch for some in launches.values() for launch in some]
-        begin = time.time()
-        looking = self._looking(early, launches, phase.lanes, seconds) if early is not None else None
-        ended = self._run(every, watch, looking)
-        if looking is not None:
-            self.looks += looking.looks
-            self.ended = looking.ended
-            if looking.ended is not None:
-                phase.cut, phase.seen = (begin, begin + looking.ended.at_s), looking.seen
-        for name, some in launches.items():
-            phase.ended[name], ended = ended[: len(some)], ended[len(some) :]
-        self.phases.append(phase)
-
-    def _looking(
-        self,
-        early: Early,
-        launches: Mapping[str, Sequence[h2.Launch]],
-        lanes: Mapping[str, Sequence[h2.Lane]],
-        seconds: float,
-    ) -> EarlyWatch:
-        arms = {name: list(zip(launches[name], lanes[name])) for name in self.targets if name in launches}
-        return EarlyWatch(arms, seconds, self.generator.running.timeout_seconds, early)
-
-    def _run(
-        self, launches: Sequence[h2.Launch], watch: LiveWatch | None, looking: EarlyWatch | None = None
-    ) -> list[h2.Finished]:
-        if watch is None:
-            return self.generator.running.runner(launches, looking)
-        begin = watch.clock()
-
-        def stop() -> str:
-            why = watch()
-            if why and not watch.clock_set:
-                self.stopped, self.seconds = why, watch.clock() - begin
-            return why or (looking() if looking is not None else "")
-
-        return self.generator.running.runner(launches, stop)
-
-    @property
-    def cut(self) -> bool:
-        """Whether it was ended before its time, for whatever reason."""
-        return bool(self.stopped) or self.ended is not None
-
-    def told_of_end(self) -> Mapping[str, object]:
-        """Why it was ended because the candidate had failed, for the evidence; empty where it was not."""
-        return self.ended.to_dict() if self.ended is not None else {}
-
-    def told_of_calm(self) -> Mapping[str, object]:
-        """What the live generation did alone, for the evidence; empty where it was not asked."""
-        return self.calm.to_dict() if self.calm is not None else {}
-
-    def sentence(self, rate: DerivedRate, notes: Sequence[str]) -> str:
-        """Why the load was stopped, for people. `notes`: on what was sent."""
-        if not self.stopped or self.calm is None:
-            return ""
-        asked = set(self.phases[-1].lanes) & set(self.targets)
-        each = "to the candidate and to the live generation each" if len(asked) > 1 else "to the candidate"
-        each = "to it alone" if asked == {"baseline"} else each
-        fix = "lower load.rate" if rate.origin == "declared" else "declare a load.rate below that"
-        paused = next((note.partition(": ")[2] for note in notes if "the generator stood still" in note), "")
-        whose = "The host had not that much to give beside what is live (it is too small, or was busy: then try again)"
-        if paused:
-            whose, fix = f"It may be the machine itself: {paused}", f"try again when it is calm, or {fix}"
-        return (
-            f"the live generation suffered under the load, which was stopped after {self.seconds:.1f} s at "
-            f"{self.rate:.3g} requests a second {each}: {self.stopped}; {self.calm.sentence()}. {whose}, so that "
-            f"nothing is said of how fast the candidate is: {fix}"
-        )
-
-
 def run_trial_load(
     candidate: h2.Target,
     baseline: h2.Target | None,
@@ -375,7 +191,7 @@ def run_trial_load(
     *,
     capacity: Capacity = Capacity(),
     turn: Turn = Turn(),
-    running: Running = Running(),
+    running: Running = USUAL,
     on_warm: Callable[[], None] | None = None,
     protected: Protected | None = None,
 ) -> TrialLoad:
@@ -397,11 +213,12 @@ def run_trial_load(
     parts = _parts(paths, list(arms), rate.rate, span, turn)
     _allow_files(h2.nofile_needed(h2.plan_lanes(paths, rate.rate, span), running.timeout_seconds))
     directory = tempfile.mkdtemp(prefix="headcount-load-")
-    guarded = _Guarded(_Generator(paths, directory, running), arms, protected)
+    guarded = Guarded(Generator(paths, directory, running), arms, protected)
     loaded = _Loaded(guarded, time.monotonic())
     try:
         guarded.calm_down(rate.rate)
         sick = guarded.leave_out_the_sick()
+        parts, few = _for_new_paths(guarded, parts, rate.rate, span)
         # The warm-up asks both at once, also where the host has no room for the load of both.
         warm = rate.rate / len(arms) if turn.in_turn else rate.rate
         warmup, cut = _warm_up(guarded, turn.warmup(load, capacity.workers), warm, capacity.rps)
@@ -411,22 +228,41 @@ def run_trial_load(
     finally:
         shutil.rmtree(directory, ignore_errors=True)
     samples = loaded.by_arm(len(arms), list(parts[0].lanes), span)
+    new = words(guarded.named()) if "baseline" in samples else []
     told = [f"{name}: {note}" for name, arm in samples.items() for note in arm.notes]
     return TrialLoad(
         candidate=samples["candidate"],
         baseline=samples.get("baseline"),
-        rate=replace(rate, rate=round(h2.lanes_rate(next(iter(parts[0].lanes.values()))), 6)),
+        rate=replace(rate, rate=round(h2.lanes_rate(next(iter(parts[-1].lanes.values()))), 6)),
         cost_cpu_seconds=sum(phase.cpu_seconds for phase in guarded.phases),
         cost_core_share=loaded.cpu_seconds / loaded.seconds if loaded.seconds else 0.0,
         swapped=turn.swap,
         warmup=warmup,
-        notes=[note for note in (sick, *told, cut) if note],
+        notes=[note for note in (sick, few, *new, *told, cut) if note],
         stopped=guarded.sentence(rate, told),
         calm=guarded.told_of_calm(),
         in_turn=turn.in_turn and len(guarded.targets) > 1,
         sick=sick,
         ended=guarded.told_of_end(),
         looks=guarded.looks,
+        new=guarded.named(),
+        beside=samples.get("beside"),
+        meanwhile=samples.get("meanwhile"),
+        few=few,
+    )
+
+
+def _for_new_paths(guarded: Guarded, parts: list[Part], rate: float, seconds: float) -> tuple[list[Part], str]:
+    """The parts of a load whose paths the live generation may not all know, and why that one is not loaded for them."""
+    if not guarded.new or "baseline" not in guarded.targets:
+        return parts, ""
+    halves = in_two_halves(parts, guarded.generator.paths, rate, seconds, guarded.new)
+    if halves:
+        return halves, ""
+    guarded.targets.pop("baseline")
+    return parts, (
+        f"the live generation was not loaded beside the candidate: it answers {', '.join(map(str, NOT_THERE))} to "
+        f"{', '.join(guarded.named())}, and of the other paths the load has too few requests"
     )
 
 
@@ -447,31 +283,52 @@ def _parts(paths: Sequence[h2.PathLoad], arms: Sequence[str], rate: float, secon
 class _Loaded:
     """The load after the warm-up, which was over at the monotonic second `warm_at`: its parts and when each was."""
 
-    guarded: _Guarded
+    guarded: Guarded
     warm_at: float
-    phases: list[_Phase] = field(default_factory=list)
+    phases: list[Phase] = field(default_factory=list)
     times: list[tuple[float, float]] = field(default_factory=list)
+    whole: list[bool] = field(default_factory=list)
     quiet: tuple[float, ...] = ()
 
     def by_arm(self, arms: int, order: Sequence[str], seconds: float) -> dict[str, Samples]:
-        """The samples of each arm that was loaded, of `arms` that were to be for `seconds`; `order`: who came first."""
-        found = {name: self.samples(name) for name in self.guarded.targets}
+        """The samples of each arm that was loaded, of `arms` that were to be for `seconds`; `order`: who came first.
+        Where the candidate was asked for more paths than the live generation in the end, that is "candidate", and what
+        both answered then and before is told apart as TrialLoad has it.
+        """
+        found = self._part(False, arms, order, seconds)
+        if not any(self.whole):
+            return found
+        last = self._part(True, arms, order, seconds)
+        told = {"candidate": last["candidate"], "beside": found["candidate"], "baseline": found["baseline"]}
+        if "baseline" not in last:
+            return told
+        # Of a load that was stopped it is told what it was stopped for.
+        return {**told, "meanwhile": last["baseline"], **(last if self.guarded.stopped else {})}
+
+    def _part(self, whole: bool, arms: int, order: Sequence[str], seconds: float) -> dict[str, Samples]:
+        phases = [phase for phase, all_paths in zip(self.phases, self.whole) if all_paths == whole]
+        names = [name for name in self.guarded.targets if not whole or any(name in phase.lanes for phase in phases)]
+        found = {name: self.samples(name, whole) for name in names}
         return _turned(found, order, seconds) if arms > 1 and not self.guarded.cut else found
 
     def run(self, parts: Sequence[Part], rest_seconds: float) -> None:
         """Load part after part, then nobody for some seconds."""
-        early = self.guarded.generator.running.early if len(parts) == 1 else None
+        one_each = sum(not part.whole for part in parts) == 1  # arms in turn are loaded to the end
+        early = self.guarded.generator.running.early if one_each else None
         for number, part in enumerate(parts):
             lanes = {name: mine for name, mine in part.lanes.items() if name in self.guarded.targets}
-            if not lanes or self.guarded.stopped:
+            if not lanes or self.guarded.cut:
                 continue
             begin = time.monotonic() - self.warm_at
+            if part.whole and early is not None:
+                early = early.by_limits_alone()
             self.guarded.run(f"{number}-" if number else "", lanes, early)
             self.phases.append(self.guarded.phases[-1])
+            self.whole.append(part.whole)
             ended = self.guarded.ended
             lasted = part.seconds if ended is None else max(0.001, ended.at_s - h2.UNSETTLED_S)
             self.times.append((begin, begin + lasted))  # whose requests count
-        if rest_seconds and not self.guarded.stopped and self.guarded.ended is None:
+        if rest_seconds and not self.guarded.cut:
             begin = time.monotonic() - self.warm_at
             self.guarded.generator.running.rest(rest_seconds)
             self.quiet = (begin, time.monotonic() - self.warm_at)
@@ -484,24 +341,25 @@ class _Loaded:
     @property
     def seconds(self) -> float:
         """That it was loaded."""
-        ended = self.guarded.ended
-        return sum(end - begin for begin, end in self.times) if ended is None else ended.at_s
+        unsettled = h2.UNSETTLED_S if self.guarded.ended is not None else 0.0
+        return sum(end - begin for begin, end in self.times) + unsettled
 
-    def samples(self, name: str) -> Samples:
-        """Of one arm; those of the warm-up where the load was stopped before it began."""
-        mine = [(phase, when) for phase, when in zip(self.phases, self.times) if name in phase.lanes]
+    def samples(self, name: str, whole: bool) -> Samples:
+        """Of one arm in the parts that are `whole`, or are not; those of the warm-up where the load was stopped before
+        it began."""
+        parts = zip(self.phases, self.times, self.whole)
+        mine = [(phase, when) for phase, when, all_paths in parts if name in phase.lanes and all_paths == whole]
         if not mine:
             last = self.guarded.phases[-1]
             return last.samples(name) if name in last.lanes else h2.account([])
         times = [when for _, when in mine]
-        whole = one_after_another([phase.samples(name) for phase, _ in mine], [end - begin for begin, end in times])
-        return replace(whole, loaded=times, quiet=self.quiet, before=self._before(name))
+        found = one_after_another([phase.samples(name) for phase, _ in mine], [end - begin for begin, end in times])
+        return replace(found, loaded=times, quiet=self.quiet, before=self._before(name, mine[0][0]))
 
-    def _before(self, name: str) -> list[tuple[float, int]]:
-        """(ms, place of its path) of each request of the warm-up to an arm, in their order."""
-        load = {id(phase) for phase in self.phases}
-        warming = [phase for phase in self.guarded.phases if name in phase.lanes and id(phase) not in load]
-        found = [phase.samples(name) for phase in warming]
+    def _before(self, name: str, first: Phase) -> list[tuple[float, int]]:
+        """(ms, place of its path) of each request to an arm before a phase, in their order."""
+        place = next(place for place, phase in enumerate(self.guarded.phases) if phase is first)
+        found = [phase.samples(name) for phase in self.guarded.phases[:place] if name in phase.lanes]
         return [one for samples in found for one in zip(samples.latency_ms, samples.path)]
 
 
@@ -525,7 +383,7 @@ def _warm_rate(rate: float, capacity_rps: float | None, arms: int, wanted: int, 
 
 
 def _warm_up(
-    guarded: _Guarded, wanted: int | None, rate: float, capacity_rps: float | None
+    guarded: Guarded, wanted: int | None, rate: float, capacity_rps: float | None
 ) -> tuple[dict[str, float], str]:
     """Warm the candidate up with `wanted` requests: what was sent, and a note where that was less.
 
@@ -551,26 +409,26 @@ def _warm_up(
     return found, ""
 
 
-def _ramp(guarded: _Guarded, rate: float) -> int:
+def _ramp(guarded: Guarded, rate: float) -> int:
     """Ask all arms at a part of the rate, for a moment. Returns the requests to each."""
-    ramp = guarded.generator.lanes(RAMP_SHARE * rate, RAMP_SECONDS)
-    guarded.run("ramp-", dict.fromkeys(guarded.targets, ramp))
-    return sum(lane.planned for lane in ramp)
+    ramp = {name: guarded.lanes(name, RAMP_SHARE * rate, RAMP_SECONDS) for name in guarded.targets}
+    guarded.run("ramp-", ramp)
+    return sum(lane.planned for lane in ramp["candidate"])
 
 
 def _warm_lanes(
-    guarded: _Guarded, left: int, wanted: int, rate: float, capacity_rps: float | None
+    guarded: Guarded, left: int, wanted: int, rate: float, capacity_rps: float | None
 ) -> tuple[dict[str, list[h2.Lane]], float]:
     """The lanes of the warm-up for the `left` of its `wanted` requests, and the seconds that they take."""
-    generator, most = guarded.generator, guarded.generator.running.warmup_max_seconds
+    most = guarded.generator.running.warmup_max_seconds
     warm_rate = _warm_rate(rate, capacity_rps, len(guarded.targets), wanted, most)
     if guarded.protected is not None:
         warm_rate = min(warm_rate, WARM_SHARE * rate)
     seconds = min(most, left / warm_rate)
-    lanes = {"candidate": generator.lanes(warm_rate, seconds)}
+    lanes = {"candidate": guarded.lanes("candidate", warm_rate, seconds)}
     if "baseline" in guarded.targets:
         slower = min(warm_rate, 2 * rate - warm_rate) if guarded.protected is not None else warm_rate
-        lanes["baseline"] = generator.lanes(slower, seconds)
+        lanes["baseline"] = guarded.lanes("baseline", slower, seconds)
     return lanes, seconds
 
 

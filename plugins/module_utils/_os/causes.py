@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from .lines import Line
+from .lines import Line, without_complaints
 
 MOST_CHARACTERS = 500
 """So much of a cause is told."""
@@ -38,7 +38,7 @@ _CHAINED: Final = {
 }
 _ASIDE: Final = re.compile(
     r"^Exception in thread |^Exception ignored |was never retrieved|^Unhandled exception in thread"
-    r"|\bGreenlet\b.*\bfailed with|\braised an exception$|^--- Logging error ---|^Error in (?:sys\.excepthook|atexit)"
+    r"|\bGreenlet\b.*\bfailed with|\braised an exception$|^Error in (?:sys\.excepthook|atexit)"
 )
 """What stands before the traceback of something else than a request."""
 _GREENLET: Final = re.compile(r"\bGreenlet\b.*\bfailed with ")
@@ -138,7 +138,7 @@ def is_frame(text: str) -> bool:
 def exceptions(lines: Iterable[Line]) -> list[Raised]:
     """The exceptions in a log, by the time at which they were told. The lines of several processes may be mixed."""
     by_process: dict[int, list[Line]] = {}
-    for line in lines:
+    for line in without_complaints(lines):
         by_process.setdefault(line.pid, []).append(line)
     found = [raised for of_one in by_process.values() for raised in _of_process(of_one)]
     return sorted(found, key=lambda raised: raised.at)

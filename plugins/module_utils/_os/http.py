@@ -45,7 +45,7 @@ class Answer:
     `elapsed_ms` is wall time from connect to the last byte, `received` the bytes that came, head and body. `cut` says
     what an answer did that had begun, but did not end as it should ("still sends after 10 s ..."); `endless`: it went
     on until a bound was reached (never_ends()); `timed_out`: it was not whole in time for any other reason. `location`
-    is where a redirect leads to, at most 200 characters.
+    is where a redirect leads to, at most 200 characters, `kind` its Content-Type; `header_bytes`: of all its headers.
     """
 
     status: int
@@ -58,6 +58,7 @@ class Answer:
     timed_out: bool = False
     location: str = ""
     kind: str = ""
+    header_bytes: int = 0
 
     def words(self) -> str:
         """What kind of answer came and how it begins, for people: 'text/html "Internal Server Error"'; empty where it
@@ -224,6 +225,7 @@ class _Exchange:
         self.status = 0
         self.declared: int | None = None
         self.location = self.kind = ""
+        self.header_bytes = 0
         self.body = bytearray()
 
     @property
@@ -255,6 +257,7 @@ class _Exchange:
         self.status, self.declared = response.status, response.length
         self.location = (response.getheader("Location") or "")[:200]
         self.kind = (response.getheader("Content-Type") or "")[:200]
+        self.header_bytes = sum(len(name) + len(value) + 4 for name, value in response.getheaders())
         while True:
             block = response.read1(BLOCK_BYTES)
             if not block:
@@ -267,7 +270,7 @@ class _Exchange:
         received = self.stream.received if self.stream is not None else 0
         return Answer(
             self.status, bytes(self.body), self.seconds * 1000,
-            received=received, location=self.location, kind=self.kind,
+            received=received, location=self.location, kind=self.kind, header_bytes=self.header_bytes,
         )  # fmt: skip
 
     def _came(self, stream: _Stream) -> Came:

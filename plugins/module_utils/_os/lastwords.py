@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from .causes import BOOT, LEAVING, MANAGER, MOST_CHARACTERS, Raised, exceptions
-from .lines import UNREAD, Line
+from .lines import UNREAD, Line, without_complaints
 from .logged import own_line
 
 _SERVER: Final = re.compile(r"^\[\d{4}-\d\d-\d\d [^\]]*\] \[\d+\] \[[A-Z]+\]")
@@ -18,6 +18,11 @@ _TROUBLE: Final = re.compile(
     r"\b(Error|error|ERROR|FATAL|failed|denied|No such file|not found|Killed)\b|^Failed to (find|parse|import)"
     r"|: Failed to (spawn|fork|run|set up|load)\b.*: "
 )
+
+
+def own_lines(lines: Sequence[str]) -> list[str]:
+    """The lines of a log without what logging says of itself."""
+    return [line.text for line in without_complaints(Line(0.0, 0, text) for text in lines)]
 
 
 def first_cause(lines: Sequence[str]) -> str | None:
@@ -32,7 +37,7 @@ def first_cause(lines: Sequence[str]) -> str | None:
     if raised:
         return raised
     words = ""
-    for line in lines:
+    for line in own_lines(lines):
         text = line.strip()
         if _WORKER_EXITED.search(text):
             return (words or text)[:MOST_CHARACTERS]
@@ -46,7 +51,7 @@ def first_cause(lines: Sequence[str]) -> str | None:
 def last_words(lines: Sequence[str]) -> str:
     """The last words of a command that failed: its last exception, else its last line. Empty where it said nothing;
     what systemd itself says of a unit is none of its words."""
-    said = [line for line in lines if line.strip() and not MANAGER.match(line.strip())]
+    said = [line for line in own_lines(lines) if line.strip() and not MANAGER.match(line.strip())]
     raised = [one for one in exceptions(Line(0.0, 0, text) for text in said) if not one.name.endswith("Warning")]
     last = raised[-1].words() if raised else "".join(said[-1:]).strip()
     return last[:MOST_CHARACTERS]
@@ -60,7 +65,7 @@ def last_of_the_dead(lines: Sequence[str]) -> str:
     if begun:
         return begun[:MOST_CHARACTERS]
     words = ""
-    for line in lines:
+    for line in own_lines(lines):
         if _WORKER_EXITED.search(line):
             return words
         own = own_line(line)

@@ -4,7 +4,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
+
+_COMPLAINT: Final = re.compile(r"^--- Logging error ---\s*$")
+_COMPLAINT_ENDS: Final = re.compile(r"^Arguments: |^Use the traceback above to help find the error")
+_LOGGED: Final = re.compile(r"^\[|^\{|^\d{4}-\d\d-\d\d|^(?:DEBUG|INFO|WARNING|ERROR|CRITICAL)\b")
+_MOST_COMPLAINT = 300
 
 UNREAD = "its log could not be read: "
 """So begins the one line of a log that the host could not read, where nobody knows what was logged."""
@@ -22,3 +30,24 @@ class Line:
     at: float
     pid: int
     text: str
+
+
+def without_complaints(lines: Iterable[Line]) -> list[Line]:
+    """The lines without what Python's logging prints when it cannot write a record: its own traceback, the stack, the
+    message and its arguments. The app goes on after that, so that it is the cause of nothing.
+
+    What another thread logs in its midst ends it early. The lines of several processes may be mixed.
+    """
+    kept: list[Line] = []
+    within: dict[int, int] = {}
+    for line in lines:
+        text = line.text.strip("\r\n")
+        left = within.get(line.pid, 0)
+        if _COMPLAINT.match(text):
+            within[line.pid] = _MOST_COMPLAINT
+        elif not left or _LOGGED.match(text):
+            within[line.pid] = 0
+            kept.append(line)
+        else:
+            within[line.pid] = 0 if _COMPLAINT_ENDS.match(text) else left - 1
+    return kept

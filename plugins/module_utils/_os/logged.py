@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from . import causes
-from .lines import UNREAD, Line
+from .lines import UNREAD, Line, without_complaints
 
 MOST_LINES = 2
 """So many lines are told in a sentence, and"""
@@ -71,7 +71,7 @@ def owns(lines: Iterable[Line], begin: float, end: float) -> list[Own]:
 
     Tracebacks are left out: what they say is told as an exception, or is none of a request.
     """
-    known = list(lines)
+    known = without_complaints(lines)
     raised = {part for one in causes.exceptions(known) for part in (one.text, one.header)}
     found = []
     for line in known:

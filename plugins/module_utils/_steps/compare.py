@@ -23,11 +23,10 @@ from .._generation.units import MAX_BLOCKING_SECONDS
 from .._load.early import Early
 from .._load.h2load import Target
 from .._load.memory import MemoryEvidence, MemorySampler
+from .._load.phases import Protected, Running
 from .._load.trialload import (
     Attempt,
     Capacity,
-    Protected,
-    Running,
     TrialLoad,
     Turn,
     run_trial_load,
@@ -45,6 +44,7 @@ from .._release.hubmonitor import parse_reports
 from .._verdict.bypath import NO_GOOD_ANSWER, names_of, path_evidence, slow_path
 from .._verdict.costchecks import CPU_FLOOR_MS
 from .._verdict.early import SPENT, Rule
+from .._verdict.halves import NewPaths
 from .._verdict.histogram import Histogram, digest
 from .._verdict.judge import Samples, Thresholds, Verdict, judge, judge_stopped
 from .._verdict.pathchecks import confirmed
@@ -133,10 +133,11 @@ class _CpuCounter:
 class Evidence(TypedDict, total=False):
     """What is kept of a trial, as evidence.json has it.
 
-    Each arm's samples in compact form, memory of both, how the load was run, seconds until the candidate answered, and
-    the live generation that it was compared `against` (None: none). `failed`: of each path that was asked again because
-    its requests failed, its answer and what was logged (why.Failed). `pooled`: the other hosts for whose sake its first
-    load was shorter (Pool), its seconds, and those that are declared.
+    Each arm's samples in compact form (`beside`: of a candidate with paths that the live generation does not know,
+    while both were asked for the others), memory of both, how the load was run, seconds until the candidate answered,
+    and the live generation that it was compared `against` (None: none). `failed`: of each path that was asked again
+    because its requests failed, its answer and what was logged (why.Failed). `pooled`: the other hosts for whose sake
+    its first load was shorter (Pool), its seconds, and those that are declared.
     """
 
     verdict: dict[str, object]
@@ -145,6 +146,7 @@ class Evidence(TypedDict, total=False):
     live_memory: dict[str, object] | None
     candidate: dict[str, object]
     live: dict[str, object] | None
+    beside: dict[str, object] | None
     cpu_ms_per_request: float | None
     notes: list[str]
     boot_seconds: float
@@ -370,10 +372,14 @@ class Judging:
             verdict = judge_stopped(load.stopped, load.candidate, load.baseline, limits, memory, names, other)
             return Attempt(load, memory, verdict, other)
         policy = replace(self.policy, fail_share=_left_of_alpha(load))
-        verdict = judge(load.candidate, load.baseline, limits, memory, policy, baseline_memory=other, names=names)
+        verdict = judge(
+            load.candidate, load.baseline, limits, memory, policy,
+            baseline_memory=other, names=names, new=NewPaths(load.new, load.beside, load.meanwhile),
+        )  # fmt: skip
         verdict = cut_short(verdict, load)
         unheld = [f"latency ({self.smaller})"] if self.smaller else []
         unheld += [f"latency and CPU under load ({why})" for why in (self.alone, load.sick) if why]
+        unheld += load.uncompared()
         counted = any(check.question in ("cpu_relative", "cpu_ms") for check in verdict.checks)
         if self.weighed and not counted and not load.sick:  # what is sick holds up nobody who cures it
             check = Check("cpu_weighed", INCONCLUSIVE, None, None, (None, None), self.weighed)
@@ -432,7 +438,7 @@ def conclude(
         notes.append(told)
         verdict = verdict if verdict.outcome == PASS else replace(verdict, cause=f"{verdict.cause}; {told}")
     cold, live = verdict.cold_seconds, last.load.baseline
-    slow = slow_path(verdict, trimmed(last.load.candidate, cold), trimmed(live, cold) if live else None, names)
+    slow = slow_path(verdict, trimmed(last.load.compared(verdict), cold), trimmed(live, cold) if live else None, names)
     if slow and not (why.words and NO_GOOD_ANSWER in slow):
         notes.append(slow)
         verdict = replace(verdict, cause=f"{verdict.cause}; {slow}")
@@ -470,6 +476,7 @@ def evidence(
         "live_memory": last.baseline_memory.to_dict() if last.baseline_memory else None,
         "candidate": arm_evidence(last.load.candidate, names, verdict.cold_seconds),
         "live": arm_evidence(last.load.baseline, names, verdict.cold_seconds) if last.load.baseline else None,
+        "beside": arm_evidence(last.load.beside, names, verdict.cold_seconds) if last.load.beside else None,
         "cpu_ms_per_request": cpu_per_request(last.load, last.memory),
         "notes": [*notes, *last.load.notes],
     }
@@ -478,6 +485,7 @@ def evidence(
 def cpu_per_request(load: TrialLoad, memory: MemoryEvidence | None) -> float | None:
     """CPU milliseconds of the candidate per request, warm-up included; None when the CPU was not counted."""
     requests = load.candidate.planned + int(load.warmup.get("requests", 0))
+    requests += load.beside.planned if load.beside is not None else 0
     if memory is None or memory.cpu_seconds is None or not requests:
         return None
     return round(1000 * memory.cpu_seconds / requests, 3)

@@ -14,7 +14,8 @@ from .._declaration.patience import ANSWER_SECONDS
 from .._load import h2load as h2
 from .._load.command import h2load_package
 from .._load.early import Early
-from .._load.trialload import Capacity, Protected, Running, Turn, run_trial_load
+from .._load.phases import Protected, Running
+from .._load.trialload import Capacity, Turn, run_trial_load
 from .._os.http import Answer, get, unhealthy
 from .._os.procfs import parse_os_release, read_text
 from .._verdict.bypath import names_of

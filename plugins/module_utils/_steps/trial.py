@@ -17,8 +17,10 @@ from .._os.http import Ask, lacking
 from .._os.procfs import read_text
 from .._verdict.judge import Verdict, decide, words_of_revert
 from .._verdict.pooling import Pool
+from .._verdict.types import PASS, Check
 from .app import AppOnHost
 from .compare import Arm, Evidence, Live, arm, missing_tool, try_candidate, weighed_more
+from .likeness import unlike
 from .uncounted import only_redirects
 from .watchdog import memory_bounded
 from .weigh import fail_if_lost
@@ -64,6 +66,9 @@ def trial(app: AppOnHost, number: int, pool: Pool | None = None) -> Tried:
                 )
             fail_if_lost(app, number, declared, "trial")
             lacks = lacking_now(app, number, declared)
+            if baseline is not None and verdict.outcome == PASS:
+                verdict = verdict.telling(unlike_live(app, number, live, declared))
+                evidence["verdict"] = verdict.to_dict()
         except LoadError as error:
             raise StepFailed("trial", str(error)) from error
         finally:
@@ -87,6 +92,15 @@ def fail_if_unlike(app: AppOnHost, number: int, declared: Plain) -> None:
     wrong = only_redirects(address, paths, answer_seconds(declared)) or lacking_now(app, number, declared)
     if wrong:
         raise StepFailed("trial", wrong)
+
+
+def unlike_live(app: AppOnHost, number: int, live: int | None, declared: Plain) -> list[Check]:
+    """What of the candidate's answers is of another kind than that of what is live (likeness.unlike())."""
+    if live is None:
+        return []
+    sockets = app.layout.trial_socket(number), app.layout.private_socket(live)
+    paths = [Ask.of_path(path) for path in declared["load"]["paths"]]
+    return unlike(*sockets, paths, answer_seconds(declared))
 
 
 def lacking_now(app: AppOnHost, number: int, declared: Plain) -> str:

@@ -11,8 +11,8 @@ what it is. A load never passes early: what comes late (a leak, a standstill) is
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from .._declaration.app import Limits
@@ -45,12 +45,13 @@ no standstill but an end."""
 @dataclass(frozen=True)
 class Rule:
     """By what a load is judged while it is under way: as judge() has it at its end. `answer_seconds`: how long one
-    answer is waited for."""
+    answer is waited for; `new`: as Run has it."""
 
     limits: Limits
     policy: Thresholds
     names: Sequence[str] = ()
     answer_seconds: float = ANSWER_SECONDS
+    new: Mapping[str, int] = field(default_factory=dict)
 
 
 def spent(before: float, now: float) -> float:
@@ -63,7 +64,8 @@ def failed_already(candidate: Samples, baseline: Samples | None, rule: Rule, sha
 
     `share`: of alpha, that this look may use. Latency is not asked before the cold-start check can tell.
     """
-    run = Run(candidate, baseline, rule.limits, None, None, replace(rule.policy, fail_share=share), rule.names)
+    policy = replace(rule.policy, fail_share=share)
+    run = Run(candidate, baseline, rule.limits, None, None, policy, rule.names, rule.new)
     if measurement_check(candidate, rule.policy).outcome != PASS or run.sick_beside:
         return ""
     found = [check for check in (error_check(run, True), *path_errors(run).checks) if _fails(check)]

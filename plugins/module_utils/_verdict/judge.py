@@ -16,7 +16,8 @@ from . import statistics as st
 from .checks import CHECKS, error_check, failed_beside, memory_checks
 from .costchecks import told_cores
 from .failed import told_failures, wrong_answers
-from .run import Answer, Run, measurement_check
+from .halves import NO_NEW_PATHS, NewPaths, asked, in_halves, sick_meanwhile, worse_errors
+from .run import Run, measurement_check
 from .stability import trimmed
 from .types import FAIL, INCONCLUSIVE, PASS, USUAL, WORST, Check, MemoryEvidence, Samples, Thresholds, Verdict, finite
 
@@ -61,42 +62,42 @@ def judge(
     *,
     baseline_memory: MemoryEvidence | None = None,
     names: Sequence[str] = (),
+    new: NewPaths = NO_NEW_PATHS,
 ) -> Verdict:
     """The verdict on one load run.
 
     The baseline is the live generation under the same load at the same time, or None where there is none. `names`: what
-    the load's paths are called, in their order (bypath.names_of).
+    the load's paths are called, in their order (bypath.names_of); `new`: those that the live generation does not know.
     """
     checks = memory_checks(memory, limits.memory_percent)
     if candidate is None or candidate.planned <= 0 or not candidate.latency_ms:
         sentence = "no request was sent: nothing was measured, and what is not measured does not pass"
         checks.append(Check("measurement", INCONCLUSIVE, 0, None, (None, None), sentence))
         return _conclude(checks, {}, None)
-    run = Run(candidate, baseline, limits, memory, baseline_memory, policy, names)
+    beside = new.beside
+    if beside is not None and candidate.whole:
+        policy = replace(policy, fail_share=policy.fail_share / 2)  # each half may be wrong
+    run = Run(candidate, baseline, limits, memory, baseline_memory, policy, names, new.status)
     measured = measurement_check(candidate, policy)
-    beside = failed_beside(run)
-    errors = error_check(run, measured.outcome == PASS)
+    failed_too = failed_beside(run)
+    errors = worse_errors(error_check(run, measured.outcome == PASS), run, beside)
     checks += [errors, measured] if errors.outcome == FAIL else [measured, errors]
     judged = measured.outcome == PASS
     cold = run.cold_seconds if judged else 0.0
-    arms = {"candidate": candidate, **({} if baseline is None else {"baseline": baseline})}
-    facts = {name: summary(arm, cold) for name, arm in arms.items()}
+    arms = {"candidate": candidate, "baseline": baseline, "beside": beside}
+    facts = {name: summary(arm, cold) for name, arm in arms.items() if arm is not None}
     if not judged:
-        return _conclude(checks, facts, candidate, beside=beside)
-    answer = _asked(run)
-    verdict = _conclude([*checks, *answer.checks], facts, candidate, shared=run.sick_beside, beside=beside)
+        return _conclude(checks, facts, candidate, beside=failed_too)
+    answer = asked(run, CHECKS) if beside is None else in_halves(run, beside, new.meanwhile)
+    verdict = _conclude(
+        [*checks, *answer.checks],
+        facts,
+        candidate,
+        shared=run.sick_beside or sick_meanwhile(run, new),
+        beside=failed_too,
+    )
     told = tuple(_told(answer.checks))
     return replace(verdict, warnings=tuple(answer.warnings), cold_seconds=cold, told=told).without(answer.uncompared)
-
-
-def _asked(run: Run) -> Answer:
-    """The answers to all questions as one."""
-    answers = [ask(run) for ask in CHECKS]
-    return Answer(
-        [check for answer in answers for check in answer.checks],
-        [warning for answer in answers for warning in answer.warnings],
-        [words for answer in answers for words in answer.uncompared],
-    )
 
 
 def judge_stopped(

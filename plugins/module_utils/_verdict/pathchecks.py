@@ -36,7 +36,7 @@ def path_errors(run: Run) -> Answer:
     beside = _failures_beside(run)
     asked = [one for one in told if one.requests]
     found = [_excused(check, one, beside.get(one.name), run) for check, one in zip(_error_checks(asked, run), asked)]
-    never = ", ".join(one.name for one in told if not one.requests)
+    never = ", ".join(one.name for one in told if not one.requests and one.name not in run.new)
     why = "never asked: too small a weight" if run.candidate.whole else "not asked before the load was ended"
     return Answer(
         [check for (check, _), one in zip(found, asked) if one.failures],
@@ -69,11 +69,17 @@ def confirmed(
 
 
 def _failures_beside(run: Run) -> dict[str, PathFailures]:
-    """What the live generation failed of each path, by its name; empty where it is no measurement."""
+    """What the live generation failed of each path, by its name; empty where it is no measurement. Of a path that it
+    does not know: all, where the candidate answers the same."""
+    same = {
+        one.name: one
+        for one in failures_by_path(run.candidate, run.names)
+        if one.name in run.new and one.kinds == {f"answered {run.new[one.name]}": one.requests}
+    }
     live = run.baseline
     if live is None or not live.complete:
-        return {}
-    return {one.name: one for one in failures_by_path(live, run.names)}
+        return same
+    return {**{one.name: one for one in failures_by_path(live, run.names)}, **same}
 
 
 def _error_checks(asked: Sequence[PathFailures], run: Run) -> list[Check]:

@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from .._declaration.app import Limits
@@ -20,7 +20,8 @@ from .types import FAIL, INCONCLUSIVE, PASS, Check, MemoryEvidence, Samples, Thr
 @dataclass(frozen=True)
 class Run:
     """One load run as it is judged. The baseline is the live generation under the same load at the same time; `names`:
-    what the load's paths are called, "GET /report", in their order (empty: not known)."""
+    what the load's paths are called, "GET /report", in their order (empty: not known). `new`: those that the live
+    generation does not know, with the status that it answers."""
 
     candidate: Samples
     baseline: Samples | None
@@ -29,6 +30,7 @@ class Run:
     baseline_memory: MemoryEvidence | None
     policy: Thresholds
     names: Sequence[str] = ()
+    new: Mapping[str, int] = field(default_factory=dict)
 
     @cached_property
     def steady(self) -> Steadiness:

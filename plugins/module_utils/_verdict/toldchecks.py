@@ -23,6 +23,11 @@ SMALL_BYTES: Final = 100.0
 MANY_ANSWERS: Final = 1000
 """The mean of so many answers is no chance, also where one process asked for all of them."""
 
+STEADY_ANSWERS: Final = 10
+STEADY: Final = 1.05
+"""Where the means of an arm's processes differ by no more than so many times, its answers are about equally large, and
+STEADY_ANSWERS of them tell what a path's size is."""
+
 FIRST: Final = 10
 """So many requests are a candidate's first ones."""
 FIRST_SLOW: Final = 9
@@ -64,14 +69,24 @@ class _Size:
     usual: float
     means: Sequence[float]
     usual_means: Sequence[float]
-    enough: bool
+    least_answers: int
+
+    @property
+    def enough(self) -> bool:
+        """Whether the means are no chance, whatever the sizes of single answers are."""
+        return self.least_answers >= MANY_ANSWERS
+
+    @property
+    def steady(self) -> bool:
+        """Whether answers of both arms are about equally large among themselves."""
+        return self.least_answers >= STEADY_ANSWERS and _alike(self.usual_means) and _alike(self.means)
 
     def told(self, level: float) -> bool:
         """Whether they are many times as large or as small, and that is no chance at this level."""
         if self.mean > SIZE_TIMES * self.usual and self.mean - self.usual > LARGER_BYTES:
-            return self.enough or _chance(self.means, self.usual_means) < level
+            return self.enough or self.steady or _chance(self.means, self.usual_means) < level
         if SIZE_TIMES * self.mean < self.usual and self.usual > SMALL_BYTES:
-            return self.enough or _chance(self.usual_means, self.means) < level
+            return self.enough or self.steady or _chance(self.usual_means, self.means) < level
         return False
 
 
@@ -82,7 +97,12 @@ def _size(new: Samples, old: Samples, path: int, name: str) -> _Size | None:
         return None
     mean, usual = (sum(size for _, _, size in some) / count for some, count in zip((mine, live), counts))
     means, usual_means = ([size / answers for _, answers, size in some] for some in (mine, live))
-    return _Size(name, counts[0], mean, usual, means, usual_means, min(counts) >= MANY_ANSWERS)
+    return _Size(name, counts[0], mean, usual, means, usual_means, min(counts))
+
+
+def _alike(means: Sequence[float]) -> bool:
+    """Whether the means of several processes hardly differ."""
+    return len(means) > 1 and max(means) <= STEADY * min(means)
 
 
 def _chance(larger: Sequence[float], smaller: Sequence[float]) -> float:

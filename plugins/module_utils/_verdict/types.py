@@ -19,6 +19,7 @@ from .pooling import Pool
 PASS = "pass"
 FAIL = "fail"
 INCONCLUSIVE = "inconclusive"
+NOT_COMPARED: Final = "; not compared: "
 WORST: Final = {PASS: 0, INCONCLUSIVE: 1, FAIL: 2}
 """Outcomes by how bad they are."""
 
@@ -283,11 +284,25 @@ class Verdict:
             self, outcome=check.outcome if worse else self.outcome, cause=cause, checks=(*self.checks, check)
         )
 
+    def telling(self, checks: Sequence[Check]) -> Verdict:
+        """The same with checks that decide nothing and are to be read, in its cause too where it is a pass."""
+        if not checks:
+            return self
+        said = [check.sentence for check in checks]
+        cause = self.cause
+        if self.outcome == PASS:
+            begin, sep, end = cause.partition(NOT_COMPARED)
+            cause = "; ".join([begin, *said]) + sep + end
+        return replace(
+            self, cause=cause, checks=(*self.checks, *checks), warnings=(*self.warnings, *said),
+            told=(*self.told, *said),
+        )  # fmt: skip
+
     def without(self, uncompared: Sequence[str]) -> Verdict:
         """The same, which says what was not compared, in its cause too where it is a pass."""
         if not uncompared:
             return self
-        cause = f"{self.cause}; not compared: {'; '.join(uncompared)}" if self.outcome == PASS else self.cause
+        cause = f"{self.cause}{NOT_COMPARED}{'; '.join(uncompared)}" if self.outcome == PASS else self.cause
         return replace(self, cause=cause, uncompared=(*self.uncompared, *uncompared))
 
     def check(self, name: str) -> Check:

@@ -29,7 +29,8 @@ from headcount_units._declaration.app import Limits, Load
 from headcount_units._facts.workerends import HOOKS
 from headcount_units._load.early import Early
 from headcount_units._load.h2load import Target
-from headcount_units._load.trialload import Attempt, Capacity, Running, Turn, run_trial_load, with_retry
+from headcount_units._load.phases import Running
+from headcount_units._load.trialload import Attempt, Capacity, Turn, run_trial_load, with_retry
 from headcount_units._os import http
 from headcount_units._os.systemd import Systemd
 from headcount_units._steps.compare import Arm

@@ -11,6 +11,7 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.ap
 from ansible_collections.headcount.gunicorn.plugins.module_utils._load import h2load as h2
 from ansible_collections.headcount.gunicorn.plugins.module_utils._load import inturn
 from ansible_collections.headcount.gunicorn.plugins.module_utils._load import trialload as ld
+from ansible_collections.headcount.gunicorn.plugins.module_utils._load.phases import Protected, Running
 from ansible_collections.headcount.gunicorn.plugins.module_utils._verdict.types import Samples
 from pretender import Pretender
 
@@ -62,7 +63,7 @@ def test_a_load_in_turn_tells_when_each_arm_was_asked_and_when_nobody_was() -> N
         h2.Target("unix:/run/old.sock"),
         Load(rate=50, seconds=10, warmup_requests=0),
         turn=ld.Turn(in_turn=True),
-        running=ld.Running(runner=runner, rest=rested.append),
+        running=Running(runner=runner, rest=rested.append),
         on_warm=lambda: None,
     )
     asked = [{word for launch in call for word in launch.argv if word.startswith("unix:")} for call in runner.calls]
@@ -87,8 +88,8 @@ def test_the_warm_up_of_both_takes_no_more_of_the_host_than_the_load(turned: boo
         live,
         Load(rate=50, seconds=10, warmup_requests=400),
         turn=ld.Turn(in_turn=turned),
-        running=ld.Running(runner=runner),
-        protected=ld.Protected(live, Limits()),
+        running=Running(runner=runner),
+        protected=Protected(live, Limits()),
     )
     warm = found.warmup
     assert (warm["requests"], warm["rate"]) == (400, 0.5 * most)

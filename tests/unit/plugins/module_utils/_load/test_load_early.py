@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.app import Limits, Load
-from ansible_collections.headcount.gunicorn.plugins.module_utils._load import early
+from ansible_collections.headcount.gunicorn.plugins.module_utils._load import early, phases
 from ansible_collections.headcount.gunicorn.plugins.module_utils._load import h2load as h2
 from ansible_collections.headcount.gunicorn.plugins.module_utils._load import trialload as ld
 from ansible_collections.headcount.gunicorn.plugins.module_utils._verdict.early import Rule
@@ -123,7 +123,7 @@ class Ends(Pretender):
 
 def test_only_the_load_itself_is_looked_at() -> None:
     runner = Ends()
-    running = ld.Running(runner=runner, early=early.Early(RULE))
+    running = phases.Running(runner=runner, early=early.Early(RULE))
     found = ld.run_trial_load(h2.Target("unix:/run/new.sock"), None, Load(rate=50, seconds=10), running=running)
     assert runner.stops == [False, True]  # the warm-up is not
     assert (dict(found.ended), found.looks) == ({}, 0)
@@ -157,8 +157,8 @@ class Stopped(Pretender):
 
 
 def test_of_a_load_that_was_ended_the_time_counts_whose_requests_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ld, "EarlyWatch", Over)
-    running = ld.Running(runner=Stopped(), early=early.Early(RULE))
+    monkeypatch.setattr(phases, "EarlyWatch", Over)
+    running = phases.Running(runner=Stopped(), early=early.Early(RULE))
     found = ld.run_trial_load(h2.Target("unix:/run/new.sock"), None, Load(rate=50, seconds=10), running=running)
     (begin, end), samples = found.candidate.loaded[0], found.candidate
     assert end - begin == pytest.approx(2.0, abs=0.01)  # of the last second no request counts
@@ -180,7 +180,7 @@ def test_the_verdict_is_made_from_what_the_look_saw(monkeypatch: pytest.MonkeyPa
     class Seen(Over):
         seen = watch.seen
 
-    monkeypatch.setattr(ld, "EarlyWatch", Seen)
-    running = ld.Running(runner=Stopped(), early=early.Early(RULE))
+    monkeypatch.setattr(phases, "EarlyWatch", Seen)
+    running = phases.Running(runner=Stopped(), early=early.Early(RULE))
     found = ld.run_trial_load(h2.Target("unix:/run/new.sock"), None, Load(rate=50, seconds=10), running=running)
     assert found.candidate.latency_ms == watch.seen["candidate"].latency_ms

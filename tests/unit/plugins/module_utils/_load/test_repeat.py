@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.app import Limits, Load, LoadPath
 from ansible_collections.headcount.gunicorn.plugins.module_utils._load import h2load as h2
+from ansible_collections.headcount.gunicorn.plugins.module_utils._load.phases import Protected, Running
 from ansible_collections.headcount.gunicorn.plugins.module_utils._load.repeat import repeat_load
-from ansible_collections.headcount.gunicorn.plugins.module_utils._load.trialload import Protected, Running
 from pretender import Pretender
 from test_trialload import count_of, targets
 

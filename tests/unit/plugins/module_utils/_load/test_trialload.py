@@ -13,6 +13,8 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.ap
 from ansible_collections.headcount.gunicorn.plugins.module_utils._load import h2load as h2
 from ansible_collections.headcount.gunicorn.plugins.module_utils._load import rate as rate_of
 from ansible_collections.headcount.gunicorn.plugins.module_utils._load import trialload as ld
+from ansible_collections.headcount.gunicorn.plugins.module_utils._load.livewatch import LiveWatch
+from ansible_collections.headcount.gunicorn.plugins.module_utils._load.phases import Protected, Running
 from ansible_collections.headcount.gunicorn.plugins.module_utils._verdict import judge as j
 from pretender import Pretender
 
@@ -51,7 +53,7 @@ def test_both_arms_get_the_same_bursts_half_a_run_apart() -> None:
         OLD,
         LOAD,
         capacity=ld.Capacity(3),
-        running=ld.Running(runner=runner),
+        running=Running(runner=runner),
         on_warm=lambda: warm_after.append(len(runner.calls)),
     )
     assert warm_after == [1]
@@ -83,10 +85,10 @@ def test_both_arms_get_the_same_bursts_half_a_run_apart() -> None:
 
 def test_a_retry_swaps_the_arms_and_runs_longer() -> None:
     runner = Pretender()
-    found = ld.run_trial_load(NEW, OLD, LOAD, turn=ld.Turn(True, 2.0), running=ld.Running(runner=runner))
+    found = ld.run_trial_load(NEW, OLD, LOAD, turn=ld.Turn(True, 2.0), running=Running(runner=runner))
     assert found.candidate.planned == 1000
     first = Pretender()
-    ld.run_trial_load(NEW, OLD, LOAD, turn=ld.Turn(factor=2.0), running=ld.Running(runner=first))
+    ld.run_trial_load(NEW, OLD, LOAD, turn=ld.Turn(factor=2.0), running=Running(runner=first))
     assert set(targets(runner.calls[1])) == {"/run/old.sock", "/run/new.sock"}
     assert due(runner.calls[1], "/run/new.sock") != due(first.calls[1], "/run/new.sock"), "other times"
     assert max(found.candidate.latency_ms) == 20.0
@@ -95,7 +97,7 @@ def test_a_retry_swaps_the_arms_and_runs_longer() -> None:
 
 def test_without_a_live_generation_there_is_one_arm() -> None:
     runner = Pretender()
-    found = ld.run_trial_load(NEW, None, LOAD, running=ld.Running(runner=runner))
+    found = ld.run_trial_load(NEW, None, LOAD, running=Running(runner=runner))
     assert found.baseline is None
     assert set(targets(runner.calls[1])) == {"/run/new.sock"}
 
@@ -107,7 +109,7 @@ def test_a_warm_up_is_bounded_and_says_what_it_left_out() -> None:
         None,
         replace(LOAD, rate=5),
         capacity=ld.Capacity(30),
-        running=ld.Running(warmup_max_seconds=20, runner=runner),
+        running=Running(warmup_max_seconds=20, runner=runner),
     )
     assert found.warmup["requests"] == 400
     assert found.warmup["candidate_failures"] == 400
@@ -117,7 +119,7 @@ def test_a_warm_up_is_bounded_and_says_what_it_left_out() -> None:
 
 def test_no_warm_up_where_none_is_wanted() -> None:
     runner = Pretender()
-    found = ld.run_trial_load(NEW, None, replace(LOAD, warmup_requests=0), running=ld.Running(runner=runner))
+    found = ld.run_trial_load(NEW, None, replace(LOAD, warmup_requests=0), running=Running(runner=runner))
     assert len(runner.calls) == 1
     assert found.notes == ["no warm-up: load.warmup_requests is 0"]
 
@@ -142,13 +144,13 @@ def test_a_derived_rate_is_told_as_such(capacity: float, arms: int, rate: float,
 
 def test_a_trial_without_a_declared_rate() -> None:
     found = ld.run_trial_load(
-        NEW, OLD, replace(LOAD, rate=None), capacity=ld.Capacity(rps=80), running=ld.Running(runner=Pretender())
+        NEW, OLD, replace(LOAD, rate=None), capacity=ld.Capacity(rps=80), running=Running(runner=Pretender())
     )
     assert (found.rate.rate, found.rate.origin) == (20.0, "derived")
     with pytest.raises(
         h2.LoadError, match=r"no load\.rate is declared and no capacity was weighed: declare load\.rate"
     ):
-        ld.run_trial_load(NEW, OLD, replace(LOAD, rate=None), running=ld.Running(runner=Pretender()))
+        ld.run_trial_load(NEW, OLD, replace(LOAD, rate=None), running=Running(runner=Pretender()))
     with pytest.raises(h2.LoadError, match=r"the weighed capacity is 0: declare load\.rate"):
         rate_of.derive_rate(0)
 
@@ -157,13 +159,13 @@ def test_too_many_open_files_are_refused_before_the_load(monkeypatch: pytest.Mon
     monkeypatch.setattr(h2, "raise_nofile", lambda needed: f"{needed} are too many")
     runner = Pretender()
     with pytest.raises(h2.LoadError, match="532 are too many"):
-        ld.run_trial_load(NEW, OLD, LOAD, running=ld.Running(runner=runner))
+        ld.run_trial_load(NEW, OLD, LOAD, running=Running(runner=runner))
     assert not runner.calls
 
 
 def attempt_of(verdict: j.Verdict) -> ld.Attempt:
     return ld.Attempt(
-        ld.run_trial_load(NEW, None, replace(LOAD, seconds=1), running=ld.Running(runner=Pretender())), None, verdict
+        ld.run_trial_load(NEW, None, replace(LOAD, seconds=1), running=Running(runner=Pretender())), None, verdict
     )
 
 
@@ -190,7 +192,7 @@ def test_the_retry(first: j.Verdict, second: j.Verdict | None, asked: list[tuple
 
 
 LIMITS = Limits(p95_ms=250, error_rate=0.01)
-LIVE = ld.Protected(OLD, LIMITS)
+LIVE = Protected(OLD, LIMITS)
 
 
 class Sufferer(Pretender):
@@ -199,7 +201,7 @@ class Sufferer(Pretender):
     def __init__(self, monkeypatch: pytest.MonkeyPatch, at: int) -> None:
         super().__init__()
         self.at = at
-        monkeypatch.setattr(ld.LiveWatch, "__call__", lambda watch: "30 connections of users waited to be accepted")
+        monkeypatch.setattr(LiveWatch, "__call__", lambda watch: "30 connections of users waited to be accepted")
 
     def __call__(self, launches: Sequence[h2.Launch], stop: Callable[[], str] | None = None) -> list[h2.Finished]:
         ended = super().__call__(launches)
@@ -218,9 +220,7 @@ class Sufferer(Pretender):
 
 def test_beside_a_live_generation_the_load_begins_gently() -> None:
     runner = Pretender()
-    found = ld.run_trial_load(
-        NEW, OLD, LOAD, capacity=ld.Capacity(3), running=ld.Running(runner=runner), protected=LIVE
-    )
+    found = ld.run_trial_load(NEW, OLD, LOAD, capacity=ld.Capacity(3), running=Running(runner=runner), protected=LIVE)
     calm, ramp, warm, measured = runner.calls
     assert targets(calm) == ["/run/old.sock"]
     assert targets(ramp) == targets(warm) == ["/run/new.sock", "/run/old.sock"]
@@ -247,7 +247,7 @@ def test_where_the_generator_stood_still_too_the_host_is_not_said_to_be_too_smal
     whole = h2.account
     monkeypatch.setattr(h2, "account", account)
     load = replace(LOAD, warmup_requests=300)
-    running = ld.Running(runner=Sufferer(monkeypatch, 3))
+    running = Running(runner=Sufferer(monkeypatch, 3))
     found = ld.run_trial_load(NEW, OLD, load, running=running, protected=LIVE)
     assert found.stopped.endswith(
         f"half of them within 10 ms. It may be the machine itself: {PAUSED}, so that nothing is said of how fast "
@@ -265,7 +265,7 @@ def test_the_load_stops_when_the_live_generation_suffers(
 ) -> None:
     runner = Sufferer(monkeypatch, at)
     found = ld.run_trial_load(
-        NEW, OLD, replace(LOAD, warmup_requests=300), running=ld.Running(runner=runner), protected=LIVE
+        NEW, OLD, replace(LOAD, warmup_requests=300), running=Running(runner=runner), protected=LIVE
     )
     assert len(runner.calls) == at + 1
     assert (
@@ -319,12 +319,12 @@ def test_what_the_trial_cut_at_its_end_is_no_failure_of_the_live_generation(monk
 
 def test_a_live_generation_that_is_not_loaded_is_watched_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     runner = Pretender()
-    found = ld.run_trial_load(NEW, None, LOAD, running=ld.Running(runner=runner), protected=LIVE)
+    found = ld.run_trial_load(NEW, None, LOAD, running=Running(runner=runner), protected=LIVE)
     assert [targets(call) for call in runner.calls][1:3] == [["/run/new.sock", "/run/old.sock"]] * 2
     assert found.baseline is None
     (pulse,) = (list(launch.argv) for launch in runner.calls[3] if "unix:/run/old.sock" in launch.argv)
     assert pulse[pulse.index("-n") + 1] == "40"  # four a second
-    stopped = ld.run_trial_load(NEW, None, LOAD, running=ld.Running(runner=Sufferer(monkeypatch, 3)), protected=LIVE)
+    stopped = ld.run_trial_load(NEW, None, LOAD, running=Running(runner=Sufferer(monkeypatch, 3)), protected=LIVE)
     assert "at 50 requests a second to the candidate: 30" in stopped.stopped
 
 
@@ -338,7 +338,7 @@ class HalfSick(Pretender):
 
 def test_a_live_generation_that_is_sick_alone_is_neither_loaded_nor_in_the_way() -> None:
     runner = HalfSick()
-    found = ld.run_trial_load(NEW, OLD, LOAD, running=ld.Running(runner=runner), protected=LIVE)
+    found = ld.run_trial_load(NEW, OLD, LOAD, running=Running(runner=runner), protected=LIVE)
     assert [set(targets(call)) for call in runner.calls] == [{"/run/old.sock"}, {"/run/new.sock"}, {"/run/new.sock"}]
     assert (found.baseline, found.stopped) == (None, "")
     assert found.notes == [
@@ -350,7 +350,7 @@ def test_a_live_generation_that_is_sick_alone_is_neither_loaded_nor_in_the_way()
 @pytest.mark.parametrize(("rate", "paths"), [(0.5, 5), (1, 3), (2, 20), (200, 7)])
 def test_any_load_has_a_gentle_beginning(rate: float, paths: int) -> None:
     load = replace(LOAD, rate=rate, seconds=100, paths=tuple(LoadPath(f"/{number}") for number in range(paths)))
-    found = ld.run_trial_load(NEW, OLD, load, running=ld.Running(runner=Pretender()), protected=LIVE)
+    found = ld.run_trial_load(NEW, OLD, load, running=Running(runner=Pretender()), protected=LIVE)
     assert found.stopped == ""
     assert found.candidate.complete
 

@@ -115,6 +115,25 @@ Traceback (most recent call last):
     self._change_notifier.put(None)
 OSError: [Errno 9] Bad file descriptor
 """
+LOGGING = """\
+--- Logging error ---
+KeyError: 'x'
+
+The above exception was the direct cause of the following exception:
+
+Traceback (most recent call last):
+  File "/usr/lib/python3.11/logging/__init__.py", line 1110, in emit
+    msg = self.format(record)
+          ^^^^^^^^^^^^^^^^^^^
+  File "/usr/lib/python3.11/logging/__init__.py", line 377, in getMessage
+    msg = msg % self.args
+TypeError: not all arguments converted during string formatting
+Call stack:
+  File "/opt/headcount/shop/releases/ab12/venv/lib/python3.11/site-packages/gunicorn/workers/gthread.py", line 9, in x
+    self.handle(conn)
+Message: 'GET /basket: price %s'
+Arguments: ('tea', Error('no'))
+"""
 GROUP = f"""\
 [2026-11-25 23:40:01,120] ERROR in app: Exception on /basket [GET]
   + Exception Group Traceback (most recent call last):
@@ -227,14 +246,23 @@ def test_records_of_json(record: object) -> None:
     assert why(json.dumps(record)) == TOLD
 
 
-@pytest.mark.parametrize("other", [COPED_WITH, THREAD, GREENLET, ANOTHER_PATH, IGNORED])
+@pytest.mark.parametrize("other", [COPED_WITH, THREAD, GREENLET, ANOTHER_PATH, IGNORED, LOGGING])
 def test_what_others_raise_is_not_the_cause(other: str) -> None:
     assert why(other, FLASK, other, other) == TOLD
 
 
-@pytest.mark.parametrize("other", [COPED_WITH, THREAD, GREENLET, ANOTHER_PATH, IGNORED])
+@pytest.mark.parametrize("other", [COPED_WITH, THREAD, GREENLET, ANOTHER_PATH, IGNORED, LOGGING])
 def test_nothing_is_said_where_only_others_raised(other: str) -> None:
     assert why(other) == ""
+
+
+def test_a_record_that_cannot_be_written_changes_no_cause() -> None:
+    """Neither the one before it nor the one after, nor what another thread logs in its midst."""
+    assert [raised.text for raised in exceptions(lines(FLASK + LOGGING + FLASK))] == ["KeyError: 'tea'"] * 2
+    head, rest = LOGGING[: LOGGING.index("TypeError")], LOGGING[LOGGING.index("TypeError") :]
+    assert why(head + FLASK + rest) == TOLD
+    # More of them than of what failed.
+    assert why(FLASK, *[LOGGING] * 5) == TOLD
 
 
 def test_what_may_be_of_another_request_is_told_as_such() -> None:
@@ -301,6 +329,10 @@ Failed to start shop@3.service - shop: Gunicorn, generation 3.
         (BOOT + THREAD, "OSError: [Errno 30] Read-only file system: '/srv/media'"),
         (COPED_WITH + SQLALCHEMY.partition("\n")[2], "sqlalchemy.exc.OperationalError: (sqlite3.OperationalError) "
          "unable to open database file"),
+        (LOGGING + COPED_WITH.partition("\n")[2] + LOGGING, "ConnectionRefusedError: [Errno 111] Connection refused"),
+        (f"no licence\n{LOGGING}[2026-11-25 23:40:01 +0000] [7] [ERROR] Worker (pid:9) exited with code 3.",
+         "no licence"),
+        (LOGGING, None),
         (FLASK + "Fatal Python error: Segmentation fault\n", "Fatal Python error: Segmentation fault"),
         (UNBEGUN, "shop@3.service: Failed to spawn executor: Resource temporarily unavailable"),
         (
@@ -313,7 +345,7 @@ Failed to start shop@3.service - shop: Gunicorn, generation 3.
          "redis.exceptions.Timeout: late"),
     ],
 )  # fmt: skip
-def test_the_cause_of_a_death(log: str, cause: str) -> None:
+def test_the_cause_of_a_death(log: str, cause: str | None) -> None:
     assert first_cause(log.splitlines()) == cause
 
 

@@ -26,6 +26,14 @@ NOBODYS = [
     "The above exception was the direct cause of the following exception:",
     "",
     "╭──── Traceback ────╮",
+    "--- Logging error ---",
+    "Traceback (most recent call last):",
+    '  File "/usr/lib/python3.11/logging/__init__.py", line 1110, in emit',
+    "TypeError: not all arguments converted during string formatting",
+    "Call stack:",
+    '  File "/x/shop/views.py", line 3, in basket',
+    "Message: 'an error: %s'",
+    "Arguments: (1, 2)",
 ]
 
 

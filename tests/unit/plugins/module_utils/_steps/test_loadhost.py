@@ -12,6 +12,7 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.ap
 from ansible_collections.headcount.gunicorn.plugins.module_utils._load import command
 from ansible_collections.headcount.gunicorn.plugins.module_utils._load import h2load as h2
 from ansible_collections.headcount.gunicorn.plugins.module_utils._load import trialload as ld
+from ansible_collections.headcount.gunicorn.plugins.module_utils._load.phases import Running
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.http import Answer
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import loadhost
 from pretender import Pretender
@@ -194,7 +195,7 @@ class TestPacked:
     def test_there_and_back(self) -> None:
         runner = Pretender(status=500)
         made = ld.run_trial_load(
-            h2.Target("10.0.0.5:8001"), None, Load.from_dict(REQUEST["load"]), running=ld.Running(runner=runner)
+            h2.Target("10.0.0.5:8001"), None, Load.from_dict(REQUEST["load"]), running=Running(runner=runner)
         )
         again = ld.TrialLoad.unpack(made.pack())
         assert again.to_dict() == made.to_dict()
@@ -207,7 +208,7 @@ class TestPacked:
             h2.Target("10.0.0.5:8001"),
             None,
             Load.from_dict({**REQUEST["load"], "seconds": 60}),
-            running=ld.Running(runner=Pretender()),
+            running=Running(runner=Pretender()),
         )
         assert len(made.pack()) < 20 * made.candidate.planned
 
@@ -227,5 +228,6 @@ def test_open_files_are_counted_for_the_retry_too(load: dict[str, Any], files: i
 
 
 def test_the_longest_run_is_the_retry() -> None:
-    beginning = 3 + 1 + 30  # the live generation alone, the ramp
-    assert ld.longest_seconds(Load(seconds=30)) == beginning + 30 + 60 + 30
+    beginning = 10 + 1 + 30  # the live generation alone, the ramp
+    warmup, both, candidate_alone = 30, 60 + 15, 60 + 15
+    assert ld.longest_seconds(Load(seconds=30)) == beginning + warmup + both + candidate_alone + 15

@@ -22,6 +22,7 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import r
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.app import AppOnHost
 from ansible_collections.headcount.gunicorn.plugins.module_utils._verdict.judge import MemoryEvidence, Samples
 from ansible_collections.headcount.gunicorn.plugins.module_utils._verdict.pooling import Pool
+from ansible_collections.headcount.gunicorn.plugins.module_utils._verdict.types import Check
 
 RUN = Run("a1", "anna", "control1", "2026-11-22T10:00:00Z")
 LOAD = {"paths": [{"path": "/"}], "rate": 50.0, "seconds": 30.0, "warmup_requests": 10, "from": "lg1", "port": 8001}
@@ -130,7 +131,7 @@ class TestBegin:
         wanted = away.try_from(host.app, 2, "10.0.0.5")["load"]
         assert (wanted["candidate"], wanted["baseline"]) == ("10.0.0.5:8001", "10.0.0.5:8000")
         assert (wanted["from"], wanted["swap"], wanted["factor"], wanted["workers"]) == ("lg1", False, 1.0, 2)
-        assert host.said == ["start 2 0.0.0.0:8001", "watch 2 for 1054 s"]
+        assert host.said == ["start 2 0.0.0.0:8001", "watch 2 for 1136 s"]
         assert {name: arm["unit"] for name, arm in host.watched["arms"].items()} == {
             "candidate": "shop-trial@2.service",
             "live": "shop@1.service",
@@ -140,7 +141,7 @@ class TestBegin:
         away.begin(host.app, 2, "10.0.0.5")
         lease = host.app.lock.lease()
         assert lease is not None
-        assert lease["expires"] == 1000.0 + LEASE_SECONDS + 154.0
+        assert lease["expires"] == 1000.0 + LEASE_SECONDS + 236.0
 
     def test_the_declared_address_goes_before_that_of_the_inventory(self, host: Host) -> None:
         host.write(2, load={**LOAD, "address": "192.0.2.9"})
@@ -182,15 +183,24 @@ class TestFinish:
             "the load came from load host lg1: latencies include the network between it and this host"
         ]
 
+    def test_what_its_answers_are_unlike_is_told(self, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+        said = "answers of GET / have no Content-Type, of the live generation the type text/html"
+        check = Check("answer_kind:GET /", "pass", None, None, (None, None), said)
+        monkeypatch.setattr(away, "unlike_live", lambda *_: [check])
+        self.begun(host)
+        done = away.finish(host.app, 2, loaded())
+        assert (done["verdict"]["outcome"], done["verdict"]["told"]) == ("pass", [said])
+        assert done["evidence"]["verdict"] == done["verdict"]
+
     def test_a_slow_one_is_loaded_once_more_and_then_put_away(self, host: Host) -> None:
         self.begun(host)
         again = away.finish(host.app, 2, loaded(300.0))
         assert (again["load"]["swap"], again["load"]["factor"]) == (True, 2.0)
-        assert host.said == ["watch 2 for 1054 s"]
+        assert host.said == ["watch 2 for 1136 s"]
         with pytest.raises(StepFailed, match=r"^p95 is 32\d ms, limit 100") as failed:
             away.finish(host.app, 2, loaded(300.0))
         assert failed.value.evidence["verdict"]["attempts"] == 2
-        assert host.said == ["watch 2 for 1054 s", "stop 2", "stop 2"]
+        assert host.said == ["watch 2 for 1136 s", "stop 2", "stop 2"]
         assert generations.live(host.app.layout) == 1
         assert host.events()[-1] == "failed"
 

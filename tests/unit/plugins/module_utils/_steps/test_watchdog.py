@@ -143,7 +143,7 @@ def test_a_step_may_take_what_its_parts_may_take() -> None:
         for phase in ("stage", "weigh", "trial", "promote", "boot")
     }
     assert seconds["weigh"] == 120 + 20 + _watchdog.longest_weigh(10.0)
-    assert seconds["trial"] == 120 + 20 + 2 * (34 + 30 + 60 + 30)
+    assert seconds["trial"] == 120 + 20 + 2 * (41 + 30 + 75 + 75 + 15)
     assert seconds["promote"] == 120 + (20 + 80) + 2 * (20 + 5 + 10 + 40) == seconds["boot"]
     slow = {**RECORD, "app": {**RECORD["app"], "limits": {"p95_ms": 40_000}, "settings": {"timeout": 120}}}
     assert step_seconds("weigh", record(slow), None) > seconds["weigh"]

@@ -115,8 +115,51 @@ def test_sizes_that_differ_by_nature_or_a_little_are_not_told(new: Size, old: Si
         assert told(verdict, "answer_size") == []
 
 
+PROCESSES = [(9, 11), (6, 14), (1, 23), (3, 17), (2, 2, 25)]
+"""How many answers the few processes get that ask a path of a small weight."""
+
+
+def rare(samples: j.Samples, size: Size, counts: Sequence[int], seed: int = 1) -> j.Samples:
+    source = random.Random(seed)
+    return replace(samples, sizes=[(2, each, round(sum(size(source) for _ in range(each)))) for each in counts])
+
+
+@pytest.mark.parametrize("counts", PROCESSES)
+def test_a_path_whose_answers_are_alike_tells_its_size_by_a_few_of_them(counts: Sequence[int]) -> None:
+    def page(source: random.Random) -> float:
+        return 38_800 + source.choice((-40, 0, 25))
+
+    verdict = judged(rare(arm(), of(5), counts), rare(arm(2), page, counts))
+    assert told(verdict, "answer_size") == ["answers of GET /rare have 5 bytes, of the live generation 38.8 kB"]
+    grown = judged(rare(arm(), of(3e6), counts), rare(arm(2), page, counts))
+    assert told(grown, "answer_size") == ["answers of GET /rare have 3 MB, of the live generation 38.8 kB"]
+    assert told(judged(rare(arm(), page, counts), rare(arm(2), page, counts)), "answer_size") == []
+    few = judged(rare(arm(), of(5), (2, 3)), rare(arm(2), page, (2, 3)))
+    assert told(few, "answer_size") == []
+
+
+@pytest.mark.parametrize(
+    "size",
+    [
+        lambda source: 1000 * 1000 ** source.random(),
+        lambda source: source.lognormvariate(8, 2.5),
+        lambda source: 5e6 if source.random() < 0.02 else 500,
+        lambda source: 5e6 if source.random() < 0.1 else 500,
+        lambda source: source.choice((500, 200_000)),
+    ],
+)
+def test_a_few_answers_of_many_sizes_tell_nothing(size: Size) -> None:
+    live, candidate = arm(2), arm()
+    wrong = 0
+    for seed in range(400):
+        counts = PROCESSES[seed % len(PROCESSES)]
+        verdict = judged(rare(candidate, size, counts, seed), rare(live, size, counts, 1000 + seed))
+        wrong += len(told(verdict, "answer_size"))
+    assert wrong <= 1
+
+
 def test_few_answers_tell_no_size_and_very_many_do_by_one_process() -> None:
-    few = judged(sized(arm(), of(3e6), processes=3), sized(arm(2), of(220), processes=3))
+    few = judged(sized(arm(), of(3e6), processes=1), sized(arm(2), of(220), processes=1))
     assert told(few, "answer_size") == []
     many = judged(sized(arm(), of(3e6), processes=1, each=1000), sized(arm(2), of(220), processes=1, each=1000))
     assert told(many, "answer_size") != []

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Answers of another type, or with headers of another size, than those of what is live are told and decide nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.http import Answer, Ask
+from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.likeness import unlike
+from ansible_collections.headcount.gunicorn.plugins.module_utils._verdict.types import Verdict
+
+HTML = "text/html; charset=utf-8"
+
+
+def answer(kind: str = HTML, header_bytes: int = 210, status: int = 200) -> Answer:
+    return Answer(status, b"", 1.0, kind=kind, header_bytes=header_bytes)
+
+
+class Both:
+    """Two generations at their sockets, each with its answers in turn; the last one again and again."""
+
+    def __init__(self, candidate: Sequence[Answer], live: Sequence[Answer]) -> None:
+        self.answers = {"new.sock": list(candidate), "live.sock": list(live)}
+        self.asked = 0
+
+    def __call__(self, address: str, *_: Any) -> Answer:
+        self.asked += 1
+        mine = self.answers[address]
+        return mine.pop(0) if len(mine) > 1 else mine[0]
+
+
+def told(both: Both, *paths: Ask) -> list[str]:
+    return [check.sentence for check in unlike("new.sock", "live.sock", paths or [Ask("/")], 10.0, both)]
+
+
+@pytest.mark.parametrize(
+    ("candidate", "live", "words"),
+    [
+        (answer(), answer(), []),
+        (answer("Text/HTML;charset=UTF-8"), answer(), []),
+        (answer('text/html; charset="utf-8"; x=1'), answer(), []),
+        (
+            answer("application/json"),
+            answer(),
+            [
+                "answers of GET / have the type application/json, of the live generation the type "
+                "text/html; charset=utf-8",
+            ],
+        ),
+        (
+            answer(""),
+            answer("text/html"),
+            ["answers of GET / have no Content-Type, of the live generation the type text/html"],
+        ),
+        (
+            answer("text/html; charset=latin-1"),
+            answer(),
+            [
+                "answers of GET / have the type text/html; charset=latin-1, of the live generation the type text/html; "
+                "charset=utf-8"
+            ],
+        ),
+        (answer(header_bytes=600), answer(), []),  # a cookie
+        (
+            answer(header_bytes=5217),
+            answer(),
+            ["headers of GET / have 5.2 kB, of the live generation 210 bytes"],
+        ),
+        (answer(), answer(header_bytes=2000), ["headers of GET / have 210 bytes, of the live generation 2 kB"]),
+        (answer("text/plain", status=500), answer(), []),  # that is what the trial fails for
+        (answer(), answer("text/plain", status=404), []),  # a new path
+    ],
+)
+def test_what_is_of_another_kind(candidate: Answer, live: Answer, words: list[str]) -> None:
+    assert told(Both([candidate], [live])) == words
+
+
+def test_what_changes_from_answer_to_answer_is_not_told() -> None:
+    both = Both([answer("text/plain"), answer()], [answer()])
+    assert told(both) == []
+    assert both.asked == 4
+    same = Both([answer()], [answer()])
+    assert told(same, Ask("/"), Ask("/a")) == []
+    assert same.asked == 4
+
+
+def test_a_status_that_is_declared_means_well() -> None:
+    paths = [Ask("/gone", status=(410,))]
+    both = Both([answer("application/json", status=410)], [answer(status=410)])
+    assert "application/json" in told(both, *paths)[0]
+
+
+def test_that_takes_a_bounded_time() -> None:
+    seconds = iter(range(0, 1000, 4))
+    both = Both([answer()], [answer()])
+    unlike("new.sock", "live.sock", [Ask(f"/{n}") for n in range(50)], 10.0, both, lambda: float(next(seconds)))
+    assert both.asked == 4
+
+
+def test_it_stands_in_a_pass_before_what_was_not_compared() -> None:
+    checks = unlike("new.sock", "live.sock", [Ask("/")], 10.0, Both([answer("")], [answer("text/html")]))
+    said = checks[0].sentence
+    verdict = Verdict("pass", "p95 is 5 ms").without(["idle CPU"]).telling(checks)
+    assert verdict.cause == f"p95 is 5 ms; {said}; not compared: idle CPU"
+    assert (verdict.told, verdict.check("answer_kind:GET /").outcome) == ((said,), "pass")
+    failed = Verdict("fail", "too slow").telling(checks)
+    assert (failed.outcome, failed.cause, failed.told) == ("fail", "too slow", (said,))
+    assert failed.telling([]) == failed
