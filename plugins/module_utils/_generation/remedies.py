@@ -25,6 +25,11 @@ _DATABASE = re.compile(r"unable to open database file|attempt to write a readonl
 _QUOTED = re.compile(r"""b?['"‘](/[^'"’\n]+)['"’]""")
 _RELATIVE = re.compile(r"""Read-only file system: b?['"]([^/'"\n][^'"\n]*)['"]$""")
 """A path in the working directory, which is the release."""
+_SHELL = re.compile(r"(?:cannot create|line \d+:) ([^\s:/][^\s:]*): Read-only file system")
+"""The same as dash and bash say it."""
+_BEFORE = re.compile(r"(?:^|\s)(/[^\s:]+): (?:Read-only file system|Permission denied|No such file or directory)")
+"""Where programs say it: behind the path, with their own name, which may be a path as well, at the beginning."""
+_PROGRAM = re.compile(r"^/[^\s:]+: ")
 _BARE = re.compile(r"(?<![\w.])(/(?:[\w.@+-]+/?)+)")
 _CODE = re.compile(
     r"/(?:releases/[0-9a-f]+|generations/[0-9]+/release)/(?:tree|venv/lib/python3[^/]*/site-packages)/(.+)"
@@ -61,10 +66,10 @@ def _path_of(line: str) -> str:
     quoted = _QUOTED.findall(line)
     if quoted:
         return str(quoted[-1])
-    relative = _RELATIVE.search(line)
+    relative = _RELATIVE.search(line) or _SHELL.search(line)
     if relative:
         return os.path.normpath(relative[1])
-    bare = _BARE.search(line)
+    bare = _BEFORE.search(line) or _BARE.search(_PROGRAM.sub("", line))
     return bare[1] if bare else ""
 
 

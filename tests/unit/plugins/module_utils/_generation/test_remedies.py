@@ -104,6 +104,26 @@ def test_the_path_of_a_rename_is_where_it_leads() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("line", "path"),
+    [
+        ("/usr/bin/sh: 1: cannot create /etc/shop.migrated: Read-only file system", "/etc/shop.migrated"),
+        ("/usr/bin/sh: 1: cannot create out.txt: Read-only file system", "out.txt"),
+        ("/usr/bin/bash: line 1: /etc/shop.migrated: Read-only file system", "/etc/shop.migrated"),
+        ("bash: line 1: out.txt: Read-only file system", "out.txt"),
+        ("/usr/bin/touch: cannot touch '/etc/shop.migrated': Read-only file system", "/etc/shop.migrated"),
+        ("/usr/bin/tee: /etc/shop.migrated: Read-only file system", "/etc/shop.migrated"),
+        ("Read-only file system @ rb_sysopen - /etc/shop.migrated", "/etc/shop.migrated"),
+    ],
+)
+def test_the_path_is_what_was_refused_and_not_the_program_that_says_so(line: str, path: str) -> None:
+    assert refusals([line]) == [Refusal(path, "read-only")]
+
+
+def test_a_program_that_names_no_path_leaves_none() -> None:
+    assert refusals(["/usr/bin/convert: unable to open image: Read-only file system"]) == []
+
+
 def test_a_path_in_the_working_directory_is_in_the_release() -> None:
     line = "OSError: [Errno 30] Read-only file system: 'celerybeat-schedule'"
     words = (
