@@ -391,6 +391,18 @@ def test_that_what_was_decided_once_is_gone_is_told(tmp_path: Path, links: Path)
     (app / "app.py").write_text("import flask, os\n", encoding="utf-8")
     told = "flask 3.1.3, which was decided once, gives way to 3.2.0: it is not to be had any more"
     assert any(note.startswith(told) for note in gather(tmp_path, app).notes)
+    assert gather(tmp_path, app).notes == ()  # it is told by the run in which it happened
+
+
+def test_that_another_class_of_worker_moves_a_version_is_told_once(tmp_path: Path, links: Path) -> None:
+    app = tree(tmp_path / "app", {"requirements.txt": "six\n"})
+    public(links, "six", "1.18.0")
+    public(links, "hub", "1.0", "six<1.18")
+    assert gather(tmp_path, app).distributions["six"] == "1.18.0"
+    hub = ["gunicorn==27.0.1", "hub==1.0"]
+    (note,) = gather(tmp_path, app, server=hub).notes
+    assert note.startswith("six 1.18.0, which was decided once, gives way to 1.17.0")
+    assert gather(tmp_path, app, server=hub).notes == gather(tmp_path, app).notes == ()
 
 
 @pytest.mark.parametrize(("pinned", "told"), [("21.2.0", True), ("27.0.1", False)])
