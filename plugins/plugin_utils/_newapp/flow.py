@@ -147,7 +147,7 @@ def _half(found: Given, error: Cannot | WheelhouseError) -> Proposal:
             hints = _hints(found, names)
             candidates = _candidates(found, hints, scan.candidates(found.folder, names, found.project))
             found = _with_requirements(found, names) if is_tree else found
-            guessed = tuple(found.source.get("requirements") or ()) if is_tree else ()
+            guessed = _guessed(found) if is_tree else ()
         except WheelhouseError:
             why = ""  # it is that which is told
     cause = error.cause if isinstance(error, Cannot) else None
