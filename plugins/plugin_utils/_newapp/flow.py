@@ -137,7 +137,8 @@ def _narrowed(found: Given, tools: Tools) -> Given:
 
 def _half(found: Given, error: Cannot | WheelhouseError) -> Proposal:
     """What the files of a project say by themselves, where it could not be looked at to the end because of `error`."""
-    hints, candidates, why, guessed = Hints(given=found.answers.environment), [], "", ()
+    hints, candidates, why = Hints(given=found.answers.environment), [], ""
+    guessed: tuple[str, ...] = ()
     is_tree = False
     if found.folder is not None:
         try:

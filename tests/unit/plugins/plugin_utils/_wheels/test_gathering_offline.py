@@ -253,6 +253,30 @@ LOCKED = {"flask": "3.0.3", "werkzeug": "3.0.3", "gunicorn": "27.0.1"}
         ),
         pytest.param(
             {
+                "pyproject.toml": PROJECT + 'dependencies = ["flask<3.1"]\n',
+                "pdm.lock": '[[package]]\nname = "flask"\nversion = "3.0.3"\n[[package]]\nname = "werkzeug"\n'
+                'version = "3.0.3"\n[[package]]\nname = "pytest"\nversion = "8"\ngroups = ["dev"]\n',
+            },
+            LOCKED,
+            id="pdm",
+        ),
+        pytest.param(
+            {"Pipfile": '[packages]\nflask = "==3.0.3"\nwerkzeug = {version = "<3.1"}\n[dev-packages]\npytest = "*"\n'},
+            LOCKED,
+            id="pipenv, without its lock",
+        ),
+        pytest.param({"requirements.in": "flask<3.1\nwerkzeug<3.1\n"}, LOCKED, id="pip-tools, not compiled"),
+        pytest.param(
+            {
+                "requirements.in": "flask\n",
+                "Pipfile": '[packages]\nsix = "*"\n',
+                "requirements.txt": "flask==3.0.3\nwerkzeug==3.0.3\n",
+            },
+            LOCKED,
+            id="pip-tools, compiled",
+        ),
+        pytest.param(
+            {
                 "pylock.toml": '[[packages]]\nname = "flask"\nversion = "3.0.3"\n[[packages]]\nname = "werkzeug"\n'
                 'version = "3.0.3"\n'
             },
@@ -340,6 +364,24 @@ def test_a_tree_of_a_workspace_gets_the_members_from_the_checkout(tmp_path: Path
     ],
 )
 def test_a_tree_that_does_not_say_what_it_depends_on_is_refused(
+    tmp_path: Path, links: Path, files: dict[str, str], words: str
+) -> None:
+    with pytest.raises(WheelhouseError) as caught:
+        gather(tmp_path, tree(tmp_path / "app", files))
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        (
+            {"environment.yml": "dependencies: [flask]\n"},
+            "depends on (environment.yml is conda's, and is not read): add",
+        ),
+        ({"Pipfile": '[packages]\nshoplib = {git = "https://h.example/shoplib.git"}\n'}, "make the Pipfile.lock"),
+    ],
+)
+def test_a_file_that_says_what_cannot_be_taken_is_named(
     tmp_path: Path, links: Path, files: dict[str, str], words: str
 ) -> None:
     with pytest.raises(WheelhouseError) as caught:
