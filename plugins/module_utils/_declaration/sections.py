@@ -62,7 +62,7 @@ SOURCE: Final = Field(
         Field(
             "lock",
             "str",
-            "Which file says the versions: a lock (pylock.toml, uv.lock, poetry.lock, Pipfile.lock) or a"
+            "Which file says the versions: a lock (pylock.toml, uv.lock, poetry.lock, pdm.lock, Pipfile.lock) or a"
             " requirements file; found as `path` is. No other one is then read.",
             example="app/requirements.lock",
             default_help="those in the folder of the source, which must not contradict each other; what none of"
@@ -112,7 +112,7 @@ SOURCE: Final = Field(
             " locks inside the project, and requirements as pip reads them. `[]` is for an app that needs nothing.",
             None,
             ["requirements/prod.txt", "psycopg[binary]==3.2.13"],
-            default_help="the first of pylock.toml, uv.lock, poetry.lock, Pipfile.lock, requirements.txt (or"
+            default_help="the first of pylock.toml, uv.lock, poetry.lock, pdm.lock, Pipfile.lock, requirements.txt (or"
             " requirements/prod.txt and the like) that the project has, and its pyproject.toml",
             items=Field(
                 "",

@@ -137,7 +137,8 @@ def _narrowed(found: Given, tools: Tools) -> Given:
 
 def _half(found: Given, error: Cannot | WheelhouseError) -> Proposal:
     """What the files of a project say by themselves, where it could not be looked at to the end because of `error`."""
-    hints, candidates, why, guessed = Hints(given=found.answers.environment), [], "", ()
+    hints, candidates, why = Hints(given=found.answers.environment), [], ""
+    guessed: tuple[str, ...] = ()
     is_tree = False
     if found.folder is not None:
         try:
@@ -147,7 +148,7 @@ def _half(found: Given, error: Cannot | WheelhouseError) -> Proposal:
             hints = _hints(found, names)
             candidates = _candidates(found, hints, scan.candidates(found.folder, names, found.project))
             found = _with_requirements(found, names) if is_tree else found
-            guessed = tuple(found.source.get("requirements") or ()) if is_tree else ()
+            guessed = _guessed(found) if is_tree else ()
         except WheelhouseError:
             why = ""  # it is that which is told
     cause = error.cause if isinstance(error, Cannot) else None

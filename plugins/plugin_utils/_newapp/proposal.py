@@ -99,8 +99,8 @@ def _identity(draft: Draft) -> None:
         _not_looked_at(draft)
     if subject.guessed:
         draft.ask(
-            f"which versions does it need of {listed(list(subject.guessed), 6)}? Nothing in the project says what it "
-            "depends on, so that its imports do: a requirements.txt is better"
+            f"which versions does it need of {listed(list(subject.guessed), 6)}? No file that pip, uv, poetry, pdm "
+            "or pipenv would read says what it depends on, so that its imports do: a requirements.txt is better"
         )
     listen, why = _listen(draft.hints)
     draft.put("listen", listen, why)

@@ -37,6 +37,9 @@ REQUIREMENTS: Final = (
 )
 """Requirements files as projects call what they need in production. Those of the top folder that are there all count;
 of the others, the first."""
+_UNLOCKED: Final = ("requirements.in", "Pipfile")
+"""What such files and locks are made from: it counts where they were not made."""
+_OF_CONDA: Final = ("environment.yml", "environment.yaml", "pixi.toml")
 
 _OTHERS: Final = re.compile(
     r"(^|[-_./])(dev|devel|develop|development|test|tests|testing|docs?|ci|lint|build|local|debug|tools?)([-_.]|$)",
@@ -201,7 +204,13 @@ def requirements_files(folder: Path) -> tuple[str, ...]:
             f"{folder} has {', '.join(left)}: name what the app needs in production with source.requirements, as in "
             f"source.requirements: [{left[0]}]"
         )
-    return tuple(left)
+    return tuple(left) or tuple(name for name in _UNLOCKED if (folder / name).is_file())[:1]
+
+
+def not_read(folder: Path) -> str:
+    """A file that says what a project depends on, and is not read, with why, in brackets; "" without one."""
+    name = next((name for name in _OF_CONDA if (folder / name).is_file()), "")
+    return f" ({name} is conda's, and is not read)" if name else ""
 
 
 __all__ = [
@@ -211,6 +220,7 @@ __all__ = [
     "TREE",
     "Form",
     "form_of",
+    "not_read",
     "projects_below",
     "requirements_files",
     "setup_cfg",

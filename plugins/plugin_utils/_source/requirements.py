@@ -51,6 +51,21 @@ def optional_requirements(folder: Path, extra: str) -> list[Stated]:
     return [(f"[project.optional-dependencies] {extra}", str(text)) for text in known[extra]]
 
 
+def pipfile_requirements(path: Path) -> list[Stated]:
+    """[packages] of a Pipfile. Raises BadSource for what only a lock of it says: where something else than an index
+    has it."""
+    stated = []
+    for name, entry in table(toml(path), "packages").items():
+        fields = entry if isinstance(entry, Mapping) else {"version": entry}
+        if elsewhere := next((kind for kind in ("git", "path", "file") if kind in fields), ""):
+            raise BadSource(
+                f"Pipfile: {name} has {elsewhere}, which only its lock says exactly: make the Pipfile.lock (`pipenv "
+                "lock`), or name what the app needs with source.requirements"
+            )
+        stated.append(("[packages] of Pipfile", _of_poetry(name, fields)))
+    return stated
+
+
 def says_requirements(folder: Path) -> bool:
     """Whether the metadata of a project has a place for what it depends on, be it empty."""
     path = folder / "pyproject.toml"
@@ -140,4 +155,12 @@ def _bound(part: str, name: str) -> str:
     return f">={part[1:]},<{'.'.join(map(str, top))}"
 
 
-__all__ = ["Stated", "is_file_name", "optional_requirements", "own_requirements", "poetry_range", "says_requirements"]
+__all__ = [
+    "Stated",
+    "is_file_name",
+    "optional_requirements",
+    "own_requirements",
+    "pipfile_requirements",
+    "poetry_range",
+    "says_requirements",
+]

@@ -2,9 +2,9 @@
 # Copyright: Headcount contributors
 """What a project declares of its dependencies, beside what is in the wheel that is built from it.
 
-Locks (pylock.toml, uv.lock, poetry.lock, Pipfile.lock, requirements files) become pins and requirements; what comes
-from a folder, a repository or a URL becomes a `Direct`, which is built or fetched and never looked up in an index.
-Where two files contradict each other the project is refused, with both of them named.
+Locks, requirements files and what these are made from become pins and requirements; what comes from a folder, a
+repository or a URL becomes a `Direct`, which is built or fetched and never looked up in an index. Where two files
+contradict each other the project is refused, with both of them named.
 """
 
 from __future__ import annotations
@@ -20,11 +20,18 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from .._edge import Json
-from .._source.project import projects_below, requirements_files
+from .._source.project import not_read, projects_below, requirements_files
 from .._source.project import table as table_of
-from .._source.requirements import Stated, is_file_name, optional_requirements, own_requirements, says_requirements
+from .._source.requirements import (
+    Stated,
+    is_file_name,
+    optional_requirements,
+    own_requirements,
+    pipfile_requirements,
+    says_requirements,
+)
 from . import indexes
-from .lockfiles import LOCKFILES, Direct, Found, direct_of, read_lockfile
+from .lockfiles import LOCKFILES, Direct, direct_of
 from .locks import AUTOMATIC, Pinned, applies
 from .reqfiles import CHOOSE, Declared, direct_line, requirements_file, stated_requirements
 from .tools import BadLock, BadSource, Contradiction, toml
@@ -82,8 +89,8 @@ def check_says(folder: Path, top: Path) -> None:
     """Raise BadSource when nothing in the folder of a tree says what it depends on."""
     if not lock_files(folder, workspace_root(folder, top), tree=True) and not says_requirements(folder):
         raise BadSource(
-            f"nothing in {folder} says what the app depends on: add a requirements.txt to the project, or name what it "
-            f"needs, as in source.requirements: [flask]{projects_below(folder)}"
+            f"nothing in {folder} says what the app depends on{not_read(folder)}: add a requirements.txt to the "
+            f"project, or name what it needs, as in source.requirements: [flask]{projects_below(folder)}"
         )
 
 
@@ -186,11 +193,17 @@ def _with_ways(declared: Declared, read: list[Declared]) -> Declared:
 def read_lock(path: Path, folder: Path, environment: Mapping[str, str]) -> Declared:
     """A lock or a requirements file of the project in `folder`."""
     if path.name in LOCKFILES or re.fullmatch(r"pylock\.[^.]+\.toml", path.name):
-        return _of_lockfile(path, read_lockfile(path, environment))
+        return _of_lockfile(path, environment)
+    if path.name == "Pipfile":
+        stated = stated_requirements(pipfile_requirements(path), folder, environment, path.name)
+        return replace(stated, indexes=_pipfile_indexes(path))
     return requirements_file(path, folder, environment)
 
 
-def _of_lockfile(path: Path, found: Found) -> Declared:
+def _of_lockfile(path: Path, environment: Mapping[str, str]) -> Declared:
+    from .readlocks import read_lockfile
+
+    found = read_lockfile(path, environment)
     wanted = tuple((path.name, pin.requirement()) for pin in found.pins) if found.wanted else ()
     return Declared(
         label=path.name,

@@ -22,7 +22,8 @@ from .tools import LacksFiles, toml
 _PACKAGING = (
     "*requirements*.txt", "*requirements*.in", "*requirements*.lock", "*constraints*.txt", "*constraints*.in",
     "pyproject.toml", "setup.cfg", "setup.py", "pipfile", "pipfile.lock", "uv.toml", "uv.lock", "poetry.lock",
-    "poetry.toml", "pylock*.toml", "pip.conf", "pip.ini", "tox.ini", "dockerfile*", "*.dockerfile", "environment.y*ml",
+    "poetry.toml", "pdm.lock", "pylock*.toml", "pip.conf", "pip.ini", "tox.ini", "dockerfile*", "*.dockerfile",
+    "environment.y*ml",
 )  # fmt: skip
 """Files that say where packages come from, in lower case."""
 _IN_REQUIREMENTS = ("requirements/*.txt", "requirements/*.in")

@@ -139,7 +139,7 @@ class _Gathering(Fetching):
     `_told`: what the project declares; `_local`: what was built or fetched beside the index, by name, the app itself
     among it; `_extras` are wanted of that; `_builds`: what of it only a host can build; `_via`: who asked for what;
     `_tree`: the archive of a project that is released as it is; `_form`: what the project is released as, and why;
-    `_app_name`: its canonical name, where it has one; `_kept`: the file that versions are kept in.
+    `_app_name`: its canonical name, if any; `_kept`: the file that versions are kept in; `_moved`: which became others.
     """
 
     source: Source
@@ -155,6 +155,7 @@ class _Gathering(Fetching):
     _form: str = field(default="", init=False)
     _app_name: str = field(default="", init=False)
     _kept: Path = field(default=Path(), init=False)
+    _moved: list[str] = field(default_factory=list, init=False)
 
     def run(self, refresh: bool) -> WheelSet:
         source = sources.identity(self.source, self.base)
@@ -173,7 +174,7 @@ class _Gathering(Fetching):
                 found = self._gather(source.text, source.commit)
             if not found.needs_host_build:
                 cached.write_json(record, found.to_dict())
-            return found
+            return replace(found, notes=(*found.notes, *self._moved))  # no later run tells what happened in this one
 
     def _gather(self, source_id: str, commit: str | None) -> WheelSet:
         what = self.source.describe()
@@ -198,8 +199,7 @@ class _Gathering(Fetching):
                 self._tree.sha256 if self._tree else None,
             )
         )
-        known = (*wheels, *self._local.values())
-        version = next((wheel.version for wheel in known if wheel.name == name), "")
+        version = next((wheel.version for wheel in (*wheels, *self._local.values()) if wheel.name == name), "")
         release = "" if build_list else releases.release_id(lock_text)
         return WheelSet(
             release, source_id, name, version, self.platform, lock_text, wheels, tool, tuple(build_list),
@@ -446,7 +446,7 @@ class _Gathering(Fetching):
         if told.complete:
             self._check_complete(asked.app)
         else:
-            self._note(*kept.keep(self._kept, pins.values()))
+            self._moved += kept.keep(self._kept, pins.values())
         locked = {(pin.name, pin.version): pin for pin in told.pins if pin.hashes}
         return tuple(
             locked.get((name, pin.version), pin) for name, pin in sorted(pins.items()) if name not in self._local

@@ -32,6 +32,7 @@ from headcount_scripts.podman import PODMAN, podman
 from ._turns import Turns
 
 FAILURES_IN_A_ROW = 3
+RESULTS = "results.jsonl"
 
 
 @dataclass(frozen=True)
@@ -214,7 +215,7 @@ class Bench:
 
     def __post_init__(self) -> None:
         self._began = self.clock()
-        self.store = Store(self.folder / "results.jsonl")
+        self.store = Store(self.folder / RESULTS)
 
     @property
     def quick(self) -> bool:

@@ -14,13 +14,15 @@ from typing import Any, ClassVar
 
 import pytest
 from headcount_bench import apps
-from headcount_bench._common import Result
+from headcount_bench._common import RESULTS, Result, Store
 from headcount_bench._visitor import Use, Visitor, hidden_fields
 from headcount_scripts.console import ScriptError
 
 
-def options(*checkouts: str, asks: Path | None = None, quick: bool = False) -> argparse.Namespace:
-    return argparse.Namespace(checkouts=list(checkouts), asks=asks, quick=quick, p95_ms=None)
+def options(
+    *checkouts: str, asks: Path | None = None, quick: bool = False, p95_ms: int | None = None
+) -> argparse.Namespace:
+    return argparse.Namespace(checkouts=list(checkouts), asks=asks, quick=quick, p95_ms=p95_ms)
 
 
 def test_a_project_is_measured_anew_when_its_files_or_what_is_asked_change(tmp_path: Path) -> None:
@@ -38,16 +40,36 @@ def test_a_project_is_measured_anew_when_its_files_or_what_is_asked_change(tmp_p
     assert len({first.key, asked.key, changed.key}) == 3
 
 
-def test_a_latency_that_is_allowed_to_all_is_told(tmp_path: Path) -> None:
-    host = {"status": "promoted", "cause": "", "class": "gthread", "size": "1 x 8", "verdict": "pass", "used": []}
-    value = {"kind": "", "revision": "1", "form": "tree", "new_app": 0, "first": [], "questions": [], "cannot": ""}
-    found = {**value, "added": [], "hosts": {"12": host}, "p95_ms": 3000}
-    eased = apps.report_of({"shop": Result("shop", "1", found, 0.0, 1.0)}).markdown
-    assert "The trials allowed a p95 of 3000 ms, at a few requests a second" in eased
-    assert "the entry that new-app wrote, without an edit but for its trial's limits and load." in eased
-    own = apps.report_of({"shop": Result("shop", "1", {**found, "p95_ms": None}, 0.0, 1.0)}).markdown
-    assert "The trials allowed" not in own
-    assert "the entry that new-app wrote, without an edit." in own
+def test_only_what_did_not_go_live_by_its_own_limits_is_tried_with_others(tmp_path: Path) -> None:
+    bench = tmp_path / "bench"
+    for name in ("shop", "till", "wiki"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "app.py").write_text("app = 1\n", encoding="utf-8")
+    words = [f"{name}={tmp_path / name}" for name in ("shop", "till", "wiki")]
+    own = apps.cells_of(options(*words), bench)
+    failed = {**LIVE, "status": "failed", "cause": "p95 is 309 ms, limit 250", "used": []}
+    found = {"shop": {"12": LIVE, "13": failed}, "till": {"12": LIVE, "13": LIVE}, "wiki": {}}
+    for cell in own:
+        value = result(cell.name, hosts=found[cell.name]).value
+        Store(bench / RESULTS).add({"cell": cell.name, "key": cell.key, "value": value, "at": 0.0, "seconds": 1.0})
+    again = apps.cells_of(options(p95_ms=3000), bench)
+    assert [cell.inputs["p95_ms"] for cell in again] == [3000, None, None]
+    assert [cell.key for cell in again[1:]] == [cell.key for cell in own[1:]]
+    kept = Store(bench / RESULTS).read()[own[0].key]
+    assert apps.stopped(kept) == {"13": "p95 is 309 ms, limit 250"}
+
+
+def test_a_latency_that_is_allowed_to_some_is_told_with_what_came_of_their_own_limits() -> None:
+    own = result("till", hosts={"12": LIVE}, p95_ms=None, own={})
+    second = result("shop", hosts={"12": LIVE}, p95_ms=3000, own={"12": "p95 is 309 ms, limit 250"})
+    eased = apps.report_of({"shop": second, "till": own}).markdown
+    assert "the limits that new-app wrote, but for shop: what came of those is told below the table" in eased
+    assert "allowed a p95 of 3000 ms, at a few requests a second" in eased
+    assert "- Debian 12, by its own limits: p95 is 309 ms, limit 250" in eased
+    assert "2 of them by the entry that new-app wrote, without an edit but for limits and load of some trials." in eased
+    plain = apps.report_of({"till": own}).markdown
+    assert "Other work" not in plain
+    assert "the entry that new-app wrote, without an edit." in plain
 
 
 @pytest.mark.parametrize(

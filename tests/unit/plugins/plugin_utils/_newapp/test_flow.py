@@ -409,3 +409,14 @@ def test_of_two_files_that_contradict_each_other_the_one_is_taken_that_works(tmp
     assert [question.text for question in found.questions] == [
         f"is it {works} that counts? a has x 1 and b has x 2: two; with {works} alone it could be imported here"
     ]
+
+
+@pytest.mark.parametrize("named", [(), ("flask", "markupsafe")])
+def test_the_versions_of_what_a_person_named_are_no_question_of_a_half_entry(
+    tmp_path: Path, named: tuple[str, ...]
+) -> None:
+    shop = project(tmp_path / "shop", app__py="import flask\nraise SystemExit('no')\napp = flask.Flask(__name__)\n")
+    with pytest.raises(flow.Unfinished) as caught:
+        flow.entry(shop, tools(Maker()), answers=Answers(requirements=named))
+    asked = [question.text for question in caught.value.entry.proposal.questions]
+    assert any(text.startswith("which versions does it need") for text in asked) is (not named)

@@ -325,6 +325,44 @@ url = "https://h.example/zoo.git"
 reference = "v2"
 resolved_reference = "{"0a" * 20}"
 """
+PDM = f"""[metadata]
+groups = ["default", "dev"]
+lock_version = "4.5.0"
+[[package]]
+name = "flask"
+version = "3.0.3"
+requires_python = ">=3.8"
+groups = ["default"]
+files = [{{file = "flask.whl", hash = "sha256:{A}"}}, {{file = "flask.tar.gz", hash = "sha256:{B}"}}]
+[[package]]
+name = "flask"
+version = "3.0.3"
+extras = ["async"]
+groups = ["default"]
+dependencies = ["asgiref>=3.2", "flask==3.0.3"]
+[[package]]
+name = "importlib-metadata"
+version = "8.0"
+groups = ["default"]
+marker = "python_version < '3.10'"
+files = []
+[[package]]
+name = "tomli"
+version = "2"
+requires_python = "<3.11"
+files = []
+[[package]]
+name = "shop"
+version = "1"
+path = "."
+editable = true
+[[package]]
+name = "zoo"
+version = "2"
+git = "https://h.example/zoo.git"
+ref = "v2"
+revision = "{"0a" * 20}"
+"""
 PIPFILE = json.dumps(
     {
         "default": {
@@ -356,6 +394,7 @@ marker = "python_version < '3.11'"
     [
         ("uv.lock", UV, Pinned("click", "8.5.1", (A, B)), False),
         ("poetry.lock", POETRY, Pinned("flask", "3.0.3", (A, B)), False),
+        ("pdm.lock", PDM, Pinned("flask", "3.0.3", (A, B)), False),
         ("Pipfile.lock", PIPFILE, Pinned("flask", "3.0.3", (A,)), True),
         ("pylock.toml", PYLOCK, Pinned("flask", "3.0.3", (A,)), True),
     ],

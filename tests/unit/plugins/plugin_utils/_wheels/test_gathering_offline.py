@@ -253,6 +253,30 @@ LOCKED = {"flask": "3.0.3", "werkzeug": "3.0.3", "gunicorn": "27.0.1"}
         ),
         pytest.param(
             {
+                "pyproject.toml": PROJECT + 'dependencies = ["flask<3.1"]\n',
+                "pdm.lock": '[[package]]\nname = "flask"\nversion = "3.0.3"\n[[package]]\nname = "werkzeug"\n'
+                'version = "3.0.3"\n[[package]]\nname = "pytest"\nversion = "8"\ngroups = ["dev"]\n',
+            },
+            LOCKED,
+            id="pdm",
+        ),
+        pytest.param(
+            {"Pipfile": '[packages]\nflask = "==3.0.3"\nwerkzeug = {version = "<3.1"}\n[dev-packages]\npytest = "*"\n'},
+            LOCKED,
+            id="pipenv, without its lock",
+        ),
+        pytest.param({"requirements.in": "flask<3.1\nwerkzeug<3.1\n"}, LOCKED, id="pip-tools, not compiled"),
+        pytest.param(
+            {
+                "requirements.in": "flask\n",
+                "Pipfile": '[packages]\nsix = "*"\n',
+                "requirements.txt": "flask==3.0.3\nwerkzeug==3.0.3\n",
+            },
+            LOCKED,
+            id="pip-tools, compiled",
+        ),
+        pytest.param(
+            {
                 "pylock.toml": '[[packages]]\nname = "flask"\nversion = "3.0.3"\n[[packages]]\nname = "werkzeug"\n'
                 'version = "3.0.3"\n'
             },
@@ -347,6 +371,24 @@ def test_a_tree_that_does_not_say_what_it_depends_on_is_refused(
     assert words in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        (
+            {"environment.yml": "dependencies: [flask]\n"},
+            "depends on (environment.yml is conda's, and is not read): add",
+        ),
+        ({"Pipfile": '[packages]\nshoplib = {git = "https://h.example/shoplib.git"}\n'}, "make the Pipfile.lock"),
+    ],
+)
+def test_a_file_that_says_what_cannot_be_taken_is_named(
+    tmp_path: Path, links: Path, files: dict[str, str], words: str
+) -> None:
+    with pytest.raises(WheelhouseError) as caught:
+        gather(tmp_path, tree(tmp_path / "app", files))
+    assert words in str(caught.value)
+
+
 def test_what_is_left_open_is_decided_once_and_kept(tmp_path: Path, links: Path) -> None:
     app = tree(tmp_path / "app", {"requirements.txt": "flask\nwerkzeug==3.0.3\n"})
     first = gather(tmp_path, app)
@@ -391,6 +433,18 @@ def test_that_what_was_decided_once_is_gone_is_told(tmp_path: Path, links: Path)
     (app / "app.py").write_text("import flask, os\n", encoding="utf-8")
     told = "flask 3.1.3, which was decided once, gives way to 3.2.0: it is not to be had any more"
     assert any(note.startswith(told) for note in gather(tmp_path, app).notes)
+    assert gather(tmp_path, app).notes == ()  # it is told by the run in which it happened
+
+
+def test_that_another_class_of_worker_moves_a_version_is_told_once(tmp_path: Path, links: Path) -> None:
+    app = tree(tmp_path / "app", {"requirements.txt": "six\n"})
+    public(links, "six", "1.18.0")
+    public(links, "hub", "1.0", "six<1.18")
+    assert gather(tmp_path, app).distributions["six"] == "1.18.0"
+    hub = ["gunicorn==27.0.1", "hub==1.0"]
+    (note,) = gather(tmp_path, app, server=hub).notes
+    assert note.startswith("six 1.18.0, which was decided once, gives way to 1.17.0")
+    assert gather(tmp_path, app, server=hub).notes == gather(tmp_path, app).notes == ()
 
 
 @pytest.mark.parametrize(("pinned", "told"), [("21.2.0", True), ("27.0.1", False)])
