@@ -30,6 +30,8 @@ ROLLOUTS, QUICK_ROLLOUTS = 200, 10
 RETAIN: Final = 2
 SUITES: Final = ("bookworm", "trixie")
 CONTROLLER: Final = "controller"
+KEPT_SETS, KEPT_ROLLOUTS = 20, 60
+"""The controller's bound on sets of wheels is lowered to so many, and so many rollouts are made there."""
 SETS, DISK = "sets of wheels", "KiB on the disk"
 MORE: Final = {
     "mounts": "findmnt --noheadings --list",
@@ -64,7 +66,11 @@ def cells(quick: bool) -> list[Cell]:
     found = [
         Cell(suite, {"version": VERSION, "suite": suite, "rollouts": rollouts, "retain": RETAIN}) for suite in SUITES
     ]
-    return found if quick else [*found, Cell(CONTROLLER, {"version": VERSION, "rollouts": rollouts})]
+    return (
+        found
+        if quick
+        else [*found, Cell(CONTROLLER, {"version": VERSION, "rollouts": KEPT_ROLLOUTS, "sets": KEPT_SETS})]
+    )
 
 
 def measure(bench: Bench) -> None:
@@ -81,19 +87,20 @@ def measure(bench: Bench) -> None:
 
         def work(cell: Cell, _: str) -> dict[str, Any]:
             if lab is None or cell.name == CONTROLLER:
-                return kept(int(cell.inputs["rollouts"]), bench.seconds_left)
+                return kept(int(cell.inputs["rollouts"]), int(cell.inputs["sets"]), bench.seconds_left)
             return grown(lab, hosts, cell.inputs, bench.seconds_left)
 
         bench.run(work)
 
 
-def kept(rollouts: int, seconds_left: Callable[[], float]) -> dict[str, Any]:
+def kept(rollouts: int, most: int, seconds_left: Callable[[], float]) -> dict[str, Any]:
     """What the controller keeps after each of so many rollouts of one release after another."""
     names = "_wheels.wheelhouse", "_wheels.pruning", "_fleet.runs"
     wheelhouse, pruning, runs = (_engine.collection(f"plugin_utils.{name}") for name in names)
     declaration = _engine.collection("module_utils._declaration.normalise")
     platform = wheelhouse.Platform("3.11", "x86_64", "glibc 2.36")
     looks: list[dict[str, int]] = []
+    bound, pruning.KEEP_SETS = pruning.KEEP_SETS, most
     with tempfile.TemporaryDirectory(prefix="headcount-growth-") as name:
         folder = Path(name)
         work, cache = folder / "work", folder / "work" / "wheelhouse"
@@ -108,14 +115,14 @@ def kept(rollouts: int, seconds_left: Callable[[], float]) -> dict[str, Any]:
             looks.append(_kept(work))
             if seconds_left() <= 0 and number >= LEAST:
                 break
-    return {"looks": looks, "most sets": pruning.KEEP_SETS}
+    return {"looks": looks, "most sets": most, "kept sets": bound}
 
 
 def _kept(work: Path) -> dict[str, int]:
     files = [path for path in work.rglob("*") if path.is_file()]
     return {
         "notes of runs": len(list((work / "runs").iterdir())),
-        SETS: len(list((work / "wheelhouse/sets").iterdir())),
+        SETS: len(list((work / "wheelhouse/sets").glob("*.json"))),
         "files": len(files),
         DISK: sum(path.stat().st_blocks for path in files) // 2,
     }
@@ -162,7 +169,8 @@ def _from(value: Mapping[str, Any]) -> tuple[int, str]:
         return RETAIN, ""
     full = next((at for at, look in enumerate(looks) if look[SETS] >= most), len(looks) - 1)
     each = (looks[full][DISK] - looks[0][DISK]) / max(1, full)
-    return full, f"\n\nUntil then, from rollout 1 to {full + 1}, each left {each:.1f} KiB more."
+    said = f"Until then, from rollout 1 to {full + 1}, each left {each:.1f} KiB more."
+    return full, f"\n\nThe bound of {value['kept sets']} sets of wheels is lowered to {most} for this. {said}"
 
 
 def report(bench: Bench) -> Report:

@@ -73,7 +73,8 @@ def test_the_controller_is_held_to_what_it_is_to_keep() -> None:
     sets = [min(2 * number, 8) for number in range(1, 13)]
     disk = [100 + 10 * number for number in range(4)] + [130] * 8
     rows = looks(**{growth.SETS: sets, growth.DISK: disk})
-    bench: Any = SimpleNamespace(results=lambda: {"controller": SimpleNamespace(value={"looks": rows, "most sets": 8})})
+    value = {"looks": rows, "most sets": 8, "kept sets": 200}
+    bench: Any = SimpleNamespace(results=lambda: {"controller": SimpleNamespace(value=value)})
     found = growth.report(bench)
     assert found.missed == []
     assert "| what | after rollout 4 |" in found.markdown
