@@ -102,11 +102,7 @@ class Scene:
     def variant(self) -> dict[str, str]:
         """A source that no release was built from yet: the sample app with another version."""
         with _VARIANTS:
-            folder = _engine.wheel_cache() / "variants" / f"{self.host}-{int(time.time() * 1000)}"
-            shutil.copytree(paths.ROOT / "app", folder, ignore=shutil.ignore_patterns("__pycache__", "tests"))
-            file = folder / "src/shop/__init__.py"
-            file.write_text(file.read_text(encoding="utf-8") + f"\nSERIAL = {time.time()}\n", encoding="utf-8")
-        return {"path": str(folder)}
+            return variant(variants_folder() / f"{self.host}-{int(time.time() * 1000)}")
 
     def prepare(self) -> None:
         """Two good generations, the newer one live, nothing left over; anything else is made so from scratch.
@@ -248,6 +244,14 @@ def described(entries: Sequence[Mapping[str, Any]]) -> list[str]:
         why = entry.get("cause") or "; ".join(map(str, entry.get("did", []))) or entry.get("completed") or ""
         texts.append(f"{entry['event']}{arrow}{about}" + (f": {why}" if why else ""))
     return texts
+
+
+def variant(folder: Path) -> dict[str, str]:
+    """The sample app with another version, in a folder that is made: a source that no release was built from yet."""
+    shutil.copytree(paths.ROOT / "app", folder, ignore=shutil.ignore_patterns("__pycache__", "tests"))
+    file = folder / "src/shop/__init__.py"
+    file.write_text(file.read_text(encoding="utf-8") + f"\nSERIAL = {time.time()}\n", encoding="utf-8")
+    return {"path": str(folder)}
 
 
 def variants_folder() -> Path:

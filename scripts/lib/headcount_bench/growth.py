@@ -5,18 +5,22 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import shutil
+import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
-from headcount_scripts import labs
+from headcount_scripts import labs, paths
 from headcount_scripts.console import ScriptError
 
 from . import _engine
 from ._common import Bench, Cell, Lab, Report, markdown_table
 from ._faults.past import COUNTED
 from ._faults.row import STATE
-from ._scene import APP, Scene, variants_folder
+from ._scene import APP, Scene, variant, variants_folder
 
 TIMED = False  # things are counted, nothing is timed
 MINUTES = 120.0
@@ -25,6 +29,10 @@ VERSION: Final = 1
 ROLLOUTS, QUICK_ROLLOUTS = 200, 10
 RETAIN: Final = 2
 SUITES: Final = ("bookworm", "trixie")
+CONTROLLER: Final = "controller"
+KEPT_SETS, KEPT_ROLLOUTS = 20, 60
+"""The controller's bound on sets of wheels is lowered to so many, and so many rollouts are made there."""
+SETS, DISK = "sets of wheels", "KiB on the disk"
 MORE: Final = {
     "mounts": "findmnt --noheadings --list",
     "failed units": "systemctl list-units --all --failed --no-legend --plain",
@@ -53,24 +61,71 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def cells(quick: bool) -> list[Cell]:
-    """One for each suite."""
+    """One for each suite, and the controller, whose bounds a small run does not reach."""
     rollouts = QUICK_ROLLOUTS if quick else ROLLOUTS
-    return [
+    found = [
         Cell(suite, {"version": VERSION, "suite": suite, "rollouts": rollouts, "retain": RETAIN}) for suite in SUITES
     ]
+    return (
+        found
+        if quick
+        else [*found, Cell(CONTROLLER, {"version": VERSION, "rollouts": KEPT_ROLLOUTS, "sets": KEPT_SETS})]
+    )
 
 
 def measure(bench: Bench) -> None:
-    """One host of each suite."""
+    """One host of each suite; the controller is this machine."""
     shutil.rmtree(variants_folder(), ignore_errors=True)
-    if bench.options.lab:
-        model = labs.load(bench.options.lab)
-        hosts = {host.suite: host.name for host in model.hosts}
-        bench.run(lambda cell, _: grown(Lab(model), hosts, cell.inputs, bench.seconds_left))
-        return
-    suites = [cell.name for cell in bench.missing()]
-    with bench.lab([f"{suite}:1:1g:{suite}" for suite in suites]) as lab:
-        bench.run(lambda cell, _: grown(lab, {suite: suite for suite in suites}, cell.inputs, bench.seconds_left))
+    suites = [cell.name for cell in bench.missing() if cell.name in SUITES]
+    with contextlib.ExitStack() as stack:
+        lab, hosts = None, {suite: suite for suite in suites}
+        if bench.options.lab:
+            model = labs.load(bench.options.lab)
+            lab, hosts = Lab(model), {host.suite: host.name for host in model.hosts}
+        elif suites:
+            lab = stack.enter_context(bench.lab([f"{suite}:1:1g:{suite}" for suite in suites]))
+
+        def work(cell: Cell, _: str) -> dict[str, Any]:
+            if lab is None or cell.name == CONTROLLER:
+                return kept(int(cell.inputs["rollouts"]), int(cell.inputs["sets"]), bench.seconds_left)
+            return grown(lab, hosts, cell.inputs, bench.seconds_left)
+
+        bench.run(work)
+
+
+def kept(rollouts: int, most: int, seconds_left: Callable[[], float]) -> dict[str, Any]:
+    """What the controller keeps after each of so many rollouts of one release after another."""
+    names = "_wheels.wheelhouse", "_wheels.pruning", "_fleet.runs"
+    wheelhouse, pruning, runs = (_engine.collection(f"plugin_utils.{name}") for name in names)
+    declaration = _engine.collection("module_utils._declaration.normalise")
+    platform = wheelhouse.Platform("3.11", "x86_64", "glibc 2.36")
+    looks: list[dict[str, int]] = []
+    bound, pruning.KEEP_SETS = pruning.KEEP_SETS, most
+    with tempfile.TemporaryDirectory(prefix="headcount-growth-") as name:
+        folder = Path(name)
+        work, cache = folder / "work", folder / "work" / "wheelhouse"
+        for number in range(1, rollouts + 1):
+            notes = runs.begin(work)
+            (app,), _ = declaration.normalise_apps([_engine.shop(source=variant(folder / "source"))], "controller")
+            wheels = wheelhouse.gather(app["source"], platform, ["gunicorn==23.0.0"], cache, paths.ROOT)
+            notes.write_wheels(wheels.id, wheels.to_dict())
+            notes.end()
+            shutil.rmtree(folder / "source")
+            pruning.prune(cache, time.time() + 2 * pruning.GRACE_SECONDS)
+            looks.append(_kept(work))
+            if seconds_left() <= 0 and number >= LEAST:
+                break
+    return {"looks": looks, "most sets": most, "kept sets": bound}
+
+
+def _kept(work: Path) -> dict[str, int]:
+    files = [path for path in work.rglob("*") if path.is_file()]
+    return {
+        "notes of runs": len(list((work / "runs").iterdir())),
+        SETS: len(list((work / "wheelhouse/sets").glob("*.json"))),
+        "files": len(files),
+        DISK: sum(path.stat().st_blocks for path in files) // 2,
+    }
 
 
 def grown(
@@ -107,12 +162,24 @@ def slope(values: Sequence[int]) -> float:
     return (last - first) / (len(values) - third)
 
 
+def _from(value: Mapping[str, Any]) -> tuple[int, str]:
+    """From which look on as many are kept as are to be, and what is said of those before."""
+    looks, most = value["looks"], value.get("most sets")
+    if most is None:
+        return RETAIN, ""
+    full = next((at for at, look in enumerate(looks) if look[SETS] >= most), len(looks) - 1)
+    each = (looks[full][DISK] - looks[0][DISK]) / max(1, full)
+    said = f"Until then, from rollout 1 to {full + 1}, each left {each:.1f} KiB more."
+    return full, f"\n\nThe bound of {value['kept sets']} sets of wheels is lowered to {most} for this. {said}"
+
+
 def report(bench: Bench) -> Report:
-    """A table for each host."""
+    """A table for each host, and one for the controller."""
     data: dict[str, Any] = {}
     parts, missed = [], []
     for name, result in bench.results().items():
-        looks = result.value["looks"][RETAIN:]  # from here on as many generations are kept as are to be
+        first, more = _from(result.value)
+        looks = result.value["looks"][first:]
         rows: list[list[object]] = []
         for what in looks[0]:
             values = [look[what] for look in looks]
@@ -121,17 +188,16 @@ def report(bench: Bench) -> Report:
             if each > 0 and what not in GROWS and values[-1] > values[0]:
                 missed.append(f"{name}: {what} grew from {values[0]} to {values[-1]} in {len(values)} rollouts")
             data.setdefault(name, {})[what] = {"values": values, "each": round(each, 3)}
-        header = ["what", f"after rollout {RETAIN + 1}", "least", "most", "after the last", "a rollout"]
+        header = ["what", f"after rollout {first + 1}", "least", "most", "after the last", "a rollout"]
         table = markdown_table(header, rows, right=(1, 2, 3, 4, 5))
-        parts.append(f"## {name}: {len(result.value['looks'])} rollouts\n\n{table}")
+        parts.append(f"## {name}: {len(result.value['looks'])} rollouts\n\n{table}{more}")
     text = f"""\
 Each rollout lays down a release that no other has (another source, so another wheel), promotes it and prunes, with
 `retain.good = {RETAIN}`. What is there is counted after each. The ledger is to grow by its lines, and the journal by
-what it is told until journald shortens it; nothing else.
+what it is told until journald shortens it; nothing else. The controller gathers the wheels of one source after another
+and notes a run for each, all of them longer ago than a day by the clock of its pruning; its table begins where it keeps
+as many sets of wheels as it is to.
 
 {chr(10).join(parts)}
-
-What the controller keeps is bounded by number and not measured here: the notes of the newest runs
-(`plugin_utils/_fleet/runs`, KEEP_RUNS), and the sets of wheels that were used last (`plugin_utils/_wheels/pruning`).
 """
     return Report("What rollouts leave on a host", text, data, missed=missed)

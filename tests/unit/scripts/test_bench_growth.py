@@ -67,3 +67,17 @@ def test_what_there_was_time_for_is_kept(monkeypatch: pytest.MonkeyPatch) -> Non
     assert found["looks"][0]["wheels"] == 2
     made.clear()
     assert len(growth.grown(lab, {"trixie": "host"}, inputs, lambda: 0)["looks"]) == growth.LEAST
+
+
+def test_the_controller_is_held_to_what_it_is_to_keep() -> None:
+    sets = [min(2 * number, 8) for number in range(1, 13)]
+    disk = [100 + 10 * number for number in range(4)] + [130] * 8
+    rows = looks(**{growth.SETS: sets, growth.DISK: disk})
+    value = {"looks": rows, "most sets": 8, "kept sets": 200}
+    bench: Any = SimpleNamespace(results=lambda: {"controller": SimpleNamespace(value=value)})
+    found = growth.report(bench)
+    assert found.missed == []
+    assert "| what | after rollout 4 |" in found.markdown
+    assert "from rollout 1 to 4, each left 10.0 KiB more" in found.markdown
+    rows += looks(**{growth.SETS: [8] * 9, growth.DISK: list(range(140, 230, 10))})
+    assert growth.report(bench).missed == [f"controller: {growth.DISK} grew from 130 to 220 in 18 rollouts"]
