@@ -37,7 +37,7 @@ def status_lines(view: AppView) -> list[str]:
         since = time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(begun))
         lines.append(f"since {since}: {served(tally)}")
     lines.append(f"now: {busy(current)} busy, {waiting(view)}; {memory(current)}")
-    ends = ended(current)
+    ends = "; ".join(filter(None, [short_of(current), ended(current)]))
     lines += [f"workers: {ends}"] if ends else []
     return [*lines, f"processes: {processes(view)}"] if view.processes else lines
 
@@ -80,6 +80,14 @@ def memory(instance: InstanceView) -> str:
     each = [worker.pss_mib for worker in instance.workers if worker.pss_mib is not None]
     mean = f", {sum(each) / len(each):.0f} a worker" if each else ""
     return f"{found.current_mib:.0f} MiB{most}{peak}{mean}"
+
+
+def short_of(instance: InstanceView) -> str:
+    """How many workers run, where that is not as planned; empty where it is, and where nobody can tell."""
+    running, planned = sum(bool(worker.pid) for worker in instance.workers), instance.planned_workers
+    if instance.counts is None or planned is None or running == planned:
+        return ""
+    return f"{running} run, {planned} {'is' if planned == 1 else 'are'} planned"
 
 
 def ended(instance: InstanceView) -> str:

@@ -125,6 +125,17 @@ def test_its_processes_are_told_of(layout: Layout) -> None:
     assert text.processes(replace(found, processes=(worker,))) == "worker runs, 32 MiB, was started again 2 times"
 
 
+def test_workers_that_are_not_as_planned_are_told(layout: Layout) -> None:
+    count(layout, 2, [200])
+    current = seen(layout, *UP).current
+    assert current is not None
+    assert current.planned_workers == 2
+    worker = view.WorkerView(4711, 1, 5.0, 0, 0, None, None)
+    assert text.short_of(replace(current, workers=(worker,))) == "1 run, 2 are planned"
+    assert text.short_of(replace(current, workers=(worker, worker))) == ""
+    assert text.short_of(replace(current, workers=(worker,), counts=None)) == "", "nobody can tell"
+
+
 def test_a_dead_app_is_told_of(layout: Layout) -> None:
     found = seen(layout)
     assert (found.live, found.instances, found.socket_up) == (2, (), False)
