@@ -11,6 +11,7 @@ generation's own calm state, which the beginning of the load measures with it al
 from __future__ import annotations
 
 import math
+import socket
 import struct
 import time
 from collections.abc import Callable, Sequence
@@ -290,6 +291,35 @@ def tcp_queue(tables: Sequence[str], listen: str) -> int | None:
         if len(fields) > 4 and fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port:
             found = max(found or 0, int(fields[4].partition(":")[2], 16))
     return found
+
+
+ACCEPTED = ("01", "08")
+"""States of a connection that is open (ESTABLISHED), or that its client alone has closed (CLOSE_WAIT)."""
+
+
+def held_connections(listen: str, root: str = "/") -> int | None:
+    """How many connections to the TCP address `listen` an app has accepted and has open, whatever they have sent; None
+    for a unix socket, and where the kernel does not tell.
+
+    By /proc/net/tcp and tcp6: a connection that nobody has accepted has no inode yet.
+    """
+    tables = [text for name in ("tcp", "tcp6") if (text := read_text(root, f"/proc/net/{name}")) is not None]
+    if listen.startswith("unix:") or not tables:
+        return None
+    host, _, port = listen.rpartition(":")
+    local = None if host in ("0.0.0.0", "[::]", "*", "") else {_in_table(host.strip("[]"))}
+    found = 0
+    for fields in (line.split() for table in tables for line in table.splitlines()[1:]):
+        if len(fields) > 9 and fields[3] in ACCEPTED and fields[9] != "0":
+            address, _, own = fields[1].rpartition(":")
+            found += int(own, 16) == int(port) and (local is None or address in local)
+    return found
+
+
+def _in_table(address: str) -> str:
+    """An address as the kernel's tables have it: its 32-bit words in the byte order of the host."""
+    raw = socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
+    return "".join(f"{struct.unpack_from('=I', raw, place)[0]:08X}" for place in range(0, len(raw), 4))
 
 
 def unix_queues(data: bytes) -> dict[str, int]:

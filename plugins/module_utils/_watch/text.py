@@ -36,7 +36,8 @@ def status_lines(view: AppView) -> list[str]:
         tally, begun = current.counts.tally, current.counts.started
         since = time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(begun))
         lines.append(f"since {since}: {served(tally)}")
-    lines.append(f"now: {busy(current)} busy, {waiting(view)}; {memory(current)}")
+    told = f", {_count(held(view), 'open connection')} with no whole request" if held(view) else ""
+    lines.append(f"now: {busy(current)} busy, {waiting(view)}{told}; {memory(current)}")
     ends = "; ".join(filter(None, [short_of(current), ended(current)]))
     lines += [f"workers: {ends}"] if ends else []
     return [*lines, f"processes: {processes(view)}"] if view.processes else lines
@@ -59,6 +60,13 @@ def busy(instance: InstanceView) -> str:
     """Slots in use of those that are planned."""
     slots = f" of {_count(instance.slots, 'slot')}" if instance.slots is not None else " slots"
     return f"{instance.counts.tally.in_flight if instance.counts is not None else '?'}{slots}"
+
+
+def held(view: AppView) -> int:
+    """Open connections that have sent no whole request, where they are as many as half of the slots: with any class of
+    workers they hold slots too, of which the requests in flight say nothing. 0 where they are few, or not known."""
+    slots = view.current.slots if view.current is not None else None
+    return view.unasked if view.unasked and slots and 2 * view.unasked >= slots else 0
 
 
 def waiting(view: AppView) -> str:
@@ -154,7 +162,8 @@ def _row(view: AppView, one: InstanceView, before: InstanceView | None) -> tuple
         per_second(tally.outcomes["5xx"] + tally.outcomes["broken"], seconds),
         str(tally.lost),
     )
-    flying = f"{one.counts.tally.in_flight}/{slots}"
+    idle = f"+{held(view)}" if one.live and held(view) else ""
+    flying = f"{one.counts.tally.in_flight}{idle}/{slots}"
     return (*start, *counted, flying, _waits(view), used + most, ended(one))
 
 

@@ -191,6 +191,28 @@ def test_alone() -> None:
     assert dead.sentence() == "alone it answered 0 of 1 requests at 10 a second"
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_connections_that_an_app_has_open_whatever_they_have_sent(host: str) -> None:
+    """Those of the accept queue are none of them."""
+    with contextlib.ExitStack() as stack:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = stack.enter_context(contextlib.closing(socket.socket(family)))
+        listener.bind((host, 0))
+        listener.listen(20)
+        port = listener.getsockname()[1]
+        listen = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        clients = [stack.enter_context(contextlib.closing(socket.create_connection((host, port)))) for _ in range(5)]
+        accepted = [stack.enter_context(contextlib.closing(listener.accept()[0])) for _ in range(3)]
+        assert (lw.held_connections(listen), lw.accept_queue(listen)) == (3, 2)
+        assert lw.held_connections(f"0.0.0.0:{port}") == lw.held_connections(f"[::]:{port}") == 3
+        assert lw.held_connections(f"127.0.0.9:{port}") == 0, "somebody else listens there"
+        clients[0].close()
+        assert lw.held_connections(listen) == 3, "its client has left, and the app has not seen that yet"
+        accepted[0].close()
+        assert lw.held_connections(listen) == 2
+    assert lw.held_connections("unix:/run/shop.sock") is None
+
+
 def test_the_queue_of_a_unix_socket_and_of_a_port(tmp_path: Path) -> None:
     path = str(tmp_path / "s")
     with contextlib.ExitStack() as stack:
