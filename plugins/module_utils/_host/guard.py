@@ -134,7 +134,8 @@ class _Guarded:
         if seen is None or current is None or current.generation != self.orders.generation or current.counts is None:
             self.uncounted = current.uncounted if current is not None else ""
             return ""
-        self.watch = self.watch or Watch(current.limits, self.orders.before, _planned(current))
+        planned, asked = _planned(current), self.orders.asked
+        self.watch = self.watch or Watch(current.limits, self.orders.before, planned, asked=asked)
         began = self.orders.until - 60 * self.orders.minutes
         breach = self.watch.look(_reading(current, seen.waiting, now - began))
         return self._go_back(breach, now) if breach and now >= self.again else ""

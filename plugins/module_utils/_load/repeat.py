@@ -59,6 +59,9 @@ def repeat_load(
         calm = _calm(protected, paths, load.rate, launches, running)
         if calm.sick(protected.limits):
             return Repeated(None, f"the live generation is sick itself: {calm.sentence()}")
+        why = hurt()
+        if why:
+            return Repeated(None, f"it was stopped before its load began: {why}; {calm.sentence()}")
         every = launches("load", lanes)
         watch = LiveWatch(every, lanes, Bounds.of(protected.limits, calm), protected.queue)
         stop = _Stop(watch, hurt, clock)
@@ -91,7 +94,8 @@ class _Stop:
     def __init__(self, watch: LiveWatch, hurt: Callable[[], str], clock: Callable[[], float]) -> None:
         self.watch, self.hurt, self.clock = watch, hurt, clock
         self.why, self.seconds = "", 0.0
-        self.begin = self.next = clock()
+        self.begin = clock()
+        self.next = self.begin + LOOK_EVERY_S
 
     def __call__(self) -> str:
         now = self.clock()

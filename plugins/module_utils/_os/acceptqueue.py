@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
-"""How many connections wait to be accepted at a listening socket, by what the kernel says of it.
+"""How many connections wait to be accepted at a listening socket, and how many were, by what the kernel says of it.
 
 TCP: rx_queue of the LISTEN rows of /proc/net/tcp and tcp6 (proc(5)); unix: UNIX_DIAG_RQLEN (sock_diag(7)).
 """
 
 from __future__ import annotations
 
+import socket
 import struct
 from collections.abc import Iterable, Iterator
 
+from .procfs import read_text
 from .sockets import SHOW_NAME, SHOW_QUEUE, UNIX_NAME, UNIX_QUEUE, ask_unix, tcp, unix_rows
 
 
@@ -53,3 +55,32 @@ def _unix(show: int) -> Iterable[tuple[int, str, int]]:
         return unix_queues(ask_unix(show))
     except OSError:
         return ()
+
+
+ACCEPTED = ("01", "08")
+"""States of a connection that is open (ESTABLISHED), or that its client alone has closed (CLOSE_WAIT)."""
+
+
+def held_connections(listen: str, root: str = "/") -> int | None:
+    """How many connections to the TCP address `listen` an app has accepted and has open, whatever they have sent; None
+    for a unix socket, and where the kernel does not tell.
+
+    By /proc/net/tcp and tcp6: a connection that nobody has accepted has no inode yet.
+    """
+    tables = [text for name in ("tcp", "tcp6") if (text := read_text(root, f"/proc/net/{name}")) is not None]
+    if listen.startswith("unix:") or not tables:
+        return None
+    host, _, port = listen.rpartition(":")
+    local = None if host in ("0.0.0.0", "[::]", "*", "") else {_in_table(host.strip("[]"))}
+    found = 0
+    for fields in (line.split() for table in tables for line in table.splitlines()[1:]):
+        if len(fields) > 9 and fields[3] in ACCEPTED and fields[9] != "0":
+            address, _, own = fields[1].rpartition(":")
+            found += int(own, 16) == int(port) and (local is None or address in local)
+    return found
+
+
+def _in_table(address: str) -> str:
+    """An address as the kernel's tables have it: its 32-bit words in the byte order of the host."""
+    raw = socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
+    return "".join(f"{struct.unpack_from('=I', raw, place)[0]:08X}" for place in range(0, len(raw), 4))

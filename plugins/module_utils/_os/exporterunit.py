@@ -15,8 +15,8 @@ STOPPED = "stopped"
 """What the probe says of one whose unit is as it was written, and that nobody runs."""
 
 _RUNNING = "run/systemd/units"
-"""Here systemd keeps a link for each unit that is neither inactive nor failed, for the journal; asking systemd itself
-would cost each probe a process."""
+"""Here systemd keeps a link for each unit that runs, for the journal; asking systemd itself would cost each probe a
+process."""
 
 
 def split(listen: str) -> tuple[str, int]:
@@ -93,7 +93,7 @@ def installed(root: str = "/") -> str:
 
 
 def stopped(root: str = "/") -> bool:
-    """Whether systemd keeps units here, and that of the exporter is none that runs or is about to."""
+    """Whether systemd keeps units here, and that of the exporter is none that runs: not between two starts either."""
     units = os.path.join(root, _RUNNING)
     return os.path.isdir(units) and not os.path.lexists(os.path.join(units, f"invocation:{UNIT}"))
 

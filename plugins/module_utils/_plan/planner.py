@@ -385,7 +385,7 @@ def _hold_settings(
 
 
 def _said_kept(item: Setting) -> Setting:
-    words = f"kept from the previous plan: the difference is within {share(BAND)}, as noise is; {item.reason}"
+    words = f"kept from the previous plan: measurements {share(BAND)} off, as noise makes them, give it; {item.reason}"
     if item.name.startswith("memory_"):
         words = f"kept from the previous plan: within {share(MEMORY_BAND)} of the budget; {item.reason}"
     return replace(item, winner="dead band", reason=words)

@@ -118,14 +118,13 @@ def is_own(environ: Any) -> bool:
     with no proxy between. Somebody else who takes its name does not come from here."""
     told_of = environ.get("HTTP_X_FORWARDED_FOR")
     named = told_of == CLIENT or (told_of is None and environ.get("HTTP_USER_AGENT") == AGENT)
-    peer = environ.get("REMOTE_ADDR")
-    if peer and not named:
-        return False
     try:
-        own = environ["gunicorn.socket"].getsockname()
+        # Not REMOTE_ADDR: what stands between may have made an address of a unix socket's peer, which has none.
+        unix = environ["gunicorn.socket"].family == socket.AF_UNIX
+        at = environ["gunicorn.socket"].getsockname() if unix or named else ""
     except (OSError, KeyError, AttributeError):
         return False
-    return named and peer == own[0] if peer else named or str(own).startswith(PRIVATE)
+    return named or str(at).startswith(PRIVATE) if unix else named and environ.get("REMOTE_ADDR") == at[0]
 
 
 def identify(req: Any) -> str:

@@ -30,7 +30,7 @@ class Orders:
     """What a guard is told: the generation it watches, the one it goes back to, until when (seconds since the boot that
     `boot` names, which no clock that is set changes), for how many minutes in all, and what the generation before had
     counted; by the clock, when it began (`at`, 0: not known). `end`: how it ended (WHOLE, or in a sentence why before
-    its time), empty as long as nobody has written that down."""
+    its time), empty as long as nobody has written that down. `asked`: requests that had ended when it began."""
 
     generation: int
     back_to: int
@@ -40,6 +40,7 @@ class Orders:
     boot: str
     at: float = 0.0
     end: str = ""
+    asked: int = 0
 
     @classmethod
     def read(cls, layout: Layout) -> Orders | None:
@@ -57,6 +58,7 @@ class Orders:
                 str(data["boot"]),
                 float(data.get("at") or 0.0),
                 str(data.get("end") or ""),
+                int(data.get("asked") or 0),
             )
         except (KeyError, TypeError, ValueError):
             return None
@@ -73,6 +75,7 @@ class Orders:
             "boot": self.boot,
             "at": self.at,
             "end": self.end,
+            "asked": self.asked,
         }
         write_json(_path(layout), told, 0o600)
 
@@ -142,7 +145,9 @@ def begin(app: AppOnHost, number: int, old: int | None, declared: Plain, was: Be
     try:
         goingback.forget(app.layout)
         until, boot = boot_seconds() + 60 * span, boot_id(app.root)
-        Orders(number, old, until, span, was, boot, app.clock()).write(app.layout)
+        found = counted(app, number)
+        asked = found.tally.ended if found is not None else 0
+        Orders(number, old, until, span, was, boot, app.clock(), asked=asked).write(app.layout)
         command = ["/usr/local/sbin/headcount", "guard", app.name]
         # on-abort: one that is killed goes on, with the time that is left; one that is stopped does not.
         most = f"RuntimeMaxSec={60 * span + LATE_SECONDS:.0f}"

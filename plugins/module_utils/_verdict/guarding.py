@@ -97,6 +97,9 @@ class Watch:
     full_looks: int = 0
     """So many came after it."""
 
+    asked: int = 0
+    """So many requests had ended when the guard was set: those of the promote itself, which are no traffic."""
+
     @property
     def patience_s(self) -> float:
         """For how long a request may be in flight: as declared, or as long as usual under the generation before."""
@@ -106,7 +109,7 @@ class Watch:
         """Take a reading in; the breach in a sentence once it is sure, else empty."""
         if self.readings and now.tally.begun < self.readings[-1].tally.begun:
             self.readings.clear()  # counted anew: what was started again by hand has a new recorder
-            self.full_since = None
+            self.full_since, self.asked = None, 0
         latest = now.tally.since(self.readings[-1].tally) if self.readings else now.tally
         self._keep(now)
         window = now.tally.since(self._at(now.at - WINDOW_S).tally) if len(self.readings) > 1 else now.tally
@@ -118,7 +121,8 @@ class Watch:
     def conclusion(self) -> str:
         """What is to be said when the time is over and nothing was a breach."""
         last = self.readings[-1] if self.readings else Reading(0.0, Tally())
-        served, full = f"{last.tally.ended} requests", self.full_since
+        count = max(0, last.tally.ended - self.asked)
+        served, full = f"{count} request{'' if count == 1 else 's'}", self.full_since
         if full is not None and _settled(last) == _settled(full) and last.at - full.at >= (AGREE - 1) * LOOK_EVERY_S:
             return f"it cannot tell ({served}): {self._stands(last, full)}"
         patience_s = self.instance.patience_s if self.before.tally.answering else self.patience_s
@@ -126,7 +130,7 @@ class Watch:
         owes = self._owes(last, old, patience_s) if old > usual else ""
         if owes and (old > FEW or (slots is not None and 2 * old >= slots)):
             return f"it cannot tell ({served}): {owes}"
-        told = f"{served}, no breach" if last.tally.ended >= ENOUGH else f"not enough traffic to tell ({served})"
+        told = f"{served}, no breach" if count >= ENOUGH else f"not enough traffic to tell ({served})"
         return f"{told}; {owes}" if owes else told
 
     def _keep(self, now: Reading) -> None:

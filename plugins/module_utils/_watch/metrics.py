@@ -121,6 +121,8 @@ def _app(made: _Page, view: AppView, past: Past) -> None:
     made.add("app_up", "gauge", words, bool(current and current.state == "active" and view.socket_up), app=app)
     words = "Connections that nobody has accepted yet."
     made.add("accept_queue_connections", "gauge", words, view.waiting, app=app)
+    words = "Connections that the app has accepted and has open, whatever they have sent; of a unix socket not told."
+    made.add("connections", "gauge", words, view.connections, app=app)
     if past.time is not None:
         words = "The last run of Headcount that changed, or failed to change, the app here; the value is always 1."
         labels = {"app": app, "event": past.event or "", "verdict": past.verdict or ""}

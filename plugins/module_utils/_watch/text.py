@@ -36,8 +36,9 @@ def status_lines(view: AppView) -> list[str]:
         tally, begun = current.counts.tally, current.counts.started
         since = time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(begun))
         lines.append(f"since {since}: {served(tally)}")
-    lines.append(f"now: {busy(current)} busy, {waiting(view)}; {memory(current)}")
-    ends = ended(current)
+    told = f", {_count(held(view), 'open connection')} with no whole request" if held(view) else ""
+    lines.append(f"now: {busy(current)} busy, {waiting(view)}{told}; {memory(current)}")
+    ends = "; ".join(filter(None, [short_of(current), ended(current)]))
     lines += [f"workers: {ends}"] if ends else []
     return [*lines, f"processes: {processes(view)}"] if view.processes else lines
 
@@ -61,6 +62,13 @@ def busy(instance: InstanceView) -> str:
     return f"{instance.counts.tally.in_flight if instance.counts is not None else '?'}{slots}"
 
 
+def held(view: AppView) -> int:
+    """Open connections that have sent no whole request, where they are as many as half of the slots: with any class of
+    workers they hold slots too, of which the requests in flight say nothing. 0 where they are few, or not known."""
+    slots = view.current.slots if view.current is not None else None
+    return view.unasked if view.unasked and slots and 2 * view.unasked >= slots else 0
+
+
 def waiting(view: AppView) -> str:
     """How many connections nobody has accepted yet."""
     if not view.socket_up:
@@ -80,6 +88,14 @@ def memory(instance: InstanceView) -> str:
     each = [worker.pss_mib for worker in instance.workers if worker.pss_mib is not None]
     mean = f", {sum(each) / len(each):.0f} a worker" if each else ""
     return f"{found.current_mib:.0f} MiB{most}{peak}{mean}"
+
+
+def short_of(instance: InstanceView) -> str:
+    """How many workers run, where that is not as planned; empty where it is, and where nobody can tell."""
+    running, planned = sum(bool(worker.pid) for worker in instance.workers), instance.planned_workers
+    if instance.counts is None or planned is None or running == planned:
+        return ""
+    return f"{running} run, {planned} {'is' if planned == 1 else 'are'} planned"
 
 
 def ended(instance: InstanceView) -> str:
@@ -146,7 +162,8 @@ def _row(view: AppView, one: InstanceView, before: InstanceView | None) -> tuple
         per_second(tally.outcomes["5xx"] + tally.outcomes["broken"], seconds),
         str(tally.lost),
     )
-    flying = f"{one.counts.tally.in_flight}/{slots}"
+    idle = f"+{held(view)}" if one.live and held(view) else ""
+    flying = f"{one.counts.tally.in_flight}{idle}/{slots}"
     return (*start, *counted, flying, _waits(view), used + most, ended(one))
 
 

@@ -20,7 +20,7 @@ from .._generation.names import owned
 from .._generation.processnames import process_units_on_disk, starters
 from .._generation.record import GenerationRecord
 from .._load.memory import read_process
-from .._os.acceptqueue import accept_queue
+from .._os.acceptqueue import accept_queue, held_connections
 from .._os.paths import Layout, under
 from .._os.procfs import read_text
 from .._os.systemd import ABSENT, Systemd, UnitState
@@ -140,7 +140,7 @@ class ProcessView:
 class AppView:
     """An app on this host. `live` is None where nothing is; `waiting`: connections in the accept queue of its public
     socket, None where nobody can tell; `instances`: the live one first, then those that drain or come; `processes` are
-    those of the live generation."""
+    those of the live generation; `connections`: those that it has accepted and has open, None where nobody can tell."""
 
     app: str
     live: int | None
@@ -150,6 +150,15 @@ class AppView:
     instances: tuple[InstanceView, ...]
     at: float
     processes: tuple[ProcessView, ...] = ()
+    connections: int | None = None
+
+    @property
+    def unasked(self) -> int | None:
+        """Open connections on which no request is in flight: their clients are slow, or keep them. None: not known."""
+        counted = [one.counts.tally.in_flight for one in self.instances if one.counts is not None]
+        if self.connections is None or len(counted) < len(self.instances):
+            return None
+        return max(0, self.connections - sum(counted))
 
     @property
     def current(self) -> InstanceView | None:
@@ -162,6 +171,7 @@ class AppView:
             "live": self.live,
             "listen": self.listen,
             "waiting": self.waiting,
+            "connections": self.connections,
             "instances": [one.to_dict() for one in self.instances],
             "processes": [one.to_dict() for one in self.processes],
         }
@@ -189,6 +199,7 @@ def app_view(
         instances=tuple(sorted(instances, key=lambda one: (not one.live, -one.generation))),
         at=clock(),
         processes=_processes(layout, live, units),
+        connections=held_connections(listen, root) if listen else None,
     )
 
 

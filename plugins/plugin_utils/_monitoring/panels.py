@@ -165,6 +165,7 @@ ROOM: Final = Row(
             (
                 Query(f"{_BY} (headcount_requests_in_flight{{{SELECTED}}})", "{{instance}} {{app}} in flight"),
                 Query(f"{_BY} (headcount_slots{{{SELECTED}}})", "{{instance}} {{app}} slots"),
+                Query(f"{_BY} (headcount_connections{{{SELECTED}}})", "{{instance}} {{app}} connections"),
             ),
         ),
         Panel(

@@ -182,7 +182,8 @@ def _room() -> tuple[Alert, ...]:
             "1m",
             "The accept queue was not empty at any look within 3 minutes, for a minute.",
             f"{_HERE}: connections wait to be accepted",
-            "At least {{ $value }} connections stood in the queue all the time: no slot is free, or nobody accepts.",
+            "At least {{ $value }} connections stood in the queue all the time: no slot is free, or nobody accepts;"
+            " where slots look free, slow clients may hold them (headcount_connections).",
         ),
     )
 

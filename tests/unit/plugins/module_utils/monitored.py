@@ -45,6 +45,7 @@ _VIEW = AppView(
     (_INSTANCE,),
     100.0,
     processes=(ProcessView("mail", False, True, True, 0, 20.0),),
+    connections=5,
 )
 PAGE = page([_VIEW, replace(_VIEW, app="blog")], {"shop": Past("promoted", "pass", 1.7e9, True)}, {}, 0.01)
 _SAMPLES = re.findall(r"^(headcount_\w+?)(?:\{(.*)\})? \S+$", PAGE, re.MULTILINE)

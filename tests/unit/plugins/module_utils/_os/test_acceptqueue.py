@@ -9,8 +9,10 @@ import os
 import socket
 from pathlib import Path
 
+import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.acceptqueue import (
     accept_queue,
+    held_connections,
     tcp_queues,
     unix_queues,
     waiting,
@@ -60,3 +62,25 @@ def test_a_table_of_the_kernel(tmp_path: Path) -> None:
     assert accept_queue("0.0.0.0:8001", root) == 0
     assert accept_queue("0.0.0.0:8002", root) is None
     assert [waiting(inode, root) for inode in (111, 112, 113, 114, 999)] == [3, 0, 5, None, None]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_connections_that_an_app_has_open_whatever_they_have_sent(host: str) -> None:
+    """Those of the accept queue are none of them."""
+    with contextlib.ExitStack() as stack:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = stack.enter_context(contextlib.closing(socket.socket(family)))
+        listener.bind((host, 0))
+        listener.listen(20)
+        port = listener.getsockname()[1]
+        listen = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        clients = [stack.enter_context(contextlib.closing(socket.create_connection((host, port)))) for _ in range(5)]
+        accepted = [stack.enter_context(contextlib.closing(listener.accept()[0])) for _ in range(3)]
+        assert (held_connections(listen), accept_queue(listen)) == (3, 2)
+        assert held_connections(f"0.0.0.0:{port}") == held_connections(f"[::]:{port}") == 3
+        assert held_connections(f"127.0.0.9:{port}") == 0, "somebody else listens there"
+        clients[0].close()
+        assert held_connections(listen) == 3, "its client has left, and the app has not seen that yet"
+        accepted[0].close()
+        assert held_connections(listen) == 2
+    assert held_connections("unix:/run/shop.sock") is None

@@ -469,7 +469,7 @@ def test_noise_keeps_the_previous_slots() -> None:
     setting = kept.settings["worker_connections"]
     assert setting.winner == "dead band"
     assert setting.reason.startswith(
-        "kept from the previous plan: the difference is within 15 %, as noise is; memory: "
+        "kept from the previous plan: measurements 15 % off, as noise makes them, give it; memory: "
     )
 
 

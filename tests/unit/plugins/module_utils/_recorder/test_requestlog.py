@@ -236,8 +236,8 @@ def test_requests_of_headcount_itself_are_not_among_those_of_users(
     """Those through the private socket, and those that it asks as users do from the same host."""
     skip_where_missing(worker_class)
     monkeypatch.setenv("HEADCOUNT_ROLE", "live")
-    folder = tmp_path / "run"
-    with journal(folder) as taken, serving(folder, worker_class, declared={"access_log": "json"}) as server:
+    folder, declared = tmp_path / "run", {"access_log": "json", "listen": "0.0.0.0:8000"}
+    with journal(folder) as taken, serving(folder, worker_class, declared=declared) as server:
         private, public = str(folder / "private.sock"), ("127.0.0.1", server.port)
         browser = {"User-Agent": "Mozilla"}
         for address, headers, whose in (
@@ -263,11 +263,15 @@ def test_all_that_a_candidate_gets_is_headcounts_own(
 
 
 def test_who_calls_itself_headcount_elsewhere_is_a_user() -> None:
-    connection = SimpleNamespace(getsockname=lambda: ("10.0.0.5", 8000))
+    connection = SimpleNamespace(family=socket.AF_INET, getsockname=lambda: ("10.0.0.5", 8000))
     environ = {"HTTP_USER_AGENT": "headcount", "REMOTE_ADDR": "10.0.0.5", "gunicorn.socket": connection}
     assert requestlog.is_own(environ)
     assert not requestlog.is_own({**environ, "REMOTE_ADDR": "10.0.0.6"})
     assert not requestlog.is_own({})
+    private = SimpleNamespace(family=socket.AF_UNIX, getsockname=lambda: "/run/headcount/shop/7.sock")
+    assert requestlog.is_own({"REMOTE_ADDR": "127.0.0.1", "gunicorn.socket": private}), "as the app was told of it"
+    public = SimpleNamespace(family=socket.AF_UNIX, getsockname=lambda: "/run/shop.sock")
+    assert not requestlog.is_own({"REMOTE_ADDR": "127.0.0.1", "gunicorn.socket": public})
     assert (own_headers({})["User-Agent"], asking.CLIENT) == (requestlog.AGENT, requestlog.CLIENT)
     assert Layout("shop").private_socket(7).startswith(requestlog.PRIVATE)
 

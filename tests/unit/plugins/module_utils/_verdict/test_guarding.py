@@ -96,8 +96,17 @@ def test_a_short_disturbance_is_no_breach() -> None:
 def test_without_traffic_it_cannot_tell() -> None:
     words, made, _ = watched([tally(1)] + [tally()] * 119, USUAL)
     assert words == ""
-    assert made.conclusion() == "not enough traffic to tell (1 requests)"
+    assert made.conclusion() == "not enough traffic to tell (1 request)"
     assert watched([tally(10)] * 120, USUAL)[1].conclusion() == "1200 requests, no breach"
+
+
+def test_what_the_promote_itself_asked_is_no_traffic() -> None:
+    made = Watch(Limits(), Before(USUAL, 3600.0), asked=300)
+    for second, ended in enumerate((300, 300, 302)):
+        assert made.look(Reading(5.0 * second, tally(ended))) == ""
+    assert made.conclusion() == "not enough traffic to tell (2 requests)"
+    made.look(Reading(20.0, tally(1)))  # started again by hand, with a recorder that begins anew
+    assert made.conclusion() == "not enough traffic to tell (1 request)"
 
 
 def test_few_requests_that_all_fail_are_enough() -> None:

@@ -48,7 +48,7 @@ ONE = InstanceView(
     cpu_s=12.25,
     at=100.0,
 )
-VIEW = AppView("shop", 3, "0.0.0.0:8000", True, 4, (ONE,), 100.0)
+VIEW = AppView("shop", 3, "0.0.0.0:8000", True, 4, (ONE,), 100.0, connections=9)
 DEAD = AppView("blog", 2, "unix:/run/blog.sock", False, None, (), 100.0)
 SAMPLE = re.compile(r'[a-z_]+(\{[a-z0-9_]+="[^"\n]*"(,[a-z0-9_]+="[^"\n]*")*\})? -?([0-9.e+-]+|\+Inf)')
 
@@ -81,6 +81,8 @@ def test_the_page_is_in_the_format_of_prometheus() -> None:
     assert found[f"headcount_requests_in_flight{{{shop}}}"] == 2
     assert found[f"headcount_slots{{{shop}}}"] == 8
     assert found['headcount_accept_queue_connections{app="shop"}'] == 4
+    assert found['headcount_connections{app="shop"}'] == 9
+    assert 'headcount_connections{app="blog"}' not in found, "of a unix socket nobody can tell"
     assert found[f"headcount_worker_pss_max_bytes{{{shop}}}"] == 20 * 1024 * 1024
     assert found[f'headcount_request_duration_seconds_bucket{{{shop},le="0.0007"}}'] == 5
     assert found[f'headcount_request_duration_seconds_bucket{{{shop},le="+Inf"}}'] == 10

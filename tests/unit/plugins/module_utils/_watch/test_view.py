@@ -125,6 +125,31 @@ def test_its_processes_are_told_of(layout: Layout) -> None:
     assert text.processes(replace(found, processes=(worker,))) == "worker runs, 32 MiB, was started again 2 times"
 
 
+def test_connections_that_have_sent_no_request_are_told_where_slots_look_free(layout: Layout) -> None:
+    count(layout, 2, [200])
+    found = seen(layout, *UP)
+    assert found.current is not None
+    assert found.current.slots == 8
+    few, slow = replace(found, connections=3), replace(found, connections=200)
+    assert [text.held(one) for one in (replace(found, connections=None), few, slow)] == [0, 0, 200]
+    assert "0 of 8 slots busy, 0 connections wait;" in text.status_lines(replace(few, waiting=0))[1]
+    told = "0 of 8 slots busy, 30 connections wait, 200 open connections with no whole request;"
+    assert told in text.status_lines(replace(slow, waiting=30))[1]
+    assert "0+200/8" in text.top_lines([slow], [slow])[1]
+    assert replace(slow, instances=(replace(found.current, counts=None),)).unasked is None
+
+
+def test_workers_that_are_not_as_planned_are_told(layout: Layout) -> None:
+    count(layout, 2, [200])
+    current = seen(layout, *UP).current
+    assert current is not None
+    assert current.planned_workers == 2
+    worker = view.WorkerView(4711, 1, 5.0, 0, 0, None, None)
+    assert text.short_of(replace(current, workers=(worker,))) == "1 run, 2 are planned"
+    assert text.short_of(replace(current, workers=(worker, worker))) == ""
+    assert text.short_of(replace(current, workers=(worker,), counts=None)) == "", "nobody can tell"
+
+
 def test_a_dead_app_is_told_of(layout: Layout) -> None:
     found = seen(layout)
     assert (found.live, found.instances, found.socket_up) == (2, (), False)
