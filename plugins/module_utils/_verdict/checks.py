@@ -24,7 +24,7 @@ from .run import Answer, Run
 from .stability import standstill, trimmed
 from .toldchecks import answer_sizes, cold_requests
 from .types import FAIL, INCONCLUSIVE, PASS, Check, MemoryEvidence, Samples, Thresholds, short
-from .workerchecks import one_stands_still, whose_errors
+from .workerchecks import one_stands_still, recycling, whose_errors
 
 
 def steady_state(run: Run) -> Answer:
@@ -104,6 +104,7 @@ CHECKS: Final[tuple[Callable[[Run], Answer], ...]] = (
     stall,
     one_stands_still,
     whose_errors,
+    recycling,
     cpu_per_request,
     idle_cpu,
     piles_up,

@@ -282,6 +282,8 @@ def _words_of(checks: Sequence[Check], outcome: str, failed: str, beside: str) -
         behind += [check.sentence for check in checks if check.name == "errors_of_one_worker"]
     if first.question in SLOW:
         behind += _told(checks)
+    if first.question in (*SLOW, "stall"):
+        behind += [check.sentence for check in checks if check.name == "recycled"]
     waits = _words_of_waiting(first, checks)
     return "; ".join(part for part in (first.sentence, *behind, waits, counts, beside) if part)
 

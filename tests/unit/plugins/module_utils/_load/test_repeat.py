@@ -48,6 +48,11 @@ def test_it_stops_when_users_are_hurt_and_tells_no_figures() -> None:
     assert found.stopped.startswith("it was stopped after 3.0 s: 2 of its workers died; alone it answered ")
 
 
+def test_one_that_stops_as_it_begins_says_so() -> None:
+    found = repeat_load(LIVE, LOAD, hurt=lambda: "it is watched", running=Running(runner=Asking()), clock=lambda: 7.0)
+    assert found.stopped.startswith("it was stopped as it began: it is watched; alone it answered ")
+
+
 def test_without_a_rate_there_is_no_load() -> None:
     with pytest.raises(h2.LoadError):
         repeat_load(LIVE, Load(), hurt=lambda: "", running=Running())
