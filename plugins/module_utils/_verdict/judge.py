@@ -183,7 +183,8 @@ def combine(first: Verdict, second: Verdict | None) -> Verdict:
             second, outcome=INCONCLUSIVE, cause=cause, attempts=2, facts=facts, warnings=[*second.warnings, earlier]
         )
     cause = second.cause
-    once = [check.sentence for check in first.checks if check.name == "worker_still" and check.outcome == FAIL]
+    doubts = (("worker_still", FAIL), ("stall", INCONCLUSIVE))
+    once = [check.sentence for check in first.checks if (check.name, check.outcome) in doubts]
     if second.outcome == PASS and once:
         cause = f"{second.cause}; seen once, not again in the second run: {once[0]}"
     if second.outcome == PASS:
