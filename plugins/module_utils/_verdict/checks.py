@@ -17,7 +17,7 @@ from .._declaration.shortfall import QUANTILES, needed_requests
 from . import statistics as st
 from .compared import Compared
 from .costchecks import cpu_per_request, idle_cpu, piles_up, writes
-from .failed import told_failures
+from .failed import failures_by_path, told_failures
 from .pathchecks import path_errors, path_latency
 from .pooling import pooled_bound
 from .run import Answer, Run
@@ -176,7 +176,17 @@ def _quantile_check(name: str, q: float, samples: Samples, limit: float, policy:
 
 
 def failed_beside(run: Run) -> str:
-    """That the live generation failed under the same load too, and how; empty when it did not, beyond its limit."""
+    """That the live generation failed under the same load too, or has no such path either, and how; empty when it did
+    not, beyond its limit."""
+    neither = [
+        f"the live generation answers {run.new[one.name]} to {one.name}, too"
+        for one in failures_by_path(run.candidate, run.names)
+        if one.name in run.new and one.kinds.get(f"answered {run.new[one.name]}") == one.requests
+    ]
+    return "; ".join(filter(None, (*neither, _failed_beside(run))))
+
+
+def _failed_beside(run: Run) -> str:
     baseline, limit, policy = run.baseline, run.limits.error_rate, run.policy
     if baseline is None or not baseline.failures or baseline.planned <= 0:
         return ""
