@@ -22,8 +22,14 @@ CALM, RARE, PULSE = "calm", "rare", "pulse"
 CALM_SHARE, CALM_LEAST_RATE, CALM_REQUESTS, CALM_MOST_S = 0.25, 4.0, 10, 3.0
 """The live generation alone: at this share of load.rate, or this rate, for so many requests, or so many seconds."""
 
+LEAST_TOLD_S = 0.05
 PULSE_RATE = 4.0
 """Requests a second by which a live generation is watched that is not loaded beside the candidate."""
+
+
+def after(seconds: float) -> str:
+    """When a load was stopped, for people."""
+    return "as it began" if seconds < LEAST_TOLD_S else f"after {seconds:.1f} s"
 
 
 @dataclass(frozen=True)
@@ -249,7 +255,7 @@ class Guarded:
         if paused:
             whose, fix = f"It may be the machine itself: {paused}", f"try again when it is calm, or {fix}"
         return (
-            f"the live generation suffered under the load, which was stopped after {self.seconds:.1f} s at "
+            f"the live generation suffered under the load, which was stopped {after(self.seconds)} at "
             f"{self.rate:.3g} requests a second {each}: {self.stopped}; {self.calm.sentence()}. {whose}, so that "
             f"nothing is said of how fast the candidate is: {fix}"
         )

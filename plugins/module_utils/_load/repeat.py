@@ -14,7 +14,7 @@ from .._declaration.app import Load
 from .._verdict.types import Samples
 from . import h2load as h2
 from .livewatch import Bounds, Calm, LiveWatch
-from .phases import CALM_LEAST_RATE, CALM_MOST_S, CALM_REQUESTS, CALM_SHARE, Protected, Running
+from .phases import CALM_LEAST_RATE, CALM_MOST_S, CALM_REQUESTS, CALM_SHARE, Protected, Running, after
 
 LOOK_EVERY_S = 1.0
 
@@ -67,7 +67,7 @@ def repeat_load(
         stop = _Stop(watch, hurt, clock)
         ended = running.runner(every, stop)
         if stop.why:
-            return Repeated(None, f"it was stopped after {stop.seconds:.1f} s: {stop.why}; {calm.sentence()}")
+            return Repeated(None, f"it was stopped {after(stop.seconds)}: {stop.why}; {calm.sentence()}")
         return Repeated(h2.account([h2.LaneRun(lane, end) for lane, end in zip(lanes, ended)]))
     finally:
         shutil.rmtree(directory, ignore_errors=True)

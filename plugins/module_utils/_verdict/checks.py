@@ -17,14 +17,14 @@ from .._declaration.shortfall import QUANTILES, needed_requests
 from . import statistics as st
 from .compared import Compared
 from .costchecks import cpu_per_request, idle_cpu, piles_up, writes
-from .failed import told_failures
+from .failed import failures_by_path, told_failures
 from .pathchecks import path_errors, path_latency
 from .pooling import pooled_bound
 from .run import Answer, Run
 from .stability import standstill, trimmed
 from .toldchecks import answer_sizes, cold_requests
 from .types import FAIL, INCONCLUSIVE, PASS, Check, MemoryEvidence, Samples, Thresholds, short
-from .workerchecks import one_stands_still, whose_errors
+from .workerchecks import one_stands_still, recycling, whose_errors
 
 
 def steady_state(run: Run) -> Answer:
@@ -74,7 +74,8 @@ def stall(run: Run) -> Answer:
         return Answer()
     # Where nobody shows what is usual, an app that may take longer for each answer may be silent as long.
     slowest = [run.limits.latency_ms(name) or 0.0 for name in QUANTILES] if run.baseline is None else [0.0]
-    return Answer([_stall_check(run.candidate, run.baseline, max(run.policy.stall_ms, *slowest), run.policy)])
+    check = _stall_check(run.candidate, run.baseline, max(run.policy.stall_ms, *slowest), run.policy)
+    return Answer([check], [check.sentence] if MAYBE in check.sentence else [])
 
 
 def memory_growth(run: Run) -> Answer:
@@ -104,6 +105,7 @@ CHECKS: Final[tuple[Callable[[Run], Answer], ...]] = (
     stall,
     one_stands_still,
     whose_errors,
+    recycling,
     cpu_per_request,
     idle_cpu,
     piles_up,
@@ -174,7 +176,17 @@ def _quantile_check(name: str, q: float, samples: Samples, limit: float, policy:
 
 
 def failed_beside(run: Run) -> str:
-    """That the live generation failed under the same load too, and how; empty when it did not, beyond its limit."""
+    """That the live generation failed under the same load too, or has no such path either, and how; empty when it did
+    not, beyond its limit."""
+    neither = [
+        f"the live generation answers {run.new[one.name]} to {one.name}, too"
+        for one in failures_by_path(run.candidate, run.names)
+        if one.name in run.new and one.kinds.get(f"answered {run.new[one.name]}") == one.requests
+    ]
+    return "; ".join(filter(None, (*neither, _failed_beside(run))))
+
+
+def _failed_beside(run: Run) -> str:
     baseline, limit, policy = run.baseline, run.limits.error_rate, run.policy
     if baseline is None or not baseline.failures or baseline.planned <= 0:
         return ""
@@ -223,8 +235,18 @@ def _shared_standstill(candidate: Samples, live: Samples, begin: float, gap: flo
     return ""
 
 
+MAYBE: Final = "which may be chance"
+MOMENT_S: Final = 2.0
+LEAST_MOMENTS: Final = 12
+"""A load is cut into moments of so many seconds, or into so many shorter ones."""
+
+
 def _more_slow_ones(candidate: Samples, live: Samples, stall_ms: float, policy: Thresholds) -> Check | None:
-    """A fail where more requests took `stall_ms` or longer than of the live generation, beyond chance."""
+    """A fail where more requests took `stall_ms` or longer than of the live generation, beyond chance.
+
+    Requests of one moment are slow together: where a neighbour takes the CPU for a second, either arm may be the one
+    that waits, with all that it is asked then. So it must be beyond chance by the moments too, of which each is one.
+    """
     slow = sum(stall_ms <= latency < math.inf for latency in candidate.latency_ms)
     usual = sum(stall_ms <= latency < math.inf for latency in live.latency_ms)
     total = len(candidate.latency_ms) + len(live.latency_ms)
@@ -235,7 +257,21 @@ def _more_slow_ones(candidate: Samples, live: Samples, stall_ms: float, policy: 
         f"{slow} of {candidate.planned} requests took {short(stall_ms)} ms or more, "
         f"against {usual} of {live.planned} of the live generation (p = {p:.2g})"
     )
-    return Check("stall", FAIL, slow, usual, (None, None), sentence)
+    width = min(MOMENT_S, max((*candidate.start_s, *live.start_s), default=0.0) / LEAST_MOMENTS)
+    mine, theirs = (_slow_moments(arm, stall_ms, width) for arm in (candidate, live))
+    alone, other = len(mine - theirs), len(theirs - mine)
+    chance = st.binomial_sf(alone, alone + other, 0.5)
+    if chance < policy.fail_level:
+        return Check("stall", FAIL, slow, usual, (None, None), sentence)
+    outcome = INCONCLUSIVE if chance < policy.suspicion else PASS
+    few = f"in {alone} {'moment' if alone == 1 else 'moments'} against {other}, {MAYBE}"
+    return Check("stall", outcome, slow, usual, (None, None), f"{sentence}, but {few} (p = {chance:.2g})")
+
+
+def _slow_moments(samples: Samples, stall_ms: float, width: float) -> set[int]:
+    """In which moments of `width` seconds requests were due that took so long."""
+    slow = (start for start, ms in zip(samples.start_s, samples.latency_ms) if stall_ms <= ms < math.inf)
+    return {int(start / width) for start in slow} if width > 0 else set()
 
 
 def _same_standstill(candidate: Samples, baseline: Samples, begin: float, gap_ms: float) -> float:

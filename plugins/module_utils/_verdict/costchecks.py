@@ -167,8 +167,9 @@ def idle_cpu(run: Run) -> Answer:
     """Whether the candidate uses CPU while nobody asks it, more than the live generation does."""
     if len(run.candidate.quiet) != 2:
         return Answer()
-    if _begins(run.candidate, _use(run.memory)):
-        return Answer(uncompared=["idle CPU (a process of the candidate began at that time)"])
+    begun = _begun(run.candidate, run.memory)
+    if begun:
+        return Answer(uncompared=[f"idle CPU ({begun})"])
     mine = _idle(run.candidate, _use(run.memory))
     if mine is None:
         told = "idle CPU (that of the candidate was not counted)" if run.memory is not None else ""
@@ -190,10 +191,14 @@ def idle_cpu(run: Run) -> Answer:
     return Answer([Check("idle_cpu", outcome, mine, limit, (None, None), said)])
 
 
-def _begins(samples: Samples, use: Use) -> bool:
-    """Whether a process began while nobody asked, or just before: a worker that is replaced imports the app."""
+def _begun(samples: Samples, memory: MemoryEvidence | None) -> str:
+    """What began while nobody asked, or just before, in words: a worker that is replaced imports the app. Or empty."""
     begin, end = samples.quiet
-    return bool(use.grown("begun", begin - BEGINNING_SECONDS, end))
+    if memory is None or not _use(memory).grown("begun", begin - BEGINNING_SECONDS, end):
+        return ""
+    if memory.recycled:
+        return "workers of the candidate were replaced meanwhile, as max_requests says"
+    return "a process of the candidate began at that time"
 
 
 def cores_of(memory: MemoryEvidence | None) -> float | None:

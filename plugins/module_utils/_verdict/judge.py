@@ -183,7 +183,8 @@ def combine(first: Verdict, second: Verdict | None) -> Verdict:
             second, outcome=INCONCLUSIVE, cause=cause, attempts=2, facts=facts, warnings=[*second.warnings, earlier]
         )
     cause = second.cause
-    once = [check.sentence for check in first.checks if check.name == "worker_still" and check.outcome == FAIL]
+    doubts = (("worker_still", FAIL), ("stall", INCONCLUSIVE))
+    once = [check.sentence for check in first.checks if (check.name, check.outcome) in doubts]
     if second.outcome == PASS and once:
         cause = f"{second.cause}; seen once, not again in the second run: {once[0]}"
     if second.outcome == PASS:
@@ -282,6 +283,8 @@ def _words_of(checks: Sequence[Check], outcome: str, failed: str, beside: str) -
         behind += [check.sentence for check in checks if check.name == "errors_of_one_worker"]
     if first.question in SLOW:
         behind += _told(checks)
+    if first.question in (*SLOW, "stall"):
+        behind += [check.sentence for check in checks if check.name == "recycled"]
     waits = _words_of_waiting(first, checks)
     return "; ".join(part for part in (first.sentence, *behind, waits, counts, beside) if part)
 

@@ -116,3 +116,15 @@ def whose_errors(run: Run) -> Answer:
         f"{failed - errors} of {asked - mine})"
     )
     return Answer([Check("errors_of_one_worker", PASS, errors / failed, None, (None, None), said)])
+
+
+def recycling(run: Run) -> Answer:
+    """How many workers were replaced because they had answered max_requests; it decides nothing, and explains waits."""
+    mine = run.memory.recycled if run.memory is not None else 0
+    if not mine:
+        return Answer()
+    workers = "1 worker" if mine == 1 else f"{mine} workers"
+    said = f"{workers} of the candidate {'was' if mine == 1 else 'were'} replaced meanwhile, as max_requests says"
+    live = run.baseline_memory.recycled if run.baseline is not None and run.baseline_memory is not None else None
+    said += "" if live is None else f", {live or 'none'} of the live generation"
+    return Answer([Check("recycled", PASS, mine, live, (None, None), said)])

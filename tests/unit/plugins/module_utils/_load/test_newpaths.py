@@ -252,6 +252,14 @@ def test_a_path_that_neither_knows_holds_up_nobody() -> None:
     assert "GET /new answered 500" in verdict.cause
 
 
+def test_where_neither_knows_a_path_of_many_requests_the_cause_says_so() -> None:
+    found = loaded(TwoReleases({"/new": (404, 5.0)}, live={"/new": (404, 5.0)}))
+    verdict = Judging(app()).judged(found, MEMORY, None).verdict
+    assert verdict.outcome == "fail"
+    assert "GET /new: 900 of 900 answered 404" in verdict.cause
+    assert verdict.cause.endswith("; the live generation answers 404 to GET /new, too")
+
+
 def test_no_load_is_ended_for_a_path_that_neither_knows() -> None:
     rule = Rule(LIMITS, Judging(app()).policy, NAMES)
     found = loaded(TwoReleases(live={"/new": (404, 5.0)}), early=Early(rule))

@@ -140,6 +140,9 @@ def test_a_worker_that_is_replaced_as_the_load_ends_does_not_spin() -> None:
     verdict = judged(begun, used(2.0, seed=2))
     assert "idle CPU (a process of the candidate began at that time)" in verdict.uncompared
     assert [check.name for check in verdict.checks if check.name == "idle_cpu"] == []
+    verdict = judged(replace(begun, recycled=1), used(2.0, seed=2))
+    said = "idle CPU (workers of the candidate were replaced meanwhile, as max_requests says)"
+    assert said in verdict.uncompared
     earlier = used(2.0, idle=0.77, begun=lambda part: 3.0 + (part > 0.5))
     assert judged(earlier, used(2.0, seed=2)).check("idle_cpu").outcome == j.FAIL
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import math
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -327,6 +328,56 @@ def test_stalls_of_single_workers_show_as_many_slow_requests() -> None:
     assert verdict.cause.startswith(
         "30 of 1500 requests took 500 ms or more, against 0 of 1500 of the live generation (p = "
     )
+
+
+def bursts(*at: float, slow: int = 12, rate: float = 50.0, seconds: float = 30.0) -> list[float]:
+    """Latencies of a run in which so many of the requests of a second take 700 ms, from each of the seconds on."""
+    latencies = [20.0] * int(rate * seconds)
+    for second in at:
+        first = int(second * rate)
+        latencies[first : first + 2 * slow : 2] = [700.0] * slow
+    return latencies
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "outcome"),
+    [
+        ((7.0,), (), "pass"),
+        ((7.0, 15.0), (), "pass"),
+        ((7.0, 15.0, 21.0), (), "inconclusive"),
+        ((7.0, 15.0, 21.0), (7.2, 15.1, 21.3), "pass"),  # hardly any of them alone
+        ((3.0, 7.0, 11.0, 15.0, 19.0, 23.0), (), "inconclusive"),
+        ((3.0, 7.0, 11.0, 15.0, 19.0, 23.0, 27.0), (), "fail"),
+        ((3.0, 7.0, 11.0, 15.0, 19.0, 23.0, 27.0), (5.0, 13.0), "inconclusive"),
+    ],
+)
+def test_slow_requests_of_a_few_moments_may_be_the_hosts(
+    mine: Sequence[float], theirs: Sequence[float], outcome: str
+) -> None:
+    """A neighbour who takes the core for a second hits whichever arm is to run then, and all that it was asked."""
+    live = run(bursts(*theirs, slow=1) if mine[:1] == (3.0,) else bursts(*theirs))
+    verdict = j.judge(run(bursts(*mine)), live, held_to(error_rate=0.01))
+    assert verdict.outcome == outcome, verdict.cause
+    assert verdict.check("stall").outcome == outcome
+    if outcome == "inconclusive":
+        assert "which may be chance (p = 0." in verdict.cause
+        both = j.combine(verdict, j.judge(run(bursts()), run(bursts()), held_to(error_rate=0.01)))
+        assert (both.outcome, "; seen once, not again in the second run: " in both.cause) == ("pass", True)
+    elif outcome == "pass" and not theirs:
+        assert any("which may be chance" in warning for warning in verdict.warnings)
+
+
+def test_a_neighbour_who_takes_the_core_now_and_then_refuses_no_identical_release() -> None:
+    source = random.Random(11)
+    outcomes = []
+    for _ in range(300):
+        arms: list[list[float]] = [[], []]
+        for second in (source.uniform(1, 28) for _ in range(source.randrange(5))):
+            arms[source.randrange(2)].append(second)
+        new, live = (run(bursts(*mine)) for mine in arms)
+        outcomes.append(j.judge(new, live, held_to(error_rate=0.01)).check("stall").outcome)
+    assert "fail" not in outcomes
+    assert outcomes.count("inconclusive") < 30
 
 
 def test_a_cold_start_is_not_judged_as_slowness() -> None:

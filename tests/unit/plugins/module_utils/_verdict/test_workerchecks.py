@@ -99,3 +99,16 @@ def test_what_failed_in_any_worker_is_told_of_none(counts: list[tuple[int, int]]
 
 def test_what_was_not_looked_at_is_no_fault() -> None:
     assert judged(replace(seen(), workers=[{"pid": 9}, {"pid": 11}])).outcome == j.PASS
+
+
+def test_workers_that_were_replaced_explain_what_is_slow_and_decide_nothing() -> None:
+    recycled = replace(seen(), recycled=3)
+    good = judged(recycled)
+    assert (good.outcome, good.check("recycled").outcome, "replaced" in good.cause) == (j.PASS, j.PASS, False)
+    slow = replace(arm(), latency_ms=[80.0 + place % 9 for place in range(1500)])
+    verdict = j.judge(slow, arm(), LIMITS, recycled, baseline_memory=seen())
+    said = "3 workers of the candidate were replaced meanwhile, as max_requests says, none of the live generation"
+    assert (verdict.outcome, f"; {said}; " in verdict.cause) == (j.FAIL, True)
+    alone = j.judge(arm(), None, LIMITS, replace(seen(), recycled=1))
+    assert alone.check("recycled").sentence == "1 worker of the candidate was replaced meanwhile, as max_requests says"
+    assert "recycled" not in [check.name for check in judged(seen()).checks]
