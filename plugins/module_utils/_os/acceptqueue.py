@@ -11,7 +11,6 @@ import socket
 import struct
 from collections.abc import Iterable, Iterator
 
-from .procfs import read_text
 from .sockets import SHOW_NAME, SHOW_QUEUE, UNIX_NAME, UNIX_QUEUE, ask_unix, tcp, unix_rows
 
 
@@ -67,7 +66,7 @@ def held_connections(listen: str, root: str = "/") -> int | None:
 
     By /proc/net/tcp and tcp6: a connection that nobody has accepted has no inode yet.
     """
-    tables = [text for name in ("tcp", "tcp6") if (text := read_text(root, f"/proc/net/{name}")) is not None]
+    tables = tcp(root)
     if listen.startswith("unix:") or not tables:
         return None
     host, _, port = listen.rpartition(":")
