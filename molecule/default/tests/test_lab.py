@@ -54,6 +54,11 @@ def test_the_machines_clock_cannot_be_set(host: Any) -> None:
     assert "Operation not permitted" in host.run(SET_CLOCK).stderr
 
 
+def test_its_units_are_in_no_tree_of_the_machine(host: Any) -> None:
+    mounted = host.check_output("grep -c ' /sys/fs/cgroup/systemd ' /proc/mounts || true")
+    assert int(mounted) <= 1
+
+
 def test_journal_is_on_disk(host: Any) -> None:
     assert "/var/log/journal/" in host.check_output("journalctl --header")
 

@@ -169,8 +169,11 @@ def _from(value: Mapping[str, Any]) -> tuple[int, str]:
         return RETAIN, ""
     full = next((at for at, look in enumerate(looks) if look[SETS] >= most), len(looks) - 1)
     each = (looks[full][DISK] - looks[0][DISK]) / max(1, full)
-    said = f"Until then, from rollout 1 to {full + 1}, each left {each:.1f} KiB more."
-    return full, f"\n\nThe bound of {value['kept sets']} sets of wheels is lowered to {most} for this. {said}"
+    said = (
+        f"\n\nThe bound of {value['kept sets']} sets of wheels is lowered to {most} for this. Until then, from rollout "
+        f"1 to {full + 1}, each left {each:.1f} KiB more. Of what was built, as much again is kept without its sets."
+    )
+    return min(2 * most, len(looks) - 1), said
 
 
 def report(bench: Bench) -> Report:
@@ -196,7 +199,7 @@ Each rollout lays down a release that no other has (another source, so another w
 `retain.good = {RETAIN}`. What is there is counted after each. The ledger is to grow by its lines, and the journal by
 what it is told until journald shortens it; nothing else. The controller gathers the wheels of one source after another
 and notes a run for each, all of them longer ago than a day by the clock of its pruning; its table begins where it keeps
-as many sets of wheels as it is to.
+all that it is to.
 
 {chr(10).join(parts)}
 """

@@ -246,18 +246,24 @@ def quota_us(cores: float) -> int:
 def first_command(suite: str, unified: bool) -> list[str]:
     """What a host of a suite starts as PID 1. `unified`: this machine has version 2 control groups and no others.
 
-    Where it has version 1 or both, a systemd that knows version 2 alone gets that tree in the place of the others. It
-    has no controllers there, so that limits of units do not hold. The size of the host does, and is to be seen in
+    Where it has version 1 or both, podman binds the machine's own named tree over the host's, so that all hosts would
+    have their units in one: those of the same name in the same group, and whatever is empty in anybody's reach. It is
+    taken off, and the host's own shows. A systemd that knows version 2 alone gets that tree in the place of the others.
+    It has no controllers there, so that limits of units do not hold. The size of the host does, and is to be seen in
     version 1's memory tree, which is kept beside.
     """
-    if unified or suite not in UNIFIED_ALONE:
+    if unified:
         return ["/sbin/init"]
-    steps = (
-        "mkdir -p /run/lab-memory && mount --bind /sys/fs/cgroup/memory /run/lab-memory",
-        "umount -R /sys/fs/cgroup && mount -t cgroup2 -o nosuid,nodev,noexec cgroup2 /sys/fs/cgroup",
-        "exec /sbin/init",
-    )
-    return ["/bin/sh", "-c", " && ".join(steps)]
+    steps = [
+        "if [ $(grep -c ' /sys/fs/cgroup/systemd ' /proc/mounts) -gt 1 ]; then"
+        " umount /sys/fs/cgroup/systemd/release_agent; umount /sys/fs/cgroup/systemd; fi"
+    ]
+    if suite in UNIFIED_ALONE:
+        steps = [
+            "mkdir -p /run/lab-memory && mount --bind /sys/fs/cgroup/memory /run/lab-memory",
+            "umount -R /sys/fs/cgroup && mount -t cgroup2 -o nosuid,nodev,noexec cgroup2 /sys/fs/cgroup",
+        ]
+    return ["/bin/sh", "-c", " && ".join([*steps, "exec /sbin/init"])]
 
 
 def shown_cores(cores: float) -> str:

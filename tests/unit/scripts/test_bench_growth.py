@@ -70,14 +70,14 @@ def test_what_there_was_time_for_is_kept(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_the_controller_is_held_to_what_it_is_to_keep() -> None:
-    sets = [min(2 * number, 8) for number in range(1, 13)]
-    disk = [100 + 10 * number for number in range(4)] + [130] * 8
+    sets = [min(number, 4) for number in range(1, 25)]
+    disk = [100 + 10 * min(number, 8) for number in range(24)]
     rows = looks(**{growth.SETS: sets, growth.DISK: disk})
-    value = {"looks": rows, "most sets": 8, "kept sets": 200}
+    value = {"looks": rows, "most sets": 4, "kept sets": 200}
     bench: Any = SimpleNamespace(results=lambda: {"controller": SimpleNamespace(value=value)})
     found = growth.report(bench)
     assert found.missed == []
-    assert "| what | after rollout 4 |" in found.markdown
+    assert "| what | after rollout 9 |" in found.markdown
     assert "from rollout 1 to 4, each left 10.0 KiB more" in found.markdown
-    rows += looks(**{growth.SETS: [8] * 9, growth.DISK: list(range(140, 230, 10))})
-    assert growth.report(bench).missed == [f"controller: {growth.DISK} grew from 130 to 220 in 18 rollouts"]
+    rows += looks(**{growth.SETS: [4] * 9, growth.DISK: list(range(190, 280, 10))})
+    assert growth.report(bench).missed == [f"controller: {growth.DISK} grew from 180 to 270 in 25 rollouts"]

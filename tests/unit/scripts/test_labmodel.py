@@ -118,9 +118,19 @@ def test_quota(cores: float, quota: int) -> None:
     assert labmodel.quota_us(cores) == quota
 
 
-@pytest.mark.parametrize(("suite", "unified"), [("trixie", False), ("bookworm", True), ("forky", True)])
+@pytest.mark.parametrize(("suite", "unified"), [("trixie", True), ("bookworm", True), ("forky", True)])
 def test_a_host_starts_its_own_systemd(suite: str, unified: bool) -> None:
     assert labmodel.first_command(suite, unified) == ["/sbin/init"]
+
+
+@pytest.mark.parametrize("suite", ["bullseye", "bookworm", "trixie"])
+def test_a_host_on_version_1_takes_the_machines_named_tree_off_its_own(suite: str) -> None:
+    shell, option, script = labmodel.first_command(suite, False)
+    assert (shell, option) == ("/bin/sh", "-c")
+    taken, started = script.split(" && ")
+    assert taken.startswith("if [ $(grep -c ' /sys/fs/cgroup/systemd ' /proc/mounts) -gt 1 ]; then")
+    assert taken.endswith("umount /sys/fs/cgroup/systemd; fi")
+    assert started == "exec /sbin/init"
 
 
 def test_a_systemd_without_version_1_gets_the_tree_of_version_2_alone() -> None:
