@@ -63,7 +63,7 @@ wheels:
   returned: success
 exporter:
   description: Where the host's exporter listens; empty where there is none, C(changed) where its unit was edited or is
-    that of another version.
+    that of another version, C(stopped) where it does not run.
   type: str
   returned: success
 compiler:

@@ -56,7 +56,10 @@ def test_what_hurt_users_before_the_load_is_told_as_such() -> None:
 
 
 def test_one_that_stops_as_it_begins_says_so() -> None:
-    found = repeat_load(LIVE, LOAD, hurt=lambda: "it is watched", running=Running(runner=Asking()), clock=lambda: 7.0)
+    said = iter([""])
+    found = repeat_load(
+        LIVE, LOAD, hurt=lambda: next(said, "it is watched"), running=Running(runner=Asking()), clock=lambda: 7.0
+    )
     assert found.stopped.startswith("it was stopped as it began: it is watched; alone it answered ")
 
 
