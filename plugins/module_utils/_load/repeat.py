@@ -14,7 +14,7 @@ from .._declaration.app import Load
 from .._verdict.types import Samples
 from . import h2load as h2
 from .livewatch import Bounds, Calm, LiveWatch
-from .phases import CALM_LEAST_RATE, CALM_MOST_S, CALM_REQUESTS, CALM_SHARE, Protected, Running, after
+from .phases import CALM_LEAST_RATE, CALM_MOST_S, CALM_REQUESTS, CALM_SHARE, Protected, Running
 
 LOOK_EVERY_S = 1.0
 
@@ -35,7 +35,7 @@ def repeat_load(
     running: Running,
     clock: Callable[[], float] = time.monotonic,
 ) -> Repeated:
-    """Ask the live generation for `load.seconds` at `load.rate`, after a moment at a fraction of that. It stops when
+    """Ask the live generation for `load.seconds` at `load.rate` a moment at a fraction of that. It stops when
     its answers to the load get worse, when connections of users wait, or when `hurt` (asked once in a second) says why.
 
     Raises LoadError where the load cannot be made as declared.
@@ -67,7 +67,7 @@ def repeat_load(
         stop = _Stop(watch, hurt, clock)
         ended = running.runner(every, stop)
         if stop.why:
-            return Repeated(None, f"it was stopped {after(stop.seconds)}: {stop.why}; {calm.sentence()}")
+            return Repeated(None, f"it was stopped after {stop.seconds:.1f} s: {stop.why}; {calm.sentence()}")
         return Repeated(h2.account([h2.LaneRun(lane, end) for lane, end in zip(lanes, ended)]))
     finally:
         shutil.rmtree(directory, ignore_errors=True)

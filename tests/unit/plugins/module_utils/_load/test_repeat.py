@@ -55,14 +55,6 @@ def test_what_hurt_users_before_the_load_is_told_as_such() -> None:
     assert len(runner.calls) == 1, "nobody was asked at the rate of the load"
 
 
-def test_one_that_stops_as_it_begins_says_so() -> None:
-    said = iter([""])
-    found = repeat_load(
-        LIVE, LOAD, hurt=lambda: next(said, "it is watched"), running=Running(runner=Asking()), clock=lambda: 7.0
-    )
-    assert found.stopped.startswith("it was stopped as it began: it is watched; alone it answered ")
-
-
 def test_without_a_rate_there_is_no_load() -> None:
     with pytest.raises(h2.LoadError):
         repeat_load(LIVE, Load(), hurt=lambda: "", running=Running())
