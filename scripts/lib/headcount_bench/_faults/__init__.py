@@ -11,6 +11,7 @@ from .hand import HAND
 from .held import STEPS_HELD
 from .hosts import HOSTS
 from .kills import KILLS, POWERS
+from .living import LIVING
 from .past import PAST
 from .prepares import PREPARES
 from .releases import RELEASES
@@ -36,6 +37,7 @@ ROWS: list[Row] = [
     *STILLS,
     *CUTS,
     *PREPARES,
+    *LIVING,
 ]
 
 __all__ = ["GROUPS", "ROWS", "Row"]

@@ -22,6 +22,7 @@ GROUPS = {
     "foreign": "What somebody else has on the host",
     "broken": "The live release has turned broken",
     "data": "What the app keeps",
+    "life": "What an app has around it",
     "past": "Hosts with a past, and with neighbours",
 }
 STATE = f"/var/lib/headcount/{APP}"
