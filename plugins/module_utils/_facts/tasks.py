@@ -9,9 +9,10 @@ many tasks there are), systemd.resource-control(5) (TasksMax=).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .._os.procfs import read_int, read_text, to_int
+from .._os.procfs import read_int, read_status, read_text, to_int
 from .cgroups import chain, read_trees
 
 
@@ -33,6 +34,11 @@ def tasks_needed(worker_class: str, workers: int, threads: int) -> int:
     """The tasks of an instance under full load: its master, and each worker with its threads. A worker of gthread
     begins them as requests come, so that it can run for long before it finds that there is no room for one."""
     return 1 + workers * (1 + (threads if worker_class == "gthread" else 0))
+
+
+def tasks_of(pids: Iterable[int], root: str = "/") -> int:
+    """How many tasks some processes have, by Threads: of /proc/PID/status (proc(5)); those that are gone have none."""
+    return sum(to_int(read_status(root, str(pid)).get("Threads")) or 0 for pid in pids)
 
 
 def task_limits(slice_: str, own_max: int | None, root: str = "/") -> list[TaskLimit]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from typing import Callable
 
 from .._declaration.app import Plain
 from .._os.addresses import local_address
@@ -124,20 +125,21 @@ def _switch_shared(
         beside = (lambda: False) if alone else (lambda: answers_all(instances, old, before))
         seen = verify(instances, new, app, verify_seconds, public=True, beside=beside)
         Processes(instances).hand_over(new, max(verify_seconds, AS_THE_SERVER * boot))
-        _make_live(instances, new)
+        unread = _make_live_again(instances, new)
         instances.leave(old)
         verify(instances, new, app, 0.0, public=True)
     else:
         # Each second that the old one stays costs users requests: the new one is watched while that one drains.
         lenient = lenient and was.rank >= HEALTH
         verify(instances, new, app, 0.0, lenient=lenient)
-        _make_live(instances, new)
+        unread = _make_live_again(instances, new)
         instances.systemd.begin_stop(instances.layout.service_unit(old))
         seen = {**_verify_alone(instances, old, new, app, verify_seconds, was, lenient), "before": was.detail}
         wrong = _processes_down(instances, new, max(verify_seconds, AS_THE_SERVER * boot))
         seen = {**seen, "wrong": [*seen.get("wrong", []), *wrong]} if wrong else seen
     opened = opened or _open_again(instances, new, app)
-    return {**seen, "boot_seconds": round(boot, 2), **({"opened": opened} if opened else {})}
+    seen = {**seen, "boot_seconds": round(boot, 2), **({"opened": opened} if opened else {})}
+    return {**seen, "unread": unread} if unread else seen
 
 
 def _processes_down(instances: Instances, number: int, seconds: float) -> list[str]:
@@ -196,6 +198,25 @@ def _make_live(instances: Instances, number: int, boot: bool = True, public: boo
         if public:
             store.link_public(instances.layout, boot)
     instances.systemd.reload()
+
+
+def _make_live_again(instances: Instances, number: int) -> str:
+    """As _make_live() for a generation on the socket that is open already: its unit files need not be read for that.
+    What systemd had against reading them, in a sentence; empty where it has.
+
+    It refuses where /run has less than 16 MiB left. A way back from what is broken must not end there.
+    """
+    store.link_public(instances.layout)
+    store.activate(instances.layout, number)
+    try:
+        instances.systemd.reload()
+    except SystemdError as error:
+        return (
+            f"systemd has not read its unit files again ({error}): until it has, what starts "
+            f"{instances.layout.public_socket_unit} starts the generation before. Free room, then run "
+            "`systemctl daemon-reload`"
+        )
+    return ""
 
 
 def _open_public(instances: Instances, listen: str) -> str:
@@ -313,33 +334,47 @@ def restore(instances: Instances, old: int | None, new: int | None) -> None:
     if old is None:
         take_down(instances)
         return
-    processes = Processes(instances)
-    processes.stop_others(old)
-    processes.set_clocks(old)
-    try:
-        _make_live(instances, old)
-    except Foreign:
-        if generations.live(instances.layout) != old:
-            raise  # else it is live as it was, and what is in the public socket's place must not hinder its service
+    processes, failures = Processes(instances), list[Exception]()
     public, service = instances.layout.public_socket_unit, instances.layout.service_unit(old)
     readdressed = new is not None and not same_address(instances, old, new)
-    if readdressed:
-        # The old address's socket can only be opened again while no service holds the unit.
+    app = generations.record(instances.layout, old).get("app") or {}
+
+    def part(work: Callable[[], object]) -> None:
+        """What cannot be done keeps nothing else from being done: users are on both, or on none."""
+        try:
+            work()
+        except (StepFailed, SystemdError, OSError) as error:
+            failures.append(error)
+
+    def make_live() -> None:
+        try:
+            _make_live_again(instances, old)
+        except Foreign:
+            if generations.live(instances.layout) != old:
+                raise  # else it is live as it was, and what is in the public socket's place must not hinder its service
+
+    def open_address() -> None:
+        """The old address's socket can only be opened again while no service holds the unit."""
         if new is not None:
             instances.leave(new)
         instances.systemd.stop(public, service)
+
+    part(lambda: processes.stop_others(old))
+    part(lambda: processes.set_clocks(old))
+    part(make_live)
+    if readdressed:
+        part(open_address)
     instances.systemd.reset_failed(public, service)
-    app = generations.record(instances.layout, old).get("app") or {}
     if not readdressed:
-        _open_public(instances, str(app.get("listen") or ""))
-    try:
-        instances.systemd.start(public, instances.layout.socket_unit(old), service)
-    finally:
+        part(lambda: _open_public(instances, str(app.get("listen") or "")))
+    part(lambda: instances.systemd.start(public, instances.layout.socket_unit(old), service))
+    if new is not None and not readdressed:
         # Also when the old one does not come up, as it did not before: the new one was not good enough.
-        if new is not None and not readdressed:
-            instances.leave(new)
-    _open_again(instances, old, app)
-    processes.start(old)
+        part(lambda: instances.leave(new))
+    part(lambda: _open_again(instances, old, app))
+    part(lambda: processes.start(old))
+    if failures:
+        raise failures[0]
 
 
 def take_down(instances: Instances) -> None:
@@ -365,6 +400,7 @@ def told(old: int | None, seen: Seen) -> list[str]:
     `seen`: what switch() returned, with what users got meanwhile.
     """
     lines = [*seen.get("former", []), *([seen["opened"]] if seen.get("opened") else [])]
+    lines += [seen["unread"]] if seen.get("unread") else []
     if seen.get("before"):
         lines.append(f"generation {old} was broken, so it left first: {seen['before']}")
     if seen.get("despite"):

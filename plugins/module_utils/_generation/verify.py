@@ -28,10 +28,10 @@ class Seen(TypedDict, total=False):
     """What was seen of a generation that users came to: how often it was asked, for how many seconds, and what was
     wrong with it.
 
-    Of a switch too: seconds until it answered (`boot_seconds`); that the public socket was `opened` again; how the old
-    one was broken, so that it left first (`before`); what is wrong with the new one, which was kept (`despite`); and
-    what `users` got meanwhile. In sentences: which files went with the old one (`losing`); of a unix socket, who is
-    `shut_out` of it.
+    Of a switch too: seconds until it answered (`boot_seconds`); that the public socket was `opened` again; that systemd
+    left its unit files `unread`; how the old one was broken, so that it left first (`before`); what is wrong with the
+    new one, which was kept (`despite`); and what `users` got meanwhile. In sentences: which files went with the old one
+    (`losing`); of a unix socket, who is `shut_out` of it.
     """
 
     checks: int
@@ -39,6 +39,7 @@ class Seen(TypedDict, total=False):
     wrong: list[str]
     boot_seconds: float
     opened: str
+    unread: str
     before: str
     despite: str
     users: Users

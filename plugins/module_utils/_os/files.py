@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -107,18 +108,39 @@ def read_mapping(path: str) -> dict[str, Any]:
 
 
 def replace_link(path: str, target: str) -> bool:
-    """Point the symbolic link `path` at `target` in one rename. True when that changed anything."""
+    """Point the symbolic link `path` at `target` in one rename. True when that changed anything.
+
+    On a file system that has no inode left, the link gives its own: for a moment it is not there.
+    """
+    before = ""
     with contextlib.suppress(OSError):
-        if os.readlink(path) == target:
+        before = os.readlink(path)
+        if before == target:
             return False
     directory = os.path.dirname(path)
     temporary = os.path.join(directory, f".{os.path.basename(path)}.{os.getpid()}")
     with contextlib.suppress(FileNotFoundError):
         os.unlink(temporary)
-    os.symlink(target, temporary)
-    os.replace(temporary, path)
+    try:
+        os.symlink(target, temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not before:
+            raise
+        _relink(path, target, before)
     fsync_directory(directory)
     return True
+
+
+def _relink(path: str, target: str, before: str) -> None:
+    """Make the link `path` anew with the inode that it had; as it was `before` where somebody else takes that."""
+    os.unlink(path)
+    try:
+        os.symlink(target, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.symlink(before, path)
+        raise
 
 
 def remove_file(path: str) -> bool:

@@ -12,6 +12,7 @@ from typing import Final
 _COMPLAINT: Final = re.compile(r"^--- Logging error ---\s*$")
 _COMPLAINT_ENDS: Final = re.compile(r"^Arguments: |^Use the traceback above to help find the error")
 _LOGGED: Final = re.compile(r"^\[|^\{|^\d{4}-\d\d-\d\d|^(?:DEBUG|INFO|WARNING|ERROR|CRITICAL)\b")
+_STACK: Final = "Call stack:"
 _MOST_COMPLAINT = 300
 
 UNREAD = "its log could not be read: "
@@ -43,7 +44,9 @@ def without_complaints(lines: Iterable[Line]) -> list[Line]:
     for line in lines:
         text = line.text.strip("\r\n")
         left = within.get(line.pid, 0)
-        if _COMPLAINT.match(text):
+        if not left and text == _STACK:
+            kept = _without_beginning(kept, line.pid)
+        if _COMPLAINT.match(text) or text == _STACK:
             within[line.pid] = _MOST_COMPLAINT
         elif not left or _LOGGED.match(text):
             within[line.pid] = 0
@@ -51,3 +54,17 @@ def without_complaints(lines: Iterable[Line]) -> list[Line]:
         else:
             within[line.pid] = 0 if _COMPLAINT_ENDS.match(text) else left - 1
     return kept
+
+
+def _without_beginning(kept: list[Line], pid: int) -> list[Line]:
+    """What was read of a complaint before its stack was told, where the log was read from the midst of it on: the
+    exception, and of its traceback what there is."""
+    own = [place for place, line in enumerate(kept) if line.pid == pid]
+    dropped = set(own[-1:]) if own and not _LOGGED.match(kept[own[-1]].text) else set[int]()
+    for place in reversed(own[:-1] if dropped else []):
+        if not kept[place].text.startswith((" ", "Traceback ")):
+            break
+        dropped.add(place)
+        if kept[place].text.startswith("Traceback "):
+            break
+    return [line for place, line in enumerate(kept) if place not in dropped]

@@ -22,8 +22,9 @@ class FakeSystemd:
     clock: Callable[[], float] = float
     on_stop: Callable[[], object] = object
     sockets: bool = True
-    tasks: dict[str, str] = field(default_factory=dict)
-    """TasksCurrent= of units; others do not tell it."""
+    refuses_reload: bool = False
+    groups: dict[str, str] = field(default_factory=dict)
+    """ControlGroup= of units; others do not tell it."""
 
     def __call__(self, command: Sequence[str], timeout_seconds: float) -> Completed:
         words = [word for word in command[1:] if not word.startswith("--no-") and word != "--"]
@@ -35,6 +36,8 @@ class FakeSystemd:
             self.at += [(f"{verb} {unit}", self.clock()) for unit in units]
         elif verb == "daemon-reload":
             self.said.append("reload")
+            if self.refuses_reload:
+                return Completed(1, "", "Refusing to reload, not enough space available on /run/systemd.")
         if verb == "start":
             bad = self.broken & set(units)
             self.active |= set(units) - self.broken
@@ -53,5 +56,5 @@ class FakeSystemd:
     def _show(self, unit: str) -> str:
         active = "active" if unit in self.active else "failed" if unit in self.broken else "inactive"
         pid = 7 if active == "active" else 0
-        tasks = f"\nTasksCurrent={self.tasks[unit]}" if unit in self.tasks else ""
-        return f"Id={unit}\nLoadState=loaded\nActiveState={active}\nMainPID={pid}\nResult=exit-code{tasks}"
+        group = f"\nControlGroup={self.groups[unit]}" if unit in self.groups else ""
+        return f"Id={unit}\nLoadState=loaded\nActiveState={active}\nMainPID={pid}\nResult=exit-code{group}"

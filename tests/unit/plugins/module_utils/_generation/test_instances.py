@@ -636,15 +636,31 @@ class TestRoomForTasks:
             record = {"app": APP, "plan": plan, "planning": {}}
             path = Path(host.layout.generation(number)) / "generation.json"
             path.write_text(json.dumps(record), encoding="utf-8")
-        host.systemd.tasks = {"shop@1.service": "19"}
+        host.systemd.groups = {"shop@1.service": "/system.slice/shop@1.service"}
+        self.live(host, {8: 9, 9: 9})
         return host
+
+    @staticmethod
+    def live(host: Host, workers: dict[int, int], own: int = 0) -> None:
+        """The live instance: its master (7), workers with so many tasks each, and `own` processes of the app."""
+        group = host.root / "sys/fs/cgroup/system.slice/shop@1.service"
+        group.mkdir(parents=True, exist_ok=True)
+        tasks = {7: (1, 1), **{pid: (7, count) for pid, count in workers.items()}}
+        tasks.update({100 + place: (8, 1) for place in range(own)})
+        (group / "cgroup.procs").write_text("".join(f"{pid}\n" for pid in tasks), encoding="utf-8")
+        for pid, (parent, count) in tasks.items():
+            folder = host.root / f"proc/{pid}"
+            folder.mkdir(parents=True, exist_ok=True)
+            fields = " ".join(["S", str(parent), *(["0"] * 17), "5"])
+            (folder / "stat").write_text(f"{pid} (gunicorn) {fields}\n", encoding="utf-8")
+            (folder / "status").write_text(f"Name:\tgunicorn\nThreads:\t{count}\n", encoding="utf-8")
 
     def test_there_is_room(self, small: Host) -> None:
         switch(small.instances, 1, 2, APP, 1.0)
         assert generations.live(small.layout) == 2
 
     def test_what_the_live_one_has_yet_to_begin_counts(self, small: Host) -> None:
-        small.systemd.tasks = {"shop@1.service": "3"}
+        self.live(small, {8: 1, 9: 1})
         with pytest.raises(Untouched) as failed:
             switch(small.instances, 1, 2, APP, 1.0)
         assert failed.value.cause == (
@@ -655,7 +671,7 @@ class TestRoomForTasks:
         assert small.systemd.said == []
 
     def test_a_broken_one_makes_room_when_it_leaves(self, small: Host) -> None:
-        small.systemd.tasks = {"shop@1.service": "3"}
+        self.live(small, {8: 1, 9: 1})
         small.answer("1.sock", "/", 500)
         switch(small.instances, 1, 2, APP, 1.0, APP)
         assert generations.live(small.layout) == 2
@@ -667,7 +683,52 @@ class TestRoomForTasks:
         assert small.systemd.said == []
         small.candidates.start(2, APP["health"], "--workers 1")  # one worker alone needs 10
 
+    def test_what_the_app_begins_by_itself_is_expected_of_the_next_one_too(self, small: Host) -> None:
+        self.live(small, {8: 1, 9: 1}, own=12)
+        words = "its 31 processes and threads, 16 that the live generation has yet to begin and 10 to spare are 57"
+        with pytest.raises(Untouched, match=words):
+            switch(small.instances, 1, 2, APP, 1.0)
+
+    def test_one_that_has_swollen_is_named_with_the_way_out(self, small: Host) -> None:
+        """A way back is for what it has too many: they are not expected of the one that is gone back to."""
+        (small.root / "sys/fs/cgroup/pids.current").write_text("115\n", encoding="utf-8")
+        self.live(small, {8: 9, 9: 9}, own=80)
+        with pytest.raises(Untouched) as failed:
+            switch(small.instances, 1, 2, APP, 1.0)
+        assert "its 19 processes and threads and 10 to spare are 29, but only 25 more" in failed.value.cause
+        assert "99 of them are those of shop@1.service, which is planned to have 19: " in failed.value.cause
+        assert "`systemctl restart shop@1.service`" in failed.value.cause
+
     def test_a_record_that_tells_no_plan_hinders_nothing(self, small: Host) -> None:
         (Path(small.layout.generation(2)) / "generation.json").write_text("{}", encoding="utf-8")
         (small.root / "sys/fs/cgroup/pids.current").write_text("139\n", encoding="utf-8")
         switch(small.instances, 1, 2, APP, 1.0)
+
+
+class TestNoRoomInRun:
+    """systemd reads no unit files while /run is nearly full: no way back may end there."""
+
+    def test_what_is_broken_is_left_all_the_same(self, host: Host) -> None:
+        host.systemd.refuses_reload = True
+        host.answer("1.sock", "/", 500)
+        host.answer("public", "/", 500, while_up="shop@1.service")
+        seen = switch(host.instances, 1, 2, APP, 1.0, APP)
+        assert generations.live(host.layout) == 2
+        assert host.systemd.active == {"shop.socket", "shop@2.service", "shop@2.socket"}
+        assert [line for line in told(1, seen) if "not enough space available on /run/systemd" in line]
+
+    def test_what_was_not_kept_leaves_the_public_socket(self, host: Host) -> None:
+        host.systemd.refuses_reload = True
+        host.sick = {"public"}
+        with pytest.raises(StepFailed):
+            switch(host.instances, 1, 2, APP, 1.0)
+        assert generations.live(host.layout) == 1
+        assert host.systemd.active == {"shop.socket", "shop@1.service", "shop@1.socket"}
+
+    def test_each_part_of_a_way_back_is_tried_whatever_became_of_the_others(self, host: Host) -> None:
+        host.systemd.active |= {"shop@2.service", "shop@2.socket"}
+        host.systemd.active -= {"shop@1.service"}
+        host.systemd.broken = {"shop@1.service"}
+        with pytest.raises(SystemdError, match=r"shop@1\.service"):
+            _switch.restore(host.instances, 1, 2)
+        assert "shop@2.service" not in host.systemd.active

@@ -98,3 +98,27 @@ def test_a_log_that_could_not_be_read_is_told_as_such() -> None:
     assert log("/basket", NOW, NOW) == unread
     assert log.raised("/basket", NOW, NOW) == ""
     assert [own.text for own in log.around(NOW, NOW)] == [unread]
+
+
+COMPLAINT = [
+    "--- Logging error ---",
+    "Traceback (most recent call last):",
+    '  File "/usr/lib/python3.11/logging/__init__.py", line 377, in getMessage',
+    "    msg = msg % self.args",
+    "TypeError: %d format: a real number is required, not str",
+    "Call stack:",
+    '  File "/x/shop/views.py", line 3, in search',
+    "Message: 'seen %d times'",
+    "Arguments: ('/search/',)",
+]
+
+
+@pytest.mark.parametrize("cut", range(6))
+def test_a_log_that_is_read_from_the_midst_of_what_logging_could_not_write(cut: int) -> None:
+    """Only what was logged since a moment is read, and the next request's lines may stand in its midst."""
+    beside = Line(NOW, 8, "ERROR in app: the shelf is empty")
+    before = [Line(NOW, 7, "ERROR in app: no row for tea")] if cut else []
+    lines = [*before, *(Line(NOW, 7, text) for text in COMPLAINT[cut:4]), beside]
+    lines += [Line(NOW, 7, text) for text in COMPLAINT[max(4, cut) :]]
+    found = owns(lines, NOW - 1, NOW + 1)
+    assert [own.text for own in found] == [line.text for line in [*before, beside]]
