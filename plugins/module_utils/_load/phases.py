@@ -11,11 +11,14 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from .._declaration.app import Limits
+from .._os.addresses import local_address
+from .._os.http import Answer, Ask, request, well
+from .._os.http import Bounds as AnswerBounds
 from .._verdict.types import Samples
 from . import h2load as h2
 from .early import Early, EarlyWatch, Ended
 from .livewatch import Bounds, Calm, LiveWatch
-from .newpaths import rare_lanes, unknown, without
+from .newpaths import WAIT_S, answers, one_by_one, rare_lanes, unknown, without
 from .rate import DerivedRate
 
 CALM, RARE, PULSE = "calm", "rare", "pulse"
@@ -46,7 +49,7 @@ class Protected:
 class Running:
     """How h2load is run: how long one answer is waited for and how long a warm-up may take, in seconds, what runs its
     processes, which program it is, and how seconds are waited for in which nobody is asked. `early`: how it is judged
-    while it is under way (None: at its end alone)."""
+    while it is under way (None: at its end alone); `ask`: how one request is made."""
 
     timeout_seconds: float = 10.0
     warmup_max_seconds: float = 30.0
@@ -54,6 +57,7 @@ class Running:
     program: str = "h2load"
     rest: Callable[[float], object] = time.sleep
     early: Early | None = None
+    ask: Callable[[str | tuple[str, int], Ask, AnswerBounds], Answer] = request
 
 
 USUAL: Final = Running()
@@ -83,6 +87,16 @@ class Generator:
         heaviest = max((path.weight for path in asked), default=1.0)
         least = 0.5 * weights / heaviest / rate  # one request, of the heaviest path
         return h2.plan_lanes(asked, rate, max(seconds, 1.01 * least))
+
+    def ask(self, place: int, target: h2.Target) -> int:
+        """What one request for the path at a place is answered with: the status where it does not mean well, else 0."""
+        path = self.paths[place]
+        headers = dict(path.headers)
+        if "host" not in map(str.lower, headers):
+            headers["Host"] = target.authority or target.url_base.partition("://")[2]
+        asked = Ask(path.path, path.method, headers, path.body, path.status)
+        answer = self.running.ask(local_address(target.address), asked, AnswerBounds(WAIT_S))
+        return 0 if well(answer.status, path.status) else answer.status
 
 
 @dataclass
@@ -144,7 +158,9 @@ class Guarded:
         ended = self.generator.running.runner([*launches[CALM], *launches[RARE]], self._count_queue)
         phase.ended = {CALM: ended[: len(calm)], RARE: ended[len(calm) :]}
         whole = Phase({CALM: [*calm, *rare]}, {CALM: ended}).samples(CALM)
-        self.new = unknown(whole)
+        target = self.protected.target
+        heard = one_by_one(answers(whole), self.generator.paths, lambda place: self.generator.ask(place, target))
+        self.new = unknown(heard)
         known = [without(samples, self.new) for samples in (phase.samples(CALM), whole)]
         self.calm = Calm.of(known[0] if known[0].planned else known[1], max(self._queued, default=None))
 

@@ -21,7 +21,7 @@ from .._verdict.types import PASS, Samples, Verdict
 from . import h2load as h2
 from .inturn import Part, arms_lanes, in_turn, one_after_another
 from .memory import MemoryEvidence
-from .newpaths import LONGEST_S, NOT_THERE, in_two_halves, words
+from .newpaths import LONGEST_S, in_two_halves, why_left_out, words
 from .phases import USUAL, Generator, Guarded, Phase, Protected, Running
 from .rate import DerivedRate, choose_rate
 
@@ -44,10 +44,11 @@ class TrialLoad:
     one did alone. `in_turn`: the arms were loaded one after another (A B B A), not at once. `sick`: why the live
     generation was not loaded although it was asked for, in a sentence. `looks`: how often it was looked whether the
     candidate had failed already, and `ended` what came of that where it had (Ended.to_dict()). `new`: the paths that
-    the live generation does not know ("GET /x"), with the status that it answers. Where it was loaded nevertheless,
-    `candidate` was asked for all paths, and `beside` is the candidate while both were asked for those that both know;
-    `baseline` is the live generation at that time, `meanwhile` while the candidate was asked for all paths (None: it
-    was not loaded then). `few` says why it was not loaded at all.
+    the live generation does not know ("GET /x"), with the status that it answers (0: there was no time to ask for it
+    alone). Where it was loaded nevertheless, `candidate` was asked for all paths, and `beside` is the candidate while
+    both were asked for those that both know; `baseline` is the live generation at that time, `meanwhile` while the
+    candidate was asked for all paths (None: it was not loaded then). `few` says why it was not loaded at
+    all.
     """
 
     candidate: Samples
@@ -261,8 +262,8 @@ def _for_new_paths(guarded: Guarded, parts: list[Part], rate: float, seconds: fl
         return halves, ""
     guarded.targets.pop("baseline")
     return parts, (
-        f"the live generation was not loaded beside the candidate: it answers {', '.join(map(str, NOT_THERE))} to "
-        f"{', '.join(guarded.named())}, and of the other paths the load has too few requests"
+        f"the live generation was not loaded beside the candidate: {why_left_out(guarded.named())}, and of the other "
+        "paths the load has too few requests"
     )
 
 

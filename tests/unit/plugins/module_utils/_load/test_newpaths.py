@@ -22,6 +22,7 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._load.trialload
     Turn,
     run_trial_load,
 )
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.http import Answer, Ask, Bounds
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.compare import Judging
 from ansible_collections.headcount.gunicorn.plugins.module_utils._verdict.early import Rule, failed_already
 from ansible_collections.headcount.gunicorn.plugins.module_utils._verdict.types import MemoryEvidence, Samples
@@ -280,7 +281,7 @@ def test_no_load_is_ended_for_a_path_that_neither_knows() -> None:
     [
         ([1], 50, {}),
         ([50, 25, 12, 12, 0.25], 30, {2: 3, 3: 3, 4: 3}),
-        ([1, 1, 1, 1, 1], 1, {0: 1, 1: 1, 2: 1, 3: 1, 4: 1}),
+        ([1, 1, 1, 1, 1], 1, {0: 1, 1: 1}),
     ],
 )
 def test_each_path_is_asked_alone_first(weights: list[float], rate: float, expected: dict[int, int]) -> None:
@@ -290,8 +291,9 @@ def test_each_path_is_asked_alone_first(weights: list[float], rate: float, expec
     usual = h2.plan_lanes(paths, alone, seconds)
     rare = newpaths.rare_lanes(paths, usual, rate, seconds)
     assert {lane.path: lane.planned for lane in rare} == expected
-    lasts = max([seconds, *(lane.offset_s + (lane.planned - 1) * lane.period_ms / 1000 for lane in rare)])
-    assert lasts <= newpaths.LONGEST_S
+    before = min((lane.offset_s for lane in rare), default=0.0)  # as long as nothing comes after the last one
+    lasts = max([seconds, *(lane.offset_s + (lane.planned - 1) * lane.period_ms / 1000 + before for lane in rare)])
+    assert lasts <= newpaths.LONGEST_S - newpaths.ONE_BY_ONE_S
     assert sum(lane.planned for lane in (*usual, *rare)) <= rate * lasts + 1
 
 
@@ -300,5 +302,88 @@ def test_a_path_that_is_there_now_and_then_is_not_new() -> None:
         start_s=[0.0] * 4, latency_ms=[5.0, float("inf"), float("inf"), float("inf")], status=[200, 404, 404, 404],
         planned=4, period_s=0.1, failures=3, achieved_rate=10.0, path=[1, 1, 0, 2],
     )  # fmt: skip
-    assert newpaths.unknown(samples) == {0: 404, 2: 404}
-    assert newpaths.unknown(replace(samples, status=[200, 404, 500, 0])) == {}
+    assert newpaths.unknown(newpaths.answers(samples)) == {0: 404, 2: 404}
+    assert newpaths.unknown(newpaths.answers(replace(samples, status=[200, 404, 500, 0]))) == {}
+
+
+USUAL_PATHS = [f"/old/{number}" for number in range(10)]
+RARE_PATHS = [f"/rare/{number}" for number in range(20)]
+MANY_NEW = [f"/newp/{number}" for number in range(40)]
+MANY = Load(
+    paths=tuple([LoadPath(path) for path in USUAL_PATHS] + [LoadPath(path, 0.2) for path in RARE_PATHS + MANY_NEW]),
+    rate=4,
+    seconds=70,
+)
+
+
+class Asked:
+    """Answers single requests as the live generation does, and remembers them."""
+
+    def __init__(self, there: Callable[[str], bool]) -> None:
+        self.there = there
+        self.paths: Counter[str] = Counter()
+        self.hosts: set[tuple[object, str]] = set()
+
+    def __call__(self, address: str | tuple[str, int], ask: Ask, bounds: Bounds) -> Answer:
+        self.paths[ask.path] += 1
+        self.hosts.add((address, ask.headers["Host"]))
+        assert bounds.seconds == newpaths.WAIT_S
+        return Answer(200 if self.there(ask.path) else 404, b"", 2.0)
+
+
+def test_many_rare_new_paths_at_a_low_rate_are_no_suffering() -> None:
+    runner, ask = TwoReleases(live=dict.fromkeys(MANY_NEW, (404, 2.0))), Asked(lambda path: path not in MANY_NEW)
+    found = loaded(runner, MANY, ask=ask)
+    assert found.new == {f"GET {path}": 404 for path in MANY_NEW}
+    assert ask.hosts == {("/run/old.sock", "app.example")}
+    asked = runner.asked(0)["old.sock"] + ask.paths
+    assert [asked[path] for path in MANY_NEW] == [newpaths.ASKED] * 40
+    assert min(asked[path] for path in RARE_PATHS) == 1
+    for call in range(1, len(runner.calls)):
+        assert not set(runner.asked(call)["old.sock"]) & set(MANY_NEW)
+    assert (found.stopped, found.sick) == ("", "")
+    assert found.baseline is not None
+    assert found.baseline.failures == 0
+
+
+def test_what_there_was_no_time_to_ask_for_is_left_out_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(newpaths, "ONE_BY_ONE_S", newpaths.WAIT_S)
+    runner, ask = TwoReleases(live=dict.fromkeys(MANY_NEW, (404, 2.0))), Asked(lambda path: path not in MANY_NEW)
+    found = loaded(runner, MANY, ask=ask)
+    left_out = [name for name, status in found.new.items() if status == newpaths.NOT_ASKED]
+    assert not ask.paths
+    assert left_out
+    for call in range(1, len(runner.calls)):
+        assert not {f"GET {path}" for path in runner.asked(call)["old.sock"]} & set(found.new)
+        assert not set(runner.asked(call)["old.sock"]) & set(MANY_NEW)
+    told = f"live could not be asked for {left_out[0]} in time before the load, so it was judged by the limits alone"
+    assert told in found.notes
+    assert told in found.uncompared()
+    assert found.baseline is not None
+    assert found.baseline.failures == 0
+
+
+def test_one_by_one_has_an_end() -> None:
+    paths, now, asked = [h2.PathLoad(f"/{number}", number) for number in range(1, 61)], [0.0], []
+
+    def ask(place: int) -> int:
+        now[0] += 0.4
+        asked.append(place)
+        return 404
+
+    heard = newpaths.one_by_one({0: [0], 1: [404]}, paths, ask, lambda: now[0])
+    assert now[0] <= newpaths.ONE_BY_ONE_S
+    assert asked == [59, 58, 57, 56, 55], "the heaviest first"
+    assert newpaths.unknown(heard) == {**dict.fromkeys(range(2, 55), 0), 1: 404, **dict.fromkeys(asked, 404)}
+
+
+def test_one_404_makes_no_path_new() -> None:
+    replies = iter([404, 0])
+    paths = [h2.PathLoad("/"), h2.PathLoad("/now-and-then")]
+    heard = newpaths.one_by_one({0: [0], 1: [404]}, paths, lambda _: next(replies), lambda: 0.0)
+    assert (heard, newpaths.unknown(heard)) == ({0: [0], 1: [404, 404, 0]}, {})
+
+
+def test_the_words_on_too_few_requests_tell_what_was_not_asked() -> None:
+    told = newpaths.why_left_out({"GET /a": 404, "GET /b": newpaths.NOT_ASKED})
+    assert told == "it answers 404, 405 to GET /a, it could not be asked for GET /b in time before the load"
