@@ -63,7 +63,7 @@ wheels:
   returned: success
 exporter:
   description: Where the host's exporter listens; empty where there is none, C(changed) where its unit was edited or is
-    that of another version, C(stopped) where it does not run.
+    that of another version, C(stopped) where it does not run, C(masked) where somebody masked it.
   type: str
   returned: success
 compiler:

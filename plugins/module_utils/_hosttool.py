@@ -38,6 +38,7 @@ from ._os.removal import try_to_remove_tree
 from ._os.secrecy import clean, clean_text
 from ._os.secretfiles import learn_from
 from ._os.systemd import SystemdError
+from ._os.taken import address_taken
 from ._plan.text import explain
 from ._plan.types import Plan
 from ._steps import guarding, sampler
@@ -299,9 +300,14 @@ def _status(options: argparse.Namespace, apps: list[str], root: str) -> int:
 
 def _tell_of_the_exporter(app: str | None, root: str) -> None:
     """Say that the host's exporter does not run, where that is so and no single app was asked for."""
-    if app is None and exporterunit.seen(root) == exporterunit.STOPPED:
-        name = exporterunit.UNIT
-        print(f"! {name} does not run: Prometheus is told nothing of this host; systemctl start {name}")
+    seen, name = exporterunit.seen(root), exporterunit.UNIT
+    if app is not None or seen not in (exporterunit.STOPPED, exporterunit.MASKED):
+        return
+    if seen == exporterunit.MASKED:
+        fix = f"it is masked: systemctl unmask {name}, then a rollout"
+    else:
+        fix = address_taken(exporterunit.installed(root)) or f"systemctl start {name}"
+    print(f"! {name} does not run: Prometheus is told nothing of this host; {fix}")
 
 
 def _asked(layout: Layout) -> AppAsked:

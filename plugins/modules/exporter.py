@@ -18,6 +18,8 @@ description:
     the apps counted and what the kernel says of them, and never asks an app.
   - The action plugin of the same name compares what is declared with what the probe saw, and calls the host only where
     that differs.
+  - Looks for a moment whether it stays up and listens, and fails with the cause where it does not. One that is masked
+    is left so, with a warning.
 extends_documentation_fragment:
   - headcount.gunicorn._attributes
 attributes:
@@ -53,7 +55,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils import _hosttool
 from ..module_utils._host import exporting
-from ..module_utils._os.exporterunit import UNIT, installed, seen
+from ..module_utils._os.exporterunit import MASKED, UNIT, installed, seen
 from ..module_utils._os.systemd import SystemdError
 
 
@@ -64,6 +66,13 @@ def main() -> None:
         supports_check_mode=True,
     )
     listen = module.params["listen"]
+    if seen() == MASKED:
+        if listen:
+            module.warn(
+                f"{UNIT} is masked, which somebody decided, and is left so: Prometheus is told nothing of this host; "
+                f"`systemctl unmask {UNIT}` and run again, or set headcount_exporter to false"
+            )
+        module.exit_json(changed=False, listen="")
     if module.check_mode:
         module.exit_json(changed=seen() != listen, listen=listen)
     try:

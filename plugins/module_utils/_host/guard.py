@@ -28,6 +28,7 @@ from .._os.systemd import SystemdError, UnitState
 from .._steps import guarding
 from .._steps.app import AppOnHost
 from .._steps.guarding import Orders
+from .._steps.heal import heal
 from .._steps.rollback import rollback
 from .._verdict.guarding import LOOK_EVERY_S, Instance, Reading, Watch
 from .._verdict.types import short
@@ -56,9 +57,7 @@ def guard(
     while now() < orders.until:
         asked = sleep(LOOK_EVERY_S)
         if generations.live(app.layout) != orders.generation:
-            with contextlib.suppress(OSError):
-                guarding.conclude(app)  # of one that was killed on its way back
-            return f"generation {orders.generation} is not live any more; its guard ends"
+            break
         if asked:
             told = f"{guarding.cut_short(app, orders, app.clock(), _who_asked(app, orders))}; {guarded.conclusion()}"
             return guarded.end(told, told)
@@ -66,7 +65,27 @@ def guard(
         done = guarded.look(now())
         if done:
             return done
+    if generations.live(app.layout) != orders.generation:
+        return _leave(app, orders)
     return guarded.end(guarded.conclusion(), guarding.WHOLE)
+
+
+def _leave(app: AppOnHost, orders: Orders) -> str:
+    """Another generation is live. Where this guard was killed on its way there, what it left serving users leaves."""
+    number, told = orders.generation, ""
+    try:
+        if goingback.unsaid(app.layout, generations.live(app.layout)) or number in app.instances.running():
+            with app.alone("heal", number):
+                did = heal(app)
+            told = f", and healed what was left: {'; '.join(did)}" if did else ""
+    except Busy:
+        pass  # whoever works on the app began with that, or is about to stop it
+    except (StepFailed, SystemdError, OSError) as error:
+        said = error.cause if isinstance(error, StepFailed) else sentence(error)
+        told = f"; what was left could not be healed, the next run on the app tries again: {said}"
+    with contextlib.suppress(OSError):
+        guarding.conclude(app)
+    return f"generation {number} is not live any more; its guard ends{told}"
 
 
 def _until_asked() -> Callable[[float], object]:

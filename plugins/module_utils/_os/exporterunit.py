@@ -14,6 +14,9 @@ UNIT = "headcount-exporter.service"
 STOPPED = "stopped"
 """What the probe says of one whose unit is as it was written, and that nobody runs."""
 
+MASKED = "masked"
+"""What the probe says of one that somebody masked (`systemctl mask`): it is left so."""
+
 _RUNNING = "run/systemd/units"
 """Here systemd keeps a link for each unit that runs, for the journal; asking systemd itself would cost each probe a
 process."""
@@ -98,7 +101,17 @@ def stopped(root: str = "/") -> bool:
     return os.path.isdir(units) and not os.path.lexists(os.path.join(units, f"invocation:{UNIT}"))
 
 
+def masked(root: str = "/") -> bool:
+    """Whether somebody masked it."""
+    try:
+        return os.readlink(os.path.join(root, UNITS, UNIT)) == os.devnull
+    except OSError:
+        return False
+
+
 def seen(root: str = "/") -> str:
-    """installed(), or STOPPED where that is one that does not run."""
+    """installed(), or STOPPED where that is one that does not run, or MASKED."""
+    if masked(root):
+        return MASKED
     there = installed(root)
     return STOPPED if there not in ("", "changed") and stopped(root) else there

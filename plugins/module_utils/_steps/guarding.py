@@ -24,6 +24,9 @@ from .app import AppOnHost
 LATE_SECONDS = 900.0
 """The unit of a guard is ended by systemd so long after its time: a switch back takes minutes at most."""
 
+FINISH_SECONDS = 300.0
+"""One that is stopped while it goes back has so long to bring that to its end, and its systemctl with it."""
+
 
 @dataclass(frozen=True)
 class Orders:
@@ -151,7 +154,8 @@ def begin(app: AppOnHost, number: int, old: int | None, declared: Plain, was: Be
         command = ["/usr/local/sbin/headcount", "guard", app.name]
         # on-abort: one that is killed goes on, with the time that is left; one that is stopped does not.
         most = f"RuntimeMaxSec={60 * span + LATE_SECONDS:.0f}"
-        properties = [most, "SyslogIdentifier=headcount", "Restart=on-abort", "RestartSec=5"]
+        stops = ["KillMode=mixed", f"TimeoutStopSec={FINISH_SECONDS:.0f}"]
+        properties = [most, "SyslogIdentifier=headcount", "Restart=on-abort", "RestartSec=5", *stops]
         app.systemd.run_transient(unit(app.layout, number), command, properties)
     except (SystemdError, OSError) as error:
         return f"generation {number} is not guarded: {error}"

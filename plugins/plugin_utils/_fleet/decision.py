@@ -231,6 +231,9 @@ def _exporter_differs(wanted: str | None, there: str | None) -> str:
     """How a host's exporter is not as declared, in words; empty where it is, and where the host does not tell."""
     if wanted is None or there is None or wanted == there:
         return ""
+    if there == "masked":
+        fix = "`systemctl unmask headcount-exporter.service`, or headcount_exporter: false"
+        return f"is masked, which somebody decided, and is left so: {fix}" if wanted else ""
     if there == "changed":
         return "its unit was edited, or is that of another version of Headcount"
     if there == "stopped":

@@ -67,7 +67,7 @@ class State(TypedDict, total=False):
 
 class Probe(TypedDict, total=False):
     """The answer of a host: `apps` by name, `installed` names of all apps that are there, `wheels` digests of files,
-    `exporter` where that listens ("": nowhere; "changed" and "stopped": not as it was set up)."""
+    `exporter` where that listens ("": nowhere; "changed", "stopped" and "masked": not as it was set up)."""
 
     facts: Facts
     apps: Mapping[str, State]

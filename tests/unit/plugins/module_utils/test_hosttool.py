@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from importlib.util import cache_from_source
@@ -126,15 +127,27 @@ def test_a_takeover_that_has_not_ended_is_told_where_nothing_is_live_yet(
 
 def test_status_names_an_exporter_that_does_not_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "etc/systemd/system").mkdir(parents=True)
-    exporting.install("127.0.0.1:9788", str(tmp_path), Systemd(FakeSystemd()))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        listen = f"127.0.0.1:{free.getsockname()[1]}"
+    exporting.install(listen, str(tmp_path), Systemd(FakeSystemd(), lambda seconds: None))
     running = tmp_path / "run/systemd/units/invocation:headcount-exporter.service"
     running.parent.mkdir(parents=True)
     told = "! headcount-exporter.service does not run: Prometheus is told nothing of this host;"
     assert tool.main(["status"], str(tmp_path)) == tool.OK
     assert capsys.readouterr().out == f"{told} systemctl start headcount-exporter.service\n"
+    with socket.create_server(("127.0.0.1", int(listen.rpartition(":")[2]))):
+        tool.main(["status"], str(tmp_path))
+    assert capsys.readouterr().out.startswith(f"{told} listen address {listen} is taken by another process: ")
     running.symlink_to("0123456789abcdef")
     assert tool.main(["status"], str(tmp_path)) == tool.OK
     assert capsys.readouterr().out == ""
+    unit = tmp_path / "etc/systemd/system/headcount-exporter.service"
+    unit.unlink()
+    unit.symlink_to("/dev/null")
+    tool.main(["status"], str(tmp_path))
+    masked = "it is masked: systemctl unmask headcount-exporter.service, then a rollout"
+    assert capsys.readouterr().out == f"{told} {masked}\n"
 
 
 def test_only_one_way_back_at_a_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -321,6 +321,7 @@ def test_a_guard_that_is_killed_once_it_went_back_goes_on_and_says_why(
         host.run(lambda look: view(tally(10 * look, 20 * look)))
     assert host.events == []
     assert [entry["generation"] for entry in goingback.taken_back(host.app.layout, 1)] == [2], "the probe knows it"
+    monkeypatch.setattr(guarded, "heal", lambda app: [])
     assert host.run(lambda look: view(None)) == "generation 2 is not live any more; its guard ends"
     ((event, cause),) = host.events
     assert event == "failed"
@@ -497,6 +498,8 @@ def test_a_guard_is_set_where_it_is_declared_and_there_is_a_way_back(host: Host)
     assert guarding.Orders.read(layout) == guarding.Orders(3, 2, BEGAN + 300, 5.0, was, "", BEGAN)
     assert host.asked[-1][0] == "systemd-run"
     assert "--unit=headcount-guard-shop-3.service" in host.asked[-1]
+    assert "--property=KillMode=mixed" in host.asked[-1], "its systemctl is left to end what it does"
+    assert "--property=TimeoutStopSec=300" in host.asked[-1]
     assert host.asked[-1][-3:] == ["/usr/local/sbin/headcount", "guard", "shop"]
     count = len(host.asked)
     alone = guarding.begin(host.app, 1, None, {"guard": {"minutes": 5}}, was)

@@ -11,12 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import generations, ledger, store, truth
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import (
+    generations,
+    goingback,
+    ledger,
+    store,
+    truth,
+)
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import instances as _instances
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.answers import Meanwhile
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.failures import StepFailed, sentence
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.run import Run
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.state import app_state
+from ansible_collections.headcount.gunicorn.plugins.module_utils._host.guard import guard
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.http import Answer, Ask
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.ownership import Foreign
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import (
@@ -26,12 +33,13 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd imp
     SystemdError,
 )
 from ansible_collections.headcount.gunicorn.plugins.module_utils._plan.types import plan_changes
+from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import guarding, promote
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import heal as _heal
-from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import promote
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.app import AppOnHost
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.heal import heal
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.rollback import rollback
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.trial import broken, live_of
+from ansible_collections.headcount.gunicorn.plugins.module_utils._verdict.guarding import Before
 from fake_systemd import FakeSystemd
 
 RUN = Run("a1", "anna", "control1", "2026-11-22T10:00:00Z")
@@ -296,6 +304,40 @@ class TestBroken:
         assert live_of(host.app, 2, 1).weighed == ""
         Path(host.layout.environment(2)).write_text('DEBUG="1"\n', encoding="utf-8")
         assert live_of(host.app, 2, 1).weighed.startswith("weighed alone, a request takes 19 ms of CPU against 5 ")
+
+    def guard_again(self, host: Host, now: float) -> str:
+        """A guard over generation 2 that was killed between the rename of `live` and the stop is started again."""
+        store.activate(host.layout, 1)
+        host.systemd.active |= {"shop@1.service", "shop@1.socket"}
+        goingback.GoingBack(2, 1, "now", "requests failed").write(host.layout)
+        guarding.Orders(2, 1, 600.0, 10.0, Before(), "").write(host.layout)
+        return guard(host.app, lambda seconds: False, now=lambda: now)
+
+    @pytest.mark.parametrize("now", [0.0, 601.0])
+    def test_a_guard_killed_before_the_broken_one_left_has_it_leave(self, host: Host, now: float) -> None:
+        told = self.guard_again(host, now)
+        assert told.startswith("generation 2 is not live any more; its guard ends, and healed what was left: ")
+        assert "stopped generation 2, which is not live" in told
+        assert host.systemd.active == {"shop.socket", "shop@1.service", "shop@1.socket"}
+        entries = [(one["event"], one.get("phase")) for one in ledger.read(host.layout.ledger)][2:]
+        assert entries == [("rolled_back", None), ("failed", "guard"), ("healed", None)]
+        assert generations.describe(host.layout, 2).status == "bad"
+
+    def test_a_guard_of_an_app_that_another_run_works_on_leaves_that_to_it(self, host: Host) -> None:
+        other = AppOnHost("shop", Run("b2", "bert", "control2", "now"), host.layout.root, host.app.systemd)
+        with other.lock.step(other.run, "stage"):
+            told = self.guard_again(host, 0.0)
+        assert told == "generation 2 is not live any more; its guard ends"
+        assert "shop@2.service" in host.systemd.active
+
+    def test_a_guard_that_cannot_heal_says_why(self, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+        def silent(*_: Any) -> Any:
+            raise SystemdError("no answer")
+
+        monkeypatch.setattr(host.app.instances, "leave", silent)
+        told = self.guard_again(host, 0.0)
+        assert told.endswith("what was left could not be healed, the next run on the app tries again: no answer")
+        assert host.last()["phase"] == "guard", "why it went back is said all the same"
 
     def test_a_switch_that_fails_says_what_users_got(self, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
         host.status = {("1.sock", "/"): 500, ("2.sock", "/"): 500, ("public", "/"): 500}

@@ -113,6 +113,13 @@ SHAPE = plantable.shape_words(bare_values(plan().apps["shop"].plan))
         ("", "127.0.0.1:9788", "listens on 127.0.0.1:9788, but none is declared"),
         ("127.0.0.1:9788", "stopped", "does not run: somebody stopped it, or it failed"),
         ("", "stopped", "does not run, and none is declared"),
+        (
+            "127.0.0.1:9788",
+            "masked",
+            "is masked, which somebody decided, and is left so: `systemctl unmask headcount-exporter.service`, or "
+            "headcount_exporter: false",
+        ),
+        ("", "masked", ""),
         ("127.0.0.1:9788", "changed", "its unit was edited, or is that of another version of Headcount"),
     ],
 )
