@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import compileall
+import contextlib
 import getpass
 import hashlib
 import importlib
@@ -14,6 +15,7 @@ import json
 import os
 import re
 import secrets
+import signal
 import socket
 import sys
 import time
@@ -50,6 +52,8 @@ from ._watch.text import status_lines, top_lines
 from ._watch.view import app_view
 
 OK, FAILED, USAGE, BUSY = 0, 1, 2, 3
+SIGNALLED = 128
+"""And the signal that a command was asked to end by."""
 RUN_BY_OTHERS = (sampler, probe)
 """Modules that a unit of the host runs, or the module tool_info, so that they are among own_sources()."""
 
@@ -176,7 +180,8 @@ def parser() -> argparse.ArgumentParser:
         "rollback",
         help="go back to an earlier generation: no network, no controller, no build",
         description="Goes back to generation N, or to the good one before the live. A target that does not come up "
-        "healthy is not kept. Exit status: 0 done, 1 not done (what was live is live), 3 another run holds the app.",
+        "healthy is not kept. Exit status: 0 done, 1 not done (what was live is live), 3 another run holds the app,"
+        " 130 or 143 asked to end by ^C or SIGTERM: a switch that had begun was ended first.",
     )
     rollback.add_argument("app")
     where = rollback.add_mutually_exclusive_group()
@@ -421,7 +426,7 @@ def _app(name: str, root: str) -> AppOnHost:
     def say(words: str) -> None:
         print(f"headcount: {clean_text(words)}", file=sys.stderr, flush=True)
 
-    app = AppOnHost(name, this_run(), root, say=say)
+    app = AppOnHost(name, this_run(), root, say=say, by_hand=True)
     app.lock.say = say
     return app
 
@@ -432,18 +437,20 @@ def _rollback(options: argparse.Namespace, apps: list[str], root: str) -> int:
         return _step(
             lambda: give_back(app),
             lambda done: "\n  ".join([f"{apps[0]}: {done['former']} has its address again", *done["told"]]),
+            app,
         )
     return _step(
         lambda: rollback(app, options.generation),
         lambda done: "\n  ".join(
             [f"{apps[0]}: generation {done['to']} is live again (it was {done['from']})", *done["told"]]
         ),
+        app,
     )
 
 
 def _retune(options: argparse.Namespace, apps: list[str], root: str) -> int:
     app = _app(apps[0], root)
-    return _step(lambda: retune(app), lambda done: boot.tuned_words(apps[0], done))
+    return _step(lambda: retune(app), lambda done: boot.tuned_words(apps[0], done), app)
 
 
 def _by_hand(options: argparse.Namespace, apps: list[str], root: str) -> int:
@@ -481,8 +488,22 @@ def _at_boot(options: argparse.Namespace, apps: list[str], root: str) -> int:
 _Done = TypeVar("_Done")
 
 
-def _step(step: Callable[[], _Done], words: Callable[[_Done], str]) -> int:
-    """Run a step and say what came of it."""
+def _step(step: Callable[[], _Done], words: Callable[[_Done], str], app: AppOnHost | None = None) -> int:
+    """Run a step and say what came of it. One that was asked to end by a signal has the status of that (`app`: of a
+    person's), whatever came of it."""
+    try:
+        status = _said(step, words)
+    except KeyboardInterrupt:
+        if app is None:
+            raise
+        with contextlib.suppress(OSError):
+            app.lock.release(app.run)
+        print("headcount: ended by ^C while no step was at work", file=sys.stderr)
+        return SIGNALLED + signal.SIGINT
+    return SIGNALLED + app.asked_to_end if app is not None and app.asked_to_end else status
+
+
+def _said(step: Callable[[], _Done], words: Callable[[_Done], str]) -> int:
     try:
         print(clean_text(words(step())))
     except Busy as error:

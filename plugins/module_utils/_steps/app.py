@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,6 +55,10 @@ class AppOnHost:
     gone: frozenset[str] = frozenset()
     say: Callable[[str], None] = lambda _: None
     """Is told what a person should know at once: for whom a step had to wait, and from whom it took the app over."""
+    by_hand: bool = False
+    """Whether a person runs this, whose ^C ends it after a step that switches users (watchdog)."""
+    asked_to_end: int = 0
+    """The signal that asked for that, once one has."""
 
     def __post_init__(self) -> None:
         self.layout = Layout(self.name, self.root)
@@ -151,6 +156,10 @@ class AppOnHost:
         return volatile.losing_words(old, volatile.kept_files(pid, scratch, self.root))
 
     def _hold(self, phase: str, number: int | None, urgent: bool = False) -> Hold:
+        if self.asked_to_end:
+            with contextlib.suppress(OSError):
+                self.lock.release(self.run)
+            raise StepFailed(phase, f"not begun: {signal.Signals(self.asked_to_end).name} came during the step before")
         live = generations.live(self.layout)
         new, old = self.known(number), self.known(live)
         seconds = step_seconds(phase, new or old, old)
@@ -161,7 +170,12 @@ class AppOnHost:
         def last_words(cause: str) -> None:
             self.log("failed", **{"from": generations.live(self.layout)}, phase=phase, cause=cause)
 
-        return watched(phase, hold.seconds - GIVE_UP_SECONDS, last_words)
+        def note(number: int, what: str) -> None:
+            self.asked_to_end = number
+            with contextlib.suppress(RuntimeError, OSError):  # it may come while something is being said
+                self.say(f"{signal.Signals(number).name} came during the step {phase}: {what}")
+
+        return watched(phase, hold.seconds - GIVE_UP_SECONDS, last_words, note if self.by_hand else None)
 
     def _tell(self, told: str | None) -> None:
         """Write down, and say, from whom the app was taken over."""

@@ -8,17 +8,18 @@ The app's generations stay on disk; the next rollout takes the address over anew
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, replace
-from typing import Callable, TypedDict
+from dataclasses import dataclass, field, replace
+from typing import Callable, NoReturn, TypedDict
 
 from .._declaration.app import Plain
 from .._facts.unitgroups import unit_pids
 from .._generation import former as formers
-from .._generation import generations, store, truth
+from .._generation import generations, ledger, store, truth
 from .._generation.answers import SILENT, Meanwhile, meanwhile_words
 from .._generation.beside import FIRST, Beside, drop_in, name_kept, undrop
 from .._generation.failures import StepFailed, sentence
 from .._generation.formerprograms import by_gunicorn, imported
+from .._generation.processes import Processes
 from .._generation.switch import restore, take_down
 from .._generation.takeover import (
     GIVEN_BACK,
@@ -35,6 +36,7 @@ from .._generation.takeover import (
 from .._os.addresses import local_address
 from .._os.files import remove_file
 from .._os.listeners import SYSTEM_MANAGER, Listener, alike, held, normal
+from .._os.ownership import leads_home
 from .._os.sockets import leads_to
 from .._os.systemd import SystemdError
 from .app import AppOnHost
@@ -73,8 +75,9 @@ def give_back(app: AppOnHost) -> GivenBack:
             if record.phase == RETIRED:
                 told += _HandOver(app, record, live).work(declared)
         except (StepFailed, SystemdError, OSError) as error:
-            cause = error.cause if isinstance(error, StepFailed) else sentence(error)
-            app.log("rollback_failed", **{"from": live}, cause=cause)
+            cause = _why(error)
+            with contextlib.suppress(OSError):  # a full disk
+                app.log("rollback_failed", **{"from": live}, cause=cause)
             raise StepFailed("rollback", f"{record.unit} was not given its address back: {cause}") from error
         with contextlib.suppress(OSError):
             app.write_local_fact()
@@ -91,6 +94,26 @@ def recorded(app: AppOnHost) -> Record:
     return record
 
 
+def _why(error: Exception) -> str:
+    return error.cause if isinstance(error, StepFailed) else sentence(error)
+
+
+@dataclass
+class _Parts:
+    """Parts of a way back, of which none that fails keeps the others from being done. `why`: what failed, in words."""
+
+    why: list[str] = field(default_factory=list)
+
+    def do(self, part: Callable[..., object], *words: object) -> bool:
+        """Whether it went well."""
+        try:
+            part(*words)
+        except (StepFailed, SystemdError, OSError) as error:
+            self.why.append(_why(error))
+            return False
+        return True
+
+
 @dataclass(frozen=True)
 class _HandOver:
     """The former service serves, and the app, whose generation `live` is live, is taken down."""
@@ -104,50 +127,102 @@ class _HandOver:
         app, record = self.app, self.record
         listen = str(declared.get("listen") or record.address)
         with Meanwhile(listen if declared else None, declared) as users:
-            if not alike(normal(listen), record.address) or len(record.sockets) > 1:
-                self._with_a_gap(declared)
-            elif record.way == formers.SHARED:
-                self._with_its_own_socket()
-            elif record.sockets:
-                self._beside_ours(listen, declared)
-            elif record.inherits:
-                self._with_our_socket(declared)
-            else:
-                # What systemd hands to a program that starts Gunicorn, Gunicorn does not take.
-                self._with_a_gap(declared)
-            told = boot_again(app.layout, app.systemd, record)
-            self._answer_or_go_back(declared)
+            try:
+                self._hand_over(listen, declared)
+                told = boot_again(app.layout, app.systemd, record)
+                self._answer(declared)
+            except (StepFailed, SystemdError, OSError) as error:
+                self._go_back(error)
         words = meanwhile_words(users.told())
         return [*told, words] if words else told
 
-    def _answer_or_go_back(self, declared: Plain) -> None:
-        """Users get an answer from the former service, where need be after it has been started once more. StepFailed,
-        with the app live again, where they do not."""
+    def _hand_over(self, listen: str, declared: Plain) -> None:
+        """By the way that fits: the former service serves afterwards, and the app is taken down."""
+        app, record = self.app, self.record
+        if not alike(normal(listen), record.address) or len(record.sockets) > 1:
+            self._with_a_gap(declared)
+        elif record.way == formers.SHARED:
+            self._with_its_own_socket()
+        elif record.sockets:
+            self._beside_ours(listen, declared)
+        elif record.inherits and app.systemd.state(app.layout.public_socket_unit).running:
+            self._with_our_socket(declared)
+        else:
+            # What systemd hands to a program that starts Gunicorn, Gunicorn does not take.
+            self._with_a_gap(declared)
+
+    def _answer(self, declared: Plain) -> None:
+        """Users get an answer from the former service, where need be after it has been started once more. StepFailed
+        where they do not."""
         app, unit = self.app, self.record.unit
         if _answers(app, self.record, declared, BOOT_SECONDS):
             return
         app.systemd.stop(unit)  # its next start opens its own socket, and makes its file
-        with contextlib.suppress(SystemdError):
-            serve_again(app.layout, app.systemd, self.record)
-            if _answers(app, self.record, declared, BOOT_SECONDS):
-                return
-        self._live_again()
-        self.record.write(app.layout)
-        app.log("reverted", **{"from": None}, to=self.live, cause=f"{unit} did not answer at {self.record.address}")
-        raise StepFailed("rollback", _silent(self.record))
+        serve_again(app.layout, app.systemd, self.record)
+        if not _answers(app, self.record, declared, BOOT_SECONDS):
+            raise StepFailed("rollback", _silent(self.record))
 
-    def _live_again(self) -> None:
-        """The former service is stopped and disabled again, and the app serves."""
-        app, record = self.app, self.record
+    def _go_back(self, error: Exception) -> NoReturn:
+        """The app is live and serves again, as far as that can be done. StepFailed, which says what could not."""
+        app, live = self.app, self.live
+        cause = _why(error)
+        failed = _Parts()
+        self._live_again(failed)
+        if ledger.given_back(ledger.read(app.layout.ledger)):
+            failed.do(self.record.write, app.layout)
+            failed.do(lambda: app.log("reverted", **{"from": None}, to=live, cause=cause))
+        if failed.why:
+            cause = f"{cause}; on the way back: {'; '.join(dict.fromkeys(failed.why))}"
+        if live is not None and not self._serves_users():
+            cause += f"; generation {live} does not serve: run `headcount-rollback {app.name} {live}`"
+        raise StepFailed("rollback", cause) from error
+
+    def _live_again(self, failed: _Parts) -> None:
+        """The former service is stopped and disabled again, and the app serves; no part hinders the others."""
+        app, record, layout = self.app, self.record, self.app.layout
+        theirs = [name for name in record.units if name != layout.public_socket_unit]
+        failed.do(boot_no_more, layout, app.systemd, record)
+        for unit in theirs:
+            failed.do(self._stop, unit)
+        failed.do(lambda: undrop(app.systemd, *theirs, root=layout.root))
+        if record.way == formers.SHARED and not leads_home(layout, layout.unit(layout.public_socket_unit)):
+            if not self._runs():
+                failed.do(self._stop, layout.public_socket_unit)  # theirs, which ours replaces
+            failed.do(cover, layout, record)
+        if self.live is None:
+            return
+        if not self._runs():
+            failed.do(self._stop, layout.service_unit(self.live))  # no socket opens while its service still leaves
+        if not failed.do(restore, app.instances, self.live, None):
+            self._by_parts(self.live, failed)
+
+    def _stop(self, unit: str) -> None:
+        if not self.app.systemd.state(unit).gone:
+            self.app.systemd.stop(unit)
+
+    def _by_parts(self, live: int, failed: _Parts) -> None:
+        """What restore() does, also where systemd refuses to read its unit files again: it knows them still."""
+        app, layout = self.app, self.app.layout
+        failed.do(store.link_public, layout)
+        failed.do(store.activate, layout, live)
+        for unit in (layout.public_socket_unit, layout.socket_unit(live), layout.service_unit(live)):
+            failed.do(app.systemd.start, unit)
+        failed.do(Processes(app.instances).start, live)
+
+    def _runs(self) -> bool:
+        """Whether the instance of what was live runs, as far as systemd says."""
+        if self.live is None:
+            return False
         with contextlib.suppress(SystemdError):
-            boot_no_more(app.layout, app.systemd, record)
+            return self.app.systemd.state(self.app.layout.service_unit(self.live)).running
+        return False
+
+    def _serves_users(self) -> bool:
+        """Whether what was live is live, and runs with its public socket open."""
         with contextlib.suppress(SystemdError):
-            app.systemd.stop(*(name for name in record.units if name != app.layout.public_socket_unit))
-        if record.way == formers.SHARED:
-            app.systemd.stop(app.layout.public_socket_unit)  # theirs, which ours replaces
-            cover(app.layout, record)
-        if self.live is not None:
-            restore(app.instances, self.live, None)
+            is_open = self.app.systemd.state(self.app.layout.public_socket_unit).running
+            return is_open and self._runs() and generations.live(self.app.layout) == self.live
+        return False
 
     def _given(self) -> None:
         """From here on the address is the former service's, whatever becomes of this process."""
@@ -158,16 +233,12 @@ class _HandOver:
         """The app is taken down, then the former service is started: in between nobody listens."""
         app = self.app
         take_down(app.instances)
-        try:
-            serve_again(app.layout, app.systemd, self.record)
-            deadline = app.instances.monotonic() + BOOT_SECONDS
-            while not _serves(app, self.record) and app.instances.monotonic() < deadline:
-                app.instances.sleep(POLL_SECONDS)
-            if not _answers(app, self.record, declared, BOOT_SECONDS):
-                raise StepFailed("rollback", _silent(self.record))
-        except (StepFailed, SystemdError):
-            self._live_again()
-            raise
+        serve_again(app.layout, app.systemd, self.record)
+        deadline = app.instances.monotonic() + BOOT_SECONDS
+        while not _serves(app, self.record) and app.instances.monotonic() < deadline:
+            app.instances.sleep(POLL_SECONDS)
+        if not _answers(app, self.record, declared, BOOT_SECONDS):
+            raise StepFailed("rollback", _silent(self.record))
         self._given()
 
     def _with_its_own_socket(self) -> None:
@@ -258,9 +329,10 @@ def _start(app: AppOnHost, record: Record, undo: Callable[[], None]) -> None:
                         "rollback", f"{record.unit} does not serve: {lines[-1] if lines else state.result}"
                     )
                 app.instances.sleep(POLL_SECONDS)
-        except (StepFailed, SystemdError):
-            app.systemd.stop(record.unit)
-            undo()
+        except (StepFailed, SystemdError, OSError):
+            undoing = _Parts()  # what of it fails is done once more on the way back
+            undoing.do(app.systemd.stop, record.unit)
+            undoing.do(undo)
             raise
 
 

@@ -32,28 +32,38 @@ def rollback_target(app: AppOnHost, wanted: int | None, live_too: bool = False) 
 
     `live_too`: one that is live already is no mistake.
     """
-    apps = installed_apps(app.root)
-    if app.name not in apps:
-        raise StepFailed(
-            "rollback", f"there is no app {app.name!r} on this host; there are: {', '.join(apps) or 'none'}"
-        )
-    found = truth.live(app.layout, app.instances.running())
-    there = truth.listed(app.layout, found.number if found else None)
-    if found is None:
-        lost = truth.lost(app.layout)
-        raise StepFailed("rollback", lost or f"{app.name} has no live generation on this host; there are: {there}")
+    found, serves, there = _found(app)
     live = found.number
     if wanted is None and found.why == truth.NEWEST:
         return live  # what was live is gone from the disk: this is the good one before it
     if wanted is None:
         wanted = truth.rollback_target(app.layout, live)
+        if wanted is None and not serves:
+            return live  # it was taken down, or its link was lost: nothing is before it, and it can serve again
         if wanted is None:
             raise StepFailed("rollback", f"{app.name} has no good generation before {live}; there are: {there}")
-    if wanted == live and not found.why and not live_too:
+    if wanted == live and serves and not live_too:
         raise StepFailed("rollback", f"generation {wanted} of {app.name} is live already; there are: {there}")
     if generations.describe(app.layout, wanted).status != "good":
         raise StepFailed("rollback", f"generation {wanted} of {app.name} cannot be gone back to; there are: {there}")
     return wanted
+
+
+def _found(app: AppOnHost) -> tuple[truth.Live, bool, str]:
+    """What is live, whether it is linked as such and serves, and what there is, in words. StepFailed where nothing is."""
+    apps = installed_apps(app.root)
+    if app.name not in apps:
+        raise StepFailed(
+            "rollback", f"there is no app {app.name!r} on this host; there are: {', '.join(apps) or 'none'}"
+        )
+    running = app.instances.running()
+    found = truth.live(app.layout, running)
+    there = truth.listed(app.layout, found.number if found else None)
+    if found is None:
+        lost = truth.lost(app.layout)
+        raise StepFailed("rollback", lost or f"{app.name} has no live generation on this host; there are: {there}")
+    serves = found.number in running and app.systemd.state(app.layout.public_socket_unit).running
+    return found, serves and not found.why, there
 
 
 def rollback(app: AppOnHost, wanted: int | None = None, event: str = "rolled_back") -> RolledBack:
@@ -80,6 +90,8 @@ def rollback(app: AppOnHost, wanted: int | None = None, event: str = "rolled_bac
             old = generations.live(app.layout)
             if old == target:  # only the link to it was lost, or somebody went back meanwhile
                 healed += heal(app)
+                if not app.systemd.state(app.layout.service_unit(target)).running:
+                    raise StepFailed("rollback", f"generation {target} does not run")
                 return {"from": old, "to": target, "verified": {}, "healed": healed, "told": healed}
             healed += make_account(app, target) + _reclaim(app, target)
             wrong = generations.problems(app.layout, target)

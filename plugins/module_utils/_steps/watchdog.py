@@ -7,6 +7,9 @@ So the process itself sees to it that it ends. At the deadline of the step, or w
 of a connection that breaks), an exception in the main thread lets the step give up in the orderly way that every
 failure takes: the candidate is stopped, the ledger says why, the lock is given back. Should even that not end within a
 minute, a thread ends the process; the kernel gives the lock back, and the next run heals what is left.
+
+What switches users is not given up because somebody asks. Where a person runs it, who may press ^C, that is noted, and
+ends the command after the step; by a module, a SIGTERM ends the process as ever.
 """
 
 from __future__ import annotations
@@ -106,12 +109,15 @@ def _prepare_seconds(app: Plain) -> float:
 
 
 @contextlib.contextmanager
-def watched(phase: str, seconds: float, last_words: Callable[[str], None]) -> Iterator[Watch]:
+def watched(
+    phase: str, seconds: float, last_words: Callable[[str], None], note: Callable[[int, str], None] | None = None
+) -> Iterator[Watch]:
     """Let the step `phase` end after `seconds`, or when it is asked to, by raising Ended in the main thread.
 
     `last_words` writes down why, should the process have to be ended. Outside of a main thread only that is left.
+    `note`: of a step that a person runs; is told of a signal that is to end the command, and what comes of it.
     """
-    watch = Watch(phase, seconds, last_words)
+    watch = Watch(phase, seconds, last_words, note)
     watch.begin()
     try:
         yield watch
@@ -122,8 +128,14 @@ def watched(phase: str, seconds: float, last_words: Callable[[str], None]) -> It
 class Watch:
     """Watches one step of this process."""
 
-    def __init__(self, phase: str, seconds: float, last_words: Callable[[str], None]) -> None:
-        self.phase, self.seconds, self._last_words = phase, seconds, last_words
+    def __init__(
+        self,
+        phase: str,
+        seconds: float,
+        last_words: Callable[[str], None],
+        note: Callable[[int, str], None] | None = None,
+    ) -> None:
+        self.phase, self.seconds, self._last_words, self._note = phase, seconds, last_words, note
         self._armed = False
         self._before: dict[int, Any] = {}
         self._over = threading.Event()
@@ -133,8 +145,10 @@ class Watch:
         begin_thread(threading.Thread(target=self._end_process, daemon=True))
         if threading.current_thread() is not threading.main_thread():
             return
-        asked = (signal.SIGTERM, signal.SIGHUP) if self.phase in STOPPABLE else (signal.SIGHUP,)
-        for number in (signal.SIGALRM, *asked):
+        asked = [signal.SIGALRM, signal.SIGHUP]
+        asked += [signal.SIGTERM] if self.phase in STOPPABLE or self._note else []
+        asked += [signal.SIGINT] if self._note else []
+        for number in asked:
             self._before[number] = signal.signal(number, self._heard)
         self._armed = True
         signal.setitimer(signal.ITIMER_REAL, self.seconds)
@@ -154,14 +168,17 @@ class Watch:
         self._before = {}
 
     def _heard(self, number: int, _frame: Any) -> None:
-        stops = number == signal.SIGALRM or self.phase in STOPPABLE
-        if not self._armed or not stops:
-            return  # what switches users is not broken off because a connection is gone
+        stops = self._armed and (number == signal.SIGALRM or self.phase in STOPPABLE)
+        if self._note and number in (signal.SIGINT, signal.SIGTERM):
+            self._note(number, "it is given up" if stops else f"it is ended first, within {self.seconds:.0f} s")
+        if not stops:
+            return  # what switches users is not broken off because a connection is gone, or somebody presses ^C
         self._armed = False
         causes = {
             signal.SIGALRM: f"it did not end within {self.seconds:.0f} s, the longest that it may take, and was ended",
             signal.SIGTERM: "another run on this host asked it to end (see the ledger)",
             signal.SIGHUP: "the connection to the host was lost",
+            signal.SIGINT: "it was broken off by hand (^C)",
         }
         raise Ended(self.phase, causes[signal.Signals(number)])
 

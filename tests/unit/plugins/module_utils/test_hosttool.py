@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.tak
 from ansible_collections.headcount.gunicorn.plugins.module_utils._host import exporting
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.paths import Layout
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import Systemd, SystemdError
+from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.app import AppOnHost
 from fake_systemd import FakeSystemd
 
 
@@ -186,3 +188,39 @@ def test_a_host_without_a_process_left_is_told_in_a_sentence(
     monkeypatch.setattr(tool, "installed_apps", silent)
     assert tool.main(["status"], str(tmp_path)) == tool.FAILED
     assert capsys.readouterr().err.startswith("headcount: systemctl show shop@* got no answer: this host could not")
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("option", [[], ["--to-former"]])
+def test_a_signal_ends_the_command_after_what_it_began(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    number: signal.Signals,
+    status: int,
+    option: list[str],
+) -> None:
+    def switched(app: AppOnHost, *_: object) -> dict[str, object]:
+        with app.alone("rollback"):
+            os.kill(os.getpid(), number)
+        return {"from": 2, "to": 1, "former": "old.service", "told": []}
+
+    os.makedirs(Layout("shop", str(tmp_path)).state)
+    monkeypatch.setattr(tool, "rollback", switched)
+    monkeypatch.setattr(tool, "give_back", switched)
+    assert tool.main(["rollback", "shop", *option], str(tmp_path)) == status
+    out, err = capsys.readouterr()
+    assert out.startswith("shop: old.service has its address" if option else "shop: generation 1 is live again")
+    assert f"headcount: {number.name} came during the step rollback: it is ended first, within " in err
+
+
+def test_one_that_only_waits_is_ended_at_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def waiting(*_: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    os.makedirs(Layout("shop", str(tmp_path)).state)
+    monkeypatch.setattr(tool, "rollback", waiting)
+    assert tool.main(["rollback", "shop"], str(tmp_path)) == 130
+    assert capsys.readouterr().err == "headcount: ended by ^C while no step was at work\n"

@@ -320,3 +320,9 @@ def test_what_was_logged_until_now_is_in_it() -> None:
     assert Systemd(recorder).journal("shop@1.service", 7.9) == ["one", "two"]
     assert [command[:2] for command in recorder.commands] == [["journalctl", "--sync"], ["journalctl", "--no-pager"]]
     assert "--since=@7" in recorder.commands[1]
+
+
+def test_a_signal_to_the_terminal_does_not_reach_what_is_run() -> None:
+    """^C goes to all of the session's foreground: systemctl would end amid a switch that is to be finished."""
+    told = systemd.run([sys.executable, "-c", "import os; print(os.getsid(0), os.getpgrp())"], 30.0)
+    assert not {str(os.getsid(0)), str(os.getpgrp())} & set(told.out.split())

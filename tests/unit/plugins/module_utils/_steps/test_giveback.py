@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -21,9 +23,11 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.ans
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.failures import StepFailed
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.takeover import Record
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.listeners import Listener
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import Completed
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import giveback
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.app import AppOnHost
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.giveback import give_back
+from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.rollback import rollback
 from test_app import RUN, Host
 
 OLD = "old.service"
@@ -283,3 +287,83 @@ def test_what_was_given_back_is_not_healed_into_being_live(host: Host) -> None:
     assert truth.live(host.layout, [1, 2]) is None
     ledger.append(host.layout.ledger, "promoted", to=2)
     assert truth.live(host.layout, [2]) == truth.Live(2, "by the ledger and what runs")
+
+
+SERVES = {"shop.socket", "shop@2.service", "shop@2.socket"}
+
+
+def _refuse(host: Host, monkeypatch: pytest.MonkeyPatch, verb: str, times: int) -> None:
+    """systemd refuses `verb` from the moment on at which the app has been stopped, so many times."""
+    left = [times]
+    runner = host.app.systemd.runner
+
+    def refusing(command: Sequence[str], seconds: float) -> Completed:
+        down = any("shop@2.service" in line for line in host.systemd.said if line.startswith("stop"))
+        if verb in command and left[0] and (down or (verb == "stop" and "shop@2.service" in command)):
+            left[0] -= 1
+            if verb == "stop":
+                host.systemd(command, seconds)
+            return Completed(1, "", "refused")
+        return runner(command, seconds)
+
+    monkeypatch.setattr(host.app.systemd, "runner", refusing)
+
+
+@pytest.mark.parametrize("inherits", [True, False])
+@pytest.mark.parametrize(("verb", "times"), [("daemon-reload", 1), ("daemon-reload", 99), ("stop", 1)])
+def test_the_app_serves_again_where_taking_it_down_fails(
+    host: Host, monkeypatch: pytest.MonkeyPatch, verb: str, times: int, inherits: bool
+) -> None:
+    record = Record(OLD, formers.JOINED, ADDRESS, takeover.RETIRED, (), (OLD,), {}, 7, inherits)
+    record.write(host.layout)
+    _refuse(host, monkeypatch, verb, times)
+    with pytest.raises(StepFailed, match=r"old\.service was not given its address back: .*refused") as failed:
+        give_back(host.app)
+    assert host.systemd.active == SERVES
+    assert generations.live(host.layout) == 2
+    assert os.path.lexists(host.layout.boot_link)
+    assert os.path.lexists(host.layout.unit("shop.socket"))
+    assert truth.live(host.layout, [2]) == truth.Live(2)
+    assert not ledger.given_back(ledger.read(host.layout.ledger))
+    assert Record.read(host.layout) == record
+    assert "headcount-rollback" not in failed.value.cause
+
+
+def test_a_way_back_that_fails_says_what_to_run_and_that_works(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    Record(OLD, formers.JOINED, ADDRESS, takeover.RETIRED, (), (OLD,), {}, 7).write(host.layout)
+    host.systemd.broken = {OLD, "shop@2.service"}
+    with pytest.raises(StepFailed, match=r"; generation 2 does not serve: run `headcount-rollback shop 2`"):
+        give_back(host.app)
+    assert not host.systemd.active & {OLD, "shop@2.service"}
+    with pytest.raises(StepFailed, match="generation 2 does not run"):
+        rollback(host.app, 2)
+    host.systemd.broken = set()
+    assert rollback(host.app, 2)["to"] == 2
+    assert host.systemd.active == SERVES
+
+
+@pytest.mark.parametrize("linked", [True, False])
+@pytest.mark.parametrize("inherits", [True, False])
+def test_a_host_on_which_nobody_serves_is_found_out_about(host: Host, linked: bool, inherits: bool) -> None:
+    """A process that was killed amid it, with no generation before the one that was live."""
+    shutil.rmtree(host.layout.generation(1))
+    Record(OLD, formers.JOINED, ADDRESS, takeover.RETIRED, (), (OLD,), {}, 7, inherits).write(host.layout)
+    host.systemd.active.clear()
+    if not linked:
+        os.unlink(host.layout.live)
+    assert rollback(host.app)["to"] == 2
+    assert host.systemd.active == SERVES
+    with pytest.raises(StepFailed, match="no good generation before 2"):
+        rollback(host.app)
+    host.systemd.active.clear()
+    if not linked:
+        os.unlink(host.layout.live)
+    assert give_back(host.app)["live"] == 2
+    assert host.systemd.active == {OLD}
+
+
+def test_one_whose_public_socket_is_closed_is_no_generation_that_is_live_already(host: Host) -> None:
+    """It runs, but nobody reaches it: what the failed way back told to run has to do something."""
+    host.systemd.active.discard("shop.socket")
+    assert rollback(host.app, 2)["to"] == 2
+    assert host.systemd.active == SERVES

@@ -91,6 +91,52 @@ def test_a_promote_is_not_broken_off_by_a_lost_connection(tmp_path: Path) -> Non
     assert not failures(app)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("alone", [True, False])
+def test_what_switches_users_by_hand_is_ended_before_a_signal_ends_the_command(
+    tmp_path: Path, number: signal.Signals, alone: bool
+) -> None:
+    said: list[str] = []
+    app = _steps.AppOnHost("shop", ANNA, str(tmp_path), say=said.append, by_hand=True)
+    handlers = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
+    done = []
+    with app.alone("rollback") if alone else app.step("promote"):
+        for _ in range(2):
+            os.kill(os.getpid(), number)
+        done.append(subprocess.run(["true"], check=False).returncode)
+    assert done == [0]
+    assert app.asked_to_end == number
+    assert len(said) == 2
+    assert f"{number.name} came during the step {'rollback' if alone else 'promote'}: it is ended first" in said[0]
+    assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == handlers
+    assert not failures(app)
+    with pytest.raises(StepFailed, match=f"not begun: {number.name} came during the step before"), app.step("stage"):
+        pytest.fail("a step is begun after that")
+    assert app.lock.lease() is None
+
+
+def test_what_switches_users_by_hand_ends_in_time_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_steps, "step_seconds", lambda *_: 0.5)
+    app = _steps.AppOnHost("shop", ANNA, str(tmp_path), by_hand=True)
+    with pytest.raises(StepFailed, match="did not end within"), app.step("promote"):
+        work_until(signal.SIGINT)
+    assert app.asked_to_end == signal.SIGINT
+
+
+def test_what_reaches_no_users_yet_is_given_up_by_hand(tmp_path: Path) -> None:
+    app = _steps.AppOnHost("shop", ANNA, str(tmp_path), by_hand=True)
+    with pytest.raises(StepFailed, match="it was broken off by hand"), app.step("weigh"):
+        work_until(signal.SIGINT)
+    assert app.asked_to_end == signal.SIGINT
+    assert len(failures(app)) == 1
+
+
+def test_a_module_is_broken_off_by_hand_as_ever(tmp_path: Path) -> None:
+    handlers = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
+    with host(tmp_path).step("promote"):
+        assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == handlers
+
+
 def test_clearing_up_is_not_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     app, cleared = host(tmp_path), []
 
