@@ -50,7 +50,7 @@ def rollback_target(app: AppOnHost, wanted: int | None, live_too: bool = False) 
 
 
 def _found(app: AppOnHost) -> tuple[truth.Live, bool, str]:
-    """What is live, whether it is linked as such and serves, and what there is, in words. StepFailed where nothing is."""
+    """What is live, whether it is linked as such and serves, and what there is, in words. StepFailed where none is."""
     apps = installed_apps(app.root)
     if app.name not in apps:
         raise StepFailed(
