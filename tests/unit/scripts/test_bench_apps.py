@@ -75,7 +75,7 @@ def test_a_latency_that_is_allowed_to_some_is_told_with_what_came_of_their_own_l
 @pytest.mark.parametrize(
     ("words", "asks", "message"),
     [
-        ([], "", "name a project: scripts/bench apps NAME=CHECKOUT"),
+        ([], "", "name a project: NAME=CHECKOUT"),
         (["shop"], "", "shop: what is wanted is NAME=CHECKOUT, with the folder of a project"),
         (["shop=/nowhere"], "", "shop=/nowhere: what is wanted is NAME=CHECKOUT"),
         (
