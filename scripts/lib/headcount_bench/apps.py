@@ -91,15 +91,20 @@ class Project:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of this benchmark."""
-    parser.add_argument(
-        "checkouts", nargs="*", metavar="NAME=CHECKOUT", help="the folder of a project, by the app's name"
-    )
+    add_projects(parser)
     parser.add_argument(
         "--p95-ms",
         type=int,
         metavar="MS",
         help="tries what did not go live by its own limits once more: allows this, at few requests a second, where "
         "other work on the machine makes time no measure",
+    )
+
+
+def add_projects(parser: argparse.ArgumentParser) -> None:
+    """Which projects, and what is answered and asked of them."""
+    parser.add_argument(
+        "checkouts", nargs="*", metavar="NAME=CHECKOUT", help="the folder of a project, by the app's name"
     )
     parser.add_argument("--asks", type=Path, metavar="FILE", help="YAML: what is answered and asked, by the app's name")
 
@@ -138,9 +143,14 @@ def cells_on(options: argparse.Namespace, folder: Path, suites: Sequence[str], *
 
 
 def stopped(result: Result | None) -> dict[str, str]:
-    """On which hosts a project was rolled out and did not go live, and why."""
+    """On which hosts a project was rolled out and did not go live, or did not do all that was asked, and why."""
     hosts = result.value["hosts"] if result else {}
-    return {suite: host["cause"] or host["status"] for suite, host in hosts.items() if not live(host)}
+    return {suite: _why(host) for suite, host in hosts.items() if not live(host)}
+
+
+def _why(host: Mapping[str, Any]) -> str:
+    said = (f"{use['name']}: {use['said']}" for use in host.get("used", []) if not use["ok"])
+    return str(host.get("cause") or next(said, host["status"]))
 
 
 def _file(folder: Path) -> Path:
@@ -206,12 +216,13 @@ class Runs:
         if entry is None or (told["new_app"] == ASKED and not found["added"]):
             return found
         with ThreadPoolExecutor(max_workers=len(suites)) as pool:
-            declared = merged(merged(entry, project.entry), self._limits())
+            declared = merged(merged(entry, project.entry), self.limits())
             rolled = pool.map(lambda suite: self.rollout(project, declared, f"d{suite}"), suites)
             found["hosts"] = dict(zip(suites, rolled, strict=True))
         return found
 
-    def _limits(self) -> dict[str, Any]:
+    def limits(self) -> dict[str, Any]:
+        """What an entry's trials have in place of their own."""
         if not self.p95_ms:
             return {}
         return {"limits": {"p95_ms": self.p95_ms}, "load": dict(_BUSY_LOAD), "on_inconclusive": "promote"}
@@ -380,7 +391,7 @@ def report_of(results: Mapping[str, Result]) -> Report:
     found = {name: result.value for name, result in results.items()}
     ours = [name for name, value in found.items() if by_itself(value)]
     anyhow = [name for name, value in found.items() if any(map(live, value["hosts"].values()))]
-    eased = eased_words(found)
+    eased = _eased_words(found)
     edit = "without an edit but for limits and load of some trials" if eased else "without an edit"
     count = (
         f"{len(anyhow)} of {len(found)} projects went live and were used on a host at least, {len(ours)} of them by "
@@ -399,7 +410,7 @@ def report_of(results: Mapping[str, Result]) -> Report:
     return Report("Projects as they are", "\n\n".join(part for part in parts if part), found, missed=missed)
 
 
-def eased_words(found: Mapping[str, Any]) -> str:
+def _eased_words(found: Mapping[str, Any]) -> str:
     """Whose trials had other limits than their own, and why; "" where none had."""
     eased = {name: value["p95_ms"] for name, value in found.items() if value.get("p95_ms")}
     if not eased:

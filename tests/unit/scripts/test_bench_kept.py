@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from headcount_bench import apps, kept
-from headcount_bench._common import RESULTS, Lab, Result, Store
+from headcount_bench._common import Lab, Result
 from headcount_bench._visitor import UPLOADED, Use, Visitor, multipart
 from headcount_scripts.console import ScriptError
 
@@ -52,22 +52,12 @@ def test_a_file_goes_with_a_form_as_a_browser_sends_it() -> None:
     assert str(parts["content"].get_payload()).strip() == UPLOADED
 
 
-def test_a_project_that_the_machine_stopped_is_tried_again_with_another_limit(tmp_path: Path) -> None:
+def test_what_is_kept_is_measured_apart_from_what_goes_live(tmp_path: Path) -> None:
     (tmp_path / "wiki").mkdir()
-    options = argparse.Namespace(checkouts=[f"wiki={tmp_path / 'wiki'}"], asks=None, quick=False, p95_ms=None)
-    (own,) = kept.cells_of(options, tmp_path / "bench")
-    (bare,) = apps.cells_of(argparse.Namespace(**{**vars(options), "quick": True}), tmp_path / "bench")
+    options = argparse.Namespace(checkouts=[f"wiki={tmp_path / 'wiki'}"], asks=None, quick=True, p95_ms=None)
+    (own,), (bare,) = kept.cells_of(options, tmp_path / "bench"), apps.cells_of(options, tmp_path / "bench")
     assert own.key != bare.key
-    stopped = value(status="failed", cause="p95 is 900 ms, limit 250").value
-    Store(tmp_path / "bench" / RESULTS).add(
-        {"cell": own.name, "key": own.key, "value": stopped, "at": 0.0, "seconds": 1.0}
-    )
-    (again,) = kept.cells_of(argparse.Namespace(**{**vars(options), "p95_ms": 3000}), tmp_path / "bench")
-    assert again.inputs["p95_ms"] == 3000
-    eased = Result("wiki", "key", {**value(("read", "")).value, "p95_ms": 3000, "own": {"12": "slow"}}, 0.0, 1.0)
-    told = kept.report_of({"wiki": eased}).markdown
-    assert "but for wiki" in told
-    assert "- Debian 12, by its own limits: slow" in told
+    assert own.inputs["suites"] == ["12"]
 
 
 READS = (Use("write", "form", "/new"), Use("read", "get", "/"))
