@@ -371,7 +371,7 @@ def unwell(ask: Ask, answer: Answer) -> str:
             f"{told}{in_brackets(shown(answer))}, but its body does not contain {ask.contains!r}" if lacks else failure
         )
     if not ask.status and redirected(answer):
-        return f"{told}, a redirect to {answer.location}"
+        return f"{told}{REDIRECT}{answer.location}"
     expected = f", expected {' or '.join(map(str, ask.status))}" if ask.status else ""
     return told + in_brackets(answer.words()) + expected + by_which_name(answer, ask.headers)
 
@@ -381,6 +381,7 @@ def shown(answer: Answer) -> str:
     return answer.words() if answer.body else ", ".join(filter(None, (answer.words(), "an empty body")))
 
 
+REDIRECT = ", a redirect to "
 ASKED_AS = "; it was asked for as localhost"
 
 
@@ -436,7 +437,7 @@ def unhealthy(answer: Answer, health: Mapping[str, Any]) -> str | None:
         return answer.failure("GET", path)
     if answer.status not in health["status"]:
         if redirected(answer):
-            told = f"GET {path} answered {answer.status}, a redirect to {answer.location}: declare what users send"
+            told = f"GET {path} answered {answer.status}{REDIRECT}{answer.location}: declare what users send"
             return f"{told} ({AS_USERS}), or, where the redirect is well, health.status: [200, {answer.status}]"
         allowed = " or ".join(str(code) for code in health["status"])
         told = f"GET {path} answered {answer.status}{in_brackets(answer.words())}, expected {allowed}"

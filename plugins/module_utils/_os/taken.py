@@ -94,18 +94,28 @@ def socket_holders(path: str, root: str = "/") -> list[str]:
 
 
 def _holders(sockets: set[str], root: str) -> list[str]:
-    found: dict[int, str] = {}
+    found: dict[int, tuple[str, str]] = {}
     proc = under(root, "/proc")
     for pid in [name for name in os.listdir(proc) if name.isdigit()] if sockets else []:
         folder = os.path.join(proc, pid, "fd")
         with contextlib.suppress(OSError):
             if any(target_of(os.path.join(folder, name)) in sockets for name in os.listdir(folder)):
                 name = read_text(root, f"/proc/{pid}/comm") or "a process"
-                unit = _service(pid, root)
-                ends = f" of {unit} (`systemctl disable --now {unit}` ends it for good)" if unit else ""
-                found[int(pid)] = f"{name} (pid {pid}){ends}"
-    others = [words for pid, words in sorted(found.items()) if pid != 1]
-    return others or list(found.values())
+                found[int(pid)] = f"{name} (pid {pid})", _service(pid, root)
+    others = [words + _ends(unit, 1 in found) for pid, (words, unit) in sorted(found.items()) if pid != 1]
+    return others or [words for words, _ in found.values()]
+
+
+def _ends(unit: str, activated: bool) -> str:
+    """How a service is ended for good; `activated`: systemd has its socket, and would start it again."""
+    if not unit:
+        return ""
+    if activated:
+        return (
+            f" of {unit}, to which systemd passes the socket (`systemctl list-sockets` names its socket unit; "
+            f"`systemctl disable --now` with that and {unit} ends both for good)"
+        )
+    return f" of {unit} (`systemctl disable --now {unit}` ends it for good)"
 
 
 _SERVICE = re.compile(r"^(?:0:|\d+:name=systemd):.*/system\.slice/(?:[^/\n]+\.slice/)*([^/\n]+\.service)", re.MULTILINE)

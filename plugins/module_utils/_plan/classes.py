@@ -31,6 +31,20 @@ class ClassChoice:
     limits: tuple[Limit, ...]
     warnings: tuple[str, ...]
 
+    def may_be(self, name: str) -> bool:
+        """Whether a person may declare class `name` for the app, of this release or of another one."""
+        return all(
+            each.value != RULED_OUT or each.reason == not_built(name) for each in self.limits if each.name == name
+        )
+
+
+RULED_OUT = "ruled out"
+
+
+def not_built(worker_class: str) -> str:
+    """Why a built release rules a class out that its libraries are well with."""
+    return f"the release was built without {worker_class}: only another release can have it"
+
 
 @dataclass(frozen=True)
 class Room:
@@ -199,7 +213,7 @@ def _choice(
     words = {"sync": _of_sync(app, inputs), "gevent": _of_gevent(inputs), "gthread": _of_gthread(app, inputs)}
     limits = []
     for each, against in verdicts.items():
-        value = "ruled out" if against else "best" if each == name else "poor" if each != "gthread" else "next best"
+        value = RULED_OUT if against else "best" if each == name else "poor" if each != "gthread" else "next best"
         limits.append(Limit(each, value, against or words[each]))
     return ClassChoice(name, winner, reason, origin, tuple(limits), warnings)
 

@@ -414,9 +414,10 @@ def _of_class(draft: Draft, gunicorn_version: str) -> str | None:
     if choice.name == "gthread" and instead:
         return f"gthread and not gevent: {choice.reason}"
     if choice.name == "eventlet":
+        other = "gevent" if choice.may_be("gevent") else "gthread"
         return (
             f"eventlet {EVENTLET} is in bug-fix-only retirement, and Gunicorn 26.0 removed its worker: the release is"
-            f" pinned to gunicorn{gunicorn_version}; move to worker_class: gevent"
+            f" pinned to gunicorn{gunicorn_version}; move to worker_class: {other}"
         )
     return None
 
@@ -425,10 +426,8 @@ def _of_slow_clients(draft: Draft) -> str | None:
     kind = draft.choice.name
     if kind not in ("sync", "gthread") or draft.app.buffering_proxy:
         return None
-    return (
-        f"a {kind} worker waits for slow clients: put a buffering proxy in front and set buffering_proxy: true,"
-        " or set worker_class: gevent"
-    )
+    told = f"a {kind} worker waits for slow clients: put a buffering proxy in front and set buffering_proxy: true"
+    return f"{told}, or set worker_class: gevent" if draft.choice.may_be("gevent") else told
 
 
 def _of_settings(draft: Draft, settings: Mapping[str, Setting]) -> Sequence[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from .._declaration.app import App, Plain
 from .._release.asynccompat import verdicts
 from .._release.releases import distributions
+from .classes import not_built
 from .planner import Mismatch, plan_each, profile_mismatch
 from .types import Measured, Policy
 
@@ -25,9 +26,7 @@ def with_release(planning: Plain, name: str, release: str, app: Plain) -> dict[s
     found = dict(verdicts(installed, app["async_libraries"], free_threaded=free_threaded))
     for worker_class in ("gevent", "eventlet"):
         if worker_class not in installed:
-            found.setdefault(
-                worker_class, f"the release was built without {worker_class}: only another release can have it"
-            )
+            found.setdefault(worker_class, not_built(worker_class))
     # What the release asks of the sandbox (psutil) is known with it.
     bent = {"sandbox": app["sandbox"]} if app.get("sandbox") else {}
     apps = [{**one, **bent} if one["name"] == name else one for one in planning["apps"]]

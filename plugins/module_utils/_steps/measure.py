@@ -29,7 +29,7 @@ from .._facts.unitgroups import unit_cpu_seconds, unit_pids
 from .._load.memory import ProcessMemory, read_process
 from .._os.background import begin_thread
 from .._os.http import Answer, Ask, request, unwell
-from .uncounted import told
+from .uncounted import told, with_fix
 
 WARM_SECONDS = 1.0
 SOLO_SECONDS = 2.0
@@ -342,7 +342,8 @@ def _warmed(candidate: _Candidate) -> _Rest:
     warm = ask(candidate.address, paths, WARM_SECONDS, 1, LEAST_REQUESTS, candidate.timeout_seconds)
     _fail_if_endless(warm.endless)
     if not warm.wall_ms:
-        raise NotMeasured(f"no request of the load was answered while it was weighed: {warm.example}", warm.path)
+        why = with_fix(warm.example)
+        raise NotMeasured(f"no request of the load was answered while it was weighed: {why}", warm.path)
     idle = unit.memory()
     workers = tuple(pid for pid in idle if pid != unit.main_pid)
     if not workers:

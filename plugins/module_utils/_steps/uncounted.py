@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Callable, Sequence
 
-from .._os.http import AS_USERS, ASKED_AS, Answer, Ask, redirected, request
+from .._os.http import AS_USERS, ASKED_AS, REDIRECT, Answer, Ask, redirected, request
 
 _FIX = {
     401: "declare in load.paths what lets the request in (headers: {Authorization: ...}), or another path",
@@ -16,6 +16,10 @@ _FIX = {
     429: "a rate limit counts the weigh as one client: exempt the host itself from it, or declare another path",
 }
 _OTHER_FIX = "declare in load.paths a path that the app answers, or, where that is what users get, its status: [...]"
+_REDIRECT_FIX = (
+    f"nothing of the app is measured that way; declare what users send ({AS_USERS}), or the path that it leads to, or, "
+    "where the redirect is what users get, status: [%d]"
+)
 _STATUS = " answered "
 
 
@@ -26,7 +30,7 @@ def told(good: int, errors: Sequence[str]) -> str:
         return ""
     error, times = Counter(errors).most_common(1)[0]
     error, asked_as, host = error.partition(ASKED_AS)
-    fix = _FIX.get(_status(error), _OTHER_FIX + asked_as + host)
+    fix = _fix(error) or _OTHER_FIX + asked_as + host
     if good:
         return (
             f"{error} in {times} of {good + len(errors)} requests, of which only the others count in the weigh: {fix}"
@@ -34,16 +38,22 @@ def told(good: int, errors: Sequence[str]) -> str:
     return f"{error} each time ({len(errors)} requests), so the path does not count in the weigh: {fix}"
 
 
+def with_fix(error: str) -> str:
+    """An answer of the load that does not mean well, with what to declare where its status says enough to know it."""
+    answered = error.partition(ASKED_AS)[0]
+    fix = _fix(answered)
+    return f"{answered}: {fix}" if fix else error
+
+
+def _fix(error: str) -> str:
+    status = _status(error)
+    return _REDIRECT_FIX % status if REDIRECT in error else _FIX.get(status, "")
+
+
 def _status(error: str) -> int:
     """The status that an error tells of; 0 for a connection that failed."""
     digits = error.partition(_STATUS)[2][:3]
     return int(digits) if digits.isdigit() else 0
-
-
-_REDIRECT_FIX = (
-    f"nothing of the app is measured that way; declare what users send ({AS_USERS}), or the path that it leads to, or, "
-    "where the redirect is what users get, status: [%d]"
-)
 
 
 def only_redirects(

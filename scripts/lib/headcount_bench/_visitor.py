@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
-"""A user of an app: pages, forms with their hidden fields, and JSON, over one session with cookies."""
+"""A user of an app: pages, forms with their hidden fields, uploads, and JSON, over one session with cookies."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ from typing import Any
 from headcount_scripts.console import ScriptError
 
 KINDS = ("get", "form", "post")
-_KEYS = {*KINDS, "name", "fields", "json", "to", "text", "status", "keep", "headers"}
+UPLOADED = "a file of a visitor's"
+_KEYS = {*KINDS, "name", "fields", "files", "json", "to", "text", "status", "keep", "headers"}
 
 
 @dataclass(frozen=True)
 class Use:
     """One thing that a user does: `kind` get (a page), form (a page with a form, which is sent with `fields`, to `to`
-    or to itself) or post (`json`, or `fields` without a form).
+    or to itself) or post (`json`, or `fields` without a form). `files`: {field: file name} of files that go with it,
+    each of which holds UPLOADED.
 
     Its answer has the `status`, or any below 400, and holds `text`. `keep`: {word: path of keys in the JSON of the
     answer}; a later {word} in a path, a field or a header is that.
@@ -39,6 +41,7 @@ class Use:
     status: int = 0
     keep: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, data: Mapping[str, Any], where: str) -> Use:
@@ -60,6 +63,7 @@ class Use:
             status=int(data.get("status", 0)),
             keep=dict(data.get("keep", {})),
             headers={str(key): str(value) for key, value in data.get("headers", {}).items()},
+            files={str(key): str(value) for key, value in data.get("files", {}).items()},
         )
 
 
@@ -81,6 +85,16 @@ def hidden_fields(page: str) -> dict[str, str]:
     parser = _Hidden()
     parser.feed(page)
     return parser.found
+
+
+def multipart(fields: Mapping[str, str], files: Mapping[str, str]) -> tuple[bytes, str]:
+    """(body, its content type) of a form with files, as a browser sends it."""
+    mark = "headcount-5f1d"
+    parts = [f'name="{name}"\r\n\r\n{value}' for name, value in fields.items()]
+    kind = "Content-Type: application/octet-stream"
+    parts += [f'name="{name}"; filename="{file}"\r\n{kind}\r\n\r\n{UPLOADED}' for name, file in files.items()]
+    body = "".join(f"--{mark}\r\nContent-Disposition: form-data; {part}\r\n" for part in parts)
+    return f"{body}--{mark}--\r\n".encode(), f"multipart/form-data; boundary={mark}"
 
 
 class Visitor:
@@ -112,6 +126,8 @@ class Visitor:
             if use.body is not None:
                 data = self._filled(json.dumps(use.body)).encode() if use.kind == "post" else data
                 headers["Content-Type"] = "application/json"
+            elif use.files:
+                data, headers["Content-Type"] = multipart(fields, use.files)
         status, text = self._ask(path, data, headers)
         return self._wrong(use, f"{'GET' if data is None else 'POST'} {path}", status, text)
 
@@ -148,4 +164,4 @@ class Visitor:
             return 0, str(getattr(error, "reason", error))
 
 
-__all__ = ["Use", "Visitor", "hidden_fields"]
+__all__ = ["UPLOADED", "Use", "Visitor", "hidden_fields", "multipart"]

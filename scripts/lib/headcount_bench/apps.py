@@ -91,9 +91,7 @@ class Project:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of this benchmark."""
-    parser.add_argument(
-        "checkouts", nargs="*", metavar="NAME=CHECKOUT", help="the folder of a project, by the app's name"
-    )
+    add_projects(parser)
     parser.add_argument(
         "--p95-ms",
         type=int,
@@ -101,11 +99,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="tries what did not go live by its own limits once more: allows this, at few requests a second, where "
         "other work on the machine makes time no measure",
     )
+
+
+def add_projects(parser: argparse.ArgumentParser) -> None:
+    """Which projects, and what is answered and asked of them."""
+    parser.add_argument(
+        "checkouts", nargs="*", metavar="NAME=CHECKOUT", help="the folder of a project, by the app's name"
+    )
     parser.add_argument("--asks", type=Path, metavar="FILE", help="YAML: what is answered and asked, by the app's name")
 
 
 def cells_of(options: argparse.Namespace, folder: Path) -> list[Cell]:
     """One cell for each project that was ever named; those of this call are kept for the next ones."""
+    return cells_on(options, folder, ["12"] if options.quick else list(SUITES))
+
+
+def cells_on(options: argparse.Namespace, folder: Path, suites: Sequence[str], **more: Any) -> list[Cell]:
+    """The same for hosts of these `suites`, with `more` that decides what is measured."""
     known = _kept(folder)
     asks = _asks(options.asks)
     for word in options.checkouts:
@@ -117,15 +127,14 @@ def cells_of(options: argparse.Namespace, folder: Path) -> list[Cell]:
         if name in known:
             known[name]["asks"] = asks[name]
     if not known:
-        raise ScriptError("name a project: scripts/bench apps NAME=CHECKOUT", 2)
+        raise ScriptError("name a project: NAME=CHECKOUT", 2)
     found, measured = [], Store(folder / RESULTS).read()
     for name, item in sorted(known.items()):
         project = Project.of(name, item["path"], item["asks"])
         if project.path.is_dir():
             item["revision"] = project.revision()
         inputs = {"version": VERSION, "app": name, "revision": item.get("revision", ""), "asks": item["asks"]}
-        suites = ["12"] if options.quick else list(SUITES)
-        own = Cell(name, {**inputs, "p95_ms": None, "suites": suites})
+        own = Cell(name, {**inputs, **more, "p95_ms": None, "suites": list(suites)})
         eased = options.p95_ms and stopped(measured.get(own.key))
         found.append(replace(own, inputs={**own.inputs, "p95_ms": options.p95_ms}) if eased else own)
     folder.mkdir(parents=True, exist_ok=True)
@@ -134,9 +143,14 @@ def cells_of(options: argparse.Namespace, folder: Path) -> list[Cell]:
 
 
 def stopped(result: Result | None) -> dict[str, str]:
-    """On which hosts a project was rolled out and did not go live, and why."""
+    """On which hosts a project was rolled out and did not go live, or did not do all that was asked, and why."""
     hosts = result.value["hosts"] if result else {}
-    return {suite: host["cause"] or host["status"] for suite, host in hosts.items() if not live(host)}
+    return {suite: _why(host) for suite, host in hosts.items() if not live(host)}
+
+
+def _why(host: Mapping[str, Any]) -> str:
+    said = (f"{use['name']}: {use['said']}" for use in host.get("used", []) if not use["ok"])
+    return str(host.get("cause") or next(said, host["status"]))
 
 
 def _file(folder: Path) -> Path:
@@ -166,19 +180,24 @@ def _asks(path: Path | None) -> dict[str, Any]:
 
 def measure(bench: Bench) -> None:
     """One project after the other, each on both hosts at the same time."""
-    known, measured = _kept(bench.folder), bench.store.read()
     suites = {"12"} if bench.quick else set(SUITES)
     hosts = [f"d{number}:2:1g:{suite}" for number, suite in SUITES.items() if number in suites]
     with bench.lab(hosts, name=f"apps-{'quick' if bench.quick else 'bench'}") as lab:
+        measure_on(bench, lab, Runs)
 
-        def work(cell: Cell, _: str) -> dict[str, Any]:
-            item, p95_ms = known[cell.name], cell.inputs["p95_ms"]
-            runs = Runs(lab, bench.folder, p95_ms)
-            found = runs.project(Project.of(cell.name, item["path"], item["asks"]), cell.inputs["suites"])
-            own = replace(cell, inputs={**cell.inputs, "p95_ms": None})
-            return {**found, "own": stopped(measured.get(own.key)) if p95_ms else {}}
 
-        bench.run(work)
+def measure_on(bench: Bench, lab: Lab, runs: type[Runs]) -> None:
+    """What is still missing, by `runs` on the hosts of `lab`."""
+    known, measured = _kept(bench.folder), bench.store.read()
+
+    def work(cell: Cell, _: str) -> dict[str, Any]:
+        item, p95_ms = known[cell.name], cell.inputs["p95_ms"]
+        project = Project.of(cell.name, item["path"], item["asks"])
+        found = runs(lab, bench.folder, p95_ms).project(project, cell.inputs["suites"])
+        own = replace(cell, inputs={**cell.inputs, "p95_ms": None})
+        return {**found, "own": stopped(measured.get(own.key)) if p95_ms else {}}
+
+    bench.run(work)
 
 
 class Runs:
@@ -197,12 +216,13 @@ class Runs:
         if entry is None or (told["new_app"] == ASKED and not found["added"]):
             return found
         with ThreadPoolExecutor(max_workers=len(suites)) as pool:
-            declared = merged(merged(entry, project.entry), self._limits())
+            declared = merged(merged(entry, project.entry), self.limits())
             rolled = pool.map(lambda suite: self.rollout(project, declared, f"d{suite}"), suites)
             found["hosts"] = dict(zip(suites, rolled, strict=True))
         return found
 
-    def _limits(self) -> dict[str, Any]:
+    def limits(self) -> dict[str, Any]:
+        """What an entry's trials have in place of their own."""
         if not self.p95_ms:
             return {}
         return {"limits": {"p95_ms": self.p95_ms}, "load": dict(_BUSY_LOAD), "on_inconclusive": "promote"}
@@ -221,7 +241,7 @@ class Runs:
         return dict(yaml.safe_load(path.read_text(encoding="utf-8"))["headcount_apps"][0]), told
 
     def rollout(self, project: Project, entry: Mapping[str, Any], host: str) -> dict[str, Any]:
-        """Roll an entry out on a host, use the app, and take it off again."""
+        """Roll an entry out on a host, use the app, and take it off again, with what it kept."""
         work = self.folder / "work" / host
         inventory = work / "inventory.json"
         work.mkdir(parents=True, exist_ok=True)
@@ -240,14 +260,15 @@ class Runs:
             self.lab.run(host, ["apt-get", "-q", "update"], timeout=_PACKAGES_SECONDS)
             words = ["apt-get", "-qy", "--no-install-recommends", "install", *project.packages]
             self.lab.run(host, ["env", "DEBIAN_FRONTEND=noninteractive", *words], timeout=_PACKAGES_SECONDS)
-        done = _playbook(inventory, "site.yml")
+        done = playbook(inventory, "site.yml")
         try:
             row = _row(work / "report.json")
             if row is None:
                 return {"status": "failed", "cause": refusal(done.stdout + done.stderr)}
             return {**outcome(row), "used": self._used(project, entry, row)}
         finally:
-            removed = _playbook(inventory, "playbooks/remove.yml", "-e", f"headcount_app={project.name}")
+            whole = ("-e", f"headcount_app={project.name}", "-e", "headcount_remove_data=true")
+            removed = playbook(inventory, "playbooks/remove.yml", *whole)
             if removed.returncode:
                 say(f"!! {project.name} was not removed from {host}: {removed.stdout.strip()[-300:]}")
 
@@ -283,7 +304,7 @@ def _run(command: Sequence[str], seconds: float) -> subprocess.CompletedProcess[
         raise ScriptError(f"{Path(command[0]).name} did not end within {seconds:g} s") from None
 
 
-def _playbook(inventory: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def playbook(inventory: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return _run([str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(inventory), *words], _ROLLOUT_SECONDS)
 
 
@@ -370,29 +391,36 @@ def report_of(results: Mapping[str, Result]) -> Report:
     found = {name: result.value for name, result in results.items()}
     ours = [name for name, value in found.items() if by_itself(value)]
     anyhow = [name for name, value in found.items() if any(map(live, value["hosts"].values()))]
-    eased = {name: value["p95_ms"] for name, value in found.items() if value.get("p95_ms")}
+    eased = _eased_words(found)
     edit = "without an edit but for limits and load of some trials" if eased else "without an edit"
     count = (
         f"{len(anyhow)} of {len(found)} projects went live and were used on a host at least, {len(ours)} of them by "
         f"the entry that new-app wrote, {edit}."
     )
-    busy = (
-        f"Other work ran on the machine. Trials have the limits that new-app wrote, but for {listed(list(eased))}: "
-        "what came of those is told below the table, and the row is that of a second rollout, whose trial allowed a "
-        f"p95 of {listed([f'{ms} ms' for ms in sorted(set(eased.values()))])}, at a few requests a second, and "
-        "promoted where it could not tell."
-    )
     parts = [
         HOW,
-        busy if eased else "",
+        eased,
         count,
         _table(found),
-        *(_details(name, value) for name, value in found.items()),
+        *(details(name, value) for name, value in found.items()),
     ]
     missed = []
     if len(ours) < SHARE_LIVE * len(found):
         missed.append(f"{len(ours)} of {len(found)} entries went live {edit}, three in four were said")
     return Report("Projects as they are", "\n\n".join(part for part in parts if part), found, missed=missed)
+
+
+def _eased_words(found: Mapping[str, Any]) -> str:
+    """Whose trials had other limits than their own, and why; "" where none had."""
+    eased = {name: value["p95_ms"] for name, value in found.items() if value.get("p95_ms")}
+    if not eased:
+        return ""
+    return (
+        f"Other work ran on the machine. Trials have the limits that new-app wrote, but for {listed(list(eased))}: "
+        "what came of those is told below the table, and the row is that of a second rollout, whose trial allowed a "
+        f"p95 of {listed([f'{ms} ms' for ms in sorted(set(eased.values()))])}, at a few requests a second, and "
+        "promoted where it could not tell."
+    )
 
 
 def _table(found: Mapping[str, Any]) -> str:
@@ -431,7 +459,8 @@ def _host_words(value: Mapping[str, Any], number: str) -> str:
     return "live: " + ", ".join(f"{use['name']}{'' if use['ok'] else ' FAILED'}" for use in host["used"])
 
 
-def _details(name: str, value: Mapping[str, Any]) -> str:
+def details(name: str, value: Mapping[str, Any]) -> str:
+    """What was said of a project, by each of new-app, its first limits and its hosts."""
     lines = [f"- cannot work as it is: {value['cannot']}"] if value["cannot"] else []
     lines += [f"- to be answered first: {text}" for text in value["first"]]
     lines += [f"- question: {text}" for text in value["questions"]]

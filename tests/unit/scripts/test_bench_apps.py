@@ -57,6 +57,8 @@ def test_only_what_did_not_go_live_by_its_own_limits_is_tried_with_others(tmp_pa
     assert [cell.key for cell in again[1:]] == [cell.key for cell in own[1:]]
     kept = Store(bench / RESULTS).read()[own[0].key]
     assert apps.stopped(kept) == {"13": "p95 is 309 ms, limit 250"}
+    unused = {**LIVE, "used": [{"name": "write", "ok": False, "said": "POST /: 500"}]}
+    assert apps.stopped(result("shop", hosts={"12": unused})) == {"12": "write: POST /: 500"}
 
 
 def test_a_latency_that_is_allowed_to_some_is_told_with_what_came_of_their_own_limits() -> None:
@@ -75,7 +77,7 @@ def test_a_latency_that_is_allowed_to_some_is_told_with_what_came_of_their_own_l
 @pytest.mark.parametrize(
     ("words", "asks", "message"),
     [
-        ([], "", "name a project: scripts/bench apps NAME=CHECKOUT"),
+        ([], "", "name a project: NAME=CHECKOUT"),
         (["shop"], "", "shop: what is wanted is NAME=CHECKOUT, with the folder of a project"),
         (["shop=/nowhere"], "", "shop=/nowhere: what is wanted is NAME=CHECKOUT"),
         (

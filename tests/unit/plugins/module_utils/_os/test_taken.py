@@ -61,8 +61,18 @@ def test_who_listens(root: Path, port: int, holders: list[str]) -> None:
 )
 def test_whose_service_listens_and_how_it_is_ended_for_good(root: Path, group: str, unit: str) -> None:
     (root / "proc/812/cgroup").write_text(f"{group}\n", encoding="utf-8")
+    (root / "proc/1/fd/11").unlink()
     ends = f" of {unit} (`systemctl disable --now {unit}` ends it for good)" if unit else ""
     assert taken.port_holders(8001, str(root)) == [f"nginx (pid 812){ends}"]
+
+
+def test_a_service_that_systemd_would_start_again_is_ended_with_its_socket_unit(root: Path) -> None:
+    (root / "proc/812/cgroup").write_text("0::/system.slice/shop.service\n", encoding="utf-8")
+    (told,) = taken.port_holders(8001, str(root))
+    assert told == (
+        "nginx (pid 812) of shop.service, to which systemd passes the socket (`systemctl list-sockets` names its socket"
+        " unit; `systemctl disable --now` with that and shop.service ends both for good)"
+    )
 
 
 def test_nobody_can_tell(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.app import App
 from ansible_collections.headcount.gunicorn.plugins.module_utils._plan import planner as _planner
+from ansible_collections.headcount.gunicorn.plugins.module_utils._plan.classes import not_built
 from ansible_collections.headcount.gunicorn.plugins.module_utils._plan.inputs import settled_ratio
 
 ROOT = Path(__file__).resolve().parents[5]
@@ -340,6 +341,27 @@ def test_without_a_proxy_sync_is_not_planned_and_slow_clients_are_warned_of() ->
     assert "no buffering proxy is declared, so a slow or idle client" in found.settings["worker_class"].reason
     assert found.warnings == (SLOW_CLIENTS,)
     assert found.value("switch_interval_ms") == 0
+
+
+BLOCKED = "asgiref is in the release, and blocks gevent where requests of async views overlap"
+
+
+@pytest.mark.parametrize(
+    ("reason", "advised"),
+    [(BLOCKED, False), (not_built("gevent"), True), (None, True)],
+    ids=["asgiref", "built", "none"],
+)
+@pytest.mark.parametrize("worker_class", ["gthread", "eventlet"])
+def test_a_class_that_the_libraries_rule_out_is_not_advised(
+    reason: str | None, advised: bool, worker_class: str
+) -> None:
+    """gevent needs another release where this one lacks it, which is no reason against it."""
+    app = shop(profile="cpu", worker_class=worker_class, buffering_proxy=False)
+    found = plan(facts(), app, async_verdicts={"shop": {"gevent": reason}})
+    assert any("worker_class: gevent" in words for words in found.warnings) is advised
+    assert (
+        any("buffering_proxy: true" in words or "worker_class: gthread" in words for words in found.warnings) or advised
+    )
 
 
 def test_a_worker_class_that_is_asked_for_is_warned_of_without_a_proxy() -> None:

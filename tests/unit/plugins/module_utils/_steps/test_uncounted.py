@@ -7,8 +7,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.headcount.gunicorn.plugins.module_utils._os.http import Answer, Ask, Bounds
-from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.uncounted import only_redirects
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.http import Answer, Ask, Bounds, unwell
+from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.uncounted import only_redirects, told, with_fix
 
 AWAY = Answer(302, b"", 1.0, location="https://shop.example.com/?")
 FINE = Answer(200, b"ok", 1.0)
@@ -47,3 +47,26 @@ def test_a_path_that_only_redirects(path: dict[str, Any], answers: list[Answer],
     assert len(asked) == times
     if words:
         assert found.endswith("or, where the redirect is what users get, status: [302]")
+
+
+@pytest.mark.parametrize(
+    ("answer", "fix"),
+    [
+        (AWAY, "declare what users send (scheme: https where a proxy in front takes https off, host where the app has"),
+        (Answer(401, b"", 1.0), "declare in load.paths what lets the request in (headers: {Authorization: ...})"),
+        (Answer(403, b"", 1.0), "declare in load.paths what lets the request in (headers: a cookie, a token, users'"),
+        (Answer(429, b"", 1.0), "a rate limit counts the weigh as one client"),
+    ],
+)
+def test_an_answer_that_tells_what_to_declare_is_told_with_it(answer: Answer, fix: str) -> None:
+    error = unwell(Ask.of_path({"path": "/"}), answer)
+    assert error.partition("; it was")[0] in with_fix(error)
+    assert fix in with_fix(error)
+    assert with_fix(error).count("declare") == 1 or answer.status == 429
+    assert fix in told(3, [error])
+
+
+@pytest.mark.parametrize("answer", [Answer(500, b"broken", 1.0), Answer(404, b"", 1.0), Answer(0, b"", 1.0, "refused")])
+def test_another_answer_is_told_as_it_is(answer: Answer) -> None:
+    error = unwell(Ask.of_path({"path": "/"}), answer)
+    assert with_fix(error) == error

@@ -142,6 +142,15 @@ def test_few_answers_that_were_not_slow_are_too_few(monkeypatch: pytest.MonkeyPa
         _weigh.weigh(_Unit(), "/socket", load("/"), 1)
 
 
+def test_a_load_that_only_redirects_is_told_with_what_to_declare(monkeypatch: pytest.MonkeyPatch) -> None:
+    away = _http.Answer(302, b"", 1.0, location="https://shop.example.com/")
+    monkeypatch.setattr(_weigh, "request", lambda *_: away)
+    monkeypatch.setattr(_weigh, "WARM_SECONDS", 0.05)
+    said = r"GET / answered 302, a redirect to https://shop\.example\.com/: .*declare what users send \(scheme: https"
+    with pytest.raises(_weigh.NotMeasured, match=said):
+        _weigh.weigh(_Unit(), "/socket", load("/"), 1)
+
+
 def test_a_crowd_stops_at_the_first_that_never_ends(address: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_weigh, "request", by_pieces)
     begin = time.monotonic()
