@@ -22,6 +22,15 @@ from .row import HOME, Row
 
 FILE = "/etc/shop.broken"
 DRAIN_SECONDS = 6
+RUN_FULL = "mount -o remount,size=$(($(df -k --output=used /run | tail -1) + 8192))k /run"
+NO_INODES = (
+    f"mkdir -p /mnt/copy && cp -a {HOME}/. /mnt/copy/ && mount -t tmpfs -o mode=$(stat -c %a {HOME}) tmpfs {HOME} && "
+    f"cp -a /mnt/copy/. {HOME}/ && mount -o remount,nr_inodes=$(df --output=iused {HOME} | tail -1) {HOME}"
+)
+INODES_AGAIN = (
+    f"rm -rf /mnt/copy/*; cp -a {HOME}/. /mnt/copy/; umount -l {HOME}; find {HOME} -mindepth 1 -delete; "
+    f"cp -a /mnt/copy/. {HOME}/; systemctl daemon-reload"
+)
 WAY_OUT_SECONDS = DRAIN_SECONDS + 24
 GUARD_SECONDS = 150
 """The drain, systemd's own patience after that, the start of the other one, and looking at both; on a busy machine."""
@@ -136,6 +145,37 @@ def rollback(shape: Shape) -> Callable[[Scene], None]:
         _back(scene, before, answering)
 
     return work
+
+
+def rollback_where(command: str, after: str, words: str) -> Callable[[Scene], None]:
+    """The live one answers 500, and the host, after `command`, has no room for something: it is left all the same."""
+
+    def work(scene: Scene) -> None:
+        before, answering = scene.live(), scene.answering()
+        with broken(scene, next(shape for shape in SHAPES if shape.name == "errors")):
+            scene.sh(command)
+            try:
+                text = scene.sh(f"headcount-rollback {APP} 2>&1; echo code $?")
+            finally:
+                scene.sh(after)
+        scene.seen.told.append(" ".join(text.split())[:260])
+        scene.seen.must("code 0" in text, f"the rollback said {text}")
+        scene.seen.must(re.search(words, text), f"it does not say what it went without: {text}")
+        _back(scene, before, answering)
+
+    return work
+
+
+def rollback_interrupted(scene: Scene) -> None:
+    """A person presses ^C while the generation that is gone back to is watched: the step ends first."""
+    before, answering = scene.live(), scene.answering()
+    next_run(scene)
+    text = scene.sh(f"timeout --foreground -s INT 4 headcount-rollback {APP} 2>&1; echo code $?")
+    scene.seen.told.append(" ".join(text.split())[:260])
+    scene.seen.must("Traceback" not in text, f"it said {text}")
+    scene.seen.must("SIGINT came during the step rollback" in text, f"it does not say that it was heard: {text}")
+    scene.seen.must(scene.engine.ledger(APP)[-1]["event"] == "rolled_back", "the ledger does not say so")
+    _back(scene, before, answering)
 
 
 def _back(scene: Scene, before: int | None, answering: str) -> None:
@@ -409,6 +449,24 @@ BROKEN = [
         f"the live release streams to {CLIENTS} clients, and no request is new, while the host guards it",
         "the guard lets it be, and does not take streams for what hangs",
         streams_guarded,
+    ),
+    Row(
+        "broken/errors-rollback-run-full",
+        "the live release answers 500, and /run has too little room for systemd to read its unit files",
+        "gone back from all the same; what systemd did not do is told",
+        rollback_where(RUN_FULL, "mount -o remount,size=100% /run; systemctl daemon-reload", "daemon-reload"),
+    ),
+    Row(
+        "broken/errors-rollback-without-inodes",
+        "the live release answers 500, and the file system of the generations has no inode left",
+        "gone back from all the same",
+        rollback_where(NO_INODES, INODES_AGAIN, "was broken"),
+    ),
+    Row(
+        "broken/rollback-interrupted",
+        "^C in headcount-rollback while what is gone back to is watched",
+        "the step is ended first and says so; one generation serves, and nobody loses a request",
+        rollback_interrupted,
     ),
     Row(
         "broken/record-torn-rollback",
