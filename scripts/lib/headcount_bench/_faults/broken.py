@@ -22,7 +22,11 @@ from .row import HOME, Row
 
 FILE = "/etc/shop.broken"
 DRAIN_SECONDS = 6
-RUN_FULL = "mount -o remount,size=$(($(df -k --output=used /run | tail -1) + 8192))k /run"
+RUN_FULL = (
+    "df -k --output=size /run | tail -1 > /root/run.size; "
+    "mount -o remount,size=$(($(df -k --output=used /run | tail -1) + 8192))k /run"
+)
+RUN_AGAIN = "mount -o remount,size=$(tr -d ' ' < /root/run.size)k /run; systemctl daemon-reload"
 NO_INODES = (
     f"mkdir -p /mnt/copy && cp -a {HOME}/. /mnt/copy/ && mount -t tmpfs -o mode=$(stat -c %a {HOME}) tmpfs {HOME} && "
     f"cp -a /mnt/copy/. {HOME}/ && mount -o remount,nr_inodes=$(df --output=iused {HOME} | tail -1) {HOME}"
@@ -454,7 +458,7 @@ BROKEN = [
         "broken/errors-rollback-run-full",
         "the live release answers 500, and /run has too little room for systemd to read its unit files",
         "gone back from all the same; what systemd did not do is told",
-        rollback_where(RUN_FULL, "mount -o remount,size=100% /run; systemctl daemon-reload", "daemon-reload"),
+        rollback_where(RUN_FULL, RUN_AGAIN, "daemon-reload"),
     ),
     Row(
         "broken/errors-rollback-without-inodes",
