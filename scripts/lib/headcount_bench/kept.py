@@ -139,6 +139,5 @@ HOW: Final = f"""\
 Each project is a checkout as it is, rolled out by its entry alone: the one that `scripts/new-app` wrote, with what a
 person added to it (one with a source is a person's as a whole); nothing is typed on the host. In turn: what its user
 does, a promote of a second generation, the page that reads what was written, a rollback to the first one, and that page
-again. Time is no measure here: trials are of {_engine.EASY["load"]["rate"]} requests a second for
-{_engine.EASY["load"]["seconds"]} s, with a limit of {_engine.EASY["limits"]["p95_ms"]} ms, and promote where they
-cannot tell."""
+again. Time is no measure here: trials ask little ({_engine.EASY["load"]["rate"]} requests a second), allow a p95 of
+{_engine.EASY["limits"]["p95_ms"]} ms, and promote where they cannot tell."""

@@ -63,7 +63,7 @@ class Fleet:
         the app is asked for a page that it does not have."""
         app = {
             **_engine.shop(**_engine.EASY),
-            "limits": {**_engine.EASY["limits"], "error_rate": 0.05, "memory_percent": 90},
+            "limits": {**_engine.EASY["limits"], "memory_percent": 90},
             "load": {**_engine.EASY["load"], "paths": ["/wait?ms=20"]},
             "environment": {"SHOP_RELEASE": release},
             "prepare": [command],
