@@ -199,7 +199,7 @@ def fails_on_the_canary(fleet: Fleet) -> None:
     fleet.must(set(answered.values()) == {"one"}, f"afterwards they answer {answered}")
     begun = [host for host in fleet.six if fleet.events(host).count("staged") > 1]
     fleet.must(len(begun) == 1, f"the release was begun on {begun}")
-    fleet.told += re.findall(r"exited with status 3[^|]{0,60}", said)[:1]
+    fleet.told += re.findall(r"exited with status 3[^|\n]{0,60}", said)[:1]
 
 
 STORIES: Final[Mapping[str, tuple[Callable[[Fleet], None], str, str]]] = {
