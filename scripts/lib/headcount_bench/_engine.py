@@ -31,7 +31,7 @@ ONHOST = "/var/lib/headcount-bench"
 HOST_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _GATHER = threading.Lock()
 EASY: Mapping[str, Any] = {
-    "limits": {"p95_ms": 10_000},
+    "limits": {"p95_ms": 10_000, "error_rate": 0.05},
     "load": {"rate": 10, "seconds": 6},
     "on_inconclusive": "promote",
 }

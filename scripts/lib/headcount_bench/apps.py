@@ -346,8 +346,9 @@ def said(text: str) -> dict[str, Any]:
 def refusal(text: str) -> str:
     """Why a playbook ended without a report, by its own words."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    told = [line for line in lines if "[ERROR]" in line or "fatal:" in line or line.startswith("headcount_apps")]
-    return (told or lines or ["it said nothing"])[0][:600]
+    told = [at for at, line in enumerate(lines) if "[ERROR]" in line or "fatal:" in line]
+    first = told[0] if told else 0
+    return " ".join(lines[first : first + (2 if told and lines[first].endswith(":") else 1)])[:600] or "it said nothing"
 
 
 def outcome(row: Mapping[str, Any]) -> dict[str, Any]:

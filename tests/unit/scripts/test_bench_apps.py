@@ -246,3 +246,17 @@ def test_the_table_tells_what_came_of_each() -> None:
     assert "- Debian 13: it has no page" in found.markdown
     assert "1 of 3 projects went live and were used" in found.markdown
     assert found.missed == ["1 of 3 entries went live without an edit, three in four were said"]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("TASK [x]\n[ERROR]: Task failed: 1 problem in what is declared:\n  host d12: load.seconds is 6\nOrigin: a\n",
+         "[ERROR]: Task failed: 1 problem in what is declared: host d12: load.seconds is 6"),
+        ("ok: [d12]\nfatal: [d12]: UNREACHABLE!\nPLAY RECAP\n", "fatal: [d12]: UNREACHABLE!"),
+        ("usage: ansible-playbook\n", "usage: ansible-playbook"),
+        ("", "it said nothing"),
+    ],
+)  # fmt: skip
+def test_why_a_playbook_ended_is_told_with_what_it_announces(text: str, told: str) -> None:
+    assert apps.refusal(text) == told

@@ -39,7 +39,9 @@ class Played(migrations.Fleet):
                 self.ledger[host].append("staged")
             return False, "exited with status 3: no such column"
         for host in new:
-            self.ledger[host] += ["staged", "promoted", "reverted"] if bad and self.back else ["staged", "promoted"]
+            self.ledger[host] += (
+                ["data_made", "staged", "promoted", "reverted"] if bad and self.back else ["staged", "promoted"]
+            )
             if not (bad and self.back):
                 self.release[host] = release
         return not bad, f"{bad}: never became ready" if bad else ""
@@ -85,6 +87,11 @@ def test_a_migration_writes_when_it_comes_to_its_end() -> None:
     assert (shell, option) == ("sh", "-c")
     assert script.split("; ")[0] == "exit 3"
     assert script.endswith("echo two >> {data}/migrations")
+
+
+def test_only_the_events_of_the_story_count() -> None:
+    assert migrations.since_removed(["staged", "promoted", "removed", "data_made", "staged"]) == ["data_made", "staged"]
+    assert migrations.since_removed(["staged"]) == ["staged"]
 
 
 def test_of_a_rollout_that_failed_its_cause_is_told() -> None:
