@@ -108,10 +108,8 @@ def read_mapping(path: str) -> dict[str, Any]:
 
 
 def replace_link(path: str, target: str) -> bool:
-    """Point the symbolic link `path` at `target` in one rename. True when that changed anything.
-
-    On a file system that has no inode left, the link gives its own: for a moment it is not there.
-    """
+    """Point the symbolic link `path` at `target` in one rename (without an inode left: its own is used again). True
+    when that changed anything."""
     before = ""
     with contextlib.suppress(OSError):
         before = os.readlink(path)
@@ -127,20 +125,14 @@ def replace_link(path: str, target: str) -> bool:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not before:
             raise
-        _relink(path, target, before)
+        os.unlink(path)
+        try:
+            os.symlink(target, path)
+        except OSError:
+            os.symlink(before, path)
+            raise
     fsync_directory(directory)
     return True
-
-
-def _relink(path: str, target: str, before: str) -> None:
-    """Make the link `path` anew with the inode that it had; as it was `before` where somebody else takes that."""
-    os.unlink(path)
-    try:
-        os.symlink(target, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.symlink(before, path)
-        raise
 
 
 def remove_file(path: str) -> bool:

@@ -57,14 +57,14 @@ def without_complaints(lines: Iterable[Line]) -> list[Line]:
 
 
 def _without_beginning(kept: list[Line], pid: int) -> list[Line]:
-    """What was read of a complaint before its stack was told, where the log was read from the midst of it on: the
-    exception, and of its traceback what there is."""
-    own = [place for place, line in enumerate(kept) if line.pid == pid]
-    dropped = set(own[-1:]) if own and not _LOGGED.match(kept[own[-1]].text) else set[int]()
-    for place in reversed(own[:-1] if dropped else []):
-        if not kept[place].text.startswith((" ", "Traceback ")):
-            break
-        dropped.add(place)
-        if kept[place].text.startswith("Traceback "):
-            break
-    return [line for place, line in enumerate(kept) if place not in dropped]
+    """Without the exception at its end, and what is there of its traceback: the log was read from its midst on."""
+    end: bool | None = True
+    left: list[Line] = []
+    for line in reversed(kept):
+        ours = line.pid == pid and not _LOGGED.match(line.text)
+        if end is not None and ours and (end or line.text.startswith((" ", "Traceback "))):
+            end = False
+            continue
+        end = None if line.pid == pid else end
+        left.append(line)
+    return left[::-1]

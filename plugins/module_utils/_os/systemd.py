@@ -52,14 +52,12 @@ def run(command: Sequence[str], timeout_seconds: float) -> Completed:
     there as 127, one that this host could not begin (no process, memory or open file is left) as UNBEGUN.
 
     Of what it prints the last MOST_BYTES are kept: an app may log more than this process has memory for. It takes no
-    thread and no file, as a host on which something is wrong may have neither left. It has a session of its own: a ^C,
-    or a terminal that goes away, is this process's affair.
+    thread and no file, as a host on which something is wrong may have neither left. No ^C reaches its session.
     """
     until = time.monotonic() + timeout_seconds
     try:
-        with subprocess.Popen(
-            list(command), stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
-        ) as child:
+        pipe = subprocess.PIPE
+        with subprocess.Popen(list(command), stdout=pipe, stderr=pipe, start_new_session=True) as child:
             try:
                 out, err = _printed(child, until)
                 status = child.wait(max(0.0, until - time.monotonic()))
