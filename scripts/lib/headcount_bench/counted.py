@@ -107,7 +107,8 @@ class Host:
         self.engine.steps(APP, "remove")
         self.engine.sh(f"rm -rf {KEPT}; journalctl --rotate --vacuum-time=1s")
         install = (
-            f"import sys; sys.path.insert(0, {_engine.ONHOST!r}); from headcount._host import exporting; "
+            f"import sys; sys.path.insert(0, {_engine.ONHOST!r}); from headcount import _hosttool; "
+            "from headcount._host import exporting; _hosttool.install(_hosttool.own_sources()); "
             "exporting.install('127.0.0.1:9788')"
         )
         self.lab.run(self.name, ["/usr/bin/python3", "-c", install])
