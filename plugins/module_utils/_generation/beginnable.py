@@ -37,12 +37,12 @@ class _Beside:
         return max(0, self.planned - self.serving)
 
 
-def no_room(instances: Instances, number: int, service: str, workers: int | None = None) -> str:
+def no_room(instances: Instances, number: int, service: str, workers: int | None = None, back: bool = False) -> str:
     """Why the tasks of generation `number`, run by `service`, have no room on this host, in a sentence; empty where
     they have. `workers`: another number of them than is planned.
 
-    What the app of the live one has begun beside its server (processes of its own) is expected of this one too, but
-    for one that has far more than it is planned to have: that is a fault, which a way back is for.
+    What the app of the live one has begun beside its server (processes of its own) is expected of this one too. Only on
+    the way `back` from one that has far more than it is planned to have it is not: that is a fault, which it is for.
     """
     need = _planned(instances, number, workers)
     if need is None:
@@ -51,7 +51,7 @@ def no_room(instances: Instances, number: int, service: str, workers: int | None
     limits = task_limits(found.get("Slice") or "system.slice", to_int(found.get("TasksMax")), instances.layout.root)
     beside = _beside(instances, number)
     swollen = [one for one in beside if one.serving + one.own > SWOLLEN * one.planned + SPARE]
-    need += max((one.own for one in beside if one not in swollen), default=0)
+    need += max((one.own for one in beside if not (back and one in swollen)), default=0)
     for limit in sorted(limits, key=lambda limit: limit.left):
         # What others have yet to begin is no matter of a limit that is the service's own.
         waiting = sum(one.waiting for one in beside) if limit.there else 0

@@ -71,17 +71,24 @@ class Candidates:
         if found:
             self.instances.systemd.reload()
 
-    def start(self, number: int, health: Plain, arguments: str | None = None, listen: str | None = None) -> float:
+    def start(
+        self,
+        number: int,
+        health: Plain,
+        arguments: str | None = None,
+        listen: str | None = None,
+        back: bool = False,
+    ) -> float:
         """Start generation `number` beside the live one, without users; returns the seconds until it answered.
 
         `arguments` are given to Gunicorn through GUNICORN_CMD_ARGS, for a candidate that is weighed: it differs from
         its plan, and HEADCOUNT_ROLE says so.
         `listen` ("address:port") is opened beside its private socket until stop(); StepFailed, naming who
         is in the way, when it is taken. StepFailed too where the host has no room for its processes and threads: it
-        would take the last ones from the live generation.
+        would take the last ones from the live generation; `back`: it is gone back to (see no_room()).
         """
         service, socket = self.layout.trial_service_unit(number), self.layout.trial_socket_unit(number)
-        full = no_room(self.instances, number, service, 1 if arguments else None)
+        full = no_room(self.instances, number, service, 1 if arguments else None, back)
         if full:
             raise StepFailed("start", full)
         for unit in (service, socket):

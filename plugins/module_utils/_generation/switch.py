@@ -110,7 +110,7 @@ def _switch_shared(
     before: Plain,
     lenient: bool,
 ) -> Seen:
-    full = no_room(instances, new, instances.layout.service_unit(new))
+    full = no_room(instances, new, instances.layout.service_unit(new), back=lenient)
     if full and _look(instances, old, before).well:  # one that is broken makes room when it leaves
         raise Untouched("promote", full)
     opened = _open_public(instances, app["listen"])

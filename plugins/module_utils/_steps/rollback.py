@@ -145,7 +145,7 @@ def _prove(app: AppOnHost, number: int, declared: Plain) -> None:
     Where the live one is broken there is nothing to spare them, and no time to lose.
     """
     try:
-        app.candidates.start(number, declared["health"])
+        app.candidates.start(number, declared["health"], back=True)
         seen = app.instances.look(number, declared, app.layout.trial_socket(number))
     finally:
         app.candidates.stop(number)

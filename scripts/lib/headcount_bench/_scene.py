@@ -10,7 +10,7 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -187,6 +187,15 @@ class Scene:
                 f"rm -f {folder}/filler; rm -rf /mnt/copy/*; cp -a {folder}/. /mnt/copy/; umount -l {folder}; "
                 f"find {folder} -mindepth 1 -delete; cp -a /mnt/copy/. {folder}/; systemctl daemon-reload"
             )
+
+    def awaited(self, what: str, holds: Callable[[], object], seconds: float = 60.0) -> None:
+        """Wait until it holds; noted as broken where it does not within so many seconds."""
+        until = time.monotonic() + seconds
+        while not holds():
+            if time.monotonic() > until:
+                self.seen.must(False, f"{what} did not come within {seconds:.0f} s")
+                return
+            time.sleep(0.2)  # between two looks
 
     @contextlib.contextmanager
     def few_tasks(self, spare: int) -> Iterator[None]:

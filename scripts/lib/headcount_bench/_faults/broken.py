@@ -35,6 +35,12 @@ INODES_AGAIN = (
     f"rm -rf /mnt/copy/*; cp -a {HOME}/. /mnt/copy/; umount -l {HOME}; find {HOME} -mindepth 1 -delete; "
     f"cp -a /mnt/copy/. {HOME}/; systemctl daemon-reload"
 )
+INTERRUPTED = (
+    f"headcount-rollback {APP} > /root/said 2>&1 & pid=$!; "
+    f"timeout 60 sh -c 'until systemctl -q is-active {APP}@{{target}}.service; do sleep 0.1; done'; "
+    "kill -INT $pid; wait $pid; echo code $?; cat /root/said"
+)
+"""^C once what is gone back to is on the public socket beside what is live."""
 WAY_OUT_SECONDS = DRAIN_SECONDS + 24
 GUARD_SECONDS = 150
 """The drain, systemd's own patience after that, the start of the other one, and looking at both; on a busy machine."""
@@ -174,9 +180,9 @@ def rollback_interrupted(scene: Scene) -> None:
     """A person presses ^C while the generation that is gone back to is watched: the step ends first."""
     before, answering = scene.live(), scene.answering()
     next_run(scene)
-    text = scene.sh(f"timeout --foreground -s INT 4 headcount-rollback {APP} 2>&1; echo code $?")
+    text = scene.sh(INTERRUPTED.format(target=before))
     scene.seen.told.append(" ".join(text.split())[:260])
-    scene.seen.must("Traceback" not in text, f"it said {text}")
+    scene.seen.must("code 130" in text and "Traceback" not in text, f"it said {text}")
     scene.seen.must("SIGINT came during the step rollback" in text, f"it does not say that it was heard: {text}")
     scene.seen.must(scene.engine.ledger(APP)[-1]["event"] == "rolled_back", "the ledger does not say so")
     _back(scene, before, answering)

@@ -198,10 +198,8 @@ def queue(scene: Scene) -> None:
         _promoted(scene, "the next one", **release)
         scene.engine.sh(f"{enqueue} {jobs // 2} {jobs}", check=True)
         _rolled_back(scene)
-        begin = time.monotonic()
-        while len(_lines(scene, "jobs")) < 2 * jobs and time.monotonic() - begin < 240.0:
-            time.sleep(0.5)
-        time.sleep(1.0)  # one that is done twice would come now
+        waiting = "redis-cli llen rq:queue:shop; redis-cli zcard rq:wip:shop"
+        scene.awaited("the end of all jobs", lambda: scene.sh(waiting).split() == ["0", "0"], 240.0)
         lines = _lines(scene, "jobs")
         left = scene.sh("redis-cli llen rq:queue:shop; redis-cli zcard rq:failed:shop").split()
         _promoted(scene, "one without workers")  # so that the workers end before their Redis does
@@ -218,6 +216,12 @@ def queue(scene: Scene) -> None:
     scene.clean()
 
 
+def _runs_come(scene: Scene, count: int) -> None:
+    """So many more runs of the timer begin and end, which those of the live generation are."""
+    before = len(_lines(scene, "ticks"))
+    scene.awaited(f"{count} runs", lambda: len(_lines(scene, "ticks")) >= before + 2 * count, 12.0 * PERIOD * count)
+
+
 def timer(scene: Scene) -> None:
     """A timer that is due every few seconds, over promotes and rollbacks: no moment has two runs, and no run begins
     before the one before it has ended."""
@@ -227,11 +231,11 @@ def timer(scene: Scene) -> None:
     since = scene.sh("date +%s").strip()
     for number in range(2):
         _promoted(scene, f"release {number} with a timer", **release)
-        time.sleep(2.5 * PERIOD)  # some moments come
+        _runs_come(scene, 2)
         _promoted(scene, f"the one after release {number}", **release)
-        time.sleep(1.5 * PERIOD)
+        _runs_come(scene, 1)
         _rolled_back(scene)
-        time.sleep(1.5 * PERIOD)
+        _runs_come(scene, 1)
     _promoted(scene, "one without a timer")
     noted = scene.sh(f"journalctl -q -o json --since=@{since} MESSAGE_ID={BEGINS}")
     begun = []
@@ -390,9 +394,18 @@ def counters(scene: Scene) -> None:
     scene.seen.must(up == 2, f"{up} workers are told, not 2")
     if pids:
         # Who is with that worker loses the request: that is the fault's own.
-        scene.seen.window = [time.time() - 0.1, time.time() + 1.0]
-        scene.sh(f"kill -KILL {min(pids)}; sleep 2")
-        now = count("after the end of a worker", 40, before=60)
+        begin = time.time()
+        scene.sh(f"kill -KILL {min(pids)}")
+        scene.seen.window = [begin, time.time()]
+        asked = 60
+
+        def replaced() -> bool:
+            nonlocal asked
+            asked += 10
+            return len(_ask_counted(scene, 10) - {min(pids)}) == 2
+
+        scene.awaited("another worker", replaced)
+        now = count("after the end of a worker", 40, before=asked)
         scene.seen.must(len(now) == 2 and min(pids) not in now, f"the workers are {now}, after {pids}")
         up = _metrics(scene).get("up_workers")
         scene.seen.must(up == 2, f"after the end of a worker {up} are told, not 2")
