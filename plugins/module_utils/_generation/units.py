@@ -11,6 +11,7 @@ from .._declaration.app import Plain
 from .._declaration.candidate import own_of
 from .._declaration.gunicorn import PLANNED
 from .._declaration.socketmode import mode_of
+from .._facts import workerthreads
 from .._facts.workerends import HOOKS
 from .._os.paths import Layout
 from .._os.secretfiles import MARK
@@ -102,7 +103,7 @@ def gunicorn_conf(app: Plain, plan: Plain, number: int) -> str:
         lines += ["", accepting.ACCEPTER]
     if worker_class == "gevent":
         lines += ["", MONITOR_HOOK]
-    parts = (serverhooks.address(app), recorder.answers(app), serverhooks.hooks(app))
+    parts = (serverhooks.address(app), recorder.answers(app), workerthreads.HOOK, serverhooks.hooks(app))
     lines += [f"\n{part}" for part in parts if part]
     return "\n".join(lines)
 

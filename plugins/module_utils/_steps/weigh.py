@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from .._declaration.app import Plain
 from .._declaration.patience import answer_seconds
-from .._facts import contention
+from .._facts import contention, workerthreads
 from .._generation import data, volatile
 from .._generation.failures import StepFailed
 from .._plan.replan import replan, with_measured, with_release
@@ -55,6 +55,7 @@ def weigh(app: AppOnHost, number: int) -> dict[str, object]:
                     memory_max_mib=record.memory_max_mib,
                 )
             fail_if_lost(app, number, declared, "weigh")
+            threads = workerthreads.own_threads(app.layout.instance_files(number, True))
         except NotMeasured as error:
             log = app.instances.log_of(service)
             said = (log(error.path, begin, app.clock()) or SILENT) if error.path else ""
@@ -69,7 +70,8 @@ def weigh(app: AppOnHost, number: int) -> dict[str, object]:
         plan, mismatch = replan(planning, app.name)
         if mismatch is not None and mismatch.severity == "fail":
             raise StepFailed("weigh", mismatch.sentence)
-        for words in app.refused(number, begin):
+        of_its_own = workerthreads.words(threads, int(plan["settings"]["workers"]["value"]))
+        for words in filter(None, [of_its_own, *app.refused(number, begin)]):
             app.say(words)
         finish(app, number, replace(record, planning=planning, plan=plan, measured=measured))
     return {
