@@ -70,10 +70,11 @@ def weigh(app: AppOnHost, number: int) -> dict[str, object]:
         plan, mismatch = replan(planning, app.name)
         if mismatch is not None and mismatch.severity == "fail":
             raise StepFailed("weigh", mismatch.sentence)
-        of_its_own = workerthreads.words(threads, int(plan["settings"]["workers"]["value"]))
+        finished = replace(record, planning=planning, plan=plan, measured=measured)
+        of_its_own = workerthreads.words(threads, int(finished.settings["workers"]))
         for words in filter(None, [of_its_own, *app.refused(number, begin)]):
             app.say(words)
-        finish(app, number, replace(record, planning=planning, plan=plan, measured=measured))
+        finish(app, number, finished)
     return {
         "measured": measured,
         "plan": plan,
