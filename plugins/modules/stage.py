@@ -144,7 +144,7 @@ from ..module_utils._generation import settings
 from ..module_utils._generation.differences import file_differences
 from ..module_utils._host import boot
 from ..module_utils._release.releases import in_use
-from ..module_utils._steps.stage import check_clashes, stage, take_wheels
+from ..module_utils._steps.stage import check_clashes, check_reload, stage, take_wheels
 from ..module_utils._wiring import RUN_OPTIONS, app_on_host, finish
 
 
@@ -175,6 +175,7 @@ def main() -> None:
         module.exit_json(changed=True, diff=differences)
 
     def work() -> dict[str, object]:
+        check_reload(app)
         check_clashes(app, module.params["app"])
         _hosttool.install(_hosttool.own_sources())
         boot.install()

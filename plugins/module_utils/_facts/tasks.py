@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .._os.procfs import read_int, read_status, read_text, to_int
-from .cgroups import chain, read_trees
+from .cgroups import Group, chain, locate, memberships, path_for, read_trees
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,29 @@ def task_limits(slice_: str, own_max: int | None, root: str = "/") -> list[TaskL
     are not known.
     """
     found = [TaskLimit("its TasksMax", own_max, 0)] if own_max is not None else []
-    for group in chain("pids", slice_, read_trees(root), root):
+    return [*found, *_of_groups(chain("pids", slice_, read_trees(root), root), root), *_of_kernel(root)]
+
+
+def manager_limits(root: str = "/") -> list[TaskLimit]:
+    """The limits that hold for what systemd (process 1) begins by itself, that of its own group first."""
+    trees = read_trees(root)
+    own = locate("pids", path_for("pids", trees, memberships(1, root)) or "/", trees, root)
+    above = chain("pids", "-.slice", trees, root)
+    groups = [own, *(group for group in above if group != own)] if own is not None else above
+    return [*_of_groups(groups, root), *_of_kernel(root)]
+
+
+def _of_groups(groups: Iterable[Group], root: str) -> list[TaskLimit]:
+    found = []
+    for group in groups:
         most, there = read_int(root, group.file("pids.max")), read_int(root, group.file("pids.current"))
         if most is not None and there is not None:
             found.append(TaskLimit(group.file("pids.max"), most, there))
-    running = _running(root)
+    return found
+
+
+def _of_kernel(root: str) -> list[TaskLimit]:
+    found, running = [], _running(root)
     for name in ("threads-max", "pid_max"):
         most = read_int(root, f"/proc/sys/kernel/{name}")
         if most is not None and running is not None:

@@ -19,6 +19,7 @@ from .beginnable import no_room
 from .failures import StepFailed
 from .instances import Instances
 from .names import owned
+from .reloads import reload_for, try_reload
 
 
 @dataclass
@@ -69,7 +70,7 @@ class Candidates:
         for path in found:
             try_to_remove_tree(path)
         if found:
-            self.instances.systemd.reload()
+            try_reload(self.instances.systemd)
 
     def start(
         self,
@@ -107,7 +108,7 @@ class Candidates:
             if taken:
                 raise StepFailed("trial", f"{taken}; the candidate needs it while it is tried: {FREE_PORT}")
             self._drop_in(socket, "listen.conf", f"[Socket]\nListenStream={listen}\n")
-        self.instances.systemd.reload()
+        reload_for(self.instances.systemd, service, socket)
         self.instances.systemd.reset_failed(service, socket)
         begin = self.instances.clock()
         self.instances.systemd.start(socket)

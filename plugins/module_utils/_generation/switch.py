@@ -24,6 +24,7 @@ from .failures import StepFailed, Untouched
 from .former import SHARED, Former
 from .instances import Instances
 from .processes import AS_THE_SERVER, Processes
+from .reloads import try_reload
 from .takeover import Takeover, taken
 from .verify import Seen, answers_all, verify
 
@@ -390,7 +391,7 @@ def take_down(instances: Instances) -> None:
     instances.systemd.stop(*units, timeout_seconds=900.0)
     store.unlink_public(instances.layout)
     store.deactivate(instances.layout)
-    instances.systemd.reload()
+    try_reload(instances.systemd)
     instances.systemd.reset_failed(*units)
 
 

@@ -31,6 +31,7 @@ from .beside import FIRST, Beside, drop_in, name_kept, undrop
 from .failures import StepFailed
 from .former import Former
 from .instances import Instances
+from .reloads import NoRoom, fail_if_full, try_reload
 
 JOINING, RETIRING, RETIRED, GIVEN_BACK = phases.JOINING, phases.RETIRING, phases.RETIRED, phases.GIVEN_BACK
 SAVED = "headcount-former"
@@ -195,6 +196,7 @@ def boot_no_more(layout: Layout, systemd: Systemd, record: Record) -> None:
     """Have no boot start its units, but for a socket unit that is the app's own by now. SystemdError."""
     theirs = [unit for unit in record.units if unit != layout.public_socket_unit]
     if record.links is None:
+        fail_if_full(systemd)
         systemd.disable(*(unit for unit in theirs if unit in record.enabled))
     else:
         formerboot.take_away(layout, systemd, {path: to for unit in theirs for path, to in record.links[unit].items()})
@@ -203,9 +205,14 @@ def boot_no_more(layout: Layout, systemd: Systemd, record: Record) -> None:
 def boot_again(layout: Layout, systemd: Systemd, record: Record) -> list[str]:
     """Have a boot start its units as before. What is not as it was, in sentences. SystemdError."""
     if record.links is None:
+        fail_if_full(systemd)  # systemctl has systemd read its unit files again, too
         systemd.enable(*record.enabled)
         return []
-    return formerboot.put_back(layout, systemd, {path: to for of in record.links.values() for path, to in of.items()})
+    links = {path: to for of in record.links.values() for path, to in of.items()}
+    try:
+        return formerboot.put_back(layout, systemd, links)
+    except NoRoom as error:
+        return [f"a boot starts {record.unit} as before; systemd has not read that yet: {error}"]
 
 
 def _up(systemd: Systemd, units: list[str]) -> list[str]:
@@ -233,13 +240,14 @@ def put_back(layout: Layout, systemd: Systemd, record: Record) -> None:
     if record.way == formers.SHARED:
         if public not in record.moved:
             remove_file(public)  # theirs lies in another folder, which this one hid
-        systemd.reload()
+        try_reload(systemd)  # where that is left out it is read when it is started: ours is taken down before
 
 
 def serve_again(layout: Layout, systemd: Systemd, record: Record) -> list[str]:
     """Start the former service where it does not run, and have a boot start it as before. What is not as it was, in
     sentences."""
-    undrop(systemd, *record.units, root=layout.root)
+    with contextlib.suppress(NoRoom):  # what it does not read yet does not hinder a start
+        undrop(systemd, *record.units, root=layout.root)
     words = boot_again(layout, systemd, record)
     down = [unit for unit, state in systemd.states(*record.units).items() if state.gone]
     systemd.start(*down) if down else None

@@ -19,6 +19,7 @@ from .._generation import generations, localfact, phases, takeover
 from .._generation.failures import StepFailed
 from .._generation.ledger import now_text
 from .._generation.lock import Busy
+from .._generation.reloads import Manager, fail_if_full, try_reload
 from .._generation.run import Run
 from .._generation.settings import retune_at_boot
 from .._generation.switch import take_down
@@ -55,14 +56,15 @@ def install(root: str = "/", systemd: Systemd | None = None) -> bool:
     """Put the unit on this host and let it start at boot. True when anything changed."""
     path = os.path.join(root, UNITS, UNIT)
     link = os.path.join(root, UNITS, "multi-user.target.wants", UNIT)
-    changed = False
+    manager, changed = systemd or Manager(), False
     if read_text_file(path) != UNIT_TEXT:
+        fail_if_full(manager)
         write_file(path, UNIT_TEXT)
         changed = True
     make_directory(os.path.dirname(link))
     changed = replace_link(link, f"/{UNITS}/{UNIT}") or changed
     if changed:
-        (systemd or Systemd()).reload()
+        manager.reload()
     return changed
 
 
@@ -81,7 +83,7 @@ def uninstall_if_idle(root: str = "/", systemd: Systemd | None = None) -> bool:
         except FileNotFoundError:
             continue
     if found:
-        (systemd or Systemd()).reload()
+        try_reload(systemd or Manager())
     return exporting.uninstall(root, systemd) or found
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import time
 
+from .._generation.reloads import Manager, fail_if_full, try_reload
 from .._os.exporterunit import UNIT, installed, masked, unit
 from .._os.files import make_directory, remove_file, replace_link, write_file
 from .._os.paths import UNITS
@@ -26,9 +27,10 @@ def install(listen: str, root: str = "/", systemd: Systemd | None = None) -> boo
     """
     if masked(root):
         return False
-    manager, begin = systemd or Systemd(), time.time()
+    manager, begin = systemd or Manager(), time.time()
     changed = installed(root) != listen
     if changed:
+        fail_if_full(manager)
         write_file(os.path.join(root, UNITS, UNIT), unit(listen))
     link = os.path.join(root, UNITS, "multi-user.target.wants", UNIT)
     make_directory(os.path.dirname(link))
@@ -73,9 +75,9 @@ def uninstall(root: str = "/", systemd: Systemd | None = None) -> bool:
     path = os.path.join(root, UNITS, UNIT)
     if not os.path.lexists(path) or masked(root):
         return False
-    manager = systemd or Systemd()
+    manager = systemd or Manager()
     manager.stop(UNIT)
     remove_file(os.path.join(root, UNITS, "multi-user.target.wants", UNIT))
     remove_file(path)
-    manager.reload()
+    try_reload(manager)
     return True

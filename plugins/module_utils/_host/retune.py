@@ -20,6 +20,7 @@ from .._generation.failures import StepFailed
 from .._generation.ledger import Entry
 from .._generation.ledger import read as read_ledger
 from .._generation.record import GenerationRecord
+from .._generation.reloads import fail_if_no_room
 from .._os.files import as_mapping
 from .._os.paths import Layout
 from .._plan.replan import replan, with_release
@@ -138,6 +139,7 @@ def retune(app: AppOnHost, read: ReadFacts = read_facts) -> Retuned:
     if not changes:
         return result
     with app.step("retune"):
+        fail_if_no_room(app.systemd, "retune")
         heal(app)
         number = next_number(app)
         environment = _text(app.layout.environment(stand.number))

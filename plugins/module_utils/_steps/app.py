@@ -24,6 +24,7 @@ from .._generation.instances import Instances
 from .._generation.lock import AppLock, Hold
 from .._generation.processnames import process_units_on_disk
 from .._generation.record import GenerationRecord
+from .._generation.reloads import Manager
 from .._generation.remedies import remedies
 from .._generation.run import Run
 from .._os.paths import Layout
@@ -50,7 +51,7 @@ class AppOnHost:
     name: str
     run: Run
     root: str = "/"
-    systemd: Systemd = field(default_factory=Systemd)
+    systemd: Systemd = field(default_factory=Manager)
     clock: Callable[[], float] = time.time
     gone: frozenset[str] = frozenset()
     say: Callable[[str], None] = lambda _: None

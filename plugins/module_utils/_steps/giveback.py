@@ -20,6 +20,7 @@ from .._generation.beside import FIRST, Beside, drop_in, name_kept, undrop
 from .._generation.failures import StepFailed, sentence
 from .._generation.formerprograms import by_gunicorn, imported
 from .._generation.processes import Processes
+from .._generation.reloads import fail_if_full
 from .._generation.switch import restore, take_down
 from .._generation.takeover import (
     GIVEN_BACK,
@@ -73,7 +74,9 @@ def give_back(app: AppOnHost) -> GivenBack:
             else:
                 told = []
             if record.phase == RETIRED:
-                told += _HandOver(app, record, live).work(declared)
+                hand_over = _HandOver(app, record, live)
+                hand_over.fail_if_full(declared)
+                told += hand_over.work(declared)
         except (StepFailed, SystemdError, OSError) as error:
             cause = _why(error)
             with contextlib.suppress(OSError):  # a full disk
@@ -125,10 +128,10 @@ class _HandOver:
     def work(self, declared: Plain) -> list[str]:
         """What a person is to know of it, in sentences."""
         app, record = self.app, self.record
-        listen = str(declared.get("listen") or record.address)
+        listen = self._listen(declared)
         with Meanwhile(listen if declared else None, declared) as users:
             try:
-                self._hand_over(listen, declared)
+                self._way(listen)(declared)
                 told = boot_again(app.layout, app.systemd, record)
                 self._answer(declared)
             except (StepFailed, SystemdError, OSError) as error:
@@ -136,20 +139,28 @@ class _HandOver:
         words = meanwhile_words(users.told())
         return [*told, words] if words else told
 
-    def _hand_over(self, listen: str, declared: Plain) -> None:
-        """By the way that fits: the former service serves afterwards, and the app is taken down."""
+    def fail_if_full(self, declared: Plain) -> None:
+        """NoRoom, before anything is changed, where the way that fits needs units that systemd has yet to read, and has
+        no room to. Each that leaves no gap does; a service that is only started after the app has left does not."""
+        if self._way(self._listen(declared)) != self._with_a_gap:
+            fail_if_full(self.app.systemd)
+
+    def _listen(self, declared: Plain) -> str:
+        return str(declared.get("listen") or self.record.address)
+
+    def _way(self, listen: str) -> Callable[[Plain], None]:
+        """The way that fits: the former service serves afterwards, and the app is taken down."""
         app, record = self.app, self.record
         if not alike(normal(listen), record.address) or len(record.sockets) > 1:
-            self._with_a_gap(declared)
-        elif record.way == formers.SHARED:
-            self._with_its_own_socket()
-        elif record.sockets:
-            self._beside_ours(listen, declared)
-        elif record.inherits and app.systemd.state(app.layout.public_socket_unit).running:
-            self._with_our_socket(declared)
-        else:
-            # What systemd hands to a program that starts Gunicorn, Gunicorn does not take.
-            self._with_a_gap(declared)
+            return self._with_a_gap
+        if record.way == formers.SHARED:
+            return self._with_its_own_socket
+        if record.sockets:
+            return self._beside_ours
+        if record.inherits and app.systemd.state(app.layout.public_socket_unit).running:
+            return self._with_our_socket
+        # What systemd hands to a program that starts Gunicorn, Gunicorn does not take.
+        return self._with_a_gap
 
     def _answer(self, declared: Plain) -> None:
         """Users get an answer from the former service, where need be after it has been started once more. StepFailed
@@ -241,7 +252,7 @@ class _HandOver:
             raise StepFailed("rollback", _silent(self.record))
         self._given()
 
-    def _with_its_own_socket(self) -> None:
+    def _with_its_own_socket(self, _: Plain) -> None:
         """The public socket is the former service's again, open as it is: both hold it until ours has left."""
         app = self.app
         if generations.link_target(app.layout.boot_link) == f"../{app.layout.public_socket_unit}":
@@ -278,10 +289,10 @@ class _HandOver:
         undrop(self.app.systemd, self.record.unit, root=self.app.layout.root)
         self._with_a_gap(declared)
 
-    def _beside_ours(self, listen: str, declared: Plain) -> None:
+    def _beside_ours(self, declared: Plain) -> None:
         """The former service's socket unit is opened beside ours, and gets the new connections."""
         app = self.app
-        ours = [one for one in held([SYSTEM_MANAGER], app.layout.root) if one.address == normal(listen)]
+        ours = [one for one in held([SYSTEM_MANAGER], app.layout.root) if one.address == normal(self._listen(declared))]
         if len(ours) != 1:
             self._with_a_gap(declared)
             return

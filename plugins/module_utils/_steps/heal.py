@@ -12,6 +12,7 @@ from .._generation.answers import HEALTH
 from .._generation.failures import StepFailed, Untouched
 from .._generation.names import save_aside
 from .._generation.processes import Processes
+from .._generation.reloads import try_reload
 from .._generation.switch import restore, take_down
 from .._os.systemd import SystemdError
 from .._os.users import UserError, ensure_user
@@ -39,7 +40,8 @@ def heal(app: AppOnHost, start: bool = True) -> list[str]:
             store.remove(app.layout, number)
             did.append(f"removed generation {number}, which was never finished")
     if did:
-        app.systemd.reload()
+        unread = try_reload(app.systemd)
+        did += [unread] if unread else []
         app.log("healed", did=did, generation=generations.live(app.layout))
     return did
 
@@ -92,7 +94,8 @@ def _lay_out(app: AppOnHost, found: truth.Live) -> list[str]:
     if linked:
         did.append("linked the public socket to the live generation")
     if did:
-        app.systemd.reload()
+        unread = try_reload(app.systemd, app.layout.public_socket_unit, *generations.units_of(app.layout, number))
+        did += [unread] if unread else []
     return did
 
 

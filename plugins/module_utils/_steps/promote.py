@@ -14,6 +14,7 @@ from .._generation import former as formers
 from .._generation.answers import Meanwhile, meanwhile_words
 from .._generation.clashes import Host, drop_in_problems
 from .._generation.failures import StepFailed, Untouched, sentence
+from .._generation.reloads import fail_if_no_room, try_reload
 from .._generation.switch import same_address, switch, told
 from .._generation.unmet import not_shared
 from .._generation.verify import Seen
@@ -39,6 +40,7 @@ def promote(app: AppOnHost, number: int, verdict: Plain | None = None) -> dict[s
         if wrong:
             raise StepFailed("promote", f"generation {number} is not what was tried: {wrong[0]}")
         _check_room(app)
+        fail_if_no_room(app.systemd, "promote")
         _fail_if_users_lose(app, old, record.app)
         former = _former(app, old, record.app)
         before, was = app.known(old), guarding.before(app, old)
@@ -176,6 +178,6 @@ def prune(app: AppOnHost, predecessor: int | None) -> list[int]:
         store.remove(app.layout, number)
     app.prune_releases()
     if gone:
-        app.systemd.reload()
+        try_reload(app.systemd)
         app.log("pruned", generations=gone)
     return gone

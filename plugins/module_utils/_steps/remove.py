@@ -11,6 +11,7 @@ from typing import Iterator, Sequence
 from .._generation import data, datafolders, formerboot, generations, ledger, leftover, store
 from .._generation.failures import StepFailed, Untouched, sentence
 from .._generation.prepared import Prepared
+from .._generation.reloads import try_reload
 from .._generation.switch import take_down
 from .._generation.takeover import JOINING, RETIRED, RETIRING, Record, resume
 from .._os.files import remove_file
@@ -54,7 +55,7 @@ def remove(app: AppOnHost, everything: bool = False) -> dict[str, object]:
         Prepared(app.layout).forget()
         guarding.forget(app.layout)
         former = _forget_former(app)
-        app.systemd.reload()
+        try_reload(app.systemd)
         app.write_local_fact()
         for path in folders.gone:
             empty_tree(path)

@@ -12,6 +12,7 @@ from .._declaration.app import Plain
 from .._generation import generations, store, truth
 from .._generation.failures import StepFailed, sentence
 from .._generation.names import save_aside
+from .._generation.reloads import reload_for
 from .._generation.switch import told
 from .._generation.verify import Seen
 from .._os.paths import installed_apps
@@ -135,7 +136,7 @@ def _reclaim(app: AppOnHost, number: int) -> list[str]:
     did = [words for words in (save_aside(app.layout, unit, app.clock) for unit in units) if words]
     if generations.unlinked(app.layout, number):
         store.link_units(app.layout, number)
-        app.systemd.reload()
+        reload_for(app.systemd, *units)
     return did + [f"linked {unit} again, whose unit file was gone" for unit in missing]
 
 

@@ -10,7 +10,19 @@ from pathlib import Path
 
 from .._declaration.app import App, Plain
 from .._declaration.candidate import own_of
-from .._generation import access, data, datafolders, former, generations, inherited, ledger, outside, sandbox, store
+from .._generation import (
+    access,
+    data,
+    datafolders,
+    former,
+    generations,
+    inherited,
+    ledger,
+    outside,
+    reloads,
+    sandbox,
+    store,
+)
 from .._generation.clashes import Host, clashes, shared_drop_ins
 from .._generation.commands import words_of
 from .._generation.failures import StepFailed, Untouched
@@ -37,6 +49,7 @@ def stage(app: AppOnHost, request: Plain) -> dict[str, object]:
     learn((request.get("secrets") or {}).values())
     publish(app.name, request["app"])
     declared = request["app"]
+    check_reload(app)
     check_clashes(app, declared)
     check_variables(app, declared, request.get("secrets") or {})
     with app.step("stage"):
@@ -114,6 +127,14 @@ def make_data(app: AppOnHost, declared: Plain) -> None:
     shut = [*outside.shut_out(app.layout, declared), *sandbox.missing(declared, app.root)]
     if shut:
         raise StepFailed("stage", "; ".join(shut))
+
+
+def check_reload(app: AppOnHost) -> None:
+    """Raise Untouched where systemd could not read the unit files of a new generation without a loss to others."""
+    try:
+        reloads.fail_if_full(app.systemd)
+    except reloads.NoRoom as error:
+        _refuse(app, [str(error)])
 
 
 def check_clashes(app: AppOnHost, declared: Plain) -> None:

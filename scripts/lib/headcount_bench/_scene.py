@@ -30,6 +30,8 @@ ARMS: tuple[dict[str, Any], ...] = (
     {"name": "slow", "kind": "trickle", "rate": 0.4, "paths": ["/version"]},
 )
 PIDS = "/sys/fs/cgroup/pids/pids"
+KEPT_MOUNT, KEPT_LINE = "mnt-kept.mount", "tmpfs /mnt/kept tmpfs size=1m 0 0"
+"""What generators_kept() looks at."""
 """Before `.max` and `.current`: the control group of a lab host, which holds all of its processes and threads."""
 _VARIANTS = threading.Lock()
 
@@ -205,6 +207,36 @@ class Scene:
             yield
         finally:
             self.sh(f"cat /root/pids.max > {PIDS}.max")
+
+    @contextlib.contextmanager
+    def generators_kept(self) -> Iterator[None]:
+        """What systemd's generators made is as it was, and systemd knows it: a mount of /etc/fstab stands for all."""
+        look = (
+            "find /run/systemd/generator* -printf '%P %l\\n' | sort; "
+            f"systemctl show -p LoadState -p ActiveState -p SourcePath {KEPT_MOUNT}"
+        )
+        self.sh(f"mkdir -p /mnt/kept; echo '{KEPT_LINE}' >> /etc/fstab; systemctl daemon-reload")
+        self.sh(f"systemctl start {KEPT_MOUNT}")
+        before = self.sh(look)
+        try:
+            self.seen.must("SourcePath=/etc/fstab" in before, f"the mount of the row is not there: {before}")
+            yield
+            after = self.sh(look)
+            self.seen.must(after == before, f"what generators made is not as it was: {before} became {after}")
+        finally:
+            self.sh(
+                f"systemctl stop {KEPT_MOUNT}; sed -i '/ .mnt.kept /d' /etc/fstab; "
+                "systemctl daemon-reload; systemctl daemon-reload"  # the first has systemd's own limit as it was again
+            )
+
+    @contextlib.contextmanager
+    def roomy_systemd(self) -> Iterator[None]:
+        """systemd itself has no limit of tasks but the host's, whatever that is."""
+        self.sh("systemctl set-property --runtime init.scope TasksMax=infinity", check=True)
+        try:
+            yield
+        finally:
+            self.sh("rm -rf /run/systemd/system.control/init.scope.d; systemctl daemon-reload")
 
     def power(self, action: str = "cycle") -> None:
         """The host loses its power, and has it again."""

@@ -181,7 +181,8 @@ def rollback_without(spare: int) -> Callable[[Scene], None]:
 
     def work(scene: Scene) -> None:
         before = scene.live()
-        said = scene.sh(NO_PROCESS_LEFT.format(spare=spare, target=_newest_good_but(scene, before)))
+        with scene.generators_kept():
+            said = scene.sh(NO_PROCESS_LEFT.format(spare=spare, target=_newest_good_but(scene, before)))
         scene.seen.told.append(said.strip()[:300])
         scene.seen.must("code 1" in said and "Traceback" not in said, f"it said {said}")
         why = ("could not begin", "has no room for generation")

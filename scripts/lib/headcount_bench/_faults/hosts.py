@@ -283,11 +283,27 @@ def few_processes(scene: Scene) -> None:
     take them from the live one, on the public socket it would drop requests that it has accepted."""
     before = scene.live()
     number = scene.engine.steps(APP, ("stage", scene.request()), "finish", gone=scene.gone())[-1].get("number")
-    with scene.few_tasks(40):
+    with scene.generators_kept(), scene.roomy_systemd(), scene.few_tasks(40):
         done = scene.engine.steps(APP, "promote", number=number, gone=scene.gone())
         refused(scene, done, f"no room for generation {number}.*pids.max", "promote", bad_kept=False)
         done = scene.whole()
         refused(scene, done, "no room for generation.*pids.max", "start")
+    scene.seen.must(scene.live() == before, f"live is {scene.live()}, not {before}")
+    next_run(scene)
+
+
+def few_for_generators(scene: Scene) -> None:
+    """systemd would have a sixth of some fifty processes for itself once it reads its unit files: too few to begin its
+    generators by, so that the units that they made would be gone. Nothing is changed, nor written."""
+    before = scene.live()
+    staged = scene.engine.steps(APP, ("stage", scene.request()), "finish", gone=scene.gone())[-1].get("number")
+    with scene.generators_kept(), scene.few_tasks(40):
+        why = "no room for systemd to read its unit files again.*init.scope/pids.max"
+        done = scene.engine.steps(APP, "promote", number=staged, gone=scene.gone())
+        refused(scene, done, why, "promote", bad_kept=False)
+        there = scene.sh(f"ls {HOME}/generations")
+        refused(scene, scene.whole(), why, "stage", bad_kept=False)
+        scene.seen.must(scene.sh(f"ls {HOME}/generations") == there, "a generation came or went")
     scene.seen.must(scene.live() == before, f"live is {scene.live()}, not {before}")
     next_run(scene)
 
@@ -432,6 +448,12 @@ HOSTS = [
         "the host can begin forty more processes or threads, and a generation takes more",
         "neither tried beside the live one nor promoted, with the count and the limit; nobody loses a request",
         few_processes,
+    ),
+    Row(
+        "host/few-for-generators",
+        "the host can begin forty more processes or threads, of which systemd would have too few for its generators",
+        "neither staged nor promoted, with the count, the limit and the fix; what generators made is as it was",
+        few_for_generators,
     ),
     Row(
         "host/silent-clients",
