@@ -55,6 +55,18 @@ class Manager(Systemd):
         fail_if_full(self)
         super().reload()
 
+    def enable(self, *units: str) -> None:
+        """As Systemd.enable(): systemctl has systemd read its unit files again after it. NoRoom, likewise."""
+        if units:
+            fail_if_full(self)
+        super().enable(*units)
+
+    def disable(self, *units: str) -> None:
+        """As Systemd.disable(), with the same after it. NoRoom, likewise."""
+        if units:
+            fail_if_full(self)
+        super().disable(*units)
+
 
 def needed(root: str = "/") -> int:
     """The tasks that a reload may take at once."""

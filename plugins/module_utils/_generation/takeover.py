@@ -31,7 +31,7 @@ from .beside import FIRST, Beside, drop_in, name_kept, undrop
 from .failures import StepFailed
 from .former import Former
 from .instances import Instances
-from .reloads import NoRoom, fail_if_full, try_reload
+from .reloads import NoRoom, try_reload
 
 JOINING, RETIRING, RETIRED, GIVEN_BACK = phases.JOINING, phases.RETIRING, phases.RETIRED, phases.GIVEN_BACK
 SAVED = "headcount-former"
@@ -196,7 +196,6 @@ def boot_no_more(layout: Layout, systemd: Systemd, record: Record) -> None:
     """Have no boot start its units, but for a socket unit that is the app's own by now. SystemdError."""
     theirs = [unit for unit in record.units if unit != layout.public_socket_unit]
     if record.links is None:
-        fail_if_full(systemd)
         systemd.disable(*(unit for unit in theirs if unit in record.enabled))
     else:
         formerboot.take_away(layout, systemd, {path: to for unit in theirs for path, to in record.links[unit].items()})
@@ -205,7 +204,6 @@ def boot_no_more(layout: Layout, systemd: Systemd, record: Record) -> None:
 def boot_again(layout: Layout, systemd: Systemd, record: Record) -> list[str]:
     """Have a boot start its units as before. What is not as it was, in sentences. SystemdError."""
     if record.links is None:
-        fail_if_full(systemd)  # systemctl has systemd read its unit files again, too
         systemd.enable(*record.enabled)
         return []
     links = {path: to for of in record.links.values() for path, to in of.items()}

@@ -232,7 +232,7 @@ class Scene:
     @contextlib.contextmanager
     def roomy_systemd(self) -> Iterator[None]:
         """systemd itself has no limit of tasks but the host's, whatever that is."""
-        self.sh("systemctl set-property --runtime init.scope TasksMax=infinity", check=True)
+        self.engine.sh("systemctl set-property --runtime init.scope TasksMax=infinity", check=True)
         try:
             yield
         finally:

@@ -23,6 +23,8 @@ class FakeSystemd:
     on_stop: Callable[[], object] = object
     sockets: bool = True
     refuses_reload: bool = False
+    unread: set[str] = field(default_factory=set)
+    """Units whose files are others than systemd has read."""
     groups: dict[str, str] = field(default_factory=dict)
     """ControlGroup= of units; others do not tell it."""
 
@@ -57,4 +59,5 @@ class FakeSystemd:
         active = "active" if unit in self.active else "failed" if unit in self.broken else "inactive"
         pid = 7 if active == "active" else 0
         group = f"\nControlGroup={self.groups[unit]}" if unit in self.groups else ""
-        return f"Id={unit}\nLoadState=loaded\nActiveState={active}\nMainPID={pid}\nResult=exit-code{group}"
+        read = f"\nNeedDaemonReload={'yes' if unit in self.unread else 'no'}"
+        return f"Id={unit}\nLoadState=loaded\nActiveState={active}\nMainPID={pid}\nResult=exit-code{group}{read}"

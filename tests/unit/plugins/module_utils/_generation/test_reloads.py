@@ -11,8 +11,13 @@ import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import reloads
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.failures import Untouched
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.reloads import Manager, NoRoom
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.run import Run
+from ansible_collections.headcount.gunicorn.plugins.module_utils._host import boot, exporting
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import Completed, Systemd
+from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.app import AppOnHost
+from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.stage import stage
 
+RUN = Run("a1", "anna", "control1", "2026-11-22T10:00:00Z")
 PIDS = "sys/fs/cgroup/pids"
 GENERATORS = [f"systemd-{name}-generator" for name in ("fstab", "getty", "sysv", "gpt-auto")]
 NEED = 10
@@ -127,6 +132,33 @@ def test_a_step_is_refused_before_it_changes_anything(tmp_path: Path) -> None:
         reloads.fail_if_no_room(Manager(Units(), root=host(tmp_path, 20)), "promote")
     assert caught.value.phase == "promote"
     reloads.fail_if_no_room(Systemd(Units()), "promote")
+
+
+def test_nothing_is_staged_and_nothing_is_written(tmp_path: Path) -> None:
+    units = Units()
+    app = AppOnHost("shop", RUN, str(tmp_path), Manager(units, root=host(tmp_path, 20)))
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(Untouched, match="no room for systemd to read"):
+        stage(app, {"app": {"name": "shop", "user": None}, "release": {"id": "0" * 16}})
+    assert sorted(tmp_path.rglob("*")) == before
+    assert units.reloads == 0
+
+
+def test_the_units_of_the_host_itself_are_not_written(tmp_path: Path) -> None:
+    manager = Manager(Units(), root=host(tmp_path, 20))
+    before = sorted(tmp_path.rglob("*"))
+    for install in (boot.install, lambda *where: exporting.install("127.0.0.1:9877", *where)):
+        with pytest.raises(NoRoom):
+            install(str(tmp_path), manager)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_what_has_systemctl_reload_by_itself_is_not_asked_for(tmp_path: Path) -> None:
+    manager = Manager(Units(), root=host(tmp_path, 20))
+    for change in (manager.enable, manager.disable):
+        change()
+        with pytest.raises(NoRoom):
+            change("old.service")
 
 
 def test_units_that_systemd_has_as_they_are_need_no_reload(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._generation imp
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import instances as _instances
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.answers import Meanwhile
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.failures import StepFailed, sentence
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.reloads import Manager
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.run import Run
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.state import app_state
 from ansible_collections.headcount.gunicorn.plugins.module_utils._host.guard import guard
@@ -127,6 +128,16 @@ class Host:
         store.activate(self.layout, number)
         self.systemd.active = {"shop.socket", f"shop@{number}.service", f"shop@{number}.socket"}
 
+    def few_tasks(self) -> None:
+        """The host may begin five processes more."""
+        for name, text in (
+            ("proc/loadavg", "0.10 0.20 0.30 2/310 4711\n"),
+            ("proc/sys/kernel/pid_max", "315\n"),
+        ):
+            (Path(self.app.root) / name).parent.mkdir(parents=True, exist_ok=True)
+            (Path(self.app.root) / name).write_text(text, encoding="utf-8")
+        self.app.systemd = self.app.instances.systemd = Manager(self.systemd, root=self.app.root)
+
     def answer(self, address: Any, ask: Ask, bounds: Any) -> Answer:
         """200, or what `status` says for (the socket's name, the path)."""
         name = os.path.basename(address) if isinstance(address, str) else "public"
@@ -192,6 +203,32 @@ class TestBroken:
         done = rollback(host.app)
         assert (done["to"], generations.live(host.layout)) == (2, 2)
         assert host.systemd.active == {"shop.socket", "shop@2.service", "shop@2.socket"}
+
+    def test_without_room_for_generators_systemd_reads_nothing_and_that_is_told(self, host: Host) -> None:
+        host.few_tasks()
+        host.status = {("2.sock", "/"): 500, ("public", "/"): 500}
+        host.systemd.on_stop = lambda: host.status.pop(("public", "/"), None)
+        os.unlink(host.layout.unit("shop@1.service"))
+        done = rollback(host.app)
+        assert (done["to"], generations.live(host.layout)) == (1, 1)
+        assert "reload" not in host.systemd.said
+        assert any("systemd has not read its unit files again (this host has no room" in one for one in done["told"])
+
+    def test_units_that_systemd_has_not_read_are_not_gone_back_to_without_that_room(self, host: Host) -> None:
+        host.few_tasks()
+        os.unlink(host.layout.unit("shop@1.service"))
+        host.systemd.unread = {"shop@1.service"}
+        with pytest.raises(StepFailed, match="no room for systemd to read its unit files again"):
+            rollback(host.app)
+        assert generations.live(host.layout) == 2
+        assert not [line for line in host.systemd.said if line == "reload" or line.startswith("stop shop")]
+
+    def test_heal_goes_on_without_that_room(self, host: Host) -> None:
+        os.unlink(host.layout.live)
+        host.few_tasks()
+        assert heal(host.app)
+        assert heal(host.app) == []
+        assert "reload" not in host.systemd.said
 
     def test_what_left_for_the_socket_to_be_opened_is_not_stopped_again(
         self, host: Host, monkeypatch: pytest.MonkeyPatch

@@ -63,6 +63,22 @@ def test_the_former_service_has_the_open_socket_before_the_app_is_taken_down(hos
     assert generations.numbers(host.layout) == [1, 2]
 
 
+def test_without_room_for_generators_it_is_refused_before_anything_is_changed(host: Host) -> None:
+    host.few_tasks()
+    with pytest.raises(StepFailed, match="no room for systemd to read its unit files again"):
+        give_back(host.app)
+    assert host.systemd.said == []
+    assert generations.live(host.layout) == 2
+
+
+def test_without_that_room_a_service_is_still_started_where_the_app_was(host: Host) -> None:
+    Record(OLD, formers.STOPPED, ADDRESS, takeover.RETIRED, (), (), {}, 7, False, {OLD: {}}).write(host.layout)
+    host.few_tasks()
+    assert give_back(host.app)["former"] == OLD
+    assert host.systemd.active == {OLD}
+    assert "reload" not in host.systemd.said
+
+
 @pytest.mark.parametrize(("gunicorn", "serves"), [(True, False), (False, True)])
 def test_one_process_is_enough_of_another_server_than_gunicorn(
     host: Host, monkeypatch: pytest.MonkeyPatch, gunicorn: bool, serves: bool
