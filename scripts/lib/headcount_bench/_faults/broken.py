@@ -176,6 +176,20 @@ def rollback_where(command: str, after: str, words: str) -> Callable[[Scene], No
     return work
 
 
+def rollback_few_for_generators(scene: Scene) -> None:
+    """The live one answers 500, and systemd cannot read its unit files without losing what its generators made: it is
+    left all the same, by the units that systemd has, and nothing of others is lost for it."""
+    before, answering = scene.live(), scene.answering()
+    errors = next(shape for shape in SHAPES if shape.name == "errors")
+    with broken(scene, errors), scene.generators_kept(), scene.few_tasks(40):
+        text = scene.sh(f"headcount-rollback {APP} 2>&1; echo code $?")
+    scene.seen.told.append(" ".join(text.split())[:260])
+    scene.seen.must("code 0" in text, f"the rollback said {text}")
+    told = "systemd has not read its unit files again.*no room for systemd"
+    scene.seen.must(re.search(told, text), f"it does not say what it went without: {text}")
+    _back(scene, before, answering)
+
+
 def rollback_interrupted(scene: Scene) -> None:
     """A person presses ^C while the generation that is gone back to is watched: the step ends first."""
     before, answering = scene.live(), scene.answering()
@@ -465,6 +479,12 @@ BROKEN = [
         "the live release answers 500, and /run has too little room for systemd to read its unit files",
         "gone back from all the same; what systemd did not do is told",
         rollback_where(RUN_FULL, RUN_AGAIN, "daemon-reload"),
+    ),
+    Row(
+        "broken/errors-rollback-few-for-generators",
+        "the live release answers 500, and the host has too few processes for systemd's generators",
+        "gone back from all the same, without having systemd read its unit files, which is told",
+        rollback_few_for_generators,
     ),
     Row(
         "broken/errors-rollback-without-inodes",
