@@ -31,7 +31,7 @@ OWN = 6
 OTHERS = 6
 """So many tasks may one have that is not systemd's own: a script with a pipeline, a program with threads."""
 SPARE = 10
-"""So many are left for what the host begins meanwhile."""
+"""So many are left for what the host begins meanwhile; none of a limit that is for systemd alone."""
 
 DEFAULT_PERCENT = 15
 """systemd-system.conf(5), DefaultTasksMax=: of the least of what the kernel and the topmost group allow."""
@@ -85,20 +85,31 @@ def no_room_to_reload(root: str = "/") -> str:
     """Why systemd cannot read its unit files again without losing what its generators made, in a sentence with the
     fix; empty where it can."""
     need, limits = needed(root), manager_limits(root)
-    limit = min(_with_next(limits, root), key=lambda limit: limit.left, default=None)
-    if limit is None or limit.left >= need + SPARE:
+    full = [limit for limit in _with_next(limits, root) if limit.left < need + _spare(limit)]
+    if not full:
         return ""
+    limit = min(full, key=lambda limit: limit.left)
+    spare = f", and {_spare(limit)} are to spare" if _spare(limit) else ""
     return (
         f"this host has no room for systemd to read its unit files again: its generators, which it begins all at once, "
-        f"take {need} processes and threads, and {SPARE} are to spare, but only {limit.left} more may be begun "
+        f"take {need} processes and threads{spare}, but only {limit.left} more may be begun "
         f"({limit.source} is {limit.most}, and {limit.there} are there). Without them the units that they make are "
         "lost: mounts of /etc/fstab, services of /etc/init.d, login prompts. End some processes, or "
         f"{_more(limit)}, and run this again"
     )
 
 
+def _own(limit: TaskLimit) -> bool:
+    """Whether a limit is for systemd alone."""
+    return "init.scope" in limit.source
+
+
+def _spare(limit: TaskLimit) -> int:
+    return 0 if _own(limit) else SPARE
+
+
 def _more(limit: TaskLimit) -> str:
-    if "init.scope" in limit.source:
+    if _own(limit):
         return (
             "allow more (`systemctl set-property --runtime init.scope TasksMax=infinity`, or DefaultTasksMax= in "
             "/etc/systemd/system.conf; it is 15 % of what the host or its container may have)"
@@ -110,7 +121,7 @@ def _with_next(limits: list[TaskLimit], root: str) -> list[TaskLimit]:
     """These, and what the reload makes of systemd's own: its share of a limit that was lowered since the last one.
     What systemd is told in words of its own is left out."""
     own, above = limits[:1], limits[1:]
-    if not own or not above or "init.scope" not in own[0].source or _configured(root):
+    if not own or not above or not _own(own[0]) or _configured(root):
         return limits
     share = min(limit.most for limit in above) * DEFAULT_PERCENT // 100
     after = TaskLimit(f"{own[0].source}, once it is set anew,", share, own[0].there)

@@ -136,7 +136,8 @@ def _reclaim(app: AppOnHost, number: int) -> list[str]:
     did = [words for words in (save_aside(app.layout, unit, app.clock) for unit in units) if words]
     if generations.unlinked(app.layout, number):
         store.link_units(app.layout, number)
-        reload_for(app.systemd, *units)
+        # What somebody edited may have been read, and systemd does not say so of a file that is older.
+        app.systemd.reload() if did else reload_for(app.systemd, *units)
     return did + [f"linked {unit} again, whose unit file was gone" for unit in missing]
 
 

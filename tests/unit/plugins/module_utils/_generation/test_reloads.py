@@ -88,8 +88,10 @@ def test_one_that_another_folder_replaces_and_one_that_is_masked_count_once_and_
 
 
 def test_systemd_has_a_limit_of_its_own(tmp_path: Path) -> None:
-    said = reloads.no_room_to_reload(host(tmp_path, 100, own="15"))
-    assert "only 14 more may be begun (/sys/fs/cgroup/pids/init.scope/pids.max is 15, and 1 are there)" in said
+    assert not reloads.no_room_to_reload(host(tmp_path, 74, own=str(1 + NEED)))
+    said = reloads.no_room_to_reload(host(tmp_path, 74, own=str(NEED)))
+    limit = "/sys/fs/cgroup/pids/init.scope/pids.max is 10, and 1 are there"
+    assert f"take {NEED} processes and threads, but only 9 more may be begun ({limit})" in said
     assert "systemctl set-property --runtime init.scope TasksMax=infinity" in said
 
 

@@ -223,6 +223,14 @@ class TestBroken:
         assert generations.live(host.layout) == 2
         assert not [line for line in host.systemd.said if line == "reload" or line.startswith("stop shop")]
 
+    def test_what_somebody_edited_is_not_gone_back_to_without_that_room(self, host: Host) -> None:
+        host.few_tasks()
+        os.unlink(host.layout.unit("shop@1.service"))
+        Path(host.layout.unit("shop@1.service")).write_text("[Unit]\nDescription=edited\n", encoding="utf-8")
+        with pytest.raises(StepFailed, match="no room for systemd to read its unit files again"):
+            rollback(host.app)
+        assert generations.live(host.layout) == 2
+
     def test_heal_goes_on_without_that_room(self, host: Host) -> None:
         os.unlink(host.layout.live)
         host.few_tasks()
