@@ -39,6 +39,10 @@ _CONFIGURED = re.compile(r"(?m)^\s*(?:Default)?TasksMax\s*=\s*\S")
 _CONFIGURATIONS = tuple(f"/{place}/systemd" for place in ("etc", "run", "usr/local/lib", "usr/lib", "lib"))
 
 
+_SET_PROPERTY = ("etc/systemd/system.control", "run/systemd/system.control", "run/systemd/transient")
+"""Where `systemctl set-property` notes what it sets."""
+
+
 class NoRoom(SystemdError):
     """systemd is not asked to read its unit files again: its generators have no room."""
 
@@ -132,7 +136,7 @@ def _configured(root: str) -> bool:
     """Whether somebody says how many tasks a unit may have, for all of them or for systemd's own."""
     found = [f"{place}/system.conf" for place in _CONFIGURATIONS]
     folders = [f"{place}/{name}" for place in _CONFIGURATIONS for name in ("system.conf.d", "system/init.scope.d")]
-    folders += ["/etc/systemd/system.control/init.scope.d", "/run/systemd/system.control/init.scope.d"]
+    folders += [f"/{place}/init.scope.d" for place in _SET_PROPERTY]
     for folder in folders:
         try:
             found += [f"{folder}/{name}" for name in os.listdir(under(root, folder)) if name.endswith(".conf")]

@@ -236,7 +236,7 @@ class Scene:
         try:
             yield
         finally:
-            self.sh("rm -rf /run/systemd/system.control/init.scope.d; systemctl daemon-reload")
+            self.sh("rm -rf /run/systemd/transient/init.scope.d; systemctl daemon-reload")
 
     def power(self, action: str = "cycle") -> None:
         """The host loses its power, and has it again."""
