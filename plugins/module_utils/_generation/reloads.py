@@ -37,8 +37,6 @@ DEFAULT_PERCENT = 15
 """systemd-system.conf(5), DefaultTasksMax=: of the least of what the kernel and the topmost group allow."""
 _CONFIGURED = re.compile(r"(?m)^\s*(?:Default)?TasksMax\s*=\s*\S")
 _CONFIGURATIONS = tuple(f"/{place}/systemd" for place in ("etc", "run", "usr/local/lib", "usr/lib", "lib"))
-
-
 _SET_PROPERTY = ("etc/systemd/system.control", "run/systemd/system.control", "run/systemd/transient")
 """Where `systemctl set-property` notes what it sets."""
 

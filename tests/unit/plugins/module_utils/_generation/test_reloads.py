@@ -100,9 +100,7 @@ def test_what_the_reload_would_leave_systemd_of_a_limit_that_was_lowered(tmp_pat
     assert "init.scope/pids.max, once it is set anew, is 7, and 1 are there" in said
 
 
-@pytest.mark.parametrize(
-    "file", ["etc/systemd/system.conf", "run/systemd/system.control/init.scope.d/50-TasksMax.conf"]
-)
+@pytest.mark.parametrize("file", ["etc/systemd/system.conf", "run/systemd/transient/init.scope.d/50-TasksMax.conf"])
 def test_a_limit_that_somebody_set_stays(tmp_path: Path, file: str) -> None:
     root = host(tmp_path, 53, own="307")
     (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
