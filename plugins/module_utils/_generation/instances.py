@@ -85,10 +85,19 @@ class Instances:
                     return self.monotonic() - booting.began
                 last = reason
             if self.monotonic() - booting.began >= limit:
-                said = self.log_of(service)(health["path"], asked, self.clock())
-                log = f"; {said}" if said else self._log_says(service, begin)
-                raise StepFailed("start", f"never became ready: after {limit:.0f} s {last}{log}")
+                raise StepFailed("start", self._never_ready(service, health, begin, asked, last))
             self.sleep(POLL_SECONDS)
+
+    def _never_ready(self, service: str, health: Plain, begin: float, asked: float, last: str) -> Callable[[], str]:
+        """That it has not answered in time, and what its log says of that."""
+        end, limit = self.clock(), float(health["boot_seconds"])
+
+        def words() -> str:
+            said = self.log_of(service)(health["path"], asked, end)
+            log = f"; {said}" if said else self._log_says(service, begin, end)
+            return f"never became ready: after {limit:.0f} s {last}{log}"
+
+        return words
 
     def _still_boots(self, booting: Booting, service: str, begin: float) -> bool:
         """Whether the instance runs, so that it can be asked. StepFailed when it has ended or will never come up."""
@@ -98,15 +107,16 @@ class Instances:
         self.fail_if_killed(state)
         looping = booting.looping(now, self._workers(state), read_ends(self._files(service)))
         if looping:
-            raise StepFailed("start", f"does not start: {looping}{self._log_says(service, begin)}")
+            end = self.clock()
+            raise StepFailed("start", lambda: f"does not start: {looping}{self._log_says(service, begin, end)}")
         return state.running
 
     def log_of(self, service: str) -> Log:
         """The log of `service`, which is asked why a request failed."""
         return Log(lambda since: self.systemd.said(service, since))
 
-    def _log_says(self, service: str, begin: float) -> str:
-        cause = first_cause(self.systemd.journal(service, begin))
+    def _log_says(self, service: str, begin: float, end: float) -> str:
+        cause = first_cause(self.systemd.journal(service, begin, until_epoch=end))
         return f"; {says(cause)}" if cause else ""
 
     def _workers(self, state: UnitState) -> frozenset[tuple[int, int]]:
@@ -130,13 +140,15 @@ class Instances:
                 f"memory than its plan's limit{limit}",
             )
 
-    def why_dead(self, service: str, begin: float) -> str:
-        """One sentence on why `service` is not running any more."""
-        state = self.systemd.state(service)
-        lines = self.systemd.journal(service, begin)
-        cause = first_cause(lines)
+    def why_dead(self, service: str, begin: float) -> Callable[[], str]:
+        """One sentence on why `service` is not running any more, once somebody wants it: it asks the log."""
+        state, end = self.systemd.state(service), self.clock()
+        return lambda: self._died(service, state, begin, end)
+
+    def _died(self, service: str, state: UnitState, begin: float, end: float) -> str:
         if state.result == "oom-kill":
             return "the kernel's OOM killer ended it: it needs more memory than its plan allows"
+        cause = first_cause(self.systemd.journal(service, begin, until_epoch=end))
         number = re.search(r"@([0-9]+)\.", service)
         gone = access.account_gone(self.layout, int(number[1])) if number else ""
         if gone:

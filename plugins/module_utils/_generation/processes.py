@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import partial
 
 from .._declaration.app import App
 from .._os.files import make_directory
@@ -125,7 +126,7 @@ class Processes:
                 # One that is still on its way up is not judged before its time is over.
                 over = self.instances.monotonic() >= deadline
                 if state.restarts or state.gone or "auto-restart" in state.sub or (over and not state.running):
-                    raise StepFailed(PHASE, self.why_down(unit, state, self._began))
+                    raise StepFailed(PHASE, partial(self.why_down, unit, state, self._began))
             if self.instances.monotonic() >= deadline:
                 return
             self.instances.sleep(POLL_SECONDS)

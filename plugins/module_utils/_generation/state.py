@@ -328,7 +328,7 @@ def _health(seen: _Seen, number: int, app: AppRecord, private: str) -> tuple[boo
 
     within = float(app["health"]["timeout_seconds"])
     answers = look(address, app, within, request, log=why, seconds=seen.look_seconds)
-    return answers.well, answers.detail
+    return answers.well, answers.told()
 
 
 def private_problem(layout: Layout, number: int) -> str:

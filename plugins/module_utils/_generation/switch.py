@@ -17,12 +17,13 @@ from .._os.ownership import Foreign
 from .._os.systemd import SystemdError
 from .._os.taken import address_taken
 from . import generations, store
-from .answers import HEALTH, WELL, Answers, meanwhile_words
+from .answers import HEALTH, WELL, Answers
 from .beginnable import no_room
 from .candidates import Candidates
 from .failures import StepFailed, Untouched
 from .former import SHARED, Former
 from .instances import Instances
+from .meanwhile import meanwhile_words
 from .processes import AS_THE_SERVER, Processes
 from .reloads import try_reload
 from .takeover import Takeover, taken
@@ -135,9 +136,10 @@ def _switch_shared(
         verify(instances, new, app, 0.0, lenient=lenient)
         unread = _make_live_again(instances, new)
         instances.systemd.begin_stop(instances.layout.service_unit(old))
-        seen = {**_verify_alone(instances, old, new, app, verify_seconds, was, lenient), "before": was.detail}
+        seen = _verify_alone(instances, old, new, app, verify_seconds, was, lenient)
         wrong = _processes_down(instances, new, max(verify_seconds, AS_THE_SERVER * boot))
         seen = {**seen, "wrong": [*seen.get("wrong", []), *wrong]} if wrong else seen
+        seen = {**seen, "before": was.told()}
     opened = opened or _open_again(instances, new, app)
     seen = {**seen, "boot_seconds": round(boot, 2), **({"opened": opened} if opened else {})}
     return {**seen, "unread": unread} if unread else seen
@@ -321,13 +323,17 @@ def _port_is_ours(instances: Instances, old: int, new: int) -> bool:
     return ports[0] == ports[1]
 
 
-def _why_not_listening(instances: Instances, listen: str, error: Exception) -> str:
-    lines = instances.systemd.journal(instances.layout.public_socket_unit, instances.clock() - 30)
-    taken = any("Address already in use" in line for line in lines)
-    if taken:
-        return f"listen address {listen} is taken by another process; free it, or declare another `listen`"
-    cause = first_cause(lines) or str(error)
-    return f"cannot listen on {listen}: {f'{error}; {cause}' if cause.startswith(UNREAD) else cause}"
+def _why_not_listening(instances: Instances, listen: str, error: Exception) -> Callable[[], str]:
+    end = instances.clock()
+
+    def words() -> str:
+        lines = instances.systemd.journal(instances.layout.public_socket_unit, end - 30, until_epoch=end)
+        if any("Address already in use" in line for line in lines):
+            return f"listen address {listen} is taken by another process; free it, or declare another `listen`"
+        cause = first_cause(lines) or str(error)
+        return f"cannot listen on {listen}: {f'{error}; {cause}' if cause.startswith(UNREAD) else cause}"
+
+    return words
 
 
 def restore(instances: Instances, old: int | None, new: int | None) -> None:

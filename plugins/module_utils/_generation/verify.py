@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Callable, TypedDict
 
 from .._declaration.app import Plain
@@ -14,9 +15,10 @@ from .._os.addresses import local_address
 from .._os.lastwords import first_cause
 from .._os.procfs import children
 from .._os.systemd import UnitState
-from .answers import Asker, Users
+from .answers import Asker
 from .failures import StepFailed
 from .instances import LOOK_SECONDS, Instances
+from .meanwhile import Users
 from .reached import public_socket_refuses
 
 BESIDE_ROUNDS = 60
@@ -82,23 +84,30 @@ def verify(
     while True:
         state = instances.systemd.state(service)
         if not state.running or state.main_pid != first.main_pid or state.restarts > first.restarts:
-            raise StepFailed(
-                "verify", instances.why_dead(service, begin).replace("while starting", "after it took traffic")
-            )
+            raise StepFailed("verify", _dead(instances.why_dead(service, begin)))
         reason, _ = own.health()
         if reason is not None:
-            raise StepFailed("verify", f"stopped being healthy after it took traffic: {reason}{own.why()}")
+            raise StepFailed("verify", _with_why(f"stopped being healthy after it took traffic: {reason}", own.why))
         instances.fail_if_killed(state)
         now = _workers(instances, state)
         lost, workers = lost | (workers - now), now
         suspicious = _fail_if_workers_died(instances, number, begin, since, lost, suspicious)
         wrong = _ask_paths(own, users, app["listen"], beside)
         if wrong and not lenient:
-            raise StepFailed("verify", f"{wrong[0]} after it took traffic{_why(own, users)}")
+            raise StepFailed("verify", _with_why(f"{wrong[0]} after it took traffic", partial(_why, own, users)))
         asked += 1
         if instances.monotonic() >= deadline and not suspicious:
             return _seen(asked, round(instances.monotonic() - started, 1), shut_out, wrong)
         instances.sleep(0.25)
+
+
+def _dead(why: Callable[[], str]) -> Callable[[], str]:
+    return lambda: why().replace("while starting", "after it took traffic")
+
+
+def _with_why(words: str, why: Callable[[], str]) -> Callable[[], str]:
+    """Words, and what the log says of it once somebody reads them."""
+    return lambda: words + why()
 
 
 def _seen(asked: int, seconds: float, shut_out: str, wrong: list[str]) -> Seen:
@@ -171,7 +180,12 @@ def _fail_if_workers_died(
     if died <= 0:
         return False
     if seen_before:
-        cause = first_cause(instances.systemd.journal(service, begin))
         who = "one of its workers" if died == 1 else f"{died} of its workers"
-        raise StepFailed("verify", f"{who} died after it took traffic{how}" + (f": {cause}" if cause else ""))
+        said, end = f"{who} died after it took traffic{how}", instances.clock()
+
+        def words() -> str:
+            cause = first_cause(instances.systemd.journal(service, begin, until_epoch=end))
+            return f"{said}: {cause}" if cause else said
+
+        raise StepFailed("verify", words)
     return True

@@ -80,7 +80,7 @@ class _Test:
         socket = layout.private_socket(self.number)
         answers = look(socket, app, float(app["health"]["timeout_seconds"]))
         if not answers.well:
-            return replace(entry, why=f"the live generation is not well: {answers.detail}")
+            return replace(entry, why=f"the live generation is not well: {answers.told()}")
         listen, limits = str(app["listen"]), Limits.from_dict(app["limits"])
         first = self.reading()
 

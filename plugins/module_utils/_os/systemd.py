@@ -195,6 +195,9 @@ def _deaf(done: Completed) -> bool:
     return _DEAF.search(done.err) is not None
 
 
+LOG_SECONDS = 20.0
+"""A journal that takes longer does not answer."""
+
 _NO_REQUESTS = ("-p", "info")
 """Leaves out what is logged of each request (`access_log`), which would hide what the app says among it."""
 
@@ -223,6 +226,9 @@ class Systemd:
 
     runner: Runner = run
     sleep: Callable[[float], None] = time.sleep
+    monotonic: Callable[[], float] = time.monotonic
+    log_left: float = LOG_SECONDS
+    """So long the journal is waited for yet, in all; one that has not answered is not asked any more."""
 
     def _systemctl(self, *words: str, timeout_seconds: float = 30.0) -> Completed:
         """systemctl, asked again for a while where the manager does not speak: it does not while it executes itself
@@ -343,24 +349,35 @@ class Systemd:
         empty when there is no journal to ask, one that begins with UNREAD where it does not answer. What was logged
         until now is in it."""
         # --all: a long line, as JSON has them, would be left out else.
-        options = ["json", "--all", "--output-fields=MESSAGE,_PID"]
+        options = ["-o", "json", "--all", "--output-fields=MESSAGE,_PID"]
         text, unread = self._logged(unit, since_epoch, lines, options)
         read = [line for entry in text.split("\n") for line in _journal_lines(entry)]
         read = [Line(0.0, 0, unread)] if unread else read
         return [replace(line, text=text) for line, text in zip(read, clean_lines([line.text for line in read]))]
 
-    def journal(self, unit: str, since_epoch: float, lines: int = 200) -> list[str]:
-        """The texts of said()."""
-        text, unread = self._logged(unit, since_epoch, lines, ["cat"])
+    def journal(self, unit: str, since_epoch: float, lines: int = 200, until_epoch: float | None = None) -> list[str]:
+        """The texts of said(); those of later seconds than `until_epoch` are left out."""
+        until = [f"--until=@{int(until_epoch) + 2}"] if until_epoch is not None else []
+        text, unread = self._logged(unit, since_epoch, lines, [*until, "-o", "cat"])
         # Cleaned before anybody cuts a line to a length: the beginning of a secret would not be known as one.
         return clean_text(text + unread).splitlines()
 
     def _logged(self, unit: str, since_epoch: float, lines: int, form: Sequence[str]) -> tuple[str, str]:
         """What journalctl prints, and why it could not be had ("" where it could)."""
         ask = ["journalctl", "--no-pager", "-q", *_NO_REQUESTS, "-u", unit, f"--since=@{int(since_epoch)}"]
-        self.runner(["journalctl", "--sync"], 20.0)
-        done = self.runner([*ask, "-n", str(lines), "-o", *form], 20.0)
+        done = self._ask_log(["journalctl", "--sync"])
+        if done.status != LATE:
+            done = self._ask_log([*ask, "-n", str(lines), *form])
         if not done.status:
             return done.out, ""
         why = "".join(done.err.strip().splitlines()[:1])
         return "", "" if why.startswith("No journal files") else f"{UNREAD}{why or f'status {done.status}'}"
+
+    def _ask_log(self, command: Sequence[str]) -> Completed:
+        begin, most = self.monotonic(), min(LOG_SECONDS, self.log_left)
+        done = self.runner(command, most) if most > 0 else Completed(LATE, "", "")
+        if done.status == LATE:
+            self.log_left = 0.0
+            return replace(done, err="the journal does not answer")
+        self.log_left -= self.monotonic() - begin
+        return done

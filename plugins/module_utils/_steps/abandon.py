@@ -12,5 +12,6 @@ from .app import AppOnHost
 def abandon(app: AppOnHost, number: int | None, phase: str, cause: str) -> dict[str, object]:
     """End a rollout that failed outside of a step: the candidate is stopped, the live generation stays."""
     with app.alone("abandon", number):
+        app.stop_candidate(number)
         app.set_aside(number, StepFailed(phase, cause))
     return {"live": generations.live(app.layout)}

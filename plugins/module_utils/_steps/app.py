@@ -40,6 +40,11 @@ from .watchdog import GIVE_UP_SECONDS, Watch, step_seconds, watched
 LOG_LINES = 1000
 """So much of an instance's log is looked through for what it was refused."""
 
+AT_LEISURE = ("stage", "prepare", "weigh", "trial", "retune")
+"""The steps that take no users from one generation to another, and may wait for words."""
+WORDS_SECONDS = 5.0
+"""The others wait so long in all for the journal: users are not to."""
+
 LAST_LINES = 12
 """Of the log of one that failed, for people."""
 
@@ -91,6 +96,7 @@ class AppOnHost:
                 except (StepFailed, SystemdError, ReleaseError, UserError, PlanError, OSError) as error:
                     watch.give_up()
                     failure = error if isinstance(error, StepFailed) else StepFailed(phase, sentence(error))
+                    self.stop_candidate(number)  # it takes from the live one, and the log may make one wait
                     failure.cause = "; ".join([failure.cause, *self.refused(number, begin)])
                     failure.log = self.last_lines(number, begin)
                     self.set_aside(number, failure)
@@ -164,6 +170,7 @@ class AppOnHost:
         live = generations.live(self.layout)
         new, old = self.known(number), self.known(live)
         seconds = step_seconds(phase, new or old, old)
+        self.systemd.log_left = seconds if phase in AT_LEISURE else WORDS_SECONDS
         self.candidates.seconds = seconds + GIVE_UP_SECONDS
         return Hold(seconds + GIVE_UP_SECONDS, urgent=urgent)
 
@@ -219,12 +226,10 @@ class AppOnHost:
         localfact.update(self.layout, lambda _: told)
 
     def set_aside(self, number: int | None, failure: StepFailed) -> None:
-        """Stop candidate `number`, keep it as the bad one for diagnosis, and write down why."""
+        """Keep candidate `number`, which is stopped, as the bad one for diagnosis, and write down why."""
         live = generations.live(self.layout)
         release = None
-        if number is not None and number != live and number in generations.numbers(self.layout):
-            with contextlib.suppress(SystemdError):
-                self.candidates.stop(number)
+        if number is not None and self._is_candidate(number):
             record = self.known(number)
             release = record.release if record is not None else None
             with contextlib.suppress(OSError):
@@ -237,6 +242,15 @@ class AppOnHost:
             )
         with contextlib.suppress(OSError):
             self.lock.release(self.run)
+
+    def _is_candidate(self, number: int) -> bool:
+        return number != generations.live(self.layout) and number in generations.numbers(self.layout)
+
+    def stop_candidate(self, number: int | None) -> None:
+        """Stop generation `number` where it is a candidate; what systemd has against that keeps nothing else."""
+        if number is not None and self._is_candidate(number):
+            with contextlib.suppress(SystemdError):
+                self.candidates.stop(number)
 
     def _keep_for_diagnosis(self, number: int, cause: str) -> None:
         if self.known(number) is None:

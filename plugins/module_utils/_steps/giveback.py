@@ -15,10 +15,11 @@ from .._declaration.app import Plain
 from .._facts.unitgroups import unit_pids
 from .._generation import former as formers
 from .._generation import generations, ledger, store, truth
-from .._generation.answers import SILENT, Meanwhile, meanwhile_words
+from .._generation.answers import SILENT
 from .._generation.beside import FIRST, Beside, drop_in, name_kept, undrop
 from .._generation.failures import StepFailed, sentence
 from .._generation.formerprograms import by_gunicorn, imported
+from .._generation.meanwhile import Meanwhile, meanwhile_words
 from .._generation.processes import Processes
 from .._generation.reloads import fail_if_full
 from .._generation.switch import restore, take_down
@@ -335,16 +336,23 @@ def _start(app: AppOnHost, record: Record, undo: Callable[[], None]) -> None:
                 if late and _serves(app, record):
                     break  # what it imports takes longer than anybody waits
                 if state.gone or late:
-                    lines = app.systemd.journal(record.unit, begin)
-                    raise StepFailed(
-                        "rollback", f"{record.unit} does not serve: {lines[-1] if lines else state.result}"
-                    )
+                    raise StepFailed("rollback", _unserved(app, record.unit, begin, state.result))
                 app.instances.sleep(POLL_SECONDS)
         except (StepFailed, SystemdError, OSError):
             undoing = _Parts()  # what of it fails is done once more on the way back
             undoing.do(app.systemd.stop, record.unit)
             undoing.do(undo)
             raise
+
+
+def _unserved(app: AppOnHost, unit: str, begin: float, result: str) -> Callable[[], str]:
+    end = app.clock()
+
+    def words() -> str:
+        lines = app.systemd.journal(unit, begin, until_epoch=end)
+        return f"{unit} does not serve: {lines[-1] if lines else result}"
+
+    return words
 
 
 def _silent(record: Record) -> str:

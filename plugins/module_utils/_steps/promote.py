@@ -11,9 +11,9 @@ from dataclasses import replace
 from .._declaration.app import Plain
 from .._generation import data, generations, store, truth, volatile
 from .._generation import former as formers
-from .._generation.answers import Meanwhile, meanwhile_words
 from .._generation.clashes import Host, drop_in_problems
 from .._generation.failures import StepFailed, Untouched, sentence
+from .._generation.meanwhile import Meanwhile, meanwhile_words
 from .._generation.reloads import fail_if_no_room, try_reload
 from .._generation.switch import same_address, switch, told
 from .._generation.unmet import not_shared

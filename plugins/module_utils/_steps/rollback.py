@@ -152,4 +152,4 @@ def _prove(app: AppOnHost, number: int, declared: Plain) -> None:
     finally:
         app.candidates.stop(number)
     if not seen.well:
-        raise StepFailed("rollback", seen.detail)
+        raise StepFailed("rollback", seen.told)

@@ -140,7 +140,7 @@ def broken(app: AppOnHost, live: int | None) -> str:
         )
     return (
         f"the live generation {live} was not loaded beside the candidate, because it is broken itself "
-        f"({seen.detail}); judged by the absolute limits alone"
+        f"({seen.told()}); judged by the absolute limits alone"
     )
 
 

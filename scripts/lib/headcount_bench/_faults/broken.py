@@ -42,6 +42,8 @@ INTERRUPTED = (
 )
 """^C once what is gone back to is on the public socket beside what is live."""
 WAY_OUT_SECONDS = DRAIN_SECONDS + 24
+HANGING_SECONDS = 20
+"""What hangs is waited for twice, 5 s each, and ends only when systemd ends it, 10 s after its drain."""
 GUARD_SECONDS = 150
 """The drain, systemd's own patience after that, the start of the other one, and looking at both; on a busy machine."""
 
@@ -73,7 +75,7 @@ SHAPES = (
     Shape("dropping", "drops every connection", "no answer"),
 )
 
-HANGING = next(shape for shape in SHAPES if shape.name == "hanging")
+HANGING, ERRORS = (next(shape for shape in SHAPES if shape.name == name) for name in ("hanging", "errors"))
 
 
 def _deploy_turning(scene: Scene, shape: Shape, **changes: Any) -> int | None:
@@ -162,7 +164,7 @@ def rollback_where(command: str, after: str, words: str) -> Callable[[Scene], No
 
     def work(scene: Scene) -> None:
         before, answering = scene.live(), scene.answering()
-        with broken(scene, next(shape for shape in SHAPES if shape.name == "errors")):
+        with broken(scene, ERRORS):
             scene.sh(command)
             try:
                 text = scene.sh(f"headcount-rollback {APP} 2>&1; echo code $?")
@@ -180,14 +182,82 @@ def rollback_few_for_generators(scene: Scene) -> None:
     """The live one answers 500, and systemd cannot read its unit files without losing what its generators made: it is
     left all the same, by the units that systemd has, and nothing of others is lost for it."""
     before, answering = scene.live(), scene.answering()
-    errors = next(shape for shape in SHAPES if shape.name == "errors")
-    with broken(scene, errors), scene.generators_kept(), scene.few_tasks(40):
+    with broken(scene, ERRORS), scene.generators_kept(), scene.few_tasks(40):
         text = scene.sh(f"headcount-rollback {APP} 2>&1; echo code $?")
     scene.seen.told.append(" ".join(text.split())[:260])
     scene.seen.must("code 0" in text, f"the rollback said {text}")
     told = "systemd has not read its unit files again.*no room for systemd"
     scene.seen.must(re.search(told, text), f"it does not say what it went without: {text}")
     _back(scene, before, answering)
+
+
+JOURNALS = {
+    "stopped": (
+        "systemctl service-watchdogs off; systemctl kill --signal=STOP systemd-journald",
+        "systemctl kill --signal=CONT systemd-journald; systemctl service-watchdogs on",
+    ),
+    "hanging": (
+        "mv /usr/bin/journalctl /root/journalctl; printf '#!/bin/sh\nexec sleep 600\n' > /usr/bin/journalctl; "
+        "chmod 755 /usr/bin/journalctl",
+        "mv /root/journalctl /usr/bin/journalctl",
+    ),
+}
+"""Ways to have no log, and back from them."""
+UNANSWERED = "the journal does not answer"
+
+
+@contextlib.contextmanager
+def _journal(scene: Scene, way: str) -> Iterator[None]:
+    stop, go_on = JOURNALS[way]
+    scene.sh(stop)
+    try:
+        yield
+    finally:
+        scene.sh(go_on)
+
+
+def _until_served_by(scene: Scene, release: str, begin: float, most: float) -> None:
+    """Users get the former release again within `most` seconds after `begin`: a way back does not wait for words."""
+    while scene.answering() != release and time.monotonic() - begin < 2 * most:
+        time.sleep(0.2)
+    seconds = time.monotonic() - begin
+    scene.seen.told.append(f"{seconds:.1f} s until the former release answered")
+    scene.seen.must(seconds < most, f"{seconds:.1f} s until {release} answered")
+
+
+def rollback_without_log(way: str) -> Callable[[Scene], None]:
+    """The live one answers 500 and the log does not answer: users do not wait for words, and these say so."""
+
+    def work(scene: Scene) -> None:
+        before, answering = scene.live(), scene.answering()
+        with broken(scene, ERRORS), _journal(scene, way):
+            begin = time.monotonic()
+            said = f"headcount-rollback {APP} > /root/said 2>&1; echo code $? >> /root/said"
+            scene.sh(f"rm -f /root/said; setsid sh -c '{said}' > /dev/null 2>&1 &")
+            _until_served_by(scene, answering, begin, WAY_OUT_SECONDS)
+            text = scene.sh("timeout 90 sh -c 'until grep -q ^code /root/said; do sleep 0.1; done'; cat /root/said")
+            seconds = time.monotonic() - begin
+        scene.seen.must("code 0" in text, f"the rollback said {text}")
+        scene.seen.must(seconds < WAY_OUT_SECONDS, f"it took {seconds:.1f} s")
+        scene.seen.must(UNANSWERED in text, f"it does not say that the log does not answer: {text}")
+        _told(scene, ERRORS, text)
+        _back(scene, before, answering)
+
+    return work
+
+
+def guarded_without_log(scene: Scene) -> None:
+    """The guard goes back while journald stands still; users wait no longer for that."""
+    before, answering = scene.live(), scene.answering()
+    shape, found = HANGING, "/var/lib/headcount/shop/guard-goes-back.json"
+    with broken(scene, shape, guard={"minutes": 5}) as live, _journal(scene, "stopped"):
+        scene.sh(f"timeout {GUARD_SECONDS - 40} sh -c 'until test -e {found}; do sleep 0.1; done'", GUARD_SECONDS)
+        _until_served_by(scene, answering, time.monotonic(), WAY_OUT_SECONDS + HANGING_SECONDS)
+        _await_guard(scene, live)
+    _taken_back(scene, live, GUARDED[shape.name])
+    scene.seen.must((scene.live(), scene.answering()) == (before, answering), f"live is {scene.live()}")
+    scene.deploy()
+    scene.clean()
 
 
 def rollback_interrupted(scene: Scene) -> None:
@@ -491,6 +561,24 @@ BROKEN = [
         "the live release answers 500, and the file system of the generations has no inode left",
         "gone back from all the same",
         rollback_where(NO_INODES, INODES_AGAIN, "was broken"),
+    ),
+    Row(
+        "broken/errors-rollback-journald-stopped",
+        "the live release answers 500, and systemd-journald stands still (SIGSTOP); `headcount-rollback`",
+        "users are served by the former release as soon as with a log; that it does not answer is told",
+        rollback_without_log("stopped"),
+    ),
+    Row(
+        "broken/errors-rollback-journalctl-hangs",
+        "the live release answers 500, and journalctl hangs; `headcount-rollback`",
+        "users are served by the former release as soon as with a log; that it does not answer is told",
+        rollback_without_log("hanging"),
+    ),
+    Row(
+        "broken/hanging-guarded-journald-stopped",
+        "the live release answers nothing any more, while the host guards it and systemd-journald stands still",
+        "the guard goes back as soon as with a log, and the ledger has what it found",
+        guarded_without_log,
     ),
     Row(
         "broken/rollback-interrupted",

@@ -360,7 +360,9 @@ def test_one_whose_workers_only_die_is_told_with_its_last_words(host: Host, monk
         return read(directory)
 
     monkeypatch.setattr(_instances, "read_ends", reading)
-    monkeypatch.setattr(Systemd, "journal", lambda *_: ["no licence", "[7] [ERROR] Worker (pid:8) exited with code 1"])
+    monkeypatch.setattr(
+        Systemd, "journal", lambda *_, **__: ["no licence", "[7] [ERROR] Worker (pid:8) exited with code 1"]
+    )
     words = r"^does not start: 1\d of its workers died in the first 1\d s \(exited with status 1\); its log says: "
     with pytest.raises(StepFailed, match=words):
         host.instances.join(2, {**APP["health"], "boot_seconds": 60})
@@ -369,8 +371,8 @@ def test_one_whose_workers_only_die_is_told_with_its_last_words(host: Host, monk
 
 def test_how_it_ended_is_told_where_its_log_could_not_be_read(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     host.systemd.broken.add("shop@2.service")
-    monkeypatch.setattr(Systemd, "journal", lambda *_: ["its log could not be read: status 1"])
-    told = host.instances.why_dead("shop@2.service", host.time)
+    monkeypatch.setattr(Systemd, "journal", lambda *_, **__: ["its log could not be read: status 1"])
+    told = host.instances.why_dead("shop@2.service", host.time)()
     assert told == "died while starting: exited with status 0; its log could not be read: status 1"
 
 
@@ -424,7 +426,7 @@ def test_a_worker_that_dies_on_the_real_socket_is_noticed(
     monkeypatch.setattr(_verify, "unit_pids", Workers(host.root, looks).pids)
     show = host.systemd._show
     monkeypatch.setattr(host.systemd, "_show", lambda unit: show(unit) + "\nControlGroup=/system.slice/x")
-    monkeypatch.setattr(Systemd, "journal", lambda *_: log)
+    monkeypatch.setattr(Systemd, "journal", lambda *_, **__: log)
     if cause is None:
         switch(host.instances, 1, 2, APP, 1.0)
         assert generations.live(host.layout) == 2
@@ -452,7 +454,7 @@ def test_what_its_master_says_of_a_worker_counts_and_not_a_log_that_the_app_has_
     monkeypatch.setattr(_verify, "unit_pids", Workers(host.root, looks).pids)
     show = host.systemd._show
     monkeypatch.setattr(host.systemd, "_show", lambda unit: show(unit) + "\nControlGroup=/system.slice/x")
-    monkeypatch.setattr(Systemd, "journal", lambda *_: [])
+    monkeypatch.setattr(Systemd, "journal", lambda *_, **__: [])
     files = Path(host.layout.instance_files(2, trial=False))
     files.mkdir(parents=True)
     (files / "worker-ends").touch()

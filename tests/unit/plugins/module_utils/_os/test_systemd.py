@@ -301,7 +301,7 @@ def test_a_thread_that_cannot_be_begun_is_an_error_of_the_host(monkeypatch: pyte
     ("done", "why"),
     [
         (Completed(systemd.UNBEGUN, "", "this host could not begin journalctl: Cannot allocate memory"), None),
-        (Completed(systemd.LATE, "", "journalctl did not answer within 20 s"), None),
+        (Completed(systemd.LATE, "", "journalctl did not answer within 20 s"), "the journal does not answer"),
         (
             Completed(1, "half a line", "Failed to open files: Too many open files\nmore"),
             "Failed to open files: Too many",
@@ -313,6 +313,60 @@ def test_a_log_that_cannot_be_read_is_not_an_empty_one(done: Completed, why: str
     (text,) = Systemd(Recorder(done)).journal("shop@1.service", 0.0)
     assert text.startswith(f"its log could not be read: {why or done.err}")
     assert Systemd(Recorder(done)).said("shop@1.service", 0.0) == [Line(0.0, 0, text)]
+
+
+class Hanging:
+    """A journal: the word of journalctl's call that hangs; the other one takes `each` seconds."""
+
+    def __init__(self, words: str, each: float = 0.5) -> None:
+        self.words, self.each, self.now, self.asked = words, each, 0.0, 0
+
+    def __call__(self, command: Sequence[str], timeout_seconds: float) -> Completed:
+        self.asked += 1
+        hangs = self.words in command or self.each > timeout_seconds
+        self.now += timeout_seconds if hangs else self.each
+        return Completed(systemd.LATE if hangs else 0, "", "")
+
+    def host(self) -> Systemd:
+        return Systemd(self, monotonic=lambda: self.now)
+
+
+UNANSWERED = "its log could not be read: the journal does not answer"
+
+
+@pytest.mark.parametrize("part", ["--sync", "--no-pager"])
+@pytest.mark.parametrize(("left", "seconds"), [(5.0, 5.0), (systemd.LOG_SECONDS, 20.0), (3000.0, 20.5)])
+def test_a_journal_that_hangs_is_waited_for_once(part: str, left: float, seconds: float) -> None:
+    journal = Hanging(part)
+    host = journal.host()
+    host.log_left = left
+    for _ in range(5):
+        assert host.journal("shop@1.service", 0.0) == [UNANSWERED]
+        assert [line.text for line in host.said("shop@2.service", 0.0)] == [UNANSWERED]
+    assert journal.now <= seconds
+    asked = journal.asked
+    host.log_left = left  # the next step
+    host.journal("shop@1.service", 0.0)
+    assert journal.asked > asked
+
+
+def test_a_slow_journal_is_waited_for_by_who_has_the_time() -> None:
+    """Who has no users to see to reads on while it answers; a way back has one time for all of its words."""
+    journal = Hanging("nothing hangs", 2.0)
+    host = journal.host()
+    host.log_left = 3000.0
+    for _ in range(20):
+        assert host.journal("shop@1.service", 0.0) == []
+    host.log_left, begin = 5.0, journal.now
+    said = [host.journal("shop@1.service", 0.0) for _ in range(20)]
+    assert (said[0], said[-1]) == ([], [UNANSWERED])
+    assert journal.now - begin == 5.0
+
+
+def test_what_was_logged_later_is_left_out() -> None:
+    recorder = Recorder(Completed(0, "one", ""))
+    Systemd(recorder).journal("shop@1.service", 7.9, until_epoch=9.1)
+    assert "--until=@11" in recorder.commands[1]
 
 
 def test_what_was_logged_until_now_is_in_it() -> None:

@@ -19,8 +19,8 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._generation imp
     truth,
 )
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import instances as _instances
-from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.answers import Meanwhile
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.failures import StepFailed, sentence
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.meanwhile import Meanwhile
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.reloads import Manager
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.run import Run
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.state import app_state
@@ -28,6 +28,7 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._host.guard imp
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.http import Answer, Ask
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.ownership import Foreign
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import (
+    LATE,
     UNBEGUN,
     Completed,
     Systemd,
@@ -36,7 +37,7 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd imp
 from ansible_collections.headcount.gunicorn.plugins.module_utils._plan.types import plan_changes
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import guarding, promote
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import heal as _heal
-from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.app import AppOnHost
+from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.app import WORDS_SECONDS, AppOnHost
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.heal import heal
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.rollback import rollback
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.trial import broken, live_of
@@ -164,6 +165,27 @@ class TestBroken:
             'generation 2 was broken, so it left first: GET / answered 500 (2 of 2 requests; "ok")'
         )
         assert host.last()["told"] == done["told"]
+
+    def test_users_do_not_wait_for_words(self, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The log is asked once the switch is done, and a journal that hangs only once."""
+        asked: list[tuple[str, float]] = []
+
+        def hangs(command: Sequence[str], seconds: float) -> Completed:
+            if command[0] != "journalctl":
+                return host.systemd(command, seconds)
+            asked.append((host.systemd.said[-1], seconds))
+            return Completed(LATE, "", "")
+
+        monkeypatch.setattr(host.app.systemd, "runner", hangs)
+        host.status = {("2.sock", "/"): 500}
+        assert "the journal does not answer" in rollback(host.app)["told"][0]
+        assert asked == [("stop shop@2.socket", WORDS_SECONDS)]
+        assert host.systemd.active == {"shop.socket", "shop@1.service", "shop@1.socket"}
+        asked.clear()
+        with pytest.raises(StepFailed, match=r"GET / answered 500.* the journal does not answer"):
+            rollback(host.app, 2)
+        assert asked == [("stop shop@2.socket", WORDS_SECONDS)]  # the way back from it is done, too
+        assert host.systemd.active == {"shop.socket", "shop@1.service", "shop@1.socket"}
 
     @pytest.mark.parametrize("how", ["deleted", "dangling"])
     @pytest.mark.parametrize("dead", [False, True])
@@ -516,7 +538,7 @@ class TestByHand:
         rollback(host.app)
         assert set(made) == {"hc-shop"}
         host.systemd.broken = {"shop@1.service"}
-        words = host.app.instances.why_dead("shop@1.service", 0.0)
+        words = host.app.instances.why_dead("shop@1.service", 0.0)()
         assert words == "died while starting: its account hc-shop is not on this host any more"
 
 

@@ -19,8 +19,8 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._generation imp
     truth,
 )
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import former as formers
-from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.answers import Meanwhile
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.failures import StepFailed
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.meanwhile import Meanwhile
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.takeover import Record
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.listeners import Listener
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import Completed
