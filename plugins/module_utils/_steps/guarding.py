@@ -152,10 +152,12 @@ def begin(app: AppOnHost, number: int, old: int | None, declared: Plain, was: Be
         asked = found.tally.ended if found is not None else 0
         Orders(number, old, until, span, was, boot, app.clock(), asked=asked).write(app.layout)
         command = ["/usr/local/sbin/headcount", "guard", app.name]
-        # on-abort: one that is killed goes on, with the time that is left; one that is stopped does not.
+        # on-abort: one that is killed goes on, with the time that is left; one that is stopped does not. With any other
+        # OOMPolicy the OOM killer's kill of it, or of a systemctl of its own, is no abort to systemd, but the end.
         most = f"RuntimeMaxSec={60 * span + LATE_SECONDS:.0f}"
+        goes_on = ["Restart=on-abort", "RestartSec=5", "OOMPolicy=continue"]
         stops = ["KillMode=mixed", f"TimeoutStopSec={FINISH_SECONDS:.0f}"]
-        properties = [most, "SyslogIdentifier=headcount", "Restart=on-abort", "RestartSec=5", *stops]
+        properties = [most, "SyslogIdentifier=headcount", *goes_on, *stops]
         app.systemd.run_transient(unit(app.layout, number), command, properties)
     except (SystemdError, OSError) as error:
         return f"generation {number} is not guarded: {error}"

@@ -500,6 +500,7 @@ def test_a_guard_is_set_where_it_is_declared_and_there_is_a_way_back(host: Host)
     assert "--unit=headcount-guard-shop-3.service" in host.asked[-1]
     assert "--property=KillMode=mixed" in host.asked[-1], "its systemctl is left to end what it does"
     assert "--property=TimeoutStopSec=300" in host.asked[-1]
+    assert {"--property=Restart=on-abort", "--property=OOMPolicy=continue"} <= set(host.asked[-1]), "killed, it goes on"
     assert host.asked[-1][-3:] == ["/usr/local/sbin/headcount", "guard", "shop"]
     count = len(host.asked)
     alone = guarding.begin(host.app, 1, None, {"guard": {"minutes": 5}}, was)
