@@ -2,11 +2,12 @@
 # Copyright: Headcount contributors
 """The guard: after a promote the host watches what users get, and goes back by itself, with no controller.
 
-It runs as a transient unit of its own, which goes on where its process is killed. It ends when its time is over, when
-another generation is made live, and with the host: after a restart nobody guards, as nothing is left of what was
-counted until then, and a host that has just begun is no measure. Where it ends before its time it says from when to
-when it watched. What it is about to go back from it writes down first, so that whoever comes next on the app can say
-it.
+It runs as a transient unit of its own, which goes on where its process is killed. One that is begun again takes what
+the recorder has counted meanwhile, and as many looks as being sure takes, be its time over or not. It ends when its
+time is over, when another generation is made live, and with the host: after a restart nobody guards, as nothing is left
+of what was counted until then, and a host that has just begun is no measure. Where it ends before its time it says from
+when to when it watched. What it is about to go back from it writes down first, so that whoever comes next on the app
+can say it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from typing import Callable
 
 from .._declaration.app import Health
+from .._declaration.patience import flight_seconds
 from .._generation import generations, goingback
 from .._generation.failures import StepFailed, sentence
 from .._generation.goingback import GoingBack
@@ -30,7 +32,7 @@ from .._steps.app import AppOnHost
 from .._steps.guarding import Orders
 from .._steps.heal import heal
 from .._steps.rollback import rollback
-from .._verdict.guarding import LOOK_EVERY_S, Instance, Reading, Watch
+from .._verdict.guarding import AGREE, LOOK_EVERY_S, WINDOW_S, Instance, Reading, Watch
 from .._verdict.types import short
 from .._watch.view import AppView, InstanceView, app_view
 
@@ -54,7 +56,8 @@ def guard(
     if orders is None or orders.end or orders.boot != boot_id(app.root):
         return "there is nothing to guard"
     guarded = _Guarded(app, orders, view or (lambda: app_view(app.name, app.root, app.systemd)))
-    while now() < orders.until:
+    until = guarded.until(now())
+    while now() < until:
         asked = sleep(LOOK_EVERY_S)
         if generations.live(app.layout) != orders.generation:
             break
@@ -143,6 +146,26 @@ class _Guarded:
     down: tuple[str, float] | None = None
     attempt: _Attempt | None = None
 
+    def until(self, now: float) -> float:
+        """When it is to end: with its time, but one that was killed and is begun again has the looks that it takes to
+        tell whatever can be told."""
+        record, orders = self.app.known(self.orders.generation), self.orders
+        if now - self._began < LOOK_EVERY_S:
+            return orders.until
+        patience_s = flight_seconds(record.app if record is not None else {})
+        longest_s = max(WINDOW_S + patience_s, self._boot_seconds() + DEAD_S)
+        return max(orders.until, now + longest_s + (AGREE + 2) * LOOK_EVERY_S)
+
+    @property
+    def _began(self) -> float:
+        return self.orders.until - 60 * self.orders.minutes
+
+    def _agreed(self) -> int:
+        """With how many looks it begins: one that was sure before it was killed needs no more than what is counted."""
+        going = goingback.GoingBack.read(self.app.layout)
+        sure = going is not None and going.generation == self.orders.generation
+        return AGREE - 1 if sure else 0
+
     def look(self, now: float) -> str:
         """Look at it, and go back once it is sure: what came of that, in a sentence; empty while it is watched on."""
         seen = _seen(self.view)
@@ -154,15 +177,18 @@ class _Guarded:
             self.uncounted = current.uncounted if current is not None else ""
             return ""
         planned, asked = _planned(current), self.orders.asked
-        self.watch = self.watch or Watch(current.limits, self.orders.before, planned, asked=asked)
-        began = self.orders.until - 60 * self.orders.minutes
-        breach = self.watch.look(_reading(current, seen.waiting, now - began))
+        self.watch = self.watch or Watch(
+            current.limits, self.orders.before, planned, asked=asked, agreed=self._agreed()
+        )
+        breach = self.watch.look(_reading(current, seen.waiting, now - self._began))
         return self._go_back(breach, now) if breach and now >= self.again else ""
 
     def end(self, told: str, how: str) -> str:
         """Write down what it came to and how it ended; the former in a sentence."""
         with contextlib.suppress(OSError):
             self.app.log("guarded", generation=self.orders.generation, evidence=told)
+        with contextlib.suppress(OSError):  # what one before it was about to go back from, and did not
+            goingback.forget(self.app.layout)
         guarding.over(self.app, self.orders, how)
         return f"generation {self.orders.generation}: {told}"
 

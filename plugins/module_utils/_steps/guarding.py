@@ -178,7 +178,7 @@ def words(app: AppOnHost, live: int | None, now: Callable[[], float] = boot_seco
     if orders is None or orders.generation != live or orders.end == WHOLE:
         return ""
     if not orders.end and orders.boot == boot_id(app.root) and watches(app, orders):
-        until = _clock(app.clock() + orders.until - now())
+        until = _clock(app.clock() + max(0.0, orders.until - now()))
         return f"guarded until {until}: goes back to generation {orders.back_to} by itself if users get worse answers"
     early = orders.end or _ended_early(app, orders, now())
     return f"not guarded any more: {early}" if early else ""
@@ -257,6 +257,8 @@ def conclude(app: AppOnHost, going: GoingBack | None = None) -> list[str]:
             return []
         app.log("guarded", generation=live, evidence=early)
         over(app, orders, early)
+        with contextlib.suppress(OSError):  # else a person's way back would be told as the guard's
+            goingback.forget(app.layout)
         return [f"wrote down how the guard over generation {live} ended: {early}"]
     app.log("failed", **going.event())
     with contextlib.suppress(OSError):
