@@ -35,6 +35,7 @@ from .._steps.rollback import rollback
 from .._verdict.guarding import AGREE, LOOK_EVERY_S, WINDOW_S, Instance, Reading, Watch
 from .._verdict.types import short
 from .._watch.view import AppView, InstanceView, app_view
+from . import got
 
 AGAIN_S = 60.0
 """A way back that failed is tried again after so long."""
@@ -134,7 +135,7 @@ class _Attempt:
 class _Guarded:
     """The generation that the orders name, under watch. `failed`: why it did not go back, where it should have;
     it tries again from `again` on (seconds since the boot; 0 before it failed). `down`: that it does not come up, and
-    since when. `attempt`: the last start that systemd says is up."""
+    since when. `attempt`: the last start that systemd says is up. `got`: what its users got, once it was to go back."""
 
     app: AppOnHost
     orders: Orders
@@ -145,6 +146,7 @@ class _Guarded:
     again: float = 0.0
     down: tuple[str, float] | None = None
     attempt: _Attempt | None = None
+    got: str | None = None
 
     def until(self, now: float) -> float:
         """When it is to end: with its time, but one that was killed and is begun again has the looks that it takes to
@@ -234,7 +236,7 @@ class _Guarded:
     def _go_back(self, breach: str, now: float) -> str:
         """Go back, and write down why; empty where it is to be tried again."""
         app, number = self.app, self.orders.generation
-        cause = f"users were served worse after the promote: {breach}"
+        cause = f"users were served worse after the promote: {breach}{self._users_got(breach)}"
         going = self._going(cause)
         with contextlib.suppress(OSError):  # where a full disk does not take it, it goes back all the same
             going.write(app.layout)
@@ -258,6 +260,15 @@ class _Guarded:
         except OSError as error:
             return f"{told}; the ledger does not say so yet: {sentence(error)}"
         return told
+
+    def _users_got(self, breach: str) -> str:
+        """What its users got, to be put behind the breach: asked once, as the journal may take its time."""
+        if self.got is None:
+            tally = self.watch.readings[-1].tally if self.watch is not None and self.watch.readings else None
+            slow, self.got = "took longer than" in breach, ""
+            with contextlib.suppress(SystemdError, OSError):
+                self.got = got.words(self.app, self.orders.generation, tally, self.orders.at, slow)
+        return f"; {self.got}" if self.got else ""
 
     def _going(self, cause: str) -> GoingBack:
         orders, record = self.orders, self.app.known(self.orders.generation)

@@ -325,6 +325,27 @@ def test_a_guard_that_is_killed_once_it_went_back_goes_on_and_says_why(
     assert "requests failed" in cause
 
 
+def test_what_users_got_is_told_with_the_breach_and_asked_once(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, tries, asked = guarded.rollback, [], []
+
+    def busy(*arguments: Any, **named: Any) -> Any:
+        tries.append(1)
+        if len(tries) < 3:
+            raise Busy("held")
+        return real(*arguments, **named)
+
+    def words(app: AppOnHost, number: int, tally: Tally, since: float, slow: bool) -> str:
+        asked.append((number, tally.ended, since, slow))
+        return "the last exception in its log (/checkout): KeyError"
+
+    monkeypatch.setattr(guarded, "rollback", busy)
+    monkeypatch.setattr(guarded.got, "words", words)
+    told = host.run(lambda look: view(tally(10 * look, 20 * look)))
+    assert told.endswith("at most 1 % may; the last exception in its log (/checkout): KeyError")
+    assert asked == [(2, 30 * 4, BEGAN, False)]
+    assert host.events[-1][1].endswith("(/checkout): KeyError")
+
+
 class Killed(BaseException):
     """SIGKILL, as a test can have it."""
 
