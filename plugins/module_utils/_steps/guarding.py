@@ -184,6 +184,28 @@ def words(app: AppOnHost, live: int | None, now: Callable[[], float] = boot_seco
     return f"not guarded any more: {early}" if early else ""
 
 
+def went_back(layout: Layout, live: int | None) -> str:
+    """That the guard went back, when, from what, to what and why; empty where it did not, or something was promoted
+    since."""
+    going = _last_way_back(layout, live)
+    if going is None:
+        return ""
+    return f"the guard went back from generation {going.generation} to {going.back_to} at {going.time}: {going.cause}"
+
+
+def _last_way_back(layout: Layout, live: int | None) -> GoingBack | None:
+    """What the guard went back from last; None where it never did, or something was promoted since, as somebody wanted
+    that."""
+    found: GoingBack | None = None
+    for entry in ledger.read(layout.ledger):
+        number, back_to = entry.get("generation"), entry.get("from")
+        if entry["event"] in ("promoted", "removed", "given_back"):
+            found = None
+        elif entry.get("phase") == "guard" and isinstance(number, int) and isinstance(back_to, int):
+            found = GoingBack(number, back_to, str(entry["time"]), str(entry.get("cause") or ""))
+    return goingback.unsaid(layout, live) or found
+
+
 def cut_short(app: AppOnHost, orders: Orders, until: float, why: str) -> str:
     """That a guard did not watch to the end, but until then (seconds since the epoch), and why."""
     watched = max(0.0, until - orders.at)

@@ -346,6 +346,22 @@ def test_what_users_got_is_told_with_the_breach_and_asked_once(host: Host, monke
     assert host.events[-1][1].endswith("(/checkout): KeyError")
 
 
+def test_the_status_says_of_a_way_back_until_the_next_promote(host: Host) -> None:
+    layout = host.app.layout
+    assert guarding.went_back(layout, 2) == ""
+    host.run(lambda look: view(tally(10 * look, 20 * look)))
+    told = guarding.went_back(layout, 1)
+    assert told.startswith("the guard went back from generation 2 to 1 at 20")
+    assert ": users were served worse after the promote: " in told
+    host.app.log("rolled_back", **{"from": 1}, to=1)
+    assert guarding.went_back(layout, 1) == told
+    host.app.log("promoted", **{"from": 1}, to=3)
+    assert guarding.went_back(layout, 3) == ""
+    goingback.GoingBack(3, 1, "then", "it hangs").write(layout)
+    assert guarding.went_back(layout, 3) == "", "it is about to go back"
+    assert guarding.went_back(layout, 1) == "the guard went back from generation 3 to 1 at then: it hangs"
+
+
 class Killed(BaseException):
     """SIGKILL, as a test can have it."""
 
